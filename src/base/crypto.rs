@@ -1,0 +1,148 @@
+//! The words of cryptography natter uses, all by ring: HMAC-SHA-256, SHA-256, SHA-1 (for the WebSocket
+//! accept key only) and randomness as a value. Secrets never appear in `Debug`.
+
+use ring::rand::SecureRandom;
+use ring::{digest, hmac};
+
+use super::id::Id;
+
+/// Where randomness comes from: the operating system in a server, a seed in a simulation.
+pub trait Entropy: Send {
+    fn fill(&mut self, bytes: &mut [u8]);
+
+    /// A fresh ULID of this moment.
+    fn id(&mut self, unix_ms: u64) -> Id {
+        let mut random = [0; 10];
+        self.fill(&mut random);
+        Id::new(unix_ms, random)
+    }
+
+    fn u64(&mut self) -> u64 {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        u64::from_be_bytes(bytes)
+    }
+
+    /// An even number below `bound` (which is not 0): the biased tail of the range is drawn again.
+    fn below(&mut self, bound: u64) -> u64 {
+        let whole = u64::MAX - u64::MAX % bound;
+        loop {
+            let drawn = self.u64();
+            if drawn < whole {
+                return drawn % bound;
+            }
+        }
+    }
+}
+
+/// The operating system's generator. Made by `runtime` and by the command line only.
+pub struct SystemEntropy(ring::rand::SystemRandom);
+
+impl SystemEntropy {
+    #[expect(clippy::new_without_default, reason = "randomness is asked for by name")]
+    pub fn new() -> SystemEntropy {
+        SystemEntropy(ring::rand::SystemRandom::new())
+    }
+}
+
+impl Entropy for SystemEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        // A system without randomness can keep no promise: going on would sign guessable tokens.
+        self.0.fill(bytes).expect("the operating system gives random bytes");
+    }
+}
+
+/// A prepared HMAC-SHA-256 key (0.27 µs a use, prepared once).
+#[derive(Clone)]
+pub struct HmacKey(hmac::Key);
+
+impl HmacKey {
+    pub fn new(secret: &[u8]) -> HmacKey {
+        HmacKey(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    pub fn sign(&self, bytes: &[u8]) -> [u8; 32] {
+        tag_bytes(&hmac::sign(&self.0, bytes))
+    }
+
+    /// Compares in constant time.
+    pub fn verify(&self, bytes: &[u8], tag: &[u8]) -> bool {
+        hmac::verify(&self.0, bytes, tag).is_ok()
+    }
+}
+
+impl std::fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HmacKey(..)")
+    }
+}
+
+fn tag_bytes(tag: &hmac::Tag) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(tag.as_ref());
+    out
+}
+
+/// SHA-256 over a stream.
+#[derive(Clone)]
+pub struct Sha256(digest::Context);
+
+impl Sha256 {
+    #[expect(clippy::new_without_default, reason = "a hash is begun by name")]
+    pub fn new() -> Sha256 {
+        Sha256(digest::Context::new(&digest::SHA256))
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> [u8; 32] {
+        let mut out = [0; 32];
+        out.copy_from_slice(self.0.finish().as_ref());
+        out
+    }
+}
+
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(bytes);
+    hash.finish()
+}
+
+/// SHA-1, whose one remaining use is the WebSocket accept key (RFC 6455 §4.2.2).
+pub fn sha1(bytes: &[u8]) -> [u8; 20] {
+    let mut out = [0; 20];
+    out.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
+    out
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+pub fn base64url(bytes: &[u8]) -> String {
+    data_encoding::BASE64URL_NOPAD.encode(bytes)
+}
+
+/// Strict: no padding, no white space, no other alphabet.
+pub fn base64url_decode(text: &str) -> Option<Vec<u8>> {
+    data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_answers() {
+        assert_eq!(hex(&sha256(b"abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(hex(&sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
+        let key = HmacKey::new(b"key");
+        let tag = key.sign(b"The quick brown fox jumps over the lazy dog");
+        assert_eq!(hex(&tag), "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8");
+        assert!(!key.verify(b"the quick brown fox jumps over the lazy dog", &tag));
+        assert_eq!(base64url_decode("a+b"), None);
+        assert_eq!(format!("{key:?}"), "HmacKey(..)");
+    }
+}

@@ -1,0 +1,9 @@
+//! Floor 0: words any program could use. Knows nothing of protocols or chat.
+
+pub mod crypto;
+pub mod id;
+pub mod json;
+pub mod send_queue;
+pub mod slab;
+pub mod time;
+pub mod timers;

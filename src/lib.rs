@@ -1,0 +1,8 @@
+//! natter: a self-hosted real-time chat server.
+
+pub mod base;
+pub mod cli;
+pub mod config;
+pub mod limits;
+pub mod logging;
+pub mod proto;

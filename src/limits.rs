@@ -1,0 +1,117 @@
+//! Every bound of natter: its reason, and what happens beyond it.
+//!
+//! A bound an operator may move is a field of [`Limits`] (its name in the environment is the field's
+//! name in capitals); a bound that is part of the design is a constant below it.
+
+use std::time::Duration;
+
+/// The bounds an operator may set (API.md section 1, "Limits" and "Rates").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request head, request line included. Beyond: 431 `head_too_large`.
+    pub head_max: usize,
+    /// Bytes of a JSON request body. Beyond: 413 `too_large`.
+    pub json_body_max: usize,
+    /// Bytes of one uploaded file. Beyond: 413 `too_large`.
+    pub upload_max: u64,
+    /// Bytes one member may keep in uploads. Beyond: 413 `quota_exceeded`.
+    pub upload_quota: u64,
+    /// Characters (Unicode scalar values) of a message body. Beyond: 422 `invalid_body`.
+    pub message_max: usize,
+    /// Members of a group. Beyond: 422 `invalid_members`.
+    pub members_max: usize,
+    /// Bytes of one WebSocket message, this number included. Beyond: close 1009.
+    pub ws_message_max: usize,
+    /// Bytes waiting for one slow stream. Beyond: close 4408; the client resumes by cursor.
+    pub send_queue_max: usize,
+    /// Open connections. Beyond: accepting pauses until 90 % of it.
+    pub connections_max: usize,
+    /// Open connections of one address (a /64 for IPv6). Beyond: closed at accept.
+    pub connections_per_address: usize,
+    /// Seconds an access token lives.
+    pub access_ttl: u64,
+    /// Seconds a refresh token lives.
+    pub refresh_ttl: u64,
+    /// Between two pings of a stream; a stream silent for 2.5 × this is closed.
+    pub heartbeat: Duration,
+    /// Credential routes, by address.
+    pub rate_credentials: Rate,
+    /// Unauthenticated and failed requests, by address.
+    pub rate_address: Rate,
+    /// Authenticated requests, by account.
+    pub rate_account: Rate,
+    /// Writes, by account.
+    pub rate_writes: Rate,
+    /// `RATE_LIMIT=off` lifts the four rates, never the limits on codes and failed sign-ins.
+    pub rate_limit: bool,
+}
+
+/// A token bucket: `per_second` refills it, `burst` is its size. Beyond: 429 with `Retry-After`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let rate = |per_second, burst| Rate { per_second, burst };
+        Limits {
+            head_max: 16_384,
+            json_body_max: 65_536,
+            upload_max: 10_485_760,
+            upload_quota: 1_073_741_824,
+            message_max: 4_000,
+            members_max: 1_000,
+            ws_message_max: 65_536,
+            send_queue_max: 1_048_576,
+            connections_max: 10_000,
+            connections_per_address: 1_024,
+            access_ttl: 900,
+            refresh_ttl: 2_592_000,
+            heartbeat: Duration::from_secs(30),
+            rate_credentials: rate(5, 10),
+            rate_address: rate(50, 100),
+            rate_account: rate(50, 100),
+            rate_writes: rate(20, 60),
+            rate_limit: true,
+        }
+    }
+}
+
+// ---- base ----------------------------------------------------------------------------------------
+
+/// An owned segment below this joins the one before it: many small frames become one `writev` entry.
+pub const SEGMENT_JOIN_MAX: usize = 4_096;
+/// A shared payload below this is copied into the queue: a copy costs less than a reference there.
+pub const SEGMENT_COPY_MAX: usize = 1_024;
+
+// ---- proto/http ----------------------------------------------------------------------------------
+
+/// Headers of one request. Beyond: 431 `head_too_large`.
+pub const HEADERS_MAX: usize = 64;
+/// Bytes of a request target. Beyond: 414 `target_too_long`.
+pub const TARGET_MAX: usize = 8_192;
+
+// ---- proto: multipart, image, smtp, http client ---------------------------------------------------
+
+// ---- proto: websocket, sse -------------------------------------------------------------------------
+
+// ---- model, auth, messaging, uploads ---------------------------------------------------------------
+
+/// Items of a list when `limit` is not given (API.md section 1).
+pub const PAGE_DEFAULT: u32 = 50;
+/// Items of a list at the most; a greater `limit` is clamped.
+pub const PAGE_MAX: u32 = 200;
+/// Bytes after which a page of a list ends, whatever its `limit`.
+pub const PAGE_BYTES_MAX: usize = 262_144;
+
+// ---- store -----------------------------------------------------------------------------------------
+
+// ---- work ------------------------------------------------------------------------------------------
+
+// ---- server ----------------------------------------------------------------------------------------
+
+// ---- runtime ---------------------------------------------------------------------------------------
+
+// ---- config, cli, logging --------------------------------------------------------------------------

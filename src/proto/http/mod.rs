@@ -1,0 +1,10 @@
+//! HTTP/1.1 on the wire (RFC 9110, RFC 9112), sans-IO.
+
+pub mod body;
+pub mod client;
+pub mod head;
+pub mod mime;
+pub mod multipart;
+pub mod range;
+pub mod response;
+pub mod target;
