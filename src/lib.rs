@@ -5,4 +5,6 @@ pub mod cli;
 pub mod config;
 pub mod limits;
 pub mod logging;
+pub mod model;
 pub mod proto;
+pub mod server;

@@ -1,0 +1,137 @@
+//! A message and what may be asked of messages.
+//! `n` is its dense place in its conversation, `seq` its place in the server's one total order, `rev` the seq of
+//! its last change: a client keeps the greater.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::upload::Attachment;
+use crate::base::id::Id;
+use crate::base::time::rfc3339;
+
+/// Unix milliseconds; RFC 3339 on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub u64);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(self.0))
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Message {
+    pub id: Id,
+    pub client_id: Id,
+    pub conversation: Id,
+    pub n: u64,
+    pub seq: u64,
+    pub rev: u64,
+    /// A profile; `None` once its account is deleted.
+    pub sender: Option<Id>,
+    /// `None` for a tombstone and for a message of attachments only.
+    pub body: Option<String>,
+    pub attachments: Vec<Attachment>,
+    pub reply_to: Option<Id>,
+    pub reactions: Vec<Reaction>,
+    pub created_at: Time,
+    pub edited_at: Option<Time>,
+    pub deleted_at: Option<Time>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Reaction {
+    pub emoji: String,
+    pub count: u64,
+    /// The first 50.
+    pub profiles: Vec<Id>,
+}
+
+/// Where a post goes: to a conversation, or to a profile, whose direct conversation the first message makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    Conversation(Id),
+    To(Id),
+}
+
+/// The `client_id` is looked up before anything else is judged: a repeat answers the original.
+#[derive(Clone, Debug)]
+pub struct PostMessage {
+    pub at: u64,
+    pub sender: Id,
+    pub destination: Destination,
+    pub client_id: Id,
+    pub body: Option<String>,
+    pub attachments: Vec<Id>,
+    pub reply_to: Option<Id>,
+    /// The 16 random bits of the message's id.
+    pub random: u16,
+    /// The id of the direct conversation, should this message be its first.
+    pub conversation_if_new: Id,
+}
+
+#[derive(Clone, Debug)]
+pub struct Posted {
+    pub message: PostedMessage,
+    /// This sender posted this `client_id` before; `message` is the original.
+    pub duplicate: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum PostedMessage {
+    Whole(Arc<Message>),
+    /// All that one who has left the conversation gets of the original.
+    Left(PostedStub),
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct PostedStub {
+    pub id: Id,
+    pub client_id: Id,
+    pub n: u64,
+    pub seq: u64,
+}
+
+/// A page in `n` order. `NotFound` unless `viewer` is a member.
+#[derive(Clone, Debug)]
+pub struct ListMessages {
+    pub viewer: Id,
+    pub conversation: Id,
+    pub at: PagePoint,
+    pub limit: u32,
+}
+
+/// Which end of the history a page hangs on; the number is an `n`, exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PagePoint {
+    Newest,
+    Before(u64),
+    After(u64),
+}
+
+#[derive(Clone, Debug)]
+pub struct MessagePage {
+    pub messages: Vec<Message>,
+    /// Where the next page in the same direction hangs; `None` at the end.
+    pub next: Option<PagePoint>,
+}
+
+/// What a Go-form socket needs on open: `NotFound` when there is no such receiver (or one is blocked).
+#[derive(Clone, Debug)]
+pub struct OpenPair {
+    pub sender: Id,
+    pub receiver: Id,
+    /// At most this many newest messages with text, oldest first, within 256 KiB.
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// `None` before the first message.
+    pub conversation: Option<Id>,
+    pub last_n: u64,
+    /// The log's head these messages were read at: live events up to it are in the list.
+    pub as_of: u64,
+    pub messages: Vec<Message>,
+}

@@ -1,0 +1,16 @@
+//! Floor 2: the nouns of chat and the contracts between threads. Plain data; no SQL, no socket, no clock.
+
+pub mod conversation;
+pub mod event;
+pub mod handler;
+pub mod job;
+pub mod member;
+pub mod message;
+pub mod metrics;
+pub mod operation;
+pub mod params;
+pub mod problem;
+pub mod profile;
+pub mod session;
+pub mod settings;
+pub mod upload;

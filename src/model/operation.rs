@@ -1,0 +1,136 @@
+//! The storage contract as one table: what may be asked of storage and what it answers.
+//! A command travels whole, with its own time and its own ids: storage reads no clock and draws no randomness.
+//! Invariant: one command, one answer; a write's events are facts only when its transaction is on disk.
+
+use super::conversation::{Chats, ConversationPage, ListChats, ListConversations, MarkRead, Marked};
+use super::event::{Event, LogPage, ReadLog};
+use super::member::{Account, Credential, FindAccount, FindCredential, SignUp};
+use super::message::{ListMessages, MessagePage, OpenPair, Pair, PostMessage, Posted};
+use super::session::{EndSession, OpenSession, Opened, RefreshSession, Refreshed};
+
+/// One row of the contract.
+pub trait Operation: Sized {
+    type Answer;
+    fn into_command(self) -> Command;
+    /// The answer of this row; `None` only if the store answered another row's question, which is a bug the
+    /// caller turns into `general_error`.
+    fn from_answer(answer: Answer) -> Option<Self::Answer>;
+}
+
+macro_rules! operations {
+    ($($kind:ident $name:ident -> $answer:ty;)*) => {
+        /// What may be asked of storage.
+        #[derive(Clone, Debug)]
+        pub enum Command { $($name($name)),* }
+
+        /// What storage answers, row by row.
+        #[derive(Debug)]
+        pub enum Answer { $($name($answer)),* }
+
+        impl Command {
+            /// Whether this goes to the one writer; the rest goes to the readers.
+            pub fn is_write(&self) -> bool {
+                match self { $(Command::$name(_) => operations!(@is_write $kind)),* }
+            }
+
+            /// The row's name, for logs and metrics.
+            pub fn name(&self) -> &'static str {
+                match self { $(Command::$name(_) => stringify!($name)),* }
+            }
+        }
+
+        $(impl Operation for $name {
+            type Answer = $answer;
+            fn into_command(self) -> Command { Command::$name(self) }
+            fn from_answer(answer: Answer) -> Option<$answer> {
+                match answer {
+                    Answer::$name(answer) => Some(answer),
+                    #[allow(unreachable_patterns)]
+                    _ => None,
+                }
+            }
+        })*
+    };
+    (@is_write Read) => { false };
+    (@is_write Write) => { true };
+}
+
+operations! {
+    // Accounts and sessions.
+    Read  FindCredential -> Option<Credential>;
+    Read  FindAccount -> Account;
+    Write SignUp -> Opened;
+    Write OpenSession -> Opened;
+    Write RefreshSession -> Refreshed;
+    Write EndSession -> ();
+    // Conversations and messages.
+    Write PostMessage -> Posted;
+    Read  ListMessages -> MessagePage;
+    Read  ListConversations -> ConversationPage;
+    Write MarkRead -> Marked;
+    Read  OpenPair -> Pair;
+    Read  ListChats -> Chats;
+    // The log.
+    Read  ReadLog -> LogPage;
+}
+
+/// Why storage did not do what it was asked. The peer's blame is a rule of the contract; the world's blame
+/// (the last four) is worth a retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Also everything that is not readable by the asker.
+    NotFound,
+    /// Readable, but not the asker's to change; a blocked pair in an existing conversation.
+    NotAllowed,
+    /// A refresh token, session or member that is no longer good.
+    Unauthorized,
+    EmailTaken,
+    NicknameTaken,
+    InUse,
+    CodeWrong,
+    /// 422 `invalid_<field>`, where only storage can know.
+    Invalid(&'static str),
+    /// The quota of the member is used up.
+    QuotaExceeded,
+    /// A queue was full; nothing was tried.
+    Busy,
+    /// The transaction did not reach the disk, or the lane is closed after a fault.
+    Unavailable,
+    /// The disk is full.
+    StorageFull,
+    /// We are wrong; logged where it happened.
+    Internal,
+}
+
+impl Refusal {
+    /// A fault of the world rather than of the peer: the same command may succeed later, and everything
+    /// behind it in its lane must not overtake it.
+    pub fn is_fault(self) -> bool {
+        matches!(self, Refusal::Busy | Refusal::Unavailable | Refusal::StorageFull | Refusal::Internal)
+    }
+}
+
+/// The queue position a command shares with all others of its connection: after a fault the rest of the lane
+/// is refused, so that posts keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lane(pub u64);
+
+/// The outcome of one command. `events` is empty unless the transaction is on disk.
+#[derive(Debug)]
+pub struct Outcome {
+    pub result: Result<Answer, Refusal>,
+    pub events: Vec<Event>,
+}
+
+/// What the store knows when it opens: loaded before the server listens.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// 1–32 of `[a-z0-9]`; changes when a backup is restored.
+    pub epoch: String,
+    /// The greatest `seq` on disk; 0 for an empty log.
+    pub head: u64,
+    /// Sessions that ended while an access token of theirs still lives: id and that token's `exp` (Unix s).
+    pub ended: Vec<(super::session::SessionId, u64)>,
+    /// The newest time stored anywhere, Unix ms: a clock behind it is worth a warning.
+    pub newest_ms: u64,
+}

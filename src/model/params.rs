@@ -1,0 +1,191 @@
+//! The parameters of one request: path, query and JSON body of HTTP, or the fields of a WebSocket op, read through
+//! one set of words, so that one handler serves both.
+//! Invariant: a wrong value names its field; an absent member and `null` are the same.
+
+use super::problem::{Code, Problem};
+use crate::base::id::Id;
+use crate::base::json::{Object, Value};
+use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
+
+#[derive(Clone, Copy)]
+pub struct Params<'a> {
+    /// Captured from the path; checked for form by the router.
+    path: &'a [(&'static str, String)],
+    query: &'a [(String, String)],
+    body: Option<&'a Object<'a>>,
+}
+
+enum Param<'a> {
+    /// From a path or a query: text, whatever it stands for.
+    Text(&'a str),
+    Json(&'a Value<'a>),
+}
+
+impl<'a> Params<'a> {
+    pub fn new(
+        path: &'a [(&'static str, String)],
+        query: &'a [(String, String)],
+        body: Option<&'a Object<'a>>,
+    ) -> Params<'a> {
+        Params { path, query, body }
+    }
+
+    /// The path wins over the body, the body over the query.
+    fn find(&self, name: &str) -> Option<Param<'a>> {
+        if let Some((_, text)) = self.path.iter().find(|(key, _)| *key == name) {
+            return Some(Param::Text(text));
+        }
+        match self.body.and_then(|body| body.get(name)) {
+            Some(Value::Null) | None => {}
+            Some(value) => return Some(Param::Json(value)),
+        }
+        self.query.iter().find(|(key, _)| key == name).map(|(_, text)| Param::Text(text))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Whether the body names the member, `null` included: where `null` means "take it away".
+    pub fn is_null(&self, name: &str) -> bool {
+        matches!(self.body.and_then(|body| body.get(name)), Some(Value::Null))
+    }
+
+    pub fn text(&self, name: &'static str) -> Result<Option<&'a str>, Problem> {
+        match self.find(name) {
+            None => Ok(None),
+            Some(Param::Text(text)) => Ok(Some(text)),
+            Some(Param::Json(Value::Str(text))) => Ok(Some(text)),
+            Some(Param::Json(_)) => Err(Problem::invalid(name)),
+        }
+    }
+
+    pub fn required_text(&self, name: &'static str) -> Result<&'a str, Problem> {
+        self.text(name)?.ok_or(Problem::invalid(name))
+    }
+
+    pub fn id(&self, name: &'static str) -> Result<Option<Id>, Problem> {
+        match self.text(name)? {
+            None => Ok(None),
+            Some(text) => Id::parse(text).map(Some).ok_or(Problem::invalid(name)),
+        }
+    }
+
+    pub fn required_id(&self, name: &'static str) -> Result<Id, Problem> {
+        self.id(name)?.ok_or(Problem::invalid(name))
+    }
+
+    /// A whole number from 0.
+    pub fn number(&self, name: &'static str) -> Result<Option<u64>, Problem> {
+        let invalid = || Problem::invalid(name);
+        match self.find(name) {
+            None => Ok(None),
+            // Digits only: `+5` and ` 5` are numbers to Rust, not to us.
+            Some(Param::Text(text)) if text.bytes().all(|b| b.is_ascii_digit()) => {
+                text.parse::<i64>().map(|n| Some(n as u64)).map_err(|_| invalid())
+            }
+            Some(Param::Json(Value::Int(number))) => u64::try_from(*number).map(Some).map_err(|_| invalid()),
+            Some(_) => Err(invalid()),
+        }
+    }
+
+    pub fn required_number(&self, name: &'static str) -> Result<u64, Problem> {
+        self.number(name)?.ok_or(Problem::invalid(name))
+    }
+
+    pub fn flag(&self, name: &'static str) -> Result<Option<bool>, Problem> {
+        match self.find(name) {
+            None => Ok(None),
+            Some(Param::Json(Value::Bool(flag))) => Ok(Some(*flag)),
+            Some(Param::Text("true")) => Ok(Some(true)),
+            Some(Param::Text("false")) => Ok(Some(false)),
+            Some(_) => Err(Problem::invalid(name)),
+        }
+    }
+
+    /// A list of ids: a JSON array, or separated by commas in a query. Absent is empty.
+    pub fn ids(&self, name: &'static str, max: usize) -> Result<Vec<Id>, Problem> {
+        let invalid = || Problem::invalid(name);
+        let ids: Option<Vec<Id>> = match self.find(name) {
+            None => Some(Vec::new()),
+            Some(Param::Text("")) => Some(Vec::new()),
+            Some(Param::Text(text)) => text.split(',').map(Id::parse).collect(),
+            Some(Param::Json(Value::List(list))) => {
+                list.iter().map(|value| value.as_str().and_then(Id::parse)).collect()
+            }
+            Some(Param::Json(_)) => None,
+        };
+        ids.filter(|ids| ids.len() <= max).ok_or_else(invalid)
+    }
+
+    /// `limit`: 50 unless given, clamped to 200, below 1 is 422.
+    pub fn limit(&self) -> Result<u32, Problem> {
+        match self.number("limit")? {
+            None => Ok(PAGE_DEFAULT),
+            Some(0) => Err(Problem::invalid("limit")),
+            Some(limit) => Ok(limit.min(u64::from(PAGE_MAX)) as u32),
+        }
+    }
+
+    /// The opaque `next` of a list: whatever `read` does not take is 400.
+    pub fn next<T>(&self, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
+        match self.find("next") {
+            None => Ok(None),
+            Some(Param::Text(text)) => read(text).map(Some).ok_or(Problem::new(Code::ErrorParsingData)),
+            Some(Param::Json(Value::Str(text))) => {
+                read(text).map(Some).ok_or(Problem::new(Code::ErrorParsingData))
+            }
+            Some(Param::Json(_)) => Err(Problem::new(Code::ErrorParsingData)),
+        }
+    }
+}
+
+/// Text a person wrote: 1 to `max` characters, not only white space, no U+0000. Stored as sent.
+pub fn written_text(text: &str, max: usize) -> bool {
+    // Bytes bound characters from above: the count walks only texts that might be too long.
+    (text.len() <= max || text.chars().count() <= max)
+        && !text.contains('\0')
+        && !text.chars().all(char::is_whitespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::json;
+
+    #[test]
+    fn values_are_read_by_kind_and_named_when_wrong() {
+        let body = json::parse(br#"{"a":"x","n":5,"neg":-1,"big":1e3,"t":true,"nil":null,"ids":["01ARZ3NDEKTSV4RRFFQ69G5FAV"],"limit":0}"#).expect("json");
+        let path = [("conversation", "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned())];
+        let query = [("before".to_owned(), "12".to_owned()), ("after".to_owned(), "+5".to_owned())];
+        let params = Params::new(&path, &query, body.as_object());
+        assert_eq!(params.text("a"), Ok(Some("x")));
+        assert_eq!(params.text("n"), Err(Problem::invalid("n")));
+        assert_eq!((params.number("n"), params.number("before")), (Ok(Some(5)), Ok(Some(12))));
+        for bad in ["neg", "big", "after", "t"] {
+            let name: &'static str = bad;
+            assert_eq!(params.number(name), Err(Problem::invalid(name)));
+        }
+        assert_eq!((params.text("nil"), params.is_null("nil"), params.has("nil")), (Ok(None), true, false));
+        assert_eq!(params.ids("ids", 1).map(|ids| ids.len()), Ok(1));
+        assert_eq!(params.ids("ids", 0), Err(Problem::invalid("ids")));
+        assert!(params.required_id("conversation").is_ok());
+        assert_eq!(params.limit(), Err(Problem::invalid("limit")));
+        assert_eq!(params.next(|_| Some(1)), Ok(None));
+    }
+
+    #[test]
+    fn text_a_person_wrote() {
+        let rows = [
+            ("", 5, false),
+            (" \n\u{a0}", 5, false),
+            ("a\0", 5, false),
+            ("ééééé", 5, true),
+            ("éééééé", 5, false),
+            (" a ", 5, true),
+        ];
+        for (text, max, good) in rows {
+            assert_eq!(written_text(text, max), good, "{text:?}");
+        }
+    }
+}

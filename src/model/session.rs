@@ -1,0 +1,95 @@
+//! A session: one signed-in device, its token pair and when it ended.
+
+use serde::Serialize;
+
+use super::member::Account;
+use crate::base::id::Id;
+
+pub type SessionId = Id;
+
+/// What a session's row needs at sign-in. Times are Unix milliseconds, expiries Unix seconds.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    pub id: SessionId,
+    pub access_uuid: Id,
+    pub refresh_uuid: Id,
+    /// The client's `unique_id`, kept for the session list; empty is `None`.
+    pub unique_id: Option<String>,
+    pub user_agent: String,
+    pub address: String,
+    pub access_expire: u64,
+    pub refresh_expire: u64,
+}
+
+/// A session for a member whose password was right. `Unauthorized` when the member is gone or disabled.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    pub at: u64,
+    pub member: Id,
+    pub session: NewSession,
+    /// A new PHC string where the hash parameters changed.
+    pub rehash: Option<String>,
+}
+
+/// A session that stands in the database.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub account: Account,
+    pub pair: Pair,
+}
+
+/// The claims both tokens are made of. The same pair always signs to the same bytes, so that a lost answer
+/// to a refresh can be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub session: SessionId,
+    pub member: Id,
+    pub profile: Id,
+    pub access_uuid: Id,
+    pub refresh_uuid: Id,
+    /// SHA-256 of the device id, `None` for a session without one.
+    pub device: Option<[u8; 32]>,
+    /// Unix seconds.
+    pub issued: u64,
+    pub access_expire: u64,
+    pub refresh_expire: u64,
+}
+
+/// The exchange of a refresh token (API.md section 2, session.refresh):
+/// the current one rotates; its predecessor returns the same pair again within 60 s of the rotation while
+/// the successor was not presented; any other of this session revokes it. `Unauthorized` in every bad case.
+#[derive(Clone, Debug)]
+pub struct RefreshSession {
+    pub at: u64,
+    pub session: SessionId,
+    pub refresh_uuid: Id,
+    /// What the request said of its device, hashed.
+    pub device: Option<[u8; 32]>,
+    pub next_access_uuid: Id,
+    pub next_refresh_uuid: Id,
+    pub access_expire: u64,
+    pub refresh_expire: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Refreshed {
+    pub pair: Pair,
+}
+
+/// Logout: the session ends, its tokens die. Ending an ended session is done already.
+#[derive(Clone, Debug)]
+pub struct EndSession {
+    pub at: u64,
+    pub session: SessionId,
+}
+
+/// The token pair on the wire (API.md section 2, `token`).
+#[derive(Clone, Debug, Serialize)]
+pub struct Token {
+    pub access: String,
+    pub refresh: String,
+    pub token_uuid: Id,
+    pub refresh_uuid: Id,
+    pub token_expire: u64,
+    pub refresh_expire: u64,
+}

@@ -1,0 +1,225 @@
+//! What handlers and the server know of their surroundings: keys, limits and switches, fixed at the start.
+//! Invariant: read-only after the start; no secret can be printed.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::event::Fact;
+use super::message::Message;
+use super::profile::Profile;
+use super::upload::Image;
+use crate::base::crypto::{HmacKey, base64url};
+use crate::base::id::Id;
+use crate::limits::Limits;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub limits: Limits,
+    /// Signs access tokens.
+    pub access_key: HmacKey,
+    /// Signs refresh tokens.
+    pub refresh_key: HmacKey,
+    /// Signs upload URLs.
+    pub urls: UrlSigner,
+    /// Keys codes and the counts of failed sign-ins by HMAC, so that neither can be read back.
+    pub lookup_key: HmacKey,
+    pub origins: Origins,
+    /// Peers whose X-Forwarded-For and Forwarded count.
+    pub trusted_proxies: Networks,
+    /// `http(s)://host[:port]` as clients reach it; same-origin is judged by Host as well.
+    pub public_url: String,
+    pub sign_up_open: bool,
+    pub require_verified: bool,
+    /// The bearer that may read `/metrics`; without it only loopback may.
+    pub metrics_token: Option<HmacKey>,
+    /// Why `/readyz` should mention durability: `SYNCHRONOUS=normal`.
+    pub synchronous_full: bool,
+    /// The folder of the conformance file route.
+    pub conformance_files: Option<PathBuf>,
+}
+
+/// Which web sites may use the server from a browser (CORS).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// `*`: every site, without credentials.
+    Any,
+    /// These, echoed, with credentials. Lower case, no trailing slash.
+    Listed(Vec<String>),
+}
+
+/// A list of networks in CIDR form. IPv4-mapped IPv6 addresses count as IPv4.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(pub Vec<(IpAddr, u8)>);
+
+impl Networks {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|(network, prefix)| match (network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(*prefix).min(32);
+                u32::from(*network).checked_shr(shift) == u32::from(address).checked_shr(shift)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from(*prefix).min(128);
+                u128::from(*network).checked_shr(shift) == u128::from(address).checked_shr(shift)
+            }
+            _ => false,
+        })
+    }
+}
+
+/// Makes and checks the capability in an upload's URL: `/uploads/{id}/{name}?expires=…&sig=…`.
+#[derive(Clone, Debug)]
+pub struct UrlSigner {
+    key: HmacKey,
+    /// What stands before `/uploads`: empty, so that a client takes the host it already talks to.
+    prefix: String,
+}
+
+/// A signed URL lives at least this long, in seconds; then up to the full hour, so that caches see one URL.
+const URL_LIFE_S: u64 = 86_400;
+const HOUR_S: u64 = 3_600;
+
+impl UrlSigner {
+    pub fn new(key: HmacKey, prefix: String) -> UrlSigner {
+        UrlSigner { key, prefix }
+    }
+
+    fn signed_bytes(upload: Id, expires: u64) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(&upload.to_bytes());
+        bytes[16..].copy_from_slice(&expires.to_be_bytes());
+        bytes
+    }
+
+    pub fn url(&self, upload: Id, name: &str, unix_s: u64) -> String {
+        let expires = (unix_s + URL_LIFE_S).div_ceil(HOUR_S) * HOUR_S;
+        let sig = base64url(&self.key.sign(&Self::signed_bytes(upload, expires)));
+        format!("{}/uploads/{upload}/{}?expires={expires}&sig={sig}", self.prefix, percent_encode(name))
+    }
+
+    /// Whether `sig` was made for this upload and this expiry, and the expiry has not passed.
+    pub fn verify(&self, upload: Id, expires: u64, sig: &[u8], unix_s: u64) -> bool {
+        unix_s < expires && self.key.verify(&Self::signed_bytes(upload, expires), sig)
+    }
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986 §2.3.
+pub fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Gives every upload inside a value the URL of this moment. Done once, just before encoding.
+pub trait SignUrls {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64);
+}
+
+impl SignUrls for Image {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        self.url = urls.url(self.upload, &self.name, unix_s);
+    }
+}
+
+impl SignUrls for Profile {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        self.profile_image.iter_mut().for_each(|image| image.sign_urls(urls, unix_s));
+    }
+}
+
+impl SignUrls for Message {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        for attachment in &mut self.attachments {
+            attachment.url = urls.url(attachment.id, &attachment.name, unix_s);
+        }
+    }
+}
+
+impl<T: SignUrls> SignUrls for Option<T> {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        self.iter_mut().for_each(|value| value.sign_urls(urls, unix_s));
+    }
+}
+
+impl<T: SignUrls> SignUrls for Vec<T> {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        self.iter_mut().for_each(|value| value.sign_urls(urls, unix_s));
+    }
+}
+
+impl SignUrls for std::sync::Arc<Message> {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        // A message without attachments, nearly all of them, is neither copied nor touched.
+        if !self.attachments.is_empty() {
+            std::sync::Arc::make_mut(self).sign_urls(urls, unix_s);
+        }
+    }
+}
+
+impl SignUrls for Fact {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        match self {
+            Fact::MessagePosted(message)
+            | Fact::MessageEdited(message)
+            | Fact::MessageDeleted(message)
+            | Fact::MessageReacted(message) => message.sign_urls(urls, unix_s),
+            Fact::ConversationCreated(brief) | Fact::ConversationUpdated(brief) => {
+                brief.image.sign_urls(urls, unix_s);
+            }
+            Fact::ProfileUpdated(profile) => profile.sign_urls(urls, unix_s),
+            Fact::ConversationRead { .. }
+            | Fact::MemberAdded { .. }
+            | Fact::MemberRemoved { .. }
+            | Fact::SessionEnded { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_their_addresses() {
+        let net = |text: &str, prefix| Networks(vec![(text.parse().expect("address"), prefix)]);
+        let rows = [
+            (net("10.0.0.0", 8), "10.9.8.7", true),
+            (net("10.0.0.0", 8), "11.0.0.1", false),
+            (net("10.0.0.0", 8), "::ffff:10.1.1.1", true),
+            (net("0.0.0.0", 0), "1.2.3.4", true),
+            (net("192.0.2.1", 32), "192.0.2.2", false),
+            (net("2001:db8::", 32), "2001:db8:1::1", true),
+            (net("2001:db8::", 32), "10.0.0.1", false),
+        ];
+        for (networks, address, inside) in rows {
+            assert_eq!(
+                networks.contains(address.parse().expect("address")),
+                inside,
+                "{networks:?} {address}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_url_is_good_for_its_upload_until_it_expires() {
+        let urls = UrlSigner::new(HmacKey::new(b"key"), String::new());
+        let url = urls.url(Id(7), "a b.png", 1_000_000);
+        let expires = 1_087_200; // 24 h later, rounded up to the hour
+        assert!(
+            url.starts_with("/uploads/00000000000000000000000007/a%20b.png?expires=1087200&sig="),
+            "{url}"
+        );
+        let sig =
+            crate::base::crypto::base64url_decode(url.rsplit('=').next().expect("sig")).expect("base64url");
+        assert!(urls.verify(Id(7), expires, &sig, expires - 1));
+        assert!(!urls.verify(Id(7), expires, &sig, expires));
+        assert!(!urls.verify(Id(8), expires, &sig, 0) && !urls.verify(Id(7), expires + 1, &sig, 0));
+    }
+}

@@ -1,0 +1,4 @@
+//! Calls: what the server waits for.
+
+/// One question under way.
+pub struct Call;

@@ -1,0 +1,124 @@
+//! The two enums between the server and the world: what comes in, what must be done.
+
+use std::net::IpAddr;
+
+use crate::base::slab::Key;
+use crate::model::job::{Done, Job};
+use crate::model::metrics::Trouble;
+use crate::model::operation::{Command, Lane, Outcome};
+
+/// A connection, named by the runtime for as long as its socket lives: slot in the low 32 bits, generation above. A slot
+/// is reused only under another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+impl ConnId {
+    pub fn slot(self) -> usize {
+        (self.0 & u64::from(u32::MAX)) as usize
+    }
+
+    /// The lane of this connection's writes.
+    pub fn lane(self) -> Lane {
+        Lane(self.0)
+    }
+}
+
+/// A question the server waits for; an answer to a call that is gone finds nothing.
+pub type Ticket = Key<super::calls::Call>;
+
+/// A file being received: the temporary file `UPLOADS/tmp/<id>` belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UploadId(pub crate::base::id::Id);
+
+/// Which door a connection came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The public listener.
+    Public,
+    /// `DATA_DIR/control.sock`: the admin routes, only there.
+    Control,
+}
+
+#[derive(Debug)]
+pub enum Input<'a> {
+    Accepted {
+        conn: ConnId,
+        peer: IpAddr,
+        door: Door,
+    },
+    Received {
+        conn: ConnId,
+        bytes: &'a [u8],
+    },
+    /// The runtime wrote this many bytes of the connection's send queue to its socket.
+    Sent {
+        conn: ConnId,
+        bytes: u64,
+    },
+    /// The peer will send nothing more.
+    Ended {
+        conn: ConnId,
+    },
+    /// The socket is broken; the runtime has closed it already.
+    Failed {
+        conn: ConnId,
+    },
+    /// A storage command's outcome. The outcomes of writes come in the order of their commits.
+    Answered {
+        ticket: Ticket,
+        outcome: Outcome,
+    },
+    Finished {
+        ticket: Ticket,
+        done: Done,
+    },
+    /// Bytes of an upload reached its file.
+    Appended {
+        upload: UploadId,
+        bytes: usize,
+    },
+    /// An upload's file could not be written; `full` when the disk has no space left.
+    DiskFailed {
+        upload: UploadId,
+        full: bool,
+    },
+    /// One background error, already logged where it happened.
+    Troubled(Trouble),
+    /// Whether the database takes writes, with the reason where it does not.
+    Storage(Result<(), &'static str>),
+    /// A deadline may have come.
+    Tick,
+    /// Stop: finish what was begun, refuse what is new.
+    Drain,
+}
+
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask storage. A full queue is answered at once with `Refusal::Busy`.
+    Store {
+        ticket: Ticket,
+        lane: Lane,
+        command: Command,
+    },
+    /// The connection of a lane that saw a fault is gone: the lane may be forgotten.
+    LaneOver(Lane),
+    /// Have a worker do something. A full queue is answered at once with `Done::Busy`.
+    Work {
+        ticket: Ticket,
+        job: Job,
+    },
+    Append {
+        upload: UploadId,
+        bytes: Vec<u8>,
+    },
+    /// Drop a temporary file.
+    Abandon {
+        upload: UploadId,
+    },
+    /// The send queue has something to write.
+    Flush(ConnId),
+    /// Shut the writing side down once the send queue is empty; reading goes on.
+    ShutdownWrite(ConnId),
+    /// Close the socket now; the server has forgotten it.
+    Close(ConnId),
+}

@@ -1,0 +1,4 @@
+//! Floor 4: the sans-IO server.
+
+pub mod calls;
+pub mod contract;
