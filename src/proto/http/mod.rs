@@ -3,7 +3,6 @@
 pub mod body;
 pub mod client;
 pub mod head;
-pub mod language;
 pub mod mime;
 pub mod multipart;
 pub mod range;
