@@ -92,6 +92,22 @@ pub const SEGMENT_COPY_MAX: usize = 1_024;
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of a request target. Beyond: 414 `target_too_long`.
 pub const TARGET_MAX: usize = 8_192;
+/// Bytes of a method: far above any that is registered, so that an unknown one still gets its 501. A first
+/// word beyond it is no request line at all: 400 `bad_request`, before the line has ended.
+pub const METHOD_MAX: usize = 64;
+/// Segments of a path: no route is half as deep. Beyond: the path names nothing, 404 `not_found`.
+pub const SEGMENTS_MAX: usize = 16;
+/// Parameters of a query: no route takes half as many. Beyond: the query is malformed.
+pub const QUERY_PAIRS_MAX: usize = 32;
+/// Bytes of one chunk line, its extensions included: room for a size and a signature. Beyond: 400.
+pub const CHUNK_LINE_MAX: usize = 256;
+/// Bytes of all chunk extensions of one body. They are read and dropped, so that without a bound one data
+/// byte could cost a chunk line each time (RFC 9112 §7.1.1). Beyond: 400.
+pub const CHUNK_EXTENSIONS_MAX: usize = 16_384;
+/// Bytes of the trailer section of one body, which is read and dropped. Beyond: 400.
+pub const TRAILERS_MAX: usize = 4_096;
+/// Parameters of one media type. Beyond: the media type is malformed.
+pub const PARAMETERS_MAX: usize = 8;
 
 // ---- proto: multipart, image, smtp, http client ---------------------------------------------------
 

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod client;
 pub mod head;
+mod headers;
 pub mod mime;
 pub mod multipart;
 pub mod range;
