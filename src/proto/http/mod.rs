@@ -4,6 +4,7 @@ pub mod body;
 pub mod client;
 pub mod head;
 mod headers;
+pub mod language;
 pub mod mime;
 pub mod multipart;
 pub mod range;
