@@ -113,6 +113,18 @@ pub const PARAMETERS_MAX: usize = 8;
 
 // ---- proto: websocket, sse -------------------------------------------------------------------------
 
+/// Bytes the WebSocket decoder reads at once: allocated (and zeroed) when a message begins, given back when
+/// none is open. Longer frames get a buffer of their own length, so this bounds the cost of small ones only.
+pub const WS_READ_BUFFER: usize = 1_024;
+/// Bytes the WebSocket decoder may hold to send: one pong or one answer to a close, at most 127, which leave
+/// at once. Beyond: the decoder reports a full buffer, and the stream fails with 1011.
+pub const WS_WRITE_BUFFER_MAX: usize = 256;
+/// Bytes waiting in a send queue from which on only the newest ping is answered, when the queue has drained
+/// (RFC 6455 §5.5.3 allows it): a flood of pings by a peer that does not read costs one pong.
+pub const PONG_QUEUE_MAX: usize = 65_536;
+/// Bytes of a close reason: what a control frame leaves beside the code (RFC 6455 §5.5). Beyond: cut.
+pub const CLOSE_REASON_MAX: usize = 123;
+
 // ---- model, auth, messaging, uploads ---------------------------------------------------------------
 
 /// Items of a list when `limit` is not given (API.md section 1).

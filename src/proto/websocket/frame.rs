@@ -1,0 +1,253 @@
+//! Single frames (RFC 6455 §5.2): the ones we send, encoded once for all receivers, and the heads of the ones we
+//! get, judged before a byte of their payload is awaited. Refuses to know messages: unmasking, fragments and
+//! UTF-8 are tungstenite's. Invariant: a head is read by tungstenite's own parser, so no two parsers disagree.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use tungstenite::Error;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tungstenite::protocol::frame::{Frame, FrameHeader};
+
+use crate::base::send_queue::SendQueue;
+use crate::limits::CLOSE_REASON_MAX;
+
+/// Close codes of RFC 6455 §7.4.1 that natter itself decides on.
+pub const PROTOCOL_ERROR: u16 = 1002;
+pub const INVALID_UTF8: u16 = 1007;
+pub const TOO_BIG: u16 = 1009;
+pub const INTERNAL_ERROR: u16 = 1011;
+
+/// Appends one text frame. `payload` is UTF-8: what we send is ours.
+pub fn encode_text(out: &mut Vec<u8>, payload: &[u8]) {
+    encode(out, OpCode::Data(Data::Text), payload);
+}
+
+/// Appends one binary frame. The chat speaks text only; the conformance echo needs it.
+pub fn binary(out: &mut Vec<u8>, payload: &[u8]) {
+    encode(out, OpCode::Data(Data::Binary), payload);
+}
+
+/// One text frame for any number of receivers: encoded once, queued by reference.
+pub fn text_frame(payload: &[u8]) -> Arc<[u8]> {
+    let mut out = Vec::with_capacity(HEAD_MAX + payload.len());
+    encode_text(&mut out, payload);
+    out.into()
+}
+
+/// Queues an empty ping. The caller sends none behind a close frame ([`super::WebSocket::is_closing`]).
+pub fn ping(out: &mut SendQueue) {
+    const PING: [u8; 2] = [0x89, 0];
+    out.push_bytes(&PING);
+}
+
+/// Bytes of the longest frame head (RFC 6455 §5.2): 2, a length of 8, a mask of 4.
+pub(super) const HEAD_MAX: usize = 14;
+
+/// One unmasked, whole frame of the server.
+fn encode(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
+    let header = FrameHeader { opcode, ..FrameHeader::default() };
+    out.reserve(HEAD_MAX + payload.len());
+    header.format(payload.len() as u64, out).expect("a Vec takes every byte");
+    out.extend_from_slice(payload);
+}
+
+/// A close frame; the reason is cut to what a control frame holds, never inside a character.
+pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
+    let mut end = reason.len().min(CLOSE_REASON_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let frame = CloseFrame { code: CloseCode::from(code), reason: reason[..end].into() };
+    let mut out = Vec::new();
+    Frame::close(Some(frame)).format(&mut out).expect("a Vec takes every byte");
+    out
+}
+
+/// The close code for what tungstenite found wrong (RFC 6455 §7.4.1). The last row is our own fault.
+pub(super) fn close_code(error: &Error) -> u16 {
+    match error {
+        Error::Protocol(_) => PROTOCOL_ERROR,
+        Error::Utf8(_) => INVALID_UTF8,
+        Error::Capacity(_) => TOO_BIG,
+        _ => INTERNAL_ERROR,
+    }
+}
+
+/// A frame of the peer whose head has been read, and how much of its payload is still to come.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    header: FrameHeader,
+    pub left: usize,
+}
+
+/// A piece of the payload, made a frame of its own: `head` in front of the next `len` payload bytes.
+pub(super) struct Piece {
+    head: [u8; HEAD_MAX],
+    head_len: usize,
+    pub len: usize,
+}
+
+impl Piece {
+    pub fn head(&self) -> &[u8] {
+        &self.head[..self.head_len]
+    }
+}
+
+impl Incoming {
+    /// Reads a head and says how many bytes it took; `None` when `bytes` end inside it, a close code when no
+    /// such frame may come. `open` counts the bytes of the fragmented message this frame may continue; it is
+    /// moved on past this frame. A message may have `message_max` bytes.
+    ///
+    /// tungstenite would find all of this too, but for the mask, the reserved bits and the length of control
+    /// frames only after it has waited for the payload, and the shortest-length rule never.
+    pub fn begin(
+        bytes: &[u8],
+        open: &mut Option<usize>,
+        message_max: usize,
+    ) -> Result<Option<(Incoming, usize)>, u16> {
+        let mut cursor = Cursor::new(bytes);
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|error| close_code(&error))?;
+        let Some((header, len)) = parsed else { return Ok(None) };
+        let head_len = cursor.position() as usize;
+        // §5.1: a client masks every frame. §5.2: reserved bits belong to extensions, and there are none; a
+        // length takes the fewest bytes, the first bit of eight being 0.
+        let legal = header.mask.is_some()
+            && !(header.rsv1 || header.rsv2 || header.rsv3)
+            && head_len == header.len(len)
+            && len >> 63 == 0;
+        if !legal {
+            return Err(PROTOCOL_ERROR);
+        }
+        let data = match header.opcode {
+            // §5.5: control frames are short and whole.
+            OpCode::Control(_) if len > 125 || !header.is_final => return Err(PROTOCOL_ERROR),
+            OpCode::Control(_) => return Ok(Some((Incoming { header, left: len as usize }, head_len))),
+            OpCode::Data(data) => data,
+        };
+        let before = if data == Data::Continue { open.unwrap_or(0) } else { 0 };
+        let total = usize::try_from(len).ok().and_then(|len| before.checked_add(len));
+        let Some(total) = total.filter(|total| *total <= message_max) else { return Err(TOO_BIG) };
+        *open = (!header.is_final).then_some(total);
+        Ok(Some((Incoming { header, left: total - before }, head_len)))
+    }
+
+    /// Cuts a piece off the payload, of which `available` bytes are here; `None` when there is nothing to cut.
+    ///
+    /// A data frame that is only partly here is handed on as fragments (§5.4 lets an intermediary do so). Bad
+    /// UTF-8 then fails as soon as it is seen, and memory grows with what came, not with what a head promises.
+    pub fn cut(&mut self, available: usize) -> Option<Piece> {
+        let whole = available >= self.left;
+        if !whole && (available == 0 || matches!(self.header.opcode, OpCode::Control(_))) {
+            return None;
+        }
+        let len = self.left.min(available);
+        let header = FrameHeader { is_final: self.header.is_final && whole, ..self.header.clone() };
+        let mut piece = Piece { head: [0; HEAD_MAX], head_len: header.len(len as u64), len };
+        header.format(len as u64, &mut &mut piece.head[..]).expect("the longest head has room");
+        self.left -= len;
+        self.header.opcode = match self.header.opcode {
+            OpCode::Data(_) => OpCode::Data(Data::Continue),
+            control => control,
+        };
+        // The mask goes on where this piece ends (§5.3: byte i is masked by byte i mod 4).
+        if let Some(mask) = &mut self.header.mask {
+            mask.rotate_left(len % 4);
+        }
+        Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_frames_are_whole_unmasked_and_of_the_shortest_length() {
+        let check = |len: usize, head: &[u8]| {
+            let payload = vec![b'x'; len];
+            let mut text = b"before".to_vec();
+            encode_text(&mut text, &payload);
+            assert_eq!(text, [b"before", head, &payload].concat(), "{len} bytes");
+            assert_eq!(text[6..], *text_frame(&payload));
+            let mut other = Vec::new();
+            binary(&mut other, &payload);
+            assert_eq!((other[0], &other[1..]), (0x82, &text[7..]));
+        };
+        check(0, &[0x81, 0]);
+        check(125, &[0x81, 125]);
+        check(126, &[0x81, 126, 0, 126]);
+        check(65_535, &[0x81, 126, 255, 255]);
+        check(65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        let mut out = SendQueue::new();
+        ping(&mut out);
+        assert_eq!(out.take_bytes(), [0x89, 0]);
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_between_characters() {
+        let check = |reason: &str, kept: usize| {
+            let frame = close(4_401, reason);
+            assert_eq!(frame[..4], [0x88, kept as u8 + 2, 0x11, 0x31]);
+            assert_eq!(&frame[4..], &reason.as_bytes()[..kept]);
+        };
+        check("", 0);
+        check(&"x".repeat(123), 123);
+        check(&"x".repeat(124), 123);
+        check(&"é".repeat(62), 122);
+        check(&format!("x{}", "é".repeat(62)), 123);
+        check(&"🦀".repeat(31), 120);
+    }
+
+    #[test]
+    fn a_head_is_judged_before_its_payload() {
+        let check = |bytes: &[u8], expect: Result<Option<usize>, u16>| {
+            for end in 0..bytes.len() {
+                let part = Incoming::begin(&bytes[..end], &mut None, 1_000);
+                assert!(matches!(part, Ok(None)), "{bytes:x?} up to {end}: {part:?}");
+            }
+            let whole = Incoming::begin(bytes, &mut None, 1_000).map(|found| {
+                found.map(|(frame, head_len)| {
+                    assert_eq!(head_len, bytes.len());
+                    frame.left
+                })
+            });
+            assert_eq!(whole, expect, "{bytes:x?}");
+        };
+        check(&[0x81, 0x80, 1, 2, 3, 4], Ok(Some(0)));
+        check(&[0x01, 0xfd, 1, 2, 3, 4], Ok(Some(125)));
+        check(&[0x82, 0xfe, 0, 126, 1, 2, 3, 4], Ok(Some(126)));
+        check(&[0x82, 0xfe, 3, 232, 1, 2, 3, 4], Ok(Some(1_000)));
+        check(&[0x82, 0xfe, 3, 233, 1, 2, 3, 4], Err(TOO_BIG));
+        check(&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4], Err(TOO_BIG));
+        check(&[0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4], Err(TOO_BIG));
+        check(&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], Err(PROTOCOL_ERROR));
+        check(&[0x81, 0xfe, 0, 125, 1, 2, 3, 4], Err(PROTOCOL_ERROR)); // 125 in two bytes
+        check(&[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 200, 1, 2, 3, 4], Err(PROTOCOL_ERROR)); // 200 in eight
+        check(&[0x81, 0x05], Err(PROTOCOL_ERROR)); // not masked
+        check(&[0xc1, 0x80, 1, 2, 3, 4], Err(PROTOCOL_ERROR)); // RSV1
+        check(&[0xa1, 0x80, 1, 2, 3, 4], Err(PROTOCOL_ERROR)); // RSV2
+        check(&[0x91, 0x80, 1, 2, 3, 4], Err(PROTOCOL_ERROR)); // RSV3
+        check(&[0x89, 0xfd, 1, 2, 3, 4], Ok(Some(125)));
+        check(&[0x89, 0xfe, 0, 126, 1, 2, 3, 4], Err(PROTOCOL_ERROR)); // a long ping
+        check(&[0x08, 0x80, 1, 2, 3, 4], Err(PROTOCOL_ERROR)); // half a close
+        for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
+            check(&[0x80 | opcode, 0x80, 1, 2, 3, 4], Err(PROTOCOL_ERROR));
+        }
+    }
+
+    #[test]
+    fn fragments_count_together() {
+        let mut open = None;
+        let mut begin = |fin: bool, opcode: u8, len: u8| {
+            let bytes = [opcode | if fin { 0x80 } else { 0 }, 0x80 | len, 0, 0, 0, 0];
+            Incoming::begin(&bytes, &mut open, 200).map(|found| found.map(|(frame, _)| frame.left))
+        };
+        assert_eq!(begin(false, 1, 100), Ok(Some(100)));
+        assert_eq!(begin(true, 9, 125), Ok(Some(125)), "a ping between fragments counts for nothing");
+        assert_eq!(begin(true, 0, 101), Err(TOO_BIG));
+        assert_eq!(begin(true, 0, 100), Ok(Some(100)));
+        assert_eq!(begin(true, 1, 125), Ok(Some(125)), "the next message counts from 0");
+    }
+}

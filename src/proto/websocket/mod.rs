@@ -1,0 +1,311 @@
+//! A WebSocket of the server's side (RFC 6455), sans-IO: bytes in, messages out, answers into the stream's send
+//! queue. tungstenite unmasks, joins fragments and checks UTF-8 and close codes, over a pipe of memory. Owns no
+//! timer and no socket, and never decides to close but for a broken protocol.
+//!
+//! Invariant: tungstenite gets whole frames only, one at a time, so it always stands at a frame boundary. Its
+//! context (which can't be shrunk) therefore lives from the first byte of a message to its last: a WebSocket
+//! between messages owns no memory but its own value, whatever went through it before.
+//!
+//! ```text
+//! Open ── close() ──→ Closing ── the peer's close ──→ Ended
+//!   └──── the peer's close, or a broken protocol ──────↗
+//! ```
+
+mod frame;
+mod handshake;
+
+use std::io::{self, Read, Write};
+use std::mem;
+use std::ops::Deref;
+
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tungstenite::{Bytes, Error, Message, Utf8Bytes};
+
+use crate::base::send_queue::SendQueue;
+use crate::limits::{PONG_QUEUE_MAX, WS_READ_BUFFER, WS_WRITE_BUFFER_MAX};
+
+use frame::Piece;
+pub use frame::{
+    INTERNAL_ERROR, INVALID_UTF8, PROTOCOL_ERROR, TOO_BIG, binary, encode_text, ping, text_frame,
+};
+pub use handshake::{Accept, PROTOCOL, UpgradeError, VERSION, accept_key, check_upgrade};
+
+/// What the peer sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming {
+    Text(Text),
+    Binary(Binary),
+    /// Answered already, or to be answered when the queue has drained.
+    Ping,
+    Pong,
+    /// The peer closes, or answers our close; the answer, where one is due, is queued. The code is the peer's,
+    /// 1002 for one that may not be sent (§7.4), `None` when it gave none. Nothing follows.
+    Close {
+        code: Option<u16>,
+    },
+    /// The peer broke the protocol (1002), sent text that is no UTF-8 (1007) or a message that is too long
+    /// (1009); 1011 is our own fault. The close frame is queued. Nothing follows: flush, shut down the write
+    /// side, and read the rest without looking (§7.1.7).
+    Failed {
+        code: u16,
+    },
+}
+
+/// A text message: a `str` in the buffer it arrived in. Borrow from it and let it go: a kept one keeps that
+/// whole buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Text(Utf8Bytes);
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+/// A binary message, in the buffer it arrived in, like [`Text`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Binary(Bytes);
+
+impl Deref for Binary {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Our close frame is queued; only the peer's is still waited for, and what else comes is dropped.
+    Closing,
+    /// Nothing is read any more.
+    Ended,
+}
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct WebSocket {
+    state: State,
+    /// Received and not yet handed to tungstenite, from `start` on.
+    input: Vec<u8>,
+    start: usize,
+    /// `next` has taken all it could from `input`: a rest is the beginning of a head or of a control frame.
+    starved: bool,
+    /// The frame whose payload is being handed over.
+    frame: Option<frame::Incoming>,
+    /// Bytes so far of a fragmented message.
+    open: Option<usize>,
+    /// There while a message is in it, and while there is input.
+    context: Option<Box<WebSocketContext>>,
+    /// The newest pong that found the queue too long.
+    pong: Vec<u8>,
+    message_max: usize,
+}
+
+impl WebSocket {
+    /// A message may have up to `message_max` bytes.
+    pub fn new(message_max: usize) -> WebSocket {
+        WebSocket {
+            state: State::Open,
+            input: Vec::new(),
+            start: 0,
+            starved: true,
+            frame: None,
+            open: None,
+            context: None,
+            pong: Vec::new(),
+            message_max,
+        }
+    }
+
+    /// Keeps `bytes` for [`WebSocket::next`]. What is kept is bounded by the caller: it reads a socket only
+    /// while [`WebSocket::has_input`] is false, then at most a head or a control frame (139 bytes) is left here.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.state == State::Ended || bytes.is_empty() {
+            return;
+        }
+        self.input.drain(..mem::take(&mut self.start));
+        self.input.extend_from_slice(bytes);
+        self.starved = false;
+    }
+
+    /// Whether [`WebSocket::next`] may go on without new bytes: true after the caller stopped calling it.
+    pub fn has_input(&self) -> bool {
+        !self.starved
+    }
+
+    /// Whether a pong waits for the queue to drain; calling [`WebSocket::next`] then sends it.
+    pub fn holds_pong(&self) -> bool {
+        !self.pong.is_empty()
+    }
+
+    /// Whether a close frame of ours is queued or sent: nothing may be queued behind it.
+    pub fn is_closing(&self) -> bool {
+        self.state != State::Open
+    }
+
+    /// Queues a close frame, once; the reason is cut to 123 bytes. `next` then waits for the peer's answer only.
+    pub fn close(&mut self, out: &mut SendQueue, code: u16, reason: &str) {
+        if self.state == State::Open {
+            out.push_bytes(&frame::close(code, reason));
+            self.state = State::Closing;
+            self.pong = Vec::new();
+        }
+    }
+
+    /// The next thing the peer sent. Call it until `None`, or stop in between: what is not parsed stays.
+    pub fn next(&mut self, out: &mut SendQueue) -> Option<Incoming> {
+        self.release_pong(out);
+        loop {
+            let piece = match self.next_piece() {
+                Ok(Some(piece)) => piece,
+                Ok(None) => {
+                    self.starve();
+                    return None;
+                }
+                Err(code) => return Some(self.fail(out, code)),
+            };
+            let message = match self.hand_over(&piece) {
+                Ok(message) => message,
+                // The piece is swallowed, and the message goes on.
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Some(self.fail(out, frame::close_code(&error))),
+            };
+            let incoming = match message {
+                Message::Close(close) => {
+                    let answer = self.answer();
+                    if self.state == State::Open {
+                        out.push_bytes(&answer);
+                    }
+                    self.end();
+                    return Some(Incoming::Close { code: close.map(|close| close.code.into()) });
+                }
+                Message::Ping(_) => {
+                    let answer = self.answer();
+                    if self.state == State::Open {
+                        self.pong = answer;
+                        self.release_pong(out);
+                    }
+                    Incoming::Ping
+                }
+                Message::Text(text) => Incoming::Text(Text(text)),
+                Message::Binary(bytes) => Incoming::Binary(Binary(bytes)),
+                Message::Pong(_) => Incoming::Pong,
+                // Documented as never read.
+                Message::Frame(_) => return Some(self.fail(out, INTERNAL_ERROR)),
+            };
+            if self.state == State::Open {
+                return Some(incoming);
+            }
+        }
+    }
+
+    /// The next piece of input that tungstenite can take, or the close code of what stands there instead.
+    fn next_piece(&mut self) -> Result<Option<Piece>, u16> {
+        let unread = &self.input[self.start..];
+        if self.frame.is_none() {
+            match frame::Incoming::begin(unread, &mut self.open, self.message_max)? {
+                None => return Ok(None),
+                Some((frame, head_len)) => {
+                    self.frame = Some(frame);
+                    self.start += head_len;
+                }
+            }
+        }
+        let available = self.input.len() - self.start;
+        Ok(self.frame.as_mut().and_then(|frame| frame.cut(available)))
+    }
+
+    /// Lets tungstenite read `piece` and nothing behind it.
+    fn hand_over(&mut self, piece: &Piece) -> Result<Message, Error> {
+        let end = self.start + piece.len;
+        let mut pipe = Pipe { head: piece.head(), body: &self.input[self.start..end], written: Vec::new() };
+        self.start = end;
+        self.frame.take_if(|frame| frame.left == 0);
+        let message_max = self.message_max;
+        self.context.get_or_insert_with(|| Box::new(new_context(message_max))).read(&mut pipe)
+    }
+
+    /// The pong or the close frame by which tungstenite answers what it has just read.
+    fn answer(&mut self) -> Vec<u8> {
+        let mut pipe = Pipe { head: &[], body: &[], written: Vec::new() };
+        if let Some(context) = &mut self.context {
+            // After a close it reports that the connection is done, having written: the state says so too.
+            let _done = context.flush(&mut pipe);
+        }
+        pipe.written
+    }
+
+    /// RFC 6455 §5.5.3: of several pings only the newest need be answered. Every one is, while the peer reads.
+    fn release_pong(&mut self, out: &mut SendQueue) {
+        if !self.pong.is_empty() && out.memory() < PONG_QUEUE_MAX {
+            out.push_bytes(&mem::take(&mut self.pong));
+        }
+    }
+
+    /// There is nothing to go on with: gives back all memory the rest does not need.
+    fn starve(&mut self) {
+        self.starved = true;
+        if self.start > 0 {
+            self.input = self.input[self.start..].to_vec();
+            self.start = 0;
+        }
+        if self.frame.is_none() && self.open.is_none() {
+            self.context = None;
+        }
+    }
+
+    fn fail(&mut self, out: &mut SendQueue, code: u16) -> Incoming {
+        self.close(out, code, "");
+        self.end();
+        Incoming::Failed { code }
+    }
+
+    fn end(&mut self) {
+        *self = WebSocket { state: State::Ended, ..WebSocket::new(self.message_max) };
+    }
+}
+
+/// All limits tungstenite has: its own are for clients with few connections.
+fn new_context(message_max: usize) -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(WS_READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WS_WRITE_BUFFER_MAX)
+        .max_message_size(Some(message_max))
+        .max_frame_size(Some(message_max));
+    WebSocketContext::new(Role::Server, Some(config))
+}
+
+/// The stream tungstenite believes in: one piece of one frame to read, and all it writes.
+struct Pipe<'a> {
+    head: &'a [u8],
+    body: &'a [u8],
+    written: Vec<u8>,
+}
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        // `Ok(0)` would mean that the peer is gone.
+        match self.head.read(buf)? {
+            0 if self.body.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            from_head => Ok(from_head + self.body.read(&mut buf[from_head..])?),
+        }
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.written.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
