@@ -143,3 +143,16 @@ pub const PAGE_BYTES_MAX: usize = 262_144;
 // ---- runtime ---------------------------------------------------------------------------------------
 
 // ---- config, cli, logging --------------------------------------------------------------------------
+
+/// Bytes of `.env` and of a file named by `NAME_FILE`: a mistyped path must not be read whole. Beyond: a fault.
+pub const CONFIG_FILE_BYTES_MAX: usize = 65_536;
+/// Entries of a list in one variable; each request walks ALLOWED_ORIGINS and TRUSTED_PROXIES. Beyond: a fault.
+pub const CONFIG_LIST_MAX: usize = 256;
+/// Characters of a wrong value that its fault repeats. Beyond: cut with `…`.
+pub const CONFIG_SHOWN_CHARS_MAX: usize = 80;
+/// Bytes a secret must have: the output of the SHA-256 it keys (RFC 7518 §3.2). Below: a fault.
+pub const SECRET_BYTES_MIN: usize = 32;
+/// Bytes of one log message, so that no line is a way to fill a disk. Beyond: cut with `…`.
+pub const LOG_MESSAGE_BYTES_MAX: usize = 4_096;
+/// Bytes of one value in a log line. Beyond: cut with `…`.
+pub const LOG_VALUE_BYTES_MAX: usize = 1_024;
