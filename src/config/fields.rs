@@ -1,0 +1,455 @@
+//! The table of environment variables and the one way to read them. Owns names, defaults and what each
+//! accepts; refuses to judge combinations (that is `config`). The table drives parsing, `natter --help` and the
+//! table in the README: a variable exists exactly once. Invariant: a secret's value is never in a fault.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Read;
+
+use super::dotenv;
+use super::secrets::Secret;
+use super::values::{self, Problem};
+use Accepts::{Number, Rate, Secret as Hidden, Switch, Text};
+
+use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_SHOWN_CHARS_MAX, SECRET_BYTES_MIN};
+
+/// One environment variable.
+#[derive(Debug)]
+pub struct Variable {
+    pub name: &'static str,
+    /// As it would be written; empty when there is none.
+    pub default: &'static str,
+    pub accepts: Accepts,
+    pub meaning: &'static str,
+}
+
+/// What a variable takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepts {
+    /// A whole number in this range, both ends included.
+    Number(u64, u64),
+    Switch,
+    Rate,
+    Text(&'static str),
+    /// Never shown; also read from the file that `NAME_FILE` names.
+    Secret(&'static str),
+}
+
+impl fmt::Display for Accepts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Accepts::Number(min, max) => write!(f, "a whole number from {min} to {max}"),
+            Accepts::Switch => f.write_str("true or false (also on, off, yes, no, 1, 0)"),
+            Accepts::Rate => {
+                f.write_str("per second/burst, two whole numbers from 1 to 1000000, such as 5/10")
+            }
+            Accepts::Text(text) | Accepts::Secret(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Variable {
+    pub fn is_secret(&self) -> bool {
+        matches!(self.accepts, Accepts::Secret(_))
+    }
+
+    /// The variable as a row of the README's table: name, default, meaning.
+    pub fn markdown_row(&self) -> String {
+        let default = if self.default.is_empty() { String::new() } else { format!("`{}`", self.default) };
+        format!("| `{}` | {} | {} |", self.name, default, self.meaning)
+    }
+}
+
+const fn row(name: &'static str, default: &'static str, accepts: Accepts, meaning: &'static str) -> Variable {
+    Variable { name, default, accepts, meaning }
+}
+
+const KEY: Accepts = Hidden("at least 32 bytes of text, such as `openssl rand -base64 32` makes");
+const YEAR_S: u64 = 31_536_000;
+
+/// Every variable, under the headings of `--help` and of the README.
+#[rustfmt::skip]
+pub static SECTIONS: [(&str, &[Variable]); 5] = [
+    ("Server", &[
+        row("HOST", "127.0.0.1", Text("an IP address or a host name"), "Address to listen on; `0.0.0.0` or `::` for all."),
+        row("PORT", "8080", Number(0, 65_535), "Port to listen on; 0 takes any free one."),
+        row("PUBLIC_URL", "", Text("http(s)://host[:port] without a path"), "What clients call this server; from HOST and PORT when unset."),
+        row("DATA_DIR", "data", Text("a folder"), "The database, the secrets, the lock and the control socket."),
+        row("UPLOADS", "data/uploads", Text("a folder other than DATA_DIR"), "Uploaded files; `uploads` in DATA_DIR when unset."),
+        row("DEFAULT_PROFILE_PIC", "", Text("an image file"), "Picture of profiles that have none."),
+        row("ALLOWED_ORIGINS", "*", Text("*, or none, or origins (scheme://host[:port]) with commas between them"), "Web pages that may call the API; `*` is all, without credentials."),
+        row("TRUSTED_PROXIES", "", Text("IP addresses and networks with commas between them, such as 10.0.0.0/8,::1"), "Peers whose X-Forwarded-For and Forwarded count."),
+        row("SYNCHRONOUS", "full", Text("full or normal"), "`normal` may lose the last acknowledged messages in a power cut."),
+        row("EVENTS_KEPT", "", Number(1, 36_500), "Days an event can be replayed; all when unset."),
+        row("LOG_LEVEL", "info", Text("off, error, warn, info, debug or trace, and module=level, with commas between them"), "What is logged, such as `warn,natter::store=debug`."),
+        row("LOG_FORMAT", "text", Text("text or json"), "Form of the log lines on stderr."),
+        row("METRICS_TOKEN", "", Hidden("at least 32 visible ASCII characters"), "Bearer token of /metrics; only loopback peers read it when unset."),
+        row("CONFORMANCE_FILES", "", Text("a folder"), "Files of the conformance build's routes; ignored by any other build."),
+    ]),
+    ("Accounts", &[
+        row("ACCESS_SECRET", "", KEY, "Signs access tokens; made on first start and kept in DATA_DIR when unset."),
+        row("REFRESH_SECRET", "", KEY, "Signs refresh tokens; likewise."),
+        row("PASSWORD_SECRET", "", KEY, "Goes into every password hash and code; likewise."),
+        row("ACCESS_TTL", "900", Number(1, YEAR_S), "Seconds an access token lives."),
+        row("REFRESH_TTL", "2592000", Number(1, 10 * YEAR_S), "Seconds a refresh token lives."),
+        row("ARGON2", "7168,5,1", Text("memory in KiB (1024 to 1048576), passes (1 to 64), lanes (1 to 16), with commas between them"), "Cost of a password hash."),
+        row("SIGN_UP", "open", Text("open or closed"), "Whether strangers may make accounts."),
+        row("REQUIRE_VERIFIED", "false", Switch, "Whether members must verify their e-mail address before they chat."),
+        row("IP_INFO", "", Hidden("visible ASCII characters"), "Token of the service that tells the place of an address; no look-ups when unset."),
+        row("IP_INFO_URL", "https://ipinfo.io", Text("http(s)://host[:port][/path]"), "That service."),
+        row("GEOIP_DB", "", Text("an .mmdb file"), "Places of addresses, read locally and preferred to the service."),
+    ]),
+    ("Mail", &[
+        row("EMAIL_HOST", "", Text("a host name or an IP address"), "SMTP server; without it mails go to `mail.mbox` in DATA_DIR."),
+        row("EMAIL_PORT", "", Number(1, 65_535), "Its port; 587, 465 or 25 by EMAIL_TLS when unset."),
+        row("EMAIL_TLS", "", Text("starttls, tls or none"), "How to encrypt; `starttls` when unset, `tls` when EMAIL_PORT is 465."),
+        row("EMAIL_FROM", "", Text("an e-mail address, or Name <address>"), "Sender of all mails."),
+        row("EMAIL_USER", "", Text("visible ASCII characters"), "User to sign in as; the address of EMAIL_FROM when unset."),
+        row("EMAIL_PASSWORD", "", Hidden("text without control characters"), "Its password; no sign-in when unset."),
+        row("TLS_CA_FILE", "", Text("a PEM file"), "Certificate authorities to trust instead of the built-in ones."),
+    ]),
+    ("Limits", &[
+        row("HEAD_MAX", "16384", Number(1_024, 1_048_576), "Bytes of a request head."),
+        row("JSON_BODY_MAX", "65536", Number(256, 16_777_216), "Bytes of a JSON request."),
+        row("UPLOAD_MAX", "10485760", Number(1, 1_099_511_627_776), "Bytes of one upload."),
+        row("UPLOAD_QUOTA", "1073741824", Number(0, 1_125_899_906_842_624), "Bytes of uploads a member may keep."),
+        row("KEEP_METADATA", "false", Switch, "Whether images keep places, times and devices."),
+        row("MESSAGE_MAX", "4000", Number(1, 1_000_000), "Characters of a message."),
+        row("MEMBERS_MAX", "1000", Number(2, 100_000), "Members of a group."),
+        row("WS_MESSAGE_MAX", "65536", Number(256, 16_777_216), "Bytes of a WebSocket message."),
+        row("SEND_QUEUE_MAX", "1048576", Number(4_096, 1_073_741_824), "Bytes that may wait for a slow stream before it is closed."),
+        row("CONNECTIONS_MAX", "10000", Number(1, 1_000_000), "Open connections."),
+        row("CONNECTIONS_PER_ADDRESS", "1024", Number(1, 1_000_000), "Open connections of one address (a /64 of IPv6)."),
+        row("HEARTBEAT", "30", Number(1, 3_600), "Seconds between two pings of a stream."),
+    ]),
+    ("Rates", &[
+        row("RATE_LIMIT", "on", Switch, "`off` lifts the four rates below."),
+        row("RATE_CREDENTIALS", "5/10", Rate, "Sign-up, sign-in, refresh and reset, by address."),
+        row("RATE_ADDRESS", "50/100", Rate, "Other requests without an account, and failed ones, by address."),
+        row("RATE_ACCOUNT", "50/100", Rate, "Requests of an account."),
+        row("RATE_WRITES", "20/60", Rate, "Writes of an account."),
+    ]),
+];
+
+/// All variables in the order of the sections.
+pub fn variables() -> impl Iterator<Item = &'static Variable> {
+    SECTIONS.iter().flat_map(|(_, variables)| variables.iter())
+}
+
+/// A value that stops the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The variable, or where in `.env` or on the disk the fault is.
+    pub place: String,
+    pub problem: String,
+    /// Empty where the problem says it all.
+    pub accepts: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)?;
+        match self.accepts.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; it accepts {}", self.accepts),
+        }
+    }
+}
+
+/// Something the operator should know, but that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub place: String,
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// Reads variables, real ones before those of `.env`, and gathers what is wrong with them.
+pub(super) struct Reader<'a> {
+    env: &'a dyn Fn(&str) -> Option<OsString>,
+    dotenv: BTreeMap<String, String>,
+    faults: Vec<Fault>,
+    warnings: Vec<Warning>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(env: &'a dyn Fn(&str) -> Option<OsString>, dotenv_text: Option<&str>) -> Reader<'a> {
+        let mut reader = Reader { env, dotenv: BTreeMap::new(), faults: Vec::new(), warnings: Vec::new() };
+        let (entries, bad) = dotenv::parse(dotenv_text.unwrap_or_default());
+        for bad in bad {
+            reader.faults.push(Fault {
+                place: format!(".env line {}", bad.line),
+                problem: format!("the line {}", bad.problem),
+                accepts: "NAME=value, quoted where it has blanks at its ends".into(),
+            });
+        }
+        for entry in entries {
+            if !is_known(&entry.name) {
+                // Only here: the real environment is full of other programs' variables.
+                let line = entry.line;
+                reader.warn(&entry.name, format!("is unknown to natter and ignored (.env line {line})"));
+            } else if reader.dotenv.insert(entry.name.clone(), entry.value).is_some() {
+                let line = entry.line;
+                reader.warn(&entry.name, format!("is set twice in .env; line {line} counts"));
+            }
+        }
+        reader
+    }
+
+    pub fn fault(&mut self, name: &str, problem: impl Into<String>) {
+        let accepts = variables().find(|v| v.name == name).map(|v| v.accepts.to_string()).unwrap_or_default();
+        self.faults.push(Fault { place: name.to_owned(), problem: problem.into(), accepts });
+    }
+
+    pub fn warn(&mut self, name: &str, message: impl Into<String>) {
+        self.warnings.push(Warning { place: name.to_owned(), message: message.into() });
+    }
+
+    /// The value as text. A blank one counts as unset, so that `NAME=` in a real environment (what compose
+    /// files make of a missing variable) takes back a value of `.env` and leaves the default.
+    fn raw(&mut self, name: &str) -> Option<String> {
+        let value = match (self.env)(name) {
+            Some(value) => match value.into_string() {
+                Ok(value) => value,
+                Err(_) => {
+                    self.fault(name, "the value is not UTF-8");
+                    return None;
+                }
+            },
+            None => self.dotenv.get(name)?.clone(),
+        };
+        (!value.trim().is_empty()).then_some(value)
+    }
+
+    pub fn is_set(&self, name: &str) -> bool {
+        match (self.env)(name) {
+            Some(value) => value.to_str().is_none_or(|value| !value.trim().is_empty()),
+            None => self.dotenv.get(name).is_some_and(|value| !value.trim().is_empty()),
+        }
+    }
+
+    /// A variable without a default: `None` when it is unset or wrong.
+    pub fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Problem>) -> Option<T> {
+        debug_assert!(!variable(name).is_secret());
+        let value = self.raw(name)?;
+        match parse(value.trim()) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.fault(name, format!("{} {problem}", shown(value.trim())));
+                None
+            }
+        }
+    }
+
+    /// A variable with a default, which also stands in for a wrong value: the start fails in the end, and
+    /// until then every other variable is judged.
+    pub fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Problem>) -> T {
+        self.optional(name, &parse).unwrap_or_else(|| {
+            parse(variable(name).default).unwrap_or_else(|problem| panic!("default of {name} {problem}"))
+        })
+    }
+
+    pub fn number(&mut self, name: &str) -> u64 {
+        self.value(name, |text| values::number(text, range(name).0, range(name).1))
+    }
+
+    pub fn optional_number(&mut self, name: &str) -> Option<u64> {
+        self.optional(name, |text| values::number(text, range(name).0, range(name).1))
+    }
+
+    pub fn size(&mut self, name: &str) -> usize {
+        // Every range of the table fits 32 bits where a size is asked for: a test holds it.
+        self.number(name) as usize
+    }
+
+    /// A secret from `NAME` or from the file that `NAME_FILE` names.
+    pub fn secret(&mut self, name: &str, rule: SecretRule) -> Option<Secret> {
+        let file_name = format!("{name}_FILE");
+        let (direct, path) = (self.raw(name), self.raw(&file_name));
+        let value = match (direct, path) {
+            (None, None) => return None,
+            (Some(_), Some(_)) => {
+                self.fault(name, format!("is set, and {file_name} too: one of them must go"));
+                return None;
+            }
+            (Some(value), None) => value,
+            (None, Some(path)) => match read_text(path.trim()) {
+                Ok(text) => text,
+                Err(problem) => {
+                    // Not which file: a secret pasted into the wrong variable stands there.
+                    self.fault(&file_name, format!("the file it names {problem}"));
+                    return None;
+                }
+            },
+        };
+        match rule.problem(name, &value) {
+            None => Some(Secret::new(value)),
+            Some(problem) => {
+                self.fault(name, problem);
+                None
+            }
+        }
+    }
+
+    /// Hands out `value`, unless a fault was found on the way to it.
+    pub fn finish<T>(self, value: T) -> Result<(T, Vec<Warning>), Vec<Fault>> {
+        match self.faults.is_empty() {
+            true => Ok((value, self.warnings)),
+            false => Err(self.faults),
+        }
+    }
+}
+
+/// What a secret must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SecretRule {
+    /// Ours to choose: at least 32 bytes.
+    Key,
+    /// Ours to choose, and sent in a header.
+    HeaderKey,
+    /// Chosen by another service, and sent in a header.
+    HeaderText,
+    /// Chosen by another service.
+    Text,
+}
+
+impl SecretRule {
+    pub fn problem(self, name: &str, value: &str) -> Option<&'static str> {
+        let is_key = matches!(self, SecretRule::Key | SecretRule::HeaderKey);
+        let is_header = matches!(self, SecretRule::HeaderKey | SecretRule::HeaderText);
+        if value.trim().is_empty() {
+            return Some("the secret is empty");
+        }
+        if is_key && value.eq_ignore_ascii_case(name) {
+            return Some("the secret is its own name, which everyone knows");
+        }
+        if is_key && value.len() < SECRET_BYTES_MIN {
+            return Some("the secret is too short");
+        }
+        if value.contains(|c: char| c.is_control()) {
+            return Some("the secret has a control character");
+        }
+        (is_header && !value.bytes().all(|b| b.is_ascii_graphic()))
+            .then_some("the secret has a blank or a character beyond ASCII")
+    }
+}
+
+fn is_known(name: &str) -> bool {
+    let secret = name.strip_suffix("_FILE").unwrap_or_default();
+    variables().any(|v| v.name == name || (v.is_secret() && v.name == secret))
+}
+
+fn variable(name: &str) -> &'static Variable {
+    variables().find(|v| v.name == name).unwrap_or_else(|| panic!("{name} is in the table"))
+}
+
+fn range(name: &str) -> (u64, u64) {
+    match variable(name).accepts {
+        Accepts::Number(min, max) => (min, max),
+        _ => panic!("{name} is a number in the table"),
+    }
+}
+
+/// The value in quotes, escaped and cut; one that looks as if it had a password in it is not repeated.
+fn shown(value: &str) -> String {
+    if value.contains("://") && value.contains('@') {
+        return "the value (not shown: it may hold a password)".to_owned();
+    }
+    let cut: String = value.chars().take(CONFIG_SHOWN_CHARS_MAX).collect();
+    format!("{cut:?}{}", if cut.len() < value.len() { "…" } else { "" })
+}
+
+/// A small file's text without the line break at its end (editors and `echo` put one there).
+pub(super) fn read_text(path: &str) -> Result<String, Problem> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    file.take(CONFIG_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() > CONFIG_FILE_BYTES_MAX {
+        return Err(format!("has more than {CONFIG_FILE_BYTES_MAX} bytes"));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
+    let end = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text).len());
+    text.truncate(end.unwrap_or(text.len()));
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order() {
+        let mut names: Vec<_> = variables().map(|v| v.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "a name stands twice");
+        for v in variables() {
+            assert!(v.name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_' || b == b'2'), "{}", v.name);
+            assert!(v.meaning.ends_with('.') && !v.meaning.contains('|'), "{}", v.name);
+            assert!(!v.is_secret() || v.default.is_empty(), "{} has a known secret", v.name);
+            if let Accepts::Number(min, max) = v.accepts {
+                assert!(min < max && i64::try_from(max).is_ok(), "{}", v.name);
+                assert!(v.default.is_empty() || values::number(v.default, min, max).is_ok(), "{}", v.name);
+            }
+        }
+        for size in [
+            "HEAD_MAX",
+            "JSON_BODY_MAX",
+            "MESSAGE_MAX",
+            "MEMBERS_MAX",
+            "WS_MESSAGE_MAX",
+            "SEND_QUEUE_MAX",
+            "CONNECTIONS_MAX",
+            "CONNECTIONS_PER_ADDRESS",
+        ] {
+            assert!(u32::try_from(range(size).1).is_ok(), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_row_for_the_readme() {
+        let row = variable("PORT").markdown_row();
+        assert_eq!(row, "| `PORT` | `8080` | Port to listen on; 0 takes any free one. |");
+        assert!(variable("PUBLIC_URL").markdown_row().starts_with("| `PUBLIC_URL` |  | "));
+    }
+
+    #[test]
+    fn secrets_by_rule() {
+        use SecretRule::{HeaderKey, HeaderText, Key, Text};
+        let problem = |rule: SecretRule, value: &str| rule.problem("ACCESS_SECRET", value).unwrap_or("none");
+        let long = "a b c d e f g h i j k l m n o p.";
+        assert_eq!(long.len(), SECRET_BYTES_MIN);
+        for (rule, value, expect) in [
+            (Key, long, "none"),
+            (Key, &long[1..], "too short"),
+            (Key, "ACCESS_SECRET", "own name"),
+            (Key, "access_secret", "own name"),
+            (Key, "0123456789012345678901234567890\n", "control"),
+            (HeaderKey, long, "blank"),
+            (HeaderKey, "01234567890123456789012345678901", "none"),
+            (HeaderText, "x", "none"),
+            (HeaderText, "ü", "beyond ASCII"),
+            (Text, "ü x", "none"),
+            (Text, " ", "empty"),
+            (Text, "x\r\ny", "control"),
+        ] {
+            assert!(problem(rule, value).contains(expect), "{rule:?} {value:?}: {}", problem(rule, value));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_value() {
+        assert_eq!(shown("a\"b\n"), r#""a\"b\n""#);
+        assert!(!shown("https://me:hunter2@host").contains("hunter2"));
+        let long = "ü".repeat(CONFIG_SHOWN_CHARS_MAX + 1);
+        assert_eq!(shown(&long).chars().count(), CONFIG_SHOWN_CHARS_MAX + 3);
+    }
+}

@@ -1,0 +1,143 @@
+//! Sets of IP addresses (TRUSTED_PROXIES). Owns their text form and the question whether an address is
+//! inside; asks no system anything. Invariant: an IPv4 address and its IPv6-mapped form (`::ffff:a.b.c.d`,
+//! what a dual-stack socket reports) are one address everywhere.
+
+use std::net::IpAddr;
+
+/// Networks an address may belong to. Empty: none does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(Vec<Network>);
+
+/// The addresses whose first `prefix` bits are those of `address` (all others of which are 0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Networks {
+    pub fn new(networks: Vec<Network>) -> Networks {
+        Networks(networks)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(address))
+    }
+}
+
+impl Network {
+    /// Reads `10.0.0.0/8`, `2001:db8::/32`, `192.0.2.7` or `::1`; the error is a phrase for behind the value.
+    pub fn parse(text: &str) -> Result<Network, String> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| "is not an IP address or network".to_owned())?;
+        let width = width(address);
+        let prefix = match prefix {
+            None => width,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits
+                .parse()
+                .ok()
+                .filter(|prefix| *prefix <= width)
+                .ok_or_else(|| format!("has a prefix that is not 0 to {width}"))?,
+            Some(_) => return Err(format!("has a prefix that is not 0 to {width}")),
+        };
+        let network = Network { address: masked(address, prefix), prefix };
+        if network.address != address {
+            // `10.0.0.7/8` may mean one proxy or sixteen million: trust is not guessed.
+            return Err(format!("has bits behind its prefix; the network is {}/{prefix}", network.address));
+        }
+        Ok(network.canonical())
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        width(address) == width(self.address) && masked(address, self.prefix) == self.address
+    }
+
+    /// A network inside `::ffff:0:0/96` is the IPv4 network it maps.
+    fn canonical(self) -> Network {
+        match self.address.to_canonical() {
+            address @ IpAddr::V4(_) if self.address.is_ipv6() && self.prefix >= 96 => {
+                Network { address, prefix: self.prefix - 96 }
+            }
+            _ => self,
+        }
+    }
+}
+
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            IpAddr::V4((v4.to_bits() & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            IpAddr::V6((v6.to_bits() & mask).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(network: &str, address: &str, expect: bool) {
+        let networks = Networks::new(vec![Network::parse(network).expect(network)]);
+        let seen = networks.contains(address.parse().expect(address));
+        assert_eq!(seen, expect, "{address} in {network}");
+    }
+
+    #[track_caller]
+    fn check_bad(network: &str, problem: &str) {
+        let seen = Network::parse(network).expect_err(network);
+        assert!(seen.contains(problem), "{network}: {seen}");
+    }
+
+    #[test]
+    fn membership() {
+        check("10.0.0.0/8", "10.255.255.255", true);
+        check("10.0.0.0/8", "11.0.0.0", false);
+        check("10.0.0.0/8", "::ffff:10.1.2.3", true);
+        check("10.0.0.0/8", "::10.1.2.3", false);
+        check("192.0.2.7", "192.0.2.7", true);
+        check("192.0.2.7", "192.0.2.6", false);
+        check("192.0.2.6/31", "192.0.2.7", true);
+        check("0.0.0.0/0", "203.0.113.9", true);
+        check("0.0.0.0/0", "2001:db8::1", false);
+        check("::/0", "2001:db8::1", true);
+        check("::/0", "203.0.113.9", false);
+        check("2001:db8::/32", "2001:db8:ffff::1", true);
+        check("2001:db8::/32", "2001:db9::1", false);
+        check("::1", "::1", true);
+        check("::ffff:10.0.0.0/104", "10.9.9.9", true);
+        check("::ffff:192.0.2.7", "192.0.2.7", true);
+        check("::ffff:0:0/96", "203.0.113.9", true);
+        assert!(!Networks::default().contains("127.0.0.1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn refused_texts() {
+        check_bad("", "not an IP address");
+        check_bad("proxy", "not an IP address");
+        check_bad("10.0.0.0/8/8", "prefix");
+        check_bad("10.0.0.0/33", "0 to 32");
+        check_bad("::/129", "0 to 128");
+        check_bad("10.0.0.0/+8", "0 to 32");
+        check_bad("10.0.0.0/", "0 to 32");
+        check_bad("010.0.0.0/8", "not an IP address");
+        check_bad("10.0.0.7/8", "the network is 10.0.0.0/8");
+        check_bad("2001:db8::1/32", "the network is 2001:db8::/32");
+    }
+}

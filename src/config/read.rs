@@ -1,0 +1,225 @@
+//! From variables to a [`Config`]: which parser reads which variable, and which values go together. Knows no
+//! grammar (that is `values` and `url`) and no source (that is `fields`). Invariant: one fault hides no other:
+//! each variable is read whatever the ones before it held.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::fields::{Reader, SecretRule};
+use super::{Config, EmailTls, IpInfo, Mail, MailServer, Synchronous, secrets, url, values};
+use crate::limits::Limits;
+use crate::logging::{LogFormat, LogOptions};
+
+pub(super) fn read(r: &mut Reader<'_>) -> Config {
+    let (data_dir, uploads) = folders(r);
+    let limits = limits(r);
+    let config = Config {
+        host: r.value("HOST", url::host),
+        port: r.number("PORT") as u16,
+        public_url: r.optional("PUBLIC_URL", url::site),
+        data_dir,
+        uploads,
+        default_profile_pic: r.optional("DEFAULT_PROFILE_PIC", readable_file),
+        allowed_origins: r.value("ALLOWED_ORIGINS", url::origins),
+        trusted_proxies: r.optional("TRUSTED_PROXIES", values::networks).unwrap_or_default(),
+        synchronous: r.value("SYNCHRONOUS", |text| {
+            values::word(text, &[("full", Synchronous::Full), ("normal", Synchronous::Normal)])
+        }),
+        events_kept: r.optional_number("EVENTS_KEPT").map(|days| days as u32),
+        log: log_options(r),
+        metrics_token: r.secret("METRICS_TOKEN", SecretRule::HeaderKey),
+        conformance_files: conformance_files(r),
+        access_secret: r.secret("ACCESS_SECRET", SecretRule::Key),
+        refresh_secret: r.secret("REFRESH_SECRET", SecretRule::Key),
+        password_secret: r.secret("PASSWORD_SECRET", SecretRule::Key),
+        argon2: r.value("ARGON2", values::argon2),
+        sign_up_open: r.value("SIGN_UP", |text| values::word(text, &[("open", true), ("closed", false)])),
+        require_verified: r.value("REQUIRE_VERIFIED", values::switch),
+        ip_info: ip_info(r),
+        geoip_db: geoip_db(r),
+        mail: mail(r),
+        tls_ca_file: tls_ca_file(r),
+        keep_metadata: r.value("KEEP_METADATA", values::switch),
+        limits,
+    };
+    if config.synchronous == Synchronous::Normal {
+        r.warn("SYNCHRONOUS", "normal: a power cut may lose the last acknowledged messages");
+    }
+    if config.argon2.is_weak() {
+        r.warn("ARGON2", "stolen password hashes would be cheaper to guess than with 7168,5,1");
+    }
+    let keys = [&config.access_secret, &config.refresh_secret, &config.password_secret];
+    for (left, right) in secrets::same(keys.map(Option::as_ref)) {
+        r.fault(left, format!("the secret is the same as {right}"));
+    }
+    config
+}
+
+fn folders(r: &mut Reader<'_>) -> (PathBuf, PathBuf) {
+    let path = |text: &str| match text.contains('\0') {
+        true => Err("has a NUL".to_owned()),
+        false => Ok(PathBuf::from(text)),
+    };
+    let data_dir = r.value("DATA_DIR", path);
+    // The default of UPLOADS follows DATA_DIR: `data/uploads` is only what it comes to with both unset.
+    let uploads = r.optional("UPLOADS", path).unwrap_or_else(|| data_dir.join("uploads"));
+    if uploads.components().eq(data_dir.components()) {
+        r.fault("UPLOADS", "is the folder of the database");
+    }
+    (data_dir, uploads)
+}
+
+fn limits(r: &mut Reader<'_>) -> Limits {
+    let limits = Limits {
+        head_max: r.size("HEAD_MAX"),
+        json_body_max: r.size("JSON_BODY_MAX"),
+        upload_max: r.number("UPLOAD_MAX"),
+        upload_quota: r.number("UPLOAD_QUOTA"),
+        message_max: r.size("MESSAGE_MAX"),
+        members_max: r.size("MEMBERS_MAX"),
+        ws_message_max: r.size("WS_MESSAGE_MAX"),
+        send_queue_max: r.size("SEND_QUEUE_MAX"),
+        connections_max: r.size("CONNECTIONS_MAX"),
+        connections_per_address: r.size("CONNECTIONS_PER_ADDRESS"),
+        access_ttl: r.number("ACCESS_TTL"),
+        refresh_ttl: r.number("REFRESH_TTL"),
+        heartbeat: Duration::from_secs(r.number("HEARTBEAT")),
+        rate_credentials: r.value("RATE_CREDENTIALS", values::rate),
+        rate_address: r.value("RATE_ADDRESS", values::rate),
+        rate_account: r.value("RATE_ACCOUNT", values::rate),
+        rate_writes: r.value("RATE_WRITES", values::rate),
+        rate_limit: r.value("RATE_LIMIT", values::switch),
+    };
+    let Limits { access_ttl, refresh_ttl, ws_message_max, send_queue_max, message_max, .. } = limits;
+    if access_ttl > refresh_ttl {
+        r.fault("ACCESS_TTL", format!("{access_ttl} is more than REFRESH_TTL ({refresh_ttl})"));
+    }
+    if send_queue_max < ws_message_max {
+        // The answer to a message may be as large as the message.
+        r.fault("SEND_QUEUE_MAX", format!("{send_queue_max} is less than WS_MESSAGE_MAX ({ws_message_max})"));
+    }
+    if message_max > ws_message_max.min(limits.json_body_max) {
+        r.warn(
+            "MESSAGE_MAX",
+            format!("{message_max} characters fit neither form: JSON_BODY_MAX or WS_MESSAGE_MAX ends first"),
+        );
+    }
+    limits
+}
+
+fn log_options(r: &mut Reader<'_>) -> LogOptions {
+    let levels = r.value("LOG_LEVEL", values::log_levels);
+    LogOptions {
+        level: levels.default.unwrap_or(log::LevelFilter::Info),
+        modules: levels.modules,
+        format: r.value("LOG_FORMAT", |text| {
+            values::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+        }),
+    }
+}
+
+fn conformance_files(r: &mut Reader<'_>) -> Option<PathBuf> {
+    if cfg!(feature = "conformance") {
+        return r.optional("CONFORMANCE_FILES", |text| match Path::new(text).is_dir() {
+            true => Ok(PathBuf::from(text)),
+            false => Err("is no folder".into()),
+        });
+    }
+    if r.is_set("CONFORMANCE_FILES") {
+        // No fault: one environment serves both builds side by side, and this one is merely safer.
+        r.warn("CONFORMANCE_FILES", "is ignored: this build has no feature conformance");
+    }
+    None
+}
+
+fn ip_info(r: &mut Reader<'_>) -> Option<IpInfo> {
+    let token = r.secret("IP_INFO", SecretRule::HeaderText);
+    let url = r.value("IP_INFO_URL", url::url);
+    let token = token?;
+    if url.https && !cfg!(feature = "tls") {
+        r.fault("IP_INFO_URL", "is https, and this build has no feature tls");
+    }
+    if !url.https && !url.host.is_loopback() {
+        r.warn("IP_INFO_URL", "is http: the token and members' addresses travel in clear");
+    }
+    Some(IpInfo { token, url })
+}
+
+fn geoip_db(r: &mut Reader<'_>) -> Option<PathBuf> {
+    if !cfg!(feature = "geoip") {
+        if r.is_set("GEOIP_DB") {
+            r.fault("GEOIP_DB", "is set, and this build has no feature geoip");
+        }
+        return None;
+    }
+    r.optional("GEOIP_DB", readable_file)
+}
+
+fn tls_ca_file(r: &mut Reader<'_>) -> Option<PathBuf> {
+    if !cfg!(feature = "tls") {
+        if r.is_set("TLS_CA_FILE") {
+            r.fault("TLS_CA_FILE", "is set, and this build has no feature tls");
+        }
+        return None;
+    }
+    r.optional("TLS_CA_FILE", readable_file)
+}
+
+fn mail(r: &mut Reader<'_>) -> Mail {
+    // All are read before anything is decided, so that all their faults are told.
+    let host = r.optional("EMAIL_HOST", url::host);
+    let port = r.optional_number("EMAIL_PORT").map(|port| port as u16);
+    let tls = r.optional("EMAIL_TLS", |text| {
+        values::word(
+            text,
+            &[("starttls", EmailTls::Starttls), ("tls", EmailTls::Tls), ("none", EmailTls::None)],
+        )
+    });
+    let from = r.optional("EMAIL_FROM", values::mailbox);
+    let user = r.optional("EMAIL_USER", |text| match text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("has a blank or a character beyond ASCII".into()),
+    });
+    let password = r.secret("EMAIL_PASSWORD", SecretRule::Text);
+    if !r.is_set("EMAIL_HOST") {
+        for name in ["EMAIL_PORT", "EMAIL_TLS", "EMAIL_USER", "EMAIL_PASSWORD", "EMAIL_PASSWORD_FILE"] {
+            if r.is_set(name) {
+                r.warn(name, "has no effect without EMAIL_HOST");
+            }
+        }
+        return Mail::Mbox { from };
+    }
+    if !r.is_set("EMAIL_FROM") {
+        r.fault("EMAIL_FROM", "is not set, and EMAIL_HOST needs it");
+    }
+    if r.is_set("EMAIL_USER") && !r.is_set("EMAIL_PASSWORD") && !r.is_set("EMAIL_PASSWORD_FILE") {
+        r.fault("EMAIL_PASSWORD", "is not set, and EMAIL_USER needs it");
+    }
+    let tls = tls.unwrap_or(if port == Some(465) { EmailTls::Tls } else { EmailTls::Starttls });
+    if tls != EmailTls::None && !cfg!(feature = "tls") {
+        r.fault("EMAIL_TLS", "needs the feature tls, which this build has not; it can only be none");
+    }
+    let (Some(host), Some(from)) = (host, from) else { return Mail::Mbox { from: None } };
+    if tls == EmailTls::None && password.is_some() && !host.is_loopback() {
+        r.warn("EMAIL_TLS", "none: the password travels in clear");
+    }
+    let port = port.unwrap_or(match tls {
+        EmailTls::Starttls => 587,
+        EmailTls::Tls => 465,
+        EmailTls::None => 25,
+    });
+    let login = password.map(|password| (user.unwrap_or_else(|| from.address.clone()), password));
+    Mail::Server(MailServer { host, port, tls, from, login })
+}
+
+/// A path to what can be read as a file, now: a folder opens too, and fails only later.
+fn readable_file(text: &str) -> Result<PathBuf, String> {
+    let cannot = |error: io::Error| format!("cannot be read: {error}");
+    let path = PathBuf::from(text);
+    if !path.metadata().map_err(cannot)?.is_file() {
+        return Err("is no file".into());
+    }
+    std::fs::File::open(&path).map_err(cannot)?;
+    Ok(path)
+}

@@ -1,0 +1,310 @@
+//! The three keys of the server. Owns their files in DATA_DIR: made once, 0600, on the disk before they are
+//! used; refuses to hold DATA_DIR's lock, which the caller must. Invariant: a key that signed anything can be
+//! read again after any crash, and no [`Secret`] ever prints itself.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use super::Config;
+use super::fields::{Fault, SecretRule, Warning, read_text};
+use crate::base::crypto::{Entropy, base64url};
+
+/// Text that is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: String) -> Secret {
+        Secret(value)
+    }
+
+    /// The bytes, for the one use they have. Not for comparing with what a peer sent: that takes constant time.
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    pub fn expose_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The keys a server runs with; no two are the same.
+#[derive(Debug)]
+pub struct Secrets {
+    pub access: Secret,
+    pub refresh: Secret,
+    pub password: Secret,
+    /// Files made just now. Beside a database that already has members this means that keys were lost, and with
+    /// PASSWORD_SECRET every password: the caller knows the database and decides.
+    pub made: Vec<&'static str>,
+}
+
+/// Name in the environment and in DATA_DIR.
+const NAMES: [(&str, &str); 3] = [
+    ("ACCESS_SECRET", "access_secret"),
+    ("REFRESH_SECRET", "refresh_secret"),
+    ("PASSWORD_SECRET", "password_secret"),
+];
+
+/// The keys from `config`, else from their files in `data_dir`, else new ones. The caller holds the lock on
+/// `data_dir`, so that two first starts can't make two keys.
+pub fn load_or_create(
+    data_dir: &Path,
+    config: &Config,
+    entropy: &mut dyn Entropy,
+) -> Result<(Secrets, Vec<Warning>), Vec<Fault>> {
+    gather(data_dir, config, Some(entropy)).map(|(keys, made, warnings)| {
+        let [Some(access), Some(refresh), Some(password)] = keys else {
+            unreachable!("a key that is missing was made")
+        };
+        (Secrets { access, refresh, password, made }, warnings)
+    })
+}
+
+/// What [`load_or_create`] would complain about; makes and changes nothing.
+pub fn check(data_dir: &Path, config: &Config) -> Result<Vec<Warning>, Vec<Fault>> {
+    gather(data_dir, config, None).map(|(_, _, warnings)| warnings)
+}
+
+type Gathered = ([Option<Secret>; 3], Vec<&'static str>, Vec<Warning>);
+
+/// With `entropy`, makes what is missing and tightens what is loose; without, only looks.
+fn gather(
+    data_dir: &Path,
+    config: &Config,
+    mut entropy: Option<&mut (dyn Entropy + '_)>,
+) -> Result<Gathered, Vec<Fault>> {
+    let mut keys = [&config.access_secret, &config.refresh_secret, &config.password_secret].map(Clone::clone);
+    let (mut made, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, (name, file)) in keys.iter_mut().zip(NAMES) {
+        if key.is_some() {
+            continue;
+        }
+        let path = data_dir.join(file);
+        match read(&path, name, entropy.is_some(), &mut warnings) {
+            Ok(Some(secret)) => *key = Some(secret),
+            Ok(None) => {
+                let Some(entropy) = entropy.as_deref_mut() else { continue };
+                match create(data_dir, file, entropy) {
+                    Ok(secret) => {
+                        made.push(file);
+                        *key = Some(secret);
+                    }
+                    Err(error) => faults.push(fault(&path, format!("cannot be made: {error}"))),
+                }
+            }
+            Err(problem) => faults.push(fault(&path, problem)),
+        }
+    }
+    for (left, right) in same(keys.each_ref().map(Option::as_ref)) {
+        faults.push(fault(Path::new(left), format!("the secret is the same as {right}")));
+    }
+    match faults.is_empty() {
+        true => Ok((keys, made, warnings)),
+        false => Err(faults),
+    }
+}
+
+/// Pairs of equal keys, by name, the later one first. One key for two purposes would let a token of one kind
+/// pass for the other.
+pub(super) fn same(keys: [Option<&Secret>; 3]) -> Vec<(&'static str, &'static str)> {
+    [(1, 0), (2, 0), (2, 1)]
+        .into_iter()
+        .filter(|&(a, b)| keys[a].is_some() && keys[a] == keys[b])
+        .map(|(a, b)| (NAMES[a].0, NAMES[b].0))
+        .collect()
+}
+
+fn fault(path: &Path, problem: String) -> Fault {
+    Fault { place: path.display().to_string(), problem, accepts: String::new() }
+}
+
+fn read(
+    path: &Path,
+    name: &str,
+    tighten: bool,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<Secret>, String> {
+    let cannot = |error: io::Error| format!("cannot be read: {error}");
+    let mode = match path.metadata() {
+        Ok(metadata) if metadata.is_file() => metadata.permissions().mode() & 0o7777,
+        Ok(_) => return Err("is no file".into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cannot(error)),
+    };
+    let text = path.to_str().ok_or("has a path that is not UTF-8")?;
+    let value = read_text(text)?;
+    if let Some(problem) = SecretRule::Key.problem(name, &value) {
+        return Err(format!("{problem}: restore the file from a backup, or set {name}"));
+    }
+    if mode & 0o077 != 0 {
+        let message = match tighten {
+            true => {
+                std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|error| {
+                    format!("is open to others (mode {mode:04o}) and can't be closed: {error}")
+                })?;
+                format!(
+                    "was open to others (mode {mode:04o}) and is 0600 now: who read it can forge what it signs"
+                )
+            }
+            false => format!("is open to others (mode {mode:04o})"),
+        };
+        warnings.push(Warning { place: path.display().to_string(), message });
+    }
+    Ok(Some(Secret(value)))
+}
+
+/// Writes the key beside its place and renames it: a crash leaves no half key, which the next start would have
+/// to refuse. Nothing is overwritten: the caller found the place empty, under the lock.
+fn create(data_dir: &Path, file: &str, entropy: &mut dyn Entropy) -> io::Result<Secret> {
+    let mut bytes = [0; 32];
+    entropy.fill(&mut bytes);
+    let secret = Secret(base64url(&bytes));
+    let fresh = data_dir.join(format!("{file}.new"));
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    out.write_all(secret.expose())?;
+    out.write_all(b"\n")?;
+    out.sync_all()?;
+    std::fs::rename(&fresh, data_dir.join(file))?;
+    // The name, too, must be on the disk before the key signs anything.
+    File::open(data_dir)?.sync_all()?;
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    struct Counting(u8);
+
+    impl Entropy for Counting {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            self.0 += 1;
+            bytes.fill(self.0);
+        }
+    }
+
+    /// A folder of its own for each test, removed at its end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("natter-secrets-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&path).expect("a folder");
+            Folder(path)
+        }
+
+        fn put(&self, file: &str, text: &str, mode: u32) {
+            let path = self.0.join(file);
+            std::fs::write(&path, text).expect("a file");
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("its mode");
+        }
+
+        fn mode(&self, file: &str) -> u32 {
+            self.0.join(file).metadata().expect("a file").permissions().mode() & 0o7777
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).expect("removed");
+        }
+    }
+
+    fn config(access: Option<&str>) -> Config {
+        let env = |name: &str| (name == "ACCESS_SECRET").then_some(access).flatten().map(Into::into);
+        Config::load(env, None).expect("no fault").0
+    }
+
+    const KEY: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
+
+    #[test]
+    fn made_once_kept_private_and_read_again() {
+        let folder = Folder::new("made");
+        // What a crash in the middle of a first start leaves.
+        folder.put("access_secret.new", "half", 0o644);
+        assert_eq!(check(&folder.0, &config(None)), Ok(vec![]));
+        let (first, warnings) = load_or_create(&folder.0, &config(None), &mut Counting(0)).expect("keys");
+        assert_eq!(first.made, ["access_secret", "refresh_secret", "password_secret"]);
+        assert_eq!(warnings, []);
+        assert!(first.access != first.refresh && first.refresh != first.password);
+        assert_eq!(first.access.expose().len(), 43);
+        for (_, file) in NAMES {
+            assert_eq!(folder.mode(file), 0o600);
+            assert!(!folder.0.join(format!("{file}.new")).exists());
+        }
+        let (again, _) = load_or_create(&folder.0, &config(None), &mut Counting(100)).expect("keys");
+        assert!(again.made.is_empty());
+        assert!(again.access == first.access && again.password == first.password);
+        let (set, _) = load_or_create(&folder.0, &config(Some(KEY)), &mut Counting(0)).expect("keys");
+        assert!(set.access.expose() == KEY.as_bytes() && set.refresh == first.refresh);
+        assert_eq!(format!("{set:?}").matches("Secret(..)").count(), 3);
+    }
+
+    #[test]
+    fn only_looking_makes_and_changes_nothing() {
+        let folder = Folder::new("check");
+        folder.put("access_secret", KEY, 0o644);
+        let warnings = check(&folder.0, &config(None)).expect("no fault");
+        assert!(warnings.len() == 1 && warnings[0].message.contains("0644"), "{warnings:?}");
+        assert_eq!(folder.mode("access_secret"), 0o644);
+        assert!(!folder.0.join("refresh_secret").exists());
+    }
+
+    #[test]
+    fn loose_files_are_tightened() {
+        let folder = Folder::new("loose");
+        folder.put("access_secret", &format!("{KEY}\n"), 0o640);
+        let (secrets, warnings) = load_or_create(&folder.0, &config(None), &mut Counting(0)).expect("keys");
+        assert_eq!(secrets.access.expose(), KEY.as_bytes());
+        assert!(warnings.len() == 1 && warnings[0].message.contains("0640"), "{warnings:?}");
+        assert_eq!(folder.mode("access_secret"), 0o600);
+    }
+
+    #[test]
+    fn bad_files_are_refused_all_at_once() {
+        let folder = Folder::new("bad");
+        folder.put("access_secret", "hunter2\n", 0o600);
+        folder.put("refresh_secret", "REFRESH_SECRET", 0o600);
+        std::fs::create_dir(folder.0.join("password_secret")).expect("a folder");
+        let faults = load_or_create(&folder.0, &config(None), &mut Counting(0)).expect_err("faults");
+        let text: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        for (text, expect) in text.iter().zip(["too short", "own name", "no file"]) {
+            assert!(text.contains(expect) && text.contains("secret: "), "{text}");
+        }
+        assert!(text.len() == 3 && !text.concat().contains("hunter2"));
+        assert_eq!(std::fs::read(folder.0.join("access_secret")).expect("untouched"), b"hunter2\n");
+    }
+
+    #[test]
+    fn two_uses_of_one_key_are_refused() {
+        let folder = Folder::new("same");
+        folder.put("refresh_secret", KEY, 0o600);
+        let faults = load_or_create(&folder.0, &config(Some(KEY)), &mut Counting(0)).expect_err("a fault");
+        assert_eq!(faults.len(), 1);
+        assert_eq!(faults[0].to_string(), "REFRESH_SECRET: the secret is the same as ACCESS_SECRET");
+    }
+
+    #[test]
+    fn a_missing_folder_is_a_fault_that_names_the_file() {
+        let folder = Folder::new("gone");
+        let faults =
+            load_or_create(&folder.0.join("x"), &config(None), &mut Counting(0)).expect_err("faults");
+        assert_eq!(faults.len(), 3);
+        assert!(faults[0].to_string().contains("x/access_secret: cannot be made"), "{}", faults[0]);
+    }
+}
