@@ -1,1 +1,387 @@
-//! argv.
+//! The command line: what was asked for, and the texts of help. Owns argv and nothing behind it: it runs no
+//! command, reads no file and no environment. Invariant: what is not understood is refused, never ignored.
+
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+
+use lexopt::Arg;
+
+use crate::config;
+
+/// Exit status of a command line that was not understood.
+pub const EXIT_USAGE: u8 = 2;
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    Serve,
+    Check,
+    Backup {
+        file: PathBuf,
+    },
+    Restore {
+        file: PathBuf,
+    },
+    Member(MemberCommand),
+    /// Print [`help`] of this topic.
+    Help(Topic),
+    /// Print [`version`].
+    Version,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberCommand {
+    List,
+    /// The password comes from stdin.
+    Add {
+        email: String,
+    },
+    /// `who`: an e-mail address or an id, not yet judged.
+    Disable {
+        who: String,
+    },
+    Enable {
+        who: String,
+    },
+    Delete {
+        who: String,
+    },
+}
+
+/// A page of help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    Natter,
+    Command(&'static Command),
+}
+
+/// A command as help knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    summary: &'static str,
+    details: &'static str,
+}
+
+/// The command line makes no sense. `Display` is what goes to stderr, without a line break at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError {
+    problem: String,
+    topic: Topic,
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command = match self.topic {
+            Topic::Natter => "natter",
+            Topic::Command(command) => &format!("natter {}", command.name),
+        };
+        write!(f, "natter: {}\nTry `{command} --help`.", self.problem)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+static COMMANDS: [Command; 5] = [
+    Command {
+        name: "serve",
+        arguments: "",
+        summary: "Run the server (also what `natter` alone does)",
+        details: "Listens on HOST and PORT and on control.sock in DATA_DIR. SIGTERM, SIGINT and SIGHUP end it: it\n\
+                  answers what is under way, for at most 30 s, and leaves with 0; a second one ends it at once.",
+    },
+    Command {
+        name: "check",
+        arguments: "",
+        summary: "Check the configuration and the database, then exit",
+        details: "Prints every fault and leaves with 1 if there is one. Changes nothing.",
+    },
+    Command {
+        name: "backup",
+        arguments: "FILE",
+        summary: "Write everything, uploads included, to FILE",
+        details: "Works while the server runs.",
+    },
+    Command {
+        name: "restore",
+        arguments: "FILE",
+        summary: "Put the content of a backup in place of DATA_DIR's",
+        details: "The server must not be running. Clients that followed the old log begin anew.",
+    },
+    Command {
+        name: "member",
+        arguments: "list | add EMAIL | disable WHO | enable WHO | delete WHO",
+        summary: "List, add, disable, enable or delete members",
+        details: "WHO is an e-mail address or an id.\n\n\
+                  list     prints id, e-mail and flags, a member a line\n\
+                  add      reads the password from the first line of stdin\n\
+                  disable  ends every session and refuses new ones\n\
+                  enable   takes that back\n\
+                  delete   erases the account; its messages stay without a sender\n\n\
+                  Works while the server runs.",
+    },
+];
+
+/// Reads the arguments behind the program's name.
+pub fn parse<I>(arguments: I) -> Result<Invocation, UsageError>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString>,
+{
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let (mut words, mut wants_help, mut wants_version) = (Vec::new(), false, false);
+    loop {
+        let problem = match parser.next() {
+            Ok(None) => break,
+            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => {
+                wants_help = true;
+                continue;
+            }
+            Ok(Some(Arg::Short('V') | Arg::Long("version"))) => {
+                wants_version = true;
+                continue;
+            }
+            Ok(Some(Arg::Value(word))) => {
+                words.push(word);
+                continue;
+            }
+            Ok(Some(Arg::Short(letter))) => format!("unknown option \"-{letter}\""),
+            Ok(Some(Arg::Long(name))) => format!("unknown option {:?}", format!("--{name}")),
+            Err(error) => error.to_string(),
+        };
+        return Err(UsageError { problem, topic: topic(&words) });
+    }
+    let topic = topic(&words);
+    let refuse = |problem: String| Err(UsageError { problem, topic });
+    if wants_help {
+        // `natter nonsense --help` is a mistake too, and says so.
+        return match (topic, words.first()) {
+            (Topic::Natter, Some(word)) => refuse(format!("unknown command {word:?}")),
+            _ => Ok(Invocation::Help(topic)),
+        };
+    }
+    if wants_version && words.is_empty() {
+        return Ok(Invocation::Version);
+    }
+    if wants_version {
+        return refuse("--version stands alone".to_owned());
+    }
+    let mut texts = Vec::with_capacity(words.len());
+    for word in &words {
+        match word.to_str() {
+            Some(text) => texts.push(text),
+            // A file may have any name; it is taken from `words` below.
+            None if texts.len() == 1 && ["backup", "restore"].contains(&texts[0]) => texts.push("FILE"),
+            None => return refuse(format!("argument {word:?} is not UTF-8")),
+        }
+    }
+    let own = |text: &str| text.to_owned();
+    let member = |command| Ok(Invocation::Member(command));
+    match texts.as_slice() {
+        [] | ["serve"] => Ok(Invocation::Serve),
+        ["check"] => Ok(Invocation::Check),
+        ["backup" | "restore" | "member", .., ""] => refuse("the last argument is empty".to_owned()),
+        ["backup", _] => Ok(Invocation::Backup { file: PathBuf::from(&words[1]) }),
+        ["restore", _] => Ok(Invocation::Restore { file: PathBuf::from(&words[1]) }),
+        [command @ ("backup" | "restore")] => refuse(format!("{command} needs a FILE")),
+        ["member", "list"] => member(MemberCommand::List),
+        ["member", "add", email] => member(MemberCommand::Add { email: own(email) }),
+        ["member", "disable", who] => member(MemberCommand::Disable { who: own(who) }),
+        ["member", "enable", who] => member(MemberCommand::Enable { who: own(who) }),
+        ["member", "delete", who] => member(MemberCommand::Delete { who: own(who) }),
+        ["member"] => refuse("member needs list, add, disable, enable or delete".to_owned()),
+        ["member", "add"] => refuse("member add needs an EMAIL".to_owned()),
+        ["member", command @ ("disable" | "enable" | "delete")] => {
+            refuse(format!("member {command} needs an EMAIL or an ID"))
+        }
+        ["member", command, ..] if !MEMBER_COMMANDS.contains(command) => {
+            refuse(format!("unknown command {command:?} of member"))
+        }
+        [.., last] if matches!(topic, Topic::Command(_)) => refuse(format!("unexpected argument {last:?}")),
+        [first, ..] => refuse(format!("unknown command {first:?}")),
+    }
+}
+
+const MEMBER_COMMANDS: [&str; 5] = ["list", "add", "disable", "enable", "delete"];
+
+fn topic(words: &[OsString]) -> Topic {
+    let command = words.first().and_then(|word| COMMANDS.iter().find(|command| word == command.name));
+    command.map_or(Topic::Natter, Topic::Command)
+}
+
+/// `natter 0.1.0`, without a line break at its end.
+pub fn version() -> String {
+    format!("natter {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// A page of help, with a line break at its end.
+pub fn help(topic: Topic) -> String {
+    match topic {
+        Topic::Natter => help_natter(),
+        Topic::Command(Command { name, arguments, summary, details }) => {
+            let usage = format!("natter {name} {arguments}");
+            format!("{summary}.\n\nUsage: {}\n\n{details}\n", usage.trim_end())
+        }
+    }
+}
+
+fn help_natter() -> String {
+    let mut out = String::from(
+        "natter: a self-hosted real-time chat server.\n\nUsage: natter [COMMAND]\n\nCommands:\n",
+    );
+    for command in &COMMANDS {
+        let usage = if command.name == "member" { "member ..." } else { command.name };
+        line(
+            &mut out,
+            format_args!("  {:<14} {}", format!("{usage} {}", short(command)).trim_end(), command.summary),
+        );
+    }
+    out.push_str(
+        "\nOptions:\n  -h, --help     Print this help, or that of a command\n  -V, --version  Print the version\n\n\
+         Environment. A .env file in the working directory is read first, real variables win; an empty\n\
+         value counts as unset. Each secret can also come from a file: NAME_FILE=path.\n",
+    );
+    for (heading, variables) in &config::SECTIONS {
+        line(&mut out, format_args!("\n{heading}:"));
+        for variable in *variables {
+            match variable.default {
+                "" => line(&mut out, format_args!("  {}", variable.name)),
+                default => line(&mut out, format_args!("  {}={default}", variable.name)),
+            }
+            wrapped(&mut out, &variable.meaning.replace('`', ""));
+            wrapped(&mut out, &format!("Accepts {}.", variable.accepts).replace('`', ""));
+        }
+    }
+    out
+}
+
+fn short(command: &Command) -> &'static str {
+    if command.arguments == "FILE" { "FILE" } else { "" }
+}
+
+/// Writing to a `String` can't fail.
+fn line(out: &mut String, args: fmt::Arguments<'_>) {
+    let _ = out.write_fmt(args);
+    out.push('\n');
+}
+
+/// `text` in lines of at most 100 columns, six of them blank.
+fn wrapped(out: &mut String, text: &str) {
+    let mut width = 0;
+    for word in text.split(' ') {
+        if width > 0 && width + 1 + word.len() <= 100 {
+            out.push(' ');
+            width += 1;
+        } else {
+            out.push_str(if width > 0 { "\n      " } else { "      " });
+            width = 6;
+        }
+        out.push_str(word);
+        width += word.len();
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(arguments: &str, expect: Invocation) {
+        assert_eq!(parse(arguments.split_whitespace()), Ok(expect), "{arguments}");
+    }
+
+    #[track_caller]
+    fn check_refused(arguments: &[&str], problem: &str, hint: &str) {
+        let error = parse(arguments).expect_err("refused").to_string();
+        assert_eq!(error, format!("natter: {problem}\nTry `{hint} --help`."), "{arguments:?}");
+    }
+
+    fn command(name: &str) -> Topic {
+        topic(&[name.into()])
+    }
+
+    #[test]
+    fn what_can_be_asked_for() {
+        check("", Invocation::Serve);
+        check("serve", Invocation::Serve);
+        check("check", Invocation::Check);
+        check("backup a.tar", Invocation::Backup { file: "a.tar".into() });
+        check("restore -- -a", Invocation::Restore { file: "-a".into() });
+        check("member list", Invocation::Member(MemberCommand::List));
+        check("member add a@b", Invocation::Member(MemberCommand::Add { email: "a@b".into() }));
+        check("member disable a@b", Invocation::Member(MemberCommand::Disable { who: "a@b".into() }));
+        check("member enable 01J", Invocation::Member(MemberCommand::Enable { who: "01J".into() }));
+        check("member delete -- -x@y", Invocation::Member(MemberCommand::Delete { who: "-x@y".into() }));
+        for version in ["-V", "--version"] {
+            check(version, Invocation::Version);
+        }
+        for help in ["-h", "--help"] {
+            check(help, Invocation::Help(Topic::Natter));
+            check(&format!("member {help}"), Invocation::Help(command("member")));
+            check(&format!("{help} backup"), Invocation::Help(command("backup")));
+            check(&format!("member add {help}"), Invocation::Help(command("member")));
+        }
+        assert_ne!(command("member"), Topic::Natter);
+    }
+
+    #[test]
+    fn what_is_refused() {
+        check_refused(&["nonsense"], "unknown command \"nonsense\"", "natter");
+        check_refused(&["nonsense", "--help"], "unknown command \"nonsense\"", "natter");
+        check_refused(&[""], "unknown command \"\"", "natter");
+        check_refused(&["Serve"], "unknown command \"Serve\"", "natter");
+        check_refused(&["serve", "now"], "unexpected argument \"now\"", "natter serve");
+        check_refused(&["--port", "1"], "unknown option \"--port\"", "natter");
+        check_refused(&["-p1"], "unknown option \"-p\"", "natter");
+        check_refused(&["--help=x"], "unexpected argument for option '--help': \"x\"", "natter");
+        check_refused(&["serve", "--version"], "--version stands alone", "natter serve");
+        check_refused(&["backup"], "backup needs a FILE", "natter backup");
+        check_refused(&["backup", ""], "the last argument is empty", "natter backup");
+        check_refused(&["restore", "a", "b"], "unexpected argument \"b\"", "natter restore");
+        check_refused(&["backup", "--all"], "unknown option \"--all\"", "natter backup");
+        check_refused(&["member"], "member needs list, add, disable, enable or delete", "natter member");
+        check_refused(&["member", "add"], "member add needs an EMAIL", "natter member");
+        check_refused(&["member", "delete"], "member delete needs an EMAIL or an ID", "natter member");
+        check_refused(&["member", "delete", ""], "the last argument is empty", "natter member");
+        check_refused(&["member", "ban", "x"], "unknown command \"ban\" of member", "natter member");
+        check_refused(&["member", "list", "x"], "unexpected argument \"x\"", "natter member");
+        check_refused(&["member", "add", "x", "y"], "unexpected argument \"y\"", "natter member");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_files_may_be_bytes() {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = || OsString::from_vec(vec![b'a', 0xff]);
+        assert_eq!(parse(["backup".into(), bytes()]), Ok(Invocation::Backup { file: bytes().into() }));
+        for arguments in
+            [vec![bytes()], vec!["member".into(), "add".into(), bytes()], vec!["serve".into(), bytes()]]
+        {
+            let error = parse(arguments).expect_err("refused").to_string();
+            assert!(error.contains("is not UTF-8"), "{error}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_command_and_variable() {
+        let text = help(Topic::Natter);
+        for command in &COMMANDS {
+            assert!(text.contains(&format!("\n  {}", command.name)), "{}", command.name);
+            let page = help(Topic::Command(command));
+            assert!(page.contains(command.summary) && page.contains("Usage: natter "));
+            assert!(page.lines().all(|line| line.len() <= 100) && page.ends_with('\n'));
+        }
+        for v in config::variables() {
+            let expect = match v.default {
+                "" => format!("\n  {}\n", v.name),
+                default => format!("\n  {}={default}\n", v.name),
+            };
+            assert!(text.contains(&expect), "{}", v.name);
+        }
+        assert!(text.lines().all(|line| line.len() <= 100 && line.trim_end() == line));
+        assert_eq!(version(), format!("natter {}", env!("CARGO_PKG_VERSION")));
+    }
+}
