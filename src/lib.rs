@@ -7,4 +7,5 @@ pub mod limits;
 pub mod logging;
 pub mod model;
 pub mod proto;
+pub mod runtime;
 pub mod server;

@@ -1,0 +1,247 @@
+//! The data folder and who may write to it. Owns the folders, the lock file and the place of the control
+//! socket; refuses to know what is inside. Invariant: while a [`DataDir`] lives, no other process has one of the
+//! same folder: one writer, always.
+//!
+//! The lock is the kernel's (`flock` by `File::try_lock`): it ends with the process, however that ends, so that
+//! a stale file never stands in the way. The pid inside is for people only.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::mem::{offset_of, size_of};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a path that can be bound as a socket, its closing NUL not counted (`sun_path`: 107 on Linux).
+pub const SOCKET_PATH_MAX: usize =
+    size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path) - 1;
+
+/// The data folder, ours alone while this value lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    uploads: PathBuf,
+    /// Held for its lock.
+    _lock: File,
+}
+
+/// Why there is no [`DataDir`].
+#[derive(Debug)]
+pub enum DataDirFault {
+    /// Another process has it. `pid` as far as the lock file tells.
+    Held { lock: PathBuf, pid: Option<u32> },
+    /// The control socket could not be bound there.
+    SocketPathTooLong { path: PathBuf },
+    /// The disk said no.
+    Disk { doing: &'static str, path: PathBuf, error: io::Error },
+}
+
+impl fmt::Display for DataDirFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DataDirFault::Held { lock, pid: Some(pid) } => {
+                write!(f, "{} is locked: process {pid} uses this folder", lock.display())
+            }
+            DataDirFault::Held { lock, pid: None } => {
+                write!(f, "{} is locked: another process uses this folder", lock.display())
+            }
+            DataDirFault::SocketPathTooLong { path } => write!(
+                f,
+                "{} has {} bytes, and the path of a socket may have {SOCKET_PATH_MAX}: choose a shorter DATA_DIR, \
+                 or one relative to the working directory",
+                path.display(),
+                path.as_os_str().len(),
+            ),
+            DataDirFault::Disk { doing, path, error } => {
+                write!(f, "cannot {doing} {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for DataDirFault {}
+
+impl DataDir {
+    /// Makes both folders (0700) where they are missing, and takes the lock. Does not wait for it.
+    pub fn open(path: &Path, uploads: &Path) -> Result<DataDir, DataDirFault> {
+        let socket = path.join(CONTROL_SOCKET);
+        if socket.as_os_str().as_bytes().len() > SOCKET_PATH_MAX {
+            return Err(DataDirFault::SocketPathTooLong { path: socket });
+        }
+        make_folder(path)?;
+        let lock = take_lock(&path.join(LOCK))?;
+        make_folder(uploads)?;
+        Ok(DataDir { path: path.to_owned(), uploads: uploads.to_owned(), _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn uploads(&self) -> &Path {
+        &self.uploads
+    }
+
+    /// Where the control socket goes, which the holder of the lock alone may unlink and bind.
+    pub fn control_socket(&self) -> PathBuf {
+        control_socket(&self.path)
+    }
+}
+
+/// Where the server of the data folder `path` listens for commands.
+pub fn control_socket(path: &Path) -> PathBuf {
+    path.join(CONTROL_SOCKET)
+}
+
+const CONTROL_SOCKET: &str = "control.sock";
+const LOCK: &str = "lock";
+
+fn take_lock(path: &Path) -> Result<File, DataDirFault> {
+    let disk = |doing, error| DataDirFault::Disk { doing, path: path.to_owned(), error };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| disk("open", error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(DataDirFault::Held { lock: path.to_owned(), pid: read_pid(&mut file) });
+        }
+        Err(TryLockError::Error(error)) => return Err(disk("lock", error)),
+    }
+    // The pid of an earlier holder goes first: who looks in between finds nobody rather than somebody else.
+    file.set_len(0)
+        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
+        .map_err(|error| disk("write", error))?;
+    Ok(file)
+}
+
+fn read_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    // More digits than a pid has are not one.
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim_end().parse().ok()
+}
+
+/// Makes `path` and what is missing above it, and puts each new name on the disk: SQLite syncs the folder of
+/// its database, but nobody the folder above.
+fn make_folder(path: &Path) -> Result<(), DataDirFault> {
+    let disk = |doing, path: &Path, error| DataDirFault::Disk { doing, path: path.to_owned(), error };
+    let mut missing = Vec::new();
+    for folder in path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+        match folder.metadata() {
+            Ok(metadata) if metadata.is_dir() => break,
+            Ok(_) => return Err(disk("use as a folder", folder, io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(folder),
+            Err(error) => return Err(disk("look at", folder, error)),
+        }
+    }
+    for folder in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => {}
+            // A second first start was quicker; the lock decides between the two.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            Err(error) => return Err(disk("make the folder", folder, error)),
+        }
+        let parent = match folder.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(|error| disk("sync", parent, error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path = std::env::temp_dir().join(format!("natter-data-dir-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&path).expect("a folder");
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).expect("removed");
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().expect("there").permissions().mode() & 0o7777
+    }
+
+    #[track_caller]
+    fn refused(path: &Path, uploads: &Path) -> String {
+        DataDir::open(path, uploads).expect_err("a fault").to_string()
+    }
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let folder = Folder::new("lock");
+        let (path, uploads) = (folder.0.join("a/b"), folder.0.join("c/d"));
+        let held = DataDir::open(&path, &uploads).expect("ours");
+        for made in [&path, &uploads, &folder.0.join("a")] {
+            assert_eq!(mode(made), 0o700, "{}", made.display());
+        }
+        let lock = path.join("lock");
+        assert_eq!(mode(&lock), 0o600);
+        assert_eq!((held.path(), held.uploads()), (path.as_path(), uploads.as_path()));
+        assert_eq!(held.control_socket(), path.join("control.sock"));
+        let text = refused(&path, &uploads);
+        assert_eq!(
+            text,
+            format!("{} is locked: process {} uses this folder", lock.display(), std::process::id())
+        );
+        std::fs::write(&lock, "nobody").expect("written");
+        assert_eq!(
+            refused(&path, &uploads),
+            format!("{} is locked: another process uses this folder", lock.display())
+        );
+        drop(held);
+        std::fs::write(&lock, "99999999").expect("written");
+        drop(DataDir::open(&path, &uploads).expect("free again"));
+        assert_eq!(std::fs::read_to_string(&lock).expect("read"), format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn what_the_disk_refuses_is_named() {
+        let folder = Folder::new("disk");
+        let file = folder.0.join("file");
+        std::fs::write(&file, "").expect("a file");
+        let text = refused(&file, &folder.0.join("up"));
+        assert!(text.starts_with(&format!("cannot use as a folder {}: ", file.display())), "{text}");
+        let text = refused(&folder.0.join("data"), &file.join("up"));
+        assert!(text.contains(&format!("{}", file.display())), "{text}");
+        std::fs::create_dir_all(folder.0.join("taken/lock")).expect("a folder");
+        let text = refused(&folder.0.join("taken"), &folder.0.join("up"));
+        assert!(text.starts_with("cannot open ") && text.contains("taken/lock: "), "{text}");
+    }
+
+    #[test]
+    fn a_control_socket_must_fit() {
+        let folder = Folder::new("socket");
+        let base = folder.0.as_os_str().len() + "//control.sock".len();
+        let fits = folder.0.join("x".repeat(SOCKET_PATH_MAX - base));
+        let held = DataDir::open(&fits, &folder.0.join("up")).expect("it fits");
+        std::os::unix::net::UnixListener::bind(held.control_socket()).expect("the kernel agrees");
+        let long = folder.0.join("x".repeat(SOCKET_PATH_MAX - base + 1));
+        let text = refused(&long, &folder.0.join("up"));
+        assert!(text.contains(&format!("has {} bytes", SOCKET_PATH_MAX + 1)), "{text}");
+        assert!(!long.exists());
+        assert!(std::os::unix::net::UnixListener::bind(folder.0.join("x".repeat(SOCKET_PATH_MAX))).is_err());
+    }
+}

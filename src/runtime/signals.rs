@@ -1,0 +1,213 @@
+//! Signals as bytes in a pipe, and the process's limit of open files. Owns the dispositions of SIGTERM, SIGINT,
+//! SIGHUP and SIGPIPE; decides nothing: the event loop reads how many came and what that means.
+//! Invariant: the handler does nothing but one `write` to a descriptor that is never closed.
+//!
+//! SIGHUP drains like the others: natter has nothing to reload, and the end of a terminal is an end. Where the
+//! process was started with SIGHUP ignored (`nohup`), it stays ignored.
+#![allow(unsafe_code)]
+
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::IntoRawFd;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use mio::unix::pipe::{self, Receiver};
+
+/// Signals that end the server.
+const ENDING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+
+/// Where the handler writes; -1 before [`Signals::install`]. Never closed once set, so that a handler which
+/// runs late can't write into a descriptor that became something else.
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// The reading end. One a process.
+#[derive(Debug)]
+pub struct Signals {
+    receiver: Receiver,
+}
+
+impl Signals {
+    /// From here on SIGTERM, SIGINT and SIGHUP only make [`Signals::receiver`] readable, and a closed socket or
+    /// pipe is an error of `write`, not the end. Fails with `AlreadyExists` the second time.
+    pub fn install() -> io::Result<Signals> {
+        let (sender, receiver) = pipe::new()?;
+        let writing = sender.into_raw_fd();
+        if PIPE.compare_exchange(-1, writing, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            // SAFETY: `writing` is ours, open, and was given to nobody.
+            unsafe { libc::close(writing) };
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let handler: extern "C" fn(libc::c_int) = on_signal;
+        for signal in ENDING {
+            if signal == libc::SIGHUP && disposition(signal)? == libc::SIG_IGN {
+                continue;
+            }
+            set_disposition(signal, handler as *const () as libc::sighandler_t)?;
+        }
+        set_disposition(libc::SIGPIPE, libc::SIG_IGN)?;
+        Ok(Signals { receiver })
+    }
+
+    /// To be registered for reading.
+    pub fn receiver(&mut self) -> &mut Receiver {
+        &mut self.receiver
+    }
+
+    /// How many signals came since the last call; empties the pipe, as an edge-triggered poll needs it.
+    pub fn drain(&mut self) -> u32 {
+        let mut seen: u32 = 0;
+        let mut bytes = [0; 64];
+        // Ends: each byte read was one signal, and 64 KiB of them fill the pipe.
+        loop {
+            match self.receiver.read(&mut bytes) {
+                Ok(0) => return seen,
+                Ok(read) => seen = seen.saturating_add(u32::try_from(read).unwrap_or(u32::MAX)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Empty. Our own pipe, whose other end stays open, has no other error.
+                Err(_) => return seen,
+            }
+        }
+    }
+}
+
+/// Runs between any two instructions of any thread: only async-signal-safe calls, and `errno` as it was
+/// (POSIX.1-2024 §2.4.3).
+extern "C" fn on_signal(signal: libc::c_int) {
+    let byte = signal as u8;
+    // SAFETY: `write` is async-signal-safe and reads one byte of our stack; the descriptor is open as long as
+    // the process lives; errno's place belongs to this thread. A full pipe (nobody read 65,536 signals) refuses
+    // the byte, which then says nothing new.
+    unsafe {
+        let errno = errno_place();
+        let before = *errno;
+        libc::write(PIPE.load(Ordering::SeqCst), ptr::from_ref(&byte).cast(), 1);
+        *errno = before;
+    }
+}
+
+/// SAFETY of use: the place is valid for the calling thread as long as it lives.
+#[cfg(any(target_os = "linux", target_os = "emscripten"))]
+unsafe fn errno_place() -> *mut libc::c_int {
+    // SAFETY: takes nothing and always answers.
+    unsafe { libc::__errno_location() }
+}
+
+#[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
+unsafe fn errno_place() -> *mut libc::c_int {
+    // SAFETY: takes nothing and always answers.
+    unsafe { libc::__error() }
+}
+
+#[cfg(any(target_os = "android", target_os = "openbsd", target_os = "netbsd"))]
+unsafe fn errno_place() -> *mut libc::c_int {
+    // SAFETY: takes nothing and always answers.
+    unsafe { libc::__errno() }
+}
+
+fn disposition(signal: libc::c_int) -> io::Result<libc::sighandler_t> {
+    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action only asks; `now` is written whole on success and all-zero is valid before.
+    unsafe {
+        match libc::sigaction(signal, ptr::null(), now.as_mut_ptr()) {
+            0 => Ok(now.assume_init().sa_sigaction),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+fn set_disposition(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
+    // SAFETY: all-zero is a valid `sigaction`, its mask is emptied by the proper call; `handler` is SIG_IGN or a
+    // function of the signature that an action without SA_SIGINFO asks for. SA_RESTART keeps blocking calls of
+    // other threads (fsync, file reads) from failing with EINTR.
+    let done = unsafe {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
+        libc::sigemptyset(&raw mut action.sa_mask);
+        action.sa_sigaction = handler;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(signal, &raw const action, ptr::null_mut())
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Raises the soft limit of open files towards `wanted`, as far as the hard limit allows, and answers what is in
+/// force then; never lowers it. 0 where the system does not tell.
+pub fn raise_open_files(wanted: u64) -> u64 {
+    let Some(limit) = open_files() else { return 0 };
+    if limit.rlim_cur >= wanted {
+        return limit.rlim_cur;
+    }
+    let raised = libc::rlimit { rlim_cur: wanted.min(limit.rlim_max), rlim_max: limit.rlim_max };
+    // SAFETY: reads a struct of ours. A refusal leaves the limit as it was, which the second look tells.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) };
+    open_files().map_or(limit.rlim_cur, |limit| limit.rlim_cur)
+}
+
+fn open_files() -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes a struct of ours.
+    let done = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    (done == 0).then_some(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Interest, Poll, Token};
+    use std::time::Duration;
+
+    fn raise(signal: libc::c_int) {
+        // SAFETY: `raise` runs the handler in this thread before it comes back.
+        assert_eq!(unsafe { libc::raise(signal) }, 0);
+    }
+
+    /// One test: dispositions belong to the whole process.
+    #[test]
+    fn signals_become_bytes_and_wake_a_poll() {
+        let mut signals = Signals::install().expect("installed");
+        assert_eq!(Signals::install().expect_err("once").kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(signals.drain(), 0);
+
+        let mut poll = Poll::new().expect("a poll");
+        let mut events = Events::with_capacity(4);
+        poll.registry().register(signals.receiver(), Token(7), Interest::READABLE).expect("registered");
+        for round in 1..=3_u32 {
+            for signal in ENDING.iter().take(round as usize) {
+                raise(*signal);
+            }
+            poll.poll(&mut events, Some(Duration::from_secs(5))).expect("polled");
+            assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(7)]);
+            assert_eq!((signals.drain(), signals.drain()), (round, 0));
+        }
+        // More than one buffer of them.
+        (0..100).for_each(|_| raise(libc::SIGTERM));
+        assert_eq!(signals.drain(), 100);
+
+        // errno survives the handler, also when its write fails.
+        (0..70_000).for_each(|_| raise(libc::SIGINT));
+        // SAFETY: errno's place is this thread's.
+        unsafe { *errno_place() = libc::ENOTDIR };
+        raise(libc::SIGHUP);
+        assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOTDIR));
+        assert!(signals.drain() >= 4_096);
+
+        raise(libc::SIGPIPE);
+        assert_eq!(signals.drain(), 0);
+        for signal in ENDING {
+            // Ctrl-C ends the other tests again.
+            set_disposition(signal, libc::SIG_DFL).expect("restored");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_open_files_only_rises() {
+        let before = open_files().expect("a limit");
+        assert_eq!(raise_open_files(0), before.rlim_cur);
+        assert_eq!(raise_open_files(before.rlim_cur), before.rlim_cur);
+        assert_eq!(raise_open_files(u64::MAX), before.rlim_max);
+        assert_eq!(open_files().expect("a limit").rlim_cur, before.rlim_max);
+    }
+}
