@@ -133,10 +133,45 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_MAX: u32 = 200;
 /// Bytes after which a page of a list ends, whatever its `limit`.
 pub const PAGE_BYTES_MAX: usize = 262_144;
+/// Bytes of a token that is looked at: ours are about 550. Beyond: 401, before a byte of it is decoded.
+pub const TOKEN_BYTES_MAX: usize = 1_024;
+/// Bytes of an e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets). Beyond: 422 `invalid_email`.
+pub const EMAIL_BYTES_MAX: usize = 254;
+/// Characters of a display name. Beyond: 422 `invalid_display_name`.
+pub const DISPLAY_NAME_MAX: usize = 64;
+/// Characters of a password at the least: below it, guessing is cheap. Beneath: 422 `invalid_password`.
+pub const PASSWORD_MIN: usize = 8;
+/// Characters of a password at the most: room for any phrase. Beyond: 422 `invalid_password`.
+pub const PASSWORD_MAX: usize = 128;
+/// Bytes of a device id. Beyond: 422 `invalid_unique_id`.
+pub const UNIQUE_ID_MAX: usize = 128;
+/// Characters of a nick name, from and to. Outside: 422 `invalid_nickname`.
+pub const NICK_NAME_MIN: usize = 3;
+pub const NICK_NAME_MAX: usize = 25;
+/// Failed sign-ins of one account within [`SIGN_IN_WINDOW`]. Beyond: 429 for devices not seen before.
+pub const SIGN_IN_FAILURES_MAX: usize = 10;
+pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Answers `email_taken` to one address within [`EMAIL_TAKEN_WINDOW`]. Beyond: 429 for its sign-ups.
+pub const EMAIL_TAKEN_MAX: usize = 10;
+pub const EMAIL_TAKEN_WINDOW: Duration = Duration::from_secs(60 * 60);
+/// Accounts (or addresses) whose failures are remembered at once, up to 250 bytes each. Beyond: the one with
+/// the fewest failures is forgotten, so that a flood of names cannot wash out the count of a name under attack.
+pub const ATTEMPT_KEYS_MAX: usize = 10_000;
+/// Attachments of one message. Beyond: 422 `invalid_attachments`.
+pub const ATTACHMENTS_MAX: usize = 10;
+/// Messages a Go-form socket is given when it opens; older ones come by message.list.
+pub const PAIR_HISTORY_MAX: u32 = 100;
 
 // ---- store -----------------------------------------------------------------------------------------
 
 // ---- work ------------------------------------------------------------------------------------------
+
+/// KiB one password hash may use: a misprinted ARGON2 must not take the machine. Beyond: refused at the start.
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 1_048_576;
+/// Passes over that memory. Beyond: refused at the start.
+pub const ARGON2_PASSES_MAX: u32 = 100;
+/// Lanes, which this build computes one after the other. Beyond: refused at the start.
+pub const ARGON2_LANES_MAX: u32 = 16;
 
 // ---- server ----------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ use super::profile::Profile;
 use super::session::SessionId;
 use super::upload::Image;
 use crate::base::id::Id;
+use crate::base::json;
 
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -101,6 +102,47 @@ impl Fact {
     }
 }
 
+/// `{"event":"message.posted","seq":1190,"data":{…}}`: one text for WebSocket frames, event streams and event.list.
+/// Its URLs must have been signed before.
+pub fn encode_event(seq: u64, fact: &Fact) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Encoded<'a> {
+        event: &'static str,
+        seq: u64,
+        data: Data<'a>,
+    }
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Data<'a> {
+        Message(&'a Message),
+        Read { conversation: Id, profile: Id, read_n: u64 },
+        Conversation(&'a ConversationBrief),
+        Member { conversation: Id, profile: Id, role: Role },
+        Profile(Profile),
+        Session { session: SessionId },
+    }
+    let data = match *fact {
+        Fact::MessagePosted(ref message)
+        | Fact::MessageEdited(ref message)
+        | Fact::MessageDeleted(ref message)
+        | Fact::MessageReacted(ref message) => Data::Message(message),
+        Fact::ConversationRead { conversation, profile, read_n } => {
+            Data::Read { conversation, profile, read_n }
+        }
+        Fact::ConversationCreated(ref brief) | Fact::ConversationUpdated(ref brief) => {
+            Data::Conversation(brief)
+        }
+        Fact::MemberAdded { conversation, profile, role }
+        | Fact::MemberRemoved { conversation, profile, role } => Data::Member { conversation, profile, role },
+        // One encoding is heard by its owner and by others: nobody's own fields may be in it.
+        Fact::ProfileUpdated(ref profile) => Data::Profile(profile.clone().for_others()),
+        Fact::SessionEnded { session, until: _ } => Data::Session { session },
+    };
+    let mut out = Vec::with_capacity(512);
+    json::write(&mut out, &Encoded { event: fact.name(), seq, data });
+    out
+}
+
 /// The events of one profile behind a cursor, a page at a time, in seq order.
 #[derive(Clone, Debug)]
 pub struct ReadLog {
@@ -124,4 +166,86 @@ pub enum LogPage {
     Pruned { head: u64 },
     /// `after` is ahead of the log: the cursor is of another history.
     Ahead { head: u64 },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::message::Time;
+
+    fn check(fact: Fact, expect: &str) {
+        assert_eq!(String::from_utf8_lossy(&encode_event(9, &fact)), expect);
+    }
+
+    #[test]
+    fn events_on_the_wire() {
+        let (a, b) = (Id(1), Id(2));
+        let (ta, tb) = (a.to_string(), b.to_string());
+        let message = Message {
+            id: a,
+            client_id: b,
+            conversation: a,
+            n: 3,
+            seq: 9,
+            rev: 9,
+            sender: Some(b),
+            body: Some("é\"".to_owned()),
+            attachments: Vec::new(),
+            reply_to: None,
+            reactions: Vec::new(),
+            created_at: Time(0),
+            edited_at: None,
+            deleted_at: None,
+        };
+        check(
+            Fact::MessagePosted(Arc::new(message)),
+            &format!(
+                r#"{{"event":"message.posted","seq":9,"data":{{"id":"{ta}","client_id":"{tb}","conversation":"{ta}","n":3,"seq":9,"rev":9,"sender":"{tb}","body":"é\"","attachments":[],"reply_to":null,"reactions":[],"created_at":"1970-01-01T00:00:00.000Z","edited_at":null,"deleted_at":null}}}}"#
+            ),
+        );
+        check(
+            Fact::ConversationRead { conversation: a, profile: b, read_n: 4 },
+            &format!(
+                r#"{{"event":"conversation.read","seq":9,"data":{{"conversation":"{ta}","profile":"{tb}","read_n":4}}}}"#
+            ),
+        );
+        check(
+            Fact::ConversationCreated(ConversationBrief {
+                id: a,
+                kind: ConversationType::Group,
+                title: Some("t".to_owned()),
+                image: None,
+                members_count: 2,
+            }),
+            &format!(
+                r#"{{"event":"conversation.created","seq":9,"data":{{"id":"{ta}","type":"group","title":"t","image":null,"members_count":2}}}}"#
+            ),
+        );
+        check(
+            Fact::MemberRemoved { conversation: a, profile: b, role: Role::Admin },
+            &format!(
+                r#"{{"event":"member.removed","seq":9,"data":{{"conversation":"{ta}","profile":"{tb}","role":"admin"}}}}"#
+            ),
+        );
+        check(
+            Fact::SessionEnded { session: a, until: 5 },
+            &format!(r#"{{"event":"session.ended","seq":9,"data":{{"session":"{ta}"}}}}"#),
+        );
+        let own = Profile {
+            id: a,
+            member: Some(b),
+            display_name: "A".to_owned(),
+            nick_name: "aaa".to_owned(),
+            profile_image: None,
+            is_private: false,
+            created_at: Time(0),
+            presence: Some(true),
+        };
+        check(
+            Fact::ProfileUpdated(own),
+            &format!(
+                r#"{{"event":"profile.updated","seq":9,"data":{{"id":"{ta}","member":null,"display_name":"A","nick_name":"aaa","profile_image":null,"is_private":false,"created_at":"1970-01-01T00:00:00.000Z"}}}}"#
+            ),
+        );
+    }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::attempts::Attempts;
 use super::job::{Done, Job};
 use super::operation::{Answer, Command, Operation, Refusal};
 use super::params::Params;
@@ -52,6 +53,8 @@ pub struct Ctx<'a> {
     pub now: Now,
     pub entropy: &'a mut dyn Entropy,
     pub settings: &'a Settings,
+    /// What was tried and failed lately: kept by the server, judged by handlers.
+    pub attempts: &'a mut Attempts,
     /// The log's epoch and the greatest seq the server has seen.
     pub epoch: &'a str,
     pub head: u64,

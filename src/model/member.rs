@@ -24,6 +24,8 @@ pub struct Credential {
     pub active: bool,
     /// A PHC string.
     pub hash: String,
+    /// This member had a session with [`FindCredential::device`] before, living or ended.
+    pub device_known: bool,
 }
 
 impl std::fmt::Debug for Credential {
@@ -43,6 +45,8 @@ pub struct Account {
 #[derive(Clone, Debug)]
 pub struct FindCredential {
     pub email: String,
+    /// SHA-256 of the device id the sign-in came with.
+    pub device: Option<[u8; 32]>,
 }
 
 /// `NotFound` when the member is gone.

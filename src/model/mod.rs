@@ -1,5 +1,6 @@
 //! Floor 2: the nouns of chat and the contracts between threads. Plain data; no SQL, no socket, no clock.
 
+pub mod attempts;
 pub mod conversation;
 pub mod event;
 pub mod handler;
@@ -13,4 +14,6 @@ pub mod problem;
 pub mod profile;
 pub mod session;
 pub mod settings;
+#[cfg(test)]
+pub mod testing;
 pub mod upload;

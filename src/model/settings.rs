@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::conversation::Conversation;
 use super::event::Fact;
 use super::message::Message;
 use super::profile::Profile;
@@ -139,6 +140,14 @@ impl SignUrls for Message {
         for attachment in &mut self.attachments {
             attachment.url = urls.url(attachment.id, &attachment.name, unix_s);
         }
+    }
+}
+
+impl SignUrls for Conversation {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        self.image.sign_urls(urls, unix_s);
+        self.peer.sign_urls(urls, unix_s);
+        self.last_message.sign_urls(urls, unix_s);
     }
 }
 

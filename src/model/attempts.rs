@@ -1,0 +1,136 @@
+//! What was tried and failed lately, by key: failed sign-ins of an account, addresses told that an e-mail is taken.
+//! Owns the counting; what follows from a count is for the handlers. The counts live in memory and end with the
+//! process. Keys are HMACs, so that neither an e-mail nor an address can be read back.
+//! Invariant: at most [`ATTEMPT_KEYS_MAX`] keys, whoever fails how often.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::base::time::Now;
+use crate::limits::{
+    ATTEMPT_KEYS_MAX, EMAIL_TAKEN_MAX, EMAIL_TAKEN_WINDOW, SIGN_IN_FAILURES_MAX, SIGN_IN_WINDOW,
+};
+
+/// The counts of a server.
+#[derive(Debug)]
+pub struct Attempts {
+    /// Wrong passwords, by account, known or unknown.
+    pub sign_in: Failures,
+    /// Answers `email_taken`, by address.
+    pub email_taken: Failures,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Attempts {
+            sign_in: Failures::new(SIGN_IN_FAILURES_MAX, SIGN_IN_WINDOW),
+            email_taken: Failures::new(EMAIL_TAKEN_MAX, EMAIL_TAKEN_WINDOW),
+        }
+    }
+}
+
+/// An HMAC of what is counted.
+pub type AttemptKey = [u8; 32];
+
+/// Failures within a window that slides with the clock.
+#[derive(Debug)]
+pub struct Failures {
+    max: usize,
+    window: Duration,
+    keys_max: usize,
+    /// The newest `max` failures of each key, oldest first.
+    by_key: BTreeMap<AttemptKey, Vec<Instant>>,
+}
+
+impl Failures {
+    pub fn new(max: usize, window: Duration) -> Failures {
+        Failures { max, window, keys_max: ATTEMPT_KEYS_MAX, by_key: BTreeMap::new() }
+    }
+
+    /// How long until this key may try again; `None` when it may now.
+    pub fn blocked(&self, key: &AttemptKey, now: Now) -> Option<Duration> {
+        let times = self.by_key.get(key)?;
+        // With `max` failures on record, the oldest of them decides.
+        let oldest = *times.first().filter(|_| times.len() >= self.max)?;
+        let left = (oldest + self.window).saturating_duration_since(now.instant);
+        (!left.is_zero()).then_some(left)
+    }
+
+    pub fn failed(&mut self, key: AttemptKey, now: Now) {
+        if !self.by_key.contains_key(&key) && self.by_key.len() >= self.keys_max {
+            self.make_room(now);
+        }
+        let times = self.by_key.entry(key).or_default();
+        if times.len() >= self.max {
+            times.remove(0);
+        }
+        times.push(now.instant);
+    }
+
+    pub fn succeeded(&mut self, key: &AttemptKey) {
+        self.by_key.remove(key);
+    }
+
+    /// Forgets what has left the window, or else the key with the fewest failures, the stalest of those first.
+    /// It walks all keys: a failure costs its asker a password hash, against which this is nothing.
+    fn make_room(&mut self, now: Now) {
+        let window = self.window;
+        self.by_key.retain(|_, times| times.last().is_some_and(|last| *last + window > now.instant));
+        if self.by_key.len() < self.keys_max {
+            return;
+        }
+        let weakest =
+            self.by_key.iter().min_by_key(|(_, times)| (times.len(), times.last().copied())).map(|(k, _)| *k);
+        if let Some(weakest) = weakest {
+            self.by_key.remove(&weakest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Now {
+        Now { instant: Instant::now(), unix_ms: 0 }
+    }
+
+    fn after(now: Now, s: u64) -> Now {
+        now.later(Duration::from_secs(s))
+    }
+
+    #[test]
+    fn the_last_failure_blocks_until_the_first_leaves_the_window() {
+        let (start, key) = (now(), [1; 32]);
+        let mut failures = Failures::new(3, Duration::from_secs(100));
+        failures.failed(key, start);
+        failures.failed(key, after(start, 10));
+        assert_eq!(failures.blocked(&key, after(start, 10)), None);
+        failures.failed(key, after(start, 20));
+        assert_eq!(failures.blocked(&key, after(start, 20)), Some(Duration::from_secs(80)));
+        assert_eq!(failures.blocked(&[2; 32], after(start, 20)), None);
+        assert!(failures.blocked(&key, after(start, 99)).is_some());
+        assert_eq!(failures.blocked(&key, after(start, 100)), None);
+        // The window slides: one more failure, and the second one decides.
+        failures.failed(key, after(start, 100));
+        assert_eq!(failures.blocked(&key, after(start, 100)), Some(Duration::from_secs(10)));
+        failures.succeeded(&key);
+        assert_eq!(failures.blocked(&key, after(start, 100)), None);
+    }
+
+    #[test]
+    fn a_flood_of_names_neither_grows_the_memory_nor_frees_the_attacked() {
+        let (start, attacked) = (now(), [255; 32]);
+        let mut failures = Failures { keys_max: 4, ..Failures::new(2, Duration::from_secs(100)) };
+        failures.failed(attacked, start);
+        failures.failed(attacked, start);
+        for i in 0..50 {
+            failures.failed([i; 32], after(start, u64::from(i)));
+            assert!(failures.by_key.len() <= 4);
+        }
+        assert!(failures.blocked(&attacked, after(start, 50)).is_some());
+        // Once its window is over it makes room like the rest.
+        failures.failed([70; 32], after(start, 120));
+        assert!(!failures.by_key.contains_key(&attacked));
+    }
+}

@@ -1,0 +1,191 @@
+//! A stage for handler tests: a world with a fixed clock, seeded randomness and test keys, on which a handler is
+//! played step by step. Storage and workers are the test itself: it reads each question and gives the answer.
+
+use std::time::{Duration, Instant};
+
+use super::attempts::Attempts;
+use super::handler::{Actor, Body, Client, Ctx, Handler, Reply, Request, Step};
+use super::job::{Done, Job};
+use super::operation::{Answer, Command, Refusal};
+use super::params::Params;
+use super::problem::Problem;
+use super::settings::{Networks, Origins, Settings, UrlSigner};
+use crate::base::crypto::{Entropy, HmacKey};
+use crate::base::id::Id;
+use crate::base::json;
+use crate::base::time::Now;
+use crate::limits::Limits;
+use crate::proto::http::language::Language;
+
+/// SplitMix64: enough for tests, and the same run each time.
+pub struct Seeded(pub u64);
+
+impl Entropy for Seeded {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(z ^ (z >> 31)).to_be_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+pub fn settings() -> Settings {
+    let key = |name: &str| HmacKey::new(name.as_bytes());
+    Settings {
+        limits: Limits::default(),
+        access_key: key("access"),
+        refresh_key: key("refresh"),
+        urls: UrlSigner::new(key("urls"), String::new()),
+        lookup_key: key("lookup"),
+        origins: Origins::Any,
+        trusted_proxies: Networks::default(),
+        public_url: "http://127.0.0.1:8080".to_owned(),
+        sign_up_open: true,
+        require_verified: false,
+        metrics_token: None,
+        synchronous_full: true,
+        conformance_files: None,
+    }
+}
+
+/// 2026-11-22T13:03:54.120Z.
+pub const UNIX_MS: u64 = 1_795_352_634_120;
+
+pub struct Stage {
+    pub now: Now,
+    pub entropy: Seeded,
+    pub settings: Settings,
+    pub attempts: Attempts,
+    pub client: Client,
+    pub actor: Actor,
+    pub epoch: String,
+}
+
+pub type Played = Result<Step, Problem>;
+
+impl Stage {
+    #[expect(clippy::new_without_default, reason = "a stage is set up by name")]
+    pub fn new() -> Stage {
+        Stage {
+            now: Now { instant: Instant::now(), unix_ms: UNIX_MS },
+            entropy: Seeded(1),
+            settings: settings(),
+            attempts: Attempts::default(),
+            client: Client {
+                address: "192.0.2.7".parse().expect("an address"),
+                user_agent: "test".to_owned(),
+                unique_id: None,
+                language: Language::En,
+            },
+            actor: Actor { member: Id(11), profile: Id(12), session: Id(13), expires: UNIX_MS / 1_000 + 900 },
+            epoch: "k3".to_owned(),
+        }
+    }
+
+    pub fn wait(&mut self, seconds: u64) {
+        self.now = self.now.later(Duration::from_secs(seconds));
+    }
+
+    /// Plays `with` in this world.
+    pub fn act<T>(&mut self, with: impl FnOnce(&mut Ctx<'_>) -> T) -> T {
+        with(&mut Ctx {
+            now: self.now,
+            entropy: &mut self.entropy,
+            settings: &self.settings,
+            attempts: &mut self.attempts,
+            epoch: &self.epoch,
+            head: 0,
+        })
+    }
+
+    /// The first step of a handler, asked with a JSON body.
+    pub fn ask(&mut self, handler: Handler, body: &str) -> Played {
+        self.ask_at(handler, &[], "", body)
+    }
+
+    /// The first step of a handler, with path captures, a plain `a=b&c=d` query and a JSON body (or none).
+    pub fn ask_at(
+        &mut self,
+        handler: Handler,
+        path: &[(&'static str, String)],
+        query: &str,
+        body: &str,
+    ) -> Played {
+        let (client, actor) = (self.client.clone(), self.actor);
+        let query: Vec<(String, String)> = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let value =
+            json::parse(if body.is_empty() { b"{}" } else { body.as_bytes() }).expect("a test's JSON");
+        let params = Params::new(path, &query, value.as_object());
+        let request = Request { params, client: &client };
+        self.act(|ctx| match handler {
+            Handler::Public(run) => run(ctx, &request),
+            Handler::Member(run) => run(ctx, actor, &request),
+        })
+    }
+
+    /// Lets storage answer the step: `judge` sees the question.
+    pub fn answer(&mut self, step: Played, judge: impl FnOnce(Command) -> Answer) -> Played {
+        let Ok(Step::Store(command, then)) = step else { panic!("expected a storage step: {}", show(&step)) };
+        let answer = judge(command);
+        self.act(|ctx| then(ctx, Ok(answer)))
+    }
+
+    /// Lets storage refuse the step.
+    pub fn refuse(&mut self, step: Played, refusal: Refusal) -> Played {
+        let Ok(Step::Store(_, then)) = step else { panic!("expected a storage step: {}", show(&step)) };
+        self.act(|ctx| then(ctx, Err(refusal)))
+    }
+
+    /// Lets a worker finish the step: `work` sees the job.
+    pub fn finish(&mut self, step: Played, work: impl FnOnce(Job) -> Done) -> Played {
+        let Ok(Step::Work(job, then)) = step else { panic!("expected a job: {}", show(&step)) };
+        let done = work(job);
+        self.act(|ctx| then(ctx, done))
+    }
+}
+
+/// The reply of a finished play.
+pub fn reply(step: Played) -> Reply {
+    match step {
+        Ok(Step::Reply(reply)) => reply,
+        other => panic!("expected a reply: {}", show(&other)),
+    }
+}
+
+/// Status and text of a finished play: `{"data":…}` as HTTP would send it.
+pub fn text(step: Played) -> (u16, String) {
+    let reply = reply(step);
+    let text = match reply.body {
+        Body::Empty => String::new(),
+        Body::Data { data, beside } => {
+            format!("{{\"data\":{}{}}}", String::from_utf8_lossy(&data), String::from_utf8_lossy(&beside))
+        }
+        Body::Raw { .. } => panic!("a raw body has no JSON"),
+    };
+    (reply.status, text)
+}
+
+/// Status and stable code of a refusal.
+pub fn problem(step: Played) -> (u16, String) {
+    match step {
+        Err(problem) => (problem.status(), problem.code_text()),
+        other => panic!("expected a problem: {}", show(&other)),
+    }
+}
+
+fn show(step: &Played) -> String {
+    match step {
+        Err(problem) => format!("{problem:?}"),
+        Ok(Step::Reply(reply)) => format!("{reply:?}"),
+        Ok(Step::Store(command, _)) => format!("{command:?}"),
+        Ok(Step::Work(job, _)) => format!("{job:?}"),
+        Ok(Step::Stream(stream)) => format!("{stream:?}"),
+    }
+}
