@@ -9,3 +9,4 @@ pub mod model;
 pub mod proto;
 pub mod runtime;
 pub mod server;
+pub mod work;

@@ -1,0 +1,310 @@
+//! Password hashes: Argon2id (RFC 9106) over the HMAC of a password, as PHC strings. The one home of argon2.
+//! Owns an arena that is reused from hash to hash and freed when idle; draws no salt itself.
+//! Invariant: what is stored can't be tested against a guess without PASSWORD_SECRET, which the database does not hold.
+
+use std::hint::black_box;
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+
+use crate::base::crypto::{HmacKey, base64url, base64url_decode};
+use crate::limits::{ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX};
+use crate::model::job::{Done, Hidden, Job};
+
+/// What one hash costs: ARGON2=m,t,p.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    pub memory_kib: u32,
+    pub passes: u32,
+    pub lanes: u32,
+}
+
+impl Default for Cost {
+    /// OWASP's profile of the least memory: 7 MiB and 18 ms on a small machine, where 64 MiB a guess would let a dozen
+    /// strangers fill it.
+    fn default() -> Self {
+        Cost { memory_kib: 7_168, passes: 5, lanes: 1 }
+    }
+}
+
+/// A cost outside of what Argon2 can do or of what a machine should be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadCost;
+
+impl Cost {
+    fn params(self) -> Result<Params, BadCost> {
+        let fits = self.lanes <= ARGON2_LANES_MAX
+            && self.passes <= ARGON2_PASSES_MAX
+            && self.memory_kib <= ARGON2_MEMORY_KIB_MAX;
+        if !fits {
+            return Err(BadCost);
+        }
+        Params::new(self.memory_kib, self.passes, self.lanes, Some(HASH_LEN)).map_err(|_| BadCost)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct PasswordOptions {
+    /// Of PASSWORD_SECRET.
+    pub secret: HmacKey,
+    pub cost: Cost,
+}
+
+/// One worker thread's hasher.
+pub struct PasswordHasher {
+    secret: HmacKey,
+    cost: Cost,
+    params: Params,
+    arena: Vec<Block>,
+}
+
+const HASH_LEN: usize = 32;
+
+/// What a PHC string of ours says.
+struct Stored {
+    cost: Cost,
+    params: Params,
+    salt: Vec<u8>,
+    hash: Vec<u8>,
+}
+
+impl PasswordHasher {
+    pub fn new(options: PasswordOptions) -> Result<PasswordHasher, BadCost> {
+        let PasswordOptions { secret, cost } = options;
+        Ok(PasswordHasher { secret, cost, params: cost.params()?, arena: Vec::new() })
+    }
+
+    /// Does the job, in this thread, for as long as it takes.
+    pub fn run(&mut self, job: Job) -> Done {
+        let done = match job {
+            Job::HashPassword { password, salt } => {
+                self.hash(&password, &salt).map(|hash| Done::PasswordHashed(Hidden(hash)))
+            }
+            Job::VerifyPassword { password, hash: Some(hash), salt } => self.verify(&password, &hash, &salt),
+            Job::VerifyPassword { password, hash: None, salt } => {
+                // Nobody's hash, at the cost of somebody's.
+                self.hash(&password, &salt).map(|hash| {
+                    black_box(hash);
+                    Done::PasswordVerified { matches: false, rehash: None }
+                })
+            }
+        };
+        done.unwrap_or_else(|reason| {
+            log::error!("a password could not be hashed: {reason}");
+            Done::Failed
+        })
+    }
+
+    /// Gives the arena back: to be called once no job is waiting.
+    pub fn idle(&mut self) {
+        self.arena = Vec::new();
+    }
+
+    fn hash(&mut self, password: &Hidden, salt: &[u8]) -> Result<String, &'static str> {
+        let hash = self.derive(password, salt, &self.params.clone())?;
+        let Cost { memory_kib, passes, lanes } = self.cost;
+        let (salt, hash) = (phc_base64(salt), phc_base64(&hash));
+        Ok(format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${hash}"))
+    }
+
+    fn verify(&mut self, password: &Hidden, phc: &Hidden, salt: &[u8]) -> Result<Done, &'static str> {
+        let stored = parse_phc(&phc.0).ok_or("the stored hash is not one of ours")?;
+        let hash = self.derive(password, &stored.salt, &stored.params)?;
+        // Two HMACs compared in constant time, rather than two hashes compared byte by byte.
+        let matches = self.secret.verify(&stored.hash, &self.secret.sign(&hash));
+        let rehash = match matches && stored.cost != self.cost {
+            true => Some(Hidden(self.hash(password, salt)?)),
+            false => None,
+        };
+        Ok(Done::PasswordVerified { matches, rehash })
+    }
+
+    fn derive(
+        &mut self,
+        password: &Hidden,
+        salt: &[u8],
+        params: &Params,
+    ) -> Result<[u8; HASH_LEN], &'static str> {
+        let input = self.secret.sign(password.0.as_bytes());
+        argon2id(&mut self.arena, &input, salt, params)
+    }
+}
+
+fn argon2id(
+    arena: &mut Vec<Block>,
+    input: &[u8],
+    salt: &[u8],
+    params: &Params,
+) -> Result<[u8; HASH_LEN], &'static str> {
+    let blocks = params.block_count();
+    if arena.len() < blocks {
+        arena.resize(blocks, Block::new());
+    }
+    let mut hash = [0; HASH_LEN];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(input, salt, &mut hash, &mut arena[..blocks])
+        .map_err(|_| "Argon2 refused its input")?;
+    Ok(hash)
+}
+
+/// Reads `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, exactly as written above.
+fn parse_phc(text: &str) -> Option<Stored> {
+    let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
+    let (costs, salt, hash) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut costs = costs.split(',');
+    let mut cost = |name: &str| -> Option<u32> { costs.next()?.strip_prefix(name)?.parse().ok() };
+    let cost = Cost { memory_kib: cost("m=")?, passes: cost("t=")?, lanes: cost("p=")? };
+    let (salt, hash) = (from_phc_base64(salt)?, from_phc_base64(hash)?);
+    let whole = parts.next().is_none() && costs.next().is_none() && salt.len() >= 8 && hash.len() == HASH_LEN;
+    if !whole {
+        return None;
+    }
+    Some(Stored { cost, params: cost.params().ok()?, salt, hash })
+}
+
+/// The PHC format wants the standard alphabet, unpadded; it differs from base64url in two characters.
+fn phc_base64(bytes: &[u8]) -> String {
+    base64url(bytes).replace('-', "+").replace('_', "/")
+}
+
+fn from_phc_base64(text: &str) -> Option<Vec<u8>> {
+    if text.contains(['-', '_']) {
+        return None;
+    }
+    base64url_decode(&text.replace('+', "-").replace('/', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: Cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+
+    fn hasher(cost: Cost) -> PasswordHasher {
+        PasswordHasher::new(PasswordOptions { secret: HmacKey::new(b"pepper"), cost }).expect("a cost")
+    }
+
+    fn hash(hasher: &mut PasswordHasher, password: &str, salt: u8) -> String {
+        let job = Job::HashPassword { password: Hidden(password.to_owned()), salt: [salt; 16] };
+        match hasher.run(job) {
+            Done::PasswordHashed(Hidden(hash)) => hash,
+            done => panic!("{done:?}"),
+        }
+    }
+
+    /// Whether the password matches, and the new hash if there is one.
+    fn verify(hasher: &mut PasswordHasher, password: &str, hash: Option<&str>) -> (bool, Option<String>) {
+        let hash = hash.map(|hash| Hidden(hash.to_owned()));
+        match hasher.run(Job::VerifyPassword { password: Hidden(password.to_owned()), hash, salt: [9; 16] }) {
+            Done::PasswordVerified { matches, rehash } => (matches, rehash.map(|Hidden(hash)| hash)),
+            done => panic!("{done:?}"),
+        }
+    }
+
+    #[test]
+    fn the_reference_vector_of_argon2id() {
+        // phc-winner-argon2, src/test.c, version 0x13: m=2^8, t=2, p=1.
+        let params = Params::new(256, 2, 1, Some(HASH_LEN)).expect("a cost");
+        let hash = argon2id(&mut Vec::new(), b"password", b"somesalt", &params).expect("a hash");
+        assert_eq!(phc_base64(b"somesalt"), "c29tZXNhbHQ");
+        assert_eq!(phc_base64(&hash), "nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4");
+    }
+
+    #[test]
+    fn a_password_matches_its_own_hash_only() {
+        let mut hasher = hasher(CHEAP);
+        let phc = hash(&mut hasher, "analytical engine", 1);
+        assert!(phc.starts_with("$argon2id$v=19$m=64,t=1,p=1$AQEBAQEBAQEBAQEBAQEBAQ$"), "{phc}");
+        assert_eq!(verify(&mut hasher, "analytical engine", Some(&phc)), (true, None));
+        for wrong in ["analytical engin", "Analytical engine", "", "analytical engine\0"] {
+            assert_eq!(verify(&mut hasher, wrong, Some(&phc)), (false, None), "{wrong:?}");
+        }
+        // Without the secret the right password proves nothing.
+        let options = PasswordOptions { secret: HmacKey::new(b"other"), cost: CHEAP };
+        let mut other = PasswordHasher::new(options).expect("a cost");
+        assert_eq!(verify(&mut other, "analytical engine", Some(&phc)), (false, None));
+    }
+
+    /// The Go server's salt was one constant byte: equal passwords had equal hashes.
+    #[test]
+    fn lineage_the_salt_is_in_the_hash() {
+        let mut hasher = hasher(CHEAP);
+        let (a, b) = (hash(&mut hasher, "analytical engine", 1), hash(&mut hasher, "analytical engine", 2));
+        assert_ne!(a.rsplit('$').next(), b.rsplit('$').next());
+    }
+
+    #[test]
+    fn nobodys_hash_never_matches_and_takes_the_same_arena() {
+        let mut hasher = hasher(CHEAP);
+        assert_eq!(verify(&mut hasher, "analytical engine", None), (false, None));
+        assert_eq!(hasher.arena.len(), 64);
+        hasher.idle();
+        assert_eq!(hasher.arena.capacity(), 0);
+        assert_eq!(verify(&mut hasher, "", None), (false, None));
+    }
+
+    #[test]
+    fn a_changed_cost_renews_the_hash_at_the_next_success() {
+        let phc = hash(&mut hasher(CHEAP), "analytical engine", 1);
+        let mut dearer = hasher(Cost { memory_kib: 128, passes: 2, lanes: 2 });
+        assert_eq!(verify(&mut dearer, "wrong", Some(&phc)), (false, None));
+        let (matches, rehash) = verify(&mut dearer, "analytical engine", Some(&phc));
+        let rehash = rehash.expect("a new hash");
+        assert!(
+            matches && rehash.starts_with("$argon2id$v=19$m=128,t=2,p=2$CQkJCQkJCQkJCQkJCQkJCQ$"),
+            "{rehash}"
+        );
+        assert_eq!(verify(&mut dearer, "analytical engine", Some(&rehash)), (true, None));
+        // And back: a smaller cost runs in the larger arena.
+        let mut cheaper = hasher(CHEAP);
+        assert!(verify(&mut cheaper, "analytical engine", Some(&rehash)).1.is_some());
+    }
+
+    #[test]
+    fn a_hash_that_is_not_ours_fails_the_job() {
+        let mut hasher = hasher(CHEAP);
+        let good = hash(&mut hasher, "analytical engine", 1);
+        let more = format!("{good}$");
+        let bad = [
+            "",
+            "$",
+            "plain",
+            &more,
+            &good.replace("argon2id", "argon2i"),
+            &good.replace("v=19", "v=16"),
+            &good.replace("m=64", "m=4294967295"),
+            &good.replace("m=64", "m=x"),
+            &good.replace(",p=1", ""),
+            &good.replace("p=1", "p=1,x=1"),
+            &good.replace("AQEB", ""),
+            &good[..good.len() - 4],
+        ];
+        for phc in bad {
+            let job = Job::VerifyPassword {
+                password: Hidden("analytical engine".to_owned()),
+                hash: Some(Hidden(phc.to_owned())),
+                salt: [0; 16],
+            };
+            let done = hasher.run(job);
+            assert!(matches!(done, Done::Failed), "{phc}: {done:?}");
+        }
+    }
+
+    #[test]
+    fn costs_within_reason() {
+        let check = |memory_kib, passes, lanes, good: bool| {
+            let cost = Cost { memory_kib, passes, lanes };
+            let options = PasswordOptions { secret: HmacKey::new(b"pepper"), cost };
+            assert_eq!(PasswordHasher::new(options).is_ok(), good, "{cost:?}");
+        };
+        check(7_168, 5, 1, true);
+        check(8, 1, 1, true);
+        check(7, 1, 1, false);
+        check(15, 1, 2, false);
+        check(64, 0, 1, false);
+        check(64, 1, 0, false);
+        check(1_048_576, 100, 16, true);
+        check(1_048_577, 1, 1, false);
+        check(64, 101, 1, false);
+        check(1_024, 1, 17, false);
+    }
+}
