@@ -1,5 +1,6 @@
 //! natter: a self-hosted real-time chat server.
 
+pub mod auth;
 pub mod base;
 pub mod cli;
 pub mod config;

@@ -1,0 +1,7 @@
+//! Floor 3: who someone is. Accounts, sessions and their tokens, as pure handlers; knows nothing of messages.
+
+pub mod accounts;
+mod common_passwords;
+pub mod rules;
+pub mod sessions;
+pub mod token;
