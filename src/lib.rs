@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod limits;
 pub mod logging;
+pub mod messaging;
 pub mod model;
 pub mod proto;
 pub mod runtime;

@@ -1,0 +1,137 @@
+//! conversation.list and conversation.read. Unread counts, order and membership are storage's; here is only what is
+//! asked and how it is shown.
+
+use crate::model::conversation::{ConversationPlace, ListConversations, MarkRead};
+use crate::model::handler::{Actor, Ctx, Cursor, Reply, Request, Step};
+use crate::model::problem::Problem;
+use crate::model::settings::SignUrls;
+
+/// GET /conversations, op `conversation.list`. Beside the list stands the cursor at which a stream continues it.
+pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let limit = request.params.limit()?;
+    let after = request.params.next(read_next)?;
+    Ok(Step::store(ListConversations { viewer: actor.profile, after, limit }, |ctx, mut page| {
+        page.conversations.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+        let cursor = Cursor { epoch: ctx.epoch.to_owned(), seq: page.as_of };
+        Reply::list(&page.conversations, page.next.map(write_next))
+            .beside("cursor", &cursor.to_string())
+            .beside("unread_total", &page.unread_total)
+            .step()
+    }))
+}
+
+/// `c<seq>`: behind the conversation whose last activity was at seq.
+fn write_next(place: ConversationPlace) -> String {
+    format!("c{}", place.activity)
+}
+
+fn read_next(text: &str) -> Option<ConversationPlace> {
+    let activity = super::read_number(text.strip_prefix('c')?)?;
+    Some(ConversationPlace { activity })
+}
+
+/// POST /conversations/{conversation}/read, op `conversation.read`.
+pub fn read(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let conversation = request.params.required_id("conversation")?;
+    let n = request.params.required_number("n")?;
+    let mark = MarkRead { at: ctx.now.unix_ms, reader: actor.profile, conversation, n };
+    Ok(Step::store(mark, |_, marked| Reply::ok(&marked).step()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Id;
+    use crate::model::conversation::{Conversation, ConversationPage, ConversationType, Marked};
+    use crate::model::handler::Handler;
+    use crate::model::message::Time;
+    use crate::model::operation::{Answer, Command, Refusal};
+    use crate::model::profile::Profile;
+    use crate::model::testing::{Stage, UNIX_MS, problem, text};
+    use crate::model::upload::Image;
+
+    const LIST: Handler = Handler::Member(list);
+    const READ: Handler = Handler::Member(read);
+
+    fn direct() -> Conversation {
+        Conversation {
+            id: Id(20),
+            kind: ConversationType::Direct,
+            title: None,
+            image: None,
+            members_count: 2,
+            peer: Some(Profile {
+                id: Id(30),
+                member: None,
+                display_name: "Bo".to_owned(),
+                nick_name: "bo1234".to_owned(),
+                profile_image: Some(Image { upload: Id(40), name: "p.png".to_owned(), url: String::new() }),
+                is_private: false,
+                created_at: Time(UNIX_MS),
+                presence: None,
+            }),
+            last_message: None,
+            unread: 3,
+            read_n: 4,
+            last_n: 7,
+            muted: false,
+        }
+    }
+
+    #[test]
+    fn the_list_and_what_stands_beside_it() {
+        let mut stage = Stage::new();
+        let step = stage.ask_at(LIST, &[], "limit=1&next=c88", "");
+        let step = stage.answer(step, |command| {
+            let Command::ListConversations(list) = command else { panic!("{command:?}") };
+            let after = Some(ConversationPlace { activity: 88 });
+            assert_eq!((list.viewer, list.after, list.limit), (Id(12), after, 1));
+            Answer::ListConversations(ConversationPage {
+                conversations: vec![direct()],
+                next: Some(ConversationPlace { activity: 77 }),
+                as_of: 90,
+                unread_total: 5,
+            })
+        });
+        let (status, body) = text(step);
+        assert_eq!(status, 200);
+        let url = stage.settings.urls.url(Id(40), "p.png", UNIX_MS / 1_000);
+        let (id, peer) = (Id(20), Id(30));
+        assert_eq!(
+            body,
+            format!(
+                r#"{{"data":[{{"id":"{id}","type":"direct","title":null,"image":null,"members_count":2,"peer":{{"id":"{peer}","member":null,"display_name":"Bo","nick_name":"bo1234","profile_image":"{url}","is_private":false,"created_at":"2026-11-22T13:03:54.120Z"}},"last_message":null,"unread":3,"read_n":4,"last_n":7,"muted":false}}],"next":"c77","cursor":"k3:90","unread_total":5}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_list_that_can_not_be() {
+        for next in ["", "88", "c", "c-1", "c+1", "b1", "c1 ", "c99999999999999999999"] {
+            let step = Stage::new().ask_at(LIST, &[], &format!("next={next}"), "");
+            assert_eq!(problem(step), (400, "error_parsing_data".to_owned()), "{next}");
+        }
+        let step = Stage::new().ask_at(LIST, &[], "limit=0", "");
+        assert_eq!(problem(step), (422, "invalid_limit".to_owned()));
+    }
+
+    #[test]
+    fn a_reading_is_marked_for_the_actor() {
+        let mut stage = Stage::new();
+        let path = [("conversation", Id(20).to_string())];
+        let step = stage.ask_at(READ, &path, "", r#"{"n":7,"profile":"someone else"}"#);
+        let step = stage.answer(step, |command| {
+            let Command::MarkRead(mark) = command else { panic!("{command:?}") };
+            let expect = (UNIX_MS, Id(12), Id(20), 7);
+            assert_eq!((mark.at, mark.reader, mark.conversation, mark.n), expect);
+            Answer::MarkRead(Marked { read_n: 7, unread: 0 })
+        });
+        assert_eq!(text(step), (200, r#"{"data":{"read_n":7,"unread":0}}"#.to_owned()));
+        let step = stage.ask_at(READ, &path, "", r#"{"n":7}"#);
+        assert_eq!(problem(stage.refuse(step, Refusal::NotFound)), (404, "not_found".to_owned()));
+        for bad in ["{}", r#"{"n":-1}"#, r#"{"n":"7"}"#, r#"{"n":1.5}"#, r#"{"n":null}"#] {
+            let step = stage.ask_at(READ, &path, "", bad);
+            assert_eq!(problem(step), (422, "invalid_n".to_owned()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! message.post and message.list. Owns what a well-formed message is; membership, blocks, numbering and the look-up of
+//! `client_id` happen in the message's own transaction. Invariant: the sender is the actor, whatever the request says.
+
+use crate::base::id::Id;
+use crate::limits::ATTACHMENTS_MAX;
+use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
+use crate::model::message::{Destination, ListMessages, PagePoint, PostMessage, Posted, PostedMessage};
+use crate::model::params::written_text;
+use crate::model::problem::Problem;
+use crate::model::settings::SignUrls;
+
+/// POST /messages, op `message.post`.
+pub fn post(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let params = &request.params;
+    let client_id = params.required_id("client_id")?;
+    let destination = match (params.id("conversation")?, params.id("to")?) {
+        (Some(conversation), None) => Destination::Conversation(conversation),
+        (None, Some(to)) if to != actor.profile => Destination::To(to),
+        // Neither, both, or oneself.
+        _ => return Err(Problem::invalid("to")),
+    };
+    let attachments = params.ids("attachments", ATTACHMENTS_MAX)?;
+    if (1..attachments.len()).any(|i| attachments[..i].contains(&attachments[i])) {
+        return Err(Problem::invalid("attachments"));
+    }
+    let body = match params.text("body")? {
+        // No text beside attachments is no text; without them it would be an empty message.
+        None | Some("") if !attachments.is_empty() => None,
+        None => return Err(Problem::invalid("body")),
+        Some(text) => {
+            if !good_body(text, ctx.settings.limits.message_max, !attachments.is_empty()) {
+                return Err(Problem::invalid("body"));
+            }
+            Some(text.to_owned())
+        }
+    };
+    let reply_to = params.id("reply_to")?;
+    let message = post_of(ctx, actor, destination, client_id, body);
+    Ok(Step::store(PostMessage { attachments, reply_to, ..message }, posted))
+}
+
+/// A message of text only, with its time and its random parts drawn.
+pub(super) fn post_of(
+    ctx: &mut Ctx<'_>,
+    actor: Actor,
+    destination: Destination,
+    client_id: Id,
+    body: Option<String>,
+) -> PostMessage {
+    let mut random = [0; 2];
+    ctx.entropy.fill(&mut random);
+    PostMessage {
+        at: ctx.now.unix_ms,
+        sender: actor.profile,
+        destination,
+        client_id,
+        body,
+        attachments: Vec::new(),
+        reply_to: None,
+        random: u16::from_be_bytes(random),
+        conversation_if_new: match destination {
+            Destination::To(_) => ctx.id(),
+            // A conversation that is named is never made.
+            Destination::Conversation(conversation) => conversation,
+        },
+    }
+}
+
+/// A text may be white space only where attachments are the message. Stored as sent.
+pub(super) fn good_body(text: &str, chars_max: usize, beside_attachments: bool) -> bool {
+    written_text(text, chars_max)
+        || beside_attachments && !text.contains('\0') && text.chars().nth(chars_max).is_none()
+}
+
+fn posted(ctx: &mut Ctx<'_>, posted: Posted) -> Result<Step, Problem> {
+    let status = if posted.duplicate { 200 } else { 201 };
+    let reply = match posted.message {
+        PostedMessage::Whole(mut message) => {
+            message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+            Reply::data(status, &*message)
+        }
+        PostedMessage::Left(stub) => Reply::data(status, &stub),
+    };
+    if posted.duplicate { reply.beside("duplicate", &true).step() } else { reply.step() }
+}
+
+/// GET /conversations/{conversation}/messages, op `message.list`.
+pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let params = &request.params;
+    let conversation = params.required_id("conversation")?;
+    let asked = match (params.number("before")?, params.number("after")?) {
+        (None, None) => PagePoint::Newest,
+        (Some(n), None) => PagePoint::Before(n),
+        (None, Some(n)) => PagePoint::After(n),
+        (Some(_), Some(_)) => return Err(Problem::invalid("before")),
+    };
+    let limit = params.limit()?;
+    // `next` says where and in which direction to go on; the point that began the walk stands beside it, unchanged.
+    let at = params.next(read_next)?.unwrap_or(asked);
+    let question = ListMessages { viewer: actor.profile, conversation, at, limit };
+    Ok(Step::store(question, |ctx, mut page| {
+        page.messages.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+        Reply::list(&page.messages, page.next.and_then(write_next)).step()
+    }))
+}
+
+/// `b<n>` or `a<n>`: older or newer than n.
+fn write_next(point: PagePoint) -> Option<String> {
+    match point {
+        PagePoint::Before(n) => Some(format!("b{n}")),
+        PagePoint::After(n) => Some(format!("a{n}")),
+        // A page is never continued at the newest: that would be the first page again.
+        PagePoint::Newest => None,
+    }
+}
+
+fn read_next(text: &str) -> Option<PagePoint> {
+    if let Some(n) = text.strip_prefix('b') {
+        return super::read_number(n).map(PagePoint::Before);
+    }
+    super::read_number(text.strip_prefix('a')?).map(PagePoint::After)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::handler::Handler;
+    use crate::model::message::{Message, MessagePage, PostedStub, Time};
+    use crate::model::operation::{Answer, Command, Refusal};
+    use crate::model::testing::{Stage, UNIX_MS, problem, text};
+    use crate::model::upload::Attachment;
+
+    const POST: Handler = Handler::Member(post);
+    const LIST: Handler = Handler::Member(list);
+
+    fn message(n: u64) -> Message {
+        Message {
+            id: Id(100 + u128::from(n)),
+            client_id: Id(7),
+            conversation: Id(20),
+            n,
+            seq: n,
+            rev: n,
+            sender: Some(Id(12)),
+            body: Some("hi".to_owned()),
+            attachments: Vec::new(),
+            reply_to: None,
+            reactions: Vec::new(),
+            created_at: Time(UNIX_MS),
+            edited_at: None,
+            deleted_at: None,
+        }
+    }
+
+    /// A post as JSON: `to` and `client_id` good, `rest` added.
+    fn body(rest: &str) -> String {
+        format!(r#"{{"to":"{}","client_id":"{}"{rest}}}"#, Id(30), Id(7))
+    }
+
+    fn asked(stage: &mut Stage, body: &str) -> PostMessage {
+        let mut asked = None;
+        let step = stage.ask(POST, body);
+        let step = stage.answer(step, |command| {
+            let Command::PostMessage(post) = command else { panic!("{command:?}") };
+            asked = Some(post);
+            let message = PostedMessage::Whole(Arc::new(message(1)));
+            Answer::PostMessage(Posted { message, duplicate: false })
+        });
+        assert_eq!(text(step).0, 201);
+        asked.expect("a question")
+    }
+
+    #[test]
+    fn a_post_travels_whole() {
+        let mut stage = Stage::new();
+        let attachments: Vec<Id> = (40..50).map(Id).collect();
+        let list = crate::base::json::to_string(&attachments);
+        let rest = format!(r#","body":" as  sent\n","attachments":{list},"reply_to":"{}""#, Id(60));
+        let post = asked(&mut stage, &body(&rest));
+        assert_eq!((post.at, post.sender, post.destination), (UNIX_MS, Id(12), Destination::To(Id(30))));
+        assert_eq!((post.client_id, post.body.as_deref()), (Id(7), Some(" as  sent\n")));
+        assert_eq!((post.attachments, post.reply_to), (attachments, Some(Id(60))));
+        assert_eq!(post.conversation_if_new.unix_ms(), UNIX_MS);
+        let again = asked(&mut stage, &body(r#","body":"x""#));
+        assert_ne!(
+            (post.random, post.conversation_if_new),
+            (again.random, again.conversation_if_new),
+            "drawn anew each time"
+        );
+        let named = format!(r#"{{"conversation":"{}","client_id":"{}","body":"x"}}"#, Id(20), Id(7));
+        assert_eq!(asked(&mut stage, &named).destination, Destination::Conversation(Id(20)));
+    }
+
+    /// The Go server took the sender from the JSON: anyone wrote as anyone.
+    #[test]
+    fn lineage_the_sender_is_the_actor() {
+        let mut stage = Stage::new();
+        let rest = format!(r#","body":"x","sender":"{0}","profile":"{0}""#, Id(99));
+        assert_eq!(asked(&mut stage, &body(&rest)).sender, stage.actor.profile);
+    }
+
+    #[test]
+    fn what_a_message_may_be() {
+        let limit = 4_000;
+        let good = |rest: &str, expect: Option<&str>| {
+            assert_eq!(asked(&mut Stage::new(), &body(rest)).body.as_deref(), expect, "{rest}");
+        };
+        let bad = |rest: &str, code: &str| {
+            assert_eq!(problem(Stage::new().ask(POST, &body(rest))), (422, code.to_owned()), "{rest}");
+        };
+        let attached = format!(r#","attachments":["{}"]"#, Id(40));
+        let text = |text: &str| format!(r#","body":"{text}""#);
+        let (longest, long) = ("é".repeat(limit), "é".repeat(limit + 1));
+        good(&text("x"), Some("x"));
+        good(&text(&longest), Some(&longest));
+        good(&attached, None);
+        good(&format!(r#"{attached},"body":"""#), None);
+        good(&format!(r#"{attached},"body":null"#), None);
+        good(&format!(r#"{attached},"body":" ""#), Some(" "));
+        good(&text("null"), Some("null"));
+        bad("", "invalid_body");
+        bad(r#","body":null"#, "invalid_body");
+        bad(r#","body":"""#, "invalid_body");
+        bad(&text(" \\n\\u00a0"), "invalid_body");
+        bad(&text("a\\u0000b"), "invalid_body");
+        bad(&text(&long), "invalid_body");
+        bad(r#","body":7"#, "invalid_body");
+        bad(r#","body":{"a":1}"#, "invalid_body");
+        bad(&format!(r#"{attached},"body":"\u0000""#), "invalid_body");
+        bad(&format!(r#"{attached},"body":"{long}""#), "invalid_body");
+        bad(r#","body":"x","attachments":["x"]"#, "invalid_attachments");
+        bad(r#","body":"x","attachments":"""#, "invalid_attachments");
+        bad(&format!(r#","attachments":["{0}","{0}"]"#, Id(40)), "invalid_attachments");
+        let eleven = crate::base::json::to_string(&(0..11).map(Id).collect::<Vec<_>>());
+        bad(&format!(r#","attachments":{eleven}"#), "invalid_attachments");
+        bad(r#","body":"x","reply_to":"x""#, "invalid_reply_to");
+    }
+
+    #[test]
+    fn where_a_message_may_go() {
+        let check = |body: String, code: &str| {
+            assert_eq!(problem(Stage::new().ask(POST, &body)), (422, code.to_owned()), "{body}");
+        };
+        let (to, own, client) = (Id(30), Id(12), Id(7));
+        check(format!(r#"{{"client_id":"{client}","body":"x"}}"#), "invalid_to");
+        check(
+            format!(r#"{{"client_id":"{client}","body":"x","to":"{to}","conversation":"{to}"}}"#),
+            "invalid_to",
+        );
+        check(format!(r#"{{"client_id":"{client}","body":"x","to":"{own}"}}"#), "invalid_to");
+        check(format!(r#"{{"client_id":"{client}","body":"x","to":"nobody"}}"#), "invalid_to");
+        check(format!(r#"{{"client_id":"{client}","body":"x","to":5}}"#), "invalid_to");
+        check(format!(r#"{{"client_id":"{client}","body":"x","conversation":"x"}}"#), "invalid_conversation");
+        check(format!(r#"{{"to":"{to}","body":"x"}}"#), "invalid_client_id");
+        check(format!(r#"{{"to":"{to}","body":"x","client_id":null}}"#), "invalid_client_id");
+        check(format!(r#"{{"to":"{to}","body":"x","client_id":"x"}}"#), "invalid_client_id");
+        check(format!(r#"{{"to":"{to}","body":"x","client_id":7}}"#), "invalid_client_id");
+        check("{}".to_owned(), "invalid_client_id");
+    }
+
+    #[test]
+    fn a_repeat_answers_the_original() {
+        let answer = |message: PostedMessage, duplicate: bool| {
+            let mut stage = Stage::new();
+            let step = stage.ask(POST, &body(r#","body":"x""#));
+            text(stage.answer(step, |_| Answer::PostMessage(Posted { message, duplicate })))
+        };
+        let whole = crate::base::json::to_string(&message(1));
+        let posted = PostedMessage::Whole(Arc::new(message(1)));
+        assert_eq!(answer(posted.clone(), false), (201, format!(r#"{{"data":{whole}}}"#)));
+        assert_eq!(answer(posted, true), (200, format!(r#"{{"data":{whole},"duplicate":true}}"#)));
+        let stub = PostedStub { id: Id(101), client_id: Id(7), n: 1, seq: 1 };
+        let expect = format!(
+            r#"{{"data":{{"id":"{}","client_id":"{}","n":1,"seq":1}},"duplicate":true}}"#,
+            Id(101),
+            Id(7)
+        );
+        assert_eq!(answer(PostedMessage::Left(stub), true), (200, expect));
+    }
+
+    #[test]
+    fn an_answer_s_attachments_have_signed_urls() {
+        let mut shown = message(1);
+        shown.attachments.push(Attachment {
+            id: Id(40),
+            name: "a.png".to_owned(),
+            mime: "image/png".to_owned(),
+            size: 1,
+            width: Some(1),
+            height: Some(1),
+            url: String::new(),
+        });
+        let page = MessagePage { messages: vec![shown.clone()], next: None };
+        let mut stage = Stage::new();
+        let step = stage.ask(POST, &body(r#","body":"x""#));
+        let message = PostedMessage::Whole(Arc::new(shown));
+        let step = stage.answer(step, |_| Answer::PostMessage(Posted { message, duplicate: false }));
+        assert!(text(step).1.contains(r#""url":"/uploads/"#));
+        let step = stage.ask_at(LIST, &[("conversation", Id(20).to_string())], "", "");
+        let step = stage.answer(step, |_| Answer::ListMessages(page));
+        assert!(text(step).1.contains(r#""url":"/uploads/"#));
+    }
+
+    #[test]
+    fn storage_s_refusals_reach_the_poster() {
+        for (refusal, expect) in [
+            (Refusal::NotFound, (404, "not_found")),
+            (Refusal::NotAllowed, (403, "not_allowed")),
+            (Refusal::Invalid("reply_to"), (422, "invalid_reply_to")),
+            (Refusal::Busy, (503, "busy")),
+            (Refusal::Unavailable, (503, "unavailable")),
+            (Refusal::StorageFull, (507, "storage_full")),
+        ] {
+            let mut stage = Stage::new();
+            let step = stage.ask(POST, &body(r#","body":"x""#));
+            let (status, code) = problem(stage.refuse(step, refusal));
+            assert_eq!((status, code.as_str()), expect);
+        }
+    }
+
+    #[test]
+    fn where_a_page_hangs() {
+        let asked = |query: &str| {
+            let mut point = None;
+            let mut stage = Stage::new();
+            let step = stage.ask_at(LIST, &[("conversation", Id(20).to_string())], query, "");
+            let page = stage.answer(step, |command| {
+                let Command::ListMessages(list) = command else { panic!("{command:?}") };
+                assert_eq!((list.viewer, list.conversation), (Id(12), Id(20)));
+                point = Some((list.at, list.limit));
+                Answer::ListMessages(MessagePage { messages: Vec::new(), next: Some(list.at) })
+            });
+            (point.expect("a question"), text(page).1)
+        };
+        let rows = [
+            ("", PagePoint::Newest, 50, "null"),
+            ("before=9", PagePoint::Before(9), 50, "\"b9\""),
+            ("after=0&limit=3", PagePoint::After(0), 3, "\"a0\""),
+            ("limit=999", PagePoint::Newest, 200, "null"),
+            ("after=1&next=a7", PagePoint::After(7), 50, "\"a7\""),
+            ("next=b7&limit=1", PagePoint::Before(7), 1, "\"b7\""),
+        ];
+        for (query, at, limit, next) in rows {
+            let expect = format!(r#"{{"data":[],"next":{next}}}"#);
+            assert_eq!(asked(query), ((at, limit), expect), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_can_not_be() {
+        let check = |query: &str, status: u16, code: &str| {
+            let path = [("conversation", Id(20).to_string())];
+            let step = Stage::new().ask_at(LIST, &path, query, "");
+            assert_eq!(problem(step), (status, code.to_owned()), "{query}");
+        };
+        check("before=1&after=2", 422, "invalid_before");
+        check("before=x", 422, "invalid_before");
+        check("after=-1", 422, "invalid_after");
+        check("limit=0", 422, "invalid_limit");
+        check("limit=x", 422, "invalid_limit");
+        for next in ["x", "b", "a", "b+1", "b-1", "c1", "b1x", "b99999999999999999999", "1"] {
+            check(&format!("next={next}"), 400, "error_parsing_data");
+        }
+        // As a WebSocket op the conversation is a param like the others.
+        assert_eq!(problem(Stage::new().ask(LIST, "{}")), (422, "invalid_conversation".to_owned()));
+    }
+
+    #[test]
+    fn a_list_asked_over_a_web_socket_is_the_same() {
+        let mut stage = Stage::new();
+        let body = format!(r#"{{"conversation":"{}","before":9,"limit":2}}"#, Id(20));
+        let step = stage.ask(LIST, &body);
+        let step = stage.answer(step, |command| {
+            let Command::ListMessages(list) = command else { panic!("{command:?}") };
+            assert_eq!((list.at, list.limit), (PagePoint::Before(9), 2));
+            let page =
+                MessagePage { messages: vec![message(7), message(8)], next: Some(PagePoint::Before(7)) };
+            Answer::ListMessages(page)
+        });
+        let rows = crate::base::json::to_string(&[message(7), message(8)][..]);
+        assert_eq!(text(step), (200, format!(r#"{{"data":{rows},"next":"b7"}}"#)));
+        let step = stage.ask(LIST, &body);
+        assert_eq!(problem(stage.refuse(step, Refusal::NotFound)), (404, "not_found".to_owned()));
+    }
+}

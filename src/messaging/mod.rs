@@ -1,0 +1,11 @@
+//! Floor 3: conversations and messages, as pure handlers; knows nothing of passwords and tokens.
+
+pub mod conversations;
+pub mod messages;
+pub mod streams;
+
+/// A number inside of an opaque `next`: decimal digits and nothing else.
+fn read_number(text: &str) -> Option<u64> {
+    // `+5` is a number to Rust, not to us.
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}

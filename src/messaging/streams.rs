@@ -1,0 +1,326 @@
+//! The opening of the two WebSocket forms, and the texts of the Go form. What happens on an open socket is the
+//! server's; here is who may open it and what its JSON looks like.
+//! Invariant: ids in a Go-form frame decide nothing; both sides of a socket come from its URL and its token.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::messages;
+use crate::base::id::Id;
+use crate::base::json::{self, Value};
+use crate::base::send_queue::Segment;
+use crate::limits::PAIR_HISTORY_MAX;
+use crate::model::conversation::MarkRead;
+use crate::model::handler::{Actor, Ctx, Cursor, Reply, Request, Step, Stream};
+use crate::model::message::{Destination, Message, OpenPair, Posted, PostedMessage, Time};
+use crate::model::problem::{Code, Problem};
+
+/// GET /api/v1/ws: from the cursor, or from now.
+pub fn open_socket(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let cursor = match request.params.text("cursor")? {
+        None => None,
+        Some(text) => Some(Cursor::parse(text).ok_or(Problem::new(Code::ErrorParsingData))?),
+    };
+    Ok(Step::Stream(Stream::WebSocket { actor, cursor }))
+}
+
+/// GET /api/v1/ws/{sender}/{receiver}: the history is read, and marked read, before the socket opens.
+pub fn open_pair(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let sender = request.params.required_id("sender")?;
+    let receiver = request.params.required_id("receiver")?;
+    if sender != actor.profile {
+        return Err(Code::NotAllowed.into());
+    }
+    if receiver == sender {
+        return Err(Problem::invalid("receiver"));
+    }
+    let question = OpenPair { sender, receiver, limit: PAIR_HISTORY_MAX };
+    Ok(Step::store(question, move |ctx, pair| {
+        let Some(conversation) = pair.conversation.filter(|_| pair.last_n > 0) else {
+            return Ok(Step::Stream(Stream::Pair { actor, receiver, pair }));
+        };
+        // All of it, not only what the page shows: the Go server's clients have no other way to mark.
+        let mark = MarkRead { at: ctx.now.unix_ms, reader: sender, conversation, n: pair.last_n };
+        Ok(Step::store(mark, move |_, _| Ok(Step::Stream(Stream::Pair { actor, receiver, pair }))))
+    }))
+}
+
+/// One message as the Go server showed it.
+#[derive(Serialize)]
+struct PairRow<'a> {
+    id: Id,
+    chat_id: &'a str,
+    sender: Option<Id>,
+    receiver: Id,
+    message: &'a str,
+    created_at: Time,
+}
+
+/// `[{…},…]`: what a Go-form socket between `own` and `peer` is sent, as its history and, one at a time, live.
+/// Tombstones and messages without a text are left out. `chat_id` is of the socket's own side, so each side of a
+/// pair has its own encoding.
+pub fn encode_pair<'a>(own: Id, peer: Id, messages: impl IntoIterator<Item = &'a Message>) -> Vec<u8> {
+    let chat_id = format!("{own}-{peer}");
+    let rows: Vec<PairRow<'_>> = messages
+        .into_iter()
+        .filter_map(|message| {
+            Some(PairRow {
+                id: message.id,
+                chat_id: &chat_id,
+                sender: message.sender,
+                receiver: if message.sender == Some(own) { peer } else { own },
+                message: message.body.as_deref()?,
+                created_at: message.created_at,
+            })
+        })
+        .collect();
+    json::to_vec(&rows)
+}
+
+/// A Go-form frame `{sender?,receiver?,message,client_id?}`: a post from the socket's own side to its peer.
+///
+/// All sockets of the pair, this one included, get the message as a live event: the reply is empty (204), nothing to
+/// send. Only a repeated `client_id`, which causes no event, is answered to this socket, with the original.
+pub fn pair_frame(ctx: &mut Ctx<'_>, actor: Actor, receiver: Id, text: &[u8]) -> Result<Step, Problem> {
+    let frame = json::parse(text).map_err(|_| Problem::new(Code::ErrorParsingData))?;
+    // `null`, a list, a number: valid JSON, but no frame. The Go server's process died of it.
+    let frame = frame.as_object().ok_or(Problem::new(Code::ErrorParsingData))?;
+    let body = match frame.get("message") {
+        Some(Value::Str(text)) if messages::good_body(text, ctx.settings.limits.message_max, false) => text,
+        _ => return Err(Problem::invalid("message")),
+    };
+    let client_id = match frame.get("client_id") {
+        None | Some(Value::Null) => ctx.id(),
+        Some(value) => value.as_str().and_then(Id::parse).ok_or(Problem::invalid("client_id"))?,
+    };
+    let body = Some(Cow::clone(body).into_owned());
+    let post = messages::post_of(ctx, actor, Destination::To(receiver), client_id, body);
+    Ok(Step::store(post, move |_, posted| match posted {
+        Posted { duplicate: true, message: PostedMessage::Whole(message) } => {
+            let bytes = encode_pair(actor.profile, receiver, [&*message]);
+            Reply::raw(200, "application/json", Segment::Owned(bytes)).step()
+        }
+        _ => Reply::no_content().step(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::conversation::Marked;
+    use crate::model::handler::{Body, Handler};
+    use crate::model::message::Pair;
+    use crate::model::operation::{Answer, Command, Refusal};
+    use crate::model::testing::{Played, Stage, UNIX_MS, problem, reply};
+
+    const OPEN: Handler = Handler::Member(open_socket);
+    const OPEN_PAIR: Handler = Handler::Member(open_pair);
+    const OWN: Id = Id(12);
+    const PEER: Id = Id(30);
+
+    fn message(n: u64, sender: Option<Id>, body: Option<&str>) -> Message {
+        Message {
+            id: Id(100 + u128::from(n)),
+            client_id: Id(7),
+            conversation: Id(20),
+            n,
+            seq: n,
+            rev: n,
+            sender,
+            body: body.map(str::to_owned),
+            attachments: Vec::new(),
+            reply_to: None,
+            reactions: Vec::new(),
+            created_at: Time(UNIX_MS),
+            edited_at: None,
+            deleted_at: None,
+        }
+    }
+
+    fn path(sender: Id, receiver: Id) -> [(&'static str, String); 2] {
+        [("sender", sender.to_string()), ("receiver", receiver.to_string())]
+    }
+
+    #[test]
+    fn a_socket_opens_at_its_cursor() {
+        let opened = |query: &str| match Stage::new().ask_at(OPEN, &[], query, "") {
+            Ok(Step::Stream(Stream::WebSocket { actor, cursor })) => {
+                assert_eq!(actor.profile, OWN);
+                cursor.map(|cursor| cursor.to_string())
+            }
+            _ => panic!("expected a stream"),
+        };
+        assert_eq!(opened(""), None);
+        assert_eq!(opened("cursor=k3:12").as_deref(), Some("k3:12"));
+        for bad in ["", "12", "k3:", "k3:-1", "K3:1", "now"] {
+            let step = Stage::new().ask_at(OPEN, &[], &format!("cursor={bad}"), "");
+            assert_eq!(problem(step), (400, "error_parsing_data".to_owned()), "{bad}");
+        }
+    }
+
+    fn opened_pair(step: Played) -> (Id, Pair) {
+        match step {
+            Ok(Step::Stream(Stream::Pair { actor, receiver, pair })) => {
+                assert_eq!(actor.profile, OWN);
+                (receiver, pair)
+            }
+            _ => panic!("expected a stream"),
+        }
+    }
+
+    #[test]
+    fn a_pair_opens_with_its_history_and_marks_it_read() {
+        let mut stage = Stage::new();
+        let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
+        let step = stage.answer(step, |command| {
+            let Command::OpenPair(open) = command else { panic!("{command:?}") };
+            assert_eq!((open.sender, open.receiver, open.limit), (OWN, PEER, 100));
+            let messages = vec![message(1, Some(PEER), Some("hi"))];
+            Answer::OpenPair(Pair { conversation: Some(Id(20)), last_n: 3, as_of: 9, messages })
+        });
+        let step = stage.answer(step, |command| {
+            let Command::MarkRead(mark) = command else { panic!("{command:?}") };
+            let expect = (UNIX_MS, OWN, Id(20), 3);
+            assert_eq!((mark.at, mark.reader, mark.conversation, mark.n), expect);
+            Answer::MarkRead(Marked { read_n: 3, unread: 0 })
+        });
+        let (receiver, pair) = opened_pair(step);
+        assert_eq!((receiver, pair.as_of, pair.messages.len()), (PEER, 9, 1));
+
+        // Two who never spoke have nothing to mark.
+        let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
+        let step = stage.answer(step, |_| {
+            Answer::OpenPair(Pair { conversation: None, last_n: 0, as_of: 9, messages: Vec::new() })
+        });
+        assert_eq!(opened_pair(step).1.conversation, None);
+    }
+
+    /// Sender and receiver came from the URL alone: any token read and wrote anyone's chat.
+    #[test]
+    fn lineage_a_pair_is_opened_by_its_sender_only() {
+        let check = |sender: Id, receiver: Id, expect: (u16, &str)| {
+            let step = Stage::new().ask_at(OPEN_PAIR, &path(sender, receiver), "", "");
+            let (status, code) = problem(step);
+            assert_eq!((status, code.as_str()), expect);
+        };
+        check(PEER, OWN, (403, "not_allowed"));
+        check(PEER, Id(31), (403, "not_allowed"));
+        check(PEER, PEER, (403, "not_allowed"));
+        check(OWN, OWN, (422, "invalid_receiver"));
+        let mut stage = Stage::new();
+        let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
+        assert_eq!(problem(stage.refuse(step, Refusal::NotFound)), (404, "not_found".to_owned()));
+    }
+
+    #[test]
+    fn history_as_the_go_server_showed_it() {
+        let messages = [
+            message(1, Some(OWN), Some("hi \"you\"")),
+            message(2, None, None),
+            message(3, Some(PEER), Some("yes?")),
+            message(4, Some(OWN), None),
+            message(5, None, Some("from someone who left")),
+        ];
+        let row = |n: u128, sender: String, receiver: Id, text: &str| {
+            format!(
+                r#"{{"id":"{}","chat_id":"{OWN}-{PEER}","sender":{sender},"receiver":"{receiver}","message":{text},"created_at":"2026-11-22T13:03:54.120Z"}}"#,
+                Id(100 + n)
+            )
+        };
+        let expect = format!(
+            "[{},{},{}]",
+            row(1, format!("\"{OWN}\""), PEER, r#""hi \"you\"""#),
+            row(3, format!("\"{PEER}\""), OWN, r#""yes?""#),
+            row(5, "null".to_owned(), OWN, r#""from someone who left""#)
+        );
+        assert_eq!(String::from_utf8_lossy(&encode_pair(OWN, PEER, &messages)), expect);
+        assert_eq!(encode_pair(OWN, PEER, []), b"[]");
+        // The other side's socket has the other side's chat_id.
+        let theirs = encode_pair(PEER, OWN, &messages[..1]);
+        let theirs = String::from_utf8_lossy(&theirs);
+        assert!(
+            theirs.contains(&format!(r#""chat_id":"{PEER}-{OWN}","sender":"{OWN}","receiver":"{PEER}""#))
+        );
+    }
+
+    fn frame(stage: &mut Stage, text: &[u8]) -> Played {
+        let actor = stage.actor;
+        stage.act(|ctx| pair_frame(ctx, actor, PEER, text))
+    }
+
+    /// Message sender and receiver came from the JSON: anyone wrote as anyone.
+    #[test]
+    fn lineage_a_frame_s_ids_decide_nothing() {
+        let mut stage = Stage::new();
+        let text = format!(
+            r#"{{"sender":"{0}","receiver":"{0}","message":"hi","client_id":"{1}","id":5}}"#,
+            Id(99),
+            Id(7)
+        );
+        let step = frame(&mut stage, text.as_bytes());
+        let step = stage.answer(step, |command| {
+            let Command::PostMessage(post) = command else { panic!("{command:?}") };
+            assert_eq!((post.sender, post.destination), (OWN, Destination::To(PEER)));
+            assert_eq!((post.client_id, post.body.as_deref(), post.at), (Id(7), Some("hi"), UNIX_MS));
+            let message = PostedMessage::Whole(Arc::new(message(1, Some(OWN), Some("hi"))));
+            Answer::PostMessage(Posted { message, duplicate: false })
+        });
+        assert!(matches!(reply(step).body, Body::Empty), "the event tells all sockets, this one too");
+    }
+
+    #[test]
+    fn a_frame_without_client_id_gets_a_fresh_one_and_a_repeat_its_original() {
+        let mut stage = Stage::new();
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let step = frame(&mut stage, br#"{"message":"hi","client_id":null}"#);
+            stage
+                .answer(step, |command| {
+                    let Command::PostMessage(post) = command else { panic!("{command:?}") };
+                    ids.push(post.client_id);
+                    let message = PostedMessage::Whole(Arc::new(message(1, Some(OWN), Some("hi"))));
+                    Answer::PostMessage(Posted { message, duplicate: false })
+                })
+                .map(|_| ())
+                .expect("an answer");
+        }
+        assert_ne!(ids[0], ids[1]);
+        let step = frame(&mut stage, format!(r#"{{"message":"hi","client_id":"{}"}}"#, Id(7)).as_bytes());
+        let original = message(1, Some(OWN), Some("hi"));
+        let shared = PostedMessage::Whole(Arc::new(original.clone()));
+        let step = stage.answer(step, |_| Answer::PostMessage(Posted { message: shared, duplicate: true }));
+        let Body::Raw { bytes: Segment::Owned(bytes), .. } = reply(step).body else {
+            panic!("expected bytes")
+        };
+        assert_eq!(bytes, encode_pair(OWN, PEER, [&original]));
+    }
+
+    /// The message `null` panicked; ids of the wrong form panicked and leaked the socket.
+    #[test]
+    fn lineage_a_bad_frame_is_an_error_and_no_panic() {
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(4_001));
+        let rows: [(&[u8], (u16, &str)); 14] = [
+            (b"", (400, "error_parsing_data")),
+            (b"null", (400, "error_parsing_data")),
+            (b"[]", (400, "error_parsing_data")),
+            (b"\"hi\"", (400, "error_parsing_data")),
+            (b"{\"message\":\"a\",\"message\":\"b\"}", (400, "error_parsing_data")),
+            (b"{\"message\":\"\xff\"}", (400, "error_parsing_data")),
+            (b"{}", (422, "invalid_message")),
+            (b"{\"message\":null}", (422, "invalid_message")),
+            (b"{\"message\":\" \"}", (422, "invalid_message")),
+            (b"{\"message\":\"a\\u0000\"}", (422, "invalid_message")),
+            (b"{\"message\":{}}", (422, "invalid_message")),
+            (long.as_bytes(), (422, "invalid_message")),
+            (b"{\"message\":\"hi\",\"client_id\":\"x\"}", (422, "invalid_client_id")),
+            (b"{\"message\":\"hi\",\"client_id\":7}", (422, "invalid_client_id")),
+        ];
+        for (text, expect) in rows {
+            let (status, code) = problem(frame(&mut Stage::new(), text));
+            assert_eq!((status, code.as_str()), expect, "{}", String::from_utf8_lossy(text));
+        }
+    }
+}
