@@ -111,6 +111,16 @@ pub const PARAMETERS_MAX: usize = 8;
 
 // ---- proto: multipart, image, smtp, http client ---------------------------------------------------
 
+/// Bytes of a multipart boundary (RFC 2046 §5.1.1). Beyond: 400 `error_parsing_data`.
+pub const MULTIPART_BOUNDARY_MAX: usize = 70;
+/// Parts of one form: the widest form of the contract has five fields. Beyond: 400 `error_parsing_data`.
+pub const MULTIPART_PARTS_MAX: usize = 32;
+/// Bytes of one part's head: two spellings of a 255-byte name, percent-encoded, and room to spare.
+/// Beyond: 400 `error_parsing_data`.
+pub const MULTIPART_HEAD_MAX: usize = 8_192;
+/// White space behind a boundary (RFC 2046 calls it transport padding). Beyond: it was no boundary.
+pub const MULTIPART_PADDING_MAX: usize = 64;
+
 // ---- proto: websocket, sse -------------------------------------------------------------------------
 
 /// Bytes the WebSocket decoder reads at once: allocated (and zeroed) when a message begins, given back when
