@@ -120,6 +120,9 @@ pub const MULTIPART_PARTS_MAX: usize = 32;
 pub const MULTIPART_HEAD_MAX: usize = 8_192;
 /// White space behind a boundary (RFC 2046 calls it transport padding). Beyond: it was no boundary.
 pub const MULTIPART_PADDING_MAX: usize = 64;
+/// Bytes of an upload held back until its type is known: the brands of an MP4 and the DocType of a WebM
+/// stand in them. What names its type only later is taken for text, or refused.
+pub const SNIFF_BYTES: usize = 512;
 
 // ---- proto: websocket, sse -------------------------------------------------------------------------
 

@@ -1,0 +1,318 @@
+//! JPEG (ITU T.81) as it streams by: which segments stay, and where the picture ends.
+//!
+//! What shows the picture stays byte for byte: frame, tables, scans, JFIF, ICC profile, Adobe's colour
+//! transform. Every other application segment and every comment goes, unless metadata is kept: EXIF (in its
+//! place stands one that holds only the orientation), XMP, IPTC, thumbnails, what makers add. The directory
+//! of a multi-picture file (MPF) always goes: the pictures it points to stand behind the end and are cut.
+//!
+//! ```text
+//!   Start ─► Marker ─FF─► Code ─► Segment ─► Body ─► Marker │ Scan ─FF─► Code … EOI ─► End
+//! ```
+
+use super::exif::{self, OrientationReader};
+use super::gather::{Gather, run_off};
+use super::{Broken, Pixels};
+
+const SOI: u8 = 0xd8;
+const EOI: u8 = 0xd9;
+const SOS: u8 = 0xda;
+const APP0: u8 = 0xe0;
+const APP1: u8 = 0xe1;
+const APP2: u8 = 0xe2;
+const APP14: u8 = 0xee;
+const APP15: u8 = 0xef;
+const COM: u8 = 0xfe;
+
+/// Bytes by which the longest-named segment, `ICC_PROFILE`, is known.
+const NAME_MAX: usize = 12;
+
+pub(super) struct Jpeg {
+    keep_metadata: bool,
+    state: State,
+    gather: Gather<{ 2 + NAME_MAX }>,
+    /// The first EXIF block's; later ones say nothing.
+    orientation: Option<OrientationReader>,
+    pixels: Option<Pixels>,
+}
+
+/// Named by what it waits for.
+#[derive(Clone, Copy)]
+enum State {
+    Start,
+    Marker,
+    Code { in_scan: bool },
+    Segment { code: u8 },
+    Body { left: u64, fate: Fate, then_scan: bool },
+    Scan,
+    End,
+}
+
+/// What becomes of a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Drop,
+    /// Read for its orientation, and kept.
+    KeepExif,
+    /// Read for its orientation, and replaced by that.
+    ReduceExif,
+}
+
+impl Jpeg {
+    pub(super) fn new(keep_metadata: bool) -> Jpeg {
+        Jpeg { keep_metadata, state: State::Start, gather: Gather::new(), orientation: None, pixels: None }
+    }
+
+    pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        let input = &mut bytes;
+        loop {
+            match self.state {
+                State::Start => {
+                    if !self.gather.fill(2, input) {
+                        return Ok(());
+                    }
+                    if self.gather.take()[..2] != [0xff, SOI] {
+                        return Err(Broken);
+                    }
+                    out.extend_from_slice(&[0xff, SOI]);
+                    self.state = State::Marker;
+                }
+                State::Marker => {
+                    let Some(byte) = next(input) else { return Ok(()) };
+                    if byte != 0xff {
+                        return Err(Broken);
+                    }
+                    self.state = State::Code { in_scan: false };
+                }
+                State::Code { in_scan } => {
+                    let Some(code) = next(input) else { return Ok(()) };
+                    match code {
+                        // Any number of these may fill the space before a marker (§B.1.1.2).
+                        0xff => {}
+                        // A stuffed zero, a restart: still the scan.
+                        0x00 | 0xd0..=0xd7 if in_scan => {
+                            out.extend_from_slice(&[0xff, code]);
+                            self.state = State::Scan;
+                        }
+                        EOI if in_scan => {
+                            out.extend_from_slice(&[0xff, EOI]);
+                            self.state = State::End;
+                        }
+                        _ => self.state = State::Segment { code },
+                    }
+                }
+                State::Segment { code } => {
+                    if !self.gather.fill(2, input) {
+                        return Ok(());
+                    }
+                    let [high, low, ..] = *self.gather.bytes() else { return Err(Broken) };
+                    let payload =
+                        usize::from(u16::from_be_bytes([high, low])).checked_sub(2).ok_or(Broken)?;
+                    let name = payload.min(NAME_MAX);
+                    if !self.gather.fill(2 + name, input) {
+                        return Ok(());
+                    }
+                    let head = self.gather.take();
+                    let fate = self.begin(code, &head[2..2 + name])?;
+                    if matches!(fate, Fate::Keep | Fate::KeepExif) {
+                        out.extend_from_slice(&[0xff, code]);
+                        out.extend_from_slice(&head[..2 + name]);
+                    }
+                    self.state = State::Body { left: (payload - name) as u64, fate, then_scan: code == SOS };
+                }
+                State::Body { mut left, fate, then_scan } => {
+                    let bytes = run_off(input, &mut left);
+                    if matches!(fate, Fate::Keep | Fate::KeepExif) {
+                        out.extend_from_slice(bytes);
+                    }
+                    if matches!(fate, Fate::KeepExif | Fate::ReduceExif)
+                        && let Some(reader) = &mut self.orientation
+                    {
+                        reader.push(bytes);
+                    }
+                    if left > 0 {
+                        self.state = State::Body { left, fate, then_scan };
+                        return Ok(());
+                    }
+                    if fate == Fate::ReduceExif
+                        && let Some(block) = exif::minimal(self.orientation())
+                    {
+                        out.extend_from_slice(&[0xff, APP1, 0, 34]);
+                        out.extend_from_slice(b"Exif\0\0");
+                        out.extend_from_slice(&block);
+                    }
+                    self.state = if then_scan { State::Scan } else { State::Marker };
+                }
+                State::Scan => {
+                    let end = memchr::memchr(0xff, input);
+                    let (data, rest) = input.split_at(end.unwrap_or(input.len()));
+                    out.extend_from_slice(data);
+                    if rest.is_empty() {
+                        return Ok(());
+                    }
+                    *input = &rest[1..];
+                    self.state = State::Code { in_scan: true };
+                }
+                // Whatever stands here is no part of the picture.
+                State::End => return Ok(()),
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Option<Pixels> {
+        let orientation = self.orientation();
+        match self.state {
+            State::End => self.pixels.map(|pixels| pixels.turned(orientation)),
+            _ => None,
+        }
+    }
+
+    fn orientation(&self) -> Option<u8> {
+        self.orientation.as_ref().and_then(OrientationReader::value)
+    }
+
+    /// Decides by the marker and the first bytes of its segment.
+    fn begin(&mut self, code: u8, name: &[u8]) -> Result<Fate, Broken> {
+        let metadata = if self.keep_metadata { Fate::Keep } else { Fate::Drop };
+        Ok(match code {
+            // Huffman tables, arithmetic conditioning, quantization, line count, restart interval.
+            0xc4 | 0xcc | 0xdb | 0xdc | 0xdd => Fate::Keep,
+            // A frame (C8 is reserved). A second one would be a hierarchical file, which nobody can show.
+            0xc0..=0xc7 | 0xc9..=0xcf => {
+                let &[_, h1, h0, w1, w0, ..] = name else { return Err(Broken) };
+                let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+                let pixels = Pixels::new(width.into(), height.into()).ok_or(Broken)?;
+                if self.pixels.replace(pixels).is_some() {
+                    return Err(Broken);
+                }
+                Fate::Keep
+            }
+            SOS if self.pixels.is_some() => Fate::Keep,
+            APP0 if name.starts_with(b"JFIF\0") => Fate::Keep,
+            APP1 if name.starts_with(b"Exif\0") && name.len() >= 6 && self.orientation.is_none() => {
+                let mut reader = OrientationReader::new();
+                reader.push(&name[6..]);
+                self.orientation = Some(reader);
+                if self.keep_metadata { Fate::KeepExif } else { Fate::ReduceExif }
+            }
+            APP2 if name.starts_with(b"ICC_PROFILE\0") => Fate::Keep,
+            APP2 if name.starts_with(b"MPF\0") => Fate::Drop,
+            APP14 if name.starts_with(b"Adobe") => Fate::Keep,
+            APP0..=APP15 | COM => metadata,
+            _ => return Err(Broken),
+        })
+    }
+}
+
+fn next(input: &mut &[u8]) -> Option<u8> {
+    let (&byte, rest) = input.split_first()?;
+    *input = rest;
+    Some(byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{check, jpeg, refuse, segment, tiff};
+    use super::super::{Kind, Pixels};
+
+    const WIDE: Pixels = Pixels { width: 16, height: 8 };
+    const TALL: Pixels = Pixels { width: 8, height: 16 };
+
+    fn exif(orientation: u8) -> Vec<u8> {
+        segment(0xe1, &[b"Exif\0\0".as_slice(), &tiff(orientation)].concat())
+    }
+
+    /// An EXIF segment that says the orientation and nothing else.
+    fn reduced(orientation: u8) -> Vec<u8> {
+        let block = super::exif::minimal(Some(orientation)).expect("turned");
+        segment(0xe1, &[b"Exif\0\0".as_slice(), &block].concat())
+    }
+
+    #[test]
+    fn a_photograph_keeps_its_pixels_and_its_orientation_only() {
+        let jfif = segment(0xe0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
+        let icc = segment(0xe2, &[b"ICC_PROFILE\0\x01\x01".as_slice(), &[7; 300]].concat());
+        let adobe = segment(0xee, b"Adobe\0\x64\0\0\0\0\x01");
+        let stays = [&jfif[..], &icc, &adobe].concat();
+        let goes = [
+            segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta GPS/>"),
+            segment(0xed, b"Photoshop 3.0\08BIM GPS"),
+            segment(0xfe, b"a comment"),
+            segment(0xe0, b"JFXX\0\x10thumbnail"),
+            segment(0xec, b"Ducky"),
+            segment(0xe2, b"ICC_"),
+            segment(0xe1, b"Exif"),
+            segment(0xe1, b""),
+        ]
+        .concat();
+        for orientation in 1..=8 {
+            let photograph = jpeg(&[&exif(orientation)[..], &stays, &goes].concat());
+            let kept = if orientation == 1 { Vec::new() } else { reduced(orientation) };
+            let stored = jpeg(&[&kept[..], &stays].concat());
+            let pixels = if orientation < 5 { WIDE } else { TALL };
+            check(&photograph, false, Kind::Jpeg, pixels, &stored);
+            check(&photograph, true, Kind::Jpeg, pixels, &photograph);
+            assert_eq!(memchr::memmem::find(&stored, b"GPS"), None);
+        }
+        check(&jpeg(&stays), false, Kind::Jpeg, WIDE, &jpeg(&stays));
+    }
+
+    #[test]
+    fn only_the_first_exif_block_counts() {
+        let twice = jpeg(&[exif(6), exif(1)].concat());
+        check(&twice, false, Kind::Jpeg, TALL, &jpeg(&reduced(6)));
+    }
+
+    #[test]
+    fn what_stands_behind_the_end_is_cut() {
+        let picture = jpeg(b"");
+        for behind in [&b"PK\x03\x04"[..], b"<script>", b"\xff\xd9", &jpeg(b""), b"\0"] {
+            check(&[&picture[..], behind].concat(), false, Kind::Jpeg, WIDE, &picture);
+            check(&[&picture[..], behind].concat(), true, Kind::Jpeg, WIDE, &picture);
+        }
+        // A multi-picture file loses its directory with its other pictures, metadata kept or not.
+        let several = [jpeg(&segment(0xe2, b"MPF\0II*\0")), jpeg(b"")].concat();
+        check(&several, true, Kind::Jpeg, WIDE, &picture);
+    }
+
+    #[test]
+    fn several_scans_restarts_and_fill_bytes() {
+        let plain = jpeg(b"");
+        let scan = [&segment(0xda, b"\x01\x01\0\0\x3f\0")[..], b"\x0f\xff\x00\xff\xd0\x0f"].concat();
+        let end = plain.len() - 2;
+        let progressive = [&plain[..end], &segment(0xc4, b"\0table"), &scan, &plain[end..]].concat();
+        check(&progressive, false, Kind::Jpeg, WIDE, &progressive);
+        let commented = [&plain[..end], &segment(0xfe, b"late"), &scan, &plain[end..]].concat();
+        check(&commented, false, Kind::Jpeg, WIDE, &[&plain[..end], &scan, &plain[end..]].concat());
+        let filled = [&plain[..2], b"\xff\xff", &plain[2..end], b"\xff", &plain[end..]].concat();
+        check(&filled, false, Kind::Jpeg, WIDE, &plain);
+    }
+
+    #[test]
+    fn broken_files_are_refused() {
+        let picture = jpeg(&exif(6));
+        for end in 3..picture.len() {
+            refuse(&picture[..end]);
+        }
+        let frame = segment(0xc0, b"\x08\0\x08\0\x10\x01\x01\x11\0");
+        let scan = segment(0xda, b"\x01\x01\0\0\x3f\0");
+        let built = |parts: &[&[u8]]| [b"\xff\xd8".as_slice(), &parts.concat(), b"\x0f\xff\xd9"].concat();
+        check(&built(&[&frame, &scan]), false, Kind::Jpeg, WIDE, &built(&[&frame, &scan]));
+        for parts in [
+            &[&scan[..]][..],
+            &[&frame, &frame, &scan],
+            &[&frame, b"\0", &scan],
+            &[&frame],
+            &[&frame, b"\xff\xd9"],
+            &[&frame, b"\xff\xd0", &scan],
+            &[&frame, b"\xff\xe1\0\x01", &scan],
+            &[&frame, &segment(0x02, b""), &scan],
+            &[&frame, &segment(0xf7, b""), &scan],
+            &[&segment(0xc8, b"\x08\0\x08\0\x10\x01"), &scan],
+            &[&segment(0xc0, b"\x08\0\0\0\x10\x01"), &scan],
+            &[&segment(0xc0, b"\x08\0"), &scan],
+        ] {
+            refuse(&built(parts));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The accepted types (API.md section 6) and the bytes by which each is known. Owns no opinion of what a
+//! file claims to be: neither its name nor its declared type comes here.
+
+/// An accepted type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Jpeg,
+    Png,
+    Gif,
+    WebP,
+    Mp4,
+    WebM,
+    Ogg,
+    Mp3,
+    Wav,
+    Pdf,
+    Zip,
+    /// Any other UTF-8, markup and scripts included: never served as what they would be.
+    Text,
+}
+
+impl Kind {
+    /// The Content-Type it is stored and served with.
+    pub fn mime(self) -> &'static str {
+        match self {
+            Kind::Jpeg => "image/jpeg",
+            Kind::Png => "image/png",
+            Kind::Gif => "image/gif",
+            Kind::WebP => "image/webp",
+            Kind::Mp4 => "video/mp4",
+            Kind::WebM => "video/webm",
+            Kind::Ogg => "audio/ogg",
+            Kind::Mp3 => "audio/mpeg",
+            Kind::Wav => "audio/wav",
+            Kind::Pdf => "application/pdf",
+            Kind::Zip => "application/zip",
+            Kind::Text => "text/plain; charset=utf-8",
+        }
+    }
+
+    pub fn is_image(self) -> bool {
+        matches!(self, Kind::Jpeg | Kind::Png | Kind::Gif | Kind::WebP)
+    }
+
+    /// Shown where it is (`Content-Disposition: inline`): images, audio and video. The rest is an attachment.
+    pub fn is_inline(self) -> bool {
+        !matches!(self, Kind::Pdf | Kind::Zip | Kind::Text)
+    }
+}
+
+/// The type that `prefix`, the first `SNIFF_BYTES` of a file or all of a shorter one, is known by.
+/// Text has no such mark: it is what remains, if it is UTF-8.
+pub fn sniff(prefix: &[u8]) -> Option<Kind> {
+    let at = |from: usize, mark: &[u8]| prefix.get(from..).is_some_and(|rest| rest.starts_with(mark));
+    if at(0, b"\xff\xd8\xff") {
+        Some(Kind::Jpeg)
+    } else if at(0, b"\x89PNG\r\n\x1a\n") {
+        Some(Kind::Png)
+    } else if at(0, b"GIF87a") || at(0, b"GIF89a") {
+        Some(Kind::Gif)
+    } else if at(0, b"RIFF") && at(8, b"WEBP") {
+        Some(Kind::WebP)
+    } else if at(0, b"RIFF") && at(8, b"WAVE") {
+        Some(Kind::Wav)
+    } else if is_mp4(prefix) {
+        Some(Kind::Mp4)
+    } else if is_webm(prefix) {
+        Some(Kind::WebM)
+    } else if at(0, b"OggS\0") {
+        Some(Kind::Ogg)
+    } else if is_id3(prefix) || is_mp3_frame(prefix) {
+        Some(Kind::Mp3)
+    } else if at(0, b"%PDF-") {
+        Some(Kind::Pdf)
+    } else if at(0, b"PK\x03\x04") || at(0, b"PK\x05\x06") || at(0, b"PK\x07\x08") {
+        Some(Kind::Zip)
+    } else {
+        None
+    }
+}
+
+/// Brands of ISO 14496-12 and -14 files that players take for MP4. HEIC, AVIF, QuickTime and others share
+/// the container and are something else, unless they declare themselves compatible.
+const MP4_BRANDS: [&[u8]; 9] = [b"iso", b"mp4", b"avc1", b"M4V", b"M4A", b"M4B", b"MSNV", b"dash", b"f4v "];
+/// Still pictures list `mp4` and `iso` brands freely; a picture they remain.
+const PICTURE_BRANDS: [&[u8]; 8] = [b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"];
+
+/// A file-type box: size, `ftyp`, major brand, minor version, compatible brands.
+fn is_mp4(prefix: &[u8]) -> bool {
+    let Some((head, _)) = prefix.split_first_chunk::<16>() else { return false };
+    if &head[4..8] != b"ftyp" {
+        return false;
+    }
+    let size =
+        usize::try_from(u32::from_be_bytes([head[0], head[1], head[2], head[3]])).unwrap_or(usize::MAX);
+    if size < 16 || size % 4 != 0 {
+        return false;
+    }
+    let brands = &prefix[16..prefix.len().min(size)];
+    let known = |brand: &[u8]| MP4_BRANDS.iter().any(|known| brand.starts_with(known));
+    let major = &head[8..12];
+    !PICTURE_BRANDS.contains(&major) && (known(major) || brands.chunks_exact(4).any(known))
+}
+
+/// An EBML header (RFC 8794 §11.2) whose DocType is `webm`; a bare Matroska file is not.
+fn is_webm(prefix: &[u8]) -> bool {
+    let Some(rest) = prefix.strip_prefix(b"\x1a\x45\xdf\xa3") else { return false };
+    let Some((size, rest)) = read_vint(rest) else { return false };
+    let mut rest = &rest[..rest.len().min(usize::try_from(size).unwrap_or(usize::MAX))];
+    // Each turn takes at least two bytes of a bounded prefix.
+    while !rest.is_empty() {
+        let id_len = rest[0].leading_zeros() as usize + 1;
+        let (Some(id), Some(behind)) = (rest.get(..id_len), rest.get(id_len..)) else { return false };
+        let Some((size, behind)) = read_vint(behind) else { return false };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let Some(value) = behind.get(..size) else { return false };
+        if id == b"\x42\x82" {
+            return value.strip_suffix(b"\0").unwrap_or(value) == b"webm";
+        }
+        rest = &behind[size..];
+    }
+    false
+}
+
+/// An EBML variable-size integer (RFC 8794 §4): the leading zeroes of its first byte tell its length.
+fn read_vint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let first = *bytes.first()?;
+    let extra = first.leading_zeros() as usize;
+    if extra > 7 {
+        return None;
+    }
+    let value = u64::from(first & (0x7f >> extra));
+    let rest = bytes.get(1..=extra)?;
+    let value = rest.iter().fold(value, |value, &byte| value << 8 | u64::from(byte));
+    Some((value, &bytes[1 + extra..]))
+}
+
+/// An ID3v2 header: version 2 to 4, and a size whose bytes keep their high bit clear. A text that begins
+/// with the three letters has no such size.
+fn is_id3(prefix: &[u8]) -> bool {
+    prefix.starts_with(b"ID3")
+        && prefix.len() >= 10
+        && (2..=4).contains(&prefix[3])
+        && prefix[6..10].iter().all(|&byte| byte < 0x80)
+}
+
+/// The header of an MPEG audio frame of layer III with a bit rate and a sampling rate that exist.
+fn is_mp3_frame(prefix: &[u8]) -> bool {
+    let &[0xff, second, third, _, ..] = prefix else { return false };
+    let (version, layer) = (second >> 3 & 3, second >> 1 & 3);
+    let (bit_rate, sampling) = (third >> 4, third >> 2 & 3);
+    second >> 5 == 7 && version != 1 && layer == 1 && (1..=14).contains(&bit_rate) && sampling != 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_is_known_by_its_bytes() {
+        for (prefix, expect) in [
+            (&b"\xff\xd8\xff\xe0"[..], Some(Kind::Jpeg)),
+            (b"\xff\xd8", None),
+            (b"\x89PNG\r\n\x1a\n", Some(Kind::Png)),
+            (b"\x89PNG\n", None),
+            (b"GIF89a", Some(Kind::Gif)),
+            (b"GIF88a", None),
+            (b"RIFF\0\0\0\0WEBP", Some(Kind::WebP)),
+            (b"RIFF\0\0\0\0WAVE", Some(Kind::Wav)),
+            (b"RIFF\0\0\0\0AVI ", None),
+            (b"\0\0\0\x18ftypisom\0\0\x02\0isomiso2", Some(Kind::Mp4)),
+            (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", Some(Kind::Mp4)),
+            (b"\0\0\0\x18ftypXAVC\0\0\0\0XAVCmp42", Some(Kind::Mp4)),
+            (b"\0\0\0\x14ftypXAVC\0\0\0\0XAVCmp42", None),
+            (b"\0\0\0\x18ftypheic\0\0\0\0mif1mp42", None),
+            (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", None),
+            (b"\0\0\0\x05ftypmp42\0\0\0\0", None),
+            (b"\x1a\x45\xdf\xa3\x8b\x42\x86\x81\x01\x42\x82\x84webm", Some(Kind::WebM)),
+            (b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x0c\x42\x86\x81\x01\x42\x82\x85webm\0", Some(Kind::WebM)),
+            (b"\x1a\x45\xdf\xa3\x8f\x42\x86\x81\x01\x42\x82\x88matroska", None),
+            (b"\x1a\x45\xdf\xa3\x84\x42\x86\x81\x01\x42\x82\x84webm", None),
+            (b"\x1a\x45\xdf\xa3\x8b\x42\x86\xff", None),
+            (b"OggS\0\x02", Some(Kind::Ogg)),
+            (b"ID3\x04\0\0\0\0\0\x21", Some(Kind::Mp3)),
+            (b"ID3 tags explained", None),
+            (b"\xff\xfb\x90\x64", Some(Kind::Mp3)),
+            (b"\xff\xfb\xf0\x64", None),
+            (b"\xff\xfe\x41\x00", None),
+            (b"%PDF-1.4", Some(Kind::Pdf)),
+            (b"PK\x03\x04", Some(Kind::Zip)),
+            (b"PK", None),
+            (b"", None),
+        ] {
+            assert_eq!(sniff(prefix), expect, "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn only_pictures_and_sounds_are_shown_in_place() {
+        assert!(Kind::Jpeg.is_inline() && Kind::Ogg.is_inline() && Kind::Mp4.is_inline());
+        assert!(!Kind::Pdf.is_inline() && !Kind::Text.is_inline() && !Kind::Zip.is_inline());
+        assert!(Kind::WebP.is_image() && !Kind::WebM.is_image());
+    }
+}

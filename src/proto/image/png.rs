@@ -1,0 +1,261 @@
+//! PNG (W3C PNG, third edition) as it streams by. Chunks that show the picture stay byte for byte, animation
+//! and colour included; of the others only the orientation in eXIf stays, in a chunk that holds nothing else.
+//! A chunk that is not known here is taken for metadata, so that the next invention of a camera leaks nothing
+//! (and iDOT, which points at bytes that may have moved, goes with them).
+
+use super::exif::{self, OrientationReader};
+use super::gather::{Gather, run_off};
+use super::{Broken, Pixels};
+
+/// The signature and the whole IHDR chunk, which stand at the front of every file.
+const START: usize = 33;
+const LENGTH_MAX: u32 = i32::MAX as u32;
+
+/// Ancillary chunks that show the picture: transparency, colour, size, animation.
+const SHOWING: [&[u8; 4]; 19] = [
+    b"tRNS", b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi",
+    b"bKGD", b"hIST", b"pHYs", b"sPLT", b"acTL", b"fcTL", b"fdAT", b"sTER",
+];
+
+pub(super) struct Png {
+    keep_metadata: bool,
+    state: State,
+    gather: Gather<START>,
+    orientation: Option<OrientationReader>,
+    pixels: Option<Pixels>,
+    has_data: bool,
+}
+
+/// Named by what it waits for.
+#[derive(Clone, Copy)]
+enum State {
+    Start,
+    Chunk,
+    /// `left` counts the check sum, four bytes, too.
+    Body {
+        left: u64,
+        fate: Fate,
+    },
+    End,
+}
+
+/// What becomes of a chunk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    Drop,
+    KeepExif,
+    ReduceExif,
+    /// Kept, and the last.
+    KeepEnd,
+}
+
+impl Png {
+    pub(super) fn new(keep_metadata: bool) -> Png {
+        Png {
+            keep_metadata,
+            state: State::Start,
+            gather: Gather::new(),
+            orientation: None,
+            pixels: None,
+            has_data: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        let input = &mut bytes;
+        loop {
+            match self.state {
+                State::Start => {
+                    if !self.gather.fill(START, input) {
+                        return Ok(());
+                    }
+                    let start = self.gather.take();
+                    let known = start.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR");
+                    let side = |at: usize| u32_at(&start[at..]);
+                    self.pixels = Pixels::new(side(16), side(20));
+                    if !known || self.pixels.is_none() || side(16).max(side(20)) > LENGTH_MAX {
+                        return Err(Broken);
+                    }
+                    out.extend_from_slice(&start);
+                    self.state = State::Chunk;
+                }
+                State::Chunk => {
+                    if !self.gather.fill(8, input) {
+                        return Ok(());
+                    }
+                    let head = self.gather.take();
+                    let length = u32_at(&head);
+                    let fate = self.begin([head[4], head[5], head[6], head[7]], length)?;
+                    if fate.writes() {
+                        out.extend_from_slice(&head[..8]);
+                    }
+                    self.state = State::Body { left: u64::from(length) + 4, fate };
+                }
+                State::Body { mut left, fate } => {
+                    let data = left.saturating_sub(4);
+                    let bytes = run_off(input, &mut left);
+                    if fate.writes() {
+                        out.extend_from_slice(bytes);
+                    }
+                    if matches!(fate, Fate::KeepExif | Fate::ReduceExif)
+                        && let Some(reader) = &mut self.orientation
+                    {
+                        reader.push(&bytes[..bytes.len().min(usize::try_from(data).unwrap_or(usize::MAX))]);
+                    }
+                    if left > 0 {
+                        self.state = State::Body { left, fate };
+                        return Ok(());
+                    }
+                    if fate == Fate::ReduceExif
+                        && let Some(block) = exif::minimal(self.orientation())
+                    {
+                        put_chunk(out, b"eXIf", &block);
+                    }
+                    self.state = if fate == Fate::KeepEnd { State::End } else { State::Chunk };
+                }
+                // Whatever stands here is no part of the picture.
+                State::End => return Ok(()),
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Option<Pixels> {
+        let orientation = self.orientation();
+        match self.state {
+            State::End => self.pixels.map(|pixels| pixels.turned(orientation)),
+            _ => None,
+        }
+    }
+
+    fn orientation(&self) -> Option<u8> {
+        self.orientation.as_ref().and_then(OrientationReader::value)
+    }
+
+    fn begin(&mut self, name: [u8; 4], length: u32) -> Result<Fate, Broken> {
+        if length > LENGTH_MAX || !name.iter().all(u8::is_ascii_alphabetic) {
+            return Err(Broken);
+        }
+        Ok(match &name {
+            b"PLTE" => Fate::Keep,
+            b"IDAT" => {
+                self.has_data = true;
+                Fate::Keep
+            }
+            b"IEND" if length == 0 && self.has_data => Fate::KeepEnd,
+            // A critical chunk (§5.4) that we don't know, or a second IHDR: nobody could show it.
+            _ if name[0].is_ascii_uppercase() => return Err(Broken),
+            b"eXIf" if self.orientation.is_none() => {
+                self.orientation = Some(OrientationReader::new());
+                if self.keep_metadata { Fate::KeepExif } else { Fate::ReduceExif }
+            }
+            _ if self.keep_metadata || SHOWING.contains(&&name) => Fate::Keep,
+            _ => Fate::Drop,
+        })
+    }
+}
+
+impl Fate {
+    fn writes(self) -> bool {
+        matches!(self, Fate::Keep | Fate::KeepExif | Fate::KeepEnd)
+    }
+}
+
+fn u32_at(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+/// Appends a small chunk.
+pub(super) fn put_chunk(out: &mut Vec<u8>, name: &[u8; 4], data: &[u8]) {
+    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
+    let from = out.len();
+    out.extend_from_slice(name);
+    out.extend_from_slice(data);
+    let sum = crc32(&out[from..]);
+    out.extend_from_slice(&sum.to_be_bytes());
+}
+
+/// The check sum of §5.5, bit by bit: it runs over thirty bytes of our own and no others.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, &byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| sum >> 1 ^ (0xedb8_8320 * (sum & 1)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{check, png, refuse, tiff};
+    use super::super::{Kind, Pixels};
+    use super::*;
+
+    const WIDE: Pixels = Pixels { width: 2, height: 1 };
+    const TALL: Pixels = Pixels { width: 1, height: 2 };
+
+    fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_chunk(&mut out, name, data);
+        out
+    }
+
+    #[test]
+    fn the_check_sum_is_the_known_one() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert!(chunk(b"IEND", b"").ends_with(b"\xae\x42\x60\x82"));
+    }
+
+    #[test]
+    fn a_picture_keeps_its_pixels_and_its_orientation_only() {
+        let stays = [chunk(b"gAMA", &[0, 0, 0xb1, 0x8f]), chunk(b"iCCP", &[9; 700]), chunk(b"pHYs", &[0; 9])];
+        let goes = [
+            chunk(b"tEXt", b"Comment\0GPS"),
+            chunk(b"zTXt", b"Comment\0\0GPS"),
+            chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0GPS"),
+            chunk(b"tIME", b"\x07\xea\x0b\x16\x0d\x03\x36"),
+            chunk(b"iDOT", &[0; 28]),
+            chunk(b"prVt", b"GPS"),
+            chunk(b"tEXt", b""),
+        ];
+        for orientation in 1..=8 {
+            let exif = chunk(b"eXIf", &tiff(orientation));
+            let kept = exif::minimal(Some(orientation)).map_or(Vec::new(), |block| chunk(b"eXIf", &block));
+            let picture = png(&[stays.concat(), exif, goes.concat()].concat(), &goes[0]);
+            let stored = png(&[stays.concat(), kept].concat(), b"");
+            let pixels = if orientation < 5 { WIDE } else { TALL };
+            check(&picture, false, Kind::Png, pixels, &stored);
+            check(&picture, true, Kind::Png, pixels, &picture);
+            assert_eq!(memchr::memmem::find(&stored, b"GPS"), None);
+        }
+        // Behind the data, cut short, a second one.
+        let late = png(b"", &[chunk(b"eXIf", &tiff(6)), chunk(b"eXIf", &tiff(1))].concat());
+        let kept = chunk(b"eXIf", &exif::minimal(Some(6)).expect("turned"));
+        check(&late, false, Kind::Png, TALL, &png(b"", &kept));
+        check(&png(&chunk(b"eXIf", b"GPS"), b""), false, Kind::Png, WIDE, &png(b"", b""));
+    }
+
+    #[test]
+    fn what_stands_behind_the_end_is_cut() {
+        let picture = png(b"", b"");
+        for behind in [&b"PK\x03\x04"[..], b"<script>", b"\0", &picture] {
+            check(&[&picture[..], behind].concat(), false, Kind::Png, WIDE, &picture);
+            check(&[&picture[..], behind].concat(), true, Kind::Png, WIDE, &picture);
+        }
+    }
+
+    #[test]
+    fn broken_files_are_refused() {
+        let picture = png(&chunk(b"eXIf", &tiff(6)), b"");
+        for end in 8..picture.len() {
+            refuse(&picture[..end]);
+        }
+        let good = png(b"", b"");
+        for (at, byte) in [(11, 12), (12, b'X'), (16, 0x80), (19, 0), (33, 0x80), (37, b'i'), (37, 0)] {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            refuse(&bad);
+        }
+        refuse(&png(&chunk(b"CgBI", b"\0\0\0\0"), b""));
+        refuse(&png(&chunk(b"IHDR", &[0; 13]), b""));
+        refuse(&png(&chunk(b"IEND", b""), b""));
+        refuse(&png(b"", &chunk(b"IEND", b"x")));
+    }
+}
