@@ -123,6 +123,15 @@ pub const MULTIPART_PADDING_MAX: usize = 64;
 /// Bytes of an upload held back until its type is known: the brands of an MP4 and the DocType of a WebM
 /// stand in them. What names its type only later is taken for text, or refused.
 pub const SNIFF_BYTES: usize = 512;
+/// Bytes of one SMTP reply, all its lines (RFC 5321 §4.5.3.1.5 allows 512 each). Beyond: the try ends as a
+/// transient failure.
+pub const SMTP_REPLY_MAX: usize = 16_384;
+/// Characters of a mail server's words that are kept with a failure, for the log.
+pub const SMTP_TEXT_MAX: usize = 256;
+/// Characters of a subject or a name in a mail's head. Beyond: cut.
+pub const MAIL_HEADER_TEXT_MAX: usize = 512;
+/// Bytes of a mail line (RFC 5322 §2.1.1). Beyond: wrapped.
+pub const MAIL_LINE_MAX: usize = 998;
 
 // ---- proto: websocket, sse -------------------------------------------------------------------------
 

@@ -1,0 +1,403 @@
+//! A mail of plain text as bytes (RFC 5322, RFC 2045, RFC 2047). Whatever stands in a subject or a name can
+//! neither begin a header nor end one: control characters are taken out, and all but plain ASCII is encoded.
+
+use super::base64;
+use crate::base::time::mail_date;
+use crate::limits::{MAIL_HEADER_TEXT_MAX, MAIL_LINE_MAX};
+
+/// An e-mail address that may stand in a command and a header as it is: ASCII, a dot-atom (RFC 5322 §3.2.3)
+/// of at most 64 bytes, `@`, and a domain; 254 bytes in all (RFC 5321 §4.5.3.1.3 less the brackets).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadAddress;
+
+/// An address, and the name to show before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailbox {
+    pub name: String,
+    pub address: Address,
+}
+
+/// A mail before it is bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    pub from: Mailbox,
+    pub to: Mailbox,
+    pub subject: String,
+    /// Any line ends; control characters but TAB are left out.
+    pub body: String,
+    pub date_ms: u64,
+    /// Without its angle brackets, as `01J…@host`. The same for every try of one mail.
+    pub message_id: String,
+}
+
+/// What the way to the reader carries: decides how a body beyond ASCII is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    EightBit,
+    SevenBit,
+}
+
+impl Address {
+    pub fn parse(text: &str) -> Result<Address, BadAddress> {
+        let (local, domain) = text.rsplit_once('@').ok_or(BadAddress)?;
+        let dot_atom =
+            |text: &str| text.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atom_byte));
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        let good = text.len() <= 254 && local.len() <= 64 && dot_atom(local) && domain.split('.').all(label);
+        if good { Ok(Address(text.to_owned())) } else { Err(BadAddress) }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Mailbox {
+    /// `Name <address>`, `"Name" <address>`, `<address>` or the bare address.
+    pub fn parse(text: &str) -> Result<Mailbox, BadAddress> {
+        let text = text.trim();
+        let Some(inner) = text.strip_suffix('>') else {
+            return Ok(Mailbox { name: String::new(), address: Address::parse(text)? });
+        };
+        let (name, address) = inner.rsplit_once('<').ok_or(BadAddress)?;
+        let name = name.trim();
+        let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
+        Ok(Mailbox { name: name.to_owned(), address: Address::parse(address)? })
+    }
+}
+
+fn is_atom_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
+}
+
+/// The whole mail, lines ended by CRLF, none longer than RFC 5322 allows.
+pub fn compose(mail: &Mail, transport: Transport) -> Vec<u8> {
+    let lines = body_lines(&mail.body);
+    let (encoding, body) = match transport {
+        _ if lines.is_ascii() => ("7bit", lines),
+        Transport::EightBit => ("8bit", lines),
+        Transport::SevenBit => ("base64", base64_lines(&body_text(&mail.body))),
+    };
+    let mut out = String::with_capacity(512 + body.len());
+    put_mailbox(&mut out, "From", &mail.from);
+    put_mailbox(&mut out, "To", &mail.to);
+    put_text(&mut out, "Subject", &mail.subject);
+    out.push_str(&format!("Date: {}\r\n", mail_date(mail.date_ms)));
+    let is_id_byte = |c: &char| c.is_ascii_alphanumeric() || "@.-_+".contains(*c);
+    let id: String = mail.message_id.chars().filter(is_id_byte).take(MAIL_HEADER_TEXT_MAX).collect();
+    out.push_str(&format!("Message-ID: <{id}>\r\n"));
+    // Keeps the holiday answers of others away (RFC 3834 §5).
+    out.push_str("Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n");
+    out.push_str("Content-Type: text/plain; charset=utf-8\r\n");
+    out.push_str(&format!("Content-Transfer-Encoding: {encoding}\r\n\r\n"));
+    out.push_str(&body);
+    out.into_bytes()
+}
+
+/// The mail as an entry of an mbox file (RFC 4155, with the reversible quoting of `>From`): appended to what
+/// is there, read by any mail program.
+pub fn mbox_entry(mail: &Mail) -> Vec<u8> {
+    // `Sun, 22 Nov 2026 13:03:54 +0000` in the order of asctime.
+    let date = mail_date(mail.date_ms);
+    let pieces: Vec<&str> = date.split([',', ' ']).filter(|piece| !piece.is_empty()).collect();
+    let asctime = match pieces[..] {
+        [weekday, day, month, year, time, ..] => {
+            format!("{weekday} {month} {:>2} {time} {year}", day.trim_start_matches('0'))
+        }
+        _ => date.clone(),
+    };
+    let mut out = format!("From {} {asctime}\n", mail.from.address.0).into_bytes();
+    for line in compose(mail, Transport::EightBit).split_inclusive(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+        let quoted =
+            line.iter().position(|&byte| byte != b'>').is_some_and(|at| line[at..].starts_with(b"From "));
+        if quoted {
+            out.push(b'>');
+        }
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+    out
+}
+
+/// The body in lines ended by CRLF, of any length.
+fn body_text(body: &str) -> String {
+    let body = body.replace("\r\n", "\n").replace('\r', "\n");
+    let mut out = String::with_capacity(body.len() + 64);
+    for line in body.strip_suffix('\n').unwrap_or(&body).split('\n') {
+        out.extend(line.chars().filter(|&c| c == '\t' || !c.is_control()));
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// [`body_text`] in lines of at most MAIL_LINE_MAX bytes, broken behind a space where there is one.
+fn body_lines(body: &str) -> String {
+    let text = body_text(body);
+    let mut out = String::with_capacity(text.len() + 64);
+    for mut line in text.split_terminator("\r\n") {
+        while line.len() > MAIL_LINE_MAX {
+            let hard = (0..=MAIL_LINE_MAX).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+            let cut = line[..hard].rfind(' ').map_or(hard, |space| space + 1);
+            let (front, rest) = line.split_at(cut);
+            out.push_str(front);
+            out.push_str("\r\n");
+            line = rest;
+        }
+        out.push_str(line);
+        out.push_str("\r\n");
+    }
+    out
+}
+
+fn base64_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 3 / 2);
+    for line in text.as_bytes().chunks(57) {
+        out.push_str(&base64(line));
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// A line of a head that holds encoded words is at most this long (RFC 2047 §2), and so is any of ours.
+const HEADER_LINE_MAX: usize = 76;
+/// An encoded word without its text.
+const WORD_FRAME: usize = "=?utf-8?B?".len() + "?=".len();
+
+fn put_text(out: &mut String, name: &str, text: &str) {
+    let text = clean(text);
+    out.push_str(name);
+    out.push_str(": ");
+    let plain = is_plain(&text) && name.len() + 2 + text.len() <= HEADER_LINE_MAX;
+    if plain {
+        out.push_str(&text);
+    } else {
+        put_words(out, name.len() + 2, &text);
+    }
+    out.push_str("\r\n");
+}
+
+fn put_mailbox(out: &mut String, name: &str, mailbox: &Mailbox) {
+    let shown = clean(&mailbox.name);
+    out.push_str(name);
+    out.push_str(": ");
+    if !shown.is_empty() {
+        let quoted = format!("\"{}\"", shown.replace('\\', "\\\\").replace('"', "\\\""));
+        if is_plain(&shown) && name.len() + 2 + quoted.len() <= HEADER_LINE_MAX {
+            out.push_str(&quoted);
+        } else {
+            put_words(out, name.len() + 2, &shown);
+        }
+        // The address on a line of its own: with it none is too long.
+        out.push_str("\r\n ");
+    }
+    out.push_str(&format!("<{}>\r\n", mailbox.address.0));
+}
+
+/// One line of printable text.
+fn clean(text: &str) -> String {
+    let printable: String = text.chars().filter(|c| !c.is_control()).take(MAIL_HEADER_TEXT_MAX).collect();
+    printable.trim().to_owned()
+}
+
+/// Stands for itself, and can't be taken for an encoded word.
+fn is_plain(text: &str) -> bool {
+    text.is_ascii() && !text.contains("=?")
+}
+
+/// Encoded words (RFC 2047), each of whole characters, folded; `used` bytes of the first line are taken.
+fn put_words(out: &mut String, used: usize, text: &str) {
+    let mut room = HEADER_LINE_MAX - used;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let bytes = (room - WORD_FRAME) / 4 * 3;
+        let cut = (0..=bytes.min(rest.len())).rev().find(|&at| rest.is_char_boundary(at)).unwrap_or(0);
+        let (front, behind) = rest.split_at(cut);
+        out.push_str("=?utf-8?B?");
+        out.push_str(&base64(front.as_bytes()));
+        out.push_str("?=");
+        rest = behind;
+        if !rest.is_empty() {
+            out.push_str("\r\n ");
+        }
+        room = HEADER_LINE_MAX - 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn mail(subject: &str, body: &str) -> Mail {
+        Mail {
+            from: Mailbox::parse("natter <chat@example.org>").expect("a mailbox"),
+            to: Mailbox::parse("ada@example.net").expect("a mailbox"),
+            subject: subject.to_owned(),
+            body: body.to_owned(),
+            date_ms: 1_795_352_634_120,
+            message_id: "01JD@example.org".to_owned(),
+        }
+    }
+
+    fn text(mail: &Mail, transport: Transport) -> String {
+        String::from_utf8(compose(mail, transport)).expect("UTF-8")
+    }
+
+    /// What a reader makes of encoded words.
+    fn decode(header: &str) -> String {
+        let words =
+            header.split("\r\n ").map(|word| word.trim_start_matches("=?utf-8?B?").trim_end_matches("?="));
+        let bytes = words.flat_map(|word| {
+            let url = word.replace('+', "-").replace('/', "_");
+            crate::base::crypto::base64url_decode(url.trim_end_matches('=')).expect("base64")
+        });
+        String::from_utf8(bytes.collect()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_mail_to_the_letter() {
+        assert_eq!(
+            text(&mail("Your code", "Hello\nit is 123456"), Transport::SevenBit),
+            "From: \"natter\"\r\n <chat@example.org>\r\nTo: <ada@example.net>\r\nSubject: Your code\r\n\
+             Date: Sun, 22 Nov 2026 13:03:54 +0000\r\nMessage-ID: <01JD@example.org>\r\n\
+             Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 7bit\r\n\r\n\
+             Hello\r\nit is 123456\r\n"
+        );
+    }
+
+    #[test]
+    fn bodies() {
+        let arabic = "\u{0631}\u{0645}\u{0632}";
+        let behind = |mail: &Mail, transport| {
+            let whole = text(mail, transport);
+            let (head, body) = whole.split_once("\r\n\r\n").expect("a head");
+            (head.rsplit_once(": ").expect("an encoding").1.to_owned(), body.to_owned())
+        };
+        let check = |body: &str, transport, encoding: &str, expect: &str| {
+            let got = behind(&mail("s", body), transport);
+            assert_eq!(got, (encoding.to_owned(), expect.to_owned()));
+        };
+        check("a\rb\r\nc\n\nd", Transport::EightBit, "7bit", "a\r\nb\r\nc\r\n\r\nd\r\n");
+        check("\0a\x1b\tb\x7f", Transport::EightBit, "7bit", "a\tb\r\n");
+        check("", Transport::EightBit, "7bit", "\r\n");
+        check(arabic, Transport::EightBit, "8bit", &format!("{arabic}\r\n"));
+        check(arabic, Transport::SevenBit, "base64", "2LHZhdiyDQo=\r\n");
+        let full = "x".repeat(MAIL_LINE_MAX);
+        check(&full, Transport::EightBit, "7bit", &format!("{full}\r\n"));
+        check(&format!("{full}y"), Transport::EightBit, "7bit", &format!("{full}\r\ny\r\n"));
+        let words = "word ".repeat(199) + "longer";
+        check(&words, Transport::EightBit, "7bit", &format!("{}\r\nlonger\r\n", "word ".repeat(199)));
+    }
+
+    #[test]
+    fn a_subject_beyond_ascii_is_encoded_and_folded() {
+        let long = "\u{0631}\u{0645}\u{0632} \u{1f44b}".repeat(20);
+        for subject in [long.as_str(), "=?utf-8?B?eA==?=", &"x".repeat(80), "caf\u{e9}"] {
+            let whole = text(&mail(subject, "b"), Transport::SevenBit);
+            let (_, rest) = whole.split_once("Subject: ").expect("a subject");
+            let (header, _) = rest.split_once("\r\nDate: ").expect("a date");
+            assert_eq!(decode(header), subject);
+            assert!(whole.is_ascii() && whole.lines().all(|line| line.len() <= HEADER_LINE_MAX), "{whole}");
+        }
+    }
+
+    #[test]
+    fn nothing_injects_a_header() {
+        let mut evil = mail("x\r\nBcc: all@example.org\r\n\r\nbody\0", "b");
+        evil.from.name = "a\"\r\nBcc: x <y@z>\\".to_owned();
+        evil.to.name = "\u{85}\u{2028}\r\n.\r\nQUIT".to_owned();
+        evil.message_id = "a>\r\nBcc: <b@c".to_owned();
+        let whole = text(&evil, Transport::EightBit);
+        let (head, body) = whole.split_once("\r\n\r\n").expect("a head");
+        assert_eq!(body, "b\r\n");
+        assert_eq!(head.matches("\r\n").count(), 10, "{head}");
+        assert!(
+            !head.contains("\r\nBcc") && head.contains("From: \"a\\\"Bcc: x <y@z>\\\\\"\r\n <chat@"),
+            "{head}"
+        );
+        assert!(head.contains("Message-ID: <aBccb@c>\r\n"));
+    }
+
+    #[test]
+    fn mailboxes() {
+        let long_local = "a".repeat(64);
+        let longest = format!("{long_local}@{}.{}.{}", "b".repeat(63), "c".repeat(63), "d".repeat(61));
+        for (text, expect) in [
+            ("a@b", Some(("", "a@b"))),
+            (" a.b+c@example.org ", Some(("", "a.b+c@example.org"))),
+            ("<a@b>", Some(("", "a@b"))),
+            ("Natter Chat <a@b.c>", Some(("Natter Chat", "a@b.c"))),
+            ("\"N, C\" <a@b.c>", Some(("N, C", "a@b.c"))),
+            (&longest, Some(("", longest.as_str()))),
+            (&format!("{longest}d"), None),
+            (&format!("a{long_local}@b"), None),
+            ("", None),
+            ("a", None),
+            ("@b", None),
+            ("a@", None),
+            ("a@b@c", None),
+            ("a..b@c", None),
+            (".a@c", None),
+            ("a@-b", None),
+            ("a@b..c", None),
+            ("a@b.", None),
+            ("a b@c", None),
+            ("a@b c", None),
+            ("a\r\n@b", None),
+            ("a@b>\r\nRCPT TO:<c@d", None),
+            ("\u{e9}@b", None),
+            ("x <a@b", None),
+            ("x a@b>", None),
+            ("x <a@b> y", None),
+        ] {
+            let got = Mailbox::parse(text);
+            let seen = got.as_ref().ok().map(|mailbox| (mailbox.name.as_str(), mailbox.address.as_str()));
+            assert_eq!(seen, expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_mbox_entry_to_the_letter() {
+        let mut mail = mail("s", "From here\n>From there\nFromage\n> From\n>>From x");
+        mail.date_ms = 1_793_538_234_120;
+        let entry = String::from_utf8(mbox_entry(&mail)).expect("UTF-8");
+        assert!(
+            entry.starts_with("From chat@example.org Sun Nov  1 13:03:54 2026\nFrom: \"natter\"\n <chat@"),
+            "{entry}"
+        );
+        assert!(entry.ends_with("\n\n>From here\n>>From there\nFromage\n> From\n>>>From x\n\n"), "{entry}");
+        assert!(!entry.contains('\r'));
+    }
+
+    proptest! {
+        #[test]
+        fn every_mail_is_well_formed(name in any::<String>(), subject in any::<String>(), body in any::<String>(), id in any::<String>()) {
+            let mut mail = mail(&subject, &body);
+            mail.from.name = name;
+            mail.message_id = id;
+            for transport in [Transport::EightBit, Transport::SevenBit] {
+                let whole = compose(&mail, transport);
+                let whole = std::str::from_utf8(&whole).expect("UTF-8");
+                let (head, _) = whole.split_once("\r\n\r\n").expect("a head");
+                prop_assert!(head.is_ascii());
+                prop_assert!(whole.ends_with("\r\n") && !whole.replace("\r\n", "").contains(['\r', '\n', '\0']));
+                prop_assert!(whole.lines().all(|line| line.len() <= MAIL_LINE_MAX));
+                let names: Vec<&str> = head.split("\r\n").filter(|line| !line.starts_with(' '))
+                    .filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
+                prop_assert_eq!(names, ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted",
+                    "MIME-Version", "Content-Type", "Content-Transfer-Encoding"]);
+            }
+        }
+    }
+}
