@@ -132,6 +132,14 @@ pub const SMTP_TEXT_MAX: usize = 256;
 pub const MAIL_HEADER_TEXT_MAX: usize = 512;
 /// Bytes of a mail line (RFC 5322 §2.1.1). Beyond: wrapped.
 pub const MAIL_LINE_MAX: usize = 998;
+/// Bytes of the head of a response to one of our look-ups, and of its trailers. Beyond: the look-up fails.
+pub const LOOKUP_HEAD_MAX: usize = 8_192;
+/// Bytes of the body of such a response: a place is some hundred. Beyond: the look-up fails.
+pub const LOOKUP_BODY_MAX: usize = 65_536;
+/// Bytes of a chunk's size line, extensions included. Beyond: the look-up fails.
+pub const LOOKUP_CHUNK_LINE_MAX: usize = 256;
+/// Interim (1xx) responses before the one that counts. Beyond: the look-up fails.
+pub const LOOKUP_INTERIM_MAX: u32 = 4;
 
 // ---- proto: websocket, sse -------------------------------------------------------------------------
 

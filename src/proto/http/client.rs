@@ -1,1 +1,459 @@
+//! One request, one answer: a GET to a service we look something up at (RFC 9112), sans-IO. Refuses to own
+//! redirects, cookies, caches and a second request: the connection is closed behind the answer.
+//! Invariant: whatever the service sends, at most LOOKUP_HEAD_MAX and LOOKUP_BODY_MAX bytes of it are held.
 
+use httparse::Status;
+
+use crate::limits::{
+    HEADERS_MAX, LOOKUP_BODY_MAX, LOOKUP_CHUNK_LINE_MAX, LOOKUP_HEAD_MAX, LOOKUP_INTERIM_MAX, TARGET_MAX,
+};
+
+/// Where a service is: `https://host[:port][/path]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub tls: bool,
+    /// As a certificate or a resolver names it: no port, no brackets.
+    pub host: String,
+    pub port: u16,
+    /// Without a slash at its end.
+    path: String,
+}
+
+/// It is no `http` or `https` URL, or has a user, a query or a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadEndpoint;
+
+/// What we were about to send could not be sent as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadRequest;
+
+/// The service does not answer in HTTP/1, or beyond a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientError {
+    Malformed,
+    TooLarge,
+    /// The connection ended before the answer did.
+    Truncated,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+impl Endpoint {
+    pub fn parse(url: &str) -> Result<Endpoint, BadEndpoint> {
+        let (scheme, rest) = url.split_once("://").ok_or(BadEndpoint)?;
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(BadEndpoint),
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(literal) => {
+                let (host, behind) = literal.split_once(']').ok_or(BadEndpoint)?;
+                host.parse::<std::net::Ipv6Addr>().map_err(|_| BadEndpoint)?;
+                (host, behind)
+            }
+            None => {
+                let (host, behind) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+                let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+                if host.is_empty() || !host.bytes().all(is_host_byte) {
+                    return Err(BadEndpoint);
+                }
+                (host, behind)
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() && tls => 443,
+            None if port.is_empty() => 80,
+            // All digits: the number parser alone would let a sign pass.
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                digits.parse().map_err(|_| BadEndpoint)?
+            }
+            _ => return Err(BadEndpoint),
+        };
+        if port == 0 || path.len() > TARGET_MAX || !path.bytes().all(is_path_byte) {
+            return Err(BadEndpoint);
+        }
+        Ok(Endpoint { tls, host: host.to_owned(), port, path: path.trim_end_matches('/').to_owned() })
+    }
+
+    /// The bytes of `GET {path}/{segment}`; `bearer` is a token for the Authorization header.
+    pub fn get(&self, segment: &str, bearer: Option<&str>) -> Result<Vec<u8>, BadRequest> {
+        let segment_ok = !segment.is_empty() && segment.bytes().all(|b| is_path_byte(b) && b != b'/');
+        // A token68 (RFC 9110 §11.2): no white space, no line end, nothing that could begin a header.
+        let token_ok = |token: &str| {
+            !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b))
+        };
+        if !segment_ok || !bearer.is_none_or(token_ok) {
+            return Err(BadRequest);
+        }
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let default = if self.tls { 443 } else { 80 };
+        let port = if self.port == default { String::new() } else { format!(":{}", self.port) };
+        let mut head = format!("GET {}/{segment} HTTP/1.1\r\nHost: {host}{port}\r\n", self.path);
+        if let Some(token) = bearer {
+            head.push_str(&format!("Authorization: Bearer {token}\r\n"));
+        }
+        head.push_str("Accept: application/json\r\nUser-Agent: natter\r\nConnection: close\r\n\r\n");
+        Ok(head.into_bytes())
+    }
+}
+
+/// `pchar` and `/` (RFC 3986 §3.3); a percent sign is taken as it is.
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte)
+}
+
+/// Reads one response. Named by what it waits for.
+pub struct ResponseReader {
+    state: State,
+    /// Bytes of a head, a chunk line or a trailer that is not whole yet.
+    held: Vec<u8>,
+    interim: u32,
+    status: u16,
+    body: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Head,
+    /// For this many bytes of the body, then for `then`.
+    Bytes {
+        left: u64,
+        chunked: bool,
+    },
+    ChunkLine,
+    /// For the line end behind a chunk.
+    ChunkEnd,
+    /// For the empty line behind the last chunk.
+    Trailers,
+    /// For the end of the connection, which ends the body (RFC 9112 §6.3, rule 8).
+    Close,
+    Done,
+}
+
+impl Default for ResponseReader {
+    fn default() -> Self {
+        ResponseReader::new()
+    }
+}
+
+impl ResponseReader {
+    pub fn new() -> ResponseReader {
+        ResponseReader { state: State::Head, held: Vec::new(), interim: 0, status: 0, body: Vec::new() }
+    }
+
+    /// Takes bytes of the service; true once the answer is whole. What follows it is ignored.
+    pub fn receive(&mut self, mut bytes: &[u8]) -> Result<bool, ClientError> {
+        let input = &mut bytes;
+        loop {
+            match self.state {
+                State::Head => {
+                    if !self.hold_until(b"\r\n\r\n", LOOKUP_HEAD_MAX, input)? {
+                        return Ok(false);
+                    }
+                    let head = std::mem::take(&mut self.held);
+                    self.begin(&head)?;
+                }
+                State::Bytes { left: 0, chunked } => {
+                    self.state = if chunked { State::ChunkEnd } else { State::Done };
+                }
+                State::Bytes { left, chunked } => {
+                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+                    if take == 0 {
+                        return Ok(false);
+                    }
+                    self.keep(take, input)?;
+                    self.state = State::Bytes { left: left - take as u64, chunked };
+                }
+                State::ChunkLine => {
+                    if !self.hold_until(b"\r\n", LOOKUP_CHUNK_LINE_MAX, input)? {
+                        return Ok(false);
+                    }
+                    let line = std::mem::take(&mut self.held);
+                    self.state = match chunk_size(&line)? {
+                        0 => State::Trailers,
+                        size if size > LOOKUP_BODY_MAX as u64 => return Err(ClientError::TooLarge),
+                        size => State::Bytes { left: size, chunked: true },
+                    };
+                }
+                State::ChunkEnd => {
+                    let Some((&byte, rest)) = input.split_first() else { return Ok(false) };
+                    if byte != b"\r\n"[self.held.len()] {
+                        return Err(ClientError::Malformed);
+                    }
+                    *input = rest;
+                    self.held.push(byte);
+                    if self.held.len() == 2 {
+                        self.held.clear();
+                        self.state = State::ChunkLine;
+                    }
+                }
+                State::Trailers => {
+                    // The lines before the empty one mean nothing to us, and count towards the bound.
+                    if !self.hold_until(b"\r\n", LOOKUP_HEAD_MAX, input)? {
+                        return Ok(false);
+                    }
+                    if self.held == b"\r\n" || self.held.ends_with(b"\r\n\r\n") {
+                        self.state = State::Done;
+                    }
+                }
+                State::Close => {
+                    let take = input.len();
+                    self.keep(take, input)?;
+                    return Ok(false);
+                }
+                State::Done => return Ok(true),
+            }
+        }
+    }
+
+    /// The connection is over: gives the answer, if that was whole.
+    pub fn finish(self) -> Result<Response, ClientError> {
+        match self.state {
+            State::Done | State::Close => Ok(Response { status: self.status, body: self.body }),
+            _ => Err(ClientError::Truncated),
+        }
+    }
+
+    /// Moves bytes into `held` until it ends in `mark`; true once it does.
+    fn hold_until(&mut self, mark: &[u8], bound: usize, input: &mut &[u8]) -> Result<bool, ClientError> {
+        while let Some((&byte, rest)) = input.split_first() {
+            *input = rest;
+            self.held.push(byte);
+            if self.held.ends_with(mark) {
+                return Ok(true);
+            }
+            if self.held.len() >= bound {
+                return Err(ClientError::TooLarge);
+            }
+        }
+        Ok(false)
+    }
+
+    fn keep(&mut self, count: usize, input: &mut &[u8]) -> Result<(), ClientError> {
+        if count > LOOKUP_BODY_MAX - self.body.len() {
+            return Err(ClientError::TooLarge);
+        }
+        let (front, rest) = input.split_at(count);
+        self.body.extend_from_slice(front);
+        *input = rest;
+        Ok(())
+    }
+
+    /// A head is whole: decides how the body ends (RFC 9112 §6.3).
+    fn begin(&mut self, head: &[u8]) -> Result<(), ClientError> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut parsed = httparse::Response::new(&mut headers);
+        let whole = matches!(parsed.parse(head), Ok(Status::Complete(length)) if length == head.len());
+        let status = parsed.code.filter(|_| whole).ok_or(ClientError::Malformed)?;
+        match status {
+            100..=199 if status != 101 && self.interim < LOOKUP_INTERIM_MAX => {
+                self.interim += 1;
+                return Ok(());
+            }
+            200..=599 => self.status = status,
+            _ => return Err(ClientError::Malformed),
+        }
+        let (mut length, mut chunked) = (None, false);
+        for header in parsed.headers.iter() {
+            if header.name.eq_ignore_ascii_case("content-length") {
+                // Twice is once too often, even if they agree: our own server is as strict.
+                if length.replace(content_length(header.value)?).is_some() {
+                    return Err(ClientError::Malformed);
+                }
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+                if chunked || !header.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ClientError::Malformed);
+                }
+                chunked = true;
+            }
+        }
+        self.state = match (length, chunked) {
+            _ if status == 204 || status == 304 => State::Done,
+            (Some(_), true) => return Err(ClientError::Malformed),
+            (None, true) => State::ChunkLine,
+            (Some(length), false) if length > LOOKUP_BODY_MAX as u64 => return Err(ClientError::TooLarge),
+            (Some(length), false) => State::Bytes { left: length, chunked: false },
+            (None, false) => State::Close,
+        };
+        Ok(())
+    }
+}
+
+fn content_length(value: &[u8]) -> Result<u64, ClientError> {
+    let digits = std::str::from_utf8(value).map_err(|_| ClientError::Malformed)?;
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(ClientError::Malformed);
+    }
+    digits.parse().map_err(|_| ClientError::TooLarge)
+}
+
+/// A chunk's size. httparse takes an empty one for 0: refused here.
+fn chunk_size(line: &[u8]) -> Result<u64, ClientError> {
+    match httparse::parse_chunk_size(line) {
+        Ok(Status::Complete((used, size))) if used == line.len() && line[0].is_ascii_hexdigit() => Ok(size),
+        _ => Err(ClientError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Response, ClientError> {
+        let mut reader = ResponseReader::new();
+        for piece in pieces {
+            if reader.receive(piece)? {
+                break;
+            }
+        }
+        reader.finish()
+    }
+
+    fn check(text: &str, expect: Result<(u16, &str), ClientError>) {
+        let expect = expect.map(|(status, body)| Response { status, body: body.as_bytes().to_vec() });
+        let bytes = text.as_bytes();
+        assert_eq!(run([bytes].into_iter()), expect, "{text:?}");
+        assert_eq!(run(bytes.chunks(1)), expect, "byte by byte: {text:?}");
+        for at in 0..=bytes.len().min(2_000) {
+            let (a, b) = bytes.split_at(at);
+            assert_eq!(run([a, b].into_iter()), expect, "split at {at}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn answers() {
+        use ClientError::{Malformed, Truncated};
+        for (text, expect) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", Ok((200, "{}"))),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1", Ok((200, "{}"))),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Ok((200, ""))),
+            ("HTTP/1.0 404 Not Found\r\n\r\ngone", Ok((404, "gone"))),
+            ("HTTP/1.1 204 No Content\r\n\r\n", Ok((204, ""))),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200\r\nContent-Length: 1\r\n\r\n1", Ok((200, "1"))),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\n{}\r\n00a;x=y\r\n0123456789\r\n0\r\n\r\n",
+                Ok((200, "{}0123456789")),
+            ),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding:chunked\r\n\r\n0\r\nX: y\r\nZ: w\r\n\r\n", Ok((200, ""))),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", Err(Truncated)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", Err(Truncated)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n", Err(Truncated)),
+            ("HTTP/1.1 200 OK\r\n", Err(Truncated)),
+            ("", Err(Truncated)),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}", Err(Malformed)),
+            ("HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n{}", Err(Malformed)),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}", Err(Malformed)),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                Err(Malformed),
+            ),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", Err(Malformed)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n\r\n", Err(Malformed)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n+1\r\nx\r\n0\r\n\r\n", Err(Malformed)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxy\n0\r\n\r\n", Err(Malformed)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\n0\r\n\r\n", Err(Malformed)),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", Err(Malformed)),
+            ("HTTP/1.1 99 x\r\n\r\n", Err(Malformed)),
+            ("SSH-2.0-x\r\n\r\n", Err(Malformed)),
+        ] {
+            check(text, expect);
+        }
+    }
+
+    #[test]
+    fn bounds() {
+        use ClientError::TooLarge;
+        let head = |length: usize| {
+            let fixed = "HTTP/1.1 204 x\r\nX: \r\n\r\n".len();
+            format!("HTTP/1.1 204 x\r\nX: {}\r\n\r\n", "x".repeat(length - fixed))
+        };
+        check(&head(LOOKUP_HEAD_MAX), Ok((204, "")));
+        check(&head(LOOKUP_HEAD_MAX + 1), Err(TooLarge));
+        let full = "x".repeat(LOOKUP_BODY_MAX);
+        check(&format!("HTTP/1.0 200 x\r\n\r\n{full}"), Ok((200, &full)));
+        check(&format!("HTTP/1.0 200 x\r\n\r\n{full}x"), Err(TooLarge));
+        check(&format!("HTTP/1.1 200 x\r\nContent-Length: {}\r\n\r\n", full.len() + 1), Err(TooLarge));
+        check(&format!("HTTP/1.1 200 x\r\nContent-Length: 9{}\r\n\r\n", u64::MAX), Err(TooLarge));
+        let chunked = "HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let half = "x".repeat(LOOKUP_BODY_MAX / 2);
+        let chunk = format!("{:x}\r\n{half}\r\n", half.len());
+        check(&format!("{chunked}{chunk}{chunk}0\r\n\r\n"), Ok((200, &full)));
+        check(&format!("{chunked}{chunk}{chunk}1\r\nx\r\n0\r\n\r\n"), Err(TooLarge));
+        check(&format!("{chunked}ffffffffffffffff\r\n"), Err(TooLarge));
+        check(&format!("{chunked}1;{}", "x".repeat(LOOKUP_CHUNK_LINE_MAX)), Err(TooLarge));
+        let trailers = "X: abc\r\n".repeat(LOOKUP_HEAD_MAX / 8 - 1);
+        check(&format!("{chunked}0\r\n{trailers}\r\n"), Ok((200, "")));
+        check(&format!("{chunked}0\r\n{trailers}X: abc\r\n\r\n"), Err(TooLarge));
+        let interim = "HTTP/1.1 103 x\r\n\r\n".repeat(LOOKUP_INTERIM_MAX as usize);
+        check(&format!("{interim}HTTP/1.1 204 x\r\n\r\n"), Ok((204, "")));
+        check(&format!("{interim}HTTP/1.1 103 x\r\n\r\n"), Err(ClientError::Malformed));
+    }
+
+    #[test]
+    fn endpoints_and_requests() {
+        for (url, expect) in [
+            ("https://ipinfo.io", Some((true, "ipinfo.io", 443, ""))),
+            ("HTTP://127.0.0.1:8080/a/b/", Some((false, "127.0.0.1", 8080, "/a/b"))),
+            ("https://[::1]:8443/x", Some((true, "::1", 8443, "/x"))),
+            ("ftp://x", None),
+            ("ipinfo.io", None),
+            ("https://", None),
+            ("https://a:", None),
+            ("https://a:+1", None),
+            ("https://a:0", None),
+            ("https://a:70000", None),
+            ("https://u@a", None),
+            ("https://a/?q", None),
+            ("https://a/#f", None),
+            ("https://a\r\nX: y/", None),
+            ("https://[::1/", None),
+            ("https://[x]/", None),
+            ("https://a/b c", None),
+        ] {
+            let got = Endpoint::parse(url).ok();
+            let seen = got.as_ref().map(|e| (e.tls, e.host.as_str(), e.port, e.path.as_str()));
+            assert_eq!(seen, expect, "{url}");
+        }
+        let text = |url: &str, segment: &str, bearer: Option<&str>| {
+            let bytes = Endpoint::parse(url).expect("an endpoint").get(segment, bearer).ok();
+            bytes.map(|bytes| String::from_utf8(bytes).expect("ASCII"))
+        };
+        assert_eq!(
+            text("http://[::1]:81/v1/", "2001:db8::1", Some("t0ken==")).as_deref(),
+            Some(
+                "GET /v1/2001:db8::1 HTTP/1.1\r\nHost: [::1]:81\r\nAuthorization: Bearer t0ken==\r\n\
+                 Accept: application/json\r\nUser-Agent: natter\r\nConnection: close\r\n\r\n"
+            )
+        );
+        let plain = text("https://ipinfo.io", "8.8.8.8", None).expect("a request");
+        assert!(plain.starts_with("GET /8.8.8.8 HTTP/1.1\r\nHost: ipinfo.io\r\nAccept: "));
+        for (segment, bearer) in
+            [("", None), ("a b", None), ("a/b", None), ("a\r\nX: y", None), ("a?b", None)]
+                .into_iter()
+                .chain([("a", Some("")), ("a", Some("x y")), ("a", Some("x\r\nX: y")), ("a", Some("\u{e9}"))])
+        {
+            assert_eq!(text("https://a", segment, bearer), None, "{segment:?} {bearer:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_the_same_whole_and_split(
+            start in prop_oneof![
+                Just("HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n"), Just("HTTP/1.1 200 x\r\n"), Just(""),
+            ],
+            noise in prop::collection::vec(
+                prop_oneof![any::<u8>(), Just(b'\r'), Just(b'\n'), Just(b'0'), Just(b'1'), Just(b':')], 0..40),
+        ) {
+            let bytes = [start.as_bytes(), &noise].concat();
+            prop_assert_eq!(run(bytes.chunks(1)), run([&bytes[..]].into_iter()));
+        }
+    }
+}
