@@ -3,6 +3,7 @@
 pub mod crypto;
 pub mod id;
 pub mod json;
+pub mod network;
 pub mod send_queue;
 pub mod slab;
 pub mod time;

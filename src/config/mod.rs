@@ -5,7 +5,6 @@
 
 pub mod dotenv;
 pub mod fields;
-pub mod network;
 mod read;
 pub mod secrets;
 pub mod url;
@@ -18,11 +17,12 @@ use std::path::{Path, PathBuf};
 use crate::config::fields::Reader;
 use crate::limits::Limits;
 use crate::logging::LogOptions;
+use crate::model::settings::Origins;
 
+pub use crate::base::network::{Network, Networks};
 pub use fields::{Accepts, Fault, SECTIONS, Variable, Warning, variables};
-pub use network::{Network, Networks};
 pub use secrets::{Secret, Secrets};
-pub use url::{AllowedOrigins, Host, Url};
+pub use url::{Host, Url};
 pub use values::{Argon2, Mailbox};
 
 /// Everything the environment decides. `Debug` shows no secret.
@@ -37,7 +37,7 @@ pub struct Config {
     pub uploads: PathBuf,
     /// An image file that could be read.
     pub default_profile_pic: Option<PathBuf>,
-    pub allowed_origins: AllowedOrigins,
+    pub allowed_origins: Origins,
     pub trusted_proxies: Networks,
     pub synchronous: Synchronous,
     /// Days; `None` keeps all.
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("data"));
         assert_eq!(config.uploads, Path::new("data/uploads"));
         assert_eq!(config.uploads.to_str(), Some(fields_default("UPLOADS")));
-        assert_eq!(config.allowed_origins, AllowedOrigins::Any);
+        assert_eq!(config.allowed_origins, Origins::Any);
         assert!(config.trusted_proxies.is_empty());
         assert_eq!(config.synchronous, Synchronous::Full);
         assert_eq!(config.log.level, log::LevelFilter::Info);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::values::{Problem, list, number, word};
+use crate::model::settings::Origins;
 
 /// An address or a name, as in `HOST` and in URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,15 +54,6 @@ impl fmt::Display for Url {
         }
         f.write_str(&self.path)
     }
-}
-
-/// Whose pages may call the API from a browser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AllowedOrigins {
-    /// `*`: everyone's, and then never with credentials.
-    Any,
-    /// These, as browsers write them: lower-case, without the scheme's own port. Sorted. Empty: `none`.
-    Listed(Vec<String>),
 }
 
 /// An IP address (IPv6 with or without brackets) or a name of RFC 1123 labels; `_` stands in the names of
@@ -144,11 +136,11 @@ pub fn site(text: &str) -> Result<Url, Problem> {
 }
 
 /// `*`, `none`, or origins as a browser writes them (RFC 6454 §6.2). Schemes of app shells are origins too.
-pub fn origins(text: &str) -> Result<AllowedOrigins, Problem> {
+pub fn origins(text: &str) -> Result<Origins, Problem> {
     let entries = list(text)?;
     match entries.as_slice() {
-        ["*"] => return Ok(AllowedOrigins::Any),
-        [one] if one.eq_ignore_ascii_case("none") => return Ok(AllowedOrigins::Listed(Vec::new())),
+        ["*"] => return Ok(Origins::Any),
+        [one] if one.eq_ignore_ascii_case("none") => return Ok(Origins::Listed(Vec::new())),
         _ => {}
     }
     let mut origins = Vec::with_capacity(entries.len());
@@ -172,7 +164,7 @@ pub fn origins(text: &str) -> Result<AllowedOrigins, Problem> {
     }
     origins.sort_unstable();
     origins.dedup();
-    Ok(AllowedOrigins::Listed(origins))
+    Ok(Origins::Listed(origins))
 }
 
 #[cfg(test)]

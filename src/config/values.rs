@@ -3,8 +3,8 @@
 
 use log::LevelFilter;
 
-use super::network::{Network, Networks};
 use super::url::{Host, host};
+use crate::base::network::{Network, Networks};
 use crate::limits::{CONFIG_LIST_MAX, Rate};
 
 /// What is wrong with a value, as a phrase: it never repeats the value.

@@ -1,7 +1,6 @@
 //! What handlers and the server know of their surroundings: keys, limits and switches, fixed at the start.
 //! Invariant: read-only after the start; no secret can be printed.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::conversation::Conversation;
@@ -11,6 +10,7 @@ use super::profile::Profile;
 use super::upload::Image;
 use crate::base::crypto::{HmacKey, base64url};
 use crate::base::id::Id;
+use crate::base::network::Networks;
 use crate::limits::Limits;
 
 #[derive(Clone, Debug)]
@@ -46,27 +46,6 @@ pub enum Origins {
     Any,
     /// These, echoed, with credentials. Lower case, no trailing slash.
     Listed(Vec<String>),
-}
-
-/// A list of networks in CIDR form. IPv4-mapped IPv6 addresses count as IPv4.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(pub Vec<(IpAddr, u8)>);
-
-impl Networks {
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|(network, prefix)| match (network, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(*prefix).min(32);
-                u32::from(*network).checked_shr(shift) == u32::from(address).checked_shr(shift)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from(*prefix).min(128);
-                u128::from(*network).checked_shr(shift) == u128::from(address).checked_shr(shift)
-            }
-            _ => false,
-        })
-    }
 }
 
 /// Makes and checks the capability in an upload's URL: `/uploads/{id}/{name}?expires=…&sig=…`.
@@ -194,27 +173,6 @@ impl SignUrls for Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn networks_contain_their_addresses() {
-        let net = |text: &str, prefix| Networks(vec![(text.parse().expect("address"), prefix)]);
-        let rows = [
-            (net("10.0.0.0", 8), "10.9.8.7", true),
-            (net("10.0.0.0", 8), "11.0.0.1", false),
-            (net("10.0.0.0", 8), "::ffff:10.1.1.1", true),
-            (net("0.0.0.0", 0), "1.2.3.4", true),
-            (net("192.0.2.1", 32), "192.0.2.2", false),
-            (net("2001:db8::", 32), "2001:db8:1::1", true),
-            (net("2001:db8::", 32), "10.0.0.1", false),
-        ];
-        for (networks, address, inside) in rows {
-            assert_eq!(
-                networks.contains(address.parse().expect("address")),
-                inside,
-                "{networks:?} {address}"
-            );
-        }
-    }
 
     #[test]
     fn a_url_is_good_for_its_upload_until_it_expires() {
