@@ -11,7 +11,6 @@ use crate::base::id::Id;
 use crate::base::json::{self, Value};
 use crate::base::send_queue::Segment;
 use crate::limits::PAIR_HISTORY_MAX;
-use crate::model::conversation::MarkRead;
 use crate::model::handler::{Actor, Ctx, Cursor, Reply, Request, Step, Stream};
 use crate::model::message::{Destination, Message, OpenPair, Posted, PostedMessage, Time};
 use crate::model::problem::{Code, Problem};
@@ -25,7 +24,8 @@ pub fn open_socket(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Resu
     Ok(Step::Stream(Stream::WebSocket { actor, cursor }))
 }
 
-/// GET /api/v1/ws/{sender}/{receiver}: the history is read, and marked read, before the socket opens.
+/// GET /api/v1/ws/{sender}/{receiver}: the history is read before the socket opens, so that an unknown receiver is a
+/// plain 404.
 pub fn open_pair(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let sender = request.params.required_id("sender")?;
     let receiver = request.params.required_id("receiver")?;
@@ -36,14 +36,8 @@ pub fn open_pair(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result
         return Err(Problem::invalid("receiver"));
     }
     let question = OpenPair { sender, receiver, limit: PAIR_HISTORY_MAX };
-    Ok(Step::store(question, move |ctx, pair| {
-        let Some(conversation) = pair.conversation.filter(|_| pair.last_n > 0) else {
-            return Ok(Step::Stream(Stream::Pair { actor, receiver, pair }));
-        };
-        // All of it, not only what the page shows: the Go server's clients have no other way to mark.
-        let mark = MarkRead { at: ctx.now.unix_ms, reader: sender, conversation, n: pair.last_n };
-        Ok(Step::store(mark, move |_, _| Ok(Step::Stream(Stream::Pair { actor, receiver, pair }))))
-    }))
+    // The stream marks read what it shows: a mark from here would be an event the history does not know of.
+    Ok(Step::store(question, move |_, pair| Ok(Step::Stream(Stream::Pair { actor, receiver, pair }))))
 }
 
 /// One message as the Go server showed it.
@@ -110,7 +104,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::conversation::Marked;
     use crate::model::handler::{Body, Handler};
     use crate::model::message::Pair;
     use crate::model::operation::{Answer, Command, Refusal};
@@ -172,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_opens_with_its_history_and_marks_it_read() {
+    fn a_pair_opens_with_its_history() {
         let mut stage = Stage::new();
         let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
         let step = stage.answer(step, |command| {
@@ -181,16 +174,10 @@ mod tests {
             let messages = vec![message(1, Some(PEER), Some("hi"))];
             Answer::OpenPair(Pair { conversation: Some(Id(20)), last_n: 3, as_of: 9, messages })
         });
-        let step = stage.answer(step, |command| {
-            let Command::MarkRead(mark) = command else { panic!("{command:?}") };
-            let expect = (UNIX_MS, OWN, Id(20), 3);
-            assert_eq!((mark.at, mark.reader, mark.conversation, mark.n), expect);
-            Answer::MarkRead(Marked { read_n: 3, unread: 0 })
-        });
         let (receiver, pair) = opened_pair(step);
         assert_eq!((receiver, pair.as_of, pair.messages.len()), (PEER, 9, 1));
 
-        // Two who never spoke have nothing to mark.
+        // Two who never spoke have no conversation yet.
         let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
         let step = stage.answer(step, |_| {
             Answer::OpenPair(Pair { conversation: None, last_n: 0, as_of: 9, messages: Vec::new() })
