@@ -205,6 +205,48 @@ pub const ARGON2_LANES_MAX: u32 = 16;
 
 // ---- server ----------------------------------------------------------------------------------------
 
+/// Keys of the rate limiter. Beyond: full buckets are forgotten first, then newcomers share one bucket.
+pub const RATE_KEYS_MAX: usize = 16_384;
+/// Characters kept of a `User-Agent`. Beyond: cut.
+pub const USER_AGENT_MAX: usize = 512;
+/// Answers waiting on a connection before the next pipelined request is looked at.
+pub const PIPELINE_BYTES_MAX: usize = 65_536;
+/// Answers and events waiting on a WebSocket before its next frame is looked at.
+pub const STREAM_PAUSE_BYTES: usize = 262_144;
+/// Replay waiting on a stream before the next page of the log is read.
+pub const REPLAY_LOW_BYTES: usize = 65_536;
+/// Events of one page of a replay.
+pub const REPLAY_PAGE: u32 = 200;
+/// Bytes of live events held while a stream replays. Beyond: they are dropped and read from the log instead.
+pub const HELD_BYTES_MAX: usize = 65_536;
+/// Ops of one WebSocket under way (API.md section 5). Beyond: the socket is not read.
+pub const IN_FLIGHT_MAX: usize = 64;
+/// Refused frames within [`REFUSED_WINDOW`] after which a WebSocket is closed 4429.
+pub const REFUSED_MAX: u32 = 100;
+/// See [`REFUSED_MAX`].
+pub const REFUSED_WINDOW: Duration = Duration::from_secs(10);
+/// A whole request head from its first byte (API.md section 1, Deadlines). Beyond: 408.
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// A JSON request from its first byte. Beyond: 408.
+pub const JSON_DEADLINE: Duration = Duration::from_secs(30);
+/// A kept-alive connection without a request. Beyond: closed.
+pub const IDLE_DEADLINE: Duration = Duration::from_secs(75);
+/// How long and how much is read and dropped after an answer that came before its body: the peer must be able to read
+/// the answer. The upload limit is added to the bytes.
+pub const LINGER_DEADLINE: Duration = Duration::from_secs(10);
+/// See [`LINGER_DEADLINE`].
+pub const LINGER_BYTES: u64 = 1_048_576;
+/// A peer that takes less than [`PROGRESS_BYTES`] of an answer in this time is closed (1 KiB/s).
+pub const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
+/// See [`PROGRESS_WINDOW`].
+pub const PROGRESS_BYTES: u64 = 10_240;
+/// Before a token's `exp` a stream hears `expiring` (API.md section 5).
+pub const EXPIRING_NOTICE: Duration = Duration::from_secs(60);
+/// The two sweeps of expired state (rate buckets, ended sessions) are at least this far apart.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Jitter of the reconnect hint in a shutdown's close frame, in milliseconds.
+pub const RETRY_JITTER_MS: u64 = 5_000;
+
 // ---- runtime ---------------------------------------------------------------------------------------
 
 // ---- config, cli, logging --------------------------------------------------------------------------

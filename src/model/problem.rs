@@ -168,6 +168,26 @@ impl Problem {
             retry_after_ms: self.retry_after_ms,
         }
     }
+
+    /// What stands in a WebSocket's `error`: no status, since there is none.
+    pub fn on_stream(&self, language: Language) -> StreamProblem {
+        StreamProblem {
+            code: self.code_text(),
+            title: self.title(language),
+            field: self.field,
+            retry: self.retry(),
+            retry_after_ms: self.retry_after_ms,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct StreamProblem {
+    code: String,
+    title: &'static str,
+    field: Option<&'static str>,
+    retry: bool,
+    retry_after_ms: Option<u64>,
 }
 
 #[derive(Serialize)]

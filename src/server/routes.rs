@@ -1,0 +1,146 @@
+//! The fixed table: every path natter answers, who may ask, what body it takes and what it costs. For the rows that are
+//! ops, the name is the WebSocket op too, and the same handler serves both.
+//! Invariant: the table decides before a body byte is read.
+
+use crate::auth::{accounts, sessions};
+use crate::messaging::{conversations, messages, streams};
+use crate::model::handler::Handler;
+use crate::proto::http::head::Method;
+use crate::site;
+
+/// One row. `path` names its parameters in braces; a parameter that is an id matches nothing but a ULID.
+pub struct Route {
+    /// Metrics label, log label, and the op where `op` says so.
+    pub name: &'static str,
+    pub method: Method,
+    pub path: &'static str,
+    pub access: Access,
+    pub body: BodyKind,
+    pub rate: RateClass,
+    pub action: Action,
+    pub op: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Public,
+    /// A bearer access token.
+    Bearer,
+    /// The bearer, or `?access=`, or a ticket: for WebSocket routes, whose clients can't set headers.
+    Socket,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// What comes is drained and not looked at.
+    None,
+    /// A JSON object of at most JSON_BODY_MAX bytes, or nothing.
+    Json,
+    /// Any bytes, for the conformance echo.
+    #[cfg(feature = "conformance")]
+    Any,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateClass {
+    /// By address, strictly: RATE_CREDENTIALS.
+    Credential,
+    /// By account where there is one, else by address.
+    Read,
+    /// As `Read`, and RATE_WRITES besides.
+    Write,
+}
+
+/// What runs the row.
+#[derive(Clone, Copy)]
+pub enum Action {
+    Handle(Handler),
+    /// These three tell of the server itself.
+    Health,
+    Ready,
+    Metrics,
+    #[cfg(feature = "conformance")]
+    Echo,
+    #[cfg(feature = "conformance")]
+    EchoSocket,
+}
+
+const fn row(
+    name: &'static str,
+    method: Method,
+    path: &'static str,
+    access: Access,
+    body: BodyKind,
+    rate: RateClass,
+    action: Action,
+) -> Route {
+    Route { name, method, path, access, body, rate, action, op: false }
+}
+
+const fn op(
+    name: &'static str,
+    method: Method,
+    path: &'static str,
+    rate: RateClass,
+    handler: Handler,
+) -> Route {
+    let body = match method {
+        Method::Get => BodyKind::None,
+        _ => BodyKind::Json,
+    };
+    Route {
+        name,
+        method,
+        path,
+        access: Access::Bearer,
+        body,
+        rate,
+        action: Action::Handle(handler),
+        op: true,
+    }
+}
+
+use Access::{Bearer, Public, Socket};
+use Action::Handle;
+use BodyKind::{Json, None as NoBody};
+use Method::{Get, Post};
+use RateClass::{Credential, Read, Write};
+
+#[rustfmt::skip]
+pub static ROUTES: &[Route] = &[
+    // The site and operations.
+    row("site.index", Get, "/", Public, NoBody, Read, Handle(Handler::Public(site::index))),
+    row("healthz", Get, "/healthz", Public, NoBody, Read, Action::Health),
+    row("readyz", Get, "/readyz", Public, NoBody, Read, Action::Ready),
+    row("metrics", Get, "/metrics", Public, NoBody, Read, Action::Metrics),
+    // Accounts and sessions.
+    row("account.sign_up", Post, "/api/v1/user/sign-up", Public, Json, Credential, Handle(Handler::Public(accounts::sign_up))),
+    row("account.sign_in", Post, "/api/v1/user/sign-in", Public, Json, Credential, Handle(Handler::Public(accounts::sign_in))),
+    row("session.refresh", Post, "/api/v1/user/refresh", Public, Json, Credential, Handle(Handler::Public(sessions::refresh))),
+    row("session.end", Post, "/api/v1/user/logout", Bearer, Json, Write, Handle(Handler::Member(sessions::logout))),
+    row("account.me", Get, "/api/v1/user/me", Bearer, NoBody, Read, Handle(Handler::Member(accounts::me))),
+    // Conversations and messages.
+    op("message.post", Post, "/api/v1/messages", Write, Handler::Member(messages::post)),
+    op("message.list", Get, "/api/v1/conversations/{conversation}/messages", Read, Handler::Member(messages::list)),
+    op("conversation.list", Get, "/api/v1/conversations", Read, Handler::Member(conversations::list)),
+    op("conversation.read", Post, "/api/v1/conversations/{conversation}/read", Write, Handler::Member(conversations::read)),
+    // Streams.
+    row("socket.open", Get, "/api/v1/ws", Socket, NoBody, Read, Handle(Handler::Member(streams::open_socket))),
+    row("pair.open", Get, "/api/v1/ws/{sender}/{receiver}", Socket, NoBody, Read, Handle(Handler::Member(streams::open_pair))),
+    // Conformance.
+    #[cfg(feature = "conformance")]
+    row("conformance.echo", Post, "/__echo", Public, BodyKind::Any, Read, Action::Echo),
+    #[cfg(feature = "conformance")]
+    row("conformance.socket", Get, "/__echo", Public, NoBody, Read, Action::EchoSocket),
+];
+
+impl Route {
+    /// A WebSocket route: without a version-13 upgrade it is 426.
+    pub fn is_socket(&self) -> bool {
+        #[cfg(feature = "conformance")]
+        if matches!(self.action, Action::EchoSocket) {
+            return true;
+        }
+        self.access == Access::Socket
+    }
+}
