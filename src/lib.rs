@@ -11,4 +11,5 @@ pub mod model;
 pub mod proto;
 pub mod runtime;
 pub mod server;
+pub mod site;
 pub mod work;

@@ -1,4 +1,41 @@
-//! Calls: what the server waits for.
+//! Calls: what the server waits for, found again by a generational ticket.
+//! Invariant: a call whose connection has closed is an orphan, never dangling: its outcome still finds its events
+//! and its continuation, and only the answer is dropped.
+
+use super::contract::ConnId;
+use crate::model::handler::Then;
+use crate::model::job::Done;
+use crate::model::operation::{Answer, Refusal};
 
 /// One question under way.
-pub struct Call;
+pub struct Call {
+    pub caller: Caller,
+    pub next: Next,
+}
+
+/// Who gets the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// The request an HTTP connection waits for.
+    Request(ConnId),
+    /// An op of a stream, by its number on that stream.
+    Op { conn: ConnId, op: u64 },
+    /// The stream itself: a page of the log, a history, a read mark.
+    Stream(ConnId),
+}
+
+impl Caller {
+    pub fn conn(self) -> ConnId {
+        match self {
+            Caller::Request(conn) | Caller::Stream(conn) | Caller::Op { conn, .. } => conn,
+        }
+    }
+}
+
+/// What happens with the outcome.
+pub enum Next {
+    Store(Then<Result<Answer, Refusal>>),
+    Work(Then<Done>),
+    /// The stream takes the answer as it is.
+    Stream,
+}

@@ -39,6 +39,8 @@ pub enum Door {
     Control,
 }
 
+/// Moved once or twice and never stored: a box would cost an allocation an input.
+#[expect(clippy::large_enum_variant, reason = "see above")]
 #[derive(Debug)]
 pub enum Input<'a> {
     Accepted {
@@ -92,6 +94,7 @@ pub enum Input<'a> {
     Drain,
 }
 
+#[expect(clippy::large_enum_variant, reason = "as Input")]
 #[derive(Debug)]
 pub enum Effect {
     /// Ask storage. A full queue is answered at once with `Refusal::Busy`.

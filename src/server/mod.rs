@@ -1,4 +1,245 @@
-//! Floor 4: the sans-IO server.
+//! Floor 4: the server as a value. It eats [`Input`]s and yields [`Effect`]s; it has no socket, no clock, no thread and
+//! no randomness of its own, so every protocol and every failure can be run from one seed.
+//!
+//! `contract` what comes in and what must be done · `conn` a connection and its phases · `http` bytes to requests ·
+//! `admit` who may ask · `steps` handlers and their continuations · `respond` the answer's bytes · `stream`, `pair`
+//! the two WebSocket forms · `hub`, `publish` events to their listeners · `routes`, `router` the table.
+//!
+//! Invariants: `handle` is total and never panics; every effect of an input is there when `handle` returns.
 
+pub mod admit;
 pub mod calls;
+pub mod client;
+pub mod conn;
 pub mod contract;
+pub mod core;
+pub mod cors;
+pub mod http;
+pub mod hub;
+pub mod ops;
+pub mod pair;
+pub mod publish;
+pub mod rate_limit;
+pub mod replay;
+pub mod report;
+pub mod respond;
+pub mod router;
+pub mod routes;
+pub mod steps;
+pub mod stream;
+
+use std::time::{Duration, Instant};
+
+use self::calls::{Caller, Next};
+use self::conn::{Conn, Conns, Phase};
+use self::contract::{ConnId, Door, Effect, Input, Ticket};
+use self::core::Core;
+use crate::base::crypto::Entropy;
+use crate::base::send_queue::SendQueue;
+use crate::base::time::Now;
+use crate::base::timers::Timers;
+use crate::limits::HEAD_DEADLINE;
+use crate::model::operation::{Outcome, Start};
+use crate::model::settings::Settings;
+
+pub struct Server {
+    conns: Conns,
+    timers: Timers<ConnId>,
+    core: Core,
+}
+
+impl Server {
+    pub fn new(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Server {
+        Server {
+            conns: Conns::default(),
+            timers: Timers::new(),
+            core: Core::new(settings, start, entropy, now),
+        }
+    }
+
+    /// Takes one input. Total: any input, in any order.
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        self.core.now = now;
+        match input {
+            Input::Accepted { conn, peer, door } => self.accepted(conn, peer, door),
+            Input::Received { conn, bytes } => {
+                self.with_conn(conn, |core, conn| http::received(core, conn, bytes))
+            }
+            Input::Sent { conn, bytes } => self.with_conn(conn, |core, conn| http::sent(core, conn, bytes)),
+            Input::Ended { conn } => self.with_conn(conn, http::ended),
+            Input::Failed { conn } => {
+                self.with_conn(conn, |_, conn| conn.phase = Phase::Closed);
+            }
+            Input::Answered { ticket, outcome } => self.answered(ticket, outcome),
+            Input::Finished { ticket, done } => {
+                let Some(call) = self.core.calls.remove(ticket) else { return };
+                let Next::Work(then) = call.next else { return };
+                let step = steps::guard(&mut self.core, |ctx| then(ctx, done));
+                self.with_conn(call.caller.conn(), |core, conn| {
+                    steps::resume(core, conn, call.caller, ticket, step);
+                });
+            }
+            // No row of the table streams a body to disk yet, so no upload is waiting for these.
+            Input::Appended { .. } | Input::DiskFailed { .. } => {}
+            Input::Troubled(trouble) => self.core.metrics.trouble(trouble),
+            Input::Storage(state) => self.core.storage = state,
+            Input::Tick => self.tick(),
+            Input::Drain => self.drain(),
+        }
+    }
+
+    /// The next thing to be done, until `None`.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        let effect = self.core.effects.pop_front()?;
+        if let Effect::Flush(id) = effect
+            && let Some(conn) = self.conns.get_mut(id)
+        {
+            conn.flush_asked = false;
+        }
+        Some(effect)
+    }
+
+    /// When `Tick` is due at the latest.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.timers.next(), Some(self.core.sweep_at)].into_iter().flatten().min()
+    }
+
+    pub fn wants_read(&self, conn: ConnId) -> bool {
+        self.conns.get(conn).is_some_and(Conn::wants_read)
+    }
+
+    pub fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue> {
+        self.conns.get_mut(conn).map(|conn| &mut conn.send)
+    }
+
+    /// Paused at `connections_max`, resumed at 90 % of it.
+    pub fn is_accepting(&self) -> bool {
+        !self.core.draining && !self.core.crowded
+    }
+
+    /// Draining and done: nothing is open, nothing is waited for.
+    pub fn is_drained(&self) -> bool {
+        self.core.draining && self.conns.is_empty() && self.core.calls.is_empty()
+    }
+
+    /// What is open and waited for: connections, calls, profiles with a stream. Zero when all is quiet.
+    pub fn load(&self) -> (usize, usize, usize) {
+        (self.conns.len(), self.core.calls.len(), self.core.hub.profiles())
+    }
+
+    /// Runs `work` on a connection, then brings its effects up to date.
+    fn with_conn(&mut self, id: ConnId, work: impl FnOnce(&mut Core, &mut Conn)) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        work(&mut self.core, conn);
+        self.settle(id);
+    }
+
+    /// Derives from a connection's state what the runtime must know of it.
+    fn settle(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.is_closed() {
+            self.close(id);
+            return;
+        }
+        let wants_read = conn.wants_read();
+        let resumed = wants_read && !conn.reading;
+        conn.reading = wants_read;
+        if (resumed || !conn.send.is_empty()) && !conn.flush_asked {
+            conn.flush_asked = true;
+            self.core.effects.push_back(Effect::Flush(id));
+        }
+        self.timers.set(id, conn.deadline);
+    }
+
+    fn close(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.remove(id) else { return };
+        self.timers.set(id, None);
+        self.core.forget(&conn);
+        self.core.effects.push_back(Effect::Close(id));
+        self.core.crowd(self.conns.len());
+    }
+
+    fn accepted(&mut self, id: ConnId, peer: std::net::IpAddr, door: Door) {
+        let peer = peer.to_canonical();
+        if self.core.draining || !self.core.admit_connection(peer, door) {
+            self.core.effects.push_back(Effect::Close(id));
+            return;
+        }
+        let deadline = self.core.now.instant + HEAD_DEADLINE;
+        self.conns.insert(Conn::new(id, peer, door, deadline));
+        self.core.crowd(self.conns.len());
+        self.settle(id);
+    }
+
+    /// Events first and unconditionally; then the answer, if anyone is still there to hear it.
+    fn answered(&mut self, ticket: Ticket, outcome: Outcome) {
+        let Some(call) = self.core.calls.remove(ticket) else { return };
+        let origin = call.caller.conn();
+        for event in outcome.events {
+            let touched = publish::publish(&mut self.core, &mut self.conns, origin, event);
+            for id in touched {
+                self.settle(id);
+            }
+        }
+        match call.next {
+            Next::Store(then) => {
+                let fault = outcome.result.as_ref().err().is_some_and(|refusal| refusal.is_fault());
+                let step = steps::guard(&mut self.core, |ctx| then(ctx, outcome.result));
+                self.with_conn(origin, |core, conn| {
+                    steps::resume(core, conn, call.caller, ticket, step);
+                });
+                if fault && self.conns.get(origin).is_none() {
+                    self.core.effects.push_back(Effect::LaneOver(origin.lane()));
+                }
+            }
+            Next::Work(_) => {}
+            Next::Stream => {
+                self.with_conn(origin, |core, conn| match call.caller {
+                    Caller::Stream(_) => stream::answered(core, conn, ticket, outcome.result),
+                    Caller::Request(_) | Caller::Op { .. } => {}
+                });
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.core.now.instant;
+        while let Some(id) = self.timers.pop(now) {
+            self.with_conn(id, http::timed_out);
+        }
+        if self.core.sweep_at <= now {
+            self.core.sweep();
+        }
+    }
+
+    /// Stops taking connections, lets calls finish, tells streams to come back later.
+    fn drain(&mut self) {
+        if self.core.draining {
+            return;
+        }
+        self.core.draining = true;
+        for id in self.conns.ids() {
+            self.with_conn(id, |core, conn| match &conn.phase {
+                Phase::ReadHead { since: None, .. } if conn.send.is_empty() => conn.phase = Phase::Closed,
+                Phase::WebSocket(_) => {
+                    let spread = core.entropy.below(crate::limits::RETRY_JITTER_MS);
+                    let reason = format!("{{\"retry_after_ms\":{}}}", 500 + spread);
+                    stream::close(core, conn, 1001, &reason);
+                }
+                _ => {}
+            });
+        }
+    }
+}
+
+/// The later of two deadlines that may be missing.
+pub(crate) fn soonest(deadlines: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant> {
+    deadlines.into_iter().flatten().min()
+}
+
+/// Unix seconds from now as an instant, for expiries the wire states in seconds.
+pub(crate) fn instant_of(now: Now, unix_s: u64) -> Instant {
+    let ms = unix_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
+    // A token may say it expires in the year 9999; a deadline a year ahead is as good.
+    now.instant + Duration::from_millis(ms.min(31_536_000_000))
+}

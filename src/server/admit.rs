@@ -1,0 +1,282 @@
+//! Who may ask: the table's columns applied to a head, in the order of API.md section 1, "Precedence". Nothing here
+//! reads a body byte or asks storage.
+
+use std::time::Instant;
+
+use super::client;
+use super::conn::{Conn, Exchange};
+use super::core::Core;
+use super::cors;
+use super::rate_limit::{AddressKey, Bucket, Verdict};
+use super::router::{self, Found};
+use super::routes::{Access, BodyKind, RateClass, Route};
+use crate::auth::token;
+use crate::base::crypto::base64url;
+use crate::model::handler::{Actor, Client};
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::head::{Expect, Framing, Head, Headers, Method, Version};
+use crate::proto::http::mime::ContentType;
+use crate::proto::websocket::{self, UpgradeError};
+
+/// What is known of a request before anything is decided.
+pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> Box<Exchange> {
+    let client = client::of(&core.settings, conn.peer, &head);
+    let request_id = match head.headers.get("x-request-id").filter(|id| is_request_id(id)) {
+        Some(id) => id.to_owned(),
+        None => new_request_id(core),
+    };
+    let close = !head.keep_alive || core.draining;
+    Box::new(Exchange {
+        head,
+        route: None,
+        path: Vec::new(),
+        query: Vec::new(),
+        client,
+        actor: None,
+        request_id,
+        started,
+        rate: None,
+        fields: Vec::new(),
+        unread: None,
+        close,
+        upgrade: None,
+    })
+}
+
+pub fn new_request_id(core: &mut Core) -> String {
+    let mut random = [0; 12];
+    core.entropy.fill(&mut random);
+    base64url(&random)
+}
+
+fn is_request_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// Decides. `exchange.route` stays `None` only for a good `OPTIONS`.
+pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<(), Problem> {
+    let method = exchange.head.method;
+    if method == Method::Unknown {
+        return Err(Problem::new(Code::NotImplemented));
+    }
+    if exchange.head.expect == Expect::Unsupported {
+        return Err(Problem::new(Code::ExpectationFailed));
+    }
+    if exchange.head.target.is_asterisk() {
+        exchange.fields.push(("Allow", ALL_METHODS.into()));
+        return Ok(());
+    }
+    if method == Method::Connect {
+        exchange.fields.push(("Allow", ALL_METHODS.into()));
+        return Err(Problem::new(Code::MethodNotAllowed));
+    }
+    let Some(route) = find_route(exchange)? else { return Ok(()) };
+    if core.draining {
+        return Err(Code::Unavailable.into());
+    }
+    let query = exchange.head.target.query_pairs();
+    exchange.query = query.as_ref().cloned().unwrap_or_default();
+    authorize(core, conn, exchange, route)?;
+    if route.is_socket() {
+        admit_upgrade(core, exchange)?;
+    }
+    if query.is_err() {
+        return Err(Problem::new(Code::ErrorParsingData));
+    }
+    admit_body(core, exchange, route)
+}
+
+const ALL_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, POST, PUT";
+
+/// The row, or `None` for an `OPTIONS` of a known path.
+fn find_route(exchange: &mut Exchange) -> Result<Option<&'static Route>, Problem> {
+    let segments = exchange.head.target.segments().ok_or(Problem::new(Code::NotFound))?;
+    if exchange.head.method == Method::Options {
+        let methods = router::allowed(&segments).ok_or(Problem::new(Code::NotFound))?;
+        exchange.fields.push(("Allow", methods.into()));
+        return Ok(None);
+    }
+    match router::find(exchange.head.method, &segments) {
+        Found::Route { route, path } => {
+            exchange.route = Some(route);
+            exchange.path = path;
+            Ok(Some(route))
+        }
+        Found::OtherMethods(methods) => {
+            exchange.fields.push(("Allow", methods.into()));
+            Err(Problem::new(Code::MethodNotAllowed))
+        }
+        Found::Nothing => Err(Problem::new(Code::NotFound)),
+    }
+}
+
+/// 429 by address, then 401, then 429 by account.
+fn authorize(
+    core: &mut Core,
+    conn: &Conn,
+    exchange: &mut Exchange,
+    route: &'static Route,
+) -> Result<(), Problem> {
+    let address = AddressKey::of(exchange.client.address);
+    if route.access == Access::Public {
+        let bucket = match route.rate {
+            RateClass::Credential => Bucket::Credentials(address),
+            RateClass::Read | RateClass::Write => Bucket::Address(address),
+        };
+        return spend(core, exchange, bucket);
+    }
+    match bearer_of(core, exchange, route) {
+        Ok(actor) => exchange.actor = Some(actor),
+        Err(problem) => {
+            // A flood of bad tokens ends in 429; a good token behind the same address is not hurt by it.
+            spend(core, exchange, Bucket::Address(address))?;
+            log::debug!(target: "natter::auth", peer:% = conn.peer, route = route.name; "token refused");
+            return Err(problem);
+        }
+    }
+    let Some(actor) = exchange.actor else { return Ok(()) };
+    spend(core, exchange, Bucket::Account(actor.member))?;
+    match route.rate {
+        RateClass::Write => spend(core, exchange, Bucket::Writes(actor.member)),
+        RateClass::Read | RateClass::Credential => Ok(()),
+    }
+}
+
+/// Takes one request from a bucket; what it says goes into the answer's `RateLimit` fields.
+fn spend(core: &mut Core, exchange: &mut Exchange, bucket: Bucket) -> Result<(), Problem> {
+    let Some(verdict) = take(core, bucket) else { return Ok(()) };
+    exchange.rate = Some(exchange.rate.map_or(verdict, |rate| rate.tighter(verdict)));
+    match verdict.retry_after {
+        None => Ok(()),
+        Some(after) => {
+            exchange.rate = Some(verdict);
+            Err(Problem::rate_limited(after.as_millis().max(1) as u64))
+        }
+    }
+}
+
+/// `None` when the rates are lifted.
+pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
+    let limits = &core.settings.limits;
+    if !limits.rate_limit {
+        return None;
+    }
+    let rate = match bucket {
+        Bucket::Credentials(_) => limits.rate_credentials,
+        Bucket::Address(_) | Bucket::Overflow => limits.rate_address,
+        Bucket::Account(_) => limits.rate_account,
+        Bucket::Writes(_) => limits.rate_writes,
+    };
+    Some(core.rates.take(bucket, rate, core.now.instant))
+}
+
+fn bearer_of(core: &Core, exchange: &Exchange, route: &Route) -> Result<Actor, Problem> {
+    let unauthorized = || Problem::new(Code::UnauthorizedAccess);
+    if let Some(token) = bearer(&exchange.head.headers) {
+        return actor(core, token, exchange.client.unique_id.as_deref()).ok_or_else(unauthorized);
+    }
+    if route.access == Access::Socket {
+        let query =
+            |name: &str| exchange.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        if let Some(token) = query("access") {
+            let device = exchange.client.unique_id.as_deref().or(query("unique_id"));
+            return actor(core, token, device).ok_or_else(unauthorized);
+        }
+    }
+    Err(unauthorized())
+}
+
+/// Who an access token speaks for, if it is good, of this epoch, of a session that has not ended, and shown by the
+/// device it is bound to.
+pub fn actor(core: &Core, token: &str, device: Option<&str>) -> Option<Actor> {
+    let claims = token::verify_access(&core.settings, &core.epoch, core.now.unix_s(), token).ok()?;
+    let alive = !core.ended.contains_key(&claims.actor.session);
+    (alive && token::device_matches(claims.device, device)).then_some(claims.actor)
+}
+
+/// The credentials of exactly one `Authorization: Bearer` (RFC 6750 §2.1; the scheme in any case).
+pub fn bearer(headers: &Headers) -> Option<&str> {
+    let mut sent = headers.get_all("authorization");
+    let value = sent.next()?;
+    if sent.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+}
+
+fn admit_upgrade(core: &Core, exchange: &mut Exchange) -> Result<(), Problem> {
+    let head = &exchange.head;
+    let minor = u8::from(head.version == Version::Http11);
+    match websocket::check_upgrade(head.method.as_str(), minor, |name| head.headers.get_all(name)) {
+        Ok(accept) => {
+            if !cors::upgrade_allowed(&core.settings.origins, &core.settings.public_url, head) {
+                return Err(Problem::new(Code::OriginNotAllowed));
+            }
+            // Bytes of a body would stand where the first frame must.
+            if !matches!(head.framing, Framing::Empty | Framing::Length(0)) {
+                exchange.close = true;
+                return Err(Problem::new(Code::BadRequest));
+            }
+            exchange.upgrade = Some(accept);
+            Ok(())
+        }
+        Err(UpgradeError::NotAnUpgrade | UpgradeError::VersionUnsupported) => {
+            exchange.fields.push(("Upgrade", "websocket".into()));
+            exchange.fields.push(("Sec-WebSocket-Version", websocket::VERSION.into()));
+            Err(Problem::new(Code::UpgradeRequired))
+        }
+        Err(UpgradeError::BadKey) => {
+            exchange.close = true;
+            Err(Problem::new(Code::BadRequest))
+        }
+    }
+}
+
+/// The most bytes of a body this row takes.
+pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
+    match route.map_or(BodyKind::None, |route| route.body) {
+        BodyKind::None => 0,
+        BodyKind::Json => core.settings.limits.json_body_max,
+        #[cfg(feature = "conformance")]
+        BodyKind::Any => core.settings.limits.upload_max as usize,
+    }
+}
+
+/// 413 where the length is known, then 415.
+fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
+    let length = match exchange.head.framing {
+        Framing::Empty | Framing::Length(0) => return Ok(()),
+        Framing::Length(length) => Some(length),
+        Framing::Chunked => None,
+    };
+    if route.body == BodyKind::None {
+        return Ok(());
+    }
+    if length.is_some_and(|length| length > body_max(core, Some(route)) as u64) {
+        return Err(Problem::new(Code::TooLarge));
+    }
+    let headers = &exchange.head.headers;
+    if route.body == BodyKind::Json {
+        let json = headers
+            .get("content-type")
+            .and_then(ContentType::parse)
+            .is_some_and(|content_type| content_type.is_json());
+        let coded =
+            headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+        if !json || coded {
+            return Err(Problem::new(Code::NotSupportedType));
+        }
+    }
+    Ok(())
+}
+
+/// A client for connections that never said a word of HTTP.
+pub fn nobody(conn: &Conn) -> Client {
+    Client {
+        address: conn.peer,
+        user_agent: String::new(),
+        unique_id: None,
+        language: crate::proto::http::language::Language::En,
+    }
+}

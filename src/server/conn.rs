@@ -1,0 +1,191 @@
+//! One connection as the server sees it: what it has received, what waits to be sent, and what it waits for.
+//! A phase is named by what it waits for; each has one deadline.
+//!
+//! ```text
+//!            head            body           answer
+//! ReadHead ───────→ ReadBody ──────→ Await ────────→ ReadHead   (kept alive)
+//!    ↑  │ refused                      │      └────→ Drain      (its body is still coming)
+//!    │  └────────→ Drain ──────────────│──→ Linger  (Connection: close)
+//!    └───────────────┘                 └──→ WebSocket ──→ Linger ──→ Closed
+//! ```
+//! Invariant: a connection in `Await` parses nothing, so answers can't be reordered.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::contract::{ConnId, Door, Ticket};
+use super::rate_limit::Verdict;
+use super::routes::Route;
+use super::stream::SocketStream;
+use crate::base::send_queue::SendQueue;
+use crate::limits::PIPELINE_BYTES_MAX;
+use crate::model::handler::{Actor, Client};
+use crate::proto::http::body::BodyDecoder;
+use crate::proto::http::head::{Head, HeadReader};
+use crate::proto::websocket::Accept;
+
+pub struct Conn {
+    pub id: ConnId,
+    pub peer: IpAddr,
+    pub door: Door,
+    pub phase: Phase,
+    /// Received and not parsed: less than a head, or requests behind the one that is answered now.
+    pub inbox: Vec<u8>,
+    pub send: SendQueue,
+    /// The peer will send nothing more.
+    pub ended: bool,
+    /// When this phase gives up.
+    pub deadline: Option<Instant>,
+    /// Bytes sent since the progress of this answer was last judged.
+    pub progress: u64,
+    /// What the runtime knows: a flush is asked for; the socket is being read.
+    pub flush_asked: bool,
+    pub reading: bool,
+}
+
+pub enum Phase {
+    /// `since`: when the first byte of this head came.
+    ReadHead {
+        reader: HeadReader,
+        since: Option<Instant>,
+    },
+    ReadBody(Box<ReadBody>),
+    /// For the outcome of `ticket`.
+    Await {
+        ticket: Ticket,
+        exchange: Box<Exchange>,
+    },
+    /// For the rest of a body nobody wants; then for the next head, or for the end.
+    Drain {
+        decoder: BodyDecoder,
+        left: u64,
+        keep_alive: bool,
+    },
+    WebSocket(Box<SocketStream>),
+    /// For the peer to read our last words: the write side shuts down, what comes is dropped.
+    Linger {
+        left: u64,
+    },
+    Closed,
+}
+
+pub struct ReadBody {
+    pub exchange: Box<Exchange>,
+    pub decoder: BodyDecoder,
+    pub body: Vec<u8>,
+}
+
+/// One request between its head and its answer.
+pub struct Exchange {
+    pub head: Head,
+    /// `None` where no row of the table was found.
+    pub route: Option<&'static Route>,
+    pub path: Vec<(&'static str, String)>,
+    pub query: Vec<(String, String)>,
+    pub client: Client,
+    pub actor: Option<Actor>,
+    pub request_id: String,
+    pub started: Instant,
+    pub rate: Option<Verdict>,
+    /// Further fields the refusal or the preflight needs.
+    pub fields: Vec<(&'static str, std::borrow::Cow<'static, str>)>,
+    /// The body was not read: it is drained behind the answer.
+    pub unread: Option<BodyDecoder>,
+    /// The connection closes after this answer, whatever the client asked.
+    pub close: bool,
+    pub upgrade: Option<Accept>,
+}
+
+impl Conn {
+    pub fn new(id: ConnId, peer: IpAddr, door: Door, deadline: Instant) -> Conn {
+        Conn {
+            id,
+            peer,
+            door,
+            phase: Phase::ReadHead { reader: HeadReader::new(), since: None },
+            inbox: Vec::new(),
+            send: SendQueue::new(),
+            ended: false,
+            deadline: Some(deadline),
+            progress: 0,
+            flush_asked: false,
+            reading: true,
+        }
+    }
+
+    /// Derived, never stored: whether the server has a use for more bytes.
+    pub fn wants_read(&self) -> bool {
+        if self.ended {
+            return false;
+        }
+        match &self.phase {
+            Phase::ReadHead { .. } => self.send.memory() < PIPELINE_BYTES_MAX,
+            Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => true,
+            Phase::Await { .. } | Phase::Closed => false,
+            Phase::WebSocket(stream) => stream.wants_read(&self.send),
+        }
+    }
+
+    /// Leaves the current phase, whose parts the caller goes on with.
+    pub fn take_phase(&mut self) -> Phase {
+        std::mem::replace(&mut self.phase, Phase::Closed)
+    }
+
+    /// Drops the first `count` bytes of the inbox; an empty one gives its memory back.
+    pub fn consume(&mut self, count: usize) {
+        if count >= self.inbox.len() {
+            self.inbox = Vec::new();
+        } else {
+            self.inbox.drain(..count);
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+}
+
+/// All connections, found by the runtime's name for them.
+#[derive(Default)]
+pub struct Conns {
+    slots: Vec<Option<Box<Conn>>>,
+    len: usize,
+}
+
+impl Conns {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn insert(&mut self, conn: Conn) {
+        let slot = conn.id.slot();
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        if self.slots[slot].replace(Box::new(conn)).is_none() {
+            self.len += 1;
+        }
+    }
+
+    pub fn get(&self, id: ConnId) -> Option<&Conn> {
+        self.slots.get(id.slot())?.as_deref().filter(|conn| conn.id == id)
+    }
+
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.slots.get_mut(id.slot())?.as_deref_mut().filter(|conn| conn.id == id)
+    }
+
+    pub fn remove(&mut self, id: ConnId) -> Option<Box<Conn>> {
+        self.get(id)?;
+        self.len -= 1;
+        self.slots.get_mut(id.slot())?.take()
+    }
+
+    pub fn ids(&self) -> Vec<ConnId> {
+        self.slots.iter().flatten().map(|conn| conn.id).collect()
+    }
+}

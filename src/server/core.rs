@@ -1,0 +1,145 @@
+//! What the server knows beside its connections: keys, counts, calls, listeners, ended sessions.
+//! Invariant: everything here is bounded by a name in `limits` or by the number of connections.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::calls::{Call, Caller, Next};
+use super::conn::{Conn, Phase};
+use super::contract::{ConnId, Door, Effect, Ticket};
+use super::hub::Hub;
+use super::rate_limit::{AddressKey, RateLimiter};
+use super::report::Metrics;
+use crate::base::crypto::Entropy;
+use crate::base::slab::Slab;
+use crate::base::time::{Now, imf_fixdate};
+use crate::limits::SWEEP_EVERY;
+use crate::model::attempts::Attempts;
+use crate::model::handler::Ctx;
+use crate::model::operation::{Command, Start};
+use crate::model::session::SessionId;
+use crate::model::settings::Settings;
+
+pub struct Core {
+    pub settings: Settings,
+    pub entropy: Box<dyn Entropy>,
+    pub now: Now,
+    pub epoch: String,
+    /// The greatest seq heard of.
+    pub head: u64,
+    pub effects: VecDeque<Effect>,
+    pub calls: Slab<Call>,
+    pub hub: Hub,
+    pub rates: RateLimiter,
+    pub attempts: Attempts,
+    pub metrics: Metrics,
+    /// Sessions that ended while an access token of theirs may still live, with that token's `exp` (Unix s).
+    pub ended: BTreeMap<SessionId, u64>,
+    /// Why the database takes no writes, if it does not.
+    pub storage: Result<(), &'static str>,
+    pub draining: bool,
+    /// Too many connections: accepting pauses.
+    pub crowded: bool,
+    pub sweep_at: Instant,
+    by_address: BTreeMap<AddressKey, usize>,
+    /// `Date` is the same for a whole second.
+    date: (u64, String),
+}
+
+impl Core {
+    pub fn new(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Core {
+        Core {
+            settings,
+            entropy,
+            now,
+            epoch: start.epoch,
+            head: start.head,
+            effects: VecDeque::new(),
+            calls: Slab::new(),
+            hub: Hub::default(),
+            rates: RateLimiter::default(),
+            attempts: Attempts::default(),
+            metrics: Metrics::default(),
+            ended: start.ended.into_iter().collect(),
+            storage: Ok(()),
+            draining: false,
+            crowded: false,
+            sweep_at: now.instant + SWEEP_EVERY,
+            by_address: BTreeMap::new(),
+            date: (u64::MAX, String::new()),
+        }
+    }
+
+    pub fn ctx(&mut self) -> Ctx<'_> {
+        Ctx {
+            now: self.now,
+            entropy: &mut *self.entropy,
+            settings: &self.settings,
+            attempts: &mut self.attempts,
+            epoch: &self.epoch,
+            head: self.head,
+        }
+    }
+
+    pub fn date(&mut self) -> &str {
+        let second = self.now.unix_s();
+        if self.date.0 != second {
+            self.date = (second, imf_fixdate(self.now.unix_ms));
+        }
+        &self.date.1
+    }
+
+    /// Asks storage; the outcome comes back as an input.
+    pub fn ask_store(&mut self, caller: Caller, command: Command, next: Next) -> Ticket {
+        let ticket = self.calls.insert(Call { caller, next });
+        self.effects.push_back(Effect::Store { ticket, lane: caller.conn().lane(), command });
+        ticket
+    }
+
+    /// Whether one more connection of this address is welcome. Proxies carry many people's.
+    pub fn admit_connection(&mut self, peer: IpAddr, door: Door) -> bool {
+        let count = self.by_address.entry(AddressKey::of(peer)).or_default();
+        let exempt = door == Door::Control || self.settings.trusted_proxies.contains(peer);
+        if *count >= self.settings.limits.connections_per_address && !exempt {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    /// Everything that was kept for a connection.
+    pub fn forget(&mut self, conn: &Conn) {
+        let key = AddressKey::of(conn.peer);
+        if let Some(count) = self.by_address.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&key);
+            }
+        }
+        if let Phase::WebSocket(stream) = &conn.phase {
+            self.unsubscribe(stream.profile(), conn.id);
+        }
+    }
+
+    pub fn unsubscribe(&mut self, profile: Option<crate::base::id::Id>, conn: ConnId) {
+        if let Some(profile) = profile {
+            self.hub.unsubscribe(profile, conn);
+        }
+    }
+
+    /// Accepting pauses at the limit and resumes at 90 %, so that it does not flicker.
+    pub fn crowd(&mut self, connections: usize) {
+        let max = self.settings.limits.connections_max;
+        self.crowded = if self.crowded { connections > max / 10 * 9 } else { connections >= max };
+        self.metrics.connections = connections as u64;
+    }
+
+    /// Forgets what has expired.
+    pub fn sweep(&mut self) {
+        let unix_s = self.now.unix_s();
+        self.rates.sweep(self.now.instant);
+        self.ended.retain(|_, until| *until >= unix_s);
+        self.sweep_at = self.now.instant + SWEEP_EVERY;
+    }
+}

@@ -1,0 +1,304 @@
+//! From bytes to requests: the phases of an HTTP connection, and what time does to them.
+//! Invariant: a request is dispatched once, complete, and nothing behind it is read before its answer is queued.
+
+use super::admit;
+use super::conn::{Conn, Exchange, Phase, ReadBody};
+use super::contract::Effect;
+use super::core::Core;
+use super::respond;
+use super::routes::BodyKind;
+use super::steps;
+use super::stream;
+use crate::limits::{
+    HEAD_DEADLINE, IDLE_DEADLINE, JSON_DEADLINE, LINGER_BYTES, LINGER_DEADLINE, PROGRESS_BYTES,
+    PROGRESS_WINDOW,
+};
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::body::BodyDecoder;
+use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
+
+pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
+    core.metrics.bytes_in += bytes.len() as u64;
+    match &mut conn.phase {
+        Phase::WebSocket(_) => stream::received(core, conn, bytes),
+        Phase::Linger { left } => {
+            *left = left.saturating_sub(bytes.len() as u64);
+            if *left == 0 {
+                conn.phase = Phase::Closed;
+            }
+        }
+        _ => {
+            conn.inbox.extend_from_slice(bytes);
+            advance(core, conn);
+        }
+    }
+}
+
+/// The runtime wrote bytes of the send queue.
+pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
+    core.metrics.bytes_out += bytes;
+    conn.progress += bytes;
+    match &conn.phase {
+        Phase::WebSocket(_) => stream::advance(core, conn),
+        Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.phase = Phase::Closed,
+        _ => advance(core, conn),
+    }
+}
+
+/// The peer will send nothing more. What it has asked for is still answered.
+pub fn ended(core: &mut Core, conn: &mut Conn) {
+    conn.ended = true;
+    match &conn.phase {
+        Phase::WebSocket(_) => stream::ended(core, conn),
+        // Half a request is none, and the one who sent it is not waiting.
+        Phase::ReadBody(_) => conn.phase = Phase::Closed,
+        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } => close_when_sent(core, conn),
+        Phase::Await { .. } | Phase::Closed => {}
+    }
+}
+
+/// Closes once the send queue is empty: at once, or when `sent` sees it so.
+fn close_when_sent(core: &mut Core, conn: &mut Conn) {
+    if conn.send.is_empty() {
+        conn.phase = Phase::Closed;
+    } else {
+        linger(core, conn);
+    }
+}
+
+/// Goes on as far as the received bytes reach.
+pub fn advance(core: &mut Core, conn: &mut Conn) {
+    loop {
+        let went_on = match &conn.phase {
+            Phase::ReadHead { .. } if conn.send.memory() >= crate::limits::PIPELINE_BYTES_MAX => false,
+            Phase::ReadHead { .. } => read_head(core, conn),
+            Phase::ReadBody(_) => read_body(core, conn),
+            Phase::Drain { .. } => drain(core, conn),
+            Phase::Await { .. } | Phase::WebSocket(_) | Phase::Linger { .. } | Phase::Closed => false,
+        };
+        if !went_on {
+            break;
+        }
+    }
+    if conn.ended && matches!(conn.phase, Phase::ReadHead { .. }) {
+        close_when_sent(core, conn);
+    }
+}
+
+fn read_head(core: &mut Core, conn: &mut Conn) -> bool {
+    let Phase::ReadHead { reader, since } = &mut conn.phase else { return false };
+    if conn.inbox.is_empty() {
+        return false;
+    }
+    match reader.read(&conn.inbox, core.settings.limits.head_max) {
+        Ok(None) => {
+            if since.is_none() && reader.is_partial(&conn.inbox) {
+                *since = Some(core.now.instant);
+                conn.deadline = Some(core.now.instant + HEAD_DEADLINE);
+            }
+            false
+        }
+        Ok(Some((head, consumed))) => {
+            let started = since.unwrap_or(core.now.instant);
+            conn.consume(consumed);
+            begin(core, conn, head, started);
+            true
+        }
+        Err(error) => {
+            let code = match error {
+                HeadError::Bad(why) => {
+                    log::debug!(target: "natter::http", peer:% = conn.peer; "bad head: {why}");
+                    Code::BadRequest
+                }
+                HeadError::TargetTooLong => Code::TargetTooLong,
+                HeadError::TooLarge => Code::HeadTooLarge,
+                HeadError::VersionNotSupported => Code::VersionNotSupported,
+                HeadError::CodingNotImplemented => Code::NotImplemented,
+            };
+            // Where a head ends that can't be read is a guess: nothing behind it is looked at.
+            conn.inbox = Vec::new();
+            respond::headless(core, conn, &Problem::new(code));
+            linger(core, conn);
+            true
+        }
+    }
+}
+
+/// A head is whole: it is refused, answered, or its body is read.
+fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Instant) {
+    let mut exchange = admit::exchange(core, conn, head, started);
+    let framing = exchange.head.framing;
+    let has_body = !matches!(framing, Framing::Empty | Framing::Length(0));
+    if has_body {
+        exchange.unread = Some(BodyDecoder::new(framing));
+    }
+    if let Err(problem) = admit::admit(core, conn, &mut exchange) {
+        // A client that asked first may send the body or not: only closing keeps the two apart.
+        exchange.close |= has_body && exchange.head.expect == Expect::Continue;
+        return respond::refuse(core, conn, exchange, &problem);
+    }
+    let Some(route) = exchange.route else {
+        return respond::options(core, conn, exchange);
+    };
+    if !has_body || route.body == BodyKind::None {
+        return steps::dispatch(core, conn, exchange, &[]);
+    }
+    if exchange.head.expect == Expect::Continue && conn.inbox.is_empty() {
+        conn.send.push_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    let decoder = exchange.unread.take().unwrap_or_else(|| BodyDecoder::new(framing));
+    conn.deadline = Some(exchange.started + JSON_DEADLINE);
+    conn.phase = Phase::ReadBody(Box::new(ReadBody { exchange, decoder, body: Vec::new() }));
+}
+
+fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
+    let Phase::ReadBody(mut reading) = conn.take_phase() else { return false };
+    let max = admit::body_max(core, reading.exchange.route);
+    let mut position = 0;
+    let refused = loop {
+        match reading.decoder.decode(&conn.inbox[position..]) {
+            Ok(piece) => {
+                position += piece.consumed;
+                if reading.body.len() + piece.data.len() > max {
+                    break Some(Code::TooLarge);
+                }
+                reading.body.extend_from_slice(piece.data);
+                if piece.done {
+                    conn.consume(position);
+                    let ReadBody { exchange, body, .. } = *reading;
+                    steps::dispatch(core, conn, exchange, &body);
+                    return true;
+                }
+                if piece.consumed == 0 || position == conn.inbox.len() {
+                    break None;
+                }
+            }
+            Err(_) => {
+                reading.exchange.close = true;
+                conn.inbox = Vec::new();
+                respond::refuse(core, conn, reading.exchange, &Problem::new(Code::BadRequest));
+                return true;
+            }
+        }
+    };
+    conn.consume(position);
+    match refused {
+        Some(code) => {
+            let ReadBody { mut exchange, decoder, .. } = *reading;
+            exchange.unread = Some(decoder);
+            respond::refuse(core, conn, exchange, &Problem::new(code));
+            true
+        }
+        None => {
+            conn.phase = Phase::ReadBody(reading);
+            false
+        }
+    }
+}
+
+/// What follows an answer that is queued: the next head, the rest of an unread body, or the end.
+pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
+    let keep_alive = !exchange.close;
+    conn.progress = 0;
+    match exchange.unread.take() {
+        // An expectation was refused: the body may never come.
+        Some(_) if exchange.head.expect == Expect::Continue => linger(core, conn),
+        Some(decoder) => {
+            let left = core.settings.limits.upload_max + LINGER_BYTES;
+            conn.deadline = Some(core.now.instant + LINGER_DEADLINE);
+            conn.phase = Phase::Drain { decoder, left, keep_alive };
+        }
+        None if keep_alive => read_next(core, conn),
+        None => linger(core, conn),
+    }
+}
+
+fn read_next(core: &mut Core, conn: &mut Conn) {
+    conn.deadline = Some(core.now.instant + IDLE_DEADLINE);
+    conn.phase = Phase::ReadHead { reader: HeadReader::new(), since: None };
+}
+
+/// Reads and drops a body nobody wants, so that the answer before it arrives (RFC 9112 §9.6).
+fn drain(core: &mut Core, conn: &mut Conn) -> bool {
+    let Phase::Drain { decoder, left, keep_alive } = &mut conn.phase else { return false };
+    let keep_alive = *keep_alive;
+    let mut position = 0;
+    loop {
+        let Ok(piece) = decoder.decode(&conn.inbox[position..]) else {
+            conn.inbox = Vec::new();
+            linger(core, conn);
+            return true;
+        };
+        position += piece.consumed;
+        *left = left.saturating_sub(piece.consumed as u64);
+        if piece.done {
+            conn.consume(position);
+            if keep_alive {
+                read_next(core, conn);
+            } else {
+                linger(core, conn);
+            }
+            return true;
+        }
+        if *left == 0 {
+            conn.inbox = Vec::new();
+            linger(core, conn);
+            return true;
+        }
+        if piece.consumed == 0 || position == conn.inbox.len() {
+            conn.consume(position);
+            return false;
+        }
+    }
+}
+
+/// Says goodbye: what is queued is sent, the write side shuts down, and what still comes is dropped for a while, since a
+/// close with unread bytes would reset the connection and take the answer with it.
+pub fn linger(core: &mut Core, conn: &mut Conn) {
+    conn.inbox = Vec::new();
+    conn.progress = 0;
+    if conn.ended && conn.send.is_empty() {
+        conn.phase = Phase::Closed;
+        return;
+    }
+    core.effects.push_back(Effect::ShutdownWrite(conn.id));
+    conn.deadline = Some(core.now.instant + LINGER_DEADLINE);
+    conn.phase = Phase::Linger { left: core.settings.limits.upload_max + LINGER_BYTES };
+}
+
+/// The deadline of a phase has come.
+pub fn timed_out(core: &mut Core, conn: &mut Conn) {
+    conn.deadline = None;
+    if slow_but_moving(core, conn) {
+        return;
+    }
+    match conn.take_phase() {
+        Phase::ReadHead { since: Some(_), .. } => {
+            respond::headless(core, conn, &Problem::new(Code::RequestTimeout));
+            linger(core, conn);
+        }
+        Phase::ReadBody(reading) => {
+            let ReadBody { mut exchange, .. } = *reading;
+            exchange.close = true;
+            respond::refuse(core, conn, exchange, &Problem::new(Code::RequestTimeout));
+        }
+        Phase::WebSocket(stream) => {
+            conn.phase = Phase::WebSocket(stream);
+            stream::timed_out(core, conn);
+        }
+        // A call always ends, and its answer sets the next deadline.
+        phase @ Phase::Await { .. } => conn.phase = phase,
+        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } | Phase::Closed => {}
+    }
+}
+
+/// A long answer may take longer than any deadline, as long as the peer takes it at 1 KiB/s.
+fn slow_but_moving(core: &mut Core, conn: &mut Conn) -> bool {
+    let sending = matches!(conn.phase, Phase::ReadHead { .. } | Phase::Linger { .. } | Phase::Drain { .. });
+    if !sending || conn.send.is_empty() || conn.progress < PROGRESS_BYTES {
+        return false;
+    }
+    conn.progress = 0;
+    conn.deadline = Some(core.now.instant + PROGRESS_WINDOW);
+    true
+}

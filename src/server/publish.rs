@@ -1,0 +1,67 @@
+//! Events on their way to those who may hear them: encoded once, queued on every stream of the audience.
+//! Invariant: events go out in the order of their seq, before the answer of the call that caused them.
+
+use std::sync::Arc;
+
+use super::conn::{Conns, Phase};
+use super::contract::ConnId;
+use super::core::Core;
+use super::stream;
+use crate::model::event::{Event, Fact, encode_event};
+use crate::model::settings::SignUrls;
+use crate::proto::websocket;
+
+/// An event and, once somebody hears it, its frame.
+pub struct Publication {
+    pub event: Event,
+    frame: Option<Arc<[u8]>>,
+}
+
+impl Publication {
+    /// The event as one WebSocket frame, the same bytes for every native stream.
+    pub fn frame(&mut self) -> Arc<[u8]> {
+        let event = &self.event;
+        let frame =
+            self.frame.get_or_insert_with(|| websocket::text_frame(&encode_event(event.seq, &event.fact)));
+        Arc::clone(frame)
+    }
+}
+
+/// Queues an event; answers the connections it touched. `origin` gets its answer instead.
+pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event) -> Vec<ConnId> {
+    core.head = core.head.max(event.seq);
+    core.metrics.events += 1;
+    let mut publication = Publication { event, frame: None };
+    publication.event.fact.sign_urls(&core.settings.urls, core.now.unix_s());
+    let mut touched = Vec::new();
+    let audience = Arc::clone(&publication.event.audience.profiles);
+    for profile in audience.iter() {
+        for &id in core.hub.of(*profile) {
+            let Some(conn) = conns.get_mut(id) else { continue };
+            let Phase::WebSocket(stream) = &mut conn.phase else { continue };
+            if stream.hear(&mut conn.send, id == origin, &mut publication) {
+                core.metrics.deliveries += 1;
+                touched.push(id);
+            }
+        }
+    }
+    if let Fact::SessionEnded { session, until } = publication.event.fact {
+        core.ended.insert(session, until);
+        for profile in audience.iter() {
+            for id in core.hub.of(*profile).to_vec() {
+                let Some(conn) = conns.get_mut(id) else { continue };
+                if matches!(&conn.phase, Phase::WebSocket(stream) if stream.session() == Some(session)) {
+                    stream::close(core, conn, stream::SESSION_OVER, "session over");
+                    touched.push(id);
+                }
+            }
+        }
+    }
+    // Too slow a reader, or a Go-form socket that has something to mark read.
+    for &id in &touched {
+        if let Some(conn) = conns.get_mut(id) {
+            stream::heard(core, conn);
+        }
+    }
+    touched
+}

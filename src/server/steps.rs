@@ -1,0 +1,136 @@
+//! Handlers and their continuations: one request, step by step, to its answer.
+//! Invariant: a handler that panics costs one 500, not the process and not the connections of others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::calls::{Call, Caller, Next};
+use super::conn::{Conn, Exchange, Phase};
+use super::contract::{Effect, Ticket};
+use super::core::Core;
+use super::http;
+use super::report;
+use super::respond;
+use super::routes::{Action, BodyKind};
+use super::stream;
+use crate::base::json::{self, Object, Value};
+use crate::model::handler::{Actor, Client, Ctx, Handler, Request, Step};
+use crate::model::metrics::Trouble;
+use crate::model::params::Params;
+use crate::model::problem::{Code, Problem};
+
+/// Runs a handler or a continuation.
+pub fn guard(
+    core: &mut Core,
+    work: impl FnOnce(&mut Ctx<'_>) -> Result<Step, Problem>,
+) -> Result<Step, Problem> {
+    let mut ctx = core.ctx();
+    // The context is either unchanged data or counters whose worst state is a lost count.
+    match catch_unwind(AssertUnwindSafe(|| work(&mut ctx))) {
+        Ok(step) => step,
+        Err(_) => {
+            log::error!(target: "natter::server", "a handler panicked; its caller got a 500");
+            core.metrics.trouble(Trouble::Panic);
+            Err(Problem::new(Code::GeneralError))
+        }
+    }
+}
+
+/// Calls a row's handler.
+pub fn call(
+    core: &mut Core,
+    handler: Handler,
+    actor: Option<Actor>,
+    client: &Client,
+    params: Params<'_>,
+) -> Result<Step, Problem> {
+    let request = Request { params, client };
+    guard(core, |ctx| match (handler, actor) {
+        (Handler::Public(handler), _) => handler(ctx, &request),
+        (Handler::Member(handler), Some(actor)) => handler(ctx, actor, &request),
+        // The router proves the actor of every row that is not public.
+        (Handler::Member(_), None) => Err(Problem::new(Code::UnauthorizedAccess)),
+    })
+}
+
+/// A complete request meets its handler.
+pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body: &[u8]) {
+    let Some(route) = exchange.route else { return respond::options(core, conn, exchange) };
+    let step = match route.action {
+        Action::Handle(handler) => match body_object(route.body, body) {
+            Ok(object) => {
+                let params = Params::new(&exchange.path, &exchange.query, object.as_ref());
+                call(core, handler, exchange.actor, &exchange.client, params)
+            }
+            Err(problem) => Err(problem),
+        },
+        Action::Health => Ok(Step::Reply(report::health())),
+        Action::Ready => Ok(Step::Reply(report::ready(core))),
+        Action::Metrics => report::metrics(core, conn, &exchange.head).map(Step::Reply),
+        #[cfg(feature = "conformance")]
+        Action::Echo => Ok(Step::Reply(crate::model::handler::Reply::raw(
+            200,
+            "application/octet-stream",
+            crate::base::send_queue::Segment::Owned(body.to_vec()),
+        ))),
+        #[cfg(feature = "conformance")]
+        Action::EchoSocket => Ok(Step::Stream(crate::model::handler::Stream::Echo)),
+    };
+    run(core, conn, exchange, step);
+}
+
+/// No body equals `{}`; anything but an object is not what any route takes.
+fn body_object(kind: BodyKind, body: &[u8]) -> Result<Option<Object<'_>>, Problem> {
+    if kind != BodyKind::Json || body.is_empty() {
+        return Ok(None);
+    }
+    match json::parse(body) {
+        Ok(Value::Object(object)) => Ok(Some(object)),
+        Ok(_) | Err(_) => Err(Problem::new(Code::ErrorParsingData)),
+    }
+}
+
+fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Result<Step, Problem>) {
+    match step {
+        Err(problem) => respond::refuse(core, conn, exchange, &problem),
+        Ok(Step::Reply(reply)) => respond::reply(core, conn, exchange, reply),
+        Ok(Step::Stream(stream)) => stream::open(core, conn, exchange, stream),
+        Ok(step) => {
+            let Some(ticket) = ask(core, Caller::Request(conn.id), step) else { return };
+            conn.deadline = None;
+            conn.phase = Phase::Await { ticket, exchange };
+        }
+    }
+}
+
+/// Sends a question out; `None` for a step that asks nothing.
+pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
+    match step {
+        Step::Store(command, then) => Some(core.ask_store(caller, command, Next::Store(then))),
+        Step::Work(job, then) => {
+            let ticket = core.calls.insert(Call { caller, next: Next::Work(then) });
+            core.effects.push_back(Effect::Work { ticket, job });
+            Some(ticket)
+        }
+        Step::Reply(_) | Step::Stream(_) => None,
+    }
+}
+
+/// A continuation has run: the request or op that waits for `ticket` goes on.
+pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, step: Result<Step, Problem>) {
+    match caller {
+        Caller::Request(_) => {
+            match conn.take_phase() {
+                Phase::Await { ticket: awaited, exchange } if awaited == ticket => {
+                    run(core, conn, exchange, step);
+                }
+                other => conn.phase = other,
+            }
+            http::advance(core, conn);
+        }
+        Caller::Op { op, .. } => {
+            stream::op_step(core, conn, op, step);
+            stream::advance(core, conn);
+        }
+        Caller::Stream(_) => {}
+    }
+}

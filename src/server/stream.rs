@@ -1,0 +1,396 @@
+//! A WebSocket: its life, its clock, its backpressure. The native form's frames are in `ops` and `replay`, the Go form's
+//! in `pair`.
+//! Invariant: events reach a connection in strictly rising seq, and nothing is queued behind a close frame.
+
+use std::time::Instant;
+
+use super::conn::{Conn, Exchange, Phase};
+use super::contract::Ticket;
+use super::core::Core;
+use super::ops::{self, Ops};
+use super::pair::{self, PairState};
+use super::publish::Publication;
+use super::replay::Replay;
+use super::{http, instant_of, respond, soonest};
+use crate::base::id::Id;
+use crate::base::send_queue::SendQueue;
+use crate::limits::{
+    EXPIRING_NOTICE, IN_FLIGHT_MAX, LINGER_DEADLINE, REFUSED_MAX, REFUSED_WINDOW, STREAM_PAUSE_BYTES,
+};
+use crate::model::handler::{Actor, Client, Step, Stream};
+use crate::model::operation::{Answer, Refusal};
+use crate::model::problem::Problem;
+use crate::proto::websocket::{self, Incoming, WebSocket};
+
+/// Close codes of the application (API.md section 5).
+pub const SESSION_OVER: u16 = 4401;
+pub const TOO_SLOW: u16 = 4408;
+pub const FLOOD: u16 = 4429;
+const UNSUPPORTED_DATA: u16 = 1003;
+pub const TRY_AGAIN_LATER: u16 = 1013;
+
+pub struct SocketStream {
+    pub ws: WebSocket,
+    pub form: Form,
+    pub ops: Ops,
+    /// `None` only in the conformance echo.
+    pub actor: Option<Actor>,
+    pub client: Client,
+    /// When the peer last said anything, or we last began to listen.
+    last_heard: Instant,
+    next_ping: Instant,
+    warned: bool,
+    refused: (Instant, u32),
+    subscribed: bool,
+    /// The bound of the send queue was passed; the close is due.
+    overrun: bool,
+}
+
+pub enum Form {
+    Native(Replay),
+    Pair(PairState),
+    #[cfg(feature = "conformance")]
+    Echo,
+}
+
+impl SocketStream {
+    pub fn profile(&self) -> Option<Id> {
+        self.actor.filter(|_| self.subscribed).map(|actor| actor.profile)
+    }
+
+    pub fn session(&self) -> Option<Id> {
+        self.actor.map(|actor| actor.session)
+    }
+
+    /// One rule of backpressure: read on only when what was read before is under way or sent.
+    pub fn wants_read(&self, send: &SendQueue) -> bool {
+        self.ws.is_closing() || (!self.ws.has_input() && self.takes_frames(send))
+    }
+
+    fn takes_frames(&self, send: &SendQueue) -> bool {
+        let replaying = matches!(&self.form, Form::Native(replay) if !replay.is_live())
+            || matches!(&self.form, Form::Pair(pair) if !pair.is_open());
+        !replaying
+            && !self.ops.is_paused()
+            && self.ops.in_flight() < IN_FLIGHT_MAX
+            && send.memory() < STREAM_PAUSE_BYTES
+    }
+
+    /// Takes an event of its audience; `true` when something was queued or is due.
+    pub fn hear(&mut self, send: &mut SendQueue, is_origin: bool, publication: &mut Publication) -> bool {
+        if self.ws.is_closing() {
+            return false;
+        }
+        match &mut self.form {
+            Form::Native(replay) => !is_origin && replay.hear(send, publication),
+            Form::Pair(pair) => self.actor.is_some_and(|actor| pair.hear(send, actor.profile, publication)),
+            #[cfg(feature = "conformance")]
+            Form::Echo => false,
+        }
+    }
+}
+
+/// A request becomes a stream: 101, the hub, the first words.
+pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, stream: Stream) {
+    respond::switch(core, conn, &exchange);
+    let now = core.now.instant;
+    let heartbeat = core.settings.limits.heartbeat;
+    let (actor, form) = match stream {
+        Stream::WebSocket { actor, cursor } => (Some(actor), Form::Native(Replay::new(cursor))),
+        Stream::Pair { actor, receiver, pair } => (Some(actor), Form::Pair(PairState::new(receiver, pair))),
+        #[cfg(feature = "conformance")]
+        Stream::Echo => (None, Form::Echo),
+    };
+    let mut client = std::mem::replace(&mut exchange.client, super::admit::nobody(conn));
+    // Thousands of idle sockets: what no op asks for is not kept.
+    client.user_agent = String::new();
+    #[cfg(feature = "conformance")]
+    let message_max = match form {
+        Form::Echo => core.settings.limits.upload_max as usize,
+        _ => core.settings.limits.ws_message_max,
+    };
+    #[cfg(not(feature = "conformance"))]
+    let message_max = core.settings.limits.ws_message_max;
+    let mut ws = WebSocket::new(message_max);
+    ws.feed(&std::mem::take(&mut conn.inbox));
+    let mut socket = Box::new(SocketStream {
+        ws,
+        form,
+        ops: Ops::default(),
+        actor,
+        client,
+        last_heard: now,
+        next_ping: now + heartbeat,
+        warned: false,
+        refused: (now, 0),
+        subscribed: actor.is_some(),
+        overrun: false,
+    });
+    if let Some(actor) = actor {
+        // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
+        core.hub.subscribe(actor.profile, conn.id);
+        // The session may have ended while the request was under way.
+        if core.ended.contains_key(&actor.session) {
+            conn.phase = Phase::WebSocket(socket);
+            return close(core, conn, SESSION_OVER, "session over");
+        }
+    }
+    match &mut socket.form {
+        Form::Native(replay) => {
+            if let Some(actor) = actor {
+                replay.begin(core, &mut conn.send, conn.id, actor);
+            }
+        }
+        Form::Pair(pair) => {
+            if let Some(actor) = actor {
+                pair.begin(core, &mut conn.send, conn.id, actor);
+            }
+        }
+        #[cfg(feature = "conformance")]
+        Form::Echo => {}
+    }
+    conn.phase = Phase::WebSocket(socket);
+    advance(core, conn);
+}
+
+pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    stream.last_heard = core.now.instant;
+    stream.ws.feed(bytes);
+    advance(core, conn);
+}
+
+/// Goes on as far as the received bytes, the bounds and the rates let it.
+pub fn advance(core: &mut Core, conn: &mut Conn) {
+    let id = conn.id;
+    loop {
+        let Phase::WebSocket(stream) = &mut conn.phase else { return };
+        let listened = stream.wants_read(&conn.send);
+        if !stream.ws.is_closing() {
+            if let (Form::Native(replay), Some(actor)) = (&mut stream.form, stream.actor) {
+                replay.go_on(core, &conn.send, id, actor);
+            }
+            if let Some(text) = stream.ops.take_stash(core.now.instant) {
+                ops::text(core, stream, &mut conn.send, id, &text);
+                if finish_frame(core, conn) {
+                    continue;
+                }
+                return;
+            }
+            if !stream.takes_frames(&conn.send) {
+                break;
+            }
+        }
+        match stream.ws.next(&mut conn.send) {
+            None => {
+                if !listened {
+                    // Time in which we did not read is not the peer's silence.
+                    stream.last_heard = core.now.instant;
+                }
+                break;
+            }
+            Some(Incoming::Text(text)) => match &mut stream.form {
+                Form::Native(_) => ops::text(core, stream, &mut conn.send, id, &text),
+                Form::Pair(_) => pair::text(core, stream, &mut conn.send, id, &text),
+                #[cfg(feature = "conformance")]
+                Form::Echo => {
+                    let mut frame = Vec::new();
+                    websocket::encode_text(&mut frame, text.as_bytes());
+                    conn.send.push_bytes(&frame);
+                }
+            },
+            Some(Incoming::Binary(bytes)) => {
+                #[cfg(feature = "conformance")]
+                if matches!(stream.form, Form::Echo) {
+                    let mut frame = Vec::new();
+                    websocket::binary(&mut frame, &bytes);
+                    conn.send.push_bytes(&frame);
+                    continue;
+                }
+                drop(bytes);
+                close(core, conn, UNSUPPORTED_DATA, "text frames only");
+                continue;
+            }
+            Some(Incoming::Ping | Incoming::Pong) => {}
+            Some(Incoming::Close { .. } | Incoming::Failed { .. }) => return end(core, conn),
+        }
+        if !finish_frame(core, conn) {
+            return;
+        }
+    }
+    rearm(core, conn);
+}
+
+/// After a frame: a flood ends the stream. `false` when the stream is over.
+fn finish_frame(core: &mut Core, conn: &mut Conn) -> bool {
+    let Phase::WebSocket(stream) = &conn.phase else { return false };
+    if !stream.ws.is_closing() && stream.refused.1 >= REFUSED_MAX {
+        close(core, conn, FLOOD, "too many refused frames");
+    }
+    matches!(conn.phase, Phase::WebSocket(_))
+}
+
+/// A frame was refused: counted, so that a flood of them ends.
+pub fn count_refused(stream: &mut SocketStream, now: Instant) {
+    let (since, count) = &mut stream.refused;
+    if now.saturating_duration_since(*since) >= REFUSED_WINDOW {
+        (*since, *count) = (now, 0);
+    }
+    *count += 1;
+}
+
+/// Says why and closes: the peer has a while to answer.
+pub fn close(core: &mut Core, conn: &mut Conn, code: u16, reason: &str) {
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    if stream.ws.is_closing() {
+        return;
+    }
+    stream.ws.close(&mut conn.send, code, reason);
+    log::debug!(target: "natter::stream", peer:% = conn.peer, code = code; "socket closing");
+    let profile = stream.profile();
+    stream.subscribed = false;
+    core.unsubscribe(profile, conn.id);
+    conn.deadline = Some(core.now.instant + LINGER_DEADLINE);
+}
+
+/// The closing handshake is done, or the protocol is broken: only the bytes are left.
+fn end(core: &mut Core, conn: &mut Conn) {
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let profile = stream.profile();
+    stream.subscribed = false;
+    core.unsubscribe(profile, conn.id);
+    http::linger(core, conn);
+}
+
+/// The peer shut its side down without a close frame.
+pub fn ended(core: &mut Core, conn: &mut Conn) {
+    end(core, conn);
+    if conn.send.is_empty() {
+        conn.phase = Phase::Closed;
+    }
+}
+
+/// An op's handler or continuation has come to a step.
+pub fn op_step(core: &mut Core, conn: &mut Conn, op: u64, step: Result<Step, Problem>) {
+    let id = conn.id;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    match stream.form {
+        Form::Native(_) => ops::step(core, stream, &mut conn.send, id, op, step),
+        Form::Pair(_) => pair::step(core, stream, &mut conn.send, id, op, step),
+        #[cfg(feature = "conformance")]
+        Form::Echo => {}
+    }
+    heard(core, conn);
+}
+
+/// The stream's own question is answered.
+pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
+    let id = conn.id;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Some(actor) = stream.actor else { return };
+    if stream.ws.is_closing() {
+        return;
+    }
+    let fault = match &mut stream.form {
+        Form::Native(replay) => replay.answered(core, &mut conn.send, ticket, result),
+        Form::Pair(pair) => pair.answered(core, &mut conn.send, id, actor, ticket, result),
+        #[cfg(feature = "conformance")]
+        Form::Echo => Ok(()),
+    };
+    if fault.is_err() {
+        // The cursor the client has is still good.
+        close(core, conn, TRY_AGAIN_LATER, "try again");
+    }
+    advance(core, conn);
+}
+
+/// After events or answers were queued: what the queue's bound and the ops ask for.
+pub fn heard(core: &mut Core, conn: &mut Conn) {
+    let id = conn.id;
+    let max = core.settings.limits.send_queue_max;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    if let (Form::Pair(pair), Some(actor)) = (&mut stream.form, stream.actor) {
+        pair.mark_read(core, id, actor);
+    }
+    if conn.send.memory() > max && !stream.overrun {
+        stream.overrun = true;
+        core.metrics.streams_cut += 1;
+        close(core, conn, TOO_SLOW, "reader too slow");
+    } else if stream.ops.is_refused() {
+        close(core, conn, TRY_AGAIN_LATER, "try again");
+    }
+}
+
+/// One deadline for the whole stream: the soonest of its clocks.
+fn rearm(core: &Core, conn: &mut Conn) {
+    let Phase::WebSocket(stream) = &conn.phase else { return };
+    if stream.ws.is_closing() {
+        return;
+    }
+    let silence = core.settings.limits.heartbeat * 5 / 2;
+    let expiry = stream.actor.map(|actor| instant_of(core.now, actor.expires));
+    let warning = expiry
+        .filter(|_| !stream.warned && matches!(stream.form, Form::Native(_)))
+        .map(|at| at.checked_sub(EXPIRING_NOTICE).unwrap_or(core.now.instant));
+    conn.deadline = soonest([
+        Some(stream.next_ping),
+        Some(stream.last_heard + silence),
+        expiry,
+        warning,
+        stream.ops.paused_until(),
+    ]);
+}
+
+/// One of the stream's clocks has come.
+pub fn timed_out(core: &mut Core, conn: &mut Conn) {
+    let now = core.now.instant;
+    let heartbeat = core.settings.limits.heartbeat;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    if stream.ws.is_closing() {
+        // The peer did not answer our close in time.
+        conn.phase = Phase::Closed;
+        return;
+    }
+    if let Some(actor) = stream.actor {
+        if actor.expires <= core.now.unix_s() {
+            return close(core, conn, SESSION_OVER, "token expired");
+        }
+        let warn_at = actor.expires.saturating_sub(EXPIRING_NOTICE.as_secs());
+        if !stream.warned && matches!(stream.form, Form::Native(_)) && warn_at <= core.now.unix_s() {
+            stream.warned = true;
+            push_text(&mut conn.send, br#"{"event":"expiring"}"#);
+        }
+    }
+    if !stream.wants_read(&conn.send) {
+        stream.last_heard = now;
+    }
+    if now >= stream.last_heard + heartbeat * 5 / 2 {
+        // Nobody is there to read a close frame.
+        conn.phase = Phase::Closed;
+        return;
+    }
+    if now >= stream.next_ping {
+        stream.next_ping = now + heartbeat;
+        websocket::ping(&mut conn.send);
+        if let Form::Native(replay) = &stream.form
+            && replay.is_live()
+        {
+            let seq = replay.high_water(core.head);
+            push_text(&mut conn.send, format!(r#"{{"event":"heartbeat","seq":{seq}}}"#).as_bytes());
+        }
+    }
+    advance(core, conn);
+}
+
+/// The actor's token was renewed in place.
+pub fn extend(stream: &mut SocketStream, actor: Actor) {
+    stream.actor = Some(actor);
+    stream.warned = false;
+}
+
+/// Queues one text frame.
+pub fn push_text(send: &mut SendQueue, payload: &[u8]) {
+    let mut frame = Vec::with_capacity(payload.len() + 10);
+    websocket::encode_text(&mut frame, payload);
+    send.push_bytes(&frame);
+}
