@@ -1,1 +1,252 @@
+//! TLS for the connections we open ourselves (mail, look-ups): the one home of rustls, on ring. [`Session`]
+//! turns bytes of one side into bytes of the other and touches no socket. Owns whom to trust; refuses to own
+//! when a peer was silent for too long. rustls reads the clock to judge a certificate: the one reading below
+//! `runtime` that no simulation sees, since no simulation opens a connection.
+//!
+//! Invariant: no byte is given out before the peer's certificate is checked against its name.
 
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+/// Whom to trust; made once, cheap to clone.
+#[derive(Clone)]
+pub struct Config(Arc<ClientConfig>);
+
+/// Why there is no session, or no longer one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsError {
+    /// TLS_CA_FILE holds no certificate, or one that can't be read: the operator's.
+    CaFile,
+    /// No name or address that a certificate could be for: the operator's.
+    ServerName,
+    /// The peer's certificate or its protocol is not accepted; the text is for the log.
+    Peer(String),
+}
+
+/// The public roots that are built in, and those of TLS_CA_FILE, if one is set.
+pub fn client_config(ca_file_pem: Option<&[u8]>) -> Result<Config, TlsError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(pem) = ca_file_pem {
+        let before = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|_| TlsError::CaFile)?;
+            roots.add(certificate).map_err(|_| TlsError::CaFile)?;
+        }
+        if roots.len() == before {
+            return Err(TlsError::CaFile);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has the suites of TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // A mail or a look-up now and then: nothing to win by keeping tickets.
+    config.resumption = Resumption::disabled();
+    Ok(Config(Arc::new(config)))
+}
+
+/// One connection's TLS. The caller moves bytes: [`Session::outgoing`] to the socket whenever it yields
+/// some, what the socket gives to [`Session::receive`].
+pub struct Session(ClientConnection);
+
+impl Session {
+    /// `server_name`: a DNS name or an IP address, as the certificate has to name it.
+    pub fn new(config: &Config, server_name: &str) -> Result<Session, TlsError> {
+        let name = ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::ServerName)?;
+        let mut connection = ClientConnection::new(Arc::clone(&config.0), name)
+            .map_err(|error| TlsError::Peer(error.to_string()))?;
+        // What is sent is bounded by what the caller has: a mail, a request.
+        connection.set_buffer_limit(None);
+        Ok(Session(connection))
+    }
+
+    /// Takes bytes of the socket and appends to `plain` what the peer said by them. After an error the
+    /// session is over, and [`Session::outgoing`] may still have an alert for the peer.
+    pub fn receive(&mut self, mut bytes: &[u8], plain: &mut Vec<u8>) -> Result<(), TlsError> {
+        while !bytes.is_empty() {
+            let taken = self.0.read_tls(&mut bytes).map_err(|error| TlsError::Peer(error.to_string()))?;
+            self.0.process_new_packets().map_err(|error| TlsError::Peer(error.to_string()))?;
+            match self.0.reader().read_to_end(plain) {
+                // WouldBlock: the peer goes on later. UnexpectedEof can't be, no end was told.
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(TlsError::Peer(error.to_string())),
+            }
+            // The peer said goodbye; what follows it is not TLS.
+            if taken == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes for the peer; they leave by [`Session::outgoing`], once the hands are shaken.
+    pub fn send(&mut self, plain: &[u8]) {
+        self.0.writer().write_all(plain).expect("a buffer without a limit takes every byte");
+    }
+
+    /// Appends to `out` the bytes that have to go to the socket now.
+    pub fn outgoing(&mut self, out: &mut Vec<u8>) {
+        while self.0.wants_write() {
+            self.0.write_tls(out).expect("a Vec takes every byte");
+        }
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    /// Says goodbye (close_notify).
+    pub fn close(&mut self) {
+        self.0.send_close_notify();
+    }
+
+    /// The peer said goodbye. If the connection ends without it, something may have been cut off: an answer
+    /// that is ended by the connection alone is then no answer.
+    pub fn peer_closed(&mut self) -> bool {
+        self.0.process_new_packets().is_ok_and(|state| state.peer_has_closed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ServerConfig, ServerConnection};
+
+    // Made for these tests: an authority, and a certificate for mail.example.org and 127.0.0.1, both from
+    // 2020 to 2120. The key protects nothing.
+    const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBZTCCAQugAwIBAgIBATAKBggqhkjOPQQDAjAZMRcwFQYDVQQDDA5uYXR0ZXIg
+dGVzdCBDQTAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowGTEXMBUG
+A1UEAwwObmF0dGVyIHRlc3QgQ0EwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAR4
+scH6/Itozw+TAdBu+l8MEXb1hKPJt9ouUr2gnKrD2ikDO2MA4IewYznrMwDoRiLi
+Vbm6gZ1/DB5ZPosxGcBYo0IwQDAPBgNVHRMBAf8EBTADAQH/MA4GA1UdDwEB/wQE
+AwICBDAdBgNVHQ4EFgQUdZy6/pKWQM9Y6uosbWdaT4Ry0dMwCgYIKoZIzj0EAwID
+SAAwRQIgYbsF8MhVx+RXIqACCvkh4/eJ+i1ESQFusrXHhits62UCIQCCDQznS91E
+mjLPbgCJ2STDAuMN0zpYzEFzliB8s7E0Fg==
+-----END CERTIFICATE-----
+";
+    const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBkDCCATagAwIBAgIBAjAKBggqhkjOPQQDAjAZMRcwFQYDVQQDDA5uYXR0ZXIg
+dGVzdCBDQTAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowFjEUMBIG
+A1UEAwwLbmF0dGVyIHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATR4Tio
+EPS7dMosFxcnEc+f/IDp7VPzJ0R3fmF3XVj/Oj8wGxo7Z05pVcVy56gw3/F59uIS
+gHf13TvWrwOhQuj6o3AwbjAhBgNVHREEGjAYghBtYWlsLmV4YW1wbGUub3JnhwR/
+AAABMAkGA1UdEwQCMAAwHQYDVR0OBBYEFGk4J4yOp7AElZRC5ovlbFzvZUaxMB8G
+A1UdIwQYMBaAFHWcuv6SlkDPWOrqLG1nWk+EctHTMAoGCCqGSM49BAMCA0gAMEUC
+IBJMFq0iTO3BiYFeEnDmog7GOnkkWdtvRb0m+9A253D6AiEAr351HxYOyGvlvFpA
++MFHgGjRpGYvxhI49TtROKtIzKs=
+-----END CERTIFICATE-----
+";
+    const KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgHmOhzs1TLYq1eg9v
+3jjCOdqJdtRXnm2ER9CaHprrWAShRANCAATR4TioEPS7dMosFxcnEc+f/IDp7VPz
+J0R3fmF3XVj/Oj8wGxo7Z05pVcVy56gw3/F59uISgHf13TvWrwOhQuj6
+-----END PRIVATE KEY-----
+";
+
+    fn server() -> ServerConnection {
+        let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("a pair");
+        ServerConnection::new(Arc::new(config)).expect("a connection")
+    }
+
+    /// Both sides talk in pieces of `size`: the client says hello at once, the server echoes and closes.
+    fn talk(config: &Config, name: &str, size: usize) -> Result<Vec<u8>, TlsError> {
+        let (mut session, mut server) = (Session::new(config, name)?, server());
+        let (mut heard, mut echoed) = (Vec::new(), false);
+        session.send(b"hello");
+        for _ in 0..64 {
+            let mut to_server = Vec::new();
+            session.outgoing(&mut to_server);
+            for mut piece in to_server.chunks(size) {
+                while !piece.is_empty() {
+                    server.read_tls(&mut piece).expect("read");
+                    if let Err(error) = server.process_new_packets() {
+                        panic!("the client never errs: {error}");
+                    }
+                }
+            }
+            let mut said = [0; 16];
+            if let Ok(count) = server.reader().read(&mut said)
+                && count > 0
+            {
+                server.writer().write_all(&said[..count]).expect("write");
+                server.send_close_notify();
+                echoed = true;
+            }
+            let mut to_client = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut to_client).expect("write");
+            }
+            for piece in to_client.chunks(size) {
+                session.receive(piece, &mut heard)?;
+            }
+            if echoed {
+                assert!(!session.is_handshaking() && session.peer_closed());
+                session.close();
+                let mut goodbye = Vec::new();
+                session.outgoing(&mut goodbye);
+                assert!(!goodbye.is_empty());
+                // Not TLS any more, and ignored.
+                session.receive(b"behind the end", &mut heard)?;
+                return Ok(heard);
+            }
+            assert!(!session.peer_closed());
+        }
+        panic!("the talk does not end");
+    }
+
+    #[test]
+    fn only_a_trusted_certificate_of_the_right_name_is_talked_to() {
+        let own = client_config(Some(AUTHORITY.as_bytes())).expect("a configuration");
+        for size in [usize::MAX, 1, 5, 100] {
+            assert_eq!(talk(&own, "mail.example.org", size), Ok(b"hello".to_vec()), "in pieces of {size}");
+        }
+        assert_eq!(talk(&own, "127.0.0.1", usize::MAX), Ok(b"hello".to_vec()));
+        let public = client_config(None).expect("a configuration");
+        for (config, name) in
+            [(&own, "other.example.org"), (&own, "127.0.0.2"), (&public, "mail.example.org")]
+        {
+            assert!(matches!(talk(config, name, usize::MAX), Err(TlsError::Peer(_))), "{name}");
+        }
+        assert_eq!(talk(&own, "not a name", usize::MAX), Err(TlsError::ServerName));
+    }
+
+    #[test]
+    fn a_peer_without_tls_is_an_error() {
+        let config = client_config(None).expect("a configuration");
+        let mut session = Session::new(&config, "mail.example.org").expect("a session");
+        let mut plain = Vec::new();
+        assert!(matches!(session.receive(b"220 mx ready\r\n", &mut plain), Err(TlsError::Peer(_))));
+        assert!(plain.is_empty() && session.is_handshaking());
+    }
+
+    #[test]
+    fn a_ca_file_must_hold_certificates() {
+        let cut = &AUTHORITY[..AUTHORITY.len() - 40];
+        let wrong = AUTHORITY.replacen("MII", "MIJ", 1);
+        for bad in ["", "text", KEY, cut, &wrong, &format!("{AUTHORITY}{wrong}")] {
+            assert_eq!(client_config(Some(bad.as_bytes())).err(), Some(TlsError::CaFile), "{bad}");
+        }
+        assert!(client_config(Some(format!("{AUTHORITY}{CERTIFICATE}").as_bytes())).is_ok());
+    }
+}
