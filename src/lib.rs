@@ -13,3 +13,4 @@ pub mod runtime;
 pub mod server;
 pub mod site;
 pub mod work;
+pub mod store;

@@ -194,6 +194,35 @@ pub const PAIR_HISTORY_MAX: u32 = 100;
 
 // ---- store -----------------------------------------------------------------------------------------
 
+/// Prepared statements a connection keeps: more than there are texts of SQL. Beyond: the least used is prepared again.
+pub const STATEMENTS_CACHED: usize = 128;
+/// KiB of pages the writer keeps: the inner pages and the fresh leaves of its indexes. Beyond: read again.
+pub const WRITER_CACHE_KIB: i64 = 16_384;
+/// KiB of pages a reader keeps. Beyond: read again, from the system's cache.
+pub const READER_CACHE_KIB: i64 = 2_048;
+/// Milliseconds a connection waits for a lock of another process (a shell, a backup). Beyond: `Unavailable`.
+pub const STORE_BUSY_MS: u64 = 5_000;
+/// Bytes up to which every start reads the whole database (about 1 ms a MiB). Beyond: header, schema and length only.
+pub const QUICK_CHECK_BYTES_MAX: u64 = 33_554_432;
+/// Pages in the WAL that are worth a checkpoint: 4 MiB. Fewer would sync more often, more would stall longer.
+pub const WAL_CHECKPOINT_PAGES: u64 = 1_000;
+/// Pages in the WAL (24 MiB) after which a checkpoint waits for the readers of old snapshots, which last
+/// milliseconds, so that the WAL begins anew.
+pub const WAL_RESTART_PAGES: u64 = 6_000;
+/// Pages in the WAL (32 MiB) after which nothing more is written: somebody outside of this process holds a snapshot. A
+/// batch on top of it ends below 64 MiB. Beyond: `Unavailable` until the WAL could begin anew.
+pub const WAL_PAGES_MAX: u64 = 8_000;
+/// Bytes of the WAL file that stay on disk for its next round. Beyond: given back.
+pub const WAL_KEPT_BYTES: i64 = 16_777_216;
+/// Memberships in the writer's cache of conversations (about 100 bytes each). Beyond: emptied after the batch, and
+/// read again from the database.
+pub const CACHED_MEMBERSHIPS_MAX: usize = 65_536;
+/// Milliseconds in which a refresh token that was just exchanged returns the same pair again (API.md section 2).
+/// Beyond: its use ends the session.
+pub const REFRESH_REPEAT_MS: u64 = 60_000;
+/// Messages looked at for one that has text, newest first. Beyond: as if there were none.
+pub const TEXT_SEARCH_MAX: u32 = 1_000;
+
 // ---- work ------------------------------------------------------------------------------------------
 
 /// KiB one password hash may use: a misprinted ARGON2 must not take the machine. Beyond: refused at the start.

@@ -1,0 +1,117 @@
+//! One open transaction of the writer: what an operation may use, and the dispatch of commands to operations.
+//! Invariant: an operation checks before it writes; one that stops leaves no trace, neither a row nor a `seq`.
+
+use rusqlite::Connection;
+
+use super::cache::Cache;
+use super::fault::{Fault, Stop};
+use super::{accounts, conversations, messages, sessions};
+use crate::model::event::Event;
+use crate::model::operation::{Answer, Command, Refusal};
+
+/// The ends of the log, as they will stand after the batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    pub head: u64,
+    /// The time of the newest message.
+    pub newest_ms: u64,
+    /// Whether the head belongs to no row of `messages` or `log`.
+    pub head_is_bare: bool,
+}
+
+pub struct Batch<'a> {
+    pub conn: &'a Connection,
+    pub log: &'a mut Log,
+    pub cache: &'a mut Cache,
+}
+
+/// What an operation did: a refusal may have consequences too (a stolen refresh token ends its session).
+pub struct Written {
+    pub result: Result<Answer, Refusal>,
+    pub events: Vec<Event>,
+}
+
+impl Written {
+    pub fn quietly(answer: Answer) -> Result<Written, Stop> {
+        Ok(Written { result: Ok(answer), events: Vec::new() })
+    }
+}
+
+impl Batch<'_> {
+    /// The place of the next event, whose row the caller is about to write to `messages` or `log`.
+    pub fn next_seq(&mut self) -> u64 {
+        self.log.head += 1;
+        self.log.head_is_bare = false;
+        self.log.head
+    }
+
+    /// As [`Batch::next_seq`], for an event that is a column of another row.
+    pub fn next_bare_seq(&mut self) -> u64 {
+        self.log.head += 1;
+        self.log.head_is_bare = true;
+        self.log.head
+    }
+
+    /// Performs one command. `Err` is a fault of the world: the whole transaction is over.
+    pub fn perform(&mut self, command: Command) -> Result<Written, rusqlite::Error> {
+        let name = command.name();
+        let before = *self.log;
+        let stop = match self.dispatch(command) {
+            Ok(written) => return Ok(written),
+            Err(stop) => stop,
+        };
+        *self.log = before;
+        let refusal = match stop {
+            Stop::Refused(refusal) => refusal,
+            Stop::Failed(error) if Fault::of(&error) != Fault::Internal => return Err(error),
+            Stop::Failed(error) => {
+                // Ours alone: the others of the batch go on, over rows that are certain.
+                ::log::error!("storage: {name} failed: {error}");
+                self.cache.write(self.conn)?;
+                self.cache.clear();
+                Refusal::Internal
+            }
+        };
+        Ok(Written { result: Err(refusal), events: Vec::new() })
+    }
+
+    fn dispatch(&mut self, command: Command) -> Result<Written, Stop> {
+        match command {
+            Command::PostMessage(post) => messages::post(self, post),
+            Command::MarkRead(mark) => conversations::mark_read(self, mark),
+            Command::SignUp(sign_up) => self.whole(|batch| accounts::sign_up(batch, sign_up)),
+            Command::OpenSession(open) => self.whole(|batch| sessions::open(batch, open)),
+            Command::RefreshSession(refresh) => self.whole(|batch| sessions::refresh(batch, refresh)),
+            Command::EndSession(end) => self.whole(|batch| sessions::end(batch, end)),
+            Command::FindCredential(_)
+            | Command::FindAccount(_)
+            | Command::ListMessages(_)
+            | Command::ListConversations(_)
+            | Command::OpenPair(_)
+            | Command::ListChats(_)
+            | Command::ReadLog(_) => Err(Stop::Refused(misdirected(&command))),
+        }
+    }
+
+    /// Several statements as one: none of them stays when one fails.
+    pub fn whole<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+        self.conn.prepare_cached("SAVEPOINT whole")?.execute([])?;
+        let result = work(self);
+        match &result {
+            Ok(_) => {}
+            // The transaction is over, and the savepoint may be gone with it.
+            Err(Stop::Failed(error)) if Fault::of(error) != Fault::Internal => return result,
+            Err(_) => {
+                self.conn.prepare_cached("ROLLBACK TO whole")?.execute([])?;
+            }
+        }
+        self.conn.prepare_cached("RELEASE whole")?.execute([])?;
+        result
+    }
+}
+
+/// A read that was sent to the writer, or a write sent to a reader: the caller is wrong.
+pub fn misdirected(command: &Command) -> Refusal {
+    ::log::error!("storage: {} was sent to the wrong side", command.name());
+    Refusal::Internal
+}

@@ -1,0 +1,194 @@
+//! What the writer remembers of the conversations it wrote to lately, so that a post reads nothing.
+//! Owns the state of a conversation as it will stand after the batch; it is written to its rows once a batch.
+//! Invariant: what is here equals the database plus the open transaction; when that fails, all of it is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::value::int;
+use crate::base::id::Id;
+use crate::limits::CACHED_MEMBERSHIPS_MAX;
+use crate::model::conversation::ConversationType;
+use crate::model::event::Audience;
+
+/// Whether the two of a direct conversation may speak. A group is always open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Open,
+    /// One blocked the other.
+    Blocked,
+    /// The other's account is deleted.
+    PeerGone,
+}
+
+#[derive(Debug)]
+pub struct Conversation {
+    pub key: i64,
+    pub id: Id,
+    pub kind: ConversationType,
+    pub last_n: u64,
+    pub last_seq: u64,
+    pub activity: u64,
+    pub standing: Standing,
+    /// Whether the two of a direct conversation see each other's read marks.
+    pub receipts: bool,
+    /// By profile id.
+    pub members: Vec<Membership>,
+    /// The ids of `members`, shared by all events.
+    pub audience: Arc<[Id]>,
+    changed: bool,
+}
+
+#[derive(Debug)]
+pub struct Membership {
+    pub key: i64,
+    pub profile: Id,
+    pub profile_key: i64,
+    pub read_n: u64,
+    pub read_seq: u64,
+    changed: bool,
+}
+
+impl Membership {
+    pub fn new(key: i64, profile: Id, profile_key: i64, read_n: u64, read_seq: u64) -> Membership {
+        Membership { key, profile, profile_key, read_n, read_seq, changed: false }
+    }
+}
+
+impl Conversation {
+    /// As read from its row, still without its members.
+    pub fn new(key: i64, id: Id, kind: ConversationType) -> Conversation {
+        Conversation {
+            key,
+            id,
+            kind,
+            last_n: 0,
+            last_seq: 0,
+            activity: 0,
+            standing: Standing::Open,
+            receipts: kind == ConversationType::Direct,
+            members: Vec::new(),
+            audience: Arc::new([]),
+            changed: false,
+        }
+    }
+
+    /// Takes the members in, in the order they are searched by.
+    pub fn with_members(mut self, mut members: Vec<Membership>) -> Conversation {
+        members.sort_unstable_by_key(|member| member.profile);
+        self.audience = members.iter().map(|member| member.profile).collect();
+        self.members = members;
+        self
+    }
+
+    pub fn member(&self, profile: Id) -> Option<usize> {
+        self.members.binary_search_by_key(&profile, |member| member.profile).ok()
+    }
+
+    /// All members, as the audience of an event.
+    pub fn everyone(&self) -> Audience {
+        Audience { profiles: Arc::clone(&self.audience), direct: self.kind == ConversationType::Direct }
+    }
+}
+
+/// A conversation in the cache, good until the end of the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(usize);
+
+#[derive(Debug, Default)]
+pub struct Cache {
+    slots: Vec<Conversation>,
+    by_id: BTreeMap<Id, usize>,
+    /// The lesser id first.
+    by_pair: BTreeMap<(Id, Id), usize>,
+    changed: Vec<usize>,
+    changed_members: Vec<(usize, usize)>,
+    memberships: usize,
+}
+
+fn pair(a: Id, b: Id) -> (Id, Id) {
+    (a.min(b), a.max(b))
+}
+
+impl Cache {
+    pub fn by_id(&self, id: Id) -> Option<Slot> {
+        self.by_id.get(&id).copied().map(Slot)
+    }
+
+    pub fn by_pair(&self, a: Id, b: Id) -> Option<Slot> {
+        self.by_pair.get(&pair(a, b)).copied().map(Slot)
+    }
+
+    pub fn get(&self, slot: Slot) -> &Conversation {
+        &self.slots[slot.0]
+    }
+
+    pub fn add(&mut self, conversation: Conversation) -> Slot {
+        let slot = self.slots.len();
+        self.by_id.insert(conversation.id, slot);
+        if let (ConversationType::Direct, [a, b]) = (conversation.kind, conversation.members.as_slice()) {
+            self.by_pair.insert(pair(a.profile, b.profile), slot);
+        }
+        self.memberships += conversation.members.len();
+        self.slots.push(conversation);
+        Slot(slot)
+    }
+
+    /// For a change to the conversation's own row.
+    pub fn change(&mut self, slot: Slot) -> &mut Conversation {
+        let conversation = &mut self.slots[slot.0];
+        if !conversation.changed {
+            conversation.changed = true;
+            self.changed.push(slot.0);
+        }
+        conversation
+    }
+
+    /// For a change to a member's row.
+    pub fn change_member(&mut self, slot: Slot, member: usize) -> &mut Membership {
+        let membership = &mut self.slots[slot.0].members[member];
+        if !membership.changed {
+            membership.changed = true;
+            self.changed_members.push((slot.0, member));
+        }
+        membership
+    }
+
+    /// Writes every changed row, once.
+    pub fn write(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        if !self.changed.is_empty() {
+            let mut update = conn.prepare_cached(
+                "UPDATE conversations SET last_n = ?2, last_seq = ?3, activity = ?4 WHERE key = ?1",
+            )?;
+            for slot in self.changed.drain(..) {
+                let row = &mut self.slots[slot];
+                row.changed = false;
+                update.execute((row.key, int(row.last_n), int(row.last_seq), int(row.activity)))?;
+            }
+        }
+        if !self.changed_members.is_empty() {
+            let mut update =
+                conn.prepare_cached("UPDATE memberships SET read_n = ?2, read_seq = ?3 WHERE key = ?1")?;
+            for (slot, member) in self.changed_members.drain(..) {
+                let row = &mut self.slots[slot].members[member];
+                row.changed = false;
+                update.execute((row.key, int(row.read_n), int(row.read_seq)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After a batch: a cache that grew too large begins anew. Which conversations are busy shows at once.
+    pub fn trim(&mut self) {
+        if self.memberships > CACHED_MEMBERSHIPS_MAX {
+            self.clear();
+        }
+    }
+
+    /// Forgets everything, changes included.
+    pub fn clear(&mut self) {
+        *self = Cache::default();
+    }
+}

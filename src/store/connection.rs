@@ -1,0 +1,153 @@
+//! Connections: how the file is opened, which promises SQLite is held to, and whether the file is sound.
+//! Invariant: no connection leaves here with a weaker setting than the others.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::StoreOptions;
+use super::fault::OpenFault;
+use super::migrations::{self, VERSION};
+use super::value::number;
+use crate::limits::{
+    QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STATEMENTS_CACHED, STORE_BUSY_MS, WAL_KEPT_BYTES,
+    WRITER_CACHE_KIB,
+};
+
+/// `natt`: marks the file as ours (SQLite's `application_id`).
+const APPLICATION_ID: i32 = 0x6e61_7474;
+
+/// The writer's connection, made, checked and migrated.
+pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFault> {
+    let path = &options.path;
+    let failed = |error: std::io::Error| OpenFault::Failed { path: path.clone(), detail: error.to_string() };
+    // Made before SQLite sees it, since SQLite would let everybody read it: it holds hashes and messages.
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let mut conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
+    configure(&conn, WRITER_CACHE_KIB).map_err(wrap)?;
+    is_ours(&conn, path)?;
+    is_sound(&conn, path)?;
+    prepare_writer(&conn, options.synchronous_full).map_err(wrap)?;
+    migrations::migrate(&mut conn).map_err(wrap)?;
+    Ok(conn)
+}
+
+/// A reader's connection: it can't write, whatever it is asked.
+pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFault> {
+    let path = &options.path;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
+    configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
+    conn.pragma_update(None, "query_only", true).map_err(wrap)?;
+    is_ours(&conn, path)?;
+    if migrations::version(&conn).map_err(wrap)? != VERSION {
+        let detail = "its schema is not yet of this version".to_owned();
+        return Err(OpenFault::Failed { path: path.clone(), detail });
+    }
+    Ok(conn)
+}
+
+/// Reads the whole database and checks every page, index and reference (`natter check`). Takes as long as the
+/// file is large; nobody needs to stop for it.
+pub fn check(options: &StoreOptions) -> Result<(), OpenFault> {
+    let path = &options.path;
+    let conn = open_reader(options)?;
+    verdict(&conn, path, "PRAGMA integrity_check(1)")?;
+    let broken = conn
+        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get::<_, i64>(0))
+        .map_err(|error| OpenFault::new(path, &error))?;
+    match broken {
+        0 => Ok(()),
+        rows => {
+            let detail = format!("{rows} rows refer to nothing");
+            Err(OpenFault::Corrupt { path: path.clone(), detail })
+        }
+    }
+}
+
+fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    conn.busy_timeout(Duration::from_millis(STORE_BUSY_MS))?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    // A misspelt column must not become a text; a schema from elsewhere must not run functions.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    conn.pragma_update(None, "cache_size", -cache_kib)
+}
+
+fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result<()> {
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        // A file system without shared memory: readers and the writer could not live side by side.
+        return Err(rusqlite::Error::InvalidParameterName(format!("no write-ahead log here, but {mode}")));
+    }
+    set_synchronous(conn, synchronous_full)?;
+    // Checkpoints run between batches, where nobody waits for an answer (`Store::tend`).
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    conn.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
+    // What was erased is overwritten.
+    conn.pragma_update(None, "secure_delete", true)?;
+    conn.pragma_update(None, "application_id", APPLICATION_ID)
+}
+
+pub(super) fn set_synchronous(conn: &Connection, full: bool) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })
+}
+
+/// An empty file is about to become ours; another program's file is not touched, nor is a newer natter's.
+fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(wrap)?;
+    let objects: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(wrap)?;
+    let found = migrations::version(conn).map_err(wrap)?;
+    if application != APPLICATION_ID && (application != 0 || objects != 0) {
+        return Err(OpenFault::Foreign { path: path.to_owned() });
+    }
+    if found > VERSION {
+        return Err(OpenFault::TooNew { path: path.to_owned(), found, known: VERSION });
+    }
+    Ok(())
+}
+
+/// A check that costs milliseconds: every page of a small database; of a large one the header, the schema (both
+/// already read by now) and the length of the file. `natter check` reads everything.
+fn is_sound(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
+    let pragma = |name| {
+        conn.pragma_query_value(None, name, |row| number(row, 0))
+            .map_err(|error| OpenFault::new(path, &error))
+    };
+    let bytes = pragma("page_count")? * pragma("page_size")?;
+    if bytes <= QUICK_CHECK_BYTES_MAX {
+        return verdict(conn, path, "PRAGMA quick_check(1)");
+    }
+    // While a WAL stands beside it, the file may rightly be shorter than the database.
+    let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    if length(Path::new(&wal)) == 0 && length(path) < bytes {
+        let detail = format!("{} bytes are missing at its end", bytes - length(path));
+        return Err(OpenFault::Corrupt { path: path.to_owned(), detail });
+    }
+    Ok(())
+}
+
+fn verdict(conn: &Connection, path: &Path, pragma: &str) -> Result<(), OpenFault> {
+    let said: String =
+        conn.query_row(pragma, [], |row| row.get(0)).map_err(|error| OpenFault::new(path, &error))?;
+    match said.as_str() {
+        "ok" => Ok(()),
+        _ => Err(OpenFault::Corrupt { path: path.to_owned(), detail: said.replace('\n', " ") }),
+    }
+}

@@ -1,0 +1,173 @@
+//! What can go wrong below the contract: the world's faults, and why a database does not open.
+//! Neither text shows content or SQL; only [`OpenFault`], which an operator reads, names the file.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use rusqlite::{Error, ErrorCode};
+
+use crate::model::operation::Refusal;
+
+/// Why storage could not do its work. The same command may succeed later, except after `Corrupt`: the caller
+/// stops the process then, since every further write could make it worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The disk is full.
+    Full,
+    /// The file is not what was written to it.
+    Corrupt,
+    /// The operating system refused to read or write.
+    Io,
+    /// Somebody else holds the database; or a reader outside of this process keeps the WAL from shrinking.
+    Busy,
+    /// We are wrong: a statement that can't be, a row that broke a rule of the schema.
+    Internal,
+}
+
+impl Fault {
+    pub(super) fn of(error: &Error) -> Fault {
+        match error {
+            Error::SqliteFailure(failure, _) => match failure.code {
+                ErrorCode::DiskFull => Fault::Full,
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Fault::Corrupt,
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Fault::Busy,
+                ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::OutOfMemory
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NoLargeFileSupport => Fault::Io,
+                _ => Fault::Internal,
+            },
+            _ => Fault::Internal,
+        }
+    }
+
+    /// What the asker is told.
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Fault::Full => Refusal::StorageFull,
+            Fault::Internal => Refusal::Internal,
+            Fault::Corrupt | Fault::Io | Fault::Busy => Refusal::Unavailable,
+        }
+    }
+
+    /// The reason in words, as `/readyz` shows it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Fault::Full => "the disk is full",
+            Fault::Corrupt => "the database is corrupt",
+            Fault::Io => "the database can't be read or written",
+            Fault::Busy => "the database is held by another process",
+            Fault::Internal => "an internal fault",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Why an operation ended without an answer.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Refused(Refusal),
+    /// Kept whole until it is logged, at the edge of the store.
+    Failed(Error),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+/// Remembers the fault that lasts, so that each is logged when it begins and when it is over, not ten thousand
+/// times between.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    of: &'static str,
+    lasting: Option<Fault>,
+}
+
+impl Trouble {
+    pub fn new(of: &'static str) -> Trouble {
+        Trouble { of, lasting: None }
+    }
+
+    pub fn begins(&mut self, error: &Error) -> Fault {
+        let fault = Fault::of(error);
+        if self.lasting != Some(fault) {
+            ::log::error!("storage: {} failed: {fault} ({error})", self.of);
+            self.lasting = Some(fault);
+        }
+        fault
+    }
+
+    pub fn is_over(&mut self) {
+        if let Some(fault) = self.lasting.take() {
+            ::log::info!("storage: {} works again after: {fault}", self.of);
+        }
+    }
+}
+
+/// Why a database was not opened. The start stops with this text.
+#[derive(Debug)]
+pub enum OpenFault {
+    /// The file is damaged.
+    Corrupt { path: PathBuf, detail: String },
+    /// A newer natter wrote it.
+    TooNew { path: PathBuf, found: i64, known: i64 },
+    /// Another program's database.
+    Foreign { path: PathBuf },
+    /// The operating system or SQLite refused.
+    Failed { path: PathBuf, detail: String },
+}
+
+impl OpenFault {
+    pub(super) fn new(path: &std::path::Path, error: &Error) -> OpenFault {
+        let (path, detail) = (path.to_owned(), error.to_string());
+        match Fault::of(error) {
+            Fault::Corrupt => OpenFault::Corrupt { path, detail },
+            _ => OpenFault::Failed { path, detail },
+        }
+    }
+}
+
+impl fmt::Display for OpenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenFault::Corrupt { path, detail } => write!(
+                f,
+                "the database {} is corrupt ({detail}): put it aside with its -wal file and bring back a backup \
+                 with `natter restore FILE`",
+                path.display()
+            ),
+            OpenFault::TooNew { path, found, known } => write!(
+                f,
+                "the database {} has schema version {found}, this natter knows versions up to {known}: start \
+                 the newer natter, or bring back a backup with `natter restore FILE`",
+                path.display()
+            ),
+            OpenFault::Foreign { path } => {
+                write!(f, "{} is the database of another program", path.display())
+            }
+            OpenFault::Failed { path, detail } => {
+                write!(f, "the database {} can't be opened: {detail}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenFault {}

@@ -1,0 +1,246 @@
+//! The log: everything durable that concerns a profile, in `seq` order. Owns no content: an event is a place
+//! where something happened, and reading it renders what stands there now.
+//!
+//! A profile's events come from several sources, each already in order: the messages of each of its
+//! conversations, the read marks of its memberships, and its own rows of `log`. Reading merges them; no row is
+//! kept for a recipient, and a source without news costs nothing.
+//!
+//! Invariant: a page holds every event of the profile from its cursor to `through`, each once.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::batch::Batch;
+use super::conversations::kind;
+use super::fault::Stop;
+use super::page::{Budget, fact_bytes};
+use super::profiles::{self, Names};
+use super::value::{id, int, number};
+use super::{messages, state};
+use crate::base::id::Id;
+use crate::model::conversation::ConversationType;
+use crate::model::event::{Fact, LogPage, ReadLog};
+use crate::model::operation::Refusal;
+
+/// `log.kind`: numbers that stand in databases.
+const SESSION_ENDED: i64 = 1;
+
+pub fn append_session_ended(
+    batch: &mut Batch<'_>,
+    profile: i64,
+    session: Id,
+    at: u64,
+) -> rusqlite::Result<u64> {
+    let seq = batch.next_seq();
+    batch
+        .conn
+        .prepare_cached("INSERT INTO log (seq, kind, at, profile, subject) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((int(seq), SESSION_ENDED, int(at), profile, session.to_bytes()))?;
+    Ok(seq)
+}
+
+/// Where events come from. Each stands at its next event, whose `seq` is in the heap.
+enum Source {
+    /// The messages of a conversation; the next is `n`.
+    Messages { key: i64, conversation: Id, n: u64, last_n: u64 },
+    /// A read mark: one event.
+    Read { conversation: Id, profile: Id, read_n: u64 },
+    /// The profile's own rows of `log`.
+    Own,
+}
+
+struct Merge<'a> {
+    conn: &'a Connection,
+    profile: i64,
+    sources: Vec<Source>,
+    /// The next `seq` of each source that has one.
+    next: BinaryHeap<Reverse<(u64, usize)>>,
+}
+
+pub fn read(conn: &Connection, read: ReadLog) -> Result<LogPage, Stop> {
+    let profile = profiles::key(conn, read.profile)?.ok_or(Refusal::Unauthorized)?;
+    let head = state::head(conn)?;
+    if read.after > head {
+        return Ok(LogPage::Ahead { head });
+    }
+    if read.after < state::pruned(conn)? {
+        return Ok(LogPage::Pruned { head });
+    }
+    let mut merge = Merge { conn, profile, sources: Vec::new(), next: BinaryHeap::new() };
+    if read.after < head {
+        merge.gather(read.profile, read.after)?;
+    }
+    let (mut budget, mut names, mut events) = (Budget::new(read.limit), Names::default(), Vec::new());
+    while let Some(Reverse((seq, source))) = merge.next.pop() {
+        let full = budget.is_spent();
+        let fact = if full { None } else { Some(merge.render(&mut names, source, seq)?) };
+        match fact.filter(|fact| budget.take(fact_bytes(fact))) {
+            Some(fact) => events.push((seq, fact)),
+            None => {
+                let through = events.last().map_or(read.after, |(seq, _)| *seq);
+                return Ok(LogPage::Events { events, through, complete: false });
+            }
+        }
+        merge.advance(source, seq)?;
+    }
+    Ok(LogPage::Events { events, through: head, complete: true })
+}
+
+impl Merge<'_> {
+    fn add(&mut self, seq: u64, source: Source) {
+        self.next.push(Reverse((seq, self.sources.len())));
+        self.sources.push(source);
+    }
+
+    /// Every source with something behind `after`.
+    fn gather(&mut self, reader: Id, after: u64) -> rusqlite::Result<()> {
+        let conn = self.conn;
+        let mut statement = conn.prepare_cached(
+            "SELECT c.key, c.id, c.kind, c.last_n, c.activity, m.joined_seq, m.read_n, m.read_seq, c.last_seq \
+             FROM memberships m JOIN conversations c ON c.key = m.conversation \
+             WHERE m.profile = ?1 AND max(c.last_seq, m.read_seq) > ?2",
+        )?;
+        let mut rows = statement.query((self.profile, int(after)))?;
+        while let Some(row) = rows.next()? {
+            let (key, conversation) = (row.get(0)?, id(row, 1)?);
+            let read_seq = number(row, 7)?;
+            if read_seq > after {
+                let read_n = number(row, 6)?;
+                self.add(read_seq, Source::Read { conversation, profile: reader, read_n });
+            }
+            let behind = after.max(number(row, 5)?);
+            if number(row, 4)? > behind {
+                let last_n = number(row, 3)?;
+                if let Some((n, seq)) = first_behind(conn, key, last_n, behind)? {
+                    self.add(seq, Source::Messages { key, conversation, n, last_n });
+                }
+            }
+            if kind(row.get(2)?) == ConversationType::Direct && number(row, 8)? > after {
+                self.gather_peer_read(key, conversation, after)?;
+            }
+        }
+        if let Some(seq) = self.own_behind(after)? {
+            self.add(seq, Source::Own);
+        }
+        Ok(())
+    }
+
+    /// The peer's read mark in a direct conversation, where it may be seen.
+    fn gather_peer_read(&mut self, key: i64, conversation: Id, after: u64) -> rusqlite::Result<()> {
+        let peer = self
+            .conn
+            .prepare_cached(
+                "SELECT p.key, p.id, m.read_n, m.read_seq FROM memberships m JOIN profiles p ON p.key = m.profile \
+                 WHERE m.conversation = ?1 AND m.profile <> ?2 AND m.read_seq > ?3 AND p.member IS NOT NULL",
+            )?
+            .query_row((key, self.profile, int(after)), |row| {
+                Ok((row.get::<_, i64>(0)?, id(row, 1)?, number(row, 2)?, number(row, 3)?))
+            })
+            .optional()?;
+        if let Some((peer, profile, read_n, seq)) = peer
+            && profiles::receipts(self.conn, self.profile, peer)?
+        {
+            self.add(seq, Source::Read { conversation, profile, read_n });
+        }
+        Ok(())
+    }
+
+    fn own_behind(&self, after: u64) -> rusqlite::Result<Option<u64>> {
+        self.conn
+            .prepare_cached("SELECT seq FROM log WHERE profile = ?1 AND seq > ?2 ORDER BY seq LIMIT 1")?
+            .query_row((self.profile, int(after)), |row| number(row, 0))
+            .optional()
+    }
+
+    fn render(&self, names: &mut Names, source: usize, seq: u64) -> rusqlite::Result<Fact> {
+        match self.sources[source] {
+            Source::Messages { conversation, .. } => {
+                let message = messages::of_seq(self.conn, names, conversation, seq)?;
+                Ok(Fact::MessagePosted(Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?)))
+            }
+            Source::Read { conversation, profile, read_n } => {
+                Ok(Fact::ConversationRead { conversation, profile, read_n })
+            }
+            Source::Own => self.render_own(seq),
+        }
+    }
+
+    fn render_own(&self, seq: u64) -> rusqlite::Result<Fact> {
+        self.conn.prepare_cached("SELECT kind, subject FROM log WHERE seq = ?1")?.query_row(
+            [int(seq)],
+            |row| {
+                match row.get(0)? {
+                    // Of the past: its last access token is of no interest to a stream that was opened since.
+                    SESSION_ENDED => Ok(Fact::SessionEnded { session: id(row, 1)?, until: 0 }),
+                    kind => Err(rusqlite::Error::IntegralValueOutOfRange(0, kind)),
+                }
+            },
+        )
+    }
+
+    /// Moves a source on to its next event, if it has one.
+    fn advance(&mut self, source: usize, seq: u64) -> rusqlite::Result<()> {
+        let next = match &mut self.sources[source] {
+            Source::Messages { key, n, last_n, .. } if *n < *last_n => {
+                *n += 1;
+                Some(seq_of(self.conn, *key, *n)?)
+            }
+            Source::Messages { .. } | Source::Read { .. } => None,
+            Source::Own => self.own_behind(seq)?,
+        };
+        if let Some(next) = next {
+            self.next.push(Reverse((next, source)));
+        }
+        Ok(())
+    }
+}
+
+/// The `seq` at a place of a conversation: one look at the index, which holds the rowid.
+fn seq_of(conn: &Connection, conversation: i64, n: u64) -> rusqlite::Result<u64> {
+    conn.prepare_cached("SELECT seq FROM messages WHERE conversation = ?1 AND n = ?2")?
+        .query_row((conversation, int(n)), |row| number(row, 0))
+}
+
+/// The first message with a `seq` greater than `after`. `n` and `seq` rise together, so it is found by halving;
+/// the search begins at the end, since most readers missed little.
+fn first_behind(
+    conn: &Connection,
+    conversation: i64,
+    last_n: u64,
+    after: u64,
+) -> rusqlite::Result<Option<(u64, u64)>> {
+    if last_n == 0 {
+        return Ok(None);
+    }
+    let mut first = (last_n, seq_of(conn, conversation, last_n)?);
+    if first.1 <= after {
+        return Ok(None);
+    }
+    let mut step = 1;
+    // Everything up to `known` is not behind the cursor.
+    let mut known = loop {
+        let n = first.0.saturating_sub(step);
+        if n == 0 {
+            break 0;
+        }
+        let seq = seq_of(conn, conversation, n)?;
+        if seq <= after {
+            break n;
+        }
+        first = (n, seq);
+        step *= 2;
+    };
+    while known + 1 < first.0 {
+        let n = known.midpoint(first.0);
+        let seq = seq_of(conn, conversation, n)?;
+        if seq > after {
+            first = (n, seq);
+        } else {
+            known = n;
+        }
+    }
+    Ok(Some(first))
+}

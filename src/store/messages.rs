@@ -1,0 +1,400 @@
+//! Messages: posted, listed, shown. A message is found by its `seq`, which is its rowid and the low half of its
+//! id; two indexes stand on the path of a post: (conversation, n) and (sender, client_id).
+//! Invariant: `n` is dense in its conversation, and a `client_id` of a sender has one message, for ever.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::batch::{Batch, Written};
+use super::cache::{Cache, Slot, Standing};
+use super::conversations::{self, NewDirect};
+use super::fault::Stop;
+use super::page::{Budget, message_bytes};
+use super::profiles::{self, Names};
+use super::state;
+use super::value::{id, int, number, number_or_null};
+use crate::base::id::Id;
+use crate::limits::TEXT_SEARCH_MAX;
+use crate::model::event::{Event, Fact};
+use crate::model::message::{
+    Destination, ListMessages, Message, MessagePage, OpenPair, PagePoint, Pair, PostMessage, Posted,
+    PostedMessage, PostedStub, Time,
+};
+use crate::model::operation::{Answer, Refusal};
+
+/// The greatest time an id can hold: 48 bits, the year 10889.
+const ID_MS_MAX: u64 = (1 << 48) - 1;
+
+/// The columns [`from_row`] reads, and what follows them.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT m.seq, m.id_high, m.n, m.sender, m.client_id, m.reply_to, \
+             (SELECT r.id_high FROM messages r WHERE r.seq = m.reply_to), \
+             m.rev, m.edited_at, m.deleted_at, m.body FROM messages m ",
+            $rest
+        )
+    };
+}
+
+fn from_row(
+    conn: &Connection,
+    names: &mut Names,
+    conversation: Id,
+    row: &Row<'_>,
+) -> rusqlite::Result<Message> {
+    let seq = number(row, 0)?;
+    let id = whole_id(row.get(1)?, seq);
+    let reply_to = match number_or_null(row, 5)? {
+        Some(seq) => Some(whole_id(row.get(6)?, seq)),
+        None => None,
+    };
+    Ok(Message {
+        id,
+        client_id: self::id(row, 4)?,
+        conversation,
+        n: number(row, 2)?,
+        seq,
+        rev: number_or_null(row, 7)?.unwrap_or(seq),
+        sender: names.of(conn, row.get(3)?)?,
+        body: row.get(10)?,
+        attachments: Vec::new(),
+        reply_to,
+        reactions: Vec::new(),
+        created_at: Time(id.unix_ms()),
+        edited_at: number_or_null(row, 8)?.map(Time),
+        deleted_at: number_or_null(row, 9)?.map(Time),
+    })
+}
+
+fn whole_id(high: i64, seq: u64) -> Id {
+    Id(u128::from(high as u64) << 64 | u128::from(seq))
+}
+
+/// The message of a `seq`, as it is now.
+pub fn of_seq(
+    conn: &Connection,
+    names: &mut Names,
+    conversation: Id,
+    seq: u64,
+) -> rusqlite::Result<Option<Message>> {
+    conn.prepare_cached(select!("WHERE m.seq = ?1"))?
+        .query_row([int(seq)], |row| from_row(conn, names, conversation, row))
+        .optional()
+}
+
+/// The message at a place of a conversation.
+pub fn at(
+    conn: &Connection,
+    names: &mut Names,
+    (key, conversation): (i64, Id),
+    n: u64,
+) -> rusqlite::Result<Option<Message>> {
+    conn.prepare_cached(select!("WHERE m.conversation = ?1 AND m.n = ?2"))?
+        .query_row((key, int(n)), |row| from_row(conn, names, conversation, row))
+        .optional()
+}
+
+// ---- posting -------------------------------------------------------------------------------------
+
+pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
+    let (sender, client_id) = (post.sender, post.client_id);
+    // Nearly every post: it goes where others went lately, and reads nothing.
+    if post.reply_to.is_none()
+        && post.attachments.is_empty()
+        && let Some((slot, member)) = known(batch.cache, &post)
+    {
+        let sender_key = batch.cache.get(slot).members[member].profile_key;
+        return match insert(batch, slot, member, post)? {
+            Some(written) => Ok(written),
+            None => {
+                let original = original(batch.conn, sender_key, client_id)?;
+                Ok(original.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
+            }
+        };
+    }
+    let sender_key = profiles::key(batch.conn, sender)?.ok_or(Refusal::Unauthorized)?;
+    if let Some(written) = original(batch.conn, sender_key, client_id)? {
+        return Ok(written);
+    }
+    let written = match find_place(batch, sender_key, &post)? {
+        Found::Place(slot, member) => insert(batch, slot, member, post)?,
+        Found::NoConversationYet(new) => batch.whole(|batch| {
+            let slot = conversations::make_direct(batch, new)?;
+            let member = batch.cache.get(slot).member(sender).ok_or(Refusal::Internal)?;
+            Ok(insert(batch, slot, member, post)?)
+        })?,
+    };
+    // The client_id was looked up in this transaction, and only this thread writes.
+    Ok(written.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
+}
+
+/// Where a post goes when the cache knows it and nothing forbids it.
+fn known(cache: &Cache, post: &PostMessage) -> Option<(Slot, usize)> {
+    let (slot, may) = match post.destination {
+        Destination::Conversation(id) => {
+            let slot = cache.by_id(id)?;
+            (slot, cache.get(slot).standing != Standing::Blocked)
+        }
+        Destination::To(profile) => {
+            let slot = cache.by_pair(post.sender, profile)?;
+            (slot, cache.get(slot).standing == Standing::Open)
+        }
+    };
+    may.then_some((slot, cache.get(slot).member(post.sender)?))
+}
+
+enum Found {
+    /// A conversation, and the sender's place among its members.
+    Place(Slot, usize),
+    NoConversationYet(NewDirect),
+}
+
+fn find_place(batch: &mut Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Found, Stop> {
+    let id = match post.destination {
+        Destination::Conversation(id) => id,
+        Destination::To(peer) => {
+            let peer_key = profiles::key(batch.conn, peer)?.ok_or(Refusal::NotFound)?;
+            if peer_key == sender_key || profiles::blocked(batch.conn, sender_key, peer_key)? {
+                return Err(Refusal::NotFound.into());
+            }
+            match conversations::direct_between(batch.conn, sender_key, peer_key)? {
+                Some(id) => id,
+                None => {
+                    no_files(post)?;
+                    if post.reply_to.is_some() {
+                        return Err(Refusal::Invalid("reply_to").into());
+                    }
+                    let sides = [(sender_key, post.sender), (peer_key, peer)];
+                    return Ok(Found::NoConversationYet(NewDirect { id: post.conversation_if_new, sides }));
+                }
+            }
+        }
+    };
+    let slot = conversations::load(batch, id)?.ok_or(Refusal::NotFound)?;
+    let conversation = batch.cache.get(slot);
+    let member = conversation.member(post.sender).ok_or(Refusal::NotFound)?;
+    if conversation.standing == Standing::Blocked {
+        return Err(Refusal::NotAllowed.into());
+    }
+    no_files(post)?;
+    if let Some(reply_to) = post.reply_to {
+        stands_in(batch, slot, reply_to)?;
+    }
+    Ok(Found::Place(slot, member))
+}
+
+/// There are no uploads yet that a message could show.
+fn no_files(post: &PostMessage) -> Result<(), Stop> {
+    match post.attachments.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal::Invalid("attachments").into()),
+    }
+}
+
+/// A reply is to a message of the same conversation.
+fn stands_in(batch: &Batch<'_>, slot: Slot, message: Id) -> Result<(), Stop> {
+    let stands = batch
+        .conn
+        .prepare_cached("SELECT 1 FROM messages WHERE seq = ?1 AND id_high = ?2 AND conversation = ?3")?
+        .exists((int(message.seq()), message.high() as i64, batch.cache.get(slot).key))?;
+    match stands {
+        true => Ok(()),
+        false => Err(Refusal::Invalid("reply_to").into()),
+    }
+}
+
+/// Stores the message at the next place. `None`: this sender has posted this `client_id` before; nothing changed.
+fn insert(
+    batch: &mut Batch<'_>,
+    slot: Slot,
+    member: usize,
+    post: PostMessage,
+) -> rusqlite::Result<Option<Written>> {
+    let conversation = batch.cache.get(slot);
+    let created_at = post.at.max(batch.log.newest_ms).min(ID_MS_MAX);
+    let seq = batch.log.head + 1;
+    let id = Id::of_message(created_at, post.random, seq);
+    let n = conversation.last_n + 1;
+    let stored = batch
+        .conn
+        .prepare_cached(
+            "INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, reply_to, body) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (sender, client_id) DO NOTHING",
+        )?
+        .execute((
+            int(seq),
+            id.high() as i64,
+            conversation.key,
+            int(n),
+            conversation.members[member].profile_key,
+            post.client_id.to_bytes(),
+            post.reply_to.map(|id| int(id.seq())),
+            &post.body,
+        ))?;
+    if stored == 0 {
+        return Ok(None);
+    }
+    let message = Arc::new(Message {
+        id,
+        client_id: post.client_id,
+        conversation: conversation.id,
+        n,
+        seq,
+        rev: seq,
+        sender: Some(post.sender),
+        body: post.body,
+        attachments: Vec::new(),
+        reply_to: post.reply_to,
+        reactions: Vec::new(),
+        created_at: Time(created_at),
+        edited_at: None,
+        deleted_at: None,
+    });
+    let event =
+        Event { seq, audience: conversation.everyone(), fact: Fact::MessagePosted(Arc::clone(&message)) };
+    batch.log.newest_ms = created_at;
+    batch.next_seq();
+    let conversation = batch.cache.change(slot);
+    conversation.last_n = n;
+    conversation.last_seq = seq;
+    conversation.activity = seq;
+    batch.cache.change_member(slot, member).read_n = n;
+    Ok(Some(Written {
+        result: Ok(Answer::PostMessage(Posted { message: PostedMessage::Whole(message), duplicate: false })),
+        events: vec![event],
+    }))
+}
+
+/// What this sender posted under this `client_id` before, as it is now.
+fn original(conn: &Connection, sender_key: i64, client_id: Id) -> rusqlite::Result<Option<Written>> {
+    let found = conn
+        .prepare_cached(
+            "SELECT m.seq, m.id_high, m.n, c.id, EXISTS (SELECT 1 FROM memberships s \
+             WHERE s.profile = m.sender AND s.conversation = m.conversation) \
+             FROM messages m JOIN conversations c ON c.key = m.conversation \
+             WHERE m.sender = ?1 AND m.client_id = ?2",
+        )?
+        .query_row((sender_key, client_id.to_bytes()), |row| {
+            let seq = number(row, 0)?;
+            let stub = PostedStub { id: whole_id(row.get(1)?, seq), client_id, n: number(row, 2)?, seq };
+            Ok((stub, id(row, 3)?, row.get::<_, bool>(4)?))
+        })
+        .optional()?;
+    let Some((stub, conversation, stayed)) = found else { return Ok(None) };
+    let message = if stayed {
+        let message = of_seq(conn, &mut Names::default(), conversation, stub.seq)?;
+        PostedMessage::Whole(Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
+    } else {
+        PostedMessage::Left(stub)
+    };
+    Ok(Some(Written {
+        result: Ok(Answer::PostMessage(Posted { message, duplicate: true })),
+        events: Vec::new(),
+    }))
+}
+
+// ---- reading -------------------------------------------------------------------------------------
+
+pub fn list(conn: &Connection, list: ListMessages) -> Result<MessagePage, Stop> {
+    let readable = conversations::readable(conn, list.viewer, list.conversation)?;
+    let conversation = readable.ok_or(Refusal::NotFound)?;
+    let place = (conversation.key, list.conversation);
+    Ok(match list.at {
+        PagePoint::After(n) => {
+            let messages = page(
+                conn,
+                select!("WHERE m.conversation = ?1 AND m.n > ?2 ORDER BY m.n LIMIT ?3"),
+                place,
+                n,
+                list.limit,
+            )?;
+            let last = messages.last().map_or(u64::MAX, |message| message.n);
+            let next = (last < conversation.last_n).then_some(PagePoint::After(last));
+            MessagePage { messages, next }
+        }
+        PagePoint::Newest => before(conn, place, conversation.last_n + 1, list.limit)?,
+        PagePoint::Before(n) => before(conn, place, n, list.limit)?,
+    })
+}
+
+fn before(conn: &Connection, place: (i64, Id), n: u64, limit: u32) -> rusqlite::Result<MessagePage> {
+    let mut messages = page(
+        conn,
+        select!("WHERE m.conversation = ?1 AND m.n < ?2 ORDER BY m.n DESC LIMIT ?3"),
+        place,
+        n,
+        limit,
+    )?;
+    messages.reverse();
+    let first = messages.first().map_or(0, |message| message.n);
+    Ok(MessagePage { messages, next: (first > 1).then_some(PagePoint::Before(first)) })
+}
+
+/// Messages in the order of `sql`, until the page is full.
+fn page(
+    conn: &Connection,
+    sql: &str,
+    (key, conversation): (i64, Id),
+    n: u64,
+    limit: u32,
+) -> rusqlite::Result<Vec<Message>> {
+    let (mut names, mut budget, mut messages) = (Names::default(), Budget::new(limit), Vec::new());
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query((key, int(n), limit))?;
+    while let Some(row) = rows.next()? {
+        let message = from_row(conn, &mut names, conversation, row)?;
+        if !budget.take(message_bytes(&message)) {
+            break;
+        }
+        messages.push(message);
+    }
+    Ok(messages)
+}
+
+pub fn open_pair(conn: &Connection, open: OpenPair) -> Result<Pair, Stop> {
+    let sender = profiles::key(conn, open.sender)?.ok_or(Refusal::Unauthorized)?;
+    let receiver = profiles::key(conn, open.receiver)?.ok_or(Refusal::NotFound)?;
+    if sender == receiver || profiles::blocked(conn, sender, receiver)? {
+        return Err(Refusal::NotFound.into());
+    }
+    let as_of = state::head(conn)?;
+    let Some(id) = conversations::direct_between(conn, sender, receiver)? else {
+        return Ok(Pair { conversation: None, last_n: 0, as_of, messages: Vec::new() });
+    };
+    let conversation = conversations::readable(conn, open.sender, id)?.ok_or(Refusal::NotFound)?;
+    // Tombstones and messages of attachments only have no text; a long run of them is not searched to its end.
+    let mut messages = page(
+        conn,
+        select!(
+            "WHERE m.conversation = ?1 AND m.n > ?2 AND m.body IS NOT NULL AND m.deleted_at IS NULL \
+             ORDER BY m.n DESC LIMIT ?3"
+        ),
+        (conversation.key, id),
+        conversation.last_n.saturating_sub(u64::from(TEXT_SEARCH_MAX)),
+        open.limit,
+    )?;
+    messages.reverse();
+    Ok(Pair { conversation: Some(id), last_n: conversation.last_n, as_of, messages })
+}
+
+/// The newest text of a conversation and its time; of the last message, without text, where none has any.
+pub fn newest_text(conn: &Connection, key: i64, last_n: u64) -> rusqlite::Result<Option<(String, Time)>> {
+    let time = |row: &Row<'_>| Ok::<_, rusqlite::Error>(Time((row.get::<_, i64>(0)? as u64) >> 16));
+    let text = conn
+        .prepare_cached(
+            "SELECT id_high, body FROM messages WHERE conversation = ?1 AND n > ?2 AND body IS NOT NULL \
+             AND deleted_at IS NULL ORDER BY n DESC LIMIT 1",
+        )?
+        .query_row((key, int(last_n.saturating_sub(u64::from(TEXT_SEARCH_MAX)))), |row| {
+            Ok((row.get(1)?, time(row)?))
+        })
+        .optional()?;
+    if text.is_some() {
+        return Ok(text);
+    }
+    conn.prepare_cached("SELECT id_high FROM messages WHERE conversation = ?1 AND n = ?2")?
+        .query_row((key, int(last_n)), |row| Ok((String::new(), time(row)?)))
+        .optional()
+}

@@ -1,0 +1,51 @@
+//! Floor 3: SQLite. Owns the database file, its schema and every line of SQL: one writer ([`Store`], group
+//! commit) and any number of readers ([`Reader`]). Refuses to own threads, queues, clocks and randomness: a
+//! command brings its time and its ids, and the caller decides who waits for whom.
+//!
+//! Invariant: an event or an answer of a write leaves [`Store::commit`] only when its transaction is on disk.
+//!
+//! Faults are logged here, once when one begins and once when it is over; the caller counts and shows them.
+
+mod accounts;
+mod batch;
+mod cache;
+mod connection;
+mod conversations;
+mod fault;
+mod log;
+mod messages;
+mod migrations;
+mod page;
+mod profiles;
+mod reader;
+mod sessions;
+mod state;
+mod value;
+mod writer;
+
+use std::path::PathBuf;
+
+use crate::model::operation::Outcome;
+
+pub use connection::check;
+pub use fault::{Fault, OpenFault};
+pub use migrations::VERSION;
+pub use reader::Reader;
+pub use writer::Store;
+
+/// Where the database is and how it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// The database file; its `-wal` and `-shm` stand beside it.
+    pub path: PathBuf,
+    /// `synchronous=FULL`: an answered write survives a power cut. Without it an unclean start changes the epoch.
+    pub synchronous_full: bool,
+}
+
+/// What became of a batch: one outcome a command, in their order.
+#[derive(Debug)]
+pub struct Committed {
+    pub outcomes: Vec<Outcome>,
+    /// Why the whole batch was refused, where it was.
+    pub fault: Option<Fault>,
+}

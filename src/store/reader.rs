@@ -1,0 +1,63 @@
+//! A reader: one read-only connection, one snapshot a question. Sees everything that was committed before it
+//! was asked, and nothing of an open transaction.
+//! Invariant: a snapshot lasts one answer, which is bounded, so that no reader pins the WAL.
+
+use rusqlite::Connection;
+
+use super::batch::misdirected;
+use super::fault::{OpenFault, Stop, Trouble};
+use super::{StoreOptions, accounts, connection, conversations, log, messages};
+use crate::model::operation::{Answer, Command, Refusal};
+
+pub struct Reader {
+    conn: Connection,
+    trouble: Trouble,
+}
+
+impl Reader {
+    /// The database must have been opened by a [`super::Store`] of this version before.
+    pub fn open(options: &StoreOptions) -> Result<Reader, OpenFault> {
+        Ok(Reader { conn: connection::open_reader(options)?, trouble: Trouble::new("a read") })
+    }
+
+    /// Answers one question. `Unavailable` and `Internal` stand for a fault, which is logged here.
+    pub fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
+        match self.look(command) {
+            Ok(answer) => {
+                self.trouble.is_over();
+                Ok(answer)
+            }
+            Err(Stop::Refused(refusal)) => Err(refusal),
+            Err(Stop::Failed(error)) => Err(self.trouble.begins(&error).refusal()),
+        }
+    }
+
+    fn look(&self, command: Command) -> Result<Answer, Stop> {
+        let conn = &self.conn;
+        conn.prepare_cached("BEGIN")?.execute([])?;
+        let answer = answer(conn, command);
+        // A transaction that only read has nothing to lose: an end that fails is reported by the next BEGIN.
+        let end = conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
+        let answer = answer?;
+        end?;
+        Ok(answer)
+    }
+}
+
+fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
+    Ok(match command {
+        Command::FindCredential(find) => Answer::FindCredential(accounts::find_credential(conn, find)?),
+        Command::FindAccount(find) => Answer::FindAccount(accounts::find_account(conn, find)?),
+        Command::ListMessages(list) => Answer::ListMessages(messages::list(conn, list)?),
+        Command::ListConversations(list) => Answer::ListConversations(conversations::list(conn, list)?),
+        Command::OpenPair(open) => Answer::OpenPair(messages::open_pair(conn, open)?),
+        Command::ListChats(list) => Answer::ListChats(conversations::list_chats(conn, list)?),
+        Command::ReadLog(read) => Answer::ReadLog(log::read(conn, read)?),
+        Command::SignUp(_)
+        | Command::OpenSession(_)
+        | Command::RefreshSession(_)
+        | Command::EndSession(_)
+        | Command::PostMessage(_)
+        | Command::MarkRead(_) => return Err(Stop::Refused(misdirected(&command))),
+    })
+}

@@ -1,0 +1,95 @@
+//! What the database knows of itself: its epoch, whether it was closed in order, the head of its log.
+//! Invariant: no `seq` is ever given twice, so the head never goes back, whatever rows are removed.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::fault::Stop;
+use super::value::{id, int, number};
+use crate::base::crypto::Entropy;
+use crate::base::id::Id;
+
+/// Letters of a new epoch: 50 bits, so that no two histories share one.
+const EPOCH_LEN: usize = 10;
+const EPOCH_ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+const CLOSED: i64 = 0;
+const OPEN_FULL: i64 = 1;
+const OPEN_NORMAL: i64 = 2;
+
+/// The greatest `seq` on disk: of messages, of the log, and the floor for what has no row of its own.
+pub fn head(conn: &Connection) -> rusqlite::Result<u64> {
+    conn.prepare_cached(
+        "SELECT max(head, ifnull((SELECT max(seq) FROM messages), 0), ifnull((SELECT max(seq) FROM log), 0)) \
+         FROM state",
+    )?
+    .query_row([], |row| number(row, 0))
+}
+
+/// Events up to here are no longer kept.
+pub fn pruned(conn: &Connection) -> rusqlite::Result<u64> {
+    conn.prepare_cached("SELECT pruned FROM state")?.query_row([], |row| number(row, 0))
+}
+
+/// Raises the floor of the head.
+pub fn keep_head(conn: &Connection, head: u64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE state SET head = ?1")?.execute([int(head)])?;
+    Ok(())
+}
+
+/// The time of the newest message: none may be older.
+pub fn newest_message_ms(conn: &Connection) -> rusqlite::Result<u64> {
+    let newest = conn
+        .prepare_cached("SELECT seq, id_high FROM messages ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get::<_, i64>(1)? as u64) >> 16))
+        .optional()?;
+    Ok(newest.unwrap_or_default())
+}
+
+/// The newest time stored anywhere; rows are made in the order of their keys.
+pub fn newest_ms(conn: &Connection) -> rusqlite::Result<u64> {
+    let mut newest = newest_message_ms(conn)?;
+    for sql in [
+        "SELECT at FROM log ORDER BY seq DESC LIMIT 1",
+        "SELECT created_at FROM members ORDER BY key DESC LIMIT 1",
+        "SELECT created_at FROM sessions ORDER BY key DESC LIMIT 1",
+    ] {
+        let time = conn.query_row(sql, [], |row| number(row, 0)).optional()?;
+        newest = newest.max(time.unwrap_or_default());
+    }
+    Ok(newest)
+}
+
+/// Sessions that ended and whose last access token is still good at `unix_s`.
+pub fn ended(conn: &Connection, unix_s: u64) -> rusqlite::Result<Vec<(Id, u64)>> {
+    conn.prepare("SELECT session, until FROM ended_sessions WHERE until > ?1")?
+        .query_map([int(unix_s)], |row| Ok((id(row, 0)?, number(row, 1)?)))?
+        .collect()
+}
+
+/// Marks the database as open and returns its epoch: a new one for a new database, and for one that was not
+/// closed in order while answered writes could be lost to a power cut. Runs under `synchronous=FULL`, since
+/// the mark itself must not be lost.
+pub fn begin(conn: &Connection, full: bool, entropy: &mut dyn Entropy) -> rusqlite::Result<String> {
+    let (epoch, running): (String, i64) =
+        conn.query_row("SELECT epoch, running FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let epoch = if epoch.is_empty() || running == OPEN_NORMAL { new_epoch(entropy) } else { epoch };
+    let running = if full { OPEN_FULL } else { OPEN_NORMAL };
+    conn.execute("UPDATE state SET epoch = ?1, running = ?2", (&epoch, running))?;
+    Ok(epoch)
+}
+
+/// Marks the database as closed in order.
+pub fn end(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("UPDATE state SET running = ?1", [CLOSED])?;
+    Ok(())
+}
+
+/// A write that changes nothing but reaches the disk.
+pub fn touch(conn: &Connection) -> Result<(), Stop> {
+    conn.prepare_cached("UPDATE state SET head = head")?.execute([])?;
+    Ok(())
+}
+
+fn new_epoch(entropy: &mut dyn Entropy) -> String {
+    (0..EPOCH_LEN).map(|_| char::from(EPOCH_ALPHABET[entropy.below(32) as usize])).collect()
+}

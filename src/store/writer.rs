@@ -1,0 +1,231 @@
+//! The one writer: opens the database, turns batches of commands into transactions, keeps the WAL short.
+//! Refuses to own a thread or a queue; whoever calls decides how long a batch is.
+//!
+//! ```text
+//! open → ( commit → tend )* → close
+//! ```
+//! Invariant: a batch is on disk whole, or none of it is and all of it was refused.
+
+use rusqlite::Connection;
+
+use super::batch::{Batch, Log};
+use super::cache::Cache;
+use super::fault::{Fault, OpenFault, Stop, Trouble};
+use super::{Committed, StoreOptions, connection, state};
+use crate::base::crypto::Entropy;
+use crate::limits::{WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES};
+use crate::model::operation::{Command, Lane, Outcome, Refusal, Start};
+
+pub struct Store {
+    conn: Connection,
+    cache: Cache,
+    log: Log,
+    /// The last transaction failed: the ends of the log are read again before the next.
+    stale: bool,
+    /// Pages in the WAL as the last [`Store::tend`] left it.
+    wal_pages: u64,
+    commit_trouble: Trouble,
+    checkpoint_trouble: Trouble,
+}
+
+/// The WAL as a checkpoint left it.
+struct Wal {
+    /// A reader was in the way.
+    busy: bool,
+    pages: u64,
+    /// How many of them the database file has too.
+    copied: u64,
+}
+
+impl Store {
+    /// Creates or opens the database, brings its schema up to date and judges its soundness. `entropy` only
+    /// makes an epoch, where one is needed; `now_ms` only judges which ended sessions still matter.
+    pub fn open(
+        options: &StoreOptions,
+        entropy: &mut dyn Entropy,
+        now_ms: u64,
+    ) -> Result<(Store, Start), OpenFault> {
+        let conn = connection::open_writer(options)?;
+        Store::start(conn, options, entropy, now_ms).map_err(|error| OpenFault::new(&options.path, &error))
+    }
+
+    fn start(
+        conn: Connection,
+        options: &StoreOptions,
+        entropy: &mut dyn Entropy,
+        now_ms: u64,
+    ) -> rusqlite::Result<(Store, Start)> {
+        connection::set_synchronous(&conn, true)?;
+        let epoch = state::begin(&conn, options.synchronous_full, entropy)?;
+        connection::set_synchronous(&conn, options.synchronous_full)?;
+        let log = ends_of_log(&conn)?;
+        let start = Start {
+            epoch,
+            head: log.head,
+            ended: state::ended(&conn, now_ms / 1_000)?,
+            newest_ms: state::newest_ms(&conn)?,
+        };
+        let mut store = Store {
+            conn,
+            cache: Cache::default(),
+            log,
+            stale: false,
+            wal_pages: 0,
+            commit_trouble: Trouble::new("a commit"),
+            checkpoint_trouble: Trouble::new("a checkpoint"),
+        };
+        // What a crash left in the WAL is old news: begin with an empty one, or with the bound in force.
+        store.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        Ok((store, start))
+    }
+
+    /// Performs a batch in one transaction and answers each command, in their order; the batch is empty
+    /// afterwards. After a fault of one command the rest of its lane in this batch is refused `Unavailable`; a
+    /// fault of the transaction refuses all of it.
+    pub fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+        let count = batch.len();
+        match self.transact(batch) {
+            Ok(outcomes) => {
+                self.commit_trouble.is_over();
+                Committed { outcomes, fault: None }
+            }
+            Err(error) => {
+                batch.clear();
+                self.roll_back();
+                let fault = self.commit_trouble.begins(&error);
+                // A transaction that failed for a reason of ours is as lost as any other, and worth the same retry.
+                let refusal = match fault.refusal() {
+                    Refusal::Internal => Refusal::Unavailable,
+                    refusal => refusal,
+                };
+                let outcomes =
+                    (0..count).map(|_| Outcome { result: Err(refusal), events: Vec::new() }).collect();
+                Committed { outcomes, fault: Some(fault) }
+            }
+        }
+    }
+
+    fn transact(&mut self, batch: &mut Vec<(Lane, Command)>) -> rusqlite::Result<Vec<Outcome>> {
+        if self.wal_pages >= WAL_PAGES_MAX {
+            self.checkpoint("PRAGMA wal_checkpoint(RESTART)")?;
+            if self.wal_pages >= WAL_PAGES_MAX {
+                return Err(busy());
+            }
+        }
+        let conn = &self.conn;
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        if self.stale {
+            self.log = ends_of_log(conn)?;
+            self.stale = false;
+        }
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut closed: Vec<Lane> = Vec::new();
+        let mut open = Batch { conn, log: &mut self.log, cache: &mut self.cache };
+        for (lane, command) in batch.drain(..) {
+            if closed.contains(&lane) {
+                outcomes.push(Outcome { result: Err(Refusal::Unavailable), events: Vec::new() });
+                continue;
+            }
+            let written = open.perform(command)?;
+            if written.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
+                closed.push(lane);
+            }
+            outcomes.push(Outcome { result: written.result, events: written.events });
+        }
+        self.cache.write(conn)?;
+        if self.log.head_is_bare {
+            state::keep_head(conn, self.log.head)?;
+            self.log.head_is_bare = false;
+        }
+        conn.prepare_cached("COMMIT")?.execute([])?;
+        self.cache.trim();
+        Ok(outcomes)
+    }
+
+    /// Back to what is on disk.
+    fn roll_back(&mut self) {
+        self.cache.clear();
+        self.stale = true;
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            // SQLite ends the transaction anyway when the connection does; the next BEGIN reports what lasts.
+            ::log::error!("storage: a rollback failed: {error}");
+        }
+    }
+
+    /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long.
+    pub fn tend(&mut self) -> Result<(), Fault> {
+        let result = self.shorten_wal();
+        self.settle(result)
+    }
+
+    fn shorten_wal(&mut self) -> rusqlite::Result<()> {
+        let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
+        if wal.pages >= WAL_RESTART_PAGES {
+            let wal = self.checkpoint("PRAGMA wal_checkpoint(RESTART)")?;
+            if wal.busy && wal.pages >= WAL_PAGES_MAX {
+                return Err(busy());
+            }
+        } else if wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES {
+            self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, pragma: &str) -> rusqlite::Result<Wal> {
+        let wal = self.conn.prepare_cached(pragma)?.query_row([], |row| {
+            // -1 where there is no WAL at all.
+            let pages = |column| row.get(column).map(|pages: i64| pages.max(0) as u64);
+            Ok(Wal { busy: row.get(0)?, pages: pages(1)?, copied: pages(2)? })
+        })?;
+        // A restart that nobody was in the way of: the next commit begins at the front again.
+        let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
+        self.wal_pages = if restarted { 0 } else { wal.pages };
+        Ok(wal)
+    }
+
+    /// A tiny real write, to learn whether the database takes writes again after a fault.
+    pub fn probe(&mut self) -> Result<(), Fault> {
+        let result = state::touch(&self.conn);
+        match result {
+            Ok(()) => {
+                self.commit_trouble.is_over();
+                Ok(())
+            }
+            Err(Stop::Failed(error)) => Err(self.commit_trouble.begins(&error)),
+            Err(Stop::Refused(_)) => Err(Fault::Internal),
+        }
+    }
+
+    /// Leaves a database that needs no recovery: everything in the file, the WAL empty, marked as closed.
+    pub fn close(mut self) -> Result<(), Fault> {
+        let result = connection::set_synchronous(&self.conn, true)
+            .and_then(|()| state::end(&self.conn))
+            .and_then(|()| self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)"))
+            .map(|_| ());
+        self.settle(result)
+    }
+
+    fn settle(&mut self, result: rusqlite::Result<()>) -> Result<(), Fault> {
+        match result {
+            Ok(()) => {
+                self.checkpoint_trouble.is_over();
+                Ok(())
+            }
+            Err(error) => Err(self.checkpoint_trouble.begins(&error)),
+        }
+    }
+}
+
+fn ends_of_log(conn: &Connection) -> rusqlite::Result<Log> {
+    Ok(Log { head: state::head(conn)?, newest_ms: state::newest_message_ms(conn)?, head_is_bare: false })
+}
+
+/// SQLite's own word for what keeps the WAL from beginning anew.
+fn busy() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+        Some("a reader outside of this process keeps the WAL from shrinking".to_owned()),
+    )
+}
