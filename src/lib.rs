@@ -12,5 +12,5 @@ pub mod proto;
 pub mod runtime;
 pub mod server;
 pub mod site;
-pub mod work;
 pub mod store;
+pub mod work;

@@ -16,15 +16,17 @@ use crate::model::session::Opened;
 pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option<Credential>, Stop> {
     let found = conn
         .prepare_cached(
-            "SELECT m.id, p.id, m.active, m.hash FROM members m JOIN profiles p ON p.member = m.key \
-             WHERE m.email = ?1",
+            "SELECT m.id, p.id, m.active, m.hash, \
+             EXISTS (SELECT 1 FROM devices d WHERE d.member = m.key AND d.device = ?2) \
+             FROM members m JOIN profiles p ON p.member = m.key WHERE m.email = ?1",
         )?
-        .query_row([find.email], |row| {
+        .query_row((find.email, find.device), |row| {
             Ok(Credential {
                 member: id(row, 0)?,
                 profile: id(row, 1)?,
                 active: row.get(2)?,
                 hash: row.get(3)?,
+                device_known: row.get(4)?,
             })
         })
         .optional()?;

@@ -53,7 +53,18 @@ pub fn insert(conn: &Connection, member: i64, session: &NewSession, at: u64) -> 
         int(session.refresh_expire),
         int(at),
     ))?;
+    conn.prepare_cached("INSERT OR IGNORE INTO devices (member, device) VALUES (?1, ?2)")?
+        .execute((member, device_of(session)))?;
     Ok(())
+}
+
+/// By what a session's device is known again.
+fn device_of(session: &NewSession) -> [u8; 32] {
+    match &session.unique_id {
+        Some(unique_id) => sha256(unique_id.as_bytes()),
+        // A device id has no blank, so no user agent can pass for one.
+        None => sha256(format!("user agent {}", session.user_agent).as_bytes()),
+    }
 }
 
 /// The claims of a session's first tokens.

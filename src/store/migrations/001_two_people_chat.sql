@@ -72,6 +72,14 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_of_member ON sessions (member);
 
+-- What each member has signed in with: SHA-256 of a device id, or of a user agent where there was none. A sign-in from
+-- one that is not here is worth a mail, and more patience with wrong passwords is owed to one that is.
+CREATE TABLE devices (
+    member INTEGER NOT NULL REFERENCES members (key) ON DELETE CASCADE,
+    device BLOB NOT NULL CHECK (length(device) = 32),
+    PRIMARY KEY (member, device)
+) STRICT, WITHOUT ROWID;
+
 -- Sessions that ended while an access token of theirs may still live.
 CREATE TABLE ended_sessions (
     until INTEGER NOT NULL,
