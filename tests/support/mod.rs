@@ -1,0 +1,248 @@
+//! A whole natter without a socket, a clock or a thread: the real server, the real store in a folder of its own, the real
+//! password hasher, driven input by input. What a test sends is what a peer sends; what it reads is what a peer reads.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod http;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use natter::base::crypto::{Entropy, HmacKey};
+use natter::base::network::Networks;
+use natter::base::time::Now;
+use natter::limits::Limits;
+use natter::model::operation::{Outcome, Start};
+use natter::model::settings::{Origins, Settings, UrlSigner};
+use natter::server::Server;
+use natter::server::contract::{ConnId, Door, Effect, Input};
+use natter::store::{Reader, Store, StoreOptions};
+use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
+
+/// 2026-11-22T13:03:54.120Z.
+pub const START_MS: u64 = 1_795_352_634_120;
+
+/// SplitMix64: the same run for the same seed.
+pub struct Seeded(pub u64);
+
+impl Entropy for Seeded {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(z ^ (z >> 31)).to_be_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// A folder of a test's own, gone with the value.
+pub struct TestDir(PathBuf);
+
+impl TestDir {
+    pub fn new() -> TestDir {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("natter-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        TestDir(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The other end of a connection.
+#[derive(Default)]
+pub struct Peer {
+    /// What arrived and was not yet taken.
+    pub received: Vec<u8>,
+    /// The server shut its write side.
+    pub write_shut: bool,
+    /// The server closed the socket.
+    pub closed: bool,
+    /// While set, the peer reads nothing: its send queue only grows.
+    pub stalled: bool,
+}
+
+pub struct World {
+    pub server: Server,
+    pub store: Store,
+    pub reader: Reader,
+    hasher: PasswordHasher,
+    pub now: Now,
+    pub peers: BTreeMap<ConnId, Peer>,
+    next_conn: u64,
+    pub dir: TestDir,
+}
+
+/// Limits under which no test meets a rate it did not ask for.
+pub fn limits() -> Limits {
+    Limits { rate_limit: false, ..Limits::default() }
+}
+
+pub fn settings(limits: Limits) -> Settings {
+    let key = |name: &str| HmacKey::new(name.as_bytes());
+    Settings {
+        limits,
+        access_key: key("access"),
+        refresh_key: key("refresh"),
+        urls: UrlSigner::new(key("urls"), String::new()),
+        lookup_key: key("lookup"),
+        origins: Origins::Any,
+        trusted_proxies: Networks::default(),
+        public_url: "http://127.0.0.1:8080".to_owned(),
+        sign_up_open: true,
+        require_verified: false,
+        metrics_token: None,
+        synchronous_full: true,
+        conformance_files: None,
+    }
+}
+
+fn open_store(dir: &Path, now: Now) -> (Store, Reader, Start) {
+    let options = StoreOptions { path: dir.join("natter.db"), synchronous_full: false };
+    let (store, start) = Store::open(&options, &mut Seeded(7), now.unix_ms).expect("a store");
+    let reader = Reader::open(&options).expect("a reader");
+    (store, reader, start)
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(settings(limits()))
+    }
+
+    pub fn with(settings: Settings) -> World {
+        let now = Now { instant: Instant::now(), unix_ms: START_MS };
+        let dir = TestDir::new();
+        let (store, reader, start) = open_store(dir.path(), now);
+        let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        let options = PasswordOptions { secret: HmacKey::new(b"password"), cost };
+        let hasher = PasswordHasher::new(options).unwrap_or_else(|_| panic!("a cheap hasher"));
+        let server = Server::new(settings, start, Box::new(Seeded(1)), now);
+        World { server, store, reader, hasher, now, peers: BTreeMap::new(), next_conn: 0, dir }
+    }
+
+    /// A new connection from 127.0.0.1.
+    pub fn connect(&mut self) -> ConnId {
+        self.connect_from("127.0.0.1")
+    }
+
+    pub fn connect_from(&mut self, peer: &str) -> ConnId {
+        let peer: IpAddr = peer.parse().expect("an address");
+        // Slots are never reused here, so the generation may stay.
+        let conn = ConnId(1 << 32 | self.next_conn);
+        self.next_conn += 1;
+        self.peers.insert(conn, Peer::default());
+        self.input(Input::Accepted { conn, peer, door: Door::Public });
+        conn
+    }
+
+    /// The peer sends bytes; a server that does not read right now gets them when it does.
+    pub fn send(&mut self, conn: ConnId, bytes: &[u8]) {
+        if !self.peers[&conn].closed {
+            self.input(Input::Received { conn, bytes });
+        }
+    }
+
+    pub fn end(&mut self, conn: ConnId) {
+        self.input(Input::Ended { conn });
+    }
+
+    pub fn reset(&mut self, conn: ConnId) {
+        self.input(Input::Failed { conn });
+    }
+
+    /// What arrived since the last call.
+    pub fn take(&mut self, conn: ConnId) -> Vec<u8> {
+        std::mem::take(&mut self.peers.get_mut(&conn).expect("a peer").received)
+    }
+
+    pub fn is_closed(&self, conn: ConnId) -> bool {
+        let peer = &self.peers[&conn];
+        peer.closed || peer.write_shut
+    }
+
+    /// Lets time pass, deadline by deadline.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now.later(time);
+        while let Some(at) = self.server.next_deadline().filter(|at| *at <= end.instant) {
+            let step = at.saturating_duration_since(self.now.instant);
+            self.now = self.now.later(step.max(Duration::from_millis(1)));
+            self.input(Input::Tick);
+        }
+        self.now = end;
+        self.input(Input::Tick);
+    }
+
+    pub fn input(&mut self, input: Input<'_>) {
+        self.server.handle(self.now, input);
+        self.perform();
+    }
+
+    /// Performs effects until there are none.
+    pub fn perform(&mut self) {
+        while let Some(effect) = self.server.poll_effect() {
+            match effect {
+                Effect::Store { ticket, lane, command } => {
+                    let outcome = if command.is_write() {
+                        let committed = self.store.commit(&mut vec![(lane, command)]);
+                        committed.outcomes.into_iter().next().expect("one outcome a command")
+                    } else {
+                        Outcome { result: self.reader.read(command), events: Vec::new() }
+                    };
+                    self.server.handle(self.now, Input::Answered { ticket, outcome });
+                }
+                Effect::Work { ticket, job } => {
+                    let done = self.hasher.run(job);
+                    self.server.handle(self.now, Input::Finished { ticket, done });
+                }
+                Effect::Flush(conn) => self.flush(conn),
+                Effect::ShutdownWrite(conn) => {
+                    self.flush(conn);
+                    if let Some(peer) = self.peers.get_mut(&conn) {
+                        peer.write_shut = true;
+                    }
+                }
+                Effect::Close(conn) => {
+                    if let Some(peer) = self.peers.get_mut(&conn) {
+                        peer.closed = true;
+                    }
+                }
+                Effect::LaneOver(_) | Effect::Append { .. } | Effect::Abandon { .. } => {}
+            }
+        }
+    }
+
+    fn flush(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.stalled {
+            return;
+        }
+        let Some(queue) = self.server.send_queue(conn) else { return };
+        let bytes = queue.take_bytes();
+        if bytes.is_empty() {
+            return;
+        }
+        peer.received.extend_from_slice(&bytes);
+        self.server.handle(self.now, Input::Sent { conn, bytes: bytes.len() as u64 });
+    }
+
+    /// A stalled peer reads again.
+    pub fn unstall(&mut self, conn: ConnId) {
+        self.peers.get_mut(&conn).expect("a peer").stalled = false;
+        self.flush(conn);
+        self.perform();
+    }
+}
