@@ -278,6 +278,81 @@ pub const RETRY_JITTER_MS: u64 = 5_000;
 
 // ---- runtime ---------------------------------------------------------------------------------------
 
+/// Bytes of the one buffer all sockets are read into. A larger read takes another turn of the same loop.
+pub const READ_BUFFER: usize = 65_536;
+/// Bytes read from one socket in one turn. Beyond: it waits for the next turn, so that one fast sender stalls nobody.
+pub const READ_TURN_MAX: usize = 262_144;
+/// Bytes written to one socket in one turn. Beyond: it waits for the next turn, so that one fast reader stalls nobody.
+pub const WRITE_TURN_MAX: usize = 524_288;
+/// Slices of one gather-write: small frames are joined before they come here, so that more gain nothing.
+pub const WRITE_SLICES_MAX: usize = 64;
+/// Events of one poll. Beyond: the kernel keeps the rest for the next turn.
+pub const EVENTS_MAX: usize = 1_024;
+/// Connections accepted in one turn by one listener. Beyond: the next turn, so that a flood of them can't stop the talk.
+pub const ACCEPTS_TURN_MAX: usize = 256;
+/// Rest after an `accept` that failed (no file descriptor left, most of all): the listener stays readable, and trying
+/// again at once would be a busy loop.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(250);
+/// Connections of the control socket at once. They don't count in `connections_max`, so that an operator gets in when
+/// it is reached. Beyond: closed at accept.
+pub const CONTROL_CONNECTIONS_MAX: usize = 16;
+/// Effects → flush → `Sent` → effects, so often in one turn. Beyond: the next turn, after a look at the sockets.
+pub const SETTLE_ROUNDS_MAX: usize = 8;
+/// From the first signal to the end, finished or not. Beyond: what is still open is dropped.
+pub const DRAIN_MAX: Duration = Duration::from_secs(30);
+/// Between two looks at the threads that are to end, so that a second signal is heard meanwhile.
+pub const JOIN_CHECK: Duration = Duration::from_millis(5);
+/// Open files beside the sockets: database, listeners, uploads being written, files being sent. Beyond what the
+/// system allows: `accept` fails and rests.
+pub const FILES_SPARE: u64 = 2_048;
+
+/// Completions the loop has not taken yet. Beyond: the thread that brings one waits, since the loop is the slower one.
+pub const INBOX_MAX: usize = 128;
+/// Writes handed to the writer and not answered: 50 ms of work at full speed. Beyond: `Refusal::Busy`, and the lane is closed.
+pub const WRITES_IN_FLIGHT_MAX: usize = 8_192;
+/// Commands of one transaction: past a thousand, a larger batch is not faster (MEASURED), only later.
+pub const WRITE_BATCH_MAX: usize = 1_024;
+/// Reads handed to the readers and not answered: all devices of a full server may catch up after a restart.
+/// Beyond: `Refusal::Busy`.
+pub const READS_IN_FLIGHT_MAX: usize = 16_384;
+/// Reader threads: a long page must not stand before a short one. Each costs a page cache.
+pub const READER_THREADS: usize = 2;
+/// Between two looks whether a database that failed takes writes again.
+pub const PROBE_EVERY: Duration = Duration::from_secs(3);
+/// Between two occasions for the store's own work (checkpoint, backup step) while nobody writes.
+pub const TEND_EVERY: Duration = Duration::from_secs(1);
+/// Lanes closed after a fault. The server ends each; beyond, the one of the oldest connection is forgotten.
+pub const LANES_CLOSED_MAX: usize = 65_536;
+
+/// Threads that hash passwords: each holds its arena (some MiB) while it has work, and a core.
+pub const PASSWORD_THREADS: usize = 2;
+/// Passwords waiting for a hash or being hashed: about a second of work. Beyond: `Done::Busy`.
+pub const PASSWORD_JOBS_MAX: usize = 128;
+/// Without work for so long, a worker gives its memory back.
+pub const WORKER_IDLE: Duration = Duration::from_secs(5);
+
+/// Bytes of uploads on their way to their files. Beyond: that upload fails, retry; the disk is slower than the senders.
+pub const APPEND_BYTES_MAX: usize = 16_777_216;
+/// What an append costs beside its bytes, in that bound: many tiny ones must not be free.
+pub const APPEND_COST: usize = 256;
+/// Uploads remembered as failed until they are abandoned. Beyond: the oldest is forgotten.
+pub const UPLOADS_FAILED_MAX: usize = 16_384;
+/// Bytes read ahead of a socket that takes them as they come.
+pub const FILE_PIECE_MAX: usize = 262_144;
+/// Bytes read ahead of a socket that is slow: hundreds of slow downloads cost that much each.
+pub const FILE_PIECE_MIN: usize = 32_768;
+/// Pieces being read. Beyond: the connection waits its turn.
+pub const PIECES_IN_FLIGHT_MAX: usize = 32;
+/// Connections waiting their turn. Beyond (a disk that hangs, while peers come and go): closed.
+pub const PIECES_WAITING_MAX: usize = 16_384;
+/// Threads that read pieces: a cold read must not stand before all others.
+pub const PIECE_THREADS: usize = 2;
+
+/// Equal background errors are logged once in so long, then with their count.
+pub const TROUBLE_WINDOW: Duration = Duration::from_secs(10);
+/// Different messages of one kind logged in one window. Beyond: counted with the equal ones.
+pub const TROUBLE_LINES_MAX: usize = 5;
+
 // ---- config, cli, logging --------------------------------------------------------------------------
 
 /// Bytes of `.env` and of a file named by `NAME_FILE`: a mistyped path must not be read whole. Beyond: a fault.

@@ -1,4 +1,212 @@
-//! Floor 5: the only code that touches the world.
+//! Floor 5: the only code that touches the world. It performs what the server's effects say, and brings it inputs.
+//! Owns sockets, threads, the clock and signals; refuses to know any protocol, rule or row.
+//! Invariant: one thread runs the server and never blocks on anything but `poll`; the others share nothing with it but
+//! bounded queues.
 
+pub mod background;
 pub mod data_dir;
+mod disk;
+mod event_loop;
+mod inbox;
+mod listener;
+mod notify;
+mod queue;
 pub mod signals;
+mod socket;
+mod storage;
+mod threads;
+mod workers;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::unix::pipe::Receiver;
+use mio::{Interest, Poll, Waker};
+
+use crate::base::send_queue::SendQueue;
+use crate::base::time::Now;
+use crate::limits::FILES_SPARE;
+use crate::server::contract::{ConnId, Effect, Input};
+use background::Background;
+use disk::Disk;
+use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
+use inbox::Inbox;
+use listener::Listener;
+pub use notify::Notify;
+pub use storage::{Committed, Fault, Reads, Storage, Writer};
+pub use workers::{Craft, Kind, Workers};
+
+/// What the loop drives: the server, or in the loop's own tests something simpler.
+pub trait Machine {
+    /// Total: any input, in any order.
+    fn handle(&mut self, now: Now, input: Input<'_>);
+    fn poll_effect(&mut self) -> Option<Effect>;
+    fn next_deadline(&self) -> Option<Instant>;
+    /// Changes only while an input is handled; when it turns true, a `Flush` of that connection follows.
+    fn wants_read(&self, conn: ConnId) -> bool;
+    fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue>;
+    fn is_accepting(&self) -> bool;
+    /// After `Drain`: nothing is under way any more.
+    fn is_drained(&self) -> bool;
+}
+
+/// Where the wish to end comes from: signals, or in tests a pipe.
+pub trait Stops {
+    fn receiver(&mut self) -> &mut Receiver;
+    /// How many wishes came since the last call.
+    fn drain(&mut self) -> u32;
+}
+
+impl Stops for signals::Signals {
+    fn receiver(&mut self) -> &mut Receiver {
+        self.receiver()
+    }
+
+    fn drain(&mut self) -> u32 {
+        self.drain()
+    }
+}
+
+/// What of the world the runtime is to use.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// Port 0 lets the kernel choose; [`Runtime::address`] tells.
+    pub listen: SocketAddr,
+    /// The control socket, in a folder whose lock the caller holds.
+    pub control: Option<PathBuf>,
+    /// The folder of uploads; `tmp` in it is the runtime's.
+    pub uploads: PathBuf,
+    /// Connections the machine accepts at most: the limit of open files is raised to hold them.
+    pub connections_max: usize,
+    /// The service manager's socket, as NOTIFY_SOCKET names it.
+    pub notify: Option<Notify>,
+}
+
+/// Why serving did not start, or ended otherwise than asked.
+#[derive(Debug)]
+pub enum ServeFault {
+    /// An address or a path could not be listened on.
+    Bind { what: String, error: io::Error },
+    /// The system refused what every server needs.
+    System { what: &'static str, error: io::Error },
+    /// A thread that nothing works without is gone, or the database must not be used any more.
+    Lost(String),
+    /// A second signal: the process is to end now, with threads still at work.
+    Forced,
+}
+
+impl ServeFault {
+    /// The exit status: 1 for a fault of the world, 130 (128 + SIGINT, as shells say it) after a second signal.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ServeFault::Bind { .. } | ServeFault::System { .. } | ServeFault::Lost(_) => 1,
+            ServeFault::Forced => 130,
+        }
+    }
+}
+
+impl fmt::Display for ServeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeFault::Bind { what, error } => write!(f, "can't listen on {what}: {error}"),
+            ServeFault::System { what, error } => write!(f, "{what}: {error}"),
+            ServeFault::Lost(reason) => write!(f, "natter must stop: {reason}"),
+            ServeFault::Forced => f.write_str("stopped at once by a second signal"),
+        }
+    }
+}
+
+impl std::error::Error for ServeFault {}
+
+/// The world, opened: bound, not yet serving. Connections that come now wait in the kernel.
+pub struct Runtime {
+    poll: Poll,
+    listeners: Vec<Listener>,
+    address: SocketAddr,
+    inbox: Arc<Inbox>,
+    background: Background,
+    options: RuntimeOptions,
+}
+
+impl Runtime {
+    /// Binds both doors, so that a start that can't succeed fails before a thread runs.
+    pub fn bind(options: RuntimeOptions) -> Result<Runtime, ServeFault> {
+        let system = |what| move |error| ServeFault::System { what, error };
+        let files = options.connections_max as u64 + FILES_SPARE;
+        let allowed = signals::raise_open_files(files);
+        if allowed < files {
+            log::warn!("{allowed} open files allowed, {files} wanted: raise the hard limit (ulimit -Hn)");
+        }
+        let poll = Poll::new().map_err(system("no poll"))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(system("no waker"))?;
+        let inbox = Arc::new(Inbox::new(waker));
+        let (public, address) = Listener::public(options.listen)
+            .map_err(|error| ServeFault::Bind { what: options.listen.to_string(), error })?;
+        let mut listeners = vec![public];
+        if let Some(path) = &options.control {
+            let control = Listener::control(path)
+                .map_err(|error| ServeFault::Bind { what: path.display().to_string(), error })?;
+            listeners.push(control);
+        }
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), listener_token(index)).map_err(system("no registration"))?;
+        }
+        let background = Background::new(Arc::clone(&inbox));
+        Ok(Runtime { poll, listeners, address, inbox, background, options })
+    }
+
+    /// The public address really bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The channel of background errors.
+    pub fn background(&self) -> Background {
+        self.background.clone()
+    }
+
+    /// The threads around the database. A failure further on drops the queue, which ends them.
+    pub fn storage<R: Reads>(&self, writer: impl Writer, readers: Vec<R>) -> Result<Storage, ServeFault> {
+        Storage::start(writer, readers, &self.inbox, &self.background)
+            .map_err(|error| ServeFault::System { what: "no thread for storage", error })
+    }
+
+    /// No pools yet; [`Workers::add`] adds each.
+    pub fn workers(&self) -> Workers {
+        Workers::new(&self.inbox, &self.background)
+    }
+
+    /// Serves until a signal and the end of what was begun; every thread is joined then.
+    pub fn serve(
+        mut self,
+        machine: impl Machine,
+        mut signals: impl Stops,
+        storage: Storage,
+        workers: Workers,
+    ) -> Result<(), ServeFault> {
+        let system = |what| move |error| ServeFault::System { what, error };
+        let disk = Disk::start(&self.options.uploads, &self.inbox, &self.background)
+            .map_err(system("no folder or thread for uploads"))?;
+        self.poll
+            .registry()
+            .register(signals.receiver(), SIGNALS, Interest::READABLE)
+            .map_err(system("no registration"))?;
+        EventLoop::new(Parts {
+            poll: self.poll,
+            machine,
+            signals,
+            listeners: std::mem::take(&mut self.listeners),
+            storage,
+            workers,
+            disk,
+            inbox: self.inbox,
+            background: self.background,
+            notify: self.options.notify,
+        })
+        .run()
+    }
+}

@@ -1,0 +1,227 @@
+//! The disk's threads: uploads being received, and files read ahead of their sockets.
+//! Owns the temporary files until they are published or abandoned; refuses to judge, hash, sync or publish them.
+//! Invariant: an upload's bytes reach its file in order or not at all: after one failure the rest of it is dropped.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::background::Background;
+use super::inbox::{Completion, Inbox, Piece, Written};
+use super::queue::{Feed, Queue, Taken};
+use super::threads::{Thread, spawn};
+use crate::limits::{
+    APPEND_BYTES_MAX, APPEND_COST, PIECE_THREADS, PIECES_IN_FLIGHT_MAX, PIECES_WAITING_MAX,
+    UPLOADS_FAILED_MAX,
+};
+use crate::model::metrics::Trouble;
+use crate::server::contract::{ConnId, UploadId};
+
+enum Item {
+    Append(UploadId, Vec<u8>),
+    Abandon(UploadId),
+}
+
+struct Wanted {
+    conn: ConnId,
+    file: Arc<File>,
+    offset: u64,
+    len: usize,
+}
+
+/// The loop's end.
+pub struct Disk {
+    appends: Feed<Item>,
+    /// Bytes handed over and not yet written.
+    bytes: usize,
+    /// Uploads that met a full queue.
+    refused: Failed,
+    pieces: Feed<Wanted>,
+    /// Connections whose piece found no place; each once, by `Socket::piece_under_way`.
+    waiting: VecDeque<ConnId>,
+    threads: Vec<Thread>,
+}
+
+impl Disk {
+    /// `uploads` is the folder of the setting UPLOADS; its `tmp` is made when missing.
+    pub fn start(uploads: &Path, inbox: &Arc<Inbox>, background: &Background) -> io::Result<Disk> {
+        let folder = uploads.join("tmp");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let appends = Feed::new(0); // bounded by bytes, not by number: see `append`
+        let pieces = Feed::new(PIECES_IN_FLIGHT_MAX);
+        let mut threads = Vec::with_capacity(1 + PIECE_THREADS);
+        let receiver = Receiver {
+            folder,
+            failed: Failed::default(),
+            inbox: Arc::clone(inbox),
+            background: background.clone(),
+        };
+        let queue = appends.queue();
+        threads.push(spawn("uploads", inbox, move || receiver.run(&queue))?);
+        for _ in 0..PIECE_THREADS {
+            let (queue, answers) = (pieces.queue(), Arc::clone(inbox));
+            threads.push(spawn("files", inbox, move || read_until_closed(&queue, &answers))?);
+        }
+        let (refused, waiting) = (Failed::default(), VecDeque::new());
+        Ok(Disk { appends, bytes: 0, refused, pieces, waiting, threads })
+    }
+
+    /// Takes bytes of an upload; `false` when the bytes under way reached their bound or did so before.
+    #[must_use]
+    pub fn append(&mut self, upload: UploadId, bytes: Vec<u8>) -> bool {
+        if self.refused.contains(upload) || self.bytes + cost(bytes.len()) > APPEND_BYTES_MAX {
+            self.refused.insert(upload);
+            return false;
+        }
+        self.bytes += cost(bytes.len());
+        self.appends.force(Item::Append(upload, bytes));
+        true
+    }
+
+    pub fn abandon(&mut self, upload: UploadId) {
+        self.refused.remove(upload);
+        self.appends.force(Item::Abandon(upload));
+    }
+
+    /// An append came back, whatever became of it.
+    pub fn appended(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(cost(bytes));
+    }
+
+    /// Wants the next bytes of a file for a connection; where no place is free, it may ask again when
+    /// [`Disk::next_waiting`] names it. `false` when too many wait already.
+    #[must_use]
+    pub fn read(&mut self, conn: ConnId, file: Arc<File>, offset: u64, len: usize) -> bool {
+        if self.pieces.offer(Wanted { conn, file, offset, len }) {
+            return true;
+        }
+        if self.waiting.len() < PIECES_WAITING_MAX {
+            self.waiting.push_back(conn);
+            return true;
+        }
+        false
+    }
+
+    /// A piece came back: its place is free.
+    pub fn piece_read(&mut self) {
+        self.pieces.returned(1);
+    }
+
+    /// The next connection to ask again; it may be gone, then the one behind it is next.
+    pub fn next_waiting(&mut self) -> Option<ConnId> {
+        self.waiting.pop_front()
+    }
+
+    pub fn hand_over(&mut self) {
+        self.appends.hand_over();
+        self.pieces.hand_over();
+    }
+
+    /// What was handed over of uploads is still written or removed.
+    pub fn close(&mut self) -> Vec<Thread> {
+        self.appends.close();
+        self.pieces.abandon();
+        std::mem::take(&mut self.threads)
+    }
+}
+
+/// What an append under way costs, so that the bound of bytes bounds their number too.
+fn cost(bytes: usize) -> usize {
+    bytes + APPEND_COST
+}
+
+/// Uploads whose bytes are dropped until they are abandoned.
+#[derive(Default)]
+struct Failed(BTreeSet<UploadId>);
+
+impl Failed {
+    fn contains(&self, upload: UploadId) -> bool {
+        self.0.contains(&upload)
+    }
+
+    fn insert(&mut self, upload: UploadId) {
+        self.0.insert(upload);
+        if self.0.len() > UPLOADS_FAILED_MAX {
+            self.0.pop_first();
+        }
+    }
+
+    fn remove(&mut self, upload: UploadId) {
+        self.0.remove(&upload);
+    }
+}
+
+/// The thread that writes uploads. It opens a file for each append and keeps none: a file belongs to whoever publishes
+/// it next, and an open one that nobody closes is a leak (the open costs a hundredth of the write).
+struct Receiver {
+    folder: PathBuf,
+    failed: Failed,
+    inbox: Arc<Inbox>,
+    background: Background,
+}
+
+impl Receiver {
+    fn run(mut self, queue: &Queue<Item>) {
+        let mut items = Vec::new();
+        while queue.take(&mut items, APPENDS_TAKEN, None) != Taken::Closed {
+            for item in items.drain(..) {
+                match item {
+                    Item::Append(upload, bytes) => {
+                        let result = self.append(upload, &bytes);
+                        self.inbox.post(Completion::Upload { upload, bytes: bytes.len(), result });
+                    }
+                    Item::Abandon(upload) => self.abandon(upload),
+                }
+            }
+        }
+    }
+
+    fn path(&self, upload: UploadId) -> PathBuf {
+        self.folder.join(upload.0.to_string())
+    }
+
+    fn append(&mut self, upload: UploadId, bytes: &[u8]) -> Written {
+        if self.failed.contains(upload) {
+            return Written::Dropped;
+        }
+        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(self.path(upload));
+        match opened.and_then(|mut file| file.write_all(bytes)) {
+            Ok(()) => Written::Whole,
+            Err(error) => {
+                self.failed.insert(upload);
+                let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                let trouble = if full { Trouble::DiskFull } else { Trouble::Upload };
+                self.background.report(trouble, format_args!("writing an upload: {error}"));
+                Written::Failed { full }
+            }
+        }
+    }
+
+    fn abandon(&mut self, upload: UploadId) {
+        self.failed.remove(upload);
+        match fs::remove_file(self.path(upload)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.background.report(Trouble::Upload, format_args!("removing an upload: {error}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Items taken at once: more would only hold memory longer.
+const APPENDS_TAKEN: usize = 16;
+
+fn read_until_closed(queue: &Queue<Wanted>, inbox: &Inbox) {
+    let mut items = Vec::with_capacity(1);
+    while queue.take(&mut items, 1, None) != Taken::Closed {
+        for Wanted { conn, file, offset, len } in items.drain(..) {
+            let mut bytes = vec![0; len];
+            // A file that became shorter is an error: its length was promised to the peer.
+            let bytes = file.read_exact_at(&mut bytes, offset).map(|()| bytes);
+            inbox.post(Completion::Piece(Piece { conn, file, offset, bytes }));
+        }
+    }
+}

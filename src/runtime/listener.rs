@@ -1,0 +1,183 @@
+//! The two doors: the public TCP listener and the control socket. Owns binding, accepting and the rest after a failed
+//! `accept`; refuses to decide who may come in. Invariant: a listener that can't accept costs no turn: it waits for an
+//! event, for the server's word, or for its retry.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+
+use super::socket::Stream;
+use crate::limits::ACCEPT_RETRY;
+use crate::server::contract::Door;
+
+enum Source {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, path: PathBuf },
+}
+
+pub struct Listener {
+    source: Source,
+    /// Connections may be waiting.
+    ready: bool,
+    /// No earlier than this, after a failure.
+    retry: Option<Instant>,
+}
+
+/// One try to accept.
+pub enum Accept {
+    One(Stream, IpAddr),
+    /// Nobody waits.
+    Nobody,
+    /// This one went away again; others may wait.
+    Gone,
+    /// The kernel has no descriptor or memory for it: rest, and say so.
+    Failed(io::Error),
+}
+
+impl Listener {
+    /// Binds the public door; port 0 lets the kernel choose. Also the address really bound.
+    pub fn public(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
+        let listener = TcpListener::bind(address)?;
+        let bound = listener.local_addr()?;
+        Ok((Listener::new(Source::Tcp(listener)), bound))
+    }
+
+    /// Binds the control socket, 0600, in place of one that a killed server left. The caller holds the lock of the
+    /// folder, so nobody listens there.
+    pub fn control(path: &Path) -> io::Result<Listener> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        Ok(Listener::new(Source::Unix { listener, path: path.to_owned() }))
+    }
+
+    fn new(source: Source) -> Listener {
+        Listener { source, ready: false, retry: None }
+    }
+
+    pub fn door(&self) -> Door {
+        match self.source {
+            Source::Tcp(_) => Door::Public,
+            Source::Unix { .. } => Door::Control,
+        }
+    }
+
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match &mut self.source {
+            Source::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Source::Unix { listener, .. } => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+
+    /// An event came.
+    pub fn note(&mut self) {
+        self.ready = true;
+    }
+
+    /// Whether a try now makes sense.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        self.ready && self.retry.is_none_or(|at| at <= now)
+    }
+
+    /// When a try makes sense again, after a failure.
+    pub fn retry(&self) -> Option<Instant> {
+        self.retry.filter(|_| self.ready)
+    }
+
+    pub fn accept(&mut self, now: Instant) -> Accept {
+        self.retry = None;
+        let accepted = match &self.source {
+            Source::Tcp(listener) => listener.accept().and_then(|(stream, peer)| {
+                // A small frame must not wait for the acknowledgement of the one before it.
+                stream.set_nodelay(true)?;
+                Ok((Stream::Tcp(stream), peer.ip().to_canonical()))
+            }),
+            Source::Unix { listener, .. } => {
+                listener.accept().map(|(stream, _)| (Stream::Unix(stream), IpAddr::V4(Ipv4Addr::LOCALHOST)))
+            }
+        };
+        match accepted {
+            Ok((stream, peer)) => Accept::One(stream, peer),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    self.ready = false;
+                    Accept::Nobody
+                }
+                // accept(2) reports what already happened to the new connection; `InvalidInput` is the same from
+                // setting an option on some systems.
+                io::ErrorKind::Interrupted
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::NotConnected
+                | io::ErrorKind::InvalidInput => Accept::Gone,
+                _ => {
+                    self.retry = Some(now + ACCEPT_RETRY);
+                    Accept::Failed(error)
+                }
+            },
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Source::Unix { path, .. } = &self.source
+            && let Err(error) = fs::remove_file(path)
+        {
+            // Harmless: the next start removes it, under the lock.
+            log::warn!("{} could not be removed: {error}", path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_socket_replaces_a_left_one_is_private_and_goes_with_its_listener() {
+        let folder = std::env::temp_dir().join(format!("natter-listener-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("control.sock");
+        fs::write(&path, b"left behind").expect("a file");
+        let mut listener = Listener::control(&path).expect("a listener");
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let now = Instant::now();
+        listener.note();
+        assert!(listener.is_ready(now) && matches!(listener.accept(now), Accept::Nobody));
+        assert!(!listener.is_ready(now));
+        let _client = std::os::unix::net::UnixStream::connect(&path).expect("a connection");
+        let Accept::One(_, peer) = listener.accept(now) else { panic!("one waits") };
+        assert!(peer.is_loopback());
+        drop(listener);
+        assert!(!path.exists());
+        let long = folder.join("x".repeat(200));
+        assert!(Listener::control(&long).is_err(), "a path too long for a socket is a fault of the start");
+        fs::remove_dir_all(&folder).expect("cleaning up");
+    }
+
+    #[test]
+    fn a_mapped_address_is_an_ipv4_address() {
+        let Ok((mut listener, bound)) = Listener::public("[::]:0".parse().expect("an address")) else {
+            return; // a host without IPv6
+        };
+        let _client = std::net::TcpStream::connect(("127.0.0.1", bound.port())).expect("a connection");
+        loop {
+            match listener.accept(Instant::now()) {
+                Accept::One(_, peer) => break assert_eq!(peer, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                Accept::Nobody => std::thread::yield_now(),
+                _ => panic!("it accepts"),
+            }
+        }
+    }
+}

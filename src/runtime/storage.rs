@@ -1,0 +1,304 @@
+//! Storage's threads: one that writes, a few that read, and the loop's end of both.
+//! Owns batching, lanes and the health of the database; refuses to know SQL.
+//! Invariant: writes are committed in the order they were submitted, and nothing behind a fault in its lane is: a lane
+//! is closed where the fault happened (at the full queue here, or in the writer) until [`Storage::lane_over`].
+
+use std::collections::BTreeSet;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::background::Background;
+use super::inbox::{Completion, Inbox};
+use super::queue::{Feed, Queue, Taken};
+use super::threads::{Thread, spawn};
+use crate::limits::{
+    LANES_CLOSED_MAX, PROBE_EVERY, READS_IN_FLIGHT_MAX, TEND_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX,
+};
+use crate::model::metrics::Trouble;
+use crate::model::operation::{Answer, Command, Lane, Outcome, Refusal};
+use crate::server::contract::Ticket;
+
+/// The world's failure to do what the database was asked. The store has logged it; here it is counted, shown and acted
+/// upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// For `/readyz`, while it lasts.
+    pub reason: &'static str,
+    pub disk_full: bool,
+    /// Going on would do harm, as with a corrupt database: the process stops.
+    pub fatal: bool,
+}
+
+impl Fault {
+    /// How it is counted, where it broke this kind of work.
+    fn trouble(self, work: Trouble) -> Trouble {
+        if self.disk_full { Trouble::DiskFull } else { work }
+    }
+}
+
+/// The outcomes of a batch, one for each command, in order; and what went wrong besides.
+pub struct Committed {
+    pub outcomes: Vec<Outcome>,
+    pub fault: Option<Fault>,
+}
+
+/// The one writer, used by one thread.
+pub trait Writer: Send + 'static {
+    /// Commits a batch, refusing the rest of a lane after a fault inside it.
+    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed;
+    /// The store's own work, between two batches: a bounded step of it.
+    fn tend(&mut self) -> Result<(), Fault>;
+    /// Whether the database takes writes again.
+    fn probe(&mut self) -> Result<(), Fault>;
+    /// Checkpoints and closes.
+    fn close(self) -> Result<(), Fault>;
+}
+
+/// One reader, used by one thread.
+pub trait Reads: Send + 'static {
+    fn read(&mut self, command: Command) -> Result<Answer, Refusal>;
+}
+
+enum Item {
+    Write(Ticket, Lane, Command),
+    LaneOver(Lane),
+}
+
+/// The loop's end.
+pub struct Storage {
+    writes: Feed<Item>,
+    reads: Feed<(Ticket, Command)>,
+    /// Lanes that met a full queue.
+    closed: Lanes,
+    threads: Vec<Thread>,
+}
+
+impl Storage {
+    pub(super) fn start<R: Reads>(
+        writer: impl Writer,
+        readers: Vec<R>,
+        inbox: &Arc<Inbox>,
+        background: &Background,
+    ) -> io::Result<Storage> {
+        let writes = Feed::new(WRITES_IN_FLIGHT_MAX);
+        let reads = Feed::new(READS_IN_FLIGHT_MAX);
+        let mut threads = Vec::with_capacity(1 + readers.len());
+        let clerk = Clerk {
+            writer,
+            closed: Lanes::default(),
+            healthy: true,
+            probe_at: Instant::now(),
+            inbox: Arc::clone(inbox),
+        };
+        let queue = writes.queue();
+        threads.push(spawn("writer", inbox, move || clerk.run(&queue))?);
+        for reader in readers {
+            let (queue, answers, background) = (reads.queue(), Arc::clone(inbox), background.clone());
+            let run = move || read_until_closed(reader, &queue, &answers, &background);
+            threads.push(spawn("reader", inbox, run)?);
+        }
+        Ok(Storage { writes, reads, closed: Lanes::default(), threads })
+    }
+
+    /// Takes one command, or says at once why not.
+    pub(super) fn submit(&mut self, ticket: Ticket, lane: Lane, command: Command) -> Result<(), Refusal> {
+        if !command.is_write() {
+            return if self.reads.offer((ticket, command)) { Ok(()) } else { Err(Refusal::Busy) };
+        }
+        if self.closed.contains(lane) {
+            return Err(Refusal::Unavailable);
+        }
+        if !self.writes.offer(Item::Write(ticket, lane, command)) {
+            self.closed.insert(lane);
+            return Err(Refusal::Busy);
+        }
+        Ok(())
+    }
+
+    /// Nothing of this lane follows that must not overtake what failed. Queued behind what came before.
+    pub(super) fn lane_over(&mut self, lane: Lane) {
+        self.closed.remove(lane);
+        self.writes.force(Item::LaneOver(lane));
+    }
+
+    /// Gives the turn's commands to the threads: one lock and no more wakes than sleepers.
+    pub(super) fn hand_over(&mut self) {
+        self.writes.hand_over();
+        self.reads.hand_over();
+    }
+
+    /// So many writes were answered.
+    pub(super) fn written(&mut self, count: usize) {
+        self.writes.returned(count);
+    }
+
+    /// One read was answered.
+    pub(super) fn read(&mut self) {
+        self.reads.returned(1);
+    }
+
+    /// Says that all is submitted: the writer finishes and closes the database, the readers stop.
+    pub(super) fn close(&mut self) -> Vec<Thread> {
+        self.writes.close();
+        self.reads.abandon();
+        std::mem::take(&mut self.threads)
+    }
+}
+
+/// Lanes closed after a fault. Bounded: beyond it the oldest connection's (the least number) is forgotten.
+#[derive(Default)]
+struct Lanes(BTreeSet<Lane>);
+
+impl Lanes {
+    fn contains(&self, lane: Lane) -> bool {
+        !self.0.is_empty() && self.0.contains(&lane)
+    }
+
+    fn insert(&mut self, lane: Lane) {
+        self.0.insert(lane);
+        if self.0.len() > LANES_CLOSED_MAX {
+            self.0.pop_first();
+        }
+    }
+
+    fn remove(&mut self, lane: Lane) {
+        self.0.remove(&lane);
+    }
+}
+
+/// What stands around the store in the writer's thread.
+struct Clerk<W> {
+    writer: W,
+    /// Lanes that saw a fault in an earlier batch; the store minds those of its own.
+    closed: Lanes,
+    healthy: bool,
+    probe_at: Instant,
+    inbox: Arc<Inbox>,
+}
+
+impl<W: Writer> Clerk<W> {
+    /// Runs until the queue is closed and empty, then closes the database.
+    fn run(mut self, queue: &Queue<Item>) {
+        let mut items = Vec::new();
+        loop {
+            // The store's own work has its occasions also while nobody writes.
+            let until = Instant::now() + TEND_EVERY;
+            let fatal = match queue.take(&mut items, WRITE_BATCH_MAX, Some(until)) {
+                Taken::Closed => break,
+                Taken::Nothing => None,
+                Taken::Items => self.batch(&mut items),
+            };
+            // After the answers are sent: nobody waits for this.
+            if let Some(reason) = fatal.or_else(|| self.tend()) {
+                return self.inbox.post(Completion::Lost(reason.to_owned()));
+            }
+        }
+        if let Err(fault) = self.writer.close() {
+            // What was acknowledged stands in the WAL and is found by the next start.
+            log::warn!(kind = "checkpoint"; "the database was closed without a checkpoint: {}", fault.reason);
+        }
+    }
+
+    /// One transaction and its answers; a reason if the process must stop.
+    fn batch(&mut self, items: &mut Vec<Item>) -> Option<&'static str> {
+        let mut answers = Vec::with_capacity(items.len());
+        let mut tickets = Vec::with_capacity(items.len());
+        let mut batch = Vec::with_capacity(items.len());
+        for item in items.drain(..) {
+            match item {
+                Item::LaneOver(lane) => self.closed.remove(lane),
+                Item::Write(ticket, lane, _) if self.closed.contains(lane) => {
+                    let refused = Outcome { result: Err(Refusal::Unavailable), events: Vec::new() };
+                    answers.push((ticket, refused));
+                }
+                Item::Write(ticket, lane, command) => {
+                    tickets.push((ticket, lane));
+                    batch.push((lane, command));
+                }
+            }
+        }
+        let mut fatal = None;
+        if !batch.is_empty() {
+            let committed = self.writer.commit(&mut batch);
+            assert_eq!(committed.outcomes.len(), tickets.len(), "one outcome for each command");
+            for ((ticket, lane), outcome) in tickets.into_iter().zip(committed.outcomes) {
+                if matches!(outcome.result, Err(refusal) if refusal.is_fault()) {
+                    self.closed.insert(lane);
+                }
+                answers.push((ticket, outcome));
+            }
+            match committed.fault {
+                Some(fault) => {
+                    self.inbox.count(fault.trouble(Trouble::Commit));
+                    fatal = self.failed(fault);
+                }
+                None => self.healed(),
+            }
+        }
+        if !answers.is_empty() {
+            self.inbox.post(Completion::Committed(answers));
+        }
+        fatal
+    }
+
+    fn tend(&mut self) -> Option<&'static str> {
+        if !self.healthy && Instant::now() >= self.probe_at {
+            match self.writer.probe() {
+                Ok(()) => self.healed(),
+                Err(fault) => {
+                    if let Some(fatal) = self.failed(fault) {
+                        return Some(fatal);
+                    }
+                }
+            }
+        }
+        // Its faults (a checkpoint, a backup) don't mean that the database takes no writes.
+        let fault = self.writer.tend().err()?;
+        self.inbox.count(fault.trouble(Trouble::Checkpoint));
+        fault.fatal.then_some(fault.reason)
+    }
+
+    fn failed(&mut self, fault: Fault) -> Option<&'static str> {
+        self.probe_at = Instant::now() + PROBE_EVERY;
+        if std::mem::replace(&mut self.healthy, false) {
+            self.inbox.post(Completion::Storage(Err(fault.reason)));
+        }
+        fault.fatal.then_some(fault.reason)
+    }
+
+    fn healed(&mut self) {
+        if !std::mem::replace(&mut self.healthy, true) {
+            self.inbox.post(Completion::Storage(Ok(())));
+        }
+    }
+}
+
+fn read_until_closed<R: Reads>(
+    mut reader: R,
+    queue: &Queue<(Ticket, Command)>,
+    inbox: &Inbox,
+    background: &Background,
+) {
+    let mut items = Vec::with_capacity(1);
+    // One at a time, so that a short page never waits behind a long one while another reader is idle.
+    while queue.take(&mut items, 1, None) != Taken::Closed {
+        for (ticket, command) in items.drain(..) {
+            let name = command.name();
+            let result = match catch_unwind(AssertUnwindSafe(|| reader.read(command))) {
+                Ok(result) => {
+                    if matches!(result, Err(refusal) if refusal.is_fault()) {
+                        inbox.count(Trouble::Read); // logged by the store
+                    }
+                    result
+                }
+                Err(_) => {
+                    background.report(Trouble::Read, format_args!("{name} panicked"));
+                    Err(Refusal::Internal)
+                }
+            };
+            inbox.post(Completion::Read(ticket, result));
+        }
+    }
+}

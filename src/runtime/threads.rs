@@ -1,0 +1,21 @@
+//! Threads by name. Invariant: none ends in silence: each wakes the loop when it ends, and a panic outside the places
+//! that answer one stops the process, since something nobody knows the state of would be missing from then on.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::inbox::{Completion, Inbox};
+
+pub type Thread = JoinHandle<()>;
+
+pub fn spawn(name: &str, inbox: &Arc<Inbox>, run: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
+    let (inbox, name) = (Arc::clone(inbox), name.to_owned());
+    std::thread::Builder::new().name(name.clone()).spawn(move || {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            inbox.post(Completion::Lost(format!("the {name} thread panicked")));
+        }
+        inbox.wake();
+    })
+}

@@ -1,0 +1,154 @@
+//! Pools of worker threads for slow jobs. Owns queues, threads and panics; refuses to know any job's work.
+//! Invariant: each job gets exactly one `Done`, whatever happens to its worker.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::background::Background;
+use super::inbox::{Completion, Inbox};
+use super::queue::{Feed, Queue, Taken};
+use super::threads::{Thread, spawn};
+use crate::limits::{PASSWORD_JOBS_MAX, PASSWORD_THREADS, WORKER_IDLE};
+use crate::model::job::{Done, Job};
+use crate::model::metrics::Trouble;
+use crate::server::contract::Ticket;
+
+/// What one worker thread owns and can do.
+pub trait Craft: Send {
+    fn run(&mut self, job: Job) -> Done;
+    /// No work for a while: give memory back.
+    fn idle(&mut self);
+}
+
+/// The kinds of work, a pool each, so that slow mail never stands before a sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Password,
+}
+
+impl Kind {
+    fn of(job: &Job) -> Kind {
+        match job {
+            Job::HashPassword { .. } | Job::VerifyPassword { .. } => Kind::Password,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Password => "password",
+        }
+    }
+
+    fn trouble(self) -> Trouble {
+        match self {
+            Kind::Password => Trouble::Worker,
+        }
+    }
+
+    /// Threads, and jobs under way.
+    fn bounds(self) -> (usize, usize) {
+        match self {
+            Kind::Password => (PASSWORD_THREADS, PASSWORD_JOBS_MAX),
+        }
+    }
+}
+
+struct Pool {
+    kind: Kind,
+    jobs: Feed<(Ticket, Job)>,
+}
+
+/// The loop's end of all pools.
+pub struct Workers {
+    pools: Vec<Pool>,
+    threads: Vec<Thread>,
+    inbox: Arc<Inbox>,
+    background: Background,
+}
+
+impl Workers {
+    pub fn new(inbox: &Arc<Inbox>, background: &Background) -> Workers {
+        let (inbox, background) = (Arc::clone(inbox), background.clone());
+        Workers { pools: Vec::new(), threads: Vec::new(), inbox, background }
+    }
+
+    /// Adds a pool. `make` makes a worker's craft, and a new one after a panic.
+    pub fn add<C: Craft>(
+        &mut self,
+        kind: Kind,
+        make: impl Fn() -> C + Clone + Send + 'static,
+    ) -> io::Result<()> {
+        let (threads, in_flight_max) = kind.bounds();
+        let jobs = Feed::new(in_flight_max);
+        for _ in 0..threads {
+            let (queue, make) = (jobs.queue(), make.clone());
+            let (inbox, background) = (Arc::clone(&self.inbox), self.background.clone());
+            let run = move || work_until_closed(kind, make, &queue, &inbox, &background);
+            self.threads.push(spawn(kind.name(), &self.inbox, run)?);
+        }
+        self.pools.push(Pool { kind, jobs });
+        Ok(())
+    }
+
+    /// Takes one job, or says at once how it ended.
+    pub fn submit(&mut self, ticket: Ticket, job: Job) -> Result<(), Done> {
+        let kind = Kind::of(&job);
+        let Some(pool) = self.pools.iter_mut().find(|pool| pool.kind == kind) else {
+            self.background.report(kind.trouble(), format_args!("no workers for {}", job.name()));
+            return Err(Done::Failed);
+        };
+        if pool.jobs.offer((ticket, job)) { Ok(()) } else { Err(Done::Busy) }
+    }
+
+    pub fn hand_over(&mut self) {
+        self.pools.iter_mut().for_each(|pool| pool.jobs.hand_over());
+    }
+
+    pub fn finished(&mut self, kind: Kind) {
+        let pool = self.pools.iter_mut().find(|pool| pool.kind == kind);
+        pool.into_iter().for_each(|pool| pool.jobs.returned(1));
+    }
+
+    /// Jobs that wait are dropped: nobody is left to hear of them.
+    pub fn close(&mut self) -> Vec<Thread> {
+        self.pools.iter_mut().for_each(|pool| pool.jobs.abandon());
+        std::mem::take(&mut self.threads)
+    }
+}
+
+fn work_until_closed<C: Craft>(
+    kind: Kind,
+    make: impl Fn() -> C,
+    queue: &Queue<(Ticket, Job)>,
+    inbox: &Inbox,
+    background: &Background,
+) {
+    let mut craft = make();
+    let mut items = Vec::with_capacity(1);
+    let mut rested = true;
+    loop {
+        let until = (!rested).then(|| Instant::now() + WORKER_IDLE);
+        match queue.take(&mut items, 1, until) {
+            Taken::Closed => return,
+            Taken::Nothing => {
+                craft.idle();
+                rested = true;
+            }
+            Taken::Items => rested = false,
+        }
+        for (ticket, job) in items.drain(..) {
+            let name = job.name();
+            // The panic's text is not repeated: it could quote a secret.
+            let done = catch_unwind(AssertUnwindSafe(|| craft.run(job))).unwrap_or_else(|_| {
+                craft = make();
+                Done::Failed
+            });
+            if matches!(done, Done::Failed) {
+                background.report(kind.trouble(), format_args!("{name} failed"));
+            }
+            inbox.post(Completion::Finished(kind, ticket, done));
+        }
+    }
+}
