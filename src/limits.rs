@@ -228,7 +228,7 @@ pub const TEXT_SEARCH_MAX: u32 = 1_000;
 /// KiB one password hash may use: a misprinted ARGON2 must not take the machine. Beyond: refused at the start.
 pub const ARGON2_MEMORY_KIB_MAX: u32 = 1_048_576;
 /// Passes over that memory. Beyond: refused at the start.
-pub const ARGON2_PASSES_MAX: u32 = 100;
+pub const ARGON2_PASSES_MAX: u32 = 64;
 /// Lanes, which this build computes one after the other. Beyond: refused at the start.
 pub const ARGON2_LANES_MAX: u32 = 16;
 

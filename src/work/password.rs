@@ -302,9 +302,9 @@ mod tests {
         check(15, 1, 2, false);
         check(64, 0, 1, false);
         check(64, 1, 0, false);
-        check(1_048_576, 100, 16, true);
+        check(1_048_576, 64, 16, true);
         check(1_048_577, 1, 1, false);
-        check(64, 101, 1, false);
+        check(64, 65, 1, false);
         check(1_024, 1, 17, false);
     }
 }
