@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod base;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod limits;
 pub mod logging;

@@ -1,1 +1,13 @@
-fn main() {}
+//! The natter program: argv in, an exit code out. Everything else is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match natter::cli::parse(std::env::args_os().skip(1)) {
+        Ok(invocation) => natter::commands::run(invocation),
+        Err(error) => {
+            eprintln!("natter: {error}");
+            ExitCode::from(natter::cli::EXIT_USAGE)
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod event_loop;
 mod inbox;
 mod listener;
 mod notify;
+mod parts;
 mod queue;
 pub mod signals;
 mod socket;

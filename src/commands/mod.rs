@@ -1,0 +1,45 @@
+//! What the command line can ask for, put together from the rooms below. Owns the order of a start and the exit codes.
+
+mod check;
+mod serve;
+
+use std::process::ExitCode;
+
+use crate::cli::{self, Invocation};
+use crate::config::{Config, Fault, Warning};
+
+/// Runs what argv asks for.
+pub fn run(invocation: Invocation) -> ExitCode {
+    match invocation {
+        Invocation::Serve => serve::run(),
+        Invocation::Check => check::run(),
+        Invocation::Backup { .. } | Invocation::Restore { .. } | Invocation::Member(_) => {
+            eprintln!("natter: this command is not there yet");
+            ExitCode::FAILURE
+        }
+        Invocation::Help(topic) => say(&cli::help(topic)),
+        Invocation::Version => say(&cli::version()),
+    }
+}
+
+/// Prints to stdout; a reader that has gone is not our fault.
+fn say(text: &str) -> ExitCode {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The configuration, or every fault of it at once on stderr.
+fn configure() -> Result<(Config, Vec<Warning>), ExitCode> {
+    Config::from_environment().map_err(|faults| refuse(&faults))
+}
+
+fn refuse(faults: &[Fault]) -> ExitCode {
+    eprintln!("natter: the configuration can't be used:");
+    for fault in faults {
+        eprintln!("  {fault}");
+    }
+    ExitCode::from(cli::EXIT_USAGE)
+}

@@ -1,0 +1,87 @@
+//! The real parts in their places: the server in the loop, the store behind its threads, the hasher in its pool.
+
+use std::time::Instant;
+
+use super::storage::{Committed, Fault, Reads, Writer};
+use super::{Craft, Machine};
+use crate::base::send_queue::SendQueue;
+use crate::base::time::Now;
+use crate::model::job::{Done, Job};
+use crate::model::operation::{Answer, Command, Lane, Refusal};
+use crate::server::Server;
+use crate::server::contract::{ConnId, Effect, Input};
+use crate::store::{self, Reader, Store};
+use crate::work::password::PasswordHasher;
+
+impl Machine for Server {
+    fn handle(&mut self, now: Now, input: Input<'_>) {
+        self.handle(now, input);
+    }
+
+    fn poll_effect(&mut self) -> Option<Effect> {
+        self.poll_effect()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline()
+    }
+
+    fn wants_read(&self, conn: ConnId) -> bool {
+        self.wants_read(conn)
+    }
+
+    fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue> {
+        self.send_queue(conn)
+    }
+
+    fn is_accepting(&self) -> bool {
+        self.is_accepting()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_drained()
+    }
+}
+
+fn fault(fault: store::Fault) -> Fault {
+    Fault {
+        reason: fault.reason(),
+        disk_full: fault == store::Fault::Full,
+        fatal: fault == store::Fault::Corrupt,
+    }
+}
+
+impl Writer for Store {
+    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+        let committed = self.commit(batch);
+        Committed { outcomes: committed.outcomes, fault: committed.fault.map(fault) }
+    }
+
+    fn tend(&mut self) -> Result<(), Fault> {
+        self.tend().map_err(fault)
+    }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        self.probe().map_err(fault)
+    }
+
+    fn close(self) -> Result<(), Fault> {
+        self.close().map_err(fault)
+    }
+}
+
+impl Reads for Reader {
+    fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
+        self.read(command)
+    }
+}
+
+impl Craft for PasswordHasher {
+    fn run(&mut self, job: Job) -> Done {
+        self.run(job)
+    }
+
+    fn idle(&mut self) {
+        self.idle();
+    }
+}
