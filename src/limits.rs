@@ -271,6 +271,14 @@ pub const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 pub const PROGRESS_BYTES: u64 = 10_240;
 /// Before a token's `exp` a stream hears `expiring` (API.md section 5).
 pub const EXPIRING_NOTICE: Duration = Duration::from_secs(60);
+/// Between two comments on a stream of server-sent events.
+pub const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// Comments in a row that find the one before unsent. Beyond: the reader is gone, the stream is closed.
+pub const STALLED_COMMENTS_MAX: u32 = 4;
+/// Between two values of a chat stream: at most four a second.
+pub const CHATS_EVERY: Duration = Duration::from_millis(250);
+/// The longest a poll of the log may ask to wait. Beyond: 422.
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The two sweeps of expired state (rate buckets, ended sessions) are at least this far apart.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Jitter of the reconnect hint in a shutdown's close frame, in milliseconds.

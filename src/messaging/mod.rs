@@ -1,6 +1,7 @@
 //! Floor 3: conversations and messages, as pure handlers; knows nothing of passwords and tokens.
 
 pub mod conversations;
+pub mod events;
 pub mod messages;
 pub mod streams;
 

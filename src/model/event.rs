@@ -149,6 +149,8 @@ pub struct ReadLog {
     pub profile: Id,
     /// Exclusive.
     pub after: u64,
+    /// Begin at the oldest event that is kept, rather than be told that older ones are gone.
+    pub from_oldest: bool,
     pub limit: u32,
 }
 

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::Segment;
 use crate::base::time::Now;
+use crate::proto::http::head::Headers;
 use crate::proto::http::language::Language;
 
 /// Who asks, proven by an access token, a ticket or a control socket.
@@ -46,6 +48,15 @@ pub struct Client {
 pub struct Request<'a> {
     pub params: Params<'a>,
     pub client: &'a Client,
+    /// The fields of an HTTP request; an op has none.
+    pub headers: Option<&'a Headers>,
+}
+
+impl<'a> Request<'a> {
+    /// The first value of a field.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers?.get(name)
+    }
 }
 
 /// What a step may use of the world.
@@ -220,9 +231,33 @@ pub enum Stream {
     WebSocket { actor: Actor, cursor: Option<Cursor> },
     /// `/api/v1/ws/{sender}/{receiver}`.
     Pair { actor: Actor, receiver: Id, pair: super::message::Pair },
+    /// The log as server-sent events: from the cursor, or from now.
+    Events { actor: Actor, cursor: Option<Cursor> },
+    /// The log as JSON, after a wait where there is nothing yet.
+    Poll { actor: Actor, start: PollStart, limit: u32, wait: Duration },
+    /// One of the Go server's values, at once and on change.
+    Value { actor: Actor, form: ValueForm },
     /// The conformance build's WebSocket echo.
     #[cfg(feature = "conformance")]
     Echo,
+}
+
+/// Where a poll begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PollStart {
+    /// The oldest event that is kept.
+    Oldest,
+    /// The head: only what comes.
+    Now,
+    Cursor(Cursor),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueForm {
+    /// The array of chats.
+    ChatList,
+    /// The number of conversations with unread messages.
+    ChatCounter,
 }
 
 /// `<epoch>:<seq>`.

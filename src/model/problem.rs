@@ -13,6 +13,8 @@ pub struct Problem {
     /// The request's member that is wrong.
     pub field: Option<&'static str>,
     pub retry_after_ms: Option<u64>,
+    /// Where to go on after a `cursor_reset`.
+    pub cursor: Option<String>,
 }
 
 macro_rules! codes {
@@ -116,17 +118,22 @@ const FIELD_TITLES: &[(&str, &str, &str)] = &[
 
 impl Problem {
     pub fn new(code: Code) -> Problem {
-        Problem { code, field: None, retry_after_ms: None }
+        Problem { code, field: None, retry_after_ms: None, cursor: None }
     }
 
     /// 422 `invalid_<field>`.
     pub fn invalid(field: &'static str) -> Problem {
-        Problem { code: Code::Invalid, field: Some(field), retry_after_ms: None }
+        Problem { field: Some(field), ..Problem::new(Code::Invalid) }
     }
 
     /// 429 with the time after which a request will pass.
     pub fn rate_limited(retry_after_ms: u64) -> Problem {
-        Problem { code: Code::RateLimited, field: None, retry_after_ms: Some(retry_after_ms) }
+        Problem { retry_after_ms: Some(retry_after_ms), ..Problem::new(Code::RateLimited) }
+    }
+
+    /// 410: the log can't go on from where the client stood, but from here.
+    pub fn reset(cursor: String) -> Problem {
+        Problem { cursor: Some(cursor), ..Problem::new(Code::CursorReset) }
     }
 
     pub fn status(&self) -> u16 {
@@ -166,6 +173,7 @@ impl Problem {
             field: self.field,
             retry: self.retry(),
             retry_after_ms: self.retry_after_ms,
+            cursor: self.cursor.clone(),
         }
     }
 
@@ -200,6 +208,8 @@ pub struct ProblemBody {
     field: Option<&'static str>,
     retry: bool,
     retry_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
 }
 
 /// How soon a refusal by load or by a fault is worth repeating.
@@ -222,13 +232,13 @@ impl From<Refusal> for Problem {
             Refusal::StorageFull => Code::StorageFull,
             Refusal::Internal => Code::GeneralError,
         };
-        Problem { code, field: None, retry_after_ms: code.retry().then_some(RETRY_AFTER_MS) }
+        Problem { retry_after_ms: code.retry().then_some(RETRY_AFTER_MS), ..Problem::new(code) }
     }
 }
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Problem {
-        Problem { code, field: None, retry_after_ms: code.retry().then_some(RETRY_AFTER_MS) }
+        Problem { retry_after_ms: code.retry().then_some(RETRY_AFTER_MS), ..Problem::new(code) }
     }
 }
 

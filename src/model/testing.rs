@@ -124,7 +124,7 @@ impl Stage {
         let value =
             json::parse(if body.is_empty() { b"{}" } else { body.as_bytes() }).expect("a test's JSON");
         let params = Params::new(path, &query, value.as_object());
-        let request = Request { params, client: &client };
+        let request = Request { params, client: &client, headers: None };
         self.act(|ctx| match handler {
             Handler::Public(run) => run(ctx, &request),
             Handler::Member(run) => run(ctx, actor, &request),

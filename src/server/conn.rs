@@ -14,6 +14,8 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::contract::{ConnId, Door, Ticket};
+use super::event_stream::EventStream;
+use super::poll::Poll;
 use super::rate_limit::Verdict;
 use super::routes::Route;
 use super::stream::SocketStream;
@@ -62,6 +64,9 @@ pub enum Phase {
         keep_alive: bool,
     },
     WebSocket(Box<SocketStream>),
+    EventStream(Box<EventStream>),
+    /// For an event, or for the end of the wait.
+    Poll(Box<Poll>),
     /// For the peer to read our last words: the write side shuts down, what comes is dropped.
     Linger {
         left: u64,
@@ -120,8 +125,8 @@ impl Conn {
         }
         match &self.phase {
             Phase::ReadHead { .. } => self.send.memory() < PIPELINE_BYTES_MAX,
-            Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => true,
-            Phase::Await { .. } | Phase::Closed => false,
+            Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } | Phase::EventStream(_) => true,
+            Phase::Await { .. } | Phase::Poll(_) | Phase::Closed => false,
             Phase::WebSocket(stream) => stream.wants_read(&self.send),
         }
     }

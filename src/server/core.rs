@@ -117,8 +117,11 @@ impl Core {
                 self.by_address.remove(&key);
             }
         }
-        if let Phase::WebSocket(stream) = &conn.phase {
-            self.unsubscribe(stream.profile(), conn.id);
+        match &conn.phase {
+            Phase::WebSocket(stream) => self.unsubscribe(stream.profile(), conn.id),
+            Phase::EventStream(stream) => self.unsubscribe(stream.profile(), conn.id),
+            Phase::Poll(poll) => self.unsubscribe(poll.profile(), conn.id),
+            _ => {}
         }
     }
 

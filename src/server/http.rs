@@ -8,7 +8,7 @@ use super::core::Core;
 use super::respond;
 use super::routes::BodyKind;
 use super::steps;
-use super::stream;
+use super::{event_stream, poll, stream};
 use crate::limits::{
     HEAD_DEADLINE, IDLE_DEADLINE, JSON_DEADLINE, LINGER_BYTES, LINGER_DEADLINE, PROGRESS_BYTES,
     PROGRESS_WINDOW,
@@ -21,6 +21,8 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     core.metrics.bytes_in += bytes.len() as u64;
     match &mut conn.phase {
         Phase::WebSocket(_) => stream::received(core, conn, bytes),
+        // Whoever listens to events has nothing more to ask on this connection.
+        Phase::EventStream(_) => {}
         Phase::Linger { left } => {
             *left = left.saturating_sub(bytes.len() as u64);
             if *left == 0 {
@@ -40,6 +42,7 @@ pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
     conn.progress += bytes;
     match &conn.phase {
         Phase::WebSocket(_) => stream::advance(core, conn),
+        Phase::EventStream(_) => event_stream::advance(core, conn),
         Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.phase = Phase::Closed,
         _ => advance(core, conn),
     }
@@ -50,10 +53,12 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
     conn.ended = true;
     match &conn.phase {
         Phase::WebSocket(_) => stream::ended(core, conn),
+        // An EventSource that leaves closes both ways.
+        Phase::EventStream(_) => conn.phase = Phase::Closed,
         // Half a request is none, and the one who sent it is not waiting.
         Phase::ReadBody(_) => conn.phase = Phase::Closed,
         Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } => close_when_sent(core, conn),
-        Phase::Await { .. } | Phase::Closed => {}
+        Phase::Await { .. } | Phase::Poll(_) | Phase::Closed => {}
     }
 }
 
@@ -74,7 +79,12 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
             Phase::ReadHead { .. } => read_head(core, conn),
             Phase::ReadBody(_) => read_body(core, conn),
             Phase::Drain { .. } => drain(core, conn),
-            Phase::Await { .. } | Phase::WebSocket(_) | Phase::Linger { .. } | Phase::Closed => false,
+            Phase::Await { .. }
+            | Phase::WebSocket(_)
+            | Phase::EventStream(_)
+            | Phase::Poll(_)
+            | Phase::Linger { .. }
+            | Phase::Closed => false,
         };
         if !went_on {
             break;
@@ -285,6 +295,14 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         Phase::WebSocket(stream) => {
             conn.phase = Phase::WebSocket(stream);
             stream::timed_out(core, conn);
+        }
+        stream @ Phase::EventStream(_) => {
+            conn.phase = stream;
+            event_stream::timed_out(core, conn);
+        }
+        poll @ Phase::Poll(_) => {
+            conn.phase = poll;
+            poll::timed_out(core, conn);
         }
         // A call always ends, and its answer sets the next deadline.
         phase @ Phase::Await { .. } => conn.phase = phase,

@@ -14,10 +14,12 @@ pub mod conn;
 pub mod contract;
 pub mod core;
 pub mod cors;
+pub mod event_stream;
 pub mod http;
 pub mod hub;
 pub mod ops;
 pub mod pair;
+pub mod poll;
 pub mod publish;
 pub mod rate_limit;
 pub mod replay;
@@ -195,7 +197,11 @@ impl Server {
             Next::Work(_) => {}
             Next::Stream => {
                 self.with_conn(origin, |core, conn| match call.caller {
-                    Caller::Stream(_) => stream::answered(core, conn, ticket, outcome.result),
+                    Caller::Stream(_) => match &conn.phase {
+                        Phase::EventStream(_) => event_stream::answered(core, conn, ticket, outcome.result),
+                        Phase::Poll(_) => poll::answered(core, conn, ticket, outcome.result),
+                        _ => stream::answered(core, conn, ticket, outcome.result),
+                    },
                     Caller::Request(_) | Caller::Op { .. } => {}
                 });
             }
@@ -226,6 +232,8 @@ impl Server {
                     let reason = format!("{{\"retry_after_ms\":{}}}", 500 + spread);
                     stream::close(core, conn, 1001, &reason);
                 }
+                Phase::EventStream(_) => event_stream::end(core, conn),
+                Phase::Poll(_) => poll::timed_out(core, conn),
                 _ => {}
             });
         }

@@ -154,7 +154,7 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     let number = stream.ops.begin(re, is_write);
     let Action::Handle(handler) = route.action else { return };
     let params = Params::new(&[], &[], Some(&object));
-    let outcome = steps::call(core, handler, stream.actor, &stream.client, params);
+    let outcome = steps::call(core, handler, stream.actor, &stream.client, params, None);
     step(core, stream, send, conn, number, outcome);
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::conn::{Conns, Phase};
 use super::contract::ConnId;
 use super::core::Core;
-use super::stream;
+use super::replay::sse_event;
+use super::{event_stream, poll, stream};
 use crate::model::event::{Event, Fact, encode_event};
 use crate::model::settings::SignUrls;
 use crate::proto::websocket;
@@ -15,6 +16,8 @@ use crate::proto::websocket;
 pub struct Publication {
     pub event: Event,
     frame: Option<Arc<[u8]>>,
+    sse: Option<Arc<[u8]>>,
+    epoch: String,
 }
 
 impl Publication {
@@ -25,21 +28,37 @@ impl Publication {
             self.frame.get_or_insert_with(|| websocket::text_frame(&encode_event(event.seq, &event.fact)));
         Arc::clone(frame)
     }
+
+    /// The event as one server-sent event, unframed.
+    pub fn sse(&mut self) -> Arc<[u8]> {
+        let event = &self.event;
+        let epoch = &self.epoch;
+        let sse = self.sse.get_or_insert_with(|| {
+            sse_event(epoch, event.seq, event.fact.name(), &encode_event(event.seq, &event.fact)).into()
+        });
+        Arc::clone(sse)
+    }
 }
 
 /// Queues an event; answers the connections it touched. `origin` gets its answer instead.
 pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event) -> Vec<ConnId> {
     core.head = core.head.max(event.seq);
     core.metrics.events += 1;
-    let mut publication = Publication { event, frame: None };
+    let epoch = core.epoch.clone();
+    let mut publication = Publication { event, frame: None, sse: None, epoch };
     publication.event.fact.sign_urls(&core.settings.urls, core.now.unix_s());
     let mut touched = Vec::new();
     let audience = Arc::clone(&publication.event.audience.profiles);
     for profile in audience.iter() {
         for &id in core.hub.of(*profile) {
             let Some(conn) = conns.get_mut(id) else { continue };
-            let Phase::WebSocket(stream) = &mut conn.phase else { continue };
-            if stream.hear(&mut conn.send, id == origin, &mut publication) {
+            let heard = match &mut conn.phase {
+                Phase::WebSocket(stream) => stream.hear(&mut conn.send, id == origin, &mut publication),
+                Phase::EventStream(stream) => stream.hear(&mut conn.send, &mut publication),
+                Phase::Poll(poll) => poll.hear(),
+                _ => false,
+            };
+            if heard {
                 core.metrics.deliveries += 1;
                 touched.push(id);
             }
@@ -50,17 +69,29 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event)
         for profile in audience.iter() {
             for id in core.hub.of(*profile).to_vec() {
                 let Some(conn) = conns.get_mut(id) else { continue };
-                if matches!(&conn.phase, Phase::WebSocket(stream) if stream.session() == Some(session)) {
-                    stream::close(core, conn, stream::SESSION_OVER, "session over");
-                    touched.push(id);
+                match &conn.phase {
+                    Phase::WebSocket(stream) if stream.session() == Some(session) => {
+                        stream::close(core, conn, stream::SESSION_OVER, "session over");
+                    }
+                    Phase::EventStream(stream) if stream.session() == session => {
+                        event_stream::end(core, conn)
+                    }
+                    Phase::Poll(poll) if poll.session() == session => poll::refuse(core, conn),
+                    _ => continue,
                 }
+                touched.push(id);
             }
         }
     }
     // Too slow a reader, or a Go-form socket that has something to mark read.
     for &id in &touched {
         if let Some(conn) = conns.get_mut(id) {
-            stream::heard(core, conn);
+            match &conn.phase {
+                Phase::WebSocket(_) => stream::heard(core, conn),
+                Phase::EventStream(_) => event_stream::advance(core, conn),
+                Phase::Poll(_) => poll::advance(core, conn),
+                _ => {}
+            }
         }
     }
     touched

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::calls::{Caller, Next};
 use super::contract::{ConnId, Ticket};
 use super::core::Core;
+use super::event_stream::SseWire;
 use super::publish::Publication;
 use super::stream::push_text;
 use crate::base::id::Id;
@@ -25,11 +26,20 @@ use crate::model::event::{LogPage, ReadLog, encode_event};
 use crate::model::handler::{Actor, Cursor};
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::settings::SignUrls;
+use crate::proto::sse;
 
 pub struct Replay {
+    wire: Wire,
     /// The greatest seq sent.
     last: u64,
     state: State,
+}
+
+/// How events go out: as frames with their greeting, or as server-sent events with their cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wire {
+    WebSocket,
+    Sse(SseWire),
 }
 
 enum State {
@@ -46,8 +56,14 @@ enum State {
 }
 
 impl Replay {
+    /// Of a native WebSocket.
     pub fn new(cursor: Option<Cursor>) -> Replay {
-        Replay { last: 0, state: State::New(cursor) }
+        Replay { wire: Wire::WebSocket, last: 0, state: State::New(cursor) }
+    }
+
+    /// Of a stream of server-sent events.
+    pub fn events(cursor: Option<Cursor>, wire: SseWire) -> Replay {
+        Replay { wire: Wire::Sse(wire), last: 0, state: State::New(cursor) }
     }
 
     pub fn is_live(&self) -> bool {
@@ -62,11 +78,20 @@ impl Replay {
     /// `hello`, then the replay, a reset, or at once `caught_up`.
     pub fn begin(&mut self, core: &mut Core, send: &mut SendQueue, conn: ConnId, actor: Actor) {
         let State::New(cursor) = std::mem::replace(&mut self.state, State::Live) else { return };
-        push_text(send, &hello(core, actor));
+        if self.wire == Wire::WebSocket {
+            push_text(send, &hello(core, actor));
+        }
         match cursor {
-            None => self.catch_up(send, core.head),
+            None => {
+                if let Wire::Sse(wire) = self.wire {
+                    // An id without data reaches no listener, and gives a client that loses the connection before the
+                    // first event a place to come back to.
+                    wire.push(send, format!("id: {}:{}\n\n", core.epoch, core.head).as_bytes());
+                }
+                self.catch_up(send, core.head);
+            }
             Some(cursor) if cursor.epoch != core.epoch || cursor.seq > core.head => {
-                self.reset(send, "epoch", core.head);
+                self.reset(core, send, "epoch", core.head);
             }
             Some(cursor) => {
                 self.last = cursor.seq;
@@ -83,7 +108,8 @@ impl Replay {
         if send.memory() >= REPLAY_LOW_BYTES {
             return;
         }
-        let read = ReadLog { profile: actor.profile, after: self.last, limit: REPLAY_PAGE };
+        let read =
+            ReadLog { profile: actor.profile, after: self.last, from_oldest: false, limit: REPLAY_PAGE };
         *reading = Some(core.ask_store(Caller::Stream(conn), read.into_command(), Next::Stream));
     }
 
@@ -97,11 +123,14 @@ impl Replay {
                     return false;
                 }
                 self.last = seq;
-                send.push_shared(publication.frame());
+                push_live(self.wire, send, publication);
                 true
             }
             State::Behind { held, held_bytes, dropped, .. } => {
-                let frame = publication.frame();
+                let frame = match self.wire {
+                    Wire::WebSocket => publication.frame(),
+                    Wire::Sse(_) => publication.sse(),
+                };
                 *held_bytes += frame.len();
                 held.push_back((seq, frame));
                 if *held_bytes > HELD_BYTES_MAX {
@@ -128,13 +157,19 @@ impl Replay {
         }
         *reading = None;
         match ReadLog::from_answer(result?).ok_or(Refusal::Internal)? {
-            LogPage::Pruned { head } => self.reset(send, "pruned", head.max(core.head)),
-            LogPage::Ahead { head } => self.reset(send, "epoch", head.max(core.head)),
+            LogPage::Pruned { head } => self.reset(core, send, "pruned", head.max(core.head)),
+            LogPage::Ahead { head } => self.reset(core, send, "epoch", head.max(core.head)),
             LogPage::Events { events, through, complete } => {
                 for (seq, mut fact) in events {
                     if seq > self.last {
                         fact.sign_urls(&core.settings.urls, core.now.unix_s());
-                        push_text(send, &encode_event(seq, &fact));
+                        let event = encode_event(seq, &fact);
+                        match self.wire {
+                            Wire::WebSocket => push_text(send, &event),
+                            Wire::Sse(wire) => {
+                                wire.push(send, &sse_event(&core.epoch, seq, fact.name(), &event));
+                            }
+                        }
                         self.last = seq;
                     }
                 }
@@ -150,7 +185,10 @@ impl Replay {
                 }
                 for (seq, frame) in std::mem::take(held) {
                     if seq > self.last {
-                        send.push_shared(frame);
+                        match self.wire {
+                            Wire::WebSocket => send.push_shared(frame),
+                            Wire::Sse(wire) => wire.push(send, &frame),
+                        }
                         self.last = seq;
                     }
                 }
@@ -161,16 +199,36 @@ impl Replay {
         Ok(())
     }
 
-    fn reset(&mut self, send: &mut SendQueue, reason: &str, head: u64) {
-        push_text(send, format!(r#"{{"event":"reset","reason":"{reason}","seq":{head}}}"#).as_bytes());
+    fn reset(&mut self, core: &Core, send: &mut SendQueue, reason: &str, head: u64) {
+        let event = format!(r#"{{"event":"reset","reason":"{reason}","seq":{head}}}"#);
+        match self.wire {
+            Wire::WebSocket => push_text(send, event.as_bytes()),
+            Wire::Sse(wire) => wire.push(send, &sse_event(&core.epoch, head, "reset", event.as_bytes())),
+        }
         self.catch_up(send, head);
     }
 
     fn catch_up(&mut self, send: &mut SendQueue, head: u64) {
-        push_text(send, format!(r#"{{"event":"caught_up","seq":{head}}}"#).as_bytes());
+        if self.wire == Wire::WebSocket {
+            push_text(send, format!(r#"{{"event":"caught_up","seq":{head}}}"#).as_bytes());
+        }
         self.last = head;
         self.state = State::Live;
     }
+}
+
+fn push_live(wire: Wire, send: &mut SendQueue, publication: &mut Publication) {
+    match wire {
+        Wire::WebSocket => send.push_shared(publication.frame()),
+        Wire::Sse(wire) => wire.push(send, &publication.sse()),
+    }
+}
+
+/// One event whose id is its cursor.
+pub fn sse_event(epoch: &str, seq: u64, name: &str, event: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.len() + 96);
+    sse::event(&mut out, &format!("{epoch}:{seq}"), name, event);
+    out
 }
 
 #[derive(Serialize)]

@@ -119,6 +119,23 @@ pub fn switch(core: &mut Core, conn: &mut Conn, exchange: &Exchange) {
     log_access(core, conn, exchange, 101, 0);
 }
 
+/// 200 and a body that ends with its stream.
+pub fn begin_stream(
+    core: &mut Core,
+    conn: &mut Conn,
+    exchange: &Exchange,
+    fields: &[(&'static str, &'static str)],
+) {
+    let mut head = begin(core, exchange, 200);
+    for (name, value) in fields {
+        head = head.header(name, *value);
+    }
+    let mut out = Vec::with_capacity(512);
+    head.encode(&mut out, BodyFraming::stream(exchange.head.version), false, exchange.head.version);
+    conn.send.push(Segment::Owned(out));
+    log_access(core, conn, exchange, 200, 0);
+}
+
 /// What every response has.
 fn begin(core: &mut Core, exchange: &Exchange, status: u16) -> ResponseHead {
     let mut head = ResponseHead::new(status)

@@ -3,7 +3,7 @@
 //! Invariant: the table decides before a body byte is read.
 
 use crate::auth::{accounts, sessions};
-use crate::messaging::{conversations, messages, streams};
+use crate::messaging::{conversations, events, messages, streams};
 use crate::model::handler::Handler;
 use crate::proto::http::head::Method;
 use crate::site;
@@ -28,6 +28,8 @@ pub enum Access {
     Bearer,
     /// The bearer, or `?access=`, or a ticket: for WebSocket routes, whose clients can't set headers.
     Socket,
+    /// The bearer, or an `events` ticket: for streams that EventSource opens, which can't set headers.
+    Events,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ const fn op(
     }
 }
 
-use Access::{Bearer, Public, Socket};
+use Access::{Bearer, Events, Public, Socket};
 use Action::Handle;
 use BodyKind::{Json, None as NoBody};
 use Method::{Get, Post};
@@ -127,6 +129,9 @@ pub static ROUTES: &[Route] = &[
     // Streams.
     row("socket.open", Get, "/api/v1/ws", Socket, NoBody, Read, Handle(Handler::Member(streams::open_socket))),
     row("pair.open", Get, "/api/v1/ws/{sender}/{receiver}", Socket, NoBody, Read, Handle(Handler::Member(streams::open_pair))),
+    row("event.list", Get, "/api/v1/events", Events, NoBody, Read, Handle(Handler::Member(events::list))),
+    row("chat.list", Get, "/api/v1/chat-list", Events, NoBody, Read, Handle(Handler::Member(events::chat_list))),
+    row("chat.counter", Get, "/api/v1/chat-counter", Events, NoBody, Read, Handle(Handler::Member(events::chat_counter))),
     // Conformance.
     #[cfg(feature = "conformance")]
     row("conformance.echo", Post, "/__echo", Public, BodyKind::Any, Read, Action::Echo),

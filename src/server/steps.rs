@@ -17,6 +17,7 @@ use crate::model::handler::{Actor, Client, Ctx, Handler, Request, Step};
 use crate::model::metrics::Trouble;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
+use crate::proto::http::head::Headers;
 
 /// Runs a handler or a continuation.
 pub fn guard(
@@ -42,8 +43,9 @@ pub fn call(
     actor: Option<Actor>,
     client: &Client,
     params: Params<'_>,
+    headers: Option<&Headers>,
 ) -> Result<Step, Problem> {
-    let request = Request { params, client };
+    let request = Request { params, client, headers };
     guard(core, |ctx| match (handler, actor) {
         (Handler::Public(handler), _) => handler(ctx, &request),
         (Handler::Member(handler), Some(actor)) => handler(ctx, actor, &request),
@@ -59,7 +61,7 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
         Action::Handle(handler) => match body_object(route.body, body) {
             Ok(object) => {
                 let params = Params::new(&exchange.path, &exchange.query, object.as_ref());
-                call(core, handler, exchange.actor, &exchange.client, params)
+                call(core, handler, exchange.actor, &exchange.client, params, Some(&exchange.head.headers))
             }
             Err(problem) => Err(problem),
         },

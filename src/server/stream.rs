@@ -7,11 +7,12 @@ use std::time::Instant;
 use super::conn::{Conn, Exchange, Phase};
 use super::contract::Ticket;
 use super::core::Core;
+use super::event_stream::{self, Opening};
 use super::ops::{self, Ops};
 use super::pair::{self, PairState};
 use super::publish::Publication;
 use super::replay::Replay;
-use super::{http, instant_of, respond, soonest};
+use super::{http, instant_of, poll, respond, soonest};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::{
@@ -90,8 +91,24 @@ impl SocketStream {
     }
 }
 
-/// A request becomes a stream: 101, the hub, the first words.
-pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, stream: Stream) {
+/// A request becomes a stream.
+pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Stream) {
+    match stream {
+        Stream::Events { actor, cursor } => {
+            event_stream::open(core, conn, &exchange, actor, Opening::Log(cursor));
+        }
+        Stream::Value { actor, form } => {
+            event_stream::open(core, conn, &exchange, actor, Opening::Value(form))
+        }
+        Stream::Poll { actor, start, limit, wait } => {
+            poll::open(core, conn, exchange, actor, start, limit, wait);
+        }
+        socket => open_socket(core, conn, exchange, socket),
+    }
+}
+
+/// 101, the hub, the first words.
+fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, stream: Stream) {
     respond::switch(core, conn, &exchange);
     let now = core.now.instant;
     let heartbeat = core.settings.limits.heartbeat;
@@ -100,6 +117,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, strea
         Stream::Pair { actor, receiver, pair } => (Some(actor), Form::Pair(PairState::new(receiver, pair))),
         #[cfg(feature = "conformance")]
         Stream::Echo => (None, Form::Echo),
+        Stream::Events { .. } | Stream::Poll { .. } | Stream::Value { .. } => return,
     };
     let mut client = std::mem::replace(&mut exchange.client, super::admit::nobody(conn));
     // Thousands of idle sockets: what no op asks for is not kept.

@@ -66,12 +66,14 @@ pub fn read(conn: &Connection, read: ReadLog) -> Result<LogPage, Stop> {
     if read.after > head {
         return Ok(LogPage::Ahead { head });
     }
-    if read.after < state::pruned(conn)? {
+    let pruned = state::pruned(conn)?;
+    let after = if read.from_oldest { read.after.max(pruned) } else { read.after };
+    if after < pruned {
         return Ok(LogPage::Pruned { head });
     }
     let mut merge = Merge { conn, profile, sources: Vec::new(), next: BinaryHeap::new() };
-    if read.after < head {
-        merge.gather(read.profile, read.after)?;
+    if after < head {
+        merge.gather(read.profile, after)?;
     }
     let (mut budget, mut names, mut events) = (Budget::new(read.limit), Names::default(), Vec::new());
     while let Some(Reverse((seq, source))) = merge.next.pop() {
@@ -80,7 +82,7 @@ pub fn read(conn: &Connection, read: ReadLog) -> Result<LogPage, Stop> {
         match fact.filter(|fact| budget.take(fact_bytes(fact))) {
             Some(fact) => events.push((seq, fact)),
             None => {
-                let through = events.last().map_or(read.after, |(seq, _)| *seq);
+                let through = events.last().map_or(after, |(seq, _)| *seq);
                 return Ok(LogPage::Events { events, through, complete: false });
             }
         }

@@ -1,0 +1,49 @@
+//! The log over HTTP, and the Go server's two streams of values: who asks for what, from where on. What happens on an
+//! open stream is the server's.
+
+use std::time::Duration;
+
+use crate::limits::WAIT_MAX;
+use crate::model::handler::{Actor, Ctx, Cursor, PollStart, Request, Step, Stream, ValueForm};
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::language::weight_of;
+
+/// GET /events: server-sent events to those who name them, JSON to everyone else.
+pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let accept = request.header("accept");
+    let events = weight_of(accept, "text/event-stream");
+    if events > 0 && events >= weight_of(accept, "application/json") {
+        // What the browser remembers wins over what the page was made with.
+        let text = match request.header("last-event-id").filter(|id| !id.is_empty()) {
+            Some(id) => Some(id),
+            None => request.params.text("cursor")?,
+        };
+        let cursor = text.map(parse).transpose()?;
+        return Ok(Step::Stream(Stream::Events { actor, cursor }));
+    }
+    let start = match request.params.text("cursor")? {
+        None => PollStart::Oldest,
+        Some("now") => PollStart::Now,
+        Some(text) => PollStart::Cursor(parse(text)?),
+    };
+    let limit = request.params.limit()?;
+    let wait = request.params.number("wait")?.unwrap_or(0);
+    if wait > WAIT_MAX.as_secs() {
+        return Err(Problem::invalid("wait"));
+    }
+    Ok(Step::Stream(Stream::Poll { actor, start, limit, wait: Duration::from_secs(wait) }))
+}
+
+fn parse(text: &str) -> Result<Cursor, Problem> {
+    Cursor::parse(text).ok_or(Problem::new(Code::ErrorParsingData))
+}
+
+/// GET /chat-list.
+pub fn chat_list(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
+    Ok(Step::Stream(Stream::Value { actor, form: ValueForm::ChatList }))
+}
+
+/// GET /chat-counter.
+pub fn chat_counter(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
+    Ok(Step::Stream(Stream::Value { actor, form: ValueForm::ChatCounter }))
+}

@@ -1,0 +1,195 @@
+//! The log over server-sent events and long poll, and the Go server's two streams of values.
+
+mod support;
+
+use std::time::Duration;
+
+use natter::proto::http::body::BodyDecoder;
+use natter::proto::http::head::Framing;
+use natter::server::contract::ConnId;
+use support::World;
+use support::http::{Person, request, responses};
+
+/// Opens a stream and answers its connection; the head has been taken.
+fn open(world: &mut World, person: &Person, path: &str, fields: &[(&str, &str)]) -> ConnId {
+    let bearer = format!("Bearer {}", person.access);
+    let mut all = vec![("Authorization", bearer.as_str()), ("Accept", "text/event-stream")];
+    all.extend_from_slice(fields);
+    let conn = world.connect();
+    world.send(conn, &request("GET", path, &all, None));
+    let bytes = world.take(conn);
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(head.contains("Content-Type: text/event-stream") && head.contains("chunked"), "{head}");
+    world.peers.get_mut(&conn).expect("a peer").received = bytes[end..].to_vec();
+    conn
+}
+
+/// The text that arrived, out of its chunks, and whether the body has ended.
+fn text(world: &mut World, conn: ConnId) -> (String, bool) {
+    let bytes = world.take(conn);
+    let mut decoder = BodyDecoder::new(Framing::Chunked);
+    let (mut at, mut out, mut done) = (0, Vec::new(), false);
+    while at < bytes.len() && !done {
+        let piece = decoder.decode(&bytes[at..]).expect("good chunks");
+        at += piece.consumed;
+        out.extend_from_slice(piece.data);
+        done = piece.done;
+    }
+    (String::from_utf8(out).expect("text"), done)
+}
+
+fn post(world: &mut World, from: &Person, to: &Person, text: &str, key: u8) -> String {
+    let client_id = format!("01ARZ3NDEKTSV4RRFFQ69G5F{key:02}");
+    let body = format!(r#"{{"to":"{}","client_id":"{client_id}","body":"{text}"}}"#, to.profile);
+    let response = world.ask_as(from, "POST", "/api/v1/messages", Some(&body));
+    assert_eq!(response.status, 201, "{}", response.text());
+    response.at("data.conversation")
+}
+
+#[test]
+fn events_come_live_and_resume_where_they_were_left() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let conn = open(&mut world, &bob, "/api/v1/events", &[]);
+    let (first, _) = text(&mut world, conn);
+    assert!(first.starts_with("id: ") && first.ends_with(":0\n\n"), "{first:?}");
+    post(&mut world, &ann, &bob, "one", 1);
+    let (event, done) = text(&mut world, conn);
+    assert!(
+        !done && event.contains("event: message.posted\n") && event.contains("\"body\":\"one\""),
+        "{event}"
+    );
+    let id = event.strip_prefix("id: ").and_then(|rest| rest.split('\n').next()).expect("an id").to_owned();
+    world.reset(conn);
+
+    post(&mut world, &ann, &bob, "two", 2);
+    post(&mut world, &ann, &bob, "three", 3);
+    let conn = open(&mut world, &bob, "/api/v1/events?cursor=nonsense:0", &[("Last-Event-ID", &id)]);
+    let (missed, _) = text(&mut world, conn);
+    let bodies: Vec<&str> =
+        missed.split("\"body\":\"").skip(1).map(|rest| rest.split('"').next().unwrap_or("")).collect();
+    assert_eq!(bodies, ["two", "three"]);
+    world.pass(Duration::from_secs(16));
+    assert_eq!(text(&mut world, conn), (":\n\n".to_owned(), false));
+
+    // Another history: a reset whose id is the head, then live.
+    let conn = open(&mut world, &bob, "/api/v1/events?cursor=other:1", &[]);
+    let (reset, _) = text(&mut world, conn);
+    assert!(reset.contains("event: reset\n") && reset.contains("\"reason\":\"epoch\""), "{reset}");
+    post(&mut world, &ann, &bob, "four", 4);
+    assert!(text(&mut world, conn).0.contains("four"));
+}
+
+#[test]
+fn an_event_stream_ends_with_its_token_and_with_its_session() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let conn = open(&mut world, &ann, "/api/v1/events", &[]);
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
+    assert!(text(&mut world, conn).1 && world.is_closed(conn));
+
+    let bob = world.sign_up("bob");
+    let conn = open(&mut world, &bob, "/api/v1/events", &[]);
+    world.pass(Duration::from_secs(901));
+    assert!(text(&mut world, conn).1 && world.is_closed(conn));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.server.load(), (0, 0, 0));
+}
+
+#[test]
+fn a_poll_answers_at_once_after_a_wait_or_with_a_reset() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let now = world.ask_as(&bob, "GET", "/api/v1/events?cursor=now", None);
+    assert_eq!((now.status, now.at("data")), (200, "[]".into()));
+    let cursor = now.at("cursor");
+
+    post(&mut world, &ann, &bob, "one", 1);
+    post(&mut world, &ann, &bob, "two", 2);
+    let page = world.ask_as(&bob, "GET", &format!("/api/v1/events?cursor={cursor}&limit=1"), None);
+    assert_eq!(
+        (page.at("data.0.event"), page.at("data.0.data.body")),
+        ("message.posted".into(), "one".into())
+    );
+    assert_eq!(page.at("data.1"), "null");
+    let page = world.ask_as(&bob, "GET", &format!("/api/v1/events?cursor={}", page.at("cursor")), None);
+    assert_eq!((page.at("data.0.data.body"), page.at("data.1")), ("two".into(), "null".into()));
+    let all = world.ask_as(&bob, "GET", "/api/v1/events", None);
+    assert_eq!((all.at("data.0.data.body"), all.at("data.1.data.body")), ("one".into(), "two".into()));
+
+    // A wait ends with the first event, or with nothing.
+    let bearer = format!("Bearer {}", bob.access);
+    let wait = request(
+        "GET",
+        &format!("/api/v1/events?cursor={}&wait=20", page.at("cursor")),
+        &[("Authorization", &bearer)],
+        None,
+    );
+    let conn = world.connect();
+    world.send(conn, &wait);
+    assert!(world.take(conn).is_empty());
+    post(&mut world, &ann, &bob, "three", 3);
+    let mut bytes = world.take(conn);
+    let answer = responses(&mut bytes, false).remove(0);
+    assert_eq!((answer.status, answer.at("data.0.data.body")), (200, "three".into()));
+    let again = request(
+        "GET",
+        &format!("/api/v1/events?cursor={}&wait=20", answer.at("cursor")),
+        &[("Authorization", &bearer)],
+        None,
+    );
+    world.send(conn, &again);
+    world.pass(Duration::from_secs(21));
+    let mut bytes = world.take(conn);
+    let empty = responses(&mut bytes, false).remove(0);
+    assert_eq!((empty.status, empty.at("data"), empty.at("cursor")), (200, "[]".into(), answer.at("cursor")));
+
+    let reset = world.ask_as(&bob, "GET", "/api/v1/events?cursor=other:1", None);
+    assert_eq!(
+        (reset.status, reset.code(), reset.at("cursor")),
+        (410, "cursor_reset".into(), answer.at("cursor"))
+    );
+    for (query, status, code) in [
+        ("cursor=nonsense", 400, "error_parsing_data"),
+        ("wait=31", 422, "invalid_wait"),
+        ("wait=-1", 422, "invalid_wait"),
+        ("limit=0", 422, "invalid_limit"),
+    ] {
+        let refused = world.ask_as(&bob, "GET", &format!("/api/v1/events?{query}"), None);
+        assert_eq!((refused.status, refused.code().as_str()), (status, code), "{query}");
+    }
+    assert_eq!(world.ask("GET", "/api/v1/events", &[], None).status, 401);
+    world.reset(conn);
+    assert_eq!(world.server.load(), (0, 0, 0));
+}
+
+/// The Go server polled its database twice a second for every client and sent the whole list each time.
+#[test]
+fn lineage_values_are_sent_at_once_and_then_only_on_change() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let counter = open(&mut world, &bob, "/api/v1/chat-counter", &[]);
+    let list = open(&mut world, &bob, "/api/v1/chat-list", &[]);
+    assert_eq!(text(&mut world, counter).0, "data: 0\n\n");
+    assert_eq!(text(&mut world, list).0, "data: []\n\n");
+
+    for key in 1..=9 {
+        post(&mut world, &ann, &bob, "hi", key);
+    }
+    // At most four a second: the burst is one value, after the pause.
+    assert_eq!(text(&mut world, counter).0, "");
+    world.pass(Duration::from_millis(300));
+    assert_eq!(text(&mut world, counter).0, "data: 1\n\n");
+    let (chats, _) = text(&mut world, list);
+    assert_eq!(chats.matches("data: ").count(), 1, "{chats}");
+    for part in
+        ["\"message\":\"hi\"", "\"is_read\":false", &format!("\"sender\":\"{}\"", bob.profile), &ann.profile]
+    {
+        assert!(chats.contains(part), "{part} in {chats}");
+    }
+    // A quiet minute is four comments.
+    world.pass(Duration::from_secs(60));
+    assert_eq!(text(&mut world, counter).0, ":\n\n".repeat(4));
+}
