@@ -6,7 +6,7 @@ fn main() -> ExitCode {
     match natter::cli::parse(std::env::args_os().skip(1)) {
         Ok(invocation) => natter::commands::run(invocation),
         Err(error) => {
-            eprintln!("natter: {error}");
+            eprintln!("{error}");
             ExitCode::from(natter::cli::EXIT_USAGE)
         }
     }

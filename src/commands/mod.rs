@@ -18,7 +18,7 @@ pub fn run(invocation: Invocation) -> ExitCode {
             ExitCode::FAILURE
         }
         Invocation::Help(topic) => say(&cli::help(topic)),
-        Invocation::Version => say(&cli::version()),
+        Invocation::Version => say(&format!("{}\n", cli::version())),
     }
 }
 
