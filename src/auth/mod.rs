@@ -2,8 +2,6 @@
 
 pub mod accounts;
 mod common_passwords;
-pub mod password;
 pub mod rules;
 pub mod sessions;
-pub mod tickets;
 pub mod token;

@@ -16,5 +16,4 @@ pub mod session;
 pub mod settings;
 #[cfg(test)]
 pub mod testing;
-pub mod tickets;
 pub mod upload;

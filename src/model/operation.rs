@@ -4,12 +4,9 @@
 
 use super::conversation::{Chats, ConversationPage, ListChats, ListConversations, MarkRead, Marked};
 use super::event::{Event, LogPage, ReadLog};
-use super::member::{Account, Credential, FindAccount, FindCredential, FindSecret, Secret, SignUp};
+use super::member::{Account, Credential, FindAccount, FindCredential, SignUp};
 use super::message::{ListMessages, MessagePage, OpenPair, Pair, PostMessage, Posted};
-use super::session::{
-    ChangePassword, EndSession, ListSessions, NoteSeen, OpenSession, Opened, RefreshSession, Refreshed,
-    RevokeSessions, SessionPage,
-};
+use super::session::{EndSession, OpenSession, Opened, RefreshSession, Refreshed};
 
 /// One row of the contract.
 pub trait Operation: Sized {
@@ -66,11 +63,6 @@ operations! {
     Write OpenSession -> Opened;
     Write RefreshSession -> Refreshed;
     Write EndSession -> ();
-    Read  ListSessions -> SessionPage;
-    Write RevokeSessions -> ();
-    Read  FindSecret -> Secret;
-    Write ChangePassword -> ();
-    Write NoteSeen -> ();
     // Conversations and messages.
     Write PostMessage -> Posted;
     Read  ListMessages -> MessagePage;

@@ -11,17 +11,15 @@ use super::contract::{ConnId, Door, Effect, Ticket};
 use super::hub::Hub;
 use super::rate_limit::{AddressKey, RateLimiter};
 use super::report::Metrics;
-use super::seen::{self, Seen};
 use crate::base::crypto::Entropy;
 use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
-use crate::limits::SWEEP_EVERY;
+use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY};
 use crate::model::attempts::Attempts;
 use crate::model::handler::Ctx;
 use crate::model::operation::{Command, Start};
 use crate::model::session::SessionId;
 use crate::model::settings::Settings;
-use crate::model::tickets::Tickets;
 
 pub struct Core {
     pub settings: Settings,
@@ -35,8 +33,6 @@ pub struct Core {
     pub hub: Hub,
     pub rates: RateLimiter,
     pub attempts: Attempts,
-    pub tickets: Tickets,
-    pub seen: Seen,
     pub metrics: Metrics,
     /// Sessions that ended while an access token of theirs may still live, with that token's `exp` (Unix s).
     pub ended: BTreeMap<SessionId, u64>,
@@ -64,8 +60,6 @@ impl Core {
             hub: Hub::default(),
             rates: RateLimiter::default(),
             attempts: Attempts::default(),
-            tickets: Tickets::default(),
-            seen: Seen::default(),
             metrics: Metrics::default(),
             ended: start.ended.into_iter().collect(),
             storage: Ok(()),
@@ -83,7 +77,6 @@ impl Core {
             entropy: &mut *self.entropy,
             settings: &self.settings,
             attempts: &mut self.attempts,
-            tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: self.head,
         }
@@ -95,6 +88,11 @@ impl Core {
             self.date = (second, imf_fixdate(self.now.unix_ms));
         }
         &self.date.1
+    }
+
+    /// How long a peer that was told the end may take to end too.
+    pub fn linger_until(&self) -> Instant {
+        self.now.instant + if self.draining { DRAIN_LINGER } else { LINGER_DEADLINE }
     }
 
     /// Asks storage; the outcome comes back as an input.
@@ -141,7 +139,7 @@ impl Core {
     /// Accepting pauses at the limit and resumes at 90 %, so that it does not flicker.
     pub fn crowd(&mut self, connections: usize) {
         let max = self.settings.limits.connections_max;
-        self.crowded = if self.crowded { connections > max / 10 * 9 } else { connections >= max };
+        self.crowded = if self.crowded { connections > max * 9 / 10 } else { connections >= max };
         self.metrics.connections = connections as u64;
     }
 
@@ -150,8 +148,6 @@ impl Core {
         let unix_s = self.now.unix_s();
         self.rates.sweep(self.now.instant);
         self.ended.retain(|_, until| *until >= unix_s);
-        self.tickets.expire(self.now);
-        seen::sweep(self);
         self.sweep_at = self.now.instant + SWEEP_EVERY;
     }
 }

@@ -10,8 +10,7 @@ use super::routes::BodyKind;
 use super::steps;
 use super::{event_stream, poll, stream};
 use crate::limits::{
-    HEAD_DEADLINE, IDLE_DEADLINE, JSON_DEADLINE, LINGER_BYTES, LINGER_DEADLINE, PROGRESS_BYTES,
-    PROGRESS_WINDOW,
+    HEAD_DEADLINE, IDLE_DEADLINE, JSON_DEADLINE, LINGER_BYTES, PROGRESS_BYTES, PROGRESS_WINDOW,
 };
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
@@ -215,7 +214,7 @@ pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
         Some(_) if exchange.head.expect == Expect::Continue => linger(core, conn),
         Some(decoder) => {
             let left = core.settings.limits.upload_max + LINGER_BYTES;
-            conn.deadline = Some(core.now.instant + LINGER_DEADLINE);
+            conn.deadline = Some(core.linger_until());
             conn.phase = Phase::Drain { decoder, left, keep_alive };
         }
         None if keep_alive => read_next(core, conn),
@@ -272,7 +271,7 @@ pub fn linger(core: &mut Core, conn: &mut Conn) {
         return;
     }
     core.effects.push_back(Effect::ShutdownWrite(conn.id));
-    conn.deadline = Some(core.now.instant + LINGER_DEADLINE);
+    conn.deadline = Some(core.linger_until());
     conn.phase = Phase::Linger { left: core.settings.limits.upload_max + LINGER_BYTES };
 }
 

@@ -27,7 +27,6 @@ pub mod report;
 pub mod respond;
 pub mod router;
 pub mod routes;
-pub mod seen;
 pub mod steps;
 pub mod stream;
 
@@ -196,7 +195,6 @@ impl Server {
                 }
             }
             Next::Work(_) => {}
-            Next::Seen => seen::written(&mut self.core),
             Next::Stream => {
                 self.with_conn(origin, |core, conn| match call.caller {
                     Caller::Stream(_) => match &conn.phase {
@@ -204,7 +202,7 @@ impl Server {
                         Phase::Poll(_) => poll::answered(core, conn, ticket, outcome.result),
                         _ => stream::answered(core, conn, ticket, outcome.result),
                     },
-                    Caller::Request(_) | Caller::Op { .. } | Caller::Server => {}
+                    Caller::Request(_) | Caller::Op { .. } => {}
                 });
             }
         }
@@ -226,7 +224,6 @@ impl Server {
             return;
         }
         self.core.draining = true;
-        seen::sweep(&mut self.core);
         for id in self.conns.ids() {
             self.with_conn(id, |core, conn| match &conn.phase {
                 Phase::ReadHead { since: None, .. } if conn.send.is_empty() => conn.phase = Phase::Closed,
@@ -237,6 +234,9 @@ impl Server {
                 }
                 Phase::EventStream(_) => event_stream::end(core, conn),
                 Phase::Poll(_) => poll::timed_out(core, conn),
+                Phase::Linger { .. } | Phase::Drain { .. } => {
+                    conn.deadline = conn.deadline.min(Some(core.linger_until()));
+                }
                 _ => {}
             });
         }

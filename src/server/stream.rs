@@ -15,9 +15,7 @@ use super::replay::Replay;
 use super::{http, instant_of, poll, respond, soonest};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
-use crate::limits::{
-    EXPIRING_NOTICE, IN_FLIGHT_MAX, LINGER_DEADLINE, REFUSED_MAX, REFUSED_WINDOW, STREAM_PAUSE_BYTES,
-};
+use crate::limits::{EXPIRING_NOTICE, IN_FLIGHT_MAX, REFUSED_MAX, REFUSED_WINDOW, STREAM_PAUSE_BYTES};
 use crate::model::handler::{Actor, Client, Step, Stream};
 use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::Problem;
@@ -268,7 +266,7 @@ pub fn close(core: &mut Core, conn: &mut Conn, code: u16, reason: &str) {
     let profile = stream.profile();
     stream.subscribed = false;
     core.unsubscribe(profile, conn.id);
-    conn.deadline = Some(core.now.instant + LINGER_DEADLINE);
+    conn.deadline = Some(core.linger_until());
 }
 
 /// The closing handshake is done, or the protocol is broken: only the bytes are left.
@@ -389,9 +387,6 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     }
     if now >= stream.next_ping {
         stream.next_ping = now + heartbeat;
-        if let Some(actor) = stream.actor {
-            core.seen.note(actor.session, core.now);
-        }
         websocket::ping(&mut conn.send);
         if let Form::Native(replay) = &stream.form
             && replay.is_live()
