@@ -1,7 +1,5 @@
 //! The contract, row by row, against the whole server without a socket.
 
-#[path = "api/sessions.rs"]
-mod sessions;
 mod support;
 
 use support::World;

@@ -55,12 +55,14 @@ pub fn text_at(value: &Value<'_>, path: &str) -> String {
 
 /// Takes the whole responses from the front of `bytes`; what is left is not whole.
 pub fn responses(bytes: &mut Vec<u8>, is_head: bool) -> Vec<Response> {
-    let mut all = Vec::new();
-    while let Some((response, len)) = response(bytes, is_head) {
-        bytes.drain(..len);
-        all.push(response);
-    }
-    all
+    std::iter::from_fn(|| next_response(bytes, is_head)).collect()
+}
+
+/// Takes one whole response from the front of `bytes`.
+pub fn next_response(bytes: &mut Vec<u8>, is_head: bool) -> Option<Response> {
+    let (response, len) = response(bytes, is_head)?;
+    bytes.drain(..len);
+    Some(response)
 }
 
 fn response(bytes: &[u8], is_head: bool) -> Option<(Response, usize)> {
@@ -106,6 +108,18 @@ pub struct Person {
     pub refresh: String,
 }
 
+impl Person {
+    /// From the response to a sign-up or a sign-in.
+    pub fn from_response(response: &Response) -> Person {
+        Person {
+            profile: response.at("data.profile.id"),
+            member: response.at("data.member.id"),
+            access: response.at("data.token.access"),
+            refresh: response.at("data.token.refresh"),
+        }
+    }
+}
+
 impl World {
     /// One request on a connection of its own.
     pub fn ask(&mut self, method: &str, path: &str, fields: &[(&str, &str)], body: Option<&str>) -> Response {
@@ -142,11 +156,6 @@ impl World {
         );
         let response = self.ask("POST", "/api/v1/user/sign-up", &[], Some(&body));
         assert_eq!(response.status, 201, "{}", response.text());
-        Person {
-            profile: response.at("data.profile.id"),
-            member: response.at("data.member.id"),
-            access: response.at("data.token.access"),
-            refresh: response.at("data.token.refresh"),
-        }
+        Person::from_response(&response)
     }
 }

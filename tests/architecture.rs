@@ -1,0 +1,248 @@
+//! The floors of the house, held by a test: which part may know which, which file may name which dependency, and what no
+//! part below `runtime` may touch. Owns the tables; it reads sources, so a rule is found where it is broken, not where it
+//! hurts later.
+//!
+//! Tests may do as they please: an item under `#[cfg(test)]`, and a file declared by one, is not read.
+//! Invariant: a path is judged by what it resolves to, so a group, an alias or a `super::super` hides nothing.
+
+#[path = "architecture/source.rs"]
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use source::{Source, sources};
+
+/// Bottom up: a part of `src`, and what it may import beside itself. Each row may name rows above it only, so imports go
+/// strictly downward; the handlers of floor 3 don't know each other, nor storage, nor work.
+const FLOORS: &[(&str, &[&str])] = &[
+    // Floor 0.
+    ("limits", &[]),
+    ("base", &["limits"]),
+    // Floor 1.
+    ("proto", &["limits", "base"]),
+    // Floor 2.
+    ("model", &["limits", "base", "proto"]),
+    // Floor 3: handlers.
+    ("auth", &["limits", "base", "proto", "model"]),
+    ("messaging", &["limits", "base", "proto", "model"]),
+    ("uploads", &["limits", "base", "proto", "model"]),
+    ("site", &["limits", "base", "proto", "model"]),
+    // Floor 3: the other sides of the two queues.
+    ("store", &["limits", "base", "model"]),
+    ("work", &["limits", "base", "proto", "model"]),
+    // Floor 4.
+    ("server", &["limits", "base", "proto", "model", "auth", "messaging", "uploads", "site"]),
+    // Floor 5.
+    ("runtime", &["limits", "base", "proto", "model", "store", "work", "server"]),
+    // What a process is made of.
+    ("logging", &["limits", "base"]),
+    ("config", &["limits", "base", "proto", "model", "logging"]),
+    ("cli", &["limits", "base", "config"]),
+    (
+        "commands",
+        &[
+            "limits", "base", "proto", "model", "store", "work", "server", "runtime", "logging", "config",
+            "cli",
+        ],
+    ),
+    ("main", &["cli", "commands"]),
+];
+
+/// One home per dependency: the files or folders of `src` that may name it.
+const HOMES: &[(&str, &[&str])] = &[
+    ("mio", &["runtime/"]),
+    ("tungstenite", &["proto/websocket/"]),
+    ("httparse", &["proto/http/"]),
+    ("rusqlite", &["store/"]),
+    ("ring", &["base/crypto.rs"]),
+    ("serde_json", &["base/json.rs"]),
+    ("log", &[""]),
+    ("simple_logger", &["logging.rs"]),
+    ("serde", &[""]),
+    ("argon2", &["work/password.rs"]),
+    ("data_encoding", &["base/"]),
+    ("time", &["base/time.rs"]),
+    ("lexopt", &["cli.rs"]),
+    ("libc", &["runtime/"]),
+    ("memchr", &["base/", "proto/"]),
+    ("rustls", &["proto/tls.rs"]),
+    ("webpki_roots", &["proto/tls.rs"]),
+    ("maxminddb", &["work/geolocation.rs"]),
+];
+
+/// What only some parts may touch, and which. `store` and `work` are blocking code on threads of their own; everything
+/// else below `runtime` is given its time, its randomness and its bytes, so that one seed makes one run.
+const REACHES: &[(&str, &[&str], &[&str])] = &[
+    (
+        "a socket",
+        &[
+            "std::net::TcpListener",
+            "std::net::TcpStream",
+            "std::net::UdpSocket",
+            "std::net::ToSocketAddrs",
+            "std::os::unix::net",
+        ],
+        &["work/", "runtime/", "commands/"],
+    ),
+    ("a thread", &["std::thread", "thread_local"], &["runtime/", "commands/", "logging.rs"]),
+    ("the monotonic clock", &["std::time::Instant::now"], &["work/", "runtime/", "commands/"]),
+    (
+        "the calendar clock",
+        &["std::time::SystemTime", "std::time::UNIX_EPOCH"],
+        &["runtime/", "commands/", "logging.rs"],
+    ),
+    (
+        "the randomness of the system",
+        &[
+            "crate::base::crypto::SystemEntropy",
+            "ring::rand",
+            "std::hash::RandomState",
+            "std::collections::hash_map",
+        ],
+        &["base/crypto.rs", "commands/"],
+    ),
+    // Their order differs from run to run, and an order always leaks: into events, answers, evictions.
+    ("a map of random order", &["std::collections::HashMap", "std::collections::HashSet"], &[]),
+    ("the file system", &["std::fs"], &["store/", "work/", "runtime/", "config/", "commands/", "logging.rs"]),
+    ("the environment", &["std::env"], &["config/", "cli.rs", "commands/", "main.rs"]),
+    ("another process", &["std::process::Command"], &[]),
+];
+
+/// Who is handed an open file may pass it on; opening one is reaching out.
+const A_HANDLE: &str = "std::fs::File";
+
+/// Lines of a file without its tests. Not a style rule: beyond this, a file surely has a second reason to change.
+const CODE_LINES_MAX: usize = 600;
+
+#[test]
+fn imports_go_strictly_downward() {
+    let mut known = BTreeSet::new();
+    for (part, below) in FLOORS {
+        for name in *below {
+            assert!(
+                known.contains(name),
+                "the table itself: `{part}` may import `{name}`, which is not below it"
+            );
+        }
+        known.insert(*part);
+    }
+    let mut faults = Vec::new();
+    for source in code() {
+        let part = source.part();
+        // lib.rs names every part, and owns no code.
+        if part == "lib" {
+            continue;
+        }
+        let Some((_, below)) = FLOORS.iter().find(|(name, _)| *name == part) else {
+            faults.push(format!("{}: `{part}` has no row in FLOORS", source.path));
+            continue;
+        };
+        for path in &source.paths {
+            let ["crate", to, ..] = path.segments()[..] else { continue };
+            if to != part && !below.contains(&to) {
+                faults.push(format!("{}:{}: `{part}` may not know `{to}`", source.path, path.line));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn every_dependency_has_one_home() {
+    let manifest = include_str!("../Cargo.toml");
+    let declared: BTreeSet<String> = section(manifest, "[dependencies]")
+        .filter_map(|line| Some(line.split_once('=')?.0.trim().replace('-', "_")))
+        .collect();
+    let mut faults = Vec::new();
+    for name in &declared {
+        if !HOMES.iter().any(|(home, _)| home == name) {
+            faults.push(format!("Cargo.toml: `{name}` has no home"));
+        }
+    }
+    for (name, _) in HOMES {
+        if !declared.contains(*name) {
+            faults.push(format!("HOMES: `{name}` is no dependency"));
+        }
+    }
+    for source in code() {
+        for path in &source.paths {
+            let name = path.segments()[0];
+            let Some((_, homes)) = HOMES.iter().find(|(home, _)| *home == name) else { continue };
+            if !homes.iter().any(|home| source.path.starts_with(home)) {
+                faults.push(format!("{}:{}: `{name}` lives in {homes:?}", source.path, path.line));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn nothing_below_the_runtime_touches_the_world() {
+    let mut faults = Vec::new();
+    for source in code() {
+        for path in &source.paths {
+            for (what, names, homes) in REACHES {
+                let named = names.iter().any(|name| path.is_within(name)) && path.text() != A_HANDLE;
+                if named && !homes.iter().any(|home| source.path.starts_with(home)) {
+                    faults.push(format!("{}:{}: {what}: `{}`", source.path, path.line, path.text()));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    let silent: Vec<&str> = sources()
+        .iter()
+        .filter(|source| !source.text.starts_with("//!"))
+        .map(|source| &*source.path)
+        .collect();
+    assert!(silent.is_empty(), "no `//!` at the top of {silent:#?}");
+}
+
+/// `unsafe` is denied by the manifest; who allows it says so in its own file, and those files are these.
+#[test]
+fn unsafe_code_has_named_homes() {
+    const HOMES: [&str; 1] = ["runtime/"];
+    let faults: Vec<&str> = code()
+        .filter(|source| {
+            source.words.contains("unsafe_code") && !HOMES.iter().any(|home| source.path.starts_with(home))
+        })
+        .map(|source| &*source.path)
+        .collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert!(include_str!("../Cargo.toml").contains("unsafe_code = \"deny\""));
+}
+
+/// `cargo test --test architecture -- --nocapture` shows the report.
+#[test]
+fn files_stay_small() {
+    let mut by_length: Vec<(usize, &str)> = code().map(|source| (source.code_lines, &*source.path)).collect();
+    by_length.sort_unstable_by(|a, b| b.cmp(a));
+    let total: usize = by_length.iter().map(|(lines, _)| lines).sum();
+    println!("{total} lines in {} files without tests; the longest:", by_length.len());
+    for (lines, path) in by_length.iter().take(12) {
+        println!("{lines:>5}  {path}");
+    }
+    let mut by_part: BTreeMap<&str, usize> = BTreeMap::new();
+    for (lines, path) in &by_length {
+        *by_part.entry(path.split('/').next().unwrap_or(path)).or_default() += lines;
+    }
+    for (part, lines) in by_part {
+        println!("{lines:>5}  {part}");
+    }
+    let (lines, path) = &by_length[0];
+    assert!(*lines <= CODE_LINES_MAX, "{path} has {lines} lines: which is its second reason to change?");
+}
+
+/// The sources that are part of the server.
+fn code() -> impl Iterator<Item = &'static Source> {
+    sources().iter().filter(|source| !source.is_test)
+}
+
+/// The lines of one section of a manifest.
+fn section<'a>(manifest: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    manifest.lines().skip_while(move |line| *line != name).skip(1).take_while(|line| !line.starts_with('['))
+}

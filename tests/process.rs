@@ -1,0 +1,26 @@
+//! The promises that only a real kernel can break: the real binary, real sockets, real signals, real files.
+
+mod support;
+
+#[path = "process/crash.rs"]
+mod crash;
+#[path = "process/shutdown.rs"]
+mod shutdown;
+#[path = "process/sockets.rs"]
+mod sockets;
+#[path = "process/start.rs"]
+mod start;
+
+/// A ULID that no other call of this process returns: what a client makes up for a post.
+fn client_id() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    natter::base::id::Id(1 << 100 | u128::from(NEXT.fetch_add(1, Ordering::Relaxed))).to_string()
+}
+
+/// A post of `body` as JSON params, for HTTP and, with an `op`, for the WebSocket.
+fn post_to(profile: &str, client_id: &str, body: &str) -> String {
+    format!(
+        r#"{{"op":"message.post","id":"{client_id}","to":"{profile}","client_id":"{client_id}","body":"{body}"}}"#
+    )
+}

@@ -1,0 +1,105 @@
+//! The end that was asked for: what is under way is finished, everybody is told, and the status is 0.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::support::TestDir;
+use super::support::net::{Heard, Http, Ws, at};
+use super::support::process::{Launch, Signal};
+use super::{client_id, post_to};
+
+#[test]
+fn sigterm_answers_what_is_under_way_and_tells_every_socket() {
+    for signal in [Signal::Term, Signal::Int] {
+        let dir = TestDir::new();
+        // Slow hashes, so that a sign-in is under way for as long as the signal takes.
+        let mut natter = Launch::new(dir.path()).with(&[("ARGON2", "16384,20,1")]).start();
+        let mut http = Http::connect(natter.address);
+        let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+        let (mut native, _) = Ws::native(natter.address, &ann.access, None).expect("a socket");
+        let target = format!("/api/v1/ws/{}/{}", bob.profile, ann.profile);
+        let mut pair =
+            Ws::open(natter.address, &target, &bob.access).expect("a connection").expect("a socket");
+        assert_eq!(pair.text(), "[]");
+        let mut idle = Http::connect(natter.address);
+        assert_eq!(idle.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+        let mut waiting = Http::connect(natter.address);
+        let body = r#"{"email":"ann@example.org","password":"correct horse ann's"}"#;
+        let request = super::support::http::request("POST", "/api/v1/user/sign-in", &[], Some(body));
+        waiting.send(&request).expect("sent");
+        // It is under way when a later request of another connection is answered: one loop reads in order.
+        assert_eq!(idle.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+        natter.signal(signal);
+        let asked = Instant::now();
+        let response = waiting.response(false).expect("a connection").expect("an answer");
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.field("connection").map(str::to_ascii_lowercase).as_deref(), Some("close"));
+        for ws in [&mut native, &mut pair] {
+            let mut heard = ws.hear().expect("a frame");
+            while let Heard::Text(_) = heard {
+                heard = ws.hear().expect("a frame");
+            }
+            let Heard::Close(1001, reason) = heard else { panic!("1001, not {heard:?}") };
+            assert!(at(&reason, "retry_after_ms").parse::<u64>().is_ok(), "{reason}");
+        }
+        assert!(idle.rest().expect("a clean end").is_empty());
+        drop(http);
+        // Peers that heard the end and don't close hold it up for a moment only.
+        let status = natter.wait();
+        assert_eq!(status.code(), Some(0), "{:#?}", natter.log());
+        assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+        assert!(natter.log().last().is_some_and(|line| line.ends_with("stopped")), "{:#?}", natter.log());
+        drop((native, pair, waiting));
+        // Checkpointed: nothing is left for the next start to recover.
+        let wal = dir.path().join("data/natter.db-wal");
+        assert_eq!(wal.metadata().map_or(0, |wal| wal.len()), 0);
+    }
+}
+
+#[test]
+fn nobody_new_gets_in_while_it_ends() {
+    let dir = TestDir::new();
+    let mut natter = Launch::new(dir.path()).start();
+    // A request whose body never comes keeps the server draining.
+    let mut slow = Http::connect(natter.address);
+    slow.send(b"POST /api/v1/user/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        .expect("sent");
+    let mut idle = Http::connect(natter.address);
+    assert_eq!(idle.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    natter.signal(Signal::Term);
+    natter.wait_for_line("stopping");
+    let mut late = Http::connect(natter.address); // the kernel's queue takes it; nobody accepts
+    late.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    natter.signal(Signal::Term);
+    let status = natter.wait();
+    assert_eq!(status.code(), Some(130), "{:#?}", natter.log());
+    assert!(!matches!(late.response(false), Ok(Some(_))));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let dir = TestDir::new();
+    let mut natter = Launch::new(dir.path()).start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let posted = http
+        .ask_as(&ann, "POST", "/api/v1/messages", Some(&post_to(&bob.profile, &client_id(), "before")))
+        .expect("a response");
+    assert_eq!(posted.status, 201);
+    let mut slow = Http::connect(natter.address);
+    slow.stream
+        .write_all(b"POST /api/v1/user/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        .expect("sent");
+    assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    natter.signal(Signal::Term);
+    natter.wait_for_line("stopping");
+    let began = Instant::now();
+    natter.signal(Signal::Int);
+    assert_eq!(natter.wait().code(), Some(130), "{:#?}", natter.log());
+    assert!(began.elapsed() < Duration::from_secs(5), "at once: {:?}", began.elapsed());
+    // As after any crash: what was answered is there.
+    let natter = Launch::new(dir.path()).start();
+    let list =
+        Http::connect(natter.address).ask_as(&bob, "GET", "/api/v1/conversations", None).expect("a response");
+    assert_eq!(list.at("data.0.last_message.body"), "before");
+}

@@ -1,0 +1,202 @@
+//! What real sockets do to a server: they stay, they dawdle, they end halfway, they come by the thousand.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use super::support::TestDir;
+use super::support::net::{Heard, Http, PATIENCE, Ws, at};
+use super::support::process::Launch;
+use super::{client_id, post_to};
+
+const GET: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn a_connection_is_kept_and_pipelined_requests_are_answered_in_order() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).start();
+    let mut http = Http::connect(natter.address);
+    for _ in 0..3 {
+        assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    }
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let mut all = Vec::new();
+    for i in 0..50 {
+        let bearer = format!("Bearer {}", ann.access);
+        let body = post_to(&bob.profile, &client_id(), &i.to_string());
+        let fields = [("Authorization", bearer.as_str()), ("X-Request-Id", &format!("r{i}"))];
+        all.extend(super::support::http::request("POST", "/api/v1/messages", &fields, Some(&body)));
+    }
+    http.send(&all).expect("sent");
+    for i in 0..50 {
+        let response = http.response(false).expect("a connection").expect("a response");
+        assert_eq!((response.status, response.at("data.n")), (201, (i + 1).to_string()));
+        assert_eq!(response.field("x-request-id"), Some(format!("r{i}").as_str()));
+    }
+    http.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    assert_eq!(http.response(false).expect("a connection").expect("a response").status, 200);
+    assert!(http.response(false).expect("a clean end").is_none());
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte_while_others_are_served() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).start();
+    let (mut slow, mut quick) = (Http::connect(natter.address), Http::connect(natter.address));
+    let body = r#"{"email":"nobody@example.org","password":"not the password"}"#;
+    let request = super::support::http::request("POST", "/api/v1/user/sign-in", &[], Some(body));
+    for byte in request {
+        slow.send(&[byte]).expect("sent");
+        assert_eq!(quick.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    }
+    let response = slow.response(false).expect("a connection").expect("a response");
+    assert_eq!((response.status, response.code()), (401, "email_password_wrong".into()));
+}
+
+#[test]
+fn a_peer_that_sends_no_more_still_gets_its_answers() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).start();
+    let mut http = Http::connect(natter.address);
+    http.send(&GET.repeat(3)).expect("sent");
+    http.stream.shutdown(Shutdown::Write).expect("shut");
+    for _ in 0..3 {
+        assert_eq!(http.response(false).expect("a connection").expect("a response").status, 200);
+    }
+    assert!(http.response(false).expect("a clean end").is_none());
+    // Half a request and an end: there is nobody to answer, and nothing hangs.
+    let mut http = Http::connect(natter.address);
+    http.send(b"GET /healthz HT").expect("sent");
+    http.stream.shutdown(Shutdown::Write).expect("shut");
+    let rest = http.rest().expect("a clean end");
+    assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[test]
+fn a_peer_that_reads_late_loses_nothing() {
+    const POSTS: u64 = 200;
+    let dir = TestDir::new();
+    let env = [("SEND_QUEUE_MAX", "65536"), ("MESSAGE_MAX", "60000"), ("WS_MESSAGE_MAX", "65536")];
+    let natter = Launch::new(dir.path()).with(&env).start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    // In all far more than the buffers of a socket hold: the listener is closed 4408, but never skips.
+    let text = "x".repeat(40_000);
+    let (mut ws, epoch) = Ws::native(natter.address, &bob.access, None).expect("a socket");
+    ws.until("event", "caught_up");
+    for _ in 0..POSTS {
+        let body = post_to(&bob.profile, &client_id(), &text);
+        let posted = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
+        assert_eq!(posted.status, 201);
+    }
+    let (mut seq, mut heard, mut closed) = (0, 0, 0);
+    while heard < POSTS {
+        match ws.hear().expect("a frame") {
+            Heard::Text(text) if text.contains("message.posted") => {
+                let next: u64 = at(&text, "seq").parse().expect("a seq");
+                assert!(next > seq, "{next} after {seq}");
+                seq = next;
+                heard += 1;
+            }
+            Heard::Text(_) => {}
+            Heard::Close(4408, _) | Heard::End => {
+                let cursor = format!("{epoch}:{seq}");
+                (ws, _) = Ws::native(natter.address, &bob.access, Some(&cursor)).expect("a socket");
+                closed += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(closed > 0, "it was too slow, and told so");
+    natter.stop();
+}
+
+#[test]
+fn many_connections_live_side_by_side() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let mut sockets: Vec<Ws> = (0..300)
+        .map(|_| {
+            let (mut ws, _) = Ws::native(natter.address, &bob.access, None).expect("a socket");
+            ws.until("event", "caught_up");
+            ws
+        })
+        .collect();
+    let body = post_to(&bob.profile, &client_id(), "to all of you");
+    let posted = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
+    assert_eq!(posted.status, 201);
+    for ws in &mut sockets {
+        let text = ws.text();
+        assert_eq!(
+            (at(&text, "event"), at(&text, "data.body")),
+            ("message.posted".into(), "to all of you".into())
+        );
+    }
+    drop(sockets);
+    // Hundreds that went without a word cost nobody anything.
+    assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    natter.stop();
+}
+
+#[test]
+fn at_the_limit_of_connections_newcomers_wait_until_others_have_gone() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).with(&[("CONNECTIONS_MAX", "9")]).start();
+    let mut open: Vec<Http> = Vec::new();
+    for _ in 0..9 {
+        let mut http = Http::connect(natter.address);
+        assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+        open.push(http);
+    }
+    // In the kernel's queue: connected, and not served.
+    let mut waiting = Http::connect(natter.address);
+    waiting.send(GET).expect("sent");
+    waiting.stream.set_read_timeout(Some(Duration::from_millis(200))).expect("set");
+    let kind = waiting.response(false).expect_err("nobody answers").kind();
+    assert!(matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{kind}");
+    // Those inside are served as before.
+    assert_eq!(open[7].ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    open.drain(..2);
+    waiting.stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    let response = waiting.response(false).expect("a connection").expect("a response");
+    assert_eq!(response.status, 200, "below 90 % it accepts again");
+    natter.stop();
+}
+
+#[test]
+fn one_address_does_not_take_all_connections() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).with(&[("CONNECTIONS_PER_ADDRESS", "4")]).start();
+    let mut open: Vec<Http> = Vec::new();
+    for _ in 0..4 {
+        let mut http = Http::connect(natter.address);
+        assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+        open.push(http);
+    }
+    let mut fifth = Http::connect(natter.address);
+    let _ = fifth.send(GET); // closed at accept: before or after the bytes
+    let mut byte = [0; 1];
+    assert!(!matches!(fifth.stream.read(&mut byte), Ok(1)), "closed at accept");
+    open.pop();
+    let until = Instant::now() + PATIENCE;
+    // The end of the fourth is on its way to the loop; soon there is room.
+    while !matches!(Http::connect(natter.address).ask("GET", "/healthz", &[], None), Ok(response) if response.status == 200)
+    {
+        assert!(Instant::now() < until, "room again");
+    }
+    natter.stop();
+}
+
+#[test]
+fn a_head_that_never_ends_gets_a_408() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).start();
+    let mut partial = Http::connect(natter.address);
+    partial.stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").expect("sent");
+    let response = partial.response(false).expect("a connection").expect("a response");
+    assert_eq!((response.status, response.code()), (408, "request_timeout".into()));
+    assert!(partial.rest().expect("a clean end").is_empty());
+    natter.stop();
+}

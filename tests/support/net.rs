@@ -1,0 +1,225 @@
+//! A peer with a real socket: HTTP/1.1 and WebSocket, blocking, one thread, nothing clever. Owns the bytes both ways and
+//! refuses to retry or to hide anything: a test sees each response, frame and end as it comes.
+//! Invariant: nothing waits longer than [`PATIENCE`], so that a server that hangs is a failed test.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use natter::base::json;
+use tungstenite::protocol::{CloseFrame, Role};
+use tungstenite::{Error, Message, WebSocket};
+
+use super::http::{Person, Response, next_response, request, text_at};
+
+/// How long a peer waits for what must come: far beyond any honest delay on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One HTTP connection, kept alive.
+pub struct Http {
+    pub stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Http {
+    pub fn connect(address: SocketAddr) -> Http {
+        Http::try_connect(address).expect("a connection")
+    }
+
+    pub fn try_connect(address: SocketAddr) -> io::Result<Http> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Http { stream, received: Vec::new() })
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// The next response; `None` when the connection ended cleanly instead.
+    pub fn response(&mut self, is_head: bool) -> io::Result<Option<Response>> {
+        loop {
+            if let Some(response) = next_response(&mut self.received, is_head) {
+                return Ok(Some(response));
+            }
+            if self.fill()? == 0 {
+                return match self.received.is_empty() {
+                    true => Ok(None),
+                    false => Err(io::ErrorKind::UnexpectedEof.into()),
+                };
+            }
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut buffer = [0; 16_384];
+        let count = self.stream.read(&mut buffer)?;
+        self.received.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+
+    /// One request, one response.
+    pub fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> io::Result<Response> {
+        self.send(&request(method, path, fields, body))?;
+        self.response(method == "HEAD")?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    pub fn ask_as(
+        &mut self,
+        person: &Person,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+    ) -> io::Result<Response> {
+        let bearer = format!("Bearer {}", person.access);
+        self.ask(method, path, &[("Authorization", &bearer)], body)
+    }
+
+    pub fn sign_up(&mut self, name: &str) -> Person {
+        let body = format!(
+            r#"{{"display_name":"{name}","email":"{name}@example.org","password":"correct horse {name}'s"}}"#
+        );
+        let response = self.ask("POST", "/api/v1/user/sign-up", &[], Some(&body)).expect("a response");
+        assert_eq!(response.status, 201, "{}", response.text());
+        Person::from_response(&response)
+    }
+
+    /// What is left until the server ends the connection.
+    pub fn rest(mut self) -> io::Result<Vec<u8>> {
+        while self.fill()? > 0 {}
+        Ok(self.received)
+    }
+}
+
+/// What a WebSocket brought.
+#[derive(Debug)]
+pub enum Heard {
+    Text(String),
+    /// A close frame, with its code (1005 for none) and reason.
+    Close(u16, String),
+    /// The connection ended without a close frame.
+    End,
+}
+
+/// One WebSocket in the client role. The handshake is written by hand, so that a refusal is a plain response.
+pub struct Ws {
+    socket: WebSocket<TcpStream>,
+}
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+impl Ws {
+    /// Opens `target` (path and query) as the bearer of `access`, or says how the upgrade was refused.
+    pub fn open(address: SocketAddr, target: &str, access: &str) -> io::Result<Result<Ws, Response>> {
+        let mut http = Http::try_connect(address)?;
+        let bearer = format!("Bearer {access}");
+        let fields = [
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", KEY),
+            ("Authorization", &bearer),
+        ];
+        let response = http.ask("GET", target, &fields, None)?;
+        if response.status != 101 {
+            return Ok(Err(response));
+        }
+        assert_eq!(response.field("sec-websocket-accept"), Some(ACCEPT));
+        // What came with the 101 belongs to the socket.
+        let socket = WebSocket::from_partially_read(http.stream, http.received, Role::Client, None);
+        Ok(Ok(Ws { socket }))
+    }
+
+    /// The native form, which must open: past `hello`, whose epoch comes with it.
+    pub fn native(address: SocketAddr, access: &str, cursor: Option<&str>) -> io::Result<(Ws, String)> {
+        let target = match cursor {
+            Some(cursor) => format!("/api/v1/ws?cursor={cursor}"),
+            None => "/api/v1/ws".to_owned(),
+        };
+        let mut ws = match Ws::open(address, &target, access)? {
+            Ok(ws) => ws,
+            Err(response) => panic!("no upgrade: {} {}", response.status, response.text()),
+        };
+        match ws.hear()? {
+            Heard::Text(hello) => {
+                assert_eq!(at(&hello, "event"), "hello", "{hello}");
+                Ok((ws, at(&hello, "epoch")))
+            }
+            Heard::Close(..) | Heard::End => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    pub fn send(&mut self, text: &str) -> io::Result<()> {
+        self.socket.send(Message::text(text)).map_err(io_error)
+    }
+
+    /// The next text or end; pings are answered on the way.
+    pub fn hear(&mut self) -> io::Result<Heard> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => return Ok(Heard::Text(text.to_string())),
+                Ok(Message::Close(frame)) => {
+                    let (code, reason) = frame
+                        .map_or((1005, String::new()), |CloseFrame { code, reason }| {
+                            (code.into(), reason.to_string())
+                        });
+                    // Answers the close, and waits for the server to end the connection.
+                    while self.socket.read().is_ok() {}
+                    return Ok(Heard::Close(code, reason));
+                }
+                Ok(Message::Binary(_)) => panic!("natter sends no binary frames"),
+                Ok(_) => {}
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(Heard::End),
+                Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
+                    return Ok(Heard::End);
+                }
+                Err(error) => return Err(io_error(error)),
+            }
+        }
+    }
+
+    /// The next text, which must come.
+    pub fn text(&mut self) -> String {
+        match self.hear().expect("a frame") {
+            Heard::Text(text) => text,
+            other => panic!("expected a text, got {other:?}"),
+        }
+    }
+
+    /// Texts up to and including the first with this text at `path`.
+    pub fn until(&mut self, path: &str, value: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            all.push(self.text());
+            if all.last().is_some_and(|text| at(text, path) == value) {
+                return all;
+            }
+        }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        self.socket.get_ref()
+    }
+}
+
+fn io_error(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+/// The text at a path of member names and list indices of a JSON text.
+pub fn at(text: &str, path: &str) -> String {
+    let value = json::parse(text.as_bytes()).unwrap_or_else(|_| panic!("not JSON: {text}"));
+    text_at(&value, path)
+}

@@ -1,0 +1,197 @@
+//! The real binary as a test runs it: a process of its own in a folder of its own, on a port the kernel chose. Owns
+//! starting, signals and what it said on stderr. Invariant: the process never outlives its value.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use super::net::PATIENCE;
+
+/// How a natter is to be run.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    pub binary: PathBuf,
+    /// Its working directory: `data` in it is DATA_DIR, unless `env` says otherwise.
+    pub folder: PathBuf,
+    pub env: BTreeMap<String, String>,
+}
+
+impl Launch {
+    /// The binary of this build, no rate limits, cheap password hashes, a free port.
+    pub fn new(folder: &Path) -> Launch {
+        let env = [("PORT", "0"), ("RATE_LIMIT", "off"), ("ARGON2", "1024,1,1")];
+        Launch::bare(folder).with(&env)
+    }
+
+    /// The binary of this build with nothing but a free port: as a newcomer starts it.
+    pub fn bare(folder: &Path) -> Launch {
+        let binary = std::env::var_os("NATTER_BIN")
+            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_natter")), PathBuf::from);
+        Launch { binary, folder: folder.to_owned(), env: BTreeMap::new() }.with(&[("PORT", "0")])
+    }
+
+    pub fn with(mut self, env: &[(&str, &str)]) -> Launch {
+        self.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        // Nothing of the environment of whoever runs the tests decides anything.
+        command.args(arguments).env_clear().envs(&self.env).current_dir(&self.folder);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().expect("the binary runs")
+    }
+
+    /// Starts a server and waits for its start-up line.
+    pub fn start(&self) -> Natter {
+        let mut natter = self.spawn(Stdio::piped());
+        let line = natter.wait_for_line("listens on http://");
+        natter.address = address_in(&line);
+        natter
+    }
+
+    /// Starts a process without waiting for anything.
+    pub fn spawn(&self, stderr: Stdio) -> Natter {
+        let mut command = self.command(&[]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        let mut child = command.spawn().expect("the binary starts");
+        let (tx, lines) = channel();
+        if let Some(stderr) = child.stderr.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    if tx.send(line).is_err() {
+                        return; // nobody listens any more; the pipe is closed with the reader
+                    }
+                }
+            });
+        }
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Natter { child, address, lines, log: Vec::new() }
+    }
+}
+
+fn address_in(line: &str) -> SocketAddr {
+    let (_, rest) = line.split_once("http://").expect("an address");
+    let end = rest.find([',', ' ', '/']).unwrap_or(rest.len());
+    rest[..end].parse().expect("an address of numbers")
+}
+
+/// A running server.
+pub struct Natter {
+    child: Child,
+    pub address: SocketAddr,
+    lines: Receiver<String>,
+    log: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    Term,
+    Int,
+    Kill,
+}
+
+impl Natter {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of the log that contains `text`.
+    pub fn wait_for_line(&mut self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.log.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no line with {text:?}: {:#?}", self.log),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("it ended without a line with {text:?}: {:#?}", self.log)
+                }
+            }
+        }
+    }
+
+    /// All it said until it ended, or until now.
+    pub fn log(&mut self) -> &[String] {
+        self.log.extend(self.lines.try_iter());
+        &self.log
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let name = match signal {
+            Signal::Term => "TERM",
+            Signal::Int => "INT",
+            Signal::Kill => "KILL",
+        };
+        let kill = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
+        assert!(status.success(), "{kill}");
+    }
+
+    /// How it ended, which must happen soon.
+    pub fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                // The reader of stderr ends with the process: all its lines are here then.
+                self.log.extend(self.lines.iter());
+                return status;
+            }
+            assert!(Instant::now() < until, "it did not end: {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(2)); // between two looks, not for something to happen
+        }
+    }
+
+    /// Closes the reading end of its stderr: from now on nobody hears it, and writing there fails.
+    pub fn deafen(&mut self) {
+        self.lines = channel().1;
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// `kill -9`, and waits for the end of it.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("a child");
+    }
+
+    /// SIGTERM and a clean end.
+    pub fn stop(mut self) -> Vec<String> {
+        self.signal(Signal::Term);
+        let status = self.wait();
+        assert!(status.success(), "{status}: {:#?}", self.log);
+        std::mem::take(&mut self.log)
+    }
+
+    /// A number of `/proc/<pid>/status`, in KiB; `None` where there is no such file.
+    pub fn memory_kib(&self, name: &str) -> Option<u64> {
+        let mut text = String::new();
+        let path = format!("/proc/{}/status", self.child.id());
+        std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)).ok()?;
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+}
+
+impl Drop for Natter {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
