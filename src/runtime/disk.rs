@@ -225,3 +225,111 @@ fn read_until_closed(queue: &Queue<Wanted>, inbox: &Inbox) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Id;
+    use mio::{Poll, Token, Waker};
+    use std::time::{Duration, Instant};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    struct Desk {
+        _poll: Poll,
+        inbox: Arc<Inbox>,
+        disk: Disk,
+        uploads: PathBuf,
+    }
+
+    impl Desk {
+        fn new(name: &str) -> Desk {
+            let poll = Poll::new().expect("a poll");
+            let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
+            let uploads = std::env::temp_dir().join(format!("natter-disk-{name}-{}", std::process::id()));
+            let background = Background::new(Arc::clone(&inbox));
+            let disk = Disk::start(&uploads, &inbox, &background).expect("a folder and threads");
+            Desk { _poll: poll, inbox, disk, uploads }
+        }
+
+        fn path(&self, upload: UploadId) -> PathBuf {
+            self.uploads.join("tmp").join(upload.0.to_string())
+        }
+
+        /// What the next `count` completions say.
+        fn results(&mut self, count: usize) -> Vec<(UploadId, Written)> {
+            self.disk.hand_over();
+            let (mut results, mut taken) = (Vec::new(), Vec::new());
+            let end = Instant::now() + PATIENCE;
+            while results.len() < count {
+                assert!(Instant::now() < end);
+                self.inbox.take(&mut taken);
+                for completion in taken.drain(..) {
+                    let Completion::Upload { upload, bytes, result } = completion else {
+                        panic!("an upload")
+                    };
+                    self.disk.appended(bytes);
+                    results.push((upload, result));
+                }
+                std::thread::yield_now();
+            }
+            results
+        }
+
+        fn close(mut self) {
+            self.disk.close().into_iter().for_each(|thread| thread.join().expect("no panic"));
+            fs::remove_dir_all(&self.uploads).expect("cleaning up");
+        }
+    }
+
+    #[test]
+    fn appends_reach_their_files_in_order_and_abandoned_files_are_gone() {
+        let mut desk = Desk::new("order");
+        let uploads = [UploadId(Id(1)), UploadId(Id(2))];
+        for round in 0..100_u8 {
+            uploads.iter().for_each(|upload| assert!(desk.disk.append(*upload, vec![round; 3])));
+        }
+        assert!(desk.results(200).iter().all(|(_, result)| *result == Written::Whole));
+        for upload in uploads {
+            let expect: Vec<u8> = (0..100).flat_map(|round| [round; 3]).collect();
+            assert_eq!(fs::read(desk.path(upload)).expect("a file"), expect);
+        }
+        desk.disk.abandon(uploads[0]);
+        desk.disk.append(uploads[1], Vec::new()).then_some(()).expect("room");
+        desk.results(1);
+        assert!(!desk.path(uploads[0]).exists() && desk.path(uploads[1]).exists());
+        desk.close();
+    }
+
+    #[test]
+    fn after_a_failure_the_rest_is_dropped_until_the_upload_is_abandoned() {
+        let mut desk = Desk::new("full");
+        let upload = UploadId(Id(7));
+        // A file that is always full (full(4)).
+        std::os::unix::fs::symlink("/dev/full", desk.path(upload)).expect("a link");
+        (0..3).for_each(|_| assert!(desk.disk.append(upload, b"x".to_vec())));
+        let failed = (upload, Written::Failed { full: true });
+        assert_eq!(desk.results(3), [failed, (upload, Written::Dropped), (upload, Written::Dropped)]);
+        desk.disk.abandon(upload);
+        assert!(desk.disk.append(upload, b"x".to_vec()));
+        assert_eq!(desk.results(1), [(upload, Written::Whole)], "the link is gone, not what it names");
+        desk.close();
+    }
+
+    #[test]
+    fn bytes_under_way_have_a_bound_and_a_refused_upload_stays_refused() {
+        let mut desk = Desk::new("bound");
+        let (first, second) = (UploadId(Id(1)), UploadId(Id(2)));
+        let block = vec![0; 1_048_576 - APPEND_COST];
+        let blocks = APPEND_BYTES_MAX / 1_048_576;
+        (0..blocks).for_each(|_| assert!(desk.disk.append(first, block.clone())));
+        assert!(!desk.disk.append(second, Vec::new()));
+        desk.results(blocks);
+        assert!(!desk.disk.append(second, Vec::new()), "a hole in its file is worse than its end");
+        assert!(desk.disk.append(first, block));
+        desk.disk.abandon(second);
+        assert!(desk.disk.append(second, Vec::new()));
+        desk.results(2);
+        desk.close();
+    }
+}

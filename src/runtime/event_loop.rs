@@ -7,6 +7,9 @@
 //! Invariant: work is proportional to what happened, never to the sockets that are open: a socket whose bytes the
 //! machine does not want, or that takes none, stands in no list and costs nothing until an event or a `Flush` names it.
 
+mod effects;
+mod inputs;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,24 +18,18 @@ use mio::{Events, Poll, Token};
 
 use super::background::Background;
 use super::disk::Disk;
-use super::inbox::{Completion, Inbox, Piece, Written};
-use super::listener::{Accept, Listener};
+use super::inbox::{Completion, Inbox};
+use super::listener::Listener;
 use super::notify::Notify;
-use super::socket::{Flushed, Read, Socket, Sockets};
+use super::socket::Sockets;
 use super::storage::Storage;
 use super::threads::Thread;
 use super::workers::Workers;
 use super::{Machine, ServeFault, Stops};
-use crate::base::send_queue::Front;
 use crate::base::time::Now;
-use crate::limits::{
-    ACCEPTS_TURN_MAX, CONTROL_CONNECTIONS_MAX, DRAIN_MAX, EVENTS_MAX, JOIN_CHECK, READ_BUFFER, READ_TURN_MAX,
-    SETTLE_ROUNDS_MAX,
-};
-use crate::model::job::Done;
-use crate::model::metrics::Trouble;
-use crate::model::operation::{Outcome, Refusal};
-use crate::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
+use crate::limits::{EVENTS_MAX, JOIN_CHECK, READ_BUFFER};
+use crate::server::contract::{ConnId, Input};
+use effects::Refused;
 
 pub const WAKER: Token = Token(usize::MAX);
 pub const SIGNALS: Token = Token(usize::MAX - 1);
@@ -55,8 +52,10 @@ pub struct Parts<M, S> {
     pub inbox: Arc<Inbox>,
     pub background: Background,
     pub notify: Option<Notify>,
+    pub drain_max: Duration,
 }
 
+/// See the modules `inputs` (accepts, reads, completions) and `effects` (everything after).
 pub struct EventLoop<M, S> {
     parts: Parts<M, S>,
     sockets: Sockets,
@@ -72,15 +71,10 @@ pub struct EventLoop<M, S> {
     refused: Vec<Refused>,
     /// Empty between two turns; its memory is reused.
     completions: Vec<Completion>,
+    signalled: bool,
     /// The rounds of a turn ended with something left to do.
     unsettled: bool,
     phase: Phase,
-}
-
-enum Refused {
-    Store(Ticket, Refusal),
-    Work(Ticket, Done),
-    Append(UploadId),
 }
 
 enum Phase {
@@ -100,6 +94,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             closing: Vec::new(),
             refused: Vec::new(),
             completions: Vec::new(),
+            signalled: false,
             unsettled: false,
             phase: Phase::Serving,
         }
@@ -135,13 +130,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.close();
         Ok(match self.phase {
             Phase::Serving => false,
-            Phase::Draining { until } => {
-                let late = now.instant >= until;
-                if late {
-                    log::warn!("{} connections were not finished in time", self.sockets.len());
-                }
-                late || self.parts.machine.is_drained()
+            Phase::Draining { .. } if self.parts.machine.is_drained() => true,
+            Phase::Draining { until } if now.instant >= until => {
+                log::warn!("{} connections were not finished in time", self.sockets.len());
+                true
             }
+            Phase::Draining { .. } => false,
         })
     }
 
@@ -183,8 +177,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     fn note(&mut self, events: &Events) {
         for event in events {
             let token = event.token();
-            if token == WAKER || token == SIGNALS {
-                continue; // looked at in every turn
+            if token == WAKER {
+                continue; // the inbox is looked at in every turn
+            }
+            if token == SIGNALS {
+                self.signalled = true;
+                continue;
             }
             if let Some(listener) =
                 LISTENERS.checked_sub(token.0).filter(|&at| at < self.parts.listeners.len())
@@ -204,170 +202,23 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 
     fn hear_signals(&mut self, now: Now) -> Result<(), ServeFault> {
+        if !std::mem::take(&mut self.signalled) {
+            return Ok(());
+        }
         for _ in 0..self.parts.signals.drain() {
             match self.phase {
                 Phase::Serving => {
-                    log::info!("stopping: finishing what was begun, at most {} s", DRAIN_MAX.as_secs());
+                    log::info!("stopping: finishing what was begun, at most {:?}", self.parts.drain_max);
                     self.notify("STOPPING=1");
-                    self.phase = Phase::Draining { until: now.instant + DRAIN_MAX };
+                    self.phase = Phase::Draining { until: now.instant + self.parts.drain_max };
+                    // Who comes now is refused by the kernel, rather than left waiting.
+                    self.parts.listeners.clear();
                     self.parts.machine.handle(now, Input::Drain);
                 }
                 Phase::Draining { .. } => return Err(ServeFault::Forced),
             }
         }
         Ok(())
-    }
-
-    /// The control socket stays open when the public door is full: an operator must get in then, most of all.
-    fn may_accept(&self, listener: &Listener) -> bool {
-        match (&self.phase, listener.door()) {
-            (Phase::Draining { .. }, _) => false,
-            (Phase::Serving, Door::Control) => true,
-            (Phase::Serving, Door::Public) => self.parts.machine.is_accepting(),
-        }
-    }
-
-    fn accept(&mut self, now: Now) {
-        for index in 0..self.parts.listeners.len() {
-            for _ in 0..ACCEPTS_TURN_MAX {
-                let listener = &self.parts.listeners[index];
-                if !listener.is_ready(now.instant) || !self.may_accept(listener) {
-                    break;
-                }
-                let door = listener.door();
-                match self.parts.listeners[index].accept(now.instant) {
-                    Accept::Nobody => break,
-                    Accept::Gone => {}
-                    Accept::Failed(error) => {
-                        self.parts.background.report(Trouble::Accept, format_args!("accept: {error}"));
-                    }
-                    Accept::One(_, _)
-                        if door == Door::Control && self.control_open >= CONTROL_CONNECTIONS_MAX =>
-                    {
-                        self.parts.background.report(Trouble::Accept, "the control socket is in full use");
-                    }
-                    Accept::One(stream, peer) => {
-                        let socket = Socket::new(stream, door);
-                        match self.sockets.insert(socket, self.parts.poll.registry()) {
-                            Ok(conn) => {
-                                self.control_open += usize::from(door == Door::Control);
-                                self.parts.machine.handle(now, Input::Accepted { conn, peer, door });
-                            }
-                            Err(error) => {
-                                self.parts
-                                    .background
-                                    .report(Trouble::Accept, format_args!("registering a socket: {error}"));
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn read(&mut self, now: Now) {
-        // What is not finished goes to the new list: the next turn.
-        for conn in std::mem::take(&mut self.ready) {
-            let Some(socket) = self.sockets.get_mut(conn) else { continue };
-            socket.listed = false;
-            let mut left = READ_TURN_MAX;
-            while socket.is_readable() && self.parts.machine.wants_read(conn) {
-                if left == 0 {
-                    socket.listed = true;
-                    self.ready.push(conn);
-                    break;
-                }
-                match socket.read(&mut self.buffer) {
-                    Read::Bytes(count) => {
-                        left = left.saturating_sub(count);
-                        let bytes = &self.buffer[..count];
-                        self.parts.machine.handle(now, Input::Received { conn, bytes });
-                    }
-                    Read::Nothing => {}
-                    Read::End => self.parts.machine.handle(now, Input::Ended { conn }),
-                    Read::Broken => break,
-                }
-            }
-            // A broken socket is read as far as the machine wants, since the peer may have sent a whole request
-            // before; then nothing more can come of it.
-            if socket.is_broken() && !socket.listed {
-                self.fail(now, conn);
-            }
-        }
-    }
-
-    fn complete(&mut self, now: Now) -> Result<(), ServeFault> {
-        let mut completions = std::mem::take(&mut self.completions);
-        let troubles = self.parts.inbox.take(&mut completions);
-        for (trouble, count) in troubles {
-            (0..count).for_each(|_| self.parts.machine.handle(now, Input::Troubled(trouble)));
-        }
-        let mut lost = None;
-        for completion in completions.drain(..) {
-            match completion {
-                Completion::Committed(answers) => {
-                    self.parts.storage.written(answers.len());
-                    for (ticket, outcome) in answers {
-                        self.parts.machine.handle(now, Input::Answered { ticket, outcome });
-                    }
-                }
-                Completion::Read(ticket, result) => {
-                    self.parts.storage.read();
-                    let outcome = Outcome { result, events: Vec::new() };
-                    self.parts.machine.handle(now, Input::Answered { ticket, outcome });
-                }
-                Completion::Finished(kind, ticket, done) => {
-                    self.parts.workers.finished(kind);
-                    self.parts.machine.handle(now, Input::Finished { ticket, done });
-                }
-                Completion::Upload { upload, bytes, result } => {
-                    self.parts.disk.appended(bytes);
-                    match result {
-                        Written::Whole => self.parts.machine.handle(now, Input::Appended { upload, bytes }),
-                        Written::Failed { full } => {
-                            self.parts.machine.handle(now, Input::DiskFailed { upload, full });
-                        }
-                        Written::Dropped => {}
-                    }
-                }
-                Completion::Piece(piece) => self.take_piece(now, piece),
-                Completion::Storage(health) => self.parts.machine.handle(now, Input::Storage(health)),
-                Completion::Lost(reason) => lost = Some(reason),
-            }
-        }
-        self.completions = completions;
-        lost.map_or(Ok(()), |reason| Err(ServeFault::Lost(reason)))
-    }
-
-    fn take_piece(&mut self, now: Now, piece: Piece) {
-        self.parts.disk.piece_read();
-        self.wake_a_waiting_piece();
-        let Some(socket) = self.sockets.get_mut(piece.conn) else { return };
-        socket.piece_arrived();
-        // The queue may hold another file by now, or none.
-        let front = self.parts.machine.send_queue(piece.conn).filter(|queue| {
-            matches!(queue.front(), Front::File { file, offset, .. }
-                if Arc::ptr_eq(&file, &piece.file) && offset == piece.offset)
-        });
-        match (front, piece.bytes) {
-            (Some(queue), Ok(bytes)) => queue.file_read(bytes),
-            (Some(_), Err(error)) => {
-                self.parts.background.report(Trouble::Upload, format_args!("reading a file: {error}"));
-                return self.fail(now, piece.conn);
-            }
-            (None, _) => {}
-        }
-        self.soil(piece.conn);
-    }
-
-    /// One place to read a piece is free: the first waiting connection that is still open asks again.
-    fn wake_a_waiting_piece(&mut self) {
-        while let Some(conn) = self.parts.disk.next_waiting() {
-            if let Some(socket) = self.sockets.get_mut(conn) {
-                socket.piece_under_way = false;
-                return self.soil(conn);
-            }
-        }
     }
 
     fn tick(&mut self, now: Now) {
@@ -377,134 +228,6 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         if self.parts.background.next_deadline().is_some_and(|at| at <= now.instant) {
             self.parts.background.flush(Some(now.instant));
         }
-    }
-
-    /// Performs and flushes until nothing follows, but not for ever: flushing makes room, which may make the machine
-    /// go on with what it had stopped.
-    fn settle(&mut self, now: Now) {
-        self.unsettled = true;
-        let mut later = Vec::new();
-        for _ in 0..SETTLE_ROUNDS_MAX {
-            let mut quiet = true;
-            while let Some(effect) = self.parts.machine.poll_effect() {
-                quiet = false;
-                self.perform(effect);
-            }
-            if quiet && self.dirty.is_empty() && self.refused.is_empty() {
-                self.unsettled = false;
-                break;
-            }
-            // Before the flush: the threads work while the sockets are written.
-            self.parts.storage.hand_over();
-            self.parts.workers.hand_over();
-            self.answer_refused(now);
-            self.flush(now, &mut later);
-            self.parts.disk.hand_over();
-        }
-        self.dirty.append(&mut later);
-    }
-
-    fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::Store { ticket, lane, command } => {
-                if let Err(refusal) = self.parts.storage.submit(ticket, lane, command) {
-                    self.refused.push(Refused::Store(ticket, refusal));
-                }
-            }
-            Effect::LaneOver(lane) => self.parts.storage.lane_over(lane),
-            Effect::Work { ticket, job } => {
-                if let Err(done) = self.parts.workers.submit(ticket, job) {
-                    self.refused.push(Refused::Work(ticket, done));
-                }
-            }
-            Effect::Append { upload, bytes } => {
-                if !self.parts.disk.append(upload, bytes) {
-                    self.refused.push(Refused::Append(upload));
-                }
-            }
-            Effect::Abandon { upload } => self.parts.disk.abandon(upload),
-            Effect::Flush(conn) => self.soil(conn),
-            Effect::ShutdownWrite(conn) => {
-                self.sockets.get_mut(conn).into_iter().for_each(Socket::end_after_flush);
-                self.soil(conn);
-            }
-            Effect::Close(conn) => self.closing.push(conn),
-        }
-    }
-
-    fn answer_refused(&mut self, now: Now) {
-        for refused in std::mem::take(&mut self.refused) {
-            let input = match refused {
-                Refused::Store(ticket, refusal) => {
-                    Input::Answered { ticket, outcome: Outcome { result: Err(refusal), events: Vec::new() } }
-                }
-                Refused::Work(ticket, done) => Input::Finished { ticket, done },
-                Refused::Append(upload) => Input::DiskFailed { upload, full: false },
-            };
-            self.parts.machine.handle(now, input);
-        }
-    }
-
-    /// To be flushed in this turn, and asked again whether it is to be read.
-    fn soil(&mut self, conn: ConnId) {
-        if let Some(socket) = self.sockets.get_mut(conn)
-            && !std::mem::replace(&mut socket.dirty, true)
-        {
-            self.dirty.push(conn);
-        }
-    }
-
-    /// Flushes each dirty socket once; those that used up their share go to `later`.
-    fn flush(&mut self, now: Now, later: &mut Vec<ConnId>) {
-        for conn in std::mem::take(&mut self.dirty) {
-            let Some(socket) = self.sockets.get_mut(conn) else { continue };
-            socket.dirty = false;
-            let Some(queue) = self.parts.machine.send_queue(conn) else { continue };
-            let (bytes, flushed) = socket.flush(queue);
-            let mut broken = false;
-            match flushed {
-                Flushed::Settled => {}
-                Flushed::Again => {
-                    socket.dirty = true;
-                    later.push(conn);
-                }
-                Flushed::File { file, offset, len } => {
-                    socket.piece_under_way = true;
-                    broken = !self.parts.disk.read(conn, file, offset, len);
-                }
-                Flushed::Broken => broken = true,
-            }
-            if broken {
-                self.fail(now, conn);
-                continue;
-            }
-            if bytes > 0 {
-                self.parts.machine.handle(now, Input::Sent { conn, bytes });
-            }
-            if socket.is_readable() && !socket.listed && self.parts.machine.wants_read(conn) {
-                socket.listed = true;
-                self.ready.push(conn);
-            }
-        }
-    }
-
-    /// The socket is of no use any more: closed here, then told.
-    fn fail(&mut self, now: Now, conn: ConnId) {
-        if self.drop_socket(conn) {
-            self.parts.machine.handle(now, Input::Failed { conn });
-        }
-    }
-
-    fn close(&mut self) {
-        for conn in std::mem::take(&mut self.closing) {
-            self.drop_socket(conn);
-        }
-    }
-
-    fn drop_socket(&mut self, conn: ConnId) -> bool {
-        let Some(socket) = self.sockets.remove(conn) else { return false };
-        self.control_open -= usize::from(socket.door == Door::Control);
-        true
     }
 
     fn notify(&self, state: &str) {
@@ -547,3 +270,6 @@ fn clock() -> Now {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now { instant: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,14 +23,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::unix::pipe::Receiver;
 use mio::{Interest, Poll, Waker};
 
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
-use crate::limits::FILES_SPARE;
+use crate::limits::{DRAIN_MAX, FILES_SPARE};
 use crate::server::contract::{ConnId, Effect, Input};
 use background::Background;
 use disk::Disk;
@@ -38,7 +38,7 @@ use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
 use inbox::Inbox;
 use listener::Listener;
 pub use notify::Notify;
-pub use storage::{Committed, Fault, Reads, Storage, Writer};
+pub use storage::{Reads, Storage, Writer};
 pub use workers::{Craft, Kind, Workers};
 
 /// What the loop drives: the server, or in the loop's own tests something simpler.
@@ -183,7 +183,19 @@ impl Runtime {
 
     /// Serves until a signal and the end of what was begun; every thread is joined then.
     pub fn serve(
+        self,
+        machine: impl Machine,
+        signals: impl Stops,
+        storage: Storage,
+        workers: Workers,
+    ) -> Result<(), ServeFault> {
+        self.serve_at_most(DRAIN_MAX, machine, signals, storage, workers)
+    }
+
+    /// [`Runtime::serve`] with another limit from the signal to the end.
+    fn serve_at_most(
         mut self,
+        drain_max: Duration,
         machine: impl Machine,
         mut signals: impl Stops,
         storage: Storage,
@@ -207,6 +219,7 @@ impl Runtime {
             inbox: self.inbox,
             background: self.background,
             notify: self.options.notify,
+            drain_max,
         })
         .run()
     }

@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
-use super::storage::{Committed, Fault, Reads, Writer};
-use super::{Craft, Machine};
+use super::{Craft, Machine, Reads, Writer};
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::model::job::{Done, Job};
 use crate::model::operation::{Answer, Command, Lane, Refusal};
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
-use crate::store::{self, Reader, Store};
+use crate::store::{Committed, Fault, Reader, Store};
 use crate::work::password::PasswordHasher;
 
 impl Machine for Server {
@@ -43,30 +42,21 @@ impl Machine for Server {
     }
 }
 
-fn fault(fault: store::Fault) -> Fault {
-    Fault {
-        reason: fault.reason(),
-        disk_full: fault == store::Fault::Full,
-        fatal: fault == store::Fault::Corrupt,
-    }
-}
-
 impl Writer for Store {
     fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
-        let committed = self.commit(batch);
-        Committed { outcomes: committed.outcomes, fault: committed.fault.map(fault) }
+        self.commit(batch)
     }
 
     fn tend(&mut self) -> Result<(), Fault> {
-        self.tend().map_err(fault)
+        self.tend()
     }
 
     fn probe(&mut self) -> Result<(), Fault> {
-        self.probe().map_err(fault)
+        self.probe()
     }
 
     fn close(self) -> Result<(), Fault> {
-        self.close().map_err(fault)
+        self.close()
     }
 }
 

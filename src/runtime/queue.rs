@@ -153,6 +153,13 @@ impl<T> Feed<T> {
     }
 }
 
+/// Without its feed nobody could fill the queue: the consumers finish and end.
+impl<T> Drop for Feed<T> {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

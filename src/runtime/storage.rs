@@ -19,29 +19,16 @@ use crate::limits::{
 use crate::model::metrics::Trouble;
 use crate::model::operation::{Answer, Command, Lane, Outcome, Refusal};
 use crate::server::contract::Ticket;
+use crate::store::{Committed, Fault};
 
-/// The world's failure to do what the database was asked. The store has logged it; here it is counted, shown and acted
-/// upon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// For `/readyz`, while it lasts.
-    pub reason: &'static str,
-    pub disk_full: bool,
-    /// Going on would do harm, as with a corrupt database: the process stops.
-    pub fatal: bool,
+/// How a fault is counted, where it broke this kind of work. The store has logged it.
+fn trouble(fault: Fault, work: Trouble) -> Trouble {
+    if fault == Fault::Full { Trouble::DiskFull } else { work }
 }
 
-impl Fault {
-    /// How it is counted, where it broke this kind of work.
-    fn trouble(self, work: Trouble) -> Trouble {
-        if self.disk_full { Trouble::DiskFull } else { work }
-    }
-}
-
-/// The outcomes of a batch, one for each command, in order; and what went wrong besides.
-pub struct Committed {
-    pub outcomes: Vec<Outcome>,
-    pub fault: Option<Fault>,
+/// Why the process must stop: going on would make a corrupt database worse.
+fn fatal(fault: Fault) -> Option<&'static str> {
+    (fault == Fault::Corrupt).then(|| fault.reason())
 }
 
 /// The one writer, used by one thread.
@@ -186,19 +173,19 @@ impl<W: Writer> Clerk<W> {
         loop {
             // The store's own work has its occasions also while nobody writes.
             let until = Instant::now() + TEND_EVERY;
-            let fatal = match queue.take(&mut items, WRITE_BATCH_MAX, Some(until)) {
+            let reason = match queue.take(&mut items, WRITE_BATCH_MAX, Some(until)) {
                 Taken::Closed => break,
                 Taken::Nothing => None,
                 Taken::Items => self.batch(&mut items),
             };
             // After the answers are sent: nobody waits for this.
-            if let Some(reason) = fatal.or_else(|| self.tend()) {
+            if let Some(reason) = reason.or_else(|| self.tend()) {
                 return self.inbox.post(Completion::Lost(reason.to_owned()));
             }
         }
         if let Err(fault) = self.writer.close() {
             // What was acknowledged stands in the WAL and is found by the next start.
-            log::warn!(kind = "checkpoint"; "the database was closed without a checkpoint: {}", fault.reason);
+            log::warn!(kind = "checkpoint"; "the database was closed without a checkpoint: {fault}");
         }
     }
 
@@ -220,7 +207,7 @@ impl<W: Writer> Clerk<W> {
                 }
             }
         }
-        let mut fatal = None;
+        let mut reason = None;
         if !batch.is_empty() {
             let committed = self.writer.commit(&mut batch);
             assert_eq!(committed.outcomes.len(), tickets.len(), "one outcome for each command");
@@ -232,8 +219,8 @@ impl<W: Writer> Clerk<W> {
             }
             match committed.fault {
                 Some(fault) => {
-                    self.inbox.count(fault.trouble(Trouble::Commit));
-                    fatal = self.failed(fault);
+                    self.inbox.count(trouble(fault, Trouble::Commit));
+                    reason = self.failed(fault);
                 }
                 None => self.healed(),
             }
@@ -241,7 +228,7 @@ impl<W: Writer> Clerk<W> {
         if !answers.is_empty() {
             self.inbox.post(Completion::Committed(answers));
         }
-        fatal
+        reason
     }
 
     fn tend(&mut self) -> Option<&'static str> {
@@ -249,24 +236,24 @@ impl<W: Writer> Clerk<W> {
             match self.writer.probe() {
                 Ok(()) => self.healed(),
                 Err(fault) => {
-                    if let Some(fatal) = self.failed(fault) {
-                        return Some(fatal);
+                    if let Some(reason) = self.failed(fault) {
+                        return Some(reason);
                     }
                 }
             }
         }
         // Its faults (a checkpoint, a backup) don't mean that the database takes no writes.
         let fault = self.writer.tend().err()?;
-        self.inbox.count(fault.trouble(Trouble::Checkpoint));
-        fault.fatal.then_some(fault.reason)
+        self.inbox.count(trouble(fault, Trouble::Checkpoint));
+        fatal(fault)
     }
 
     fn failed(&mut self, fault: Fault) -> Option<&'static str> {
         self.probe_at = Instant::now() + PROBE_EVERY;
         if std::mem::replace(&mut self.healthy, false) {
-            self.inbox.post(Completion::Storage(Err(fault.reason)));
+            self.inbox.post(Completion::Storage(Err(fault.reason())));
         }
-        fault.fatal.then_some(fault.reason)
+        fatal(fault)
     }
 
     fn healed(&mut self) {
@@ -303,3 +290,6 @@ fn read_until_closed<R: Reads>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

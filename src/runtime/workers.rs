@@ -4,7 +4,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::background::Background;
 use super::inbox::{Completion, Inbox};
@@ -85,7 +85,7 @@ impl Workers {
         for _ in 0..threads {
             let (queue, make) = (jobs.queue(), make.clone());
             let (inbox, background) = (Arc::clone(&self.inbox), self.background.clone());
-            let run = move || work_until_closed(kind, make, &queue, &inbox, &background);
+            let run = move || work_until_closed(kind, make, &queue, &inbox, &background, WORKER_IDLE);
             self.threads.push(spawn(kind.name(), &self.inbox, run)?);
         }
         self.pools.push(Pool { kind, jobs });
@@ -124,12 +124,13 @@ fn work_until_closed<C: Craft>(
     queue: &Queue<(Ticket, Job)>,
     inbox: &Inbox,
     background: &Background,
+    rest: Duration,
 ) {
     let mut craft = make();
     let mut items = Vec::with_capacity(1);
     let mut rested = true;
     loop {
-        let until = (!rested).then(|| Instant::now() + WORKER_IDLE);
+        let until = (!rested).then(|| Instant::now() + rest);
         match queue.take(&mut items, 1, until) {
             Taken::Closed => return,
             Taken::Nothing => {
@@ -150,5 +151,96 @@ fn work_until_closed<C: Craft>(
             }
             inbox.post(Completion::Finished(kind, ticket, done));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::slab::Key;
+    use crate::model::job::Hidden;
+    use mio::{Poll, Token, Waker};
+    use std::sync::Mutex;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Its jobs' passwords say what it does.
+    struct Hand {
+        done: usize,
+        log: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Craft for Hand {
+        fn run(&mut self, job: Job) -> Done {
+            let Job::HashPassword { password, .. } = job else { return Done::Failed };
+            assert_ne!(password.0, "panic", "as the test asks");
+            self.done += 1;
+            Done::PasswordHashed(Hidden(format!("{} {}", self.done, password.0)))
+        }
+
+        fn idle(&mut self) {
+            crate::runtime::queue::lock(&self.log).push(format!("idle after {}", self.done));
+        }
+    }
+
+    fn job(text: &str) -> Job {
+        Job::HashPassword { password: Hidden(text.to_owned()), salt: [0; 16] }
+    }
+
+    #[test]
+    fn a_panic_is_one_failure_and_rest_comes_once_after_work() {
+        let poll = Poll::new().expect("a poll");
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
+        let background = Background::new(Arc::clone(&inbox));
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let mut jobs = Feed::new(PASSWORD_JOBS_MAX);
+        let (queue, answers) = (jobs.queue(), Arc::clone(&inbox));
+        let make = {
+            let log = Arc::clone(&log);
+            move || Hand { done: 0, log: Arc::clone(&log) }
+        };
+        let worker = std::thread::spawn(move || {
+            work_until_closed(Kind::Password, make, &queue, &answers, &background, Duration::from_millis(5));
+        });
+        for (n, text) in (0..).zip(["a", "b", "panic", "c"]) {
+            assert!(jobs.offer((Key::from_u64(n), job(text))));
+        }
+        jobs.hand_over();
+        let (mut seen, mut taken, mut troubles) = (Vec::new(), Vec::new(), 0);
+        let end = Instant::now() + PATIENCE;
+        while seen.len() < 4 || crate::runtime::queue::lock(&log).is_empty() {
+            assert!(Instant::now() < end);
+            troubles += inbox.take(&mut taken).remove(&Trouble::Worker).unwrap_or_default();
+            for completion in taken.drain(..) {
+                let Completion::Finished(Kind::Password, ticket, done) = completion else { panic!("a job") };
+                let text = match done {
+                    Done::PasswordHashed(Hidden(text)) => text,
+                    other => format!("{other:?}"),
+                };
+                seen.push((ticket.to_u64(), text));
+            }
+            std::thread::yield_now();
+        }
+        drop(jobs);
+        worker.join().expect("no panic");
+        let expect = ["1 a", "2 b", "Failed", "1 c"].map(str::to_owned);
+        assert_eq!(seen, (0..).zip(expect).collect::<Vec<_>>(), "after a panic the craft is a new one");
+        assert_eq!((troubles, &*crate::runtime::queue::lock(&log)), (1, &vec!["idle after 1".to_owned()]));
+    }
+
+    #[test]
+    fn a_full_pool_is_busy_and_a_missing_one_has_failed() {
+        let poll = Poll::new().expect("a poll");
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
+        let mut workers = Workers::new(&inbox, &Background::new(Arc::clone(&inbox)));
+        assert!(matches!(workers.submit(Key::from_u64(0), job("a")), Err(Done::Failed)));
+        let pool = Pool { kind: Kind::Password, jobs: Feed::new(PASSWORD_JOBS_MAX) };
+        workers.pools.push(pool);
+        for n in 0..PASSWORD_JOBS_MAX as u64 {
+            assert!(workers.submit(Key::from_u64(n), job("a")).is_ok());
+        }
+        assert!(matches!(workers.submit(Key::from_u64(0), job("a")), Err(Done::Busy)));
+        workers.finished(Kind::Password);
+        assert!(workers.submit(Key::from_u64(0), job("a")).is_ok());
     }
 }

@@ -1,0 +1,148 @@
+//! What the machine wants done: effects performed, sockets flushed and closed.
+//! Invariant: a socket is written after all effects of a round, so that a thousand deliveries to it are one write.
+
+use super::super::socket::{Flushed, Socket};
+use super::super::{Machine, Stops};
+use super::EventLoop;
+use crate::base::time::Now;
+use crate::limits::SETTLE_ROUNDS_MAX;
+use crate::model::job::Done;
+use crate::model::operation::{Outcome, Refusal};
+use crate::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
+
+/// A question no queue had room for, with its answer.
+pub(super) enum Refused {
+    Store(Ticket, Refusal),
+    Work(Ticket, Done),
+    Append(UploadId),
+}
+
+impl<M: Machine, S: Stops> EventLoop<M, S> {
+    /// Performs and flushes until nothing follows, but not for ever: flushing makes room, which may make the machine
+    /// go on with what it had stopped.
+    pub(super) fn settle(&mut self, now: Now) {
+        self.unsettled = true;
+        let mut later = Vec::new();
+        for _ in 0..SETTLE_ROUNDS_MAX {
+            let mut quiet = true;
+            while let Some(effect) = self.parts.machine.poll_effect() {
+                quiet = false;
+                self.perform(effect);
+            }
+            if quiet && self.dirty.is_empty() && self.refused.is_empty() {
+                self.unsettled = false;
+                break;
+            }
+            // Before the flush: the threads work while the sockets are written.
+            self.parts.storage.hand_over();
+            self.parts.workers.hand_over();
+            self.answer_refused(now);
+            self.flush(now, &mut later);
+            self.parts.disk.hand_over();
+        }
+        self.dirty.append(&mut later);
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Store { ticket, lane, command } => {
+                if let Err(refusal) = self.parts.storage.submit(ticket, lane, command) {
+                    self.refused.push(Refused::Store(ticket, refusal));
+                }
+            }
+            Effect::LaneOver(lane) => self.parts.storage.lane_over(lane),
+            Effect::Work { ticket, job } => {
+                if let Err(done) = self.parts.workers.submit(ticket, job) {
+                    self.refused.push(Refused::Work(ticket, done));
+                }
+            }
+            Effect::Append { upload, bytes } => {
+                if !self.parts.disk.append(upload, bytes) {
+                    self.refused.push(Refused::Append(upload));
+                }
+            }
+            Effect::Abandon { upload } => self.parts.disk.abandon(upload),
+            Effect::Flush(conn) => self.soil(conn),
+            Effect::ShutdownWrite(conn) => {
+                self.sockets.get_mut(conn).into_iter().for_each(Socket::end_after_flush);
+                self.soil(conn);
+            }
+            Effect::Close(conn) => self.closing.push(conn),
+        }
+    }
+
+    fn answer_refused(&mut self, now: Now) {
+        for refused in std::mem::take(&mut self.refused) {
+            let input = match refused {
+                Refused::Store(ticket, refusal) => {
+                    Input::Answered { ticket, outcome: Outcome { result: Err(refusal), events: Vec::new() } }
+                }
+                Refused::Work(ticket, done) => Input::Finished { ticket, done },
+                Refused::Append(upload) => Input::DiskFailed { upload, full: false },
+            };
+            self.parts.machine.handle(now, input);
+        }
+    }
+
+    /// To be flushed in this turn, and asked again whether it is to be read.
+    pub(super) fn soil(&mut self, conn: ConnId) {
+        if let Some(socket) = self.sockets.get_mut(conn)
+            && !std::mem::replace(&mut socket.dirty, true)
+        {
+            self.dirty.push(conn);
+        }
+    }
+
+    /// Flushes each dirty socket once; those that used up their share go to `later`.
+    fn flush(&mut self, now: Now, later: &mut Vec<ConnId>) {
+        for conn in std::mem::take(&mut self.dirty) {
+            let Some(socket) = self.sockets.get_mut(conn) else { continue };
+            socket.dirty = false;
+            let Some(queue) = self.parts.machine.send_queue(conn) else { continue };
+            let (bytes, flushed) = socket.flush(queue);
+            let mut broken = false;
+            match flushed {
+                Flushed::Settled => {}
+                Flushed::Again => {
+                    socket.dirty = true;
+                    later.push(conn);
+                }
+                Flushed::File { file, offset, len } => {
+                    socket.piece_under_way = true;
+                    broken = !self.parts.disk.read(conn, file, offset, len);
+                }
+                Flushed::Broken => broken = true,
+            }
+            if broken {
+                self.fail(now, conn);
+                continue;
+            }
+            if bytes > 0 {
+                self.parts.machine.handle(now, Input::Sent { conn, bytes });
+            }
+            if socket.is_readable() && !socket.listed && self.parts.machine.wants_read(conn) {
+                socket.listed = true;
+                self.ready.push(conn);
+            }
+        }
+    }
+
+    /// The socket is of no use any more: closed here, then told.
+    pub(super) fn fail(&mut self, now: Now, conn: ConnId) {
+        if self.drop_socket(conn) {
+            self.parts.machine.handle(now, Input::Failed { conn });
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        for conn in std::mem::take(&mut self.closing) {
+            self.drop_socket(conn);
+        }
+    }
+
+    fn drop_socket(&mut self, conn: ConnId) -> bool {
+        let Some(socket) = self.sockets.remove(conn) else { return false };
+        self.control_open -= usize::from(socket.door == Door::Control);
+        true
+    }
+}

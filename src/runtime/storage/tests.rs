@@ -1,0 +1,287 @@
+//! The threads around a store that fails on demand.
+
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mio::{Poll, Token, Waker};
+
+use super::*;
+use crate::base::id::Id;
+use crate::base::slab::Key;
+use crate::model::conversation::{MarkRead, Marked};
+use crate::model::event::{LogPage, ReadLog};
+use crate::runtime::queue::lock;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A write that is known by its number.
+fn write(n: u64) -> Command {
+    Command::MarkRead(MarkRead { at: 0, reader: Id(1), conversation: Id(2), n })
+}
+
+fn read(after: u64) -> Command {
+    Command::ReadLog(ReadLog { profile: Id(1), after, limit: 1, from_oldest: false })
+}
+
+#[derive(Default)]
+struct Plan {
+    /// Numbers whose commit is a fault.
+    faulty: BTreeSet<u64>,
+    /// What every commit and probe fails with.
+    broken: Option<Fault>,
+    /// The numbers committed, batch by batch.
+    batches: Vec<Vec<u64>>,
+    closed: bool,
+}
+
+struct Fake {
+    plan: Arc<Mutex<Plan>>,
+    /// Each commit waits for a word, where there is one to wait for.
+    gate: Option<mpsc::Receiver<()>>,
+}
+
+impl Writer for Fake {
+    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+        self.gate.iter().for_each(|gate| gate.recv_timeout(PATIENCE).expect("a word"));
+        let mut plan = lock(&self.plan);
+        let (mut numbers, mut closed) = (Vec::new(), BTreeSet::new());
+        let mut outcome = |(lane, command): (Lane, Command)| {
+            let Command::MarkRead(MarkRead { n, .. }) = command else { panic!("a write") };
+            let result = if let Some(fault) = plan.broken {
+                Err(fault.refusal())
+            } else if plan.faulty.contains(&n) || closed.contains(&lane) {
+                closed.insert(lane);
+                Err(Refusal::Unavailable)
+            } else {
+                numbers.push(n);
+                Ok(Answer::MarkRead(Marked { read_n: n, unread: 0 }))
+            };
+            Outcome { result, events: Vec::new() }
+        };
+        let outcomes = batch.drain(..).map(&mut outcome).collect();
+        plan.batches.push(numbers);
+        Committed { outcomes, fault: plan.broken }
+    }
+
+    fn tend(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        lock(&self.plan).broken.map_or(Ok(()), Err)
+    }
+
+    fn close(self) -> Result<(), Fault> {
+        lock(&self.plan).closed = true;
+        Ok(())
+    }
+}
+
+impl Reads for Fake {
+    fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
+        let Command::ReadLog(ReadLog { after, .. }) = command else { return Err(Refusal::Internal) };
+        assert_ne!(after, 13, "as the test asks");
+        Ok(Answer::ReadLog(LogPage::Ahead { head: after }))
+    }
+}
+
+/// What the loop would be.
+struct Desk {
+    _poll: Poll,
+    inbox: Arc<Inbox>,
+    storage: Storage,
+    plan: Arc<Mutex<Plan>>,
+    gate: Option<mpsc::Sender<()>>,
+    health: Vec<Result<(), &'static str>>,
+    lost: Option<String>,
+    troubles: Vec<Trouble>,
+}
+
+impl Desk {
+    fn new(plan: Plan, gated: bool) -> Desk {
+        let poll = Poll::new().expect("a poll");
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
+        let plan = Arc::new(Mutex::new(plan));
+        let (sender, receiver) = mpsc::channel();
+        let fake = |gate| Fake { plan: Arc::clone(&plan), gate };
+        let writer = fake(gated.then_some(receiver));
+        let background = Background::new(Arc::clone(&inbox));
+        let storage =
+            Storage::start(writer, vec![fake(None), fake(None)], &inbox, &background).expect("threads");
+        let (health, lost, troubles) = (Vec::new(), None, Vec::new());
+        Desk { _poll: poll, inbox, storage, plan, gate: gated.then_some(sender), health, lost, troubles }
+    }
+
+    fn submit(&mut self, lane: u64, n: u64) -> Result<(), Refusal> {
+        self.storage.submit(Key::from_u64(n), Lane(lane), write(n))
+    }
+
+    /// The next answers, `count` of them or until the process must stop: number and whether it is committed.
+    fn answers(&mut self, count: usize) -> Vec<(u64, Result<(), Refusal>)> {
+        self.storage.hand_over();
+        let (mut answers, mut completions) = (Vec::new(), Vec::new());
+        let end = Instant::now() + PATIENCE;
+        while answers.len() < count && self.lost.is_none() {
+            assert!(Instant::now() < end, "{answers:?}");
+            let troubles = self.inbox.take(&mut completions);
+            self.troubles.extend(troubles.into_keys());
+            for completion in completions.drain(..) {
+                match completion {
+                    Completion::Committed(outcomes) => {
+                        self.storage.written(outcomes.len());
+                        let result = |outcome: Outcome| outcome.result.map(drop);
+                        answers
+                            .extend(outcomes.into_iter().map(|(t, outcome)| (t.to_u64(), result(outcome))));
+                    }
+                    Completion::Read(ticket, result) => {
+                        self.storage.read();
+                        answers.push((ticket.to_u64(), result.map(drop)));
+                    }
+                    Completion::Storage(health) => self.health.push(health),
+                    Completion::Lost(reason) => self.lost = Some(reason),
+                    _ => panic!("not storage's"),
+                }
+            }
+            std::thread::yield_now();
+        }
+        answers
+    }
+
+    fn close(mut self) -> Arc<Mutex<Plan>> {
+        drop(self.gate.take());
+        self.inbox.close();
+        self.storage.close().into_iter().for_each(|thread| thread.join().expect("no panic"));
+        self.plan
+    }
+}
+
+#[test]
+fn writes_are_committed_in_order_in_batches_that_grow_while_one_syncs() {
+    let mut desk = Desk::new(Plan::default(), true);
+    desk.submit(1, 0).expect("room");
+    desk.storage.hand_over();
+    // The rest waits while the first commit does, if the writer has it already; then all of it is one batch or two.
+    for n in 1..=2_500 {
+        desk.submit(n % 7, n).expect("room");
+    }
+    desk.storage.hand_over();
+    let gate = desk.gate.clone().expect("gated");
+    (0..5).for_each(|_| gate.send(()).expect("heard"));
+    let answers = desk.answers(2_501);
+    assert!(answers.iter().zip(0..).all(|((n, result), at)| *n == at && result.is_ok()));
+    let plan = desk.close();
+    let plan = lock(&plan);
+    assert!(plan.batches.iter().all(|batch| batch.len() <= WRITE_BATCH_MAX));
+    assert!(plan.batches.len() <= 5 && plan.closed, "{} batches", plan.batches.len());
+    assert!(plan.batches.concat().into_iter().eq(0..=2_500));
+}
+
+#[test]
+fn nothing_overtakes_a_fault_in_its_lane_until_the_lane_is_over() {
+    let mut desk = Desk::new(Plan { faulty: [2].into(), ..Plan::default() }, false);
+    for (lane, n, expect) in [
+        (1, 1, Ok(())),
+        (1, 2, Err(Refusal::Unavailable)),
+        (1, 3, Err(Refusal::Unavailable)), // the fault was in an earlier batch
+        (2, 4, Ok(())),
+        (1, 5, Err(Refusal::Unavailable)),
+    ] {
+        desk.submit(lane, n).expect("room");
+        assert_eq!(desk.answers(1), [(n, expect)]);
+    }
+    desk.storage.lane_over(Lane(1));
+    desk.submit(1, 6).expect("room");
+    assert_eq!(desk.answers(1), [(6, Ok(()))]);
+    let plan = desk.close();
+    assert_eq!(lock(&plan).batches.concat(), [1, 4, 6]);
+}
+
+#[test]
+fn a_full_queue_refuses_and_closes_the_lane_there() {
+    let mut desk = Desk::new(Plan::default(), true);
+    let most = WRITES_IN_FLIGHT_MAX as u64;
+    (0..most).for_each(|n| desk.submit(1, n).expect("room"));
+    assert_eq!(desk.submit(1, most), Err(Refusal::Busy));
+    assert_eq!(desk.submit(2, most), Err(Refusal::Busy));
+    let gate = desk.gate.clone().expect("gated");
+    (0..=most).for_each(|_| gate.send(()).expect("heard"));
+    assert_eq!(desk.answers(WRITES_IN_FLIGHT_MAX).len(), WRITES_IN_FLIGHT_MAX);
+    // There is room again, but what was refused must not be overtaken.
+    assert_eq!(desk.submit(1, most + 1), Err(Refusal::Unavailable));
+    desk.submit(3, most + 2).expect("another lane");
+    desk.storage.lane_over(Lane(1));
+    desk.submit(1, most + 3).expect("open again");
+    assert_eq!(desk.answers(2), [(most + 2, Ok(())), (most + 3, Ok(()))]);
+    desk.close();
+}
+
+#[test]
+fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
+    let mut desk = Desk::new(Plan { broken: Some(Fault::Full), ..Plan::default() }, false);
+    for n in [1, 2] {
+        desk.submit(n, n).expect("room");
+        assert_eq!(desk.answers(1), [(n, Err(Refusal::StorageFull))]);
+    }
+    lock(&desk.plan).broken = None;
+    desk.submit(3, 3).expect("room");
+    assert_eq!(desk.answers(1), [(3, Ok(()))]);
+    assert_eq!(desk.health, [Err(Fault::Full.reason()), Ok(())]);
+    assert_eq!(desk.troubles.first(), Some(&Trouble::DiskFull));
+
+    lock(&desk.plan).broken = Some(Fault::Corrupt);
+    desk.submit(4, 4).expect("room");
+    assert_eq!(desk.answers(1), [(4, Err(Refusal::Unavailable))], "answered before the end");
+    desk.answers(1);
+    assert_eq!(desk.lost.as_deref(), Some(Fault::Corrupt.reason()));
+    let plan = desk.close();
+    assert!(!lock(&plan).closed, "no checkpoint over a corrupt database");
+}
+
+#[test]
+fn a_fault_without_traffic_is_probed_away_in_its_time() {
+    let desk = Desk::new(Plan::default(), false);
+    let plan = Arc::new(Mutex::new(Plan { broken: Some(Fault::Io), ..Plan::default() }));
+    let mut clerk = Clerk {
+        writer: Fake { plan: Arc::clone(&plan), gate: None },
+        closed: Lanes::default(),
+        healthy: true,
+        probe_at: Instant::now(),
+        inbox: Arc::clone(&desk.inbox),
+    };
+    let told = |clerk: &mut Clerk<Fake>| {
+        assert_eq!(clerk.tend(), None);
+        let mut completions = Vec::new();
+        desk.inbox.take(&mut completions);
+        let health = |completion| match completion {
+            Completion::Storage(health) => Some(health),
+            _ => None,
+        };
+        completions.into_iter().filter_map(health).collect::<Vec<_>>()
+    };
+    clerk.batch(&mut vec![Item::Write(Key::from_u64(1), Lane(1), write(1))]);
+    assert_eq!(told(&mut clerk), [Err(Fault::Io.reason())]);
+    assert!(clerk.probe_at > Instant::now());
+    clerk.probe_at = Instant::now();
+    assert_eq!(told(&mut clerk), [], "it lasts, as was told");
+    lock(&plan).broken = None;
+    assert_eq!(told(&mut clerk), [], "not yet time to look");
+    clerk.probe_at = Instant::now();
+    assert_eq!(told(&mut clerk), [Ok(())]);
+    desk.close();
+}
+
+#[test]
+fn reads_are_answered_each_and_a_panic_is_one_refusal() {
+    let mut desk = Desk::new(Plan::default(), false);
+    for n in 0..100 {
+        desk.storage.submit(Key::from_u64(n), Lane(1), read(n)).expect("room");
+    }
+    let mut answers = desk.answers(100);
+    answers.sort_by_key(|(n, _)| *n);
+    for (n, result) in answers {
+        assert_eq!(result, if n == 13 { Err(Refusal::Internal) } else { Ok(()) }, "{n}");
+    }
+    assert_eq!(desk.troubles, [Trouble::Read]);
+    desk.close();
+}
