@@ -192,7 +192,17 @@ pub const ATTACHMENTS_MAX: usize = 10;
 /// Messages a Go-form socket is given when it opens; older ones come by message.list.
 pub const PAIR_HISTORY_MAX: u32 = 100;
 
+/// Bytes of the emoji of one reaction. Beyond: 422 `invalid_emoji`.
+pub const EMOJI_BYTES_MAX: usize = 32;
+/// Characters of a group's title. Beyond: 422 `invalid_title`.
+pub const TITLE_CHARS_MAX: usize = 128;
+
 // ---- store -----------------------------------------------------------------------------------------
+
+/// Different emoji on one message. Beyond: 422 `invalid_emoji`.
+pub const REACTIONS_MAX: usize = 20;
+/// Profiles shown of those who reacted with one emoji; the count goes on.
+pub const REACTION_PROFILES_SHOWN: u32 = 50;
 
 /// Prepared statements a connection keeps: more than there are texts of SQL. Beyond: the least used is prepared again.
 pub const STATEMENTS_CACHED: usize = 128;

@@ -2,6 +2,9 @@
 
 mod support;
 
+#[path = "api/groups.rs"]
+mod groups;
+
 use support::World;
 
 #[test]

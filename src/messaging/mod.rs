@@ -1,7 +1,9 @@
 //! Floor 3: conversations and messages, as pure handlers; knows nothing of passwords and tokens.
 
+pub mod changes;
 pub mod conversations;
 pub mod events;
+pub mod groups;
 pub mod messages;
 pub mod streams;
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::event::Role;
 use super::message::{Message, Time};
 use super::profile::Profile;
 use super::upload::Image;
@@ -54,6 +55,88 @@ pub struct ConversationPage {
     /// The log's head this page was read at.
     pub as_of: u64,
     pub unread_total: u64,
+}
+
+/// `NotFound` unless `viewer` is a member.
+#[derive(Clone, Debug)]
+pub struct GetConversation {
+    pub viewer: Id,
+    pub conversation: Id,
+}
+
+/// A group, its creator its admin. A repeated `client_id` of this creator answers the group it made.
+/// `NotFound` when a member does not exist or is blocked, either way; `Invalid("members")` beyond the limit.
+#[derive(Clone, Debug)]
+pub struct CreateConversation {
+    pub at: u64,
+    pub creator: Id,
+    pub client_id: Option<Id>,
+    pub id: Id,
+    pub title: String,
+    /// Without the creator or with, each once.
+    pub members: Vec<Id>,
+    pub members_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreatedConversation {
+    pub conversation: Conversation,
+    pub duplicate: bool,
+}
+
+/// `NotAllowed` for a title by one who is no admin, and for any title of a direct conversation.
+#[derive(Clone, Debug)]
+pub struct UpdateConversation {
+    pub at: u64,
+    pub actor: Id,
+    pub conversation: Id,
+    pub title: Option<String>,
+    /// For oneself only.
+    pub muted: Option<bool>,
+}
+
+/// A member as the others see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupMember {
+    pub profile: Profile,
+    pub role: Role,
+    pub joined_at: Time,
+}
+
+/// In the order of joining.
+#[derive(Clone, Debug)]
+pub struct ListMembers {
+    pub viewer: Id,
+    pub conversation: Id,
+    /// Continue behind this place.
+    pub after: Option<u64>,
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct MemberPage {
+    pub members: Vec<GroupMember>,
+    pub next: Option<u64>,
+}
+
+/// Adds a member, or changes the role of one. By an admin; the last admin can't be made a member.
+#[derive(Clone, Debug)]
+pub struct PutMember {
+    pub at: u64,
+    pub actor: Id,
+    pub conversation: Id,
+    pub profile: Id,
+    pub role: Role,
+    pub members_max: usize,
+}
+
+/// By an admin, or of oneself. When the last admin leaves, the eldest member becomes one.
+#[derive(Clone, Debug)]
+pub struct RemoveMember {
+    pub at: u64,
+    pub actor: Id,
+    pub conversation: Id,
+    pub profile: Id,
 }
 
 /// Forward only, clamped to `last_n`. `NotFound` unless `reader` is a member.

@@ -93,6 +93,41 @@ pub struct PostedStub {
     pub seq: u64,
 }
 
+/// `NotFound` unless `viewer` is a member of its conversation.
+#[derive(Clone, Debug)]
+pub struct GetMessage {
+    pub viewer: Id,
+    pub message: Id,
+}
+
+/// By its sender; `NotAllowed` for anyone else, for a deleted message and between two of whom one blocked the other.
+#[derive(Clone, Debug)]
+pub struct EditMessage {
+    pub at: u64,
+    pub actor: Id,
+    pub message: Id,
+    pub body: String,
+}
+
+/// By its sender or an admin of its group. Body, reactions and attachments are erased; `n` stays. Deleting what is deleted
+/// is done already.
+#[derive(Clone, Debug)]
+pub struct DeleteMessage {
+    pub at: u64,
+    pub actor: Id,
+    pub message: Id,
+}
+
+/// Adds (`on`) or takes back one's reaction. `Invalid("emoji")` beyond 20 different ones on a message.
+#[derive(Clone, Debug)]
+pub struct React {
+    pub at: u64,
+    pub actor: Id,
+    pub message: Id,
+    pub emoji: String,
+    pub on: bool,
+}
+
 /// A page in `n` order. `NotFound` unless `viewer` is a member.
 #[derive(Clone, Debug)]
 pub struct ListMessages {

@@ -2,10 +2,19 @@
 //! A command travels whole, with its own time and its own ids: storage reads no clock and draws no randomness.
 //! Invariant: one command, one answer; a write's events are facts only when its transaction is on disk.
 
-use super::conversation::{Chats, ConversationPage, ListChats, ListConversations, MarkRead, Marked};
+use std::sync::Arc;
+
+use super::conversation::{
+    Chats, Conversation, ConversationPage, CreateConversation, CreatedConversation, GetConversation,
+    GroupMember, ListChats, ListConversations, ListMembers, MarkRead, Marked, MemberPage, PutMember,
+    RemoveMember, UpdateConversation,
+};
 use super::event::{Event, LogPage, ReadLog};
 use super::member::{Account, Credential, FindAccount, FindCredential, SignUp};
-use super::message::{ListMessages, MessagePage, OpenPair, Pair, PostMessage, Posted};
+use super::message::{
+    DeleteMessage, EditMessage, GetMessage, ListMessages, Message, MessagePage, OpenPair, Pair, PostMessage,
+    Posted, React,
+};
 use super::session::{EndSession, OpenSession, Opened, RefreshSession, Refreshed};
 
 /// One row of the contract.
@@ -67,7 +76,17 @@ operations! {
     Write PostMessage -> Posted;
     Read  ListMessages -> MessagePage;
     Read  ListConversations -> ConversationPage;
+    Read  GetMessage -> Message;
+    Write EditMessage -> Arc<Message>;
+    Write DeleteMessage -> ();
+    Write React -> Arc<Message>;
     Write MarkRead -> Marked;
+    Read  GetConversation -> Conversation;
+    Write CreateConversation -> CreatedConversation;
+    Write UpdateConversation -> Conversation;
+    Read  ListMembers -> MemberPage;
+    Write PutMember -> GroupMember;
+    Write RemoveMember -> ();
     Read  OpenPair -> Pair;
     Read  ListChats -> Chats;
     // The log.

@@ -3,7 +3,7 @@
 //! Invariant: the table decides before a body byte is read.
 
 use crate::auth::{accounts, sessions};
-use crate::messaging::{conversations, events, messages, streams};
+use crate::messaging::{changes, conversations, events, groups, messages, streams};
 use crate::model::handler::Handler;
 use crate::proto::http::head::Method;
 use crate::site;
@@ -105,7 +105,7 @@ const fn op(
 use Access::{Bearer, Events, Public, Socket};
 use Action::Handle;
 use BodyKind::{Json, None as NoBody};
-use Method::{Get, Post};
+use Method::{Delete, Get, Post, Put};
 use RateClass::{Credential, Read, Write};
 
 #[rustfmt::skip]
@@ -126,6 +126,17 @@ pub static ROUTES: &[Route] = &[
     op("message.list", Get, "/api/v1/conversations/{conversation}/messages", Read, Handler::Member(messages::list)),
     op("conversation.list", Get, "/api/v1/conversations", Read, Handler::Member(conversations::list)),
     op("conversation.read", Post, "/api/v1/conversations/{conversation}/read", Write, Handler::Member(conversations::read)),
+    op("message.get", Get, "/api/v1/messages/{message}", Read, Handler::Member(changes::get)),
+    op("message.edit", Put, "/api/v1/messages/{message}", Write, Handler::Member(changes::edit)),
+    op("message.delete", Delete, "/api/v1/messages/{message}", Write, Handler::Member(changes::delete)),
+    op("message.react", Put, "/api/v1/messages/{message}/reactions/{emoji}", Write, Handler::Member(changes::react)),
+    op("message.unreact", Delete, "/api/v1/messages/{message}/reactions/{emoji}", Write, Handler::Member(changes::unreact)),
+    op("conversation.create", Post, "/api/v1/conversations", Write, Handler::Member(groups::create)),
+    op("conversation.get", Get, "/api/v1/conversations/{conversation}", Read, Handler::Member(groups::get)),
+    op("conversation.update", Put, "/api/v1/conversations/{conversation}", Write, Handler::Member(groups::update)),
+    op("member.list", Get, "/api/v1/conversations/{conversation}/members", Read, Handler::Member(groups::list_members)),
+    op("member.add", Put, "/api/v1/conversations/{conversation}/members/{profile}", Write, Handler::Member(groups::put_member)),
+    op("member.remove", Delete, "/api/v1/conversations/{conversation}/members/{profile}", Write, Handler::Member(groups::remove_member)),
     // Streams.
     row("socket.open", Get, "/api/v1/ws", Socket, NoBody, Read, Handle(Handler::Member(streams::open_socket))),
     row("pair.open", Get, "/api/v1/ws/{sender}/{receiver}", Socket, NoBody, Read, Handle(Handler::Member(streams::open_pair))),

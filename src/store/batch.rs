@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::cache::Cache;
 use super::fault::{Fault, Stop};
-use super::{accounts, conversations, messages, sessions};
+use super::{accounts, changes, conversations, groups, messages, sessions};
 use crate::model::event::Event;
 use crate::model::operation::{Answer, Command, Refusal};
 
@@ -79,6 +79,13 @@ impl Batch<'_> {
         match command {
             Command::PostMessage(post) => messages::post(self, post),
             Command::MarkRead(mark) => conversations::mark_read(self, mark),
+            Command::EditMessage(edit) => self.whole(|batch| changes::edit(batch, edit)),
+            Command::DeleteMessage(delete) => self.whole(|batch| changes::delete(batch, delete)),
+            Command::React(react) => self.whole(|batch| changes::react(batch, react)),
+            Command::CreateConversation(create) => self.whole(|batch| groups::create(batch, create)),
+            Command::UpdateConversation(update) => self.whole(|batch| groups::update(batch, update)),
+            Command::PutMember(put) => self.whole(|batch| groups::put_member(batch, put)),
+            Command::RemoveMember(remove) => self.whole(|batch| groups::remove_member(batch, remove)),
             Command::SignUp(sign_up) => self.whole(|batch| accounts::sign_up(batch, sign_up)),
             Command::OpenSession(open) => self.whole(|batch| sessions::open(batch, open)),
             Command::RefreshSession(refresh) => self.whole(|batch| sessions::refresh(batch, refresh)),
@@ -86,6 +93,9 @@ impl Batch<'_> {
             Command::FindCredential(_)
             | Command::FindAccount(_)
             | Command::ListMessages(_)
+            | Command::GetMessage(_)
+            | Command::GetConversation(_)
+            | Command::ListMembers(_)
             | Command::ListConversations(_)
             | Command::OpenPair(_)
             | Command::ListChats(_)

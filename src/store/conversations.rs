@@ -1,6 +1,6 @@
 //! Conversations as their members see them: found, listed, marked as read.
 //! Unread needs no counter of its own: a sender's own message moves its `read_n`, so everything behind `read_n` is
-//! somebody else's, and unread = last_n - read_n.
+//! somebody else's, and unread = last_n - read_n, less the tombstones among them.
 //! Invariant: two profiles have at most one direct conversation (the schema's UNIQUE (low, high)).
 
 use std::cmp::Reverse;
@@ -14,11 +14,11 @@ use super::fault::Stop;
 use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, number};
-use super::{messages, state};
+use super::{changes, messages, state};
 use crate::base::id::Id;
 use crate::model::conversation::{
-    Chat, Chats, Conversation, ConversationPage, ConversationPlace, ConversationType, ListChats,
-    ListConversations, MarkRead, Marked,
+    Chat, Chats, Conversation, ConversationPage, ConversationPlace, ConversationType, GetConversation,
+    ListChats, ListConversations, MarkRead, Marked,
 };
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::operation::{Answer, Refusal};
@@ -122,8 +122,9 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
     let member = conversation.member(mark.reader).ok_or(Refusal::NotFound)?;
     let (last_n, before) = (conversation.last_n, conversation.members[member].read_n);
     let read_n = mark.n.min(last_n);
+    let key = conversation.key;
     if read_n <= before {
-        let marked = Marked { read_n: before, unread: last_n - before };
+        let marked = Marked { read_n: before, unread: unread(batch.conn, key, before, last_n)? };
         return Written::quietly(Answer::MarkRead(marked));
     }
     let seen_by_peer = conversation.kind == ConversationType::Direct && conversation.receipts;
@@ -136,8 +137,9 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
         batch.cache.change(slot).last_seq = seq;
     }
     let fact = Fact::ConversationRead { conversation: mark.conversation, profile: mark.reader, read_n };
+    let unread = unread(batch.conn, key, read_n, last_n)?;
     Ok(Written {
-        result: Ok(Answer::MarkRead(Marked { read_n, unread: last_n - read_n })),
+        result: Ok(Answer::MarkRead(Marked { read_n, unread })),
         events: vec![Event { seq, audience, fact }],
     })
 }
@@ -200,7 +202,7 @@ fn overview(
             read_n: number(row, 2)?,
             last_n: number(row, 3)?,
         };
-        let unread = entry.last_n.saturating_sub(entry.read_n);
+        let unread = unread(conn, entry.key, entry.read_n, entry.last_n)?;
         all.unread_total += unread;
         all.unread_conversations += u64::from(unread > 0);
         if wanted(&entry, kind(row.get(4)?)) {
@@ -241,10 +243,42 @@ pub fn list(conn: &Connection, list: ListConversations) -> Result<ConversationPa
     Ok(page)
 }
 
+pub fn get(conn: &Connection, get: GetConversation) -> Result<Conversation, Stop> {
+    let viewer = profiles::key(conn, get.viewer)?.ok_or(Refusal::Unauthorized)?;
+    let entry = conn
+        .prepare_cached(
+            "SELECT c.activity, c.key, m.read_n, c.last_n FROM memberships m \
+             JOIN conversations c ON c.key = m.conversation WHERE m.profile = ?1 AND c.id = ?2",
+        )?
+        .query_row((viewer, get.conversation.to_bytes()), |row| {
+            Ok(Entry {
+                activity: number(row, 0)?,
+                key: row.get(1)?,
+                read_n: number(row, 2)?,
+                last_n: number(row, 3)?,
+            })
+        })
+        .optional()?
+        .ok_or(Refusal::NotFound)?;
+    Ok(show(conn, &mut Names::default(), viewer, entry)?)
+}
+
+/// How many messages behind `read_n` are unread: those that stand.
+fn unread(conn: &Connection, conversation: i64, read_n: u64, last_n: u64) -> rusqlite::Result<u64> {
+    let behind = last_n.saturating_sub(read_n);
+    if behind == 0 {
+        return Ok(0);
+    }
+    Ok(behind - changes::deleted_behind(conn, conversation, read_n)?.min(behind))
+}
+
 fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusqlite::Result<Conversation> {
     let (mut shown, peer) = conn
-        .prepare_cached("SELECT id, kind, title, members_count, low, high FROM conversations WHERE key = ?1")?
-        .query_row([entry.key], |row| {
+        .prepare_cached(
+            "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.muted FROM conversations c \
+             JOIN memberships m ON m.conversation = c.key WHERE c.key = ?1 AND m.profile = ?2",
+        )?
+        .query_row([entry.key, viewer], |row| {
             let shown = Conversation {
                 id: id(row, 0)?,
                 kind: kind(row.get(1)?),
@@ -253,16 +287,17 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
                 members_count: number(row, 3)?,
                 peer: None,
                 last_message: None,
-                unread: entry.last_n.saturating_sub(entry.read_n),
+                unread: 0,
                 read_n: entry.read_n,
                 last_n: entry.last_n,
-                muted: false,
+                muted: row.get(6)?,
             };
             Ok((shown, other(viewer, row.get(4)?, row.get(5)?)))
         })?;
     if let Some(peer) = peer {
         shown.peer = profiles::for_others(conn, peer)?;
     }
+    shown.unread = unread(conn, entry.key, entry.read_n, entry.last_n)?;
     shown.last_message = messages::at(conn, names, (entry.key, shown.id), entry.last_n)?;
     Ok(shown)
 }
@@ -291,7 +326,7 @@ pub fn list_chats(conn: &Connection, list: ListChats) -> Result<Chats, Stop> {
         if !budget.take(chat_bytes(&message, &receiver)) {
             break;
         }
-        let is_read = entry.last_n <= entry.read_n;
+        let is_read = unread(conn, entry.key, entry.read_n, entry.last_n)? == 0;
         chats.push(Chat { id, sender: list.viewer, receiver, message, is_read, created_at });
     }
     Ok(Chats { chats, unread_conversations: all.unread_conversations, as_of: state::head(conn)? })

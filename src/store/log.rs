@@ -19,14 +19,75 @@ use super::fault::Stop;
 use super::page::{Budget, fact_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number};
-use super::{messages, state};
+use super::{groups, messages, state};
 use crate::base::id::Id;
 use crate::model::conversation::ConversationType;
-use crate::model::event::{Fact, LogPage, ReadLog};
+use crate::model::event::{Fact, LogPage, ReadLog, Role};
 use crate::model::operation::Refusal;
 
 /// `log.kind`: numbers that stand in databases.
 const SESSION_ENDED: i64 = 1;
+const MESSAGE_EDITED: i64 = 2;
+const MESSAGE_DELETED: i64 = 3;
+const MESSAGE_REACTED: i64 = 4;
+const CONVERSATION_CREATED: i64 = 5;
+const CONVERSATION_UPDATED: i64 = 6;
+/// The role given stands behind the id of the subject.
+const MEMBER_ADDED: i64 = 7;
+const MEMBER_REMOVED: i64 = 8;
+
+/// What happened in a conversation, as a row: the kind and ids, never content.
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    MessageEdited(Id),
+    MessageDeleted(Id),
+    MessageReacted(Id),
+    ConversationCreated,
+    ConversationUpdated,
+    MemberAdded(Id, Role),
+    /// The key of the one removed: it is not among the members any more, and hears this one all the same.
+    MemberRemoved(Id, i64, Role),
+}
+
+/// Appends an event of a conversation.
+pub fn append_change(
+    batch: &mut Batch<'_>,
+    conversation: i64,
+    change: Change,
+    at: u64,
+) -> rusqlite::Result<u64> {
+    let (kind, profile, subject) = match change {
+        Change::MessageEdited(message) => (MESSAGE_EDITED, None, message.to_bytes().to_vec()),
+        Change::MessageDeleted(message) => (MESSAGE_DELETED, None, message.to_bytes().to_vec()),
+        Change::MessageReacted(message) => (MESSAGE_REACTED, None, message.to_bytes().to_vec()),
+        Change::ConversationCreated => (CONVERSATION_CREATED, None, Vec::new()),
+        Change::ConversationUpdated => (CONVERSATION_UPDATED, None, Vec::new()),
+        Change::MemberAdded(profile, role) => (MEMBER_ADDED, None, member_subject(profile, role)),
+        Change::MemberRemoved(profile, key, role) => {
+            (MEMBER_REMOVED, Some(key), member_subject(profile, role))
+        }
+    };
+    let seq = batch.next_seq();
+    batch
+        .conn
+        .prepare_cached(
+            "INSERT INTO log (seq, kind, at, profile, subject, conversation) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((int(seq), kind, int(at), profile, subject, conversation))?;
+    Ok(seq)
+}
+
+fn member_subject(profile: Id, role: Role) -> Vec<u8> {
+    let mut subject = profile.to_bytes().to_vec();
+    subject.push(u8::from(role == Role::Admin));
+    subject
+}
+
+fn read_member_subject(subject: &[u8]) -> Option<(Id, Role)> {
+    let (id, role) = subject.split_at_checked(16)?;
+    let role = if role == [1] { Role::Admin } else { Role::Member };
+    Some((Id::from_bytes(id.try_into().ok()?), role))
+}
 
 pub fn append_session_ended(
     batch: &mut Batch<'_>,
@@ -48,6 +109,8 @@ enum Source {
     Messages { key: i64, conversation: Id, n: u64, last_n: u64 },
     /// A read mark: one event.
     Read { conversation: Id, profile: Id, read_n: u64 },
+    /// Everything else that happened in a conversation.
+    Changes { key: i64, conversation: Id },
     /// The profile's own rows of `log`.
     Own,
 }
@@ -120,6 +183,11 @@ impl Merge<'_> {
                     self.add(seq, Source::Messages { key, conversation, n, last_n });
                 }
             }
+            if number(row, 8)? > behind
+                && let Some(seq) = change_behind(conn, key, behind)?
+            {
+                self.add(seq, Source::Changes { key, conversation });
+            }
             if kind(row.get(2)?) == ConversationType::Direct && number(row, 8)? > after {
                 self.gather_peer_read(key, conversation, after)?;
             }
@@ -166,21 +234,62 @@ impl Merge<'_> {
             Source::Read { conversation, profile, read_n } => {
                 Ok(Fact::ConversationRead { conversation, profile, read_n })
             }
+            Source::Changes { key, conversation } => self.render_change(names, key, conversation, seq),
             Source::Own => self.render_own(seq),
         }
     }
 
+    fn render_change(
+        &self,
+        names: &mut Names,
+        key: i64,
+        conversation: Id,
+        seq: u64,
+    ) -> rusqlite::Result<Fact> {
+        let (kind, subject) = self
+            .conn
+            .prepare_cached("SELECT kind, subject FROM log WHERE seq = ?1")?
+            .query_row([int(seq)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)))?;
+        let subject = subject.unwrap_or_default();
+        let lost = || rusqlite::Error::IntegralValueOutOfRange(0, kind);
+        let member = || read_member_subject(&subject).ok_or_else(lost);
+        match kind {
+            MESSAGE_EDITED | MESSAGE_DELETED | MESSAGE_REACTED => {
+                let id = Id::from_bytes(subject.as_slice().try_into().map_err(|_| lost())?);
+                let message = messages::of_seq(self.conn, names, conversation, id.seq())?;
+                let message = Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?);
+                Ok(match kind {
+                    MESSAGE_EDITED => Fact::MessageEdited(message),
+                    MESSAGE_DELETED => Fact::MessageDeleted(message),
+                    _ => Fact::MessageReacted(message),
+                })
+            }
+            CONVERSATION_CREATED => Ok(Fact::ConversationCreated(groups::brief(self.conn, key)?)),
+            CONVERSATION_UPDATED => Ok(Fact::ConversationUpdated(groups::brief(self.conn, key)?)),
+            MEMBER_ADDED => member().map(|(profile, role)| Fact::MemberAdded { conversation, profile, role }),
+            MEMBER_REMOVED => {
+                member().map(|(profile, role)| Fact::MemberRemoved { conversation, profile, role })
+            }
+            _ => Err(lost()),
+        }
+    }
+
     fn render_own(&self, seq: u64) -> rusqlite::Result<Fact> {
-        self.conn.prepare_cached("SELECT kind, subject FROM log WHERE seq = ?1")?.query_row(
-            [int(seq)],
-            |row| {
-                match row.get(0)? {
-                    // Of the past: its last access token is of no interest to a stream that was opened since.
-                    SESSION_ENDED => Ok(Fact::SessionEnded { session: id(row, 1)?, until: 0 }),
-                    kind => Err(rusqlite::Error::IntegralValueOutOfRange(0, kind)),
+        let sql = "SELECT l.kind, l.subject, c.id FROM log l LEFT JOIN conversations c ON c.key = l.conversation \
+                   WHERE l.seq = ?1";
+        self.conn.prepare_cached(sql)?.query_row([int(seq)], |row| {
+            match row.get(0)? {
+                // Of the past: its last access token is of no interest to a stream that was opened since.
+                SESSION_ENDED => Ok(Fact::SessionEnded { session: id(row, 1)?, until: 0 }),
+                MEMBER_REMOVED => {
+                    let subject: Vec<u8> = row.get(1)?;
+                    let (profile, role) = read_member_subject(&subject)
+                        .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, MEMBER_REMOVED))?;
+                    Ok(Fact::MemberRemoved { conversation: id(row, 2)?, profile, role })
                 }
-            },
-        )
+                kind => Err(rusqlite::Error::IntegralValueOutOfRange(0, kind)),
+            }
+        })
     }
 
     /// Moves a source on to its next event, if it has one.
@@ -191,6 +300,7 @@ impl Merge<'_> {
                 Some(seq_of(self.conn, *key, *n)?)
             }
             Source::Messages { .. } | Source::Read { .. } => None,
+            Source::Changes { key, .. } => change_behind(self.conn, *key, seq)?,
             Source::Own => self.own_behind(seq)?,
         };
         if let Some(next) = next {
@@ -198,6 +308,13 @@ impl Merge<'_> {
         }
         Ok(())
     }
+}
+
+/// The next event of a conversation that is not a message.
+fn change_behind(conn: &Connection, conversation: i64, after: u64) -> rusqlite::Result<Option<u64>> {
+    conn.prepare_cached("SELECT seq FROM log WHERE conversation = ?1 AND seq > ?2 ORDER BY seq LIMIT 1")?
+        .query_row((conversation, int(after)), |row| number(row, 0))
+        .optional()
 }
 
 /// The `seq` at a place of a conversation: one look at the index, which holds the rowid.

@@ -12,14 +12,14 @@ use super::conversations::{self, NewDirect};
 use super::fault::Stop;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
-use super::state;
 use super::value::{id, int, number, number_or_null};
+use super::{changes, state};
 use crate::base::id::Id;
 use crate::limits::TEXT_SEARCH_MAX;
 use crate::model::event::{Event, Fact};
 use crate::model::message::{
-    Destination, ListMessages, Message, MessagePage, OpenPair, PagePoint, Pair, PostMessage, Posted,
-    PostedMessage, PostedStub, Time,
+    Destination, GetMessage, ListMessages, Message, MessagePage, OpenPair, PagePoint, Pair, PostMessage,
+    Posted, PostedMessage, PostedStub, Time,
 };
 use crate::model::operation::{Answer, Refusal};
 
@@ -46,6 +46,7 @@ fn from_row(
 ) -> rusqlite::Result<Message> {
     let seq = number(row, 0)?;
     let id = whole_id(row.get(1)?, seq);
+    let rev = number_or_null(row, 7)?;
     let reply_to = match number_or_null(row, 5)? {
         Some(seq) => Some(whole_id(row.get(6)?, seq)),
         None => None,
@@ -56,12 +57,13 @@ fn from_row(
         conversation,
         n: number(row, 2)?,
         seq,
-        rev: number_or_null(row, 7)?.unwrap_or(seq),
+        rev: rev.unwrap_or(seq),
         sender: names.of(conn, row.get(3)?)?,
         body: row.get(10)?,
         attachments: Vec::new(),
         reply_to,
-        reactions: Vec::new(),
+        // A message that never changed has none: nearly all are shown without asking.
+        reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },
         created_at: Time(id.unix_ms()),
         edited_at: number_or_null(row, 8)?.map(Time),
         deleted_at: number_or_null(row, 9)?.map(Time),
@@ -330,6 +332,23 @@ fn before(conn: &Connection, place: (i64, Id), n: u64, limit: u32) -> rusqlite::
     messages.reverse();
     let first = messages.first().map_or(0, |message| message.n);
     Ok(MessagePage { messages, next: (first > 1).then_some(PagePoint::Before(first)) })
+}
+
+pub fn get(conn: &Connection, get: GetMessage) -> Result<Message, Stop> {
+    let conversation = conversation_of(conn, get.message)?.ok_or(Refusal::NotFound)?;
+    conversations::readable(conn, get.viewer, conversation)?.ok_or(Refusal::NotFound)?;
+    let message = of_seq(conn, &mut Names::default(), conversation, get.message.seq())?;
+    Ok(message.ok_or(Refusal::NotFound)?)
+}
+
+/// The conversation a message stands in; its id is compared whole.
+pub fn conversation_of(conn: &Connection, message: Id) -> rusqlite::Result<Option<Id>> {
+    conn.prepare_cached(
+        "SELECT c.id FROM messages m JOIN conversations c ON c.key = m.conversation \
+         WHERE m.seq = ?1 AND m.id_high = ?2",
+    )?
+    .query_row((message.seq() as i64, message.high() as i64), |row| id(row, 0))
+    .optional()
 }
 
 /// Messages in the order of `sql`, until the page is full.

@@ -10,8 +10,10 @@ struct Migration {
 }
 
 /// The step at place `i` leads to version `i + 1`.
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "two people chat", sql: include_str!("migrations/001_two_people_chat.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "two people chat", sql: include_str!("migrations/001_two_people_chat.sql") },
+    Migration { name: "groups", sql: include_str!("migrations/004_groups.sql") },
+];
 
 /// The schema version this natter writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -9,9 +9,11 @@
 mod accounts;
 mod batch;
 mod cache;
+mod changes;
 mod connection;
 mod conversations;
 mod fault;
+mod groups;
 mod log;
 mod messages;
 mod migrations;

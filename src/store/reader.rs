@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
-use super::{StoreOptions, accounts, connection, conversations, log, messages};
+use super::{StoreOptions, accounts, connection, conversations, groups, log, messages};
 use crate::model::operation::{Answer, Command, Refusal};
 
 pub struct Reader {
@@ -53,11 +53,21 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::OpenPair(open) => Answer::OpenPair(messages::open_pair(conn, open)?),
         Command::ListChats(list) => Answer::ListChats(conversations::list_chats(conn, list)?),
         Command::ReadLog(read) => Answer::ReadLog(log::read(conn, read)?),
+        Command::GetMessage(get) => Answer::GetMessage(messages::get(conn, get)?),
+        Command::GetConversation(get) => Answer::GetConversation(conversations::get(conn, get)?),
+        Command::ListMembers(list) => Answer::ListMembers(groups::list_members(conn, list)?),
         Command::SignUp(_)
         | Command::OpenSession(_)
         | Command::RefreshSession(_)
         | Command::EndSession(_)
         | Command::PostMessage(_)
+        | Command::EditMessage(_)
+        | Command::DeleteMessage(_)
+        | Command::React(_)
+        | Command::CreateConversation(_)
+        | Command::UpdateConversation(_)
+        | Command::PutMember(_)
+        | Command::RemoveMember(_)
         | Command::MarkRead(_) => return Err(Stop::Refused(misdirected(&command))),
     })
 }

@@ -1,0 +1,67 @@
+//! One message: looked at, edited, deleted, reacted to.
+
+use super::messages::good_body;
+use crate::base::id::Id;
+use crate::limits::EMOJI_BYTES_MAX;
+use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
+use crate::model::message::{DeleteMessage, EditMessage, GetMessage, React};
+use crate::model::problem::Problem;
+use crate::model::settings::SignUrls;
+
+/// GET /messages/{message}, op `message.get`.
+pub fn get(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let get = GetMessage { viewer: actor.profile, message: message(request)? };
+    Ok(Step::store(get, |ctx, mut message| {
+        message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+        Reply::ok(&message).step()
+    }))
+}
+
+fn message(request: &Request<'_>) -> Result<Id, Problem> {
+    request.params.required_id("message")
+}
+
+/// PUT /messages/{message}, op `message.edit`.
+pub fn edit(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let message = message(request)?;
+    let body = request.params.required_text("body")?;
+    if !good_body(body, ctx.settings.limits.message_max, false) {
+        return Err(Problem::invalid("body"));
+    }
+    let edit = EditMessage { at: ctx.now.unix_ms, actor: actor.profile, message, body: body.to_owned() };
+    Ok(Step::store(edit, |ctx, mut message| {
+        message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+        Reply::ok(&*message).step()
+    }))
+}
+
+/// DELETE /messages/{message}, op `message.delete`.
+pub fn delete(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let delete = DeleteMessage { at: ctx.now.unix_ms, actor: actor.profile, message: message(request)? };
+    Ok(Step::store(delete, |_, ()| Reply::no_content().step()))
+}
+
+/// PUT /messages/{message}/reactions/{emoji}, op `message.react`.
+pub fn react(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    reaction(ctx, actor, request, true)
+}
+
+/// DELETE /messages/{message}/reactions/{emoji}, op `message.unreact`.
+pub fn unreact(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    reaction(ctx, actor, request, false)
+}
+
+fn reaction(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>, on: bool) -> Result<Step, Problem> {
+    let message = message(request)?;
+    let emoji = request.params.required_text("emoji")?;
+    let good = (1..=EMOJI_BYTES_MAX).contains(&emoji.len())
+        && !emoji.chars().any(|c| c.is_control() || c.is_whitespace());
+    if !good {
+        return Err(Problem::invalid("emoji"));
+    }
+    let react = React { at: ctx.now.unix_ms, actor: actor.profile, message, emoji: emoji.to_owned(), on };
+    Ok(Step::store(react, |ctx, mut message| {
+        message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+        Reply::ok(&*message).step()
+    }))
+}

@@ -1,0 +1,180 @@
+//! What becomes of a message after it was posted: edited, deleted, reacted to.
+//! Invariant: a change moves nothing: `n`, `seq`, `created_at` and `client_id` stay, and `rev` is the seq of the newest.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::batch::{Batch, Written};
+use super::cache::{Slot, Standing};
+use super::fault::Stop;
+use super::log::{self, Change};
+use super::profiles::Names;
+use super::value::{int, number};
+use super::{conversations, groups, messages};
+use crate::base::id::Id;
+use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
+use crate::model::event::{Event, Fact};
+use crate::model::message::{DeleteMessage, EditMessage, Message, React, Reaction};
+use crate::model::operation::{Answer, Refusal};
+
+/// A message on its way to be changed, and its place.
+struct Target {
+    slot: Slot,
+    conversation: Id,
+    conversation_key: i64,
+    actor_key: i64,
+    seq: u64,
+    n: u64,
+    is_sender: bool,
+    is_deleted: bool,
+}
+
+/// `NotFound` unless the actor is a member of its conversation.
+fn find(batch: &mut Batch<'_>, actor: Id, message: Id) -> Result<Target, Stop> {
+    let conversation = messages::conversation_of(batch.conn, message)?.ok_or(Refusal::NotFound)?;
+    let slot = conversations::load(batch, conversation)?.ok_or(Refusal::NotFound)?;
+    let cached = batch.cache.get(slot);
+    let member = cached.member(actor).ok_or(Refusal::NotFound)?;
+    let (actor_key, conversation_key) = (cached.members[member].profile_key, cached.key);
+    let seq = message.seq();
+    let (n, sender, is_deleted) = batch
+        .conn
+        .prepare_cached("SELECT n, sender, deleted_at IS NOT NULL FROM messages WHERE seq = ?1")?
+        .query_row([int(seq)], |row| Ok((number(row, 0)?, row.get::<_, i64>(1)?, row.get(2)?)))?;
+    let is_sender = sender == actor_key;
+    Ok(Target { slot, conversation, conversation_key, actor_key, seq, n, is_sender, is_deleted })
+}
+
+/// What two of whom one blocked the other may not do to each other's screens.
+fn must_be_open(batch: &Batch<'_>, target: &Target) -> Result<(), Stop> {
+    match batch.cache.get(target.slot).standing {
+        Standing::Blocked => Err(Refusal::NotAllowed.into()),
+        Standing::Open | Standing::PeerGone => Ok(()),
+    }
+}
+
+/// Appends the change, gives the message its `rev` and shows it as it is now.
+fn changed(
+    batch: &mut Batch<'_>,
+    target: &Target,
+    change: Change,
+    at: u64,
+) -> Result<(u64, Arc<Message>), Stop> {
+    let seq = log::append_change(batch, target.conversation_key, change, at)?;
+    batch
+        .conn
+        .prepare_cached("UPDATE messages SET rev = ?2 WHERE seq = ?1")?
+        .execute((int(target.seq), int(seq)))?;
+    batch.cache.change(target.slot).last_seq = seq;
+    let message = messages::of_seq(batch.conn, &mut Names::default(), target.conversation, target.seq)?;
+    Ok((seq, Arc::new(message.ok_or(Refusal::Internal)?)))
+}
+
+fn written(batch: &Batch<'_>, target: &Target, seq: u64, answer: Answer, fact: Fact) -> Written {
+    let audience = batch.cache.get(target.slot).everyone();
+    Written { result: Ok(answer), events: vec![Event { seq, audience, fact }] }
+}
+
+pub fn edit(batch: &mut Batch<'_>, edit: EditMessage) -> Result<Written, Stop> {
+    let target = find(batch, edit.actor, edit.message)?;
+    if !target.is_sender || target.is_deleted {
+        return Err(Refusal::NotAllowed.into());
+    }
+    must_be_open(batch, &target)?;
+    batch.conn.prepare_cached("UPDATE messages SET body = ?2, edited_at = ?3 WHERE seq = ?1")?.execute((
+        int(target.seq),
+        edit.body,
+        int(edit.at),
+    ))?;
+    let (seq, message) = changed(batch, &target, Change::MessageEdited(edit.message), edit.at)?;
+    let answer = Answer::EditMessage(Arc::clone(&message));
+    Ok(written(batch, &target, seq, answer, Fact::MessageEdited(message)))
+}
+
+pub fn delete(batch: &mut Batch<'_>, delete: DeleteMessage) -> Result<Written, Stop> {
+    let target = find(batch, delete.actor, delete.message)?;
+    if !target.is_sender && !groups::is_admin(batch.conn, target.conversation_key, target.actor_key)? {
+        return Err(Refusal::NotAllowed.into());
+    }
+    if target.is_deleted {
+        return Written::quietly(Answer::DeleteMessage(()));
+    }
+    erase(batch.conn, target.conversation_key, target.seq, target.n, delete.at)?;
+    let (seq, message) = changed(batch, &target, Change::MessageDeleted(delete.message), delete.at)?;
+    Ok(written(batch, &target, seq, Answer::DeleteMessage(()), Fact::MessageDeleted(message)))
+}
+
+/// Takes away all content of a message; its place stays, and does not count as unread.
+pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE messages SET body = NULL, reply_to = NULL, deleted_at = ?2 WHERE seq = ?1")?
+        .execute((int(seq), int(at)))?;
+    conn.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([int(seq)])?;
+    conn.prepare_cached("INSERT OR IGNORE INTO tombstones (conversation, n) VALUES (?1, ?2)")?
+        .execute((conversation, int(n)))?;
+    Ok(())
+}
+
+pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {
+    let target = find(batch, react.actor, react.message)?;
+    if target.is_deleted {
+        return Err(Refusal::NotAllowed.into());
+    }
+    must_be_open(batch, &target)?;
+    let conn = batch.conn;
+    let place = (int(target.seq), react.emoji.as_str(), target.actor_key);
+    let rows = if react.on {
+        let shown: u64 = conn
+            .prepare_cached("SELECT count(DISTINCT emoji) FROM reactions WHERE message = ?1 AND emoji <> ?2")?
+            .query_row((place.0, place.1), |row| number(row, 0))?;
+        if shown >= REACTIONS_MAX as u64 {
+            return Err(Refusal::Invalid("emoji").into());
+        }
+        conn.prepare_cached(
+            "INSERT OR IGNORE INTO reactions (message, emoji, profile, seq) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((place.0, place.1, place.2, int(batch.log.head + 1)))?
+    } else {
+        conn.prepare_cached("DELETE FROM reactions WHERE message = ?1 AND emoji = ?2 AND profile = ?3")?
+            .execute(place)?
+    };
+    if rows == 0 {
+        // It stands, or is gone, already: no event.
+        let message = messages::of_seq(conn, &mut Names::default(), target.conversation, target.seq)?;
+        return Written::quietly(Answer::React(Arc::new(message.ok_or(Refusal::Internal)?)));
+    }
+    let (seq, message) = changed(batch, &target, Change::MessageReacted(react.message), react.at)?;
+    let answer = Answer::React(Arc::clone(&message));
+    Ok(written(batch, &target, seq, answer, Fact::MessageReacted(message)))
+}
+
+/// The reactions of a message, in the order their emoji were first used.
+pub fn reactions(conn: &Connection, names: &mut Names, seq: u64) -> rusqlite::Result<Vec<Reaction>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT emoji, count(*), min(seq) AS first FROM reactions WHERE message = ?1 \
+         GROUP BY emoji ORDER BY first, emoji",
+    )?;
+    let mut reactions = statement
+        .query_map([int(seq)], |row| {
+            Ok(Reaction { emoji: row.get(0)?, count: number(row, 1)?, profiles: Vec::new() })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut who = conn.prepare_cached(
+        "SELECT profile FROM reactions WHERE message = ?1 AND emoji = ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    for reaction in &mut reactions {
+        let mut rows = who.query((int(seq), reaction.emoji.as_str(), REACTION_PROFILES_SHOWN))?;
+        while let Some(row) = rows.next()? {
+            reaction.profiles.extend(names.of(conn, row.get(0)?)?);
+        }
+    }
+    Ok(reactions)
+}
+
+/// How many of the messages behind `read_n` are deleted.
+pub fn deleted_behind(conn: &Connection, conversation: i64, read_n: u64) -> rusqlite::Result<u64> {
+    conn.prepare_cached("SELECT count(*) FROM tombstones WHERE conversation = ?1 AND n > ?2")?
+        .query_row((conversation, int(read_n)), |row| number(row, 0))
+        .optional()
+        .map(Option::unwrap_or_default)
+}

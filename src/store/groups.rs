@@ -1,0 +1,350 @@
+//! Groups: made, named, joined and left.
+//! Invariant: a group with members has an admin, and who hears an event is who is a member at its seq (the one removed hears
+//! that too).
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::batch::{Batch, Written};
+use super::cache::{self, Slot};
+use super::conversations;
+use super::fault::Stop;
+use super::log::{self, Change};
+use super::page::{Budget, profile_bytes};
+use super::profiles;
+use super::value::{id, int, number};
+use crate::base::id::Id;
+use crate::model::conversation::{
+    ConversationType, CreateConversation, CreatedConversation, GetConversation, GroupMember, ListMembers,
+    MemberPage, PutMember, RemoveMember, UpdateConversation,
+};
+use crate::model::event::{Audience, ConversationBrief, Event, Fact, Role};
+use crate::model::message::Time;
+use crate::model::operation::{Answer, Refusal};
+
+const ADMIN: i64 = 1;
+
+fn role(column: i64) -> Role {
+    if column == ADMIN { Role::Admin } else { Role::Member }
+}
+
+fn column(role: Role) -> i64 {
+    i64::from(role == Role::Admin)
+}
+
+pub fn is_admin(conn: &Connection, conversation: i64, profile: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM memberships WHERE conversation = ?1 AND profile = ?2 AND role = 1")?
+        .exists([conversation, profile])
+}
+
+/// What events say of a conversation, as it is now.
+pub fn brief(conn: &Connection, key: i64) -> rusqlite::Result<ConversationBrief> {
+    conn.prepare_cached("SELECT id, kind, title, members_count FROM conversations WHERE key = ?1")?.query_row(
+        [key],
+        |row| {
+            Ok(ConversationBrief {
+                id: id(row, 0)?,
+                kind: conversations::kind(row.get(1)?),
+                title: row.get(2)?,
+                image: None,
+                members_count: number(row, 3)?,
+            })
+        },
+    )
+}
+
+pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let creator = profiles::key(conn, create.creator)?.ok_or(Refusal::Unauthorized)?;
+    if let Some(client_id) = create.client_id
+        && let Some(made) = made_before(conn, creator, client_id)?
+    {
+        // One who has left it since may not read it any more.
+        let get = GetConversation { viewer: create.creator, conversation: made };
+        let conversation = conversations::get(conn, get)?;
+        return Written::quietly(Answer::CreateConversation(CreatedConversation {
+            conversation,
+            duplicate: true,
+        }));
+    }
+    let mut members = vec![(creator, create.creator)];
+    for profile in create.members {
+        let key = profiles::key(conn, profile)?.ok_or(Refusal::NotFound)?;
+        if profiles::blocked(conn, creator, key)? {
+            return Err(Refusal::NotFound.into());
+        }
+        if !members.contains(&(key, profile)) {
+            members.push((key, profile));
+        }
+    }
+    if members.len() > create.members_max {
+        return Err(Refusal::Invalid("members").into());
+    }
+    let key = conn
+        .prepare_cached(
+            "INSERT INTO conversations (id, kind, title, members_count, last_n, last_seq, activity, creator, client_id) \
+             VALUES (?1, 1, ?2, ?3, 0, 0, 0, ?4, ?5)",
+        )?
+        .insert((
+            create.id.to_bytes(),
+            create.title,
+            int(members.len() as u64),
+            creator,
+            create.client_id.map(Id::to_bytes),
+        ))?;
+    let seq = log::append_change(batch, key, Change::ConversationCreated, create.at)?;
+    // Founders hear of the making itself, so their log begins before it.
+    for (member, _) in &members {
+        join(conn, key, *member, i64::from(*member == creator), create.at, seq - 1, 0)?;
+    }
+    conn.prepare_cached("UPDATE conversations SET last_seq = ?2, activity = ?2 WHERE key = ?1")?
+        .execute((key, int(seq)))?;
+    let audience: Vec<Id> = members.iter().map(|(_, profile)| *profile).collect();
+    let event = Event {
+        seq,
+        audience: Audience { profiles: audience.into(), direct: false },
+        fact: Fact::ConversationCreated(brief(conn, key)?),
+    };
+    let get = GetConversation { viewer: create.creator, conversation: create.id };
+    let conversation = conversations::get(conn, get)?;
+    Ok(Written {
+        result: Ok(Answer::CreateConversation(CreatedConversation { conversation, duplicate: false })),
+        events: vec![event],
+    })
+}
+
+fn made_before(conn: &Connection, creator: i64, client_id: Id) -> rusqlite::Result<Option<Id>> {
+    conn.prepare_cached("SELECT id FROM conversations WHERE creator = ?1 AND client_id = ?2")?
+        .query_row((creator, client_id.to_bytes()), |row| id(row, 0))
+        .optional()
+}
+
+fn join(
+    conn: &Connection,
+    conversation: i64,
+    profile: i64,
+    role: i64,
+    at: u64,
+    joined_seq: u64,
+    read_n: u64,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO memberships (profile, conversation, joined_seq, read_n, read_seq, role, joined_at) \
+         VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
+    )?
+    .execute((profile, conversation, int(joined_seq), int(read_n), role, int(at)))?;
+    Ok(())
+}
+
+/// A group and one of its members, about to change it.
+struct Acting {
+    slot: Slot,
+    key: i64,
+    last_n: u64,
+    actor_key: i64,
+    is_admin: bool,
+}
+
+/// `NotFound` unless the actor is a member; `NotAllowed` where the two of a direct conversation try.
+fn acting(batch: &mut Batch<'_>, actor: Id, conversation: Id) -> Result<Acting, Stop> {
+    let slot = conversations::load(batch, conversation)?.ok_or(Refusal::NotFound)?;
+    let cached = batch.cache.get(slot);
+    let member = cached.member(actor).ok_or(Refusal::NotFound)?;
+    if cached.kind == ConversationType::Direct {
+        return Err(Refusal::NotAllowed.into());
+    }
+    let (key, last_n, actor_key) = (cached.key, cached.last_n, cached.members[member].profile_key);
+    let is_admin = is_admin(batch.conn, key, actor_key)?;
+    Ok(Acting { slot, key, last_n, actor_key, is_admin })
+}
+
+pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Written, Stop> {
+    let slot = conversations::load(batch, update.conversation)?.ok_or(Refusal::NotFound)?;
+    let cached = batch.cache.get(slot);
+    let member = cached.member(update.actor).ok_or(Refusal::NotFound)?;
+    let (key, membership, profile_key) =
+        (cached.key, cached.members[member].key, cached.members[member].profile_key);
+    let mut events = Vec::new();
+    if let Some(title) = update.title {
+        if cached.kind == ConversationType::Direct || !is_admin(batch.conn, key, profile_key)? {
+            return Err(Refusal::NotAllowed.into());
+        }
+        batch
+            .conn
+            .prepare_cached("UPDATE conversations SET title = ?2 WHERE key = ?1")?
+            .execute((key, title))?;
+        let seq = log::append_change(batch, key, Change::ConversationUpdated, update.at)?;
+        batch.cache.change(slot).last_seq = seq;
+        let fact = Fact::ConversationUpdated(brief(batch.conn, key)?);
+        events.push(Event { seq, audience: batch.cache.get(slot).everyone(), fact });
+    }
+    if let Some(muted) = update.muted {
+        batch
+            .conn
+            .prepare_cached("UPDATE memberships SET muted = ?2 WHERE key = ?1")?
+            .execute((membership, muted))?;
+    }
+    // What is read back stands in rows the cache has not written yet.
+    batch.cache.write(batch.conn)?;
+    let get = GetConversation { viewer: update.actor, conversation: update.conversation };
+    let conversation = conversations::get(batch.conn, get)?;
+    Ok(Written { result: Ok(Answer::UpdateConversation(conversation)), events })
+}
+
+pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop> {
+    let acting = acting(batch, put.actor, put.conversation)?;
+    if !acting.is_admin {
+        return Err(Refusal::NotAllowed.into());
+    }
+    let profile = profiles::key(batch.conn, put.profile)?.ok_or(Refusal::NotFound)?;
+    let standing = batch
+        .conn
+        .prepare_cached("SELECT role FROM memberships WHERE conversation = ?1 AND profile = ?2")?
+        .query_row([acting.key, profile], |row| row.get::<_, i64>(0))
+        .optional()?;
+    match standing {
+        Some(now) if now == column(put.role) => {
+            return Written::quietly(Answer::PutMember(member(batch.conn, acting.key, profile)?));
+        }
+        Some(_) => {
+            if put.role == Role::Member && admins(batch.conn, acting.key)? == 1 {
+                return Err(Refusal::NotAllowed.into());
+            }
+            batch
+                .conn
+                .prepare_cached("UPDATE memberships SET role = ?3 WHERE conversation = ?1 AND profile = ?2")?
+                .execute((acting.key, profile, column(put.role)))?;
+        }
+        None => {
+            if profiles::blocked(batch.conn, acting.actor_key, profile)? {
+                return Err(Refusal::NotFound.into());
+            }
+            if batch.cache.get(acting.slot).members.len() >= put.members_max {
+                return Err(Refusal::Invalid("members").into());
+            }
+            // A newcomer's log begins with their own joining; what was said before is read, not missed.
+            let joined_seq = batch.log.head;
+            let (role, last_n) = (column(put.role), acting.last_n);
+            join(batch.conn, acting.key, profile, role, put.at, joined_seq, last_n)?;
+            count_members(batch.conn, acting.key)?;
+        }
+    }
+    let change = Change::MemberAdded(put.profile, put.role);
+    let seq = log::append_change(batch, acting.key, change, put.at)?;
+    batch.cache.change(acting.slot).last_seq = seq;
+    let members = forget(batch, put.conversation)?;
+    let fact = Fact::MemberAdded { conversation: put.conversation, profile: put.profile, role: put.role };
+    let event = Event { seq, audience: members.everyone(), fact };
+    let member = member(batch.conn, acting.key, profile)?;
+    Ok(Written { result: Ok(Answer::PutMember(member)), events: vec![event] })
+}
+
+pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Written, Stop> {
+    let acting = acting(batch, remove.actor, remove.conversation)?;
+    let cached = batch.cache.get(acting.slot);
+    let leaves = remove.actor == remove.profile;
+    if !leaves && !acting.is_admin {
+        return Err(Refusal::NotAllowed.into());
+    }
+    let place = cached.member(remove.profile).ok_or(Refusal::NotFound)?;
+    let (membership, profile) = (cached.members[place].key, cached.members[place].profile_key);
+    let had = batch
+        .conn
+        .prepare_cached("SELECT role FROM memberships WHERE key = ?1")?
+        .query_row([membership], |row| row.get::<_, i64>(0))?;
+    let mut events = Vec::new();
+    // Changes of the cache refer to rows: written before one of them goes.
+    batch.cache.write(batch.conn)?;
+    batch.conn.prepare_cached("DELETE FROM memberships WHERE key = ?1")?.execute([membership])?;
+    count_members(batch.conn, acting.key)?;
+    let change = Change::MemberRemoved(remove.profile, profile, role(had));
+    let seq = log::append_change(batch, acting.key, change, remove.at)?;
+    batch.cache.change(acting.slot).last_seq = seq;
+    let stayed = forget(batch, remove.conversation)?;
+    let mut audience = stayed.audience.to_vec();
+    audience.push(remove.profile);
+    events.push(Event {
+        seq,
+        audience: Audience { profiles: audience.into(), direct: false },
+        fact: Fact::MemberRemoved {
+            conversation: remove.conversation,
+            profile: remove.profile,
+            role: role(had),
+        },
+    });
+    if had == ADMIN && admins(batch.conn, acting.key)? == 0 {
+        events.extend(promote_eldest(batch, remove.conversation, acting.key, remove.at)?);
+    }
+    Ok(Written { result: Ok(Answer::RemoveMember(())), events })
+}
+
+/// A group is never without an admin while it has members.
+fn promote_eldest(batch: &mut Batch<'_>, conversation: Id, key: i64, at: u64) -> Result<Option<Event>, Stop> {
+    let eldest = batch
+        .conn
+        .prepare_cached(
+            "SELECT m.key, p.id FROM memberships m JOIN profiles p ON p.key = m.profile \
+             WHERE m.conversation = ?1 AND p.member IS NOT NULL ORDER BY m.key LIMIT 1",
+        )?
+        .query_row([key], |row| Ok((row.get::<_, i64>(0)?, id(row, 1)?)))
+        .optional()?;
+    let Some((membership, profile)) = eldest else { return Ok(None) };
+    batch.conn.prepare_cached("UPDATE memberships SET role = 1 WHERE key = ?1")?.execute([membership])?;
+    let seq = log::append_change(batch, key, Change::MemberAdded(profile, Role::Admin), at)?;
+    let slot = conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?;
+    batch.cache.change(slot).last_seq = seq;
+    let audience = batch.cache.get(slot).everyone();
+    let fact = Fact::MemberAdded { conversation, profile, role: Role::Admin };
+    Ok(Some(Event { seq, audience, fact }))
+}
+
+fn admins(conn: &Connection, conversation: i64) -> rusqlite::Result<u64> {
+    conn.prepare_cached("SELECT count(*) FROM memberships WHERE conversation = ?1 AND role = 1")?
+        .query_row([conversation], |row| number(row, 0))
+}
+
+fn count_members(conn: &Connection, conversation: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE conversations SET members_count = (SELECT count(*) FROM memberships WHERE conversation = ?1) \
+         WHERE key = ?1",
+    )?
+    .execute([conversation])?;
+    Ok(())
+}
+
+/// Drops what the cache knows, since a conversation's members are not what they were, and reads this one again.
+fn forget<'a>(batch: &'a mut Batch<'_>, conversation: Id) -> Result<&'a cache::Conversation, Stop> {
+    batch.cache.write(batch.conn)?;
+    batch.cache.clear();
+    let slot = conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?;
+    Ok(batch.cache.get(slot))
+}
+
+fn member(conn: &Connection, conversation: i64, profile: i64) -> Result<GroupMember, Stop> {
+    let (had, joined_at) = conn
+        .prepare_cached("SELECT role, joined_at FROM memberships WHERE conversation = ?1 AND profile = ?2")?
+        .query_row([conversation, profile], |row| Ok((row.get::<_, i64>(0)?, number(row, 1)?)))?;
+    let profile = profiles::for_others(conn, profile)?.ok_or(Refusal::NotFound)?;
+    Ok(GroupMember { profile, role: role(had), joined_at: Time(joined_at) })
+}
+
+pub fn list_members(conn: &Connection, list: ListMembers) -> Result<MemberPage, Stop> {
+    let readable = conversations::readable(conn, list.viewer, list.conversation)?;
+    let conversation = readable.ok_or(Refusal::NotFound)?;
+    let mut statement = conn.prepare_cached(
+        "SELECT key, profile, role, joined_at FROM memberships WHERE conversation = ?1 AND key > ?2 ORDER BY key",
+    )?;
+    let mut rows = statement.query((conversation.key, int(list.after.unwrap_or(0))))?;
+    let (mut budget, mut page, mut last) =
+        (Budget::new(list.limit), MemberPage { members: Vec::new(), next: None }, 0);
+    while let Some(row) = rows.next()? {
+        // A deleted account is no member that could be shown.
+        let Some(profile) = profiles::for_others(conn, row.get(1)?)? else { continue };
+        if !budget.take(profile_bytes(&profile)) {
+            page.next = Some(last);
+            break;
+        }
+        last = number(row, 0)?;
+        page.members.push(GroupMember { profile, role: role(row.get(2)?), joined_at: Time(number(row, 3)?) });
+    }
+    Ok(page)
+}

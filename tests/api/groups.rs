@@ -1,0 +1,241 @@
+//! Groups, and messages that change: each route's success, each refusal, and somebody else trying.
+
+use crate::support::World;
+use crate::support::http::{Person, Response};
+
+struct Group {
+    world: World,
+    ann: Person,
+    bob: Person,
+    cat: Person,
+    /// No member of the group.
+    eve: Person,
+    id: String,
+}
+
+/// Ann's group with Bob and Cat in it.
+fn group() -> Group {
+    let mut world = World::new();
+    let [ann, bob, cat, eve] = ["ann", "bob", "cat", "eve"].map(|name| world.sign_up(name));
+    let body = format!(r#"{{"title":"tea","members":["{}","{}"]}}"#, bob.profile, cat.profile);
+    let made = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(&body));
+    assert_eq!((made.status, made.at("data.type")), (201, "group".into()), "{}", made.text());
+    assert_eq!((made.at("data.title"), made.at("data.members_count")), ("tea".into(), "3".into()));
+    let id = made.at("data.id");
+    Group { world, ann, bob, cat, eve, id }
+}
+
+impl Group {
+    fn post(&mut self, from: &Person, text: &str, key: u8) -> Response {
+        let client_id = format!("01ARZ3NDEKTSV4RRFFQ69G5F{key:02}");
+        let body = format!(r#"{{"conversation":"{}","client_id":"{client_id}","body":"{text}"}}"#, self.id);
+        self.world.ask_as(from, "POST", "/api/v1/messages", Some(&body))
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/api/v1/conversations/{}{rest}", self.id)
+    }
+
+    fn ask(&mut self, who: &Person, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
+        let response = self.world.ask_as(who, method, path, body);
+        let code = if response.status < 300 { String::new() } else { response.code() };
+        (response.status, code)
+    }
+
+    /// Names of the events of a person, oldest first, with what they are about.
+    fn events(&mut self, who: &Person) -> Vec<String> {
+        let log = self.world.ask_as(who, "GET", "/api/v1/events?limit=200", None);
+        assert_eq!(log.status, 200);
+        (0..).map(|i| log.at(&format!("data.{i}.event"))).take_while(|name| name != "null").collect()
+    }
+}
+
+fn refused(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+fn good(status: u16) -> (u16, String) {
+    (status, String::new())
+}
+
+#[test]
+fn a_group_is_made_once_for_a_client_id() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let body = format!(
+        r#"{{"client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","title":"tea","members":["{0}","{0}","{1}"]}}"#,
+        bob.profile, ann.profile
+    );
+    let first = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(&body));
+    let again = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(&body));
+    assert_eq!((first.status, first.at("data.members_count")), (201, "2".into()));
+    assert_eq!(
+        (again.status, again.at("duplicate"), again.at("data.id")),
+        (200, "true".into(), first.at("data.id"))
+    );
+    for (body, status, code) in [
+        (r#"{"members":[]}"#, 422, "invalid_title"),
+        (r#"{"title":" "}"#, 422, "invalid_title"),
+        (r#"{"title":"t","members":["x"]}"#, 422, "invalid_members"),
+        (r#"{"title":"t","members":["01ARZ3NDEKTSV4RRFFQ69G5FAV"]}"#, 404, "not_found"),
+        (r#"{"title":"t","client_id":"x"}"#, 422, "invalid_client_id"),
+    ] {
+        let response = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(body));
+        assert_eq!((response.status, response.code().as_str()), (status, code), "{body}");
+    }
+}
+
+#[test]
+fn members_come_and_go_and_the_last_admin_leaves_an_heir() {
+    let mut g = group();
+    let (ann, bob, cat, eve) = (g.ann.clone(), g.bob.clone(), g.cat.clone(), g.eve.clone());
+    let eve_path = g.path(&format!("/members/{}", eve.profile));
+    assert_eq!(g.ask(&eve, "GET", &g.path(""), None), refused(404, "not_found"));
+    assert_eq!(g.ask(&eve, "GET", &g.path("/members"), None), refused(404, "not_found"));
+    assert_eq!(g.ask(&eve, "PUT", &eve_path, None), refused(404, "not_found"));
+    assert_eq!(g.ask(&bob, "PUT", &eve_path, None), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&ann, "PUT", &eve_path, Some(r#"{"role":"king"}"#)), refused(422, "invalid_role"));
+    assert_eq!(g.post(&ann, "before eve", 1).status, 201);
+    assert_eq!(g.ask(&ann, "PUT", &eve_path, None), good(200));
+    assert_eq!(g.ask(&ann, "PUT", &eve_path, None), good(200));
+    assert_eq!(g.post(&ann, "with eve", 2).status, 201);
+    // Her log begins with her joining; what came before is read, and there to be listed.
+    assert_eq!(g.events(&eve), ["member.added", "message.posted"]);
+    let seen = g.world.ask_as(&eve, "GET", &g.path(""), None);
+    assert_eq!(
+        (seen.at("data.unread"), seen.at("data.last_n"), seen.at("data.read_n")),
+        ("1".into(), "2".into(), "1".into())
+    );
+    let list = g.world.ask_as(&eve, "GET", &g.path("/messages"), None);
+    assert_eq!(list.at("data.0.body"), "before eve");
+    let members = g.world.ask_as(&eve, "GET", &g.path("/members?limit=3"), None);
+    assert_eq!((members.at("data.0.role"), members.at("data.1.role")), ("admin".into(), "member".into()));
+    let rest = g.world.ask_as(&eve, "GET", &g.path(&format!("/members?next={}", members.at("next"))), None);
+    assert_eq!((rest.at("data.0.profile.id"), rest.at("next")), (eve.profile.clone(), "null".into()));
+
+    // Removed: nothing more is heard or read but one's own removal.
+    assert_eq!(g.ask(&bob, "DELETE", &eve_path, None), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&ann, "DELETE", &eve_path, None), good(204));
+    assert_eq!(g.post(&ann, "without eve", 3).status, 201);
+    assert_eq!(g.events(&eve), ["member.removed"]);
+    assert_eq!(g.ask(&eve, "GET", &g.path("/messages"), None), refused(404, "not_found"));
+    assert_eq!(g.post(&eve, "no", 4).status, 404);
+
+    // The last admin's leaving promotes the eldest.
+    let ann_path = g.path(&format!("/members/{}", ann.profile));
+    assert_eq!(g.ask(&ann, "PUT", &ann_path, Some(r#"{"role":"member"}"#)), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&ann, "DELETE", &ann_path, None), good(204));
+    let members = g.world.ask_as(&cat, "GET", &g.path("/members"), None);
+    assert_eq!(
+        (members.at("data.0.profile.id"), members.at("data.0.role")),
+        (bob.profile.clone(), "admin".into())
+    );
+    assert_eq!(g.ask(&bob, "PUT", &g.path(""), Some(r#"{"title":"coffee"}"#)), good(200));
+    let names = g.events(&cat);
+    let expect = [
+        "conversation.created",
+        "message.posted",
+        "member.added",
+        "message.posted",
+        "member.removed",
+        "message.posted",
+        "member.removed",
+        "member.added",
+        "conversation.updated",
+    ];
+    assert_eq!(names, expect);
+    assert_eq!(g.ask(&cat, "PUT", &g.path(""), Some(r#"{"title":"x"}"#)), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&cat, "PUT", &g.path(""), Some(r#"{"muted":true}"#)), good(200));
+    let seen = |g: &mut Group, who: &Person| g.world.ask_as(who, "GET", &g.path(""), None).at("data.muted");
+    assert_eq!((seen(&mut g, &cat), seen(&mut g, &bob)), ("true".into(), "false".into()));
+}
+
+#[test]
+fn a_direct_conversation_has_no_doors() {
+    let mut g = group();
+    let (ann, bob, eve) = (g.ann.clone(), g.bob.clone(), g.eve.clone());
+    let body = format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hi"}}"#, bob.profile);
+    let posted = g.world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body));
+    g.id = posted.at("data.conversation");
+    let member = |person: &Person| format!("/members/{}", person.profile);
+    assert_eq!(g.ask(&ann, "PUT", &g.path(&member(&eve)), None), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&ann, "DELETE", &g.path(&member(&ann)), None), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&ann, "PUT", &g.path(""), Some(r#"{"title":"x"}"#)), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&ann, "PUT", &g.path(""), Some(r#"{"muted":true}"#)), good(200));
+    assert_eq!(g.ask(&ann, "GET", &g.path("/members"), None), good(200));
+}
+
+#[test]
+fn messages_change_and_keep_their_place() {
+    let mut g = group();
+    let (ann, bob, cat, eve) = (g.ann.clone(), g.bob.clone(), g.cat.clone(), g.eve.clone());
+    let posted = g.post(&bob, "helo", 1);
+    let path = format!("/api/v1/messages/{}", posted.at("data.id"));
+    let edit = Some(r#"{"body":"hello"}"#);
+    assert_eq!(g.ask(&eve, "GET", &path, None), refused(404, "not_found"));
+    assert_eq!(g.ask(&eve, "PUT", &path, edit), refused(404, "not_found"));
+    assert_eq!(g.ask(&ann, "PUT", &path, edit), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&bob, "PUT", &path, Some(r#"{"body":" "}"#)), refused(422, "invalid_body"));
+    assert_eq!(g.ask(&bob, "PUT", &path, Some("{}")), refused(422, "invalid_body"));
+    let edited = g.world.ask_as(&bob, "PUT", &path, edit);
+    assert_eq!(
+        (edited.status, edited.at("data.body"), edited.at("data.n")),
+        (200, "hello".into(), "1".into())
+    );
+    assert_eq!(edited.at("data.seq"), posted.at("data.seq"));
+    assert!(edited.at("data.rev").parse::<u64>().ok() > edited.at("data.seq").parse().ok());
+    assert_ne!(edited.at("data.edited_at"), "null");
+
+    let thumb = format!("{path}/reactions/%F0%9F%91%8D");
+    assert_eq!(g.ask(&eve, "PUT", &thumb, None), refused(404, "not_found"));
+    assert_eq!(g.ask(&cat, "PUT", &thumb, None), good(200));
+    let reacted = g.world.ask_as(&ann, "PUT", &thumb, None);
+    assert_eq!(
+        (reacted.at("data.reactions.0.emoji"), reacted.at("data.reactions.0.count")),
+        ("👍".into(), "2".into())
+    );
+    assert_eq!(reacted.at("data.reactions.0.profiles.0"), cat.profile);
+    let rev = reacted.at("data.rev");
+    assert_eq!(g.world.ask_as(&ann, "PUT", &thumb, None).at("data.rev"), rev, "a repeat is no event");
+    assert_eq!(g.world.ask_as(&ann, "DELETE", &thumb, None).at("data.reactions.0.count"), "1");
+    let long = "a".repeat(33);
+    assert_eq!(g.ask(&ann, "PUT", &format!("{path}/reactions/{long}"), None), refused(422, "invalid_emoji"));
+    for i in 1..20 {
+        assert_eq!(g.ask(&ann, "PUT", &format!("{path}/reactions/e{i}"), None), good(200));
+    }
+    assert_eq!(g.ask(&ann, "PUT", &format!("{path}/reactions/e20"), None), refused(422, "invalid_emoji"));
+    assert_eq!(g.ask(&ann, "PUT", &thumb, None), good(200), "one that is there takes no place");
+
+    let unread = |g: &mut Group| g.world.ask_as(&cat, "GET", &g.path(""), None).at("data.unread");
+    assert_eq!(unread(&mut g), "1");
+    assert_eq!(g.ask(&cat, "DELETE", &path, None), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&eve, "DELETE", &path, None), refused(404, "not_found"));
+    // Her group, so an admin may.
+    assert_eq!(g.ask(&ann, "DELETE", &path, None), good(204));
+    assert_eq!(g.ask(&bob, "DELETE", &path, None), good(204));
+    assert_eq!(unread(&mut g), "0");
+    let gone = g.world.ask_as(&cat, "GET", &path, None);
+    assert_eq!(
+        (gone.status, gone.at("data.body"), gone.at("data.reactions")),
+        (200, "null".into(), "[]".into())
+    );
+    assert_eq!((gone.at("data.n"), gone.at("data.deleted_at") != "null"), ("1".into(), true));
+    assert_eq!(g.ask(&bob, "PUT", &path, edit), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&cat, "PUT", &thumb, None), refused(403, "not_allowed"));
+    // The same client_id is still the same message.
+    let again = g.post(&bob, "helo", 1);
+    assert_eq!(
+        (again.status, again.at("duplicate"), again.at("data.body")),
+        (200, "true".into(), "null".into())
+    );
+    let next = g.post(&bob, "next", 2);
+    assert_eq!(next.at("data.n"), "2");
+    let events = g.events(&cat);
+    assert_eq!(events.first().map(String::as_str), Some("conversation.created"));
+    assert_eq!(events.iter().filter(|name| *name == "message.deleted").count(), 1);
+    assert_eq!(events.iter().filter(|name| *name == "message.edited").count(), 1);
+    assert_eq!(
+        g.ask(&cat, "GET", "/api/v1/messages/01ARZ3NDEKTSV4RRFFQ69G5FAV", None),
+        refused(404, "not_found")
+    );
+}
