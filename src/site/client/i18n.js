@@ -1,0 +1,84 @@
+// Owns the language: which one, its direction, its words, numbers and times.
+// Invariant: a key missing in one language falls back to English, never to an
+// empty control.
+
+import en from '/client/lang/en.js';
+import ar from '/client/lang/ar.js';
+import { local } from '/client/util.js';
+
+const WORDS = { en, ar };
+const DAY_MS = 86_400_000;
+
+let current = local.get('lang') ?? (navigator.languages ?? []).map((tag) => tag.slice(0, 2)).find((tag) => tag in WORDS) ?? 'en';
+let plural, formats;
+
+export const lang = () => current;
+export const dir = () => (current === 'ar' ? 'rtl' : 'ltr');
+
+export function setLang(next) {
+  current = next in WORDS ? next : 'en';
+  local.set('lang', current);
+  plural = new Intl.PluralRules(current);
+  const made = (options) => new Intl.DateTimeFormat(current, options);
+  formats = {
+    time: made({ hour: 'numeric', minute: '2-digit' }),
+    weekday: made({ weekday: 'long' }),
+    short: made({ day: 'numeric', month: 'short' }),
+    day: made({ day: 'numeric', month: 'long' }),
+    year: made({ day: 'numeric', month: 'short', year: 'numeric' }),
+    full: made({ dateStyle: 'medium', timeStyle: 'short' }),
+    number: new Intl.NumberFormat(current),
+    ago: new Intl.RelativeTimeFormat(current, { numeric: 'auto' }),
+    list: new Intl.ListFormat(current),
+  };
+  document.documentElement.lang = current;
+  document.documentElement.dir = dir();
+}
+
+// `{count}` chooses the plural form; every `{name}` is replaced.
+export function t(key, params = {}) {
+  let words = WORDS[current][key] ?? en[key] ?? key;
+  if (typeof words === 'object') words = words[plural.select(params.count)] ?? words.other;
+  return words.replace(/\{(\w+)\}/g, (_, name) => (typeof params[name] === 'number' ? formats.number.format(params[name]) : params[name] ?? ''));
+}
+
+const capital = (word) => word[0].toLocaleUpperCase() + word.slice(1);
+const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+const daysAgo = (date) => Math.round((midnight(new Date()) - midnight(date)) / DAY_MS);
+
+export const timeOf = (iso) => formats.time.format(new Date(iso));
+export const fullTime = (iso) => formats.full.format(new Date(iso));
+export const number = (value) => formats.number.format(value);
+export const listOf = (items) => formats.list.format(items);
+
+// For a list: the time today, then the day, then the date.
+export function briefly(iso) {
+  const date = new Date(iso), days = daysAgo(date);
+  if (days <= 0) return formats.time.format(date);
+  if (days === 1) return capital(formats.ago.format(-1, 'day'));
+  return days < 7 ? formats.weekday.format(date) : formats.short.format(date);
+}
+
+export function dayOf(iso) {
+  const date = new Date(iso), days = daysAgo(date);
+  if (days <= 1) return capital(formats.ago.format(-Math.max(0, days), 'day'));
+  if (days < 7) return formats.weekday.format(date);
+  return (date.getFullYear() === new Date().getFullYear() ? formats.day : formats.year).format(date);
+}
+
+export function ago(iso) {
+  const minutes = Math.floor((Date.now() - Date.parse(iso)) / 60_000);
+  if (minutes < 1) return t('time.now');
+  if (minutes < 60) return formats.ago.format(-minutes, 'minute');
+  if (minutes < 24 * 60) return formats.ago.format(-Math.floor(minutes / 60), 'hour');
+  return formats.ago.format(-Math.floor(minutes / 1440), 'day');
+}
+
+export function bytes(size) {
+  const units = ['byte', 'kilobyte', 'megabyte'];
+  let i = 0;
+  for (; size >= 1000 && i < units.length - 1; i++) size /= 1024;
+  return new Intl.NumberFormat(current, { style: 'unit', unit: units[i], unitDisplay: 'short', maximumFractionDigits: size < 10 && i ? 1 : 0 }).format(size);
+}
+
+setLang(current);

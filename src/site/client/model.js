@@ -1,0 +1,437 @@
+// Owns what this tab knows: me, people, conversations, their windows, who is
+// here and who types. It turns events and answers into that knowledge and tells
+// the views what changed; it draws nothing.
+// Invariant: every message, wherever it comes from (event, answer, page,
+// search), enters through `see`; so one merge rule holds everywhere.
+
+import { Emitter, debounce, ulidMs } from '/client/util.js';
+import * as api from '/client/api.js';
+import { outbox } from '/client/outbox.js';
+import { session } from '/client/session.js';
+import { socket } from '/client/socket.js';
+import { factGet, factPut } from '/client/store.js';
+import { Window } from '/client/window.js';
+
+const TYPING_MS = 6_000;
+
+class Model extends Emitter {
+  me = null;
+  member = null;
+  profiles = new Map();
+  presence = new Map();
+  conversations = new Map();
+  blocked = new Set();
+  listState = 'loading';
+  #next = null;
+  #typing = new Map();
+  #peerReads = {};
+  #asked = new Set();
+  #wanted = new Set();
+  #dirty = new Set();
+
+  constructor() {
+    super();
+    socket.on('event', (frame) => this.#apply(frame));
+    socket.on('caught_up', ({ fresh }) => fresh && this.#begin());
+    socket.on('state', (state) => {
+      // Who is here is only known while we are.
+      if (state === 'online') return;
+      this.presence.clear();
+      this.#typing.clear();
+      this.touch('list', ...this.conversations.keys());
+    });
+    outbox.onPosted = (row, message) => this.#posted(row, message);
+    outbox.on('change', () => this.touch('outbox'));
+    outbox.on('progress', () => this.touch('outbox'));
+  }
+
+  async start({ member, profile }) {
+    this.#learnMe(member, profile);
+    this.#peerReads = (await factGet(`reads:${profile.id}`)) ?? {};
+    await outbox.start(profile.id);
+    socket.start();
+    // A proxy may let HTTP through and no WebSocket: show the lists all the same.
+    setTimeout(() => this.listState === 'loading' && this.#begin(), 4_000);
+    api.all('/blocks').then((list) => {
+      this.blocked = new Set(list.map((entry) => entry.id ?? entry.profile?.id ?? entry));
+      this.touch('list');
+    }).catch(() => {});
+  }
+
+  stop() {
+    socket.stop();
+    outbox.stop();
+    for (const map of [this.profiles, this.presence, this.conversations, this.#typing]) map.clear();
+    this.me = this.member = null;
+    this.listState = 'loading';
+    this.#asked.clear();
+  }
+
+  // Views hear of a change once per turn, however many events made it.
+  touch(...names) {
+    if (!this.#dirty.size) {
+      setTimeout(() => {
+        const dirty = [...this.#dirty];
+        this.#dirty.clear();
+        for (const name of dirty) this.emit(name);
+      });
+    }
+    for (const name of names) this.#dirty.add(name);
+  }
+
+  // ---- people
+
+  #learnMe(member, profile) {
+    this.member = member ?? this.member;
+    if (profile) {
+      this.me = profile;
+      this.profiles.set(profile.id, profile);
+    }
+    session.remember({ member: this.member, profile: this.me });
+    this.touch('me');
+  }
+
+  learnMe(part) { this.#learnMe(part.member, part.profile); }
+
+  learn(profile) {
+    if (!profile) return;
+    this.profiles.set(profile.id, { ...this.profiles.get(profile.id), ...profile });
+    if (profile.id === this.me?.id) this.me = this.profiles.get(profile.id);
+  }
+
+  // Null until known; asking is enough to have it fetched, many at a time.
+  person(id) {
+    const held = this.profiles.get(id);
+    if (!held && id && !this.#asked.has(id)) {
+      this.#asked.add(id);
+      this.#wanted.add(id);
+      this.#fetchPeople();
+    }
+    return held ?? null;
+  }
+
+  #fetchPeople = debounce(async () => {
+    const ids = [...this.#wanted].slice(0, 100);
+    for (const id of ids) this.#wanted.delete(id);
+    try {
+      for (const profile of await api.get('/profiles', { ids: ids.join(',') })) this.learn(profile);
+      this.touch('people');
+    } catch {
+      for (const id of ids) this.#asked.delete(id);
+    }
+    if (this.#wanted.size) this.#fetchPeople();
+  }, 30);
+
+  // ---- conversations
+
+  async #begin() {
+    for (const conversation of this.conversations.values()) Object.assign(conversation, { window: new Window(), seq: 0 });
+    try {
+      const answer = await this.#listPage();
+      const listed = new Set(answer.data.map((conversation) => conversation.id));
+      // Behind the first page we cannot tell; in front of it, absent means gone.
+      if (!answer.next) {
+        for (const id of this.conversations.keys()) if (!listed.has(id)) this.conversations.delete(id);
+      }
+      this.listState = 'ready';
+    } catch (error) {
+      if (error.code === 'not_verified') return this.emit('not_verified');
+      if (this.listState === 'loading') this.listState = 'failed';
+      setTimeout(() => session.read() && this.#begin(), 3_000 + Math.random() * 3_000);
+    }
+    this.touch('list', 'reloaded');
+  }
+
+  async #listPage(next) {
+    const answer = await api.page('/conversations', { next });
+    const seq = Number(answer.cursor?.split(':')[1] ?? 0);
+    for (const conversation of answer.data) this.#merge(conversation, seq);
+    this.#next = answer.next;
+    return answer;
+  }
+
+  async moreConversations() {
+    if (!this.#next) return;
+    const next = this.#next;
+    this.#next = null;
+    try { await this.#listPage(next); } catch { this.#next = next; }
+    this.touch('list');
+  }
+
+  // A conversation as a list or get answers it. What an event has already
+  // moved beyond `seq` stays.
+  #merge(fresh, seq = 0) {
+    const held = this.conversations.get(fresh.id)
+      ?? { window: new Window(), seq: 0, peer_read_n: 0, divider: null, last_n: 0, read_n: 0 };
+    const late = held.seq > seq && held.id;
+    const mine = late ? { last_n: held.last_n, read_n: Math.max(held.read_n, fresh.read_n), unread: held.unread, last_message: held.last_message } : {};
+    const conversation = Object.assign(held, fresh, mine);
+    conversation.seq = Math.max(held.seq, seq);
+    conversation.peer_read_n = Math.max(conversation.peer_read_n ?? 0, this.#peerReads[fresh.id] ?? 0);
+    this.conversations.set(fresh.id, conversation);
+    this.learn(fresh.peer);
+    if (fresh.last_message) this.#note(fresh.last_message, conversation);
+    return conversation;
+  }
+
+  // Known, or fetched now; null when it is not ours to see.
+  async conversation(id) {
+    const held = this.conversations.get(id);
+    if (held) return held;
+    return this.refresh(id);
+  }
+
+  #fetching = new Map();
+  refresh(id) {
+    if (!this.#fetching.has(id)) {
+      const seq = this.conversations.get(id)?.seq ?? 0;
+      this.#fetching.set(id, api.get(`/conversations/${id}`).then((fresh) => {
+        // Asked after everything we had heard, so it is at least as new as that.
+        const conversation = this.#merge(fresh, this.conversations.get(id)?.seq === seq ? seq : 0);
+        this.touch('list', id);
+        return conversation;
+      }, (error) => {
+        if (error.status === 404) this.#gone(id);
+        return null;
+      }).finally(() => this.#fetching.delete(id)));
+    }
+    return this.#fetching.get(id);
+  }
+
+  // A group's members and my own role in it: neither stands in the conversation.
+  async members(conversation, again = false) {
+    if (!conversation.members || again) {
+      const members = await api.all(`/conversations/${conversation.id}/members`);
+      for (const { profile } of members) this.learn(profile);
+      conversation.members = members;
+      conversation.role = members.find(({ profile }) => profile.id === this.me.id)?.role ?? 'member';
+      this.touch('people', conversation.id);
+    }
+    return conversation.members;
+  }
+
+  #gone(id) {
+    if (this.conversations.delete(id)) this.touch('list', id);
+  }
+
+  direct(profile) {
+    for (const conversation of this.conversations.values()) {
+      if (conversation.type === 'direct' && conversation.peer?.id === profile) return conversation;
+    }
+    return null;
+  }
+
+  lane(conversation) {
+    return conversation.type === 'direct' && conversation.peer ? `to:${conversation.peer.id}` : conversation.id;
+  }
+
+  sorted() {
+    const at = (c) => (c.last_message ? Date.parse(c.last_message.created_at) : ulidMs(c.id));
+    return [...this.conversations.values()].sort((a, b) => at(b) - at(a) || (a.id < b.id ? 1 : -1));
+  }
+
+  unreadTotal() {
+    let total = 0;
+    for (const conversation of this.conversations.values()) if (!conversation.muted) total += conversation.unread ?? 0;
+    return total;
+  }
+
+  // ---- messages
+
+  // `seq`: where the event stands; absent for answers and pages.
+  see(message, seq) {
+    const conversation = this.conversations.get(message.conversation);
+    if (!conversation) {
+      const settle = () => message.sender === this.me?.id && outbox.settle(message.client_id);
+      this.refresh(message.conversation).then((fetched) => (fetched ? this.see(message, seq) : settle()));
+      return;
+    }
+    if (seq) conversation.seq = Math.max(conversation.seq, seq);
+    this.#note(message, conversation);
+    this.touch('list', conversation.id);
+  }
+
+  #note(message, conversation) {
+    const before = conversation.window.at(message.n);
+    const changed = conversation.window.put(message);
+    const mine = message.sender === this.me.id;
+    if (mine) outbox.settle(message.client_id);
+    const isNew = message.n > conversation.last_n;
+    if (isNew) {
+      conversation.last_n = message.n;
+      if (mine) {
+        conversation.read_n = message.n;
+        conversation.unread = 0;
+      } else if (!message.deleted_at) {
+        conversation.unread = (conversation.unread ?? 0) + 1;
+      }
+    } else if (changed && message.deleted_at && !before?.deleted_at && message.n > conversation.read_n && !mine) {
+      this.#recount(conversation);
+    }
+    if (message.n >= (conversation.last_message?.n ?? 0)) {
+      if (!(conversation.last_message?.n === message.n && conversation.last_message.rev > message.rev)) conversation.last_message = message;
+    }
+    // Who writes at n has read up to n.
+    if (!mine && conversation.type === 'direct') this.#peerRead(conversation, message.n);
+    return isNew;
+  }
+
+  #recount(conversation) {
+    const { window, read_n, last_n } = conversation;
+    if (read_n >= last_n) conversation.unread = 0;
+    else if (window.covers(read_n + 1, last_n)) {
+      conversation.unread = window.run().filter((m) => m.n > read_n && m.sender !== this.me.id && !m.deleted_at).length;
+    } else this.refresh(conversation.id);
+  }
+
+  async #posted(row, message) {
+    // One who has left gets only the place of the original back.
+    if (!message.conversation) return;
+    if (await this.conversation(message.conversation)) this.see(message);
+    if (row.to) this.emit('landed', { profile: row.to, conversation: message.conversation });
+  }
+
+  // The newest page, or the one around `n`.
+  async load(conversation, n) {
+    const { window } = conversation;
+    const before = n === undefined ? undefined : n + 26;
+    const answer = await api.page(`/conversations/${conversation.id}/messages`, { limit: 50, before });
+    if (window !== conversation.window) return;
+    for (const message of answer.data) this.#note(message, conversation);
+    window.take(answer.data, { replace: true });
+    await this.#close(conversation);
+    this.touch(conversation.id);
+  }
+
+  async older(conversation) {
+    const { window } = conversation;
+    if (window.lo <= 1) return;
+    await this.#more(conversation, { before: window.lo });
+  }
+
+  async newer(conversation) {
+    const { window } = conversation;
+    if (window.hi >= conversation.last_n) return;
+    await this.#more(conversation, { after: window.hi });
+  }
+
+  async #more(conversation, query) {
+    const { window } = conversation;
+    const answer = await api.page(`/conversations/${conversation.id}/messages`, { limit: 50, ...query });
+    if (window !== conversation.window) return;
+    for (const message of answer.data) this.#note(message, conversation);
+    window.take(answer.data);
+    this.touch(conversation.id);
+  }
+
+  // What was posted while a page was on its way stands behind a gap: fetch it.
+  async #close(conversation) {
+    for (let i = 0; i < 3 && conversation.last_n - conversation.window.hi > 0 && conversation.last_n - conversation.window.hi < 50; i++) {
+      await this.newer(conversation);
+    }
+  }
+
+  atTail(conversation) { return conversation.window.loaded && conversation.window.hi >= conversation.last_n; }
+
+  async read(conversation, n) {
+    if (n <= conversation.read_n || !socket.online) return;
+    const before = conversation.read_n;
+    conversation.read_n = n;
+    this.#recount(conversation);
+    this.touch('list', conversation.id);
+    try {
+      const answer = await socket.op('conversation.read', { conversation: conversation.id, n });
+      if (answer.read_n >= conversation.last_n) conversation.unread = answer.unread;
+    } catch {
+      // Not known to be done: the next look sends it again.
+      if (conversation.read_n === n) conversation.read_n = before;
+    }
+    this.touch('list', conversation.id);
+  }
+
+  #peerRead(conversation, n) {
+    if (n <= conversation.peer_read_n) return;
+    conversation.peer_read_n = n;
+    this.#peerReads[conversation.id] = n;
+    this.#keepReads();
+  }
+
+  // Events tell the peer's mark once; a list does not. So it is remembered.
+  #keepReads = debounce(() => this.me && factPut(`reads:${this.me.id}`, { ...this.#peerReads }).catch(() => {}), 500);
+
+  // ---- who types
+
+  typists(conversation) {
+    const now = Date.now();
+    return [...(this.#typing.get(conversation.id) ?? [])].filter(([, until]) => until > now).map(([id]) => id);
+  }
+
+  #types({ conversation, profile, active }) {
+    if (profile === this.me.id) return;
+    const list = this.#typing.get(conversation) ?? new Map();
+    this.#typing.set(conversation, list);
+    if (active) {
+      list.set(profile, Date.now() + TYPING_MS);
+      setTimeout(() => this.touch('list', conversation), TYPING_MS + 50);
+    } else list.delete(profile);
+    this.touch('list', conversation);
+  }
+
+  // ---- events
+
+  #apply({ event, seq, data }) {
+    switch (event) {
+      case 'message.posted': {
+        const known = this.conversations.get(data.conversation);
+        const isNew = !known || data.n > known.last_n;
+        this.see(data, seq);
+        this.#typing.get(data.conversation)?.delete(data.sender);
+        if (isNew && data.sender !== this.me.id) this.emit('arrived', data);
+        return;
+      }
+      case 'message.edited': case 'message.deleted': case 'message.reacted':
+        return this.see(data, seq);
+      case 'conversation.read': {
+        const conversation = this.conversations.get(data.conversation);
+        if (!conversation) return;
+        conversation.seq = Math.max(conversation.seq, seq ?? 0);
+        if (data.profile === this.me.id) {
+          if (data.read_n > conversation.read_n) {
+            conversation.read_n = data.read_n;
+            this.#recount(conversation);
+          }
+        } else this.#peerRead(conversation, data.read_n);
+        return this.touch('list', conversation.id);
+      }
+      case 'conversation.created': case 'conversation.updated': {
+        const conversation = this.conversations.get(data.id);
+        if (!conversation) return void this.refresh(data.id);
+        Object.assign(conversation, data);
+        return this.touch('list', data.id);
+      }
+      case 'member.added': case 'member.removed': {
+        if (event === 'member.removed' && data.profile === this.me.id) return this.#gone(data.conversation);
+        const conversation = this.conversations.get(data.conversation);
+        if (conversation) conversation.members = null;
+        this.refresh(data.conversation);
+        this.emit('members', data.conversation);
+        return;
+      }
+      case 'profile.updated': {
+        this.learn(data);
+        const conversation = this.direct(data.id);
+        if (conversation) conversation.peer = this.profiles.get(data.id);
+        return this.touch('people', 'list', ...(data.id === this.me.id ? ['me'] : []));
+      }
+      case 'session.ended':
+        if (data.session === socket.sessionId) session.end('revoked');
+        return this.emit('sessions');
+      case 'typing': return this.#types(data);
+      case 'presence':
+        this.presence.set(data.profile, data);
+        return this.touch('list', 'presence');
+    }
+  }
+}
+
+export const model = new Model();

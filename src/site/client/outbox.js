@@ -1,0 +1,187 @@
+// Owns the messages that are not answered yet: queued on disk, sent in order,
+// repeated under the same client_id until the server answers for them.
+// Invariant: a row leaves only by an answer, an event that carries its
+// client_id, or the member's own hand. Sending twice is safe (the server knows
+// the client_id); sending out of order is not, so each lane has one sender at
+// a time, over all tabs.
+
+import { Emitter, alone, jitter, ulid } from '/client/util.js';
+import { upload } from '/client/api.js';
+import { socket } from '/client/socket.js';
+import { outboxPut, outboxRemove, outboxRows, outboxUpdate } from '/client/store.js';
+
+const UPLOAD_TRIES_MAX = 4;
+
+class Outbox extends Emitter {
+  #profile = null;
+  #rows = [];
+  #draining = new Set();
+  #tabs = 'BroadcastChannel' in globalThis ? new BroadcastChannel('natter.outbox') : null;
+  progress = new Map();
+  // Set by the model: resolves once the answered message is on show.
+  onPosted = async () => {};
+
+  constructor() {
+    super();
+    this.#tabs?.addEventListener('message', ({ data }) => {
+      if (data.profile !== this.#profile) return;
+      // Another tab got the answer. The row stays shown until the message
+      // itself reaches this tab as an event: it must not blink out between.
+      const row = data.settled && this.#rows.find((held) => held.client_id === data.settled);
+      if (row) row.settled = true;
+      this.#read();
+    });
+    socket.on('caught_up', () => this.drain());
+  }
+
+  async start(profile) {
+    this.#profile = profile;
+    this.#rows = [];
+    await this.#read();
+    this.drain();
+  }
+
+  stop() {
+    this.#profile = null;
+    this.#rows = [];
+  }
+
+  // A direct conversation's lane is its peer, so that what was written before
+  // the conversation existed stays in front of what came after.
+  lane(lane) { return this.#rows.filter((row) => row.lane === lane); }
+  has(clientId) { return this.#rows.some((row) => row.client_id === clientId); }
+  get count() { return this.#rows.filter((row) => !row.settled).length; }
+
+  async add({ lane, to, conversation, body, files, reply_to }) {
+    const row = await outboxPut({
+      profile: this.#profile, client_id: ulid(), lane, to, conversation, body, reply_to,
+      files: files.map((file) => ({ name: file.name, type: file.type, size: file.size, blob: file, upload: null })),
+      state: 'queued', created_at: new Date().toISOString(),
+    });
+    this.#rows.push(row);
+    this.#changed(row);
+    this.drain();
+    return row;
+  }
+
+  async retry(clientId) {
+    const row = this.#rows.find((held) => held.client_id === clientId);
+    if (!row) return;
+    Object.assign(row, { state: 'queued', error: null, tries: 0 });
+    await outboxUpdate(row);
+    this.#changed(row);
+    this.drain();
+  }
+
+  async discard(clientId) {
+    const row = this.#rows.find((held) => held.client_id === clientId);
+    if (row) await this.#forget(row);
+  }
+
+  async discardAll() {
+    for (const row of [...this.#rows]) await this.#forget(row);
+  }
+
+  // The message has been seen, by answer, event or list: it is the server's now.
+  settle(clientId) {
+    const row = this.#rows.find((held) => held.client_id === clientId);
+    if (row) this.#forget(row, clientId);
+  }
+
+  async drain() {
+    if (!socket.online || !this.#profile) return;
+    for (const lane of new Set(this.#rows.map((row) => row.lane))) {
+      if (this.#draining.has(lane)) continue;
+      this.#draining.add(lane);
+      alone(`lane:${this.#profile}:${lane}`, () => this.#drainLane(lane))
+        .catch(() => 'later')
+        .then((outcome) => {
+          this.#draining.delete(lane);
+          if (outcome === 'later') setTimeout(() => this.drain(), jitter(3));
+          // Something may have been added after the lane's last look.
+          else if (this.#next(lane)) this.drain();
+        });
+    }
+  }
+
+  #next(lane) {
+    return this.#rows.find((row) => row.lane === lane && row.state === 'queued' && !row.settled);
+  }
+
+  async #drainLane(lane) {
+    for (;;) {
+      // Read from disk: while this tab waited, another may have sent the row.
+      await this.#read();
+      const row = this.#next(lane);
+      if (!row || !socket.online || !this.#profile) return 'done';
+      try {
+        await this.#uploadFiles(row);
+        if (!this.#rows.includes(row)) continue; // discarded meanwhile
+        const message = await socket.op('message.post', {
+          ...(row.conversation ? { conversation: row.conversation } : { to: row.to }),
+          client_id: row.client_id,
+          ...(row.body ? { body: row.body } : {}),
+          ...(row.files.length ? { attachments: row.files.map((file) => file.upload) } : {}),
+          ...(row.reply_to ? { reply_to: row.reply_to } : {}),
+        });
+        // Shown as stored first, forgotten second.
+        await this.onPosted(row, message);
+        this.#tabs?.postMessage({ profile: this.#profile, settled: row.client_id });
+        await this.#forget(row);
+      } catch (error) {
+        if (error.retry || error.status === 401) return 'later';
+        Object.assign(row, { state: 'failed', error: error.message });
+        await outboxUpdate(row);
+        this.#changed(row);
+      }
+    }
+  }
+
+  // A crash between the upload and its note on disk uploads the file again; the
+  // first copy is then an orphan of this member. Cheaper than a hash beforehand.
+  async #uploadFiles(row) {
+    for (const file of row.files) {
+      if (file.upload) continue;
+      try {
+        const answer = await upload(new File([file.blob], file.name, { type: file.type }), {
+          onProgress: (part) => {
+            this.progress.set(row.client_id, { file: row.files.indexOf(file), part });
+            this.emit('progress', row);
+          },
+        });
+        file.upload = answer.id;
+        await outboxUpdate(row);
+      } catch (error) {
+        row.tries = (row.tries ?? 0) + 1;
+        if (error.retry && row.tries >= UPLOAD_TRIES_MAX && socket.online) error.retry = false;
+        throw error;
+      }
+    }
+    this.progress.delete(row.client_id);
+  }
+
+  async #forget(row) {
+    this.#rows = this.#rows.filter((held) => held.key !== row.key);
+    await outboxRemove(row.key);
+    this.#changed(row);
+  }
+
+  #changed(row) {
+    this.emit('change', row);
+    this.#tabs?.postMessage({ profile: this.#profile });
+  }
+
+  async #read() {
+    const profile = this.#profile;
+    const stored = (await outboxRows()).filter((row) => row.profile === profile);
+    if (profile !== this.#profile) return;
+    const held = new Map(this.#rows.map((row) => [row.key, row]));
+    const kept = this.#rows.filter((row) => row.settled && !stored.some((other) => other.key === row.key));
+    // The same objects stay: a lane at work notes its uploads on them.
+    this.#rows = [...stored.map((row) => Object.assign(held.get(row.key) ?? {}, row)), ...kept]
+      .sort((a, b) => a.key - b.key);
+    this.emit('change', null);
+  }
+}
+
+export const outbox = new Outbox();

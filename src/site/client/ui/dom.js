@@ -1,0 +1,159 @@
+// Owns how elements are made and kept in step with a list.
+// Invariant: text enters the page as text nodes only; nothing here parses
+// markup, and no attribute that runs code can be set.
+
+// h('button.icon-button', {testid, onclick, 'aria-label': …}, child, …):
+// functions become listeners, booleans and `value` properties, null is left out.
+export function h(tag, props, ...children) {
+  const [name, ...classes] = tag.split('.');
+  const element = document.createElement(name || 'div');
+  if (classes.length) element.className = classes.join(' ');
+  for (const [key, value] of Object.entries(props ?? {})) {
+    if (value === null || value === undefined) continue;
+    if (typeof value === 'function') element.addEventListener(key.slice(2), value);
+    else if (key === 'testid') element.dataset.testid = value;
+    else if (key === 'data') Object.assign(element.dataset, value);
+    else if (key === 'value' || typeof value === 'boolean') element[key] = value;
+    else element.setAttribute(key, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+// Makes `container` hold exactly `items`, in order, reusing the element of each
+// key, so that focus, selection and scroll survive. An item is drawn again only
+// when its `sign` changed.
+export function reconcile(container, items, { key, sign, create, draw }) {
+  const held = new Map();
+  for (const element of container.children) held.set(element.__key, element);
+  let place = container.firstElementChild;
+  for (const item of items) {
+    const id = key(item);
+    let element = held.get(id);
+    if (element) held.delete(id);
+    else {
+      element = create(item);
+      element.__key = id;
+    }
+    const signature = sign(item);
+    if (element.__sign !== signature) {
+      element.__sign = signature;
+      draw(element, item);
+    }
+    if (element === place) place = place.nextElementSibling;
+    else container.insertBefore(element, place);
+  }
+  for (const element of held.values()) element.remove();
+}
+
+const PATHS = {
+  back: 'M15 5l-7 7 7 7',
+  search: 'M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16.2 16.2 21 21',
+  plus: 'M12 5v14M5 12h14',
+  close: 'M6 6l12 12M18 6 6 18',
+  send: 'M4 12 20 4l-5 16-3.5-6.5zM11.5 13.5 20 4',
+  attach: 'M20 11.5l-8.2 8.2a5 5 0 0 1-7.1-7.1l8.5-8.5a3.4 3.4 0 0 1 4.8 4.8l-8.4 8.4a1.7 1.7 0 0 1-2.4-2.4l7.7-7.7',
+  smile: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM8.5 14.5c1.8 2.4 5.2 2.4 7 0M9 9.5v.2M15 9.5v.2',
+  reply: 'M10 7 4.5 12.5 10 18M5 12.5h8.5a6 6 0 0 1 6 6',
+  more: 'M5 12h.01M12 12h.01M19 12h.01',
+  edit: 'M4 20l1-4.5L16.5 4 20 7.5 8.5 19zM14 6.5 17.5 10',
+  trash: 'M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5',
+  copy: 'M9 9h11v11H9zM15 9V4H4v11h5',
+  clock: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 8v4l3 2',
+  check: 'M5 12.5 10 17.5 19.5 7',
+  checks: 'M2.5 12.5 7 17 15.5 7.5M11 15.5l1.5 1.5L21 7.5',
+  alert: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 8v5M12 16v.2',
+  down: 'M5 9l7 7 7-7',
+  settings: 'M4 7h9M17 7h3M15 5v4M4 17h3M11 17h9M9 15v4',
+  file: 'M7 3h7l5 5v13H7a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2zM14 3v5h5',
+  download: 'M12 4v11M7 11l5 5 5-5M5 20h14',
+  group: 'M9 5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7zM2.5 20c0-3.6 2.9-5.5 6.5-5.5s6.5 1.9 6.5 5.5M16 5.4a3.3 3.3 0 0 1 0 6.2M18 14.8c2.3.8 3.5 2.6 3.5 5.2',
+  person: 'M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM4.5 20.5c0-4 3.3-6 7.5-6s7.5 2 7.5 6',
+  mute: 'M6 10a6 6 0 0 1 9.5-4.9M18 11v1c0 3 1.5 5 1.5 5H8M6 10c0 4-1.5 7-1.5 7M10 20.5h4M4 3l16 18',
+  bell: 'M6 10a6 6 0 0 1 12 0c0 5 1.5 7 1.5 7h-15S6 15 6 10M10 20.5h4',
+  eye: 'M2.5 12S6 5.5 12 5.5 21.5 12 21.5 12 18 18.5 12 18.5 2.5 12 2.5 12zM12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6z',
+  info: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM12 11v5M12 8v.2',
+  device: 'M4 5h16v11H4zM9 20h6M12 16v4',
+  lock: 'M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3',
+  sun: 'M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M5.3 18.7l1.4-1.4M17.3 6.7l1.4-1.4',
+  exit: 'M10 4H5v16h5M14 8l4 4-4 4M18 12H9',
+  camera: 'M4 8h3.5L9 5.5h6L16.5 8H20v11H4zM12 10.2a3.2 3.2 0 1 0 0 6.4 3.2 3.2 0 0 0 0-6.4z',
+  link: 'M10 14a4 4 0 0 0 5.7 0l3-3A4 4 0 0 0 13 5.3l-1 1M14 10a4 4 0 0 0-5.7 0l-3 3A4 4 0 0 0 11 18.7l1-1',
+  block: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM6.5 6.5l11 11',
+};
+// These point along the line of writing, so they turn with it.
+const TURNING = new Set(['back', 'send', 'reply', 'exit']);
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('viewBox', '0 0 24 24');
+  svg.setAttribute('class', `icon icon-${name}${TURNING.has(name) ? ' turns' : ''}`);
+  svg.setAttribute('aria-hidden', 'true');
+  const path = document.createElementNS(SVG, 'path');
+  path.setAttribute('d', PATHS[name]);
+  svg.append(path);
+  return svg;
+}
+
+// The mark: two bubbles in conversation.
+export function mark() {
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('viewBox', '0 0 32 32');
+  svg.setAttribute('class', 'mark');
+  svg.setAttribute('aria-hidden', 'true');
+  for (const [d, name] of [
+    ['M12 4h9a8 8 0 0 1 8 8v0a8 8 0 0 1-3 6.2V23l-5-3h-9a8 8 0 0 1 0-16z', 'mark-back'],
+    ['M11 12h6a7 7 0 0 1 0 14h-6l-5 3v-4.6A7 7 0 0 1 11 12z', 'mark-front'],
+  ]) {
+    const path = document.createElementNS(SVG, 'path');
+    path.setAttribute('d', d);
+    path.setAttribute('class', name);
+    svg.append(path);
+  }
+  return svg;
+}
+
+export function iconButton(name, label, props) {
+  return h('button.icon-button', { type: 'button', 'aria-label': label, title: label, ...props }, icon(name));
+}
+
+// Initials on one of eight calm hues, chosen by the id: the same everywhere.
+export function avatar({ id, name, image, size = '', online }) {
+  const letters = [...(name || '?').trim()];
+  const words = (name || '?').trim().split(/\s+/);
+  const initials = words.length > 1 ? `${[...words[0]][0]}\u200c${[...words.at(-1)][0]}` : letters[0];
+  let hue = 0;
+  for (const letter of id ?? name ?? '') hue = (hue * 31 + letter.codePointAt(0)) % 8;
+  const face = h(`span.avatar.hue-${hue}${size ? `.${size}` : ''}`, { 'aria-hidden': 'true' }, h('span.initials', null, initials.toLocaleUpperCase()));
+  if (image) {
+    const img = h('img', { alt: '', src: image, decoding: 'async', loading: 'lazy', draggable: false, onerror: () => img.remove() });
+    face.append(img);
+  }
+  if (online) face.append(h('span.presence'));
+  return face;
+}
+
+export const spinner = (label) => h('div.spinner', { role: 'status', 'aria-label': label });
+
+// Text, with http and https addresses as links; anything else stays text.
+export function rich(text) {
+  const parts = [];
+  let from = 0;
+  for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"'`\u0000-\u001f]+/gi)) {
+    // A sentence's end is not part of the address; a closing bracket only if it was opened there.
+    let address = found[0].replace(/[.,;:!?…،؛؟]+$/u, '');
+    if (address.endsWith(')') && !address.includes('(')) address = address.slice(0, -1);
+    let url;
+    try { url = new URL(address); } catch { continue; }
+    if (url.protocol !== 'http:' && url.protocol !== 'https:') continue;
+    parts.push(text.slice(from, found.index), h('a', { href: url.href, target: '_blank', rel: 'noopener noreferrer nofollow' }, address));
+    from = found.index + address.length;
+  }
+  parts.push(text.slice(from));
+  return parts.filter((part) => part !== '');
+}
+
+// One to three emoji and nothing else are shown large.
+export const isEmojiOnly = (text) => /^(?:\p{Extended_Pictographic}(?:\uFE0F|\p{Emoji_Modifier}|\u200D\p{Extended_Pictographic})*\s*){1,3}$/u.test(text.trim());

@@ -1,0 +1,212 @@
+// Owns the side list: conversations, the search over everything, and the word
+// on the connection.
+// Invariant: the connection element is always there and says the socket's
+// state, no more and no less.
+
+import * as api from '/client/api.js';
+import { briefly, fullTime, number, t } from '/client/i18n.js';
+import { model } from '/client/model.js';
+import { outbox } from '/client/outbox.js';
+import { socket } from '/client/socket.js';
+import { debounce } from '/client/util.js';
+import { avatar, h, icon, iconButton, mark, reconcile, spinner } from '/client/ui/dom.js';
+import { nameOf, preview, titleOf } from '/client/ui/message.js';
+import { openNew, personRow } from '/client/ui/people.js';
+import { openSettings } from '/client/ui/settings.js';
+
+export function sidebar({ shell, signal }) {
+  let scope = null, results = null, turn = 0;
+
+  const me = h('button.me', { type: 'button', testid: 'open-settings', 'aria-label': t('list.settings'), title: t('list.settings'), onclick: () => openSettings(shell) });
+  const word = h('span');
+  const connection = h('p.connection', { role: 'status', testid: 'connection' }, h('span.dot'), word);
+  const input = h('input', { type: 'search', 'aria-label': t('list.search'), placeholder: t('list.search'), dir: 'auto', autocomplete: 'off', testid: 'search' });
+  const clear = iconButton('close', t('search.clear'), { hidden: true, testid: 'search-clear', onclick: reset });
+  const chip = h('span.scope.line', { hidden: true, testid: 'search-scope' });
+  const banner = h('div.banner', { hidden: true, testid: 'verify-banner' });
+  const list = h('ul.conversations', { testid: 'conversations' });
+  const found = h('div.results', { hidden: true, testid: 'search-results' });
+  const note = h('div.list-note');
+  const scroller = h('div.side-scroll', { tabindex: '-1' }, list, found, note);
+  const element = h('nav.sidebar', { 'aria-label': t('list.title') },
+    h('header.side-head', null, me,
+      h('div.side-title', null, h('h1.brand', null, mark(), 'natter'), connection),
+      iconButton('plus', t('list.new'), { testid: 'new-conversation', onclick: () => openNew(shell) })),
+    h('div.side-search', { role: 'search' }, h('div.search-box', null, icon('search'), chip, input, clear)),
+    banner, scroller);
+
+  // ---- what is always there
+
+  function drawMe() {
+    if (model.me) me.replaceChildren(avatar({ id: model.me.id, name: model.me.display_name, image: model.me.profile_image }));
+    banner.hidden = !model.member || model.member.verified;
+    if (!banner.hidden) banner.replaceChildren(icon('info'), h('button.link', { type: 'button', testid: 'verify-open', onclick: () => shell.verify() }, t('verify.banner')));
+  }
+
+  function drawConnection() {
+    const state = socket.state === 'stopped' ? 'offline' : socket.state;
+    connection.dataset.state = state;
+    word.textContent = t({ online: 'conn.online', connecting: 'conn.connecting', offline: 'conn.offline_short' }[state]);
+  }
+
+  // ---- conversations
+
+  function drawList() {
+    const now = shell.openId();
+    const all = model.sorted();
+    reconcile(list, all, {
+      key: (conversation) => conversation.id,
+      sign: (c) => [c.id === now, titleOf(c), c.image, c.peer?.profile_image, c.unread, c.muted, c.last_message?.id, c.last_message?.rev, c.peer_read_n, c.last_message && briefly(c.last_message.created_at),
+        c.type === 'group' && c.last_message && nameOf(c.last_message.sender), model.typists(c).join(), model.presence.get(c.peer?.id)?.online, outbox.lane(model.lane(c)).map((row) => row.state).join()].join('|'),
+      create: () => h('li'),
+      draw: (target, conversation) => target.replaceChildren(row(conversation, conversation.id === now)),
+    });
+    drawNote(all.length === 0);
+  }
+
+  function drawNote(empty) {
+    if (!empty || results !== null) return note.replaceChildren();
+    if (model.listState === 'loading') return note.replaceChildren(spinner(t('app.loading')));
+    note.replaceChildren(model.listState === 'failed'
+      ? h('div.empty', { role: 'alert' }, icon('alert'), h('p', null, t('error.list')), h('button.button', { type: 'button', testid: 'list-retry', onclick: () => socket.hurry() }, t('retry')))
+      : h('div.empty', { testid: 'list-empty' }, icon('group'), h('h2', null, t('list.empty')), h('p.quiet', null, t('list.empty_more')),
+        h('button.button.primary', { type: 'button', testid: 'list-find', onclick: () => openNew(shell) }, t('list.find'))));
+  }
+
+  function row(conversation, current) {
+    const { peer, last_message: last } = conversation;
+    const typists = model.typists(conversation);
+    const waiting = outbox.lane(model.lane(conversation));
+    const failedRow = waiting.some((entry) => entry.state === 'failed');
+    const mine = last?.sender === model.me.id;
+    const pending = waiting.at(-1);
+    const text = pending ? t('list.you', { text: preview(pending) })
+      : typists.length ? t('typing.short')
+        : mine && !last.deleted_at ? t('list.you', { text: preview(last) })
+          : conversation.type === 'group' && last && !last.deleted_at ? `${nameOf(last.sender)}: ${preview(last)}` : preview(last);
+    const group = conversation.type === 'group';
+    const state = failedRow ? 'alert' : pending ? 'clock' : mine && !last.deleted_at ? (!group && last.n <= conversation.peer_read_n ? 'checks' : 'check') : null;
+    return h(`a.conversation${current ? '.current' : ''}${conversation.unread ? '.unread' : ''}`, {
+      href: `#/c/${conversation.id}`, testid: 'conversation', 'aria-current': current ? 'page' : null, draggable: false,
+      data: { id: conversation.id, unread: String(conversation.unread ?? 0) },
+    },
+    avatar({ id: group ? conversation.id : peer?.id, name: titleOf(conversation), image: group ? conversation.image : peer?.profile_image, online: model.presence.get(peer?.id)?.online }),
+    h('span.conversation-main', null,
+      h('span.conversation-top', null, h('span.conversation-name.line', { dir: 'auto' }, titleOf(conversation)),
+        conversation.muted && h('span.muted-mark', { role: 'img', 'aria-label': t('list.muted') }, icon('mute')),
+        last && h('time', { datetime: last.created_at, title: fullTime(last.created_at) }, briefly(last.created_at))),
+      h('span.conversation-bottom', null,
+        state && h(`span.ticks${state === 'checks' ? '.read' : ''}${failedRow ? '.bad' : ''}`, null, icon(state)),
+        h(`span.conversation-text.line${typists.length && !pending ? '.accent' : ''}`, { dir: 'auto', testid: 'conversation-preview' }, text),
+        conversation.unread > 0 && h(`span.unread-count${conversation.muted ? '.calm' : ''}`, { testid: 'unread-count', 'aria-label': t('list.unread', { count: conversation.unread }), role: 'img' }, conversation.unread > 999 ? '999+' : number(conversation.unread)))));
+  }
+
+  // ---- search
+
+  const run = debounce(async () => {
+    const query = input.value.trim();
+    const mine = ++turn;
+    clear.hidden = !query && !scope;
+    if (!query) return close();
+    const people = !scope && query.replace(/^@/, '').length > 1 ? api.get('/profiles', { query: query.replace(/^@/, ''), limit: 6 }) : [];
+    const messages = api.get('/search', { q: query, conversation: scope?.id, limit: 40 });
+    const [a, b] = await Promise.allSettled([people, messages]);
+    if (mine !== turn) return;
+    results = { query, people: a.value ?? [], messages: b.value ?? [], error: a.reason ?? b.reason };
+    drawResults();
+  }, 220);
+
+  function close() {
+    results = null;
+    found.hidden = true;
+    list.hidden = false;
+    drawList();
+  }
+
+  function reset() {
+    turn++;
+    input.value = '';
+    setScope(null);
+    clear.hidden = true;
+    close();
+  }
+
+  function setScope(conversation) {
+    scope = conversation;
+    chip.hidden = !scope;
+    chip.textContent = scope ? titleOf(scope) : '';
+    input.placeholder = scope ? t('search.here') : t('list.search');
+    clear.hidden = !scope && !input.value;
+  }
+
+  function drawResults() {
+    const { query, people, messages, error } = results;
+    const low = query.toLocaleLowerCase();
+    const chats = scope ? [] : model.sorted().filter((c) => titleOf(c).toLocaleLowerCase().includes(low)).slice(0, 6);
+    const known = new Set(chats.map((c) => c.peer?.id));
+    const others = people.filter((profile) => profile.id !== model.me.id && !known.has(profile.id));
+    const part = (title, rows) => rows.length > 0 && h('section', null, h('h2.result-title', null, title), h('ul', null, rows));
+    found.replaceChildren(...[
+      part(t('search.chats'), chats.map((c) => h('li', null, row(c, false)))),
+      part(t('search.people'), others.map((profile) => personRow(profile, { testid: 'found-person', onclick: () => shell.openPerson(profile) }))),
+      part(t('search.messages'), messages.map((message) => h('li', null, messageHit(message, low)))),
+      error && h('p.empty.quiet', { role: 'alert' }, error.message),
+      !error && !chats.length && !others.length && !messages.length && h('p.empty.quiet', { role: 'status' }, t('search.none', { q: query })),
+    ].filter(Boolean));
+    found.hidden = false;
+    list.hidden = true;
+    note.replaceChildren();
+  }
+
+  function messageHit(message, low) {
+    const conversation = model.conversations.get(message.conversation);
+    const text = preview({ ...message, body: message.body && around(message.body, low) });
+    return h('a.conversation.hit', { href: `#/c/${message.conversation}/${message.n}`, testid: 'found-message' },
+      h('span.conversation-main', null,
+        h('span.conversation-top', null, h('span.conversation-name.line', { dir: 'auto' }, conversation ? titleOf(conversation) : nameOf(message.sender)), h('time', { datetime: message.created_at }, briefly(message.created_at))),
+        h('span.conversation-text.line', { dir: 'auto' }, `${message.sender === model.me.id ? t('people.you') : nameOf(message.sender)}: `, marked(text, low))));
+  }
+
+  input.addEventListener('input', run);
+  element.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && (input.value || scope)) return reset();
+    const links = [...scroller.querySelectorAll('a.conversation,button.person-main')].filter((link) => link.offsetParent);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step || !links.length) return;
+    const at = links.indexOf(document.activeElement);
+    event.preventDefault();
+    if (at + step < 0) input.focus();
+    else links[Math.min(at + step, links.length - 1)].focus();
+  });
+  scroller.addEventListener('scroll', () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 400 && model.moreConversations(), { passive: true });
+
+  model.on('list', drawList, signal);
+  model.on('people', drawList, signal);
+  model.on('outbox', drawList, signal);
+  model.on('me', drawMe, signal);
+  socket.on('state', drawConnection, signal);
+  drawMe();
+  drawConnection();
+  drawList();
+
+  return {
+    element, drawList,
+    searchIn: (conversation) => {
+      setScope(conversation);
+      input.focus();
+      if (input.value) run();
+    },
+  };
+}
+
+// A long text is shown from a little before what was found in it.
+function around(body, low) {
+  const at = body.toLocaleLowerCase().indexOf(low);
+  return at > 40 ? `…${body.slice(at - 30)}` : body;
+}
+
+// The server folds accents and letter forms; only plain hits are marked here.
+function marked(text, low) {
+  const at = text.toLocaleLowerCase().indexOf(low);
+  return at < 0 ? [text] : [text.slice(0, at), h('mark', null, text.slice(at, at + low.length)), text.slice(at + low.length)];
+}
