@@ -1,12 +1,59 @@
-// Owns HTTP: one function per shape of request, errors as `Problem` (the
-// server refused) or `Offline` (no answer came), and the renewal of the access
-// token. It knows no routes' meaning and keeps no state.
-// Invariant: at most one renewal runs per browser; a refresh token is
-// presented once and its successor is stored before anybody uses it.
+// Owns who is signed in, and HTTP: one function per shape of request, errors as
+// `Problem` (the server refused) or `Offline` (no answer came), renewal of tokens.
+// Invariants: storage is the one truth of the session, tabs keep no tokens of
+// their own; one renewal runs per browser, and a refresh token's successor is
+// stored before anybody uses it.
 
-import { alone, jitter, wait } from '/client/util.js';
-import { deviceId, session } from '/client/session.js';
 import { lang, t } from '/client/i18n.js';
+import { alone, Emitter, jitter, local, ulid, wait } from '/client/util.js';
+
+export function deviceId() {
+  let id = local.get('device');
+  if (!id) local.set('device', (id = `web-${ulid()}`));
+  return id;
+}
+
+function stored(key) {
+  try { return JSON.parse(local.get(key)); } catch { return null; }
+}
+
+class Session extends Emitter {
+  // `{token, member, profile}`, or null when nobody is signed in.
+  read() {
+    const token = stored('token');
+    return token && { token, ...stored('me') };
+  }
+
+  // As sign-up and sign-in answer it.
+  begin({ token, member, profile }) {
+    this.remember({ member, profile });
+    local.set('token', JSON.stringify(token));
+    this.emit('change', this.read());
+  }
+
+  // Only under the renewal's lock: writing an older pair back would present a
+  // dead refresh token, which ends the session.
+  renewed(token) {
+    if (local.get('token')) local.set('token', JSON.stringify(token));
+  }
+
+  remember({ member, profile }) { local.set('me', JSON.stringify({ member, profile })); }
+
+  end(reason) {
+    if (!local.get('token')) return;
+    local.remove('token');
+    local.remove('me');
+    if (reason) this.emit('ended', reason);
+    this.emit('change', null);
+  }
+}
+
+export const session = new Session();
+
+// Other tabs: signing in, out, or in as somebody else reaches all of them.
+addEventListener('storage', (event) => {
+  if (event.key === 'natter.token' || event.key === null) session.emit('change', session.read());
+});
 
 const BASE = '/api/v1';
 const ANSWER_MS_MAX = 30_000;

@@ -9,10 +9,10 @@
 import * as api from '/client/api.js';
 import { t } from '/client/i18n.js';
 import { model } from '/client/model.js';
-import { session } from '/client/session.js';
+import { session } from '/client/api.js';
 import { authView, gate, verifyForm } from '/client/ui/auth.js';
-import { toast } from '/client/ui/dialog.js';
-import { applyTheme } from '/client/ui/settings.js';
+import { toast } from '/client/ui/kit.js';
+import { applyTheme } from '/client/ui/panels.js';
 import { endShell, shellView } from '/client/ui/shell.js';
 
 const root = document.getElementById('app');

@@ -2,9 +2,8 @@
 // Invariant: a key missing in one language falls back to English, never to an
 // empty control.
 
-import en from '/client/lang/en.js';
-import ar from '/client/lang/ar.js';
 import { local } from '/client/util.js';
+import { ar, en } from '/client/words.js';
 
 const WORDS = { en, ar };
 const DAY_MS = 86_400_000;

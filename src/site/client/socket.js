@@ -11,8 +11,7 @@
 // It lives in memory, like the lists it stands for: a reload fetches both anew.
 
 import { Emitter, jitter } from '/client/util.js';
-import { Offline, Problem, post, renew } from '/client/api.js';
-import { session } from '/client/session.js';
+import { Offline, post, Problem, renew, session } from '/client/api.js';
 
 const OP_MS_MAX = 30_000;
 const CONNECT_MS_MAX = 15_000;

@@ -5,10 +5,9 @@
 
 import * as api from '/client/api.js';
 import { lang, setLang, t } from '/client/i18n.js';
-import { deviceId, session } from '/client/session.js';
+import { deviceId, session } from '/client/api.js';
 import { scalars } from '/client/util.js';
-import { toast } from '/client/ui/dialog.js';
-import { h, iconButton, mark } from '/client/ui/dom.js';
+import { h, iconButton, mark, toast } from '/client/ui/kit.js';
 
 // A labelled field; `fieldError` finds it by its name.
 export function field({ name, label, hint, testid, ...input }) {

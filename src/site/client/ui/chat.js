@@ -9,11 +9,9 @@ import { model } from '/client/model.js';
 import { outbox } from '/client/outbox.js';
 import { socket } from '/client/socket.js';
 import { debounce } from '/client/util.js';
-import { composer } from '/client/ui/composer.js';
-import { announce, confirm, failed, openMenu, pickEmoji, toast } from '/client/ui/dialog.js';
-import { avatar, h, icon, iconButton, reconcile, spinner } from '/client/ui/dom.js';
-import { openInfo } from '/client/ui/info.js';
-import { drawMessage, nameOf, preview, signItem, titleOf } from '/client/ui/message.js';
+import { composer, drawMessage, nameOf, preview, signItem, titleOf } from '/client/ui/message.js';
+import { announce, avatar, confirm, failed, h, icon, iconButton, openMenu, pickEmoji, reconcile, spinner, toast } from '/client/ui/kit.js';
+import { openInfo } from '/client/ui/panels.js';
 
 const GROUP_MS = 5 * 60_000;
 const NEAR_PX = 80;
@@ -215,8 +213,9 @@ export function chatView({ conversation, profile, at, shell }) {
   function anchorOf() {
     const edge = scroller.getBoundingClientRect().top;
     for (const child of list.children) {
+      // Not a day's line: earlier messages of that day come in behind it.
       const box = child.getBoundingClientRect();
-      if (box.bottom > edge) return { key: child.__key, offset: box.top - edge };
+      if (child.dataset.testid === 'message' && box.bottom > edge) return { key: child.__key, offset: box.top - edge };
     }
     return null;
   }

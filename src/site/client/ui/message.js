@@ -1,13 +1,14 @@
-// Owns how one message looks, stored or still in the outbox. It decides
-// nothing: what a press does is handed in as `act`.
-// Invariant: drawing is a function of the item; the same item draws the same.
+// Owns how one message looks, stored or still in the outbox, and the composer in
+// which the next one is written.
+// Invariants: drawing is a function of the item; a text leaves the composer only
+// once the outbox (or, for a change, the server) has it.
 
 import { bytes, fullTime, listOf, number, t, timeOf } from '/client/i18n.js';
 import { model } from '/client/model.js';
 import { outbox } from '/client/outbox.js';
 import { socket } from '/client/socket.js';
-import { openPictures } from '/client/ui/dialog.js';
-import { avatar, h, icon, isEmojiOnly, rich } from '/client/ui/dom.js';
+import { scalars } from '/client/util.js';
+import { avatar, h, icon, iconButton, isEmojiOnly, openPicture, pickEmoji, rich, toast } from '/client/ui/kit.js';
 
 const PICTURE_PX = 340;
 
@@ -63,7 +64,7 @@ export function drawMessage(element, item, act) {
     h('div.message-main', null,
       item.named && !mine && item.first && h('span.sender', { dir: 'auto' }, sender),
       h('div.bubble', null,
-        (message ?? row).reply_to && quote(item, act),
+        !deleted && (message ?? row).reply_to && quote(item, act),
         attachments(item, act),
         deleted ? h('p.body', null, t('msg.deleted')) : body && h('p.body', { dir: 'auto', testid: 'message-body' }, big ? body : rich(body)),
         h('span.meta', null,
@@ -109,11 +110,10 @@ function attachments({ message, row }, act) {
   const files = message ? message.attachments
     : row.files.map((file) => ({ ...file, url: localUrl(file.blob) }));
   if (!files.length) return null;
-  const pictures = files.filter((file) => file.type.startsWith('image/'));
   const parts = files.map((file, index) => {
     const part = progress?.file === index ? progress.part : file.upload || !row ? null : 0;
     const bar = row && part !== null && h('progress', { value: part, max: 1, 'aria-label': t('msg.uploading', { percent: Math.round(part * 100) }), testid: 'upload-progress' });
-    if (file.type.startsWith('image/')) return picture(file, pictures, bar, act, message);
+    if (file.type.startsWith('image/')) return picture(file, bar, act, message);
     if (/^(video|audio)\//.test(file.type)) {
       const kind = file.type.slice(0, 5);
       return h(`div.media.${kind}`, null, h(kind, { controls: true, preload: 'metadata', src: file.url, 'aria-label': file.name }), bar);
@@ -121,10 +121,10 @@ function attachments({ message, row }, act) {
     return h('a.file', { href: file.url, target: '_blank', rel: 'noopener', download: file.name, testid: 'message-file', 'aria-label': t('file.download', file) },
       h('span.file-icon', null, icon('file')), h('span.file-text', null, h('span.file-name', { dir: 'auto' }, file.name), h('span.file-size', null, bytes(file.size)), bar));
   });
-  return h(`div.attachments${pictures.length > 1 && pictures.length === files.length ? '.grid' : ''}`, null, parts);
+  return h(`div.attachments${files.length > 1 && files.every((file) => file.type.startsWith('image/')) ? '.grid' : ''}`, null, parts);
 }
 
-function picture(file, pictures, bar, act, message) {
+function picture(file, bar, act, message) {
   // Known sizes keep the scroll place while pictures arrive.
   const { width, height } = file.width ? file : { width: 320, height: 240 };
   const scale = Math.min(1, PICTURE_PX / width, PICTURE_PX / height);
@@ -135,9 +135,8 @@ function picture(file, pictures, bar, act, message) {
       image.classList.add('broken');
       if (message) act.renew(message);
     },
-    onload: () => image.classList.add('ready'),
   });
-  return h('button.picture', { type: 'button', 'aria-label': t('file.open', file), onclick: () => openPictures(pictures, pictures.indexOf(file)) }, image, bar);
+  return h('button.picture', { type: 'button', 'aria-label': t('file.open', file), onclick: () => openPicture(file) }, image, bar);
 }
 
 function reactions(message, act) {
@@ -150,4 +149,208 @@ function reactions(message, act) {
       onclick: () => act.react(message, emoji, mine),
     }, h('span', null, emoji), h('span.count', null, number(count)));
   }));
+}
+
+const FILES_MAX = 10;
+// Said again while the member goes on typing: the server lets it lapse after 6 s.
+const TYPING_EVERY_MS = 3_000;
+// The server's defaults; `hello.limits` overrides them.
+const BODY_MAX = 4_000;
+const UPLOAD_BYTES_MAX = 10_485_760;
+
+// What was begun in a conversation waits there while another is open.
+export const drafts = new Map();
+
+// `target` gives `{lane, to?, conversation?}` at the time of sending.
+export function composer({ target, onSent, lastOwn, signal }) {
+  const lane = target().lane;
+  const draft = drafts.get(lane) ?? { text: '', files: [], reply: null };
+  drafts.set(lane, draft);
+  let editing = null, typedAt = 0;
+
+  const input = h('textarea', { rows: 1, dir: 'auto', placeholder: t('compose.label'), 'aria-label': t('compose.label'), testid: 'composer-input', enterkeyhint: 'send' });
+  const chooser = h('input', { type: 'file', multiple: true, hidden: true, tabindex: '-1', testid: 'composer-file', 'aria-label': t('compose.attach') });
+  const send = iconButton('send', t('compose.send'), { type: 'submit', testid: 'composer-send', class: 'icon-button send' });
+  const counter = h('span.counter', { 'aria-live': 'polite' });
+  const context = h('div.compose-context', { hidden: true, testid: 'composer-context' });
+  const tray = h('ul.tray', { 'aria-label': t('compose.files'), hidden: true, testid: 'composer-files' });
+  const emoji = iconButton('smile', t('compose.emoji'), { testid: 'composer-emoji', onclick: () => pickEmoji(emoji, insert) });
+  const element = h('form.composer', { method: 'post', testid: 'composer', onsubmit: (event) => { event.preventDefault(); submit(); } },
+    context, tray,
+    h('div.compose-row', null,
+      iconButton('attach', t('compose.attach'), { testid: 'composer-attach', onclick: () => chooser.click() }), chooser,
+      h('div.compose-field', null, input, counter, emoji), send));
+
+  const bodyMax = () => socket.limits.message_max ?? BODY_MAX;
+
+  function fit() {
+    input.style.height = 'auto';
+    input.style.height = `${Math.min(input.scrollHeight, innerHeight * 0.35)}px`;
+    const left = bodyMax() - scalars(input.value);
+    counter.textContent = left < 200 ? String(left) : '';
+    counter.classList.toggle('bad', left < 0);
+    send.disabled = left < 0 || !(input.value.trim() || (draft.files.length && !editing));
+  }
+
+  function insert(text) {
+    input.setRangeText(text, input.selectionStart, input.selectionEnd, 'end');
+    input.focus();
+    changed();
+  }
+
+  function changed() {
+    if (!editing) {
+      draft.text = input.value;
+      typing(Boolean(input.value.trim()));
+    }
+    fit();
+  }
+
+  function typing(active) {
+    const { conversation } = target();
+    const now = Date.now();
+    if (!conversation || (active ? now - typedAt < TYPING_EVERY_MS : !typedAt)) return;
+    typedAt = active ? now : 0;
+    socket.tell('typing', { conversation, active });
+  }
+
+  function drawContext() {
+    const about = editing ?? draft.reply;
+    context.hidden = !about;
+    if (!about) return;
+    context.replaceChildren(icon(editing ? 'edit' : 'reply'),
+      h('div.context-text', null,
+        h('strong.line', null, editing ? t('compose.edit') : t('compose.reply', { name: about.sender === model.me.id ? t('people.you') : nameOf(about.sender) })),
+        h('span.line', { dir: 'auto' }, preview(about))),
+      iconButton('close', t('cancel'), { testid: 'composer-cancel', onclick: cancel }));
+    send.setAttribute('aria-label', t(editing ? 'compose.save' : 'compose.send'));
+  }
+
+  function drawTray() {
+    tray.hidden = !draft.files.length || Boolean(editing);
+    tray.replaceChildren(...draft.files.map((file) => h('li', null,
+      file.type.startsWith('image/') ? h('img', { src: localUrl(file), alt: '' }) : h('span.file-icon', null, icon('file')),
+      h('span.tray-text', null, h('span.line', { dir: 'auto' }, file.name), h('span.quiet', null, bytes(file.size))),
+      iconButton('close', t('compose.remove', { name: file.name }), {
+        onclick: () => {
+          draft.files.splice(draft.files.indexOf(file), 1);
+          drawTray();
+        },
+      }))));
+    fit();
+  }
+
+  function attach(files) {
+    const most = socket.limits.upload_max ?? UPLOAD_BYTES_MAX;
+    for (const file of files) {
+      if (file.size > most) toast(t('error.file_large', { name: file.name, size: bytes(most) }), { kind: 'bad' });
+      else if (!file.size) toast(t('error.file_empty', { name: file.name }), { kind: 'bad' });
+      else if (draft.files.length >= FILES_MAX) return toast(t('error.files_many', { count: FILES_MAX }), { kind: 'bad' }), drawTray();
+      else draft.files.push(file);
+    }
+    drawTray();
+    input.focus();
+  }
+
+  async function submit() {
+    const body = input.value;
+    if (send.disabled) return;
+    if (editing) return saveEdit(body);
+    const { files, reply } = draft;
+    const text = body.trim() ? body : '';
+    // Emptied first, so that a second Enter finds nothing; put back on failure.
+    Object.assign(draft, { text: '', files: [], reply: null });
+    input.value = '';
+    restore();
+    typing(false);
+    try {
+      await outbox.add({ ...target(), body: text, files, reply_to: reply?.id });
+      onSent();
+    } catch (error) {
+      Object.assign(draft, { text: body, files, reply });
+      input.value = body;
+      restore();
+      toast(error.message, { kind: 'bad' });
+    }
+    input.focus();
+  }
+
+  async function saveEdit(body) {
+    const message = editing;
+    if (body === message.body) return cancel();
+    send.disabled = true;
+    try {
+      model.see(await socket.op('message.edit', { message: message.id, body }));
+      cancel();
+    } catch (error) {
+      toast(error.message, { kind: 'bad' });
+      fit();
+    }
+  }
+
+  function restore() {
+    drawContext();
+    drawTray();
+  }
+
+  function cancel() {
+    if (editing) {
+      editing = null;
+      input.value = draft.text;
+    } else draft.reply = null;
+    send.setAttribute('aria-label', t('compose.send'));
+    restore();
+    input.focus();
+  }
+
+  input.addEventListener('input', changed);
+  input.addEventListener('blur', () => typing(false));
+  input.addEventListener('paste', (event) => {
+    const files = [...event.clipboardData.files];
+    if (!files.length) return;
+    event.preventDefault();
+    attach(files);
+  });
+  input.addEventListener('keydown', (event) => {
+    if (event.isComposing) return;
+    // A finger's keyboard has no Shift+Enter: there the button sends.
+    if (event.key === 'Enter' && !event.shiftKey && !matchMedia('(pointer: coarse)').matches) {
+      event.preventDefault();
+      submit();
+    } else if (event.key === 'Escape' && (editing || draft.reply)) {
+      event.stopPropagation();
+      cancel();
+    } else if (event.key === 'ArrowUp' && !input.value) {
+      const own = lastOwn();
+      if (own) {
+        event.preventDefault();
+        edit(own);
+      }
+    }
+  });
+  chooser.addEventListener('change', () => {
+    attach([...chooser.files]);
+    chooser.value = '';
+  });
+  signal.addEventListener('abort', () => typing(false));
+
+  function edit(message) {
+    editing = message;
+    input.value = message.body ?? '';
+    restore();
+    input.focus();
+    input.setSelectionRange(input.value.length, input.value.length);
+  }
+
+  function reply(message) {
+    if (editing) cancel();
+    draft.reply = message;
+    restore();
+    input.focus();
+  }
+
+  input.value = draft.text;
+  restore();
+  queueMicrotask(fit);
+  return { element, edit, reply, attach, focus: () => input.focus({ preventScroll: true }) };
 }

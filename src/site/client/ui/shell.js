@@ -1,21 +1,217 @@
-// Owns the signed-in page: side list and conversation, and which one the
-// address names. Routes: #/  #/c/<conversation>[/<n>]  #/p/<profile>  #/@<nick>
-// Invariant: the address is the one truth of what is open; everything that
-// opens something sets the address.
+// Owns the signed-in page: the side list with its search, and which conversation
+// the address names. Routes: #/  #/c/<conversation>[/<n>]  #/p/<profile>
+// Invariants: the address is the one truth of what is open; the connection
+// element is always there and says the socket's state, no more and no less.
 
 import * as api from '/client/api.js';
-import { t } from '/client/i18n.js';
+import { briefly, fullTime, number, t } from '/client/i18n.js';
 import { model } from '/client/model.js';
+import { outbox } from '/client/outbox.js';
 import { socket } from '/client/socket.js';
-import { local } from '/client/util.js';
+import { debounce } from '/client/util.js';
 import { verifyForm } from '/client/ui/auth.js';
 import { chatView } from '/client/ui/chat.js';
-import { failed, openDialog, toast } from '/client/ui/dialog.js';
-import { h, icon, mark, spinner } from '/client/ui/dom.js';
+import { avatar, failed, h, icon, iconButton, mark, openDialog, reconcile, spinner, toast } from '/client/ui/kit.js';
 import { nameOf, preview, titleOf } from '/client/ui/message.js';
-import { sidebar } from '/client/ui/sidebar.js';
+import { openNew, openSettings, personRow } from '/client/ui/panels.js';
 
-// A short break is not worth a strip: it would only flicker.
+export function sidebar({ shell, signal }) {
+  let scope = null, results = null, turn = 0;
+
+  const me = h('button.me', { type: 'button', testid: 'open-settings', 'aria-label': t('list.settings'), title: t('list.settings'), onclick: () => openSettings(shell) });
+  const word = h('span');
+  const connection = h('p.connection', { role: 'status', testid: 'connection' }, h('span.dot'), word);
+  const input = h('input', { type: 'search', 'aria-label': t('list.search'), placeholder: t('list.search'), dir: 'auto', autocomplete: 'off', testid: 'search' });
+  const clear = iconButton('close', t('search.clear'), { hidden: true, testid: 'search-clear', onclick: reset });
+  const chip = h('span.scope.line', { hidden: true, testid: 'search-scope' });
+  const banner = h('div.banner', { hidden: true, testid: 'verify-banner' });
+  const list = h('ul.conversations', { testid: 'conversations' });
+  const found = h('div.results', { hidden: true, testid: 'search-results' });
+  const note = h('div.list-note');
+  const scroller = h('div.side-scroll', { tabindex: '-1' }, list, found, note);
+  const element = h('nav.sidebar', { 'aria-label': t('list.title') },
+    h('header.side-head', null, me,
+      h('div.side-title', null, h('h1.brand', null, mark(), 'natter'), connection),
+      iconButton('plus', t('list.new'), { testid: 'new-conversation', onclick: () => openNew(shell) })),
+    h('div.side-search', { role: 'search' }, h('div.search-box', null, icon('search'), chip, input, clear)),
+    banner, scroller);
+
+  // ---- what is always there
+
+  function drawMe() {
+    if (model.me) me.replaceChildren(avatar({ id: model.me.id, name: model.me.display_name, image: model.me.profile_image }));
+    banner.hidden = !model.member || model.member.verified;
+    if (!banner.hidden) banner.replaceChildren(icon('info'), h('button.link', { type: 'button', testid: 'verify-open', onclick: () => shell.verify() }, t('verify.banner')));
+  }
+
+  function drawConnection() {
+    const state = socket.state === 'stopped' ? 'offline' : socket.state;
+    connection.dataset.state = state;
+    word.textContent = t({ online: 'conn.online', connecting: 'conn.connecting', offline: 'conn.offline_short' }[state]);
+  }
+
+  // ---- conversations
+
+  function drawList() {
+    const now = shell.openId();
+    const all = model.sorted();
+    reconcile(list, all, {
+      key: (conversation) => conversation.id,
+      sign: (c) => [c.id === now, titleOf(c), c.image, c.peer?.profile_image, c.unread, c.muted, c.last_message?.id, c.last_message?.rev, c.peer_read_n, c.last_message && briefly(c.last_message.created_at),
+        c.type === 'group' && c.last_message && nameOf(c.last_message.sender), model.typists(c).join(), model.presence.get(c.peer?.id)?.online, outbox.lane(model.lane(c)).map((row) => row.state).join()].join('|'),
+      create: () => h('li'),
+      draw: (target, conversation) => target.replaceChildren(row(conversation, conversation.id === now)),
+    });
+    drawNote(all.length === 0);
+  }
+
+  function drawNote(empty) {
+    if (!empty || results !== null) return note.replaceChildren();
+    if (model.listState === 'loading') return note.replaceChildren(spinner(t('app.loading')));
+    note.replaceChildren(model.listState === 'failed'
+      ? h('div.empty', { role: 'alert' }, icon('alert'), h('p', null, t('error.list')), h('button.button', { type: 'button', testid: 'list-retry', onclick: () => socket.hurry() }, t('retry')))
+      : h('div.empty', { testid: 'list-empty' }, icon('group'), h('h2', null, t('list.empty')), h('p.quiet', null, t('list.empty_more')),
+        h('button.button.primary', { type: 'button', testid: 'list-find', onclick: () => openNew(shell) }, t('list.find'))));
+  }
+
+  function row(conversation, current) {
+    const { peer, last_message: last } = conversation;
+    const typists = model.typists(conversation);
+    const waiting = outbox.lane(model.lane(conversation));
+    const failedRow = waiting.some((entry) => entry.state === 'failed');
+    const mine = last?.sender === model.me.id;
+    const pending = waiting.at(-1);
+    const text = pending ? t('list.you', { text: preview(pending) })
+      : typists.length ? t('typing.short')
+        : mine && !last.deleted_at ? t('list.you', { text: preview(last) })
+          : conversation.type === 'group' && last && !last.deleted_at ? `${nameOf(last.sender)}: ${preview(last)}` : preview(last);
+    const group = conversation.type === 'group';
+    const state = failedRow ? 'alert' : pending ? 'clock' : mine && !last.deleted_at ? (!group && last.n <= conversation.peer_read_n ? 'checks' : 'check') : null;
+    return h(`a.conversation${current ? '.current' : ''}${conversation.unread ? '.unread' : ''}`, {
+      href: `#/c/${conversation.id}`, testid: 'conversation', 'aria-current': current ? 'page' : null, draggable: false,
+      data: { id: conversation.id, unread: String(conversation.unread ?? 0) },
+    },
+    avatar({ id: group ? conversation.id : peer?.id, name: titleOf(conversation), image: group ? conversation.image : peer?.profile_image, online: model.presence.get(peer?.id)?.online }),
+    h('span.conversation-main', null,
+      h('span.conversation-top', null, h('span.conversation-name.line', { dir: 'auto' }, titleOf(conversation)),
+        conversation.muted && h('span.muted-mark', { role: 'img', 'aria-label': t('list.muted') }, icon('mute')),
+        last && h('time', { datetime: last.created_at, title: fullTime(last.created_at) }, briefly(last.created_at))),
+      h('span.conversation-bottom', null,
+        state && h(`span.ticks${state === 'checks' ? '.read' : ''}${failedRow ? '.bad' : ''}`, null, icon(state)),
+        h(`span.conversation-text.line${typists.length && !pending ? '.accent' : ''}`, { dir: 'auto', testid: 'conversation-preview' }, text),
+        conversation.unread > 0 && h(`span.unread-count${conversation.muted ? '.calm' : ''}`, { testid: 'unread-count', 'aria-label': t('list.unread', { count: conversation.unread }), role: 'img' }, conversation.unread > 999 ? '999+' : number(conversation.unread)))));
+  }
+
+  // ---- search
+
+  const run = debounce(async () => {
+    const query = input.value.trim();
+    const mine = ++turn;
+    clear.hidden = !query && !scope;
+    if (!query) return close();
+    const people = !scope && query.replace(/^@/, '').length > 1 ? api.get('/profiles', { query: query.replace(/^@/, ''), limit: 6 }) : [];
+    const messages = api.get('/search', { q: query, conversation: scope?.id, limit: 40 });
+    const [a, b] = await Promise.allSettled([people, messages]);
+    if (mine !== turn) return;
+    results = { query, people: a.value ?? [], messages: b.value ?? [], error: a.reason ?? b.reason };
+    drawResults();
+  }, 220);
+
+  function close() {
+    results = null;
+    found.hidden = true;
+    list.hidden = false;
+    drawList();
+  }
+
+  function reset() {
+    turn++;
+    input.value = '';
+    setScope(null);
+    clear.hidden = true;
+    close();
+  }
+
+  function setScope(conversation) {
+    scope = conversation;
+    chip.hidden = !scope;
+    chip.textContent = scope ? titleOf(scope) : '';
+    input.placeholder = scope ? t('search.here') : t('list.search');
+    clear.hidden = !scope && !input.value;
+  }
+
+  function drawResults() {
+    const { query, people, messages, error } = results;
+    const low = query.toLocaleLowerCase();
+    const chats = scope ? [] : model.sorted().filter((c) => titleOf(c).toLocaleLowerCase().includes(low)).slice(0, 6);
+    const known = new Set(chats.map((c) => c.peer?.id));
+    const others = people.filter((profile) => profile.id !== model.me.id && !known.has(profile.id));
+    const part = (title, rows) => rows.length > 0 && h('section', null, h('h2.result-title', null, title), h('ul', null, rows));
+    found.replaceChildren(...[
+      part(t('search.chats'), chats.map((c) => h('li', null, row(c, false)))),
+      part(t('search.people'), others.map((profile) => personRow(profile, { testid: 'found-person', onclick: () => shell.openPerson(profile) }))),
+      part(t('search.messages'), messages.map((message) => h('li', null, messageHit(message, low)))),
+      error && h('p.empty.quiet', { role: 'alert' }, error.message),
+      !error && !chats.length && !others.length && !messages.length && h('p.empty.quiet', { role: 'status' }, t('search.none', { q: query })),
+    ].filter(Boolean));
+    found.hidden = false;
+    list.hidden = true;
+    note.replaceChildren();
+  }
+
+  function messageHit(message, low) {
+    const conversation = model.conversations.get(message.conversation);
+    const text = preview({ ...message, body: message.body && around(message.body, low) });
+    return h('a.conversation.hit', { href: `#/c/${message.conversation}/${message.n}`, testid: 'found-message' },
+      h('span.conversation-main', null,
+        h('span.conversation-top', null, h('span.conversation-name.line', { dir: 'auto' }, conversation ? titleOf(conversation) : nameOf(message.sender)), h('time', { datetime: message.created_at }, briefly(message.created_at))),
+        h('span.conversation-text.line', { dir: 'auto' }, `${message.sender === model.me.id ? t('people.you') : nameOf(message.sender)}: `, marked(text, low))));
+  }
+
+  input.addEventListener('input', run);
+  element.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && (input.value || scope)) return reset();
+    const links = [...scroller.querySelectorAll('a.conversation,button.person-main')].filter((link) => link.offsetParent);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step || !links.length) return;
+    const at = links.indexOf(document.activeElement);
+    event.preventDefault();
+    if (at + step < 0) input.focus();
+    else links[Math.min(at + step, links.length - 1)].focus();
+  });
+  scroller.addEventListener('scroll', () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 400 && model.moreConversations(), { passive: true });
+
+  model.on('list', drawList, signal);
+  model.on('people', drawList, signal);
+  model.on('outbox', drawList, signal);
+  model.on('me', drawMe, signal);
+  socket.on('state', drawConnection, signal);
+  drawMe();
+  drawConnection();
+  drawList();
+
+  return {
+    element, drawList,
+    searchIn: (conversation) => {
+      setScope(conversation);
+      input.focus();
+      if (input.value) run();
+    },
+  };
+}
+
+// A long text is shown from a little before what was found in it.
+function around(body, low) {
+  const at = body.toLocaleLowerCase().indexOf(low);
+  return at > 40 ? `…${body.slice(at - 30)}` : body;
+}
+
+// The server folds accents and letter forms; only plain hits are marked here.
+function marked(text, low) {
+  const at = text.toLocaleLowerCase().indexOf(low);
+  return at < 0 ? [text] : [text.slice(0, at), h('mark', null, text.slice(at, at + low.length)), text.slice(at + low.length)];
+}
+
 const STRIP_AFTER_MS = 1_500;
 
 let now = null;
@@ -79,7 +275,6 @@ export function shellView(root) {
     const [, kind, id, n] = location.hash.split('/');
     if (kind === 'c' && id) return { conversation: id, at: Number(n) || undefined };
     if (kind === 'p' && id) return { profile: id };
-    if (kind?.startsWith('@')) return { nick: decodeURIComponent(kind.slice(1)) };
     return {};
   }
 
@@ -91,16 +286,16 @@ export function shellView(root) {
       history.replaceState(null, '', `#/c/${next.conversation}`);
       return view.jumpTo(next.at);
     }
-    if (view && route && next.conversation === route.conversation && next.profile === route.profile && !next.nick) {
+    if (view && route && next.conversation === route.conversation && next.profile === route.profile) {
       element.dataset.pane = next.conversation || next.profile ? 'chat' : 'list';
       return;
     }
     view?.end();
     view = null;
     route = next;
-    element.dataset.pane = next.conversation || next.profile || next.nick ? 'chat' : 'list';
+    element.dataset.pane = next.conversation || next.profile ? 'chat' : 'list';
     side.drawList();
-    if (!next.conversation && !next.profile && !next.nick) return stage.replaceChildren(strip, emptyStage());
+    if (!next.conversation && !next.profile) return stage.replaceChildren(strip, emptyStage());
     if (!model.conversations.has(next.conversation)) stage.replaceChildren(strip, h('div.stage-note', null, spinner(t('app.loading'))));
     try {
       const source = await find(next);
@@ -119,18 +314,19 @@ export function shellView(root) {
     }
   }
 
-  async function find({ conversation, profile, nick }) {
+  async function find({ conversation, profile }) {
     if (conversation) {
       const found = await model.conversation(conversation);
       return found && { conversation: found };
     }
     try {
-      const person = nick ? await api.get(`/${encodeURIComponent(nick)}`, { source: 'qr_code' }) : model.profiles.get(profile) ?? await api.get(`/profile/${profile}`);
+      const person = model.profiles.get(profile) ?? await api.get(`/profile/${profile}`);
       model.learn(person);
       const held = model.direct(person.id);
-      if (held || nick) history.replaceState(null, '', held ? `#/c/${held.id}` : `#/p/${person.id}`);
+      if (!held) return { profile: person };
+      history.replaceState(null, '', `#/c/${held.id}`);
       route = parse();
-      return held ? { conversation: held } : { profile: person };
+      return { conversation: held };
     } catch (error) {
       if (error.status === 404) return null;
       throw error;
@@ -155,18 +351,6 @@ export function shellView(root) {
     document.title = total ? `(${total > 999 ? '999+' : total}) natter` : 'natter';
   }
 
-  function notify(message) {
-    const conversation = model.conversations.get(message.conversation);
-    if (document.visibilityState === 'visible' || conversation?.muted || local.get('notify') !== 'on' || globalThis.Notification?.permission !== 'granted') return;
-    const name = conversation ? titleOf(conversation) : nameOf(message.sender);
-    // The tag makes several tabs one notice.
-    const notice = new Notification(name, { body: conversation?.type === 'group' ? `${nameOf(message.sender)}: ${preview(message)}` : preview(message), tag: message.id, icon: '/client/favicon.svg' });
-    notice.onclick = () => {
-      focus();
-      shell.go(`#/c/${message.conversation}`);
-    };
-  }
-
   model.on('list', () => {
     drawTitle();
     // The open one was left, or the first message made it exist.
@@ -182,7 +366,6 @@ export function shellView(root) {
       follow();
     }
   }, signal);
-  model.on('arrived', notify, signal);
   socket.on('state', drawStrip, signal);
   addEventListener('hashchange', follow, { signal });
   addEventListener('keydown', (event) => {

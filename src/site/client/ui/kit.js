@@ -1,9 +1,10 @@
-// Owns how elements are made and kept in step with a list.
-// Invariant: text enters the page as text nodes only; nothing here parses
-// markup, and no attribute that runs code can be set.
+// Owns how elements are made, kept in step with a list, and what lies above the
+// page: dialogs, menus, short notices, announcements.
+// Invariants: text enters the page as text nodes only, nothing here parses
+// markup; whatever opens gives the focus back when it closes.
 
-// h('button.icon-button', {testid, onclick, 'aria-label': …}, child, …):
-// functions become listeners, booleans and `value` properties, null is left out.
+import { t } from '/client/i18n.js';
+
 export function h(tag, props, ...children) {
   const [name, ...classes] = tag.split('.');
   const element = document.createElement(name || 'div');
@@ -157,3 +158,146 @@ export function rich(text) {
 
 // One to three emoji and nothing else are shown large.
 export const isEmojiOnly = (text) => /^(?:\p{Extended_Pictographic}(?:\uFE0F|\p{Emoji_Modifier}|\u200D\p{Extended_Pictographic})*\s*){1,3}$/u.test(text.trim());
+
+export function openDialog({ title, testid, wide, build }) {
+  const before = document.activeElement;
+  const close = () => dialog.close();
+  const heading = h('h2', { id: `title-${testid}` }, title);
+  const dialog = h(`dialog.sheet${wide ? '.wide' : ''}`, {
+    testid, 'aria-labelledby': heading.id,
+    onclose: () => {
+      ending.abort();
+      dialog.remove();
+      if (before?.isConnected) before.focus({ preventScroll: true });
+    },
+    onclick: (event) => event.target === dialog && close(),
+  });
+  const ending = new AbortController();
+  dialog.append(
+    h('header.sheet-head', null, heading, iconButton('close', t('close'), { testid: `${testid}-close`, onclick: close })),
+    h('div.sheet-body', null, build({ close, signal: ending.signal, dialog })),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+// Resolves to true, or to the value of `ask`'s fields, or to false.
+export function confirm({ title, more, action, danger = true, fields = [] }) {
+  return new Promise((resolve) => {
+    let answer = false;
+    const dialog = h('dialog.sheet.small', {
+      testid: 'confirm', 'aria-labelledby': 'confirm-title',
+      onclose: () => {
+        dialog.remove();
+        resolve(answer);
+      },
+    }, h('form.sheet-body', {
+      method: 'dialog',
+      onsubmit: () => { answer = fields.length ? fields : true; },
+    },
+    h('h2', { id: 'confirm-title' }, title), more && h('p.quiet', null, more), fields,
+    h('div.row.end', null,
+      h('button.button', { type: 'button', testid: 'confirm-no', onclick: () => dialog.close() }, t('cancel')),
+      h(`button.button.${danger ? 'danger' : 'primary'}`, { testid: 'confirm-yes' }, action))));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+let toasts;
+
+export function toast(text, { kind = 'plain' } = {}) {
+  toasts ??= h('div.toasts', { role: 'status', 'aria-live': 'polite' });
+  // Above an open modal, else it would lie behind the backdrop.
+  ([...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body).append(toasts);
+  const note = h(`div.toast.${kind}`, { testid: 'toast' }, kind === 'bad' && icon('alert'), h('span', null, text));
+  toasts.append(note);
+  setTimeout(() => note.remove(), kind === 'bad' ? 6_000 : 3_000);
+}
+
+export const failed = (error) => toast(error.message, { kind: 'bad' });
+
+let voice;
+
+// For screen readers only: what the eye sees arrive by itself.
+export function announce(text) {
+  if (!voice) document.body.append((voice = h('div.unseen', { 'aria-live': 'polite' })));
+  voice.textContent = text;
+}
+
+// A menu at `anchor`. Items: `{label, icon, testid, danger, act}`.
+export function openMenu(anchor, items, { label, head } = {}) {
+  const before = document.activeElement;
+  const close = (refocus) => {
+    ending.abort();
+    menu.remove();
+    if (refocus && before?.isConnected) before.focus({ preventScroll: true });
+  };
+  const buttons = items.filter(Boolean).map((item) => h(`button.menu-item${item.danger ? '.danger' : ''}`, {
+    type: 'button', role: 'menuitem', tabindex: '-1', testid: item.testid,
+    onclick: () => {
+      close(true);
+      item.act();
+    },
+  }, icon(item.icon), h('span', null, item.label)));
+  const menu = h('div.menu', {
+    role: 'menu', 'aria-label': label, testid: 'menu',
+    onkeydown: (event) => {
+      const all = [...menu.querySelectorAll('button')];
+      const at = all.indexOf(document.activeElement);
+      const step = { ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (step) all[(at + step + all.length) % all.length].focus();
+      else if (event.key === 'Escape' || event.key === 'Tab') close(true);
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    },
+  }, head?.(close), buttons);
+  const ending = new AbortController();
+  (anchor.closest('dialog') ?? document.body).append(menu);
+  place(menu, anchor);
+  addEventListener('pointerdown', (event) => !menu.contains(event.target) && close(false), { capture: true, signal: ending.signal });
+  addEventListener('resize', () => close(false), { signal: ending.signal });
+  menu.querySelector('button')?.focus({ preventScroll: true });
+  return close;
+}
+
+function place(menu, anchor) {
+  const at = anchor.getBoundingClientRect(), size = menu.getBoundingClientRect();
+  const rtl = document.documentElement.dir === 'rtl';
+  const left = rtl ? at.left : at.right - size.width;
+  const below = at.bottom + size.height + 8 < innerHeight;
+  menu.style.left = `${Math.max(8, Math.min(left, innerWidth - size.width - 8))}px`;
+  menu.style.top = `${Math.max(8, below ? at.bottom + 4 : at.top - size.height - 4)}px`;
+}
+
+const EMOJI = '👍 ❤️ 😂 😮 😢 🙏 🎉 🔥 👏 😀 😅 😉 😊 😍 🤔 😴 😎 😭 😡 👋 👌 💪 🙌 👀 💡 ✅ ❌ ⭐ 💯 🌹 ☕ 🎂'.split(' ');
+
+export function pickEmoji(anchor, chosen) {
+  let grid;
+  const finish = openMenu(anchor, [], {
+    label: t('compose.emoji'),
+    head: (close) => (grid = h('div.emoji-grid', null, EMOJI.map((emoji) => h('button', {
+      type: 'button', role: 'menuitem', tabindex: '-1', 'aria-label': emoji, testid: 'emoji',
+      onclick: () => {
+        close(true);
+        chosen(emoji);
+      },
+    }, emoji)))),
+  });
+  return () => grid.isConnected && finish(false);
+}
+
+export function openPicture({ url, name }) {
+  const image = h('img', { src: url, alt: name, testid: 'lightbox-image' });
+  const dialog = h('dialog.lightbox', {
+    testid: 'lightbox', 'aria-label': t('preview.photo'),
+    onclose: () => dialog.remove(),
+    onclick: (event) => event.target !== image && !event.target.closest('a') && dialog.close(),
+  }, h('header', null, h('span.lightbox-name.line', { dir: 'auto' }, name),
+    h('a.icon-button', { href: url, download: name, target: '_blank', rel: 'noopener', 'aria-label': t('file.download', { name }) }, icon('download')),
+    iconButton('close', t('close'), { testid: 'lightbox-close' })), h('div.lightbox-stage', null, image));
+  document.body.append(dialog);
+  dialog.showModal();
+}
