@@ -5,10 +5,8 @@
 // no gap.
 
 import * as api from '/client/api.js';
-import { factGet, factPut, outbox } from '/client/outbox.js';
-import { session } from '/client/api.js';
-import { socket } from '/client/socket.js';
-import { debounce, Emitter, ulidMs } from '/client/util.js';
+import { outbox } from '/client/outbox.js';
+import { debounce, Emitter, local, ulidMs } from '/client/util.js';
 
 export class Window {
   #byN = new Map();
@@ -80,10 +78,9 @@ class Model extends Emitter {
 
   constructor() {
     super();
-    socket.on('event', (frame) => this.#apply(frame));
-    socket.on('caught_up', ({ fresh }) => fresh && this.#begin());
-    socket.on('state', (state) => {
-      // Who is here is only known while we are.
+    api.socket.on('event', (frame) => this.#apply(frame));
+    api.socket.on('caught_up', ({ fresh }) => fresh && this.#begin());
+    api.socket.on('state', (state) => {
       if (state === 'online') return;
       this.presence.clear();
       this.#typing.clear();
@@ -96,9 +93,9 @@ class Model extends Emitter {
 
   async start({ member, profile }) {
     this.#learnMe(member, profile);
-    this.#peerReads = (await factGet(`reads:${profile.id}`)) ?? {};
+    this.#peerReads = JSON.parse(local.get(`reads.${profile.id}`)) ?? {};
     await outbox.start(profile.id);
-    socket.start();
+    api.socket.start();
     // A proxy may let HTTP through and no WebSocket: show the lists all the same.
     setTimeout(() => this.listState === 'loading' && this.#begin(), 4_000);
     api.all('/blocks').then((list) => {
@@ -108,7 +105,7 @@ class Model extends Emitter {
   }
 
   stop() {
-    socket.stop();
+    api.socket.stop();
     outbox.stop();
     for (const map of [this.profiles, this.presence, this.conversations, this.#typing]) map.clear();
     this.me = this.member = null;
@@ -116,7 +113,6 @@ class Model extends Emitter {
     this.#asked.clear();
   }
 
-  // Views hear of a change once per turn, however many events made it.
   touch(...names) {
     if (!this.#dirty.size) {
       setTimeout(() => {
@@ -128,15 +124,13 @@ class Model extends Emitter {
     for (const name of names) this.#dirty.add(name);
   }
 
-  // ---- people
-
   #learnMe(member, profile) {
     this.member = member ?? this.member;
     if (profile) {
       this.me = profile;
       this.profiles.set(profile.id, profile);
     }
-    session.remember({ member: this.member, profile: this.me });
+    api.session.remember({ member: this.member, profile: this.me });
     this.touch('me');
   }
 
@@ -171,14 +165,11 @@ class Model extends Emitter {
     if (this.#wanted.size) this.#fetchPeople();
   }, 30);
 
-  // ---- conversations
-
   async #begin() {
     for (const conversation of this.conversations.values()) Object.assign(conversation, { window: new Window(), seq: 0 });
     try {
       const answer = await this.#listPage();
       const listed = new Set(answer.data.map((conversation) => conversation.id));
-      // Behind the first page we cannot tell; in front of it, absent means gone.
       if (!answer.next) {
         for (const id of this.conversations.keys()) if (!listed.has(id)) this.conversations.delete(id);
       }
@@ -186,7 +177,7 @@ class Model extends Emitter {
     } catch (error) {
       if (error.code === 'not_verified') return this.emit('not_verified');
       if (this.listState === 'loading') this.listState = 'failed';
-      setTimeout(() => session.read() && this.#begin(), 3_000 + Math.random() * 3_000);
+      setTimeout(() => api.session.read() && this.#begin(), 3_000 + Math.random() * 3_000);
     }
     this.touch('list', 'reloaded');
   }
@@ -223,7 +214,6 @@ class Model extends Emitter {
     return conversation;
   }
 
-  // Known, or fetched now; null when it is not ours to see.
   async conversation(id) {
     const held = this.conversations.get(id);
     if (held) return held;
@@ -247,7 +237,6 @@ class Model extends Emitter {
     return this.#fetching.get(id);
   }
 
-  // A group's members and my own role in it: neither stands in the conversation.
   async members(conversation, again = false) {
     if (!conversation.members || again) {
       const members = await api.all(`/conversations/${conversation.id}/members`);
@@ -285,8 +274,6 @@ class Model extends Emitter {
     return total;
   }
 
-  // ---- messages
-
   // `seq`: where the event stands; absent for answers and pages.
   see(message, seq) {
     const conversation = this.conversations.get(message.conversation);
@@ -320,7 +307,6 @@ class Model extends Emitter {
     if (message.n >= (conversation.last_message?.n ?? 0)) {
       if (!(conversation.last_message?.n === message.n && conversation.last_message.rev > message.rev)) conversation.last_message = message;
     }
-    // Who writes at n has read up to n.
     if (!mine && conversation.type === 'direct') this.#peerRead(conversation, message.n);
     return isNew;
   }
@@ -340,7 +326,6 @@ class Model extends Emitter {
     if (row.to) this.emit('landed', { profile: row.to, conversation: message.conversation });
   }
 
-  // The newest page, or the one around `n`.
   async load(conversation, n) {
     const { window } = conversation;
     const before = n === undefined ? undefined : n + 26;
@@ -383,16 +368,15 @@ class Model extends Emitter {
   atTail(conversation) { return conversation.window.loaded && conversation.window.hi >= conversation.last_n; }
 
   async read(conversation, n) {
-    if (n <= conversation.read_n || !socket.online) return;
+    if (n <= conversation.read_n || !api.socket.online) return;
     const before = conversation.read_n;
     conversation.read_n = n;
     this.#recount(conversation);
     this.touch('list', conversation.id);
     try {
-      const answer = await socket.op('conversation.read', { conversation: conversation.id, n });
+      const answer = await api.socket.op('conversation.read', { conversation: conversation.id, n });
       if (answer.read_n >= conversation.last_n) conversation.unread = answer.unread;
     } catch {
-      // Not known to be done: the next look sends it again.
       if (conversation.read_n === n) conversation.read_n = before;
     }
     this.touch('list', conversation.id);
@@ -406,9 +390,7 @@ class Model extends Emitter {
   }
 
   // Events tell the peer's mark once; a list does not. So it is remembered.
-  #keepReads = debounce(() => this.me && factPut(`reads:${this.me.id}`, { ...this.#peerReads }).catch(() => {}), 500);
-
-  // ---- who types
+  #keepReads = debounce(() => this.me && local.set(`reads.${this.me.id}`, JSON.stringify(this.#peerReads)), 500);
 
   typists(conversation) {
     const now = Date.now();
@@ -425,8 +407,6 @@ class Model extends Emitter {
     } else list.delete(profile);
     this.touch('list', conversation);
   }
-
-  // ---- events
 
   #apply({ event, seq, data }) {
     switch (event) {
@@ -473,7 +453,7 @@ class Model extends Emitter {
         return this.touch('people', 'list', ...(data.id === this.me.id ? ['me'] : []));
       }
       case 'session.ended':
-        if (data.session === socket.sessionId) session.end('revoked');
+        if (data.session === api.socket.sessionId) api.session.end('revoked');
         return this.emit('sessions');
       case 'typing': return this.#types(data);
       case 'presence':

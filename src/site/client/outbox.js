@@ -5,8 +5,7 @@
 // safe (the server knows the client_id); sending out of order is not, so each
 // lane has one sender at a time, over all tabs.
 
-import { upload } from '/client/api.js';
-import { socket } from '/client/socket.js';
+import { socket, upload } from '/client/api.js';
 import { alone, Emitter, jitter, ulid } from '/client/util.js';
 
 const NAME = 'natter';
@@ -17,10 +16,7 @@ function database() {
   opened ??= new Promise((resolve) => {
     let request;
     try { request = indexedDB.open(NAME, 1); } catch { return resolve(null); }
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore('outbox', { keyPath: 'key', autoIncrement: true });
-      request.result.createObjectStore('facts');
-    };
+    request.onupgradeneeded = () => request.result.createObjectStore('outbox', { keyPath: 'key', autoIncrement: true });
     request.onsuccess = () => {
       request.result.onversionchange = () => request.result.close();
       resolve(request.result);
@@ -31,46 +27,42 @@ function database() {
   return opened;
 }
 
-const spare = { outbox: new Map(), facts: new Map(), lastKey: 0 };
+const spare = new Map();
+let spareKey = 0;
 
-async function within(name, mode, work, otherwise) {
+async function within(mode, work, otherwise) {
   const db = await database();
   if (!db) return otherwise();
   return new Promise((resolve, reject) => {
-    const transaction = db.transaction(name, mode, { durability: 'strict' });
-    const request = work(transaction.objectStore(name));
+    const transaction = db.transaction('outbox', mode, { durability: 'strict' });
+    const request = work(transaction.objectStore('outbox'));
     transaction.oncomplete = () => resolve(request.result);
     transaction.onabort = () => reject(transaction.error);
   });
 }
 
-export const outboxRows = () =>
-  within('outbox', 'readonly', (store) => store.getAll(), () => [...spare.outbox.values()]);
+const rowsOnDisk = () =>
+  within('readonly', (store) => store.getAll(), () => [...spare.values()]);
 
 // Gives the row its key, which is its place in the queue.
-export async function outboxPut(row) {
-  const key = await within('outbox', 'readwrite', (store) => store.put(row), () => {
-    const own = row.key ?? ++spare.lastKey;
-    spare.outbox.set(own, { ...row, key: own });
+async function putRow(row) {
+  const key = await within('readwrite', (store) => store.put(row), () => {
+    const own = row.key ?? ++spareKey;
+    spare.set(own, { ...row, key: own });
     return own;
   });
   return { ...row, key };
 }
 
 // Changes a row only while it exists: what was discarded must not come back.
-export const outboxUpdate = (row) => within('outbox', 'readwrite', (store) => {
+const updateRow = (row) => within('readwrite', (store) => {
   const held = store.get(row.key);
   held.onsuccess = () => held.result && store.put(row);
   return held;
-}, () => spare.outbox.has(row.key) && spare.outbox.set(row.key, row));
+}, () => spare.has(row.key) && spare.set(row.key, row));
 
-export const outboxRemove = (key) =>
-  within('outbox', 'readwrite', (store) => store.delete(key), () => spare.outbox.delete(key));
-
-export const factGet = (key) => within('facts', 'readonly', (store) => store.get(key), () => spare.facts.get(key));
-export const factPut = (key, value) =>
-  within('facts', 'readwrite', (store) => store.put(value, key), () => spare.facts.set(key, value));
-export const factsClear = () => within('facts', 'readwrite', (store) => store.clear(), () => spare.facts.clear());
+const removeRow = (key) =>
+  within('readwrite', (store) => store.delete(key), () => spare.delete(key));
 
 const UPLOAD_TRIES_MAX = 4;
 
@@ -80,7 +72,6 @@ class Outbox extends Emitter {
   #draining = new Set();
   #tabs = 'BroadcastChannel' in globalThis ? new BroadcastChannel('natter.outbox') : null;
   progress = new Map();
-  // Set by the model: resolves once the answered message is on show.
   onPosted = async () => {};
 
   constructor() {
@@ -115,7 +106,7 @@ class Outbox extends Emitter {
   get count() { return this.#rows.filter((row) => !row.settled).length; }
 
   async add({ lane, to, conversation, body, files, reply_to }) {
-    const row = await outboxPut({
+    const row = await putRow({
       profile: this.#profile, client_id: ulid(), lane, to, conversation, body, reply_to,
       files: files.map((file) => ({ name: file.name, type: file.type, size: file.size, blob: file, upload: null })),
       state: 'queued', created_at: new Date().toISOString(),
@@ -130,7 +121,7 @@ class Outbox extends Emitter {
     const row = this.#rows.find((held) => held.client_id === clientId);
     if (!row) return;
     Object.assign(row, { state: 'queued', error: null, tries: 0 });
-    await outboxUpdate(row);
+    await updateRow(row);
     this.#changed(row);
     this.drain();
   }
@@ -186,21 +177,19 @@ class Outbox extends Emitter {
           ...(row.files.length ? { attachments: row.files.map((file) => file.upload) } : {}),
           ...(row.reply_to ? { reply_to: row.reply_to } : {}),
         });
-        // Shown as stored first, forgotten second.
         await this.onPosted(row, message);
         this.#tabs?.postMessage({ profile: this.#profile, settled: row.client_id });
         await this.#forget(row);
       } catch (error) {
         if (error.retry || error.status === 401) return 'later';
         Object.assign(row, { state: 'failed', error: error.message });
-        await outboxUpdate(row);
+        await updateRow(row);
         this.#changed(row);
       }
     }
   }
 
-  // A crash between the upload and its note on disk uploads the file again; the
-  // first copy is then an orphan of this member. Cheaper than a hash beforehand.
+  // A crash before the note on disk uploads a file again; the first is an orphan.
   async #uploadFiles(row) {
     for (const file of row.files) {
       if (file.upload) continue;
@@ -212,7 +201,7 @@ class Outbox extends Emitter {
           },
         });
         file.upload = answer.id;
-        await outboxUpdate(row);
+        await updateRow(row);
       } catch (error) {
         row.tries = (row.tries ?? 0) + 1;
         if (error.retry && row.tries >= UPLOAD_TRIES_MAX && socket.online) error.retry = false;
@@ -224,7 +213,7 @@ class Outbox extends Emitter {
 
   async #forget(row) {
     this.#rows = this.#rows.filter((held) => held.key !== row.key);
-    await outboxRemove(row.key);
+    await removeRow(row.key);
     this.#changed(row);
   }
 
@@ -235,7 +224,7 @@ class Outbox extends Emitter {
 
   async #read() {
     const profile = this.#profile;
-    const stored = (await outboxRows()).filter((row) => row.profile === profile);
+    const stored = (await rowsOnDisk()).filter((row) => row.profile === profile);
     if (profile !== this.#profile) return;
     const held = new Map(this.#rows.map((row) => [row.key, row]));
     const kept = this.#rows.filter((row) => row.settled && !stored.some((other) => other.key === row.key));

@@ -7,10 +7,9 @@ import * as api from '/client/api.js';
 import { ago, dayOf, t } from '/client/i18n.js';
 import { model } from '/client/model.js';
 import { outbox } from '/client/outbox.js';
-import { socket } from '/client/socket.js';
 import { debounce } from '/client/util.js';
 import { composer, drawMessage, nameOf, preview, signItem, titleOf } from '/client/ui/message.js';
-import { announce, avatar, confirm, failed, h, icon, iconButton, openMenu, pickEmoji, reconcile, spinner, toast } from '/client/ui/kit.js';
+import { announce, avatar, button, confirm, failed, h, icon, iconButton, openMenu, pickEmoji, reconcile, spinner, toast } from '/client/ui/kit.js';
 import { openInfo } from '/client/ui/panels.js';
 
 const GROUP_MS = 5 * 60_000;
@@ -18,7 +17,6 @@ const NEAR_PX = 80;
 const AHEAD_PX = 700;
 const QUICK = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
 
-// Where each conversation was left, to come back to.
 const places = new Map();
 const quotes = new Map();
 
@@ -28,7 +26,7 @@ export function chatView({ conversation, profile, at, shell }) {
   const { signal } = ending;
   const lane = conversation ? model.lane(conversation) : `to:${profile.id}`;
   const name = () => (conversation ? titleOf(conversation) : profile.display_name);
-  let stick = true, loading = false, trouble = null, seenWindow = null, redraws = 0;
+  let stick = true, loading = false, trouble = null, seenWindow = null;
   let divider = conversation?.unread ? conversation.read_n : null;
 
   const list = h('div.run', { role: 'presentation' });
@@ -51,8 +49,6 @@ export function chatView({ conversation, profile, at, shell }) {
   const drop = h('div.drop', { hidden: true }, icon('attach'), t('chat.drop'));
   const element = h('section.chat', { 'aria-label': name(), testid: 'chat', data: { conversation: conversation?.id ?? '' } },
     head, h('div.messages-frame', null, scroller, pill), foot, drop);
-
-  // ---- head
 
   function drawHead() {
     const peer = conversation ? conversation.peer : profile;
@@ -80,8 +76,6 @@ export function chatView({ conversation, profile, at, shell }) {
     return names.length === 1 ? t('typing.one', { name: names[0] }) : t('typing.many', { names: names.slice(0, 3).join(', ') });
   }
 
-  // ---- the run
-
   function items() {
     const group = conversation?.type === 'group';
     const messages = conversation?.window.loaded ? conversation.window.run() : [];
@@ -103,7 +97,6 @@ export function chatView({ conversation, profile, at, shell }) {
       if (joined) before.last = false;
       entry.day = day;
       entry.named = group;
-      entry.draw = redraws;
       entry.read = entry.mine && entry.message && conversation?.type === 'direct' && entry.message.n <= conversation.peer_read_n;
       const replyTo = (entry.message ?? entry.row).reply_to;
       if (replyTo) {
@@ -166,7 +159,7 @@ export function chatView({ conversation, profile, at, shell }) {
   function drawTop(empty) {
     const { window } = conversation ?? {};
     if (trouble) {
-      top.replaceChildren(h('div.trouble', { role: 'alert' }, h('p', null, t('error.history')), h('button.button', { type: 'button', testid: 'history-retry', onclick: () => { trouble = null; open(); } }, t('retry'))));
+      top.replaceChildren(h('div.trouble', { role: 'alert' }, h('p', null, t('error.load')), button('history-retry', t('retry'), () => { trouble = null; open(); })));
     } else if (conversation && (!window.loaded || window.lo > 1)) {
       if (!top.querySelector('.spinner')) top.replaceChildren(spinner(t('chat.loading_older')));
     } else {
@@ -175,7 +168,7 @@ export function chatView({ conversation, profile, at, shell }) {
       top.replaceChildren(h('div.beginning', null,
         avatar({ id: group ? conversation.id : peer?.id, name: name(), image: group ? conversation.image : peer?.profile_image, size: 'large' }),
         h('h2', { dir: 'auto' }, name()),
-        h('p.quiet', null, t(group ? 'chat.group_start' : 'chat.start', { name: name() }), empty ? ` ${t('chat.hello')}` : '')));
+        h('p.quiet', null, t('chat.start'))));
     }
   }
 
@@ -193,11 +186,10 @@ export function chatView({ conversation, profile, at, shell }) {
           model.blocked.delete(peer.id);
           schedule();
         }, failed),
-      }, t('chat.unblock')))
+      }, t('info.unblock')))
       : gone ? h('div.foot-note', null, t('people.deleted')) : writer.element);
   }
 
-  // Views are told once per turn; several reasons make one drawing.
   let drawing = false;
   function schedule() {
     if (drawing || signal.aborted) return;
@@ -207,8 +199,6 @@ export function chatView({ conversation, profile, at, shell }) {
       if (!signal.aborted) draw();
     });
   }
-
-  // ---- place
 
   function anchorOf() {
     const edge = scroller.getBoundingClientRect().top;
@@ -240,7 +230,6 @@ export function chatView({ conversation, profile, at, shell }) {
     loading = true;
     drawTop(false);
     const { window } = conversation;
-    // My role decides what I may delete; the members' names come with it.
     if (conversation.type === 'group') model.members(conversation).catch(() => {});
     try {
       const far = divider !== null && conversation.last_n - divider > 40;
@@ -317,25 +306,15 @@ export function chatView({ conversation, profile, at, shell }) {
     }
   }, 200);
 
-  // ---- what a press does
-
   const act = {
     jump: (message) => conversation && message.conversation === conversation.id && jumpTo(message.n),
     react: async (message, emoji, mine) => {
-      try { model.see(await socket.op(mine ? 'message.unreact' : 'message.react', { message: message.id, emoji })); } catch (error) { failed(error); }
+      try { model.see(await api.socket.op(mine ? 'message.unreact' : 'message.react', { message: message.id, emoji })); } catch (error) { failed(error); }
     },
-    // A signed URL has run out: reading the message renews it. Once an hour, not in a loop.
-    renew: async (message) => {
-      if (Date.now() - (renewed.get(message.id) ?? 0) < 3_600_000) return;
-      renewed.set(message.id, Date.now());
-      try {
-        model.see(await api.get(`/messages/${message.id}`));
-        redraws++;
-        schedule();
-      } catch { /* it stays broken, and says so */ }
-    },
+    // A signed URL has run out: reading the message renews it, once.
+    renew: (message) => !renewed.has(message.id) && renewed.add(message.id) && api.get(`/messages/${message.id}`).then((m) => model.see(m), () => {}),
   };
-  const renewed = new Map();
+  const renewed = new Set();
 
   function lastOwn() {
     if (!conversation?.window.loaded) return null;
@@ -345,7 +324,7 @@ export function chatView({ conversation, profile, at, shell }) {
   async function erase(message) {
     if (!(await confirm({ title: t('msg.delete_title'), more: t('msg.delete_more'), action: t('msg.delete') }))) return;
     try {
-      await socket.op('message.delete', { message: message.id });
+      await api.socket.op('message.delete', { message: message.id });
       // The caller gets an empty answer instead of the event: read the tombstone.
       model.see(await api.get(`/messages/${message.id}`));
     } catch (error) { failed(error); }
@@ -357,7 +336,7 @@ export function chatView({ conversation, profile, at, shell }) {
     const mine = message.sender === model.me.id;
     openMenu(anchor, [
       { label: t('msg.reply'), icon: 'reply', testid: 'menu-reply', act: () => writer.reply(message) },
-      message.body && { label: t('msg.copy'), icon: 'copy', testid: 'menu-copy', act: () => navigator.clipboard?.writeText(message.body).then(() => toast(t('msg.copied')), failed) },
+      message.body && { label: t('msg.copy'), icon: 'copy', testid: 'menu-copy', act: () => navigator.clipboard?.writeText(message.body).then(() => toast(t('done')), failed) },
       mine && message.body && { label: t('msg.edit'), icon: 'edit', testid: 'menu-edit', act: () => writer.edit(message) },
       (mine || conversation.type === 'group') && (mine || conversation.role === 'admin') && { label: t('msg.delete'), icon: 'trash', testid: 'menu-delete', danger: true, act: () => erase(message) },
     ], {
@@ -429,7 +408,6 @@ export function chatView({ conversation, profile, at, shell }) {
   });
   scroller.addEventListener('scroll', scrolled, { passive: true });
 
-  // Files dropped anywhere on the conversation.
   let over = 0;
   const files = (event) => event.dataTransfer?.types.includes('Files') && foot.dataset.kind === 'writer';
   element.addEventListener('dragenter', (event) => files(event) && (over++, drop.hidden = false));

@@ -79,10 +79,8 @@ const PATHS = {
   sun: 'M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M5.3 18.7l1.4-1.4M17.3 6.7l1.4-1.4',
   exit: 'M10 4H5v16h5M14 8l4 4-4 4M18 12H9',
   camera: 'M4 8h3.5L9 5.5h6L16.5 8H20v11H4zM12 10.2a3.2 3.2 0 1 0 0 6.4 3.2 3.2 0 0 0 0-6.4z',
-  link: 'M10 14a4 4 0 0 0 5.7 0l3-3A4 4 0 0 0 13 5.3l-1 1M14 10a4 4 0 0 0-5.7 0l-3 3A4 4 0 0 0 11 18.7l1-1',
   block: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM6.5 6.5l11 11',
 };
-// These point along the line of writing, so they turn with it.
 const TURNING = new Set(['back', 'send', 'reply', 'exit']);
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -98,7 +96,6 @@ export function icon(name) {
   return svg;
 }
 
-// The mark: two bubbles in conversation.
 export function mark() {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', '0 0 32 32');
@@ -120,14 +117,14 @@ export function iconButton(name, label, props) {
   return h('button.icon-button', { type: 'button', 'aria-label': label, title: label, ...props }, icon(name));
 }
 
-// Initials on one of eight calm hues, chosen by the id: the same everywhere.
 export function avatar({ id, name, image, size = '', online }) {
   const letters = [...(name || '?').trim()];
   const words = (name || '?').trim().split(/\s+/);
   const initials = words.length > 1 ? `${[...words[0]][0]}\u200c${[...words.at(-1)][0]}` : letters[0];
   let hue = 0;
-  for (const letter of id ?? name ?? '') hue = (hue * 31 + letter.codePointAt(0)) % 8;
-  const face = h(`span.avatar.hue-${hue}${size ? `.${size}` : ''}`, { 'aria-hidden': 'true' }, h('span.initials', null, initials.toLocaleUpperCase()));
+  for (const letter of id ?? name ?? '') hue = (hue * 31 + letter.codePointAt(0)) % 360;
+  const face = h(`span.avatar${size ? `.${size}` : ''}`, { 'aria-hidden': 'true' }, h('span.initials', null, initials.toLocaleUpperCase()));
+  face.style.setProperty('--hue', hue);
   if (image) {
     const img = h('img', { alt: '', src: image, decoding: 'async', loading: 'lazy', draggable: false, onerror: () => img.remove() });
     face.append(img);
@@ -136,9 +133,11 @@ export function avatar({ id, name, image, size = '', online }) {
   return face;
 }
 
+export const link = (testid, label, onclick) => h('button.link', { type: 'button', testid, onclick }, label);
+export const button = (testid, label, onclick) => h('button.button', { type: 'button', testid, onclick }, label);
+
 export const spinner = (label) => h('div.spinner', { role: 'status', 'aria-label': label });
 
-// Text, with http and https addresses as links; anything else stays text.
 export function rich(text) {
   const parts = [];
   let from = 0;
@@ -156,7 +155,6 @@ export function rich(text) {
   return parts.filter((part) => part !== '');
 }
 
-// One to three emoji and nothing else are shown large.
 export const isEmojiOnly = (text) => /^(?:\p{Extended_Pictographic}(?:\uFE0F|\p{Emoji_Modifier}|\u200D\p{Extended_Pictographic})*\s*){1,3}$/u.test(text.trim());
 
 export function openDialog({ title, testid, wide, build }) {
@@ -209,7 +207,6 @@ let toasts;
 
 export function toast(text, { kind = 'plain' } = {}) {
   toasts ??= h('div.toasts', { role: 'status', 'aria-live': 'polite' });
-  // Above an open modal, else it would lie behind the backdrop.
   ([...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body).append(toasts);
   const note = h(`div.toast.${kind}`, { testid: 'toast' }, kind === 'bad' && icon('alert'), h('span', null, text));
   toasts.append(note);
@@ -220,7 +217,6 @@ export const failed = (error) => toast(error.message, { kind: 'bad' });
 
 let voice;
 
-// For screen readers only: what the eye sees arrive by itself.
 export function announce(text) {
   if (!voice) document.body.append((voice = h('div.unseen', { 'aria-live': 'polite' })));
   voice.textContent = text;
@@ -277,7 +273,7 @@ const EMOJI = '👍 ❤️ 😂 😮 😢 🙏 🎉 🔥 👏 😀 😅 😉 �
 export function pickEmoji(anchor, chosen) {
   let grid;
   const finish = openMenu(anchor, [], {
-    label: t('compose.emoji'),
+    label: t('msg.react'),
     head: (close) => (grid = h('div.emoji-grid', null, EMOJI.map((emoji) => h('button', {
       type: 'button', role: 'menuitem', tabindex: '-1', 'aria-label': emoji, testid: 'emoji',
       onclick: () => {
@@ -300,4 +296,69 @@ export function openPicture({ url, name }) {
     iconButton('close', t('close'), { testid: 'lightbox-close' })), h('div.lightbox-stage', null, image));
   document.body.append(dialog);
   dialog.showModal();
+}
+
+// Forms post nowhere by themselves; method=post, so that even a broken script
+// puts no password into an address.
+
+export function field({ name, label, hint, testid, ...input }) {
+  const id = `field-${name}`;
+  const control = h('input', { id, name, testid, 'aria-describedby': `${id}-note`, ...input });
+  const box = h('div.field-box', null, control);
+  if (input.type === 'password') {
+    const eye = iconButton('eye', t('auth.show'), {
+      onclick: () => {
+        const shown = control.type === 'text';
+        control.type = shown ? 'password' : 'text';
+        eye.setAttribute('aria-label', t(shown ? 'auth.show' : 'auth.hide'));
+        eye.classList.toggle('on', !shown);
+      },
+    });
+    box.append(eye);
+  }
+  return h('div.field', { data: { field: name } },
+    h('label', { for: id }, label), box,
+    h('p.field-note', { id: `${id}-note`, data: { hint: hint ?? '' } }, hint ?? ''));
+}
+
+export function fieldError(form, error) {
+  for (const note of form.querySelectorAll('.field-note')) {
+    note.textContent = note.dataset.hint;
+    note.classList.remove('bad');
+    note.closest('.field').querySelector('input')?.removeAttribute('aria-invalid');
+  }
+  const whole = form.querySelector('.form-error');
+  whole.textContent = '';
+  if (!error) return;
+  const place = error.field && form.querySelector(`[data-field="${CSS.escape(error.field)}"]`);
+  if (!place) {
+    whole.textContent = error.message;
+    return;
+  }
+  const note = place.querySelector('.field-note'), input = place.querySelector('input');
+  note.textContent = error.message;
+  note.classList.add('bad');
+  input.setAttribute('aria-invalid', 'true');
+  input.focus();
+}
+
+export function form({ testid, submit, action, children, ...props }) {
+  const button = h('button.button.primary', { testid: `${testid}-submit` }, action);
+  const element = h('form.form', {
+    method: 'post', noValidate: true, testid, ...props,
+    onsubmit: async (event) => {
+      event.preventDefault();
+      if (button.disabled) return;
+      fieldError(element, null);
+      button.disabled = true;
+      try {
+        await submit(Object.fromEntries(new FormData(element)), element);
+      } catch (error) {
+        fieldError(element, error);
+      } finally {
+        button.disabled = false;
+      }
+    },
+  }, children, h('p.form-error', { role: 'alert', testid: `${testid}-error` }), button);
+  return element;
 }

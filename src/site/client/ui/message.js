@@ -6,15 +6,15 @@
 import { bytes, fullTime, listOf, number, t, timeOf } from '/client/i18n.js';
 import { model } from '/client/model.js';
 import { outbox } from '/client/outbox.js';
-import { socket } from '/client/socket.js';
+import { socket } from '/client/api.js';
 import { scalars } from '/client/util.js';
-import { avatar, h, icon, iconButton, isEmojiOnly, openPicture, pickEmoji, rich, toast } from '/client/ui/kit.js';
+import { avatar, h, icon, iconButton, isEmojiOnly, link, openPicture, pickEmoji, rich, toast } from '/client/ui/kit.js';
 
 const PICTURE_PX = 340;
 
 export function nameOf(id) {
   if (id === null) return t('people.deleted');
-  return model.person(id)?.display_name ?? t('people.unknown');
+  return model.person(id)?.display_name ?? '…';
 }
 
 export function titleOf(conversation) {
@@ -22,14 +22,12 @@ export function titleOf(conversation) {
   return conversation.peer?.display_name ?? t('people.deleted');
 }
 
-// One line for lists, quotes and announcements.
 export function preview(message) {
   if (!message) return t('list.no_messages');
-  if (message.deleted_at) return t('preview.deleted');
+  if (message.deleted_at) return t('msg.deleted');
   if (message.body) return message.body.replace(/\s+/g, ' ').slice(0, 160);
   const file = (message.attachments ?? message.files)?.[0];
-  const kind = file?.type?.split('/')[0];
-  return { image: t('preview.photo'), video: t('preview.video'), audio: t('preview.audio') }[kind] ?? file?.name ?? '';
+  return file?.type.startsWith('image/') ? t('preview.photo') : file?.name ?? '';
 }
 
 // Items are `{message}` or `{row}`, with `first` and `last` of their group,
@@ -40,7 +38,7 @@ export function signItem(item) {
     const progress = outbox.progress.get(row.client_id);
     return ['row', row.state, row.error, socket.online, item.first, item.last, progress && Math.round(progress.part * 50), progress?.file, item.quote?.rev].join('|');
   }
-  return [message.id, message.rev, item.first, item.last, item.read, item.named && nameOf(message.sender), item.quote?.rev, item.draw].join('|');
+  return [message.id, message.rev, item.first, item.last, item.read, item.named && nameOf(message.sender), item.quote?.rev, message.attachments[0]?.url].join('|');
 }
 
 export function drawMessage(element, item, act) {
@@ -74,8 +72,8 @@ export function drawMessage(element, item, act) {
       message?.reactions.length > 0 && reactions(message, act),
       state === 'failed' && h('div.failure', { testid: 'message-failure' },
         icon('alert'), h('span', null, row.error || t('msg.failed')),
-        h('button.link', { type: 'button', testid: 'message-retry', onclick: () => outbox.retry(row.client_id) }, t('msg.retry')),
-        h('button.link', { type: 'button', testid: 'message-discard', onclick: () => outbox.discard(row.client_id) }, t('msg.discard')))),
+        link('message-retry', t('retry'), () => outbox.retry(row.client_id)),
+        link('message-discard', t('msg.discard'), () => outbox.discard(row.client_id)))),
   ].filter(Boolean));
 }
 
@@ -97,7 +95,6 @@ function quote(item, act) {
     h('span.line', { dir: 'auto' }, original ? preview(original) : item.quoteGone ? t('chat.gone_quote') : t('app.loading')));
 }
 
-// The stored files by their signed URLs; those of the outbox from this browser.
 const localUrls = new WeakMap();
 
 export function localUrl(blob) {
@@ -152,16 +149,12 @@ function reactions(message, act) {
 }
 
 const FILES_MAX = 10;
-// Said again while the member goes on typing: the server lets it lapse after 6 s.
 const TYPING_EVERY_MS = 3_000;
-// The server's defaults; `hello.limits` overrides them.
 const BODY_MAX = 4_000;
 const UPLOAD_BYTES_MAX = 10_485_760;
 
-// What was begun in a conversation waits there while another is open.
 export const drafts = new Map();
 
-// `target` gives `{lane, to?, conversation?}` at the time of sending.
 export function composer({ target, onSent, lastOwn, signal }) {
   const lane = target().lane;
   const draft = drafts.get(lane) ?? { text: '', files: [], reply: null };
@@ -174,7 +167,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
   const counter = h('span.counter', { 'aria-live': 'polite' });
   const context = h('div.compose-context', { hidden: true, testid: 'composer-context' });
   const tray = h('ul.tray', { 'aria-label': t('compose.files'), hidden: true, testid: 'composer-files' });
-  const emoji = iconButton('smile', t('compose.emoji'), { testid: 'composer-emoji', onclick: () => pickEmoji(emoji, insert) });
+  const emoji = iconButton('smile', t('msg.react'), { testid: 'composer-emoji', onclick: () => pickEmoji(emoji, insert) });
   const element = h('form.composer', { method: 'post', testid: 'composer', onsubmit: (event) => { event.preventDefault(); submit(); } },
     context, tray,
     h('div.compose-row', null,
@@ -313,7 +306,6 @@ export function composer({ target, onSent, lastOwn, signal }) {
   });
   input.addEventListener('keydown', (event) => {
     if (event.isComposing) return;
-    // A finger's keyboard has no Shift+Enter: there the button sends.
     if (event.key === 'Enter' && !event.shiftKey && !matchMedia('(pointer: coarse)').matches) {
       event.preventDefault();
       submit();

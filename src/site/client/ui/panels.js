@@ -5,10 +5,8 @@ import * as api from '/client/api.js';
 import { ago, lang, setLang, t } from '/client/i18n.js';
 import { model } from '/client/model.js';
 import { outbox } from '/client/outbox.js';
-import { session } from '/client/api.js';
 import { debounce, local, ulid } from '/client/util.js';
-import { field, form } from '/client/ui/auth.js';
-import { avatar, confirm, failed, h, icon, iconButton, openDialog, openMenu, spinner, toast } from '/client/ui/kit.js';
+import { avatar, confirm, failed, field, form, h, icon, iconButton, link, openDialog, openMenu, spinner, toast } from '/client/ui/kit.js';
 import { drafts, titleOf } from '/client/ui/message.js';
 
 export function personRow(profile, { testid = 'person', onclick, extra, chosen } = {}) {
@@ -40,7 +38,6 @@ export function searchPeople(input, show) {
   input.addEventListener('input', run);
 }
 
-// Field and results; `rows(profile)` draws one.
 function finder(rows) {
   const input = h('input', { type: 'search', placeholder: t('new.search'), 'aria-label': t('new.search'), dir: 'auto', testid: 'people-search', autocomplete: 'off' });
   const list = h('ul.people', { testid: 'people-results' });
@@ -57,7 +54,7 @@ function finder(rows) {
 
 export function openNew(shell) {
   openDialog({
-    title: t('new.title'), testid: 'new-dialog',
+    title: t('list.new'), testid: 'new-dialog',
     build: ({ close }) => {
       const find = finder((profile) => personRow(profile, {
         onclick: () => {
@@ -99,7 +96,6 @@ function openGroup(shell) {
   });
 }
 
-// Choose several: those chosen stand above as chips.
 function picker(without = new Set()) {
   const chosen = new Map();
   const chips = h('ul.chips');
@@ -113,7 +109,6 @@ function picker(without = new Set()) {
     chips.replaceChildren(...[...chosen.values()].map((profile) => h('li.chip', null, avatar({ id: profile.id, name: profile.display_name, image: profile.profile_image, size: 'tiny' }),
       h('span', { dir: 'auto' }, profile.display_name), iconButton('close', t('new.remove', { name: profile.display_name }), { onclick: () => toggle(profile) }))));
     find.draw();
-    // The people one talks to already need no search.
     known.replaceChildren(...model.sorted().filter((c) => c.type === 'direct' && c.peer && !without.has(c.peer.id)).slice(0, 8)
       .map((c) => personRow(c.peer, { chosen: chosen.has(c.peer.id), onclick: () => toggle(c.peer) })));
   }
@@ -150,7 +145,7 @@ const row = (name, label, testid, onclick, danger) => h(`button.action-row${dang
 
 export function openInfo({ conversation, profile, shell }) {
   openDialog({
-    title: t('info.title'), testid: 'info-dialog',
+    title: t('chat.details'), testid: 'info-dialog',
     build: ({ close, signal }) => {
       const box = h('div.info');
       const draw = () => box.replaceChildren(...(conversation?.type === 'group' ? group(conversation, { close, draw, shell }) : person({ conversation, profile, close, draw, shell })));
@@ -227,7 +222,7 @@ function group(conversation, { close, draw, shell }) {
     muteRow(conversation, draw),
     list,
     row('exit', t('info.leave'), 'info-leave', async () => {
-      if (!(await confirm({ title: t('info.leave_title', { name: titleOf(conversation) }), more: t('info.leave_more'), action: t('info.leave') }))) return;
+      if (!(await confirm({ title: t('info.leave_title', { name: titleOf(conversation) }), action: t('info.leave') }))) return;
       try {
         await api.remove(`/conversations/${conversation.id}/members/${model.me.id}`);
         close();
@@ -248,8 +243,8 @@ function memberRow({ profile, role }, { conversation, admin, again, close, shell
       admin && { label: t('info.remove'), icon: 'exit', testid: 'member-remove', danger: true, act: () => api.remove(path).then(again, failed) },
     ], { label: t('msg.actions') }),
   });
-  return personRow(me ? { ...profile, display_name: `${profile.display_name} (${t('people.you')})` } : profile, {
-    testid: 'member', extra: [role === 'admin' && h('span.badge', null, t('info.admin')), more],
+  return personRow(profile, {
+    testid: 'member', extra: [me && h('span.quiet', null, t('people.you')), role === 'admin' && h('span.badge', null, t('info.admin')), more],
   });
 }
 
@@ -260,12 +255,11 @@ export function applyTheme(theme = local.get('theme') ?? 'system') {
 }
 
 export async function signOut() {
-  if (outbox.count && !(await confirm({ title: t('signout'), more: t('signout.unsent', { count: outbox.count }), action: t('signout') }))) return;
+  if (outbox.count && !(await confirm({ title: t('signout'), more: t('signout.unsent'), action: t('signout') }))) return;
   await outbox.discardAll();
   drafts.clear();
-  // Offline, the tokens are at least gone from here; the server's die by age.
-  try { await api.post('/user/logout'); } catch { /* said above */ }
-  session.end();
+  try { await api.post('/user/logout'); } catch { /* offline: the tokens are at least gone from here */ }
+  api.session.end();
 }
 
 const TABS = [['profile', 'person'], ['account', 'lock'], ['devices', 'device'], ['look', 'sun']];
@@ -332,12 +326,12 @@ const PANELS = {
     return [
       h('div.info-head', null, h('div.face-edit', null, avatar({ id: me.id, name: me.display_name, image: me.profile_image, size: 'large' }),
         iconButton('camera', t('info.image'), { testid: 'profile-image', onclick: () => chooser.click() }), chooser),
-      me.profile_image && h('button.link', { type: 'button', testid: 'profile-image-remove', onclick: () => updateProfile({ profile_image: null }).then(() => show('profile'), failed) }, t('info.image_remove'))),
+      me.profile_image && link('profile-image-remove', t('info.image_remove'), () => updateProfile({ profile_image: null }).then(() => show('profile'), failed))),
       form({
         testid: 'profile', action: t('save'),
         submit: async ({ display_name, nick_name }) => {
           await updateProfile({ display_name, nick_name });
-          toast(t('set.saved'), { kind: 'good' });
+          toast(t('done'), { kind: 'good' });
         },
         children: [field({ name: 'display_name', label: t('auth.name'), value: me.display_name, maxlength: 64, required: true, dir: 'auto', autocomplete: 'name', testid: 'profile-display-name' }),
           field({ name: 'nick_name', label: t('set.nick'), hint: t('set.nick_hint'), value: me.nick_name, maxlength: 25, required: true, dir: 'ltr', autocapitalize: 'none', autocomplete: 'off', spellcheck: false, testid: 'profile-nick-name' })],
@@ -352,7 +346,7 @@ const PANELS = {
     const { member } = model;
     return [
       h('div.fact', null, h('span', null, t('auth.email')), h('bdi', null, member.email),
-        !member.verified && h('button.link', { type: 'button', testid: 'account-verify', onclick: () => shell.verify() }, t('verify.not_yet'))),
+        !member.verified && link('account-verify', t('verify.not_yet'), () => shell.verify())),
       h('h3', null, t('set.password')),
       form({
         testid: 'password', action: t('set.password'),
@@ -369,16 +363,6 @@ const PANELS = {
           field({ name: 'confirm_password', label: t('set.repeat_password'), type: 'password', autocomplete: 'new-password', dir: 'ltr', testid: 'password-repeat' }),
         ],
       }),
-      h('button.action-row', {
-        type: 'button', testid: 'account-export',
-        onclick: async () => {
-          try {
-            const url = URL.createObjectURL(await api.blob('/user/export'));
-            h('a', { href: url, download: 'natter-export.ndjson' }).click();
-            setTimeout(() => URL.revokeObjectURL(url), 60_000);
-          } catch (error) { failed(error); }
-        },
-      }, h('span.action-icon', null, icon('download')), t('set.export')),
       h('button.action-row', { type: 'button', testid: 'sign-out', onclick: () => { close(); signOut(); } }, h('span.action-icon', null, icon('exit')), t('signout')),
       h('button.action-row.danger', { type: 'button', testid: 'account-delete', onclick: deleteAccount }, h('span.action-icon', null, icon('trash')), t('set.delete')),
     ];
@@ -394,7 +378,7 @@ const PANELS = {
     return [list, h('button.action-row.danger', {
       type: 'button', testid: 'sessions-revoke-all',
       onclick: () => api.remove('/user/sessions').then(() => {
-        toast(t('set.revoked'), { kind: 'good' });
+        toast(t('done'), { kind: 'good' });
         load();
       }, failed),
     }, h('span.action-icon', null, icon('exit')), t('set.revoke_all'))];
@@ -413,10 +397,9 @@ const PANELS = {
   },
 };
 
-// "Mozilla/5.0 (X11; Linux …) … Firefox/130.0" says more than anybody wants.
 function deviceName(agent) {
   const browser = agent?.match(/(Edg|OPR|Firefox|Chrome|Safari)\//), system = agent?.match(/Android|iPhone|iPad|Windows|Mac|Linux/);
-  return browser && system ? `${browser[1]} · ${system[0]}` : agent?.slice(0, 60) || t('set.unknown_device');
+  return browser && system ? `${browser[1]} · ${system[0]}` : agent?.slice(0, 60) || '?';
 }
 
 function sessionRow(entry, load) {
@@ -428,7 +411,7 @@ function sessionRow(entry, load) {
   entry.current ? h('span.badge', null, t('set.this_device')) : h('button.button', {
     type: 'button', testid: 'session-revoke', 'aria-label': t('set.revoke_name', { name }),
     onclick: () => api.remove(`/user/sessions/${entry.id}`).then(load, failed),
-  }, t('set.revoke')));
+  }, t('signout')));
 }
 
 async function deleteAccount() {
@@ -440,6 +423,29 @@ async function deleteAccount() {
     await api.remove('/user/me', { password: word.querySelector('input').value, messages: erase.checked ? 'erase' : 'keep' });
     await outbox.discardAll();
     drafts.clear();
-    session.end();
+    api.session.end();
   } catch (error) { failed(error); }
+}
+
+export const code = () => field({ name: 'code', label: t('reset.code'), inputmode: 'numeric', autocomplete: 'one-time-code', maxlength: 6, dir: 'ltr', required: true, testid: 'field-code' });
+
+// `later` is absent where the server insists on it.
+export function verifyForm({ address, done, later }) {
+  return [
+    h('h1', null, t('verify.title')), h('p.quiet', null, t('verify.lead', { email: address })),
+    form({
+      testid: 'verify', action: t('verify.check'),
+      submit: async (values) => {
+        await api.post('/user/verify/check', { code: values.code });
+        done();
+      },
+      children: [code()],
+    }),
+    h('div.row.spread', null,
+      h('button.link', {
+        type: 'button', testid: 'verify-renew',
+        onclick: () => api.post('/user/verify/renew', {}).then(() => toast(t('done')), (error) => toast(error.message, { kind: 'bad' })),
+      }, t('verify.again')),
+      later && link('verify-later', t('verify.later'), later)),
+  ];
 }

@@ -7,22 +7,20 @@ import * as api from '/client/api.js';
 import { briefly, fullTime, number, t } from '/client/i18n.js';
 import { model } from '/client/model.js';
 import { outbox } from '/client/outbox.js';
-import { socket } from '/client/socket.js';
 import { debounce } from '/client/util.js';
-import { verifyForm } from '/client/ui/auth.js';
 import { chatView } from '/client/ui/chat.js';
-import { avatar, failed, h, icon, iconButton, mark, openDialog, reconcile, spinner, toast } from '/client/ui/kit.js';
+import { avatar, button, failed, h, icon, iconButton, link, mark, openDialog, reconcile, spinner, toast } from '/client/ui/kit.js';
 import { nameOf, preview, titleOf } from '/client/ui/message.js';
-import { openNew, openSettings, personRow } from '/client/ui/panels.js';
+import { openNew, openSettings, personRow, verifyForm } from '/client/ui/panels.js';
 
 export function sidebar({ shell, signal }) {
   let scope = null, results = null, turn = 0;
 
-  const me = h('button.me', { type: 'button', testid: 'open-settings', 'aria-label': t('list.settings'), title: t('list.settings'), onclick: () => openSettings(shell) });
+  const me = h('button.me', { type: 'button', testid: 'open-settings', 'aria-label': t('set.title'), title: t('set.title'), onclick: () => openSettings(shell) });
   const word = h('span');
   const connection = h('p.connection', { role: 'status', testid: 'connection' }, h('span.dot'), word);
   const input = h('input', { type: 'search', 'aria-label': t('list.search'), placeholder: t('list.search'), dir: 'auto', autocomplete: 'off', testid: 'search' });
-  const clear = iconButton('close', t('search.clear'), { hidden: true, testid: 'search-clear', onclick: reset });
+  const clear = iconButton('close', t('cancel'), { hidden: true, testid: 'search-clear', onclick: reset });
   const chip = h('span.scope.line', { hidden: true, testid: 'search-scope' });
   const banner = h('div.banner', { hidden: true, testid: 'verify-banner' });
   const list = h('ul.conversations', { testid: 'conversations' });
@@ -36,21 +34,17 @@ export function sidebar({ shell, signal }) {
     h('div.side-search', { role: 'search' }, h('div.search-box', null, icon('search'), chip, input, clear)),
     banner, scroller);
 
-  // ---- what is always there
-
   function drawMe() {
     if (model.me) me.replaceChildren(avatar({ id: model.me.id, name: model.me.display_name, image: model.me.profile_image }));
     banner.hidden = !model.member || model.member.verified;
-    if (!banner.hidden) banner.replaceChildren(icon('info'), h('button.link', { type: 'button', testid: 'verify-open', onclick: () => shell.verify() }, t('verify.banner')));
+    if (!banner.hidden) banner.replaceChildren(icon('info'), link('verify-open', t('verify.banner'), () => shell.verify()));
   }
 
   function drawConnection() {
-    const state = socket.state === 'stopped' ? 'offline' : socket.state;
+    const state = api.socket.state === 'stopped' ? 'offline' : api.socket.state;
     connection.dataset.state = state;
     word.textContent = t({ online: 'conn.online', connecting: 'conn.connecting', offline: 'conn.offline_short' }[state]);
   }
-
-  // ---- conversations
 
   function drawList() {
     const now = shell.openId();
@@ -69,9 +63,9 @@ export function sidebar({ shell, signal }) {
     if (!empty || results !== null) return note.replaceChildren();
     if (model.listState === 'loading') return note.replaceChildren(spinner(t('app.loading')));
     note.replaceChildren(model.listState === 'failed'
-      ? h('div.empty', { role: 'alert' }, icon('alert'), h('p', null, t('error.list')), h('button.button', { type: 'button', testid: 'list-retry', onclick: () => socket.hurry() }, t('retry')))
+      ? h('div.empty', { role: 'alert' }, icon('alert'), h('p', null, t('error.load')), button('list-retry', t('retry'), () => api.socket.hurry()))
       : h('div.empty', { testid: 'list-empty' }, icon('group'), h('h2', null, t('list.empty')), h('p.quiet', null, t('list.empty_more')),
-        h('button.button.primary', { type: 'button', testid: 'list-find', onclick: () => openNew(shell) }, t('list.find'))));
+        h('button.button.primary', { type: 'button', testid: 'list-find', onclick: () => openNew(shell) }, t('info.add'))));
   }
 
   function row(conversation, current) {
@@ -101,8 +95,6 @@ export function sidebar({ shell, signal }) {
         h(`span.conversation-text.line${typists.length && !pending ? '.accent' : ''}`, { dir: 'auto', testid: 'conversation-preview' }, text),
         conversation.unread > 0 && h(`span.unread-count${conversation.muted ? '.calm' : ''}`, { testid: 'unread-count', 'aria-label': t('list.unread', { count: conversation.unread }), role: 'img' }, conversation.unread > 999 ? '999+' : number(conversation.unread)))));
   }
-
-  // ---- search
 
   const run = debounce(async () => {
     const query = input.value.trim();
@@ -185,7 +177,7 @@ export function sidebar({ shell, signal }) {
   model.on('people', drawList, signal);
   model.on('outbox', drawList, signal);
   model.on('me', drawMe, signal);
-  socket.on('state', drawConnection, signal);
+  api.socket.on('state', drawConnection, signal);
   drawMe();
   drawConnection();
   drawList();
@@ -200,7 +192,6 @@ export function sidebar({ shell, signal }) {
   };
 }
 
-// A long text is shown from a little before what was found in it.
 function around(body, low) {
   const at = body.toLocaleLowerCase().indexOf(low);
   return at > 40 ? `…${body.slice(at - 30)}` : body;
@@ -263,13 +254,11 @@ export function shellView(root) {
         done: () => {
           model.learnMe({ member: { ...model.member, verified: true } });
           close();
-          toast(t('verify.done'), { kind: 'good' });
+          toast(t('done'), { kind: 'good' });
         },
       }).slice(1),
     });
   }
-
-  // ---- the route
 
   function parse() {
     const [, kind, id, n] = location.hash.split('/');
@@ -305,12 +294,11 @@ export function shellView(root) {
       if (next.at) history.replaceState(null, '', `#/c/${next.conversation}`);
       stage.replaceChildren(strip, view.element);
       side.drawList();
-      // A finger gets its keyboard when it asks for it.
       if (matchMedia('(hover: hover)').matches && !next.at) view.focus();
     } catch (error) {
       if (mine !== turn) return;
       route = null;
-      stage.replaceChildren(strip, h('div.stage-note', { role: 'alert' }, icon('alert'), h('p', null, error.message), h('button.button', { type: 'button', testid: 'stage-retry', onclick: follow }, t('retry'))));
+      stage.replaceChildren(strip, h('div.stage-note', { role: 'alert' }, icon('alert'), h('p', null, error.message), button('stage-retry', t('retry'), follow)));
     }
   }
 
@@ -334,16 +322,14 @@ export function shellView(root) {
   }
 
   const emptyStage = () => h('div.stage-note', { testid: 'stage-empty' }, mark(), h('h2', null, t('empty.title')), h('p.quiet', null, t('empty.more')));
-  const goneStage = () => h('div.stage-note', { testid: 'stage-gone' }, icon('info'), h('h2', null, t('error.gone')), h('p.quiet', null, t('error.gone_more')),
+  const goneStage = () => h('div.stage-note', { testid: 'stage-gone' }, icon('info'), h('h2', null, t('error.gone')),
     h('button.button', { type: 'button', onclick: () => shell.go('#/') }, t('back')));
-
-  // ---- above all conversations
 
   function drawStrip() {
     clearTimeout(stripTimer);
-    if (socket.online) return void (strip.hidden = true);
-    strip.replaceChildren(icon('alert'), h('span', null, t('conn.offline')), h('button.link', { type: 'button', testid: 'connection-retry', onclick: () => socket.hurry() }, t('conn.now')));
-    stripTimer = setTimeout(() => { strip.hidden = socket.online; }, STRIP_AFTER_MS);
+    if (api.socket.online) return void (strip.hidden = true);
+    strip.replaceChildren(icon('alert'), h('span', null, t('conn.offline')), link('connection-retry', t('retry'), () => api.socket.hurry()));
+    stripTimer = setTimeout(() => { strip.hidden = api.socket.online; }, STRIP_AFTER_MS);
   }
 
   function drawTitle() {
@@ -366,18 +352,11 @@ export function shellView(root) {
       follow();
     }
   }, signal);
-  socket.on('state', drawStrip, signal);
+  api.socket.on('state', drawStrip, signal);
   addEventListener('hashchange', follow, { signal });
-  addEventListener('keydown', (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') {
-      event.preventDefault();
-      element.dataset.pane = 'list';
-      element.querySelector('[data-testid=search]').focus();
-    }
-  }, { signal });
 
   now = { shell, end };
-  element.append(h('a.skip', { href: '#messages', onclick: (event) => { event.preventDefault(); document.getElementById('messages')?.focus(); } }, t('app.skip')), side.element, stage);
+  element.append(side.element, stage);
   root.replaceChildren(element);
   drawStrip();
   follow().catch(failed);
