@@ -119,6 +119,8 @@ async function attempt(method, path, { query, body, signal, access } = {}) {
 // session is over (and this browser has been signed out).
 export function renew(stale) {
   return alone('renew', async () => {
+    // Another tab's write may arrive a little after its lock was let go.
+    if (session.read()?.token.access === stale) await wait(60);
     const held = session.read();
     if (!held) return false;
     if (held.token.access !== stale) return true;

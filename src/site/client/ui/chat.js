@@ -63,12 +63,12 @@ export function chatView({ conversation, profile, at, shell }) {
     if (head.dataset.sign === sign) return;
     head.dataset.sign = sign;
     const info = () => openInfo({ conversation, profile: conversation ? conversation.peer : profile, shell });
-    head.replaceChildren(
+    head.replaceChildren(...[
       iconButton('back', t('back'), { testid: 'chat-back', class: 'icon-button chat-back', onclick: () => shell.go('#/') }),
       h('button.chat-who', { type: 'button', testid: 'chat-title', 'aria-label': `${name()}. ${t('chat.details')}`, onclick: info }, face,
-        h('span.chat-names', null, h('span.chat-name.line', { dir: 'auto' }, name()), h(`span.chat-line.line${typists.length ? '.accent' : ''}`, { testid: 'chat-line' }, line))),
+        h('span.chat-names', null, h('span.chat-name.line', { dir: 'auto' }, name()), h(`span.chat-line.line${typists.length ? '.accent' : ''}`, { testid: 'chat-line', dir: 'auto' }, line))),
       conversation && iconButton('search', t('search.here'), { testid: 'chat-search', onclick: () => shell.searchIn(conversation) }),
-      iconButton('info', t('chat.details'), { testid: 'chat-info', onclick: info }));
+      iconButton('info', t('chat.details'), { testid: 'chat-info', onclick: info })].filter(Boolean));
   }
 
   function typingWords(ids) {

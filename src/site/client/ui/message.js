@@ -258,7 +258,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     typing(false);
     try {
       await outbox.add({ ...target(), body: text, files, reply_to: reply?.id });
-      onSent();
+      if (!signal.aborted) onSent();
     } catch (error) {
       Object.assign(draft, { text: body, files, reply });
       input.value = body;

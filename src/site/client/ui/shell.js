@@ -65,7 +65,7 @@ export function sidebar({ shell, signal }) {
     note.replaceChildren(model.listState === 'failed'
       ? h('div.empty', { role: 'alert' }, icon('alert'), h('p', null, t('error.load')), button('list-retry', t('retry'), () => api.socket.hurry()))
       : h('div.empty', { testid: 'list-empty' }, icon('group'), h('h2', null, t('list.empty')), h('p.quiet', null, t('list.empty_more')),
-        h('button.button.primary', { type: 'button', testid: 'list-find', onclick: () => openNew(shell) }, t('info.add'))));
+        h('button.button.primary', { type: 'button', testid: 'list-find', onclick: () => openNew(shell) }, t('list.new'))));
   }
 
   function row(conversation, current) {
