@@ -15,6 +15,8 @@
 import { lang, t } from '/client/i18n.js';
 import { alone, Emitter, jitter, local, ulid, wait } from '/client/util.js';
 
+// Sent as `UniqueId` with each request; it outlives sign-out, so that coming back
+// is not reported as a new device.
 export function deviceId() {
   let id = local.get('device');
   if (!id) local.set('device', (id = `web-${ulid()}`));

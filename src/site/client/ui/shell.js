@@ -213,7 +213,7 @@ export function shellView(root) {
   const { signal } = ending;
   let view = null, route = null, turn = 0, stripTimer = null;
 
-  const strip = h('div.strip', { hidden: true, testid: 'connection-strip' });
+  const strip = h('div.strip', { hidden: true, testid: 'connection-strip' }, icon('alert'), h('span', null, t('conn.offline')), link('connection-retry', t('retry'), () => api.socket.hurry()));
   const stage = h('main.stage');
   const element = h('div.shell', { testid: 'shell' });
   const shell = {
@@ -325,11 +325,13 @@ export function shellView(root) {
   const goneStage = () => h('div.stage-note', { testid: 'stage-gone' }, icon('info'), h('h2', null, t('error.gone')),
     h('button.button', { type: 'button', onclick: () => shell.go('#/') }, t('back')));
 
+  // One timer for the whole break, however often it tries: offline, connecting, offline …
   function drawStrip() {
-    clearTimeout(stripTimer);
-    if (api.socket.online) return void (strip.hidden = true);
-    strip.replaceChildren(icon('alert'), h('span', null, t('conn.offline')), link('connection-retry', t('retry'), () => api.socket.hurry()));
-    stripTimer = setTimeout(() => { strip.hidden = api.socket.online; }, STRIP_AFTER_MS);
+    if (api.socket.online) {
+      clearTimeout(stripTimer);
+      stripTimer = null;
+      strip.hidden = true;
+    } else stripTimer ??= setTimeout(() => { strip.hidden = false; }, STRIP_AFTER_MS);
   }
 
   function drawTitle() {
