@@ -384,7 +384,7 @@ export function chatView({ conversation, profile, at, shell }) {
   });
   list.addEventListener('click', (event) => {
     const target = messageOf(event.target);
-    if (!target || event.target.closest('a,button,video,audio') || !matchMedia('(hover: none)').matches || !getSelection().isCollapsed) return;
+    if (!target || event.target.closest('a,button') || !matchMedia('(hover: none)').matches || !getSelection().isCollapsed) return;
     menuFor(target, target.querySelector('.bubble'));
   });
   scroller.addEventListener('keydown', (event) => {

@@ -268,7 +268,7 @@ function place(menu, anchor) {
   menu.style.top = `${Math.max(8, below ? at.bottom + 4 : at.top - size.height - 4)}px`;
 }
 
-const EMOJI = '👍 ❤️ 😂 😮 😢 🙏 🎉 🔥 👏 😀 😅 😉 😊 😍 🤔 😴 😎 😭 😡 👋 👌 💪 🙌 👀 💡 ✅ ❌ ⭐ 💯 🌹 ☕ 🎂'.split(' ');
+const EMOJI = '👍 ❤️ 😂 😮 😢 🙏 🎉 🔥 👏 😀 😅 😉 😊 😍 🤔 😎 😭 😡 👋 💪 👀 ✅ ❌ 💯'.split(' ');
 
 export function pickEmoji(anchor, chosen) {
   let grid;

@@ -162,14 +162,7 @@ export function sidebar({ shell, signal }) {
 
   input.addEventListener('input', run);
   element.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && (input.value || scope)) return reset();
-    const links = [...scroller.querySelectorAll('a.conversation,button.person-main')].filter((link) => link.offsetParent);
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step || !links.length) return;
-    const at = links.indexOf(document.activeElement);
-    event.preventDefault();
-    if (at + step < 0) input.focus();
-    else links[Math.min(at + step, links.length - 1)].focus();
+    if (event.key === 'Escape' && (input.value || scope)) reset();
   });
   scroller.addEventListener('scroll', () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 400 && model.moreConversations(), { passive: true });
 
