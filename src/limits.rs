@@ -187,6 +187,15 @@ pub const EMAIL_TAKEN_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// Accounts (or addresses) whose failures are remembered at once, up to 250 bytes each. Beyond: the one with
 /// the fewest failures is forgotten, so that a flood of names cannot wash out the count of a name under attack.
 pub const ATTEMPT_KEYS_MAX: usize = 10_000;
+/// Wrong passwords in account.password and account.delete within [`SIGN_IN_WINDOW`]: a stolen access token must not be
+/// a way to guess. Beyond: 429 for that member's tries.
+pub const PASSWORD_FAILURES_MAX: usize = 10;
+/// Unused WebSocket tickets of one member. Beyond: the oldest of them dies.
+pub const TICKETS_OF_MEMBER_MAX: usize = 32;
+/// Unused WebSocket tickets in all, about 150 bytes each; they live for seconds. Beyond: `busy`.
+pub const TICKETS_MAX: usize = 65_536;
+/// How long a WebSocket ticket waits to be used (API.md section 1, Who).
+pub const TICKET_TTL: Duration = Duration::from_secs(30);
 /// Attachments of one message. Beyond: 422 `invalid_attachments`.
 pub const ATTACHMENTS_MAX: usize = 10;
 /// Messages a Go-form socket is given when it opens; older ones come by message.list.
@@ -230,6 +239,8 @@ pub const CACHED_MEMBERSHIPS_MAX: usize = 65_536;
 /// Milliseconds in which a refresh token that was just exchanged returns the same pair again (API.md section 2).
 /// Beyond: its use ends the session.
 pub const REFRESH_REPEAT_MS: u64 = 60_000;
+/// Standing sessions of one member. Beyond: the one unseen for longest ends.
+pub const SESSIONS_MAX: u64 = 1_000;
 /// Messages looked at for one that has text, newest first. Beyond: as if there were none.
 pub const TEXT_SEARCH_MAX: u32 = 1_000;
 
@@ -246,6 +257,10 @@ pub const ARGON2_LANES_MAX: u32 = 16;
 
 /// Keys of the rate limiter. Beyond: full buckets are forgotten first, then newcomers share one bucket.
 pub const RATE_KEYS_MAX: usize = 16_384;
+/// Sessions whose last sight waits to be written, 24 bytes each. Beyond: not noted, until the next minute.
+pub const SEEN_SESSIONS_MAX: usize = 65_536;
+/// Of them in one write, about a millisecond of the writer's time; the next follows when it is answered.
+pub const SEEN_BATCH_MAX: usize = 256;
 /// Characters kept of a `User-Agent`. Beyond: cut.
 pub const USER_AGENT_MAX: usize = 512;
 /// Answers waiting on a connection before the next pipelined request is looked at.

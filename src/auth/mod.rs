@@ -2,6 +2,8 @@
 
 pub mod accounts;
 mod common_passwords;
+pub mod password;
 pub mod rules;
 pub mod sessions;
+pub mod tickets;
 pub mod token;

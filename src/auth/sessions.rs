@@ -1,11 +1,12 @@
-//! session.refresh and session.end. Owns what is checked before storage is asked; which refresh token is the current
-//! one of its session, and what a reuse means, only the row knows. Invariant: no unsigned claim decides anything.
+//! session.refresh, session.end, session.list and session.revoke. Owns what is checked before storage is asked; which
+//! refresh token is the current one of its session, what a reuse means and whose session it is, only the row knows.
+//! Invariant: no unsigned claim decides anything.
 
 use super::token;
 use crate::base::crypto::sha256;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::{Code, Problem};
-use crate::model::session::{EndSession, RefreshSession};
+use crate::model::session::{EndSession, ListSessions, RefreshSession, RevokeSessions, Which};
 
 /// POST /user/refresh. Needs no access token; the refresh token itself says whose session it is.
 pub fn refresh(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
@@ -37,6 +38,44 @@ pub fn refresh(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
 pub fn logout(ctx: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
     let end = EndSession { at: ctx.now.unix_ms, session: actor.session };
     Ok(Step::store(end, |_, ()| Reply::done().step()))
+}
+
+/// GET /user/sessions.
+pub fn list(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let list = ListSessions {
+        at: ctx.now.unix_ms,
+        member: actor.member,
+        current: actor.session,
+        after: request.params.next(read_next)?,
+        limit: request.params.limit()?,
+    };
+    Ok(Step::store(list, |_, page| Reply::list(&page.sessions, page.next.map(write_next)).step()))
+}
+
+/// `s<number>`: behind that place.
+fn write_next(place: u64) -> String {
+    format!("s{place}")
+}
+
+fn read_next(text: &str) -> Option<u64> {
+    // Digits only: a sign is a number to Rust, not to us.
+    let digits = text.strip_prefix('s').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    digits.parse().ok()
+}
+
+/// DELETE /user/sessions/{session}.
+pub fn revoke(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    revoke_some(ctx, actor, Which::One(request.params.required_id("session")?))
+}
+
+/// DELETE /user/sessions: all but the asker's own.
+pub fn revoke_others(ctx: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
+    revoke_some(ctx, actor, Which::AllBut(actor.session))
+}
+
+fn revoke_some(ctx: &mut Ctx<'_>, actor: Actor, which: Which) -> Result<Step, Problem> {
+    let revoke = RevokeSessions { at: ctx.now.unix_ms, member: actor.member, which };
+    Ok(Step::store(revoke, |_, ()| Reply::no_content().step()))
 }
 
 #[cfg(test)]

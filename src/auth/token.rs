@@ -19,6 +19,7 @@ const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 
 const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
+const EVENTS: &str = "events";
 
 /// What an access token proves. Its session may have ended since: the server's list of ended sessions knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,34 @@ fn sign(key: &HmacKey, claims: &Claims<'_>) -> String {
     text
 }
 
+/// A ticket for the event streams, good as long as the access token it was asked with. Signed rather than remembered,
+/// since an EventSource comes back with the same URL after a restart too.
+pub fn sign_events_ticket(settings: &Settings, epoch: &str, actor: Actor, issued: u64) -> String {
+    let claims = Claims {
+        access_uuid: None,
+        refresh_uuid: None,
+        user_id: actor.member,
+        profile_id: actor.profile,
+        unique_id: None,
+        sid: actor.session,
+        typ: EVENTS,
+        epoch,
+        iat: issued,
+        exp: actor.expires,
+    };
+    sign(&settings.access_key, &claims)
+}
+
+/// Who an events ticket speaks for at this second, in this epoch of the log.
+pub fn verify_events_ticket(
+    settings: &Settings,
+    epoch: &str,
+    now_unix_s: u64,
+    ticket: &str,
+) -> Result<Actor, BadToken> {
+    verify(settings, epoch, now_unix_s, ticket, EVENTS).map(|claims| claims.actor)
+}
+
 /// What an access token proves at this second, in this epoch of the log.
 pub fn verify_access(
     settings: &Settings,
@@ -121,9 +150,19 @@ pub fn verify_access(
     now_unix_s: u64,
     token: &str,
 ) -> Result<AccessClaims, BadToken> {
+    verify(settings, epoch, now_unix_s, token, ACCESS)
+}
+
+fn verify(
+    settings: &Settings,
+    epoch: &str,
+    now_unix_s: u64,
+    token: &str,
+    typ: &str,
+) -> Result<AccessClaims, BadToken> {
     let payload = signed_payload(&settings.access_key, token)?;
     let claims = json::parse(&payload).map_err(|_| BadToken::Claims)?;
-    if text(&claims, "typ")? != ACCESS {
+    if text(&claims, "typ")? != typ {
         return Err(BadToken::Claims);
     }
     if text(&claims, "epoch")? != epoch {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::base::time::Now;
 use crate::limits::{
-    ATTEMPT_KEYS_MAX, EMAIL_TAKEN_MAX, EMAIL_TAKEN_WINDOW, SIGN_IN_FAILURES_MAX, SIGN_IN_WINDOW,
+    ATTEMPT_KEYS_MAX, EMAIL_TAKEN_MAX, EMAIL_TAKEN_WINDOW, PASSWORD_FAILURES_MAX, SIGN_IN_FAILURES_MAX,
+    SIGN_IN_WINDOW,
 };
 
 /// The counts of a server.
@@ -16,6 +17,8 @@ use crate::limits::{
 pub struct Attempts {
     /// Wrong passwords, by account, known or unknown.
     pub sign_in: Failures,
+    /// Wrong passwords of somebody who holds an access token, by member.
+    pub password: Failures,
     /// Answers `email_taken`, by address.
     pub email_taken: Failures,
 }
@@ -24,6 +27,7 @@ impl Default for Attempts {
     fn default() -> Self {
         Attempts {
             sign_in: Failures::new(SIGN_IN_FAILURES_MAX, SIGN_IN_WINDOW),
+            password: Failures::new(PASSWORD_FAILURES_MAX, SIGN_IN_WINDOW),
             email_taken: Failures::new(EMAIL_TAKEN_MAX, EMAIL_TAKEN_WINDOW),
         }
     }

@@ -14,6 +14,7 @@ use super::params::Params;
 use super::problem::{Code, Problem};
 use super::session::SessionId;
 use super::settings::Settings;
+use super::tickets::Tickets;
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::base::json;
@@ -66,6 +67,8 @@ pub struct Ctx<'a> {
     pub settings: &'a Settings,
     /// What was tried and failed lately: kept by the server, judged by handlers.
     pub attempts: &'a mut Attempts,
+    /// WebSocket tickets that wait to be used.
+    pub tickets: &'a mut Tickets,
     /// The log's epoch and the greatest seq the server has seen.
     pub epoch: &'a str,
     pub head: u64,

@@ -49,6 +49,27 @@ pub struct FindCredential {
     pub device: Option<[u8; 32]>,
 }
 
+/// What a password is compared with and judged by: never leaves the server.
+#[derive(Clone)]
+pub struct Secret {
+    /// A PHC string.
+    pub hash: String,
+    pub email: String,
+    pub display_name: String,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// `Unauthorized` when the member is gone or disabled.
+#[derive(Clone, Debug)]
+pub struct FindSecret {
+    pub member: Id,
+}
+
 /// `NotFound` when the member is gone.
 #[derive(Clone, Debug)]
 pub struct FindAccount {

@@ -16,4 +16,5 @@ pub mod session;
 pub mod settings;
 #[cfg(test)]
 pub mod testing;
+pub mod tickets;
 pub mod upload;

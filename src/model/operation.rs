@@ -10,12 +10,15 @@ use super::conversation::{
     RemoveMember, UpdateConversation,
 };
 use super::event::{Event, LogPage, ReadLog};
-use super::member::{Account, Credential, FindAccount, FindCredential, SignUp};
+use super::member::{Account, Credential, FindAccount, FindCredential, FindSecret, Secret, SignUp};
 use super::message::{
     DeleteMessage, EditMessage, GetMessage, ListMessages, Message, MessagePage, OpenPair, Pair, PostMessage,
     Posted, React,
 };
-use super::session::{EndSession, OpenSession, Opened, RefreshSession, Refreshed};
+use super::session::{
+    ChangePassword, EndSession, ListSessions, NoteSeen, OpenSession, Opened, RefreshSession, Refreshed,
+    RevokeSessions, SessionPage,
+};
 
 /// One row of the contract.
 pub trait Operation: Sized {
@@ -72,6 +75,11 @@ operations! {
     Write OpenSession -> Opened;
     Write RefreshSession -> Refreshed;
     Write EndSession -> ();
+    Read  ListSessions -> SessionPage;
+    Write RevokeSessions -> ();
+    Read  FindSecret -> Secret;
+    Write ChangePassword -> ();
+    Write NoteSeen -> ();
     // Conversations and messages.
     Write PostMessage -> Posted;
     Read  ListMessages -> MessagePage;

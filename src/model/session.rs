@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::member::Account;
+use super::message::Time;
 use crate::base::id::Id;
 
 pub type SessionId = Id;
@@ -81,6 +82,80 @@ pub struct Refreshed {
 pub struct EndSession {
     pub at: u64,
     pub session: SessionId,
+}
+
+/// The sessions of a member that stand, newest first, a page at a time.
+#[derive(Clone, Debug)]
+pub struct ListSessions {
+    pub at: u64,
+    pub member: Id,
+    /// The asker's, shown as `current`.
+    pub current: SessionId,
+    /// Continue behind this place.
+    pub after: Option<u64>,
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct SessionPage {
+    pub sessions: Vec<SessionView>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// A session as its member sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SessionView {
+    pub id: SessionId,
+    pub unique_id: Option<String>,
+    pub user_agent: String,
+    pub address: String,
+    /// Where that address is, as far as it is known.
+    pub place: Option<String>,
+    pub created_at: Time,
+    pub last_seen_at: Time,
+    pub current: bool,
+}
+
+/// Which of a member's sessions a revocation means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    One(SessionId),
+    AllBut(SessionId),
+}
+
+/// Ends sessions of one member: their tokens die. `NotFound` when the one named is not the member's.
+#[derive(Clone, Copy, Debug)]
+pub struct RevokeSessions {
+    pub at: u64,
+    pub member: Id,
+    pub which: Which,
+}
+
+/// A new password; every other session of the member ends. `Unauthorized` when the old hash is no longer the
+/// member's: another change came first.
+#[derive(Clone)]
+pub struct ChangePassword {
+    pub at: u64,
+    pub member: Id,
+    /// The session that stays.
+    pub session: SessionId,
+    /// The PHC string the old password was compared with.
+    pub old_hash: String,
+    /// A PHC string.
+    pub hash: String,
+}
+
+impl std::fmt::Debug for ChangePassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChangePassword").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+/// When sessions were last seen (Unix ms), collected over a while. One that has ended meanwhile is passed over.
+#[derive(Clone, Debug)]
+pub struct NoteSeen {
+    pub seen: Vec<(SessionId, u64)>,
 }
 
 /// The token pair on the wire (API.md section 2, `token`).

@@ -10,6 +10,7 @@ use super::operation::{Answer, Command, Refusal};
 use super::params::Params;
 use super::problem::Problem;
 use super::settings::{Origins, Settings, UrlSigner};
+use super::tickets::Tickets;
 use crate::base::crypto::{Entropy, HmacKey};
 use crate::base::id::Id;
 use crate::base::json;
@@ -60,6 +61,7 @@ pub struct Stage {
     pub entropy: Seeded,
     pub settings: Settings,
     pub attempts: Attempts,
+    pub tickets: Tickets,
     pub client: Client,
     pub actor: Actor,
     pub epoch: String,
@@ -75,6 +77,7 @@ impl Stage {
             entropy: Seeded(1),
             settings: settings(),
             attempts: Attempts::default(),
+            tickets: Tickets::default(),
             client: Client {
                 address: "192.0.2.7".parse().expect("an address"),
                 user_agent: "test".to_owned(),
@@ -97,6 +100,7 @@ impl Stage {
             entropy: &mut self.entropy,
             settings: &self.settings,
             attempts: &mut self.attempts,
+            tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: 0,
         })

@@ -125,16 +125,14 @@ fn authorize(
         };
         return spend(core, exchange, bucket);
     }
-    match bearer_of(core, exchange, route) {
-        Ok(actor) => exchange.actor = Some(actor),
-        Err(problem) => {
-            // A flood of bad tokens ends in 429; a good token behind the same address is not hurt by it.
-            spend(core, exchange, Bucket::Address(address))?;
-            log::debug!(target: "natter::auth", peer:% = conn.peer, route = route.name; "token refused");
-            return Err(problem);
-        }
-    }
-    let Some(actor) = exchange.actor else { return Ok(()) };
+    let Some(actor) = actor_of(core, exchange, route) else {
+        // A flood of bad tokens ends in 429; a good token behind the same address is not hurt by it.
+        spend(core, exchange, Bucket::Address(address))?;
+        log::debug!(target: "natter::auth", peer:% = conn.peer, route = route.name; "token refused");
+        return Err(Problem::new(Code::UnauthorizedAccess));
+    };
+    exchange.actor = Some(actor);
+    core.seen.note(actor.session, core.now);
     spend(core, exchange, Bucket::Account(actor.member))?;
     match route.rate {
         RateClass::Write => spend(core, exchange, Bucket::Writes(actor.member)),
@@ -170,20 +168,26 @@ pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
     Some(core.rates.take(bucket, rate, core.now.instant))
 }
 
-fn bearer_of(core: &Core, exchange: &Exchange, route: &Route) -> Result<Actor, Problem> {
-    let unauthorized = || Problem::new(Code::UnauthorizedAccess);
+/// The actor by a bearer token, or by what the row admits in its place. A ticket that is presented is used up, whatever
+/// becomes of the request: one that could be tried again could be used twice.
+fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Option<Actor> {
+    let device = exchange.client.unique_id.as_deref();
     if let Some(token) = bearer(&exchange.head.headers) {
-        return actor(core, token, exchange.client.unique_id.as_deref()).ok_or_else(unauthorized);
+        return actor(core, token, device);
     }
-    if route.access == Access::Socket {
-        let query =
-            |name: &str| exchange.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        if let Some(token) = query("access") {
-            let device = exchange.client.unique_id.as_deref().or(query("unique_id"));
-            return actor(core, token, device).ok_or_else(unauthorized);
+    let query =
+        |name: &str| exchange.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let by_ticket = match (route.access, query("ticket")) {
+        (Access::Socket, Some(ticket)) => core.tickets.take(ticket, core.now),
+        (Access::Events, Some(ticket)) => {
+            token::verify_events_ticket(&core.settings, &core.epoch, core.now.unix_s(), ticket).ok()
         }
-    }
-    Err(unauthorized())
+        (Access::Socket, None) => {
+            return actor(core, query("access")?, device.or(query("unique_id")));
+        }
+        (Access::Public | Access::Bearer | Access::Events, _) => None,
+    };
+    by_ticket.filter(|actor| !core.ended.contains_key(&actor.session))
 }
 
 /// Who an access token speaks for, if it is good, of this epoch, of a session that has not ended, and shown by the

@@ -22,12 +22,15 @@ pub enum Caller {
     Op { conn: ConnId, op: u64 },
     /// The stream itself: a page of the log, a history, a read mark.
     Stream(ConnId),
+    /// The server itself: nobody waits for the answer.
+    Server,
 }
 
 impl Caller {
     pub fn conn(self) -> ConnId {
         match self {
             Caller::Request(conn) | Caller::Stream(conn) | Caller::Op { conn, .. } => conn,
+            Caller::Server => ConnId::NOBODY,
         }
     }
 }
@@ -38,4 +41,6 @@ pub enum Next {
     Work(Then<Done>),
     /// The stream takes the answer as it is.
     Stream,
+    /// When sessions were last seen is written.
+    Seen,
 }

@@ -13,6 +13,9 @@ use crate::model::operation::{Command, Lane, Outcome};
 pub struct ConnId(pub u64);
 
 impl ConnId {
+    /// No connection has this name: the runtime's slots stay far below it.
+    pub const NOBODY: ConnId = ConnId(u64::MAX);
+
     pub fn slot(self) -> usize {
         (self.0 & u64::from(u32::MAX)) as usize
     }

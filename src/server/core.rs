@@ -11,6 +11,7 @@ use super::contract::{ConnId, Door, Effect, Ticket};
 use super::hub::Hub;
 use super::rate_limit::{AddressKey, RateLimiter};
 use super::report::Metrics;
+use super::seen::{self, Seen};
 use crate::base::crypto::Entropy;
 use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
@@ -20,6 +21,7 @@ use crate::model::handler::Ctx;
 use crate::model::operation::{Command, Start};
 use crate::model::session::SessionId;
 use crate::model::settings::Settings;
+use crate::model::tickets::Tickets;
 
 pub struct Core {
     pub settings: Settings,
@@ -33,6 +35,8 @@ pub struct Core {
     pub hub: Hub,
     pub rates: RateLimiter,
     pub attempts: Attempts,
+    pub tickets: Tickets,
+    pub seen: Seen,
     pub metrics: Metrics,
     /// Sessions that ended while an access token of theirs may still live, with that token's `exp` (Unix s).
     pub ended: BTreeMap<SessionId, u64>,
@@ -60,6 +64,8 @@ impl Core {
             hub: Hub::default(),
             rates: RateLimiter::default(),
             attempts: Attempts::default(),
+            tickets: Tickets::default(),
+            seen: Seen::default(),
             metrics: Metrics::default(),
             ended: start.ended.into_iter().collect(),
             storage: Ok(()),
@@ -77,6 +83,7 @@ impl Core {
             entropy: &mut *self.entropy,
             settings: &self.settings,
             attempts: &mut self.attempts,
+            tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: self.head,
         }
@@ -148,6 +155,8 @@ impl Core {
         let unix_s = self.now.unix_s();
         self.rates.sweep(self.now.instant);
         self.ended.retain(|_, until| *until >= unix_s);
+        self.tickets.expire(self.now);
+        seen::sweep(self);
         self.sweep_at = self.now.instant + SWEEP_EVERY;
     }
 }

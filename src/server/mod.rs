@@ -27,6 +27,7 @@ pub mod report;
 pub mod respond;
 pub mod router;
 pub mod routes;
+pub mod seen;
 pub mod steps;
 pub mod stream;
 
@@ -195,6 +196,7 @@ impl Server {
                 }
             }
             Next::Work(_) => {}
+            Next::Seen => seen::written(&mut self.core),
             Next::Stream => {
                 self.with_conn(origin, |core, conn| match call.caller {
                     Caller::Stream(_) => match &conn.phase {
@@ -202,7 +204,7 @@ impl Server {
                         Phase::Poll(_) => poll::answered(core, conn, ticket, outcome.result),
                         _ => stream::answered(core, conn, ticket, outcome.result),
                     },
-                    Caller::Request(_) | Caller::Op { .. } => {}
+                    Caller::Request(_) | Caller::Op { .. } | Caller::Server => {}
                 });
             }
         }
@@ -224,6 +226,7 @@ impl Server {
             return;
         }
         self.core.draining = true;
+        seen::sweep(&mut self.core);
         for id in self.conns.ids() {
             self.with_conn(id, |core, conn| match &conn.phase {
                 Phase::ReadHead { since: None, .. } if conn.send.is_empty() => conn.phase = Phase::Closed,

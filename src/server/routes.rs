@@ -2,7 +2,7 @@
 //! ops, the name is the WebSocket op too, and the same handler serves both.
 //! Invariant: the table decides before a body byte is read.
 
-use crate::auth::{accounts, sessions};
+use crate::auth::{accounts, password, sessions, tickets};
 use crate::messaging::{changes, conversations, events, groups, messages, streams};
 use crate::model::handler::Handler;
 use crate::proto::http::head::Method;
@@ -120,6 +120,11 @@ pub static ROUTES: &[Route] = &[
     row("account.sign_in", Post, "/api/v1/user/sign-in", Public, Json, Credential, Handle(Handler::Public(accounts::sign_in))),
     row("session.refresh", Post, "/api/v1/user/refresh", Public, Json, Credential, Handle(Handler::Public(sessions::refresh))),
     row("session.end", Post, "/api/v1/user/logout", Bearer, Json, Write, Handle(Handler::Member(sessions::logout))),
+    row("session.list", Get, "/api/v1/user/sessions", Bearer, NoBody, Read, Handle(Handler::Member(sessions::list))),
+    row("session.revoke", Delete, "/api/v1/user/sessions/{session}", Bearer, NoBody, Write, Handle(Handler::Member(sessions::revoke))),
+    row("session.revoke", Delete, "/api/v1/user/sessions", Bearer, NoBody, Write, Handle(Handler::Member(sessions::revoke_others))),
+    row("ticket.create", Post, "/api/v1/user/ticket", Bearer, Json, Write, Handle(Handler::Member(tickets::create))),
+    row("account.password", Put, "/api/v1/user/password", Bearer, Json, Write, Handle(Handler::Member(password::change))),
     row("account.me", Get, "/api/v1/user/me", Bearer, NoBody, Read, Handle(Handler::Member(accounts::me))),
     // Conversations and messages.
     op("message.post", Post, "/api/v1/messages", Write, Handler::Member(messages::post)),

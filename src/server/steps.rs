@@ -133,6 +133,6 @@ pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, 
             stream::op_step(core, conn, op, step);
             stream::advance(core, conn);
         }
-        Caller::Stream(_) => {}
+        Caller::Stream(_) | Caller::Server => {}
     }
 }

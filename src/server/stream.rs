@@ -387,6 +387,9 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     }
     if now >= stream.next_ping {
         stream.next_ping = now + heartbeat;
+        if let Some(actor) = stream.actor {
+            core.seen.note(actor.session, core.now);
+        }
         websocket::ping(&mut conn.send);
         if let Form::Native(replay) = &stream.form
             && replay.is_live()

@@ -8,7 +8,9 @@ use super::fault::Stop;
 use super::value::{id, int, number};
 use super::{profiles, sessions};
 use crate::base::id::Id;
-use crate::model::member::{Account, Credential, FindAccount, FindCredential, Member, SignUp};
+use crate::model::member::{
+    Account, Credential, FindAccount, FindCredential, FindSecret, Member, Secret, SignUp,
+};
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::session::Opened;
@@ -31,6 +33,26 @@ pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option
         })
         .optional()?;
     Ok(found)
+}
+
+pub fn find_secret(conn: &Connection, find: FindSecret) -> Result<Secret, Stop> {
+    let found = conn
+        .prepare_cached(
+            "SELECT m.hash, m.email, p.display_name FROM members m JOIN profiles p ON p.member = m.key \
+             WHERE m.id = ?1 AND m.active",
+        )?
+        .query_row([find.member.to_bytes()], |row| {
+            Ok(Secret { hash: row.get(0)?, email: row.get(1)?, display_name: row.get(2)? })
+        })
+        .optional()?;
+    Ok(found.ok_or(Refusal::Unauthorized)?)
+}
+
+/// The key of a member.
+pub fn key(conn: &Connection, member: Id) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT key FROM members WHERE id = ?1")?
+        .query_row([member.to_bytes()], |row| row.get(0))
+        .optional()
 }
 
 pub fn find_account(conn: &Connection, find: FindAccount) -> Result<Account, Stop> {

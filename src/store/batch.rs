@@ -90,8 +90,13 @@ impl Batch<'_> {
             Command::OpenSession(open) => self.whole(|batch| sessions::open(batch, open)),
             Command::RefreshSession(refresh) => self.whole(|batch| sessions::refresh(batch, refresh)),
             Command::EndSession(end) => self.whole(|batch| sessions::end(batch, end)),
+            Command::RevokeSessions(revoke) => self.whole(|batch| sessions::revoke_some(batch, revoke)),
+            Command::ChangePassword(change) => self.whole(|batch| sessions::change_password(batch, change)),
+            Command::NoteSeen(note) => sessions::note_seen(self, &note),
             Command::FindCredential(_)
             | Command::FindAccount(_)
+            | Command::FindSecret(_)
+            | Command::ListSessions(_)
             | Command::ListMessages(_)
             | Command::GetMessage(_)
             | Command::GetConversation(_)

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
-use super::{StoreOptions, accounts, connection, conversations, groups, log, messages};
+use super::{StoreOptions, accounts, connection, conversations, groups, log, messages, sessions};
 use crate::model::operation::{Answer, Command, Refusal};
 
 pub struct Reader {
@@ -48,6 +48,8 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
     Ok(match command {
         Command::FindCredential(find) => Answer::FindCredential(accounts::find_credential(conn, find)?),
         Command::FindAccount(find) => Answer::FindAccount(accounts::find_account(conn, find)?),
+        Command::FindSecret(find) => Answer::FindSecret(accounts::find_secret(conn, find)?),
+        Command::ListSessions(list) => Answer::ListSessions(sessions::list(conn, &list)?),
         Command::ListMessages(list) => Answer::ListMessages(messages::list(conn, list)?),
         Command::ListConversations(list) => Answer::ListConversations(conversations::list(conn, list)?),
         Command::OpenPair(open) => Answer::OpenPair(messages::open_pair(conn, open)?),
@@ -60,6 +62,9 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         | Command::OpenSession(_)
         | Command::RefreshSession(_)
         | Command::EndSession(_)
+        | Command::RevokeSessions(_)
+        | Command::ChangePassword(_)
+        | Command::NoteSeen(_)
         | Command::PostMessage(_)
         | Command::EditMessage(_)
         | Command::DeleteMessage(_)

@@ -17,11 +17,15 @@ use super::value::{id, int, number, number_or_null};
 use super::{accounts, log};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
-use crate::limits::REFRESH_REPEAT_MS;
+use crate::limits::{REFRESH_REPEAT_MS, SESSIONS_MAX};
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::member::Account;
+use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
-use crate::model::session::{EndSession, NewSession, OpenSession, Opened, Pair, RefreshSession, Refreshed};
+use crate::model::session::{
+    ChangePassword, EndSession, ListSessions, NewSession, NoteSeen, OpenSession, Opened, Pair,
+    RefreshSession, Refreshed, RevokeSessions, SessionPage, SessionView, Which,
+};
 
 /// A row of `sessions` with what an answer says of its member.
 struct Session {
@@ -88,9 +92,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     if !account.member.active {
         return Err(Refusal::Unauthorized.into());
     }
-    let member: i64 = conn
-        .prepare_cached("SELECT key FROM members WHERE id = ?1")?
-        .query_row([open.member.to_bytes()], |row| row.get(0))?;
+    let member = accounts::key(conn, open.member)?.ok_or(Refusal::Unauthorized)?;
     if let Some(hash) = &open.rehash {
         conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((member, hash))?;
     }
@@ -99,9 +101,28 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
         "DELETE FROM sessions WHERE member = ?1 AND refresh_expire <= ?2 AND access_until <= ?2",
     )?
     .execute((member, int(open.at / 1_000)))?;
+    let events = make_room(batch, member, open.at)?;
     insert(conn, member, &open.session, open.at)?;
     let pair = first_pair(&account, &open.session, open.at);
-    Written::quietly(Answer::OpenSession(Opened { account, pair }))
+    Ok(Written { result: Ok(Answer::OpenSession(Opened { account, pair })), events })
+}
+
+/// One more session is about to open: the ones unseen for longest end where there are too many.
+fn make_room(batch: &mut Batch<'_>, member: i64, at: u64) -> rusqlite::Result<Vec<Event>> {
+    let count = batch
+        .conn
+        .prepare_cached("SELECT count(*) FROM sessions WHERE member = ?1")?
+        .query_row([member], |row| number(row, 0))?;
+    if count < SESSIONS_MAX {
+        return Ok(Vec::new());
+    }
+    let surplus = int(count + 1 - SESSIONS_MAX);
+    let ids = batch
+        .conn
+        .prepare_cached("SELECT id FROM sessions WHERE member = ?1 ORDER BY last_seen_at, key LIMIT ?2")?
+        .query_map((member, surplus), |row| id(row, 0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    revoke_all(batch, &ids, at)
 }
 
 pub fn refresh(batch: &mut Batch<'_>, refresh: RefreshSession) -> Result<Written, Stop> {
@@ -156,6 +177,102 @@ pub fn end(batch: &mut Batch<'_>, end: EndSession) -> Result<Written, Stop> {
         None => Vec::new(),
     };
     Ok(Written { result: Ok(Answer::EndSession(())), events })
+}
+
+/// Ends the sessions of these names that stand.
+fn revoke_all(batch: &mut Batch<'_>, ids: &[Id], at: u64) -> rusqlite::Result<Vec<Event>> {
+    let mut events = Vec::with_capacity(ids.len());
+    for id in ids {
+        if let Some(session) = find(batch.conn, *id)? {
+            events.push(revoke(batch, &session, at)?);
+        }
+    }
+    Ok(events)
+}
+
+/// Ends every session of a member but `kept`.
+pub fn revoke_others(
+    batch: &mut Batch<'_>,
+    member: i64,
+    kept: Option<Id>,
+    at: u64,
+) -> rusqlite::Result<Vec<Event>> {
+    let ids = batch
+        .conn
+        .prepare_cached("SELECT id FROM sessions WHERE member = ?1 AND id IS NOT ?2 ORDER BY key")?
+        .query_map((member, kept.map(Id::to_bytes)), |row| id(row, 0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    revoke_all(batch, &ids, at)
+}
+
+pub fn revoke_some(batch: &mut Batch<'_>, revocation: RevokeSessions) -> Result<Written, Stop> {
+    let RevokeSessions { at, member, which } = revocation;
+    let member_key = accounts::key(batch.conn, member)?.ok_or(Refusal::Unauthorized)?;
+    let events = match which {
+        Which::One(id) => {
+            let session = find(batch.conn, id)?.filter(|session| session.pair.member == member);
+            vec![revoke(batch, &session.ok_or(Refusal::NotFound)?, at)?]
+        }
+        Which::AllBut(kept) => revoke_others(batch, member_key, Some(kept), at)?,
+    };
+    Ok(Written { result: Ok(Answer::RevokeSessions(())), events })
+}
+
+pub fn change_password(batch: &mut Batch<'_>, change: ChangePassword) -> Result<Written, Stop> {
+    let member = accounts::key(batch.conn, change.member)?.ok_or(Refusal::Unauthorized)?;
+    // The old password was judged outside of this transaction: what it was judged by must still stand.
+    let changed = batch
+        .conn
+        .prepare_cached("UPDATE members SET hash = ?3 WHERE key = ?1 AND hash = ?2 AND active")?
+        .execute((member, &change.old_hash, &change.hash))?;
+    if changed == 0 {
+        return Err(Refusal::Unauthorized.into());
+    }
+    let events = revoke_others(batch, member, Some(change.session), change.at)?;
+    Ok(Written { result: Ok(Answer::ChangePassword(())), events })
+}
+
+pub fn note_seen(batch: &mut Batch<'_>, note: &NoteSeen) -> Result<Written, Stop> {
+    let mut update = batch
+        .conn
+        .prepare_cached("UPDATE sessions SET last_seen_at = max(last_seen_at, ?2) WHERE id = ?1")?;
+    for (session, at) in &note.seen {
+        update.execute((session.to_bytes(), int(*at)))?;
+    }
+    Written::quietly(Answer::NoteSeen(()))
+}
+
+pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop> {
+    let member = accounts::key(conn, list.member)?.ok_or(Refusal::Unauthorized)?;
+    // One row more than fits tells whether there is a next page.
+    let mut rows = conn
+        .prepare_cached(
+            "SELECT key, id, unique_id, user_agent, address, place, created_at, last_seen_at FROM sessions \
+             WHERE member = ?1 AND key < ?2 AND max(refresh_expire, access_until) > ?3 \
+             ORDER BY key DESC LIMIT ?4",
+        )?
+        .query_map(
+            (member, int(list.after.unwrap_or(u64::MAX)), int(list.at / 1_000), list.limit + 1),
+            |row| {
+                let id = id(row, 1)?;
+                let session = SessionView {
+                    id,
+                    unique_id: row.get(2)?,
+                    user_agent: row.get(3)?,
+                    address: row.get(4)?,
+                    place: row.get(5)?,
+                    created_at: Time(number(row, 6)?),
+                    last_seen_at: Time(number(row, 7)?),
+                    current: id == list.current,
+                };
+                Ok((number(row, 0)?, session))
+            },
+        )?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let more = rows.len() > list.limit as usize;
+    rows.truncate(list.limit as usize);
+    let next = rows.last().filter(|_| more).map(|(key, _)| *key);
+    Ok(SessionPage { sessions: rows.into_iter().map(|(_, session)| session).collect(), next })
 }
 
 /// Ends a session: its row goes, its name stays while an access token of it may live.

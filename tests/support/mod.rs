@@ -6,6 +6,7 @@
 pub mod http;
 pub mod net;
 pub mod process;
+pub mod socket;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -80,6 +81,7 @@ pub struct Peer {
 
 pub struct World {
     pub server: Server,
+    settings: Settings,
     pub store: Store,
     pub reader: Reader,
     hasher: PasswordHasher,
@@ -132,8 +134,21 @@ impl World {
         let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let options = PasswordOptions { secret: HmacKey::new(b"password"), cost };
         let hasher = PasswordHasher::new(options).unwrap_or_else(|_| panic!("a cheap hasher"));
-        let server = Server::new(settings, start, Box::new(Seeded(1)), now);
-        World { server, store, reader, hasher, now, peers: BTreeMap::new(), next_conn: 0, dir }
+        let server = Server::new(settings.clone(), start, Box::new(Seeded(1)), now);
+        World { server, settings, store, reader, hasher, now, peers: BTreeMap::new(), next_conn: 0, dir }
+    }
+
+    /// The process ends and another one starts on the same folder: every connection is gone.
+    pub fn restart(mut self) -> World {
+        self.server.handle(self.now, Input::Drain);
+        self.perform();
+        let World { settings, store, reader, hasher, now, dir, next_conn, .. } = self;
+        drop(reader);
+        store.close().expect("closed in order");
+        let (store, reader, start) = open_store(dir.path(), now);
+        // Another process draws other numbers.
+        let server = Server::new(settings.clone(), start, Box::new(Seeded(next_conn + 2)), now);
+        World { server, settings, store, reader, hasher, now, peers: BTreeMap::new(), next_conn, dir }
     }
 
     /// A new connection from 127.0.0.1.

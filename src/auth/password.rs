@@ -1,0 +1,91 @@
+//! account.password, and the proof every dangerous request of a signed-in member asks for: the password itself, since an
+//! access token may have been stolen. Invariant: a password is compared by a worker, and guessing it is counted.
+
+use crate::limits::PASSWORD_MAX;
+use crate::model::attempts::AttemptKey;
+use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
+use crate::model::job::{Done, Hidden, Job};
+use crate::model::member::{FindSecret, Secret};
+use crate::model::operation::Refusal;
+use crate::model::params::Params;
+use crate::model::problem::{Code, Problem};
+use crate::model::session::ChangePassword;
+
+use super::rules;
+
+/// PUT /user/password.
+pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let old = presented(&request.params)?;
+    let new = request.params.required_text("new_password")?;
+    if request.params.required_text("confirm_password")? != new {
+        return Err(Code::PasswordMismatch.into());
+    }
+    if !rules::good_password(new, "", "") {
+        return Err(Problem::invalid("new_password"));
+    }
+    let new = new.to_owned();
+    Ok(Step::store(FindSecret { member: actor.member }, move |ctx, secret| {
+        if !rules::good_password(&new, &secret.email, &secret.display_name) {
+            return Err(Problem::invalid("new_password"));
+        }
+        prove(ctx, actor, old, secret, move |ctx, old_hash| {
+            let job = Job::HashPassword { password: Hidden(new), salt: ctx.salt() };
+            Ok(Step::work(job, move |ctx, done| {
+                let Done::PasswordHashed(Hidden(hash)) = done else {
+                    return Err(Code::GeneralError.into());
+                };
+                let change = ChangePassword {
+                    at: ctx.now.unix_ms,
+                    member: actor.member,
+                    session: actor.session,
+                    old_hash,
+                    hash,
+                };
+                Ok(Step::store_or(change, |_, changed| match changed {
+                    Ok(()) => Reply::done().step(),
+                    // Changed or disabled while the hashes were computed: what was proven is no longer so.
+                    Err(Refusal::Unauthorized) => Err(Code::EmailPasswordWrong.into()),
+                    Err(refusal) => Err(refusal.into()),
+                }))
+            }))
+        })
+    }))
+}
+
+/// The `password` of a request that needs one. One outside of the rules is a wrong one, as at sign-in.
+pub fn presented(params: &Params<'_>) -> Result<Hidden, Problem> {
+    let password = params.required_text("password")?;
+    Ok(Hidden(if password.chars().nth(PASSWORD_MAX).is_none() { password } else { "" }.to_owned()))
+}
+
+/// Compares a presented password with the member's; goes on with the hash it was compared with.
+pub fn prove(
+    ctx: &mut Ctx<'_>,
+    actor: Actor,
+    password: Hidden,
+    secret: Secret,
+    then: impl FnOnce(&mut Ctx<'_>, String) -> Result<Step, Problem> + Send + 'static,
+) -> Result<Step, Problem> {
+    let key = ctx.settings.lookup_key.sign(format!("password:{}", actor.member).as_bytes());
+    refuse_guesser(ctx, &key)?;
+    let hash = Hidden(secret.hash.clone());
+    let job = Job::VerifyPassword { password, hash: Some(hash), salt: ctx.salt() };
+    Ok(Step::work(job, move |ctx, done| {
+        let Done::PasswordVerified { matches, .. } = done else { return Err(Code::GeneralError.into()) };
+        // Asked again: of many guesses sent at once, those beyond the tenth failure learn nothing.
+        refuse_guesser(ctx, &key)?;
+        if !matches {
+            ctx.attempts.password.failed(key, ctx.now);
+            return Err(Code::EmailPasswordWrong.into());
+        }
+        ctx.attempts.password.succeeded(&key);
+        then(ctx, secret.hash)
+    }))
+}
+
+fn refuse_guesser(ctx: &Ctx<'_>, key: &AttemptKey) -> Result<(), Problem> {
+    match ctx.attempts.password.blocked(key, ctx.now) {
+        Some(wait) => Err(Problem::rate_limited(wait.as_millis() as u64)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,98 @@
+//! ticket.create: how a client that can't set headers opens a stream. Owns what a ticket is made of; the server takes it.
+//! Invariant: a ticket opens streams and nothing else, and never longer than the token it was asked with.
+
+use serde::Serialize;
+
+use super::token;
+use crate::base::crypto::base64url;
+use crate::limits::TICKET_TTL;
+use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
+use crate::model::message::Time;
+use crate::model::problem::{Code, Problem};
+use crate::model::tickets::Full;
+
+#[derive(Serialize)]
+struct Issued<'a> {
+    ticket: &'a str,
+    expires_at: Time,
+}
+
+/// POST /user/ticket.
+pub fn create(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    match request.params.text("for")? {
+        None => {
+            let mut random = [0; 24];
+            ctx.entropy.fill(&mut random);
+            let ticket = base64url(&random);
+            ctx.tickets.issue(&ticket, actor, ctx.now).map_err(|Full| Problem::from(Code::Busy))?;
+            let expires_ms = ctx.now.unix_ms + TICKET_TTL.as_millis() as u64;
+            let expires_at = Time(expires_ms.min(actor.expires.saturating_mul(1_000)));
+            Reply::created(&Issued { ticket: &ticket, expires_at }).step()
+        }
+        Some("events") => {
+            let ticket = token::sign_events_ticket(ctx.settings, ctx.epoch, actor, ctx.now.unix_s());
+            let expires_at = Time(actor.expires.saturating_mul(1_000));
+            Reply::created(&Issued { ticket: &ticket, expires_at }).step()
+        }
+        Some(_) => Err(Problem::invalid("for")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::json;
+    use crate::model::handler::Handler;
+    use crate::model::testing::{Stage, UNIX_MS, problem, text};
+
+    const CREATE: Handler = Handler::Member(create);
+
+    fn ticket(stage: &mut Stage, body: &str) -> (String, String) {
+        let (status, text) = text(stage.ask(CREATE, body));
+        assert_eq!(status, 201);
+        let value = json::parse(text.as_bytes()).expect("JSON");
+        let data = value.get("data").expect("data");
+        let get = |name| data.get(name).and_then(|value| value.as_str()).expect("a text").to_owned();
+        (get("ticket"), get("expires_at"))
+    }
+
+    #[test]
+    fn a_socket_ticket_is_remembered_for_one_use() {
+        let mut stage = Stage::new();
+        let (first, expires) = ticket(&mut stage, "");
+        assert_eq!(expires, "2026-11-22T13:04:24.120Z");
+        let (second, _) = ticket(&mut stage, "{}");
+        assert!(first != second && first.len() == 32);
+        let (now, actor) = (stage.now, stage.actor);
+        assert_eq!(stage.tickets.take(&first, now), Some(actor));
+        assert_eq!(stage.tickets.take(&first, now), None);
+        // Never longer than the token.
+        stage.wait(895);
+        assert_eq!(ticket(&mut stage, "").1, "2026-11-22T13:18:54.000Z");
+    }
+
+    #[test]
+    fn an_events_ticket_is_a_signature_of_another_kind_than_a_token() {
+        let mut stage = Stage::new();
+        let (events, expires) = ticket(&mut stage, r#"{"for":"events"}"#);
+        assert_eq!(expires, "2026-11-22T13:18:54.000Z");
+        let now = UNIX_MS / 1_000;
+        let verify = |epoch, at| token::verify_events_ticket(&stage.settings, epoch, at, &events);
+        assert_eq!(verify("k3", now), Ok(stage.actor));
+        assert_eq!(verify("k4", now), Err(token::BadToken::Epoch));
+        assert_eq!(verify("k3", now + 900), Err(token::BadToken::Expired));
+        assert_eq!(
+            token::verify_access(&stage.settings, "k3", now, &events),
+            Err(token::BadToken::Claims),
+            "a ticket is no access token"
+        );
+        assert!(stage.tickets.is_empty(), "and it takes no memory");
+    }
+
+    #[test]
+    fn other_purposes_are_refused() {
+        for bad in [r#"{"for":"uploads"}"#, r#"{"for":""}"#, r#"{"for":5}"#] {
+            assert_eq!(problem(Stage::new().ask(CREATE, bad)), (422, "invalid_for".to_owned()));
+        }
+    }
+}

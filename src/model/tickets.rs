@@ -1,0 +1,139 @@
+//! WebSocket tickets: a capability for clients that can't set headers. Good for one use within half a minute, in memory
+//! only, so that they end with the process. Owns their look-up; who gets one is for `auth`, where one is taken for the
+//! server. Invariant: a ticket is found at most once, whatever becomes of the request that presented it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use super::handler::Actor;
+use crate::base::crypto::sha256;
+use crate::base::id::Id;
+use crate::base::time::Now;
+use crate::limits::{TICKET_TTL, TICKETS_MAX, TICKETS_OF_MEMBER_MAX};
+
+/// SHA-256 of a ticket: finding one by its hash tells nothing by its time.
+type Key = [u8; 32];
+
+/// Tickets that wait to be used.
+#[derive(Debug, Default)]
+pub struct Tickets {
+    by_key: BTreeMap<Key, (Actor, Instant)>,
+    /// Of each member, oldest first.
+    of_member: BTreeMap<Id, Vec<Key>>,
+    /// All that were issued, by expiry; those used meanwhile are still here.
+    expiries: VecDeque<(Instant, Key)>,
+}
+
+/// There is no room for one more.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Tickets {
+    /// Remembers a ticket. A member who asks for too many loses the oldest.
+    pub fn issue(&mut self, ticket: &str, actor: Actor, now: Now) -> Result<(), Full> {
+        self.expire(now);
+        if self.expiries.len() >= TICKETS_MAX {
+            return Err(Full);
+        }
+        let (key, expires) = (sha256(ticket.as_bytes()), now.instant + TICKET_TTL);
+        let own = self.of_member.entry(actor.member).or_default();
+        if own.len() >= TICKETS_OF_MEMBER_MAX {
+            self.by_key.remove(&own.remove(0));
+        }
+        own.push(key);
+        self.by_key.insert(key, (actor, expires));
+        self.expiries.push_back((expires, key));
+        Ok(())
+    }
+
+    /// Uses a ticket up.
+    pub fn take(&mut self, ticket: &str, now: Now) -> Option<Actor> {
+        let (actor, expires) = self.remove(&sha256(ticket.as_bytes()))?;
+        (expires > now.instant && actor.expires > now.unix_s()).then_some(actor)
+    }
+
+    /// Tickets that could still be used.
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Forgets what has expired.
+    pub fn expire(&mut self, now: Now) {
+        while let Some((_, key)) =
+            self.expiries.front().copied().filter(|(expires, _)| *expires <= now.instant)
+        {
+            self.expiries.pop_front();
+            self.remove(&key);
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<(Actor, Instant)> {
+        let found = self.by_key.remove(key)?;
+        let member = found.0.member;
+        if let Some(own) = self.of_member.get_mut(&member) {
+            own.retain(|other| other != key);
+            if own.is_empty() {
+                self.of_member.remove(&member);
+            }
+        }
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn actor(member: u128) -> Actor {
+        Actor { member: Id(member), profile: Id(2), session: Id(3), expires: 1_000 }
+    }
+
+    fn start() -> Now {
+        Now { instant: Instant::now(), unix_ms: 500_000 }
+    }
+
+    #[test]
+    fn a_ticket_is_good_once_and_for_a_while() {
+        let (mut tickets, now) = (Tickets::default(), start());
+        tickets.issue("a", actor(1), now).expect("room");
+        tickets.issue("b", actor(1), now).expect("room");
+        assert_eq!(tickets.take("c", now), None);
+        assert_eq!(tickets.take("a", now), Some(actor(1)));
+        assert_eq!(tickets.take("a", now), None);
+        let last = now.later(TICKET_TTL - Duration::from_millis(1));
+        tickets.issue("c", actor(1), now).expect("room");
+        assert_eq!(tickets.take("b", last), Some(actor(1)));
+        assert_eq!(tickets.take("c", now.later(TICKET_TTL)), None);
+        assert!(tickets.is_empty() && tickets.of_member.is_empty());
+    }
+
+    #[test]
+    fn a_ticket_outlives_no_token() {
+        let (mut tickets, now) = (Tickets::default(), Now { unix_ms: 990_000, ..start() });
+        tickets.issue("a", actor(1), now).expect("room");
+        assert_eq!(tickets.take("a", now.later(Duration::from_secs(10))), None);
+    }
+
+    #[test]
+    fn tickets_are_bounded_by_member_and_in_all() {
+        let (mut tickets, now) = (Tickets::default(), start());
+        for n in 0..=TICKETS_OF_MEMBER_MAX {
+            tickets.issue(&n.to_string(), actor(1), now).expect("room");
+        }
+        assert_eq!((tickets.take("0", now), tickets.take("1", now)), (None, Some(actor(1))));
+        let mut tickets = Tickets::default();
+        for n in 0..TICKETS_MAX {
+            tickets.issue(&n.to_string(), actor(n as u128), now).expect("room");
+        }
+        assert_eq!(tickets.issue("more", actor(1), now), Err(Full));
+        let later = now.later(TICKET_TTL);
+        assert_eq!(tickets.issue("more", actor(1), later), Ok(()));
+        assert_eq!((tickets.len(), tickets.expiries.len()), (1, 1));
+    }
+}
