@@ -276,7 +276,7 @@ pub const HELD_BYTES_MAX: usize = 65_536;
 /// Ops of one WebSocket under way (API.md section 5). Beyond: the socket is not read.
 pub const IN_FLIGHT_MAX: usize = 64;
 /// Refused frames within [`REFUSED_WINDOW`] after which a WebSocket is closed 4429.
-pub const REFUSED_MAX: u32 = 100;
+pub const REFUSED_MAX: usize = 100;
 /// See [`REFUSED_MAX`].
 pub const REFUSED_WINDOW: Duration = Duration::from_secs(10);
 /// A whole request head from its first byte (API.md section 1, Deadlines). Beyond: 408.

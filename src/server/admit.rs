@@ -1,7 +1,7 @@
 //! Who may ask: the table's columns applied to a head, in the order of API.md section 1, "Precedence". Nothing here
 //! reads a body byte or asks storage.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::client;
 use super::conn::{Conn, Exchange};
@@ -12,8 +12,10 @@ use super::router::{self, Found};
 use super::routes::{Access, BodyKind, RateClass, Route};
 use crate::auth::token;
 use crate::base::crypto::base64url;
+use crate::limits::JSON_DEADLINE;
 use crate::model::handler::{Actor, Client};
 use crate::model::problem::{Code, Problem};
+use crate::model::session::SessionId;
 use crate::proto::http::head::{Expect, Framing, Head, Headers, Method, Version};
 use crate::proto::http::mime::ContentType;
 use crate::proto::websocket::{self, UpgradeError};
@@ -31,6 +33,7 @@ pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> B
         route: None,
         path: Vec::new(),
         query: Vec::new(),
+        bad_query: false,
         client,
         actor: None,
         request_id,
@@ -38,6 +41,7 @@ pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> B
         rate: None,
         fields: Vec::new(),
         unread: None,
+        body_unasked: false,
         close,
         upgrade: None,
     })
@@ -64,26 +68,33 @@ pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<()
     }
     if exchange.head.target.is_asterisk() {
         exchange.fields.push(("Allow", ALL_METHODS.into()));
-        return Ok(());
+        return admit_options(core, exchange);
     }
     if method == Method::Connect {
         exchange.fields.push(("Allow", ALL_METHODS.into()));
         return Err(Problem::new(Code::MethodNotAllowed));
     }
-    let Some(route) = find_route(exchange)? else { return Ok(()) };
+    let Some(route) = find_route(exchange)? else { return admit_options(core, exchange) };
     if core.draining {
         return Err(Code::Unavailable.into());
     }
-    let query = exchange.head.target.query_pairs();
-    exchange.query = query.as_ref().cloned().unwrap_or_default();
+    match exchange.head.target.query_pairs() {
+        Ok(query) => exchange.query = query,
+        Err(_) => exchange.bad_query = true,
+    }
     authorize(core, conn, exchange, route)?;
     if route.is_socket() {
         admit_upgrade(core, exchange)?;
     }
-    if query.is_err() {
-        return Err(Problem::new(Code::ErrorParsingData));
-    }
     admit_body(core, exchange, route)
+}
+
+/// A browser asks before it asks, so preflights are free; any other `OPTIONS` is a request like others.
+fn admit_options(core: &mut Core, exchange: &mut Exchange) -> Result<(), Problem> {
+    if cors::preflight_origin(&exchange.head.headers).is_some() {
+        return Ok(());
+    }
+    spend(core, exchange, Bucket::Address(AddressKey::of(exchange.client.address)))
 }
 
 const ALL_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, POST, PUT";
@@ -198,6 +209,13 @@ pub fn actor(core: &Core, token: &str, device: Option<&str>) -> Option<Actor> {
     (alive && token::device_matches(claims.device, device)).then_some(claims.actor)
 }
 
+/// As [`actor`], for a newer token on a stream this session has opened: the device was proven then, with a ticket too,
+/// whose clients can't set headers.
+pub fn actor_again(core: &Core, token: &str, session: SessionId) -> Option<Actor> {
+    let claims = token::verify_access(&core.settings, &core.epoch, core.now.unix_s(), token).ok()?;
+    (claims.actor.session == session && !core.ended.contains_key(&session)).then_some(claims.actor)
+}
+
 /// The credentials of exactly one `Authorization: Bearer` (RFC 6750 §2.1; the scheme in any case).
 pub fn bearer(headers: &Headers) -> Option<&str> {
     let mut sent = headers.get_all("authorization");
@@ -237,42 +255,46 @@ fn admit_upgrade(core: &Core, exchange: &mut Exchange) -> Result<(), Problem> {
     }
 }
 
-/// The most bytes of a body this row takes.
+/// The most bytes of a body this row takes. Where none is looked at, as many as elsewhere are read and dropped: to know
+/// where the next request begins, before this one is answered.
 pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
+    let limits = &core.settings.limits;
     match route.map_or(BodyKind::None, |route| route.body) {
-        BodyKind::None => 0,
-        BodyKind::Json => core.settings.limits.json_body_max,
+        BodyKind::None | BodyKind::Json => limits.json_body_max,
         #[cfg(feature = "conformance")]
-        BodyKind::Any => core.settings.limits.upload_max as usize,
+        BodyKind::Any => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
     }
 }
 
-/// 413 where the length is known, then 415.
-fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
-    let length = match exchange.head.framing {
-        Framing::Empty | Framing::Length(0) => return Ok(()),
-        Framing::Length(length) => Some(length),
-        Framing::Chunked => None,
-    };
-    if route.body == BodyKind::None {
-        return Ok(());
+/// From the first byte of the request to the last of its body.
+pub fn body_deadline(route: &Route) -> Duration {
+    match route.body {
+        BodyKind::None | BodyKind::Json => JSON_DEADLINE,
+        // As long as the largest upload of the default limits may take.
+        #[cfg(feature = "conformance")]
+        BodyKind::Any => Duration::from_secs(60 + 10_485_760 / 8_192),
     }
-    if length.is_some_and(|length| length > body_max(core, Some(route)) as u64) {
+}
+
+/// 413 where the length is known, then 415. Of a chunked body both are known only as it comes.
+fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
+    let Framing::Length(length @ 1..) = exchange.head.framing else { return Ok(()) };
+    if length > body_max(core, Some(route)) as u64 {
         return Err(Problem::new(Code::TooLarge));
     }
-    let headers = &exchange.head.headers;
-    if route.body == BodyKind::Json {
-        let json = headers
-            .get("content-type")
-            .and_then(ContentType::parse)
-            .is_some_and(|content_type| content_type.is_json());
-        let coded =
-            headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
-        if !json || coded {
-            return Err(Problem::new(Code::NotSupportedType));
-        }
+    if takes_type(exchange) { Ok(()) } else { Err(Problem::new(Code::NotSupportedType)) }
+}
+
+/// Whether the row takes a body of the type and coding the head names.
+pub fn takes_type(exchange: &Exchange) -> bool {
+    if exchange.route.is_none_or(|route| route.body != BodyKind::Json) {
+        return true;
     }
-    Ok(())
+    let headers = &exchange.head.headers;
+    let mut types = headers.get_all("content-type");
+    let json = types.next().and_then(ContentType::parse).is_some_and(|media| media.is_json());
+    let coded = |coding: &str| !coding.eq_ignore_ascii_case("identity");
+    json && types.next().is_none() && !headers.get_all("content-encoding").any(coded)
 }
 
 /// A client for connections that never said a word of HTTP.

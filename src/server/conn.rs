@@ -19,6 +19,7 @@ use super::poll::Poll;
 use super::rate_limit::Verdict;
 use super::routes::Route;
 use super::stream::SocketStream;
+use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::PIPELINE_BYTES_MAX;
 use crate::model::handler::{Actor, Client};
@@ -36,6 +37,10 @@ pub struct Conn {
     pub send: SendQueue,
     /// The peer will send nothing more.
     pub ended: bool,
+    /// The profile whose events it hears. Here and not in a phase, so that no way out of one can forget it.
+    pub subscription: Option<Id>,
+    /// Storage met a fault on behalf of this connection: its lane is closed until it is gone.
+    pub faulted: bool,
     /// When this phase gives up.
     pub deadline: Option<Instant>,
     /// Bytes sent since the progress of this answer was last judged.
@@ -77,7 +82,9 @@ pub enum Phase {
 pub struct ReadBody {
     pub exchange: Box<Exchange>,
     pub decoder: BodyDecoder,
+    /// Empty where the row takes no body: then the bytes are only counted.
     pub body: Vec<u8>,
+    pub received: usize,
 }
 
 /// One request between its head and its answer.
@@ -94,8 +101,12 @@ pub struct Exchange {
     pub rate: Option<Verdict>,
     /// Further fields the refusal or the preflight needs.
     pub fields: Vec<(&'static str, std::borrow::Cow<'static, str>)>,
+    /// The query is malformed or names a key twice: 400, when it is the content's turn to be judged.
+    pub bad_query: bool,
     /// The body was not read: it is drained behind the answer.
     pub unread: Option<BodyDecoder>,
+    /// The client waits for our word before it sends the body, and was refused: it may come or not.
+    pub body_unasked: bool,
     /// The connection closes after this answer, whatever the client asked.
     pub close: bool,
     pub upgrade: Option<Accept>,
@@ -111,6 +122,8 @@ impl Conn {
             inbox: Vec::new(),
             send: SendQueue::new(),
             ended: false,
+            subscription: None,
+            faulted: false,
             deadline: Some(deadline),
             progress: 0,
             flush_asked: false,
@@ -140,8 +153,12 @@ impl Conn {
     pub fn consume(&mut self, count: usize) {
         if count >= self.inbox.len() {
             self.inbox = Vec::new();
-        } else {
-            self.inbox.drain(..count);
+            return;
+        }
+        self.inbox.drain(..count);
+        // Half a head may stay for long, behind a read that was large.
+        if self.inbox.capacity() > 4 * self.inbox.len().max(256) {
+            self.inbox.shrink_to_fit();
         }
     }
 
@@ -174,6 +191,11 @@ impl Conns {
         if self.slots[slot].replace(Box::new(conn)).is_none() {
             self.len += 1;
         }
+    }
+
+    /// The connection that holds the slot of `id`, under this name or another.
+    pub fn in_slot(&self, id: ConnId) -> Option<ConnId> {
+        self.slots.get(id.slot())?.as_ref().map(|conn| conn.id)
     }
 
     pub fn get(&self, id: ConnId) -> Option<&Conn> {

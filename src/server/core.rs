@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::calls::{Call, Caller, Next};
-use super::conn::{Conn, Phase};
-use super::contract::{ConnId, Door, Effect, Ticket};
+use super::conn::Conn;
+use super::contract::{Door, Effect, Ticket};
 use super::hub::Hub;
 use super::rate_limit::{AddressKey, RateLimiter};
 use super::report::Metrics;
 use super::seen::{self, Seen};
 use crate::base::crypto::Entropy;
+use crate::base::id::Id;
 use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
 use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY};
@@ -124,22 +125,26 @@ impl Core {
     pub fn forget(&mut self, conn: &Conn) {
         let key = AddressKey::of(conn.peer);
         if let Some(count) = self.by_address.get_mut(&key) {
-            *count -= 1;
+            *count = count.saturating_sub(1);
             if *count == 0 {
                 self.by_address.remove(&key);
             }
         }
-        match &conn.phase {
-            Phase::WebSocket(stream) => self.unsubscribe(stream.profile(), conn.id),
-            Phase::EventStream(stream) => self.unsubscribe(stream.profile(), conn.id),
-            Phase::Poll(poll) => self.unsubscribe(poll.profile(), conn.id),
-            _ => {}
+        if let Some(profile) = conn.subscription {
+            self.hub.unsubscribe(profile, conn.id);
         }
     }
 
-    pub fn unsubscribe(&mut self, profile: Option<crate::base::id::Id>, conn: ConnId) {
-        if let Some(profile) = profile {
-            self.hub.unsubscribe(profile, conn);
+    /// From now on this connection hears what its profile may hear.
+    pub fn subscribe(&mut self, conn: &mut Conn, profile: Id) {
+        self.unsubscribe(conn);
+        conn.subscription = Some(profile);
+        self.hub.subscribe(profile, conn.id);
+    }
+
+    pub fn unsubscribe(&mut self, conn: &mut Conn) {
+        if let Some(profile) = conn.subscription.take() {
+            self.hub.unsubscribe(profile, conn.id);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::model::settings::Origins;
-use crate::proto::http::head::Head;
+use crate::proto::http::head::{Head, Headers};
 
 pub const METHODS: &str = "GET, POST, PUT, DELETE";
 const HEADERS: &str = "Content-Type, Accept, Authorization, UniqueId, Range, If-Range, If-None-Match, Last-Event-ID, X-Filename, X-Request-Id";
@@ -32,6 +32,12 @@ pub fn fields(origins: &Origins, origin: Option<&str>, out: &mut Vec<Field>) {
             }
         }
     }
+}
+
+/// The origin of a preflight: an `OPTIONS` that says on whose behalf and for which method a browser asks.
+pub fn preflight_origin(headers: &Headers) -> Option<&str> {
+    let origin = headers.get("origin")?;
+    headers.get("access-control-request-method").map(|_| origin)
 }
 
 /// The further fields of a preflight's answer.

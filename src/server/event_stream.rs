@@ -21,7 +21,7 @@ use crate::model::event::Fact;
 use crate::model::handler::{Actor, Cursor, ValueForm};
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::settings::SignUrls;
-use crate::proto::http::head::Version;
+use crate::proto::http::head::{Method, Version};
 use crate::proto::http::response;
 use crate::proto::sse;
 
@@ -32,7 +32,6 @@ pub struct EventStream {
     next_comment: Instant,
     /// Comments in a row that found the one before still waiting.
     stalled: u32,
-    subscribed: bool,
 }
 
 /// What a stream shows.
@@ -73,10 +72,6 @@ pub struct Value {
 }
 
 impl EventStream {
-    pub fn profile(&self) -> Option<Id> {
-        self.subscribed.then_some(self.actor.profile)
-    }
-
     pub fn session(&self) -> Id {
         self.actor.session
     }
@@ -103,9 +98,12 @@ pub enum Opening {
 pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor, opening: Opening) {
     let wire = SseWire { chunked: exchange.head.version != Version::Http10 };
     respond::begin_stream(core, conn, exchange, &sse::HEAD_FIELDS);
+    if exchange.head.method == Method::Head {
+        return http::linger(core, conn);
+    }
     let now = core.now.instant;
     // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
-    core.hub.subscribe(actor.profile, conn.id);
+    core.subscribe(conn, actor.profile);
     let kind = match opening {
         Opening::Log(cursor) => {
             let mut replay = Replay::events(cursor, wire);
@@ -117,7 +115,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
         }
     };
     let next_comment = now + COMMENT_EVERY;
-    let stream = EventStream { kind, actor, wire, next_comment, stalled: 0, subscribed: true };
+    let stream = EventStream { kind, actor, wire, next_comment, stalled: 0 };
     conn.inbox = Vec::new();
     conn.phase = Phase::EventStream(Box::new(stream));
     if core.ended.contains_key(&actor.session) {
@@ -193,14 +191,12 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
 /// Ends the body in order; the client comes back by itself.
 pub fn end(core: &mut Core, conn: &mut Conn) {
     let Phase::EventStream(stream) = &mut conn.phase else { return };
-    let profile = stream.profile();
-    stream.subscribed = false;
     if stream.wire.chunked {
         let mut last = Vec::new();
         response::last_chunk(&mut last);
         conn.send.push_bytes(&last);
     }
-    core.unsubscribe(profile, conn.id);
+    core.unsubscribe(conn);
     http::linger(core, conn);
 }
 

@@ -10,11 +10,12 @@ use super::routes::BodyKind;
 use super::steps;
 use super::{event_stream, poll, stream};
 use crate::limits::{
-    HEAD_DEADLINE, IDLE_DEADLINE, JSON_DEADLINE, LINGER_BYTES, PROGRESS_BYTES, PROGRESS_WINDOW,
+    HEAD_DEADLINE, IDLE_DEADLINE, LINGER_BYTES, PIPELINE_BYTES_MAX, PROGRESS_BYTES, PROGRESS_WINDOW,
 };
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
+use crate::proto::http::response::CONTINUE;
 
 pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     core.metrics.bytes_in += bytes.len() as u64;
@@ -40,10 +41,16 @@ pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
     core.metrics.bytes_out += bytes;
     conn.progress += bytes;
     match &conn.phase {
-        Phase::WebSocket(_) => stream::advance(core, conn),
+        Phase::WebSocket(_) => stream::sent(core, conn),
         Phase::EventStream(_) => event_stream::advance(core, conn),
         Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.phase = Phase::Closed,
-        _ => advance(core, conn),
+        _ => {
+            // An idle connection is one that has its answers.
+            if conn.send.is_empty() && matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
+                conn.deadline = Some(core.now.instant + IDLE_DEADLINE);
+            }
+            advance(core, conn);
+        }
     }
 }
 
@@ -54,9 +61,9 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
         Phase::WebSocket(_) => stream::ended(core, conn),
         // An EventSource that leaves closes both ways.
         Phase::EventStream(_) => conn.phase = Phase::Closed,
-        // Half a request is none, and the one who sent it is not waiting.
-        Phase::ReadBody(_) => conn.phase = Phase::Closed,
-        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } => close_when_sent(core, conn),
+        Phase::ReadHead { .. } => advance(core, conn),
+        // Half a request is none: nobody waits for its answer, though perhaps for those before it.
+        Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => close_when_sent(core, conn),
         Phase::Await { .. } | Phase::Poll(_) | Phase::Closed => {}
     }
 }
@@ -74,7 +81,8 @@ fn close_when_sent(core: &mut Core, conn: &mut Conn) {
 pub fn advance(core: &mut Core, conn: &mut Conn) {
     loop {
         let went_on = match &conn.phase {
-            Phase::ReadHead { .. } if conn.send.memory() >= crate::limits::PIPELINE_BYTES_MAX => false,
+            // What is behind waits until the answers before it have left.
+            Phase::ReadHead { .. } if conn.send.memory() >= PIPELINE_BYTES_MAX => return,
             Phase::ReadHead { .. } => read_head(core, conn),
             Phase::ReadBody(_) => read_body(core, conn),
             Phase::Drain { .. } => drain(core, conn),
@@ -90,6 +98,15 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
         }
     }
     if conn.ended && matches!(conn.phase, Phase::ReadHead { .. }) {
+        close_when_sent(core, conn);
+    } else if core.draining {
+        drain_idle(core, conn);
+    }
+}
+
+/// The server stops: a connection nobody is using ends. What was begun is finished first.
+pub fn drain_idle(core: &mut Core, conn: &mut Conn) {
+    if matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
         close_when_sent(core, conn);
     }
 }
@@ -138,56 +155,96 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
     let mut exchange = admit::exchange(core, conn, head, started);
     let framing = exchange.head.framing;
     let has_body = !matches!(framing, Framing::Empty | Framing::Length(0));
+    let admitted = admit::admit(core, conn, &mut exchange);
+    if let (Ok(()), Some(route)) = (&admitted, exchange.route) {
+        if !has_body {
+            return steps::dispatch(core, conn, exchange, &[]);
+        }
+        if exchange.head.expect == Expect::Continue && conn.inbox.is_empty() {
+            conn.send.push_bytes(CONTINUE);
+        }
+        conn.deadline = Some(exchange.started + admit::body_deadline(route));
+        let decoder = BodyDecoder::new(framing);
+        let reading = ReadBody { exchange, decoder, body: Vec::new(), received: 0 };
+        conn.phase = Phase::ReadBody(Box::new(reading));
+        return;
+    }
+    // Answered before the body is read, but not before what is already here of it was looked at: a broken framing
+    // wins over every other answer, since nothing behind it means anything.
+    if has_body && is_broken(framing, &conn.inbox) {
+        return refuse_framing(core, conn, exchange);
+    }
     if has_body {
         exchange.unread = Some(BodyDecoder::new(framing));
+        exchange.body_unasked = exchange.head.expect != Expect::None;
+        // A client that asked first may send the body or not: only closing keeps the two apart. And a body that is
+        // longer than what is drained ends the connection anyway, so the answer says so.
+        let too_long = matches!(framing, Framing::Length(length) if length > drain_max(core));
+        exchange.close |= exchange.body_unasked || too_long;
     }
-    if let Err(problem) = admit::admit(core, conn, &mut exchange) {
-        // A client that asked first may send the body or not: only closing keeps the two apart.
-        exchange.close |= has_body && exchange.head.expect == Expect::Continue;
-        return respond::refuse(core, conn, exchange, &problem);
+    match admitted {
+        Ok(()) => respond::options(core, conn, exchange),
+        Err(problem) => respond::refuse(core, conn, exchange, &problem),
     }
-    let Some(route) = exchange.route else {
-        return respond::options(core, conn, exchange);
-    };
-    if !has_body || route.body == BodyKind::None {
-        return steps::dispatch(core, conn, exchange, &[]);
+}
+
+/// Whether the bytes of a body that have come already break its framing.
+fn is_broken(framing: Framing, bytes: &[u8]) -> bool {
+    let mut decoder = BodyDecoder::new(framing);
+    let mut position = 0;
+    loop {
+        match decoder.decode(&bytes[position..]) {
+            Err(_) => return true,
+            Ok(piece) if piece.done || piece.consumed == 0 => return false,
+            Ok(piece) => position += piece.consumed,
+        }
     }
-    if exchange.head.expect == Expect::Continue && conn.inbox.is_empty() {
-        conn.send.push_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
-    }
-    let decoder = exchange.unread.take().unwrap_or_else(|| BodyDecoder::new(framing));
-    conn.deadline = Some(exchange.started + JSON_DEADLINE);
-    conn.phase = Phase::ReadBody(Box::new(ReadBody { exchange, decoder, body: Vec::new() }));
+}
+
+/// Where a body ends whose framing is broken is a guess: nothing behind it is looked at.
+fn refuse_framing(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
+    exchange.close = true;
+    exchange.unread = None;
+    conn.inbox = Vec::new();
+    respond::refuse(core, conn, exchange, &Problem::new(Code::BadRequest));
+}
+
+/// Bytes of an unwanted body that are read and dropped.
+fn drain_max(core: &Core) -> u64 {
+    core.settings.limits.upload_max.saturating_add(LINGER_BYTES)
 }
 
 fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
     let Phase::ReadBody(mut reading) = conn.take_phase() else { return false };
-    let max = admit::body_max(core, reading.exchange.route);
+    let route = reading.exchange.route;
+    let max = admit::body_max(core, route);
+    let keeps = route.is_some_and(|route| route.body != BodyKind::None);
     let mut position = 0;
     let refused = loop {
-        match reading.decoder.decode(&conn.inbox[position..]) {
-            Ok(piece) => {
-                position += piece.consumed;
-                if reading.body.len() + piece.data.len() > max {
-                    break Some(Code::TooLarge);
-                }
-                reading.body.extend_from_slice(piece.data);
-                if piece.done {
-                    conn.consume(position);
-                    let ReadBody { exchange, body, .. } = *reading;
-                    steps::dispatch(core, conn, exchange, &body);
-                    return true;
-                }
-                if piece.consumed == 0 || position == conn.inbox.len() {
-                    break None;
-                }
-            }
-            Err(_) => {
-                reading.exchange.close = true;
-                conn.inbox = Vec::new();
-                respond::refuse(core, conn, reading.exchange, &Problem::new(Code::BadRequest));
-                return true;
-            }
+        let Ok(piece) = reading.decoder.decode(&conn.inbox[position..]) else {
+            refuse_framing(core, conn, reading.exchange);
+            return true;
+        };
+        position += piece.consumed;
+        reading.received += piece.data.len();
+        if reading.received > max {
+            break Some(Code::TooLarge);
+        }
+        // Known here only for a chunked body: an empty one is no body, and needs no type.
+        if !piece.data.is_empty() && !admit::takes_type(&reading.exchange) {
+            break Some(Code::NotSupportedType);
+        }
+        if keeps {
+            reading.body.extend_from_slice(piece.data);
+        }
+        if piece.done {
+            conn.consume(position);
+            let ReadBody { exchange, body, .. } = *reading;
+            steps::dispatch(core, conn, exchange, &body);
+            return true;
+        }
+        if piece.consumed == 0 || position == conn.inbox.len() {
+            break None;
         }
     };
     conn.consume(position);
@@ -210,12 +267,10 @@ pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
     let keep_alive = !exchange.close;
     conn.progress = 0;
     match exchange.unread.take() {
-        // An expectation was refused: the body may never come.
-        Some(_) if exchange.head.expect == Expect::Continue => linger(core, conn),
+        Some(_) if exchange.body_unasked => linger(core, conn),
         Some(decoder) => {
-            let left = core.settings.limits.upload_max + LINGER_BYTES;
             conn.deadline = Some(core.linger_until());
-            conn.phase = Phase::Drain { decoder, left, keep_alive };
+            conn.phase = Phase::Drain { decoder, left: drain_max(core), keep_alive };
         }
         None if keep_alive => read_next(core, conn),
         None => linger(core, conn),
@@ -223,7 +278,9 @@ pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
 }
 
 fn read_next(core: &mut Core, conn: &mut Conn) {
-    conn.deadline = Some(core.now.instant + IDLE_DEADLINE);
+    // Until the answer has left, by its progress; `sent` sets the clock of the idle.
+    let wait = if conn.send.is_empty() { IDLE_DEADLINE } else { PROGRESS_WINDOW };
+    conn.deadline = Some(core.now.instant + wait);
     conn.phase = Phase::ReadHead { reader: HeadReader::new(), since: None };
 }
 
@@ -250,8 +307,9 @@ fn drain(core: &mut Core, conn: &mut Conn) -> bool {
             return true;
         }
         if *left == 0 {
+            // The answer went out long ago, and enough was read for it to arrive.
             conn.inbox = Vec::new();
-            linger(core, conn);
+            close_when_sent(core, conn);
             return true;
         }
         if piece.consumed == 0 || position == conn.inbox.len() {
@@ -272,7 +330,7 @@ pub fn linger(core: &mut Core, conn: &mut Conn) {
     }
     core.effects.push_back(Effect::ShutdownWrite(conn.id));
     conn.deadline = Some(core.linger_until());
-    conn.phase = Phase::Linger { left: core.settings.limits.upload_max + LINGER_BYTES };
+    conn.phase = Phase::Linger { left: drain_max(core) };
 }
 
 /// The deadline of a phase has come.
@@ -287,8 +345,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
             linger(core, conn);
         }
         Phase::ReadBody(reading) => {
-            let ReadBody { mut exchange, .. } = *reading;
-            exchange.close = true;
+            let exchange = reading.exchange;
             respond::refuse(core, conn, exchange, &Problem::new(Code::RequestTimeout));
         }
         Phase::WebSocket(stream) => {

@@ -70,9 +70,7 @@ impl Server {
             }
             Input::Sent { conn, bytes } => self.with_conn(conn, |core, conn| http::sent(core, conn, bytes)),
             Input::Ended { conn } => self.with_conn(conn, http::ended),
-            Input::Failed { conn } => {
-                self.with_conn(conn, |_, conn| conn.phase = Phase::Closed);
-            }
+            Input::Failed { conn } => self.close(conn),
             Input::Answered { ticket, outcome } => self.answered(ticket, outcome),
             Input::Finished { ticket, done } => {
                 let Some(call) = self.core.calls.remove(ticket) else { return };
@@ -154,16 +152,24 @@ impl Server {
         self.timers.set(id, conn.deadline);
     }
 
+    /// Forgets a connection, whatever it was doing. A question of its own that is still out becomes an orphan.
     fn close(&mut self, id: ConnId) {
         let Some(conn) = self.conns.remove(id) else { return };
         self.timers.set(id, None);
         self.core.forget(&conn);
+        if conn.faulted {
+            self.core.effects.push_back(Effect::LaneOver(id.lane()));
+        }
         self.core.effects.push_back(Effect::Close(id));
         self.core.crowd(self.conns.len());
     }
 
     fn accepted(&mut self, id: ConnId, peer: std::net::IpAddr, door: Door) {
         let peer = peer.to_canonical();
+        // A name that comes again without a close between: the runtime knows better what became of the old one.
+        if let Some(old) = self.conns.in_slot(id) {
+            self.close(old);
+        }
         if self.core.draining || !self.core.admit_connection(peer, door) {
             self.core.effects.push_back(Effect::Close(id));
             return;
@@ -178,6 +184,13 @@ impl Server {
     fn answered(&mut self, ticket: Ticket, outcome: Outcome) {
         let Some(call) = self.core.calls.remove(ticket) else { return };
         let origin = call.caller.conn();
+        // The writer refuses the rest of this lane until it hears that the connection is gone.
+        if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
+            match self.conns.get_mut(origin) {
+                Some(conn) => conn.faulted = true,
+                None => self.core.effects.push_back(Effect::LaneOver(origin.lane())),
+            }
+        }
         for event in outcome.events {
             let touched = publish::publish(&mut self.core, &mut self.conns, origin, event);
             for id in touched {
@@ -186,14 +199,10 @@ impl Server {
         }
         match call.next {
             Next::Store(then) => {
-                let fault = outcome.result.as_ref().err().is_some_and(|refusal| refusal.is_fault());
                 let step = steps::guard(&mut self.core, |ctx| then(ctx, outcome.result));
                 self.with_conn(origin, |core, conn| {
                     steps::resume(core, conn, call.caller, ticket, step);
                 });
-                if fault && self.conns.get(origin).is_none() {
-                    self.core.effects.push_back(Effect::LaneOver(origin.lane()));
-                }
             }
             Next::Work(_) => {}
             Next::Seen => seen::written(&mut self.core),
@@ -229,18 +238,13 @@ impl Server {
         seen::sweep(&mut self.core);
         for id in self.conns.ids() {
             self.with_conn(id, |core, conn| match &conn.phase {
-                Phase::ReadHead { since: None, .. } if conn.send.is_empty() => conn.phase = Phase::Closed,
-                Phase::WebSocket(_) => {
-                    let spread = core.entropy.below(crate::limits::RETRY_JITTER_MS);
-                    let reason = format!("{{\"retry_after_ms\":{}}}", 500 + spread);
-                    stream::close(core, conn, 1001, &reason);
-                }
+                Phase::WebSocket(_) => stream::drain(core, conn),
                 Phase::EventStream(_) => event_stream::end(core, conn),
                 Phase::Poll(_) => poll::timed_out(core, conn),
                 Phase::Linger { .. } | Phase::Drain { .. } => {
                     conn.deadline = conn.deadline.min(Some(core.linger_until()));
                 }
-                _ => {}
+                _ => http::drain_idle(core, conn),
             });
         }
     }

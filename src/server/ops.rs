@@ -31,7 +31,7 @@ pub struct Ops {
     reads: Vec<Pending>,
     /// A frame that waits for the write rate, and until when.
     stash: Option<(Instant, String)>,
-    /// A post was refused with `retry`: everything behind it is too, and the socket closes.
+    /// A write was refused with `retry`: everything behind it is too, and the socket closes once all is answered.
     refused: bool,
 }
 
@@ -185,8 +185,7 @@ fn answer(
     number: u64,
     result: Result<Reply, Problem>,
 ) {
-    // What is refused behind a refused post must not look as if it had been tried.
-    if stream.ws.is_closing() || stream.ops.is_refused() {
+    if stream.ws.is_closing() {
         return;
     }
     let language = stream.client.language;
@@ -196,7 +195,8 @@ fn answer(
             stream::count_refused(stream, core.now.instant);
             let is_write = stream.ops.writes.iter().any(|write| write.number == number);
             stream.ops.finish(send, number, |re| error(re, &problem, language));
-            if is_write && problem.status() >= 429 && (problem.retry() || problem.status() == 500) {
+            // Storage refuses what is under way behind it, and no further frame is taken: nothing overtakes.
+            if is_write && (problem.retry() || problem.code == Code::GeneralError) {
                 stream.ops.refuse_rest();
             }
         }
@@ -237,12 +237,8 @@ struct Extended {
 /// `{"op":"auth","access":…}`: the session goes on with a newer token. Another session's is 401, and the socket stays.
 fn auth(core: &mut Core, stream: &mut SocketStream, object: &Object<'_>) -> Result<Reply, Problem> {
     let access = object.get("access").and_then(Value::as_str).ok_or(Problem::invalid("access"))?;
-    let unauthorized = Problem::new(Code::UnauthorizedAccess);
-    let device = stream.client.unique_id.as_deref();
-    let actor = admit::actor(core, access, device).ok_or_else(|| unauthorized.clone())?;
-    if stream.actor.is_none_or(|old| old.session != actor.session) {
-        return Err(unauthorized);
-    }
+    let renewed = stream.actor.and_then(|old| admit::actor_again(core, access, old.session));
+    let actor = renewed.ok_or(Problem::new(Code::UnauthorizedAccess))?;
     stream::extend(stream, actor);
     Ok(Reply::ok(&Extended { expires_at: Time(actor.expires * 1_000) }))
 }

@@ -19,7 +19,7 @@ use crate::model::event::Fact;
 use crate::model::handler::{Actor, Body, Step};
 use crate::model::message::{OpenPair, Pair};
 use crate::model::operation::{Answer, Operation, Refusal};
-use crate::model::problem::Problem;
+use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::Language;
 
 pub struct PairState {
@@ -198,7 +198,7 @@ pub fn step(
     number: u64,
     step: Result<Step, Problem>,
 ) {
-    if stream.ws.is_closing() || stream.ops.is_refused() {
+    if stream.ws.is_closing() {
         return;
     }
     match step {
@@ -217,7 +217,7 @@ pub fn step(
             stream::count_refused(stream, core.now.instant);
             let language = stream.client.language;
             stream.ops.finish(send, number, |_| error(&problem, language));
-            if problem.retry() || problem.status() == 500 {
+            if problem.retry() || problem.code == Code::GeneralError {
                 stream.ops.refuse_rest();
             }
         }

@@ -30,10 +30,6 @@ pub struct Poll {
 }
 
 impl Poll {
-    pub fn profile(&self) -> Option<Id> {
-        Some(self.actor.profile)
-    }
-
     pub fn session(&self) -> Id {
         self.actor.session
     }
@@ -56,15 +52,14 @@ pub fn open(
     let after = match start {
         PollStart::Oldest => None,
         PollStart::Now => Some(core.head),
-        PollStart::Cursor(cursor) if cursor.epoch == core.epoch && cursor.seq <= core.head => {
-            Some(cursor.seq)
-        }
+        // One that is ahead of what is known here may not be ahead of the log.
+        PollStart::Cursor(cursor) if cursor.epoch == core.epoch => Some(cursor.seq),
         PollStart::Cursor(_) => {
             let problem = Problem::reset(cursor_text(core, core.head));
             return respond::refuse(core, conn, exchange, &problem);
         }
     };
-    core.hub.subscribe(actor.profile, conn.id);
+    core.subscribe(conn, actor.profile);
     let until = core.now.instant + wait;
     let poll = Poll { exchange, actor, after, limit, until, reading: None, stale: true };
     conn.deadline = Some(until);
@@ -160,7 +155,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn) {
 
 fn finish(core: &mut Core, conn: &mut Conn, result: Result<Reply, Problem>) {
     let Phase::Poll(poll) = conn.take_phase() else { return };
-    core.hub.unsubscribe(poll.actor.profile, conn.id);
+    core.unsubscribe(conn);
     match result {
         Ok(reply) => respond::reply(core, conn, poll.exchange, reply),
         Err(problem) => respond::refuse(core, conn, poll.exchange, &problem),

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 use super::admit;
-use super::conn::{Conn, Exchange, Phase};
+use super::conn::{Conn, Exchange};
 use super::core::Core;
 use super::cors;
 use super::http;
-use super::rate_limit::{AddressKey, Bucket};
+use super::rate_limit::{AddressKey, Bucket, Verdict};
 use super::routes::{Access, RateClass};
 use crate::base::json;
 use crate::base::send_queue::Segment;
@@ -48,7 +48,8 @@ pub fn reply(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, repl
 
 /// Queues a refusal and moves on.
 pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, problem: &Problem) {
-    count_failure(core, &exchange, problem);
+    let failure = count_failure(core, &exchange, problem);
+    exchange.rate = exchange.rate.or(failure);
     let is_write = exchange.route.is_some_and(|route| route.rate == RateClass::Write);
     // Behind a post that may be repeated nothing may overtake it; after a fault the writer refuses the rest of this
     // connection's lane, so a new connection is the way on.
@@ -70,15 +71,15 @@ pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
     let head = ResponseHead::new(problem.status())
         .header("Date", core.date().to_owned())
         .header("X-Request-Id", request_id.clone());
-    let head = problem_fields(head, problem, Language::En);
+    let address = AddressKey::of(conn.peer);
+    let rate = admit::take(core, Bucket::Address(address));
+    let head = problem_fields(rate_fields(head, rate), problem, Language::En);
     let body = json::to_vec(&problem.body(Language::En));
     let mut out = Vec::with_capacity(512);
     head.encode(&mut out, BodyFraming::Length(body.len() as u64), false, Version::Http11);
     out.extend_from_slice(&body);
     conn.send.push(Segment::Owned(out));
     core.metrics.response("-", problem.status());
-    let address = AddressKey::of(conn.peer);
-    admit::take(core, Bucket::Address(address));
     log::info!(
         target: "natter::access",
         request = request_id.as_str(), route = "-", status = problem.status(), bytes = body.len(), us = 0,
@@ -90,10 +91,7 @@ pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
 /// The answer to a good `OPTIONS`: a preflight's fields where it is one.
 pub fn options(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     let mut fields = std::mem::take(&mut exchange.fields);
-    let headers = &exchange.head.headers;
-    if let Some(origin) = headers.get("origin")
-        && headers.get("access-control-request-method").is_some()
-    {
+    if let Some(origin) = cors::preflight_origin(&exchange.head.headers) {
         cors::preflight_fields(&core.settings.origins, origin, &mut fields);
     }
     let mut head = begin(core, &exchange, 204);
@@ -141,10 +139,7 @@ fn begin(core: &mut Core, exchange: &Exchange, status: u16) -> ResponseHead {
     let mut head = ResponseHead::new(status)
         .header("Date", core.date().to_owned())
         .header("X-Request-Id", exchange.request_id.clone());
-    if let Some(rate) = exchange.rate {
-        let (policy, left) = rate.fields();
-        head = head.header("RateLimit-Policy", policy).header("RateLimit", left);
-    }
+    head = rate_fields(head, exchange.rate);
     let mut fields = Vec::new();
     cors::fields(&core.settings.origins, exchange.head.headers.get("origin"), &mut fields);
     for (name, value) in fields {
@@ -153,10 +148,16 @@ fn begin(core: &mut Core, exchange: &Exchange, status: u16) -> ResponseHead {
     head
 }
 
+fn rate_fields(head: ResponseHead, rate: Option<Verdict>) -> ResponseHead {
+    let Some(rate) = rate else { return head };
+    let (policy, left) = rate.fields();
+    head.header("RateLimit-Policy", policy).header("RateLimit", left)
+}
+
 fn problem_fields(head: ResponseHead, problem: &Problem, language: Language) -> ResponseHead {
     let mut head = head
         .header("Content-Type", PROBLEM_JSON)
-        .header("Content-Language", language_tag(language))
+        .header("Content-Language", language.as_str())
         .header("Cache-Control", "no-store");
     if problem.status() == 401 {
         head = head.header("WWW-Authenticate", "Bearer");
@@ -165,13 +166,6 @@ fn problem_fields(head: ResponseHead, problem: &Problem, language: Language) -> 
         head = head.header("Retry-After", Cow::Owned(ms.div_ceil(1_000).max(1).to_string()));
     }
     head
-}
-
-fn language_tag(language: Language) -> &'static str {
-    match language {
-        Language::En => "en",
-        Language::Ar => "ar",
-    }
 }
 
 fn finish(
@@ -222,17 +216,12 @@ fn log_access(core: &mut Core, conn: &Conn, exchange: &Exchange, status: u16, by
 }
 
 /// Failed requests count against their address, unless they were counted there when they came.
-fn count_failure(core: &mut Core, exchange: &Exchange, problem: &Problem) {
+fn count_failure(core: &mut Core, exchange: &Exchange, problem: &Problem) -> Option<Verdict> {
     let counted = exchange.route.is_some_and(|route| route.access == Access::Public)
         || problem.code == Code::RateLimited;
     let by_token = exchange.actor.is_none() && problem.status() == 401;
-    if !counted && !by_token {
-        let address = AddressKey::of(exchange.client.address);
-        admit::take(core, Bucket::Address(address));
+    if counted || by_token {
+        return None;
     }
-}
-
-/// Whether the phase still takes an answer: a linger or a close has had its last word.
-pub fn is_open(conn: &Conn) -> bool {
-    !matches!(conn.phase, Phase::Linger { .. } | Phase::Closed)
+    admit::take(core, Bucket::Address(AddressKey::of(exchange.client.address)))
 }

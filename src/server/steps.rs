@@ -57,6 +57,13 @@ pub fn call(
 /// A complete request meets its handler.
 pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body: &[u8]) {
     let Some(route) = exchange.route else { return respond::options(core, conn, exchange) };
+    if exchange.actor.is_some_and(|actor| core.ended.contains_key(&actor.session)) {
+        // The session ended while the body was under way.
+        return respond::refuse(core, conn, exchange, &Problem::new(Code::UnauthorizedAccess));
+    }
+    if exchange.bad_query {
+        return respond::refuse(core, conn, exchange, &Problem::new(Code::ErrorParsingData));
+    }
     let step = match route.action {
         Action::Handle(handler) => match body_object(route.body, body) {
             Ok(object) => {

@@ -2,6 +2,7 @@
 //! in `pair`.
 //! Invariant: events reach a connection in strictly rising seq, and nothing is queued behind a close frame.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::conn::{Conn, Exchange, Phase};
@@ -15,7 +16,10 @@ use super::replay::Replay;
 use super::{http, instant_of, poll, respond, soonest};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
-use crate::limits::{EXPIRING_NOTICE, IN_FLIGHT_MAX, REFUSED_MAX, REFUSED_WINDOW, STREAM_PAUSE_BYTES};
+use crate::limits::{
+    EXPIRING_NOTICE, IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_WINDOW, REFUSED_MAX, REFUSED_WINDOW,
+    RETRY_JITTER_MS, STREAM_PAUSE_BYTES,
+};
 use crate::model::handler::{Actor, Client, Step, Stream};
 use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::Problem;
@@ -25,6 +29,7 @@ use crate::proto::websocket::{self, Incoming, WebSocket};
 pub const SESSION_OVER: u16 = 4401;
 pub const TOO_SLOW: u16 = 4408;
 pub const FLOOD: u16 = 4429;
+const GOING_AWAY: u16 = 1001;
 const UNSUPPORTED_DATA: u16 = 1003;
 pub const TRY_AGAIN_LATER: u16 = 1013;
 
@@ -39,10 +44,12 @@ pub struct SocketStream {
     last_heard: Instant,
     next_ping: Instant,
     warned: bool,
-    refused: (Instant, u32),
-    subscribed: bool,
-    /// The bound of the send queue was passed; the close is due.
-    overrun: bool,
+    /// When the latest frames were refused: at most [`REFUSED_MAX`], none older than the window.
+    refused: VecDeque<Instant>,
+    /// Something waits to be sent and nothing was, since then.
+    stalled_since: Option<Instant>,
+    /// The server stops: what is under way is answered, then the stream closes with this reason.
+    leaving: Option<String>,
 }
 
 pub enum Form {
@@ -53,10 +60,6 @@ pub enum Form {
 }
 
 impl SocketStream {
-    pub fn profile(&self) -> Option<Id> {
-        self.actor.filter(|_| self.subscribed).map(|actor| actor.profile)
-    }
-
     pub fn session(&self) -> Option<Id> {
         self.actor.map(|actor| actor.session)
     }
@@ -70,7 +73,9 @@ impl SocketStream {
         let replaying = matches!(&self.form, Form::Native(replay) if !replay.is_live())
             || matches!(&self.form, Form::Pair(pair) if !pair.is_open());
         !replaying
+            && self.leaving.is_none()
             && !self.ops.is_paused()
+            && !self.ops.is_refused()
             && self.ops.in_flight() < IN_FLIGHT_MAX
             && send.memory() < STREAM_PAUSE_BYTES
     }
@@ -138,13 +143,13 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
         last_heard: now,
         next_ping: now + heartbeat,
         warned: false,
-        refused: (now, 0),
-        subscribed: actor.is_some(),
-        overrun: false,
+        refused: VecDeque::new(),
+        stalled_since: None,
+        leaving: None,
     });
     if let Some(actor) = actor {
         // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
-        core.hub.subscribe(actor.profile, conn.id);
+        core.subscribe(conn, actor.profile);
         // The session may have ended while the request was under way.
         if core.ended.contains_key(&actor.session) {
             conn.phase = Phase::WebSocket(socket);
@@ -167,12 +172,22 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
     }
     conn.phase = Phase::WebSocket(socket);
     advance(core, conn);
+    if conn.ended {
+        ended(core, conn);
+    }
 }
 
 pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
     stream.last_heard = core.now.instant;
     stream.ws.feed(bytes);
+    advance(core, conn);
+}
+
+/// The peer took bytes.
+pub fn sent(core: &mut Core, conn: &mut Conn) {
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    stream.stalled_since = None;
     advance(core, conn);
 }
 
@@ -186,12 +201,14 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
             if let (Form::Native(replay), Some(actor)) = (&mut stream.form, stream.actor) {
                 replay.go_on(core, &conn.send, id, actor);
             }
-            if let Some(text) = stream.ops.take_stash(core.now.instant) {
-                ops::text(core, stream, &mut conn.send, id, &text);
-                if finish_frame(core, conn) {
-                    continue;
+            let goes_on = stream.leaving.is_none() && !stream.ops.is_refused();
+            if goes_on && let Some(text) = stream.ops.take_stash(core.now.instant) {
+                match stream.form {
+                    Form::Pair(_) => pair::text(core, stream, &mut conn.send, id, &text),
+                    _ => ops::text(core, stream, &mut conn.send, id, &text),
                 }
-                return;
+                judge(core, conn);
+                continue;
             }
             if !stream.takes_frames(&conn.send) {
                 break;
@@ -230,29 +247,49 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
             Some(Incoming::Ping | Incoming::Pong) => {}
             Some(Incoming::Close { .. } | Incoming::Failed { .. }) => return end(core, conn),
         }
-        if !finish_frame(core, conn) {
-            return;
-        }
+        judge(core, conn);
     }
     rearm(core, conn);
 }
 
-/// After a frame: a flood ends the stream. `false` when the stream is over.
-fn finish_frame(core: &mut Core, conn: &mut Conn) -> bool {
-    let Phase::WebSocket(stream) = &conn.phase else { return false };
-    if !stream.ws.is_closing() && stream.refused.1 >= REFUSED_MAX {
-        close(core, conn, FLOOD, "too many refused frames");
+/// After frames, answers or events: whether one of the stream's bounds is passed, and it has to end.
+fn judge(core: &mut Core, conn: &mut Conn) {
+    let max = core.settings.limits.send_queue_max;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    if stream.ws.is_closing() {
+        return;
     }
-    matches!(conn.phase, Phase::WebSocket(_))
+    let quiet = stream.ops.in_flight() == 0;
+    if stream.actor.is_some() && conn.send.memory() > max {
+        core.metrics.streams_cut += 1;
+        close(core, conn, TOO_SLOW, "reader too slow");
+    } else if stream.refused.len() >= REFUSED_MAX {
+        close(core, conn, FLOOD, "too many refused frames");
+    } else if quiet && stream.ops.is_refused() {
+        // Everything before the refused post has its answer, and so has everything behind it.
+        close(core, conn, TRY_AGAIN_LATER, "try again");
+    } else if quiet && let Some(reason) = stream.leaving.take() {
+        close(core, conn, GOING_AWAY, &reason);
+    }
 }
 
 /// A frame was refused: counted, so that a flood of them ends.
 pub fn count_refused(stream: &mut SocketStream, now: Instant) {
-    let (since, count) = &mut stream.refused;
-    if now.saturating_duration_since(*since) >= REFUSED_WINDOW {
-        (*since, *count) = (now, 0);
+    let refused = &mut stream.refused;
+    while refused.front().is_some_and(|at| now.saturating_duration_since(*at) >= REFUSED_WINDOW) {
+        refused.pop_front();
     }
-    *count += 1;
+    if refused.len() < REFUSED_MAX {
+        refused.push_back(now);
+    }
+}
+
+/// The server stops: no more frames are taken, what is under way is answered, and the peer is told when to come back.
+pub fn drain(core: &mut Core, conn: &mut Conn) {
+    let wait_ms = 500 + core.entropy.below(RETRY_JITTER_MS);
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    stream.leaving = Some(format!("{{\"retry_after_ms\":{wait_ms}}}"));
+    judge(core, conn);
 }
 
 /// Says why and closes: the peer has a while to answer.
@@ -263,18 +300,14 @@ pub fn close(core: &mut Core, conn: &mut Conn, code: u16, reason: &str) {
     }
     stream.ws.close(&mut conn.send, code, reason);
     log::debug!(target: "natter::stream", peer:% = conn.peer, code = code; "socket closing");
-    let profile = stream.profile();
-    stream.subscribed = false;
-    core.unsubscribe(profile, conn.id);
+    core.unsubscribe(conn);
+    conn.progress = 0;
     conn.deadline = Some(core.linger_until());
 }
 
 /// The closing handshake is done, or the protocol is broken: only the bytes are left.
 fn end(core: &mut Core, conn: &mut Conn) {
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
-    let profile = stream.profile();
-    stream.subscribed = false;
-    core.unsubscribe(profile, conn.id);
+    core.unsubscribe(conn);
     http::linger(core, conn);
 }
 
@@ -323,18 +356,11 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
 /// After events or answers were queued: what the queue's bound and the ops ask for.
 pub fn heard(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
-    let max = core.settings.limits.send_queue_max;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
     if let (Form::Pair(pair), Some(actor)) = (&mut stream.form, stream.actor) {
         pair.mark_read(core, id, actor);
     }
-    if conn.send.memory() > max && !stream.overrun {
-        stream.overrun = true;
-        core.metrics.streams_cut += 1;
-        close(core, conn, TOO_SLOW, "reader too slow");
-    } else if stream.ops.is_refused() {
-        close(core, conn, TRY_AGAIN_LATER, "try again");
-    }
+    judge(core, conn);
 }
 
 /// One deadline for the whole stream: the soonest of its clocks.
@@ -353,7 +379,7 @@ fn rearm(core: &Core, conn: &mut Conn) {
         Some(stream.last_heard + silence),
         expiry,
         warning,
-        stream.ops.paused_until(),
+        stream.ops.paused_until().filter(|_| stream.leaving.is_none() && !stream.ops.is_refused()),
     ]);
 }
 
@@ -363,8 +389,13 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let heartbeat = core.settings.limits.heartbeat;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
     if stream.ws.is_closing() {
-        // The peer did not answer our close in time.
-        conn.phase = Phase::Closed;
+        // What is queued before the close frame may take longer than the answer to it, while the peer takes it.
+        if !conn.send.is_empty() && conn.progress >= PROGRESS_BYTES {
+            conn.progress = 0;
+            conn.deadline = Some(now + PROGRESS_WINDOW);
+        } else {
+            conn.phase = Phase::Closed;
+        }
         return;
     }
     if let Some(actor) = stream.actor {
@@ -380,10 +411,18 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     if !stream.wants_read(&conn.send) {
         stream.last_heard = now;
     }
-    if now >= stream.last_heard + heartbeat * 5 / 2 {
+    let silence = heartbeat * 5 / 2;
+    if now >= stream.last_heard + silence {
         // Nobody is there to read a close frame.
         conn.phase = Phase::Closed;
         return;
+    }
+    if conn.send.is_empty() {
+        stream.stalled_since = None;
+    } else if now >= *stream.stalled_since.get_or_insert(now) + silence {
+        // While its queue is full a peer is not read, so its silence says nothing; that it takes nothing does.
+        core.metrics.streams_cut += 1;
+        return close(core, conn, TOO_SLOW, "reader too slow");
     }
     if now >= stream.next_ping {
         stream.next_ping = now + heartbeat;
