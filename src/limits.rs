@@ -208,6 +208,8 @@ pub const TITLE_CHARS_MAX: usize = 128;
 
 // ---- store -----------------------------------------------------------------------------------------
 
+/// Direct peers, of newest activity first, who hear of one's presence. Beyond: they don't.
+pub const PRESENCE_PEERS_MAX: u32 = 1_000;
 /// Different emoji on one message. Beyond: 422 `invalid_emoji`.
 pub const REACTIONS_MAX: usize = 20;
 /// Profiles shown of those who reacted with one emoji; the count goes on.
@@ -307,6 +309,12 @@ pub const STALLED_COMMENTS_MAX: u32 = 4;
 pub const CHATS_EVERY: Duration = Duration::from_millis(250);
 /// The longest a poll of the log may ask to wait. Beyond: 422.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Before a change of presence is told: a reconnect within it is no change (API.md: within 10 s).
+pub const PRESENCE_DELAY: Duration = Duration::from_secs(3);
+/// Typing that goes on is not told again before this.
+pub const TYPING_AGAIN: Duration = Duration::from_secs(3);
+/// Typing lapses when it is not renewed (API.md section 4).
+pub const TYPING_LAPSE: Duration = Duration::from_secs(6);
 /// The two sweeps of expired state (rate buckets, ended sessions) are at least this far apart.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Jitter of the reconnect hint in a shutdown's close frame, in milliseconds.

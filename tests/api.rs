@@ -6,6 +6,8 @@ mod support;
 
 #[path = "api/groups.rs"]
 mod groups;
+#[path = "api/presence.rs"]
+mod presence;
 
 use support::World;
 

@@ -10,6 +10,7 @@ pub mod message;
 pub mod metrics;
 pub mod operation;
 pub mod params;
+pub mod presence;
 pub mod problem;
 pub mod profile;
 pub mod session;

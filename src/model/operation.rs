@@ -15,6 +15,7 @@ use super::message::{
     DeleteMessage, EditMessage, GetMessage, ListMessages, Message, MessagePage, OpenPair, Pair, PostMessage,
     Posted, React,
 };
+use super::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 use super::session::{
     ChangePassword, EndSession, ListSessions, NoteSeen, OpenSession, Opened, RefreshSession, Refreshed,
     RevokeSessions, SessionPage,
@@ -97,6 +98,10 @@ operations! {
     Write RemoveMember -> ();
     Read  OpenPair -> Pair;
     Read  ListChats -> Chats;
+    // Presence.
+    Read  FindListeners -> Vec<crate::base::id::Id>;
+    Read  FindPeers -> Peers;
+    Write MarkOffline -> Peers;
     // The log.
     Read  ReadLog -> LogPage;
 }

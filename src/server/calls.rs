@@ -3,6 +3,7 @@
 //! and its continuation, and only the answer is dropped.
 
 use super::contract::ConnId;
+use crate::base::id::Id;
 use crate::model::handler::Then;
 use crate::model::job::Done;
 use crate::model::operation::{Answer, Refusal};
@@ -41,6 +42,18 @@ pub enum Next {
     Work(Then<Done>),
     /// The stream takes the answer as it is.
     Stream,
+    /// Who may know whether a profile is online.
+    Presence {
+        profile: Id,
+        online: bool,
+    },
+    /// Which peers of a stream that is up to date are online.
+    Greeting,
+    /// Who may know that a stream types.
+    Typing {
+        conversation: Id,
+        active: bool,
+    },
     /// When sessions were last seen is written.
     Seen,
 }

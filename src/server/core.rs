@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::calls::{Call, Caller, Next};
-use super::conn::Conn;
+use super::conn::{Conn, Phase};
 use super::contract::{Door, Effect, Ticket};
 use super::hub::Hub;
+use super::presence::{self, Broadcast, Presence};
 use super::rate_limit::{AddressKey, RateLimiter};
 use super::report::Metrics;
 use super::seen::{self, Seen};
@@ -38,6 +39,9 @@ pub struct Core {
     pub attempts: Attempts,
     pub tickets: Tickets,
     pub seen: Seen,
+    pub presence: Presence,
+    /// To be queued on other connections than the one at hand, when it is done with.
+    pub broadcasts: VecDeque<Broadcast>,
     pub metrics: Metrics,
     /// Sessions that ended while an access token of theirs may still live, with that token's `exp` (Unix s).
     pub ended: BTreeMap<SessionId, u64>,
@@ -67,6 +71,8 @@ impl Core {
             attempts: Attempts::default(),
             tickets: Tickets::default(),
             seen: Seen::default(),
+            presence: Presence::default(),
+            broadcasts: VecDeque::new(),
             metrics: Metrics::default(),
             ended: start.ended.into_iter().collect(),
             storage: Ok(()),
@@ -122,7 +128,7 @@ impl Core {
     }
 
     /// Everything that was kept for a connection.
-    pub fn forget(&mut self, conn: &Conn) {
+    pub fn forget(&mut self, conn: &mut Conn) {
         let key = AddressKey::of(conn.peer);
         if let Some(count) = self.by_address.get_mut(&key) {
             *count = count.saturating_sub(1);
@@ -130,21 +136,29 @@ impl Core {
                 self.by_address.remove(&key);
             }
         }
-        if let Some(profile) = conn.subscription {
-            self.hub.unsubscribe(profile, conn.id);
-        }
+        self.unsubscribe(conn);
     }
 
     /// From now on this connection hears what its profile may hear.
     pub fn subscribe(&mut self, conn: &mut Conn, profile: Id) {
         self.unsubscribe(conn);
         conn.subscription = Some(profile);
+        if self.hub.of(profile).is_empty() {
+            presence::changed(self, profile);
+        }
         self.hub.subscribe(profile, conn.id);
     }
 
     pub fn unsubscribe(&mut self, conn: &mut Conn) {
-        if let Some(profile) = conn.subscription.take() {
-            self.hub.unsubscribe(profile, conn.id);
+        let Some(profile) = conn.subscription.take() else { return };
+        self.hub.unsubscribe(profile, conn.id);
+        if self.hub.of(profile).is_empty() {
+            presence::changed(self, profile);
+        }
+        if let Phase::WebSocket(stream) = &mut conn.phase
+            && let Some(typist) = stream.typist.take()
+        {
+            presence::stopped(self, profile, *typist);
         }
     }
 

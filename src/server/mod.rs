@@ -20,6 +20,7 @@ pub mod hub;
 pub mod ops;
 pub mod pair;
 pub mod poll;
+pub mod presence;
 pub mod publish;
 pub mod rate_limit;
 pub mod replay;
@@ -37,6 +38,7 @@ use self::calls::{Caller, Next};
 use self::conn::{Conn, Conns, Phase};
 use self::contract::{ConnId, Door, Effect, Input, Ticket};
 use self::core::Core;
+use self::presence::Broadcast;
 use crate::base::crypto::Entropy;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
@@ -63,6 +65,11 @@ impl Server {
     /// Takes one input. Total: any input, in any order.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         self.core.now = now;
+        self.take(input);
+        self.broadcast();
+    }
+
+    fn take(&mut self, input: Input<'_>) {
         match input {
             Input::Accepted { conn, peer, door } => self.accepted(conn, peer, door),
             Input::Received { conn, bytes } => {
@@ -89,6 +96,17 @@ impl Server {
         }
     }
 
+    /// Queues what one connection's turn has for others: words without a seq, for native streams that are up to date.
+    fn broadcast(&mut self) {
+        while let Some(Broadcast { profiles, frame }) = self.core.broadcasts.pop_front() {
+            for profile in profiles.iter() {
+                for id in self.core.hub.of(*profile).to_vec() {
+                    self.with_conn(id, |core, conn| stream::whisper(core, conn, &frame));
+                }
+            }
+        }
+    }
+
     /// The next thing to be done, until `None`.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         let effect = self.core.effects.pop_front()?;
@@ -102,7 +120,10 @@ impl Server {
 
     /// When `Tick` is due at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.timers.next(), Some(self.core.sweep_at)].into_iter().flatten().min()
+        [self.timers.next(), self.core.presence.next_deadline(), Some(self.core.sweep_at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub fn wants_read(&self, conn: ConnId) -> bool {
@@ -154,9 +175,9 @@ impl Server {
 
     /// Forgets a connection, whatever it was doing. A question of its own that is still out becomes an orphan.
     fn close(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.remove(id) else { return };
+        let Some(mut conn) = self.conns.remove(id) else { return };
         self.timers.set(id, None);
-        self.core.forget(&conn);
+        self.core.forget(&mut conn);
         if conn.faulted {
             self.core.effects.push_back(Effect::LaneOver(id.lane()));
         }
@@ -206,6 +227,15 @@ impl Server {
             }
             Next::Work(_) => {}
             Next::Seen => seen::written(&mut self.core),
+            Next::Presence { profile, online } => {
+                presence::answered(&mut self.core, profile, online, outcome.result);
+            }
+            Next::Greeting => {
+                self.with_conn(origin, |core, conn| stream::greeted(core, conn, outcome.result))
+            }
+            Next::Typing { conversation, active } => self.with_conn(origin, |core, conn| {
+                stream::typed(core, conn, call.caller, conversation, active, outcome.result);
+            }),
             Next::Stream => {
                 self.with_conn(origin, |core, conn| match call.caller {
                     Caller::Stream(_) => match &conn.phase {
@@ -224,6 +254,7 @@ impl Server {
         while let Some(id) = self.timers.pop(now) {
             self.with_conn(id, http::timed_out);
         }
+        presence::tick(&mut self.core);
         if self.core.sweep_at <= now {
             self.core.sweep();
         }

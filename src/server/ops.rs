@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::admit;
-use super::calls::Caller;
+use super::calls::{Caller, Next};
 use super::contract::ConnId;
 use super::core::Core;
+use super::presence;
 use super::rate_limit::Bucket;
 use super::router;
 use super::routes::{Action, RateClass};
@@ -19,7 +20,9 @@ use crate::base::json::{self, Object, Value};
 use crate::base::send_queue::SendQueue;
 use crate::model::handler::{Body, Reply, Step};
 use crate::model::message::Time;
+use crate::model::operation::Operation;
 use crate::model::params::Params;
+use crate::model::presence::FindListeners;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::Language;
 
@@ -140,6 +143,16 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
         let result = auth(core, stream, &object);
         return answer(core, stream, send, number, result);
     }
+    if name == "typing" {
+        if let Some(actor) = stream.actor
+            && let Some(after) =
+                admit::take(core, Bucket::Account(actor.member)).and_then(|verdict| verdict.retry_after)
+        {
+            return stream.ops.pause(core.now.instant, after, text);
+        }
+        let number = stream.ops.begin(re, false);
+        return typing(core, stream, send, conn, number, &object);
+    }
     let Some(route) = router::find_op(name) else {
         let number = stream.ops.begin(re, false);
         return answer(core, stream, send, number, Err(Problem::new(Code::UnknownOp)));
@@ -227,6 +240,44 @@ fn error(re: Option<&str>, problem: &Problem, language: Language) -> Vec<u8> {
     json::write(&mut out, &problem.on_stream(language));
     out.push(b'}');
     out
+}
+
+/// `{"op":"typing","conversation":…,"active":true}`: told to who may know, and to nobody twice in a short while.
+fn typing(
+    core: &mut Core,
+    stream: &mut SocketStream,
+    send: &mut SendQueue,
+    conn: ConnId,
+    number: u64,
+    object: &Object<'_>,
+) {
+    let params = Params::new(&[], &[], Some(object));
+    let asked = params
+        .required_id("conversation")
+        .and_then(|conversation| Ok((conversation, params.flag("active")?.unwrap_or(true))));
+    let ((conversation, active), actor) = match (asked, stream.actor) {
+        (Ok(asked), Some(actor)) => (asked, actor),
+        (Err(problem), _) => return answer(core, stream, send, number, Err(problem)),
+        (Ok(_), None) => return answer(core, stream, send, number, Err(Code::UnauthorizedAccess.into())),
+    };
+    let now = core.now.instant;
+    let known = if active {
+        stream.typist.as_mut().is_some_and(|typist| typist.goes_on(conversation, now))
+    } else {
+        match stream.typist.take_if(|typist| typist.is_in(conversation)) {
+            Some(typist) => {
+                presence::stopped(core, actor.profile, *typist);
+                true
+            }
+            None => false,
+        }
+    };
+    if known {
+        return answer(core, stream, send, number, Ok(Reply::done()));
+    }
+    let find = FindListeners { viewer: actor.profile, conversation };
+    let next = Next::Typing { conversation, active };
+    core.ask_store(Caller::Op { conn, op: number }, find.into_command(), next);
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use super::conn::{Conns, Phase};
 use super::contract::ConnId;
 use super::core::Core;
 use super::replay::sse_event;
-use super::{event_stream, poll, stream};
+use super::{event_stream, poll, presence, stream};
 use crate::model::event::{Event, Fact, encode_event};
 use crate::model::settings::SignUrls;
 use crate::proto::websocket;
@@ -82,6 +82,12 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event)
                 touched.push(id);
             }
         }
+    }
+    // Who hides now was perhaps announced before.
+    if let Fact::ProfileUpdated(profile) = &publication.event.fact
+        && !core.hub.of(profile.id).is_empty()
+    {
+        presence::changed(core, profile.id);
     }
     // Too slow a reader, or a Go-form socket that has something to mark read.
     for &id in &touched {

@@ -33,6 +33,8 @@ pub struct Replay {
     /// The greatest seq sent.
     last: u64,
     state: State,
+    /// It has caught up, and nobody has taken note yet.
+    arrived: bool,
 }
 
 /// How events go out: as frames with their greeting, or as server-sent events with their cursor.
@@ -58,16 +60,21 @@ enum State {
 impl Replay {
     /// Of a native WebSocket.
     pub fn new(cursor: Option<Cursor>) -> Replay {
-        Replay { wire: Wire::WebSocket, last: 0, state: State::New(cursor) }
+        Replay { wire: Wire::WebSocket, last: 0, state: State::New(cursor), arrived: false }
     }
 
     /// Of a stream of server-sent events.
     pub fn events(cursor: Option<Cursor>, wire: SseWire) -> Replay {
-        Replay { wire: Wire::Sse(wire), last: 0, state: State::New(cursor) }
+        Replay { wire: Wire::Sse(wire), last: 0, state: State::New(cursor), arrived: false }
     }
 
     pub fn is_live(&self) -> bool {
         matches!(self.state, State::Live)
+    }
+
+    /// Once, after it has caught up.
+    pub fn take_arrival(&mut self) -> bool {
+        std::mem::take(&mut self.arrived)
     }
 
     /// What a heartbeat says: everything up to here was sent.
@@ -214,6 +221,7 @@ impl Replay {
         }
         self.last = head;
         self.state = State::Live;
+        self.arrived = true;
     }
 }
 

@@ -3,14 +3,17 @@
 //! Invariant: events reach a connection in strictly rising seq, and nothing is queued behind a close frame.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::calls::Caller;
 use super::conn::{Conn, Exchange, Phase};
 use super::contract::Ticket;
 use super::core::Core;
 use super::event_stream::{self, Opening};
 use super::ops::{self, Ops};
 use super::pair::{self, PairState};
+use super::presence::{self, Typist};
 use super::publish::Publication;
 use super::replay::Replay;
 use super::{http, instant_of, poll, respond, soonest};
@@ -20,9 +23,9 @@ use crate::limits::{
     EXPIRING_NOTICE, IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_WINDOW, REFUSED_MAX, REFUSED_WINDOW,
     RETRY_JITTER_MS, STREAM_PAUSE_BYTES,
 };
-use crate::model::handler::{Actor, Client, Step, Stream};
+use crate::model::handler::{Actor, Client, Reply, Step, Stream};
 use crate::model::operation::{Answer, Refusal};
-use crate::model::problem::Problem;
+use crate::model::problem::{Code, Problem};
 use crate::proto::websocket::{self, Incoming, WebSocket};
 
 /// Close codes of the application (API.md section 5).
@@ -50,6 +53,8 @@ pub struct SocketStream {
     stalled_since: Option<Instant>,
     /// The server stops: what is under way is answered, then the stream closes with this reason.
     leaving: Option<String>,
+    /// What it types at the moment.
+    pub typist: Option<Box<Typist>>,
 }
 
 pub enum Form {
@@ -146,6 +151,7 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
         refused: VecDeque::new(),
         stalled_since: None,
         leaving: None,
+        typist: None,
     });
     if let Some(actor) = actor {
         // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
@@ -200,6 +206,9 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
         if !stream.ws.is_closing() {
             if let (Form::Native(replay), Some(actor)) = (&mut stream.form, stream.actor) {
                 replay.go_on(core, &conn.send, id, actor);
+                if replay.take_arrival() {
+                    presence::greet(core, id, actor.profile);
+                }
             }
             let goes_on = stream.leaving.is_none() && !stream.ops.is_refused();
             if goes_on && let Some(text) = stream.ops.take_stash(core.now.instant) {
@@ -379,6 +388,7 @@ fn rearm(core: &Core, conn: &mut Conn) {
         Some(stream.last_heard + silence),
         expiry,
         warning,
+        stream.typist.as_ref().map(|typist| typist.lapses_at()),
         stream.ops.paused_until().filter(|_| stream.leaving.is_none() && !stream.ops.is_refused()),
     ]);
 }
@@ -424,6 +434,11 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         core.metrics.streams_cut += 1;
         return close(core, conn, TOO_SLOW, "reader too slow");
     }
+    if stream.typist.as_ref().is_some_and(|typist| typist.lapses_at() <= now)
+        && let (Some(typist), Some(actor)) = (stream.typist.take(), stream.actor)
+    {
+        presence::stopped(core, actor.profile, *typist);
+    }
     if now >= stream.next_ping {
         stream.next_ping = now + heartbeat;
         if let Some(actor) = stream.actor {
@@ -437,6 +452,51 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
             push_text(&mut conn.send, format!(r#"{{"event":"heartbeat","seq":{seq}}}"#).as_bytes());
         }
     }
+    advance(core, conn);
+}
+
+/// Words without a seq, for a native stream that is up to date; a slow one does without them.
+pub fn whisper(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
+    let Phase::WebSocket(stream) = &conn.phase else { return };
+    let hears = matches!(&stream.form, Form::Native(replay) if replay.is_live()) && !stream.ws.is_closing();
+    if hears && conn.send.memory() < STREAM_PAUSE_BYTES {
+        core.metrics.deliveries += 1;
+        conn.send.push_shared(Arc::clone(frame));
+    }
+}
+
+/// Who of the stream's peers is online is known.
+pub fn greeted(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refusal>) {
+    let Phase::WebSocket(stream) = &conn.phase else { return };
+    if !stream.ws.is_closing() {
+        presence::greeted(core, &mut conn.send, result);
+    }
+}
+
+/// Who may know that the stream types is known.
+pub fn typed(
+    core: &mut Core,
+    conn: &mut Conn,
+    caller: Caller,
+    conversation: Id,
+    active: bool,
+    result: Result<Answer, Refusal>,
+) {
+    let (Caller::Op { op, .. }, Phase::WebSocket(stream)) = (caller, &mut conn.phase) else { return };
+    let step = match (result, stream.actor) {
+        (Ok(Answer::FindListeners(listeners)), Some(actor)) => {
+            // One place at a time: who begins elsewhere has stopped here.
+            if let Some(typist) = stream.typist.take_if(|typist| !typist.is_in(conversation)) {
+                presence::stopped(core, actor.profile, *typist);
+            }
+            let typist = presence::typing(core, actor.profile, conversation, active, listeners.into());
+            stream.typist = typist.map(Box::new);
+            Ok(Step::Reply(Reply::done()))
+        }
+        (Ok(_), _) | (_, None) => Err(Problem::new(Code::GeneralError)),
+        (Err(refusal), _) => Err(refusal.into()),
+    };
+    op_step(core, conn, op, step);
     advance(core, conn);
 }
 

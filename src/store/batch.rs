@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::cache::Cache;
 use super::fault::{Fault, Stop};
-use super::{accounts, changes, conversations, groups, messages, sessions};
+use super::{accounts, changes, conversations, groups, messages, presence, sessions};
 use crate::model::event::Event;
 use crate::model::operation::{Answer, Command, Refusal};
 
@@ -86,6 +86,7 @@ impl Batch<'_> {
             Command::UpdateConversation(update) => self.whole(|batch| groups::update(batch, update)),
             Command::PutMember(put) => self.whole(|batch| groups::put_member(batch, put)),
             Command::RemoveMember(remove) => self.whole(|batch| groups::remove_member(batch, remove)),
+            Command::MarkOffline(mark) => presence::mark_offline(self, mark),
             Command::SignUp(sign_up) => self.whole(|batch| accounts::sign_up(batch, sign_up)),
             Command::OpenSession(open) => self.whole(|batch| sessions::open(batch, open)),
             Command::RefreshSession(refresh) => self.whole(|batch| sessions::refresh(batch, refresh)),
@@ -98,6 +99,8 @@ impl Batch<'_> {
             | Command::FindSecret(_)
             | Command::ListSessions(_)
             | Command::ListMessages(_)
+            | Command::FindListeners(_)
+            | Command::FindPeers(_)
             | Command::GetMessage(_)
             | Command::GetConversation(_)
             | Command::ListMembers(_)

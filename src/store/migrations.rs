@@ -14,6 +14,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "two people chat", sql: include_str!("migrations/001_two_people_chat.sql") },
     Migration { name: "accounts", sql: include_str!("migrations/003_accounts.sql") },
     Migration { name: "groups", sql: include_str!("migrations/004_groups.sql") },
+    Migration { name: "presence", sql: include_str!("migrations/005_presence.sql") },
 ];
 
 /// The schema version this natter writes.

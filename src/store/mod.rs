@@ -18,6 +18,7 @@ mod log;
 mod messages;
 mod migrations;
 mod page;
+mod presence;
 mod profiles;
 mod reader;
 mod sessions;

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
-use super::{StoreOptions, accounts, connection, conversations, groups, log, messages, sessions};
+use super::{StoreOptions, accounts, connection, conversations, groups, log, messages, presence, sessions};
 use crate::model::operation::{Answer, Command, Refusal};
 
 pub struct Reader {
@@ -54,11 +54,14 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::ListConversations(list) => Answer::ListConversations(conversations::list(conn, list)?),
         Command::OpenPair(open) => Answer::OpenPair(messages::open_pair(conn, open)?),
         Command::ListChats(list) => Answer::ListChats(conversations::list_chats(conn, list)?),
+        Command::FindListeners(find) => Answer::FindListeners(presence::find_listeners(conn, find)?),
+        Command::FindPeers(find) => Answer::FindPeers(presence::find_peers(conn, find)?),
         Command::ReadLog(read) => Answer::ReadLog(log::read(conn, read)?),
         Command::GetMessage(get) => Answer::GetMessage(messages::get(conn, get)?),
         Command::GetConversation(get) => Answer::GetConversation(conversations::get(conn, get)?),
         Command::ListMembers(list) => Answer::ListMembers(groups::list_members(conn, list)?),
         Command::SignUp(_)
+        | Command::MarkOffline(_)
         | Command::OpenSession(_)
         | Command::RefreshSession(_)
         | Command::EndSession(_)

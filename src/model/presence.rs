@@ -1,0 +1,34 @@
+//! Who may hear that somebody types or is online. Never stored, but for the time of the last good-bye.
+
+use super::message::Time;
+use crate::base::id::Id;
+
+/// Those of a conversation who may hear that `viewer` types: its other members, less those between whom and the viewer a
+/// block stands. `NotFound` unless `viewer` is a member.
+#[derive(Clone, Debug)]
+pub struct FindListeners {
+    pub viewer: Id,
+    pub conversation: Id,
+}
+
+/// The direct peers of a profile between whom presence may be known, of newest activity first.
+#[derive(Clone, Debug)]
+pub struct FindPeers {
+    pub profile: Id,
+}
+
+/// A profile went offline; answers as [`FindPeers`].
+#[derive(Clone, Debug)]
+pub struct MarkOffline {
+    pub profile: Id,
+    pub at: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Peers {
+    /// The profile hides its presence, or is private.
+    pub hidden: bool,
+    /// Direct peers who don't hide theirs, with no block in between.
+    pub peers: Vec<Id>,
+    pub last_seen_at: Option<Time>,
+}

@@ -1,0 +1,181 @@
+//! Who is online, and who types: told to those who may know, at once or a little later, and never kept.
+//! Devices are open WebSockets and event streams; the short pause before a change is told swallows a reconnect.
+//! Invariant: what was announced of a profile is taken back when it is no longer true or no longer to be known.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::calls::{Caller, Next};
+use super::contract::ConnId;
+use super::core::Core;
+use super::stream::push_text;
+use crate::base::id::Id;
+use crate::base::json;
+use crate::base::send_queue::SendQueue;
+use crate::base::timers::Timers;
+use crate::limits::{PRESENCE_DELAY, TYPING_AGAIN, TYPING_LAPSE};
+use crate::model::message::Time;
+use crate::model::operation::{Answer, Operation, Refusal};
+use crate::model::presence::{FindPeers, MarkOffline, Peers};
+use crate::proto::websocket;
+
+#[derive(Default)]
+pub struct Presence {
+    /// Profiles whose peers were told that they are online.
+    announced: BTreeSet<Id>,
+    /// Profiles whose presence may have changed, and when to look.
+    due: Timers<Id>,
+}
+
+/// Words for the native streams of some profiles, without a seq: who is not there misses nothing.
+pub struct Broadcast {
+    pub profiles: Arc<[Id]>,
+    pub frame: Arc<[u8]>,
+}
+
+#[derive(Serialize)]
+struct Ephemeral<T> {
+    event: &'static str,
+    data: T,
+}
+
+#[derive(Serialize)]
+struct Online {
+    profile: Id,
+    online: bool,
+    last_seen_at: Option<Time>,
+}
+
+#[derive(Serialize)]
+struct Typing {
+    conversation: Id,
+    profile: Id,
+    active: bool,
+}
+
+impl Presence {
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.due.next()
+    }
+
+    pub fn is_announced(&self, profile: Id) -> bool {
+        self.announced.contains(&profile)
+    }
+}
+
+/// A device came or went, or a profile may have hidden itself: looked at after a pause.
+pub fn changed(core: &mut Core, profile: Id) {
+    core.presence.due.set(profile, Some(core.now.instant + PRESENCE_DELAY));
+}
+
+/// Looks at the profiles whose time has come.
+pub fn tick(core: &mut Core) {
+    while let Some(profile) = core.presence.due.pop(core.now.instant) {
+        let online = !core.hub.of(profile).is_empty();
+        let next = Next::Presence { profile, online };
+        if online {
+            core.ask_store(Caller::Server, FindPeers { profile }.into_command(), next);
+        } else if core.presence.is_announced(profile) {
+            let mark = MarkOffline { profile, at: core.now.unix_ms };
+            core.ask_store(Caller::Server, mark.into_command(), next);
+        }
+    }
+}
+
+/// Storage has said who may know.
+pub fn answered(core: &mut Core, profile: Id, online: bool, result: Result<Answer, Refusal>) {
+    let peers = match result {
+        Ok(Answer::FindPeers(peers) | Answer::MarkOffline(peers)) => peers,
+        // A member who is gone has no peers; after a fault the next change is looked at again.
+        Ok(_) | Err(_) => {
+            core.presence.announced.remove(&profile);
+            return;
+        }
+    };
+    let shown = online && !peers.hidden;
+    let told = if shown {
+        core.presence.announced.insert(profile)
+    } else {
+        core.presence.announced.remove(&profile)
+    };
+    if told && !peers.peers.is_empty() {
+        let last_seen_at = if shown { None } else { peers.last_seen_at.filter(|_| !peers.hidden) };
+        let frame = websocket::text_frame(&online_event(profile, shown, last_seen_at));
+        core.broadcasts.push_back(Broadcast { profiles: peers.peers.into(), frame });
+    }
+}
+
+fn online_event(profile: Id, online: bool, last_seen_at: Option<Time>) -> Vec<u8> {
+    json::to_vec(&Ephemeral { event: "presence", data: Online { profile, online, last_seen_at } })
+}
+
+/// A stream that is up to date is told which of its peers are online.
+pub fn greet(core: &mut Core, conn: ConnId, profile: Id) {
+    core.ask_store(Caller::Stream(conn), FindPeers { profile }.into_command(), Next::Greeting);
+}
+
+pub fn greeted(core: &Core, send: &mut SendQueue, result: Result<Answer, Refusal>) {
+    let Some(Peers { hidden: false, peers, .. }) = result.ok().and_then(FindPeers::from_answer) else {
+        return;
+    };
+    for peer in peers.into_iter().filter(|peer| core.presence.is_announced(*peer)) {
+        push_text(send, &online_event(peer, true, None));
+    }
+}
+
+/// What one stream types at the moment.
+#[derive(Debug)]
+pub struct Typist {
+    conversation: Id,
+    listeners: Arc<[Id]>,
+    /// Not told again before this.
+    again_at: Instant,
+    lapses_at: Instant,
+}
+
+impl Typist {
+    pub fn is_in(&self, conversation: Id) -> bool {
+        self.conversation == conversation
+    }
+
+    pub fn lapses_at(&self) -> Instant {
+        self.lapses_at
+    }
+
+    /// Goes on typing in the same place: whether that is news enough already to be answered without asking.
+    pub fn goes_on(&mut self, conversation: Id, now: Instant) -> bool {
+        if self.conversation != conversation || now >= self.again_at {
+            return false;
+        }
+        self.lapses_at = now + TYPING_LAPSE;
+        true
+    }
+}
+
+/// Tells the listeners; answers what the stream keeps while it types.
+pub fn typing(
+    core: &mut Core,
+    profile: Id,
+    conversation: Id,
+    active: bool,
+    listeners: Arc<[Id]>,
+) -> Option<Typist> {
+    let typing = Ephemeral { event: "typing", data: Typing { conversation, profile, active } };
+    let frame = websocket::text_frame(&json::to_vec(&typing));
+    core.broadcasts.push_back(Broadcast { profiles: Arc::clone(&listeners), frame });
+    let now = core.now.instant;
+    active.then(|| Typist {
+        conversation,
+        listeners,
+        again_at: now + TYPING_AGAIN,
+        lapses_at: now + TYPING_LAPSE,
+    })
+}
+
+/// Stops: by silence, or with its stream.
+pub fn stopped(core: &mut Core, profile: Id, typist: Typist) {
+    typing(core, profile, typist.conversation, false, typist.listeners);
+}

@@ -1,0 +1,116 @@
+//! Typing and presence: told to those who may know, and to nobody else.
+
+use std::time::Duration;
+
+use crate::support::World;
+use crate::support::http::Person;
+use natter::server::contract::ConnId;
+
+/// Two who have spoken, each with an open socket.
+struct Two {
+    world: World,
+    ann: Person,
+    bob: Person,
+    conversation: String,
+}
+
+fn two() -> Two {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let body = format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hi"}}"#, bob.profile);
+    let posted = world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body));
+    let conversation = posted.at("data.conversation");
+    Two { world, ann, bob, conversation }
+}
+
+impl Two {
+    fn socket(&mut self, who: &Person) -> ConnId {
+        let conn = self.world.open_socket(who, "/api/v1/ws");
+        self.world.texts(conn);
+        conn
+    }
+
+    fn heard(&mut self, conn: ConnId, event: &str) -> Vec<String> {
+        let named = format!("\"event\":\"{event}\"");
+        self.world.texts(conn).into_iter().filter(|text| text.contains(&named)).collect()
+    }
+
+    fn type_in(&mut self, conn: ConnId, active: bool) {
+        let text =
+            format!(r#"{{"id":1,"op":"typing","conversation":"{}","active":{active}}}"#, self.conversation);
+        self.world.say(conn, &text);
+    }
+}
+
+#[test]
+fn typing_is_heard_by_the_other_once_and_lapses() {
+    let mut t = two();
+    let (ann, bob) = (t.ann.clone(), t.bob.clone());
+    let eve = t.world.sign_up("eve");
+    let [a, a2, b, e] = [&ann, &ann, &bob, &eve].map(|who| t.socket(who));
+    t.type_in(a, true);
+    let expect = format!(
+        r#"{{"event":"typing","data":{{"conversation":"{}","profile":"{}","active":true}}}}"#,
+        t.conversation, ann.profile
+    );
+    assert_eq!(t.heard(b, "typing"), [expect]);
+    assert_eq!(t.world.texts(a), [r#"{"re":1,"ok":null}"#]);
+    // Again at once is no news; after a while it is; then silence ends it.
+    t.type_in(a, true);
+    assert!(t.heard(b, "typing").is_empty());
+    t.world.pass(Duration::from_secs(4));
+    t.type_in(a, true);
+    assert_eq!(t.heard(b, "typing").len(), 1);
+    t.world.pass(Duration::from_secs(7));
+    let lapsed = t.heard(b, "typing");
+    assert!(lapsed.len() == 1 && lapsed[0].contains("\"active\":false"), "{lapsed:?}");
+    // So does saying so, and leaving.
+    t.type_in(a, true);
+    t.type_in(a, false);
+    assert_eq!(t.heard(b, "typing").len(), 2);
+    t.type_in(a, true);
+    t.world.reset(a);
+    assert!(t.heard(b, "typing").last().is_some_and(|text| text.contains("\"active\":false")));
+    assert!(t.heard(a2, "typing").is_empty() && t.heard(e, "typing").is_empty());
+    // Somebody else's conversation is not there.
+    t.type_in(e, true);
+    assert!(t.world.texts(e).iter().any(|text| text.contains("\"not_found\"")));
+    t.world.say(b, r#"{"id":2,"op":"typing"}"#);
+    assert!(t.world.texts(b).iter().any(|text| text.contains("invalid_conversation")));
+}
+
+#[test]
+fn presence_reaches_direct_peers_and_counts_devices() {
+    let mut t = two();
+    let (ann, bob) = (t.ann.clone(), t.bob.clone());
+    let eve = t.world.sign_up("eve");
+    let (b, e) = (t.socket(&bob), t.socket(&eve));
+    t.world.pass(Duration::from_secs(4));
+    let a = t.world.open_socket(&ann, "/api/v1/ws");
+    // One who arrives is told who is there.
+    let greeting = t.heard(a, "presence");
+    assert!(
+        greeting.len() == 1 && greeting[0].contains(&bob.profile) && greeting[0].contains("\"online\":true")
+    );
+    t.world.pass(Duration::from_secs(4));
+    let online = t.heard(b, "presence");
+    assert!(online.len() == 1 && online[0].contains(&ann.profile) && online[0].contains("\"online\":true"));
+    // A second device, a quick reconnect: no news.
+    let a2 = t.socket(&ann);
+    t.world.reset(a);
+    t.world.pass(Duration::from_secs(4));
+    t.world.reset(a2);
+    let a3 = t.socket(&ann);
+    t.world.pass(Duration::from_secs(4));
+    assert!(t.heard(b, "presence").is_empty());
+    t.world.reset(a3);
+    t.world.pass(Duration::from_secs(4));
+    let offline = t.heard(b, "presence");
+    assert!(offline.len() == 1 && offline[0].contains("\"online\":false"), "{offline:?}");
+    assert!(offline[0].contains("\"last_seen_at\":\"2026-11-22T"), "{offline:?}");
+    assert!(t.heard(e, "presence").is_empty(), "strangers hear nothing");
+    t.world.reset(b);
+    t.world.reset(e);
+    t.world.pass(Duration::from_secs(4));
+    assert_eq!(t.world.server.load(), (0, 0, 0));
+}
