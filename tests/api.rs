@@ -9,6 +9,9 @@ mod groups;
 #[path = "api/presence.rs"]
 mod presence;
 
+#[path = "api/site.rs"]
+mod site;
+
 use support::World;
 
 #[test]

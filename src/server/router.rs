@@ -5,7 +5,10 @@ use crate::base::id::Id;
 use crate::proto::http::head::Method;
 
 /// Parameters that are not ids: any text of one segment.
-const TEXT_PARAMS: &[&str] = &["nick_name", "name", "emoji", "path"];
+const TEXT_PARAMS: &[&str] = &["nick_name", "name", "emoji"];
+
+/// Behind the name of a last parameter: it takes all segments that are left, one at least.
+const TAIL: &str = "...";
 
 pub enum Found {
     Route {
@@ -68,6 +71,15 @@ fn captures(pattern: &'static str, segments: &[String]) -> Option<Vec<(&'static 
             (None, None) => return Some(path),
             (Some(part), Some(segment)) => {
                 match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+                    Some(name) if name.ends_with(TAIL) => {
+                        let mut tail = segment.clone();
+                        for segment in given {
+                            tail.push('/');
+                            tail.push_str(segment);
+                        }
+                        path.push((name.trim_end_matches(TAIL), tail));
+                        return Some(path);
+                    }
                     Some(name) => {
                         let good = TEXT_PARAMS.contains(&name) && !segment.is_empty()
                             || Id::parse(segment).is_some();
@@ -112,6 +124,22 @@ mod tests {
         check(Method::Get, "/api/v1/conversations/nonsense/messages", "nothing");
         check(Method::Get, "/api/v1/conversations/", "nothing");
         check(Method::Get, "/api/v1", "nothing");
+        check(Method::Get, "/client/app.js", "site.file");
+        check(Method::Head, "/client/0123456789abcdef/ui/kit.js", "site.file");
+        check(Method::Put, "/client/app.js", "GET, HEAD, OPTIONS");
+        check(Method::Get, "/client", "nothing");
+    }
+
+    #[test]
+    fn a_tail_is_all_that_is_left() {
+        let tail = |path: &str| {
+            let segments: Vec<String> = path[1..].split('/').map(str::to_owned).collect();
+            captures("/client/{path...}", &segments).map(|mut path| path.remove(0))
+        };
+        assert_eq!(tail("/client/a"), Some(("path", "a".to_owned())));
+        assert_eq!(tail("/client/a/b/c"), Some(("path", "a/b/c".to_owned())));
+        assert_eq!(tail("/client/a/"), Some(("path", "a/".to_owned())));
+        assert_eq!((tail("/client"), tail("/other/a")), (None, None));
     }
 
     #[test]

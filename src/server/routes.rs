@@ -8,7 +8,8 @@ use crate::model::handler::Handler;
 use crate::proto::http::head::Method;
 use crate::site;
 
-/// One row. `path` names its parameters in braces; a parameter that is an id matches nothing but a ULID.
+/// One row. `path` names its parameters in braces; a parameter that is an id matches nothing but a ULID, a last
+/// one with three dots takes the rest of the path.
 pub struct Route {
     /// Metrics label, log label, and the op where `op` says so.
     pub name: &'static str,
@@ -112,6 +113,7 @@ use RateClass::{Credential, Read, Write};
 pub static ROUTES: &[Route] = &[
     // The site and operations.
     row("site.index", Get, "/", Public, NoBody, Read, Handle(Handler::Public(site::index))),
+    row("site.file", Get, "/client/{path...}", Public, NoBody, Read, Handle(Handler::Public(site::file))),
     row("healthz", Get, "/healthz", Public, NoBody, Read, Action::Health),
     row("readyz", Get, "/readyz", Public, NoBody, Read, Action::Ready),
     row("metrics", Get, "/metrics", Public, NoBody, Read, Action::Metrics),

@@ -1,16 +1,80 @@
-//! What natter shows a browser.
+//! What natter shows a browser: the web client of `src/site/client`, which `build.rs` puts into the binary. Owns how its
+//! files are addressed, negotiated and kept by a browser; refuses to know what they say.
+//!
+//! `/` names its files under `/client/<version>/`, where they never change and are kept for a year; the page itself is
+//! asked for anew each time, by its tag. So an upgrade of the server reaches a browser with the next load, as a whole.
+//! `/client/<path>` without a version is the file of this moment, for whoever reads the client.
+//! Invariant: the policy allows no script, style or connection from anywhere else.
 
 use crate::base::send_queue::Segment;
-use crate::model::handler::{Ctx, Reply, Request, Step};
-use crate::model::problem::Problem;
+use crate::model::handler::{Body, Ctx, Reply, Request, Step};
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::language::prefers_gzip;
+use crate::proto::http::range::not_modified;
 
-const INDEX: &str = include_str!("index.html");
+/// One file of the client.
+struct File {
+    /// From the client's root: `ui/kit.js`.
+    path: &'static str,
+    mime: &'static str,
+    plain: &'static [u8],
+    gzip: &'static [u8],
+    /// Two strong tags, as the two forms are two sequences of bytes (RFC 9110 §8.8.3.3).
+    plain_tag: &'static str,
+    gzip_tag: &'static str,
+}
+
+include!(concat!(env!("OUT_DIR"), "/client.rs"));
+
+const INDEX: &str = "index.html";
+
+/// Everything from natter itself, nothing from elsewhere; pictures also from files that wait in the page to be sent.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
+     media-src 'self' blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; \
+     form-action 'self'; frame-ancestors 'none'";
+
+/// Kept, and asked for each time whether it is still so.
+const ASK: &str = "no-cache";
+/// Another content would have another address.
+const KEEP: &str = "public, max-age=31536000, immutable";
 
 /// `GET /`.
-pub fn index(_ctx: &mut Ctx<'_>, _request: &Request<'_>) -> Result<Step, Problem> {
-    Reply::raw(200, "text/html; charset=utf-8", Segment::Static(INDEX.as_bytes()))
-        .header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+pub fn index(_ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    serve(request, INDEX, ASK)
+}
+
+/// `GET /client/{path...}`.
+pub fn file(_ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    let path = request.params.required_text("path")?;
+    match path.split_once('/') {
+        Some((VERSION, path)) => serve(request, path, KEEP),
+        // Another version's address is never answered with this one's file: a page would mix two builds.
+        _ => serve(request, path, ASK),
+    }
+}
+
+fn serve(request: &Request<'_>, path: &str, cache: &'static str) -> Result<Step, Problem> {
+    let file = FILES.iter().find(|file| file.path == path).ok_or(Problem::new(Code::NotFound))?;
+    let gzip = request.headers.is_some_and(prefers_gzip);
+    let (bytes, tag) = if gzip { (file.gzip, file.gzip_tag) } else { (file.plain, file.plain_tag) };
+    let unchanged = request.headers.is_some_and(|headers| not_modified(headers, tag));
+    let mut reply = match unchanged {
+        true => Reply { status: 304, headers: Vec::new(), body: Body::Empty },
+        false => Reply::raw(200, file.mime, Segment::Static(bytes)),
+    };
+    if gzip && !unchanged {
+        reply = reply.header("Content-Encoding", "gzip");
+    }
+    reply
+        .header("ETag", tag)
+        .header("Cache-Control", cache)
+        .header("Vary", "Accept-Encoding")
+        .header("Content-Security-Policy", POLICY)
         .header("X-Content-Type-Options", "nosniff")
-        .header("Cache-Control", "no-cache")
+        .header("Referrer-Policy", "no-referrer")
+        .header("Cross-Origin-Opener-Policy", "same-origin")
         .step()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
-//! What the client would rather have (RFC 9110 §12): Accept-Language and Accept. Owns the weights; refuses
+//! What the client would rather have (RFC 9110 §12): Accept-Language, Accept and Accept-Encoding. Owns the weights; refuses
 //! to refuse: a header that cannot be read is no wish.
 
 use std::cmp::Reverse;
 
+use super::headers::Headers;
 use super::mime::split_outside_quotes;
 
 /// The languages natter speaks.
@@ -54,6 +55,23 @@ pub fn weight_of(header: Option<&str>, media: &str) -> u16 {
     named.map(|(_, weight)| weight).max().unwrap_or(0)
 }
 
+/// Whether a gzip copy is to be sent (RFC 9110 §12.5.3): it is acceptable, and not less so than the plain form. No
+/// header would accept it too, but who sends none seldom knows how to unpack it.
+pub fn prefers_gzip(headers: &Headers) -> bool {
+    let (mut gzip, mut identity, mut other) = (None, None, None);
+    for (coding, weight) in headers.get_all("accept-encoding").flat_map(weighted) {
+        let named = match coding {
+            "*" => &mut other,
+            _ if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") => &mut gzip,
+            _ if coding.eq_ignore_ascii_case("identity") => &mut identity,
+            _ => continue,
+        };
+        *named = (*named).max(Some(weight));
+    }
+    let gzip = gzip.or(other).unwrap_or(0);
+    gzip > 0 && gzip >= identity.unwrap_or(0)
+}
+
 /// The elements of a weighted list: what stands before the first `;`, and its weight in thousandths. An
 /// element with a malformed weight is left out.
 fn weighted(list: &str) -> impl Iterator<Item = (&str, u16)> {
@@ -84,6 +102,7 @@ fn qvalue(text: &str) -> Option<u16> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::head::HeadReader;
     use super::*;
 
     #[test]
@@ -139,6 +158,37 @@ mod tests {
         check(Some("text/event-stream;q=0"), 0);
         check(Some("text/event-stream;q=0.000, */*"), 0);
         check(Some("a/b;c=\",text/event-stream,\""), 0);
+    }
+
+    #[test]
+    fn gzip_is_sent_where_it_is_no_worse() {
+        for (lines, expect) in [
+            (&[][..], false),
+            (&[""], false),
+            (&["gzip"], true),
+            (&["GZIP"], true),
+            (&["x-gzip"], true),
+            (&["gzip, deflate, br, zstd"], true),
+            (&["br", "gzip"], true),
+            (&["br"], false),
+            (&["gzip;q=0"], false),
+            (&["gzip;q=0.000, *"], false),
+            (&["gzip;q=0.001"], true),
+            (&["*"], true),
+            (&["*;q=0"], false),
+            (&["identity"], false),
+            (&["identity, gzip"], true),
+            (&["identity;q=0.5, gzip;q=0.4"], false),
+            (&["identity;q=0.5, gzip;q=0.5"], true),
+            (&["identity;q=0"], false),
+            (&["gzip;q=2"], false),
+            (&["gzipped"], false),
+        ] {
+            let text: String = lines.iter().map(|line| format!("Accept-Encoding: {line}\r\n")).collect();
+            let text = format!("GET / HTTP/1.1\r\nHost: h\r\n{text}\r\n");
+            let head = HeadReader::new().read(text.as_bytes(), 16_384).expect("valid").expect("whole").0;
+            assert_eq!(prefers_gzip(&head.headers), expect, "{lines:?}");
+        }
     }
 
     proptest! {

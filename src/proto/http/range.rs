@@ -80,6 +80,11 @@ pub fn decide(method: Method, headers: &Headers, etag: &str, last_modified_s: u6
     }
 }
 
+/// Whether If-None-Match already has `etag`: all a resource needs that has no parts and no date (RFC 9110 §13.1.2).
+pub fn not_modified(headers: &Headers, etag: &str) -> bool {
+    any_etag(headers, "if-none-match", etag, weak_match)
+}
+
 /// Reads a Range header. Several ranges, another unit and a malformed one are ignored, as RFC 9110 §14.2
 /// allows: nobody gains from a multipart answer here.
 pub fn select(range: Option<&str>, len: u64) -> Selected {
@@ -161,7 +166,7 @@ fn weak_match(a: &str, b: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::head::HeadReader;
+    use super::super::head::{Head, HeadReader};
     use super::*;
 
     #[test]
@@ -216,11 +221,15 @@ mod tests {
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
-    fn check_of(method: &str, fields: &[(&str, &str)], etag: &str, expect: Decision) {
+    fn head_of(method: &str, fields: &[(&str, &str)]) -> Head {
         let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let text = format!("{method} / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
-        let (head, _) = HeadReader::new().read(text.as_bytes(), 16_384).expect("valid").expect("whole");
-        assert_eq!(decide(head.method, &head.headers, etag, MODIFIED, 10), expect, "{text}");
+        HeadReader::new().read(text.as_bytes(), 16_384).expect("valid").expect("whole").0
+    }
+
+    fn check_of(method: &str, fields: &[(&str, &str)], etag: &str, expect: Decision) {
+        let head = head_of(method, fields);
+        assert_eq!(decide(head.method, &head.headers, etag, MODIFIED, 10), expect, "{method} {fields:?}");
     }
 
     fn check(fields: &[(&str, &str)], expect: Decision) {
@@ -249,6 +258,8 @@ mod tests {
             ("é\"a\"", false),
         ] {
             check(&[("If-None-Match", list)], if found { NotModified } else { Whole });
+            let head = head_of("GET", &[("If-None-Match", list)]);
+            assert_eq!(not_modified(&head.headers, "\"a\""), found, "{list}");
             check(&[("If-Match", list)], if found { Whole } else { PreconditionFailed });
         }
         check(&[("If-None-Match", "W/\"a\"")], NotModified);

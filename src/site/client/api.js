@@ -12,8 +12,8 @@
 // only by events, `caught_up`, `reset` and `heartbeat`: a reconnect misses nothing.
 // It lives in memory, like the lists it stands for: a reload fetches both anew.
 
-import { lang, t } from '/client/i18n.js';
-import { alone, Emitter, jitter, local, ulid, wait } from '/client/util.js';
+import { lang, t } from './i18n.js';
+import { alone, Emitter, jitter, local, ulid, wait } from './util.js';
 
 // Sent as `UniqueId` with each request; it outlives sign-out, so that coming back
 // is not reported as a new device.

@@ -7,13 +7,13 @@
 // Invariant: what is shown follows the session in storage, whichever tab
 // changed it.
 
-import * as api from '/client/api.js';
-import { lang, setLang, t } from '/client/i18n.js';
-import { model } from '/client/model.js';
-import { field, form, h, link, mark, toast } from '/client/ui/kit.js';
-import { applyTheme, code, verifyForm } from '/client/ui/panels.js';
-import { endShell, shellView } from '/client/ui/shell.js';
-import { scalars } from '/client/util.js';
+import * as api from './api.js';
+import { lang, setLang, t } from './i18n.js';
+import { model } from './model.js';
+import { field, form, h, link, mark, toast } from './ui/kit.js';
+import { applyTheme, code, verifyForm } from './ui/panels.js';
+import { endShell, shellView } from './ui/shell.js';
+import { scalars } from './util.js';
 
 const root = document.getElementById('app');
 let shown;

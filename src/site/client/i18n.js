@@ -3,7 +3,7 @@
 // Invariant: a key missing in one language falls back to English, never to an
 // empty control.
 
-import { local } from '/client/util.js';
+import { local } from './util.js';
 
 const DAY_MS = 86_400_000;
 

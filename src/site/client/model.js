@@ -4,9 +4,9 @@
 // one merge, so a place shows the greatest rev seen, once, and a run of places has
 // no gap.
 
-import * as api from '/client/api.js';
-import { outbox } from '/client/outbox.js';
-import { debounce, Emitter, local, ulidMs } from '/client/util.js';
+import * as api from './api.js';
+import { outbox } from './outbox.js';
+import { debounce, Emitter, local, ulidMs } from './util.js';
 
 export class Window {
   #byN = new Map();

@@ -5,8 +5,8 @@
 // safe (the server knows the client_id); sending out of order is not, so each
 // lane has one sender at a time, over all tabs.
 
-import { socket, upload } from '/client/api.js';
-import { alone, Emitter, jitter, ulid } from '/client/util.js';
+import { socket, upload } from './api.js';
+import { alone, Emitter, jitter, ulid } from './util.js';
 
 const NAME = 'natter';
 

@@ -3,14 +3,14 @@
 // Invariant: the place being read stays under the eye whatever arrives above or
 // below; only somebody who stands at the end is carried along.
 
-import * as api from '/client/api.js';
-import { ago, dayOf, t } from '/client/i18n.js';
-import { model } from '/client/model.js';
-import { outbox } from '/client/outbox.js';
-import { debounce } from '/client/util.js';
-import { composer, drawMessage, nameOf, preview, signItem, titleOf } from '/client/ui/message.js';
-import { announce, avatar, button, confirm, failed, h, icon, iconButton, openMenu, pickEmoji, reconcile, spinner, toast } from '/client/ui/kit.js';
-import { openInfo } from '/client/ui/panels.js';
+import * as api from '../api.js';
+import { ago, dayOf, t } from '../i18n.js';
+import { model } from '../model.js';
+import { outbox } from '../outbox.js';
+import { debounce } from '../util.js';
+import { composer, drawMessage, nameOf, preview, signItem, titleOf } from './message.js';
+import { announce, avatar, button, confirm, failed, h, icon, iconButton, openMenu, pickEmoji, reconcile, spinner, toast } from './kit.js';
+import { openInfo } from './panels.js';
 
 const GROUP_MS = 5 * 60_000;
 const NEAR_PX = 80;

@@ -3,7 +3,7 @@
 // Invariants: text enters the page as text nodes only, nothing here parses
 // markup; whatever opens gives the focus back when it closes.
 
-import { t } from '/client/i18n.js';
+import { t } from '../i18n.js';
 
 export function h(tag, props, ...children) {
   const [name, ...classes] = tag.split('.');

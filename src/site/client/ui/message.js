@@ -3,12 +3,12 @@
 // Invariants: drawing is a function of the item; a text leaves the composer only
 // once the outbox (or, for a change, the server) has it.
 
-import { bytes, fullTime, listOf, number, t, timeOf } from '/client/i18n.js';
-import { model } from '/client/model.js';
-import { outbox } from '/client/outbox.js';
-import { socket } from '/client/api.js';
-import { scalars } from '/client/util.js';
-import { avatar, h, icon, iconButton, isEmojiOnly, link, openPicture, pickEmoji, rich, toast } from '/client/ui/kit.js';
+import { bytes, fullTime, listOf, number, t, timeOf } from '../i18n.js';
+import { model } from '../model.js';
+import { outbox } from '../outbox.js';
+import { socket } from '../api.js';
+import { scalars } from '../util.js';
+import { avatar, h, icon, iconButton, isEmojiOnly, link, openPicture, pickEmoji, rich, toast } from './kit.js';
 
 const PICTURE_PX = 340;
 

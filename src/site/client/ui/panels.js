@@ -1,13 +1,13 @@
 // Owns the dialogs: new conversation and group, details of a conversation, and
 // settings (profile, account, devices, appearance).
 
-import * as api from '/client/api.js';
-import { ago, lang, setLang, t } from '/client/i18n.js';
-import { model } from '/client/model.js';
-import { outbox } from '/client/outbox.js';
-import { debounce, local, ulid } from '/client/util.js';
-import { avatar, confirm, failed, field, form, h, icon, iconButton, link, openDialog, openMenu, spinner, toast } from '/client/ui/kit.js';
-import { drafts, titleOf } from '/client/ui/message.js';
+import * as api from '../api.js';
+import { ago, lang, setLang, t } from '../i18n.js';
+import { model } from '../model.js';
+import { outbox } from '../outbox.js';
+import { debounce, local, ulid } from '../util.js';
+import { avatar, confirm, failed, field, form, h, icon, iconButton, link, openDialog, openMenu, spinner, toast } from './kit.js';
+import { drafts, titleOf } from './message.js';
 
 export function personRow(profile, { testid = 'person', onclick, extra, chosen } = {}) {
   const inside = [

@@ -3,15 +3,15 @@
 // Invariants: the address is the one truth of what is open; the connection
 // element is always there and says the socket's state, no more and no less.
 
-import * as api from '/client/api.js';
-import { briefly, fullTime, number, t } from '/client/i18n.js';
-import { model } from '/client/model.js';
-import { outbox } from '/client/outbox.js';
-import { debounce } from '/client/util.js';
-import { chatView } from '/client/ui/chat.js';
-import { avatar, button, failed, h, icon, iconButton, link, mark, openDialog, reconcile, spinner, toast } from '/client/ui/kit.js';
-import { nameOf, preview, titleOf } from '/client/ui/message.js';
-import { openNew, openSettings, personRow, verifyForm } from '/client/ui/panels.js';
+import * as api from '../api.js';
+import { briefly, fullTime, number, t } from '../i18n.js';
+import { model } from '../model.js';
+import { outbox } from '../outbox.js';
+import { debounce } from '../util.js';
+import { chatView } from './chat.js';
+import { avatar, button, failed, h, icon, iconButton, link, mark, openDialog, reconcile, spinner, toast } from './kit.js';
+import { nameOf, preview, titleOf } from './message.js';
+import { openNew, openSettings, personRow, verifyForm } from './panels.js';
 
 export function sidebar({ shell, signal }) {
   let scope = null, results = null, turn = 0;

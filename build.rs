@@ -1,0 +1,163 @@
+//! Puts the web client into the binary: every file of `src/site/client` with a strong entity tag and a gzip copy, as a
+//! table of Rust in `OUT_DIR/client.rs`. Owns the two containers that table needs, gzip and SHA-256; refuses to change
+//! what a file says, but for `index.html`, whose paths get the client's version.
+//! Invariant: the same files make the same table, wherever and whenever it is built.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+const CLIENT: &str = "src/site/client";
+const INDEX: &str = "index.html";
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={CLIENT}");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names OUT_DIR"));
+    let mut files = Vec::new();
+    gather(Path::new(CLIENT), "", &mut files);
+    files.sort();
+    let version = version(&files);
+    let versioned = format!("\"/client/{version}/");
+    let mut table = format!("const VERSION: &str = \"{version}\";\n\nstatic FILES: &[File] = &[\n");
+    for (path, bytes) in &mut files {
+        if path == INDEX {
+            let text = std::str::from_utf8(bytes).expect("index.html is UTF-8");
+            *bytes = text.replace("\"/client/", &versioned).into_bytes();
+        }
+        let name = path.replace('/', "~");
+        fs::write(out.join(&name), &*bytes).expect("OUT_DIR can be written");
+        fs::write(out.join(format!("{name}.gz")), gzip(bytes)).expect("OUT_DIR can be written");
+        let tag = hex(&sha256(bytes)[..16]);
+        writeln!(
+            table,
+            "    File {{ path: \"{path}\", mime: \"{}\", plain: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")), \
+             gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.gz\")), plain_tag: \"\\\"{tag}\\\"\", \
+             gzip_tag: \"\\\"{tag}-gzip\\\"\" }},",
+            mime(path)
+        )
+        .expect("a String takes text");
+    }
+    table.push_str("];\n");
+    fs::write(out.join("client.rs"), table).expect("OUT_DIR can be written");
+}
+
+/// Every file below `folder`: its path from the client's root, with `/`, and its bytes.
+fn gather(folder: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).expect("the client's folder") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().into_string().expect("a name in UTF-8");
+        let path = format!("{prefix}{name}");
+        // What an editor leaves behind is no part of the client.
+        if name.starts_with('.') || name.ends_with('~') {
+            continue;
+        }
+        if entry.file_type().expect("a file type").is_dir() {
+            gather(&entry.path(), &format!("{path}/"), files);
+        } else {
+            files.push((path, fs::read(entry.path()).expect("a readable file")));
+        }
+    }
+}
+
+fn mime(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("webmanifest") => "application/manifest+json",
+        Some("png") => "image/png",
+        _ => panic!("{path}: which Content-Type has it?"),
+    }
+}
+
+/// One name for all files together: whichever of them changes, all get new addresses, so that no browser ever runs
+/// modules of two builds side by side.
+fn version(files: &[(String, Vec<u8>)]) -> String {
+    let mut all = Vec::new();
+    for (path, bytes) in files {
+        all.extend_from_slice(&sha256(path.as_bytes()));
+        all.extend_from_slice(&sha256(bytes));
+    }
+    hex(&sha256(&all)[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// RFC 1952: without a name and a time, so that the bytes depend on the content alone.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    const SLOWEST: u8 = 10;
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 0xff];
+    out.extend_from_slice(&miniz_oxide::deflate::compress_to_vec(bytes, SLOWEST));
+    out.extend_from_slice(&crc32(bytes).to_le_bytes());
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg()))
+    })
+}
+
+/// FIPS 180-4. A cryptographic crate for the build alone would be compiled a second time; `site`'s tests hold this one
+/// against ring's.
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let primes = || (2_u32..).filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0));
+    let root_bits = |prime: u32, cube: bool| {
+        // The first 32 bits of the fraction of a root, found digit by digit: floats are not exact enough to trust.
+        let mut root = 0_u128;
+        for bit in (0..36).rev() {
+            let next = root | 1 << bit;
+            let fits = if cube {
+                next * next * next <= u128::from(prime) << 96
+            } else {
+                next * next <= u128::from(prime) << 64
+            };
+            if fits {
+                root = next;
+            }
+        }
+        root as u32
+    };
+    let mut state: Vec<u32> = primes().take(8).map(|prime| root_bits(prime, false)).collect();
+    let keys: Vec<u32> = primes().take(64).map(|prime| root_bits(prime, true)).collect();
+    let mut padded = bytes.to_vec();
+    padded.push(0x80);
+    padded.resize((bytes.len() + 9).next_multiple_of(64) - 8, 0);
+    padded.extend_from_slice(&(bytes.len() as u64 * 8).to_be_bytes());
+    for block in padded.chunks_exact(64) {
+        let mut words: Vec<u32> = block
+            .chunks_exact(4)
+            .map(|word| u32::from_be_bytes(word.try_into().expect("four bytes")))
+            .collect();
+        for at in 16..64 {
+            let (a, b) = (words[at - 15], words[at - 2]);
+            let low = a.rotate_right(7) ^ a.rotate_right(18) ^ (a >> 3);
+            let high = b.rotate_right(17) ^ b.rotate_right(19) ^ (b >> 10);
+            words.push(words[at - 16].wrapping_add(low).wrapping_add(words[at - 7]).wrapping_add(high));
+        }
+        let mut v = state.clone();
+        for (key, word) in keys.iter().zip(&words) {
+            let sum = v[4].rotate_right(6) ^ v[4].rotate_right(11) ^ v[4].rotate_right(25);
+            let choice = v[4] & v[5] ^ !v[4] & v[6];
+            let first = v[7].wrapping_add(sum).wrapping_add(choice).wrapping_add(*key).wrapping_add(*word);
+            let sum = v[0].rotate_right(2) ^ v[0].rotate_right(13) ^ v[0].rotate_right(22);
+            let second = sum.wrapping_add(v[0] & v[1] ^ v[0] & v[2] ^ v[1] & v[2]);
+            v.rotate_right(1);
+            v[4] = v[4].wrapping_add(first);
+            v[0] = first.wrapping_add(second);
+        }
+        for (sum, value) in state.iter_mut().zip(v) {
+            *sum = sum.wrapping_add(value);
+        }
+    }
+    let mut digest = [0; 32];
+    for (place, word) in digest.chunks_exact_mut(4).zip(state) {
+        place.copy_from_slice(&word.to_be_bytes());
+    }
+    digest
+}

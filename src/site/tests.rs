@@ -1,0 +1,172 @@
+//! What the client promises before a browser ever runs it: its size, and that nothing in it can reach out, run what a
+//! member wrote, or miss a word of one language.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::base::crypto::sha256;
+
+/// The whole client as it travels. Beyond, a first visit on a slow line is no longer quick.
+const GZIP_BYTES_MAX: usize = 60 * 1024;
+
+fn text(file: &File) -> &'static str {
+    std::str::from_utf8(file.plain).expect("every file of the client is text")
+}
+
+fn file(path: &str) -> &'static File {
+    FILES.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("no {path}"))
+}
+
+fn scripts() -> impl Iterator<Item = &'static File> {
+    FILES.iter().filter(|file| file.path.ends_with(".js"))
+}
+
+/// What stands between `open` and the next `close`, each time.
+fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
+    text.split(open).skip(1).filter_map(|rest| rest.split(close).next()).collect()
+}
+
+#[test]
+fn the_client_is_small() {
+    let total: usize = FILES.iter().map(|file| file.gzip.len()).sum();
+    println!("{total} bytes with gzip, {GZIP_BYTES_MAX} allowed");
+    assert!(total <= GZIP_BYTES_MAX, "{total} bytes with gzip");
+}
+
+#[test]
+fn every_copy_is_its_file_and_every_tag_its_digest() {
+    let mut tags = BTreeSet::new();
+    for file in FILES {
+        let digest: String = sha256(file.plain)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(file.plain_tag, format!("\"{digest}\""), "{}", file.path);
+        assert_eq!(file.gzip_tag, format!("\"{digest}-gzip\""), "{}", file.path);
+        assert!(tags.insert(file.plain_tag), "{}: twice the same file", file.path);
+        // RFC 1952: magic, deflate, no flags; at the end a check sum and the length.
+        let (head, rest) = file.gzip.split_at(10);
+        assert_eq!(head[..4], [0x1f, 0x8b, 8, 0], "{}", file.path);
+        let (_, length) = rest.split_at(rest.len() - 4);
+        assert_eq!(length, (file.plain.len() as u32).to_le_bytes(), "{}", file.path);
+    }
+}
+
+#[test]
+fn no_markup_runs_by_itself_and_none_is_made_of_text() {
+    let index = text(file(INDEX));
+    for tag in between(index, "<script", '>') {
+        assert!(tag.contains(" src=\""), "an inline script: {tag}");
+    }
+    assert!(index.matches("<script").count() == 1 && index.contains("></script>"));
+    for word in ["<style", "style=\"", "javascript:", "onclick=", "onload=", "onerror="] {
+        assert!(!index.contains(word), "{word} in {INDEX}");
+    }
+    // Each of these makes code or markup of a text; members write texts.
+    let words = [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "createContextualFragment",
+        "parseFromString",
+        "setHTMLUnsafe",
+        "document.write",
+        "srcdoc",
+        "eval(",
+        "new Function",
+        "javascript:",
+        "setAttribute('style",
+        "setAttribute('on",
+    ];
+    for file in scripts() {
+        for word in words {
+            assert!(!text(file).contains(word), "{word} in {}", file.path);
+        }
+    }
+}
+
+#[test]
+fn nothing_comes_from_elsewhere() {
+    for file in FILES {
+        for scheme in ["http://", "https://", "ws://", "wss://", "url(//", "\"//", "'//"] {
+            for (at, _) in text(file).match_indices(scheme) {
+                let rest = &text(file)[at..];
+                // The name of a namespace is asked for nowhere.
+                assert!(rest.starts_with("http://www.w3.org/2000/svg"), "{}: {:.60}", file.path, rest);
+            }
+        }
+        assert!(!text(file).contains("@import"), "{}", file.path);
+    }
+}
+
+#[test]
+fn every_file_is_named_and_every_name_is_a_file() {
+    let mut named = BTreeSet::from([INDEX.to_owned()]);
+    let versioned = format!("/client/{VERSION}/");
+    let index = text(file(INDEX));
+    for link in between(index, "href=\"", '"').into_iter().chain(between(index, "src=\"", '"')) {
+        let path = link.strip_prefix(&*versioned).unwrap_or_else(|| panic!("without a version: {link}"));
+        assert!(named.insert(path.to_owned()), "{path} is named twice");
+    }
+    for script in scripts() {
+        for import in between(text(script), " from '", '\'') {
+            let folder = script.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let path = match (import.strip_prefix("../"), import.strip_prefix("./")) {
+                (Some(path), _) => path.to_owned(),
+                (None, Some(name)) if folder.is_empty() => name.to_owned(),
+                (None, Some(name)) => format!("{folder}/{name}"),
+                // An absolute path would leave the version, and load a module twice.
+                (None, None) => panic!("{}: {import}", script.path),
+            };
+            assert!(named.contains(&path), "{} imports {path}, which {INDEX} does not name", script.path);
+        }
+    }
+    let files: BTreeSet<String> = FILES.iter().map(|file| file.path.to_owned()).collect();
+    assert_eq!(named, files);
+}
+
+/// The keys of one table of words, with the names that each asks for in braces.
+fn words(table: &str) -> Vec<(&str, BTreeSet<&str>)> {
+    let mut rest = table;
+    let mut words = Vec::new();
+    // A key stands at the start of a line or behind a comma, in quotes, before a colon.
+    while let Some(at) = rest.find("': ") {
+        let key = &rest[..at][rest[..at].rfind('\'').expect("an open quote") + 1..];
+        rest = &rest[at + 3..];
+        let close = if rest.starts_with('{') { "}," } else { "'," };
+        let value = &rest[..rest.find(close).unwrap_or(rest.len())];
+        words.push((key, between(value, "{", '}').into_iter().filter(|name| is_name(name)).collect()));
+    }
+    words
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase())
+}
+
+#[test]
+fn both_languages_have_every_word() {
+    let source = text(file("i18n.js"));
+    let table = |name: &str| {
+        let rest = source.split(&format!("const {name} = {{\n")).nth(1).expect("a table of words");
+        words(rest.split("\n};").next().expect("an end of it"))
+    };
+    let (en, ar) = (table("en"), table("ar"));
+    let keys = |table: &[(&'static str, BTreeSet<&'static str>)]| -> BTreeSet<&'static str> {
+        table.iter().map(|(key, _)| *key).collect()
+    };
+    assert!(en.len() > 100, "{} keys were read", en.len());
+    assert_eq!(keys(&en).len(), en.len(), "a key stands twice in English");
+    assert_eq!(keys(&ar).len(), ar.len(), "a key stands twice in Arabic");
+    assert_eq!(keys(&en), keys(&ar));
+    for (key, names) in &en {
+        let (_, other) = ar.iter().find(|(other, _)| other == key).expect("the same keys");
+        // A number may be a word of its own in one language: then it is named in the other alone.
+        let (names, other): (Vec<_>, Vec<_>) = (names.iter().collect(), other.iter().collect());
+        assert_eq!(names, other, "{key}");
+    }
+    // What the scripts ask for is there.
+    for script in scripts() {
+        for key in between(text(script), " t('", '\'').into_iter().chain(between(text(script), "(t('", '\''))
+        {
+            assert!(en.iter().any(|(word, _)| *word == key), "{}: t('{key}')", script.path);
+        }
+    }
+}

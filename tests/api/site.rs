@@ -1,0 +1,147 @@
+//! The web client as a browser gets it: addresses, copies, conditions, and the policy that fences it in.
+
+use crate::support::World;
+use crate::support::http::Response;
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
+     media-src 'self' blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; \
+     form-action 'self'; frame-ancestors 'none'";
+
+fn get(world: &mut World, path: &str, fields: &[(&str, &str)]) -> Response {
+    world.ask("GET", path, fields, None)
+}
+
+fn field(response: &Response, name: &str) -> String {
+    response.field(name).unwrap_or("-").to_owned()
+}
+
+/// The addresses the page names.
+fn links(page: &Response) -> Vec<String> {
+    page.text().split('"').filter(|part| part.starts_with("/client/")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_and_all_it_names_are_there() {
+    let mut world = World::new();
+    let page = get(&mut world, "/", &[]);
+    assert_eq!((page.status, &*field(&page, "Content-Type")), (200, "text/html; charset=utf-8"));
+    assert_eq!(field(&page, "Cache-Control"), "no-cache");
+    let links = links(&page);
+    assert!(links.len() > 5, "{links:?}");
+    for link in &links {
+        let file = get(&mut world, link, &[]);
+        assert_eq!(file.status, 200, "{link}");
+        assert_eq!(field(&file, "Cache-Control"), "public, max-age=31536000, immutable", "{link}");
+        let expect = match link.rsplit('.').next() {
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("svg") => "image/svg+xml",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(field(&file, "Content-Type"), expect, "{link}");
+        // Without a version: the same file, to be asked for anew.
+        let (_, path) = link["/client/".len()..].split_once('/').expect("a version");
+        let plain = get(&mut world, &format!("/client/{path}"), &[]);
+        assert_eq!((plain.status, &plain.body), (200, &file.body), "{path}");
+        assert_eq!(field(&plain, "Cache-Control"), "no-cache", "{path}");
+    }
+}
+
+#[test]
+fn every_file_is_fenced_in() {
+    let mut world = World::new();
+    let page = get(&mut world, "/", &[]);
+    for path in ["/".to_owned(), "/client/app.js".to_owned(), links(&page).remove(0)] {
+        let file = get(&mut world, &path, &[]);
+        for (name, expect) in [
+            ("Content-Security-Policy", POLICY),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+            ("Vary", "Accept-Encoding"),
+        ] {
+            assert_eq!(field(&file, name), expect, "{path}: {name}");
+        }
+    }
+}
+
+#[test]
+fn a_packed_copy_goes_to_who_can_unpack_it() {
+    let mut world = World::new();
+    for path in ["/", "/client/style.css"] {
+        let plain = get(&mut world, path, &[]);
+        let packed = get(&mut world, path, &[("Accept-Encoding", "br, gzip;q=0.8")]);
+        assert_eq!((plain.status, packed.status), (200, 200));
+        assert_eq!(
+            (field(&plain, "Content-Encoding"), field(&packed, "Content-Encoding")),
+            ("-".into(), "gzip".into())
+        );
+        assert_eq!(packed.body[..2], [0x1f, 0x8b], "{path}");
+        assert!(packed.body.len() * 2 < plain.body.len(), "{path}");
+        assert_ne!(field(&plain, "ETag"), field(&packed, "ETag"), "two forms, two strong tags");
+        for refused in ["gzip;q=0", "br", "identity, gzip;q=0.5", ""] {
+            let answer = get(&mut world, path, &[("Accept-Encoding", refused)]);
+            assert_eq!(
+                (field(&answer, "Content-Encoding"), answer.body.len()),
+                ("-".into(), plain.body.len()),
+                "{refused}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_browser_has_is_not_sent_again() {
+    let mut world = World::new();
+    for coding in ["identity", "gzip"] {
+        let accept = ("Accept-Encoding", coding);
+        let whole = get(&mut world, "/", &[accept]);
+        let tag = field(&whole, "ETag");
+        assert!(tag.starts_with('"') && tag.len() > 30, "a strong tag: {tag}");
+        for known in [tag.clone(), format!("\"other\", {tag}"), format!("W/{tag}"), "*".to_owned()] {
+            let same = get(&mut world, "/", &[accept, ("If-None-Match", &known)]);
+            assert_eq!((same.status, same.body.len()), (304, 0), "{known}");
+            assert_eq!(
+                (field(&same, "ETag"), field(&same, "Cache-Control")),
+                (tag.clone(), "no-cache".into())
+            );
+            assert_eq!(
+                (field(&same, "Vary"), field(&same, "Content-Length")),
+                ("Accept-Encoding".into(), "-".into())
+            );
+        }
+        let other = get(&mut world, "/", &[accept, ("If-None-Match", "\"other\"")]);
+        assert_eq!((other.status, other.body == whole.body), (200, true));
+        // The other form's tag is no proof of having this one.
+        let digest = tag.trim_matches('"').trim_end_matches("-gzip");
+        let wrong = if coding == "gzip" { format!("\"{digest}\"") } else { format!("\"{digest}-gzip\"") };
+        assert_eq!(get(&mut world, "/", &[accept, ("If-None-Match", &wrong)]).status, 200, "{wrong}");
+        let head = world.ask("HEAD", "/", &[accept], None);
+        assert_eq!((head.status, field(&head, "ETag"), head.body.len()), (200, tag.clone(), 0));
+        assert_eq!(field(&head, "Content-Length"), whole.body.len().to_string());
+        assert_eq!(world.ask("HEAD", "/", &[accept, ("If-None-Match", &tag)], None).status, 304);
+    }
+}
+
+#[test]
+fn nothing_else_is_there() {
+    let mut world = World::new();
+    for path in [
+        "/client",
+        "/client/",
+        "/client/nothing.js",
+        "/client/0123456789abcdef/app.js", // of another build: never answered with this one's
+        "/client/ui",
+        "/client/ui/",
+        "/client/app.js/",
+        "/client/APP.JS",
+        "/client/ui%2fkit.js",
+        "/client/../Cargo.toml",
+        "/client/%2e%2e/Cargo.toml",
+    ] {
+        let answer = get(&mut world, path, &[]);
+        assert_eq!((answer.status, answer.code()), (404, "not_found".into()), "{path}");
+    }
+    let posted = world.ask("POST", "/client/app.js", &[], None);
+    assert_eq!((posted.status, field(&posted, "Allow")), (405, "GET, HEAD, OPTIONS".into()));
+}
