@@ -167,6 +167,8 @@ pub const PAGE_BYTES_MAX: usize = 262_144;
 pub const TOKEN_BYTES_MAX: usize = 1_024;
 /// Bytes of an e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets). Beyond: 422 `invalid_email`.
 pub const EMAIL_BYTES_MAX: usize = 254;
+/// Ids of one profile.list (API.md section 3). Beyond: 422 `invalid_ids`.
+pub const PROFILE_IDS_MAX: usize = 100;
 /// Characters of a display name. Beyond: 422 `invalid_display_name`.
 pub const DISPLAY_NAME_MAX: usize = 64;
 /// Characters of a password at the least: below it, guessing is cheap. Beneath: 422 `invalid_password`.

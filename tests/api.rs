@@ -1,5 +1,7 @@
 //! The contract, row by row, against the whole server without a socket.
 
+#[path = "api/profiles.rs"]
+mod profiles;
 #[path = "api/sessions.rs"]
 mod sessions;
 mod support;

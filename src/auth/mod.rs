@@ -3,6 +3,7 @@
 pub mod accounts;
 mod common_passwords;
 pub mod password;
+pub mod profiles;
 pub mod rules;
 pub mod sessions;
 pub mod tickets;

@@ -16,6 +16,10 @@ use super::message::{
     Posted, React,
 };
 use super::presence::{FindListeners, FindPeers, MarkOffline, Peers};
+use super::profile::{
+    BlockPage, FindProfile, FoundProfiles, ListBlocks, ListProfiles, Profile, SearchProfiles, SetBlock,
+    UpdateProfile,
+};
 use super::session::{
     ChangePassword, EndSession, ListSessions, NoteSeen, OpenSession, Opened, RefreshSession, Refreshed,
     RevokeSessions, SessionPage,
@@ -81,6 +85,13 @@ operations! {
     Read  FindSecret -> Secret;
     Write ChangePassword -> ();
     Write NoteSeen -> ();
+    // Profiles and blocks.
+    Read  FindProfile -> Profile;
+    Read  ListProfiles -> Vec<Profile>;
+    Read  SearchProfiles -> FoundProfiles;
+    Write UpdateProfile -> Profile;
+    Read  ListBlocks -> BlockPage;
+    Write SetBlock -> ();
     // Conversations and messages.
     Write PostMessage -> Posted;
     Read  ListMessages -> MessagePage;

@@ -1,4 +1,4 @@
-//! A profile: what others see of a member.
+//! A profile: what others see of a member, and what may be asked of profiles and blocks.
 
 use serde::Serialize;
 
@@ -28,4 +28,93 @@ impl Profile {
         self.presence = None;
         self
     }
+}
+
+/// How a profile was come upon: by its code one is shown even a private one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Search,
+    QrCode,
+}
+
+/// Exactly this nick name, in lower case. `NotFound` also for a private one, unless it was scanned or the viewer shares
+/// a conversation with it.
+#[derive(Clone, Debug)]
+pub struct FindProfile {
+    pub viewer: Id,
+    pub nick_name: String,
+    pub source: Source,
+}
+
+/// Those of these profiles that the viewer may see, in the order asked; each once.
+#[derive(Clone, Debug)]
+pub struct ListProfiles {
+    pub viewer: Id,
+    pub ids: Vec<Id>,
+}
+
+/// Profiles whose nick name begins with `prefix`, in the order of their nick names; then those whose display name
+/// does, in the order of those. Private ones are left out.
+#[derive(Clone, Debug)]
+pub struct SearchProfiles {
+    pub viewer: Id,
+    /// As [`search_key`] makes it.
+    pub prefix: String,
+    /// Continue behind this place.
+    pub after: Option<SearchPlace>,
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchPlace {
+    Nick(String),
+    Name { name: String, profile: Id },
+}
+
+#[derive(Clone, Debug)]
+pub struct FoundProfiles {
+    pub profiles: Vec<Profile>,
+    pub next: Option<SearchPlace>,
+}
+
+/// What a name is searched by.
+pub fn search_key(name: &str) -> String {
+    name.to_lowercase()
+}
+
+/// Changes of one's own profile; `None` leaves a field as it is. `NicknameTaken` when somebody else has it.
+#[derive(Clone, Debug)]
+pub struct UpdateProfile {
+    pub at: u64,
+    pub profile: Id,
+    pub display_name: Option<String>,
+    /// In lower case.
+    pub nick_name: Option<String>,
+    pub is_private: Option<bool>,
+    pub presence: Option<bool>,
+    /// An upload of this profile's member, or `Some(None)` for no image.
+    pub image: Option<Option<Id>>,
+}
+
+/// The profiles one has blocked, the newest block first.
+#[derive(Clone, Debug)]
+pub struct ListBlocks {
+    pub blocker: Id,
+    /// Continue behind this place.
+    pub after: Option<u64>,
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct BlockPage {
+    pub profiles: Vec<Profile>,
+    pub next: Option<u64>,
+}
+
+/// Blocking the blocked and unblocking the unblocked is done already. `NotFound` when there is no such profile.
+#[derive(Clone, Copy, Debug)]
+pub struct SetBlock {
+    pub blocker: Id,
+    pub other: Id,
+    pub blocked: bool,
 }

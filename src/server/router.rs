@@ -1,11 +1,12 @@
 //! From a target to a row of the table. Invariant: fixed segments win over parameters, so no parameter can shadow a route.
 
 use super::routes::{ROUTES, Route};
+use crate::auth::rules;
 use crate::base::id::Id;
 use crate::proto::http::head::Method;
 
 /// Parameters that are not ids: any text of one segment.
-const TEXT_PARAMS: &[&str] = &["nick_name", "name", "emoji"];
+const TEXT_PARAMS: &[&str] = &["name", "emoji"];
 
 /// Behind the name of a last parameter: it takes all segments that are left, one at least.
 const TAIL: &str = "...";
@@ -81,8 +82,12 @@ fn captures(pattern: &'static str, segments: &[String]) -> Option<Vec<(&'static 
                         return Some(path);
                     }
                     Some(name) => {
-                        let good = TEXT_PARAMS.contains(&name) && !segment.is_empty()
-                            || Id::parse(segment).is_some();
+                        let good = match name {
+                            // What can be no nick name is no profile's path: 404 for everybody, also without a token.
+                            "nick_name" => rules::good_nick_name(&segment.to_ascii_lowercase()),
+                            name if TEXT_PARAMS.contains(&name) => !segment.is_empty(),
+                            _ => Id::parse(segment).is_some(),
+                        };
                         if !good {
                             return None;
                         }
@@ -140,6 +145,23 @@ mod tests {
         assert_eq!(tail("/client/a/b/c"), Some(("path", "a/b/c".to_owned())));
         assert_eq!(tail("/client/a/"), Some(("path", "a/".to_owned())));
         assert_eq!((tail("/client"), tail("/other/a")), (None, None));
+    }
+
+    #[test]
+    fn a_fixed_path_is_nobodys_nick_name() {
+        for route in ROUTES {
+            let Some(rest) = route.path.strip_prefix("/api/v1/") else { continue };
+            let first = rest.split('/').next().unwrap_or_default();
+            let reserved = rules::RESERVED_NICK_NAMES.contains(&first);
+            assert!(first.starts_with('{') || reserved, "{first} must be reserved");
+        }
+        check(Method::Get, "/api/v1/ada.lovelace", "profile.find");
+        check(Method::Get, "/api/v1/Ada", "profile.find");
+        check(Method::Post, "/api/v1/ada", "GET, HEAD, OPTIONS");
+        check(Method::Get, "/api/v1/profile", "profile.me");
+        check(Method::Post, "/api/v1/profile", "GET, HEAD, OPTIONS, PUT");
+        check(Method::Get, "/api/v1/user", "nothing");
+        check(Method::Get, "/api/v1/no-such-path", "nothing");
     }
 
     #[test]

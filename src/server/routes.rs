@@ -2,7 +2,7 @@
 //! ops, the name is the WebSocket op too, and the same handler serves both.
 //! Invariant: the table decides before a body byte is read.
 
-use crate::auth::{accounts, password, sessions, tickets};
+use crate::auth::{accounts, password, profiles, sessions, tickets};
 use crate::messaging::{changes, conversations, events, groups, messages, streams};
 use crate::model::handler::Handler;
 use crate::proto::http::head::Method;
@@ -128,6 +128,15 @@ pub static ROUTES: &[Route] = &[
     row("ticket.create", Post, "/api/v1/user/ticket", Bearer, Json, Write, Handle(Handler::Member(tickets::create))),
     row("account.password", Put, "/api/v1/user/password", Bearer, Json, Write, Handle(Handler::Member(password::change))),
     row("account.me", Get, "/api/v1/user/me", Bearer, NoBody, Read, Handle(Handler::Member(accounts::me))),
+    // Profiles and blocks.
+    row("profile.me", Get, "/api/v1/profile", Bearer, NoBody, Read, Handle(Handler::Member(profiles::me))),
+    row("profile.update", Put, "/api/v1/profile", Bearer, Json, Write, Handle(Handler::Member(profiles::update))),
+    row("profile.get", Get, "/api/v1/profile/{profile}", Bearer, NoBody, Read, Handle(Handler::Member(profiles::get))),
+    row("profile.list", Get, "/api/v1/profiles", Bearer, NoBody, Read, Handle(Handler::Member(profiles::list))),
+    row("block.list", Get, "/api/v1/blocks", Bearer, NoBody, Read, Handle(Handler::Member(profiles::blocks))),
+    row("block.put", Put, "/api/v1/blocks/{profile}", Bearer, Json, Write, Handle(Handler::Member(profiles::block))),
+    row("block.remove", Delete, "/api/v1/blocks/{profile}", Bearer, NoBody, Write, Handle(Handler::Member(profiles::unblock))),
+    row("profile.find", Get, "/api/v1/{nick_name}", Bearer, NoBody, Read, Handle(Handler::Member(profiles::find))),
     // Conversations and messages.
     op("message.post", Post, "/api/v1/messages", Write, Handler::Member(messages::post)),
     op("message.list", Get, "/api/v1/conversations/{conversation}/messages", Read, Handler::Member(messages::list)),

@@ -13,6 +13,7 @@ use crate::model::member::{
 };
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
+use crate::model::profile::search_key;
 use crate::model::session::Opened;
 
 pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option<Credential>, Stop> {
@@ -102,13 +103,14 @@ pub fn sign_up(batch: &mut Batch<'_>, sign_up: SignUp) -> Result<Written, Stop> 
         )?
         .insert((sign_up.member.to_bytes(), &sign_up.email, &sign_up.hash, int(sign_up.at)))?;
     conn.prepare_cached(
-        "INSERT INTO profiles (id, member, display_name, nick_name, is_private, presence, created_at) \
-         VALUES (?1, ?2, ?3, ?4, 0, 1, ?5)",
+        "INSERT INTO profiles (id, member, display_name, name_key, nick_name, is_private, presence, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, 0, 1, ?6)",
     )?
     .execute((
         sign_up.profile.to_bytes(),
         member_key,
         &sign_up.display_name,
+        search_key(&sign_up.display_name),
         nick_name,
         int(sign_up.at),
     ))?;

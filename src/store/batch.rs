@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::cache::Cache;
 use super::fault::{Fault, Stop};
-use super::{accounts, changes, conversations, groups, messages, presence, sessions};
+use super::{accounts, blocks, changes, conversations, groups, messages, presence, profiles, sessions};
 use crate::model::event::Event;
 use crate::model::operation::{Answer, Command, Refusal};
 
@@ -94,10 +94,16 @@ impl Batch<'_> {
             Command::RevokeSessions(revoke) => self.whole(|batch| sessions::revoke_some(batch, revoke)),
             Command::ChangePassword(change) => self.whole(|batch| sessions::change_password(batch, change)),
             Command::NoteSeen(note) => sessions::note_seen(self, &note),
+            Command::UpdateProfile(update) => self.whole(|batch| profiles::update(batch, &update)),
+            Command::SetBlock(block) => self.whole(|batch| blocks::set(batch, block)),
             Command::FindCredential(_)
             | Command::FindAccount(_)
             | Command::FindSecret(_)
             | Command::ListSessions(_)
+            | Command::FindProfile(_)
+            | Command::ListProfiles(_)
+            | Command::SearchProfiles(_)
+            | Command::ListBlocks(_)
             | Command::ListMessages(_)
             | Command::FindListeners(_)
             | Command::FindPeers(_)

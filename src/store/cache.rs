@@ -136,6 +136,20 @@ impl Cache {
         Slot(slot)
     }
 
+    /// The direct conversations of a profile that are here.
+    pub fn pairs_of(&self, profile: Id) -> Vec<Slot> {
+        let of = |(pair, slot): (&(Id, Id), &usize)| {
+            (pair.0 == profile || pair.1 == profile).then_some(Slot(*slot))
+        };
+        self.by_pair.iter().filter_map(of).collect()
+    }
+
+    /// How the two of a direct conversation stand to each other: in no row of its own, so nothing is to be written.
+    pub fn relate(&mut self, slot: Slot, standing: Standing, receipts: bool) {
+        let conversation = &mut self.slots[slot.0];
+        (conversation.standing, conversation.receipts) = (standing, receipts);
+    }
+
     /// For a change to the conversation's own row.
     pub fn change(&mut self, slot: Slot) -> &mut Conversation {
         let conversation = &mut self.slots[slot.0];

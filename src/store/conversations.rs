@@ -13,7 +13,7 @@ use super::cache::{self, Slot, Standing};
 use super::fault::Stop;
 use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
-use super::value::{id, number};
+use super::value::{id, int, number};
 use super::{changes, messages, state};
 use crate::base::id::Id;
 use crate::model::conversation::{
@@ -76,14 +76,44 @@ pub fn load(batch: &mut Batch<'_>, conversation: Id) -> rusqlite::Result<Option<
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     if let Some((low, high)) = pair {
-        loaded.receipts = profiles::receipts(conn, low, high)?;
-        loaded.standing = match (profiles::blocked(conn, low, high)?, gone) {
-            (true, _) => Standing::Blocked,
-            (false, true) => Standing::PeerGone,
-            (false, false) => Standing::Open,
-        };
+        (loaded.standing, loaded.receipts) = relation(conn, low, high, gone)?;
     }
     Ok(Some(batch.cache.add(loaded.with_members(members))))
+}
+
+/// Whether the two of a direct conversation may speak, and whether they see each other's read marks.
+fn relation(conn: &Connection, a: i64, b: i64, gone: bool) -> rusqlite::Result<(Standing, bool)> {
+    let standing = match (profiles::blocked(conn, a, b)?, gone) {
+        (true, _) => Standing::Blocked,
+        (false, true) => Standing::PeerGone,
+        (false, false) => Standing::Open,
+    };
+    Ok((standing, profiles::receipts(conn, a, b)?))
+}
+
+/// What the writer remembers of the conversation of these two is looked up again: one blocked or unblocked the other.
+pub fn renew_pair(batch: &mut Batch<'_>, a: Id, b: Id) -> rusqlite::Result<()> {
+    match batch.cache.by_pair(a, b) {
+        Some(slot) => renew(batch, slot),
+        None => Ok(()),
+    }
+}
+
+/// As [`renew_pair`], for every direct conversation of a profile: it hides or shows itself.
+pub fn renew_all(batch: &mut Batch<'_>, profile: Id) -> rusqlite::Result<()> {
+    for slot in batch.cache.pairs_of(profile) {
+        renew(batch, slot)?;
+    }
+    Ok(())
+}
+
+fn renew(batch: &mut Batch<'_>, slot: Slot) -> rusqlite::Result<()> {
+    let [a, b] = batch.cache.get(slot).members.as_slice() else { return Ok(()) };
+    let (a, b) = (a.profile_key, b.profile_key);
+    let gone = !profiles::stands(batch.conn, a)? || !profiles::stands(batch.conn, b)?;
+    let (standing, receipts) = relation(batch.conn, a, b, gone)?;
+    batch.cache.relate(slot, standing, receipts);
+    Ok(())
 }
 
 /// A direct conversation about to be made by its first message.
@@ -104,11 +134,13 @@ pub fn make_direct(batch: &mut Batch<'_>, new: NewDirect) -> rusqlite::Result<Sl
         )?
         .insert((new.id.to_bytes(), a.0.min(b.0), a.0.max(b.0)))?;
     let mut insert = conn.prepare_cached(
-        "INSERT INTO memberships (profile, conversation, joined_seq, read_n, read_seq) VALUES (?1, ?2, 0, 0, 0)",
+        "INSERT INTO memberships (profile, conversation, joined_seq, read_n, read_seq) VALUES (?1, ?2, ?3, 0, 0)",
     )?;
+    // What happened to the one before is no news to the other.
+    let joined_seq = int(batch.log.head);
     let mut members = Vec::with_capacity(2);
     for (profile_key, profile) in new.sides {
-        let membership = insert.insert((profile_key, key))?;
+        let membership = insert.insert((profile_key, key, joined_seq))?;
         members.push(cache::Membership::new(membership, profile, profile_key, 0, 0));
     }
     let mut made = cache::Conversation::new(key, new.id, ConversationType::Direct);

@@ -35,6 +35,10 @@ const CONVERSATION_UPDATED: i64 = 6;
 /// The role given stands behind the id of the subject.
 const MEMBER_ADDED: i64 = 7;
 const MEMBER_REMOVED: i64 = 8;
+/// The profile's own, heard by its direct peers too (the index log_of_updates names this number).
+const PROFILE_UPDATED: i64 = 9;
+/// As the former, heard by nobody else: what changed is nobody else's to see.
+const PROFILE_UPDATED_FOR_ONESELF: i64 = 10;
 
 /// What happened in a conversation, as a row: the kind and ids, never content.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +107,28 @@ pub fn append_session_ended(
     Ok(seq)
 }
 
+/// A profile has changed, for its direct peers to hear or only for itself.
+pub fn append_profile_updated(
+    batch: &mut Batch<'_>,
+    profile: i64,
+    for_peers: bool,
+    at: u64,
+) -> rusqlite::Result<u64> {
+    let kind = if for_peers { PROFILE_UPDATED } else { PROFILE_UPDATED_FOR_ONESELF };
+    let seq = batch.next_seq();
+    batch
+        .conn
+        .prepare_cached("INSERT INTO log (seq, kind, at, profile) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((int(seq), kind, int(at), profile))?;
+    if for_peers {
+        batch
+            .conn
+            .prepare_cached("UPDATE profiles SET updated_seq = ?2 WHERE key = ?1")?
+            .execute((profile, int(seq)))?;
+    }
+    Ok(seq)
+}
+
 /// Where events come from. Each stands at its next event, whose `seq` is in the heap.
 enum Source {
     /// The messages of a conversation; the next is `n`.
@@ -111,6 +137,8 @@ enum Source {
     Read { conversation: Id, profile: Id, read_n: u64 },
     /// Everything else that happened in a conversation.
     Changes { key: i64, conversation: Id },
+    /// The changes of a direct peer's profile.
+    Peer { key: i64 },
     /// The profile's own rows of `log`.
     Own,
 }
@@ -192,8 +220,34 @@ impl Merge<'_> {
                 self.gather_peer_read(key, conversation, after)?;
             }
         }
+        self.gather_peers(after)?;
         if let Some(seq) = self.own_behind(after)? {
             self.add(seq, Source::Own);
+        }
+        Ok(())
+    }
+
+    /// The direct peers whose profiles changed. Nobody's did, mostly, which one look at an index tells.
+    fn gather_peers(&mut self, after: u64) -> rusqlite::Result<()> {
+        let newest: Option<i64> = self
+            .conn
+            .prepare_cached("SELECT max(updated_seq) FROM profiles")?
+            .query_row([], |row| row.get(0))?;
+        if newest.unwrap_or_default() <= int(after) {
+            return Ok(());
+        }
+        let mut statement = self.conn.prepare_cached(
+            "SELECT p.key, m.joined_seq FROM memberships m \
+             JOIN conversations c ON c.key = m.conversation AND c.kind = 0 \
+             JOIN profiles p ON p.key = iif(c.low = m.profile, c.high, c.low) \
+             WHERE m.profile = ?1 AND p.updated_seq > ?2 AND p.member IS NOT NULL",
+        )?;
+        let mut rows = statement.query((self.profile, int(after)))?;
+        while let Some(row) = rows.next()? {
+            let key = row.get(0)?;
+            if let Some(seq) = update_behind(self.conn, key, after.max(number(row, 1)?))? {
+                self.add(seq, Source::Peer { key });
+            }
         }
         Ok(())
     }
@@ -235,6 +289,10 @@ impl Merge<'_> {
                 Ok(Fact::ConversationRead { conversation, profile, read_n })
             }
             Source::Changes { key, conversation } => self.render_change(names, key, conversation, seq),
+            Source::Peer { key } => {
+                let profile = profiles::for_others(self.conn, key)?;
+                Ok(Fact::ProfileUpdated(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
+            }
             Source::Own => self.render_own(seq),
         }
     }
@@ -287,6 +345,10 @@ impl Merge<'_> {
                         .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, MEMBER_REMOVED))?;
                     Ok(Fact::MemberRemoved { conversation: id(row, 2)?, profile, role })
                 }
+                PROFILE_UPDATED | PROFILE_UPDATED_FOR_ONESELF => {
+                    let profile = profiles::for_others(self.conn, self.profile)?;
+                    Ok(Fact::ProfileUpdated(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
+                }
                 kind => Err(rusqlite::Error::IntegralValueOutOfRange(0, kind)),
             }
         })
@@ -301,6 +363,7 @@ impl Merge<'_> {
             }
             Source::Messages { .. } | Source::Read { .. } => None,
             Source::Changes { key, .. } => change_behind(self.conn, *key, seq)?,
+            Source::Peer { key } => update_behind(self.conn, *key, seq)?,
             Source::Own => self.own_behind(seq)?,
         };
         if let Some(next) = next {
@@ -308,6 +371,16 @@ impl Merge<'_> {
         }
         Ok(())
     }
+}
+
+/// The next change of a profile that its peers hear. The kind stands in the text, since a parameter can't use an index that
+/// names it.
+fn update_behind(conn: &Connection, profile: i64, after: u64) -> rusqlite::Result<Option<u64>> {
+    conn.prepare_cached(
+        "SELECT seq FROM log WHERE profile = ?1 AND kind = 9 AND seq > ?2 ORDER BY seq LIMIT 1",
+    )?
+    .query_row((profile, int(after)), |row| number(row, 0))
+    .optional()
 }
 
 /// The next event of a conversation that is not a message.

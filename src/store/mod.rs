@@ -8,6 +8,7 @@
 
 mod accounts;
 mod batch;
+mod blocks;
 mod cache;
 mod changes;
 mod connection;

@@ -1,14 +1,24 @@
-//! Profiles: by which key they are known, and how they are shown.
-//! Invariant: a profile whose member is deleted is found by nobody and shown to nobody.
+//! Profiles: by which key they are known, who may see them, how they are shown and changed.
+//! Invariant: a profile whose member is deleted is found by nobody and shown to nobody; a private one only to itself and
+//! to those it shares a conversation with, or who scanned its code.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::batch::{Batch, Written};
+use super::fault::Stop;
+use super::page::{Budget, profile_bytes};
 use super::value::{id, number};
+use super::{conversations, log};
 use crate::base::id::Id;
+use crate::model::event::{Audience, Event, Fact};
 use crate::model::message::Time;
-use crate::model::profile::Profile;
+use crate::model::operation::{Answer, Refusal};
+use crate::model::profile::{
+    FindProfile, FoundProfiles, ListProfiles, Profile, SearchPlace, SearchProfiles, Source, UpdateProfile,
+    search_key,
+};
 
 /// A profile as its owner sees it, from the first seven columns of a row: `p.id, m.id, p.display_name, p.nick_name,
 /// p.is_private, p.presence, p.created_at`.
@@ -32,16 +42,53 @@ pub fn key(conn: &Connection, profile: Id) -> rusqlite::Result<Option<i64>> {
         .optional()
 }
 
+/// Whether the member of a profile still exists.
+pub fn stands(conn: &Connection, key: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM profiles WHERE key = ?1 AND member IS NOT NULL")?.exists([key])
+}
+
+/// The columns [`from_row`] reads, the key, and what follows them.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, p.key \
+             FROM profiles p JOIN members m ON m.key = p.member ",
+            $rest
+        )
+    };
+}
+
 /// The profile of a key as other people see it; `None` once deleted.
 pub fn for_others(conn: &Connection, key: i64) -> rusqlite::Result<Option<Profile>> {
-    let profile = conn
-        .prepare_cached(
-            "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at \
-             FROM profiles p JOIN members m ON m.key = p.member WHERE p.key = ?1",
-        )?
-        .query_row([key], from_row)
-        .optional()?;
+    let profile = conn.prepare_cached(select!("WHERE p.key = ?1"))?.query_row([key], from_row).optional()?;
     Ok(profile.map(Profile::for_others))
+}
+
+/// A profile and its key, before it is judged who may see it.
+fn with_key(row: &Row<'_>) -> rusqlite::Result<(Profile, i64)> {
+    Ok((from_row(row)?, row.get(7)?))
+}
+
+/// A profile as `viewer` may see it: its own whole, a private one only in a shared conversation.
+fn as_seen_by(
+    conn: &Connection,
+    viewer: (i64, Id),
+    (profile, key): (Profile, i64),
+) -> rusqlite::Result<Option<Profile>> {
+    if key == viewer.0 {
+        return Ok(Some(profile));
+    }
+    let visible = !profile.is_private || share_conversation(conn, viewer.0, key)?;
+    Ok(visible.then(|| profile.for_others()))
+}
+
+/// Whether two profiles are in one conversation, direct or not.
+pub fn share_conversation(conn: &Connection, a: i64, b: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "SELECT 1 FROM memberships a JOIN memberships b ON b.conversation = a.conversation AND b.profile = ?2 \
+         WHERE a.profile = ?1 LIMIT 1",
+    )?
+    .exists([a, b])
 }
 
 /// The ids behind the keys of one answer, each looked up once.
@@ -77,4 +124,174 @@ pub fn receipts(conn: &Connection, a: i64, b: i64) -> rusqlite::Result<bool> {
         .prepare_cached("SELECT 1 FROM profiles WHERE key IN (?1, ?2) AND (is_private OR NOT presence)")?
         .exists([a, b])?;
     Ok(!hidden && !blocked(conn, a, b)?)
+}
+
+// ---- for the readers -----------------------------------------------------------------------------
+
+pub fn find(conn: &Connection, find: &FindProfile) -> Result<Profile, Stop> {
+    let viewer = key(conn, find.viewer)?.ok_or(Refusal::Unauthorized)?;
+    let found = conn
+        .prepare_cached(select!("WHERE p.nick_name = ?1"))?
+        .query_row([&find.nick_name], with_key)
+        .optional()?
+        .ok_or(Refusal::NotFound)?;
+    if find.source == Source::QrCode && found.1 != viewer {
+        return Ok(found.0.for_others());
+    }
+    Ok(as_seen_by(conn, (viewer, find.viewer), found)?.ok_or(Refusal::NotFound)?)
+}
+
+pub fn list(conn: &Connection, list: &ListProfiles) -> Result<Vec<Profile>, Stop> {
+    let viewer = key(conn, list.viewer)?.ok_or(Refusal::Unauthorized)?;
+    let mut profiles: Vec<Profile> = Vec::with_capacity(list.ids.len());
+    let mut statement = conn.prepare_cached(select!("WHERE p.id = ?1"))?;
+    for id in &list.ids {
+        if profiles.iter().any(|known| known.id == *id) {
+            continue;
+        }
+        if let Some(found) = statement.query_row([id.to_bytes()], with_key).optional()? {
+            profiles.extend(as_seen_by(conn, (viewer, list.viewer), found)?);
+        }
+    }
+    Ok(profiles)
+}
+
+/// Behind every text that begins with what stands before it.
+const LAST: char = char::MAX;
+
+pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles, Stop> {
+    let viewer = key(conn, search.viewer)?.ok_or(Refusal::Unauthorized)?;
+    let end = format!("{}{LAST}", search.prefix);
+    let mut page = Page { viewer, budget: Budget::new(search.limit), profiles: Vec::new(), last: None };
+    let by_name = match search.after {
+        Some(SearchPlace::Name { name, profile }) => Some((name, key_of_any(conn, profile)?)),
+        after => {
+            let begin = match after {
+                Some(SearchPlace::Nick(nick)) => nick,
+                _ => String::new(),
+            };
+            // Nick names are unique: behind the last one shown nothing is missed or shown twice.
+            let mut statement = conn.prepare_cached(select!(
+                "WHERE p.nick_name >= ?1 AND p.nick_name < ?2 AND p.nick_name > ?3 AND NOT p.is_private \
+                 ORDER BY p.nick_name"
+            ))?;
+            let rows = statement.query((&search.prefix, &end, begin))?;
+            let place = |profile: &Profile| SearchPlace::Nick(profile.nick_name.clone());
+            if let Some(next) = page.fill(rows, place)? {
+                return Ok(FoundProfiles { profiles: page.profiles, next: Some(next) });
+            }
+            None
+        }
+    };
+    let (name, key) = by_name.unwrap_or((search.prefix.clone(), 0));
+    let mut statement = conn.prepare_cached(select!(
+        "WHERE p.name_key < ?2 AND (p.name_key, p.key) > (?3, ?4) AND NOT p.is_private \
+         AND NOT (p.nick_name >= ?1 AND p.nick_name < ?2) ORDER BY p.name_key, p.key"
+    ))?;
+    let rows = statement.query((&search.prefix, &end, name, key))?;
+    let place = |profile: &Profile| SearchPlace::Name {
+        name: search_key(&profile.display_name),
+        profile: profile.id,
+    };
+    let next = page.fill(rows, place)?;
+    Ok(FoundProfiles { profiles: page.profiles, next })
+}
+
+/// The key of a profile, deleted or not: a place in an order outlives it.
+fn key_of_any(conn: &Connection, profile: Id) -> rusqlite::Result<i64> {
+    let key = conn
+        .prepare_cached("SELECT key FROM profiles WHERE id = ?1")?
+        .query_row([profile.to_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(key.unwrap_or_default())
+}
+
+struct Page {
+    viewer: i64,
+    budget: Budget,
+    profiles: Vec<Profile>,
+    last: Option<SearchPlace>,
+}
+
+impl Page {
+    /// Takes rows until the page is full; then the place it ends at.
+    fn fill(
+        &mut self,
+        mut rows: rusqlite::Rows<'_>,
+        place: impl Fn(&Profile) -> SearchPlace,
+    ) -> rusqlite::Result<Option<SearchPlace>> {
+        while let Some(row) = rows.next()? {
+            let (profile, key) = with_key(row)?;
+            if !self.budget.take(profile_bytes(&profile)) {
+                return Ok(self.last.take());
+            }
+            self.last = Some(place(&profile));
+            self.profiles.push(if key == self.viewer { profile } else { profile.for_others() });
+        }
+        Ok(None)
+    }
+}
+
+// ---- for the writer ------------------------------------------------------------------------------
+
+pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let (before, key) = conn
+        .prepare_cached(select!("WHERE p.id = ?1"))?
+        .query_row([update.profile.to_bytes()], with_key)
+        .optional()?
+        .ok_or(Refusal::Unauthorized)?;
+    // There are no uploads yet that a profile could show.
+    if let Some(Some(_)) = update.image {
+        return Err(Refusal::Invalid("profile_image").into());
+    }
+    let mut after = before.clone();
+    after.display_name.clone_from(update.display_name.as_ref().unwrap_or(&before.display_name));
+    after.nick_name.clone_from(update.nick_name.as_ref().unwrap_or(&before.nick_name));
+    after.is_private = update.is_private.unwrap_or(before.is_private);
+    after.presence = update.presence.or(before.presence);
+    if after.nick_name != before.nick_name
+        && conn.prepare_cached("SELECT 1 FROM profiles WHERE nick_name = ?1")?.exists([&after.nick_name])?
+    {
+        return Err(Refusal::NicknameTaken.into());
+    }
+    let for_peers = (&after.display_name, &after.nick_name, after.is_private)
+        != (&before.display_name, &before.nick_name, before.is_private);
+    if !for_peers && after.presence == before.presence {
+        return Written::quietly(Answer::UpdateProfile(after));
+    }
+    conn.prepare_cached(
+        "UPDATE profiles SET display_name = ?2, name_key = ?3, nick_name = ?4, is_private = ?5, presence = ?6 \
+         WHERE key = ?1",
+    )?
+    .execute((
+        key,
+        &after.display_name,
+        search_key(&after.display_name),
+        &after.nick_name,
+        after.is_private,
+        after.presence,
+    ))?;
+    if (after.is_private, after.presence) != (before.is_private, before.presence) {
+        conversations::renew_all(batch, update.profile)?;
+    }
+    let seq = log::append_profile_updated(batch, key, for_peers, update.at)?;
+    let mut audience = vec![update.profile];
+    if for_peers {
+        audience.extend(direct_peers(conn, key)?);
+    }
+    let audience = Audience { profiles: audience.into(), direct: false };
+    let event = Event { seq, audience, fact: Fact::ProfileUpdated(after.clone()) };
+    Ok(Written { result: Ok(Answer::UpdateProfile(after)), events: vec![event] })
+}
+
+/// Everybody a profile has a direct conversation with.
+pub fn direct_peers(conn: &Connection, key: i64) -> rusqlite::Result<Vec<Id>> {
+    conn.prepare_cached(
+        "SELECT p.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 0 \
+         JOIN profiles p ON p.key = iif(c.low = m.profile, c.high, c.low) \
+         WHERE m.profile = ?1 AND p.member IS NOT NULL",
+    )?
+    .query_map([key], |row| id(row, 0))?
+    .collect()
 }

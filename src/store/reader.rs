@@ -6,7 +6,10 @@ use rusqlite::Connection;
 
 use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
-use super::{StoreOptions, accounts, connection, conversations, groups, log, messages, presence, sessions};
+use super::{
+    StoreOptions, accounts, blocks, connection, conversations, groups, log, messages, presence, profiles,
+    sessions,
+};
 use crate::model::operation::{Answer, Command, Refusal};
 
 pub struct Reader {
@@ -50,6 +53,10 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::FindAccount(find) => Answer::FindAccount(accounts::find_account(conn, find)?),
         Command::FindSecret(find) => Answer::FindSecret(accounts::find_secret(conn, find)?),
         Command::ListSessions(list) => Answer::ListSessions(sessions::list(conn, &list)?),
+        Command::FindProfile(find) => Answer::FindProfile(profiles::find(conn, &find)?),
+        Command::ListProfiles(list) => Answer::ListProfiles(profiles::list(conn, &list)?),
+        Command::SearchProfiles(search) => Answer::SearchProfiles(profiles::search(conn, search)?),
+        Command::ListBlocks(list) => Answer::ListBlocks(blocks::list(conn, &list)?),
         Command::ListMessages(list) => Answer::ListMessages(messages::list(conn, list)?),
         Command::ListConversations(list) => Answer::ListConversations(conversations::list(conn, list)?),
         Command::OpenPair(open) => Answer::OpenPair(messages::open_pair(conn, open)?),
@@ -68,6 +75,8 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         | Command::RevokeSessions(_)
         | Command::ChangePassword(_)
         | Command::NoteSeen(_)
+        | Command::UpdateProfile(_)
+        | Command::SetBlock(_)
         | Command::PostMessage(_)
         | Command::EditMessage(_)
         | Command::DeleteMessage(_)

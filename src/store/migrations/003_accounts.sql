@@ -2,3 +2,28 @@
 
 -- Where a session's address was found to be, in words; NULL where nobody knows.
 ALTER TABLE sessions ADD COLUMN place TEXT;
+
+-- The display name in lower case, by which it is searched. What is already here is folded as far as SQL can (ASCII); the
+-- next change of the name folds the rest.
+ALTER TABLE profiles ADD COLUMN name_key TEXT NOT NULL DEFAULT '';
+UPDATE profiles SET name_key = lower(display_name);
+CREATE INDEX profiles_by_name ON profiles (name_key);
+
+-- The seq of its newest profile.updated that direct peers hear; 0 without one.
+ALTER TABLE profiles ADD COLUMN updated_seq INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX profiles_by_update ON profiles (updated_seq);
+
+-- When somebody was blocked, by the order of the rows: for the list.
+ALTER TABLE blocks RENAME TO keyless_blocks;
+CREATE TABLE blocks (
+    key INTEGER PRIMARY KEY,
+    blocker INTEGER NOT NULL REFERENCES profiles (key),
+    blocked INTEGER NOT NULL REFERENCES profiles (key),
+    UNIQUE (blocker, blocked)
+) STRICT;
+INSERT INTO blocks (blocker, blocked) SELECT blocker, blocked FROM keyless_blocks;
+DROP TABLE keyless_blocks;
+CREATE INDEX blocks_of_blocked ON blocks (blocked);
+
+-- The events of profiles that others hear, for peers who catch up: 9 is profile.updated.
+CREATE INDEX log_of_updates ON log (profile, seq) WHERE kind = 9;

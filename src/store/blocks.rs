@@ -1,0 +1,48 @@
+//! Blocks: who does not want to hear of whom. They work both ways; only the one who blocked sees and lifts them.
+//! Invariant: what the writer remembers of two people's conversation is what its rows say after each change.
+
+use rusqlite::Connection;
+
+use super::batch::{Batch, Written};
+use super::fault::Stop;
+use super::page::{Budget, profile_bytes};
+use super::value::{int, number};
+use super::{conversations, profiles};
+use crate::model::operation::{Answer, Refusal};
+use crate::model::profile::{BlockPage, ListBlocks, Profile, SetBlock};
+
+pub fn set(batch: &mut Batch<'_>, block: SetBlock) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let blocker = profiles::key(conn, block.blocker)?.ok_or(Refusal::Unauthorized)?;
+    let other = profiles::key(conn, block.other)?.ok_or(Refusal::NotFound)?;
+    let sql = match block.blocked {
+        true => "INSERT OR IGNORE INTO blocks (blocker, blocked) VALUES (?1, ?2)",
+        false => "DELETE FROM blocks WHERE blocker = ?1 AND blocked = ?2",
+    };
+    if conn.prepare_cached(sql)?.execute([blocker, other])? > 0 {
+        conversations::renew_pair(batch, block.blocker, block.other)?;
+    }
+    Written::quietly(Answer::SetBlock(()))
+}
+
+pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {
+    let blocker = profiles::key(conn, list.blocker)?.ok_or(Refusal::Unauthorized)?;
+    let mut statement = conn.prepare_cached(
+        "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, b.key \
+         FROM blocks b JOIN profiles p ON p.key = b.blocked JOIN members m ON m.key = p.member \
+         WHERE b.blocker = ?1 AND b.key < ?2 ORDER BY b.key DESC",
+    )?;
+    let mut rows = statement.query((blocker, int(list.after.unwrap_or(u64::MAX))))?;
+    let (mut budget, mut last) = (Budget::new(list.limit), None);
+    let mut page = BlockPage { profiles: Vec::new(), next: None };
+    while let Some(row) = rows.next()? {
+        let profile = Profile::for_others(profiles::from_row(row)?);
+        if !budget.take(profile_bytes(&profile)) {
+            page.next = last;
+            break;
+        }
+        page.profiles.push(profile);
+        last = Some(number(row, 7)?);
+    }
+    Ok(page)
+}
