@@ -178,6 +178,17 @@ impl Natter {
         std::mem::take(&mut self.log)
     }
 
+    /// CPU time it has used so far; zero where there is no `/proc`.
+    pub fn cpu_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).unwrap_or_default();
+        // Behind the name in parentheses, which may hold anything: utime and stime, in ticks of 10 ms.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let ticks: u64 =
+            fields.split_whitespace().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// A number of `/proc/<pid>/status`, in KiB; `None` where there is no such file.
     pub fn memory_kib(&self, name: &str) -> Option<u64> {
         let mut text = String::new();

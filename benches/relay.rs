@@ -1,0 +1,136 @@
+//! The whole path over loopback, from a WebSocket frame to the answer and the delivery behind the commit: durable posts a
+//! second and the latency of their answers, with bare SQLite (FULL) in the same run, in turns, as the yardstick.
+//!
+//! `cargo bench --bench relay`; the data is in the target folder, or in `BENCH_DIR`; `NATTER_BIN` judges another binary.
+//! One process is the server, with its default durability; this one, on one thread, is all the people. Each sends to a
+//! partner who is there and hears it. Ends with a verdict for each floor, and status 1 if one is missed.
+
+#[path = "support/bare.rs"]
+mod bare;
+#[path = "support/people.rs"]
+mod people;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use bare::Bare;
+use people::People;
+use support::process::{Launch, Natter};
+
+const ROUNDS: usize = 5;
+const BARE_ROUND: Duration = Duration::from_millis(500);
+const ROUND: Duration = Duration::from_millis(1_200);
+/// Senders, and posts each has under way.
+const LOADS: [(usize, usize); 5] = [(1, 1), (8, 1), (64, 1), (1, 16), (64, 16)];
+
+/// Of bare SQLite at the batch size that is in flight.
+const THROUGHPUT_FLOOR: f64 = 0.6;
+/// Times the latency of a bare commit of one row.
+const LATENCY_CEILING: f64 = 2.5;
+
+#[derive(Clone, Copy)]
+struct Measured {
+    per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+    /// Server CPU for one post.
+    cpu_us: f64,
+}
+
+fn main() -> ExitCode {
+    let dir = std::env::var_os("BENCH_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-relay"), Into::into);
+    let _ = std::fs::remove_dir_all(&dir); // of an earlier run
+    std::fs::create_dir_all(&dir).expect("a folder for the bench");
+    let mut bare = Bare::create(&dir.join("bare.db")).expect("a bare database");
+    // Everything a server does but the access line; the start-up line says the port.
+    let env = [("LOG_LEVEL", "info,natter::access=warn"), ("CONNECTIONS_PER_ADDRESS", "10000")];
+    let natter = Launch::new(&dir).with(&env).start();
+    let mut people =
+        People::arrive(natter.address, LOADS.iter().map(|load| load.0.max(2)).max().unwrap_or(2));
+
+    println!(
+        "senders × in flight   posts/s   p50 ms   p99 ms   cpu µs |  bare rows/s  commit p50 ms | of bare"
+    );
+    let mut held = true;
+    for (senders, window) in LOADS {
+        let batch = senders * window;
+        let (mut ours, mut yardstick) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            yardstick.push(measure_bare(&mut bare, batch));
+            ours.push(measure(&natter, &mut people, senders, window));
+        }
+        let (ours, bare) = (median(ours), median(yardstick));
+        let ratio = ours.per_second / bare.per_second;
+        println!(
+            "{senders:>7} × {window:<2} {batch:>9} {:>9.0} {:>8.2} {:>8.2} {:>8.1} | {:>12.0} {:>14.2} | {:>6.0}%",
+            ours.per_second,
+            ours.p50_us / 1e3,
+            ours.p99_us / 1e3,
+            ours.cpu_us,
+            bare.per_second,
+            bare.p50_us / 1e3,
+            ratio * 100.0,
+        );
+        held &= match batch {
+            1 => {
+                let times = ours.p50_us / bare.p50_us;
+                verdict(times < LATENCY_CEILING, format_args!("one in flight: {times:.2} × a bare commit"))
+            }
+            64 | 1_024 => {
+                let percent = ratio * 100.0;
+                verdict(ratio >= THROUGHPUT_FLOOR, format_args!("{batch} in flight: {percent:.0} % of bare"))
+            }
+            _ => true,
+        };
+    }
+    natter.stop();
+    let _ = std::fs::remove_dir_all(&dir); // what stays is in the target folder
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn verdict(held: bool, what: std::fmt::Arguments<'_>) -> bool {
+    println!("  {} {what}", if held { "reached:" } else { "MISSED: " });
+    held
+}
+
+fn measure_bare(bare: &mut Bare, size: usize) -> Measured {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while began.elapsed() < BARE_ROUND {
+        times.push(bare.batch(size).expect("a batch"));
+    }
+    let spent: Duration = times.iter().sum();
+    let per_second = (size * times.len()) as f64 / spent.as_secs_f64();
+    let (p50_us, p99_us) = quantiles(&mut times);
+    Measured { per_second, p50_us, p99_us, cpu_us: 0.0 }
+}
+
+fn measure(natter: &Natter, people: &mut People, senders: usize, window: usize) -> Measured {
+    let before = natter.cpu_time();
+    let mut times = people.talk(senders, window, ROUND);
+    let cpu = natter.cpu_time().saturating_sub(before);
+    let count = times.len();
+    let (p50_us, p99_us) = quantiles(&mut times);
+    Measured {
+        per_second: count as f64 / ROUND.as_secs_f64(),
+        p50_us,
+        p99_us,
+        cpu_us: cpu.as_secs_f64() * 1e6 / count.max(1) as f64,
+    }
+}
+
+/// Median and 99th percentile in µs.
+fn quantiles(times: &mut [Duration]) -> (f64, f64) {
+    times.sort();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
+    (at(0.5), at(0.99))
+}
+
+fn median(mut rounds: Vec<Measured>) -> Measured {
+    rounds.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
+    rounds[rounds.len() / 2]
+}
