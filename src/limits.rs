@@ -198,6 +198,20 @@ pub const TICKETS_OF_MEMBER_MAX: usize = 32;
 pub const TICKETS_MAX: usize = 65_536;
 /// How long a WebSocket ticket waits to be used (API.md section 1, Who).
 pub const TICKET_TTL: Duration = Duration::from_secs(30);
+/// Milliseconds a code is good for. Beyond: 400 `code_wrong`.
+pub const CODE_LIFE_MS: u64 = 300_000;
+/// Wrong tries of one code: with [`CODES_AN_HOUR`], 25 guesses an hour at a million. Beyond: the code is dead.
+pub const CODE_TRIES_MAX: u32 = 5;
+/// Milliseconds between two codes of one account and purpose. Sooner: no mail, and the old code stays.
+pub const CODE_INTERVAL_MS: u64 = 60_000;
+/// Codes of one account and purpose within an hour. Beyond: as sooner than [`CODE_INTERVAL_MS`].
+pub const CODES_AN_HOUR: usize = 5;
+/// Rows for reset codes of addresses that nobody has: they only have to cost what a member's row costs. Beyond: two
+/// addresses share a row, and the newer one takes it.
+pub const CODE_NOBODY_ROWS: i64 = 4_096;
+/// Milliseconds a mail about a new device waits for its place: a look-up's limit and the queue before it. Beyond: the
+/// mail says that the place is unknown.
+pub const PLACE_HOLD_MS: u64 = 10_000;
 /// Attachments of one message. Beyond: 422 `invalid_attachments`.
 pub const ATTACHMENTS_MAX: usize = 10;
 /// Messages a Go-form socket is given when it opens; older ones come by message.list.
@@ -248,6 +262,13 @@ pub const SESSIONS_MAX: u64 = 1_000;
 /// Messages looked at for one that has text, newest first. Beyond: as if there were none.
 pub const TEXT_SEARCH_MAX: u32 = 1_000;
 
+/// Milliseconds before a failed mail is tried a second time; four times as long before each further try.
+pub const MAIL_RETRY_FIRST_MS: u64 = 15_000;
+/// Milliseconds between two tries at the most.
+pub const MAIL_RETRY_MAX_MS: u64 = 3_600_000;
+/// Milliseconds a mail is tried for. Beyond: erased, and counted as given up.
+pub const MAIL_GIVE_UP_MS: u64 = 86_400_000;
+
 // ---- work ------------------------------------------------------------------------------------------
 
 /// KiB one password hash may use: a misprinted ARGON2 must not take the machine. Beyond: refused at the start.
@@ -256,6 +277,22 @@ pub const ARGON2_MEMORY_KIB_MAX: u32 = 1_048_576;
 pub const ARGON2_PASSES_MAX: u32 = 64;
 /// Lanes, which this build computes one after the other. Beyond: refused at the start.
 pub const ARGON2_LANES_MAX: u32 = 16;
+
+/// From the first byte to the mail server until a mail is handed over: less than [`DRAIN_MAX`], so that a hanging server
+/// delays no end. Beyond: tried again later.
+pub const SMTP_DEADLINE: Duration = Duration::from_secs(25);
+/// Bytes read at once of a connection that a worker opened.
+pub const WIRE_READ_BUFFER: usize = 4_096;
+/// One look-up of a place, connection included (API.md section 2 asks for a place, never for a wait). Beyond: unknown.
+pub const PLACE_DEADLINE: Duration = Duration::from_secs(2);
+/// Addresses whose places are remembered, about 200 bytes each. Beyond: the one that expires first is forgotten.
+pub const PLACES_KEPT_MAX: usize = 4_096;
+/// How long a place is believed.
+pub const PLACE_KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// How long a failure to learn one is believed, so that a dead service costs one wait a while.
+pub const PLACE_FAILURE_KEPT: Duration = Duration::from_secs(60);
+/// Characters of a place. Beyond: cut.
+pub const PLACE_CHARS_MAX: usize = 128;
 
 // ---- server ----------------------------------------------------------------------------------------
 
@@ -319,6 +356,15 @@ pub const TYPING_AGAIN: Duration = Duration::from_secs(3);
 pub const TYPING_LAPSE: Duration = Duration::from_secs(6);
 /// The two sweeps of expired state (rate buckets, ended sessions) are at least this far apart.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Mails being sent or settled at once. Beyond: they wait in the outbox.
+pub const MAILS_UNDER_WAY_MAX: usize = 8;
+/// Between two looks at the outbox at the most; a mail that was just written is looked for at once.
+pub const OUTBOX_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// After storage or the workers refused to do the outbox's work.
+pub const OUTBOX_RETRY: Duration = Duration::from_secs(5);
+/// Members remembered as verified where REQUIRE_VERIFIED asks for it, 32 bytes each. Beyond: one is forgotten, and asked
+/// about again.
+pub const VERIFIED_KEPT_MAX: usize = 65_536;
 /// Jitter of the reconnect hint in a shutdown's close frame, in milliseconds.
 pub const RETRY_JITTER_MS: u64 = 5_000;
 
@@ -374,6 +420,12 @@ pub const LANES_CLOSED_MAX: usize = 65_536;
 pub const PASSWORD_THREADS: usize = 2;
 /// Passwords waiting for a hash or being hashed: about a second of work. Beyond: `Done::Busy`.
 pub const PASSWORD_JOBS_MAX: usize = 128;
+/// Threads that send mails: one slow server must not stop those behind it.
+pub const MAIL_THREADS: usize = 2;
+/// Threads that look places up.
+pub const PLACE_THREADS: usize = 2;
+/// Places being looked up or waiting for it. Beyond: `Done::Busy`, and the place stays unknown.
+pub const PLACE_JOBS_MAX: usize = 64;
 /// Without work for so long, a worker gives its memory back.
 pub const WORKER_IDLE: Duration = Duration::from_secs(5);
 

@@ -11,8 +11,16 @@ mod groups;
 #[path = "api/presence.rs"]
 mod presence;
 
+#[path = "api/codes.rs"]
+mod codes;
 #[path = "api/site.rs"]
 mod site;
+
+#[path = "api/mails.rs"]
+mod mails;
+
+#[path = "api/verified.rs"]
+mod verified;
 
 use support::World;
 

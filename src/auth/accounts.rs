@@ -6,17 +6,19 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{rules, token};
+use super::{codes, rules, token};
 use crate::base::crypto::sha256;
-use crate::limits::PASSWORD_MAX;
+use crate::base::network::is_public;
+use crate::limits::{PASSWORD_MAX, PLACE_HOLD_MS};
 use crate::model::attempts::AttemptKey;
-use crate::model::handler::{Actor, Client, Ctx, Reply, Request, Step};
+use crate::model::handler::{Actor, Client, Ctx, Errand, Reply, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
+use crate::model::mail::{Content, NewDevice, NewMail};
 use crate::model::member::{FindAccount, FindCredential, Member, SignUp};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
 use crate::model::profile::Profile;
-use crate::model::session::{NewSession, OpenSession, Opened, Token};
+use crate::model::session::{NewSession, OpenSession, Opened, SessionId, Token};
 use crate::model::settings::SignUrls;
 
 /// POST /user/sign-up.
@@ -38,18 +40,25 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
     let job = Job::HashPassword { password: Hidden(password.to_owned()), salt: ctx.salt() };
     Ok(Step::work(job, move |ctx, done| {
         let Done::PasswordHashed(Hidden(hash)) = done else { return Err(Code::GeneralError.into()) };
+        let member = ctx.id();
+        let code = codes::new_verify_code(ctx, member, client.language);
         let write = SignUp {
             at: ctx.now.unix_ms,
-            member: ctx.id(),
+            member,
             profile: ctx.id(),
             email,
             hash,
             nick_names: rules::nick_names(&display_name, ctx.entropy),
             display_name,
             session: new_session(ctx, &client, device),
+            code: Some(Box::new(code)),
         };
         Ok(Step::store_or(write, move |ctx, opened| match opened {
-            Ok(opened) => signed_in(ctx, 201, opened).step(),
+            Ok(opened) => {
+                ctx.errands.push(Errand::Mail);
+                find_place(ctx, opened.pair.session, client.address);
+                signed_in(ctx, 201, opened).step()
+            }
             Err(Refusal::EmailTaken) => {
                 // Asked again: others of this address may have been told meanwhile.
                 refuse_prober(ctx, &address_key)?;
@@ -77,7 +86,7 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
         FindCredential { email: email.clone(), device: device.as_deref().map(|id| sha256(id.as_bytes())) };
 
     Ok(Step::store(question, move |ctx, credential| {
-        let account_key = ctx.settings.lookup_key.sign(format!("sign-in:{email}").as_bytes());
+        let account_key = account_key(ctx, &email);
         let device_known = credential.as_ref().is_some_and(|credential| credential.device_known);
         refuse_guesser(ctx, &account_key, device_known)?;
         // Without an active member the worker takes a dummy hash of the same cost.
@@ -95,14 +104,22 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
                 return Err(Code::EmailPasswordWrong.into());
             };
             ctx.attempts.sign_in.succeeded(&account_key);
+            let session = new_session(ctx, &client, device);
+            let mail = new_device_mail(ctx, &client, &session);
             let write = OpenSession {
                 at: ctx.now.unix_ms,
                 member: credential.member,
-                session: new_session(ctx, &client, device),
+                session,
+                hash: Hidden(credential.hash),
                 rehash: rehash.map(|Hidden(hash)| hash),
+                mail,
             };
-            Ok(Step::store_or(write, |ctx, opened| match opened {
-                Ok(opened) => signed_in(ctx, 200, opened).step(),
+            Ok(Step::store_or(write, move |ctx, opened| match opened {
+                Ok(opened) => {
+                    ctx.errands.push(Errand::Mail);
+                    find_place(ctx, opened.pair.session, client.address);
+                    signed_in(ctx, 200, opened).step()
+                }
                 // Disabled or deleted while the hash was computed.
                 Err(Refusal::Unauthorized) => Err(Code::EmailPasswordWrong.into()),
                 Err(refusal) => Err(refusal.into()),
@@ -157,6 +174,35 @@ fn new_session(ctx: &mut Ctx<'_>, client: &Client, unique_id: Option<String>) ->
         access_expire: issued + ctx.settings.limits.access_ttl,
         refresh_expire: issued + ctx.settings.limits.refresh_ttl,
     }
+}
+
+/// Sent if the device is new. Where the place can be found out, the mail waits for it: the sign-in does not.
+fn new_device_mail(ctx: &mut Ctx<'_>, client: &Client, session: &NewSession) -> NewMail {
+    let content = Content::NewDevice(Box::new(NewDevice {
+        session: session.id,
+        address: session.address.clone(),
+        user_agent: session.user_agent.clone(),
+        place: None,
+    }));
+    let mail = NewMail::new(ctx.id(), client.language, content);
+    let hold_ms = if has_place(ctx, client.address) { PLACE_HOLD_MS } else { 0 };
+    NewMail { hold_ms, ..mail }
+}
+
+/// An address of one's own house is nowhere, and nobody outside is told of it.
+fn has_place(ctx: &Ctx<'_>, address: IpAddr) -> bool {
+    ctx.settings.places && is_public(address)
+}
+
+fn find_place(ctx: &mut Ctx<'_>, session: SessionId, address: IpAddr) {
+    if has_place(ctx, address) {
+        ctx.errands.push(Errand::FindPlace { session, address });
+    }
+}
+
+/// Under which failed sign-ins of an account are counted, known or unknown.
+pub(super) fn account_key(ctx: &Ctx<'_>, email: &str) -> AttemptKey {
+    ctx.settings.lookup_key.sign(format!("sign-in:{email}").as_bytes())
 }
 
 fn refuse_guesser(ctx: &Ctx<'_>, account: &AttemptKey, device_known: bool) -> Result<(), Problem> {
@@ -254,6 +300,7 @@ mod tests {
             profile: Id(12),
             active,
             hash: "$phc".to_owned(),
+            display_name: "Ada".to_owned(),
             device_known,
         }))
     }

@@ -1,6 +1,7 @@
 //! Floor 3: who someone is. Accounts, sessions and their tokens, as pure handlers; knows nothing of messages.
 
 pub mod accounts;
+pub mod codes;
 mod common_passwords;
 pub mod password;
 pub mod profiles;

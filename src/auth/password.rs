@@ -3,8 +3,9 @@
 
 use crate::limits::PASSWORD_MAX;
 use crate::model::attempts::AttemptKey;
-use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
+use crate::model::handler::{Actor, Ctx, Errand, Reply, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
+use crate::model::mail::{Content, NewMail};
 use crate::model::member::{FindSecret, Secret};
 use crate::model::operation::Refusal;
 use crate::model::params::Params;
@@ -24,6 +25,7 @@ pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
         return Err(Problem::invalid("new_password"));
     }
     let new = new.to_owned();
+    let language = request.client.language;
     Ok(Step::store(FindSecret { member: actor.member }, move |ctx, secret| {
         if !rules::good_password(&new, &secret.email, &secret.display_name) {
             return Err(Problem::invalid("new_password"));
@@ -40,9 +42,13 @@ pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
                     session: actor.session,
                     old_hash,
                     hash,
+                    mail: NewMail::new(ctx.id(), language, Content::PasswordChanged),
                 };
-                Ok(Step::store_or(change, |_, changed| match changed {
-                    Ok(()) => Reply::done().step(),
+                Ok(Step::store_or(change, |ctx, changed| match changed {
+                    Ok(()) => {
+                        ctx.errands.push(Errand::Mail);
+                        Reply::done().step()
+                    }
                     // Changed or disabled while the hashes were computed: what was proven is no longer so.
                     Err(Refusal::Unauthorized) => Err(Code::EmailPasswordWrong.into()),
                     Err(refusal) => Err(refusal.into()),

@@ -71,6 +71,33 @@ impl Network {
     }
 }
 
+/// Whether an address names one place on the internet: not this host, not a network of one's own, no test range.
+pub fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            // RFC 6890 and its successors, in the order of the addresses.
+            !(a == 0
+                || v4.is_private()
+                || (a == 100 && (64..128).contains(&b))
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || (a == 192 && b == 0 && c == 0)
+                || v4.is_documentation()
+                || (a == 198 && (b == 18 || b == 19))
+                || a >= 224)
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, ..] = v6.segments();
+            // Global unicast is 2000::/3; the documentation ranges and what is no host's address are in it.
+            a & 0xe000 == 0x2000
+                && !(a == 0x2001 && b == 0x0db8)
+                && !(a == 0x2001 && b < 0x0200)
+                && a != 0x3fff
+        }
+    }
+}
+
 fn width(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }

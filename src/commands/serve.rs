@@ -1,20 +1,26 @@
 //! `natter serve`: the start in its order. Everything that can fail fails before the server listens, with one clear line.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::configure;
 use crate::base::crypto::{HmacKey, SystemEntropy};
 use crate::base::time::Now;
-use crate::config::{Config, Host, Secrets, Synchronous, secrets};
+use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, secrets};
 use crate::logging;
 use crate::model::settings::{Settings, UrlSigner};
+use crate::proto::http::client::Endpoint;
+use crate::proto::smtp::{Address, Mailbox, SmtpOptions, Tls};
 use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
 use crate::runtime::{Kind, Notify, Runtime, RuntimeOptions};
 use crate::server::Server;
 use crate::store::{Reader, Store, StoreOptions};
+use crate::work::Trust;
+use crate::work::geolocation::{Geolocator, PlaceSource};
+use crate::work::mail::{MailOptions, Mailer};
 use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
 
 pub fn run() -> ExitCode {
@@ -96,6 +102,13 @@ fn start(config: &Config) -> Result<(), Stop> {
     workers.add(Kind::Password, move || {
         PasswordHasher::new(password.clone()).expect("these options made a hasher at the start")
     })?;
+    let trust = trust(config)?;
+    let (mails, mail_file) = (mail_options(config, &data_dir, &trust)?, Arc::default());
+    workers.add(Kind::Mail, move || Mailer::new(mails.clone(), Arc::clone(&mail_file)))?;
+    if let Some(source) = place_source(config, &trust)? {
+        let known = Arc::default();
+        workers.add(Kind::Place, move || Geolocator::new(source.clone(), Arc::clone(&known)))?;
+    }
     let settings = settings(config, &secrets, address.port());
     let server = Server::new(settings, begin, Box::new(entropy), now);
     log::info!(
@@ -114,6 +127,76 @@ pub fn store_options(config: &Config) -> StoreOptions {
         path: config.data_dir.join("natter.db"),
         synchronous_full: config.synchronous == Synchronous::Full,
     }
+}
+
+/// Whom our own connections trust.
+fn trust(config: &Config) -> Result<Trust, String> {
+    let pem = match &config.tls_ca_file {
+        Some(path) => Some(std::fs::read(path).map_err(|error| format!("TLS_CA_FILE: {error}"))?),
+        None => None,
+    };
+    Trust::new(pem.as_deref()).map_err(|problem| format!("TLS_CA_FILE: {problem}"))
+}
+
+fn mail_options(config: &Config, data_dir: &DataDir, trust: &Trust) -> Result<MailOptions, String> {
+    let mailbox = |from: &config::Mailbox| {
+        let address = Address::parse(&from.address)
+            .map_err(|_| "EMAIL_FROM: is no address a mail can come from".to_owned())?;
+        Ok::<Mailbox, String>(Mailbox { name: from.name.clone(), address })
+    };
+    let server = match &config.mail {
+        config::Mail::Server(server) => server,
+        config::Mail::Mbox { from } => {
+            log::warn!(target: "natter::mail", "EMAIL_HOST is not set: mails are written to mail.mbox in DATA_DIR");
+            let nobody =
+                config::Mailbox { name: "natter".to_owned(), address: "natter@localhost".to_owned() };
+            let from = mailbox(from.as_ref().unwrap_or(&nobody))?;
+            return Ok(MailOptions::File { path: data_dir.path().join("mail.mbox"), from });
+        }
+    };
+    let from = mailbox(&server.from)?;
+    // How we greet: as clients know us, or else as our mails do (RFC 5321 §4.1.3 for addresses).
+    let host_name = match config.public_url.as_ref().map(|url| &url.host) {
+        Some(Host::Name(name)) => name.clone(),
+        Some(Host::Address(IpAddr::V4(address))) => format!("[{address}]"),
+        Some(Host::Address(IpAddr::V6(address))) => format!("[IPv6:{address}]"),
+        None => server.from.address.rsplit('@').next().unwrap_or("localhost").to_owned(),
+    };
+    let login = server.login.as_ref();
+    let smtp = SmtpOptions {
+        host_name,
+        tls: match server.tls {
+            EmailTls::Starttls => Tls::Starttls,
+            EmailTls::Tls => Tls::Implicit,
+            EmailTls::None => Tls::None,
+        },
+        user: login.map(|(user, _)| user.clone()),
+        password: login
+            .map(|(_, password)| String::from_utf8_lossy(password.expose()).into_owned())
+            .unwrap_or_default(),
+    };
+    Ok(MailOptions::Server { host: bare(&server.host), port: server.port, from, smtp, trust: trust.clone() })
+}
+
+/// As a resolver and a certificate name it: without the brackets of a URL.
+fn bare(host: &Host) -> String {
+    match host {
+        Host::Address(address) => address.to_string(),
+        Host::Name(name) => name.clone(),
+    }
+}
+
+/// GEOIP_DB is preferred: no address leaves the host.
+fn place_source(config: &Config, trust: &Trust) -> Result<Option<PlaceSource>, String> {
+    #[cfg(feature = "geoip")]
+    if let Some(path) = &config.geoip_db {
+        return PlaceSource::database(path).map(Some).map_err(|problem| format!("GEOIP_DB: {problem}"));
+    }
+    let Some(service) = &config.ip_info else { return Ok(None) };
+    let endpoint =
+        Endpoint::parse(&service.url.to_string()).map_err(|_| "IP_INFO_URL: can't be asked".to_owned())?;
+    let token = String::from_utf8_lossy(service.token.expose()).into_owned();
+    Ok(Some(PlaceSource::Service { endpoint, token, trust: trust.clone() }))
 }
 
 fn clock() -> Now {
@@ -150,5 +233,6 @@ fn settings(config: &Config, secrets: &Secrets, port: u16) -> Settings {
         metrics_token: config.metrics_token.as_ref().map(|token| HmacKey::new(token.expose())),
         synchronous_full: config.synchronous == Synchronous::Full,
         conformance_files: config.conformance_files.clone(),
+        places: config.ip_info.is_some() || config.geoip_db.is_some(),
     }
 }

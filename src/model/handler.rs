@@ -72,6 +72,19 @@ pub struct Ctx<'a> {
     /// The log's epoch and the greatest seq the server has seen.
     pub epoch: &'a str,
     pub head: u64,
+    /// What is to be done besides, that no answer waits for: drained after each step.
+    pub errands: &'a mut Vec<Errand>,
+}
+
+/// Something nobody waits for. The server does it, whatever became of the connection that caused it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// A write put a mail into the outbox.
+    Mail,
+    /// Where this address is, for the session's row and for the mail that waits for it.
+    FindPlace { session: SessionId, address: IpAddr },
+    /// The member's e-mail address is verified now.
+    Verified(Id),
 }
 
 impl Ctx<'_> {

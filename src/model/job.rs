@@ -1,6 +1,10 @@
 //! Slow work and its outcome: what a worker thread does in blocking code, off the loop and outside every
 //! transaction. Invariant: a job carries all it needs; a worker shares nothing with the loop but the queue.
 
+use std::net::IpAddr;
+
+use super::mail::Letter;
+
 /// A text that must not be printed.
 #[derive(Clone)]
 pub struct Hidden(pub String);
@@ -18,6 +22,20 @@ pub enum Job {
     /// Compares with `hash`, or with a dummy of the same cost where there is none, so that an unknown address
     /// takes the same time. `salt` is for the new hash, should the parameters have changed.
     VerifyPassword { password: Hidden, hash: Option<Hidden>, salt: [u8; 16] },
+    /// Brings a mail to the mail server, or into its file. Nobody waits for it.
+    SendMail(Box<Letter>),
+    /// "City, Region, Country" of an address that is public. Nobody waits for it.
+    FindPlace { address: IpAddr },
+}
+
+/// What became of one try to send a mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Sent,
+    /// To be tried again.
+    Failed,
+    /// Never to be taken: trying again is of no use.
+    Refused,
 }
 
 #[derive(Debug)]
@@ -28,6 +46,9 @@ pub enum Done {
         /// A new PHC string where the parameters have changed since.
         rehash: Option<Hidden>,
     },
+    Mail(Delivery),
+    /// `None` where the place of this address is not known.
+    Place(Option<String>),
     /// The queue of this kind of job was full: 503 `busy`.
     Busy,
     /// The worker failed; already logged and counted on the background channel.
@@ -39,6 +60,8 @@ impl Job {
         match self {
             Job::HashPassword { .. } => "hash_password",
             Job::VerifyPassword { .. } => "verify_password",
+            Job::SendMail(_) => "send_mail",
+            Job::FindPlace { .. } => "find_place",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::code::NewCode;
 use super::message::Time;
 use super::profile::Profile;
 use super::session::NewSession;
@@ -24,6 +25,7 @@ pub struct Credential {
     pub active: bool,
     /// A PHC string.
     pub hash: String,
+    pub display_name: String,
     /// This member had a session with [`FindCredential::device`] before, living or ended.
     pub device_known: bool,
 }
@@ -90,6 +92,8 @@ pub struct SignUp {
     /// Tried in order until one is free; the last has enough random digits to be free in practice.
     pub nick_names: Vec<String>,
     pub session: NewSession,
+    /// Verifies the address; `None` where an operator vouches for it.
+    pub code: Option<Box<NewCode>>,
 }
 
 impl std::fmt::Debug for SignUp {

@@ -1,10 +1,13 @@
 //! Floor 2: the nouns of chat and the contracts between threads. Plain data; no SQL, no socket, no clock.
 
 pub mod attempts;
+pub mod code;
 pub mod conversation;
 pub mod event;
 pub mod handler;
 pub mod job;
+pub mod mail;
+pub mod mail_text;
 pub mod member;
 pub mod message;
 pub mod metrics;

@@ -4,12 +4,14 @@
 
 use std::sync::Arc;
 
+use super::code::{IssueResetCode, IssueVerifyCode, ResetPassword, VerifyMember};
 use super::conversation::{
     Chats, Conversation, ConversationPage, CreateConversation, CreatedConversation, GetConversation,
     GroupMember, ListChats, ListConversations, ListMembers, MarkRead, Marked, MemberPage, PutMember,
     RemoveMember, UpdateConversation,
 };
 use super::event::{Event, LogPage, ReadLog};
+use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
 use super::member::{Account, Credential, FindAccount, FindCredential, FindSecret, Secret, SignUp};
 use super::message::{
     DeleteMessage, EditMessage, GetMessage, ListMessages, Message, MessagePage, OpenPair, Pair, PostMessage,
@@ -92,6 +94,15 @@ operations! {
     Write UpdateProfile -> Profile;
     Read  ListBlocks -> BlockPage;
     Write SetBlock -> ();
+    // Codes and mail.
+    Write IssueVerifyCode -> ();
+    Write IssueResetCode -> ();
+    Write VerifyMember -> ();
+    Write ResetPassword -> ();
+    Read  FetchMail -> MailPage;
+    Write MailSent -> ();
+    Write MailFailed -> MailFate;
+    Write PlaceSession -> ();
     // Conversations and messages.
     Write PostMessage -> Posted;
     Read  ListMessages -> MessagePage;

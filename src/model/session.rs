@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::job::Hidden;
+use super::mail::NewMail;
 use super::member::Account;
 use super::message::Time;
 use crate::base::id::Id;
@@ -28,8 +30,12 @@ pub struct OpenSession {
     pub at: u64,
     pub member: Id,
     pub session: NewSession,
+    /// What the password was compared with: `Unauthorized` if another one was set since.
+    pub hash: Hidden,
     /// A new PHC string where the hash parameters changed.
     pub rehash: Option<String>,
+    /// Sent if this device is new.
+    pub mail: NewMail,
 }
 
 /// A session that stands in the database.
@@ -144,6 +150,7 @@ pub struct ChangePassword {
     pub old_hash: String,
     /// A PHC string.
     pub hash: String,
+    pub mail: NewMail,
 }
 
 impl std::fmt::Debug for ChangePassword {

@@ -37,6 +37,8 @@ pub struct Settings {
     pub synchronous_full: bool,
     /// The folder of the conformance file route.
     pub conformance_files: Option<PathBuf>,
+    /// Whether there is anybody to ask where an address is.
+    pub places: bool,
 }
 
 /// Which web sites may use the server from a browser (CORS).

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::attempts::Attempts;
-use super::handler::{Actor, Body, Client, Ctx, Handler, Reply, Request, Step};
+use super::handler::{Actor, Body, Client, Ctx, Errand, Handler, Reply, Request, Step};
 use super::job::{Done, Job};
 use super::operation::{Answer, Command, Refusal};
 use super::params::Params;
@@ -50,6 +50,7 @@ pub fn settings() -> Settings {
         metrics_token: None,
         synchronous_full: true,
         conformance_files: None,
+        places: false,
     }
 }
 
@@ -65,6 +66,7 @@ pub struct Stage {
     pub client: Client,
     pub actor: Actor,
     pub epoch: String,
+    pub errands: Vec<Errand>,
 }
 
 pub type Played = Result<Step, Problem>;
@@ -86,6 +88,7 @@ impl Stage {
             },
             actor: Actor { member: Id(11), profile: Id(12), session: Id(13), expires: UNIX_MS / 1_000 + 900 },
             epoch: "k3".to_owned(),
+            errands: Vec::new(),
         }
     }
 
@@ -103,6 +106,7 @@ impl Stage {
             tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: 0,
+            errands: &mut self.errands,
         })
     }
 

@@ -10,6 +10,8 @@ use crate::model::operation::{Answer, Command, Lane, Refusal};
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
 use crate::store::{Committed, Fault, Reader, Store};
+use crate::work::geolocation::Geolocator;
+use crate::work::mail::Mailer;
 use crate::work::password::PasswordHasher;
 
 impl Machine for Server {
@@ -64,6 +66,24 @@ impl Reads for Reader {
     fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
         self.read(command)
     }
+}
+
+impl Craft for Mailer {
+    fn run(&mut self, job: Job) -> Done {
+        self.run(job)
+    }
+
+    /// Keeps nothing between two mails.
+    fn idle(&mut self) {}
+}
+
+impl Craft for Geolocator {
+    fn run(&mut self, job: Job) -> Done {
+        self.run(job)
+    }
+
+    /// What it knows is bounded and small.
+    fn idle(&mut self) {}
 }
 
 impl Craft for PasswordHasher {

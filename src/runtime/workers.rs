@@ -10,7 +10,10 @@ use super::background::Background;
 use super::inbox::{Completion, Inbox};
 use super::queue::{Feed, Queue, Taken};
 use super::threads::{Thread, spawn};
-use crate::limits::{PASSWORD_JOBS_MAX, PASSWORD_THREADS, WORKER_IDLE};
+use crate::limits::{
+    MAIL_THREADS, MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS, PLACE_JOBS_MAX, PLACE_THREADS,
+    WORKER_IDLE,
+};
 use crate::model::job::{Done, Job};
 use crate::model::metrics::Trouble;
 use crate::server::contract::Ticket;
@@ -26,24 +29,32 @@ pub trait Craft: Send {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Password,
+    Mail,
+    Place,
 }
 
 impl Kind {
     fn of(job: &Job) -> Kind {
         match job {
             Job::HashPassword { .. } | Job::VerifyPassword { .. } => Kind::Password,
+            Job::SendMail(_) => Kind::Mail,
+            Job::FindPlace { .. } => Kind::Place,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
             Kind::Password => "password",
+            Kind::Mail => "mail",
+            Kind::Place => "place",
         }
     }
 
     fn trouble(self) -> Trouble {
         match self {
             Kind::Password => Trouble::Worker,
+            Kind::Mail => Trouble::Mail,
+            Kind::Place => Trouble::Geolocation,
         }
     }
 
@@ -51,6 +62,8 @@ impl Kind {
     fn bounds(self) -> (usize, usize) {
         match self {
             Kind::Password => (PASSWORD_THREADS, PASSWORD_JOBS_MAX),
+            Kind::Mail => (MAIL_THREADS, MAILS_UNDER_WAY_MAX),
+            Kind::Place => (PLACE_THREADS, PLACE_JOBS_MAX),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::base::id::Id;
 use crate::model::handler::Then;
 use crate::model::job::Done;
 use crate::model::operation::{Answer, Refusal};
+use crate::model::session::SessionId;
 
 /// One question under way.
 pub struct Call {
@@ -56,4 +57,16 @@ pub enum Next {
     },
     /// When sessions were last seen is written.
     Seen,
+    Chore(Chore),
+}
+
+/// What the server does by itself (`chores`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chore {
+    FetchMail,
+    SendMail(Id),
+    /// The outcome of a mail is being written.
+    SettleMail(Id),
+    FindPlace(SessionId),
+    PlaceSession,
 }

@@ -9,17 +9,19 @@ use super::calls::{Call, Caller, Next};
 use super::conn::{Conn, Phase};
 use super::contract::{Door, Effect, Ticket};
 use super::hub::Hub;
+use super::outbox::Outbox;
 use super::presence::{self, Broadcast, Presence};
 use super::rate_limit::{AddressKey, RateLimiter};
 use super::report::Metrics;
 use super::seen::{self, Seen};
+use super::verified::Verified;
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
 use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY};
 use crate::model::attempts::Attempts;
-use crate::model::handler::Ctx;
+use crate::model::handler::{Ctx, Errand};
 use crate::model::operation::{Command, Start};
 use crate::model::session::SessionId;
 use crate::model::settings::Settings;
@@ -51,6 +53,10 @@ pub struct Core {
     /// Too many connections: accepting pauses.
     pub crowded: bool,
     pub sweep_at: Instant,
+    /// What the step of this moment asked for besides; empty between two steps.
+    pub errands: Vec<Errand>,
+    pub outbox: Outbox,
+    pub verified: Verified,
     by_address: BTreeMap<AddressKey, usize>,
     /// `Date` is the same for a whole second.
     date: (u64, String),
@@ -79,6 +85,9 @@ impl Core {
             draining: false,
             crowded: false,
             sweep_at: now.instant + SWEEP_EVERY,
+            errands: Vec::new(),
+            outbox: Outbox::new(now.instant),
+            verified: Verified::default(),
             by_address: BTreeMap::new(),
             date: (u64::MAX, String::new()),
         }
@@ -93,6 +102,7 @@ impl Core {
             tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: self.head,
+            errands: &mut self.errands,
         }
     }
 

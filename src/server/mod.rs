@@ -3,12 +3,14 @@
 //!
 //! `contract` what comes in and what must be done · `conn` a connection and its phases · `http` bytes to requests ·
 //! `admit` who may ask · `steps` handlers and their continuations · `respond` the answer's bytes · `stream`, `pair`
-//! the two WebSocket forms · `hub`, `publish` events to their listeners · `routes`, `router` the table.
+//! the two WebSocket forms · `hub`, `publish` events to their listeners · `chores`, `outbox` what nobody waits for ·
+//! `routes`, `router` the table.
 //!
 //! Invariants: `handle` is total and never panics; every effect of an input is there when `handle` returns.
 
 pub mod admit;
 pub mod calls;
+pub mod chores;
 pub mod client;
 pub mod conn;
 pub mod contract;
@@ -18,6 +20,7 @@ pub mod event_stream;
 pub mod http;
 pub mod hub;
 pub mod ops;
+pub mod outbox;
 pub mod pair;
 pub mod poll;
 pub mod presence;
@@ -31,6 +34,7 @@ pub mod routes;
 pub mod seen;
 pub mod steps;
 pub mod stream;
+pub mod verified;
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +85,12 @@ impl Server {
             Input::Answered { ticket, outcome } => self.answered(ticket, outcome),
             Input::Finished { ticket, done } => {
                 let Some(call) = self.core.calls.remove(ticket) else { return };
-                let Next::Work(then) = call.next else { return };
+                let then = match call.next {
+                    Next::Work(then) => then,
+                    Next::Chore(chore) => return chores::finished(&mut self.core, chore, done),
+                    // Storage's questions: no worker has them.
+                    _ => return,
+                };
                 let step = steps::guard(&mut self.core, |ctx| then(ctx, done));
                 self.with_conn(call.caller.conn(), |core, conn| {
                     steps::resume(core, conn, call.caller, ticket, step);
@@ -120,7 +129,8 @@ impl Server {
 
     /// When `Tick` is due at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.timers.next(), self.core.presence.next_deadline(), Some(self.core.sweep_at)]
+        let outbox = Some(self.core.outbox.deadline());
+        [self.timers.next(), self.core.presence.next_deadline(), Some(self.core.sweep_at), outbox]
             .into_iter()
             .flatten()
             .min()
@@ -225,6 +235,7 @@ impl Server {
                     steps::resume(core, conn, call.caller, ticket, step);
                 });
             }
+            Next::Chore(chore) => chores::answered(&mut self.core, chore, outcome.result),
             Next::Work(_) => {}
             Next::Seen => seen::written(&mut self.core),
             Next::Presence { profile, online } => {
@@ -258,6 +269,7 @@ impl Server {
         if self.core.sweep_at <= now {
             self.core.sweep();
         }
+        outbox::tick(&mut self.core);
     }
 
     /// Stops taking connections, lets calls finish, tells streams to come back later.

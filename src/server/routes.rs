@@ -2,7 +2,7 @@
 //! ops, the name is the WebSocket op too, and the same handler serves both.
 //! Invariant: the table decides before a body byte is read.
 
-use crate::auth::{accounts, password, profiles, sessions, tickets};
+use crate::auth::{accounts, codes, password, profiles, sessions, tickets};
 use crate::messaging::{changes, conversations, events, groups, messages, streams};
 use crate::model::handler::Handler;
 use crate::proto::http::head::Method;
@@ -137,6 +137,12 @@ pub static ROUTES: &[Route] = &[
     row("block.put", Put, "/api/v1/blocks/{profile}", Bearer, Json, Write, Handle(Handler::Member(profiles::block))),
     row("block.remove", Delete, "/api/v1/blocks/{profile}", Bearer, NoBody, Write, Handle(Handler::Member(profiles::unblock))),
     row("profile.find", Get, "/api/v1/{nick_name}", Bearer, NoBody, Read, Handle(Handler::Member(profiles::find))),
+    row("verify.code", Post, "/api/v1/user/verify/code", Bearer, Json, Write, Handle(Handler::Member(codes::verify_code))),
+    row("verify.renew", Post, "/api/v1/user/verify/renew", Bearer, Json, Write, Handle(Handler::Member(codes::verify_code))),
+    row("verify.check", Post, "/api/v1/user/verify/check", Bearer, Json, Write, Handle(Handler::Member(codes::verify_check))),
+    row("reset.code", Post, "/api/v1/user/reset/code", Public, Json, Credential, Handle(Handler::Public(codes::reset_code))),
+    row("reset.password", Post, "/api/v1/user/reset/password", Public, Json, Credential, Handle(Handler::Public(codes::reset_password))),
+    row("reset.password", Post, "/api/v1/user/verify/reset/password", Public, Json, Credential, Handle(Handler::Public(codes::reset_password))),
     // Conversations and messages.
     op("message.post", Post, "/api/v1/messages", Write, Handler::Member(messages::post)),
     op("message.list", Get, "/api/v1/conversations/{conversation}/messages", Read, Handler::Member(messages::list)),

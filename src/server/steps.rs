@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::calls::{Call, Caller, Next};
+use super::chores;
 use super::conn::{Conn, Exchange, Phase};
 use super::contract::{Effect, Ticket};
 use super::core::Core;
@@ -12,6 +13,7 @@ use super::report;
 use super::respond;
 use super::routes::{Action, BodyKind};
 use super::stream;
+use super::verified;
 use crate::base::json::{self, Object, Value};
 use crate::model::handler::{Actor, Client, Ctx, Handler, Request, Step};
 use crate::model::metrics::Trouble;
@@ -26,14 +28,16 @@ pub fn guard(
 ) -> Result<Step, Problem> {
     let mut ctx = core.ctx();
     // The context is either unchanged data or counters whose worst state is a lost count.
-    match catch_unwind(AssertUnwindSafe(|| work(&mut ctx))) {
+    let step = match catch_unwind(AssertUnwindSafe(|| work(&mut ctx))) {
         Ok(step) => step,
         Err(_) => {
             log::error!(target: "natter::server", "a handler panicked; its caller got a 500");
             core.metrics.trouble(Trouble::Panic);
             Err(Problem::new(Code::GeneralError))
         }
-    }
+    };
+    chores::run(core);
+    step
 }
 
 /// Calls a row's handler.
@@ -68,7 +72,9 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
         Action::Handle(handler) => match body_object(route.body, body) {
             Ok(object) => {
                 let params = Params::new(&exchange.path, &exchange.query, object.as_ref());
-                call(core, handler, exchange.actor, &exchange.client, params, Some(&exchange.head.headers))
+                let headers = Some(&exchange.head.headers);
+                let step = call(core, handler, exchange.actor, &exchange.client, params, headers);
+                verified::gate(core, route, exchange.actor, step)
             }
             Err(problem) => Err(problem),
         },

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number};
-use super::{profiles, sessions};
+use super::{codes, profiles, sessions};
 use crate::base::id::Id;
 use crate::model::member::{
     Account, Credential, FindAccount, FindCredential, FindSecret, Member, Secret, SignUp,
@@ -19,7 +19,7 @@ use crate::model::session::Opened;
 pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option<Credential>, Stop> {
     let found = conn
         .prepare_cached(
-            "SELECT m.id, p.id, m.active, m.hash, \
+            "SELECT m.id, p.id, m.active, m.hash, p.display_name, \
              EXISTS (SELECT 1 FROM devices d WHERE d.member = m.key AND d.device = ?2) \
              FROM members m JOIN profiles p ON p.member = m.key WHERE m.email = ?1",
         )?
@@ -29,7 +29,8 @@ pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option
                 profile: id(row, 1)?,
                 active: row.get(2)?,
                 hash: row.get(3)?,
-                device_known: row.get(4)?,
+                display_name: row.get(4)?,
+                device_known: row.get(5)?,
             })
         })
         .optional()?;
@@ -115,6 +116,9 @@ pub fn sign_up(batch: &mut Batch<'_>, sign_up: SignUp) -> Result<Written, Stop> 
         int(sign_up.at),
     ))?;
     sessions::insert(conn, member_key, &sign_up.session, sign_up.at)?;
+    if let Some(code) = &sign_up.code {
+        codes::first(conn, member_key, code, sign_up.at)?;
+    }
 
     let account = account(conn, sign_up.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let pair = sessions::first_pair(&account, &sign_up.session, sign_up.at);

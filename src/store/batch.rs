@@ -5,7 +5,9 @@ use rusqlite::Connection;
 
 use super::cache::Cache;
 use super::fault::{Fault, Stop};
-use super::{accounts, blocks, changes, conversations, groups, messages, presence, profiles, sessions};
+use super::{
+    accounts, blocks, changes, codes, conversations, groups, messages, outbox, presence, profiles, sessions,
+};
 use crate::model::event::Event;
 use crate::model::operation::{Answer, Command, Refusal};
 
@@ -96,7 +98,15 @@ impl Batch<'_> {
             Command::NoteSeen(note) => sessions::note_seen(self, &note),
             Command::UpdateProfile(update) => self.whole(|batch| profiles::update(batch, &update)),
             Command::SetBlock(block) => self.whole(|batch| blocks::set(batch, block)),
+            Command::IssueVerifyCode(issue) => self.whole(|batch| codes::issue_verify(batch, issue)),
+            Command::IssueResetCode(issue) => self.whole(|batch| codes::issue_reset(batch, issue)),
+            Command::VerifyMember(verify) => self.whole(|batch| codes::verify(batch, verify)),
+            Command::ResetPassword(reset) => self.whole(|batch| codes::reset(batch, reset)),
+            Command::MailSent(sent) => outbox::sent(self, sent),
+            Command::MailFailed(failed) => outbox::failed(self, failed),
+            Command::PlaceSession(found) => self.whole(|batch| outbox::place_session(batch, found)),
             Command::FindCredential(_)
+            | Command::FetchMail(_)
             | Command::FindAccount(_)
             | Command::FindSecret(_)
             | Command::ListSessions(_)

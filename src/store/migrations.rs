@@ -12,6 +12,7 @@ struct Migration {
 /// The step at place `i` leads to version `i + 1`.
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "two people chat", sql: include_str!("migrations/001_two_people_chat.sql") },
+    Migration { name: "codes and mail", sql: include_str!("migrations/002_codes_and_mail.sql") },
     Migration { name: "accounts", sql: include_str!("migrations/003_accounts.sql") },
     Migration { name: "groups", sql: include_str!("migrations/004_groups.sql") },
     Migration { name: "presence", sql: include_str!("migrations/005_presence.sql") },

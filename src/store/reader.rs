@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
 use super::{
-    StoreOptions, accounts, blocks, connection, conversations, groups, log, messages, presence, profiles,
-    sessions,
+    StoreOptions, accounts, blocks, connection, conversations, groups, log, messages, outbox, presence,
+    profiles, sessions,
 };
 use crate::model::operation::{Answer, Command, Refusal};
 
@@ -67,8 +67,16 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::GetMessage(get) => Answer::GetMessage(messages::get(conn, get)?),
         Command::GetConversation(get) => Answer::GetConversation(conversations::get(conn, get)?),
         Command::ListMembers(list) => Answer::ListMembers(groups::list_members(conn, list)?),
+        Command::FetchMail(fetch) => Answer::FetchMail(outbox::fetch(conn, fetch)?),
         Command::SignUp(_)
         | Command::MarkOffline(_)
+        | Command::IssueVerifyCode(_)
+        | Command::IssueResetCode(_)
+        | Command::VerifyMember(_)
+        | Command::ResetPassword(_)
+        | Command::MailSent(_)
+        | Command::MailFailed(_)
+        | Command::PlaceSession(_)
         | Command::OpenSession(_)
         | Command::RefreshSession(_)
         | Command::EndSession(_)

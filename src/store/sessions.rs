@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, number_or_null};
-use super::{accounts, log};
+use super::{accounts, log, outbox};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
 use crate::limits::{REFRESH_REPEAT_MS, SESSIONS_MAX};
@@ -38,7 +38,8 @@ struct Session {
     access_until: u64,
 }
 
-pub fn insert(conn: &Connection, member: i64, session: &NewSession, at: u64) -> rusqlite::Result<()> {
+/// Writes a session's row; `true` when its member never had one with this device before.
+pub fn insert(conn: &Connection, member: i64, session: &NewSession, at: u64) -> rusqlite::Result<bool> {
     conn.prepare_cached(
         "INSERT INTO sessions (id, member, access_uuid, refresh_uuid, unique_id, user_agent, address, issued, \
          access_expire, refresh_expire, access_until, created_at, last_seen_at) \
@@ -57,9 +58,10 @@ pub fn insert(conn: &Connection, member: i64, session: &NewSession, at: u64) -> 
         int(session.refresh_expire),
         int(at),
     ))?;
-    conn.prepare_cached("INSERT OR IGNORE INTO devices (member, device) VALUES (?1, ?2)")?
+    let new_devices = conn
+        .prepare_cached("INSERT OR IGNORE INTO devices (member, device) VALUES (?1, ?2)")?
         .execute((member, device_of(session)))?;
-    Ok(())
+    Ok(new_devices > 0)
 }
 
 /// By what a session's device is known again.
@@ -92,7 +94,12 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     if !account.member.active {
         return Err(Refusal::Unauthorized.into());
     }
-    let member = accounts::key(conn, open.member)?.ok_or(Refusal::Unauthorized)?;
+    // A password that was right when it was compared may have been changed since, and every session ended.
+    let member: i64 = conn
+        .prepare_cached("SELECT key FROM members WHERE id = ?1 AND hash = ?2")?
+        .query_row((open.member.to_bytes(), &open.hash.0), |row| row.get(0))
+        .optional()?
+        .ok_or(Refusal::Unauthorized)?;
     if let Some(hash) = &open.rehash {
         conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((member, hash))?;
     }
@@ -102,7 +109,9 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     )?
     .execute((member, int(open.at / 1_000)))?;
     let events = make_room(batch, member, open.at)?;
-    insert(conn, member, &open.session, open.at)?;
+    if insert(conn, member, &open.session, open.at)? {
+        outbox::put(conn, Some(member), &open.mail, open.at)?;
+    }
     let pair = first_pair(&account, &open.session, open.at);
     Ok(Written { result: Ok(Answer::OpenSession(Opened { account, pair })), events })
 }
@@ -228,6 +237,7 @@ pub fn change_password(batch: &mut Batch<'_>, change: ChangePassword) -> Result<
     if changed == 0 {
         return Err(Refusal::Unauthorized.into());
     }
+    outbox::put(batch.conn, Some(member), &change.mail, change.at)?;
     let events = revoke_others(batch, member, Some(change.session), change.at)?;
     Ok(Written { result: Ok(Answer::ChangePassword(())), events })
 }

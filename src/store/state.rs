@@ -84,9 +84,9 @@ pub fn end(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A write that changes nothing but reaches the disk.
+/// A write that means nothing but reaches the disk. SQLite leaves a page alone whose bytes stay the same, so it counts.
 pub fn touch(conn: &Connection) -> Result<(), Stop> {
-    conn.prepare_cached("UPDATE state SET head = head")?.execute([])?;
+    conn.prepare_cached("UPDATE state SET touched = (touched + 1) & 65535")?.execute([])?;
     Ok(())
 }
 

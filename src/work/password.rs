@@ -87,6 +87,7 @@ impl PasswordHasher {
                     Done::PasswordVerified { matches: false, rehash: None }
                 })
             }
+            Job::SendMail(_) | Job::FindPlace { .. } => Err("this is no password's job"),
         };
         done.unwrap_or_else(|reason| {
             log::error!("a password could not be hashed: {reason}");

@@ -8,7 +8,7 @@ pub mod net;
 pub mod process;
 pub mod socket;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,8 @@ use natter::base::crypto::{Entropy, HmacKey};
 use natter::base::network::Networks;
 use natter::base::time::Now;
 use natter::limits::Limits;
+use natter::model::job::{Delivery, Done, Job};
+use natter::model::mail::Letter;
 use natter::model::operation::{Outcome, Start};
 use natter::model::settings::{Origins, Settings, UrlSigner};
 use natter::server::Server;
@@ -89,6 +91,15 @@ pub struct World {
     pub peers: BTreeMap<ConnId, Peer>,
     next_conn: u64,
     pub dir: TestDir,
+    /// Mails that left the house.
+    pub mails: Vec<Letter>,
+    /// What becomes of the next tries to send one; `Sent` where nothing is said.
+    pub deliveries: VecDeque<Delivery>,
+    pub places: BTreeMap<IpAddr, String>,
+    /// A worker that looks places up never finishes.
+    pub lookups_hang: bool,
+    /// What storage and workers were asked, by name, since a test last emptied it.
+    pub trace: Vec<&'static str>,
 }
 
 /// Limits under which no test meets a rate it did not ask for.
@@ -112,6 +123,7 @@ pub fn settings(limits: Limits) -> Settings {
         metrics_token: None,
         synchronous_full: true,
         conformance_files: None,
+        places: false,
     }
 }
 
@@ -135,20 +147,51 @@ impl World {
         let options = PasswordOptions { secret: HmacKey::new(b"password"), cost };
         let hasher = PasswordHasher::new(options).unwrap_or_else(|_| panic!("a cheap hasher"));
         let server = Server::new(settings.clone(), start, Box::new(Seeded(1)), now);
-        World { server, settings, store, reader, hasher, now, peers: BTreeMap::new(), next_conn: 0, dir }
+        World {
+            server,
+            settings,
+            store,
+            reader,
+            hasher,
+            now,
+            peers: BTreeMap::new(),
+            next_conn: 0,
+            dir,
+            mails: Vec::new(),
+            deliveries: VecDeque::new(),
+            places: BTreeMap::new(),
+            lookups_hang: false,
+            trace: Vec::new(),
+        }
     }
 
     /// The process ends and another one starts on the same folder: every connection is gone.
     pub fn restart(mut self) -> World {
         self.server.handle(self.now, Input::Drain);
         self.perform();
-        let World { settings, store, reader, hasher, now, dir, next_conn, .. } = self;
+        let World { settings, store, reader, hasher, now, dir, next_conn, mails, deliveries, places, .. } =
+            self;
         drop(reader);
         store.close().expect("closed in order");
         let (store, reader, start) = open_store(dir.path(), now);
         // Another process draws other numbers.
         let server = Server::new(settings.clone(), start, Box::new(Seeded(next_conn + 2)), now);
-        World { server, settings, store, reader, hasher, now, peers: BTreeMap::new(), next_conn, dir }
+        World {
+            server,
+            settings,
+            store,
+            reader,
+            hasher,
+            now,
+            peers: BTreeMap::new(),
+            next_conn,
+            dir,
+            mails,
+            deliveries,
+            places,
+            lookups_hang: false,
+            trace: Vec::new(),
+        }
     }
 
     /// A new connection from 127.0.0.1.
@@ -213,6 +256,7 @@ impl World {
         while let Some(effect) = self.server.poll_effect() {
             match effect {
                 Effect::Store { ticket, lane, command } => {
+                    self.trace.push(command.name());
                     let outcome = if command.is_write() {
                         let committed = self.store.commit(&mut vec![(lane, command)]);
                         committed.outcomes.into_iter().next().expect("one outcome a command")
@@ -221,8 +265,9 @@ impl World {
                     };
                     self.server.handle(self.now, Input::Answered { ticket, outcome });
                 }
+                Effect::Work { job: Job::FindPlace { .. }, .. } if self.lookups_hang => {}
                 Effect::Work { ticket, job } => {
-                    let done = self.hasher.run(job);
+                    let done = self.work(job);
                     self.server.handle(self.now, Input::Finished { ticket, done });
                 }
                 Effect::Flush(conn) => self.flush(conn),
@@ -240,6 +285,27 @@ impl World {
                 Effect::LaneOver(_) | Effect::Append { .. } | Effect::Abandon { .. } => {}
             }
         }
+    }
+
+    /// What worker threads would do: real hashes; mails are kept for the test to read, places are those it has set.
+    fn work(&mut self, job: Job) -> Done {
+        self.trace.push(job.name());
+        match job {
+            Job::SendMail(letter) => match self.deliveries.pop_front().unwrap_or(Delivery::Sent) {
+                Delivery::Sent => {
+                    self.mails.push(*letter);
+                    Done::Mail(Delivery::Sent)
+                }
+                failed => Done::Mail(failed),
+            },
+            Job::FindPlace { address } => Done::Place(self.places.get(&address).cloned()),
+            job => self.hasher.run(job),
+        }
+    }
+
+    /// The newest mail to this address.
+    pub fn mail_to(&self, email: &str) -> &Letter {
+        self.mails.iter().rev().find(|mail| mail.to == email).unwrap_or_else(|| panic!("no mail to {email}"))
     }
 
     fn flush(&mut self, conn: ConnId) {

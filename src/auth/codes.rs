@@ -1,0 +1,145 @@
+//! verify.code, verify.renew, verify.check, reset.code, reset.password. Owns how a code is drawn and what binds it; when
+//! one may be made and whether one is right, storage decides, in one transaction with what follows.
+//! Invariant: a code is bound to its member (or its address) and its purpose by an HMAC, so that it is worth nothing
+//! anywhere else; and an unknown address gets the answer of a known one after the same work.
+
+use super::{accounts, rules};
+use crate::base::crypto::HmacKey;
+use crate::base::id::Id;
+use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
+use crate::model::handler::{Actor, Ctx, Errand, Reply, Request, Step};
+use crate::model::job::{Done, Hidden, Job};
+use crate::model::mail::{CODES, Content, NewMail, SealedCode};
+use crate::model::member::FindCredential;
+use crate::model::operation::Refusal;
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::language::Language;
+
+/// POST /user/verify/code and /user/verify/renew.
+pub fn verify_code(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    // What the Go server's clients call the kind of code; there is one kind for a token's own member.
+    request.params.text("code_type")?;
+    let code = new_verify_code(ctx, actor.member, request.client.language);
+    let issue = IssueVerifyCode { at: ctx.now.unix_ms, member: actor.member, code };
+    Ok(Step::store(issue, |ctx, ()| {
+        ctx.errands.push(Errand::Mail);
+        Reply::created(&()).step()
+    }))
+}
+
+/// POST /user/verify/check.
+pub fn verify_check(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let code = request.params.required_text("code")?;
+    let member = actor.member;
+    let subject = member.to_bytes();
+    let key = &ctx.settings.lookup_key;
+    let verify = VerifyMember {
+        at: ctx.now.unix_ms,
+        member,
+        holder: holder(key, Purpose::Verify, &subject),
+        tag: tag(key, Purpose::Verify, &subject, code),
+    };
+    Ok(Step::store(verify, move |ctx, ()| {
+        ctx.errands.push(Errand::Verified(member));
+        Reply::done().step()
+    }))
+}
+
+/// POST /user/reset/code.
+pub fn reset_code(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    let email = rules::email(&request.params)?;
+    let code = new_code(ctx, Purpose::Reset, email.as_bytes(), request.client.language);
+    let issue = IssueResetCode { at: ctx.now.unix_ms, email, code };
+    Ok(Step::store(issue, |ctx, ()| {
+        ctx.errands.push(Errand::Mail);
+        Reply::created(&()).step()
+    }))
+}
+
+/// POST /user/reset/password and /user/verify/reset/password.
+pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    let email = rules::email(&request.params)?;
+    let code = request.params.required_text("code")?.to_owned();
+    let password = request.params.required_text("password")?;
+    if !rules::good_password(password, &email, "") {
+        return Err(Problem::invalid("password"));
+    }
+    let password = password.to_owned();
+    let language = request.client.language;
+    let question = FindCredential { email: email.clone(), device: None };
+    Ok(Step::store(question, move |ctx, credential| {
+        // Whether it is the name of the account is told to the owner of a right code only: by storage.
+        let allowed = credential
+            .is_none_or(|credential| rules::good_password(&password, &email, &credential.display_name));
+        let job = Job::HashPassword { password: Hidden(password), salt: ctx.salt() };
+        Ok(Step::work(job, move |ctx, done| {
+            let Done::PasswordHashed(Hidden(hash)) = done else { return Err(Code::GeneralError.into()) };
+            let mail = NewMail::new(ctx.id(), language, Content::PasswordChanged);
+            let key = &ctx.settings.lookup_key;
+            let reset = ResetPassword {
+                at: ctx.now.unix_ms,
+                holder: holder(key, Purpose::Reset, email.as_bytes()),
+                tag: tag(key, Purpose::Reset, email.as_bytes(), &code),
+                hash: allowed.then_some(hash),
+                email: email.clone(),
+                mail,
+            };
+            Ok(Step::store_or(reset, move |ctx, result| {
+                result.map_err(|refusal| match refusal {
+                    // A member who was deleted meanwhile has no code.
+                    Refusal::NotFound | Refusal::Unauthorized => Code::CodeWrong.into(),
+                    refusal => Problem::from(refusal),
+                })?;
+                // Whoever reads the mailbox is no guesser.
+                let account = accounts::account_key(ctx, &email);
+                ctx.attempts.sign_in.succeeded(&account);
+                ctx.errands.push(Errand::Mail);
+                Reply::done().step()
+            }))
+        }))
+    }))
+}
+
+/// A code that verifies the address of this member.
+pub fn new_verify_code(ctx: &mut Ctx<'_>, member: Id, language: Language) -> NewCode {
+    new_code(ctx, Purpose::Verify, &member.to_bytes(), language)
+}
+
+/// Six digits of the system's generator.
+fn new_code(ctx: &mut Ctx<'_>, purpose: Purpose, subject: &[u8], language: Language) -> NewCode {
+    let code = ctx.entropy.below(u64::from(CODES)) as u32;
+    let mail = ctx.id();
+    let key = &ctx.settings.lookup_key;
+    let sealed = SealedCode::seal(key, mail, code);
+    let content = match purpose {
+        Purpose::Verify => Content::VerifyCode(sealed),
+        Purpose::Reset => Content::ResetCode(sealed),
+    };
+    NewCode {
+        tag: tag(key, purpose, subject, &format!("{code:06}")),
+        holder: holder(key, purpose, subject),
+        mail: NewMail::new(mail, language, content),
+    }
+}
+
+/// What storage keeps of a code.
+fn tag(key: &HmacKey, purpose: Purpose, subject: &[u8], code: &str) -> [u8; 32] {
+    // Lengths first: no two of code and subject read the same when joined.
+    let length = (subject.len() as u64).to_be_bytes();
+    key.sign(&[&b"natter code "[..], word(purpose), &length, subject, code.as_bytes()].concat())
+}
+
+/// Stands for the member or the address in a row that must not show it.
+fn holder(key: &HmacKey, purpose: Purpose, subject: &[u8]) -> [u8; 16] {
+    let tag = key.sign(&[&b"natter code holder "[..], word(purpose), subject].concat());
+    let mut half = [0; 16];
+    half.copy_from_slice(&tag[..16]);
+    half
+}
+
+fn word(purpose: Purpose) -> &'static [u8] {
+    match purpose {
+        Purpose::Verify => b"verify ",
+        Purpose::Reset => b"reset ",
+    }
+}

@@ -1,0 +1,212 @@
+//! Mails natter sends by itself: what each says, to whom, and what storage keeps of it until it is sent. The texts are
+//! in `mail_text`, delivery is a worker's.
+//! Invariant: a mail is written in the transaction of its cause, and its row is gone once it is sent or given up.
+
+use std::fmt;
+
+use super::session::SessionId;
+use crate::base::crypto::HmacKey;
+use crate::base::id::Id;
+pub use crate::proto::http::language::Language;
+
+/// A mail to be written to the outbox; the member it goes to is the write's.
+#[derive(Clone, Debug)]
+pub struct NewMail {
+    /// Names the row, and is the Message-ID of every try.
+    pub id: Id,
+    /// Of the request that caused it.
+    pub language: Language,
+    pub content: Content,
+    /// Milliseconds it may be held back for what is still to be found out.
+    pub hold_ms: u64,
+}
+
+impl NewMail {
+    /// A mail that is due at once.
+    pub fn new(id: Id, language: Language, content: Content) -> NewMail {
+        NewMail { id, language, content, hold_ms: 0 }
+    }
+}
+
+/// What a mail says, beside its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    VerifyCode(SealedCode),
+    ResetCode(SealedCode),
+    /// Boxed: every command is as large as the largest.
+    NewDevice(Box<NewDevice>),
+    PasswordChanged,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDevice {
+    /// The place is found later, by its session.
+    pub session: SessionId,
+    pub address: String,
+    pub user_agent: String,
+    pub place: Option<String>,
+}
+
+/// Six digits as they stand in a row of the outbox: neither the database nor a backup of it holds a code that could be
+/// used. A pad of six digits, made of a key and the mail's id, is added: each id is drawn once, so each pad hides once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SealedCode(u32);
+
+/// Codes are numbers below this, written with all their zeros.
+pub const CODES: u32 = 1_000_000;
+
+impl SealedCode {
+    pub fn seal(key: &HmacKey, mail: Id, code: u32) -> SealedCode {
+        SealedCode((code % CODES + pad(key, mail)) % CODES)
+    }
+
+    /// The six digits.
+    pub fn open(self, key: &HmacKey, mail: Id) -> String {
+        format!("{:06}", (self.0 + CODES - pad(key, mail)) % CODES)
+    }
+
+    /// As it stands in its row.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    pub fn from_number(number: u32) -> SealedCode {
+        SealedCode(number % CODES)
+    }
+}
+
+impl fmt::Debug for SealedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedCode(..)")
+    }
+}
+
+fn pad(key: &HmacKey, mail: Id) -> u32 {
+    let tag = key.sign(&[&b"natter code mail "[..], &mail.to_bytes()].concat());
+    let mut first = [0; 8];
+    first.copy_from_slice(&tag[..8]);
+    (u64::from_be_bytes(first) % u64::from(CODES)) as u32
+}
+
+/// The rows of the outbox that are due, the longest waiting first.
+#[derive(Clone, Debug)]
+pub struct FetchMail {
+    pub at: u64,
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct MailPage {
+    pub mails: Vec<DueMail>,
+    /// When the first of the others is due, Unix ms; past, where the limit cut the page.
+    pub next_due_at: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DueMail {
+    pub id: Id,
+    /// `None`: a code was asked for an address that nobody has; nothing is sent.
+    pub to: Option<Recipient>,
+    pub language: Language,
+    /// When its cause happened, Unix ms.
+    pub written_at: u64,
+    pub content: Content,
+}
+
+#[derive(Clone)]
+pub struct Recipient {
+    pub member: Id,
+    pub email: String,
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipient").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+/// A mail left the house: its row goes.
+#[derive(Clone, Debug)]
+pub struct MailSent {
+    pub id: Id,
+}
+
+/// A try failed: the row stays until its next try, or goes when trying is of no more use.
+#[derive(Clone, Debug)]
+pub struct MailFailed {
+    pub id: Id,
+    pub at: u64,
+    /// The server said that it never will take this mail.
+    pub permanent: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailFate {
+    /// Tried again then, Unix ms.
+    Again {
+        due_at: u64,
+    },
+    GivenUp,
+    /// The row is gone already, with its member or with the code it carried.
+    Gone,
+}
+
+/// Where a session was opened: for its row, and for the mail that waited for it.
+#[derive(Clone, Debug)]
+pub struct PlaceSession {
+    pub at: u64,
+    pub session: SessionId,
+    pub place: Option<String>,
+}
+
+/// A mail as a worker gets it: rendered, addressed, ready to be sent.
+#[derive(Clone)]
+pub struct Letter {
+    pub id: Id,
+    pub member: Id,
+    /// For the log.
+    pub kind: &'static str,
+    pub to: String,
+    pub date_ms: u64,
+    pub subject: String,
+    pub body: String,
+}
+
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Letter")
+            .field("id", &self.id)
+            .field("member", &self.member)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Content {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Content::VerifyCode(_) => "verification code",
+            Content::ResetCode(_) => "reset code",
+            Content::NewDevice(_) => "new device",
+            Content::PasswordChanged => "password changed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_code_opens_with_its_key_and_its_mail_only() {
+        let (key, other) = (HmacKey::new(b"key"), HmacKey::new(b"other"));
+        for code in [0, 7, 42_000, 999_999] {
+            let sealed = SealedCode::seal(&key, Id(5), code);
+            assert_eq!(sealed.open(&key, Id(5)), format!("{code:06}"));
+            assert_eq!(SealedCode::from_number(sealed.number()), sealed);
+            assert_ne!(sealed.open(&key, Id(6)), format!("{code:06}"));
+            assert_ne!(sealed.open(&other, Id(5)), format!("{code:06}"));
+            assert_eq!(format!("{sealed:?}"), "SealedCode(..)");
+        }
+    }
+}

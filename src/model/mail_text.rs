@@ -1,0 +1,186 @@
+//! What natter's mails say, in every language it speaks: one table. Placeholders stand in braces.
+//! Invariant: each mail has a text in each language, and each text uses all that its mail has to tell.
+
+use super::mail::{Content, DueMail};
+use crate::base::crypto::HmacKey;
+use crate::base::time::rfc3339;
+use crate::proto::http::language::Language;
+
+/// Subject and body.
+struct Text(&'static str, &'static str);
+
+/// The row of a mail and a language. `{site}` is PUBLIC_URL.
+fn text(content: &Content, language: Language) -> Text {
+    match (content, language) {
+        (Content::VerifyCode(_), Language::En) => Text(
+            "Your verification code",
+            "Hello,\n\nyour verification code for {site} is:\n\n{code}\n\n\
+             It is good for five minutes. If you did not ask for it, you need not do anything.\n",
+        ),
+        (Content::VerifyCode(_), Language::Ar) => Text(
+            "رمز التأكيد الخاص بك",
+            "مرحبًا،\n\nرمز التأكيد الخاص بك في {site} هو:\n\n{code}\n\n\
+             الرمز صالح لخمس دقائق. إذا لم تطلبه فلا حاجة إلى فعل أي شيء.\n",
+        ),
+        (Content::ResetCode(_), Language::En) => Text(
+            "Your code for a new password",
+            "Hello,\n\nyour code to set a new password at {site} is:\n\n{code}\n\n\
+             It is good for five minutes. Give it to nobody. If you did not ask for it, \
+             your password is unchanged and you need not do anything.\n",
+        ),
+        (Content::ResetCode(_), Language::Ar) => Text(
+            "رمز تعيين كلمة مرور جديدة",
+            "مرحبًا،\n\nرمز تعيين كلمة مرور جديدة في {site} هو:\n\n{code}\n\n\
+             الرمز صالح لخمس دقائق. لا تعطه لأحد. إذا لم تطلبه فكلمة مرورك لم تتغير ولا حاجة إلى فعل أي شيء.\n",
+        ),
+        (Content::NewDevice(_), Language::En) => Text(
+            "New sign-in to your account",
+            "Hello,\n\nsomebody signed in to your account at {site} from a device we have not seen before.\n\n\
+             Time: {time}\nAddress: {address}\nPlace: {place}\nDevice: {user_agent}\n\n\
+             If it was you, all is well. If not, set a new password now: that signs every other device out.\n",
+        ),
+        (Content::NewDevice(_), Language::Ar) => Text(
+            "تسجيل دخول جديد إلى حسابك",
+            "مرحبًا،\n\nسجّل شخص ما الدخول إلى حسابك في {site} من جهاز لم نره من قبل.\n\n\
+             الوقت: {time}\nالعنوان: {address}\nالمكان: {place}\nالجهاز: {user_agent}\n\n\
+             إذا كنت أنت فكل شيء على ما يرام. وإلا فعيّن كلمة مرور جديدة الآن: هذا يُخرج كل الأجهزة الأخرى.\n",
+        ),
+        (Content::PasswordChanged, Language::En) => Text(
+            "Your password was changed",
+            "Hello,\n\nthe password of your account at {site} was changed.\n\nTime: {time}\n\n\
+             If it was not you, ask for a new password right away, and look after your mailbox.\n",
+        ),
+        (Content::PasswordChanged, Language::Ar) => Text(
+            "تم تغيير كلمة مرورك",
+            "مرحبًا،\n\nتم تغيير كلمة مرور حسابك في {site}.\n\nالوقت: {time}\n\n\
+             إذا لم تكن أنت من غيّرها فاطلب كلمة مرور جديدة فورًا وتفقّد بريدك الإلكتروني.\n",
+        ),
+    }
+}
+
+/// What stands for something nobody knows.
+fn unknown(language: Language) -> &'static str {
+    match language {
+        Language::En => "unknown",
+        Language::Ar => "غير معروف",
+    }
+}
+
+/// Subject and body of a mail. `key` opens its code.
+pub fn render(mail: &DueMail, key: &HmacKey, site: &str) -> (String, String) {
+    let Text(subject, body) = text(&mail.content, mail.language);
+    let said = |text: Option<&str>| -> String {
+        // A device may call itself anything; it stays on its line.
+        let line: String = text.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+        if line.trim().is_empty() { unknown(mail.language).to_owned() } else { line }
+    };
+    // "2026-11-22T13:03:54.120Z", without the milliseconds nobody asked for.
+    let stamp = rfc3339(mail.written_at);
+    let time = format!("{} {} UTC", &stamp[..10], &stamp[11..19]);
+    let (mut code, mut address, mut place, mut user_agent) = Default::default();
+    match &mail.content {
+        Content::VerifyCode(sealed) | Content::ResetCode(sealed) => code = sealed.open(key, mail.id),
+        Content::NewDevice(device) => {
+            address = said(Some(&device.address));
+            place = said(device.place.as_deref());
+            user_agent = said(Some(&device.user_agent));
+        }
+        Content::PasswordChanged => {}
+    }
+    let values: [(&str, &str); 6] = [
+        ("site", site),
+        ("time", &time),
+        ("code", &code),
+        ("address", &address),
+        ("place", &place),
+        ("user_agent", &user_agent),
+    ];
+    (subject.to_owned(), fill(body, &values))
+}
+
+/// Puts values in their places, in one pass: what a value holds is never a placeholder.
+fn fill(text: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(text.len() + 256);
+    let mut rest = text;
+    while let Some((front, behind)) = rest.split_once('{') {
+        let (name, behind) = behind.split_once('}').unwrap_or((behind, ""));
+        out.push_str(front);
+        out.push_str(values.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value));
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Id;
+    use crate::model::mail::{NewDevice, SealedCode};
+
+    fn key() -> HmacKey {
+        HmacKey::new(b"key")
+    }
+
+    fn contents() -> [(Content, &'static [&'static str]); 4] {
+        let code = || SealedCode::seal(&key(), Id(1), 42);
+        let device = NewDevice {
+            session: Id(2),
+            address: "192.0.2.7".to_owned(),
+            user_agent: "{code} Mozilla\r\nBcc: x".to_owned(),
+            place: Some("Cairo, Egypt".to_owned()),
+        };
+        [
+            (Content::VerifyCode(code()), &["000042"]),
+            (Content::ResetCode(code()), &["000042"]),
+            (
+                Content::NewDevice(Box::new(device)),
+                &["2026-11-22 13:03:54 UTC", "192.0.2.7", "Cairo, Egypt", "{code} MozillaBcc: x\n"],
+            ),
+            (Content::PasswordChanged, &["2026-11-22 13:03:54 UTC"]),
+        ]
+    }
+
+    fn rendered(content: Content, language: Language) -> (String, String) {
+        let mail = DueMail { id: Id(1), to: None, language, written_at: 1_795_352_634_120, content };
+        render(&mail, &key(), "https://chat.example.org")
+    }
+
+    #[test]
+    fn every_mail_tells_all_it_has_to_in_every_language() {
+        let mut subjects = Vec::new();
+        for (content, tells) in contents() {
+            for language in [Language::En, Language::Ar] {
+                let (subject, body) = rendered(content.clone(), language);
+                for part in tells.iter().chain(&["https://chat.example.org"]) {
+                    assert!(body.contains(part), "{part} in {body}");
+                }
+                let arabic = |text: &str| text.chars().any(|c| ('\u{600}'..'\u{700}').contains(&c));
+                assert_eq!(
+                    (arabic(&subject), arabic(&body)),
+                    (language == Language::Ar, language == Language::Ar)
+                );
+                // Every placeholder of the table is one that is filled.
+                let template = text(&content, language).1;
+                for name in template.split('{').skip(1).filter_map(|part| part.split('}').next()) {
+                    assert!(
+                        ["site", "time", "code", "address", "place", "user_agent"].contains(&name),
+                        "{name}"
+                    );
+                }
+                assert!(!subjects.contains(&subject));
+                subjects.push(subject);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_said_to_be_unknown() {
+        let device =
+            NewDevice { session: Id(2), address: "::1".to_owned(), user_agent: String::new(), place: None };
+        let (_, body) = rendered(Content::NewDevice(Box::new(device.clone())), Language::En);
+        assert!(body.contains("Place: unknown\nDevice: unknown\n"), "{body}");
+        let (_, body) = rendered(Content::NewDevice(Box::new(device)), Language::Ar);
+        assert_eq!(body.matches("غير معروف").count(), 2, "{body}");
+    }
+}

@@ -1,0 +1,170 @@
+//! The outbox: mails written with their causes, handed out when due, erased once they are sent or given up.
+//! Owns when a failed one is tried again. Invariant: a row leaves only by being sent, given up, replaced by a newer code,
+//! or with its member.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::batch::{Batch, Written};
+use super::fault::Stop;
+use super::value::{id, int, number};
+use crate::base::id::Id;
+use crate::limits::{MAIL_GIVE_UP_MS, MAIL_RETRY_FIRST_MS, MAIL_RETRY_MAX_MS};
+use crate::model::mail::{
+    Content, DueMail, FetchMail, Language, MailFailed, MailFate, MailPage, MailSent, NewDevice, NewMail,
+    PlaceSession, Recipient, SealedCode,
+};
+use crate::model::operation::Answer;
+
+/// `outbox.kind`: numbers that stand in databases.
+const VERIFY_CODE: i64 = 1;
+const RESET_CODE: i64 = 2;
+const NEW_DEVICE: i64 = 3;
+const PASSWORD_CHANGED: i64 = 4;
+
+fn kind(content: &Content) -> i64 {
+    match content {
+        Content::VerifyCode(_) => VERIFY_CODE,
+        Content::ResetCode(_) => RESET_CODE,
+        Content::NewDevice(_) => NEW_DEVICE,
+        Content::PasswordChanged => PASSWORD_CHANGED,
+    }
+}
+
+/// Writes a mail, in the transaction of its cause. Without a member it goes to nobody.
+pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> rusqlite::Result<()> {
+    let sealed = match &mail.content {
+        Content::VerifyCode(code) | Content::ResetCode(code) => Some(code.number()),
+        Content::NewDevice(_) | Content::PasswordChanged => None,
+    };
+    let device = match &mail.content {
+        Content::NewDevice(device) => Some(device),
+        _ => None,
+    };
+    conn.prepare_cached(
+        "INSERT INTO outbox (id, member, kind, language, written_at, due_at, tries, sealed_code, session, address, \
+         user_agent, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .execute((
+        mail.id.to_bytes(),
+        member,
+        kind(&mail.content),
+        mail.language.as_str(),
+        int(at),
+        int(at.saturating_add(mail.hold_ms)),
+        sealed,
+        device.map(|device| device.session.to_bytes()),
+        device.map(|device| &device.address),
+        device.map(|device| &device.user_agent),
+        device.and_then(|device| device.place.as_ref()),
+    ))?;
+    Ok(())
+}
+
+/// As [`put`], and what waits of this kind for this member goes: its code is dead.
+pub fn replace(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM outbox WHERE member = ?1 AND kind = ?2")?
+        .execute((member.unwrap_or(-1), kind(&mail.content)))?;
+    put(conn, member, mail, at)
+}
+
+pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
+    let mails = conn
+        .prepare_cached(
+            "SELECT o.id, o.kind, o.language, o.written_at, o.sealed_code, o.session, o.address, o.user_agent, \
+             o.place, m.id, m.email FROM outbox o LEFT JOIN members m ON m.key = o.member \
+             WHERE o.due_at <= ?1 ORDER BY o.due_at LIMIT ?2",
+        )?
+        .query_map((int(fetch.at), fetch.limit), from_row)?
+        .collect::<rusqlite::Result<Vec<DueMail>>>()?;
+    let next_due_at = conn
+        .prepare_cached("SELECT due_at FROM outbox ORDER BY due_at LIMIT 1 OFFSET ?1")?
+        .query_row([int(mails.len() as u64)], |row| number(row, 0))
+        .optional()?;
+    Ok(MailPage { mails, next_due_at })
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<DueMail> {
+    let sealed = || row.get(4).map(SealedCode::from_number);
+    let content = match row.get(1)? {
+        VERIFY_CODE => Content::VerifyCode(sealed()?),
+        RESET_CODE => Content::ResetCode(sealed()?),
+        NEW_DEVICE => Content::NewDevice(Box::new(NewDevice {
+            session: id(row, 5)?,
+            address: row.get(6)?,
+            user_agent: row.get(7)?,
+            place: row.get(8)?,
+        })),
+        PASSWORD_CHANGED => Content::PasswordChanged,
+        kind => return Err(rusqlite::Error::IntegralValueOutOfRange(1, kind)),
+    };
+    let language: String = row.get(2)?;
+    let to = match row.get::<_, Option<[u8; 16]>>(9)? {
+        Some(member) => Some(Recipient { member: Id::from_bytes(member), email: row.get(10)? }),
+        None => None,
+    };
+    Ok(DueMail {
+        id: id(row, 0)?,
+        to,
+        language: if language == Language::Ar.as_str() { Language::Ar } else { Language::En },
+        written_at: number(row, 3)?,
+        content,
+    })
+}
+
+pub fn sent(batch: &mut Batch<'_>, sent: MailSent) -> Result<Written, Stop> {
+    erase(batch.conn, sent.id)?;
+    Written::quietly(Answer::MailSent(()))
+}
+
+pub fn failed(batch: &mut Batch<'_>, failed: MailFailed) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let row = conn
+        .prepare_cached("SELECT written_at, tries FROM outbox WHERE id = ?1")?
+        .query_row([failed.id.to_bytes()], |row| Ok((number(row, 0)?, number(row, 1)?)))
+        .optional()?;
+    let Some((written_at, tries)) = row else { return Written::quietly(Answer::MailFailed(MailFate::Gone)) };
+    let due_at = failed.at.saturating_add(rest_ms(tries));
+    if failed.permanent || due_at.saturating_sub(written_at) > MAIL_GIVE_UP_MS {
+        erase(conn, failed.id)?;
+        return Written::quietly(Answer::MailFailed(MailFate::GivenUp));
+    }
+    conn.prepare_cached("UPDATE outbox SET tries = tries + 1, due_at = ?2 WHERE id = ?1")?
+        .execute((failed.id.to_bytes(), int(due_at)))?;
+    Written::quietly(Answer::MailFailed(MailFate::Again { due_at }))
+}
+
+/// Before the next try: four times as long each time, up to an hour.
+fn rest_ms(tries: u64) -> u64 {
+    let doublings = u32::try_from(tries.saturating_mul(2)).unwrap_or(u32::MAX);
+    1u64.checked_shl(doublings)
+        .and_then(|factor| MAIL_RETRY_FIRST_MS.checked_mul(factor))
+        .map_or(MAIL_RETRY_MAX_MS, |rest| rest.min(MAIL_RETRY_MAX_MS))
+}
+
+fn erase(conn: &Connection, mail: Id) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([mail.to_bytes()])?;
+    Ok(())
+}
+
+/// The place of a session is known, or will never be: its row has it, and its mail need not wait any longer.
+pub fn place_session(batch: &mut Batch<'_>, found: PlaceSession) -> Result<Written, Stop> {
+    let (conn, session) = (batch.conn, found.session.to_bytes());
+    conn.prepare_cached("UPDATE sessions SET place = ?2 WHERE id = ?1")?.execute((session, &found.place))?;
+    conn.prepare_cached(
+        "UPDATE outbox SET place = ?2, due_at = min(due_at, ?3) WHERE session = ?1 AND tries = 0",
+    )?
+    .execute((session, &found.place, int(found.at)))?;
+    Written::quietly(Answer::PlaceSession(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_between_two_tries_grows_to_an_hour() {
+        let rests: Vec<u64> = (0..7).map(|tries| rest_ms(tries) / 1_000).collect();
+        assert_eq!(rests, [15, 60, 240, 960, 3_600, 3_600, 3_600]);
+        assert_eq!((rest_ms(64), rest_ms(u64::MAX)), (MAIL_RETRY_MAX_MS, MAIL_RETRY_MAX_MS));
+    }
+}

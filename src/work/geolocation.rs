@@ -1,0 +1,228 @@
+//! Where an address is: out of a local database, else from a service that is asked over HTTP. The one home of maxminddb.
+//! Owns the memory of what was learned lately; whether an address may be asked about at all is decided before.
+//! Invariant: an address leaves the host only where a token for the service was configured and no database was.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+#[cfg(feature = "geoip")]
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::wire::{Trust, Wire, WireFault};
+use crate::base::json::{self, Value};
+use crate::base::network::is_public;
+use crate::limits::{PLACE_CHARS_MAX, PLACE_DEADLINE, PLACE_FAILURE_KEPT, PLACE_KEPT, PLACES_KEPT_MAX};
+use crate::model::job::{Done, Job};
+use crate::proto::http::client::{Endpoint, ResponseReader};
+
+/// Who knows.
+#[derive(Clone)]
+pub enum PlaceSource {
+    /// GEOIP_DB, read once.
+    #[cfg(feature = "geoip")]
+    Database(Arc<maxminddb::Reader<Vec<u8>>>),
+    /// IP_INFO and IP_INFO_URL.
+    Service { endpoint: Endpoint, token: String, trust: Trust },
+}
+
+impl PlaceSource {
+    /// Reads GEOIP_DB; the error is a phrase for behind that name.
+    #[cfg(feature = "geoip")]
+    pub fn database(path: &Path) -> Result<PlaceSource, String> {
+        let reader =
+            maxminddb::Reader::open_readfile(path).map_err(|error| format!("can't be used: {error}"))?;
+        Ok(PlaceSource::Database(Arc::new(reader)))
+    }
+}
+
+/// One worker thread's guide; the memory is shared by all.
+pub struct Geolocator {
+    source: PlaceSource,
+    known: Arc<Mutex<Known>>,
+}
+
+impl Geolocator {
+    pub fn new(source: PlaceSource, known: Arc<Mutex<Known>>) -> Geolocator {
+        Geolocator { source, known }
+    }
+
+    /// Does the job, in this thread, in at most [`PLACE_DEADLINE`] and what the resolver takes.
+    pub fn run(&mut self, job: Job) -> Done {
+        let Job::FindPlace { address } = job else {
+            log::error!(target: "natter::geolocation", "{} is no geolocator's job", job.name());
+            return Done::Failed;
+        };
+        let address = address.to_canonical();
+        if !is_public(address) {
+            return Done::Place(None);
+        }
+        if let Some(found) = self.recall(address) {
+            return Done::Place(found);
+        }
+        let looked_up = self.look_up(address);
+        let (place, kept) = match &looked_up {
+            Ok(place) => (place.clone(), PLACE_KEPT),
+            Err(_) => (None, PLACE_FAILURE_KEPT),
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.learn(address, place.clone(), Instant::now(), kept);
+        drop(known);
+        match looked_up {
+            Ok(place) => Done::Place(place),
+            Err(WireFault(reason)) => {
+                // The address is a member's: it is not repeated.
+                log::warn!(target: "natter::geolocation", "a place could not be looked up: {reason}");
+                Done::Failed
+            }
+        }
+    }
+
+    fn recall(&self, address: IpAddr) -> Option<Option<String>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).recall(address, Instant::now())
+    }
+
+    fn look_up(&self, address: IpAddr) -> Result<Option<String>, WireFault> {
+        match &self.source {
+            #[cfg(feature = "geoip")]
+            PlaceSource::Database(reader) => look_in(reader, address),
+            PlaceSource::Service { endpoint, token, trust } => ask(endpoint, token, trust, address),
+        }
+    }
+}
+
+/// Databases of two schools: names by language (MaxMind, DB-IP), or plain texts (IPinfo).
+#[cfg(feature = "geoip")]
+fn look_in(reader: &maxminddb::Reader<Vec<u8>>, address: IpAddr) -> Result<Option<String>, WireFault> {
+    use maxminddb::PathElement::{Index, Key};
+    let fault = |error: maxminddb::MaxMindDbError| WireFault(error.to_string());
+    let found = reader.lookup(address).map_err(fault)?;
+    // A field of another shape is as good as none.
+    let text = |path: &[maxminddb::PathElement<'_>]| found.decode_path::<String>(path).ok().flatten();
+    let city = text(&[Key("city"), Key("names"), Key("en")]).or_else(|| text(&[Key("city")]));
+    let region = text(&[Key("subdivisions"), Index(0), Key("names"), Key("en")])
+        .or_else(|| text(&[Key("region")]))
+        .or_else(|| text(&[Key("stateprov")]));
+    let country = text(&[Key("country"), Key("names"), Key("en")])
+        .or_else(|| text(&[Key("country_name")]))
+        .or_else(|| text(&[Key("country")]))
+        .or_else(|| text(&[Key("country"), Key("iso_code")]));
+    Ok(join([city, region, country]))
+}
+
+fn ask(
+    endpoint: &Endpoint,
+    token: &str,
+    trust: &Trust,
+    address: IpAddr,
+) -> Result<Option<String>, WireFault> {
+    let fault = |what: &str| WireFault(what.to_owned());
+    let request = endpoint
+        .get(&address.to_string(), Some(token))
+        .map_err(|_| fault("IP_INFO is no token that a request could carry"))?;
+    let mut wire = Wire::connect(&endpoint.host, endpoint.port, PLACE_DEADLINE)?;
+    if endpoint.tls {
+        wire.start_tls(trust, &endpoint.host)?;
+    }
+    wire.send(&request)?;
+    let (mut reader, mut received) = (ResponseReader::new(), Vec::new());
+    loop {
+        received.clear();
+        let more = wire.receive(&mut received)?;
+        let whole = reader.receive(&received).map_err(|_| fault("the service does not answer in HTTP"))?;
+        if whole || !more {
+            break;
+        }
+    }
+    wire.close();
+    let response = reader.finish().map_err(|_| fault("the service's answer was cut"))?;
+    if response.status != 200 {
+        return Err(WireFault(format!("the service answered {}", response.status)));
+    }
+    let answer = json::parse(&response.body).map_err(|_| fault("the service's answer is no JSON"))?;
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+    Ok(join([text("city"), text("region"), text("country")]))
+}
+
+/// "City, Region, Country": what is known of it, in one line, each word once.
+fn join(parts: [Option<String>; 3]) -> Option<String> {
+    let mut words: Vec<String> = Vec::with_capacity(3);
+    for part in parts.into_iter().flatten() {
+        let word: String = part.chars().filter(|c| !c.is_control()).collect();
+        let word = word.trim();
+        if !word.is_empty() && words.last().is_none_or(|last| last != word) {
+            words.push(word.to_owned());
+        }
+    }
+    let place: String = words.join(", ").chars().take(PLACE_CHARS_MAX).collect();
+    (!place.is_empty()).then_some(place)
+}
+
+/// What was learned lately, failures included.
+#[derive(Debug, Default)]
+pub struct Known {
+    by_address: BTreeMap<IpAddr, (Option<String>, Instant)>,
+    /// The same, the first to be forgotten first.
+    by_end: BTreeMap<(Instant, IpAddr), ()>,
+}
+
+impl Known {
+    fn recall(&self, address: IpAddr, now: Instant) -> Option<Option<String>> {
+        let (place, until) = self.by_address.get(&address)?;
+        (*until > now).then(|| place.clone())
+    }
+
+    fn learn(&mut self, address: IpAddr, place: Option<String>, now: Instant, kept: Duration) {
+        if let Some((_, until)) = self.by_address.remove(&address) {
+            self.by_end.remove(&(until, address));
+        }
+        while self.by_address.len() >= PLACES_KEPT_MAX {
+            let Some(((_, oldest), ())) = self.by_end.pop_first() else { break };
+            self.by_address.remove(&oldest);
+        }
+        let until = now + kept;
+        self.by_address.insert(address, (place, until));
+        self.by_end.insert((until, address), ());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(n: u32) -> IpAddr {
+        std::net::Ipv4Addr::from(n).into()
+    }
+
+    #[test]
+    fn a_place_is_one_line_of_what_is_known() {
+        let check = |parts: [Option<&str>; 3], expect: Option<&str>| {
+            assert_eq!(join(parts.map(|part| part.map(str::to_owned))).as_deref(), expect, "{parts:?}");
+        };
+        check([Some("Cairo"), Some("Cairo"), Some("EG")], Some("Cairo, EG"));
+        check([None, Some(" Bavaria "), Some("Germany")], Some("Bavaria, Germany"));
+        check([Some("a\r\nBcc: x"), None, None], Some("aBcc: x"));
+        check([Some(""), Some(" "), None], None);
+        check([None, None, None], None);
+        let long = "é".repeat(200);
+        check([Some(&long), None, None], Some(&"é".repeat(PLACE_CHARS_MAX)));
+    }
+
+    #[test]
+    fn the_memory_forgets_in_time_and_never_grows_beyond_its_bound() {
+        let (mut known, start) = (Known::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        known.learn(ip(1), Some("here".to_owned()), start, Duration::from_secs(10));
+        known.learn(ip(2), None, start, Duration::from_secs(5));
+        assert_eq!(known.recall(ip(1), after(9)), Some(Some("here".to_owned())));
+        assert_eq!((known.recall(ip(1), after(10)), known.recall(ip(2), after(5))), (None, None));
+        assert_eq!((known.recall(ip(2), after(4)), known.recall(ip(3), start)), (Some(None), None));
+        known.learn(ip(2), Some("there".to_owned()), after(6), Duration::from_secs(5));
+        assert_eq!(known.recall(ip(2), after(10)), Some(Some("there".to_owned())));
+        for n in 0..PLACES_KEPT_MAX as u32 {
+            known.learn(ip(1_000 + n), None, after(20), Duration::from_secs(u64::from(n)));
+        }
+        assert_eq!((known.by_address.len(), known.by_end.len()), (PLACES_KEPT_MAX, PLACES_KEPT_MAX));
+        assert_eq!(known.recall(ip(2), after(7)), None, "the first to expire went first");
+    }
+}

@@ -1,0 +1,221 @@
+//! Brings a mail out of the house: to the configured server by SMTP, or, without one, into a file. Owns one try; when the
+//! next one is, storage decides. Invariant: what is reported as sent was taken over by the server, or is on disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::wire::{Trust, Wire, WireFault};
+use crate::limits::SMTP_DEADLINE;
+use crate::model::job::{Delivery, Done, Job};
+use crate::model::mail::Letter;
+use crate::proto::smtp::{Action, Address, Dialogue, Mail, Mailbox, Outcome, SmtpOptions, mbox_entry};
+
+/// Where mails go.
+#[derive(Clone)]
+pub enum MailOptions {
+    Server {
+        host: String,
+        port: u16,
+        from: Mailbox,
+        smtp: SmtpOptions,
+        trust: Trust,
+    },
+    /// An mbox file (0600), for a house without a mail server.
+    File {
+        path: PathBuf,
+        from: Mailbox,
+    },
+}
+
+/// One worker thread's mailer.
+pub struct Mailer {
+    options: MailOptions,
+    /// All workers append to one file, one after the other.
+    file: Arc<Mutex<()>>,
+}
+
+impl Mailer {
+    /// `file` is shared by the mailers of one server.
+    pub fn new(options: MailOptions, file: Arc<Mutex<()>>) -> Mailer {
+        Mailer { options, file }
+    }
+
+    /// Does the job, in this thread, in at most [`SMTP_DEADLINE`] and what the resolver takes.
+    pub fn run(&mut self, job: Job) -> Done {
+        match job {
+            Job::SendMail(letter) => Done::Mail(self.send(&letter)),
+            Job::HashPassword { .. } | Job::VerifyPassword { .. } | Job::FindPlace { .. } => {
+                log::error!(target: "natter::mail", "{} is no mailer's job", job.name());
+                Done::Failed
+            }
+        }
+    }
+
+    fn send(&self, letter: &Letter) -> Delivery {
+        let (id, member) = (letter.id, letter.member);
+        let Ok(to) = Address::parse(&letter.to) else {
+            // Sign-up takes no such address; only a row made elsewhere can hold one.
+            log::error!(target: "natter::mail", mail:% = id, member:% = member; "no mail can go to this member's address");
+            return Delivery::Refused;
+        };
+        let to = Mailbox { name: String::new(), address: to };
+        match &self.options {
+            MailOptions::File { path, from } => {
+                let guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+                let written = append(path, &mbox_entry(&compose(letter, from, to)));
+                drop(guard);
+                match written {
+                    Ok(()) => {
+                        log::info!(
+                            target: "natter::mail", mail:% = id, member:% = member, kind = letter.kind;
+                            "EMAIL_HOST is not set: a mail was written to mail.mbox"
+                        );
+                        Delivery::Sent
+                    }
+                    Err(error) => {
+                        log::warn!(target: "natter::mail", mail:% = id, member:% = member; "mail.mbox: {error}");
+                        Delivery::Failed
+                    }
+                }
+            }
+            MailOptions::Server { host, port, from, smtp, trust } => {
+                let outcome = hand_over(host, *port, smtp, trust, compose(letter, from, to));
+                judge(letter, outcome)
+            }
+        }
+    }
+}
+
+fn compose(letter: &Letter, from: &Mailbox, to: Mailbox) -> Mail {
+    let domain = from.address.as_str().rsplit('@').next().unwrap_or("localhost");
+    Mail {
+        message_id: format!("{}@{domain}", letter.id),
+        from: from.clone(),
+        to,
+        subject: letter.subject.clone(),
+        body: letter.body.clone(),
+        date_ms: letter.date_ms,
+    }
+}
+
+/// Appends an entry whole or not at all, and returns once it is on disk: the row is erased by then.
+fn append(path: &PathBuf, entry: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let before = file.metadata()?.len();
+    let written = file.write_all(entry).and_then(|()| file.sync_data());
+    if let Err(error) = written {
+        // Half an entry would swallow the next one's head.
+        cut(&file, before);
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn cut(file: &File, length: u64) {
+    if let Err(error) = file.set_len(length) {
+        log::error!(target: "natter::mail", "mail.mbox ends in half a mail: {error}");
+    }
+}
+
+/// One dialogue. What it was decided to be before the connection broke stays decided.
+fn hand_over(
+    host: &str,
+    port: u16,
+    smtp: &SmtpOptions,
+    trust: &Trust,
+    mail: Mail,
+) -> Result<Outcome, WireFault> {
+    let mut wire = Wire::connect(host, port, SMTP_DEADLINE)?;
+    let mut dialogue = Dialogue::new(smtp.clone(), mail);
+    let mut received = Vec::new();
+    loop {
+        match dialogue.poll() {
+            Action::Send(bytes) => {
+                if let Err(fault) = wire.send(&bytes) {
+                    return end(dialogue, fault);
+                }
+            }
+            Action::StartTls => wire.start_tls(trust, host)?,
+            Action::NeedInput => {
+                received.clear();
+                match wire.receive(&mut received) {
+                    Ok(more) => {
+                        dialogue.receive(&received);
+                        if !more {
+                            dialogue.ended();
+                        }
+                    }
+                    Err(fault) => return end(dialogue, fault),
+                }
+            }
+            Action::Done(outcome) => {
+                wire.close();
+                return Ok(outcome);
+            }
+        }
+    }
+}
+
+/// The connection broke: after the server's 250 only the goodbye is lost.
+fn end(mut dialogue: Dialogue, fault: WireFault) -> Result<Outcome, WireFault> {
+    dialogue.ended();
+    match dialogue.poll() {
+        Action::Done(outcome @ (Outcome::Delivered | Outcome::PermanentFailure { .. })) => Ok(outcome),
+        _ => Err(fault),
+    }
+}
+
+/// Says in the log what became of a try. A server's words may repeat the address: it is taken out of them.
+fn judge(letter: &Letter, outcome: Result<Outcome, WireFault>) -> Delivery {
+    let (id, member, kind) = (letter.id, letter.member, letter.kind);
+    match outcome {
+        Ok(Outcome::Delivered) => {
+            log::info!(target: "natter::mail", mail:% = id, member:% = member, kind = kind; "a mail was sent");
+            Delivery::Sent
+        }
+        Ok(Outcome::TransientFailure { code, text }) => {
+            let text = without(&text, &letter.to);
+            log::warn!(target: "natter::mail", mail:% = id, member:% = member, code = code; "not sent, to be tried again: {text}");
+            Delivery::Failed
+        }
+        Ok(Outcome::PermanentFailure { code, text }) => {
+            let text = without(&text, &letter.to);
+            log::warn!(target: "natter::mail", mail:% = id, member:% = member, code = code; "refused for good: {text}");
+            Delivery::Refused
+        }
+        Err(WireFault(reason)) => {
+            log::warn!(target: "natter::mail", mail:% = id, member:% = member; "not sent, to be tried again: {reason}");
+            Delivery::Failed
+        }
+    }
+}
+
+/// `text` without an address, in whatever case it stands there.
+fn without(text: &str, address: &str) -> String {
+    let (lower, address) = (text.to_ascii_lowercase(), address.to_ascii_lowercase());
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(found) = lower[at..].find(&address).filter(|_| !address.is_empty()) {
+        out.push_str(&text[at..at + found]);
+        out.push('…');
+        at += found + address.len();
+    }
+    out.push_str(&text[at..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_repeats_the_address_does_not_bring_it_into_the_log() {
+        let check = |text: &str, expect: &str| assert_eq!(without(text, "ada@example.org"), expect);
+        check("5.1.1 <Ada@Example.ORG>: unknown, ada@example.org", "5.1.1 <…>: unknown, …");
+        check("nothing here, é", "nothing here, é");
+        check("", "");
+    }
+}

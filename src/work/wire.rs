@@ -1,0 +1,214 @@
+//! A connection we open ourselves, in blocking code: a socket, TLS over it once that has begun, and one deadline for all
+//! of it. Owns no protocol. Invariant: no call lasts beyond the deadline, whatever the other side does; only the resolver
+//! of the system, which takes no limit, may.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "tls")]
+use crate::proto::tls;
+
+/// Whom to trust; nothing in a build without the feature `tls`, whose configuration asks for none.
+#[derive(Clone)]
+pub struct Trust {
+    #[cfg(feature = "tls")]
+    config: tls::Config,
+}
+
+impl Trust {
+    /// The built-in roots, and those of TLS_CA_FILE; the error is a phrase for behind that name.
+    #[cfg(feature = "tls")]
+    pub fn new(ca_file_pem: Option<&[u8]>) -> Result<Trust, &'static str> {
+        let config = tls::client_config(ca_file_pem).map_err(|_| "holds no certificate that can be read")?;
+        Ok(Trust { config })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub fn new(_: Option<&[u8]>) -> Result<Trust, &'static str> {
+        Ok(Trust {})
+    }
+}
+
+/// Why a connection is of no more use. The text is for the log and quotes nobody.
+#[derive(Debug)]
+pub struct WireFault(pub String);
+
+impl From<io::Error> for WireFault {
+    fn from(error: io::Error) -> WireFault {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => WireFault("it took too long".to_owned()),
+            _ => WireFault(error.to_string()),
+        }
+    }
+}
+
+pub struct Wire {
+    socket: TcpStream,
+    until: Instant,
+    #[cfg(feature = "tls")]
+    tls: Option<tls::Session>,
+}
+
+impl Wire {
+    /// Tries each address of `host` until one answers or the time is over.
+    pub fn connect(host: &str, port: u16, limit: Duration) -> Result<Wire, WireFault> {
+        let until = Instant::now() + limit;
+        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+        let mut last = WireFault("the name has no address".to_owned());
+        for (tried, address) in addresses.iter().enumerate() {
+            // An address that does not answer at all must leave time for the next.
+            let share = left(until)? / (addresses.len() - tried) as u32;
+            match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
+                Ok(socket) => {
+                    socket.set_nodelay(true)?;
+                    return Ok(Wire {
+                        socket,
+                        until,
+                        #[cfg(feature = "tls")]
+                        tls: None,
+                    });
+                }
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+
+    /// Shakes hands; from here on every byte goes through TLS.
+    #[cfg(feature = "tls")]
+    pub fn start_tls(&mut self, trust: &Trust, server_name: &str) -> Result<(), WireFault> {
+        let mut session = tls::Session::new(&trust.config, server_name).map_err(tls_fault)?;
+        let mut plain = Vec::new();
+        while session.is_handshaking() {
+            self.flush(&mut session)?;
+            let mut buffer = [0; BUFFER];
+            let count = self.read_socket(&mut buffer)?;
+            if count == 0 {
+                return Err(WireFault("the connection ended in the handshake".to_owned()));
+            }
+            if let Err(fault) = session.receive(&buffer[..count], &mut plain) {
+                // The alert tells the other side why; whether it arrives changes nothing for us.
+                let told = self.flush(&mut session);
+                log::debug!("an alert was {}", if told.is_ok() { "sent" } else { "not sent" });
+                return Err(tls_fault(fault));
+            }
+        }
+        self.flush(&mut session)?;
+        if !plain.is_empty() {
+            return Err(WireFault("the server spoke before it was asked".to_owned()));
+        }
+        self.tls = Some(session);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "tls"))]
+    pub fn start_tls(&mut self, _: &Trust, _: &str) -> Result<(), WireFault> {
+        Err(WireFault("this build has no TLS".to_owned()))
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), WireFault> {
+        #[cfg(feature = "tls")]
+        if let Some(mut session) = self.tls.take() {
+            session.send(bytes);
+            let result = self.flush(&mut session);
+            self.tls = Some(session);
+            return result;
+        }
+        self.write_socket(bytes)
+    }
+
+    /// Appends what came; `false` when the other side will say nothing more. Under TLS an end without a goodbye is a
+    /// fault: something may have been cut off.
+    pub fn receive(&mut self, plain: &mut Vec<u8>) -> Result<bool, WireFault> {
+        let mut buffer = [0; BUFFER];
+        #[cfg(feature = "tls")]
+        if let Some(mut session) = self.tls.take() {
+            let before = plain.len();
+            let result = loop {
+                if session.peer_closed() {
+                    break Ok(false);
+                }
+                match self.read_socket(&mut buffer) {
+                    Err(fault) => break Err(fault),
+                    Ok(0) => break Err(WireFault("the connection was cut".to_owned())),
+                    Ok(count) => {
+                        if let Err(fault) = session.receive(&buffer[..count], plain) {
+                            break Err(tls_fault(fault));
+                        }
+                        if let Err(fault) = self.flush(&mut session) {
+                            break Err(fault);
+                        }
+                        if plain.len() > before {
+                            break Ok(true);
+                        }
+                    }
+                }
+            };
+            self.tls = Some(session);
+            return result;
+        }
+        let count = self.read_socket(&mut buffer)?;
+        plain.extend_from_slice(&buffer[..count]);
+        Ok(count > 0)
+    }
+
+    /// Says goodbye. The work is done by now: nothing depends on whether it is heard.
+    pub fn close(mut self) {
+        #[cfg(feature = "tls")]
+        if let Some(mut session) = self.tls.take() {
+            session.close();
+            let heard = self.flush(&mut session);
+            log::trace!("goodbye {}", if heard.is_ok() { "said" } else { "not said" });
+        }
+        let shut = self.socket.shutdown(Shutdown::Both);
+        log::trace!("socket {}", if shut.is_ok() { "shut" } else { "gone already" });
+    }
+
+    #[cfg(feature = "tls")]
+    fn flush(&mut self, session: &mut tls::Session) -> Result<(), WireFault> {
+        let mut out = Vec::new();
+        session.outgoing(&mut out);
+        if out.is_empty() { Ok(()) } else { self.write_socket(&out) }
+    }
+
+    fn read_socket(&mut self, buffer: &mut [u8]) -> Result<usize, WireFault> {
+        loop {
+            self.socket.set_read_timeout(Some(left(self.until)?))?;
+            match self.socket.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    fn write_socket(&mut self, mut bytes: &[u8]) -> Result<(), WireFault> {
+        while !bytes.is_empty() {
+            self.socket.set_write_timeout(Some(left(self.until)?))?;
+            match self.socket.write(bytes) {
+                Ok(0) => return Err(WireFault("the connection was cut".to_owned())),
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+const BUFFER: usize = crate::limits::WIRE_READ_BUFFER;
+
+/// What is left of the time; never zero, which a socket would take for "no limit".
+fn left(until: Instant) -> Result<Duration, WireFault> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(WireFault("it took too long".to_owned())) } else { Ok(left) }
+}
+
+#[cfg(feature = "tls")]
+fn tls_fault(error: tls::TlsError) -> WireFault {
+    WireFault(match error {
+        tls::TlsError::CaFile => "TLS_CA_FILE can't be used".to_owned(),
+        tls::TlsError::ServerName => "no certificate can be for a host of this name".to_owned(),
+        tls::TlsError::Peer(reason) => format!("TLS: {reason}"),
+    })
+}
