@@ -174,7 +174,9 @@ export function composer({ target, onSent, lastOwn, signal }) {
 
   function fit() {
     input.style.height = 'auto';
-    input.style.height = `${Math.min(input.scrollHeight, innerHeight * 0.35)}px`;
+    const most = innerHeight * 0.35;
+    input.style.height = `${Math.min(input.scrollHeight, most)}px`;
+    input.style.overflowY = input.scrollHeight > most ? '' : 'hidden';
     const left = bodyMax() - scalars(input.value);
     counter.textContent = left < 200 ? String(left) : '';
     counter.classList.toggle('bad', left < 0);

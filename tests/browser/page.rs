@@ -1,0 +1,225 @@
+//! One page of a browser as a member uses it: by what is written on it and by where things stand, with real clicks and
+//! real keys. Owns waiting; refuses to sleep for a fixed time.
+//! Invariant: a step that does not come true in time fails with a picture of the page, in `target/browser`.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use natter::base::json;
+
+use super::chromium::{Chromium, GLANCE, PATIENCE};
+use crate::support::net::at;
+
+/// Width, height, and whether it is a phone.
+pub const DESKTOP: (u32, u32, bool) = (1280, 800, false);
+pub const PHONE: (u32, u32, bool) = (390, 844, true);
+
+/// A page in a browser context of its own: nothing is shared with another page but the server.
+pub struct Page {
+    session: String,
+    /// Whose it is, for pictures and failures.
+    name: &'static str,
+}
+
+impl Page {
+    pub fn open(chromium: &mut Chromium, name: &'static str, url: &str) -> Page {
+        let context =
+            at(&chromium.must(None, "Target.createBrowserContext", "{}"), "result.browserContextId");
+        Page::open_in(chromium, name, url, &context).0
+    }
+
+    /// A further page in a context: another tab of the same browser.
+    pub fn open_in(chromium: &mut Chromium, name: &'static str, url: &str, context: &str) -> (Page, String) {
+        let target = chromium.must(
+            None,
+            "Target.createTarget",
+            &format!(r#"{{"url":"about:blank","browserContextId":"{context}","newWindow":true}}"#),
+        );
+        let target = at(&target, "result.targetId");
+        let attached = chromium.must(
+            None,
+            "Target.attachToTarget",
+            &format!(r#"{{"targetId":"{target}","flatten":true}}"#),
+        );
+        let page = Page { session: at(&attached, "result.sessionId"), name };
+        for domain in ["Page", "Runtime", "Log", "Network", "DOM"] {
+            page.must(chromium, &format!("{domain}.enable"), "{}");
+        }
+        // As if it had the focus: both members are at their screens.
+        page.must(chromium, "Emulation.setFocusEmulationEnabled", r#"{"enabled":true}"#);
+        page.size(chromium, DESKTOP);
+        page.go(chromium, url);
+        (page, context.to_owned())
+    }
+
+    pub fn must(&self, chromium: &mut Chromium, method: &str, params: &str) -> String {
+        chromium.must(Some(&self.session), method, params)
+    }
+
+    pub fn go(&self, chromium: &mut Chromium, url: &str) {
+        self.must(chromium, "Page.navigate", &format!(r#"{{"url":{}}}"#, json::to_string(url)));
+        self.wait(
+            chromium,
+            "the page",
+            "document.readyState === 'complete' && location.href !== 'about:blank'",
+        );
+    }
+
+    pub fn size(&self, chromium: &mut Chromium, (width, height, phone): (u32, u32, bool)) {
+        let params =
+            format!(r#"{{"width":{width},"height":{height},"deviceScaleFactor":1,"mobile":{phone}}}"#);
+        self.must(chromium, "Emulation.setDeviceMetricsOverride", &params);
+        self.must(chromium, "Emulation.setTouchEmulationEnabled", &format!(r#"{{"enabled":{phone}}}"#));
+    }
+
+    /// `light` or `dark`, as the system would say it.
+    pub fn scheme(&self, chromium: &mut Chromium, scheme: &str) {
+        let params = format!(r#"{{"features":[{{"name":"prefers-color-scheme","value":"{scheme}"}}]}}"#);
+        self.must(chromium, "Emulation.setEmulatedMedia", &params);
+    }
+
+    /// The network of this page goes, or comes back.
+    pub fn offline(&self, chromium: &mut Chromium, offline: bool) {
+        let params =
+            format!(r#"{{"offline":{offline},"latency":0,"downloadThroughput":-1,"uploadThroughput":-1}}"#);
+        self.must(chromium, "Network.emulateNetworkConditions", &params);
+    }
+
+    /// The value of an expression as text: texts as they are, all else as JSON.
+    pub fn eval(&self, chromium: &mut Chromium, expression: &str) -> String {
+        let params = format!(
+            r#"{{"expression":{},"returnByValue":true,"awaitPromise":true}}"#,
+            json::to_string(expression)
+        );
+        let answer = self.must(chromium, "Runtime.evaluate", &params);
+        assert_eq!(at(&answer, "result.exceptionDetails"), "null", "{expression}: {answer}");
+        at(&answer, "result.result.value")
+    }
+
+    /// Looks until `condition` is true.
+    #[track_caller]
+    pub fn wait(&self, chromium: &mut Chromium, what: &str, condition: &str) {
+        let until = Instant::now() + PATIENCE;
+        let params = format!(
+            r#"{{"expression":{},"returnByValue":true}}"#,
+            json::to_string(&format!("Boolean({condition})"))
+        );
+        loop {
+            // A page on its way to another has no context to ask in: it is asked again.
+            let answer = chromium.call(Some(&self.session), "Runtime.evaluate", &params);
+            if at(&answer, "result.result.value") == "true" {
+                return;
+            }
+            if Instant::now() > until {
+                self.give_up(chromium, &format!("{what}: not in time: {condition}\n{answer}"));
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    #[track_caller]
+    fn give_up(&self, chromium: &mut Chromium, why: &str) -> ! {
+        let picture = self.picture(chromium, &format!("failed-{}", self.name));
+        let text = self.eval(chromium, "location.href + '\\n' + document.body.innerText");
+        let faults = chromium.faults(&self.session);
+        panic!("{}: {why}\n{}\n{text}\n{faults:#?}", self.name, picture.display());
+    }
+
+    /// Waits until an element stands still where it can be pressed, and nothing lies over it.
+    #[track_caller]
+    pub fn click(&self, chromium: &mut Chromium, testid: &str) {
+        self.click_on(chromium, &by(testid));
+    }
+
+    #[track_caller]
+    pub fn click_on(&self, chromium: &mut Chromium, element: &str) {
+        let (x, y) = self.place(chromium, element);
+        for (kind, buttons) in [("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 0)] {
+            let params = format!(
+                r#"{{"type":"{kind}","x":{x},"y":{y},"button":"left","buttons":{buttons},"clickCount":1}}"#
+            );
+            self.must(chromium, "Input.dispatchMouseEvent", &params);
+        }
+    }
+
+    /// The middle of an element, once it can be pressed.
+    #[track_caller]
+    pub fn place(&self, chromium: &mut Chromium, element: &str) -> (String, String) {
+        let find = format!(
+            "(() => {{ const e = {element}; if (!e || e.disabled) return ''; \
+             e.scrollIntoView({{block: 'nearest'}}); const r = e.getBoundingClientRect(); \
+             const x = r.x + r.width / 2, y = r.y + r.height / 2; \
+             const top = document.elementFromPoint(x, y); \
+             const moving = document.getAnimations().some((a) => a.playState === 'running' && a.effect.target?.contains(e) && a.effect.getTiming().iterations !== Infinity); \
+             return r.width && !moving && top && (e.contains(top) || top.contains(e)) ? x + ' ' + y : ''; }})()"
+        );
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let place = self.eval(chromium, &find);
+            if let Some((x, y)) = place.split_once(' ') {
+                return (x.to_owned(), y.to_owned());
+            }
+            if Instant::now() > until {
+                self.give_up(chromium, &format!("nothing to press: {element}"));
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// Clicks into a field and replaces what it holds.
+    #[track_caller]
+    pub fn fill(&self, chromium: &mut Chromium, testid: &str, text: &str) {
+        self.click(chromium, testid);
+        self.wait(chromium, "the focus", &format!("document.activeElement === {}", by(testid)));
+        self.eval(chromium, "document.activeElement.select()");
+        self.must(chromium, "Input.insertText", &format!(r#"{{"text":{}}}"#, json::to_string(text)));
+    }
+
+    pub fn press(&self, chromium: &mut Chromium, key: &str, code: u32) {
+        let text = if key == "Enter" { r#","text":"\r""# } else { "" };
+        for (kind, text) in [("keyDown", text), ("keyUp", "")] {
+            let params = format!(
+                r#"{{"type":"{kind}","key":"{key}","code":"{key}","windowsVirtualKeyCode":{code}{text}}}"#
+            );
+            self.must(chromium, "Input.dispatchKeyEvent", &params);
+        }
+    }
+
+    /// Waits until nothing moves and what was asked for is drawn.
+    pub fn settle(&self, chromium: &mut Chromium) {
+        let still = "document.getAnimations().every((a) => a.effect.getTiming().iterations === Infinity) && \
+             [...document.images].every((i) => i.complete)";
+        self.wait(chromium, "stillness", still);
+        let frames =
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))";
+        self.eval(chromium, frames);
+    }
+
+    /// A picture of what is seen now, as `target/browser/<name>.png`.
+    pub fn picture(&self, chromium: &mut Chromium, name: &str) -> PathBuf {
+        let answer = self.must(chromium, "Page.captureScreenshot", r#"{"format":"png"}"#);
+        let png = data_encoding::BASE64.decode(at(&answer, "result.data").as_bytes()).expect("base64");
+        let folder = pictures();
+        std::fs::create_dir_all(&folder).expect("target/browser");
+        let path = folder.join(format!("{name}.png"));
+        std::fs::write(&path, png).expect("a picture");
+        path
+    }
+
+    /// Nothing threw, nothing complained, and the policy had nothing to refuse.
+    #[track_caller]
+    pub fn has_no_faults(&self, chromium: &mut Chromium) {
+        let faults = chromium.faults(&self.session);
+        assert!(faults.is_empty(), "{}: {faults:#?}", self.name);
+    }
+}
+
+/// An expression for the one element with this test id.
+pub fn by(testid: &str) -> String {
+    format!("document.querySelector('[data-testid=\"{testid}\"]')")
+}
+
+/// `target/browser`, wherever `target` is.
+fn pictures() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join("browser")
+}
