@@ -219,6 +219,8 @@ pub const PAIR_HISTORY_MAX: u32 = 100;
 
 /// Bytes of the emoji of one reaction. Beyond: 422 `invalid_emoji`.
 pub const EMOJI_BYTES_MAX: usize = 32;
+/// Characters of a search. Beyond: 422 `invalid_q`.
+pub const SEARCH_CHARS_MAX: usize = 512;
 /// Characters of a group's title. Beyond: 422 `invalid_title`.
 pub const TITLE_CHARS_MAX: usize = 128;
 
@@ -226,6 +228,15 @@ pub const TITLE_CHARS_MAX: usize = 128;
 
 /// Direct peers, of newest activity first, who hear of one's presence. Beyond: they don't.
 pub const PRESENCE_PEERS_MAX: u32 = 1_000;
+/// Words of a search that count. Beyond: left out, so that the first ones are found.
+pub const SEARCH_WORDS_MAX: usize = 16;
+/// Conversations a search is narrowed to inside of the index. Beyond: what is found is filtered afterwards.
+pub const SEARCH_CONVERSATIONS_MAX: u32 = 200;
+/// Messages indexed at a time while nobody waits for the writer.
+pub const INDEX_SLICE: u32 = 16;
+/// Of the messages of a busy writer's last batch, one in so many is indexed behind it: the index then lags, and the posts
+/// keep their pace.
+pub const INDEX_SHARE: u32 = 32;
 /// Different emoji on one message. Beyond: 422 `invalid_emoji`.
 pub const REACTIONS_MAX: usize = 20;
 /// Profiles shown of those who reacted with one emoji; the count goes on.

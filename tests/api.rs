@@ -10,6 +10,8 @@ mod support;
 mod groups;
 #[path = "api/presence.rs"]
 mod presence;
+#[path = "api/search.rs"]
+mod search;
 
 #[path = "api/codes.rs"]
 mod codes;

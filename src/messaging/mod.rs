@@ -5,6 +5,7 @@ pub mod conversations;
 pub mod events;
 pub mod groups;
 pub mod messages;
+pub mod search;
 pub mod streams;
 
 /// A number inside of an opaque `next`: decimal digits and nothing else.

@@ -128,6 +128,30 @@ pub struct React {
     pub on: bool,
 }
 
+/// In the messages of one conversation, or of all of the viewer's.
+#[derive(Clone)]
+pub struct SearchMessages {
+    pub viewer: Id,
+    pub query: String,
+    pub conversation: Option<Id>,
+    /// A seq, exclusive.
+    pub before: Option<u64>,
+    pub limit: u32,
+}
+
+impl std::fmt::Debug for SearchMessages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SearchMessages").field("viewer", &self.viewer).finish_non_exhaustive()
+    }
+}
+
+/// Newest first.
+#[derive(Clone, Debug)]
+pub struct FoundMessages {
+    pub messages: Vec<Message>,
+    pub next: Option<u64>,
+}
+
 /// A page in `n` order. `NotFound` unless `viewer` is a member.
 #[derive(Clone, Debug)]
 pub struct ListMessages {

@@ -14,8 +14,8 @@ use super::event::{Event, LogPage, ReadLog};
 use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
 use super::member::{Account, Credential, FindAccount, FindCredential, FindSecret, Secret, SignUp};
 use super::message::{
-    DeleteMessage, EditMessage, GetMessage, ListMessages, Message, MessagePage, OpenPair, Pair, PostMessage,
-    Posted, React,
+    DeleteMessage, EditMessage, FoundMessages, GetMessage, ListMessages, Message, MessagePage, OpenPair,
+    Pair, PostMessage, Posted, React, SearchMessages,
 };
 use super::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 use super::profile::{
@@ -111,6 +111,7 @@ operations! {
     Write EditMessage -> Arc<Message>;
     Write DeleteMessage -> ();
     Write React -> Arc<Message>;
+    Read  SearchMessages -> FoundMessages;
     Write MarkRead -> Marked;
     Read  GetConversation -> Conversation;
     Write CreateConversation -> CreatedConversation;

@@ -49,7 +49,7 @@ impl Writer for Store {
         self.commit(batch)
     }
 
-    fn tend(&mut self) -> Result<(), Fault> {
+    fn tend(&mut self) -> Result<bool, Fault> {
         self.tend()
     }
 

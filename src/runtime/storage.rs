@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::background::Background;
 use super::inbox::{Completion, Inbox};
@@ -35,8 +35,8 @@ fn fatal(fault: Fault) -> Option<&'static str> {
 pub trait Writer: Send + 'static {
     /// Commits a batch, refusing the rest of a lane after a fault inside it.
     fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed;
-    /// The store's own work, between two batches: a bounded step of it.
-    fn tend(&mut self) -> Result<(), Fault>;
+    /// The store's own work, between two batches: a bounded step of it. Whether more of it waits.
+    fn tend(&mut self) -> Result<bool, Fault>;
     /// Whether the database takes writes again.
     fn probe(&mut self) -> Result<(), Fault>;
     /// Checkpoints and closes.
@@ -78,6 +78,7 @@ impl Storage {
             closed: Lanes::default(),
             healthy: true,
             probe_at: Instant::now(),
+            more_waits: false,
             inbox: Arc::clone(inbox),
         };
         let queue = writes.queue();
@@ -163,6 +164,8 @@ struct Clerk<W> {
     closed: Lanes,
     healthy: bool,
     probe_at: Instant,
+    /// The store has more of its own work to do.
+    more_waits: bool,
     inbox: Arc<Inbox>,
 }
 
@@ -171,8 +174,9 @@ impl<W: Writer> Clerk<W> {
     fn run(mut self, queue: &Queue<Item>) {
         let mut items = Vec::new();
         loop {
-            // The store's own work has its occasions also while nobody writes.
-            let until = Instant::now() + TEND_EVERY;
+            // The store's own work has its occasions also while nobody writes: at once where more of it waits.
+            let pause = if self.more_waits { Duration::ZERO } else { TEND_EVERY };
+            let until = Instant::now() + pause;
             let reason = match queue.take(&mut items, WRITE_BATCH_MAX, Some(until)) {
                 Taken::Closed => break,
                 Taken::Nothing => None,
@@ -243,7 +247,14 @@ impl<W: Writer> Clerk<W> {
             }
         }
         // Its faults (a checkpoint, a backup) don't mean that the database takes no writes.
-        let fault = self.writer.tend().err()?;
+        let fault = match self.writer.tend() {
+            Ok(more) => {
+                self.more_waits = more;
+                return None;
+            }
+            Err(fault) => fault,
+        };
+        self.more_waits = false;
         self.inbox.count(trouble(fault, Trouble::Checkpoint));
         fatal(fault)
     }

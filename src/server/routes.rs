@@ -3,7 +3,7 @@
 //! Invariant: the table decides before a body byte is read.
 
 use crate::auth::{accounts, codes, password, profiles, sessions, tickets};
-use crate::messaging::{changes, conversations, events, groups, messages, streams};
+use crate::messaging::{changes, conversations, events, groups, messages, search, streams};
 use crate::model::handler::Handler;
 use crate::proto::http::head::Method;
 use crate::site;
@@ -149,6 +149,7 @@ pub static ROUTES: &[Route] = &[
     op("conversation.list", Get, "/api/v1/conversations", Read, Handler::Member(conversations::list)),
     op("conversation.read", Post, "/api/v1/conversations/{conversation}/read", Write, Handler::Member(conversations::read)),
     op("message.get", Get, "/api/v1/messages/{message}", Read, Handler::Member(changes::get)),
+    op("message.search", Get, "/api/v1/search", Read, Handler::Member(search::messages)),
     op("message.edit", Put, "/api/v1/messages/{message}", Write, Handler::Member(changes::edit)),
     op("message.delete", Delete, "/api/v1/messages/{message}", Write, Handler::Member(changes::delete)),
     op("message.react", Put, "/api/v1/messages/{message}/reactions/{emoji}", Write, Handler::Member(changes::react)),

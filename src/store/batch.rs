@@ -115,6 +115,7 @@ impl Batch<'_> {
             | Command::SearchProfiles(_)
             | Command::ListBlocks(_)
             | Command::ListMessages(_)
+            | Command::SearchMessages(_)
             | Command::FindListeners(_)
             | Command::FindPeers(_)
             | Command::GetMessage(_)

@@ -11,7 +11,7 @@ use super::fault::Stop;
 use super::log::{self, Change};
 use super::profiles::Names;
 use super::value::{int, number};
-use super::{conversations, groups, messages};
+use super::{conversations, groups, messages, search};
 use crate::base::id::Id;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
 use crate::model::event::{Event, Fact};
@@ -84,9 +84,10 @@ pub fn edit(batch: &mut Batch<'_>, edit: EditMessage) -> Result<Written, Stop> {
     must_be_open(batch, &target)?;
     batch.conn.prepare_cached("UPDATE messages SET body = ?2, edited_at = ?3 WHERE seq = ?1")?.execute((
         int(target.seq),
-        edit.body,
+        &edit.body,
         int(edit.at),
     ))?;
+    search::replace(batch.conn, target.seq, target.conversation_key, Some(&edit.body))?;
     let (seq, message) = changed(batch, &target, Change::MessageEdited(edit.message), edit.at)?;
     let answer = Answer::EditMessage(Arc::clone(&message));
     Ok(written(batch, &target, seq, answer, Fact::MessageEdited(message)))
@@ -109,6 +110,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: DeleteMessage) -> Result<Written, S
 pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE messages SET body = NULL, reply_to = NULL, deleted_at = ?2 WHERE seq = ?1")?
         .execute((int(seq), int(at)))?;
+    search::replace(conn, seq, conversation, None)?;
     conn.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([int(seq)])?;
     conn.prepare_cached("INSERT OR IGNORE INTO tombstones (conversation, n) VALUES (?1, ?2)")?
         .execute((conversation, int(n)))?;

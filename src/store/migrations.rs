@@ -16,6 +16,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "accounts", sql: include_str!("migrations/003_accounts.sql") },
     Migration { name: "groups", sql: include_str!("migrations/004_groups.sql") },
     Migration { name: "presence", sql: include_str!("migrations/005_presence.sql") },
+    Migration { name: "search", sql: include_str!("migrations/007_search.sql") },
 ];
 
 /// The schema version this natter writes.

@@ -24,6 +24,7 @@ mod page;
 mod presence;
 mod profiles;
 mod reader;
+mod search;
 mod sessions;
 mod state;
 mod value;

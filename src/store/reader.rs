@@ -8,7 +8,7 @@ use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
 use super::{
     StoreOptions, accounts, blocks, connection, conversations, groups, log, messages, outbox, presence,
-    profiles, sessions,
+    profiles, search, sessions,
 };
 use crate::model::operation::{Answer, Command, Refusal};
 
@@ -63,6 +63,7 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::ListChats(list) => Answer::ListChats(conversations::list_chats(conn, list)?),
         Command::FindListeners(find) => Answer::FindListeners(presence::find_listeners(conn, find)?),
         Command::FindPeers(find) => Answer::FindPeers(presence::find_peers(conn, find)?),
+        Command::SearchMessages(find) => Answer::SearchMessages(search::search(conn, find)?),
         Command::ReadLog(read) => Answer::ReadLog(log::read(conn, read)?),
         Command::GetMessage(get) => Answer::GetMessage(messages::get(conn, get)?),
         Command::GetConversation(get) => Answer::GetConversation(conversations::get(conn, get)?),

@@ -11,9 +11,9 @@ use rusqlite::Connection;
 use super::batch::{Batch, Log};
 use super::cache::Cache;
 use super::fault::{Fault, OpenFault, Stop, Trouble};
-use super::{Committed, StoreOptions, connection, state};
+use super::{Committed, StoreOptions, connection, search, state};
 use crate::base::crypto::Entropy;
-use crate::limits::{WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES};
+use crate::limits::{INDEX_SHARE, INDEX_SLICE, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES};
 use crate::model::operation::{Command, Lane, Outcome, Refusal, Start};
 
 pub struct Store {
@@ -24,6 +24,11 @@ pub struct Store {
     stale: bool,
     /// Pages in the WAL as the last [`Store::tend`] left it.
     wal_pages: u64,
+    /// Commands since the last [`Store::tend`].
+    committed: u32,
+    /// A message may stand behind the search index.
+    unindexed: bool,
+    synchronous_full: bool,
     commit_trouble: Trouble,
     checkpoint_trouble: Trouble,
 }
@@ -71,6 +76,9 @@ impl Store {
             log,
             stale: false,
             wal_pages: 0,
+            committed: 0,
+            unindexed: true,
+            synchronous_full: options.synchronous_full,
             commit_trouble: Trouble::new("a commit"),
             checkpoint_trouble: Trouble::new("a checkpoint"),
         };
@@ -86,6 +94,8 @@ impl Store {
         let count = batch.len();
         match self.transact(batch) {
             Ok(outcomes) => {
+                self.committed = self.committed.saturating_add(count as u32);
+                self.unindexed = true;
                 self.commit_trouble.is_over();
                 Committed { outcomes, fault: None }
             }
@@ -154,10 +164,44 @@ impl Store {
         }
     }
 
-    /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long.
-    pub fn tend(&mut self) -> Result<(), Fault> {
-        let result = self.shorten_wal();
+    /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long, a slice of
+    /// the search index. Answers whether more of it waits: the caller comes back as soon as nobody else wants the
+    /// writer.
+    pub fn tend(&mut self) -> Result<bool, Fault> {
+        let result = self.shorten_wal().and_then(|()| self.index());
         self.settle(result)
+    }
+
+    /// Indexes a few messages: a share of what was just committed, so that a busy writer stays a quick one; a whole slice
+    /// when nobody came since the last time.
+    fn index(&mut self) -> rusqlite::Result<bool> {
+        let busy = std::mem::take(&mut self.committed);
+        if !self.unindexed {
+            return Ok(false);
+        }
+        let limit = if busy > 0 { (busy / INDEX_SHARE).min(INDEX_SLICE) } else { INDEX_SLICE };
+        if limit == 0 {
+            return Ok(true);
+        }
+        // Nothing is lost with a slice a power cut takes: it is indexed again. So it need not wait for the disk.
+        connection::set_synchronous(&self.conn, false)?;
+        let more = self.index_slice(limit);
+        connection::set_synchronous(&self.conn, self.synchronous_full)?;
+        if more.is_err() && !self.conn.is_autocommit() {
+            self.conn.execute_batch("ROLLBACK")?;
+        }
+        self.unindexed = more?;
+        Ok(self.unindexed)
+    }
+
+    fn index_slice(&mut self, limit: u32) -> rusqlite::Result<bool> {
+        if !search::lags(&self.conn)? {
+            return Ok(false);
+        }
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let more = search::index_more(&self.conn, limit)?;
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(more)
     }
 
     fn shorten_wal(&mut self) -> rusqlite::Result<()> {
@@ -207,11 +251,11 @@ impl Store {
         self.settle(result)
     }
 
-    fn settle(&mut self, result: rusqlite::Result<()>) -> Result<(), Fault> {
+    fn settle<T>(&mut self, result: rusqlite::Result<T>) -> Result<T, Fault> {
         match result {
-            Ok(()) => {
+            Ok(done) => {
                 self.checkpoint_trouble.is_over();
-                Ok(())
+                Ok(done)
             }
             Err(error) => Err(self.checkpoint_trouble.begins(&error)),
         }

@@ -225,8 +225,8 @@ impl Writer for Yes {
         Committed { outcomes: batch.drain(..).map(outcome).collect(), fault: None }
     }
 
-    fn tend(&mut self) -> Result<(), Fault> {
-        Ok(())
+    fn tend(&mut self) -> Result<bool, Fault> {
+        Ok(false)
     }
 
     fn probe(&mut self) -> Result<(), Fault> {

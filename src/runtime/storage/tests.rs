@@ -64,8 +64,8 @@ impl Writer for Fake {
         Committed { outcomes, fault: plan.broken }
     }
 
-    fn tend(&mut self) -> Result<(), Fault> {
-        Ok(())
+    fn tend(&mut self) -> Result<bool, Fault> {
+        Ok(false)
     }
 
     fn probe(&mut self) -> Result<(), Fault> {
@@ -247,6 +247,7 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
         closed: Lanes::default(),
         healthy: true,
         probe_at: Instant::now(),
+        more_waits: false,
         inbox: Arc::clone(&desk.inbox),
     };
     let told = |clerk: &mut Clerk<Fake>| {

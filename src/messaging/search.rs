@@ -1,0 +1,25 @@
+//! message.search: the words someone looks for. Any text is a question; one without a word finds nothing.
+
+use crate::limits::SEARCH_CHARS_MAX;
+use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
+use crate::model::message::SearchMessages;
+use crate::model::problem::Problem;
+use crate::model::settings::SignUrls;
+
+/// GET /search, op `message.search`.
+pub fn messages(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let params = &request.params;
+    let query = params.required_text("q")?;
+    if query.chars().nth(SEARCH_CHARS_MAX).is_some() {
+        return Err(Problem::invalid("q"));
+    }
+    let conversation = params.id("conversation")?;
+    let limit = params.limit()?;
+    let before = params.next(|text| super::read_number(text.strip_prefix('s')?))?;
+    let search =
+        SearchMessages { viewer: actor.profile, query: query.to_owned(), conversation, before, limit };
+    Ok(Step::store(search, |ctx, mut found| {
+        found.messages.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+        Reply::list(&found.messages, found.next.map(|seq| format!("s{seq}"))).step()
+    }))
+}
