@@ -171,9 +171,7 @@ fn mail_options(config: &Config, data_dir: &DataDir, trust: &Trust) -> Result<Ma
             EmailTls::None => Tls::None,
         },
         user: login.map(|(user, _)| user.clone()),
-        password: login
-            .map(|(_, password)| String::from_utf8_lossy(password.expose()).into_owned())
-            .unwrap_or_default(),
+        password: login.map(|(_, password)| password.expose_str().to_owned()).unwrap_or_default(),
     };
     Ok(MailOptions::Server { host: bare(&server.host), port: server.port, from, smtp, trust: trust.clone() })
 }
@@ -195,7 +193,7 @@ fn place_source(config: &Config, trust: &Trust) -> Result<Option<PlaceSource>, S
     let Some(service) = &config.ip_info else { return Ok(None) };
     let endpoint =
         Endpoint::parse(&service.url.to_string()).map_err(|_| "IP_INFO_URL: can't be asked".to_owned())?;
-    let token = String::from_utf8_lossy(service.token.expose()).into_owned();
+    let token = service.token.expose_str().to_owned();
     Ok(Some(PlaceSource::Service { endpoint, token, trust: trust.clone() }))
 }
 

@@ -1,0 +1,12 @@
+//! Workers against the world they work with: a mail server and a look-up service on real sockets, a real file.
+
+mod support;
+
+#[path = "work/geolocation.rs"]
+mod geolocation;
+#[path = "work/mail.rs"]
+mod mail;
+#[path = "work/mmdb.rs"]
+mod mmdb;
+#[path = "work/script.rs"]
+mod script;
