@@ -4,6 +4,8 @@ mod support;
 
 #[path = "process/crash.rs"]
 mod crash;
+#[path = "process/mail.rs"]
+mod mail;
 #[path = "process/shutdown.rs"]
 mod shutdown;
 #[path = "process/sockets.rs"]
