@@ -8,7 +8,7 @@ pub mod net;
 pub mod process;
 pub mod socket;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 use natter::base::crypto::{Entropy, HmacKey};
 use natter::base::network::Networks;
 use natter::base::time::Now;
-use natter::limits::Limits;
+use natter::limits::{Limits, READ_BUFFER};
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
-use natter::model::operation::{Outcome, Start};
+use natter::model::operation::{Command, Lane, Outcome, Refusal, Start};
 use natter::model::settings::{Origins, Settings, UrlSigner};
 use natter::server::Server;
-use natter::server::contract::{ConnId, Door, Effect, Input};
+use natter::server::contract::{ConnId, Door, Effect, Input, Ticket};
 use natter::store::{Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
@@ -79,7 +79,16 @@ pub struct Peer {
     pub closed: bool,
     /// While set, the peer reads nothing: its send queue only grows.
     pub stalled: bool,
+    /// Sent by the peer, and not yet read by the server.
+    unread: Vec<u8>,
+    /// Behind that the peer sends no more.
+    ends: bool,
+    /// The server shuts its write side when all is sent.
+    shuts: bool,
 }
+
+/// A question to storage that a test holds back.
+type Question = (Ticket, Lane, Command);
 
 pub struct World {
     pub server: Server,
@@ -90,6 +99,8 @@ pub struct World {
     pub now: Now,
     pub peers: BTreeMap<ConnId, Peer>,
     next_conn: u64,
+    /// Peers with something the server has not read.
+    waiting: BTreeSet<ConnId>,
     pub dir: TestDir,
     /// Mails that left the house.
     pub mails: Vec<Letter>,
@@ -100,6 +111,9 @@ pub struct World {
     pub lookups_hang: bool,
     /// What storage and workers were asked, by name, since a test last emptied it.
     pub trace: Vec<&'static str>,
+    /// While set, storage gets no questions: they wait in `held`.
+    pub holds: bool,
+    pub held: VecDeque<Question>,
 }
 
 /// Limits under which no test meets a rate it did not ask for.
@@ -162,6 +176,9 @@ impl World {
             places: BTreeMap::new(),
             lookups_hang: false,
             trace: Vec::new(),
+            holds: false,
+            held: VecDeque::new(),
+            waiting: BTreeSet::new(),
         }
     }
 
@@ -191,6 +208,9 @@ impl World {
             places,
             lookups_hang: false,
             trace: Vec::new(),
+            holds: false,
+            held: VecDeque::new(),
+            waiting: BTreeSet::new(),
         }
     }
 
@@ -211,13 +231,75 @@ impl World {
 
     /// The peer sends bytes; a server that does not read right now gets them when it does.
     pub fn send(&mut self, conn: ConnId, bytes: &[u8]) {
-        if !self.peers[&conn].closed {
-            self.input(Input::Received { conn, bytes });
+        let peer = self.peers.get_mut(&conn).expect("a peer");
+        if !peer.closed {
+            peer.unread.extend_from_slice(bytes);
+            self.waiting.insert(conn);
+            self.perform();
         }
     }
 
+    /// The peer shuts its write side, behind what it has sent.
     pub fn end(&mut self, conn: ConnId) {
-        self.input(Input::Ended { conn });
+        self.peers.get_mut(&conn).expect("a peer").ends = true;
+        self.waiting.insert(conn);
+        self.perform();
+    }
+
+    /// As the runtime reads: what the server wants of what has come. `true` when something was read.
+    fn read(&mut self) -> bool {
+        let mut read = false;
+        for conn in self.waiting.clone() {
+            let Some(peer) = self.peers.get_mut(&conn) else { continue };
+            if peer.closed || peer.unread.is_empty() && !peer.ends {
+                self.waiting.remove(&conn);
+                continue;
+            }
+            if !self.server.wants_read(conn) {
+                continue;
+            }
+            let piece = peer.unread.len().min(READ_BUFFER);
+            let bytes: Vec<u8> = peer.unread.drain(..piece).collect();
+            if !bytes.is_empty() {
+                self.server.handle(self.now, Input::Received { conn, bytes: &bytes });
+            } else if std::mem::take(&mut peer.ends) {
+                self.server.handle(self.now, Input::Ended { conn });
+            }
+            read = true;
+        }
+        read
+    }
+
+    /// Bytes the server has not read, because it did not want them.
+    pub fn unread(&self, conn: ConnId) -> usize {
+        self.peers[&conn].unread.len()
+    }
+
+    /// Storage answers the oldest questions it was not given.
+    pub fn release(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((ticket, lane, command)) = self.held.pop_front() else { break };
+            self.answer(ticket, lane, command);
+        }
+        self.perform();
+    }
+
+    /// Storage refuses the oldest question it was not given.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        let (ticket, ..) = self.held.pop_front().expect("a question");
+        self.input(Input::Answered { ticket, outcome: Outcome { result: Err(refusal), events: Vec::new() } });
+    }
+
+    fn answer(&mut self, ticket: Ticket, lane: Lane, command: Command) {
+        self.trace.push(command.name());
+        let outcome = if command.is_write() {
+            let committed = self.store.commit(&mut vec![(lane, command)]);
+            while self.store.tend().expect("a tidy store") {}
+            committed.outcomes.into_iter().next().expect("one outcome a command")
+        } else {
+            Outcome { result: self.reader.read(command), events: Vec::new() }
+        };
+        self.server.handle(self.now, Input::Answered { ticket, outcome });
     }
 
     pub fn reset(&mut self, conn: ConnId) {
@@ -251,40 +333,42 @@ impl World {
         self.perform();
     }
 
-    /// Performs effects until there are none.
+    /// Performs effects and reads what the server wants, until nothing is left to do.
     pub fn perform(&mut self) {
-        while let Some(effect) = self.server.poll_effect() {
-            match effect {
-                Effect::Store { ticket, lane, command } => {
-                    self.trace.push(command.name());
-                    let outcome = if command.is_write() {
-                        let committed = self.store.commit(&mut vec![(lane, command)]);
-                        while self.store.tend().expect("a tidy store") {}
-                        committed.outcomes.into_iter().next().expect("one outcome a command")
-                    } else {
-                        Outcome { result: self.reader.read(command), events: Vec::new() }
-                    };
-                    self.server.handle(self.now, Input::Answered { ticket, outcome });
-                }
-                Effect::Work { job: Job::FindPlace { .. }, .. } if self.lookups_hang => {}
-                Effect::Work { ticket, job } => {
-                    let done = self.work(job);
-                    self.server.handle(self.now, Input::Finished { ticket, done });
-                }
-                Effect::Flush(conn) => self.flush(conn),
-                Effect::ShutdownWrite(conn) => {
-                    self.flush(conn);
-                    if let Some(peer) = self.peers.get_mut(&conn) {
-                        peer.write_shut = true;
-                    }
-                }
-                Effect::Close(conn) => {
-                    if let Some(peer) = self.peers.get_mut(&conn) {
-                        peer.closed = true;
-                    }
-                }
-                Effect::LaneOver(_) | Effect::Append { .. } | Effect::Abandon { .. } => {}
+        loop {
+            while let Some(effect) = self.server.poll_effect() {
+                self.perform_one(effect);
             }
+            if !self.read() {
+                break;
+            }
+        }
+    }
+
+    fn perform_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Store { ticket, lane, command } if self.holds => {
+                self.held.push_back((ticket, lane, command));
+            }
+            Effect::Store { ticket, lane, command } => self.answer(ticket, lane, command),
+            Effect::Work { job: Job::FindPlace { .. }, .. } if self.lookups_hang => {}
+            Effect::Work { ticket, job } => {
+                let done = self.work(job);
+                self.server.handle(self.now, Input::Finished { ticket, done });
+            }
+            Effect::Flush(conn) => self.flush(conn),
+            Effect::ShutdownWrite(conn) => {
+                if let Some(peer) = self.peers.get_mut(&conn) {
+                    peer.shuts = true;
+                }
+                self.flush(conn);
+            }
+            Effect::Close(conn) => {
+                if let Some(peer) = self.peers.get_mut(&conn) {
+                    peer.closed = true;
+                }
+            }
+            Effect::LaneOver(_) | Effect::Append { .. } | Effect::Abandon { .. } => {}
         }
     }
 
@@ -316,6 +400,7 @@ impl World {
         }
         let Some(queue) = self.server.send_queue(conn) else { return };
         let bytes = queue.take_bytes();
+        peer.write_shut |= peer.shuts;
         if bytes.is_empty() {
             return;
         }
