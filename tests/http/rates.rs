@@ -1,0 +1,205 @@
+//! Rates and connections: who is counted together, what a refusal says, what is never counted.
+
+use std::time::Duration;
+
+use super::support::http::{Response, request, responses};
+use super::support::{World, limits, settings};
+use natter::base::network::{Network, Networks};
+use natter::limits::{Limits, Rate};
+use natter::model::settings::Settings;
+
+fn rated() -> World {
+    World::with(settings(Limits { rate_limit: true, ..limits() }))
+}
+
+/// Asks until it is refused; answers how many passed and the refusal.
+fn exhaust(world: &mut World, mut ask: impl FnMut(&mut World) -> Response) -> (usize, Response) {
+    for passed in 0..1_000 {
+        let response = ask(world);
+        if response.status == 429 {
+            return (passed, response);
+        }
+    }
+    panic!("never refused");
+}
+
+fn ask_from(world: &mut World, peer: &str, method: &str, path: &str, fields: &[(&str, &str)]) -> Response {
+    let conn = world.connect_from(peer);
+    let body = (method == "POST").then_some("{}");
+    let response = world.ask_on(conn, method, path, fields, body);
+    world.reset(conn);
+    response
+}
+
+#[test]
+fn a_burst_passes_then_429_says_when_to_come_back() {
+    let mut world = rated();
+    let health = |world: &mut World| ask_from(world, "192.0.2.1", "GET", "/healthz", &[]);
+    let first = health(&mut world);
+    assert_eq!(first.field("RateLimit-Policy"), Some("\"address\";q=100;w=2"));
+    assert_eq!(first.field("RateLimit"), Some("\"address\";r=99;t=1"));
+    let (passed, refused) = exhaust(&mut world, health);
+    assert_eq!(
+        (passed, refused.code().as_str(), refused.field("Retry-After")),
+        (99, "rate_limited", Some("1"))
+    );
+    assert_eq!((refused.at("retry"), refused.at("retry_after_ms")), ("true".into(), "20".into()));
+    assert_eq!(refused.field("RateLimit"), Some("\"address\";r=0;t=2"));
+    world.pass(Duration::from_millis(20));
+    assert_eq!((health(&mut world).status, health(&mut world).status), (200, 429));
+    world.pass(Duration::from_secs(2));
+    assert_eq!(exhaust(&mut world, health).0, 100);
+}
+
+/// The Go server counted by address and port: a new connection was a new budget.
+#[test]
+fn lineage_addresses_are_counted_not_connections() {
+    let mut world = rated();
+    let health = |peer: &'static str| move |world: &mut World| ask_from(world, peer, "GET", "/healthz", &[]);
+    assert_eq!(exhaust(&mut world, health("192.0.2.1")).0, 100);
+    assert_eq!(exhaust(&mut world, health("192.0.2.2")).0, 100);
+    assert_eq!(exhaust(&mut world, health("::ffff:192.0.2.2")).0, 0, "the same address");
+    assert_eq!(exhaust(&mut world, health("2001:db8::1")).0, 100);
+    assert_eq!(exhaust(&mut world, health("2001:db8::ffff:1")).0, 0, "one subscriber has the whole /64");
+    assert_eq!(exhaust(&mut world, health("2001:db8:0:1::1")).0, 100);
+}
+
+#[test]
+fn each_class_of_routes_has_its_budget() {
+    let mut world = rated();
+    let sign_in = |world: &mut World| ask_from(world, "192.0.2.1", "POST", "/api/v1/user/sign-in", &[]);
+    let (passed, refused) = exhaust(&mut world, sign_in);
+    assert_eq!((passed, refused.field("RateLimit-Policy")), (10, Some("\"credentials\";q=10;w=2")));
+    assert_eq!(ask_from(&mut world, "192.0.2.1", "GET", "/healthz", &[]).status, 200);
+    let ann = world.sign_up("ann");
+    let bearer = format!("Bearer {}", ann.access);
+    let auth = [("Authorization", bearer.as_str())];
+    let me = |world: &mut World| ask_from(world, "192.0.2.9", "GET", "/api/v1/user/me", &auth);
+    assert_eq!(me(&mut world).field("RateLimit-Policy"), Some("\"account\";q=100;w=2"));
+    let (passed, refused) =
+        exhaust(&mut world, |world| ask_from(world, "192.0.2.9", "POST", "/api/v1/messages", &auth));
+    assert_eq!((passed, refused.field("RateLimit-Policy")), (60, Some("\"writes\";q=60;w=3")));
+    let (passed, refused) = exhaust(&mut world, me);
+    assert_eq!((passed, refused.field("RateLimit-Policy")), (100 - 1 - 61, Some("\"account\";q=100;w=2")));
+    let (passed, _) =
+        exhaust(&mut world, |world| ask_from(world, "198.51.100.1", "GET", "/api/v1/user/me", &auth));
+    assert_eq!(passed, 0, "an account is one wherever it comes from");
+}
+
+#[test]
+fn failures_count_against_their_address_and_good_tokens_are_not_hurt() {
+    let mut world = rated();
+    let ann = world.sign_up("ann");
+    let bearer = format!("Bearer {}", ann.access);
+    let peer = "192.0.2.1";
+    let bad =
+        |world: &mut World| ask_from(world, peer, "GET", "/api/v1/user/me", &[("Authorization", "Bearer x")]);
+    let (passed, refused) = exhaust(&mut world, bad);
+    assert_eq!((passed, refused.field("WWW-Authenticate")), (100, None));
+    assert_eq!(ask_from(&mut world, peer, "GET", "/healthz", &[]).status, 429);
+    assert_eq!(
+        ask_from(&mut world, peer, "GET", "/api/v1/user/me", &[("Authorization", &bearer)]).status,
+        200
+    );
+    // 404 and 405 stand before the rate, and cost as much.
+    assert_eq!(ask_from(&mut world, peer, "GET", "/nowhere", &[]).status, 404);
+    let peer = "192.0.2.2";
+    for at in 0..50 {
+        let lost = ask_from(&mut world, peer, "GET", "/nowhere", &[]);
+        assert_eq!(
+            lost.field("RateLimit"),
+            Some(format!("\"address\";r={};t={}", 99 - 2 * at, (2 * at + 50) / 50).as_str())
+        );
+        assert_eq!(ask_from(&mut world, peer, "DELETE", "/healthz", &[]).status, 405);
+    }
+    assert_eq!(ask_from(&mut world, peer, "GET", "/healthz", &[]).status, 429);
+    // So do heads that can't be read.
+    let peer = "192.0.2.3";
+    for _ in 0..100 {
+        let conn = world.connect_from(peer);
+        world.send(conn, b"nonsense\r\n\r\n");
+        assert_eq!(responses(&mut world.take(conn), false)[0].status, 400);
+        world.reset(conn);
+    }
+    assert_eq!(ask_from(&mut world, peer, "GET", "/healthz", &[]).status, 429);
+}
+
+#[test]
+fn preflights_are_free() {
+    let mut world = rated();
+    let fields = [("Origin", "https://a.example"), ("Access-Control-Request-Method", "POST")];
+    for _ in 0..300 {
+        let response = ask_from(&mut world, "192.0.2.1", "OPTIONS", "/api/v1/messages", &fields);
+        assert_eq!((response.status, response.field("RateLimit")), (204, None));
+    }
+    let plain = |world: &mut World| ask_from(world, "192.0.2.1", "OPTIONS", "/api/v1/messages", &[]);
+    assert_eq!(exhaust(&mut world, plain).0, 100, "any other OPTIONS is a request");
+}
+
+#[test]
+fn only_a_trusted_proxy_speaks_for_others() {
+    let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.0/8").expect("a network")]);
+    let limits = Limits { rate_limit: true, connections_per_address: 2, ..limits() };
+    let mut world = World::with(Settings { trusted_proxies, ..settings(limits) });
+    let via = |peer: &'static str, name: &'static str, value: &'static str| {
+        move |world: &mut World| ask_from(world, peer, "GET", "/healthz", &[(name, value)])
+    };
+    assert_eq!(exhaust(&mut world, via("10.0.0.1", "X-Forwarded-For", "192.0.2.1")).0, 100);
+    assert_eq!(exhaust(&mut world, via("10.0.0.2", "Forwarded", "for=192.0.2.1;proto=https")).0, 0);
+    assert_eq!(exhaust(&mut world, via("10.0.0.1", "X-Forwarded-For", "198.51.100.9, 192.0.2.2")).0, 100);
+    assert_eq!(exhaust(&mut world, via("192.0.2.3", "X-Forwarded-For", "192.0.2.4")).0, 100);
+    assert_eq!(
+        exhaust(&mut world, via("192.0.2.3", "X-Forwarded-For", "192.0.2.5")).0,
+        0,
+        "nobody trusts it"
+    );
+    // Its connections carry many people's.
+    let open = |world: &mut World, peer: &str| {
+        let conns = [(); 3].map(|()| world.connect_from(peer));
+        conns.iter().filter(|conn| !world.peers[conn].closed).count()
+    };
+    assert_eq!((open(&mut world, "10.0.0.1"), open(&mut world, "203.0.113.1")), (3, 2));
+}
+
+#[test]
+fn connections_are_bounded_in_all_and_by_address() {
+    let mut world =
+        World::with(settings(Limits { connections_max: 10, connections_per_address: 4, ..limits() }));
+    let mut open: Vec<_> = (0..4).map(|_| world.connect_from("192.0.2.1")).collect();
+    let fifth = world.connect_from("192.0.2.1");
+    assert!(world.peers[&fifth].closed && open.iter().all(|conn| !world.peers[conn].closed));
+    world.reset(open.remove(0));
+    open.push(world.connect_from("192.0.2.1"));
+    assert!(!world.peers[&open[3]].closed, "a place was free again");
+    for host in 2..8 {
+        assert!(world.server.is_accepting());
+        open.push(world.connect_from(&format!("192.0.2.{host}")));
+    }
+    assert!(!world.server.is_accepting(), "ten are open");
+    world.reset(open.remove(0));
+    assert!(world.server.is_accepting(), "nine are");
+}
+
+#[test]
+fn without_rates_nothing_is_counted() {
+    let mut world = World::new();
+    for _ in 0..300 {
+        let response = ask_from(&mut world, "192.0.2.1", "GET", "/healthz", &[]);
+        assert_eq!((response.status, response.field("RateLimit")), (200, None));
+    }
+}
+
+/// A 429 of a post refuses the posts behind it.
+#[test]
+fn a_rate_limited_post_ends_its_connection() {
+    let rate_writes = Rate { per_second: 1, burst: 2 };
+    let mut world = World::with(settings(Limits { rate_limit: true, rate_writes, ..limits() }));
+    let ann = world.sign_up("ann");
+    let bearer = format!("Bearer {}", ann.access);
+    let post = request("POST", "/api/v1/messages", &[("Authorization", &bearer)], Some("{}"));
+    let conn = world.connect();
+    world.send(conn, &post.repeat(5));
+    let all = responses(&mut world.take(conn), false);
+    let statuses: Vec<u16> = all.iter().map(|response| response.status).collect();
+    assert_eq!((statuses, world.is_closed(conn)), (vec![422, 422, 429], true));
+}
