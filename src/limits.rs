@@ -237,6 +237,8 @@ pub const INDEX_SLICE: u32 = 16;
 /// Of the messages of a busy writer's last batch, one in so many is indexed behind it: the index then lags, and the posts
 /// keep their pace.
 pub const INDEX_SHARE: u32 = 32;
+/// Rows of the log forgotten in one transaction.
+pub const PRUNE_ROWS: u32 = 1_000;
 /// Different emoji on one message. Beyond: 422 `invalid_emoji`.
 pub const REACTIONS_MAX: usize = 20;
 /// Profiles shown of those who reacted with one emoji; the count goes on.
@@ -365,6 +367,8 @@ pub const PRESENCE_DELAY: Duration = Duration::from_secs(3);
 pub const TYPING_AGAIN: Duration = Duration::from_secs(3);
 /// Typing lapses when it is not renewed (API.md section 4).
 pub const TYPING_LAPSE: Duration = Duration::from_secs(6);
+/// Between two looks for events older than EVENTS_KEPT.
+pub const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 /// The two sweeps of expired state (rate buckets, ended sessions) are at least this far apart.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Mails being sent or settled at once. Beyond: they wait in the outbox.

@@ -193,3 +193,41 @@ fn lineage_values_are_sent_at_once_and_then_only_on_change() {
     world.pass(Duration::from_secs(60));
     assert_eq!(text(&mut world, counter).0, ":\n\n".repeat(4));
 }
+
+/// Whoever comes back from before what is kept is told so, rather than given a part of the story.
+#[test]
+fn old_events_are_forgotten_and_old_cursors_told() {
+    let mut settings = support::settings(support::limits());
+    settings.events_kept = Some(Duration::from_secs(86_400));
+    let mut world = World::with(settings);
+    let (ann, mut bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let start = world.ask_as(&bob, "GET", "/api/v1/events?cursor=now", None).at("cursor");
+    post(&mut world, &ann, &bob, "old", 1);
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
+    world.pass(Duration::from_secs(2 * 86_400));
+
+    let sign_in = |world: &mut World, name: &str| {
+        let body = format!(r#"{{"email":"{name}@example.org","password":"correct horse {name}'s"}}"#);
+        let response = world.ask("POST", "/api/v1/user/sign-in", &[], Some(&body));
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.at("data.token.access")
+    };
+    bob.access = sign_in(&mut world, "bob");
+    let ann = Person { access: sign_in(&mut world, "ann"), ..ann };
+    post(&mut world, &ann, &bob, "new", 2);
+    let reset = world.ask_as(&bob, "GET", &format!("/api/v1/events?cursor={start}"), None);
+    assert_eq!((reset.status, reset.code()), (410, "cursor_reset".into()), "{}", reset.text());
+    let kept = world.ask_as(&bob, "GET", "/api/v1/events", None);
+    assert_eq!((kept.at("data.0.data.body"), kept.at("data.1")), ("new".into(), "null".into()));
+    // What was said is still there.
+    let list = world.ask_as(&bob, "GET", "/api/v1/conversations", None);
+    let path = format!("/api/v1/conversations/{}/messages", list.at("data.0.id"));
+    assert_eq!(world.ask_as(&bob, "GET", &path, None).at("data.0.body"), "old");
+
+    // On a WebSocket it is a reset, then the present.
+    let cursor = format!("/api/v1/ws?cursor={start}");
+    let socket = world.open_socket(&bob, &cursor);
+    let texts = world.texts(socket);
+    assert!(texts[1].contains("\"event\":\"reset\",\"reason\":\"pruned\""), "{texts:?}");
+    assert!(texts[2].contains("caught_up"), "{texts:?}");
+}

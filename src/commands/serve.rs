@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::configure;
 use crate::base::crypto::{HmacKey, SystemEntropy};
@@ -231,6 +231,7 @@ fn settings(config: &Config, secrets: &Secrets, port: u16) -> Settings {
         metrics_token: config.metrics_token.as_ref().map(|token| HmacKey::new(token.expose())),
         synchronous_full: config.synchronous == Synchronous::Full,
         conformance_files: config.conformance_files.clone(),
+        events_kept: config.events_kept.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
         places: config.ip_info.is_some() || config.geoip_db.is_some(),
     }
 }

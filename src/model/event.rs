@@ -154,6 +154,13 @@ pub struct ReadLog {
     pub limit: u32,
 }
 
+/// Forgets events older than `before` (Unix ms), a bounded number at a time; answers whether more wait. Messages stay: only
+/// who comes back with a cursor from that time is told to begin anew.
+#[derive(Clone, Copy, Debug)]
+pub struct PruneLog {
+    pub before: u64,
+}
+
 #[derive(Clone, Debug)]
 pub enum LogPage {
     Events {

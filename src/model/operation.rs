@@ -10,7 +10,7 @@ use super::conversation::{
     GroupMember, ListChats, ListConversations, ListMembers, MarkRead, Marked, MemberPage, PutMember,
     RemoveMember, UpdateConversation,
 };
-use super::event::{Event, LogPage, ReadLog};
+use super::event::{Event, LogPage, PruneLog, ReadLog};
 use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
 use super::member::{Account, Credential, FindAccount, FindCredential, FindSecret, Secret, SignUp};
 use super::message::{
@@ -127,6 +127,7 @@ operations! {
     Write MarkOffline -> Peers;
     // The log.
     Read  ReadLog -> LogPage;
+    Write PruneLog -> bool;
 }
 
 /// Why storage did not do what it was asked. The peer's blame is a rule of the contract; the world's blame

@@ -2,6 +2,7 @@
 //! Invariant: read-only after the start; no secret can be printed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::conversation::Conversation;
 use super::event::Fact;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub synchronous_full: bool,
     /// The folder of the conformance file route.
     pub conformance_files: Option<PathBuf>,
+    /// Events older than this are forgotten; `None` keeps all.
+    pub events_kept: Option<Duration>,
     /// Whether there is anybody to ask where an address is.
     pub places: bool,
 }

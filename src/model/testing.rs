@@ -50,6 +50,7 @@ pub fn settings() -> Settings {
         metrics_token: None,
         synchronous_full: true,
         conformance_files: None,
+        events_kept: None,
         places: false,
     }
 }

@@ -69,4 +69,5 @@ pub enum Chore {
     SettleMail(Id),
     FindPlace(SessionId),
     PlaceSession,
+    PruneLog,
 }

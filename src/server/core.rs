@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::calls::{Call, Caller, Next};
+use super::chores;
 use super::conn::{Conn, Phase};
 use super::contract::{Door, Effect, Ticket};
 use super::hub::Hub;
@@ -53,6 +54,8 @@ pub struct Core {
     /// Too many connections: accepting pauses.
     pub crowded: bool,
     pub sweep_at: Instant,
+    /// When old events are forgotten next.
+    pub prune_at: Instant,
     /// What the step of this moment asked for besides; empty between two steps.
     pub errands: Vec<Errand>,
     pub outbox: Outbox,
@@ -85,6 +88,7 @@ impl Core {
             draining: false,
             crowded: false,
             sweep_at: now.instant + SWEEP_EVERY,
+            prune_at: now.instant,
             errands: Vec::new(),
             outbox: Outbox::new(now.instant),
             verified: Verified::default(),
@@ -186,6 +190,7 @@ impl Core {
         self.ended.retain(|_, until| *until >= unix_s);
         self.tickets.expire(self.now);
         seen::sweep(self);
+        chores::prune(self);
         self.sweep_at = self.now.instant + SWEEP_EVERY;
     }
 }

@@ -6,7 +6,8 @@ use rusqlite::Connection;
 use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::{
-    accounts, blocks, changes, codes, conversations, groups, messages, outbox, presence, profiles, sessions,
+    accounts, blocks, changes, codes, conversations, groups, log, messages, outbox, presence, profiles,
+    sessions,
 };
 use crate::model::event::Event;
 use crate::model::operation::{Answer, Command, Refusal};
@@ -89,6 +90,7 @@ impl Batch<'_> {
             Command::PutMember(put) => self.whole(|batch| groups::put_member(batch, put)),
             Command::RemoveMember(remove) => self.whole(|batch| groups::remove_member(batch, remove)),
             Command::MarkOffline(mark) => presence::mark_offline(self, mark),
+            Command::PruneLog(prune) => log::prune(self, prune),
             Command::SignUp(sign_up) => self.whole(|batch| accounts::sign_up(batch, sign_up)),
             Command::OpenSession(open) => self.whole(|batch| sessions::open(batch, open)),
             Command::RefreshSession(refresh) => self.whole(|batch| sessions::refresh(batch, refresh)),

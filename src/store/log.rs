@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::batch::Batch;
+use super::batch::{Batch, Written};
 use super::conversations::kind;
 use super::fault::Stop;
 use super::page::{Budget, fact_bytes};
@@ -21,9 +21,10 @@ use super::profiles::{self, Names};
 use super::value::{id, int, number};
 use super::{groups, messages, state};
 use crate::base::id::Id;
+use crate::limits::PRUNE_ROWS;
 use crate::model::conversation::ConversationType;
-use crate::model::event::{Fact, LogPage, ReadLog, Role};
-use crate::model::operation::Refusal;
+use crate::model::event::{Fact, LogPage, PruneLog, ReadLog, Role};
+use crate::model::operation::{Answer, Refusal};
 
 /// `log.kind`: numbers that stand in databases.
 const SESSION_ENDED: i64 = 1;
@@ -127,6 +128,49 @@ pub fn append_profile_updated(
             .execute((profile, int(seq)))?;
     }
     Ok(seq)
+}
+
+/// Forgets what is older than a time: rows of `log` go, and whoever comes with a cursor from before is told to begin anew.
+/// `seq` and time rise together, but for a clock that was set: then the later of two neighbours decides.
+pub fn prune(batch: &mut Batch<'_>, prune: PruneLog) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let head = batch.log.head;
+    let (mut old, mut kept) = (state::pruned(conn)?, head + 1);
+    let begin = old;
+    // The greatest seq that is old, by halving.
+    while old + 1 < kept {
+        let middle = old.midpoint(kept);
+        match time_from(conn, middle, kept)? {
+            Some((seq, at)) if at < prune.before => old = seq,
+            _ => kept = middle,
+        }
+    }
+    if old > begin {
+        conn.prepare_cached("UPDATE state SET pruned = ?1, head = max(head, ?2)")?
+            .execute((int(old), int(head)))?;
+    }
+    let gone = conn
+        .prepare_cached(
+            "DELETE FROM log WHERE seq IN (SELECT seq FROM log WHERE seq <= ?1 ORDER BY seq LIMIT ?2)",
+        )?
+        .execute((int(old), PRUNE_ROWS))?;
+    Written::quietly(Answer::PruneLog(gone == PRUNE_ROWS as usize))
+}
+
+/// The first event at or behind a seq, and when it was; `None` when there is none before `end`.
+fn time_from(conn: &Connection, seq: u64, end: u64) -> rusqlite::Result<Option<(u64, u64)>> {
+    let bounds = (int(seq), int(end));
+    let message = conn
+        .prepare_cached(
+            "SELECT seq, id_high FROM messages WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
+        )?
+        .query_row(bounds, |row| Ok((number(row, 0)?, (row.get::<_, i64>(1)? as u64) >> 16)))
+        .optional()?;
+    let other = conn
+        .prepare_cached("SELECT seq, at FROM log WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT 1")?
+        .query_row(bounds, |row| Ok((number(row, 0)?, number(row, 1)?)))
+        .optional()?;
+    Ok([message, other].into_iter().flatten().min())
 }
 
 /// Where events come from. Each stands at its next event, whose `seq` is in the heap.

@@ -70,6 +70,7 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::ListMembers(list) => Answer::ListMembers(groups::list_members(conn, list)?),
         Command::FetchMail(fetch) => Answer::FetchMail(outbox::fetch(conn, fetch)?),
         Command::SignUp(_)
+        | Command::PruneLog(_)
         | Command::MarkOffline(_)
         | Command::IssueVerifyCode(_)
         | Command::IssueResetCode(_)

@@ -137,6 +137,7 @@ pub fn settings(limits: Limits) -> Settings {
         metrics_token: None,
         synchronous_full: true,
         conformance_files: None,
+        events_kept: None,
         places: false,
     }
 }
