@@ -1,0 +1,529 @@
+//! What devices do: sign up, post, post again, read, list, open streams and lose them, and a few things no honest client
+//! does. Owns the choice and the bytes; refuses to judge an answer.
+
+use natter::base::id::Id;
+use natter::base::json;
+use natter::server::contract::ConnId;
+
+use super::Run;
+use super::device::{Ask, Carried, Draft, Form, Http, Point, Proof, Stream, To, Token};
+use super::wire;
+
+/// Requests pipelined on one connection, and ops in flight on one stream, at most.
+const PIPELINED_MAX: usize = 5;
+
+impl Run {
+    /// One thing a device might do now.
+    pub fn act(&mut self, d: usize) {
+        if self.devices[d].token.is_none() {
+            return self.sign(d);
+        }
+        let expired =
+            self.devices[d].token.as_ref().is_some_and(|token| token.exp <= self.house.now.unix_s());
+        if expired && self.rng.chance(700) {
+            return self.refresh(d);
+        }
+        match self.rng.weighted(&[30, 12, 6, 14, 8, 8, 8, 6, 3, 2, 4, 2]) {
+            0 => {
+                self.compose(d);
+                self.send_draft(d);
+            }
+            1 => self.send_draft(d),
+            2 => self.send_again(d),
+            3 => self.open_stream(d),
+            4 => self.mark_read(d),
+            5 => self.list(d, None),
+            6 => self.list_messages(d, None),
+            7 => self.lose_a_connection(d),
+            8 => self.refresh(d),
+            9 => self.log_out(d),
+            10 => self.misbehave(d),
+            _ => self.ask_me(d),
+        }
+    }
+
+    // ---- accounts -----------------------------------------------------------------------------------
+
+    pub fn sign(&mut self, d: usize) {
+        if self.devices[d].signing.is_some() {
+            return;
+        }
+        let person = &self.people[self.devices[d].person];
+        let device = match &self.devices[d].unique_id {
+            Some(id) => format!(r#","unique_id":"{id}""#),
+            None => String::new(),
+        };
+        let (email, password, name) = (&person.email, &person.password, &person.name);
+        let (ask, path, body) = if person.signed_up {
+            let body = format!(r#"{{"email":"{email}","password":"{password}"{device}}}"#);
+            (Ask::SignIn, "/api/v1/user/sign-in", body)
+        } else {
+            let body =
+                format!(r#"{{"display_name":"{name}","email":"{email}","password":"{password}"{device}}}"#);
+            (Ask::SignUp, "/api/v1/user/sign-up", body)
+        };
+        let conn = self.request(d, ask, "POST", path, Some(&body));
+        self.devices[d].signing = conn;
+    }
+
+    pub fn refresh(&mut self, d: usize) {
+        let Some(token) = self.devices[d].token.as_ref().filter(|_| self.devices[d].signing.is_none()) else {
+            return;
+        };
+        let body = format!(r#"{{"refresh":"{}"}}"#, token.refresh);
+        let conn = self.request(d, Ask::Refresh, "POST", "/api/v1/user/refresh", Some(&body));
+        self.devices[d].signing = conn;
+    }
+
+    fn log_out(&mut self, d: usize) {
+        if self.rng.chance(500) {
+            self.request(d, Ask::Logout, "POST", "/api/v1/user/logout", None);
+        }
+    }
+
+    fn ask_me(&mut self, d: usize) {
+        self.request(d, Ask::Me, "GET", "/api/v1/user/me", None);
+    }
+
+    // ---- messages -----------------------------------------------------------------------------------
+
+    pub fn compose(&mut self, d: usize) {
+        let me = self.people[self.devices[d].person].profile;
+        let others: Vec<Id> =
+            self.people.iter().filter_map(|person| person.profile).filter(|id| Some(*id) != me).collect();
+        let Some(to) = self.rng.pick(&others).copied() else { return };
+        self.bodies += 1;
+        let tag = match self.rng.below(1_000) {
+            _ if !self.plan.sabotage => "hi",
+            0..40 => super::sabotage::STATEMENT,
+            40..70 => super::sabotage::COMMIT,
+            _ => "hi",
+        };
+        let mut body = format!("{tag} {}", self.bodies);
+        if self.rng.chance(200) {
+            body.push_str(" \"quoted\"\\ \n é😀 \u{1}");
+        }
+        if self.rng.chance(self.plan.long_bodies) {
+            body.push_str(&"ü".repeat(self.rng.between(100, 3_900)));
+        }
+        let conversation = me.and_then(|me| self.model.direct(me, to));
+        let messages = conversation.map(|id| &self.model.conversations[&id].messages);
+        let reply_to = match messages {
+            Some(messages) if self.rng.chance(100) => self.rng.pick(messages).map(|message| message.id),
+            _ => None,
+        };
+        let to = match conversation {
+            Some(id) if self.rng.chance(500) => To::Conversation(id),
+            _ => To::Profile(to),
+        };
+        let mut random = [0; 10];
+        random.iter_mut().for_each(|byte| *byte = self.rng.next() as u8);
+        let client_id = Id::new(self.house.now.unix_ms, random);
+        self.devices[d].drafts.push(Draft { client_id, to, body, reply_to, answered: false, carrier: None });
+    }
+
+    /// Writes the oldest draft no connection carries.
+    pub fn send_draft(&mut self, d: usize) {
+        let waiting = |draft: &Draft| !draft.answered && draft.carrier.is_none();
+        let Some(place) = self.devices[d].drafts.iter().position(waiting) else { return };
+        self.send_post(d, place);
+    }
+
+    /// A draft that was answered already, or is under way on another connection.
+    fn send_again(&mut self, d: usize) {
+        let count = self.devices[d].drafts.len();
+        if count > 0 {
+            let place = self.rng.below(count);
+            self.send_post(d, place);
+        }
+    }
+
+    pub fn send_post(&mut self, d: usize, place: usize) {
+        let draft = self.devices[d].drafts[place].clone();
+        let form = self.devices[d].stream.as_ref().filter(|stream| stream.live && !stream.closing);
+        let (form, has_room) = match form {
+            Some(stream) => (Some(stream.form), stream.asks.len() < PIPELINED_MAX),
+            None => (None, false),
+        };
+        let body = json::to_string(&draft.body);
+        let client_id = draft.client_id;
+        let sent = match form {
+            // A Go-form socket speaks to one peer only.
+            Some(Form::Pair(peer)) if draft.to == To::Profile(peer) && draft.reply_to.is_none() => {
+                let stream = self.devices[d].stream.as_mut().expect("a stream");
+                stream.carried.posts.push(client_id);
+                let conn = stream.conn;
+                let frame =
+                    wire::text(&mut self.rng, &format!(r#"{{"message":{body},"client_id":"{client_id}"}}"#));
+                self.house.link(conn).up.extend(frame);
+                Some(conn)
+            }
+            Some(Form::Native) if has_room && self.rng.chance(700) => {
+                let stream = self.devices[d].stream.as_mut().expect("a stream");
+                let ask = Ask::Post { client_id, place: stream.carried.posts.len() };
+                stream.carried.posts.push(client_id);
+                let members = post_members(&draft, &body);
+                self.op(d, ask, "message.post", &members)
+            }
+            _ => self.post_over_http(d, &draft, &body),
+        };
+        if let Some(conn) = sent {
+            self.devices[d].drafts[place].carrier = Some(conn);
+        }
+    }
+
+    fn post_over_http(&mut self, d: usize, draft: &Draft, body: &str) -> Option<ConnId> {
+        let client_id = draft.client_id;
+        let place = self.http(d)?;
+        let carried = &mut self.devices[d].https[place].carried;
+        let ask = Ask::Post { client_id, place: carried.posts.len() };
+        carried.posts.push(client_id);
+        let text = format!("{{{}}}", post_members(draft, body));
+        Some(self.request_on(d, place, ask, "POST", "/api/v1/messages", Some(&text)))
+    }
+
+    fn mark_read(&mut self, d: usize) {
+        let Some((conversation, last_n)) = self.some_conversation(d) else { return };
+        let n = self.rng.between(0, last_n as usize + 2);
+        let ask = Ask::Read { conversation };
+        if self.devices[d].live_native() && self.rng.chance(600) {
+            let members = format!(r#""conversation":"{conversation}","n":{n}"#);
+            self.op(d, ask, "conversation.read", &members);
+        } else {
+            let path = format!("/api/v1/conversations/{conversation}/read");
+            self.request(d, ask, "POST", &path, Some(&format!(r#"{{"n":{n}}}"#)));
+        }
+    }
+
+    /// `behind`: the activity behind which the list goes on.
+    pub fn list(&mut self, d: usize, behind: Option<(String, u64)>) {
+        let floor = self.house.published;
+        let limit = [1, 2, 50][self.rng.below(3)];
+        let (next, behind) = behind.unzip();
+        let ask = Ask::List { behind, floor };
+        if self.devices[d].live_native() && self.rng.chance(400) {
+            let next = next.map_or(String::new(), |next| format!(r#","next":"{next}""#));
+            self.op(d, ask, "conversation.list", &format!(r#""limit":{limit}{next}"#));
+        } else {
+            let next = next.map_or(String::new(), |next| format!("&next={next}"));
+            self.request(d, ask, "GET", &format!("/api/v1/conversations?limit={limit}{next}"), None);
+        }
+    }
+
+    pub fn list_messages(&mut self, d: usize, whole: Option<Id>) {
+        let Some((conversation, last_n)) = self.some_conversation(d) else { return };
+        let n = self.rng.between(0, last_n as usize + 2) as u64;
+        let limit = [1, 7, 50, 200][self.rng.below(4)];
+        let (conversation, point, limit) = match whole {
+            Some(id) => (id, Point::Newest, 200),
+            None => {
+                (conversation, [Point::Newest, Point::Before(n), Point::After(n)][self.rng.below(3)], limit)
+            }
+        };
+        self.list_page(d, conversation, point, limit);
+    }
+
+    pub fn list_page(&mut self, d: usize, conversation: Id, point: Point, limit: u64) {
+        let ask = Ask::Messages { conversation, point, limit, floor: self.house.published };
+        let (name, n) = match point {
+            Point::Newest => ("", 0),
+            Point::Before(n) => ("before", n),
+            Point::After(n) => ("after", n),
+        };
+        if self.devices[d].live_native() && self.rng.chance(400) {
+            let at = if name.is_empty() { String::new() } else { format!(r#","{name}":{n}"#) };
+            let members = format!(r#""conversation":"{conversation}","limit":{limit}{at}"#);
+            self.op(d, ask, "message.list", &members);
+        } else {
+            let at = if name.is_empty() { String::new() } else { format!("&{name}={n}") };
+            let path = format!("/api/v1/conversations/{conversation}/messages?limit={limit}{at}");
+            self.request(d, ask, "GET", &path, None);
+        }
+    }
+
+    fn some_conversation(&mut self, d: usize) -> Option<(Id, u64)> {
+        let me = self.profile(d)?;
+        let all: Vec<(Id, u64)> =
+            self.model.of(me).map(|(id, conversation)| (id, conversation.messages.len() as u64)).collect();
+        self.rng.pick(&all).copied()
+    }
+
+    /// What must be refused: other people's conversations, messages to oneself, nonsense.
+    fn misbehave(&mut self, d: usize) {
+        let Some(me) = self.profile(d) else { return };
+        let theirs =
+            |(_, conversation): &(&Id, &super::model::Conversation)| !conversation.members.contains(&me);
+        let foreign: Vec<Id> = self.model.conversations.iter().filter(theirs).map(|(id, _)| *id).collect();
+        let nobody = Id::new(self.house.now.unix_ms, [7; 10]);
+        let foreign = self.rng.pick(&foreign).copied().unwrap_or(nobody);
+        let client_id = Id::new(self.house.now.unix_ms, [self.rng.next() as u8; 10]);
+        let wrong = |code| Ask::Wrong { code };
+        let choice = self.rng.below(6);
+        if self.devices[d].live_native() && self.rng.chance(500) {
+            let (ask, op, members) = match choice {
+                0 => (wrong("not_found"), "message.list", format!(r#""conversation":"{foreign}""#)),
+                1 => {
+                    (wrong("not_found"), "conversation.read", format!(r#""conversation":"{foreign}","n":1"#))
+                }
+                2 => (wrong("unknown_op"), "message.steal", String::from(r#""n":1"#)),
+                3 => {
+                    let members =
+                        format!(r#""conversation":"{foreign}","client_id":"{client_id}","body":"x""#);
+                    (wrong("not_found"), "message.post", members)
+                }
+                4 => {
+                    let members = format!(r#""to":"{me}","client_id":"{client_id}","body":"x""#);
+                    (wrong("invalid_to"), "message.post", members)
+                }
+                _ => {
+                    let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
+                    let frame = wire::text(&mut self.rng, "{\"op\":");
+                    return self.house.link(conn).up.extend(frame);
+                }
+            };
+            self.op(d, ask, op, &members);
+            return;
+        }
+        let post = |to: String| format!(r#"{{{to},"client_id":"{client_id}","body":"x"}}"#);
+        let (code, method, path, body) = match choice {
+            0 => ("not_found", "GET", format!("/api/v1/conversations/{foreign}/messages"), None),
+            1 => {
+                let body = r#"{"n":1}"#.to_owned();
+                ("not_found", "POST", format!("/api/v1/conversations/{foreign}/read"), Some(body))
+            }
+            2 => ("invalid_to", "POST", "/api/v1/messages".to_owned(), Some(post(format!(r#""to":"{me}""#)))),
+            3 => {
+                let body = post(format!(r#""conversation":"{foreign}""#));
+                ("not_found", "POST", "/api/v1/messages".to_owned(), Some(body))
+            }
+            4 => (
+                "not_found",
+                "POST",
+                "/api/v1/messages".to_owned(),
+                Some(post(format!(r#""to":"{nobody}""#))),
+            ),
+            _ => ("error_parsing_data", "POST", "/api/v1/messages".to_owned(), Some("{\"to\":".to_owned())),
+        };
+        self.request(d, wrong(code), method, &path, body.as_deref());
+    }
+
+    // ---- streams ------------------------------------------------------------------------------------
+
+    pub fn open_stream(&mut self, d: usize) {
+        if self.devices[d].stream.is_some() {
+            // The same device opens a new one because it believes the old one dead.
+            if self.rng.chance(300) {
+                self.lose_stream(d);
+            }
+            return;
+        }
+        let others: Vec<Id> = self.people.iter().filter_map(|person| person.profile).collect();
+        let me = self.profile(d);
+        let peer = self.rng.pick(&others).copied().filter(|peer| Some(*peer) != me);
+        match peer {
+            Some(peer) if self.rng.chance(self.plan.pairs) => self.open(d, Form::Pair(peer), None),
+            _ => {
+                let cursor = match self.rng.below(10) {
+                    0 => None,
+                    1 => {
+                        // What came before was fetched: it goes on from there.
+                        let cursor = self.devices[d].list_cursor.clone();
+                        if let Some((_, seq)) = &cursor {
+                            self.devices[d].begin_at(*seq);
+                            self.devices[d].cursor = cursor.clone();
+                        }
+                        cursor
+                    }
+                    _ => self.devices[d].cursor.clone(),
+                };
+                self.open(d, Form::Native, cursor);
+            }
+        }
+    }
+
+    pub fn open(&mut self, d: usize, form: Form, cursor: Option<(String, u64)>) {
+        let Some(token) = self.devices[d].token.clone() else { return };
+        let conn = self.house.connect(&mut self.rng, self.devices[d].address);
+        self.owners.insert(conn, d);
+        let mut target = match form {
+            Form::Native => "/api/v1/ws?".to_owned(),
+            Form::Pair(peer) => format!("/api/v1/ws/{}/{peer}?", self.profile(d).expect("a profile")),
+        };
+        if let Some((epoch, seq)) = &cursor {
+            target.push_str(&format!("cursor={epoch}:{seq}"));
+        }
+        let bearer = format!("Bearer {}", token.access);
+        let mut fields = wire::UPGRADE.to_vec();
+        fields.push(("Authorization", &bearer));
+        let device = self.devices[d].unique_id.clone();
+        fields.extend(device.as_deref().map(|id| ("UniqueId", id)));
+        let bytes = wire::request("GET", &target, &fields, None);
+        self.house.link(conn).up.extend(bytes);
+        let proof = self.proof(&token);
+        let last = cursor.as_ref().map_or(0, |(_, seq)| *seq);
+        self.devices[d].stream = Some(Stream {
+            conn,
+            form,
+            inbox: Vec::new(),
+            proof,
+            upgraded: false,
+            cursor,
+            hello: false,
+            last,
+            live: false,
+            resetting: false,
+            shown: None,
+            floor: self.house.published,
+            asks: Default::default(),
+            writes: Default::default(),
+            next_id: 0,
+            carried: Carried::default(),
+            closing: false,
+        });
+    }
+
+    fn lose_stream(&mut self, d: usize) {
+        let Some(stream) = &mut self.devices[d].stream else { return };
+        let conn = stream.conn;
+        match self.rng.below(4) {
+            0 if stream.upgraded && !stream.closing => {
+                stream.closing = true;
+                let frame = wire::frame(&mut self.rng, wire::CLOSE, &1_000_u16.to_be_bytes());
+                self.house.link(conn).up.extend(frame);
+            }
+            1 => {
+                let link = self.house.link(conn);
+                link.up_ended = true;
+                link.client_open = false;
+                self.devices[d].lost(conn);
+            }
+            _ => self.cut(conn),
+        }
+    }
+
+    fn lose_a_connection(&mut self, d: usize) {
+        let https: Vec<ConnId> = self.devices[d].https.iter().map(|http| http.conn).collect();
+        match self.rng.pick(&https).copied() {
+            Some(conn) if self.rng.chance(500) => {
+                if self.rng.chance(300) {
+                    // It said all it wanted to say and waits for the answers.
+                    self.house.link(conn).up_ended = true;
+                    let http = self.devices[d].https.iter_mut().find(|http| http.conn == conn);
+                    http.expect("a connection").closing = true;
+                } else {
+                    self.cut(conn);
+                }
+            }
+            _ => self.lose_stream(d),
+        }
+    }
+
+    /// The wire breaks; the client knows at once, the server a little later.
+    pub fn cut(&mut self, conn: ConnId) {
+        self.house.link(conn).cut(&mut self.rng);
+        self.lost(conn);
+    }
+
+    pub fn lost(&mut self, conn: ConnId) {
+        if let Some(d) = self.owners.remove(&conn) {
+            self.trace(|| format!("device {d} loses {:x}", conn.0));
+            self.devices[d].lost(conn);
+        }
+    }
+
+    // ---- writing ------------------------------------------------------------------------------------
+
+    fn op(&mut self, d: usize, ask: Ask, op: &str, members: &str) -> Option<ConnId> {
+        let stream = self.devices[d].stream.as_mut()?;
+        stream.next_id += 1;
+        let id = stream.next_id;
+        if ask.is_write()
+            || matches!(&ask, Ask::Wrong { .. }) && ["message.post", "conversation.read"].contains(&op)
+        {
+            stream.writes.push_back(id);
+        }
+        stream.asks.insert(id, ask);
+        let conn = stream.conn;
+        let text = format!(r#"{{"id":{id},"op":"{op}",{members}}}"#);
+        self.trace(|| format!("device {d} on {:x}: {text}", conn.0));
+        let frame = wire::text(&mut self.rng, &text);
+        self.house.link(conn).up.extend(frame);
+        Some(conn)
+    }
+
+    /// A connection that takes one more request: an old one, or a new one.
+    fn http(&mut self, d: usize) -> Option<usize> {
+        let free = |http: &Http| !http.closing && http.asks.len() < PIPELINED_MAX;
+        let open = self.devices[d].https.iter().position(free);
+        if open.is_some() && self.rng.chance(800) {
+            return open;
+        }
+        if self.devices[d].https.len() >= 2 {
+            return open;
+        }
+        let conn = self.house.connect(&mut self.rng, self.devices[d].address);
+        self.owners.insert(conn, d);
+        self.devices[d].https.push(Http {
+            conn,
+            inbox: Vec::new(),
+            asks: Default::default(),
+            carried: Carried::default(),
+            closing: false,
+        });
+        Some(self.devices[d].https.len() - 1)
+    }
+
+    fn request(
+        &mut self,
+        d: usize,
+        ask: Ask,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+    ) -> Option<ConnId> {
+        let place = self.http(d)?;
+        Some(self.request_on(d, place, ask, method, path, body))
+    }
+
+    fn request_on(
+        &mut self,
+        d: usize,
+        place: usize,
+        ask: Ask,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+    ) -> ConnId {
+        let public = matches!(ask, Ask::SignUp | Ask::SignIn | Ask::Refresh);
+        let token = self.devices[d].token.clone().filter(|_| !public);
+        let proof = token.as_ref().map(|token| self.proof(token));
+        let bearer = token.map(|token| format!("Bearer {}", token.access));
+        let mut fields = Vec::new();
+        fields.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
+        fields.extend(self.devices[d].unique_id.as_deref().map(|id| ("UniqueId", id)));
+        let bytes = wire::request(method, path, &fields, body);
+        let conn = self.devices[d].https[place].conn;
+        self.trace(|| format!("device {d} on {:x}: {method} {path} {}", conn.0, body.unwrap_or_default()));
+        self.devices[d].https[place].asks.push_back((ask, proof));
+        self.house.link(conn).up.extend(bytes);
+        conn
+    }
+
+    pub fn proof(&self, token: &Token) -> Proof {
+        Proof {
+            session: token.session,
+            exp: token.exp,
+            epoch: token.epoch.clone(),
+            over: self.house.over.contains(&token.session),
+        }
+    }
+}
+
+fn post_members(draft: &Draft, body: &str) -> String {
+    let to = match draft.to {
+        To::Profile(id) => format!(r#""to":"{id}""#),
+        To::Conversation(id) => format!(r#""conversation":"{id}""#),
+    };
+    let reply_to = draft.reply_to.map_or(String::new(), |id| format!(r#","reply_to":"{id}""#));
+    format!(r#"{to},"client_id":"{}","body":{body}{reply_to}"#, draft.client_id)
+}

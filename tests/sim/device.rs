@@ -1,0 +1,226 @@
+//! A client: what one device of a person knows, holds open and still waits for. Owns the state; what it does is in `acts`,
+//! what it hears in `hears`. Invariant: a draft is dropped only when its post was answered; until then it is sent again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use natter::base::id::Id;
+use natter::server::contract::ConnId;
+
+pub struct Person {
+    pub name: String,
+    pub email: String,
+    pub password: String,
+    /// Known once somebody signed up.
+    pub profile: Option<Id>,
+    /// The account stands, as far as its devices know.
+    pub signed_up: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub access: String,
+    pub refresh: String,
+    pub session: Id,
+    /// Unix seconds.
+    pub exp: u64,
+    /// The epoch it was made in: another one's is refused.
+    pub epoch: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    Profile(Id),
+    Conversation(Id),
+}
+
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub client_id: Id,
+    pub to: To,
+    pub body: String,
+    pub reply_to: Option<Id>,
+    pub answered: bool,
+    /// The connection it was last written to, while that lives.
+    pub carrier: Option<ConnId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    Newest,
+    Before(u64),
+    After(u64),
+}
+
+/// What a device asked, and what it needs to judge the answer.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    SignUp,
+    SignIn,
+    Refresh,
+    Logout,
+    Me,
+    /// `place`: which post of its connection this is.
+    Post {
+        client_id: Id,
+        place: usize,
+    },
+    Read {
+        conversation: Id,
+    },
+    /// `floor`: the greatest seq whose outcome was known when this was sent; a read must see it.
+    List {
+        behind: Option<u64>,
+        floor: u64,
+    },
+    Messages {
+        conversation: Id,
+        point: Point,
+        limit: u64,
+        floor: u64,
+    },
+    /// Nothing that may succeed: the code it must get.
+    Wrong {
+        code: &'static str,
+    },
+}
+
+impl Ask {
+    pub fn is_write(&self) -> bool {
+        matches!(self, Ask::Post { .. } | Ask::Read { .. })
+    }
+}
+
+/// The token a request went out with.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    pub session: Id,
+    pub exp: u64,
+    pub epoch: String,
+    /// The server had heard of the session's end before a byte of this was written.
+    pub over: bool,
+}
+
+/// The posts one connection carried, in the order they were written.
+#[derive(Clone, Debug, Default)]
+pub struct Carried {
+    pub posts: Vec<Id>,
+    /// The places of those that were refused: a later place may hold the same post again.
+    pub refusals: BTreeSet<usize>,
+    /// The first that was refused with `retry:true`: nothing behind it may be stored through this connection.
+    pub refused: Option<usize>,
+}
+
+pub struct Http {
+    pub conn: ConnId,
+    pub inbox: Vec<u8>,
+    pub asks: VecDeque<(Ask, Option<Proof>)>,
+    pub carried: Carried,
+    /// The server said that it closes: nothing more is written.
+    pub closing: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Native,
+    Pair(Id),
+}
+
+pub struct Stream {
+    pub conn: ConnId,
+    pub form: Form,
+    pub inbox: Vec<u8>,
+    pub proof: Proof,
+    pub upgraded: bool,
+    /// Native: the cursor it was opened with.
+    pub cursor: Option<(String, u64)>,
+    pub hello: bool,
+    /// Native: everything up to here was heard.
+    pub last: u64,
+    /// After `caught_up`, or after the history of a pair.
+    pub live: bool,
+    pub resetting: bool,
+    /// Pair: the `n` of the last line shown.
+    pub shown: Option<u64>,
+    pub floor: u64,
+    pub asks: BTreeMap<u64, Ask>,
+    /// Writes in the order they were sent.
+    pub writes: VecDeque<u64>,
+    pub next_id: u64,
+    pub carried: Carried,
+    /// A close frame was sent by one of us.
+    pub closing: bool,
+}
+
+pub struct Device {
+    pub person: usize,
+    pub address: u8,
+    pub unique_id: Option<String>,
+    pub token: Option<Token>,
+    /// A token is being asked for on this connection.
+    pub signing: Option<ConnId>,
+    pub https: Vec<Http>,
+    pub stream: Option<Stream>,
+    pub drafts: Vec<Draft>,
+    /// Where a new stream goes on.
+    pub cursor: Option<(String, u64)>,
+    /// The cursor of the last list: what came before was fetched.
+    pub list_cursor: Option<(String, u64)>,
+    /// Every message since this seq must be known.
+    pub since: Option<u64>,
+    /// Messages known by their seq; whether an event told.
+    pub known: BTreeMap<u64, bool>,
+    /// The posts of each connection that is over.
+    pub over: Vec<(ConnId, Carried)>,
+}
+
+impl Device {
+    pub fn new(person: usize, address: u8, unique_id: Option<String>) -> Device {
+        Device {
+            person,
+            address,
+            unique_id,
+            token: None,
+            signing: None,
+            https: Vec::new(),
+            stream: None,
+            drafts: Vec::new(),
+            cursor: None,
+            list_cursor: None,
+            since: None,
+            known: BTreeMap::new(),
+            over: Vec::new(),
+        }
+    }
+
+    pub fn live_native(&self) -> bool {
+        let is = |stream: &Stream| stream.form == Form::Native && stream.live && !stream.closing;
+        self.stream.as_ref().is_some_and(is)
+    }
+
+    /// A connection is over: what was on its way is uncertain, and is done again.
+    pub fn lost(&mut self, conn: ConnId) {
+        if let Some(place) = self.https.iter().position(|http| http.conn == conn) {
+            let http = self.https.remove(place);
+            self.over.push((conn, http.carried));
+        }
+        if let Some(stream) = self.stream.take_if(|stream| stream.conn == conn) {
+            self.over.push((conn, stream.carried));
+        }
+        for draft in &mut self.drafts {
+            draft.carrier.take_if(|carrier| *carrier == conn);
+        }
+        self.signing.take_if(|signing| *signing == conn);
+    }
+
+    /// Forgets what streams have told: a new beginning at this seq.
+    pub fn begin_at(&mut self, seq: u64) {
+        self.since = Some(seq);
+        self.known.clear();
+    }
+
+    pub fn knows(&mut self, seq: u64, by_event: bool) {
+        let told = self.known.entry(seq).or_insert(false);
+        assert!(!(*told && by_event), "message {seq} was told twice");
+        *told |= by_event;
+    }
+}

@@ -1,0 +1,599 @@
+//! What devices hear, judged against the model: every answer, every event, every close. Owns the promises of API.md as
+//! assertions; refuses to choose what happens next.
+
+use natter::base::id::Id;
+use natter::base::json::{self, Value};
+use natter::server::contract::ConnId;
+
+use super::Run;
+use super::device::{Ask, Form, Point, Proof, Token};
+use super::wire::{self, at, number_at, text_at};
+use crate::support::http::{Response, responses};
+
+/// An answer, of HTTP or of a stream.
+struct Reply<'v, 'a> {
+    result: Result<&'v Value<'a>, Refused>,
+    /// Where `next`, `cursor`, `unread_total`, `duplicate` stand.
+    beside: &'v Value<'a>,
+    conn: ConnId,
+    /// The stream it came on, as far as it was heard then.
+    stream: bool,
+}
+
+#[derive(Debug)]
+struct Refused {
+    code: String,
+    retry: bool,
+}
+
+fn refused(problem: &Value<'_>) -> Refused {
+    let code = text_at(problem, "code").unwrap_or_else(|| panic!("a problem without a code: {problem:?}"));
+    let retry = at(problem, "retry") == Some(&Value::Bool(true));
+    Refused { code, retry }
+}
+
+impl Run {
+    /// Bytes reach a client.
+    pub fn hear(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some(d) = self.owners.get(&conn).copied() else { return };
+        let device = &mut self.devices[d];
+        if let Some(http) = device.https.iter_mut().find(|http| http.conn == conn) {
+            http.inbox.extend_from_slice(bytes);
+            let all = responses(&mut http.inbox, false);
+            for response in all {
+                self.response(d, conn, &response);
+            }
+            return;
+        }
+        let Some(stream) = device.stream.as_mut().filter(|stream| stream.conn == conn) else { return };
+        stream.inbox.extend_from_slice(bytes);
+        if !stream.upgraded && !self.upgraded(d) {
+            return;
+        }
+        while let Some(stream) = self.devices[d].stream.as_mut().filter(|stream| stream.conn == conn) {
+            let Some((opcode, payload)) = wire::take_frame(&mut stream.inbox) else { return };
+            self.frame(d, conn, opcode, &payload);
+        }
+    }
+
+    /// The end of what the server writes.
+    pub fn hear_end(&mut self, conn: ConnId) {
+        let link = self.house.link(conn);
+        link.client_open = false;
+        // The client closes its side too.
+        link.up_ended = true;
+        self.lost(conn);
+    }
+
+    // ---- HTTP ---------------------------------------------------------------------------------------
+
+    fn response(&mut self, d: usize, conn: ConnId, response: &Response) {
+        let Some(http) = self.devices[d].https.iter_mut().find(|http| http.conn == conn) else { return };
+        let closing = response.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        http.closing |= closing;
+        let Some((ask, proof)) = http.asks.pop_front() else {
+            // A head that never came whole, or the server goes: nothing was asked.
+            let code = response.code();
+            assert!(["request_timeout", "unavailable"].contains(&code.as_str()), "unasked: {response:?}");
+            return;
+        };
+        self.stats.responses += 1;
+        let value = response.json();
+        let success = (200..300).contains(&response.status);
+        let null = Value::Null;
+        let result = if success { Ok(value.get("data").unwrap_or(&null)) } else { Err(refused(&value)) };
+        if let (Ok(_), Ask::Post { .. }) = (&result, &ask) {
+            let duplicate = value.get("duplicate").is_some();
+            assert_eq!(response.status, if duplicate { 200 } else { 201 }, "{}", response.text());
+        }
+        let reply = Reply { result, beside: &value, conn, stream: false };
+        self.answered(d, ask, proof, reply);
+    }
+
+    /// Reads the answer to an upgrade; whether frames follow.
+    fn upgraded(&mut self, d: usize) -> bool {
+        let stream = self.devices[d].stream.as_mut().expect("a stream");
+        let Some(end) = stream.inbox.windows(4).position(|window| window == b"\r\n\r\n") else {
+            return false;
+        };
+        if stream.inbox.starts_with(b"HTTP/1.1 101 ") {
+            stream.inbox.drain(..end + 4);
+            stream.upgraded = true;
+            assert!(!stream.proof.over, "a stream opened for a session that was over");
+            self.stats.streams += 1;
+            return true;
+        }
+        let all = responses(&mut stream.inbox, false);
+        let Some(response) = all.first() else { return false };
+        let (proof, form, conn) = (stream.proof.clone(), stream.form, stream.conn);
+        let refused = refused(&response.json());
+        if refused.code == "unauthorized_access" {
+            self.unauthorized(d, conn, &proof);
+        } else if refused.code != "request_timeout" {
+            self.must_be_weather(conn, &refused, &format!("opening {form:?}"));
+        }
+        self.house.link(conn).up_ended = true;
+        self.house.link(conn).client_open = false;
+        self.lost(conn);
+        false
+    }
+
+    // ---- answers ------------------------------------------------------------------------------------
+
+    fn answered(&mut self, d: usize, ask: Ask, proof: Option<Proof>, reply: Reply<'_, '_>) {
+        let conn = reply.conn;
+        self.trace(|| format!("device {d} on {:x}: {ask:?} -> {:?}", conn.0, reply.result));
+        match reply.result {
+            Err(refused) => return self.refused(d, &ask, proof, conn, &refused),
+            Ok(_) => {
+                let over = proof.as_ref().is_some_and(|proof| proof.over);
+                assert!(!over, "{ask:?} was answered for a session that was over");
+            }
+        }
+        let Ok(data) = reply.result else { return };
+        match ask {
+            Ask::SignUp | Ask::SignIn => self.signed(d, data),
+            Ask::Refresh => {
+                self.take_token(d, data);
+                self.devices[d].signing = None;
+            }
+            Ask::Logout => {
+                let session = proof.expect("a token").session;
+                assert!(self.model.is_ended(session), "a logout that is not on disk");
+                let device = &mut self.devices[d];
+                device.token.take_if(|token| token.session == session);
+            }
+            Ask::Me => {
+                let me = self.profile(d).expect("a profile");
+                assert_eq!(text_at(data, "profile.id"), Some(me.to_string()));
+            }
+            Ask::Post { client_id, .. } => self.posted(d, client_id, data, &reply),
+            Ask::Read { conversation } => {
+                let (me, head) = (self.profile(d).expect("a profile"), self.model.head);
+                let read_n = number_at(data, "read_n").expect("read_n");
+                let now = self.model.conversations[&conversation].read_n(me, head);
+                assert!(read_n <= now, "a read mark that is not on disk: {read_n}, it is {now}");
+            }
+            Ask::List { behind, floor } => self.listed(d, conn, behind, floor, data, reply.beside),
+            Ask::Messages { conversation, point, limit, floor } => {
+                self.page(conversation, point, limit, floor, data, reply.beside);
+            }
+            Ask::Wrong { code } => panic!("expected {code}, got {data:?}"),
+        }
+    }
+
+    fn refused(&mut self, d: usize, ask: &Ask, proof: Option<Proof>, conn: ConnId, refused: &Refused) {
+        self.stats.refusals += 1;
+        let device = &mut self.devices[d];
+        device.signing.take_if(|signing| *signing == conn);
+        if let Ask::Post { client_id, place } = ask {
+            for draft in &mut device.drafts {
+                if draft.client_id == *client_id {
+                    draft.carrier.take_if(|carrier| *carrier == conn);
+                }
+            }
+            let http = device.https.iter_mut().find(|http| http.conn == conn).map(|http| &mut http.carried);
+            let stream = device.stream.as_mut().filter(|stream| stream.conn == conn);
+            if let Some(carried) = http.or(stream.map(|stream| &mut stream.carried)) {
+                carried.refusals.insert(*place);
+                if refused.retry {
+                    carried.refused.get_or_insert(*place);
+                }
+            }
+        }
+        match (refused.code.as_str(), ask) {
+            (code, Ask::Wrong { code: expected }) if code == *expected => {}
+            ("unauthorized_access", Ask::Refresh) => {
+                // A logout may have been answered meanwhile.
+                let Some(token) = self.devices[d].token.take() else { return };
+                let unix_s = self.house.now.unix_s();
+                let gone =
+                    self.model.is_ended(token.session) || self.model.refresh_expired(token.session, unix_s);
+                assert!(gone || self.clock_was_set, "a good refresh token was refused");
+            }
+            ("unauthorized_access", _) => self.unauthorized(d, conn, &proof.expect("a token")),
+            ("email_taken", Ask::SignUp) => {
+                // The answer to an earlier sign-up was lost, or another device was faster.
+                let person = self.devices[d].person;
+                self.people[person].signed_up = true;
+            }
+            ("general_error", Ask::Post { .. }) => assert!(self.plan.sabotage, "{refused:?} for {ask:?}"),
+            _ => self.must_be_weather(conn, refused, &format!("{ask:?}")),
+        }
+    }
+
+    /// A refusal nobody is to blame for: it must ask for a retry, and something must have failed.
+    fn must_be_weather(&mut self, conn: ConnId, refused: &Refused, what: &str) {
+        let expected = match refused.code.as_str() {
+            "busy" | "unavailable" => {
+                self.house.faults > 0 || self.house.link(conn).draining || self.plan.sabotage
+            }
+            "rate_limited" => self.house.limits.rate_limit,
+            "request_timeout" => true,
+            _ => false,
+        };
+        assert!(expected, "{refused:?} for {what}");
+        assert!(refused.retry || refused.code == "request_timeout", "{refused:?} for {what}");
+    }
+
+    /// A 401 needs a reason.
+    fn unauthorized(&mut self, d: usize, conn: ConnId, proof: &Proof) {
+        let expired = proof.exp <= self.house.now.unix_s() || self.clock_was_set;
+        let over = self.model.is_ended(proof.session);
+        let foreign = proof.epoch != self.house.epoch_of(conn);
+        assert!(expired || over || foreign, "a good token was refused: {proof:?}");
+        if over {
+            let device = &mut self.devices[d];
+            device.token.take_if(|token| token.session == proof.session);
+        } else if let Some(token) = &mut self.devices[d].token
+            && token.session == proof.session
+            && token.exp == proof.exp
+        {
+            // Whatever the reason, the refresh token decides.
+            token.exp = 0;
+        }
+    }
+
+    fn signed(&mut self, d: usize, data: &Value<'_>) {
+        let profile = text_at(data, "profile.id").and_then(|text| Id::parse(&text)).expect("a profile");
+        let person = &mut self.people[self.devices[d].person];
+        assert!(self.model.profiles.contains(&profile), "a profile that is not on disk");
+        assert!(person.profile.is_none_or(|known| known == profile), "another profile for the same person");
+        person.profile = Some(profile);
+        person.signed_up = true;
+        self.take_token(d, at(data, "token").expect("a token"));
+        self.devices[d].signing = None;
+    }
+
+    fn take_token(&mut self, d: usize, token: &Value<'_>) {
+        let text = |name| text_at(token, name).expect("a token");
+        let access = text("access");
+        let (session, exp, epoch) = wire::claims(&access);
+        let session = Id::parse(&session).expect("a session id");
+        self.devices[d].token = Some(Token { access, refresh: text("refresh"), session, exp, epoch });
+    }
+
+    fn posted(&mut self, d: usize, client_id: Id, data: &Value<'_>, reply: &Reply<'_, '_>) {
+        let me = self.profile(d).expect("a profile");
+        let seq = self.model.check_message(data);
+        let stored = self.model.posted(me, client_id).expect("an answered message is on disk");
+        assert_eq!(stored.seq, seq, "the answer to {client_id} is another message");
+        let fresh = at(reply.beside, "duplicate").is_none();
+        if fresh {
+            assert_eq!(stored.lane, reply.conn.lane(), "a fresh answer to a message of another connection");
+        }
+        self.stats.posts += u64::from(fresh);
+        self.stats.repeats += u64::from(!fresh);
+        let device = &mut self.devices[d];
+        for draft in device.drafts.iter_mut().filter(|draft| draft.client_id == client_id) {
+            draft.answered = true;
+        }
+        if device.since.is_some_and(|since| seq > since) {
+            device.knows(seq, false);
+        }
+        if let Some(stream) = device.stream.as_ref().filter(|_| reply.stream && fresh) {
+            let missed = self.model.due(stream.last, seq, me, stream.conn.lane());
+            assert!(missed.is_empty(), "the answer of seq {seq} came before the events {missed:?}");
+        }
+    }
+
+    fn listed(
+        &mut self,
+        d: usize,
+        conn: ConnId,
+        behind: Option<u64>,
+        floor: u64,
+        rows: &Value<'_>,
+        beside: &Value<'_>,
+    ) {
+        let me = self.profile(d).expect("a profile");
+        let cursor = text_at(beside, "cursor").expect("a cursor");
+        let (epoch, as_of) = cursor.split_once(':').expect("epoch:seq");
+        let as_of: u64 = as_of.parse().expect("a seq");
+        assert_eq!(epoch, self.house.epoch_of(conn));
+        assert!(
+            floor <= as_of && as_of <= self.model.head,
+            "a list as of {as_of}, not {floor}..={}",
+            self.model.head
+        );
+        let mut all: Vec<(u64, Id)> = Vec::new();
+        let mut unread_total = 0;
+        for (id, conversation) in self.model.of(me) {
+            let last_n = conversation.last_n(as_of);
+            unread_total += conversation.unread(me, as_of);
+            if last_n > 0 {
+                all.push((conversation.messages[last_n as usize - 1].seq, id));
+            }
+        }
+        assert_eq!(number_at(beside, "unread_total"), Some(unread_total), "unread_total as of {as_of}");
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        let expected = all.iter().filter(|(activity, _)| behind.is_none_or(|behind| *activity < behind));
+        let rows = rows.as_list().expect("a list");
+        let mut shown = 0;
+        for (row, (activity, id)) in rows.iter().zip(expected.clone()) {
+            let conversation = &self.model.conversations[id];
+            let (last_n, read_n) = (conversation.last_n(as_of), conversation.read_n(me, as_of));
+            assert_eq!(text_at(row, "id"), Some(id.to_string()), "the order of conversations as of {as_of}");
+            assert_eq!(number_at(row, "last_n"), Some(last_n), "last_n as of {as_of}");
+            assert_eq!(number_at(row, "read_n"), Some(read_n), "read_n as of {as_of}");
+            assert_eq!(
+                number_at(row, "unread"),
+                Some(conversation.unread(me, as_of)),
+                "unread as of {as_of}"
+            );
+            let last = self.model.check_message(at(row, "last_message").expect("last_message"));
+            assert_eq!(last, *activity, "last_message as of {as_of}");
+            shown += 1;
+        }
+        assert_eq!(shown, rows.len(), "more conversations than there are");
+        let next = text_at(beside, "next");
+        assert_eq!(next.is_none(), shown == expected.clone().count(), "`next` after {shown} conversations");
+        let last = expected.clone().nth(shown.saturating_sub(1)).map(|(activity, _)| *activity);
+        if behind.is_none() {
+            self.devices[d].list_cursor = Some((epoch.to_owned(), as_of));
+        }
+        if let (Some(next), Some(last)) = (next, last)
+            && self.rng.chance(500)
+        {
+            self.list(d, Some((next, last)));
+        }
+    }
+
+    fn page(
+        &mut self,
+        conversation: Id,
+        point: Point,
+        limit: u64,
+        floor: u64,
+        rows: &Value<'_>,
+        beside: &Value<'_>,
+    ) {
+        let truth = &self.model.conversations[&conversation];
+        let (least, most) = (truth.last_n(floor), truth.messages.len() as u64);
+        let rows = rows.as_list().expect("a list");
+        assert!(rows.len() as u64 <= limit, "more than asked");
+        let mut places = Vec::new();
+        for row in rows {
+            let seq = self.model.check_message(row);
+            let message = self.model.message(seq).expect("it is there");
+            assert_eq!(message.conversation, conversation, "a message of another conversation");
+            places.push(message.n);
+        }
+        assert!(places.windows(2).all(|pair| pair[0] + 1 == pair[1]), "not dense: {places:?}");
+        let (first, last) = (places.first().copied(), places.last().copied());
+        let more = at(beside, "next").is_some_and(|next| *next != Value::Null);
+        match point {
+            Point::Newest => {
+                let last = last.unwrap_or(0);
+                assert!(least <= last && last <= most, "the newest is {last}, not {least}..={most}");
+                assert_eq!(more, first.unwrap_or(1) > 1, "`next` of the newest page");
+            }
+            Point::Before(n) => {
+                let (low, high) = (least.min(n.saturating_sub(1)), most.min(n.saturating_sub(1)));
+                let last = last.unwrap_or(0);
+                assert!(low <= last && last <= high, "the last before {n} is {last}");
+                assert_eq!(more, first.unwrap_or(1) > 1, "`next` before {n}");
+            }
+            Point::After(n) => match first {
+                Some(first) => assert_eq!(first, n + 1, "the first after {n}"),
+                None => assert!(least <= n, "nothing after {n}, but there are {least}"),
+            },
+        }
+    }
+
+    // ---- streams ------------------------------------------------------------------------------------
+
+    fn frame(&mut self, d: usize, conn: ConnId, opcode: u8, payload: &[u8]) {
+        match opcode {
+            wire::TEXT => {
+                let value = json::parse(payload).unwrap_or_else(|_| panic!("not JSON: {payload:?}"));
+                let form = self.devices[d].stream.as_ref().expect("a stream").form;
+                match form {
+                    Form::Native if value.get("event").is_some() => self.event(d, &value),
+                    Form::Native => self.op_answered(d, conn, &value),
+                    Form::Pair(peer) => self.pair_line(d, peer, &value),
+                }
+            }
+            wire::PING => {
+                let stream = self.devices[d].stream.as_ref().expect("a stream");
+                if !stream.closing {
+                    let pong = wire::frame(&mut self.rng, wire::PONG, payload);
+                    self.house.link(conn).up.extend(pong);
+                }
+            }
+            wire::PONG => {}
+            wire::CLOSE => {
+                let code = payload.get(..2).map_or(0, |code| u16::from_be_bytes([code[0], code[1]]));
+                self.closed(d, conn, code, payload);
+            }
+            _ => panic!("a frame of opcode {opcode}"),
+        }
+    }
+
+    fn closed(&mut self, d: usize, conn: ConnId, code: u16, payload: &[u8]) {
+        *self.stats.closes.entry(code).or_default() += 1;
+        let stream = self.devices[d].stream.as_mut().expect("a stream");
+        let (proof, was_closing) = (stream.proof.clone(), stream.closing);
+        stream.closing = true;
+        let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
+        match code {
+            1_000 => assert!(was_closing, "1000 without our asking"),
+            1_001 => {
+                let told = self.house.link(conn).draining && reason.contains("retry_after_ms");
+                assert!(told, "1001: {reason}");
+            }
+            1_013 => assert!(self.house.faults > 0 || self.plan.sabotage, "1013 though nothing failed"),
+            4_401 => self.unauthorized(d, conn, &proof),
+            4_408 => {}
+            code => panic!("closed with {code}: {reason}"),
+        }
+        if !was_closing {
+            let echo = wire::frame(&mut self.rng, wire::CLOSE, &payload[..payload.len().min(2)]);
+            self.house.link(conn).up.extend(echo);
+        }
+        let link = self.house.link(conn);
+        link.up_ended = true;
+        link.client_open = false;
+        self.lost(conn);
+    }
+
+    fn event(&mut self, d: usize, event: &Value<'_>) {
+        let name = text_at(event, "event").expect("a name");
+        let me = self.profile(d).expect("a profile");
+        let epoch = self.house.epoch_of(self.devices[d].stream.as_ref().expect("a stream").conn);
+        self.trace(|| format!("device {d}: {name} {:?}", at(event, "seq")));
+        let seq = number_at(event, "seq");
+        let device = &mut self.devices[d];
+        let stream = device.stream.as_mut().expect("a stream");
+        let lane = stream.conn.lane();
+        if name == "hello" {
+            assert!(!std::mem::replace(&mut stream.hello, true), "hello twice");
+            assert_eq!(text_at(event, "epoch"), Some(epoch));
+            assert_eq!(text_at(event, "profile"), Some(me.to_string()));
+            assert_eq!(text_at(event, "session"), Some(stream.proof.session.to_string()));
+            assert!(seq.expect("seq") <= self.model.head);
+            return;
+        }
+        assert!(stream.hello, "{name} before hello");
+        if name == "expiring" {
+            return;
+        }
+        if name == "presence" {
+            let whose = text_at(event, "data.profile").and_then(|text| Id::parse(&text)).expect("a profile");
+            assert!(self.model.direct(me, whose).is_some(), "the presence of {whose} is nothing to {me}");
+            return;
+        }
+        let seq = seq.unwrap_or_else(|| panic!("{name} without seq"));
+        self.stats.events += 1;
+        // Everything before it must have been heard; a replay may show the newest of its kind instead.
+        let behind = if ["caught_up", "heartbeat", "reset"].contains(&name.as_str()) { seq + 1 } else { seq };
+        let begins = stream.cursor.is_none() && !stream.live || stream.resetting || name == "reset";
+        if !begins {
+            let missed: Vec<u64> = self.model.due(stream.last, behind, me, lane);
+            let missed: Vec<&u64> =
+                missed.iter().filter(|seq| stream.live || !self.model.is_superseded(**seq)).collect();
+            assert!(missed.is_empty(), "{name} of seq {seq} came, but not {missed:?} behind {}", stream.last);
+            assert!(behind > stream.last, "{name} of seq {seq} after {}", stream.last);
+        }
+        match name.as_str() {
+            "reset" => {
+                assert!(!stream.live && !stream.resetting, "a reset of a live stream");
+                let reason = text_at(event, "reason").expect("a reason");
+                let (theirs, cursor) = stream.cursor.clone().expect("a reset without a cursor");
+                let foreign = theirs != epoch || cursor > self.model.head;
+                assert!(reason == "epoch" && foreign, "a reset ({reason}) of the cursor {theirs}:{cursor}");
+                stream.resetting = true;
+                self.stats.resets += 1;
+            }
+            "caught_up" => {
+                assert!(!stream.live, "caught_up twice");
+                stream.live = true;
+                assert!(seq >= stream.floor || stream.cursor.is_some(), "caught up to the past");
+                if begins {
+                    device.begin_at(seq);
+                }
+            }
+            "heartbeat" => assert!(stream.live, "a heartbeat before caught_up"),
+            _ => {
+                assert_eq!(self.model.check_event(event, stream.live), seq);
+                let logged = &self.model.log[&seq];
+                assert!(logged.audience.contains(&me), "{name} of seq {seq} is not for {me}");
+                assert!(logged.lane != lane, "{name} of seq {seq} for the connection that caused it");
+                if name == "message.posted" {
+                    device.knows(seq, true);
+                }
+            }
+        }
+        let stream = device.stream.as_mut().expect("a stream");
+        stream.last = stream.last.max(seq);
+        device.cursor = Some((epoch, stream.last));
+    }
+
+    fn op_answered(&mut self, d: usize, conn: ConnId, value: &Value<'_>) {
+        let stream = self.devices[d].stream.as_mut().expect("a stream");
+        let Some(id) = number_at(value, "re") else {
+            let code = text_at(value, "error.code");
+            assert_eq!(code.as_deref(), Some("error_parsing_data"), "{value:?}");
+            return;
+        };
+        let ask = stream.asks.remove(&id).unwrap_or_else(|| panic!("an answer to nothing: {value:?}"));
+        if stream.writes.contains(&id) {
+            let first = stream.writes.pop_front();
+            assert_eq!(first, Some(id), "writes are answered in the order sent");
+        }
+        self.stats.responses += 1;
+        let result = match (value.get("ok"), value.get("error")) {
+            (Some(data), None) => Ok(data),
+            (None, Some(problem)) => Err(refused(problem)),
+            _ => panic!("neither ok nor error: {value:?}"),
+        };
+        let reply = Reply { result, beside: value, conn, stream: true };
+        self.answered(d, ask, None, reply);
+    }
+
+    /// The Go form: first the history, then each new text of the pair, once and in order.
+    fn pair_line(&mut self, d: usize, peer: Id, value: &Value<'_>) {
+        let me = self.profile(d).expect("a profile");
+        if let Some(problem) = value.get("error") {
+            return self.pair_refused(d, &refused(problem));
+        }
+        let rows = value.as_list().expect("an array");
+        let conversation = self.model.direct(me, peer);
+        let chat = format!("{me}-{peer}");
+        let mut places = Vec::new();
+        for row in rows {
+            let id = text_at(row, "id").and_then(|text| Id::parse(&text)).expect("an id");
+            let message = self.model.message(id.seq()).expect("a line that is on disk");
+            assert_eq!(message.id, id);
+            assert_eq!(Some(message.conversation), conversation, "a line of another pair");
+            assert_eq!(text_at(row, "chat_id").as_ref(), Some(&chat));
+            assert_eq!(text_at(row, "message").as_ref(), Some(&message.body));
+            assert_eq!(text_at(row, "sender"), Some(message.sender.to_string()));
+            let receiver = if message.sender == me { peer } else { me };
+            assert_eq!(text_at(row, "receiver"), Some(receiver.to_string()));
+            places.push(message.n);
+        }
+        self.stats.lines += places.len() as u64;
+        let device = &mut self.devices[d];
+        let stream = device.stream.as_mut().expect("a stream");
+        let Some(shown) = stream.shown else {
+            assert!(places.windows(2).all(|pair| pair[0] + 1 == pair[1]), "a history with gaps: {places:?}");
+            assert!(places.len() <= 100, "a history of {}", places.len());
+            let least = conversation.map_or(0, |id| self.model.conversations[&id].last_n(stream.floor));
+            let last = places.last().copied().unwrap_or(0);
+            assert!(last >= least, "the history ends at {last}, but {least} were there");
+            stream.shown = Some(last);
+            stream.live = true;
+            return;
+        };
+        let [n] = places[..] else { panic!("a live line is one message: {value:?}") };
+        let message = &self.model.conversations[&conversation.expect("it is there")].messages[n as usize - 1];
+        let mine = message.sender == me && stream.carried.posts.contains(&message.client_id);
+        if n <= shown && mine {
+            // The answer to a repeated client_id.
+            self.stats.repeats += 1;
+        } else {
+            assert_eq!(n, shown + 1, "a line of the pair is missing, or came twice");
+            stream.shown = Some(n);
+        }
+        if message.sender == me {
+            for draft in device.drafts.iter_mut().filter(|draft| draft.client_id == message.client_id) {
+                draft.answered = true;
+            }
+        }
+    }
+
+    fn pair_refused(&mut self, d: usize, refused: &Refused) {
+        let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
+        if refused.code == "general_error" {
+            assert!(self.plan.sabotage, "{refused:?} on a Go-form socket");
+        } else {
+            self.must_be_weather(conn, refused, "a Go-form socket");
+        }
+        let device = &mut self.devices[d];
+        // Which one it was is not said: all that are not answered are sent again.
+        for draft in device.drafts.iter_mut().filter(|draft| !draft.answered) {
+            draft.carrier.take_if(|carrier| *carrier == conn);
+        }
+    }
+}

@@ -1,0 +1,562 @@
+//! The runtime's stand-in: it performs what the server asks, when and as far as the seed says. The server and the store
+//! are the real ones; queues, lanes, sockets and clocks are here, and so is everything that can go wrong with them.
+//! Owns what has to happen and has not yet; refuses to judge it.
+//!
+//! Invariant: what the runtime promises the server is promised here, and nothing more: outcomes of writes come in the order
+//! of their commits, a lane that saw a fault is closed until `LaneOver`, bytes come in order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use natter::base::crypto::HmacKey;
+use natter::base::id::Id;
+use natter::base::time::Now;
+use natter::limits::Limits;
+use natter::model::event::Fact;
+use natter::model::job::{Delivery, Done, Job};
+use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal};
+use natter::server::Server;
+use natter::server::contract::{ConnId, Door, Effect, Input, Ticket};
+use natter::store::{Reader, Store, StoreOptions};
+use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
+
+use super::link::Link;
+use super::model::Model;
+use super::random::Rng;
+use super::sabotage::Sabotage;
+use crate::support::{START_MS, Seeded, settings};
+
+#[expect(clippy::large_enum_variant, reason = "a test holds few of them")]
+enum Item {
+    Write(Ticket, Lane, Command),
+    LaneOver(Lane),
+}
+
+/// A question the queues had no room for, answered within the turn.
+enum Refused {
+    Store(Ticket, Refusal),
+    Work(Ticket),
+}
+
+/// How often the world fails, in a thousand.
+#[derive(Clone, Copy, Default)]
+pub struct Weather {
+    pub writes_busy: usize,
+    pub reads_busy: usize,
+    pub work_busy: usize,
+}
+
+pub struct House {
+    pub server: Server,
+    store: Option<Store>,
+    reader: Reader,
+    sabotage: Sabotage,
+    hasher: PasswordHasher,
+    pub now: Now,
+    pub epoch: String,
+    pub limits: Limits,
+    pub full: bool,
+    pub weather: Weather,
+    pub links: BTreeMap<ConnId, Link>,
+    dir: Dir,
+    /// Slots of connections: the generation of each, and whether it is taken.
+    slots: Vec<(u32, bool)>,
+    writes: VecDeque<Item>,
+    /// Outcomes on their way to the server, in the order of their commits.
+    committed: VecDeque<(Ticket, Outcome)>,
+    reads: Vec<(Ticket, Command)>,
+    read: Vec<(Ticket, Result<Answer, Refusal>)>,
+    jobs: Vec<(Ticket, Job)>,
+    refused: Vec<Refused>,
+    /// Lanes that met a full queue, and lanes whose command saw a fault in the writer.
+    closed_at_edge: BTreeSet<Lane>,
+    closed_in_writer: BTreeSet<Lane>,
+    dirty: Vec<ConnId>,
+    /// The greatest seq the server has heard of.
+    pub published: u64,
+    /// Sessions whose end the server has heard of.
+    pub over: BTreeSet<Id>,
+    /// Something failed in this life of the server: refusals that ask for a retry are to be expected.
+    pub faults: u64,
+    pub draining: bool,
+    /// The end of a run: new links are fast.
+    pub calm: bool,
+}
+
+impl House {
+    pub fn new(rng: &mut Rng, limits: Limits, full: bool) -> House {
+        let dir = Dir::new();
+        let now = Now { instant: Instant::now(), unix_ms: START_MS };
+        let options = StoreOptions { path: dir.database(), synchronous_full: full };
+        let (store, start) = Store::open(&options, &mut Seeded(rng.next()), now.unix_ms).expect("a store");
+        let reader = Reader::open(&options).expect("a reader");
+        let sabotage = Sabotage::new(&options.path);
+        let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+        let hasher = PasswordHasher::new(PasswordOptions { secret: HmacKey::new(b"password"), cost });
+        let epoch = start.epoch.clone();
+        let server = Server::new(settings(limits.clone()), start, Box::new(Seeded(rng.next())), now);
+        House {
+            server,
+            store: Some(store),
+            reader,
+            sabotage,
+            hasher: hasher.unwrap_or_else(|_| panic!("a cheap hasher")),
+            now,
+            epoch,
+            limits,
+            full,
+            weather: Weather::default(),
+            links: BTreeMap::new(),
+            dir,
+            slots: Vec::new(),
+            writes: VecDeque::new(),
+            committed: VecDeque::new(),
+            reads: Vec::new(),
+            read: Vec::new(),
+            jobs: Vec::new(),
+            refused: Vec::new(),
+            closed_at_edge: BTreeSet::new(),
+            closed_in_writer: BTreeSet::new(),
+            dirty: Vec::new(),
+            published: 0,
+            over: BTreeSet::new(),
+            faults: 0,
+            draining: false,
+            calm: false,
+        }
+    }
+
+    // ---- sockets ------------------------------------------------------------------------------------
+
+    /// A new connection from the address of a device.
+    pub fn connect(&mut self, rng: &mut Rng, address: u8) -> ConnId {
+        let free = self.slots.iter().position(|(_, taken)| !taken);
+        let slot = free.unwrap_or_else(|| {
+            self.slots.push((0, false));
+            self.slots.len() - 1
+        });
+        self.slots[slot] = (self.slots[slot].0 + 1, true);
+        let conn = ConnId(u64::from(self.slots[slot].0) << 32 | slot as u64);
+        let mut link = Link::new(rng, &self.epoch);
+        link.draining = self.draining;
+        if self.calm {
+            link.hurry();
+        }
+        self.links.insert(conn, link);
+        if self.server.is_accepting() {
+            let peer = [10, 0, 0, address].into();
+            self.server.handle(self.now, Input::Accepted { conn, peer, door: Door::Public });
+        } else {
+            // The listener is closed, or pauses: nobody answers.
+            self.link(conn).close_server(rng);
+            self.slots[slot].1 = false;
+        }
+        conn
+    }
+
+    /// The epoch of the server at the other end: it may be gone, and its last words still on their way.
+    pub fn epoch_of(&self, conn: ConnId) -> String {
+        self.links[&conn].epoch.clone()
+    }
+
+    pub fn link(&mut self, conn: ConnId) -> &mut Link {
+        self.links.get_mut(&conn).expect("a link")
+    }
+
+    /// Links with something for the server: bytes it wants, an end, a break.
+    pub fn readable(&self) -> Vec<ConnId> {
+        let wants = |conn: ConnId, link: &Link| {
+            let bytes =
+                (!link.up.is_empty() || link.up_ended && !link.end_told) && self.server.wants_read(conn);
+            link.server_open && (bytes || link.broken)
+        };
+        self.links.iter().filter(|(conn, link)| wants(**conn, link)).map(|(conn, _)| *conn).collect()
+    }
+
+    /// The server reads once from a link.
+    pub fn deliver_up(&mut self, rng: &mut Rng, conn: ConnId) {
+        let now = self.now;
+        let wants_read = self.server.wants_read(conn);
+        let link = self.links.get_mut(&conn).expect("a link");
+        if wants_read && !link.up.is_empty() {
+            let bytes = link.take_up(rng);
+            return self.server.handle(now, Input::Received { conn, bytes: &bytes });
+        }
+        if link.broken {
+            link.server_open = false;
+            self.server.handle(now, Input::Failed { conn });
+        } else if wants_read && link.up_ended && !link.end_told {
+            link.end_told = true;
+            self.server.handle(now, Input::Ended { conn });
+        }
+    }
+
+    /// Links the server has more to write to, and which have room again.
+    pub fn writable(&self) -> Vec<ConnId> {
+        let is = |link: &Link| link.blocked && link.server_open && !link.broken;
+        self.links.iter().filter(|(_, link)| is(link)).map(|(conn, _)| *conn).collect()
+    }
+
+    pub fn flush(&mut self, rng: &mut Rng, conn: ConnId) {
+        let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) else { return };
+        link.blocked = false;
+        let Some(queue) = self.server.send_queue(conn) else { return };
+        let room = if link.broken { 0 } else { link.room(rng, queue.memory()) };
+        let mut bytes = Vec::with_capacity(room);
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = queue.slices(&mut slices);
+        for slice in &slices[..filled] {
+            let count = slice.len().min(room - bytes.len());
+            bytes.extend_from_slice(&slice[..count]);
+        }
+        queue.advance(bytes.len());
+        link.blocked = !queue.is_empty();
+        link.down.extend(&bytes);
+        link.down_ended |= link.shut_asked && queue.is_empty();
+        if !bytes.is_empty() {
+            let sent = Input::Sent { conn, bytes: bytes.len() as u64 };
+            self.server.handle(self.now, sent);
+        }
+    }
+
+    /// Forgets links neither side has any more.
+    pub fn sweep(&mut self) {
+        let gone: Vec<ConnId> =
+            self.links.iter().filter(|(_, link)| link.is_gone()).map(|(conn, _)| *conn).collect();
+        for conn in gone {
+            self.links.remove(&conn);
+        }
+    }
+
+    // ---- effects ------------------------------------------------------------------------------------
+
+    /// Performs effects until there are none, as the loop does once a turn.
+    pub fn perform(&mut self, rng: &mut Rng) {
+        loop {
+            let mut quiet = true;
+            while let Some(effect) = self.server.poll_effect() {
+                quiet = false;
+                self.effect(rng, effect);
+            }
+            if quiet && self.dirty.is_empty() && self.refused.is_empty() {
+                return;
+            }
+            for refused in std::mem::take(&mut self.refused) {
+                let input = match refused {
+                    Refused::Store(ticket, refusal) => {
+                        let outcome = Outcome { result: Err(refusal), events: Vec::new() };
+                        Input::Answered { ticket, outcome }
+                    }
+                    Refused::Work(ticket) => Input::Finished { ticket, done: Done::Busy },
+                };
+                self.server.handle(self.now, input);
+            }
+            for conn in std::mem::take(&mut self.dirty) {
+                self.flush(rng, conn);
+            }
+        }
+    }
+
+    fn effect(&mut self, rng: &mut Rng, effect: Effect) {
+        match effect {
+            Effect::Store { ticket, lane, command } => {
+                if let Err(refusal) = self.submit(rng, ticket, lane, command) {
+                    self.faults += 1;
+                    self.refused.push(Refused::Store(ticket, refusal));
+                }
+            }
+            Effect::LaneOver(lane) => {
+                self.closed_at_edge.remove(&lane);
+                self.writes.push_back(Item::LaneOver(lane));
+            }
+            Effect::Work { ticket, job } => {
+                if rng.chance(self.weather.work_busy) {
+                    self.faults += 1;
+                    self.refused.push(Refused::Work(ticket));
+                } else {
+                    self.jobs.push((ticket, job));
+                }
+            }
+            Effect::Flush(conn) => self.dirty.push(conn),
+            Effect::ShutdownWrite(conn) => {
+                if let Some(link) = self.links.get_mut(&conn) {
+                    link.shut_asked = true;
+                }
+                self.dirty.push(conn);
+            }
+            Effect::Close(conn) => {
+                if let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) {
+                    link.close_server(rng);
+                }
+                self.slots[conn.slot()].1 = false;
+            }
+            Effect::Append { .. } | Effect::Abandon { .. } => {}
+        }
+    }
+
+    /// As `runtime/storage.rs`: a full queue closes the lane, so that nothing overtakes what it refused.
+    fn submit(&mut self, rng: &mut Rng, ticket: Ticket, lane: Lane, command: Command) -> Result<(), Refusal> {
+        if !command.is_write() {
+            if rng.chance(self.weather.reads_busy) {
+                return Err(Refusal::Busy);
+            }
+            self.reads.push((ticket, command));
+            return Ok(());
+        }
+        if self.closed_at_edge.contains(&lane) {
+            return Err(Refusal::Unavailable);
+        }
+        if rng.chance(self.weather.writes_busy) {
+            self.closed_at_edge.insert(lane);
+            return Err(Refusal::Busy);
+        }
+        self.writes.push_back(Item::Write(ticket, lane, command));
+        Ok(())
+    }
+
+    // ---- storage and work ---------------------------------------------------------------------------
+
+    pub fn writes(&self) -> usize {
+        self.writes.len()
+    }
+
+    pub fn outcomes(&self) -> usize {
+        self.committed.len()
+    }
+
+    pub fn reads(&self) -> usize {
+        self.reads.len()
+    }
+
+    pub fn reads_done(&self) -> usize {
+        self.read.len()
+    }
+
+    pub fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Nothing is under way to storage or work.
+    pub fn is_idle(&self) -> bool {
+        let under_way =
+            self.writes.len() + self.committed.len() + self.reads.len() + self.read.len() + self.jobs.len();
+        under_way == 0
+    }
+
+    /// One batch of so many commands at most: one transaction, and the model learns what is on disk now.
+    pub fn commit(&mut self, model: &mut Model, count_max: usize) {
+        let (mut tickets, mut batch) = (Vec::new(), Vec::new());
+        for item in self.writes.drain(..count_max.min(self.writes.len())) {
+            match item {
+                Item::LaneOver(lane) => {
+                    self.closed_in_writer.remove(&lane);
+                }
+                Item::Write(ticket, lane, _) if self.closed_in_writer.contains(&lane) => {
+                    let refused = Outcome { result: Err(Refusal::Unavailable), events: Vec::new() };
+                    self.committed.push_back((ticket, refused));
+                }
+                Item::Write(ticket, lane, command) => {
+                    tickets.push((ticket, lane));
+                    batch.push((lane, command));
+                }
+            }
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let commands = batch.clone();
+        let store = self.store.as_mut().expect("an open store");
+        let committed = store.commit(&mut batch);
+        assert_eq!(committed.outcomes.len(), commands.len(), "one outcome for each command");
+        assert!(committed.fault.is_none() || self.sabotage.is_on(), "a commit failed: {:?}", committed.fault);
+        model.committed(&commands, &committed.outcomes, committed.fault.is_some(), self.sabotage.is_on());
+        let health = if committed.fault.is_some() { Err("sabotage") } else { Ok(()) };
+        for ((ticket, lane), outcome) in tickets.into_iter().zip(committed.outcomes) {
+            if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
+                self.faults += 1;
+                self.closed_in_writer.insert(lane);
+            }
+            self.committed.push_back((ticket, outcome));
+        }
+        self.server.handle(self.now, Input::Storage(health));
+        let store = self.store.as_mut().expect("an open store");
+        assert!(store.tend().is_ok(), "the store's own work");
+    }
+
+    /// The next outcome reaches the server.
+    pub fn answer(&mut self) {
+        let Some((ticket, outcome)) = self.committed.pop_front() else { return };
+        for event in &outcome.events {
+            self.published = self.published.max(event.seq);
+            if let Fact::SessionEnded { session, .. } = event.fact {
+                self.over.insert(session);
+            }
+        }
+        self.server.handle(self.now, Input::Answered { ticket, outcome });
+    }
+
+    /// A reader looks: what it sees is what is on disk now, whenever the answer arrives.
+    pub fn look(&mut self, index: usize) {
+        let (ticket, command) = self.reads.swap_remove(index);
+        let result = self.reader.read(command);
+        self.read.push((ticket, result));
+    }
+
+    pub fn answer_read(&mut self, index: usize) {
+        let (ticket, result) = self.read.swap_remove(index);
+        let outcome = Outcome { result, events: Vec::new() };
+        self.server.handle(self.now, Input::Answered { ticket, outcome });
+    }
+
+    pub fn finish_job(&mut self, rng: &mut Rng, index: usize) {
+        let (ticket, job) = self.jobs.swap_remove(index);
+        let done = match job {
+            Job::SendMail(_) if !self.calm && rng.chance(200) => Done::Mail(Delivery::Failed),
+            Job::SendMail(_) => Done::Mail(Delivery::Sent),
+            Job::FindPlace { .. } => Done::Place(rng.chance(500).then(|| "Here".to_owned())),
+            job => self.hasher.run(job),
+        };
+        self.server.handle(self.now, Input::Finished { ticket, done });
+    }
+
+    pub fn sabotage(&mut self, on: bool) {
+        self.sabotage.set(on);
+    }
+
+    // ---- time ---------------------------------------------------------------------------------------
+
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now.later(time);
+    }
+
+    /// Somebody sets the clock; the monotonic one knows nothing of it.
+    pub fn set_clock(&mut self, by_ms: i64) {
+        self.now.unix_ms = self.now.unix_ms.saturating_add_signed(by_ms);
+    }
+
+    pub fn tick(&mut self) {
+        if self.server.next_deadline().is_some_and(|at| at <= self.now.instant) {
+            self.server.handle(self.now, Input::Tick);
+        }
+    }
+
+    // ---- the end of a life --------------------------------------------------------------------------
+
+    /// `kill -9`: what is in the files stays, everything else is gone, and every connection breaks. A batch that was
+    /// committed and not answered stays; one that was not committed is lost.
+    pub fn crash(&mut self, rng: &mut Rng, model: &Model) {
+        // The files as they are this moment, before the value that holds them open tidies them up.
+        let copy = self.dir.next();
+        for name in ["natter.db", "natter.db-wal"] {
+            if self.dir.path.join(name).exists() {
+                std::fs::copy(self.dir.path.join(name), copy.path.join(name)).expect("a copy");
+            }
+        }
+        self.store = None;
+        self.reopen(rng, copy, model);
+        if self.full {
+            return;
+        }
+        self.faults += 1;
+    }
+
+    /// The second half of a shutdown: the writer finishes and closes; then a new process starts.
+    pub fn restart(&mut self, rng: &mut Rng, model: &mut Model) {
+        while self.writes() > 0 {
+            self.commit(model, 1_000);
+        }
+        self.sabotage.set(false);
+        let store = self.store.take().expect("an open store");
+        assert_eq!(store.close(), Ok(()), "the database closes");
+        let epoch = self.epoch.clone();
+        let dir = std::mem::replace(&mut self.dir, Dir { path: PathBuf::new() });
+        self.reopen(rng, dir, model);
+        assert_eq!(self.epoch, epoch, "a shutdown in order keeps the epoch");
+    }
+
+    fn reopen(&mut self, rng: &mut Rng, dir: Dir, model: &Model) {
+        let options = StoreOptions { path: dir.database(), synchronous_full: self.full };
+        let opened = Store::open(&options, &mut Seeded(rng.next()), self.now.unix_ms);
+        let (store, start) = opened.unwrap_or_else(|fault| panic!("the database does not open: {fault}"));
+        self.reader = Reader::open(&options).expect("a reader");
+        self.sabotage = Sabotage::new(&options.path);
+        self.store = Some(store);
+        self.dir = dir;
+        assert_eq!(start.head, model.head, "the head of the log after a restart");
+        if self.full {
+            assert_eq!(start.epoch, self.epoch, "the epoch after a restart under FULL");
+        }
+        for (session, until) in model.ended(self.now.unix_s()) {
+            let known = start.ended.iter().any(|(id, _)| *id == session);
+            self.over.insert(session);
+            assert!(known, "an ended session is forgotten {until} s before its last token dies");
+        }
+        self.epoch = start.epoch.clone();
+        let settings = settings(self.limits.clone());
+        self.server = Server::new(settings, start, Box::new(Seeded(rng.next())), self.now);
+        for link in self.links.values_mut() {
+            link.close_server(rng);
+        }
+        self.slots.iter_mut().for_each(|slot| slot.1 = false);
+        self.writes.clear();
+        self.committed.clear();
+        self.reads.clear();
+        self.read.clear();
+        self.jobs.clear();
+        self.refused.clear();
+        self.dirty.clear();
+        self.closed_at_edge.clear();
+        self.closed_in_writer.clear();
+        self.published = model.head;
+        self.draining = false;
+    }
+
+    pub fn drain(&mut self) {
+        self.draining = true;
+        self.links.values_mut().for_each(|link| link.draining = true);
+        self.server.handle(self.now, Input::Drain);
+    }
+
+    /// Every page, index and reference of the database.
+    pub fn check_database(&self) {
+        let options = StoreOptions { path: self.dir.database(), synchronous_full: self.full };
+        natter::store::check(&options).unwrap_or_else(|fault| panic!("{fault}"));
+    }
+}
+
+/// A folder of a run's own, in memory where the system has such a place: the disk's speed is not what is tested.
+struct Dir {
+    path: PathBuf,
+}
+
+impl Dir {
+    fn new() -> Dir {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let shared_memory = PathBuf::from("/dev/shm");
+        let parent = if shared_memory.is_dir() { shared_memory } else { std::env::temp_dir() };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("natter-simulation-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Dir { path }
+    }
+
+    fn next(&self) -> Dir {
+        Dir::new()
+    }
+
+    fn database(&self) -> PathBuf {
+        self.path.join("natter.db")
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // A folder that stays behind is a nuisance, not a failure.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}

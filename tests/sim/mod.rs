@@ -1,0 +1,550 @@
+//! One run: people with devices, a house, and a seed that decides what happens next. Owns the order of things and the
+//! end, at which all must be quiet and everybody must know everything.
+//!
+//! Invariant: a run is a function of its seed; nothing here reads a clock or the system's randomness.
+
+pub mod acts;
+pub mod device;
+pub mod hears;
+pub mod house;
+pub mod link;
+pub mod model;
+pub mod random;
+pub mod sabotage;
+pub mod wire;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use natter::base::id::Id;
+use natter::limits::Limits;
+use natter::server::contract::ConnId;
+
+use device::{Carried, Device, Form, Person, Point};
+use house::{House, Weather};
+use model::Model;
+use random::Rng;
+
+/// What may happen in a run, drawn from its seed before it begins.
+pub struct Plan {
+    pub steps: usize,
+    pub sabotage: bool,
+    /// Of a thousand bodies, so many are long.
+    pub long_bodies: usize,
+    /// Of a thousand streams, so many are of the Go form.
+    pub pairs: usize,
+    pub crashes: bool,
+    pub clock_jumps: bool,
+}
+
+/// What happened, to see that a run is worth its time.
+#[derive(Debug, Default)]
+pub struct Stats {
+    pub seeds: u64,
+    pub steps: u64,
+    pub posts: u64,
+    pub repeats: u64,
+    pub responses: u64,
+    pub refusals: u64,
+    pub events: u64,
+    pub lines: u64,
+    pub streams: u64,
+    pub resets: u64,
+    pub crashes: u64,
+    pub drains: u64,
+    pub closes: BTreeMap<u16, u64>,
+}
+
+impl Stats {
+    pub fn add(&mut self, other: Stats) {
+        let Stats {
+            seeds, steps, posts, repeats, responses, refusals, events, lines, streams, resets, ..
+        } = other;
+        self.seeds += seeds;
+        self.steps += steps;
+        self.posts += posts;
+        self.repeats += repeats;
+        self.responses += responses;
+        self.refusals += refusals;
+        self.events += events;
+        self.lines += lines;
+        self.streams += streams;
+        self.resets += resets;
+        self.crashes += other.crashes;
+        self.drains += other.drains;
+        for (code, count) in other.closes {
+            *self.closes.entry(code).or_default() += count;
+        }
+    }
+}
+
+pub struct Run {
+    pub rng: Rng,
+    pub plan: Plan,
+    pub house: House,
+    pub model: Model,
+    pub people: Vec<Person>,
+    pub devices: Vec<Device>,
+    /// Which device holds the client's end of a link.
+    pub owners: BTreeMap<ConnId, usize>,
+    pub bodies: u64,
+    /// An expiry may have passed and come back.
+    pub clock_was_set: bool,
+    pub stats: Stats,
+    /// `SIM_TRACE=1` tells the whole story of a seed.
+    tracing: bool,
+}
+
+/// Plays one seed; `step` says where it is, for the one who reports a failure.
+pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
+    let mut run = Run::new(seed);
+    for number in 0..run.plan.steps {
+        step.set(number);
+        run.step();
+    }
+    run.stats.steps = run.plan.steps as u64;
+    run.finish(step);
+    run.stats
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let mut rng = Rng::new(seed);
+        let plan = Plan {
+            steps: rng.between(300, 1_200),
+            sabotage: rng.chance(400),
+            long_bodies: [0, 0, 20, 300][rng.below(4)],
+            pairs: [0, 150, 500][rng.below(3)],
+            crashes: rng.chance(600),
+            clock_jumps: rng.chance(300),
+        };
+        let mut limits = Limits { rate_limit: rng.chance(150), ..Limits::default() };
+        limits.access_ttl = [60, 300, 900][rng.below(3)];
+        limits.send_queue_max = [16_384, 131_072, 1_048_576][rng.below(3)];
+        let full = rng.chance(800);
+        let mut house = House::new(&mut rng, limits, full);
+        if rng.chance(400) {
+            house.weather = Weather {
+                writes_busy: rng.between(0, 30),
+                reads_busy: rng.between(0, 30),
+                work_busy: rng.between(0, 100),
+            };
+        }
+        let count = rng.between(2, 4);
+        let people: Vec<Person> = (0..count)
+            .map(|i| Person {
+                name: format!("Person {i}"),
+                email: format!("person{i}@example.org"),
+                password: format!("correct horse {i} battery"),
+                profile: None,
+                signed_up: false,
+            })
+            .collect();
+        let mut devices = Vec::new();
+        for person in 0..count {
+            for number in 0..rng.between(1, 3) {
+                let unique_id = rng.chance(400).then(|| format!("device-{person}-{number}"));
+                devices.push(Device::new(person, devices.len() as u8 + 1, unique_id));
+            }
+        }
+        Run {
+            rng,
+            plan,
+            house,
+            model: Model::default(),
+            people,
+            devices,
+            owners: BTreeMap::new(),
+            bodies: 0,
+            clock_was_set: false,
+            stats: Stats { seeds: 1, ..Stats::default() },
+            tracing: std::env::var_os("SIM_TRACE").is_some(),
+        }
+    }
+
+    pub fn trace(&self, what: impl FnOnce() -> String) {
+        if self.tracing {
+            println!("{}", what());
+        }
+    }
+
+    pub fn profile(&self, d: usize) -> Option<Id> {
+        self.people[self.devices[d].person].profile
+    }
+
+    // ---- steps --------------------------------------------------------------------------------------
+
+    /// One thing happens.
+    fn step(&mut self) {
+        let when = |something: usize, weight: usize| if something > 0 { weight } else { 0 };
+        let house = &self.house;
+        let weights = [
+            24,
+            30,
+            10,
+            24,
+            when(house.writes(), 14),
+            when(house.outcomes(), 14),
+            when(house.reads(), 12),
+            when(house.reads_done(), 12),
+            when(house.jobs(), 10),
+            8,
+            4,
+            3,
+            2,
+        ];
+        match self.rng.weighted(&weights) {
+            0 => {
+                let d = self.rng.below(self.devices.len());
+                self.act(d);
+            }
+            1 => self.read_one(),
+            2 => self.write_one(),
+            3 => self.client_reads_one(),
+            4 => {
+                let count = [1, 2, 8, 1_000][self.rng.below(4)];
+                self.house.commit(&mut self.model, count);
+            }
+            5 => (0..self.rng.between(1, 4)).for_each(|_| self.house.answer()),
+            6 => {
+                let index = self.rng.below(self.house.reads());
+                self.house.look(index);
+            }
+            7 => {
+                let index = self.rng.below(self.house.reads_done());
+                self.house.answer_read(index);
+            }
+            8 => {
+                let index = self.rng.below(self.house.jobs());
+                self.house.finish_job(&mut self.rng, index);
+            }
+            9 => {
+                let ms = [1, 20, 300][self.rng.below(3)];
+                self.house.pass(Duration::from_millis(ms));
+            }
+            10 => self.house.tick(),
+            11 => self.stall_somebody(),
+            _ => self.something_rare(),
+        }
+        // The loop performs effects once a turn, and a turn may have several inputs.
+        if !self.rng.chance(150) {
+            self.house.perform(&mut self.rng);
+        }
+        self.house.sweep();
+    }
+
+    /// The server reads from a connection.
+    fn read_one(&mut self) {
+        let readable = self.house.readable();
+        let Some(conn) = self.rng.pick(&readable).copied() else { return };
+        for _ in 0..self.house.link(conn).pieces(&mut self.rng) {
+            self.house.deliver_up(&mut self.rng, conn);
+        }
+    }
+
+    /// The server writes on to a connection that was full.
+    fn write_one(&mut self) {
+        let writable = self.house.writable();
+        if let Some(conn) = self.rng.pick(&writable).copied() {
+            self.house.flush(&mut self.rng, conn);
+        }
+    }
+
+    fn client_reads_one(&mut self) {
+        let open = |link: &link::Link| link.client_open && !link.stalled;
+        let ready: Vec<ConnId> = self
+            .house
+            .links
+            .iter()
+            .filter(|(_, link)| open(link) && (!link.down.is_empty() || link.down_ended))
+            .map(|(conn, _)| *conn)
+            .collect();
+        let Some(conn) = self.rng.pick(&ready).copied() else { return };
+        for _ in 0..self.house.link(conn).pieces(&mut self.rng) {
+            let bytes = self.house.link(conn).take_down(&mut self.rng);
+            self.hear(conn, &bytes);
+        }
+        let Some(link) = self.house.links.get(&conn) else { return };
+        if link.client_open && link.down.is_empty() && link.down_ended {
+            self.hear_end(conn);
+        }
+    }
+
+    fn stall_somebody(&mut self) {
+        let open: Vec<ConnId> = self.house.links.keys().copied().collect();
+        if let Some(conn) = self.rng.pick(&open).copied() {
+            let link = self.house.link(conn);
+            link.stalled = !link.stalled;
+        }
+    }
+
+    fn something_rare(&mut self) {
+        match self.rng.below(20) {
+            0 | 1 if self.plan.crashes => self.crash(),
+            2 => self.drain(),
+            3..=5 => {
+                let s = self.rng.between(1, 40) as u64;
+                self.time_passes(Duration::from_secs(s));
+            }
+            6 => {
+                let s = self.rng.between(60, 900) as u64;
+                self.time_passes(Duration::from_secs(s));
+            }
+            7 | 8 if self.plan.clock_jumps => {
+                self.clock_was_set = true;
+                let s = self.rng.between(1, 7_200) as i64;
+                let sign = if self.rng.chance(500) { 1 } else { -1 };
+                self.house.set_clock(sign * s * 1_000);
+            }
+            9..=13 => {
+                let on = self.plan.sabotage && self.rng.chance(600);
+                self.house.sabotage(on);
+            }
+            _ => {}
+        }
+    }
+
+    /// Time passes deadline by deadline, as the loop lets it.
+    fn time_passes(&mut self, time: Duration) {
+        let end = self.house.now.instant + time;
+        while let Some(at) = self.house.server.next_deadline().filter(|at| *at <= end) {
+            let step = at.saturating_duration_since(self.house.now.instant);
+            self.house.pass(step.max(Duration::from_millis(1)));
+            self.house.tick();
+            self.house.perform(&mut self.rng);
+        }
+        self.house.pass(end.saturating_duration_since(self.house.now.instant));
+    }
+
+    fn crash(&mut self) {
+        self.stats.crashes += 1;
+        self.trace(|| "crash".to_owned());
+        self.house.crash(&mut self.rng, &self.model);
+    }
+
+    /// A shutdown in order, and a new start.
+    fn drain(&mut self) {
+        self.stats.drains += 1;
+        self.trace(|| "drain".to_owned());
+        self.house.drain();
+        for _ in 0..self.rng.between(0, 400) {
+            if self.house.server.is_drained() {
+                break;
+            }
+            self.step_quietly();
+        }
+        self.house.restart(&mut self.rng, &mut self.model);
+    }
+
+    // ---- the end ------------------------------------------------------------------------------------
+
+    /// Everything that is under way goes on; nobody begins anything. Whether something happened.
+    fn step_quietly(&mut self) -> bool {
+        let readable = self.house.readable();
+        for conn in &readable {
+            self.house.deliver_up(&mut self.rng, *conn);
+        }
+        let mut busy = !readable.is_empty() || !self.house.is_idle();
+        self.house.commit(&mut self.model, 1_000);
+        (0..self.house.outcomes()).for_each(|_| self.house.answer());
+        (0..self.house.reads()).for_each(|_| self.house.look(0));
+        (0..self.house.reads_done()).for_each(|_| self.house.answer_read(0));
+        (0..self.house.jobs()).for_each(|_| self.house.finish_job(&mut self.rng, 0));
+        self.house.perform(&mut self.rng);
+        let writable = self.house.writable();
+        for conn in writable {
+            self.house.flush(&mut self.rng, conn);
+        }
+        self.house.perform(&mut self.rng);
+        let conns: Vec<ConnId> = self.house.links.keys().copied().collect();
+        for conn in conns {
+            let link = self.house.link(conn);
+            if !link.client_open {
+                continue;
+            }
+            let bytes = link.take_down(&mut self.rng);
+            busy |= !bytes.is_empty();
+            self.hear(conn, &bytes);
+            let link = self.house.link(conn);
+            if link.client_open && link.down.is_empty() && link.down_ended {
+                busy = true;
+                self.hear_end(conn);
+            }
+        }
+        self.house.perform(&mut self.rng);
+        self.house.sweep();
+        busy
+    }
+
+    /// Until nothing is under way any more. Pieces of one byte take their time.
+    fn settle(&mut self, what: &str) {
+        for _ in 0..400_000 {
+            if !self.step_quietly() {
+                return;
+            }
+        }
+        panic!("{what}: it does not come to rest");
+    }
+
+    /// The weather clears up, everybody gets what they wait for, and then all is compared.
+    fn finish(&mut self, step: &Cell<usize>) {
+        self.house.sabotage(false);
+        self.house.weather = Weather::default();
+        self.plan.sabotage = true; // what was refused before may still be told
+        self.house.calm = true;
+        self.house.links.values_mut().for_each(link::Link::hurry);
+        self.settle("what was under way");
+        self.pairs_are_marked_read();
+        for round in 0.. {
+            step.set(self.plan.steps + round);
+            assert!(round < 200, "somebody never gets what they wait for");
+            if !self.everybody_asks() {
+                break;
+            }
+            self.settle("what was missing");
+            // Rates refill, paused frames go on.
+            self.time_passes(Duration::from_secs(2));
+            self.settle("after a while");
+        }
+        self.everybody_knows_everything();
+        self.posts_kept_their_order();
+        self.histories_are_whole();
+        self.all_is_quiet();
+        self.house.restart(&mut self.rng, &mut self.model);
+        self.house.check_database();
+    }
+
+    /// What an open Go-form socket shows is marked read.
+    fn pairs_are_marked_read(&mut self) {
+        for d in 0..self.devices.len() {
+            let Some(stream) = self.devices[d].stream.as_ref().filter(|stream| stream.live) else { continue };
+            let (Form::Pair(peer), Some(me)) = (stream.form, self.profile(d)) else { continue };
+            let Some(id) = self.model.direct(me, peer) else { continue };
+            let conversation = &self.model.conversations[&id];
+            assert_eq!(
+                stream.shown,
+                Some(conversation.messages.len() as u64),
+                "a pair shows its newest line"
+            );
+            assert_eq!(conversation.unread(me, self.model.head), 0, "an open pair has nothing unread");
+        }
+    }
+
+    /// Who is not yet where they want to be takes a step. Whether anybody was.
+    fn everybody_asks(&mut self) -> bool {
+        let mut asked = false;
+        for d in 0..self.devices.len() {
+            let now = self.house.now.unix_s();
+            let device = &self.devices[d];
+            let waits = device.https.iter().any(|http| !http.asks.is_empty());
+            let unsent =
+                device.drafts.iter().filter(|draft| !draft.answered && draft.carrier.is_none()).count();
+            let unanswered = device.drafts.iter().any(|draft| !draft.answered);
+            let form = device.stream.as_ref().map(|stream| stream.form);
+            match &device.token {
+                None => self.sign(d),
+                Some(token) if token.exp <= now + 5 => self.refresh(d),
+                Some(_) if unsent > 0 => (0..unsent.min(5)).for_each(|_| self.send_draft(d)),
+                Some(_) if matches!(form, Some(Form::Pair(_))) && !unanswered => {
+                    let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
+                    self.cut(conn);
+                }
+                Some(_) if form.is_none() => {
+                    let cursor = self.devices[d].cursor.clone();
+                    self.open(d, Form::Native, cursor);
+                }
+                Some(_) if waits || unanswered || !self.devices[d].live_native() => {}
+                Some(_) => continue,
+            }
+            asked = true;
+        }
+        asked
+    }
+
+    /// Every device that stayed or resumed by its cursor knows every message of its conversations.
+    fn everybody_knows_everything(&self) {
+        for device in &self.devices {
+            let me = self.people[device.person].profile.expect("a profile");
+            let since = device.since.expect("a beginning");
+            let mine = self.model.of(me).flat_map(|(_, conversation)| &conversation.messages);
+            let missing: Vec<u64> = mine
+                .map(|message| message.seq)
+                .filter(|seq| *seq > since && !device.known.contains_key(seq))
+                .collect();
+            assert!(missing.is_empty(), "a device never heard of {missing:?}");
+            for draft in &device.drafts {
+                let stored = self.model.posted(me, draft.client_id).expect("an answered draft is on disk");
+                assert_eq!(stored.body, draft.body);
+            }
+        }
+    }
+
+    /// Posts of one connection keep their order, and nothing overtakes one that was refused.
+    fn posts_kept_their_order(&mut self) {
+        for device in &mut self.devices {
+            let me = self.people[device.person].profile.expect("a profile");
+            let open = device.https.iter().map(|http| (http.conn, http.carried.clone()));
+            let stream = device.stream.iter().map(|stream| (stream.conn, stream.carried.clone()));
+            let all: Vec<(ConnId, Carried)> = device.over.drain(..).chain(open).chain(stream).collect();
+            for (conn, carried) in all {
+                let mut last = 0;
+                for (place, client_id) in carried.posts.iter().enumerate() {
+                    let stands = |place: &usize| !carried.refusals.contains(place);
+                    let again = (0..place).filter(stands).any(|before| carried.posts[before] == *client_id);
+                    if again || !stands(&place) {
+                        continue;
+                    }
+                    let stored = self.model.posted(me, *client_id).filter(|post| post.lane == conn.lane());
+                    let Some(stored) = stored else { continue };
+                    assert!(
+                        stored.seq > last,
+                        "posts of one connection changed places: {carried:?} of {conn:?}"
+                    );
+                    last = stored.seq;
+                    let refused = carried.refused.is_some_and(|refused| place >= refused);
+                    assert!(!refused, "a post overtook one that was refused: {carried:?} of {conn:?}");
+                }
+            }
+        }
+    }
+
+    /// What lists and histories show is what there is: each person reads all of it.
+    fn histories_are_whole(&mut self) {
+        for d in 0..self.devices.len() {
+            let me = self.profile(d).expect("a profile");
+            self.list(d, None);
+            let mine: Vec<(Id, u64)> = self
+                .model
+                .of(me)
+                .map(|(id, conversation)| (id, conversation.messages.len() as u64))
+                .collect();
+            for (conversation, last_n) in mine {
+                self.list_page(d, conversation, Point::Newest, 200);
+                self.settle("a newest page");
+                for n in (0..last_n).step_by(25) {
+                    self.list_page(d, conversation, Point::After(n), 50);
+                    self.settle("a page");
+                }
+            }
+            self.settle("the lists");
+        }
+    }
+
+    /// Everybody leaves, or the server does: then nothing is open, waited for or listened to.
+    fn all_is_quiet(&mut self) {
+        if self.rng.chance(500) {
+            self.house.drain();
+        } else {
+            let held = |link: &&link::Link| link.client_open;
+            let open: Vec<ConnId> =
+                self.house.links.iter().filter(|(_, link)| held(link)).map(|(conn, _)| *conn).collect();
+            open.into_iter().for_each(|conn| self.cut(conn));
+        }
+        self.settle("the end");
+        self.time_passes(Duration::from_secs(30));
+        self.settle("the very end");
+        assert_eq!(self.house.server.load(), (0, 0, 0), "connections, calls, listeners at the end");
+        assert!(!self.house.draining || self.house.server.is_drained(), "drained");
+    }
+}

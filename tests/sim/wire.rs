@@ -1,0 +1,101 @@
+//! What a client writes and how it reads what the server writes: requests, masked frames, frames of the server.
+//! Invariant: an incomplete message is left where it is, so bytes may come one by one.
+
+use natter::base::crypto::base64url_decode;
+use natter::base::json::{self, Value};
+
+use super::random::Rng;
+
+pub fn request(method: &str, target: &str, fields: &[(&str, &str)], body: Option<&str>) -> Vec<u8> {
+    crate::support::http::request(method, target, fields, body)
+}
+
+/// The fields of an upgrade to a WebSocket.
+pub const UPGRADE: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+pub const TEXT: u8 = 1;
+pub const CLOSE: u8 = 8;
+pub const PING: u8 = 9;
+pub const PONG: u8 = 10;
+
+/// A client's frame: masked, whole.
+pub fn frame(rng: &mut Rng, opcode: u8, payload: &[u8]) -> Vec<u8> {
+    part(rng, 0x80 | opcode, payload)
+}
+
+/// A text message, now and then in fragments.
+pub fn text(rng: &mut Rng, payload: &str) -> Vec<u8> {
+    let bytes = payload.as_bytes();
+    if !rng.chance(100) || bytes.len() < 2 {
+        return frame(rng, TEXT, bytes);
+    }
+    let cut = rng.between(0, bytes.len());
+    let mut out = part(rng, TEXT, &bytes[..cut]);
+    if rng.chance(300) {
+        out.extend(frame(rng, PING, b"between fragments"));
+    }
+    out.extend(part(rng, 0x80, &bytes[cut..]));
+    out
+}
+
+fn part(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = (rng.next() as u32).to_be_bytes();
+    let mut out = vec![first];
+    match payload.len() {
+        len @ 0..126 => out.push(0x80 | len as u8),
+        len @ 126..65_536 => {
+            out.push(0x80 | 126);
+            out.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            out.push(0x80 | 127);
+            out.extend((len as u64).to_be_bytes());
+        }
+    }
+    out.extend(mask);
+    out.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]));
+    out
+}
+
+/// Takes one whole frame of the server from the front of `bytes`: opcode and payload.
+pub fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    assert_eq!(first & 0x70, 0, "a reserved bit is set");
+    assert_eq!(second & 0x80, 0, "the server masks nothing");
+    assert_ne!(first & 0x80, 0, "the server sends whole frames");
+    let (len, head) = match second {
+        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
+        len => (usize::from(len), 2),
+    };
+    let payload = bytes.get(head..head + len)?.to_vec();
+    bytes.drain(..head + len);
+    Some((first & 0x0f, payload))
+}
+
+/// A text at a path of member names.
+pub fn at<'v, 'a>(value: &'v Value<'a>, path: &str) -> Option<&'v Value<'a>> {
+    path.split('.').try_fold(value, |value, name| value.get(name))
+}
+
+pub fn text_at(value: &Value<'_>, path: &str) -> Option<String> {
+    at(value, path).and_then(Value::as_str).map(str::to_owned)
+}
+
+pub fn number_at(value: &Value<'_>, path: &str) -> Option<u64> {
+    at(value, path).and_then(Value::as_i64).and_then(|number| u64::try_from(number).ok())
+}
+
+/// What a client may read in its own access token: the session, the expiry (Unix s), the epoch.
+pub fn claims(access: &str) -> (String, u64, String) {
+    let payload = access.split('.').nth(1).expect("a token has three parts");
+    let bytes = base64url_decode(payload).expect("base64url");
+    let value = json::parse(&bytes).expect("claims are JSON");
+    let text = |name| text_at(&value, name).expect("a claim");
+    (text("sid"), number_at(&value, "exp").expect("exp"), text("epoch"))
+}

@@ -1,0 +1,73 @@
+//! The whole server and the real store, run from one seed: no socket, no clock, no thread, and every failure an ordinary
+//! thing. A shadow model holds the promises of API.md against what is on disk and what every client hears.
+//!
+//! ```text
+//! SIM_SEED=17 cargo test --test simulation        replays one seed
+//! SIM_SEEDS=1000 cargo test --test simulation     plays so many; SIM_FROM=n begins there
+//! ```
+
+mod sim;
+mod support;
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Seeds in `cargo test`; scripts/simulate plays more.
+const SEEDS: u64 = 200;
+
+/// After so many failures there is enough to think about.
+const FAILURES_MAX: usize = 5;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[test]
+fn every_promise_holds_for_every_seed() {
+    if let Some(seed) = number("SIM_SEED") {
+        let stats = sim::play(seed, &Cell::new(0));
+        println!("seed {seed}: {stats:#?}");
+        return;
+    }
+    let from = number("SIM_FROM").unwrap_or(1);
+    let until = from + number("SIM_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(from);
+    let (failed, total) = (Mutex::new(Vec::new()), Mutex::new(sim::Stats::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let enough = failed.lock().expect("no panic here").len() >= FAILURES_MAX;
+                    if seed >= until || enough {
+                        return;
+                    }
+                    let step = Cell::new(0);
+                    match catch_unwind(AssertUnwindSafe(|| sim::play(seed, &step))) {
+                        Ok(stats) => total.lock().expect("no panic here").add(stats),
+                        Err(_) => {
+                            let line =
+                                format!("seed {seed}, step {}: SIM_SEED={seed} replays it", step.get());
+                            eprintln!("{line}");
+                            failed.lock().expect("no panic here").push(line);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    println!("{:#?}", total.into_inner().expect("no panic here"));
+    let failed = failed.into_inner().expect("no panic here");
+    assert!(failed.is_empty(), "{} of {} seeds failed:\n{}", failed.len(), until - from, failed.join("\n"));
+}
+
+/// The same seed is the same run: else no failure could be replayed.
+#[test]
+fn a_seed_is_one_run() {
+    let play = |seed| format!("{:?}", sim::play(seed, &Cell::new(0)));
+    for seed in 1..=3 {
+        assert_eq!(play(seed), play(seed), "seed {seed}");
+    }
+}
