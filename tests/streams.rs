@@ -231,3 +231,50 @@ fn old_events_are_forgotten_and_old_cursors_told() {
     assert!(texts[1].contains("\"event\":\"reset\",\"reason\":\"pruned\""), "{texts:?}");
     assert!(texts[2].contains("caught_up"), "{texts:?}");
 }
+
+/// A long absence is caught up page by page, no faster than the peer reads and in the memory of a few pages.
+#[test]
+fn a_hundred_thousand_missed_events_cost_no_memory() {
+    use natter::base::id::Id;
+    use natter::limits::{PAGE_BYTES_MAX, REPLAY_LOW_BYTES};
+    use natter::model::message::{Destination, PostMessage};
+    use natter::model::operation::{Lane, Operation};
+
+    const MISSED: u128 = 100_000;
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let [sender, to] = [&ann, &bob].map(|person| Id::parse(&person.profile).expect("an id"));
+    let cursor = world.ask_as(&bob, "GET", "/api/v1/events?cursor=now", None).at("cursor");
+    for batch in 0..MISSED / 1_000 {
+        let post = |key: u128| PostMessage {
+            at: support::START_MS,
+            sender,
+            destination: Destination::To(to),
+            client_id: Id(batch * 1_000 + key + 1),
+            body: Some("what was said while you were away".to_owned()),
+            attachments: Vec::new(),
+            reply_to: None,
+            random: 0,
+            conversation_if_new: Id(77),
+        };
+        let mut commands = (0..1_000).map(|key| (Lane(0), post(key).into_command())).collect();
+        let committed = world.store.commit(&mut commands);
+        assert!(committed.fault.is_none() && committed.outcomes.iter().all(|each| each.result.is_ok()));
+    }
+    // A page holds more bytes on the wire than the budget counts, but not twice as many.
+    let bound = REPLAY_LOW_BYTES + 2 * PAGE_BYTES_MAX;
+    // The server was not told of these commits: a new one stands where the log ends, as after a restart.
+    let mut world = world.restart();
+    let conn = world.open_socket(&bob, &format!("/api/v1/ws?cursor={cursor}"));
+    let (mut heard, mut last) = (0u128, 0u64);
+    for text in world.texts(conn) {
+        if let Some(rest) = text.strip_prefix("{\"event\":\"message.posted\",\"seq\":") {
+            let seq: u64 = rest.split(',').next().and_then(|seq| seq.parse().ok()).expect("a seq");
+            assert!(seq > last);
+            (last, heard) = (seq, heard + 1);
+        }
+    }
+    let most = world.peers[&conn].most_queued;
+    assert!(most <= bound, "{most} bytes waited");
+    assert_eq!(heard, MISSED);
+}

@@ -79,6 +79,8 @@ pub struct Peer {
     pub closed: bool,
     /// While set, the peer reads nothing: its send queue only grows.
     pub stalled: bool,
+    /// The most that ever waited for it in memory.
+    pub most_queued: usize,
     /// Sent by the peer, and not yet read by the server.
     unread: Vec<u8>,
     /// Behind that the peer sends no more.
@@ -400,6 +402,7 @@ impl World {
             return;
         }
         let Some(queue) = self.server.send_queue(conn) else { return };
+        peer.most_queued = peer.most_queued.max(queue.memory());
         let bytes = queue.take_bytes();
         peer.write_shut |= peer.shuts;
         if bytes.is_empty() {
