@@ -239,3 +239,76 @@ fn messages_change_and_keep_their_place() {
         refused(404, "not_found")
     );
 }
+
+/// In a group a read mark is its reader's own affair: were it everyone's, a thousand readers of one message would be a
+/// million deliveries.
+#[test]
+fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
+    use natter::base::id::Id;
+    use natter::model::conversation::{CreateConversation, MarkRead};
+    use natter::model::member::SignUp;
+    use natter::model::message::{Destination, PostMessage};
+    use natter::model::operation::{Lane, Operation, Outcome};
+    use natter::model::session::NewSession;
+
+    const MEMBERS: u128 = 1_000;
+    let at = crate::support::START_MS;
+    let mut world = World::new();
+    let mut commit = |commands: Vec<natter::model::operation::Command>| -> Vec<Outcome> {
+        let mut batch = commands.into_iter().map(|command| (Lane(0), command)).collect();
+        let committed = world.store.commit(&mut batch);
+        assert!(committed.outcomes.iter().all(|outcome| outcome.result.is_ok()));
+        committed.outcomes
+    };
+    let profile = |i: u128| Id(1_000_000 + i);
+    let sign_up = |i: u128| SignUp {
+        at,
+        member: Id(2_000_000 + i),
+        profile: profile(i),
+        email: format!("m{i}@example.org"),
+        hash: String::new(),
+        display_name: format!("m{i}"),
+        nick_names: vec![format!("m{i}")],
+        session: NewSession {
+            id: Id(3_000_000 + i),
+            access_uuid: Id(4_000_000 + i),
+            refresh_uuid: Id(5_000_000 + i),
+            unique_id: None,
+            user_agent: String::new(),
+            address: String::new(),
+            access_expire: 0,
+            refresh_expire: 0,
+        },
+        code: None,
+    };
+    commit((0..MEMBERS).map(|i| sign_up(i).into_command()).collect());
+    let group = Id(9);
+    let create = CreateConversation {
+        at,
+        creator: profile(0),
+        client_id: None,
+        id: group,
+        title: "all".to_owned(),
+        members: (1..MEMBERS).map(profile).collect(),
+        members_max: MEMBERS as usize,
+    };
+    commit(vec![create.into_command()]);
+    let post = PostMessage {
+        at,
+        sender: profile(0),
+        destination: Destination::Conversation(group),
+        client_id: Id(7),
+        body: Some("hello, all".to_owned()),
+        attachments: Vec::new(),
+        reply_to: None,
+        random: 0,
+        conversation_if_new: group,
+    };
+    let posted = commit(vec![post.into_command()]);
+    assert_eq!(posted[0].events[0].audience.profiles.len(), MEMBERS as usize);
+    let read = |i| MarkRead { at, reader: profile(i), conversation: group, n: 1 }.into_command();
+    let marked = commit((1..MEMBERS).map(read).collect());
+    let deliveries: usize =
+        marked.iter().flat_map(|outcome| &outcome.events).map(|event| event.audience.profiles.len()).sum();
+    assert_eq!(deliveries, MEMBERS as usize - 1);
+}
