@@ -101,6 +101,7 @@ const FIELD_TITLES: &[(&str, &str, &str)] = &[
         "A password has 8 to 128 characters, is not your name or address, and is not a common one.",
         "كلمة المرور من 8 إلى 128 حرفًا، وليست اسمك أو بريدك، وليست شائعة.",
     ),
+    ("code", "Please give the code of the mail as a text.", "يرجى إدخال الرمز الوارد في الرسالة كنص."),
     ("display_name", "A name has 1 to 64 characters.", "الاسم من 1 إلى 64 حرفًا."),
     (
         "nick_name",

@@ -35,8 +35,9 @@ fn answer(status: &str, body: &str) -> Script {
     Script::play(vec![("\r\n\r\n", format!("{head}{body}"))])
 }
 
+/// The Go server asked for the place of its own address.
 #[test]
-fn a_service_is_asked_once_with_its_token() {
+fn lineage_a_service_is_asked_for_the_client_s_address_once() {
     let server =
         answer("200 OK", r#"{"ip":"8.8.4.4","city":"Cairo","region":"Cairo","country":"EG","loc":"30,31"}"#);
     let mut geolocator = service(server.address.port());
@@ -100,8 +101,9 @@ fn a_service_that_fails_costs_one_try() {
     nowhere.heard();
 }
 
+/// The Go server's look-up had no limit.
 #[test]
-fn a_service_that_says_nothing_has_two_seconds() {
+fn lineage_a_service_that_says_nothing_has_two_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut geolocator = service(listener.local_addr().expect("an address").port());
     let start = Instant::now();

@@ -69,8 +69,9 @@ fn script(steps: usize, last: Option<&str>) -> Vec<Step> {
     all
 }
 
+/// The Go server's mails had neither Date nor Message-ID.
 #[test]
-fn a_mail_is_handed_over_to_the_letter() {
+fn lineage_a_mail_is_handed_over_to_the_letter() {
     let server = Script::play(script(7, None));
     let body = "Hello,\n\n.dot\nرمز 042137\n";
     assert_eq!(send(&mut to_server(server.address.port(), None), letter(body)), Delivery::Sent);
@@ -146,8 +147,9 @@ fn without_a_server_mails_are_kept_in_a_private_file() {
     assert_eq!(send(&mut Mailer::new(options, Arc::default()), letter("x")), Delivery::Failed);
 }
 
+/// The Go server's header lines could be injected.
 #[test]
-fn an_address_that_could_carry_a_command_is_refused() {
+fn lineage_no_address_carries_a_command_or_a_header() {
     let mut mailer = to_server(1, None);
     for to in ["ada@example.net>\r\nRCPT TO:<bob@example.net", "", "ada", "ada@example.net\n"] {
         let letter = Letter { to: to.to_owned(), ..letter("x") };
