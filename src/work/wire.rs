@@ -154,15 +154,23 @@ impl Wire {
     }
 
     /// Says goodbye. The work is done by now: nothing depends on whether it is heard.
-    pub fn close(mut self) {
+    pub fn close(self) {
         #[cfg(feature = "tls")]
+        let wire = self.say_goodbye();
+        #[cfg(not(feature = "tls"))]
+        let wire = self;
+        let shut = wire.socket.shutdown(Shutdown::Both);
+        log::trace!("socket {}", if shut.is_ok() { "shut" } else { "gone already" });
+    }
+
+    #[cfg(feature = "tls")]
+    fn say_goodbye(mut self) -> Wire {
         if let Some(mut session) = self.tls.take() {
             session.close();
             let heard = self.flush(&mut session);
             log::trace!("goodbye {}", if heard.is_ok() { "said" } else { "not said" });
         }
-        let shut = self.socket.shutdown(Shutdown::Both);
-        log::trace!("socket {}", if shut.is_ok() { "shut" } else { "gone already" });
+        self
     }
 
     #[cfg(feature = "tls")]
