@@ -10,11 +10,13 @@ mod page;
 mod support;
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use natter::base::json;
 
-use chromium::Chromium;
+use chromium::{Chromium, GLANCE, PATIENCE};
 use page::{DESKTOP, PHONE, Page, by};
 use support::TestDir;
 use support::process::{Launch, Natter};
@@ -219,4 +221,245 @@ fn arabic_turns_the_page_round() {
     page.wait(c, "again", ONLINE);
     page.wait(c, "kept", "document.documentElement.dir === 'rtl'");
     page.has_no_faults(c);
+}
+
+/// The message with this text, as an expression.
+fn message(text: &str) -> String {
+    let text = json::to_string(text);
+    format!(
+        "[...document.querySelectorAll('[data-testid=message]')].find((m) => \
+         m.querySelector('[data-testid=message-body]')?.textContent === {text})"
+    )
+}
+
+fn text_of(testid: &str) -> String {
+    format!("{}?.textContent", by(testid))
+}
+
+#[test]
+fn a_group_talks_changes_its_mind_and_is_searched() {
+    let Some(mut stage) = Stage::set() else { return };
+    let (ann, bob, cy) = (stage.sign_up("Ann"), stage.sign_up("Bob"), stage.sign_up("Cyrine"));
+    let c = &mut stage.chromium;
+
+    // Who first speaks sees the other online; who types is seen to.
+    open_person(c, &ann, "Bob");
+    send(c, &ann, "Hello!");
+    ann.wait(c, "presence", &format!("{} === 'Online'", text_of("chat-line")));
+    bob.click(c, "conversation");
+    bob.fill(c, "composer-input", "Hel");
+    ann.wait(c, "typing", "document.querySelector('[data-testid=typing].shown')");
+    ann.picture(c, "typing-desktop-light");
+    bob.fill(c, "composer-input", "");
+    ann.wait(c, "no more", "!document.querySelector('[data-testid=typing].shown')");
+
+    // A group of three.
+    ann.click(c, "new-conversation");
+    ann.click(c, "new-group");
+    ann.fill(c, "field-title", "Kitchen");
+    for name in ["Bob", "Cyrine"] {
+        ann.fill(c, "people-search", name);
+        let row = format!(
+            "[...document.querySelectorAll('[data-testid=people-results] [data-testid=person]')].find((p) => p.textContent.startsWith('{name}'))"
+        );
+        ann.click_on(c, &row);
+        ann.wait(c, "chosen", &format!("{row}?.ariaPressed === 'true'"));
+    }
+    ann.settle(c);
+    ann.picture(c, "group-dialog-desktop-light");
+    ann.click(c, "group-submit");
+    ann.wait(c, "the group", &format!("{} === '3 members'", text_of("chat-line")));
+    send(c, &ann, "The café opens at nine.");
+    for page in [&bob, &cy] {
+        page.click_on(c, "[...document.querySelectorAll('[data-testid=conversation]')].find((r) => r.textContent.includes('Kitchen'))");
+        page.wait(c, "the words", &message("The café opens at nine."));
+    }
+    send(c, &cy, "<img src=x onerror=alert(1)> javascript:alert(1) https://example.org/a?b=c.");
+    ann.wait(
+        c,
+        "as written, and a link that is one",
+        &format!(
+            "{}?.querySelector('a[rel~=noopener]')?.href === 'https://example.org/a?b=c' && \
+             !document.querySelector('[data-testid=messages] img')",
+            message("<img src=x onerror=alert(1)> javascript:alert(1) https://example.org/a?b=c.")
+        ),
+    );
+
+    // A reply, a reaction, an edit, a deletion: each is seen by the others.
+    let first = message("The café opens at nine.");
+    bob.hover(c, &first);
+    bob.click(c, "message-reply");
+    send(c, &bob, "Too early for me");
+    cy.wait(
+        c,
+        "the quote",
+        &format!(
+            "{}?.querySelector('[data-testid=message-quote]').textContent.includes('café')",
+            message("Too early for me")
+        ),
+    );
+    bob.hover(c, &first);
+    bob.click(c, "message-react");
+    bob.click_on(
+        c,
+        "[...document.querySelectorAll('[data-testid=emoji]')].find((e) => e.textContent === '👍')",
+    );
+    cy.wait(
+        c,
+        "the reaction",
+        &format!("{first}?.querySelector('[data-emoji=\"👍\"]')?.ariaPressed === 'false'"),
+    );
+    cy.click_on(c, &format!("{first}.querySelector('[data-emoji=\"👍\"]')"));
+    bob.wait(
+        c,
+        "two of them",
+        &format!("{first}?.querySelector('[data-emoji] .count')?.textContent === '2'"),
+    );
+    ann.hover(c, &first);
+    ann.click(c, "message-more");
+    ann.settle(c);
+    ann.picture(c, "menu-desktop-light");
+    ann.click(c, "menu-edit");
+    ann.wait(c, "the old text", &format!("{}.value.startsWith('The café')", by("composer-input")));
+    ann.fill(c, "composer-input", "The café opens at ten.");
+    ann.press(c, "Enter", 13);
+    bob.wait(c, "the new text", &message("The café opens at ten."));
+    bob.hover(c, &message("Too early for me"));
+    bob.click(c, "message-more");
+    bob.click(c, "menu-delete");
+    bob.click(c, "confirm-yes");
+    cy.wait(
+        c,
+        "a tombstone",
+        "document.querySelectorAll('[data-testid=message].deleted').length === 1 && \
+         !document.querySelector('[data-testid=messages]').textContent.includes('Too early')",
+    );
+
+    // Accents and case are folded; what was erased is not found.
+    cy.fill(c, "search", "CAFE");
+    cy.wait(c, "found", &format!("{}?.textContent.includes('ten')", by("found-message")));
+    cy.settle(c);
+    cy.picture(c, "search-desktop-light");
+    cy.fill(c, "search", "early");
+    cy.wait(
+        c,
+        "nothing",
+        &format!("!{} && {}.textContent.includes('early')", by("found-message"), by("search-results")),
+    );
+    cy.click(c, "search-clear");
+
+    // Who is removed is out at once.
+    ann.click(c, "chat-info");
+    let more = "[...document.querySelectorAll('li.person')].find((r) => r.textContent.startsWith('Cyrine')).querySelector('[data-testid=member-more]')";
+    ann.wait(
+        c,
+        "the members",
+        &format!("document.querySelectorAll('[data-testid=member]').length === 3 && {more}"),
+    );
+    ann.settle(c);
+    ann.picture(c, "group-desktop-light");
+    ann.click_on(c, more);
+    ann.click(c, "member-remove");
+    cy.wait(c, "gone", &by("stage-gone"));
+    ann.wait(c, "two are left", "document.querySelectorAll('[data-testid=member]').length === 2");
+    ann.click(c, "info-dialog-close");
+    for page in [&ann, &bob, &cy] {
+        page.has_no_faults(c);
+    }
+    pictures(c, &bob, "group");
+}
+
+/// The code in the last mail of this subject, once there is one.
+fn mailed_code(mbox: &Path, subject: &str) -> String {
+    let subject = format!("\nSubject: {subject}\n");
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mails = std::fs::read_to_string(mbox).unwrap_or_default().replace('\r', "");
+        let digits = |word: &&str| word.len() == 6 && word.bytes().all(|b| b.is_ascii_digit());
+        // Behind the head, whose ids are digits too.
+        let body = mails.rsplit_once(&subject).and_then(|(_, rest)| rest.split_once("\n\n"));
+        if let Some(code) = body.and_then(|(_, body)| body.split_ascii_whitespace().find(digits)) {
+            return code.to_owned();
+        }
+        assert!(Instant::now() < until, "no mail: {mails}");
+        std::thread::sleep(GLANCE);
+    }
+}
+
+#[test]
+fn the_ways_in_and_out() {
+    let Some(mut stage) = Stage::set() else { return };
+    let mbox = stage.launch.folder.join("data/mail.mbox");
+    let page = stage.page("Ann");
+    let second = stage.page("Ann, elsewhere");
+    let c = &mut stage.chromium;
+    let address = "ann@example.org";
+
+    // What is wrong is said where it is wrong.
+    page.click(c, "go-sign-up");
+    for (testid, text) in
+        [("field-display-name", "Ann"), ("field-email", "nonsense"), ("field-password", PASSWORD)]
+    {
+        page.fill(c, testid, text);
+    }
+    page.click(c, "sign-up-submit");
+    page.wait(
+        c,
+        "a word at the field",
+        "document.querySelector('[data-field=email] .field-note.bad')?.textContent",
+    );
+    page.settle(c);
+    page.picture(c, "sign-up-desktop-light");
+    page.fill(c, "field-email", address);
+    page.click(c, "sign-up-submit");
+    page.wait(c, "the code's form", &by("verify"));
+    page.fill(c, "field-code", "000000");
+    page.click(c, "verify-submit");
+    page.wait(c, "refused", &format!("{}.textContent", by("verify-error")));
+    page.fill(c, "field-code", &mailed_code(&mbox, "Your verification code"));
+    page.click(c, "verify-submit");
+    page.wait(c, "in", ONLINE);
+    page.wait(c, "verified", &format!("{}.hidden", by("verify-banner")));
+
+    // A second device signs in, is seen, and is shown out.
+    second.wait(c, "the ways in", &by("sign-in"));
+    second.fill(c, "field-email", address);
+    second.fill(c, "field-password", "not this one");
+    second.click(c, "sign-in-submit");
+    second.wait(c, "refused", &format!("{}.textContent", by("sign-in-error")));
+    second.fill(c, "field-password", PASSWORD);
+    second.click(c, "sign-in-submit");
+    second.wait(c, "in", ONLINE);
+    page.click(c, "open-settings");
+    page.click(c, "tab-devices");
+    page.wait(c, "both", "document.querySelectorAll('[data-testid=session]').length === 2");
+    pictures(c, &page, "devices");
+    page.click(c, "session-revoke");
+    second.wait(c, "out", &by("auth-notice"));
+    page.wait(c, "one", "document.querySelectorAll('[data-testid=session]').length === 1");
+    page.click(c, "settings-close");
+
+    // A forgotten password: by code; every device is out.
+    second.click(c, "go-reset");
+    second.fill(c, "field-email", address);
+    second.click(c, "reset-submit");
+    second.wait(c, "the code's form", &by("reset-code"));
+    second.fill(c, "field-code", &mailed_code(&mbox, "Your code for a new password"));
+    second.fill(c, "field-password", "another horse 9");
+    second.click(c, "reset-code-submit");
+    second.wait(c, "changed", &by("auth-notice"));
+    page.wait(c, "out", &by("auth-notice"));
+    pictures(c, &second, "sign-in");
+    second.fill(c, "field-password", "another horse 9");
+    second.click(c, "sign-in-submit");
+    second.wait(c, "in", ONLINE);
+    second.click(c, "open-settings");
+    second.click(c, "tab-account");
+    pictures(c, &second, "account");
+    second.click(c, "sign-out");
+    second.wait(c, "out", &by("sign-in"));
+    assert_eq!(second.eval(c, "localStorage.getItem('natter.token')"), "null");
+    for page in [&page, &second] {
+        page.has_no_faults(c);
+    }
 }

@@ -89,6 +89,19 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event)
     {
         presence::changed(core, profile.id);
     }
+    // The first message makes two people peers: who of them is online was none of the other's business until now.
+    if let Fact::MessagePosted(message) = &publication.event.fact
+        && message.n == 1
+        && audience.len() == 2
+    {
+        for profile in audience.iter() {
+            for id in core.hub.of(*profile).to_vec() {
+                if conns.get_mut(id).is_some_and(|conn| stream::is_live(conn)) {
+                    presence::greet(core, id, *profile);
+                }
+            }
+        }
+    }
     // Too slow a reader, or a Go-form socket that has something to mark read.
     for &id in &touched {
         if let Some(conn) = conns.get_mut(id) {

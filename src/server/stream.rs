@@ -455,11 +455,15 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     advance(core, conn);
 }
 
-/// Words without a seq, for a native stream that is up to date; a slow one does without them.
+/// A native stream that is up to date: it hears what is said without a seq.
+pub fn is_live(conn: &Conn) -> bool {
+    let Phase::WebSocket(stream) = &conn.phase else { return false };
+    matches!(&stream.form, Form::Native(replay) if replay.is_live()) && !stream.ws.is_closing()
+}
+
+/// Words without a seq, for a stream that is up to date; a slow one does without them.
 pub fn whisper(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
-    let Phase::WebSocket(stream) = &conn.phase else { return };
-    let hears = matches!(&stream.form, Form::Native(replay) if replay.is_live()) && !stream.ws.is_closing();
-    if hears && conn.send.memory() < STREAM_PAUSE_BYTES {
+    if is_live(conn) && conn.send.memory() < STREAM_PAUSE_BYTES {
         core.metrics.deliveries += 1;
         conn.send.push_shared(Arc::clone(frame));
     }

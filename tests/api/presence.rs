@@ -114,3 +114,32 @@ fn presence_reaches_direct_peers_and_counts_devices() {
     t.world.pass(Duration::from_secs(4));
     assert_eq!(t.world.server.load(), (0, 0, 0));
 }
+
+#[test]
+fn two_who_first_speak_learn_that_the_other_is_online() {
+    let mut world = World::new();
+    let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));
+    let mut t = Two { world, ann: ann.clone(), bob: bob.clone(), conversation: String::new() };
+    let (a, b, e) = (t.socket(&ann), t.socket(&bob), t.socket(&eve));
+    t.world.pass(Duration::from_secs(4));
+    for conn in [a, b, e] {
+        assert!(t.heard(conn, "presence").is_empty(), "strangers hear nothing");
+    }
+    let say = |world: &mut World, id: u8| {
+        let body = format!(
+            r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5F{id:02}","body":"hi"}}"#,
+            bob.profile
+        );
+        assert_eq!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).status, 201);
+    };
+    say(&mut t.world, 1);
+    for (conn, peer) in [(a, &bob), (b, &ann)] {
+        let told = t.heard(conn, "presence");
+        assert!(told.len() == 1 && told[0].contains(&peer.profile), "{told:?}");
+        assert!(told[0].contains("\"online\":true"), "{told:?}");
+    }
+    say(&mut t.world, 2);
+    for conn in [a, b, e] {
+        assert!(t.heard(conn, "presence").is_empty(), "once, and only to the two");
+    }
+}

@@ -1,5 +1,29 @@
 //! One page of a browser as a member uses it: by what is written on it and by where things stand, with real clicks and
 //! real keys. Owns waiting; refuses to sleep for a fixed time.
+//!
+//! What the parts of the client are named for whoever drives it (`data-testid`; * repeated; "-x" continues the first name
+//! of its group):
+//!
+//! - ways in: sign-up, sign-in, reset, reset-code, verify: forms, each with -submit and -error; field-display-name, -email,
+//!   -password, -code; go-sign-up, -sign-in, -reset; verify-renew, -later; auth-notice; gate-lang
+//! - frame: connection [data-state=online|connecting|offline], connection-strip, -retry; open-settings; new-conversation;
+//!   verify-open; stage-empty, -gone; toast*
+//! - list: conversation* [data-id, data-unread], conversation-preview*, unread-count*, list-empty; search, search-clear,
+//!   -scope, -results; found-person*, found-message*
+//! - chat: chat [data-conversation], chat-back, -title, -line, -search, -info, -unblock; messages, unread-divider, typing,
+//!   jump-latest; composer-input, -send, -attach, -file, -files, -emoji, -context, -cancel
+//! - message* [data-n, data-id, data-client-id, data-state=sending|sent|failed, data-mine, data-read]: message-body,
+//!   -image, -file, -quote, -failure, -retry, -discard; upload-progress; reaction* [data-emoji]; on hover or focus
+//!   message-react, -reply, -more
+//! - menus: menu-reply, -copy, -edit, -delete; quick-react*, emoji*; confirm-yes, -no; lightbox, -image, -close
+//! - dialogs: new-dialog, group-dialog, add-dialog, info-dialog, settings, each with -close; people-search,
+//!   person* [data-profile], new-group, field-title, group-submit, add-submit; info-message, -mute, -block, -add,
+//!   -leave, -title, -rename, -image, -image-file; member*, member-more*, -message, -role, -remove
+//! - settings: tab-profile|account|devices|look; profile-display-name, -nick-name, -submit, -image, -image-file,
+//!   -image-remove, -presence, -private; password-old, -new, -repeat, -submit; account-verify, -delete; delete-password,
+//!   -messages; sign-out; session* [data-session, data-current], session-revoke*, sessions-revoke-all;
+//!   theme-system|light|dark; lang-en|ar
+//!
 //! Invariant: a step that does not come true in time fails with a picture of the page, in `target/browser`.
 
 use std::path::{Path, PathBuf};
@@ -164,6 +188,14 @@ impl Page {
             }
             std::thread::sleep(GLANCE);
         }
+    }
+
+    /// Moves the mouse over an element.
+    #[track_caller]
+    pub fn hover(&self, chromium: &mut Chromium, element: &str) {
+        let (x, y) = self.place(chromium, element);
+        let params = format!(r#"{{"type":"mouseMoved","x":{x},"y":{y}}}"#);
+        self.must(chromium, "Input.dispatchMouseEvent", &params);
     }
 
     /// Clicks into a field and replaces what it holds.

@@ -130,7 +130,7 @@ const ar = {
   'info.leave_title': 'مغادرة «{name}»؟', 'info.add': 'إضافة أشخاص', 'info.rename': 'إعادة التسمية',
   'info.image': 'تغيير الصورة', 'info.image_remove': 'إزالة الصورة', 'info.admin': 'مشرف', 'info.make_admin': 'تعيين مشرفًا', 'info.drop_admin': 'إلغاء الإشراف', 'info.remove': 'إزالة من المجموعة',
   'info.block_title': 'حظر {name}؟', 'info.block_more': 'لن يستطيع أي منكما مراسلة الآخر أو رؤية حالة اتصاله.', 'info.message': 'مراسلة', 'info.member_actions': 'إجراءات {name}',
-  'set.title': 'الإعدادات', 'set.profile': 'الملف الشخصي', 'set.account': 'الحساب', 'set.devices': 'الأجهزة', 'set.look': 'المظهر', 'set.privacy': 'الخصوصية',
+  'set.title': 'الإعدادات', 'set.profile': 'ملفي', 'set.account': 'الحساب', 'set.devices': 'الأجهزة', 'set.look': 'المظهر', 'set.privacy': 'الخصوصية',
   'set.nick': 'الاسم المستعار', 'set.nick_hint': 'من 3 إلى 25 من a–z و0–9 والنقطة والشرطة السفلية.',
   'set.private': 'ملف خاص', 'set.private_hint': 'لا يظهر في البحث، ويخفي حالة اتصالك.', 'set.presence': 'إظهار حالة اتصالي', 'set.presence_hint': 'وعلامات القراءة أيضًا. الإخفاء متبادل.',
   'set.password': 'تغيير كلمة المرور', 'set.old_password': 'كلمة المرور الحالية', 'set.new_password': 'كلمة المرور الجديدة', 'set.repeat_password': 'أعدها', 'set.password_done': 'تغيّرت كلمة المرور، وسُجّل خروج أجهزتك الأخرى.',

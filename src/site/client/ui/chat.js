@@ -58,14 +58,14 @@ export function chatView({ conversation, profile, at, shell }) {
       : conversation?.type === 'group' ? t('people.members', { count: conversation.members_count })
         : presence?.online ? t('people.online') : presence?.last_seen_at ? t('people.seen', { when: ago(presence.last_seen_at) })
           : peer?.nick_name ? `@${peer.nick_name}` : '';
-    const face = avatar({ id: conversation?.type === 'group' ? conversation.id : peer?.id, name: name(), image: conversation?.type === 'group' ? conversation.image : peer?.profile_image, online: presence?.online });
+    const face = avatar({ id: conversation?.type === 'group' ? conversation.id : peer?.id, name: name(), image: conversation?.type === 'group' ? conversation.image : peer?.profile_image, size: conversation?.type === 'group' && 'group', online: presence?.online });
     const sign = [name(), line, presence?.online, conversation?.image, peer?.profile_image].join('|');
     if (head.dataset.sign === sign) return;
     head.dataset.sign = sign;
     const info = () => openInfo({ conversation, profile: conversation ? conversation.peer : profile, shell });
     head.replaceChildren(...[
       iconButton('back', t('back'), { testid: 'chat-back', class: 'icon-button chat-back', onclick: () => shell.go('#/') }),
-      h('button.chat-who', { type: 'button', testid: 'chat-title', 'aria-label': `${name()}. ${t('chat.details')}`, onclick: info }, face,
+      h('button.chat-who', { type: 'button', testid: 'chat-title', title: t('chat.details'), onclick: info }, face,
         h('span.chat-names', null, h('span.chat-name.line', { dir: 'auto' }, name()), h(`span.chat-line.line${typists.length ? '.accent' : ''}`, { testid: 'chat-line', dir: 'auto' }, line))),
       conversation && iconButton('search', t('search.here'), { testid: 'chat-search', onclick: () => shell.searchIn(conversation) }),
       iconButton('info', t('chat.details'), { testid: 'chat-info', onclick: info })].filter(Boolean));
@@ -166,7 +166,7 @@ export function chatView({ conversation, profile, at, shell }) {
       const peer = conversation ? conversation.peer : profile;
       const group = conversation?.type === 'group';
       top.replaceChildren(h('div.beginning', null,
-        avatar({ id: group ? conversation.id : peer?.id, name: name(), image: group ? conversation.image : peer?.profile_image, size: 'large' }),
+        avatar({ id: group ? conversation.id : peer?.id, name: name(), image: group ? conversation.image : peer?.profile_image, size: group ? 'large.group' : 'large' }),
         h('h2', { dir: 'auto' }, name()),
         h('p.quiet', null, t('chat.start'))));
     }
@@ -342,7 +342,7 @@ export function chatView({ conversation, profile, at, shell }) {
     ], {
       label: t('msg.actions'),
       head: (close) => h('div.quick', null, [...QUICK.map((emoji) => h('button', {
-        type: 'button', role: 'menuitem', tabindex: '-1', 'aria-label': emoji, testid: 'quick-react',
+        type: 'button', role: 'menuitem', tabindex: '-1', testid: 'quick-react',
         onclick: () => {
           close(true);
           toggle(message, emoji);
@@ -375,6 +375,7 @@ export function chatView({ conversation, profile, at, shell }) {
 
   const messageOf = (node) => node.closest?.('article.message');
   list.addEventListener('pointerover', (event) => event.pointerType === 'mouse' && showTools(messageOf(event.target)));
+  list.addEventListener('pointerleave', () => showTools(null));
   list.addEventListener('focusin', (event) => showTools(messageOf(event.target)));
   list.addEventListener('contextmenu', (event) => {
     const target = messageOf(event.target);

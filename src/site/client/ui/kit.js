@@ -123,7 +123,7 @@ export function avatar({ id, name, image, size = '', online }) {
   const initials = words.length > 1 ? `${[...words[0]][0]}\u200c${[...words.at(-1)][0]}` : letters[0];
   let hue = 0;
   for (const letter of id ?? name ?? '') hue = (hue * 31 + letter.codePointAt(0)) % 360;
-  const face = h(`span.avatar${size ? `.${size}` : ''}`, { 'aria-hidden': 'true' }, h('span.initials', null, initials.toLocaleUpperCase()));
+  const face = h(`span.avatar${size ? `.${size}` : ''}`, { 'aria-hidden': 'true', data: { initials: initials.toLocaleUpperCase() } });
   face.style.setProperty('--hue', hue);
   if (image) {
     const img = h('img', { alt: '', src: image, decoding: 'async', loading: 'lazy', draggable: false, onerror: () => img.remove() });
@@ -251,7 +251,7 @@ export function openMenu(anchor, items, { label, head } = {}) {
     },
   }, head?.(close), buttons);
   const ending = new AbortController();
-  (anchor.closest('dialog') ?? document.body).append(menu);
+  anchor.closest('dialog,main').append(menu);
   place(menu, anchor);
   addEventListener('pointerdown', (event) => !menu.contains(event.target) && close(false), { capture: true, signal: ending.signal });
   addEventListener('resize', () => close(false), { signal: ending.signal });
@@ -275,7 +275,7 @@ export function pickEmoji(anchor, chosen) {
   const finish = openMenu(anchor, [], {
     label: t('msg.react'),
     head: (close) => (grid = h('div.emoji-grid', null, EMOJI.map((emoji) => h('button', {
-      type: 'button', role: 'menuitem', tabindex: '-1', 'aria-label': emoji, testid: 'emoji',
+      type: 'button', role: 'menuitem', tabindex: '-1', testid: 'emoji',
       onclick: () => {
         close(true);
         chosen(emoji);

@@ -176,7 +176,10 @@ function person({ conversation, profile, close, draw, shell }) {
     try {
       await (blocked ? api.remove(`/blocks/${profile.id}`) : api.put(`/blocks/${profile.id}`));
       if (blocked) model.blocked.delete(profile.id);
-      else model.blocked.add(profile.id);
+      else {
+        model.blocked.add(profile.id);
+        model.presence.delete(profile.id);
+      }
       model.touch('list');
       draw();
     } catch (error) { failed(error); }
@@ -213,7 +216,7 @@ function group(conversation, { close, draw, shell }) {
   }
   return [
     h('div.info-head', null,
-      h('div.face-edit', null, avatar({ id: conversation.id, name: titleOf(conversation), image: conversation.image, size: 'large' }),
+      h('div.face-edit', null, avatar({ id: conversation.id, name: titleOf(conversation), image: conversation.image, size: 'large.group' }),
         admin && iconButton('camera', t('info.image'), { testid: 'info-image', onclick: () => chooser.click() }), chooser),
       admin ? h('form.inline', { method: 'post', onsubmit: (event) => { event.preventDefault(); update({ title: title.value }).catch(failed); } }, title, h('button.button', { testid: 'info-rename' }, t('info.rename')))
         : h('h3', { dir: 'auto' }, titleOf(conversation)),
@@ -331,6 +334,7 @@ const PANELS = {
         testid: 'profile', action: t('save'),
         submit: async ({ display_name, nick_name }) => {
           await updateProfile({ display_name, nick_name });
+          show('profile');
           toast(t('done'), { kind: 'good' });
         },
         children: [field({ name: 'display_name', label: t('auth.name'), value: me.display_name, maxlength: 64, required: true, dir: 'auto', autocomplete: 'name', testid: 'profile-display-name' }),
@@ -371,17 +375,19 @@ const PANELS = {
   devices({ signal }) {
     const list = h('ul.people', { testid: 'sessions' }, spinner(t('app.loading')));
     const load = () => api.all('/user/sessions').then((sessions) => {
+      others.hidden = sessions.length < 2;
       list.replaceChildren(...sessions.sort((a, b) => b.current - a.current).map((entry) => sessionRow(entry, load)));
     }, (error) => list.replaceChildren(h('li.quiet.center', null, error.message)));
-    load();
-    model.on('sessions', load, signal);
-    return [list, h('button.action-row.danger', {
-      type: 'button', testid: 'sessions-revoke-all',
+    const others = h('button.action-row.danger', {
+      type: 'button', testid: 'sessions-revoke-all', hidden: true,
       onclick: () => api.remove('/user/sessions').then(() => {
         toast(t('done'), { kind: 'good' });
         load();
       }, failed),
-    }, h('span.action-icon', null, icon('exit')), t('set.revoke_all'))];
+    }, h('span.action-icon', null, icon('exit')), t('set.revoke_all'));
+    load();
+    model.on('sessions', load, signal);
+    return [list, others];
   },
 
   look({ shell, close }) {

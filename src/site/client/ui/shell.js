@@ -80,12 +80,12 @@ export function sidebar({ shell, signal }) {
         : mine && !last.deleted_at ? t('list.you', { text: preview(last) })
           : conversation.type === 'group' && last && !last.deleted_at ? `${nameOf(last.sender)}: ${preview(last)}` : preview(last);
     const group = conversation.type === 'group';
-    const state = failedRow ? 'alert' : pending ? 'clock' : mine && !last.deleted_at ? (!group && last.n <= conversation.peer_read_n ? 'checks' : 'check') : null;
+    const state = failedRow ? 'alert' : pending ? 'clock' : typists.length ? null : mine && !last.deleted_at ? (!group && last.n <= conversation.peer_read_n ? 'checks' : 'check') : null;
     return h(`a.conversation${current ? '.current' : ''}${conversation.unread ? '.unread' : ''}`, {
       href: `#/c/${conversation.id}`, testid: 'conversation', 'aria-current': current ? 'page' : null, draggable: false,
       data: { id: conversation.id, unread: String(conversation.unread ?? 0) },
     },
-    avatar({ id: group ? conversation.id : peer?.id, name: titleOf(conversation), image: group ? conversation.image : peer?.profile_image, online: model.presence.get(peer?.id)?.online }),
+    avatar({ id: group ? conversation.id : peer?.id, name: titleOf(conversation), image: group ? conversation.image : peer?.profile_image, size: group && 'group', online: model.presence.get(peer?.id)?.online }),
     h('span.conversation-main', null,
       h('span.conversation-top', null, h('span.conversation-name.line', { dir: 'auto' }, titleOf(conversation)),
         conversation.muted && h('span.muted-mark', { role: 'img', 'aria-label': t('list.muted') }, icon('mute')),
