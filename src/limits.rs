@@ -262,6 +262,11 @@ pub const WAL_RESTART_PAGES: u64 = 6_000;
 /// Pages in the WAL (32 MiB) after which nothing more is written: somebody outside of this process holds a snapshot. A
 /// batch on top of it ends below 64 MiB. Beyond: `Unavailable` until the WAL could begin anew.
 pub const WAL_PAGES_MAX: u64 = 8_000;
+/// Between two checkpoints for the sake of erasure: what was erased is gone from every file within a minute, and a flood of
+/// erasures costs four checkpoints a minute.
+pub const ERASE_EVERY: Duration = Duration::from_secs(15);
+/// Messages of a deleted member erased in one step: a few milliseconds of the writer. Beyond: the next step.
+pub const ERASE_STEP: u32 = 100;
 /// Bytes of the WAL file that stay on disk for its next round. Beyond: given back.
 pub const WAL_KEPT_BYTES: i64 = 16_777_216;
 /// Memberships in the writer's cache of conversations (about 100 bytes each). Beyond: emptied after the batch, and

@@ -1,5 +1,7 @@
 //! The contract, row by row, against the whole server without a socket.
 
+#[path = "api/deletion.rs"]
+mod deletion;
 #[path = "api/profiles.rs"]
 mod profiles;
 #[path = "api/sessions.rs"]

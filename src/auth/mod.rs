@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod codes;
 mod common_passwords;
+pub mod deletion;
 pub mod password;
 pub mod profiles;
 pub mod rules;

@@ -101,3 +101,101 @@ impl std::fmt::Debug for SignUp {
         f.debug_struct("SignUp").field("member", &self.member).finish_non_exhaustive()
     }
 }
+
+/// What becomes of a deleted member's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftovers {
+    /// They stay, without a sender.
+    Keep,
+    /// They become tombstones.
+    Erase,
+}
+
+/// The end of an account: sessions end, groups are left, e-mail, hash, codes and the texts of the profile are erased.
+/// With [`Leftovers::Erase`] the messages follow by [`EraseMessages`]. `Unauthorized` when the member is gone, or its
+/// hash is not the proven one any more.
+#[derive(Clone)]
+pub struct DeleteAccount {
+    pub at: u64,
+    pub member: Id,
+    /// The PHC string the password was compared with; `None` for an operator, who needs none.
+    pub proven: Option<String>,
+    pub leftovers: Leftovers,
+}
+
+impl std::fmt::Debug for DeleteAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeleteAccount").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+/// One bounded step of turning a deleted member's messages into tombstones; the oldest deletion that is not done yet.
+#[derive(Clone, Copy, Debug)]
+pub struct EraseMessages {
+    pub at: u64,
+}
+
+/// Whether there is more to erase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erased {
+    All,
+    Some,
+}
+
+/// Every member, in the order they signed up.
+#[derive(Clone, Debug)]
+pub struct ListAccounts {
+    /// Continue behind this place.
+    pub after: Option<u64>,
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct AccountPage {
+    pub members: Vec<Member>,
+    pub next: Option<u64>,
+}
+
+/// A member as an operator names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    Id(Id),
+    /// In lower case.
+    Email(String),
+}
+
+/// `NotFound` when there is none.
+#[derive(Clone, Debug)]
+pub struct FindMember {
+    pub who: Who,
+}
+
+/// A member made by an operator, who vouches for the address: verified, without a session and without a mail.
+/// `EmailTaken` when the address is in use.
+#[derive(Clone)]
+pub struct AddMember {
+    pub at: u64,
+    pub member: Id,
+    pub profile: Id,
+    /// In lower case.
+    pub email: String,
+    /// A PHC string.
+    pub hash: String,
+    pub display_name: String,
+    /// As in [`SignUp`].
+    pub nick_names: Vec<String>,
+}
+
+impl std::fmt::Debug for AddMember {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AddMember").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+/// Disables a member, which ends every session, or enables it again.
+#[derive(Clone, Copy, Debug)]
+pub struct SetActive {
+    pub at: u64,
+    pub member: Id,
+    pub active: bool,
+}

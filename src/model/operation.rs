@@ -12,7 +12,10 @@ use super::conversation::{
 };
 use super::event::{Event, LogPage, PruneLog, ReadLog};
 use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
-use super::member::{Account, Credential, FindAccount, FindCredential, FindSecret, Secret, SignUp};
+use super::member::{
+    Account, AccountPage, AddMember, Credential, DeleteAccount, EraseMessages, Erased, FindAccount,
+    FindCredential, FindMember, FindSecret, ListAccounts, Member, Secret, SetActive, SignUp,
+};
 use super::message::{
     DeleteMessage, EditMessage, FoundMessages, GetMessage, ListMessages, Message, MessagePage, OpenPair,
     Pair, PostMessage, Posted, React, SearchMessages,
@@ -87,6 +90,13 @@ operations! {
     Read  FindSecret -> Secret;
     Write ChangePassword -> ();
     Write NoteSeen -> ();
+    Write DeleteAccount -> ();
+    Write EraseMessages -> Erased;
+    // An operator's.
+    Read  ListAccounts -> AccountPage;
+    Read  FindMember -> Member;
+    Write AddMember -> Member;
+    Write SetActive -> Member;
     // Profiles and blocks.
     Read  FindProfile -> Profile;
     Read  ListProfiles -> Vec<Profile>;

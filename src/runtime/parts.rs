@@ -50,7 +50,7 @@ impl Writer for Store {
     }
 
     fn tend(&mut self) -> Result<bool, Fault> {
-        self.tend()
+        self.tend(Instant::now())
     }
 
     fn probe(&mut self) -> Result<(), Fault> {

@@ -57,6 +57,8 @@ pub enum Next {
     },
     /// When sessions were last seen is written.
     Seen,
+    /// A step of an erasure that nobody waits for.
+    Erasure,
     Chore(Chore),
 }
 

@@ -9,6 +9,7 @@ use super::calls::{Call, Caller, Next};
 use super::chores;
 use super::conn::{Conn, Phase};
 use super::contract::{Door, Effect, Ticket};
+use super::erasures;
 use super::hub::Hub;
 use super::outbox::Outbox;
 use super::presence::{self, Broadcast, Presence};
@@ -42,6 +43,8 @@ pub struct Core {
     pub attempts: Attempts,
     pub tickets: Tickets,
     pub seen: Seen,
+    /// A step of an erasure is under way for nobody's sake.
+    pub erasing: bool,
     pub presence: Presence,
     /// To be queued on other connections than the one at hand, when it is done with.
     pub broadcasts: VecDeque<Broadcast>,
@@ -80,6 +83,7 @@ impl Core {
             attempts: Attempts::default(),
             tickets: Tickets::default(),
             seen: Seen::default(),
+            erasing: false,
             presence: Presence::default(),
             broadcasts: VecDeque::new(),
             metrics: Metrics::default(),
@@ -190,6 +194,7 @@ impl Core {
         self.ended.retain(|_, until| *until >= unix_s);
         self.tickets.expire(self.now);
         seen::sweep(self);
+        erasures::sweep(self);
         chores::prune(self);
         self.sweep_at = self.now.instant + SWEEP_EVERY;
     }

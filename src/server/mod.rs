@@ -16,6 +16,7 @@ pub mod conn;
 pub mod contract;
 pub mod core;
 pub mod cors;
+pub mod erasures;
 pub mod event_stream;
 pub mod http;
 pub mod hub;
@@ -238,6 +239,7 @@ impl Server {
             Next::Chore(chore) => chores::answered(&mut self.core, chore, outcome.result),
             Next::Work(_) => {}
             Next::Seen => seen::written(&mut self.core),
+            Next::Erasure => erasures::done(&mut self.core, outcome.result),
             Next::Presence { profile, online } => {
                 presence::answered(&mut self.core, profile, online, outcome.result);
             }

@@ -2,7 +2,7 @@
 //! ops, the name is the WebSocket op too, and the same handler serves both.
 //! Invariant: the table decides before a body byte is read.
 
-use crate::auth::{accounts, codes, password, profiles, sessions, tickets};
+use crate::auth::{accounts, codes, deletion, password, profiles, sessions, tickets};
 use crate::messaging::{changes, conversations, events, groups, messages, search, streams};
 use crate::model::handler::Handler;
 use crate::proto::http::head::Method;
@@ -128,6 +128,8 @@ pub static ROUTES: &[Route] = &[
     row("ticket.create", Post, "/api/v1/user/ticket", Bearer, Json, Write, Handle(Handler::Member(tickets::create))),
     row("account.password", Put, "/api/v1/user/password", Bearer, Json, Write, Handle(Handler::Member(password::change))),
     row("account.me", Get, "/api/v1/user/me", Bearer, NoBody, Read, Handle(Handler::Member(accounts::me))),
+    row("account.delete", Delete, "/api/v1/user/me", Bearer, Json, Write, Handle(Handler::Member(deletion::delete))),
+    row("account.delete", Post, "/api/v1/user/delete", Bearer, Json, Write, Handle(Handler::Member(deletion::delete))),
     // Profiles and blocks.
     row("profile.me", Get, "/api/v1/profile", Bearer, NoBody, Read, Handle(Handler::Member(profiles::me))),
     row("profile.update", Put, "/api/v1/profile", Bearer, Json, Write, Handle(Handler::Member(profiles::update))),

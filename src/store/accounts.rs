@@ -1,7 +1,7 @@
-//! Members with their profiles: made by sign-up, found by sign-in.
+//! Members with their profiles: made by sign-up or by an operator, found by sign-in, disabled and enabled.
 //! Invariant: a member, its profile and its first session are made together or not at all.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::batch::{Batch, Written};
 use super::fault::Stop;
@@ -9,7 +9,8 @@ use super::value::{id, int, number};
 use super::{codes, profiles, sessions};
 use crate::base::id::Id;
 use crate::model::member::{
-    Account, Credential, FindAccount, FindCredential, FindSecret, Member, Secret, SignUp,
+    Account, AccountPage, AddMember, Credential, FindAccount, FindCredential, FindMember, FindSecret,
+    ListAccounts, Member, Secret, SetActive, SignUp, Who,
 };
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
@@ -85,42 +86,132 @@ pub fn account(conn: &Connection, member: Id) -> rusqlite::Result<Option<Account
 
 pub fn sign_up(batch: &mut Batch<'_>, sign_up: SignUp) -> Result<Written, Stop> {
     let conn = batch.conn;
-    if conn.prepare_cached("SELECT 1 FROM members WHERE email = ?1")?.exists([&sign_up.email])? {
+    let new = NewAccount {
+        at: sign_up.at,
+        member: sign_up.member,
+        profile: sign_up.profile,
+        email: &sign_up.email,
+        hash: &sign_up.hash,
+        verified: false,
+        display_name: &sign_up.display_name,
+        nick_names: &sign_up.nick_names,
+    };
+    let member_key = insert(conn, &new)?;
+    sessions::insert(conn, member_key, &sign_up.session, sign_up.at)?;
+    if let Some(code) = &sign_up.code {
+        codes::first(conn, member_key, code, sign_up.at)?;
+    }
+    let account = account(conn, sign_up.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let pair = sessions::first_pair(&account, &sign_up.session, sign_up.at);
+    Written::quietly(Answer::SignUp(Opened { account, pair }))
+}
+
+/// A member and its profile, about to be made.
+struct NewAccount<'a> {
+    at: u64,
+    member: Id,
+    profile: Id,
+    email: &'a str,
+    hash: &'a str,
+    verified: bool,
+    display_name: &'a str,
+    nick_names: &'a [String],
+}
+
+/// Makes both rows; the member's key.
+fn insert(conn: &Connection, new: &NewAccount<'_>) -> Result<i64, Stop> {
+    if conn.prepare_cached("SELECT 1 FROM members WHERE email = ?1")?.exists([new.email])? {
         return Err(Refusal::EmailTaken.into());
     }
     let mut taken = conn.prepare_cached("SELECT 1 FROM profiles WHERE nick_name = ?1")?;
     let mut free = None;
-    for nick_name in &sign_up.nick_names {
+    for nick_name in new.nick_names {
         if !taken.exists([nick_name])? {
             free = Some(nick_name);
             break;
         }
     }
     let nick_name = free.ok_or(Refusal::NicknameTaken)?;
-
     let member_key = conn
         .prepare_cached(
-            "INSERT INTO members (id, email, hash, verified, active, created_at) VALUES (?1, ?2, ?3, 0, 1, ?4)",
+            "INSERT INTO members (id, email, hash, verified, active, created_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)",
         )?
-        .insert((sign_up.member.to_bytes(), &sign_up.email, &sign_up.hash, int(sign_up.at)))?;
+        .insert((new.member.to_bytes(), new.email, new.hash, new.verified, int(new.at)))?;
     conn.prepare_cached(
         "INSERT INTO profiles (id, member, display_name, name_key, nick_name, is_private, presence, created_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, 0, 1, ?6)",
     )?
     .execute((
-        sign_up.profile.to_bytes(),
+        new.profile.to_bytes(),
         member_key,
-        &sign_up.display_name,
-        search_key(&sign_up.display_name),
+        new.display_name,
+        search_key(new.display_name),
         nick_name,
-        int(sign_up.at),
+        int(new.at),
     ))?;
-    sessions::insert(conn, member_key, &sign_up.session, sign_up.at)?;
-    if let Some(code) = &sign_up.code {
-        codes::first(conn, member_key, code, sign_up.at)?;
-    }
+    Ok(member_key)
+}
 
-    let account = account(conn, sign_up.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    let pair = sessions::first_pair(&account, &sign_up.session, sign_up.at);
-    Written::quietly(Answer::SignUp(Opened { account, pair }))
+// ---- an operator's -------------------------------------------------------------------------------
+
+pub fn add(batch: &mut Batch<'_>, add: &AddMember) -> Result<Written, Stop> {
+    let new = NewAccount {
+        at: add.at,
+        member: add.member,
+        profile: add.profile,
+        email: &add.email,
+        hash: &add.hash,
+        verified: true,
+        display_name: &add.display_name,
+        nick_names: &add.nick_names,
+    };
+    insert(batch.conn, &new)?;
+    let account = account(batch.conn, add.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    Written::quietly(Answer::AddMember(account.member))
+}
+
+pub fn set_active(batch: &mut Batch<'_>, set: SetActive) -> Result<Written, Stop> {
+    let key = key(batch.conn, set.member)?.ok_or(Refusal::NotFound)?;
+    batch.conn.prepare_cached("UPDATE members SET active = ?2 WHERE key = ?1")?.execute((key, set.active))?;
+    let events = if set.active { Vec::new() } else { sessions::revoke_others(batch, key, None, set.at)? };
+    let account = account(batch.conn, set.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    Ok(Written { result: Ok(Answer::SetActive(account.member)), events })
+}
+
+fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
+    Ok(Member {
+        id: id(row, 0)?,
+        email: row.get(1)?,
+        verified: row.get(2)?,
+        active: row.get(3)?,
+        created_at: Time(number(row, 4)?),
+    })
+}
+
+pub fn list(conn: &Connection, list: &ListAccounts) -> Result<AccountPage, Stop> {
+    let mut members = conn
+        .prepare_cached(
+            "SELECT id, email, verified, active, created_at, key FROM members WHERE key > ?1 ORDER BY key LIMIT ?2",
+        )?
+        .query_map((int(list.after.unwrap_or(0)), list.limit + 1), |row| {
+            Ok((member_from_row(row)?, number(row, 5)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    // One row more than fits tells whether there is a next page.
+    let more = members.len() > list.limit as usize;
+    members.truncate(list.limit as usize);
+    let next = members.last().filter(|_| more).map(|(_, key)| *key);
+    Ok(AccountPage { members: members.into_iter().map(|(member, _)| member).collect(), next })
+}
+
+pub fn find_member(conn: &Connection, find: &FindMember) -> Result<Member, Stop> {
+    let found = match &find.who {
+        Who::Id(id) => conn
+            .prepare_cached("SELECT id, email, verified, active, created_at FROM members WHERE id = ?1")?
+            .query_row([id.to_bytes()], member_from_row),
+        Who::Email(email) => conn
+            .prepare_cached("SELECT id, email, verified, active, created_at FROM members WHERE email = ?1")?
+            .query_row([email], member_from_row),
+    };
+    Ok(found.optional()?.ok_or(Refusal::NotFound)?)
 }

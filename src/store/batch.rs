@@ -6,8 +6,8 @@ use rusqlite::Connection;
 use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::{
-    accounts, blocks, changes, codes, conversations, groups, log, messages, outbox, presence, profiles,
-    sessions,
+    accounts, blocks, changes, codes, conversations, deletion, groups, log, messages, outbox, presence,
+    profiles, sessions,
 };
 use crate::model::event::Event;
 use crate::model::operation::{Answer, Command, Refusal};
@@ -98,6 +98,10 @@ impl Batch<'_> {
             Command::RevokeSessions(revoke) => self.whole(|batch| sessions::revoke_some(batch, revoke)),
             Command::ChangePassword(change) => self.whole(|batch| sessions::change_password(batch, change)),
             Command::NoteSeen(note) => sessions::note_seen(self, &note),
+            Command::DeleteAccount(delete) => self.whole(|batch| deletion::delete(batch, &delete)),
+            Command::EraseMessages(erase) => self.whole(|batch| deletion::erase_some(batch, erase)),
+            Command::AddMember(add) => self.whole(|batch| accounts::add(batch, &add)),
+            Command::SetActive(set) => self.whole(|batch| accounts::set_active(batch, set)),
             Command::UpdateProfile(update) => self.whole(|batch| profiles::update(batch, &update)),
             Command::SetBlock(block) => self.whole(|batch| blocks::set(batch, block)),
             Command::IssueVerifyCode(issue) => self.whole(|batch| codes::issue_verify(batch, issue)),
@@ -112,6 +116,8 @@ impl Batch<'_> {
             | Command::FindAccount(_)
             | Command::FindSecret(_)
             | Command::ListSessions(_)
+            | Command::ListAccounts(_)
+            | Command::FindMember(_)
             | Command::FindProfile(_)
             | Command::ListProfiles(_)
             | Command::SearchProfiles(_)

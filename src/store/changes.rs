@@ -117,6 +117,31 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) ->
     Ok(())
 }
 
+/// Turns a message of a deleted member into a tombstone, as its sender could have.
+pub fn bury(batch: &mut Batch<'_>, message: Id, at: u64) -> Result<Option<Event>, Stop> {
+    let Some(conversation) = messages::conversation_of(batch.conn, message)? else { return Ok(None) };
+    let Some(slot) = conversations::load(batch, conversation)? else { return Ok(None) };
+    let (seq, conversation_key) = (message.seq(), batch.cache.get(slot).key);
+    let (n, actor_key) = batch
+        .conn
+        .prepare_cached("SELECT n, sender FROM messages WHERE seq = ?1")?
+        .query_row([int(seq)], |row| Ok((number(row, 0)?, row.get(1)?)))?;
+    let target = Target {
+        slot,
+        conversation,
+        conversation_key,
+        actor_key,
+        seq,
+        n,
+        is_sender: true,
+        is_deleted: false,
+    };
+    erase(batch.conn, conversation_key, seq, n, at)?;
+    let (seq, message) = changed(batch, &target, Change::MessageDeleted(message), at)?;
+    let audience = batch.cache.get(slot).everyone();
+    Ok(Some(Event { seq, audience, fact: Fact::MessageDeleted(message) }))
+}
+
 pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {
     let target = find(batch, react.actor, react.message)?;
     if target.is_deleted {

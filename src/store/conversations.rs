@@ -65,15 +65,21 @@ pub fn load(batch: &mut Batch<'_>, conversation: Id) -> rusqlite::Result<Option<
              FROM memberships m JOIN profiles p ON p.key = m.profile WHERE m.conversation = ?1",
         )?
         .query_map([loaded.key], |row| {
-            gone |= row.get::<_, bool>(5)?;
-            Ok(cache::Membership::new(
+            if row.get(5)? {
+                // A deleted one hears and writes nothing more, whatever was on its way when it went.
+                gone = true;
+                return Ok(None);
+            }
+            let membership = cache::Membership::new(
                 row.get(0)?,
                 id(row, 1)?,
                 row.get(2)?,
                 number(row, 3)?,
                 number(row, 4)?,
-            ))
+            );
+            Ok(Some(membership))
         })?
+        .filter_map(Result::transpose)
         .collect::<rusqlite::Result<Vec<_>>>()?;
     if let Some((low, high)) = pair {
         (loaded.standing, loaded.receipts) = relation(conn, low, high, gone)?;
@@ -109,9 +115,8 @@ pub fn renew_all(batch: &mut Batch<'_>, profile: Id) -> rusqlite::Result<()> {
 
 fn renew(batch: &mut Batch<'_>, slot: Slot) -> rusqlite::Result<()> {
     let [a, b] = batch.cache.get(slot).members.as_slice() else { return Ok(()) };
-    let (a, b) = (a.profile_key, b.profile_key);
-    let gone = !profiles::stands(batch.conn, a)? || !profiles::stands(batch.conn, b)?;
-    let (standing, receipts) = relation(batch.conn, a, b, gone)?;
+    // Both are here: a conversation whose peer is gone was loaded without it.
+    let (standing, receipts) = relation(batch.conn, a.profile_key, b.profile_key, false)?;
     batch.cache.relate(slot, standing, receipts);
     Ok(())
 }

@@ -14,6 +14,7 @@ mod changes;
 mod codes;
 mod connection;
 mod conversations;
+mod deletion;
 mod fault;
 mod groups;
 mod log;

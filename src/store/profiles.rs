@@ -42,11 +42,6 @@ pub fn key(conn: &Connection, profile: Id) -> rusqlite::Result<Option<i64>> {
         .optional()
 }
 
-/// Whether the member of a profile still exists.
-pub fn stands(conn: &Connection, key: i64) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM profiles WHERE key = ?1 AND member IS NOT NULL")?.exists([key])
-}
-
 /// The columns [`from_row`] reads, the key, and what follows them.
 macro_rules! select {
     ($rest:literal) => {

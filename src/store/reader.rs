@@ -53,6 +53,8 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::FindAccount(find) => Answer::FindAccount(accounts::find_account(conn, find)?),
         Command::FindSecret(find) => Answer::FindSecret(accounts::find_secret(conn, find)?),
         Command::ListSessions(list) => Answer::ListSessions(sessions::list(conn, &list)?),
+        Command::ListAccounts(list) => Answer::ListAccounts(accounts::list(conn, &list)?),
+        Command::FindMember(find) => Answer::FindMember(accounts::find_member(conn, &find)?),
         Command::FindProfile(find) => Answer::FindProfile(profiles::find(conn, &find)?),
         Command::ListProfiles(list) => Answer::ListProfiles(profiles::list(conn, &list)?),
         Command::SearchProfiles(search) => Answer::SearchProfiles(profiles::search(conn, search)?),
@@ -85,6 +87,10 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         | Command::RevokeSessions(_)
         | Command::ChangePassword(_)
         | Command::NoteSeen(_)
+        | Command::DeleteAccount(_)
+        | Command::EraseMessages(_)
+        | Command::AddMember(_)
+        | Command::SetActive(_)
         | Command::UpdateProfile(_)
         | Command::SetBlock(_)
         | Command::PostMessage(_)

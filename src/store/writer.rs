@@ -6,6 +6,8 @@
 //! ```
 //! Invariant: a batch is on disk whole, or none of it is and all of it was refused.
 
+use std::time::Instant;
+
 use rusqlite::Connection;
 
 use super::batch::{Batch, Log};
@@ -13,7 +15,9 @@ use super::cache::Cache;
 use super::fault::{Fault, OpenFault, Stop, Trouble};
 use super::{Committed, StoreOptions, connection, search, state};
 use crate::base::crypto::Entropy;
-use crate::limits::{INDEX_SHARE, INDEX_SLICE, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES};
+use crate::limits::{
+    ERASE_EVERY, INDEX_SHARE, INDEX_SLICE, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES,
+};
 use crate::model::operation::{Command, Lane, Outcome, Refusal, Start};
 
 pub struct Store {
@@ -22,6 +26,10 @@ pub struct Store {
     log: Log,
     /// The last transaction failed: the ends of the log are read again before the next.
     stale: bool,
+    /// Something was erased that the WAL may still hold.
+    erased: bool,
+    /// No checkpoint for the sake of erasure before this.
+    erase_at: Option<Instant>,
     /// Pages in the WAL as the last [`Store::tend`] left it.
     wal_pages: u64,
     /// Commands since the last [`Store::tend`].
@@ -75,6 +83,8 @@ impl Store {
             cache: Cache::default(),
             log,
             stale: false,
+            erased: false,
+            erase_at: None,
             wal_pages: 0,
             committed: 0,
             unindexed: true,
@@ -130,12 +140,14 @@ impl Store {
         }
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut closed: Vec<Lane> = Vec::new();
+        let mut erased = false;
         let mut open = Batch { conn, log: &mut self.log, cache: &mut self.cache };
         for (lane, command) in batch.drain(..) {
             if closed.contains(&lane) {
                 outcomes.push(Outcome { result: Err(Refusal::Unavailable), events: Vec::new() });
                 continue;
             }
+            erased |= erases(&command);
             let written = open.perform(command)?;
             if written.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
                 closed.push(lane);
@@ -149,6 +161,7 @@ impl Store {
         }
         conn.prepare_cached("COMMIT")?.execute([])?;
         self.cache.trim();
+        self.erased |= erased;
         Ok(outcomes)
     }
 
@@ -164,12 +177,27 @@ impl Store {
         }
     }
 
-    /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long, a slice of
-    /// the search index. Answers whether more of it waits: the caller comes back as soon as nobody else wants the
-    /// writer.
-    pub fn tend(&mut self) -> Result<bool, Fault> {
-        let result = self.shorten_wal().and_then(|()| self.index());
+    /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long or holds what
+    /// was erased, a slice of the search index. Answers whether more of it waits: the caller comes back as soon as nobody
+    /// else wants the writer.
+    pub fn tend(&mut self, now: Instant) -> Result<bool, Fault> {
+        let checkpoint = if self.erased && self.erase_at.is_none_or(|at| at <= now) {
+            self.erase_at = Some(now + ERASE_EVERY);
+            self.empty_wal()
+        } else {
+            self.shorten_wal()
+        };
+        let result = checkpoint.and_then(|()| self.index());
         self.settle(result)
+    }
+
+    /// What was erased is gone from the database file by `secure_delete`; what was written of it before stands in the WAL
+    /// until that is cut off.
+    fn empty_wal(&mut self) -> rusqlite::Result<()> {
+        let wal = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        // A reader of an old snapshot was in the way: tried again later.
+        self.erased = wal.busy;
+        Ok(())
     }
 
     /// Indexes a few messages: a share of what was just committed, so that a busy writer stays a quick one; a whole slice
@@ -260,6 +288,17 @@ impl Store {
             Err(error) => Err(self.checkpoint_trouble.begins(&error)),
         }
     }
+}
+
+/// Whether content goes with this command that must not stay readable anywhere.
+fn erases(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::DeleteMessage(_)
+            | Command::EditMessage(_)
+            | Command::DeleteAccount(_)
+            | Command::EraseMessages(_)
+    )
 }
 
 fn ends_of_log(conn: &Connection) -> rusqlite::Result<Log> {

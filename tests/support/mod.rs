@@ -297,7 +297,7 @@ impl World {
         self.trace.push(command.name());
         let outcome = if command.is_write() {
             let committed = self.store.commit(&mut vec![(lane, command)]);
-            while self.store.tend().expect("a tidy store") {}
+            while self.store.tend(self.now.instant).expect("a tidy store") {}
             committed.outcomes.into_iter().next().expect("one outcome a command")
         } else {
             Outcome { result: self.reader.read(command), events: Vec::new() }

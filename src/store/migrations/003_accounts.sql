@@ -27,3 +27,10 @@ CREATE INDEX blocks_of_blocked ON blocks (blocked);
 
 -- The events of profiles that others hear, for peers who catch up: 9 is profile.updated.
 CREATE INDEX log_of_updates ON log (profile, seq) WHERE kind = 9;
+
+-- Deleted members whose messages are being turned into tombstones, a step at a time.
+CREATE TABLE erasures (
+    profile INTEGER PRIMARY KEY REFERENCES profiles (key),
+    -- Everything up to this client_id is done.
+    done BLOB NOT NULL
+) STRICT;

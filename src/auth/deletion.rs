@@ -1,0 +1,40 @@
+//! account.delete: the password first, then everything in storage's one transaction, then the messages step by step.
+//! Invariant: 204 means that it is done, or after a fault that the server goes on with it by itself.
+
+use super::password;
+use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
+use crate::model::member::{DeleteAccount, EraseMessages, Erased, FindSecret, Leftovers};
+use crate::model::operation::Refusal;
+use crate::model::problem::{Code, Problem};
+
+/// DELETE /user/me, POST /user/delete.
+pub fn delete(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let presented = password::presented(&request.params)?;
+    let leftovers = match request.params.text("messages")? {
+        None | Some("keep") => Leftovers::Keep,
+        Some("erase") => Leftovers::Erase,
+        Some(_) => return Err(Problem::invalid("messages")),
+    };
+    Ok(Step::store(FindSecret { member: actor.member }, move |ctx, secret| {
+        password::prove(ctx, actor, presented, secret, move |ctx, hash| {
+            let delete =
+                DeleteAccount { at: ctx.now.unix_ms, member: actor.member, proven: Some(hash), leftovers };
+            Ok(Step::store_or(delete, move |ctx, deleted| match deleted {
+                Ok(()) if leftovers == Leftovers::Keep => Reply::no_content().step(),
+                Ok(()) => Ok(erase_messages(ctx)),
+                // The password was changed while it was compared.
+                Err(Refusal::Unauthorized) => Err(Code::EmailPasswordWrong.into()),
+                Err(refusal) => Err(refusal.into()),
+            }))
+        })
+    }))
+}
+
+/// The account is gone, and so is the right to ask again: a fault on the way is not the asker's concern, since the server
+/// goes on by itself.
+fn erase_messages(ctx: &Ctx<'_>) -> Step {
+    Step::store_or(EraseMessages { at: ctx.now.unix_ms }, |ctx, erased| match erased {
+        Ok(Erased::Some) => Ok(erase_messages(ctx)),
+        Ok(Erased::All) | Err(_) => Reply::no_content().step(),
+    })
+}

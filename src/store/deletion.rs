@@ -1,0 +1,99 @@
+//! The end of an account: what is erased with it, and its messages afterwards, a bounded step at a time.
+//! Invariant: a deletion that began is finished, across restarts: what is left to erase stands in a row.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::batch::{Batch, Written};
+use super::fault::Stop;
+use super::value::{id, number};
+use super::{accounts, changes, groups, sessions};
+use crate::base::id::Id;
+use crate::limits::ERASE_STEP;
+use crate::model::conversation::RemoveMember;
+use crate::model::event::Event;
+use crate::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
+use crate::model::operation::{Answer, Refusal};
+
+pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let member = accounts::key(conn, delete.member)?.ok_or(Refusal::Unauthorized)?;
+    if let Some(hash) = &delete.proven {
+        // Proven outside of this transaction: what the password was compared with must still stand.
+        let stands = conn
+            .prepare_cached("SELECT 1 FROM members WHERE key = ?1 AND hash = ?2 AND active")?
+            .exists((member, hash))?;
+        if !stands {
+            return Err(Refusal::Unauthorized.into());
+        }
+    }
+    let (profile, profile_id) = conn
+        .prepare_cached("SELECT key, id FROM profiles WHERE member = ?1")?
+        .query_row([member], |row| Ok((row.get::<_, i64>(0)?, id(row, 1)?)))?;
+
+    let mut events = sessions::revoke_others(batch, member, None, delete.at)?;
+    // While it is still somebody: each group hears that it left, and has an admin afterwards.
+    for conversation in groups_of(conn, profile)? {
+        let leave = RemoveMember { at: delete.at, actor: profile_id, conversation, profile: profile_id };
+        events.extend(groups::remove_member(batch, leave)?.events);
+    }
+    conn.prepare_cached("DELETE FROM blocks WHERE blocker = ?1 OR blocked = ?1")?.execute([profile])?;
+    conn.prepare_cached(
+        "UPDATE profiles SET display_name = '', name_key = '', nick_name = NULL, last_seen_at = NULL, \
+         updated_seq = 0 WHERE key = ?1",
+    )?
+    .execute([profile])?;
+    // What refers to the member goes with it, by the schema; its profile stays, as nobody's.
+    conn.prepare_cached("DELETE FROM members WHERE key = ?1")?.execute([member])?;
+    if delete.leftovers == Leftovers::Erase {
+        conn.prepare_cached("INSERT INTO erasures (profile, done) VALUES (?1, x'')")?.execute([profile])?;
+    }
+    // Conversations are remembered with their members: this one is not one any more.
+    batch.cache.write(conn)?;
+    batch.cache.clear();
+    Ok(Written { result: Ok(Answer::DeleteAccount(())), events })
+}
+
+fn groups_of(conn: &Connection, profile: i64) -> rusqlite::Result<Vec<Id>> {
+    conn.prepare_cached(
+        "SELECT c.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 1 \
+         WHERE m.profile = ?1",
+    )?
+    .query_map([profile], |row| id(row, 0))?
+    .collect()
+}
+
+pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let found = conn
+        .prepare_cached("SELECT profile, done FROM erasures ORDER BY profile LIMIT 1")?
+        .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+        .optional()?;
+    let Some((profile, done)) = found else { return Written::quietly(Answer::EraseMessages(Erased::All)) };
+    // In the order of the index that finds a sender's messages.
+    let step = conn
+        .prepare_cached(
+            "SELECT seq, id_high, client_id, deleted_at IS NULL FROM messages WHERE sender = ?1 AND client_id > ?2 \
+             ORDER BY client_id LIMIT ?3",
+        )?
+        .query_map((profile, done, ERASE_STEP), |row| {
+            let id = Id(u128::from(row.get::<_, i64>(1)? as u64) << 64 | u128::from(number(row, 0)?));
+            Ok((id, row.get::<_, Vec<u8>>(2)?, row.get::<_, bool>(3)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut events: Vec<Event> = Vec::new();
+    for (message, _, stands) in &step {
+        if *stands {
+            events.extend(changes::bury(batch, *message, erase.at)?);
+        }
+    }
+    let more = step.len() == ERASE_STEP as usize;
+    match step.last().filter(|_| more) {
+        Some((_, done, _)) => conn
+            .prepare_cached("UPDATE erasures SET done = ?2 WHERE profile = ?1")?
+            .execute((profile, done))?,
+        None => conn.prepare_cached("DELETE FROM erasures WHERE profile = ?1")?.execute([profile])?,
+    };
+    let others = conn.prepare_cached("SELECT 1 FROM erasures")?.exists([])?;
+    let erased = if others { Erased::Some } else { Erased::All };
+    Ok(Written { result: Ok(Answer::EraseMessages(erased)), events })
+}

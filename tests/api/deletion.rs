@@ -1,0 +1,238 @@
+//! account.delete: what goes, what stays, what nobody can read any more, and somebody else trying.
+
+use std::time::Duration;
+
+use crate::support::World;
+use crate::support::http::{Person, Response};
+
+const ME: &str = "/api/v1/user/me";
+
+fn refused(response: &Response) -> (u16, String) {
+    (response.status, response.code())
+}
+
+fn delete(world: &mut World, person: &Person, body: &str) -> Response {
+    world.ask_as(person, "DELETE", ME, Some(body))
+}
+
+fn post(world: &mut World, from: &Person, destination: &str, n: u32, text: &str) -> Response {
+    let body = format!(r#"{{{destination},"client_id":"01ARZ3NDEKTSV4RRFFQ69{n:05}","body":"{text}"}}"#);
+    world.ask_as(from, "POST", "/api/v1/messages", Some(&body))
+}
+
+fn to(person: &Person) -> String {
+    format!(r#""to":"{}""#, person.profile)
+}
+
+fn messages(world: &mut World, person: &Person, conversation: &str) -> Response {
+    world.ask_as(person, "GET", &format!("/api/v1/conversations/{conversation}/messages"), None)
+}
+
+/// Whether these bytes stand anywhere in the folder of the database: its file, its WAL, anything beside them.
+fn on_disk(world: &World, needle: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(world.dir.path()).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let bytes = std::fs::read(&path).expect("a file");
+        if bytes.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes())) {
+            found.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_deleted_account_is_gone_and_its_messages_stay_without_a_sender() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let conversation = post(&mut world, &ann, &to(&bob), 1, "from ann").at("data.conversation");
+    assert_eq!(post(&mut world, &bob, &to(&ann), 2, "from bob").status, 201);
+    let socket = world.open_socket(&ann, "/api/v1/ws");
+    let body = r#"{"password":"correct horse ann's"}"#;
+    let gone = delete(&mut world, &ann, body);
+    assert_eq!((gone.status, gone.body.len()), (204, 0), "{}", gone.text());
+    assert_eq!(world.close_code(socket), Some(4401));
+
+    for path in [ME, "/api/v1/profile", "/api/v1/conversations"] {
+        assert_eq!(refused(&world.ask_as(&ann, "GET", path, None)), (401, "unauthorized_access".into()));
+    }
+    let refresh = format!(r#"{{"refresh":"{}"}}"#, ann.refresh);
+    assert_eq!(world.ask("POST", "/api/v1/user/refresh", &[], Some(&refresh)).status, 401);
+    let sign_in = r#"{"email":"ann@example.org","password":"correct horse ann's"}"#;
+    let back = world.ask("POST", "/api/v1/user/sign-in", &[], Some(sign_in));
+    assert_eq!(refused(&back), (401, "email_password_wrong".into()));
+
+    let profile = world.ask_as(&bob, "GET", &format!("/api/v1/profile/{}", ann.profile), None);
+    assert_eq!(refused(&profile), (404, "not_found".into()));
+    let list = messages(&mut world, &bob, &conversation);
+    assert_eq!((list.at("data.0.body"), list.at("data.0.sender")), ("from ann".into(), "null".into()));
+    assert_eq!((list.at("data.0.n"), list.at("data.0.deleted_at")), ("1".into(), "null".into()));
+    assert_eq!(list.at("data.1.sender"), bob.profile);
+    let conversations = world.ask_as(&bob, "GET", "/api/v1/conversations", None);
+    assert_eq!(
+        (conversations.at("data.0.id"), conversations.at("data.0.peer")),
+        (conversation, "null".into())
+    );
+    assert_eq!(refused(&post(&mut world, &bob, &to(&ann), 3, "hello?")), (404, "not_found".into()));
+
+    // The address and the nick name are free again, for somebody else.
+    let again = world.sign_up("ann");
+    assert_ne!((&again.member, &again.profile), (&ann.member, &ann.profile));
+    assert_eq!(world.ask_as(&again, "GET", "/api/v1/conversations", None).at("data.0"), "null");
+}
+
+#[test]
+fn an_account_is_deleted_by_who_knows_its_password() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    for (method, path) in [("DELETE", ME), ("POST", "/api/v1/user/delete")] {
+        let mut check = |person: &Person, body: &str, expect: (u16, &str)| {
+            let answer = world.ask_as(person, method, path, Some(body));
+            assert_eq!(refused(&answer), (expect.0, expect.1.to_owned()), "{body}");
+        };
+        check(&ann, "{}", (422, "invalid_password"));
+        check(&ann, r#"{"password":7}"#, (422, "invalid_password"));
+        check(&ann, r#"{"password":"wrong"}"#, (401, "email_password_wrong"));
+        check(&bob, r#"{"password":"correct horse ann's"}"#, (401, "email_password_wrong"));
+        check(&ann, r#"{"password":"correct horse ann's","messages":"burn"}"#, (422, "invalid_messages"));
+        check(&ann, "nonsense", (400, "error_parsing_data"));
+        let nobody = world.ask(method, path, &[], Some(r#"{"password":"correct horse ann's"}"#));
+        assert_eq!(refused(&nobody), (401, "unauthorized_access".into()));
+    }
+    assert_eq!(world.ask_as(&ann, "GET", ME, None).status, 200);
+    let body = r#"{"password":"correct horse ann's","messages":"keep"}"#;
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/delete", Some(body)).status, 204);
+    assert_eq!(world.ask_as(&ann, "GET", ME, None).status, 401);
+}
+
+/// More messages than one step erases: each becomes a tombstone in its place, and members hear of each.
+#[test]
+fn with_erase_every_message_becomes_a_tombstone() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let conversation = post(&mut world, &bob, &to(&ann), 0, "from bob").at("data.conversation");
+    for n in 1..=230 {
+        assert_eq!(post(&mut world, &ann, &to(&bob), n, "from ann").status, 201);
+    }
+    let socket = world.open_socket(&bob, "/api/v1/ws");
+    let body = r#"{"password":"correct horse ann's","messages":"erase"}"#;
+    assert_eq!(delete(&mut world, &ann, body).status, 204);
+    let heard = world.texts(socket);
+    assert_eq!(heard.iter().filter(|text| text.contains("message.deleted")).count(), 230);
+    let list = messages(&mut world, &bob, &conversation);
+    for place in 0..50 {
+        let at = |name: &str| list.at(&format!("data.{place}.{name}"));
+        assert_eq!((at("body"), at("sender")), ("null".into(), "null".into()), "{place}");
+        assert_ne!(at("deleted_at"), "null");
+    }
+    assert_eq!(list.at("data.49.n"), "231", "every place stays");
+    let path = format!("/api/v1/conversations/{conversation}/messages?before=2");
+    let first = world.ask_as(&bob, "GET", &path, None);
+    assert_eq!(first.at("data.0.body"), "from bob", "other people's words are theirs");
+}
+
+#[test]
+fn groups_are_left_and_keep_an_admin() {
+    let mut world = World::new();
+    let (ann, bob, carl) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("carl"));
+    let body = format!(r#"{{"title":"g","members":["{}","{}"]}}"#, bob.profile, carl.profile);
+    let made = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(&body));
+    let group = made.at("data.id");
+    let destination = format!(r#""conversation":"{group}""#);
+    assert_eq!(post(&mut world, &ann, &destination, 1, "from ann").status, 201);
+    assert_eq!(delete(&mut world, &ann, r#"{"password":"correct horse ann's"}"#).status, 204);
+    let members = world.ask_as(&bob, "GET", &format!("/api/v1/conversations/{group}/members"), None);
+    assert_eq!((members.at("data.2"), members.at("data.0.role")), ("null".into(), "admin".into()));
+    let group = world.ask_as(&bob, "GET", &format!("/api/v1/conversations/{group}"), None);
+    assert_eq!(
+        (group.at("data.members_count"), group.at("data.last_message.sender")),
+        ("2".into(), "null".into())
+    );
+    assert_eq!(post(&mut world, &carl, &destination, 2, "from carl").status, 201);
+}
+
+/// Deletion really erases: within a minute no file of the database holds the address, the names, or with `erase` the words.
+#[test]
+fn what_was_erased_stands_in_no_file() {
+    let mut world = World::new();
+    let bob = world.sign_up("bob");
+    let body =
+        r#"{"display_name":"Zanzibar Quux","email":"zebra.unique@example.net","password":"correct horse z"}"#;
+    let up = world.ask("POST", "/api/v1/user/sign-up", &[("User-Agent", "xylophone/9")], Some(body));
+    assert_eq!(up.status, 201);
+    let zoe = Person {
+        profile: up.at("data.profile.id"),
+        member: up.at("data.member.id"),
+        access: up.at("data.token.access"),
+        refresh: up.at("data.token.refresh"),
+    };
+    let nick = up.at("data.profile.nick_name");
+    // Long enough for overflow pages, in a conversation with others' words around them.
+    let words = "flabbergasted ".repeat(250);
+    for n in 0..20 {
+        assert_eq!(post(&mut world, &zoe, &to(&bob), n, &words).status, 201);
+        assert_eq!(post(&mut world, &bob, &to(&zoe), 100 + n, "bobs own words").status, 201);
+    }
+    let secrets = ["zebra.unique", "zanzibar", nick.as_str(), "xylophone", "flabbergasted"];
+    for secret in secrets {
+        assert!(!on_disk(&world, secret).is_empty(), "{secret} is there before");
+    }
+    let body = r#"{"password":"correct horse z","messages":"erase"}"#;
+    assert_eq!(delete(&mut world, &zoe, body).status, 204);
+    let later = world.now.instant + Duration::from_secs(59);
+    world.store.tend(later).expect("tended");
+    for secret in secrets {
+        assert_eq!(on_disk(&world, secret), Vec::<String>::new(), "{secret}");
+    }
+    assert!(!on_disk(&world, "bobs own words").is_empty());
+    assert!(!on_disk(&world, "bob@example.org").is_empty());
+}
+
+/// One checkpoint in a while, however much is erased; and never later than a minute.
+#[test]
+fn erasures_share_their_checkpoints() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let erase = |world: &mut World, n: u32, text: &str| {
+        let id = post(world, &ann, &to(&bob), n, text).at("data.id");
+        assert_eq!(world.ask_as(&ann, "DELETE", &format!("/api/v1/messages/{id}"), None).status, 204);
+    };
+    erase(&mut world, 1, "firstword");
+    let start = world.now.instant;
+    world.store.tend(start).expect("tended");
+    assert!(on_disk(&world, "firstword").is_empty());
+    erase(&mut world, 2, "secondword");
+    world.store.tend(start + Duration::from_secs(14)).expect("tended");
+    assert_eq!(on_disk(&world, "secondword"), ["natter.db-wal"]);
+    world.store.tend(start + Duration::from_secs(15)).expect("tended");
+    assert!(on_disk(&world, "secondword").is_empty());
+}
+
+/// A crash in the middle leaves nothing behind: the next start goes on.
+#[test]
+fn an_erasure_that_was_cut_short_is_finished() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let conversation = post(&mut world, &bob, &to(&ann), 0, "from bob").at("data.conversation");
+    for n in 1..=150 {
+        assert_eq!(post(&mut world, &ann, &to(&bob), n, "from ann").status, 201);
+    }
+    // The account goes, and the process with it before a message did.
+    let member = natter::base::id::Id::parse(&ann.member).expect("an id");
+    let command = natter::model::operation::Command::DeleteAccount(natter::model::member::DeleteAccount {
+        at: world.now.unix_ms,
+        member,
+        proven: None,
+        leftovers: natter::model::member::Leftovers::Erase,
+    });
+    let lane = natter::model::operation::Lane(9);
+    let done = world.store.commit(&mut vec![(lane, command)]);
+    assert!(done.outcomes[0].result.is_ok(), "{:?}", done.outcomes[0].result);
+    let mut world = world.restart();
+    assert_eq!(messages(&mut world, &bob, &conversation).at("data.0.body"), "from ann");
+    world.pass(Duration::from_secs(60));
+    let path = format!("/api/v1/conversations/{conversation}/messages?limit=200");
+    let list = world.ask_as(&bob, "GET", &path, None);
+    assert_eq!(list.at("data.0.body"), "from bob");
+    assert!((1..=150).all(|n| list.at(&format!("data.{n}.body")) == "null"), "{}", list.text());
+}
