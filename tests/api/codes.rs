@@ -432,3 +432,59 @@ fn a_refusal_speaks_the_client_s_language() {
     assert_eq!((answer.field("Content-Language"), answer.code()), (Some("ar"), "code_wrong".to_owned()));
     assert!(answer.at("title").contains("الرمز"), "{}", answer.text());
 }
+
+/// The database as somebody else sees it: what no route does yet is done here.
+fn database(world: &World) -> rusqlite::Connection {
+    let conn = rusqlite::Connection::open(world.dir.path().join("natter.db")).expect("the database");
+    conn.pragma_update(None, "foreign_keys", true).expect("a pragma");
+    conn
+}
+
+#[test]
+fn a_disabled_member_has_no_way_back_by_a_code() {
+    let mut world = World::new();
+    world.sign_up("ann");
+    ask_reset(&mut world, "ann@example.org");
+    let code = code_of(&world, "ann");
+    database(&world).execute("UPDATE members SET active = 0", []).expect("disabled");
+    let answer = reset(&mut world, RESET_PASSWORD, "ann", &code, "a new fine password");
+    assert_eq!(refused(&answer), code_wrong());
+    minute(&mut world);
+    let asked = ask_reset(&mut world, "ann@example.org");
+    assert_eq!((asked.status, asked.text(), world.mails.len()), (201, r#"{"data":null}"#, 2));
+}
+
+#[test]
+fn codes_and_mails_go_with_their_member() {
+    use natter::model::job::Delivery;
+    let mut world = World::new();
+    world.deliveries = [Delivery::Failed, Delivery::Failed].into();
+    let ann = world.sign_up("ann");
+    ask_reset(&mut world, "ann@example.org");
+    let conn = database(&world);
+    let rows = |table: &str| -> i64 {
+        conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect("a count")
+    };
+    assert_eq!((rows("codes"), rows("outbox")), (2, 2));
+    conn.execute("DELETE FROM members", []).expect("deleted");
+    assert_eq!((rows("codes"), rows("outbox")), (0, 0));
+    world.pass(Duration::from_secs(3_600));
+    assert!(world.mails.is_empty());
+    // Of the token only its signature is left.
+    world.now.unix_ms -= 3_600_000;
+    for (path, body) in [(VERIFY_CODE, "{}"), (VERIFY_CHECK, r#"{"code":"123456"}"#)] {
+        let answer = world.ask_as(&ann, "POST", path, Some(body));
+        assert_eq!(refused(&answer), (401, "unauthorized_access".to_owned()), "{path}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_locks_nobody_out() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    world.now.unix_ms -= 1_000;
+    assert_eq!(world.ask_as(&ann, "POST", VERIFY_CODE, None).status, 201);
+    assert_eq!(world.mails.len(), 2, "the code of the future does not make the present wait");
+    let code = code_of(&world, "ann");
+    assert_eq!(check(&mut world, &ann, &code).status, 200);
+}
