@@ -8,6 +8,8 @@ mod profiles;
 mod sessions;
 mod support;
 
+#[path = "api/documents.rs"]
+mod documents;
 #[path = "api/groups.rs"]
 mod groups;
 #[path = "api/presence.rs"]

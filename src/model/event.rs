@@ -83,21 +83,36 @@ pub struct ConversationBrief {
     pub members_count: u64,
 }
 
+/// The names of all facts, as they stand in the log.
+pub const NAMES: [&str; 11] = [
+    "message.posted",
+    "message.edited",
+    "message.deleted",
+    "message.reacted",
+    "conversation.read",
+    "conversation.created",
+    "conversation.updated",
+    "member.added",
+    "member.removed",
+    "profile.updated",
+    "session.ended",
+];
+
 impl Fact {
     /// The event's name on the wire.
     pub fn name(&self) -> &'static str {
         match self {
-            Fact::MessagePosted(_) => "message.posted",
-            Fact::MessageEdited(_) => "message.edited",
-            Fact::MessageDeleted(_) => "message.deleted",
-            Fact::MessageReacted(_) => "message.reacted",
-            Fact::ConversationRead { .. } => "conversation.read",
-            Fact::ConversationCreated(_) => "conversation.created",
-            Fact::ConversationUpdated(_) => "conversation.updated",
-            Fact::MemberAdded { .. } => "member.added",
-            Fact::MemberRemoved { .. } => "member.removed",
-            Fact::ProfileUpdated(_) => "profile.updated",
-            Fact::SessionEnded { .. } => "session.ended",
+            Fact::MessagePosted(_) => NAMES[0],
+            Fact::MessageEdited(_) => NAMES[1],
+            Fact::MessageDeleted(_) => NAMES[2],
+            Fact::MessageReacted(_) => NAMES[3],
+            Fact::ConversationRead { .. } => NAMES[4],
+            Fact::ConversationCreated(_) => NAMES[5],
+            Fact::ConversationUpdated(_) => NAMES[6],
+            Fact::MemberAdded { .. } => NAMES[7],
+            Fact::MemberRemoved { .. } => NAMES[8],
+            Fact::ProfileUpdated(_) => NAMES[9],
+            Fact::SessionEnded { .. } => NAMES[10],
         }
     }
 }

@@ -6,6 +6,8 @@
 //! `/client/<path>` without a version is the file of this moment, for whoever reads the client.
 //! Invariant: the policy allows no script, style or connection from anywhere else.
 
+pub mod documents;
+
 use crate::base::send_queue::Segment;
 use crate::model::handler::{Body, Ctx, Reply, Request, Step};
 use crate::model::problem::{Code, Problem};
