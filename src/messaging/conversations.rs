@@ -75,6 +75,8 @@ mod tests {
             read_n: 4,
             last_n: 7,
             muted: false,
+            peer_read_n: None,
+            role: None,
         }
     }
 

@@ -31,6 +31,13 @@ pub struct Conversation {
     pub read_n: u64,
     pub last_n: u64,
     pub muted: bool,
+    /// How far the other one of a direct conversation has read, where that may be seen: a client that just came draws its
+    /// marks with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_read_n: Option<u64>,
+    /// The viewer's own role in a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
 }
 
 /// Newest activity first.

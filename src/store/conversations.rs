@@ -14,7 +14,7 @@ use super::fault::Stop;
 use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number};
-use super::{changes, messages, state};
+use super::{changes, groups, messages, state};
 use crate::base::id::Id;
 use crate::model::conversation::{
     Chat, Chats, Conversation, ConversationPage, ConversationPlace, ConversationType, GetConversation,
@@ -312,13 +312,15 @@ fn unread(conn: &Connection, conversation: i64, read_n: u64, last_n: u64) -> rus
 fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusqlite::Result<Conversation> {
     let (mut shown, peer) = conn
         .prepare_cached(
-            "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.muted FROM conversations c \
+            "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.muted, m.role FROM conversations c \
              JOIN memberships m ON m.conversation = c.key WHERE c.key = ?1 AND m.profile = ?2",
         )?
         .query_row([entry.key, viewer], |row| {
+            let kind = kind(row.get(1)?);
+            let role = groups::role(row.get(7)?);
             let shown = Conversation {
                 id: id(row, 0)?,
-                kind: kind(row.get(1)?),
+                kind,
                 title: row.get(2)?,
                 image: None,
                 members_count: number(row, 3)?,
@@ -328,15 +330,26 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
                 read_n: entry.read_n,
                 last_n: entry.last_n,
                 muted: row.get(6)?,
+                peer_read_n: None,
+                role: (kind == ConversationType::Group).then_some(role),
             };
             Ok((shown, other(viewer, row.get(4)?, row.get(5)?)))
         })?;
     if let Some(peer) = peer {
         shown.peer = profiles::for_others(conn, peer)?;
+        if shown.peer.is_some() && profiles::receipts(conn, viewer, peer)? {
+            shown.peer_read_n = read_by(conn, entry.key, peer)?;
+        }
     }
     shown.unread = unread(conn, entry.key, entry.read_n, entry.last_n)?;
     shown.last_message = messages::at(conn, names, (entry.key, shown.id), entry.last_n)?;
     Ok(shown)
+}
+
+fn read_by(conn: &Connection, conversation: i64, profile: i64) -> rusqlite::Result<Option<u64>> {
+    conn.prepare_cached("SELECT read_n FROM memberships WHERE conversation = ?1 AND profile = ?2")?
+        .query_row([conversation, profile], |row| number(row, 0))
+        .optional()
 }
 
 /// The other one of a pair.

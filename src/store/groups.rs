@@ -23,7 +23,7 @@ use crate::model::operation::{Answer, Refusal};
 
 const ADMIN: i64 = 1;
 
-fn role(column: i64) -> Role {
+pub fn role(column: i64) -> Role {
     if column == ADMIN { Role::Admin } else { Role::Member }
 }
 
