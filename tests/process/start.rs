@@ -229,7 +229,7 @@ fn a_closed_stderr_ends_nothing() {
     natter.deafen();
     for _ in 0..20 {
         let mut http = Http::connect(natter.address);
-        assert_eq!(http.ask("GET", "/api/v1/nothing", &[], None).expect("a response").status, 404);
+        assert_eq!(http.ask("GET", "/nothing", &[], None).expect("a response").status, 404);
     }
     assert!(natter.is_running());
     natter.stop();

@@ -1,0 +1,37 @@
+//! What takes longer than a test may, and is asked for by name: `memory` (scripts/memory) and `soak` (scripts/soak), on
+//! the binary of `NATTER_BIN`. Each prints what it measured, a verdict for each promise, and ends with status 1 if one
+//! is not kept.
+
+mod support;
+
+#[path = "endurance/memory.rs"]
+mod memory;
+#[path = "endurance/soak.rs"]
+mod soak;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let held = match words.as_slice() {
+        ["memory"] => memory::measure(),
+        ["soak", seconds] => match seconds.parse() {
+            Ok(seconds) => soak::run(seconds),
+            Err(_) => return usage(),
+        },
+        _ => return usage(),
+    };
+    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("cargo test --test endurance -- memory | soak SECONDS");
+    ExitCode::from(2)
+}
+
+/// Prints and passes on whether a promise was kept.
+fn verdict(held: bool, what: std::fmt::Arguments<'_>) -> bool {
+    println!("  {} {what}", if held { "kept:  " } else { "BROKEN:" });
+    held
+}
