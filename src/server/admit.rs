@@ -9,7 +9,7 @@ use super::core::Core;
 use super::cors;
 use super::rate_limit::{AddressKey, Bucket, Verdict};
 use super::router::{self, Found};
-use super::routes::{Access, BodyKind, RateClass, Route};
+use super::routes::{Access, Action, BodyKind, RateClass, Route};
 use crate::auth::token;
 use crate::base::crypto::base64url;
 use crate::limits::JSON_DEADLINE;
@@ -75,7 +75,8 @@ pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<()
         return Err(Problem::new(Code::MethodNotAllowed));
     }
     let Some(route) = find_route(exchange)? else { return admit_options(core, exchange) };
-    if core.draining {
+    // What tells of the server itself goes on telling: that it stops is news, too.
+    if core.draining && matches!(route.action, Action::Handle(_)) {
         return Err(Code::Unavailable.into());
     }
     match exchange.head.target.query_pairs() {

@@ -13,6 +13,7 @@ use crate::model::handler::Reply;
 use crate::model::metrics::Trouble;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::Head;
+use crate::proto::http::language::Language;
 
 /// Counts since the start. Labels come from the route table, so they are bounded.
 #[derive(Default)]
@@ -91,7 +92,7 @@ struct Readiness {
 }
 
 /// 200 when the database takes writes, else 503 with the reason.
-pub fn ready(core: &Core) -> Reply {
+pub fn ready(core: &Core, language: Language) -> Reply {
     let reason = if core.draining { Some("shutting down") } else { core.storage.err() };
     let readiness = Readiness {
         status: if reason.is_none() { "ready" } else { "unavailable" },
@@ -124,7 +125,7 @@ pub fn ready(core: &Core) -> Reply {
         kind: "about:blank",
         status: 503,
         code: Code::Unavailable.text(),
-        title: Code::Unavailable.title(crate::proto::http::language::Language::En),
+        title: Code::Unavailable.title(language),
         detail: reason,
         field: None,
         retry: true,
@@ -132,6 +133,7 @@ pub fn ready(core: &Core) -> Reply {
         errors: readiness.errors,
     };
     Reply::raw(503, "application/problem+json", Segment::Owned(json::to_vec(&body)))
+        .header("Content-Language", language.as_str())
         .header("Retry-After", "1")
         .header("Cache-Control", "no-store")
 }

@@ -79,7 +79,7 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
             Err(problem) => Err(problem),
         },
         Action::Health => Ok(Step::Reply(report::health())),
-        Action::Ready => Ok(Step::Reply(report::ready(core))),
+        Action::Ready => Ok(Step::Reply(report::ready(core, exchange.client.language))),
         Action::Metrics => report::metrics(core, conn, &exchange.head).map(Step::Reply),
         #[cfg(feature = "conformance")]
         Action::Echo => Ok(Step::Reply(crate::model::handler::Reply::raw(

@@ -216,6 +216,8 @@ fn a_stop_finishes_what_was_begun() {
     let bearer = format!("Bearer {}", ann.access);
     let me = request("GET", "/api/v1/user/me", &[("Authorization", &bearer)], None);
     let (idle, half, waiting) = (world.connect(), world.connect(), world.connect());
+    let probe = world.connect();
+    world.send(probe, b"GET /readyz HTTP/1.1\r\n");
     world.send(idle, &me);
     world.take(idle);
     world.send(half, &me[..30]);
@@ -234,7 +236,11 @@ fn a_stop_finishes_what_was_begun() {
         (all[0].status, all[0].code().as_str(), all[0].field("Connection")),
         (503, "unavailable", Some("close"))
     );
-    for conn in [idle, half, waiting] {
+    world.send(probe, b"Host: h\r\nAccept-Language: ar\r\n\r\n");
+    let ready = responses(&mut world.take(probe), false).remove(0);
+    assert_eq!((ready.status, ready.at("detail").as_str()), (503, "shutting down"));
+    assert_eq!((ready.field("Content-Language"), ready.at("title").is_ascii()), (Some("ar"), false));
+    for conn in [idle, half, waiting, probe] {
         world.end(conn);
     }
     world.release(9);
