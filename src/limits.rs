@@ -267,6 +267,8 @@ pub const WAL_PAGES_MAX: u64 = 8_000;
 pub const ERASE_EVERY: Duration = Duration::from_secs(15);
 /// Messages of a deleted member erased in one step: a few milliseconds of the writer. Beyond: the next step.
 pub const ERASE_STEP: u32 = 100;
+/// Lines of one page of an export, read in one snapshot of a few milliseconds. Beyond: the next page.
+pub const EXPORT_PAGE: u32 = 500;
 /// Bytes of the WAL file that stay on disk for its next round. Beyond: given back.
 pub const WAL_KEPT_BYTES: i64 = 16_777_216;
 /// Memberships in the writer's cache of conversations (about 100 bytes each). Beyond: emptied after the batch, and
@@ -477,6 +479,13 @@ pub const TROUBLE_LINES_MAX: usize = 5;
 pub const CONFIG_FILE_BYTES_MAX: usize = 65_536;
 /// Entries of a list in one variable; each request walks ALLOWED_ORIGINS and TRUSTED_PROXIES. Beyond: a fault.
 pub const CONFIG_LIST_MAX: usize = 256;
+/// Bytes of the line with a password on stdin: 128 characters of four bytes and a line end. Beyond: cut, and refused as too
+/// long.
+pub const PASSWORD_LINE_MAX: u64 = 1_024;
+/// Bytes of an answer of the control socket. Beyond: it makes no sense.
+pub const CONTROL_ANSWER_MAX: u64 = 131_072;
+/// How long a command waits for the server to say something.
+pub const CONTROL_WAIT: Duration = Duration::from_secs(30);
 /// Characters of a wrong value that its fault repeats. Beyond: cut with `…`.
 pub const CONFIG_SHOWN_CHARS_MAX: usize = 80;
 /// Bytes a secret must have: the output of the SHA-256 it keys (RFC 7518 §3.2). Below: a fault.

@@ -1,5 +1,7 @@
 //! The contract, row by row, against the whole server without a socket.
 
+#[path = "api/admin.rs"]
+mod admin;
 #[path = "api/deletion.rs"]
 mod deletion;
 #[path = "api/profiles.rs"]
@@ -10,6 +12,8 @@ mod support;
 
 #[path = "api/documents.rs"]
 mod documents;
+#[path = "api/export.rs"]
+mod export;
 #[path = "api/groups.rs"]
 mod groups;
 #[path = "api/presence.rs"]

@@ -1,9 +1,11 @@
 //! Floor 3: who someone is. Accounts, sessions and their tokens, as pure handlers; knows nothing of messages.
 
 pub mod accounts;
+pub mod admin;
 pub mod codes;
 mod common_passwords;
 pub mod deletion;
+pub mod export;
 pub mod password;
 pub mod profiles;
 pub mod rules;

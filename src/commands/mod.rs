@@ -1,6 +1,8 @@
 //! What the command line can ask for, put together from the rooms below. Owns the order of a start and the exit codes.
 
 mod check;
+mod control;
+mod member;
 mod serve;
 
 use std::process::ExitCode;
@@ -13,7 +15,8 @@ pub fn run(invocation: Invocation) -> ExitCode {
     match invocation {
         Invocation::Serve => serve::run(),
         Invocation::Check => check::run(),
-        Invocation::Backup { .. } | Invocation::Restore { .. } | Invocation::Member(_) => {
+        Invocation::Member(command) => member::run(&command),
+        Invocation::Backup { .. } | Invocation::Restore { .. } => {
             eprintln!("natter: this command is not there yet");
             ExitCode::FAILURE
         }

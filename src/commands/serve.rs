@@ -89,14 +89,7 @@ fn start(config: &Config) -> Result<(), Stop> {
         (0..crate::limits::READER_THREADS).map(|_| Reader::open(&options)).collect::<Result<Vec<_>, _>>()?;
     let storage = runtime.storage(store, readers)?;
     let mut workers = runtime.workers();
-    let password = PasswordOptions {
-        secret: HmacKey::new(secrets.password.expose()),
-        cost: Cost {
-            memory_kib: config.argon2.memory_kib,
-            passes: config.argon2.passes,
-            lanes: config.argon2.lanes,
-        },
-    };
+    let password = password_options(config, &secrets);
     // Once here, so that a cost the crate refuses stops the start rather than the first sign-in.
     PasswordHasher::new(password.clone()).map_err(|_| "ARGON2: these costs can't be used")?;
     workers.add(Kind::Password, move || {
@@ -126,6 +119,14 @@ pub fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         path: config.data_dir.join("natter.db"),
         synchronous_full: config.synchronous == Synchronous::Full,
+    }
+}
+
+pub fn password_options(config: &Config, secrets: &Secrets) -> PasswordOptions {
+    let config::Argon2 { memory_kib, passes, lanes } = config.argon2;
+    PasswordOptions {
+        secret: HmacKey::new(secrets.password.expose()),
+        cost: Cost { memory_kib, passes, lanes },
     }
 }
 
@@ -197,7 +198,7 @@ fn place_source(config: &Config, trust: &Trust) -> Result<Option<PlaceSource>, S
     Ok(Some(PlaceSource::Service { endpoint, token, trust: trust.clone() }))
 }
 
-fn clock() -> Now {
+pub fn clock() -> Now {
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     Now { instant: Instant::now(), unix_ms }
 }
@@ -215,7 +216,7 @@ fn listen_address(config: &Config) -> Result<SocketAddr, String> {
 
 /// What handlers and server need of the configuration. Each purpose has a key of its own, derived from the three kept
 /// secrets, so that a signature for one is worth nothing for another.
-fn settings(config: &Config, secrets: &Secrets, port: u16) -> Settings {
+pub fn settings(config: &Config, secrets: &Secrets, port: u16) -> Settings {
     let derive = |secret: &[u8], purpose: &[u8]| HmacKey::new(&HmacKey::new(secret).sign(purpose));
     Settings {
         limits: config.limits.clone(),

@@ -253,6 +253,8 @@ pub enum Stream {
     Poll { actor: Actor, start: PollStart, limit: u32, wait: Duration },
     /// One of the Go server's values, at once and on change.
     Value { actor: Actor, form: ValueForm },
+    /// Everything stored about the actor, page by page; the first is read.
+    Export { actor: Actor, first: super::export::ExportPage },
     /// The conformance build's WebSocket echo.
     #[cfg(feature = "conformance")]
     Echo,

@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod code;
 pub mod conversation;
 pub mod event;
+pub mod export;
 pub mod handler;
 pub mod job;
 pub mod mail;

@@ -11,6 +11,7 @@ use super::conversation::{
     RemoveMember, UpdateConversation,
 };
 use super::event::{Event, LogPage, PruneLog, ReadLog};
+use super::export::{ExportAccount, ExportPage};
 use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
 use super::member::{
     Account, AccountPage, AddMember, Credential, DeleteAccount, EraseMessages, Erased, FindAccount,
@@ -90,6 +91,7 @@ operations! {
     Read  FindSecret -> Secret;
     Write ChangePassword -> ();
     Write NoteSeen -> ();
+    Read  ExportAccount -> ExportPage;
     Write DeleteAccount -> ();
     Write EraseMessages -> Erased;
     // An operator's.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::client;
 use super::conn::{Conn, Exchange};
+use super::contract::Door;
 use super::core::Core;
 use super::cors;
 use super::rate_limit::{AddressKey, Bucket, Verdict};
@@ -74,7 +75,7 @@ pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<()
         exchange.fields.push(("Allow", ALL_METHODS.into()));
         return Err(Problem::new(Code::MethodNotAllowed));
     }
-    let Some(route) = find_route(exchange)? else { return admit_options(core, exchange) };
+    let Some(route) = find_route(exchange, conn.door)? else { return admit_options(core, exchange) };
     // What tells of the server itself goes on telling: that it stops is news, too.
     if core.draining && matches!(route.action, Action::Handle(_)) {
         return Err(Code::Unavailable.into());
@@ -101,14 +102,14 @@ fn admit_options(core: &mut Core, exchange: &mut Exchange) -> Result<(), Problem
 const ALL_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, POST, PUT";
 
 /// The row, or `None` for an `OPTIONS` of a known path.
-fn find_route(exchange: &mut Exchange) -> Result<Option<&'static Route>, Problem> {
+fn find_route(exchange: &mut Exchange, door: Door) -> Result<Option<&'static Route>, Problem> {
     let segments = exchange.head.target.segments().ok_or(Problem::new(Code::NotFound))?;
     if exchange.head.method == Method::Options {
-        let methods = router::allowed(&segments).ok_or(Problem::new(Code::NotFound))?;
+        let methods = router::allowed(&segments, door).ok_or(Problem::new(Code::NotFound))?;
         exchange.fields.push(("Allow", methods.into()));
         return Ok(None);
     }
-    match router::find(exchange.head.method, &segments) {
+    match router::find(exchange.head.method, &segments, door) {
         Found::Route { route, path } => {
             exchange.route = Some(route);
             exchange.path = path;
@@ -130,6 +131,9 @@ fn authorize(
     route: &'static Route,
 ) -> Result<(), Problem> {
     let address = AddressKey::of(exchange.client.address);
+    if route.access == Access::Control {
+        return Ok(());
+    }
     if route.access == Access::Public {
         let bucket = match route.rate {
             RateClass::Credential => Bucket::Credentials(address),
@@ -197,7 +201,7 @@ fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Option<Actor
         (Access::Socket, None) => {
             return actor(core, query("access")?, device.or(query("unique_id")));
         }
-        (Access::Public | Access::Bearer | Access::Events, _) => None,
+        (Access::Public | Access::Bearer | Access::Events | Access::Control, _) => None,
     };
     by_ticket.filter(|actor| !core.ended.contains_key(&actor.session))
 }

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use super::contract::{ConnId, Door, Ticket};
 use super::event_stream::EventStream;
+use super::export::Export;
 use super::poll::Poll;
 use super::rate_limit::Verdict;
 use super::routes::Route;
@@ -70,6 +71,8 @@ pub enum Phase {
     },
     WebSocket(Box<SocketStream>),
     EventStream(Box<EventStream>),
+    /// For the peer to take a page, or for the next one.
+    Export(Box<Export>),
     /// For an event, or for the end of the wait.
     Poll(Box<Poll>),
     /// For the peer to read our last words: the write side shuts down, what comes is dropped.
@@ -138,7 +141,11 @@ impl Conn {
         }
         match &self.phase {
             Phase::ReadHead { .. } => self.send.memory() < PIPELINE_BYTES_MAX,
-            Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } | Phase::EventStream(_) => true,
+            Phase::ReadBody(_)
+            | Phase::Drain { .. }
+            | Phase::Linger { .. }
+            | Phase::EventStream(_)
+            | Phase::Export(_) => true,
             Phase::Await { .. } | Phase::Poll(_) | Phase::Closed => false,
             Phase::WebSocket(stream) => stream.wants_read(&self.send),
         }

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::respond;
 use super::routes::BodyKind;
 use super::steps;
-use super::{event_stream, poll, stream};
+use super::{event_stream, export, poll, stream};
 use crate::limits::{
     HEAD_DEADLINE, IDLE_DEADLINE, LINGER_BYTES, PIPELINE_BYTES_MAX, PROGRESS_BYTES, PROGRESS_WINDOW,
 };
@@ -22,7 +22,7 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     match &mut conn.phase {
         Phase::WebSocket(_) => stream::received(core, conn, bytes),
         // Whoever listens to events has nothing more to ask on this connection.
-        Phase::EventStream(_) => {}
+        Phase::EventStream(_) | Phase::Export(_) => {}
         Phase::Linger { left } => {
             *left = left.saturating_sub(bytes.len() as u64);
             if *left == 0 {
@@ -43,6 +43,7 @@ pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
     match &conn.phase {
         Phase::WebSocket(_) => stream::sent(core, conn),
         Phase::EventStream(_) => event_stream::advance(core, conn),
+        Phase::Export(_) => export::advance(core, conn),
         Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.phase = Phase::Closed,
         _ => {
             // An idle connection is one that has its answers.
@@ -59,6 +60,8 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
     conn.ended = true;
     match &conn.phase {
         Phase::WebSocket(_) => stream::ended(core, conn),
+        // Its one request was whole: the rest of the answer is still owed.
+        Phase::Export(_) => {}
         // An EventSource that leaves closes both ways.
         Phase::EventStream(_) => conn.phase = Phase::Closed,
         Phase::ReadHead { .. } => advance(core, conn),
@@ -89,6 +92,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
             Phase::Await { .. }
             | Phase::WebSocket(_)
             | Phase::EventStream(_)
+            | Phase::Export(_)
             | Phase::Poll(_)
             | Phase::Linger { .. }
             | Phase::Closed => false,
@@ -351,6 +355,10 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         Phase::WebSocket(stream) => {
             conn.phase = Phase::WebSocket(stream);
             stream::timed_out(core, conn);
+        }
+        phase @ Phase::Export(_) => {
+            conn.phase = phase;
+            export::timed_out(core, conn);
         }
         stream @ Phase::EventStream(_) => {
             conn.phase = stream;

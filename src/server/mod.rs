@@ -18,6 +18,7 @@ pub mod core;
 pub mod cors;
 pub mod erasures;
 pub mod event_stream;
+pub mod export;
 pub mod http;
 pub mod hub;
 pub mod ops;
@@ -253,6 +254,7 @@ impl Server {
                 self.with_conn(origin, |core, conn| match call.caller {
                     Caller::Stream(_) => match &conn.phase {
                         Phase::EventStream(_) => event_stream::answered(core, conn, ticket, outcome.result),
+                        Phase::Export(_) => export::answered(core, conn, ticket, outcome.result),
                         Phase::Poll(_) => poll::answered(core, conn, ticket, outcome.result),
                         _ => stream::answered(core, conn, ticket, outcome.result),
                     },

@@ -1,6 +1,7 @@
 //! From a target to a row of the table. Invariant: fixed segments win over parameters, so no parameter can shadow a route.
 
-use super::routes::{ROUTES, Route};
+use super::contract::Door;
+use super::routes::{Access, ROUTES, Route};
 use crate::auth::rules;
 use crate::base::id::Id;
 use crate::proto::http::head::Method;
@@ -21,8 +22,10 @@ pub enum Found {
     Nothing,
 }
 
-pub fn find(method: Method, segments: &[String]) -> Found {
-    let matching = || ROUTES.iter().filter_map(|route| Some((route, captures(route.path, segments)?)));
+pub fn find(method: Method, segments: &[String], door: Door) -> Found {
+    let behind = |route: &&'static Route| door == Door::Control || route.access != Access::Control;
+    let matching =
+        || ROUTES.iter().filter(behind).filter_map(|route| Some((route, captures(route.path, segments)?)));
     let fixed_first = |(_, path): &(&Route, Vec<_>)| path.len();
     // HEAD is GET without the body (RFC 9110 §9.3.2).
     let wanted = if method == Method::Head { Method::Get } else { method };
@@ -55,8 +58,8 @@ fn allow(methods: impl Iterator<Item = Method>) -> String {
 }
 
 /// The methods of a path, for `OPTIONS`.
-pub fn allowed(segments: &[String]) -> Option<String> {
-    match find(Method::Options, segments) {
+pub fn allowed(segments: &[String], door: Door) -> Option<String> {
+    match find(Method::Options, segments, door) {
         Found::OtherMethods(methods) => Some(methods),
         Found::Route { .. } | Found::Nothing => None,
     }
@@ -111,7 +114,7 @@ mod tests {
             "/" => Vec::new(),
             _ => path[1..].split('/').map(str::to_owned).collect(),
         };
-        let found = match find(method, &segments) {
+        let found = match find(method, &segments, Door::Public) {
             Found::Route { route, .. } => route.name.to_owned(),
             Found::OtherMethods(methods) => methods,
             Found::Nothing => "nothing".to_owned(),
@@ -161,6 +164,7 @@ mod tests {
         check(Method::Get, "/api/v1/profile", "profile.me");
         check(Method::Post, "/api/v1/profile", "GET, HEAD, OPTIONS, PUT");
         check(Method::Get, "/api/v1/user", "nothing");
+        check(Method::Get, "/admin/members", "nothing");
         check(Method::Get, "/api/v1/no-such-path", "nothing");
     }
 

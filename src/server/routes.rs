@@ -2,7 +2,7 @@
 //! ops, the name is the WebSocket op too, and the same handler serves both.
 //! Invariant: the table decides before a body byte is read.
 
-use crate::auth::{accounts, codes, deletion, password, profiles, sessions, tickets};
+use crate::auth::{accounts, admin, codes, deletion, export, password, profiles, sessions, tickets};
 use crate::messaging::{changes, conversations, events, groups, messages, search, streams};
 use crate::model::handler::Handler;
 use crate::proto::http::head::Method;
@@ -31,6 +31,8 @@ pub enum Access {
     Socket,
     /// The bearer, or an `events` ticket: for streams that EventSource opens, which can't set headers.
     Events,
+    /// Whoever may open the control socket. On the public door there is no such row.
+    Control,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +105,7 @@ const fn op(
     }
 }
 
-use Access::{Bearer, Events, Public, Socket};
+use Access::{Bearer, Control, Events, Public, Socket};
 use Action::Handle;
 use BodyKind::{Json, None as NoBody};
 use Method::{Delete, Get, Post, Put};
@@ -130,8 +132,15 @@ pub static ROUTES: &[Route] = &[
     row("ticket.create", Post, "/api/v1/user/ticket", Bearer, Json, Write, Handle(Handler::Member(tickets::create))),
     row("account.password", Put, "/api/v1/user/password", Bearer, Json, Write, Handle(Handler::Member(password::change))),
     row("account.me", Get, "/api/v1/user/me", Bearer, NoBody, Read, Handle(Handler::Member(accounts::me))),
+    row("account.export", Get, "/api/v1/user/export", Bearer, NoBody, Read, Handle(Handler::Member(export::export))),
     row("account.delete", Delete, "/api/v1/user/me", Bearer, Json, Write, Handle(Handler::Member(deletion::delete))),
     row("account.delete", Post, "/api/v1/user/delete", Bearer, Json, Write, Handle(Handler::Member(deletion::delete))),
+    // An operator's.
+    row("admin.member.list", Get, "/admin/members", Control, NoBody, Read, Handle(Handler::Public(admin::list))),
+    row("admin.member.add", Post, "/admin/members", Control, Json, Write, Handle(Handler::Public(admin::add))),
+    row("admin.member.disable", Post, "/admin/members/disable", Control, Json, Write, Handle(Handler::Public(admin::disable))),
+    row("admin.member.enable", Post, "/admin/members/enable", Control, Json, Write, Handle(Handler::Public(admin::enable))),
+    row("admin.member.delete", Post, "/admin/members/delete", Control, Json, Write, Handle(Handler::Public(admin::delete))),
     // Profiles and blocks.
     row("profile.me", Get, "/api/v1/profile", Bearer, NoBody, Read, Handle(Handler::Member(profiles::me))),
     row("profile.update", Put, "/api/v1/profile", Bearer, Json, Write, Handle(Handler::Member(profiles::update))),

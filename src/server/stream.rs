@@ -11,6 +11,7 @@ use super::conn::{Conn, Exchange, Phase};
 use super::contract::Ticket;
 use super::core::Core;
 use super::event_stream::{self, Opening};
+use super::export;
 use super::ops::{self, Ops};
 use super::pair::{self, PairState};
 use super::presence::{self, Typist};
@@ -105,6 +106,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: S
         Stream::Events { actor, cursor } => {
             event_stream::open(core, conn, &exchange, actor, Opening::Log(cursor));
         }
+        Stream::Export { actor, first } => export::open(core, conn, &exchange, actor, first),
         Stream::Value { actor, form } => {
             event_stream::open(core, conn, &exchange, actor, Opening::Value(form))
         }
@@ -125,7 +127,7 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
         Stream::Pair { actor, receiver, pair } => (Some(actor), Form::Pair(PairState::new(receiver, pair))),
         #[cfg(feature = "conformance")]
         Stream::Echo => (None, Form::Echo),
-        Stream::Events { .. } | Stream::Poll { .. } | Stream::Value { .. } => return,
+        Stream::Events { .. } | Stream::Poll { .. } | Stream::Value { .. } | Stream::Export { .. } => return,
     };
     let mut client = std::mem::replace(&mut exchange.client, super::admit::nobody(conn));
     // Thousands of idle sockets: what no op asks for is not kept.

@@ -117,6 +117,7 @@ impl Batch<'_> {
             | Command::FindSecret(_)
             | Command::ListSessions(_)
             | Command::ListAccounts(_)
+            | Command::ExportAccount(_)
             | Command::FindMember(_)
             | Command::FindProfile(_)
             | Command::ListProfiles(_)

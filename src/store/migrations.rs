@@ -17,6 +17,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "groups", sql: include_str!("migrations/004_groups.sql") },
     Migration { name: "presence", sql: include_str!("migrations/005_presence.sql") },
     Migration { name: "search", sql: include_str!("migrations/007_search.sql") },
+    Migration { name: "export", sql: include_str!("migrations/008_export.sql") },
 ];
 
 /// The schema version this natter writes.

@@ -15,6 +15,7 @@ mod codes;
 mod connection;
 mod conversations;
 mod deletion;
+mod export;
 mod fault;
 mod groups;
 mod log;

@@ -53,6 +53,7 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::FindAccount(find) => Answer::FindAccount(accounts::find_account(conn, find)?),
         Command::FindSecret(find) => Answer::FindSecret(accounts::find_secret(conn, find)?),
         Command::ListSessions(list) => Answer::ListSessions(sessions::list(conn, &list)?),
+        Command::ExportAccount(export) => Answer::ExportAccount(super::export::page(conn, export)?),
         Command::ListAccounts(list) => Answer::ListAccounts(accounts::list(conn, &list)?),
         Command::FindMember(find) => Answer::FindMember(accounts::find_member(conn, &find)?),
         Command::FindProfile(find) => Answer::FindProfile(profiles::find(conn, &find)?),

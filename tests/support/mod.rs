@@ -223,12 +223,16 @@ impl World {
     }
 
     pub fn connect_from(&mut self, peer: &str) -> ConnId {
+        self.connect_through(peer, Door::Public)
+    }
+
+    pub fn connect_through(&mut self, peer: &str, door: Door) -> ConnId {
         let peer: IpAddr = peer.parse().expect("an address");
         // Slots are never reused here, so the generation may stay.
         let conn = ConnId(1 << 32 | self.next_conn);
         self.next_conn += 1;
         self.peers.insert(conn, Peer::default());
-        self.input(Input::Accepted { conn, peer, door: Door::Public });
+        self.input(Input::Accepted { conn, peer, door });
         conn
     }
 

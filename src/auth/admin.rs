@@ -1,0 +1,90 @@
+//! What an operator may do to members, through the control socket only: the file's permissions are the credential, so there
+//! is no token. Owns what a request may say; the door is the router's to judge.
+//! Invariant: none of these is reachable from the public listener.
+
+use super::rules;
+use crate::base::id::Id;
+use crate::limits::DISPLAY_NAME_MAX;
+use crate::model::handler::{Ctx, Reply, Request, Step};
+use crate::model::job::{Done, Hidden, Job};
+use crate::model::member::{
+    AddMember, DeleteAccount, FindMember, Leftovers, ListAccounts, Member, SetActive, Who,
+};
+use crate::model::params::Params;
+use crate::model::problem::{Code, Problem};
+
+/// GET /admin/members.
+pub fn list(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    let list = ListAccounts { after: request.params.next(read_next)?, limit: request.params.limit()? };
+    Ok(Step::store(list, |_, page| {
+        Reply::list(&page.members, page.next.map(|place| format!("m{place}"))).step()
+    }))
+}
+
+fn read_next(text: &str) -> Option<u64> {
+    // Digits only: a sign is a number to Rust, not to us.
+    text.strip_prefix('m').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+}
+
+/// POST /admin/members. The profile's name is what stands before the `@`, until its owner changes it.
+pub fn add(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    let email = rules::email(&request.params)?;
+    let local = email.split('@').next().unwrap_or_default();
+    let display_name: String = local.chars().take(DISPLAY_NAME_MAX).collect();
+    let password = request.params.required_text("password")?;
+    if !rules::good_password(password, &email, &display_name) {
+        return Err(Problem::invalid("password"));
+    }
+    let job = Job::HashPassword { password: Hidden(password.to_owned()), salt: ctx.salt() };
+    Ok(Step::work(job, move |ctx, done| {
+        let Done::PasswordHashed(Hidden(hash)) = done else { return Err(Code::GeneralError.into()) };
+        let add = AddMember {
+            at: ctx.now.unix_ms,
+            member: ctx.id(),
+            profile: ctx.id(),
+            email,
+            hash,
+            nick_names: rules::nick_names(&display_name, ctx.entropy),
+            display_name,
+        };
+        Ok(Step::store(add, |_, member| Reply::created(&member).step()))
+    }))
+}
+
+/// POST /admin/members/disable.
+pub fn disable(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    with_member(&request.params, |ctx, member| Ok(set_active(ctx, &member, false)))
+}
+
+/// POST /admin/members/enable.
+pub fn enable(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    with_member(&request.params, |ctx, member| Ok(set_active(ctx, &member, true)))
+}
+
+fn set_active(ctx: &Ctx<'_>, member: &Member, active: bool) -> Step {
+    let set = SetActive { at: ctx.now.unix_ms, member: member.id, active };
+    Step::store(set, |_, member| Reply::ok(&member).step())
+}
+
+/// POST /admin/members/delete. The messages stay, without a sender.
+pub fn delete(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    with_member(&request.params, |ctx, member| {
+        let (at, id) = (ctx.now.unix_ms, member.id);
+        let delete = DeleteAccount { at, member: id, proven: None, leftovers: Leftovers::Keep };
+        Ok(Step::store(delete, move |_, ()| Reply::ok(&member).step()))
+    })
+}
+
+/// `who`: an e-mail address or an id.
+fn with_member(
+    params: &Params<'_>,
+    then: impl FnOnce(&mut Ctx<'_>, Member) -> Result<Step, Problem> + Send + 'static,
+) -> Result<Step, Problem> {
+    let text = params.required_text("who")?;
+    // No address looks like an id: an id has no `@`.
+    let who = match Id::parse(text) {
+        Some(id) => Who::Id(id),
+        None => Who::Email(text.to_ascii_lowercase()),
+    };
+    Ok(Step::store(FindMember { who }, then))
+}

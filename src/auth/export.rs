@@ -1,0 +1,12 @@
+//! account.export. The first page is read before the answer begins, so that what can't be exported is refused in words; the
+//! rest follows as the peer takes it.
+
+use crate::model::export::{ExportAccount, ExportPlace};
+use crate::model::handler::{Actor, Ctx, Request, Step, Stream};
+use crate::model::problem::Problem;
+
+/// GET /user/export.
+pub fn export(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
+    let read = ExportAccount { member: actor.member, profile: actor.profile, place: ExportPlace::Account };
+    Ok(Step::store(read, move |_, first| Ok(Step::Stream(Stream::Export { actor, first }))))
+}

@@ -1,0 +1,160 @@
+//! How a command reaches the server: through `DATA_DIR/control.sock` while one runs, else by the same server in this process,
+//! without a socket, a thread or a loop. One set of handlers, and one writer, always: who holds the lock writes.
+//! Invariant: a command that can neither reach the server nor take its lock changes nothing.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::net::UnixStream;
+
+use super::serve::{clock, password_options, settings, store_options};
+use crate::base::crypto::SystemEntropy;
+use crate::config::{Config, secrets};
+use crate::limits::{CONTROL_ANSWER_MAX, CONTROL_WAIT};
+use crate::model::job::{Done, Job};
+use crate::model::operation::Outcome;
+use crate::proto::http::client::ResponseReader;
+use crate::runtime::data_dir::{DataDir, DataDirFault, control_socket};
+use crate::server::Server;
+use crate::server::contract::{ConnId, Door, Effect, Input};
+use crate::store::{Reader, Store};
+use crate::work::password::PasswordHasher;
+
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+pub enum Control {
+    /// A server has DATA_DIR; one connection a request.
+    Server { socket: std::path::PathBuf },
+    /// Nobody has: the folder is ours while this lives.
+    Here(Box<Here>),
+}
+
+impl Control {
+    pub fn reach(config: &Config) -> Result<Control, String> {
+        match DataDir::open(&config.data_dir, &config.uploads) {
+            Ok(data_dir) => Ok(Control::Here(Box::new(Here::open(config, data_dir)?))),
+            Err(DataDirFault::Held { .. }) => {
+                Ok(Control::Server { socket: control_socket(&config.data_dir) })
+            }
+            Err(fault) => Err(fault.to_string()),
+        }
+    }
+
+    pub fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Answer, String> {
+        let request = request(method, path, body);
+        let bytes = match self {
+            Control::Server { socket } => exchange(socket, &request)
+                .map_err(|error| format!("the server can't be reached at {}: {error}", socket.display()))?,
+            Control::Here(here) => here.ask(&request),
+        };
+        let mut reader = ResponseReader::new();
+        let response = reader.receive(&bytes).and_then(|_| reader.finish());
+        let response = response.map_err(|_| "the server's answer makes no sense".to_owned())?;
+        Ok(Answer { status: response.status, body: response.body })
+    }
+
+    /// Leaves a closed database behind, where it was opened here.
+    pub fn close(self) -> Result<(), String> {
+        match self {
+            Control::Server { .. } => Ok(()),
+            Control::Here(here) => {
+                let Here { store, reader, .. } = *here;
+                drop(reader);
+                store.close().map_err(|fault| fault.to_string())
+            }
+        }
+    }
+}
+
+fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n");
+    if !body.is_empty() {
+        text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+    }
+    format!("{text}\r\n{body}").into_bytes()
+}
+
+fn exchange(socket: &std::path::Path, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(CONTROL_WAIT))?;
+    stream.set_write_timeout(Some(CONTROL_WAIT))?;
+    stream.write_all(request)?;
+    let mut bytes = Vec::new();
+    stream.take(CONTROL_ANSWER_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A whole server in one call after the other.
+pub struct Here {
+    server: Server,
+    store: Store,
+    reader: Reader,
+    hasher: PasswordHasher,
+    next: u64,
+    /// Held for its lock.
+    _data_dir: DataDir,
+}
+
+impl Here {
+    fn open(config: &Config, data_dir: DataDir) -> Result<Here, String> {
+        let mut entropy = SystemEntropy::new();
+        let (secrets, _) = secrets::load_or_create(data_dir.path(), config, &mut entropy)
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        let now = clock();
+        let options = store_options(config);
+        let text = |error: crate::store::OpenFault| error.to_string();
+        let (store, begin) = Store::open(&options, &mut entropy, now.unix_ms).map_err(text)?;
+        let reader = Reader::open(&options).map_err(text)?;
+        let hasher = PasswordHasher::new(password_options(config, &secrets))
+            .map_err(|_| "ARGON2: these costs can't be used".to_owned())?;
+        let settings = settings(config, &secrets, config.port);
+        let server = Server::new(settings, begin, Box::new(entropy), now);
+        Ok(Here { server, store, reader, hasher, next: 0, _data_dir: data_dir })
+    }
+
+    /// One connection, one request; what the server queued for it until it was done.
+    fn ask(&mut self, request: &[u8]) -> Vec<u8> {
+        let conn = ConnId(1 << 32 | self.next);
+        self.next += 1;
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        self.server.handle(clock(), Input::Accepted { conn, peer, door: Door::Control });
+        self.server.handle(clock(), Input::Received { conn, bytes: request });
+        let mut answer = Vec::new();
+        while let Some(effect) = self.server.poll_effect() {
+            match effect {
+                Effect::Store { ticket, lane, command } => {
+                    let outcome = if command.is_write() {
+                        let committed = self.store.commit(&mut vec![(lane, command)]);
+                        committed.outcomes.into_iter().next()
+                    } else {
+                        Some(Outcome { result: self.reader.read(command), events: Vec::new() })
+                    };
+                    if let Some(outcome) = outcome {
+                        self.server.handle(clock(), Input::Answered { ticket, outcome });
+                    }
+                }
+                Effect::Work { ticket, job } => {
+                    // Mails and places wait for a server: they stand in the database.
+                    let done = match job {
+                        Job::HashPassword { .. } | Job::VerifyPassword { .. } => self.hasher.run(job),
+                        _ => Done::Busy,
+                    };
+                    self.server.handle(clock(), Input::Finished { ticket, done });
+                }
+                Effect::Flush(conn) | Effect::ShutdownWrite(conn) => {
+                    if let Some(queue) = self.server.send_queue(conn) {
+                        let bytes = queue.take_bytes();
+                        answer.extend_from_slice(&bytes);
+                        let bytes = bytes.len() as u64;
+                        self.server.handle(clock(), Input::Sent { conn, bytes });
+                    }
+                }
+                Effect::Close(_) | Effect::LaneOver(_) | Effect::Append { .. } | Effect::Abandon { .. } => {}
+            }
+        }
+        self.server.handle(clock(), Input::Failed { conn });
+        answer
+    }
+}

@@ -1,0 +1,117 @@
+//! `natter member …`: an admin request to the server that holds DATA_DIR, or to the same handlers in this process where
+//! none does. Owns the words of the command line; what a command does is the server's.
+
+use std::io::{BufRead, Read};
+use std::process::ExitCode;
+
+use super::configure;
+use super::control::{Answer, Control};
+use crate::base::json::{self, Value};
+use crate::cli::MemberCommand;
+use crate::limits::PASSWORD_LINE_MAX;
+
+pub fn run(command: &MemberCommand) -> ExitCode {
+    let (config, warnings) = match configure() {
+        Ok(configured) => configured,
+        Err(code) => return code,
+    };
+    for warning in &warnings {
+        eprintln!("natter: {warning}");
+    }
+    let done = Control::reach(&config).and_then(|mut control| {
+        let result = act(&mut control, command);
+        control.close().and(result)
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("natter: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(control: &mut Control, command: &MemberCommand) -> Result<(), String> {
+    match command {
+        MemberCommand::List => list(control),
+        MemberCommand::Add { email } => {
+            let password = password()?;
+            let body = body(&[("email", email), ("password", &password)]);
+            show(control.ask("POST", "/admin/members", &body)?)
+        }
+        MemberCommand::Disable { who } => to_one(control, "disable", who),
+        MemberCommand::Enable { who } => to_one(control, "enable", who),
+        MemberCommand::Delete { who } => to_one(control, "delete", who),
+    }
+}
+
+fn to_one(control: &mut Control, verb: &str, who: &str) -> Result<(), String> {
+    show(control.ask("POST", &format!("/admin/members/{verb}"), &body(&[("who", who)]))?)
+}
+
+fn body(members: &[(&str, &str)]) -> String {
+    let text =
+        |(name, value): &(&str, &str)| format!("{}:{}", json::to_string(*name), json::to_string(*value));
+    format!("{{{}}}", members.iter().map(text).collect::<Vec<_>>().join(","))
+}
+
+/// Page by page, so that neither side holds more than one.
+fn list(control: &mut Control) -> Result<(), String> {
+    let mut path = "/admin/members?limit=100".to_owned();
+    loop {
+        let answer = control.ask("GET", &path, "")?;
+        let value = good(&answer)?;
+        for member in value.get("data").and_then(Value::as_list).unwrap_or_default() {
+            print(member)?;
+        }
+        match value.get("next").and_then(Value::as_str) {
+            Some(next) => path = format!("/admin/members?limit=100&next={next}"),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn show(answer: Answer) -> Result<(), String> {
+    print(good(&answer)?.get("data").unwrap_or(&Value::Null))
+}
+
+/// `id e-mail flags`.
+fn print(member: &Value<'_>) -> Result<(), String> {
+    use std::io::Write;
+    let text = |name| member.get(name).and_then(Value::as_str).unwrap_or("-");
+    let is = |name| matches!(member.get(name), Some(Value::Bool(true)));
+    let verified = if is("verified") { "verified" } else { "unverified" };
+    let active = if is("active") { "active" } else { "disabled" };
+    writeln!(std::io::stdout(), "{} {} {active},{verified}", text("id"), text("email"))
+        .map_err(|error| format!("can't write to stdout: {error}"))
+}
+
+/// The JSON of a success, or the problem in words.
+fn good(answer: &Answer) -> Result<Value<'_>, String> {
+    let value = json::parse(&answer.body)
+        .map_err(|_| format!("the server answered {} without JSON: is it natter?", answer.status))?;
+    if (200..300).contains(&answer.status) {
+        return Ok(value);
+    }
+    let text = |name| value.get(name).and_then(Value::as_str).unwrap_or("-");
+    Err(match answer.status {
+        404 => "there is no such member".to_owned(),
+        _ => format!("{} ({})", text("title"), text("code")),
+    })
+}
+
+/// The first line of stdin.
+fn password() -> Result<String, String> {
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .take(PASSWORD_LINE_MAX)
+        .read_line(&mut line)
+        .map_err(|error| format!("no password on stdin: {error}"))?;
+    let password = line.strip_suffix('\n').unwrap_or(&line);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    match password.is_empty() {
+        true => Err("no password on stdin".to_owned()),
+        false => Ok(password.to_owned()),
+    }
+}

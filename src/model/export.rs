@@ -1,0 +1,33 @@
+//! Everything stored about one member, as lines of JSON, a page at a time.
+
+use crate::base::id::Id;
+
+/// Where the next page begins: a section and a place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExportPlace {
+    Account,
+    /// Behind this key; 0 for the first. So in the sections below.
+    Sessions(u64),
+    Blocks(u64),
+    Conversations(u64),
+    /// Behind this client_id; empty for the first.
+    Messages(Vec<u8>),
+    /// Behind this message and emoji.
+    Reactions(u64, String),
+}
+
+/// One bounded page. `Unauthorized` when the member is gone.
+#[derive(Clone, Debug)]
+pub struct ExportAccount {
+    pub member: Id,
+    pub profile: Id,
+    pub place: ExportPlace,
+}
+
+#[derive(Clone, Debug)]
+pub struct ExportPage {
+    /// Whole lines: `{"kind":…,"data":{…}}`.
+    pub lines: Vec<u8>,
+    /// `None` behind the last line.
+    pub next: Option<ExportPlace>,
+}

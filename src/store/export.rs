@@ -1,0 +1,213 @@
+//! Everything stored about one member, page by page. Each page is a snapshot of its own and bounded, so that an export of
+//! any length pins nothing.
+//! Invariant: an export holds one's own words and settings, and of others only what a list would show.
+
+use rusqlite::{Connection, Row};
+use serde::Serialize;
+
+use super::fault::Stop;
+use super::profiles::{self, Names};
+use super::value::{id, int, number};
+use super::{accounts, messages};
+use crate::base::id::Id;
+use crate::base::json;
+use crate::limits::{EXPORT_PAGE, PAGE_BYTES_MAX};
+use crate::model::export::{ExportAccount, ExportPage, ExportPlace};
+use crate::model::message::{Message, Time};
+use crate::model::operation::Refusal;
+
+/// Lines of one page.
+struct Lines {
+    out: Vec<u8>,
+    left: u32,
+}
+
+impl Lines {
+    fn push<T: Serialize>(&mut self, kind: &'static str, data: &T) {
+        #[derive(Serialize)]
+        struct Line<'a, T> {
+            kind: &'static str,
+            data: &'a T,
+        }
+        json::write(&mut self.out, &Line { kind, data });
+        self.out.push(b'\n');
+        self.left = self.left.saturating_sub(1);
+    }
+
+    fn is_full(&self) -> bool {
+        self.left == 0 || self.out.len() >= PAGE_BYTES_MAX
+    }
+}
+
+pub fn page(conn: &Connection, export: ExportAccount) -> Result<ExportPage, Stop> {
+    let account = accounts::account(conn, export.member)?.ok_or(Refusal::Unauthorized)?;
+    let member = accounts::key(conn, export.member)?.ok_or(Refusal::Unauthorized)?;
+    let profile = profiles::key(conn, export.profile)?.ok_or(Refusal::Unauthorized)?;
+    let mut lines = Lines { out: Vec::new(), left: EXPORT_PAGE };
+    let next = match export.place {
+        ExportPlace::Account => {
+            lines.push("member", &account.member);
+            lines.push("profile", &account.profile);
+            Some(ExportPlace::Sessions(0))
+        }
+        ExportPlace::Sessions(after) => {
+            let last = sessions(conn, &mut lines, member, after)?;
+            Some(last.map_or(ExportPlace::Blocks(0), ExportPlace::Sessions))
+        }
+        ExportPlace::Blocks(after) => {
+            let last = blocks(conn, &mut lines, profile, after)?;
+            Some(last.map_or(ExportPlace::Conversations(0), ExportPlace::Blocks))
+        }
+        ExportPlace::Conversations(after) => {
+            let last = conversations(conn, &mut lines, profile, after)?;
+            Some(last.map_or(ExportPlace::Messages(Vec::new()), ExportPlace::Conversations))
+        }
+        ExportPlace::Messages(after) => {
+            let last = own_messages(conn, &mut lines, profile, &after)?;
+            Some(last.map_or(ExportPlace::Reactions(0, String::new()), ExportPlace::Messages))
+        }
+        ExportPlace::Reactions(seq, emoji) => reactions(conn, &mut lines, profile, seq, &emoji)?
+            .map(|(seq, emoji)| ExportPlace::Reactions(seq, emoji)),
+    };
+    Ok(ExportPage { lines: lines.out, next })
+}
+
+/// Writes rows until the page is full; then the place of the last one written.
+fn each<P, T: Serialize>(
+    lines: &mut Lines,
+    kind: &'static str,
+    mut rows: rusqlite::Rows<'_>,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<(P, T)>,
+) -> rusqlite::Result<Option<P>> {
+    while let Some(row) = rows.next()? {
+        let (place, data) = read(row)?;
+        lines.push(kind, &data);
+        if lines.is_full() {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+fn sessions(conn: &Connection, lines: &mut Lines, member: i64, after: u64) -> rusqlite::Result<Option<u64>> {
+    #[derive(Serialize)]
+    struct Session {
+        id: Id,
+        unique_id: Option<String>,
+        user_agent: String,
+        address: String,
+        place: Option<String>,
+        created_at: Time,
+        last_seen_at: Time,
+    }
+    let mut statement = conn.prepare_cached(
+        "SELECT key, id, unique_id, user_agent, address, place, created_at, last_seen_at FROM sessions \
+         WHERE member = ?1 AND key > ?2 ORDER BY key",
+    )?;
+    each(lines, "session", statement.query((member, int(after)))?, |row| {
+        let session = Session {
+            id: id(row, 1)?,
+            unique_id: row.get(2)?,
+            user_agent: row.get(3)?,
+            address: row.get(4)?,
+            place: row.get(5)?,
+            created_at: Time(number(row, 6)?),
+            last_seen_at: Time(number(row, 7)?),
+        };
+        Ok((number(row, 0)?, session))
+    })
+}
+
+fn blocks(conn: &Connection, lines: &mut Lines, profile: i64, after: u64) -> rusqlite::Result<Option<u64>> {
+    #[derive(Serialize)]
+    struct Block {
+        profile: Id,
+    }
+    let mut statement = conn.prepare_cached(
+        "SELECT b.key, p.id FROM blocks b JOIN profiles p ON p.key = b.blocked \
+         WHERE b.blocker = ?1 AND b.key > ?2 ORDER BY b.key",
+    )?;
+    each(lines, "block", statement.query((profile, int(after)))?, |row| {
+        Ok((number(row, 0)?, Block { profile: id(row, 1)? }))
+    })
+}
+
+fn conversations(
+    conn: &Connection,
+    lines: &mut Lines,
+    profile: i64,
+    after: u64,
+) -> rusqlite::Result<Option<u64>> {
+    #[derive(Serialize)]
+    struct Conversation {
+        id: Id,
+        #[serde(rename = "type")]
+        kind: &'static str,
+        title: Option<String>,
+        /// The other profile of a direct conversation; null once deleted and for groups.
+        peer: Option<Id>,
+        read_n: u64,
+        last_n: u64,
+        muted: bool,
+    }
+    let mut statement = conn.prepare_cached(
+        "SELECT m.conversation, c.id, c.kind, c.title, m.read_n, c.last_n, m.muted, \
+         (SELECT p.id FROM profiles p WHERE p.key = iif(c.low = m.profile, c.high, c.low) AND p.member IS NOT NULL) \
+         FROM memberships m JOIN conversations c ON c.key = m.conversation \
+         WHERE m.profile = ?1 AND m.conversation > ?2 ORDER BY m.conversation",
+    )?;
+    each(lines, "conversation", statement.query((profile, int(after)))?, |row| {
+        let conversation = Conversation {
+            id: id(row, 1)?,
+            kind: if row.get::<_, i64>(2)? == 0 { "direct" } else { "group" },
+            title: row.get(3)?,
+            peer: row.get::<_, Option<[u8; 16]>>(7)?.map(Id::from_bytes),
+            read_n: number(row, 4)?,
+            last_n: number(row, 5)?,
+            muted: row.get(6)?,
+        };
+        Ok((number(row, 0)?, conversation))
+    })
+}
+
+/// In the order of the index that finds a sender's messages.
+fn own_messages(
+    conn: &Connection,
+    lines: &mut Lines,
+    profile: i64,
+    after: &[u8],
+) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT m.client_id, m.seq, c.id FROM messages m JOIN conversations c ON c.key = m.conversation \
+         WHERE m.sender = ?1 AND m.client_id > ?2 ORDER BY m.client_id",
+    )?;
+    let rows = statement.query((profile, after))?;
+    each(lines, "message", rows, |row| {
+        let message = messages::of_seq(conn, &mut Names::default(), id(row, 2)?, number(row, 1)?)?;
+        let message: Message = message.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        Ok((row.get::<_, Vec<u8>>(0)?, message))
+    })
+}
+
+fn reactions(
+    conn: &Connection,
+    lines: &mut Lines,
+    profile: i64,
+    seq: u64,
+    emoji: &str,
+) -> rusqlite::Result<Option<(u64, String)>> {
+    #[derive(Serialize)]
+    struct Reaction {
+        message: Id,
+        emoji: String,
+    }
+    let mut statement = conn.prepare_cached(
+        "SELECT r.message, m.id_high, r.emoji FROM reactions r JOIN messages m ON m.seq = r.message \
+         WHERE r.profile = ?1 AND (r.message, r.emoji) > (?2, ?3) ORDER BY r.message, r.emoji",
+    )?;
+    each(lines, "reaction", statement.query((profile, int(seq), emoji))?, |row| {
+        let (seq, emoji) = (number(row, 0)?, row.get::<_, String>(2)?);
+        let message = Id(u128::from(row.get::<_, i64>(1)? as u64) << 64 | u128::from(seq));
+        Ok(((seq, emoji.clone()), Reaction { message, emoji }))
+    })
+}

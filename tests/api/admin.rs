@@ -1,0 +1,132 @@
+//! What an operator does through the control socket, and that nobody else can.
+
+use natter::server::contract::Door;
+
+use crate::support::World;
+use crate::support::http::Response;
+
+fn ask(world: &mut World, method: &str, path: &str, body: Option<&str>) -> Response {
+    let conn = world.connect_through("127.0.0.1", Door::Control);
+    let response = world.ask_on(conn, method, path, &[], body);
+    world.reset(conn);
+    response
+}
+
+fn refused(response: &Response) -> (u16, String) {
+    (response.status, response.code())
+}
+
+fn sign_in(world: &mut World, email: &str, password: &str) -> Response {
+    let body = format!(r#"{{"email":"{email}","password":"{password}"}}"#);
+    world.ask("POST", "/api/v1/user/sign-in", &[], Some(&body))
+}
+
+const MEMBERS: &str = "/admin/members";
+
+#[test]
+fn there_is_no_admin_route_on_the_public_door() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let who = r#"{"who":"ann@example.org"}"#;
+    for (method, path) in [
+        ("GET", MEMBERS),
+        ("POST", MEMBERS),
+        ("OPTIONS", MEMBERS),
+        ("POST", "/admin/members/disable"),
+        ("POST", "/admin/members/enable"),
+        ("POST", "/admin/members/delete"),
+    ] {
+        assert_eq!(refused(&world.ask(method, path, &[], Some(who))), (404, "not_found".into()), "{path}");
+        assert_eq!(world.ask_as(&ann, method, path, Some(who)).status, 404, "{path}");
+    }
+    assert_eq!(world.ask_as(&ann, "GET", "/api/v1/user/me", None).status, 200);
+    assert_eq!(ask(&mut world, "GET", "/healthz", None).status, 200, "the same HTTP");
+    assert_eq!(ask(&mut world, "GET", "/api/v1/user/me", None).status, 401, "and the same rules");
+}
+
+#[test]
+fn members_are_listed_page_by_page() {
+    let mut world = World::new();
+    for name in ["ann", "bob", "carl"] {
+        world.sign_up(name);
+    }
+    let first = ask(&mut world, "GET", "/admin/members?limit=2", None);
+    assert_eq!((first.status, first.at("data.0.email")), (200, "ann@example.org".into()));
+    assert_eq!((first.at("data.1.email"), first.at("data.2")), ("bob@example.org".into(), "null".into()));
+    let path = format!("/admin/members?limit=2&next={}", first.at("next"));
+    let second = ask(&mut world, "GET", &path, None);
+    assert_eq!((second.at("data.0.email"), second.at("next")), ("carl@example.org".into(), "null".into()));
+    assert!(!first.text().contains("argon2"));
+    let bad = ask(&mut world, "GET", "/admin/members?next=z", None);
+    assert_eq!(refused(&bad), (400, "error_parsing_data".into()));
+}
+
+#[test]
+fn a_member_is_added_by_an_operator_even_while_sign_up_is_closed() {
+    let mut settings = crate::support::settings(crate::support::limits());
+    settings.sign_up_open = false;
+    let mut world = World::with(settings);
+    let body = r#"{"email":"Ann.Lee@Example.org","password":"correct horse 9"}"#;
+    let added = ask(&mut world, "POST", MEMBERS, Some(body));
+    assert_eq!(
+        (added.status, added.at("data.email")),
+        (201, "ann.lee@example.org".into()),
+        "{}",
+        added.text()
+    );
+    assert_eq!((added.at("data.verified"), added.at("data.active")), ("true".into(), "true".into()));
+    let session = sign_in(&mut world, "ann.lee@example.org", "correct horse 9");
+    assert_eq!((session.status, session.at("data.profile.display_name")), (200, "ann.lee".into()));
+    let mut check = |body: &str, expect: (u16, &str)| {
+        assert_eq!(refused(&ask(&mut world, "POST", MEMBERS, Some(body))), (expect.0, expect.1.to_owned()));
+    };
+    check(body, (409, "email_taken"));
+    check(r#"{"email":"x","password":"correct horse 9"}"#, (422, "invalid_email"));
+    check(r#"{"email":"x@y","password":"short"}"#, (422, "invalid_password"));
+    check(r#"{"email":"x@y"}"#, (422, "invalid_password"));
+}
+
+/// The Go server enforced `active` nowhere.
+#[test]
+fn lineage_a_disabled_member_is_out_until_enabled() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let socket = world.open_socket(&ann, "/api/v1/ws");
+    let by_mail = r#"{"who":"Ann@Example.org"}"#;
+    let disabled = ask(&mut world, "POST", "/admin/members/disable", Some(by_mail));
+    assert_eq!((disabled.status, disabled.at("data.active")), (200, "false".into()));
+    assert_eq!(world.close_code(socket), Some(4401));
+    assert_eq!(world.ask_as(&ann, "GET", "/api/v1/user/me", None).status, 401);
+    assert_eq!(world.ask_as(&bob, "GET", "/api/v1/user/me", None).status, 200);
+    let refresh = format!(r#"{{"refresh":"{}"}}"#, ann.refresh);
+    assert_eq!(world.ask("POST", "/api/v1/user/refresh", &[], Some(&refresh)).status, 401);
+    let out = sign_in(&mut world, "ann@example.org", "correct horse ann's");
+    assert_eq!(refused(&out), (401, "email_password_wrong".into()));
+    let by_id = format!(r#"{{"who":"{}"}}"#, ann.member.to_lowercase());
+    assert_eq!(ask(&mut world, "POST", "/admin/members/enable", Some(&by_id)).at("data.active"), "true");
+    assert_eq!(sign_in(&mut world, "ann@example.org", "correct horse ann's").status, 200);
+    for (who, expect) in [
+        (r#"{"who":"nobody@example.org"}"#, (404, "not_found")),
+        (r#"{"who":"01ARZ3NDEKTSV4RRFFQ69G5FAV"}"#, (404, "not_found")),
+        ("{}", (422, "invalid_who")),
+    ] {
+        for verb in ["disable", "enable", "delete"] {
+            let answer = ask(&mut world, "POST", &format!("/admin/members/{verb}"), Some(who));
+            assert_eq!(refused(&answer), (expect.0, expect.1.to_owned()), "{verb} {who}");
+        }
+    }
+}
+
+#[test]
+fn a_member_deleted_by_an_operator_is_gone_and_the_messages_stay() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let body = format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hi"}}"#, bob.profile);
+    let conversation = world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).at("data.conversation");
+    let gone = ask(&mut world, "POST", "/admin/members/delete", Some(r#"{"who":"ann@example.org"}"#));
+    assert_eq!((gone.status, gone.at("data.id")), (200, ann.member.clone()));
+    assert_eq!(world.ask_as(&ann, "GET", "/api/v1/user/me", None).status, 401);
+    let list = world.ask_as(&bob, "GET", &format!("/api/v1/conversations/{conversation}/messages"), None);
+    assert_eq!((list.at("data.0.body"), list.at("data.0.sender")), ("hi".into(), "null".into()));
+    assert_eq!(ask(&mut world, "GET", MEMBERS, None).at("data.1"), "null");
+}

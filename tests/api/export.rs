@@ -1,0 +1,129 @@
+//! account.export: everything about oneself, nothing of others, as fast as it is read and whole or visibly not.
+
+use natter::base::json;
+use natter::proto::http::body::BodyDecoder;
+use natter::proto::http::head::Framing;
+use natter::server::contract::ConnId;
+
+use crate::support::World;
+use crate::support::http::{Person, request, text_at};
+
+const EXPORT: &str = "/api/v1/user/export";
+
+fn begin(world: &mut World, person: &Person, stalled: bool) -> ConnId {
+    let conn = world.connect();
+    world.peers.get_mut(&conn).expect("a peer").stalled = stalled;
+    let bearer = format!("Bearer {}", person.access);
+    world.send(conn, &request("GET", EXPORT, &[("Authorization", &bearer)], None));
+    conn
+}
+
+/// The lines that came, and whether the body ended in order.
+fn lines(bytes: &[u8]) -> (Vec<String>, bool) {
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    assert!(head.starts_with("http/1.1 200 ") && head.contains("transfer-encoding: chunked"), "{head}");
+    assert!(head.contains("content-type: application/x-ndjson") && head.contains("no-store"), "{head}");
+    let (mut at, mut out, mut done) = (end, Vec::new(), false);
+    let mut decoder = BodyDecoder::new(Framing::Chunked);
+    while at < bytes.len() && !done {
+        let piece = decoder.decode(&bytes[at..]).expect("good chunks");
+        at += piece.consumed;
+        out.extend_from_slice(piece.data);
+        done = piece.done;
+    }
+    let text = String::from_utf8(out).expect("UTF-8");
+    assert!(text.is_empty() || text.ends_with('\n'), "whole lines");
+    (text.lines().map(str::to_owned).collect(), done)
+}
+
+fn post(world: &mut World, from: &Person, to: &Person, n: u32, text: &str) -> String {
+    let body =
+        format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69{n:05}","body":"{text}"}}"#, to.profile);
+    let posted = world.ask_as(from, "POST", "/api/v1/messages", Some(&body));
+    assert_eq!(posted.status, 201, "{}", posted.text());
+    posted.at("data.id")
+}
+
+/// A member of a JSON line.
+fn at(line: &str, path: &str) -> String {
+    text_at(&json::parse(line.as_bytes()).expect("a line of JSON"), path)
+}
+
+#[test]
+fn an_export_has_everything_of_oneself_and_nothing_of_others() {
+    let mut world = World::new();
+    let (ann, bob, carl) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("carl"));
+    post(&mut world, &ann, &bob, 1, "from ann");
+    let other = post(&mut world, &bob, &ann, 2, "from bob");
+    post(&mut world, &bob, &carl, 3, "a secret of others");
+    let path = format!("/api/v1/messages/{other}/reactions/%F0%9F%91%8D");
+    assert_eq!(world.ask_as(&ann, "PUT", &path, None).status, 200);
+    let path = format!("/api/v1/blocks/{}", carl.profile);
+    assert_eq!(world.ask_as(&ann, "PUT", &path, None).status, 204);
+    let conn = begin(&mut world, &ann, false);
+    let (lines, done) = lines(&world.take(conn));
+    assert!(done && world.is_closed(conn));
+    let kinds: Vec<String> = lines.iter().map(|line| at(line, "kind")).collect();
+    assert_eq!(kinds, ["member", "profile", "session", "block", "conversation", "message", "reaction"]);
+    assert_eq!(at(&lines[0], "data.email"), "ann@example.org");
+    assert_eq!((at(&lines[1], "data.id"), at(&lines[1], "data.presence")), (ann.profile, "true".into()));
+    assert_eq!(at(&lines[2], "data.address"), "127.0.0.1");
+    assert_eq!((at(&lines[3], "data.profile"), at(&lines[4], "data.peer")), (carl.profile, bob.profile));
+    assert_eq!(at(&lines[5], "data.body"), "from ann");
+    assert_eq!((at(&lines[6], "data.message"), at(&lines[6], "data.emoji")), (other, "👍".into()));
+    let all = lines.join("\n");
+    for secret in ["from bob", "a secret of others", "argon2", "refresh"] {
+        assert!(!all.contains(secret), "{secret}");
+    }
+    let nobody = world.ask("GET", EXPORT, &[], None);
+    assert_eq!((nobody.status, nobody.code()), (401, "unauthorized_access".into()));
+}
+
+/// A page at a time, and the next only when the last was taken.
+#[test]
+fn a_long_export_takes_the_memory_of_a_page() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let words = "word ".repeat(700);
+    for n in 0..400 {
+        post(&mut world, &ann, &bob, n, &words);
+    }
+    let conn = begin(&mut world, &ann, true);
+    let (mut bytes, mut most) = (Vec::new(), 0);
+    for _ in 0..100 {
+        most = most.max(world.server.send_queue(conn).map_or(0, |queue| queue.memory()));
+        world.unstall(conn);
+        world.peers.get_mut(&conn).expect("a peer").stalled = true;
+        bytes.extend(world.take(conn));
+        if world.is_closed(conn) {
+            break;
+        }
+    }
+    world.unstall(conn);
+    bytes.extend(world.take(conn));
+    let (lines, done) = lines(&bytes);
+    assert!(done);
+    assert_eq!(lines.iter().filter(|line| at(line, "kind") == "message").count(), 400);
+    assert!(bytes.len() > 1_400_000 && most < 600_000, "{} bytes, {most} at once", bytes.len());
+}
+
+#[test]
+fn an_export_that_is_cut_short_does_not_look_whole() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let words = "word ".repeat(700);
+    for n in 0..300 {
+        post(&mut world, &ann, &bob, n, &words);
+    }
+    let conn = begin(&mut world, &ann, true);
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
+    world.unstall(conn);
+    let (some, done) = lines(&world.take(conn));
+    assert!(!done && some.len() < 300 && world.is_closed(conn));
+
+    // One that reads nothing is not waited for.
+    let conn = begin(&mut world, &bob, true);
+    world.pass(std::time::Duration::from_secs(25));
+    assert!(world.is_closed(conn));
+}
