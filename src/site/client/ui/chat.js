@@ -80,7 +80,7 @@ export function chatView({ conversation, profile, at, shell }) {
     const group = conversation?.type === 'group';
     const messages = conversation?.window.loaded ? conversation.window.run() : [];
     const stored = new Set(messages.filter((m) => m.sender === model.me.id).map((m) => m.client_id));
-    const atTail = !conversation || model.atTail(conversation);
+    const atTail = !conversation?.window.loaded || model.atTail(conversation);
     const entries = messages.map((message) => ({ message, mine: message.sender === model.me.id, at: message.created_at, by: message.sender }));
     // The outbox stands behind the end of the conversation, never inside it.
     if (atTail) for (const row of outbox.lane(lane)) if (!stored.has(row.client_id)) entries.push({ row, mine: true, at: row.created_at, by: model.me.id });
@@ -272,7 +272,8 @@ export function chatView({ conversation, profile, at, shell }) {
 
   async function toLatest() {
     if (conversation && !model.atTail(conversation)) {
-      try { await model.load(conversation); } catch (error) { return failed(error); }
+      // Offline, what waits to be sent is shown all the same.
+      try { await model.load(conversation); } catch (error) { if (error.code !== 'offline') return failed(error); }
     }
     stick = true;
     draw();
@@ -423,6 +424,11 @@ export function chatView({ conversation, profile, at, shell }) {
   });
 
   for (const reason of ['outbox', 'people', 'presence', 'list', 'reloaded', ...(conversation ? [conversation.id] : [])]) model.on(reason, schedule, signal);
+  api.socket.on('caught_up', () => {
+    if (!trouble) return;
+    trouble = null;
+    open();
+  }, signal);
   model.on('arrived', (message) => {
     if (message.conversation !== conversation?.id) return;
     announce(`${nameOf(message.sender)}: ${preview(message)}`);
