@@ -158,7 +158,7 @@ fn set_block(actor: Actor, request: &Request<'_>, blocked: bool) -> Result<Step,
         return Err(Problem::invalid("profile"));
     }
     let set = SetBlock { blocker: actor.profile, other, blocked };
-    Ok(Step::store(set, |_, ()| Reply::no_content().step()))
+    Ok(Step::store(set, |_, _| Reply::no_content().step()))
 }
 
 #[cfg(test)]

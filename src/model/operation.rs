@@ -105,7 +105,7 @@ operations! {
     Read  SearchProfiles -> FoundProfiles;
     Write UpdateProfile -> Profile;
     Read  ListBlocks -> BlockPage;
-    Write SetBlock -> ();
+    Write SetBlock -> Option<SetBlock>;
     // Codes and mail.
     Write IssueVerifyCode -> ();
     Write IssueResetCode -> ();

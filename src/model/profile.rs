@@ -111,7 +111,8 @@ pub struct BlockPage {
     pub next: Option<u64>,
 }
 
-/// Blocking the blocked and unblocking the unblocked is done already. `NotFound` when there is no such profile.
+/// Blocking the blocked and unblocking the unblocked is done already. `NotFound` when there is no such profile. Answers
+/// itself where it changed what two who write to each other may know of each other.
 #[derive(Clone, Copy, Debug)]
 pub struct SetBlock {
     pub blocker: Id,

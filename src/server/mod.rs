@@ -50,7 +50,7 @@ use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::base::timers::Timers;
 use crate::limits::HEAD_DEADLINE;
-use crate::model::operation::{Outcome, Start};
+use crate::model::operation::{Answer, Outcome, Start};
 use crate::model::settings::Settings;
 
 pub struct Server {
@@ -229,6 +229,9 @@ impl Server {
             for id in touched {
                 self.settle(id);
             }
+        }
+        if let Ok(Answer::SetBlock(Some(block))) = outcome.result {
+            presence::related(&mut self.core, &mut self.conns, block);
         }
         match call.next {
             Next::Store(then) => {

@@ -9,9 +9,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::calls::{Caller, Next};
+use super::conn::Conns;
 use super::contract::ConnId;
 use super::core::Core;
-use super::stream::push_text;
+use super::stream::{self, push_text};
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
@@ -20,6 +21,7 @@ use crate::limits::{PRESENCE_DELAY, TYPING_AGAIN, TYPING_LAPSE};
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::presence::{FindPeers, MarkOffline, Peers};
+use crate::model::profile::SetBlock;
 use crate::proto::websocket;
 
 #[derive(Default)]
@@ -115,6 +117,31 @@ fn online_event(profile: Id, online: bool, last_seen_at: Option<Time>) -> Vec<u8
 /// A stream that is up to date is told which of its peers are online.
 pub fn greet(core: &mut Core, conn: ConnId, profile: Id) {
     core.ask_store(Caller::Stream(conn), FindPeers { profile }.into_command(), Next::Greeting);
+}
+
+/// These became peers, or are again: each stream that is up to date is told as one that arrives.
+pub fn meet(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
+    for profile in profiles {
+        for id in core.hub.of(*profile).to_vec() {
+            if conns.get_mut(id).is_some_and(|conn| stream::is_live(conn)) {
+                greet(core, id, *profile);
+            }
+        }
+    }
+}
+
+/// A block stands between two peers now, or does no longer: what each was told of the other is taken back, or told again.
+pub fn related(core: &mut Core, conns: &mut Conns, block: SetBlock) {
+    let SetBlock { blocker, other, blocked } = block;
+    if !blocked {
+        return meet(core, conns, &[blocker, other]);
+    }
+    for (hearer, gone) in [(blocker, other), (other, blocker)] {
+        if core.presence.is_announced(gone) {
+            let frame = websocket::text_frame(&online_event(gone, false, None));
+            core.broadcasts.push_back(Broadcast { profiles: [hearer].into(), frame });
+        }
+    }
 }
 
 pub fn greeted(core: &Core, send: &mut SendQueue, result: Result<Answer, Refusal>) {

@@ -94,13 +94,7 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event)
         && message.n == 1
         && audience.len() == 2
     {
-        for profile in audience.iter() {
-            for id in core.hub.of(*profile).to_vec() {
-                if conns.get_mut(id).is_some_and(|conn| stream::is_live(conn)) {
-                    presence::greet(core, id, *profile);
-                }
-            }
-        }
+        presence::meet(core, conns, &audience);
     }
     // Too slow a reader, or a Go-form socket that has something to mark read.
     for &id in &touched {

@@ -19,10 +19,12 @@ pub fn set(batch: &mut Batch<'_>, block: SetBlock) -> Result<Written, Stop> {
         true => "INSERT OR IGNORE INTO blocks (blocker, blocked) VALUES (?1, ?2)",
         false => "DELETE FROM blocks WHERE blocker = ?1 AND blocked = ?2",
     };
-    if conn.prepare_cached(sql)?.execute([blocker, other])? > 0 {
+    let changed = conn.prepare_cached(sql)?.execute([blocker, other])? > 0;
+    if changed {
         conversations::renew_pair(batch, block.blocker, block.other)?;
     }
-    Written::quietly(Answer::SetBlock(()))
+    let peers = changed && conversations::direct_between(conn, blocker, other)?.is_some();
+    Written::quietly(Answer::SetBlock(peers.then_some(block)))
 }
 
 pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {

@@ -116,6 +116,34 @@ fn presence_reaches_direct_peers_and_counts_devices() {
 }
 
 #[test]
+fn a_block_takes_back_what_was_told_and_its_end_tells_it_again() {
+    let mut t = two();
+    let (ann, bob) = (t.ann.clone(), t.bob.clone());
+    let eve = t.world.sign_up("eve");
+    let (a, b, e) = (t.socket(&ann), t.socket(&bob), t.socket(&eve));
+    t.world.pass(Duration::from_secs(4));
+    assert_eq!([a, b, e].map(|conn| t.heard(conn, "presence").len()), [1, 1, 0]);
+    let told = |t: &mut Two, expect: &str| {
+        for (conn, peer) in [(a, &bob), (b, &ann)] {
+            let heard = t.heard(conn, "presence");
+            assert!(heard.len() == 1 && heard[0].contains(&peer.profile), "{heard:?}");
+            assert!(heard[0].contains(expect), "{heard:?}");
+        }
+    };
+    let path = |other: &Person| format!("/api/v1/blocks/{}", other.profile);
+    assert_eq!(t.world.ask_as(&ann, "PUT", &path(&bob), None).status, 204);
+    told(&mut t, "\"online\":false,\"last_seen_at\":null");
+    // Again is no news; a stranger's block is none of the other's business.
+    assert_eq!(t.world.ask_as(&ann, "PUT", &path(&bob), None).status, 204);
+    assert_eq!(t.world.ask_as(&eve, "PUT", &path(&bob), None).status, 204);
+    for conn in [a, b, e] {
+        assert!(t.heard(conn, "presence").is_empty());
+    }
+    assert_eq!(t.world.ask_as(&ann, "DELETE", &path(&bob), None).status, 204);
+    told(&mut t, "\"online\":true");
+}
+
+#[test]
 fn two_who_first_speak_learn_that_the_other_is_online() {
     let mut world = World::new();
     let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));

@@ -6,7 +6,7 @@
 
 import * as api from './api.js';
 import { outbox } from './outbox.js';
-import { debounce, Emitter, local, ulidMs } from './util.js';
+import { debounce, Emitter, ulidMs } from './util.js';
 
 export class Window {
   #byN = new Map();
@@ -71,7 +71,6 @@ class Model extends Emitter {
   listState = 'loading';
   #next = null;
   #typing = new Map();
-  #peerReads = {};
   #asked = new Set();
   #wanted = new Set();
   #dirty = new Set();
@@ -93,7 +92,6 @@ class Model extends Emitter {
 
   async start({ member, profile }) {
     this.#learnMe(member, profile);
-    this.#peerReads = JSON.parse(local.get(`reads.${profile.id}`)) ?? {};
     await outbox.start(profile.id);
     api.socket.start();
     // A proxy may let HTTP through and no WebSocket: show the lists all the same.
@@ -203,11 +201,11 @@ class Model extends Emitter {
   #merge(fresh, seq = 0) {
     const held = this.conversations.get(fresh.id)
       ?? { window: new Window(), seq: 0, peer_read_n: 0, divider: null, last_n: 0, read_n: 0 };
-    const late = held.seq > seq && held.id;
+    const late = held.seq > seq && held.id, heard = held.peer_read_n;
     const mine = late ? { last_n: held.last_n, read_n: Math.max(held.read_n, fresh.read_n), unread: held.unread, last_message: held.last_message } : {};
     const conversation = Object.assign(held, fresh, mine);
     conversation.seq = Math.max(held.seq, seq);
-    conversation.peer_read_n = Math.max(conversation.peer_read_n ?? 0, this.#peerReads[fresh.id] ?? 0);
+    conversation.peer_read_n = Math.max(heard, fresh.peer_read_n ?? 0);
     this.conversations.set(fresh.id, conversation);
     this.learn(fresh.peer);
     if (fresh.last_message) this.#note(fresh.last_message, conversation);
@@ -242,7 +240,6 @@ class Model extends Emitter {
       const members = await api.all(`/conversations/${conversation.id}/members`);
       for (const { profile } of members) this.learn(profile);
       conversation.members = members;
-      conversation.role = members.find(({ profile }) => profile.id === this.me.id)?.role ?? 'member';
       this.touch('people', conversation.id);
     }
     return conversation.members;
@@ -385,12 +382,7 @@ class Model extends Emitter {
   #peerRead(conversation, n) {
     if (n <= conversation.peer_read_n) return;
     conversation.peer_read_n = n;
-    this.#peerReads[conversation.id] = n;
-    this.#keepReads();
   }
-
-  // Events tell the peer's mark once; a list does not. So it is remembered.
-  #keepReads = debounce(() => this.me && local.set(`reads.${this.me.id}`, JSON.stringify(this.#peerReads)), 500);
 
   typists(conversation) {
     const now = Date.now();
