@@ -23,7 +23,8 @@ impl Run {
         if expired && self.rng.chance(700) {
             return self.refresh(d);
         }
-        match self.rng.weighted(&[30, 12, 6, 14, 8, 8, 8, 6, 3, 2, 4, 2]) {
+        let (groups, blocks) = (usize::from(self.plan.groups), usize::from(self.plan.blocks));
+        match self.rng.weighted(&[30, 12, 6, 14, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks]) {
             0 => {
                 self.compose(d);
                 self.send_draft(d);
@@ -38,7 +39,10 @@ impl Run {
             8 => self.refresh(d),
             9 => self.log_out(d),
             10 => self.misbehave(d),
-            _ => self.ask_me(d),
+            11 => self.ask_me(d),
+            12 => self.change_message(d),
+            13 => self.change_group(d),
+            _ => self.block(d),
         }
     }
 
@@ -106,20 +110,27 @@ impl Run {
         if self.rng.chance(self.plan.long_bodies) {
             body.push_str(&"ü".repeat(self.rng.between(100, 3_900)));
         }
-        let conversation = me.and_then(|me| self.model.direct(me, to));
+        let group = me.and_then(|me| {
+            let groups = self.model.of(me).filter(|(_, conversation)| conversation.is_group);
+            let groups: Vec<Id> = groups.map(|(id, _)| id).collect();
+            self.rng.pick(&groups).copied()
+        });
+        let group = group.filter(|_| self.rng.chance(500));
+        let conversation = group.or(me.and_then(|me| self.model.direct(me, to)));
         let messages = conversation.map(|id| &self.model.conversations[&id].messages);
         let reply_to = match messages {
             Some(messages) if self.rng.chance(100) => self.rng.pick(messages).map(|message| message.id),
             _ => None,
         };
         let to = match conversation {
-            Some(id) if self.rng.chance(500) => To::Conversation(id),
+            Some(id) if group.is_some() || self.rng.chance(500) => To::Conversation(id),
             _ => To::Profile(to),
         };
         let mut random = [0; 10];
         random.iter_mut().for_each(|byte| *byte = self.rng.next() as u8);
         let client_id = Id::new(self.house.now.unix_ms, random);
-        self.devices[d].drafts.push(Draft { client_id, to, body, reply_to, answered: false, carrier: None });
+        let draft = Draft { client_id, to, body, reply_to, answered: false, given_up: false, carrier: None };
+        self.devices[d].drafts.push(draft);
     }
 
     /// Writes the oldest draft no connection carries.
@@ -180,6 +191,106 @@ impl Run {
         carried.posts.push(client_id);
         let text = format!("{{{}}}", post_members(draft, body));
         Some(self.request_on(d, place, ask, "POST", "/api/v1/messages", Some(&text)))
+    }
+
+    /// One of the messages a device may see, or somebody else's: edited, deleted, reacted to.
+    fn change_message(&mut self, d: usize) {
+        let Some((conversation, last_n)) = self.some_conversation(d).filter(|(_, last_n)| *last_n > 0) else {
+            return;
+        };
+        let messages = &self.model.conversations[&conversation].messages;
+        // The newest ones, mostly: they are the ones on their way.
+        let reach = if self.rng.chance(700) { 4 } else { 1_000 };
+        let back = self.rng.below(reach) as u64;
+        let message = messages[(last_n - 1).saturating_sub(back) as usize].id;
+        let emoji = ["👍", "❤️", "é"][self.rng.below(3)];
+        let path = format!("/api/v1/messages/{message}");
+        let encoded = natter::model::settings::percent_encode(emoji);
+        let reactions = format!("{path}/reactions/{encoded}");
+        let (op, members, method, path, body) = match self.rng.below(10) {
+            0..4 => {
+                self.bodies += 1;
+                let body = json::to_string(&format!("edited {}", self.bodies));
+                let text = Some(format!(r#"{{"body":{body}}}"#));
+                ("message.edit", format!(r#""message":"{message}","body":{body}"#), "PUT", path, text)
+            }
+            4..6 => ("message.delete", format!(r#""message":"{message}""#), "DELETE", path, None),
+            6..9 => {
+                let members = format!(r#""message":"{message}","emoji":"{emoji}""#);
+                ("message.react", members, "PUT", reactions, None)
+            }
+            _ => {
+                let members = format!(r#""message":"{message}","emoji":"{emoji}""#);
+                ("message.unreact", members, "DELETE", reactions, None)
+            }
+        };
+        self.change(d, op, &members, method, &path, body.as_deref());
+    }
+
+    /// A group is made, named, joined or left.
+    fn change_group(&mut self, d: usize) {
+        let Some(me) = self.profile(d) else { return };
+        let groups: Vec<Id> =
+            self.model.of(me).filter(|(_, group)| group.is_group).map(|(id, _)| id).collect();
+        let people: Vec<Id> = self.people.iter().filter_map(|person| person.profile).collect();
+        let Some(other) = self.rng.pick(&people).copied() else { return };
+        let group = self.rng.pick(&groups).copied();
+        let Some(group) = group.filter(|_| groups.len() > 1 || self.rng.chance(800)) else {
+            return self.make_group(d, &people);
+        };
+        let path = format!("/api/v1/conversations/{group}");
+        let named = format!(r#""conversation":"{group}""#);
+        let members = format!(r#"{named},"profile":"{other}""#);
+        let place = format!("{path}/members/{other}");
+        let (op, members, method, path, body) = match self.rng.below(10) {
+            0..4 => ("member.add", members, "PUT", place, None),
+            4 => {
+                let members = format!(r#"{members},"role":"admin""#);
+                ("member.add", members, "PUT", place, Some(r#"{"role":"admin"}"#.to_owned()))
+            }
+            5..7 => ("member.remove", members, "DELETE", place, None),
+            7 => {
+                let members = format!(r#"{named},"profile":"{me}""#);
+                ("member.remove", members, "DELETE", format!("{path}/members/{me}"), None)
+            }
+            _ => {
+                self.bodies += 1;
+                let title = format!(r#""title":"Title {}""#, self.bodies);
+                ("conversation.update", format!("{named},{title}"), "PUT", path, Some(format!("{{{title}}}")))
+            }
+        };
+        self.change(d, op, &members, method, &path, body.as_deref());
+    }
+
+    fn make_group(&mut self, d: usize, people: &[Id]) {
+        let members: Vec<Id> = people.iter().copied().filter(|_| self.rng.chance(600)).collect();
+        self.bodies += 1;
+        let client_id = Id::new(self.house.now.unix_ms, [self.rng.below(3) as u8; 10]);
+        let members = json::to_string(&members);
+        let members =
+            format!(r#""client_id":"{client_id}","title":"Group {}","members":{members}"#, self.bodies);
+        let body = format!("{{{members}}}");
+        self.change(d, "conversation.create", &members, "POST", "/api/v1/conversations", Some(&body));
+    }
+
+    fn block(&mut self, d: usize) {
+        let me = self.profile(d);
+        let people: Vec<Id> =
+            self.people.iter().filter_map(|person| person.profile).filter(|id| Some(*id) != me).collect();
+        let Some(other) = self.rng.pick(&people).copied() else { return };
+        // Most blocks are lifted again, so that there is talk to be seen.
+        let method = if self.rng.chance(400) { "PUT" } else { "DELETE" };
+        self.request(d, Ask::Change, method, &format!("/api/v1/blocks/{other}"), None);
+    }
+
+    /// The same change, over the stream or over HTTP.
+    fn change(&mut self, d: usize, op: &str, members: &str, method: &str, path: &str, body: Option<&str>) {
+        let room = self.devices[d].stream.as_ref().is_some_and(|stream| stream.asks.len() < PIPELINED_MAX);
+        if self.devices[d].live_native() && room && self.rng.chance(600) {
+            self.op(d, Ask::Change, op, members);
+        } else {
+            self.request(d, Ask::Change, method, path, body);
+        }
     }
 
     fn mark_read(&mut self, d: usize) {
@@ -251,8 +362,10 @@ impl Run {
     /// What must be refused: other people's conversations, messages to oneself, nonsense.
     fn misbehave(&mut self, d: usize) {
         let Some(me) = self.profile(d) else { return };
-        let theirs =
-            |(_, conversation): &(&Id, &super::model::Conversation)| !conversation.members.contains(&me);
+        // Nobody can be added to these meanwhile.
+        let theirs = |(_, conversation): &(&Id, &super::truth::Conversation)| {
+            !conversation.is_group && !conversation.has(me)
+        };
         let foreign: Vec<Id> = self.model.conversations.iter().filter(theirs).map(|(id, _)| *id).collect();
         let nobody = Id::new(self.house.now.unix_ms, [7; 10]);
         let foreign = self.rng.pick(&foreign).copied().unwrap_or(nobody);
@@ -437,9 +550,8 @@ impl Run {
         let stream = self.devices[d].stream.as_mut()?;
         stream.next_id += 1;
         let id = stream.next_id;
-        if ask.is_write()
-            || matches!(&ask, Ask::Wrong { .. }) && ["message.post", "conversation.read"].contains(&op)
-        {
+        let wrong_write = ["message.post", "conversation.read"].contains(&op);
+        if ask.is_write() || matches!(&ask, Ask::Wrong { .. }) && wrong_write {
             stream.writes.push_back(id);
         }
         stream.asks.insert(id, ask);
@@ -481,6 +593,10 @@ impl Run {
         path: &str,
         body: Option<&str>,
     ) -> Option<ConnId> {
+        let public = matches!(ask, Ask::SignUp | Ask::SignIn | Ask::Refresh);
+        if !public && self.devices[d].token.is_none() {
+            return None;
+        }
         let place = self.http(d)?;
         Some(self.request_on(d, place, ask, method, path, body))
     }

@@ -40,6 +40,8 @@ pub struct Draft {
     pub body: String,
     pub reply_to: Option<Id>,
     pub answered: bool,
+    /// It was refused for good: its conversation was left, or somebody blocks.
+    pub given_up: bool,
     /// The connection it was last written to, while that lives.
     pub carrier: Option<ConnId>,
 }
@@ -78,6 +80,8 @@ pub enum Ask {
         limit: u64,
         floor: u64,
     },
+    /// A change of a message or a group, which may be refused by what is stored.
+    Change,
     /// Nothing that may succeed: the code it must get.
     Wrong {
         code: &'static str,
@@ -86,7 +90,7 @@ pub enum Ask {
 
 impl Ask {
     pub fn is_write(&self) -> bool {
-        matches!(self, Ask::Post { .. } | Ask::Read { .. })
+        matches!(self, Ask::Post { .. } | Ask::Read { .. } | Ask::Change)
     }
 }
 

@@ -7,6 +7,7 @@ use natter::server::contract::ConnId;
 
 use super::Run;
 use super::device::{Ask, Form, Point, Proof, Token};
+use super::truth::Message;
 use super::wire::{self, at, number_at, text_at};
 use crate::support::http::{Response, responses};
 
@@ -78,7 +79,7 @@ impl Run {
             return;
         };
         self.stats.responses += 1;
-        let value = response.json();
+        let value = if response.status == 204 { Value::Null } else { response.json() };
         let success = (200..300).contains(&response.status);
         let null = Value::Null;
         let result = if success { Ok(value.get("data").unwrap_or(&null)) } else { Err(refused(&value)) };
@@ -109,6 +110,8 @@ impl Run {
         let refused = refused(&response.json());
         if refused.code == "unauthorized_access" {
             self.unauthorized(d, conn, &proof);
+        } else if refused.code == "not_found" {
+            assert!(self.plan.blocks && form != Form::Native, "{refused:?} for {form:?}");
         } else if refused.code != "request_timeout" {
             self.must_be_weather(conn, &refused, &format!("opening {form:?}"));
         }
@@ -158,6 +161,7 @@ impl Run {
             Ask::Messages { conversation, point, limit, floor } => {
                 self.page(conversation, point, limit, floor, data, reply.beside);
             }
+            Ask::Change => self.changed(d, data, &reply),
             Ask::Wrong { code } => panic!("expected {code}, got {data:?}"),
         }
     }
@@ -192,6 +196,24 @@ impl Run {
                 assert!(gone || self.clock_was_set, "a good refresh token was refused");
             }
             ("unauthorized_access", _) => self.unauthorized(d, conn, &proof.expect("a token")),
+            ("not_found" | "not_allowed" | "invalid_reply_to", Ask::Post { client_id, .. }) => {
+                // By the rules, as they stood in its transaction; but what was stored before stays so.
+                let me = self.profile(d).expect("a profile");
+                assert!(self.model.refused.contains(&(me, *client_id)), "{refused:?} for {ask:?}");
+                if self.model.posted(me, *client_id).is_none() {
+                    for draft in &mut self.devices[d].drafts {
+                        if draft.client_id == *client_id {
+                            (draft.answered, draft.given_up) = (true, true);
+                        }
+                    }
+                }
+            }
+            ("not_found" | "not_allowed", Ask::Change) => {}
+            ("not_found", Ask::Read { conversation } | Ask::Messages { conversation, .. }) => {
+                let me = self.profile(d).expect("a profile");
+                let left = self.model.conversations[conversation].was_left_by(me);
+                assert!(left, "{refused:?} for {ask:?}");
+            }
             ("email_taken", Ask::SignUp) => {
                 // The answer to an earlier sign-up was lost, or another device was faster.
                 let person = self.devices[d].person;
@@ -253,10 +275,32 @@ impl Run {
         self.devices[d].token = Some(Token { access, refresh: text("refresh"), session, exp, epoch });
     }
 
+    /// What is shown of a changed message is on disk, and all that happened before was told before.
+    fn changed(&mut self, d: usize, data: &Value<'_>, reply: &Reply<'_, '_>) {
+        if at(data, "rev").is_none() {
+            return;
+        }
+        let me = self.profile(d).expect("a profile");
+        let (_, rev) = self.model.check_message(data);
+        if let Some(stream) = self.devices[d].stream.as_ref().filter(|_| reply.stream) {
+            let missed = self.model.due(stream.last, rev, me, stream.conn.lane());
+            assert!(missed.is_empty(), "the answer of rev {rev} came before the events {missed:?}");
+        }
+    }
+
     fn posted(&mut self, d: usize, client_id: Id, data: &Value<'_>, reply: &Reply<'_, '_>) {
         let me = self.profile(d).expect("a profile");
-        let seq = self.model.check_message(data);
         let stored = self.model.posted(me, client_id).expect("an answered message is on disk");
+        let seq = if at(data, "conversation").is_some() {
+            self.model.check_message(data).0
+        } else {
+            // All that one who has left is told.
+            let left = self.model.conversations[&stored.conversation].was_left_by(me);
+            assert!(left, "a stub for a member: {data:?}");
+            assert_eq!(text_at(data, "id"), Some(stored.id.to_string()));
+            assert_eq!(number_at(data, "n"), Some(stored.n));
+            number_at(data, "seq").expect("seq")
+        };
         assert_eq!(stored.seq, seq, "the answer to {client_id} is another message");
         let fresh = at(reply.beside, "duplicate").is_none();
         if fresh {
@@ -298,19 +342,16 @@ impl Run {
         );
         let mut all: Vec<(u64, Id)> = Vec::new();
         let mut unread_total = 0;
-        for (id, conversation) in self.model.of(me) {
-            let last_n = conversation.last_n(as_of);
+        for (id, conversation) in self.model.conversations.iter().filter(|(_, all)| all.had(me, as_of)) {
             unread_total += conversation.unread(me, as_of);
-            if last_n > 0 {
-                all.push((conversation.messages[last_n as usize - 1].seq, id));
-            }
+            all.push((conversation.activity(as_of), *id));
         }
         assert_eq!(number_at(beside, "unread_total"), Some(unread_total), "unread_total as of {as_of}");
         all.sort_unstable_by(|a, b| b.cmp(a));
         let expected = all.iter().filter(|(activity, _)| behind.is_none_or(|behind| *activity < behind));
         let rows = rows.as_list().expect("a list");
         let mut shown = 0;
-        for (row, (activity, id)) in rows.iter().zip(expected.clone()) {
+        for (row, (_, id)) in rows.iter().zip(expected.clone()) {
             let conversation = &self.model.conversations[id];
             let (last_n, read_n) = (conversation.last_n(as_of), conversation.read_n(me, as_of));
             assert_eq!(text_at(row, "id"), Some(id.to_string()), "the order of conversations as of {as_of}");
@@ -321,8 +362,16 @@ impl Run {
                 Some(conversation.unread(me, as_of)),
                 "unread as of {as_of}"
             );
-            let last = self.model.check_message(at(row, "last_message").expect("last_message"));
-            assert_eq!(last, *activity, "last_message as of {as_of}");
+            assert_eq!(text_at(row, "title").as_deref(), conversation.title(as_of), "title as of {as_of}");
+            let count = conversation.members_count(as_of);
+            assert_eq!(number_at(row, "members_count"), Some(count), "members_count as of {as_of}");
+            match last_n.checked_sub(1).map(|place| &conversation.messages[place as usize]) {
+                None => assert_eq!(at(row, "last_message"), Some(&Value::Null)),
+                Some(last) => {
+                    let told = self.model.check_message(at(row, "last_message").expect("last_message"));
+                    assert_eq!(told, (last.seq, last.version(as_of).rev), "last_message as of {as_of}");
+                }
+            }
             shown += 1;
         }
         assert_eq!(shown, rows.len(), "more conversations than there are");
@@ -354,9 +403,10 @@ impl Run {
         assert!(rows.len() as u64 <= limit, "more than asked");
         let mut places = Vec::new();
         for row in rows {
-            let seq = self.model.check_message(row);
+            let (seq, rev) = self.model.check_message(row);
             let message = self.model.message(seq).expect("it is there");
             assert_eq!(message.conversation, conversation, "a message of another conversation");
+            assert!(rev >= message.version(floor).rev, "an old version of what was known to be changed");
             places.push(message.n);
         }
         assert!(places.windows(2).all(|pair| pair[0] + 1 == pair[1]), "not dense: {places:?}");
@@ -471,7 +521,7 @@ impl Run {
         if !begins {
             let missed: Vec<u64> = self.model.due(stream.last, behind, me, lane);
             let missed: Vec<&u64> =
-                missed.iter().filter(|seq| stream.live || !self.model.is_superseded(**seq)).collect();
+                missed.iter().filter(|seq| stream.live || !self.model.is_excused(**seq, me)).collect();
             assert!(missed.is_empty(), "{name} of seq {seq} came, but not {missed:?} behind {}", stream.last);
             assert!(behind > stream.last, "{name} of seq {seq} after {}", stream.last);
         }
@@ -497,7 +547,7 @@ impl Run {
             _ => {
                 assert_eq!(self.model.check_event(event, stream.live), seq);
                 let logged = &self.model.log[&seq];
-                assert!(logged.audience.contains(&me), "{name} of seq {seq} is not for {me}");
+                assert!(self.model.may_hear(seq, me, stream.live), "{name} of seq {seq} is not for {me}");
                 assert!(logged.lane != lane, "{name} of seq {seq} for the connection that caused it");
                 if name == "message.posted" {
                     device.knows(seq, true);
@@ -547,7 +597,11 @@ impl Run {
             assert_eq!(message.id, id);
             assert_eq!(Some(message.conversation), conversation, "a line of another pair");
             assert_eq!(text_at(row, "chat_id").as_ref(), Some(&chat));
-            assert_eq!(text_at(row, "message").as_ref(), Some(&message.body));
+            let text = text_at(row, "message");
+            assert!(
+                message.versions.iter().any(|version| version.body == text),
+                "a text it never had: {text:?}"
+            );
             assert_eq!(text_at(row, "sender"), Some(message.sender.to_string()));
             let receiver = if message.sender == me { peer } else { me };
             assert_eq!(text_at(row, "receiver"), Some(receiver.to_string()));
@@ -556,16 +610,34 @@ impl Run {
         self.stats.lines += places.len() as u64;
         let device = &mut self.devices[d];
         let stream = device.stream.as_mut().expect("a stream");
+        // Lines of deleted messages are left out of a history, wherever they stand.
+        let left_out = |from: u64, until: u64| {
+            let messages = conversation.map_or(&[][..], |id| &self.model.conversations[&id].messages);
+            (from..until).all(|n| messages[n as usize - 1].is_deleted())
+        };
         let Some(shown) = stream.shown else {
-            assert!(places.windows(2).all(|pair| pair[0] + 1 == pair[1]), "a history with gaps: {places:?}");
+            let whole = places.windows(2).all(|pair| pair[0] < pair[1] && left_out(pair[0] + 1, pair[1]));
+            assert!(whole, "a history with gaps: {places:?}");
             assert!(places.len() <= 100, "a history of {}", places.len());
             let least = conversation.map_or(0, |id| self.model.conversations[&id].last_n(stream.floor));
             let last = places.last().copied().unwrap_or(0);
-            assert!(last >= least, "the history ends at {last}, but {least} were there");
+            assert!(
+                last >= least || left_out(last + 1, least + 1),
+                "the history ends at {last}, not {least}"
+            );
             stream.shown = Some(last);
             stream.live = true;
             return;
         };
+        if places.is_empty() {
+            // The answer to a repeated client_id whose original was deleted since.
+            let gone = |client_id: &Id| self.model.posted(me, *client_id).is_some_and(Message::is_deleted);
+            assert!(stream.carried.posts.iter().any(gone), "an empty line");
+            for draft in device.drafts.iter_mut().filter(|draft| gone(&draft.client_id)) {
+                draft.answered = true;
+            }
+            return;
+        }
         let [n] = places[..] else { panic!("a live line is one message: {value:?}") };
         let message = &self.model.conversations[&conversation.expect("it is there")].messages[n as usize - 1];
         let mine = message.sender == me && stream.carried.posts.contains(&message.client_id);
@@ -573,7 +645,7 @@ impl Run {
             // The answer to a repeated client_id.
             self.stats.repeats += 1;
         } else {
-            assert_eq!(n, shown + 1, "a line of the pair is missing, or came twice");
+            assert!(n > shown && left_out(shown + 1, n), "a line of the pair is missing, or came twice");
             stream.shown = Some(n);
         }
         if message.sender == me {
@@ -585,9 +657,10 @@ impl Run {
 
     fn pair_refused(&mut self, d: usize, refused: &Refused) {
         let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
+        let blocked = refused.code == "not_found" && self.plan.blocks;
         if refused.code == "general_error" {
             assert!(self.plan.sabotage, "{refused:?} on a Go-form socket");
-        } else {
+        } else if !blocked {
             self.must_be_weather(conn, refused, "a Go-form socket");
         }
         let device = &mut self.devices[d];

@@ -1,0 +1,569 @@
+//! The rules of API.md, applied to what is committed: each outcome is foretold and compared. Owns what a command does;
+//! refuses to know how the store does it.
+
+use std::collections::BTreeSet;
+
+use natter::base::id::Id;
+use natter::model::conversation::{CreateConversation, PutMember, RemoveMember, UpdateConversation};
+use natter::model::event::{Event, Fact, Role};
+use natter::model::message::{DeleteMessage, Destination, EditMessage, PostMessage, PostedMessage, React};
+use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal};
+use natter::model::session::{NewSession, RefreshSession};
+
+use super::model::{Logged, Model, Session, What, pair};
+use super::sabotage;
+use super::truth::{Conversation, Message, Version};
+
+/// Different emoji on one message, at most (API.md section 4).
+const EMOJI_MAX: usize = 20;
+
+impl Model {
+    /// A batch and its outcomes. `failed`: the transaction did not reach the disk.
+    pub fn committed(
+        &mut self,
+        commands: &[(Lane, Command)],
+        outcomes: &[Outcome],
+        failed: bool,
+        sabotaged: bool,
+    ) {
+        if failed {
+            for ((_, command), outcome) in commands.iter().zip(outcomes) {
+                assert_eq!(outcome.result.as_ref().err(), Some(&Refusal::Unavailable), "{}", command.name());
+                assert!(outcome.events.is_empty(), "an event of a failed transaction");
+            }
+            return;
+        }
+        let mut closed = BTreeSet::new();
+        for ((lane, command), outcome) in commands.iter().zip(outcomes) {
+            if closed.contains(lane) {
+                assert_eq!(
+                    outcome.result.as_ref().err(),
+                    Some(&Refusal::Unavailable),
+                    "{} overtook what failed in its lane",
+                    command.name()
+                );
+                continue;
+            }
+            self.apply(*lane, command, outcome, sabotaged);
+            if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
+                closed.insert(*lane);
+            }
+        }
+    }
+
+    fn apply(&mut self, lane: Lane, command: &Command, outcome: &Outcome, sabotaged: bool) {
+        for event in &outcome.events {
+            assert!(event.seq > self.head, "seq {} after {}", event.seq, self.head);
+            self.head = event.seq;
+        }
+        match command {
+            Command::PostMessage(post) => self.post(lane, post, outcome, sabotaged),
+            Command::EditMessage(edit) => self.edit(lane, edit, outcome),
+            Command::DeleteMessage(delete) => self.delete(lane, delete, outcome),
+            Command::React(react) => self.react(lane, react, outcome),
+            Command::MarkRead(mark) => self.mark_read(lane, mark.reader, mark.conversation, mark.n, outcome),
+            Command::CreateConversation(create) => self.create(lane, create, outcome),
+            Command::UpdateConversation(update) => self.update(lane, update, outcome),
+            Command::PutMember(put) => self.put_member(lane, put, outcome),
+            Command::RemoveMember(remove) => self.remove_member(lane, remove, outcome),
+            Command::SetBlock(block) => {
+                agree(outcome, Ok(()), 0, "a block");
+                let key = (block.blocker, block.other);
+                if block.blocked {
+                    self.blocks.insert(key);
+                    self.ever_blocked.insert(pair(block.blocker, block.other));
+                } else {
+                    self.blocks.remove(&key);
+                }
+            }
+            Command::SignUp(sign_up) => match &outcome.result {
+                Ok(_) => {
+                    assert!(self.emails.insert(sign_up.email.clone()), "an e-mail address taken twice");
+                    self.profiles.insert(sign_up.profile);
+                    self.profile_of.insert(sign_up.member, sign_up.profile);
+                    self.open_session(sign_up.profile, &sign_up.session);
+                }
+                Err(Refusal::EmailTaken) => assert!(self.emails.contains(&sign_up.email), "a free address"),
+                Err(refusal) => panic!("sign-up: {refusal:?}"),
+            },
+            Command::OpenSession(open) => {
+                assert!(outcome.result.is_ok(), "sign-in: {:?}", outcome.result);
+                let profile = self.profile_of[&open.member];
+                self.open_session(profile, &open.session);
+            }
+            Command::RefreshSession(refresh) => self.refresh(lane, refresh, outcome),
+            Command::EndSession(end) => {
+                let stood = self.sessions.get(&end.session).is_some_and(|session| !session.ended);
+                agree(outcome, Ok(()), usize::from(stood), "a logout");
+                if stood {
+                    self.end_session(lane, end.session, &outcome.events[0]);
+                }
+            }
+            // What the server does on its own: mail, last seen. Its events are taken as they are.
+            _ => {
+                for event in &outcome.events {
+                    let audience = event.audience.profiles.iter().copied().collect();
+                    self.record(lane, event, What::Other { name: event.fact.name() }, audience);
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, lane: Lane, event: &Event, what: What, audience: BTreeSet<Id>) {
+        let told: BTreeSet<Id> = event.audience.profiles.iter().copied().collect();
+        assert_eq!(told, audience, "the audience of {what:?}");
+        assert_eq!(told.len(), event.audience.profiles.len(), "somebody hears {what:?} twice");
+        self.log.insert(event.seq, Logged { what, audience, lane });
+    }
+
+    fn conversation(&mut self, id: Id) -> &mut Conversation {
+        self.conversations.get_mut(&id).expect("it is there")
+    }
+
+    // ---- messages -----------------------------------------------------------------------------------
+
+    fn post(&mut self, lane: Lane, post: &PostMessage, outcome: &Outcome, sabotaged: bool) {
+        let body = post.body.clone().expect("the clients write texts");
+        let expect: Result<Option<u64>, Refusal> = match self.posts.get(&(post.sender, post.client_id)) {
+            Some(seq) => Ok(Some(*seq)),
+            None => self.may_post(post).map(|()| None),
+        };
+        match (&outcome.result, expect) {
+            (Ok(Answer::PostMessage(posted)), Ok(Some(seq))) => {
+                assert!(posted.duplicate, "{} was stored twice", post.client_id);
+                assert!(outcome.events.is_empty(), "an event of a repeated post");
+                let known = self.message(seq).expect("it is there");
+                let stays = self.conversations[&known.conversation].has(post.sender);
+                match &posted.message {
+                    PostedMessage::Whole(message) => {
+                        assert!(stays, "a message shown to one who has left");
+                        assert_eq!((message.id, message.n, message.seq), (known.id, known.n, known.seq));
+                        assert_eq!(message.body, known.now().body, "the original's text");
+                    }
+                    PostedMessage::Left(stub) => {
+                        assert!(!stays, "a stub for a member");
+                        assert_eq!((stub.id, stub.n, stub.seq), (known.id, known.n, known.seq));
+                    }
+                }
+            }
+            (Ok(Answer::PostMessage(posted)), Ok(None)) => {
+                let PostedMessage::Whole(message) = &posted.message else { panic!("a stub of a fresh post") };
+                assert!(!posted.duplicate, "{} was never stored", post.client_id);
+                let fails = [sabotage::STATEMENT, sabotage::COMMIT].iter().any(|tag| body.starts_with(tag));
+                assert!(!(sabotaged && fails), "what failed was answered");
+                let [event] = outcome.events.as_slice() else { panic!("a post has one event") };
+                let Fact::MessagePosted(told) = &event.fact else { panic!("{:?}", event.fact) };
+                assert_eq!((told.id, told.seq, told.n), (message.id, event.seq, message.n));
+                self.stored(lane, post, event, message.id, message.conversation, body);
+                let stored = self.message(event.seq).expect("it is there");
+                assert_eq!((message.n, message.seq, message.id.seq()), (stored.n, event.seq, event.seq));
+                let created_at = (message.created_at.0, message.id.unix_ms());
+                assert_eq!(created_at, (stored.created_at, stored.created_at), "created_at");
+            }
+            (Err(refusal), Err(expected)) if *refusal == expected => {
+                self.refused.insert((post.sender, post.client_id));
+            }
+            (Err(Refusal::Internal), Ok(None)) if sabotaged && body.starts_with(sabotage::STATEMENT) => {}
+            (result, expect) => panic!("message.post: {result:?}, expected {expect:?}"),
+        }
+        assert!(outcome.result.is_ok() || outcome.events.is_empty(), "an event of a refused post");
+    }
+
+    /// A fresh message: the next `n` of its conversation, at a time that never runs backwards.
+    fn stored(&mut self, lane: Lane, post: &PostMessage, event: &Event, id: Id, found: Id, body: String) {
+        let place = self.place_of(post, found, event.seq);
+        let created_at = post.at.max(self.newest_ms);
+        self.newest_ms = created_at;
+        let conversation = self.conversation(place);
+        let n = conversation.messages.len() as u64 + 1;
+        let version =
+            Version { rev: event.seq, body: Some(body), reply_to: post.reply_to, ..Version::default() };
+        conversation.messages.push(Message {
+            id,
+            client_id: post.client_id,
+            conversation: place,
+            n,
+            seq: event.seq,
+            sender: post.sender,
+            created_at,
+            lane,
+            versions: vec![version],
+        });
+        conversation.mark(post.sender, event.seq, n);
+        let audience = conversation.members();
+        self.posts.insert((post.sender, post.client_id), event.seq);
+        self.messages.insert(event.seq, (place, n));
+        self.record(lane, event, What::Posted { conversation: place, n }, audience);
+    }
+
+    fn may_post(&self, post: &PostMessage) -> Result<(), Refusal> {
+        let conversation = match post.destination {
+            Destination::To(peer) => {
+                if !self.profiles.contains(&peer) || self.is_blocked(post.sender, peer) {
+                    return Err(Refusal::NotFound);
+                }
+                self.direct(post.sender, peer)
+            }
+            Destination::Conversation(id) => {
+                self.open_to(post.sender, id)?;
+                Some(id)
+            }
+        };
+        let stands = |reply: Id| {
+            let message = self.message(reply.seq()).filter(|message| message.id == reply);
+            message.is_some_and(|message| Some(message.conversation) == conversation)
+        };
+        match post.reply_to {
+            Some(reply) if !stands(reply) => Err(Refusal::Invalid("reply_to")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A member may speak and change things there: not between two of whom one blocked the other.
+    fn open_to(&self, actor: Id, id: Id) -> Result<(), Refusal> {
+        let conversation = self.conversations.get(&id).filter(|conversation| conversation.has(actor));
+        let conversation = conversation.ok_or(Refusal::NotFound)?;
+        let blocked = |other: &Id| *other != actor && self.is_blocked(actor, *other);
+        if !conversation.is_group && conversation.joined.iter().any(blocked) {
+            return Err(Refusal::NotAllowed);
+        }
+        Ok(())
+    }
+
+    /// The conversation of a post, made where it is the first message of two.
+    fn place_of(&mut self, post: &PostMessage, found: Id, seq: u64) -> Id {
+        let id = match post.destination {
+            Destination::Conversation(id) => id,
+            Destination::To(peer) => *self.directs.entry(pair(post.sender, peer)).or_insert_with(|| {
+                let mut conversation = Conversation::new(false, seq);
+                conversation.join(post.sender, seq);
+                conversation.join(peer, seq);
+                self.conversations.insert(found, conversation);
+                found
+            }),
+        };
+        assert_eq!(found, id, "the conversation of a post");
+        id
+    }
+
+    /// A message its actor may see.
+    fn target(&self, actor: Id, id: Id) -> Result<&Message, Refusal> {
+        let message = self.message(id.seq()).filter(|message| message.id == id).ok_or(Refusal::NotFound)?;
+        let place = &self.conversations[&message.conversation];
+        if place.has(actor) { Ok(message) } else { Err(Refusal::NotFound) }
+    }
+
+    /// A change of a message: its next version, and who hears of it.
+    fn changed(
+        &mut self,
+        lane: Lane,
+        event: &Event,
+        seq: u64,
+        what: What,
+        change: impl FnOnce(&mut Version),
+    ) {
+        let (place, n) = self.messages[&seq];
+        let conversation = self.conversation(place);
+        change(conversation.messages[n as usize - 1].change(event.seq));
+        let audience = conversation.members();
+        self.record(lane, event, what, audience);
+    }
+
+    fn edit(&mut self, lane: Lane, edit: &EditMessage, outcome: &Outcome) {
+        let seq = edit.message.seq();
+        let expect = self.target(edit.actor, edit.message).and_then(|message| {
+            if message.sender != edit.actor || message.is_deleted() {
+                return Err(Refusal::NotAllowed);
+            }
+            self.open_to(edit.actor, message.conversation)
+        });
+        agree(outcome, expect, usize::from(expect.is_ok()), "message.edit");
+        if expect.is_ok() {
+            self.changed(lane, &outcome.events[0], seq, What::Edited { message: seq }, |version| {
+                version.body = Some(edit.body.clone());
+                version.edited = true;
+            });
+        }
+    }
+
+    fn delete(&mut self, lane: Lane, delete: &DeleteMessage, outcome: &Outcome) {
+        let seq = delete.message.seq();
+        let expect = self.target(delete.actor, delete.message).and_then(|message| {
+            let place = &self.conversations[&message.conversation];
+            let may = message.sender == delete.actor || place.admins.contains(&delete.actor);
+            if may { Ok(message.is_deleted()) } else { Err(Refusal::NotAllowed) }
+        });
+        let fresh = expect == Ok(false);
+        agree(outcome, expect.map(|_| ()), usize::from(fresh), "message.delete");
+        if fresh {
+            self.changed(lane, &outcome.events[0], seq, What::Deleted { message: seq }, |version| {
+                version.body = None;
+                version.reply_to = None;
+                version.reactions.clear();
+            });
+        }
+    }
+
+    fn react(&mut self, lane: Lane, react: &React, outcome: &Outcome) {
+        let seq = react.message.seq();
+        // Whether it changes anything.
+        let expect = self.target(react.actor, react.message).and_then(|message| {
+            if message.is_deleted() {
+                return Err(Refusal::NotAllowed);
+            }
+            self.open_to(react.actor, message.conversation)?;
+            let reactions = &message.now().reactions;
+            let others = reactions.iter().filter(|(emoji, _)| *emoji != react.emoji).count();
+            if react.on && others >= EMOJI_MAX {
+                return Err(Refusal::Invalid("emoji"));
+            }
+            let stands =
+                reactions.iter().any(|(emoji, who)| *emoji == react.emoji && who.contains(&react.actor));
+            Ok(stands != react.on)
+        });
+        let fresh = expect == Ok(true);
+        agree(outcome, expect.map(|_| ()), usize::from(fresh), "message.react");
+        if !fresh {
+            return;
+        }
+        self.changed(lane, &outcome.events[0], seq, What::Reacted { message: seq }, |version| {
+            let place = version.reactions.iter().position(|(emoji, _)| *emoji == react.emoji);
+            match (place, react.on) {
+                (Some(place), true) => version.reactions[place].1.push(react.actor),
+                (None, true) => version.reactions.push((react.emoji.clone(), vec![react.actor])),
+                (Some(place), false) => {
+                    version.reactions[place].1.retain(|who| *who != react.actor);
+                    if version.reactions[place].1.is_empty() {
+                        version.reactions.remove(place);
+                    }
+                }
+                (None, false) => unreachable!("it would not be fresh"),
+            }
+        });
+    }
+
+    fn mark_read(&mut self, lane: Lane, reader: Id, id: Id, n: u64, outcome: &Outcome) {
+        let truth = self.conversations.get(&id).filter(|conversation| conversation.has(reader));
+        let Some(truth) = truth else {
+            return agree(outcome, Err(Refusal::NotFound), 0, "conversation.read");
+        };
+        let before = truth.read_n(reader, u64::MAX);
+        let read_n = n.min(truth.messages.len() as u64).max(before);
+        let unread = truth.unread_behind(reader, read_n, u64::MAX);
+        agree(outcome, Ok(()), usize::from(read_n > before), "conversation.read");
+        let Ok(Answer::MarkRead(marked)) = &outcome.result else { panic!("{:?}", outcome.result) };
+        assert_eq!((marked.read_n, marked.unread), (read_n, unread), "a read mark's answer");
+        let [event] = outcome.events.as_slice() else { return };
+        // The peer of a direct conversation sees it; in a group only one's own devices do.
+        let blocked = truth.joined.iter().any(|other| *other != reader && self.is_blocked(reader, *other));
+        let seen = !truth.is_group && !blocked;
+        let audience = if seen { truth.members() } else { BTreeSet::from([reader]) };
+        self.conversation(id).mark(reader, event.seq, read_n);
+        self.record(lane, event, What::Read { conversation: id, profile: reader, read_n }, audience);
+    }
+
+    // ---- groups -------------------------------------------------------------------------------------
+
+    fn create(&mut self, lane: Lane, create: &CreateConversation, outcome: &Outcome) {
+        let key = create.client_id.map(|client_id| (create.creator, client_id));
+        if let Some(made) = key.and_then(|key| self.makings.get(&key)).copied() {
+            let stays = self.conversations[&made].has(create.creator);
+            let expect = if stays { Ok(()) } else { Err(Refusal::NotFound) };
+            agree(outcome, expect, 0, "a repeated conversation.create");
+            if let Ok(Answer::CreateConversation(again)) = &outcome.result {
+                assert!(again.duplicate && again.conversation.id == made, "another group");
+            }
+            return;
+        }
+        let mut members = vec![create.creator];
+        for profile in &create.members {
+            if !members.contains(profile) {
+                members.push(*profile);
+            }
+        }
+        let unknown = |profile: &Id| {
+            !self.profiles.contains(profile)
+                || *profile != create.creator && self.is_blocked(create.creator, *profile)
+        };
+        let expect = if members.iter().any(unknown) { Err(Refusal::NotFound) } else { Ok(()) };
+        agree(outcome, expect, usize::from(expect.is_ok()), "conversation.create");
+        if expect.is_err() {
+            return;
+        }
+        let event = &outcome.events[0];
+        let mut made = Conversation::new(true, event.seq);
+        members.iter().for_each(|profile| made.join(*profile, event.seq));
+        made.admins.insert(create.creator);
+        made.titles.push((event.seq, create.title.clone()));
+        let audience = made.members();
+        self.conversations.insert(create.id, made);
+        self.makings.extend(key.map(|key| (key, create.id)));
+        self.record(lane, event, What::Created { conversation: create.id }, audience);
+    }
+
+    /// A member of a group; `NotAllowed` between two.
+    fn in_group(&self, actor: Id, id: Id) -> Result<&Conversation, Refusal> {
+        let conversation = self.conversations.get(&id).filter(|conversation| conversation.has(actor));
+        let conversation = conversation.ok_or(Refusal::NotFound)?;
+        if conversation.is_group { Ok(conversation) } else { Err(Refusal::NotAllowed) }
+    }
+
+    fn update(&mut self, lane: Lane, update: &UpdateConversation, outcome: &Outcome) {
+        let title = update.title.clone().expect("the clients change titles");
+        let expect = self.in_group(update.actor, update.conversation).and_then(|group| {
+            if group.admins.contains(&update.actor) { Ok(()) } else { Err(Refusal::NotAllowed) }
+        });
+        agree(outcome, expect, usize::from(expect.is_ok()), "conversation.update");
+        if expect.is_ok() {
+            let event = &outcome.events[0];
+            let group = self.conversation(update.conversation);
+            group.titles.push((event.seq, title));
+            let audience = group.members();
+            self.record(lane, event, What::Updated { conversation: update.conversation }, audience);
+        }
+    }
+
+    fn put_member(&mut self, lane: Lane, put: &PutMember, outcome: &Outcome) {
+        let admin = put.role == Role::Admin;
+        // Whether it changes anything.
+        let expect = self.in_group(put.actor, put.conversation).and_then(|group| {
+            if !group.admins.contains(&put.actor) {
+                return Err(Refusal::NotAllowed);
+            }
+            if !self.profiles.contains(&put.profile) {
+                return Err(Refusal::NotFound);
+            }
+            if !group.has(put.profile) {
+                let blocked = self.is_blocked(put.actor, put.profile);
+                return if blocked { Err(Refusal::NotFound) } else { Ok(true) };
+            }
+            let is_admin = group.admins.contains(&put.profile);
+            if is_admin && !admin && group.admins.len() == 1 {
+                return Err(Refusal::NotAllowed);
+            }
+            Ok(is_admin != admin)
+        });
+        let fresh = expect == Ok(true);
+        agree(outcome, expect.map(|_| ()), usize::from(fresh), "member.add");
+        if !fresh {
+            return;
+        }
+        let event = &outcome.events[0];
+        let group = self.conversation(put.conversation);
+        if !group.has(put.profile) {
+            group.join(put.profile, event.seq);
+            // What was said before is read.
+            let last_n = group.messages.len() as u64;
+            group.mark(put.profile, event.seq, last_n);
+        }
+        if admin {
+            group.admins.insert(put.profile);
+        } else {
+            group.admins.remove(&put.profile);
+        }
+        let audience = group.members();
+        let what = What::Added { conversation: put.conversation, profile: put.profile, admin };
+        self.record(lane, event, what, audience);
+    }
+
+    fn remove_member(&mut self, lane: Lane, remove: &RemoveMember, outcome: &Outcome) {
+        let id = remove.conversation;
+        let expect = self.in_group(remove.actor, id).and_then(|group| {
+            if remove.actor != remove.profile && !group.admins.contains(&remove.actor) {
+                return Err(Refusal::NotAllowed);
+            }
+            if group.has(remove.profile) { Ok(()) } else { Err(Refusal::NotFound) }
+        });
+        // The last admin's leaving promotes the eldest.
+        let was_admin =
+            self.conversations.get(&id).is_some_and(|group| group.admins.contains(&remove.profile));
+        let orphaned = expect.is_ok()
+            && was_admin
+            && self.conversations[&id].admins.len() == 1
+            && self.conversations[&id].joined.len() > 1;
+        let count = usize::from(expect.is_ok()) + usize::from(orphaned);
+        agree(outcome, expect, count, "member.remove");
+        if expect.is_err() {
+            return;
+        }
+        let removal = &outcome.events[0];
+        let group = self.conversation(id);
+        let audience = group.members();
+        group.leave(remove.profile, removal.seq);
+        let what = What::Removed { conversation: id, profile: remove.profile, admin: was_admin };
+        self.record(lane, removal, what, audience);
+        if orphaned {
+            let group = self.conversation(id);
+            let eldest = group.joined[0];
+            group.admins.insert(eldest);
+            let audience = group.members();
+            let what = What::Added { conversation: id, profile: eldest, admin: true };
+            self.record(lane, &outcome.events[1], what, audience);
+        }
+    }
+
+    // ---- sessions -----------------------------------------------------------------------------------
+
+    fn open_session(&mut self, profile: Id, session: &NewSession) {
+        let opened = Session {
+            profile,
+            refresh: vec![session.refresh_uuid],
+            rotated_at: 0,
+            refresh_expire: session.refresh_expire,
+            access_until: session.access_expire,
+            ended: false,
+        };
+        assert!(self.sessions.insert(session.id, opened).is_none(), "a session id twice");
+    }
+
+    fn refresh(&mut self, lane: Lane, refresh: &RefreshSession, outcome: &Outcome) {
+        let answer = match &outcome.result {
+            Ok(Answer::RefreshSession(refreshed)) => Some(refreshed.pair.refresh_uuid),
+            Err(Refusal::Unauthorized) => None,
+            other => panic!("refresh: {other:?}"),
+        };
+        let Some(session) = self.sessions.get_mut(&refresh.session).filter(|session| !session.ended) else {
+            assert_eq!(answer, None, "a session that had ended went on");
+            return;
+        };
+        if session.refresh_expire <= refresh.at / 1_000 {
+            assert_eq!(answer, None, "an expired refresh token was exchanged");
+            return;
+        }
+        let place = session.refresh.iter().position(|uuid| *uuid == refresh.refresh_uuid);
+        let behind = place.map(|place| session.refresh.len() - 1 - place);
+        match behind {
+            Some(0) => {
+                assert_eq!(answer, Some(refresh.next_refresh_uuid), "a rotation");
+                session.refresh.push(refresh.next_refresh_uuid);
+                session.rotated_at = refresh.at;
+                session.refresh_expire = refresh.refresh_expire;
+                session.access_until = session.access_until.max(refresh.access_expire);
+            }
+            Some(1) if refresh.at.saturating_sub(session.rotated_at) <= 60_000 => {
+                assert_eq!(answer, session.refresh.last().copied(), "the same pair again");
+            }
+            _ => {
+                assert_eq!(answer, None, "a reused refresh token");
+                assert_eq!(outcome.events.len(), 1, "the end of a stolen session is an event");
+                self.end_session(lane, refresh.session, &outcome.events[0]);
+                return;
+            }
+        }
+        assert!(outcome.events.is_empty(), "an event of a refresh");
+    }
+
+    fn end_session(&mut self, lane: Lane, id: Id, event: &Event) {
+        let session = self.sessions.get_mut(&id).expect("it is there");
+        session.ended = true;
+        let audience = BTreeSet::from([session.profile]);
+        self.record(lane, event, What::Ended { session: id }, audience);
+    }
+}
+
+/// What came out is what was foretold: the same refusal or none, and so many events.
+fn agree(outcome: &Outcome, expect: Result<(), Refusal>, events: usize, what: &str) {
+    let result = outcome.result.as_ref().map(|_| ()).map_err(|refusal| *refusal);
+    assert_eq!(result, expect, "{what}");
+    assert_eq!(outcome.events.len(), events, "events of {what}");
+}

@@ -1,0 +1,153 @@
+//! What stands on disk, with all its past: each message in each of its versions, each conversation with who was in it
+//! when. Invariant: asked for a seq, it answers as things stood then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use natter::base::id::Id;
+use natter::model::operation::Lane;
+
+/// A message as it stood from one `rev` to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Version {
+    pub rev: u64,
+    /// `None` for a tombstone.
+    pub body: Option<String>,
+    pub edited: bool,
+    pub reply_to: Option<Id>,
+    /// In the order the emoji were first used.
+    pub reactions: Vec<(String, Vec<Id>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub id: Id,
+    pub client_id: Id,
+    pub conversation: Id,
+    pub n: u64,
+    pub seq: u64,
+    pub sender: Id,
+    pub created_at: u64,
+    /// The connection it was stored through.
+    pub lane: Lane,
+    pub versions: Vec<Version>,
+}
+
+impl Message {
+    pub fn now(&self) -> &Version {
+        self.versions.last().expect("a first version")
+    }
+
+    /// As it stood at a seq, which is not before its own.
+    pub fn version(&self, seq: u64) -> &Version {
+        let behind = self.versions.partition_point(|version| version.rev <= seq);
+        &self.versions[behind.max(1) - 1]
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.now().body.is_none()
+    }
+
+    /// The next version, to be changed.
+    pub fn change(&mut self, rev: u64) -> &mut Version {
+        let next = Version { rev, ..self.now().clone() };
+        self.versions.push(next);
+        self.versions.last_mut().expect("it was pushed")
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Conversation {
+    pub is_group: bool,
+    /// From the seq of a joining up to the seq of the removal.
+    spans: BTreeMap<Id, Vec<(u64, u64)>>,
+    pub admins: BTreeSet<Id>,
+    /// Those who are in it, the eldest first.
+    pub joined: Vec<Id>,
+    pub made: u64,
+    pub titles: Vec<(u64, String)>,
+    /// At place n - 1.
+    pub messages: Vec<Message>,
+    /// What each member has read, and since which seq.
+    reads: BTreeMap<Id, Vec<(u64, u64)>>,
+}
+
+impl Conversation {
+    /// Made at a seq, still without members.
+    pub fn new(is_group: bool, made: u64) -> Conversation {
+        Conversation { is_group, made, ..Conversation::default() }
+    }
+
+    pub fn members(&self) -> BTreeSet<Id> {
+        self.joined.iter().copied().collect()
+    }
+
+    pub fn has(&self, profile: Id) -> bool {
+        self.joined.contains(&profile)
+    }
+
+    pub fn had(&self, profile: Id, seq: u64) -> bool {
+        let spans = self.spans.get(&profile).map_or(&[][..], Vec::as_slice);
+        spans.iter().any(|(from, until)| *from <= seq && seq < *until)
+    }
+
+    /// Whether a profile has ever left it.
+    pub fn was_left_by(&self, profile: Id) -> bool {
+        self.was_left_after(profile, 0)
+    }
+
+    pub fn was_left_after(&self, profile: Id, seq: u64) -> bool {
+        let spans = self.spans.get(&profile).map_or(&[][..], Vec::as_slice);
+        spans.iter().any(|(_, until)| *until != u64::MAX && *until > seq)
+    }
+
+    pub fn members_count(&self, seq: u64) -> u64 {
+        self.spans.keys().filter(|profile| self.had(**profile, seq)).count() as u64
+    }
+
+    pub fn title(&self, seq: u64) -> Option<&str> {
+        self.titles.iter().rev().find(|(since, _)| *since <= seq).map(|(_, title)| title.as_str())
+    }
+
+    pub fn last_n(&self, seq: u64) -> u64 {
+        self.messages.partition_point(|message| message.seq <= seq) as u64
+    }
+
+    pub fn activity(&self, seq: u64) -> u64 {
+        let last_n = self.last_n(seq) as usize;
+        last_n.checked_sub(1).map_or(self.made, |place| self.messages[place].seq)
+    }
+
+    /// The read mark of a member as it stood at a seq.
+    pub fn read_n(&self, profile: Id, seq: u64) -> u64 {
+        let marks = self.reads.get(&profile).map_or(&[][..], Vec::as_slice);
+        marks.iter().rev().find(|(since, _)| *since <= seq).map_or(0, |(_, n)| *n)
+    }
+
+    /// Messages behind the mark that are neither one's own nor deleted.
+    pub fn unread(&self, profile: Id, seq: u64) -> u64 {
+        self.unread_behind(profile, self.read_n(profile, seq), seq)
+    }
+
+    pub fn unread_behind(&self, profile: Id, read_n: u64, seq: u64) -> u64 {
+        let last_n = self.last_n(seq) as usize;
+        let behind = &self.messages[(read_n as usize).min(last_n)..last_n];
+        let counts = |message: &&Message| message.sender != profile && message.version(seq).body.is_some();
+        behind.iter().filter(counts).count() as u64
+    }
+
+    pub fn mark(&mut self, profile: Id, seq: u64, n: u64) {
+        self.reads.entry(profile).or_default().push((seq, n));
+    }
+
+    pub fn join(&mut self, profile: Id, seq: u64) {
+        self.joined.push(profile);
+        self.spans.entry(profile).or_default().push((seq, u64::MAX));
+    }
+
+    pub fn leave(&mut self, profile: Id, seq: u64) {
+        self.joined.retain(|member| *member != profile);
+        self.admins.remove(&profile);
+        let span = self.spans.get_mut(&profile).and_then(|spans| spans.last_mut()).expect("a member");
+        span.1 = seq;
+    }
+}
