@@ -6,6 +6,8 @@ mod support;
 mod crash;
 #[path = "process/mail.rs"]
 mod mail;
+#[path = "process/member.rs"]
+mod member;
 #[path = "process/readme.rs"]
 mod readme;
 #[path = "process/shutdown.rs"]

@@ -2,7 +2,7 @@
 //! starting, signals and what it said on stderr. Invariant: the process never outlives its value.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -49,6 +49,18 @@ impl Launch {
     /// Runs a command to its end.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).stdin(Stdio::null()).output().expect("the binary runs")
+    }
+
+    /// Runs a command that reads `input` from stdin.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        // A command that fails early reads nothing: what it leaves unread is no fault of the test.
+        let written = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("the binary ends");
+        assert!(written.is_ok() || !output.status.success(), "{written:?}");
+        output
     }
 
     /// Starts a server and waits for its start-up line.

@@ -1,0 +1,80 @@
+//! `natter member`: with and without a server on the folder, the same words and the same effects.
+
+use std::process::Output;
+
+use super::support::TestDir;
+use super::support::net::Http;
+use super::support::process::Launch;
+
+#[track_caller]
+fn said(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+fn add(launch: &Launch, email: &str) -> Output {
+    launch.run_with(&["member", "add", email], "correct horse 9\nmore\n")
+}
+
+/// `id e-mail flags` of each line.
+fn rows(listing: &str) -> Vec<(String, String)> {
+    let row = |line: &str| {
+        let mut words = line.split(' ');
+        assert_eq!(words.next().map(str::len), Some(26), "{line}");
+        let rest: Vec<&str> = words.collect();
+        (rest[0].to_owned(), rest[1].to_owned())
+    };
+    listing.lines().map(row).collect()
+}
+
+#[test]
+fn members_are_kept_with_a_server_and_without() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    // On the database itself: nobody holds the lock.
+    assert_eq!(said(&launch.run(&["member", "list"])), "");
+    assert_eq!(
+        rows(&said(&add(&launch, "Ann@Example.org"))),
+        [("ann@example.org".into(), "active,verified".into())]
+    );
+    assert!(refused(&add(&launch, "ann@example.org")).contains("email_taken"));
+    assert!(refused(&launch.run(&["member", "add", "bob@example.org"])).contains("no password on stdin"));
+    assert!(refused(&launch.run(&["member", "disable", "nobody@example.org"])).contains("no such member"));
+
+    // Through the control socket.
+    let natter = launch.clone().with(&[("SIGN_UP", "closed")]).start();
+    let mut http = Http::connect(natter.address);
+    let body = r#"{"email":"ann@example.org","password":"correct horse 9"}"#;
+    let sign_in = |http: &mut Http| {
+        http.ask("POST", "/api/v1/user/sign-in", &[], Some(body)).expect("a response").status
+    };
+    assert_eq!(sign_in(&mut http), 200);
+    assert_eq!(rows(&said(&add(&launch, "bob@example.org"))).len(), 1);
+    said(&launch.run(&["member", "disable", "ann@example.org"]));
+    assert_eq!(sign_in(&mut http), 401);
+    let listing = said(&launch.run(&["member", "list"]));
+    assert_eq!(
+        rows(&listing),
+        [
+            ("ann@example.org".into(), "disabled,verified".into()),
+            ("bob@example.org".into(), "active,verified".into())
+        ]
+    );
+    said(&launch.run(&["member", "enable", &listing[..26]]));
+    assert_eq!(sign_in(&mut http), 200);
+    said(&launch.run(&["member", "delete", "bob@example.org"]));
+    // There is no such door in public.
+    assert_eq!(http.ask("GET", "/admin/members", &[], None).expect("a response").status, 404);
+    natter.stop();
+    assert_eq!(
+        rows(&said(&launch.run(&["member", "list"]))),
+        [("ann@example.org".into(), "active,verified".into())]
+    );
+}
