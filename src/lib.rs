@@ -104,4 +104,5 @@ pub mod runtime;
 pub mod server;
 pub mod site;
 pub mod store;
+pub mod uploads;
 pub mod work;

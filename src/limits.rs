@@ -214,6 +214,14 @@ pub const CODE_NOBODY_ROWS: i64 = 4_096;
 pub const PLACE_HOLD_MS: u64 = 10_000;
 /// Attachments of one message. Beyond: 422 `invalid_attachments`.
 pub const ATTACHMENTS_MAX: usize = 10;
+/// Bytes of a file's name. Beyond: cut before its extension.
+pub const FILE_NAME_MAX: usize = 255;
+/// Bytes of a form beside its file: fields, heads of parts, boundaries, preamble, epilogue. Beyond: 413 `too_large`.
+pub const FORM_OVERHEAD_MAX: u64 = 65_536;
+/// Bytes every form has beside its file, so that one that just fits the quota is not refused before it is read.
+pub const FORM_OVERHEAD_MIN: u64 = 128;
+/// Files one sweep removes at once; the next goes on at once where there were as many.
+pub const SWEEP_FILES_MAX: u32 = 256;
 /// Messages a Go-form socket is given when it opens; older ones come by message.list.
 pub const PAIR_HISTORY_MAX: u32 = 100;
 
@@ -313,6 +321,10 @@ pub const PLACE_KEPT: Duration = Duration::from_secs(24 * 3_600);
 pub const PLACE_FAILURE_KEPT: Duration = Duration::from_secs(60);
 /// Characters of a place. Beyond: cut.
 pub const PLACE_CHARS_MAX: usize = 128;
+/// Files of uploads open for sending, each once however many read it. Beyond: `Done::Busy`, 503.
+pub const OPEN_FILES_MAX: usize = 1_024;
+/// File names the start asks storage about at once, when it looks for files that no row refers to.
+pub const ORPHANS_ASKED_MAX: usize = 1_024;
 
 // ---- server ----------------------------------------------------------------------------------------
 
@@ -344,6 +356,19 @@ pub const REFUSED_WINDOW: Duration = Duration::from_secs(10);
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// A JSON request from its first byte. Beyond: 408.
 pub const JSON_DEADLINE: Duration = Duration::from_secs(30);
+/// An upload from its first byte: this, and its size at [`UPLOAD_BYTES_PER_S`]. Beyond: 408.
+pub const UPLOAD_DEADLINE: Duration = Duration::from_secs(60);
+/// See [`UPLOAD_DEADLINE`].
+pub const UPLOAD_BYTES_PER_S: u64 = 8_192;
+/// Bytes of one upload that its file has not taken yet. Beyond: its connection is not read.
+pub const UPLOAD_AHEAD_MAX: usize = 131_072;
+/// The same of all uploads together: what many at once may cost. Beyond: none is read until half of it is on disk, so
+/// that they are not woken for every piece.
+pub const UPLOADS_AHEAD_MAX: usize = 4_194_304;
+/// Bytes gathered before they go to the disk: a slow sender's packets must not be an append each.
+pub const APPEND_MIN: usize = 16_384;
+/// Between two looks for files that nothing refers to any more: a deleted one is gone within a minute.
+pub const SWEEP_FILES_EVERY: Duration = Duration::from_secs(20);
 /// A kept-alive connection without a request. Beyond: closed.
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(75);
 /// How long and how much is read and dropped after an answer that came before its body: the peer must be able to read
@@ -448,6 +473,14 @@ pub const MAIL_THREADS: usize = 2;
 pub const PLACE_THREADS: usize = 2;
 /// Places being looked up or waiting for it. Beyond: `Done::Busy`, and the place stays unknown.
 pub const PLACE_JOBS_MAX: usize = 64;
+/// Threads that sync and publish uploads: a file system's sync is one queue anyway.
+pub const UPLOAD_THREADS: usize = 2;
+/// Uploads being published. Beyond: `Done::Busy`.
+pub const UPLOAD_JOBS_MAX: usize = 1_024;
+/// Threads that open files: a cold look-up must not stand before all others.
+pub const FILE_THREADS: usize = 2;
+/// Files being opened. Beyond: `Done::Busy`.
+pub const FILE_JOBS_MAX: usize = 4_096;
 /// Without work for so long, a worker gives its memory back.
 pub const WORKER_IDLE: Duration = Duration::from_secs(5);
 

@@ -29,6 +29,10 @@ mod site;
 #[path = "api/mails.rs"]
 mod mails;
 
+#[path = "api/attachments.rs"]
+mod attachments;
+#[path = "api/uploads.rs"]
+mod uploads;
 #[path = "api/verified.rs"]
 mod verified;
 

@@ -10,10 +10,11 @@ use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::params::written_text;
 use crate::model::problem::{Code, Problem};
 use crate::model::profile::{
-    FindProfile, ListBlocks, ListProfiles, SearchPlace, SearchProfiles, SetBlock, Source, UpdateProfile,
-    search_key,
+    FindProfile, ListBlocks, ListProfiles, Profile, SearchPlace, SearchProfiles, SetBlock, Source,
+    UpdateProfile, search_key,
 };
 use crate::model::settings::SignUrls;
+use crate::model::upload::DeleteUpload;
 
 /// GET /{nick_name}.
 pub fn find(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
@@ -121,10 +122,27 @@ pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
         presence: params.flag("presence")?,
         image,
     };
-    Ok(Step::store(update, |ctx, mut profile| {
-        profile.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-        Reply::ok(&profile).step()
-    }))
+    match request.file {
+        None => Ok(Step::store(update, shown)),
+        // What is no picture is not worth a place on the disk.
+        Some(file) if !file.is_image() => Err(Problem::invalid("profile_image")),
+        Some(file) => Ok(file.clone().publish(ctx, actor, move |_, upload| {
+            let update = UpdateProfile { image: Some(Some(upload.id)), ..update };
+            Ok(Step::store_or(update, move |ctx, result| match result {
+                Ok(profile) => shown(ctx, profile),
+                // Nobody knows the id of a picture that came with a form: it goes with its form.
+                Err(refusal) => {
+                    let delete = DeleteUpload { actor: actor.profile, upload: upload.id };
+                    Ok(Step::store_or(delete, move |_, _| Err(refusal.into())))
+                }
+            }))
+        })),
+    }
+}
+
+fn shown(ctx: &mut Ctx<'_>, mut profile: Profile) -> Result<Step, Problem> {
+    profile.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+    Reply::ok(&profile).step()
 }
 
 /// GET /blocks.

@@ -87,6 +87,11 @@ impl SendQueue {
         self.len == 0
     }
 
+    /// Whether a file, or a part of one, is among what waits.
+    pub fn has_file(&self) -> bool {
+        self.len > self.memory as u64
+    }
+
     /// Bytes still to send that occupy memory.
     pub fn memory(&self) -> usize {
         self.memory

@@ -1,6 +1,7 @@
 //! `natter serve`: the start in its order. Everything that can fail fails before the server listens, with one clear line.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +11,9 @@ use crate::base::crypto::{HmacKey, SystemEntropy};
 use crate::base::time::Now;
 use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, secrets};
 use crate::logging;
+use crate::model::operation::Operation;
 use crate::model::settings::{Settings, UrlSigner};
+use crate::model::upload::FindOrphans;
 use crate::proto::http::client::Endpoint;
 use crate::proto::smtp::{Address, Mailbox, SmtpOptions, Tls};
 use crate::runtime::data_dir::DataDir;
@@ -19,6 +22,7 @@ use crate::runtime::{Kind, Notify, Runtime, RuntimeOptions};
 use crate::server::Server;
 use crate::store::{Reader, Store, StoreOptions};
 use crate::work::Trust;
+use crate::work::files::{self, Opener, Places, Publisher, Swept};
 use crate::work::geolocation::{Geolocator, PlaceSource};
 use crate::work::mail::{MailOptions, Mailer};
 use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
@@ -76,6 +80,11 @@ fn start(config: &Config) -> Result<(), Stop> {
     if config.synchronous == Synchronous::Normal {
         log::warn!(target: "natter", "SYNCHRONOUS=normal: a power loss may take the last messages");
     }
+    let mut readers =
+        (0..crate::limits::READER_THREADS).map(|_| Reader::open(&options)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(reader) = readers.first_mut() {
+        sweep(&config.uploads, reader)?;
+    }
     let signals = Signals::install().map_err(|error| format!("no signal handler: {error}"))?;
     let runtime = Runtime::bind(RuntimeOptions {
         listen: listen_address(config)?,
@@ -85,8 +94,6 @@ fn start(config: &Config) -> Result<(), Stop> {
         notify: std::env::var_os("NOTIFY_SOCKET").map(Notify),
     })?;
     let address = runtime.address();
-    let readers =
-        (0..crate::limits::READER_THREADS).map(|_| Reader::open(&options)).collect::<Result<Vec<_>, _>>()?;
     let storage = runtime.storage(store, readers)?;
     let mut workers = runtime.workers();
     let password = password_options(config, &secrets);
@@ -102,6 +109,14 @@ fn start(config: &Config) -> Result<(), Stop> {
         let known = Arc::default();
         workers.add(Kind::Place, move || Geolocator::new(source.clone(), Arc::clone(&known)))?;
     }
+    let publisher = Publisher::new(config.uploads.clone());
+    workers.add(Kind::Upload, move || publisher.clone())?;
+    let opener = Opener::new(Places {
+        uploads: config.uploads.clone(),
+        default_image: config.default_profile_pic.clone(),
+        conformance: config.conformance_files.clone(),
+    });
+    workers.add(Kind::File, move || opener.clone())?;
     let settings = settings(config, &secrets, address.port());
     let server = Server::new(settings, begin, Box::new(entropy), now);
     log::info!(
@@ -113,6 +128,28 @@ fn start(config: &Config) -> Result<(), Stop> {
     runtime
         .serve(server, signals, storage, workers)
         .map_err(|fault| Stop { code: fault.exit_code(), message: fault.to_string() })
+}
+
+/// Removes what a crash left of uploads. Nothing else writes there yet.
+fn sweep(uploads: &Path, reader: &mut Reader) -> Result<(), Stop> {
+    let swept = files::sweep(uploads, |files| {
+        match reader.read(FindOrphans { files }.into_command()).map(FindOrphans::from_answer) {
+            Ok(Some(orphans)) => Ok(orphans),
+            Ok(None) | Err(_) => Err(Stop::from("the database does not tell which uploads it knows")),
+        }
+    });
+    let Swept { temporary, orphans, foreign } = swept?;
+    if temporary + orphans > 0 {
+        log::info!(target: "natter", "removed {temporary} unfinished uploads and {orphans} that nothing refers to");
+    }
+    if foreign > 0 {
+        log::warn!(
+            target: "natter",
+            "{} holds {foreign} files, and this database knows of no upload: is it the folder's own?",
+            uploads.display(),
+        );
+    }
+    Ok(())
 }
 
 pub fn store_options(config: &Config) -> StoreOptions {
@@ -231,6 +268,7 @@ pub fn settings(config: &Config, secrets: &Secrets, port: u16) -> Settings {
         require_verified: config.require_verified,
         metrics_token: config.metrics_token.as_ref().map(|token| HmacKey::new(token.expose())),
         synchronous_full: config.synchronous == Synchronous::Full,
+        keep_metadata: config.keep_metadata,
         conformance_files: config.conformance_files.clone(),
         events_kept: config.events_kept.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
         places: config.ip_info.is_some() || config.geoip_db.is_some(),

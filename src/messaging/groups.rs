@@ -60,7 +60,12 @@ pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
     let params = &request.params;
     let conversation = params.required_id("conversation")?;
     let (title, muted) = (title(params.text("title")?)?, params.flag("muted")?);
-    let update = UpdateConversation { at: ctx.now.unix_ms, actor: actor.profile, conversation, title, muted };
+    let image = match params.id("image")? {
+        None => params.is_null("image").then_some(None),
+        image => Some(image),
+    };
+    let (at, actor) = (ctx.now.unix_ms, actor.profile);
+    let update = UpdateConversation { at, actor, conversation, title, image, muted };
     Ok(Step::store(update, |ctx, mut conversation| {
         conversation.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
         Reply::ok(&conversation).step()

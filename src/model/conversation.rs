@@ -98,6 +98,8 @@ pub struct UpdateConversation {
     pub actor: Id,
     pub conversation: Id,
     pub title: Option<String>,
+    /// An upload of the actor, or `Some(None)` for no image.
+    pub image: Option<Option<Id>>,
     /// For oneself only.
     pub muted: Option<bool>,
 }

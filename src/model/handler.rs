@@ -15,12 +15,13 @@ use super::problem::{Code, Problem};
 use super::session::SessionId;
 use super::settings::Settings;
 use super::tickets::Tickets;
+use super::upload::ReceivedFile;
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::Segment;
 use crate::base::time::Now;
-use crate::proto::http::head::Headers;
+use crate::proto::http::head::{Headers, Method};
 use crate::proto::http::language::Language;
 
 /// Who asks, proven by an access token, a ticket or a control socket.
@@ -49,8 +50,12 @@ pub struct Client {
 pub struct Request<'a> {
     pub params: Params<'a>,
     pub client: &'a Client,
+    /// The method of an HTTP request; an op has none.
+    pub method: Option<Method>,
     /// The fields of an HTTP request; an op has none.
     pub headers: Option<&'a Headers>,
+    /// What an upload or a form brought.
+    pub file: Option<&'a ReceivedFile>,
 }
 
 impl<'a> Request<'a> {
@@ -105,7 +110,12 @@ impl Ctx<'_> {
 pub enum Handler {
     Public(fn(&mut Ctx<'_>, &Request<'_>) -> Result<Step, Problem>),
     Member(fn(&mut Ctx<'_>, Actor, &Request<'_>) -> Result<Step, Problem>),
+    /// A member, or the holder of something that is as good; the handler judges which.
+    Either(fn(&mut Ctx<'_>, Option<Actor>, &Request<'_>) -> Result<Step, Problem>),
 }
+
+/// Judges a head before its body is read, with the body's length where it is known; [`Step::Receive`] lets it in.
+pub type Admit = fn(&mut Ctx<'_>, Actor, Option<u64>) -> Result<Step, Problem>;
 
 /// What comes next: an answer, or something to be done first.
 pub enum Step {
@@ -113,6 +123,8 @@ pub enum Step {
     Store(Command, Then<Result<Answer, Refusal>>),
     Work(Job, Then<Done>),
     Stream(Stream),
+    /// From [`Admit`] only: the body may come.
+    Receive,
 }
 
 pub type Then<T> = Box<dyn FnOnce(&mut Ctx<'_>, T) -> Result<Step, Problem> + Send>;

@@ -1,9 +1,13 @@
 //! Slow work and its outcome: what a worker thread does in blocking code, off the loop and outside every
 //! transaction. Invariant: a job carries all it needs; a worker shares nothing with the loop but the queue.
 
+use std::fs::File;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::mail::Letter;
+use super::upload::FilePlace;
+use crate::base::id::Id;
 
 /// A text that must not be printed.
 #[derive(Clone)]
@@ -26,6 +30,12 @@ pub enum Job {
     SendMail(Box<Letter>),
     /// "City, Region, Country" of an address that is public. Nobody waits for it.
     FindPlace { address: IpAddr },
+    /// Makes a received file durable and gives it its place: `UPLOADS/tmp/<id>` becomes `UPLOADS/<aa>/<id>`.
+    PublishUpload { file: Id },
+    /// Removes published files; one that is gone already is as good.
+    RemoveFiles { files: Vec<Id> },
+    /// Opens a file to be sent, and looks at its length: a cold disk must not stall the loop.
+    OpenFile { place: FilePlace },
 }
 
 /// What became of one try to send a mail.
@@ -49,19 +59,46 @@ pub enum Done {
     Mail(Delivery),
     /// `None` where the place of this address is not known.
     Place(Option<String>),
+    UploadPublished,
+    FilesRemoved,
+    FileOpened(OpenedFile),
+    /// There is no such file.
+    NoFile,
+    /// The disk is full: 507 `storage_full`.
+    DiskFull,
     /// The queue of this kind of job was full: 503 `busy`.
     Busy,
     /// The worker failed; already logged and counted on the background channel.
     Failed,
 }
 
+/// A file to be sent, as it was when it was opened.
+#[derive(Clone, Debug)]
+pub struct OpenedFile {
+    pub file: Arc<File>,
+    pub len: u64,
+    /// Unix seconds.
+    pub modified_s: u64,
+}
+
 impl Job {
+    /// The temporary file this job owns: it must go should the job never be done.
+    pub fn received_file(&self) -> Option<Id> {
+        match self {
+            Job::PublishUpload { file } => Some(*file),
+            _ => None,
+        }
+    }
+
     pub fn name(&self) -> &'static str {
         match self {
             Job::HashPassword { .. } => "hash_password",
             Job::VerifyPassword { .. } => "verify_password",
             Job::SendMail(_) => "send_mail",
             Job::FindPlace { .. } => "find_place",
+            Job::PublishUpload { .. } => "publish_upload",
+            Job::RemoveFiles { .. } => "remove_files",
+            Job::OpenFile { .. } => "open_file",
         }
     }
 }

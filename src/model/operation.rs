@@ -30,6 +30,11 @@ use super::session::{
     ChangePassword, EndSession, ListSessions, NoteSeen, OpenSession, Opened, RefreshSession, Refreshed,
     RevokeSessions, SessionPage,
 };
+use super::upload::{
+    AdmitUpload, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, ListErasedFiles, PublishUpload,
+    PublishedUpload, StoredFile,
+};
+use crate::base::id::Id;
 
 /// One row of the contract.
 pub trait Operation: Sized {
@@ -134,9 +139,17 @@ operations! {
     Read  OpenPair -> Pair;
     Read  ListChats -> Chats;
     // Presence.
-    Read  FindListeners -> Vec<crate::base::id::Id>;
+    Read  FindListeners -> Vec<Id>;
     Read  FindPeers -> Peers;
     Write MarkOffline -> Peers;
+    // Uploads.
+    Read  AdmitUpload -> ();
+    Write PublishUpload -> PublishedUpload;
+    Read  FindUpload -> StoredFile;
+    Write DeleteUpload -> ();
+    Read  ListErasedFiles -> Vec<Id>;
+    Write ForgetFiles -> ();
+    Read  FindOrphans -> Option<Vec<Id>>;
     // The log.
     Read  ReadLog -> LogPage;
     Write PruneLog -> bool;

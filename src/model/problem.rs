@@ -15,6 +15,8 @@ pub struct Problem {
     pub retry_after_ms: Option<u64>,
     /// Where to go on after a `cursor_reset`.
     pub cursor: Option<String>,
+    /// The field of the answer that belongs to this code: `Content-Range` of a 416.
+    pub header: Option<(&'static str, String)>,
 }
 
 macro_rules! codes {
@@ -119,7 +121,7 @@ const FIELD_TITLES: &[(&str, &str, &str)] = &[
 
 impl Problem {
     pub fn new(code: Code) -> Problem {
-        Problem { code, field: None, retry_after_ms: None, cursor: None }
+        Problem { code, field: None, retry_after_ms: None, cursor: None, header: None }
     }
 
     /// 422 `invalid_<field>`.
@@ -135,6 +137,10 @@ impl Problem {
     /// 410: the log can't go on from where the client stood, but from here.
     pub fn reset(cursor: String) -> Problem {
         Problem { cursor: Some(cursor), ..Problem::new(Code::CursorReset) }
+    }
+
+    pub fn with_header(self, name: &'static str, value: String) -> Problem {
+        Problem { header: Some((name, value)), ..self }
     }
 
     pub fn status(&self) -> u16 {

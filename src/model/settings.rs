@@ -8,7 +8,7 @@ use super::conversation::Conversation;
 use super::event::Fact;
 use super::message::Message;
 use super::profile::Profile;
-use super::upload::Image;
+use super::upload::{Image, Upload};
 use crate::base::crypto::{HmacKey, base64url};
 use crate::base::id::Id;
 use crate::base::network::Networks;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub metrics_token: Option<HmacKey>,
     /// Why `/readyz` should mention durability: `SYNCHRONOUS=normal`.
     pub synchronous_full: bool,
+    /// Leaves places, times and devices in images.
+    pub keep_metadata: bool,
     /// The folder of the conformance file route.
     pub conformance_files: Option<PathBuf>,
     /// Events older than this are forgotten; `None` keeps all.
@@ -110,6 +112,12 @@ pub trait SignUrls {
 impl SignUrls for Image {
     fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
         self.url = urls.url(self.upload, &self.name, unix_s);
+    }
+}
+
+impl SignUrls for Upload {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        self.url = urls.url(self.id, &self.name, unix_s);
     }
 }
 

@@ -49,6 +49,7 @@ pub fn settings() -> Settings {
         require_verified: false,
         metrics_token: None,
         synchronous_full: true,
+        keep_metadata: false,
         conformance_files: None,
         events_kept: None,
         places: false,
@@ -133,10 +134,11 @@ impl Stage {
         let value =
             json::parse(if body.is_empty() { b"{}" } else { body.as_bytes() }).expect("a test's JSON");
         let params = Params::new(path, &query, value.as_object());
-        let request = Request { params, client: &client, headers: None };
+        let request = Request { params, client: &client, method: None, headers: None, file: None };
         self.act(|ctx| match handler {
             Handler::Public(run) => run(ctx, &request),
             Handler::Member(run) => run(ctx, actor, &request),
+            Handler::Either(run) => run(ctx, Some(actor), &request),
         })
     }
 
@@ -197,5 +199,6 @@ fn show(step: &Played) -> String {
         Ok(Step::Store(command, _)) => format!("{command:?}"),
         Ok(Step::Work(job, _)) => format!("{job:?}"),
         Ok(Step::Stream(stream)) => format!("{stream:?}"),
+        Ok(Step::Receive) => "Receive".to_owned(),
     }
 }

@@ -1,7 +1,12 @@
-//! An upload as it appears in JSON: an id in, a signed URL out.
+//! Uploads: as they appear in JSON (an id in, a signed URL out), and what may be asked of them.
+//! Bytes and name are two things: equal bytes of one owner are one file under several uploads, each counted.
 
 use serde::{Serialize, Serializer};
 
+use super::handler::{Actor, Ctx, Step};
+use super::job::{Done, Job};
+use super::problem::{Code, Problem};
+use super::settings::SignUrls;
 use crate::base::id::Id;
 
 /// An image of a profile or a conversation: a signed URL on the wire.
@@ -30,4 +35,155 @@ pub struct Attachment {
     pub width: Option<u32>,
     pub height: Option<u32>,
     pub url: String,
+}
+
+/// The answer to upload.create.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Upload {
+    pub id: Id,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub mime: String,
+    pub size: u64,
+    /// In hexadecimal, of the stored bytes.
+    pub sha256: String,
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    pub url: String,
+}
+
+/// A file that was received whole: its bytes stand in `UPLOADS/tmp/<id>`, and are dropped unless they are published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivedFile {
+    pub id: Id,
+    pub name: String,
+    pub mime: &'static str,
+    pub size: u64,
+    pub sha256: [u8; 32],
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+}
+
+impl ReceivedFile {
+    pub fn is_image(&self) -> bool {
+        is_image(self.mime)
+    }
+
+    /// Publishes the bytes, then writes the row, then goes on: nobody hears of an upload whose bytes a power cut could
+    /// still take. What comes of a handler that takes a file is this step: the server drops a file that is not published.
+    pub fn publish(
+        self,
+        ctx: &Ctx<'_>,
+        actor: Actor,
+        then: impl FnOnce(&mut Ctx<'_>, Upload) -> Result<Step, Problem> + Send + 'static,
+    ) -> Step {
+        let (file, quota) = (self.id, ctx.settings.limits.upload_quota);
+        let publish = PublishUpload { at: ctx.now.unix_ms, owner: actor.profile, file: self, quota };
+        Step::work(Job::PublishUpload { file }, move |_, done| match done {
+            Done::UploadPublished => Ok(Step::store_or(publish, move |ctx, result| match result {
+                Ok(PublishedUpload { mut upload, is_copy }) => {
+                    upload.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+                    if is_copy { Ok(removed(file, |ctx| then(ctx, upload))) } else { then(ctx, upload) }
+                }
+                // Nothing refers to the file, and nobody was told of it.
+                Err(refusal) => Ok(removed(file, move |_| Err(refusal.into()))),
+            })),
+            Done::DiskFull => Err(Code::StorageFull.into()),
+            _ => Err(Code::GeneralError.into()),
+        })
+    }
+}
+
+/// Goes on once a file is gone. One that could not be removed was reported where it failed, and the next start sweeps it.
+fn removed(file: Id, then: impl FnOnce(&mut Ctx<'_>) -> Result<Step, Problem> + Send + 'static) -> Step {
+    Step::Work(Job::RemoveFiles { files: vec![file] }, Box::new(move |ctx, _| then(ctx)))
+}
+
+/// Whether a type is one that may stand as a picture of somebody or something.
+pub fn is_image(mime: &str) -> bool {
+    mime.starts_with("image/")
+}
+
+/// Whether there is room for so many bytes more: `QuotaExceeded` where there is not. Asked before a body is read; the
+/// verdict that counts falls in [`PublishUpload`].
+#[derive(Clone, Copy, Debug)]
+pub struct AdmitUpload {
+    pub owner: Id,
+    pub bytes: u64,
+    pub quota: u64,
+}
+
+/// Makes an upload of bytes that stand in their place on disk. `QuotaExceeded` where its owner has no room for them.
+#[derive(Clone, Debug)]
+pub struct PublishUpload {
+    pub at: u64,
+    /// A profile.
+    pub owner: Id,
+    /// Its id becomes the upload's, and names the file.
+    pub file: ReceivedFile,
+    pub quota: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct PublishedUpload {
+    pub upload: Upload,
+    /// The owner had these bytes already: the new file is not referred to.
+    pub is_copy: bool,
+}
+
+/// `NotFound` where there is no such upload of this name, or the viewer may not read it: its owner, the members of a
+/// conversation in which a message shows it, and for images of profiles and groups any member may.
+#[derive(Clone, Debug)]
+pub struct FindUpload {
+    pub upload: Id,
+    pub name: String,
+    /// A profile; `None` for the holder of a signed URL.
+    pub viewer: Option<Id>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    pub file: Id,
+    pub mime: String,
+    pub size: u64,
+    pub sha256: [u8; 32],
+    pub created_at: u64,
+}
+
+/// `InUse` while something shows it, `NotAllowed` for others who may read it.
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteUpload {
+    pub actor: Id,
+    pub upload: Id,
+}
+
+/// Files no row refers to any more, the oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct ListErasedFiles {
+    pub limit: u32,
+}
+
+/// These files are gone from the disk.
+#[derive(Clone, Debug)]
+pub struct ForgetFiles {
+    pub files: Vec<Id>,
+}
+
+/// Which of these files no row refers to. `None` where storage knows of no file at all: then it is more likely another
+/// folder's database than that all of them are orphans.
+#[derive(Clone, Debug)]
+pub struct FindOrphans {
+    pub files: Vec<Id>,
+}
+
+/// A file to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FilePlace {
+    /// `UPLOADS/<aa>/<id>`.
+    Upload(Id),
+    /// What DEFAULT_PROFILE_PIC names.
+    DefaultImage,
+    /// A file of the folder CONFORMANCE_FILES.
+    #[cfg(feature = "conformance")]
+    Conformance(String),
 }

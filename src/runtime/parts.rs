@@ -10,6 +10,7 @@ use crate::model::operation::{Answer, Command, Lane, Refusal};
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
 use crate::store::{Committed, Fault, Reader, Store};
+use crate::work::files::{Opener, Publisher};
 use crate::work::geolocation::Geolocator;
 use crate::work::mail::Mailer;
 use crate::work::password::PasswordHasher;
@@ -94,4 +95,20 @@ impl Craft for PasswordHasher {
     fn idle(&mut self) {
         self.idle();
     }
+}
+
+impl Craft for Publisher {
+    fn run(&mut self, job: Job) -> Done {
+        self.run(job)
+    }
+
+    fn idle(&mut self) {}
+}
+
+impl Craft for Opener {
+    fn run(&mut self, job: Job) -> Done {
+        self.run(job)
+    }
+
+    fn idle(&mut self) {}
 }

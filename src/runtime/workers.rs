@@ -11,8 +11,8 @@ use super::inbox::{Completion, Inbox};
 use super::queue::{Feed, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::limits::{
-    MAIL_THREADS, MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS, PLACE_JOBS_MAX, PLACE_THREADS,
-    WORKER_IDLE,
+    FILE_JOBS_MAX, FILE_THREADS, MAIL_THREADS, MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS,
+    PLACE_JOBS_MAX, PLACE_THREADS, UPLOAD_JOBS_MAX, UPLOAD_THREADS, WORKER_IDLE,
 };
 use crate::model::job::{Done, Job};
 use crate::model::metrics::Trouble;
@@ -31,6 +31,10 @@ pub enum Kind {
     Password,
     Mail,
     Place,
+    /// Syncs, publishes and removes uploads.
+    Upload,
+    /// Opens files to be sent.
+    File,
 }
 
 impl Kind {
@@ -39,6 +43,8 @@ impl Kind {
             Job::HashPassword { .. } | Job::VerifyPassword { .. } => Kind::Password,
             Job::SendMail(_) => Kind::Mail,
             Job::FindPlace { .. } => Kind::Place,
+            Job::PublishUpload { .. } | Job::RemoveFiles { .. } => Kind::Upload,
+            Job::OpenFile { .. } => Kind::File,
         }
     }
 
@@ -47,6 +53,8 @@ impl Kind {
             Kind::Password => "password",
             Kind::Mail => "mail",
             Kind::Place => "place",
+            Kind::Upload => "publish",
+            Kind::File => "open",
         }
     }
 
@@ -55,6 +63,7 @@ impl Kind {
             Kind::Password => Trouble::Worker,
             Kind::Mail => Trouble::Mail,
             Kind::Place => Trouble::Geolocation,
+            Kind::Upload | Kind::File => Trouble::Upload,
         }
     }
 
@@ -64,6 +73,8 @@ impl Kind {
             Kind::Password => (PASSWORD_THREADS, PASSWORD_JOBS_MAX),
             Kind::Mail => (MAIL_THREADS, MAILS_UNDER_WAY_MAX),
             Kind::Place => (PLACE_THREADS, PLACE_JOBS_MAX),
+            Kind::Upload => (UPLOAD_THREADS, UPLOAD_JOBS_MAX),
+            Kind::File => (FILE_THREADS, FILE_JOBS_MAX),
         }
     }
 }

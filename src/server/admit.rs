@@ -11,6 +11,7 @@ use super::cors;
 use super::rate_limit::{AddressKey, Bucket, Verdict};
 use super::router::{self, Found};
 use super::routes::{Access, Action, BodyKind, RateClass, Route};
+use super::upload;
 use crate::auth::token;
 use crate::base::crypto::base64url;
 use crate::limits::JSON_DEADLINE;
@@ -134,7 +135,7 @@ fn authorize(
     if route.access == Access::Control {
         return Ok(());
     }
-    if route.access == Access::Public {
+    if route.access == Access::Public || route.access == Access::Signed && is_signed(exchange) {
         let bucket = match route.rate {
             RateClass::Credential => Bucket::Credentials(address),
             RateClass::Read | RateClass::Write => Bucket::Address(address),
@@ -154,6 +155,11 @@ fn authorize(
         RateClass::Write => spend(core, exchange, Bucket::Writes(actor.member)),
         RateClass::Read | RateClass::Credential => Ok(()),
     }
+}
+
+/// Whether the request shows a signature, good or not: the handler judges it.
+fn is_signed(exchange: &Exchange) -> bool {
+    exchange.query.iter().any(|(name, _)| name == "sig" || name == "expires")
 }
 
 /// Takes one request from a bucket; what it says goes into the answer's `RateLimit` fields.
@@ -201,7 +207,7 @@ fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Option<Actor
         (Access::Socket, None) => {
             return actor(core, query("access")?, device.or(query("unique_id")));
         }
-        (Access::Public | Access::Bearer | Access::Events | Access::Control, _) => None,
+        (Access::Public | Access::Bearer | Access::Events | Access::Control | Access::Signed, _) => None,
     };
     by_ticket.filter(|actor| !core.ended.contains_key(&actor.session))
 }
@@ -265,7 +271,8 @@ fn admit_upgrade(core: &Core, exchange: &mut Exchange) -> Result<(), Problem> {
 pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
     let limits = &core.settings.limits;
     match route.map_or(BodyKind::None, |route| route.body) {
-        BodyKind::None | BodyKind::Json => limits.json_body_max,
+        BodyKind::None | BodyKind::Json | BodyKind::Form(_) => limits.json_body_max,
+        BodyKind::Upload => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
         #[cfg(feature = "conformance")]
         BodyKind::Any => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
     }
@@ -274,7 +281,8 @@ pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
 /// From the first byte of the request to the last of its body.
 pub fn body_deadline(route: &Route) -> Duration {
     match route.body {
-        BodyKind::None | BodyKind::Json => JSON_DEADLINE,
+        // A body that becomes a file has a deadline of its own, by its size.
+        BodyKind::None | BodyKind::Json | BodyKind::Form(_) | BodyKind::Upload => JSON_DEADLINE,
         // As long as the largest upload of the default limits may take.
         #[cfg(feature = "conformance")]
         BodyKind::Any => Duration::from_secs(60 + 10_485_760 / 8_192),
@@ -283,6 +291,9 @@ pub fn body_deadline(route: &Route) -> Duration {
 
 /// 413 where the length is known, then 415. Of a chunked body both are known only as it comes.
 fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
+    if let Some(wanted) = upload::wanted(route.body, &exchange.head) {
+        return upload::admit_head(core, &exchange.head, wanted);
+    }
     let Framing::Length(length @ 1..) = exchange.head.framing else { return Ok(()) };
     if length > body_max(core, Some(route)) as u64 {
         return Err(Problem::new(Code::TooLarge));
@@ -292,7 +303,7 @@ fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Pro
 
 /// Whether the row takes a body of the type and coding the head names.
 pub fn takes_type(exchange: &Exchange) -> bool {
-    if exchange.route.is_none_or(|route| route.body != BodyKind::Json) {
+    if exchange.route.is_none_or(|route| !matches!(route.body, BodyKind::Json | BodyKind::Form(_))) {
         return true;
     }
     let headers = &exchange.head.headers;

@@ -20,6 +20,7 @@ use super::poll::Poll;
 use super::rate_limit::Verdict;
 use super::routes::Route;
 use super::stream::SocketStream;
+use super::upload::{ReadUpload, Temporary};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::PIPELINE_BYTES_MAX;
@@ -40,6 +41,8 @@ pub struct Conn {
     pub ended: bool,
     /// The profile whose events it hears. Here and not in a phase, so that no way out of one can forget it.
     pub subscription: Option<Id>,
+    /// The temporary file of the upload it brings. Here for the same reason.
+    pub upload: Option<Temporary>,
     /// Storage met a fault on behalf of this connection: its lane is closed until it is gone.
     pub faulted: bool,
     /// When this phase gives up.
@@ -58,6 +61,8 @@ pub enum Phase {
         since: Option<Instant>,
     },
     ReadBody(Box<ReadBody>),
+    /// For a body that becomes a file, then for its last bytes to reach it.
+    ReadUpload(Box<ReadUpload>),
     /// For the outcome of `ticket`.
     Await {
         ticket: Ticket,
@@ -126,6 +131,7 @@ impl Conn {
             send: SendQueue::new(),
             ended: false,
             subscription: None,
+            upload: None,
             faulted: false,
             deadline: Some(deadline),
             progress: 0,
@@ -140,7 +146,10 @@ impl Conn {
             return false;
         }
         match &self.phase {
-            Phase::ReadHead { .. } => self.send.memory() < PIPELINE_BYTES_MAX,
+            Phase::ReadHead { .. } => self.may_pipeline(),
+            Phase::ReadUpload(reading) => {
+                reading.is_receiving() && self.upload.as_ref().is_none_or(Temporary::has_room)
+            }
             Phase::ReadBody(_)
             | Phase::Drain { .. }
             | Phase::Linger { .. }
@@ -149,6 +158,12 @@ impl Conn {
             Phase::Await { .. } | Phase::Poll(_) | Phase::Closed => false,
             Phase::WebSocket(stream) => stream.wants_read(&self.send),
         }
+    }
+
+    /// Whether the next request may be looked at: not while much waits to be sent, nor while a file does, whose handle would
+    /// be one of many.
+    pub fn may_pipeline(&self) -> bool {
+        self.send.memory() < PIPELINE_BYTES_MAX && !self.send.has_file()
     }
 
     /// Leaves the current phase, whose parts the caller goes on with.

@@ -16,12 +16,13 @@ use super::presence::{self, Broadcast, Presence};
 use super::rate_limit::{AddressKey, RateLimiter};
 use super::report::Metrics;
 use super::seen::{self, Seen};
+use super::upload::{self, Uploads};
 use super::verified::Verified;
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
-use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY};
+use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY, SWEEP_FILES_EVERY};
 use crate::model::attempts::Attempts;
 use crate::model::handler::{Ctx, Errand};
 use crate::model::operation::{Command, Start};
@@ -63,6 +64,9 @@ pub struct Core {
     pub errands: Vec<Errand>,
     pub outbox: Outbox,
     pub verified: Verified,
+    /// When to look for files nothing refers to any more; `None` while that is being done.
+    pub file_sweep_at: Option<Instant>,
+    pub uploads: Uploads,
     by_address: BTreeMap<AddressKey, usize>,
     /// `Date` is the same for a whole second.
     date: (u64, String),
@@ -96,6 +100,8 @@ impl Core {
             errands: Vec::new(),
             outbox: Outbox::new(now.instant),
             verified: Verified::default(),
+            file_sweep_at: Some(now.instant + SWEEP_FILES_EVERY),
+            uploads: Uploads::default(),
             by_address: BTreeMap::new(),
             date: (u64::MAX, String::new()),
         }
@@ -155,6 +161,7 @@ impl Core {
             }
         }
         self.unsubscribe(conn);
+        upload::abandon(self, conn);
     }
 
     /// From now on this connection hears what its profile may hear.
@@ -185,6 +192,11 @@ impl Core {
         let max = self.settings.limits.connections_max;
         self.crowded = if self.crowded { connections > max * 9 / 10 } else { connections >= max };
         self.metrics.connections = connections as u64;
+    }
+
+    /// The sweep of files has come to its end.
+    pub fn sweep_ended(&mut self) {
+        self.file_sweep_at = Some(self.now.instant + SWEEP_FILES_EVERY);
     }
 
     /// Forgets what has expired.

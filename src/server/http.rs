@@ -8,10 +8,8 @@ use super::core::Core;
 use super::respond;
 use super::routes::BodyKind;
 use super::steps;
-use super::{event_stream, export, poll, stream};
-use crate::limits::{
-    HEAD_DEADLINE, IDLE_DEADLINE, LINGER_BYTES, PIPELINE_BYTES_MAX, PROGRESS_BYTES, PROGRESS_WINDOW,
-};
+use super::{event_stream, export, poll, stream, upload};
+use crate::limits::{HEAD_DEADLINE, IDLE_DEADLINE, LINGER_BYTES, PROGRESS_BYTES, PROGRESS_WINDOW};
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
@@ -23,6 +21,10 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
         Phase::WebSocket(_) => stream::received(core, conn, bytes),
         // Whoever listens to events has nothing more to ask on this connection.
         Phase::EventStream(_) | Phase::Export(_) => {}
+        Phase::ReadUpload(reading) if reading.is_receiving() => {
+            upload::received(core, conn, bytes);
+            advance(core, conn);
+        }
         Phase::Linger { left } => {
             *left = left.saturating_sub(bytes.len() as u64);
             if *left == 0 {
@@ -67,7 +69,8 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
         Phase::ReadHead { .. } => advance(core, conn),
         // Half a request is none: nobody waits for its answer, though perhaps for those before it.
         Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => close_when_sent(core, conn),
-        Phase::Await { .. } | Phase::Poll(_) | Phase::Closed => {}
+        Phase::ReadUpload(reading) if reading.is_receiving() => close_when_sent(core, conn),
+        Phase::Await { .. } | Phase::ReadUpload(_) | Phase::Poll(_) | Phase::Closed => {}
     }
 }
 
@@ -85,11 +88,12 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     loop {
         let went_on = match &conn.phase {
             // What is behind waits until the answers before it have left.
-            Phase::ReadHead { .. } if conn.send.memory() >= PIPELINE_BYTES_MAX => return,
+            Phase::ReadHead { .. } if !conn.may_pipeline() => return,
             Phase::ReadHead { .. } => read_head(core, conn),
             Phase::ReadBody(_) => read_body(core, conn),
             Phase::Drain { .. } => drain(core, conn),
             Phase::Await { .. }
+            | Phase::ReadUpload(_)
             | Phase::WebSocket(_)
             | Phase::EventStream(_)
             | Phase::Export(_)
@@ -161,6 +165,9 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
     let has_body = !matches!(framing, Framing::Empty | Framing::Length(0));
     let admitted = admit::admit(core, conn, &mut exchange);
     if let (Ok(()), Some(route)) = (&admitted, exchange.route) {
+        if upload::wanted(route.body, &exchange.head).is_some() {
+            return upload::begin(core, conn, exchange);
+        }
         if !has_body {
             return steps::dispatch(core, conn, exchange, &[]);
         }
@@ -352,6 +359,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
             let exchange = reading.exchange;
             respond::refuse(core, conn, exchange, &Problem::new(Code::RequestTimeout));
         }
+        Phase::ReadUpload(reading) => upload::timed_out(core, conn, reading),
         Phase::WebSocket(stream) => {
             conn.phase = Phase::WebSocket(stream);
             stream::timed_out(core, conn);

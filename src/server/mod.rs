@@ -36,6 +36,7 @@ pub mod routes;
 pub mod seen;
 pub mod steps;
 pub mod stream;
+pub mod upload;
 pub mod verified;
 
 use std::time::{Duration, Instant};
@@ -50,7 +51,10 @@ use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::base::timers::Timers;
 use crate::limits::HEAD_DEADLINE;
+use crate::model::handler::Step;
+use crate::model::job::Done;
 use crate::model::operation::{Answer, Outcome, Start};
+use crate::model::problem::Problem;
 use crate::model::settings::Settings;
 
 pub struct Server {
@@ -72,6 +76,9 @@ impl Server {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         self.core.now = now;
         self.take(input);
+        for conn in self.core.uploads.take_resumed() {
+            self.ask_flush(conn);
+        }
         self.broadcast();
     }
 
@@ -85,21 +92,17 @@ impl Server {
             Input::Ended { conn } => self.with_conn(conn, http::ended),
             Input::Failed { conn } => self.close(conn),
             Input::Answered { ticket, outcome } => self.answered(ticket, outcome),
-            Input::Finished { ticket, done } => {
-                let Some(call) = self.core.calls.remove(ticket) else { return };
-                let then = match call.next {
-                    Next::Work(then) => then,
-                    Next::Chore(chore) => return chores::finished(&mut self.core, chore, done),
-                    // Storage's questions: no worker has them.
-                    _ => return,
-                };
-                let step = steps::guard(&mut self.core, |ctx| then(ctx, done));
-                self.with_conn(call.caller.conn(), |core, conn| {
-                    steps::resume(core, conn, call.caller, ticket, step);
-                });
+            Input::Finished { ticket, done } => self.finished(ticket, done),
+            Input::Appended { upload, bytes } => {
+                if let Some(conn) = self.core.uploads.conn_of(upload) {
+                    self.with_conn(conn, |core, conn| upload::appended(core, conn, bytes));
+                }
             }
-            // No row of the table streams a body to disk yet, so no upload is waiting for these.
-            Input::Appended { .. } | Input::DiskFailed { .. } => {}
+            Input::DiskFailed { upload, full } => {
+                if let Some(conn) = self.core.uploads.conn_of(upload) {
+                    self.with_conn(conn, |core, conn| upload::disk_failed(core, conn, full));
+                }
+            }
             Input::Troubled(trouble) => self.core.metrics.trouble(trouble),
             Input::Storage(state) => self.core.storage = state,
             Input::Tick => self.tick(),
@@ -131,15 +134,16 @@ impl Server {
 
     /// When `Tick` is due at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let outbox = Some(self.core.outbox.deadline());
-        [self.timers.next(), self.core.presence.next_deadline(), Some(self.core.sweep_at), outbox]
-            .into_iter()
-            .flatten()
-            .min()
+        let core = &self.core;
+        let sweeps = [Some(core.sweep_at), core.file_sweep_at, Some(core.outbox.deadline())];
+        sweeps.into_iter().chain([self.timers.next(), core.presence.next_deadline()]).flatten().min()
     }
 
     pub fn wants_read(&self, conn: ConnId) -> bool {
-        self.conns.get(conn).is_some_and(Conn::wants_read)
+        self.conns.get(conn).is_some_and(|conn| {
+            let waits_for_room = self.core.uploads.is_full() && matches!(conn.phase, Phase::ReadUpload(_));
+            conn.wants_read() && !waits_for_room
+        })
     }
 
     pub fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue> {
@@ -178,11 +182,19 @@ impl Server {
         let wants_read = conn.wants_read();
         let resumed = wants_read && !conn.reading;
         conn.reading = wants_read;
-        if (resumed || !conn.send.is_empty()) && !conn.flush_asked {
-            conn.flush_asked = true;
+        let deadline = conn.deadline;
+        if resumed || !conn.send.is_empty() {
+            self.ask_flush(id);
+        }
+        self.timers.set(id, deadline);
+    }
+
+    fn ask_flush(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id)
+            && !std::mem::replace(&mut conn.flush_asked, true)
+        {
             self.core.effects.push_back(Effect::Flush(id));
         }
-        self.timers.set(id, conn.deadline);
     }
 
     /// Forgets a connection, whatever it was doing. A question of its own that is still out becomes an orphan.
@@ -213,6 +225,26 @@ impl Server {
         self.settle(id);
     }
 
+    fn finished(&mut self, ticket: Ticket, done: Done) {
+        let Some(call) = self.core.calls.remove(ticket) else { return };
+        let then = match call.next {
+            Next::Work(then) => then,
+            Next::Chore(chore) => return chores::finished(&mut self.core, chore, done),
+            // Storage's questions: no worker has them.
+            _ => return,
+        };
+        let step = steps::guard(&mut self.core, |ctx| then(ctx, done));
+        self.go_on(call.caller, ticket, step);
+    }
+
+    fn go_on(&mut self, caller: Caller, ticket: Ticket, step: Result<Step, Problem>) {
+        if self.conns.get(caller.conn()).is_some() {
+            self.with_conn(caller.conn(), |core, conn| steps::resume(core, conn, caller, ticket, step));
+        } else {
+            steps::resume_alone(&mut self.core, caller, step);
+        }
+    }
+
     /// Events first and unconditionally; then the answer, if anyone is still there to hear it.
     fn answered(&mut self, ticket: Ticket, outcome: Outcome) {
         let Some(call) = self.core.calls.remove(ticket) else { return };
@@ -236,9 +268,7 @@ impl Server {
         match call.next {
             Next::Store(then) => {
                 let step = steps::guard(&mut self.core, |ctx| then(ctx, outcome.result));
-                self.with_conn(origin, |core, conn| {
-                    steps::resume(core, conn, call.caller, ticket, step);
-                });
+                self.go_on(call.caller, ticket, step);
             }
             Next::Chore(chore) => chores::answered(&mut self.core, chore, outcome.result),
             Next::Work(_) => {}
@@ -277,6 +307,10 @@ impl Server {
             self.core.sweep();
         }
         outbox::tick(&mut self.core);
+        if self.core.file_sweep_at.is_some_and(|at| at <= now) {
+            self.core.file_sweep_at = None;
+            steps::resume_alone(&mut self.core, Caller::Server, Ok(crate::uploads::sweep()));
+        }
     }
 
     /// Stops taking connections, lets calls finish, tells streams to come back later.

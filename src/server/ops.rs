@@ -18,7 +18,7 @@ use super::steps;
 use super::stream::{self, SocketStream, push_text};
 use crate::base::json::{self, Object, Value};
 use crate::base::send_queue::SendQueue;
-use crate::model::handler::{Body, Reply, Step};
+use crate::model::handler::{Body, Reply, Request, Step};
 use crate::model::message::Time;
 use crate::model::operation::Operation;
 use crate::model::params::Params;
@@ -167,7 +167,8 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     let number = stream.ops.begin(re, is_write);
     let Action::Handle(handler) = route.action else { return };
     let params = Params::new(&[], &[], Some(&object));
-    let outcome = steps::call(core, handler, stream.actor, &stream.client, params, None);
+    let request = Request { params, client: &stream.client, method: None, headers: None, file: None };
+    let outcome = steps::call(core, handler, stream.actor, &request);
     step(core, stream, send, conn, number, outcome);
 }
 
@@ -184,7 +185,9 @@ pub fn step(
         Ok(Step::Reply(reply)) => answer(core, stream, send, number, Ok(reply)),
         Err(problem) => answer(core, stream, send, number, Err(problem)),
         // No row that is an op opens a stream.
-        Ok(Step::Stream(_)) => answer(core, stream, send, number, Err(Problem::new(Code::UnknownOp))),
+        Ok(Step::Stream(_) | Step::Receive) => {
+            answer(core, stream, send, number, Err(Problem::new(Code::UnknownOp)))
+        }
         Ok(step) => {
             steps::ask(core, Caller::Op { conn, op: number }, step);
         }

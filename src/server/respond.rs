@@ -56,10 +56,14 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     exchange.close |=
         problem.status() >= 500 && problem.code != Code::NotImplemented || problem.retry() && is_write;
     exchange.close |= matches!(problem.code, Code::BadRequest | Code::RequestTimeout);
+    exchange.close |= exchange.unread.is_some() && exchange.body_unasked;
     let language = exchange.client.language;
     let mut head = problem_fields(begin(core, &exchange, problem.status()), problem, language);
     for (name, value) in std::mem::take(&mut exchange.fields) {
         head = head.header(name, value);
+    }
+    if let Some((name, value)) = &problem.header {
+        head = head.header(name, value.clone());
     }
     let body = Segment::Owned(json::to_vec(&problem.body(language)));
     finish(core, conn, &mut exchange, problem.status(), head, Some(body));

@@ -4,9 +4,10 @@
 
 use crate::auth::{accounts, admin, codes, deletion, export, password, profiles, sessions, tickets};
 use crate::messaging::{changes, conversations, events, groups, messages, search, streams};
-use crate::model::handler::Handler;
+use crate::model::handler::{Admit, Handler};
 use crate::proto::http::head::Method;
 use crate::site;
+use crate::uploads;
 
 /// One row. `path` names its parameters in braces; a parameter that is an id matches nothing but a ULID, a last
 /// one with three dots takes the rest of the path.
@@ -20,6 +21,8 @@ pub struct Route {
     pub rate: RateClass,
     pub action: Action,
     pub op: bool,
+    /// Judges the length of a body before it is read, where it is to become a file.
+    pub admit: Option<Admit>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Access {
     Events,
     /// Whoever may open the control socket. On the public door there is no such row.
     Control,
+    /// The bearer, unless the query carries a signature, which the handler judges.
+    Signed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +46,10 @@ pub enum BodyKind {
     None,
     /// A JSON object of at most JSON_BODY_MAX bytes, or nothing.
     Json,
+    /// A file, raw or in a form.
+    Upload,
+    /// As `Json`, or a form whose field of this name may be a file.
+    Form(&'static str),
     /// Any bytes, for the conformance echo.
     #[cfg(feature = "conformance")]
     Any,
@@ -79,7 +88,7 @@ const fn row(
     rate: RateClass,
     action: Action,
 ) -> Route {
-    Route { name, method, path, access, body, rate, action, op: false }
+    Route { name, method, path, access, body, rate, action, op: false, admit: None }
 }
 
 const fn op(
@@ -102,12 +111,18 @@ const fn op(
         rate,
         action: Action::Handle(handler),
         op: true,
+        admit: None,
     }
 }
 
-use Access::{Bearer, Control, Events, Public, Socket};
+/// The row with a judgement between its head and its body.
+const fn admitted(row: Route, admit: Admit) -> Route {
+    Route { admit: Some(admit), ..row }
+}
+
+use Access::{Bearer, Control, Events, Public, Signed, Socket};
 use Action::Handle;
-use BodyKind::{Json, None as NoBody};
+use BodyKind::{Form, Json, None as NoBody, Upload};
 use Method::{Delete, Get, Post, Put};
 use RateClass::{Credential, Read, Write};
 
@@ -143,7 +158,7 @@ pub static ROUTES: &[Route] = &[
     row("admin.member.delete", Post, "/admin/members/delete", Control, Json, Write, Handle(Handler::Public(admin::delete))),
     // Profiles and blocks.
     row("profile.me", Get, "/api/v1/profile", Bearer, NoBody, Read, Handle(Handler::Member(profiles::me))),
-    row("profile.update", Put, "/api/v1/profile", Bearer, Json, Write, Handle(Handler::Member(profiles::update))),
+    admitted(row("profile.update", Put, "/api/v1/profile", Bearer, Form("profile_image"), Write, Handle(Handler::Member(profiles::update))), uploads::admit),
     row("profile.get", Get, "/api/v1/profile/{profile}", Bearer, NoBody, Read, Handle(Handler::Member(profiles::get))),
     row("profile.list", Get, "/api/v1/profiles", Bearer, NoBody, Read, Handle(Handler::Member(profiles::list))),
     row("block.list", Get, "/api/v1/blocks", Bearer, NoBody, Read, Handle(Handler::Member(profiles::blocks))),
@@ -173,6 +188,10 @@ pub static ROUTES: &[Route] = &[
     op("member.list", Get, "/api/v1/conversations/{conversation}/members", Read, Handler::Member(groups::list_members)),
     op("member.add", Put, "/api/v1/conversations/{conversation}/members/{profile}", Write, Handler::Member(groups::put_member)),
     op("member.remove", Delete, "/api/v1/conversations/{conversation}/members/{profile}", Write, Handler::Member(groups::remove_member)),
+    // Uploads.
+    admitted(row("upload.create", Post, "/api/v1/uploads", Bearer, Upload, Write, Handle(Handler::Member(uploads::create))), uploads::admit),
+    row("upload.delete", Delete, "/api/v1/uploads/{upload}", Bearer, Json, Write, Handle(Handler::Member(uploads::delete))),
+    row("upload.get", Get, "/uploads/{upload}/{name}", Signed, NoBody, Read, Handle(Handler::Either(uploads::get))),
     // Streams.
     row("socket.open", Get, "/api/v1/ws", Socket, NoBody, Read, Handle(Handler::Member(streams::open_socket))),
     row("pair.open", Get, "/api/v1/ws/{sender}/{receiver}", Socket, NoBody, Read, Handle(Handler::Member(streams::open_pair))),
@@ -182,6 +201,8 @@ pub static ROUTES: &[Route] = &[
     // Conformance.
     #[cfg(feature = "conformance")]
     row("conformance.echo", Post, "/__echo", Public, BodyKind::Any, Read, Action::Echo),
+    #[cfg(feature = "conformance")]
+    row("conformance.file", Get, "/__files/{name}", Public, NoBody, Read, Handle(Handler::Public(uploads::conformance))),
     #[cfg(feature = "conformance")]
     row("conformance.socket", Get, "/__echo", Public, NoBody, Read, Action::EchoSocket),
 ];

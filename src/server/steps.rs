@@ -12,14 +12,14 @@ use super::http;
 use super::report;
 use super::respond;
 use super::routes::{Action, BodyKind};
-use super::stream;
 use super::verified;
+use super::{stream, upload};
 use crate::base::json::{self, Object, Value};
-use crate::model::handler::{Actor, Client, Ctx, Handler, Request, Step};
+use crate::model::handler::{Actor, Ctx, Handler, Request, Step};
 use crate::model::metrics::Trouble;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
-use crate::proto::http::head::Headers;
+use crate::model::upload::ReceivedFile;
 
 /// Runs a handler or a continuation.
 pub fn guard(
@@ -45,35 +45,50 @@ pub fn call(
     core: &mut Core,
     handler: Handler,
     actor: Option<Actor>,
-    client: &Client,
-    params: Params<'_>,
-    headers: Option<&Headers>,
+    request: &Request<'_>,
 ) -> Result<Step, Problem> {
-    let request = Request { params, client, headers };
     guard(core, |ctx| match (handler, actor) {
-        (Handler::Public(handler), _) => handler(ctx, &request),
-        (Handler::Member(handler), Some(actor)) => handler(ctx, actor, &request),
+        (Handler::Public(handler), _) => handler(ctx, request),
+        (Handler::Either(handler), actor) => handler(ctx, actor, request),
+        (Handler::Member(handler), Some(actor)) => handler(ctx, actor, request),
         // The router proves the actor of every row that is not public.
         (Handler::Member(_), None) => Err(Problem::new(Code::UnauthorizedAccess)),
     })
 }
 
+/// Calls the handler of a request's row.
+pub fn call_row(
+    core: &mut Core,
+    exchange: &Exchange,
+    params: Params<'_>,
+    file: Option<&ReceivedFile>,
+) -> Result<Step, Problem> {
+    let Some(Action::Handle(handler)) = exchange.route.map(|route| route.action) else {
+        return Err(Problem::new(Code::GeneralError));
+    };
+    let (method, headers) = (Some(exchange.head.method), Some(&exchange.head.headers));
+    call(core, handler, exchange.actor, &Request { params, client: &exchange.client, method, headers, file })
+}
+
+/// What became of a request while its body was under way, and what of its head is judged only now.
+pub fn still_good(core: &Core, exchange: &Exchange) -> Result<(), Problem> {
+    if exchange.actor.is_some_and(|actor| core.ended.contains_key(&actor.session)) {
+        return Err(Problem::new(Code::UnauthorizedAccess));
+    }
+    if exchange.bad_query { Err(Problem::new(Code::ErrorParsingData)) } else { Ok(()) }
+}
+
 /// A complete request meets its handler.
 pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body: &[u8]) {
     let Some(route) = exchange.route else { return respond::options(core, conn, exchange) };
-    if exchange.actor.is_some_and(|actor| core.ended.contains_key(&actor.session)) {
-        // The session ended while the body was under way.
-        return respond::refuse(core, conn, exchange, &Problem::new(Code::UnauthorizedAccess));
-    }
-    if exchange.bad_query {
-        return respond::refuse(core, conn, exchange, &Problem::new(Code::ErrorParsingData));
+    if let Err(problem) = still_good(core, &exchange) {
+        return respond::refuse(core, conn, exchange, &problem);
     }
     let step = match route.action {
-        Action::Handle(handler) => match body_object(route.body, body) {
+        Action::Handle(_) => match body_object(route.body, body) {
             Ok(object) => {
                 let params = Params::new(&exchange.path, &exchange.query, object.as_ref());
-                let headers = Some(&exchange.head.headers);
-                let step = call(core, handler, exchange.actor, &exchange.client, params, headers);
+                let step = call_row(core, &exchange, params, None);
                 verified::gate(core, route, exchange.actor, step)
             }
             Err(problem) => Err(problem),
@@ -95,7 +110,7 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
 
 /// No body equals `{}`; anything but an object is not what any route takes.
 fn body_object(kind: BodyKind, body: &[u8]) -> Result<Option<Object<'_>>, Problem> {
-    if kind != BodyKind::Json || body.is_empty() {
+    if !matches!(kind, BodyKind::Json | BodyKind::Form(_)) || body.is_empty() {
         return Ok(None);
     }
     match json::parse(body) {
@@ -104,11 +119,13 @@ fn body_object(kind: BodyKind, body: &[u8]) -> Result<Option<Object<'_>>, Proble
     }
 }
 
-fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Result<Step, Problem>) {
+/// Goes on with the step of a handler or of a continuation.
+pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Result<Step, Problem>) {
     match step {
         Err(problem) => respond::refuse(core, conn, exchange, &problem),
         Ok(Step::Reply(reply)) => respond::reply(core, conn, exchange, reply),
         Ok(Step::Stream(stream)) => stream::open(core, conn, exchange, stream),
+        Ok(Step::Receive) => upload::receive(core, conn, exchange),
         Ok(step) => {
             let Some(ticket) = ask(core, Caller::Request(conn.id), step) else { return };
             conn.deadline = None;
@@ -126,7 +143,7 @@ pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
             core.effects.push_back(Effect::Work { ticket, job });
             Some(ticket)
         }
-        Step::Reply(_) | Step::Stream(_) => None,
+        Step::Reply(_) | Step::Stream(_) | Step::Receive => None,
     }
 }
 
@@ -147,5 +164,14 @@ pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, 
             stream::advance(core, conn);
         }
         Caller::Stream(_) | Caller::Server => {}
+    }
+}
+
+/// A continuation has run whose connection is gone, or never was: what it asks for is still done, and only the answer is
+/// dropped. Half a chain would leave a file without its row.
+pub fn resume_alone(core: &mut Core, caller: Caller, step: Result<Step, Problem>) {
+    let goes_on = step.is_ok_and(|step| ask(core, caller, step).is_some());
+    if caller == Caller::Server && !goes_on {
+        core.sweep_ended();
     }
 }

@@ -66,18 +66,19 @@ pub fn find_account(conn: &Connection, find: FindAccount) -> Result<Account, Sto
 pub fn account(conn: &Connection, member: Id) -> rusqlite::Result<Option<Account>> {
     conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
-         m.email, m.verified, m.active, m.created_at \
-         FROM members m JOIN profiles p ON p.member = m.key WHERE m.id = ?1",
+         i.id, i.name, m.email, m.verified, m.active, m.created_at \
+         FROM members m JOIN profiles p ON p.member = m.key LEFT JOIN uploads i ON i.key = p.image \
+         WHERE m.id = ?1",
     )?
     .query_row([member.to_bytes()], |row| {
         Ok(Account {
             profile: profiles::from_row(row)?,
             member: Member {
                 id: id(row, 1)?,
-                email: row.get(7)?,
-                verified: row.get(8)?,
-                active: row.get(9)?,
-                created_at: Time(number(row, 10)?),
+                email: row.get(9)?,
+                verified: row.get(10)?,
+                active: row.get(11)?,
+                created_at: Time(number(row, 12)?),
             },
         })
     })

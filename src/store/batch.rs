@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 use super::cache::Cache;
 use super::fault::{Fault, Stop};
+use super::uploads;
 use super::{
     accounts, blocks, changes, codes, conversations, deletion, groups, log, messages, outbox, presence,
     profiles, sessions,
@@ -111,6 +112,9 @@ impl Batch<'_> {
             Command::MailSent(sent) => outbox::sent(self, sent),
             Command::MailFailed(failed) => outbox::failed(self, failed),
             Command::PlaceSession(found) => self.whole(|batch| outbox::place_session(batch, found)),
+            Command::PublishUpload(publish) => self.whole(|batch| uploads::publish(batch, publish)),
+            Command::DeleteUpload(delete) => self.whole(|batch| uploads::delete(batch, delete)),
+            Command::ForgetFiles(forget) => self.whole(|batch| uploads::forget(batch, forget)),
             Command::FindCredential(_)
             | Command::FetchMail(_)
             | Command::FindAccount(_)
@@ -133,6 +137,10 @@ impl Batch<'_> {
             | Command::ListConversations(_)
             | Command::OpenPair(_)
             | Command::ListChats(_)
+            | Command::AdmitUpload(_)
+            | Command::FindUpload(_)
+            | Command::ListErasedFiles(_)
+            | Command::FindOrphans(_)
             | Command::ReadLog(_) => Err(Stop::Refused(misdirected(&command))),
         }
     }

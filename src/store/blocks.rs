@@ -30,8 +30,9 @@ pub fn set(batch: &mut Batch<'_>, block: SetBlock) -> Result<Written, Stop> {
 pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {
     let blocker = profiles::key(conn, list.blocker)?.ok_or(Refusal::Unauthorized)?;
     let mut statement = conn.prepare_cached(
-        "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, b.key \
-         FROM blocks b JOIN profiles p ON p.key = b.blocked JOIN members m ON m.key = p.member \
+        "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
+         i.id, i.name, b.key FROM blocks b JOIN profiles p ON p.key = b.blocked \
+         JOIN members m ON m.key = p.member LEFT JOIN uploads i ON i.key = p.image \
          WHERE b.blocker = ?1 AND b.key < ?2 ORDER BY b.key DESC",
     )?;
     let mut rows = statement.query((blocker, int(list.after.unwrap_or(u64::MAX))))?;
@@ -44,7 +45,7 @@ pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {
             break;
         }
         page.profiles.push(profile);
-        last = Some(number(row, 7)?);
+        last = Some(number(row, 9)?);
     }
     Ok(page)
 }

@@ -11,7 +11,7 @@ use super::fault::Stop;
 use super::log::{self, Change};
 use super::profiles::Names;
 use super::value::{int, number};
-use super::{conversations, groups, messages, search};
+use super::{conversations, groups, messages, search, uploads};
 use crate::base::id::Id;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
 use crate::model::event::{Event, Fact};
@@ -108,8 +108,11 @@ pub fn delete(batch: &mut Batch<'_>, delete: DeleteMessage) -> Result<Written, S
 
 /// Takes away all content of a message; its place stays, and does not count as unread.
 pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) -> rusqlite::Result<()> {
-    conn.prepare_cached("UPDATE messages SET body = NULL, reply_to = NULL, deleted_at = ?2 WHERE seq = ?1")?
-        .execute((int(seq), int(at)))?;
+    conn.prepare_cached(
+        "UPDATE messages SET body = NULL, reply_to = NULL, has_files = NULL, deleted_at = ?2 WHERE seq = ?1",
+    )?
+    .execute((int(seq), int(at)))?;
+    uploads::detach(conn, seq)?;
     search::replace(conn, seq, conversation, None)?;
     conn.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([int(seq)])?;
     conn.prepare_cached("INSERT OR IGNORE INTO tombstones (conversation, n) VALUES (?1, ?2)")?

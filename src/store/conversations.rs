@@ -14,7 +14,7 @@ use super::fault::Stop;
 use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number};
-use super::{changes, groups, messages, state};
+use super::{changes, groups, messages, state, uploads};
 use crate::base::id::Id;
 use crate::model::conversation::{
     Chat, Chats, Conversation, ConversationPage, ConversationPlace, ConversationType, GetConversation,
@@ -312,7 +312,8 @@ fn unread(conn: &Connection, conversation: i64, read_n: u64, last_n: u64) -> rus
 fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusqlite::Result<Conversation> {
     let (mut shown, peer) = conn
         .prepare_cached(
-            "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.muted, m.role FROM conversations c \
+            "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.muted, m.role, c.image \
+             FROM conversations c \
              JOIN memberships m ON m.conversation = c.key WHERE c.key = ?1 AND m.profile = ?2",
         )?
         .query_row([entry.key, viewer], |row| {
@@ -322,7 +323,7 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
                 id: id(row, 0)?,
                 kind,
                 title: row.get(2)?,
-                image: None,
+                image: uploads::image(conn, row.get(8)?)?,
                 members_count: number(row, 3)?,
                 peer: None,
                 last_message: None,

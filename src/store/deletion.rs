@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, number};
-use super::{accounts, changes, groups, sessions};
+use super::{accounts, changes, groups, sessions, uploads};
 use crate::base::id::Id;
 use crate::limits::ERASE_STEP;
 use crate::model::conversation::RemoveMember;
@@ -36,6 +36,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
         let leave = RemoveMember { at: delete.at, actor: profile_id, conversation, profile: profile_id };
         events.extend(groups::remove_member(batch, leave)?.events);
     }
+    uploads::erase_all(conn, profile)?;
     conn.prepare_cached("DELETE FROM blocks WHERE blocker = ?1 OR blocked = ?1")?.execute([profile])?;
     conn.prepare_cached(
         "UPDATE profiles SET display_name = '', name_key = '', nick_name = NULL, last_seen_at = NULL, \

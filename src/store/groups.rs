@@ -10,8 +10,8 @@ use super::conversations;
 use super::fault::Stop;
 use super::log::{self, Change};
 use super::page::{Budget, profile_bytes};
-use super::profiles;
 use super::value::{id, int, number};
+use super::{profiles, uploads};
 use crate::base::id::Id;
 use crate::model::conversation::{
     ConversationType, CreateConversation, CreatedConversation, GetConversation, GroupMember, ListMembers,
@@ -38,18 +38,18 @@ pub fn is_admin(conn: &Connection, conversation: i64, profile: i64) -> rusqlite:
 
 /// What events say of a conversation, as it is now.
 pub fn brief(conn: &Connection, key: i64) -> rusqlite::Result<ConversationBrief> {
-    conn.prepare_cached("SELECT id, kind, title, members_count FROM conversations WHERE key = ?1")?.query_row(
-        [key],
-        |row| {
-            Ok(ConversationBrief {
-                id: id(row, 0)?,
-                kind: conversations::kind(row.get(1)?),
-                title: row.get(2)?,
-                image: None,
-                members_count: number(row, 3)?,
-            })
-        },
-    )
+    conn.prepare_cached(
+        "SELECT c.id, c.kind, c.title, c.members_count, c.image FROM conversations c WHERE c.key = ?1",
+    )?
+    .query_row([key], |row| {
+        Ok(ConversationBrief {
+            id: id(row, 0)?,
+            kind: conversations::kind(row.get(1)?),
+            title: row.get(2)?,
+            image: uploads::image(conn, row.get(4)?)?,
+            members_count: number(row, 3)?,
+        })
+    })
 }
 
 pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Written, Stop> {
@@ -164,14 +164,19 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
     let (key, membership, profile_key) =
         (cached.key, cached.members[member].key, cached.members[member].profile_key);
     let mut events = Vec::new();
-    if let Some(title) = update.title {
+    if update.title.is_some() || update.image.is_some() {
         if cached.kind == ConversationType::Direct || !is_admin(batch.conn, key, profile_key)? {
             return Err(Refusal::NotAllowed.into());
         }
-        batch
-            .conn
-            .prepare_cached("UPDATE conversations SET title = ?2 WHERE key = ?1")?
-            .execute((key, title))?;
+        if let Some(title) = update.title {
+            batch
+                .conn
+                .prepare_cached("UPDATE conversations SET title = ?2 WHERE key = ?1")?
+                .execute((key, title))?;
+        }
+        if let Some(image) = update.image {
+            set_image(batch.conn, key, profile_key, image)?;
+        }
         let seq = log::append_change(batch, key, Change::ConversationUpdated, update.at)?;
         batch.cache.change(slot).last_seq = seq;
         let fact = Fact::ConversationUpdated(brief(batch.conn, key)?);
@@ -188,6 +193,16 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
     let get = GetConversation { viewer: update.actor, conversation: update.conversation };
     let conversation = conversations::get(batch.conn, get)?;
     Ok(Written { result: Ok(Answer::UpdateConversation(conversation)), events })
+}
+
+/// Gives a group another picture, one of this member's uploads, or none.
+fn set_image(conn: &Connection, group: i64, owner: i64, image: Option<Id>) -> Result<(), Stop> {
+    let now = image.map(|image| uploads::picture(conn, owner, image, "image")).transpose()?;
+    let before = conn
+        .prepare_cached("SELECT image FROM conversations WHERE key = ?1")?
+        .query_row([group], |row| row.get(0))?;
+    conn.prepare_cached("UPDATE conversations SET image = ?2 WHERE key = ?1")?.execute((group, now))?;
+    Ok(uploads::picture_replaced(conn, before, now)?)
 }
 
 pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop> {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::batch::{Batch, Written};
@@ -13,7 +14,7 @@ use super::fault::Stop;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number, number_or_null};
-use super::{changes, state};
+use super::{changes, state, uploads};
 use crate::base::id::Id;
 use crate::limits::TEXT_SEARCH_MAX;
 use crate::model::event::{Event, Fact};
@@ -22,6 +23,7 @@ use crate::model::message::{
     Posted, PostedMessage, PostedStub, Time,
 };
 use crate::model::operation::{Answer, Refusal};
+use crate::model::upload::Attachment;
 
 /// The greatest time an id can hold: 48 bits, the year 10889.
 const ID_MS_MAX: u64 = (1 << 48) - 1;
@@ -32,7 +34,7 @@ macro_rules! select {
         concat!(
             "SELECT m.seq, m.id_high, m.n, m.sender, m.client_id, m.reply_to, \
              (SELECT r.id_high FROM messages r WHERE r.seq = m.reply_to), \
-             m.rev, m.edited_at, m.deleted_at, m.body FROM messages m ",
+             m.rev, m.edited_at, m.deleted_at, m.body, m.has_files FROM messages m ",
             $rest
         )
     };
@@ -60,7 +62,11 @@ fn from_row(
         rev: rev.unwrap_or(seq),
         sender: names.of(conn, row.get(3)?)?,
         body: row.get(10)?,
-        attachments: Vec::new(),
+        attachments: if row.get_ref(11)? == ValueRef::Null {
+            Vec::new()
+        } else {
+            uploads::attachments(conn, seq)?
+        },
         reply_to,
         // A message that never changed has none: nearly all are shown without asking.
         reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },
@@ -108,7 +114,7 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
         && let Some((slot, member)) = known(batch.cache, &post)
     {
         let sender_key = batch.cache.get(slot).members[member].profile_key;
-        return match insert(batch, slot, member, post)? {
+        return match insert(batch, slot, member, post, Vec::new())? {
             Some(written) => Ok(written),
             None => {
                 let original = original(batch.conn, sender_key, client_id)?;
@@ -120,12 +126,20 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
     if let Some(written) = original(batch.conn, sender_key, client_id)? {
         return Ok(written);
     }
-    let written = match find_place(batch, sender_key, &post)? {
-        Found::Place(slot, member) => insert(batch, slot, member, post)?,
-        Found::NoConversationYet(new) => batch.whole(|batch| {
-            let slot = conversations::make_direct(batch, new)?;
-            let member = batch.cache.get(slot).member(sender).ok_or(Refusal::Internal)?;
-            Ok(insert(batch, slot, member, post)?)
+    let (found, files) = find_place(batch, sender_key, &post)?;
+    let written = match found {
+        Found::Place(slot, member) if files.is_empty() => insert(batch, slot, member, post, files)?,
+        found => batch.whole(|batch| {
+            let (slot, member) = match found {
+                Found::Place(slot, member) => (slot, member),
+                Found::NoConversationYet(new) => {
+                    let slot = conversations::make_direct(batch, new)?;
+                    (slot, batch.cache.get(slot).member(sender).ok_or(Refusal::Internal)?)
+                }
+            };
+            // First, since the message's own insert moves the cache, which must not go back.
+            uploads::attach(batch.conn, batch.log.head + 1, &files)?;
+            Ok(insert(batch, slot, member, post, files)?)
         })?,
     };
     // The client_id was looked up in this transaction, and only this thread writes.
@@ -153,7 +167,10 @@ enum Found {
     NoConversationYet(NewDirect),
 }
 
-fn find_place(batch: &mut Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Found, Stop> {
+/// What a message is about to show: the keys of its uploads, and how they are shown.
+type Files = Vec<(i64, Attachment)>;
+
+fn find_place(batch: &mut Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<(Found, Files), Stop> {
     let id = match post.destination {
         Destination::Conversation(id) => id,
         Destination::To(peer) => {
@@ -164,12 +181,13 @@ fn find_place(batch: &mut Batch<'_>, sender_key: i64, post: &PostMessage) -> Res
             match conversations::direct_between(batch.conn, sender_key, peer_key)? {
                 Some(id) => id,
                 None => {
-                    no_files(post)?;
+                    let files = files(batch, sender_key, post)?;
                     if post.reply_to.is_some() {
                         return Err(Refusal::Invalid("reply_to").into());
                     }
                     let sides = [(sender_key, post.sender), (peer_key, peer)];
-                    return Ok(Found::NoConversationYet(NewDirect { id: post.conversation_if_new, sides }));
+                    let new = NewDirect { id: post.conversation_if_new, sides };
+                    return Ok((Found::NoConversationYet(new), files));
                 }
             }
         }
@@ -180,19 +198,20 @@ fn find_place(batch: &mut Batch<'_>, sender_key: i64, post: &PostMessage) -> Res
     if conversation.standing == Standing::Blocked {
         return Err(Refusal::NotAllowed.into());
     }
-    no_files(post)?;
+    let files = files(batch, sender_key, post)?;
     if let Some(reply_to) = post.reply_to {
         stands_in(batch, slot, reply_to)?;
     }
-    Ok(Found::Place(slot, member))
+    Ok((Found::Place(slot, member), files))
 }
 
-/// There are no uploads yet that a message could show.
-fn no_files(post: &PostMessage) -> Result<(), Stop> {
-    match post.attachments.is_empty() {
-        true => Ok(()),
-        false => Err(Refusal::Invalid("attachments").into()),
+/// The uploads a post shows, all of them the sender's own.
+fn files(batch: &Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Files, Stop> {
+    if post.attachments.is_empty() {
+        return Ok(Vec::new());
     }
+    let found = uploads::of_owner(batch.conn, sender_key, &post.attachments)?;
+    Ok(found.ok_or(Refusal::Invalid("attachments"))?)
 }
 
 /// A reply is to a message of the same conversation.
@@ -213,6 +232,7 @@ fn insert(
     slot: Slot,
     member: usize,
     post: PostMessage,
+    files: Files,
 ) -> rusqlite::Result<Option<Written>> {
     let conversation = batch.cache.get(slot);
     let created_at = post.at.max(batch.log.newest_ms).min(ID_MS_MAX);
@@ -222,8 +242,8 @@ fn insert(
     let stored = batch
         .conn
         .prepare_cached(
-            "INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, reply_to, body) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (sender, client_id) DO NOTHING",
+            "INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, reply_to, body, \
+             has_files) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (sender, client_id) DO NOTHING",
         )?
         .execute((
             int(seq),
@@ -234,6 +254,7 @@ fn insert(
             post.client_id.to_bytes(),
             post.reply_to.map(|id| int(id.seq())),
             &post.body,
+            (!files.is_empty()).then_some(1),
         ))?;
     if stored == 0 {
         return Ok(None);
@@ -247,7 +268,7 @@ fn insert(
         rev: seq,
         sender: Some(post.sender),
         body: post.body,
-        attachments: Vec::new(),
+        attachments: files.into_iter().map(|(_, shown)| shown).collect(),
         reply_to: post.reply_to,
         reactions: Vec::new(),
         created_at: Time(created_at),

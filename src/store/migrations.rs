@@ -16,6 +16,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "accounts", sql: include_str!("migrations/003_accounts.sql") },
     Migration { name: "groups", sql: include_str!("migrations/004_groups.sql") },
     Migration { name: "presence", sql: include_str!("migrations/005_presence.sql") },
+    Migration { name: "uploads", sql: include_str!("migrations/006_uploads.sql") },
     Migration { name: "search", sql: include_str!("migrations/007_search.sql") },
     Migration { name: "export", sql: include_str!("migrations/008_export.sql") },
 ];

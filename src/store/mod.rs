@@ -29,6 +29,7 @@ mod reader;
 mod search;
 mod sessions;
 mod state;
+mod uploads;
 mod value;
 mod writer;
 

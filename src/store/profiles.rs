@@ -10,7 +10,7 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
 use super::value::{id, number};
-use super::{conversations, log};
+use super::{conversations, log, uploads};
 use crate::base::id::Id;
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::message::Time;
@@ -19,16 +19,22 @@ use crate::model::profile::{
     FindProfile, FoundProfiles, ListProfiles, Profile, SearchPlace, SearchProfiles, Source, UpdateProfile,
     search_key,
 };
+use crate::model::upload::Image;
 
-/// A profile as its owner sees it, from the first seven columns of a row: `p.id, m.id, p.display_name, p.nick_name,
-/// p.is_private, p.presence, p.created_at`.
+/// A profile as its owner sees it, from the first nine columns of a row: `p.id, m.id, p.display_name, p.nick_name,
+/// p.is_private, p.presence, p.created_at, i.id, i.name`, where `uploads i` is its image.
 pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Profile> {
     Ok(Profile {
         id: id(row, 0)?,
         member: Some(id(row, 1)?),
         display_name: row.get(2)?,
         nick_name: row.get(3)?,
-        profile_image: None,
+        profile_image: match row.get(7)? {
+            None => None,
+            Some(upload) => {
+                Some(Image { upload: Id::from_bytes(upload), name: row.get(8)?, url: String::new() })
+            }
+        },
         is_private: row.get(4)?,
         presence: Some(row.get(5)?),
         created_at: Time(number(row, 6)?),
@@ -46,8 +52,9 @@ pub fn key(conn: &Connection, profile: Id) -> rusqlite::Result<Option<i64>> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, p.key \
-             FROM profiles p JOIN members m ON m.key = p.member ",
+            "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
+             i.id, i.name, p.key FROM profiles p JOIN members m ON m.key = p.member \
+             LEFT JOIN uploads i ON i.key = p.image ",
             $rest
         )
     };
@@ -61,7 +68,7 @@ pub fn for_others(conn: &Connection, key: i64) -> rusqlite::Result<Option<Profil
 
 /// A profile and its key, before it is judged who may see it.
 fn with_key(row: &Row<'_>) -> rusqlite::Result<(Profile, i64)> {
-    Ok((from_row(row)?, row.get(7)?))
+    Ok((from_row(row)?, row.get(9)?))
 }
 
 /// A profile as `viewer` may see it: its own whole, a private one only in a shared conversation.
@@ -236,11 +243,16 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
         .query_row([update.profile.to_bytes()], with_key)
         .optional()?
         .ok_or(Refusal::Unauthorized)?;
-    // There are no uploads yet that a profile could show.
-    if let Some(Some(_)) = update.image {
-        return Err(Refusal::Invalid("profile_image").into());
-    }
+    let before_image: Option<i64> = conn
+        .prepare_cached("SELECT image FROM profiles WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))?;
+    let image = match update.image {
+        None => before_image,
+        Some(None) => None,
+        Some(Some(upload)) => Some(uploads::picture(conn, key, upload, "profile_image")?),
+    };
     let mut after = before.clone();
+    after.profile_image = uploads::image(conn, image)?;
     after.display_name.clone_from(update.display_name.as_ref().unwrap_or(&before.display_name));
     after.nick_name.clone_from(update.nick_name.as_ref().unwrap_or(&before.nick_name));
     after.is_private = update.is_private.unwrap_or(before.is_private);
@@ -250,14 +262,14 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
     {
         return Err(Refusal::NicknameTaken.into());
     }
-    let for_peers = (&after.display_name, &after.nick_name, after.is_private)
-        != (&before.display_name, &before.nick_name, before.is_private);
+    let for_peers = (&after.display_name, &after.nick_name, after.is_private, image)
+        != (&before.display_name, &before.nick_name, before.is_private, before_image);
     if !for_peers && after.presence == before.presence {
         return Written::quietly(Answer::UpdateProfile(after));
     }
     conn.prepare_cached(
-        "UPDATE profiles SET display_name = ?2, name_key = ?3, nick_name = ?4, is_private = ?5, presence = ?6 \
-         WHERE key = ?1",
+        "UPDATE profiles SET display_name = ?2, name_key = ?3, nick_name = ?4, is_private = ?5, presence = ?6, \
+         image = ?7 WHERE key = ?1",
     )?
     .execute((
         key,
@@ -266,7 +278,9 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
         &after.nick_name,
         after.is_private,
         after.presence,
+        image,
     ))?;
+    uploads::picture_replaced(conn, before_image, image)?;
     if (after.is_private, after.presence) != (before.is_private, before.presence) {
         conversations::renew_all(batch, update.profile)?;
     }

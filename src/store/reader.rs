@@ -8,7 +8,7 @@ use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
 use super::{
     StoreOptions, accounts, blocks, connection, conversations, groups, log, messages, outbox, presence,
-    profiles, search, sessions,
+    profiles, search, sessions, uploads,
 };
 use crate::model::operation::{Answer, Command, Refusal};
 
@@ -72,6 +72,10 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::GetConversation(get) => Answer::GetConversation(conversations::get(conn, get)?),
         Command::ListMembers(list) => Answer::ListMembers(groups::list_members(conn, list)?),
         Command::FetchMail(fetch) => Answer::FetchMail(outbox::fetch(conn, fetch)?),
+        Command::AdmitUpload(admit) => Answer::AdmitUpload(uploads::admit(conn, admit)?),
+        Command::FindUpload(find) => Answer::FindUpload(uploads::find(conn, find)?),
+        Command::ListErasedFiles(list) => Answer::ListErasedFiles(uploads::list_erased(conn, list)?),
+        Command::FindOrphans(find) => Answer::FindOrphans(uploads::orphans(conn, find)?),
         Command::SignUp(_)
         | Command::PruneLog(_)
         | Command::MarkOffline(_)
@@ -102,6 +106,9 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         | Command::UpdateConversation(_)
         | Command::PutMember(_)
         | Command::RemoveMember(_)
+        | Command::PublishUpload(_)
+        | Command::DeleteUpload(_)
+        | Command::ForgetFiles(_)
         | Command::MarkRead(_) => return Err(Stop::Refused(misdirected(&command))),
     })
 }

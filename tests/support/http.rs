@@ -150,6 +150,14 @@ impl World {
         self.ask(method, path, &[("Authorization", &bearer)], body)
     }
 
+    /// Another session of somebody who signed up.
+    pub fn sign_in(&mut self, name: &str) -> Person {
+        let body = format!(r#"{{"email":"{name}@example.org","password":"correct horse {name}'s"}}"#);
+        let response = self.ask("POST", "/api/v1/user/sign-in", &[], Some(&body));
+        assert_eq!(response.status, 200, "{}", response.text());
+        Person::from_response(&response)
+    }
+
     pub fn sign_up(&mut self, name: &str) -> Person {
         let body = format!(
             r#"{{"display_name":"{name}","email":"{name}@example.org","password":"correct horse {name}'s"}}"#

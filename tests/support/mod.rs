@@ -3,19 +3,23 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod files;
 pub mod http;
 pub mod net;
+pub mod pictures;
 pub mod process;
 pub mod socket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use natter::base::crypto::{Entropy, HmacKey};
 use natter::base::network::Networks;
+use natter::base::send_queue::Front;
 use natter::base::time::Now;
 use natter::limits::{Limits, READ_BUFFER};
 use natter::model::job::{Delivery, Done, Job};
@@ -23,7 +27,7 @@ use natter::model::mail::Letter;
 use natter::model::operation::{Command, Lane, Outcome, Refusal, Start};
 use natter::model::settings::{Origins, Settings, UrlSigner};
 use natter::server::Server;
-use natter::server::contract::{ConnId, Door, Effect, Input, Ticket};
+use natter::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
 use natter::store::{Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
@@ -98,6 +102,7 @@ pub struct World {
     pub store: Store,
     pub reader: Reader,
     hasher: PasswordHasher,
+    pub files: files::Files,
     pub now: Now,
     pub peers: BTreeMap<ConnId, Peer>,
     next_conn: u64,
@@ -138,6 +143,7 @@ pub fn settings(limits: Limits) -> Settings {
         require_verified: false,
         metrics_token: None,
         synchronous_full: true,
+        keep_metadata: false,
         conformance_files: None,
         events_kept: None,
         places: false,
@@ -164,12 +170,14 @@ impl World {
         let options = PasswordOptions { secret: HmacKey::new(b"password"), cost };
         let hasher = PasswordHasher::new(options).unwrap_or_else(|_| panic!("a cheap hasher"));
         let server = Server::new(settings.clone(), start, Box::new(Seeded(1)), now);
+        let files = files::Files::new(dir.path());
         World {
             server,
             settings,
             store,
             reader,
             hasher,
+            files,
             now,
             peers: BTreeMap::new(),
             next_conn: 0,
@@ -189,8 +197,20 @@ impl World {
     pub fn restart(mut self) -> World {
         self.server.handle(self.now, Input::Drain);
         self.perform();
-        let World { settings, store, reader, hasher, now, dir, next_conn, mails, deliveries, places, .. } =
-            self;
+        let World {
+            settings,
+            store,
+            reader,
+            hasher,
+            files,
+            now,
+            dir,
+            next_conn,
+            mails,
+            deliveries,
+            places,
+            ..
+        } = self;
         drop(reader);
         store.close().expect("closed in order");
         let (store, reader, start) = open_store(dir.path(), now);
@@ -202,6 +222,7 @@ impl World {
             store,
             reader,
             hasher,
+            files,
             now,
             peers: BTreeMap::new(),
             next_conn,
@@ -375,7 +396,12 @@ impl World {
                     peer.closed = true;
                 }
             }
-            Effect::LaneOver(_) | Effect::Append { .. } | Effect::Abandon { .. } => {}
+            Effect::LaneOver(_) => {}
+            Effect::Append { upload, bytes } if self.files.hold_appends => {
+                self.files.held.push_back((upload, bytes));
+            }
+            Effect::Append { upload, bytes } => self.append(upload, &bytes),
+            Effect::Abandon { upload } => self.files.abandon(upload),
         }
     }
 
@@ -391,13 +417,30 @@ impl World {
                 failed => Done::Mail(failed),
             },
             Job::FindPlace { address } => Done::Place(self.places.get(&address).cloned()),
-            job => self.hasher.run(job),
+            Job::HashPassword { .. } | Job::VerifyPassword { .. } => self.hasher.run(job),
+            job => self.files.run(job),
         }
     }
 
     /// The newest mail to this address.
     pub fn mail_to(&self, email: &str) -> &Letter {
         self.mails.iter().rev().find(|mail| mail.to == email).unwrap_or_else(|| panic!("no mail to {email}"))
+    }
+
+    fn append(&mut self, upload: UploadId, bytes: &[u8]) {
+        let input = match self.files.append(upload, bytes) {
+            Ok(()) => Input::Appended { upload, bytes: bytes.len() },
+            Err(full) => Input::DiskFailed { upload, full },
+        };
+        self.server.handle(self.now, input);
+    }
+
+    /// The disk goes on with what waited for it.
+    pub fn write_held_appends(&mut self) {
+        for (upload, bytes) in std::mem::take(&mut self.files.held) {
+            self.append(upload, &bytes);
+            self.perform();
+        }
     }
 
     fn flush(&mut self, conn: ConnId) {
@@ -407,7 +450,13 @@ impl World {
         }
         let Some(queue) = self.server.send_queue(conn) else { return };
         peer.most_queued = peer.most_queued.max(queue.memory());
-        let bytes = queue.take_bytes();
+        let mut bytes = queue.take_bytes();
+        while let Front::File { file, offset, len } = queue.front() {
+            let mut piece = vec![0; len.min(100_000) as usize];
+            file.read_exact_at(&mut piece, offset).expect("a piece of a file");
+            queue.file_read(piece);
+            bytes.extend(queue.take_bytes());
+        }
         peer.write_shut |= peer.shuts;
         if bytes.is_empty() {
             return;

@@ -52,7 +52,10 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             }
             Effect::LaneOver(lane) => self.parts.storage.lane_over(lane),
             Effect::Work { ticket, job } => {
+                let received = job.received_file();
                 if let Err(done) = self.parts.workers.submit(ticket, job) {
+                    // Nobody will publish it any more.
+                    received.into_iter().for_each(|file| self.parts.disk.abandon(UploadId(file)));
                     self.refused.push(Refused::Work(ticket, done));
                 }
             }

@@ -1,0 +1,342 @@
+//! A body on its way to a file: decoded, judged and hashed by an [`Intake`], appended piece by piece. Owns the phase, its
+//! deadline, its backpressure, and the end of every upload that does not become one.
+//!
+//! ```text
+//! admit ──Receive──→ Receiving ──body whole──→ Storing ──all appended──→ the row's handler
+//!                        └── refused, timed out, gone, disk failed ──→ Abandon
+//! ```
+//! Invariant: a temporary file has one owner: this phase, then the job that publishes it; whoever is left without a next
+//! step abandons it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::conn::{Conn, Exchange, Phase};
+use super::contract::{ConnId, Effect, UploadId};
+use super::core::Core;
+use super::routes::BodyKind;
+use super::{http, respond, steps, verified};
+use crate::limits::{APPEND_MIN, UPLOAD_AHEAD_MAX, UPLOAD_BYTES_PER_S, UPLOAD_DEADLINE, UPLOADS_AHEAD_MAX};
+use crate::model::handler::Step;
+use crate::model::job::Job;
+use crate::model::params::Params;
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::body::BodyDecoder;
+use crate::proto::http::head::{Expect, Framing, Head};
+use crate::proto::http::response::CONTINUE;
+use crate::uploads::{Intake, Received, Source, Wanted};
+
+/// A body being received.
+pub struct ReadUpload {
+    exchange: Box<Exchange>,
+    decoder: BodyDecoder,
+    intake: Option<Intake>,
+    /// Judged and not handed over yet.
+    pending: Vec<u8>,
+    /// Bytes of the body so far, and at the most.
+    body: u64,
+    body_max: u64,
+    /// The body is whole; its last bytes are being appended.
+    whole: Option<Received>,
+}
+
+impl ReadUpload {
+    pub fn is_receiving(&self) -> bool {
+        self.whole.is_none()
+    }
+}
+
+/// The temporary file of an upload.
+pub struct Temporary {
+    id: UploadId,
+    /// Bytes handed over and not on disk yet.
+    ahead: usize,
+}
+
+impl Temporary {
+    pub fn has_room(&self) -> bool {
+        self.ahead < UPLOAD_AHEAD_MAX
+    }
+}
+
+/// All uploads being received.
+#[derive(Default)]
+pub struct Uploads {
+    conns: BTreeMap<UploadId, ConnId>,
+    /// What all of them have handed over and is not on disk yet.
+    ahead: usize,
+    /// That reached its bound: none is read until half of it is on disk.
+    full: bool,
+    /// That was so until a moment ago.
+    resumed: bool,
+}
+
+impl Uploads {
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    fn hand_over(&mut self, bytes: usize) {
+        self.ahead += bytes;
+        self.full |= self.ahead >= UPLOADS_AHEAD_MAX;
+    }
+
+    fn settle(&mut self, bytes: usize) {
+        self.ahead = self.ahead.saturating_sub(bytes);
+        let resumed = self.full && self.ahead <= UPLOADS_AHEAD_MAX / 2;
+        self.full &= !resumed;
+        self.resumed |= resumed;
+    }
+
+    /// Connections that may be read again, and were not for want of room.
+    pub fn take_resumed(&mut self) -> Vec<ConnId> {
+        if std::mem::take(&mut self.resumed) { self.conns.values().copied().collect() } else { Vec::new() }
+    }
+
+    /// Whose upload this is.
+    pub fn conn_of(&self, upload: UploadId) -> Option<ConnId> {
+        self.conns.get(&upload).copied()
+    }
+}
+
+// ---- before the body -----------------------------------------------------------------------------
+
+/// What the row makes of this body, if it is for an intake.
+pub fn wanted(body: BodyKind, head: &Head) -> Option<Wanted> {
+    match body {
+        BodyKind::Upload => Some(Wanted { field: "file", file_only: true }),
+        BodyKind::Form(field) => {
+            let content_type = head.headers.get("content-type").unwrap_or_default();
+            crate::uploads::is_form(content_type).then_some(Wanted { field, file_only: false })
+        }
+        _ => None,
+    }
+}
+
+/// Judges the head of a body for an intake: 411, 413, 415, 400, 422.
+pub fn admit_head(core: &Core, head: &Head, wanted: Wanted) -> Result<(), Problem> {
+    let length = match head.framing {
+        Framing::Empty => return Err(Problem::new(Code::LengthRequired)),
+        Framing::Length(length) => Some(length),
+        Framing::Chunked => None,
+    };
+    let source = Source::of(&head.headers, wanted);
+    let file_max = core.settings.limits.upload_max;
+    let body_max = source.as_ref().map_or(file_max, |source| source.body_max(file_max));
+    if length.is_some_and(|length| length > body_max) {
+        return Err(Problem::new(Code::TooLarge));
+    }
+    source.map(|_| ())
+}
+
+/// The head is good: the row's own judgement, if it has one, stands between it and the body.
+pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
+    exchange.unread = Some(BodyDecoder::new(exchange.head.framing));
+    exchange.body_unasked = exchange.head.expect == Expect::Continue;
+    let admit = exchange.route.and_then(|route| route.admit).zip(exchange.actor);
+    let Some((admit, actor)) = admit else { return receive(core, conn, exchange) };
+    let length = match exchange.head.framing {
+        Framing::Length(length) => Some(length),
+        Framing::Empty | Framing::Chunked => None,
+    };
+    let step = steps::guard(core, |ctx| admit(ctx, actor, length));
+    let step = match exchange.route {
+        Some(route) => verified::gate(core, route, Some(actor), step),
+        None => step,
+    };
+    steps::run(core, conn, exchange, step);
+}
+
+/// The body may come.
+pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
+    let id = core.entropy.id(core.now.unix_ms);
+    let limits = &core.settings.limits;
+    let opened = exchange
+        .route
+        .and_then(|route| wanted(route.body, &exchange.head))
+        .ok_or(Problem::new(Code::GeneralError))
+        .and_then(|wanted| {
+            let source = Source::of(&exchange.head.headers, wanted)?;
+            let body_max = source.body_max(limits.upload_max);
+            let intake = Intake::new(id, source, wanted, limits.upload_max, core.settings.keep_metadata)?;
+            Ok((intake, body_max))
+        });
+    let (intake, body_max) = match opened {
+        Ok(opened) => opened,
+        Err(problem) => return respond::refuse(core, conn, exchange, &problem),
+    };
+    if exchange.head.expect == Expect::Continue && conn.inbox.is_empty() {
+        conn.send.push_bytes(CONTINUE);
+    }
+    let framing = exchange.head.framing;
+    exchange.body_unasked = false;
+    let decoder = exchange.unread.take().unwrap_or_else(|| BodyDecoder::new(framing));
+    let upload = UploadId(id);
+    core.uploads.conns.insert(upload, conn.id);
+    conn.upload = Some(Temporary { id: upload, ahead: 0 });
+    let reading = ReadUpload {
+        exchange,
+        decoder,
+        intake: Some(intake),
+        pending: Vec::new(),
+        body: 0,
+        body_max,
+        whole: None,
+    };
+    conn.deadline = Some(deadline(&reading));
+    conn.phase = Phase::ReadUpload(Box::new(reading));
+    // A body of no bytes is whole already.
+    let inbox = std::mem::take(&mut conn.inbox);
+    received(core, conn, &inbox);
+}
+
+/// 60 s and the size at 8 KiB/s; a size that is not known is what has come so far.
+fn deadline(reading: &ReadUpload) -> Instant {
+    let bytes = match reading.exchange.head.framing {
+        Framing::Length(length) => length,
+        Framing::Empty | Framing::Chunked => reading.body,
+    };
+    reading.exchange.started + UPLOAD_DEADLINE + Duration::from_secs(bytes / UPLOAD_BYTES_PER_S)
+}
+
+// ---- the body ------------------------------------------------------------------------------------
+
+/// Bytes of the body, and perhaps of what follows it, which stays in the inbox.
+pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
+    let Phase::ReadUpload(mut reading) = conn.take_phase() else { return };
+    let mut position = 0;
+    let outcome = loop {
+        let piece = match reading.decoder.decode(&bytes[position..]) {
+            Ok(piece) => piece,
+            Err(_) => break Err(Problem::new(Code::BadRequest)),
+        };
+        position += piece.consumed;
+        reading.body += piece.data.len() as u64;
+        if reading.body > reading.body_max {
+            break Err(Problem::new(Code::TooLarge));
+        }
+        let Some(intake) = &mut reading.intake else { break Ok(false) };
+        if let Err(problem) = intake.push(piece.data, &mut reading.pending) {
+            break Err(problem);
+        }
+        if piece.done {
+            break match reading.intake.take().map(|intake| intake.finish(&mut reading.pending)) {
+                Some(Ok(received)) => {
+                    reading.whole = Some(received);
+                    Ok(true)
+                }
+                Some(Err(problem)) => Err(problem),
+                None => Ok(false),
+            };
+        }
+        if piece.consumed == 0 || position == bytes.len() {
+            break Ok(false);
+        }
+    };
+    conn.inbox.extend_from_slice(&bytes[position..]);
+    match outcome {
+        Err(problem) => refuse(core, conn, reading, &problem),
+        Ok(whole) => {
+            hand_over(core, conn, &mut reading, if whole { 1 } else { APPEND_MIN });
+            conn.deadline = if whole { None } else { Some(deadline(&reading)) };
+            conn.phase = Phase::ReadUpload(reading);
+            dispatch_if_stored(core, conn);
+        }
+    }
+}
+
+/// Gives what is pending to the disk, once it is worth an append.
+fn hand_over(core: &mut Core, conn: &mut Conn, reading: &mut ReadUpload, least: usize) {
+    let Some(temporary) = &mut conn.upload else { return };
+    if reading.pending.len() < least {
+        return;
+    }
+    let bytes = std::mem::take(&mut reading.pending);
+    temporary.ahead += bytes.len();
+    core.uploads.hand_over(bytes.len());
+    core.effects.push_back(Effect::Append { upload: temporary.id, bytes });
+}
+
+/// Bytes of this connection's upload are on disk.
+pub fn appended(core: &mut Core, conn: &mut Conn, bytes: usize) {
+    let Some(temporary) = &mut conn.upload else { return };
+    temporary.ahead = temporary.ahead.saturating_sub(bytes);
+    core.uploads.settle(bytes);
+    dispatch_if_stored(core, conn);
+    http::advance(core, conn);
+}
+
+fn dispatch_if_stored(core: &mut Core, conn: &mut Conn) {
+    let stored = conn.upload.as_ref().is_none_or(|temporary| temporary.ahead == 0);
+    if stored && matches!(&conn.phase, Phase::ReadUpload(reading) if !reading.is_receiving()) {
+        dispatch(core, conn);
+    }
+}
+
+/// The whole body meets its row's handler.
+fn dispatch(core: &mut Core, conn: &mut Conn) {
+    let Phase::ReadUpload(reading) = conn.take_phase() else { return };
+    let ReadUpload { exchange, whole: Some(received), .. } = *reading else { return };
+    if let Err(problem) = steps::still_good(core, &exchange) {
+        abandon(core, conn);
+        return respond::refuse(core, conn, exchange, &problem);
+    }
+    let mut fields = received.fields;
+    fields.extend(exchange.query.iter().cloned());
+    let params = Params::new(&exchange.path, &fields, None);
+    let step = steps::call_row(core, &exchange, params, received.file.as_ref());
+    if matches!(step, Ok(Step::Work(Job::PublishUpload { .. }, _))) {
+        release(core, conn);
+    } else {
+        abandon(core, conn);
+    }
+    steps::run(core, conn, exchange, step);
+}
+
+// ---- other ends ----------------------------------------------------------------------------------
+
+/// Answers instead of receiving on; the rest of the body is drained, unless it can't be trusted.
+fn refuse(core: &mut Core, conn: &mut Conn, reading: Box<ReadUpload>, problem: &Problem) {
+    abandon(core, conn);
+    let ReadUpload { mut exchange, decoder, intake, .. } = *reading;
+    let is_broken = matches!(problem.code, Code::BadRequest);
+    exchange.close |= is_broken || problem.code == Code::RequestTimeout;
+    if is_broken {
+        conn.inbox = Vec::new();
+    } else if intake.is_some() {
+        exchange.unread = Some(decoder);
+    }
+    respond::refuse(core, conn, exchange, problem);
+}
+
+/// The temporary file goes, if this connection has one: there is nobody left to publish it.
+pub fn abandon(core: &mut Core, conn: &mut Conn) {
+    if let Some(upload) = release(core, conn) {
+        core.effects.push_back(Effect::Abandon { upload });
+    }
+}
+
+/// The temporary file is somebody else's from now on.
+fn release(core: &mut Core, conn: &mut Conn) -> Option<UploadId> {
+    let temporary = conn.upload.take()?;
+    core.uploads.conns.remove(&temporary.id);
+    core.uploads.settle(temporary.ahead);
+    Some(temporary.id)
+}
+
+/// The deadline has come.
+pub fn timed_out(core: &mut Core, conn: &mut Conn, reading: Box<ReadUpload>) {
+    if reading.is_receiving() {
+        refuse(core, conn, reading, &Problem::new(Code::RequestTimeout));
+    } else {
+        conn.phase = Phase::ReadUpload(reading);
+    }
+}
+
+/// The disk did not take it.
+pub fn disk_failed(core: &mut Core, conn: &mut Conn, full: bool) {
+    let Phase::ReadUpload(reading) = conn.take_phase() else { return };
+    let code = if full { Code::StorageFull } else { Code::Unavailable };
+    refuse(core, conn, reading, &code.into());
+    http::advance(core, conn);
+}

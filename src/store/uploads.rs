@@ -1,0 +1,320 @@
+//! Uploads: their rows, who may read them, what shows them, and which bytes nothing needs any more.
+//! Owns the count of what each owner keeps; refuses to touch a file: what has lost its last row is named in
+//! `erased_files`, and a worker removes it.
+//! Invariant: an upload that is shown exists, and a file's id stands in `files` or in `erased_files`, never in both.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::batch::{Batch, Written};
+use super::fault::Stop;
+use super::profiles;
+use super::value::{id, int, number};
+use crate::base::crypto::hex;
+use crate::base::id::Id;
+use crate::model::operation::{Answer, Refusal};
+use crate::model::upload::{
+    AdmitUpload, Attachment, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, Image, ListErasedFiles,
+    PublishUpload, PublishedUpload, StoredFile, Upload, is_image,
+};
+
+// ---- making --------------------------------------------------------------------------------------
+
+pub fn admit(conn: &Connection, admit: AdmitUpload) -> Result<(), Stop> {
+    let owner = profiles::key(conn, admit.owner)?.ok_or(Refusal::Unauthorized)?;
+    has_room(conn, owner, admit.bytes, admit.quota)
+}
+
+fn has_room(conn: &Connection, owner: i64, bytes: u64, quota: u64) -> Result<(), Stop> {
+    let used = conn
+        .prepare_cached("SELECT bytes FROM upload_usage WHERE owner = ?1")?
+        .query_row([owner], |row| number(row, 0))
+        .optional()?
+        .unwrap_or_default();
+    match used.saturating_add(bytes) <= quota {
+        true => Ok(()),
+        false => Err(Refusal::QuotaExceeded.into()),
+    }
+}
+
+pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written, Stop> {
+    let (conn, new) = (batch.conn, publish.file);
+    let owner = profiles::key(conn, publish.owner)?.ok_or(Refusal::Unauthorized)?;
+    has_room(conn, owner, new.size, publish.quota)?;
+    let known = conn
+        .prepare_cached("SELECT key FROM files WHERE owner = ?1 AND sha256 = ?2")?
+        .query_row((owner, new.sha256), |row| row.get::<_, i64>(0))
+        .optional()?;
+    let file = match known {
+        Some(key) => key,
+        None => conn
+            .prepare_cached(
+                "INSERT INTO files (id, owner, sha256, size, mime, width, height) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .insert((new.id.to_bytes(), owner, new.sha256, int(new.size), new.mime, new.width, new.height))?,
+    };
+    conn.prepare_cached("INSERT INTO uploads (id, file, name, created_at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((new.id.to_bytes(), file, &new.name, int(publish.at)))?;
+    conn.prepare_cached(
+        "INSERT INTO upload_usage (owner, bytes) VALUES (?1, ?2) \
+         ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes",
+    )?
+    .execute((owner, int(new.size)))?;
+    let upload = Upload {
+        id: new.id,
+        name: new.name,
+        mime: new.mime.to_owned(),
+        size: new.size,
+        sha256: hex(&new.sha256),
+        width: new.width,
+        height: new.height,
+        url: String::new(),
+    };
+    Written::quietly(Answer::PublishUpload(PublishedUpload { upload, is_copy: known.is_some() }))
+}
+
+// ---- reading -------------------------------------------------------------------------------------
+
+pub fn find(conn: &Connection, find: FindUpload) -> Result<StoredFile, Stop> {
+    let found = conn
+        .prepare_cached(
+            "SELECT u.key, f.owner, f.id, f.mime, f.size, f.sha256, u.created_at \
+             FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1 AND u.name = ?2",
+        )?
+        .query_row((find.upload.to_bytes(), &find.name), |row| {
+            let stored = StoredFile {
+                file: id(row, 2)?,
+                mime: row.get(3)?,
+                size: number(row, 4)?,
+                sha256: row.get(5)?,
+                created_at: number(row, 6)?,
+            };
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, stored))
+        })
+        .optional()?;
+    let (upload, owner, stored) = found.ok_or(Refusal::NotFound)?;
+    if let Some(viewer) = find.viewer {
+        let viewer = profiles::key(conn, viewer)?.ok_or(Refusal::Unauthorized)?;
+        if viewer != owner && !may_read(conn, viewer, upload)? {
+            return Err(Refusal::NotFound.into());
+        }
+    }
+    Ok(stored)
+}
+
+/// Whether one who is not its owner may read an upload.
+fn may_read(conn: &Connection, viewer: i64, upload: i64) -> rusqlite::Result<bool> {
+    Ok(is_picture(conn, upload)?
+        || conn
+            .prepare_cached(
+                "SELECT 1 FROM attachments a JOIN messages m ON m.seq = a.message \
+                 JOIN memberships s ON s.conversation = m.conversation AND s.profile = ?2 \
+                 WHERE a.upload = ?1",
+            )?
+            .exists([upload, viewer])?)
+}
+
+/// Whether it stands for a profile or a group.
+fn is_picture(conn: &Connection, upload: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "SELECT 1 FROM profiles WHERE image = ?1 UNION ALL SELECT 1 FROM conversations WHERE image = ?1",
+    )?
+    .exists([upload])
+}
+
+/// The image of a profile or a conversation.
+pub fn image(conn: &Connection, upload: Option<i64>) -> rusqlite::Result<Option<Image>> {
+    let Some(upload) = upload else { return Ok(None) };
+    conn.prepare_cached("SELECT id, name FROM uploads WHERE key = ?1")?
+        .query_row([upload], |row| Ok(Image { upload: id(row, 0)?, name: row.get(1)?, url: String::new() }))
+        .optional()
+}
+
+/// What a message shows, in the order it was posted.
+pub fn attachments(conn: &Connection, message: u64) -> rusqlite::Result<Vec<Attachment>> {
+    conn.prepare_cached(
+        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height FROM attachments a \
+         JOIN uploads u ON u.key = a.upload JOIN files f ON f.key = u.file \
+         WHERE a.message = ?1 ORDER BY a.place",
+    )?
+    .query_map([int(message)], attachment)?
+    .collect()
+}
+
+fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
+    Ok(Attachment {
+        id: id(row, 0)?,
+        name: row.get(1)?,
+        mime: row.get(2)?,
+        size: number(row, 3)?,
+        width: row.get(4)?,
+        height: row.get(5)?,
+        url: String::new(),
+    })
+}
+
+// ---- showing -------------------------------------------------------------------------------------
+
+/// Uploads of this owner, about to be shown by a message: their keys, and how they are shown. `None` where one of them is
+/// not the owner's.
+pub fn of_owner(
+    conn: &Connection,
+    owner: i64,
+    uploads: &[Id],
+) -> rusqlite::Result<Option<Vec<(i64, Attachment)>>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height, u.key \
+         FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1 AND f.owner = ?2",
+    )?;
+    let mut found = Vec::with_capacity(uploads.len());
+    for upload in uploads {
+        let row = statement
+            .query_row((upload.to_bytes(), owner), |row| Ok((row.get::<_, i64>(6)?, attachment(row)?)))
+            .optional()?;
+        let Some(row) = row else { return Ok(None) };
+        found.push(row);
+    }
+    Ok(Some(found))
+}
+
+/// Has a message, which is about to be stored, show these uploads.
+pub fn attach(conn: &Connection, message: u64, uploads: &[(i64, Attachment)]) -> rusqlite::Result<()> {
+    let mut insert =
+        conn.prepare_cached("INSERT INTO attachments (message, place, upload) VALUES (?1, ?2, ?3)")?;
+    for (place, (upload, _)) in (0_i64..).zip(uploads) {
+        insert.execute((int(message), place, upload))?;
+    }
+    Ok(())
+}
+
+/// A message shows nothing any more; what nothing else shows goes with it.
+pub fn detach(conn: &Connection, message: u64) -> rusqlite::Result<()> {
+    let uploads = conn
+        .prepare_cached("DELETE FROM attachments WHERE message = ?1 RETURNING upload")?
+        .query_map([int(message)], |row| row.get::<_, i64>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    uploads.into_iter().try_for_each(|upload| erase_unless_shown(conn, upload))
+}
+
+/// The key of an image of this owner; `Invalid` for what is neither an image nor theirs.
+pub fn picture(conn: &Connection, owner: i64, upload: Id, field: &'static str) -> Result<i64, Stop> {
+    let found = of_owner(conn, owner, &[upload])?.and_then(|mut found| found.pop());
+    match found {
+        Some((key, attachment)) if is_image(&attachment.mime) => Ok(key),
+        _ => Err(Refusal::Invalid(field).into()),
+    }
+}
+
+/// What stood for a profile or a group, and does so no longer.
+pub fn picture_replaced(conn: &Connection, before: Option<i64>, now: Option<i64>) -> rusqlite::Result<()> {
+    match before {
+        Some(before) if now != Some(before) => erase_unless_shown(conn, before),
+        _ => Ok(()),
+    }
+}
+
+// ---- erasing -------------------------------------------------------------------------------------
+
+pub fn delete(batch: &mut Batch<'_>, delete: DeleteUpload) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let actor = profiles::key(conn, delete.actor)?.ok_or(Refusal::Unauthorized)?;
+    let (upload, owner) = conn
+        .prepare_cached(
+            "SELECT u.key, f.owner FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1",
+        )?
+        .query_row([delete.upload.to_bytes()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?
+        .ok_or(Refusal::NotFound)?;
+    if owner != actor {
+        let refusal = if may_read(conn, actor, upload)? { Refusal::NotAllowed } else { Refusal::NotFound };
+        return Err(refusal.into());
+    }
+    if is_shown(conn, upload)? {
+        return Err(Refusal::InUse.into());
+    }
+    erase(conn, upload)?;
+    Written::quietly(Answer::DeleteUpload(()))
+}
+
+fn is_shown(conn: &Connection, upload: i64) -> rusqlite::Result<bool> {
+    let attached = conn.prepare_cached("SELECT 1 FROM attachments WHERE upload = ?1")?.exists([upload])?;
+    Ok(attached || is_picture(conn, upload)?)
+}
+
+fn erase_unless_shown(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
+    match is_shown(conn, upload)? {
+        true => Ok(()),
+        false => erase(conn, upload),
+    }
+}
+
+/// Takes an upload that nothing shows, and its bytes with the last of those that share them.
+fn erase(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
+    let file: i64 = conn
+        .prepare_cached("DELETE FROM uploads WHERE key = ?1 RETURNING file")?
+        .query_row([upload], |row| row.get(0))?;
+    conn.prepare_cached(
+        "UPDATE upload_usage SET bytes = bytes - (SELECT size FROM files WHERE key = ?1) \
+         WHERE owner = (SELECT owner FROM files WHERE key = ?1)",
+    )?
+    .execute([file])?;
+    if conn.prepare_cached("SELECT 1 FROM uploads WHERE file = ?1")?.exists([file])? {
+        return Ok(());
+    }
+    conn.prepare_cached("INSERT INTO erased_files SELECT id FROM files WHERE key = ?1")?.execute([file])?;
+    conn.prepare_cached("DELETE FROM files WHERE key = ?1")?.execute([file])?;
+    Ok(())
+}
+
+/// Takes all uploads of a profile out of everything that shows them: the account is deleted.
+pub fn erase_all(conn: &Connection, owner: i64) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM attachments WHERE upload IN \
+         (SELECT u.key FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1)",
+        "UPDATE profiles SET image = NULL WHERE image IN \
+         (SELECT u.key FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1)",
+        "UPDATE conversations SET image = NULL WHERE image IN \
+         (SELECT u.key FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1)",
+        "DELETE FROM uploads WHERE file IN (SELECT key FROM files WHERE owner = ?1)",
+        "INSERT INTO erased_files SELECT id FROM files WHERE owner = ?1",
+        "DELETE FROM files WHERE owner = ?1",
+        "DELETE FROM upload_usage WHERE owner = ?1",
+    ] {
+        conn.prepare_cached(sql)?.execute([owner])?;
+    }
+    Ok(())
+}
+
+// ---- the disk's side -----------------------------------------------------------------------------
+
+pub fn list_erased(conn: &Connection, list: ListErasedFiles) -> Result<Vec<Id>, Stop> {
+    let files = conn
+        .prepare_cached("SELECT id FROM erased_files ORDER BY id LIMIT ?1")?
+        .query_map([list.limit], |row| id(row, 0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(files)
+}
+
+pub fn forget(batch: &mut Batch<'_>, forget: ForgetFiles) -> Result<Written, Stop> {
+    let mut delete = batch.conn.prepare_cached("DELETE FROM erased_files WHERE id = ?1")?;
+    for file in forget.files {
+        delete.execute([file.to_bytes()])?;
+    }
+    Written::quietly(Answer::ForgetFiles(()))
+}
+
+pub fn orphans(conn: &Connection, find: FindOrphans) -> Result<Option<Vec<Id>>, Stop> {
+    let knows_any =
+        conn.prepare_cached("SELECT 1 FROM files UNION ALL SELECT 1 FROM erased_files LIMIT 1")?.exists([])?;
+    if !knows_any {
+        return Ok(None);
+    }
+    let mut known = conn.prepare_cached("SELECT 1 FROM files WHERE id = ?1")?;
+    let mut orphans = Vec::new();
+    for file in find.files {
+        if !known.exists([file.to_bytes()])? {
+            orphans.push(file);
+        }
+    }
+    Ok(Some(orphans))
+}

@@ -1,0 +1,376 @@
+//! A body becoming a file: raw or as a form, in any split, judged and hashed as it passes. Owns what a form may hold and
+//! which refusal a bad one gets; refuses to keep a byte of the file: what is to be stored leaves at once.
+//! Invariant: `size` and `sha256` are of the bytes that left, and the same body leaves the same bytes in every split.
+
+use super::name;
+use crate::base::crypto::Sha256;
+use crate::base::id::Id;
+use crate::limits::FORM_OVERHEAD_MAX;
+use crate::model::problem::{Code, Problem};
+use crate::model::upload::ReceivedFile;
+use crate::proto::http::head::Headers;
+use crate::proto::http::mime::ContentType;
+use crate::proto::http::multipart::{Event, Multipart, MultipartError, Part, boundary};
+use crate::proto::image::{Filter, Refused};
+
+/// What a route makes of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The field of a form that is the file.
+    pub field: &'static str,
+    /// The file is the point: a body that is no form is the file itself, a form without it is refused, and other fields
+    /// don't matter.
+    pub file_only: bool,
+}
+
+/// How the file stands in the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Raw { name: String },
+    Form { boundary: String },
+}
+
+impl Source {
+    /// Reads the head of an upload or of a form.
+    pub fn of(headers: &Headers, wanted: Wanted) -> Result<Source, Problem> {
+        let coded =
+            headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
+        if coded {
+            return Err(Problem::new(Code::NotSupportedType));
+        }
+        let content_type = headers.get("content-type").unwrap_or_default();
+        if is_form(content_type) {
+            let boundary = boundary(content_type).map_err(malformed)?;
+            return Ok(Source::Form { boundary });
+        }
+        if !wanted.file_only {
+            return Err(Problem::new(Code::NotSupportedType));
+        }
+        let name = headers.get("x-filename").and_then(name::percent_decode);
+        Ok(Source::Raw { name: name::clean(&name.ok_or(Problem::invalid("filename"))?) })
+    }
+
+    /// The most bytes of a body whose file has at most so many.
+    pub fn body_max(&self, file_max: u64) -> u64 {
+        match self {
+            Source::Raw { .. } => file_max,
+            Source::Form { .. } => file_max.saturating_add(FORM_OVERHEAD_MAX),
+        }
+    }
+}
+
+/// Whether a Content-Type names a form, well formed or not.
+pub fn is_form(content_type: &str) -> bool {
+    let media = content_type.split(';').next().unwrap_or_default();
+    media.trim().eq_ignore_ascii_case("multipart/form-data")
+        || ContentType::parse(content_type).is_some_and(|parsed| parsed.essence() == "multipart/form-data")
+}
+
+fn malformed(_: MultipartError) -> Problem {
+    Problem::new(Code::ErrorParsingData)
+}
+
+/// What a whole body brought.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Received {
+    pub file: Option<ReceivedFile>,
+    /// The other fields of a form, no name twice.
+    pub fields: Vec<(String, String)>,
+}
+
+pub struct Intake {
+    id: Id,
+    wanted: Wanted,
+    file_max: u64,
+    keep_metadata: bool,
+    form: Option<Form>,
+    /// The file that is being read.
+    open: Option<Open>,
+    file: Option<ReceivedFile>,
+    fields: Vec<(String, String)>,
+}
+
+struct Form {
+    multipart: Multipart,
+    /// The plain field that is being read.
+    field: Option<(String, Vec<u8>)>,
+    /// Bytes of fields so far.
+    bytes: u64,
+}
+
+struct Open {
+    name: String,
+    filter: Filter,
+    hash: Sha256,
+    received: u64,
+    stored: u64,
+}
+
+impl Intake {
+    /// `id` becomes the file's, `file_max` bounds it as it was sent.
+    pub fn new(
+        id: Id,
+        source: Source,
+        wanted: Wanted,
+        file_max: u64,
+        keep_metadata: bool,
+    ) -> Result<Intake, Problem> {
+        let mut intake = Intake {
+            id,
+            wanted,
+            file_max,
+            keep_metadata,
+            form: None,
+            open: None,
+            file: None,
+            fields: Vec::new(),
+        };
+        match source {
+            Source::Raw { name } => intake.begin(name),
+            Source::Form { boundary } => {
+                let multipart = Multipart::new(&boundary).map_err(malformed)?;
+                intake.form = Some(Form { multipart, field: None, bytes: 0 });
+            }
+        }
+        Ok(intake)
+    }
+
+    fn begin(&mut self, name: String) {
+        let filter = Filter::new(self.keep_metadata);
+        self.open = Some(Open { name, filter, hash: Sha256::new(), received: 0, stored: 0 });
+    }
+
+    /// Takes the next bytes of the body, appends what is to be stored to `out`. After a refusal the body is lost.
+    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
+        let Some(mut form) = self.form.take() else { return self.store(bytes, out) };
+        let result = self.push_form(&mut form, bytes, out);
+        self.form = Some(form);
+        result
+    }
+
+    fn push_form(&mut self, form: &mut Form, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
+        loop {
+            let (consumed, event) = form.multipart.next(bytes).map_err(malformed)?;
+            bytes = &bytes[consumed..];
+            match event {
+                Event::PartBegin(part) => form.field = self.begin_part(part)?,
+                Event::Data(data) => match &mut form.field {
+                    None => self.store(data, out)?,
+                    Some((_, text)) => {
+                        form.bytes += data.len() as u64;
+                        if form.bytes > FORM_OVERHEAD_MAX {
+                            return Err(Problem::new(Code::TooLarge));
+                        }
+                        text.extend_from_slice(data);
+                    }
+                },
+                Event::PartEnd => match form.field.take() {
+                    None => self.end(out)?,
+                    Some((name, text)) => self.end_field(name, text)?,
+                },
+                Event::End | Event::NeedMore => return Ok(()),
+            }
+        }
+    }
+
+    /// The field that begins, or `None` where the file does.
+    fn begin_part(&mut self, part: Part) -> Result<Option<(String, Vec<u8>)>, Problem> {
+        let is_named = part.name == self.wanted.field;
+        let name = match part.filename {
+            Some(name) => name,
+            // Where the file is the point its field is the file, however it was written down.
+            None if is_named && self.wanted.file_only => String::new(),
+            None => return Ok(Some((part.name, Vec::new()))),
+        };
+        if !is_named || self.file.is_some() {
+            return Err(Problem::invalid(self.wanted.field));
+        }
+        self.begin(name::clean(&name));
+        Ok(None)
+    }
+
+    fn end_field(&mut self, name: String, text: Vec<u8>) -> Result<(), Problem> {
+        if self.wanted.file_only {
+            return Ok(());
+        }
+        let text = String::from_utf8(text).map_err(|_| Problem::new(Code::ErrorParsingData))?;
+        let is_twice = self.fields.iter().any(|(known, _)| *known == name)
+            || self.file.is_some() && name == self.wanted.field;
+        if is_twice {
+            return Err(Problem::new(Code::ErrorParsingData));
+        }
+        self.fields.push((name, text));
+        Ok(())
+    }
+
+    /// The next bytes of the file.
+    fn store(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        open.received += bytes.len() as u64;
+        if open.received > self.file_max {
+            return Err(Problem::new(Code::TooLarge));
+        }
+        let from = out.len();
+        open.filter.push(bytes, out).map_err(|refused| refusal(refused, self.wanted))?;
+        open.hash.update(&out[from..]);
+        open.stored += (out.len() - from) as u64;
+        Ok(())
+    }
+
+    /// The file is whole.
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let from = out.len();
+        let finished = open.filter.finish(out).map_err(|refused| refusal(refused, self.wanted))?;
+        open.hash.update(&out[from..]);
+        self.file = Some(ReceivedFile {
+            id: self.id,
+            name: open.name,
+            mime: finished.kind.mime(),
+            size: open.stored + (out.len() - from) as u64,
+            sha256: open.hash.finish(),
+            width: finished.pixels.map(|pixels| pixels.width),
+            height: finished.pixels.map(|pixels| pixels.height),
+        });
+        Ok(())
+    }
+
+    /// The body is whole; appends what was still held back.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Received, Problem> {
+        match &self.form {
+            Some(form) => form.multipart.finish().map_err(malformed)?,
+            None => self.end(out)?,
+        }
+        if self.file.is_none() && self.wanted.file_only {
+            return Err(Problem::invalid(self.wanted.field));
+        }
+        Ok(Received { file: self.file, fields: self.fields })
+    }
+}
+
+fn refusal(refused: Refused, wanted: Wanted) -> Problem {
+    match refused {
+        Refused::Empty => Problem::invalid(wanted.field),
+        Refused::UnknownType | Refused::BrokenImage => Problem::new(Code::NotSupportedType),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::crypto::sha256;
+
+    const FILE: Wanted = Wanted { field: "file", file_only: true };
+    const PROFILE: Wanted = Wanted { field: "profile_image", file_only: false };
+
+    fn form() -> Source {
+        Source::Form { boundary: "b".to_owned() }
+    }
+
+    fn raw() -> Source {
+        Source::Raw { name: "x".to_owned() }
+    }
+
+    fn take(
+        source: &Source,
+        wanted: Wanted,
+        body: &[u8],
+        step: usize,
+    ) -> Result<(Received, Vec<u8>), Problem> {
+        let mut intake = Intake::new(Id(9), source.clone(), wanted, 100, false)?;
+        let mut out = Vec::new();
+        for piece in body.chunks(step) {
+            intake.push(piece, &mut out)?;
+        }
+        let received = intake.finish(&mut out)?;
+        Ok((received, out))
+    }
+
+    /// A file's name and bytes, and the other fields.
+    type Expected<'a> = (&'a str, &'a [u8], &'a [(&'a str, &'a str)]);
+
+    /// The same in every split: a file's name and bytes and the other fields, or a refusal.
+    fn check(source: Source, wanted: Wanted, body: &[u8], expect: Result<Expected<'_>, &str>) {
+        for step in [1, 2, 3, 7, body.len().max(1)] {
+            match (take(&source, wanted, body, step), &expect) {
+                (Ok((received, stored)), Ok((name, bytes, fields))) => {
+                    assert_eq!(stored, *bytes, "step {step}");
+                    let found: Vec<_> = received.fields.iter().map(|(k, v)| (&**k, &**v)).collect();
+                    assert_eq!(found, *fields, "step {step}");
+                    let file = received.file.map(|file| {
+                        assert_eq!((file.id, file.size), (Id(9), bytes.len() as u64));
+                        assert_eq!(file.sha256, sha256(bytes));
+                        file.name
+                    });
+                    assert_eq!(file.as_deref().unwrap_or_default(), *name);
+                }
+                (Err(problem), Err(code)) => assert_eq!(problem.code_text(), *code, "step {step}"),
+                (found, expect) => panic!("step {step}: {found:?} instead of {expect:?}"),
+            }
+        }
+    }
+
+    fn part(head: &str, body: &str) -> String {
+        format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{body}\r\n")
+    }
+
+    fn whole(parts: &[String]) -> Vec<u8> {
+        format!("{}--b--\r\n", parts.concat()).into_bytes()
+    }
+
+    #[test]
+    fn a_body_is_one_file_in_any_split() {
+        let file = part(r#"name="file"; filename="a/b.txt""#, "hello");
+        let field = |name: &str| part(&format!("name=\"{name}\""), "v");
+        check(raw(), FILE, b"hello", Ok(("x", b"hello", &[])));
+        check(raw(), FILE, &[b'a'; 100], Ok(("x", &[b'a'; 100], &[])));
+        check(raw(), FILE, &[b'a'; 101], Err("too_large"));
+        check(raw(), FILE, b"", Err("invalid_file"));
+        check(raw(), FILE, b"\xff\xfe\0", Err("not_supported_type"));
+        check(form(), FILE, &whole(std::slice::from_ref(&file)), Ok(("a_b.txt", b"hello", &[])));
+        check(form(), FILE, &whole(&[field("a"), file.clone(), field("b")]), Ok(("a_b.txt", b"hello", &[])));
+        let plain = part(r#"name="file""#, "hello");
+        check(form(), FILE, &whole(&[plain]), Ok(("file", b"hello", &[])));
+        let utf_8 = part("name=\"file\"; filename=\"a \u{635}.txt\"", "x\r\n--c\r\n");
+        check(form(), FILE, &whole(&[utf_8]), Ok(("a \u{635}.txt", b"x\r\n--c\r\n", &[])));
+    }
+
+    #[test]
+    fn what_is_no_upload_is_refused() {
+        let file = part(r#"name="file"; filename="a""#, "hello");
+        check(form(), FILE, &whole(&[file.clone(), file.clone()]), Err("invalid_file"));
+        check(form(), FILE, &whole(&[part(r#"name="other"; filename="a""#, "hello")]), Err("invalid_file"));
+        check(form(), FILE, &whole(&[part(r#"name="other""#, "hello")]), Err("invalid_file"));
+        check(form(), FILE, &whole(&[part(r#"name="file"; filename="""#, "")]), Err("invalid_file"));
+        check(form(), FILE, b"--b--\r\n", Err("invalid_file"));
+        check(form(), FILE, file.as_bytes(), Err("error_parsing_data"));
+        check(form(), FILE, b"", Err("error_parsing_data"));
+        check(form(), FILE, b"hello", Err("error_parsing_data"));
+        let long = part(r#"name="file"; filename="a""#, &"x".repeat(101));
+        check(form(), FILE, &whole(&[long]), Err("too_large"));
+        let wide = part(r#"name="other""#, &"x".repeat(FORM_OVERHEAD_MAX as usize + 1));
+        check(form(), FILE, &whole(&[wide, file]), Err("too_large"));
+    }
+
+    #[test]
+    fn a_form_keeps_its_fields() {
+        let name = part(r#"name="display_name""#, "Ann \u{635}");
+        let image = part(r#"name="profile_image"; filename="a.txt""#, "hello");
+        let fields: &[(&str, &str)] = &[("display_name", "Ann \u{635}")];
+        check(form(), PROFILE, &whole(std::slice::from_ref(&name)), Ok(("", b"", fields)));
+        check(form(), PROFILE, &whole(&[name.clone(), image.clone()]), Ok(("a.txt", b"hello", fields)));
+        check(form(), PROFILE, &whole(&[image.clone(), name.clone()]), Ok(("a.txt", b"hello", fields)));
+        let id = part(r#"name="profile_image""#, "an id");
+        check(
+            form(),
+            PROFILE,
+            &whole(std::slice::from_ref(&id)),
+            Ok(("", b"", &[("profile_image", "an id")])),
+        );
+        check(form(), PROFILE, &whole(&[image.clone(), id]), Err("error_parsing_data"));
+        check(form(), PROFILE, &whole(&[name.clone(), name]), Err("error_parsing_data"));
+        check(form(), PROFILE, &whole(&[image.clone(), image]), Err("invalid_profile_image"));
+        let empty = part(r#"name="profile_image"; filename="""#, "");
+        check(form(), PROFILE, &whole(&[empty]), Err("invalid_profile_image"));
+    }
+}

@@ -1,0 +1,91 @@
+//! The name of a file: what a peer sent, made safe to be a path segment, a header and a file's name on somebody's disk.
+//! Invariant: a cleaned name is 1 to 255 bytes, is not `.` or `..`, and is cleaned to itself.
+
+use crate::limits::FILE_NAME_MAX;
+
+/// What a file without a name is called.
+const NAMELESS: &str = "file";
+/// An extension longer than this is no extension worth keeping.
+const EXTENSION_MAX: usize = 16;
+
+/// Control characters, separators and marks that turn the direction of text (a name that reads `photo.exe.jpg` from the right) become
+/// `_`; what is too long is cut before its extension.
+pub fn clean(name: &str) -> String {
+    let mut cleaned: String = name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
+    if cleaned.len() > FILE_NAME_MAX {
+        let extension = cleaned.rfind('.').map_or(cleaned.len(), |dot| {
+            if cleaned.len() - dot <= EXTENSION_MAX { dot } else { cleaned.len() }
+        });
+        let extension = cleaned.split_off(extension);
+        while cleaned.len() > FILE_NAME_MAX - extension.len() {
+            cleaned.pop();
+        }
+        cleaned.push_str(&extension);
+    }
+    // No path has a segment of these.
+    if cleaned.is_empty() || cleaned == "." || cleaned == ".." { NAMELESS.to_owned() } else { cleaned }
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '/' | '\\' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Percent-decoded UTF-8, as `X-Filename` holds it.
+pub fn percent_decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, behind) = rest.split_at_checked(2)?;
+        rest = behind;
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        bytes.push((digit(digits[0])? * 16 + digit(digits[1])?) as u8);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_safe_and_stays_itself() {
+        let long = format!("{}.jpeg", "é".repeat(200));
+        let rows = [
+            ("a b.png", "a b.png"),
+            ("صورة.jpg", "صورة.jpg"),
+            ("", "file"),
+            (".", "file"),
+            ("..", "file"),
+            ("...", "..."),
+            ("../../etc/passwd", ".._.._etc_passwd"),
+            ("C:\\fakepath\\x.gif", "C:_fakepath_x.gif"),
+            ("a\0b\r\nc\u{7f}\u{85}", "a_b__c__"),
+            ("photo\u{202e}gpj.exe", "photo_gpj.exe"),
+            ("a%2f\"b", "a%2f\"b"),
+            (&long, &format!("{}.jpeg", "é".repeat(125))),
+        ];
+        for (name, expect) in rows {
+            assert_eq!(clean(name), expect, "{name:?}");
+        }
+        for name in [&*"x".repeat(300), &format!("a.{}", "y".repeat(300)), &long, &"\u{1f44b}".repeat(90)] {
+            let cleaned = clean(name);
+            assert!((250..=FILE_NAME_MAX).contains(&cleaned.len()), "{}", cleaned.len());
+            assert_eq!(clean(&cleaned), cleaned);
+        }
+        assert_eq!(clean(&"x".repeat(255)).len(), 255);
+    }
+
+    #[test]
+    fn percent_codes_are_utf_8() {
+        assert_eq!(percent_decode("a%20b%C3%a9+.png").as_deref(), Some("a bé+.png"));
+        for bad in ["%", "%2", "%zz", "%+1", "%ff", "a%C3"] {
+            assert_eq!(percent_decode(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! upload.get: the bytes of a file, whole, in part, or not again. Owns the fields of every file reply; refuses to read:
+//! the reply is a segment of an open file, and the runtime reads ahead of the socket.
+//! Invariant: nothing that is served can run in a browser: the type was told by the bytes, and the sandbox is closed.
+
+use crate::base::crypto::{base64url_decode, hex};
+use crate::base::id::Id;
+use crate::base::send_queue::Segment;
+use crate::base::time::imf_fixdate;
+use crate::model::handler::{Actor, Body, Ctx, Reply, Request, Step};
+use crate::model::job::{Done, Job, OpenedFile};
+use crate::model::problem::{Code, Problem};
+use crate::model::upload::{FilePlace, FindUpload};
+use crate::proto::http::head::{Headers, Method};
+use crate::proto::http::mime::{Disposition, content_disposition};
+use crate::proto::http::range::{Decision, decide};
+
+/// GET /uploads/{id}/{name}: for whoever has a signed URL, else for a member who may read it.
+pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Result<Step, Problem> {
+    let params = &request.params;
+    let (upload, name) = (params.required_id("upload")?, params.required_text("name")?.to_owned());
+    let viewer = match actor {
+        Some(actor) => Some(actor.profile),
+        None if is_signed(ctx, upload, request) => None,
+        None => return Err(Problem::new(Code::NotFound)),
+    };
+    let conditions = Conditions::of(request);
+    let find = FindUpload { upload, name: name.clone(), viewer };
+    Ok(Step::store(find, move |_, stored| {
+        let meta = Meta {
+            etag: format!("\"{}\"", hex(&stored.sha256)),
+            modified_s: stored.created_at / 1_000,
+            mime: stored.mime,
+            name,
+        };
+        Ok(open(FilePlace::Upload(stored.file), move |_| meta, conditions))
+    }))
+}
+
+/// Whether the request carries a signature that is good for this upload, now.
+fn is_signed(ctx: &Ctx<'_>, upload: Id, request: &Request<'_>) -> bool {
+    let text = |name| request.params.text(name).ok().flatten();
+    let Some(sig) = text("sig").and_then(base64url_decode) else { return false };
+    let expires = request.params.number("expires").ok().flatten();
+    expires.is_some_and(|expires| ctx.settings.urls.verify(upload, expires, &sig, ctx.now.unix_s()))
+}
+
+/// GET /__files/{name}: a file of CONFORMANCE_FILES, through the same reply.
+#[cfg(feature = "conformance")]
+pub fn conformance(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    let name = request.params.required_text("name")?.to_owned();
+    if ctx.settings.conformance_files.is_none() {
+        return Err(Problem::new(Code::NotFound));
+    }
+    let conditions = Conditions::of(request);
+    let place = FilePlace::Conformance(name.clone());
+    let meta = move |opened: &OpenedFile| Meta {
+        etag: format!("\"{:x}-{:x}\"", opened.len, opened.modified_s),
+        modified_s: opened.modified_s,
+        mime: "application/octet-stream".to_owned(),
+        name,
+    };
+    Ok(open(place, meta, conditions))
+}
+
+/// What a request asks of a file beside the file.
+struct Conditions {
+    method: Method,
+    headers: Headers,
+}
+
+impl Conditions {
+    fn of(request: &Request<'_>) -> Conditions {
+        Conditions {
+            method: request.method.unwrap_or(Method::Get),
+            headers: request.headers.cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// What the reply says of a file.
+struct Meta {
+    /// As sent, quotes included.
+    etag: String,
+    modified_s: u64,
+    mime: String,
+    name: String,
+}
+
+fn open(
+    place: FilePlace,
+    meta: impl FnOnce(&OpenedFile) -> Meta + Send + 'static,
+    conditions: Conditions,
+) -> Step {
+    Step::work(Job::OpenFile { place }, move |_, done| match done {
+        Done::FileOpened(opened) => reply(&conditions, &meta(&opened), opened),
+        // Removed between the look at its row and now.
+        Done::NoFile => Err(Problem::new(Code::NotFound)),
+        _ => Err(Problem::new(Code::GeneralError)),
+    })
+}
+
+fn reply(conditions: &Conditions, meta: &Meta, opened: OpenedFile) -> Result<Step, Problem> {
+    let OpenedFile { file, len, .. } = opened;
+    let decision = decide(conditions.method, &conditions.headers, &meta.etag, meta.modified_s, len);
+    let (offset, len) = match decision {
+        Decision::Whole => (0, len),
+        Decision::Part { first, last } => (first, last - first + 1),
+        Decision::NotModified => {
+            return described(Reply { status: 304, headers: Vec::new(), body: Body::Empty }, meta).step();
+        }
+        Decision::PreconditionFailed => return Err(Problem::new(Code::PreconditionFailed)),
+        Decision::Unsatisfiable => {
+            let range = decision.content_range(len).unwrap_or_default();
+            return Err(Problem::new(Code::RangeNotSatisfiable).with_header("Content-Range", range));
+        }
+    };
+    let bytes = if len == 0 { Segment::Static(b"") } else { Segment::File { file, offset, len } };
+    let shown = ["image/", "audio/", "video/"].iter().any(|family| meta.mime.starts_with(family));
+    let disposition = if shown { Disposition::Inline } else { Disposition::Attachment };
+    let mut reply = described(Reply::raw(decision.status(), meta.mime.clone(), bytes), meta)
+        .header("Accept-Ranges", "bytes")
+        .header("X-Content-Type-Options", "nosniff")
+        .header("Content-Security-Policy", "sandbox; default-src 'none'")
+        .header("Content-Disposition", content_disposition(disposition, &meta.name));
+    if let Some(range) = decision.content_range(opened.len) {
+        reply = reply.header("Content-Range", range);
+    }
+    reply.step()
+}
+
+/// What a 304 says too (RFC 9110 §15.4.5).
+fn described(reply: Reply, meta: &Meta) -> Reply {
+    reply
+        .header("ETag", meta.etag.clone())
+        .header("Last-Modified", imf_fixdate(meta.modified_s * 1_000))
+        .header("Cache-Control", "private, max-age=3600, immutable")
+}

@@ -1,0 +1,652 @@
+//! Uploads: a body becomes a file, and a file is read by those who may.
+
+use std::fs;
+use std::time::Duration;
+
+use natter::base::crypto::{hex, sha256};
+use natter::limits::Limits;
+use natter::model::settings::Settings;
+
+use super::support::http::{Person, Response, responses};
+use super::support::{World, limits, pictures, settings};
+
+/// A request with any fields and any body.
+pub fn bytes_of(method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
+    for (name, value) in fields {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    [text.as_bytes(), body].concat()
+}
+
+/// One exchange on a connection of its own.
+pub fn exchange(world: &mut World, method: &str, request: &[u8]) -> Response {
+    let conn = world.connect();
+    world.send(conn, request);
+    let mut bytes = world.take(conn);
+    let mut all = responses(&mut bytes, method == "HEAD");
+    assert_eq!(all.len(), 1, "{:?}", String::from_utf8_lossy(&bytes));
+    world.reset(conn);
+    all.remove(0)
+}
+
+pub fn bearer(person: &Person) -> String {
+    format!("Bearer {}", person.access)
+}
+
+/// Uploads a raw body.
+pub fn raw(world: &mut World, person: &Person, name: &str, body: &[u8]) -> Response {
+    let length = body.len().to_string();
+    let fields = [("Authorization", &*bearer(person)), ("X-Filename", name), ("Content-Length", &length)];
+    exchange(world, "POST", &bytes_of("POST", "/api/v1/uploads", &fields, body))
+}
+
+/// A form of one file.
+pub fn form(field: &str, name: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\n\
+         Content-Type: text/html\r\n\r\n"
+    );
+    [head.as_bytes(), body, b"\r\n--b--\r\n"].concat()
+}
+
+pub fn send_form(world: &mut World, person: &Person, method: &str, path: &str, body: &[u8]) -> Response {
+    let length = body.len().to_string();
+    let fields = [
+        ("Authorization", &*bearer(person)),
+        ("Content-Type", "multipart/form-data; boundary=b"),
+        ("Content-Length", &length),
+    ];
+    exchange(world, method, &bytes_of(method, path, &fields, body))
+}
+
+fn with(change: impl FnOnce(&mut Limits)) -> Settings {
+    let mut limits = limits();
+    change(&mut limits);
+    settings(limits)
+}
+
+/// Status, code, the field that says what it is, and a body.
+type Refused<'a> = (u16, &'a str, (&'a str, &'a str), &'a [u8]);
+
+/// Method and fields, and the status, body and Content-Range they get.
+type Asked<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a [u8], Option<&'a str>);
+
+fn get(world: &mut World, url: &str) -> Response {
+    world.ask("GET", url, &[], None)
+}
+
+// ---- creating ------------------------------------------------------------------------------------
+
+#[test]
+fn an_upload_is_stored_once_it_is_answered() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let picture = pictures::picture(7);
+    let answer = raw(&mut world, &ann, "a%20b%C3%A9.png", &picture);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let data = |name: &str| answer.at(&format!("data.{name}"));
+    assert_eq!((data("name"), data("type")), ("a b\u{e9}.png".into(), "image/png".into()));
+    assert_eq!(
+        (data("size"), data("width"), data("height")),
+        (picture.len().to_string(), "2".into(), "1".into())
+    );
+    assert_eq!(data("sha256"), hex(&sha256(&picture)));
+    let (temporary, published) = world.files.all();
+    assert_eq!((temporary.len(), published.len()), (0, 1));
+    assert_eq!(fs::read(&published[0]).expect("a file"), picture);
+    assert!(data("url").starts_with(&format!("/uploads/{}/a%20b%C3%A9.png?expires=", data("id"))));
+    let read = get(&mut world, &data("url"));
+    assert_eq!((read.status, &read.body), (200, &picture));
+}
+
+#[test]
+fn a_form_is_as_good_as_a_raw_body_in_every_split() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let text = b"hello\r\n--not the boundary\r\n";
+    let body = form("file", "n\u{635}.txt", text);
+    let chunked: Vec<u8> = [
+        body.chunks(40)
+            .flat_map(|chunk| [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat())
+            .collect::<Vec<u8>>(),
+        b"0\r\n\r\n".to_vec(),
+    ]
+    .concat();
+    let (bearer, length) = (bearer(&ann), body.len().to_string());
+    for (framing, body) in
+        [(("Content-Length", &*length), &body), (("Transfer-Encoding", "chunked"), &chunked)]
+    {
+        let fields =
+            [("Authorization", &*bearer), ("Content-Type", "multipart/form-data; boundary=\"b\""), framing];
+        let request = bytes_of("POST", "/api/v1/uploads", &fields, body);
+        for step in [1, 2, 17, request.len()] {
+            let conn = world.connect();
+            for piece in request.chunks(step) {
+                world.send(conn, piece);
+            }
+            let mut bytes = world.take(conn);
+            let answer = responses(&mut bytes, false).remove(0);
+            assert_eq!(answer.status, 201, "{}", answer.text());
+            assert_eq!(answer.at("data.name"), "n\u{635}.txt");
+            assert_eq!(answer.at("data.type"), "text/plain; charset=utf-8");
+            assert_eq!(answer.at("data.sha256"), hex(&sha256(text)));
+            assert_eq!(answer.at("data.width"), "null");
+            world.reset(conn);
+        }
+    }
+}
+
+#[test]
+fn requests_behind_an_upload_are_answered_in_their_order() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let bearer = bearer(&ann);
+    let upload = |body: &[u8]| {
+        let length = body.len().to_string();
+        let fields = [("Authorization", &*bearer), ("X-Filename", "x"), ("Content-Length", &length)];
+        bytes_of("POST", "/api/v1/uploads", &fields, body)
+    };
+    let me = bytes_of("GET", "/api/v1/user/me", &[("Authorization", &*bearer)], b"");
+    let all = [upload(b"one"), me.clone(), upload(b"\xff\xfe\0"), me, upload(b"two")].concat();
+    for step in [1, 100, all.len()] {
+        let conn = world.connect();
+        for piece in all.chunks(step) {
+            world.send(conn, piece);
+        }
+        let mut bytes = world.take(conn);
+        let statuses: Vec<u16> = responses(&mut bytes, false).iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses, [201, 200, 415, 200, 201]);
+        world.reset(conn);
+    }
+}
+
+#[test]
+fn what_is_no_upload_is_refused_and_leaves_nothing() {
+    let mut world = World::with(with(|limits| limits.upload_max = 1_000));
+    let ann = world.sign_up("ann");
+    let bearer = bearer(&ann);
+    let two = [&form("file", "a", b"x")[..], &form("file", "b", b"y")].concat();
+    let two = String::from_utf8(two).expect("text").replacen("--b--\r\n", "", 1).into_bytes();
+    let form_type = ("Content-Type", "multipart/form-data; boundary=b");
+    let name = ("X-Filename", "x");
+    let none: (&str, &str) = ("X-Nothing", "");
+    let rows: &[Refused<'_>] = &[
+        (201, "", name, &[b'x'; 1_000]),
+        (413, "too_large", name, &[b'x'; 1_001]),
+        (422, "invalid_file", name, b""),
+        (415, "not_supported_type", name, b"\x7fELF\x02\x01\x01\0\xff\xff"),
+        (415, "not_supported_type", name, b"\xff\xd8\xff<script>alert(1)</script>"),
+        (422, "invalid_filename", none, b"hello"),
+        (422, "invalid_filename", ("X-Filename", "%zz"), b"hello"),
+        (422, "invalid_filename", ("X-Filename", "%ff"), b"hello"),
+        (400, "error_parsing_data", ("Content-Type", "multipart/form-data"), b"hello"),
+        (400, "error_parsing_data", form_type, b"hello"),
+        (422, "invalid_file", form_type, &two),
+        (422, "invalid_file", form_type, &form("other", "a", b"x")),
+        (422, "invalid_file", form_type, &form("file", "", b"")),
+        (422, "invalid_file", form_type, b"--b--\r\n"),
+        (413, "too_large", form_type, &form("file", "a", &[b'x'; 1_001])),
+    ];
+    for (status, code, field, body) in rows {
+        let length = body.len().to_string();
+        let fields = [("Authorization", &*bearer), *field, ("Content-Length", &length)];
+        let answer = exchange(&mut world, "POST", &bytes_of("POST", "/api/v1/uploads", &fields, body));
+        assert_eq!(answer.status, *status, "{field:?} {}", answer.text());
+        if *status >= 400 {
+            assert_eq!(answer.code(), *code, "{field:?}");
+        }
+    }
+    let coded = [("Authorization", &*bearer), name, ("Content-Encoding", "gzip"), ("Content-Length", "1")];
+    assert_eq!(exchange(&mut world, "POST", &bytes_of("POST", "/api/v1/uploads", &coded, b"x")).status, 415);
+    let bare = [("Authorization", &*bearer), name];
+    let answer = exchange(&mut world, "POST", &bytes_of("POST", "/api/v1/uploads", &bare, b""));
+    assert_eq!((answer.status, answer.code()), (411, "length_required".into()));
+    let (temporary, published) = world.files.all();
+    assert_eq!((temporary.len(), published.len()), (0, 1));
+    assert_eq!(world.server.load(), (0, 0, 0));
+}
+
+#[test]
+fn a_refusal_that_the_head_allows_comes_before_the_body() {
+    let mut world = World::with(with(|limits| limits.upload_max = 1_000));
+    let ann = world.sign_up("ann");
+    let bearer = bearer(&ann);
+    let expect = ("Expect", "100-continue");
+    let ask = |world: &mut World, fields: &[(&str, &str)]| {
+        let conn = world.connect();
+        world.send(conn, &bytes_of("POST", "/api/v1/uploads", fields, b""));
+        let bytes = world.take(conn);
+        world.reset(conn);
+        String::from_utf8(bytes).expect("text")
+    };
+    let name = ("X-Filename", "x");
+    let authorized = ("Authorization", &*bearer);
+    let length = |length| ("Content-Length", length);
+    assert!(ask(&mut world, &[name, length("5"), expect]).starts_with("HTTP/1.1 401 "));
+    assert!(ask(&mut world, &[authorized, name, length("1001"), expect]).starts_with("HTTP/1.1 413 "));
+    assert!(ask(&mut world, &[authorized, length("5"), expect]).starts_with("HTTP/1.1 422 "));
+    assert_eq!(ask(&mut world, &[authorized, name, length("5"), expect]), "HTTP/1.1 100 Continue\r\n\r\n");
+    // A form may be longer than its file by its own weight.
+    let form = ("Content-Type", "multipart/form-data; boundary=b");
+    let long = ask(&mut world, &[authorized, form, length("66537"), expect]);
+    assert!(long.starts_with("HTTP/1.1 413 ") && long.contains("\r\nConnection: close\r\n"), "{long}");
+    assert_eq!(
+        ask(&mut world, &[authorized, form, length("66536"), expect]),
+        "HTTP/1.1 100 Continue\r\n\r\n"
+    );
+    assert_eq!(world.files.all().0.len(), 0);
+}
+
+#[test]
+fn an_upload_that_does_not_come_whole_leaves_nothing() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let bearer = bearer(&ann);
+    let head = |length: &str| {
+        let fields = [("Authorization", &*bearer), ("X-Filename", "x"), ("Content-Length", length)];
+        bytes_of("POST", "/api/v1/uploads", &fields, &[b'x'; 40_000])
+    };
+    let begin = |world: &mut World| {
+        let conn = world.connect();
+        world.send(conn, &head("1000000"));
+        assert_eq!(world.files.all().0.len(), 1, "some of it is on disk");
+        conn
+    };
+    let conn = begin(&mut world);
+    world.reset(conn);
+    assert_eq!(world.files.all().0.len(), 0, "the connection broke");
+    let conn = begin(&mut world);
+    world.end(conn);
+    assert_eq!(world.files.all().0.len(), 0, "the peer stopped in the middle");
+    // 60 s and a million bytes at 8 KiB/s.
+    let conn = begin(&mut world);
+    world.pass(Duration::from_secs(60 + 122 - 1));
+    assert_eq!(world.files.all().0.len(), 1, "slow is not late");
+    world.pass(Duration::from_secs(2));
+    assert!(world.take(conn).starts_with(b"HTTP/1.1 408 "));
+    assert_eq!(world.files.all().0.len(), 0);
+    // The session ends while the body is under way.
+    let conn = begin(&mut world);
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
+    for _ in 0..24 {
+        world.send(conn, &[b'x'; 40_000]);
+    }
+    assert!(world.take(conn).starts_with(b"HTTP/1.1 401 "));
+    let (temporary, published) = world.files.all();
+    assert_eq!((temporary.len(), published.len()), (0, 0));
+}
+
+#[test]
+fn a_chunked_upload_buys_its_time_with_its_bytes() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let bearer = bearer(&ann);
+    let fields = [("Authorization", &*bearer), ("X-Filename", "x"), ("Transfer-Encoding", "chunked")];
+    let conn = world.connect();
+    world.send(conn, &bytes_of("POST", "/api/v1/uploads", &fields, b""));
+    let chunk = [format!("{:x}\r\n", 81_920).as_bytes(), &[b'x'; 81_920], b"\r\n"].concat();
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(20));
+        world.send(conn, &chunk);
+    }
+    world.pass(Duration::from_secs(29));
+    assert_eq!(world.take(conn), b"");
+    world.pass(Duration::from_secs(2));
+    assert!(world.take(conn).starts_with(b"HTTP/1.1 408 "), "60 s and 240 KiB at 8 KiB/s are 90 s");
+    assert_eq!(world.files.all().0.len(), 0);
+}
+
+#[test]
+fn a_full_disk_refuses_uploads_and_nothing_else() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let check = |world: &mut World, status: u16, code: &str| {
+        let answer = raw(world, &ann, "x", b"hello");
+        assert_eq!((answer.status, answer.code()), (status, code.to_owned()));
+        assert_eq!(answer.at("retry"), "true");
+        let body =
+            format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hi"}}"#, bob.profile);
+        assert!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).status < 300);
+        let (temporary, published) = world.files.all();
+        assert_eq!((temporary.len(), published.len()), (0, 0));
+    };
+    world.files.append_fails = Some(true);
+    check(&mut world, 507, "storage_full");
+    world.files.append_fails = Some(false);
+    check(&mut world, 503, "unavailable");
+    world.files.append_fails = None;
+    world.files.publish_fails = true;
+    check(&mut world, 507, "storage_full");
+    world.files.publish_fails = false;
+    assert_eq!(raw(&mut world, &ann, "x", b"hello").status, 201);
+}
+
+#[test]
+fn a_member_keeps_no_more_than_the_quota() {
+    let mut world = World::with(with(|limits| limits.upload_quota = 1_000));
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    assert_eq!(raw(&mut world, &ann, "a", &[b'a'; 600]).status, 201);
+    let over = raw(&mut world, &ann, "b", &[b'b'; 401]);
+    assert_eq!((over.status, over.code()), (413, "quota_exceeded".into()));
+    assert_eq!(raw(&mut world, &bob, "b", &[b'b'; 401]).status, 201, "everybody has their own");
+    // The same bytes again share a file, and count again.
+    let again = raw(&mut world, &ann, "c", &[b'a'; 600]);
+    assert_eq!((again.status, again.code()), (413, "quota_exceeded".into()));
+    let last = raw(&mut world, &ann, "d", &[b'd'; 400]);
+    assert_eq!(last.status, 201);
+    assert_eq!(raw(&mut world, &ann, "e", b"e").status, 413);
+    // By the length of the head, before a byte of the body.
+    let conn = world.connect();
+    let bearer = bearer(&ann);
+    let fields = [("Authorization", &*bearer), ("X-Filename", "x"), ("Content-Length", "900")];
+    world.send(conn, &bytes_of("POST", "/api/v1/uploads", &fields, b""));
+    assert!(world.take(conn).starts_with(b"HTTP/1.1 413 "));
+    // What is deleted gives its room back.
+    let id = last.at("data.id");
+    assert_eq!(world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{id}"), None).status, 204);
+    assert_eq!(raw(&mut world, &ann, "f", &[b'f'; 400]).status, 201);
+    assert_eq!(world.files.all().0.len(), 0);
+}
+
+#[test]
+fn the_quota_holds_against_uploads_at_the_same_time() {
+    let mut world = World::with(with(|limits| limits.upload_quota = 1_000));
+    let ann = world.sign_up("ann");
+    let bearer = bearer(&ann);
+    let conns: Vec<_> = (0_u8..3)
+        .map(|n| {
+            let conn = world.connect();
+            let fields = [("Authorization", &*bearer), ("X-Filename", "x"), ("Content-Length", "600")];
+            world.send(conn, &bytes_of("POST", "/api/v1/uploads", &fields, &[b'a' + n; 599]));
+            conn
+        })
+        .collect();
+    let statuses: Vec<String> = conns
+        .into_iter()
+        .map(|conn| {
+            world.send(conn, b"z");
+            String::from_utf8_lossy(&world.take(conn)[9..12]).into_owned()
+        })
+        .collect();
+    assert_eq!(statuses, ["201", "413", "413"]);
+    let (temporary, published) = world.files.all();
+    assert_eq!((temporary.len(), published.len()), (0, 1), "what was refused at the end is gone too");
+}
+
+#[test]
+fn equal_bytes_of_one_owner_are_one_file() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let first = raw(&mut world, &ann, "a", b"hello");
+    let second = raw(&mut world, &ann, "b", b"hello");
+    assert_ne!(first.at("data.id"), second.at("data.id"));
+    assert_eq!(world.files.all().1.len(), 1);
+    assert_eq!(raw(&mut world, &bob, "c", b"hello").status, 201);
+    assert_eq!(world.files.all().1.len(), 2);
+    let delete = |world: &mut World, upload: &Response| {
+        let id = upload.at("data.id");
+        world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{id}"), None).status
+    };
+    assert_eq!(delete(&mut world, &first), 204);
+    assert_eq!(get(&mut world, &first.at("data.url")).status, 404, "at once");
+    world.pass(Duration::from_secs(60));
+    assert_eq!(get(&mut world, &second.at("data.url")).body, b"hello", "the other still has the bytes");
+    assert_eq!(delete(&mut world, &second), 204);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.files.all().1.len(), 1, "the bytes went with the last");
+    assert_eq!(delete(&mut world, &second), 404);
+}
+
+// ---- what is in a file ---------------------------------------------------------------------------
+
+/// The Go server kept the places of its members' photographs, and took a prefix for the whole.
+#[test]
+fn lineage_a_portrait_stands_upright_and_tells_no_place() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let portrait = pictures::portrait();
+    assert!(portrait.windows(3).any(|bytes| bytes == b"GPS"));
+    assert_eq!(pictures::orientation(&portrait), Some(6));
+    let answer = raw(&mut world, &ann, "p.jpg", &portrait);
+    assert_eq!((answer.at("data.width"), answer.at("data.height")), ("8".into(), "16".into()));
+    let stored = get(&mut world, &answer.at("data.url"));
+    assert!(!stored.body.windows(3).any(|bytes| bytes == b"GPS"), "no maker, no place, no time");
+    assert_eq!(pictures::orientation(&stored.body), Some(6), "a viewer still turns it");
+    assert_eq!(answer.at("data.size"), stored.body.len().to_string());
+    assert_eq!(stored.field("etag"), Some(&*format!("\"{}\"", hex(&sha256(&stored.body)))));
+    // The same photograph again, as it was stored: the same bytes.
+    let again = raw(&mut world, &ann, "p.jpg", &stored.body);
+    assert_eq!(again.at("data.sha256"), answer.at("data.sha256"));
+    let png = raw(&mut world, &ann, "p.png", &pictures::png("GPS"));
+    let stored = get(&mut world, &png.at("data.url"));
+    assert!(!stored.body.windows(3).any(|bytes| bytes == b"GPS"));
+}
+
+#[test]
+fn keep_metadata_keeps_it() {
+    let mut world = World::with(Settings { keep_metadata: true, ..settings(limits()) });
+    let ann = world.sign_up("ann");
+    let answer = raw(&mut world, &ann, "p.jpg", &pictures::portrait());
+    assert_eq!((answer.at("data.width"), answer.at("data.height")), ("8".into(), "16".into()));
+    assert_eq!(get(&mut world, &answer.at("data.url")).body, pictures::portrait());
+}
+
+#[test]
+fn a_file_is_what_its_bytes_say_and_never_runs() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let page = b"<html><script>alert(document.domain)</script></html>";
+    let polyglot = [&pictures::picture(1)[..], page].concat();
+    let jpeg_and_zip = [&pictures::jpeg(b"")[..], b"PK\x03\x04 and so on"].concat();
+    let rows: [(&str, &[u8], &str, &[u8]); 7] = [
+        ("x.png", page, "text/plain; charset=utf-8", page),
+        ("x.html", page, "text/plain; charset=utf-8", page),
+        (
+            "x.svg",
+            b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+            "text/plain; charset=utf-8",
+            b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>",
+        ),
+        ("x.js", b"alert(1)", "text/plain; charset=utf-8", b"alert(1)"),
+        ("x.html", &polyglot, "image/png", &pictures::picture(1)),
+        ("x.zip", &jpeg_and_zip, "image/jpeg", &pictures::jpeg(b"")),
+        ("x.gif", b"%PDF-1.7\n<script>", "application/pdf", b"%PDF-1.7\n<script>"),
+    ];
+    for (name, body, mime, stored) in rows {
+        let answer = raw(&mut world, &ann, name, body);
+        assert_eq!(answer.status, 201, "{name}: {}", answer.text());
+        assert_eq!(answer.at("data.type"), mime, "{name}");
+        let read = get(&mut world, &answer.at("data.url"));
+        assert_eq!((read.field("content-type"), &*read.body), (Some(mime), stored), "{name}");
+        assert_eq!(read.field("x-content-type-options"), Some("nosniff"));
+        assert_eq!(read.field("content-security-policy"), Some("sandbox; default-src 'none'"));
+        let shown = if mime.starts_with("image/") { "inline; " } else { "attachment; " };
+        assert!(read.field("content-disposition").expect("a disposition").starts_with(shown), "{name}");
+    }
+}
+
+// ---- reading -------------------------------------------------------------------------------------
+
+#[test]
+fn a_file_is_read_whole_in_part_or_not_again() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let upload = raw(&mut world, &ann, "a%22%C3%A9.txt", b"0123456789");
+    let url = upload.at("data.url");
+    let whole = get(&mut world, &url);
+    let etag = whole.field("etag").expect("a tag").to_owned();
+    let modified = whole.field("last-modified").expect("a date").to_owned();
+    assert_eq!((whole.status, &*whole.body), (200, &b"0123456789"[..]));
+    assert_eq!(etag, format!("\"{}\"", upload.at("data.sha256")));
+    assert_eq!(modified, "Sun, 22 Nov 2026 13:03:54 GMT");
+    assert_eq!(whole.field("cache-control"), Some("private, max-age=3600, immutable"));
+    assert_eq!(whole.field("accept-ranges"), Some("bytes"));
+    assert_eq!(
+        whole.field("content-disposition"),
+        Some("attachment; filename=\"a__.txt\"; filename*=UTF-8''a%22%C3%A9.txt")
+    );
+    let rows: &[Asked<'_>] = &[
+        ("HEAD", &[], 200, b"", None),
+        ("HEAD", &[("Range", "bytes=1-2")], 200, b"", None),
+        ("GET", &[("Range", "bytes=2-4")], 206, b"234", Some("bytes 2-4/10")),
+        ("GET", &[("Range", "bytes=-3")], 206, b"789", Some("bytes 7-9/10")),
+        ("GET", &[("Range", "bytes=4-")], 206, b"456789", Some("bytes 4-9/10")),
+        ("GET", &[("Range", "bytes=1-2,4-5")], 200, b"0123456789", None),
+        ("GET", &[("Range", "bytes=10-")], 416, b"", Some("bytes */10")),
+        ("GET", &[("Range", "bytes=2-4"), ("If-Range", &etag)], 206, b"234", Some("bytes 2-4/10")),
+        ("GET", &[("Range", "bytes=2-4"), ("If-Range", &modified)], 206, b"234", Some("bytes 2-4/10")),
+        ("GET", &[("Range", "bytes=2-4"), ("If-Range", "\"other\"")], 200, b"0123456789", None),
+        ("GET", &[("If-None-Match", &etag)], 304, b"", None),
+        ("GET", &[("If-None-Match", "*")], 304, b"", None),
+        ("HEAD", &[("If-None-Match", &etag)], 304, b"", None),
+        ("GET", &[("If-None-Match", "\"other\"")], 200, b"0123456789", None),
+        ("GET", &[("If-Modified-Since", &modified)], 304, b"", None),
+        ("GET", &[("If-Match", "\"other\"")], 412, b"", None),
+    ];
+    for (method, fields, status, body, range) in rows {
+        let answer = world.ask(method, &url, fields, None);
+        assert_eq!((answer.status, answer.field("content-range")), (*status, *range), "{method} {fields:?}");
+        if answer.status < 400 {
+            assert_eq!((&*answer.body, answer.field("etag")), (*body, Some(&*etag)), "{method} {fields:?}");
+            assert_eq!(answer.field("cache-control"), Some("private, max-age=3600, immutable"));
+            let length = match (*method, status) {
+                (_, 304) => None,
+                ("HEAD", _) => Some("10".to_owned()),
+                _ => Some(body.len().to_string()),
+            };
+            assert_eq!(answer.field("content-length"), length.as_deref(), "{method} {fields:?}");
+        }
+    }
+    assert_eq!(world.ask("GET", &url, &[("Range", "bytes=10-")], None).code(), "range_not_satisfiable");
+}
+
+#[test]
+fn only_who_may_read_finds_a_file() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let upload = raw(&mut world, &ann, "a.txt", b"hello");
+    let (id, url) = (upload.at("data.id"), upload.at("data.url"));
+    let plain = format!("/uploads/{id}/a.txt");
+    let other = raw(&mut world, &ann, "b.txt", b"other").at("data.url");
+    let signature = other.split_once('?').expect("a query").1;
+    assert_eq!(get(&mut world, &url).status, 200);
+    assert_eq!(get(&mut world, &url.to_lowercase().replace("sig=", "SIG=")).status, 404);
+    assert_eq!(world.ask_as(&ann, "GET", &plain, None).body, b"hello");
+    assert_eq!(world.ask_as(&ann, "GET", &plain.to_uppercase(), None).status, 404, "a name is no id");
+    assert_eq!(world.ask_as(&ann, "GET", &format!("/uploads/{}/a.txt", id.to_lowercase()), None).status, 200);
+    assert_eq!(world.ask_as(&bob, "GET", &plain, None).status, 404);
+    let nobody = get(&mut world, &plain);
+    assert_eq!((nobody.status, nobody.field("www-authenticate")), (401, Some("Bearer")));
+    let (path, query) = url.split_once('?').expect("a query");
+    let (expires, sig) = query.split_once('&').expect("two parts");
+    let last = if sig.ends_with('A') { "B" } else { "A" };
+    for bad in [
+        format!("{path}?{signature}"),
+        format!("{path}?{expires}&{}{last}", &sig[..sig.len() - 1]),
+        format!("{path}?{expires}"),
+        format!("{path}?{sig}"),
+        format!("{path}?expires=99999999999&{sig}"),
+        format!("{path}?expires=&sig="),
+        format!("/uploads/{id}/b.txt?{query}"),
+        format!("/uploads/{id}/?{query}"),
+        format!("/uploads/{id}?{query}"),
+        format!("/uploads/{id}/a.txt/?{query}"),
+        format!("/uploads/{id}/a%2Etxt%00?{query}"),
+        format!("/uploads/{id}/a.txt%2F?{query}"),
+        format!("/uploads/{id}/..%2Fa.txt?{query}"),
+        format!("/uploads/{id}/../{id}/a.txt?{query}"),
+        format!("/uploads/{id}/%2e%2e/a.txt?{query}"),
+        format!("/uploads/..%2f..%2fnatter.db?{query}"),
+        format!("/uploads/tmp/{id}?{query}"),
+        format!("/uploads/01ARZ3NDEKTSV4RRFFQ69G5FAV/a.txt?{query}"),
+    ] {
+        assert_eq!(get(&mut world, &bad).status, 404, "{bad}");
+    }
+    assert_eq!(get(&mut world, &format!("{path}?{sig}&{expires}")).status, 200, "in any order");
+    assert_eq!(get(&mut world, &format!("/uploads/{id}/a%2Etxt?{query}")).status, 200, "the same name");
+    // 24 hours, rounded up to the hour; from 13:03:54 until 14:00.
+    world.pass(Duration::from_secs(24 * 3_600 + 55 * 60));
+    assert_eq!(get(&mut world, &url).status, 200);
+    world.pass(Duration::from_secs(2 * 60));
+    assert_eq!(get(&mut world, &url).status, 404, "expired");
+}
+
+#[test]
+fn an_upload_is_its_owners_to_delete() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let upload = raw(&mut world, &ann, "a.txt", b"hello");
+    let path = format!("/api/v1/uploads/{}", upload.at("data.id"));
+    assert_eq!(world.ask("DELETE", &path, &[], None).status, 401);
+    assert_eq!(world.ask_as(&bob, "DELETE", &path, None).status, 404);
+    assert_eq!(world.ask_as(&ann, "DELETE", "/api/v1/uploads/nonsense", None).status, 404);
+    assert_eq!(get(&mut world, &upload.at("data.url")).status, 200);
+    assert_eq!(world.ask_as(&ann, "DELETE", &path, None).status, 204);
+    assert_eq!(get(&mut world, &upload.at("data.url")).status, 404);
+    assert_eq!(world.ask_as(&ann, "DELETE", &path, None).status, 404);
+    assert_eq!(world.files.all().1.len(), 1);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.files.all().1.len(), 0);
+}
+
+/// A handle a request would be many: the next request waits until the file before it has left.
+#[test]
+fn pipelined_reads_of_files_wait_for_each_other() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let url = raw(&mut world, &ann, "a.txt", &[b'x'; 100_000]).at("data.url");
+    let conn = world.connect();
+    world.peers.get_mut(&conn).expect("a peer").stalled = true;
+    let request = bytes_of("GET", &url, &[], b"");
+    world.send(conn, &request.repeat(50));
+    assert!(!world.server.wants_read(conn));
+    let queue = world.server.send_queue(conn).expect("a queue");
+    assert!(queue.len() < 110_000 && queue.memory() < 2_000, "one answer, and its file is no buffer");
+    world.unstall(conn);
+    let mut bytes = world.take(conn);
+    assert_eq!(responses(&mut bytes, false).len(), 50);
+}
+
+/// No upload is lost, and none is read without bounds, while the disk is slow.
+#[test]
+fn a_slow_disk_stops_the_reading_of_uploads() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let bearer = bearer(&ann);
+    world.files.hold_appends = true;
+    let conns: Vec<_> = (0_u8..100)
+        .map(|n| {
+            let conn = world.connect();
+            let fields = [("Authorization", &*bearer), ("X-Filename", "x"), ("Content-Length", "300000")];
+            world.send(conn, &bytes_of("POST", "/api/v1/uploads", &fields, &[]));
+            (conn, n)
+        })
+        .collect();
+    let mut left: Vec<usize> = vec![300_000; conns.len()];
+    let send_what_is_wanted = |world: &mut World, left: &mut [usize]| {
+        for ((conn, n), left) in conns.iter().zip(left) {
+            while world.server.wants_read(*conn) && *left > 0 {
+                let piece = (*left).min(65_536);
+                world.send(*conn, &vec![b'a' + n % 26; piece]);
+                *left -= piece;
+            }
+        }
+    };
+    send_what_is_wanted(&mut world, &mut left);
+    let held = world.files.held.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+    assert!(held <= 4_194_304 + 131_072, "{held} bytes wait for the disk");
+    let mut rounds = 0;
+    while left.iter().any(|left| *left > 0) {
+        world.write_held_appends();
+        send_what_is_wanted(&mut world, &mut left);
+        rounds += 1;
+        assert!(rounds < 100, "reading goes on when the disk does");
+    }
+    world.write_held_appends();
+    for (conn, _) in &conns {
+        assert!(world.take(*conn).starts_with(b"HTTP/1.1 201 "));
+    }
+    assert_eq!(world.files.all().0.len(), 0);
+}
