@@ -369,6 +369,91 @@ fn a_group_talks_changes_its_mind_and_is_searched() {
     pictures(c, &bob, "group");
 }
 
+/// Whether an element is a picture that came whole.
+fn is_drawn(element: &str) -> String {
+    format!("(() => {{ const i = {element}; return i?.complete && i.naturalWidth > 1; }})()")
+}
+
+#[test]
+fn pictures_and_files_travel() {
+    let Some(mut stage) = Stage::set() else { return };
+    let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
+    let folder = stage.launch.folder.clone();
+    let c = &mut stage.chromium;
+    open_person(c, &ann, "Bob");
+
+    // A picture with words: shown to both, as large as it is.
+    let picture = ann.picture(c, "to-be-sent");
+    ann.choose(c, "composer-file", &picture);
+    ann.wait(c, "it waits", &format!("{}.querySelector('img')", by("composer-files")));
+    ann.picture(c, "attached-desktop-light");
+    send(c, &ann, "This is what I see.");
+    let image = by("message-image");
+    for page in [&ann, &bob] {
+        if std::ptr::eq(page, &bob) {
+            page.click(c, "conversation");
+        }
+        page.wait(c, "sent", &format!("{}?.dataset.state === 'sent'", by("message")));
+        page.wait(c, "the picture", &is_drawn(&image));
+        assert_eq!(page.eval(c, &format!("{image}.naturalWidth + '×' + {image}.naturalHeight")), "1280×800");
+    }
+    bob.click(c, "message-image");
+    bob.wait(c, "large", &is_drawn(&by("lightbox-image")));
+    bob.settle(c);
+    bob.picture(c, "lightbox-desktop-light");
+    bob.click(c, "lightbox-close");
+
+    // A file dropped on the conversation; what may not be sent is refused where it stands, and can be dropped.
+    let note = folder.join("ملاحظات.txt");
+    std::fs::write(&note, "first line\nsecond line\n").expect("a file");
+    ann.drop_file(c, &by("messages"), &note);
+    ann.wait(c, "it waits", &format!("{}.textContent.includes('ملاحظات.txt')", by("composer-files")));
+    ann.click(c, "composer-send");
+    let link = by("message-file");
+    bob.wait(c, "the file", &format!("{link}?.textContent.includes('ملاحظات.txt')"));
+    assert_eq!(
+        bob.eval(c, &format!("fetch({link}.href).then((r) => r.text())")),
+        "first line\nsecond line\n"
+    );
+    let noise = folder.join("noise.bin");
+    std::fs::write(&noise, [0, 159, 146, 150, 0, 255, 254]).expect("a file");
+    ann.choose(c, "composer-file", &noise);
+    ann.click(c, "composer-send");
+    ann.wait(c, "refused", &format!("{}?.textContent", by("message-failure")));
+    ann.settle(c);
+    ann.picture(c, "refused-desktop-light");
+    ann.click(c, "message-discard");
+    ann.wait(c, "gone", "document.querySelectorAll('[data-testid=message]').length === 2");
+
+    // A face.
+    ann.click(c, "open-settings");
+    ann.choose(c, "profile-image-file", &picture);
+    ann.wait(c, "my face", &is_drawn(&format!("{}.querySelector('.avatar img')", by("settings"))));
+    ann.settle(c);
+    pictures(c, &ann, "profile");
+    ann.click(c, "settings-close");
+    bob.wait(c, "her face", &is_drawn(&format!("{}.querySelector('.avatar img')", by("conversation"))));
+    pictures(c, &bob, "picture");
+
+    // Deleted is gone, by its address too.
+    let address = bob.eval(c, &format!("{image}.src"));
+    ann.hover(c, &message("This is what I see."));
+    ann.click(c, "message-more");
+    ann.click(c, "menu-delete");
+    ann.click(c, "confirm-yes");
+    bob.wait(c, "a tombstone", &format!("!{image}"));
+    assert_eq!(
+        bob.eval(
+            c,
+            &format!("fetch({}, {{cache: 'reload'}}).then((r) => r.status)", json::to_string(&address))
+        ),
+        "404"
+    );
+    for page in [&ann, &bob] {
+        page.has_no_faults(c);
+    }
+}
+
 /// The code in the last mail of this subject, once there is one.
 fn mailed_code(mbox: &Path, subject: &str) -> String {
     let subject = format!("\nSubject: {subject}\n");

@@ -93,7 +93,6 @@ impl Page {
         let params =
             format!(r#"{{"width":{width},"height":{height},"deviceScaleFactor":1,"mobile":{phone}}}"#);
         self.must(chromium, "Emulation.setDeviceMetricsOverride", &params);
-        self.must(chromium, "Emulation.setTouchEmulationEnabled", &format!(r#"{{"enabled":{phone}}}"#));
     }
 
     /// `light` or `dark`, as the system would say it.
@@ -214,6 +213,28 @@ impl Page {
                 r#"{{"type":"{kind}","key":"{key}","code":"{key}","windowsVirtualKeyCode":{code}{text}}}"#
             );
             self.must(chromium, "Input.dispatchKeyEvent", &params);
+        }
+    }
+
+    /// Gives a file to a file field.
+    pub fn choose(&self, chromium: &mut Chromium, testid: &str, file: &Path) {
+        let params = format!(r#"{{"expression":{}}}"#, json::to_string(&by(testid)));
+        let found = self.must(chromium, "Runtime.evaluate", &params);
+        let object = at(&found, "result.result.objectId");
+        let file = json::to_string(&file.display().to_string());
+        let params = format!(r#"{{"objectId":{},"files":[{file}]}}"#, json::to_string(&object));
+        self.must(chromium, "DOM.setFileInputFiles", &params);
+    }
+
+    /// Drops a file in the middle of an element, as from a folder's window.
+    pub fn drop_file(&self, chromium: &mut Chromium, element: &str, file: &Path) {
+        let (x, y) = self.place(chromium, element);
+        let file = json::to_string(&file.display().to_string());
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            let params = format!(
+                r#"{{"type":"{kind}","x":{x},"y":{y},"data":{{"items":[],"files":[{file}],"dragOperationsMask":1}}}}"#
+            );
+            self.must(chromium, "Input.dispatchDragEvent", &params);
         }
     }
 

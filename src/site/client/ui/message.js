@@ -109,7 +109,7 @@ function attachments({ message, row }, act) {
   if (!files.length) return null;
   const parts = files.map((file, index) => {
     const part = progress?.file === index ? progress.part : file.upload || !row ? null : 0;
-    const bar = row && part !== null && h('progress', { value: part, max: 1, 'aria-label': t('msg.uploading', { percent: Math.round(part * 100) }), testid: 'upload-progress' });
+    const bar = row && row.state !== 'failed' && part !== null && h('progress', { value: part, max: 1, 'aria-label': t('msg.uploading', { percent: Math.round(part * 100) }), testid: 'upload-progress' });
     if (file.type.startsWith('image/')) return picture(file, bar, act, message);
     return h('a.file', { href: file.url, target: '_blank', rel: 'noopener', download: file.name, testid: 'message-file', 'aria-label': t('file.download', file) },
       h('span.file-icon', null, icon('file')), h('span.file-text', null, h('span.file-name', { dir: 'auto' }, file.name), h('span.file-size', null, bytes(file.size)), bar));
