@@ -1,0 +1,199 @@
+//! How much of bare SQLite a batch of posts keeps: rows a second at batches of 1, 8, 64 and 1,024, both on the same disk,
+//! in the same run, in turns, medians of the rounds. Bare is `support/bare.rs`; `Store::commit` adds the look-up of the
+//! client_id (a second index), the read marks, the answers and the events. Checkpoints are in both.
+//!
+//! `cargo bench --bench commit_batch`; the folder is the target folder's, or `BENCH_DIR`. On a machine that does
+//! something else besides, the CPU time of a row tells more than the clock.
+
+#[path = "support/bare.rs"]
+mod bare;
+#[path = "../tests/store_kit/mod.rs"]
+mod store_kit;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bare::{BODY, Bare};
+use natter::base::crypto::Entropy;
+use natter::base::id::Id;
+use natter::model::message::{Destination, PostMessage};
+use natter::model::operation::{Command, Lane};
+use natter::store::{Store, StoreOptions};
+use store_kit::{Kit, NOW_MS, Seed};
+
+const PAIRS: usize = 32;
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_millis(500);
+
+struct Ours {
+    store: Store,
+    pairs: Vec<(Id, Id)>,
+    count: usize,
+    seed: Seed,
+    tend: Duration,
+    rows: usize,
+    batch: Vec<(Lane, Command)>,
+}
+
+impl Ours {
+    /// The time until the writer is ready for the next batch; who receives the outcomes drops them elsewhere.
+    fn batch(&mut self, size: usize) -> Spent {
+        for _ in 0..size {
+            self.count += 1;
+            let (a, b) = self.pairs[self.count % PAIRS];
+            let (sender, to) = if (self.count / PAIRS).is_multiple_of(2) { (a, b) } else { (b, a) };
+            // Two posts of one sender are at least a millisecond apart, so that its client_ids rise.
+            let at = NOW_MS + (self.count / PAIRS) as u64;
+            self.batch.push((
+                Lane(self.count as u64 % 64),
+                Command::PostMessage(PostMessage {
+                    at,
+                    sender,
+                    destination: Destination::To(to),
+                    client_id: self.seed.id(at),
+                    body: Some(BODY.to_owned()),
+                    attachments: Vec::new(),
+                    reply_to: None,
+                    random: self.seed.u64() as u16,
+                    conversation_if_new: Id(self.count as u128),
+                }),
+            ));
+        }
+        let clock = Clock::start();
+        let committed = self.store.commit(&mut self.batch);
+        let c1 = cpu();
+        self.store.tend(std::time::Instant::now()).expect("the WAL is kept short");
+        let spent = clock.spent();
+        self.tend += cpu() - c1;
+        self.rows += size;
+        assert!(committed.outcomes.iter().all(|outcome| outcome.result.is_ok()), "every post is stored");
+        spent
+    }
+}
+
+/// Time by the clock and on the CPU.
+struct Clock {
+    began: Instant,
+    cpu: Duration,
+}
+
+struct Spent {
+    time: Duration,
+    cpu: Duration,
+}
+
+impl Clock {
+    fn start() -> Clock {
+        Clock { cpu: cpu(), began: Instant::now() }
+    }
+
+    fn spent(self) -> Spent {
+        Spent { time: self.began.elapsed(), cpu: cpu().saturating_sub(self.cpu) }
+    }
+}
+
+/// The CPU time of this thread; nothing where the kernel does not tell.
+fn cpu() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(told.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default())
+}
+
+struct Rate {
+    rows: usize,
+    time: Duration,
+    cpu: Duration,
+    /// Of each batch, in µs, sorted.
+    times: Vec<f64>,
+}
+
+impl Rate {
+    /// A second.
+    fn rows(&self) -> f64 {
+        self.rows as f64 / self.time.as_secs_f64()
+    }
+
+    /// µs a batch.
+    fn p50(&self) -> f64 {
+        self.times[self.times.len() / 2]
+    }
+
+    /// µs a batch.
+    fn p99(&self) -> f64 {
+        self.times[(self.times.len() - 1) * 99 / 100]
+    }
+
+    /// µs a row.
+    fn cpu(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.rows as f64
+    }
+}
+
+/// Repeats a batch for a round.
+fn measure(size: usize, mut batch: impl FnMut() -> Spent) -> Rate {
+    let began = Instant::now();
+    let (mut time, mut cpu, mut times) = (Duration::ZERO, Duration::ZERO, Vec::new());
+    while began.elapsed() < ROUND {
+        let spent = batch();
+        time += spent.time;
+        cpu += spent.cpu;
+        times.push(spent.time.as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    Rate { rows: size * times.len(), time, cpu, times }
+}
+
+fn median(rates: &[Rate], of: fn(&Rate) -> f64) -> f64 {
+    let mut values: Vec<f64> = rates.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    let dir = std::env::var_os("BENCH_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-commit"), Into::into);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).expect("a folder for the bench");
+
+    let options = StoreOptions { path: dir.join("natter.db"), synchronous_full: true };
+    let mut kit = Kit::with(options.clone());
+    let people: Vec<Id> = (0..2 * PAIRS).map(|i| kit.person(&format!("p{i}")).profile).collect();
+    kit.close();
+    let (store, _) = Store::open(&options, &mut Seed(3), NOW_MS).expect("the store opens");
+    let pairs = people.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+    let mut ours =
+        Ours { store, pairs, count: 0, seed: Seed(4), tend: Duration::ZERO, rows: 0, batch: Vec::new() };
+    let mut bare = Bare::create(&dir.join("bare.db")).expect("a bare database");
+
+    println!(
+        "        bare                                   store                                  store of bare"
+    );
+    println!(
+        "batch   rows/s   p50 µs   p99 µs  cpu µs/row   rows/s   p50 µs   p99 µs  cpu µs/row   clock   cpu"
+    );
+    for size in [1, 8, 64, 1024] {
+        let (mut theirs, mut mine) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            theirs.push(measure(size, || {
+                let clock = Clock::start();
+                bare.batch(size).expect("a bare batch");
+                clock.spent()
+            }));
+            mine.push(measure(size, || ours.batch(size)));
+        }
+        print!("{size:>5}");
+        for rates in [&theirs, &mine] {
+            let [rows, p50, p99, cpu] =
+                [Rate::rows, Rate::p50, Rate::p99, Rate::cpu].map(|of| median(rates, of));
+            print!("{rows:>9.0}{p50:>9.0}{p99:>9.0}{cpu:>12.2}");
+        }
+        let clock = median(&mine, Rate::rows) / median(&theirs, Rate::rows);
+        let cpu = median(&theirs, Rate::cpu) / median(&mine, Rate::cpu);
+        println!("tend cpu/row {:.2}", ours.tend.as_secs_f64() * 1e6 / ours.rows as f64);
+        ours.tend = Duration::ZERO;
+        ours.rows = 0;
+        println!("{:>7.0}%{:>5.0}%", 100.0 * clock, 100.0 * cpu);
+    }
+    ours.store.close().expect("the store closes");
+    drop(kit);
+    let _ = std::fs::remove_dir_all(&dir);
+}

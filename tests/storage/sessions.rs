@@ -1,0 +1,148 @@
+//! Sessions: the exchange of refresh tokens, and what is remembered of an end.
+
+use natter::base::id::Id;
+use natter::model::event::{Event, Fact};
+use natter::model::operation::Refusal;
+use natter::model::session::{EndSession, RefreshSession};
+
+use crate::store_kit::{ACCESS_S, Kit, REFRESH_S};
+
+pub fn refresh(kit: &mut Kit, session: Id, refresh_uuid: Id) -> RefreshSession {
+    let unix_s = kit.now_ms / 1_000;
+    RefreshSession {
+        at: kit.now_ms,
+        session,
+        refresh_uuid,
+        device: None,
+        next_access_uuid: kit.id(),
+        next_refresh_uuid: kit.id(),
+        access_expire: unix_s + ACCESS_S,
+        refresh_expire: unix_s + REFRESH_S,
+    }
+}
+
+fn ended(events: &[Event]) -> Option<(Id, u64)> {
+    match events {
+        [Event { fact: Fact::SessionEnded { session, until }, .. }] => Some((*session, *until)),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_refresh_token_rotates_repeats_and_betrays_its_thief() {
+    /// Which token is presented, how long after the last step, and what comes of it.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum Expect {
+        /// A new pair.
+        Rotates,
+        /// The pair of the last rotation.
+        Repeats,
+        /// Refused, and the session ends.
+        Ends,
+        /// Refused, and the session stands.
+        Refused,
+    }
+    use Expect::{Ends, Refused, Repeats, Rotates};
+    // Tokens are numbered in the order they were given: 0 at sign-in, 1 by the first rotation …
+    let rows: &[&[(usize, u64, Expect)]] = &[
+        &[(0, 1_000, Rotates), (1, 1_000, Rotates), (2, 1_000, Rotates)],
+        &[(0, 1_000, Rotates), (0, 60_000, Repeats), (0, 0, Repeats), (1, 1_000, Rotates)],
+        &[(0, 1_000, Rotates), (0, 60_001, Ends), (1, 0, Refused)],
+        &[(0, 1_000, Rotates), (1, 1_000, Rotates), (0, 1_000, Ends), (2, 0, Refused)],
+        &[(0, 1_000, Rotates), (1, 1_000, Rotates), (1, 1_000, Repeats), (2, 1_000, Rotates), (1, 0, Ends)],
+        &[(0, REFRESH_S * 1_000, Refused)],
+        &[(0, REFRESH_S * 1_000 - 1_000, Rotates), (1, REFRESH_S * 1_000, Refused)],
+        &[(99, 0, Ends), (0, 0, Refused)],
+    ];
+    for (row, steps) in rows.iter().enumerate() {
+        let mut kit = Kit::new(&format!("refresh-{row}"));
+        let ann = kit.person("ann");
+        let mut given = vec![ann.refresh_uuid];
+        let mut newest = None;
+        let mut until = kit.now_ms / 1_000 + ACCESS_S;
+        for (step, (token, later, expect)) in steps.iter().enumerate() {
+            kit.now_ms += later;
+            let presented = given.get(*token).copied().unwrap_or(Id(*token as u128));
+            let command = refresh(&mut kit, ann.session, presented);
+            let (next_refresh, access_expire) = (command.next_refresh_uuid, command.access_expire);
+            let (answer, events) = kit.write(command);
+            let seen = match (&answer, events.is_empty()) {
+                (Ok(refreshed), true) if refreshed.pair.refresh_uuid == next_refresh => Rotates,
+                (Ok(refreshed), true) if Some(refreshed.pair) == newest => Repeats,
+                (Err(Refusal::Unauthorized), true) => Refused,
+                (Err(Refusal::Unauthorized), false) => Ends,
+                other => panic!("row {row} step {step}: {other:?}"),
+            };
+            assert_eq!(seen, *expect, "row {row} step {step}");
+            match seen {
+                Rotates => {
+                    given.push(next_refresh);
+                    newest = answer.ok().map(|refreshed| refreshed.pair);
+                    until = until.max(access_expire);
+                }
+                Ends => assert_eq!(ended(&events), Some((ann.session, until)), "row {row}"),
+                Repeats | Refused => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_bound_to_a_device_is_good_there_only() {
+    let mut kit = Kit::new("device");
+    let ann = kit.person("ann");
+    let command = kit.sign_in_command("ann", ann.member, "phone");
+    let (id, token) = (command.session.id, command.session.refresh_uuid);
+    let pair = kit.write(command).0.expect("a session").pair;
+    let hash = natter::base::crypto::sha256(b"phone");
+    assert_eq!(pair.device, Some(hash));
+    for (device, good) in [(None, false), (Some([7; 32]), false), (Some(hash), true)] {
+        let mut command = refresh(&mut kit, id, token);
+        command.device = device;
+        let (answer, events) = kit.write(command);
+        assert_eq!(answer.is_ok(), good, "{device:?}");
+        assert!(events.is_empty(), "a foreign device ends nothing");
+    }
+    // A session without a device takes no notice of one.
+    let mut command = refresh(&mut kit, ann.session, ann.refresh_uuid);
+    command.device = Some([7; 32]);
+    assert!(kit.write(command).0.is_ok());
+}
+
+#[test]
+fn an_ended_session_is_remembered_while_a_token_of_it_lives() {
+    let mut kit = Kit::new("ended");
+    let (ann, bob) = (kit.person("ann"), kit.person("bob"));
+    let until = kit.now_ms / 1_000 + ACCESS_S;
+    let end = |kit: &Kit, session| EndSession { at: kit.now_ms, session };
+    let command = end(&kit, ann.session);
+    let (answer, events) = kit.write(command.clone());
+    assert_eq!((answer, ended(&events)), (Ok(()), Some((ann.session, until))));
+    assert_eq!(&*events[0].audience.profiles, &[ann.profile]);
+    let (answer, events) = kit.write(command);
+    assert!(answer.is_ok() && events.is_empty(), "ending twice is done already");
+    let command = refresh(&mut kit, ann.session, ann.refresh_uuid);
+    assert_eq!(kit.write(command).0.err(), Some(Refusal::Unauthorized));
+
+    // A stolen token ends the session for good, though the thief was refused.
+    let command = refresh(&mut kit, bob.session, Id(5));
+    assert_eq!(ended(&kit.write(command).1), Some((bob.session, until)));
+    kit.crash();
+    kit.reopen();
+    let mut remembered = kit.start.ended.clone();
+    remembered.sort();
+    let mut expect = vec![(ann.session, until), (bob.session, until)];
+    expect.sort();
+    assert_eq!(remembered, expect);
+    let command = refresh(&mut kit, bob.session, bob.refresh_uuid);
+    assert_eq!(kit.write(command).0.err(), Some(Refusal::Unauthorized));
+
+    kit.close();
+    kit.now_ms = until * 1_000;
+    kit.reopen();
+    assert_eq!(kit.start.ended, []);
+    let cat = kit.person("cat");
+    let command = end(&kit, cat.session);
+    kit.write(command).0.expect("an end");
+    assert_eq!(kit.sql_number("SELECT count(*) FROM ended_sessions"), 1, "what is over is cleaned up");
+}

@@ -1,0 +1,252 @@
+//! What storage tests and benches share: a database in a folder of its own, people, and commands with times and ids.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::path::PathBuf;
+
+use natter::base::crypto::Entropy;
+use natter::base::id::Id;
+use natter::model::event::Event;
+use natter::model::job::Hidden;
+use natter::model::mail::{Content, Language, NewMail};
+use natter::model::member::SignUp;
+use natter::model::message::{Destination, Message, PostMessage, Posted, PostedMessage};
+use natter::model::operation::{Answer, Command, Lane, Operation, Refusal, Start};
+use natter::model::session::{NewSession, OpenSession, SessionId};
+use natter::store::{Committed, OpenFault, Reader, Store, StoreOptions};
+
+/// The moment the tests begin: 2026-11-22.
+pub const NOW_MS: u64 = 1_795_352_634_120;
+pub const ACCESS_S: u64 = 900;
+pub const REFRESH_S: u64 = 2_592_000;
+
+/// Numbers from a seed (splitmix64).
+pub struct Seed(pub u64);
+
+impl Entropy for Seed {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let drawn = (z ^ (z >> 31)).to_be_bytes();
+            chunk.copy_from_slice(&drawn[..chunk.len()]);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub member: Id,
+    pub profile: Id,
+    pub session: SessionId,
+    pub refresh_uuid: Id,
+}
+
+/// An open database with a reader beside the writer.
+pub struct Kit {
+    pub options: StoreOptions,
+    pub seed: Seed,
+    pub now_ms: u64,
+    pub start: Start,
+    store: Option<Store>,
+    reader: Option<Reader>,
+}
+
+/// A fresh database file in a folder of its own.
+pub fn options(name: &str) -> StoreOptions {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("store-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).expect("a folder for the test");
+    StoreOptions { path: dir.join("natter.db"), synchronous_full: true }
+}
+
+pub fn open(options: &StoreOptions) -> Result<(Store, Start), OpenFault> {
+    Store::open(options, &mut Seed(7), NOW_MS)
+}
+
+impl Kit {
+    pub fn new(name: &str) -> Kit {
+        Kit::with(options(name))
+    }
+
+    pub fn with(options: StoreOptions) -> Kit {
+        let (store, start) = Store::open(&options, &mut Seed(1), NOW_MS).expect("the store opens");
+        let reader = Reader::open(&options).expect("a reader opens");
+        Kit { options, seed: Seed(2), now_ms: NOW_MS, start, store: Some(store), reader: Some(reader) }
+    }
+
+    pub fn store(&mut self) -> &mut Store {
+        self.store.as_mut().expect("the store is open")
+    }
+
+    /// Without closing, as after a crash. The WAL stays.
+    pub fn crash(&mut self) {
+        // A connection that is dropped would checkpoint and remove the WAL; a crash does neither.
+        std::mem::forget(self.store.take());
+        self.reader = None;
+    }
+
+    /// For a test that closed the store and spoilt its file.
+    pub fn forget_store(&mut self) {
+        self.store = None;
+        self.reader = None;
+    }
+
+    pub fn close(&mut self) {
+        self.reader = None;
+        self.store.take().expect("the store is open").close().expect("the store closes");
+    }
+
+    pub fn reopen(&mut self) {
+        let (store, start) = Store::open(&self.options, &mut Seed(9), self.now_ms).expect("the store opens");
+        self.store = Some(store);
+        self.reader = Some(Reader::open(&self.options).expect("a reader opens"));
+        self.start = start;
+    }
+
+    pub fn id(&mut self) -> Id {
+        self.seed.id(self.now_ms)
+    }
+
+    /// Another connection to the same file, for what no operation does yet. Caches of the writer don't see it: close or
+    /// crash before, reopen after.
+    pub fn sql(&self, sql: &str) {
+        let conn = rusqlite::Connection::open(&self.options.path).expect("a second connection");
+        conn.execute_batch(sql).expect("the statement of the test");
+    }
+
+    pub fn sql_number(&self, sql: &str) -> i64 {
+        let conn = rusqlite::Connection::open(&self.options.path).expect("a second connection");
+        conn.query_row(sql, [], |row| row.get(0)).expect("the question of the test")
+    }
+
+    pub fn commit(&mut self, commands: Vec<(u64, Command)>) -> Committed {
+        let mut batch: Vec<_> = commands.into_iter().map(|(lane, command)| (Lane(lane), command)).collect();
+        let count = batch.len();
+        let committed = self.store().commit(&mut batch);
+        assert!(batch.is_empty(), "a batch is used up");
+        assert_eq!(committed.outcomes.len(), count, "one outcome a command");
+        committed
+    }
+
+    /// One write, alone in its batch.
+    pub fn write<O: Operation>(&mut self, operation: O) -> (Result<O::Answer, Refusal>, Vec<Event>) {
+        let mut committed = self.commit(vec![(1, operation.into_command())]);
+        assert_eq!(committed.fault, None);
+        let outcome = committed.outcomes.remove(0);
+        let result = outcome.result.map(|answer| O::from_answer(answer).expect("its own row's answer"));
+        (result, outcome.events)
+    }
+
+    pub fn read<O: Operation>(&mut self, operation: O) -> Result<O::Answer, Refusal> {
+        let reader = self.reader.as_mut().expect("the reader is open");
+        reader
+            .read(operation.into_command())
+            .map(|answer| O::from_answer(answer).expect("its own row's answer"))
+    }
+
+    pub fn new_session(&mut self, unique_id: Option<&str>) -> NewSession {
+        let unix_s = self.now_ms / 1_000;
+        NewSession {
+            id: self.id(),
+            access_uuid: self.id(),
+            refresh_uuid: self.id(),
+            unique_id: unique_id.map(str::to_owned),
+            user_agent: "test".to_owned(),
+            address: "127.0.0.1".to_owned(),
+            access_expire: unix_s + ACCESS_S,
+            refresh_expire: unix_s + REFRESH_S,
+        }
+    }
+
+    /// A sign-in of somebody whose hash is the one of [`Kit::sign_up_command`], from a device of this name.
+    pub fn sign_in_command(&mut self, name: &str, member: Id, unique_id: &str) -> OpenSession {
+        OpenSession {
+            at: self.now_ms,
+            member,
+            session: self.new_session(Some(unique_id)),
+            hash: Hidden(format!("$argon2id${name}")),
+            rehash: None,
+            mail: NewMail::new(self.id(), Language::En, Content::PasswordChanged),
+        }
+    }
+
+    pub fn sign_up_command(&mut self, name: &str) -> SignUp {
+        SignUp {
+            at: self.now_ms,
+            member: self.id(),
+            profile: self.id(),
+            email: format!("{name}@example.org"),
+            hash: format!("$argon2id${name}"),
+            display_name: name.to_uppercase(),
+            nick_names: vec![name.to_owned()],
+            session: self.new_session(None),
+            code: None,
+        }
+    }
+
+    pub fn person(&mut self, name: &str) -> Person {
+        let command = self.sign_up_command(name);
+        let person = Person {
+            member: command.member,
+            profile: command.profile,
+            session: command.session.id,
+            refresh_uuid: command.session.refresh_uuid,
+        };
+        self.write(command).0.expect("a sign-up");
+        person
+    }
+
+    /// A post of a text under a fresh client_id.
+    pub fn post(&mut self, sender: Id, destination: Destination, body: &str) -> PostMessage {
+        PostMessage {
+            at: self.now_ms,
+            sender,
+            destination,
+            client_id: self.id(),
+            body: Some(body.to_owned()),
+            attachments: Vec::new(),
+            reply_to: None,
+            random: 0x5a5a,
+            conversation_if_new: self.id(),
+        }
+    }
+
+    /// Posts, and hands the message out.
+    pub fn say(&mut self, sender: Id, destination: Destination, body: &str) -> Message {
+        let post = self.post(sender, destination, body);
+        let posted = self.write(post).0.expect("a post");
+        assert!(!posted.duplicate);
+        whole(posted)
+    }
+}
+
+impl Drop for Kit {
+    fn drop(&mut self) {
+        self.reader = None;
+        self.store = None;
+        if !std::thread::panicking()
+            && let Some(dir) = self.options.path.parent()
+        {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+}
+
+pub fn whole(posted: Posted) -> Message {
+    match posted.message {
+        PostedMessage::Whole(message) => (*message).clone(),
+        PostedMessage::Left(stub) => panic!("only a stub: {stub:?}"),
+    }
+}
+
+/// The answer of a post in a batch.
+pub fn posted(result: &Result<Answer, Refusal>) -> Option<(u64, u64, bool)> {
+    match result {
+        Ok(Answer::PostMessage(Posted { message: PostedMessage::Whole(message), duplicate })) => {
+            Some((message.n, message.seq, *duplicate))
+        }
+        _ => None,
+    }
+}
