@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds in `cargo test`; scripts/simulate plays more.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 300;
 
 /// After so many failures there is enough to think about.
 const FAILURES_MAX: usize = 5;

@@ -26,8 +26,11 @@ impl Run {
         let (groups, blocks) = (usize::from(self.plan.groups), usize::from(self.plan.blocks));
         match self.rng.weighted(&[30, 12, 6, 14, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks]) {
             0 => {
-                self.compose(d);
-                self.send_draft(d);
+                // Now and then several at once, which the writer may find in one batch.
+                for _ in 0..[1, 1, 4][self.rng.below(3)] {
+                    self.compose(d);
+                    self.send_draft(d);
+                }
             }
             1 => self.send_draft(d),
             2 => self.send_again(d),
@@ -99,8 +102,8 @@ impl Run {
         self.bodies += 1;
         let tag = match self.rng.below(1_000) {
             _ if !self.plan.sabotage => "hi",
-            0..40 => super::sabotage::STATEMENT,
-            40..70 => super::sabotage::COMMIT,
+            0..120 => super::sabotage::STATEMENT,
+            120..180 => super::sabotage::COMMIT,
             _ => "hi",
         };
         let mut body = format!("{tag} {}", self.bodies);

@@ -87,6 +87,9 @@ impl Run {
             let duplicate = value.get("duplicate").is_some();
             assert_eq!(response.status, if duplicate { 200 } else { 201 }, "{}", response.text());
         }
+        if let (Err(refused), Ask::Post { .. }) = (&result, &ask) {
+            assert!(closing || !refused.retry, "a post was refused for now, and the connection goes on");
+        }
         let reply = Reply { result, beside: &value, conn, stream: false };
         self.answered(d, ask, proof, reply);
     }
