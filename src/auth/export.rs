@@ -6,7 +6,13 @@ use crate::model::handler::{Actor, Ctx, Request, Step, Stream};
 use crate::model::problem::Problem;
 
 /// GET /user/export.
-pub fn export(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
-    let read = ExportAccount { member: actor.member, profile: actor.profile, place: ExportPlace::Account };
+pub fn export(ctx: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
+    let read = ExportAccount {
+        member: actor.member,
+        profile: actor.profile,
+        place: ExportPlace::Account,
+        urls: ctx.settings.urls.clone(),
+        unix_s: ctx.now.unix_s(),
+    };
     Ok(Step::store(read, move |_, first| Ok(Step::Stream(Stream::Export { actor, first }))))
 }

@@ -1,5 +1,7 @@
 //! `natter serve`: the start in its order. Everything that can fail fails before the server listens, with one clear line.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,11 +12,13 @@ use super::configure;
 use crate::base::crypto::{HmacKey, SystemEntropy};
 use crate::base::time::Now;
 use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, secrets};
+use crate::limits::SNIFF_BYTES;
 use crate::logging;
 use crate::model::operation::Operation;
-use crate::model::settings::{Settings, UrlSigner};
+use crate::model::settings::{DefaultImage, Settings, UrlSigner};
 use crate::model::upload::FindOrphans;
 use crate::proto::http::client::Endpoint;
+use crate::proto::image;
 use crate::proto::smtp::{Address, Mailbox, SmtpOptions, Tls};
 use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
@@ -85,6 +89,7 @@ fn start(config: &Config) -> Result<(), Stop> {
     if let Some(reader) = readers.first_mut() {
         sweep(&config.uploads, reader)?;
     }
+    let default_image = config.default_profile_pic.as_deref().map(default_image).transpose()?;
     let signals = Signals::install().map_err(|error| format!("no signal handler: {error}"))?;
     let runtime = Runtime::bind(RuntimeOptions {
         listen: listen_address(config)?,
@@ -117,7 +122,7 @@ fn start(config: &Config) -> Result<(), Stop> {
         conformance: config.conformance_files.clone(),
     });
     workers.add(Kind::File, move || opener.clone())?;
-    let settings = settings(config, &secrets, address.port());
+    let settings = settings(config, &secrets, address.port(), default_image);
     let server = Server::new(settings, begin, Box::new(entropy), now);
     log::info!(
         target: "natter",
@@ -128,6 +133,18 @@ fn start(config: &Config) -> Result<(), Stop> {
     runtime
         .serve(server, signals, storage, workers)
         .map_err(|fault| Stop { code: fault.exit_code(), message: fault.to_string() })
+}
+
+/// What DEFAULT_PROFILE_PIC names, if its bytes are a picture's.
+fn default_image(path: &Path) -> Result<DefaultImage, Stop> {
+    let fault = |what: &str| Stop::from(format!("DEFAULT_PROFILE_PIC: {} {what}", path.display()));
+    let mut prefix = Vec::with_capacity(SNIFF_BYTES);
+    let read = File::open(path).and_then(|file| file.take(SNIFF_BYTES as u64).read_to_end(&mut prefix));
+    read.map_err(|error| fault(&format!("cannot be read: {error}")))?;
+    let kind = image::sniff(&prefix).filter(|kind| kind.is_image());
+    let kind = kind.ok_or_else(|| fault("is no JPEG, PNG, GIF or WebP"))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(DefaultImage { name, mime: kind.mime() })
 }
 
 /// Removes what a crash left of uploads. Nothing else writes there yet.
@@ -253,13 +270,19 @@ fn listen_address(config: &Config) -> Result<SocketAddr, String> {
 
 /// What handlers and server need of the configuration. Each purpose has a key of its own, derived from the three kept
 /// secrets, so that a signature for one is worth nothing for another.
-pub fn settings(config: &Config, secrets: &Secrets, port: u16) -> Settings {
+pub fn settings(
+    config: &Config,
+    secrets: &Secrets,
+    port: u16,
+    default_image: Option<DefaultImage>,
+) -> Settings {
     let derive = |secret: &[u8], purpose: &[u8]| HmacKey::new(&HmacKey::new(secret).sign(purpose));
     Settings {
         limits: config.limits.clone(),
         access_key: HmacKey::new(secrets.access.expose()),
         refresh_key: HmacKey::new(secrets.refresh.expose()),
-        urls: UrlSigner::new(derive(secrets.access.expose(), b"natter upload url 1"), String::new()),
+        urls: UrlSigner::new(derive(secrets.access.expose(), b"natter upload url 1"), String::new())
+            .with_default_image(default_image),
         lookup_key: derive(secrets.password.expose(), b"natter lookup 1"),
         origins: config.allowed_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),

@@ -1,5 +1,6 @@
 //! Everything stored about one member, as lines of JSON, a page at a time.
 
+use super::settings::UrlSigner;
 use crate::base::id::Id;
 
 /// Where the next page begins: a section and a place in it.
@@ -9,6 +10,7 @@ pub enum ExportPlace {
     /// Behind this key; 0 for the first. So in the sections below.
     Sessions(u64),
     Blocks(u64),
+    Uploads(u64),
     Conversations(u64),
     /// Behind this client_id; empty for the first.
     Messages(Vec<u8>),
@@ -22,6 +24,9 @@ pub struct ExportAccount {
     pub member: Id,
     pub profile: Id,
     pub place: ExportPlace,
+    /// Signs what is shown, as of this moment (Unix s): the lines are written by storage.
+    pub urls: UrlSigner,
+    pub unix_s: u64,
 }
 
 #[derive(Clone, Debug)]

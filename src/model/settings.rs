@@ -61,6 +61,19 @@ pub struct UrlSigner {
     key: HmacKey,
     /// What stands before `/uploads`: empty, so that a client takes the host it already talks to.
     prefix: String,
+    default_image: Option<DefaultImage>,
+}
+
+/// The picture of profiles that have none: a file of the operator's, read like an upload that nobody owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultImage {
+    pub name: String,
+    pub mime: &'static str,
+}
+
+impl DefaultImage {
+    /// No upload has this id: each holds a time.
+    pub const ID: Id = Id(0);
 }
 
 /// A signed URL lives at least this long, in seconds; then up to the full hour, so that caches see one URL.
@@ -69,7 +82,15 @@ const HOUR_S: u64 = 3_600;
 
 impl UrlSigner {
     pub fn new(key: HmacKey, prefix: String) -> UrlSigner {
-        UrlSigner { key, prefix }
+        UrlSigner { key, prefix, default_image: None }
+    }
+
+    pub fn with_default_image(self, default_image: Option<DefaultImage>) -> UrlSigner {
+        UrlSigner { default_image, ..self }
+    }
+
+    pub fn default_image(&self) -> Option<&DefaultImage> {
+        self.default_image.as_ref()
     }
 
     fn signed_bytes(upload: Id, expires: u64) -> [u8; 24] {
@@ -123,6 +144,10 @@ impl SignUrls for Upload {
 
 impl SignUrls for Profile {
     fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+        if let (None, Some(default)) = (&self.profile_image, urls.default_image()) {
+            let (upload, name) = (DefaultImage::ID, default.name.clone());
+            self.profile_image = Some(Image { upload, name, url: String::new() });
+        }
         self.profile_image.iter_mut().for_each(|image| image.sign_urls(urls, unix_s));
     }
 }

@@ -81,7 +81,8 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     }
     if low {
         let Actor { member, profile, .. } = export.actor;
-        let read = ExportAccount { member, profile, place: place.clone() };
+        let (urls, unix_s) = (core.settings.urls.clone(), core.now.unix_s());
+        let read = ExportAccount { member, profile, place: place.clone(), urls, unix_s };
         let ticket = core.ask_store(Caller::Stream(id), read.into_command(), Next::Stream);
         export.state = State::Reading(ticket);
     }

@@ -9,12 +9,15 @@ use super::fault::Stop;
 use super::profiles::{self, Names};
 use super::value::{id, int, number};
 use super::{accounts, messages};
+use crate::base::crypto::hex;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::limits::{EXPORT_PAGE, PAGE_BYTES_MAX};
 use crate::model::export::{ExportAccount, ExportPage, ExportPlace};
 use crate::model::message::{Message, Time};
 use crate::model::operation::Refusal;
+use crate::model::settings::SignUrls;
+use crate::model::upload::Upload;
 
 /// Lines of one page.
 struct Lines {
@@ -40,13 +43,14 @@ impl Lines {
 }
 
 pub fn page(conn: &Connection, export: ExportAccount) -> Result<ExportPage, Stop> {
-    let account = accounts::account(conn, export.member)?.ok_or(Refusal::Unauthorized)?;
+    let mut account = accounts::account(conn, export.member)?.ok_or(Refusal::Unauthorized)?;
     let member = accounts::key(conn, export.member)?.ok_or(Refusal::Unauthorized)?;
     let profile = profiles::key(conn, export.profile)?.ok_or(Refusal::Unauthorized)?;
     let mut lines = Lines { out: Vec::new(), left: EXPORT_PAGE };
     let next = match export.place {
         ExportPlace::Account => {
             lines.push("member", &account.member);
+            account.profile.sign_urls(&export.urls, export.unix_s);
             lines.push("profile", &account.profile);
             Some(ExportPlace::Sessions(0))
         }
@@ -56,14 +60,20 @@ pub fn page(conn: &Connection, export: ExportAccount) -> Result<ExportPage, Stop
         }
         ExportPlace::Blocks(after) => {
             let last = blocks(conn, &mut lines, profile, after)?;
-            Some(last.map_or(ExportPlace::Conversations(0), ExportPlace::Blocks))
+            Some(last.map_or(ExportPlace::Uploads(0), ExportPlace::Blocks))
+        }
+        ExportPlace::Uploads(after) => {
+            let sign = |upload: &mut Upload| upload.sign_urls(&export.urls, export.unix_s);
+            let last = own_uploads(conn, &mut lines, profile, after, sign)?;
+            Some(last.map_or(ExportPlace::Conversations(0), ExportPlace::Uploads))
         }
         ExportPlace::Conversations(after) => {
             let last = conversations(conn, &mut lines, profile, after)?;
             Some(last.map_or(ExportPlace::Messages(Vec::new()), ExportPlace::Conversations))
         }
         ExportPlace::Messages(after) => {
-            let last = own_messages(conn, &mut lines, profile, &after)?;
+            let sign = |message: &mut Message| message.sign_urls(&export.urls, export.unix_s);
+            let last = own_messages(conn, &mut lines, profile, &after, sign)?;
             Some(last.map_or(ExportPlace::Reactions(0, String::new()), ExportPlace::Messages))
         }
         ExportPlace::Reactions(seq, emoji) => reactions(conn, &mut lines, profile, seq, &emoji)?
@@ -170,12 +180,46 @@ fn conversations(
     })
 }
 
+fn own_uploads(
+    conn: &Connection,
+    lines: &mut Lines,
+    profile: i64,
+    after: u64,
+    sign: impl Fn(&mut Upload),
+) -> rusqlite::Result<Option<u64>> {
+    #[derive(Serialize)]
+    struct Own {
+        #[serde(flatten)]
+        upload: Upload,
+        created_at: Time,
+    }
+    let mut statement = conn.prepare_cached(
+        "SELECT u.key, u.id, u.name, f.mime, f.size, f.sha256, f.width, f.height, u.created_at \
+         FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1 AND u.key > ?2 ORDER BY u.key",
+    )?;
+    each(lines, "upload", statement.query((profile, int(after)))?, |row| {
+        let mut upload = Upload {
+            id: id(row, 1)?,
+            name: row.get(2)?,
+            mime: row.get(3)?,
+            size: number(row, 4)?,
+            sha256: hex(&row.get::<_, [u8; 32]>(5)?),
+            width: row.get(6)?,
+            height: row.get(7)?,
+            url: String::new(),
+        };
+        sign(&mut upload);
+        Ok((number(row, 0)?, Own { upload, created_at: Time(number(row, 8)?) }))
+    })
+}
+
 /// In the order of the index that finds a sender's messages.
 fn own_messages(
     conn: &Connection,
     lines: &mut Lines,
     profile: i64,
     after: &[u8],
+    sign: impl Fn(&mut Message),
 ) -> rusqlite::Result<Option<Vec<u8>>> {
     let mut statement = conn.prepare_cached(
         "SELECT m.client_id, m.seq, c.id FROM messages m JOIN conversations c ON c.key = m.conversation \
@@ -184,7 +228,8 @@ fn own_messages(
     let rows = statement.query((profile, after))?;
     each(lines, "message", rows, |row| {
         let message = messages::of_seq(conn, &mut Names::default(), id(row, 2)?, number(row, 1)?)?;
-        let message: Message = message.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let mut message: Message = message.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        sign(&mut message);
         Ok((row.get::<_, Vec<u8>>(0)?, message))
     })
 }

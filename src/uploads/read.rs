@@ -9,6 +9,7 @@ use crate::base::time::imf_fixdate;
 use crate::model::handler::{Actor, Body, Ctx, Reply, Request, Step};
 use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::problem::{Code, Problem};
+use crate::model::settings::DefaultImage;
 use crate::model::upload::{FilePlace, FindUpload};
 use crate::proto::http::head::{Headers, Method};
 use crate::proto::http::mime::{Disposition, content_disposition};
@@ -24,6 +25,9 @@ pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
         None => return Err(Problem::new(Code::NotFound)),
     };
     let conditions = Conditions::of(request);
+    if upload == DefaultImage::ID {
+        return default_image(ctx, name, conditions);
+    }
     let find = FindUpload { upload, name: name.clone(), viewer };
     Ok(Step::store(find, move |_, stored| {
         let meta = Meta {
@@ -34,6 +38,13 @@ pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
         };
         Ok(open(FilePlace::Upload(stored.file), move |_| meta, conditions))
     }))
+}
+
+/// The picture of whoever has none: any member may see it.
+fn default_image(ctx: &Ctx<'_>, name: String, conditions: Conditions) -> Result<Step, Problem> {
+    let image = ctx.settings.urls.default_image().filter(|image| image.name == name);
+    let mime = image.ok_or(Problem::new(Code::NotFound))?.mime.to_owned();
+    Ok(open(FilePlace::DefaultImage, |opened| Meta::of_file(opened, mime, name), conditions))
 }
 
 /// Whether the request carries a signature that is good for this upload, now.
@@ -52,14 +63,8 @@ pub fn conformance(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pro
         return Err(Problem::new(Code::NotFound));
     }
     let conditions = Conditions::of(request);
-    let place = FilePlace::Conformance(name.clone());
-    let meta = move |opened: &OpenedFile| Meta {
-        etag: format!("\"{:x}-{:x}\"", opened.len, opened.modified_s),
-        modified_s: opened.modified_s,
-        mime: "application/octet-stream".to_owned(),
-        name,
-    };
-    Ok(open(place, meta, conditions))
+    let (place, mime) = (FilePlace::Conformance(name.clone()), "application/octet-stream".to_owned());
+    Ok(open(place, |opened| Meta::of_file(opened, mime, name), conditions))
 }
 
 /// What a request asks of a file beside the file.
@@ -84,6 +89,14 @@ struct Meta {
     modified_s: u64,
     mime: String,
     name: String,
+}
+
+impl Meta {
+    /// Of a file that is not ours, and may be replaced.
+    fn of_file(opened: &OpenedFile, mime: String, name: String) -> Meta {
+        let etag = format!("\"{:x}-{:x}\"", opened.len, opened.modified_s);
+        Meta { etag, modified_s: opened.modified_s, mime, name }
+    }
 }
 
 fn open(

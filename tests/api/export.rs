@@ -61,17 +61,23 @@ fn an_export_has_everything_of_oneself_and_nothing_of_others() {
     assert_eq!(world.ask_as(&ann, "PUT", &path, None).status, 200);
     let path = format!("/api/v1/blocks/{}", carl.profile);
     assert_eq!(world.ask_as(&ann, "PUT", &path, None).status, 204);
+    assert_eq!(crate::uploads::raw(&mut world, &ann, "notes.txt", b"kept").status, 201);
     let conn = begin(&mut world, &ann, false);
     let (lines, done) = lines(&world.take(conn));
     assert!(done && world.is_closed(conn));
     let kinds: Vec<String> = lines.iter().map(|line| at(line, "kind")).collect();
-    assert_eq!(kinds, ["member", "profile", "session", "block", "conversation", "message", "reaction"]);
+    assert_eq!(
+        kinds,
+        ["member", "profile", "session", "block", "upload", "conversation", "message", "reaction"]
+    );
     assert_eq!(at(&lines[0], "data.email"), "ann@example.org");
     assert_eq!((at(&lines[1], "data.id"), at(&lines[1], "data.presence")), (ann.profile, "true".into()));
     assert_eq!(at(&lines[2], "data.address"), "127.0.0.1");
-    assert_eq!((at(&lines[3], "data.profile"), at(&lines[4], "data.peer")), (carl.profile, bob.profile));
-    assert_eq!(at(&lines[5], "data.body"), "from ann");
-    assert_eq!((at(&lines[6], "data.message"), at(&lines[6], "data.emoji")), (other, "👍".into()));
+    assert_eq!((at(&lines[3], "data.profile"), at(&lines[5], "data.peer")), (carl.profile, bob.profile));
+    assert_eq!(at(&lines[4], "data.name"), "notes.txt");
+    assert!(at(&lines[4], "data.url").starts_with("/uploads/"), "{}", lines[4]);
+    assert_eq!(at(&lines[6], "data.body"), "from ann");
+    assert_eq!((at(&lines[7], "data.message"), at(&lines[7], "data.emoji")), (other, "👍".into()));
     let all = lines.join("\n");
     for secret in ["from bob", "a secret of others", "argon2", "refresh"] {
         assert!(!all.contains(secret), "{secret}");
