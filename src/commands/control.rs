@@ -109,7 +109,7 @@ impl Here {
         let reader = Reader::open(&options).map_err(text)?;
         let hasher = PasswordHasher::new(password_options(config, &secrets))
             .map_err(|_| "ARGON2: these costs can't be used".to_owned())?;
-        let settings = settings(config, &secrets, config.port);
+        let settings = settings(config, &secrets, config.port, None);
         let server = Server::new(settings, begin, Box::new(entropy), now);
         Ok(Here { server, store, reader, hasher, next: 0, _data_dir: data_dir })
     }

@@ -17,7 +17,9 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::Check => check::run(),
         Invocation::Member(command) => member::run(&command),
         Invocation::Backup { .. } | Invocation::Restore { .. } => {
-            eprintln!("natter: this command is not there yet");
+            eprintln!(
+                "natter: this version makes and restores no backups itself; README.md, \"Backup\", tells how to copy its data"
+            );
             ExitCode::FAILURE
         }
         Invocation::Help(topic) => say(&cli::help(topic)),

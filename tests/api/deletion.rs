@@ -28,11 +28,19 @@ fn messages(world: &mut World, person: &Person, conversation: &str) -> Response 
     world.ask_as(person, "GET", &format!("/api/v1/conversations/{conversation}/messages"), None)
 }
 
-/// Whether these bytes stand anywhere in the folder of the database: its file, its WAL, anything beside them.
+/// Whether these bytes stand anywhere in the folder of the database: its file, its WAL, uploads, anything beside them.
 fn on_disk(world: &World, needle: &str) -> Vec<String> {
+    in_folder(world.dir.path(), needle)
+}
+
+fn in_folder(folder: &std::path::Path, needle: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(world.dir.path()).expect("the folder") {
+    for entry in std::fs::read_dir(folder).expect("the folder") {
         let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(in_folder(&path, needle));
+            continue;
+        }
         let bytes = std::fs::read(&path).expect("a file");
         if bytes.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes())) {
             found.push(path.file_name().expect("a name").to_string_lossy().into_owned());
