@@ -30,8 +30,6 @@ struct Ours {
     pairs: Vec<(Id, Id)>,
     count: usize,
     seed: Seed,
-    tend: Duration,
-    rows: usize,
     batch: Vec<(Lane, Command)>,
 }
 
@@ -61,11 +59,8 @@ impl Ours {
         }
         let clock = Clock::start();
         let committed = self.store.commit(&mut self.batch);
-        let c1 = cpu();
         self.store.tend(std::time::Instant::now()).expect("the WAL is kept short");
         let spent = clock.spent();
-        self.tend += cpu() - c1;
-        self.rows += size;
         assert!(committed.outcomes.iter().all(|outcome| outcome.result.is_ok()), "every post is stored");
         spent
     }
@@ -160,8 +155,7 @@ fn main() {
     kit.close();
     let (store, _) = Store::open(&options, &mut Seed(3), NOW_MS).expect("the store opens");
     let pairs = people.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-    let mut ours =
-        Ours { store, pairs, count: 0, seed: Seed(4), tend: Duration::ZERO, rows: 0, batch: Vec::new() };
+    let mut ours = Ours { store, pairs, count: 0, seed: Seed(4), batch: Vec::new() };
     let mut bare = Bare::create(&dir.join("bare.db")).expect("a bare database");
 
     println!(
@@ -188,9 +182,6 @@ fn main() {
         }
         let clock = median(&mine, Rate::rows) / median(&theirs, Rate::rows);
         let cpu = median(&theirs, Rate::cpu) / median(&mine, Rate::cpu);
-        println!("tend cpu/row {:.2}", ours.tend.as_secs_f64() * 1e6 / ours.rows as f64);
-        ours.tend = Duration::ZERO;
-        ours.rows = 0;
         println!("{:>7.0}%{:>5.0}%", 100.0 * clock, 100.0 * cpu);
     }
     ours.store.close().expect("the store closes");
