@@ -6,6 +6,7 @@ mod support;
 mod geolocation;
 #[path = "work/mail.rs"]
 mod mail;
+#[cfg(feature = "geoip")]
 #[path = "work/mmdb.rs"]
 mod mmdb;
 #[path = "work/script.rs"]

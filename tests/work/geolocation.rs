@@ -9,8 +9,10 @@ use natter::proto::http::client::Endpoint;
 use natter::work::Trust;
 use natter::work::geolocation::{Geolocator, PlaceSource};
 
+#[cfg(feature = "geoip")]
 use super::mmdb::{Value, database};
 use super::script::Script;
+#[cfg(feature = "geoip")]
 use super::support::TestDir;
 
 fn service(port: u16) -> Geolocator {
