@@ -10,10 +10,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::UNIX_EPOCH;
 
 use crate::base::id::Id;
 use crate::limits::{OPEN_FILES_MAX, ORPHANS_ASKED_MAX};
@@ -165,10 +164,10 @@ impl Opener {
         if !metadata.is_file() {
             return Err(ErrorKind::NotFound.into());
         }
-        let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let modified_s = u64::try_from(metadata.mtime()).unwrap_or_default();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.insert(place, Arc::downgrade(&file));
-        Ok(Some(OpenedFile { file, len: metadata.len(), modified_s: modified.as_secs() }))
+        Ok(Some(OpenedFile { file, len: metadata.len(), modified_s }))
     }
 
     fn path(&self, place: &FilePlace) -> Option<PathBuf> {
