@@ -80,7 +80,8 @@ impl PairState {
 
     fn show(&mut self, send: &mut SendQueue, me: Id, pair: Pair, held: Vec<(u64, Vec<u8>)>) {
         push_text(send, &streams::encode_pair(me, self.receiver, &pair.messages));
-        self.conversation = pair.conversation;
+        // Read before the first message, it knows of no conversation that a held line was heard from.
+        self.conversation = pair.conversation.or(self.conversation);
         self.shown_n = self.shown_n.max(pair.last_n);
         let mut last = pair.as_of;
         for (seq, line) in held {

@@ -312,6 +312,16 @@ impl World {
         self.perform();
     }
 
+    /// Storage looks at the oldest question it was not given; its answer waits for [`World::deliver`].
+    pub fn look(&mut self) -> (Ticket, Outcome) {
+        let (ticket, _, command) = self.held.pop_front().expect("a question");
+        (ticket, Outcome { result: self.reader.read(command), events: Vec::new() })
+    }
+
+    pub fn deliver(&mut self, (ticket, outcome): (Ticket, Outcome)) {
+        self.input(Input::Answered { ticket, outcome });
+    }
+
     /// Storage refuses the oldest question it was not given.
     pub fn refuse(&mut self, refusal: Refusal) {
         let (ticket, ..) = self.held.pop_front().expect("a question");

@@ -1,8 +1,8 @@
 //! The Go form: a socket between two, as its clients know it.
 
-use super::support::World;
 use super::support::http::Person;
 use super::support::socket::Frame;
+use super::support::{self, World};
 use super::{at, client_id, closed, frame, ready};
 use natter::server::contract::ConnId;
 
@@ -169,6 +169,43 @@ fn the_history_has_no_gap() {
         seen.dedup();
         assert_eq!(seen.len(), count, "none twice");
         world.reset(conn);
+    }
+}
+
+/// A line that is heard while the history is read again is shown behind it, once, and marked read: also the very first
+/// one, of a conversation that reading did not know of.
+#[test]
+fn a_line_held_behind_the_history_is_shown_and_marked_read() {
+    for earlier in [false, true] {
+        let mut world = World::new();
+        let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));
+        let sender = ready(&mut world, &ann);
+        if earlier {
+            world.say(sender, &super::post(1, &bob, "before"));
+        }
+        world.holds = true;
+        let conn = world.connect();
+        let fields = support::socket::UPGRADE;
+        world.send(conn, &support::http::request("GET", &path(&bob, &ann), &fields, None));
+        let first = world.look();
+        // The log moves on after the first reading, so the history is read again behind the subscription.
+        world.holds = false;
+        world.say(sender, &super::post(2, &eve, "elsewhere"));
+        world.holds = true;
+        world.deliver(first);
+        let second = world.look();
+        world.holds = false;
+        world.say(sender, &super::post(3, &bob, "held"));
+        world.deliver(second);
+        let mut bytes = world.take(conn);
+        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+        bytes.drain(..end);
+        world.peers.get_mut(&conn).expect("a peer").received = bytes;
+        let texts = world.texts(conn);
+        assert_eq!(texts.len(), 2, "the history and a line: {texts:?}");
+        assert_eq!(at(&texts[0], "0.message"), if earlier { "before" } else { "null" });
+        assert_eq!((at(&texts[1], "0.message"), at(&texts[1], "1")), ("held".into(), "null".into()));
+        assert_eq!(unread(&mut world, &bob), "0", "what was shown is read");
     }
 }
 
