@@ -1,12 +1,12 @@
-//! What devices do: sign up, post, post again, read, list, open streams and lose them, and a few things no honest client
-//! does. Owns the choice and the bytes; refuses to judge an answer.
+//! What devices do: sign up, post, post again, read, list, look for words, and a few things no honest client does;
+//! how they connect is in `connects`. Owns the choice and the bytes; refuses to judge an answer.
 
 use natter::base::id::Id;
 use natter::base::json;
 use natter::server::contract::ConnId;
 
 use super::Run;
-use super::device::{Ask, Carried, Draft, Form, Http, Point, Proof, Stream, To, Token};
+use super::device::{Ask, Carried, Draft, Form, Http, Point, Proof, To, Token};
 use super::wire;
 
 /// Requests pipelined on one connection, and ops in flight on one stream, at most.
@@ -24,7 +24,8 @@ impl Run {
             return self.refresh(d);
         }
         let (groups, blocks) = (usize::from(self.plan.groups), usize::from(self.plan.blocks));
-        match self.rng.weighted(&[30, 12, 6, 14, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks]) {
+        let weights = [30, 12, 6, 16, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks, 4, 10, 3];
+        match self.rng.weighted(&weights) {
             0 => {
                 // Now and then several at once, which the writer may find in one batch.
                 for _ in 0..[1, 1, 4][self.rng.below(3)] {
@@ -45,7 +46,10 @@ impl Run {
             11 => self.ask_me(d),
             12 => self.change_message(d),
             13 => self.change_group(d),
-            _ => self.block(d),
+            14 => self.block(d),
+            15 => self.search(d, None, false),
+            16 => self.type_somewhere(d),
+            _ => self.go_on(d),
         }
     }
 
@@ -355,6 +359,71 @@ impl Run {
         }
     }
 
+    /// Words somebody looks for, as they type them and as they are meant.
+    pub fn search(&mut self, d: usize, behind: Option<(String, u64)>, exact: bool) {
+        const QUESTIONS: [(&str, &[&str]); 10] = [
+            ("hi", &["hi"]),
+            ("1", &["1"]),
+            ("hi 2", &["hi", "2"]),
+            ("EDIT", &["edit"]),
+            ("\"quoted\"", &["quoted"]),
+            ("(é* -", &["e"]),
+            ("UUU", &["uuu"]),
+            ("hi AND", &["hi", "and"]),
+            ("quot^ed:NEAR/1", &["quot", "ed", "near", "1"]),
+            ("boom", &["boom"]),
+        ];
+        let (text, words) = QUESTIONS[self.rng.below(QUESTIONS.len())];
+        self.search_for(d, text, words, behind, exact);
+    }
+
+    pub fn search_for(
+        &mut self,
+        d: usize,
+        text: &str,
+        words: &'static [&'static str],
+        behind: Option<(String, u64)>,
+        exact: bool,
+    ) {
+        let place = self.some_conversation(d).map(|(id, _)| id).filter(|_| self.rng.chance(300));
+        let limit = [1, 3, 50][self.rng.below(3)];
+        let (next, behind) = behind.unzip();
+        let floor = self.house.published;
+        let ask = Ask::Search { words, conversation: place, limit, behind, floor, exact };
+        if self.devices[d].live_native() && self.rng.chance(500) {
+            let place = place.map_or(String::new(), |id| format!(r#","conversation":"{id}""#));
+            let next = next.map_or(String::new(), |next| format!(r#","next":"{next}""#));
+            let members = format!(r#""q":{},"limit":{limit}{place}{next}"#, json::to_string(&text));
+            self.op(d, ask, "message.search", &members);
+        } else {
+            let place = place.map_or(String::new(), |id| format!("&conversation={id}"));
+            let next = next.map_or(String::new(), |next| format!("&next={next}"));
+            let text = natter::model::settings::percent_encode(text);
+            let path = format!("/api/v1/search?q={text}&limit={limit}{place}{next}");
+            self.request(d, ask, "GET", &path, None);
+        }
+    }
+
+    fn type_somewhere(&mut self, d: usize) {
+        let Some((conversation, _)) = self.some_conversation(d) else { return };
+        if self.devices[d].live_native() {
+            let active = self.rng.chance(700);
+            let members = format!(r#""conversation":"{conversation}","active":{active}"#);
+            self.op(d, Ask::Typing { conversation }, "typing", &members);
+        }
+    }
+
+    /// A stream whose session has a newer token goes on with it.
+    fn go_on(&mut self, d: usize) {
+        let device = &self.devices[d];
+        let (Some(token), Some(stream)) = (&device.token, &device.stream) else { return };
+        if device.live_native() && token.session == stream.proof.session && token.exp > stream.proof.exp {
+            let ask = Ask::Auth { proof: self.proof(token) };
+            let members = format!(r#""access":"{}""#, token.access);
+            self.op(d, ask, "auth", &members);
+        }
+    }
+
     fn some_conversation(&mut self, d: usize) -> Option<(Id, u64)> {
         let me = self.profile(d)?;
         let all: Vec<(Id, u64)> =
@@ -374,7 +443,7 @@ impl Run {
         let foreign = self.rng.pick(&foreign).copied().unwrap_or(nobody);
         let client_id = Id::new(self.house.now.unix_ms, [self.rng.next() as u8; 10]);
         let wrong = |code| Ask::Wrong { code };
-        let choice = self.rng.below(6);
+        let choice = self.rng.below(7);
         if self.devices[d].live_native() && self.rng.chance(500) {
             let (ask, op, members) = match choice {
                 0 => (wrong("not_found"), "message.list", format!(r#""conversation":"{foreign}""#)),
@@ -391,6 +460,7 @@ impl Run {
                     let members = format!(r#""to":"{me}","client_id":"{client_id}","body":"x""#);
                     (wrong("invalid_to"), "message.post", members)
                 }
+                5 => (wrong("not_found"), "typing", format!(r#""conversation":"{foreign}","active":true"#)),
                 _ => {
                     let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
                     let frame = wire::text(&mut self.rng, "{\"op\":");
@@ -423,133 +493,9 @@ impl Run {
         self.request(d, wrong(code), method, &path, body.as_deref());
     }
 
-    // ---- streams ------------------------------------------------------------------------------------
-
-    pub fn open_stream(&mut self, d: usize) {
-        if self.devices[d].stream.is_some() {
-            // The same device opens a new one because it believes the old one dead.
-            if self.rng.chance(300) {
-                self.lose_stream(d);
-            }
-            return;
-        }
-        let others: Vec<Id> = self.people.iter().filter_map(|person| person.profile).collect();
-        let me = self.profile(d);
-        let peer = self.rng.pick(&others).copied().filter(|peer| Some(*peer) != me);
-        match peer {
-            Some(peer) if self.rng.chance(self.plan.pairs) => self.open(d, Form::Pair(peer), None),
-            _ => {
-                let cursor = match self.rng.below(10) {
-                    0 => None,
-                    1 => {
-                        // What came before was fetched: it goes on from there.
-                        let cursor = self.devices[d].list_cursor.clone();
-                        if let Some((_, seq)) = &cursor {
-                            self.devices[d].begin_at(*seq);
-                            self.devices[d].cursor = cursor.clone();
-                        }
-                        cursor
-                    }
-                    _ => self.devices[d].cursor.clone(),
-                };
-                self.open(d, Form::Native, cursor);
-            }
-        }
-    }
-
-    pub fn open(&mut self, d: usize, form: Form, cursor: Option<(String, u64)>) {
-        let Some(token) = self.devices[d].token.clone() else { return };
-        let conn = self.house.connect(&mut self.rng, self.devices[d].address);
-        self.owners.insert(conn, d);
-        let mut target = match form {
-            Form::Native => "/api/v1/ws?".to_owned(),
-            Form::Pair(peer) => format!("/api/v1/ws/{}/{peer}?", self.profile(d).expect("a profile")),
-        };
-        if let Some((epoch, seq)) = &cursor {
-            target.push_str(&format!("cursor={epoch}:{seq}"));
-        }
-        let bearer = format!("Bearer {}", token.access);
-        let mut fields = wire::UPGRADE.to_vec();
-        fields.push(("Authorization", &bearer));
-        let device = self.devices[d].unique_id.clone();
-        fields.extend(device.as_deref().map(|id| ("UniqueId", id)));
-        let bytes = wire::request("GET", &target, &fields, None);
-        self.house.link(conn).up.extend(bytes);
-        let proof = self.proof(&token);
-        let last = cursor.as_ref().map_or(0, |(_, seq)| *seq);
-        self.devices[d].stream = Some(Stream {
-            conn,
-            form,
-            inbox: Vec::new(),
-            proof,
-            upgraded: false,
-            cursor,
-            hello: false,
-            last,
-            live: false,
-            resetting: false,
-            shown: None,
-            floor: self.house.published,
-            asks: Default::default(),
-            writes: Default::default(),
-            next_id: 0,
-            carried: Carried::default(),
-            closing: false,
-        });
-    }
-
-    fn lose_stream(&mut self, d: usize) {
-        let Some(stream) = &mut self.devices[d].stream else { return };
-        let conn = stream.conn;
-        match self.rng.below(4) {
-            0 if stream.upgraded && !stream.closing => {
-                stream.closing = true;
-                let frame = wire::frame(&mut self.rng, wire::CLOSE, &1_000_u16.to_be_bytes());
-                self.house.link(conn).up.extend(frame);
-            }
-            1 => {
-                let link = self.house.link(conn);
-                link.up_ended = true;
-                link.client_open = false;
-                self.devices[d].lost(conn);
-            }
-            _ => self.cut(conn),
-        }
-    }
-
-    fn lose_a_connection(&mut self, d: usize) {
-        let https: Vec<ConnId> = self.devices[d].https.iter().map(|http| http.conn).collect();
-        match self.rng.pick(&https).copied() {
-            Some(conn) if self.rng.chance(500) => {
-                if self.rng.chance(300) {
-                    // It said all it wanted to say and waits for the answers.
-                    self.house.link(conn).up_ended = true;
-                    let http = self.devices[d].https.iter_mut().find(|http| http.conn == conn);
-                    http.expect("a connection").closing = true;
-                } else {
-                    self.cut(conn);
-                }
-            }
-            _ => self.lose_stream(d),
-        }
-    }
-
-    /// The wire breaks; the client knows at once, the server a little later.
-    pub fn cut(&mut self, conn: ConnId) {
-        self.house.link(conn).cut(&mut self.rng);
-        self.lost(conn);
-    }
-
-    pub fn lost(&mut self, conn: ConnId) {
-        if let Some(d) = self.owners.remove(&conn) {
-            self.trace(|| format!("device {d} loses {:x}", conn.0));
-            self.devices[d].lost(conn);
-        }
-    }
-
     // ---- writing ------------------------------------------------------------------------------------
 
-    fn op(&mut self, d: usize, ask: Ask, op: &str, members: &str) -> Option<ConnId> {
+    pub fn op(&mut self, d: usize, ask: Ask, op: &str, members: &str) -> Option<ConnId> {
         let stream = self.devices[d].stream.as_mut()?;
         stream.next_id += 1;
         let id = stream.next_id;

@@ -2,6 +2,7 @@
 //! what it hears in `hears`. Invariant: a draft is dropped only when its post was answered; until then it is sent again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use natter::base::id::Id;
 use natter::server::contract::ConnId;
@@ -82,6 +83,22 @@ pub enum Ask {
     },
     /// A change of a message or a group, which may be refused by what is stored.
     Change,
+    /// `behind`: the seq behind which the search goes on; `exact`: the index has caught up and nobody writes.
+    Search {
+        words: &'static [&'static str],
+        conversation: Option<Id>,
+        limit: usize,
+        behind: Option<u64>,
+        floor: u64,
+        exact: bool,
+    },
+    Typing {
+        conversation: Id,
+    },
+    /// A stream goes on with the newer token of its session.
+    Auth {
+        proof: Proof,
+    },
     /// Nothing that may succeed: the code it must get.
     Wrong {
         code: &'static str,
@@ -127,6 +144,37 @@ pub struct Http {
 pub enum Form {
     Native,
     Pair(Id),
+    /// The log as server-sent events.
+    Events,
+    /// The log as JSON, a page at a time, now and then after a wait.
+    Poll,
+    /// One value of the Go server's streams.
+    Counter,
+    Chats,
+}
+
+impl Form {
+    pub fn is_socket(self) -> bool {
+        matches!(self, Form::Native | Form::Pair(_))
+    }
+}
+
+/// Where a page of the log is asked to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    Oldest,
+    Now,
+    Cursor(String, u64),
+}
+
+/// A page of the log that is being asked for.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    pub start: Start,
+    pub limit: usize,
+    pub wait: Duration,
+    pub asked: Instant,
+    pub floor: u64,
 }
 
 pub struct Stream {
@@ -145,6 +193,11 @@ pub struct Stream {
     pub resetting: bool,
     /// Pair: the `n` of the last line shown.
     pub shown: Option<u64>,
+    /// An event stream: its body, out of its chunks.
+    pub text: Vec<u8>,
+    /// A value: the last one.
+    pub value: Option<String>,
+    pub poll: Option<Poll>,
     pub floor: u64,
     pub asks: BTreeMap<u64, Ask>,
     /// Writes in the order they were sent.
@@ -197,8 +250,13 @@ impl Device {
     }
 
     pub fn live_native(&self) -> bool {
-        let is = |stream: &Stream| stream.form == Form::Native && stream.live && !stream.closing;
-        self.stream.as_ref().is_some_and(is)
+        self.live_log() && self.stream.as_ref().is_some_and(|stream| stream.form == Form::Native)
+    }
+
+    /// Hears everything as it happens.
+    pub fn live_log(&self) -> bool {
+        let log = |stream: &Stream| matches!(stream.form, Form::Native | Form::Events);
+        self.stream.as_ref().is_some_and(|stream| log(stream) && stream.live && !stream.closing)
     }
 
     /// A connection is over: what was on its way is uncertain, and is done again.

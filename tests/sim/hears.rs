@@ -7,6 +7,7 @@ use natter::server::contract::ConnId;
 
 use super::Run;
 use super::device::{Ask, Form, Point, Proof, Token};
+use super::listens::Search;
 use super::truth::Message;
 use super::wire::{self, at, number_at, text_at};
 use crate::support::http::{Response, responses};
@@ -22,12 +23,12 @@ struct Reply<'v, 'a> {
 }
 
 #[derive(Debug)]
-struct Refused {
-    code: String,
-    retry: bool,
+pub struct Refused {
+    pub code: String,
+    pub retry: bool,
 }
 
-fn refused(problem: &Value<'_>) -> Refused {
+pub fn refused(problem: &Value<'_>) -> Refused {
     let code = text_at(problem, "code").unwrap_or_else(|| panic!("a problem without a code: {problem:?}"));
     let retry = at(problem, "retry") == Some(&Value::Bool(true));
     Refused { code, retry }
@@ -48,6 +49,16 @@ impl Run {
         }
         let Some(stream) = device.stream.as_mut().filter(|stream| stream.conn == conn) else { return };
         stream.inbox.extend_from_slice(bytes);
+        match stream.form {
+            Form::Poll => return self.polled(d, conn),
+            Form::Events | Form::Counter | Form::Chats => {
+                if stream.upgraded || self.begun(d) {
+                    self.body(d, conn);
+                }
+                return;
+            }
+            Form::Native | Form::Pair(_) => {}
+        }
         if !stream.upgraded && !self.upgraded(d) {
             return;
         }
@@ -95,7 +106,7 @@ impl Run {
     }
 
     /// Reads the answer to an upgrade; whether frames follow.
-    fn upgraded(&mut self, d: usize) -> bool {
+    pub fn upgraded(&mut self, d: usize) -> bool {
         let stream = self.devices[d].stream.as_mut().expect("a stream");
         let Some(end) = stream.inbox.windows(4).position(|window| window == b"\r\n\r\n") else {
             return false;
@@ -114,7 +125,7 @@ impl Run {
         if refused.code == "unauthorized_access" {
             self.unauthorized(d, conn, &proof);
         } else if refused.code == "not_found" {
-            assert!(self.plan.blocks && form != Form::Native, "{refused:?} for {form:?}");
+            assert!(self.plan.blocks && matches!(form, Form::Pair(_)), "{refused:?} for {form:?}");
         } else if refused.code != "request_timeout" {
             self.must_be_weather(conn, &refused, &format!("opening {form:?}"));
         }
@@ -165,6 +176,21 @@ impl Run {
                 self.page(conversation, point, limit, floor, data, reply.beside);
             }
             Ask::Change => self.changed(d, data, &reply),
+            Ask::Search { words, conversation, limit, behind, floor, exact } => {
+                let search = Search { words, conversation, limit, behind, floor, exact };
+                self.found(d, &search, data, reply.beside);
+            }
+            Ask::Typing { conversation } => {
+                let me = self.profile(d).expect("a profile");
+                let place = &self.model.conversations[&conversation];
+                assert!(place.has(me) || place.was_left_by(me), "{me} typed where they never were");
+            }
+            Ask::Auth { proof } => {
+                assert!(!proof.over, "a stream went on with a session that was over");
+                if let Some(stream) = self.devices[d].stream.as_mut().filter(|_| reply.stream) {
+                    stream.proof.exp = stream.proof.exp.max(proof.exp);
+                }
+            }
             Ask::Wrong { code } => panic!("expected {code}, got {data:?}"),
         }
     }
@@ -198,6 +224,7 @@ impl Run {
                     self.model.is_ended(token.session) || self.model.refresh_expired(token.session, unix_s);
                 assert!(gone || self.clock_was_set, "a good refresh token was refused");
             }
+            ("unauthorized_access", Ask::Auth { proof }) => self.unauthorized(d, conn, proof),
             ("unauthorized_access", _) => self.unauthorized(d, conn, &proof.expect("a token")),
             ("not_found" | "not_allowed" | "invalid_reply_to", Ask::Post { client_id, .. }) => {
                 // By the rules, as they stood in its transaction; but what was stored before stays so.
@@ -212,7 +239,13 @@ impl Run {
                 }
             }
             ("not_found" | "not_allowed", Ask::Change) => {}
-            ("not_found", Ask::Read { conversation } | Ask::Messages { conversation, .. }) => {
+            (
+                "not_found",
+                Ask::Read { conversation }
+                | Ask::Messages { conversation, .. }
+                | Ask::Typing { conversation }
+                | Ask::Search { conversation: Some(conversation), .. },
+            ) => {
                 let me = self.profile(d).expect("a profile");
                 let left = self.model.conversations[conversation].was_left_by(me);
                 assert!(left, "{refused:?} for {ask:?}");
@@ -228,7 +261,7 @@ impl Run {
     }
 
     /// A refusal nobody is to blame for: it must ask for a retry, and something must have failed.
-    fn must_be_weather(&mut self, conn: ConnId, refused: &Refused, what: &str) {
+    pub fn must_be_weather(&mut self, conn: ConnId, refused: &Refused, what: &str) {
         let expected = match refused.code.as_str() {
             "busy" | "unavailable" => {
                 self.house.faults > 0 || self.house.link(conn).draining || self.plan.sabotage
@@ -242,7 +275,7 @@ impl Run {
     }
 
     /// A 401 needs a reason.
-    fn unauthorized(&mut self, d: usize, conn: ConnId, proof: &Proof) {
+    pub fn unauthorized(&mut self, d: usize, conn: ConnId, proof: &Proof) {
         let expired = proof.exp <= self.house.now.unix_s() || self.clock_was_set;
         let over = self.model.is_ended(proof.session);
         let foreign = proof.epoch != self.house.epoch_of(conn);
@@ -445,6 +478,7 @@ impl Run {
                     Form::Native if value.get("event").is_some() => self.event(d, &value),
                     Form::Native => self.op_answered(d, conn, &value),
                     Form::Pair(peer) => self.pair_line(d, peer, &value),
+                    form => panic!("a frame for {form:?}"),
                 }
             }
             wire::PING => {
@@ -466,7 +500,7 @@ impl Run {
     fn closed(&mut self, d: usize, conn: ConnId, code: u16, payload: &[u8]) {
         *self.stats.closes.entry(code).or_default() += 1;
         let stream = self.devices[d].stream.as_mut().expect("a stream");
-        let (proof, was_closing) = (stream.proof.clone(), stream.closing);
+        let (proof, was_closing, form) = (stream.proof.clone(), stream.closing, stream.form);
         stream.closing = true;
         let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
         match code {
@@ -475,6 +509,8 @@ impl Run {
                 let told = self.house.link(conn).draining && reason.contains("retry_after_ms");
                 assert!(told, "1001: {reason}");
             }
+            // A pair that was blocked while it opened is told to come back, and then that there is nobody.
+            1_013 if self.plan.blocks && matches!(form, Form::Pair(_)) => {}
             1_013 => assert!(self.house.faults > 0 || self.plan.sabotage, "1013 though nothing failed"),
             4_401 => self.unauthorized(d, conn, &proof),
             4_408 => {}
@@ -490,7 +526,8 @@ impl Run {
         self.lost(conn);
     }
 
-    fn event(&mut self, d: usize, event: &Value<'_>) {
+    /// An event of the log, on a socket or an event stream, or words without a seq.
+    pub fn event(&mut self, d: usize, event: &Value<'_>) {
         let name = text_at(event, "event").expect("a name");
         let me = self.profile(d).expect("a profile");
         let epoch = self.house.epoch_of(self.devices[d].stream.as_ref().expect("a stream").conn);
@@ -507,7 +544,8 @@ impl Run {
             assert!(seq.expect("seq") <= self.model.head);
             return;
         }
-        assert!(stream.hello, "{name} before hello");
+        let socket = stream.form == Form::Native;
+        assert!(stream.hello || !socket, "{name} before hello");
         if name == "expiring" {
             return;
         }
@@ -516,26 +554,42 @@ impl Run {
             assert!(self.model.direct(me, whose).is_some(), "the presence of {whose} is nothing to {me}");
             return;
         }
+        if name == "typing" {
+            let id = |path| text_at(event, path).and_then(|text| Id::parse(&text)).expect("an id");
+            let (conversation, typist) = (id("data.conversation"), id("data.profile"));
+            let may = socket && stream.live && self.house.may_know.contains(&(conversation, typist, me));
+            assert!(may && seq.is_none(), "that {typist} types is nothing to {me}: {event:?}");
+            self.stats.typings += 1;
+            return;
+        }
         let seq = seq.unwrap_or_else(|| panic!("{name} without seq"));
         self.stats.events += 1;
         // Everything before it must have been heard; a replay may show the newest of its kind instead.
         let behind = if ["caught_up", "heartbeat", "reset"].contains(&name.as_str()) { seq + 1 } else { seq };
         let begins = stream.cursor.is_none() && !stream.live || stream.resetting || name == "reset";
+        // An event stream does not say when its replay is over.
+        let live = stream.live && socket;
         if !begins {
             let missed: Vec<u64> = self.model.due(stream.last, behind, me, lane);
             let missed: Vec<&u64> =
-                missed.iter().filter(|seq| stream.live || !self.model.is_excused(**seq, me)).collect();
+                missed.iter().filter(|seq| live || !self.model.is_excused(**seq, me)).collect();
             assert!(missed.is_empty(), "{name} of seq {seq} came, but not {missed:?} behind {}", stream.last);
             assert!(behind > stream.last, "{name} of seq {seq} after {}", stream.last);
         }
         match name.as_str() {
             "reset" => {
-                assert!(!stream.live && !stream.resetting, "a reset of a live stream");
+                let caught_up = stream.live && (socket || stream.last > 0 && stream.cursor.is_none());
+                assert!(!caught_up && !stream.resetting, "a reset of a live stream");
                 let reason = text_at(event, "reason").expect("a reason");
                 let (theirs, cursor) = stream.cursor.clone().expect("a reset without a cursor");
                 let foreign = theirs != epoch || cursor > self.model.head;
                 assert!(reason == "epoch" && foreign, "a reset ({reason}) of the cursor {theirs}:{cursor}");
-                stream.resetting = true;
+                stream.resetting = socket;
+                if !socket {
+                    // Nothing is said behind it: the stream is live.
+                    stream.last = seq;
+                    device.begin_at(seq);
+                }
                 self.stats.resets += 1;
             }
             "caught_up" => {
@@ -548,9 +602,9 @@ impl Run {
             }
             "heartbeat" => assert!(stream.live, "a heartbeat before caught_up"),
             _ => {
-                assert_eq!(self.model.check_event(event, stream.live), seq);
+                assert_eq!(self.model.check_event(event, live), seq);
                 let logged = &self.model.log[&seq];
-                assert!(self.model.may_hear(seq, me, stream.live), "{name} of seq {seq} is not for {me}");
+                assert!(self.model.may_hear(seq, me, live), "{name} of seq {seq} is not for {me}");
                 assert!(logged.lane != lane, "{name} of seq {seq} for the connection that caused it");
                 if name == "message.posted" {
                     device.knows(seq, true);
@@ -560,6 +614,9 @@ impl Run {
         let stream = device.stream.as_mut().expect("a stream");
         stream.last = stream.last.max(seq);
         device.cursor = Some((epoch, stream.last));
+        if !["caught_up", "heartbeat", "reset"].contains(&name.as_str()) {
+            self.not_after_the_end(d, seq);
+        }
     }
 
     fn op_answered(&mut self, d: usize, conn: ConnId, value: &Value<'_>) {
@@ -580,6 +637,10 @@ impl Run {
             (None, Some(problem)) => Err(refused(problem)),
             _ => panic!("neither ok nor error: {value:?}"),
         };
+        let is_write = ask.is_write();
+        if result.is_ok() && is_write {
+            assert!(stream.carried.refused.is_none(), "a write was done behind a refused post: {ask:?}");
+        }
         let reply = Reply { result, beside: value, conn, stream: true };
         self.answered(d, ask, None, reply);
     }
@@ -591,6 +652,7 @@ impl Run {
             return self.pair_refused(d, &refused(problem));
         }
         let rows = value.as_list().expect("an array");
+        self.trace(|| format!("device {d}: a line of the pair: {value:?}"));
         let conversation = self.model.direct(me, peer);
         let chat = format!("{me}-{peer}");
         let mut places = Vec::new();

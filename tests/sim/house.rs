@@ -79,6 +79,12 @@ pub struct House {
     pub published: u64,
     /// Sessions whose end the server has heard of.
     pub over: BTreeSet<Id>,
+    /// And the end of the log at that time: what came later is not for their streams.
+    pub over_at: BTreeMap<Id, u64>,
+    /// The end of the log, known to the server or not.
+    head: u64,
+    /// Who was ever found to be one who may know that somebody types somewhere.
+    pub may_know: BTreeSet<(Id, Id, Id)>,
     /// Something failed in this life of the server: refusals that ask for a retry are to be expected.
     pub faults: u64,
     pub draining: bool,
@@ -123,6 +129,9 @@ impl House {
             dirty: Vec::new(),
             published: 0,
             over: BTreeSet::new(),
+            over_at: BTreeMap::new(),
+            head: 0,
+            may_know: BTreeSet::new(),
             faults: 0,
             draining: false,
             calm: false,
@@ -373,6 +382,7 @@ impl House {
         assert_eq!(committed.outcomes.len(), commands.len(), "one outcome for each command");
         assert!(committed.fault.is_none() || self.sabotage.is_on(), "a commit failed: {:?}", committed.fault);
         model.committed(&commands, &committed.outcomes, committed.fault.is_some(), self.sabotage.is_on());
+        self.head = model.head;
         let health = if committed.fault.is_some() { Err("sabotage") } else { Ok(()) };
         for ((ticket, lane), outcome) in tickets.into_iter().zip(committed.outcomes) {
             if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
@@ -393,15 +403,30 @@ impl House {
             self.published = self.published.max(event.seq);
             if let Fact::SessionEnded { session, .. } = event.fact {
                 self.over.insert(session);
+                self.over_at.insert(session, self.head);
             }
         }
         self.server.handle(self.now, Input::Answered { ticket, outcome });
     }
 
     /// A reader looks: what it sees is what is on disk now, whenever the answer arrives.
-    pub fn look(&mut self, index: usize) {
+    pub fn look(&mut self, model: &Model, index: usize) {
         let (ticket, command) = self.reads.swap_remove(index);
+        let typing = match &command {
+            Command::FindListeners(find) => Some((find.viewer, find.conversation)),
+            _ => None,
+        };
         let result = self.reader.read(command);
+        if let Some((typist, conversation)) = typing {
+            let found = match &result {
+                Ok(Answer::FindListeners(found)) => Some(found.iter().copied().collect()),
+                Err(Refusal::NotFound) => None,
+                other => panic!("who may know: {other:?}"),
+            };
+            assert_eq!(found, model.listeners(typist, conversation), "who may know that {typist} types");
+            let new = found.into_iter().flatten().map(|listener| (conversation, typist, listener));
+            self.may_know.extend(new);
+        }
         self.read.push((ticket, result));
     }
 
@@ -420,6 +445,12 @@ impl House {
             job => self.hasher.run(job),
         };
         self.server.handle(self.now, Input::Finished { ticket, done });
+    }
+
+    /// The search index catches up with what is stored.
+    pub fn index(&mut self) {
+        let store = self.store.as_mut().expect("an open store");
+        while store.tend(self.now.instant).expect("the store's own work") {}
     }
 
     pub fn sabotage(&mut self, on: bool) {

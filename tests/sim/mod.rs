@@ -4,10 +4,12 @@
 //! Invariant: a run is a function of its seed; nothing here reads a clock or the system's randomness.
 
 pub mod acts;
+pub mod connects;
 pub mod device;
 pub mod hears;
 pub mod house;
 pub mod link;
+pub mod listens;
 pub mod model;
 pub mod predict;
 pub mod random;
@@ -38,6 +40,8 @@ pub struct Plan {
     pub long_bodies: usize,
     /// Of a thousand streams, so many are of the Go form.
     pub pairs: usize,
+    /// Of a thousand streams of the log or of values, so many are plain HTTP.
+    pub http_streams: usize,
     /// Groups are made, joined and left.
     pub groups: bool,
     /// People block each other.
@@ -58,6 +62,11 @@ pub struct Stats {
     pub events: u64,
     pub lines: u64,
     pub streams: u64,
+    pub event_streams: u64,
+    pub values: u64,
+    pub polls: u64,
+    pub typings: u64,
+    pub found: u64,
     pub resets: u64,
     pub crashes: u64,
     pub drains: u64,
@@ -78,6 +87,11 @@ impl Stats {
         self.events += events;
         self.lines += lines;
         self.streams += streams;
+        self.event_streams += other.event_streams;
+        self.values += other.values;
+        self.polls += other.polls;
+        self.typings += other.typings;
+        self.found += other.found;
         self.resets += resets;
         self.crashes += other.crashes;
         self.drains += other.drains;
@@ -123,11 +137,12 @@ impl Run {
     fn new(seed: u64) -> Run {
         let mut rng = Rng::new(seed);
         let plan = Plan {
-            steps: rng.between(150, 650),
+            steps: rng.between(150, 560),
             warm: rng.chance(800),
             sabotage: rng.chance(400),
             long_bodies: [0, 0, 20, 300][rng.below(4)],
             pairs: [0, 150, 500][rng.below(3)],
+            http_streams: [0, 250, 700][rng.below(3)],
             groups: rng.chance(700),
             blocks: rng.chance(300),
             crashes: rng.chance(600),
@@ -197,6 +212,12 @@ impl Run {
             }
             self.settle("the beginning");
         }
+        // Most of them listen before anybody speaks.
+        for d in 0..self.devices.len() {
+            if self.rng.chance(750) {
+                self.open_stream(d);
+            }
+        }
     }
 
     // ---- steps --------------------------------------------------------------------------------------
@@ -235,7 +256,7 @@ impl Run {
             5 => (0..self.rng.between(1, 4)).for_each(|_| self.house.answer()),
             6 => {
                 let index = self.rng.below(self.house.reads());
-                self.house.look(index);
+                self.house.look(&self.model, index);
             }
             7 => {
                 let index = self.rng.below(self.house.reads_done());
@@ -375,7 +396,7 @@ impl Run {
         let mut busy = !readable.is_empty() || !self.house.is_idle();
         self.house.commit(&mut self.model, 1_000);
         (0..self.house.outcomes()).for_each(|_| self.house.answer());
-        (0..self.house.reads()).for_each(|_| self.house.look(0));
+        (0..self.house.reads()).for_each(|_| self.house.look(&self.model, 0));
         (0..self.house.reads_done()).for_each(|_| self.house.answer_read(0));
         (0..self.house.jobs()).for_each(|_| self.house.finish_job(&mut self.rng, 0));
         self.house.perform(&mut self.rng);
@@ -422,8 +443,12 @@ impl Run {
         self.house.calm = true;
         self.house.links.values_mut().for_each(link::Link::hurry);
         self.settle("what was under way");
+        // What is told at most so often has its time.
+        self.time_passes(Duration::from_secs(1));
+        self.settle("what waited for its time");
         self.no_stream_outlived_its_end();
         self.pairs_are_marked_read();
+        self.streams_are_up_to_date();
         for round in 0.. {
             step.set(self.plan.steps + round);
             assert!(round < 200, "somebody never gets what they wait for");
@@ -434,10 +459,14 @@ impl Run {
             // Rates refill, paused frames go on.
             self.time_passes(Duration::from_secs(2));
             self.settle("after a while");
+            self.no_stream_outlived_its_end();
         }
+        self.streams_are_up_to_date();
         self.everybody_knows_everything();
         self.posts_kept_their_order();
         self.histories_are_whole();
+        self.everything_is_found();
+        self.tokens_expire();
         self.all_is_quiet();
         self.house.restart(&mut self.rng, &mut self.model);
         self.house.check_database();
@@ -445,9 +474,14 @@ impl Run {
 
     /// A session that is over has no stream, and one that refused a post for now was closed.
     fn no_stream_outlived_its_end(&self) {
+        let now = self.house.now.unix_s();
         for stream in self.devices.iter().filter_map(|device| device.stream.as_ref()) {
-            let over = self.house.over.contains(&stream.proof.session);
-            assert!(!over || !stream.upgraded, "a stream of a session that is over");
+            let (proof, form) = (&stream.proof, stream.form);
+            let under_way = stream.upgraded || stream.poll.is_some();
+            let over = self.house.over.contains(&proof.session);
+            assert!(!over || !under_way, "{form:?} of a session that is over");
+            let expired = proof.exp < now && !self.clock_was_set;
+            assert!(!expired || !under_way, "{form:?} of a token that expired at {}", proof.exp);
             assert!(stream.carried.refused.is_none(), "a stream goes on behind a refused post");
         }
     }
@@ -466,6 +500,56 @@ impl Run {
         }
     }
 
+    /// When nothing is under way any more, every open stream has told all there is.
+    fn streams_are_up_to_date(&self) {
+        for (d, device) in self.devices.iter().enumerate() {
+            let Some(stream) = device.stream.as_ref().filter(|stream| !stream.closing) else { continue };
+            let Some(me) = self.profile(d) else { continue };
+            let (form, head) = (stream.form, self.model.head);
+            let listens = match form {
+                Form::Native | Form::Events => stream.live,
+                Form::Poll => stream.poll.is_some(),
+                _ => false,
+            };
+            if listens {
+                let strict = form == Form::Native;
+                let due = self.model.due(stream.last, head + 1, me, stream.conn.lane());
+                let missed: Vec<u64> =
+                    due.into_iter().filter(|seq| strict || !self.model.is_excused(*seq, me)).collect();
+                assert!(missed.is_empty(), "{form:?} never told {missed:?} behind {}", stream.last);
+            }
+            if matches!(form, Form::Counter | Form::Chats) && stream.upgraded {
+                let value = stream.value.as_ref().unwrap_or_else(|| panic!("{form:?} shows nothing"));
+                let shown = natter::base::json::parse(value.as_bytes()).expect("JSON");
+                assert!(self.is_value(me, form, &shown, head), "{form:?} shows an old value: {value}");
+            }
+        }
+    }
+
+    /// Once the index has caught up a search finds all that the model says, and nothing else.
+    fn everything_is_found(&mut self) {
+        self.house.index();
+        for d in 0..self.devices.len() {
+            for _ in 0..2 {
+                self.search(d, None, true);
+            }
+            self.settle("a search");
+        }
+    }
+
+    /// Time goes by and nobody renews anything: each stream ends with its token.
+    fn tokens_expire(&mut self) {
+        let ttl = self.house.limits.access_ttl;
+        if ttl > 60 {
+            return;
+        }
+        for _ in 0..=ttl / 15 {
+            self.time_passes(Duration::from_secs(15));
+            self.settle("a quarter of a minute");
+        }
+        self.no_stream_outlived_its_end();
+    }
+
     /// Who is not yet where they want to be takes a step. Whether anybody was.
     fn everybody_asks(&mut self) -> bool {
         let mut asked = false;
@@ -480,16 +564,17 @@ impl Run {
             match &device.token {
                 None => self.sign(d),
                 Some(token) if token.exp <= now + 5 => self.refresh(d),
-                Some(_) if unsent > 0 => (0..unsent.min(5)).for_each(|_| self.send_draft(d)),
-                Some(_) if matches!(form, Some(Form::Pair(_))) && !unanswered => {
+                Some(_) if matches!(form, Some(Form::Pair(_) | Form::Poll | Form::Counter | Form::Chats)) => {
                     let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
                     self.cut(conn);
                 }
+                Some(_) if unsent > 0 => (0..unsent.min(5)).for_each(|_| self.send_draft(d)),
                 Some(_) if form.is_none() => {
                     let cursor = self.devices[d].cursor.clone();
-                    self.open(d, Form::Native, cursor);
+                    let events = self.plan.http_streams > 0 && self.rng.chance(300);
+                    self.open(d, if events { Form::Events } else { Form::Native }, cursor);
                 }
-                Some(_) if waits || unanswered || !self.devices[d].live_native() => {}
+                Some(_) if waits || unanswered || !self.devices[d].live_log() => {}
                 Some(_) => continue,
             }
             asked = true;

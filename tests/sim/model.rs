@@ -103,6 +103,25 @@ pub struct Model {
     pub log: BTreeMap<u64, Logged>,
 }
 
+/// A row of the Go server's list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chat {
+    pub id: Id,
+    pub receiver: Option<Id>,
+    pub message: String,
+    pub is_read: bool,
+    pub created_at: String,
+}
+
+/// Whether a text has a word beginning with each of these, whatever their case and accents.
+pub fn holds(version: &Version, words: &[&str]) -> bool {
+    let Some(body) = &version.body else { return false };
+    let plain: String = body.to_lowercase().replace('é', "e").replace('ü', "u");
+    let said: Vec<&str> =
+        plain.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    words.iter().all(|word| said.iter().any(|said| said.starts_with(word)))
+}
+
 pub fn pair(a: Id, b: Id) -> (Id, Id) {
     (a.min(b), a.max(b))
 }
@@ -203,6 +222,53 @@ impl Model {
         let mine = |logged: &Logged| logged.audience.contains(&profile) && logged.lane != lane;
         let range = self.log.range(after + 1..before);
         range.filter(|(_, logged)| mine(logged)).map(|(seq, _)| *seq).collect()
+    }
+
+    /// Whoever may know that a member of a conversation types there; `None` for one who is not in it.
+    pub fn listeners(&self, typist: Id, conversation: Id) -> Option<BTreeSet<Id>> {
+        let conversation =
+            self.conversations.get(&conversation).filter(|conversation| conversation.has(typist))?;
+        let may = |other: &Id| *other != typist && !self.is_blocked(typist, *other);
+        Some(conversation.joined.iter().copied().filter(may).collect())
+    }
+
+    /// Conversations with something unread, as they stood at a seq.
+    pub fn counter(&self, profile: Id, seq: u64) -> u64 {
+        let unread = |conversation: &&Conversation| {
+            conversation.had(profile, seq) && conversation.unread(profile, seq) > 0
+        };
+        self.conversations.values().filter(unread).count() as u64
+    }
+
+    /// The direct conversations of a profile as the Go server listed them, at a seq.
+    pub fn chats(&self, profile: Id, seq: u64) -> Vec<Chat> {
+        let mine = |(_, conversation): &(&Id, &Conversation)| {
+            !conversation.is_group && conversation.had(profile, seq) && conversation.last_n(seq) > 0
+        };
+        let mut all: Vec<(&Id, &Conversation)> = self.conversations.iter().filter(mine).collect();
+        all.sort_unstable_by_key(|(_, conversation)| std::cmp::Reverse(conversation.activity(seq)));
+        let chat = |(id, conversation): (&Id, &Conversation)| {
+            let said = &conversation.messages[..conversation.last_n(seq) as usize];
+            let text = |message: &&Message| message.version(seq).body.is_some();
+            let newest = said.iter().rev().find(text).or(said.last()).expect("a first message");
+            Chat {
+                id: *id,
+                receiver: conversation.joined.iter().copied().find(|other| *other != profile),
+                message: newest.version(seq).body.clone().unwrap_or_default(),
+                is_read: conversation.unread(profile, seq) == 0,
+                created_at: natter::base::time::rfc3339(newest.created_at),
+            }
+        };
+        all.into_iter().map(chat).collect()
+    }
+
+    /// Messages of a profile's conversations that hold a word beginning with each of these; the newest first.
+    pub fn found(&self, profile: Id, conversation: Option<Id>, words: &[&str]) -> Vec<u64> {
+        let here = |(id, _): &(Id, &Conversation)| conversation.is_none_or(|wanted| wanted == *id);
+        let all = self.of(profile).filter(here).flat_map(|(_, place)| &place.messages);
+        let mut found: Vec<u64> = all.filter(|m| holds(m.now(), words)).map(|m| m.seq).collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found
     }
 
     // ---- what was seen ------------------------------------------------------------------------------

@@ -78,6 +78,46 @@ pub fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     Some((first & 0x0f, payload))
 }
 
+/// Takes one whole chunk of a chunked body from the front of `bytes`; the last one is empty.
+pub fn take_chunk(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = bytes.windows(2).position(|window| window == b"\r\n")?;
+    let size = std::str::from_utf8(&bytes[..end]).expect("a size in ASCII");
+    let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("the size of a chunk: {size:?}"));
+    let data = bytes.get(end + 2..end + 2 + size)?.to_vec();
+    assert_eq!(bytes.get(end + 2 + size..end + 4 + size)?, b"\r\n", "the end of a chunk");
+    bytes.drain(..end + 4 + size);
+    Some(data)
+}
+
+/// One block of an event stream, as far as its lines say something.
+#[derive(Debug, Default)]
+pub struct Block {
+    pub id: Option<String>,
+    pub event: Option<String>,
+    pub data: Option<String>,
+}
+
+/// Takes one whole block from the front of an event stream.
+pub fn take_block(bytes: &mut Vec<u8>) -> Option<Block> {
+    let end = bytes.windows(2).position(|window| window == b"\n\n")?;
+    let text: Vec<u8> = bytes.drain(..end + 2).take(end).collect();
+    let text = String::from_utf8(text).expect("an event stream is UTF-8");
+    let mut block = Block::default();
+    for line in text.split('\n') {
+        let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("a line without a name: {line:?}"));
+        let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
+        let place = match name {
+            "id" => &mut block.id,
+            "event" => &mut block.event,
+            "data" => &mut block.data,
+            "" => continue,
+            _ => panic!("an unknown line: {line:?}"),
+        };
+        assert!(place.replace(value).is_none(), "{name} twice in {text:?}");
+    }
+    Some(block)
+}
+
 /// A text at a path of member names.
 pub fn at<'v, 'a>(value: &'v Value<'a>, path: &str) -> Option<&'v Value<'a>> {
     path.split('.').try_fold(value, |value, name| value.get(name))

@@ -1,0 +1,199 @@
+//! How devices listen: sockets, event streams, pages of the log; opened anew or where they ended, and lost. Owns the choice
+//! of form and place; refuses to judge what is heard.
+
+use std::time::Duration;
+
+use natter::base::id::Id;
+use natter::server::contract::ConnId;
+
+use super::Run;
+use super::device::{Carried, Form, Poll, Start, Stream};
+use super::wire;
+
+impl Run {
+    pub fn open_stream(&mut self, d: usize) {
+        let idle = |stream: &Stream| stream.form == Form::Poll && stream.poll.is_none() && !stream.closing;
+        if self.devices[d].stream.as_ref().is_some_and(idle) && self.rng.chance(850) {
+            return self.poll(d);
+        }
+        if self.devices[d].stream.is_some() {
+            // The same device opens a new one because it believes the old one dead.
+            if self.rng.chance(300) {
+                self.lose_stream(d);
+            }
+            return;
+        }
+        let others: Vec<Id> = self.people.iter().filter_map(|person| person.profile).collect();
+        let me = self.profile(d);
+        let peer = self.rng.pick(&others).copied().filter(|peer| Some(*peer) != me);
+        match peer {
+            Some(peer) if self.rng.chance(self.plan.pairs) => self.open(d, Form::Pair(peer), None),
+            _ => {
+                let cursor = match self.rng.below(10) {
+                    0 => None,
+                    1 => {
+                        // What came before was fetched: it goes on from there.
+                        let cursor = self.devices[d].list_cursor.clone();
+                        if let Some((_, seq)) = &cursor {
+                            self.devices[d].begin_at(*seq);
+                            self.devices[d].cursor = cursor.clone();
+                        }
+                        cursor
+                    }
+                    _ => self.devices[d].cursor.clone(),
+                };
+                let form = match self.rng.below(1_000) {
+                    chance if chance >= self.plan.http_streams => Form::Native,
+                    chance => {
+                        let forms =
+                            [Form::Events, Form::Events, Form::Poll, Form::Poll, Form::Counter, Form::Chats];
+                        forms[chance % 6]
+                    }
+                };
+                self.open(d, form, cursor);
+            }
+        }
+    }
+
+    /// Asks for the next page of the log, where the last one ended.
+    pub fn poll(&mut self, d: usize) {
+        let heard = self.devices[d].cursor.clone().filter(|_| !self.rng.chance(20));
+        let start = match heard {
+            Some((epoch, seq)) => Start::Cursor(epoch, seq),
+            None => [Start::Oldest, Start::Now][self.rng.below(2)].clone(),
+        };
+        let cursor = match &start {
+            Start::Oldest => String::new(),
+            Start::Now => "cursor=now&".to_owned(),
+            Start::Cursor(epoch, seq) => format!("cursor={epoch}:{seq}&"),
+        };
+        let limit = [1, 3, 200][self.rng.below(3)];
+        let wait = [0, 0, 1, 30][self.rng.below(4)];
+        let Some(token) = self.devices[d].token.clone() else { return };
+        let bearer = format!("Bearer {}", token.access);
+        let mut fields = vec![("Authorization", bearer.as_str()), ("Accept", "*/*")];
+        let device = self.devices[d].unique_id.clone();
+        fields.extend(device.as_deref().map(|id| ("UniqueId", id)));
+        let path = format!("/api/v1/events?{cursor}limit={limit}&wait={wait}");
+        let proof = self.proof(&token);
+        let (floor, asked) = (self.house.published, self.house.now.instant);
+        let stream = self.devices[d].stream.as_mut().expect("a stream");
+        let wait = Duration::from_secs(wait);
+        (stream.proof, stream.poll) = (proof, Some(Poll { start, limit, wait, asked, floor }));
+        let conn = stream.conn;
+        self.trace(|| format!("device {d} on {:x}: GET {path}", conn.0));
+        let bytes = wire::request("GET", &path, &fields, None);
+        self.house.link(conn).up.extend(bytes);
+    }
+
+    pub fn open(&mut self, d: usize, form: Form, cursor: Option<(String, u64)>) {
+        let Some(token) = self.devices[d].token.clone() else { return };
+        let conn = self.house.connect(&mut self.rng, self.devices[d].address);
+        self.owners.insert(conn, d);
+        let mut target = match form {
+            Form::Native => "/api/v1/ws?".to_owned(),
+            Form::Pair(peer) => format!("/api/v1/ws/{}/{peer}?", self.profile(d).expect("a profile")),
+            Form::Events | Form::Poll => "/api/v1/events?".to_owned(),
+            Form::Counter => "/api/v1/chat-counter?".to_owned(),
+            Form::Chats => "/api/v1/chat-list?".to_owned(),
+        };
+        let place = cursor.as_ref().map(|(epoch, seq)| format!("{epoch}:{seq}"));
+        // What an EventSource remembers wins over what its page was made with.
+        let by_header = form == Form::Events && self.rng.chance(500);
+        match &place {
+            Some(_) if by_header => target.push_str("cursor=elsewhere:7"),
+            Some(place) => target.push_str(&format!("cursor={place}")),
+            None => {}
+        }
+        let bearer = format!("Bearer {}", token.access);
+        let mut fields = if form.is_socket() { wire::UPGRADE.to_vec() } else { Vec::new() };
+        fields.push(("Authorization", &bearer));
+        if !form.is_socket() {
+            fields.push(("Accept", "text/event-stream"));
+        }
+        fields.extend(place.as_deref().filter(|_| by_header).map(|place| ("Last-Event-ID", place)));
+        let device = self.devices[d].unique_id.clone();
+        fields.extend(device.as_deref().map(|id| ("UniqueId", id)));
+        self.trace(|| format!("device {d} opens {:x}: {target} {place:?}", conn.0));
+        if form != Form::Poll {
+            let bytes = wire::request("GET", &target, &fields, None);
+            self.house.link(conn).up.extend(bytes);
+        }
+        let proof = self.proof(&token);
+        let last = cursor.as_ref().map_or(0, |(_, seq)| *seq);
+        self.devices[d].stream = Some(Stream {
+            conn,
+            form,
+            inbox: Vec::new(),
+            proof,
+            upgraded: false,
+            cursor,
+            hello: false,
+            last,
+            live: false,
+            resetting: false,
+            shown: None,
+            text: Vec::new(),
+            value: None,
+            poll: None,
+            floor: self.house.published,
+            asks: Default::default(),
+            writes: Default::default(),
+            next_id: 0,
+            carried: Carried::default(),
+            closing: false,
+        });
+        if form == Form::Poll {
+            self.poll(d);
+        }
+    }
+
+    fn lose_stream(&mut self, d: usize) {
+        let Some(stream) = &mut self.devices[d].stream else { return };
+        let conn = stream.conn;
+        match self.rng.below(4) {
+            0 if stream.form.is_socket() && stream.upgraded && !stream.closing => {
+                stream.closing = true;
+                let frame = wire::frame(&mut self.rng, wire::CLOSE, &1_000_u16.to_be_bytes());
+                self.house.link(conn).up.extend(frame);
+            }
+            1 => {
+                let link = self.house.link(conn);
+                link.up_ended = true;
+                link.client_open = false;
+                self.devices[d].lost(conn);
+            }
+            _ => self.cut(conn),
+        }
+    }
+
+    pub fn lose_a_connection(&mut self, d: usize) {
+        let https: Vec<ConnId> = self.devices[d].https.iter().map(|http| http.conn).collect();
+        match self.rng.pick(&https).copied() {
+            Some(conn) if self.rng.chance(500) => {
+                if self.rng.chance(300) {
+                    // It said all it wanted to say and waits for the answers.
+                    self.house.link(conn).up_ended = true;
+                    let http = self.devices[d].https.iter_mut().find(|http| http.conn == conn);
+                    http.expect("a connection").closing = true;
+                } else {
+                    self.cut(conn);
+                }
+            }
+            _ => self.lose_stream(d),
+        }
+    }
+
+    /// The wire breaks; the client knows at once, the server a little later.
+    pub fn cut(&mut self, conn: ConnId) {
+        self.house.link(conn).cut(&mut self.rng);
+        self.lost(conn);
+    }
+
+    pub fn lost(&mut self, conn: ConnId) {
+        if let Some(d) = self.owners.remove(&conn) {
+            self.trace(|| format!("device {d} loses {:x}", conn.0));
+            self.devices[d].lost(conn);
+        }
+    }
+}
