@@ -358,6 +358,8 @@ class Socket extends Emitter {
 
   async #extend() {
     try {
+      // A crowd that came together must not renew in step, nor short-lived tokens without a pause.
+      await wait(jitter(4));
       if (!(await renew(this.#access))) return;
       this.#access = session.read().token.access;
       await this.#call('auth', { access: this.#access });

@@ -77,7 +77,7 @@ const SCREENS = {
       testid: 'sign-in', action: t('auth.sign_in'),
       submit: async (values) => api.session.begin(await api.open('/user/sign-in', { email: values.email, password: values.password, ...device() })),
       children: [email(address), password(t('auth.password'), 'current-password'),
-        h('button.link.self-end', { type: 'button', testid: 'go-reset', onclick: () => go('reset', { address: document.getElementById('field-email').value }) }, t('auth.forgot'))],
+        h('button.link.self-end', { type: 'button', testid: 'go-reset', onclick: () => go('reset', { address: root.querySelector('[name=email]').value }) }, t('auth.forgot'))],
     }),
     h('p.quiet.center', null, t('auth.no_account'), ' ', link('go-sign-up', t('auth.sign_up'), () => go('sign-up'))),
   ],

@@ -208,7 +208,7 @@ export function bytes(size) {
   const units = ['byte', 'kilobyte', 'megabyte'];
   let i = 0;
   for (; size >= 1000 && i < units.length - 1; i++) size /= 1024;
-  return new Intl.NumberFormat(current, { style: 'unit', unit: units[i], unitDisplay: 'short', maximumFractionDigits: size < 10 && i ? 1 : 0 }).format(size);
+  return new Intl.NumberFormat(current, { style: 'unit', unit: units[i], unitDisplay: i ? 'short' : 'long', maximumFractionDigits: size < 10 && i ? 1 : 0 }).format(size);
 }
 
 setLang(current);

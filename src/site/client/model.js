@@ -95,11 +95,11 @@ class Model extends Emitter {
     await outbox.start(profile.id);
     api.socket.start();
     // A proxy may let HTTP through and no WebSocket: show the lists all the same.
-    setTimeout(() => this.listState === 'loading' && this.#begin(), 4_000);
+    setTimeout(() => this.me && this.listState === 'loading' && this.#begin(), 4_000);
     api.all('/blocks').then((list) => {
       this.blocked = new Set(list.map((entry) => entry.id ?? entry.profile?.id ?? entry));
       this.touch('list');
-    }).catch(() => {});
+    }).catch((error) => error.code === 'not_verified' && this.emit('not_verified'));
   }
 
   stop() {

@@ -65,8 +65,8 @@ export function chatView({ conversation, profile, at, shell }) {
     const info = () => openInfo({ conversation, profile: conversation ? conversation.peer : profile, shell });
     head.replaceChildren(...[
       iconButton('back', t('back'), { testid: 'chat-back', class: 'icon-button chat-back', onclick: () => shell.go('#/') }),
-      h('button.chat-who', { type: 'button', testid: 'chat-title', title: t('chat.details'), onclick: info }, face,
-        h('span.chat-names', null, h('span.chat-name.line', { dir: 'auto' }, name()), h(`span.chat-line.line${typists.length ? '.accent' : ''}`, { testid: 'chat-line', dir: 'auto' }, line))),
+      h('h1.chat-title', null, h('button.chat-who', { type: 'button', testid: 'chat-title', title: t('chat.details'), onclick: info }, face,
+        h('span.chat-names', null, h('span.chat-name.line', { dir: 'auto' }, name()), h(`span.chat-line.line${typists.length ? '.accent' : ''}`, { testid: 'chat-line', dir: 'auto' }, line)))),
       conversation && iconButton('search', t('search.here'), { testid: 'chat-search', onclick: () => shell.searchIn(conversation) }),
       iconButton('info', t('chat.details'), { testid: 'chat-info', onclick: info })].filter(Boolean));
   }
@@ -440,7 +440,9 @@ export function chatView({ conversation, profile, at, shell }) {
   size.observe(scroller);
   size.observe(list);
 
-  draw();
+  // The rest once it stands in the page: no place can be scrolled to before.
+  drawFoot();
+  schedule();
   return {
     element, jumpTo,
     focus: writer.focus,

@@ -141,14 +141,15 @@ export const spinner = (label) => h('div.spinner', { role: 'status', 'aria-label
 export function rich(text) {
   const parts = [];
   let from = 0;
-  for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"'`\u0000-\u001f]+/gi)) {
+  for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"'`\u0000-\u001f\u202a-\u202e\u2066-\u2069]+/gi)) {
     // A sentence's end is not part of the address; a closing bracket only if it was opened there.
     let address = found[0].replace(/[.,;:!?…،؛؟]+$/u, '');
-    if (address.endsWith(')') && !address.includes('(')) address = address.slice(0, -1);
+    while (address.endsWith(')') && address.split(')').length > address.split('(').length) address = address.slice(0, -1);
     let url;
     try { url = new URL(address); } catch { continue; }
-    if (url.protocol !== 'http:' && url.protocol !== 'https:') continue;
-    parts.push(text.slice(from, found.index), h('a', { href: url.href, target: '_blank', rel: 'noopener noreferrer nofollow' }, address));
+    // What stands before an @ may look like another host's name.
+    if (!/^https?:$/.test(url.protocol) || url.username || url.password) continue;
+    parts.push(text.slice(from, found.index), h('a', { href: url.href, title: url.href, target: '_blank', rel: 'noopener noreferrer nofollow' }, address));
     from = found.index + address.length;
   }
   parts.push(text.slice(from));
@@ -301,8 +302,11 @@ export function openPicture({ url, name }) {
 // Forms post nowhere by themselves; method=post, so that even a broken script
 // puts no password into an address.
 
+let fields = 0;
+
 export function field({ name, label, hint, testid, ...input }) {
-  const id = `field-${name}`;
+  // A dialog may ask for what the page behind it asks for too.
+  const id = `field-${++fields}`;
   const control = h('input', { id, name, testid, 'aria-describedby': `${id}-note`, ...input });
   const box = h('div.field-box', null, control);
   if (input.type === 'password') {

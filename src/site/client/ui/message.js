@@ -12,14 +12,17 @@ import { avatar, h, icon, iconButton, isEmojiOnly, link, openPicture, pickEmoji,
 
 const PICTURE_PX = 340;
 
+// A name stands inside our sentences: it may not turn round what follows it.
+const unturned = (name) => name.replace(/[\u202a-\u202e\u2066-\u2069]/g, '');
+
 export function nameOf(id) {
   if (id === null) return t('people.deleted');
-  return model.person(id)?.display_name ?? '…';
+  return unturned(model.person(id)?.display_name ?? '…');
 }
 
 export function titleOf(conversation) {
-  if (conversation.type === 'group') return conversation.title || t('new.group');
-  return conversation.peer?.display_name ?? t('people.deleted');
+  if (conversation.type === 'group') return unturned(conversation.title || t('new.group'));
+  return unturned(conversation.peer?.display_name ?? t('people.deleted'));
 }
 
 export function preview(message) {
@@ -60,11 +63,11 @@ export function drawMessage(element, item, act) {
   element.replaceChildren(...[
     item.named && !mine && h('span.message-face', null, item.last && avatar({ id: message.sender ?? '', name: sender, image: person?.profile_image, size: 'small' })),
     h('div.message-main', null,
-      item.named && !mine && item.first && h('span.sender', { dir: 'auto' }, sender),
+      item.named && !mine && item.first && h('span.sender.line', { dir: 'auto' }, sender),
       h('div.bubble', null,
         !deleted && (message ?? row).reply_to && quote(item, act),
         attachments(item, act),
-        deleted ? h('p.body', null, t('msg.deleted')) : body && h('p.body', { dir: 'auto', testid: 'message-body' }, big ? body : rich(body)),
+        deleted ? h('p.body', null, t('msg.deleted')) : body && h('p.body', { testid: 'message-body' }, big ? body : rich(body)),
         h('span.meta', null,
           message?.edited_at && !deleted && h('span', null, t('msg.edited')),
           h('time', { datetime: at, title: fullTime(at) }, timeOf(at)),
@@ -111,7 +114,7 @@ function attachments({ message, row }, act) {
     const part = progress?.file === index ? progress.part : file.upload || !row ? null : 0;
     const bar = row && row.state !== 'failed' && part !== null && h('progress', { value: part, max: 1, 'aria-label': t('msg.uploading', { percent: Math.round(part * 100) }), testid: 'upload-progress' });
     if (file.type.startsWith('image/')) return picture(file, bar, act, message);
-    return h('a.file', { href: file.url, target: '_blank', rel: 'noopener', download: file.name, testid: 'message-file', 'aria-label': t('file.download', file) },
+    return h('a.file', { href: file.url, target: '_blank', rel: 'noopener', download: file.name, testid: 'message-file', title: t('file.download', file) },
       h('span.file-icon', null, icon('file')), h('span.file-text', null, h('span.file-name', { dir: 'auto' }, file.name), h('span.file-size', null, bytes(file.size)), bar));
   });
   return h(`div.attachments${files.length > 1 && files.every((file) => file.type.startsWith('image/')) ? '.grid' : ''}`, null, parts);

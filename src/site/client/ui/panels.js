@@ -435,7 +435,7 @@ async function deleteAccount() {
 
 export const code = () => field({ name: 'code', label: t('reset.code'), inputmode: 'numeric', autocomplete: 'one-time-code', maxlength: 6, dir: 'ltr', required: true, testid: 'field-code' });
 
-// `later` is absent where the server insists on it.
+// `later` is null where the server insists on it: then the only other way is out.
 export function verifyForm({ address, done, later }) {
   return [
     h('h1', null, t('verify.title')), h('p.quiet', null, t('verify.lead', { email: address })),
@@ -452,6 +452,6 @@ export function verifyForm({ address, done, later }) {
         type: 'button', testid: 'verify-renew',
         onclick: () => api.post('/user/verify/renew', {}).then(() => toast(t('done')), (error) => toast(error.message, { kind: 'bad' })),
       }, t('verify.again')),
-      later && link('verify-later', t('verify.later'), later)),
+      later ? link('verify-later', t('verify.later'), later) : later === null && link('sign-out', t('signout'), signOut)),
   ];
 }

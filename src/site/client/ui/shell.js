@@ -154,10 +154,12 @@ export function sidebar({ shell, signal }) {
   function messageHit(message, low) {
     const conversation = model.conversations.get(message.conversation);
     const text = preview({ ...message, body: message.body && around(message.body, low) });
+    // A direct conversation's title names who wrote what I did not.
+    const by = message.sender === model.me.id ? t('people.you') : conversation?.type === 'group' && nameOf(message.sender);
     return h('a.conversation.hit', { href: `#/c/${message.conversation}/${message.n}`, testid: 'found-message' },
       h('span.conversation-main', null,
         h('span.conversation-top', null, h('span.conversation-name.line', { dir: 'auto' }, conversation ? titleOf(conversation) : nameOf(message.sender)), h('time', { datetime: message.created_at }, briefly(message.created_at))),
-        h('span.conversation-text.line', { dir: 'auto' }, `${message.sender === model.me.id ? t('people.you') : nameOf(message.sender)}: `, marked(text, low))));
+        h('span.conversation-text.line', { dir: 'auto' }, by && `${by}: `, marked(text, low))));
   }
 
   input.addEventListener('input', run);
@@ -187,7 +189,9 @@ export function sidebar({ shell, signal }) {
 
 function around(body, low) {
   const at = body.toLocaleLowerCase().indexOf(low);
-  return at > 40 ? `…${body.slice(at - 30)}` : body;
+  if (at < 40) return body;
+  const word = body.indexOf(' ', at - 30) + 1;
+  return `…${body.slice(word > 0 && word <= at ? word : at - 20)}`;
 }
 
 // The server folds accents and letter forms; only plain hits are marked here.
@@ -207,8 +211,8 @@ export function shellView(root) {
   let view = null, route = null, turn = 0, stripTimer = null;
 
   const strip = h('div.strip', { hidden: true, testid: 'connection-strip' }, icon('alert'), h('span', null, t('conn.offline')), link('connection-retry', t('retry'), () => api.socket.hurry()));
-  const stage = h('main.stage');
-  const element = h('div.shell', { testid: 'shell' });
+  const stage = h('div.stage');
+  const element = h('main.shell', { testid: 'shell' });
   const shell = {
     go: (hash) => { location.hash = hash; },
     openId: () => route?.conversation ?? null,
@@ -314,8 +318,8 @@ export function shellView(root) {
     }
   }
 
-  const emptyStage = () => h('div.stage-note', { testid: 'stage-empty' }, mark(), h('h2', null, t('empty.title')), h('p.quiet', null, t('empty.more')));
-  const goneStage = () => h('div.stage-note', { testid: 'stage-gone' }, icon('info'), h('h2', null, t('error.gone')),
+  const emptyStage = () => h('div.stage-note', { testid: 'stage-empty' }, mark(), h('h1', null, t('empty.title')), h('p.quiet', null, t('empty.more')));
+  const goneStage = () => h('div.stage-note', { testid: 'stage-gone' }, icon('info'), h('h1', null, t('error.gone')),
     h('button.button', { type: 'button', onclick: () => shell.go('#/') }, t('back')));
 
   // One timer for the whole break, however often it tries: offline, connecting, offline …
