@@ -360,6 +360,11 @@ pub const JSON_DEADLINE: Duration = Duration::from_secs(30);
 pub const UPLOAD_DEADLINE: Duration = Duration::from_secs(60);
 /// See [`UPLOAD_DEADLINE`].
 pub const UPLOAD_BYTES_PER_S: u64 = 8_192;
+/// Uploads one member brings at once; twice the burst of RATE_WRITES, which begins them. Their bytes count in the quota as they
+/// come. Beyond: 429.
+pub const UPLOADS_OF_MEMBER_MAX: usize = 128;
+/// After how many milliseconds one who brought too many may try again.
+pub const UPLOADS_RETRY_MS: u64 = 1_000;
 /// Bytes of one upload that its file has not taken yet. Beyond: its connection is not read.
 pub const UPLOAD_AHEAD_MAX: usize = 131_072;
 /// The same of all uploads together: what many at once may cost. Beyond: none is read until half of it is on disk, so
@@ -484,16 +489,24 @@ pub const FILE_JOBS_MAX: usize = 4_096;
 /// Without work for so long, a worker gives its memory back.
 pub const WORKER_IDLE: Duration = Duration::from_secs(5);
 
+/// Threads that write and hash uploads: an upload stays with one of them, and one upload must not stand before all others.
+pub const APPEND_THREADS: usize = 2;
+/// Bytes of an upload after which the disk is asked to begin with them, so that the sync at the end has less to wait for.
+pub const WRITE_BEHIND: usize = 1_048_576;
 /// Bytes of uploads on their way to their files. Beyond: that upload fails, retry; the disk is slower than the senders.
 pub const APPEND_BYTES_MAX: usize = 16_777_216;
 /// What an append costs beside its bytes, in that bound: many tiny ones must not be free.
 pub const APPEND_COST: usize = 256;
 /// Uploads remembered as failed until they are abandoned. Beyond: the oldest is forgotten.
 pub const UPLOADS_FAILED_MAX: usize = 16_384;
-/// Bytes read ahead of a socket that takes them as they come.
-pub const FILE_PIECE_MAX: usize = 262_144;
-/// Bytes read ahead of a socket that is slow: hundreds of slow downloads cost that much each.
-pub const FILE_PIECE_MIN: usize = 32_768;
+/// Bytes read ahead of a socket that takes them as they come. They stand in the page cache, not in this process.
+pub const FILE_PIECE_MAX: usize = 524_288;
+/// Bytes read ahead of a socket that is slow: hundreds of slow downloads must not push each other out of the page cache.
+pub const FILE_PIECE_MIN: usize = 65_536;
+/// How long what was read ahead is believed to be in the page cache still. Beyond: it is read again, by a thread that may wait.
+pub const FILE_PIECE_KEPT: Duration = Duration::from_secs(1);
+/// Bytes a thread reads at once into its buffer, which stays in the processor's cache.
+pub const PIECE_SCRATCH: usize = 65_536;
 /// Pieces being read. Beyond: the connection waits its turn.
 pub const PIECES_IN_FLIGHT_MAX: usize = 32;
 /// Connections waiting their turn. Beyond (a disk that hangs, while peers come and go): closed.

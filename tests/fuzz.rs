@@ -167,7 +167,8 @@ impl Play {
             20 => {
                 let upload = UploadId(Id(self.dice.roll(9).into()));
                 let bytes = self.dice.index(1_000_000);
-                self.input(Input::Appended { upload, bytes });
+                let sha256 = (self.dice.roll(2) == 0).then_some([7; 32]);
+                self.input(Input::Appended { upload, bytes, sha256 });
                 let full = self.dice.roll(2) == 0;
                 self.input(Input::DiskFailed { upload, full });
             }

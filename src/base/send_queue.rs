@@ -14,7 +14,8 @@ pub enum Segment {
     Owned(Vec<u8>),
     Shared(Arc<[u8]>),
     Static(&'static [u8]),
-    /// `len` bytes of `file` from `offset`; the runtime reads ahead of the socket, a piece at a time.
+    /// `len` bytes of `file` from `offset`; the runtime reads ahead of the socket, and sends from the
+    /// page cache: no byte of it stands in this process.
     File {
         file: Arc<File>,
         offset: u64,
@@ -54,7 +55,7 @@ pub enum Front {
     Empty,
     /// Bytes in memory: gather them with [`SendQueue::slices`].
     Bytes,
-    /// A file piece: the runtime reads up to its bound and calls [`SendQueue::file_read`].
+    /// A part of a file: the runtime sends from it and calls [`SendQueue::file_sent`].
     File {
         file: Arc<File>,
         offset: u64,
@@ -198,19 +199,18 @@ impl SendQueue {
         }
     }
 
-    /// Replaces the first `piece.len()` bytes of the file at the front by `piece`, read from it.
-    pub fn file_read(&mut self, piece: Vec<u8>) {
-        let read = piece.len() as u64;
+    /// Marks `sent` bytes of the file at the front as sent.
+    pub fn file_sent(&mut self, sent: u64) {
         let Some(Segment::File { offset, len, .. }) = self.segments.front_mut() else { return };
-        debug_assert!(read <= *len);
-        *offset += read;
-        *len -= read;
+        debug_assert!(sent <= *len);
+        *offset += sent;
+        *len -= sent;
+        self.len -= sent;
         if *len == 0 {
             self.segments.pop_front();
         }
-        if !piece.is_empty() {
-            self.memory += piece.len();
-            self.segments.push_front(Segment::Owned(piece));
+        if self.segments.is_empty() {
+            self.segments = VecDeque::new();
         }
     }
 
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_piece_by_piece_between_its_neighbours() {
+    fn a_file_is_sent_part_by_part_between_its_neighbours() {
         let file = Arc::new(File::open("/dev/null").expect("a device"));
         let mut queue = SendQueue::new();
         queue.push_bytes(b"head");
@@ -274,10 +274,13 @@ mod tests {
         assert_eq!((queue.len(), queue.memory()), (14, 8));
         queue.advance(4);
         let Front::File { offset: 10, len: 6, .. } = queue.front() else { panic!("the file is in front") };
-        queue.file_read(b"1234".to_vec());
-        assert_eq!(queue.take_bytes(), b"1234");
-        queue.file_read(b"56".to_vec());
-        assert_eq!(queue.take_bytes(), b"56tail");
+        queue.file_sent(4);
+        let Front::File { offset: 14, len: 2, .. } = queue.front() else {
+            panic!("the rest of it is in front")
+        };
+        assert_eq!((queue.len(), queue.memory()), (6, 4));
+        queue.file_sent(2);
+        assert_eq!(queue.take_bytes(), b"tail");
         assert!(queue.is_empty());
     }
 }

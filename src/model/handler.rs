@@ -114,8 +114,9 @@ pub enum Handler {
     Either(fn(&mut Ctx<'_>, Option<Actor>, &Request<'_>) -> Result<Step, Problem>),
 }
 
-/// Judges a head before its body is read, with the body's length where it is known; [`Step::Receive`] lets it in.
-pub type Admit = fn(&mut Ctx<'_>, Actor, Option<u64>) -> Result<Step, Problem>;
+/// Judges a head before its body is read, with the bytes of this body and of all others its member brings at the moment;
+/// [`Step::Receive`] lets it in.
+pub type Admit = fn(&mut Ctx<'_>, Actor, u64) -> Result<Step, Problem>;
 
 /// What comes next: an answer, or something to be done first.
 pub enum Step {
@@ -123,8 +124,10 @@ pub enum Step {
     Store(Command, Then<Result<Answer, Refusal>>),
     Work(Job, Then<Done>),
     Stream(Stream),
-    /// From [`Admit`] only: the body may come.
-    Receive,
+    /// From [`Admit`] only: the body may come, and with the others under way take so many bytes.
+    Receive {
+        room: u64,
+    },
 }
 
 pub type Then<T> = Box<dyn FnOnce(&mut Ctx<'_>, T) -> Result<Step, Problem> + Send>;

@@ -143,7 +143,7 @@ operations! {
     Read  FindPeers -> Peers;
     Write MarkOffline -> Peers;
     // Uploads.
-    Read  AdmitUpload -> ();
+    Read  AdmitUpload -> u64;
     Write PublishUpload -> PublishedUpload;
     Read  FindUpload -> StoredFile;
     Write DeleteUpload -> ();

@@ -199,6 +199,6 @@ fn show(step: &Played) -> String {
         Ok(Step::Store(command, _)) => format!("{command:?}"),
         Ok(Step::Work(job, _)) => format!("{job:?}"),
         Ok(Step::Stream(stream)) => format!("{stream:?}"),
-        Ok(Step::Receive) => "Receive".to_owned(),
+        Ok(Step::Receive { room }) => format!("Receive {room}"),
     }
 }

@@ -104,8 +104,8 @@ pub fn is_image(mime: &str) -> bool {
     mime.starts_with("image/")
 }
 
-/// Whether there is room for so many bytes more: `QuotaExceeded` where there is not. Asked before a body is read; the
-/// verdict that counts falls in [`PublishUpload`].
+/// Whether there is room for so many bytes more, and how much there is: `QuotaExceeded` where there is not. Asked before a
+/// body is read; the verdict that counts falls in [`PublishUpload`].
 #[derive(Clone, Copy, Debug)]
 pub struct AdmitUpload {
     pub owner: Id,

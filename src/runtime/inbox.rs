@@ -39,7 +39,10 @@ pub enum Completion {
 /// What became of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    Whole,
+    /// With the last bytes of a file comes the hash of all.
+    Whole {
+        sha256: Option<[u8; 32]>,
+    },
     Failed {
         full: bool,
     },
@@ -47,13 +50,14 @@ pub enum Written {
     Dropped,
 }
 
-/// Some bytes of a file, read ahead of a socket.
+/// A part of a file that was read ahead of a socket, and stands in the page cache now.
 pub struct Piece {
     pub conn: ConnId,
     /// Which file and where, so that a piece that comes too late is not taken for another file's.
     pub file: Arc<File>,
     pub offset: u64,
-    pub bytes: io::Result<Vec<u8>>,
+    pub len: usize,
+    pub result: io::Result<()>,
 }
 
 pub struct Inbox {

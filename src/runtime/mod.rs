@@ -8,6 +8,7 @@ pub mod data_dir;
 mod disk;
 mod event_loop;
 mod inbox;
+mod kernel;
 mod listener;
 mod notify;
 mod parts;

@@ -3,15 +3,19 @@
 //! Invariant: each socket is registered once, edge-triggered, for both directions, so its readiness is remembered here
 //! until a call says `WouldBlock`, or a read comes back short: epoll(7), question 9, promises an edge for what follows.
 
+use std::fs::File;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Instant;
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use super::kernel::send_file;
 use crate::base::send_queue::{Front, SendQueue};
 use crate::base::slab::{Key, Slab};
-use crate::limits::{FILE_PIECE_MAX, FILE_PIECE_MIN, WRITE_SLICES_MAX, WRITE_TURN_MAX};
+use crate::limits::{FILE_PIECE_KEPT, FILE_PIECE_MAX, FILE_PIECE_MIN, WRITE_SLICES_MAX, WRITE_TURN_MAX};
 use crate::server::contract::{ConnId, Door};
 
 pub enum Stream {
@@ -31,6 +35,13 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.write_vectored(slices),
             Stream::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => send_file(stream, file, offset, len),
+            Stream::Unix(stream) => send_file(stream, file, offset, len),
         }
     }
 
@@ -86,8 +97,18 @@ pub struct Socket {
     pub dirty: bool,
     /// A piece of a file is being read for this socket.
     pub piece_under_way: bool,
-    /// Bytes of the next piece: doubled while the socket takes all at once, least after it blocked.
-    piece: u32,
+    /// Bytes of the next piece: doubled while the socket takes all at once, what it took at once after it blocked.
+    piece: usize,
+    /// What can be sent without waiting for a disk.
+    ahead: Option<Ahead>,
+}
+
+/// A part of a file that was read a moment ago.
+struct Ahead {
+    file: Arc<File>,
+    from: u64,
+    until: u64,
+    at: Instant,
 }
 
 /// What one read brought.
@@ -106,9 +127,9 @@ pub enum Flushed {
     Settled,
     /// The turn's share is used up.
     Again,
-    /// A file stands in front: this much of it is to be read.
+    /// A file stands in front: this much of it is to be read ahead. Flush again: there may be something to send meanwhile.
     File {
-        file: std::sync::Arc<std::fs::File>,
+        file: Arc<File>,
         offset: u64,
         len: usize,
     },
@@ -128,7 +149,8 @@ impl Socket {
             listed: false,
             dirty: false,
             piece_under_way: false,
-            piece: FILE_PIECE_MIN as u32,
+            piece: FILE_PIECE_MIN,
+            ahead: None,
         }
     }
 
@@ -190,28 +212,50 @@ impl Socket {
     pub fn flush(&mut self, queue: &mut SendQueue) -> (u64, Flushed) {
         let mut sent = 0;
         loop {
-            match queue.front() {
-                Front::Empty => return (sent, self.end_if_wanted()),
-                Front::File { .. } if self.piece_under_way => return (sent, Flushed::Settled),
+            let result = match queue.front() {
+                Front::Empty => {
+                    self.ahead = None; // its file is open no longer than it is sent
+                    return (sent, self.end_if_wanted());
+                }
+                _ if !self.writable => return (sent, Flushed::Settled),
                 Front::File { file, offset, len } => {
-                    let len = len.min(u64::from(self.piece)) as usize;
-                    return (sent, Flushed::File { file, offset, len });
+                    let ahead = self.ahead_of(&file, offset).min(len);
+                    if ahead < len && ahead < self.piece as u64 && !self.piece_under_way {
+                        let len = (len - ahead).min(self.piece as u64) as usize;
+                        return (sent, Flushed::File { file, offset: offset + ahead, len });
+                    }
+                    if ahead == 0 {
+                        return (sent, Flushed::Settled);
+                    }
+                    if sent >= WRITE_TURN_MAX as u64 {
+                        return (sent, Flushed::Again);
+                    }
+                    let most = ahead.min(WRITE_TURN_MAX as u64 - sent) as usize;
+                    let result = self.stream.send_file(&file, offset, most);
+                    if let Ok(count @ 1..) = result {
+                        queue.file_sent(count as u64);
+                    }
+                    result
                 }
-                Front::Bytes if !self.writable => return (sent, Flushed::Settled),
                 Front::Bytes if sent >= WRITE_TURN_MAX as u64 => return (sent, Flushed::Again),
-                Front::Bytes => {}
-            }
-            let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
-            let filled = queue.slices(&mut slices);
-            match self.stream.write_vectored(&slices[..filled]) {
-                Ok(count) => {
-                    sent += count as u64;
-                    queue.advance(count);
+                Front::Bytes => {
+                    let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
+                    let filled = queue.slices(&mut slices);
+                    let result = self.stream.write_vectored(&slices[..filled]);
+                    if let Ok(count) = result {
+                        queue.advance(count);
+                    }
+                    result
                 }
+            };
+            match result {
+                // Of a socket that takes nothing, or a file that ends before what was promised of it.
+                Ok(0) => return (sent, Flushed::Broken),
+                Ok(count) => sent += count as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writable = false;
-                    self.piece = FILE_PIECE_MIN as u32;
+                    self.piece = (sent as usize).clamp(FILE_PIECE_MIN, FILE_PIECE_MAX);
                     return (sent, Flushed::Settled);
                 }
                 Err(_) => return (sent, Flushed::Broken),
@@ -219,10 +263,24 @@ impl Socket {
         }
     }
 
+    /// Bytes of a file from an offset on that were read a moment ago.
+    fn ahead_of(&self, file: &Arc<File>, offset: u64) -> u64 {
+        self.ahead
+            .as_ref()
+            .filter(|ahead| Arc::ptr_eq(&ahead.file, file) && ahead.from <= offset)
+            .filter(|ahead| ahead.at.elapsed() < FILE_PIECE_KEPT)
+            .map_or(0, |ahead| ahead.until.saturating_sub(offset))
+    }
+
     /// A piece came: the next may be larger, unless the socket blocks on this one.
-    pub fn piece_arrived(&mut self) {
+    pub fn piece_arrived(&mut self, file: Arc<File>, offset: u64, len: usize) {
         self.piece_under_way = false;
-        self.piece = (self.piece * 2).min(FILE_PIECE_MAX as u32);
+        self.piece = (self.piece * 2).min(FILE_PIECE_MAX);
+        let until = offset + len as u64;
+        // Where it goes on from the one before, that one is still there.
+        let before = self.ahead.take().filter(|it| Arc::ptr_eq(&it.file, &file) && it.until == offset);
+        let from = before.filter(|it| it.at.elapsed() < FILE_PIECE_KEPT).map_or(offset, |it| it.from);
+        self.ahead = Some(Ahead { file, from, until, at: Instant::now() });
     }
 
     fn end_if_wanted(&mut self) -> Flushed {
@@ -285,7 +343,6 @@ mod tests {
     use super::*;
     use crate::base::send_queue::Segment;
     use mio::{Events, Poll};
-    use std::sync::Arc;
     use std::time::Duration;
 
     fn pair() -> (Poll, Socket, std::os::unix::net::UnixStream) {
@@ -352,24 +409,65 @@ mod tests {
 
     #[test]
     fn a_slow_socket_gets_small_pieces_of_a_file_and_a_fast_one_grows() {
-        let (mut poll, mut socket, theirs) = pair();
+        let (mut poll, mut socket, mut theirs) = pair();
         wait(&mut poll, &mut socket);
-        let file = Arc::new(std::fs::File::open("/dev/null").expect("a device"));
+        let path = std::env::temp_dir().join(format!("natter-socket-{}", std::process::id()));
+        let content: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&path, &content).expect("a file");
+        let file = Arc::new(File::open(&path).expect("a file"));
         let mut queue = SendQueue::new();
-        queue.push(Segment::File { file, offset: 0, len: 10_000_000 });
-        let mut piece = || match socket.flush(&mut queue).1 {
-            Flushed::File { len, .. } => {
-                queue.file_read(vec![0; len]);
-                socket.piece_arrived();
-                Some(len)
-            }
-            _ => None,
+        queue.push(Segment::File { file, offset: 0, len: content.len() as u64 });
+        let (sent, Flushed::File { file, offset: 0, len: FILE_PIECE_MIN }) = socket.flush(&mut queue) else {
+            panic!("nothing is sent that was not read ahead");
         };
-        assert_eq!((piece(), piece()), (Some(FILE_PIECE_MIN), Some(FILE_PIECE_MIN * 2)));
-        // Nobody reads: sooner or later the socket blocks in the middle of a piece, and no more is read ahead.
-        while piece().is_some() {}
-        assert!(queue.memory() <= FILE_PIECE_MAX);
-        assert_eq!(socket.piece, FILE_PIECE_MIN as u32);
-        drop(theirs);
+        assert_eq!(sent, 0);
+        socket.piece_under_way = true;
+        assert!(matches!(socket.flush(&mut queue), (0, Flushed::Settled)), "nothing to send, nothing to ask");
+        socket.piece_arrived(file, 0, FILE_PIECE_MIN);
+        assert_eq!(socket.piece, FILE_PIECE_MIN * 2);
+        // Nobody reads: sooner or later the socket blocks, and no more is read ahead.
+        let mut asked = FILE_PIECE_MIN;
+        let mut sent = 0;
+        while socket.writable {
+            let (count, flushed) = socket.flush(&mut queue);
+            sent += count;
+            if let Flushed::File { file, offset, len } = flushed {
+                assert_eq!(offset as usize, asked, "each part is read once");
+                asked += len;
+                socket.piece_arrived(file, offset, len);
+            }
+        }
+        assert!(asked - sent as usize <= 2 * FILE_PIECE_MAX, "{asked} read, {sent} sent");
+        assert_eq!(queue.memory(), 0);
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            theirs.read_to_end(&mut all).map(|_| all)
+        });
+        socket.end_after_flush();
+        while !queue.is_empty() {
+            match socket.flush(&mut queue).1 {
+                Flushed::File { file, offset, len } => socket.piece_arrived(file, offset, len),
+                Flushed::Settled if queue.is_empty() => {}
+                Flushed::Settled => while !wait(&mut poll, &mut socket).1 {},
+                Flushed::Again => {}
+                Flushed::Broken => panic!("broken"),
+            }
+        }
+        assert!(matches!(socket.flush(&mut queue), (0, Flushed::Settled)));
+        assert!(reader.join().expect("it ends").expect("it reads") == content);
+        // What was read long ago is not believed to be there.
+        assert!(socket.ahead.is_none());
+        std::fs::remove_file(path).expect("cleaning up");
+    }
+
+    #[test]
+    fn a_file_that_ends_too_early_ends_the_connection() {
+        let (mut poll, mut socket, _theirs) = pair();
+        wait(&mut poll, &mut socket);
+        let file = Arc::new(File::open("/dev/null").expect("a device"));
+        let mut queue = SendQueue::new();
+        queue.push(Segment::File { file: Arc::clone(&file), offset: 0, len: 10 });
+        socket.piece_arrived(file, 0, 10);
+        assert!(matches!(socket.flush(&mut queue).1, Flushed::Broken));
     }
 }

@@ -14,7 +14,7 @@ use super::routes::{Access, Action, BodyKind, RateClass, Route};
 use super::upload;
 use crate::auth::token;
 use crate::base::crypto::base64url;
-use crate::limits::JSON_DEADLINE;
+use crate::limits::{JSON_DEADLINE, UPLOADS_RETRY_MS};
 use crate::model::handler::{Actor, Client};
 use crate::model::problem::{Code, Problem};
 use crate::model::session::SessionId;
@@ -289,9 +289,12 @@ pub fn body_deadline(route: &Route) -> Duration {
     }
 }
 
-/// 413 where the length is known, then 415. Of a chunked body both are known only as it comes.
+/// 429 for one who brings too many already; 413 where the length is known, then 415. Of a chunked body both are known only as it comes.
 fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
     if let Some(wanted) = upload::wanted(route.body, &exchange.head) {
+        if exchange.actor.is_some_and(|actor| !core.uploads.shares.has_place(actor.profile)) {
+            return Err(Problem::rate_limited(UPLOADS_RETRY_MS));
+        }
         return upload::admit_head(core, &exchange.head, wanted);
     }
     let Framing::Length(length @ 1..) = exchange.head.framing else { return Ok(()) };

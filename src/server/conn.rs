@@ -19,6 +19,7 @@ use super::export::Export;
 use super::poll::Poll;
 use super::rate_limit::Verdict;
 use super::routes::Route;
+use super::shares::Share;
 use super::stream::SocketStream;
 use super::upload::{ReadUpload, Temporary};
 use crate::base::id::Id;
@@ -43,6 +44,8 @@ pub struct Conn {
     pub subscription: Option<Id>,
     /// The temporary file of the upload it brings. Here for the same reason.
     pub upload: Option<Temporary>,
+    /// What that upload takes of its owner's quota until its row does. Here for the same reason.
+    pub share: Option<Share>,
     /// Storage met a fault on behalf of this connection: its lane is closed until it is gone.
     pub faulted: bool,
     /// When this phase gives up.
@@ -132,6 +135,7 @@ impl Conn {
             ended: false,
             subscription: None,
             upload: None,
+            share: None,
             faulted: false,
             deadline: Some(deadline),
             progress: 0,

@@ -77,10 +77,11 @@ pub enum Input<'a> {
         ticket: Ticket,
         done: Done,
     },
-    /// Bytes of an upload reached its file.
+    /// Bytes of an upload reached its file; with the last of them comes the hash of all.
     Appended {
         upload: UploadId,
         bytes: usize,
+        sha256: Option<[u8; 32]>,
     },
     /// An upload's file could not be written; `full` when the disk has no space left.
     DiskFailed {
@@ -101,26 +102,15 @@ pub enum Input<'a> {
 #[derive(Debug)]
 pub enum Effect {
     /// Ask storage. A full queue is answered at once with `Refusal::Busy`.
-    Store {
-        ticket: Ticket,
-        lane: Lane,
-        command: Command,
-    },
+    Store { ticket: Ticket, lane: Lane, command: Command },
     /// The connection of a lane that saw a fault is gone: the lane may be forgotten.
     LaneOver(Lane),
     /// Have a worker do something. A full queue is answered at once with `Done::Busy`.
-    Work {
-        ticket: Ticket,
-        job: Job,
-    },
-    Append {
-        upload: UploadId,
-        bytes: Vec<u8>,
-    },
+    Work { ticket: Ticket, job: Job },
+    /// Write the next bytes of an upload, and hash them: never on the thread of the loop, which has others to serve.
+    Append { upload: UploadId, bytes: Vec<u8>, last: bool },
     /// Drop a temporary file.
-    Abandon {
-        upload: UploadId,
-    },
+    Abandon { upload: UploadId },
     /// The send queue has something to write.
     Flush(ConnId),
     /// Shut the writing side down once the send queue is empty; reading goes on.

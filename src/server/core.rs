@@ -162,6 +162,7 @@ impl Core {
         }
         self.unsubscribe(conn);
         upload::abandon(self, conn);
+        upload::give_back(self, conn);
     }
 
     /// From now on this connection hears what its profile may hear.

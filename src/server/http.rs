@@ -276,6 +276,7 @@ fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
 /// What follows an answer that is queued: the next head, the rest of an unread body, or the end.
 pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
     let keep_alive = !exchange.close;
+    upload::give_back(core, conn);
     conn.progress = 0;
     match exchange.unread.take() {
         Some(_) if exchange.body_unasked => linger(core, conn),

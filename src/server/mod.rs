@@ -34,6 +34,7 @@ pub mod respond;
 pub mod router;
 pub mod routes;
 pub mod seen;
+pub mod shares;
 pub mod steps;
 pub mod stream;
 pub mod upload;
@@ -93,9 +94,9 @@ impl Server {
             Input::Failed { conn } => self.close(conn),
             Input::Answered { ticket, outcome } => self.answered(ticket, outcome),
             Input::Finished { ticket, done } => self.finished(ticket, done),
-            Input::Appended { upload, bytes } => {
+            Input::Appended { upload, bytes, sha256 } => {
                 if let Some(conn) = self.core.uploads.conn_of(upload) {
-                    self.with_conn(conn, |core, conn| upload::appended(core, conn, bytes));
+                    self.with_conn(conn, |core, conn| upload::appended(core, conn, bytes, sha256));
                 }
             }
             Input::DiskFailed { upload, full } => {

@@ -185,7 +185,7 @@ pub fn step(
         Ok(Step::Reply(reply)) => answer(core, stream, send, number, Ok(reply)),
         Err(problem) => answer(core, stream, send, number, Err(problem)),
         // No row that is an op opens a stream.
-        Ok(Step::Stream(_) | Step::Receive) => {
+        Ok(Step::Stream(_) | Step::Receive { .. }) => {
             answer(core, stream, send, number, Err(Problem::new(Code::UnknownOp)))
         }
         Ok(step) => {

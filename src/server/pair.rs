@@ -210,7 +210,7 @@ pub fn step(
             };
             stream.ops.finish(send, number, |_| line);
         }
-        Ok(Step::Stream(_) | Step::Receive) => {}
+        Ok(Step::Stream(_) | Step::Receive { .. }) => {}
         Ok(step) => {
             steps::ask(core, Caller::Op { conn, op: number }, step);
         }

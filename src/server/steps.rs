@@ -125,7 +125,7 @@ pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Resu
         Err(problem) => respond::refuse(core, conn, exchange, &problem),
         Ok(Step::Reply(reply)) => respond::reply(core, conn, exchange, reply),
         Ok(Step::Stream(stream)) => stream::open(core, conn, exchange, stream),
-        Ok(Step::Receive) => upload::receive(core, conn, exchange),
+        Ok(Step::Receive { room }) => upload::receive(core, conn, exchange, room),
         Ok(step) => {
             let Some(ticket) = ask(core, Caller::Request(conn.id), step) else { return };
             conn.deadline = None;
@@ -143,7 +143,7 @@ pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
             core.effects.push_back(Effect::Work { ticket, job });
             Some(ticket)
         }
-        Step::Reply(_) | Step::Stream(_) | Step::Receive => None,
+        Step::Reply(_) | Step::Stream(_) | Step::Receive { .. } => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A body on its way to a file: decoded, judged and hashed by an [`Intake`], appended piece by piece. Owns the phase, its
+//! A body on its way to a file: decoded and judged by an [`Intake`], appended and hashed piece by piece. Owns the phase, its
 //! deadline, its backpressure, and the end of every upload that does not become one.
 //!
 //! ```text
@@ -15,8 +15,11 @@ use super::conn::{Conn, Exchange, Phase};
 use super::contract::{ConnId, Effect, UploadId};
 use super::core::Core;
 use super::routes::BodyKind;
+use super::shares::Shares;
 use super::{http, respond, steps, verified};
-use crate::limits::{APPEND_MIN, UPLOAD_AHEAD_MAX, UPLOAD_BYTES_PER_S, UPLOAD_DEADLINE, UPLOADS_AHEAD_MAX};
+use crate::limits::{
+    APPEND_MIN, FORM_OVERHEAD_MIN, UPLOAD_AHEAD_MAX, UPLOAD_BYTES_PER_S, UPLOAD_DEADLINE, UPLOADS_AHEAD_MAX,
+};
 use crate::model::handler::Step;
 use crate::model::job::Job;
 use crate::model::params::Params;
@@ -51,6 +54,8 @@ pub struct Temporary {
     id: UploadId,
     /// Bytes handed over and not on disk yet.
     ahead: usize,
+    /// Of all its bytes, once the last of them is on disk.
+    sha256: Option<[u8; 32]>,
 }
 
 impl Temporary {
@@ -69,6 +74,7 @@ pub struct Uploads {
     full: bool,
     /// That was so until a moment ago.
     resumed: bool,
+    pub shares: Shares,
 }
 
 impl Uploads {
@@ -134,12 +140,15 @@ pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     exchange.unread = Some(BodyDecoder::new(exchange.head.framing));
     exchange.body_unasked = exchange.head.expect == Expect::Continue;
     let admit = exchange.route.and_then(|route| route.admit).zip(exchange.actor);
-    let Some((admit, actor)) = admit else { return receive(core, conn, exchange) };
-    let length = match exchange.head.framing {
-        Framing::Length(length) => Some(length),
-        Framing::Empty | Framing::Chunked => None,
+    let Some((admit, actor)) = admit else { return receive(core, conn, exchange, u64::MAX) };
+    let bytes = match exchange.head.framing {
+        Framing::Length(length) => of_file(length),
+        // It will take at least one; how many, it says as it comes.
+        Framing::Empty | Framing::Chunked => 1,
     };
-    let step = steps::guard(core, |ctx| admit(ctx, actor, length));
+    conn.share = Some(core.uploads.shares.take(actor.profile, bytes));
+    let bytes = core.uploads.shares.bytes(actor.profile);
+    let step = steps::guard(core, |ctx| admit(ctx, actor, bytes));
     let step = match exchange.route {
         Some(route) => verified::gate(core, route, Some(actor), step),
         None => step,
@@ -147,8 +156,14 @@ pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     steps::run(core, conn, exchange, step);
 }
 
-/// The body may come.
-pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
+/// Of the bytes of a body those that count in the quota, which may be too few and are never too many.
+fn of_file(body: u64) -> u64 {
+    body.saturating_sub(FORM_OVERHEAD_MIN).max(1)
+}
+
+/// The body may come. `room` is what its owner has left for this and the others under way.
+pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, room: u64) {
+    conn.share.iter_mut().for_each(|share| share.room = room);
     let id = core.entropy.id(core.now.unix_ms);
     let limits = &core.settings.limits;
     let opened = exchange
@@ -173,7 +188,7 @@ pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     let decoder = exchange.unread.take().unwrap_or_else(|| BodyDecoder::new(framing));
     let upload = UploadId(id);
     core.uploads.conns.insert(upload, conn.id);
-    conn.upload = Some(Temporary { id: upload, ahead: 0 });
+    conn.upload = Some(Temporary { id: upload, ahead: 0, sha256: None });
     let reading = ReadUpload {
         exchange,
         decoder,
@@ -215,6 +230,11 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
         if reading.body > reading.body_max {
             break Err(Problem::new(Code::TooLarge));
         }
+        if let Some(share) = &mut conn.share
+            && !core.uploads.shares.grow(share, of_file(reading.body))
+        {
+            break Err(Problem::new(Code::QuotaExceeded));
+        }
         let Some(intake) = &mut reading.intake else { break Ok(false) };
         if let Err(problem) = intake.push(piece.data, &mut reading.pending) {
             break Err(problem);
@@ -237,7 +257,7 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     match outcome {
         Err(problem) => refuse(core, conn, reading, &problem),
         Ok(whole) => {
-            hand_over(core, conn, &mut reading, if whole { 1 } else { APPEND_MIN });
+            hand_over(core, conn, &mut reading);
             conn.deadline = if whole { None } else { Some(deadline(&reading)) };
             conn.phase = Phase::ReadUpload(reading);
             dispatch_if_stored(core, conn);
@@ -245,30 +265,34 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     }
 }
 
-/// Gives what is pending to the disk, once it is worth an append.
-fn hand_over(core: &mut Core, conn: &mut Conn, reading: &mut ReadUpload, least: usize) {
+/// Gives what is pending to the disk, once it is worth an append; the last of a file in any case, for its hash.
+fn hand_over(core: &mut Core, conn: &mut Conn, reading: &mut ReadUpload) {
     let Some(temporary) = &mut conn.upload else { return };
-    if reading.pending.len() < least {
+    let last = reading.whole.as_ref().is_some_and(|received| received.file.is_some());
+    if reading.pending.len() < APPEND_MIN && !last {
         return;
     }
     let bytes = std::mem::take(&mut reading.pending);
     temporary.ahead += bytes.len();
     core.uploads.hand_over(bytes.len());
-    core.effects.push_back(Effect::Append { upload: temporary.id, bytes });
+    core.effects.push_back(Effect::Append { upload: temporary.id, bytes, last });
 }
 
 /// Bytes of this connection's upload are on disk.
-pub fn appended(core: &mut Core, conn: &mut Conn, bytes: usize) {
+pub fn appended(core: &mut Core, conn: &mut Conn, bytes: usize, sha256: Option<[u8; 32]>) {
     let Some(temporary) = &mut conn.upload else { return };
     temporary.ahead = temporary.ahead.saturating_sub(bytes);
+    temporary.sha256 = sha256.or(temporary.sha256);
     core.uploads.settle(bytes);
     dispatch_if_stored(core, conn);
     http::advance(core, conn);
 }
 
 fn dispatch_if_stored(core: &mut Core, conn: &mut Conn) {
-    let stored = conn.upload.as_ref().is_none_or(|temporary| temporary.ahead == 0);
-    if stored && matches!(&conn.phase, Phase::ReadUpload(reading) if !reading.is_receiving()) {
+    let Phase::ReadUpload(reading) = &conn.phase else { return };
+    let Some(received) = &reading.whole else { return };
+    let hashed = conn.upload.as_ref().is_some_and(|temporary| temporary.sha256.is_some());
+    if hashed || received.file.is_none() {
         dispatch(core, conn);
     }
 }
@@ -277,6 +301,8 @@ fn dispatch_if_stored(core: &mut Core, conn: &mut Conn) {
 fn dispatch(core: &mut Core, conn: &mut Conn) {
     let Phase::ReadUpload(reading) = conn.take_phase() else { return };
     let ReadUpload { exchange, whole: Some(received), .. } = *reading else { return };
+    // From here on its row will count it, or nothing.
+    give_back(core, conn);
     if let Err(problem) = steps::still_good(core, &exchange) {
         abandon(core, conn);
         return respond::refuse(core, conn, exchange, &problem);
@@ -284,7 +310,9 @@ fn dispatch(core: &mut Core, conn: &mut Conn) {
     let mut fields = received.fields;
     fields.extend(exchange.query.iter().cloned());
     let params = Params::new(&exchange.path, &fields, None);
-    let step = steps::call_row(core, &exchange, params, received.file.as_ref());
+    let sha256 = conn.upload.as_ref().and_then(|temporary| temporary.sha256);
+    let file = received.file.zip(sha256).map(|(file, sha256)| file.hashed(sha256));
+    let step = steps::call_row(core, &exchange, params, file.as_ref());
     if matches!(step, Ok(Step::Work(Job::PublishUpload { .. }, _))) {
         release(core, conn);
     } else {
@@ -313,6 +341,13 @@ fn refuse(core: &mut Core, conn: &mut Conn, reading: Box<ReadUpload>, problem: &
 pub fn abandon(core: &mut Core, conn: &mut Conn) {
     if let Some(upload) = release(core, conn) {
         core.effects.push_back(Effect::Abandon { upload });
+    }
+}
+
+/// What the upload of this connection took is free again, or counted elsewhere.
+pub fn give_back(core: &mut Core, conn: &mut Conn) {
+    if let Some(share) = conn.share.take() {
+        core.uploads.shares.give_back(share);
     }
 }
 

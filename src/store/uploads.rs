@@ -19,21 +19,20 @@ use crate::model::upload::{
 
 // ---- making --------------------------------------------------------------------------------------
 
-pub fn admit(conn: &Connection, admit: AdmitUpload) -> Result<(), Stop> {
+pub fn admit(conn: &Connection, admit: AdmitUpload) -> Result<u64, Stop> {
     let owner = profiles::key(conn, admit.owner)?.ok_or(Refusal::Unauthorized)?;
     has_room(conn, owner, admit.bytes, admit.quota)
 }
 
-fn has_room(conn: &Connection, owner: i64, bytes: u64, quota: u64) -> Result<(), Stop> {
+/// What its owner has left, if that is so many bytes at least.
+fn has_room(conn: &Connection, owner: i64, bytes: u64, quota: u64) -> Result<u64, Stop> {
     let used = conn
         .prepare_cached("SELECT bytes FROM upload_usage WHERE owner = ?1")?
         .query_row([owner], |row| number(row, 0))
         .optional()?
         .unwrap_or_default();
-    match used.saturating_add(bytes) <= quota {
-        true => Ok(()),
-        false => Err(Refusal::QuotaExceeded.into()),
-    }
+    let room = quota.saturating_sub(used);
+    if bytes <= room { Ok(room) } else { Err(Refusal::QuotaExceeded.into()) }
 }
 
 pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written, Stop> {

@@ -1,16 +1,14 @@
 //! upload.create: admitted by its length, then published.
 
-use crate::limits::FORM_OVERHEAD_MIN;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::Problem;
 use crate::model::upload::AdmitUpload;
 
-/// Whether the member has room for a body of this length, before it is read. A body of unknown length needs at least room
-/// for a byte; the verdict that counts falls when the upload is published.
-pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, length: Option<u64>) -> Result<Step, Problem> {
-    let bytes = length.unwrap_or_default().saturating_sub(FORM_OVERHEAD_MIN).max(1);
+/// Whether the member has room for the bodies that are coming, before the newest is read. The verdict that counts falls
+/// when an upload is published.
+pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, bytes: u64) -> Result<Step, Problem> {
     let admit = AdmitUpload { owner: actor.profile, bytes, quota: ctx.settings.limits.upload_quota };
-    Ok(Step::store(admit, |_, ()| Ok(Step::Receive)))
+    Ok(Step::store(admit, |_, room| Ok(Step::Receive { room })))
 }
 
 /// POST /uploads.

@@ -1,9 +1,8 @@
-//! A body becoming a file: raw or as a form, in any split, judged and hashed as it passes. Owns what a form may hold and
-//! which refusal a bad one gets; refuses to keep a byte of the file: what is to be stored leaves at once.
-//! Invariant: `size` and `sha256` are of the bytes that left, and the same body leaves the same bytes in every split.
+//! A body becoming a file: raw or as a form, in any split, judged as it passes. Owns what a form may hold and which refusal
+//! a bad one gets; refuses to keep a byte of the file: what is to be stored leaves at once, and is hashed where it is written.
+//! Invariant: `size` is of the bytes that left, and the same body leaves the same bytes in every split.
 
 use super::name;
-use crate::base::crypto::Sha256;
 use crate::base::id::Id;
 use crate::limits::FORM_OVERHEAD_MAX;
 use crate::model::problem::{Code, Problem};
@@ -11,7 +10,7 @@ use crate::model::upload::ReceivedFile;
 use crate::proto::http::head::Headers;
 use crate::proto::http::mime::ContentType;
 use crate::proto::http::multipart::{Event, Multipart, MultipartError, Part, boundary};
-use crate::proto::image::{Filter, Refused};
+use crate::proto::image::{Filter, Pixels, Refused};
 
 /// What a route makes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +72,34 @@ fn malformed(_: MultipartError) -> Problem {
 /// What a whole body brought.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
-    pub file: Option<ReceivedFile>,
+    pub file: Option<JudgedFile>,
     /// The other fields of a form, no name twice.
     pub fields: Vec<(String, String)>,
+}
+
+/// A file whose bytes have all left: what is known of it but their hash.
+#[derive(Debug, PartialEq, Eq)]
+pub struct JudgedFile {
+    id: Id,
+    name: String,
+    mime: &'static str,
+    size: u64,
+    pixels: Option<Pixels>,
+}
+
+impl JudgedFile {
+    /// `sha256` is of the bytes that left.
+    pub fn hashed(self, sha256: [u8; 32]) -> ReceivedFile {
+        ReceivedFile {
+            id: self.id,
+            name: self.name,
+            mime: self.mime,
+            size: self.size,
+            sha256,
+            width: self.pixels.map(|pixels| pixels.width),
+            height: self.pixels.map(|pixels| pixels.height),
+        }
+    }
 }
 
 pub struct Intake {
@@ -86,7 +110,7 @@ pub struct Intake {
     form: Option<Form>,
     /// The file that is being read.
     open: Option<Open>,
-    file: Option<ReceivedFile>,
+    file: Option<JudgedFile>,
     fields: Vec<(String, String)>,
 }
 
@@ -101,7 +125,6 @@ struct Form {
 struct Open {
     name: String,
     filter: Filter,
-    hash: Sha256,
     received: u64,
     stored: u64,
 }
@@ -137,7 +160,7 @@ impl Intake {
 
     fn begin(&mut self, name: String) {
         let filter = Filter::new(self.keep_metadata);
-        self.open = Some(Open { name, filter, hash: Sha256::new(), received: 0, stored: 0 });
+        self.open = Some(Open { name, filter, received: 0, stored: 0 });
     }
 
     /// Takes the next bytes of the body, appends what is to be stored to `out`. After a refusal the body is lost.
@@ -212,25 +235,21 @@ impl Intake {
         }
         let from = out.len();
         open.filter.push(bytes, out).map_err(|refused| refusal(refused, self.wanted))?;
-        open.hash.update(&out[from..]);
         open.stored += (out.len() - from) as u64;
         Ok(())
     }
 
     /// The file is whole.
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let Some(open) = self.open.take() else { return Ok(()) };
         let from = out.len();
         let finished = open.filter.finish(out).map_err(|refused| refusal(refused, self.wanted))?;
-        open.hash.update(&out[from..]);
-        self.file = Some(ReceivedFile {
+        self.file = Some(JudgedFile {
             id: self.id,
             name: open.name,
             mime: finished.kind.mime(),
             size: open.stored + (out.len() - from) as u64,
-            sha256: open.hash.finish(),
-            width: finished.pixels.map(|pixels| pixels.width),
-            height: finished.pixels.map(|pixels| pixels.height),
+            pixels: finished.pixels,
         });
         Ok(())
     }
@@ -258,7 +277,6 @@ fn refusal(refused: Refused, wanted: Wanted) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::crypto::sha256;
 
     const FILE: Wanted = Wanted { field: "file", file_only: true };
     const PROFILE: Wanted = Wanted { field: "profile_image", file_only: false };
@@ -299,7 +317,6 @@ mod tests {
                     assert_eq!(found, *fields, "step {step}");
                     let file = received.file.map(|file| {
                         assert_eq!((file.id, file.size), (Id(9), bytes.len() as u64));
-                        assert_eq!(file.sha256, sha256(bytes));
                         file.name
                     });
                     assert_eq!(file.as_deref().unwrap_or_default(), *name);

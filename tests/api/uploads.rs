@@ -4,8 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use natter::base::crypto::{hex, sha256};
-use natter::limits::Limits;
-use natter::model::settings::Settings;
+use natter::limits::{Limits, UPLOADS_OF_MEMBER_MAX};
+use natter::model::settings::{DefaultImage, Settings};
 
 use super::support::http::{Person, Response, responses};
 use super::support::{World, limits, pictures, settings};
@@ -375,6 +375,78 @@ fn the_quota_holds_against_uploads_at_the_same_time() {
     assert_eq!((temporary.len(), published.len()), (0, 1), "what was refused at the end is gone too");
 }
 
+/// A body that is still coming has no row, and takes its owner's room all the same: nobody fills a disk with bodies that
+/// never end.
+#[test]
+fn the_quota_counts_what_is_under_way() {
+    let mut world = World::with(with(|limits| limits.upload_quota = 1_000));
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let begin = |world: &mut World, person: &Person, framing: (&str, &str), body: &[u8]| {
+        let fields = [("Authorization", &*bearer(person)), ("X-Filename", "x"), framing];
+        let conn = world.connect();
+        world.send(conn, &bytes_of("POST", "/api/v1/uploads", &fields, body));
+        conn
+    };
+    let refused = |world: &mut World, conn| {
+        let answer = world.take(conn);
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.starts_with("HTTP/1.1 413 ") && text.contains("quota_exceeded"), "{text:?}");
+    };
+    let length = ("Content-Length", "700");
+    let first = begin(&mut world, &ann, length, b"a");
+    let second = begin(&mut world, &ann, length, b"");
+    refused(&mut world, second);
+    let other = begin(&mut world, &bob, length, &[b'b'; 700]);
+    assert!(world.take(other).starts_with(b"HTTP/1.1 201 "), "everybody has their own");
+    // A body of unknown length takes what has come of it.
+    let chunked = ("Transfer-Encoding", "chunked");
+    let growing = begin(&mut world, &ann, chunked, b"200\r\n");
+    world.send(growing, &[b'g'; 0x200]);
+    assert_eq!(world.take(growing), b"", "there is room for so much");
+    world.send(growing, b"\r\n200\r\n");
+    world.send(growing, &[b'g'; 0x200]);
+    refused(&mut world, growing);
+    // What ends gives its room back, however it ends.
+    world.reset(first);
+    assert_eq!(world.files.all().0.len(), 0);
+    let last = begin(&mut world, &ann, length, &[b'l'; 700]);
+    assert!(world.take(last).starts_with(b"HTTP/1.1 201 "));
+}
+
+#[test]
+fn a_member_brings_so_many_uploads_at_once() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let begin = |world: &mut World, person: &Person| {
+        let fields = [("Authorization", &*bearer(person)), ("X-Filename", "x"), ("Content-Length", "2")];
+        let conn = world.connect();
+        world.send(conn, &bytes_of("POST", "/api/v1/uploads", &fields, b"a"));
+        conn
+    };
+    let conns: Vec<_> = (0..UPLOADS_OF_MEMBER_MAX).map(|_| begin(&mut world, &ann)).collect();
+    assert!(conns.iter().all(|conn| world.peers[conn].received.is_empty()), "all are received");
+    let refused = begin(&mut world, &ann);
+    let answer = responses(&mut world.take(refused), false).remove(0);
+    assert_eq!((answer.status, answer.code()), (429, "rate_limited".into()));
+    assert_eq!((answer.field("retry-after"), answer.at("retry")), (Some("1"), "true".into()));
+    let form = form("profile_image", "x", b"hello");
+    assert_eq!(
+        send_form(&mut world, &ann, "PUT", "/api/v1/profile", &form).status,
+        429,
+        "a picture is one too"
+    );
+    let other = begin(&mut world, &bob);
+    world.send(other, b"b");
+    assert!(world.take(other).starts_with(b"HTTP/1.1 201 "));
+    // One that is done makes place for one.
+    world.send(conns[0], b"b");
+    assert!(world.take(conns[0]).starts_with(b"HTTP/1.1 201 "));
+    let next = begin(&mut world, &ann);
+    let beyond = begin(&mut world, &ann);
+    assert_eq!(world.take(next), b"");
+    assert!(world.take(beyond).starts_with(b"HTTP/1.1 429 "));
+}
+
 #[test]
 fn equal_bytes_of_one_owner_are_one_file() {
     let mut world = World::new();
@@ -635,7 +707,7 @@ fn a_slow_disk_stops_the_reading_of_uploads() {
         }
     };
     send_what_is_wanted(&mut world, &mut left);
-    let held = world.files.held.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+    let held = world.files.held.iter().map(|(_, bytes, _)| bytes.len()).sum::<usize>();
     assert!(held <= 4_194_304 + 131_072, "{held} bytes wait for the disk");
     let mut rounds = 0;
     while left.iter().any(|left| *left > 0) {
@@ -649,4 +721,53 @@ fn a_slow_disk_stops_the_reading_of_uploads() {
         assert!(world.take(*conn).starts_with(b"HTTP/1.1 201 "));
     }
     assert_eq!(world.files.all().0.len(), 0);
+}
+
+/// DEFAULT_PROFILE_PIC: a file of the operator's is the picture of whoever has none.
+#[test]
+fn who_has_no_picture_shows_the_operators() {
+    let with_default = settings(limits());
+    let default = DefaultImage { name: "no one.png".to_owned(), mime: "image/png" };
+    let urls = with_default.urls.clone().with_default_image(Some(default));
+    let mut world = World::with(Settings { urls, ..with_default });
+    fs::write(world.dir.path().join("default.png"), pictures::picture(7)).expect("a picture");
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let of = |world: &mut World, viewer: &Person, profile: &str| {
+        world.ask_as(viewer, "GET", &format!("/api/v1/profile/{profile}"), None).at("data.profile_image")
+    };
+    let url = of(&mut world, &bob, &ann.profile);
+    assert!(url.starts_with("/uploads/00000000000000000000000000/no%20one.png?expires="), "{url}");
+    let shown = get(&mut world, &url);
+    assert_eq!((shown.status, &*shown.body), (200, &*pictures::picture(7)));
+    assert_eq!(shown.field("content-type"), Some("image/png"));
+    assert_eq!(shown.field("x-content-type-options"), Some("nosniff"));
+    assert_eq!(shown.field("content-disposition").map(|it| it.starts_with("inline;")), Some(true));
+    let etag = shown.field("etag").expect("a tag").to_owned();
+    assert_eq!(world.ask("GET", &url, &[("If-None-Match", &etag)], None).status, 304);
+    // A member needs no signature; nobody else, no other name, and no wrong one.
+    let (path, query) = url.split_once('?').expect("a query");
+    assert_eq!(world.ask_as(&ann, "GET", path, None).status, 200);
+    assert_eq!(get(&mut world, path).status, 401);
+    assert_eq!(get(&mut world, &format!("{path}x?{query}")).status, 404);
+    assert_eq!(get(&mut world, &url.replace("sig=", "sig=A")).status, 404);
+    assert_eq!(world.ask_as(&ann, "DELETE", "/api/v1/uploads/00000000000000000000000000", None).status, 404);
+    // It is nobody's upload: it can't be sent, and one's own picture takes its place.
+    let body = format!(
+        r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","attachments":["00000000000000000000000000"]}}"#,
+        bob.profile
+    );
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).status, 422);
+    let own = send_form(
+        &mut world,
+        &ann,
+        "PUT",
+        "/api/v1/profile",
+        &form("profile_image", "me.png", &pictures::picture(1)),
+    );
+    assert_eq!(own.status, 200, "{}", own.text());
+    let url = of(&mut world, &bob, &ann.profile);
+    assert_eq!(get(&mut world, &url).body, pictures::picture(1));
+    // Without the file it is as if there were none.
+    fs::remove_file(world.dir.path().join("default.png")).expect("removed");
+    assert_eq!(world.ask_as(&bob, "GET", path, None).status, 404);
 }

@@ -1,11 +1,12 @@
 //! The disk of a world: the real publisher and opener on a real folder, and the appends the runtime's disk thread would
 //! write. Owns the faults a test asks for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use natter::base::crypto::Sha256;
 use natter::model::job::{Done, Job};
 use natter::server::contract::UploadId;
 use natter::work::files::{Opener, Places, Publisher};
@@ -20,7 +21,8 @@ pub struct Files {
     pub publish_fails: bool,
     /// From now on appends wait until the test lets them go on.
     pub hold_appends: bool,
-    pub held: VecDeque<(UploadId, Vec<u8>)>,
+    pub held: VecDeque<(UploadId, Vec<u8>, bool)>,
+    hashes: BTreeMap<UploadId, Sha256>,
 }
 
 impl Files {
@@ -41,6 +43,7 @@ impl Files {
             publish_fails: false,
             hold_appends: false,
             held: VecDeque::new(),
+            hashes: BTreeMap::new(),
         }
     }
 
@@ -55,18 +58,20 @@ impl Files {
         }
     }
 
-    /// `Err` with whether the disk is full.
-    pub fn append(&mut self, upload: UploadId, bytes: &[u8]) -> Result<(), bool> {
+    /// The hash of the whole with its last bytes; `Err` with whether the disk is full.
+    pub fn append(&mut self, upload: UploadId, bytes: &[u8], last: bool) -> Result<Option<[u8; 32]>, bool> {
         if let Some(full) = self.append_fails {
             return Err(full);
         }
         let path = self.uploads.join("tmp").join(upload.0.to_string());
         let mut file = OpenOptions::new().append(true).create(true).open(path).expect("a temporary file");
         file.write_all(bytes).expect("an append");
-        Ok(())
+        self.hashes.entry(upload).or_insert_with(Sha256::new).update(bytes);
+        Ok(if last { self.hashes.remove(&upload).map(Sha256::finish) } else { None })
     }
 
     pub fn abandon(&mut self, upload: UploadId) {
+        self.hashes.remove(&upload);
         // One that never had a byte has no file.
         let _ = fs::remove_file(self.uploads.join("tmp").join(upload.0.to_string()));
     }

@@ -407,10 +407,10 @@ impl World {
                 }
             }
             Effect::LaneOver(_) => {}
-            Effect::Append { upload, bytes } if self.files.hold_appends => {
-                self.files.held.push_back((upload, bytes));
+            Effect::Append { upload, bytes, last } if self.files.hold_appends => {
+                self.files.held.push_back((upload, bytes, last));
             }
-            Effect::Append { upload, bytes } => self.append(upload, &bytes),
+            Effect::Append { upload, bytes, last } => self.append(upload, &bytes, last),
             Effect::Abandon { upload } => self.files.abandon(upload),
         }
     }
@@ -437,9 +437,9 @@ impl World {
         self.mails.iter().rev().find(|mail| mail.to == email).unwrap_or_else(|| panic!("no mail to {email}"))
     }
 
-    fn append(&mut self, upload: UploadId, bytes: &[u8]) {
-        let input = match self.files.append(upload, bytes) {
-            Ok(()) => Input::Appended { upload, bytes: bytes.len() },
+    fn append(&mut self, upload: UploadId, bytes: &[u8], last: bool) {
+        let input = match self.files.append(upload, bytes, last) {
+            Ok(sha256) => Input::Appended { upload, bytes: bytes.len(), sha256 },
             Err(full) => Input::DiskFailed { upload, full },
         };
         self.server.handle(self.now, input);
@@ -447,8 +447,8 @@ impl World {
 
     /// The disk goes on with what waited for it.
     pub fn write_held_appends(&mut self) {
-        for (upload, bytes) in std::mem::take(&mut self.files.held) {
-            self.append(upload, &bytes);
+        for (upload, bytes, last) in std::mem::take(&mut self.files.held) {
+            self.append(upload, &bytes, last);
             self.perform();
         }
     }
@@ -464,7 +464,8 @@ impl World {
         while let Front::File { file, offset, len } = queue.front() {
             let mut piece = vec![0; len.min(100_000) as usize];
             file.read_exact_at(&mut piece, offset).expect("a piece of a file");
-            queue.file_read(piece);
+            queue.file_sent(piece.len() as u64);
+            bytes.extend(piece);
             bytes.extend(queue.take_bytes());
         }
         peer.write_shut |= peer.shuts;

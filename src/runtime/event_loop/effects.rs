@@ -59,8 +59,8 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     self.refused.push(Refused::Work(ticket, done));
                 }
             }
-            Effect::Append { upload, bytes } => {
-                if !self.parts.disk.append(upload, bytes) {
+            Effect::Append { upload, bytes, last } => {
+                if !self.parts.disk.append(upload, bytes, last) {
                     self.refused.push(Refused::Append(upload));
                 }
             }
@@ -102,21 +102,22 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             let Some(socket) = self.sockets.get_mut(conn) else { continue };
             socket.dirty = false;
             let Some(queue) = self.parts.machine.send_queue(conn) else { continue };
-            let (bytes, flushed) = socket.flush(queue);
-            let mut broken = false;
-            match flushed {
-                Flushed::Settled => {}
-                Flushed::Again => {
-                    socket.dirty = true;
-                    later.push(conn);
-                }
-                Flushed::File { file, offset, len } => {
-                    socket.piece_under_way = true;
-                    broken = !self.parts.disk.read(conn, file, offset, len);
-                }
-                Flushed::Broken => broken = true,
+            let (mut bytes, mut flushed) = socket.flush(queue);
+            while let Flushed::File { file, offset, len } = flushed {
+                // What was read before is sent while this is read.
+                socket.piece_under_way = true;
+                let more;
+                (more, flushed) = match self.parts.disk.read(conn, file, offset, len) {
+                    true => socket.flush(queue),
+                    false => (0, Flushed::Broken),
+                };
+                bytes += more;
             }
-            if broken {
+            if matches!(flushed, Flushed::Again) {
+                socket.dirty = true;
+                later.push(conn);
+            }
+            if matches!(flushed, Flushed::Broken) {
                 self.fail(now, conn);
                 continue;
             }

@@ -120,7 +120,9 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 Completion::Upload { upload, bytes, result } => {
                     self.parts.disk.appended(bytes);
                     match result {
-                        Written::Whole => self.parts.machine.handle(now, Input::Appended { upload, bytes }),
+                        Written::Whole { sha256 } => {
+                            self.parts.machine.handle(now, Input::Appended { upload, bytes, sha256 });
+                        }
                         Written::Failed { full } => {
                             self.parts.machine.handle(now, Input::DiskFailed { upload, full });
                         }
@@ -140,21 +142,20 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.parts.disk.piece_read();
         self.wake_a_waiting_piece();
         let Some(socket) = self.sockets.get_mut(piece.conn) else { return };
-        socket.piece_arrived();
-        // The queue may hold another file by now, or none.
-        let front = self.parts.machine.send_queue(piece.conn).filter(|queue| {
-            matches!(queue.front(), Front::File { file, offset, .. }
-                if Arc::ptr_eq(&file, &piece.file) && offset == piece.offset)
-        });
-        match (front, piece.bytes) {
-            (Some(queue), Ok(bytes)) => queue.file_read(bytes),
-            (Some(_), Err(error)) => {
-                self.parts.background.report(Trouble::Upload, format_args!("reading a file: {error}"));
-                return self.fail(now, piece.conn);
+        let conn = piece.conn;
+        match piece.result {
+            Ok(()) => socket.piece_arrived(piece.file, piece.offset, piece.len),
+            Err(error) => {
+                socket.piece_under_way = false;
+                // The queue may hold another file by now, or none.
+                let front = self.parts.machine.send_queue(conn).map(|queue| queue.front());
+                if matches!(front, Some(Front::File { file, .. }) if Arc::ptr_eq(&file, &piece.file)) {
+                    self.parts.background.report(Trouble::Upload, format_args!("reading a file: {error}"));
+                    return self.fail(now, conn);
+                }
             }
-            (None, _) => {}
         }
-        self.soil(piece.conn);
+        self.soil(conn);
     }
 
     /// One place to read a piece is free: the first waiting connection that is still open asks again.

@@ -95,7 +95,9 @@ impl Echo {
                 let job = Job::HashPassword { password, salt: [0; 16] };
                 self.effects.push_back(Effect::Work { ticket, job });
             }
-            b"append" => self.effects.push_back(Effect::Append { upload, bytes: bytes.to_vec() }),
+            b"append" => {
+                self.effects.push_back(Effect::Append { upload, bytes: bytes.to_vec(), last: false })
+            }
             b"file" => {
                 let file = self.file.as_ref().and_then(|path| File::open(path).ok()).expect("a file");
                 let len = 1_000_000;
@@ -159,7 +161,7 @@ impl Machine for Echo {
                 self.say(ConnId(ticket.to_u64()), &text);
             }
             Input::Finished { ticket, done } => self.say(ConnId(ticket.to_u64()), &format!("{done:?}")),
-            Input::Appended { upload, bytes } => {
+            Input::Appended { upload, bytes, .. } => {
                 self.say(ConnId(upload.0.0 as u64), &format!("appended {bytes}"));
                 self.effects.push_back(Effect::Abandon { upload });
             }

@@ -1,0 +1,80 @@
+//! What the kernel does with a file better than a copy of its bytes here could: sending it, and writing it down early.
+//! Owns the two calls that std does not have; refuses to decide when they are made.
+//! Invariant: no pointer outlives its call, and a descriptor is borrowed for exactly that long.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+/// Sends up to `len` bytes of `file` from `offset`; answers how many the socket took, 0 where the file ends. What is not in the
+/// page cache is waited for.
+#[cfg(target_os = "linux")]
+pub fn send_file(
+    socket: &mut (impl AsFd + Write),
+    file: &File,
+    offset: u64,
+    len: usize,
+) -> io::Result<usize> {
+    use std::os::fd::AsRawFd;
+    let mut at = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let (to, from) = (socket.as_fd().as_raw_fd(), file.as_fd().as_raw_fd());
+    // SAFETY: both descriptors are open as long as they are borrowed, and `at` lives through the call.
+    let sent = unsafe { libc::sendfile(to, from, &raw mut at, len) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// The same where the system has no such call, or one of another shape: by a copy.
+#[cfg(not(target_os = "linux"))]
+pub fn send_file(
+    socket: &mut (impl AsFd + Write),
+    file: &File,
+    offset: u64,
+    len: usize,
+) -> io::Result<usize> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; len.min(crate::limits::READ_BUFFER)];
+    let read = file.read_at(&mut bytes, offset)?;
+    if read == 0 { Ok(0) } else { socket.write(&bytes[..read]) }
+}
+
+/// Asks the kernel to begin writing what is dirty of a file, so that a sync later has less to wait for. Advice: what fails
+/// here fails at the sync, which is the one that counts.
+pub fn begin_writing(file: &File) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        // SAFETY: the descriptor is open as long as it is borrowed; the call takes no pointer.
+        unsafe { libc::sync_file_range(file.as_fd().as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_file_is_sent_from_where_it_is_asked_and_ends_where_it_ends() {
+        let path = std::env::temp_dir().join(format!("natter-kernel-{}", std::process::id()));
+        std::fs::write(&path, b"0123456789").expect("a file");
+        let file = File::open(&path).expect("a file");
+        begin_writing(&file);
+        let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
+        assert_eq!(send_file(&mut ours, &file, 3, 4).expect("sent"), 4);
+        assert_eq!(send_file(&mut ours, &file, 8, 100).expect("sent"), 2);
+        assert_eq!(send_file(&mut ours, &file, 10, 1).expect("sent"), 0, "there is no more");
+        assert!(send_file(&mut ours, &file, u64::MAX, 1).is_err());
+        ours.set_nonblocking(true).expect("a flag");
+        let full = std::iter::repeat_with(|| send_file(&mut ours, &file, 0, 10)).find_map(Result::err);
+        assert_eq!(full.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+        drop(ours);
+        let mut all = Vec::new();
+        theirs.read_to_end(&mut all).expect("read");
+        assert!(all.starts_with(b"3456890123456789"));
+        std::fs::remove_file(path).expect("cleaning up");
+    }
+}

@@ -1,0 +1,99 @@
+//! What the uploads under way take of what their members may have: of the number at once, and of the quota, which counts only
+//! rows and so knows nothing of a body that is still coming. Without it one member could fill the disk with bodies that
+//! never end. Owns the sums; refuses to judge: the limits are their owners'.
+//! Invariant: a member's sum is that of the shares out, and each share is given back once, by value.
+
+use std::collections::BTreeMap;
+
+use crate::base::id::Id;
+use crate::limits::UPLOADS_OF_MEMBER_MAX;
+
+/// What one upload takes, until its row does or it ends.
+#[derive(Debug)]
+pub struct Share {
+    profile: Id,
+    bytes: u64,
+    /// What its owner had left when it was admitted, this and all others under way included.
+    pub room: u64,
+}
+
+#[derive(Default)]
+pub struct Shares {
+    of: BTreeMap<Id, Sum>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    uploads: usize,
+    bytes: u64,
+}
+
+impl Shares {
+    /// Whether this member may bring one more now.
+    pub fn has_place(&self, profile: Id) -> bool {
+        self.sum(profile).uploads < UPLOADS_OF_MEMBER_MAX
+    }
+
+    /// Bytes of all uploads this member brings now.
+    pub fn bytes(&self, profile: Id) -> u64 {
+        self.sum(profile).bytes
+    }
+
+    fn sum(&self, profile: Id) -> Sum {
+        self.of.get(&profile).copied().unwrap_or_default()
+    }
+
+    pub fn take(&mut self, profile: Id, bytes: u64) -> Share {
+        let sum = self.of.entry(profile).or_default();
+        sum.uploads += 1;
+        sum.bytes = sum.bytes.saturating_add(bytes);
+        Share { profile, bytes, room: u64::MAX }
+    }
+
+    /// A body whose length nobody said has come so far; `false` where its owner has no room for it.
+    #[must_use]
+    pub fn grow(&mut self, share: &mut Share, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(share.bytes);
+        if more == 0 {
+            return true;
+        }
+        share.bytes += more;
+        let sum = self.of.entry(share.profile).or_default();
+        sum.bytes = sum.bytes.saturating_add(more);
+        sum.bytes <= share.room
+    }
+
+    pub fn give_back(&mut self, share: Share) {
+        let Some(sum) = self.of.get_mut(&share.profile) else { return };
+        sum.uploads = sum.uploads.saturating_sub(1);
+        sum.bytes = sum.bytes.saturating_sub(share.bytes);
+        if sum.uploads == 0 {
+            self.of.remove(&share.profile);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_counts_until_it_is_given_back() {
+        let (ann, bob) = (Id(1), Id(2));
+        let mut shares = Shares::default();
+        let whole = shares.take(ann, 100);
+        let mut growing = Share { room: 150, ..shares.take(ann, 1) };
+        assert!(shares.grow(&mut growing, 1) && shares.grow(&mut growing, 50));
+        assert_eq!((shares.bytes(ann), shares.bytes(bob)), (150, 0));
+        assert!(!shares.grow(&mut growing, 51));
+        shares.give_back(whole);
+        assert_eq!(shares.bytes(ann), 51);
+        shares.give_back(growing);
+        assert!(shares.of.is_empty());
+
+        let all: Vec<Share> = (0..UPLOADS_OF_MEMBER_MAX).map(|_| shares.take(ann, u64::MAX)).collect();
+        assert!(!shares.has_place(ann) && shares.has_place(bob));
+        all.into_iter().for_each(|share| shares.give_back(share));
+        assert!(shares.has_place(ann) && shares.of.is_empty());
+    }
+}
