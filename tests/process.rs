@@ -16,6 +16,8 @@ mod shutdown;
 mod sockets;
 #[path = "process/start.rs"]
 mod start;
+#[path = "process/uploads.rs"]
+mod uploads;
 
 /// A ULID that no other call of this process returns: what a client makes up for a post.
 fn client_id() -> String {

@@ -238,3 +238,163 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// UPLOADS of a test, gone with the value.
+    struct Room(PathBuf);
+
+    impl Room {
+        fn new() -> Room {
+            static NEXT: AtomicU64 = AtomicU64::new(0);
+            let name =
+                format!("natter-files-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let room = Room(std::env::temp_dir().join(name));
+            fs::create_dir_all(temporary(&room.0)).expect("a folder");
+            room
+        }
+
+        fn receive(&self, file: Id, bytes: &[u8]) {
+            fs::write(temporary(&self.0).join(file.to_string()), bytes).expect("a file");
+        }
+
+        fn place(&self, file: Id, bytes: &[u8]) {
+            fs::create_dir_all(folder_of(&self.0, file)).expect("a folder");
+            fs::write(published(&self.0, file), bytes).expect("a file");
+        }
+
+        fn opener(&self) -> Opener {
+            Opener::new(Places { uploads: self.0.clone(), ..Places::default() })
+        }
+    }
+
+    impl Drop for Room {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_is_published_stands_in_its_folder_and_nowhere_else() {
+        let room = Room::new();
+        let mut publisher = Publisher::new(room.0.clone());
+        for file in [Id(0x1ab), Id(0x2ab), Id(0x300)] {
+            room.receive(file, b"hello");
+            assert!(matches!(publisher.run(Job::PublishUpload { file }), Done::UploadPublished));
+            assert_eq!(fs::read(published(&room.0, file)).expect("a file"), b"hello");
+        }
+        assert!(published(&room.0, Id(0x2ab)).starts_with(room.0.join("ab")), "the last byte of the id");
+        assert_eq!(entries(&temporary(&room.0)).expect("a folder").len(), 0);
+        let mode = fs::metadata(room.0.join("ab")).expect("a folder").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "nobody else reads what members send");
+    }
+
+    #[test]
+    fn what_cannot_be_published_is_gone() {
+        let room = Room::new();
+        let mut publisher = Publisher::new(room.0.clone());
+        assert!(matches!(publisher.run(Job::PublishUpload { file: Id(1) }), Done::Failed), "never received");
+        // Something stands where its folder must be.
+        fs::write(room.0.join("02"), b"").expect("a file");
+        room.receive(Id(2), b"hello");
+        assert!(matches!(publisher.run(Job::PublishUpload { file: Id(2) }), Done::Failed));
+        assert_eq!(entries(&temporary(&room.0)).expect("a folder").len(), 0);
+    }
+
+    #[test]
+    fn removing_is_done_when_nothing_is_left() {
+        let room = Room::new();
+        let mut publisher = Publisher::new(room.0.clone());
+        room.place(Id(1), b"hello");
+        let remove = || Job::RemoveFiles { files: vec![Id(1), Id(2)] };
+        assert!(matches!(publisher.run(remove()), Done::FilesRemoved), "one that is gone is as good");
+        assert!(!published(&room.0, Id(1)).exists());
+        assert!(matches!(publisher.run(remove()), Done::FilesRemoved));
+        fs::create_dir_all(published(&room.0, Id(2))).expect("a folder where a file should be");
+        assert!(matches!(publisher.run(remove()), Done::Failed), "and is tried again by the next sweep");
+    }
+
+    #[test]
+    fn a_file_is_open_once_however_many_read_it() {
+        let room = Room::new();
+        room.place(Id(1), b"hello");
+        let mut opener = room.opener();
+        let mut open = |place| opener.run(Job::OpenFile { place });
+        let Done::FileOpened(first) = open(FilePlace::Upload(Id(1))) else { panic!("a file") };
+        // It is read to its end by those who have it, whatever becomes of its name.
+        fs::remove_file(published(&room.0, Id(1))).expect("removed");
+        let Done::FileOpened(second) = open(FilePlace::Upload(Id(1))) else { panic!("the same file") };
+        assert!(Arc::ptr_eq(&first.file, &second.file));
+        assert_eq!((first.len, second.len), (5, 5));
+        drop((first, second));
+        assert!(matches!(open(FilePlace::Upload(Id(1))), Done::NoFile), "nobody has it any more");
+        assert!(matches!(open(FilePlace::Upload(Id(2))), Done::NoFile));
+        assert!(matches!(open(FilePlace::DefaultImage), Done::NoFile), "there is none");
+        fs::create_dir_all(published(&room.0, Id(3))).expect("a folder");
+        assert!(matches!(open(FilePlace::Upload(Id(3))), Done::NoFile), "a folder is no file");
+    }
+
+    #[test]
+    fn open_files_have_a_bound_and_a_file_of_the_operators_may_be_replaced() {
+        let room = Room::new();
+        let picture = room.0.join("picture.png");
+        fs::write(&picture, b"old").expect("a file");
+        let opener = Opener::new(Places {
+            uploads: room.0.clone(),
+            default_image: Some(picture.clone()),
+            conformance: None,
+        });
+        let open = |place| opener.clone().run(Job::OpenFile { place });
+        let Done::FileOpened(old) = open(FilePlace::DefaultImage) else { panic!("a file") };
+        fs::write(room.0.join("new"), b"newer").expect("a file");
+        fs::rename(room.0.join("new"), &picture).expect("replaced");
+        let Done::FileOpened(new) = open(FilePlace::DefaultImage) else { panic!("a file") };
+        assert_eq!((old.len, new.len), (3, 5));
+        // As many names for one file as may be open.
+        room.place(Id(0), b"hello");
+        let upload = |n: usize| Id((n as u128) << 8);
+        (1..=OPEN_FILES_MAX).for_each(|n| {
+            symlink(published(&room.0, Id(0)), published(&room.0, upload(n))).expect("a link");
+        });
+        let mut held: Vec<Done> = (1..OPEN_FILES_MAX).map(|n| open(FilePlace::Upload(upload(n)))).collect();
+        assert!(held.iter().all(|done| matches!(done, Done::FileOpened(_))));
+        assert!(matches!(open(FilePlace::Upload(upload(OPEN_FILES_MAX))), Done::Busy));
+        assert!(
+            matches!(open(FilePlace::Upload(upload(1))), Done::FileOpened(_)),
+            "that one is open already"
+        );
+        held.pop();
+        assert!(matches!(open(FilePlace::Upload(upload(OPEN_FILES_MAX))), Done::FileOpened(_)));
+    }
+
+    #[test]
+    fn the_start_removes_what_no_row_refers_to_and_nothing_else() {
+        let room = Room::new();
+        let (known, orphan) = (Id(0x1aa), Id(0x2aa));
+        room.receive(Id(7), b"half");
+        room.place(known, b"known");
+        room.place(orphan, b"orphan");
+        fs::write(room.0.join("aa/notes.txt"), b"an operator's").expect("a file");
+        fs::write(room.0.join("readme"), b"an operator's").expect("a file");
+        let swept = sweep(&room.0, |files| -> io::Result<_> {
+            Ok(Some(files.into_iter().filter(|file| *file != known).collect()))
+        });
+        assert_eq!(swept.expect("swept"), Swept { temporary: 1, orphans: 1, foreign: 0 });
+        assert!(published(&room.0, known).exists() && !published(&room.0, orphan).exists());
+        assert!(room.0.join("aa/notes.txt").exists() && room.0.join("readme").exists());
+        // A database that knows of no upload at all is more likely the wrong one.
+        let swept = sweep(&room.0, |_| -> io::Result<_> { Ok(None) });
+        assert_eq!(swept.expect("swept"), Swept { temporary: 0, orphans: 0, foreign: 1 });
+        assert!(published(&room.0, known).exists());
+        // Nothing is removed on the word of a database that can't be read.
+        let failed = sweep(&room.0, |_| Err::<Option<Vec<Id>>, _>(io::Error::other("no database")));
+        assert!(failed.is_err() && published(&room.0, known).exists());
+        let nowhere = sweep(&room.0.join("nowhere"), |_| -> io::Result<_> { Ok(None) });
+        assert_eq!(nowhere.expect("nothing there"), Swept::default());
+    }
+}

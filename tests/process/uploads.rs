@@ -1,0 +1,236 @@
+//! Uploads and what only a real kernel does to them: a `kill -9` in the middle, a disk that is full, and hundreds of readers
+//! who take their time.
+
+use std::fs;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use natter::base::crypto::{hex, sha256};
+
+use super::support::TestDir;
+use super::support::http::{Person, Response};
+use super::support::net::{Http, PATIENCE, Ws};
+use super::support::process::Launch;
+use super::{client_id, post_to};
+
+/// The head of a raw upload of so many bytes.
+fn head(person: &Person, name: &str, length: usize) -> String {
+    format!(
+        "POST /api/v1/uploads HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {}\r\nX-Filename: {name}\r\n\
+         Content-Length: {length}\r\n\r\n",
+        person.access
+    )
+}
+
+fn upload(address: SocketAddr, person: &Person, name: &str, body: &[u8]) -> Response {
+    let mut http = Http::connect(address);
+    http.send(head(person, name, body.len()).as_bytes()).expect("a head");
+    http.send(body).expect("a body");
+    http.response(false).expect("a response").expect("a response")
+}
+
+/// Text of so many bytes that no other `seed` gives.
+fn text(seed: u8, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| b'a' + ((at / 7 + usize::from(seed) * 5) % 26) as u8).collect()
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
+    }
+    all
+}
+
+/// Waits for what must come.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// One post, answered and heard.
+fn talk(http: &mut Http, ears: &mut Ws, from: &Person, to: &Person) {
+    let id = client_id();
+    let posted = http.ask_as(from, "POST", "/api/v1/messages", Some(&post_to(&to.profile, &id, "hi")));
+    assert_eq!(posted.expect("a response").status, 201);
+    ears.until("data.client_id", &id);
+}
+
+#[test]
+fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    let uploads = dir.path().join("data/uploads");
+    let mut natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let ann = http.sign_up("ann");
+    let whole = upload(natter.address, &ann, "whole.txt", &text(1, 100_000));
+    assert_eq!(whole.status, 201, "{}", whole.text());
+    let kept = files(&uploads);
+    assert_eq!(kept.len(), 1);
+
+    let mut broken: Vec<Http> = (2..6).map(|_| Http::connect(natter.address)).collect();
+    for (http, seed) in broken.iter_mut().zip(2..) {
+        http.send(head(&ann, "half.txt", 4_000_000).as_bytes()).expect("a head");
+        http.send(&text(seed, 2_000_000)).expect("half a body");
+    }
+    let temporary = uploads.join("tmp");
+    until("the halves are on their way to the disk", || files(&temporary).len() == broken.len());
+    // What a kill between the publishing of a file and its row leaves: a file that no row knows.
+    let orphan = uploads.join("aa").join("01ARZ3NDEKTSV4RRFFQ69G5F5A");
+    fs::create_dir_all(orphan.parent().expect("a folder")).expect("a folder");
+    fs::write(&orphan, b"nobody's").expect("a file");
+    natter.kill();
+    assert!(files(&temporary).len() == broken.len(), "a kill removes nothing");
+
+    natter = launch.start();
+    assert_eq!(files(&uploads), kept, "the start has swept what nothing refers to, and nothing else");
+    let said = "removed 4 unfinished uploads and 1 that nothing refers to";
+    assert!(natter.log().iter().any(|line| line.contains(said)), "{:#?}", natter.log());
+    let mut http = Http::connect(natter.address);
+    let shown = http.ask("GET", &whole.at("data.url"), &[], None).expect("a response");
+    assert_eq!((shown.status, shown.body == text(1, 100_000)), (200, true));
+    let mut all = String::new();
+    let request = format!(
+        "GET /api/v1/user/export HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        ann.access
+    );
+    http.send(request.as_bytes()).expect("a request");
+    http.stream.read_to_string(&mut all).expect("an export");
+    assert_eq!((all.matches("whole.txt").count() > 0, all.contains("half.txt")), (true, false), "{all}");
+    // Its owner may send it again.
+    assert_eq!(upload(natter.address, &ann, "half.txt", &text(2, 4_000_000)).status, 201);
+    natter.stop();
+}
+
+/// A small file system of its own, which goes with the value.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where nobody may mount one.
+    fn mount(folder: PathBuf, options: &str) -> Option<SmallDisk> {
+        fs::create_dir_all(&folder).expect("a folder");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "natter-test"]).arg(&folder).output();
+        mount.is_ok_and(|output| output.status.success()).then(|| SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a server that a failed test leaves behind has files open here.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_is_really_full_refuses_uploads_and_nothing_else() {
+    let dir = TestDir::new();
+    let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=4m,mode=700") else {
+        println!(
+            "SKIPPED: a small disk can be mounted only by root; a fault at the edge is tested in tests/api"
+        );
+        return;
+    };
+    let natter = Launch::new(dir.path()).with(&[("UPLOADS", &disk.0.display().to_string())]).start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let (mut ears, _) = Ws::native(natter.address, &bob.access, None).expect("a socket");
+    ears.until("event", "caught_up");
+    assert_eq!(upload(natter.address, &ann, "small.txt", &text(1, 100_000)).status, 201);
+    let kept = files(&disk.0);
+
+    let filler = disk.0.join("filler");
+    fs::write(&filler, vec![0; 3_000_000]).expect("most of the disk");
+    // One that fills it, and talk while it does.
+    let mut full = Http::connect(natter.address);
+    full.send(head(&ann, "large.txt", 3_000_000).as_bytes()).expect("a head");
+    full.send(&text(2, 1_500_000)).expect("half a body");
+    talk(&mut http, &mut ears, &ann, &bob);
+    full.send(&text(3, 1_500_000)).expect("the other half");
+    let refused = full.response(false).expect("a response").expect("a response");
+    assert_eq!(
+        (refused.status, refused.code(), refused.at("retry")),
+        (507, "storage_full".into(), "true".into())
+    );
+    assert!(refused.field("content-type").is_some_and(|it| it.starts_with("application/problem+json")));
+    for seed in 4..8 {
+        let refused = upload(natter.address, &ann, "large.txt", &text(seed, 2_000_000));
+        assert_eq!((refused.status, refused.code()), (507, "storage_full".into()));
+        talk(&mut http, &mut ears, &ann, &bob);
+    }
+    assert_eq!(
+        http.ask("GET", "/readyz", &[], None).expect("a response").status,
+        200,
+        "the database has its own disk"
+    );
+    until("nothing of them is left", || files(&disk.0.join("tmp")).is_empty());
+    assert_eq!(refused.field("connection"), Some("close"), "nothing may overtake what is to be sent again");
+    // Everything goes on when there is space again.
+    fs::remove_file(&filler).expect("freed");
+    let stored = upload(natter.address, &ann, "large.txt", &text(9, 2_000_000));
+    assert_eq!((stored.status, stored.at("data.sha256")), (201, hex(&sha256(&text(9, 2_000_000)))));
+    assert_eq!(files(&disk.0).len(), kept.len() + 1);
+    natter.stop();
+}
+
+/// Slow readers: how many, and what each may add to the server's memory. A file is sent from the page cache, so that it is
+/// the connection and its request that cost, not the file.
+const READERS: usize = 500;
+const READER_KIB_MAX: u64 = 16;
+
+#[test]
+fn five_hundred_slow_downloads_cost_bounded_memory() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let (mut ears, _) = Ws::native(natter.address, &bob.access, None).expect("a socket");
+    ears.until("event", "caught_up");
+    let body = text(1, 10_000_000);
+    let large = upload(natter.address, &ann, "large.txt", &body);
+    assert_eq!(large.status, 201, "{}", large.text());
+    let request = format!("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", large.at("data.url"));
+    talk(&mut http, &mut ears, &ann, &bob);
+    let before = natter.memory_kib("VmHWM:");
+
+    let mut readers: Vec<Http> = (0..READERS).map(|_| Http::connect(natter.address)).collect();
+    let mut first = [0; 4_096];
+    for reader in &mut readers {
+        reader.send(request.as_bytes()).expect("a request");
+    }
+    for reader in &mut readers {
+        // All of them are being answered, and none is done.
+        reader.stream.read_exact(&mut first).expect("the first bytes");
+        assert!(first.starts_with(b"HTTP/1.1 200 "));
+    }
+    for _ in 0..20 {
+        talk(&mut http, &mut ears, &ann, &bob);
+    }
+    let head = first.windows(4).position(|window| window == b"\r\n\r\n").expect("a head") + 4;
+    // Some read on, and get every byte; the others stay in the middle of it.
+    for reader in readers.iter_mut().step_by(25) {
+        let mut rest = vec![0; body.len() - (first.len() - head)];
+        reader.stream.read_exact(&mut rest).expect("the rest");
+        assert!(rest == body[first.len() - head..]);
+        talk(&mut http, &mut ears, &ann, &bob);
+    }
+    match before.zip(natter.memory_kib("VmHWM:")) {
+        Some((before, after)) => {
+            let most = READERS as u64 * READER_KIB_MAX;
+            assert!(after - before < most, "{before} → {after} KiB for {READERS} readers");
+        }
+        None => println!("SKIPPED: no /proc here: memory is not measured"),
+    }
+    drop(readers);
+    talk(&mut http, &mut ears, &ann, &bob);
+    natter.stop();
+}
