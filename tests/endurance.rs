@@ -1,11 +1,15 @@
-//! What takes longer than a test may, and is asked for by name: `memory` (scripts/memory) and `soak` (scripts/soak), on
-//! the binary of `NATTER_BIN`. Each prints what it measured, a verdict for each promise, and ends with status 1 if one
+//! What takes longer than a test may, and is asked for by name: `memory` (scripts/memory), `media` (scripts/media) and
+//! `soak` (scripts/soak), on the binary of `NATTER_BIN`. Each prints what it measured, a verdict for each promise, and ends with status 1 if one
 //! is not kept.
 
 mod support;
 
+#[path = "endurance/media.rs"]
+mod media;
 #[path = "endurance/memory.rs"]
 mod memory;
+#[path = "endurance/nginx.rs"]
+mod nginx;
 #[path = "endurance/soak.rs"]
 mod soak;
 
@@ -16,6 +20,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let held = match words.as_slice() {
         ["memory"] => memory::measure(),
+        ["media"] => media::measure(),
         ["soak", seconds] => match seconds.parse() {
             Ok(seconds) => soak::run(seconds),
             Err(_) => return usage(),
@@ -26,7 +31,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("cargo test --test endurance -- memory | soak SECONDS");
+    eprintln!("cargo test --test endurance -- memory | media | soak SECONDS");
     ExitCode::from(2)
 }
 
