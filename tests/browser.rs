@@ -3,11 +3,17 @@
 //!
 //! Where no Chromium is found the tests say so and pass; with `NATTER_REQUIRE_BROWSER=1` they fail.
 
+#[path = "browser/accounts.rs"]
+mod accounts;
 #[path = "browser/chromium.rs"]
 mod chromium;
+#[path = "browser/history.rs"]
+mod history;
 #[path = "browser/page.rs"]
 mod page;
 mod support;
+#[path = "browser/trust.rs"]
+mod trust;
 
 use std::io::Write;
 use std::path::Path;
@@ -33,6 +39,11 @@ struct Stage {
 impl Stage {
     /// `None` where there is no browser.
     fn set() -> Option<Stage> {
+        Stage::with(&[])
+    }
+
+    /// With a server of other settings.
+    fn with(env: &[(&str, &str)]) -> Option<Stage> {
         // One browser at a time: two would only wait for each other.
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,7 +63,7 @@ impl Stage {
             path
         };
         let (server, browser) = (folder("server"), folder("browser"));
-        let launch = Launch::new(&server);
+        let launch = Launch::new(&server).with(env);
         let natter = launch.start();
         // It comes back where it was.
         let launch = launch.with(&[("PORT", &natter.address.port().to_string())]);

@@ -41,6 +41,7 @@ pub const PHONE: (u32, u32, bool) = (390, 844, true);
 /// A page in a browser context of its own: nothing is shared with another page but the server.
 pub struct Page {
     session: String,
+    context: String,
     /// Whose it is, for pictures and failures.
     name: &'static str,
 }
@@ -49,11 +50,15 @@ impl Page {
     pub fn open(chromium: &mut Chromium, name: &'static str, url: &str) -> Page {
         let context =
             at(&chromium.must(None, "Target.createBrowserContext", "{}"), "result.browserContextId");
-        Page::open_in(chromium, name, url, &context).0
+        Page::open_in(chromium, name, url, context)
     }
 
-    /// A further page in a context: another tab of the same browser.
-    pub fn open_in(chromium: &mut Chromium, name: &'static str, url: &str, context: &str) -> (Page, String) {
+    /// Another tab of the same browser.
+    pub fn tab(&self, chromium: &mut Chromium, name: &'static str, url: &str) -> Page {
+        Page::open_in(chromium, name, url, self.context.clone())
+    }
+
+    fn open_in(chromium: &mut Chromium, name: &'static str, url: &str, context: String) -> Page {
         let target = chromium.must(
             None,
             "Target.createTarget",
@@ -65,7 +70,7 @@ impl Page {
             "Target.attachToTarget",
             &format!(r#"{{"targetId":"{target}","flatten":true}}"#),
         );
-        let page = Page { session: at(&attached, "result.sessionId"), name };
+        let page = Page { session: at(&attached, "result.sessionId"), context, name };
         for domain in ["Page", "Runtime", "Log", "Network", "DOM"] {
             page.must(chromium, &format!("{domain}.enable"), "{}");
         }
@@ -73,7 +78,7 @@ impl Page {
         page.must(chromium, "Emulation.setFocusEmulationEnabled", r#"{"enabled":true}"#);
         page.size(chromium, DESKTOP);
         page.go(chromium, url);
-        (page, context.to_owned())
+        page
     }
 
     pub fn must(&self, chromium: &mut Chromium, method: &str, params: &str) -> String {

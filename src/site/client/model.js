@@ -85,7 +85,7 @@ class Model extends Emitter {
       this.#typing.clear();
       this.touch('list', ...this.conversations.keys());
     });
-    outbox.onPosted = (row, message) => this.#posted(row, message);
+    outbox.onPosted = (message) => this.#posted(message);
     outbox.on('change', () => this.touch('outbox'));
     outbox.on('progress', () => this.touch('outbox'));
   }
@@ -229,6 +229,8 @@ class Model extends Emitter {
         return conversation;
       }, (error) => {
         if (error.status === 404) this.#gone(id);
+        // The event that named it is passed: nothing else would bring it back.
+        else setTimeout(() => this.me && this.refresh(id), 3_000 * (1 + Math.random()));
         return null;
       }).finally(() => this.#fetching.delete(id)));
     }
@@ -316,11 +318,10 @@ class Model extends Emitter {
     } else this.refresh(conversation.id);
   }
 
-  async #posted(row, message) {
+  async #posted(message) {
     // One who has left gets only the place of the original back.
     if (!message.conversation) return;
     if (await this.conversation(message.conversation)) this.see(message);
-    if (row.to) this.emit('landed', { profile: row.to, conversation: message.conversation });
   }
 
   async load(conversation, n) {

@@ -82,7 +82,8 @@ class Outbox extends Emitter {
       // itself reaches this tab as an event: it must not blink out between.
       const row = data.settled && this.#rows.find((held) => held.client_id === data.settled);
       if (row) row.settled = true;
-      this.#read();
+      // That tab may be cut off, or closed before it could send: whoever is connected does.
+      this.#read().then(() => this.drain(), () => {});
     });
     socket.on('caught_up', () => this.drain());
   }
@@ -177,7 +178,7 @@ class Outbox extends Emitter {
           ...(row.files.length ? { attachments: row.files.map((file) => file.upload) } : {}),
           ...(row.reply_to ? { reply_to: row.reply_to } : {}),
         });
-        await this.onPosted(row, message);
+        await this.onPosted(message);
         this.#tabs?.postMessage({ profile: this.#profile, settled: row.client_id });
         await this.#forget(row);
       } catch (error) {

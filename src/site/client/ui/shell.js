@@ -338,17 +338,17 @@ export function shellView(root) {
 
   model.on('list', () => {
     drawTitle();
-    // The open one was left, or the first message made it exist.
-    if (route?.conversation && view && !model.conversations.has(route.conversation)) {
+    // The first message made it exist, whoever sent it and from which tab.
+    const landed = route?.profile && model.direct(route.profile);
+    if (landed) {
+      history.replaceState(null, '', `#/c/${landed.id}`);
+      follow();
+    }
+    // The open one was left.
+    else if (route?.conversation && view && !model.conversations.has(route.conversation)) {
       view.end();
       view = null;
       stage.replaceChildren(strip, goneStage());
-    }
-  }, signal);
-  model.on('landed', ({ profile, conversation }) => {
-    if (route?.profile === profile) {
-      history.replaceState(null, '', `#/c/${conversation}`);
-      follow();
     }
   }, signal);
   api.socket.on('state', drawStrip, signal);

@@ -1,0 +1,149 @@
+//! Accounts through the client: the address that has to be verified first, the token that runs out under it, and the
+//! account that goes. Signing in and out, resets and devices: `the_ways_in_and_out`.
+
+use super::*;
+
+const TOKEN: &str = "JSON.parse(localStorage.getItem('natter.token')).access";
+
+#[test]
+fn who_has_to_be_verified_goes_no_further_until_then() {
+    let Some(mut stage) = Stage::with(&[("REQUIRE_VERIFIED", "true")]) else { return };
+    let mbox = stage.launch.folder.join("data/mail.mbox");
+    let page = stage.page("Ann");
+    let c = &mut stage.chromium;
+    page.click(c, "go-sign-up");
+    page.fill(c, "field-display-name", "Ann");
+    page.fill(c, "field-email", "ann@example.org");
+    page.fill(c, "field-password", PASSWORD);
+    page.click(c, "sign-up-submit");
+
+    // "Later" is only a wish where the server insists: the form comes back, without it.
+    page.click(c, "verify-later");
+    let insists = format!("{} && !{}", by("verify"), by("verify-later"));
+    page.wait(c, "the code's form", &insists);
+    pictures(c, &page, "verify");
+    page.must(c, "Page.reload", "{}");
+    page.wait(c, "the code's form again", &format!("{insists} && !{}", by("shell")));
+
+    // The way out and back in leads to the same place.
+    page.click(c, "sign-out");
+    page.wait(c, "out", &by("sign-in"));
+    page.fill(c, "field-email", "ann@example.org");
+    page.fill(c, "field-password", PASSWORD);
+    page.click(c, "sign-in-submit");
+    page.wait(c, "the code's form", &by("verify"));
+    if page.eval(c, &format!("Boolean({})", by("verify-later"))) == "true" {
+        page.click(c, "verify-later");
+    }
+    page.wait(c, "the code's form", &insists);
+    page.fill(c, "field-code", &mailed_code(&mbox, "Your verification code"));
+    page.click(c, "verify-submit");
+    page.wait(c, "in", ONLINE);
+    page.wait(c, "the empty list", &by("list-empty"));
+    page.has_no_faults(c);
+}
+
+#[test]
+fn tokens_run_out_under_it_and_nobody_notices() {
+    // Told of 60 s before the end: at once.
+    let Some(mut stage) = Stage::with(&[("ACCESS_TTL", "61")]) else { return };
+    let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
+    let url = stage.url();
+    let c = &mut stage.chromium;
+    let second = ann.tab(c, "Ann, second tab", &url);
+    second.wait(c, "the second tab", ONLINE);
+    open_person(c, &ann, "Bob");
+    send(c, &ann, "one");
+    bob.click(c, "conversation");
+    bob.wait(c, "arrived", &shows(&["one".to_owned()], "sent"));
+
+    // Under open sockets: no tab lets go of its connection, or signs out.
+    for page in [&ann, &second] {
+        page.eval(
+            c,
+            &format!(
+                "window.states = []; new MutationObserver(() => states.push({0}.dataset.state))\
+                 .observe({0}, {{attributes: true}}); 1",
+                by("connection")
+            ),
+        );
+    }
+    let before = ann.eval(c, TOKEN);
+    ann.wait(c, "another token", &format!("{TOKEN} !== {}", json::to_string(&before)));
+    send(c, &ann, "two");
+    bob.wait(c, "arrived", &shows(&["one", "two"].map(str::to_owned), "sent"));
+    for page in [&ann, &second] {
+        assert_eq!(page.eval(c, "states.join()"), "", "the connection was let go");
+    }
+
+    // Tokens that are dead when they are used: by requests, and by a socket that is closed for it.
+    stage.natter.kill();
+    stage.natter = stage.launch.clone().with(&[("ACCESS_TTL", "3")]).start();
+    let short_lived = format!(
+        "(() => {{ const c = JSON.parse(atob({TOKEN}.split('.')[1])); return c.exp - c.iat === 3; }})()"
+    );
+    // The old token is good for a minute: this one is not, and the client has to find out.
+    ann.eval(
+        c,
+        "(() => { const t = JSON.parse(localStorage.getItem('natter.token')); \
+         t.access = t.access.slice(0, -2) + 'xx'; localStorage.setItem('natter.token', JSON.stringify(t)); })()",
+    );
+    ann.must(c, "Page.reload", "{}");
+    ann.wait(c, "a short-lived one", &short_lived);
+    for _ in 0..2 {
+        let before = ann.eval(c, TOKEN);
+        ann.wait(c, "another token", &format!("{TOKEN} !== {}", json::to_string(&before)));
+    }
+    send(c, &ann, "three");
+    let all = ["one", "two", "three"].map(str::to_owned);
+    for page in [&ann, &bob] {
+        page.wait(c, "all, once, in order", &shows(&all, "sent"));
+    }
+    assert_eq!(second.eval(c, &format!("Boolean({})", by("shell"))), "true", "the second tab was signed out");
+    for page in [&ann, &bob, &second] {
+        page.has_no_faults(c);
+    }
+}
+
+#[test]
+fn an_account_goes_and_what_it_said_stays() {
+    let Some(mut stage) = Stage::set() else { return };
+    let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
+    let c = &mut stage.chromium;
+    open_person(c, &ann, "Bob");
+    send(c, &ann, "Farewell.");
+    bob.click(c, "conversation");
+    bob.wait(c, "arrived", &message("Farewell."));
+
+    // Not without the password.
+    ann.click(c, "open-settings");
+    ann.click(c, "tab-account");
+    ann.click(c, "account-delete");
+    ann.settle(c);
+    ann.picture(c, "delete-desktop-light");
+    ann.fill(c, "delete-password", "not this one");
+    ann.click(c, "confirm-yes");
+    ann.wait(c, "refused", &format!("{}?.classList.contains('bad')", by("toast")));
+    ann.click(c, "account-delete");
+    ann.fill(c, "delete-password", PASSWORD);
+    ann.click(c, "confirm-yes");
+    ann.wait(c, "out", &by("sign-in"));
+    assert_eq!(
+        ann.eval(c, "String(localStorage.getItem('natter.token')) + localStorage.getItem('natter.me')"),
+        "nullnull"
+    );
+    ann.fill(c, "field-email", "ann@example.org");
+    ann.fill(c, "field-password", PASSWORD);
+    ann.click(c, "sign-in-submit");
+    ann.wait(c, "gone", &format!("{}.textContent", by("sign-in-error")));
+
+    // The other keeps the words, and reads whose they were no more; there is nobody to write to.
+    bob.must(c, "Page.reload", "{}");
+    bob.wait(c, "a name no more", &format!("{}?.textContent.includes('Deleted account')", by("chat-title")));
+    bob.wait(c, "the words", &message("Farewell."));
+    bob.wait(c, "nothing to write with", &format!("!{}", by("composer-input")));
+    pictures(c, &bob, "peer-gone");
+    for page in [&ann, &bob] {
+        page.has_no_faults(c);
+    }
+}
