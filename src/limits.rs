@@ -392,6 +392,8 @@ pub const PROGRESS_BYTES: u64 = 10_240;
 pub const EXPIRING_NOTICE: Duration = Duration::from_secs(60);
 /// Between two comments on a stream of server-sent events.
 pub const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// Comments due within so many milliseconds are sent in one turn: few wake-ups, and few enough at once to delay nobody.
+pub const COMMENTS_TOGETHER_MS: u64 = 100;
 /// Comments in a row that find the one before unsent. Beyond: the reader is gone, the stream is closed.
 pub const STALLED_COMMENTS_MAX: u32 = 4;
 /// Between two values of a chat stream: at most four a second.

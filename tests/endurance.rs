@@ -1,9 +1,11 @@
-//! What takes longer than a test may, and is asked for by name: `memory` (scripts/memory), `media` (scripts/media) and
-//! `soak` (scripts/soak), on the binary of `NATTER_BIN`. Each prints what it measured, a verdict for each promise, and ends with status 1 if one
-//! is not kept.
+//! What takes longer than a test may, and is asked for by name: `idle`, `memory`, `media` and `soak` (the scripts of these
+//! names), on the binary of `NATTER_BIN`. Each prints what it measured, a verdict for each promise, and ends with status 1
+//! if one is not kept.
 
 mod support;
 
+#[path = "endurance/idle.rs"]
+mod idle;
 #[path = "endurance/media.rs"]
 mod media;
 #[path = "endurance/memory.rs"]
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let held = match words.as_slice() {
+        ["idle"] => idle::measure(),
         ["memory"] => memory::measure(),
         ["media"] => media::measure(),
         ["soak", seconds] => match seconds.parse() {
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("cargo test --test endurance -- memory | media | soak SECONDS");
+    eprintln!("cargo test --test endurance -- idle | memory | media | soak SECONDS");
     ExitCode::from(2)
 }
 

@@ -189,9 +189,11 @@ fn lineage_values_are_sent_at_once_and_then_only_on_change() {
     {
         assert!(chats.contains(part), "{part} in {chats}");
     }
-    // A quiet minute is four comments.
+    // A quiet minute is four comments, and no question to storage.
+    world.trace.clear();
     world.pass(Duration::from_secs(60));
     assert_eq!(text(&mut world, counter).0, ":\n\n".repeat(4));
+    assert!(!world.trace.contains(&"ListChats"), "{:?}", world.trace);
 }
 
 /// Whoever comes back from before what is kept is told so, rather than given a part of the story.

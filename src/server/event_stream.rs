@@ -2,7 +2,7 @@
 //! Go forms show one value, at once and then only when it changes.
 //! Invariant: a stream that has nothing to say costs one comment in a quarter of a minute, and no question to storage.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::calls::{Caller, Next};
 use super::conn::{Conn, Exchange, Phase};
@@ -15,7 +15,8 @@ use crate::base::crypto::sha256;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
-use crate::limits::{CHATS_EVERY, COMMENT_EVERY, PAGE_MAX, STALLED_COMMENTS_MAX};
+use crate::base::time::Now;
+use crate::limits::{CHATS_EVERY, COMMENT_EVERY, COMMENTS_TOGETHER_MS, PAGE_MAX, STALLED_COMMENTS_MAX};
 use crate::model::conversation::ListChats;
 use crate::model::event::Fact;
 use crate::model::handler::{Actor, Cursor, ValueForm};
@@ -114,7 +115,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
             Kind::Value(Value { form, stale: true, reading: None, next_at: now, shown: None })
         }
     };
-    let next_comment = now + COMMENT_EVERY;
+    let next_comment = comment_behind(core.now);
     let stream = EventStream { kind, actor, wire, next_comment, stalled: 0 };
     conn.inbox = Vec::new();
     conn.phase = Phase::EventStream(Box::new(stream));
@@ -122,6 +123,11 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
         return end(core, conn);
     }
     advance(core, conn);
+}
+
+/// When the next comment is due. Thousands of idle streams share a few moments, so that one turn of the loop serves many.
+fn comment_behind(now: Now) -> Instant {
+    now.instant + COMMENT_EVERY - Duration::from_millis(now.unix_ms % COMMENTS_TOGETHER_MS)
 }
 
 /// Asks for what is due, and sets the one deadline.
@@ -180,7 +186,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
             return;
         }
         conn.progress = 0;
-        stream.next_comment = now + COMMENT_EVERY;
+        stream.next_comment = comment_behind(core.now);
         let mut comment = Vec::new();
         sse::comment(&mut comment);
         stream.wire.push(&mut conn.send, &comment);
