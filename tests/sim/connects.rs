@@ -141,6 +141,7 @@ impl Run {
             writes: Default::default(),
             next_id: 0,
             carried: Carried::default(),
+            refused: false,
             closing: false,
         });
         if form == Form::Poll {

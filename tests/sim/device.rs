@@ -204,6 +204,8 @@ pub struct Stream {
     pub writes: VecDeque<u64>,
     pub next_id: u64,
     pub carried: Carried,
+    /// Pair: a post was refused for now; which one is not said.
+    pub refused: bool,
     /// A close frame was sent by one of us.
     pub closing: bool,
 }

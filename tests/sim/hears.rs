@@ -729,6 +729,7 @@ impl Run {
             self.must_be_weather(conn, refused, "a Go-form socket");
         }
         let device = &mut self.devices[d];
+        device.stream.as_mut().expect("a stream").refused |= refused.retry || refused.code == "general_error";
         // Which one it was is not said: all that are not answered are sent again.
         for draft in device.drafts.iter_mut().filter(|draft| !draft.answered) {
             draft.carrier.take_if(|carrier| *carrier == conn);

@@ -482,7 +482,8 @@ impl Run {
             assert!(!over || !under_way, "{form:?} of a session that is over");
             let expired = proof.exp < now && !self.clock_was_set;
             assert!(!expired || !under_way, "{form:?} of a token that expired at {}", proof.exp);
-            assert!(stream.carried.refused.is_none(), "a stream goes on behind a refused post");
+            let refused = stream.refused || stream.carried.refused.is_some();
+            assert!(!refused, "{form:?} goes on behind a refused post");
         }
     }
 

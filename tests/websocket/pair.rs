@@ -4,6 +4,7 @@ use super::support::http::Person;
 use super::support::socket::Frame;
 use super::support::{self, World};
 use super::{at, client_id, closed, frame, ready};
+use natter::model::operation::Refusal;
 use natter::server::contract::ConnId;
 
 const KEY: [(&str, &str); 0] = [];
@@ -206,6 +207,39 @@ fn a_line_held_behind_the_history_is_shown_and_marked_read() {
         assert_eq!(at(&texts[0], "0.message"), if earlier { "before" } else { "null" });
         assert_eq!((at(&texts[1], "0.message"), at(&texts[1], "1")), ("held".into(), "null".into()));
         assert_eq!(unread(&mut world, &bob), "0", "what was shown is read");
+    }
+}
+
+/// Posts keep their order: what stands behind a post that was refused for now is refused too, and the socket closes.
+#[test]
+fn a_refused_post_refuses_all_behind_it_and_closes_1013() {
+    for refusal in [Refusal::Busy, Refusal::Unavailable, Refusal::StorageFull, Refusal::Internal] {
+        let mut world = World::new();
+        let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+        let (conn, _) = open(&mut world, &ann, &bob);
+        world.holds = true;
+        for text in ["one", "two", "three"] {
+            world.say(conn, &format!(r#"{{"message":"{text}"}}"#));
+        }
+        let first = world.held.pop_front().expect("a post");
+        world.refuse(refusal);
+        world.say(conn, r#"{"message":"behind"}"#);
+        assert_eq!(world.held.len(), 1, "no further frame is taken");
+        world.held.push_front(first);
+        world.release(1);
+        world.refuse(Refusal::Unavailable);
+        let frames = world.frames(conn);
+        let code = natter::model::problem::Problem::from(refusal).code_text();
+        let told: Vec<String> = frames
+            .iter()
+            .map(|frame| match frame {
+                Frame::Text(text) if text.starts_with('[') => at(text, "0.message"),
+                Frame::Text(text) => at(text, "error.code"),
+                Frame::Close(code, _) => code.to_string(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(told, ["one".to_owned(), code, "unavailable".to_owned(), "1013".to_owned()]);
     }
 }
 
