@@ -25,7 +25,7 @@ use natter::base::id::Id;
 use natter::limits::Limits;
 use natter::server::contract::ConnId;
 
-use device::{Carried, Device, Form, Person, Point};
+use device::{Carried, Device, Form, Person, Point, Start};
 use house::{House, Weather};
 use model::Model;
 use random::Rng;
@@ -509,7 +509,8 @@ impl Run {
             let (form, head) = (stream.form, self.model.head);
             let listens = match form {
                 Form::Native | Form::Events => stream.live,
-                Form::Poll => stream.poll.is_some(),
+                // Where `now` was is known with the answer.
+                Form::Poll => stream.poll.as_ref().is_some_and(|poll| poll.start != Start::Now),
                 _ => false,
             };
             if listens {
