@@ -8,7 +8,7 @@ import * as api from './api.js';
 import { outbox } from './outbox.js';
 import { debounce, Emitter, ulidMs } from './util.js';
 
-export class Window {
+class Window {
   #byN = new Map();
   #nById = new Map();
   lo = 1;

@@ -325,7 +325,7 @@ export function field({ name, label, hint, testid, ...input }) {
     h('p.field-note', { id: `${id}-note`, data: { hint: hint ?? '' } }, hint ?? ''));
 }
 
-export function fieldError(form, error) {
+function fieldError(form, error) {
   for (const note of form.querySelectorAll('.field-note')) {
     note.textContent = note.dataset.hint;
     note.classList.remove('bad');

@@ -100,7 +100,7 @@ function quote(item, act) {
 
 const localUrls = new WeakMap();
 
-export function localUrl(blob) {
+function localUrl(blob) {
   if (!localUrls.has(blob)) localUrls.set(blob, URL.createObjectURL(blob));
   return localUrls.get(blob);
 }

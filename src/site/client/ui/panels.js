@@ -22,7 +22,7 @@ export function personRow(profile, { testid = 'person', onclick, extra, chosen }
 }
 
 // Calls `show(profiles, query)` as the member types; the newest query wins.
-export function searchPeople(input, show) {
+function searchPeople(input, show) {
   let turn = 0;
   const run = debounce(async () => {
     const query = input.value.trim().replace(/^@/, '');
@@ -117,7 +117,7 @@ function picker(without = new Set()) {
   return { chosen, parts: [chips, ...find.parts, known] };
 }
 
-export function openAdd(conversation, members, done) {
+function openAdd(conversation, members, done) {
   openDialog({
     title: t('info.add'), testid: 'add-dialog',
     build: ({ close }) => {
@@ -135,7 +135,7 @@ export function openAdd(conversation, members, done) {
   });
 }
 
-export function pictureChooser(testid, chosen) {
+function pictureChooser(testid, chosen) {
   const input = h('input', { type: 'file', accept: 'image/jpeg,image/png,image/gif,image/webp', hidden: true, tabindex: '-1', testid, 'aria-label': t('info.image') });
   input.addEventListener('change', () => input.files[0] && chosen(input.files[0]).catch(failed).finally(() => { input.value = ''; }));
   return input;
@@ -257,7 +257,7 @@ export function applyTheme(theme = local.get('theme') ?? 'system') {
   local.set('theme', theme);
 }
 
-export async function signOut() {
+async function signOut() {
   if (outbox.count && !(await confirm({ title: t('signout'), more: t('signout.unsent'), action: t('signout') }))) return;
   await outbox.discardAll();
   drafts.clear();

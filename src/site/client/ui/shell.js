@@ -13,7 +13,7 @@ import { avatar, button, failed, h, icon, iconButton, link, mark, openDialog, re
 import { nameOf, preview, titleOf } from './message.js';
 import { openNew, openSettings, personRow, verifyForm } from './panels.js';
 
-export function sidebar({ shell, signal }) {
+function sidebar({ shell, signal }) {
   let scope = null, results = null, turn = 0;
 
   const me = h('button.me', { type: 'button', testid: 'open-settings', 'aria-label': t('set.title'), title: t('set.title'), onclick: () => openSettings(shell) });
