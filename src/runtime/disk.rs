@@ -41,6 +41,10 @@ struct Wanted {
 pub struct Disk {
     /// A queue for each thread: an upload's items all go to the same.
     appends: Vec<Feed<Item>>,
+    /// Which, for those under way: at first the one with the fewest.
+    placed: BTreeMap<UploadId, usize>,
+    /// How many uploads each has.
+    loads: [usize; APPEND_THREADS],
     /// Bytes handed over and not yet written.
     bytes: usize,
     /// Uploads that met a full queue.
@@ -77,13 +81,25 @@ impl Disk {
             threads.push(spawn("files", inbox, move || read_until_closed(&queue, &answers))?);
         }
         let (refused, waiting) = (Failed::default(), VecDeque::new());
-        Ok(Disk { appends, bytes: 0, refused, pieces, waiting, threads })
+        let (placed, loads) = (BTreeMap::new(), [0; APPEND_THREADS]);
+        Ok(Disk { appends, placed, loads, bytes: 0, refused, pieces, waiting, threads })
     }
 
-    /// The one thread's queue where this upload's items keep their order.
-    fn feed(&mut self, upload: UploadId) -> &mut Feed<Item> {
-        let index = upload.0.0 as usize % self.appends.len();
-        &mut self.appends[index]
+    /// The one thread where this upload's items keep their order.
+    fn place(&mut self, upload: UploadId) -> usize {
+        let (appends, loads) = (&self.appends, &mut self.loads);
+        *self.placed.entry(upload).or_insert_with(|| {
+            let fewest = (0..appends.len()).min_by_key(|&thread| loads[thread]).unwrap_or_default();
+            loads[fewest] += 1;
+            fewest
+        })
+    }
+
+    /// Nothing more comes of this upload, but perhaps its removal.
+    fn placed_no_more(&mut self, upload: UploadId) {
+        if let Some(thread) = self.placed.remove(&upload) {
+            self.loads[thread] -= 1;
+        }
     }
 
     /// Takes bytes of an upload; `false` when the bytes under way reached their bound or did so before.
@@ -94,18 +110,24 @@ impl Disk {
             return false;
         }
         self.bytes += cost(bytes.len());
-        self.feed(upload).force(Item::Append { upload, bytes, last });
+        let thread = self.place(upload);
+        self.appends[thread].force(Item::Append { upload, bytes, last });
         true
     }
 
     pub fn abandon(&mut self, upload: UploadId) {
         self.refused.remove(upload);
-        self.feed(upload).force(Item::Abandon(upload));
+        let thread = self.place(upload);
+        self.appends[thread].force(Item::Abandon(upload));
+        self.placed_no_more(upload);
     }
 
-    /// An append came back, whatever became of it.
-    pub fn appended(&mut self, bytes: usize) {
+    /// An append came back, whatever became of it. After the last one of an upload any thread may remove its file.
+    pub fn appended(&mut self, upload: UploadId, bytes: usize, result: Written) {
         self.bytes = self.bytes.saturating_sub(cost(bytes));
+        if matches!(result, Written::Whole { sha256: Some(_) }) {
+            self.placed_no_more(upload);
+        }
     }
 
     /// Wants the next bytes of a file for a connection; where no place is free, it may ask again when
@@ -312,7 +334,7 @@ mod tests {
                     let Completion::Upload { upload, bytes, result } = completion else {
                         panic!("an upload")
                     };
-                    self.disk.appended(bytes);
+                    self.disk.appended(upload, bytes, result);
                     results.push((upload, result));
                 }
                 std::thread::yield_now();
@@ -329,7 +351,7 @@ mod tests {
     #[test]
     fn appends_reach_their_files_in_order_and_abandoned_files_are_gone() {
         let mut desk = Desk::new("order");
-        let uploads = [UploadId(Id(1)), UploadId(Id(1 + APPEND_THREADS as u128))];
+        let uploads = [UploadId(Id(1)), UploadId(Id(2))];
         for round in 0..100_u8 {
             uploads.iter().for_each(|upload| assert!(desk.disk.append(*upload, vec![round; 3], round == 99)));
         }
@@ -341,9 +363,18 @@ mod tests {
             assert_eq!(fs::read(desk.path(upload)).expect("a file"), expect);
         }
         desk.disk.abandon(uploads[0]);
-        desk.disk.append(uploads[1], Vec::new(), false).then_some(()).expect("room");
-        desk.results(1);
-        assert!(!desk.path(uploads[0]).exists() && desk.path(uploads[1]).exists());
+        assert!(desk.disk.placed.is_empty() && desk.disk.loads == [0; APPEND_THREADS]);
+        // Behind appends that are still under way the removal keeps its order.
+        let third = UploadId(Id(3));
+        (0..50).for_each(|_| assert!(desk.disk.append(third, vec![3; 1_000], false)));
+        assert_eq!(desk.disk.loads.iter().sum::<usize>(), 1);
+        desk.disk.abandon(third);
+        assert_eq!(desk.results(50).len(), 50);
+        let path = desk.path(uploads[0]);
+        let third = desk.path(third);
+        let kept = desk.path(uploads[1]);
+        desk.disk.close().into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert!(!path.exists() && !third.exists() && kept.exists());
         desk.close();
     }
 

@@ -1,11 +1,12 @@
 //! What the machine wants done: effects performed, sockets flushed and closed.
 //! Invariant: a socket is written after all effects of a round, so that a thousand deliveries to it are one write.
 
+use super::super::kernel::is_cached;
 use super::super::socket::{Flushed, Socket};
 use super::super::{Machine, Stops};
 use super::EventLoop;
 use crate::base::time::Now;
-use crate::limits::SETTLE_ROUNDS_MAX;
+use crate::limits::{SETTLE_ROUNDS_MAX, WRITE_TURN_MAX};
 use crate::model::job::Done;
 use crate::model::operation::{Outcome, Refusal};
 use crate::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
@@ -104,13 +105,22 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             let Some(queue) = self.parts.machine.send_queue(conn) else { continue };
             let (mut bytes, mut flushed) = socket.flush(queue);
             while let Flushed::File { file, offset, len } = flushed {
-                // What was read before is sent while this is read.
-                socket.piece_under_way = true;
+                if is_cached(&file, offset, len) {
+                    socket.piece_arrived(file, offset, len);
+                    if bytes >= WRITE_TURN_MAX as u64 {
+                        flushed = Flushed::Again;
+                        break;
+                    }
+                } else {
+                    // What was read before is sent while this is read.
+                    socket.piece_under_way = true;
+                    if !self.parts.disk.read(conn, file, offset, len) {
+                        flushed = Flushed::Broken;
+                        break;
+                    }
+                }
                 let more;
-                (more, flushed) = match self.parts.disk.read(conn, file, offset, len) {
-                    true => socket.flush(queue),
-                    false => (0, Flushed::Broken),
-                };
+                (more, flushed) = socket.flush(queue);
                 bytes += more;
             }
             if matches!(flushed, Flushed::Again) {

@@ -118,7 +118,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     self.parts.machine.handle(now, Input::Finished { ticket, done });
                 }
                 Completion::Upload { upload, bytes, result } => {
-                    self.parts.disk.appended(bytes);
+                    self.parts.disk.appended(upload, bytes, result);
                     match result {
                         Written::Whole { sha256 } => {
                             self.parts.machine.handle(now, Input::Appended { upload, bytes, sha256 });
