@@ -165,6 +165,32 @@ fn a_poll_answers_at_once_after_a_wait_or_with_a_reset() {
     assert_eq!(world.server.load(), (0, 0, 0));
 }
 
+#[test]
+fn a_poll_waits_no_longer_than_its_token_and_its_session_live() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let wait = |world: &mut World, person: &Person| {
+        let bearer = format!("Bearer {}", person.access);
+        let conn = world.connect();
+        let path = "/api/v1/events?cursor=now&wait=30";
+        world.send(conn, &request("GET", path, &[("Authorization", &bearer)], None));
+        assert!(world.take(conn).is_empty(), "it waits");
+        conn
+    };
+    let conn = wait(&mut world, &ann);
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
+    let refused = responses(&mut world.take(conn), false).remove(0);
+    assert_eq!((refused.status, refused.code()), (401, "unauthorized_access".into()));
+
+    world.pass(Duration::from_secs(890));
+    let conn = wait(&mut world, &bob);
+    world.pass(Duration::from_secs(9));
+    assert!(world.take(conn).is_empty());
+    world.pass(Duration::from_secs(2));
+    let answer = responses(&mut world.take(conn), false).remove(0);
+    assert_eq!((answer.status, answer.at("data")), (200, "[]".into()));
+}
+
 /// The Go server polled its database twice a second for every client and sent the whole list each time.
 #[test]
 fn lineage_values_are_sent_at_once_and_then_only_on_change() {

@@ -8,7 +8,7 @@ use super::calls::{Caller, Next};
 use super::conn::{Conn, Exchange, Phase};
 use super::contract::{ConnId, Ticket};
 use super::core::Core;
-use super::{http, respond};
+use super::{http, instant_of, respond};
 use crate::base::id::Id;
 use crate::base::json;
 use crate::model::event::{Fact, LogPage, ReadLog, encode_event};
@@ -59,8 +59,13 @@ pub fn open(
             return respond::refuse(core, conn, exchange, &problem);
         }
     };
+    // The session may have ended while the request was under way.
+    if core.ended.contains_key(&actor.session) {
+        return respond::refuse(core, conn, exchange, &Problem::new(Code::UnauthorizedAccess));
+    }
     core.subscribe(conn, actor.profile);
-    let until = core.now.instant + wait;
+    // Nobody waits longer than their token lives.
+    let until = (core.now.instant + wait).min(instant_of(core.now, actor.expires));
     let poll = Poll { exchange, actor, after, limit, until, reading: None, stale: true };
     conn.deadline = Some(until);
     conn.phase = Phase::Poll(Box::new(poll));

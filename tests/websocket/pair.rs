@@ -210,6 +210,27 @@ fn a_line_held_behind_the_history_is_shown_and_marked_read() {
     }
 }
 
+/// The history is read before the socket opens: who logs out meanwhile gets a close, not a stream.
+#[test]
+fn a_session_that_ends_while_its_pair_opens_is_over() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    world.holds = true;
+    let conn = world.connect();
+    let fields = support::socket::UPGRADE;
+    world.send(conn, &support::http::request("GET", &path(&bob, &ann), &fields, None));
+    let history = world.look();
+    world.holds = false;
+    assert_eq!(world.ask_as(&bob, "POST", "/api/v1/user/logout", None).status, 200);
+    world.deliver(history);
+    let mut bytes = world.take(conn);
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+    bytes.drain(..end);
+    world.peers.get_mut(&conn).expect("a peer").received = bytes;
+    let frames = world.frames(conn);
+    assert!(matches!(frames[..], [Frame::Close(4_401, _)]), "{frames:?}");
+}
+
 /// Posts keep their order: what stands behind a post that was refused for now is refused too, and the socket closes.
 #[test]
 fn a_refused_post_refuses_all_behind_it_and_closes_1013() {
