@@ -1,10 +1,11 @@
-//! What an operator may do to members, through the control socket only: the file's permissions are the credential, so there
+//! What an operator may do, through the control socket only: the file's permissions are the credential, so there
 //! is no token. Owns what a request may say; the door is the router's to judge.
 //! Invariant: none of these is reachable from the public listener.
 
 use super::rules;
 use crate::base::id::Id;
 use crate::limits::DISPLAY_NAME_MAX;
+use crate::model::backup::BackUp;
 use crate::model::handler::{Ctx, Reply, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::member::{
@@ -73,6 +74,11 @@ pub fn delete(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
         let delete = DeleteAccount { at, member: id, proven: None, leftovers: Leftovers::Keep };
         Ok(Step::store(delete, move |_, ()| Reply::ok(&member).step()))
     })
+}
+
+/// POST /admin/backup. Answers when the copy of the database is whole.
+pub fn back_up(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<Step, Problem> {
+    Ok(Step::store(BackUp { id: ctx.id() }, |_, copy| Reply::created(&copy).step()))
 }
 
 /// `who`: an e-mail address or an id.

@@ -1,6 +1,7 @@
 //! Floor 2: the nouns of chat and the contracts between threads. Plain data; no SQL, no socket, no clock.
 
 pub mod attempts;
+pub mod backup;
 pub mod code;
 pub mod conversation;
 pub mod event;

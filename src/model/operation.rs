@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::backup::{BackUp, DatabaseCopy};
 use super::code::{IssueResetCode, IssueVerifyCode, ResetPassword, VerifyMember};
 use super::conversation::{
     Chats, Conversation, ConversationPage, CreateConversation, CreatedConversation, GetConversation,
@@ -104,6 +105,7 @@ operations! {
     Read  FindMember -> Member;
     Write AddMember -> Member;
     Write SetActive -> Member;
+    Write BackUp -> DatabaseCopy;
     // Profiles and blocks.
     Read  FindProfile -> Profile;
     Read  ListProfiles -> Vec<Profile>;

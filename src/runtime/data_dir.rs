@@ -5,6 +5,7 @@
 //! The lock is the kernel's (`flock` by `File::try_lock`): it ends with the process, however that ends, so that
 //! a stale file never stands in the way. The pid inside is for people only.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -92,6 +93,11 @@ impl DataDir {
 /// Where the server of the data folder `path` listens for commands.
 pub fn control_socket(path: &Path) -> PathBuf {
     path.join(CONTROL_SOCKET)
+}
+
+/// Whether an entry of a data folder is only there to hold it: it says nothing of whether there is a natter in it.
+pub fn is_own(name: &OsStr) -> bool {
+    name == LOCK || name == CONTROL_SOCKET
 }
 
 const CONTROL_SOCKET: &str = "control.sock";

@@ -39,7 +39,7 @@ use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
 use inbox::Inbox;
 use listener::Listener;
 pub use notify::Notify;
-pub use storage::{Reads, Storage, Writer};
+pub use storage::{Database, Reads, Storage, Writer};
 pub use workers::{Craft, Kind, Workers};
 
 /// What the loop drives: the server, or in the loop's own tests something simpler.
@@ -172,7 +172,7 @@ impl Runtime {
     }
 
     /// The threads around the database. A failure further on drops the queue, which ends them.
-    pub fn storage<R: Reads>(&self, writer: impl Writer, readers: Vec<R>) -> Result<Storage, ServeFault> {
+    pub fn storage<R: Reads>(&self, writer: impl Database, readers: Vec<R>) -> Result<Storage, ServeFault> {
         Storage::start(writer, readers, &self.inbox, &self.background)
             .map_err(|error| ServeFault::System { what: "no thread for storage", error })
     }

@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
-use super::{Craft, Machine, Reads, Writer};
+use super::{Craft, Database, Machine, Reads, Writer};
+use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
+use crate::model::backup::DatabaseCopy;
 use crate::model::job::{Done, Job};
 use crate::model::operation::{Answer, Command, Lane, Refusal};
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
-use crate::store::{Committed, Fault, Reader, Store};
+use crate::store::{Committed, Fault, Reader, Session, Store};
 use crate::work::files::{Opener, Publisher};
 use crate::work::geolocation::Geolocator;
 use crate::work::mail::Mailer;
@@ -56,6 +58,30 @@ impl Writer for Store {
 
     fn probe(&mut self) -> Result<(), Fault> {
         self.probe()
+    }
+}
+
+impl Writer for Session<'_> {
+    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+        self.commit(batch)
+    }
+
+    fn tend(&mut self) -> Result<bool, Fault> {
+        self.tend(Instant::now())
+    }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        self.probe()
+    }
+}
+
+impl Database for Store {
+    fn back_up(
+        &mut self,
+        id: Id,
+        between: &mut dyn FnMut(&mut dyn Writer) -> bool,
+    ) -> Result<DatabaseCopy, Refusal> {
+        self.back_up(id, &mut |session| between(session))
     }
 
     fn close(self) -> Result<(), Fault> {

@@ -13,9 +13,11 @@ use super::background::Background;
 use super::inbox::{Completion, Inbox};
 use super::queue::{Feed, Queue, Taken};
 use super::threads::{Thread, spawn};
+use crate::base::id::Id;
 use crate::limits::{
     LANES_CLOSED_MAX, PROBE_EVERY, READS_IN_FLIGHT_MAX, TEND_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX,
 };
+use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::Trouble;
 use crate::model::operation::{Answer, Command, Lane, Outcome, Refusal};
 use crate::server::contract::Ticket;
@@ -31,14 +33,24 @@ fn fatal(fault: Fault) -> Option<&'static str> {
     (fault == Fault::Corrupt).then(|| fault.reason())
 }
 
-/// The one writer, used by one thread.
-pub trait Writer: Send + 'static {
+/// What can be done with the one writer between two steps of a backup, and at any other time.
+pub trait Writer {
     /// Commits a batch, refusing the rest of a lane after a fault inside it.
     fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed;
     /// The store's own work, between two batches: a bounded step of it. Whether more of it waits.
     fn tend(&mut self) -> Result<bool, Fault>;
     /// Whether the database takes writes again.
     fn probe(&mut self) -> Result<(), Fault>;
+}
+
+/// The one writer, used by one thread.
+pub trait Database: Writer + Send + 'static {
+    /// Copies the database into a new file that `id` names, step by step, with what `between` commits; `false` gives up.
+    fn back_up(
+        &mut self,
+        id: Id,
+        between: &mut dyn FnMut(&mut dyn Writer) -> bool,
+    ) -> Result<DatabaseCopy, Refusal>;
     /// Checkpoints and closes.
     fn close(self) -> Result<(), Fault>;
 }
@@ -65,7 +77,7 @@ pub struct Storage {
 
 impl Storage {
     pub(super) fn start<R: Reads>(
-        writer: impl Writer,
+        writer: impl Database,
         readers: Vec<R>,
         inbox: &Arc<Inbox>,
         background: &Background,
@@ -74,15 +86,16 @@ impl Storage {
         let reads = Feed::new(READS_IN_FLIGHT_MAX);
         let mut threads = Vec::with_capacity(1 + readers.len());
         let clerk = Clerk {
-            writer,
             closed: Lanes::default(),
             healthy: true,
             probe_at: Instant::now(),
             more_waits: false,
+            backup: None,
+            backing_up: false,
             inbox: Arc::clone(inbox),
         };
         let queue = writes.queue();
-        threads.push(spawn("writer", inbox, move || clerk.run(&queue))?);
+        threads.push(spawn("writer", inbox, move || clerk.run(writer, &queue))?);
         for reader in readers {
             let (queue, answers, background) = (reads.queue(), Arc::clone(inbox), background.clone());
             let run = move || read_until_closed(reader, &queue, &answers, &background);
@@ -158,43 +171,90 @@ impl Lanes {
 }
 
 /// What stands around the store in the writer's thread.
-struct Clerk<W> {
-    writer: W,
+struct Clerk {
     /// Lanes that saw a fault in an earlier batch; the store minds those of its own.
     closed: Lanes,
     healthy: bool,
     probe_at: Instant,
     /// The store has more of its own work to do.
     more_waits: bool,
+    /// A backup that is asked for.
+    backup: Option<(Ticket, BackUp)>,
+    /// One is under way: its steps don't wait for writes.
+    backing_up: bool,
     inbox: Arc<Inbox>,
 }
 
-impl<W: Writer> Clerk<W> {
+/// How a turn of the writer's thread ended.
+enum Turn {
+    Done,
+    /// The queue is closed and empty.
+    Over,
+    /// The process must stop.
+    Lost(&'static str),
+}
+
+impl Clerk {
     /// Runs until the queue is closed and empty, then closes the database.
-    fn run(mut self, queue: &Queue<Item>) {
+    fn run(mut self, mut database: impl Database, queue: &Queue<Item>) {
         let mut items = Vec::new();
         loop {
-            // The store's own work has its occasions also while nobody writes: at once where more of it waits.
-            let pause = if self.more_waits { Duration::ZERO } else { TEND_EVERY };
-            let until = Instant::now() + pause;
-            let reason = match queue.take(&mut items, WRITE_BATCH_MAX, Some(until)) {
-                Taken::Closed => break,
-                Taken::Nothing => None,
-                Taken::Items => self.batch(&mut items),
-            };
-            // After the answers are sent: nobody waits for this.
-            if let Some(reason) = reason.or_else(|| self.tend()) {
-                return self.inbox.post(Completion::Lost(reason.to_owned()));
+            let mut turn = self.turn(&mut database, queue, &mut items);
+            if let (Turn::Done, Some((ticket, wanted))) = (&turn, self.backup.take()) {
+                turn = self.back_up(&mut database, queue, &mut items, ticket, wanted);
+            }
+            match turn {
+                Turn::Done => {}
+                Turn::Over => break,
+                Turn::Lost(reason) => return self.inbox.post(Completion::Lost(reason.to_owned())),
             }
         }
-        if let Err(fault) = self.writer.close() {
+        if let Err(fault) = database.close() {
             // What was acknowledged stands in the WAL and is found by the next start.
             log::warn!(kind = "checkpoint"; "the database was closed without a checkpoint: {fault}");
         }
     }
 
+    /// A batch if there is one, then the store's own work.
+    fn turn(&mut self, writer: &mut dyn Writer, queue: &Queue<Item>, items: &mut Vec<Item>) -> Turn {
+        // The store's own work has its occasions also while nobody writes: at once where more of it waits.
+        let pause = if self.more_waits || self.backing_up { Duration::ZERO } else { TEND_EVERY };
+        let until = Instant::now() + pause;
+        let reason = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
+            Taken::Closed => return Turn::Over,
+            Taken::Nothing => None,
+            Taken::Items => self.batch(writer, items),
+        };
+        // After the answers are sent: nobody waits for this.
+        match reason.or_else(|| self.tend(writer)) {
+            Some(reason) => Turn::Lost(reason),
+            None => Turn::Done,
+        }
+    }
+
+    /// A whole backup, with turns between its steps. A stop of the server ends it: a copy can be made again.
+    fn back_up(
+        &mut self,
+        database: &mut impl Database,
+        queue: &Queue<Item>,
+        items: &mut Vec<Item>,
+        ticket: Ticket,
+        wanted: BackUp,
+    ) -> Turn {
+        self.backing_up = true;
+        let mut end = Turn::Done;
+        let copied = database.back_up(wanted.id, &mut |writer| {
+            end = self.turn(writer, queue, items);
+            matches!(end, Turn::Done)
+        });
+        self.backing_up = false;
+        let outcome = Outcome { result: copied.map(Answer::BackUp), events: Vec::new() };
+        self.inbox.post(Completion::Committed(vec![(ticket, outcome)]));
+        end
+    }
+
     /// One transaction and its answers; a reason if the process must stop.
-    fn batch(&mut self, items: &mut Vec<Item>) -> Option<&'static str> {
+    fn batch(&mut self, writer: &mut dyn Writer, items: &mut Vec<Item>) -> Option<&'static str> {
         let mut answers = Vec::with_capacity(items.len());
         let mut tickets = Vec::with_capacity(items.len());
         let mut batch = Vec::with_capacity(items.len());
@@ -205,6 +265,14 @@ impl<W: Writer> Clerk<W> {
                     let refused = Outcome { result: Err(Refusal::Unavailable), events: Vec::new() };
                     answers.push((ticket, refused));
                 }
+                Item::Write(ticket, _, Command::BackUp(wanted)) => {
+                    if self.backing_up || self.backup.is_some() {
+                        let refused = Outcome { result: Err(Refusal::Busy), events: Vec::new() };
+                        answers.push((ticket, refused));
+                    } else {
+                        self.backup = Some((ticket, wanted));
+                    }
+                }
                 Item::Write(ticket, lane, command) => {
                     tickets.push((ticket, lane));
                     batch.push((lane, command));
@@ -213,7 +281,7 @@ impl<W: Writer> Clerk<W> {
         }
         let mut reason = None;
         if !batch.is_empty() {
-            let committed = self.writer.commit(&mut batch);
+            let committed = writer.commit(&mut batch);
             assert_eq!(committed.outcomes.len(), tickets.len(), "one outcome for each command");
             for ((ticket, lane), outcome) in tickets.into_iter().zip(committed.outcomes) {
                 if matches!(outcome.result, Err(refusal) if refusal.is_fault()) {
@@ -235,9 +303,9 @@ impl<W: Writer> Clerk<W> {
         reason
     }
 
-    fn tend(&mut self) -> Option<&'static str> {
+    fn tend(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
         if !self.healthy && Instant::now() >= self.probe_at {
-            match self.writer.probe() {
+            match writer.probe() {
                 Ok(()) => self.healed(),
                 Err(fault) => {
                     if let Some(reason) = self.failed(fault) {
@@ -247,7 +315,7 @@ impl<W: Writer> Clerk<W> {
             }
         }
         // Its faults (a checkpoint, a backup) don't mean that the database takes no writes.
-        let fault = match self.writer.tend() {
+        let fault = match writer.tend() {
             Ok(more) => {
                 self.more_waits = more;
                 return None;

@@ -156,6 +156,7 @@ pub static ROUTES: &[Route] = &[
     row("admin.member.disable", Post, "/admin/members/disable", Control, Json, Write, Handle(Handler::Public(admin::disable))),
     row("admin.member.enable", Post, "/admin/members/enable", Control, Json, Write, Handle(Handler::Public(admin::enable))),
     row("admin.member.delete", Post, "/admin/members/delete", Control, Json, Write, Handle(Handler::Public(admin::delete))),
+    row("admin.backup", Post, "/admin/backup", Control, NoBody, Write, Handle(Handler::Public(admin::back_up))),
     // Profiles and blocks.
     row("profile.me", Get, "/api/v1/profile", Bearer, NoBody, Read, Handle(Handler::Member(profiles::me))),
     admitted(row("profile.update", Put, "/api/v1/profile", Bearer, Form("profile_image"), Write, Handle(Handler::Member(profiles::update))), uploads::admit),

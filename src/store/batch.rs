@@ -115,7 +115,9 @@ impl Batch<'_> {
             Command::PublishUpload(publish) => self.whole(|batch| uploads::publish(batch, publish)),
             Command::DeleteUpload(delete) => self.whole(|batch| uploads::delete(batch, delete)),
             Command::ForgetFiles(forget) => self.whole(|batch| uploads::forget(batch, forget)),
-            Command::FindCredential(_)
+            // No part of a batch: the thread around the store sees to it.
+            Command::BackUp(_)
+            | Command::FindCredential(_)
             | Command::FetchMail(_)
             | Command::FindAccount(_)
             | Command::FindSecret(_)

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::StoreOptions;
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
+use super::state;
 use super::value::number;
 use crate::limits::{
     QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STATEMENTS_CACHED, STORE_BUSY_MS, WAL_KEPT_BYTES,
@@ -36,6 +37,17 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     prepare_writer(&conn, options.synchronous_full).map_err(wrap)?;
     migrations::migrate(&mut conn).map_err(wrap)?;
     Ok(conn)
+}
+
+/// Makes a copy of a database ready to go on from: its schema of today, and a new history, so that no cursor of the old one
+/// fits. Judges its soundness on the way.
+pub fn renew(options: &StoreOptions) -> Result<(), OpenFault> {
+    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
+    let conn = open_writer(options)?;
+    verdict(&conn, &options.path, "PRAGMA integrity_check(1)")?;
+    state::renew(&conn).map_err(wrap)?;
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(wrap)?;
+    conn.close().map_err(|(_, error)| wrap(error))
 }
 
 /// A reader's connection: it can't write, whatever it is asked.

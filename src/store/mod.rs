@@ -7,6 +7,7 @@
 //! Faults are logged here, once when one begins and once when it is over; the caller counts and shows them.
 
 mod accounts;
+mod backup;
 mod batch;
 mod blocks;
 mod cache;
@@ -37,11 +38,11 @@ use std::path::PathBuf;
 
 use crate::model::operation::Outcome;
 
-pub use connection::check;
+pub use connection::{check, renew};
 pub use fault::{Fault, OpenFault};
 pub use migrations::VERSION;
 pub use reader::Reader;
-pub use writer::Store;
+pub use writer::{Session, Store};
 
 /// Where the database is and how it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

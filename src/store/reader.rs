@@ -95,6 +95,7 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         | Command::DeleteAccount(_)
         | Command::EraseMessages(_)
         | Command::AddMember(_)
+        | Command::BackUp(_)
         | Command::SetActive(_)
         | Command::UpdateProfile(_)
         | Command::SetBlock(_)

@@ -84,6 +84,12 @@ pub fn end(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Forgets the epoch: the next start is the beginning of another history.
+pub fn renew(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("UPDATE state SET epoch = '', running = ?1", [CLOSED])?;
+    Ok(())
+}
+
 /// A write that means nothing but reaches the disk. SQLite leaves a page alone whose bytes stay the same, so it counts.
 pub fn touch(conn: &Connection) -> Result<(), Stop> {
     conn.prepare_cached("UPDATE state SET touched = (touched + 1) & 65535")?.execute([])?;

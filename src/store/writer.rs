@@ -6,6 +6,7 @@
 //! ```
 //! Invariant: a batch is on disk whole, or none of it is and all of it was refused.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -13,15 +14,30 @@ use rusqlite::Connection;
 use super::batch::{Batch, Log};
 use super::cache::Cache;
 use super::fault::{Fault, OpenFault, Stop, Trouble};
-use super::{Committed, StoreOptions, connection, search, state};
+use super::{Committed, StoreOptions, backup, connection, search, state};
 use crate::base::crypto::Entropy;
+use crate::base::id::Id;
 use crate::limits::{
     ERASE_EVERY, INDEX_SHARE, INDEX_SLICE, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES,
 };
+use crate::model::backup::DatabaseCopy;
 use crate::model::operation::{Command, Lane, Outcome, Refusal, Start};
 
 pub struct Store {
     conn: Connection,
+    path: PathBuf,
+    desk: Desk,
+}
+
+/// The store in use. Apart from it because a backup holds on to the connection, and what happens between two of its steps
+/// needs the same connection.
+pub struct Session<'a> {
+    conn: &'a Connection,
+    desk: &'a mut Desk,
+}
+
+/// What the writer knows beside its connection.
+struct Desk {
     cache: Cache,
     log: Log,
     /// The last transaction failed: the ends of the log are read again before the next.
@@ -59,6 +75,8 @@ impl Store {
         now_ms: u64,
     ) -> Result<(Store, Start), OpenFault> {
         let conn = connection::open_writer(options)?;
+        backup::clear(&options.path)
+            .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
         Store::start(conn, options, entropy, now_ms).map_err(|error| OpenFault::new(&options.path, &error))
     }
 
@@ -78,8 +96,7 @@ impl Store {
             ended: state::ended(&conn, now_ms / 1_000)?,
             newest_ms: state::newest_ms(&conn)?,
         };
-        let mut store = Store {
-            conn,
+        let desk = Desk {
             cache: Cache::default(),
             log,
             stale: false,
@@ -93,10 +110,53 @@ impl Store {
             checkpoint_trouble: Trouble::new("a checkpoint"),
         };
         // What a crash left in the WAL is old news: begin with an empty one, or with the bound in force.
-        store.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        let mut store = Store { conn, path: options.path.clone(), desk };
+        store.session().checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
         Ok((store, start))
     }
 
+    fn session(&mut self) -> Session<'_> {
+        Session { conn: &self.conn, desk: &mut self.desk }
+    }
+
+    /// See [`Session::commit`].
+    pub fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+        self.session().commit(batch)
+    }
+
+    /// See [`Session::tend`].
+    pub fn tend(&mut self, now: Instant) -> Result<bool, Fault> {
+        self.session().tend(now)
+    }
+
+    /// See [`Session::probe`].
+    pub fn probe(&mut self) -> Result<(), Fault> {
+        self.session().probe()
+    }
+
+    /// Copies the database, as it will be at the end, into a file beside it that `id` names, a bounded step at a time.
+    /// After each step `between` may commit, which reaches the copy too, or give up with `false`.
+    pub fn back_up(
+        &mut self,
+        id: Id,
+        between: &mut dyn FnMut(&mut Session<'_>) -> bool,
+    ) -> Result<DatabaseCopy, Refusal> {
+        let Store { conn, path, desk } = self;
+        let file = backup::copy(conn, path, id, &mut || between(&mut Session { conn, desk }))?;
+        Ok(DatabaseCopy { file })
+    }
+
+    /// Leaves a database that needs no recovery: everything in the file, the WAL empty, marked as closed.
+    pub fn close(mut self) -> Result<(), Fault> {
+        let result = connection::set_synchronous(&self.conn, true)
+            .and_then(|()| state::end(&self.conn))
+            .and_then(|()| self.session().checkpoint("PRAGMA wal_checkpoint(TRUNCATE)"))
+            .map(|_| ());
+        self.session().settle(result)
+    }
+}
+
+impl Session<'_> {
     /// Performs a batch in one transaction and answers each command, in their order; the batch is empty
     /// afterwards. After a fault of one command the rest of its lane in this batch is refused `Unavailable`; a
     /// fault of the transaction refuses all of it.
@@ -104,15 +164,15 @@ impl Store {
         let count = batch.len();
         match self.transact(batch) {
             Ok(outcomes) => {
-                self.committed = self.committed.saturating_add(count as u32);
-                self.unindexed = true;
-                self.commit_trouble.is_over();
+                self.desk.committed = self.desk.committed.saturating_add(count as u32);
+                self.desk.unindexed = true;
+                self.desk.commit_trouble.is_over();
                 Committed { outcomes, fault: None }
             }
             Err(error) => {
                 batch.clear();
                 self.roll_back();
-                let fault = self.commit_trouble.begins(&error);
+                let fault = self.desk.commit_trouble.begins(&error);
                 // A transaction that failed for a reason of ours is as lost as any other, and worth the same retry.
                 let refusal = match fault.refusal() {
                     Refusal::Internal => Refusal::Unavailable,
@@ -126,22 +186,22 @@ impl Store {
     }
 
     fn transact(&mut self, batch: &mut Vec<(Lane, Command)>) -> rusqlite::Result<Vec<Outcome>> {
-        if self.wal_pages >= WAL_PAGES_MAX {
+        if self.desk.wal_pages >= WAL_PAGES_MAX {
             self.checkpoint("PRAGMA wal_checkpoint(RESTART)")?;
-            if self.wal_pages >= WAL_PAGES_MAX {
+            if self.desk.wal_pages >= WAL_PAGES_MAX {
                 return Err(busy());
             }
         }
-        let conn = &self.conn;
+        let conn = self.conn;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        if self.stale {
-            self.log = ends_of_log(conn)?;
-            self.stale = false;
+        if self.desk.stale {
+            self.desk.log = ends_of_log(conn)?;
+            self.desk.stale = false;
         }
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut closed: Vec<Lane> = Vec::new();
         let mut erased = false;
-        let mut open = Batch { conn, log: &mut self.log, cache: &mut self.cache };
+        let mut open = Batch { conn, log: &mut self.desk.log, cache: &mut self.desk.cache };
         for (lane, command) in batch.drain(..) {
             if closed.contains(&lane) {
                 outcomes.push(Outcome { result: Err(Refusal::Unavailable), events: Vec::new() });
@@ -154,21 +214,21 @@ impl Store {
             }
             outcomes.push(Outcome { result: written.result, events: written.events });
         }
-        self.cache.write(conn)?;
-        if self.log.head_is_bare {
-            state::keep_head(conn, self.log.head)?;
-            self.log.head_is_bare = false;
+        self.desk.cache.write(conn)?;
+        if self.desk.log.head_is_bare {
+            state::keep_head(conn, self.desk.log.head)?;
+            self.desk.log.head_is_bare = false;
         }
         conn.prepare_cached("COMMIT")?.execute([])?;
-        self.cache.trim();
-        self.erased |= erased;
+        self.desk.cache.trim();
+        self.desk.erased |= erased;
         Ok(outcomes)
     }
 
     /// Back to what is on disk.
     fn roll_back(&mut self) {
-        self.cache.clear();
-        self.stale = true;
+        self.desk.cache.clear();
+        self.desk.stale = true;
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
@@ -181,8 +241,8 @@ impl Store {
     /// was erased, a slice of the search index. Answers whether more of it waits: the caller comes back as soon as nobody
     /// else wants the writer.
     pub fn tend(&mut self, now: Instant) -> Result<bool, Fault> {
-        let checkpoint = if self.erased && self.erase_at.is_none_or(|at| at <= now) {
-            self.erase_at = Some(now + ERASE_EVERY);
+        let checkpoint = if self.desk.erased && self.desk.erase_at.is_none_or(|at| at <= now) {
+            self.desk.erase_at = Some(now + ERASE_EVERY);
             self.empty_wal()
         } else {
             self.shorten_wal()
@@ -196,15 +256,15 @@ impl Store {
     fn empty_wal(&mut self) -> rusqlite::Result<()> {
         let wal = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
         // A reader of an old snapshot was in the way: tried again later.
-        self.erased = wal.busy;
+        self.desk.erased = wal.busy;
         Ok(())
     }
 
     /// Indexes a few messages: a share of what was just committed, so that a busy writer stays a quick one; a whole slice
     /// when nobody came since the last time.
     fn index(&mut self) -> rusqlite::Result<bool> {
-        let busy = std::mem::take(&mut self.committed);
-        if !self.unindexed {
+        let busy = std::mem::take(&mut self.desk.committed);
+        if !self.desk.unindexed {
             return Ok(false);
         }
         let limit = if busy > 0 { (busy / INDEX_SHARE).min(INDEX_SLICE) } else { INDEX_SLICE };
@@ -212,22 +272,22 @@ impl Store {
             return Ok(true);
         }
         // Nothing is lost with a slice a power cut takes: it is indexed again. So it need not wait for the disk.
-        connection::set_synchronous(&self.conn, false)?;
+        connection::set_synchronous(self.conn, false)?;
         let more = self.index_slice(limit);
-        connection::set_synchronous(&self.conn, self.synchronous_full)?;
+        connection::set_synchronous(self.conn, self.desk.synchronous_full)?;
         if more.is_err() && !self.conn.is_autocommit() {
             self.conn.execute_batch("ROLLBACK")?;
         }
-        self.unindexed = more?;
-        Ok(self.unindexed)
+        self.desk.unindexed = more?;
+        Ok(self.desk.unindexed)
     }
 
     fn index_slice(&mut self, limit: u32) -> rusqlite::Result<bool> {
-        if !search::lags(&self.conn)? {
+        if !search::lags(self.conn)? {
             return Ok(false);
         }
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let more = search::index_more(&self.conn, limit)?;
+        let more = search::index_more(self.conn, limit)?;
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(more)
     }
@@ -253,39 +313,30 @@ impl Store {
         })?;
         // A restart that nobody was in the way of: the next commit begins at the front again.
         let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
-        self.wal_pages = if restarted { 0 } else { wal.pages };
+        self.desk.wal_pages = if restarted { 0 } else { wal.pages };
         Ok(wal)
     }
 
     /// A tiny real write, to learn whether the database takes writes again after a fault.
     pub fn probe(&mut self) -> Result<(), Fault> {
-        let result = state::touch(&self.conn);
+        let result = state::touch(self.conn);
         match result {
             Ok(()) => {
-                self.commit_trouble.is_over();
+                self.desk.commit_trouble.is_over();
                 Ok(())
             }
-            Err(Stop::Failed(error)) => Err(self.commit_trouble.begins(&error)),
+            Err(Stop::Failed(error)) => Err(self.desk.commit_trouble.begins(&error)),
             Err(Stop::Refused(_)) => Err(Fault::Internal),
         }
-    }
-
-    /// Leaves a database that needs no recovery: everything in the file, the WAL empty, marked as closed.
-    pub fn close(mut self) -> Result<(), Fault> {
-        let result = connection::set_synchronous(&self.conn, true)
-            .and_then(|()| state::end(&self.conn))
-            .and_then(|()| self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)"))
-            .map(|_| ());
-        self.settle(result)
     }
 
     fn settle<T>(&mut self, result: rusqlite::Result<T>) -> Result<T, Fault> {
         match result {
             Ok(done) => {
-                self.checkpoint_trouble.is_over();
+                self.desk.checkpoint_trouble.is_over();
                 Ok(done)
             }
-            Err(error) => Err(self.checkpoint_trouble.begins(&error)),
+            Err(error) => Err(self.desk.checkpoint_trouble.begins(&error)),
         }
     }
 }

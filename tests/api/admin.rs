@@ -1,9 +1,10 @@
 //! What an operator does through the control socket, and that nobody else can.
 
+use natter::model::operation::Refusal;
 use natter::server::contract::Door;
 
 use crate::support::World;
-use crate::support::http::Response;
+use crate::support::http::{Response, request, responses};
 
 fn ask(world: &mut World, method: &str, path: &str, body: Option<&str>) -> Response {
     let conn = world.connect_through("127.0.0.1", Door::Control);
@@ -35,6 +36,7 @@ fn there_is_no_admin_route_on_the_public_door() {
         ("POST", "/admin/members/disable"),
         ("POST", "/admin/members/enable"),
         ("POST", "/admin/members/delete"),
+        ("POST", "/admin/backup"),
     ] {
         assert_eq!(refused(&world.ask(method, path, &[], Some(who))), (404, "not_found".into()), "{path}");
         assert_eq!(world.ask_as(&ann, method, path, Some(who)).status, 404, "{path}");
@@ -129,4 +131,31 @@ fn a_member_deleted_by_an_operator_is_gone_and_the_messages_stay() {
     let list = world.ask_as(&bob, "GET", &format!("/api/v1/conversations/{conversation}/messages"), None);
     assert_eq!((list.at("data.0.body"), list.at("data.0.sender")), ("hi".into(), "null".into()));
     assert_eq!(ask(&mut world, "GET", MEMBERS, None).at("data.1"), "null");
+}
+
+#[test]
+fn a_copy_of_the_database_has_a_name_of_its_own_and_failures_are_told() {
+    let mut world = World::new();
+    let copy = |answer: &Response| {
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.at("data.file")
+    };
+    let first = copy(&ask(&mut world, "POST", "/admin/backup", None));
+    let second = copy(&ask(&mut world, "POST", "/admin/backup", None));
+    assert_ne!(first, second);
+    assert!(first.starts_with("natter.backup-") && !first.contains('/'), "{first}");
+    for (refusal, expect) in [
+        (Refusal::Busy, (503, "busy")),
+        (Refusal::StorageFull, (507, "storage_full")),
+        (Refusal::Unavailable, (503, "unavailable")),
+    ] {
+        world.holds = true;
+        let conn = world.connect_through("127.0.0.1", Door::Control);
+        world.send(conn, &request("POST", "/admin/backup", &[], None));
+        world.refuse(refusal);
+        world.holds = false;
+        let answer = responses(&mut world.take(conn), false).remove(0);
+        assert_eq!(refused(&answer), (expect.0, expect.1.to_owned()));
+        world.reset(conn);
+    }
 }

@@ -4,6 +4,7 @@
 mod store_kit;
 
 mod accounts;
+mod backup;
 mod files;
 mod log;
 mod posting;

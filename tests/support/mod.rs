@@ -22,9 +22,10 @@ use natter::base::network::Networks;
 use natter::base::send_queue::Front;
 use natter::base::time::Now;
 use natter::limits::{Limits, READ_BUFFER};
+use natter::model::backup::BackUp;
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
-use natter::model::operation::{Command, Lane, Outcome, Refusal, Start};
+use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal, Start};
 use natter::model::settings::{Origins, Settings, UrlSigner};
 use natter::server::Server;
 use natter::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
@@ -330,7 +331,10 @@ impl World {
 
     fn answer(&mut self, ticket: Ticket, lane: Lane, command: Command) {
         self.trace.push(command.name());
-        let outcome = if command.is_write() {
+        let outcome = if let Command::BackUp(BackUp { id }) = command {
+            let result = self.store.back_up(id, &mut |_| true).map(Answer::BackUp);
+            Outcome { result, events: Vec::new() }
+        } else if command.is_write() {
             let committed = self.store.commit(&mut vec![(lane, command)]);
             while self.store.tend(self.now.instant).expect("a tidy store") {}
             committed.outcomes.into_iter().next().expect("one outcome a command")

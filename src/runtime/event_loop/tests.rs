@@ -16,12 +16,13 @@ use super::*;
 use crate::base::id::Id;
 use crate::base::send_queue::{Segment, SendQueue};
 use crate::base::slab::Key;
+use crate::model::backup::DatabaseCopy;
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::metrics::Trouble;
 use crate::model::operation::{Answer, Command, Lane, Outcome, Refusal};
 use crate::model::session::{EndSession, SessionId};
 use crate::runtime::queue::lock;
-use crate::runtime::{Craft, Kind, Reads, Runtime, RuntimeOptions, Writer};
+use crate::runtime::{Craft, Database, Kind, Reads, Runtime, RuntimeOptions, Writer};
 use crate::server::contract::{Door, Effect, UploadId};
 use crate::store::{Committed, Fault};
 
@@ -233,6 +234,17 @@ impl Writer for Yes {
 
     fn probe(&mut self) -> Result<(), Fault> {
         Ok(())
+    }
+}
+
+impl Database for Yes {
+    fn back_up(
+        &mut self,
+        _: Id,
+        between: &mut dyn FnMut(&mut dyn Writer) -> bool,
+    ) -> Result<DatabaseCopy, Refusal> {
+        let copy = DatabaseCopy { file: "copy".to_owned() };
+        (0..3).all(|_| between(self)).then_some(copy).ok_or(Refusal::Unavailable)
     }
 
     fn close(self) -> Result<(), Fault> {

@@ -71,6 +71,17 @@ impl Writer for Fake {
     fn probe(&mut self) -> Result<(), Fault> {
         lock(&self.plan).broken.map_or(Ok(()), Err)
     }
+}
+
+impl Database for Fake {
+    fn back_up(
+        &mut self,
+        _: Id,
+        between: &mut dyn FnMut(&mut dyn Writer) -> bool,
+    ) -> Result<DatabaseCopy, Refusal> {
+        let copy = DatabaseCopy { file: "copy".to_owned() };
+        (0..3).all(|_| between(self)).then_some(copy).ok_or(Refusal::Unavailable)
+    }
 
     fn close(self) -> Result<(), Fault> {
         lock(&self.plan).closed = true;
@@ -242,16 +253,18 @@ fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
 fn a_fault_without_traffic_is_probed_away_in_its_time() {
     let desk = Desk::new(Plan::default(), false);
     let plan = Arc::new(Mutex::new(Plan { broken: Some(Fault::Io), ..Plan::default() }));
+    let mut fake = Fake { plan: Arc::clone(&plan), gate: None };
     let mut clerk = Clerk {
-        writer: Fake { plan: Arc::clone(&plan), gate: None },
         closed: Lanes::default(),
         healthy: true,
         probe_at: Instant::now(),
         more_waits: false,
+        backup: None,
+        backing_up: false,
         inbox: Arc::clone(&desk.inbox),
     };
-    let told = |clerk: &mut Clerk<Fake>| {
-        assert_eq!(clerk.tend(), None);
+    let told = |clerk: &mut Clerk, fake: &mut Fake| {
+        assert_eq!(clerk.tend(fake), None);
         let mut completions = Vec::new();
         desk.inbox.take(&mut completions);
         let health = |completion| match completion {
@@ -260,15 +273,15 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
         };
         completions.into_iter().filter_map(health).collect::<Vec<_>>()
     };
-    clerk.batch(&mut vec![Item::Write(Key::from_u64(1), Lane(1), write(1))]);
-    assert_eq!(told(&mut clerk), [Err(Fault::Io.reason())]);
+    clerk.batch(&mut fake, &mut vec![Item::Write(Key::from_u64(1), Lane(1), write(1))]);
+    assert_eq!(told(&mut clerk, &mut fake), [Err(Fault::Io.reason())]);
     assert!(clerk.probe_at > Instant::now());
     clerk.probe_at = Instant::now();
-    assert_eq!(told(&mut clerk), [], "it lasts, as was told");
+    assert_eq!(told(&mut clerk, &mut fake), [], "it lasts, as was told");
     lock(&plan).broken = None;
-    assert_eq!(told(&mut clerk), [], "not yet time to look");
+    assert_eq!(told(&mut clerk, &mut fake), [], "not yet time to look");
     clerk.probe_at = Instant::now();
-    assert_eq!(told(&mut clerk), [Ok(())]);
+    assert_eq!(told(&mut clerk, &mut fake), [Ok(())]);
     desk.close();
 }
 
@@ -284,5 +297,24 @@ fn reads_are_answered_each_and_a_panic_is_one_refusal() {
         assert_eq!(result, if n == 13 { Err(Refusal::Internal) } else { Ok(()) }, "{n}");
     }
     assert_eq!(desk.troubles, [Trouble::Read]);
+    desk.close();
+}
+
+/// A backup holds up nobody: what comes meanwhile is committed between its steps, and a second backup is refused.
+#[test]
+fn a_backup_is_answered_at_its_end_and_one_at_a_time() {
+    let mut desk = Desk::new(Plan::default(), false);
+    let back_up = |desk: &mut Desk, n: u64| {
+        let command = Command::BackUp(BackUp { id: Id(n.into()) });
+        desk.storage.submit(Key::from_u64(n), Lane(n), command).expect("room");
+    };
+    back_up(&mut desk, 1);
+    back_up(&mut desk, 2);
+    desk.submit(3, 3).expect("room");
+    let mut answers = desk.answers(3);
+    answers.sort_by_key(|(number, _)| *number);
+    assert_eq!(answers, [(1, Ok(())), (2, Err(Refusal::Busy)), (3, Ok(()))]);
+    back_up(&mut desk, 4);
+    assert_eq!(desk.answers(1), [(4, Ok(()))], "the first is over");
     desk.close();
 }

@@ -1,0 +1,101 @@
+//! A copy of the whole database while it is in use. Owns the copy's file, beside the database, where whoever runs the server
+//! may write; refuses to know what becomes of it.
+//!
+//! The copying shares the writer's connection: SQLite then takes every later commit over into what was copied already, so that
+//! no step is ever repeated, however busy the writer is, and no snapshot is held between two steps.
+//! Invariant: a copy is whole or not there.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault::Fault;
+use crate::base::id::Id;
+use crate::limits::BACKUP_STEP_PAGES;
+use crate::model::operation::Refusal;
+
+const PREFIX: &str = "natter.backup-";
+
+/// Copies what `conn` has open at `database` into a file beside it that `id` names, with `between` after each step but the last;
+/// `false` gives up. Answers the file's name.
+pub fn copy(
+    conn: &Connection,
+    database: &Path,
+    id: Id,
+    between: &mut dyn FnMut() -> bool,
+) -> Result<String, Refusal> {
+    let name = format!("{PREFIX}{id}");
+    let path = database.with_file_name(&name);
+    let refused = match clear(database).map_err(storage).and_then(|()| fill(conn, &path, between)) {
+        Ok(true) => return Ok(name),
+        Ok(false) => Refusal::Unavailable,
+        Err(error) => {
+            let fault = Fault::of(&error);
+            ::log::error!("storage: a backup failed: {fault} ({error})");
+            fault.refusal()
+        }
+    };
+    if let Err(error) = remove(&path) {
+        ::log::warn!("storage: the beginning of a backup stays behind: {error}");
+    }
+    Err(refused)
+}
+
+/// Removes copies that nobody fetched.
+pub fn clear(database: &Path) -> io::Result<()> {
+    let folder = match database.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn fill(conn: &Connection, path: &Path, between: &mut dyn FnMut() -> bool) -> rusqlite::Result<bool> {
+    let mut copy = create(path)?;
+    let backup = Backup::new(conn, &mut copy)?;
+    while backup.step(BACKUP_STEP_PAGES)? != StepResult::Done {
+        if !between() {
+            return Ok(false);
+        }
+    }
+    drop(backup);
+    copy.close().map_err(|(_, error)| error)?;
+    Ok(true)
+}
+
+/// A new file for its owner's eyes only, since it holds hashes and messages.
+fn create(path: &Path) -> rusqlite::Result<Connection> {
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map_err(storage)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    // Nobody reads it before it is whole, and who archives it syncs the archive: the writer waits for no disk here.
+    conn.pragma_update(None, "journal_mode", "OFF")?;
+    conn.pragma_update(None, "synchronous", "OFF")?;
+    Ok(conn)
+}
+
+/// As SQLite itself would tell it.
+fn storage(error: io::Error) -> rusqlite::Error {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => rusqlite::ffi::SQLITE_FULL,
+        _ => rusqlite::ffi::SQLITE_CANTOPEN,
+    };
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.kind().to_string()))
+}
