@@ -102,13 +102,18 @@ static COMMANDS: [Command; 5] = [
         name: "backup",
         arguments: "FILE",
         summary: "Write everything, uploads included, to FILE",
-        details: "Works while the server runs.",
+        details: "Works while the server runs, and without one. FILE is a tar archive: the database, the uploads\n\
+                  and the keys that stand in DATA_DIR; keys and settings from variables are not in it. It appears\n\
+                  when it is whole, for its owner's eyes only, and overwrites nothing. Until then DATA_DIR needs\n\
+                  room for a copy of the database.",
     },
     Command {
         name: "restore",
         arguments: "FILE",
-        summary: "Put the content of a backup in place of DATA_DIR's",
-        details: "The server must not be running. Clients that followed the old log begin anew.",
+        summary: "Put the content of a backup into an empty DATA_DIR",
+        details: "DATA_DIR and UPLOADS must be empty, and no server may run there. A backup that is cut or\n\
+                  damaged changes nothing. Access tokens from before are refused, and clients that followed\n\
+                  the old log begin anew.",
     },
     Command {
         name: "member",

@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "process/backup.rs"]
+mod backup;
 #[path = "process/crash.rs"]
 mod crash;
 #[path = "process/mail.rs"]

@@ -5,13 +5,16 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::serve::{clock, password_options, settings, store_options};
 use crate::base::crypto::SystemEntropy;
 use crate::config::{Config, secrets};
 use crate::limits::{CONTROL_ANSWER_MAX, CONTROL_WAIT};
+use crate::model::backup::BackUp;
 use crate::model::job::{Done, Job};
-use crate::model::operation::Outcome;
+use crate::model::operation::{Answer, Command, Outcome};
 use crate::proto::http::client::ResponseReader;
 use crate::runtime::data_dir::{DataDir, DataDirFault, control_socket};
 use crate::server::Server;
@@ -19,14 +22,18 @@ use crate::server::contract::{ConnId, Door, Effect, Input};
 use crate::store::{Reader, Store};
 use crate::work::password::PasswordHasher;
 
-pub struct Answer {
+/// The path of a backup's request.
+pub const BACKUP: &str = "/admin/backup";
+
+/// What a server said.
+pub struct Reply {
     pub status: u16,
     pub body: Vec<u8>,
 }
 
 pub enum Control {
     /// A server has DATA_DIR; one connection a request.
-    Server { socket: std::path::PathBuf },
+    Server { socket: PathBuf },
     /// Nobody has: the folder is ours while this lives.
     Here(Box<Here>),
 }
@@ -42,17 +49,17 @@ impl Control {
         }
     }
 
-    pub fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Answer, String> {
+    pub fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Reply, String> {
         let request = request(method, path, body);
         let bytes = match self {
-            Control::Server { socket } => exchange(socket, &request)
+            Control::Server { socket } => exchange(socket, &request, wait(path))
                 .map_err(|error| format!("the server can't be reached at {}: {error}", socket.display()))?,
             Control::Here(here) => here.ask(&request),
         };
         let mut reader = ResponseReader::new();
         let response = reader.receive(&bytes).and_then(|_| reader.finish());
         let response = response.map_err(|_| "the server's answer makes no sense".to_owned())?;
-        Ok(Answer { status: response.status, body: response.body })
+        Ok(Reply { status: response.status, body: response.body })
     }
 
     /// Leaves a closed database behind, where it was opened here.
@@ -68,6 +75,11 @@ impl Control {
     }
 }
 
+/// How long an answer may take: a backup as long as the database is large.
+fn wait(path: &str) -> Option<Duration> {
+    (path != BACKUP).then_some(CONTROL_WAIT)
+}
+
 fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n");
     if !body.is_empty() {
@@ -76,9 +88,9 @@ fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
     format!("{text}\r\n{body}").into_bytes()
 }
 
-fn exchange(socket: &std::path::Path, request: &[u8]) -> std::io::Result<Vec<u8>> {
+fn exchange(socket: &Path, request: &[u8], wait: Option<Duration>) -> std::io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(CONTROL_WAIT))?;
+    stream.set_read_timeout(wait)?;
     stream.set_write_timeout(Some(CONTROL_WAIT))?;
     stream.write_all(request)?;
     let mut bytes = Vec::new();
@@ -125,7 +137,10 @@ impl Here {
         while let Some(effect) = self.server.poll_effect() {
             match effect {
                 Effect::Store { ticket, lane, command } => {
-                    let outcome = if command.is_write() {
+                    let outcome = if let Command::BackUp(BackUp { id }) = command {
+                        let copied = self.store.back_up(id, &mut |_| true);
+                        Some(Outcome { result: copied.map(Answer::BackUp), events: Vec::new() })
+                    } else if command.is_write() {
                         let committed = self.store.commit(&mut vec![(lane, command)]);
                         committed.outcomes.into_iter().next()
                     } else {

@@ -5,7 +5,7 @@ use std::io::{BufRead, Read};
 use std::process::ExitCode;
 
 use super::configure;
-use super::control::{Answer, Control};
+use super::control::{Control, Reply};
 use crate::base::json::{self, Value};
 use crate::cli::MemberCommand;
 use crate::limits::PASSWORD_LINE_MAX;
@@ -71,7 +71,7 @@ fn list(control: &mut Control) -> Result<(), String> {
     }
 }
 
-fn show(answer: Answer) -> Result<(), String> {
+fn show(answer: Reply) -> Result<(), String> {
     print(good(&answer)?.get("data").unwrap_or(&Value::Null))
 }
 
@@ -87,7 +87,7 @@ fn print(member: &Value<'_>) -> Result<(), String> {
 }
 
 /// The JSON of a success, or the problem in words.
-fn good(answer: &Answer) -> Result<Value<'_>, String> {
+pub fn good(answer: &Reply) -> Result<Value<'_>, String> {
     let value = json::parse(&answer.body)
         .map_err(|_| format!("the server answered {} without JSON: is it natter?", answer.status))?;
     if (200..300).contains(&answer.status) {

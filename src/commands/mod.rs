@@ -1,8 +1,11 @@
 //! What the command line can ask for, put together from the rooms below. Owns the order of a start and the exit codes.
 
+mod archive;
+mod backup;
 mod check;
 mod control;
 mod member;
+mod restore;
 mod serve;
 
 use std::process::ExitCode;
@@ -16,12 +19,8 @@ pub fn run(invocation: Invocation) -> ExitCode {
         Invocation::Serve => serve::run(),
         Invocation::Check => check::run(),
         Invocation::Member(command) => member::run(&command),
-        Invocation::Backup { .. } | Invocation::Restore { .. } => {
-            eprintln!(
-                "natter: this version makes and restores no backups itself; README.md, \"Backup\", tells how to copy its data"
-            );
-            ExitCode::FAILURE
-        }
+        Invocation::Backup { file } => backup::run(&file),
+        Invocation::Restore { file } => restore::run(&file),
         Invocation::Help(topic) => say(&cli::help(topic)),
         Invocation::Version => say(&format!("{}\n", cli::version())),
     }

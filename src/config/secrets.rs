@@ -55,6 +55,19 @@ const NAMES: [(&str, &str); 3] = [
     ("PASSWORD_SECRET", "password_secret"),
 ];
 
+/// The files of the keys in DATA_DIR, as far as they were made there: without them no backup is whole.
+pub const FILES: [&str; 3] = [NAMES[0].1, NAMES[1].1, NAMES[2].1];
+
+/// The names of the keys that are neither set nor in `data_dir`: [`load_or_create`] would make them anew.
+pub fn missing(data_dir: &Path, config: &Config) -> Vec<&'static str> {
+    [&config.access_secret, &config.refresh_secret, &config.password_secret]
+        .into_iter()
+        .zip(NAMES)
+        .filter(|(key, (_, file))| key.is_none() && !data_dir.join(file).exists())
+        .map(|(_, (name, _))| name)
+        .collect()
+}
+
 /// The keys from `config`, else from their files in `data_dir`, else new ones. The caller holds the lock on
 /// `data_dir`, so that two first starts can't make two keys.
 pub fn load_or_create(

@@ -222,6 +222,28 @@ pub fn sweep<E: From<io::Error>>(
     Ok(swept)
 }
 
+/// Shows `each` every published file, with its name below `uploads`, which [`is_published`].
+pub fn each_published<E: From<io::Error>>(
+    uploads: &Path,
+    mut each: impl FnMut(&str, &Path) -> Result<(), E>,
+) -> Result<(), E> {
+    for byte in 0..=u8::MAX {
+        for path in entries(&uploads.join(format!("{byte:02x}")))? {
+            let Some(name) = path.strip_prefix(uploads).ok().and_then(Path::to_str) else { continue };
+            if is_published(name) {
+                each(name, &path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a published file can stand under this name below `UPLOADS`.
+pub fn is_published(name: &str) -> bool {
+    let file = name.split_once('/').and_then(|(_, id)| Id::parse(id));
+    file.is_some_and(|file| published(Path::new(""), file).as_os_str() == name)
+}
+
 /// The files of a folder; none where there is no folder.
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {

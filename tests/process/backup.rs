@@ -1,0 +1,281 @@
+//! `natter backup` and `natter restore`: a backup made while people chat is a whole natter, a restore brings it back under a
+//! new history, and nothing that is not whole or not empty is touched.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::support::TestDir;
+use super::support::http::Person;
+use super::support::net::{Http, Ws, at};
+use super::support::process::Launch;
+use super::{client_id, post_to};
+
+#[track_caller]
+fn said(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
+    let mut names: Vec<_> =
+        fs::read_dir(folder).expect("a folder").map(|entry| name(entry).expect("UTF-8")).collect();
+    names.sort();
+    names
+}
+
+/// Everything below a folder, with its mode.
+fn below(folder: &Path) -> Vec<(PathBuf, u32)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        all.push((path.clone(), path.metadata().expect("there").permissions().mode() & 0o777));
+        if path.is_dir() {
+            all.extend(below(&path));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn post(http: &mut Http, from: &Person, to: &Person, text: &str) -> String {
+    let body = post_to(&to.profile, &client_id(), text);
+    let posted = http.ask_as(from, "POST", "/api/v1/messages", Some(&body)).expect("a response");
+    assert_eq!(posted.status, 201, "{}", posted.text());
+    posted.at("data.conversation")
+}
+
+/// Posts an upload; where its bytes can be read with the poster's token.
+fn show(http: &mut Http, from: &Person, to: &Person, bytes: &str) -> String {
+    let bearer = format!("Bearer {}", from.access);
+    let fields =
+        [("Authorization", bearer.as_str()), ("Content-Type", "text/plain"), ("X-Filename", "note.txt")];
+    let made = http.ask("POST", "/api/v1/uploads", &fields, Some(bytes)).expect("a response");
+    assert_eq!(made.status, 201, "{}", made.text());
+    let id = made.at("data.id");
+    let body = format!(r#"{{"to":"{}","client_id":"{}","attachments":["{id}"]}}"#, to.profile, client_id());
+    let posted = http.ask_as(from, "POST", "/api/v1/messages", Some(&body)).expect("a response");
+    assert_eq!(posted.status, 201, "{}", posted.text());
+    format!("/uploads/{id}/note.txt")
+}
+
+fn sign_in(http: &mut Http, name: &str) -> Person {
+    let body = format!(r#"{{"email":"{name}@example.org","password":"correct horse {name}'s"}}"#);
+    let session = http.ask("POST", "/api/v1/user/sign-in", &[], Some(&body)).expect("a response");
+    assert_eq!(session.status, 200, "the keys came with it: {}", session.text());
+    Person::from_response(&session)
+}
+
+#[test]
+fn a_backup_made_while_people_chat_is_a_whole_natter() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let note = show(&mut http, &ann, &bob, "bytes of an upload");
+    fs::write(dir.path().join("data/uploads/tmp/half"), b"half").expect("a file");
+    // Enough pages for several steps, with posts between them.
+    let conversation = post(&mut http, &ann, &bob, "the second");
+    for _ in 0..600 {
+        post(&mut http, &ann, &bob, &"word ".repeat(700));
+    }
+    let running = std::thread::scope(|scope| {
+        let backup = scope.spawn(|| launch.run(&["backup", "all.tar"]));
+        let mut count = 0;
+        while !backup.is_finished() {
+            post(&mut http, &ann, &bob, "meanwhile");
+            count += 1;
+        }
+        let text = said(&backup.join().expect("no panic"));
+        assert!(text.contains("with 1 files of uploads") && text.contains("holds keys"), "{text}");
+        count
+    });
+    let file = dir.path().join("all.tar");
+    assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o7777, 0o600);
+    assert_eq!(names(dir.path()), ["all.tar", "data"], "nothing else is left");
+    assert!(!names(&dir.path().join("data")).iter().any(|name| name.contains("backup")), "no copy is left");
+    let whole = fs::read(&file).expect("a file");
+    assert!(refused(&launch.run(&["backup", "all.tar"])).contains("is there already"));
+    assert_eq!(fs::read(&file).expect("a file"), whole);
+
+    // Any tar can read it.
+    if let Ok(listed) = Command::new("tar").arg("-tvf").arg(&file).output() {
+        let text = said(&listed);
+        for entry in ["natter.db", "password_secret", "uploads/", "natter.sha256"] {
+            assert!(text.contains(entry), "{text}");
+        }
+        assert!(!text.contains("half"), "what is still being received belongs to nobody: {text}");
+        assert!(text.lines().all(|line| line.starts_with("-rw-------")), "{text}");
+    }
+
+    // Never beside a running server.
+    let error = refused(&launch.run(&["restore", "all.tar"]));
+    assert!(error.contains("is locked") && error.contains("stop the server first"), "{error}");
+    post(&mut http, &ann, &bob, "after the backup");
+    let list = http.ask_as(&ann, "GET", "/api/v1/conversations", None).expect("a response");
+    let (cursor, last_n) = (list.at("cursor"), list.at("data.0.last_n"));
+    assert_eq!(last_n, (603 + running).to_string());
+    natter.stop();
+
+    // Nor where something is.
+    let before = below(dir.path());
+    let error = refused(&launch.run(&["restore", "all.tar"]));
+    assert!(error.contains("DATA_DIR is not empty"), "{error}");
+    assert_eq!(below(dir.path()), before);
+
+    // In a house of its own, from which the first is gone.
+    let other = TestDir::new();
+    fs::rename(&file, other.path().join("all.tar")).expect("moved");
+    let launch = Launch::new(other.path());
+    let text = said(&launch.run(&["restore", "all.tar"]));
+    assert!(text.starts_with("restored from all.tar into data") && text.lines().count() == 1, "{text}");
+    let data = other.path().join("data");
+    for (path, mode) in below(&data) {
+        assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    }
+    for expect in ["restoring", "natter.db-wal"] {
+        assert!(!names(&data).iter().any(|name| name == expect));
+    }
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let again = sign_in(&mut http, "ann");
+    let path = format!("/api/v1/conversations/{conversation}/messages?after=1&limit=1");
+    let second = http.ask_as(&again, "GET", &path, None).expect("a response");
+    assert_eq!(second.at("data.0.body"), "the second");
+    assert_eq!(http.ask_as(&again, "GET", &note, None).expect("a response").body, b"bytes of an upload");
+    let list = http.ask_as(&again, "GET", "/api/v1/conversations", None).expect("a response");
+    let restored: u64 = list.at("data.0.last_n").parse().expect("a number");
+    assert!((602..=602 + running).contains(&restored), "{restored} of {last_n}");
+
+    // Another history: tokens and cursors of the old one are no good, and who follows is told so.
+    assert_eq!(http.ask_as(&ann, "GET", "/api/v1/user/me", None).expect("a response").status, 401);
+    let path = format!("/api/v1/events?cursor={cursor}");
+    let reset = http.ask_as(&again, "GET", &path, None).expect("a response");
+    assert_eq!((reset.status, reset.code()), (410, "cursor_reset".into()));
+    let (mut ws, epoch) = Ws::native(natter.address, &again.access, Some(&cursor)).expect("a socket");
+    assert!(!cursor.starts_with(&format!("{epoch}:")), "{cursor}");
+    let text = ws.text();
+    assert_eq!((at(&text, "event"), at(&text, "reason")), ("reset".into(), "epoch".into()), "{text}");
+    post(&mut http, &again, &bob, "and on it goes");
+    natter.stop();
+    said(&launch.run(&["check"]));
+}
+
+/// A backup of a natter with one member and one file, made without a server.
+fn small(launch: &Launch) -> Vec<u8> {
+    let added = launch.run_with(&["member", "add", "ann@example.org"], "correct horse 9\n");
+    assert!(added.status.success());
+    let folder = launch.folder.join("data/uploads/5a");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("01ARZ3NDEKTSV4RRFFQ69G5FAT"), b"bytes").expect("a file");
+    fs::write(folder.join("somebody's"), b"no upload").expect("a file");
+    said(&launch.run(&["backup", "all.tar"]));
+    fs::read(launch.folder.join("all.tar")).expect("a file")
+}
+
+/// Changes the name in the header at the front of an archive.
+fn renamed(archive: &[u8], name: &str) -> Vec<u8> {
+    let mut archive = archive.to_vec();
+    archive[..100].fill(0);
+    archive[..name.len()].copy_from_slice(name.as_bytes());
+    archive[148..156].copy_from_slice(b"        ");
+    let sum: u32 = archive[..512].iter().map(|byte| u32::from(*byte)).sum();
+    archive[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    archive
+}
+
+#[test]
+fn a_backup_needs_no_server_and_one_that_is_not_whole_restores_nothing() {
+    let dir = TestDir::new();
+    let whole = small(&Launch::new(dir.path()));
+    let other = TestDir::new();
+    let launch = Launch::new(other.path());
+    let restore = |bytes: &[u8]| {
+        fs::write(other.path().join("some.tar"), bytes).expect("written");
+        launch.run(&["restore", "some.tar"])
+    };
+    let mut damaged = whole.clone();
+    damaged[512 + 5_000..512 + 6_000].fill(0xff);
+    for (bytes, expect) in [
+        (&b""[..], "no whole backup"),
+        (b"nonsense", "no whole backup"),
+        (&[0; 1024], "its sum is missing"),
+        (&whole[..whole.len() / 2], "no whole backup"),
+        (&whole[..whole.len() - 1_024], "its end is missing"),
+        (&damaged, "its sum is another one"),
+        // Names that lead elsewhere, or are nobody's.
+        (&renamed(&whole, "uploads/../../escaped"), "no backup of natter"),
+        (&renamed(&whole, "uploads/5a/../../escaped"), "no backup of natter"),
+        (&renamed(&whole, "/tmp/escaped"), "no backup of natter"),
+        (&renamed(&whole, "uploads/tmp/01ARZ3NDEKTSV4RRFFQ69G5FAT"), "no backup of natter"),
+        (&renamed(&whole, "control.sock"), "no backup of natter"),
+    ] {
+        let error = refused(&restore(bytes));
+        assert!(error.contains(expect) && error.contains("some.tar"), "{error}");
+        assert_eq!(names(&other.path().join("data")), ["lock", "uploads"]);
+        assert_eq!(names(&other.path().join("data/uploads")), [] as [&str; 0]);
+        assert_eq!(names(other.path()), ["data", "some.tar"]);
+    }
+    assert!(refused(&launch.run(&["restore", "missing.tar"])).contains("missing.tar"));
+    // A folder in which a restore was killed is as good as an empty one.
+    fs::create_dir_all(other.path().join("data/restoring")).expect("a folder");
+    fs::write(other.path().join("data/restoring/natter.db"), b"half").expect("a file");
+    fs::create_dir_all(other.path().join("data/uploads/restoring/5a")).expect("a folder");
+    said(&restore(&whole));
+    assert_eq!(
+        names(&other.path().join("data")),
+        ["access_secret", "lock", "natter.db", "password_secret", "refresh_secret", "uploads"]
+    );
+    let upload = other.path().join("data/uploads/5a");
+    assert_eq!(names(&upload), ["01ARZ3NDEKTSV4RRFFQ69G5FAT"]);
+    assert_eq!(fs::read(upload.join("01ARZ3NDEKTSV4RRFFQ69G5FAT")).expect("a file"), b"bytes");
+    assert!(said(&launch.run(&["member", "list"])).contains("ann@example.org"));
+    let before = fs::read(other.path().join("data/natter.db")).expect("a database");
+    assert!(refused(&restore(&whole)).contains("DATA_DIR is not empty"));
+    assert_eq!(fs::read(other.path().join("data/natter.db")).expect("a database"), before);
+}
+
+#[test]
+fn keys_from_variables_are_missed_and_uploads_elsewhere_are_filled() {
+    let dir = TestDir::new();
+    let keys = [
+        ("ACCESS_SECRET", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        ("REFRESH_SECRET", "rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr"),
+        ("PASSWORD_SECRET", "pppppppppppppppppppppppppppppppp"),
+    ];
+    let launch = Launch::new(dir.path()).with(&keys);
+    small(&launch);
+    fs::remove_file(dir.path().join("all.tar")).expect("removed");
+    let text = said(&launch.run(&["backup", "all.tar"]));
+    assert!(text.contains("the keys stand in variables") && !text.contains("pppp"), "{text}");
+    for place in ["no/such/folder.tar", "data"] {
+        let error = refused(&launch.run(&["backup", place]));
+        assert!(error.contains(place), "{error}");
+    }
+
+    let (data, uploads) = (dir.path().join("new/data"), dir.path().join("new/media"));
+    let env = [("DATA_DIR", "new/data"), ("UPLOADS", "new/media")];
+    let launch = Launch::new(dir.path()).with(&env);
+    fs::create_dir_all(uploads.join("5a")).expect("a folder");
+    fs::write(uploads.join("5a/mine"), b"mine").expect("a file");
+    let error = refused(&launch.run(&["restore", "all.tar"]));
+    assert!(error.contains("UPLOADS is not empty") && error.contains("5a"), "{error}");
+    assert_eq!((names(&data), names(&uploads)), (vec!["lock".to_owned()], vec!["5a".to_owned()]));
+    fs::remove_file(uploads.join("5a/mine")).expect("removed");
+    let text = said(&launch.run(&["restore", "all.tar"]));
+    for (name, _) in keys {
+        assert!(text.contains(&format!("{name} is not in this backup")), "{text}");
+    }
+    assert_eq!(names(&data), ["lock", "natter.db"]);
+    assert_eq!(names(&uploads.join("5a")), ["01ARZ3NDEKTSV4RRFFQ69G5FAT"]);
+}
