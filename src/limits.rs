@@ -83,6 +83,8 @@ impl Default for Limits {
 
 /// An owned segment below this joins the one before it: many small frames become one `writev` entry.
 pub const SEGMENT_JOIN_MAX: usize = 4_096;
+/// Room an owned segment begins with: an answer and an event.
+pub const SEGMENT_ROOM: usize = 1_024;
 /// A shared payload below this is copied into the queue: a copy costs less than a reference there.
 pub const SEGMENT_COPY_MAX: usize = 1_024;
 
@@ -240,11 +242,14 @@ pub const PRESENCE_PEERS_MAX: u32 = 1_000;
 pub const SEARCH_WORDS_MAX: usize = 16;
 /// Conversations a search is narrowed to inside of the index. Beyond: what is found is filtered afterwards.
 pub const SEARCH_CONVERSATIONS_MAX: u32 = 200;
-/// Messages indexed at a time while nobody waits for the writer.
-pub const INDEX_SLICE: u32 = 16;
-/// Of the messages of a busy writer's last batch, one in so many is indexed behind it: the index then lags, and the posts
-/// keep their pace.
-pub const INDEX_SHARE: u32 = 32;
+/// Messages indexed in one transaction: some milliseconds, of which its commit and the merging of the index are the same
+/// for one. Beyond: the next slice.
+pub const INDEX_SLICE: u32 = 256;
+/// Between two slices at least, so that a slow talk is not indexed message by message. A search may lag by a second.
+pub const INDEX_PAUSE: Duration = Duration::from_millis(100);
+/// And at least so many times what the last slice took: under load, posts keep 95 % of the writer. Beyond: the index lags
+/// until the talk is slower.
+pub const INDEX_REST: u32 = 19;
 /// Rows of the log forgotten in one transaction.
 pub const PRUNE_ROWS: u32 = 1_000;
 /// Different emoji on one message. Beyond: 422 `invalid_emoji`.
@@ -262,8 +267,9 @@ pub const READER_CACHE_KIB: i64 = 2_048;
 pub const STORE_BUSY_MS: u64 = 5_000;
 /// Bytes up to which every start reads the whole database (about 1 ms a MiB). Beyond: header, schema and length only.
 pub const QUICK_CHECK_BYTES_MAX: u64 = 33_554_432;
-/// Pages in the WAL that are worth a checkpoint: 4 MiB. Fewer would sync more often, more would stall longer.
-pub const WAL_CHECKPOINT_PAGES: u64 = 1_000;
+/// Pages in the WAL that are worth a checkpoint: 8 MiB. Fewer would copy the same busy pages more often (at 4 MiB an eighth
+/// of the writer's time), more would stall longer.
+pub const WAL_CHECKPOINT_PAGES: u64 = 2_000;
 /// Pages in the WAL (24 MiB) after which a checkpoint waits for the readers of old snapshots, which last
 /// milliseconds, so that the WAL begins anew.
 pub const WAL_RESTART_PAGES: u64 = 6_000;
@@ -459,7 +465,7 @@ pub const INBOX_MAX: usize = 128;
 /// Writes handed to the writer and not answered: 50 ms of work at full speed. Beyond: `Refusal::Busy`, and the lane is closed.
 pub const WRITES_IN_FLIGHT_MAX: usize = 8_192;
 /// Commands of one transaction: past a thousand, a larger batch is not faster (MEASURED), only later.
-pub const WRITE_BATCH_MAX: usize = 1_024;
+pub const WRITE_BATCH_MAX: usize = 512;
 /// Reads handed to the readers and not answered: all devices of a full server may catch up after a restart.
 /// Beyond: `Refusal::Busy`.
 pub const READS_IN_FLIGHT_MAX: usize = 16_384;

@@ -52,8 +52,12 @@ impl Writer for Store {
         self.commit(batch)
     }
 
-    fn tend(&mut self) -> Result<bool, Fault> {
+    fn tend(&mut self) -> Result<(), Fault> {
         self.tend(Instant::now())
+    }
+
+    fn index(&mut self) -> Result<bool, Fault> {
+        self.index()
     }
 
     fn probe(&mut self) -> Result<(), Fault> {
@@ -66,8 +70,12 @@ impl Writer for Session<'_> {
         self.commit(batch)
     }
 
-    fn tend(&mut self) -> Result<bool, Fault> {
+    fn tend(&mut self) -> Result<(), Fault> {
         self.tend(Instant::now())
+    }
+
+    fn index(&mut self) -> Result<bool, Fault> {
+        self.index()
     }
 
     fn probe(&mut self) -> Result<(), Fault> {

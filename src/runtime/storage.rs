@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::background::Background;
 use super::inbox::{Completion, Inbox};
@@ -15,7 +15,8 @@ use super::queue::{Feed, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::base::id::Id;
 use crate::limits::{
-    LANES_CLOSED_MAX, PROBE_EVERY, READS_IN_FLIGHT_MAX, TEND_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX,
+    INDEX_PAUSE, INDEX_REST, LANES_CLOSED_MAX, PROBE_EVERY, READS_IN_FLIGHT_MAX, TEND_EVERY, WRITE_BATCH_MAX,
+    WRITES_IN_FLIGHT_MAX,
 };
 use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::Trouble;
@@ -37,8 +38,10 @@ fn fatal(fault: Fault) -> Option<&'static str> {
 pub trait Writer {
     /// Commits a batch, refusing the rest of a lane after a fault inside it.
     fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed;
-    /// The store's own work, between two batches: a bounded step of it. Whether more of it waits.
-    fn tend(&mut self) -> Result<bool, Fault>;
+    /// What keeps the database in order, between two batches.
+    fn tend(&mut self) -> Result<(), Fault>;
+    /// A slice of the search index. Whether more of it waits.
+    fn index(&mut self) -> Result<bool, Fault>;
     /// Whether the database takes writes again.
     fn probe(&mut self) -> Result<(), Fault>;
 }
@@ -89,7 +92,8 @@ impl Storage {
             closed: Lanes::default(),
             healthy: true,
             probe_at: Instant::now(),
-            more_waits: false,
+            unindexed: true,
+            index_at: Instant::now(),
             backup: None,
             backing_up: false,
             inbox: Arc::clone(inbox),
@@ -176,8 +180,10 @@ struct Clerk {
     closed: Lanes,
     healthy: bool,
     probe_at: Instant,
-    /// The store has more of its own work to do.
-    more_waits: bool,
+    /// Messages wait for the search index.
+    unindexed: bool,
+    /// While writes come, none of them is indexed before this.
+    index_at: Instant,
     /// A backup that is asked for.
     backup: Option<(Ticket, BackUp)>,
     /// One is under way: its steps don't wait for writes.
@@ -217,16 +223,19 @@ impl Clerk {
 
     /// A batch if there is one, then the store's own work.
     fn turn(&mut self, writer: &mut dyn Writer, queue: &Queue<Item>, items: &mut Vec<Item>) -> Turn {
-        // The store's own work has its occasions also while nobody writes: at once where more of it waits.
-        let pause = if self.more_waits || self.backing_up { Duration::ZERO } else { TEND_EVERY };
-        let until = Instant::now() + pause;
-        let reason = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
+        // The store's own work has its occasions also while nobody writes.
+        let until = match (self.backing_up, self.unindexed) {
+            (true, _) => Instant::now(),
+            (_, true) => self.index_at,
+            _ => Instant::now() + TEND_EVERY,
+        };
+        let (busy, reason) = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
             Taken::Closed => return Turn::Over,
-            Taken::Nothing => None,
-            Taken::Items => self.batch(writer, items),
+            Taken::Nothing => (self.backing_up, None),
+            Taken::Items => (true, self.batch(writer, items)),
         };
         // After the answers are sent: nobody waits for this.
-        match reason.or_else(|| self.tend(writer)) {
+        match reason.or_else(|| self.tend(writer)).or_else(|| self.index(writer, busy)) {
             Some(reason) => Turn::Lost(reason),
             None => Turn::Done,
         }
@@ -294,7 +303,10 @@ impl Clerk {
                     self.inbox.count(trouble(fault, Trouble::Commit));
                     reason = self.failed(fault);
                 }
-                None => self.healed(),
+                None => {
+                    self.unindexed = true;
+                    self.healed();
+                }
             }
         }
         if !answers.is_empty() {
@@ -315,14 +327,26 @@ impl Clerk {
             }
         }
         // Its faults (a checkpoint, a backup) don't mean that the database takes no writes.
-        let fault = match writer.tend() {
-            Ok(more) => {
-                self.more_waits = more;
-                return None;
-            }
-            Err(fault) => fault,
-        };
-        self.more_waits = false;
+        writer.tend().err().and_then(|fault| self.broke(fault))
+    }
+
+    /// A slice of the search index. While writes come, a pause follows of many times its length: however slow disk and
+    /// processor are, posts lose no more than that share of their pace to it.
+    fn index(&mut self, writer: &mut dyn Writer, busy: bool) -> Option<&'static str> {
+        let began = Instant::now();
+        if !self.unindexed || began < self.index_at {
+            return None;
+        }
+        let indexed = writer.index();
+        self.unindexed = *indexed.as_ref().unwrap_or(&false);
+        self.index_at = Instant::now();
+        if busy || !self.unindexed {
+            self.index_at += INDEX_PAUSE.max((self.index_at - began) * INDEX_REST);
+        }
+        indexed.err().and_then(|fault| self.broke(fault))
+    }
+
+    fn broke(&mut self, fault: Fault) -> Option<&'static str> {
         self.inbox.count(trouble(fault, Trouble::Checkpoint));
         fatal(fault)
     }

@@ -1,7 +1,7 @@
 //! One open transaction of the writer: what an operation may use, and the dispatch of commands to operations.
 //! Invariant: an operation checks before it writes; one that stops leaves no trace, neither a row nor a `seq`.
 
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection};
 
 use super::cache::Cache;
 use super::fault::{Fault, Stop};
@@ -27,6 +27,8 @@ pub struct Batch<'a> {
     pub conn: &'a Connection,
     pub log: &'a mut Log,
     pub cache: &'a mut Cache,
+    /// The statement of a post, looked up once a batch.
+    pub insert: Option<CachedStatement<'a>>,
 }
 
 /// What an operation did: a refusal may have consequences too (a stolen refresh token ends its session).
@@ -86,15 +88,15 @@ impl Batch<'_> {
             Command::EditMessage(edit) => self.whole(|batch| changes::edit(batch, edit)),
             Command::DeleteMessage(delete) => self.whole(|batch| changes::delete(batch, delete)),
             Command::React(react) => self.whole(|batch| changes::react(batch, react)),
-            Command::CreateConversation(create) => self.whole(|batch| groups::create(batch, create)),
-            Command::UpdateConversation(update) => self.whole(|batch| groups::update(batch, update)),
-            Command::PutMember(put) => self.whole(|batch| groups::put_member(batch, put)),
+            Command::CreateConversation(create) => self.whole(|batch| groups::create(batch, *create)),
+            Command::UpdateConversation(update) => self.whole(|batch| groups::update(batch, *update)),
+            Command::PutMember(put) => self.whole(|batch| groups::put_member(batch, *put)),
             Command::RemoveMember(remove) => self.whole(|batch| groups::remove_member(batch, remove)),
             Command::MarkOffline(mark) => presence::mark_offline(self, mark),
             Command::PruneLog(prune) => log::prune(self, prune),
-            Command::SignUp(sign_up) => self.whole(|batch| accounts::sign_up(batch, sign_up)),
-            Command::OpenSession(open) => self.whole(|batch| sessions::open(batch, open)),
-            Command::RefreshSession(refresh) => self.whole(|batch| sessions::refresh(batch, refresh)),
+            Command::SignUp(sign_up) => self.whole(|batch| accounts::sign_up(batch, *sign_up)),
+            Command::OpenSession(open) => self.whole(|batch| sessions::open(batch, *open)),
+            Command::RefreshSession(refresh) => self.whole(|batch| sessions::refresh(batch, *refresh)),
             Command::EndSession(end) => self.whole(|batch| sessions::end(batch, end)),
             Command::RevokeSessions(revoke) => self.whole(|batch| sessions::revoke_some(batch, revoke)),
             Command::ChangePassword(change) => self.whole(|batch| sessions::change_password(batch, change)),
@@ -112,7 +114,7 @@ impl Batch<'_> {
             Command::MailSent(sent) => outbox::sent(self, sent),
             Command::MailFailed(failed) => outbox::failed(self, failed),
             Command::PlaceSession(found) => self.whole(|batch| outbox::place_session(batch, found)),
-            Command::PublishUpload(publish) => self.whole(|batch| uploads::publish(batch, publish)),
+            Command::PublishUpload(publish) => self.whole(|batch| uploads::publish(batch, *publish)),
             Command::DeleteUpload(delete) => self.whole(|batch| uploads::delete(batch, delete)),
             Command::ForgetFiles(forget) => self.whole(|batch| uploads::forget(batch, forget)),
             // No part of a batch: the thread around the store sees to it.

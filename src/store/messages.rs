@@ -239,23 +239,24 @@ fn insert(
     let seq = batch.log.head + 1;
     let id = Id::of_message(created_at, post.random, seq);
     let n = conversation.last_n + 1;
-    let stored = batch
-        .conn
-        .prepare_cached(
+    let statement = match &mut batch.insert {
+        Some(statement) => statement,
+        none => none.insert(batch.conn.prepare_cached(
             "INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, reply_to, body, \
              has_files) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (sender, client_id) DO NOTHING",
-        )?
-        .execute((
-            int(seq),
-            id.high() as i64,
-            conversation.key,
-            int(n),
-            conversation.members[member].profile_key,
-            post.client_id.to_bytes(),
-            post.reply_to.map(|id| int(id.seq())),
-            &post.body,
-            (!files.is_empty()).then_some(1),
-        ))?;
+        )?),
+    };
+    let stored = statement.execute((
+        int(seq),
+        id.high() as i64,
+        conversation.key,
+        int(n),
+        conversation.members[member].profile_key,
+        post.client_id.to_bytes(),
+        post.reply_to.map(|id| int(id.seq())),
+        &post.body,
+        (!files.is_empty()).then_some(1),
+    ))?;
     if stored == 0 {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 //! Refuses to own a thread or a queue; whoever calls decides how long a batch is.
 //!
 //! ```text
-//! open → ( commit → tend )* → close
+//! open → ( commit → tend → index )* → close
 //! ```
 //! Invariant: a batch is on disk whole, or none of it is and all of it was refused.
 
@@ -17,9 +17,7 @@ use super::fault::{Fault, OpenFault, Stop, Trouble};
 use super::{Committed, StoreOptions, backup, connection, search, state};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
-use crate::limits::{
-    ERASE_EVERY, INDEX_SHARE, INDEX_SLICE, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES,
-};
+use crate::limits::{ERASE_EVERY, INDEX_SLICE, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES};
 use crate::model::backup::DatabaseCopy;
 use crate::model::operation::{Command, Lane, Outcome, Refusal, Start};
 
@@ -48,10 +46,6 @@ struct Desk {
     erase_at: Option<Instant>,
     /// Pages in the WAL as the last [`Store::tend`] left it.
     wal_pages: u64,
-    /// Commands since the last [`Store::tend`].
-    committed: u32,
-    /// A message may stand behind the search index.
-    unindexed: bool,
     synchronous_full: bool,
     commit_trouble: Trouble,
     checkpoint_trouble: Trouble,
@@ -103,8 +97,6 @@ impl Store {
             erased: false,
             erase_at: None,
             wal_pages: 0,
-            committed: 0,
-            unindexed: true,
             synchronous_full: options.synchronous_full,
             commit_trouble: Trouble::new("a commit"),
             checkpoint_trouble: Trouble::new("a checkpoint"),
@@ -125,8 +117,13 @@ impl Store {
     }
 
     /// See [`Session::tend`].
-    pub fn tend(&mut self, now: Instant) -> Result<bool, Fault> {
+    pub fn tend(&mut self, now: Instant) -> Result<(), Fault> {
         self.session().tend(now)
+    }
+
+    /// See [`Session::index`].
+    pub fn index(&mut self) -> Result<bool, Fault> {
+        self.session().index()
     }
 
     /// See [`Session::probe`].
@@ -164,8 +161,6 @@ impl Session<'_> {
         let count = batch.len();
         match self.transact(batch) {
             Ok(outcomes) => {
-                self.desk.committed = self.desk.committed.saturating_add(count as u32);
-                self.desk.unindexed = true;
                 self.desk.commit_trouble.is_over();
                 Committed { outcomes, fault: None }
             }
@@ -201,7 +196,7 @@ impl Session<'_> {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut closed: Vec<Lane> = Vec::new();
         let mut erased = false;
-        let mut open = Batch { conn, log: &mut self.desk.log, cache: &mut self.desk.cache };
+        let mut open = Batch { conn, log: &mut self.desk.log, cache: &mut self.desk.cache, insert: None };
         for (lane, command) in batch.drain(..) {
             if closed.contains(&lane) {
                 outcomes.push(Outcome { result: Err(Refusal::Unavailable), events: Vec::new() });
@@ -214,6 +209,7 @@ impl Session<'_> {
             }
             outcomes.push(Outcome { result: written.result, events: written.events });
         }
+        drop(open);
         self.desk.cache.write(conn)?;
         if self.desk.log.head_is_bare {
             state::keep_head(conn, self.desk.log.head)?;
@@ -238,16 +234,20 @@ impl Session<'_> {
     }
 
     /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long or holds what
-    /// was erased, a slice of the search index. Answers whether more of it waits: the caller comes back as soon as nobody
-    /// else wants the writer.
-    pub fn tend(&mut self, now: Instant) -> Result<bool, Fault> {
-        let checkpoint = if self.desk.erased && self.desk.erase_at.is_none_or(|at| at <= now) {
+    /// was erased.
+    pub fn tend(&mut self, now: Instant) -> Result<(), Fault> {
+        let result = if self.desk.erased && self.desk.erase_at.is_none_or(|at| at <= now) {
             self.desk.erase_at = Some(now + ERASE_EVERY);
             self.empty_wal()
         } else {
             self.shorten_wal()
         };
-        let result = checkpoint.and_then(|()| self.index());
+        self.settle(result)
+    }
+
+    /// A slice of the search index. Answers whether more messages wait for it; how often is the caller's to weigh.
+    pub fn index(&mut self) -> Result<bool, Fault> {
+        let result = self.index_quickly();
         self.settle(result)
     }
 
@@ -260,34 +260,23 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Indexes a few messages: a share of what was just committed, so that a busy writer stays a quick one; a whole slice
-    /// when nobody came since the last time.
-    fn index(&mut self) -> rusqlite::Result<bool> {
-        let busy = std::mem::take(&mut self.desk.committed);
-        if !self.desk.unindexed {
+    /// Nothing is lost with a slice a power cut takes: it is indexed again. So it need not wait for the disk.
+    fn index_quickly(&mut self) -> rusqlite::Result<bool> {
+        if !search::lags(self.conn)? {
             return Ok(false);
         }
-        let limit = if busy > 0 { (busy / INDEX_SHARE).min(INDEX_SLICE) } else { INDEX_SLICE };
-        if limit == 0 {
-            return Ok(true);
-        }
-        // Nothing is lost with a slice a power cut takes: it is indexed again. So it need not wait for the disk.
         connection::set_synchronous(self.conn, false)?;
-        let more = self.index_slice(limit);
+        let more = self.index_slice();
         connection::set_synchronous(self.conn, self.desk.synchronous_full)?;
         if more.is_err() && !self.conn.is_autocommit() {
             self.conn.execute_batch("ROLLBACK")?;
         }
-        self.desk.unindexed = more?;
-        Ok(self.desk.unindexed)
+        more
     }
 
-    fn index_slice(&mut self, limit: u32) -> rusqlite::Result<bool> {
-        if !search::lags(self.conn)? {
-            return Ok(false);
-        }
+    fn index_slice(&mut self) -> rusqlite::Result<bool> {
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let more = search::index_more(self.conn, limit)?;
+        let more = search::index_more(self.conn, INDEX_SLICE)?;
         self.conn.prepare_cached("COMMIT")?.execute([])?;
         Ok(more)
     }

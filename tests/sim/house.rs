@@ -393,7 +393,7 @@ impl House {
         }
         self.server.handle(self.now, Input::Storage(health));
         let store = self.store.as_mut().expect("an open store");
-        assert!(store.tend(self.now.instant).is_ok(), "the store's own work");
+        assert!(store.tend(self.now.instant).is_ok() && store.index().is_ok(), "the store's own work");
     }
 
     /// The next outcome reaches the server.

@@ -336,7 +336,8 @@ impl World {
             Outcome { result, events: Vec::new() }
         } else if command.is_write() {
             let committed = self.store.commit(&mut vec![(lane, command)]);
-            while self.store.tend(self.now.instant).expect("a tidy store") {}
+            self.store.tend(self.now.instant).expect("a tidy store");
+            while self.store.index().expect("an index") {}
             committed.outcomes.into_iter().next().expect("one outcome a command")
         } else {
             Outcome { result: self.reader.read(command), events: Vec::new() }

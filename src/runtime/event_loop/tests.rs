@@ -228,7 +228,11 @@ impl Writer for Yes {
         Committed { outcomes: batch.drain(..).map(outcome).collect(), fault: None }
     }
 
-    fn tend(&mut self) -> Result<bool, Fault> {
+    fn tend(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn index(&mut self) -> Result<bool, Fault> {
         Ok(false)
     }
 

@@ -64,7 +64,11 @@ impl Writer for Fake {
         Committed { outcomes, fault: plan.broken }
     }
 
-    fn tend(&mut self) -> Result<bool, Fault> {
+    fn tend(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn index(&mut self) -> Result<bool, Fault> {
         Ok(false)
     }
 
@@ -258,7 +262,8 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
         closed: Lanes::default(),
         healthy: true,
         probe_at: Instant::now(),
-        more_waits: false,
+        unindexed: false,
+        index_at: Instant::now(),
         backup: None,
         backing_up: false,
         inbox: Arc::clone(&desk.inbox),
