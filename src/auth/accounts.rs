@@ -315,7 +315,7 @@ mod tests {
     fn open(stage: &mut Stage, step: Played) -> Played {
         stage.answer(step, |command| {
             let Command::OpenSession(open) = command else { panic!("{command:?}") };
-            Answer::OpenSession(opened(Id(11), Id(12), &open.session))
+            Answer::OpenSession(Box::new(opened(Id(11), Id(12), &open.session)))
         })
     }
 
@@ -340,7 +340,7 @@ mod tests {
             assert_eq!(write.session.refresh_expire, UNIX_MS / 1_000 + 2_592_000);
             let ids = [write.member, write.profile, write.session.id, write.session.access_uuid];
             assert!(ids.iter().all(|id| id.unix_ms() == UNIX_MS));
-            Answer::SignUp(opened(write.member, write.profile, &write.session))
+            Answer::SignUp(Box::new(opened(write.member, write.profile, &write.session)))
         });
         let (status, body) = text(step);
         assert_eq!(status, 201);
@@ -389,7 +389,7 @@ mod tests {
             .answer(step, |command| {
                 let Command::SignUp(write) = command else { panic!("{command:?}") };
                 assert_eq!(write.session.unique_id, None);
-                Answer::SignUp(opened(write.member, write.profile, &write.session))
+                Answer::SignUp(Box::new(opened(write.member, write.profile, &write.session)))
             })
             .map(|_| ())
             .expect("an answer");
@@ -450,7 +450,7 @@ mod tests {
             let Command::OpenSession(open) = command else { panic!("{command:?}") };
             assert_eq!((open.member, open.rehash.as_deref()), (Id(11), Some("$new")));
             assert_eq!(open.session.unique_id.as_deref(), Some("phone"));
-            Answer::OpenSession(opened(Id(11), Id(12), &open.session))
+            Answer::OpenSession(Box::new(opened(Id(11), Id(12), &open.session)))
         });
         assert_eq!(reply(step).status, 200);
     }
@@ -591,7 +591,7 @@ mod tests {
         let step = stage.answer(step, |command| {
             let Command::FindAccount(find) = command else { panic!("{command:?}") };
             assert_eq!(find.member, Id(11));
-            Answer::FindAccount(account(Id(11), Id(12)))
+            Answer::FindAccount(Box::new(account(Id(11), Id(12))))
         });
         let (status, body) = text(step);
         assert_eq!(status, 200);

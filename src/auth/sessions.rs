@@ -131,7 +131,7 @@ mod tests {
                 ..pair(None)
             };
             next = Some(pair);
-            Answer::RefreshSession(Refreshed { pair })
+            Answer::RefreshSession(Box::new(Refreshed { pair }))
         });
         let expect = token::sign_pair(&stage.settings, "k3", &next.expect("asked"));
         assert_eq!(text(step), (200, format!(r#"{{"data":{}}}"#, json::to_string(&expect))));
@@ -175,7 +175,7 @@ mod tests {
         let step = stage.answer(step, |command| {
             let Command::RefreshSession(exchange) = command else { panic!("{command:?}") };
             assert_eq!(exchange.device, Some(sha256(b"phone")));
-            Answer::RefreshSession(Refreshed { pair: pair(Some("phone")) })
+            Answer::RefreshSession(Box::new(Refreshed { pair: pair(Some("phone")) }))
         });
         assert_eq!(text(step).0, 200);
     }

@@ -11,7 +11,7 @@ use super::profile::Profile;
 use super::session::SessionId;
 use super::upload::Image;
 use crate::base::id::Id;
-use crate::base::json;
+use crate::base::json::{self, push_key, push_plain};
 
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -45,8 +45,8 @@ pub enum Fact {
         profile: Id,
         read_n: u64,
     },
-    ConversationCreated(ConversationBrief),
-    ConversationUpdated(ConversationBrief),
+    ConversationCreated(Box<ConversationBrief>),
+    ConversationUpdated(Box<ConversationBrief>),
     MemberAdded {
         conversation: Id,
         profile: Id,
@@ -57,7 +57,7 @@ pub enum Fact {
         profile: Id,
         role: Role,
     },
-    ProfileUpdated(Profile),
+    ProfileUpdated(Box<Profile>),
     /// `until`: the `exp` of its last access token (Unix s), for the list of ended sessions; not on the wire.
     SessionEnded {
         session: SessionId,
@@ -129,18 +129,28 @@ pub fn encode_event(seq: u64, fact: &Fact) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(untagged)]
     enum Data<'a> {
-        Message(&'a Message),
         Read { conversation: Id, profile: Id, read_n: u64 },
         Conversation(&'a ConversationBrief),
         Member { conversation: Id, profile: Id, role: Role },
         Profile(Profile),
         Session { session: SessionId },
     }
+    let mut out = Vec::with_capacity(640);
     let data = match *fact {
+        // Nearly all that is ever encoded.
         Fact::MessagePosted(ref message)
         | Fact::MessageEdited(ref message)
         | Fact::MessageDeleted(ref message)
-        | Fact::MessageReacted(ref message) => Data::Message(message),
+        | Fact::MessageReacted(ref message) => {
+            out.extend_from_slice(b"{\"event\":");
+            push_plain(&mut out, fact.name().as_bytes());
+            push_key!(out, "seq");
+            json::write(&mut out, &seq);
+            push_key!(out, "data");
+            message.write(&mut out);
+            out.push(b'}');
+            return out;
+        }
         Fact::ConversationRead { conversation, profile, read_n } => {
             Data::Read { conversation, profile, read_n }
         }
@@ -150,10 +160,9 @@ pub fn encode_event(seq: u64, fact: &Fact) -> Vec<u8> {
         Fact::MemberAdded { conversation, profile, role }
         | Fact::MemberRemoved { conversation, profile, role } => Data::Member { conversation, profile, role },
         // One encoding is heard by its owner and by others: nobody's own fields may be in it.
-        Fact::ProfileUpdated(ref profile) => Data::Profile(profile.clone().for_others()),
+        Fact::ProfileUpdated(ref profile) => Data::Profile(Profile::clone(profile).for_others()),
         Fact::SessionEnded { session, until: _ } => Data::Session { session },
     };
-    let mut out = Vec::with_capacity(512);
     json::write(&mut out, &Encoded { event: fact.name(), seq, data });
     out
 }
@@ -234,13 +243,13 @@ mod tests {
             ),
         );
         check(
-            Fact::ConversationCreated(ConversationBrief {
+            Fact::ConversationCreated(Box::new(ConversationBrief {
                 id: a,
                 kind: ConversationType::Group,
                 title: Some("t".to_owned()),
                 image: None,
                 members_count: 2,
-            }),
+            })),
             &format!(
                 r#"{{"event":"conversation.created","seq":9,"data":{{"id":"{ta}","type":"group","title":"t","image":null,"members_count":2}}}}"#
             ),
@@ -266,7 +275,7 @@ mod tests {
             presence: Some(true),
         };
         check(
-            Fact::ProfileUpdated(own),
+            Fact::ProfileUpdated(Box::new(own)),
             &format!(
                 r#"{{"event":"profile.updated","seq":9,"data":{{"id":"{ta}","member":null,"display_name":"A","nick_name":"aaa","profile_image":null,"is_private":false,"created_at":"1970-01-01T00:00:00.000Z"}}}}"#
             ),

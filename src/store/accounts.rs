@@ -104,7 +104,7 @@ pub fn sign_up(batch: &mut Batch<'_>, sign_up: SignUp) -> Result<Written, Stop> 
     }
     let account = account(conn, sign_up.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let pair = sessions::first_pair(&account, &sign_up.session, sign_up.at);
-    Written::quietly(Answer::SignUp(Opened { account, pair }))
+    Written::quietly(Answer::SignUp(Box::new(Opened { account, pair })))
 }
 
 /// A member and its profile, about to be made.

@@ -61,10 +61,10 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
         // One who has left it since may not read it any more.
         let get = GetConversation { viewer: create.creator, conversation: made };
         let conversation = conversations::get(conn, get)?;
-        return Written::quietly(Answer::CreateConversation(CreatedConversation {
+        return Written::quietly(Answer::CreateConversation(Box::new(CreatedConversation {
             conversation,
             duplicate: true,
-        }));
+        })));
     }
     let mut members = vec![(creator, create.creator)];
     for profile in create.members {
@@ -102,12 +102,15 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
     let event = Event {
         seq,
         audience: Audience { profiles: audience.into(), direct: false },
-        fact: Fact::ConversationCreated(brief(conn, key)?),
+        fact: Fact::ConversationCreated(Box::new(brief(conn, key)?)),
     };
     let get = GetConversation { viewer: create.creator, conversation: create.id };
     let conversation = conversations::get(conn, get)?;
     Ok(Written {
-        result: Ok(Answer::CreateConversation(CreatedConversation { conversation, duplicate: false })),
+        result: Ok(Answer::CreateConversation(Box::new(CreatedConversation {
+            conversation,
+            duplicate: false,
+        }))),
         events: vec![event],
     })
 }
@@ -179,7 +182,7 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
         }
         let seq = log::append_change(batch, key, Change::ConversationUpdated, update.at)?;
         batch.cache.change(slot).last_seq = seq;
-        let fact = Fact::ConversationUpdated(brief(batch.conn, key)?);
+        let fact = Fact::ConversationUpdated(Box::new(brief(batch.conn, key)?));
         events.push(Event { seq, audience: batch.cache.get(slot).everyone(), fact });
     }
     if let Some(muted) = update.muted {
@@ -192,7 +195,7 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
     batch.cache.write(batch.conn)?;
     let get = GetConversation { viewer: update.actor, conversation: update.conversation };
     let conversation = conversations::get(batch.conn, get)?;
-    Ok(Written { result: Ok(Answer::UpdateConversation(conversation)), events })
+    Ok(Written { result: Ok(Answer::UpdateConversation(Box::new(conversation))), events })
 }
 
 /// Gives a group another picture, one of this member's uploads, or none.
@@ -218,7 +221,7 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
         .optional()?;
     match standing {
         Some(now) if now == column(put.role) => {
-            return Written::quietly(Answer::PutMember(member(batch.conn, acting.key, profile)?));
+            return Written::quietly(Answer::PutMember(Box::new(member(batch.conn, acting.key, profile)?)));
         }
         Some(_) => {
             if put.role == Role::Member && admins(batch.conn, acting.key)? == 1 {
@@ -250,7 +253,7 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
     let fact = Fact::MemberAdded { conversation: put.conversation, profile: put.profile, role: put.role };
     let event = Event { seq, audience: members.everyone(), fact };
     let member = member(batch.conn, acting.key, profile)?;
-    Ok(Written { result: Ok(Answer::PutMember(member)), events: vec![event] })
+    Ok(Written { result: Ok(Answer::PutMember(Box::new(member))), events: vec![event] })
 }
 
 pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Written, Stop> {

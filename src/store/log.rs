@@ -335,7 +335,7 @@ impl Merge<'_> {
             Source::Changes { key, conversation } => self.render_change(names, key, conversation, seq),
             Source::Peer { key } => {
                 let profile = profiles::for_others(self.conn, key)?;
-                Ok(Fact::ProfileUpdated(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
+                Ok(Fact::ProfileUpdated(Box::new(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?)))
             }
             Source::Own => self.render_own(seq),
         }
@@ -366,8 +366,8 @@ impl Merge<'_> {
                     _ => Fact::MessageReacted(message),
                 })
             }
-            CONVERSATION_CREATED => Ok(Fact::ConversationCreated(groups::brief(self.conn, key)?)),
-            CONVERSATION_UPDATED => Ok(Fact::ConversationUpdated(groups::brief(self.conn, key)?)),
+            CONVERSATION_CREATED => Ok(Fact::ConversationCreated(Box::new(groups::brief(self.conn, key)?))),
+            CONVERSATION_UPDATED => Ok(Fact::ConversationUpdated(Box::new(groups::brief(self.conn, key)?))),
             MEMBER_ADDED => member().map(|(profile, role)| Fact::MemberAdded { conversation, profile, role }),
             MEMBER_REMOVED => {
                 member().map(|(profile, role)| Fact::MemberRemoved { conversation, profile, role })
@@ -391,7 +391,7 @@ impl Merge<'_> {
                 }
                 PROFILE_UPDATED | PROFILE_UPDATED_FOR_ONESELF => {
                     let profile = profiles::for_others(self.conn, self.profile)?;
-                    Ok(Fact::ProfileUpdated(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
+                    Ok(Fact::ProfileUpdated(Box::new(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?)))
                 }
                 kind => Err(rusqlite::Error::IntegralValueOutOfRange(0, kind)),
             }

@@ -265,7 +265,7 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
     let for_peers = (&after.display_name, &after.nick_name, after.is_private, image)
         != (&before.display_name, &before.nick_name, before.is_private, before_image);
     if !for_peers && after.presence == before.presence {
-        return Written::quietly(Answer::UpdateProfile(after));
+        return Written::quietly(Answer::UpdateProfile(Box::new(after)));
     }
     conn.prepare_cached(
         "UPDATE profiles SET display_name = ?2, name_key = ?3, nick_name = ?4, is_private = ?5, presence = ?6, \
@@ -290,8 +290,8 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
         audience.extend(direct_peers(conn, key)?);
     }
     let audience = Audience { profiles: audience.into(), direct: false };
-    let event = Event { seq, audience, fact: Fact::ProfileUpdated(after.clone()) };
-    Ok(Written { result: Ok(Answer::UpdateProfile(after)), events: vec![event] })
+    let event = Event { seq, audience, fact: Fact::ProfileUpdated(Box::new(after.clone())) };
+    Ok(Written { result: Ok(Answer::UpdateProfile(Box::new(after))), events: vec![event] })
 }
 
 /// Everybody a profile has a direct conversation with.

@@ -50,13 +50,15 @@ impl Reader {
 fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
     Ok(match command {
         Command::FindCredential(find) => Answer::FindCredential(accounts::find_credential(conn, find)?),
-        Command::FindAccount(find) => Answer::FindAccount(accounts::find_account(conn, find)?),
+        Command::FindAccount(find) => Answer::FindAccount(Box::new(accounts::find_account(conn, *find)?)),
         Command::FindSecret(find) => Answer::FindSecret(accounts::find_secret(conn, find)?),
         Command::ListSessions(list) => Answer::ListSessions(sessions::list(conn, &list)?),
-        Command::ExportAccount(export) => Answer::ExportAccount(super::export::page(conn, export)?),
+        Command::ExportAccount(export) => {
+            Answer::ExportAccount(Box::new(super::export::page(conn, *export)?))
+        }
         Command::ListAccounts(list) => Answer::ListAccounts(accounts::list(conn, &list)?),
         Command::FindMember(find) => Answer::FindMember(accounts::find_member(conn, &find)?),
-        Command::FindProfile(find) => Answer::FindProfile(profiles::find(conn, &find)?),
+        Command::FindProfile(find) => Answer::FindProfile(Box::new(profiles::find(conn, &find)?)),
         Command::ListProfiles(list) => Answer::ListProfiles(profiles::list(conn, &list)?),
         Command::SearchProfiles(search) => Answer::SearchProfiles(profiles::search(conn, search)?),
         Command::ListBlocks(list) => Answer::ListBlocks(blocks::list(conn, &list)?),
@@ -69,7 +71,7 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::SearchMessages(find) => Answer::SearchMessages(search::search(conn, find)?),
         Command::ReadLog(read) => Answer::ReadLog(log::read(conn, read)?),
         Command::GetMessage(get) => Answer::GetMessage(messages::get(conn, get)?),
-        Command::GetConversation(get) => Answer::GetConversation(conversations::get(conn, get)?),
+        Command::GetConversation(get) => Answer::GetConversation(Box::new(conversations::get(conn, *get)?)),
         Command::ListMembers(list) => Answer::ListMembers(groups::list_members(conn, list)?),
         Command::FetchMail(fetch) => Answer::FetchMail(outbox::fetch(conn, fetch)?),
         Command::AdmitUpload(admit) => Answer::AdmitUpload(uploads::admit(conn, admit)?),

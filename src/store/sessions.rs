@@ -113,7 +113,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
         outbox::put(conn, Some(member), &open.mail, open.at)?;
     }
     let pair = first_pair(&account, &open.session, open.at);
-    Ok(Written { result: Ok(Answer::OpenSession(Opened { account, pair })), events })
+    Ok(Written { result: Ok(Answer::OpenSession(Box::new(Opened { account, pair }))), events })
 }
 
 /// One more session is about to open: the ones unseen for longest end where there are too many.
@@ -143,12 +143,12 @@ pub fn refresh(batch: &mut Batch<'_>, refresh: RefreshSession) -> Result<Written
     }
     if refresh.refresh_uuid == session.pair.refresh_uuid {
         let pair = rotate(conn, &session, &refresh)?;
-        return Written::quietly(Answer::RefreshSession(Refreshed { pair }));
+        return Written::quietly(Answer::RefreshSession(Box::new(Refreshed { pair })));
     }
     let repeats = session.prior_refresh_uuid == Some(refresh.refresh_uuid)
         && session.rotated_at.is_some_and(|at| refresh.at.saturating_sub(at) <= REFRESH_REPEAT_MS);
     if repeats {
-        return Written::quietly(Answer::RefreshSession(Refreshed { pair: session.pair }));
+        return Written::quietly(Answer::RefreshSession(Box::new(Refreshed { pair: session.pair })));
     }
     let event = revoke(batch, &session, refresh.at)?;
     Ok(Written { result: Err(Refusal::Unauthorized), events: vec![event] })

@@ -69,7 +69,7 @@ pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written,
         height: new.height,
         url: String::new(),
     };
-    Written::quietly(Answer::PublishUpload(PublishedUpload { upload, is_copy: known.is_some() }))
+    Written::quietly(Answer::PublishUpload(Box::new(PublishedUpload { upload, is_copy: known.is_some() })))
 }
 
 // ---- reading -------------------------------------------------------------------------------------

@@ -229,7 +229,7 @@ fn a_fault_closes_its_lane_and_no_other() {
     let mut post =
         |text: &str| Command::PostMessage(kit.post(ann.profile, Destination::To(bob.profile), text));
     // A read that strayed to the writer is a fault of ours: nothing of its lane may overtake it.
-    let stray = || Command::FindAccount(FindAccount { member: Id(1) });
+    let stray = || FindAccount { member: Id(1) }.into_command();
     let batch = vec![(1, post("a")), (1, stray()), (2, post("b")), (1, post("c")), (2, post("d"))];
     let committed = kit.commit(batch);
     let results: Vec<_> = committed
