@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::limits::{SEGMENT_COPY_MAX, SEGMENT_JOIN_MAX};
+use crate::limits::{SEGMENT_COPY_MAX, SEGMENT_JOIN_MAX, SEGMENT_ROOM};
 
 /// A run of bytes to send. A file reply is an offset, not a buffer.
 #[derive(Debug)]
@@ -127,7 +127,10 @@ impl SendQueue {
             return;
         }
         if !bytes.is_empty() {
-            self.segments.push_back(Segment::Owned(bytes.to_vec()));
+            // Where one small frame is, more follow in the same turn, and a drained queue gives the room back.
+            let mut owned = Vec::with_capacity(bytes.len().max(SEGMENT_ROOM));
+            owned.extend_from_slice(bytes);
+            self.segments.push_back(Segment::Owned(owned));
         }
     }
 

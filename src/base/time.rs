@@ -42,10 +42,18 @@ pub fn rfc3339(unix_ms: u64) -> String {
     text
 }
 
-/// Appends [`rfc3339`]; written by hand since it stands in every message and every log line.
+/// Appends [`rfc3339`].
 pub fn push_rfc3339(out: &mut String, unix_ms: u64) {
-    let at = date(unix_ms);
-    let (h, m, s, ms) = at.to_hms_milli();
+    out.extend(rfc3339_digits(unix_ms).iter().map(|&b| char::from(b)));
+}
+
+/// The bytes of [`rfc3339`]; written by hand since they stand in every message and every log line.
+pub fn rfc3339_digits(unix_ms: u64) -> [u8; 24] {
+    let unix_ms = unix_ms.min(UNIX_MS_MAX);
+    let ms = (unix_ms % 1_000) as u32;
+    let at =
+        OffsetDateTime::from_unix_timestamp((unix_ms / 1_000) as i64).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (h, m, s) = at.to_hms();
     let mut digits = *b"0000-00-00T00:00:00.000Z";
     let mut put = |at: usize, width: usize, value: u32| {
         let mut value = value;
@@ -60,8 +68,8 @@ pub fn push_rfc3339(out: &mut String, unix_ms: u64) {
     put(11, 2, u32::from(h));
     put(14, 2, u32::from(m));
     put(17, 2, u32::from(s));
-    put(20, 3, u32::from(ms));
-    out.extend(digits.iter().map(|&b| char::from(b)));
+    put(20, 3, ms);
+    digits
 }
 
 /// `Sun, 22 Nov 2026 13:03:54 GMT` (IMF-fixdate, RFC 9110 §5.6.7).

@@ -77,7 +77,9 @@ fn posted(ctx: &mut Ctx<'_>, posted: Posted) -> Result<Step, Problem> {
     let reply = match posted.message {
         PostedMessage::Whole(mut message) => {
             message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-            Reply::data(status, &*message)
+            let mut data = Vec::with_capacity(512);
+            message.write(&mut data);
+            Reply::json(status, data)
         }
         PostedMessage::Left(stub) => Reply::data(status, &stub),
     };

@@ -201,11 +201,12 @@ pub enum Body {
 
 impl Reply {
     pub fn data<T: Serialize + ?Sized>(status: u16, data: &T) -> Reply {
-        Reply {
-            status,
-            headers: Vec::new(),
-            body: Body::Data { data: json::to_vec(data), beside: Vec::new() },
-        }
+        Reply::json(status, json::to_vec(data))
+    }
+
+    /// As [`Reply::data`], of what is JSON already.
+    pub fn json(status: u16, data: Vec<u8>) -> Reply {
+        Reply { status, headers: Vec::new(), body: Body::Data { data, beside: Vec::new() } }
     }
 
     pub fn ok<T: Serialize + ?Sized>(data: &T) -> Reply {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::calls::{Call, Caller, Next};
@@ -34,7 +35,7 @@ pub struct Core {
     pub settings: Settings,
     pub entropy: Box<dyn Entropy>,
     pub now: Now,
-    pub epoch: String,
+    pub epoch: Arc<str>,
     /// The greatest seq heard of.
     pub head: u64,
     pub effects: VecDeque<Effect>,
@@ -78,7 +79,7 @@ impl Core {
             settings,
             entropy,
             now,
-            epoch: start.epoch,
+            epoch: start.epoch.into(),
             head: start.head,
             effects: VecDeque::new(),
             calls: Slab::new(),

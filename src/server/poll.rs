@@ -53,7 +53,7 @@ pub fn open(
         PollStart::Oldest => None,
         PollStart::Now => Some(core.head),
         // One that is ahead of what is known here may not be ahead of the log.
-        PollStart::Cursor(cursor) if cursor.epoch == core.epoch => Some(cursor.seq),
+        PollStart::Cursor(cursor) if *cursor.epoch == *core.epoch => Some(cursor.seq),
         PollStart::Cursor(_) => {
             let problem = Problem::reset(cursor_text(core, core.head));
             return respond::refuse(core, conn, exchange, &problem);
@@ -73,7 +73,7 @@ pub fn open(
 }
 
 fn cursor_text(core: &Core, seq: u64) -> String {
-    Cursor { epoch: core.epoch.clone(), seq }.to_string()
+    Cursor { epoch: core.epoch.as_ref().into(), seq }.to_string()
 }
 
 /// Reads when there may be something to read.

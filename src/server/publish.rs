@@ -17,7 +17,7 @@ pub struct Publication {
     pub event: Event,
     frame: Option<Arc<[u8]>>,
     sse: Option<Arc<[u8]>>,
-    epoch: String,
+    epoch: Arc<str>,
 }
 
 impl Publication {
@@ -44,7 +44,7 @@ impl Publication {
 pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event) -> Vec<ConnId> {
     core.head = core.head.max(event.seq);
     core.metrics.events += 1;
-    let epoch = core.epoch.clone();
+    let epoch = Arc::clone(&core.epoch);
     let mut publication = Publication { event, frame: None, sse: None, epoch };
     publication.event.fact.sign_urls(&core.settings.urls, core.now.unix_s());
     let mut touched = Vec::new();

@@ -97,7 +97,7 @@ impl Replay {
                 }
                 self.catch_up(send, core.head);
             }
-            Some(cursor) if cursor.epoch != core.epoch => self.reset(core, send, "epoch", core.head),
+            Some(cursor) if *cursor.epoch != *core.epoch => self.reset(core, send, "epoch", core.head),
             // Whether it is ahead of the log is for the log to say: a reader may have shown the peer what is committed
             // but not yet known here.
             Some(cursor) => {

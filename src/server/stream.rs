@@ -237,11 +237,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
                 Form::Native(_) => ops::text(core, stream, &mut conn.send, id, &text),
                 Form::Pair(_) => pair::text(core, stream, &mut conn.send, id, &text),
                 #[cfg(feature = "conformance")]
-                Form::Echo => {
-                    let mut frame = Vec::new();
-                    websocket::encode_text(&mut frame, text.as_bytes());
-                    conn.send.push_bytes(&frame);
-                }
+                Form::Echo => push_text(&mut conn.send, text.as_bytes()),
             },
             Some(Incoming::Binary(bytes)) => {
                 #[cfg(feature = "conformance")]
@@ -514,7 +510,5 @@ pub fn extend(stream: &mut SocketStream, actor: Actor) {
 
 /// Queues one text frame.
 pub fn push_text(send: &mut SendQueue, payload: &[u8]) {
-    let mut frame = Vec::with_capacity(payload.len() + 10);
-    websocket::encode_text(&mut frame, payload);
-    send.push_bytes(&frame);
+    websocket::push_text(send, payload);
 }

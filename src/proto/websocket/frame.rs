@@ -36,6 +36,17 @@ pub fn text_frame(payload: &[u8]) -> Arc<[u8]> {
     out.into()
 }
 
+/// Queues one text frame for one receiver.
+pub fn push_text(send: &mut SendQueue, payload: &[u8]) {
+    let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+    let mut head = [0; HEAD_MAX];
+    let mut rest = head.as_mut_slice();
+    header.format(payload.len() as u64, &mut rest).expect("a head fits");
+    let unused = rest.len();
+    send.push_bytes(&head[..HEAD_MAX - unused]);
+    send.push_bytes(payload);
+}
+
 /// Queues an empty ping. The caller sends none behind a close frame ([`super::WebSocket::is_closing`]).
 pub fn ping(out: &mut SendQueue) {
     const PING: [u8; 2] = [0x89, 0];

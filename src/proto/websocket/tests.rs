@@ -415,7 +415,7 @@ fn an_independent_client_hears_its_echo() {
             server.feed(&mem::take(&mut client.get_mut().to_server));
             let mut echo = Vec::new();
             match server.next(&mut out).expect("the message") {
-                Incoming::Text(text) => encode_text(&mut echo, text.as_bytes()),
+                Incoming::Text(text) => frame::encode_text(&mut echo, text.as_bytes()),
                 Incoming::Binary(bytes) => binary(&mut echo, &bytes),
                 other => panic!("{other:?}"),
             }
