@@ -2,7 +2,7 @@
 //! be done; refuses to know what any of it means: the machine decides, this performs.
 //!
 //! ```text
-//! poll → clock → signals → accepts → reads → completions → tick → (effects → hand over → flush)* → close
+//! poll → clock → signals → accepts → reads → hand over → completions → tick → (effects → hand over → flush)* → close
 //! ```
 //! Invariant: work is proportional to what happened, never to the sockets that are open: a socket whose bytes the
 //! machine does not want, or that takes none, stands in no list and costs nothing until an event or a `Flush` names it.
@@ -124,6 +124,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.hear_signals(now)?;
         self.accept(now);
         self.read(now);
+        self.hand_over();
         self.complete(now)?;
         self.tick(now);
         self.settle(now);

@@ -25,23 +25,31 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.unsettled = true;
         let mut later = Vec::new();
         for _ in 0..SETTLE_ROUNDS_MAX {
-            let mut quiet = true;
-            while let Some(effect) = self.parts.machine.poll_effect() {
-                quiet = false;
-                self.perform(effect);
-            }
+            let quiet = !self.hand_over();
             if quiet && self.dirty.is_empty() && self.refused.is_empty() {
                 self.unsettled = false;
                 break;
             }
-            // Before the flush: the threads work while the sockets are written.
-            self.parts.storage.hand_over();
-            self.parts.workers.hand_over();
             self.answer_refused(now);
             self.flush(now, &mut later);
+            // The pieces of files that the flush asked for.
             self.parts.disk.hand_over();
         }
         self.dirty.append(&mut later);
+    }
+
+    /// Performs what the machine wants done and gives the threads their share of it: they work while the loop goes on to the
+    /// completions of others, and while sockets are written. `false` when there was nothing.
+    pub(super) fn hand_over(&mut self) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.parts.machine.poll_effect() {
+            any = true;
+            self.perform(effect);
+        }
+        self.parts.storage.hand_over();
+        self.parts.workers.hand_over();
+        self.parts.disk.hand_over();
+        any
     }
 
     fn perform(&mut self, effect: Effect) {
