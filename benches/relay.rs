@@ -1,7 +1,7 @@
 //! The whole path over loopback, from a WebSocket frame to the answer and the delivery behind the commit: durable posts a
 //! second and the latency of their answers, with bare SQLite (FULL) in the same run, in turns, as the yardstick.
 //!
-//! `cargo bench --bench relay`; the data is in the target folder, or in `BENCH_DIR`; `NATTER_BIN` judges another binary.
+//! `cargo bench --bench relay`, or `-- 4x16 64x16` for these senders × posts under way; the data is in the target folder, or in `BENCH_DIR`; `NATTER_BIN` judges another binary.
 //! One process is the server, with its default durability; this one, on one thread, is all the people. Each sends to a
 //! partner who is there and hears it. Ends with a verdict for each floor, and status 1 if one is missed.
 
@@ -24,7 +24,7 @@ const ROUNDS: usize = 5;
 const BARE_ROUND: Duration = Duration::from_millis(500);
 const ROUND: Duration = Duration::from_millis(1_200);
 /// Senders, and posts each has under way.
-const LOADS: [(usize, usize); 5] = [(1, 1), (8, 1), (64, 1), (1, 16), (64, 16)];
+const LOADS: [(usize, usize); 5] = [(1, 1), (8, 1), (64, 1), (4, 16), (64, 16)];
 
 /// Of bare SQLite at the batch size that is in flight.
 const THROUGHPUT_FLOOR: f64 = 0.6;
@@ -41,6 +41,8 @@ struct Measured {
 }
 
 fn main() -> ExitCode {
+    let asked: Vec<_> = std::env::args().filter_map(|argument| load(&argument)).collect();
+    let loads = if asked.is_empty() { LOADS.to_vec() } else { asked };
     let dir = std::env::var_os("BENCH_DIR")
         .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-relay"), Into::into);
     let _ = std::fs::remove_dir_all(&dir); // of an earlier run
@@ -49,14 +51,16 @@ fn main() -> ExitCode {
     // Everything a server does but the access line; the start-up line says the port.
     let env = [("LOG_LEVEL", "info,natter::access=warn"), ("CONNECTIONS_PER_ADDRESS", "10000")];
     let natter = Launch::new(&dir).with(&env).start();
-    let mut people =
-        People::arrive(natter.address, LOADS.iter().map(|load| load.0.max(2)).max().unwrap_or(2));
+    let mut people = People::arrive(
+        natter.address,
+        loads.iter().map(|load| load.0.next_multiple_of(2)).max().unwrap_or(2),
+    );
 
     println!(
         "senders × in flight   posts/s   p50 ms   p99 ms   cpu µs |  bare rows/s  commit p50 ms | of bare"
     );
     let mut held = true;
-    for (senders, window) in LOADS {
+    for (senders, window) in loads {
         let batch = senders * window;
         let (mut ours, mut yardstick) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
@@ -90,6 +94,12 @@ fn main() -> ExitCode {
     natter.stop();
     let _ = std::fs::remove_dir_all(&dir); // what stays is in the target folder
     if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `64x16`: senders, and posts each has under way.
+fn load(argument: &str) -> Option<(usize, usize)> {
+    let (senders, window) = argument.split_once('x')?;
+    Some((senders.parse().ok()?, window.parse().ok()?))
 }
 
 fn verdict(held: bool, what: std::fmt::Arguments<'_>) -> bool {
