@@ -135,7 +135,7 @@ operations! {
     Write PostMessage -> Posted;
     Read  ListMessages -> MessagePage;
     Read  ListConversations -> ConversationPage;
-    Read  GetMessage -> Message;
+    Read  GetMessage => Message;
     Write EditMessage -> Arc<Message>;
     Write DeleteMessage -> ();
     Write React -> Arc<Message>;

@@ -17,7 +17,6 @@ use crate::model::operation::{Answer, Outcome, Refusal};
 use crate::server::contract::{ConnId, Ticket, UploadId};
 
 /// What a thread has to say.
-#[expect(clippy::large_enum_variant, reason = "moved once; a box would cost an allocation an answer")]
 pub enum Completion {
     /// The outcomes of one batch, in the order of their commits.
     Committed(Vec<(Ticket, Outcome)>),

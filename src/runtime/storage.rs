@@ -63,7 +63,6 @@ pub trait Reads: Send + 'static {
     fn read(&mut self, command: Command) -> Result<Answer, Refusal>;
 }
 
-#[expect(clippy::large_enum_variant, reason = "moved once; a box would cost an allocation a write")]
 enum Item {
     Write(Ticket, Lane, Command),
     LaneOver(Lane),

@@ -42,8 +42,7 @@ pub enum Door {
     Control,
 }
 
-/// Moved once or twice and never stored: a box would cost an allocation an input.
-#[expect(clippy::large_enum_variant, reason = "see above")]
+/// What happened: the only way in.
 #[derive(Debug)]
 pub enum Input<'a> {
     Accepted {
@@ -98,7 +97,7 @@ pub enum Input<'a> {
     Drain,
 }
 
-#[expect(clippy::large_enum_variant, reason = "as Input")]
+/// What is to be done about it: the only way out.
 #[derive(Debug)]
 pub enum Effect {
     /// Ask storage. A full queue is answered at once with `Refusal::Busy`.

@@ -70,7 +70,7 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::FindPeers(find) => Answer::FindPeers(presence::find_peers(conn, find)?),
         Command::SearchMessages(find) => Answer::SearchMessages(search::search(conn, find)?),
         Command::ReadLog(read) => Answer::ReadLog(log::read(conn, read)?),
-        Command::GetMessage(get) => Answer::GetMessage(messages::get(conn, get)?),
+        Command::GetMessage(get) => Answer::GetMessage(Box::new(messages::get(conn, *get)?)),
         Command::GetConversation(get) => Answer::GetConversation(Box::new(conversations::get(conn, *get)?)),
         Command::ListMembers(list) => Answer::ListMembers(groups::list_members(conn, list)?),
         Command::FetchMail(fetch) => Answer::FetchMail(outbox::fetch(conn, fetch)?),

@@ -29,7 +29,6 @@ use super::random::Rng;
 use super::sabotage::Sabotage;
 use crate::support::{START_MS, Seeded, settings};
 
-#[expect(clippy::large_enum_variant, reason = "a test holds few of them")]
 enum Item {
     Write(Ticket, Lane, Command),
     LaneOver(Lane),
