@@ -36,9 +36,17 @@ impl Reader {
     }
 
     fn look(&self, command: Command) -> Result<Answer, Stop> {
+        self.within_snapshot(|conn| answer(conn, command))
+    }
+
+    fn within_snapshot<T>(&self, look: impl FnOnce(&Connection) -> Result<T, Stop>) -> Result<T, Stop> {
         let conn = &self.conn;
+        // The last look panicked, and whoever called caught that: its snapshot must not answer this one.
+        if !conn.is_autocommit() {
+            conn.prepare_cached("ROLLBACK")?.execute([])?;
+        }
         conn.prepare_cached("BEGIN")?.execute([])?;
-        let answer = answer(conn, command);
+        let answer = look(conn);
         // A transaction that only read has nothing to lose: an end that fails is reported by the next BEGIN.
         let end = conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
         let answer = answer?;
@@ -114,4 +122,39 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         | Command::ForgetFiles(_)
         | Command::MarkRead(_) => return Err(Stop::Refused(misdirected(&command))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::base::crypto::SystemEntropy;
+    use crate::store::Store;
+
+    #[test]
+    fn a_look_that_panicked_does_not_keep_its_snapshot() {
+        let folder = std::env::temp_dir().join(format!("natter-reader-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let options = StoreOptions { path: folder.join("natter.db"), synchronous_full: true };
+        let (mut store, _) = Store::open(&options, &mut SystemEntropy::new(), 0).expect("a store");
+        let reader = Reader::open(&options).expect("a reader");
+        let touched = |conn: &Connection| {
+            Ok(conn.query_row("SELECT touched FROM state", [], |row| row.get::<_, i64>(0))?)
+        };
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            reader.within_snapshot::<()>(|conn| {
+                assert_eq!(touched(conn).expect("a number"), 0);
+                panic!("as a handler might");
+            })
+        }));
+        assert!(panicked.is_err());
+        for expect in 1..3 {
+            store.probe().expect("a write");
+            assert_eq!(reader.within_snapshot(touched).expect("a number"), expect, "it sees every commit");
+        }
+        drop(reader);
+        store.close().expect("closed");
+        std::fs::remove_dir_all(folder).expect("removed");
+    }
 }
