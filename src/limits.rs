@@ -265,6 +265,9 @@ pub const WRITER_CACHE_KIB: i64 = 16_384;
 pub const READER_CACHE_KIB: i64 = 2_048;
 /// Milliseconds a connection waits for a lock of another process (a shell, a backup). Beyond: `Unavailable`.
 pub const STORE_BUSY_MS: u64 = 5_000;
+/// Milliseconds a checkpoint waits for a reader's old snapshot, while every post waits for the checkpoint. Ours last
+/// milliseconds. Beyond: tried again by the next occasion for the store's own work.
+pub const CHECKPOINT_BUSY_MS: u64 = 100;
 /// Bytes up to which every start reads the whole database (about 1 ms a MiB). Beyond: header, schema and length only.
 pub const QUICK_CHECK_BYTES_MAX: u64 = 33_554_432;
 /// Pages in the WAL that are worth a checkpoint: 8 MiB. Fewer would copy the same busy pages more often (at 4 MiB an eighth

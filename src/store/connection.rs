@@ -85,7 +85,7 @@ pub fn check(options: &StoreOptions) -> Result<(), OpenFault> {
 }
 
 fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
-    conn.busy_timeout(Duration::from_millis(STORE_BUSY_MS))?;
+    set_patience(conn, STORE_BUSY_MS)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     // A misspelt column must not become a text; a schema from elsewhere must not run functions.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
@@ -111,6 +111,11 @@ fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result
     // What was erased is overwritten.
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "application_id", APPLICATION_ID)
+}
+
+/// How long a lock of somebody else is waited for.
+pub(super) fn set_patience(conn: &Connection, wait_ms: u64) -> rusqlite::Result<()> {
+    conn.busy_timeout(Duration::from_millis(wait_ms))
 }
 
 pub(super) fn set_synchronous(conn: &Connection, full: bool) -> rusqlite::Result<()> {

@@ -17,7 +17,10 @@ use super::fault::{Fault, OpenFault, Stop, Trouble};
 use super::{Committed, StoreOptions, backup, connection, search, state};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
-use crate::limits::{ERASE_EVERY, INDEX_SLICE, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES};
+use crate::limits::{
+    CHECKPOINT_BUSY_MS, ERASE_EVERY, INDEX_SLICE, STORE_BUSY_MS, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX,
+    WAL_RESTART_PAGES,
+};
 use crate::model::backup::DatabaseCopy;
 use crate::model::operation::{Command, Lane, Outcome, Refusal, Start};
 
@@ -182,7 +185,7 @@ impl Session<'_> {
 
     fn transact(&mut self, batch: &mut Vec<(Lane, Command)>) -> rusqlite::Result<Vec<Outcome>> {
         if self.desk.wal_pages >= WAL_PAGES_MAX {
-            self.checkpoint("PRAGMA wal_checkpoint(RESTART)")?;
+            self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)")?;
             if self.desk.wal_pages >= WAL_PAGES_MAX {
                 return Err(busy());
             }
@@ -254,7 +257,7 @@ impl Session<'_> {
     /// What was erased is gone from the database file by `secure_delete`; what was written of it before stands in the WAL
     /// until that is cut off.
     fn empty_wal(&mut self) -> rusqlite::Result<()> {
-        let wal = self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)")?;
         // A reader of an old snapshot was in the way: tried again later.
         self.desk.erased = wal.busy;
         Ok(())
@@ -284,7 +287,7 @@ impl Session<'_> {
     fn shorten_wal(&mut self) -> rusqlite::Result<()> {
         let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
         if wal.pages >= WAL_RESTART_PAGES {
-            let wal = self.checkpoint("PRAGMA wal_checkpoint(RESTART)")?;
+            let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)")?;
             if wal.busy && wal.pages >= WAL_PAGES_MAX {
                 return Err(busy());
             }
@@ -292,6 +295,14 @@ impl Session<'_> {
             self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
         }
         Ok(())
+    }
+
+    /// A checkpoint that waits for readers, but only for as long as posts may.
+    fn checkpoint_soon(&mut self, pragma: &str) -> rusqlite::Result<Wal> {
+        connection::set_patience(self.conn, CHECKPOINT_BUSY_MS)?;
+        let wal = self.checkpoint(pragma);
+        connection::set_patience(self.conn, STORE_BUSY_MS)?;
+        wal
     }
 
     fn checkpoint(&mut self, pragma: &str) -> rusqlite::Result<Wal> {
