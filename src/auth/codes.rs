@@ -3,7 +3,7 @@
 //! Invariant: a code is bound to its member (or its address) and its purpose by an HMAC, so that it is worth nothing
 //! anywhere else; and an unknown address gets the answer of a known one after the same work.
 
-use super::{accounts, rules};
+use super::{rules, sign_in};
 use crate::base::crypto::HmacKey;
 use crate::base::id::Id;
 use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
@@ -91,7 +91,7 @@ pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pr
                     refusal => Problem::from(refusal),
                 })?;
                 // Whoever reads the mailbox is no guesser.
-                let account = accounts::account_key(ctx, &email);
+                let account = sign_in::account_key(ctx, &email);
                 ctx.attempts.sign_in.succeeded(&account);
                 ctx.errands.push(Errand::Mail);
                 Reply::done().step()

@@ -10,5 +10,7 @@ pub mod password;
 pub mod profiles;
 pub mod rules;
 pub mod sessions;
+pub mod sign_in;
+pub mod sign_up;
 pub mod tickets;
 pub mod token;

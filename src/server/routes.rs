@@ -2,7 +2,9 @@
 //! ops, the name is the WebSocket op too, and the same handler serves both.
 //! Invariant: the table decides before a body byte is read.
 
-use crate::auth::{accounts, admin, codes, deletion, export, password, profiles, sessions, tickets};
+use crate::auth::{
+    accounts, admin, codes, deletion, export, password, profiles, sessions, sign_in, sign_up, tickets,
+};
 use crate::messaging::{changes, conversations, events, groups, messages, search, streams};
 use crate::model::handler::{Admit, Handler};
 use crate::proto::http::head::Method;
@@ -137,8 +139,8 @@ pub static ROUTES: &[Route] = &[
     row("readyz", Get, "/readyz", Public, NoBody, Read, Action::Ready),
     row("metrics", Get, "/metrics", Public, NoBody, Read, Action::Metrics),
     // Accounts and sessions.
-    row("account.sign_up", Post, "/api/v1/user/sign-up", Public, Json, Credential, Handle(Handler::Public(accounts::sign_up))),
-    row("account.sign_in", Post, "/api/v1/user/sign-in", Public, Json, Credential, Handle(Handler::Public(accounts::sign_in))),
+    row("account.sign_up", Post, "/api/v1/user/sign-up", Public, Json, Credential, Handle(Handler::Public(sign_up::sign_up))),
+    row("account.sign_in", Post, "/api/v1/user/sign-in", Public, Json, Credential, Handle(Handler::Public(sign_in::sign_in))),
     row("session.refresh", Post, "/api/v1/user/refresh", Public, Json, Credential, Handle(Handler::Public(sessions::refresh))),
     row("session.end", Post, "/api/v1/user/logout", Bearer, Json, Write, Handle(Handler::Member(sessions::logout))),
     row("session.list", Get, "/api/v1/user/sessions", Bearer, NoBody, Read, Handle(Handler::Member(sessions::list))),

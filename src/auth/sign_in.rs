@@ -1,0 +1,291 @@
+//! account.sign_in. Owns the order of its steps and what may be told; the hash is compared by a worker, the session is
+//! written by storage. Invariant: a wrong password, an unknown address and a disabled member get the same answer, after
+//! the same work.
+
+use super::accounts::{find_place, has_place, new_session, signed_in};
+use super::rules;
+use crate::base::crypto::sha256;
+use crate::limits::{PASSWORD_MAX, PLACE_HOLD_MS};
+use crate::model::attempts::AttemptKey;
+use crate::model::handler::{Client, Ctx, Errand, Request, Step};
+use crate::model::job::{Done, Hidden, Job};
+use crate::model::mail::{Content, NewDevice, NewMail};
+use crate::model::member::FindCredential;
+use crate::model::operation::Refusal;
+use crate::model::problem::{Code, Problem};
+use crate::model::session::{NewSession, OpenSession};
+
+/// POST /user/sign-in.
+///
+/// Ten failures close an account for devices it has not seen, so that its owner's devices can't be locked out by
+/// strangers; a device is known by its `unique_id` only, since a user agent can be guessed.
+pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    let email = rules::email(&request.params)?;
+    // A password outside of the rules is a wrong one: which rules an old one was made by is nobody's business.
+    let password = request.params.required_text("password")?;
+    let password =
+        Hidden(if password.chars().nth(PASSWORD_MAX).is_none() { password } else { "" }.to_owned());
+    let device = rules::unique_id(&request.params)?;
+    let client = request.client.clone();
+    let question =
+        FindCredential { email: email.clone(), device: device.as_deref().map(|id| sha256(id.as_bytes())) };
+
+    Ok(Step::store(question, move |ctx, credential| {
+        let account_key = account_key(ctx, &email);
+        let device_known = credential.as_ref().is_some_and(|credential| credential.device_known);
+        refuse_guesser(ctx, &account_key, device_known)?;
+        // Without an active member the worker takes a dummy hash of the same cost.
+        let credential = credential.filter(|credential| credential.active);
+        let hash = credential.as_ref().map(|credential| Hidden(credential.hash.clone()));
+        let job = Job::VerifyPassword { password, hash, salt: ctx.salt() };
+        Ok(Step::work(job, move |ctx, done| {
+            let Done::PasswordVerified { matches, rehash } = done else {
+                return Err(Code::GeneralError.into());
+            };
+            // Asked again: of many guesses sent at once, those beyond the tenth failure learn nothing.
+            refuse_guesser(ctx, &account_key, device_known)?;
+            let Some(credential) = credential.filter(|_| matches) else {
+                ctx.attempts.sign_in.failed(account_key, ctx.now);
+                return Err(Code::EmailPasswordWrong.into());
+            };
+            ctx.attempts.sign_in.succeeded(&account_key);
+            let session = new_session(ctx, &client, device);
+            let mail = new_device_mail(ctx, &client, &session);
+            let write = OpenSession {
+                at: ctx.now.unix_ms,
+                member: credential.member,
+                session,
+                hash: Hidden(credential.hash),
+                rehash: rehash.map(|Hidden(hash)| hash),
+                mail,
+            };
+            Ok(Step::store_or(write, move |ctx, opened| match opened {
+                Ok(opened) => {
+                    ctx.errands.push(Errand::Mail);
+                    find_place(ctx, opened.pair.session, client.address);
+                    signed_in(ctx, 200, opened).step()
+                }
+                // Disabled or deleted while the hash was computed.
+                Err(Refusal::Unauthorized) => Err(Code::EmailPasswordWrong.into()),
+                Err(refusal) => Err(refusal.into()),
+            }))
+        }))
+    }))
+}
+
+/// Sent if the device is new. Where the place can be found out, the mail waits for it: the sign-in does not.
+fn new_device_mail(ctx: &mut Ctx<'_>, client: &Client, session: &NewSession) -> NewMail {
+    let content = Content::NewDevice(Box::new(NewDevice {
+        session: session.id,
+        address: session.address.clone(),
+        user_agent: session.user_agent.clone(),
+        place: None,
+    }));
+    let mail = NewMail::new(ctx.id(), client.language, content);
+    let hold_ms = if has_place(ctx, client.address) { PLACE_HOLD_MS } else { 0 };
+    NewMail { hold_ms, ..mail }
+}
+
+/// Under which failed sign-ins of an account are counted, known or unknown.
+pub(super) fn account_key(ctx: &Ctx<'_>, email: &str) -> AttemptKey {
+    ctx.settings.lookup_key.sign(format!("sign-in:{email}").as_bytes())
+}
+
+fn refuse_guesser(ctx: &Ctx<'_>, account: &AttemptKey, device_known: bool) -> Result<(), Problem> {
+    match ctx.attempts.sign_in.blocked(account, ctx.now) {
+        Some(wait) if !device_known => Err(Problem::rate_limited(wait.as_millis() as u64)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::accounts::testing::opened;
+    use super::*;
+    use crate::base::id::Id;
+    use crate::model::handler::Handler;
+    use crate::model::member::Credential;
+    use crate::model::operation::{Answer, Command};
+    use crate::model::testing::{Played, Stage, problem, reply};
+
+    const SIGN_IN: Handler = Handler::Public(sign_in);
+    const CREDENTIALS: &str = r#"{"email":"Ada@Example.org","password":"analytical engine"}"#;
+
+    fn credential(active: bool, device_known: bool) -> Answer {
+        Answer::FindCredential(Some(Credential {
+            member: Id(11),
+            profile: Id(12),
+            active,
+            hash: "$phc".to_owned(),
+            display_name: "Ada".to_owned(),
+            device_known,
+        }))
+    }
+
+    /// Sign-in up to the verdict of the worker.
+    fn guess(stage: &mut Stage, found: Answer, right: bool) -> Played {
+        let step = stage.ask(SIGN_IN, CREDENTIALS);
+        let step = stage.answer(step, |_| found)?;
+        stage.finish(Ok(step), |_| Done::PasswordVerified { matches: right, rehash: None })
+    }
+
+    fn open(stage: &mut Stage, step: Played) -> Played {
+        stage.answer(step, |command| {
+            let Command::OpenSession(open) = command else { panic!("{command:?}") };
+            Answer::OpenSession(Box::new(opened(Id(11), Id(12), &open.session)))
+        })
+    }
+
+    #[test]
+    fn sign_in_reads_verifies_and_opens_a_session() {
+        let mut stage = Stage::new();
+        let step = stage.ask(SIGN_IN, &CREDENTIALS.replace('}', r#","unique_id":"phone"}"#));
+        let step = stage.answer(step, |command| {
+            let Command::FindCredential(find) = command else { panic!("{command:?}") };
+            // A capital letter locked the Go server's users out.
+            assert_eq!((find.email.as_str(), find.device), ("ada@example.org", Some(sha256(b"phone"))));
+            credential(true, false)
+        });
+        let step = stage.finish(step, |job| {
+            let Job::VerifyPassword { password, hash, .. } = job else { panic!("{job:?}") };
+            assert_eq!(
+                (password.0.as_str(), hash.map(|h| h.0).as_deref()),
+                ("analytical engine", Some("$phc"))
+            );
+            Done::PasswordVerified { matches: true, rehash: Some(Hidden("$new".to_owned())) }
+        });
+        let step = stage.answer(step, |command| {
+            let Command::OpenSession(open) = command else { panic!("{command:?}") };
+            assert_eq!((open.member, open.rehash.as_deref()), (Id(11), Some("$new")));
+            assert_eq!(open.session.unique_id.as_deref(), Some("phone"));
+            Answer::OpenSession(Box::new(opened(Id(11), Id(12), &open.session)))
+        });
+        assert_eq!(reply(step).status, 200);
+    }
+
+    /// Texts and time told the Go server's guests which accounts exist.
+    #[test]
+    fn lineage_wrong_unknown_and_disabled_look_the_same() {
+        let mut seen = Vec::new();
+        for found in [credential(true, false), Answer::FindCredential(None), credential(false, false)] {
+            let active = matches!(&found, Answer::FindCredential(Some(c)) if c.active);
+            let mut stage = Stage::new();
+            let step = stage.ask(SIGN_IN, CREDENTIALS);
+            let step = stage.answer(step, |_| found);
+            let mut jobs = 0;
+            // The worker runs in every case; where there is no active member it has no hash to betray.
+            let step = stage.finish(step, |job| {
+                let Job::VerifyPassword { hash, .. } = job else { panic!("{job:?}") };
+                assert_eq!(hash.is_some(), active);
+                jobs += 1;
+                Done::PasswordVerified { matches: false, rehash: None }
+            });
+            let Err(told) = step else { panic!("expected a problem") };
+            seen.push((told, jobs));
+        }
+        assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
+        assert_eq!(seen[0].0.code_text(), "email_password_wrong");
+
+        // Disabled between the two steps.
+        let mut stage = Stage::new();
+        let step = guess(&mut stage, credential(true, false), true);
+        assert_eq!(
+            problem(stage.refuse(step, Refusal::Unauthorized)),
+            (401, "email_password_wrong".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_password_outside_of_the_rules_is_a_wrong_one() {
+        for password in ["a", "", &"x".repeat(129)] {
+            let mut stage = Stage::new();
+            let body = format!(r#"{{"email":"ada@example.org","password":"{password}"}}"#);
+            let step = stage.ask(SIGN_IN, &body);
+            let step = stage.answer(step, |_| credential(true, false));
+            let step = stage.finish(step, |job| {
+                let Job::VerifyPassword { password, .. } = job else { panic!("{job:?}") };
+                assert!(password.0.len() <= 128);
+                Done::PasswordVerified { matches: false, rehash: None }
+            });
+            assert_eq!(problem(step), (401, "email_password_wrong".to_owned()), "{password}");
+        }
+        for (body, code) in [
+            ("{}", "invalid_email"),
+            (r#"{"email":"ada","password":"x"}"#, "invalid_email"),
+            (r#"{"email":"ada@example.org"}"#, "invalid_password"),
+            (r#"{"email":"ada@example.org","password":1}"#, "invalid_password"),
+            (r#"{"email":"ada@example.org","password":"x","unique_id":" "}"#, "invalid_unique_id"),
+        ] {
+            assert_eq!(problem(Stage::new().ask(SIGN_IN, body)), (422, code.to_owned()), "{body}");
+        }
+    }
+
+    /// The Go server had no limit on guesses.
+    #[test]
+    fn lineage_ten_failures_close_an_account_for_strangers() {
+        for unknown in [false, true] {
+            let found = |known| if unknown { Answer::FindCredential(None) } else { credential(true, known) };
+            let mut stage = Stage::new();
+            for _ in 0..10 {
+                let step = guess(&mut stage, found(false), false);
+                assert_eq!(problem(step), (401, "email_password_wrong".to_owned()));
+                // Another address makes no difference.
+                stage.client.address = "192.0.2.9".parse().expect("an address");
+            }
+            let step = guess(&mut stage, found(false), true);
+            let Err(told) = step else { panic!("expected a problem") };
+            assert_eq!((told.status(), told.retry_after_ms), (429, Some(900_000)));
+            stage.settings.limits.rate_limit = false;
+            assert_eq!(
+                problem(guess(&mut stage, found(false), true)).0,
+                429,
+                "RATE_LIMIT=off never lifts this"
+            );
+            if !unknown {
+                // The owner's own device is not locked out.
+                let step = guess(&mut stage, found(true), true);
+                assert_eq!(reply(open(&mut stage, step)).status, 200);
+            }
+            stage.wait(900);
+            assert_eq!(problem(guess(&mut stage, found(false), false)).0, 401);
+        }
+    }
+
+    #[test]
+    fn guesses_sent_at_once_learn_no_more_than_ten() {
+        let mut stage = Stage::new();
+        let mut flying = Vec::new();
+        for _ in 0..20 {
+            let step = stage.ask(SIGN_IN, CREDENTIALS);
+            flying.push(stage.answer(step, |_| credential(true, false)));
+        }
+        let mut statuses = Vec::new();
+        for (i, step) in flying.into_iter().enumerate() {
+            // The fifteenth is right, and is not told so.
+            let step = stage.finish(step, |_| Done::PasswordVerified { matches: i == 14, rehash: None });
+            statuses.push(problem(step).0);
+        }
+        assert_eq!(statuses, [[401; 10], [429; 10]].concat());
+    }
+
+    #[test]
+    fn a_success_clears_the_count() {
+        let mut stage = Stage::new();
+        for _ in 0..3 {
+            for _ in 0..9 {
+                assert_eq!(problem(guess(&mut stage, credential(true, false), false)).0, 401);
+            }
+            let step = guess(&mut stage, credential(true, false), true);
+            assert_eq!(reply(open(&mut stage, step)).status, 200);
+        }
+    }
+
+    #[test]
+    fn a_fault_is_no_failure_of_the_guesser() {
+        let mut stage = Stage::new();
+        let step = stage.ask(SIGN_IN, CREDENTIALS);
+        let step = stage.answer(step, |_| credential(true, false));
+        assert_eq!(problem(stage.finish(step, |_| Done::Failed)), (500, "general_error".to_owned()));
+        assert!(stage.attempts.sign_in.blocked(&[0; 32], stage.now).is_none());
+    }
+}

@@ -1,0 +1,217 @@
+//! account.sign_up. Owns the order of its steps and what may be told; the hash is computed by a worker, the rows are
+//! written by storage. Invariant: an address that asked too often whether an e-mail is taken is told nothing more.
+
+use std::net::IpAddr;
+
+use super::accounts::{find_place, new_session, signed_in};
+use super::{codes, rules};
+use crate::model::attempts::AttemptKey;
+use crate::model::handler::{Ctx, Errand, Request, Step};
+use crate::model::job::{Done, Hidden, Job};
+use crate::model::member::SignUp;
+use crate::model::operation::Refusal;
+use crate::model::problem::{Code, Problem};
+
+/// POST /user/sign-up.
+pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    if !ctx.settings.sign_up_open {
+        return Err(Code::SignUpClosed.into());
+    }
+    let display_name = rules::display_name(&request.params)?;
+    let email = rules::email(&request.params)?;
+    let password = request.params.required_text("password")?;
+    if !rules::good_password(password, &email, &display_name) {
+        return Err(Problem::invalid("password"));
+    }
+    let device = rules::unique_id(&request.params)?;
+    let address_key = address_key(ctx, request.client.address);
+    refuse_prober(ctx, &address_key)?;
+
+    let client = request.client.clone();
+    let job = Job::HashPassword { password: Hidden(password.to_owned()), salt: ctx.salt() };
+    Ok(Step::work(job, move |ctx, done| {
+        let Done::PasswordHashed(Hidden(hash)) = done else { return Err(Code::GeneralError.into()) };
+        let member = ctx.id();
+        let code = codes::new_verify_code(ctx, member, client.language);
+        let write = SignUp {
+            at: ctx.now.unix_ms,
+            member,
+            profile: ctx.id(),
+            email,
+            hash,
+            nick_names: rules::nick_names(&display_name, ctx.entropy),
+            display_name,
+            session: new_session(ctx, &client, device),
+            code: Some(Box::new(code)),
+        };
+        Ok(Step::store_or(write, move |ctx, opened| match opened {
+            Ok(opened) => {
+                ctx.errands.push(Errand::Mail);
+                find_place(ctx, opened.pair.session, client.address);
+                signed_in(ctx, 201, opened).step()
+            }
+            Err(Refusal::EmailTaken) => {
+                // Asked again: others of this address may have been told meanwhile.
+                refuse_prober(ctx, &address_key)?;
+                ctx.attempts.email_taken.failed(address_key, ctx.now);
+                Err(Code::EmailTaken.into())
+            }
+            Err(refusal) => Err(refusal.into()),
+        }))
+    }))
+}
+
+/// `email_taken` is the one admitted disclosure: an address that asked often enough may not sign anyone up for a
+/// while, taken or not. A rate by address, so `RATE_LIMIT=off` lifts it.
+fn refuse_prober(ctx: &Ctx<'_>, address: &AttemptKey) -> Result<(), Problem> {
+    match ctx.attempts.email_taken.blocked(address, ctx.now) {
+        Some(wait) if ctx.settings.limits.rate_limit => Err(Problem::rate_limited(wait.as_millis() as u64)),
+        _ => Ok(()),
+    }
+}
+
+/// One household of IPv6 is a /64.
+fn address_key(ctx: &Ctx<'_>, address: IpAddr) -> AttemptKey {
+    let network = match address.to_canonical() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets()[..8].to_vec(),
+    };
+    ctx.settings.lookup_key.sign(&[b"email-taken:", network.as_slice()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::accounts::testing::opened;
+    use super::super::token;
+    use super::*;
+    use crate::base::json;
+    use crate::model::handler::Handler;
+    use crate::model::operation::{Answer, Command};
+    use crate::model::testing::{Stage, UNIX_MS, problem, text};
+
+    const SIGN_UP: Handler = Handler::Public(sign_up);
+    const GOOD: &str = r#"{"display_name":"Ada","email":"Ada@Example.org","password":"analytical engine"}"#;
+
+    fn hashed(job: Job) -> Done {
+        let Job::HashPassword { password, salt } = job else { panic!("{job:?}") };
+        assert_eq!(password.0, "analytical engine");
+        assert_ne!(salt, [0; 16]);
+        Done::PasswordHashed(Hidden("$phc".to_owned()))
+    }
+
+    #[test]
+    fn sign_up_hashes_then_writes_then_answers_with_tokens() {
+        let mut stage = Stage::new();
+        let step = stage.ask(SIGN_UP, &GOOD.replace('}', r#","unique_id":"phone"}"#));
+        let step = stage.finish(step, hashed);
+        let step = stage.answer(step, |command| {
+            let Command::SignUp(write) = command else { panic!("{command:?}") };
+            assert_eq!(
+                (write.at, write.email.as_str(), write.hash.as_str()),
+                (UNIX_MS, "ada@example.org", "$phc")
+            );
+            assert_eq!((write.display_name.as_str(), write.nick_names.len()), ("Ada", 5));
+            assert_eq!(write.session.unique_id.as_deref(), Some("phone"));
+            assert_eq!(
+                (write.session.address.as_str(), write.session.user_agent.as_str()),
+                ("192.0.2.7", "test")
+            );
+            assert_eq!(write.session.access_expire, UNIX_MS / 1_000 + 900);
+            assert_eq!(write.session.refresh_expire, UNIX_MS / 1_000 + 2_592_000);
+            let ids = [write.member, write.profile, write.session.id, write.session.access_uuid];
+            assert!(ids.iter().all(|id| id.unix_ms() == UNIX_MS));
+            Answer::SignUp(Box::new(opened(write.member, write.profile, &write.session)))
+        });
+        let (status, body) = text(step);
+        assert_eq!(status, 201);
+        let value = json::parse(body.as_bytes()).expect("JSON");
+        let data = value.get("data").expect("data");
+        let access = data.get("token").and_then(|token| token.get("access")).and_then(|a| a.as_str());
+        let claims = token::verify_access(&stage.settings, "k3", UNIX_MS / 1_000, access.expect("access"))
+            .expect("good");
+        assert!(token::device_matches(claims.device, Some("phone")) && claims.device.is_some());
+        for name in ["access", "refresh", "token_uuid", "refresh_uuid", "token_expire", "refresh_expire"] {
+            assert!(data.get("token").and_then(|token| token.get(name)).is_some(), "{name}");
+        }
+        assert_eq!(
+            data.get("member").and_then(|m| m.get("email")).and_then(|e| e.as_str()),
+            Some("ada@example.org")
+        );
+        assert!(data.get("profile").and_then(|p| p.get("presence")).is_some());
+        assert!(!body.contains("$phc"));
+    }
+
+    #[test]
+    fn sign_up_names_what_is_wrong_before_any_work() {
+        let check = |body: &str, expect: (u16, &str)| {
+            let (status, code) = problem(Stage::new().ask(SIGN_UP, body));
+            assert_eq!((status, code.as_str()), expect, "{body}");
+        };
+        check("{}", (422, "invalid_display_name"));
+        check(&GOOD.replace("Ada@Example.org", "ada"), (422, "invalid_email"));
+        check(&GOOD.replace("\"Ada\"", "\" \""), (422, "invalid_display_name"));
+        check(&GOOD.replace("\"Ada\"", "[]"), (422, "invalid_display_name"));
+        check(&GOOD.replace("analytical engine", "a"), (422, "invalid_password"));
+        check(&GOOD.replace("analytical engine", "ada@example.org"), (422, "invalid_password"));
+        check(&GOOD.replace('}', r#","unique_id":"a b"}"#), (422, "invalid_unique_id"));
+        let mut closed = Stage::new();
+        closed.settings.sign_up_open = false;
+        assert_eq!(problem(closed.ask(SIGN_UP, GOOD)), (403, "sign_up_closed".to_owned()));
+    }
+
+    #[test]
+    fn the_unique_id_header_alone_binds_nothing() {
+        let mut stage = Stage::new();
+        stage.client.unique_id = Some("header".to_owned());
+        let step = stage.ask(SIGN_UP, &GOOD.replace('}', r#","unique_id":""}"#));
+        let step = stage.finish(step, hashed);
+        stage
+            .answer(step, |command| {
+                let Command::SignUp(write) = command else { panic!("{command:?}") };
+                assert_eq!(write.session.unique_id, None);
+                Answer::SignUp(Box::new(opened(write.member, write.profile, &write.session)))
+            })
+            .map(|_| ())
+            .expect("an answer");
+    }
+
+    #[test]
+    fn an_address_is_told_ten_times_an_hour_that_an_e_mail_is_taken() {
+        let taken = |stage: &mut Stage| {
+            let step = stage.ask(SIGN_UP, GOOD);
+            if step.is_err() {
+                return problem(step);
+            }
+            let step = stage.finish(step, hashed);
+            problem(stage.refuse(step, Refusal::EmailTaken))
+        };
+        let mut stage = Stage::new();
+        for _ in 0..10 {
+            assert_eq!(taken(&mut stage), (409, "email_taken".to_owned()));
+        }
+        assert_eq!(taken(&mut stage), (429, "rate_limited".to_owned()));
+        stage.client.address = "192.0.2.8".parse().expect("an address");
+        assert_eq!(taken(&mut stage), (409, "email_taken".to_owned()));
+        stage.client.address = "192.0.2.7".parse().expect("an address");
+        stage.wait(3_600);
+        assert_eq!(taken(&mut stage), (409, "email_taken".to_owned()));
+
+        // One household of IPv6 counts as one, and RATE_LIMIT=off lifts it.
+        let mut stage = Stage::new();
+        for i in 0..10 {
+            stage.client.address = format!("2001:db8::{i}").parse().expect("an address");
+            assert_eq!(taken(&mut stage), (409, "email_taken".to_owned()));
+        }
+        stage.client.address = "2001:db8::ff".parse().expect("an address");
+        assert_eq!(taken(&mut stage), (429, "rate_limited".to_owned()));
+        stage.settings.limits.rate_limit = false;
+        assert_eq!(taken(&mut stage), (409, "email_taken".to_owned()));
+    }
+
+    #[test]
+    fn a_worker_without_time_is_busy() {
+        let mut stage = Stage::new();
+        let step = stage.ask(SIGN_UP, GOOD);
+        assert_eq!(problem(stage.finish(step, |_| Done::Busy)), (503, "busy".to_owned()));
+    }
+}
