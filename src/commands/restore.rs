@@ -18,6 +18,9 @@ use crate::work::files;
 /// In both folders: where a restore prepares. A crash leaves it, and the next restore begins by removing it.
 const STAGE: &str = "restoring";
 
+/// What the root of a file system holds from its beginning, and only its owner may look into.
+const LOST_AND_FOUND: &str = "lost+found";
+
 pub fn run(file: &Path) -> ExitCode {
     let (config, warnings) = match configure() {
         Ok(configured) => configured,
@@ -100,13 +103,17 @@ impl Places {
     fn are_empty(&self) -> Result<(), String> {
         let within = self.uploads.canonicalize().map_err(text(&self.uploads))?;
         for entry in entries(&self.data)? {
-            let is_ours = entry.file_name().is_some_and(data_dir::is_own);
+            let is_ours =
+                entry.file_name().is_some_and(|name| data_dir::is_own(name) || name == LOST_AND_FOUND);
             let leads_to_uploads = || entry.canonicalize().is_ok_and(|entry| within.starts_with(entry));
             if !is_ours && !leads_to_uploads() {
                 return Err(occupied("DATA_DIR", &self.data, &entry));
             }
         }
         for entry in entries(&self.uploads)? {
+            if entry.file_name().is_some_and(|name| name == LOST_AND_FOUND) {
+                continue;
+            }
             // The folder of unfinished uploads stays behind every server.
             let is_empty_folder = entry.is_dir() && entries(&entry)?.is_empty();
             if !is_empty_folder {

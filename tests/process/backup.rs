@@ -10,6 +10,7 @@ use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, Ws, at};
 use super::support::process::Launch;
+use super::uploads::SmallDisk;
 use super::{client_id, post_to};
 
 #[track_caller]
@@ -272,10 +273,73 @@ fn keys_from_variables_are_missed_and_uploads_elsewhere_are_filled() {
     assert!(error.contains("UPLOADS is not empty") && error.contains("5a"), "{error}");
     assert_eq!((names(&data), names(&uploads)), (vec!["lock".to_owned()], vec!["5a".to_owned()]));
     fs::remove_file(uploads.join("5a/mine")).expect("removed");
+    for root in [&data, &uploads] {
+        fs::create_dir(root.join("lost+found")).expect("a folder");
+    }
     let text = said(&launch.run(&["restore", "all.tar"]));
     for (name, _) in keys {
         assert!(text.contains(&format!("{name} is not in this backup")), "{text}");
     }
-    assert_eq!(names(&data), ["lock", "natter.db"]);
+    assert_eq!(names(&data), ["lock", "lost+found", "natter.db"]);
     assert_eq!(names(&uploads.join("5a")), ["01ARZ3NDEKTSV4RRFFQ69G5FAT"]);
+}
+
+#[test]
+fn a_disk_that_is_really_full_is_told_and_left_as_it_was() {
+    let dir = TestDir::new();
+    let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=2m,mode=700") else {
+        println!("SKIPPED: a small disk can be mounted only by root");
+        return;
+    };
+    let launch = Launch::new(dir.path());
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    for _ in 0..600 {
+        post(&mut http, &ann, &bob, &"word ".repeat(700));
+    }
+    let told = |error: String| assert!(error.contains("No space left"), "{error}");
+    told(refused(&launch.run(&["backup", "small/all.tar"])));
+    assert_eq!(names(&disk.0), [] as [&str; 0]);
+    assert!(!names(&dir.path().join("data")).iter().any(|name| name.contains("backup")));
+    post(&mut http, &ann, &bob, "and on it goes");
+    said(&launch.run(&["backup", "all.tar"]));
+    natter.stop();
+
+    let launch = launch.with(&[("DATA_DIR", "small/data"), ("UPLOADS", "media")]);
+    told(refused(&launch.run(&["restore", "all.tar"])));
+    assert_eq!(names(&disk.0.join("data")), ["lock"]);
+    assert_eq!(names(&dir.path().join("media")), [] as [&str; 0]);
+}
+
+/// The copy itself stands in DATA_DIR: where that is full, the backup is refused, and what it took is given back to posts.
+#[test]
+fn a_copy_that_does_not_fit_is_refused_and_posts_go_on() {
+    let dir = TestDir::new();
+    let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=32m,mode=700") else {
+        println!("SKIPPED: a small disk can be mounted only by root");
+        return;
+    };
+    let launch = Launch::new(dir.path()).with(&[("DATA_DIR", "small")]);
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    for _ in 0..1_000 {
+        post(&mut http, &ann, &bob, &"word ".repeat(700));
+    }
+    natter.stop();
+    // Room for posts, not for a copy.
+    let database = disk.0.join("natter.db").metadata().expect("a database").len();
+    let filling = (32 << 20) - database - (5 << 19);
+    assert!(database > 4 << 20, "{database}");
+    fs::write(disk.0.join("filling"), vec![b'x'; usize::try_from(filling).expect("a size")])
+        .expect("written");
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let error = refused(&launch.run(&["backup", "all.tar"]));
+    assert!(error.contains("storage_full"), "{error}");
+    assert!(!names(&disk.0).iter().any(|name| name.contains("backup")), "given back");
+    assert_eq!(names(dir.path()), ["small"]);
+    post(&mut http, &ann, &bob, "and on it goes");
+    natter.stop();
 }

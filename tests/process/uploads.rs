@@ -112,11 +112,11 @@ fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
 }
 
 /// A small file system of its own, which goes with the value.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
     /// `None` where nobody may mount one.
-    fn mount(folder: PathBuf, options: &str) -> Option<SmallDisk> {
+    pub fn mount(folder: PathBuf, options: &str) -> Option<SmallDisk> {
         fs::create_dir_all(&folder).expect("a folder");
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", options, "natter-test"]).arg(&folder).output();
