@@ -55,7 +55,13 @@ impl Http {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 16_384];
-        let count = self.stream.read(&mut buffer)?;
+        // A read with a timeout is interrupted by a stop and a continue of the whole process (signal(7)).
+        let count = loop {
+            match self.stream.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.received.extend_from_slice(&buffer[..count]);
         Ok(count)
     }
