@@ -96,7 +96,8 @@ static COMMANDS: [Command; 5] = [
         name: "check",
         arguments: "",
         summary: "Check the configuration and the database, then exit",
-        details: "Prints every fault and leaves with 1 if there is one. Changes nothing.",
+        details: "Prints every fault, and leaves with 2 if the configuration has one, with 1 if the database has\n\
+                  one. Changes nothing.",
     },
     Command {
         name: "backup",

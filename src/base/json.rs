@@ -14,7 +14,9 @@ pub enum Value<'a> {
     Null,
     Bool(bool),
     Int(i64),
-    /// Also whole numbers beyond 64 signed bits.
+    /// A whole number beyond those: no limit and no position is as large, but an op's `id` may be, and is echoed.
+    Large(u64),
+    /// Also whole numbers beyond 64 bits.
     Float(f64),
     Str(Cow<'a, str>),
     List(Vec<Value<'a>>),
@@ -174,7 +176,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
-        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Int))
+        Ok(i64::try_from(value).map_or(Value::Large(value), Value::Int))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
@@ -242,6 +244,7 @@ impl Serialize for Value<'_> {
             Value::Null => serializer.serialize_unit(),
             Value::Bool(value) => serializer.serialize_bool(*value),
             Value::Int(value) => serializer.serialize_i64(*value),
+            Value::Large(value) => serializer.serialize_u64(*value),
             Value::Float(value) => serializer.serialize_f64(*value),
             Value::Str(value) => serializer.serialize_str(value),
             Value::List(list) => serializer.collect_seq(list),
@@ -256,13 +259,13 @@ mod tests {
 
     #[test]
     fn values_come_back_as_sent() {
-        let text = br#"{"a":null,"b":[true,-1,1.5,18446744073709551615],"c":"x\n","d":{"e":"f"}}"#;
+        let text = br#"{"a":null,"b":[true,-1,1.5,18446744073709551615,18446744073709551616],"c":"x\n","d":{"e":"f"}}"#;
         let value = parse(text).expect("valid");
         assert_eq!(value.get("c").and_then(Value::as_str), Some("x\n"));
         assert!(matches!(value.get("d").and_then(|d| d.get("e")), Some(Value::Str(Cow::Borrowed("f")))));
         assert_eq!(
             to_string(&value),
-            r#"{"a":null,"b":[true,-1,1.5,1.8446744073709552e+19],"c":"x\n","d":{"e":"f"}}"#
+            r#"{"a":null,"b":[true,-1,1.5,18446744073709551615,1.8446744073709552e+19],"c":"x\n","d":{"e":"f"}}"#
         );
     }
 

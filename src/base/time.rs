@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 /// One reading of both clocks: `instant` for deadlines, `unix_ms` (milliseconds since 1970, UTC) for texts
 /// and stored times.
@@ -85,15 +85,37 @@ pub fn mail_date(unix_ms: u64) -> String {
     date(unix_ms).format(&Rfc2822).unwrap_or_default()
 }
 
-/// Reads an IMF-fixdate back into Unix seconds; the two obsolete forms (RFC 9110 §5.6.7) give `None`, which
-/// a conditional request treats as no condition at all.
-pub fn parse_imf_fixdate(text: &str) -> Option<u64> {
-    let format = format_description!(
+/// Reads a date of a request back into Unix seconds. A recipient must know all three forms (RFC 9110 §5.6.7), though
+/// nobody may send the latter two any more: `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` and
+/// `Sun Nov  6 08:49:37 1994`. `None` for any other text, which a conditional request treats as no condition at all.
+pub fn parse_http_date(text: &str) -> Option<u64> {
+    let fixdate = format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
     );
-    let at = time::PrimitiveDateTime::parse(text, &format).ok()?;
+    let asctime = format_description!(
+        "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
+    );
+    let at = PrimitiveDateTime::parse(text, &fixdate)
+        .or_else(|_| PrimitiveDateTime::parse(text, &asctime))
+        .ok()
+        .or_else(|| rfc850(text))?;
     u64::try_from(at.assume_utc().unix_timestamp()).ok()
 }
+
+/// The form with the year's last two digits. Nothing was modified before 1970, so that they need no clock to be read.
+fn rfc850(text: &str) -> Option<PrimitiveDateTime> {
+    let format = format_description!("[day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let (weekday, rest) = text.split_once(", ")?;
+    let (day, rest) = rest.split_once('-')?;
+    let (month, rest) = rest.split_once('-')?;
+    let (year, time) = rest.split_once(' ')?;
+    let [decade @ b'0'..=b'9', b'0'..=b'9'] = year.as_bytes() else { return None };
+    let century = if *decade < b'7' { 20 } else { 19 };
+    let at = PrimitiveDateTime::parse(&format!("{day} {month} {century}{year} {time}"), &format).ok()?;
+    WEEKDAYS.contains(&weekday).then_some(at)
+}
+
+const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 #[cfg(test)]
 mod tests {
@@ -104,9 +126,34 @@ mod tests {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(1_795_352_634_120), "2026-11-22T13:03:54.120Z");
         assert_eq!(imf_fixdate(1_795_352_634_120), "Sun, 22 Nov 2026 13:03:54 GMT");
-        assert_eq!(parse_imf_fixdate("Sun, 22 Nov 2026 13:03:54 GMT"), Some(1_795_352_634));
-        assert_eq!(parse_imf_fixdate("Sunday, 22-Nov-26 13:03:54 GMT"), None);
         assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.999Z");
         assert_eq!(mail_date(1_795_352_634_120), "Sun, 22 Nov 2026 13:03:54 +0000");
+    }
+
+    #[test]
+    fn all_three_dates_of_http_are_read() {
+        for text in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(parse_http_date(text), Some(784_111_777), "{text}");
+        }
+        assert_eq!(parse_http_date("Sun, 22 Nov 2026 13:03:54 GMT"), Some(1_795_352_634));
+        assert_eq!(parse_http_date("Sunday, 22-Nov-26 13:03:54 GMT"), Some(1_795_352_634));
+        assert_eq!(parse_http_date("Thursday, 01-Jan-70 00:00:00 GMT"), Some(0));
+        for text in [
+            "",
+            "yesterday",
+            "784111777",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 31 Feb 2026 08:49:37 GMT",
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sunday, 06-Nov-+4 08:49:37 GMT",
+            "Someday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov 06 08:49:37 94",
+            "Wed, 31 Dec 1969 23:59:59 GMT",
+        ] {
+            assert_eq!(parse_http_date(text), None, "{text}");
+        }
     }
 }

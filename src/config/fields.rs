@@ -326,7 +326,8 @@ impl SecretRule {
         if value.trim().is_empty() {
             return Some("the secret is empty");
         }
-        if is_key && value.eq_ignore_ascii_case(name) {
+        // Also of a secret another service chose: nobody chose this one, it was copied from an example.
+        if value.eq_ignore_ascii_case(name) {
             return Some("the secret is its own name, which everyone knows");
         }
         if is_key && value.len() < SECRET_BYTES_MIN {
@@ -436,6 +437,8 @@ mod tests {
             (HeaderKey, long, "blank"),
             (HeaderKey, "01234567890123456789012345678901", "none"),
             (HeaderText, "x", "none"),
+            (HeaderText, "ACCESS_SECRET", "own name"),
+            (Text, "ACCESS_SECRET", "own name"),
             (HeaderText, "ü", "beyond ASCII"),
             (Text, "ü x", "none"),
             (Text, " ", "empty"),

@@ -79,6 +79,8 @@ pub struct OpenedFile {
     pub len: u64,
     /// Unix seconds.
     pub modified_s: u64,
+    /// The nanoseconds behind them, as far as the file system keeps any: a file may be replaced within a second.
+    pub modified_ns: u64,
 }
 
 impl Job {

@@ -131,7 +131,9 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     };
     let re = match object.get("id") {
         None | Some(Value::Null) => None,
-        Some(id @ (Value::Int(_) | Value::Float(_) | Value::Str(_))) => Some(json::to_string(id)),
+        Some(id @ (Value::Int(_) | Value::Large(_) | Value::Float(_) | Value::Str(_))) => {
+            Some(json::to_string(id))
+        }
         Some(_) => {
             stream::count_refused(stream, core.now.instant);
             return push_text(send, &error(None, &Problem::invalid("id"), stream.client.language));

@@ -94,7 +94,8 @@ struct Meta {
 impl Meta {
     /// Of a file that is not ours, and may be replaced.
     fn of_file(opened: &OpenedFile, mime: String, name: String) -> Meta {
-        let etag = format!("\"{:x}-{:x}\"", opened.len, opened.modified_s);
+        let OpenedFile { len, modified_s, modified_ns, .. } = opened;
+        let etag = format!("\"{len:x}-{modified_s:x}-{modified_ns:x}\"");
         Meta { etag, modified_s: opened.modified_s, mime, name }
     }
 }

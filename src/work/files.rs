@@ -165,9 +165,10 @@ impl Opener {
             return Err(ErrorKind::NotFound.into());
         }
         let modified_s = u64::try_from(metadata.mtime()).unwrap_or_default();
+        let modified_ns = u64::try_from(metadata.mtime_nsec()).unwrap_or_default();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.insert(place, Arc::downgrade(&file));
-        Ok(Some(OpenedFile { file, len: metadata.len(), modified_s }))
+        Ok(Some(OpenedFile { file, len: metadata.len(), modified_s, modified_ns }))
     }
 
     fn path(&self, place: &FilePlace) -> Option<PathBuf> {

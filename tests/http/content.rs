@@ -414,3 +414,99 @@ fn the_conformance_build_echoes() {
     world.send(conn, &[0x82, 0x83, 0, 0, 0, 0, 1, 2, 3]);
     assert_eq!(world.frames(conn), [Frame::Text("text".to_owned()), Frame::Binary(vec![1, 2, 3])]);
 }
+
+#[cfg(feature = "conformance")]
+#[test]
+fn the_conformance_build_serves_the_files_of_its_folder_as_uploads_are() {
+    use super::support::{limits, settings};
+    let begin = |is_set: bool| {
+        let mut settings = settings(limits());
+        settings.conformance_files = is_set.then(|| "conformance".into());
+        let world = World::with(settings);
+        let folder = world.dir.path().join("conformance");
+        std::fs::create_dir_all(folder.join("folder")).expect("a folder");
+        std::fs::write(folder.join("a.html"), "0123456789").expect("a file");
+        std::fs::write(folder.join("empty"), "").expect("a file");
+        std::fs::write(world.dir.path().join("outside"), "secret").expect("a file");
+        world
+    };
+    // Without CONFORMANCE_FILES there are none.
+    assert_eq!(begin(false).ask("GET", "/__files/a.html", &[], None).status, 404);
+    let mut world = begin(true);
+    let mut ask = |method: &str, path: &str, fields: &[(&str, &str)]| world.ask(method, path, fields, None);
+    let whole = ask("GET", "/__files/a.html", &[]);
+    assert_eq!((whole.status, whole.text()), (200, "0123456789"));
+    for (name, value) in [
+        ("Content-Type", "application/octet-stream"),
+        ("Content-Length", "10"),
+        ("Accept-Ranges", "bytes"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", "sandbox; default-src 'none'"),
+    ] {
+        assert_eq!(whole.field(name), Some(value));
+    }
+    let (etag, modified) = (
+        whole.field("ETag").expect("a tag").to_owned(),
+        whole.field("Last-Modified").expect("a date").to_owned(),
+    );
+
+    let head = ask("HEAD", "/__files/a.html", &[]);
+    assert_eq!((head.status, head.field("Content-Length"), head.body.len()), (200, Some("10"), 0));
+    assert_eq!(ask("GET", "/__files/empty", &[]).field("Content-Length"), Some("0"));
+
+    let old = "Sunday, 06-Nov-94 08:49:37 GMT";
+    for (name, value, status) in [
+        ("If-None-Match", etag.as_str(), 304),
+        ("If-None-Match", "\"other\"", 200),
+        ("If-Modified-Since", &modified, 304),
+        ("If-Modified-Since", old, 200),
+        ("If-Unmodified-Since", old, 412),
+        ("If-Match", &etag, 200),
+        ("If-Match", "\"other\"", 412),
+    ] {
+        let response = ask("GET", "/__files/a.html", &[(name, value)]);
+        assert_eq!(response.status, status, "{name}: {value}");
+        assert_eq!(response.field("ETag").is_some(), status != 412, "{name}: {value}");
+        assert!(status != 304 || response.body.is_empty());
+    }
+    let mut part = |range: &str, fields: &[(&str, &str)]| {
+        let fields: Vec<_> = [("Range", range)].into_iter().chain(fields.iter().copied()).collect();
+        let response = ask("GET", "/__files/a.html", &fields);
+        let said = response.field("Content-Range").unwrap_or_default().to_owned();
+        (
+            response.status,
+            said,
+            if response.status == 416 { String::new() } else { response.text().to_owned() },
+        )
+    };
+    let answer = |status, said: &str, text: &str| (status, said.to_owned(), text.to_owned());
+    assert_eq!(part("bytes=2-4", &[]), answer(206, "bytes 2-4/10", "234"));
+    assert_eq!(part("bytes=-3", &[]), answer(206, "bytes 7-9/10", "789"));
+    assert_eq!(part("bytes=8-", &[("If-Range", &etag)]), answer(206, "bytes 8-9/10", "89"));
+    assert_eq!(part("bytes=8-", &[("If-Range", "\"other\"")]), answer(200, "", "0123456789"));
+    assert_eq!(part("bytes=0-1,4-5", &[]), answer(200, "", "0123456789"));
+    assert_eq!(part("bytes=10-", &[]), answer(416, "bytes */10", ""));
+
+    for path in [
+        "/__files",
+        "/__files/",
+        "/__files/none",
+        "/__files/folder",
+        "/__files/..",
+        "/__files/%2e%2e",
+        "/__files/..%2Foutside",
+        "/__files/../outside",
+        "/__files/%2Fetc%2Fpasswd",
+        "/__files/a.html%00",
+    ] {
+        assert_eq!(ask("GET", path, &[]).status, 404, "{path}");
+    }
+    assert_eq!(ask("POST", "/__files/a.html", &[]).status, 405);
+
+    // Replaced by as many bytes, within the second: another file all the same.
+    let own = world.dir.path().join("conformance");
+    std::fs::write(own.join("new"), "abcdefghij").expect("a file");
+    std::fs::rename(own.join("new"), own.join("a.html")).expect("replaced");
+    let again = world.ask("GET", "/__files/a.html", &[("If-None-Match", &etag)], None);
+    assert_eq!((again.status, again.text()), (200, "abcdefghij"));
+}

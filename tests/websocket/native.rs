@@ -15,6 +15,10 @@ fn an_op_is_answered_with_its_id() {
         (r#"{"id":7,"op":"conversation.list"}"#.to_owned(), vec!["7 ok"]),
         (r#"{"id":"seven","op":"conversation.list"}"#.to_owned(), vec!["seven ok"]),
         (r#"{"id":-1.5,"op":"conversation.list"}"#.to_owned(), vec!["-1.5 ok"]),
+        (
+            r#"{"id":18446744073709551615,"op":"conversation.list"}"#.to_owned(),
+            vec!["18446744073709551615 ok"],
+        ),
         (r#"{"id":"","op":"conversation.list"}"#.to_owned(), vec![" ok"]),
         (r#"{"op":"conversation.list"}"#.to_owned(), vec![]),
         (r#"{"id":null,"op":"conversation.list"}"#.to_owned(), vec![]),

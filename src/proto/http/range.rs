@@ -3,7 +3,7 @@
 //! Invariant: a chosen part lies within the length.
 
 use super::head::{Headers, Method};
-use crate::base::time::parse_imf_fixdate;
+use crate::base::time::parse_http_date;
 
 /// What a Range header asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,14 +120,14 @@ fn range_applies(headers: &Headers, etag: &str, last_modified_s: u64) -> bool {
     match headers.get("if-range") {
         None => true,
         Some(_) => single(headers, "if-range").is_some_and(|condition| {
-            strong_match(condition, etag) || parse_imf_fixdate(condition) == Some(last_modified_s)
+            strong_match(condition, etag) || parse_http_date(condition) == Some(last_modified_s)
         }),
     }
 }
 
 /// A date that stands there once; any other is no condition (RFC 9110 §13.1.3, §13.1.4).
 fn date(headers: &Headers, name: &str) -> Option<u64> {
-    single(headers, name).and_then(parse_imf_fixdate)
+    single(headers, name).and_then(parse_http_date)
 }
 
 fn single<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
