@@ -257,6 +257,10 @@ impl Server {
                 None => self.core.effects.push_back(Effect::LaneOver(origin.lane())),
             }
         }
+        // Whoever asked is written to first, whatever they hear besides.
+        if !outcome.events.is_empty() {
+            self.ask_flush(origin);
+        }
         for event in outcome.events {
             let touched = publish::publish(&mut self.core, &mut self.conns, origin, event);
             for id in touched {
