@@ -19,6 +19,7 @@ use mio::{Events, Poll, Token};
 use super::background::Background;
 use super::disk::Disk;
 use super::inbox::{Completion, Inbox};
+use super::kernel;
 use super::listener::Listener;
 use super::notify::Notify;
 use super::socket::Sockets;
@@ -103,6 +104,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     pub fn run(mut self) -> Result<(), ServeFault> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.notify("READY=1");
+        kernel::forget_code();
         let ended = loop {
             match self.turn(&mut events) {
                 Ok(false) => {}

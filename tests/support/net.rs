@@ -55,13 +55,7 @@ impl Http {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 16_384];
-        // A read with a timeout is interrupted by a stop and a continue of the whole process (signal(7)).
-        let count = loop {
-            match self.stream.read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
+        let count = self.stream.read(&mut buffer)?;
         self.received.extend_from_slice(&buffer[..count]);
         Ok(count)
     }
