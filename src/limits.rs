@@ -238,6 +238,10 @@ pub const TITLE_CHARS_MAX: usize = 128;
 
 /// Direct peers, of newest activity first, who hear of one's presence. Beyond: they don't.
 pub const PRESENCE_PEERS_MAX: u32 = 1_000;
+
+/// Direct peers, of newest activity first, who hear that an account is gone: they all do in one transaction. Beyond: they
+/// find out by reading.
+pub const FAREWELLS_MAX: u32 = 1_000;
 /// Words of a search that count. Beyond: left out, so that the first ones are found.
 pub const SEARCH_WORDS_MAX: usize = 16;
 /// Conversations a search is narrowed to inside of the index. Beyond: what is found is filtered afterwards.

@@ -16,13 +16,13 @@ use std::time::Instant;
 use super::contract::{ConnId, Door, Ticket};
 use super::event_stream::EventStream;
 use super::export::Export;
+use super::hub::Subscription;
 use super::poll::Poll;
 use super::rate_limit::Verdict;
 use super::routes::Route;
 use super::shares::Share;
 use super::stream::SocketStream;
 use super::upload::{ReadUpload, Temporary};
-use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::PIPELINE_BYTES_MAX;
 use crate::model::handler::{Actor, Client};
@@ -41,7 +41,7 @@ pub struct Conn {
     /// The peer will send nothing more.
     pub ended: bool,
     /// The profile whose events it hears. Here and not in a phase, so that no way out of one can forget it.
-    pub subscription: Option<Id>,
+    pub subscription: Option<Subscription>,
     /// The temporary file of the upload it brings. Here for the same reason.
     pub upload: Option<Temporary>,
     /// What that upload takes of its owner's quota until its row does. Here for the same reason.

@@ -11,7 +11,7 @@ use super::chores;
 use super::conn::{Conn, Phase};
 use super::contract::{Door, Effect, Ticket};
 use super::erasures;
-use super::hub::Hub;
+use super::hub::{Hub, Subscription};
 use super::outbox::Outbox;
 use super::presence::{self, Broadcast, Presence};
 use super::rate_limit::{AddressKey, RateLimiter};
@@ -20,7 +20,6 @@ use super::seen::{self, Seen};
 use super::upload::{self, Uploads};
 use super::verified::Verified;
 use crate::base::crypto::Entropy;
-use crate::base::id::Id;
 use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
 use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY, SWEEP_FILES_EVERY};
@@ -167,19 +166,20 @@ impl Core {
     }
 
     /// From now on this connection hears what its profile may hear.
-    pub fn subscribe(&mut self, conn: &mut Conn, profile: Id) {
+    pub fn subscribe(&mut self, conn: &mut Conn, subscription: Subscription) {
         self.unsubscribe(conn);
-        conn.subscription = Some(profile);
-        if self.hub.of(profile).is_empty() {
-            presence::changed(self, profile);
+        conn.subscription = Some(subscription);
+        if subscription.device && !self.hub.has_device(subscription.profile) {
+            presence::changed(self, subscription.profile);
         }
-        self.hub.subscribe(profile, conn.id);
+        self.hub.subscribe(conn.id, subscription);
     }
 
     pub fn unsubscribe(&mut self, conn: &mut Conn) {
-        let Some(profile) = conn.subscription.take() else { return };
-        self.hub.unsubscribe(profile, conn.id);
-        if self.hub.of(profile).is_empty() {
+        let Some(subscription) = conn.subscription.take() else { return };
+        let Subscription { profile, device } = subscription;
+        self.hub.unsubscribe(conn.id, subscription);
+        if device && !self.hub.has_device(profile) {
             presence::changed(self, profile);
         }
         if let Phase::WebSocket(stream) = &mut conn.phase

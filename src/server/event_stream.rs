@@ -8,6 +8,7 @@ use super::calls::{Caller, Next};
 use super::conn::{Conn, Exchange, Phase};
 use super::contract::{ConnId, Ticket};
 use super::core::Core;
+use super::hub::Subscription;
 use super::publish::Publication;
 use super::replay::Replay;
 use super::{http, instant_of, respond, soonest};
@@ -104,7 +105,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
     }
     let now = core.now.instant;
     // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
-    core.subscribe(conn, actor.profile);
+    core.subscribe(conn, Subscription { profile: actor.profile, device: true });
     let kind = match opening {
         Opening::Log(cursor) => {
             let mut replay = Replay::events(cursor, wire);

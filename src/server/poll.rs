@@ -8,6 +8,7 @@ use super::calls::{Caller, Next};
 use super::conn::{Conn, Exchange, Phase};
 use super::contract::{ConnId, Ticket};
 use super::core::Core;
+use super::hub::Subscription;
 use super::{http, instant_of, respond};
 use crate::base::id::Id;
 use crate::base::json;
@@ -63,7 +64,7 @@ pub fn open(
     if core.ended.contains_key(&actor.session) {
         return respond::refuse(core, conn, exchange, &Problem::new(Code::UnauthorizedAccess));
     }
-    core.subscribe(conn, actor.profile);
+    core.subscribe(conn, Subscription { profile: actor.profile, device: false });
     // Nobody waits longer than their token lives.
     let until = (core.now.instant + wait).min(instant_of(core.now, actor.expires));
     let poll = Poll { exchange, actor, after, limit, until, reading: None, stale: true };

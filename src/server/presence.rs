@@ -76,7 +76,7 @@ pub fn changed(core: &mut Core, profile: Id) {
 /// Looks at the profiles whose time has come.
 pub fn tick(core: &mut Core) {
     while let Some(profile) = core.presence.due.pop(core.now.instant) {
-        let online = !core.hub.of(profile).is_empty();
+        let online = core.hub.has_device(profile);
         let next = Next::Presence { profile, online };
         if online {
             core.ask_store(Caller::Server, FindPeers { profile }.into_command(), next);

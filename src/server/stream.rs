@@ -12,6 +12,7 @@ use super::contract::Ticket;
 use super::core::Core;
 use super::event_stream::{self, Opening};
 use super::export;
+use super::hub::Subscription;
 use super::ops::{self, Ops};
 use super::pair::{self, PairState};
 use super::presence::{self, Typist};
@@ -157,7 +158,7 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
     });
     if let Some(actor) = actor {
         // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
-        core.subscribe(conn, actor.profile);
+        core.subscribe(conn, Subscription { profile: actor.profile, device: true });
         // The session may have ended while the request was under way.
         if core.ended.contains_key(&actor.session) {
             conn.phase = Phase::WebSocket(socket);

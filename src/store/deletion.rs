@@ -5,12 +5,13 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
 use super::fault::Stop;
-use super::value::{id, number};
+use super::log::{self, Change};
+use super::value::{id, int, number};
 use super::{accounts, changes, groups, sessions, uploads};
 use crate::base::id::Id;
-use crate::limits::ERASE_STEP;
+use crate::limits::{ERASE_STEP, FAREWELLS_MAX};
 use crate::model::conversation::RemoveMember;
-use crate::model::event::Event;
+use crate::model::event::{Audience, Event, Fact};
 use crate::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
 use crate::model::operation::{Answer, Refusal};
 
@@ -51,7 +52,31 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
     // Conversations are remembered with their members: this one is not one any more.
     batch.cache.write(conn)?;
     batch.cache.clear();
+    events.extend(take_leave(batch, profile, delete.at)?);
     Ok(Written { result: Ok(Answer::DeleteAccount(())), events })
+}
+
+/// Those who spoke with it alone hear that their conversation is not what it was: who reads it anew finds nobody there. The
+/// profile itself can't be told any more: nothing of it is left to show.
+fn take_leave(batch: &mut Batch<'_>, profile: i64, at: u64) -> rusqlite::Result<Vec<Event>> {
+    let conn = batch.conn;
+    let left = conn
+        .prepare_cached(
+            "SELECT c.key, p.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 0 \
+             JOIN profiles p ON p.key = CASE WHEN c.low = ?1 THEN c.high ELSE c.low END \
+             WHERE m.profile = ?1 AND p.member IS NOT NULL ORDER BY c.activity DESC LIMIT ?2",
+        )?
+        .query_map((profile, FAREWELLS_MAX), |row| Ok((row.get::<_, i64>(0)?, id(row, 1)?)))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut events = Vec::with_capacity(left.len());
+    for (conversation, peer) in left {
+        let seq = log::append_change(batch, conversation, Change::ConversationUpdated, at)?;
+        conn.prepare_cached("UPDATE conversations SET last_seq = ?2 WHERE key = ?1")?
+            .execute((conversation, int(seq)))?;
+        let fact = Fact::ConversationUpdated(Box::new(groups::brief(conn, conversation)?));
+        events.push(Event { seq, audience: Audience::one(peer), fact });
+    }
+    Ok(events)
 }
 
 fn groups_of(conn: &Connection, profile: i64) -> rusqlite::Result<Vec<Id>> {

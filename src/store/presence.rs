@@ -29,7 +29,8 @@ pub fn find_listeners(conn: &Connection, find: FindListeners) -> Result<Vec<Id>,
 }
 
 pub fn find_peers(conn: &Connection, find: FindPeers) -> Result<Peers, Stop> {
-    peers(conn, find.profile)
+    let key = profiles::key(conn, find.profile)?.ok_or(Refusal::NotFound)?;
+    peers(conn, key)
 }
 
 pub fn mark_offline(batch: &mut Batch<'_>, mark: MarkOffline) -> Result<Written, Stop> {
@@ -37,12 +38,13 @@ pub fn mark_offline(batch: &mut Batch<'_>, mark: MarkOffline) -> Result<Written,
         .conn
         .prepare_cached("UPDATE profiles SET last_seen_at = ?2 WHERE id = ?1 AND member IS NOT NULL")?
         .execute((mark.profile.to_bytes(), int(mark.at)))?;
-    let peers = peers(batch.conn, mark.profile)?;
+    // One whose account is gone was seen by others until now: its name is no more, its conversations are.
+    let key = profiles::remembered_key(batch.conn, mark.profile)?.ok_or(Refusal::NotFound)?;
+    let peers = peers(batch.conn, key)?;
     Written::quietly(Answer::MarkOffline(peers))
 }
 
-fn peers(conn: &Connection, profile: Id) -> Result<Peers, Stop> {
-    let key = profiles::key(conn, profile)?.ok_or(Refusal::NotFound)?;
+fn peers(conn: &Connection, key: i64) -> Result<Peers, Stop> {
     let (hidden, last_seen_at) = conn
         .prepare_cached("SELECT is_private OR NOT presence, last_seen_at FROM profiles WHERE key = ?1")?
         .query_row([key], |row| Ok((row.get(0)?, number_or_null(row, 1)?.map(Time))))?;

@@ -48,6 +48,13 @@ pub fn key(conn: &Connection, profile: Id) -> rusqlite::Result<Option<i64>> {
         .optional()
 }
 
+/// The key of a profile that is there, with a member or without.
+pub fn remembered_key(conn: &Connection, profile: Id) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT key FROM profiles WHERE id = ?1")?
+        .query_row([profile.to_bytes()], |row| row.get(0))
+        .optional()
+}
+
 /// The columns [`from_row`] reads, the key, and what follows them.
 macro_rules! select {
     ($rest:literal) => {

@@ -139,6 +139,36 @@ fn with_erase_every_message_becomes_a_tombstone() {
     assert_eq!(first.at("data.0.body"), "from bob", "other people's words are theirs");
 }
 
+/// Who spoke with it alone hears that their conversation changed, live and in a later replay, and finds nobody there.
+#[test]
+fn direct_peers_hear_that_somebody_is_gone() {
+    let mut world = World::new();
+    let [ann, bob, carl, eve] = ["ann", "bob", "carl", "eve"].map(|name| world.sign_up(name));
+    let conversation = post(&mut world, &ann, &to(&bob), 1, "from ann").at("data.conversation");
+    assert_eq!(post(&mut world, &carl, &to(&ann), 2, "from carl").status, 201);
+    assert_eq!(post(&mut world, &bob, &to(&eve), 3, "hello eve").status, 201);
+    // One who went before hears nothing any more.
+    assert_eq!(delete(&mut world, &carl, r#"{"password":"correct horse carl's"}"#).status, 204);
+    let [live, stranger] = [&bob, &eve].map(|person| world.open_socket(person, "/api/v1/ws"));
+    let hello = world.texts(live);
+    assert!(!hello.is_empty() && !world.texts(stranger).is_empty());
+    assert_eq!(delete(&mut world, &ann, r#"{"password":"correct horse ann's"}"#).status, 204);
+    let heard = world.texts(live);
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    let expect = format!(
+        r#""data":{{"id":"{conversation}","type":"direct","title":null,"image":null,"members_count":2}}}}"#
+    );
+    assert!(
+        heard[0].starts_with(r#"{"event":"conversation.updated","seq":"#) && heard[0].ends_with(&expect),
+        "{heard:?}"
+    );
+    assert!(world.texts(stranger).is_empty());
+    let log = world.ask_as(&bob, "GET", "/api/v1/events", None);
+    assert!(log.text().contains(&heard[0]), "{}", log.text());
+    let path = format!("/api/v1/conversations/{conversation}");
+    assert_eq!(world.ask_as(&bob, "GET", &path, None).at("data.peer"), "null");
+}
+
 #[test]
 fn groups_are_left_and_keep_an_admin() {
     let mut world = World::new();

@@ -115,6 +115,52 @@ fn presence_reaches_direct_peers_and_counts_devices() {
     assert_eq!(t.world.server.load(), (0, 0, 0));
 }
 
+/// Whoever asks for a page of the log and waits for it is no device: WebSockets and event streams are.
+#[test]
+fn one_who_waits_for_a_page_is_no_device_and_an_event_stream_is_one() {
+    let mut t = two();
+    let (ann, bob) = (t.ann.clone(), t.bob.clone());
+    let b = t.socket(&bob);
+    t.world.pass(Duration::from_secs(4));
+    let poll = t.world.connect();
+    let auth = format!("Authorization: Bearer {}\r\n", ann.access);
+    let path = "GET /api/v1/events?cursor=now&wait=30 HTTP/1.1\r\nHost: chat\r\n";
+    t.world.send(poll, format!("{path}{auth}\r\n").as_bytes());
+    t.world.pass(Duration::from_secs(9));
+    assert!(t.heard(b, "presence").is_empty(), "a poll is nobody");
+    assert!(t.world.take(poll).is_empty() && !t.world.is_closed(poll), "it waits");
+    let stream = t.world.connect();
+    let path = "GET /api/v1/events HTTP/1.1\r\nHost: chat\r\nAccept: text/event-stream\r\n";
+    t.world.send(stream, format!("{path}{auth}\r\n").as_bytes());
+    t.world.pass(Duration::from_secs(4));
+    let online = t.heard(b, "presence");
+    assert!(online.len() == 1 && online[0].contains("\"online\":true"), "{online:?}");
+    // The poll is still there when the stream goes.
+    t.world.reset(stream);
+    t.world.pass(Duration::from_secs(4));
+    let offline = t.heard(b, "presence");
+    assert!(offline.len() == 1 && offline[0].contains("\"online\":false"), "{offline:?}");
+}
+
+/// The last device of an account went with the account.
+#[test]
+fn who_deletes_the_account_is_not_online_for_ever() {
+    let mut t = two();
+    let (ann, bob) = (t.ann.clone(), t.bob.clone());
+    let (_a, b) = (t.socket(&ann), t.socket(&bob));
+    t.world.pass(Duration::from_secs(4));
+    assert_eq!(t.heard(b, "presence").len(), 1);
+    let body = r#"{"password":"correct horse ann's"}"#;
+    assert_eq!(t.world.ask_as(&ann, "POST", "/api/v1/user/delete", Some(body)).status, 204);
+    t.world.pass(Duration::from_secs(9));
+    let offline = t.heard(b, "presence");
+    let expect = format!(
+        r#"{{"event":"presence","data":{{"profile":"{}","online":false,"last_seen_at":null}}}}"#,
+        ann.profile
+    );
+    assert_eq!(offline, [expect]);
+}
+
 #[test]
 fn a_block_takes_back_what_was_told_and_its_end_tells_it_again() {
     let mut t = two();

@@ -427,7 +427,8 @@ class Model extends Emitter {
       }
       case 'conversation.created': case 'conversation.updated': {
         const conversation = this.conversations.get(data.id);
-        if (!conversation) return void this.refresh(data.id);
+        // Of a direct one the event says only that it changed: whoever was there may be gone.
+        if (!conversation || data.type === 'direct') return void this.refresh(data.id);
         Object.assign(conversation, data);
         return this.touch('list', data.id);
       }
