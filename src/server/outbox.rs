@@ -92,8 +92,8 @@ fn look(core: &mut Core) {
 
 pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
     core.outbox.looking = false;
-    core.outbox.under_way.retain(|_, state| *state != State::Settled);
     let Ok(Some(page)) = result.map(FetchMail::from_answer) else {
+        forget_settled(core);
         return look_in(core, OUTBOX_RETRY);
     };
     let MailPage { mails, next_due_at } = page;
@@ -107,6 +107,8 @@ pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
         }
         send(core, mail);
     }
+    // Not before: this page may be older than what became of its mails.
+    forget_settled(core);
     if let Some(due_at) = next_due_at {
         let wait = Duration::from_millis(due_at.saturating_sub(core.now.unix_ms));
         // A row that is due already waits for room, which a mail's end makes and looks again.
@@ -117,6 +119,10 @@ pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
     if core.outbox.again {
         look(core);
     }
+}
+
+fn forget_settled(core: &mut Core) {
+    core.outbox.under_way.retain(|_, state| *state != State::Settled);
 }
 
 fn look_in(core: &mut Core, wait: Duration) {

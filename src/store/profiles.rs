@@ -208,11 +208,7 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
 
 /// The key of a profile, deleted or not: a place in an order outlives it.
 fn key_of_any(conn: &Connection, profile: Id) -> rusqlite::Result<i64> {
-    let key = conn
-        .prepare_cached("SELECT key FROM profiles WHERE id = ?1")?
-        .query_row([profile.to_bytes()], |row| row.get(0))
-        .optional()?;
-    Ok(key.unwrap_or_default())
+    Ok(remembered_key(conn, profile)?.unwrap_or_default())
 }
 
 struct Page {

@@ -156,6 +156,39 @@ fn many_mails_leave_all_and_once() {
     assert_eq!((to.len(), world.mails.len()), (30, 30));
 }
 
+/// Brings the one question of this name to the front of those held.
+fn next_is(world: &mut World, name: &str) {
+    let place = world.held.iter().position(|(_, _, command)| command.name() == name);
+    let question =
+        world.held.remove(place.unwrap_or_else(|| panic!("no {name} is held"))).expect("a question");
+    world.held.push_front(question);
+}
+
+/// A look at the outbox that began before a mail's end was written still shows its row.
+#[test]
+fn a_mail_is_not_sent_twice_by_a_look_that_is_older_than_its_end() {
+    let mut world = World::new();
+    world.deliveries = [Delivery::Failed].into();
+    world.sign_up("ann");
+    world.pass(Duration::from_secs(1));
+    world.holds = true;
+    world.pass(Duration::from_secs(15));
+    next_is(&mut world, "FetchMail");
+    world.release(1);
+    assert_eq!(world.mails.len(), 1, "sent, and its end waits to be written");
+    world.pass(Duration::from_secs(120));
+    next_is(&mut world, "FetchMail");
+    let old = world.look();
+    next_is(&mut world, "MailSent");
+    world.release(1);
+    world.deliver(old);
+    world.holds = false;
+    let held = world.held.len();
+    world.release(held);
+    world.pass(Duration::from_secs(120));
+    assert_eq!(world.mails.len(), 1);
+}
+
 fn with_places() -> World {
     let proxies = natter::base::network::Networks::new(vec![
         natter::base::network::Network::parse("127.0.0.1").expect("a network"),
