@@ -1,5 +1,5 @@
 //! Time as a value. Owns the conversion between a clock reading and the two texts of the wire; reads no
-//! clock itself: a [`Now`] is made once a turn by the runtime and handed down.
+//! clock itself: in each turn the runtime makes a [`Now`] and hands it down.
 
 use std::time::{Duration, Instant};
 

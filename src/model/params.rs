@@ -75,16 +75,18 @@ impl<'a> Params<'a> {
         self.id(name)?.ok_or(Problem::invalid(name))
     }
 
-    /// A whole number from 0.
+    /// A whole number from 0. One beyond 63 bits, which is what storage counts with, is as far as any end: it is clamped as
+    /// any other that is too large.
     pub fn number(&self, name: &'static str) -> Result<Option<u64>, Problem> {
         let invalid = || Problem::invalid(name);
         match self.find(name) {
             None => Ok(None),
             // Digits only: `+5` and ` 5` are numbers to Rust, not to us.
-            Some(Param::Text(text)) if text.bytes().all(|b| b.is_ascii_digit()) => {
-                text.parse::<i64>().map(|n| Some(n as u64)).map_err(|_| invalid())
+            Some(Param::Text(text)) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
+                Ok(Some(text.parse::<i64>().unwrap_or(i64::MAX) as u64))
             }
             Some(Param::Json(Value::Int(number))) => u64::try_from(*number).map(Some).map_err(|_| invalid()),
+            Some(Param::Json(Value::Large(_))) => Ok(Some(i64::MAX as u64)),
             Some(_) => Err(invalid()),
         }
     }
@@ -155,14 +157,21 @@ mod tests {
 
     #[test]
     fn values_are_read_by_kind_and_named_when_wrong() {
-        let body = json::parse(br#"{"a":"x","n":5,"neg":-1,"big":1e3,"t":true,"nil":null,"ids":["01ARZ3NDEKTSV4RRFFQ69G5FAV"],"limit":0}"#).expect("json");
+        let body = json::parse(br#"{"a":"x","n":5,"neg":-1,"big":1e3,"far":18446744073709551615,"t":true,"nil":null,"ids":["01ARZ3NDEKTSV4RRFFQ69G5FAV"],"limit":0}"#).expect("json");
         let path = [("conversation", "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned())];
-        let query = [("before".to_owned(), "12".to_owned()), ("after".to_owned(), "+5".to_owned())];
+        let query = [
+            ("before".to_owned(), "12".to_owned()),
+            ("after".to_owned(), "+5".to_owned()),
+            ("empty".to_owned(), String::new()),
+            ("end".to_owned(), "9".repeat(30)),
+        ];
         let params = Params::new(&path, &query, body.as_object());
         assert_eq!(params.text("a"), Ok(Some("x")));
         assert_eq!(params.text("n"), Err(Problem::invalid("n")));
         assert_eq!((params.number("n"), params.number("before")), (Ok(Some(5)), Ok(Some(12))));
-        for bad in ["neg", "big", "after", "t"] {
+        let end = Ok(Some(i64::MAX as u64));
+        assert_eq!((params.number("far"), params.number("end")), (end.clone(), end));
+        for bad in ["neg", "big", "after", "empty", "t"] {
             let name: &'static str = bad;
             assert_eq!(params.number(name), Err(Problem::invalid(name)));
         }
@@ -171,6 +180,8 @@ mod tests {
         assert_eq!(params.ids("ids", 0), Err(Problem::invalid("ids")));
         assert!(params.required_id("conversation").is_ok());
         assert_eq!(params.limit(), Err(Problem::invalid("limit")));
+        let far = [("limit".to_owned(), "9".repeat(30))];
+        assert_eq!(Params::new(&[], &far, None).limit(), Ok(PAGE_MAX));
         assert_eq!(params.next(|_| Some(1)), Ok(None));
     }
 

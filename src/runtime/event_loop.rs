@@ -127,6 +127,8 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.accept(now);
         self.read(now);
         self.hand_over();
+        // What was handed over may be done already: its access line must not say that it took no time.
+        let now = clock();
         self.complete(now)?;
         self.tick(now);
         self.settle(now);
@@ -268,7 +270,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 }
 
-/// The turn's one reading of both clocks. A clock before 1970 reads as 1970.
+/// One reading of both clocks. A clock before 1970 reads as 1970.
 fn clock() -> Now {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now { instant: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
