@@ -2,8 +2,9 @@
 
 use super::Then::{Closes, Keeps};
 use super::support::World;
-use super::support::http::{Person, responses};
+use super::support::http::{Person, request, responses};
 use super::{check, play};
+use natter::model::operation::Refusal;
 
 const ULID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
@@ -357,6 +358,47 @@ fn a_request_id_is_the_request_s_or_our_own() {
         let response = world.ask("GET", "/healthz", &[("X-Request-Id", id)], None);
         let own = response.field("X-Request-Id").expect("an id");
         assert!(own != id && own.len() == 16, "{id}: {own}");
+    }
+}
+
+/// The Go server showed what its database, its parsers and its mailer said. Ours says its code and that code's title:
+/// nothing of the request, of storage or of the machine.
+#[test]
+fn lineage_an_error_shows_its_code_and_title_and_nothing_else() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let bearer = format!("Bearer {}", ann.access);
+    let auth = [("Authorization", bearer.as_str())];
+    let expect = |status: u16, code: &str, title: &str, field: &str| {
+        format!(
+            r#"{{"type":"about:blank","status":{status},"code":"{code}","title":"{title}","field":{field},"retry":false,"retry_after_ms":null}}"#
+        )
+    };
+    // A fault of storage, on the way of a reading and of a writing.
+    for (method, path, body) in [
+        ("GET", "/api/v1/conversations", None),
+        ("PUT", "/api/v1/profile", Some(r#"{"display_name":"x"}"#)),
+        ("POST", "/api/v1/user/reset/code", Some(r#"{"email":"ann@example.org"}"#)),
+    ] {
+        world.holds = true;
+        let conn = world.connect();
+        world.send(conn, &request(method, path, &auth, body));
+        world.refuse(Refusal::Internal);
+        world.holds = false;
+        let answer = responses(&mut world.take(conn), false).remove(0);
+        let title = "Something went wrong here.";
+        assert_eq!(answer.text(), expect(500, "general_error", title, "null"), "{method} {path}");
+        assert_eq!(answer.field("Content-Type"), Some("application/problem+json"));
+        world.reset(conn);
+    }
+    let unread = expect(400, "error_parsing_data", "The data sent could not be read.", "null");
+    for body in [r#"{"display_name":"x" SELECT}"#, "'; DROP TABLE members; --", "[1]", "{\"a\":1e999999}x"] {
+        let answer = world.ask("PUT", "/api/v1/profile", &auth, Some(body));
+        assert_eq!(answer.text(), unread, "{body}");
+    }
+    let nothing = expect(404, "not_found", "There is nothing here.", "null");
+    for path in ["/api/v1/profile/../../etc/passwd", "/api/v1/'%20OR%201=1", "/uploads/x/natter.db"] {
+        assert_eq!(world.ask("GET", path, &auth, None).text(), nothing, "{path}");
     }
 }
 
