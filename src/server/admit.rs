@@ -83,7 +83,10 @@ pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<()
     }
     match exchange.head.target.query_pairs() {
         Ok(query) => exchange.query = query,
-        Err(_) => exchange.bad_query = true,
+        Err(_) => {
+            exchange.bad_query = true;
+            exchange.query = exchange.head.target.readable_pairs();
+        }
     }
     authorize(core, conn, exchange, route)?;
     if route.is_socket() {

@@ -63,6 +63,12 @@ fn a_refused_upgrade_is_plain_http() {
         (get("/api/v1/ws?cursor=nonsense", &format!("{auth}{REST}{KEY}")), 400, "error_parsing_data"),
         (get("/api/v1/ws?cursor=", &format!("{auth}{REST}{KEY}")), 400, "error_parsing_data"),
         (get("/api/v1/ws?cursor=a:1&cursor=a:1", &format!("{auth}{REST}{KEY}")), 400, "error_parsing_data"),
+        (
+            get(&format!("/api/v1/ws?cursor=%ff&access={}", ann.access), &format!("{REST}{KEY}")),
+            400,
+            "error_parsing_data",
+        ),
+        (get("/api/v1/ws?cursor=%ff&access=nonsense", &format!("{REST}{KEY}")), 401, "unauthorized_access"),
         (all(&format!("{REST}{KEY}")).replace("GET", "POST"), 405, "method_not_allowed"),
     ] {
         let response = ask(&mut world, &input);

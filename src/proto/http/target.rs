@@ -156,6 +156,20 @@ impl Target {
         Ok(pairs)
     }
 
+    /// What can be read of a query that is no good as a whole: who asks is judged before what is wrong in it. Of a key that
+    /// stands twice the first counts.
+    pub fn readable_pairs(&self) -> Vec<(String, String)> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for pair in self.query().unwrap_or_default().split('&').take(QUERY_PAIRS_MAX) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(key), Some(value)) = (decode(key, true), decode(value, true)) else { continue };
+            if !pairs.iter().any(|(known, _)| *known == key) {
+                pairs.push((key, value));
+            }
+        }
+        pairs
+    }
+
     /// The target for a log: the path, and of the query only the keys that look like names. A ticket, an
     /// access token and a signature are values; a token put where a key belongs is too long or too odd for
     /// one.
