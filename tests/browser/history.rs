@@ -142,6 +142,14 @@ fn the_past_comes_by_scrolling_and_the_place_stays() {
     ann.must(c, "Page.reload", "{}");
     ann.wait(c, "again", &format!("{ONLINE} && document.querySelector('[data-n=\"{SAID}\"]')"));
     assert_eq!(ann.eval(c, "document.querySelector('[data-n=\"1\"]')"), "null");
+    // The newest are there a moment before the page stands at them.
+    ann.wait(
+        c,
+        "the end in sight",
+        "(() => { const list = document.querySelector('[data-testid=messages]'); \
+         return list.scrollTop > 0 && list.scrollTop + list.clientHeight > list.scrollHeight - 2; })()",
+    );
+    ann.settle(c);
     let climbed = ann.eval(
         c,
         "(async () => { const list = document.querySelector('[data-testid=messages]'); let worst = 0; \
