@@ -30,7 +30,7 @@ const ROUNDS: usize = 7;
 const LOADS: [(usize, usize); 2] = [(1, 8), (8, 2)];
 /// Of nginx, sync and SHA-256, and of `sendfile` by nginx: what a change must not fall below.
 const UPLOAD_FLOOR: f64 = 0.6;
-const DOWNLOAD_FLOOR: f64 = 0.3;
+const DOWNLOAD_FLOOR: f64 = 0.5;
 
 const PARALLEL: usize = 100;
 const GROWTH_KIB_MAX: u64 = 16 * 1_024;
