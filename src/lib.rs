@@ -32,7 +32,7 @@
 //! | top | [`cli`] [`config`] [`logging`] [`commands`] | a process made of the rest: argv and environment become options |
 //! | 5 | [`runtime`] | the only code that touches the world: the loop, sockets, threads, clocks, signals |
 //! | 4 | [`server`] | connections and their phases, the table of routes, streams, the hub; no SQL, no socket |
-//! | 3 | [`auth`] [`messaging`] [`site`] | handlers: pure functions from a request to the next step; they don't know each other |
+//! | 3 | [`auth`] [`messaging`] [`uploads`] [`site`] | handlers: pure functions from a request to the next step; they don't know each other |
 //! | 3 | [`store`] | SQLite: one function an operation, group commit; no thread, no clock, no socket |
 //! | 3 | [`work`] | slow jobs in blocking code: password hashes, mail, places of addresses |
 //! | 2 | [`model`] | the nouns, and the contracts between threads: operations, jobs, handlers, events, problems |

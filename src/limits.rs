@@ -471,7 +471,8 @@ pub const FILES_SPARE: u64 = 2_048;
 pub const INBOX_MAX: usize = 128;
 /// Writes handed to the writer and not answered: 50 ms of work at full speed. Beyond: `Refusal::Busy`, and the lane is closed.
 pub const WRITES_IN_FLIGHT_MAX: usize = 8_192;
-/// Commands of one transaction: past a thousand, a larger batch is not faster (MEASURED), only later.
+/// Commands of one transaction: half of what a thousand posts under way would fill, so that the loop answers one batch while
+/// the next is written. Beyond: the next batch.
 pub const WRITE_BATCH_MAX: usize = 512;
 /// Reads handed to the readers and not answered: all devices of a full server may catch up after a restart.
 /// Beyond: `Refusal::Busy`.
