@@ -6,6 +6,8 @@ mod support;
 mod backup;
 #[path = "process/crash.rs"]
 mod crash;
+#[path = "process/disk.rs"]
+mod disk;
 #[path = "process/mail.rs"]
 mod mail;
 #[path = "process/member.rs"]
@@ -21,6 +23,11 @@ mod start;
 #[path = "process/uploads.rs"]
 mod uploads;
 
+use std::process::Output;
+use std::time::Instant;
+
+use support::net::PATIENCE;
+
 /// A ULID that no other call of this process returns: what a client makes up for a post.
 fn client_id() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,4 +40,28 @@ fn post_to(profile: &str, client_id: &str, body: &str) -> String {
     format!(
         r#"{{"op":"message.post","id":"{client_id}","to":"{profile}","client_id":"{client_id}","body":"{body}"}}"#
     )
+}
+
+/// What a command that succeeded wrote to stdout.
+#[track_caller]
+fn said(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+/// What a command that failed wrote to stderr, and to nothing else.
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// Waits for what must come.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
 }

@@ -4,27 +4,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
+use super::disk::SmallDisk;
 use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, Ws, at};
 use super::support::process::Launch;
-use super::uploads::SmallDisk;
-use super::{client_id, post_to};
-
-#[track_caller]
-fn said(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-#[track_caller]
-fn refused(output: &Output) -> String {
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
+use super::{client_id, post_to, refused, said};
 
 fn names(folder: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();

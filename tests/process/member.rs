@@ -5,19 +5,7 @@ use std::process::Output;
 use super::support::TestDir;
 use super::support::net::Http;
 use super::support::process::Launch;
-
-#[track_caller]
-fn said(output: &Output) -> String {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
-
-#[track_caller]
-fn refused(output: &Output) -> String {
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    String::from_utf8(output.stderr.clone()).expect("UTF-8")
-}
+use super::{refused, said};
 
 fn add(launch: &Launch, email: &str) -> Output {
     launch.run_with(&["member", "add", email], "correct horse 9\nmore\n")

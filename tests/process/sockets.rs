@@ -1,7 +1,7 @@
 //! What real sockets do to a server: they stay, they dawdle, they end halfway, they come by the thousand.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::support::TestDir;
@@ -198,5 +198,68 @@ fn a_head_that_never_ends_gets_a_408() {
     let response = partial.response(false).expect("a connection").expect("a response");
     assert_eq!((response.status, response.code()), (408, "request_timeout".into()));
     assert!(partial.rest().expect("a clean end").is_empty());
+    natter.stop();
+}
+
+/// `r` of the answer's `RateLimit`: how much of the budget is left.
+fn left(http: &mut Http, fields: &[(&str, &str)]) -> u32 {
+    let health = http.ask("GET", "/healthz", fields, None).expect("a response");
+    assert!(health.status == 200 || health.status == 429, "{}", health.status);
+    let field = health.field("ratelimit").expect("a rate").to_owned();
+    let (_, rest) = field.split_once("r=").expect("what is left");
+    rest.split(';').next().and_then(|left| left.parse().ok()).expect("a number")
+}
+
+/// One subscriber has a whole /64, so it is one budget; whoever else comes has another. The real addresses of real sockets,
+/// which on a dual-stack socket are also IPv4 ones in IPv6 clothes.
+#[test]
+fn addresses_of_ipv6_are_counted_by_their_64() {
+    const BURST: u32 = 60;
+    let rated = |dir: &TestDir, host: &str, trusted: &str| {
+        let env =
+            [("RATE_LIMIT", "on"), ("RATE_ADDRESS", "1/60"), ("HOST", host), ("TRUSTED_PROXIES", trusted)];
+        Launch::new(dir.path()).with(&env).start()
+    };
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        println!("SKIPPED: no IPv6 here; the same through the server alone is tested in tests/http");
+        return;
+    }
+    let dir = TestDir::new();
+    let natter = rated(&dir, "::1", "::1");
+    assert!(natter.address.is_ipv6());
+    let mut http = Http::connect(natter.address);
+    let spend = |http: &mut Http, fields: &[(&str, &str)]| {
+        (0..BURST * 2).any(|_| left(http, fields) == 0).then_some(()).expect("it is spent at last");
+    };
+    spend(&mut http, &[("X-Forwarded-For", "2001:db8:0:1::1")]);
+    // While this test runs a budget regains one a second: a neighbour's is empty or nearly so, a stranger's is whole.
+    for (same, other) in [
+        (("X-Forwarded-For", "2001:db8:0:1:ffff::2"), ("X-Forwarded-For", "2001:db8:0:2::1")),
+        (("X-Forwarded-For", "[2001:db8:0:1::3]:4711"), ("X-Forwarded-For", "[2001:db8:0:3::1]:4711")),
+        (("Forwarded", "for=\"[2001:db8:0:1::4]\""), ("Forwarded", "for=\"[2001:db8:0:4::1]\"")),
+    ] {
+        let (same, other) = (left(&mut http, &[same]), left(&mut http, &[other]));
+        assert!(same < BURST / 2 && other == BURST - 1, "{same} and {other} left");
+    }
+    // The proxy itself asks for nobody, on any connection: its own budget.
+    spend(&mut http, &[]);
+    let mut another = Http::connect(natter.address);
+    assert!(left(&mut another, &[]) < BURST / 2);
+    natter.stop();
+
+    // Whom nobody trusts speaks for nobody, whatever it says.
+    let natter = rated(&dir, "::1", "127.0.0.1");
+    let mut http = Http::connect(natter.address);
+    spend(&mut http, &[("X-Forwarded-For", "2001:db8:0:1::1")]);
+    assert!(left(&mut http, &[("X-Forwarded-For", "2001:db8:0:2::1")]) < BURST / 2);
+    natter.stop();
+
+    // A peer of IPv4 on a socket of IPv6 is that peer of IPv4: the trusted one, or one budget.
+    let natter = rated(&dir, "::ffff:127.0.0.1", "127.0.0.1");
+    let address = SocketAddr::from(([127, 0, 0, 1], natter.address.port()));
+    let mut http = Http::connect(address);
+    spend(&mut http, &[("X-Forwarded-For", "192.0.2.1")]);
+    assert!(left(&mut http, &[("X-Forwarded-For", "::ffff:192.0.2.1")]) < BURST / 2);
+    assert_eq!(left(&mut http, &[("X-Forwarded-For", "192.0.2.2")]), BURST - 1);
     natter.stop();
 }

@@ -155,6 +155,36 @@ fn a_corrupt_database_stops_the_start() {
     Launch::new(dir.path()).start().stop();
 }
 
+/// A clock that lost its battery: the server runs, says so at once, and gives no message an earlier time than one before.
+#[test]
+fn a_clock_behind_the_newest_stored_time_is_told() {
+    const BEHIND: &str = "the clock is behind the newest stored time";
+    const DAY_MS: u64 = 86_400_000;
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    let natter = launch.start();
+    Http::connect(natter.address).sign_up("ann");
+    let log = natter.stop();
+    assert!(log.iter().all(|line| !line.contains(BEHIND)), "{log:#?}");
+    let path = dir.path().join("data/natter.db");
+    let shift = |by: i64| {
+        let database = rusqlite::Connection::open(&path).expect("a database");
+        let moved = database.execute("UPDATE sessions SET created_at = created_at + ?1", [by]);
+        assert_eq!(moved.expect("a row"), 1);
+    };
+    // As if that sign-up had been tomorrow; then as if it had been yesterday.
+    shift(DAY_MS as i64);
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    assert_eq!(http.ask("GET", "/readyz", &[], None).expect("a response").status, 200);
+    let log = natter.stop();
+    let lines: Vec<_> = log.iter().filter(|line| line.contains(BEHIND)).collect();
+    assert!(matches!(lines[..], [line] if line.contains("WARN")), "{log:#?}");
+    shift(-2 * DAY_MS as i64);
+    let log = launch.start().stop();
+    assert!(log.iter().all(|line| !line.contains(BEHIND)), "{log:#?}");
+}
+
 #[test]
 fn another_programs_database_is_not_touched() {
     let dir = TestDir::new();

@@ -5,16 +5,15 @@ use std::fs;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
 
 use natter::base::crypto::{hex, sha256};
 
+use super::disk::SmallDisk;
 use super::support::TestDir;
 use super::support::http::{Person, Response};
-use super::support::net::{Http, PATIENCE, Ws};
+use super::support::net::{Http, Ws};
 use super::support::process::Launch;
-use super::{client_id, post_to};
+use super::{client_id, post_to, until};
 
 /// The head of a raw upload of so many bytes.
 fn head(person: &Person, name: &str, length: usize) -> String {
@@ -45,15 +44,6 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
     }
     all
-}
-
-/// Waits for what must come.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 /// One post, answered and heard.
@@ -109,26 +99,6 @@ fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
     // Its owner may send it again.
     assert_eq!(upload(natter.address, &ann, "half.txt", &text(2, 4_000_000)).status, 201);
     natter.stop();
-}
-
-/// A small file system of its own, which goes with the value.
-pub struct SmallDisk(pub PathBuf);
-
-impl SmallDisk {
-    /// `None` where nobody may mount one.
-    pub fn mount(folder: PathBuf, options: &str) -> Option<SmallDisk> {
-        fs::create_dir_all(&folder).expect("a folder");
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", options, "natter-test"]).arg(&folder).output();
-        mount.is_ok_and(|output| output.status.success()).then(|| SmallDisk(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a server that a failed test leaves behind has files open here.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! A database whose disk is full: who asks is told, who reads is served, and it goes on by itself when there is room again.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::support::TestDir;
+use super::support::net::Http;
+use super::support::process::Launch;
+use super::{client_id, post_to, until};
+
+/// A small file system of its own, which goes with the value.
+pub struct SmallDisk(pub PathBuf);
+
+impl SmallDisk {
+    /// `None` where nobody may mount one.
+    pub fn mount(folder: PathBuf, options: &str) -> Option<SmallDisk> {
+        fs::create_dir_all(&folder).expect("a folder");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "natter-test"]).arg(&folder).output();
+        mount.is_ok_and(|output| output.status.success()).then(|| SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a server that a failed test leaves behind has files open here.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// What `/metrics` says of one series.
+fn metric(http: &mut Http, series: &str) -> u64 {
+    let metrics = http.ask("GET", "/metrics", &[], None).expect("a response");
+    let text = metrics.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series} in {text}"))
+}
+
+#[test]
+fn readiness_follows_the_disk() {
+    let dir = TestDir::new();
+    let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=4m,mode=700") else {
+        println!("SKIPPED: a small disk can be mounted only by root; a fault is told in runtime/storage");
+        return;
+    };
+    let mut natter = Launch::new(dir.path()).with(&[("DATA_DIR", "small")]).start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let disk_full = r#"natter_background_errors_total{kind="disk_full"}"#;
+    let ready = http.ask("GET", "/readyz", &[], None).expect("a response");
+    assert_eq!(
+        (ready.status, ready.at("data.status"), ready.at("data.reason")),
+        (200, "ready".into(), "null".into())
+    );
+    assert_eq!((metric(&mut http, "natter_storage_ready"), metric(&mut http, disk_full)), (1, 0));
+
+    let filler = disk.0.join("filler");
+    let mut file = File::create(&filler).expect("a file");
+    while file.write_all(&[b'x'; 4_096]).is_ok() {}
+    drop(file); // or removing it would free nothing
+    // The log of the database may have room left from before; then it has none.
+    let mut last = 0;
+    let (refused, id) = loop {
+        let id = client_id();
+        let body = post_to(&bob.profile, &id, &"word ".repeat(700));
+        let posted = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
+        if posted.status != 201 {
+            break (posted, id);
+        }
+        last += 1;
+        assert!(last < 2_000, "4 MiB hold no more than that");
+    };
+    assert_eq!(
+        (refused.status, refused.code(), refused.at("retry")),
+        (507, "storage_full".into(), "true".into())
+    );
+    // Nothing may overtake it: its connection is over.
+    let mut http = Http::connect(natter.address);
+    let unready = http.ask("GET", "/readyz", &[], None).expect("a response");
+    assert_eq!(
+        (unready.status, unready.code(), unready.at("detail")),
+        (503, "unavailable".into(), "the disk is full".into()),
+        "{}",
+        unready.text()
+    );
+    assert_eq!((unready.at("retry"), unready.field("retry-after")), ("true".into(), Some("1")));
+    assert_ne!(unready.at("errors.disk_full"), "null");
+    assert_eq!(metric(&mut http, "natter_storage_ready"), 0);
+    let counted = metric(&mut http, disk_full);
+    assert!(counted > 0);
+    // The loop turns, and what is read needs no room.
+    assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    let list = http.ask_as(&bob, "GET", "/api/v1/conversations", None).expect("a response");
+    assert_eq!(list.status, 200);
+    let body = post_to(&bob.profile, &client_id(), "still not");
+    let again = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
+    assert_eq!(again.code(), "storage_full");
+    let mut http = Http::connect(natter.address);
+    assert!(metric(&mut http, disk_full) > counted, "each refusal counts");
+
+    // Room again, and nobody writes: the server finds out by itself.
+    fs::remove_file(&filler).expect("freed");
+    until("it is ready again", || http.ask("GET", "/readyz", &[], None).expect("a response").status == 200);
+    assert_eq!(metric(&mut http, "natter_storage_ready"), 1);
+    let body = post_to(&bob.profile, &id, &"word ".repeat(700));
+    let posted = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
+    assert_eq!(
+        (posted.status, posted.at("data.n")),
+        (201, (last + 1).to_string()),
+        "no gap: {}",
+        posted.text()
+    );
+    let told = |natter: &mut super::support::process::Natter, what: &str| {
+        natter.log().iter().filter(|line| line.contains(what)).count()
+    };
+    natter.wait_for_line("works again after: the disk is full");
+    assert_eq!(told(&mut natter, " failed: the disk is full"), 1, "told once, not at every post");
+    natter.stop();
+}
