@@ -3,8 +3,8 @@
 //!
 //! `contract` what comes in and what must be done · `conn` a connection and its phases · `http` bytes to requests ·
 //! `admit` who may ask · `steps` handlers and their continuations · `respond` the answer's bytes · `stream`, `pair`
-//! the two WebSocket forms · `hub`, `publish` events to their listeners · `chores`, `outbox` what nobody waits for ·
-//! `routes`, `router` the table.
+//! the two WebSocket forms · `presence`, `whispers` what is said without a seq · `hub`, `publish` events to their
+//! listeners · `chores`, `outbox` what nobody waits for · `routes`, `router` the table.
 //!
 //! Invariants: `handle` is total and never panics; every effect of an input is there when `handle` returns.
 
@@ -39,6 +39,7 @@ pub mod steps;
 pub mod stream;
 pub mod upload;
 pub mod verified;
+pub mod whispers;
 
 use std::time::{Duration, Instant};
 
@@ -116,7 +117,7 @@ impl Server {
         while let Some(Broadcast { profiles, frame }) = self.core.broadcasts.pop_front() {
             for profile in profiles.iter() {
                 for id in self.core.hub.of(*profile).to_vec() {
-                    self.with_conn(id, |core, conn| stream::whisper(core, conn, &frame));
+                    self.with_conn(id, |core, conn| whispers::whisper(core, conn, &frame));
                 }
             }
         }
@@ -283,10 +284,10 @@ impl Server {
                 presence::answered(&mut self.core, profile, online, outcome.result);
             }
             Next::Greeting => {
-                self.with_conn(origin, |core, conn| stream::greeted(core, conn, outcome.result))
+                self.with_conn(origin, |core, conn| whispers::greeted(core, conn, outcome.result))
             }
             Next::Typing { conversation, active } => self.with_conn(origin, |core, conn| {
-                stream::typed(core, conn, call.caller, conversation, active, outcome.result);
+                whispers::typed(core, conn, call.caller, conversation, active, outcome.result);
             }),
             Next::Stream => {
                 self.with_conn(origin, |core, conn| match call.caller {

@@ -12,7 +12,8 @@ use super::calls::{Caller, Next};
 use super::conn::Conns;
 use super::contract::ConnId;
 use super::core::Core;
-use super::stream::{self, push_text};
+use super::stream::push_text;
+use super::whispers;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
@@ -123,7 +124,7 @@ pub fn greet(core: &mut Core, conn: ConnId, profile: Id) {
 pub fn meet(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
     for profile in profiles {
         for id in core.hub.of(*profile).to_vec() {
-            if conns.get_mut(id).is_some_and(|conn| stream::is_live(conn)) {
+            if conns.get_mut(id).is_some_and(|conn| whispers::is_live(conn)) {
                 greet(core, id, *profile);
             }
         }

@@ -1,12 +1,10 @@
 //! A WebSocket: its life, its clock, its backpressure. The native form's frames are in `ops` and `replay`, the Go form's
-//! in `pair`.
+//! in `pair`; what is said without a seq is in `whispers`.
 //! Invariant: events reach a connection in strictly rising seq, and nothing is queued behind a close frame.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
-use super::calls::Caller;
 use super::conn::{Conn, Exchange, Phase};
 use super::contract::Ticket;
 use super::core::Core;
@@ -18,16 +16,16 @@ use super::pair::{self, PairState};
 use super::presence::{self, Typist};
 use super::publish::Publication;
 use super::replay::Replay;
-use super::{http, instant_of, poll, respond, soonest};
+use super::{http, instant_of, poll, respond, soonest, whispers};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::{
     EXPIRING_NOTICE, IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_WINDOW, REFUSED_MAX, REFUSED_WINDOW,
     RETRY_JITTER_MS, STREAM_PAUSE_BYTES,
 };
-use crate::model::handler::{Actor, Client, Reply, Step, Stream};
+use crate::model::handler::{Actor, Client, Step, Stream};
 use crate::model::operation::{Answer, Refusal};
-use crate::model::problem::{Code, Problem};
+use crate::model::problem::Problem;
 use crate::proto::websocket::{self, Incoming, WebSocket};
 
 /// Close codes of the application (API.md section 5).
@@ -433,11 +431,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         core.metrics.streams_cut += 1;
         return close(core, conn, TOO_SLOW, "reader too slow");
     }
-    if stream.typist.as_ref().is_some_and(|typist| typist.lapses_at() <= now)
-        && let (Some(typist), Some(actor)) = (stream.typist.take(), stream.actor)
-    {
-        presence::stopped(core, actor.profile, *typist);
-    }
+    whispers::lapse(core, stream);
     if now >= stream.next_ping {
         stream.next_ping = now + heartbeat;
         if let Some(actor) = stream.actor {
@@ -451,55 +445,6 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
             push_text(&mut conn.send, format!(r#"{{"event":"heartbeat","seq":{seq}}}"#).as_bytes());
         }
     }
-    advance(core, conn);
-}
-
-/// A native stream that is up to date: it hears what is said without a seq.
-pub fn is_live(conn: &Conn) -> bool {
-    let Phase::WebSocket(stream) = &conn.phase else { return false };
-    matches!(&stream.form, Form::Native(replay) if replay.is_live()) && !stream.ws.is_closing()
-}
-
-/// Words without a seq, for a stream that is up to date; a slow one does without them.
-pub fn whisper(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
-    if is_live(conn) && conn.send.memory() < STREAM_PAUSE_BYTES {
-        core.metrics.deliveries += 1;
-        conn.send.push_shared(Arc::clone(frame));
-    }
-}
-
-/// Who of the stream's peers is online is known.
-pub fn greeted(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refusal>) {
-    let Phase::WebSocket(stream) = &conn.phase else { return };
-    if !stream.ws.is_closing() {
-        presence::greeted(core, &mut conn.send, result);
-    }
-}
-
-/// Who may know that the stream types is known.
-pub fn typed(
-    core: &mut Core,
-    conn: &mut Conn,
-    caller: Caller,
-    conversation: Id,
-    active: bool,
-    result: Result<Answer, Refusal>,
-) {
-    let (Caller::Op { op, .. }, Phase::WebSocket(stream)) = (caller, &mut conn.phase) else { return };
-    let step = match (result, stream.actor) {
-        (Ok(Answer::FindListeners(listeners)), Some(actor)) => {
-            // One place at a time: who begins elsewhere has stopped here.
-            if let Some(typist) = stream.typist.take_if(|typist| !typist.is_in(conversation)) {
-                presence::stopped(core, actor.profile, *typist);
-            }
-            let typist = presence::typing(core, actor.profile, conversation, active, listeners.into());
-            stream.typist = typist.map(Box::new);
-            Ok(Step::Reply(Reply::done()))
-        }
-        (Ok(_), _) | (_, None) => Err(Problem::new(Code::GeneralError)),
-        (Err(refusal), _) => Err(refusal.into()),
-    };
-    op_step(core, conn, op, step);
     advance(core, conn);
 }
 

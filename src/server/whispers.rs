@@ -1,0 +1,75 @@
+//! What a native socket hears and says without a seq: who of its peers is online, and who types. `presence` decides what is
+//! told and to whom; here is how it meets one socket.
+//! Invariant: nothing here is owed: a stream that is not up to date, slow or closing goes without, and the log is whole.
+
+use std::sync::Arc;
+
+use super::calls::Caller;
+use super::conn::{Conn, Phase};
+use super::core::Core;
+use super::presence;
+use super::stream::{self, Form, SocketStream};
+use crate::base::id::Id;
+use crate::limits::STREAM_PAUSE_BYTES;
+use crate::model::handler::{Reply, Step};
+use crate::model::operation::{Answer, Refusal};
+use crate::model::problem::{Code, Problem};
+
+/// A native stream that is up to date: it hears what is said without a seq.
+pub fn is_live(conn: &Conn) -> bool {
+    let Phase::WebSocket(stream) = &conn.phase else { return false };
+    matches!(&stream.form, Form::Native(replay) if replay.is_live()) && !stream.ws.is_closing()
+}
+
+/// Words without a seq, for a stream that is up to date; a slow one does without them.
+pub fn whisper(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
+    if is_live(conn) && conn.send.memory() < STREAM_PAUSE_BYTES {
+        core.metrics.deliveries += 1;
+        conn.send.push_shared(Arc::clone(frame));
+    }
+}
+
+/// Who of the stream's peers is online is known.
+pub fn greeted(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refusal>) {
+    let Phase::WebSocket(stream) = &conn.phase else { return };
+    if !stream.ws.is_closing() {
+        presence::greeted(core, &mut conn.send, result);
+    }
+}
+
+/// Who may know that the stream types is known.
+pub fn typed(
+    core: &mut Core,
+    conn: &mut Conn,
+    caller: Caller,
+    conversation: Id,
+    active: bool,
+    result: Result<Answer, Refusal>,
+) {
+    let (Caller::Op { op, .. }, Phase::WebSocket(socket)) = (caller, &mut conn.phase) else { return };
+    let step = match (result, socket.actor) {
+        (Ok(Answer::FindListeners(listeners)), Some(actor)) => {
+            // One place at a time: who begins elsewhere has stopped here.
+            if let Some(typist) = socket.typist.take_if(|typist| !typist.is_in(conversation)) {
+                presence::stopped(core, actor.profile, *typist);
+            }
+            let typist = presence::typing(core, actor.profile, conversation, active, listeners.into());
+            socket.typist = typist.map(Box::new);
+            Ok(Step::Reply(Reply::done()))
+        }
+        (Ok(_), _) | (_, None) => Err(Problem::new(Code::GeneralError)),
+        (Err(refusal), _) => Err(refusal.into()),
+    };
+    stream::op_step(core, conn, op, step);
+    stream::advance(core, conn);
+}
+
+/// Who has typed nothing for a while has stopped.
+pub fn lapse(core: &mut Core, socket: &mut SocketStream) {
+    let now = core.now.instant;
+    if let Some(typist) = socket.typist.take_if(|typist| typist.lapses_at() <= now)
+        && let Some(actor) = socket.actor
+    {
+        presence::stopped(core, actor.profile, *typist);
+    }
+}
