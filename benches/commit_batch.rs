@@ -40,7 +40,7 @@ impl Ours {
             self.count += 1;
             let (a, b) = self.pairs[self.count % PAIRS];
             let (sender, to) = if (self.count / PAIRS).is_multiple_of(2) { (a, b) } else { (b, a) };
-            // Two posts of one sender are at least a millisecond apart, so that its client_ids rise.
+            // Of a pair one at a time, a millisecond on each round: client_ids rise, as they do where clocks agree.
             let at = NOW_MS + (self.count / PAIRS) as u64;
             self.batch.push((
                 Lane(self.count as u64 % 64),

@@ -287,9 +287,13 @@ pub const WAL_PAGES_MAX: u64 = 8_000;
 /// erasures costs four checkpoints a minute.
 pub const ERASE_EVERY: Duration = Duration::from_secs(15);
 /// Messages of a deleted member erased in one step: a few milliseconds of the writer. Beyond: the next step.
-pub const ERASE_STEP: u32 = 100;
+pub const ERASE_STEP: usize = 100;
 /// Pages of the database copied in one step of a backup (1 MiB): one or two milliseconds between two batches.
 pub const BACKUP_STEP_PAGES: i32 = 256;
+/// Messages looked at in one step of an erasure and for one page of an export, on the way through conversations to those of
+/// one sender: a few milliseconds, though each row may be a page of its own. A conversation counts as one more. Beyond: the
+/// next step or page.
+pub const SENDER_SCAN: u32 = 1_000;
 /// Lines of one page of an export, read in one snapshot of a few milliseconds. Beyond: the next page.
 pub const EXPORT_PAGE: u32 = 500;
 /// Bytes of the WAL file that stay on disk for its next round. Beyond: given back.

@@ -12,10 +12,17 @@ pub enum ExportPlace {
     Blocks(u64),
     Uploads(u64),
     Conversations(u64),
-    /// Behind this client_id; empty for the first.
-    Messages(Vec<u8>),
+    Messages(MessagePlace),
     /// Behind this message and emoji.
     Reactions(u64, String),
+}
+
+/// A place among the messages of one sender, which are taken conversation by conversation: behind message `n` of the
+/// conversation of this key. The default is before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessagePlace {
+    pub conversation: u64,
+    pub n: u64,
 }
 
 /// One bounded page. `Unauthorized` when the member is gone.
@@ -31,7 +38,8 @@ pub struct ExportAccount {
 
 #[derive(Clone, Debug)]
 pub struct ExportPage {
-    /// Whole lines: `{"kind":…,"data":{…}}`.
+    /// Whole lines: `{"kind":…,"data":{…}}`. None at all where a page's time went into looking for the next: the next page
+    /// goes on from there.
     pub lines: Vec<u8>,
     /// `None` behind the last line.
     pub next: Option<ExportPlace>,

@@ -47,7 +47,8 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
     page(core, conn, actor, chunked, first);
 }
 
-/// Queues a page; behind the last one the body ends.
+/// Queues a page; behind the last one the body ends. A page without a line sends nothing, since an empty chunk would be the
+/// body's end: the next is asked for at once, and as each begins behind the one before, there is a last.
 fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, page: ExportPage) {
     let mut out = Vec::with_capacity(page.lines.len() + 32);
     if chunked {
@@ -58,7 +59,9 @@ fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, page: Exp
     if chunked && page.next.is_none() {
         response::last_chunk(&mut out);
     }
-    conn.send.push_bytes(&out);
+    if !out.is_empty() {
+        conn.send.push_bytes(&out);
+    }
     match page.next {
         None => http::linger(core, conn),
         Some(place) => {

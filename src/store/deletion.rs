@@ -7,11 +7,12 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::log::{self, Change};
 use super::value::{id, int, number};
-use super::{accounts, changes, groups, sessions, uploads};
+use super::{accounts, by_sender, changes, groups, sessions, uploads};
 use crate::base::id::Id;
 use crate::limits::{ERASE_STEP, FAREWELLS_MAX};
 use crate::model::conversation::RemoveMember;
 use crate::model::event::{Audience, Event, Fact};
+use crate::model::export::MessagePlace;
 use crate::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
 use crate::model::operation::{Answer, Refusal};
 
@@ -46,8 +47,12 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
     .execute([profile])?;
     // What refers to the member goes with it, by the schema; its profile stays, as nobody's.
     conn.prepare_cached("DELETE FROM members WHERE key = ?1")?.execute([member])?;
-    if delete.leftovers == Leftovers::Erase {
-        conn.prepare_cached("INSERT INTO erasures (profile, done) VALUES (?1, x'')")?.execute([profile])?;
+    match delete.leftovers {
+        Leftovers::Keep => by_sender::forget_departures(conn, profile)?,
+        Leftovers::Erase => {
+            conn.prepare_cached("INSERT INTO erasures (profile, conversation, n) VALUES (?1, 0, 0)")?
+                .execute([profile])?;
+        }
     }
     // Conversations are remembered with their members: this one is not one any more.
     batch.cache.write(conn)?;
@@ -91,34 +96,33 @@ fn groups_of(conn: &Connection, profile: i64) -> rusqlite::Result<Vec<Id>> {
 pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written, Stop> {
     let conn = batch.conn;
     let found = conn
-        .prepare_cached("SELECT profile, done FROM erasures ORDER BY profile LIMIT 1")?
-        .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+        .prepare_cached("SELECT profile, conversation, n FROM erasures ORDER BY profile LIMIT 1")?
+        .query_row([], |row| {
+            Ok((row.get::<_, i64>(0)?, MessagePlace { conversation: number(row, 1)?, n: number(row, 2)? }))
+        })
         .optional()?;
     let Some((profile, done)) = found else { return Written::quietly(Answer::EraseMessages(Erased::All)) };
-    // In the order of the index that finds a sender's messages.
-    let step = conn
-        .prepare_cached(
-            "SELECT seq, id_high, client_id, deleted_at IS NULL FROM messages WHERE sender = ?1 AND client_id > ?2 \
-             ORDER BY client_id LIMIT ?3",
-        )?
-        .query_map((profile, done, ERASE_STEP), |row| {
-            let id = Id(u128::from(row.get::<_, i64>(1)? as u64) << 64 | u128::from(number(row, 0)?));
-            Ok((id, row.get::<_, Vec<u8>>(2)?, row.get::<_, bool>(3)?))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut step = Vec::new();
+    let next = by_sender::walk(conn, profile, done, |own| {
+        if own.stands {
+            step.push(own.message);
+        }
+        Ok(step.len() < ERASE_STEP)
+    })?;
     let mut events: Vec<Event> = Vec::new();
-    for (message, _, stands) in &step {
-        if *stands {
-            events.extend(changes::bury(batch, *message, erase.at)?);
+    for message in step {
+        events.extend(changes::bury(batch, message, erase.at)?);
+    }
+    match next {
+        Some(done) => {
+            conn.prepare_cached("UPDATE erasures SET conversation = ?2, n = ?3 WHERE profile = ?1")?
+                .execute((profile, int(done.conversation), int(done.n)))?;
+        }
+        None => {
+            conn.prepare_cached("DELETE FROM erasures WHERE profile = ?1")?.execute([profile])?;
+            by_sender::forget_departures(conn, profile)?;
         }
     }
-    let more = step.len() == ERASE_STEP as usize;
-    match step.last().filter(|_| more) {
-        Some((_, done, _)) => conn
-            .prepare_cached("UPDATE erasures SET done = ?2 WHERE profile = ?1")?
-            .execute((profile, done))?,
-        None => conn.prepare_cached("DELETE FROM erasures WHERE profile = ?1")?.execute([profile])?,
-    };
     let others = conn.prepare_cached("SELECT 1 FROM erasures")?.exists([])?;
     let erased = if others { Erased::Some } else { Erased::All };
     Ok(Written { result: Ok(Answer::EraseMessages(erased)), events })

@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::fault::Stop;
 use super::profiles::{self, Names};
 use super::value::{id, int, number};
-use super::{accounts, messages};
+use super::{accounts, by_sender, messages};
 use crate::base::crypto::hex;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::limits::{EXPORT_PAGE, PAGE_BYTES_MAX};
-use crate::model::export::{ExportAccount, ExportPage, ExportPlace};
+use crate::model::export::{ExportAccount, ExportPage, ExportPlace, MessagePlace};
 use crate::model::message::{Message, Time};
 use crate::model::operation::Refusal;
 use crate::model::settings::SignUrls;
@@ -69,11 +69,11 @@ pub fn page(conn: &Connection, export: ExportAccount) -> Result<ExportPage, Stop
         }
         ExportPlace::Conversations(after) => {
             let last = conversations(conn, &mut lines, profile, after)?;
-            Some(last.map_or(ExportPlace::Messages(Vec::new()), ExportPlace::Conversations))
+            Some(last.map_or(ExportPlace::Messages(MessagePlace::default()), ExportPlace::Conversations))
         }
         ExportPlace::Messages(after) => {
             let sign = |message: &mut Message| message.sign_urls(&export.urls, export.unix_s);
-            let last = own_messages(conn, &mut lines, profile, &after, sign)?;
+            let last = own_messages(conn, &mut lines, profile, after, sign)?;
             Some(last.map_or(ExportPlace::Reactions(0, String::new()), ExportPlace::Messages))
         }
         ExportPlace::Reactions(seq, emoji) => reactions(conn, &mut lines, profile, seq, &emoji)?
@@ -213,24 +213,28 @@ fn own_uploads(
     })
 }
 
-/// In the order of the index that finds a sender's messages.
+/// Conversation by conversation, in their order. A page ends where it is full, or enough messages were looked at.
 fn own_messages(
     conn: &Connection,
     lines: &mut Lines,
     profile: i64,
-    after: &[u8],
+    after: MessagePlace,
     sign: impl Fn(&mut Message),
-) -> rusqlite::Result<Option<Vec<u8>>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT m.client_id, m.seq, c.id FROM messages m JOIN conversations c ON c.key = m.conversation \
-         WHERE m.sender = ?1 AND m.client_id > ?2 ORDER BY m.client_id",
-    )?;
-    let rows = statement.query((profile, after))?;
-    each(lines, "message", rows, |row| {
-        let message = messages::of_seq(conn, &mut Names::default(), id(row, 2)?, number(row, 1)?)?;
+) -> rusqlite::Result<Option<MessagePlace>> {
+    let (mut names, mut last) = (Names::default(), None);
+    by_sender::walk(conn, profile, after, |own| {
+        let conversation = match last {
+            Some((key, conversation)) if key == own.conversation => conversation,
+            _ => conn
+                .prepare_cached("SELECT id FROM conversations WHERE key = ?1")?
+                .query_row([int(own.conversation)], |row| id(row, 0))?,
+        };
+        last = Some((own.conversation, conversation));
+        let message = messages::of_seq(conn, &mut names, conversation, own.message.seq())?;
         let mut message: Message = message.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         sign(&mut message);
-        Ok((row.get::<_, Vec<u8>>(0)?, message))
+        lines.push("message", &message);
+        Ok(!lines.is_full())
     })
 }
 

@@ -11,7 +11,7 @@ use super::fault::Stop;
 use super::log::{self, Change};
 use super::page::{Budget, profile_bytes};
 use super::value::{id, int, number};
-use super::{profiles, uploads};
+use super::{by_sender, profiles, uploads};
 use crate::base::id::Id;
 use crate::model::conversation::{
     ConversationType, CreateConversation, CreatedConversation, GetConversation, GroupMember, ListMembers,
@@ -273,6 +273,7 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     // Changes of the cache refer to rows: written before one of them goes.
     batch.cache.write(batch.conn)?;
     batch.conn.prepare_cached("DELETE FROM memberships WHERE key = ?1")?.execute([membership])?;
+    by_sender::note_departure(batch.conn, profile, acting.key)?;
     count_members(batch.conn, acting.key)?;
     let change = Change::MemberRemoved(remove.profile, profile, role(had));
     let seq = log::append_change(batch, acting.key, change, remove.at)?;

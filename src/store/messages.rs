@@ -1,5 +1,5 @@
 //! Messages: posted, listed, shown. A message is found by its `seq`, which is its rowid and the low half of its
-//! id; two indexes stand on the path of a post: (conversation, n) and (sender, client_id).
+//! id; two indexes stand on the path of a post: (conversation, n) and (client_id, sender).
 //! Invariant: `n` is dense in its conversation, and a `client_id` of a sender has one message, for ever.
 
 use std::sync::Arc;
@@ -243,7 +243,7 @@ fn insert(
         Some(statement) => statement,
         none => none.insert(batch.conn.prepare_cached(
             "INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, reply_to, body, \
-             has_files) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (sender, client_id) DO NOTHING",
+             has_files) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (client_id, sender) DO NOTHING",
         )?),
     };
     let stored = statement.execute((
@@ -298,7 +298,7 @@ fn original(conn: &Connection, sender_key: i64, client_id: Id) -> rusqlite::Resu
             "SELECT m.seq, m.id_high, m.n, c.id, EXISTS (SELECT 1 FROM memberships s \
              WHERE s.profile = m.sender AND s.conversation = m.conversation) \
              FROM messages m JOIN conversations c ON c.key = m.conversation \
-             WHERE m.sender = ?1 AND m.client_id = ?2",
+             WHERE m.client_id = ?2 AND m.sender = ?1",
         )?
         .query_row((sender_key, client_id.to_bytes()), |row| {
             let seq = number(row, 0)?;

@@ -1,8 +1,9 @@
 //! The schema's history. Owns the steps from an empty file to the schema of today; a step that was released is
 //! never changed, only followed by another.
-//! Invariant: each step and its version number become true in one transaction.
+//! Invariant: each step and its version number become true in one transaction, and no step leaves a row that refers to
+//! nothing.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Error, TransactionBehavior, ffi};
 
 struct Migration {
     name: &'static str,
@@ -19,6 +20,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "uploads", sql: include_str!("migrations/006_uploads.sql") },
     Migration { name: "search", sql: include_str!("migrations/007_search.sql") },
     Migration { name: "export", sql: include_str!("migrations/008_export.sql") },
+    Migration { name: "client ids in order", sql: include_str!("migrations/009_client_ids_in_order.sql") },
 ];
 
 /// The schema version this natter writes.
@@ -31,12 +33,104 @@ pub(super) fn version(conn: &Connection) -> rusqlite::Result<i64> {
 /// Brings a database of any known version to today's. Returns how many steps were taken.
 pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<usize> {
     let from = usize::try_from(version(conn)?).unwrap_or_default();
+    if from >= MIGRATIONS.len() {
+        return Ok(0);
+    }
+    // A table that others refer to is made anew by dropping the old one, which enforced references forbid. Inside of a
+    // transaction this setting can't be changed (https://www.sqlite.org/lang_altertable.html#otheralter).
+    conn.pragma_update(None, "foreign_keys", false)?;
+    let taken = take_steps(conn, from);
+    // A step that failed was rolled back by now.
+    let enforced = conn.pragma_update(None, "foreign_keys", true);
+    let taken = taken?;
+    enforced?;
+    Ok(taken)
+}
+
+fn take_steps(conn: &mut Connection, from: usize) -> rusqlite::Result<usize> {
     for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(from) {
         let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration.sql)?;
+        check_references(&transaction, version)?;
         transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
         ::log::info!("storage: schema version {version}: {}", migration.name);
     }
-    Ok(MIGRATIONS.len().saturating_sub(from))
+    Ok(MIGRATIONS.len() - from)
+}
+
+/// What a commit would have judged, had the references been enforced.
+fn check_references(conn: &Connection, version: i64) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else { return Ok(()) };
+    let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
+    let detail = format!(
+        "a row of {table} refers to no row of {parent}, found on the way to schema version {version}"
+    );
+    Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CONSTRAINT_FOREIGNKEY), Some(detail)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enforced(conn: &Connection) -> bool {
+        conn.pragma_query_value(None, "foreign_keys", |row| row.get(0)).expect("the setting")
+    }
+
+    /// A database of this version, empty but for one message and who wrote it.
+    fn of_version(version: usize) -> Connection {
+        let conn = Connection::open_in_memory().expect("a database");
+        conn.pragma_update(None, "foreign_keys", true).expect("the setting");
+        for migration in &MIGRATIONS[..version] {
+            conn.execute_batch(migration.sql).expect(migration.name);
+        }
+        conn.pragma_update(None, "user_version", version as i64).expect("its version");
+        conn.execute_batch(
+            "INSERT INTO profiles (key, id, display_name, is_private, presence, created_at) \
+             VALUES (1, zeroblob(16), '', 0, 1, 0); \
+             INSERT INTO messages (seq, id_high, conversation, n, sender, client_id) VALUES (7, 0, 1, 1, 1, x'01')",
+        )
+        .expect("a message");
+        conn
+    }
+
+    #[test]
+    fn references_are_enforced_again_after_the_steps() {
+        let mut conn = of_version(8);
+        conn.execute_batch("INSERT INTO reactions VALUES (7, '+1', 1, 8)").expect("a reaction");
+        assert_eq!(migrate(&mut conn).expect("today's schema"), MIGRATIONS.len() - 8);
+        assert!(enforced(&conn) && conn.is_autocommit());
+        for refused in ["INSERT INTO reactions VALUES (8, '+1', 1, 9)", "DELETE FROM messages WHERE seq = 7"]
+        {
+            let error = conn.execute_batch(refused).expect_err(refused);
+            assert!(error.to_string().contains("FOREIGN KEY"), "{refused}: {error}");
+        }
+        conn.execute_batch("DELETE FROM reactions; DELETE FROM messages").expect("in order");
+        assert_eq!(migrate(&mut conn).expect("nothing to do"), 0);
+        assert!(enforced(&conn));
+    }
+
+    #[test]
+    fn a_row_that_refers_to_nothing_stops_a_step_and_nothing_of_it_stays() {
+        let mut conn = of_version(8);
+        conn.execute_batch(
+            "PRAGMA foreign_keys = OFF; INSERT INTO reactions VALUES (6, '+1', 1, 8); PRAGMA foreign_keys = ON",
+        )
+        .expect("a reaction to nothing");
+        let schema = |conn: &Connection| -> String {
+            conn.query_row("SELECT group_concat(sql, ';') FROM sqlite_schema", [], |row| row.get(0))
+                .expect("the schema")
+        };
+        let before = schema(&conn);
+        for _ in 0..2 {
+            let error = migrate(&mut conn).expect_err("the step fails").to_string();
+            assert!(error.contains("reactions") && error.contains("messages"), "{error}");
+            assert!(enforced(&conn) && conn.is_autocommit());
+            assert_eq!((version(&conn).expect("a version"), schema(&conn)), (8, before.clone()));
+        }
+        conn.execute_batch("DELETE FROM reactions").expect("mended");
+        assert_eq!(migrate(&mut conn).expect("today's schema"), MIGRATIONS.len() - 8);
+    }
 }

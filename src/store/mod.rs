@@ -10,6 +10,7 @@ mod accounts;
 mod backup;
 mod batch;
 mod blocks;
+mod by_sender;
 mod cache;
 mod changes;
 mod codes;

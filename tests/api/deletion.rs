@@ -139,6 +139,41 @@ fn with_erase_every_message_becomes_a_tombstone() {
     assert_eq!(first.at("data.0.body"), "from bob", "other people's words are theirs");
 }
 
+/// Groups that were left long before, on one's own or not, hold tombstones too.
+#[test]
+fn with_erase_also_in_groups_that_were_left_before() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let groups = [&ann, &bob].map(|by| {
+        let body = format!(r#"{{"title":"g","members":["{}"]}}"#, ann.profile);
+        let group = world.ask_as(&bob, "POST", "/api/v1/conversations", Some(&body)).at("data.id");
+        let destination = format!(r#""conversation":"{group}""#);
+        let n = if by.profile == ann.profile { 0 } else { 10 };
+        assert_eq!(post(&mut world, &bob, &destination, n + 1, "from bob").status, 201);
+        assert_eq!(post(&mut world, &ann, &destination, n + 2, "from ann").status, 201);
+        let member = format!("/api/v1/conversations/{group}/members/{}", ann.profile);
+        assert_eq!(world.ask_as(by, "DELETE", &member, None).status, 204);
+        group
+    });
+    let mut world = world.restart();
+    let socket = world.open_socket(&bob, "/api/v1/ws");
+    world.texts(socket);
+    let body = r#"{"password":"correct horse ann's","messages":"erase"}"#;
+    assert_eq!(delete(&mut world, &ann, body).status, 204);
+    let heard = world.texts(socket);
+    assert_eq!(heard.iter().filter(|text| text.contains("message.deleted")).count(), 2, "{heard:?}");
+    for group in groups {
+        let list = messages(&mut world, &bob, &group);
+        assert_eq!(
+            (list.at("data.0.body"), list.at("data.0.deleted_at")),
+            ("from bob".into(), "null".into())
+        );
+        assert_eq!((list.at("data.1.body"), list.at("data.1.sender")), ("null".into(), "null".into()));
+        assert_ne!(list.at("data.1.deleted_at"), "null");
+        assert_eq!(list.at("data.2"), "null");
+    }
+}
+
 /// Who spoke with it alone hears that their conversation changed, live and in a later replay, and finds nobody there.
 #[test]
 fn direct_peers_hear_that_somebody_is_gone() {

@@ -5,6 +5,8 @@ use natter::proto::http::body::BodyDecoder;
 use natter::proto::http::head::Framing;
 use natter::server::contract::ConnId;
 
+use natter::limits::SENDER_SCAN;
+
 use crate::support::World;
 use crate::support::http::{Person, request, text_at};
 
@@ -112,6 +114,76 @@ fn a_long_export_takes_the_memory_of_a_page() {
     assert!(done);
     assert_eq!(lines.iter().filter(|line| at(line, "kind") == "message").count(), 400);
     assert!(bytes.len() > 1_400_000 && most < 600_000, "{} bytes, {most} at once", bytes.len());
+}
+
+/// A page that found none of one's own messages sends nothing: an empty chunk would be the end.
+#[test]
+fn pages_without_a_line_neither_end_an_export_nor_stall_it() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    post(&mut world, &ann, &bob, 1, "before");
+    let of_bob = 4 * SENDER_SCAN;
+    rusqlite::Connection::open(world.dir.path().join("natter.db"))
+        .expect("the database")
+        .execute_batch(&format!(
+            "WITH RECURSIVE i (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < {of_bob}) \
+             INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, body) \
+             SELECT 1000 + x, 65536000, 1, 1 + x, 2, randomblob(16), 'of bob' FROM i; \
+             UPDATE conversations SET last_n = 1 + {of_bob}, last_seq = 1000 + {of_bob}"
+        ))
+        .expect("a long talk");
+    let mut world = world.restart();
+    post(&mut world, &ann, &bob, 2, "after");
+    for stalled in [false, true] {
+        let conn = begin(&mut world, &ann, stalled);
+        world.unstall(conn);
+        let (lines, done) = lines(&world.take(conn));
+        assert!(done && world.is_closed(conn));
+        let own = lines.iter().filter(|line| at(line, "kind") == "message");
+        assert_eq!(own.map(|line| at(line, "data.body")).collect::<Vec<_>>(), ["before", "after"]);
+    }
+    // Without chunks too.
+    let conn = world.connect();
+    let head = format!("GET {EXPORT} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", ann.access);
+    world.send(conn, head.as_bytes());
+    let answer = String::from_utf8(world.take(conn)).expect("UTF-8");
+    assert!(world.is_closed(conn) && answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("before") && answer.contains("after") && answer.ends_with("}\n"), "{answer}");
+}
+
+/// What one said in a group that one left, or was removed from, stays one's own; who came back has it once.
+#[test]
+fn an_export_has_what_one_said_in_groups_one_left() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let mut expect = Vec::new();
+    for (round, how) in ["stays", "leaves", "removed", "rejoins"].into_iter().enumerate() {
+        let body = format!(r#"{{"title":"{how}","members":["{}"]}}"#, ann.profile);
+        let group = world.ask_as(&bob, "POST", "/api/v1/conversations", Some(&body)).at("data.id");
+        let mut say = |world: &mut World, n: usize, text: String| {
+            let body = format!(
+                r#"{{"conversation":"{group}","client_id":"01ARZ3NDEKTSV4RRFFQ69{:05}","body":"{text}"}}"#,
+                2 * round + n
+            );
+            assert_eq!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).status, 201);
+            expect.push(text);
+        };
+        say(&mut world, 0, format!("one who {how}"));
+        let member = format!("/api/v1/conversations/{group}/members/{}", ann.profile);
+        let by = if how == "removed" { &bob } else { &ann };
+        if how != "stays" {
+            assert_eq!(world.ask_as(by, "DELETE", &member, None).status, 204);
+        }
+        if how == "rejoins" {
+            assert_eq!(world.ask_as(&bob, "PUT", &member, Some(r#"{"role":"member"}"#)).status, 200);
+            say(&mut world, 1, "back again".to_owned());
+        }
+    }
+    let conn = begin(&mut world, &ann, false);
+    let (lines, done) = lines(&world.take(conn));
+    assert!(done);
+    let own = lines.iter().filter(|line| at(line, "kind") == "message");
+    assert_eq!(own.map(|line| at(line, "data.body")).collect::<Vec<_>>(), expect);
 }
 
 #[test]

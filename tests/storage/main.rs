@@ -5,6 +5,7 @@ mod store_kit;
 
 mod accounts;
 mod backup;
+mod by_sender;
 mod files;
 mod log;
 mod posting;
