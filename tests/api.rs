@@ -16,6 +16,8 @@ mod documents;
 mod export;
 #[path = "api/groups.rs"]
 mod groups;
+#[path = "api/opening.rs"]
+mod opening;
 #[path = "api/presence.rs"]
 mod presence;
 #[path = "api/search.rs"]

@@ -120,9 +120,6 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
     let stream = EventStream { kind, actor, wire, next_comment, stalled: 0 };
     conn.inbox = Vec::new();
     conn.phase = Phase::EventStream(Box::new(stream));
-    if core.ended.contains_key(&actor.session) {
-        return end(core, conn);
-    }
     advance(core, conn);
 }
 

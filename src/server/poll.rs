@@ -60,10 +60,6 @@ pub fn open(
             return respond::refuse(core, conn, exchange, &problem);
         }
     };
-    // The session may have ended while the request was under way.
-    if core.ended.contains_key(&actor.session) {
-        return respond::refuse(core, conn, exchange, &Problem::new(Code::UnauthorizedAccess));
-    }
     core.subscribe(conn, Subscription { profile: actor.profile, device: false });
     // Nobody waits longer than their token lives.
     let until = (core.now.instant + wait).min(instant_of(core.now, actor.expires));

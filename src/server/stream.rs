@@ -16,7 +16,7 @@ use super::pair::{self, PairState};
 use super::presence::{self, Typist};
 use super::publish::Publication;
 use super::replay::Replay;
-use super::{http, instant_of, poll, respond, soonest, whispers};
+use super::{http, instant_of, poll, respond, soonest, steps, whispers};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::{
@@ -99,8 +99,11 @@ impl SocketStream {
     }
 }
 
-/// A request becomes a stream.
+/// A request becomes a stream, unless its session ended while it was under way.
 pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Stream) {
+    if let Err(problem) = steps::still_good(core, &exchange) {
+        return respond::refuse(core, conn, exchange, &problem);
+    }
     match stream {
         Stream::Events { actor, cursor } => {
             event_stream::open(core, conn, &exchange, actor, Opening::Log(cursor));
@@ -157,11 +160,6 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
     if let Some(actor) = actor {
         // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
         core.subscribe(conn, Subscription { profile: actor.profile, device: true });
-        // The session may have ended while the request was under way.
-        if core.ended.contains_key(&actor.session) {
-            conn.phase = Phase::WebSocket(socket);
-            return close(core, conn, SESSION_OVER, "session over");
-        }
     }
     match &mut socket.form {
         Form::Native(replay) => {

@@ -1,8 +1,8 @@
 //! The Go form: a socket between two, as its clients know it.
 
-use super::support::http::Person;
-use super::support::socket::Frame;
-use super::support::{self, World};
+use super::support::World;
+use super::support::http::{Person, request, responses};
+use super::support::socket::{Frame, UPGRADE};
 use super::{at, client_id, closed, frame, ready};
 use natter::model::operation::Refusal;
 use natter::server::contract::ConnId;
@@ -186,8 +186,7 @@ fn a_line_held_behind_the_history_is_shown_and_marked_read() {
         }
         world.holds = true;
         let conn = world.connect();
-        let fields = support::socket::UPGRADE;
-        world.send(conn, &support::http::request("GET", &path(&bob, &ann), &fields, None));
+        world.send(conn, &request("GET", &path(&bob, &ann), &UPGRADE, None));
         let first = world.look();
         // The log moves on after the first reading, so the history is read again behind the subscription.
         world.holds = false;
@@ -210,25 +209,20 @@ fn a_line_held_behind_the_history_is_shown_and_marked_read() {
     }
 }
 
-/// The history is read before the socket opens: who logs out meanwhile gets a close, not a stream.
+/// The history is read before the socket opens: who logs out meanwhile gets a refusal, not a stream.
 #[test]
-fn a_session_that_ends_while_its_pair_opens_is_over() {
+fn a_session_that_ends_while_its_pair_opens_opens_nothing() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     world.holds = true;
     let conn = world.connect();
-    let fields = support::socket::UPGRADE;
-    world.send(conn, &support::http::request("GET", &path(&bob, &ann), &fields, None));
+    world.send(conn, &request("GET", &path(&bob, &ann), &UPGRADE, None));
     let history = world.look();
     world.holds = false;
     assert_eq!(world.ask_as(&bob, "POST", "/api/v1/user/logout", None).status, 200);
     world.deliver(history);
-    let mut bytes = world.take(conn);
-    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
-    bytes.drain(..end);
-    world.peers.get_mut(&conn).expect("a peer").received = bytes;
-    let frames = world.frames(conn);
-    assert!(matches!(frames[..], [Frame::Close(4_401, _)]), "{frames:?}");
+    let refused = responses(&mut world.take(conn), false).remove(0);
+    assert_eq!((refused.status, refused.code()), (401, "unauthorized_access".into()));
 }
 
 /// Posts keep their order: what stands behind a post that was refused for now is refused too, and the socket closes.

@@ -1,0 +1,97 @@
+//! What ends while a stream opens. Between the judging of its token and its first words storage may be asked, and meanwhile
+//! the session can end, or the token.
+
+use std::time::Duration;
+
+use natter::model::settings::Settings;
+use natter::server::contract::ConnId;
+
+use super::codes::code_of;
+use crate::support::http::{Person, request, responses};
+use crate::support::socket::UPGRADE;
+use crate::support::{World, limits, settings};
+
+/// Two people, of whom Ann is verified; a server that has just started has to ask storage about that.
+fn strict() -> (World, Person, Person) {
+    let mut world = World::with(Settings { require_verified: true, ..settings(limits()) });
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let body = format!(r#"{{"code":"{}"}}"#, code_of(&world, "ann"));
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/verify/check", Some(&body)).status, 200);
+    (world.restart(), ann, bob)
+}
+
+type Fields = &'static [(&'static str, &'static str)];
+
+const STREAM: Fields = &[("Accept", "text/event-stream")];
+const TARGETS: usize = 6;
+
+/// Everything Ann can open that lasts, and the fields that ask for it.
+fn targets(ann: &Person, bob: &Person) -> [(String, Fields); TARGETS] {
+    [
+        ("/api/v1/ws".to_owned(), &UPGRADE),
+        (format!("/api/v1/ws/{}/{}", ann.profile, bob.profile), &UPGRADE),
+        ("/api/v1/events".to_owned(), STREAM),
+        ("/api/v1/chat-list".to_owned(), STREAM),
+        ("/api/v1/chat-counter".to_owned(), STREAM),
+        ("/api/v1/events?cursor=now&wait=30".to_owned(), &[("Accept", "*/*")]),
+    ]
+}
+
+/// Asks for a stream, and does `meanwhile` before storage answers what that takes; then what arrived.
+fn open(
+    world: &mut World,
+    person: &Person,
+    target: &str,
+    fields: &[(&str, &str)],
+    meanwhile: impl FnOnce(&mut World),
+) -> (ConnId, Vec<u8>) {
+    let bearer = format!("Bearer {}", person.access);
+    let conn = world.connect();
+    world.holds = true;
+    let fields = [&[("Authorization", bearer.as_str())], fields].concat();
+    world.send(conn, &request("GET", target, &fields, None));
+    assert_eq!((world.held.len(), world.take(conn).len()), (1, 0), "{target} waits for storage");
+    let question = world.held.pop_front().expect("a question");
+    world.holds = false;
+    meanwhile(world);
+    world.held.push_back(question);
+    world.release(1);
+    (conn, world.take(conn))
+}
+
+/// Nothing is shown, and no socket opened: it is the 401 it would have been a moment later.
+#[test]
+fn a_session_that_ends_meanwhile_opens_nothing() {
+    for at in 0..TARGETS {
+        let (mut world, ann, bob) = strict();
+        let (target, fields) = targets(&ann, &bob)[at].clone();
+        let (conn, mut bytes) = open(&mut world, &ann, &target, fields, |world| {
+            assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
+        });
+        let refused = responses(&mut bytes, false).remove(0);
+        assert_eq!((refused.status, refused.code()), (401, "unauthorized_access".into()), "{target}");
+        assert!(bytes.is_empty(), "{target}");
+        world.reset(conn);
+        assert_eq!(world.server.load(), (0, 0, 0), "{target}");
+    }
+}
+
+/// Storage that hangs for longer than a token lives opens nothing that lasts.
+#[test]
+fn a_token_that_ends_meanwhile_ends_the_stream() {
+    for at in 0..TARGETS {
+        let (mut world, ann, bob) = strict();
+        let (target, fields) = targets(&ann, &bob)[at].clone();
+        let (conn, bytes) = open(&mut world, &ann, &target, fields, |world| {
+            world.pass(Duration::from_secs(901));
+        });
+        world.pass(Duration::ZERO);
+        match fields {
+            [("Accept", "*/*")] => {
+                assert!(bytes.starts_with(b"HTTP/1.1 200 "), "a poll answers what there is")
+            }
+            fields if fields == UPGRADE => assert_eq!(world.close_code(conn), Some(4_401), "{target}"),
+            _ => assert!(world.is_closed(conn), "{target}"),
+        }
+    }
+}
