@@ -83,7 +83,12 @@ fn copy_database(config: &Config) -> Result<File, String> {
         if answer.status == 404 {
             return Err("the server that runs here makes no backups: it is of another version".to_owned());
         }
-        let answer = good(&answer)?;
+        let answer = good(&answer).map_err(|problem| match answer.status {
+            503 => format!(
+                "the server makes no copy now: it stops, has another one to make, or is in trouble: {problem}"
+            ),
+            _ => problem,
+        })?;
         let name = answer.get("data").and_then(|data| data.get("file")).and_then(Value::as_str);
         let name = name.filter(|name| is_plain(name)).ok_or("the server's answer names no copy")?;
         let path = config.data_dir.join(name);

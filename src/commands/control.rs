@@ -56,6 +56,9 @@ impl Control {
                 .map_err(|error| format!("the server can't be reached at {}: {error}", socket.display()))?,
             Control::Here(here) => here.ask(&request),
         };
+        if bytes.is_empty() {
+            return Err("the server ended before it answered".to_owned());
+        }
         let mut reader = ResponseReader::new();
         let response = reader.receive(&bytes).and_then(|_| reader.finish());
         let response = response.map_err(|_| "the server's answer makes no sense".to_owned())?;

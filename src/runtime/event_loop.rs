@@ -219,6 +219,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     // Who comes now is refused by the kernel, rather than left waiting.
                     self.parts.listeners.clear();
                     self.parts.machine.handle(now, Input::Drain);
+                    self.parts.storage.drain();
                 }
                 Phase::Draining { .. } => return Err(ServeFault::Forced),
             }

@@ -66,6 +66,8 @@ pub trait Reads: Send + 'static {
 enum Item {
     Write(Ticket, Lane, Command),
     LaneOver(Lane),
+    /// The process is to end: no backup is worth waiting for.
+    Drain,
 }
 
 /// The loop's end.
@@ -95,6 +97,7 @@ impl Storage {
             index_at: Instant::now(),
             backup: None,
             backing_up: false,
+            draining: false,
             inbox: Arc::clone(inbox),
         };
         let queue = writes.queue();
@@ -126,6 +129,11 @@ impl Storage {
     pub(super) fn lane_over(&mut self, lane: Lane) {
         self.closed.remove(lane);
         self.writes.force(Item::LaneOver(lane));
+    }
+
+    /// The process is to end soon: a backup that is under way is given up, everything else goes on.
+    pub(super) fn drain(&mut self) {
+        self.writes.force(Item::Drain);
     }
 
     /// Gives the turn's commands to the threads: one lock and no more wakes than sleepers.
@@ -187,6 +195,8 @@ struct Clerk {
     backup: Option<(Ticket, BackUp)>,
     /// One is under way: its steps don't wait for writes.
     backing_up: bool,
+    /// The process is to end.
+    draining: bool,
     inbox: Arc<Inbox>,
 }
 
@@ -253,7 +263,7 @@ impl Clerk {
         let mut end = Turn::Done;
         let copied = database.back_up(wanted.id, &mut |writer| {
             end = self.turn(writer, queue, items);
-            matches!(end, Turn::Done)
+            matches!(end, Turn::Done) && !self.draining
         });
         self.backing_up = false;
         let outcome = Outcome { result: copied.map(Answer::BackUp), events: Vec::new() };
@@ -269,6 +279,7 @@ impl Clerk {
         for item in items.drain(..) {
             match item {
                 Item::LaneOver(lane) => self.closed.remove(lane),
+                Item::Drain => self.draining = true,
                 Item::Write(ticket, lane, _) if self.closed.contains(lane) => {
                     let refused = Outcome { result: Err(Refusal::Unavailable), events: Vec::new() };
                     answers.push((ticket, refused));

@@ -5,13 +5,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::disk::SmallDisk;
 use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, Ws, at};
-use super::support::process::Launch;
-use super::{client_id, post_to, refused, said};
+use super::support::process::{Launch, Natter, Signal};
+use super::{client_id, post_to, refused, said, until};
 
 fn names(folder: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
@@ -328,5 +329,66 @@ fn a_copy_that_does_not_fit_is_refused_and_posts_go_on() {
     assert!(!names(&disk.0).iter().any(|name| name.contains("backup")), "given back");
     assert_eq!(names(dir.path()), ["small"]);
     post(&mut http, &ann, &bob, "and on it goes");
+    natter.stop();
+}
+
+/// A stop does not wait for a copy that can be made again, and nothing of either stays: neither in DATA_DIR nor at FILE.
+#[test]
+fn a_stop_in_the_middle_of_a_backup_ends_it() {
+    const BALLAST: u64 = 96 << 20;
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    let natter = launch.start();
+    Http::connect(natter.address).sign_up("ann");
+    natter.stop();
+    // Pages that hold nothing any more are copied like all others.
+    let data = dir.path().join("data");
+    let database = rusqlite::Connection::open(data.join("natter.db")).expect("a database");
+    let ballast = format!(
+        "PRAGMA synchronous = OFF; CREATE TABLE ballast (x); INSERT INTO ballast VALUES (zeroblob({BALLAST})); \
+         DROP TABLE ballast;"
+    );
+    database.execute_batch(&ballast).expect("ballast");
+    drop(database);
+
+    let copy = || {
+        let name = names(&data).into_iter().find(|name| name.starts_with("natter.backup-"))?;
+        Some(data.join(name).metadata().map_or(0, |copy| copy.len()))
+    };
+    // Whether the server stands still in time is the machine's to say: while it does not, the backup is whole, and is tried again.
+    let halfway = |natter: &Natter| loop {
+        let launch = launch.clone();
+        let backup = std::thread::spawn(move || launch.run(&["backup", "all.tar"]));
+        until("a copy grows", || copy().is_some_and(|bytes| bytes > 0) || backup.is_finished());
+        natter.signal(Signal::Stop);
+        if copy().is_some_and(|bytes| bytes < BALLAST / 2) {
+            return backup;
+        }
+        natter.signal(Signal::Continue);
+        said(&backup.join().expect("no panic"));
+        fs::remove_file(dir.path().join("all.tar")).expect("a whole backup");
+    };
+    let mut natter = launch.start();
+    let backup = halfway(&natter);
+    let asked = Instant::now();
+    natter.signal(Signal::Term);
+    natter.signal(Signal::Continue);
+    let error = refused(&backup.join().expect("no panic"));
+    assert!(error.contains("the server makes no copy now: it stops"), "{error}");
+    assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert!(natter.log().last().is_some_and(|line| line.ends_with("stopped")), "{:#?}", natter.log());
+    assert_eq!((names(dir.path()), copy()), (vec!["data".to_owned()], None));
+
+    // After a kill the copy is still there; the next start removes it.
+    let mut natter = launch.start();
+    let backup = halfway(&natter);
+    natter.kill();
+    let error = refused(&backup.join().expect("no panic"));
+    assert!(error.contains("the server ended before it answered"), "{error}");
+    assert_eq!((names(dir.path()), copy().is_some()), (vec!["data".to_owned()], true));
+    let natter = launch.start();
+    assert_eq!(copy(), None);
+    said(&launch.run(&["backup", "all.tar"]));
     natter.stop();
 }

@@ -110,6 +110,9 @@ pub enum Signal {
     Term,
     Int,
     Kill,
+    /// It stands still until it is told to go on.
+    Stop,
+    Continue,
 }
 
 impl Natter {
@@ -147,6 +150,8 @@ impl Natter {
             Signal::Term => "TERM",
             Signal::Int => "INT",
             Signal::Kill => "KILL",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
         };
         let kill = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");

@@ -267,6 +267,7 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
         index_at: Instant::now(),
         backup: None,
         backing_up: false,
+        draining: false,
         inbox: Arc::clone(&desk.inbox),
     };
     let told = |clerk: &mut Clerk, fake: &mut Fake| {
@@ -322,5 +323,19 @@ fn a_backup_is_answered_at_its_end_and_one_at_a_time() {
     assert_eq!(answers, [(1, Ok(())), (2, Err(Refusal::Busy)), (3, Ok(()))]);
     back_up(&mut desk, 4);
     assert_eq!(desk.answers(1), [(4, Ok(()))], "the first is over");
+    desk.close();
+}
+
+/// An end of the process does not wait for a copy, which can be made again; it waits for writes.
+#[test]
+fn a_drain_gives_a_backup_up() {
+    let mut desk = Desk::new(Plan::default(), false);
+    let back_up = Command::BackUp(BackUp { id: Id(1) });
+    desk.storage.submit(Key::from_u64(1), Lane(1), back_up).expect("room");
+    desk.storage.drain();
+    desk.submit(2, 2).expect("room");
+    let mut answers = desk.answers(2);
+    answers.sort_by_key(|(number, _)| *number);
+    assert_eq!(answers, [(1, Err(Refusal::Unavailable)), (2, Ok(()))]);
     desk.close();
 }
