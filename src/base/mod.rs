@@ -5,7 +5,10 @@ pub mod fold;
 pub mod id;
 pub mod json;
 pub mod network;
+pub mod percent;
 pub mod send_queue;
 pub mod slab;
+#[cfg(test)]
+pub mod testing;
 pub mod time;
 pub mod timers;

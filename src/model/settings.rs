@@ -12,6 +12,7 @@ use super::upload::{Image, Upload};
 use crate::base::crypto::{HmacKey, base64url};
 use crate::base::id::Id;
 use crate::base::network::Networks;
+use crate::base::percent;
 use crate::limits::Limits;
 
 #[derive(Clone, Debug)]
@@ -103,26 +104,13 @@ impl UrlSigner {
     pub fn url(&self, upload: Id, name: &str, unix_s: u64) -> String {
         let expires = (unix_s + URL_LIFE_S).div_ceil(HOUR_S) * HOUR_S;
         let sig = base64url(&self.key.sign(&Self::signed_bytes(upload, expires)));
-        format!("{}/uploads/{upload}/{}?expires={expires}&sig={sig}", self.prefix, percent_encode(name))
+        format!("{}/uploads/{upload}/{}?expires={expires}&sig={sig}", self.prefix, percent::encode(name))
     }
 
     /// Whether `sig` was made for this upload and this expiry, and the expiry has not passed.
     pub fn verify(&self, upload: Id, expires: u64, sig: &[u8], unix_s: u64) -> bool {
         unix_s < expires && self.key.verify(&Self::signed_bytes(upload, expires), sig)
     }
-}
-
-/// Percent-encodes everything but the unreserved characters of RFC 3986 §2.3.
-pub fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 /// Gives every upload inside a value the URL of this moment. Done once, just before encoding.

@@ -4,6 +4,7 @@
 
 use super::name;
 use crate::base::id::Id;
+use crate::base::percent;
 use crate::limits::FORM_OVERHEAD_MAX;
 use crate::model::problem::{Code, Problem};
 use crate::model::upload::ReceivedFile;
@@ -45,7 +46,7 @@ impl Source {
         if !wanted.file_only {
             return Err(Problem::new(Code::NotSupportedType));
         }
-        let name = headers.get("x-filename").and_then(name::percent_decode);
+        let name = headers.get("x-filename").and_then(percent::decode);
         Ok(Source::Raw { name: name::clean(&name.ok_or(Problem::invalid("filename"))?) })
     }
 

@@ -31,24 +31,6 @@ fn is_unsafe(c: char) -> bool {
         || matches!(c, '/' | '\\' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Percent-decoded UTF-8, as `X-Filename` holds it.
-pub fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, behind) = rest.split_at_checked(2)?;
-        rest = behind;
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        bytes.push((digit(digits[0])? * 16 + digit(digits[1])?) as u8);
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,13 +61,5 @@ mod tests {
             assert_eq!(clean(&cleaned), cleaned);
         }
         assert_eq!(clean(&"x".repeat(255)).len(), 255);
-    }
-
-    #[test]
-    fn percent_codes_are_utf_8() {
-        assert_eq!(percent_decode("a%20b%C3%a9+.png").as_deref(), Some("a bé+.png"));
-        for bad in ["%", "%2", "%zz", "%+1", "%ff", "a%C3"] {
-            assert_eq!(percent_decode(bad), None, "{bad}");
-        }
     }
 }

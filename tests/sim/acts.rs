@@ -212,7 +212,7 @@ impl Run {
         let message = messages[(last_n - 1).saturating_sub(back) as usize].id;
         let emoji = ["👍", "❤️", "é"][self.rng.below(3)];
         let path = format!("/api/v1/messages/{message}");
-        let encoded = natter::model::settings::percent_encode(emoji);
+        let encoded = natter::base::percent::encode(emoji);
         let reactions = format!("{path}/reactions/{encoded}");
         let (op, members, method, path, body) = match self.rng.below(10) {
             0..4 => {
@@ -398,7 +398,7 @@ impl Run {
         } else {
             let place = place.map_or(String::new(), |id| format!("&conversation={id}"));
             let next = next.map_or(String::new(), |next| format!("&next={next}"));
-            let text = natter::model::settings::percent_encode(text);
+            let text = natter::base::percent::encode(text);
             let path = format!("/api/v1/search?q={text}&limit={limit}{place}{next}");
             self.request(d, ask, "GET", &path, None);
         }

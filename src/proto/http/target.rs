@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use super::head::{HeadError, Method};
+use crate::base::percent;
 use crate::limits::{QUERY_PAIRS_MAX, SEGMENTS_MAX, TARGET_MAX};
 
 /// A target as sent. At most [`TARGET_MAX`] bytes, so that two bytes hold each offset.
@@ -130,7 +131,7 @@ impl Target {
         }
         let mut segments = Vec::with_capacity(4);
         for raw in path.split('/') {
-            let segment = decode(raw, false)?;
+            let segment = percent::decode(raw)?;
             let unsafe_name = segment == "." || segment == ".." || segment.contains(['/', '\\', '\0']);
             if unsafe_name || segments.len() == SEGMENTS_MAX {
                 return None;
@@ -146,8 +147,8 @@ impl Target {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in self.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let key = decode(key, true).ok_or(BadQuery)?;
-            let value = decode(value, true).ok_or(BadQuery)?;
+            let key = form_decode(key).ok_or(BadQuery)?;
+            let value = form_decode(value).ok_or(BadQuery)?;
             if pairs.len() == QUERY_PAIRS_MAX || pairs.iter().any(|(known, _)| *known == key) {
                 return Err(BadQuery);
             }
@@ -162,7 +163,7 @@ impl Target {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in self.query().unwrap_or_default().split('&').take(QUERY_PAIRS_MAX) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (Some(key), Some(value)) = (decode(key, true), decode(value, true)) else { continue };
+            let (Some(key), Some(value)) = (form_decode(key), form_decode(value)) else { continue };
             if !pairs.iter().any(|(known, _)| *known == key) {
                 pairs.push((key, value));
             }
@@ -260,24 +261,9 @@ fn is_uri(bytes: &[u8], extra: &[u8]) -> bool {
     true
 }
 
-/// Percent-decodes; `None` for a broken escape or what is not UTF-8.
-fn decode(text: &str, plus_is_space: bool) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&b, after)) = rest.split_first() {
-        let (byte, after) = match b {
-            b'%' => (hex(*after.first()?)? << 4 | hex(*after.get(1)?)?, &after[2..]),
-            b'+' if plus_is_space => (b' ', after),
-            _ => (b, after),
-        };
-        bytes.push(byte);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
+/// As forms write it: a plus is a space.
+fn form_decode(text: &str) -> Option<String> {
+    if text.contains('+') { percent::decode(&text.replace('+', " ")) } else { percent::decode(text) }
 }
 
 #[cfg(test)]

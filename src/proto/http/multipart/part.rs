@@ -5,6 +5,7 @@
 
 use super::super::headers::is_token_byte;
 use super::{MultipartError, is_boundary};
+use crate::base::percent;
 
 /// The head of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,18 +106,7 @@ fn decode_extended(value: &str) -> Option<String> {
     if !charset.eq_ignore_ascii_case("utf-8") {
         return None;
     }
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|b| char::from(b).to_digit(16));
-        let (high, low) = (digit()?, digit()?);
-        bytes.push((high << 4 | low) as u8);
-    }
-    String::from_utf8(bytes).ok()
+    percent::decode(encoded)
 }
 
 /// `name=value; name="value"`: each pair, or `None` once where the text is none, then nothing.
