@@ -10,35 +10,23 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use super::archive::{DATABASE, UPLOADS, Writer};
-use super::configure;
 use super::control::{BACKUP, Control};
 use super::member::good;
+use super::with_config;
 use crate::base::json::Value;
 use crate::config::{Config, secrets};
 use crate::work::files;
 
 pub fn run(file: &Path) -> ExitCode {
-    let (config, warnings) = match configure() {
-        Ok(configured) => configured,
-        Err(code) => return code,
-    };
-    for warning in &warnings {
-        eprintln!("natter: {warning}");
-    }
-    match back_up(&config, file) {
-        Ok(Packed { bytes, uploads, keys }) => {
-            println!("{}: {bytes} bytes, with {uploads} files of uploads", file.display());
-            match keys {
-                0 => println!("the keys stand in variables, not in this file: keep them too"),
-                _ => println!("it holds keys of this server: keep it as safe as DATA_DIR"),
-            }
-            ExitCode::SUCCESS
+    with_config(|config| {
+        let Packed { bytes, uploads, keys } = back_up(config, file)?;
+        println!("{}: {bytes} bytes, with {uploads} files of uploads", file.display());
+        match keys {
+            0 => println!("the keys stand in variables, not in this file: keep them too"),
+            _ => println!("it holds keys of this server: keep it as safe as DATA_DIR"),
         }
-        Err(problem) => {
-            eprintln!("natter: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+        Ok(())
+    })
 }
 
 /// What went into an archive.

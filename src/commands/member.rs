@@ -4,31 +4,18 @@
 use std::io::{BufRead, Read};
 use std::process::ExitCode;
 
-use super::configure;
 use super::control::{Control, Reply};
+use super::with_config;
 use crate::base::json::{self, Value};
 use crate::cli::MemberCommand;
 use crate::limits::PASSWORD_LINE_MAX;
 
 pub fn run(command: &MemberCommand) -> ExitCode {
-    let (config, warnings) = match configure() {
-        Ok(configured) => configured,
-        Err(code) => return code,
-    };
-    for warning in &warnings {
-        eprintln!("natter: {warning}");
-    }
-    let done = Control::reach(&config).and_then(|mut control| {
+    with_config(|config| {
+        let mut control = Control::reach(config)?;
         let result = act(&mut control, command);
         control.close().and(result)
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("natter: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn act(control: &mut Control, command: &MemberCommand) -> Result<(), String> {

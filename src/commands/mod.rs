@@ -35,6 +35,24 @@ fn say(text: &str) -> ExitCode {
     }
 }
 
+/// A command that needs nothing but a good configuration: warnings and what went wrong are told on stderr.
+fn with_config(run: impl FnOnce(&Config) -> Result<(), String>) -> ExitCode {
+    let (config, warnings) = match configure() {
+        Ok(configured) => configured,
+        Err(code) => return code,
+    };
+    for warning in &warnings {
+        eprintln!("natter: {warning}");
+    }
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("natter: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// The configuration, or every fault of it at once on stderr.
 fn configure() -> Result<(Config, Vec<Warning>), ExitCode> {
     Config::from_environment().map_err(|faults| refuse(&faults))

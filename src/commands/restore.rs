@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::archive::{DATABASE, Reader, UPLOADS};
-use super::configure;
+use super::with_config;
 use crate::config::{Config, secrets};
 use crate::runtime::data_dir::{self, DataDir, DataDirFault};
 use crate::store::{self, StoreOptions};
@@ -22,28 +22,14 @@ const STAGE: &str = "restoring";
 const LOST_AND_FOUND: &str = "lost+found";
 
 pub fn run(file: &Path) -> ExitCode {
-    let (config, warnings) = match configure() {
-        Ok(configured) => configured,
-        Err(code) => return code,
-    };
-    for warning in &warnings {
-        eprintln!("natter: {warning}");
-    }
-    match restore(&config, file) {
-        Ok(()) => {
-            println!("restored from {} into {}", file.display(), config.data_dir.display());
-            for name in secrets::missing(&config.data_dir, &config) {
-                println!(
-                    "{name} is not in this backup: set it as it was, or the next start makes another one"
-                );
-            }
-            ExitCode::SUCCESS
+    with_config(|config| {
+        restore(config, file)?;
+        println!("restored from {} into {}", file.display(), config.data_dir.display());
+        for name in secrets::missing(&config.data_dir, config) {
+            println!("{name} is not in this backup: set it as it was, or the next start makes another one");
         }
-        Err(problem) => {
-            eprintln!("natter: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+        Ok(())
+    })
 }
 
 fn restore(config: &Config, file: &Path) -> Result<(), String> {

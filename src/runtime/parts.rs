@@ -47,41 +47,30 @@ impl Machine for Server {
     }
 }
 
-impl Writer for Store {
-    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
-        self.commit(batch)
-    }
+/// The store, alone and between two steps of its backup, writes alike.
+macro_rules! writer {
+    ($($writer:ty),*) => {
+        $(impl Writer for $writer {
+            fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+                self.commit(batch)
+            }
 
-    fn tend(&mut self) -> Result<(), Fault> {
-        self.tend(Instant::now())
-    }
+            fn tend(&mut self) -> Result<(), Fault> {
+                self.tend(Instant::now())
+            }
 
-    fn index(&mut self) -> Result<bool, Fault> {
-        self.index()
-    }
+            fn index(&mut self) -> Result<bool, Fault> {
+                self.index()
+            }
 
-    fn probe(&mut self) -> Result<(), Fault> {
-        self.probe()
-    }
+            fn probe(&mut self) -> Result<(), Fault> {
+                self.probe()
+            }
+        })*
+    };
 }
 
-impl Writer for Session<'_> {
-    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
-        self.commit(batch)
-    }
-
-    fn tend(&mut self) -> Result<(), Fault> {
-        self.tend(Instant::now())
-    }
-
-    fn index(&mut self) -> Result<bool, Fault> {
-        self.index()
-    }
-
-    fn probe(&mut self) -> Result<(), Fault> {
-        self.probe()
-    }
-}
+writer!(Store, Session<'_>);
 
 impl Database for Store {
     fn back_up(
@@ -103,23 +92,20 @@ impl Reads for Reader {
     }
 }
 
-impl Craft for Mailer {
-    fn run(&mut self, job: Job) -> Done {
-        self.run(job)
-    }
+/// Crafts that keep nothing between two jobs, or what is bounded and small, and so have nothing to give back when they rest.
+macro_rules! restless {
+    ($($craft:ty),*) => {
+        $(impl Craft for $craft {
+            fn run(&mut self, job: Job) -> Done {
+                self.run(job)
+            }
 
-    /// Keeps nothing between two mails.
-    fn idle(&mut self) {}
+            fn idle(&mut self) {}
+        })*
+    };
 }
 
-impl Craft for Geolocator {
-    fn run(&mut self, job: Job) -> Done {
-        self.run(job)
-    }
-
-    /// What it knows is bounded and small.
-    fn idle(&mut self) {}
-}
+restless!(Mailer, Geolocator, Publisher, Opener);
 
 impl Craft for PasswordHasher {
     fn run(&mut self, job: Job) -> Done {
@@ -129,20 +115,4 @@ impl Craft for PasswordHasher {
     fn idle(&mut self) {
         self.idle();
     }
-}
-
-impl Craft for Publisher {
-    fn run(&mut self, job: Job) -> Done {
-        self.run(job)
-    }
-
-    fn idle(&mut self) {}
-}
-
-impl Craft for Opener {
-    fn run(&mut self, job: Job) -> Done {
-        self.run(job)
-    }
-
-    fn idle(&mut self) {}
 }
