@@ -142,7 +142,7 @@ fn nick_name_base(display_name: &str) -> String {
 mod tests {
     use super::*;
     use crate::base::json;
-    use crate::model::testing::Seeded;
+    use crate::base::testing::Seeded;
 
     fn with<T>(body: &str, read: impl FnOnce(&Params<'_>) -> T) -> T {
         let value = json::parse(body.as_bytes()).expect("a test's JSON");

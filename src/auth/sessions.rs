@@ -86,25 +86,11 @@ mod tests {
     use crate::model::handler::Handler;
     use crate::model::operation::{Answer, Command, Refusal};
     use crate::model::session::{Pair, Refreshed, Token};
-    use crate::model::testing::{Stage, UNIX_MS, problem, text};
+    use crate::model::testing::{Stage, UNIX_MS, pair, problem, text};
 
     const REFRESH: Handler = Handler::Public(refresh);
     const LOGOUT: Handler = Handler::Member(logout);
     const NOW: u64 = UNIX_MS / 1_000;
-
-    fn pair(device: Option<&str>) -> Pair {
-        Pair {
-            session: Id(13),
-            member: Id(11),
-            profile: Id(12),
-            access_uuid: Id(14),
-            refresh_uuid: Id(15),
-            device: device.map(|id| sha256(id.as_bytes())),
-            issued: NOW,
-            access_expire: NOW + 900,
-            refresh_expire: NOW + 2_592_000,
-        }
-    }
 
     fn tokens(stage: &Stage, device: Option<&str>) -> Token {
         token::sign_pair(&stage.settings, "k3", &pair(device))

@@ -243,23 +243,9 @@ fn device(claims: &Value<'_>) -> Result<Option<[u8; 32]>, BadToken> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::testing::settings;
+    use crate::model::testing::{pair, settings};
 
     const NOW: u64 = 1_795_352_634;
-
-    fn pair(device: Option<&str>) -> Pair {
-        Pair {
-            session: Id(13),
-            member: Id(11),
-            profile: Id(12),
-            access_uuid: Id(14),
-            refresh_uuid: Id(15),
-            device: device.map(|id| sha256(id.as_bytes())),
-            issued: NOW,
-            access_expire: NOW + 900,
-            refresh_expire: NOW + 2_592_000,
-        }
-    }
 
     fn token() -> Token {
         sign_pair(&settings(), "k3", &pair(None))

@@ -452,8 +452,7 @@ mod tests {
 
     #[test]
     fn secrets_also_from_files_and_never_in_sight() {
-        let folder = std::env::temp_dir().join(format!("natter-config-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = crate::base::testing::Folder::new();
         let path = folder.join("key");
         let path_text = path.to_str().expect("UTF-8");
         let write = |bytes: &[u8]| std::fs::write(&path, bytes).expect("a file");
@@ -471,7 +470,6 @@ mod tests {
         check_faults(&[("ACCESS_SECRET_FILE", path_text)], &["ACCESS_SECRET_FILE: "]);
         write(&vec![b'a'; crate::limits::CONFIG_FILE_BYTES_MAX + 1]);
         check_faults(&[("ACCESS_SECRET_FILE", path_text)], &["ACCESS_SECRET_FILE: "]);
-        std::fs::remove_dir_all(&folder).expect("removed");
 
         let env = [
             ("ACCESS_SECRET", KEY_A),

@@ -200,7 +200,7 @@ fn create(data_dir: &Path, file: &str, entropy: &mut dyn Entropy) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
+    use crate::base::testing::Folder;
 
     struct Counting(u8);
 
@@ -211,31 +211,14 @@ mod tests {
         }
     }
 
-    /// A folder of its own for each test, removed at its end.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("natter-secrets-{}-{name}", std::process::id()));
-            std::fs::create_dir_all(&path).expect("a folder");
-            Folder(path)
-        }
-
-        fn put(&self, file: &str, text: &str, mode: u32) {
-            let path = self.0.join(file);
-            std::fs::write(&path, text).expect("a file");
-            std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("its mode");
-        }
-
-        fn mode(&self, file: &str) -> u32 {
-            self.0.join(file).metadata().expect("a file").permissions().mode() & 0o7777
-        }
+    fn put(folder: &Path, file: &str, text: &str, mode: u32) {
+        let path = folder.join(file);
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("its mode");
     }
 
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).expect("removed");
-        }
+    fn mode(folder: &Path, file: &str) -> u32 {
+        folder.join(file).metadata().expect("a file").permissions().mode() & 0o7777
     }
 
     fn config(access: Option<&str>) -> Config {
@@ -247,76 +230,75 @@ mod tests {
 
     #[test]
     fn made_once_kept_private_and_read_again() {
-        let folder = Folder::new("made");
+        let folder = Folder::new();
         // What a crash in the middle of a first start leaves.
-        folder.put("access_secret.new", "half", 0o644);
-        assert_eq!(check(&folder.0, &config(None)), Ok(vec![]));
-        let (first, warnings) = load_or_create(&folder.0, &config(None), &mut Counting(0)).expect("keys");
+        put(&folder, "access_secret.new", "half", 0o644);
+        assert_eq!(check(&folder, &config(None)), Ok(vec![]));
+        let (first, warnings) = load_or_create(&folder, &config(None), &mut Counting(0)).expect("keys");
         assert_eq!(first.made, ["access_secret", "refresh_secret", "password_secret"]);
         assert_eq!(warnings, []);
         assert!(first.access != first.refresh && first.refresh != first.password);
         assert_eq!(first.access.expose().len(), 43);
         for (_, file) in NAMES {
-            assert_eq!(folder.mode(file), 0o600);
-            assert!(!folder.0.join(format!("{file}.new")).exists());
+            assert_eq!(mode(&folder, file), 0o600);
+            assert!(!folder.join(format!("{file}.new")).exists());
         }
-        let (again, _) = load_or_create(&folder.0, &config(None), &mut Counting(100)).expect("keys");
+        let (again, _) = load_or_create(&folder, &config(None), &mut Counting(100)).expect("keys");
         assert!(again.made.is_empty());
         assert!(again.access == first.access && again.password == first.password);
-        let (set, _) = load_or_create(&folder.0, &config(Some(KEY)), &mut Counting(0)).expect("keys");
+        let (set, _) = load_or_create(&folder, &config(Some(KEY)), &mut Counting(0)).expect("keys");
         assert!(set.access.expose() == KEY.as_bytes() && set.refresh == first.refresh);
         assert_eq!(format!("{set:?}").matches("Secret(..)").count(), 3);
     }
 
     #[test]
     fn only_looking_makes_and_changes_nothing() {
-        let folder = Folder::new("check");
-        folder.put("access_secret", KEY, 0o644);
-        let warnings = check(&folder.0, &config(None)).expect("no fault");
+        let folder = Folder::new();
+        put(&folder, "access_secret", KEY, 0o644);
+        let warnings = check(&folder, &config(None)).expect("no fault");
         assert!(warnings.len() == 1 && warnings[0].message.contains("0644"), "{warnings:?}");
-        assert_eq!(folder.mode("access_secret"), 0o644);
-        assert!(!folder.0.join("refresh_secret").exists());
+        assert_eq!(mode(&folder, "access_secret"), 0o644);
+        assert!(!folder.join("refresh_secret").exists());
     }
 
     #[test]
     fn loose_files_are_tightened() {
-        let folder = Folder::new("loose");
-        folder.put("access_secret", &format!("{KEY}\n"), 0o640);
-        let (secrets, warnings) = load_or_create(&folder.0, &config(None), &mut Counting(0)).expect("keys");
+        let folder = Folder::new();
+        put(&folder, "access_secret", &format!("{KEY}\n"), 0o640);
+        let (secrets, warnings) = load_or_create(&folder, &config(None), &mut Counting(0)).expect("keys");
         assert_eq!(secrets.access.expose(), KEY.as_bytes());
         assert!(warnings.len() == 1 && warnings[0].message.contains("0640"), "{warnings:?}");
-        assert_eq!(folder.mode("access_secret"), 0o600);
+        assert_eq!(mode(&folder, "access_secret"), 0o600);
     }
 
     #[test]
     fn bad_files_are_refused_all_at_once() {
-        let folder = Folder::new("bad");
-        folder.put("access_secret", "hunter2\n", 0o600);
-        folder.put("refresh_secret", "REFRESH_SECRET", 0o600);
-        std::fs::create_dir(folder.0.join("password_secret")).expect("a folder");
-        let faults = load_or_create(&folder.0, &config(None), &mut Counting(0)).expect_err("faults");
+        let folder = Folder::new();
+        put(&folder, "access_secret", "hunter2\n", 0o600);
+        put(&folder, "refresh_secret", "REFRESH_SECRET", 0o600);
+        std::fs::create_dir(folder.join("password_secret")).expect("a folder");
+        let faults = load_or_create(&folder, &config(None), &mut Counting(0)).expect_err("faults");
         let text: Vec<String> = faults.iter().map(Fault::to_string).collect();
         for (text, expect) in text.iter().zip(["too short", "own name", "no file"]) {
             assert!(text.contains(expect) && text.contains("secret: "), "{text}");
         }
         assert!(text.len() == 3 && !text.concat().contains("hunter2"));
-        assert_eq!(std::fs::read(folder.0.join("access_secret")).expect("untouched"), b"hunter2\n");
+        assert_eq!(std::fs::read(folder.join("access_secret")).expect("untouched"), b"hunter2\n");
     }
 
     #[test]
     fn two_uses_of_one_key_are_refused() {
-        let folder = Folder::new("same");
-        folder.put("refresh_secret", KEY, 0o600);
-        let faults = load_or_create(&folder.0, &config(Some(KEY)), &mut Counting(0)).expect_err("a fault");
+        let folder = Folder::new();
+        put(&folder, "refresh_secret", KEY, 0o600);
+        let faults = load_or_create(&folder, &config(Some(KEY)), &mut Counting(0)).expect_err("a fault");
         assert_eq!(faults.len(), 1);
         assert_eq!(faults[0].to_string(), "REFRESH_SECRET: the secret is the same as ACCESS_SECRET");
     }
 
     #[test]
     fn a_missing_folder_is_a_fault_that_names_the_file() {
-        let folder = Folder::new("gone");
-        let faults =
-            load_or_create(&folder.0.join("x"), &config(None), &mut Counting(0)).expect_err("faults");
+        let folder = Folder::new();
+        let faults = load_or_create(&folder.join("x"), &config(None), &mut Counting(0)).expect_err("faults");
         assert_eq!(faults.len(), 3);
         assert!(faults[0].to_string().contains("x/access_secret: cannot be made"), "{}", faults[0]);
     }

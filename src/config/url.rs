@@ -169,21 +169,9 @@ pub fn origins(text: &str) -> Result<Origins, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::values::tests::check;
     use super::*;
     use crate::limits::CONFIG_LIST_MAX;
-
-    #[track_caller]
-    fn check<T: fmt::Debug>(
-        parse: impl Fn(&str) -> Result<T, Problem>,
-        text: &str,
-        expect: Result<&str, &str>,
-    ) {
-        match (parse(text), expect) {
-            (Ok(seen), Ok(expect)) => assert_eq!(format!("{seen:?}"), expect, "{text:?}"),
-            (Err(seen), Err(expect)) => assert!(seen.contains(expect), "{text:?}: {seen:?}"),
-            (seen, expect) => panic!("{text:?}: {seen:?}, expected {expect:?}"),
-        }
-    }
 
     #[test]
     fn hosts() {

@@ -155,12 +155,12 @@ pub fn log_levels(text: &str) -> Result<Levels, Problem> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::fmt;
 
     #[track_caller]
-    fn check<T: fmt::Debug>(
+    pub fn check<T: fmt::Debug>(
         parse: impl Fn(&str) -> Result<T, Problem>,
         text: &str,
         expect: Result<&str, &str>,

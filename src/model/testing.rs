@@ -9,30 +9,17 @@ use super::job::{Done, Job};
 use super::operation::{Answer, Command, Refusal};
 use super::params::Params;
 use super::problem::Problem;
+use super::session::Pair;
 use super::settings::{Origins, Settings, UrlSigner};
 use super::tickets::Tickets;
-use crate::base::crypto::{Entropy, HmacKey};
+use crate::base::crypto::{HmacKey, sha256};
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::network::Networks;
+use crate::base::testing::Seeded;
 use crate::base::time::Now;
 use crate::limits::Limits;
 use crate::proto::http::language::Language;
-
-/// SplitMix64: enough for tests, and the same run each time.
-pub struct Seeded(pub u64);
-
-impl Entropy for Seeded {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            chunk.copy_from_slice(&(z ^ (z >> 31)).to_be_bytes()[..chunk.len()]);
-        }
-    }
-}
 
 pub fn settings() -> Settings {
     let key = |name: &str| HmacKey::new(name.as_bytes());
@@ -200,5 +187,21 @@ fn show(step: &Played) -> String {
         Ok(Step::Work(job, _)) => format!("{job:?}"),
         Ok(Step::Stream(stream)) => format!("{stream:?}"),
         Ok(Step::Receive { room }) => format!("Receive {room}"),
+    }
+}
+
+/// The tokens of the [`Stage`]'s actor, of a session bound to `device`.
+pub fn pair(device: Option<&str>) -> Pair {
+    let issued = UNIX_MS / 1_000;
+    Pair {
+        session: Id(13),
+        member: Id(11),
+        profile: Id(12),
+        access_uuid: Id(14),
+        refresh_uuid: Id(15),
+        device: device.map(|id| sha256(id.as_bytes())),
+        issued,
+        access_expire: issued + 900,
+        refresh_expire: issued + 2_592_000,
     }
 }

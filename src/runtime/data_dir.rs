@@ -168,23 +168,8 @@ fn make_folder(path: &Path) -> Result<(), DataDirFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::testing::Folder;
     use std::os::unix::fs::PermissionsExt;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("natter-data-dir-{}-{name}", std::process::id()));
-            std::fs::create_dir_all(&path).expect("a folder");
-            Folder(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).expect("removed");
-        }
-    }
 
     fn mode(path: &Path) -> u32 {
         path.metadata().expect("there").permissions().mode() & 0o7777
@@ -197,10 +182,10 @@ mod tests {
 
     #[test]
     fn one_holder_at_a_time() {
-        let folder = Folder::new("lock");
-        let (path, uploads) = (folder.0.join("a/b"), folder.0.join("c/d"));
+        let folder = Folder::new();
+        let (path, uploads) = (folder.join("a/b"), folder.join("c/d"));
         let held = DataDir::open(&path, &uploads).expect("ours");
-        for made in [&path, &uploads, &folder.0.join("a")] {
+        for made in [&path, &uploads, &folder.join("a")] {
             assert_eq!(mode(made), 0o700, "{}", made.display());
         }
         let lock = path.join("lock");
@@ -225,29 +210,29 @@ mod tests {
 
     #[test]
     fn what_the_disk_refuses_is_named() {
-        let folder = Folder::new("disk");
-        let file = folder.0.join("file");
+        let folder = Folder::new();
+        let file = folder.join("file");
         std::fs::write(&file, "").expect("a file");
-        let text = refused(&file, &folder.0.join("up"));
+        let text = refused(&file, &folder.join("up"));
         assert!(text.starts_with(&format!("cannot use as a folder {}: ", file.display())), "{text}");
-        let text = refused(&folder.0.join("data"), &file.join("up"));
+        let text = refused(&folder.join("data"), &file.join("up"));
         assert!(text.contains(&format!("{}", file.display())), "{text}");
-        std::fs::create_dir_all(folder.0.join("taken/lock")).expect("a folder");
-        let text = refused(&folder.0.join("taken"), &folder.0.join("up"));
+        std::fs::create_dir_all(folder.join("taken/lock")).expect("a folder");
+        let text = refused(&folder.join("taken"), &folder.join("up"));
         assert!(text.starts_with("cannot open ") && text.contains("taken/lock: "), "{text}");
     }
 
     #[test]
     fn a_control_socket_must_fit() {
-        let folder = Folder::new("socket");
-        let base = folder.0.as_os_str().len() + "//control.sock".len();
-        let fits = folder.0.join("x".repeat(SOCKET_PATH_MAX - base));
-        let held = DataDir::open(&fits, &folder.0.join("up")).expect("it fits");
+        let folder = Folder::new();
+        let base = folder.as_os_str().len() + "//control.sock".len();
+        let fits = folder.join("x".repeat(SOCKET_PATH_MAX - base));
+        let held = DataDir::open(&fits, &folder.join("up")).expect("it fits");
         std::os::unix::net::UnixListener::bind(held.control_socket()).expect("the kernel agrees");
-        let long = folder.0.join("x".repeat(SOCKET_PATH_MAX - base + 1));
-        let text = refused(&long, &folder.0.join("up"));
+        let long = folder.join("x".repeat(SOCKET_PATH_MAX - base + 1));
+        let text = refused(&long, &folder.join("up"));
         assert!(text.contains(&format!("has {} bytes", SOCKET_PATH_MAX + 1)), "{text}");
         assert!(!long.exists());
-        assert!(std::os::unix::net::UnixListener::bind(folder.0.join("x".repeat(SOCKET_PATH_MAX))).is_err());
+        assert!(std::os::unix::net::UnixListener::bind(folder.join("x".repeat(SOCKET_PATH_MAX))).is_err());
     }
 }

@@ -296,23 +296,21 @@ mod tests {
     use super::*;
     use crate::base::crypto::sha256;
     use crate::base::id::Id;
-    use mio::{Poll, Token, Waker};
-    use std::time::{Duration, Instant};
-
-    const PATIENCE: Duration = Duration::from_secs(20);
+    use crate::runtime::testing::{self, Folder, PATIENCE};
+    use mio::Poll;
+    use std::time::Instant;
 
     struct Desk {
         _poll: Poll,
         inbox: Arc<Inbox>,
         disk: Disk,
-        uploads: PathBuf,
+        uploads: Folder,
     }
 
     impl Desk {
-        fn new(name: &str) -> Desk {
-            let poll = Poll::new().expect("a poll");
-            let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
-            let uploads = std::env::temp_dir().join(format!("natter-disk-{name}-{}", std::process::id()));
+        fn new() -> Desk {
+            let (poll, inbox) = testing::inbox();
+            let uploads = Folder::new();
             let background = Background::new(Arc::clone(&inbox));
             let disk = Disk::start(&uploads, &inbox, &background).expect("a folder and threads");
             Desk { _poll: poll, inbox, disk, uploads }
@@ -344,13 +342,12 @@ mod tests {
 
         fn close(mut self) {
             self.disk.close().into_iter().for_each(|thread| thread.join().expect("no panic"));
-            fs::remove_dir_all(&self.uploads).expect("cleaning up");
         }
     }
 
     #[test]
     fn appends_reach_their_files_in_order_and_abandoned_files_are_gone() {
-        let mut desk = Desk::new("order");
+        let mut desk = Desk::new();
         let uploads = [UploadId(Id(1)), UploadId(Id(2))];
         for round in 0..100_u8 {
             uploads.iter().for_each(|upload| assert!(desk.disk.append(*upload, vec![round; 3], round == 99)));
@@ -380,7 +377,7 @@ mod tests {
 
     #[test]
     fn after_a_failure_the_rest_is_dropped_until_the_upload_is_abandoned() {
-        let mut desk = Desk::new("full");
+        let mut desk = Desk::new();
         let upload = UploadId(Id(7));
         // A file that is always full (full(4)).
         std::os::unix::fs::symlink("/dev/full", desk.path(upload)).expect("a link");
@@ -399,7 +396,7 @@ mod tests {
 
     #[test]
     fn bytes_under_way_have_a_bound_and_a_refused_upload_stays_refused() {
-        let mut desk = Desk::new("bound");
+        let mut desk = Desk::new();
         let (first, second) = (UploadId(Id(1)), UploadId(Id(2)));
         let block = vec![0; 1_048_576 - APPEND_COST];
         let blocks = APPEND_BYTES_MAX / 1_048_576;

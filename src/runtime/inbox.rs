@@ -138,13 +138,12 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mio::{Events, Poll, Token, Waker};
+    use mio::Events;
     use std::time::Duration;
 
     #[test]
     fn many_posts_are_one_wake_and_a_full_inbox_holds_its_threads() {
-        let mut poll = Poll::new().expect("a poll");
-        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
+        let (mut poll, inbox) = crate::runtime::testing::inbox();
         let total = INBOX_MAX * 3;
         let poster = {
             let inbox = Arc::clone(&inbox);

@@ -117,6 +117,7 @@ fn code_mapping(line: &str) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::testing::Folder;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
@@ -124,18 +125,19 @@ mod tests {
     #[test]
     fn what_was_just_written_is_in_memory() {
         use crate::limits::PAGES_ASKED_MAX;
-        let path = std::env::temp_dir().join(format!("natter-cached-{}", std::process::id()));
+        let folder = Folder::new();
+        let path = folder.join("file");
         std::fs::write(&path, b"0123456789").expect("a file");
         let file = File::open(&path).expect("a file");
         assert!(is_cached(&file, 3, 7) && !is_cached(&file, u64::MAX, 1));
         assert!(!is_cached(&file, 0, PAGES_ASKED_MAX * 4_096 + 1), "not asked");
         assert!(!is_cached(&File::open("/dev/null").expect("a device"), 0, 1), "no file");
-        std::fs::remove_file(path).expect("cleaning up");
     }
 
     #[test]
     fn a_file_is_sent_from_where_it_is_asked_and_ends_where_it_ends() {
-        let path = std::env::temp_dir().join(format!("natter-kernel-{}", std::process::id()));
+        let folder = Folder::new();
+        let path = folder.join("file");
         std::fs::write(&path, b"0123456789").expect("a file");
         let file = File::open(&path).expect("a file");
         begin_writing(&file);
@@ -151,7 +153,6 @@ mod tests {
         let mut all = Vec::new();
         theirs.read_to_end(&mut all).expect("read");
         assert!(all.starts_with(b"3456890123456789"));
-        std::fs::remove_file(path).expect("cleaning up");
     }
 
     #[cfg(target_os = "linux")]

@@ -142,11 +142,11 @@ impl Drop for Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::testing::Folder;
 
     #[test]
     fn the_control_socket_replaces_a_left_one_is_private_and_goes_with_its_listener() {
-        let folder = std::env::temp_dir().join(format!("natter-listener-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
+        let folder = Folder::new();
         let path = folder.join("control.sock");
         fs::write(&path, b"left behind").expect("a file");
         let mut listener = Listener::control(&path).expect("a listener");
@@ -163,7 +163,6 @@ mod tests {
         assert!(!path.exists());
         let long = folder.join("x".repeat(200));
         assert!(Listener::control(&long).is_err(), "a path too long for a socket is a fault of the start");
-        fs::remove_dir_all(&folder).expect("cleaning up");
     }
 
     #[test]

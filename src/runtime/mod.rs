@@ -16,6 +16,8 @@ mod queue;
 pub mod signals;
 mod socket;
 mod storage;
+#[cfg(test)]
+mod testing;
 mod threads;
 mod workers;
 

@@ -342,6 +342,7 @@ impl Sockets {
 mod tests {
     use super::*;
     use crate::base::send_queue::Segment;
+    use crate::base::testing::Folder;
     use mio::{Events, Poll};
     use std::time::Duration;
 
@@ -411,7 +412,8 @@ mod tests {
     fn a_slow_socket_gets_small_pieces_of_a_file_and_a_fast_one_grows() {
         let (mut poll, mut socket, mut theirs) = pair();
         wait(&mut poll, &mut socket);
-        let path = std::env::temp_dir().join(format!("natter-socket-{}", std::process::id()));
+        let folder = Folder::new();
+        let path = folder.join("file");
         let content: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 251) as u8).collect();
         std::fs::write(&path, &content).expect("a file");
         let file = Arc::new(File::open(&path).expect("a file"));
@@ -457,7 +459,6 @@ mod tests {
         assert!(reader.join().expect("it ends").expect("it reads") == content);
         // What was read long ago is not believed to be there.
         assert!(socket.ahead.is_none());
-        std::fs::remove_file(path).expect("cleaning up");
     }
 
     #[test]

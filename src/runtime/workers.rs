@@ -183,45 +183,19 @@ mod tests {
     use super::*;
     use crate::base::slab::Key;
     use crate::model::job::Hidden;
-    use mio::{Poll, Token, Waker};
-    use std::sync::Mutex;
-
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    /// Its jobs' passwords say what it does.
-    struct Hand {
-        done: usize,
-        log: Arc<Mutex<Vec<String>>>,
-    }
-
-    impl Craft for Hand {
-        fn run(&mut self, job: Job) -> Done {
-            let Job::HashPassword { password, .. } = job else { return Done::Failed };
-            assert_ne!(password.0, "panic", "as the test asks");
-            self.done += 1;
-            Done::PasswordHashed(Hidden(format!("{} {}", self.done, password.0)))
-        }
-
-        fn idle(&mut self) {
-            crate::runtime::queue::lock(&self.log).push(format!("idle after {}", self.done));
-        }
-    }
-
-    fn job(text: &str) -> Job {
-        Job::HashPassword { password: Hidden(text.to_owned()), salt: [0; 16] }
-    }
+    use crate::runtime::queue::lock;
+    use crate::runtime::testing::{self, Hand, PATIENCE, job};
 
     #[test]
     fn a_panic_is_one_failure_and_rest_comes_once_after_work() {
-        let poll = Poll::new().expect("a poll");
-        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
+        let (_poll, inbox) = testing::inbox();
         let background = Background::new(Arc::clone(&inbox));
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let rests = Arc::default();
         let mut jobs = Feed::new(PASSWORD_JOBS_MAX);
         let (queue, answers) = (jobs.queue(), Arc::clone(&inbox));
         let make = {
-            let log = Arc::clone(&log);
-            move || Hand { done: 0, log: Arc::clone(&log) }
+            let rests = Arc::clone(&rests);
+            move || Hand::new(&rests)
         };
         let worker = std::thread::spawn(move || {
             work_until_closed(Kind::Password, make, &queue, &answers, &background, Duration::from_millis(5));
@@ -232,7 +206,7 @@ mod tests {
         jobs.hand_over();
         let (mut seen, mut taken, mut troubles) = (Vec::new(), Vec::new(), 0);
         let end = Instant::now() + PATIENCE;
-        while seen.len() < 4 || crate::runtime::queue::lock(&log).is_empty() {
+        while seen.len() < 4 || lock(&rests).is_empty() {
             assert!(Instant::now() < end);
             troubles += inbox.take(&mut taken).remove(&Trouble::Worker).unwrap_or_default();
             for completion in taken.drain(..) {
@@ -249,13 +223,12 @@ mod tests {
         worker.join().expect("no panic");
         let expect = ["1 a", "2 b", "Failed", "1 c"].map(str::to_owned);
         assert_eq!(seen, (0..).zip(expect).collect::<Vec<_>>(), "after a panic the craft is a new one");
-        assert_eq!((troubles, &*crate::runtime::queue::lock(&log)), (1, &vec!["idle after 1".to_owned()]));
+        assert_eq!((troubles, &*lock(&rests)), (1, &vec!["idle after 1".to_owned()]));
     }
 
     #[test]
     fn a_full_pool_is_busy_and_a_missing_one_has_failed() {
-        let poll = Poll::new().expect("a poll");
-        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
+        let (_poll, inbox) = testing::inbox();
         let mut workers = Workers::new(&inbox, &Background::new(Arc::clone(&inbox)));
         assert!(matches!(workers.submit(Key::from_u64(0), job("a")), Err(Done::Failed)));
         let pool = Pool { kind: Kind::Password, jobs: Feed::new(PASSWORD_JOBS_MAX) };

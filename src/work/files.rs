@@ -265,19 +265,16 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::testing::Folder;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::fs::symlink;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// UPLOADS of a test, gone with the value.
-    struct Room(PathBuf);
+    /// UPLOADS of a test.
+    struct Room(Folder);
 
     impl Room {
         fn new() -> Room {
-            static NEXT: AtomicU64 = AtomicU64::new(0);
-            let name =
-                format!("natter-files-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let room = Room(std::env::temp_dir().join(name));
+            let room = Room(Folder::new());
             fs::create_dir_all(temporary(&room.0)).expect("a folder");
             room
         }
@@ -292,20 +289,14 @@ mod tests {
         }
 
         fn opener(&self) -> Opener {
-            Opener::new(Places { uploads: self.0.clone(), ..Places::default() })
-        }
-    }
-
-    impl Drop for Room {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            Opener::new(Places { uploads: self.0.to_path_buf(), ..Places::default() })
         }
     }
 
     #[test]
     fn what_is_published_stands_in_its_folder_and_nowhere_else() {
         let room = Room::new();
-        let mut publisher = Publisher::new(room.0.clone());
+        let mut publisher = Publisher::new(room.0.to_path_buf());
         for file in [Id(0x1ab), Id(0x2ab), Id(0x300)] {
             room.receive(file, b"hello");
             assert!(matches!(publisher.run(Job::PublishUpload { file }), Done::UploadPublished));
@@ -320,7 +311,7 @@ mod tests {
     #[test]
     fn what_cannot_be_published_is_gone() {
         let room = Room::new();
-        let mut publisher = Publisher::new(room.0.clone());
+        let mut publisher = Publisher::new(room.0.to_path_buf());
         assert!(matches!(publisher.run(Job::PublishUpload { file: Id(1) }), Done::Failed), "never received");
         // Something stands where its folder must be.
         fs::write(room.0.join("02"), b"").expect("a file");
@@ -332,7 +323,7 @@ mod tests {
     #[test]
     fn removing_is_done_when_nothing_is_left() {
         let room = Room::new();
-        let mut publisher = Publisher::new(room.0.clone());
+        let mut publisher = Publisher::new(room.0.to_path_buf());
         room.place(Id(1), b"hello");
         let remove = || Job::RemoveFiles { files: vec![Id(1), Id(2)] };
         assert!(matches!(publisher.run(remove()), Done::FilesRemoved), "one that is gone is as good");
@@ -368,7 +359,7 @@ mod tests {
         let picture = room.0.join("picture.png");
         fs::write(&picture, b"old").expect("a file");
         let opener = Opener::new(Places {
-            uploads: room.0.clone(),
+            uploads: room.0.to_path_buf(),
             default_image: Some(picture.clone()),
             conformance: None,
         });

@@ -1,105 +1,13 @@
 //! The threads around a store that fails on demand.
 
-use std::sync::Mutex;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Mutex, mpsc};
 
-use mio::{Poll, Token, Waker};
+use mio::Poll;
 
 use super::*;
-use crate::base::id::Id;
 use crate::base::slab::Key;
-use crate::model::conversation::{MarkRead, Marked};
-use crate::model::event::{LogPage, ReadLog};
 use crate::runtime::queue::lock;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A write that is known by its number.
-fn write(n: u64) -> Command {
-    Command::MarkRead(MarkRead { at: 0, reader: Id(1), conversation: Id(2), n })
-}
-
-fn read(after: u64) -> Command {
-    Command::ReadLog(ReadLog { profile: Id(1), after, limit: 1, from_oldest: false })
-}
-
-#[derive(Default)]
-struct Plan {
-    /// Numbers whose commit is a fault.
-    faulty: BTreeSet<u64>,
-    /// What every commit and probe fails with.
-    broken: Option<Fault>,
-    /// The numbers committed, batch by batch.
-    batches: Vec<Vec<u64>>,
-    closed: bool,
-}
-
-struct Fake {
-    plan: Arc<Mutex<Plan>>,
-    /// Each commit waits for a word, where there is one to wait for.
-    gate: Option<mpsc::Receiver<()>>,
-}
-
-impl Writer for Fake {
-    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
-        self.gate.iter().for_each(|gate| gate.recv_timeout(PATIENCE).expect("a word"));
-        let mut plan = lock(&self.plan);
-        let (mut numbers, mut closed) = (Vec::new(), BTreeSet::new());
-        let mut outcome = |(lane, command): (Lane, Command)| {
-            let Command::MarkRead(MarkRead { n, .. }) = command else { panic!("a write") };
-            let result = if let Some(fault) = plan.broken {
-                Err(fault.refusal())
-            } else if plan.faulty.contains(&n) || closed.contains(&lane) {
-                closed.insert(lane);
-                Err(Refusal::Unavailable)
-            } else {
-                numbers.push(n);
-                Ok(Answer::MarkRead(Marked { read_n: n, unread: 0 }))
-            };
-            Outcome { result, events: Vec::new() }
-        };
-        let outcomes = batch.drain(..).map(&mut outcome).collect();
-        plan.batches.push(numbers);
-        Committed { outcomes, fault: plan.broken }
-    }
-
-    fn tend(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn index(&mut self) -> Result<bool, Fault> {
-        Ok(false)
-    }
-
-    fn probe(&mut self) -> Result<(), Fault> {
-        lock(&self.plan).broken.map_or(Ok(()), Err)
-    }
-}
-
-impl Database for Fake {
-    fn back_up(
-        &mut self,
-        _: Id,
-        between: &mut dyn FnMut(&mut dyn Writer) -> bool,
-    ) -> Result<DatabaseCopy, Refusal> {
-        let copy = DatabaseCopy { file: "copy".to_owned() };
-        (0..3).all(|_| between(self)).then_some(copy).ok_or(Refusal::Unavailable)
-    }
-
-    fn close(self) -> Result<(), Fault> {
-        lock(&self.plan).closed = true;
-        Ok(())
-    }
-}
-
-impl Reads for Fake {
-    fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
-        let Command::ReadLog(ReadLog { after, .. }) = command else { return Err(Refusal::Internal) };
-        assert_ne!(after, 13, "as the test asks");
-        Ok(Answer::ReadLog(LogPage::Ahead { head: after }))
-    }
-}
+use crate::runtime::testing::{self, PATIENCE, Plan, Store, read, write};
 
 /// What the loop would be.
 struct Desk {
@@ -115,11 +23,10 @@ struct Desk {
 
 impl Desk {
     fn new(plan: Plan, gated: bool) -> Desk {
-        let poll = Poll::new().expect("a poll");
-        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
+        let (poll, inbox) = testing::inbox();
         let plan = Arc::new(Mutex::new(plan));
         let (sender, receiver) = mpsc::channel();
-        let fake = |gate| Fake { plan: Arc::clone(&plan), gate };
+        let fake = |gate| Store { plan: Arc::clone(&plan), gate };
         let writer = fake(gated.then_some(receiver));
         let background = Background::new(Arc::clone(&inbox));
         let storage =
@@ -258,7 +165,7 @@ fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
 fn a_fault_without_traffic_is_probed_away_in_its_time() {
     let desk = Desk::new(Plan::default(), false);
     let plan = Arc::new(Mutex::new(Plan { broken: Some(Fault::Io), ..Plan::default() }));
-    let mut fake = Fake { plan: Arc::clone(&plan), gate: None };
+    let mut fake = Store { plan: Arc::clone(&plan), gate: None };
     let mut clerk = Clerk {
         closed: Lanes::default(),
         healthy: true,
@@ -270,7 +177,7 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
         draining: false,
         inbox: Arc::clone(&desk.inbox),
     };
-    let told = |clerk: &mut Clerk, fake: &mut Fake| {
+    let told = |clerk: &mut Clerk, fake: &mut Store| {
         assert_eq!(clerk.tend(fake), None);
         let mut completions = Vec::new();
         desk.inbox.take(&mut completions);

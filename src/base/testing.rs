@@ -1,0 +1,65 @@
+//! What tests of every floor share: a folder, randomness that is none, patience. Nothing of it is in a build.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::crypto::Entropy;
+
+/// How long a test waits for what must come: far beyond any honest delay on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks again and again until it is `done`.
+#[track_caller]
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A folder of a test's own, gone with the value. Its name is short enough for a socket in it.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    #[expect(clippy::new_without_default, reason = "it makes a folder")]
+    pub fn new() -> Folder {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("natter-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A test may have removed it; one that failed has said enough.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// SplitMix64: enough for tests, and the same run each time.
+pub struct Seeded(pub u64);
+
+impl Entropy for Seeded {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(z ^ (z >> 31)).to_be_bytes()[..chunk.len()]);
+        }
+    }
+}

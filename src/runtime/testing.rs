@@ -1,0 +1,150 @@
+//! The parts around the loop and the threads, as their tests need them: a machine that echoes, a store that fails on demand,
+//! a worker that does as it is told. Each honours what its trait promises, so that a test can only fail for what it tests.
+
+mod echo;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, mpsc};
+
+use mio::{Poll, Token, Waker};
+
+pub use self::echo::{Echo, QUEUE_MAX, start, start_with};
+use super::inbox::Inbox;
+use super::queue::lock;
+use super::{Craft, Database, Reads, Writer};
+use crate::base::id::Id;
+pub use crate::base::testing::{Folder, PATIENCE, until};
+use crate::model::backup::DatabaseCopy;
+use crate::model::conversation::{MarkRead, Marked};
+use crate::model::event::{LogPage, ReadLog};
+use crate::model::job::{Done, Hidden, Job};
+use crate::model::operation::{Answer, Command, Lane, Outcome, Refusal};
+use crate::store::{Committed, Fault};
+
+/// An inbox that wakes a poll nobody waits on.
+pub fn inbox() -> (Poll, Arc<Inbox>) {
+    let poll = Poll::new().expect("a poll");
+    let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
+    (poll, inbox)
+}
+
+/// A write that is known by its number.
+pub fn write(n: u64) -> Command {
+    Command::MarkRead(MarkRead { at: 0, reader: Id(1), conversation: Id(2), n })
+}
+
+pub fn read(after: u64) -> Command {
+    Command::ReadLog(ReadLog { profile: Id(1), after, limit: 1, from_oldest: false })
+}
+
+/// What becomes of the writes of a [`Store`], and what became of them.
+#[derive(Default)]
+pub struct Plan {
+    /// Numbers whose commit is a fault.
+    pub faulty: BTreeSet<u64>,
+    /// What every commit and probe fails with.
+    pub broken: Option<Fault>,
+    /// The numbers committed, batch by batch.
+    pub batches: Vec<Vec<u64>>,
+    pub closed: bool,
+}
+
+/// A store that keeps nothing and fails on demand. It knows [`write`] and [`read`].
+#[derive(Default)]
+pub struct Store {
+    pub plan: Arc<Mutex<Plan>>,
+    /// Each commit waits for a word, where there is one to wait for.
+    pub gate: Option<mpsc::Receiver<()>>,
+}
+
+impl Writer for Store {
+    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+        self.gate.iter().for_each(|gate| gate.recv_timeout(PATIENCE).expect("a word"));
+        let mut plan = lock(&self.plan);
+        let (mut numbers, mut closed) = (Vec::new(), BTreeSet::new());
+        let mut outcome = |(lane, command): (Lane, Command)| {
+            let Command::MarkRead(MarkRead { n, .. }) = command else { panic!("a write") };
+            let result = if let Some(fault) = plan.broken {
+                Err(fault.refusal())
+            } else if plan.faulty.contains(&n) || closed.contains(&lane) {
+                closed.insert(lane);
+                Err(Refusal::Unavailable)
+            } else {
+                numbers.push(n);
+                Ok(Answer::MarkRead(Marked { read_n: n, unread: 0 }))
+            };
+            Outcome { result, events: Vec::new() }
+        };
+        let outcomes = batch.drain(..).map(&mut outcome).collect();
+        plan.batches.push(numbers);
+        Committed { outcomes, fault: plan.broken }
+    }
+
+    fn tend(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn index(&mut self) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
+    fn probe(&mut self) -> Result<(), Fault> {
+        lock(&self.plan).broken.map_or(Ok(()), Err)
+    }
+}
+
+impl Database for Store {
+    fn back_up(
+        &mut self,
+        _: Id,
+        between: &mut dyn FnMut(&mut dyn Writer) -> bool,
+    ) -> Result<DatabaseCopy, Refusal> {
+        let copy = DatabaseCopy { file: "copy".to_owned() };
+        (0..3).all(|_| between(self)).then_some(copy).ok_or(Refusal::Unavailable)
+    }
+
+    fn close(self) -> Result<(), Fault> {
+        lock(&self.plan).closed = true;
+        Ok(())
+    }
+}
+
+impl Reads for Store {
+    fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
+        let Command::ReadLog(ReadLog { after, .. }) = command else { return Err(Refusal::Internal) };
+        assert_ne!(after, 13, "as the test asks");
+        Ok(Answer::ReadLog(LogPage::Ahead { head: after }))
+    }
+}
+
+/// A worker whose jobs' passwords say what it does: `panic`, or come back behind the number of jobs it has done.
+#[derive(Default)]
+pub struct Hand {
+    done: usize,
+    /// When it was told to rest.
+    rests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Hand {
+    pub fn new(rests: &Arc<Mutex<Vec<String>>>) -> Hand {
+        Hand { done: 0, rests: Arc::clone(rests) }
+    }
+}
+
+impl Craft for Hand {
+    fn run(&mut self, job: Job) -> Done {
+        let Job::HashPassword { password, .. } = job else { return Done::Failed };
+        assert_ne!(password.0, "panic", "as the test asks");
+        self.done += 1;
+        Done::PasswordHashed(Hidden(format!("{} {}", self.done, password.0)))
+    }
+
+    fn idle(&mut self) {
+        lock(&self.rests).push(format!("idle after {}", self.done));
+    }
+}
+
+/// What a [`Hand`] is asked.
+pub fn job(text: &str) -> Job {
+    Job::HashPassword { password: Hidden(text.to_owned()), salt: [0; 16] }
+}
