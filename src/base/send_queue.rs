@@ -123,12 +123,17 @@ impl SendQueue {
         if let Some(Segment::Owned(back)) = self.segments.back_mut()
             && back.len() + bytes.len() <= SEGMENT_JOIN_MAX
         {
+            if back.capacity() - back.len() < bytes.len() {
+                // What outgrows the first room is one of many: grown once, not by doubling.
+                back.reserve_exact(SEGMENT_JOIN_MAX - back.len());
+            }
             back.extend_from_slice(bytes);
             return;
         }
         if !bytes.is_empty() {
             // Where one small frame is, more follow in the same turn, and a drained queue gives the room back.
-            let mut owned = Vec::with_capacity(bytes.len().max(SEGMENT_ROOM));
+            let room = if self.segments.is_empty() { SEGMENT_ROOM } else { SEGMENT_JOIN_MAX };
+            let mut owned = Vec::with_capacity(bytes.len().max(room));
             owned.extend_from_slice(bytes);
             self.segments.push_back(Segment::Owned(owned));
         }
