@@ -85,6 +85,8 @@ impl Default for Limits {
 pub const SEGMENT_JOIN_MAX: usize = 4_096;
 /// Room an owned segment begins with: an answer and an event.
 pub const SEGMENT_ROOM: usize = 1_024;
+/// Bytes of the room that events are written in, kept from one to the next. Beyond: given back.
+pub const EVENT_TEXT_KEPT: usize = 16_384;
 /// A shared payload below this is copied into the queue: a copy costs less than a reference there.
 pub const SEGMENT_COPY_MAX: usize = 1_024;
 

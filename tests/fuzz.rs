@@ -141,7 +141,7 @@ impl Play {
             17 => {
                 let Some((ticket, ..)) = self.world.held.pop_front() else { return };
                 let result = Err(REFUSALS[self.dice.index(REFUSALS.len())]);
-                self.input(Input::Answered { ticket, outcome: Outcome { result, events: Vec::new() } });
+                self.input(Input::Answered { ticket, outcome: Outcome::quiet(result) });
             }
             18 => {
                 // The answer to another question.
@@ -152,12 +152,12 @@ impl Play {
                     Some(command) if !command.is_write() => self.world.reader.read(command),
                     _ => Err(Refusal::Unavailable),
                 };
-                self.input(Input::Answered { ticket, outcome: Outcome { result, events: Vec::new() } });
+                self.input(Input::Answered { ticket, outcome: Outcome::quiet(result) });
             }
             19 => {
                 let ticket = Key::from_u64(self.dice.roll(1 << 34));
                 let result = Err(Refusal::NotFound);
-                self.input(Input::Answered { ticket, outcome: Outcome { result, events: Vec::new() } });
+                self.input(Input::Answered { ticket, outcome: Outcome::quiet(result) });
                 let dones = [Done::Busy, Done::Failed, Done::Place(None), Done::Mail(Delivery::Sent)];
                 for done in dones {
                     let ticket = Key::from_u64(1 << 32 | self.dice.roll(40));

@@ -284,6 +284,7 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
             reply_to: None,
             random: 0,
             conversation_if_new: Id(77),
+            blank: Default::default(),
         };
         let mut commands = (0..1_000).map(|key| (Lane(0), post(key).into_command())).collect();
         let committed = world.store.commit(&mut commands);

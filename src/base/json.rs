@@ -98,6 +98,11 @@ pub fn parse(text: &[u8]) -> Result<Value<'_>, NotJson> {
     serde_json::from_slice(text).map_err(|_| NotJson)
 }
 
+/// As [`parse`], of what is known to be UTF-8.
+pub fn parse_text(text: &str) -> Result<Value<'_>, NotJson> {
+    serde_json::from_str(text).map_err(|_| NotJson)
+}
+
 /// Writes `value` in one pass.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);

@@ -142,12 +142,12 @@ impl Here {
                 Effect::Store { ticket, lane, command } => {
                     let outcome = if let Command::BackUp(BackUp { id }) = command {
                         let copied = self.store.back_up(id, &mut |_| true);
-                        Some(Outcome { result: copied.map(Answer::BackUp), events: Vec::new() })
+                        Some(Outcome::quiet(copied.map(Answer::BackUp)))
                     } else if command.is_write() {
                         let committed = self.store.commit(&mut vec![(lane, command)]);
                         committed.outcomes.into_iter().next()
                     } else {
-                        Some(Outcome { result: self.reader.read(command), events: Vec::new() })
+                        Some(Outcome::quiet(self.reader.read(command)))
                     };
                     if let Some(outcome) = outcome {
                         self.server.handle(clock(), Input::Answered { ticket, outcome });

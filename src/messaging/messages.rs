@@ -1,6 +1,8 @@
 //! message.post and message.list. Owns what a well-formed message is; membership, blocks, numbering and the look-up of
 //! `client_id` happen in the message's own transaction. Invariant: the sender is the actor, whatever the request says.
 
+use std::sync::Arc;
+
 use crate::base::id::Id;
 use crate::limits::ATTACHMENTS_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
@@ -63,6 +65,7 @@ pub(super) fn post_of(
             // A conversation that is named is never made.
             Destination::Conversation(conversation) => conversation,
         },
+        blank: Arc::default(),
     }
 }
 
@@ -81,7 +84,7 @@ fn posted(ctx: &mut Ctx<'_>, posted: Posted) -> Result<Step, Problem> {
             message.write(&mut data);
             Reply::json(status, data)
         }
-        PostedMessage::Left(stub) => Reply::data(status, &stub),
+        PostedMessage::Left(stub) => Reply::data(status, &*stub),
     };
     if posted.duplicate { reply.beside("duplicate", &true).step() } else { reply.step() }
 }
@@ -279,7 +282,7 @@ mod tests {
             Id(101),
             Id(7)
         );
-        assert_eq!(answer(PostedMessage::Left(stub), true), (200, expect));
+        assert_eq!(answer(PostedMessage::Left(Box::new(stub)), true), (200, expect));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Events: everything durable that concerns a profile, each with its `seq`.
 //! Invariant: an event holds no field of one viewer, so it is encoded once for all who may hear it.
 
+use std::iter::Chain;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::{option, slice, vec};
 
 use serde::Serialize;
 
@@ -18,6 +21,63 @@ pub struct Event {
     pub seq: u64,
     pub audience: Audience,
     pub fact: Fact,
+}
+
+/// What one command caused, in the order of seq. One event, which is what every post has, needs no list: it travels in place,
+/// and no memory made by one thread is given back by another.
+#[derive(Clone, Debug, Default)]
+pub enum Events {
+    #[default]
+    None,
+    One(Event),
+    Many(Vec<Event>),
+}
+
+impl Deref for Events {
+    type Target = [Event];
+
+    fn deref(&self) -> &[Event] {
+        match self {
+            Events::None => &[],
+            Events::One(event) => std::slice::from_ref(event),
+            Events::Many(events) => events,
+        }
+    }
+}
+
+impl From<Event> for Events {
+    fn from(event: Event) -> Events {
+        Events::One(event)
+    }
+}
+
+impl From<Vec<Event>> for Events {
+    fn from(events: Vec<Event>) -> Events {
+        Events::Many(events)
+    }
+}
+
+impl IntoIterator for Events {
+    type Item = Event;
+    type IntoIter = Chain<option::IntoIter<Event>, vec::IntoIter<Event>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let (one, many) = match self {
+            Events::None => (None, Vec::new()),
+            Events::One(event) => (Some(event), Vec::new()),
+            Events::Many(events) => (None, events),
+        };
+        one.into_iter().chain(many)
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = &'a Event;
+    type IntoIter = slice::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// Who may hear an event: profiles, as they stood at its seq.
@@ -120,6 +180,13 @@ impl Fact {
 /// `{"event":"message.posted","seq":1190,"data":{…}}`: one text for WebSocket frames, event streams and event.list.
 /// Its URLs must have been signed before.
 pub fn encode_event(seq: u64, fact: &Fact) -> Vec<u8> {
+    let mut out = Vec::with_capacity(640);
+    write_event(&mut out, seq, fact);
+    out
+}
+
+/// As [`encode_event`], behind what `out` holds.
+pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) {
     #[derive(Serialize)]
     struct Encoded<'a> {
         event: &'static str,
@@ -135,7 +202,6 @@ pub fn encode_event(seq: u64, fact: &Fact) -> Vec<u8> {
         Profile(Profile),
         Session { session: SessionId },
     }
-    let mut out = Vec::with_capacity(640);
     let data = match *fact {
         // Nearly all that is ever encoded.
         Fact::MessagePosted(ref message)
@@ -143,13 +209,12 @@ pub fn encode_event(seq: u64, fact: &Fact) -> Vec<u8> {
         | Fact::MessageDeleted(ref message)
         | Fact::MessageReacted(ref message) => {
             out.extend_from_slice(b"{\"event\":");
-            push_plain(&mut out, fact.name().as_bytes());
+            push_plain(out, fact.name().as_bytes());
             push_key!(out, "seq");
-            json::write(&mut out, &seq);
+            json::write(out, &seq);
             push_key!(out, "data");
-            message.write(&mut out);
-            out.push(b'}');
-            return out;
+            message.write(out);
+            return out.push(b'}');
         }
         Fact::ConversationRead { conversation, profile, read_n } => {
             Data::Read { conversation, profile, read_n }
@@ -163,8 +228,7 @@ pub fn encode_event(seq: u64, fact: &Fact) -> Vec<u8> {
         Fact::ProfileUpdated(ref profile) => Data::Profile(Profile::clone(profile).for_others()),
         Fact::SessionEnded { session, until: _ } => Data::Session { session },
     };
-    json::write(&mut out, &Encoded { event: fact.name(), seq, data });
-    out
+    json::write(out, &Encoded { event: fact.name(), seq, data });
 }
 
 /// The events of one profile behind a cursor, a page at a time, in seq order.

@@ -11,7 +11,7 @@ use super::conversation::{
     GroupMember, ListChats, ListConversations, ListMembers, MarkRead, Marked, MemberPage, PutMember,
     RemoveMember, UpdateConversation,
 };
-use super::event::{Event, LogPage, PruneLog, ReadLog};
+use super::event::{Events, LogPage, PruneLog, ReadLog};
 use super::export::{ExportAccount, ExportPage};
 use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
 use super::member::{
@@ -211,7 +211,14 @@ pub struct Lane(pub u64);
 #[derive(Debug)]
 pub struct Outcome {
     pub result: Result<Answer, Refusal>,
-    pub events: Vec<Event>,
+    pub events: Events,
+}
+
+impl Outcome {
+    /// One without events.
+    pub fn quiet(result: Result<Answer, Refusal>) -> Outcome {
+        Outcome { result, events: Events::None }
+    }
 }
 
 /// What the store knows when it opens: loaded before the server listens.
@@ -236,6 +243,6 @@ mod tests {
     fn no_row_is_wider_than_a_post() {
         assert!(size_of::<Command>() <= size_of::<PostMessage>() + 16, "{}", size_of::<Command>());
         assert!(size_of::<Answer>() <= 112, "{}", size_of::<Answer>());
-        assert!(size_of::<Event>() <= 96, "{}", size_of::<Event>());
+        assert!(size_of::<Outcome>() <= 192, "{}", size_of::<Outcome>());
     }
 }

@@ -266,7 +266,7 @@ impl Clerk {
             matches!(end, Turn::Done) && !self.draining
         });
         self.backing_up = false;
-        let outcome = Outcome { result: copied.map(Answer::BackUp), events: Vec::new() };
+        let outcome = Outcome::quiet(copied.map(Answer::BackUp));
         self.inbox.post(Completion::Committed(vec![(ticket, outcome)]));
         end
     }
@@ -281,12 +281,12 @@ impl Clerk {
                 Item::LaneOver(lane) => self.closed.remove(lane),
                 Item::Drain => self.draining = true,
                 Item::Write(ticket, lane, _) if self.closed.contains(lane) => {
-                    let refused = Outcome { result: Err(Refusal::Unavailable), events: Vec::new() };
+                    let refused = Outcome::quiet(Err(Refusal::Unavailable));
                     answers.push((ticket, refused));
                 }
                 Item::Write(ticket, _, Command::BackUp(wanted)) => {
                     if self.backing_up || self.backup.is_some() {
-                        let refused = Outcome { result: Err(Refusal::Busy), events: Vec::new() };
+                        let refused = Outcome::quiet(Err(Refusal::Busy));
                         answers.push((ticket, refused));
                     } else {
                         self.backup = Some((ticket, wanted));

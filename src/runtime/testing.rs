@@ -73,7 +73,7 @@ impl Writer for Store {
                 numbers.push(n);
                 Ok(Answer::MarkRead(Marked { read_n: n, unread: 0 }))
             };
-            Outcome { result, events: Vec::new() }
+            Outcome::quiet(result)
         };
         let outcomes = batch.drain(..).map(&mut outcome).collect();
         plan.batches.push(numbers);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::calls::{Call, Caller, Next};
 use super::chores;
 use super::conn::{Conn, Phase};
-use super::contract::{Door, Effect, Ticket};
+use super::contract::{ConnId, Door, Effect, Ticket};
 use super::erasures;
 use super::hub::{Hub, Subscription};
 use super::outbox::Outbox;
@@ -49,6 +49,10 @@ pub struct Core {
     pub presence: Presence,
     /// To be queued on other connections than the one at hand, when it is done with.
     pub broadcasts: VecDeque<Broadcast>,
+    /// Room in which one event after the other is written; empty between them.
+    pub event_text: Vec<u8>,
+    /// Room for the connections that the events of one outcome touch; empty between two outcomes.
+    pub touched: Vec<ConnId>,
     pub metrics: Metrics,
     /// Sessions that ended while an access token of theirs may still live, with that token's `exp` (Unix s).
     pub ended: BTreeMap<SessionId, u64>,
@@ -90,6 +94,8 @@ impl Core {
             erasing: false,
             presence: Presence::default(),
             broadcasts: VecDeque::new(),
+            event_text: Vec::new(),
+            touched: Vec::new(),
             metrics: Metrics::default(),
             ended: start.ended.into_iter().collect(),
             storage: Ok(()),

@@ -262,12 +262,14 @@ impl Server {
         if !outcome.events.is_empty() {
             self.ask_flush(origin);
         }
+        let mut touched = std::mem::take(&mut self.core.touched);
         for event in outcome.events {
-            let touched = publish::publish(&mut self.core, &mut self.conns, origin, event);
-            for id in touched {
+            publish::publish(&mut self.core, &mut self.conns, origin, event, &mut touched);
+            for id in touched.drain(..) {
                 self.settle(id);
             }
         }
+        self.core.touched = touched;
         if let Ok(Answer::SetBlock(Some(block))) = outcome.result {
             presence::related(&mut self.core, &mut self.conns, block);
         }

@@ -2,6 +2,7 @@
 //! Invariant: writes are done and answered in the order sent; a read may overtake them.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::rate_limit::Bucket;
 use super::router;
 use super::routes::{Action, RateClass};
 use super::steps;
-use super::stream::{self, SocketStream, push_text};
+use super::stream::{self, SocketStream};
 use crate::base::json::{self, Object, Value};
 use crate::base::send_queue::SendQueue;
 use crate::model::handler::{Body, Reply, Request, Step};
@@ -25,6 +26,7 @@ use crate::model::params::Params;
 use crate::model::presence::FindListeners;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::Language;
+use crate::proto::websocket::push_parts;
 
 /// The ops of one socket that are under way.
 #[derive(Default)]
@@ -40,9 +42,30 @@ pub struct Ops {
 
 struct Pending {
     number: u64,
-    /// The op's `id` as JSON text; without one it is answered only when refused.
-    re: Option<String>,
-    answer: Option<Vec<u8>>,
+    /// Without one it is answered only when refused.
+    re: Option<Re>,
+    said: Option<Said>,
+}
+
+/// The op's `id`, to be echoed.
+pub enum Re {
+    Number(i64),
+    /// Any other, as JSON text.
+    Json(String),
+}
+
+/// Of the longest [`Re::Number`], with its sign.
+const DIGITS_MAX: usize = 20;
+
+/// An answer, as JSON.
+pub enum Said {
+    Ok {
+        data: Vec<u8>,
+        beside: Vec<u8>,
+    },
+    Error(Vec<u8>),
+    /// Of the Go form: the whole text, or nothing.
+    Line(Vec<u8>),
 }
 
 impl Ops {
@@ -79,9 +102,9 @@ impl Ops {
     }
 
     /// A new op's number.
-    pub fn begin(&mut self, re: Option<String>, is_write: bool) -> u64 {
+    pub fn begin(&mut self, re: Option<Re>, is_write: bool) -> u64 {
         self.next += 1;
-        let pending = Pending { number: self.next, re, answer: None };
+        let pending = Pending { number: self.next, re, said: None };
         if is_write {
             self.writes.push_back(pending);
         } else {
@@ -91,23 +114,17 @@ impl Ops {
     }
 
     /// Queues the answer of an op as soon as its order allows.
-    pub fn finish(
-        &mut self,
-        send: &mut SendQueue,
-        number: u64,
-        encode: impl FnOnce(Option<&str>) -> Vec<u8>,
-    ) {
+    pub fn finish(&mut self, send: &mut SendQueue, number: u64, said: Said) {
         if let Some(position) = self.reads.iter().position(|read| read.number == number) {
             let read = self.reads.swap_remove(position);
-            return push_answer(send, &encode(read.re.as_deref()));
+            return push_answer(send, read.re.as_ref(), &said);
         }
         // Numbers rise along the queue.
         let Ok(position) = self.writes.binary_search_by_key(&number, |write| write.number) else { return };
-        let write = &mut self.writes[position];
-        write.answer = Some(encode(write.re.as_deref()));
-        while let Some(answer) = self.writes.front_mut().and_then(|write| write.answer.take()) {
-            self.writes.pop_front();
-            push_answer(send, &answer);
+        self.writes[position].said = Some(said);
+        while let Some(said) = self.writes.front_mut().and_then(|write| write.said.take()) {
+            let write = self.writes.pop_front();
+            push_answer(send, write.and_then(|write| write.re).as_ref(), &said);
         }
         if self.writes.is_empty() && self.writes.capacity() > 16 {
             self.writes = VecDeque::new();
@@ -115,28 +132,43 @@ impl Ops {
     }
 }
 
-/// An op that wants no answer has an empty one.
-fn push_answer(send: &mut SendQueue, answer: &[u8]) {
-    if !answer.is_empty() {
-        push_text(send, answer);
+/// `{"re":7,"ok":…,"duplicate":true}` or `{"re":7,"error":{…}}`; `re` is `null` for a refused op without an id.
+fn push_answer(send: &mut SendQueue, re: Option<&Re>, said: &Said) {
+    let mut digits = [0; DIGITS_MAX];
+    let text = match re {
+        Some(Re::Json(text)) => text.as_bytes(),
+        Some(Re::Number(number)) => {
+            let mut rest = digits.as_mut_slice();
+            write!(rest, "{number}").expect("room for the longest");
+            let unused = rest.len();
+            &digits[..DIGITS_MAX - unused]
+        }
+        None => b"null",
+    };
+    match said {
+        Said::Ok { data, beside } if re.is_some() => {
+            push_parts(send, &[b"{\"re\":", text, b",\"ok\":", data, beside, b"}"]);
+        }
+        Said::Error(error) => push_parts(send, &[b"{\"re\":", text, b",\"error\":", error, b"}"]),
+        Said::Line(line) if !line.is_empty() => push_parts(send, &[line]),
+        Said::Ok { .. } | Said::Line(_) => {}
     }
 }
 
 /// One text frame: one JSON object.
 pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, conn: ConnId, text: &str) {
-    let parsed = json::parse(text.as_bytes());
-    let Ok(Value::Object(object)) = parsed else {
+    let Ok(Value::Object(object)) = json::parse_text(text) else {
         stream::count_refused(stream, core.now.instant);
-        return push_text(send, &error(None, &Problem::new(Code::ErrorParsingData), stream.client.language));
+        let problem = Problem::new(Code::ErrorParsingData);
+        return push_answer(send, None, &refused(&problem, stream.client.language));
     };
     let re = match object.get("id") {
         None | Some(Value::Null) => None,
-        Some(id @ (Value::Int(_) | Value::Large(_) | Value::Float(_) | Value::Str(_))) => {
-            Some(json::to_string(id))
-        }
+        Some(Value::Int(id)) => Some(Re::Number(*id)),
+        Some(id @ (Value::Large(_) | Value::Float(_) | Value::Str(_))) => Some(Re::Json(json::to_string(id))),
         Some(_) => {
             stream::count_refused(stream, core.now.instant);
-            return push_text(send, &error(None, &Problem::invalid("id"), stream.client.language));
+            return push_answer(send, None, &refused(&Problem::invalid("id"), stream.client.language));
         }
     };
     let name = object.get("op").and_then(Value::as_str).unwrap_or_default();
@@ -208,11 +240,11 @@ fn answer(
     }
     let language = stream.client.language;
     match result {
-        Ok(reply) => stream.ops.finish(send, number, |re| re.map_or(Vec::new(), |re| ok(re, reply))),
+        Ok(reply) => stream.ops.finish(send, number, done(reply)),
         Err(problem) => {
             stream::count_refused(stream, core.now.instant);
             let is_write = stream.ops.writes.iter().any(|write| write.number == number);
-            stream.ops.finish(send, number, |re| error(re, &problem, language));
+            stream.ops.finish(send, number, refused(&problem, language));
             // Storage refuses what is under way behind it, and no further frame is taken: nothing overtakes.
             if is_write && (problem.retry() || problem.code == Code::GeneralError) {
                 stream.ops.refuse_rest();
@@ -221,30 +253,15 @@ fn answer(
     }
 }
 
-/// `{"re":7,"ok":…,"duplicate":true}`.
-fn ok(re: &str, reply: Reply) -> Vec<u8> {
-    let (data, beside) = match reply.body {
-        Body::Data { data, beside } => (data, beside),
-        Body::Empty | Body::Raw { .. } => (b"null".to_vec(), Vec::new()),
-    };
-    let mut out = Vec::with_capacity(re.len() + data.len() + beside.len() + 16);
-    out.extend_from_slice(b"{\"re\":");
-    out.extend_from_slice(re.as_bytes());
-    out.extend_from_slice(b",\"ok\":");
-    out.extend_from_slice(&data);
-    out.extend_from_slice(&beside);
-    out.push(b'}');
-    out
+fn done(reply: Reply) -> Said {
+    match reply.body {
+        Body::Data { data, beside } => Said::Ok { data, beside },
+        Body::Empty | Body::Raw { .. } => Said::Ok { data: b"null".to_vec(), beside: Vec::new() },
+    }
 }
 
-/// `{"re":7,"error":{…}}`; `re` is `null` for an op without an id.
-fn error(re: Option<&str>, problem: &Problem, language: Language) -> Vec<u8> {
-    let mut out = b"{\"re\":".to_vec();
-    out.extend_from_slice(re.unwrap_or("null").as_bytes());
-    out.extend_from_slice(b",\"error\":");
-    json::write(&mut out, &problem.on_stream(language));
-    out.push(b'}');
-    out
+fn refused(problem: &Problem, language: Language) -> Said {
+    Said::Error(json::to_vec(&problem.on_stream(language)))
 }
 
 /// `{"op":"typing","conversation":…,"active":true}`: told to who may know, and to nobody twice in a short while.

@@ -5,6 +5,7 @@ use super::admit;
 use super::calls::{Caller, Next};
 use super::contract::{ConnId, Ticket};
 use super::core::Core;
+use super::ops::Said;
 use super::publish::Publication;
 use super::rate_limit::Bucket;
 use super::steps;
@@ -208,7 +209,7 @@ pub fn step(
                 Body::Raw { bytes, .. } => bytes.bytes().map(<[u8]>::to_vec).unwrap_or_default(),
                 Body::Data { .. } | Body::Empty => Vec::new(),
             };
-            stream.ops.finish(send, number, |_| line);
+            stream.ops.finish(send, number, Said::Line(line));
         }
         Ok(Step::Stream(_) | Step::Receive { .. }) => {}
         Ok(step) => {
@@ -217,7 +218,7 @@ pub fn step(
         Err(problem) => {
             stream::count_refused(stream, core.now.instant);
             let language = stream.client.language;
-            stream.ops.finish(send, number, |_| error(&problem, language));
+            stream.ops.finish(send, number, Said::Line(error(&problem, language)));
             if problem.retry() || problem.code == Code::GeneralError {
                 stream.ops.refuse_rest();
             }

@@ -8,49 +8,65 @@ use super::contract::ConnId;
 use super::core::Core;
 use super::replay::sse_event;
 use super::{event_stream, poll, presence, stream};
-use crate::model::event::{Event, Fact, encode_event};
+use crate::base::send_queue::SendQueue;
+use crate::limits::{EVENT_TEXT_KEPT, SEGMENT_COPY_MAX};
+use crate::model::event::{Event, Fact, write_event};
 use crate::model::settings::SignUrls;
 use crate::proto::websocket;
 
-/// An event and, once somebody hears it, its frame.
+/// An event and, once somebody hears it, its text.
 pub struct Publication {
     pub event: Event,
+    /// Empty until somebody hears it.
+    text: Vec<u8>,
     frame: Option<Arc<[u8]>>,
     sse: Option<Arc<[u8]>>,
     epoch: Arc<str>,
 }
 
 impl Publication {
+    /// Queues the event as one WebSocket frame: a small one as a copy, a large one as a reference to the same bytes as all.
+    pub fn push_frame(&mut self, send: &mut SendQueue) {
+        self.write();
+        if self.text.len() <= SEGMENT_COPY_MAX {
+            websocket::push_text(send, &self.text);
+        } else {
+            send.push_shared(self.frame());
+        }
+    }
+
     /// The event as one WebSocket frame, the same bytes for every native stream.
     pub fn frame(&mut self) -> Arc<[u8]> {
-        let event = &self.event;
-        let frame =
-            self.frame.get_or_insert_with(|| websocket::text_frame(&encode_event(event.seq, &event.fact)));
-        Arc::clone(frame)
+        self.write();
+        Arc::clone(self.frame.get_or_insert_with(|| websocket::text_frame(&self.text)))
     }
 
     /// The event as one server-sent event, unframed.
     pub fn sse(&mut self) -> Arc<[u8]> {
-        let event = &self.event;
-        let epoch = &self.epoch;
-        let sse = self.sse.get_or_insert_with(|| {
-            sse_event(epoch, event.seq, event.fact.name(), &encode_event(event.seq, &event.fact)).into()
-        });
-        Arc::clone(sse)
+        self.write();
+        let Publication { event, text, epoch, sse, .. } = self;
+        let encode = || sse_event(epoch, event.seq, event.fact.name(), text).into();
+        Arc::clone(sse.get_or_insert_with(encode))
+    }
+
+    fn write(&mut self) {
+        if self.text.is_empty() {
+            write_event(&mut self.text, self.event.seq, &self.event.fact);
+        }
     }
 }
 
-/// Queues an event; answers the connections it touched. `origin` gets its answer instead.
-pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event) -> Vec<ConnId> {
+/// Queues an event, and appends the connections it touched. `origin` gets its answer instead.
+pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event, touched: &mut Vec<ConnId>) {
+    let first = touched.len();
     core.head = core.head.max(event.seq);
     core.metrics.events += 1;
     let epoch = Arc::clone(&core.epoch);
-    let mut publication = Publication { event, frame: None, sse: None, epoch };
+    let text = std::mem::take(&mut core.event_text);
+    let mut publication = Publication { event, text, frame: None, sse: None, epoch };
     publication.event.fact.sign_urls(&core.settings.urls, core.now.unix_s());
-    let mut touched = Vec::new();
-    let audience = Arc::clone(&publication.event.audience.profiles);
-    for profile in audience.iter() {
-        for &id in core.hub.of(*profile) {
+    for place in 0..publication.event.audience.profiles.len() {
+        for &id in core.hub.of(publication.event.audience.profiles[place]) {
             let Some(conn) = conns.get_mut(id) else { continue };
             let heard = match &mut conn.phase {
                 Phase::WebSocket(stream) => stream.hear(&mut conn.send, id == origin, &mut publication),
@@ -64,7 +80,13 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event)
             }
         }
     }
-    if let Fact::SessionEnded { session, until } = publication.event.fact {
+    let Publication { event: Event { fact, audience, .. }, mut text, .. } = publication;
+    if text.capacity() <= EVENT_TEXT_KEPT {
+        text.clear();
+        core.event_text = text;
+    }
+    let audience = audience.profiles;
+    if let Fact::SessionEnded { session, until } = fact {
         core.ended.insert(session, until);
         for profile in audience.iter() {
             for id in core.hub.of(*profile).to_vec() {
@@ -84,20 +106,20 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event)
         }
     }
     // Who hides now was perhaps announced before.
-    if let Fact::ProfileUpdated(profile) = &publication.event.fact
+    if let Fact::ProfileUpdated(profile) = &fact
         && !core.hub.of(profile.id).is_empty()
     {
         presence::changed(core, profile.id);
     }
     // The first message makes two people peers: who of them is online was none of the other's business until now.
-    if let Fact::MessagePosted(message) = &publication.event.fact
+    if let Fact::MessagePosted(message) = &fact
         && message.n == 1
         && audience.len() == 2
     {
         presence::meet(core, conns, &audience);
     }
     // Too slow a reader, or a Go-form socket that has something to mark read.
-    for &id in &touched {
+    for &id in &touched[first..] {
         if let Some(conn) = conns.get_mut(id) {
             match &conn.phase {
                 Phase::WebSocket(_) => stream::heard(core, conn),
@@ -107,5 +129,4 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event)
             }
         }
     }
-    touched
 }

@@ -227,7 +227,7 @@ impl Replay {
 
 fn push_live(wire: Wire, send: &mut SendQueue, publication: &mut Publication) {
     match wire {
-        Wire::WebSocket => send.push_shared(publication.frame()),
+        Wire::WebSocket => publication.push_frame(send),
         Wire::Sse(wire) => wire.push(send, &publication.sse()),
     }
 }

@@ -10,7 +10,7 @@ use super::{
     accounts, blocks, changes, codes, conversations, deletion, groups, log, messages, outbox, presence,
     profiles, sessions,
 };
-use crate::model::event::Event;
+use crate::model::event::Events;
 use crate::model::operation::{Answer, Command, Refusal};
 
 /// The ends of the log, as they will stand after the batch.
@@ -34,12 +34,12 @@ pub struct Batch<'a> {
 /// What an operation did: a refusal may have consequences too (a stolen refresh token ends its session).
 pub struct Written {
     pub result: Result<Answer, Refusal>,
-    pub events: Vec<Event>,
+    pub events: Events,
 }
 
 impl Written {
     pub fn quietly(answer: Answer) -> Result<Written, Stop> {
-        Ok(Written { result: Ok(answer), events: Vec::new() })
+        Ok(Written { result: Ok(answer), events: Events::None })
     }
 }
 
@@ -78,7 +78,7 @@ impl Batch<'_> {
                 Refusal::Internal
             }
         };
-        Ok(Written { result: Err(refusal), events: Vec::new() })
+        Ok(Written { result: Err(refusal), events: Events::None })
     }
 
     fn dispatch(&mut self, command: Command) -> Result<Written, Stop> {

@@ -73,7 +73,7 @@ fn changed(
 
 fn written(batch: &Batch<'_>, target: &Target, seq: u64, answer: Answer, fact: Fact) -> Written {
     let audience = batch.cache.get(target.slot).everyone();
-    Written { result: Ok(answer), events: vec![Event { seq, audience, fact }] }
+    Written { result: Ok(answer), events: Event { seq, audience, fact }.into() }
 }
 
 pub fn edit(batch: &mut Batch<'_>, edit: EditMessage) -> Result<Written, Stop> {

@@ -14,6 +14,7 @@ use super::fault::Stop;
 use super::{accounts, outbox, sessions, state};
 use crate::limits::{CODE_INTERVAL_MS, CODE_LIFE_MS, CODE_NOBODY_ROWS, CODE_TRIES_MAX, CODES_AN_HOUR};
 use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
+use crate::model::event::Events;
 use crate::model::mail::Content;
 use crate::model::operation::{Answer, Refusal};
 
@@ -97,12 +98,12 @@ pub fn reset(batch: &mut Batch<'_>, reset: ResetPassword) -> Result<Written, Sto
     conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((member, hash))?;
     outbox::put(conn, Some(member), &reset.mail, reset.at)?;
     let events = sessions::revoke_others(batch, member, None, reset.at)?;
-    Ok(Written { result: Ok(Answer::ResetPassword(())), events })
+    Ok(Written { result: Ok(Answer::ResetPassword(())), events: events.into() })
 }
 
 /// A refusal that keeps what was written: the try counts.
 fn wrong() -> Result<Written, Stop> {
-    Ok(Written { result: Err(Refusal::CodeWrong), events: Vec::new() })
+    Ok(Written { result: Err(Refusal::CodeWrong), events: Events::None })
 }
 
 /// A disabled member has no way back in by a code.

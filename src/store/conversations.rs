@@ -177,7 +177,7 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
     let unread = unread(batch.conn, key, read_n, last_n)?;
     Ok(Written {
         result: Ok(Answer::MarkRead(Marked { read_n, unread })),
-        events: vec![Event { seq, audience, fact }],
+        events: Event { seq, audience, fact }.into(),
     })
 }
 

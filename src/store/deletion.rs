@@ -58,7 +58,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
     batch.cache.write(conn)?;
     batch.cache.clear();
     events.extend(take_leave(batch, profile, delete.at)?);
-    Ok(Written { result: Ok(Answer::DeleteAccount(())), events })
+    Ok(Written { result: Ok(Answer::DeleteAccount(())), events: events.into() })
 }
 
 /// Those who spoke with it alone hear that their conversation is not what it was: who reads it anew finds nobody there. The
@@ -125,5 +125,5 @@ pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written
     }
     let others = conn.prepare_cached("SELECT 1 FROM erasures")?.exists([])?;
     let erased = if others { Erased::Some } else { Erased::All };
-    Ok(Written { result: Ok(Answer::EraseMessages(erased)), events })
+    Ok(Written { result: Ok(Answer::EraseMessages(erased)), events: events.into() })
 }

@@ -111,7 +111,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
             conversation,
             duplicate: false,
         }))),
-        events: vec![event],
+        events: event.into(),
     })
 }
 
@@ -195,7 +195,7 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
     batch.cache.write(batch.conn)?;
     let get = GetConversation { viewer: update.actor, conversation: update.conversation };
     let conversation = conversations::get(batch.conn, get)?;
-    Ok(Written { result: Ok(Answer::UpdateConversation(Box::new(conversation))), events })
+    Ok(Written { result: Ok(Answer::UpdateConversation(Box::new(conversation))), events: events.into() })
 }
 
 /// Gives a group another picture, one of this member's uploads, or none.
@@ -253,7 +253,7 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
     let fact = Fact::MemberAdded { conversation: put.conversation, profile: put.profile, role: put.role };
     let event = Event { seq, audience: members.everyone(), fact };
     let member = member(batch.conn, acting.key, profile)?;
-    Ok(Written { result: Ok(Answer::PutMember(Box::new(member))), events: vec![event] })
+    Ok(Written { result: Ok(Answer::PutMember(Box::new(member))), events: event.into() })
 }
 
 pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Written, Stop> {
@@ -293,7 +293,7 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     if had == ADMIN && admins(batch.conn, acting.key)? == 0 {
         events.extend(promote_eldest(batch, remove.conversation, acting.key, remove.at)?);
     }
-    Ok(Written { result: Ok(Answer::RemoveMember(())), events })
+    Ok(Written { result: Ok(Answer::RemoveMember(())), events: events.into() })
 }
 
 /// A group is never without an admin while it has members.

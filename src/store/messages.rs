@@ -17,7 +17,7 @@ use super::value::{id, int, number, number_or_null};
 use super::{changes, state, uploads};
 use crate::base::id::Id;
 use crate::limits::TEXT_SEARCH_MAX;
-use crate::model::event::{Event, Fact};
+use crate::model::event::{Event, Events, Fact};
 use crate::model::message::{
     Destination, GetMessage, ListMessages, Message, MessagePage, OpenPair, PagePoint, Pair, PostMessage,
     Posted, PostedMessage, PostedStub, Time,
@@ -260,22 +260,25 @@ fn insert(
     if stored == 0 {
         return Ok(None);
     }
-    let message = Arc::new(Message {
-        id,
-        client_id: post.client_id,
-        conversation: conversation.id,
-        n,
-        seq,
-        rev: seq,
-        sender: Some(post.sender),
-        body: post.body,
-        attachments: files.into_iter().map(|(_, shown)| shown).collect(),
-        reply_to: post.reply_to,
-        reactions: Vec::new(),
-        created_at: Time(created_at),
-        edited_at: None,
-        deleted_at: None,
-    });
+    let message = written(
+        post.blank,
+        Message {
+            id,
+            client_id: post.client_id,
+            conversation: conversation.id,
+            n,
+            seq,
+            rev: seq,
+            sender: Some(post.sender),
+            body: post.body,
+            attachments: files.into_iter().map(|(_, shown)| shown).collect(),
+            reply_to: post.reply_to,
+            reactions: Vec::new(),
+            created_at: Time(created_at),
+            edited_at: None,
+            deleted_at: None,
+        },
+    );
     let event =
         Event { seq, audience: conversation.everyone(), fact: Fact::MessagePosted(Arc::clone(&message)) };
     batch.log.newest_ms = created_at;
@@ -287,8 +290,19 @@ fn insert(
     batch.cache.change_member(slot, member).read_n = n;
     Ok(Some(Written {
         result: Ok(Answer::PostMessage(Posted { message: PostedMessage::Whole(message), duplicate: false })),
-        events: vec![event],
+        events: event.into(),
     }))
+}
+
+/// A message on the paper that came with its post, or on new where somebody still holds that.
+fn written(mut blank: Arc<Message>, message: Message) -> Arc<Message> {
+    match Arc::get_mut(&mut blank) {
+        Some(place) => {
+            *place = message;
+            blank
+        }
+        None => Arc::new(message),
+    }
 }
 
 /// What this sender posted under this `client_id` before, as it is now.
@@ -311,11 +325,11 @@ fn original(conn: &Connection, sender_key: i64, client_id: Id) -> rusqlite::Resu
         let message = of_seq(conn, &mut Names::default(), conversation, stub.seq)?;
         PostedMessage::Whole(Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
     } else {
-        PostedMessage::Left(stub)
+        PostedMessage::Left(Box::new(stub))
     };
     Ok(Some(Written {
         result: Ok(Answer::PostMessage(Posted { message, duplicate: true })),
-        events: Vec::new(),
+        events: Events::None,
     }))
 }
 

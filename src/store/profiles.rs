@@ -294,7 +294,7 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
     }
     let audience = Audience { profiles: audience.into(), direct: false };
     let event = Event { seq, audience, fact: Fact::ProfileUpdated(Box::new(after.clone())) };
-    Ok(Written { result: Ok(Answer::UpdateProfile(Box::new(after))), events: vec![event] })
+    Ok(Written { result: Ok(Answer::UpdateProfile(Box::new(after))), events: event.into() })
 }
 
 /// Everybody a profile has a direct conversation with.

@@ -113,7 +113,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
         outbox::put(conn, Some(member), &open.mail, open.at)?;
     }
     let pair = first_pair(&account, &open.session, open.at);
-    Ok(Written { result: Ok(Answer::OpenSession(Box::new(Opened { account, pair }))), events })
+    Ok(Written { result: Ok(Answer::OpenSession(Box::new(Opened { account, pair }))), events: events.into() })
 }
 
 /// One more session is about to open: the ones unseen for longest end where there are too many.
@@ -151,7 +151,7 @@ pub fn refresh(batch: &mut Batch<'_>, refresh: RefreshSession) -> Result<Written
         return Written::quietly(Answer::RefreshSession(Box::new(Refreshed { pair: session.pair })));
     }
     let event = revoke(batch, &session, refresh.at)?;
-    Ok(Written { result: Err(Refusal::Unauthorized), events: vec![event] })
+    Ok(Written { result: Err(Refusal::Unauthorized), events: event.into() })
 }
 
 fn rotate(conn: &Connection, session: &Session, refresh: &RefreshSession) -> rusqlite::Result<Pair> {
@@ -185,7 +185,7 @@ pub fn end(batch: &mut Batch<'_>, end: EndSession) -> Result<Written, Stop> {
         Some(session) => vec![revoke(batch, &session, end.at)?],
         None => Vec::new(),
     };
-    Ok(Written { result: Ok(Answer::EndSession(())), events })
+    Ok(Written { result: Ok(Answer::EndSession(())), events: events.into() })
 }
 
 /// Ends the sessions of these names that stand.
@@ -224,7 +224,7 @@ pub fn revoke_some(batch: &mut Batch<'_>, revocation: RevokeSessions) -> Result<
         }
         Which::AllBut(kept) => revoke_others(batch, member_key, Some(kept), at)?,
     };
-    Ok(Written { result: Ok(Answer::RevokeSessions(())), events })
+    Ok(Written { result: Ok(Answer::RevokeSessions(())), events: events.into() })
 }
 
 pub fn change_password(batch: &mut Batch<'_>, change: ChangePassword) -> Result<Written, Stop> {
@@ -239,7 +239,7 @@ pub fn change_password(batch: &mut Batch<'_>, change: ChangePassword) -> Result<
     }
     outbox::put(batch.conn, Some(member), &change.mail, change.at)?;
     let events = revoke_others(batch, member, Some(change.session), change.at)?;
-    Ok(Written { result: Ok(Answer::ChangePassword(())), events })
+    Ok(Written { result: Ok(Answer::ChangePassword(())), events: events.into() })
 }
 
 pub fn note_seen(batch: &mut Batch<'_>, note: &NoteSeen) -> Result<Written, Stop> {

@@ -176,8 +176,7 @@ impl Session<'_> {
                     Refusal::Internal => Refusal::Unavailable,
                     refusal => refusal,
                 };
-                let outcomes =
-                    (0..count).map(|_| Outcome { result: Err(refusal), events: Vec::new() }).collect();
+                let outcomes = (0..count).map(|_| Outcome::quiet(Err(refusal))).collect();
                 Committed { outcomes, fault: Some(fault) }
             }
         }
@@ -202,7 +201,7 @@ impl Session<'_> {
         let mut open = Batch { conn, log: &mut self.desk.log, cache: &mut self.desk.cache, insert: None };
         for (lane, command) in batch.drain(..) {
             if closed.contains(&lane) {
-                outcomes.push(Outcome { result: Err(Refusal::Unavailable), events: Vec::new() });
+                outcomes.push(Outcome::quiet(Err(Refusal::Unavailable)));
                 continue;
             }
             erased |= erases(&command);

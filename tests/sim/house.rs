@@ -255,7 +255,7 @@ impl House {
             for refused in std::mem::take(&mut self.refused) {
                 let input = match refused {
                     Refused::Store(ticket, refusal) => {
-                        let outcome = Outcome { result: Err(refusal), events: Vec::new() };
+                        let outcome = Outcome::quiet(Err(refusal));
                         Input::Answered { ticket, outcome }
                     }
                     Refused::Work(ticket) => Input::Finished { ticket, done: Done::Busy },
@@ -363,7 +363,7 @@ impl House {
                     self.closed_in_writer.remove(&lane);
                 }
                 Item::Write(ticket, lane, _) if self.closed_in_writer.contains(&lane) => {
-                    let refused = Outcome { result: Err(Refusal::Unavailable), events: Vec::new() };
+                    let refused = Outcome::quiet(Err(Refusal::Unavailable));
                     self.committed.push_back((ticket, refused));
                 }
                 Item::Write(ticket, lane, command) => {
@@ -433,7 +433,7 @@ impl House {
 
     pub fn answer_read(&mut self, index: usize) {
         let (ticket, result) = self.read.swap_remove(index);
-        let outcome = Outcome { result, events: Vec::new() };
+        let outcome = Outcome::quiet(result);
         self.server.handle(self.now, Input::Answered { ticket, outcome });
     }
 

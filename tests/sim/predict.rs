@@ -78,17 +78,12 @@ impl Model {
             }
             Command::SignUp(sign_up) => match &outcome.result {
                 Ok(_) => {
-                    assert!(
-                        self.emails.insert(sign_up.account.email.clone()),
-                        "an e-mail address taken twice"
-                    );
-                    self.profiles.insert(sign_up.account.profile);
-                    self.profile_of.insert(sign_up.account.member, sign_up.account.profile);
-                    self.open_session(sign_up.account.profile, &sign_up.session);
+                    assert!(self.emails.insert(sign_up.email.clone()), "an e-mail address taken twice");
+                    self.profiles.insert(sign_up.profile);
+                    self.profile_of.insert(sign_up.member, sign_up.profile);
+                    self.open_session(sign_up.profile, &sign_up.session);
                 }
-                Err(Refusal::EmailTaken) => {
-                    assert!(self.emails.contains(&sign_up.account.email), "a free address")
-                }
+                Err(Refusal::EmailTaken) => assert!(self.emails.contains(&sign_up.email), "a free address"),
                 Err(refusal) => panic!("sign-up: {refusal:?}"),
             },
             Command::OpenSession(open) => {
@@ -156,7 +151,7 @@ impl Model {
                 assert!(!posted.duplicate, "{} was never stored", post.client_id);
                 let fails = [sabotage::STATEMENT, sabotage::COMMIT].iter().any(|tag| body.starts_with(tag));
                 assert!(!(sabotaged && fails), "what failed was answered");
-                let [event] = outcome.events.as_slice() else { panic!("a post has one event") };
+                let [event] = &*outcome.events else { panic!("a post has one event") };
                 let Fact::MessagePosted(told) = &event.fact else { panic!("{:?}", event.fact) };
                 assert_eq!((told.id, told.seq, told.n), (message.id, event.seq, message.n));
                 self.stored(lane, post, event, message.id, message.conversation, body);
@@ -358,7 +353,7 @@ impl Model {
         agree(outcome, Ok(()), usize::from(read_n > before), "conversation.read");
         let Ok(Answer::MarkRead(marked)) = &outcome.result else { panic!("{:?}", outcome.result) };
         assert_eq!((marked.read_n, marked.unread), (read_n, unread), "a read mark's answer");
-        let [event] = outcome.events.as_slice() else { return };
+        let [event] = &*outcome.events else { return };
         // The peer of a direct conversation sees it; in a group only one's own devices do.
         let blocked = truth.joined.iter().any(|other| *other != reader && self.is_blocked(reader, *other));
         let seen = !truth.is_group && !blocked;

@@ -38,13 +38,19 @@ pub fn text_frame(payload: &[u8]) -> Arc<[u8]> {
 
 /// Queues one text frame for one receiver.
 pub fn push_text(send: &mut SendQueue, payload: &[u8]) {
+    push_parts(send, &[payload]);
+}
+
+/// As [`push_text`], of a text in parts.
+pub fn push_parts(send: &mut SendQueue, parts: &[&[u8]]) {
     let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
     let mut head = [0; HEAD_MAX];
     let mut rest = head.as_mut_slice();
-    header.format(payload.len() as u64, &mut rest).expect("a head fits");
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    header.format(len as u64, &mut rest).expect("a head fits");
     let unused = rest.len();
     send.push_bytes(&head[..HEAD_MAX - unused]);
-    send.push_bytes(payload);
+    parts.iter().for_each(|part| send.push_bytes(part));
 }
 
 /// Queues an empty ping. The caller sends none behind a close frame ([`super::WebSocket::is_closing`]).

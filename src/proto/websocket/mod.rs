@@ -25,7 +25,9 @@ use crate::base::send_queue::SendQueue;
 use crate::limits::{PONG_QUEUE_MAX, WS_READ_BUFFER, WS_WRITE_BUFFER_MAX};
 
 use frame::Piece;
-pub use frame::{INTERNAL_ERROR, INVALID_UTF8, PROTOCOL_ERROR, TOO_BIG, binary, ping, push_text, text_frame};
+pub use frame::{
+    INTERNAL_ERROR, INVALID_UTF8, PROTOCOL_ERROR, TOO_BIG, binary, ping, push_parts, push_text, text_frame,
+};
 pub use handshake::{Accept, PROTOCOL, UpgradeError, VERSION, accept_key, check_upgrade};
 
 /// What the peer sent.

@@ -87,7 +87,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         for refused in std::mem::take(&mut self.refused) {
             let input = match refused {
                 Refused::Store(ticket, refusal) => {
-                    Input::Answered { ticket, outcome: Outcome { result: Err(refusal), events: Vec::new() } }
+                    Input::Answered { ticket, outcome: Outcome::quiet(Err(refusal)) }
                 }
                 Refused::Work(ticket, done) => Input::Finished { ticket, done },
                 Refused::Append(upload) => Input::DiskFailed { upload, full: false },

@@ -110,7 +110,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 }
                 Completion::Read(ticket, result) => {
                     self.parts.storage.read();
-                    let outcome = Outcome { result, events: Vec::new() };
+                    let outcome = Outcome::quiet(result);
                     self.parts.machine.handle(now, Input::Answered { ticket, outcome });
                 }
                 Completion::Finished(kind, ticket, done) => {
