@@ -176,11 +176,14 @@ pub(super) struct Reader<'a> {
     dotenv: BTreeMap<String, String>,
     faults: Vec<Fault>,
     warnings: Vec<Warning>,
+    /// How many of the warnings are about `.env` itself; they come first.
+    of_dotenv: usize,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(env: &'a dyn Fn(&str) -> Option<OsString>, dotenv_text: Option<&str>) -> Reader<'a> {
-        let mut reader = Reader { env, dotenv: BTreeMap::new(), faults: Vec::new(), warnings: Vec::new() };
+        let mut reader =
+            Reader { env, dotenv: BTreeMap::new(), faults: Vec::new(), warnings: Vec::new(), of_dotenv: 0 };
         let (entries, bad) = dotenv::parse(dotenv_text.unwrap_or_default());
         for bad in bad {
             reader.faults.push(Fault {
@@ -199,6 +202,7 @@ impl<'a> Reader<'a> {
                 reader.warn(&entry.name, format!("is set twice in .env; line {line} counts"));
             }
         }
+        reader.of_dotenv = reader.warnings.len();
         reader
     }
 
@@ -297,12 +301,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Hands out `value`, unless a fault was found on the way to it.
+    /// Hands out `value`, unless a fault was found on the way to it. Faults stand in the order of the table, and behind them what
+    /// is odd in `.env`: a name that is unknown there may be the one that is missed.
     pub fn finish<T>(self, value: T) -> Result<(T, Vec<Warning>), Vec<Fault>> {
-        match self.faults.is_empty() {
-            true => Ok((value, self.warnings)),
-            false => Err(self.faults),
+        let Reader { mut faults, mut warnings, of_dotenv, .. } = self;
+        if faults.is_empty() {
+            return Ok((value, warnings));
         }
+        faults.sort_by_key(|fault| {
+            let name = fault.place.strip_suffix("_FILE").unwrap_or(&fault.place);
+            variables().position(|variable| variable.name == name)
+        });
+        warnings.truncate(of_dotenv);
+        let odd = |Warning { place, message }| Fault { place, problem: message, accepts: String::new() };
+        faults.extend(warnings.into_iter().map(odd));
+        Err(faults)
     }
 }
 

@@ -313,6 +313,11 @@ mod tests {
         assert_eq!(text.len(), 3, "{text:?}");
         assert!(text[0].starts_with(".env line 1: ") && text[1].starts_with(".env line 2: "));
         assert!(!text.concat().contains("hunter2"));
+        // The name that is missed and the one that stands there instead are told together.
+        let faults = load(&[], "EMAIL_HOST=mail.example.org\nEMAIL_FORM=a@example.org").expect_err("a fault");
+        let text: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        assert!(text[0].starts_with("EMAIL_FROM: is not set"), "{text:?}");
+        assert_eq!(text[1..], ["EMAIL_FORM: is unknown to natter and ignored (.env line 2)"]);
     }
 
     #[test]
@@ -320,10 +325,10 @@ mod tests {
         check_faults(
             &[("PORT", "65536"), ("HOST", "a b"), ("RATE_WRITES", "20"), ("ACCESS_SECRET", "short")],
             &[
-                "RATE_WRITES: \"20\" is not two numbers with a / between them; it accepts per second/burst",
                 "HOST: \"a b\" is neither an IP address nor a host name; it accepts an IP address or a host name",
                 "PORT: \"65536\" is out of range; it accepts a whole number from 0 to 65535",
                 "ACCESS_SECRET: the secret is too short; it accepts at least 32 bytes",
+                "RATE_WRITES: \"20\" is not two numbers with a / between them; it accepts per second/burst",
             ],
         );
         // Bytes of the environment that are no text.
