@@ -19,7 +19,7 @@ use natter::base::id::Id;
 use natter::model::message::{Destination, PostMessage};
 use natter::model::operation::{Command, Lane};
 use natter::store::{Store, StoreOptions};
-use store_kit::{Kit, NOW_MS, Seed};
+use store_kit::{Kit, NOW_MS, Seeded};
 
 const PAIRS: usize = 32;
 const ROUNDS: usize = 7;
@@ -29,7 +29,7 @@ struct Ours {
     store: Store,
     pairs: Vec<(Id, Id)>,
     count: usize,
-    seed: Seed,
+    seed: Seeded,
     batch: Vec<(Lane, Command)>,
 }
 
@@ -154,9 +154,9 @@ fn main() {
     let mut kit = Kit::with(options.clone());
     let people: Vec<Id> = (0..2 * PAIRS).map(|i| kit.person(&format!("p{i}")).profile).collect();
     kit.close();
-    let (store, _) = Store::open(&options, &mut Seed(3), NOW_MS).expect("the store opens");
+    let (store, _) = Store::open(&options, &mut Seeded(3), NOW_MS).expect("the store opens");
     let pairs = people.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-    let mut ours = Ours { store, pairs, count: 0, seed: Seed(4), batch: Vec::new() };
+    let mut ours = Ours { store, pairs, count: 0, seed: Seeded(4), batch: Vec::new() };
     let mut bare = Bare::create(&dir.join("bare.db")).expect("a bare database");
 
     println!(

@@ -9,7 +9,7 @@ use crate::model::backup::BackUp;
 use crate::model::handler::{Ctx, Reply, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::member::{
-    AddMember, DeleteAccount, FindMember, Leftovers, ListAccounts, Member, SetActive, Who,
+    AddMember, DeleteAccount, FindMember, Leftovers, ListAccounts, Member, NewAccount, SetActive, Who,
 };
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
@@ -39,7 +39,7 @@ pub fn add(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     let job = Job::HashPassword { password: Hidden(password.to_owned()), salt: ctx.salt() };
     Ok(Step::work(job, move |ctx, done| {
         let Done::PasswordHashed(Hidden(hash)) = done else { return Err(Code::GeneralError.into()) };
-        let add = AddMember {
+        let account = NewAccount {
             at: ctx.now.unix_ms,
             member: ctx.id(),
             profile: ctx.id(),
@@ -48,7 +48,7 @@ pub fn add(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
             nick_names: rules::nick_names(&display_name, ctx.entropy),
             display_name,
         };
-        Ok(Step::store(add, |_, member| Reply::created(&member).step()))
+        Ok(Step::store(AddMember { account }, |_, member| Reply::created(&member).step()))
     }))
 }
 

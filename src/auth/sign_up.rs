@@ -8,7 +8,7 @@ use super::{codes, rules};
 use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Ctx, Errand, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
-use crate::model::member::SignUp;
+use crate::model::member::{NewAccount, SignUp};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
 
@@ -33,7 +33,7 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
         let Done::PasswordHashed(Hidden(hash)) = done else { return Err(Code::GeneralError.into()) };
         let member = ctx.id();
         let code = codes::new_verify_code(ctx, member, client.language);
-        let write = SignUp {
+        let account = NewAccount {
             at: ctx.now.unix_ms,
             member,
             profile: ctx.id(),
@@ -41,9 +41,9 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
             hash,
             nick_names: rules::nick_names(&display_name, ctx.entropy),
             display_name,
-            session: new_session(ctx, &client, device),
-            code: Some(Box::new(code)),
         };
+        let write =
+            SignUp { account, session: new_session(ctx, &client, device), code: Some(Box::new(code)) };
         Ok(Step::store_or(write, move |ctx, opened| match opened {
             Ok(opened) => {
                 ctx.errands.push(Errand::Mail);
@@ -107,10 +107,10 @@ mod tests {
         let step = stage.answer(step, |command| {
             let Command::SignUp(write) = command else { panic!("{command:?}") };
             assert_eq!(
-                (write.at, write.email.as_str(), write.hash.as_str()),
+                (write.account.at, write.account.email.as_str(), write.account.hash.as_str()),
                 (UNIX_MS, "ada@example.org", "$phc")
             );
-            assert_eq!((write.display_name.as_str(), write.nick_names.len()), ("Ada", 5));
+            assert_eq!((write.account.display_name.as_str(), write.account.nick_names.len()), ("Ada", 5));
             assert_eq!(write.session.unique_id.as_deref(), Some("phone"));
             assert_eq!(
                 (write.session.address.as_str(), write.session.user_agent.as_str()),
@@ -118,9 +118,10 @@ mod tests {
             );
             assert_eq!(write.session.access_expire, UNIX_MS / 1_000 + 900);
             assert_eq!(write.session.refresh_expire, UNIX_MS / 1_000 + 2_592_000);
-            let ids = [write.member, write.profile, write.session.id, write.session.access_uuid];
+            let ids =
+                [write.account.member, write.account.profile, write.session.id, write.session.access_uuid];
             assert!(ids.iter().all(|id| id.unix_ms() == UNIX_MS));
-            Answer::SignUp(Box::new(opened(write.member, write.profile, &write.session)))
+            Answer::SignUp(Box::new(opened(write.account.member, write.account.profile, &write.session)))
         });
         let (status, body) = text(step);
         assert_eq!(status, 201);
@@ -169,7 +170,7 @@ mod tests {
             .answer(step, |command| {
                 let Command::SignUp(write) = command else { panic!("{command:?}") };
                 assert_eq!(write.session.unique_id, None);
-                Answer::SignUp(Box::new(opened(write.member, write.profile, &write.session)))
+                Answer::SignUp(Box::new(opened(write.account.member, write.account.profile, &write.session)))
             })
             .map(|_| ())
             .expect("an answer");

@@ -78,9 +78,9 @@ pub struct FindAccount {
     pub member: Id,
 }
 
-/// Member, profile and first session in one transaction. `EmailTaken` when the address is in use.
+/// A member and its profile, about to be made.
 #[derive(Clone)]
-pub struct SignUp {
+pub struct NewAccount {
     pub at: u64,
     pub member: Id,
     pub profile: Id,
@@ -91,14 +91,26 @@ pub struct SignUp {
     pub display_name: String,
     /// Tried in order until one is free; the last has enough random digits to be free in practice.
     pub nick_names: Vec<String>,
+}
+
+impl std::fmt::Debug for NewAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewAccount").field("member", &self.member).finish_non_exhaustive()
+    }
+}
+
+/// Member, profile and first session in one transaction. `EmailTaken` when the address is in use.
+#[derive(Clone)]
+pub struct SignUp {
+    pub account: NewAccount,
     pub session: NewSession,
-    /// Verifies the address; `None` where an operator vouches for it.
+    /// Verifies the address; without one nobody is asked to.
     pub code: Option<Box<NewCode>>,
 }
 
 impl std::fmt::Debug for SignUp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SignUp").field("member", &self.member).finish_non_exhaustive()
+        f.debug_struct("SignUp").field("account", &self.account).finish_non_exhaustive()
     }
 }
 
@@ -172,24 +184,9 @@ pub struct FindMember {
 
 /// A member made by an operator, who vouches for the address: verified, without a session and without a mail.
 /// `EmailTaken` when the address is in use.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct AddMember {
-    pub at: u64,
-    pub member: Id,
-    pub profile: Id,
-    /// In lower case.
-    pub email: String,
-    /// A PHC string.
-    pub hash: String,
-    pub display_name: String,
-    /// As in [`SignUp`].
-    pub nick_names: Vec<String>,
-}
-
-impl std::fmt::Debug for AddMember {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AddMember").field("member", &self.member).finish_non_exhaustive()
-    }
+    pub account: NewAccount,
 }
 
 /// Disables a member, which ends every session, or enables it again.

@@ -10,7 +10,7 @@ use super::{codes, profiles, sessions};
 use crate::base::id::Id;
 use crate::model::member::{
     Account, AccountPage, AddMember, Credential, FindAccount, FindCredential, FindMember, FindSecret,
-    ListAccounts, Member, Secret, SetActive, SignUp, Who,
+    ListAccounts, Member, NewAccount, Secret, SetActive, SignUp, Who,
 };
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
@@ -86,47 +86,26 @@ pub fn account(conn: &Connection, member: Id) -> rusqlite::Result<Option<Account
 }
 
 pub fn sign_up(batch: &mut Batch<'_>, sign_up: SignUp) -> Result<Written, Stop> {
+    let SignUp { account: new, session, code } = sign_up;
     let conn = batch.conn;
-    let new = NewAccount {
-        at: sign_up.at,
-        member: sign_up.member,
-        profile: sign_up.profile,
-        email: &sign_up.email,
-        hash: &sign_up.hash,
-        verified: false,
-        display_name: &sign_up.display_name,
-        nick_names: &sign_up.nick_names,
-    };
-    let member_key = insert(conn, &new)?;
-    sessions::insert(conn, member_key, &sign_up.session, sign_up.at)?;
-    if let Some(code) = &sign_up.code {
-        codes::first(conn, member_key, code, sign_up.at)?;
+    let member_key = insert(conn, &new, false)?;
+    sessions::insert(conn, member_key, &session, new.at)?;
+    if let Some(code) = &code {
+        codes::first(conn, member_key, code, new.at)?;
     }
-    let account = account(conn, sign_up.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    let pair = sessions::first_pair(&account, &sign_up.session, sign_up.at);
+    let account = account(conn, new.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let pair = sessions::first_pair(&account, &session, new.at);
     Written::quietly(Answer::SignUp(Box::new(Opened { account, pair })))
 }
 
-/// A member and its profile, about to be made.
-struct NewAccount<'a> {
-    at: u64,
-    member: Id,
-    profile: Id,
-    email: &'a str,
-    hash: &'a str,
-    verified: bool,
-    display_name: &'a str,
-    nick_names: &'a [String],
-}
-
 /// Makes both rows; the member's key.
-fn insert(conn: &Connection, new: &NewAccount<'_>) -> Result<i64, Stop> {
-    if conn.prepare_cached("SELECT 1 FROM members WHERE email = ?1")?.exists([new.email])? {
+fn insert(conn: &Connection, new: &NewAccount, verified: bool) -> Result<i64, Stop> {
+    if conn.prepare_cached("SELECT 1 FROM members WHERE email = ?1")?.exists([&new.email])? {
         return Err(Refusal::EmailTaken.into());
     }
     let mut taken = conn.prepare_cached("SELECT 1 FROM profiles WHERE nick_name = ?1")?;
     let mut free = None;
-    for nick_name in new.nick_names {
+    for nick_name in &new.nick_names {
         if !taken.exists([nick_name])? {
             free = Some(nick_name);
             break;
@@ -137,7 +116,7 @@ fn insert(conn: &Connection, new: &NewAccount<'_>) -> Result<i64, Stop> {
         .prepare_cached(
             "INSERT INTO members (id, email, hash, verified, active, created_at) VALUES (?1, ?2, ?3, ?4, 1, ?5)",
         )?
-        .insert((new.member.to_bytes(), new.email, new.hash, new.verified, int(new.at)))?;
+        .insert((new.member.to_bytes(), &new.email, &new.hash, verified, int(new.at)))?;
     conn.prepare_cached(
         "INSERT INTO profiles (id, member, display_name, name_key, nick_name, is_private, presence, created_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, 0, 1, ?6)",
@@ -145,8 +124,8 @@ fn insert(conn: &Connection, new: &NewAccount<'_>) -> Result<i64, Stop> {
     .execute((
         new.profile.to_bytes(),
         member_key,
-        new.display_name,
-        search_key(new.display_name),
+        &new.display_name,
+        search_key(&new.display_name),
         nick_name,
         int(new.at),
     ))?;
@@ -156,18 +135,8 @@ fn insert(conn: &Connection, new: &NewAccount<'_>) -> Result<i64, Stop> {
 // ---- an operator's -------------------------------------------------------------------------------
 
 pub fn add(batch: &mut Batch<'_>, add: &AddMember) -> Result<Written, Stop> {
-    let new = NewAccount {
-        at: add.at,
-        member: add.member,
-        profile: add.profile,
-        email: &add.email,
-        hash: &add.hash,
-        verified: true,
-        display_name: &add.display_name,
-        nick_names: &add.nick_names,
-    };
-    insert(batch.conn, &new)?;
-    let account = account(batch.conn, add.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    insert(batch.conn, &add.account, true)?;
+    let account = account(batch.conn, add.account.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     Written::quietly(Answer::AddMember(account.member))
 }
 

@@ -246,7 +246,7 @@ fn messages_change_and_keep_their_place() {
 fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
     use natter::base::id::Id;
     use natter::model::conversation::{CreateConversation, MarkRead};
-    use natter::model::member::SignUp;
+    use natter::model::member::{NewAccount, SignUp};
     use natter::model::message::{Destination, PostMessage};
     use natter::model::operation::{Lane, Operation, Outcome};
     use natter::model::session::NewSession;
@@ -262,13 +262,15 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
     };
     let profile = |i: u128| Id(1_000_000 + i);
     let sign_up = |i: u128| SignUp {
-        at,
-        member: Id(2_000_000 + i),
-        profile: profile(i),
-        email: format!("m{i}@example.org"),
-        hash: String::new(),
-        display_name: format!("m{i}"),
-        nick_names: vec![format!("m{i}")],
+        account: NewAccount {
+            at,
+            member: Id(2_000_000 + i),
+            profile: profile(i),
+            email: format!("m{i}@example.org"),
+            hash: String::new(),
+            display_name: format!("m{i}"),
+            nick_names: vec![format!("m{i}")],
+        },
         session: NewSession {
             id: Id(3_000_000 + i),
             access_uuid: Id(4_000_000 + i),

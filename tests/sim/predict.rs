@@ -78,12 +78,17 @@ impl Model {
             }
             Command::SignUp(sign_up) => match &outcome.result {
                 Ok(_) => {
-                    assert!(self.emails.insert(sign_up.email.clone()), "an e-mail address taken twice");
-                    self.profiles.insert(sign_up.profile);
-                    self.profile_of.insert(sign_up.member, sign_up.profile);
-                    self.open_session(sign_up.profile, &sign_up.session);
+                    assert!(
+                        self.emails.insert(sign_up.account.email.clone()),
+                        "an e-mail address taken twice"
+                    );
+                    self.profiles.insert(sign_up.account.profile);
+                    self.profile_of.insert(sign_up.account.member, sign_up.account.profile);
+                    self.open_session(sign_up.account.profile, &sign_up.session);
                 }
-                Err(Refusal::EmailTaken) => assert!(self.emails.contains(&sign_up.email), "a free address"),
+                Err(Refusal::EmailTaken) => {
+                    assert!(self.emails.contains(&sign_up.account.email), "a free address")
+                }
                 Err(refusal) => panic!("sign-up: {refusal:?}"),
             },
             Command::OpenSession(open) => {

@@ -13,8 +13,11 @@ fn an_account_is_made_once_and_found_again() {
     let (opened, events) = kit.write(command.clone());
     let opened = opened.expect("a sign-up");
     assert!(events.is_empty());
-    assert_eq!((opened.account.member.id, opened.account.profile.id), (command.member, command.profile));
-    assert_eq!(opened.account.profile.member, Some(command.member));
+    assert_eq!(
+        (opened.account.member.id, opened.account.profile.id),
+        (command.account.member, command.account.profile)
+    );
+    assert_eq!(opened.account.profile.member, Some(command.account.member));
     assert_eq!((opened.account.profile.is_private, opened.account.profile.presence), (false, Some(true)));
     assert_eq!((opened.account.member.verified, opened.account.member.active), (false, true));
     assert_eq!(
@@ -24,11 +27,14 @@ fn an_account_is_made_once_and_found_again() {
 
     let find = |email: &str| FindCredential { email: email.to_owned(), device: None };
     let found = kit.read(find("ann@example.org")).expect("a look-up").expect("an account");
-    assert_eq!((found.member, found.profile, found.active), (command.member, command.profile, true));
-    assert_eq!(found.hash, command.hash);
+    assert_eq!(
+        (found.member, found.profile, found.active),
+        (command.account.member, command.account.profile, true)
+    );
+    assert_eq!(found.hash, command.account.hash);
     assert!(kit.read(find("bob@example.org")).expect("a look-up").is_none());
 
-    let account = kit.read(FindAccount { member: command.member }).expect("an account");
+    let account = kit.read(FindAccount { member: command.account.member }).expect("an account");
     assert_eq!(
         (account.member.email.as_str(), account.profile.nick_name.as_str()),
         ("ann@example.org", "ann")
@@ -50,9 +56,9 @@ fn an_address_and_a_nick_name_have_one_owner() {
     ];
     for (email, nick_names, expect) in rows {
         let mut command = kit.sign_up_command("x");
-        command.email = (*email).to_owned();
-        command.nick_names = nick_names.iter().map(|name| (*name).to_owned()).collect();
-        let member = command.member;
+        command.account.email = (*email).to_owned();
+        command.account.nick_names = nick_names.iter().map(|name| (*name).to_owned()).collect();
+        let member = command.account.member;
         let answer = kit.write(command).0.map(|opened| opened.account.profile.nick_name);
         assert_eq!(answer, expect.map(str::to_owned), "{email} {nick_names:?}");
         if expect.is_err() {

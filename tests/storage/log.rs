@@ -11,7 +11,7 @@ use natter::model::operation::{Command, Operation, Refusal};
 use natter::model::session::EndSession;
 
 use crate::sessions::refresh;
-use crate::store_kit::{Kit, Person, Seed};
+use crate::store_kit::{Kit, Person, Seeded};
 use crate::{Room, key_of, make_group, room};
 
 /// Everything behind a cursor, a page at a time.
@@ -46,7 +46,7 @@ fn told(fact: &Fact) -> String {
 fn a_replay_gives_what_was_heard_live() {
     for seed in 0..12 {
         let mut kit = Kit::new(&format!("replay-{seed}"));
-        let mut dice = Seed(seed);
+        let mut dice = Seeded(seed);
         let people: Vec<Person> = (0..6).map(|i| kit.person(&format!("p{i}"))).collect();
         let group = make_group(&mut kit, &people[..4], 0, 0);
         let mut live: Vec<Event> = Vec::new();
@@ -130,7 +130,7 @@ fn counts_agree(kit: &mut Kit, live: &[Event], person: Person, group: Id, seed: 
     assert_eq!(page.unread_total, total);
 }
 
-fn command(kit: &mut Kit, dice: &mut Seed, people: &[Person], conversations: &[Id]) -> Command {
+fn command(kit: &mut Kit, dice: &mut Seeded, people: &[Person], conversations: &[Id]) -> Command {
     let mut pick = |count: usize| dice.below(count as u64) as usize;
     let person = people[pick(people.len())];
     let conversation = conversations[pick(conversations.len())];

@@ -203,7 +203,7 @@ fn a_refusal_inside_a_batch_leaves_no_gap() {
         batch.push((i, Command::PostMessage(kit.post(ann.profile, destination, "x"))));
         if i % 4 == 0 {
             let mut taken = kit.sign_up_command("x");
-            taken.email = "ann@example.org".to_owned();
+            taken.account.email = "ann@example.org".to_owned();
             batch.push((i, taken.into_command()));
             batch.push((i, refresh(&mut kit, Id(3), Id(4)).into_command()));
         }
@@ -257,7 +257,7 @@ fn a_fault_of_ours_undoes_its_command_alone() {
         ..kit.post(ann.profile, Destination::To(cat.profile), "never")
     };
     let mut taken = kit.sign_up_command("eve");
-    taken.profile = ann.profile;
+    taken.account.profile = ann.profile;
     let after = kit.post(bob.profile, Destination::To(ann.profile), "after");
     let committed = kit.commit(vec![
         (1, Command::PostMessage(good)),
@@ -271,7 +271,7 @@ fn a_fault_of_ours_undoes_its_command_alone() {
         assert_eq!(outcome.result.as_ref().err(), Some(&Refusal::Internal));
     }
     assert_eq!(kit.sql_number("SELECT count(*) FROM conversations"), 2);
-    assert_eq!(kit.read(FindAccount { member: taken.member }).err(), Some(Refusal::NotFound));
+    assert_eq!(kit.read(FindAccount { member: taken.account.member }).err(), Some(Refusal::NotFound));
     // What was written before the fault stands in the rows, not only in memory.
     assert_eq!(kit.sql_number("SELECT last_n FROM conversations WHERE key = 1"), 3);
 }

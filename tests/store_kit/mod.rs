@@ -1,14 +1,18 @@
 //! What storage tests and benches share: a database in a folder of its own, people, and commands with times and ids.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+#[path = "../support/seed.rs"]
+mod seed;
+
 use std::path::PathBuf;
 
+pub use self::seed::Seeded;
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::model::event::Event;
 use natter::model::job::Hidden;
 use natter::model::mail::{Content, Language, NewMail};
-use natter::model::member::SignUp;
+use natter::model::member::{NewAccount, SignUp};
 use natter::model::message::{Destination, Message, PostMessage, Posted, PostedMessage};
 use natter::model::operation::{Answer, Command, Lane, Operation, Refusal, Start};
 use natter::model::session::{NewSession, OpenSession, SessionId};
@@ -18,22 +22,6 @@ use natter::store::{Committed, OpenFault, Reader, Store, StoreOptions};
 pub const NOW_MS: u64 = 1_795_352_634_120;
 pub const ACCESS_S: u64 = 900;
 pub const REFRESH_S: u64 = 2_592_000;
-
-/// Numbers from a seed (splitmix64).
-pub struct Seed(pub u64);
-
-impl Entropy for Seed {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            let drawn = (z ^ (z >> 31)).to_be_bytes();
-            chunk.copy_from_slice(&drawn[..chunk.len()]);
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Person {
@@ -46,7 +34,7 @@ pub struct Person {
 /// An open database with a reader beside the writer.
 pub struct Kit {
     pub options: StoreOptions,
-    pub seed: Seed,
+    pub seed: Seeded,
     pub now_ms: u64,
     pub start: Start,
     store: Option<Store>,
@@ -62,7 +50,7 @@ pub fn options(name: &str) -> StoreOptions {
 }
 
 pub fn open(options: &StoreOptions) -> Result<(Store, Start), OpenFault> {
-    Store::open(options, &mut Seed(7), NOW_MS)
+    Store::open(options, &mut Seeded(7), NOW_MS)
 }
 
 impl Kit {
@@ -71,9 +59,9 @@ impl Kit {
     }
 
     pub fn with(options: StoreOptions) -> Kit {
-        let (store, start) = Store::open(&options, &mut Seed(1), NOW_MS).expect("the store opens");
+        let (store, start) = Store::open(&options, &mut Seeded(1), NOW_MS).expect("the store opens");
         let reader = Reader::open(&options).expect("a reader opens");
-        Kit { options, seed: Seed(2), now_ms: NOW_MS, start, store: Some(store), reader: Some(reader) }
+        Kit { options, seed: Seeded(2), now_ms: NOW_MS, start, store: Some(store), reader: Some(reader) }
     }
 
     pub fn store(&mut self) -> &mut Store {
@@ -99,7 +87,8 @@ impl Kit {
     }
 
     pub fn reopen(&mut self) {
-        let (store, start) = Store::open(&self.options, &mut Seed(9), self.now_ms).expect("the store opens");
+        let (store, start) =
+            Store::open(&self.options, &mut Seeded(9), self.now_ms).expect("the store opens");
         self.store = Some(store);
         self.reader = Some(Reader::open(&self.options).expect("a reader opens"));
         self.start = start;
@@ -174,13 +163,15 @@ impl Kit {
 
     pub fn sign_up_command(&mut self, name: &str) -> SignUp {
         SignUp {
-            at: self.now_ms,
-            member: self.id(),
-            profile: self.id(),
-            email: format!("{name}@example.org"),
-            hash: format!("$argon2id${name}"),
-            display_name: name.to_uppercase(),
-            nick_names: vec![name.to_owned()],
+            account: NewAccount {
+                at: self.now_ms,
+                member: self.id(),
+                profile: self.id(),
+                email: format!("{name}@example.org"),
+                hash: format!("$argon2id${name}"),
+                display_name: name.to_uppercase(),
+                nick_names: vec![name.to_owned()],
+            },
             session: self.new_session(None),
             code: None,
         }
@@ -189,8 +180,8 @@ impl Kit {
     pub fn person(&mut self, name: &str) -> Person {
         let command = self.sign_up_command(name);
         let person = Person {
-            member: command.member,
-            profile: command.profile,
+            member: command.account.member,
+            profile: command.account.profile,
             session: command.session.id,
             refresh_uuid: command.session.refresh_uuid,
         };

@@ -8,6 +8,7 @@ pub mod http;
 pub mod net;
 pub mod pictures;
 pub mod process;
+mod seed;
 pub mod socket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use natter::base::crypto::{Entropy, HmacKey};
+pub use self::seed::Seeded;
+use natter::base::crypto::HmacKey;
 use natter::base::network::Networks;
 use natter::base::send_queue::Front;
 use natter::base::time::Now;
@@ -34,21 +36,6 @@ use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
 /// 2026-11-22T13:03:54.120Z.
 pub const START_MS: u64 = 1_795_352_634_120;
-
-/// SplitMix64: the same run for the same seed.
-pub struct Seeded(pub u64);
-
-impl Entropy for Seeded {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            chunk.copy_from_slice(&(z ^ (z >> 31)).to_be_bytes()[..chunk.len()]);
-        }
-    }
-}
 
 /// A folder of a test's own, gone with the value.
 pub struct TestDir(PathBuf);
@@ -165,12 +152,16 @@ impl World {
 
     pub fn with(settings: Settings) -> World {
         let now = Now { instant: Instant::now(), unix_ms: START_MS };
-        let dir = TestDir::new();
+        World::start(TestDir::new(), settings, now, 1)
+    }
+
+    /// A process that starts on this folder; of another `seed`, it draws other numbers.
+    fn start(dir: TestDir, settings: Settings, now: Now, seed: u64) -> World {
         let (store, reader, start) = open_store(dir.path(), now);
         let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let options = PasswordOptions { secret: HmacKey::new(b"password"), cost };
         let hasher = PasswordHasher::new(options).unwrap_or_else(|_| panic!("a cheap hasher"));
-        let server = Server::new(settings.clone(), start, Box::new(Seeded(1)), now);
+        let server = Server::new(settings.clone(), start, Box::new(Seeded(seed)), now);
         let files = files::Files::new(dir.path());
         World {
             server,
@@ -198,45 +189,12 @@ impl World {
     pub fn restart(mut self) -> World {
         self.server.handle(self.now, Input::Drain);
         self.perform();
-        let World {
-            settings,
-            store,
-            reader,
-            hasher,
-            files,
-            now,
-            dir,
-            next_conn,
-            mails,
-            deliveries,
-            places,
-            ..
-        } = self;
+        let World { settings, store, reader, files, now, dir, next_conn, mails, deliveries, places, .. } =
+            self;
         drop(reader);
         store.close().expect("closed in order");
-        let (store, reader, start) = open_store(dir.path(), now);
-        // Another process draws other numbers.
-        let server = Server::new(settings.clone(), start, Box::new(Seeded(next_conn + 2)), now);
-        World {
-            server,
-            settings,
-            store,
-            reader,
-            hasher,
-            files,
-            now,
-            peers: BTreeMap::new(),
-            next_conn,
-            dir,
-            mails,
-            deliveries,
-            places,
-            lookups_hang: false,
-            trace: Vec::new(),
-            holds: false,
-            held: VecDeque::new(),
-            waiting: BTreeSet::new(),
-        }
+        let started = World::start(dir, settings, now, next_conn + 2);
+        World { files, next_conn, mails, deliveries, places, ..started }
     }
 
     /// A new connection from 127.0.0.1.
@@ -362,7 +320,10 @@ impl World {
     /// Lets time pass, deadline by deadline.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.later(time);
+        let mut stays = 0;
         while let Some(at) = self.server.next_deadline().filter(|at| *at <= end.instant) {
+            stays = if at <= self.now.instant { stays + 1 } else { 0 };
+            assert!(stays < 1_000, "a deadline that has come and stays would turn a loop without end");
             let step = at.saturating_duration_since(self.now.instant);
             self.now = self.now.later(step.max(Duration::from_millis(1)));
             self.input(Input::Tick);
