@@ -203,3 +203,27 @@ fn a_rate_limited_post_ends_its_connection() {
     let statuses: Vec<u16> = all.iter().map(|response| response.status).collect();
     assert_eq!((statuses, world.is_closed(conn)), (vec![422, 422, 429], true));
 }
+
+/// Somebody else's budget is not theirs to spend, nor a body theirs to send: who signed out is judged by the head.
+#[test]
+fn who_signed_out_is_a_stranger_at_once() {
+    let mut world = rated();
+    let ann = world.sign_up("ann");
+    let body = Some(r#"{"for":"events"}"#);
+    let ticket = world.ask_as(&ann, "POST", "/api/v1/user/ticket", body).at("data.ticket");
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
+    let bearer = format!("Authorization: Bearer {}", ann.access);
+    for head in [
+        // The body has not come, and is not waited for.
+        format!("POST /api/v1/messages HTTP/1.1\r\nHost: test\r\n{bearer}\r\nContent-Length: 9\r\n\r\n"),
+        format!("GET /api/v1/events HTTP/1.1\r\nHost: test\r\n{bearer}\r\n\r\n"),
+        format!("GET /api/v1/events?ticket={ticket} HTTP/1.1\r\nHost: test\r\n\r\n"),
+    ] {
+        let conn = world.connect();
+        world.send(conn, head.as_bytes());
+        let refused = responses(&mut world.take(conn), false).remove(0);
+        assert_eq!((refused.status, refused.code()), (401, "unauthorized_access".into()), "{head}");
+        let policy = refused.field("RateLimit-Policy").expect("a policy");
+        assert!(policy.starts_with("\"address\""), "{policy}: {head}");
+    }
+}
