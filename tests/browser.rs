@@ -380,6 +380,41 @@ fn a_group_talks_changes_its_mind_and_is_searched() {
     pictures(c, &bob, "group");
 }
 
+#[test]
+fn what_arrives_during_a_press_does_not_undo_it() {
+    let Some(mut stage) = Stage::set() else { return };
+    let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
+    let c = &mut stage.chromium;
+    open_person(c, &ann, "Bob");
+    send(c, &ann, "Hello!");
+    let row = by("conversation");
+    bob.wait(c, "one unread", &format!("{row}?.dataset.unread === '1'"));
+
+    // The row is drawn anew with each message; nothing on the page tells of this one before the press is over, so Bob
+    // looks at the socket itself.
+    bob.eval(
+        c,
+        "window.heard = new Promise((done) => { const own = JSON.parse; JSON.parse = (text) => { const value = own(text); \
+         if (value?.event === 'message.posted') { JSON.parse = own; setTimeout(() => setTimeout(done, 0, 1)); } return value; }; }); 1",
+    );
+    let place = bob.press_on(c, &row);
+    send(c, &ann, "Are you there?");
+    assert_eq!(bob.eval(c, "window.heard"), "1");
+    bob.release(c, &place);
+    let all = ["Hello!", "Are you there?"].map(str::to_owned);
+    bob.wait(c, "opened, with what came meanwhile", &shows(&all, "sent"));
+
+    // A release that is never told of holds nothing up for long.
+    let place = bob.press_on(c, &by("chat-line"));
+    send(c, &ann, "Hold on.");
+    let all = ["Hello!", "Are you there?", "Hold on."].map(str::to_owned);
+    bob.wait(c, "shown all the same", &shows(&all, "sent"));
+    bob.release(c, &place);
+    for page in [&ann, &bob] {
+        page.has_no_faults(c);
+    }
+}
+
 /// Whether an element is a picture that came whole.
 fn is_drawn(element: &str) -> String {
     format!("(() => {{ const i = {element}; return i?.complete && i.naturalWidth > 1; }})()")

@@ -161,13 +161,28 @@ impl Page {
 
     #[track_caller]
     pub fn click_on(&self, chromium: &mut Chromium, element: &str) {
-        let (x, y) = self.place(chromium, element);
-        for (kind, buttons) in [("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 0)] {
-            let params = format!(
-                r#"{{"type":"{kind}","x":{x},"y":{y},"button":"left","buttons":{buttons},"clickCount":1}}"#
-            );
-            self.must(chromium, "Input.dispatchMouseEvent", &params);
-        }
+        let place = self.press_on(chromium, element);
+        self.release(chromium, &place);
+    }
+
+    /// The first half of a click. The place is where to [`Page::release`].
+    #[track_caller]
+    pub fn press_on(&self, chromium: &mut Chromium, element: &str) -> (String, String) {
+        let place = self.place(chromium, element);
+        self.mouse(chromium, "mouseMoved", 0, &place);
+        self.mouse(chromium, "mousePressed", 1, &place);
+        place
+    }
+
+    pub fn release(&self, chromium: &mut Chromium, place: &(String, String)) {
+        self.mouse(chromium, "mouseReleased", 0, place);
+    }
+
+    fn mouse(&self, chromium: &mut Chromium, kind: &str, buttons: u8, (x, y): &(String, String)) {
+        let params = format!(
+            r#"{{"type":"{kind}","x":{x},"y":{y},"button":"left","buttons":{buttons},"clickCount":1}}"#
+        );
+        self.must(chromium, "Input.dispatchMouseEvent", &params);
     }
 
     /// The middle of an element, once it can be pressed.

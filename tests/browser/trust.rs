@@ -67,8 +67,9 @@ fn nothing_that_others_write_runs() {
     assert_eq!(ann.eval(c, safe), "true");
 
     // Whoever turns the writing round in their name turns nothing but the name.
-    let shown = ann.eval(c, "document.querySelector('.sender').textContent");
-    assert_eq!(shown, name.replace('\u{202e}', ""));
+    // Who it is, is asked for apart, and may come after the words.
+    let shown = json::to_string(&name.replace('\u{202e}', ""));
+    ann.wait(c, "the name", &format!("document.querySelector('.sender').textContent === {shown}"));
     // What is behind the file's address is a file, not a page.
     let served = format!(
         "fetch({}.href).then((r) => [r.headers.get('content-type'), r.headers.get('content-disposition').split(';')[0], \

@@ -74,6 +74,7 @@ class Model extends Emitter {
   #asked = new Set();
   #wanted = new Set();
   #dirty = new Set();
+  #held = 0;
 
   constructor() {
     super();
@@ -112,14 +113,24 @@ class Model extends Emitter {
   }
 
   touch(...names) {
-    if (!this.#dirty.size) {
-      setTimeout(() => {
-        const dirty = [...this.#dirty];
-        this.#dirty.clear();
-        for (const name of dirty) this.emit(name);
-      });
-    }
+    if (!this.#dirty.size) setTimeout(() => this.#tell());
     for (const name of names) this.#dirty.add(name);
+  }
+
+  #tell() {
+    if (this.#held) return;
+    const dirty = [...this.#dirty];
+    this.#dirty.clear();
+    for (const name of dirty) this.emit(name);
+  }
+
+  // Tells nothing for so long: what is drawn anew under a press is never clicked.
+  hold(ms) {
+    clearTimeout(this.#held);
+    this.#held = setTimeout(() => {
+      this.#held = 0;
+      this.#tell();
+    }, ms);
   }
 
   #learnMe(member, profile) {
@@ -437,7 +448,6 @@ class Model extends Emitter {
         const conversation = this.conversations.get(data.conversation);
         if (conversation) conversation.members = null;
         this.refresh(data.conversation);
-        this.emit('members', data.conversation);
         return;
       }
       case 'profile.updated': {
@@ -448,7 +458,7 @@ class Model extends Emitter {
       }
       case 'session.ended':
         if (data.session === api.socket.sessionId) api.session.end('revoked');
-        return this.emit('sessions');
+        return this.touch('sessions');
       case 'typing': return this.#types(data);
       case 'presence':
         this.presence.set(data.profile, data);

@@ -204,15 +204,16 @@ function group(conversation, { close, draw, shell }) {
     model.touch('list', conversation.id);
     draw();
   };
-  const again = () => model.members(conversation, true).then(draw, failed);
+  const again = () => model.members(conversation, true).catch(failed);
   const chooser = pictureChooser('info-image-file', async (file) => update({ image: (await api.upload(file)).id }));
   const title = h('input', { value: titleOf(conversation), maxlength: 64, dir: 'auto', 'aria-label': t('new.group_title'), testid: 'info-title' });
   const list = h('ul.people', { testid: 'members' });
-  if (!conversation.members) {
+  const fill = (members) => list.replaceChildren(...members.map((member) => memberRow(member, { conversation, admin, again, close, shell })));
+  if (conversation.members) fill(conversation.members);
+  else {
     list.append(spinner(t('app.loading')));
-    model.members(conversation).then(draw, failed);
-  } else {
-    list.append(...conversation.members.map((member) => memberRow(member, { conversation, admin, again, close, shell })));
+    // The list alone: the buttons around it may be pressed just now.
+    model.members(conversation).then(fill, failed);
   }
   return [
     h('div.info-head', null,

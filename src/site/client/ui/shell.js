@@ -201,6 +201,7 @@ function marked(text, low) {
 }
 
 const STRIP_AFTER_MS = 1_500;
+const PRESS_MS_MAX = 3_000;
 
 let now = null;
 
@@ -353,6 +354,8 @@ export function shellView(root) {
   }, signal);
   api.socket.on('state', drawStrip, signal);
   addEventListener('hashchange', follow, { signal });
+  // A release may never be told of (a scroll bar's): no press holds for longer than this.
+  for (const [name, ms] of [['pointerdown', PRESS_MS_MAX], ['pointerup', 0], ['pointercancel', 0]]) addEventListener(name, () => model.hold(ms), { capture: true, signal });
 
   now = { shell, end };
   element.append(side.element, stage);
