@@ -24,7 +24,9 @@ pub struct People {
 
 struct Peer {
     stream: TcpStream,
-    partner: String,
+    /// A post of this person, but for its client_id, which stands at `id_at`.
+    post: Vec<u8>,
+    id_at: usize,
     /// To be written.
     out: Vec<u8>,
     /// Read, and not yet a whole frame.
@@ -48,8 +50,11 @@ impl People {
             let mut stream = TcpStream::from_std(stream);
             let both = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut stream, Token(index), both).expect("registered");
-            let partner = persons[index ^ 1].profile.clone();
-            Peer { stream, partner, out: Vec::new(), inbox: Vec::new(), sent: VecDeque::new(), heard: 0 }
+            let partner = &persons[index ^ 1].profile;
+            let head = format!(r#"{{"id":{index},"op":"message.post","to":"{partner}","client_id":""#);
+            let post = format!(r#"{head}{}","body":"{BODY}"}}"#, Id(0)).into_bytes();
+            let (id_at, out, inbox, sent) = (head.len(), Vec::new(), Vec::new(), VecDeque::new());
+            Peer { stream, post, id_at, out, inbox, sent, heard: 0 }
         });
         let peers = peers.collect();
         People { poll, peers, buffer: vec![0; 65_536], random: 7 }
@@ -100,50 +105,70 @@ impl People {
         let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let client_id = Id(ms << 80 | u128::from(self.random) << 16);
-        let peer = &mut self.peers[index];
-        let text = format!(
-            r#"{{"id":{index},"op":"message.post","to":"{}","client_id":"{client_id}","body":"{BODY}"}}"#,
-            peer.partner
-        );
-        let len = u16::try_from(text.len()).expect("a short text").to_be_bytes();
+        let Peer { post, id_at, out, sent, .. } = &mut self.peers[index];
+        post[*id_at..][..26].copy_from_slice(&client_id.text());
+        let len = u16::try_from(post.len()).expect("a short text").to_be_bytes();
         let mask = (self.random as u32).to_be_bytes();
-        peer.out.extend_from_slice(&[0x81, 0x80 | 126, len[0], len[1]]);
-        peer.out.extend_from_slice(&mask);
-        peer.out.extend(text.bytes().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        peer.sent.push_back(now);
+        out.extend_from_slice(&[0x81, 0x80 | 126, len[0], len[1]]);
+        out.extend_from_slice(&mask);
+        let start = out.len();
+        out.extend_from_slice(post);
+        for word in out[start..].chunks_mut(mask.len()) {
+            word.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+        }
+        sent.push_back(now);
     }
 }
 
 impl Peer {
     fn flush(&mut self) {
-        while !self.out.is_empty() {
-            match self.stream.write(&self.out) {
-                Ok(count) => drop(self.out.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return, // an event will tell
+        let mut written = 0;
+        while written < self.out.len() {
+            match self.stream.write(&self.out[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break, // an event will tell
                 Err(error) => panic!("a write: {error}"),
             }
         }
+        self.out.drain(..written);
     }
 
     /// Reads what is there; how many answers it held.
     fn read(&mut self, buffer: &mut [u8]) -> usize {
         let mut answers = 0;
         loop {
-            match self.stream.read(buffer) {
+            let count = match self.stream.read(buffer) {
                 Ok(0) => panic!("the server closed a socket"),
-                Ok(count) => self.inbox.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return answers,
                 Err(error) => panic!("a read: {error}"),
+            };
+            if self.inbox.is_empty() {
+                let taken = self.take(&buffer[..count], &mut answers);
+                self.inbox.extend_from_slice(&buffer[taken..count]);
+            } else {
+                let mut inbox = std::mem::take(&mut self.inbox);
+                inbox.extend_from_slice(&buffer[..count]);
+                let taken = self.take(&inbox, &mut answers);
+                inbox.drain(..taken);
+                self.inbox = inbox;
+            }
+            if count < buffer.len() {
+                return answers; // more would be another event
             }
         }
+    }
+
+    /// Takes note of all whole frames; how many bytes they were.
+    fn take(&mut self, bytes: &[u8], answers: &mut usize) -> usize {
         let mut at = 0;
-        while let Some((start, end)) = frame(&self.inbox[at..]) {
-            let (head, payload) = (self.inbox[at], &self.inbox[at + start..at + end]);
+        while let Some((start, end)) = frame(&bytes[at..]) {
+            let (head, payload) = (bytes[at], &bytes[at + start..at + end]);
             match head {
                 0x81 if payload.starts_with(b"{\"re\":") => {
-                    let is_ok = payload[6..].splitn(2, |byte| *byte == b',').nth(1);
-                    assert!(is_ok.is_some_and(|rest| rest.starts_with(b"\"ok\":")), "a refusal");
-                    answers += 1;
+                    let rest = payload.iter().position(|byte| *byte == b',').map(|comma| &payload[comma..]);
+                    assert!(rest.is_some_and(|rest| rest.starts_with(b",\"ok\":")), "a refusal");
+                    *answers += 1;
                 }
                 0x81 if payload.starts_with(b"{\"event\":\"message.posted\"") => self.heard += 1,
                 0x89 => {
@@ -155,8 +180,7 @@ impl Peer {
             }
             at += end;
         }
-        self.inbox.drain(..at);
-        answers
+        at
     }
 }
 
