@@ -79,9 +79,15 @@ fn posted(ctx: &mut Ctx<'_>, posted: Posted) -> Result<Step, Problem> {
     let status = if posted.duplicate { 200 } else { 201 };
     let reply = match posted.message {
         PostedMessage::Whole(mut message) => {
-            message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-            let mut data = Vec::with_capacity(512);
-            message.write(&mut data);
+            let data = match ctx.told {
+                Some((rev, json)) if rev == message.rev => json.to_vec(),
+                _ => {
+                    message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+                    let mut data = Vec::with_capacity(512);
+                    message.write(&mut data);
+                    data
+                }
+            };
             Reply::json(status, data)
         }
         PostedMessage::Left(stub) => Reply::data(status, &*stub),

@@ -185,8 +185,9 @@ pub fn encode_event(seq: u64, fact: &Fact) -> Vec<u8> {
     out
 }
 
-/// As [`encode_event`], behind what `out` holds.
-pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) {
+/// As [`encode_event`], behind what `out` holds; answers where the message begins, of an event that shows one. It ends one
+/// byte before `out` does.
+pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
     #[derive(Serialize)]
     struct Encoded<'a> {
         event: &'static str,
@@ -213,8 +214,10 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) {
             push_key!(out, "seq");
             json::write(out, &seq);
             push_key!(out, "data");
+            let start = out.len();
             message.write(out);
-            return out.push(b'}');
+            out.push(b'}');
+            return Some(start);
         }
         Fact::ConversationRead { conversation, profile, read_n } => {
             Data::Read { conversation, profile, read_n }
@@ -229,6 +232,7 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) {
         Fact::SessionEnded { session, until: _ } => Data::Session { session },
     };
     json::write(out, &Encoded { event: fact.name(), seq, data });
+    None
 }
 
 /// The events of one profile behind a cursor, a page at a time, in seq order.

@@ -77,6 +77,9 @@ pub struct Ctx<'a> {
     /// The log's epoch and the greatest seq the server has seen.
     pub epoch: &'a str,
     pub head: u64,
+    /// The message as the event of this very outcome showed it to others: its `rev` and its JSON, to be answered as it is. Not
+    /// there when nobody heard it.
+    pub told: Option<(u64, &'a [u8])>,
     /// What is to be done besides, that no answer waits for: drained after each step.
     pub errands: &'a mut Vec<Errand>,
 }

@@ -95,6 +95,7 @@ impl Stage {
             tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: 0,
+            told: None,
             errands: &mut self.errands,
         })
     }

@@ -50,6 +50,8 @@ pub struct Conn {
     pub faulted: bool,
     /// When this phase gives up.
     pub deadline: Option<Instant>,
+    /// The deadline as the timers know it: it is told them when it changes, not with every step.
+    pub armed: Option<Instant>,
     /// Bytes sent since the progress of this answer was last judged.
     pub progress: u64,
     /// What the runtime knows: a flush is asked for; the socket is being read.
@@ -138,6 +140,7 @@ impl Conn {
             share: None,
             faulted: false,
             deadline: Some(deadline),
+            armed: None,
             progress: 0,
             flush_asked: false,
             reading: true,

@@ -14,6 +14,7 @@ use super::erasures;
 use super::hub::{Hub, Subscription};
 use super::outbox::Outbox;
 use super::presence::{self, Broadcast, Presence};
+use super::publish::Told;
 use super::rate_limit::{AddressKey, RateLimiter};
 use super::report::Metrics;
 use super::seen::{self, Seen};
@@ -49,8 +50,8 @@ pub struct Core {
     pub presence: Presence,
     /// To be queued on other connections than the one at hand, when it is done with.
     pub broadcasts: VecDeque<Broadcast>,
-    /// Room in which one event after the other is written; empty between them.
-    pub event_text: Vec<u8>,
+    /// The last event of the outcome at hand.
+    pub told: Told,
     /// Room for the connections that the events of one outcome touch; empty between two outcomes.
     pub touched: Vec<ConnId>,
     pub metrics: Metrics,
@@ -94,7 +95,7 @@ impl Core {
             erasing: false,
             presence: Presence::default(),
             broadcasts: VecDeque::new(),
-            event_text: Vec::new(),
+            told: Told::default(),
             touched: Vec::new(),
             metrics: Metrics::default(),
             ended: start.ended.into_iter().collect(),
@@ -122,6 +123,7 @@ impl Core {
             tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: self.head,
+            told: self.told.message(),
             errands: &mut self.errands,
         }
     }

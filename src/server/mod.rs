@@ -77,6 +77,7 @@ impl Server {
     /// Takes one input. Total: any input, in any order.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         self.core.now = now;
+        self.core.told.forget();
         self.take(input);
         for conn in self.core.uploads.take_resumed() {
             self.ask_flush(conn);
@@ -185,10 +186,13 @@ impl Server {
         let resumed = wants_read && !conn.reading;
         conn.reading = wants_read;
         let deadline = conn.deadline;
+        let armed = std::mem::replace(&mut conn.armed, deadline);
         if resumed || !conn.send.is_empty() {
             self.ask_flush(id);
         }
-        self.timers.set(id, deadline);
+        if armed != deadline {
+            self.timers.set(id, deadline);
+        }
     }
 
     fn ask_flush(&mut self, id: ConnId) {
@@ -308,6 +312,9 @@ impl Server {
     fn tick(&mut self) {
         let now = self.core.now.instant;
         while let Some(id) = self.timers.pop(now) {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.armed = None;
+            }
             self.with_conn(id, http::timed_out);
         }
         presence::tick(&mut self.core);

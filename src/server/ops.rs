@@ -119,8 +119,11 @@ impl Ops {
             let read = self.reads.swap_remove(position);
             return push_answer(send, read.re.as_ref(), &said);
         }
-        // Numbers rise along the queue.
-        let Ok(position) = self.writes.binary_search_by_key(&number, |write| write.number) else { return };
+        // Answers come in the order of the queue but for a refusal that came at once; numbers rise along it.
+        let is_next = self.writes.front().is_some_and(|write| write.number == number);
+        let found =
+            if is_next { Ok(0) } else { self.writes.binary_search_by_key(&number, |write| write.number) };
+        let Ok(position) = found else { return };
         self.writes[position].said = Some(said);
         while let Some(said) = self.writes.front_mut().and_then(|write| write.said.take()) {
             let write = self.writes.pop_front();

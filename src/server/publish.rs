@@ -19,6 +19,8 @@ pub struct Publication {
     pub event: Event,
     /// Empty until somebody hears it.
     text: Vec<u8>,
+    /// Where in `text` the message begins, if it shows one.
+    message_at: Option<usize>,
     frame: Option<Arc<[u8]>>,
     sse: Option<Arc<[u8]>>,
     epoch: Arc<str>,
@@ -51,8 +53,30 @@ impl Publication {
 
     fn write(&mut self) {
         if self.text.is_empty() {
-            write_event(&mut self.text, self.event.seq, &self.event.fact);
+            self.message_at = write_event(&mut self.text, self.event.seq, &self.event.fact);
         }
+    }
+}
+
+/// The event published last. The answer it goes before shows the same message, and need not write it again; the room is used
+/// for the next.
+#[derive(Default)]
+pub struct Told {
+    seq: u64,
+    text: Vec<u8>,
+    message_at: Option<usize>,
+}
+
+impl Told {
+    /// The message whose newest change was told, as JSON, with the seq of that change.
+    pub fn message(&self) -> Option<(u64, &[u8])> {
+        let json = self.text.get(self.message_at?..self.text.len().checked_sub(1)?)?;
+        Some((self.seq, json))
+    }
+
+    /// What was told is over.
+    pub fn forget(&mut self) {
+        self.message_at = None;
     }
 }
 
@@ -62,8 +86,9 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event,
     core.head = core.head.max(event.seq);
     core.metrics.events += 1;
     let epoch = Arc::clone(&core.epoch);
-    let text = std::mem::take(&mut core.event_text);
-    let mut publication = Publication { event, text, frame: None, sse: None, epoch };
+    let mut text = std::mem::take(&mut core.told).text;
+    text.clear();
+    let mut publication = Publication { event, text, message_at: None, frame: None, sse: None, epoch };
     publication.event.fact.sign_urls(&core.settings.urls, core.now.unix_s());
     for place in 0..publication.event.audience.profiles.len() {
         for &id in core.hub.of(publication.event.audience.profiles[place]) {
@@ -80,10 +105,9 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event,
             }
         }
     }
-    let Publication { event: Event { fact, audience, .. }, mut text, .. } = publication;
+    let Publication { event: Event { seq, fact, audience }, text, message_at, .. } = publication;
     if text.capacity() <= EVENT_TEXT_KEPT {
-        text.clear();
-        core.event_text = text;
+        core.told = Told { seq, text, message_at };
     }
     let audience = audience.profiles;
     if let Fact::SessionEnded { session, until } = fact {
