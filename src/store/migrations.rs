@@ -36,6 +36,10 @@ pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<usize> {
     if from >= MIGRATIONS.len() {
         return Ok(0);
     }
+    if from > 0 {
+        // Before the work: a large file keeps the server from listening for a while.
+        ::log::info!("storage: the schema goes from version {from} to {VERSION}");
+    }
     // A table that others refer to is made anew by dropping the old one, which enforced references forbid. Inside of a
     // transaction this setting can't be changed (https://www.sqlite.org/lang_altertable.html#otheralter).
     conn.pragma_update(None, "foreign_keys", false)?;
@@ -54,7 +58,7 @@ fn take_steps(conn: &mut Connection, from: usize) -> rusqlite::Result<usize> {
         check_references(&transaction, version)?;
         transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
-        ::log::info!("storage: schema version {version}: {}", migration.name);
+        ::log::debug!("storage: schema version {version}: {}", migration.name);
     }
     Ok(MIGRATIONS.len() - from)
 }
