@@ -46,8 +46,8 @@ pub struct SystemEntropy {
     left: usize,
 }
 
-/// Bytes drawn at once: some forty ids.
-const POOL: usize = 512;
+/// Bytes drawn at once: the random parts of some three hundred posts.
+const POOL: usize = 4_096;
 
 impl SystemEntropy {
     #[expect(clippy::new_without_default, reason = "randomness is asked for by name")]
