@@ -464,6 +464,9 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 /// Connections of the control socket at once. They don't count in `connections_max`, so that an operator gets in when
 /// it is reached. Beyond: closed at accept.
 pub const CONTROL_CONNECTIONS_MAX: usize = 16;
+/// Answers of one batch after which what they queued is flushed: the first to post go on while the rest is still written,
+/// and the writer does not run dry. Fewer would be more and smaller writes.
+pub const ANSWERS_A_FLUSH: usize = 128;
 /// Effects → flush → `Sent` → effects, so often in one turn. Beyond: the next turn, after a look at the sockets.
 pub const SETTLE_ROUNDS_MAX: usize = 8;
 /// From the first signal to the end, finished or not. Beyond: what is still open is dropped.

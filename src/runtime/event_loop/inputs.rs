@@ -10,7 +10,7 @@ use super::super::{Machine, ServeFault, Stops};
 use super::EventLoop;
 use crate::base::send_queue::Front;
 use crate::base::time::Now;
-use crate::limits::{ACCEPTS_TURN_MAX, CONTROL_CONNECTIONS_MAX, READ_TURN_MAX};
+use crate::limits::{ACCEPTS_TURN_MAX, ANSWERS_A_FLUSH, CONTROL_CONNECTIONS_MAX, READ_TURN_MAX};
 use crate::model::metrics::Trouble;
 use crate::model::operation::Outcome;
 use crate::server::contract::{Door, Input};
@@ -104,7 +104,10 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             match completion {
                 Completion::Committed(answers) => {
                     self.parts.storage.written(answers.len());
-                    for (ticket, outcome) in answers {
+                    for (place, (ticket, outcome)) in answers.into_iter().enumerate() {
+                        if place > 0 && place % ANSWERS_A_FLUSH == 0 {
+                            self.settle(now);
+                        }
                         self.parts.machine.handle(now, Input::Answered { ticket, outcome });
                     }
                 }
