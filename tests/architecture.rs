@@ -205,7 +205,7 @@ fn every_file_says_what_it_owns() {
 /// `unsafe` is denied by the manifest; who allows it says so in its own file, and those files are these.
 #[test]
 fn unsafe_code_has_named_homes() {
-    const HOMES: [&str; 1] = ["runtime/"];
+    const HOMES: [&str; 2] = ["runtime/", "store/vfs.rs"];
     let faults: Vec<&str> = code()
         .filter(|source| {
             source.words.contains("unsafe_code") && !HOMES.iter().any(|home| source.path.starts_with(home))

@@ -14,6 +14,7 @@ use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
 use super::state;
 use super::value::number;
+use super::vfs;
 use crate::limits::{
     QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STATEMENTS_CACHED, STORE_BUSY_MS, WAL_KEPT_BYTES,
     WRITER_CACHE_KIB,
@@ -30,7 +31,9 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
-    let mut conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
+    vfs::register()
+        .map_err(|code| wrap(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)))?;
+    let mut conn = Connection::open_with_flags_and_vfs(path, flags, vfs::NAME).map_err(wrap)?;
     configure(&conn, WRITER_CACHE_KIB).map_err(wrap)?;
     is_ours(&conn, path)?;
     is_sound(&conn, path)?;

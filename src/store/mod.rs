@@ -19,6 +19,7 @@ mod conversations;
 mod deletion;
 mod export;
 mod fault;
+mod frames;
 mod groups;
 mod log;
 mod messages;
@@ -33,6 +34,7 @@ mod sessions;
 mod state;
 mod uploads;
 mod value;
+mod vfs;
 mod writer;
 
 use std::path::PathBuf;
