@@ -257,6 +257,9 @@ pub const INDEX_PAUSE: Duration = Duration::from_millis(50);
 /// And at least so many times what the last slice took: under load, posts keep 95 % of the writer. Beyond: the index lags
 /// until the talk is slower.
 pub const INDEX_REST: u32 = 19;
+/// And that many times after a batch of half of WRITE_BATCH_MAX or more, a pace at which the index lags in any case: posts
+/// keep 98 % then, and it catches up as soon as fewer come.
+pub const INDEX_REST_CROWDED: u32 = 59;
 /// Rows of the log forgotten in one transaction.
 pub const PRUNE_ROWS: u32 = 1_000;
 /// Different emoji on one message. Beyond: 422 `invalid_emoji`.

@@ -15,8 +15,8 @@ use super::queue::{Feed, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::base::id::Id;
 use crate::limits::{
-    INDEX_PAUSE, INDEX_REST, LANES_CLOSED_MAX, PROBE_EVERY, READS_IN_FLIGHT_MAX, TEND_EVERY, WRITE_BATCH_MAX,
-    WRITES_IN_FLIGHT_MAX,
+    INDEX_PAUSE, INDEX_REST, INDEX_REST_CROWDED, LANES_CLOSED_MAX, PROBE_EVERY, READS_IN_FLIGHT_MAX,
+    TEND_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX,
 };
 use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::Trouble;
@@ -160,6 +160,9 @@ impl Storage {
     }
 }
 
+/// So many commands in a batch say that more wait than the disk keeps up with.
+const CROWD: usize = WRITE_BATCH_MAX / 2;
+
 /// Lanes closed after a fault. Bounded: beyond it the oldest connection's (the least number) is forgotten.
 #[derive(Default)]
 struct Lanes(BTreeSet<Lane>);
@@ -238,13 +241,15 @@ impl Clerk {
             (_, true) => self.index_at,
             _ => Instant::now() + TEND_EVERY,
         };
-        let (busy, reason) = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
+        let (rest, reason) = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
             Taken::Closed => return Turn::Over,
-            Taken::Nothing => (self.backing_up, None),
-            Taken::Items => (true, self.batch(writer, items)),
+            Taken::Nothing if !self.backing_up => (0, None),
+            Taken::Nothing => (INDEX_REST, None),
+            Taken::Items if items.len() < CROWD => (INDEX_REST, self.batch(writer, items)),
+            Taken::Items => (INDEX_REST_CROWDED, self.batch(writer, items)),
         };
         // After the answers are sent: nobody waits for this.
-        match reason.or_else(|| self.tend(writer)).or_else(|| self.index(writer, busy)) {
+        match reason.or_else(|| self.tend(writer)).or_else(|| self.index(writer, rest)) {
             Some(reason) => Turn::Lost(reason),
             None => Turn::Done,
         }
@@ -340,9 +345,9 @@ impl Clerk {
         writer.tend().err().and_then(|fault| self.broke(fault))
     }
 
-    /// A slice of the search index. While writes come, a pause follows of many times its length: however slow disk and
+    /// A slice of the search index. While writes come, a pause follows of `rest` times its length: however slow disk and
     /// processor are, posts lose no more than that share of their pace to it.
-    fn index(&mut self, writer: &mut dyn Writer, busy: bool) -> Option<&'static str> {
+    fn index(&mut self, writer: &mut dyn Writer, rest: u32) -> Option<&'static str> {
         let began = Instant::now();
         if !self.unindexed || began < self.index_at {
             return None;
@@ -350,8 +355,8 @@ impl Clerk {
         let indexed = writer.index();
         self.unindexed = *indexed.as_ref().unwrap_or(&false);
         self.index_at = Instant::now();
-        if busy || !self.unindexed {
-            self.index_at += INDEX_PAUSE.max((self.index_at - began) * INDEX_REST);
+        if rest > 0 || !self.unindexed {
+            self.index_at += INDEX_PAUSE.max((self.index_at - began) * rest);
         }
         indexed.err().and_then(|fault| self.broke(fault))
     }
