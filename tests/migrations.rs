@@ -6,7 +6,8 @@ use natter::base::id::Id;
 use natter::model::conversation::{MarkRead, Marked};
 use natter::model::member::{EraseMessages, Erased, FindCredential};
 use natter::model::message::{Destination, ListMessages, PagePoint, PostMessage, Time};
-use natter::store::{VERSION, check};
+use natter::store::{StoreOptions, VERSION, check};
+use rusqlite::Connection;
 use store_kit::{Kit, options, whole};
 
 /// The steps, as they were released.
@@ -20,6 +21,7 @@ const RELEASED: &[&str] = &[
     include_str!("../src/store/migrations/007_search.sql"),
     include_str!("../src/store/migrations/008_export.sql"),
     include_str!("../src/store/migrations/009_client_ids_in_order.sql"),
+    include_str!("../src/store/migrations/010_client_ids_as_integers.sql"),
 ];
 
 /// What each version could hold, made by its own statements.
@@ -79,26 +81,32 @@ const CONTENT: &[&str] = &[
     "INSERT INTO search (rowid, body, scope) VALUES (1, 'first', '1'); UPDATE search_state SET through = 1;",
     "",
     "",
+    "",
 ];
+
+/// A file as a natter of this version left it.
+fn of_version(version: usize, name: &str) -> (StoreOptions, Connection) {
+    let options = options(&format!("{name}-{version}"));
+    let conn = Connection::open(&options.path).expect("an old database");
+    // As natter takes the steps: a table that others refer to may be made anew.
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA application_id = 0x6e617474; PRAGMA foreign_keys = OFF",
+    )
+    .expect("its header");
+    for (step, content) in RELEASED.iter().zip(CONTENT).take(version) {
+        conn.execute_batch(step).expect("its schema");
+        conn.execute_batch(content).expect("its content");
+    }
+    conn.pragma_update(None, "user_version", version as i64).expect("its version");
+    (options, conn)
+}
 
 #[test]
 fn every_released_version_opens_today() {
     assert_eq!(VERSION, RELEASED.len() as i64, "a new step needs its row here");
     for version in 1..=RELEASED.len() {
-        let options = options(&format!("migrate-{version}"));
-        let conn = rusqlite::Connection::open(&options.path).expect("an old database");
-        // As natter takes the steps: a table that others refer to may be made anew.
-        conn.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA application_id = 0x6e617474; PRAGMA foreign_keys = OFF",
-        )
-        .expect("its header");
-        for (step, content) in RELEASED.iter().zip(CONTENT).take(version) {
-            conn.execute_batch(step).expect("its schema");
-            conn.execute_batch(content).expect("its content");
-        }
-        conn.pragma_update(None, "user_version", version as i64).expect("its version");
+        let (options, conn) = of_version(version, "migrate");
         drop(conn);
-
         let mut kit = Kit::with(options);
         let head = if version >= 4 { 11 } else { 3 };
         assert_eq!((kit.start.epoch.as_str(), kit.start.head), ("kept", head), "from version {version}");
@@ -134,11 +142,80 @@ fn a_client_id_has_one_message_of_its_sender(kit: &mut Kit, ann: Id) {
         assert_eq!(posted.duplicate, expect.is_some());
         assert_eq!(whole(posted).n, expect.unwrap_or(4));
     }
-    let again = "INSERT INTO messages (seq, id_high, conversation, n, sender, client_id) \
-         SELECT 1000, 0, 1, 1000, sender, client_id FROM messages WHERE seq = 1";
-    let conn = rusqlite::Connection::open(&kit.options.path).expect("a connection");
+    let again = "INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low) \
+         SELECT 1000, 0, 1, 1000, sender, client_high, client_low FROM messages WHERE seq = 1";
+    let conn = Connection::open(&kit.options.path).expect("a connection");
     let error = conn.execute(again, []).expect_err("the schema's own rule").to_string();
-    assert!(error.contains("UNIQUE") && error.contains("client_id"), "{error}");
+    assert!(error.contains("UNIQUE") && error.contains("client_high"), "{error}");
+}
+
+#[test]
+fn client_ids_became_integers_without_becoming_others() {
+    let (options, conn) = of_version(9, "client-ids");
+    let ids = [
+        0,
+        u128::MAX,
+        1 << 127,
+        (1 << 127) - 1,
+        1 << 63,
+        (1 << 63) - 1,
+        u128::from(u64::MAX),
+        u128::MAX << 64,
+        (1 << 95) | (1 << 31),
+        0x0123_4567_89ab_cdef_fedc_ba98_7654_3210,
+    ]
+    .map(Id);
+    // The same ones of two senders, by turns.
+    let people = [(1, Id(0x11)), (2, Id(0x12))];
+    let mut kept: Vec<_> = [(Id(0x11), Id(1)), (Id(0x12), Id(2))].into();
+    for client_id in ids {
+        for (key, sender) in people {
+            kept.push((sender, client_id));
+            let n = kept.len() as i64;
+            conn.execute(
+                "INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, body) \
+                 VALUES (?1, 65536000, 1, ?2, ?3, ?4, 'kept')",
+                (100 + n, n, key, client_id.to_bytes()),
+            )
+            .expect("a message");
+        }
+    }
+    conn.execute(
+        "UPDATE conversations SET last_n = ?1, last_seq = 100 + ?1 WHERE key = 1",
+        [kept.len() as i64],
+    )
+    .expect("its conversation");
+    drop(conn);
+
+    let mut kit = Kit::with(options);
+    assert_eq!(kit.start.head, 100 + kept.len() as u64);
+    let destination = Destination::Conversation(Id(0x21));
+    for _ in 0..2 {
+        let list =
+            ListMessages { viewer: Id(0x11), conversation: Id(0x21), at: PagePoint::After(0), limit: 99 };
+        let messages = kit.read(list).expect("a page").messages;
+        let found: Vec<_> =
+            messages.iter().map(|message| (message.sender.expect("a sender"), message.client_id)).collect();
+        assert_eq!(found, kept);
+        for message in messages {
+            let (sender, client_id) = (message.sender.expect("a sender"), message.client_id);
+            let again = PostMessage { client_id, ..kit.post(sender, destination, "again") };
+            let answer = kit.write(again).0.expect("an answer");
+            assert!(answer.duplicate, "{client_id}");
+            assert_eq!(whole(answer).id, message.id);
+        }
+        // What is posted today is kept in the same way.
+        let neighbours = [(1 << 127) + 1, (1 << 63) + 1, 1 << 64, u128::MAX - 1].map(Id);
+        for client_id in neighbours {
+            let post = PostMessage { client_id, ..kit.post(Id(0x11), destination, "new") };
+            let repeated = kept.contains(&(Id(0x11), client_id));
+            assert_eq!(kit.write(post).0.expect("a post").duplicate, repeated, "{client_id}");
+            if !repeated {
+                kept.push((Id(0x11), client_id));
+            }
+        }
+    }
+    check(&kit.options).expect("a sound database");
 }
 
 fn the_group_is_as_it_was(kit: &mut Kit, ann: Id, version: usize) {
@@ -180,7 +257,7 @@ fn an_erasure_that_was_under_way_is_finished(kit: &mut Kit, ann: Id) {
 #[test]
 fn a_step_that_fails_leaves_the_version_before_it() {
     let options = options("migrate-fails");
-    let conn = rusqlite::Connection::open(&options.path).expect("a database");
+    let conn = Connection::open(&options.path).expect("a database");
     // Half of the first schema stands already, as no natter ever left it.
     conn.execute_batch("PRAGMA application_id = 0x6e617474; CREATE TABLE log (seq INTEGER)")
         .expect("a table");
@@ -189,7 +266,7 @@ fn a_step_that_fails_leaves_the_version_before_it() {
         let fault = store_kit::open(&options).err().expect("the step fails");
         assert!(fault.to_string().contains("can't be opened"), "{fault}");
     }
-    let conn = rusqlite::Connection::open(&options.path).expect("a database");
+    let conn = Connection::open(&options.path).expect("a database");
     let tables: i64 = conn
         .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))
         .expect("a count");

@@ -27,7 +27,7 @@ pub struct Batch<'a> {
     pub conn: &'a Connection,
     pub log: &'a mut Log,
     pub cache: &'a mut Cache,
-    /// The statement of a post, looked up once a batch.
+    /// The statement of a plain post, looked up once a batch.
     pub insert: Option<CachedStatement<'a>>,
 }
 

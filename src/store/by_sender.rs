@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::value::{int, number};
+use super::value::{int, joined, number};
 use crate::base::id::Id;
 use crate::limits::SENDER_SCAN;
 use crate::model::export::MessagePlace;
@@ -53,9 +53,8 @@ pub fn walk(
             if row.get::<_, i64>(3)? != sender {
                 continue;
             }
-            let id_high = row.get::<_, i64>(2)? as u64;
             let own = Own {
-                message: Id(u128::from(id_high) << 64 | u128::from(number(row, 1)?)),
+                message: joined(row.get(2)?, row.get(1)?),
                 conversation: place.conversation,
                 stands: row.get(4)?,
             };

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::fault::Stop;
 use super::profiles::{self, Names};
-use super::value::{id, int, number};
+use super::value::{id, int, joined, number};
 use super::{accounts, by_sender, messages};
 use crate::base::crypto::hex;
 use crate::base::id::Id;
@@ -256,7 +256,7 @@ fn reactions(
     )?;
     each(lines, "reaction", statement.query((profile, int(seq), emoji))?, |row| {
         let (seq, emoji) = (number(row, 0)?, row.get::<_, String>(2)?);
-        let message = Id(u128::from(row.get::<_, i64>(1)? as u64) << 64 | u128::from(seq));
+        let message = joined(row.get(1)?, int(seq));
         Ok(((seq, emoji.clone()), Reaction { message, emoji }))
     })
 }

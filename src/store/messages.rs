@@ -1,5 +1,5 @@
 //! Messages: posted, listed, shown. A message is found by its `seq`, which is its rowid and the low half of its
-//! id; two indexes stand on the path of a post: (conversation, n) and (client_id, sender).
+//! id; two indexes stand on the path of a post: (conversation, n) and (client_high, client_low, sender).
 //! Invariant: `n` is dense in its conversation, and a `client_id` of a sender has one message, for ever.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::conversations::{self, NewDirect};
 use super::fault::Stop;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
-use super::value::{id, int, number, number_or_null};
+use super::value::{halves, id, int, joined, number, number_or_null};
 use super::{changes, state, uploads};
 use crate::base::id::Id;
 use crate::limits::TEXT_SEARCH_MAX;
@@ -32,9 +32,9 @@ const ID_MS_MAX: u64 = (1 << 48) - 1;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT m.seq, m.id_high, m.n, m.sender, m.client_id, m.reply_to, \
+            "SELECT m.seq, m.id_high, m.n, m.sender, m.client_high, m.reply_to, \
              (SELECT r.id_high FROM messages r WHERE r.seq = m.reply_to), \
-             m.rev, m.edited_at, m.deleted_at, m.body, m.has_files FROM messages m ",
+             m.rev, m.edited_at, m.deleted_at, m.body, m.has_files, m.client_low FROM messages m ",
             $rest
         )
     };
@@ -47,15 +47,15 @@ fn from_row(
     row: &Row<'_>,
 ) -> rusqlite::Result<Message> {
     let seq = number(row, 0)?;
-    let id = whole_id(row.get(1)?, seq);
+    let id = joined(row.get(1)?, int(seq));
     let rev = number_or_null(row, 7)?;
     let reply_to = match number_or_null(row, 5)? {
-        Some(seq) => Some(whole_id(row.get(6)?, seq)),
+        Some(seq) => Some(joined(row.get(6)?, int(seq))),
         None => None,
     };
     Ok(Message {
         id,
-        client_id: self::id(row, 4)?,
+        client_id: joined(row.get(4)?, row.get(12)?),
         conversation,
         n: number(row, 2)?,
         seq,
@@ -74,10 +74,6 @@ fn from_row(
         edited_at: number_or_null(row, 8)?.map(Time),
         deleted_at: number_or_null(row, 9)?.map(Time),
     })
-}
-
-fn whole_id(high: i64, seq: u64) -> Id {
-    Id(u128::from(high as u64) << 64 | u128::from(seq))
 }
 
 /// The message of a `seq`, as it is now.
@@ -226,6 +222,19 @@ fn stands_in(batch: &Batch<'_>, slot: Slot, message: Id) -> Result<(), Stop> {
     }
 }
 
+/// The insert of a post. Nearly every one is a plain text, which binds none of the columns that it leaves NULL.
+macro_rules! insert {
+    ($columns:literal, $values:literal) => {
+        concat!(
+            "INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low, body",
+            $columns,
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8",
+            $values,
+            ") ON CONFLICT (client_high, client_low, sender) DO NOTHING"
+        )
+    };
+}
+
 /// Stores the message at the next place. `None`: this sender has posted this `client_id` before; nothing changed.
 fn insert(
     batch: &mut Batch<'_>,
@@ -239,24 +248,21 @@ fn insert(
     let seq = batch.log.head + 1;
     let id = Id::of_message(created_at, post.random, seq);
     let n = conversation.last_n + 1;
-    let statement = match &mut batch.insert {
-        Some(statement) => statement,
-        none => none.insert(batch.conn.prepare_cached(
-            "INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, reply_to, body, \
-             has_files) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (client_id, sender) DO NOTHING",
-        )?),
+    let (key, sender) = (conversation.key, conversation.members[member].profile_key);
+    let (row, (id_high, _), place, (high, low)) = (int(seq), halves(id), int(n), halves(post.client_id));
+    let stored = if post.reply_to.is_none() && files.is_empty() {
+        let statement = match &mut batch.insert {
+            Some(statement) => statement,
+            none => none.insert(batch.conn.prepare_cached(insert!("", ""))?),
+        };
+        statement.execute((row, id_high, key, place, sender, high, low, &post.body))?
+    } else {
+        let (reply_to, has_files) = (post.reply_to.map(|id| int(id.seq())), (!files.is_empty()).then_some(1));
+        batch
+            .conn
+            .prepare_cached(insert!(", reply_to, has_files", ", ?9, ?10"))?
+            .execute((row, id_high, key, place, sender, high, low, &post.body, reply_to, has_files))?
     };
-    let stored = statement.execute((
-        int(seq),
-        id.high() as i64,
-        conversation.key,
-        int(n),
-        conversation.members[member].profile_key,
-        post.client_id.to_bytes(),
-        post.reply_to.map(|id| int(id.seq())),
-        &post.body,
-        (!files.is_empty()).then_some(1),
-    ))?;
     if stored == 0 {
         return Ok(None);
     }
@@ -307,16 +313,17 @@ fn written(mut blank: Arc<Message>, message: Message) -> Arc<Message> {
 
 /// What this sender posted under this `client_id` before, as it is now.
 fn original(conn: &Connection, sender_key: i64, client_id: Id) -> rusqlite::Result<Option<Written>> {
+    let (client_high, client_low) = halves(client_id);
     let found = conn
         .prepare_cached(
             "SELECT m.seq, m.id_high, m.n, c.id, EXISTS (SELECT 1 FROM memberships s \
              WHERE s.profile = m.sender AND s.conversation = m.conversation) \
              FROM messages m JOIN conversations c ON c.key = m.conversation \
-             WHERE m.client_id = ?2 AND m.sender = ?1",
+             WHERE m.client_high = ?1 AND m.client_low = ?2 AND m.sender = ?3",
         )?
-        .query_row((sender_key, client_id.to_bytes()), |row| {
+        .query_row((client_high, client_low, sender_key), |row| {
             let seq = number(row, 0)?;
-            let stub = PostedStub { id: whole_id(row.get(1)?, seq), client_id, n: number(row, 2)?, seq };
+            let stub = PostedStub { id: joined(row.get(1)?, int(seq)), client_id, n: number(row, 2)?, seq };
             Ok((stub, id(row, 3)?, row.get::<_, bool>(4)?))
         })
         .optional()?;

@@ -21,6 +21,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "search", sql: include_str!("migrations/007_search.sql") },
     Migration { name: "export", sql: include_str!("migrations/008_export.sql") },
     Migration { name: "client ids in order", sql: include_str!("migrations/009_client_ids_in_order.sql") },
+    Migration {
+        name: "client ids as integers",
+        sql: include_str!("migrations/010_client_ids_as_integers.sql"),
+    },
 ];
 
 /// The schema version this natter writes.
@@ -79,6 +83,11 @@ fn check_references(conn: &Connection, version: i64) -> rusqlite::Result<()> {
 mod tests {
     use super::*;
 
+    fn schema(conn: &Connection) -> String {
+        conn.query_row("SELECT group_concat(sql, ';') FROM sqlite_schema", [], |row| row.get(0))
+            .expect("the schema")
+    }
+
     fn enforced(conn: &Connection) -> bool {
         conn.pragma_query_value(None, "foreign_keys", |row| row.get(0)).expect("the setting")
     }
@@ -94,7 +103,7 @@ mod tests {
         conn.execute_batch(
             "INSERT INTO profiles (key, id, display_name, is_private, presence, created_at) \
              VALUES (1, zeroblob(16), '', 0, 1, 0); \
-             INSERT INTO messages (seq, id_high, conversation, n, sender, client_id) VALUES (7, 0, 1, 1, 1, x'01')",
+             INSERT INTO messages (seq, id_high, conversation, n, sender, client_id) VALUES (7, 0, 1, 1, 1, zeroblob(16))",
         )
         .expect("a message");
         conn
@@ -123,10 +132,6 @@ mod tests {
             "PRAGMA foreign_keys = OFF; INSERT INTO reactions VALUES (6, '+1', 1, 8); PRAGMA foreign_keys = ON",
         )
         .expect("a reaction to nothing");
-        let schema = |conn: &Connection| -> String {
-            conn.query_row("SELECT group_concat(sql, ';') FROM sqlite_schema", [], |row| row.get(0))
-                .expect("the schema")
-        };
         let before = schema(&conn);
         for _ in 0..2 {
             let error = migrate(&mut conn).expect_err("the step fails").to_string();
@@ -136,5 +141,20 @@ mod tests {
         }
         conn.execute_batch("DELETE FROM reactions").expect("mended");
         assert_eq!(migrate(&mut conn).expect("today's schema"), MIGRATIONS.len() - 8);
+    }
+
+    #[test]
+    fn a_client_id_that_no_natter_wrote_stops_the_step_instead_of_becoming_another() {
+        let mut conn = of_version(9);
+        let before = schema(&conn);
+        for strange in ["x''", "x'01'", "zeroblob(15)", "zeroblob(17)"] {
+            conn.execute_batch(&format!("UPDATE messages SET client_id = {strange}")).expect(strange);
+            let error = migrate(&mut conn).expect_err(strange).to_string();
+            assert!(error.contains("NOT NULL") && error.contains("client_high"), "{strange}: {error}");
+            assert!(enforced(&conn) && conn.is_autocommit());
+            assert_eq!((version(&conn).expect("a version"), schema(&conn)), (9, before.clone()));
+        }
+        conn.execute_batch("UPDATE messages SET client_id = zeroblob(16)").expect("mended");
+        assert_eq!(migrate(&mut conn).expect("today's schema"), MIGRATIONS.len() - 9);
     }
 }

@@ -127,8 +127,8 @@ fn pages_without_a_line_neither_end_an_export_nor_stall_it() {
         .expect("the database")
         .execute_batch(&format!(
             "WITH RECURSIVE i (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < {of_bob}) \
-             INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, body) \
-             SELECT 1000 + x, 65536000, 1, 1 + x, 2, randomblob(16), 'of bob' FROM i; \
+             INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low, body) \
+             SELECT 1000 + x, 65536000, 1, 1 + x, 2, x, x, 'of bob' FROM i; \
              UPDATE conversations SET last_n = 1 + {of_bob}, last_seq = 1000 + {of_bob}"
         ))
         .expect("a long talk");

@@ -100,8 +100,8 @@ fn long_talk_of_others_is_passed_by_in_bounded_steps() {
     kit.close();
     kit.sql(&format!(
         "WITH RECURSIVE i (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM i WHERE x < {of_bob}) \
-         INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, body) \
-         SELECT 1000 + x, 65536000, 1, 1 + x, {bob}, randomblob(16), 'of bob' FROM i; \
+         INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low, body) \
+         SELECT 1000 + x, 65536000, 1, 1 + x, {bob}, x, x, 'of bob' FROM i; \
          UPDATE conversations SET last_n = 1 + {of_bob}, last_seq = 1000 + {of_bob} WHERE key = 1;",
         bob = key_of(bob)
     ));
