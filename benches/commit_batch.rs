@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bare::{BODY, Bare};
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
-use natter::model::message::{Destination, PostMessage};
+use natter::model::message::{Destination, Message, PostMessage, Time};
 use natter::model::operation::{Command, Lane};
 use natter::store::{Store, StoreOptions};
 use store_kit::{Kit, NOW_MS, Seeded};
@@ -42,19 +42,21 @@ impl Ours {
             let (sender, to) = if (self.count / PAIRS).is_multiple_of(2) { (a, b) } else { (b, a) };
             // Of a pair one at a time, a millisecond on each round: client_ids rise, as they do where clocks agree.
             let at = NOW_MS + (self.count / PAIRS) as u64;
+            let draft = Message {
+                client_id: self.seed.id(at),
+                sender: Some(sender),
+                body: Some(BODY.to_owned()),
+                created_at: Time(at),
+                ..Message::default()
+            };
             self.batch.push((
                 Lane(self.count as u64 % 64),
                 Command::PostMessage(PostMessage {
-                    at,
-                    sender,
+                    draft: draft.into(),
                     destination: Destination::To(to),
-                    client_id: self.seed.id(at),
-                    body: Some(BODY.to_owned()),
-                    attachments: Vec::new(),
-                    reply_to: None,
-                    random: self.seed.u64() as u16,
+                    attachments: [].into(),
                     conversation_if_new: Id(self.count as u128),
-                    blank: Default::default(),
+                    random: self.seed.u64() as u16,
                 }),
             ));
         }

@@ -5,7 +5,7 @@ mod store_kit;
 use natter::base::id::Id;
 use natter::model::conversation::{MarkRead, Marked};
 use natter::model::member::{EraseMessages, Erased, FindCredential};
-use natter::model::message::{Destination, ListMessages, PagePoint, PostMessage, Time};
+use natter::model::message::{Destination, ListMessages, PagePoint, Time};
 use natter::store::{StoreOptions, VERSION, check};
 use rusqlite::Connection;
 use store_kit::{Kit, options, whole};
@@ -137,7 +137,8 @@ fn every_released_version_opens_today() {
 fn a_client_id_has_one_message_of_its_sender(kit: &mut Kit, ann: Id) {
     let bob = Id(0x12);
     for (sender, to, expect) in [(ann, bob, Some(1)), (bob, ann, None), (bob, ann, Some(4))] {
-        let post = PostMessage { client_id: Id(1), ..kit.post(sender, Destination::To(to), "under 1") };
+        let mut post = kit.post(sender, Destination::To(to), "under 1");
+        post.draft_mut().client_id = Id(1);
         let posted = kit.write(post).0.expect("a post");
         assert_eq!(posted.duplicate, expect.is_some());
         assert_eq!(whole(posted).n, expect.unwrap_or(4));
@@ -199,7 +200,8 @@ fn client_ids_became_integers_without_becoming_others() {
         assert_eq!(found, kept);
         for message in messages {
             let (sender, client_id) = (message.sender.expect("a sender"), message.client_id);
-            let again = PostMessage { client_id, ..kit.post(sender, destination, "again") };
+            let mut again = kit.post(sender, destination, "again");
+            again.draft_mut().client_id = client_id;
             let answer = kit.write(again).0.expect("an answer");
             assert!(answer.duplicate, "{client_id}");
             assert_eq!(whole(answer).id, message.id);
@@ -207,7 +209,8 @@ fn client_ids_became_integers_without_becoming_others() {
         // What is posted today is kept in the same way.
         let neighbours = [(1 << 127) + 1, (1 << 63) + 1, 1 << 64, u128::MAX - 1].map(Id);
         for client_id in neighbours {
-            let post = PostMessage { client_id, ..kit.post(Id(0x11), destination, "new") };
+            let mut post = kit.post(Id(0x11), destination, "new");
+            post.draft_mut().client_id = client_id;
             let repeated = kept.contains(&(Id(0x11), client_id));
             assert_eq!(kit.write(post).0.expect("a post").duplicate, repeated, "{client_id}");
             if !repeated {

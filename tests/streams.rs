@@ -265,7 +265,7 @@ fn old_events_are_forgotten_and_old_cursors_told() {
 fn a_hundred_thousand_missed_events_cost_no_memory() {
     use natter::base::id::Id;
     use natter::limits::{PAGE_BYTES_MAX, REPLAY_LOW_BYTES};
-    use natter::model::message::{Destination, PostMessage};
+    use natter::model::message::{Destination, Message, PostMessage, Time};
     use natter::model::operation::{Lane, Operation};
 
     const MISSED: u128 = 100_000;
@@ -274,17 +274,19 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
     let [sender, to] = [&ann, &bob].map(|person| Id::parse(&person.profile).expect("an id"));
     let cursor = world.ask_as(&bob, "GET", "/api/v1/events?cursor=now", None).at("cursor");
     for batch in 0..MISSED / 1_000 {
-        let post = |key: u128| PostMessage {
-            at: support::START_MS,
-            sender,
-            destination: Destination::To(to),
+        let draft = |key: u128| Message {
             client_id: Id(batch * 1_000 + key + 1),
+            sender: Some(sender),
             body: Some("what was said while you were away".to_owned()),
-            attachments: Vec::new(),
-            reply_to: None,
-            random: 0,
+            created_at: Time(support::START_MS),
+            ..Message::default()
+        };
+        let post = |key: u128| PostMessage {
+            draft: draft(key).into(),
+            destination: Destination::To(to),
+            attachments: [].into(),
             conversation_if_new: Id(77),
-            blank: Default::default(),
+            random: 0,
         };
         let mut commands = (0..1_000).map(|key| (Lane(0), post(key).into_command())).collect();
         let committed = world.store.commit(&mut commands);

@@ -14,5 +14,5 @@ pub fn export(ctx: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, 
         urls: ctx.settings.urls.clone(),
         unix_s: ctx.now.unix_s(),
     };
-    Ok(Step::store(read, move |_, first| Ok(Step::Stream(Stream::Export { actor, first }))))
+    Ok(Step::store(read, move |_, first| Stream::Export { actor, first }.step()))
 }

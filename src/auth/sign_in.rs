@@ -112,14 +112,14 @@ mod tests {
     const CREDENTIALS: &str = r#"{"email":"Ada@Example.org","password":"analytical engine"}"#;
 
     fn credential(active: bool, device_known: bool) -> Answer {
-        Answer::FindCredential(Some(Credential {
+        Answer::FindCredential(Box::new(Some(Credential {
             member: Id(11),
             profile: Id(12),
             active,
             hash: "$phc".to_owned(),
             display_name: "Ada".to_owned(),
             device_known,
-        }))
+        })))
     }
 
     /// Sign-in up to the verdict of the worker.
@@ -167,8 +167,10 @@ mod tests {
     #[test]
     fn lineage_wrong_unknown_and_disabled_look_the_same() {
         let mut seen = Vec::new();
-        for found in [credential(true, false), Answer::FindCredential(None), credential(false, false)] {
-            let active = matches!(&found, Answer::FindCredential(Some(c)) if c.active);
+        for found in
+            [credential(true, false), Answer::FindCredential(Box::default()), credential(false, false)]
+        {
+            let active = matches!(&found, Answer::FindCredential(found) if found.as_ref().as_ref().is_some_and(|found| found.active));
             let mut stage = Stage::new();
             let step = stage.ask(SIGN_IN, CREDENTIALS);
             let step = stage.answer(step, |_| found);
@@ -224,7 +226,9 @@ mod tests {
     #[test]
     fn lineage_ten_failures_close_an_account_for_strangers() {
         for unknown in [false, true] {
-            let found = |known| if unknown { Answer::FindCredential(None) } else { credential(true, known) };
+            let found = |known| {
+                if unknown { Answer::FindCredential(Box::default()) } else { credential(true, known) }
+            };
             let mut stage = Stage::new();
             for _ in 0..10 {
                 let step = guess(&mut stage, found(false), false);

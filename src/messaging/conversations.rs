@@ -88,12 +88,12 @@ mod tests {
             let Command::ListConversations(list) = command else { panic!("{command:?}") };
             let after = Some(ConversationPlace { activity: 88 });
             assert_eq!((list.viewer, list.after, list.limit), (Id(12), after, 1));
-            Answer::ListConversations(ConversationPage {
+            Answer::ListConversations(Box::new(ConversationPage {
                 conversations: vec![direct()],
                 next: Some(ConversationPlace { activity: 77 }),
                 as_of: 90,
                 unread_total: 5,
-            })
+            }))
         });
         let (status, body) = text(step);
         assert_eq!(status, 200);

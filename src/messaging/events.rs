@@ -19,7 +19,7 @@ pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
             None => request.params.text("cursor")?,
         };
         let cursor = text.map(parse).transpose()?;
-        return Ok(Step::Stream(Stream::Events { actor, cursor }));
+        return Stream::Events { actor, cursor }.step();
     }
     let start = match request.params.text("cursor")? {
         None => PollStart::Oldest,
@@ -31,7 +31,7 @@ pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
     if wait > WAIT_MAX.as_secs() {
         return Err(Problem::invalid("wait"));
     }
-    Ok(Step::Stream(Stream::Poll { actor, start, limit, wait: Duration::from_secs(wait) }))
+    Stream::Poll { actor, start, limit, wait: Duration::from_secs(wait) }.step()
 }
 
 fn parse(text: &str) -> Result<Cursor, Problem> {
@@ -40,10 +40,10 @@ fn parse(text: &str) -> Result<Cursor, Problem> {
 
 /// GET /chat-list.
 pub fn chat_list(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
-    Ok(Step::Stream(Stream::Value { actor, form: ValueForm::ChatList }))
+    Stream::Value { actor, form: ValueForm::ChatList }.step()
 }
 
 /// GET /chat-counter.
 pub fn chat_counter(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
-    Ok(Step::Stream(Stream::Value { actor, form: ValueForm::ChatCounter }))
+    Stream::Value { actor, form: ValueForm::ChatCounter }.step()
 }

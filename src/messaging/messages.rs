@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::base::id::Id;
 use crate::limits::ATTACHMENTS_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
-use crate::model::message::{Destination, ListMessages, PagePoint, PostMessage, Posted, PostedMessage};
+use crate::model::message::{
+    Destination, ListMessages, Message, PagePoint, PostMessage, Posted, PostedMessage, Time,
+};
 use crate::model::params::written_text;
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
@@ -37,35 +38,30 @@ pub fn post(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
         }
     };
     let reply_to = params.id("reply_to")?;
-    let message = post_of(ctx, actor, destination, client_id, body);
-    Ok(Step::store(PostMessage { attachments, reply_to, ..message }, posted))
+    let draft = Message { client_id, body, reply_to, ..Message::default() };
+    let post = PostMessage { attachments: attachments.into(), ..post_of(ctx, actor, destination, draft) };
+    Ok(Step::store(post, posted))
 }
 
-/// A message of text only, with its time and its random parts drawn.
+/// A message without attachments, with its sender, its time and its random parts drawn.
 pub(super) fn post_of(
     ctx: &mut Ctx<'_>,
     actor: Actor,
     destination: Destination,
-    client_id: Id,
-    body: Option<String>,
+    draft: Message,
 ) -> PostMessage {
     let mut random = [0; 2];
     ctx.entropy.fill(&mut random);
     PostMessage {
-        at: ctx.now.unix_ms,
-        sender: actor.profile,
+        draft: Arc::new(Message { sender: Some(actor.profile), created_at: Time(ctx.now.unix_ms), ..draft }),
         destination,
-        client_id,
-        body,
-        attachments: Vec::new(),
-        reply_to: None,
-        random: u16::from_be_bytes(random),
+        attachments: Box::default(),
         conversation_if_new: match destination {
             Destination::To(_) => ctx.id(),
             // A conversation that is named is never made.
             Destination::Conversation(conversation) => conversation,
         },
-        blank: Arc::default(),
+        random: u16::from_be_bytes(random),
     }
 }
 
@@ -137,8 +133,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::base::id::Id;
     use crate::model::handler::Handler;
-    use crate::model::message::{Message, MessagePage, PostedStub, Time};
+    use crate::model::message::{MessagePage, PostedStub};
     use crate::model::operation::{Answer, Command, Refusal};
     use crate::model::testing::{Stage, UNIX_MS, problem, text};
     use crate::model::upload::Attachment;
@@ -190,9 +187,11 @@ mod tests {
         let list = crate::base::json::to_string(&attachments);
         let rest = format!(r#","body":" as  sent\n","attachments":{list},"reply_to":"{}""#, Id(60));
         let post = asked(&mut stage, &body(&rest));
-        assert_eq!((post.at, post.sender, post.destination), (UNIX_MS, Id(12), Destination::To(Id(30))));
-        assert_eq!((post.client_id, post.body.as_deref()), (Id(7), Some(" as  sent\n")));
-        assert_eq!((post.attachments, post.reply_to), (attachments, Some(Id(60))));
+        let draft = &post.draft;
+        assert_eq!((draft.created_at, draft.sender), (Time(UNIX_MS), Some(Id(12))));
+        assert_eq!((draft.client_id, draft.body.as_deref()), (Id(7), Some(" as  sent\n")));
+        assert_eq!((post.destination, draft.reply_to), (Destination::To(Id(30)), Some(Id(60))));
+        assert_eq!(&*post.attachments, attachments);
         assert_eq!(post.conversation_if_new.unix_ms(), UNIX_MS);
         let again = asked(&mut stage, &body(r#","body":"x""#));
         assert_ne!(
@@ -209,14 +208,14 @@ mod tests {
     fn lineage_the_sender_is_the_actor() {
         let mut stage = Stage::new();
         let rest = format!(r#","body":"x","sender":"{0}","profile":"{0}""#, Id(99));
-        assert_eq!(asked(&mut stage, &body(&rest)).sender, stage.actor.profile);
+        assert_eq!(asked(&mut stage, &body(&rest)).draft.sender, Some(stage.actor.profile));
     }
 
     #[test]
     fn what_a_message_may_be() {
         let limit = 4_000;
         let good = |rest: &str, expect: Option<&str>| {
-            assert_eq!(asked(&mut Stage::new(), &body(rest)).body.as_deref(), expect, "{rest}");
+            assert_eq!(asked(&mut Stage::new(), &body(rest)).draft.body.as_deref(), expect, "{rest}");
         };
         let bad = |rest: &str, code: &str| {
             assert_eq!(problem(Stage::new().ask(POST, &body(rest))), (422, code.to_owned()), "{rest}");
@@ -310,7 +309,7 @@ mod tests {
         let step = stage.answer(step, |_| Answer::PostMessage(Posted { message, duplicate: false }));
         assert!(text(step).1.contains(r#""url":"/uploads/"#));
         let step = stage.ask_at(LIST, &[("conversation", Id(20).to_string())], "", "");
-        let step = stage.answer(step, |_| Answer::ListMessages(page));
+        let step = stage.answer(step, |_| Answer::ListMessages(Box::new(page)));
         assert!(text(step).1.contains(r#""url":"/uploads/"#));
     }
 
@@ -341,7 +340,7 @@ mod tests {
                 let Command::ListMessages(list) = command else { panic!("{command:?}") };
                 assert_eq!((list.viewer, list.conversation), (Id(12), Id(20)));
                 point = Some((list.at, list.limit));
-                Answer::ListMessages(MessagePage { messages: Vec::new(), next: Some(list.at) })
+                Answer::ListMessages(Box::new(MessagePage { messages: Vec::new(), next: Some(list.at) }))
             });
             (point.expect("a question"), text(page).1)
         };
@@ -388,7 +387,7 @@ mod tests {
             assert_eq!((list.at, list.limit), (PagePoint::Before(9), 2));
             let page =
                 MessagePage { messages: vec![message(7), message(8)], next: Some(PagePoint::Before(7)) };
-            Answer::ListMessages(page)
+            Answer::ListMessages(Box::new(page))
         });
         let rows = crate::base::json::to_string(&[message(7), message(8)][..]);
         assert_eq!(text(step), (200, format!(r#"{{"data":{rows},"next":"b7"}}"#)));

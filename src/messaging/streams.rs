@@ -21,7 +21,7 @@ pub fn open_socket(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Resu
         None => None,
         Some(text) => Some(Cursor::parse(text).ok_or(Problem::new(Code::ErrorParsingData))?),
     };
-    Ok(Step::Stream(Stream::WebSocket { actor, cursor }))
+    Stream::WebSocket { actor, cursor }.step()
 }
 
 /// GET /api/v1/ws/{sender}/{receiver}: the history is read before the socket opens, so that an unknown receiver is a
@@ -37,7 +37,7 @@ pub fn open_pair(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result
     }
     let question = OpenPair { sender, receiver, limit: PAIR_HISTORY_MAX };
     // The stream marks read what it shows: a mark from here would be an event the history does not know of.
-    Ok(Step::store(question, move |_, pair| Ok(Step::Stream(Stream::Pair { actor, receiver, pair }))))
+    Ok(Step::store(question, move |_, pair| Stream::Pair { actor, receiver, pair }.step()))
 }
 
 /// One message as the Go server showed it.
@@ -89,7 +89,8 @@ pub fn pair_frame(ctx: &mut Ctx<'_>, actor: Actor, receiver: Id, text: &[u8]) ->
         Some(value) => value.as_str().and_then(Id::parse).ok_or(Problem::invalid("client_id"))?,
     };
     let body = Some(Cow::clone(body).into_owned());
-    let post = messages::post_of(ctx, actor, Destination::To(receiver), client_id, body);
+    let draft = Message { client_id, body, ..Message::default() };
+    let post = messages::post_of(ctx, actor, Destination::To(receiver), draft);
     Ok(Step::store(post, move |_, posted| match posted {
         Posted { duplicate: true, message: PostedMessage::Whole(message) } => {
             let bytes = encode_pair(actor.profile, receiver, [&*message]);
@@ -137,14 +138,20 @@ mod tests {
         [("sender", sender.to_string()), ("receiver", receiver.to_string())]
     }
 
+    fn stream(step: Played) -> Stream {
+        match step {
+            Ok(Step::Stream(stream)) => *stream,
+            _ => panic!("expected a stream"),
+        }
+    }
+
     #[test]
     fn a_socket_opens_at_its_cursor() {
-        let opened = |query: &str| match Stage::new().ask_at(OPEN, &[], query, "") {
-            Ok(Step::Stream(Stream::WebSocket { actor, cursor })) => {
-                assert_eq!(actor.profile, OWN);
-                cursor.map(|cursor| cursor.to_string())
-            }
-            _ => panic!("expected a stream"),
+        let opened = |query: &str| {
+            let stream = stream(Stage::new().ask_at(OPEN, &[], query, ""));
+            let Stream::WebSocket { actor, cursor } = stream else { panic!("{stream:?}") };
+            assert_eq!(actor.profile, OWN);
+            cursor.map(|cursor| cursor.to_string())
         };
         assert_eq!(opened(""), None);
         assert_eq!(opened("cursor=k3:12").as_deref(), Some("k3:12"));
@@ -155,13 +162,10 @@ mod tests {
     }
 
     fn opened_pair(step: Played) -> (Id, Pair) {
-        match step {
-            Ok(Step::Stream(Stream::Pair { actor, receiver, pair })) => {
-                assert_eq!(actor.profile, OWN);
-                (receiver, pair)
-            }
-            _ => panic!("expected a stream"),
-        }
+        let stream = stream(step);
+        let Stream::Pair { actor, receiver, pair } = stream else { panic!("{stream:?}") };
+        assert_eq!(actor.profile, OWN);
+        (receiver, pair)
     }
 
     #[test]
@@ -172,7 +176,7 @@ mod tests {
             let Command::OpenPair(open) = command else { panic!("{command:?}") };
             assert_eq!((open.sender, open.receiver, open.limit), (OWN, PEER, 100));
             let messages = vec![message(1, Some(PEER), Some("hi"))];
-            Answer::OpenPair(Pair { conversation: Some(Id(20)), last_n: 3, as_of: 9, messages })
+            Answer::OpenPair(Box::new(Pair { conversation: Some(Id(20)), last_n: 3, as_of: 9, messages }))
         });
         let (receiver, pair) = opened_pair(step);
         assert_eq!((receiver, pair.as_of, pair.messages.len()), (PEER, 9, 1));
@@ -180,7 +184,7 @@ mod tests {
         // Two who never spoke have no conversation yet.
         let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
         let step = stage.answer(step, |_| {
-            Answer::OpenPair(Pair { conversation: None, last_n: 0, as_of: 9, messages: Vec::new() })
+            Answer::OpenPair(Box::new(Pair { conversation: None, last_n: 0, as_of: 9, messages: Vec::new() }))
         });
         assert_eq!(opened_pair(step).1.conversation, None);
     }
@@ -250,8 +254,10 @@ mod tests {
         let step = frame(&mut stage, text.as_bytes());
         let step = stage.answer(step, |command| {
             let Command::PostMessage(post) = command else { panic!("{command:?}") };
-            assert_eq!((post.sender, post.destination), (OWN, Destination::To(PEER)));
-            assert_eq!((post.client_id, post.body.as_deref(), post.at), (Id(7), Some("hi"), UNIX_MS));
+            let draft = &post.draft;
+            assert_eq!((draft.sender, post.destination), (Some(OWN), Destination::To(PEER)));
+            let (said, at) = (draft.body.as_deref(), draft.created_at);
+            assert_eq!((draft.client_id, said, at), (Id(7), Some("hi"), Time(UNIX_MS)));
             let message = PostedMessage::Whole(Arc::new(message(1, Some(OWN), Some("hi"))));
             Answer::PostMessage(Posted { message, duplicate: false })
         });
@@ -267,7 +273,7 @@ mod tests {
             stage
                 .answer(step, |command| {
                     let Command::PostMessage(post) = command else { panic!("{command:?}") };
-                    ids.push(post.client_id);
+                    ids.push(post.draft.client_id);
                     let message = PostedMessage::Whole(Arc::new(message(1, Some(OWN), Some("hi"))));
                     Answer::PostMessage(Posted { message, duplicate: false })
                 })

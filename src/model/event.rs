@@ -94,35 +94,44 @@ impl Audience {
     }
 }
 
+/// What happened: a pointer each, since an event travels with its outcome from list to list.
 #[derive(Clone, Debug)]
 pub enum Fact {
     MessagePosted(Arc<Message>),
     MessageEdited(Arc<Message>),
     MessageDeleted(Arc<Message>),
     MessageReacted(Arc<Message>),
-    ConversationRead {
-        conversation: Id,
-        profile: Id,
-        read_n: u64,
-    },
+    ConversationRead(Box<ReadMark>),
     ConversationCreated(Box<ConversationBrief>),
     ConversationUpdated(Box<ConversationBrief>),
-    MemberAdded {
-        conversation: Id,
-        profile: Id,
-        role: Role,
-    },
-    MemberRemoved {
-        conversation: Id,
-        profile: Id,
-        role: Role,
-    },
+    MemberAdded(Box<Membership>),
+    MemberRemoved(Box<Membership>),
     ProfileUpdated(Box<Profile>),
-    /// `until`: the `exp` of its last access token (Unix s), for the list of ended sessions; not on the wire.
-    SessionEnded {
-        session: SessionId,
-        until: u64,
-    },
+    SessionEnded(Box<EndedSession>),
+}
+
+/// How far a profile has read.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReadMark {
+    pub conversation: Id,
+    pub profile: Id,
+    pub read_n: u64,
+}
+
+/// Who came or went.
+#[derive(Clone, Debug, Serialize)]
+pub struct Membership {
+    pub conversation: Id,
+    pub profile: Id,
+    pub role: Role,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct EndedSession {
+    pub session: SessionId,
+    /// The `exp` of its last access token (Unix s), for the list of ended sessions; not on the wire.
+    #[serde(skip)]
+    pub until: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -166,13 +175,13 @@ impl Fact {
             Fact::MessageEdited(_) => NAMES[1],
             Fact::MessageDeleted(_) => NAMES[2],
             Fact::MessageReacted(_) => NAMES[3],
-            Fact::ConversationRead { .. } => NAMES[4],
+            Fact::ConversationRead(_) => NAMES[4],
             Fact::ConversationCreated(_) => NAMES[5],
             Fact::ConversationUpdated(_) => NAMES[6],
-            Fact::MemberAdded { .. } => NAMES[7],
-            Fact::MemberRemoved { .. } => NAMES[8],
+            Fact::MemberAdded(_) => NAMES[7],
+            Fact::MemberRemoved(_) => NAMES[8],
             Fact::ProfileUpdated(_) => NAMES[9],
-            Fact::SessionEnded { .. } => NAMES[10],
+            Fact::SessionEnded(_) => NAMES[10],
         }
     }
 }
@@ -197,11 +206,11 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
     #[derive(Serialize)]
     #[serde(untagged)]
     enum Data<'a> {
-        Read { conversation: Id, profile: Id, read_n: u64 },
+        Read(&'a ReadMark),
         Conversation(&'a ConversationBrief),
-        Member { conversation: Id, profile: Id, role: Role },
+        Member(&'a Membership),
         Profile(Profile),
-        Session { session: SessionId },
+        Session(&'a EndedSession),
     }
     let data = match *fact {
         // Nearly all that is ever encoded.
@@ -219,17 +228,14 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
             out.push(b'}');
             return Some(start);
         }
-        Fact::ConversationRead { conversation, profile, read_n } => {
-            Data::Read { conversation, profile, read_n }
-        }
+        Fact::ConversationRead(ref mark) => Data::Read(mark),
         Fact::ConversationCreated(ref brief) | Fact::ConversationUpdated(ref brief) => {
             Data::Conversation(brief)
         }
-        Fact::MemberAdded { conversation, profile, role }
-        | Fact::MemberRemoved { conversation, profile, role } => Data::Member { conversation, profile, role },
+        Fact::MemberAdded(ref member) | Fact::MemberRemoved(ref member) => Data::Member(member),
         // One encoding is heard by its owner and by others: nobody's own fields may be in it.
         Fact::ProfileUpdated(ref profile) => Data::Profile(Profile::clone(profile).for_others()),
-        Fact::SessionEnded { session, until: _ } => Data::Session { session },
+        Fact::SessionEnded(ref ended) => Data::Session(ended),
     };
     json::write(out, &Encoded { event: fact.name(), seq, data });
     None
@@ -305,7 +311,7 @@ mod tests {
             ),
         );
         check(
-            Fact::ConversationRead { conversation: a, profile: b, read_n: 4 },
+            Fact::ConversationRead(Box::new(ReadMark { conversation: a, profile: b, read_n: 4 })),
             &format!(
                 r#"{{"event":"conversation.read","seq":9,"data":{{"conversation":"{ta}","profile":"{tb}","read_n":4}}}}"#
             ),
@@ -323,13 +329,13 @@ mod tests {
             ),
         );
         check(
-            Fact::MemberRemoved { conversation: a, profile: b, role: Role::Admin },
+            Fact::MemberRemoved(Box::new(Membership { conversation: a, profile: b, role: Role::Admin })),
             &format!(
                 r#"{{"event":"member.removed","seq":9,"data":{{"conversation":"{ta}","profile":"{tb}","role":"admin"}}}}"#
             ),
         );
         check(
-            Fact::SessionEnded { session: a, until: 5 },
+            Fact::SessionEnded(Box::new(EndedSession { session: a, until: 5 })),
             &format!(r#"{{"event":"session.ended","seq":9,"data":{{"session":"{ta}"}}}}"#),
         );
         let own = Profile {

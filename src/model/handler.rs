@@ -126,7 +126,8 @@ pub enum Step {
     Reply(Reply),
     Store(Command, Then<Result<Answer, Refusal>>),
     Work(Job, Then<Done>),
-    Stream(Stream),
+    /// In a box: rare, and wider than the rest.
+    Stream(Box<Stream>),
     /// From [`Admit`] only: the body may come, and with the others under way take so many bytes.
     Receive {
         room: u64,
@@ -277,6 +278,13 @@ pub enum Stream {
     /// The conformance build's WebSocket echo.
     #[cfg(feature = "conformance")]
     Echo,
+}
+
+impl Stream {
+    /// The step that opens it.
+    pub fn step(self) -> Result<Step, Problem> {
+        Ok(Step::Stream(Box::new(self)))
+    }
 }
 
 /// Where a poll begins.

@@ -188,10 +188,10 @@ impl SignUrls for Fact {
                 brief.image.sign_urls(urls, unix_s);
             }
             Fact::ProfileUpdated(profile) => profile.sign_urls(urls, unix_s),
-            Fact::ConversationRead { .. }
-            | Fact::MemberAdded { .. }
-            | Fact::MemberRemoved { .. }
-            | Fact::SessionEnded { .. } => {}
+            Fact::ConversationRead(_)
+            | Fact::MemberAdded(_)
+            | Fact::MemberRemoved(_)
+            | Fact::SessionEnded(_) => {}
         }
     }
 }

@@ -212,7 +212,7 @@ struct Hashed {
 
 impl Receiver {
     fn run(mut self, queue: &Queue<Item>) {
-        let mut items = Vec::new();
+        let mut items = VecDeque::new();
         while queue.take(&mut items, APPENDS_TAKEN, None) != Taken::Closed {
             for item in items.drain(..) {
                 match item {
@@ -277,7 +277,7 @@ const APPENDS_TAKEN: usize = 16;
 
 /// Reads what is wanted into the page cache, and keeps nothing: the socket sends it from there.
 fn read_until_closed(queue: &Queue<Wanted>, inbox: &Inbox) {
-    let mut items = Vec::with_capacity(1);
+    let mut items = VecDeque::with_capacity(1);
     let mut scratch = vec![0; PIECE_SCRATCH];
     while queue.take(&mut items, 1, None) != Taken::Closed {
         for Wanted { conn, file, offset, len } in items.drain(..) {

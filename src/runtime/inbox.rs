@@ -18,8 +18,8 @@ use crate::server::contract::{ConnId, Ticket, UploadId};
 
 /// What a thread has to say.
 pub enum Completion {
-    /// The outcomes of one batch, in the order of their commits.
-    Committed(Vec<(Ticket, Outcome)>),
+    /// The outcomes of one batch, in the order of their commits, and whose they are.
+    Committed(Vec<Ticket>, Vec<Outcome>),
     Read(Ticket, Result<Answer, Refusal>),
     Finished(Kind, Ticket, Done),
     /// What became of these bytes of an upload.

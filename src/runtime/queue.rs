@@ -42,12 +42,17 @@ impl<T> Default for Queue<T> {
 
 impl<T> Queue<T> {
     /// Moves at most `most` items to the end of `out`, oldest first; sleeps until there is one, or until `until`.
-    pub fn take(&self, out: &mut Vec<T>, most: usize, until: Option<Instant>) -> Taken {
+    pub fn take(&self, out: &mut VecDeque<T>, most: usize, until: Option<Instant>) -> Taken {
         let mut state = lock(&self.state);
         loop {
             if !state.items.is_empty() {
-                let count = most.min(state.items.len());
-                out.extend(state.items.drain(..count));
+                if out.is_empty() && state.items.len() <= most {
+                    // The two lists change places, and no item is moved at all.
+                    std::mem::swap(out, &mut state.items);
+                } else {
+                    let count = most.min(state.items.len());
+                    out.extend(state.items.drain(..count));
+                }
                 return Taken::Items;
             }
             if state.closed {
@@ -66,10 +71,14 @@ impl<T> Queue<T> {
         }
     }
 
-    fn append(&self, items: &mut Vec<T>) {
+    fn append(&self, items: &mut VecDeque<T>) {
         let mut state = lock(&self.state);
         let wakes = items.len().min(state.sleepers);
-        state.items.extend(items.drain(..));
+        if state.items.is_empty() {
+            std::mem::swap(&mut state.items, items);
+        } else {
+            state.items.append(items);
+        }
         drop(state);
         (0..wakes).for_each(|_| self.filled.notify_one());
     }
@@ -93,14 +102,14 @@ impl<T> Queue<T> {
 /// The loop's end of a queue.
 pub struct Feed<T> {
     queue: Arc<Queue<T>>,
-    staged: Vec<T>,
+    staged: VecDeque<T>,
     in_flight: usize,
     in_flight_max: usize,
 }
 
 impl<T> Feed<T> {
     pub fn new(in_flight_max: usize) -> Feed<T> {
-        Feed { queue: Arc::default(), staged: Vec::new(), in_flight: 0, in_flight_max }
+        Feed { queue: Arc::default(), staged: VecDeque::new(), in_flight: 0, in_flight_max }
     }
 
     /// The consumers' end.
@@ -119,13 +128,13 @@ impl<T> Feed<T> {
             return false;
         }
         self.in_flight += 1;
-        self.staged.push(item);
+        self.staged.push_back(item);
         true
     }
 
     /// Stages one item nobody answers, behind all staged before; bounded by what caused it.
     pub fn force(&mut self, item: T) {
-        self.staged.push(item);
+        self.staged.push_back(item);
     }
 
     /// `count` offered items were answered.
@@ -173,7 +182,7 @@ mod tests {
         feed.returned(1);
         assert!(feed.offer(5) && !feed.offer(6));
         feed.hand_over();
-        let mut out = Vec::new();
+        let mut out = VecDeque::new();
         assert_eq!(feed.queue().take(&mut out, 3, None), Taken::Items);
         assert_eq!(out, [1, 2, 4], "in the order they came, at most three");
     }
@@ -189,7 +198,7 @@ mod tests {
             } else {
                 feed.close()
             }
-            let mut out = Vec::new();
+            let mut out = VecDeque::new();
             assert_eq!(feed.queue().take(&mut out, 8, None), expect);
             assert_eq!(feed.queue().take(&mut out, 8, None), Taken::Closed);
         }
@@ -199,13 +208,13 @@ mod tests {
     fn a_sleeper_wakes_for_work_for_its_time_and_for_the_end() {
         let mut feed = Feed::new(8);
         let queue = feed.queue();
-        assert_eq!(queue.take(&mut Vec::new(), 8, Some(Instant::now())), Taken::Nothing);
+        assert_eq!(queue.take(&mut VecDeque::new(), 8, Some(Instant::now())), Taken::Nothing);
         let sleeper = std::thread::spawn(move || {
-            let mut out = Vec::new();
+            let mut out = VecDeque::new();
             let far = Instant::now() + Duration::from_secs(30);
             let mut seen = Vec::new();
             while queue.take(&mut out, 8, Some(far)) == Taken::Items {
-                seen.append(&mut out);
+                seen.extend(out.drain(..));
             }
             (seen, Instant::now() < far)
         });

@@ -3,7 +3,7 @@
 //! Invariant: writes are committed in the order they were submitted, and nothing behind a fault in its lane is: a lane
 //! is closed where the fault happened (at the full queue here, or in the writer) until [`Storage::lane_over`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -98,6 +98,8 @@ impl Storage {
             backup: None,
             backing_up: false,
             draining: false,
+            lanes: Vec::new(),
+            batch: Vec::new(),
             inbox: Arc::clone(inbox),
         };
         let queue = writes.queue();
@@ -200,6 +202,9 @@ struct Clerk {
     backing_up: bool,
     /// The process is to end.
     draining: bool,
+    /// The batch at hand and its lanes; empty between two, their memory is reused.
+    lanes: Vec<Lane>,
+    batch: Vec<(Lane, Command)>,
     inbox: Arc<Inbox>,
 }
 
@@ -215,7 +220,7 @@ enum Turn {
 impl Clerk {
     /// Runs until the queue is closed and empty, then closes the database.
     fn run(mut self, mut database: impl Database, queue: &Queue<Item>) {
-        let mut items = Vec::new();
+        let mut items = VecDeque::new();
         loop {
             let mut turn = self.turn(&mut database, queue, &mut items);
             if let (Turn::Done, Some((ticket, wanted))) = (&turn, self.backup.take()) {
@@ -234,7 +239,7 @@ impl Clerk {
     }
 
     /// A batch if there is one, then the store's own work.
-    fn turn(&mut self, writer: &mut dyn Writer, queue: &Queue<Item>, items: &mut Vec<Item>) -> Turn {
+    fn turn(&mut self, writer: &mut dyn Writer, queue: &Queue<Item>, items: &mut VecDeque<Item>) -> Turn {
         // The store's own work has its occasions also while nobody writes.
         let until = match (self.backing_up, self.unindexed) {
             (true, _) => Instant::now(),
@@ -260,7 +265,7 @@ impl Clerk {
         &mut self,
         database: &mut impl Database,
         queue: &Queue<Item>,
-        items: &mut Vec<Item>,
+        items: &mut VecDeque<Item>,
         ticket: Ticket,
         wanted: BackUp,
     ) -> Turn {
@@ -272,61 +277,64 @@ impl Clerk {
         });
         self.backing_up = false;
         let outcome = Outcome::quiet(copied.map(Answer::BackUp));
-        self.inbox.post(Completion::Committed(vec![(ticket, outcome)]));
+        self.inbox.post(Completion::Committed(vec![ticket], vec![outcome]));
         end
     }
 
     /// One transaction and its answers; a reason if the process must stop.
-    fn batch(&mut self, writer: &mut dyn Writer, items: &mut Vec<Item>) -> Option<&'static str> {
-        let mut answers = Vec::with_capacity(items.len());
+    fn batch(&mut self, writer: &mut dyn Writer, items: &mut VecDeque<Item>) -> Option<&'static str> {
         let mut tickets = Vec::with_capacity(items.len());
-        let mut batch = Vec::with_capacity(items.len());
+        let mut refused = (Vec::new(), Vec::new());
+        let mut refuse = |ticket, refusal| {
+            refused.0.push(ticket);
+            refused.1.push(Outcome::quiet(Err(refusal)));
+        };
         for item in items.drain(..) {
             match item {
                 Item::LaneOver(lane) => self.closed.remove(lane),
                 Item::Drain => self.draining = true,
                 Item::Write(ticket, lane, _) if self.closed.contains(lane) => {
-                    let refused = Outcome::quiet(Err(Refusal::Unavailable));
-                    answers.push((ticket, refused));
+                    refuse(ticket, Refusal::Unavailable);
                 }
                 Item::Write(ticket, _, Command::BackUp(wanted)) => {
                     if self.backing_up || self.backup.is_some() {
-                        let refused = Outcome::quiet(Err(Refusal::Busy));
-                        answers.push((ticket, refused));
+                        refuse(ticket, Refusal::Busy);
                     } else {
                         self.backup = Some((ticket, wanted));
                     }
                 }
                 Item::Write(ticket, lane, command) => {
-                    tickets.push((ticket, lane));
-                    batch.push((lane, command));
+                    tickets.push(ticket);
+                    self.lanes.push(lane);
+                    self.batch.push((lane, command));
                 }
             }
         }
-        let mut reason = None;
-        if !batch.is_empty() {
-            let committed = writer.commit(&mut batch);
-            assert_eq!(committed.outcomes.len(), tickets.len(), "one outcome for each command");
-            for ((ticket, lane), outcome) in tickets.into_iter().zip(committed.outcomes) {
-                if matches!(outcome.result, Err(refusal) if refusal.is_fault()) {
-                    self.closed.insert(lane);
-                }
-                answers.push((ticket, outcome));
-            }
-            match committed.fault {
-                Some(fault) => {
-                    self.inbox.count(trouble(fault, Trouble::Commit));
-                    reason = self.failed(fault);
-                }
-                None => {
-                    self.unindexed = true;
-                    self.healed();
-                }
+        if !refused.0.is_empty() {
+            self.inbox.post(Completion::Committed(refused.0, refused.1));
+        }
+        if tickets.is_empty() {
+            return None;
+        }
+        let Committed { outcomes, fault } = writer.commit(&mut self.batch);
+        assert_eq!(outcomes.len(), tickets.len(), "one outcome for each command");
+        for (lane, outcome) in self.lanes.drain(..).zip(&outcomes) {
+            if matches!(outcome.result, Err(refusal) if refusal.is_fault()) {
+                self.closed.insert(lane);
             }
         }
-        if !answers.is_empty() {
-            self.inbox.post(Completion::Committed(answers));
-        }
+        let reason = match fault {
+            Some(fault) => {
+                self.inbox.count(trouble(fault, Trouble::Commit));
+                self.failed(fault)
+            }
+            None => {
+                self.unindexed = true;
+                self.healed();
+                None
+            }
+        };
+        self.inbox.post(Completion::Committed(tickets, outcomes));
         reason
     }
 
@@ -387,7 +395,7 @@ fn read_until_closed<R: Reads>(
     inbox: &Inbox,
     background: &Background,
 ) {
-    let mut items = Vec::with_capacity(1);
+    let mut items = VecDeque::with_capacity(1);
     // One at a time, so that a short page never waits behind a long one while another reader is idle.
     while queue.take(&mut items, 1, None) != Taken::Closed {
         for (ticket, command) in items.drain(..) {

@@ -18,7 +18,7 @@ use crate::model::backup::DatabaseCopy;
 use crate::model::conversation::{MarkRead, Marked};
 use crate::model::event::{LogPage, ReadLog};
 use crate::model::job::{Done, Hidden, Job};
-use crate::model::operation::{Answer, Command, Lane, Outcome, Refusal};
+use crate::model::operation::{Answer, Command, Lane, Operation, Outcome, Refusal};
 use crate::store::{Committed, Fault};
 
 /// An inbox that wakes a poll nobody waits on.
@@ -34,7 +34,7 @@ pub fn write(n: u64) -> Command {
 }
 
 pub fn read(after: u64) -> Command {
-    Command::ReadLog(ReadLog { profile: Id(1), after, limit: 1, from_oldest: false })
+    ReadLog { profile: Id(1), after, limit: 1, from_oldest: false }.into_command()
 }
 
 /// What becomes of the writes of a [`Store`], and what became of them.
@@ -111,9 +111,10 @@ impl Database for Store {
 
 impl Reads for Store {
     fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
-        let Command::ReadLog(ReadLog { after, .. }) = command else { return Err(Refusal::Internal) };
+        let Command::ReadLog(read) = command else { return Err(Refusal::Internal) };
+        let after = read.after;
         assert_ne!(after, 13, "as the test asks");
-        Ok(Answer::ReadLog(LogPage::Ahead { head: after }))
+        Ok(Answer::ReadLog(Box::new(LogPage::Ahead { head: after })))
     }
 }
 

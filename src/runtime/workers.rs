@@ -1,6 +1,7 @@
 //! Pools of worker threads for slow jobs. Owns queues, threads and panics; refuses to know any job's work.
 //! Invariant: each job gets exactly one `Done`, whatever happens to its worker.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -151,7 +152,7 @@ fn work_until_closed<C: Craft>(
     rest: Duration,
 ) {
     let mut craft = make();
-    let mut items = Vec::with_capacity(1);
+    let mut items = VecDeque::with_capacity(1);
     let mut rested = true;
     loop {
         let until = (!rested).then(|| Instant::now() + rest);

@@ -117,3 +117,15 @@ pub enum Effect {
     /// Close the socket now; the server has forgotten it.
     Close(ConnId),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in `model::operation`: what is wider than the storage contract's own rows is copied with every one of them.
+    #[test]
+    fn nothing_is_wider_than_a_post() {
+        let (effect, input) = (size_of::<Effect>(), size_of::<Input<'_>>());
+        assert!(effect <= 96 && input <= 96, "{effect}, {input}");
+    }
+}

@@ -83,7 +83,7 @@ impl EventStream {
         match &mut self.kind {
             Kind::Log(replay) => replay.hear(send, publication),
             Kind::Value(value) => {
-                value.stale |= !matches!(publication.event.fact, Fact::SessionEnded { .. });
+                value.stale |= !matches!(publication.event.fact, Fact::SessionEnded(_));
                 value.stale
             }
         }

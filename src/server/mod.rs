@@ -274,7 +274,9 @@ impl Server {
             }
         }
         self.core.touched = touched;
-        if let Ok(Answer::SetBlock(Some(block))) = outcome.result {
+        if let Ok(Answer::SetBlock(block)) = &outcome.result
+            && let Some(block) = **block
+        {
             presence::related(&mut self.core, &mut self.conns, block);
         }
         match call.next {

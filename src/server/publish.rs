@@ -10,7 +10,7 @@ use super::replay::sse_event;
 use super::{event_stream, poll, presence, stream};
 use crate::base::send_queue::SendQueue;
 use crate::limits::{EVENT_TEXT_KEPT, SEGMENT_COPY_MAX};
-use crate::model::event::{Event, Fact, write_event};
+use crate::model::event::{EndedSession, Event, Fact, write_event};
 use crate::model::settings::SignUrls;
 use crate::proto::websocket;
 
@@ -110,7 +110,8 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event,
         core.told = Told { seq, text, message_at };
     }
     let audience = audience.profiles;
-    if let Fact::SessionEnded { session, until } = fact {
+    if let Fact::SessionEnded(ended) = &fact {
+        let EndedSession { session, until } = **ended;
         core.ended.insert(session, until);
         for profile in audience.iter() {
             for id in core.hub.of(*profile).to_vec() {

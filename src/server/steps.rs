@@ -103,7 +103,7 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
             crate::base::send_queue::Segment::Owned(body.to_vec()),
         ))),
         #[cfg(feature = "conformance")]
-        Action::EchoSocket => Ok(Step::Stream(crate::model::handler::Stream::Echo)),
+        Action::EchoSocket => crate::model::handler::Stream::Echo.step(),
     };
     run(core, conn, exchange, step);
 }
@@ -124,7 +124,7 @@ pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Resu
     match step {
         Err(problem) => respond::refuse(core, conn, exchange, &problem),
         Ok(Step::Reply(reply)) => respond::reply(core, conn, exchange, reply),
-        Ok(Step::Stream(stream)) => stream::open(core, conn, exchange, stream),
+        Ok(Step::Stream(stream)) => stream::open(core, conn, exchange, *stream),
         Ok(Step::Receive { room }) => upload::receive(core, conn, exchange, room),
         Ok(step) => {
             let Some(ticket) = ask(core, Caller::Request(conn.id), step) else { return };

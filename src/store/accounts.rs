@@ -137,7 +137,7 @@ fn insert(conn: &Connection, new: &NewAccount, verified: bool) -> Result<i64, St
 pub fn add(batch: &mut Batch<'_>, add: &AddMember) -> Result<Written, Stop> {
     insert(batch.conn, &add.account, true)?;
     let account = account(batch.conn, add.account.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    Written::quietly(Answer::AddMember(account.member))
+    Written::quietly(Answer::AddMember(Box::new(account.member)))
 }
 
 pub fn set_active(batch: &mut Batch<'_>, set: SetActive) -> Result<Written, Stop> {
@@ -145,7 +145,7 @@ pub fn set_active(batch: &mut Batch<'_>, set: SetActive) -> Result<Written, Stop
     batch.conn.prepare_cached("UPDATE members SET active = ?2 WHERE key = ?1")?.execute((key, set.active))?;
     let events = if set.active { Vec::new() } else { sessions::revoke_others(batch, key, None, set.at)? };
     let account = account(batch.conn, set.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    Ok(Written { result: Ok(Answer::SetActive(account.member)), events: events.into() })
+    Ok(Written { result: Ok(Answer::SetActive(Box::new(account.member))), events: events.into() })
 }
 
 fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {

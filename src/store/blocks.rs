@@ -24,7 +24,7 @@ pub fn set(batch: &mut Batch<'_>, block: SetBlock) -> Result<Written, Stop> {
         conversations::renew_pair(batch, block.blocker, block.other)?;
     }
     let peers = changed && conversations::direct_between(conn, blocker, other)?.is_some();
-    Written::quietly(Answer::SetBlock(peers.then_some(block)))
+    Written::quietly(Answer::SetBlock(Box::new(peers.then_some(block))))
 }
 
 pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {

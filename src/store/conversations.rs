@@ -20,7 +20,7 @@ use crate::model::conversation::{
     Chat, Chats, Conversation, ConversationPage, ConversationPlace, ConversationType, GetConversation,
     ListChats, ListConversations, MarkRead, Marked,
 };
-use crate::model::event::{Audience, Event, Fact};
+use crate::model::event::{Audience, Event, Fact, ReadMark};
 use crate::model::operation::{Answer, Refusal};
 
 pub fn kind(column: i64) -> ConversationType {
@@ -173,7 +173,8 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
     if seen_by_peer {
         batch.cache.change(slot).last_seq = seq;
     }
-    let fact = Fact::ConversationRead { conversation: mark.conversation, profile: mark.reader, read_n };
+    let told = ReadMark { conversation: mark.conversation, profile: mark.reader, read_n };
+    let fact = Fact::ConversationRead(Box::new(told));
     let unread = unread(batch.conn, key, read_n, last_n)?;
     Ok(Written {
         result: Ok(Answer::MarkRead(Marked { read_n, unread })),

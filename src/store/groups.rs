@@ -17,7 +17,7 @@ use crate::model::conversation::{
     ConversationType, CreateConversation, CreatedConversation, GetConversation, GroupMember, ListMembers,
     MemberPage, PutMember, RemoveMember, UpdateConversation,
 };
-use crate::model::event::{Audience, ConversationBrief, Event, Fact, Role};
+use crate::model::event::{Audience, ConversationBrief, Event, Fact, Membership, Role};
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 
@@ -250,7 +250,8 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
     let seq = log::append_change(batch, acting.key, change, put.at)?;
     batch.cache.change(acting.slot).last_seq = seq;
     let members = forget(batch, put.conversation)?;
-    let fact = Fact::MemberAdded { conversation: put.conversation, profile: put.profile, role: put.role };
+    let added = Membership { conversation: put.conversation, profile: put.profile, role: put.role };
+    let fact = Fact::MemberAdded(Box::new(added));
     let event = Event { seq, audience: members.everyone(), fact };
     let member = member(batch.conn, acting.key, profile)?;
     Ok(Written { result: Ok(Answer::PutMember(Box::new(member))), events: event.into() })
@@ -281,14 +282,11 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     let stayed = forget(batch, remove.conversation)?;
     let mut audience = stayed.audience.to_vec();
     audience.push(remove.profile);
+    let removed = Membership { conversation: remove.conversation, profile: remove.profile, role: role(had) };
     events.push(Event {
         seq,
         audience: Audience { profiles: audience.into(), direct: false },
-        fact: Fact::MemberRemoved {
-            conversation: remove.conversation,
-            profile: remove.profile,
-            role: role(had),
-        },
+        fact: Fact::MemberRemoved(Box::new(removed)),
     });
     if had == ADMIN && admins(batch.conn, acting.key)? == 0 {
         events.extend(promote_eldest(batch, remove.conversation, acting.key, remove.at)?);
@@ -312,7 +310,7 @@ fn promote_eldest(batch: &mut Batch<'_>, conversation: Id, key: i64, at: u64) ->
     let slot = conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?;
     batch.cache.change(slot).last_seq = seq;
     let audience = batch.cache.get(slot).everyone();
-    let fact = Fact::MemberAdded { conversation, profile, role: Role::Admin };
+    let fact = Fact::MemberAdded(Box::new(Membership { conversation, profile, role: Role::Admin }));
     Ok(Some(Event { seq, audience, fact }))
 }
 

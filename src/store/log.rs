@@ -23,7 +23,7 @@ use super::{groups, messages, state};
 use crate::base::id::Id;
 use crate::limits::PRUNE_ROWS;
 use crate::model::conversation::ConversationType;
-use crate::model::event::{Fact, LogPage, PruneLog, ReadLog, Role};
+use crate::model::event::{EndedSession, Fact, LogPage, Membership, PruneLog, ReadLog, ReadMark, Role};
 use crate::model::operation::{Answer, Refusal};
 
 /// `log.kind`: numbers that stand in databases.
@@ -330,7 +330,7 @@ impl Merge<'_> {
                 Ok(Fact::MessagePosted(Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?)))
             }
             Source::Read { conversation, profile, read_n } => {
-                Ok(Fact::ConversationRead { conversation, profile, read_n })
+                Ok(Fact::ConversationRead(Box::new(ReadMark { conversation, profile, read_n })))
             }
             Source::Changes { key, conversation } => self.render_change(names, key, conversation, seq),
             Source::Peer { key } => {
@@ -354,7 +354,10 @@ impl Merge<'_> {
             .query_row([int(seq)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)))?;
         let subject = subject.unwrap_or_default();
         let lost = || rusqlite::Error::IntegralValueOutOfRange(0, kind);
-        let member = || read_member_subject(&subject).ok_or_else(lost);
+        let member = || {
+            let (profile, role) = read_member_subject(&subject).ok_or_else(lost)?;
+            Ok(Box::new(Membership { conversation, profile, role }))
+        };
         match kind {
             MESSAGE_EDITED | MESSAGE_DELETED | MESSAGE_REACTED => {
                 let id = Id::from_bytes(subject.as_slice().try_into().map_err(|_| lost())?);
@@ -368,10 +371,8 @@ impl Merge<'_> {
             }
             CONVERSATION_CREATED => Ok(Fact::ConversationCreated(Box::new(groups::brief(self.conn, key)?))),
             CONVERSATION_UPDATED => Ok(Fact::ConversationUpdated(Box::new(groups::brief(self.conn, key)?))),
-            MEMBER_ADDED => member().map(|(profile, role)| Fact::MemberAdded { conversation, profile, role }),
-            MEMBER_REMOVED => {
-                member().map(|(profile, role)| Fact::MemberRemoved { conversation, profile, role })
-            }
+            MEMBER_ADDED => member().map(Fact::MemberAdded),
+            MEMBER_REMOVED => member().map(Fact::MemberRemoved),
             _ => Err(lost()),
         }
     }
@@ -382,12 +383,15 @@ impl Merge<'_> {
         self.conn.prepare_cached(sql)?.query_row([int(seq)], |row| {
             match row.get(0)? {
                 // Of the past: its last access token is of no interest to a stream that was opened since.
-                SESSION_ENDED => Ok(Fact::SessionEnded { session: id(row, 1)?, until: 0 }),
+                SESSION_ENDED => {
+                    Ok(Fact::SessionEnded(Box::new(EndedSession { session: id(row, 1)?, until: 0 })))
+                }
                 MEMBER_REMOVED => {
                     let subject: Vec<u8> = row.get(1)?;
                     let (profile, role) = read_member_subject(&subject)
                         .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, MEMBER_REMOVED))?;
-                    Ok(Fact::MemberRemoved { conversation: id(row, 2)?, profile, role })
+                    let conversation = id(row, 2)?;
+                    Ok(Fact::MemberRemoved(Box::new(Membership { conversation, profile, role })))
                 }
                 PROFILE_UPDATED | PROFILE_UPDATED_FOR_ONESELF => {
                     let profile = profiles::for_others(self.conn, self.profile)?;

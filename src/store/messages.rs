@@ -103,11 +103,11 @@ pub fn at(
 // ---- posting -------------------------------------------------------------------------------------
 
 pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
-    let (sender, client_id) = (post.sender, post.client_id);
+    let (sender, client_id) = (post.draft.sender.ok_or(Refusal::Unauthorized)?, post.draft.client_id);
     // Nearly every post: it goes where others went lately, and reads nothing.
-    if post.reply_to.is_none()
+    if post.draft.reply_to.is_none()
         && post.attachments.is_empty()
-        && let Some((slot, member)) = known(batch.cache, &post)
+        && let Some((slot, member)) = known(batch.cache, sender, post.destination)
     {
         let sender_key = batch.cache.get(slot).members[member].profile_key;
         return match insert(batch, slot, member, post, Vec::new())? {
@@ -122,7 +122,7 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
     if let Some(written) = original(batch.conn, sender_key, client_id)? {
         return Ok(written);
     }
-    let (found, files) = find_place(batch, sender_key, &post)?;
+    let (found, files) = find_place(batch, (sender_key, sender), &post)?;
     let written = match found {
         Found::Place(slot, member) if files.is_empty() => insert(batch, slot, member, post, files)?,
         found => batch.whole(|batch| {
@@ -143,18 +143,18 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
 }
 
 /// Where a post goes when the cache knows it and nothing forbids it.
-fn known(cache: &Cache, post: &PostMessage) -> Option<(Slot, usize)> {
-    let (slot, may) = match post.destination {
+fn known(cache: &Cache, sender: Id, destination: Destination) -> Option<(Slot, usize)> {
+    let (slot, may) = match destination {
         Destination::Conversation(id) => {
             let slot = cache.by_id(id)?;
             (slot, cache.get(slot).standing != Standing::Blocked)
         }
         Destination::To(profile) => {
-            let slot = cache.by_pair(post.sender, profile)?;
+            let slot = cache.by_pair(sender, profile)?;
             (slot, cache.get(slot).standing == Standing::Open)
         }
     };
-    may.then_some((slot, cache.get(slot).member(post.sender)?))
+    may.then_some((slot, cache.get(slot).member(sender)?))
 }
 
 enum Found {
@@ -166,7 +166,11 @@ enum Found {
 /// What a message is about to show: the keys of its uploads, and how they are shown.
 type Files = Vec<(i64, Attachment)>;
 
-fn find_place(batch: &mut Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<(Found, Files), Stop> {
+fn find_place(
+    batch: &mut Batch<'_>,
+    (sender_key, sender): (i64, Id),
+    post: &PostMessage,
+) -> Result<(Found, Files), Stop> {
     let id = match post.destination {
         Destination::Conversation(id) => id,
         Destination::To(peer) => {
@@ -178,10 +182,10 @@ fn find_place(batch: &mut Batch<'_>, sender_key: i64, post: &PostMessage) -> Res
                 Some(id) => id,
                 None => {
                     let files = files(batch, sender_key, post)?;
-                    if post.reply_to.is_some() {
+                    if post.draft.reply_to.is_some() {
                         return Err(Refusal::Invalid("reply_to").into());
                     }
-                    let sides = [(sender_key, post.sender), (peer_key, peer)];
+                    let sides = [(sender_key, sender), (peer_key, peer)];
                     let new = NewDirect { id: post.conversation_if_new, sides };
                     return Ok((Found::NoConversationYet(new), files));
                 }
@@ -190,12 +194,12 @@ fn find_place(batch: &mut Batch<'_>, sender_key: i64, post: &PostMessage) -> Res
     };
     let slot = conversations::load(batch, id)?.ok_or(Refusal::NotFound)?;
     let conversation = batch.cache.get(slot);
-    let member = conversation.member(post.sender).ok_or(Refusal::NotFound)?;
+    let member = conversation.member(sender).ok_or(Refusal::NotFound)?;
     if conversation.standing == Standing::Blocked {
         return Err(Refusal::NotAllowed.into());
     }
     let files = files(batch, sender_key, post)?;
-    if let Some(reply_to) = post.reply_to {
+    if let Some(reply_to) = post.draft.reply_to {
         stands_in(batch, slot, reply_to)?;
     }
     Ok((Found::Place(slot, member), files))
@@ -240,51 +244,49 @@ fn insert(
     batch: &mut Batch<'_>,
     slot: Slot,
     member: usize,
-    post: PostMessage,
+    mut post: PostMessage,
     files: Files,
 ) -> rusqlite::Result<Option<Written>> {
     let conversation = batch.cache.get(slot);
-    let created_at = post.at.max(batch.log.newest_ms).min(ID_MS_MAX);
+    let created_at = post.draft.created_at.0.max(batch.log.newest_ms).min(ID_MS_MAX);
     let seq = batch.log.head + 1;
     let id = Id::of_message(created_at, post.random, seq);
     let n = conversation.last_n + 1;
+    let draft = &post.draft;
     let (key, sender) = (conversation.key, conversation.members[member].profile_key);
-    let (row, (id_high, _), place, (high, low)) = (int(seq), halves(id), int(n), halves(post.client_id));
-    let stored = if post.reply_to.is_none() && files.is_empty() {
+    let (row, (id_high, _), place, (high, low)) = (int(seq), halves(id), int(n), halves(draft.client_id));
+    let stored = if draft.reply_to.is_none() && files.is_empty() {
         let statement = match &mut batch.insert {
             Some(statement) => statement,
             none => none.insert(batch.conn.prepare_cached(insert!("", ""))?),
         };
-        statement.execute((row, id_high, key, place, sender, high, low, &post.body))?
+        statement.execute((row, id_high, key, place, sender, high, low, &draft.body))?
     } else {
-        let (reply_to, has_files) = (post.reply_to.map(|id| int(id.seq())), (!files.is_empty()).then_some(1));
-        batch
-            .conn
-            .prepare_cached(insert!(", reply_to, has_files", ", ?9, ?10"))?
-            .execute((row, id_high, key, place, sender, high, low, &post.body, reply_to, has_files))?
+        let (reply_to, has_files) =
+            (draft.reply_to.map(|id| int(id.seq())), (!files.is_empty()).then_some(1));
+        batch.conn.prepare_cached(insert!(", reply_to, has_files", ", ?9, ?10"))?.execute((
+            row,
+            id_high,
+            key,
+            place,
+            sender,
+            high,
+            low,
+            &draft.body,
+            reply_to,
+            has_files,
+        ))?
     };
     if stored == 0 {
         return Ok(None);
     }
-    let message = written(
-        post.blank,
-        Message {
-            id,
-            client_id: post.client_id,
-            conversation: conversation.id,
-            n,
-            seq,
-            rev: seq,
-            sender: Some(post.sender),
-            body: post.body,
-            attachments: files.into_iter().map(|(_, shown)| shown).collect(),
-            reply_to: post.reply_to,
-            reactions: Vec::new(),
-            created_at: Time(created_at),
-            edited_at: None,
-            deleted_at: None,
-        },
-    );
+    let message = post.draft_mut();
+    message.id = id;
+    message.conversation = conversation.id;
+    (message.n, message.seq, message.rev) = (n, seq, seq);
+    message.attachments = files.into_iter().map(|(_, shown)| shown).collect();
+    message.created_at = Time(created_at);
+    let message = post.draft;
     let event =
         Event { seq, audience: conversation.everyone(), fact: Fact::MessagePosted(Arc::clone(&message)) };
     batch.log.newest_ms = created_at;
@@ -298,17 +300,6 @@ fn insert(
         result: Ok(Answer::PostMessage(Posted { message: PostedMessage::Whole(message), duplicate: false })),
         events: event.into(),
     }))
-}
-
-/// A message on the paper that came with its post, or on new where somebody still holds that.
-fn written(mut blank: Arc<Message>, message: Message) -> Arc<Message> {
-    match Arc::get_mut(&mut blank) {
-        Some(place) => {
-            *place = message;
-            blank
-        }
-        None => Arc::new(message),
-    }
 }
 
 /// What this sender posted under this `client_id` before, as it is now.

@@ -93,10 +93,10 @@ pub fn fact_bytes(fact: &Fact) -> usize {
                 CONVERSATION_BYTES + brief.title.as_deref().map_or(0, text_bytes)
             }
             Fact::ProfileUpdated(profile) => profile_bytes(profile),
-            Fact::ConversationRead { .. }
-            | Fact::MemberAdded { .. }
-            | Fact::MemberRemoved { .. }
-            | Fact::SessionEnded { .. } => 3 * ID_BYTES,
+            Fact::ConversationRead(_)
+            | Fact::MemberAdded(_)
+            | Fact::MemberRemoved(_)
+            | Fact::SessionEnded(_) => 3 * ID_BYTES,
         }
 }
 

@@ -41,7 +41,7 @@ pub fn mark_offline(batch: &mut Batch<'_>, mark: MarkOffline) -> Result<Written,
     // One whose account is gone was seen by others until now: its name is no more, its conversations are.
     let key = profiles::remembered_key(batch.conn, mark.profile)?.ok_or(Refusal::NotFound)?;
     let peers = peers(batch.conn, key)?;
-    Written::quietly(Answer::MarkOffline(peers))
+    Written::quietly(Answer::MarkOffline(Box::new(peers)))
 }
 
 fn peers(conn: &Connection, key: i64) -> Result<Peers, Stop> {

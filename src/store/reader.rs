@@ -57,33 +57,37 @@ impl Reader {
 
 fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
     Ok(match command {
-        Command::FindCredential(find) => Answer::FindCredential(accounts::find_credential(conn, find)?),
+        Command::FindCredential(find) => {
+            Answer::FindCredential(Box::new(accounts::find_credential(conn, *find)?))
+        }
         Command::FindAccount(find) => Answer::FindAccount(Box::new(accounts::find_account(conn, *find)?)),
-        Command::FindSecret(find) => Answer::FindSecret(accounts::find_secret(conn, find)?),
-        Command::ListSessions(list) => Answer::ListSessions(sessions::list(conn, &list)?),
+        Command::FindSecret(find) => Answer::FindSecret(Box::new(accounts::find_secret(conn, *find)?)),
+        Command::ListSessions(list) => Answer::ListSessions(Box::new(sessions::list(conn, &list)?)),
         Command::ExportAccount(export) => {
             Answer::ExportAccount(Box::new(super::export::page(conn, *export)?))
         }
-        Command::ListAccounts(list) => Answer::ListAccounts(accounts::list(conn, &list)?),
-        Command::FindMember(find) => Answer::FindMember(accounts::find_member(conn, &find)?),
+        Command::ListAccounts(list) => Answer::ListAccounts(Box::new(accounts::list(conn, &list)?)),
+        Command::FindMember(find) => Answer::FindMember(Box::new(accounts::find_member(conn, &find)?)),
         Command::FindProfile(find) => Answer::FindProfile(Box::new(profiles::find(conn, &find)?)),
         Command::ListProfiles(list) => Answer::ListProfiles(profiles::list(conn, &list)?),
-        Command::SearchProfiles(search) => Answer::SearchProfiles(profiles::search(conn, search)?),
-        Command::ListBlocks(list) => Answer::ListBlocks(blocks::list(conn, &list)?),
-        Command::ListMessages(list) => Answer::ListMessages(messages::list(conn, list)?),
-        Command::ListConversations(list) => Answer::ListConversations(conversations::list(conn, list)?),
-        Command::OpenPair(open) => Answer::OpenPair(messages::open_pair(conn, open)?),
-        Command::ListChats(list) => Answer::ListChats(conversations::list_chats(conn, list)?),
+        Command::SearchProfiles(search) => Answer::SearchProfiles(Box::new(profiles::search(conn, *search)?)),
+        Command::ListBlocks(list) => Answer::ListBlocks(Box::new(blocks::list(conn, &list)?)),
+        Command::ListMessages(list) => Answer::ListMessages(Box::new(messages::list(conn, *list)?)),
+        Command::ListConversations(list) => {
+            Answer::ListConversations(Box::new(conversations::list(conn, *list)?))
+        }
+        Command::OpenPair(open) => Answer::OpenPair(Box::new(messages::open_pair(conn, *open)?)),
+        Command::ListChats(list) => Answer::ListChats(Box::new(conversations::list_chats(conn, *list)?)),
         Command::FindListeners(find) => Answer::FindListeners(presence::find_listeners(conn, find)?),
-        Command::FindPeers(find) => Answer::FindPeers(presence::find_peers(conn, find)?),
-        Command::SearchMessages(find) => Answer::SearchMessages(search::search(conn, find)?),
-        Command::ReadLog(read) => Answer::ReadLog(log::read(conn, read)?),
+        Command::FindPeers(find) => Answer::FindPeers(Box::new(presence::find_peers(conn, *find)?)),
+        Command::SearchMessages(find) => Answer::SearchMessages(Box::new(search::search(conn, *find)?)),
+        Command::ReadLog(read) => Answer::ReadLog(Box::new(log::read(conn, *read)?)),
         Command::GetMessage(get) => Answer::GetMessage(Box::new(messages::get(conn, *get)?)),
         Command::GetConversation(get) => Answer::GetConversation(Box::new(conversations::get(conn, *get)?)),
-        Command::ListMembers(list) => Answer::ListMembers(groups::list_members(conn, list)?),
-        Command::FetchMail(fetch) => Answer::FetchMail(outbox::fetch(conn, fetch)?),
+        Command::ListMembers(list) => Answer::ListMembers(Box::new(groups::list_members(conn, *list)?)),
+        Command::FetchMail(fetch) => Answer::FetchMail(Box::new(outbox::fetch(conn, *fetch)?)),
         Command::AdmitUpload(admit) => Answer::AdmitUpload(uploads::admit(conn, admit)?),
-        Command::FindUpload(find) => Answer::FindUpload(uploads::find(conn, find)?),
+        Command::FindUpload(find) => Answer::FindUpload(Box::new(uploads::find(conn, *find)?)),
         Command::ListErasedFiles(list) => Answer::ListErasedFiles(uploads::list_erased(conn, list)?),
         Command::FindOrphans(find) => Answer::FindOrphans(uploads::orphans(conn, find)?),
         Command::SignUp(_)

@@ -18,7 +18,7 @@ use super::{accounts, log, outbox};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
 use crate::limits::{REFRESH_REPEAT_MS, SESSIONS_MAX};
-use crate::model::event::{Audience, Event, Fact};
+use crate::model::event::{Audience, EndedSession, Event, Fact};
 use crate::model::member::Account;
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
@@ -295,7 +295,7 @@ fn revoke(batch: &mut Batch<'_>, session: &Session, at: u64) -> rusqlite::Result
     conn.prepare_cached("INSERT INTO ended_sessions (until, session) VALUES (?1, ?2)")?
         .execute((int(until), name.to_bytes()))?;
     let seq = log::append_session_ended(batch, session.profile_key, name, at)?;
-    let fact = Fact::SessionEnded { session: name, until };
+    let fact = Fact::SessionEnded(Box::new(EndedSession { session: name, until }));
     Ok(Event { seq, audience: Audience::one(session.pair.profile), fact })
 }
 

@@ -247,7 +247,7 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
     use natter::base::id::Id;
     use natter::model::conversation::{CreateConversation, MarkRead};
     use natter::model::member::{NewAccount, SignUp};
-    use natter::model::message::{Destination, PostMessage};
+    use natter::model::message::{Destination, Message, PostMessage, Time};
     use natter::model::operation::{Lane, Operation, Outcome};
     use natter::model::session::NewSession;
 
@@ -295,17 +295,19 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
         members_max: MEMBERS as usize,
     };
     commit(vec![create.into_command()]);
-    let post = PostMessage {
-        at,
-        sender: profile(0),
-        destination: Destination::Conversation(group),
+    let draft = Message {
         client_id: Id(7),
+        sender: Some(profile(0)),
         body: Some("hello, all".to_owned()),
-        attachments: Vec::new(),
-        reply_to: None,
-        random: 0,
+        created_at: Time(at),
+        ..Message::default()
+    };
+    let post = PostMessage {
+        draft: draft.into(),
+        destination: Destination::Conversation(group),
+        attachments: [].into(),
         conversation_if_new: group,
-        blank: Default::default(),
+        random: 0,
     };
     let posted = commit(vec![post.into_command()]);
     assert_eq!(posted[0].events[0].audience.profiles.len(), MEMBERS as usize);

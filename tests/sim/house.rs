@@ -402,9 +402,9 @@ impl House {
         let Some((ticket, outcome)) = self.committed.pop_front() else { return };
         for event in &outcome.events {
             self.published = self.published.max(event.seq);
-            if let Fact::SessionEnded { session, .. } = event.fact {
-                self.over.insert(session);
-                self.over_at.insert(session, self.head);
+            if let Fact::SessionEnded(ended) = &event.fact {
+                self.over.insert(ended.session);
+                self.over_at.insert(ended.session, self.head);
             }
         }
         self.server.handle(self.now, Input::Answered { ticket, outcome });

@@ -17,6 +17,16 @@ use super::truth::{Conversation, Message, Version};
 /// Different emoji on one message, at most (API.md section 4).
 const EMOJI_MAX: usize = 20;
 
+/// Who posts; the clients leave no draft without a sender.
+fn sender(post: &PostMessage) -> Id {
+    post.draft.sender.expect("a sender")
+}
+
+/// What a repeat is known by.
+fn key_of(post: &PostMessage) -> (Id, Id) {
+    (sender(post), post.draft.client_id)
+}
+
 impl Model {
     /// A batch and its outcomes. `failed`: the transaction did not reach the disk.
     pub fn committed(
@@ -128,17 +138,17 @@ impl Model {
     // ---- messages -----------------------------------------------------------------------------------
 
     fn post(&mut self, lane: Lane, post: &PostMessage, outcome: &Outcome, sabotaged: bool) {
-        let body = post.body.clone().expect("the clients write texts");
-        let expect: Result<Option<u64>, Refusal> = match self.posts.get(&(post.sender, post.client_id)) {
+        let body = post.draft.body.clone().expect("the clients write texts");
+        let expect: Result<Option<u64>, Refusal> = match self.posts.get(&key_of(post)) {
             Some(seq) => Ok(Some(*seq)),
             None => self.may_post(post).map(|()| None),
         };
         match (&outcome.result, expect) {
             (Ok(Answer::PostMessage(posted)), Ok(Some(seq))) => {
-                assert!(posted.duplicate, "{} was stored twice", post.client_id);
+                assert!(posted.duplicate, "{} was stored twice", post.draft.client_id);
                 assert!(outcome.events.is_empty(), "an event of a repeated post");
                 let known = self.message(seq).expect("it is there");
-                let stays = self.conversations[&known.conversation].has(post.sender);
+                let stays = self.conversations[&known.conversation].has(sender(post));
                 match &posted.message {
                     PostedMessage::Whole(message) => {
                         assert!(stays, "a message shown to one who has left");
@@ -153,7 +163,7 @@ impl Model {
             }
             (Ok(Answer::PostMessage(posted)), Ok(None)) => {
                 let PostedMessage::Whole(message) = &posted.message else { panic!("a stub of a fresh post") };
-                assert!(!posted.duplicate, "{} was never stored", post.client_id);
+                assert!(!posted.duplicate, "{} was never stored", post.draft.client_id);
                 let fails = [sabotage::STATEMENT, sabotage::COMMIT].iter().any(|tag| body.starts_with(tag));
                 assert!(!(sabotaged && fails), "what failed was answered");
                 let [event] = &*outcome.events else { panic!("a post has one event") };
@@ -166,7 +176,7 @@ impl Model {
                 assert_eq!(created_at, (stored.created_at, stored.created_at), "created_at");
             }
             (Err(refusal), Err(expected)) if *refusal == expected => {
-                self.refused.insert((post.sender, post.client_id));
+                self.refused.insert(key_of(post));
             }
             (Err(Refusal::Internal), Ok(None)) if sabotaged && body.starts_with(sabotage::STATEMENT) => {}
             (result, expect) => panic!("message.post: {result:?}, expected {expect:?}"),
@@ -177,26 +187,26 @@ impl Model {
     /// A fresh message: the next `n` of its conversation, at a time that never runs backwards.
     fn stored(&mut self, lane: Lane, post: &PostMessage, event: &Event, id: Id, found: Id, body: String) {
         let place = self.place_of(post, found, event.seq);
-        let created_at = post.at.max(self.newest_ms);
+        let created_at = post.draft.created_at.0.max(self.newest_ms);
         self.newest_ms = created_at;
         let conversation = self.conversation(place);
         let n = conversation.messages.len() as u64 + 1;
         let version =
-            Version { rev: event.seq, body: Some(body), reply_to: post.reply_to, ..Version::default() };
+            Version { rev: event.seq, body: Some(body), reply_to: post.draft.reply_to, ..Version::default() };
         conversation.messages.push(Message {
             id,
-            client_id: post.client_id,
+            client_id: post.draft.client_id,
             conversation: place,
             n,
             seq: event.seq,
-            sender: post.sender,
+            sender: sender(post),
             created_at,
             lane,
             versions: vec![version],
         });
-        conversation.mark(post.sender, event.seq, n);
+        conversation.mark(sender(post), event.seq, n);
         let audience = conversation.members();
-        self.posts.insert((post.sender, post.client_id), event.seq);
+        self.posts.insert(key_of(post), event.seq);
         self.messages.insert(event.seq, (place, n));
         self.record(lane, event, What::Posted { conversation: place, n }, audience);
     }
@@ -204,13 +214,13 @@ impl Model {
     fn may_post(&self, post: &PostMessage) -> Result<(), Refusal> {
         let conversation = match post.destination {
             Destination::To(peer) => {
-                if !self.profiles.contains(&peer) || self.is_blocked(post.sender, peer) {
+                if !self.profiles.contains(&peer) || self.is_blocked(sender(post), peer) {
                     return Err(Refusal::NotFound);
                 }
-                self.direct(post.sender, peer)
+                self.direct(sender(post), peer)
             }
             Destination::Conversation(id) => {
-                self.open_to(post.sender, id)?;
+                self.open_to(sender(post), id)?;
                 Some(id)
             }
         };
@@ -218,7 +228,7 @@ impl Model {
             let message = self.message(reply.seq()).filter(|message| message.id == reply);
             message.is_some_and(|message| Some(message.conversation) == conversation)
         };
-        match post.reply_to {
+        match post.draft.reply_to {
             Some(reply) if !stands(reply) => Err(Refusal::Invalid("reply_to")),
             _ => Ok(()),
         }
@@ -239,9 +249,9 @@ impl Model {
     fn place_of(&mut self, post: &PostMessage, found: Id, seq: u64) -> Id {
         let id = match post.destination {
             Destination::Conversation(id) => id,
-            Destination::To(peer) => *self.directs.entry(pair(post.sender, peer)).or_insert_with(|| {
+            Destination::To(peer) => *self.directs.entry(pair(sender(post), peer)).or_insert_with(|| {
                 let mut conversation = Conversation::new(false, seq);
-                conversation.join(post.sender, seq);
+                conversation.join(sender(post), seq);
                 conversation.join(peer, seq);
                 self.conversations.insert(found, conversation);
                 found

@@ -6,7 +6,7 @@ use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::model::conversation::{ListConversations, MarkRead};
 use natter::model::event::{Event, Fact, LogPage, ReadLog};
-use natter::model::message::{Destination, PostMessage};
+use natter::model::message::Destination;
 use natter::model::operation::{Command, Operation, Refusal};
 use natter::model::session::EndSession;
 
@@ -36,8 +36,8 @@ fn replay(kit: &mut Kit, profile: Id, mut after: u64, limit: u32) -> Vec<(u64, F
 fn told(fact: &Fact) -> String {
     match fact {
         Fact::MessagePosted(message) => format!("posted {} {:?}", message.id, message.body),
-        Fact::ConversationRead { conversation, profile, .. } => format!("read {conversation} {profile}"),
-        Fact::SessionEnded { session, .. } => format!("ended {session}"),
+        Fact::ConversationRead(mark) => format!("read {} {}", mark.conversation, mark.profile),
+        Fact::SessionEnded(ended) => format!("ended {}", ended.session),
         other => panic!("no operation causes {other:?}"),
     }
 }
@@ -94,16 +94,14 @@ fn a_replay_gives_what_was_heard_live() {
 fn heard(live: &[Event], profile: Id, after: u64) -> Vec<(u64, String)> {
     let mut newest_read = BTreeMap::new();
     for event in live {
-        if let Fact::ConversationRead { conversation, profile, .. } = event.fact {
-            newest_read.insert((conversation, profile), event.seq);
+        if let Fact::ConversationRead(mark) = &event.fact {
+            newest_read.insert((mark.conversation, mark.profile), event.seq);
         }
     }
     live.iter()
         .filter(|event| event.seq > after && event.audience.profiles.contains(&profile))
-        .filter(|event| match event.fact {
-            Fact::ConversationRead { conversation, profile, .. } => {
-                newest_read[&(conversation, profile)] == event.seq
-            }
+        .filter(|event| match &event.fact {
+            Fact::ConversationRead(mark) => newest_read[&(mark.conversation, mark.profile)] == event.seq,
             _ => true,
         })
         .map(|event| (event.seq, told(&event.fact)))
@@ -231,7 +229,7 @@ fn the_head_survives_what_has_no_row() {
     kit.reopen();
     assert_eq!(kit.start.head, 4);
     let facts = replay(&mut kit, cat.profile, 0, 9);
-    assert!(matches!(facts.last(), Some((4, Fact::SessionEnded { session, .. })) if *session == cat.session));
+    assert!(matches!(facts.last(), Some((4, Fact::SessionEnded(ended))) if ended.session == cat.session));
 }
 
 #[test]
@@ -239,10 +237,7 @@ fn a_page_of_long_events_ends_by_its_bytes() {
     let Room { mut kit, ann, bob, .. } = room("bytes");
     let long = "\u{1}".repeat(4_000);
     for _ in 0..40 {
-        let post = PostMessage {
-            body: Some(long.clone()),
-            ..kit.post(ann.profile, Destination::To(bob.profile), "")
-        };
+        let post = kit.post(ann.profile, Destination::To(bob.profile), &long);
         kit.write(post).0.expect("a post");
     }
     let page =

@@ -116,7 +116,8 @@ fn what_a_post_shows_must_be_there() {
         ("nothing", None, vec![], Ok(())),
     ];
     for (name, reply_to, attachments, expect) in rows {
-        let post = PostMessage { reply_to, attachments, ..kit.post(ann.profile, to, "re") };
+        let mut post = PostMessage { attachments: attachments.into(), ..kit.post(ann.profile, to, "re") };
+        post.draft_mut().reply_to = reply_to;
         let answer = kit.write(post).0;
         assert_eq!(answer.as_ref().map(|_| ()).map_err(|refusal| *refusal), expect, "{name}");
         if let Ok(answer) = answer {
@@ -131,8 +132,8 @@ fn what_a_post_shows_must_be_there() {
             assert_eq!(kit.read(list).expect("a page").messages[0].reply_to, reply_to, "{name}");
         }
     }
-    let first_words =
-        PostMessage { reply_to: Some(first.id), ..kit.post(cat.profile, Destination::To(ann.profile), "x") };
+    let mut first_words = kit.post(cat.profile, Destination::To(ann.profile), "x");
+    first_words.draft_mut().reply_to = Some(first.id);
     assert_eq!(kit.write(first_words).0.err(), Some(Refusal::Invalid("reply_to")));
     let stranger = kit.post(Id(4), to, "who am I");
     assert_eq!(kit.write(stranger).0.err(), Some(Refusal::Unauthorized));
@@ -143,10 +144,12 @@ fn a_client_id_has_one_message_for_ever() {
     let Room { mut kit, ann, bob, cat, first, .. } = room("twice");
     let post = kit.post(ann.profile, Destination::To(bob.profile), "once");
     // Twice in one batch, and to a destination that is refused, and by somebody else.
-    let elsewhere = PostMessage { destination: Destination::To(Id(7)), body: None, ..post.clone() };
-    let with_reply = PostMessage { reply_to: Some(Id(7)), attachments: vec![Id(8)], ..post.clone() };
-    let by_bob =
-        PostMessage { sender: bob.profile, destination: Destination::To(ann.profile), ..post.clone() };
+    let mut elsewhere = PostMessage { destination: Destination::To(Id(7)), ..post.clone() };
+    elsewhere.draft_mut().body = None;
+    let mut with_reply = PostMessage { attachments: [Id(8)].into(), ..post.clone() };
+    with_reply.draft_mut().reply_to = Some(Id(7));
+    let mut by_bob = PostMessage { destination: Destination::To(ann.profile), ..post.clone() };
+    by_bob.draft_mut().sender = Some(bob.profile);
     let batch = [post.clone(), post.clone(), elsewhere, with_reply, by_bob];
     let committed = kit.commit(batch.into_iter().map(|post| (1, Command::PostMessage(post))).collect());
     let seen: Vec<_> = committed.outcomes.iter().map(|outcome| posted(&outcome.result)).collect();
@@ -167,7 +170,7 @@ fn a_client_id_has_one_message_for_ever() {
     };
     let PostedMessage::Whole(message) = again(&mut kit) else { panic!("the whole message") };
     assert_eq!((message.n, message.seq, message.body.as_deref()), (2, 3, Some("once")));
-    assert_eq!((message.client_id, message.sender), (post.client_id, Some(ann.profile)));
+    assert_eq!((message.client_id, message.sender), (post.draft.client_id, Some(ann.profile)));
     kit.close();
     kit.sql(&format!("INSERT INTO blocks (blocker, blocked) VALUES ({}, {})", key_of(bob), key_of(ann)));
     kit.reopen();

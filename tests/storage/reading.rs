@@ -92,10 +92,8 @@ fn a_read_mark_moves_forward_only_and_says_so_once() {
         assert_eq!(answer, Ok(Marked { read_n, unread }), "{n}");
         assert_eq!(events.len(), usize::from(moves), "{n}");
         for event in events {
-            let Fact::ConversationRead { conversation, profile, read_n: told } = event.fact else {
-                panic!("{event:?}")
-            };
-            assert_eq!((conversation, profile, told), (pair, bob.profile, read_n));
+            let Fact::ConversationRead(told) = &event.fact else { panic!("{event:?}") };
+            assert_eq!((told.conversation, told.profile, told.read_n), (pair, bob.profile, read_n));
             assert!(event.audience.direct && event.audience.profiles.contains(&ann.profile));
         }
     }
@@ -192,14 +190,20 @@ fn conversations_are_listed_by_their_last_activity() {
     assert_eq!((rest.conversations.len(), rest.next), (2, None));
 }
 
+fn textless(kit: &mut Kit, sender: Person, to: Person) -> PostMessage {
+    let mut post = kit.post(sender.profile, Destination::To(to.profile), "");
+    post.draft_mut().body = None;
+    post
+}
+
 #[test]
 fn a_go_form_socket_opens_on_the_newest_texts() {
     let Room { mut kit, ann, bob, cat, first, .. } = room("pair");
     for i in 2..=5 {
         kit.say(ann.profile, Destination::To(bob.profile), &format!("{i}"));
     }
-    let textless = PostMessage { body: None, ..kit.post(bob.profile, Destination::To(ann.profile), "") };
-    kit.write(textless).0.expect("a post");
+    let post = textless(&mut kit, bob, ann);
+    kit.write(post).0.expect("a post");
     let open = |sender: Person, receiver: Id, limit| OpenPair { sender: sender.profile, receiver, limit };
     let pair = kit.read(open(bob, ann.profile, 3)).expect("a pair");
     let texts: Vec<_> =
@@ -223,11 +227,11 @@ fn a_go_form_socket_opens_on_the_newest_texts() {
 fn the_chat_list_shows_the_last_text() {
     let Room { mut kit, ann, bob, cat, first, .. } = room("chats");
     let with_cat = kit.say(cat.profile, Destination::To(ann.profile), "from cat");
-    let textless = PostMessage { body: None, ..kit.post(cat.profile, Destination::To(ann.profile), "") };
-    kit.write(textless).0.expect("a post");
+    let post = textless(&mut kit, cat, ann);
+    kit.write(post).0.expect("a post");
     let eve = kit.person("eve");
-    let empty = PostMessage { body: None, ..kit.post(eve.profile, Destination::To(ann.profile), "") };
-    kit.write(empty).0.expect("a post");
+    let post = textless(&mut kit, eve, ann);
+    kit.write(post).0.expect("a post");
     make_group(&mut kit, &[ann, bob], 0, 9);
     let chats = kit.read(ListChats { viewer: ann.profile, limit: 50 }).expect("the chats");
     let shown: Vec<_> = chats.chats.iter().map(|chat| (chat.message.as_str(), chat.is_read)).collect();

@@ -23,7 +23,7 @@ pub fn refresh(kit: &mut Kit, session: Id, refresh_uuid: Id) -> RefreshSession {
 
 fn ended(events: &[Event]) -> Option<(Id, u64)> {
     match events {
-        [Event { fact: Fact::SessionEnded { session, until }, .. }] => Some((*session, *until)),
+        [Event { fact: Fact::SessionEnded(ended), .. }] => Some((ended.session, ended.until)),
         _ => None,
     }
 }

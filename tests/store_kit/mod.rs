@@ -13,7 +13,7 @@ use natter::model::event::Event;
 use natter::model::job::Hidden;
 use natter::model::mail::{Content, Language, NewMail};
 use natter::model::member::{NewAccount, SignUp};
-use natter::model::message::{Destination, Message, PostMessage, Posted, PostedMessage};
+use natter::model::message::{Destination, Message, PostMessage, Posted, PostedMessage, Time};
 use natter::model::operation::{Answer, Command, Lane, Operation, Refusal, Start};
 use natter::model::session::{NewSession, OpenSession, SessionId};
 use natter::store::{Committed, OpenFault, Reader, Store, StoreOptions};
@@ -191,17 +191,19 @@ impl Kit {
 
     /// A post of a text under a fresh client_id.
     pub fn post(&mut self, sender: Id, destination: Destination, body: &str) -> PostMessage {
-        PostMessage {
-            at: self.now_ms,
-            sender,
-            destination,
+        let draft = Message {
             client_id: self.id(),
+            sender: Some(sender),
             body: Some(body.to_owned()),
-            attachments: Vec::new(),
-            reply_to: None,
-            random: 0x5a5a,
+            created_at: Time(self.now_ms),
+            ..Message::default()
+        };
+        PostMessage {
+            draft: draft.into(),
+            destination,
+            attachments: [].into(),
             conversation_if_new: self.id(),
-            blank: Default::default(),
+            random: 0x5a5a,
         }
     }
 

@@ -102,9 +102,9 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         let mut lost = None;
         for completion in completions.drain(..) {
             match completion {
-                Completion::Committed(answers) => {
-                    self.parts.storage.written(answers.len());
-                    for (place, (ticket, outcome)) in answers.into_iter().enumerate() {
+                Completion::Committed(tickets, outcomes) => {
+                    self.parts.storage.written(tickets.len());
+                    for (place, (ticket, outcome)) in tickets.into_iter().zip(outcomes).enumerate() {
                         if place > 0 && place % ANSWERS_A_FLUSH == 0 {
                             self.settle(now);
                         }

@@ -50,11 +50,11 @@ impl Desk {
             self.troubles.extend(troubles.into_keys());
             for completion in completions.drain(..) {
                 match completion {
-                    Completion::Committed(outcomes) => {
-                        self.storage.written(outcomes.len());
+                    Completion::Committed(tickets, outcomes) => {
+                        self.storage.written(tickets.len());
                         let result = |outcome: Outcome| outcome.result.map(drop);
                         answers
-                            .extend(outcomes.into_iter().map(|(t, outcome)| (t.to_u64(), result(outcome))));
+                            .extend(tickets.iter().map(|t| t.to_u64()).zip(outcomes.into_iter().map(result)));
                     }
                     Completion::Read(ticket, result) => {
                         self.storage.read();
@@ -175,6 +175,8 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
         backup: None,
         backing_up: false,
         draining: false,
+        lanes: Vec::new(),
+        batch: Vec::new(),
         inbox: Arc::clone(&desk.inbox),
     };
     let told = |clerk: &mut Clerk, fake: &mut Store| {
@@ -187,7 +189,7 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
         };
         completions.into_iter().filter_map(health).collect::<Vec<_>>()
     };
-    clerk.batch(&mut fake, &mut vec![Item::Write(Key::from_u64(1), Lane(1), write(1))]);
+    clerk.batch(&mut fake, &mut [Item::Write(Key::from_u64(1), Lane(1), write(1))].into());
     assert_eq!(told(&mut clerk, &mut fake), [Err(Fault::Io.reason())]);
     assert!(clerk.probe_at > Instant::now());
     clerk.probe_at = Instant::now();
