@@ -28,7 +28,7 @@ pub struct Frames {
 impl Frames {
     /// Takes a piece for this offset, and holds it if it may wait. What is neither a header nor follows what is held is no
     /// frame being appended, and does not wait: the header of the file, a page that is written a second time in one
-    /// transaction, a header whose checksum is written anew.
+    /// transaction. A header whose checksum is written anew waits until the next is read, and that of a commit not at all.
     pub fn write<E>(&mut self, piece: &[u8], offset: u64, put: Put<'_, E>) -> Result<(), E> {
         let header = piece.len() == HEADER_BYTES;
         let commits = header && piece[COMMIT_MARK] != [0; 4];

@@ -4,7 +4,8 @@
 //!
 //! Owns the wrapper around the WAL's file; refuses to decide what waits (`frames`).
 //! Invariant: before SQLite reads, measures, cuts off or syncs the log, all it wrote stands in the file. So a sync covers
-//! all of it, and SQLite hears of a write that failed late before the transaction counts.
+//! all of it, and SQLite hears of a write that failed late before the transaction counts. That nothing held outlives its
+//! transaction is the connection's part: in `serve` pages go to the log in a commit only (`connection::keep_pages`).
 //!
 //! The wrapper's memory is SQLite's: `szOsFile` bytes, aligned for any type, which it hands to `open` and frees after
 //! `close`. The wrapped file lies behind the wrapper. SQLite uses a file from one thread at a time.
@@ -37,6 +38,9 @@ struct WalFile {
     base: sqlite3_file,
     frames: Frames,
 }
+
+// What SQLite's allocations are aligned to, and the wrapped file behind this is too.
+const _: () = assert!(align_of::<WalFile>() <= 8 && size_of::<WalFile>().is_multiple_of(8));
 
 /// Version 1: a log has no shared memory of its own and is not mapped.
 static METHODS: sqlite3_io_methods = sqlite3_io_methods {
@@ -72,7 +76,7 @@ pub fn register() -> Result<(), c_int> {
 
 fn register_now() -> c_int {
     // SAFETY: the built-in VFS lives as long as the process, and so does what is leaked here, which SQLite links into its
-    // list. Its functions are given a copy of the structure they know, but for three fields that they don't read.
+    // list. Its functions are given a copy of the structure they know, but for four fields that they don't read.
     unsafe {
         let inner = sqlite3_vfs_find(ptr::null());
         if inner.is_null() {
