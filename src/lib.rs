@@ -53,7 +53,7 @@
 //!   → Effect::Store          ticket and lane; the connection goes on reading
 //!   → runtime::storage       one batch of what is queued, one transaction
 //!   → store::messages        client_id, membership, blocks; the next n, the next seq; one insert
-//!   → COMMIT                 on disk (WAL, synchronous=FULL; its pages in few writes: store::vfs)
+//!   → COMMIT                 on disk (WAL, synchronous=FULL)
 //!   → Input::Answered        the events first, then the answer
 //!   → server::publish        encoded once, the same bytes queued on every device that may hear it
 //!   → the poster's answer    queued behind everything that came before it

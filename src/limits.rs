@@ -302,9 +302,6 @@ pub const BACKUP_STEP_PAGES: i32 = 256;
 pub const SENDER_SCAN: u32 = 1_000;
 /// Lines of one page of an export, read in one snapshot of a few milliseconds. Beyond: the next page.
 pub const EXPORT_PAGE: u32 = 500;
-/// Bytes of frames held back until they can be written to the WAL in one call: 31 pages. The built-in VFS of SQLite takes
-/// no more at a time (it cuts a length down to 17 bits). Beyond: written in more calls than one.
-pub const WAL_HELD_BYTES_MAX: usize = 131_071;
 /// Bytes of the WAL file that stay on disk for its next round. Beyond: given back.
 pub const WAL_KEPT_BYTES: i64 = 16_777_216;
 /// Memberships in the writer's cache of conversations (about 100 bytes each). Beyond: emptied after the batch, and

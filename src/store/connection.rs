@@ -14,7 +14,6 @@ use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
 use super::state;
 use super::value::number;
-use super::vfs;
 use crate::limits::{
     QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STATEMENTS_CACHED, STORE_BUSY_MS, WAL_KEPT_BYTES,
     WRITER_CACHE_KIB,
@@ -31,9 +30,7 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
-    vfs::register()
-        .map_err(|code| wrap(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)))?;
-    let mut conn = Connection::open_with_flags_and_vfs(path, flags, vfs::NAME).map_err(wrap)?;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
     configure(&conn, WRITER_CACHE_KIB).map_err(wrap)?;
     is_ours(&conn, path)?;
     is_sound(&conn, path)?;
@@ -117,9 +114,9 @@ fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result
     conn.pragma_update(None, "application_id", APPLICATION_ID)
 }
 
-/// From here on a transaction writes nothing before its commit. What `frames` holds then never outlives a rollback, and with
-/// it the lock, to land on what another process committed since; and a full disk is always told to a commit. A batch changes
-/// a few hundred pages. Not during migrations: a table made anew would have to fit into memory.
+/// From here on a transaction writes nothing before its commit, so that a full or failing disk is reported to the commit and
+/// to no statement before it. A batch changes a few hundred pages. Not during migrations: a table that is made anew would
+/// have to fit into memory.
 fn keep_pages(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "cache_spill", false)
 }
@@ -177,40 +174,5 @@ fn verdict(conn: &Connection, path: &Path, pragma: &str) -> Result<(), OpenFault
     match said.as_str() {
         "ok" => Ok(()),
         _ => Err(OpenFault::Corrupt { path: path.to_owned(), detail: said.replace('\n', " ") }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The writer leaves nothing of a rolled back transaction to be written later, over what somebody else committed.
-    #[test]
-    fn a_rollback_leaves_nothing_behind_that_overwrites_a_strangers_commit() {
-        let folder = std::env::temp_dir().join(format!("natter-connection-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let path = folder.join("a.db");
-        let writer =
-            open_writer(&StoreOptions { path: path.clone(), synchronous_full: true }).expect("the writer");
-        writer
-            .execute_batch(
-                "CREATE TABLE pages (key INTEGER PRIMARY KEY, round INTEGER, body BLOB); \
-                 WITH RECURSIVE k (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM k WHERE i < 300) \
-                 INSERT INTO pages SELECT i, 0, zeroblob(3000) FROM k; \
-                 PRAGMA cache_size = 10;",
-            )
-            .expect("many pages and little room");
-        // With an empty log nothing is read from it, which would write what is held while the lock still stands.
-        writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("an empty log");
-        let stranger = Connection::open(&path).expect("a shell");
-        writer.execute_batch("BEGIN; UPDATE pages SET round = 1; ROLLBACK").expect("a rollback");
-        stranger.execute("UPDATE pages SET round = 2", []).expect("a commit");
-        let sum = |conn: &Connection| -> i64 {
-            conn.query_row("SELECT sum(round) FROM pages", [], |row| row.get(0)).expect("a sum")
-        };
-        assert_eq!((sum(&writer), sum(&stranger)), (600, 600));
-        drop((writer, stranger));
-        assert_eq!(sum(&Connection::open(&path).expect("open")), 600);
-        let _ = std::fs::remove_dir_all(&folder);
     }
 }

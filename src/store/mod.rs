@@ -19,7 +19,6 @@ mod conversations;
 mod deletion;
 mod export;
 mod fault;
-mod frames;
 mod groups;
 mod log;
 mod messages;
@@ -34,7 +33,6 @@ mod sessions;
 mod state;
 mod uploads;
 mod value;
-mod vfs;
 mod writer;
 
 use std::path::PathBuf;
