@@ -68,6 +68,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls", &["proto/tls.rs"]),
     ("webpki_roots", &["proto/tls.rs"]),
     ("maxminddb", &["work/geolocation.rs"]),
+    ("unicode_normalization", &["base/"]),
+    ("unicode_segmentation", &["base/"]),
 ];
 
 /// What only some parts may touch, and which. `store` and `work` are blocking code on threads of their own; everything
