@@ -399,8 +399,6 @@ pub const UPLOADS_AHEAD_MAX: usize = 4_194_304;
 pub const APPEND_MIN: usize = 16_384;
 /// Between two looks for files that nothing refers to any more: a deleted one is gone within a minute.
 pub const SWEEP_FILES_EVERY: Duration = Duration::from_secs(20);
-/// A kept-alive connection without a request. Beyond: closed.
-pub const IDLE_DEADLINE: Duration = Duration::from_secs(75);
 /// How long and how much is read and dropped after an answer that came before its body: the peer must be able to read
 /// the answer. The upload limit is added to the bytes.
 pub const LINGER_DEADLINE: Duration = Duration::from_secs(10);

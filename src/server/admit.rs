@@ -29,7 +29,9 @@ pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> B
         Some(id) => id.to_owned(),
         None => new_request_id(core),
     };
-    let close = !head.keep_alive || core.draining;
+    // After a request for an upgrade that gets a plain answer may stand frames, which are no requests.
+    let upgrade = websocket::is_wanted(head.headers.get_all("upgrade"));
+    let close = !head.keep_alive || core.draining || upgrade;
     Box::new(Exchange {
         head,
         route: None,

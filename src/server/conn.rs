@@ -34,6 +34,8 @@ pub struct Conn {
     pub id: ConnId,
     pub peer: IpAddr,
     pub door: Door,
+    /// It belongs to a trusted proxy, whose requests are many people's.
+    pub is_proxy: bool,
     pub phase: Phase,
     /// Received and not parsed: less than a head, or requests behind the one that is answered now.
     pub inbox: Vec<u8>,
@@ -131,6 +133,7 @@ impl Conn {
             id,
             peer,
             door,
+            is_proxy: false,
             phase: Phase::ReadHead { reader: HeadReader::new(), since: None },
             inbox: Vec::new(),
             send: SendQueue::new(),

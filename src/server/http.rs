@@ -1,6 +1,8 @@
 //! From bytes to requests: the phases of an HTTP connection, and what time does to them.
 //! Invariant: a request is dispatched once, complete, and nothing behind it is read before its answer is queued.
 
+use std::time::Duration;
+
 use super::admit;
 use super::conn::{Conn, Exchange, Phase, ReadBody};
 use super::contract::Effect;
@@ -9,11 +11,18 @@ use super::respond;
 use super::routes::BodyKind;
 use super::steps;
 use super::{event_stream, export, poll, stream, upload};
-use crate::limits::{HEAD_DEADLINE, IDLE_DEADLINE, LINGER_BYTES, PROGRESS_BYTES, PROGRESS_WINDOW};
+use crate::limits::{HEAD_DEADLINE, LINGER_BYTES, PROGRESS_BYTES, PROGRESS_WINDOW};
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
 use crate::proto::http::response::CONTINUE;
+
+/// A kept-alive connection without a request. Beyond: closed.
+const IDLE_DEADLINE: Duration = Duration::from_secs(75);
+/// The same of a trusted proxy: longer than proxies keep theirs (load balancers 600 s), so that the proxy is the one who
+/// closes. A request that crosses our close is a 502 that no proxy may repeat.
+const PROXY_IDLE_DEADLINE: Duration = Duration::from_secs(620);
+const _: () = assert!(PROXY_IDLE_DEADLINE.as_secs() > 600);
 
 pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     core.metrics.bytes_in += bytes.len() as u64;
@@ -50,7 +59,7 @@ pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
         _ => {
             // An idle connection is one that has its answers.
             if conn.send.is_empty() && matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
-                conn.deadline = Some(core.now.instant + IDLE_DEADLINE);
+                conn.deadline = Some(core.now.instant + idle_deadline(conn));
             }
             advance(core, conn);
         }
@@ -289,9 +298,13 @@ pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
     }
 }
 
+fn idle_deadline(conn: &Conn) -> Duration {
+    if conn.is_proxy { PROXY_IDLE_DEADLINE } else { IDLE_DEADLINE }
+}
+
 fn read_next(core: &mut Core, conn: &mut Conn) {
     // Until the answer has left, by its progress; `sent` sets the clock of the idle.
-    let wait = if conn.send.is_empty() { IDLE_DEADLINE } else { PROGRESS_WINDOW };
+    let wait = if conn.send.is_empty() { idle_deadline(conn) } else { PROGRESS_WINDOW };
     conn.deadline = Some(core.now.instant + wait);
     conn.phase = Phase::ReadHead { reader: HeadReader::new(), since: None };
 }

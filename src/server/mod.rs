@@ -226,7 +226,9 @@ impl Server {
             return;
         }
         let deadline = self.core.now.instant + HEAD_DEADLINE;
-        self.conns.insert(Conn::new(id, peer, door, deadline));
+        let mut conn = Conn::new(id, peer, door, deadline);
+        conn.is_proxy = self.core.settings.trusted_proxies.contains(peer);
+        self.conns.insert(conn);
         self.core.crowd(self.conns.len());
         self.settle(id);
     }

@@ -3,8 +3,10 @@
 use std::io::IoSlice;
 use std::time::Duration;
 
-use super::support::World;
 use super::support::http::{request, responses};
+use super::support::{World, limits, settings};
+use natter::base::network::{Network, Networks};
+use natter::model::settings::Settings;
 use natter::server::contract::{ConnId, Input};
 
 const MS: Duration = Duration::from_millis(1);
@@ -122,6 +124,24 @@ fn an_idle_connection_is_kept_for_75_seconds() {
     world.send(conn, b"GET");
     world.pass(seconds(10));
     assert_eq!(responses(&mut world.take(conn), false)[0].status, 408);
+}
+
+/// Load balancers keep their idle connections for up to 600 seconds: the one who closes must be the proxy, or a request of
+/// its is lost on the way.
+#[test]
+fn an_idle_connection_of_a_trusted_proxy_outlives_its_pool() {
+    let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
+    let mut world = World::with(Settings { trusted_proxies, ..settings(limits()) });
+    let one = request("GET", "/healthz", &[("X-Forwarded-For", "192.0.2.1")], None);
+    let conn = world.connect_from("10.0.0.1");
+    for _ in 0..2 {
+        world.send(conn, &one);
+        assert_eq!(responses(&mut world.take(conn), false).len(), 1);
+        world.pass(seconds(620) - MS);
+        assert!(!world.is_closed(conn));
+    }
+    world.pass(MS);
+    assert!(world.peers[&conn].closed);
 }
 
 #[test]

@@ -82,6 +82,22 @@ fn a_refused_upgrade_is_plain_http() {
     assert_eq!(world.server.load(), (0, 0, 0));
 }
 
+/// Behind it stand the frames of a client that did not wait: none of them is a request, whatever it looks like.
+#[test]
+fn nothing_behind_a_refused_upgrade_is_served() {
+    let mut world = World::new();
+    let behind = "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
+    for path in ["/api/v1/ws", "/nowhere", "/healthz"] {
+        let input = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{REST}{KEY}\r\n{behind}{behind}");
+        let conn = world.connect();
+        world.send(conn, input.as_bytes());
+        let all = responses(&mut world.take(conn), false);
+        assert_eq!((all.len(), all[0].field("Connection")), (1, Some("close")), "{path}");
+        assert!(world.is_closed(conn));
+        world.reset(conn);
+    }
+}
+
 /// A broken Go server answered an invalid token on the upgrade with an empty 200.
 #[test]
 fn lineage_a_good_upgrade_is_101_and_only_that() {

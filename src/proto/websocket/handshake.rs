@@ -67,6 +67,11 @@ pub fn check_upgrade<'a, Values: Iterator<Item = &'a str>>(
     Ok(Accept { key, protocol: offered.then_some(PROTOCOL) })
 }
 
+/// Whether the values of `Upgrade` ask for a WebSocket, in a good request or not.
+pub fn is_wanted<'a>(upgrade: impl Iterator<Item = &'a str>) -> bool {
+    tokens(upgrade).any(|token| token.eq_ignore_ascii_case("websocket"))
+}
+
 /// The value of `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`; `None` unless the key is the canonical base64
 /// of exactly 16 bytes (§4.2.1 item 5).
 pub fn accept_key(key: &str) -> Option<String> {

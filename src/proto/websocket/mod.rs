@@ -28,7 +28,7 @@ use frame::Piece;
 pub use frame::{
     INTERNAL_ERROR, INVALID_UTF8, PROTOCOL_ERROR, TOO_BIG, binary, ping, push_parts, push_text, text_frame,
 };
-pub use handshake::{Accept, PROTOCOL, UpgradeError, VERSION, accept_key, check_upgrade};
+pub use handshake::{Accept, PROTOCOL, UpgradeError, VERSION, accept_key, check_upgrade, is_wanted};
 
 /// What the peer sent.
 #[derive(Debug, PartialEq, Eq)]
