@@ -39,6 +39,10 @@ impl Id {
         Id(u128::from(unix_ms & 0xffff_ffff_ffff) << 80 | u128::from(random) << 64 | u128::from(seq))
     }
 
+    pub fn from_halves(high: u64, low: u64) -> Id {
+        Id(u128::from(high) << 64 | u128::from(low))
+    }
+
     /// The low 64 bits: a message's `seq`.
     pub fn seq(self) -> u64 {
         self.0 as u64

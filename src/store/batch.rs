@@ -17,8 +17,8 @@ use crate::model::operation::{Answer, Command, Refusal};
 #[derive(Clone, Copy, Debug)]
 pub struct Log {
     pub head: u64,
-    /// The time of the newest message.
-    pub newest_ms: u64,
+    /// The high half of the newest message's id, which is its time and its random bits: no later id is less.
+    pub newest_id_high: u64,
     /// Whether the head belongs to no row of `messages` or `log`.
     pub head_is_bare: bool,
 }

@@ -248,9 +248,12 @@ fn insert(
     files: Files,
 ) -> rusqlite::Result<Option<Written>> {
     let conversation = batch.cache.get(slot);
-    let created_at = post.draft.created_at.0.max(batch.log.newest_ms).min(ID_MS_MAX);
     let seq = batch.log.head + 1;
-    let id = Id::of_message(created_at, post.random, seq);
+    // Ids rise with `seq`, within a millisecond too, and while the clock is behind the newest message: a smaller high half
+    // than the last one gives way to it, and the `seq` below decides.
+    let drawn = Id::of_message(post.draft.created_at.0.min(ID_MS_MAX), post.random, seq);
+    let id = Id::from_halves(drawn.high().max(batch.log.newest_id_high), seq);
+    let created_at = id.unix_ms();
     let n = conversation.last_n + 1;
     let draft = &post.draft;
     let (key, sender) = (conversation.key, conversation.members[member].profile_key);
@@ -289,7 +292,7 @@ fn insert(
     let message = post.draft;
     let event =
         Event { seq, audience: conversation.everyone(), fact: Fact::MessagePosted(Arc::clone(&message)) };
-    batch.log.newest_ms = created_at;
+    batch.log.newest_id_high = id.high();
     batch.next_seq();
     let conversation = batch.cache.change(slot);
     conversation.last_n = n;

@@ -36,18 +36,25 @@ pub fn keep_head(conn: &Connection, head: u64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The time of the newest message: none may be older.
-pub fn newest_message_ms(conn: &Connection) -> rusqlite::Result<u64> {
-    let newest = conn
-        .prepare_cached("SELECT seq, id_high FROM messages ORDER BY seq DESC LIMIT 1")?
-        .query_row([], |row| Ok((row.get::<_, i64>(1)? as u64) >> 16))
-        .optional()?;
-    Ok(newest.unwrap_or_default())
+/// How many of the newest messages [`newest_id_high`] looks at. Today the newest message has the greatest id; before, the
+/// random bits of one millisecond were in no order, and a clock that was set back made that millisecond last.
+const NEWEST_IDS_READ: i64 = 4_096;
+
+/// The greatest high half of a message's id: its time and its random bits. No later message has a smaller one.
+pub fn newest_id_high(conn: &Connection) -> rusqlite::Result<u64> {
+    let mut statement = conn.prepare_cached("SELECT id_high FROM messages ORDER BY seq DESC LIMIT ?1")?;
+    let mut rows = statement.query([NEWEST_IDS_READ])?;
+    let mut newest = 0;
+    while let Some(row) = rows.next()? {
+        // Stored in two's complement, so that SQL's own max() is wrong for times beyond the year 6,400.
+        newest = newest.max(row.get::<_, i64>(0)? as u64);
+    }
+    Ok(newest)
 }
 
 /// The newest time stored anywhere; rows are made in the order of their keys.
 pub fn newest_ms(conn: &Connection) -> rusqlite::Result<u64> {
-    let mut newest = newest_message_ms(conn)?;
+    let mut newest = newest_id_high(conn)? >> 16;
     for sql in [
         "SELECT at FROM log ORDER BY seq DESC LIMIT 1",
         "SELECT created_at FROM members ORDER BY key DESC LIMIT 1",

@@ -352,7 +352,7 @@ fn erases(command: &Command) -> bool {
 }
 
 fn ends_of_log(conn: &Connection) -> rusqlite::Result<Log> {
-    Ok(Log { head: state::head(conn)?, newest_ms: state::newest_message_ms(conn)?, head_is_bare: false })
+    Ok(Log { head: state::head(conn)?, newest_id_high: state::newest_id_high(conn)?, head_is_bare: false })
 }
 
 /// SQLite's own word for what keeps the WAL from beginning anew.

@@ -82,7 +82,7 @@ pub struct Session {
 #[derive(Default)]
 pub struct Model {
     pub head: u64,
-    pub(super) newest_ms: u64,
+    pub(super) newest_id: Id,
     pub(super) emails: BTreeSet<String>,
     pub profiles: BTreeSet<Id>,
     /// By member.

@@ -187,8 +187,9 @@ impl Model {
     /// A fresh message: the next `n` of its conversation, at a time that never runs backwards.
     fn stored(&mut self, lane: Lane, post: &PostMessage, event: &Event, id: Id, found: Id, body: String) {
         let place = self.place_of(post, found, event.seq);
-        let created_at = post.draft.created_at.0.max(self.newest_ms);
-        self.newest_ms = created_at;
+        let created_at = post.draft.created_at.0.max(self.newest_id.unix_ms());
+        assert!(id > self.newest_id, "an id falls while seq rises");
+        self.newest_id = id;
         let conversation = self.conversation(place);
         let n = conversation.messages.len() as u64 + 1;
         let version =

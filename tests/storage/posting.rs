@@ -280,7 +280,7 @@ fn a_fault_of_ours_undoes_its_command_alone() {
 }
 
 #[test]
-fn time_never_runs_backwards() {
+fn time_and_ids_never_run_backwards() {
     let Room { mut kit, ann, bob, .. } = room("time");
     kit.now_ms = NOW_MS - 5_000;
     let early = kit.say(ann.profile, Destination::To(bob.profile), "the clock was set back");
@@ -295,6 +295,35 @@ fn time_never_runs_backwards() {
     kit.close();
     kit.reopen();
     assert_eq!(kit.start.newest_ms, NOW_MS + 1);
+    // The ids keep the order within a millisecond, whatever bits were drawn, and across a restart.
+    kit.now_ms = NOW_MS + 2;
+    let mut newest = late.id;
+    for random in [0, 0xffff, 0, 7, 0x5a5a, 1] {
+        let post = PostMessage { random, ..kit.post(ann.profile, Destination::To(bob.profile), "burst") };
+        let id = whole(kit.write(post).0.expect("a post")).id;
+        assert!(id > newest, "{id} after {newest}");
+        assert_eq!(id.unix_ms(), NOW_MS + 2);
+        newest = id;
+        kit.close();
+        kit.reopen();
+    }
+    // Ids of before were in no order within a millisecond.
+    kit.close();
+    kit.sql(&format!(
+        "UPDATE messages SET id_high = {} WHERE seq = {}",
+        newest.high() | 0xffff,
+        newest.seq() - 1
+    ));
+    kit.sql(&format!(
+        "UPDATE messages SET id_high = {} WHERE seq = {}",
+        newest.high() & !0xffff,
+        newest.seq()
+    ));
+    kit.reopen();
+    let post =
+        PostMessage { random: 3, ..kit.post(ann.profile, Destination::To(bob.profile), "after the upgrade") };
+    let id = whole(kit.write(post).0.expect("a post")).id;
+    assert_eq!(id.high(), newest.high() | 0xffff);
     // A clock out of all reason neither panics nor breaks an id.
     kit.now_ms = u64::MAX;
     let post = kit.post(ann.profile, Destination::To(bob.profile), "far");
