@@ -65,6 +65,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("lexopt", &["cli.rs"]),
     ("libc", &["runtime/"]),
     ("memchr", &["base/", "proto/"]),
+    ("unicode_normalization", &["base/"]),
+    ("unicode_segmentation", &["base/"]),
     ("rustls", &["proto/tls.rs"]),
     ("webpki_roots", &["proto/tls.rs"]),
     ("maxminddb", &["work/geolocation.rs"]),

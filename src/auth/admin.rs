@@ -4,6 +4,7 @@
 
 use super::rules;
 use crate::base::id::Id;
+use crate::base::text::trim_blanks;
 use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::backup::BackUp;
 use crate::model::handler::{Ctx, Reply, Request, Step};
@@ -86,7 +87,7 @@ fn with_member(
     params: &Params<'_>,
     then: impl FnOnce(&mut Ctx<'_>, Member) -> Result<Step, Problem> + Send + 'static,
 ) -> Result<Step, Problem> {
-    let text = params.required_text("who")?;
+    let text = trim_blanks(params.required_text("who")?);
     // No address looks like an id: an id has no `@`.
     let who = match Id::parse(text) {
         Some(id) => Who::Id(id),

@@ -1,7 +1,7 @@
 //! account.delete: the password first, then everything in storage's one transaction, then the messages step by step.
 //! Invariant: 204 means that it is done, or after a fault that the server goes on with it by itself.
 
-use super::password;
+use super::{password, rules};
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::member::{DeleteAccount, EraseMessages, Erased, FindSecret, Leftovers};
 use crate::model::operation::Refusal;
@@ -9,7 +9,7 @@ use crate::model::problem::{Code, Problem};
 
 /// DELETE /user/me, POST /user/delete.
 pub fn delete(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
-    let presented = password::presented(&request.params)?;
+    let presented = rules::presented_password(&request.params)?;
     let leftovers = match request.params.text("messages")? {
         None | Some("keep") => Leftovers::Keep,
         Some("erase") => Leftovers::Erase,

@@ -1,14 +1,13 @@
 //! account.password, and the proof every dangerous request of a signed-in member asks for: the password itself, since an
 //! access token may have been stolen. Invariant: a password is compared by a worker, and guessing it is counted.
 
-use crate::limits::PASSWORD_MAX;
+use crate::base::text::password_form;
 use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Actor, Ctx, Errand, Reply, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::mail::{Content, NewMail};
 use crate::model::member::{FindSecret, Secret};
 use crate::model::operation::Refusal;
-use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 use crate::model::session::ChangePassword;
 
@@ -16,9 +15,10 @@ use super::rules;
 
 /// PUT /user/password.
 pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
-    let old = presented(&request.params)?;
+    let old = rules::presented_password(&request.params)?;
     let new = request.params.required_text("new_password")?;
-    if request.params.required_text("confirm_password")? != new {
+    let confirmed = request.params.required_text("confirm_password")?;
+    if confirmed != new && password_form(confirmed) != password_form(new) {
         return Err(Code::PasswordMismatch.into());
     }
     if !rules::good_password(new, "", "") {
@@ -56,12 +56,6 @@ pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
             }))
         })
     }))
-}
-
-/// The `password` of a request that needs one. One outside of the rules is a wrong one, as at sign-in.
-pub fn presented(params: &Params<'_>) -> Result<Hidden, Problem> {
-    let password = params.required_text("password")?;
-    Ok(Hidden(if password.chars().nth(PASSWORD_MAX).is_none() { password } else { "" }.to_owned()))
 }
 
 /// Compares a presented password with the member's; goes on with the hash it was compared with.

@@ -5,7 +5,7 @@
 use super::accounts::{find_place, has_place, new_session, signed_in};
 use super::rules;
 use crate::base::crypto::sha256;
-use crate::limits::{PASSWORD_MAX, PLACE_HOLD_MS};
+use crate::limits::PLACE_HOLD_MS;
 use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Client, Ctx, Errand, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
@@ -21,10 +21,7 @@ use crate::model::session::{NewSession, OpenSession};
 /// strangers; a device is known by its `unique_id` only, since a user agent can be guessed.
 pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     let email = rules::email(&request.params)?;
-    // A password outside of the rules is a wrong one: which rules an old one was made by is nobody's business.
-    let password = request.params.required_text("password")?;
-    let password =
-        Hidden(if password.chars().nth(PASSWORD_MAX).is_none() { password } else { "" }.to_owned());
+    let password = rules::presented_password(&request.params)?;
     let device = rules::unique_id(&request.params)?;
     let client = request.client.clone();
     let question =

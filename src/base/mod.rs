@@ -10,5 +10,6 @@ pub mod send_queue;
 pub mod slab;
 #[cfg(test)]
 pub mod testing;
+pub mod text;
 pub mod time;
 pub mod timers;

@@ -7,7 +7,7 @@ use crate::model::conversation::{
 };
 use crate::model::event::Role;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
-use crate::model::params::written_text;
+use crate::model::params::written_name;
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
 
@@ -40,7 +40,7 @@ pub fn create(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
 fn title(text: Option<&str>) -> Result<Option<String>, Problem> {
     match text {
         None => Ok(None),
-        Some(text) if written_text(text, TITLE_CHARS_MAX) => Ok(Some(text.to_owned())),
+        Some(text) if written_name(text, TITLE_CHARS_MAX) => Ok(Some(text.to_owned())),
         Some(_) => Err(Problem::invalid("title")),
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn post_of(
     }
 }
 
-/// A text may be white space only where attachments are the message. Stored as sent.
+/// A text may show nothing only where attachments are the message. Stored as sent.
 pub(super) fn good_body(text: &str, chars_max: usize, beside_attachments: bool) -> bool {
     written_text(text, chars_max)
         || beside_attachments && !text.contains('\0') && text.chars().nth(chars_max).is_none()

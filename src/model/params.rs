@@ -5,6 +5,7 @@
 use super::problem::{Code, Problem};
 use crate::base::id::Id;
 use crate::base::json::{Object, Value};
+use crate::base::text::{is_one_line, shows_something};
 use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
 
 #[derive(Clone, Copy)]
@@ -142,12 +143,16 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Text a person wrote: 1 to `max` characters, not only white space, no U+0000. Stored as sent.
+/// Text a person wrote: 1 to `max` characters that show something, no U+0000. Stored as sent.
 pub fn written_text(text: &str, max: usize) -> bool {
     // Bytes bound characters from above: the count walks only texts that might be too long.
-    (text.len() <= max || text.chars().count() <= max)
-        && !text.contains('\0')
-        && !text.chars().all(char::is_whitespace)
+    (text.len() <= max || text.chars().count() <= max) && !text.contains('\0') && shows_something(text)
+}
+
+/// What others are shown as a name or a title: text a person wrote, on one line, that leaves the direction of the text around
+/// it alone.
+pub fn written_name(text: &str, max: usize) -> bool {
+    written_text(text, max) && is_one_line(text)
 }
 
 #[cfg(test)]
@@ -194,9 +199,13 @@ mod tests {
             ("ééééé", 5, true),
             ("éééééé", 5, false),
             (" a ", 5, true),
+            ("\u{200b}\u{3164}", 5, false),
         ];
         for (text, max, good) in rows {
-            assert_eq!(written_text(text, max), good, "{text:?}");
+            assert_eq!((written_text(text, max), written_name(text, max)), (good, good), "{text:?}");
+        }
+        for text in ["a\nb", "\u{202e}a"] {
+            assert_eq!((written_text(text, 5), written_name(text, 5)), (true, false), "{text:?}");
         }
     }
 }

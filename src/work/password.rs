@@ -1,12 +1,15 @@
-//! Password hashes: Argon2id (RFC 9106) over the HMAC of a password, as PHC strings. The one home of argon2.
+//! Password hashes: Argon2id (RFC 9106) over the HMAC of a password in its compared form, as PHC strings. The one home of
+//! argon2.
 //! Owns an arena that is reused from hash to hash and freed when idle; draws no salt itself.
 //! Invariant: what is stored can't be tested against a guess without PASSWORD_SECRET, which the database does not hold.
 
+use std::borrow::Cow;
 use std::hint::black_box;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::base::crypto::{HmacKey, base64url, base64url_decode};
+use crate::base::text::password_form;
 use crate::limits::{ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX};
 use crate::model::job::{Done, Hidden, Job};
 
@@ -80,13 +83,7 @@ impl PasswordHasher {
                 self.hash(&password, &salt).map(|hash| Done::PasswordHashed(Hidden(hash)))
             }
             Job::VerifyPassword { password, hash: Some(hash), salt } => self.verify(&password, &hash, &salt),
-            Job::VerifyPassword { password, hash: None, salt } => {
-                // Nobody's hash, at the cost of somebody's.
-                self.hash(&password, &salt).map(|hash| {
-                    black_box(hash);
-                    Done::PasswordVerified { matches: false, rehash: None }
-                })
-            }
+            Job::VerifyPassword { password, hash: None, salt } => self.verify_nobody(&password, &salt),
             // The pools hand each kind of job to its own craft.
             _ => Err("another craft's job"),
         };
@@ -102,7 +99,7 @@ impl PasswordHasher {
     }
 
     fn hash(&mut self, password: &Hidden, salt: &[u8]) -> Result<String, &'static str> {
-        let hash = self.derive(password, salt, &self.params.clone())?;
+        let hash = self.derive(&password_form(&password.0), salt, &self.params.clone())?;
         let Cost { memory_kib, passes, lanes } = self.cost;
         let (salt, hash) = (phc_base64(salt), phc_base64(&hash));
         Ok(format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${hash}"))
@@ -110,25 +107,48 @@ impl PasswordHasher {
 
     fn verify(&mut self, password: &Hidden, phc: &Hidden, salt: &[u8]) -> Result<Done, &'static str> {
         let stored = parse_phc(&phc.0).ok_or("the stored hash is not one of ours")?;
-        let hash = self.derive(password, &stored.salt, &stored.params)?;
-        // Two HMACs compared in constant time, rather than two hashes compared byte by byte.
-        let matches = self.secret.verify(&stored.hash, &self.secret.sign(&hash));
-        let rehash = match matches && stored.cost != self.cost {
+        let (mut matches, mut is_raw) = (false, false);
+        for (form, text) in forms(password).enumerate() {
+            let hash = self.derive(&text, &stored.salt, &stored.params)?;
+            // Two HMACs compared in constant time, rather than two hashes compared byte by byte.
+            if !matches && self.secret.verify(&stored.hash, &self.secret.sign(&hash)) {
+                (matches, is_raw) = (true, form > 0);
+            }
+        }
+        let rehash = match matches && (is_raw || stored.cost != self.cost) {
             true => Some(Hidden(self.hash(password, salt)?)),
             false => None,
         };
         Ok(Done::PasswordVerified { matches, rehash })
     }
 
+    /// Nobody's hash, at the cost of somebody's.
+    fn verify_nobody(&mut self, password: &Hidden, salt: &[u8]) -> Result<Done, &'static str> {
+        let params = self.params.clone();
+        for text in forms(password) {
+            black_box(self.derive(&text, salt, &params)?);
+        }
+        Ok(Done::PasswordVerified { matches: false, rehash: None })
+    }
+
     fn derive(
         &mut self,
-        password: &Hidden,
+        password: &str,
         salt: &[u8],
         params: &Params,
     ) -> Result<[u8; HASH_LEN], &'static str> {
-        let input = self.secret.sign(password.0.as_bytes());
+        let input = self.secret.sign(password.as_bytes());
         argon2id(&mut self.arena, &input, salt, params)
     }
+}
+
+/// What a presented password is compared as: in its compared form, then as it was sent where that differs, since hashes were
+/// once made of passwords as sent. How many there are depends on the password alone, and each is tried whether or not one
+/// before it matched: the time says nothing about what is stored.
+fn forms(password: &Hidden) -> impl Iterator<Item = Cow<'_, str>> {
+    let form = password_form(&password.0);
+    let raw = (form != password.0).then_some(Cow::Borrowed(password.0.as_str()));
+    std::iter::once(form).chain(raw)
 }
 
 fn argon2id(
@@ -259,6 +279,36 @@ mod tests {
         // And back: a smaller cost runs in the larger arena.
         let mut cheaper = hasher(CHEAP);
         assert!(verify(&mut cheaper, "analytical engine", Some(&rehash)).1.is_some());
+    }
+
+    #[test]
+    fn a_password_is_one_however_a_keyboard_composes_it() {
+        let (composed, decomposed, spaced) =
+            ("P\u{e4}ss w\u{f6}rd", "Pa\u{308}ss wo\u{308}rd", "P\u{e4}ss\u{a0}w\u{f6}rd");
+        let mut hasher = hasher(CHEAP);
+        for typed in [composed, decomposed, spaced] {
+            let phc = hash(&mut hasher, typed, 1);
+            for again in [composed, decomposed, spaced] {
+                assert_eq!(verify(&mut hasher, again, Some(&phc)), (true, None), "{typed:?} then {again:?}");
+            }
+            assert_eq!(verify(&mut hasher, "P\u{c4}ss w\u{f6}rd", Some(&phc)), (false, None));
+        }
+    }
+
+    /// Hashes were once made of passwords as sent.
+    #[test]
+    fn a_hash_of_a_password_as_sent_goes_on_working_and_is_renewed() {
+        let sent = "Pa\u{308}ssword";
+        let mut hasher = hasher(CHEAP);
+        let params = hasher.params.clone();
+        let old = hasher.derive(sent, &[1; 16], &params).expect("a hash");
+        let old = format!("$argon2id$v=19$m=64,t=1,p=1${}${}", phc_base64(&[1; 16]), phc_base64(&old));
+        assert_eq!(verify(&mut hasher, "P\u{e4}ssword", Some(&old)), (false, None));
+        let (matches, rehash) = verify(&mut hasher, sent, Some(&old));
+        let rehash = rehash.expect("a new hash");
+        assert!(matches && rehash != old);
+        assert_eq!(verify(&mut hasher, sent, Some(&rehash)), (true, None));
+        assert_eq!(verify(&mut hasher, "P\u{e4}ssword", Some(&rehash)), (true, None));
     }
 
     #[test]

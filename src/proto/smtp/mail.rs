@@ -5,8 +5,8 @@ use super::base64;
 use crate::base::time::mail_date;
 use crate::limits::{MAIL_HEADER_TEXT_MAX, MAIL_LINE_MAX};
 
-/// An e-mail address that may stand in a command and a header as it is: ASCII, a dot-atom (RFC 5322 §3.2.3)
-/// of at most 64 bytes, `@`, and a domain; 254 bytes in all (RFC 5321 §4.5.3.1.3 less the brackets).
+/// An e-mail address as a command and a header name it: ASCII, a local part of at most 64 bytes, `@`, and a domain; 254
+/// bytes in all (RFC 5321 §4.5.3.1.3 less the brackets). The local part is a dot-atom (RFC 5322 §3.2.3), or is quoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address(String);
 
@@ -43,18 +43,26 @@ pub enum Transport {
 impl Address {
     pub fn parse(text: &str) -> Result<Address, BadAddress> {
         let (local, domain) = text.rsplit_once('@').ok_or(BadAddress)?;
-        let dot_atom =
-            |text: &str| text.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atom_byte));
+        // Dots where RFC 5321 §4.1.2 has none: such addresses exist. They are written quoted.
+        let good_local = (1..=64).contains(&local.len())
+            && !local.starts_with('.')
+            && local.bytes().all(|byte| byte == b'.' || is_atom_byte(byte));
         let label = |label: &str| {
             (1..=63).contains(&label.len())
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        let good = text.len() <= 254 && local.len() <= 64 && dot_atom(local) && domain.split('.').all(label);
-        if good { Ok(Address(text.to_owned())) } else { Err(BadAddress) }
+        let good = text.len() <= 254 && good_local && domain.split('.').all(label);
+        if !good {
+            return Err(BadAddress);
+        }
+        let is_dot_atom = local.split('.').all(|atom| !atom.is_empty());
+        Ok(Address(if is_dot_atom { text.to_owned() } else { format!("\"{local}\"@{domain}") }))
     }
 
+    /// As it is written in an envelope and in a header: a local part that is no dot-atom is quoted (RFC 5321 §4.1.2, RFC 5322
+    /// §3.4.1).
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -347,7 +355,8 @@ mod tests {
             ("@b", None),
             ("a@", None),
             ("a@b@c", None),
-            ("a..b@c", None),
+            ("a..b@c", Some(("", "\"a..b\"@c"))),
+            ("N <a.@c>", Some(("N", "\"a.\"@c"))),
             (".a@c", None),
             ("a@-b", None),
             ("a@b..c", None),
