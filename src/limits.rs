@@ -16,6 +16,8 @@ pub struct Limits {
     pub upload_max: u64,
     /// Bytes one member may keep in uploads. Beyond: 413 `quota_exceeded`.
     pub upload_quota: u64,
+    /// Declared width × height of one picture. Beyond: 422 `invalid_file`.
+    pub pixels_max: u64,
     /// Characters (Unicode scalar values) of a message body. Beyond: 422 `invalid_body`.
     pub message_max: usize,
     /// Members of a group. Beyond: 422 `invalid_members`.
@@ -61,6 +63,7 @@ impl Default for Limits {
             json_body_max: 65_536,
             upload_max: 10_485_760,
             upload_quota: 1_073_741_824,
+            pixels_max: 250_000_000,
             message_max: 4_000,
             members_max: 1_000,
             ws_message_max: 65_536,

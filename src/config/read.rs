@@ -76,6 +76,7 @@ fn limits(r: &mut Reader<'_>) -> Limits {
         json_body_max: r.size("JSON_BODY_MAX"),
         upload_max: r.number("UPLOAD_MAX"),
         upload_quota: r.number("UPLOAD_QUOTA"),
+        pixels_max: r.number("PIXELS_MAX"),
         message_max: r.size("MESSAGE_MAX"),
         members_max: r.size("MEMBERS_MAX"),
         ws_message_max: r.size("WS_MESSAGE_MAX"),

@@ -112,6 +112,7 @@ fn each_limit_from_its_variable() {
         json_body_max: 256,
         upload_max: 1,
         upload_quota: 0,
+        pixels_max: 1,
         message_max: 1,
         members_max: 2,
         ws_message_max: 256,

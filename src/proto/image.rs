@@ -32,8 +32,19 @@ pub enum Refused {
     Empty,
     /// None of the accepted types, and not UTF-8: 415 `not_supported_type`.
     UnknownType,
-    /// It begins like an image, and does not go on or end as one: 415 `not_supported_type`.
+    /// It begins like an image, and does not go on as one: 415 `not_supported_type`.
     BrokenImage,
+    /// Its declared width × height is beyond PIXELS_MAX: 422 `invalid_file`.
+    TooManyPixels,
+}
+
+/// What an operator allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// EXIF, XMP, comments and the like stay; the end of a file is enforced all the same.
+    pub keep_metadata: bool,
+    /// Of one picture (PIXELS_MAX): a small file can declare more than a viewer has memory for.
+    pub pixels_max: u64,
 }
 
 /// What was stored.
@@ -57,6 +68,10 @@ impl Pixels {
         (width > 0 && height > 0).then_some(Pixels { width, height })
     }
 
+    fn area(self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
     /// Orientations 5 to 8 are turned by a quarter.
     fn turned(self, orientation: Option<u8>) -> Pixels {
         match orientation {
@@ -67,7 +82,7 @@ impl Pixels {
 }
 
 pub struct Filter {
-    keep_metadata: bool,
+    rules: Rules,
     inner: Inner,
 }
 
@@ -84,7 +99,8 @@ enum Inner {
 }
 
 impl Inner {
-    fn of(sniffed: Option<Kind>, keep_metadata: bool) -> Inner {
+    fn of(sniffed: Option<Kind>, rules: Rules) -> Inner {
+        let Rules { keep_metadata, .. } = rules;
         match sniffed {
             Some(Kind::Jpeg) => Inner::Jpeg(jpeg::Jpeg::new(keep_metadata)),
             Some(Kind::Png) => Inner::Png(png::Png::new(keep_metadata)),
@@ -97,9 +113,8 @@ impl Inner {
 }
 
 impl Filter {
-    /// `keep_metadata` leaves EXIF, XMP and comments in; the end of an image is enforced all the same.
-    pub fn new(keep_metadata: bool) -> Filter {
-        Filter { keep_metadata, inner: Inner::Sniff(Vec::new()) }
+    pub fn new(rules: Rules) -> Filter {
+        Filter { rules, inner: Inner::Sniff(Vec::new()) }
     }
 
     /// The type, once known.
@@ -140,10 +155,10 @@ impl Filter {
         }
         let kind = self.kind().ok_or(Refused::UnknownType)?;
         let pixels = match self.inner {
-            Inner::Jpeg(jpeg) => jpeg.finish(),
-            Inner::Png(png) => png.finish(),
-            Inner::Gif(gif) => gif.finish(),
-            Inner::WebP(webp) => webp.finish(),
+            Inner::Jpeg(jpeg) => jpeg.finish(out).map(|(pixels, _)| pixels),
+            Inner::Png(png) => png.finish(out),
+            Inner::Gif(gif) => gif.finish(out),
+            Inner::WebP(webp) => webp.finish(out),
             Inner::Text(text) => {
                 text.finish().map_err(|NotUtf8| Refused::UnknownType)?;
                 return Ok(Finished { kind, pixels: None });
@@ -156,28 +171,32 @@ impl Filter {
     fn decide(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
         let Inner::Sniff(held) = &mut self.inner else { return Ok(()) };
         let held = std::mem::take(held);
-        self.inner = Inner::of(sniff(&held), self.keep_metadata);
+        self.inner = Inner::of(sniff(&held), self.rules);
         self.forward(&held, out)
     }
 
     fn forward(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        let broken = |Broken| Refused::BrokenImage;
-        match &mut self.inner {
-            Inner::Sniff(_) => Ok(()),
-            Inner::Jpeg(jpeg) => jpeg.push(bytes, out).map_err(broken),
-            Inner::Png(png) => png.push(bytes, out).map_err(broken),
-            Inner::Gif(gif) => gif.push(bytes, out).map_err(broken),
-            Inner::WebP(webp) => webp.push(bytes, out).map_err(broken),
+        let (pushed, area) = match &mut self.inner {
+            Inner::Sniff(_) => return Ok(()),
+            Inner::Jpeg(jpeg) => (jpeg.push(bytes, out), jpeg.area()),
+            Inner::Png(png) => (png.push(bytes, out), png.area()),
+            Inner::Gif(gif) => (gif.push(bytes, out), gif.area()),
+            Inner::WebP(webp) => (webp.push(bytes, out), webp.area()),
             Inner::Text(text) => {
                 text.push(bytes).map_err(|NotUtf8| Refused::UnknownType)?;
                 out.extend_from_slice(bytes);
-                Ok(())
+                return Ok(());
             }
             Inner::Opaque(_) => {
                 out.extend_from_slice(bytes);
-                Ok(())
+                return Ok(());
             }
+        };
+        // First, since it was found first: what is broken may not even have been sent by then.
+        if area > self.rules.pixels_max {
+            return Err(Refused::TooManyPixels);
         }
+        pushed.map_err(|Broken| Refused::BrokenImage)
     }
 }
 
@@ -209,7 +228,8 @@ mod tests {
             (b"\x7fELF\x02\x01\x01\0\xff".to_vec(), Refused::UnknownType),
             ([&[b'a'; SNIFF_BYTES][..], b"\xc3"].concat(), Refused::UnknownType),
             (b"\xff\xd8\xff<script>".to_vec(), Refused::BrokenImage),
-            (b"GIF89a/*<script>*/=1".to_vec(), Refused::BrokenImage),
+            (b"GIF89a/\0*\0<script>*/=1".to_vec(), Refused::BrokenImage),
+            (b"GIF89a/*<script>*/=1".to_vec(), Refused::TooManyPixels),
         ] {
             assert_eq!(run(&bytes, false), Err(refused), "{bytes:?}");
         }

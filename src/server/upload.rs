@@ -27,6 +27,7 @@ use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing, Head};
 use crate::proto::http::response::CONTINUE;
+use crate::proto::image::Rules;
 use crate::uploads::{Intake, Received, Source, Wanted};
 
 /// A body being received.
@@ -173,7 +174,8 @@ pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, ro
         .and_then(|wanted| {
             let source = Source::of(&exchange.head.headers, wanted)?;
             let body_max = source.body_max(limits.upload_max);
-            let intake = Intake::new(id, source, wanted, limits.upload_max, core.settings.keep_metadata)?;
+            let rules = Rules { keep_metadata: core.settings.keep_metadata, pixels_max: limits.pixels_max };
+            let intake = Intake::new(id, source, wanted, limits.upload_max, rules)?;
             Ok((intake, body_max))
         });
     let (intake, body_max) = match opened {

@@ -11,7 +11,7 @@ use crate::model::upload::ReceivedFile;
 use crate::proto::http::head::Headers;
 use crate::proto::http::mime::ContentType;
 use crate::proto::http::multipart::{Event, Multipart, MultipartError, Part, boundary};
-use crate::proto::image::{Filter, Pixels, Refused};
+use crate::proto::image::{Filter, Pixels, Refused, Rules};
 
 /// What a route makes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub struct Intake {
     id: Id,
     wanted: Wanted,
     file_max: u64,
-    keep_metadata: bool,
+    rules: Rules,
     form: Option<Form>,
     /// The file that is being read.
     open: Option<Open>,
@@ -137,18 +137,10 @@ impl Intake {
         source: Source,
         wanted: Wanted,
         file_max: u64,
-        keep_metadata: bool,
+        rules: Rules,
     ) -> Result<Intake, Problem> {
-        let mut intake = Intake {
-            id,
-            wanted,
-            file_max,
-            keep_metadata,
-            form: None,
-            open: None,
-            file: None,
-            fields: Vec::new(),
-        };
+        let mut intake =
+            Intake { id, wanted, file_max, rules, form: None, open: None, file: None, fields: Vec::new() };
         match source {
             Source::Raw { name } => intake.begin(name),
             Source::Form { boundary } => {
@@ -160,7 +152,7 @@ impl Intake {
     }
 
     fn begin(&mut self, name: String) {
-        let filter = Filter::new(self.keep_metadata);
+        let filter = Filter::new(self.rules);
         self.open = Some(Open { name, filter, received: 0, stored: 0 });
     }
 
@@ -270,7 +262,7 @@ impl Intake {
 
 fn refusal(refused: Refused, wanted: Wanted) -> Problem {
     match refused {
-        Refused::Empty => Problem::invalid(wanted.field),
+        Refused::Empty | Refused::TooManyPixels => Problem::invalid(wanted.field),
         Refused::UnknownType | Refused::BrokenImage => Problem::new(Code::NotSupportedType),
     }
 }
@@ -296,7 +288,13 @@ mod tests {
         body: &[u8],
         step: usize,
     ) -> Result<(Received, Vec<u8>), Problem> {
-        let mut intake = Intake::new(Id(9), source.clone(), wanted, 100, false)?;
+        let mut intake = Intake::new(
+            Id(9),
+            source.clone(),
+            wanted,
+            100,
+            Rules { keep_metadata: false, pixels_max: 1_000 },
+        )?;
         let mut out = Vec::new();
         for piece in body.chunks(step) {
             intake.push(piece, &mut out)?;
@@ -345,6 +343,14 @@ mod tests {
         check(raw(), FILE, &[b'a'; 101], Err("too_large"));
         check(raw(), FILE, b"", Err("invalid_file"));
         check(raw(), FILE, b"\xff\xfe\0", Err("not_supported_type"));
+        // A canvas of 1,000 pixels, and of 1,001.
+        let gif = |width: u16| {
+            let [low, high] = width.to_le_bytes();
+            [&b"GIF89a"[..], &[low, high, 1, 0, 0, 0, 0], b"\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;"]
+                .concat()
+        };
+        check(raw(), FILE, &gif(1_000), Ok(("x", &gif(1_000), &[])));
+        check(raw(), FILE, &gif(1_001), Err("invalid_file"));
         check(form(), FILE, &whole(std::slice::from_ref(&file)), Ok(("a_b.txt", b"hello", &[])));
         check(form(), FILE, &whole(&[field("a"), file.clone(), field("b")]), Ok(("a_b.txt", b"hello", &[])));
         let plain = part(r#"name="file""#, "hello");

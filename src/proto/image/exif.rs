@@ -102,6 +102,24 @@ pub(super) fn minimal(orientation: Option<u8>) -> Option<[u8; 26]> {
     Some(block)
 }
 
+pub(super) const LITTLE_HEADER: usize = 8;
+pub(super) const LITTLE_DIRECTORY: usize = 18;
+
+/// The header of a TIFF block of `len` bytes whose directory is its last bytes: there is no telling what the
+/// directory says before the whole block it stands for was read.
+pub(super) fn little_header(len: u32) -> [u8; LITTLE_HEADER] {
+    let mut header = *b"II*\0\0\0\0\0";
+    header[4..].copy_from_slice(&(len - LITTLE_DIRECTORY as u32).to_le_bytes());
+    header
+}
+
+/// A directory of one entry, the last of its block. A directory without any would be malformed, so upright is said too.
+pub(super) fn little_directory(orientation: Option<u8>) -> [u8; LITTLE_DIRECTORY] {
+    let mut directory = *b"\x01\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0\0\0\0";
+    directory[10] = orientation.unwrap_or(1);
+    directory
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

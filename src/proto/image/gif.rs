@@ -1,6 +1,9 @@
-//! GIF (87a, 89a) as it streams by: its blocks are walked to the trailer, and what stands behind is cut.
-//! Everything stays byte for byte but an XMP packet, the one place where a GIF holds what a camera or an
-//! editor knew; it goes unless metadata is kept.
+//! GIF (87a, 89a) as it streams by: its blocks are walked to the trailer, and what follows it is cut.
+//!
+//! Images, their controls, the loop count and the colour profile stay byte for byte. Every other extension
+//! goes unless metadata is kept: comments, XMP, what editors add, and plain text, which no browser draws.
+//! What browsers show is taken: NULs between blocks are skipped and not stored, and once an image's data has
+//! begun nothing refuses the file: what cannot be read on ends it, and a trailer is added.
 
 use super::gather::{Gather, run_off};
 use super::{Broken, Pixels};
@@ -9,12 +12,18 @@ const EXTENSION: u8 = 0x21;
 const IMAGE: u8 = 0x2c;
 const TRAILER: u8 = 0x3b;
 const APPLICATION: u8 = 0xff;
+const GRAPHIC_CONTROL: u8 = 0xf9;
+/// Application extensions that show the picture: two spellings of the loop count, and the colour profile.
+const SHOWING: [&[u8; 11]; 3] = [b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"];
 
 pub(super) struct Gif {
     keep_metadata: bool,
     state: State,
     gather: Gather<13>,
     pixels: Option<Pixels>,
+    /// Of the canvas or of a frame beyond it, whichever has more pixels.
+    area: u64,
+    /// An image's data has begun: from here on there is something to show.
     has_image: bool,
 }
 
@@ -43,7 +52,18 @@ enum State {
 
 impl Gif {
     pub(super) fn new(keep_metadata: bool) -> Gif {
-        Gif { keep_metadata, state: State::Start, gather: Gather::new(), pixels: None, has_image: false }
+        Gif {
+            keep_metadata,
+            state: State::Start,
+            gather: Gather::new(),
+            pixels: None,
+            area: 0,
+            has_image: false,
+        }
+    }
+
+    pub(super) fn area(&self) -> u64 {
+        self.area
     }
 
     pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
@@ -56,7 +76,9 @@ impl Gif {
                     }
                     let head = self.gather.take();
                     let side = |at: usize| u32::from(u16::from_le_bytes([head[at], head[at + 1]]));
-                    self.pixels = Some(Pixels::new(side(6), side(8)).ok_or(Broken)?);
+                    let pixels = Pixels::new(side(6), side(8)).ok_or(Broken)?;
+                    self.area = pixels.area();
+                    self.pixels = Some(pixels);
                     out.extend_from_slice(&head);
                     self.state = State::Table { left: table_len(head[10]), then_data: false };
                 }
@@ -66,6 +88,7 @@ impl Gif {
                         self.state = State::Table { left, then_data };
                         return Ok(());
                     }
+                    self.has_image |= then_data;
                     self.state = if then_data { State::Length { write: true } } else { State::Block };
                 }
                 State::Block => {
@@ -74,23 +97,25 @@ impl Gif {
                     }
                     let block = self.gather.take()[0];
                     self.state = match block {
+                        0 => State::Block,
                         EXTENSION => State::Extension,
                         IMAGE => State::Image,
-                        TRAILER if self.has_image => State::End,
+                        _ if self.has_image => {
+                            out.push(TRAILER);
+                            State::End
+                        }
                         _ => return Err(Broken),
                     };
-                    // Whether an extension stays is known only when its name is read.
-                    if block != EXTENSION {
-                        out.push(block);
-                    }
                 }
                 State::Image => {
                     if !self.gather.fill(9, input) {
                         return Ok(());
                     }
                     let head = self.gather.take();
+                    out.push(IMAGE);
                     out.extend_from_slice(&head[..9]);
-                    self.has_image = true;
+                    let side = |at: usize| u64::from(u16::from_le_bytes([head[at], head[at + 1]]));
+                    self.area = self.area.max((side(0) + side(4)) * (side(2) + side(6)));
                     self.state = State::Table { left: table_len(head[8]) + 1, then_data: true };
                 }
                 State::Extension => {
@@ -104,7 +129,9 @@ impl Gif {
                         return Ok(());
                     }
                     let head = self.gather.take();
-                    let write = self.keep_metadata || !named || &head[2..13] != b"XMP DataXMP";
+                    let write = self.keep_metadata
+                        || head[0] == GRAPHIC_CONTROL
+                        || named && SHOWING.iter().any(|known| head[2..13] == **known);
                     if write {
                         out.push(EXTENSION);
                         out.extend_from_slice(&head[..want]);
@@ -145,11 +172,17 @@ impl Gif {
         }
     }
 
-    pub(super) fn finish(self) -> Option<Pixels> {
-        match self.state {
-            State::End => self.pixels,
-            _ => None,
+    pub(super) fn finish(self, out: &mut Vec<u8>) -> Option<Pixels> {
+        if !self.has_image {
+            return None;
         }
+        match self.state {
+            // Cut short inside a block that is stored: no byte could follow it and be read as a trailer.
+            State::End | State::Table { .. } | State::Data { write: true, .. } => {}
+            State::Length { write: true } => out.extend_from_slice(&[0, TRAILER]),
+            _ => out.push(TRAILER),
+        }
+        self.pixels
     }
 }
 
@@ -160,35 +193,76 @@ fn table_len(packed: u8) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{check, gif, refuse};
-    use super::super::{Kind, Pixels};
+    use super::super::samples::{check, gif, refuse, run};
+    use super::super::{Kind, Pixels, Refused};
 
     const SIZE: Pixels = Pixels { width: 3, height: 2 };
 
     #[test]
-    fn a_gif_stays_as_it_is_but_for_xmp_and_its_tail() {
+    fn a_gif_stays_as_it_is_but_for_what_people_wrote_and_its_tail() {
         let loops = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0";
-        let others =
-            [&loops[..], b"\x21\xfe\x02hi\0", b"\x21\xf9\x04\0\0\0\0\0", b"\x21\xff\0", b"\x21\xff\x02ab\0"]
-                .concat();
-        let xmp = b"\x21\xff\x0bXMP DataXMP\x05<GPS/\x01>\0";
-        let picture = gif(&others);
+        let stays = [
+            &loops[..],
+            b"\x21\xff\x0bANIMEXTS1.0\x03\x01\0\0\0",
+            b"\x21\xff\x0bICCRGBG1012\x02pr\0",
+            b"\x21\xf9\x04\0\0\0\0\0",
+        ]
+        .concat();
+        let picture = gif(&stays);
         check(&picture, false, Kind::Gif, SIZE, &picture);
-        let with_xmp = gif(&[&others[..], xmp].concat());
-        check(&with_xmp, false, Kind::Gif, SIZE, &picture);
-        check(&with_xmp, true, Kind::Gif, SIZE, &with_xmp);
+        for goes in [
+            &b"\x21\xff\x0bXMP DataXMP\x05<GPS/\x01>\0"[..],
+            b"\x21\xfe\x02hi\x03GPS\0",
+            b"\x21\xfe\0",
+            b"\x21\xff\0",
+            b"\x21\xff\x02ab\0",
+            b"\x21\xff\x0bMAKERS GPS1\x01x\0",
+            b"\x21\x01\x0c\0\0\0\0\0\0\0\0\0\0\0\0\x03GPS\0",
+            b"\x21\x42\x03GPS\0",
+        ] {
+            let with = gif(&[&stays[..], goes].concat());
+            check(&with, false, Kind::Gif, SIZE, &picture);
+            check(&with, true, Kind::Gif, SIZE, &with);
+        }
         for behind in [&b";"[..], b"PK\x03\x04", b"<script>"] {
             check(&[&picture[..], behind].concat(), false, Kind::Gif, SIZE, &picture);
         }
     }
 
     #[test]
+    fn what_browsers_show_is_taken() {
+        let picture = gif(b"");
+        let body = &picture[..picture.len() - 1];
+        for tail in
+            [&b""[..], b"\0;", b"\0\0", b"x", b"\x2c", b"\x2c\0\0", b"\x21", b"\x21\xfe", b"\x21\xfe\x05com"]
+        {
+            check(&[body, tail].concat(), false, Kind::Gif, SIZE, &picture);
+        }
+        check(&gif(b"\0\0"), false, Kind::Gif, SIZE, &picture);
+        // Cut short: what is left of the image is all there is, ended where an end can be read.
+        let data = picture.len() - 6;
+        for cut in data..picture.len() - 1 {
+            let (finished, stored) = run(&picture[..cut], false).expect("taken");
+            assert_eq!(finished.pixels, Some(SIZE));
+            assert!(stored.starts_with(&picture[..cut]) && stored.len() <= cut + 2);
+            assert_eq!(run(&stored, false), Ok((finished, stored.clone())), "a fixed point");
+        }
+        // A frame that is larger than its canvas counts with its own size.
+        let mut large = picture.clone();
+        let frame = picture.len() - 18;
+        assert_eq!(large[frame], 0x2c);
+        large[frame + 5..frame + 9].fill(0xff);
+        assert_eq!(run(&large, false), Err(Refused::TooManyPixels));
+    }
+
+    #[test]
     fn broken_files_are_refused() {
         let picture = gif(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0");
-        for end in 6..picture.len() {
+        let image = picture.len() - 6 - 2;
+        for end in 6..=image {
             refuse(&picture[..end]);
         }
-        refuse(&gif(b"\0"));
+        refuse(&gif(b"x"));
         refuse(&gif(b";"));
         let mut flat = gif(b"");
         flat[6] = 0;

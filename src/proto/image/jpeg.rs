@@ -3,11 +3,14 @@
 //! What shows the picture stays byte for byte: frame, tables, scans, JFIF, ICC profile, Adobe's colour
 //! transform. Every other application segment and every comment goes, unless metadata is kept: EXIF (in its
 //! place stands one that holds only the orientation), XMP, IPTC, thumbnails, what makers add. The directory
-//! of a multi-picture file (MPF) always goes: the pictures it points to stand behind the end and are cut.
+//! of a multi-picture file (MPF) always goes: the pictures it points to follow the end and are cut.
 //!
 //! ```text
 //!   Start ─► Marker ─FF─► Code ─► Segment ─► Body ─► Marker │ Scan ─FF─► Code … EOI ─► End
 //! ```
+//! What decoders show is taken: bytes between two segments are skipped, as libjpeg does, and are not stored.
+//! Once a scan has begun nothing refuses the file: what cannot be read on ends the picture, and an EOI is
+//! added. The invariant of the end: the stored bytes end with EOI, unless the file ends inside a segment.
 
 use super::exif::{self, OrientationReader};
 use super::gather::{Gather, run_off};
@@ -33,6 +36,10 @@ pub(super) struct Jpeg {
     /// The first EXIF block's; later ones say nothing.
     orientation: Option<OrientationReader>,
     pixels: Option<Pixels>,
+    /// A scan has begun: from here on there is something to show.
+    has_scan: bool,
+    /// The picture ended without an EOI of its own: its last scan may hold what is no part of it.
+    is_open_ended: bool,
 }
 
 /// Named by what it waits for.
@@ -60,7 +67,19 @@ enum Fate {
 
 impl Jpeg {
     pub(super) fn new(keep_metadata: bool) -> Jpeg {
-        Jpeg { keep_metadata, state: State::Start, gather: Gather::new(), orientation: None, pixels: None }
+        Jpeg {
+            keep_metadata,
+            state: State::Start,
+            gather: Gather::new(),
+            orientation: None,
+            pixels: None,
+            has_scan: false,
+            is_open_ended: false,
+        }
+    }
+
+    pub(super) fn area(&self) -> u64 {
+        self.pixels.map_or(0, Pixels::area)
     }
 
     pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
@@ -78,10 +97,8 @@ impl Jpeg {
                     self.state = State::Marker;
                 }
                 State::Marker => {
-                    let Some(byte) = next(input) else { return Ok(()) };
-                    if byte != 0xff {
-                        return Err(Broken);
-                    }
+                    let Some(at) = memchr::memchr(0xff, input) else { return Ok(()) };
+                    *input = &input[at + 1..];
                     self.state = State::Code { in_scan: false };
                 }
                 State::Code { in_scan } => {
@@ -94,10 +111,12 @@ impl Jpeg {
                             out.extend_from_slice(&[0xff, code]);
                             self.state = State::Scan;
                         }
-                        EOI if in_scan => {
+                        EOI if self.has_scan => {
                             out.extend_from_slice(&[0xff, EOI]);
                             self.state = State::End;
                         }
+                        // No marker after all, or one without a segment: padding like any other byte.
+                        0x00 | 0x01 | 0xd0..=0xd7 if !in_scan => self.state = State::Marker,
                         _ => self.state = State::Segment { code },
                     }
                 }
@@ -106,14 +125,19 @@ impl Jpeg {
                         return Ok(());
                     }
                     let [high, low, ..] = *self.gather.bytes() else { return Err(Broken) };
-                    let payload =
-                        usize::from(u16::from_be_bytes([high, low])).checked_sub(2).ok_or(Broken)?;
+                    let Some(payload) = usize::from(u16::from_be_bytes([high, low])).checked_sub(2) else {
+                        self.break_off(out)?;
+                        continue;
+                    };
                     let name = payload.min(NAME_MAX);
                     if !self.gather.fill(2 + name, input) {
                         return Ok(());
                     }
                     let head = self.gather.take();
-                    let fate = self.begin(code, &head[2..2 + name])?;
+                    let Ok(fate) = self.begin(code, &head[2..2 + name]) else {
+                        self.break_off(out)?;
+                        continue;
+                    };
                     if matches!(fate, Fate::Keep | Fate::KeepExif) {
                         out.extend_from_slice(&[0xff, code]);
                         out.extend_from_slice(&head[..2 + name]);
@@ -141,6 +165,7 @@ impl Jpeg {
                         out.extend_from_slice(b"Exif\0\0");
                         out.extend_from_slice(&block);
                     }
+                    self.has_scan |= then_scan;
                     self.state = if then_scan { State::Scan } else { State::Marker };
                 }
                 State::Scan => {
@@ -159,12 +184,25 @@ impl Jpeg {
         }
     }
 
-    pub(super) fn finish(self) -> Option<Pixels> {
-        let orientation = self.orientation();
-        match self.state {
-            State::End => self.pixels.map(|pixels| pixels.turned(orientation)),
-            _ => None,
+    /// Nothing can be read on here: the end of the picture, if there is one.
+    fn break_off(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        if !self.has_scan {
+            return Err(Broken);
         }
+        out.extend_from_slice(&[0xff, EOI]);
+        self.is_open_ended = true;
+        self.state = State::End;
+        Ok(())
+    }
+
+    /// What is displayed, and whether the last scan ended without an EOI of its own.
+    pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Option<(Pixels, bool)> {
+        let orientation = self.orientation();
+        let is_inside_kept = matches!(self.state, State::Body { fate: Fate::Keep | Fate::KeepExif, .. });
+        if !matches!(self.state, State::End) && (!is_inside_kept || !self.has_scan) {
+            self.break_off(out).ok()?;
+        }
+        self.pixels.map(|pixels| (pixels.turned(orientation), self.is_open_ended))
     }
 
     fn orientation(&self) -> Option<u8> {
@@ -182,9 +220,10 @@ impl Jpeg {
                 let &[_, h1, h0, w1, w0, ..] = name else { return Err(Broken) };
                 let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
                 let pixels = Pixels::new(width.into(), height.into()).ok_or(Broken)?;
-                if self.pixels.replace(pixels).is_some() {
+                if self.pixels.is_some() {
                     return Err(Broken);
                 }
+                self.pixels = Some(pixels);
                 Fate::Keep
             }
             SOS if self.pixels.is_some() => Fate::Keep,
@@ -289,9 +328,40 @@ mod tests {
     }
 
     #[test]
+    fn what_browsers_show_is_taken() {
+        let picture = jpeg(b"");
+        let end = picture.len() - 2;
+        // No end; a tail that no marker can be; a segment that nobody could read on from.
+        for tail in [
+            &b""[..],
+            b"\xff",
+            b"\xff\xff\xff",
+            b"\xff\xd8\xff\xe1",
+            b"\xff\x02\0\x04ab",
+            b"\xff\xe1\0\x01",
+            b"\xff\xc0\0\x0b\x08\0\x08\0\x10\x01\x01\x11\0",
+            b"\xff\xfe\0\x10GPS",
+            b"\xff\xfe\0\x05GPS\0\0\xff\x01\xff\xd3\xff\xd9tail",
+            b"\xff\xdb\0",
+        ] {
+            check(&[&picture[..end], tail].concat(), false, Kind::Jpeg, WIDE, &picture);
+        }
+        // Bytes between segments belong to none of them.
+        let start = segment(0xdb, &[&[0][..], &[1; 64]].concat());
+        for padding in [&b"\0\0\0\0\0\0\0"[..], b"GPS", b"\xff\0", b"\xff\x01", b"\xff\xd0", b"\xff\xff"] {
+            let padded = jpeg(&[&start[..], padding].concat());
+            check(&padded, false, Kind::Jpeg, WIDE, &jpeg(&start));
+        }
+        // Cut short inside a later table: stored as far as it goes.
+        let table = [&picture[..end], b"\xff\xdb\0\x43\x01\x01"].concat();
+        let cut = [&table[..], &[1; 30]].concat();
+        check(&cut, false, Kind::Jpeg, WIDE, &cut);
+    }
+
+    #[test]
     fn broken_files_are_refused() {
         let picture = jpeg(&exif(6));
-        for end in 3..picture.len() {
+        for end in 3..picture.len() - 3 {
             refuse(&picture[..end]);
         }
         let frame = segment(0xc0, b"\x08\0\x08\0\x10\x01\x01\x11\0");
@@ -301,10 +371,8 @@ mod tests {
         for parts in [
             &[&scan[..]][..],
             &[&frame, &frame, &scan],
-            &[&frame, b"\0", &scan],
             &[&frame],
             &[&frame, b"\xff\xd9"],
-            &[&frame, b"\xff\xd0", &scan],
             &[&frame, b"\xff\xe1\0\x01", &scan],
             &[&frame, &segment(0x02, b""), &scan],
             &[&frame, &segment(0xf7, b""), &scan],

@@ -2,6 +2,9 @@
 //! and colour included; of the others only the orientation in eXIf stays, in a chunk that holds nothing else.
 //! A chunk that is not known here is taken for metadata, so that the next invention of a camera leaks nothing
 //! (and iDOT, which points at bytes that may have moved, goes with them).
+//!
+//! What browsers show is taken: check sums are not judged, and once the pixel data has begun nothing refuses
+//! the file: what cannot be read on ends it, and an IEND is added.
 
 use super::exif::{self, OrientationReader};
 use super::gather::{Gather, run_off};
@@ -23,6 +26,7 @@ pub(super) struct Png {
     gather: Gather<START>,
     orientation: Option<OrientationReader>,
     pixels: Option<Pixels>,
+    /// A byte of pixel data came: from here on there is something to show.
     has_data: bool,
 }
 
@@ -46,8 +50,8 @@ enum Fate {
     Drop,
     KeepExif,
     ReduceExif,
-    /// Kept, and the last.
-    KeepEnd,
+    /// Kept, and something to show.
+    KeepData,
 }
 
 impl Png {
@@ -73,10 +77,10 @@ impl Png {
                     let start = self.gather.take();
                     let known = start.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR");
                     let side = |at: usize| u32_at(&start[at..]);
-                    self.pixels = Pixels::new(side(16), side(20));
-                    if !known || self.pixels.is_none() || side(16).max(side(20)) > LENGTH_MAX {
+                    if !known || side(16).max(side(20)) > LENGTH_MAX {
                         return Err(Broken);
                     }
+                    self.pixels = Some(Pixels::new(side(16), side(20)).ok_or(Broken)?);
                     out.extend_from_slice(&start);
                     self.state = State::Chunk;
                 }
@@ -86,7 +90,11 @@ impl Png {
                     }
                     let head = self.gather.take();
                     let length = u32_at(&head);
-                    let fate = self.begin([head[4], head[5], head[6], head[7]], length)?;
+                    // IEND as well as what nobody could read on.
+                    let Ok(fate) = self.begin([head[4], head[5], head[6], head[7]], length) else {
+                        self.end(out)?;
+                        continue;
+                    };
                     if fate.writes() {
                         out.extend_from_slice(&head[..8]);
                     }
@@ -95,6 +103,7 @@ impl Png {
                 State::Body { mut left, fate } => {
                     let data = left.saturating_sub(4);
                     let bytes = run_off(input, &mut left);
+                    self.has_data |= fate == Fate::KeepData && data > 0 && !bytes.is_empty();
                     if fate.writes() {
                         out.extend_from_slice(bytes);
                     }
@@ -112,7 +121,7 @@ impl Png {
                     {
                         put_chunk(out, b"eXIf", &block);
                     }
-                    self.state = if fate == Fate::KeepEnd { State::End } else { State::Chunk };
+                    self.state = State::Chunk;
                 }
                 // Whatever stands here is no part of the picture.
                 State::End => return Ok(()),
@@ -120,12 +129,28 @@ impl Png {
         }
     }
 
-    pub(super) fn finish(self) -> Option<Pixels> {
+    pub(super) fn area(&self) -> u64 {
+        self.pixels.map_or(0, Pixels::area)
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        if !self.has_data {
+            return Err(Broken);
+        }
+        put_chunk(out, b"IEND", b"");
+        self.state = State::End;
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Option<Pixels> {
         let orientation = self.orientation();
         match self.state {
-            State::End => self.pixels.map(|pixels| pixels.turned(orientation)),
-            _ => None,
+            State::End => {}
+            // Cut short inside a chunk that is stored: an IEND would be read as a part of it.
+            State::Body { fate, .. } if fate.writes() && self.has_data => {}
+            _ => self.end(out).ok()?,
         }
+        self.pixels.map(|pixels| pixels.turned(orientation))
     }
 
     fn orientation(&self) -> Option<u8> {
@@ -138,12 +163,8 @@ impl Png {
         }
         Ok(match &name {
             b"PLTE" => Fate::Keep,
-            b"IDAT" => {
-                self.has_data = true;
-                Fate::Keep
-            }
-            b"IEND" if length == 0 && self.has_data => Fate::KeepEnd,
-            // A critical chunk (§5.4) that we don't know, or a second IHDR: nobody could show it.
+            b"IDAT" => Fate::KeepData,
+            // IEND; or a critical chunk (§5.4) that we don't know, or a second IHDR: nobody reads on.
             _ if name[0].is_ascii_uppercase() => return Err(Broken),
             b"eXIf" if self.orientation.is_none() => {
                 self.orientation = Some(OrientationReader::new());
@@ -157,7 +178,7 @@ impl Png {
 
 impl Fate {
     fn writes(self) -> bool {
-        matches!(self, Fate::Keep | Fate::KeepExif | Fate::KeepEnd)
+        matches!(self, Fate::Keep | Fate::KeepExif | Fate::KeepData)
     }
 }
 
@@ -184,8 +205,8 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{check, png, refuse, tiff};
-    use super::super::{Kind, Pixels};
+    use super::super::samples::{check, png, refuse, run, tiff};
+    use super::super::{Kind, Pixels, Refused};
     use super::*;
 
     const WIDE: Pixels = Pixels { width: 2, height: 1 };
@@ -244,7 +265,8 @@ mod tests {
     #[test]
     fn broken_files_are_refused() {
         let picture = png(&chunk(b"eXIf", &tiff(6)), b"");
-        for end in 8..picture.len() {
+        let data = picture.len() - 12 - 4 - 14;
+        for end in 8..=data {
             refuse(&picture[..end]);
         }
         let good = png(b"", b"");
@@ -256,6 +278,40 @@ mod tests {
         refuse(&png(&chunk(b"CgBI", b"\0\0\0\0"), b""));
         refuse(&png(&chunk(b"IHDR", &[0; 13]), b""));
         refuse(&png(&chunk(b"IEND", b""), b""));
-        refuse(&png(b"", &chunk(b"IEND", b"x")));
+    }
+
+    #[test]
+    fn what_browsers_show_is_taken() {
+        let good = png(b"", b"");
+        let body = &good[..good.len() - 12];
+        for tail in [
+            &b""[..],
+            b"\0",
+            b"\0\0\0\0IEN",
+            b"\0\0\0\0IEND",
+            b"\0\0\0\0IEND\xae\x42",
+            b"\0\0\0\0IEND\xae\x42\x60\x83garbage",
+            b"\0\0\0\x01IENDx\0\0\0\0",
+            b"\xff\xff\xff\xffgarbage",
+            b"\0\0\0\0IHDR\0\0\0\0",
+            b"\0\0\0\x09tEXtComm",
+        ] {
+            check(&[body, tail].concat(), false, Kind::Png, WIDE, &good);
+        }
+        // A check sum of its own makes no chunk another.
+        let mut text = chunk(b"tEXt", b"Comment\0GPS");
+        *text.last_mut().expect("a sum") ^= 1;
+        check(&png(&text, &text), false, Kind::Png, WIDE, &good);
+        let mut gamma = chunk(b"gAMA", &[0, 0, 0xb1, 0x8f]);
+        *gamma.last_mut().expect("a sum") ^= 1;
+        check(&png(&gamma, b""), false, Kind::Png, WIDE, &png(&gamma, b""));
+        // Cut short inside the data: stored as far as it goes.
+        for cut in 33 + 8 + 1..body.len() {
+            check(&body[..cut], false, Kind::Png, WIDE, &body[..cut]);
+        }
+        // Each side is allowed, their product is not.
+        let mut large = good.clone();
+        large[16..24].copy_from_slice(b"\0\0\x40\0\0\0\x40\0");
+        assert_eq!(run(&large, false), Err(Refused::TooManyPixels));
     }
 }

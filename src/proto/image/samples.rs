@@ -1,7 +1,7 @@
 //! Small real images, built byte by byte, and the one check all tests of this folder go through.
 
 use super::png::put_chunk;
-use super::{Filter, Finished, Inner, Kind, Pixels, Refused, sniff};
+use super::{Filter, Finished, Inner, Kind, Pixels, Refused, Rules, sniff};
 use crate::limits::SNIFF_BYTES;
 
 /// What `filter` makes of a file given in `pieces`.
@@ -19,14 +19,15 @@ fn filter<'a>(
 
 /// What is stored of `file`: the same for the whole, byte by byte, and split in two at every place.
 pub(super) fn run(file: &[u8], keep_metadata: bool) -> Result<(Finished, Vec<u8>), Refused> {
-    let whole = filter(Filter::new(keep_metadata), [file].into_iter());
+    let rules = Rules { keep_metadata, pixels_max: 250_000_000 };
+    let whole = filter(Filter::new(rules), [file].into_iter());
     // The sniffer holds the first bytes back and gives them on in one piece, so the splits are also tried
     // on a filter that knows its kind from the start.
     let known = || {
         let kind = sniff(&file[..file.len().min(SNIFF_BYTES)]);
-        Filter { keep_metadata, inner: Inner::of(kind, keep_metadata) }
+        Filter { rules, inner: Inner::of(kind, rules) }
     };
-    for new in [&|| Filter::new(keep_metadata) as Filter, &known as &dyn Fn() -> Filter] {
+    for new in [&|| Filter::new(rules) as Filter, &known as &dyn Fn() -> Filter] {
         if file.is_empty() {
             break;
         }

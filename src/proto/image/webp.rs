@@ -1,17 +1,23 @@
-//! WebP (RFC 9649) as it streams by, at its own length. The RIFF size stands at the front and has left for
-//! the disk, hashed, before the metadata comes: so a chunk that has to go becomes an equally long `JUNK` of
-//! zeroes, RIFF's filler, which readers must skip (§2.7.1.6), and no size is ever wrong. (Holding the file
-//! back, or patching it afterwards, would cost the constant memory or the one pass of the hash.)
+//! WebP (RFC 9649) as it streams by, at its own length. The RIFF size comes first and has left for the disk,
+//! hashed, before the metadata comes: so a chunk that has to go becomes an equally long `JUNK` of zeroes,
+//! RIFF's filler, which readers must skip (§2.7.1.6), and no size is ever wrong.
 //!
-//! For the same reason the flags that announce EXIF and XMP are cleared before anyone knows whether the
-//! chunks come, and no reduced EXIF can follow them: a WebP loses an orientation. Browsers show a WebP by
-//! its pixels alone, so width and height are the canvas's.
+//! An EXIF chunk that the header announces stays a chunk of its length: a TIFF block whose one directory, at
+//! its end, holds the orientation and nothing else. Browsers show a WebP by its pixels alone, whatever the
+//! tag says, so width and height are the canvas's.
+//!
+//! What browsers show is taken: a file that is shorter than its RIFF size, and whatever follows the image
+//! and cannot be read on, which becomes `JUNK`.
 
+use super::exif::{self, OrientationReader};
 use super::gather::{Gather, run_off};
 use super::{Broken, Pixels};
 
 /// Bits of the VP8X flags that announce EXIF and XMP.
-const METADATA_FLAGS: u8 = 0x08 | 0x04;
+const EXIF_FLAG: u8 = 0x08;
+const XMP_FLAG: u8 = 0x04;
+/// Before the TIFF block in the EXIF chunks of some writers, as in a JPEG.
+const EXIF_NAME: &[u8] = b"Exif\0\0";
 /// A chunk's head and the bytes of it that hold a width and height.
 const HEAD: usize = 8;
 const SIZE_BYTES: usize = 10;
@@ -23,7 +29,24 @@ pub(super) struct WebP {
     /// Bytes of the RIFF form still to come.
     left: u64,
     pixels: Option<Pixels>,
+    /// Of the canvas or of a picture that says it is larger.
+    area: u64,
     has_image: bool,
+    /// The header announces EXIF, and it has not come yet.
+    expects_exif: bool,
+    orientation: Option<OrientationReader>,
+}
+
+/// What becomes of a chunk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Keep,
+    /// `JUNK` of zeroes.
+    Blank,
+    /// EXIF of zeroes, and in its last `tail` bytes a directory with the orientation, and the padding.
+    Reduce {
+        tail: u64,
+    },
 }
 
 /// Named by what it waits for.
@@ -31,7 +54,7 @@ pub(super) struct WebP {
 enum State {
     Start,
     Chunk,
-    Body { left: u64, write: bool },
+    Body { left: u64, fate: Fate },
     End,
 }
 
@@ -43,8 +66,15 @@ impl WebP {
             gather: Gather::new(),
             left: 0,
             pixels: None,
+            area: 0,
             has_image: false,
+            expects_exif: false,
+            orientation: None,
         }
+    }
+
+    pub(super) fn area(&self) -> u64 {
+        self.area
     }
 
     pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
@@ -62,45 +92,89 @@ impl WebP {
                 }
                 State::Chunk if self.left == 0 => self.state = State::End,
                 State::Chunk => {
+                    // Too little for a chunk: the size says more than there is, or counts a padding twice.
                     if self.left < HEAD as u64 {
-                        return Err(Broken);
+                        if !self.has_image {
+                            return Err(Broken);
+                        }
+                        self.state = State::Body { left: self.left, fate: Fate::Blank };
+                        self.left = 0;
+                        continue;
                     }
                     if !self.gather.fill(HEAD, input) {
                         return Ok(());
                     }
-                    let length = u64::from(u32_at(&self.gather.bytes()[4..]));
                     let room = self.left - HEAD as u64;
+                    let length = u64::from(u32_at(&self.gather.bytes()[4..]));
+                    if length > room {
+                        if !self.has_image {
+                            return Err(Broken);
+                        }
+                        self.gather.take();
+                        out.extend_from_slice(b"JUNK");
+                        out.extend_from_slice(&(room as u32).to_le_bytes());
+                        self.state = State::Body { left: room, fate: Fate::Blank };
+                        self.left = 0;
+                        continue;
+                    }
                     // Chunks are padded to even lengths; some writers forget it for the last one.
                     let padded = (length + (length & 1)).min(room);
-                    if length > room {
-                        return Err(Broken);
-                    }
                     let front = length.min(SIZE_BYTES as u64) as usize;
                     if !self.gather.fill(HEAD + front, input) {
                         return Ok(());
                     }
                     let mut head = self.gather.take();
-                    let write = self.begin(&mut head, front)?;
-                    if write {
-                        out.extend_from_slice(&head[..HEAD + front]);
-                    } else {
-                        out.extend_from_slice(b"JUNK");
-                        out.extend_from_slice(&head[4..HEAD]);
-                        out.resize(out.len() + front, 0);
-                    }
+                    let left = padded - front as u64;
+                    let fate = match self.begin(&mut head, front, length)? {
+                        Fate::Keep => {
+                            out.extend_from_slice(&head[..HEAD + front]);
+                            Fate::Keep
+                        }
+                        Fate::Blank => {
+                            out.extend_from_slice(b"JUNK");
+                            out.extend_from_slice(&head[4..HEAD]);
+                            out.resize(out.len() + front, 0);
+                            Fate::Blank
+                        }
+                        Fate::Reduce { tail } => {
+                            let tail = tail + (padded - length);
+                            out.extend_from_slice(b"EXIF");
+                            out.extend_from_slice(&head[4..HEAD]);
+                            out.extend_from_slice(&exif::little_header(length as u32));
+                            let written = exif::LITTLE_HEADER as u64;
+                            put_zeroes(out, padded - written - left.max(tail));
+                            let block = &head[HEAD..HEAD + front];
+                            let mut reader = OrientationReader::new();
+                            reader.push(block.strip_prefix(EXIF_NAME).unwrap_or(block));
+                            self.orientation = Some(reader);
+                            Fate::Reduce { tail }
+                        }
+                    };
                     self.left = room - padded;
-                    self.state = State::Body { left: padded - front as u64, write };
+                    self.state = State::Body { left, fate };
                 }
-                State::Body { mut left, write } => {
+                State::Body { mut left, fate } => {
+                    let before = left;
                     let bytes = run_off(input, &mut left);
-                    if write {
-                        out.extend_from_slice(bytes);
-                    } else {
-                        out.resize(out.len() + bytes.len(), 0);
+                    match fate {
+                        Fate::Keep => out.extend_from_slice(bytes),
+                        Fate::Blank => put_zeroes(out, bytes.len() as u64),
+                        Fate::Reduce { tail } => {
+                            if let Some(reader) = &mut self.orientation {
+                                reader.push(bytes);
+                            }
+                            put_zeroes(out, before.max(tail) - left.max(tail));
+                        }
                     }
                     if left > 0 {
-                        self.state = State::Body { left, write };
+                        self.state = State::Body { left, fate };
                         return Ok(());
+                    }
+                    if let Fate::Reduce { tail } = fate {
+                        let orientation = self.orientation.as_ref().and_then(OrientationReader::value);
+                        let directory = exif::little_directory(orientation);
+                        out.extend_from_slice(&directory);
+                        put_zeroes(out, tail - directory.len() as u64);
                     }
                     self.state = State::Chunk;
                 }
@@ -110,17 +184,26 @@ impl WebP {
         }
     }
 
-    pub(super) fn finish(self) -> Option<Pixels> {
-        match self.state {
-            State::End if self.has_image => self.pixels,
-            // The last chunk may end the form with no byte behind it to say so.
-            State::Chunk if self.left == 0 && self.has_image => self.pixels,
-            _ => None,
+    pub(super) fn finish(self, out: &mut Vec<u8>) -> Option<Pixels> {
+        // Cut short before the directory could be written: as long as what came.
+        if let State::Body { left, fate: Fate::Reduce { tail } } = self.state {
+            put_zeroes(out, left.max(tail) - left);
         }
+        let held = self.gather.bytes();
+        if held.len() >= HEAD && self.has_image {
+            if self.keep_metadata {
+                out.extend_from_slice(held);
+            } else {
+                out.extend_from_slice(b"JUNK");
+                out.extend_from_slice(&held[4..HEAD]);
+                put_zeroes(out, (held.len() - HEAD) as u64);
+            }
+        }
+        if self.has_image { self.pixels } else { None }
     }
 
-    /// Decides by a chunk's name and its first bytes, and learns the size of the picture. True to keep it.
-    fn begin(&mut self, head: &mut [u8], front: usize) -> Result<bool, Broken> {
+    /// Decides by a chunk's name, length and first bytes, and learns the size of the picture.
+    fn begin(&mut self, head: &mut [u8], front: usize, length: u64) -> Result<Fate, Broken> {
         let (name, data) = head.split_at_mut(HEAD);
         let data = &mut data[..front];
         let first = self.pixels.is_none();
@@ -130,24 +213,38 @@ impl WebP {
             b"VP8L" => lossless_size(data),
             // One of the three comes first, and the extended header only first.
             _ if first || name.starts_with(b"VP8X") => return Err(Broken),
-            b"ALPH" | b"ANIM" | b"ICCP" => return Ok(true),
+            b"ALPH" | b"ANIM" | b"ICCP" => return Ok(Fate::Keep),
             b"ANMF" => {
                 self.has_image = true;
-                return Ok(true);
+                return Ok(Fate::Keep);
             }
-            _ => return Ok(self.keep_metadata),
+            _ if self.keep_metadata => return Ok(Fate::Keep),
+            b"EXIF"
+                if self.expects_exif && length >= (exif::LITTLE_HEADER + exif::LITTLE_DIRECTORY) as u64 =>
+            {
+                self.expects_exif = false;
+                return Ok(Fate::Reduce { tail: exif::LITTLE_DIRECTORY as u64 });
+            }
+            _ => return Ok(Fate::Blank),
         };
         let size = size.ok_or(Broken)?;
         if name.starts_with(b"VP8X") {
+            self.expects_exif = data[0] & EXIF_FLAG != 0;
             if !self.keep_metadata {
-                data[0] &= !METADATA_FLAGS;
+                data[0] &= !XMP_FLAG;
             }
         } else {
             self.has_image = true;
         }
+        self.area = self.area.max(size.area());
         self.pixels.get_or_insert(size);
-        Ok(true)
+        Ok(Fate::Keep)
     }
+}
+
+/// As many as bytes were taken from the input, and so never more than one piece of it.
+fn put_zeroes(out: &mut Vec<u8>, count: u64) {
+    out.resize(out.len() + count as usize, 0);
 }
 
 fn u32_at(bytes: &[u8]) -> u32 {
@@ -177,7 +274,7 @@ fn lossless_size(data: &[u8]) -> Option<Pixels> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{check, refuse, riff_chunk, tiff, vp8l, vp8x, webp};
+    use super::super::samples::{check, refuse, riff_chunk, run, tiff, vp8l, vp8x, webp};
     use super::super::{Kind, Pixels};
 
     const SIZE: Pixels = Pixels { width: 3, height: 2 };
@@ -194,12 +291,87 @@ mod tests {
         let icc = riff_chunk(b"ICCP", &[7; 301]);
         let picture =
             webp(&[&vp8x(0x2c)[..], &icc, &vp8l(), &exif, &xmp, &unknown, &riff_chunk(b"gps ", b"")]);
-        let stored =
-            webp(&[&vp8x(0x20)[..], &icc, &vp8l(), &junk(tiff(6).len()), &junk(17), &junk(1), &junk(0)]);
+        let stored = webp(&[
+            &vp8x(0x28)[..],
+            &icc,
+            &vp8l(),
+            &reduced(tiff(6).len(), 6),
+            &junk(17),
+            &junk(1),
+            &junk(0),
+        ]);
         assert_eq!(stored.len(), picture.len());
         check(&picture, false, Kind::WebP, SIZE, &stored);
         check(&picture, true, Kind::WebP, SIZE, &picture);
         assert_eq!(memchr::memmem::find(&stored, b"GPS"), None);
+    }
+
+    /// An EXIF chunk that says the orientation and nothing else.
+    fn reduced(length: usize, orientation: u8) -> Vec<u8> {
+        let mut block = super::exif::little_header(length as u32).to_vec();
+        block.resize(length - super::exif::LITTLE_DIRECTORY, 0);
+        block.extend_from_slice(&super::exif::little_directory(Some(orientation)));
+        riff_chunk(b"EXIF", &block)
+    }
+
+    #[test]
+    fn the_orientation_stays_where_the_header_announces_it() {
+        let with = |flags: u8, block: &[u8]| webp(&[&vp8x(flags)[..], &vp8l(), &riff_chunk(b"EXIF", block)]);
+        let kept =
+            |length: usize, orientation: u8| webp(&[&vp8x(0x08)[..], &vp8l(), &reduced(length, orientation)]);
+        for orientation in 1..=8 {
+            let block = tiff(orientation);
+            check(&with(0x08, &block), false, Kind::WebP, SIZE, &kept(block.len(), orientation));
+            let named = [&b"Exif\0\0"[..], &block, b"!"].concat();
+            check(&with(0x08, &named), false, Kind::WebP, SIZE, &kept(named.len(), orientation));
+            let small = super::exif::minimal(Some(orientation)).map_or(vec![0; 26], |block| block.to_vec());
+            check(&with(0x08, &small), false, Kind::WebP, SIZE, &kept(26, orientation));
+        }
+        // No room for one, not announced, a second one.
+        let none = |flags: u8, length: usize| webp(&[&vp8x(flags)[..], &vp8l(), &junk(length)]);
+        check(&with(0x08, &tiff(6)[..25]), false, Kind::WebP, SIZE, &none(0x08, 25));
+        check(&with(0, &tiff(6)), false, Kind::WebP, SIZE, &none(0, tiff(6).len()));
+        let block = tiff(6);
+        let exif = riff_chunk(b"EXIF", &block);
+        let twice = webp(&[&vp8x(0x08)[..], &vp8l(), &exif, &exif]);
+        let stored = webp(&[&vp8x(0x08)[..], &vp8l(), &reduced(block.len(), 6), &junk(block.len())]);
+        check(&twice, false, Kind::WebP, SIZE, &stored);
+    }
+
+    #[test]
+    fn what_browsers_show_is_taken() {
+        let picture = webp(&[&vp8x(0x08)[..], &vp8l(), &riff_chunk(b"EXIF", &tiff(6))]);
+        // Cut short anywhere after the picture has begun.
+        let image = 12 + 18 + 8 + 8;
+        for end in image..picture.len() {
+            for keep in [true, false] {
+                let (finished, stored) = run(&picture[..end], keep).expect("taken");
+                assert_eq!(finished.pixels, Some(SIZE), "cut at {end}");
+                // All but the head of a chunk of which nothing follows.
+                assert!(stored.len() <= end && stored.len() + 18 > end, "cut at {end}");
+                assert!(!keep || picture.starts_with(&stored), "cut at {end}");
+                assert_eq!(run(&stored, keep), Ok((finished, stored.clone())), "a fixed point");
+            }
+        }
+        // What follows the picture and cannot be read: zeroes of a filler, for the size has been told.
+        let good = webp(&[&vp8l()]);
+        for (tail, kept) in [
+            (&b"GPS"[..], &b"\0\0\0"[..]),
+            (b"EXIF\xff\xff\xff\xffGPS", b"JUNK\x03\0\0\0\0\0\0"),
+            (b"EXIF", b"\0\0\0\0"),
+        ] {
+            let mut bad = webp(&[&vp8l()[..], tail]);
+            let mut stored = webp(&[&vp8l()[..], kept]);
+            check(&bad, false, Kind::WebP, SIZE, &stored);
+            // The size counts more than there is, as some writers do.
+            (bad[4], stored[4]) = (bad[4] + 8, stored[4] + 8);
+            if kept.starts_with(b"JUNK") {
+                stored[good.len() + 4] += 8;
+            } else {
+                stored.truncate(good.len());
+            }
+            check(&bad, false, Kind::WebP, SIZE, &stored);
+        }
     }
 
     #[test]
@@ -229,7 +401,7 @@ mod tests {
     #[test]
     fn broken_files_are_refused() {
         let picture = webp(&[&vp8x(0x08)[..], &vp8l(), &riff_chunk(b"EXIF", &tiff(6))]);
-        for end in 12..picture.len() {
+        for end in 12..12 + 18 + 8 + 8 {
             refuse(&picture[..end]);
         }
         refuse(&webp(&[]));
@@ -238,8 +410,8 @@ mod tests {
         refuse(&webp(&[&vp8l()[..], &vp8x(0)]));
         refuse(&webp(&[&vp8x(0)[..], &vp8x(0), &vp8l()]));
         refuse(&webp(&[&riff_chunk(b"VP8X", b"\0\0\0\0\0\0\0\0\0")[..], &vp8l()]));
-        refuse(&webp(&[&vp8l()[..], b"EXIF\xff\xff\xff\xffx"]));
-        refuse(&webp(&[&vp8l()[..], b"EXIF"]));
+        refuse(&webp(&[&vp8x(0)[..], b"EXIF\xff\xff\xff\xffx"]));
+        refuse(&webp(&[&vp8x(0)[..], b"EXIF"]));
         for (at, byte) in [(4, 3), (20, 0x2e), (16, 4)] {
             let mut bad = webp(&[&vp8l()]);
             bad[at] = byte;
