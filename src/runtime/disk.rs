@@ -234,17 +234,33 @@ impl Receiver {
         if self.failed.contains(upload) {
             return Written::Dropped;
         }
-        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(self.path(upload));
-        match opened.and_then(|mut file| file.write_all(bytes).map(|()| file)) {
+        match self.open(upload).and_then(|mut file| file.write_all(bytes).map(|()| file)) {
             Ok(file) => Written::Whole { sha256: self.hash(upload, &file, bytes, last) },
             Err(error) => {
                 self.hashes.remove(&upload);
                 self.failed.insert(upload);
                 let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
                 let trouble = if full { Trouble::DiskFull } else { Trouble::Upload };
-                self.background.report(trouble, format_args!("writing an upload: {error}"));
+                let folder = self.folder.display();
+                self.background.report(trouble, format_args!("writing an upload to {folder}: {error}"));
                 Written::Failed { full }
             }
+        }
+    }
+
+    /// Opens the file of an upload. Where UPLOADS came back empty (mounted anew, or emptied), its `tmp` is made again; where it is
+    /// missing, nothing is: what is to be mounted there would hide it.
+    fn open(&self, upload: UploadId) -> io::Result<File> {
+        let open = || OpenOptions::new().append(true).create(true).mode(0o600).open(self.path(upload));
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match fs::DirBuilder::new().mode(0o700).create(&self.folder) {
+                    // Another thread was faster.
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                    _ => open(),
+                }
+            }
+            opened => opened,
         }
     }
 
@@ -391,6 +407,24 @@ mod tests {
             [(upload, Written::Whole { sha256: Some(sha256(b"x")) })],
             "the link is gone, not what it names"
         );
+        desk.close();
+    }
+
+    #[test]
+    fn an_uploads_folder_that_came_back_empty_is_used_again() {
+        let mut desk = Desk::new();
+        let (first, second, third) = (UploadId(Id(1)), UploadId(Id(2)), UploadId(Id(3)));
+        let uploads = desk.uploads.to_path_buf();
+        fs::remove_dir_all(&uploads).expect("gone");
+        assert!(desk.disk.append(first, b"x".to_vec(), true));
+        assert_eq!(desk.results(1), [(first, Written::Failed { full: false })]);
+        assert!(!uploads.exists(), "not made: the volume may be mounted later");
+        fs::create_dir(&uploads).expect("it came back");
+        for upload in [second, third] {
+            assert!(desk.disk.append(upload, b"x".to_vec(), true));
+        }
+        let all = desk.results(2);
+        assert!(all.iter().all(|(_, it)| *it == Written::Whole { sha256: Some(sha256(b"x")) }), "{all:?}");
         desk.close();
     }
 
