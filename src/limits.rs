@@ -535,8 +535,6 @@ pub const UPLOADS_FAILED_MAX: usize = 16_384;
 pub const FILE_PIECE_MAX: usize = 524_288;
 /// Bytes read ahead of a socket that is slow: hundreds of slow downloads must not push each other out of the page cache.
 pub const FILE_PIECE_MIN: usize = 65_536;
-/// Pages of a file the kernel is asked about at once: those of the largest piece, which may begin inside of one. Beyond: read.
-pub const PAGES_ASKED_MAX: usize = FILE_PIECE_MAX / 4_096 + 1;
 /// How long what was read ahead is believed to be in the page cache still. Beyond: it is read again, by a thread that may wait.
 pub const FILE_PIECE_KEPT: Duration = Duration::from_secs(1);
 /// Bytes a thread reads at once into its buffer, which stays in the processor's cache.

@@ -1,5 +1,5 @@
-//! What the kernel does with a file better than a copy of its bytes here could: sending it, writing it down early, and knowing
-//! what of it is in memory. Owns the calls that std does not have; refuses to decide when they are made.
+//! What std does not ask of the kernel: sending a file without a copy of its bytes here, writing it down early, a longer queue of
+//! connections. Owns the calls that std does not have; refuses to decide when they are made.
 //! Invariant: no pointer outlives its call, and a descriptor is borrowed for exactly that long.
 #![allow(unsafe_code)]
 
@@ -38,43 +38,6 @@ pub fn send_file(
     if read == 0 { Ok(0) } else { socket.write(&bytes[..read]) }
 }
 
-/// Whether a part of a file stands in the page cache, so that sending it waits for no disk. `false` where that can't be told.
-/// Of a file that is not ours and that we may not write, Linux says yes whatever is so.
-#[cfg(target_os = "linux")]
-pub fn is_cached(file: &File, offset: u64, len: usize) -> bool {
-    use crate::limits::PAGES_ASKED_MAX;
-    use std::os::fd::AsRawFd;
-    const PAGE: u64 = 4_096; // where pages are larger the call is refused, or answers with fewer bytes than are looked at: no
-    let skip = offset % PAGE;
-    let (Ok(from), Some(len)) = (libc::off_t::try_from(offset - skip), len.checked_add(skip as usize)) else {
-        return false;
-    };
-    let mut pages = [0_u8; PAGES_ASKED_MAX];
-    if len == 0 || len.div_ceil(PAGE as usize) > pages.len() {
-        return false;
-    }
-    // SAFETY: the mapping is made here, never read, and unmapped before its descriptor can close; `pages` has a byte for each
-    // of its pages.
-    unsafe {
-        let fd = file.as_fd().as_raw_fd();
-        let map = libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, fd, from);
-        if map == libc::MAP_FAILED {
-            return false;
-        }
-        let told = libc::mincore(map, len, pages.as_mut_ptr().cast()) == 0;
-        libc::munmap(map, len);
-        if !told {
-            return false;
-        }
-    }
-    pages[..len.div_ceil(PAGE as usize)].iter().all(|page| page & 1 == 1)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub fn is_cached(_: &File, _: u64, _: usize) -> bool {
-    false
-}
-
 /// Asks the kernel to begin writing what is dirty of a file, so that a sync later has less to wait for. Advice: what fails
 /// here fails at the sync, which is the one that counts.
 pub fn begin_writing(file: &File) {
@@ -86,6 +49,16 @@ pub fn begin_writing(file: &File) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = file;
+}
+
+/// Sets how many connections may wait for `accept`; the kernel cuts it to `net.core.somaxconn`. The socket listens already.
+pub fn set_backlog(listener: &impl AsFd, connections: i32) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: the descriptor is open as long as it is borrowed; the call takes no pointer.
+    match unsafe { libc::listen(listener.as_fd().as_raw_fd(), connections) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Gives back the pages of code that only the start needed: they count as ours for as long as they are mapped, and are two
@@ -120,19 +93,6 @@ mod tests {
     use crate::base::testing::Folder;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn what_was_just_written_is_in_memory() {
-        use crate::limits::PAGES_ASKED_MAX;
-        let folder = Folder::new();
-        let path = folder.join("file");
-        std::fs::write(&path, b"0123456789").expect("a file");
-        let file = File::open(&path).expect("a file");
-        assert!(is_cached(&file, 3, 7) && !is_cached(&file, u64::MAX, 1));
-        assert!(!is_cached(&file, 0, PAGES_ASKED_MAX * 4_096 + 1), "not asked");
-        assert!(!is_cached(&File::open("/dev/null").expect("a device"), 0, 1), "no file");
-    }
 
     #[test]
     fn a_file_is_sent_from_where_it_is_asked_and_ends_where_it_ends() {

@@ -12,9 +12,14 @@ use std::time::Instant;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 
+use super::kernel;
 use super::socket::Stream;
 use crate::limits::ACCEPT_RETRY;
 use crate::server::contract::Door;
+
+/// Connections that wait to be accepted: after a restart all clients come back at once. Beyond: the kernel drops their SYN, and
+/// they try again a second later. The kernel's own limit (`net.core.somaxconn`) is 4,096 since Linux 5.4.
+const BACKLOG: i32 = 4_096;
 
 enum Source {
     Tcp(TcpListener),
@@ -44,6 +49,7 @@ impl Listener {
     /// Binds the public door; port 0 lets the kernel choose. Also the address really bound.
     pub fn public(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
         let listener = TcpListener::bind(address)?;
+        kernel::set_backlog(&listener, BACKLOG)?;
         let bound = listener.local_addr()?;
         Ok((Listener::new(Source::Tcp(listener)), bound))
     }

@@ -20,7 +20,10 @@ impl Notify {
 
     fn try_send(&self, state: &str) -> io::Result<()> {
         let address = address(&self.0)?;
-        UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
+        let socket = UnixDatagram::unbound()?;
+        // A manager that reads nothing must not hold up the loop.
+        socket.set_nonblocking(true)?;
+        socket.send_to_addr(state.as_bytes(), &address).map(drop)
     }
 }
 
@@ -49,5 +52,16 @@ mod tests {
         drop(manager);
         notify.send("STOPPING=1");
         assert!(notify.try_send("STOPPING=1").is_err());
+    }
+
+    #[test]
+    fn a_manager_that_reads_nothing_is_not_waited_for() {
+        let name = format!("@natter-notify-full-{}", std::process::id());
+        let _manager =
+            UnixDatagram::bind_addr(&address(OsStr::new(&name)).expect("an address")).expect("a socket");
+        let notify = Notify(name.into());
+        // Its queue is full after some hundred datagrams at the most; a wait would never end.
+        let full = (0..100_000).find_map(|_| notify.try_send("READY=1").err()).expect("a full queue");
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
     }
 }

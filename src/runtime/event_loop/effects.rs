@@ -1,12 +1,11 @@
 //! What the machine wants done: effects performed, sockets flushed and closed.
 //! Invariant: a socket is written after all effects of a round, so that a thousand deliveries to it are one write.
 
-use super::super::kernel::is_cached;
 use super::super::socket::{Flushed, Socket};
 use super::super::{Machine, Stops};
 use super::EventLoop;
 use crate::base::time::Now;
-use crate::limits::{SETTLE_ROUNDS_MAX, WRITE_TURN_MAX};
+use crate::limits::SETTLE_ROUNDS_MAX;
 use crate::model::job::Done;
 use crate::model::operation::{Outcome, Refusal};
 use crate::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
@@ -112,24 +111,16 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             socket.dirty = false;
             let Some(queue) = self.parts.machine.send_queue(conn) else { continue };
             let (mut bytes, mut flushed) = socket.flush(queue);
-            while let Flushed::File { file, offset, len } = flushed {
-                if is_cached(&file, offset, len) {
-                    socket.piece_arrived(file, offset, len);
-                    if bytes >= WRITE_TURN_MAX as u64 {
-                        flushed = Flushed::Again;
-                        break;
-                    }
+            if let Flushed::File { file, offset, len } = flushed {
+                // What was read before is sent while this is read.
+                socket.piece_under_way = true;
+                if self.parts.disk.read(conn, file, offset, len) {
+                    let more;
+                    (more, flushed) = socket.flush(queue);
+                    bytes += more;
                 } else {
-                    // What was read before is sent while this is read.
-                    socket.piece_under_way = true;
-                    if !self.parts.disk.read(conn, file, offset, len) {
-                        flushed = Flushed::Broken;
-                        break;
-                    }
+                    flushed = Flushed::Broken;
                 }
-                let more;
-                (more, flushed) = socket.flush(queue);
-                bytes += more;
             }
             if matches!(flushed, Flushed::Again) {
                 socket.dirty = true;
