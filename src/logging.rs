@@ -6,24 +6,32 @@
 //! {"time":"2026-11-22T13:03:54.120Z","level":"info","target":"natter::server","message":"request","id":"7QX"}
 //! ```
 //!
-//! simple_logger judges the levels and writes the text lines (time, level, target, message). It drops
-//! key-values, passes line breaks through and panics when stderr can't be written, so that it is given a record
-//! whose message is already whole and escaped, and is called behind `catch_unwind`. After a first such panic,
-//! and while a thread unwinds (a panic hook that logs must not panic: that aborts), the same line is written
-//! without it. JSON has nothing in common with its form and is written here.
+//! simple_logger judges the levels, and its form of a line (time, level, target, message) is kept. It is not asked to write: it
+//! drops key-values, passes line breaks through, panics when stderr's reader is gone and blocks when that one stands still. A
+//! line is formatted where it is logged, with the time of that moment, and written by the thread of [`queue`].
 
+mod queue;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::io;
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
 
 use log::kv::{self, VisitSource, VisitValue};
-use log::{LevelFilter, Log, Metadata, Record, SetLoggerError};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
+use self::queue::LogQueue;
 use crate::base::time::push_rfc3339;
 use crate::limits::{LOG_MESSAGE_BYTES_MAX, LOG_VALUE_BYTES_MAX};
+
+/// How long the end of the process waits for a slow reader of stderr. Beyond: what is queued is lost.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+/// How long a panic waits for its line to be written: it may end the process. No wait where the log was late before.
+const PANIC_FLUSH_MAX: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
@@ -40,13 +48,36 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends the records of this process to stderr. Fails when a logger is there already.
-pub fn init(options: &LogOptions) -> Result<(), SetLoggerError> {
-    let simple = levels(options);
+/// The log of this process. Dropped, it waits for the lines that are queued, at most [`FLUSH_MAX`].
+pub struct Logging {
+    queue: Arc<LogQueue>,
+}
+
+impl Logging {
+    /// Lines dropped since the start, because nobody read them.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.queue.dropped()
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.queue.flush(FLUSH_MAX);
+    }
+}
+
+/// Sends the records of this process, and its panics, to stderr. Fails when a logger is there already, or no thread can be had.
+pub fn init(options: &LogOptions) -> io::Result<Logging> {
+    let (simple, format) = (levels(options), options.format);
     let max = simple.max_level();
-    log::set_boxed_logger(Box::new(Logger::new(simple, options.format)))?;
+    let queue = LogQueue::start(io::stderr(), move |dropped| dropped_line(format, dropped))?;
+    let logger = Logger { levels: simple, format, queue: Arc::clone(&queue) };
+    log::set_boxed_logger(Box::new(logger)).map_err(io::Error::other)?;
     log::set_max_level(max);
-    Ok(())
+    let lines = Arc::clone(&queue);
+    // The default hook writes to stderr itself, in the thread that panics.
+    std::panic::set_hook(Box::new(move |panic| log_panic(&lines, format, panic)));
+    Ok(Logging { queue })
 }
 
 fn levels(options: &LogOptions) -> SimpleLogger {
@@ -60,59 +91,67 @@ fn levels(options: &LogOptions) -> SimpleLogger {
     simple
 }
 
-/// `S` is simple_logger, but for the test that stands in for a stderr without a reader.
-struct Logger<S> {
-    sink: S,
+struct Logger {
+    levels: SimpleLogger,
     format: LogFormat,
-    /// The sink has panicked: lines go past it from now on.
-    sink_failed: AtomicBool,
+    queue: Arc<LogQueue>,
 }
 
-impl<S: Log> Logger<S> {
-    fn new(sink: S, format: LogFormat) -> Logger<S> {
-        Logger { sink, format, sink_failed: AtomicBool::new(false) }
-    }
-}
-
-impl<S: Log> Log for Logger<S> {
+impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.sink.enabled(metadata)
+        self.levels.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        if self.format == LogFormat::Json {
-            return write_line(json_line(record, unix_ms()));
-        }
-        let text = text_message(record);
-        if std::thread::panicking() || self.sink_failed.load(Ordering::Relaxed) {
-            return write_line(text_line(record, &text, unix_ms()));
-        }
-        let target = escaped(record.target(), LOG_VALUE_BYTES_MAX);
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            let mut whole = Record::builder();
-            self.sink.log(&whole.level(record.level()).target(&target).args(format_args!("{text}")).build());
-        }));
-        if written.is_err() {
-            self.sink_failed.store(true, Ordering::Relaxed);
+        if self.enabled(record.metadata()) {
+            self.queue.push(line(self.format, record));
         }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        self.queue.flush(FLUSH_MAX);
+    }
+}
+
+/// A panic is shown at any level. Its backtrace too, a line each, where RUST_BACKTRACE asks for it.
+fn log_panic(queue: &LogQueue, format: LogFormat, panic: &PanicHookInfo<'_>) {
+    let was_idle = queue.is_idle();
+    let thread = std::thread::current();
+    let push = |message: fmt::Arguments<'_>| {
+        let mut record = Record::builder();
+        let record = record.level(Level::Error).target("natter::panic").args(message);
+        queue.push(line(format, &record.build()));
+    };
+    let name = thread.name().unwrap_or("?");
+    push(format_args!("the {name} thread panicked: {panic}"));
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        backtrace.to_string().lines().for_each(|frame| push(format_args!("{frame}")));
+    }
+    if was_idle {
+        queue.flush(PANIC_FLUSH_MAX);
+    }
+}
+
+fn dropped_line(format: LogFormat, dropped: u64) -> String {
+    let mut record = Record::builder();
+    let record = record.level(Level::Warn).target("natter::logging");
+    line(
+        format,
+        &record.args(format_args!("{dropped} lines were dropped: stderr is not read fast enough")).build(),
+    )
+}
+
+fn line(format: LogFormat, record: &Record<'_>) -> String {
+    match format {
+        LogFormat::Json => json_line(record, unix_ms()),
+        LogFormat::Text => text_line(record, &text_message(record), unix_ms()),
+    }
 }
 
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// One `write` a line, so that lines of other processes on the same pipe do not fall into it.
-fn write_line(mut line: String) {
-    line.push('\n');
-    // Where the log itself can't be written there is nobody left to tell.
-    let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// The line simple_logger would write.
@@ -304,7 +343,6 @@ mod tests {
     use super::*;
     use crate::base::json;
     use log::Level;
-    use std::sync::atomic::AtomicUsize;
 
     const AT: u64 = 1_795_352_634_120;
 
@@ -398,8 +436,7 @@ mod tests {
             format: LogFormat::Text,
         };
         let passes = |modules: &[(&str, LevelFilter)], target: &str, level: Level| {
-            let logger = Logger::new(levels(&options(modules)), LogFormat::Text);
-            logger.enabled(&Metadata::builder().level(level).target(target).build())
+            levels(&options(modules)).enabled(&Metadata::builder().level(level).target(target).build())
         };
         use LevelFilter::{Debug, Off};
         assert!(passes(&[], "natter", Level::Warn) && !passes(&[], "natter", Level::Info));
@@ -410,35 +447,5 @@ mod tests {
         assert!(!passes(&modules, "natter::server", Level::Info));
         assert!(!passes(&modules, "rustls::client", Level::Error));
         assert_eq!(levels(&options(&modules)).max_level(), Debug);
-    }
-
-    #[test]
-    fn a_sink_that_panics_is_asked_once() {
-        static ASKED: AtomicUsize = AtomicUsize::new(0);
-
-        struct Closed;
-
-        impl Log for Closed {
-            fn enabled(&self, _: &Metadata<'_>) -> bool {
-                true
-            }
-
-            fn log(&self, record: &Record<'_>) {
-                ASKED.fetch_add(1, Ordering::Relaxed);
-                assert_eq!(record.args().to_string(), "a test of a closed stderr k=1");
-                panic!("failed printing to stderr (expected by this test)");
-            }
-
-            fn flush(&self) {}
-        }
-
-        let logger = Logger::new(Closed, LogFormat::Text);
-        let pair: &dyn kv::Source = &("k", 1);
-        for _ in 0..3 {
-            let record =
-                Record::builder().args(format_args!("a test of a closed stderr")).key_values(pair).build();
-            logger.log(&record);
-        }
-        assert_eq!(ASKED.load(Ordering::Relaxed), 1);
     }
 }

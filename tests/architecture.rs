@@ -88,7 +88,7 @@ const REACHES: &[(&str, &[&str], &[&str])] = &[
         ],
         &["work/", "runtime/", "commands/"],
     ),
-    ("a thread", &["std::thread", "thread_local"], &["runtime/", "commands/", "logging.rs"]),
+    ("a thread", &["std::thread", "thread_local"], &["runtime/", "commands/", "logging/", "logging.rs"]),
     ("the monotonic clock", &["std::time::Instant::now"], &["work/", "runtime/", "commands/"]),
     (
         "the calendar clock",

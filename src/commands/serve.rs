@@ -13,7 +13,7 @@ use crate::base::crypto::{HmacKey, SystemEntropy};
 use crate::base::time::Now;
 use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, secrets};
 use crate::limits::SNIFF_BYTES;
-use crate::logging;
+use crate::logging::{self, Logging};
 use crate::model::operation::Operation;
 use crate::model::settings::{DefaultImage, Settings, UrlSigner};
 use crate::model::upload::FindOrphans;
@@ -36,14 +36,17 @@ pub fn run() -> ExitCode {
         Ok(configured) => configured,
         Err(code) => return code,
     };
-    if let Err(error) = logging::init(&config.log) {
-        eprintln!("natter: no log: {error}");
-        return ExitCode::FAILURE;
-    }
+    let log = match logging::init(&config.log) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("natter: no log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     for warning in warnings {
         log::warn!(target: "natter::config", "{warning}");
     }
-    match start(&config) {
+    match start(&config, &log) {
         Ok(()) => {
             log::info!(target: "natter", "stopped");
             ExitCode::SUCCESS
@@ -67,7 +70,7 @@ impl<E: std::fmt::Display> From<E> for Stop {
     }
 }
 
-fn start(config: &Config) -> Result<(), Stop> {
+fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     let data_dir = DataDir::open(&config.data_dir, &config.uploads)?;
     let mut entropy = SystemEntropy::new();
     let (secrets, warnings) = secrets::load_or_create(data_dir.path(), config, &mut entropy)
@@ -97,6 +100,7 @@ fn start(config: &Config) -> Result<(), Stop> {
         uploads: config.uploads.clone(),
         connections_max: config.limits.connections_max,
         notify: std::env::var_os("NOTIFY_SOCKET").map(Notify),
+        log_dropped: log.dropped(),
     })?;
     let address = runtime.address();
     let storage = runtime.storage(store, readers)?;

@@ -12,6 +12,7 @@ mod inputs;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
@@ -53,6 +54,7 @@ pub struct Parts<M, S> {
     pub inbox: Arc<Inbox>,
     pub background: Background,
     pub notify: Option<Notify>,
+    pub log_dropped: Arc<AtomicU64>,
     pub drain_max: Duration,
 }
 
@@ -73,6 +75,8 @@ pub struct EventLoop<M, S> {
     /// Empty between two turns; its memory is reused.
     completions: Vec<Completion>,
     signalled: bool,
+    /// Lines of the log that were dropped, as far as the machine knows.
+    log_dropped: u64,
     /// The rounds of a turn ended with something left to do.
     unsettled: bool,
     phase: Phase,
@@ -96,6 +100,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             refused: Vec::new(),
             completions: Vec::new(),
             signalled: false,
+            log_dropped: 0,
             unsettled: false,
             phase: Phase::Serving,
         }
@@ -225,6 +230,15 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             }
         }
         Ok(())
+    }
+
+    /// Before anything is read: whoever asks for the metrics in this turn is told of what was dropped until now.
+    fn count_dropped_lines(&mut self, now: Now) {
+        let dropped = self.parts.log_dropped.load(Ordering::Relaxed);
+        if dropped != self.log_dropped {
+            self.log_dropped = dropped;
+            self.parts.machine.handle(now, Input::LogDropped(dropped));
+        }
     }
 
     fn tick(&mut self, now: Now) {

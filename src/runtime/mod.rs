@@ -26,6 +26,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use mio::unix::pipe::Receiver;
@@ -88,6 +89,8 @@ pub struct RuntimeOptions {
     pub connections_max: usize,
     /// The service manager's socket, as NOTIFY_SOCKET names it.
     pub notify: Option<Notify>,
+    /// Lines of the log that were dropped since the start.
+    pub log_dropped: Arc<AtomicU64>,
 }
 
 /// Why serving did not start, or ended otherwise than asked.
@@ -222,6 +225,7 @@ impl Runtime {
             inbox: self.inbox,
             background: self.background,
             notify: self.options.notify,
+            log_dropped: self.options.log_dropped,
             drain_max,
         })
         .run()

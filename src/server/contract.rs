@@ -91,6 +91,8 @@ pub enum Input<'a> {
     Troubled(Trouble),
     /// Whether the database takes writes, with the reason where it does not.
     Storage(Result<(), &'static str>),
+    /// Lines of the log that were dropped since the start.
+    LogDropped(u64),
     /// A deadline may have come.
     Tick,
     /// Stop: finish what was begun, refuse what is new.

@@ -108,6 +108,7 @@ impl Server {
             }
             Input::Troubled(trouble) => self.core.metrics.trouble(trouble),
             Input::Storage(state) => self.core.storage = state,
+            Input::LogDropped(total) => self.core.metrics.log_dropped = total,
             Input::Tick => self.tick(),
             Input::Drain => self.drain(),
         }

@@ -24,6 +24,7 @@ pub struct Metrics {
     pub events: u64,
     pub deliveries: u64,
     pub streams_cut: u64,
+    pub log_dropped: u64,
     responses: BTreeMap<(&'static str, u16), u64>,
     troubles: BTreeMap<Trouble, u64>,
 }
@@ -57,6 +58,12 @@ impl Metrics {
         );
         one("natter_received_bytes_total", "counter", "Bytes received.", self.bytes_in);
         one("natter_sent_bytes_total", "counter", "Bytes sent.", self.bytes_out);
+        one(
+            "natter_log_lines_dropped_total",
+            "counter",
+            "Log lines dropped because stderr was not read.",
+            self.log_dropped,
+        );
         let ready = u64::from(core.storage.is_ok());
         one("natter_storage_ready", "gauge", "Whether the database takes writes.", ready);
         out.push_str("# HELP natter_responses_total Responses by route and status.\n");

@@ -162,7 +162,7 @@ impl Machine for Echo {
                 self.say(ConnId(upload.0.0 as u64), &format!("disk failed, full: {full}"));
             }
             Input::Troubled(trouble) => lock(&self.seen).troubles.push(trouble),
-            Input::Storage(_) | Input::Tick => {}
+            Input::Storage(_) | Input::LogDropped(_) | Input::Tick => {}
             Input::Drain => {
                 self.draining = true;
                 let conns: Vec<ConnId> = self.conns.keys().copied().collect();
@@ -248,6 +248,7 @@ pub fn start_with(machine: Echo, drain_max: Duration) -> Running {
         uploads: folder.to_path_buf(),
         connections_max: 1_000,
         notify: None,
+        log_dropped: Arc::default(),
     })
     .expect("bound");
     let address = runtime.address();
