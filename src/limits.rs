@@ -408,6 +408,9 @@ pub const LINGER_DEADLINE: Duration = Duration::from_secs(10);
 /// The same while the server ends: a peer that has its last answer and does not close must not hold up a restart, and a
 /// `docker stop` kills after 10 s.
 pub const DRAIN_LINGER: Duration = Duration::from_secs(3);
+/// How long a mail or a look-up that is under way may take while the server ends: most mails are taken over within it, and none
+/// is sent twice then. Beyond: the mail stays in the outbox, for the next start.
+pub const DRAIN_BACKGROUND: Duration = Duration::from_secs(2);
 /// See [`LINGER_DEADLINE`].
 pub const LINGER_BYTES: u64 = 1_048_576;
 /// A peer that takes less than [`PROGRESS_BYTES`] of an answer in this time is closed (1 KiB/s).
@@ -477,6 +480,9 @@ pub const SETTLE_ROUNDS_MAX: usize = 8;
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// Between two looks at the threads that are to end, so that a second signal is heard meanwhile.
 pub const JOIN_CHECK: Duration = Duration::from_millis(5);
+/// How long threads that may be cut off at any point are waited for at the end: those of mail servers, resolvers, file systems.
+/// Beyond: the process ends without them, as a crash would. The writer is always waited for.
+pub const JOIN_MAX: Duration = Duration::from_secs(1);
 /// Open files beside the sockets: database, listeners, uploads being written, files being sent. Beyond what the
 /// system allows: `accept` fails and rests.
 pub const FILES_SPARE: u64 = 2_048;

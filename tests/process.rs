@@ -18,6 +18,8 @@ mod readme;
 mod shutdown;
 #[path = "process/sockets.rs"]
 mod sockets;
+#[path = "process/stalls.rs"]
+mod stalls;
 #[path = "process/start.rs"]
 mod start;
 #[path = "process/uploads.rs"]

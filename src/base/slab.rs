@@ -144,6 +144,14 @@ impl<T> Slab<T> {
         })
     }
 
+    /// All values, in the order of their slots.
+    pub fn values(&self) -> impl Iterator<Item = &T> + '_ {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Full { value, .. } => Some(value),
+            Slot::Free { .. } => None,
+        })
+    }
+
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> + '_ {
         self.slots.iter_mut().filter_map(|entry| match entry {
             Slot::Full { value, .. } => Some(value),

@@ -29,7 +29,7 @@ use super::threads::Thread;
 use super::workers::Workers;
 use super::{Machine, ServeFault, Stops};
 use crate::base::time::Now;
-use crate::limits::{EVENTS_MAX, JOIN_CHECK, READ_BUFFER};
+use crate::limits::{EVENTS_MAX, JOIN_CHECK, JOIN_MAX, READ_BUFFER};
 use crate::server::contract::{ConnId, Input};
 use effects::Refused;
 
@@ -129,6 +129,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         let now = clock();
         self.note(events);
         self.hear_signals(now)?;
+        self.count_dropped_lines(now);
         self.accept(now);
         self.read(now);
         self.hand_over();
@@ -254,18 +255,19 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.parts.notify.iter().for_each(|notify| notify.send(state));
     }
 
-    /// Closes everything and joins every thread; the writer finishes its queue and checkpoints.
+    /// Closes everything and joins the threads; the writer finishes its queue and checkpoints.
     fn finish(self, events: &mut Events) -> Result<(), ServeFault> {
         let Parts { mut poll, mut signals, mut storage, mut workers, mut disk, inbox, background, .. } =
             self.parts;
         drop(self.sockets);
         inbox.close();
-        let mut threads: Vec<Thread> = Vec::new();
-        threads.extend(workers.close());
-        threads.extend(disk.close());
-        threads.extend(storage.close());
+        let mut others: Vec<Thread> = workers.close();
+        others.extend(disk.close());
+        let storage = storage.close();
+        let is_running = |thread: &Thread| !thread.is_finished();
+        let until = Instant::now() + JOIN_MAX;
         // A second signal ends this too: a checkpoint on a slow disk takes a while.
-        while threads.iter().any(|thread| !thread.is_finished()) {
+        while storage.iter().any(is_running) || others.iter().any(is_running) && Instant::now() < until {
             match poll.poll(events, Some(JOIN_CHECK)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(ServeFault::System { what: "poll failed", error });
@@ -276,7 +278,13 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 return Err(ServeFault::Forced);
             }
         }
-        let panicked = threads.into_iter().filter_map(|thread| thread.join().err()).count();
+        let left = others.extract_if(.., |thread| is_running(thread)).count();
+        if left > 0 {
+            log::info!(
+                "{left} threads wait for others: what they have not finished is done after the next start"
+            );
+        }
+        let panicked = storage.into_iter().chain(others).filter_map(|thread| thread.join().err()).count();
         background.flush(None);
         if panicked > 0 {
             return Err(ServeFault::Lost("a thread panicked while it ended".to_owned()));

@@ -187,7 +187,7 @@ impl Runtime {
         Workers::new(&self.inbox, &self.background)
     }
 
-    /// Serves until a signal and the end of what was begun; every thread is joined then.
+    /// Serves until a signal and the end of what was begun; every thread that does not wait for somebody else is joined then.
     pub fn serve(
         self,
         machine: impl Machine,

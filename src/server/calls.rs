@@ -15,6 +15,13 @@ pub struct Call {
     pub next: Next,
 }
 
+impl Call {
+    /// Whether the process may end before it: a mail stays in the outbox, and a place unknown.
+    pub fn may_be_given_up(&self) -> bool {
+        matches!(self.next, Next::Chore(Chore::SendMail(_) | Chore::FindPlace(_)))
+    }
+}
+
 /// Who gets the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {

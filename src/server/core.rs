@@ -60,6 +60,8 @@ pub struct Core {
     /// Why the database takes no writes, if it does not.
     pub storage: Result<(), &'static str>,
     pub draining: bool,
+    /// While draining: until then mails and look-ups that are under way may end.
+    pub background_until: Option<Instant>,
     /// Too many connections: accepting pauses.
     pub crowded: bool,
     pub sweep_at: Instant,
@@ -101,6 +103,7 @@ impl Core {
             ended: start.ended.into_iter().collect(),
             storage: Ok(()),
             draining: false,
+            background_until: None,
             crowded: false,
             sweep_at: now.instant + SWEEP_EVERY,
             prune_at: now.instant,

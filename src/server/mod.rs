@@ -43,7 +43,7 @@ pub mod whispers;
 
 use std::time::{Duration, Instant};
 
-use self::calls::{Caller, Next};
+use self::calls::{Call, Caller, Next};
 use self::conn::{Conn, Conns, Phase};
 use self::contract::{ConnId, Door, Effect, Input, Ticket};
 use self::core::Core;
@@ -52,7 +52,7 @@ use crate::base::crypto::Entropy;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::base::timers::Timers;
-use crate::limits::HEAD_DEADLINE;
+use crate::limits::{DRAIN_BACKGROUND, HEAD_DEADLINE};
 use crate::model::handler::Step;
 use crate::model::job::Done;
 use crate::model::operation::{Answer, Outcome, Start};
@@ -139,7 +139,8 @@ impl Server {
     /// When `Tick` is due at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
         let core = &self.core;
-        let sweeps = [Some(core.sweep_at), core.file_sweep_at, Some(core.outbox.deadline())];
+        let giving_up = core.background_until.filter(|until| *until > core.now.instant);
+        let sweeps = [Some(core.sweep_at), core.file_sweep_at, Some(core.outbox.deadline()), giving_up];
         sweeps.into_iter().chain([self.timers.next(), core.presence.next_deadline()]).flatten().min()
     }
 
@@ -159,9 +160,15 @@ impl Server {
         !self.core.draining && !self.core.crowded
     }
 
-    /// Draining and done: nothing is open, nothing is waited for.
+    /// Draining and done: nothing is open, and nothing is waited for but what may be given up.
     pub fn is_drained(&self) -> bool {
-        self.core.draining && self.conns.is_empty() && self.core.calls.is_empty()
+        self.core.draining && self.conns.is_empty() && self.calls_are_over()
+    }
+
+    /// A mail that is not sent stays in the outbox, and a mail server may take longer to answer than a restart may last.
+    fn calls_are_over(&self) -> bool {
+        let may_give_up = self.core.background_until.is_some_and(|until| until <= self.core.now.instant);
+        self.core.calls.is_empty() || may_give_up && self.core.calls.values().all(Call::may_be_given_up)
     }
 
     /// What is open and waited for: connections, calls, profiles with a stream. Zero when all is quiet.
@@ -339,6 +346,7 @@ impl Server {
             return;
         }
         self.core.draining = true;
+        self.core.background_until = Some(self.core.now.instant + DRAIN_BACKGROUND);
         seen::sweep(&mut self.core);
         for id in self.conns.ids() {
             self.with_conn(id, |core, conn| match &conn.phase {

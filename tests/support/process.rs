@@ -65,7 +65,12 @@ impl Launch {
 
     /// Starts a server and waits for its start-up line.
     pub fn start(&self) -> Natter {
-        let mut natter = self.spawn(Stdio::piped());
+        self.start_with(&[])
+    }
+
+    /// The same with arguments.
+    pub fn start_with(&self, arguments: &[&str]) -> Natter {
+        let mut natter = self.spawn_with(arguments, Stdio::piped());
         let line = natter.wait_for_line("listens on http://");
         natter.address = address_in(&line);
         natter
@@ -73,7 +78,11 @@ impl Launch {
 
     /// Starts a process without waiting for anything.
     pub fn spawn(&self, stderr: Stdio) -> Natter {
-        let mut command = self.command(&[]);
+        self.spawn_with(&[], stderr)
+    }
+
+    fn spawn_with(&self, arguments: &[&str], stderr: Stdio) -> Natter {
+        let mut command = self.command(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let mut child = command.spawn().expect("the binary starts");
         let (tx, lines) = channel();
@@ -91,7 +100,8 @@ impl Launch {
     }
 }
 
-fn address_in(line: &str) -> SocketAddr {
+/// The address that a start-up line names.
+pub fn address_in(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("http://").expect("an address");
     let end = rest.find([',', ' ', '/']).unwrap_or(rest.len());
     rest[..end].parse().expect("an address of numbers")
@@ -109,6 +119,7 @@ pub struct Natter {
 pub enum Signal {
     Term,
     Int,
+    Hup,
     Kill,
     /// It stands still until it is told to go on.
     Stop,
@@ -149,6 +160,7 @@ impl Natter {
         let name = match signal {
             Signal::Term => "TERM",
             Signal::Int => "INT",
+            Signal::Hup => "HUP",
             Signal::Kill => "KILL",
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",

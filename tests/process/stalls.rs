@@ -1,0 +1,128 @@
+//! What stands still beside the server and must not stop it: the reader of its log, a mail server, a terminal that is gone.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use super::support::TestDir;
+use super::support::net::Http;
+use super::support::process::{Launch, Natter, Signal};
+
+/// A server whose stderr is read up to its first address, and no further.
+fn with_a_log_nobody_reads(launch: &Launch) -> (Natter, std::io::PipeReader) {
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let mut natter = launch.spawn(Stdio::from(writer));
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") || !String::from_utf8_lossy(&line).contains("listens on") {
+        if line.ends_with(b"\n") {
+            line.clear();
+        }
+        let mut byte = [0];
+        assert_eq!(reader.read(&mut byte).expect("a log"), 1, "{}", String::from_utf8_lossy(&line));
+        line.push(byte[0]);
+    }
+    natter.address = super::support::process::address_in(&String::from_utf8_lossy(&line));
+    (natter, reader)
+}
+
+fn metric(http: &mut Http, name: &str) -> u64 {
+    let response = http.ask("GET", "/metrics", &[], None).expect("a response");
+    let text = response.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    const DROPPED: &str = "natter_log_lines_dropped_total";
+    let dir = TestDir::new();
+    let (mut natter, log) = with_a_log_nobody_reads(&Launch::new(dir.path()));
+    let mut http = Http::connect(natter.address);
+    assert_eq!(metric(&mut http, DROPPED), 0);
+    // Each request is a line. The pipe holds 64 KiB, the queue some thousand lines.
+    let many = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let mut asked = 0;
+    while metric(&mut http, DROPPED) == 0 {
+        http.send(&many).expect("sent");
+        for _ in 0..100 {
+            assert_eq!(http.response(false).expect("a connection").expect("a response").status, 200);
+        }
+        asked += 100;
+        assert!(asked < 100_000, "a bound that is never reached");
+    }
+    assert_eq!(
+        Http::connect(natter.address).ask("GET", "/healthz", &[], None).expect("a response").status,
+        200
+    );
+    natter.signal(Signal::Term);
+    drop(http);
+    assert_eq!(natter.wait().code(), Some(0));
+    drop(log);
+}
+
+#[test]
+fn dropped_lines_are_told_when_the_log_is_read_again() {
+    let dir = TestDir::new();
+    let (mut natter, log) = with_a_log_nobody_reads(&Launch::new(dir.path()));
+    let mut http = Http::connect(natter.address);
+    while metric(&mut http, "natter_log_lines_dropped_total") == 0 {
+        (0..500).for_each(|_| drop(http.ask("GET", "/healthz", &[], None).expect("a response")));
+    }
+    let reading =
+        std::thread::spawn(move || BufReader::new(log).lines().map_while(Result::ok).collect::<Vec<_>>());
+    natter.signal(Signal::Term);
+    drop(http);
+    assert_eq!(natter.wait().code(), Some(0));
+    let lines = reading.join().expect("a log");
+    assert!(lines.iter().any(|line| line.contains("lines were dropped")), "{:?}", lines.last());
+    assert!(lines.last().is_some_and(|line| line.ends_with("stopped")), "{:?}", lines.last());
+}
+
+#[test]
+fn a_mail_server_that_hangs_does_not_hold_up_the_end() {
+    let dir = TestDir::new();
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("an address").port().to_string();
+    let env = [
+        ("EMAIL_HOST", "127.0.0.1"),
+        ("EMAIL_PORT", port.as_str()),
+        ("EMAIL_TLS", "none"),
+        ("EMAIL_FROM", "natter@example.org"),
+    ];
+    let mut natter = Launch::new(dir.path()).with(&env).start();
+    Http::connect(natter.address).sign_up("ann");
+    // It takes the connection and says nothing.
+    let (_silent, _) = server.accept().expect("the mailer");
+    natter.signal(Signal::Term);
+    assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
+    let given_up = |line: &String| line.contains("not sent") || line.contains("not finished in time");
+    assert!(!natter.log().iter().any(given_up), "it ended before the mail did: {:#?}", natter.log());
+    // The mail is still there for the next start.
+    let natter = Launch::new(dir.path()).with(&env).start();
+    server.accept().expect("the mailer comes again");
+    natter.stop();
+}
+
+/// Started by `nohup`, a server outlives its terminal; else the end of the terminal is its end.
+#[test]
+fn a_hangup_ends_a_server_that_was_not_told_to_ignore_it() {
+    let dir = TestDir::new();
+    let mut launch = Launch::new(dir.path());
+    let natter = launch.binary.clone();
+    launch.binary = "/usr/bin/env".into();
+    for (option, ends) in [("--default-signal=HUP", true), ("--ignore-signal=HUP", false)] {
+        if launch.run(&[option, "true"]).status.code() != Some(0) {
+            println!("SKIPPED: this env(1) knows no {option}");
+            return;
+        }
+        let mut natter = launch.start_with(&[option, &natter.to_string_lossy()]);
+        natter.signal(Signal::Hup);
+        if ends {
+            assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
+        } else {
+            let mut http = Http::connect(natter.address);
+            assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+            natter.stop();
+        }
+    }
+}
