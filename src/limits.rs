@@ -494,9 +494,14 @@ pub const WRITES_IN_FLIGHT_MAX: usize = 8_192;
 /// Commands of one transaction: half of what a thousand posts under way would fill, so that the loop answers one batch while
 /// the next is written. Beyond: the next batch.
 pub const WRITE_BATCH_MAX: usize = 512;
-/// Reads handed to the readers and not answered: all devices of a full server may catch up after a restart.
-/// Beyond: `Refusal::Busy`.
+/// Reads that wait or run: all devices of a full server may catch up after a restart. Beyond: the newest of the account that
+/// has the most of them is refused with `Refusal::Busy`.
 pub const READS_IN_FLIGHT_MAX: usize = 16_384;
+/// Reads of one account that wait; as many of the anonymous readers of one address prefix. Beyond: `Refusal::Busy`.
+pub const READS_PER_FLOW_MAX: usize = 1_024;
+/// The longest one read may run, which is also the longest that it holds a snapshot, and with it the WAL. Beyond: it is
+/// interrupted, `Refusal::Busy`.
+pub const READ_BUDGET: Duration = Duration::from_secs(2);
 /// Reader threads: a long page must not stand before a short one. Each costs a page cache.
 pub const READER_THREADS: usize = 2;
 /// Between two looks whether a database that failed takes writes again.

@@ -143,15 +143,17 @@ impl Here {
                     let outcome = if let Command::BackUp(BackUp { id }) = command {
                         let copied = self.store.back_up(id, &mut |_| true);
                         Some(Outcome::quiet(copied.map(Answer::BackUp)))
-                    } else if command.is_write() {
+                    } else {
                         let committed = self.store.commit(&mut vec![(lane, command)]);
                         committed.outcomes.into_iter().next()
-                    } else {
-                        Some(Outcome::quiet(self.reader.read(command)))
                     };
                     if let Some(outcome) = outcome {
                         self.server.handle(clock(), Input::Answered { ticket, outcome });
                     }
+                }
+                Effect::Read { ticket, command, .. } => {
+                    let outcome = Outcome::quiet(self.reader.read(*command));
+                    self.server.handle(clock(), Input::Answered { ticket, outcome });
                 }
                 Effect::Work { ticket, job } => {
                     // Mails and places wait for a server: they stand in the database.
@@ -169,7 +171,12 @@ impl Here {
                         self.server.handle(clock(), Input::Sent { conn, bytes });
                     }
                 }
-                Effect::Close(_) | Effect::LaneOver(_) | Effect::Append { .. } | Effect::Abandon { .. } => {}
+                // A read is answered at once, so that there is nothing to cancel.
+                Effect::Cancel(_)
+                | Effect::Close(_)
+                | Effect::LaneOver(_)
+                | Effect::Append { .. }
+                | Effect::Abandon { .. } => {}
             }
         }
         self.server.handle(clock(), Input::Failed { conn });

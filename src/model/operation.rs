@@ -210,6 +210,26 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lane(pub u64);
 
+/// Reads that take turns with those of others (fair queueing calls it a flow): of one account, of an address prefix, or of the
+/// server itself. Two whose numbers are equal by chance share one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flow(u64);
+
+impl Flow {
+    /// What the server reads by itself.
+    pub const SERVER: Flow = Flow(0);
+
+    pub fn of_account(member: Id) -> Flow {
+        // The random half of an id tells accounts apart.
+        Flow(member.0 as u64 | 1 << 63)
+    }
+
+    /// An address prefix, or whatever else has a number of less than 62 bits.
+    pub fn of_number(number: u64) -> Flow {
+        Flow(number & (u64::MAX >> 2) | 1 << 62)
+    }
+}
+
 /// The outcome of one command. `events` is empty unless the transaction is on disk.
 #[derive(Debug)]
 pub struct Outcome {

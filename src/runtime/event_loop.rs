@@ -170,7 +170,8 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     /// Until the first deadline; `None` where there is none.
     fn sleep(&self) -> Option<Duration> {
         let machine = self.parts.machine.next_deadline();
-        let mut first = machine.into_iter().chain(self.parts.background.next_deadline()).min();
+        let own = [self.parts.background.next_deadline(), self.parts.storage.next_deadline()];
+        let mut first = machine.into_iter().chain(own.into_iter().flatten()).min();
         if let Phase::Draining { until } = self.phase {
             first = Some(first.map_or(until, |first| first.min(until)));
         }
@@ -249,6 +250,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         if self.parts.background.next_deadline().is_some_and(|at| at <= now.instant) {
             self.parts.background.flush(Some(now.instant));
         }
+        self.parts.storage.tick(now.instant);
     }
 
     fn notify(&self, state: &str) {

@@ -13,6 +13,8 @@ mod listener;
 mod notify;
 mod parts;
 mod queue;
+mod read_queue;
+mod readers;
 pub mod signals;
 mod socket;
 mod storage;
@@ -42,7 +44,8 @@ use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
 use inbox::Inbox;
 use listener::Listener;
 pub use notify::Notify;
-pub use storage::{Database, Reads, Storage, Writer};
+pub use readers::{Interrupt, Reads};
+pub use storage::{Database, Storage, Writer};
 pub use workers::{Craft, Kind, Workers};
 
 /// What the loop drives: the server, or in the loop's own tests something simpler.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Craft, Database, Machine, Reads, Writer};
+use super::{Craft, Database, Interrupt, Machine, Reads, Writer};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
@@ -89,6 +89,10 @@ impl Database for Store {
 impl Reads for Reader {
     fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
         self.read(command)
+    }
+
+    fn interrupt(&self) -> Interrupt {
+        Box::new(self.interrupter())
     }
 }
 

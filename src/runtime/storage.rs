@@ -5,18 +5,18 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::background::Background;
 use super::inbox::{Completion, Inbox};
 use super::queue::{Feed, Queue, Taken};
+use super::readers::{Readers, Reads};
 use super::threads::{Thread, spawn};
 use crate::base::id::Id;
 use crate::limits::{
-    INDEX_PAUSE, INDEX_REST, INDEX_REST_CROWDED, LANES_CLOSED_MAX, PROBE_EVERY, READS_IN_FLIGHT_MAX,
-    TEND_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX,
+    INDEX_PAUSE, INDEX_REST, INDEX_REST_CROWDED, LANES_CLOSED_MAX, PROBE_EVERY, TEND_EVERY, WRITE_BATCH_MAX,
+    WRITES_IN_FLIGHT_MAX,
 };
 use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::Trouble;
@@ -58,11 +58,6 @@ pub trait Database: Writer + Send + 'static {
     fn close(self) -> Result<(), Fault>;
 }
 
-/// One reader, used by one thread.
-pub trait Reads: Send + 'static {
-    fn read(&mut self, command: Command) -> Result<Answer, Refusal>;
-}
-
 enum Item {
     Write(Ticket, Lane, Command),
     LaneOver(Lane),
@@ -73,7 +68,7 @@ enum Item {
 /// The loop's end.
 pub struct Storage {
     writes: Feed<Item>,
-    reads: Feed<(Ticket, Command)>,
+    readers: Readers,
     /// Lanes that met a full queue.
     closed: Lanes,
     threads: Vec<Thread>,
@@ -87,7 +82,6 @@ impl Storage {
         background: &Background,
     ) -> io::Result<Storage> {
         let writes = Feed::new(WRITES_IN_FLIGHT_MAX);
-        let reads = Feed::new(READS_IN_FLIGHT_MAX);
         let mut threads = Vec::with_capacity(1 + readers.len());
         let clerk = Clerk {
             closed: Lanes::default(),
@@ -104,19 +98,12 @@ impl Storage {
         };
         let queue = writes.queue();
         threads.push(spawn("writer", inbox, move || clerk.run(writer, &queue))?);
-        for reader in readers {
-            let (queue, answers, background) = (reads.queue(), Arc::clone(inbox), background.clone());
-            let run = move || read_until_closed(reader, &queue, &answers, &background);
-            threads.push(spawn("reader", inbox, run)?);
-        }
-        Ok(Storage { writes, reads, closed: Lanes::default(), threads })
+        let readers = Readers::start("reader", readers, inbox, background, &mut threads)?;
+        Ok(Storage { writes, readers, closed: Lanes::default(), threads })
     }
 
-    /// Takes one command, or says at once why not.
+    /// Takes one write, or says at once why not.
     pub(super) fn submit(&mut self, ticket: Ticket, lane: Lane, command: Command) -> Result<(), Refusal> {
-        if !command.is_write() {
-            return if self.reads.offer((ticket, command)) { Ok(()) } else { Err(Refusal::Busy) };
-        }
         if self.closed.contains(lane) {
             return Err(Refusal::Unavailable);
         }
@@ -141,7 +128,21 @@ impl Storage {
     /// Gives the turn's commands to the threads: one lock and no more wakes than sleepers.
     pub(super) fn hand_over(&mut self) {
         self.writes.hand_over();
-        self.reads.hand_over();
+        self.readers.hand_over();
+    }
+
+    /// The loop's end of the readers.
+    pub(super) fn readers(&mut self) -> &mut Readers {
+        &mut self.readers
+    }
+
+    /// When [`Storage::tick`] is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.readers.next_deadline()
+    }
+
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.readers.watch(now);
     }
 
     /// So many writes were answered.
@@ -149,15 +150,10 @@ impl Storage {
         self.writes.returned(count);
     }
 
-    /// One read was answered.
-    pub(super) fn read(&mut self) {
-        self.reads.returned(1);
-    }
-
     /// Says that all is submitted: the writer finishes and closes the database, the readers stop.
     pub(super) fn close(&mut self) -> Vec<Thread> {
         self.writes.close();
-        self.reads.abandon();
+        self.readers.close();
         std::mem::take(&mut self.threads)
     }
 }
@@ -385,34 +381,6 @@ impl Clerk {
     fn healed(&mut self) {
         if !std::mem::replace(&mut self.healthy, true) {
             self.inbox.post(Completion::Storage(Ok(())));
-        }
-    }
-}
-
-fn read_until_closed<R: Reads>(
-    mut reader: R,
-    queue: &Queue<(Ticket, Command)>,
-    inbox: &Inbox,
-    background: &Background,
-) {
-    let mut items = VecDeque::with_capacity(1);
-    // One at a time, so that a short page never waits behind a long one while another reader is idle.
-    while queue.take(&mut items, 1, None) != Taken::Closed {
-        for (ticket, command) in items.drain(..) {
-            let name = command.name();
-            let result = match catch_unwind(AssertUnwindSafe(|| reader.read(command))) {
-                Ok(result) => {
-                    if matches!(result, Err(refusal) if refusal.is_fault()) {
-                        inbox.count(Trouble::Read); // logged by the store
-                    }
-                    result
-                }
-                Err(_) => {
-                    background.report(Trouble::Read, format_args!("{name} panicked"));
-                    Err(Refusal::Internal)
-                }
-            };
-            inbox.post(Completion::Read(ticket, result));
         }
     }
 }

@@ -4,6 +4,7 @@
 mod echo;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use mio::{Poll, Token, Waker};
@@ -11,7 +12,7 @@ use mio::{Poll, Token, Waker};
 pub use self::echo::{Echo, QUEUE_MAX, start, start_with};
 use super::inbox::Inbox;
 use super::queue::lock;
-use super::{Craft, Database, Reads, Writer};
+use super::{Craft, Database, Interrupt, Reads, Writer};
 use crate::base::id::Id;
 pub use crate::base::testing::{Folder, PATIENCE, until};
 use crate::model::backup::DatabaseCopy;
@@ -55,7 +56,11 @@ pub struct Store {
     pub plan: Arc<Mutex<Plan>>,
     /// Each commit waits for a word, where there is one to wait for.
     pub gate: Option<mpsc::Receiver<()>>,
+    pub interrupted: Arc<AtomicBool>,
 }
+
+/// A [`read`] of this number lasts until it is interrupted.
+pub const LASTS: u64 = u64::MAX;
 
 impl Writer for Store {
     fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
@@ -114,7 +119,17 @@ impl Reads for Store {
         let Command::ReadLog(read) = command else { return Err(Refusal::Internal) };
         let after = read.after;
         assert_ne!(after, 13, "as the test asks");
+        if after == LASTS {
+            // As a statement of SQLite: nothing but an interruption ends it.
+            until("an interruption", || self.interrupted.swap(false, Ordering::SeqCst));
+            return Err(Refusal::Busy);
+        }
         Ok(Answer::ReadLog(Box::new(LogPage::Ahead { head: after })))
+    }
+
+    fn interrupt(&self) -> Interrupt {
+        let interrupted = Arc::clone(&self.interrupted);
+        Box::new(move || interrupted.store(true, Ordering::SeqCst))
     }
 }
 

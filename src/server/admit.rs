@@ -9,6 +9,7 @@ use super::contract::Door;
 use super::core::Core;
 use super::cors;
 use super::rate_limit::{AddressKey, Bucket, Verdict};
+use super::reads;
 use super::router::{self, Found};
 use super::routes::{Access, Action, BodyKind, RateClass, Route};
 use super::upload;
@@ -16,6 +17,7 @@ use crate::auth::token;
 use crate::base::crypto::base64url;
 use crate::limits::{JSON_DEADLINE, UPLOADS_RETRY_MS};
 use crate::model::handler::{Actor, Client};
+use crate::model::operation::Flow;
 use crate::model::problem::{Code, Problem};
 use crate::model::session::SessionId;
 use crate::proto::http::head::{Expect, Framing, Head, Headers, Method, Version};
@@ -25,6 +27,7 @@ use crate::proto::websocket::{self, UpgradeError};
 /// What is known of a request before anything is decided.
 pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> Box<Exchange> {
     let client = client::of(&core.settings, conn.peer, &head);
+    core.reads.set(conn.id, reads::anonymous(client.address));
     let request_id = match head.headers.get("x-request-id").filter(|id| is_request_id(id)) {
         Some(id) => id.to_owned(),
         None => new_request_id(core),
@@ -138,6 +141,7 @@ fn authorize(
 ) -> Result<(), Problem> {
     let address = AddressKey::of(exchange.client.address);
     if route.access == Access::Control {
+        core.reads.set(conn.id, Flow::SERVER);
         return Ok(());
     }
     if route.access == Access::Public || route.access == Access::Signed && is_signed(exchange) {
@@ -154,6 +158,7 @@ fn authorize(
         return Err(Problem::new(Code::UnauthorizedAccess));
     };
     exchange.actor = Some(actor);
+    core.reads.set(conn.id, Flow::of_account(actor.member));
     core.seen.note(actor.session, core.now);
     spend(core, exchange, Bucket::Account(actor.member))?;
     match route.rate {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::base::slab::Key;
 use crate::model::job::{Done, Job};
 use crate::model::metrics::Trouble;
-use crate::model::operation::{Command, Lane, Outcome};
+use crate::model::operation::{Command, Flow, Lane, Outcome};
 
 /// A connection, named by the runtime for as long as its socket lives: slot in the low 32 bits, generation above. A slot
 /// is reused only under another generation.
@@ -102,8 +102,13 @@ pub enum Input<'a> {
 /// What is to be done about it: the only way out.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ask storage. A full queue is answered at once with `Refusal::Busy`.
+    /// Have storage write. A full queue is answered at once with `Refusal::Busy`.
     Store { ticket: Ticket, lane: Lane, command: Command },
+    /// Have storage read, in turn with the reads of other flows. A full queue, a budget that is used up and a cancellation
+    /// are answered with `Refusal::Busy`. In a box: only one kind of effect may be as wide as a command.
+    Read { ticket: Ticket, flow: Flow, command: Box<Command> },
+    /// Nobody waits for this read any more: it is answered early, unless it is answered already.
+    Cancel(Ticket),
     /// The connection of a lane that saw a fault is gone: the lane may be forgotten.
     LaneOver(Lane),
     /// Have a worker do something. A full queue is answered at once with `Done::Busy`.

@@ -16,6 +16,7 @@ use super::outbox::Outbox;
 use super::presence::{self, Broadcast, Presence};
 use super::publish::Told;
 use super::rate_limit::{AddressKey, RateLimiter};
+use super::reads::Reads;
 use super::report::Metrics;
 use super::seen::{self, Seen};
 use super::upload::{self, Uploads};
@@ -42,6 +43,7 @@ pub struct Core {
     pub calls: Slab<Call>,
     pub hub: Hub,
     pub rates: RateLimiter,
+    pub reads: Reads,
     pub attempts: Attempts,
     pub tickets: Tickets,
     pub seen: Seen,
@@ -91,6 +93,7 @@ impl Core {
             calls: Slab::new(),
             hub: Hub::default(),
             rates: RateLimiter::default(),
+            reads: Reads::default(),
             attempts: Attempts::default(),
             tickets: Tickets::default(),
             seen: Seen::default(),
@@ -147,7 +150,12 @@ impl Core {
     /// Asks storage; the outcome comes back as an input.
     pub fn ask_store(&mut self, caller: Caller, command: Command, next: Next) -> Ticket {
         let ticket = self.calls.insert(Call { caller, next });
-        self.effects.push_back(Effect::Store { ticket, lane: caller.conn().lane(), command });
+        let conn = caller.conn();
+        self.effects.push_back(if command.is_write() {
+            Effect::Store { ticket, lane: conn.lane(), command }
+        } else {
+            Effect::Read { ticket, flow: self.reads.asked(conn, ticket), command: Box::new(command) }
+        });
         ticket
     }
 
@@ -171,6 +179,7 @@ impl Core {
                 self.by_address.remove(&key);
             }
         }
+        self.effects.extend(self.reads.closed(conn.id).into_iter().map(Effect::Cancel));
         self.unsubscribe(conn);
         upload::abandon(self, conn);
         upload::give_back(self, conn);

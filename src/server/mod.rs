@@ -28,6 +28,7 @@ pub mod poll;
 pub mod presence;
 pub mod publish;
 pub mod rate_limit;
+pub mod reads;
 pub mod replay;
 pub mod report;
 pub mod respond;
@@ -265,6 +266,7 @@ impl Server {
     fn answered(&mut self, ticket: Ticket, outcome: Outcome) {
         let Some(call) = self.core.calls.remove(ticket) else { return };
         let origin = call.caller.conn();
+        self.core.reads.answered(origin, ticket);
         // The writer refuses the rest of this lane until it hears that the connection is gone.
         if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
             match self.conns.get_mut(origin) {

@@ -2,7 +2,7 @@
 //! was asked, and nothing of an open transaction.
 //! Invariant: a snapshot lasts one answer, which is bounded, so that no reader pins the WAL.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
@@ -31,8 +31,16 @@ impl Reader {
                 Ok(answer)
             }
             Err(Stop::Refused(refusal)) => Err(refusal),
+            // Its time was over, or nobody waits for it any more: no fault of the database.
+            Err(Stop::Failed(error)) if is_interruption(&error) => Err(Refusal::Busy),
             Err(Stop::Failed(error)) => Err(self.trouble.begins(&error).refusal()),
         }
+    }
+
+    /// What ends a read early, from any thread; what is not under way is not touched.
+    pub fn interrupter(&self) -> impl Fn() + Send + 'static {
+        let handle = self.conn.get_interrupt_handle();
+        move || handle.interrupt()
     }
 
     fn look(&self, command: Command) -> Result<Answer, Stop> {
@@ -53,6 +61,10 @@ impl Reader {
         end?;
         Ok(answer)
     }
+}
+
+fn is_interruption(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
 fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
@@ -131,9 +143,12 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::base::crypto::SystemEntropy;
+    use crate::model::member::ListAccounts;
+    use crate::model::operation::Operation;
     use crate::store::Store;
 
     #[test]
@@ -157,6 +172,39 @@ mod tests {
             store.probe().expect("a write");
             assert_eq!(reader.within_snapshot(touched).expect("a number"), expect, "it sees every commit");
         }
+        drop(reader);
+        store.close().expect("closed");
+        std::fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[test]
+    fn a_read_that_is_interrupted_is_no_fault_and_leaves_the_reader_usable() {
+        let folder = std::env::temp_dir().join(format!("natter-interrupt-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let options = StoreOptions { path: folder.join("natter.db"), synchronous_full: true };
+        let (store, _) = Store::open(&options, &mut SystemEntropy::new(), 0).expect("a store");
+        let mut reader = Reader::open(&options).expect("a reader");
+        let interrupt = reader.interrupter();
+        interrupt();
+        let list = ListAccounts { after: None, limit: 1 };
+        assert!(reader.read(list.clone().into_command()).is_ok(), "nothing was under way");
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    interrupt();
+                    std::thread::yield_now();
+                }
+            });
+            let endless =
+                "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+            let looked =
+                reader.within_snapshot(|conn| Ok(conn.query_row(endless, [], |row| row.get::<_, i64>(0))?));
+            ended.store(true, Ordering::SeqCst);
+            let Err(Stop::Failed(error)) = looked else { panic!("{looked:?}") };
+            assert!(is_interruption(&error), "{error}");
+        });
+        assert!(reader.read(list.into_command()).is_ok(), "the next read");
         drop(reader);
         store.close().expect("closed");
         std::fs::remove_dir_all(folder).expect("removed");

@@ -248,3 +248,21 @@ fn a_stop_finishes_what_was_begun() {
     let late = world.connect();
     assert!(world.peers[&late].closed);
 }
+
+#[test]
+fn what_a_closed_connection_waited_for_is_not_read() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let bearer = format!("Bearer {}", ann.access);
+    world.holds = true;
+    let (gone, stays) = (world.connect(), world.connect());
+    for conn in [gone, stays] {
+        world.send(conn, &request("GET", "/api/v1/conversations", &[("Authorization", &bearer)], None));
+    }
+    assert_eq!(world.held.len(), 2);
+    world.reset(gone);
+    assert_eq!(world.held.len(), 1, "the read of the connection that is gone is cancelled");
+    world.release(1);
+    assert_eq!(responses(&mut world.take(stays), false)[0].status, 200);
+    assert_eq!(world.server.load().1, 0, "no call is left");
+}

@@ -276,6 +276,23 @@ impl House {
                     self.refused.push(Refused::Store(ticket, refusal));
                 }
             }
+            Effect::Read { ticket, command, .. } => {
+                if rng.chance(self.weather.reads_busy) {
+                    self.faults += 1;
+                    self.refused.push(Refused::Store(ticket, Refusal::Busy));
+                } else {
+                    self.reads.push((ticket, *command));
+                }
+            }
+            // One that runs may be over before the interruption comes.
+            Effect::Cancel(ticket) => {
+                if let Some(place) = self.reads.iter().position(|(waits, _)| *waits == ticket)
+                    && rng.chance(700)
+                {
+                    self.reads.swap_remove(place);
+                    self.refused.push(Refused::Store(ticket, Refusal::Busy));
+                }
+            }
             Effect::LaneOver(lane) => {
                 self.closed_at_edge.remove(&lane);
                 self.writes.push_back(Item::LaneOver(lane));
@@ -307,13 +324,6 @@ impl House {
 
     /// As `runtime/storage.rs`: a full queue closes the lane, so that nothing overtakes what it refused.
     fn submit(&mut self, rng: &mut Rng, ticket: Ticket, lane: Lane, command: Command) -> Result<(), Refusal> {
-        if !command.is_write() {
-            if rng.chance(self.weather.reads_busy) {
-                return Err(Refusal::Busy);
-            }
-            self.reads.push((ticket, command));
-            return Ok(());
-        }
         if self.closed_at_edge.contains(&lane) {
             return Err(Refusal::Unavailable);
         }

@@ -84,6 +84,9 @@ pub struct Peer {
 /// A question to storage that a test holds back.
 type Question = (Ticket, Lane, Command);
 
+/// Reads have no lane; this one stands for that.
+const READS: Lane = Lane(u64::MAX);
+
 pub struct World {
     pub server: Server,
     settings: Settings,
@@ -287,6 +290,15 @@ impl World {
         self.input(Input::Answered { ticket, outcome: Outcome::quiet(Err(refusal)) });
     }
 
+    /// A read that waits is dropped; every other one is answered already.
+    fn cancel(&mut self, ticket: Ticket) {
+        if let Some(place) = self.held.iter().position(|(held, ..)| *held == ticket) {
+            self.held.remove(place);
+            let outcome = Outcome::quiet(Err(Refusal::Busy));
+            self.server.handle(self.now, Input::Answered { ticket, outcome });
+        }
+    }
+
     fn answer(&mut self, ticket: Ticket, lane: Lane, command: Command) {
         self.trace.push(command.name());
         let outcome = if let Command::BackUp(BackUp { id }) = command {
@@ -355,6 +367,11 @@ impl World {
                 self.held.push_back((ticket, lane, command));
             }
             Effect::Store { ticket, lane, command } => self.answer(ticket, lane, command),
+            Effect::Read { ticket, command, .. } if self.holds => {
+                self.held.push_back((ticket, READS, *command));
+            }
+            Effect::Read { ticket, command, .. } => self.answer(ticket, READS, *command),
+            Effect::Cancel(ticket) => self.cancel(ticket),
             Effect::Work { job: Job::FindPlace { .. }, .. } if self.lookups_hang => {}
             Effect::Work { ticket, job } => {
                 let done = self.work(job);

@@ -58,6 +58,15 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     self.refused.push(Refused::Store(ticket, refusal));
                 }
             }
+            Effect::Read { ticket, flow, command } => {
+                let refused = self.parts.storage.readers().submit(flow, ticket, command);
+                self.refused.extend(refused.map(|ticket| Refused::Store(ticket, Refusal::Busy)));
+            }
+            Effect::Cancel(ticket) => {
+                if self.parts.storage.readers().cancel(ticket) {
+                    self.refused.push(Refused::Store(ticket, Refusal::Busy));
+                }
+            }
             Effect::LaneOver(lane) => self.parts.storage.lane_over(lane),
             Effect::Work { ticket, job } => {
                 let received = job.received_file();

@@ -112,7 +112,6 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     }
                 }
                 Completion::Read(ticket, result) => {
-                    self.parts.storage.read();
                     let outcome = Outcome::quiet(result);
                     self.parts.machine.handle(now, Input::Answered { ticket, outcome });
                 }

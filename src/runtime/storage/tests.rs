@@ -7,7 +7,7 @@ use mio::Poll;
 use super::*;
 use crate::base::slab::Key;
 use crate::runtime::queue::lock;
-use crate::runtime::testing::{self, PATIENCE, Plan, Store, read, write};
+use crate::runtime::testing::{self, PATIENCE, Plan, Store, write};
 
 /// What the loop would be.
 struct Desk {
@@ -26,7 +26,7 @@ impl Desk {
         let (poll, inbox) = testing::inbox();
         let plan = Arc::new(Mutex::new(plan));
         let (sender, receiver) = mpsc::channel();
-        let fake = |gate| Store { plan: Arc::clone(&plan), gate };
+        let fake = |gate| Store { plan: Arc::clone(&plan), gate, ..Store::default() };
         let writer = fake(gated.then_some(receiver));
         let background = Background::new(Arc::clone(&inbox));
         let storage =
@@ -55,10 +55,6 @@ impl Desk {
                         let result = |outcome: Outcome| outcome.result.map(drop);
                         answers
                             .extend(tickets.iter().map(|t| t.to_u64()).zip(outcomes.into_iter().map(result)));
-                    }
-                    Completion::Read(ticket, result) => {
-                        self.storage.read();
-                        answers.push((ticket.to_u64(), result.map(drop)));
                     }
                     Completion::Storage(health) => self.health.push(health),
                     Completion::Lost(reason) => self.lost = Some(reason),
@@ -165,7 +161,7 @@ fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
 fn a_fault_without_traffic_is_probed_away_in_its_time() {
     let desk = Desk::new(Plan::default(), false);
     let plan = Arc::new(Mutex::new(Plan { broken: Some(Fault::Io), ..Plan::default() }));
-    let mut fake = Store { plan: Arc::clone(&plan), gate: None };
+    let mut fake = Store { plan: Arc::clone(&plan), ..Store::default() };
     let mut clerk = Clerk {
         closed: Lanes::default(),
         healthy: true,
@@ -198,21 +194,6 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
     assert_eq!(told(&mut clerk, &mut fake), [], "not yet time to look");
     clerk.probe_at = Instant::now();
     assert_eq!(told(&mut clerk, &mut fake), [Ok(())]);
-    desk.close();
-}
-
-#[test]
-fn reads_are_answered_each_and_a_panic_is_one_refusal() {
-    let mut desk = Desk::new(Plan::default(), false);
-    for n in 0..100 {
-        desk.storage.submit(Key::from_u64(n), Lane(1), read(n)).expect("room");
-    }
-    let mut answers = desk.answers(100);
-    answers.sort_by_key(|(n, _)| *n);
-    for (n, result) in answers {
-        assert_eq!(result, if n == 13 { Err(Refusal::Internal) } else { Ok(()) }, "{n}");
-    }
-    assert_eq!(desk.troubles, [Trouble::Read]);
     desk.close();
 }
 

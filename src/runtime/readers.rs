@@ -1,0 +1,218 @@
+//! The threads that read the database, and the loop's end of them.
+//!
+//! Owns the queue between them, the budget of a read and its interruption. Leaves the order of reads to `read_queue`, and
+//! what a read does to the store. Invariant: each read that was taken is answered once: by its thread, or by the loop when
+//! it was dropped before it started.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::background::Background;
+use super::inbox::{Completion, Inbox};
+use super::queue::lock;
+use super::read_queue::ReadQueue;
+use super::threads::{Thread, spawn};
+use crate::limits::READ_BUDGET;
+use crate::model::metrics::Trouble;
+use crate::model::operation::{Answer, Command, Flow, Refusal};
+use crate::server::contract::Ticket;
+
+/// Between two looks at the reads that run, while some do. An interruption that falls between two statements of a read has
+/// no effect, so that it is repeated.
+const WATCH_EVERY: Duration = Duration::from_millis(10);
+
+/// One reader, used by one thread.
+pub trait Reads: Send + 'static {
+    fn read(&mut self, command: Command) -> Result<Answer, Refusal>;
+    /// What ends a read early, called from another thread; the read answers `Busy` then.
+    fn interrupt(&self) -> Interrupt;
+}
+
+pub type Interrupt = Box<dyn Fn() + Send>;
+
+/// The loop's end.
+pub struct Readers {
+    shared: Arc<Shared>,
+    /// When the reads that run are looked at next; `None` while there is none.
+    watch_at: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: ReadQueue<Box<Command>>,
+    /// One for each thread.
+    seats: Vec<Seat>,
+    sleepers: usize,
+    closed: bool,
+}
+
+struct Seat {
+    interrupt: Interrupt,
+    running: Option<Running>,
+}
+
+#[derive(Clone, Copy)]
+struct Running {
+    ticket: Ticket,
+    until: Instant,
+}
+
+impl Readers {
+    /// One thread for each reader, all of this name.
+    pub fn start<R: Reads>(
+        name: &str,
+        readers: Vec<R>,
+        inbox: &Arc<Inbox>,
+        background: &Background,
+        threads: &mut Vec<Thread>,
+    ) -> std::io::Result<Readers> {
+        let shared = Arc::new(Shared::default());
+        for reader in readers {
+            let seat = {
+                let mut state = lock(&shared.state);
+                state.seats.push(Seat { interrupt: reader.interrupt(), running: None });
+                state.seats.len() - 1
+            };
+            let work = Work { shared: Arc::clone(&shared), seat, inbox: Arc::clone(inbox) };
+            let background = background.clone();
+            threads.push(spawn(name, inbox, move || work.run(reader, &background))?);
+        }
+        Ok(Readers { shared, watch_at: None })
+    }
+
+    /// Takes one read, and answers which one is refused for it, if one is.
+    #[must_use]
+    pub fn submit(&mut self, flow: Flow, ticket: Ticket, command: Box<Command>) -> Option<Ticket> {
+        self.watch_at.get_or_insert_with(|| Instant::now() + WATCH_EVERY);
+        lock(&self.shared.state).queue.offer(flow, ticket, command)
+    }
+
+    /// Wakes as many threads as there are reads to start.
+    pub fn hand_over(&mut self) {
+        if self.watch_at.is_none() {
+            return;
+        }
+        let state = lock(&self.shared.state);
+        let wakes = state.queue.startable().min(state.sleepers);
+        drop(state);
+        (0..wakes).for_each(|_| self.shared.filled.notify_one());
+    }
+
+    /// Nobody waits for this read any more. `true` when it was dropped before it started; one that runs is interrupted and
+    /// answers by itself.
+    #[must_use]
+    pub fn cancel(&mut self, ticket: Ticket) -> bool {
+        let mut state = lock(&self.shared.state);
+        if state.queue.cancel(ticket).is_some() {
+            return true;
+        }
+        let now = Instant::now();
+        for seat in &mut state.seats {
+            if let Some(running) = seat.running.as_mut().filter(|running| running.ticket == ticket) {
+                running.until = now;
+                (seat.interrupt)();
+            }
+        }
+        false
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.watch_at
+    }
+
+    /// Interrupts the reads whose time is over.
+    pub fn watch(&mut self, now: Instant) {
+        if self.watch_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let state = lock(&self.shared.state);
+        for seat in &state.seats {
+            if seat.running.is_some_and(|running| running.until <= now) {
+                (seat.interrupt)();
+            }
+        }
+        self.watch_at = (!state.queue.is_empty()).then(|| now + WATCH_EVERY);
+    }
+
+    /// Nothing more comes, what waits is dropped, and what runs is interrupted: nobody hears it.
+    pub fn close(&mut self) {
+        let mut state = lock(&self.shared.state);
+        state.closed = true;
+        state.queue = ReadQueue::default();
+        state.seats.iter().filter(|seat| seat.running.is_some()).for_each(|seat| (seat.interrupt)());
+        drop(state);
+        self.shared.filled.notify_all();
+    }
+}
+
+/// Without the loop's end nobody asks: the threads end.
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A thread's end.
+struct Work {
+    shared: Arc<Shared>,
+    seat: usize,
+    inbox: Arc<Inbox>,
+}
+
+impl Work {
+    fn run<R: Reads>(self, mut reader: R, background: &Background) {
+        while let Some((flow, ticket, command)) = self.next() {
+            let name = command.name();
+            let began = Instant::now();
+            let result = match catch_unwind(AssertUnwindSafe(|| reader.read(*command))) {
+                Ok(result) => {
+                    // `Busy` is an interruption; the others are logged by the store.
+                    if matches!(result, Err(refusal) if refusal.is_fault() && refusal != Refusal::Busy) {
+                        self.inbox.count(Trouble::Read);
+                    }
+                    result
+                }
+                Err(_) => {
+                    background.report(Trouble::Read, format_args!("{name} panicked"));
+                    Err(Refusal::Internal)
+                }
+            };
+            self.finished(flow, began.elapsed());
+            self.inbox.post(Completion::Read(ticket, result));
+        }
+    }
+
+    /// The next read, after a sleep if need be; `None` at the end.
+    fn next(&self) -> Option<(Flow, Ticket, Box<Command>)> {
+        let mut state = lock(&self.shared.state);
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some((flow, ticket, command)) = state.queue.start() {
+                state.seats[self.seat].running =
+                    Some(Running { ticket, until: Instant::now() + READ_BUDGET });
+                return Some((flow, ticket, command));
+            }
+            state.sleepers += 1;
+            state = self.shared.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.sleepers -= 1;
+        }
+    }
+
+    fn finished(&self, flow: Flow, took: Duration) {
+        let mut state = lock(&self.shared.state);
+        state.seats[self.seat].running = None;
+        state.queue.finished(flow, took);
+    }
+}
+
+#[cfg(test)]
+mod tests;
