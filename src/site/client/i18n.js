@@ -151,17 +151,21 @@ export function setLang(next) {
   current = next in WORDS ? next : 'en';
   local.set('lang', current);
   plural = new Intl.PluralRules(current);
-  const made = (options) => new Intl.DateTimeFormat(current, options);
+  // The browser's own variant of the language, and its clock of 12 or 24 hours whatever the language.
+  const own = new Intl.DateTimeFormat(undefined, { hour: 'numeric' }).resolvedOptions();
+  const locale = [own.locale, ...(navigator.languages ?? [])].find((tag) => tag.split('-')[0] === current) ?? current;
+  const { hourCycle } = own;
+  const made = (options) => new Intl.DateTimeFormat(locale, options);
   formats = {
-    time: made({ hour: 'numeric', minute: '2-digit' }),
+    time: made({ hour: 'numeric', minute: '2-digit', hourCycle }),
     weekday: made({ weekday: 'long' }),
     short: made({ day: 'numeric', month: 'short' }),
     day: made({ day: 'numeric', month: 'long' }),
     year: made({ day: 'numeric', month: 'short', year: 'numeric' }),
-    full: made({ dateStyle: 'medium', timeStyle: 'short' }),
-    number: new Intl.NumberFormat(current),
-    ago: new Intl.RelativeTimeFormat(current, { numeric: 'auto' }),
-    list: new Intl.ListFormat(current),
+    full: made({ dateStyle: 'medium', timeStyle: 'short', hourCycle }),
+    number: new Intl.NumberFormat(locale),
+    ago: new Intl.RelativeTimeFormat(locale, { numeric: 'auto' }),
+    list: new Intl.ListFormat(locale),
   };
   document.documentElement.lang = current;
   document.documentElement.dir = dir();

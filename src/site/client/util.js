@@ -38,6 +38,33 @@ export function ulidMs(id) {
   return ms;
 }
 
+// A sign is what a reader takes for one character: an emoji of several code
+// points, a letter with its accents.
+const segmenter = globalThis.Intl?.Segmenter && new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+
+// Where no segmenter is: a code point, or a flag, and what extends or joins it.
+const EXTENDS = '[\\p{M}\\p{Emoji_Modifier}\\u200c\\u{e0020}-\\u{e007f}]*';
+const ONE_SIGN = `(?:\\r\\n|\\p{RI}{2}|[^])${EXTENDS}(?:\\u200d\\p{Extended_Pictographic}${EXTENDS})*`;
+
+function* signs(text) {
+  if (segmenter) {
+    for (const { index, segment } of segmenter.segment(text)) yield [index, index + segment.length];
+  } else {
+    for (const { index, 0: sign } of text.matchAll(new RegExp(ONE_SIGN, 'gu'))) yield [index, index + sign.length];
+  }
+}
+
+// From where to where the sign at this place of a text reaches.
+export function signAt(text, at) {
+  for (const [from, to] of signs(text)) if (to > at) return [from, to];
+  return [text.length, text.length];
+}
+
+export const firstSign = (text) => text.slice(...signAt(text, 0));
+
+// At most `max` units of a text, in whole signs.
+export const beginning = (text, max) => (text.length <= max ? text : text.slice(0, signAt(text, max)[0]));
+
 const chains = new Map();
 
 // Runs `work` alone under `name`, across tabs where the browser can (secure

@@ -4,6 +4,7 @@
 // markup; whatever opens gives the focus back when it closes.
 
 import { t } from '../i18n.js';
+import { firstSign } from '../util.js';
 
 export function h(tag, props, ...children) {
   const [name, ...classes] = tag.split('.');
@@ -118,9 +119,8 @@ export function iconButton(name, label, props) {
 }
 
 export function avatar({ id, name, image, size = '', online }) {
-  const letters = [...(name || '?').trim()];
   const words = (name || '?').trim().split(/\s+/);
-  const initials = words.length > 1 ? `${[...words[0]][0]}\u200c${[...words.at(-1)][0]}` : letters[0];
+  const initials = words.length > 1 ? `${firstSign(words[0])}\u200c${firstSign(words.at(-1))}` : firstSign(words[0]);
   let hue = 0;
   for (const letter of id ?? name ?? '') hue = (hue * 31 + letter.codePointAt(0)) % 360;
   const face = h(`span.avatar${size ? `.${size}` : ''}`, { 'aria-hidden': 'true', data: { initials: initials.toLocaleUpperCase() } });

@@ -7,7 +7,7 @@ import { bytes, fullTime, listOf, number, t, timeOf } from '../i18n.js';
 import { model } from '../model.js';
 import { outbox } from '../outbox.js';
 import { socket } from '../api.js';
-import { scalars } from '../util.js';
+import { beginning, scalars } from '../util.js';
 import { avatar, h, icon, iconButton, isEmojiOnly, link, openPicture, pickEmoji, rich, toast } from './kit.js';
 
 const PICTURE_PX = 340;
@@ -25,10 +25,12 @@ export function titleOf(conversation) {
   return unturned(conversation.peer?.display_name ?? t('people.deleted'));
 }
 
+const PREVIEW_MAX = 160;
+
 export function preview(message) {
   if (!message) return t('list.no_messages');
   if (message.deleted_at) return t('msg.deleted');
-  if (message.body) return message.body.replace(/\s+/g, ' ').slice(0, 160);
+  if (message.body) return beginning(message.body.replace(/\s+/g, ' '), PREVIEW_MAX);
   const file = (message.attachments ?? message.files)?.[0];
   return file?.type.startsWith('image/') ? t('preview.photo') : file?.name ?? '';
 }
@@ -306,7 +308,8 @@ export function composer({ target, onSent, lastOwn, signal }) {
     attach(files);
   });
   input.addEventListener('keydown', (event) => {
-    if (event.isComposing) return;
+    // Safari ends the composition before the Enter that confirmed it: 229 says that an input method took the key.
+    if (event.isComposing || event.keyCode === 229) return;
     if (event.key === 'Enter' && !event.shiftKey && !matchMedia('(pointer: coarse)').matches) {
       event.preventDefault();
       submit();

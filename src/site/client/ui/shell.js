@@ -7,7 +7,7 @@ import * as api from '../api.js';
 import { briefly, fullTime, number, t } from '../i18n.js';
 import { model } from '../model.js';
 import { outbox } from '../outbox.js';
-import { debounce } from '../util.js';
+import { debounce, signAt } from '../util.js';
 import { chatView } from './chat.js';
 import { avatar, button, failed, h, icon, iconButton, link, mark, openDialog, reconcile, spinner, toast } from './kit.js';
 import { nameOf, preview, titleOf } from './message.js';
@@ -191,13 +191,16 @@ function around(body, low) {
   const at = body.toLocaleLowerCase().indexOf(low);
   if (at < 40) return body;
   const word = body.indexOf(' ', at - 30) + 1;
-  return `…${body.slice(word > 0 && word <= at ? word : at - 20)}`;
+  return `…${body.slice(word > 0 && word <= at ? word : signAt(body, at - 20)[0])}`;
 }
 
 // The server folds accents and letter forms; only plain hits are marked here.
 function marked(text, low) {
-  const at = text.toLocaleLowerCase().indexOf(low);
-  return at < 0 ? [text] : [text.slice(0, at), h('mark', null, text.slice(at, at + low.length)), text.slice(at + low.length)];
+  const lowered = text.toLocaleLowerCase(), at = low ? lowered.indexOf(low) : -1;
+  // Where lower case has another length, a place in it is none in the text.
+  if (at < 0 || lowered.length !== text.length) return [text];
+  const from = signAt(text, at)[0], to = signAt(text, at + low.length - 1)[1];
+  return [text.slice(0, from), h('mark', null, text.slice(from, to)), text.slice(to)];
 }
 
 const STRIP_AFTER_MS = 1_500;
