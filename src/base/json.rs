@@ -1,12 +1,18 @@
-//! JSON in and out: the one home of serde_json. What a peer sends is read into a borrowed [`Value`], so that
-//! one wrongly typed member can be named; what we send is derived on model types and written in one pass.
-//! Invariant: a parsed [`Object`] has no key twice.
+//! JSON in and out: the one home of serde_json.
+//!
+//! What a peer sends is read into a borrowed [`Value`], so that one wrongly typed member can be named; what we send is
+//! derived on model types and written in one pass. The grammar is in `parse`.
+//! Invariant: a parsed [`Object`] has no key twice, and a number is neither judged nor changed before somebody asks for it.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::ser::Error;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+mod parse;
+
+use parse::Reader;
 
 /// A value as sent. Strings without escapes point into the text.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,10 +20,8 @@ pub enum Value<'a> {
     Null,
     Bool(bool),
     Int(i64),
-    /// A whole number beyond those: no limit and no position is as large, but an op's `id` may be, and is echoed.
-    Large(u64),
-    /// Also whole numbers beyond 64 bits.
-    Float(f64),
+    /// Any other number, as it was written: of any size and precision.
+    Number(&'a str),
     Str(Cow<'a, str>),
     List(Vec<Value<'a>>),
     Object(Object<'a>),
@@ -30,7 +34,7 @@ pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 /// Up to this many members a duplicate is found by looking at each; above, by sorting.
 const LINEAR_MEMBERS_MAX: usize = 16;
 
-/// The text is not JSON (RFC 8259), not UTF-8, nested beyond 128, or has a key twice.
+/// The text is not JSON (RFC 8259), not UTF-8, nested too deeply, or has a key twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotJson;
 
@@ -93,14 +97,19 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads one JSON value and nothing behind it but white space.
+/// Reads one JSON value and nothing after it but white space.
 pub fn parse(text: &[u8]) -> Result<Value<'_>, NotJson> {
-    serde_json::from_slice(text).map_err(|_| NotJson)
+    parse_text(std::str::from_utf8(text).map_err(|_| NotJson)?)
 }
 
 /// As [`parse`], of what is known to be UTF-8.
 pub fn parse_text(text: &str) -> Result<Value<'_>, NotJson> {
-    serde_json::from_str(text).map_err(|_| NotJson)
+    Reader::new(text).document()
+}
+
+/// How the member `name` of an object was written, escapes included.
+pub fn member_text<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+    Reader::new(object).member(name).ok().flatten()
 }
 
 /// Writes `value` in one pass.
@@ -153,104 +162,15 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> String {
     String::from_utf8(to_vec(value)).expect("JSON is UTF-8")
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Int(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
-        Ok(i64::try_from(value).map_or(Value::Large(value), Value::Int))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Float(value))
-    }
-
-    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Str(Cow::Borrowed(value)))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Str(Cow::Owned(value.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-        let mut list = Vec::new();
-        while let Some(value) = seq.next_element()? {
-            list.push(value);
-        }
-        Ok(Value::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-        let mut object = Object(Vec::with_capacity(8));
-        while let Some(key) = map.next_key_seed(KeySeed)? {
-            object.0.push((key, map.next_value()?));
-        }
-        if object.has_duplicate() {
-            return Err(A::Error::custom("duplicate key"));
-        }
-        Ok(Value::Object(object))
-    }
-}
-
-/// Keys borrowed where they have no escapes; serde's own `Cow` always copies.
-struct KeySeed;
-
-impl<'de> DeserializeSeed<'de> for KeySeed {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeySeed {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(value))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(value.to_owned()))
-    }
-}
-
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Value::Null => serializer.serialize_unit(),
             Value::Bool(value) => serializer.serialize_bool(*value),
             Value::Int(value) => serializer.serialize_i64(*value),
-            Value::Large(value) => serializer.serialize_u64(*value),
-            Value::Float(value) => serializer.serialize_f64(*value),
+            Value::Number(text) => {
+                serde_json::from_str::<&RawValue>(text).map_err(S::Error::custom)?.serialize(serializer)
+            }
             Value::Str(value) => serializer.serialize_str(value),
             Value::List(list) => serializer.collect_seq(list),
             Value::Object(object) => serializer.collect_map(object.0.iter().map(|(key, value)| (key, value))),
@@ -270,8 +190,155 @@ mod tests {
         assert!(matches!(value.get("d").and_then(|d| d.get("e")), Some(Value::Str(Cow::Borrowed("f")))));
         assert_eq!(
             to_string(&value),
-            r#"{"a":null,"b":[true,-1,1.5,18446744073709551615,1.8446744073709552e+19],"c":"x\n","d":{"e":"f"}}"#
+            r#"{"a":null,"b":[true,-1,1.5,18446744073709551615,18446744073709551616],"c":"x\n","d":{"e":"f"}}"#
         );
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_kept_as_written() {
+        for text in ["0", "-1", "9223372036854775807", "-9223372036854775808"] {
+            assert_eq!(parse_text(text), text.parse().map(Value::Int).map_err(|_| NotJson), "{text}");
+        }
+        let long = "9".repeat(5_000);
+        for text in [
+            "-0",
+            "0.10",
+            "-0.0",
+            "1e400",
+            "-1E+400",
+            "1e-999",
+            "1.5e0",
+            "9223372036854775808",
+            "18446744073709551616",
+            &long,
+        ] {
+            assert_eq!(parse_text(text), Ok(Value::Number(text)), "{text}");
+            assert_eq!(to_string(&Value::Number(text)), text);
+        }
+        for bad in [
+            "-", "+1", "01", "-01", ".5", "1.", "1.e5", "1e", "1e+", "0x1", "1_000", "NaN", "Infinity",
+            "1 2", "--1",
+        ] {
+            assert_eq!(parse_text(bad), Err(NotJson), "{bad}");
+        }
+    }
+
+    #[test]
+    fn members_as_they_were_written() {
+        let check =
+            |object: &str, expect: Option<&str>| assert_eq!(member_text(object, "id"), expect, "{object}");
+        check(r#"{"id":1e400}"#, Some("1e400"));
+        check("{ \"op\":[{\"id\":1}], \"id\" :\t\"a\\u0041\\\"\" }", Some(r#""a\u0041\"""#));
+        check(r#"{"\u0069d":0.10}"#, Some("0.10"));
+        check(r#"{"x":{"id":3}}"#, None);
+        check("[]", None);
+        check(r#"{"id":"#, None);
+    }
+
+    #[test]
+    fn strings() {
+        let check = |text: &str, expect: &str| {
+            assert_eq!(parse_text(text).as_ref().map(Value::as_str), Ok(Some(expect)), "{text}");
+        };
+        check(r#""""#, "");
+        check("\"\u{e9}\u{1f44d}\u{7f}\"", "\u{e9}\u{1f44d}\u{7f}");
+        check(r#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t");
+        check(r#""a\u00e9\uD83D\udc4db\u0000""#, "a\u{e9}\u{1f44d}b\0");
+        for bad in [
+            "\"",
+            "\"\\",
+            "\"\\\"",
+            r#""\x""#,
+            r#""\u12""#,
+            r#""\u12g4""#,
+            r#""\u+123""#,
+            r#""\ud83d""#,
+            r#""\ud83dx""#,
+            r#""\ud83d\n""#,
+            r#""\ud83d\ud83d""#,
+            r#""\udc4d""#,
+            "\"\n\"",
+            "\"\0\"",
+            "\"\t\"",
+            "'a'",
+            r#""\u00\u{e9}""#,
+        ] {
+            assert_eq!(parse_text(bad), Err(NotJson), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shapes() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        let objects = |depth: usize| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth);
+        for good in ["[]", "[ ]", "{}", "{ }", "[1,[],{}]", "\r\n\t null ", &nested(127), &objects(127)] {
+            assert!(parse_text(good).is_ok(), "{good}");
+        }
+        for bad in [
+            " ",
+            "[",
+            "]",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{\"a\":1,",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{1:1}",
+            "{\"a\" 1}",
+            "{\"a\":1 \"b\":2}",
+            "[}",
+            "{]",
+            "nullx",
+            "tru",
+            "True",
+            "\u{feff}{}",
+            "/**/1",
+            "1,",
+            "\u{a0}1",
+            &nested(128),
+            &objects(128),
+            &"[".repeat(60_000),
+        ] {
+            assert_eq!(parse_text(bad), Err(NotJson), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        /// serde_json is the judge of every text whose numbers it can hold.
+        #[test]
+        fn texts_are_read_as_serde_json_reads_them(text in r#"[\[\]{}:,"\\a0-9eE.+\-nulltruefalse \t/ud8Cé\x00-\x1f]{0,24}"#) {
+            judge(&text);
+        }
+
+        #[test]
+        fn values_are_read_as_serde_json_writes_them(text in ".{0,40}", number: i64, large: u64, float: f64) {
+            let written = serde_json::json!({"t": text, "n": [number, large, float], "k": {text.as_str(): null}});
+            judge(&written.to_string());
+            judge(&serde_json::to_string_pretty(&written).expect("JSON"));
+        }
+    }
+
+    fn judge(text: &str) {
+        let theirs: Result<serde_json::Value, _> = serde_json::from_str(text);
+        match (parse_text(text), theirs) {
+            (Ok(ours), Ok(theirs)) => {
+                let again: serde_json::Value = serde_json::from_str(&to_string(&ours)).expect("JSON");
+                assert_eq!(again, theirs, "{text}");
+            }
+            (Err(NotJson), Err(_)) => {}
+            // What theirs takes and ours does not, or the other way round.
+            (Err(NotJson), Ok(_)) => assert!(text.contains('"'), "{text}"),
+            (Ok(_), Err(error)) => {
+                assert!(error.to_string().contains("number out of range"), "{text}: {error}")
+            }
+        }
     }
 
     #[test]

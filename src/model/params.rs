@@ -87,7 +87,9 @@ impl<'a> Params<'a> {
                 Ok(Some(text.parse::<i64>().unwrap_or(i64::MAX) as u64))
             }
             Some(Param::Json(Value::Int(number))) => u64::try_from(*number).map(Some).map_err(|_| invalid()),
-            Some(Param::Json(Value::Large(_))) => Ok(Some(i64::MAX as u64)),
+            Some(Param::Json(Value::Number(text))) if text.bytes().all(|b| b.is_ascii_digit()) => {
+                Ok(Some(i64::MAX as u64))
+            }
             Some(_) => Err(invalid()),
         }
     }
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn values_are_read_by_kind_and_named_when_wrong() {
-        let body = json::parse(br#"{"a":"x","n":5,"neg":-1,"big":1e3,"far":18446744073709551615,"t":true,"nil":null,"ids":["01ARZ3NDEKTSV4RRFFQ69G5FAV"],"limit":0}"#).expect("json");
+        let body = json::parse(br#"{"a":"x","n":5,"neg":-1,"big":1e3,"far":18446744073709551616,"t":true,"nil":null,"ids":["01ARZ3NDEKTSV4RRFFQ69G5FAV"],"limit":0}"#).expect("json");
         let path = [("conversation", "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned())];
         let query = [
             ("before".to_owned(), "12".to_owned()),

@@ -50,9 +50,12 @@ struct Pending {
 /// The op's `id`, to be echoed.
 pub enum Re {
     Number(i64),
-    /// Any other, as JSON text.
+    /// Any other, as it was written.
     Json(String),
 }
+
+/// Bytes of an op's `id` as it is written; it is kept for as long as the op is under way. Beyond: 422 `invalid_id`.
+const ID_BYTES_MAX: usize = 1_024;
 
 /// Of the longest [`Re::Number`], with its sign.
 const DIGITS_MAX: usize = 20;
@@ -165,14 +168,9 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
         let problem = Problem::new(Code::ErrorParsingData);
         return push_answer(send, None, &refused(&problem, stream.client.language));
     };
-    let re = match object.get("id") {
-        None | Some(Value::Null) => None,
-        Some(Value::Int(id)) => Some(Re::Number(*id)),
-        Some(id @ (Value::Large(_) | Value::Float(_) | Value::Str(_))) => Some(Re::Json(json::to_string(id))),
-        Some(_) => {
-            stream::count_refused(stream, core.now.instant);
-            return push_answer(send, None, &refused(&Problem::invalid("id"), stream.client.language));
-        }
+    let Ok(re) = re_of(text, &object) else {
+        stream::count_refused(stream, core.now.instant);
+        return push_answer(send, None, &refused(&Problem::invalid("id"), stream.client.language));
     };
     let name = object.get("op").and_then(Value::as_str).unwrap_or_default();
     if name == "auth" {
@@ -207,6 +205,19 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     let request = Request { params, client: &stream.client, method: None, headers: None, file: None };
     let outcome = steps::call(core, handler, stream.actor, &request);
     step(core, stream, send, conn, number, outcome);
+}
+
+/// The op's `id`, if it has one: a number or a string, to come back as it was sent.
+fn re_of(text: &str, object: &Object<'_>) -> Result<Option<Re>, Problem> {
+    match object.get("id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Int(id)) => Ok(Some(Re::Number(*id))),
+        Some(Value::Number(_) | Value::Str(_)) => json::member_text(text, "id")
+            .filter(|id| id.len() <= ID_BYTES_MAX)
+            .map(|id| Some(Re::Json(id.to_owned())))
+            .ok_or(Problem::invalid("id")),
+        Some(_) => Err(Problem::invalid("id")),
+    }
 }
 
 /// An op's handler or continuation has come to a step.

@@ -131,7 +131,7 @@ fn check(document: &Value<'_>, schema: &Value<'_>, value: &Value<'_>, at: &str) 
         }
         ("string", Value::Str(_))
         | ("integer", Value::Int(_))
-        | ("number", Value::Int(_) | Value::Float(_))
+        | ("number", Value::Int(_) | Value::Number(_))
         | ("boolean", Value::Bool(_))
         | ("null", Value::Null)
         | ("anything", _) => Ok(()),

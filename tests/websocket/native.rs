@@ -20,6 +20,10 @@ fn an_op_is_answered_with_its_id() {
             vec!["18446744073709551615 ok"],
         ),
         (r#"{"id":"","op":"conversation.list"}"#.to_owned(), vec![" ok"]),
+        // Numbers of any size in members that nobody reads.
+        (r#"{"id":1,"op":"conversation.list","x":[1e400,-1E-400]}"#.to_owned(), vec!["1 ok"]),
+        (format!(r#"{{"id":1,"op":"conversation.list","x":{}}}"#, "9".repeat(9_000)), vec!["1 ok"]),
+        (r#"{"id":1,"op":"conversation.list","limit":18446744073709551616}"#.to_owned(), vec!["1 ok"]),
         (r#"{"op":"conversation.list"}"#.to_owned(), vec![]),
         (r#"{"id":null,"op":"conversation.list"}"#.to_owned(), vec![]),
         (format!(r#"{{"op":"message.post","to":"{to}","client_id":"{cid}","body":"quiet"}}"#), vec![]),
@@ -57,6 +61,29 @@ fn an_op_is_answered_with_its_id() {
     world.say(conn, r#"{"id":1,"op":"nonsense"}"#);
     let texts = world.texts(conn);
     assert_eq!((at(&texts[0], "error.retry"), at(&texts[0], "error.field")), ("false".into(), "null".into()));
+}
+
+#[test]
+fn an_id_comes_back_exactly_as_sent() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let conn = ready(&mut world, &ann);
+    let digits = "7".repeat(400);
+    let longest = format!("\"{}\"", "x".repeat(1_022));
+    for id in
+        ["0", "-0", "0.10", "1e400", "-1E+5", &digits, r#""a\u0041\/\"é""#, r#""\ud83d\udc4d👍""#, &longest]
+    {
+        for (op, expect) in [("conversation.list", "\"ok\""), ("nonsense", "\"error\"")] {
+            world.say(conn, &format!(r#"{{"op":"{op}","x":{{"id":1}},"id": {id} }}"#));
+            let texts = world.texts(conn);
+            assert!(texts[0].starts_with(&format!("{{\"re\":{id},{expect}:")), "{id}: {}", texts[0]);
+        }
+    }
+    let long = format!("\"{}\"", "x".repeat(1_023));
+    for id in ["{}", "[]", "false", &long] {
+        world.say(conn, &format!(r#"{{"id":{id},"op":"conversation.list"}}"#));
+        assert_eq!(kinds(&world.texts(conn)), ["null invalid_id"], "{id}");
+    }
 }
 
 #[test]
