@@ -232,8 +232,8 @@ pub const SWEEP_FILES_MAX: u32 = 256;
 /// Messages a Go-form socket is given when it opens; older ones come by message.list.
 pub const PAIR_HISTORY_MAX: u32 = 100;
 
-/// Bytes of the emoji of one reaction. Beyond: 422 `invalid_emoji`.
-pub const EMOJI_BYTES_MAX: usize = 32;
+/// Bytes of the emoji of one reaction, as sent and fully qualified. Beyond: 422 `invalid_emoji`.
+pub const EMOJI_BYTES_MAX: usize = 64;
 /// Characters of a search. Beyond: 422 `invalid_q`.
 pub const SEARCH_CHARS_MAX: usize = 512;
 /// Characters of a group's title. Beyond: 422 `invalid_title`.

@@ -1,6 +1,7 @@
 //! Floor 0: words any program could use. Knows nothing of protocols or chat.
 
 pub mod crypto;
+pub mod emoji;
 pub mod fold;
 pub mod id;
 pub mod json;

@@ -1,6 +1,7 @@
 //! One message: looked at, edited, deleted, reacted to.
 
 use super::messages::good_body;
+use crate::base::emoji;
 use crate::base::id::Id;
 use crate::limits::EMOJI_BYTES_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
@@ -53,13 +54,16 @@ pub fn unreact(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result
 
 fn reaction(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>, on: bool) -> Result<Step, Problem> {
     let message = message(request)?;
-    let emoji = request.params.required_text("emoji")?;
-    let good = (1..=EMOJI_BYTES_MAX).contains(&emoji.len())
-        && !emoji.chars().any(|c| c.is_control() || c.is_whitespace());
-    if !good {
-        return Err(Problem::invalid("emoji"));
-    }
-    let react = React { at: ctx.now.unix_ms, actor: actor.profile, message, emoji: emoji.to_owned(), on };
+    let sent = request.params.required_text("emoji")?;
+    let emoji = Some(sent)
+        .filter(|sent| sent.len() <= EMOJI_BYTES_MAX)
+        .and_then(|sent| match emoji::bare(sent) {
+            Some(bare) => (emoji::qualified(&bare).len() <= EMOJI_BYTES_MAX).then_some(bare),
+            // Once any text was one: what is shown can still be taken back.
+            None => (!on).then(|| emoji::without_style(sent)),
+        })
+        .ok_or(Problem::invalid("emoji"))?;
+    let react = React { at: ctx.now.unix_ms, actor: actor.profile, message, emoji, on };
     Ok(Step::store(react, |ctx, mut message| {
         message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
         Reply::ok(&*message).step()

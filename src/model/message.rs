@@ -82,6 +82,7 @@ impl Message {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Reaction {
+    /// Fully qualified.
     pub emoji: String,
     pub count: u64,
     /// The first 50.
@@ -169,12 +170,14 @@ pub struct DeleteMessage {
     pub message: Id,
 }
 
-/// Adds (`on`) or takes back one's reaction. `Invalid("emoji")` beyond 20 different ones on a message.
+/// Adds (`on`) or takes back one's reaction. `Invalid("emoji")` beyond 20 different ones on a message, and for what is no
+/// emoji and was no reaction of before either.
 #[derive(Clone, Debug)]
 pub struct React {
     pub at: u64,
     pub actor: Id,
     pub message: Id,
+    /// In its bare form.
     pub emoji: String,
     pub on: bool,
 }

@@ -12,6 +12,7 @@ use super::log::{self, Change};
 use super::profiles::Names;
 use super::value::{int, number};
 use super::{conversations, groups, messages, search, uploads};
+use crate::base::emoji;
 use crate::base::id::Id;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
 use crate::model::event::{Event, Fact};
@@ -153,6 +154,12 @@ pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {
     must_be_open(batch, &target)?;
     let conn = batch.conn;
     let place = (int(target.seq), react.emoji.as_str(), target.actor_key);
+    // Once stored as sent: the spellings of this emoji become one before it is looked for.
+    conn.prepare_cached(
+        "UPDATE OR REPLACE reactions SET emoji = ?2 \
+         WHERE message = ?1 AND emoji <> ?2 AND replace(emoji, char(0xFE0F), '') = ?2",
+    )?
+    .execute((place.0, place.1))?;
     let rows = if react.on {
         let shown: u64 = conn
             .prepare_cached("SELECT count(DISTINCT emoji) FROM reactions WHERE message = ?1 AND emoji <> ?2")?
@@ -168,6 +175,9 @@ pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {
         conn.prepare_cached("DELETE FROM reactions WHERE message = ?1 AND emoji = ?2 AND profile = ?3")?
             .execute(place)?
     };
+    if rows == 0 && !react.on && emoji::bare(&react.emoji).is_none() {
+        return Err(Refusal::Invalid("emoji").into());
+    }
     if rows == 0 {
         // It stands, or is gone, already: no event.
         let message = messages::of_seq(conn, &mut Names::default(), target.conversation, target.seq)?;
@@ -197,8 +207,29 @@ pub fn reactions(conn: &Connection, names: &mut Names, seq: u64) -> rusqlite::Re
         while let Some(row) = rows.next()? {
             reaction.profiles.extend(names.of(conn, row.get(0)?)?);
         }
+        // Stored bare, as it is compared; shown as fonts expect it.
+        reaction.emoji = emoji::qualified(&emoji::without_style(&reaction.emoji));
     }
-    Ok(reactions)
+    Ok(joined_spellings(reactions))
+}
+
+/// Reactions of before were stored as sent, so that two rows may be of one emoji until somebody reacts with it again.
+fn joined_spellings(reactions: Vec<Reaction>) -> Vec<Reaction> {
+    let mut joined: Vec<Reaction> = Vec::with_capacity(reactions.len());
+    for reaction in reactions {
+        match joined.iter_mut().find(|other| other.emoji == reaction.emoji) {
+            Some(other) => {
+                let shown = reaction.profiles.len();
+                let mut profiles = reaction.profiles;
+                profiles.retain(|profile| !other.profiles.contains(profile));
+                other.count += reaction.count - (shown - profiles.len()) as u64;
+                other.profiles.extend(profiles);
+                other.profiles.truncate(REACTION_PROFILES_SHOWN as usize);
+            }
+            None => joined.push(reaction),
+        }
+    }
+    joined
 }
 
 /// How many of the messages behind `read_n` are deleted.

@@ -10,6 +10,7 @@ use super::profiles::{self, Names};
 use super::value::{id, int, joined, number};
 use super::{accounts, by_sender, messages};
 use crate::base::crypto::hex;
+use crate::base::emoji;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::limits::{EXPORT_PAGE, PAGE_BYTES_MAX};
@@ -257,6 +258,7 @@ fn reactions(
     each(lines, "reaction", statement.query((profile, int(seq), emoji))?, |row| {
         let (seq, emoji) = (number(row, 0)?, row.get::<_, String>(2)?);
         let message = joined(row.get(1)?, int(seq));
-        Ok(((seq, emoji.clone()), Reaction { message, emoji }))
+        let shown = emoji::qualified(&emoji::without_style(&emoji));
+        Ok(((seq, emoji), Reaction { message, emoji: shown }))
     })
 }

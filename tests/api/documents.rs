@@ -180,7 +180,7 @@ fn answers_are_as_described() {
         (
             "put",
             "/api/v1/messages/{message}/reactions/{emoji}",
-            vec![("message", &message), ("emoji", "e")],
+            vec![("message", &message), ("emoji", "%F0%9F%91%8D")],
             None,
         ),
         ("get", "/api/v1/conversations", vec![], None),

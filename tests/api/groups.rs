@@ -1,5 +1,7 @@
 //! Groups, and messages that change: each route's success, each refusal, and somebody else trying.
 
+use natter::base::percent::encode;
+
 use crate::support::World;
 use crate::support::http::{Person, Response};
 
@@ -198,12 +200,35 @@ fn messages_change_and_keep_their_place() {
     let rev = reacted.at("data.rev");
     assert_eq!(g.world.ask_as(&ann, "PUT", &thumb, None).at("data.rev"), rev, "a repeat is no event");
     assert_eq!(g.world.ask_as(&ann, "DELETE", &thumb, None).at("data.reactions.0.count"), "1");
-    let long = "a".repeat(33);
+    // Ten people and their joiners.
+    let long = encode(&["\u{1f468}"; 10].join("\u{200d}"));
     assert_eq!(g.ask(&ann, "PUT", &format!("{path}/reactions/{long}"), None), refused(422, "invalid_emoji"));
-    for i in 1..20 {
-        assert_eq!(g.ask(&ann, "PUT", &format!("{path}/reactions/e{i}"), None), good(200));
+    for none in ["e", "1", "%E2%80%8D", "%F0%9F%8F%BD", "%F0%9F%91%8D%F0%9F%91%8D"] {
+        assert_eq!(
+            g.ask(&ann, "PUT", &format!("{path}/reactions/{none}"), None),
+            refused(422, "invalid_emoji")
+        );
+        assert_eq!(
+            g.ask(&ann, "DELETE", &format!("{path}/reactions/{none}"), None),
+            refused(422, "invalid_emoji")
+        );
     }
-    assert_eq!(g.ask(&ann, "PUT", &format!("{path}/reactions/e20"), None), refused(422, "invalid_emoji"));
+    // One emoji in two spellings, shown in the fully qualified one.
+    let hearts = ["%E2%9D%A4", "%E2%9D%A4%EF%B8%8F"].map(|heart| format!("{path}/reactions/{heart}"));
+    assert_eq!(g.ask(&cat, "PUT", &hearts[0], None), good(200));
+    let both = g.world.ask_as(&ann, "PUT", &hearts[1], None);
+    assert_eq!(
+        (both.at("data.reactions.1.emoji"), both.at("data.reactions.1.count")),
+        ("❤️".into(), "2".into())
+    );
+    assert_eq!(g.ask(&cat, "DELETE", &hearts[1], None), good(200));
+    assert_eq!(g.world.ask_as(&ann, "DELETE", &hearts[0], None).at("data.reactions.1"), "null");
+    let animal = |i: u32| encode(&char::from_u32(0x1f400 + i).expect("an animal").to_string());
+    for i in 1..20 {
+        assert_eq!(g.ask(&ann, "PUT", &format!("{path}/reactions/{}", animal(i)), None), good(200));
+    }
+    let more = format!("{path}/reactions/{}", animal(20));
+    assert_eq!(g.ask(&ann, "PUT", &more, None), refused(422, "invalid_emoji"));
     assert_eq!(g.ask(&ann, "PUT", &thumb, None), good(200), "one that is there takes no place");
 
     let unread = |g: &mut Group| g.world.ask_as(&cat, "GET", &g.path(""), None).at("data.unread");

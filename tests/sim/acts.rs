@@ -210,7 +210,7 @@ impl Run {
         let reach = if self.rng.chance(700) { 4 } else { 1_000 };
         let back = self.rng.below(reach) as u64;
         let message = messages[(last_n - 1).saturating_sub(back) as usize].id;
-        let emoji = ["👍", "❤️", "é"][self.rng.below(3)];
+        let emoji = ["👍", "❤️", "\u{2764}"][self.rng.below(3)];
         let path = format!("/api/v1/messages/{message}");
         let encoded = natter::base::percent::encode(emoji);
         let reactions = format!("{path}/reactions/{encoded}");

@@ -322,6 +322,10 @@ impl Model {
 
     fn react(&mut self, lane: Lane, react: &React, outcome: &Outcome) {
         let seq = react.message.seq();
+        // Sent with and without U+FE0F, compared without, shown with it.
+        assert!(!react.emoji.contains('\u{fe0f}'));
+        let emoji_shown =
+            if react.emoji == "\u{2764}" { "\u{2764}\u{fe0f}".to_owned() } else { react.emoji.clone() };
         // Whether it changes anything.
         let expect = self.target(react.actor, react.message).and_then(|message| {
             if message.is_deleted() {
@@ -329,12 +333,12 @@ impl Model {
             }
             self.open_to(react.actor, message.conversation)?;
             let reactions = &message.now().reactions;
-            let others = reactions.iter().filter(|(emoji, _)| *emoji != react.emoji).count();
+            let others = reactions.iter().filter(|(emoji, _)| *emoji != emoji_shown).count();
             if react.on && others >= EMOJI_MAX {
                 return Err(Refusal::Invalid("emoji"));
             }
             let stands =
-                reactions.iter().any(|(emoji, who)| *emoji == react.emoji && who.contains(&react.actor));
+                reactions.iter().any(|(emoji, who)| *emoji == emoji_shown && who.contains(&react.actor));
             Ok(stands != react.on)
         });
         let fresh = expect == Ok(true);
@@ -343,10 +347,10 @@ impl Model {
             return;
         }
         self.changed(lane, &outcome.events[0], seq, What::Reacted { message: seq }, |version| {
-            let place = version.reactions.iter().position(|(emoji, _)| *emoji == react.emoji);
+            let place = version.reactions.iter().position(|(emoji, _)| *emoji == emoji_shown);
             match (place, react.on) {
                 (Some(place), true) => version.reactions[place].1.push(react.actor),
-                (None, true) => version.reactions.push((react.emoji.clone(), vec![react.actor])),
+                (None, true) => version.reactions.push((emoji_shown.clone(), vec![react.actor])),
                 (Some(place), false) => {
                     version.reactions[place].1.retain(|who| *who != react.actor);
                     if version.reactions[place].1.is_empty() {

@@ -9,6 +9,7 @@ mod by_sender;
 mod files;
 mod log;
 mod posting;
+mod reactions;
 mod reading;
 mod sessions;
 
