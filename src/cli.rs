@@ -12,6 +12,14 @@ use crate::config;
 /// Exit status of a command line that was not understood.
 pub const EXIT_USAGE: u8 = 2;
 
+/// A command line that was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arguments {
+    pub invocation: Invocation,
+    /// `--data DIR`: wins over DATA_DIR.
+    pub data_dir: Option<PathBuf>,
+}
+
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation {
@@ -22,8 +30,12 @@ pub enum Invocation {
     },
     Restore {
         file: PathBuf,
+        /// No session of the backup goes on.
+        end_sessions: bool,
     },
     Member(MemberCommand),
+    /// A new PASSWORD_SECRET in the place of a lost one.
+    ResetSecret,
     /// Print [`help`] of this topic.
     Help(Topic),
     /// Print [`version`].
@@ -36,6 +48,8 @@ pub enum MemberCommand {
     /// The password comes from stdin.
     Add {
         email: String,
+        /// A DATA_DIR without a server becomes one.
+        create: bool,
     },
     /// `who`: an e-mail address or an id, not yet judged.
     Disable {
@@ -84,7 +98,7 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-static COMMANDS: [Command; 5] = [
+static COMMANDS: [Command; 6] = [
     Command {
         name: "serve",
         arguments: "",
@@ -96,8 +110,8 @@ static COMMANDS: [Command; 5] = [
         name: "check",
         arguments: "",
         summary: "Check the configuration and the database, then exit",
-        details: "Prints every fault, and leaves with 2 if the configuration has one, with 1 if the database has\n\
-                  one. Changes nothing.",
+        details: "Prints every fault, and leaves with 2 if the configuration has one, with 1 if the database or a\n\
+                  key has one. Changes nothing.",
     },
     Command {
         name: "backup",
@@ -110,77 +124,134 @@ static COMMANDS: [Command; 5] = [
     },
     Command {
         name: "restore",
-        arguments: "FILE",
+        arguments: "FILE [--end-sessions]",
         summary: "Put the content of a backup into an empty DATA_DIR",
-        details: "DATA_DIR and UPLOADS must be empty, and no server may run there. A backup that is cut or\n\
-                  damaged changes nothing. Access tokens from before are refused, and clients that followed\n\
-                  the old log begin anew.",
+        details: "DATA_DIR and UPLOADS must be empty, and no server may run there. FILE is what `natter backup`\n\
+                  wrote, or a bare database, such as Litestream restores: then keys and uploads are yours to\n\
+                  bring. A file that is cut, damaged or holds anything that natter did not make changes\n\
+                  nothing. Access tokens from before are refused, and clients that followed the old log begin\n\
+                  anew. Sessions that were revoked, members that were disabled and what was erased since the\n\
+                  backup was made are back.\n\n\
+                  --end-sessions  everybody signs in again",
     },
     Command {
         name: "member",
-        arguments: "list | add EMAIL | disable WHO | enable WHO | delete WHO",
+        arguments: "list | add EMAIL [--create] | disable WHO | enable WHO | delete WHO",
         summary: "List, add, disable, enable or delete members",
         details: "WHO is an e-mail address or an id.\n\n\
                   list     prints id, e-mail and flags, a member a line\n\
-                  add      reads the password from the first line of stdin\n\
+                  add      reads the password from the first line of stdin; where there is no server yet,\n\
+                  \u{20}        --create makes its DATA_DIR first\n\
                   disable  ends every session and refuses new ones\n\
                   enable   takes that back\n\
                   delete   erases the account; its messages stay without a sender\n\n\
-                  Works while the server runs.",
+                  Works while the server runs, and without one.",
+    },
+    Command {
+        name: "secret",
+        arguments: "reset",
+        summary: "Make a new password_secret after the old one was lost",
+        details: "Every password counts as forgotten: people ask for a reset code by e-mail, and sign in with a new\n\
+                  password. Sessions that are signed in go on. Codes that are under way are void. It is refused\n\
+                  while a server runs, and while the secret is there; with PASSWORD_SECRET set, that one is used.",
     },
 ];
 
 /// Reads the arguments behind the program's name.
-pub fn parse<I>(arguments: I) -> Result<Invocation, UsageError>
+pub fn parse<I>(arguments: I) -> Result<Arguments, UsageError>
 where
     I: IntoIterator,
     I::Item: Into<OsString>,
 {
     let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut words, mut wants_help, mut wants_version) = (Vec::new(), false, false);
+    let (mut words, mut options) = (Vec::new(), Options::default());
     loop {
         let problem = match parser.next() {
             Ok(None) => break,
-            Ok(Some(Arg::Short('h') | Arg::Long("help"))) => {
-                wants_help = true;
-                continue;
-            }
-            Ok(Some(Arg::Short('V') | Arg::Long("version"))) => {
-                wants_version = true;
-                continue;
-            }
-            Ok(Some(Arg::Value(word))) => {
-                words.push(word);
-                continue;
-            }
-            Ok(Some(Arg::Short(letter))) => format!("unknown option \"-{letter}\""),
-            Ok(Some(Arg::Long(name))) => format!("unknown option {:?}", format!("--{name}")),
+            Ok(Some(Arg::Long("data"))) => match folder(parser.value(), options.data_dir.take()) {
+                Ok(folder) => {
+                    options.data_dir = Some(folder);
+                    continue;
+                }
+                Err(problem) => problem,
+            },
+            Ok(Some(argument)) => match read(argument, &mut words, &mut options) {
+                Ok(()) => continue,
+                Err(problem) => problem,
+            },
             Err(error) => error.to_string(),
         };
         return Err(UsageError { problem, topic: topic(&words) });
     }
     let topic = topic(&words);
     let refuse = |problem: String| Err(UsageError { problem, topic });
-    if wants_help {
+    if options.help {
         // `natter nonsense --help` is a mistake too, and says so.
         return match (topic, words.first()) {
             (Topic::Natter, Some(word)) => refuse(format!("unknown command {word:?}")),
-            _ => Ok(Invocation::Help(topic)),
+            _ => Ok(Arguments { invocation: Invocation::Help(topic), data_dir: None }),
         };
     }
-    if wants_version && words.is_empty() {
-        return Ok(Invocation::Version);
+    if options.version && words.is_empty() {
+        return Ok(Arguments { invocation: Invocation::Version, data_dir: None });
     }
-    if wants_version {
+    if options.version {
         return refuse("--version stands alone".to_owned());
     }
+    let invocation = invocation(&words, &mut options).map_err(|problem| UsageError { problem, topic })?;
+    // An option that the command does not know is a mistake, not a wish to be ignored.
+    match options {
+        Options { create: true, .. } => refuse("--create belongs to member add".to_owned()),
+        Options { end_sessions: true, .. } => refuse("--end-sessions belongs to restore".to_owned()),
+        Options { data_dir, .. } => Ok(Arguments { invocation, data_dir }),
+    }
+}
+
+/// The options, wherever they stood. What a command takes is taken out.
+#[derive(Default)]
+struct Options {
+    help: bool,
+    version: bool,
+    create: bool,
+    end_sessions: bool,
+    data_dir: Option<PathBuf>,
+}
+
+/// Takes one argument. A switch may be repeated: it says nothing else the second time.
+fn read(argument: Arg<'_>, words: &mut Vec<OsString>, options: &mut Options) -> Result<(), String> {
+    match argument {
+        Arg::Value(word) => words.push(word),
+        Arg::Short('h') | Arg::Long("help") => options.help = true,
+        Arg::Short('V') | Arg::Long("version") => options.version = true,
+        Arg::Long("create") => options.create = true,
+        Arg::Long("end-sessions") => options.end_sessions = true,
+        Arg::Short(letter) => return Err(format!("unknown option \"-{letter}\"")),
+        Arg::Long(name) => return Err(format!("unknown option {:?}", format!("--{name}"))),
+    }
+    Ok(())
+}
+
+/// The folder behind `--data`.
+fn folder(value: Result<OsString, lexopt::Error>, earlier: Option<PathBuf>) -> Result<PathBuf, String> {
+    match value {
+        Ok(folder) if folder.to_str().is_some_and(|text| text.trim().is_empty()) => {
+            Err("--data needs a DIR".to_owned())
+        }
+        Ok(_) if earlier.is_some() => Err("--data is there twice".to_owned()),
+        Ok(folder) => Ok(PathBuf::from(folder)),
+        Err(_) => Err("--data needs a DIR".to_owned()),
+    }
+}
+
+/// What the words ask for; the error is the problem in words.
+fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, String> {
     let mut texts = Vec::with_capacity(words.len());
-    for word in &words {
+    for word in words {
         match word.to_str() {
             Some(text) => texts.push(text),
             // A file may have any name; it is taken from `words` below.
             None if texts.len() == 1 && ["backup", "restore"].contains(&texts[0]) => texts.push("FILE"),
-            None => return refuse(format!("argument {word:?} is not UTF-8")),
+            None => return Err(format!("argument {word:?} is not UTF-8")),
         }
     }
     let own = |text: &str| text.to_owned();
@@ -188,25 +259,35 @@ where
     match texts.as_slice() {
         [] | ["serve"] => Ok(Invocation::Serve),
         ["check"] => Ok(Invocation::Check),
-        ["backup" | "restore" | "member", .., ""] => refuse("the last argument is empty".to_owned()),
+        ["secret", "reset"] => Ok(Invocation::ResetSecret),
+        ["backup" | "restore" | "member", .., ""] => Err("the last argument is empty".to_owned()),
         ["backup", _] => Ok(Invocation::Backup { file: PathBuf::from(&words[1]) }),
-        ["restore", _] => Ok(Invocation::Restore { file: PathBuf::from(&words[1]) }),
-        [command @ ("backup" | "restore")] => refuse(format!("{command} needs a FILE")),
+        ["restore", _] => Ok(Invocation::Restore {
+            file: PathBuf::from(&words[1]),
+            end_sessions: std::mem::take(&mut options.end_sessions),
+        }),
+        [command @ ("backup" | "restore")] => Err(format!("{command} needs a FILE")),
         ["member", "list"] => member(MemberCommand::List),
-        ["member", "add", email] => member(MemberCommand::Add { email: own(email) }),
+        ["member", "add", email] => {
+            member(MemberCommand::Add { email: own(email), create: std::mem::take(&mut options.create) })
+        }
         ["member", "disable", who] => member(MemberCommand::Disable { who: own(who) }),
         ["member", "enable", who] => member(MemberCommand::Enable { who: own(who) }),
         ["member", "delete", who] => member(MemberCommand::Delete { who: own(who) }),
-        ["member"] => refuse("member needs list, add, disable, enable or delete".to_owned()),
-        ["member", "add"] => refuse("member add needs an EMAIL".to_owned()),
+        ["member"] => Err("member needs list, add, disable, enable or delete".to_owned()),
+        ["member", "add"] => Err("member add needs an EMAIL".to_owned()),
         ["member", command @ ("disable" | "enable" | "delete")] => {
-            refuse(format!("member {command} needs an EMAIL or an ID"))
+            Err(format!("member {command} needs an EMAIL or an ID"))
         }
         ["member", command, ..] if !MEMBER_COMMANDS.contains(command) => {
-            refuse(format!("unknown command {command:?} of member"))
+            Err(format!("unknown command {command:?} of member"))
         }
-        [.., last] if matches!(topic, Topic::Command(_)) => refuse(format!("unexpected argument {last:?}")),
-        [first, ..] => refuse(format!("unknown command {first:?}")),
+        ["secret"] => Err("secret needs reset".to_owned()),
+        ["secret", command] => Err(format!("unknown command {command:?} of secret")),
+        [first, .., last] if COMMANDS.iter().any(|command| command.name == *first) => {
+            Err(format!("unexpected argument {last:?}"))
+        }
+        [first, ..] => Err(format!("unknown command {first:?}")),
     }
 }
 
@@ -238,14 +319,19 @@ fn help_natter() -> String {
         "natter: a self-hosted real-time chat server.\n\nUsage: natter [COMMAND]\n\nCommands:\n",
     );
     for command in &COMMANDS {
-        let usage = if command.name == "member" { "member ..." } else { command.name };
+        let usage = match command.name {
+            "member" => "member ...",
+            "secret" => "secret reset",
+            name => name,
+        };
         line(
             &mut out,
             format_args!("  {:<14} {}", format!("{usage} {}", short(command)).trim_end(), command.summary),
         );
     }
     out.push_str(
-        "\nOptions:\n  -h, --help     Print this help, or that of a command\n  -V, --version  Print the version\n\n\
+        "\nOptions:\n  --data DIR     The server's folder, instead of DATA_DIR; for every command\n  \
+         -h, --help     Print this help, or that of a command\n  -V, --version  Print the version\n\n\
          Environment. A .env file in the working directory is read first, real variables win; an empty\n\
          value counts as unset. Each secret can also come from a file: NAME_FILE=path.\n",
     );
@@ -264,7 +350,7 @@ fn help_natter() -> String {
 }
 
 fn short(command: &Command) -> &'static str {
-    if command.arguments == "FILE" { "FILE" } else { "" }
+    if command.arguments.starts_with("FILE") { "FILE" } else { "" }
 }
 
 /// Writing to a `String` can't fail.
@@ -296,7 +382,13 @@ mod tests {
 
     #[track_caller]
     fn check(arguments: &str, expect: Invocation) {
+        let expect = Arguments { invocation: expect, data_dir: None };
         assert_eq!(parse(arguments.split_whitespace()), Ok(expect), "{arguments}");
+    }
+
+    #[track_caller]
+    fn restore(file: &str, end_sessions: bool) -> Invocation {
+        Invocation::Restore { file: file.into(), end_sessions }
     }
 
     #[track_caller]
@@ -315,9 +407,15 @@ mod tests {
         check("serve", Invocation::Serve);
         check("check", Invocation::Check);
         check("backup a.tar", Invocation::Backup { file: "a.tar".into() });
-        check("restore -- -a", Invocation::Restore { file: "-a".into() });
+        check("restore -- -a", restore("-a", false));
+        check("restore a.tar --end-sessions", restore("a.tar", true));
+        check("--end-sessions restore a.tar", restore("a.tar", true));
+        check("secret reset", Invocation::ResetSecret);
         check("member list", Invocation::Member(MemberCommand::List));
-        check("member add a@b", Invocation::Member(MemberCommand::Add { email: "a@b".into() }));
+        for (arguments, create) in [("member add a@b", false), ("member add --create a@b", true)] {
+            let email = "a@b".into();
+            check(arguments, Invocation::Member(MemberCommand::Add { email, create }));
+        }
         check("member disable a@b", Invocation::Member(MemberCommand::Disable { who: "a@b".into() }));
         check("member enable 01J", Invocation::Member(MemberCommand::Enable { who: "01J".into() }));
         check("member delete -- -x@y", Invocation::Member(MemberCommand::Delete { who: "-x@y".into() }));
@@ -331,6 +429,17 @@ mod tests {
             check(&format!("member add {help}"), Invocation::Help(command("member")));
         }
         assert_ne!(command("member"), Topic::Natter);
+        for (arguments, expect) in [
+            ("--data /a", Invocation::Serve),
+            ("serve --data=/a", Invocation::Serve),
+            ("check --data /a", Invocation::Check),
+            ("member --data /a list", Invocation::Member(MemberCommand::List)),
+            ("backup x --data /a", Invocation::Backup { file: "x".into() }),
+            ("--data /a restore x", restore("x", false)),
+        ] {
+            let expect = Arguments { invocation: expect, data_dir: Some("/a".into()) };
+            assert_eq!(parse(arguments.split(' ')), Ok(expect), "{arguments}");
+        }
     }
 
     #[test]
@@ -355,6 +464,20 @@ mod tests {
         check_refused(&["member", "ban", "x"], "unknown command \"ban\" of member", "natter member");
         check_refused(&["member", "list", "x"], "unexpected argument \"x\"", "natter member");
         check_refused(&["member", "add", "x", "y"], "unexpected argument \"y\"", "natter member");
+        check_refused(&["member", "list", "--create"], "--create belongs to member add", "natter member");
+        check_refused(&["--create"], "--create belongs to member add", "natter");
+        check_refused(
+            &["backup", "x", "--end-sessions"],
+            "--end-sessions belongs to restore",
+            "natter backup",
+        );
+        check_refused(&["check", "--data"], "--data needs a DIR", "natter check");
+        check_refused(&["--data", "", "check"], "--data needs a DIR", "natter");
+        check_refused(&["--data", "a", "--data", "b"], "--data is there twice", "natter");
+        check_refused(&["--create=yes"], "unexpected argument for option '--create': \"yes\"", "natter");
+        check_refused(&["secret"], "secret needs reset", "natter secret");
+        check_refused(&["secret", "show"], "unknown command \"show\" of secret", "natter secret");
+        check_refused(&["secret", "reset", "now"], "unexpected argument \"now\"", "natter secret");
     }
 
     #[cfg(unix)]
@@ -362,7 +485,8 @@ mod tests {
     fn only_files_may_be_bytes() {
         use std::os::unix::ffi::OsStringExt;
         let bytes = || OsString::from_vec(vec![b'a', 0xff]);
-        assert_eq!(parse(["backup".into(), bytes()]), Ok(Invocation::Backup { file: bytes().into() }));
+        let expect = Invocation::Backup { file: bytes().into() };
+        assert_eq!(parse(["backup".into(), bytes()]).map(|read| read.invocation), Ok(expect));
         for arguments in
             [vec![bytes()], vec!["member".into(), "add".into(), bytes()], vec!["serve".into(), bytes()]]
         {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match natter::cli::parse(std::env::args_os().skip(1)) {
-        Ok(invocation) => natter::commands::run(invocation),
+        Ok(arguments) => natter::commands::run(arguments),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(natter::cli::EXIT_USAGE)

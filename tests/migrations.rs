@@ -6,7 +6,7 @@ use natter::base::id::Id;
 use natter::model::conversation::{MarkRead, Marked};
 use natter::model::member::{EraseMessages, Erased, FindCredential};
 use natter::model::message::{Destination, ListMessages, PagePoint, Time};
-use natter::store::{StoreOptions, VERSION, check};
+use natter::store::{Held, StoreOptions, VERSION, check};
 use rusqlite::Connection;
 use store_kit::{Kit, options, whole};
 
@@ -129,7 +129,7 @@ fn every_released_version_opens_today() {
             an_erasure_that_was_under_way_is_finished(&mut kit, ann.profile);
         }
         kit.store().index().expect("the index follows");
-        check(&kit.options).expect("a sound database");
+        check(&kit.options, Held::Alone).expect("a sound database");
         assert_eq!(kit.sql_number("PRAGMA user_version"), VERSION);
     }
 }
@@ -218,7 +218,7 @@ fn client_ids_became_integers_without_becoming_others() {
             }
         }
     }
-    check(&kit.options).expect("a sound database");
+    check(&kit.options, Held::Alone).expect("a sound database");
 }
 
 fn the_group_is_as_it_was(kit: &mut Kit, ann: Id, version: usize) {

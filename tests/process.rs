@@ -4,6 +4,8 @@ mod support;
 
 #[path = "process/backup.rs"]
 mod backup;
+#[path = "process/commands.rs"]
+mod commands;
 #[path = "process/crash.rs"]
 mod crash;
 #[path = "process/disk.rs"]
@@ -14,6 +16,10 @@ mod mail;
 mod member;
 #[path = "process/readme.rs"]
 mod readme;
+#[path = "process/restore.rs"]
+mod restore;
+#[path = "process/secret.rs"]
+mod secret;
 #[path = "process/shutdown.rs"]
 mod shutdown;
 #[path = "process/sockets.rs"]

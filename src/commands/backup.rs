@@ -3,27 +3,43 @@
 //! erased since the copy was made is missing in the archive, as its owner wishes.
 //! Invariant: FILE is whole or not there, and nothing that stood there is overwritten.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use super::archive::{DATABASE, UPLOADS, Writer};
-use super::control::{BACKUP, Control};
+use super::control::{BACKUP, Control, Needs};
 use super::member::good;
-use super::with_config;
+use super::serve::store_options;
+use super::{Place, absolute, no_server, with_config};
 use crate::base::json::Value;
 use crate::config::{Config, secrets};
+use crate::store::{self, StoreOptions, Survey};
 use crate::work::files;
 
-pub fn run(file: &Path) -> ExitCode {
-    with_config(|config| {
-        let Packed { bytes, uploads, keys } = back_up(config, file)?;
-        println!("{}: {bytes} bytes, with {uploads} files of uploads", file.display());
+pub fn run(place: &Place, file: &Path) -> ExitCode {
+    with_config(place, |config| {
+        let Packed { bytes, uploads, keys, survey } = back_up(config, file)?;
+        println!(
+            "{}: {bytes} bytes, with {uploads} files of uploads, of the server in {}",
+            file.display(),
+            absolute(&config.data_dir)
+        );
         match keys {
-            0 => println!("the keys stand in variables, not in this file: keep them too"),
+            0 => println!("the keys are in variables, not in this file: keep them too"),
             _ => println!("it holds keys of this server: keep it as safe as DATA_DIR"),
+        }
+        if survey.files > uploads {
+            eprintln!(
+                "natter: {} files of uploads that the database knows are not in {}",
+                survey.files - uploads,
+                absolute(&config.uploads)
+            );
+        }
+        if let Some(strange) = survey.strange {
+            eprintln!("natter: `natter restore` will refuse this backup: in the database, {strange}");
         }
         Ok(())
     })
@@ -32,8 +48,9 @@ pub fn run(file: &Path) -> ExitCode {
 /// What went into an archive.
 struct Packed {
     bytes: u64,
-    uploads: usize,
+    uploads: u64,
     keys: usize,
+    survey: Survey,
 }
 
 fn back_up(config: &Config, file: &Path) -> Result<Packed, String> {
@@ -41,11 +58,23 @@ fn back_up(config: &Config, file: &Path) -> Result<Packed, String> {
     if file.symlink_metadata().is_ok() {
         return Err(format!("{} is there already, and is not overwritten", file.display()));
     }
+    if !store::exists(&store_options(config)) {
+        return Err(no_server(config));
+    }
+    remove_stale(folder_of(file));
     // Made before the server is asked for anything: a place that can't be written to is told at once.
-    let part = part_of(file).map_err(text)?;
-    let out = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&part).map_err(text)?;
-    let result = copy_database(config).and_then(|copy| {
-        pack(config, out, copy).and_then(|packed| put(&part, file).map(|()| packed)).map_err(text)
+    let (part, out) = create_part(file).map_err(text)?;
+    let result = copy_database(config).and_then(|(copy, survey)| {
+        if survey.files > 0 && !config.uploads.is_dir() {
+            return Err(format!(
+                "the database knows {} files of uploads, and {} is no folder: set UPLOADS as the server has it",
+                survey.files,
+                absolute(&config.uploads)
+            ));
+        }
+        let packed = pack(config, &out, copy, survey).map_err(text)?;
+        put(&part, file).map_err(text)?;
+        Ok(packed)
     });
     match fs::remove_file(&part) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -56,16 +85,60 @@ fn back_up(config: &Config, file: &Path) -> Result<Packed, String> {
     result
 }
 
-/// Where FILE grows until it is whole.
-fn part_of(file: &Path) -> io::Result<PathBuf> {
+/// What is in the name of a file that grows until it is whole, before the number of the process.
+const PART: &str = ".natter-part-";
+
+/// Where FILE grows, under a lock that ends with this process.
+fn create_part(file: &Path) -> io::Result<(PathBuf, File)> {
     let mut name = file.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
-    name.push(format!(".part-{}", std::process::id()));
-    Ok(file.with_file_name(name))
+    name.push(format!("{PART}{}", std::process::id()));
+    let path = file.with_file_name(name);
+    let out = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
+    match out.try_lock() {
+        // Where there are no locks, no other backup removes anything either.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+        Err(TryLockError::WouldBlock) => return Err(ErrorKind::WouldBlock.into()),
+    }
+    // Another backup looked for stale files between the two steps and took it for one.
+    if out.metadata()?.nlink() == 0 {
+        return Err(io::Error::other("another backup removed its beginning: try again"));
+    }
+    Ok((path, out))
+}
+
+/// Removes what backups that were killed left in this folder: whoever still writes to such a file holds its lock.
+fn remove_stale(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_part = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+            name.rsplit_once(PART)
+                .is_some_and(|(_, pid)| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
+        });
+        let is_file = || path.symlink_metadata().is_ok_and(|file| file.is_file());
+        if !is_part || !is_file() {
+            continue;
+        }
+        let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+        if file.try_lock().is_err() {
+            continue;
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => eprintln!("natter: {} was left by a backup that was killed: removed", path.display()),
+            Err(error) => eprintln!("natter: {} could not be removed: {error}", path.display()),
+        }
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// The copy of the database, whose name is gone already: however this process ends, nothing of it stays.
-fn copy_database(config: &Config) -> Result<File, String> {
-    let mut control = Control::reach(config)?;
+fn copy_database(config: &Config) -> Result<(File, Survey), String> {
+    let mut control = Control::reach(config, Needs::Database)?;
     let asked = control.ask("POST", BACKUP, "");
     let copy = asked.and_then(|answer| {
         if answer.status == 404 {
@@ -82,8 +155,10 @@ fn copy_database(config: &Config) -> Result<File, String> {
         let path = config.data_dir.join(name);
         let text = |error: io::Error| format!("{}: {error}", path.display());
         let copy = File::open(&path).map_err(text)?;
+        let options = StoreOptions { path: path.clone(), synchronous_full: true };
+        let survey = store::survey(&options).map_err(|fault| fault.to_string());
         fs::remove_file(&path).map_err(text)?;
-        Ok(copy)
+        Ok((copy, survey?))
     });
     control.close()?;
     copy
@@ -95,20 +170,20 @@ fn is_plain(name: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
 }
 
-fn pack(config: &Config, out: File, mut database: File) -> io::Result<Packed> {
+fn pack(config: &Config, out: &File, mut database: File, survey: Survey) -> io::Result<Packed> {
     let mut archive = Writer::new(BufWriter::new(out));
     add(&mut archive, DATABASE, &mut database)?;
-    let (mut keys, mut uploads) = (0, 0);
+    let (mut keys, mut uploads) = (0, 0_u64);
     for name in secrets::FILES {
         keys += usize::from(add_if_there(&mut archive, name, &config.data_dir.join(name))?);
     }
     files::each_published(&config.uploads, |name, path| {
-        uploads += usize::from(add_if_there(&mut archive, &format!("{UPLOADS}{name}"), path)?);
+        uploads += u64::from(add_if_there(&mut archive, &format!("{UPLOADS}{name}"), path)?);
         Ok::<(), io::Error>(())
     })?;
     let out = archive.finish()?.into_inner().map_err(|error| error.into_error())?;
     out.sync_all()?;
-    Ok(Packed { bytes: out.metadata()?.len(), uploads, keys })
+    Ok(Packed { bytes: out.metadata()?.len(), uploads, keys, survey })
 }
 
 fn add<W: Write>(archive: &mut Writer<W>, name: &str, file: &mut File) -> io::Result<()> {
@@ -134,9 +209,5 @@ fn put(part: &Path, file: &Path) -> io::Result<()> {
         Err(_) => fs::rename(part, file)?,
         Ok(()) => {}
     }
-    let folder = match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
+    File::open(folder_of(file))?.sync_all()
 }

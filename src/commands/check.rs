@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use super::serve::store_options;
-use super::{configure, refuse};
+use super::{Place, absolute, configure, keys, refuse};
 use crate::config::secrets;
-use crate::store;
+use crate::runtime::data_dir;
+use crate::store::{self, Held};
 
-pub fn run() -> ExitCode {
-    let (config, mut warnings) = match configure() {
+pub fn run(place: &Place) -> ExitCode {
+    let (config, mut warnings) = match configure(place) {
         Ok(configured) => configured,
         Err(code) => return code,
     };
@@ -20,16 +21,22 @@ pub fn run() -> ExitCode {
         eprintln!("natter: {warning}");
     }
     let options = store_options(&config);
-    if !options.path.exists() {
-        println!("configuration good; no database yet at {}", options.path.display());
+    if !store::exists(&options) {
+        println!(
+            "configuration good; no database yet at {}: a first start makes it",
+            absolute(&options.path)
+        );
         return ExitCode::SUCCESS;
     }
-    match store::check(&options) {
-        Ok(()) => {
-            println!("configuration and database good");
+    let lock = data_dir::hold(&config.data_dir);
+    let held = if lock.is_some() { Held::Alone } else { Held::Shared };
+    let judged = store::check(&options, held).map_err(|fault| fault.to_string());
+    match judged.and_then(|()| keys::fault(&config, held)) {
+        Ok(None) => {
+            println!("configuration and database good: {}", absolute(&options.path));
             ExitCode::SUCCESS
         }
-        Err(fault) => {
+        Ok(Some(fault)) | Err(fault) => {
             eprintln!("natter: {fault}");
             ExitCode::FAILURE
         }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::serve::{clock, password_options, settings, store_options};
+use super::{keys, no_server};
 use crate::base::crypto::SystemEntropy;
-use crate::config::{Config, secrets};
+use crate::config::Config;
 use crate::limits::{CONTROL_ANSWER_MAX, CONTROL_WAIT};
 use crate::model::backup::BackUp;
 use crate::model::job::{Done, Job};
@@ -19,7 +20,7 @@ use crate::proto::http::client::ResponseReader;
 use crate::runtime::data_dir::{DataDir, DataDirFault, control_socket};
 use crate::server::Server;
 use crate::server::contract::{ConnId, Door, Effect, Input};
-use crate::store::{Reader, Store};
+use crate::store::{self, Reader, Store};
 use crate::work::password::PasswordHasher;
 
 /// The path of a backup's request.
@@ -38,10 +39,26 @@ pub enum Control {
     Here(Box<Here>),
 }
 
+/// What a command needs where no server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// A database that is there.
+    Database,
+    /// And the secret that goes into password hashes.
+    PasswordSecret,
+    /// Whatever is missing is made: folders, keys and database.
+    MayCreate,
+}
+
 impl Control {
-    pub fn reach(config: &Config) -> Result<Control, String> {
-        match DataDir::open(&config.data_dir, &config.uploads) {
-            Ok(data_dir) => Ok(Control::Here(Box::new(Here::open(config, data_dir)?))),
+    pub fn reach(config: &Config, needs: Needs) -> Result<Control, String> {
+        let data_dir = match needs {
+            Needs::MayCreate => DataDir::open(&config.data_dir, &config.uploads),
+            _ if !store::exists(&store_options(config)) => return Err(no_server(config)),
+            _ => DataDir::open_existing(&config.data_dir, &config.uploads),
+        };
+        match data_dir {
+            Ok(data_dir) => Ok(Control::Here(Box::new(Here::open(config, data_dir, needs)?))),
             Err(DataDirFault::Held { .. }) => {
                 Ok(Control::Server { socket: control_socket(&config.data_dir) })
             }
@@ -113,10 +130,13 @@ pub struct Here {
 }
 
 impl Here {
-    fn open(config: &Config, data_dir: DataDir) -> Result<Here, String> {
+    fn open(config: &Config, data_dir: DataDir, needs: Needs) -> Result<Here, String> {
         let mut entropy = SystemEntropy::new();
-        let (secrets, _) = secrets::load_or_create(data_dir.path(), config, &mut entropy)
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        let (secrets, _) = match needs {
+            Needs::MayCreate => keys::load_or_make(config, &mut entropy)?,
+            Needs::PasswordSecret => keys::load(config, &mut entropy, true)?,
+            Needs::Database => keys::load(config, &mut entropy, false)?,
+        };
         let now = clock();
         let options = store_options(config);
         let text = |error: crate::store::OpenFault| error.to_string();

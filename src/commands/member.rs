@@ -4,26 +4,35 @@
 use std::io::{BufRead, Read};
 use std::process::ExitCode;
 
-use super::control::{Control, Reply};
-use super::with_config;
+use super::control::{Control, Needs, Reply};
+use super::{Place, with_config};
 use crate::base::json::{self, Value};
 use crate::cli::MemberCommand;
 use crate::limits::PASSWORD_LINE_MAX;
 
-pub fn run(command: &MemberCommand) -> ExitCode {
-    with_config(|config| {
-        let mut control = Control::reach(config)?;
-        let result = act(&mut control, command);
+pub fn run(place: &Place, command: &MemberCommand) -> ExitCode {
+    with_config(place, |config| {
+        let needs = match command {
+            MemberCommand::Add { create: true, .. } => Needs::MayCreate,
+            MemberCommand::Add { .. } => Needs::PasswordSecret,
+            _ => Needs::Database,
+        };
+        // Before a server is made: one without a member would be left of a mistake.
+        let password = match command {
+            MemberCommand::Add { .. } => password()?,
+            _ => String::new(),
+        };
+        let mut control = Control::reach(config, needs)?;
+        let result = act(&mut control, command, &password);
         control.close().and(result)
     })
 }
 
-fn act(control: &mut Control, command: &MemberCommand) -> Result<(), String> {
+fn act(control: &mut Control, command: &MemberCommand, password: &str) -> Result<(), String> {
     match command {
         MemberCommand::List => list(control),
-        MemberCommand::Add { email } => {
-            let password = password()?;
-            let body = body(&[("email", email), ("password", &password)]);
+        MemberCommand::Add { email, .. } => {
+            let body = body(&[("email", email), ("password", password)]);
             show(control.ask("POST", "/admin/members", &body)?)
         }
         MemberCommand::Disable { who } => to_one(control, "disable", who),

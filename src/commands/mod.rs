@@ -4,26 +4,57 @@ mod archive;
 mod backup;
 mod check;
 mod control;
+mod keys;
 mod member;
 mod restore;
+mod restoring;
+mod secret;
 mod serve;
 
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::{self, Invocation};
+use crate::cli::{self, Arguments, Invocation};
 use crate::config::{Config, Fault, Warning};
 
 /// Runs what argv asks for.
-pub fn run(invocation: Invocation) -> ExitCode {
+pub fn run(arguments: Arguments) -> ExitCode {
+    let Arguments { invocation, data_dir } = arguments;
+    let place = Place(data_dir);
     match invocation {
-        Invocation::Serve => serve::run(),
-        Invocation::Check => check::run(),
-        Invocation::Member(command) => member::run(&command),
-        Invocation::Backup { file } => backup::run(&file),
-        Invocation::Restore { file } => restore::run(&file),
+        Invocation::Serve => serve::run(&place),
+        Invocation::Check => check::run(&place),
+        Invocation::Member(command) => member::run(&place, &command),
+        Invocation::Backup { file } => backup::run(&place, &file),
+        Invocation::Restore { file, end_sessions } => restore::run(&place, &file, end_sessions),
+        Invocation::ResetSecret => secret::run(&place),
         Invocation::Help(topic) => say(&cli::help(topic)),
         Invocation::Version => say(&format!("{}\n", cli::version())),
     }
+}
+
+/// Which server a command is for: the folder of `--data`, else that of DATA_DIR.
+struct Place(Option<PathBuf>);
+
+/// A path as an operator finds it from anywhere.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+/// The refusal of a command that finds no server where it was told to look.
+fn no_server(config: &Config) -> String {
+    let database = serve::store_options(config).path;
+    if let Err(error) = database.metadata()
+        && !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+    {
+        return format!("cannot look for the database {}: {error}", absolute(&database));
+    }
+    format!(
+        "there is no natter server in {}: the folder holds no database (natter.db). Name the server's folder with \
+         --data DIR, or by DATA_DIR",
+        absolute(&config.data_dir)
+    )
 }
 
 /// Prints to stdout; a reader that has gone is not our fault.
@@ -36,8 +67,8 @@ fn say(text: &str) -> ExitCode {
 }
 
 /// A command that needs nothing but a good configuration: warnings and what went wrong are told on stderr.
-fn with_config(run: impl FnOnce(&Config) -> Result<(), String>) -> ExitCode {
-    let (config, warnings) = match configure() {
+fn with_config(place: &Place, run: impl FnOnce(&Config) -> Result<(), String>) -> ExitCode {
+    let (config, warnings) = match configure(place) {
         Ok(configured) => configured,
         Err(code) => return code,
     };
@@ -54,8 +85,8 @@ fn with_config(run: impl FnOnce(&Config) -> Result<(), String>) -> ExitCode {
 }
 
 /// The configuration, or every fault of it at once on stderr.
-fn configure() -> Result<(Config, Vec<Warning>), ExitCode> {
-    Config::from_environment().map_err(|faults| refuse(&faults))
+fn configure(place: &Place) -> Result<(Config, Vec<Warning>), ExitCode> {
+    Config::from_environment(place.0.as_deref()).map_err(|faults| refuse(&faults))
 }
 
 fn refuse(faults: &[Fault]) -> ExitCode {

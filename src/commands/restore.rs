@@ -1,181 +1,118 @@
-//! `natter restore FILE`: the content of a backup, in an empty DATA_DIR and an empty UPLOADS. Everything is unpacked and judged
-//! beside its place first, and moved there in the end, the database last.
-//! Invariant: what was there before is never touched, and a backup that is not whole leaves both folders as empty as they were.
+//! `natter restore FILE`: the content of a backup, or a bare database, in an empty DATA_DIR and an empty UPLOADS. Everything
+//! is unpacked and judged in a stage of its own first, and moved to its place in the end, the database last.
+//!
+//! Invariant: what was there before is never touched, and a file that is not whole, or holds what natter did not make,
+//! leaves both folders as empty as they were.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::archive::{DATABASE, Reader, UPLOADS};
-use super::with_config;
+use super::restoring::{Restoring, make, text};
+use super::{Place, absolute, with_config};
 use crate::config::{Config, secrets};
-use crate::runtime::data_dir::{self, DataDir, DataDirFault};
-use crate::store::{self, StoreOptions};
+use crate::runtime::data_dir::{DataDir, DataDirFault};
+use crate::store::{self, Sessions, StoreOptions};
 use crate::work::files;
 
-/// In both folders: where a restore prepares. A crash leaves it, and the next restore begins by removing it.
-const STAGE: &str = "restoring";
+/// What every database of SQLite begins with (<https://www.sqlite.org/fileformat.html>).
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// What the root of a file system holds from its beginning, and only its owner may look into.
-const LOST_AND_FOUND: &str = "lost+found";
+/// What FILE is.
+enum Kind {
+    Archive,
+    /// The database alone, such as Litestream restores it.
+    Database,
+}
 
-pub fn run(file: &Path) -> ExitCode {
-    with_config(|config| {
-        restore(config, file)?;
-        println!("restored from {} into {}", file.display(), config.data_dir.display());
+pub fn run(place: &Place, file: &Path, end_sessions: bool) -> ExitCode {
+    with_config(place, |config| {
+        let sessions = if end_sessions { Sessions::Ended } else { Sessions::Kept };
+        let kind = restore(config, file, sessions)?;
+        println!("restored from {} into {}", file.display(), absolute(&config.data_dir));
+        println!(
+            "{}members that were disabled and what was erased since this backup was made are back{}",
+            if end_sessions { "everybody signs in again; " } else { "sessions that were revoked, " },
+            if end_sessions { "" } else { "; restored with --end-sessions, everybody signs in again" },
+        );
         for name in secrets::missing(&config.data_dir, config) {
-            println!("{name} is not in this backup: set it as it was, or the next start makes another one");
+            let otherwise = match name == secrets::PASSWORD {
+                true => "the next start refuses",
+                false => "the next start makes another one",
+            };
+            println!("{name} is not in this backup: set it as it was, or {otherwise}");
+        }
+        if matches!(kind, Kind::Database) {
+            println!("uploads are not in it: copy them into {}", absolute(&config.uploads));
         }
         Ok(())
     })
 }
 
-fn restore(config: &Config, file: &Path) -> Result<(), String> {
-    let archive = File::open(file).map_err(text(file))?;
-    let data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| match fault {
+fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<Kind, String> {
+    let mut from = File::open(file).map_err(text(file))?;
+    let kind = kind(&mut from).map_err(text(file))?;
+    // Held until the end.
+    let _data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| match fault {
         DataDirFault::Held { .. } => format!("{fault}: stop the server first"),
         fault => fault.to_string(),
     })?;
-    let places = Places::new(data_dir.path(), data_dir.uploads());
+    let places = Restoring::new(config);
     places.clear()?;
     places.are_empty()?;
-    let result = unpack(archive, &places).map_err(text(file)).and_then(|()| {
+    let unpacked = match kind {
+        Kind::Archive => unpack(from, &places).map_err(text(file)),
+        Kind::Database => take(from, file, &places),
+    };
+    let result = unpacked.and_then(|()| {
         let database = StoreOptions { path: places.stage.join(DATABASE), synchronous_full: true };
-        store::renew(&database).map_err(|fault| fault.to_string())?;
+        store::adopt(&database, sessions)
+            .map_err(|fault| format!("{} can't be restored: {fault}", file.display()))?;
         places.move_in()
     });
     let cleared = places.clear();
-    result.and(cleared)
+    result.and(cleared).map(|()| kind)
 }
 
-fn text(path: &Path) -> impl Fn(io::Error) -> String {
-    let path = path.display().to_string();
-    move |error| format!("{path}: {error}")
+fn kind(from: &mut File) -> io::Result<Kind> {
+    let mut front = Vec::with_capacity(SQLITE_MAGIC.len());
+    from.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut front)?;
+    from.seek(SeekFrom::Start(0))?;
+    Ok(if front == SQLITE_MAGIC { Kind::Database } else { Kind::Archive })
 }
 
-/// Where everything goes, and where it is prepared: within the same folder, so that a move is a rename, also where UPLOADS is a
-/// file system of its own.
-struct Places {
-    data: PathBuf,
-    uploads: PathBuf,
-    stage: PathBuf,
-    stage_uploads: PathBuf,
-}
-
-impl Places {
-    fn new(data: &Path, uploads: &Path) -> Places {
-        Places {
-            data: data.to_owned(),
-            uploads: uploads.to_owned(),
-            stage: data.join(STAGE),
-            stage_uploads: uploads.join(STAGE),
-        }
+/// Copies a bare database into its stage. One whose log is beside it is in use, or was left by a crash: the file alone is not
+/// what was written to it.
+fn take(mut from: File, file: &Path, places: &Restoring) -> Result<(), String> {
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    if log.metadata().is_ok_and(|log| log.len() > 0) {
+        return Err(format!(
+            "{} is the log of {}, which is not whole without it: `natter backup` makes a whole copy",
+            log.display(),
+            file.display()
+        ));
     }
-
-    /// Removes what a restore prepared and did not use.
-    fn clear(&self) -> Result<(), String> {
-        for path in [&self.stage, &self.stage_uploads] {
-            match fs::remove_dir_all(path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(text(path)(error)),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Beside what the lock itself needs, nothing may be there: it would be mixed with the backup's, or lost.
-    fn are_empty(&self) -> Result<(), String> {
-        let within = self.uploads.canonicalize().map_err(text(&self.uploads))?;
-        for entry in entries(&self.data)? {
-            let is_ours =
-                entry.file_name().is_some_and(|name| data_dir::is_own(name) || name == LOST_AND_FOUND);
-            let leads_to_uploads = || entry.canonicalize().is_ok_and(|entry| within.starts_with(entry));
-            if !is_ours && !leads_to_uploads() {
-                return Err(occupied("DATA_DIR", &self.data, &entry));
-            }
-        }
-        for entry in entries(&self.uploads)? {
-            if entry.file_name().is_some_and(|name| name == LOST_AND_FOUND) {
-                continue;
-            }
-            // The folder of unfinished uploads stays behind every server.
-            let is_empty_folder = entry.is_dir() && entries(&entry)?.is_empty();
-            if !is_empty_folder {
-                return Err(occupied("UPLOADS", &self.uploads, &entry));
-            }
-        }
-        Ok(())
-    }
-
-    /// The database last: a folder without it holds no natter. What can't be finished is taken back.
-    fn move_in(&self) -> Result<(), String> {
-        let mut moved = Vec::new();
-        let result = self.move_all(&mut moved);
-        if result.is_err() {
-            for path in moved.iter().rev() {
-                let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-                if let Err(error) = removed {
-                    eprintln!("natter: {} could not be removed: {error}", path.display());
-                }
-            }
-        }
-        result
-    }
-
-    fn move_all(&self, moved: &mut Vec<PathBuf>) -> Result<(), String> {
-        let mut put = |from: &Path, to: PathBuf| {
-            fs::rename(from, &to).map_err(text(&to))?;
-            moved.push(to);
-            Ok::<(), String>(())
-        };
-        for folder in entries(&self.stage_uploads)? {
-            sync(&folder)?;
-            put(&folder, self.uploads.join(folder.file_name().unwrap_or_default()))?;
-        }
-        sync(&self.uploads)?;
-        for name in secrets::FILES {
-            if self.stage.join(name).exists() {
-                put(&self.stage.join(name), self.data.join(name))?;
-            }
-        }
-        sync(&self.data)?;
-        put(&self.stage.join(DATABASE), self.data.join(DATABASE))?;
-        sync(&self.data)
-    }
+    let path = places.stage.join(DATABASE);
+    places.make_stages().map_err(text(&places.stage))?;
+    let copied = create(&path).and_then(|mut out| {
+        io::copy(&mut from, &mut out)?;
+        out.sync_all()
+    });
+    copied.map_err(text(&path))
 }
 
-fn occupied(variable: &str, folder: &Path, entry: &Path) -> String {
-    format!(
-        "{variable} is not empty: {} holds {:?}; a backup is restored into an empty one",
-        folder.display(),
-        entry.file_name().unwrap_or_default(),
-    )
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let mut paths = fs::read_dir(folder)
-        .and_then(|entries| {
-            entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
-        })
-        .map_err(text(folder))?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn sync(folder: &Path) -> Result<(), String> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(text(folder))
-}
-
-fn make(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)
 }
 
 /// Unpacks everything into its stage; a name that no backup of ours holds is refused.
-fn unpack(archive: File, places: &Places) -> io::Result<()> {
-    make(&places.stage)?;
-    make(&places.stage_uploads)?;
+fn unpack(archive: File, places: &Restoring) -> io::Result<()> {
+    places.make_stages()?;
     let foreign =
         |what: String| io::Error::new(ErrorKind::InvalidData, format!("this is no backup of natter: {what}"));
     let mut reader = Reader::new(BufReader::new(archive));
@@ -191,8 +128,7 @@ fn unpack(archive: File, places: &Places) -> io::Result<()> {
         if let Some(folder) = path.parent() {
             make(folder)?;
         }
-        let out = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path);
-        let mut out = match out {
+        let mut out = match create(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 return Err(foreign(format!("it holds {name:?} twice")));
             }

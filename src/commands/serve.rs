@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::configure;
+use super::restoring::{Left, Restoring};
+use super::{Place, configure, keys};
 use crate::base::crypto::{HmacKey, SystemEntropy};
 use crate::base::time::Now;
-use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, secrets};
+use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous};
 use crate::limits::SNIFF_BYTES;
 use crate::logging::{self, Logging};
 use crate::model::operation::Operation;
@@ -31,8 +32,8 @@ use crate::work::geolocation::{Geolocator, PlaceSource};
 use crate::work::mail::{MailOptions, Mailer};
 use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
 
-pub fn run() -> ExitCode {
-    let (config, warnings) = match configure() {
+pub fn run(place: &Place) -> ExitCode {
+    let (config, warnings) = match configure(place) {
         Ok(configured) => configured,
         Err(code) => return code,
     };
@@ -72,9 +73,9 @@ impl<E: std::fmt::Display> From<E> for Stop {
 
 fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     let data_dir = DataDir::open(&config.data_dir, &config.uploads)?;
+    finish_restore(config)?;
     let mut entropy = SystemEntropy::new();
-    let (secrets, warnings) = secrets::load_or_create(data_dir.path(), config, &mut entropy)
-        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    let (secrets, warnings) = keys::load_or_make(config, &mut entropy)?;
     for warning in warnings {
         log::warn!(target: "natter::config", "{warning}");
     }
@@ -137,6 +138,20 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     runtime
         .serve(server, signals, storage, workers)
         .map_err(|fault| Stop { code: fault.exit_code(), message: fault.to_string() })
+}
+
+/// A restore that was killed left its stage: once its database was in its place, only that is to be removed. Before, a start
+/// would make a new server out of half an old one.
+fn finish_restore(config: &Config) -> Result<(), Stop> {
+    let restoring = Restoring::new(config);
+    match restoring.left() {
+        Left::Nothing => Ok(()),
+        Left::Whole => Ok(restoring.clear()?),
+        Left::Part => Err(Stop::from(format!(
+            "a restore was cut off in {}: run `natter restore FILE` once more, which begins anew",
+            config.data_dir.display()
+        ))),
+    }
 }
 
 /// What DEFAULT_PROFILE_PIC names, if its bytes are a picture's.

@@ -119,8 +119,12 @@ impl Config {
     }
 
     /// [`Config::load`] over the process's environment and the `.env` of its working directory, if there is one.
-    pub fn from_environment() -> Result<(Config, Vec<Warning>), Vec<Fault>> {
-        let env = |name: &str| std::env::var_os(name);
+    /// `data_dir` wins over DATA_DIR.
+    pub fn from_environment(data_dir: Option<&Path>) -> Result<(Config, Vec<Warning>), Vec<Fault>> {
+        let env = |name: &str| match data_dir {
+            Some(folder) if name == "DATA_DIR" => Some(folder.as_os_str().to_owned()),
+            _ => std::env::var_os(name),
+        };
         let path = Path::new(".env");
         match path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Config::load(env, None),

@@ -43,8 +43,7 @@ pub struct Secrets {
     pub access: Secret,
     pub refresh: Secret,
     pub password: Secret,
-    /// Files made just now. Beside a database that already has members this means that keys were lost, and with
-    /// PASSWORD_SECRET every password: the caller knows the database and decides.
+    /// Files made just now.
     pub made: Vec<&'static str>,
 }
 
@@ -57,6 +56,9 @@ const NAMES: [(&str, &str); 3] = [
 
 /// The files of the keys in DATA_DIR, as far as they were made there: without them no backup is whole.
 pub const FILES: [&str; 3] = [NAMES[0].1, NAMES[1].1, NAMES[2].1];
+
+/// The name of the key that goes into password hashes and codes: the one that can't be made anew.
+pub const PASSWORD: &str = NAMES[2].0;
 
 /// The names of the keys that are neither set nor in `data_dir`: [`load_or_create`] would make them anew.
 pub fn missing(data_dir: &Path, config: &Config) -> Vec<&'static str> {
@@ -79,6 +81,18 @@ pub fn load_or_create(
         let [Some(access), Some(refresh), Some(password)] = keys else {
             unreachable!("a key that is missing was made")
         };
+        (Secrets { access, refresh, password, made }, warnings)
+    })
+}
+
+/// The keys that are there, and for each that is missing one that is written nowhere. Makes and changes nothing.
+pub fn load_or_stand_in(
+    data_dir: &Path,
+    config: &Config,
+    entropy: &mut dyn Entropy,
+) -> Result<(Secrets, Vec<Warning>), Vec<Fault>> {
+    gather(data_dir, config, None).map(|(keys, made, warnings)| {
+        let [access, refresh, password] = keys.map(|key| key.unwrap_or_else(|| random(entropy)));
         (Secrets { access, refresh, password, made }, warnings)
     })
 }
@@ -176,12 +190,16 @@ fn read(
     Ok(Some(Secret(value)))
 }
 
+fn random(entropy: &mut dyn Entropy) -> Secret {
+    let mut bytes = [0; 32];
+    entropy.fill(&mut bytes);
+    Secret(base64url(&bytes))
+}
+
 /// Writes the key beside its place and renames it: a crash leaves no half key, which the next start would have
 /// to refuse. Nothing is overwritten: the caller found the place empty, under the lock.
 fn create(data_dir: &Path, file: &str, entropy: &mut dyn Entropy) -> io::Result<Secret> {
-    let mut bytes = [0; 32];
-    entropy.fill(&mut bytes);
-    let secret = Secret(base64url(&bytes));
+    let secret = random(entropy);
     let fresh = data_dir.join(format!("{file}.new"));
     match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

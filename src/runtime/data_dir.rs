@@ -66,13 +66,17 @@ impl std::error::Error for DataDirFault {}
 impl DataDir {
     /// Makes both folders (0700) where they are missing, and takes the lock. Does not wait for it.
     pub fn open(path: &Path, uploads: &Path) -> Result<DataDir, DataDirFault> {
-        let socket = path.join(CONTROL_SOCKET);
-        if socket.as_os_str().as_bytes().len() > SOCKET_PATH_MAX {
-            return Err(DataDirFault::SocketPathTooLong { path: socket });
-        }
+        fits_socket(path)?;
         make_folder(path)?;
-        let lock = take_lock(&path.join(LOCK))?;
+        let data_dir = DataDir::open_existing(path, uploads)?;
         make_folder(uploads)?;
+        Ok(data_dir)
+    }
+
+    /// As [`DataDir::open`], in a folder that must be there.
+    pub fn open_existing(path: &Path, uploads: &Path) -> Result<DataDir, DataDirFault> {
+        fits_socket(path)?;
+        let lock = take_lock(&path.join(LOCK))?;
         Ok(DataDir { path: path.to_owned(), uploads: uploads.to_owned(), _lock: lock })
     }
 
@@ -95,6 +99,12 @@ pub fn control_socket(path: &Path) -> PathBuf {
     path.join(CONTROL_SOCKET)
 }
 
+/// The lock of a data folder, where nobody has it: while it lives no server starts there. Makes and writes nothing.
+pub fn hold(path: &Path) -> Option<File> {
+    let file = File::open(path.join(LOCK)).ok()?;
+    file.try_lock().is_ok().then_some(file)
+}
+
 /// Whether an entry of a data folder is only there to hold it: it says nothing of whether there is a natter in it.
 pub fn is_own(name: &OsStr) -> bool {
     name == LOCK || name == CONTROL_SOCKET
@@ -102,6 +112,14 @@ pub fn is_own(name: &OsStr) -> bool {
 
 const CONTROL_SOCKET: &str = "control.sock";
 const LOCK: &str = "lock";
+
+fn fits_socket(path: &Path) -> Result<(), DataDirFault> {
+    let socket = path.join(CONTROL_SOCKET);
+    match socket.as_os_str().as_bytes().len() > SOCKET_PATH_MAX {
+        true => Err(DataDirFault::SocketPathTooLong { path: socket }),
+        false => Ok(()),
+    }
+}
 
 fn take_lock(path: &Path) -> Result<File, DataDirFault> {
     let disk = |doing, error| DataDirFault::Disk { doing, path: path.to_owned(), error };

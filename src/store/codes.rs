@@ -183,6 +183,12 @@ fn is_right(conn: &Connection, place: Place, tag: &[u8; 32], at: u64) -> rusqlit
     Ok(false)
 }
 
+/// As if each were used up.
+pub fn void_all(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("UPDATE codes SET tag = x''", [])?;
+    Ok(())
+}
+
 /// The row stays: it remembers when codes were made.
 fn use_up(conn: &Connection, place: Place) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE codes SET tag = x'' WHERE subject = ?1 AND purpose = ?2")?

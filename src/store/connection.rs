@@ -12,7 +12,6 @@ use rusqlite::{Connection, OpenFlags};
 use super::StoreOptions;
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
-use super::state;
 use super::value::number;
 use crate::limits::{
     QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STATEMENTS_CACHED, STORE_BUSY_MS, WAL_KEPT_BYTES,
@@ -20,7 +19,7 @@ use crate::limits::{
 };
 
 /// `natt`: marks the file as ours (SQLite's `application_id`).
-const APPLICATION_ID: i32 = 0x6e61_7474;
+pub(super) const APPLICATION_ID: i32 = 0x6e61_7474;
 
 /// The writer's connection, made, checked and migrated.
 pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFault> {
@@ -40,17 +39,6 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     Ok(conn)
 }
 
-/// Makes a copy of a database ready to go on from: its schema of today, and a new history, so that no cursor of the old one
-/// fits. Judges its soundness on the way.
-pub fn renew(options: &StoreOptions) -> Result<(), OpenFault> {
-    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
-    let conn = open_writer(options)?;
-    verdict(&conn, &options.path, "PRAGMA integrity_check(1)")?;
-    state::renew(&conn).map_err(wrap)?;
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(wrap)?;
-    conn.close().map_err(|(_, error)| wrap(error))
-}
-
 /// A reader's connection: it can't write, whatever it is asked.
 pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFault> {
     let path = &options.path;
@@ -67,25 +55,7 @@ pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFaul
     Ok(conn)
 }
 
-/// Reads the whole database and checks every page, index and reference (`natter check`). Takes as long as the
-/// file is large; nobody needs to stop for it.
-pub fn check(options: &StoreOptions) -> Result<(), OpenFault> {
-    let path = &options.path;
-    let conn = open_reader(options)?;
-    verdict(&conn, path, "PRAGMA integrity_check(1)")?;
-    let broken = conn
-        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get::<_, i64>(0))
-        .map_err(|error| OpenFault::new(path, &error))?;
-    match broken {
-        0 => Ok(()),
-        rows => {
-            let detail = format!("{rows} rows refer to nothing");
-            Err(OpenFault::Corrupt { path: path.clone(), detail })
-        }
-    }
-}
-
-fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+pub(super) fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     set_patience(conn, STORE_BUSY_MS)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     // A misspelt column must not become a text; a schema from elsewhere must not run functions.
@@ -130,10 +100,14 @@ pub(super) fn set_synchronous(conn: &Connection, full: bool) -> rusqlite::Result
     conn.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })
 }
 
+pub(super) fn application_id(conn: &Connection) -> rusqlite::Result<i32> {
+    conn.pragma_query_value(None, "application_id", |row| row.get(0))
+}
+
 /// An empty file is about to become ours; another program's file is not touched, nor is a newer natter's.
-fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
+pub(super) fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
-    let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(wrap)?;
+    let application = application_id(conn).map_err(wrap)?;
     let objects: i64 =
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(wrap)?;
     let found = migrations::version(conn).map_err(wrap)?;
@@ -168,7 +142,7 @@ fn is_sound(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     Ok(())
 }
 
-fn verdict(conn: &Connection, path: &Path, pragma: &str) -> Result<(), OpenFault> {
+pub(super) fn verdict(conn: &Connection, path: &Path, pragma: &str) -> Result<(), OpenFault> {
     let said: String =
         conn.query_row(pragma, [], |row| row.get(0)).map_err(|error| OpenFault::new(path, &error))?;
     match said.as_str() {

@@ -131,6 +131,8 @@ pub enum OpenFault {
     TooNew { path: PathBuf, found: i64, known: i64 },
     /// Another program's database.
     Foreign { path: PathBuf },
+    /// Ours, with something in it that natter did not make, or without something that it makes.
+    Altered { path: PathBuf, detail: String },
     /// The operating system or SQLite refused.
     Failed { path: PathBuf, detail: String },
 }
@@ -162,6 +164,9 @@ impl fmt::Display for OpenFault {
             ),
             OpenFault::Foreign { path } => {
                 write!(f, "{} is the database of another program", path.display())
+            }
+            OpenFault::Altered { path, detail } => {
+                write!(f, "the database {} is not as natter makes it: {detail}", path.display())
             }
             OpenFault::Failed { path, detail } => {
                 write!(f, "the database {} can't be opened: {detail}", path.display())

@@ -34,6 +34,15 @@ pub(super) fn version(conn: &Connection) -> rusqlite::Result<i64> {
     conn.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// A database in memory as the first `version` steps leave an empty one.
+pub(super) fn empty_of(version: i64) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_in_memory()?;
+    for migration in MIGRATIONS.iter().take(usize::try_from(version).unwrap_or_default()) {
+        conn.execute_batch(migration.sql)?;
+    }
+    Ok(conn)
+}
+
 /// Brings a database of any known version to today's. Returns how many steps were taken.
 pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<usize> {
     let from = usize::try_from(version(conn)?).unwrap_or_default();

@@ -20,9 +20,12 @@ mod deletion;
 mod export;
 mod fault;
 mod groups;
+mod inspect;
+mod judge;
 mod log;
 mod messages;
 mod migrations;
+mod offline;
 mod outbox;
 mod page;
 mod presence;
@@ -39,9 +42,10 @@ use std::path::PathBuf;
 
 use crate::model::operation::Outcome;
 
-pub use connection::{check, renew};
 pub use fault::{Fault, OpenFault};
+pub use inspect::{Held, Survey, check, exists, has_members, survey};
 pub use migrations::VERSION;
+pub use offline::{Sessions, adopt, forget_codes};
 pub use reader::Reader;
 pub use writer::{Session, Store};
 

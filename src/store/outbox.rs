@@ -67,6 +67,12 @@ pub fn replace(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) 
     put(conn, member, mail, at)
 }
 
+/// Takes back every mail that holds a code.
+pub fn forget_codes(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("DELETE FROM outbox WHERE sealed_code IS NOT NULL", [])?;
+    Ok(())
+}
+
 pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
     let mails = conn
         .prepare_cached(

@@ -127,7 +127,11 @@ fn a_backup_made_while_people_chat_is_a_whole_natter() {
     fs::rename(&file, other.path().join("all.tar")).expect("moved");
     let launch = Launch::new(other.path());
     let text = said(&launch.run(&["restore", "all.tar"]));
-    assert!(text.starts_with("restored from all.tar into data") && text.lines().count() == 1, "{text}");
+    assert!(text.starts_with("restored from all.tar into /") && text.lines().count() == 2, "{text}");
+    assert!(
+        text.contains("erased since this backup was made are back") && text.contains("--end-sessions"),
+        "{text}"
+    );
     let data = other.path().join("data");
     for (path, mode) in below(&data) {
         assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
@@ -162,7 +166,7 @@ fn a_backup_made_while_people_chat_is_a_whole_natter() {
 
 /// A backup of a natter with one member and one file, made without a server.
 fn small(launch: &Launch) -> Vec<u8> {
-    let added = launch.run_with(&["member", "add", "ann@example.org"], "correct horse 9\n");
+    let added = launch.run_with(&["member", "add", "--create", "ann@example.org"], "correct horse 9\n");
     assert!(added.status.success());
     let folder = launch.folder.join("data/uploads/5a");
     fs::create_dir_all(&folder).expect("a folder");
@@ -246,7 +250,7 @@ fn keys_from_variables_are_missed_and_uploads_elsewhere_are_filled() {
     small(&launch);
     fs::remove_file(dir.path().join("all.tar")).expect("removed");
     let text = said(&launch.run(&["backup", "all.tar"]));
-    assert!(text.contains("the keys stand in variables") && !text.contains("pppp"), "{text}");
+    assert!(text.contains("the keys are in variables") && !text.contains("pppp"), "{text}");
     for place in ["no/such/folder.tar", "data"] {
         let error = refused(&launch.run(&["backup", place]));
         assert!(error.contains(place), "{error}");

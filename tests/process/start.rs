@@ -213,7 +213,9 @@ fn check_changes_nothing_and_tells_what_a_start_would() {
     for natter in [Some(natter), None] {
         let output = launch.run(&["check"]);
         assert!(output.status.success(), "{output:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "configuration and database good\n");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with("configuration and database good: /"), "{text}");
+        assert!(text.ends_with("data/natter.db\n"), "{text}");
         natter.into_iter().for_each(|natter| drop(natter.stop()));
     }
 }

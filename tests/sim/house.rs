@@ -562,10 +562,11 @@ impl House {
         self.server.handle(self.now, Input::Drain);
     }
 
-    /// Every page, index and reference of the database.
+    /// Every page, index and reference of the database, and its schema; at the end of a run.
     pub fn check_database(&self) {
+        self.sabotage.remove();
         let options = StoreOptions { path: self.dir.database(), synchronous_full: self.full };
-        natter::store::check(&options).unwrap_or_else(|fault| panic!("{fault}"));
+        natter::store::check(&options, natter::store::Held::Shared).unwrap_or_else(|fault| panic!("{fault}"));
     }
 }
 

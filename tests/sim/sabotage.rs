@@ -38,6 +38,16 @@ impl Sabotage {
         Sabotage { conn, on: false }
     }
 
+    /// Takes everything back: the database holds again what natter makes and nothing else.
+    pub fn remove(&self) {
+        self.conn
+            .execute_batch(
+                "DROP TRIGGER sabotage_statement; DROP TRIGGER sabotage_commit; DROP TABLE sabotage_child; \
+                 DROP TABLE sabotage_parent; DROP TABLE sabotage;",
+            )
+            .expect("no sabotage any more");
+    }
+
     pub fn set(&mut self, on: bool) {
         if self.on != on {
             self.on = on;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use natter::base::id::Id;
 use natter::model::message::{Destination, PostMessage};
 use natter::model::operation::{Lane, Operation, Refusal};
-use natter::store::{StoreOptions, check, renew};
+use natter::store::{Held, Sessions, StoreOptions, adopt, check};
 
 use crate::store_kit::{Kit, Person, options};
 
@@ -58,8 +58,8 @@ fn what_is_written_meanwhile_is_in_the_copy_too() {
 
     let copy = options("backup-copy");
     std::fs::rename(&path, &copy.path).expect("moved");
-    renew(&copy).expect("a sound database");
-    check(&copy).expect("a sound database");
+    adopt(&copy, Sessions::Kept).expect("a sound database");
+    check(&copy, Held::Alone).expect("a sound database");
     let epoch = |options: &StoreOptions| {
         let conn = rusqlite::Connection::open(&options.path).expect("a second connection");
         conn.query_row("SELECT epoch FROM state", [], |row| row.get::<_, String>(0)).expect("an epoch")

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use natter::limits::{CHECKPOINT_BUSY_MS, STORE_BUSY_MS};
 use natter::model::message::{Destination, PostMessage};
 use natter::model::operation::{Command, Refusal};
-use natter::store::{Fault, OpenFault, Reader, StoreOptions, check};
+use natter::store::{Fault, Held, OpenFault, Reader, StoreOptions, check};
 
 use crate::store_kit::{Kit, open, options};
 use crate::{Room, room};
@@ -33,11 +33,11 @@ fn a_new_database_is_private_sound_and_empty() {
     assert!(epoch.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()), "{epoch}");
     let mode = std::fs::metadata(&kit.options.path).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    check(&kit.options).expect("a sound database, while it is open");
+    check(&kit.options, Held::Shared).expect("a sound database, while it is open");
     kit.person("ann");
     kit.close();
     assert_eq!(bytes(&wal(&kit.options)), 0, "a closed database needs no recovery");
-    check(&kit.options).expect("a sound database, closed");
+    check(&kit.options, Held::Alone).expect("a sound database, closed");
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! The three keys as a command needs them: found, made on a first start, or refused.
+//!
+//! Owns the rule that no PASSWORD_SECRET is made beside a database with members: with another one every right password
+//! would be wrong. How keys are read and written is for `config::secrets`.
+
+use super::absolute;
+use super::serve::store_options;
+use crate::base::crypto::Entropy;
+use crate::config::{Config, Fault, Secrets, Warning, secrets};
+use crate::store::{self, Held};
+
+/// The keys, for whoever may make what is missing. The caller holds the lock.
+pub fn load_or_make(config: &Config, entropy: &mut dyn Entropy) -> Result<(Secrets, Vec<Warning>), String> {
+    let missing = secrets::missing(&config.data_dir, config);
+    let has_members = !missing.is_empty() && has_members(config, Held::Alone)?;
+    if has_members && missing.contains(&secrets::PASSWORD) {
+        return Err(lost_password_secret(config));
+    }
+    let (keys, mut warnings) =
+        secrets::load_or_create(&config.data_dir, config, entropy).map_err(|faults| join(&faults))?;
+    if has_members {
+        for name in missing {
+            let message = "was lost and is made anew: who is signed in signs in again".to_owned();
+            warnings.push(Warning { place: name.to_owned(), message });
+        }
+    }
+    Ok((keys, warnings))
+}
+
+/// The keys, for a command that makes none: what is missing is replaced for as long as the command runs, which signs
+/// nothing. Where passwords are hashed, theirs must be there.
+pub fn load(
+    config: &Config,
+    entropy: &mut dyn Entropy,
+    hashes: bool,
+) -> Result<(Secrets, Vec<Warning>), String> {
+    let missing = secrets::missing(&config.data_dir, config);
+    if hashes && missing.contains(&secrets::PASSWORD) {
+        return Err(lost_password_secret(config));
+    }
+    secrets::load_or_stand_in(&config.data_dir, config, entropy).map_err(|faults| join(&faults))
+}
+
+/// The fault of a start without the secret that a database's passwords need.
+pub fn fault(config: &Config, held: Held) -> Result<Option<String>, String> {
+    let is_lost = secrets::missing(&config.data_dir, config).contains(&secrets::PASSWORD);
+    Ok((is_lost && has_members(config, held)?).then(|| lost_password_secret(config)))
+}
+
+fn has_members(config: &Config, held: Held) -> Result<bool, String> {
+    store::has_members(&store_options(config), held).map_err(|fault| fault.to_string())
+}
+
+fn lost_password_secret(config: &Config) -> String {
+    format!(
+        "the password secret is lost: {} holds members, but no password_secret, and PASSWORD_SECRET is not set. \
+         With another one no password would be right. Bring the file back (it is in each backup made by `natter backup`) \
+         or set PASSWORD_SECRET as it was. If it is gone for good, `natter secret reset` makes a new one, and people \
+         choose new passwords with a code by e-mail",
+        absolute(&config.data_dir)
+    )
+}
+
+fn join(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

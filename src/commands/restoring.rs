@@ -1,0 +1,208 @@
+//! Where a restore prepares, and how what it prepared comes to its place.
+//!
+//! Both folders have a stage inside of them, so that each move is a rename, also where UPLOADS is a file system of its own.
+//! Before the first move the stage holds a list of what is going to move: a restore that was killed is taken back by the
+//! next one. Invariant: what was there before is never touched; with a database in its place the restore is whole.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::archive::DATABASE;
+use crate::config::{Config, secrets};
+use crate::runtime::data_dir;
+
+/// In both folders.
+const STAGE: &str = "restoring";
+
+/// In the stage of DATA_DIR: one line for each name that moves, `data NAME` or `uploads NAME`.
+const MOVES: &str = "moves";
+
+/// What the root of a file system holds from its beginning, and only its owner may look into.
+const LOST_AND_FOUND: &str = "lost+found";
+
+pub struct Restoring {
+    data: PathBuf,
+    uploads: PathBuf,
+    pub stage: PathBuf,
+    pub stage_uploads: PathBuf,
+}
+
+/// What an earlier restore left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// It was killed when everything was in its place.
+    Whole,
+    /// It was killed before.
+    Part,
+}
+
+impl Restoring {
+    pub fn new(config: &Config) -> Restoring {
+        let (data, uploads) = (config.data_dir.clone(), config.uploads.clone());
+        Restoring { stage: data.join(STAGE), stage_uploads: uploads.join(STAGE), data, uploads }
+    }
+
+    /// The stage of DATA_DIR is removed last: while it is there, something may be left.
+    pub fn left(&self) -> Left {
+        match (self.stage.exists(), self.data.join(DATABASE).exists()) {
+            (false, _) => Left::Nothing,
+            (true, true) => Left::Whole,
+            (true, false) => Left::Part,
+        }
+    }
+
+    /// Removes what a restore prepared and did not use, and takes back what one that was killed had moved.
+    pub fn clear(&self) -> Result<(), String> {
+        if self.left() == Left::Part {
+            self.take_back()?;
+        }
+        for path in [&self.stage_uploads, &self.stage] {
+            match fs::remove_dir_all(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(text(path)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take_back(&self) -> Result<(), String> {
+        let list = self.stage.join(MOVES);
+        let moves = match fs::read_to_string(&list) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            moves => moves.map_err(text(&list))?,
+        };
+        for line in moves.lines() {
+            let path = match line.split_once(' ') {
+                Some(("data", name)) if secrets::FILES.contains(&name) => self.data.join(name),
+                Some(("uploads", name)) if is_folder_of_uploads(name) => self.uploads.join(name),
+                _ => continue,
+            };
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(text(&path)(error)),
+                _ => {}
+            }
+        }
+        sync(&self.uploads)?;
+        sync(&self.data)
+    }
+
+    /// Beside what the lock itself needs, nothing may be there: it would be mixed with the backup's, or lost.
+    pub fn are_empty(&self) -> Result<(), String> {
+        let within = self.uploads.canonicalize().map_err(text(&self.uploads))?;
+        for entry in entries(&self.data)? {
+            let is_ours =
+                entry.file_name().is_some_and(|name| data_dir::is_own(name) || name == LOST_AND_FOUND);
+            let leads_to_uploads = || entry.canonicalize().is_ok_and(|entry| within.starts_with(entry));
+            if !is_ours && !leads_to_uploads() {
+                return Err(occupied("DATA_DIR", &self.data, &entry));
+            }
+        }
+        for entry in entries(&self.uploads)? {
+            if entry.file_name().is_some_and(|name| name == LOST_AND_FOUND) {
+                continue;
+            }
+            // The folder of unfinished uploads is left by every server.
+            let is_empty_folder = entry.is_dir() && entries(&entry)?.is_empty();
+            if !is_empty_folder {
+                return Err(occupied("UPLOADS", &self.uploads, &entry));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn make_stages(&self) -> io::Result<()> {
+        make(&self.stage)?;
+        make(&self.stage_uploads)
+    }
+
+    /// The database last: a folder without it holds no natter. What can't be finished is taken back.
+    pub fn move_in(&self) -> Result<(), String> {
+        let result = self.move_all();
+        if result.is_err() {
+            // It may have come to its place, and the folder not to the disk.
+            match fs::remove_file(self.data.join(DATABASE)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    eprintln!("natter: {} could not be removed: {error}", self.data.join(DATABASE).display());
+                }
+                _ => {}
+            }
+        }
+        result
+    }
+
+    fn move_all(&self) -> Result<(), String> {
+        let folders = entries(&self.stage_uploads)?;
+        let keys: Vec<&str> =
+            secrets::FILES.into_iter().filter(|name| self.stage.join(name).exists()).collect();
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut list: String = folders.iter().map(|folder| format!("uploads {}\n", name(folder))).collect();
+        list.extend(keys.iter().map(|name| format!("data {name}\n")));
+        self.write_list(&list)?;
+        let put = |from: &Path, to: PathBuf| fs::rename(from, &to).map_err(text(&to));
+        for folder in &folders {
+            sync(folder)?;
+            // An empty one of this name may be there, left by a server.
+            put(folder, self.uploads.join(name(folder)))?;
+        }
+        sync(&self.uploads)?;
+        for name in keys {
+            put(&self.stage.join(name), self.data.join(name))?;
+        }
+        sync(&self.data)?;
+        put(&self.stage.join(DATABASE), self.data.join(DATABASE))?;
+        sync(&self.data)
+    }
+
+    /// On the disk before anything moves.
+    fn write_list(&self, list: &str) -> Result<(), String> {
+        let path = self.stage.join(MOVES);
+        let written =
+            OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).and_then(|mut file| {
+                file.write_all(list.as_bytes())?;
+                file.sync_all()
+            });
+        written.map_err(text(&path))?;
+        sync(&self.stage)?;
+        sync(&self.data)
+    }
+}
+
+/// `UPLOADS/<aa>`.
+fn is_folder_of_uploads(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn occupied(variable: &str, folder: &Path, entry: &Path) -> String {
+    format!(
+        "{variable} is not empty: {} holds {:?}; a backup is restored into an empty one",
+        folder.display(),
+        entry.file_name().unwrap_or_default(),
+    )
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut paths = fs::read_dir(folder)
+        .and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+        })
+        .map_err(text(folder))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn sync(folder: &Path) -> Result<(), String> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(text(folder))
+}
+
+pub fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+pub fn text(path: &Path) -> impl Fn(io::Error) -> String {
+    let path = path.display().to_string();
+    move |error| format!("{path}: {error}")
+}

@@ -1,0 +1,162 @@
+//! Looks at a database file for a command, and changes nothing: neither the file nor what is beside it.
+//!
+//! Owns the way a file is opened for that. Whether a server has it open is for the caller to know: SQLite would leave
+//! `-wal` and `-shm` files beside a database that nobody has open, so such a file is read without its log, unless a crash
+//! left one that holds something.
+
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::connection::{APPLICATION_ID, application_id, configure, is_ours, verdict};
+use super::fault::OpenFault;
+use super::migrations::{self, VERSION};
+use super::value::number;
+use super::{StoreOptions, judge};
+use crate::limits::READER_CACHE_KIB;
+
+/// Whether somebody else may have the file open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The caller holds the lock of its folder.
+    Alone,
+    Shared,
+}
+
+/// Whether there is a database: an empty file is none yet, but for what a log beside it holds.
+pub fn exists(options: &StoreOptions) -> bool {
+    [options.path.clone(), wal(&options.path)].iter().any(|path| length(path) > 0)
+}
+
+/// Whether anybody has an account. A file that is not there holds nobody.
+pub fn has_members(options: &StoreOptions, held: Held) -> Result<bool, OpenFault> {
+    if !exists(options) {
+        return Ok(false);
+    }
+    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
+    let conn = open(&options.path, held)?;
+    // A file whose first start was cut off has no table yet.
+    if migrations::version(&conn).map_err(wrap)? == 0 {
+        return Ok(false);
+    }
+    conn.query_row("SELECT EXISTS (SELECT 1 FROM members)", [], |row| row.get(0)).map_err(wrap)
+}
+
+/// Reads the whole database and checks every page, index and reference, and that nothing is in it that natter did not make
+/// (`natter check`). Takes as long as the file is large; nobody needs to stop for it.
+pub fn check(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
+    let path = &options.path;
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let conn = open(path, held)?;
+    if migrations::version(&conn).map_err(wrap)? != VERSION {
+        let detail = "its schema is not yet of this version".to_owned();
+        return Err(OpenFault::Failed { path: path.clone(), detail });
+    }
+    is_whole(&conn, path)
+}
+
+/// As [`check`], of a file that came from elsewhere: it is ours by its mark, of any version up to today's, and not empty.
+pub fn judge(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
+    let path = &options.path;
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    if length(path) == 0 {
+        return Err(OpenFault::Altered { path: path.clone(), detail: "it is empty".to_owned() });
+    }
+    let conn = open(path, held)?;
+    if application_id(&conn).map_err(wrap)? != APPLICATION_ID {
+        return Err(OpenFault::Foreign { path: path.clone() });
+    }
+    is_whole(&conn, path)
+}
+
+fn is_whole(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    verdict(conn, path, "PRAGMA integrity_check(1)")?;
+    if let Some(detail) = judge::strange(conn).map_err(wrap)? {
+        return Err(OpenFault::Altered { path: path.to_owned(), detail });
+    }
+    let broken = conn
+        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get::<_, i64>(0))
+        .map_err(wrap)?;
+    match broken {
+        0 => Ok(()),
+        rows => {
+            let detail = format!("{rows} rows refer to nothing");
+            Err(OpenFault::Corrupt { path: path.to_owned(), detail })
+        }
+    }
+}
+
+/// What a backup tells of the copy it was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Files of uploads that the database knows.
+    pub files: u64,
+    /// Why a restore would refuse it.
+    pub strange: Option<String>,
+}
+
+/// Looks at a copy that nobody else has open.
+pub fn survey(options: &StoreOptions) -> Result<Survey, OpenFault> {
+    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
+    let conn = open(&options.path, Held::Alone)?;
+    let files = conn.query_row("SELECT count(*) FROM files", [], |row| number(row, 0)).map_err(wrap)?;
+    Ok(Survey { files, strange: judge::strange(&conn).map_err(wrap)? })
+}
+
+fn open(path: &Path, held: Held) -> Result<Connection, OpenFault> {
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = match held == Held::Alone && length(&wal(path)) == 0 {
+        true => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI),
+        false => Connection::open_with_flags(path, flags),
+    };
+    let conn = conn.map_err(wrap)?;
+    configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
+    conn.pragma_update(None, "query_only", true).map_err(wrap)?;
+    is_ours(&conn, path)?;
+    Ok(conn)
+}
+
+/// The file as a URI (<https://www.sqlite.org/uri.html>) under which SQLite reads it and nothing else.
+fn immutable(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte))
+            }
+            // Writing to a `String` can't fail.
+            byte => _ = write!(uri, "%{byte:02x}"),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+fn wal(path: &Path) -> PathBuf {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    PathBuf::from(wal)
+}
+
+fn length(path: &Path) -> u64 {
+    path.metadata().map_or(0, |file| file.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_any_bytes_is_a_uri() {
+        for (path, expect) in [
+            ("data/natter.db", "file:data/natter.db?immutable=1"),
+            ("/a b/n?x=1#%.db", "file:/a%20b/n%3fx%3d1%23%25.db?immutable=1"),
+            ("دردشة", "file:%d8%af%d8%b1%d8%af%d8%b4%d8%a9?immutable=1"),
+        ] {
+            assert_eq!(immutable(Path::new(path)), expect);
+        }
+    }
+}

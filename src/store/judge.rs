@@ -1,0 +1,54 @@
+//! Whether a database holds what natter makes and nothing else: the objects of its schema, compared with those that the
+//! migrations give. Owns the list of foreign tables that are tolerated.
+//!
+//! A trigger or a view of somebody else runs within our own statements; an index or a table of another shape makes them
+//! fail or lie. Invariant: no statement of the judged file runs here.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::migrations;
+
+/// What Litestream keeps in a database that it replicates (version 0.3): one row each, of no meaning to a restored copy.
+pub const LITESTREAM: [&str; 2] = ["_litestream_seq", "_litestream_lock"];
+
+type Objects = BTreeMap<(String, String), String>;
+
+/// The first thing that is not as natter makes it at this version, in words.
+pub fn strange(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    let version = migrations::version(conn)?;
+    let expect = objects(&migrations::empty_of(version)?)?;
+    let mut found = objects(conn)?;
+    found.retain(|(kind, name), _| kind != "table" || !LITESTREAM.contains(&name.as_str()));
+    for ((kind, name), sql) in &found {
+        match expect.get(&(kind.clone(), name.clone())) {
+            None => return Ok(Some(format!("it holds the {kind} {name:?}, which natter did not make"))),
+            Some(expect) if expect != sql => {
+                return Ok(Some(format!("its {kind} {name:?} is not as natter made it")));
+            }
+            Some(_) => {}
+        }
+    }
+    let lacking = expect.keys().find(|key| !found.contains_key(key));
+    Ok(lacking.map(|(kind, name)| format!("it lacks the {kind} {name:?}")))
+}
+
+/// The schema, by kind and name. Blanks and quotes are left out: a rename may quote a name or not, by the version of SQLite.
+fn objects(conn: &Connection) -> rusqlite::Result<Objects> {
+    conn.prepare("SELECT type, name, tbl_name || ' ' || ifnull(sql, '') FROM sqlite_schema")?
+        .query_map([], |row| {
+            let sql: String = row.get(2)?;
+            let sql = sql.chars().filter(|c| !c.is_ascii_whitespace() && *c != '"').collect();
+            Ok(((row.get(0)?, row.get(1)?), sql))
+        })?
+        .collect()
+}
+
+/// Removes what Litestream left. Its next run makes them anew.
+pub fn drop_litestream(conn: &Connection) -> rusqlite::Result<()> {
+    for table in LITESTREAM {
+        conn.execute_batch(&format!("DROP TABLE IF EXISTS {table}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! A lost password secret: the start refuses, and `natter secret reset` lets people in by reset codes.
+
+use std::fs;
+use std::process::Stdio;
+
+use super::support::TestDir;
+use super::support::net::Http;
+use super::support::process::Launch;
+use super::{refused, said, until};
+
+const LOST: &str = "the password secret is lost";
+
+/// The six digits of the last mail that was written to the file.
+fn code_in(mails: &str) -> Option<String> {
+    let last = mails.rsplit("Subject:").next()?;
+    last.split(|c: char| !c.is_ascii_digit()).rfind(|word| word.len() == 6).map(str::to_owned)
+}
+
+#[test]
+fn a_start_without_the_password_secret_of_its_members_is_refused() {
+    let dir = TestDir::new();
+    let data = dir.path().join("data");
+    let launch = Launch::new(dir.path());
+    let secret = data.join("password_secret");
+    // Before there are members no password depends on it.
+    launch.start().stop();
+    fs::remove_file(&secret).expect("removed");
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let ann = http.sign_up("ann");
+    let error = refused(&launch.run(&["secret", "reset"]));
+    assert!(error.contains("is locked") && error.contains("stop the server first"), "{error}");
+    natter.stop();
+    let error = refused(&launch.run(&["secret", "reset"]));
+    assert!(error.contains("the password secret is there"), "{error}");
+
+    let kept = fs::read(&secret).expect("a secret");
+    fs::remove_file(&secret).expect("removed");
+    let before = fs::read(data.join("natter.db")).expect("a database");
+    let mut natter = launch.spawn(Stdio::piped());
+    assert_eq!(natter.wait().code(), Some(1));
+    let text = natter.log().join("\n");
+    for expect in
+        [LOST, "data holds members", "Bring the file back", "PASSWORD_SECRET", "natter secret reset"]
+    {
+        assert!(text.contains(expect), "{expect} is missing in {text}");
+    }
+    let check = launch.run(&["check"]);
+    assert_eq!(check.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&check.stderr).contains(LOST));
+    let create = launch.run_with(&["member", "add", "--create", "bob@example.org"], "correct horse 9\n");
+    assert!(refused(&create).contains(LOST));
+    assert!(!secret.exists(), "nothing was made");
+    assert_eq!(fs::read(data.join("natter.db")).expect("a database"), before);
+
+    // Either way out: the file, or the variable.
+    let kept = String::from_utf8(kept).expect("text");
+    launch.clone().with(&[("PASSWORD_SECRET", kept.trim())]).start().stop();
+    fs::write(&secret, &kept).expect("written");
+    let natter = launch.start();
+    let body = r#"{"email":"ann@example.org","password":"correct horse ann's"}"#;
+    let mut http = Http::connect(natter.address);
+    assert_eq!(http.ask("POST", "/api/v1/user/sign-in", &[], Some(body)).expect("a response").status, 200);
+    natter.stop();
+
+    // The other two keys are made anew, with a word: sessions end, passwords go on.
+    for key in ["access_secret", "refresh_secret"] {
+        fs::remove_file(data.join(key)).expect("removed");
+    }
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    assert_eq!(http.ask_as(&ann, "GET", "/api/v1/user/me", None).expect("a response").status, 401);
+    assert_eq!(http.ask("POST", "/api/v1/user/sign-in", &[], Some(body)).expect("a response").status, 200);
+    let log = natter.stop();
+    assert_eq!(log.iter().filter(|line| line.contains("was lost and is made anew")).count(), 2, "{log:#?}");
+}
+
+#[test]
+fn a_reset_lets_people_in_by_codes() {
+    let dir = TestDir::new();
+    let data = dir.path().join("data");
+    let launch = Launch::new(dir.path());
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let ann = http.sign_up("ann");
+    natter.stop();
+    let mails = data.join("mail.mbox");
+    let verification = fs::read_to_string(&mails).ok().and_then(|text| code_in(&text));
+    fs::remove_file(data.join("password_secret")).expect("removed");
+    let text = said(&launch.run(&["secret", "reset"]));
+    assert!(text.contains("has a new password_secret") && text.contains("mail.mbox"), "{text}");
+    let _ = fs::remove_file(&mails);
+
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    // Who is signed in goes on; no old password and no old code is right.
+    assert_eq!(http.ask_as(&ann, "GET", "/api/v1/user/me", None).expect("a response").status, 200);
+    if let Some(code) = verification {
+        let body = format!(r#"{{"code":"{code}"}}"#);
+        let checked =
+            http.ask_as(&ann, "POST", "/api/v1/user/verify/check", Some(&body)).expect("a response");
+        assert_eq!((checked.status, checked.code()), (400, "code_wrong".into()));
+    }
+    let sign_in = |http: &mut Http, password: &str| {
+        let body = format!(r#"{{"email":"ann@example.org","password":"{password}"}}"#);
+        http.ask("POST", "/api/v1/user/sign-in", &[], Some(&body)).expect("a response").status
+    };
+    assert_eq!(sign_in(&mut http, "correct horse ann's"), 401);
+    let asked = http
+        .ask("POST", "/api/v1/user/reset/code", &[], Some(r#"{"email":"ann@example.org"}"#))
+        .expect("a response");
+    assert_eq!(asked.status, 201);
+    until("the mail is written", || code_in(&fs::read_to_string(&mails).unwrap_or_default()).is_some());
+    let code = code_in(&fs::read_to_string(&mails).expect("mails")).expect("a code");
+    let body = format!(r#"{{"email":"ann@example.org","code":"{code}","password":"a new battery 7"}}"#);
+    let reset = http.ask("POST", "/api/v1/user/reset/password", &[], Some(&body)).expect("a response");
+    assert_eq!(reset.status, 200, "{}", reset.text());
+    assert_eq!(sign_in(&mut http, "a new battery 7"), 200);
+    natter.stop();
+}
