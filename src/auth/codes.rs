@@ -23,7 +23,7 @@ pub fn verify_code(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Re
     let issue = IssueVerifyCode { at: ctx.now.unix_ms, member: actor.member, code };
     Ok(Step::store(issue, |ctx, ()| {
         ctx.errands.push(Errand::Mail);
-        Reply::created(&()).step()
+        with_delivery(ctx, Reply::created(&())).step()
     }))
 }
 
@@ -52,7 +52,7 @@ pub fn reset_code(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Prob
     let issue = IssueResetCode { at: ctx.now.unix_ms, email, code };
     Ok(Step::store(issue, |ctx, ()| {
         ctx.errands.push(Errand::Mail);
-        Reply::created(&()).step()
+        with_delivery(ctx, Reply::created(&())).step()
     }))
 }
 
@@ -98,6 +98,11 @@ pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pr
             }))
         }))
     }))
+}
+
+/// Where to look for a code, if it is not the mailbox of the address.
+pub fn with_delivery(ctx: &Ctx<'_>, reply: Reply) -> Reply {
+    if ctx.settings.mail_to_file { reply.beside("delivery", "file") } else { reply }
 }
 
 /// A code that verifies the address of this member.

@@ -48,7 +48,8 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
             Ok(opened) => {
                 ctx.errands.push(Errand::Mail);
                 find_place(ctx, opened.pair.session, client.address);
-                signed_in(ctx, 201, opened).step()
+                let reply = signed_in(ctx, 201, opened);
+                codes::with_delivery(ctx, reply).step()
             }
             Err(Refusal::EmailTaken) => {
                 // Asked again: others of this address may have been told meanwhile.

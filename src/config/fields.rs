@@ -107,7 +107,7 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("EMAIL_FROM", "", Text("an e-mail address, or Name <address>"), "Sender of all mails."),
         row("EMAIL_USER", "", Text("visible ASCII characters"), "User to sign in as; the address of EMAIL_FROM when unset."),
         row("EMAIL_PASSWORD", "", Hidden("text without control characters"), "Its password; no sign-in when unset."),
-        row("TLS_CA_FILE", "", Text("a PEM file"), "Certificate authorities to trust besides the built-in ones."),
+        row("TLS_CA_FILE", "", Text("a PEM file"), "Certificate authorities to trust besides the built-in ones; a server certificate in it is trusted for itself."),
     ]),
     ("Limits", &[
         row("HEAD_MAX", "16384", Number(1_024, 1_048_576), "Bytes of a request head."),

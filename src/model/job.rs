@@ -44,6 +44,8 @@ pub enum Delivery {
     Sent,
     /// To be tried again.
     Failed,
+    /// To be tried again, and in vain until an operator mends the configuration.
+    Blocked,
     /// Never to be taken: trying again is of no use.
     Refused,
 }

@@ -14,7 +14,7 @@ pub enum Trouble {
     Checkpoint,
     /// A worker failed at its job.
     Worker,
-    /// A mail was given up.
+    /// A mail was given up, or none can be sent as the server is configured.
     Mail,
     /// A look-up of a place failed.
     Geolocation,

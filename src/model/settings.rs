@@ -43,6 +43,8 @@ pub struct Settings {
     pub conformance_files: Option<PathBuf>,
     /// Events older than this are forgotten; `None` keeps all.
     pub events_kept: Option<Duration>,
+    /// EMAIL_HOST is not set: who asks for a code is told to look for it in the server's mailbox file.
+    pub mail_to_file: bool,
     /// Whether there is anybody to ask where an address is.
     pub places: bool,
 }

@@ -37,6 +37,7 @@ pub fn settings() -> Settings {
         metrics_token: None,
         synchronous_full: true,
         keep_metadata: false,
+        mail_to_file: false,
         conformance_files: None,
         events_kept: None,
         places: false,

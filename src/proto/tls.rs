@@ -8,10 +8,14 @@
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
-use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 /// Whom to trust; made once, cheap to clone.
 #[derive(Clone)]
@@ -24,32 +28,105 @@ pub enum TlsError {
     CaFile,
     /// No name or address that a certificate could be for: the operator's.
     ServerName,
-    /// The peer's certificate or its protocol is not accepted; the text is for the log.
+    /// The peer's certificate is not accepted; the text is for the log.
+    Untrusted(String),
+    /// The peer does not speak TLS as we do, or gave up; the text is for the log.
     Peer(String),
 }
 
-/// The public roots that are built in, and those of TLS_CA_FILE, if one is set.
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> TlsError {
+        match error {
+            rustls::Error::InvalidCertificate(_) => TlsError::Untrusted(error.to_string()),
+            _ => TlsError::Peer(error.to_string()),
+        }
+    }
+}
+
+/// The public roots that are built in, and those of TLS_CA_FILE, if one is set. A certificate of TLS_CA_FILE is trusted
+/// as an authority, and for itself.
 pub fn client_config(ca_file_pem: Option<&[u8]>) -> Result<Config, TlsError> {
+    let mut own = Vec::new();
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(pem) = ca_file_pem {
-        let before = roots.len();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|_| TlsError::CaFile)?;
-            roots.add(certificate).map_err(|_| TlsError::CaFile)?;
+            roots.add(certificate.clone()).map_err(|_| TlsError::CaFile)?;
+            own.push(certificate);
         }
-        if roots.len() == before {
+        if own.is_empty() {
             return Err(TlsError::CaFile);
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .expect("there are roots");
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has the suites of TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier { chains, own }))
         .with_no_client_auth();
     // A mail or a look-up now and then: nothing to win by keeping tickets.
     config.resumption = Resumption::disabled();
     Ok(Config(Arc::new(config)))
+}
+
+/// Judges a certificate by its chain; one that stands in TLS_CA_FILE itself needs none. A mail server's own certificate,
+/// made by `openssl req -x509`, names itself an authority or has an issuer that the file does not hold: no chain of it is
+/// valid, and the operator said all the same that it is the right one.
+#[derive(Debug)]
+struct Verifier {
+    chains: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain =
+            self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match chain {
+            // Dates are judged before the chain is built, and each has an error of its own: with these two they are
+            // good. `Other` is the error of an authority's certificate that a server shows.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::Other(_),
+            )) if self.own.contains(end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
 }
 
 /// One connection's TLS. The caller moves bytes: [`Session::outgoing`] to the socket whenever it yields
@@ -60,8 +137,7 @@ impl Session {
     /// `server_name`: a DNS name or an IP address, as the certificate has to name it.
     pub fn new(config: &Config, server_name: &str) -> Result<Session, TlsError> {
         let name = ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::ServerName)?;
-        let mut connection = ClientConnection::new(Arc::clone(&config.0), name)
-            .map_err(|error| TlsError::Peer(error.to_string()))?;
+        let mut connection = ClientConnection::new(Arc::clone(&config.0), name).map_err(TlsError::from)?;
         // What is sent is bounded by what the caller has: a mail, a request.
         connection.set_buffer_limit(None);
         Ok(Session(connection))
@@ -72,7 +148,7 @@ impl Session {
     pub fn receive(&mut self, mut bytes: &[u8], plain: &mut Vec<u8>) -> Result<(), TlsError> {
         while !bytes.is_empty() {
             let taken = self.0.read_tls(&mut bytes).map_err(|error| TlsError::Peer(error.to_string()))?;
-            self.0.process_new_packets().map_err(|error| TlsError::Peer(error.to_string()))?;
+            self.0.process_new_packets()?;
             match self.0.reader().read_to_end(plain) {
                 // WouldBlock: the peer goes on later. UnexpectedEof can't be, no end was told.
                 Ok(_) => {}
@@ -156,9 +232,43 @@ J0R3fmF3XVj/Oj8wGxo7Z05pVcVy56gw3/F59uISgHf13TvWrwOhQuj6
 -----END PRIVATE KEY-----
 ";
 
-    fn server() -> ServerConnection {
-        let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("a key");
+    // Certificates of mail.example.org as `openssl req -x509` makes them: signed by themselves, and authorities. One is
+    // from 2020 to 2120, the other one was until 2021.
+    const OWN: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBcjCCARigAwIBAgIBAzAKBggqhkjOPQQDAjAZMRcwFQYDVQQDEw5uYXR0ZXIg
+dGVzdCBjYTAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowGTEXMBUG
+A1UEAxMObmF0dGVyIHRlc3QgY2EwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAS7
+iKYsOALt8LOYx2g+uXTx4YvibbWeepaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmut
+n5HhvHkjlXdeH2YJlNh5o08wTTAPBgNVHRMBAf8EBTADAQH/MB0GA1UdDgQWBBR7
+hSR/O52oul/iVBjDS26i7JS0fzAbBgNVHREEFDASghBtYWlsLmV4YW1wbGUub3Jn
+MAoGCCqGSM49BAMCA0gAMEUCIENh3jXYZmXHcBOVRxlouiRRjdS4MSP7nMegyJ4L
+NXpSAiEAuXygGSbEaOCPDG8glv8x6NZoPfLtewhLMVjF1TGz2TE=
+-----END CERTIFICATE-----
+";
+    const EXPIRED: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBezCCASCgAwIBAgIBBDAKBggqhkjOPQQDAjAeMRwwGgYDVQQDExNuYXR0ZXIg
+dGVzdCBleHBpcmVkMB4XDTIwMDEwMTAwMDAwMFoXDTIxMDEwMTAwMDAwMFowHjEc
+MBoGA1UEAxMTbmF0dGVyIHRlc3QgZXhwaXJlZDBZMBMGByqGSM49AgEGCCqGSM49
+AwEHA0IABLuIpiw4Au3ws5jHaD65dPHhi+JttZ56lqrLdKl2bQxKUbzEIwlHxL2j
+FRkpx3oaa62fkeG8eSOVd14fZgmU2HmjTzBNMA8GA1UdEwEB/wQFMAMBAf8wHQYD
+VR0OBBYEFHuFJH87nai6X+JUGMNLbqLslLR/MBsGA1UdEQQUMBKCEG1haWwuZXhh
+bXBsZS5vcmcwCgYIKoZIzj0EAwIDSQAwRgIhAI9drMYJkE0AbrhtdQ5u+XkclPaz
+Nj20HwqiofR3BSF0AiEAqA1+WfNtLvrwOrNKLJCoEb1QWeQlvYKzEIJlFODxgLI=
+-----END CERTIFICATE-----
+";
+    const OWN_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgMn6Jz4YNwHH5s0U/
+ERZVqna+BBoDooXLlIsCQNF2DjmhRANCAAS7iKYsOALt8LOYx2g+uXTx4YvibbWe
+epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
+-----END PRIVATE KEY-----
+";
+
+    fn server(certificate: &str, key: &str) -> ServerConnection {
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -171,7 +281,16 @@ J0R3fmF3XVj/Oj8wGxo7Z05pVcVy56gw3/F59uISgHf13TvWrwOhQuj6
 
     /// Both sides talk in pieces of `size`: the client says hello at once, the server echoes and closes.
     fn talk(config: &Config, name: &str, size: usize) -> Result<Vec<u8>, TlsError> {
-        let (mut session, mut server) = (Session::new(config, name)?, server());
+        talk_to(server(CERTIFICATE, KEY), config, name, size)
+    }
+
+    fn talk_to(
+        mut server: ServerConnection,
+        config: &Config,
+        name: &str,
+        size: usize,
+    ) -> Result<Vec<u8>, TlsError> {
+        let mut session = Session::new(config, name)?;
         let (mut heard, mut echoed) = (Vec::new(), false);
         session.send(b"hello");
         for _ in 0..64 {
@@ -226,9 +345,32 @@ J0R3fmF3XVj/Oj8wGxo7Z05pVcVy56gw3/F59uISgHf13TvWrwOhQuj6
         for (config, name) in
             [(&own, "other.example.org"), (&own, "127.0.0.2"), (&public, "mail.example.org")]
         {
-            assert!(matches!(talk(config, name, usize::MAX), Err(TlsError::Peer(_))), "{name}");
+            assert!(matches!(talk(config, name, usize::MAX), Err(TlsError::Untrusted(_))), "{name}");
         }
         assert_eq!(talk(&own, "not a name", usize::MAX), Err(TlsError::ServerName));
+    }
+
+    /// A certificate is trusted because it stands in TLS_CA_FILE, whoever issued it and whatever it says it is for.
+    #[test]
+    fn the_very_certificate_of_the_file_is_trusted_for_its_name_and_its_time() {
+        let trusting = |pem: &str| client_config(Some(pem.as_bytes())).expect("a configuration");
+        let (leaf, own) = (trusting(CERTIFICATE), trusting(&format!("{AUTHORITY}{OWN}")));
+        assert_eq!(
+            talk(&leaf, "mail.example.org", usize::MAX),
+            Ok(b"hello".to_vec()),
+            "its issuer is unknown"
+        );
+        let to_own = |config, name| talk_to(server(OWN, OWN_KEY), config, name, usize::MAX);
+        assert_eq!(to_own(&own, "mail.example.org"), Ok(b"hello".to_vec()), "it is an authority");
+        let expired = talk_to(server(EXPIRED, OWN_KEY), &trusting(EXPIRED), "mail.example.org", usize::MAX);
+        for refused in [
+            talk(&leaf, "other.example.org", usize::MAX),
+            to_own(&own, "other.example.org"),
+            to_own(&leaf, "mail.example.org"),
+            expired,
+        ] {
+            assert!(matches!(refused, Err(TlsError::Untrusted(_))), "{refused:?}");
+        }
     }
 
     #[test]

@@ -154,7 +154,13 @@ fn send(core: &mut Core, mail: DueMail) {
 /// A worker is done with a mail.
 pub fn delivered(core: &mut Core, id: Id, done: Done) {
     match done {
-        Done::Mail(delivery) => settle(core, id, delivery),
+        Done::Mail(delivery) => {
+            // Counted now and not after a day of tries: nobody else can mend it.
+            if delivery == Delivery::Blocked {
+                core.metrics.trouble(Trouble::Mail);
+            }
+            settle(core, id, delivery);
+        }
         Done::Busy => {
             core.outbox.under_way.remove(&id);
             look_in(core, OUTBOX_RETRY);
@@ -169,7 +175,7 @@ fn settle(core: &mut Core, id: Id, delivery: Delivery) {
     let at = core.now.unix_ms;
     let command = match delivery {
         Delivery::Sent => MailSent { id }.into_command(),
-        Delivery::Failed => MailFailed { id, at, permanent: false }.into_command(),
+        Delivery::Failed | Delivery::Blocked => MailFailed { id, at, permanent: false }.into_command(),
         Delivery::Refused => MailFailed { id, at, permanent: true }.into_command(),
     };
     core.ask_store(Caller::Server, command, Next::Chore(Chore::SettleMail(id)));

@@ -70,7 +70,8 @@ impl Geolocator {
         drop(known);
         match looked_up {
             Ok(place) => Done::Place(place),
-            Err(WireFault(reason)) => {
+            Err(fault) => {
+                let reason = fault.reason();
                 // The address is a member's: it is not repeated.
                 log::warn!(target: "natter::geolocation", "a place could not be looked up: {reason}");
                 Done::Failed
@@ -95,7 +96,7 @@ impl Geolocator {
 #[cfg(feature = "geoip")]
 fn look_in(reader: &maxminddb::Reader<Vec<u8>>, address: IpAddr) -> Result<Option<String>, WireFault> {
     use maxminddb::PathElement::{Index, Key};
-    let fault = |error: maxminddb::MaxMindDbError| WireFault(error.to_string());
+    let fault = |error: maxminddb::MaxMindDbError| WireFault::Failed(error.to_string());
     let found = reader.lookup(address).map_err(fault)?;
     // A field of another shape is as good as none.
     let text = |path: &[maxminddb::PathElement<'_>]| found.decode_path::<String>(path).ok().flatten();
@@ -116,7 +117,7 @@ fn ask(
     trust: &Trust,
     address: IpAddr,
 ) -> Result<Option<String>, WireFault> {
-    let fault = |what: &str| WireFault(what.to_owned());
+    let fault = |what: &str| WireFault::failed(what);
     let request = endpoint
         .get(&address.to_string(), Some(token))
         .map_err(|_| fault("IP_INFO is no token that a request could carry"))?;
@@ -137,7 +138,7 @@ fn ask(
     wire.close();
     let response = reader.finish().map_err(|_| fault("the service's answer was cut"))?;
     if response.status != 200 {
-        return Err(WireFault(format!("the service answered {}", response.status)));
+        return Err(WireFault::Failed(format!("the service answered {}", response.status)));
     }
     let answer = json::parse(&response.body).map_err(|_| fault("the service's answer is no JSON"))?;
     let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);

@@ -187,7 +187,16 @@ fn judge(letter: &Letter, outcome: Result<Outcome, WireFault>) -> Delivery {
             log::warn!(target: "natter::mail", mail:% = id, member:% = member, code = code; "refused for good: {text}");
             Delivery::Refused
         }
-        Err(WireFault(reason)) => {
+        Ok(Outcome::Misconfigured { code, text }) => {
+            let text = without(&text, &letter.to);
+            log::error!(target: "natter::mail", mail:% = id, member:% = member, code = code; "no mail can be sent until the EMAIL_ settings fit the server: {text}");
+            Delivery::Blocked
+        }
+        Err(WireFault::Misconfigured(reason)) => {
+            log::error!(target: "natter::mail", mail:% = id, member:% = member; "no mail can be sent until the EMAIL_ settings or TLS_CA_FILE fit the server: {reason}");
+            Delivery::Blocked
+        }
+        Err(WireFault::Failed(reason)) => {
             log::warn!(target: "natter::mail", mail:% = id, member:% = member; "not sent, to be tried again: {reason}");
             Delivery::Failed
         }

@@ -32,13 +32,28 @@ impl Trust {
 
 /// Why a connection is of no more use. The text is for the log and quotes nobody.
 #[derive(Debug)]
-pub struct WireFault(pub String);
+pub enum WireFault {
+    Failed(String),
+    /// It fails until an operator mends the configuration of one of the two sides.
+    Misconfigured(String),
+}
+
+impl WireFault {
+    pub fn failed(reason: &str) -> WireFault {
+        WireFault::Failed(reason.to_owned())
+    }
+
+    pub fn reason(&self) -> &str {
+        let (WireFault::Failed(reason) | WireFault::Misconfigured(reason)) = self;
+        reason
+    }
+}
 
 impl From<io::Error> for WireFault {
     fn from(error: io::Error) -> WireFault {
         match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => WireFault("it took too long".to_owned()),
-            _ => WireFault(error.to_string()),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => WireFault::failed("it took too long"),
+            _ => WireFault::Failed(error.to_string()),
         }
     }
 }
@@ -55,7 +70,7 @@ impl Wire {
     pub fn connect(host: &str, port: u16, limit: Duration) -> Result<Wire, WireFault> {
         let until = Instant::now() + limit;
         let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-        let mut last = WireFault("the name has no address".to_owned());
+        let mut last = WireFault::failed("the name has no address");
         for (tried, address) in addresses.iter().enumerate() {
             // An address that does not answer at all must leave time for the next.
             let share = left(until)? / (addresses.len() - tried) as u32;
@@ -85,7 +100,7 @@ impl Wire {
             let mut buffer = [0; BUFFER];
             let count = self.read_socket(&mut buffer)?;
             if count == 0 {
-                return Err(WireFault("the connection ended in the handshake".to_owned()));
+                return Err(WireFault::failed("the connection ended in the handshake"));
             }
             if let Err(fault) = session.receive(&buffer[..count], &mut plain) {
                 // The alert tells the other side why; whether it arrives changes nothing for us.
@@ -96,7 +111,7 @@ impl Wire {
         }
         self.flush(&mut session)?;
         if !plain.is_empty() {
-            return Err(WireFault("the server spoke before it was asked".to_owned()));
+            return Err(WireFault::failed("the server spoke before it was asked"));
         }
         self.tls = Some(session);
         Ok(())
@@ -104,7 +119,7 @@ impl Wire {
 
     #[cfg(not(feature = "tls"))]
     pub fn start_tls(&mut self, _: &Trust, _: &str) -> Result<(), WireFault> {
-        Err(WireFault("this build has no TLS".to_owned()))
+        Err(WireFault::Misconfigured("this build has no TLS".to_owned()))
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), WireFault> {
@@ -131,7 +146,7 @@ impl Wire {
                 }
                 match self.read_socket(&mut buffer) {
                     Err(fault) => break Err(fault),
-                    Ok(0) => break Err(WireFault("the connection was cut".to_owned())),
+                    Ok(0) => break Err(WireFault::failed("the connection was cut")),
                     Ok(count) => {
                         if let Err(fault) = session.receive(&buffer[..count], plain) {
                             break Err(tls_fault(fault));
@@ -194,7 +209,7 @@ impl Wire {
         while !bytes.is_empty() {
             self.socket.set_write_timeout(Some(left(self.until)?))?;
             match self.socket.write(bytes) {
-                Ok(0) => return Err(WireFault("the connection was cut".to_owned())),
+                Ok(0) => return Err(WireFault::failed("the connection was cut")),
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
@@ -209,14 +224,17 @@ const BUFFER: usize = crate::limits::WIRE_READ_BUFFER;
 /// What is left of the time; never zero, which a socket would take for "no limit".
 fn left(until: Instant) -> Result<Duration, WireFault> {
     let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(WireFault("it took too long".to_owned())) } else { Ok(left) }
+    if left.is_zero() { Err(WireFault::failed("it took too long")) } else { Ok(left) }
 }
 
 #[cfg(feature = "tls")]
 fn tls_fault(error: tls::TlsError) -> WireFault {
-    WireFault(match error {
-        tls::TlsError::CaFile => "TLS_CA_FILE can't be used".to_owned(),
-        tls::TlsError::ServerName => "no certificate can be for a host of this name".to_owned(),
-        tls::TlsError::Peer(reason) => format!("TLS: {reason}"),
-    })
+    match error {
+        tls::TlsError::CaFile => WireFault::Misconfigured("TLS_CA_FILE can't be used".to_owned()),
+        tls::TlsError::ServerName => {
+            WireFault::Misconfigured("no certificate can be for a host of this name".to_owned())
+        }
+        tls::TlsError::Untrusted(reason) => WireFault::Misconfigured(format!("TLS: {reason}")),
+        tls::TlsError::Peer(reason) => WireFault::Failed(format!("TLS: {reason}")),
+    }
 }

@@ -101,6 +101,26 @@ fn a_mail_waits_through_a_restart() {
     assert_eq!(world.mails.len(), 1, "erased once sent");
 }
 
+/// Whoever waits for a code hears where it is: an answer that causes none says nothing of it.
+#[test]
+fn without_a_mail_server_the_answer_says_that_the_code_is_in_the_file() {
+    let mut world = World::with(Settings { mail_to_file: true, ..settings(limits()) });
+    let ann = r#"{"display_name":"Ann","email":"ann@example.org","password":"a long password"}"#;
+    let up = world.ask("POST", "/api/v1/user/sign-up", &[], Some(ann));
+    assert_eq!((up.status, up.at("delivery")), (201, "file".to_owned()));
+    let access = up.at("data.token.access");
+    let bearer = format!("Bearer {access}");
+    let reset = r#"{"email":"nobody@example.org"}"#;
+    let reset = world.ask("POST", "/api/v1/user/reset/code", &[], Some(reset));
+    let renew = world.ask("POST", "/api/v1/user/verify/renew", &[("Authorization", &bearer)], None);
+    for answer in [reset, renew] {
+        assert_eq!((answer.status, answer.text()), (201, r#"{"data":null,"delivery":"file"}"#));
+    }
+    let sign_in = r#"{"email":"ann@example.org","password":"a long password"}"#;
+    let sign_in = world.ask("POST", "/api/v1/user/sign-in", &[], Some(sign_in));
+    assert!(sign_in.status == 200 && !sign_in.text().contains("delivery"), "{}", sign_in.text());
+}
+
 #[test]
 fn a_mail_is_given_up_after_a_day_and_that_is_counted() {
     let given_up = |world: &mut World| {
@@ -120,6 +140,14 @@ fn a_mail_is_given_up_after_a_day_and_that_is_counted() {
     world.pass(Duration::from_secs(24 * 3_600));
     assert_eq!(100 - world.deliveries.len(), tries, "the row is gone");
     assert!((20..40).contains(&tries), "{tries}");
+
+    // Nobody but the operator can mend it, so it is counted at once, and tried again for as long as any other.
+    let mut world = World::new();
+    world.deliveries = [Delivery::Blocked].into();
+    world.sign_up("ann");
+    assert_eq!((given_up(&mut world), world.mails.len()), ("1".to_owned(), 0));
+    world.pass(Duration::from_secs(600));
+    assert_eq!((given_up(&mut world), world.mails.len()), ("1".to_owned(), 1));
 
     let mut world = World::new();
     world.deliveries = [Delivery::Refused].into();

@@ -17,6 +17,9 @@ fn who_has_to_be_verified_goes_no_further_until_then() {
     page.fill(c, "field-password", PASSWORD);
     page.click(c, "sign-up-submit");
 
+    // There is no mail server: nobody is told to look into a mailbox.
+    let lead = |what: &str| format!("{}.textContent.includes('{what}')", by("code-lead"));
+    page.wait(c, "where the code is", &format!("{} && {}", by("code-lead"), lead("mail.mbox")));
     // "Later" is only a wish where the server insists: the form comes back, without it.
     page.click(c, "verify-later");
     let insists = format!("{} && !{}", by("verify"), by("verify-later"));
@@ -32,10 +35,14 @@ fn who_has_to_be_verified_goes_no_further_until_then() {
     page.fill(c, "field-password", PASSWORD);
     page.click(c, "sign-in-submit");
     page.wait(c, "the code's form", &by("verify"));
+    // A sign-in makes no code, and claims none until one is asked for.
+    assert_eq!(page.eval(c, &lead("ask for a new one")), "true");
     if page.eval(c, &format!("Boolean({})", by("verify-later"))) == "true" {
         page.click(c, "verify-later");
     }
     page.wait(c, "the code's form", &insists);
+    page.click(c, "verify-renew");
+    page.wait(c, "where the code is", &lead("mail.mbox"));
     page.fill(c, "field-code", &mailed_code(&mbox, "Your verification code"));
     page.click(c, "verify-submit");
     page.wait(c, "in", ONLINE);

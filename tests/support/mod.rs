@@ -135,6 +135,7 @@ pub fn settings(limits: Limits) -> Settings {
         metrics_token: None,
         synchronous_full: true,
         keep_metadata: false,
+        mail_to_file: false,
         conformance_files: None,
         events_kept: None,
         places: false,

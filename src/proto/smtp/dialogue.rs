@@ -5,9 +5,12 @@
 //! Connect ─► Greeting ─► Hello ─► Ehlo ─► [Starttls ─► Hello ─► Ehlo] ─► [Auth…] ─► Mail ─► Rcpt ─► Data
 //!                                  └─► Helo ─► Mail                        any refusal ──► Quit ◄── Sent
 //! ```
+//! AUTH PLAIN that fails is followed by AUTH LOGIN where the server offers both: some servers name both and
+//! take only the second.
+//!
 //! Invariants: no credential and no mail travels in clear where TLS was configured; a failure is permanent
-//! only if the server said so of this mail. What it says of us (our address, our password, no STARTTLS) an
-//! operator can mend within the day in which the mail is tried again.
+//! only if the server said so of this mail. What it says of us (our password, no STARTTLS) an operator can
+//! mend within the day in which the mail is tried again: such a failure is told apart, to be reported at once.
 
 use super::base64;
 use super::mail::{Mail, Transport, compose};
@@ -55,6 +58,11 @@ pub enum Outcome {
         code: u16,
         text: String,
     },
+    /// To be tried again, and in vain until an operator mends our configuration.
+    Misconfigured {
+        code: u16,
+        text: String,
+    },
     /// Trying again is of no use.
     PermanentFailure {
         code: u16,
@@ -82,6 +90,11 @@ enum State {
     Ehlo,
     Helo,
     Starttls,
+    /// AUTH PLAIN carries the response at once. A server may ask for it all the same, by an empty challenge
+    /// (RFC 4954 §4), and is answered once.
+    AuthPlain {
+        challenged: bool,
+    },
     /// AUTH LOGIN (in no RFC, in every server): asks for the name, then for the password.
     AuthName,
     AuthPassword,
@@ -168,7 +181,7 @@ impl Dialogue {
         }
         if reply.code == 421 {
             // The server closes now (§3.8): nobody is there to hear a QUIT.
-            self.state = State::Over(failure(reply, false));
+            self.state = State::Over(failure(reply, Blame::Moment));
             return None;
         }
         if !self.replies.is_empty() && !matches!(state, State::Starttls | State::Sent) {
@@ -197,6 +210,16 @@ impl Dialogue {
                 self.state = State::Hello;
                 Some(Action::StartTls)
             }
+            (State::AuthPlain { challenged: false }, 334) => {
+                self.state = State::AuthPlain { challenged: true };
+                let response = self.plain_response();
+                Some(self.say(&response))
+            }
+            (State::AuthPlain { .. }, 235) => Some(self.mail_from()),
+            (State::AuthPlain { .. }, 400..) if self.extensions.auth_login => {
+                self.state = State::AuthName;
+                Some(self.say("AUTH LOGIN"))
+            }
             (State::AuthName, 334) => {
                 self.state = State::AuthPassword;
                 Some(self.say(&base64(self.user().as_bytes())))
@@ -220,17 +243,23 @@ impl Dialogue {
             }
             (State::Sent, 250) => Some(self.quit(Outcome::Delivered)),
             (state, code) => {
-                let of_this_mail = matches!(state, State::Mail | State::Rcpt | State::Data | State::Sent)
+                let outcome = match state {
+                    _ if code < 500 => failure(reply, Blame::Moment),
+                    // A server that does not want us at all may be another one tomorrow.
+                    State::Greeting => failure(reply, Blame::Moment),
                     // "Authenticate first" and its kin (RFC 4954 §6) are about us, wherever they are said.
-                    && !matches!(code, 530 | 534 | 535 | 538);
-                Some(self.quit(failure(reply, of_this_mail && (500..600).contains(&code))))
+                    _ if matches!(code, 530 | 534 | 535 | 538) => failure(reply, Blame::Us),
+                    State::Mail | State::Rcpt | State::Data | State::Sent => failure(reply, Blame::Mail),
+                    _ => failure(reply, Blame::Us),
+                };
+                Some(self.quit(outcome))
             }
         }
     }
 
     /// The hellos are exchanged: protect, authenticate, or begin.
     fn after_hello(&mut self, reply: &Reply) -> Action {
-        let unable = |text: &str| Outcome::TransientFailure { code: 0, text: text.to_owned() };
+        let unable = |text: &str| Outcome::Misconfigured { code: 0, text: text.to_owned() };
         if !self.is_protected() {
             if !self.extensions.starttls {
                 return self.quit(unable("the server offers no STARTTLS"));
@@ -240,10 +269,10 @@ impl Dialogue {
         }
         match &self.options.user {
             None => self.mail_from(),
-            Some(user) if self.extensions.auth_plain => {
-                let secret = base64(format!("\0{user}\0{}", self.options.password).as_bytes());
-                self.state = State::Auth;
-                self.say(&format!("AUTH PLAIN {secret}"))
+            Some(_) if self.extensions.auth_plain => {
+                let response = self.plain_response();
+                self.state = State::AuthPlain { challenged: false };
+                self.say(&format!("AUTH PLAIN {response}"))
             }
             Some(_) if self.extensions.auth_login => {
                 self.state = State::AuthName;
@@ -254,6 +283,11 @@ impl Dialogue {
                 self.quit(unable(&format!("the server offers neither AUTH PLAIN nor AUTH LOGIN: {said}")))
             }
         }
+    }
+
+    /// No name to act as, the user, the password (RFC 4616 §2).
+    fn plain_response(&self) -> String {
+        base64(format!("\0{}\0{}", self.user(), self.options.password).as_bytes())
     }
 
     fn mail_from(&mut self) -> Action {
@@ -303,12 +337,19 @@ impl Dialogue {
     }
 }
 
-fn failure(reply: &Reply, permanent: bool) -> Outcome {
+/// What a refusal is about.
+enum Blame {
+    Moment,
+    Us,
+    Mail,
+}
+
+fn failure(reply: &Reply, blame: Blame) -> Outcome {
     let (code, text) = (reply.code, kept_text(reply));
-    if permanent {
-        Outcome::PermanentFailure { code, text }
-    } else {
-        Outcome::TransientFailure { code, text }
+    match blame {
+        Blame::Moment => Outcome::TransientFailure { code, text },
+        Blame::Us => Outcome::Misconfigured { code, text },
+        Blame::Mail => Outcome::PermanentFailure { code, text },
     }
 }
 

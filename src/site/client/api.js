@@ -169,6 +169,9 @@ export const post = async (path, body) => (await envelope('POST', path, { body }
 export const put = async (path, body) => (await envelope('PUT', path, { body })).data;
 export const remove = async (path, body) => (await envelope('DELETE', path, { body })).data;
 export const open = async (path, body) => (await envelope('POST', path, { body, open: true })).data;
+// For a code: its data, and where it is delivered ('file', or undefined for the mailbox).
+export const askCode = (path, body) => envelope('POST', path, { body });
+export const openForCode = (path, body) => envelope('POST', path, { body, open: true });
 
 export async function all(path, query) {
   const items = [];

@@ -18,6 +18,8 @@ import { scalars } from './util.js';
 const root = document.getElementById('app');
 let shown;
 let notice = null;
+// Where the code of a sign-up is; null after a sign-in, which sends none.
+let delivery = null;
 
 function show(held) {
   const who = held?.profile?.id ?? null;
@@ -36,14 +38,14 @@ function show(held) {
 }
 
 async function enter(held, first) {
-  // Straight after sign-up the code is on its way: ask for it, insist on nothing.
+  // Straight after sign-up there is a code: ask for it, insist on nothing.
   if (!first && !held.member.verified) return verify(held, () => start(held));
   start(held);
 }
 
 function verify(held, later) {
   const draw = () => root.replaceChildren(gate(verifyForm({
-    address: held.member.email, later,
+    address: held.member.email, later, delivery,
     done: () => {
       toast(t('done'), { kind: 'good' });
       api.session.remember({ ...held, member: { ...held.member, verified: true } });
@@ -75,7 +77,10 @@ const SCREENS = {
     notice && h('p.notice', { role: 'status', testid: 'auth-notice' }, notice),
     form({
       testid: 'sign-in', action: t('auth.sign_in'),
-      submit: async (values) => api.session.begin(await api.open('/user/sign-in', { email: values.email, password: values.password, ...device() })),
+      submit: async (values) => {
+        delivery = null;
+        api.session.begin(await api.open('/user/sign-in', { email: values.email, password: values.password, ...device() }));
+      },
       children: [email(address), password(t('auth.password'), 'current-password'),
         h('button.link.self-end', { type: 'button', testid: 'go-reset', onclick: () => go('reset', { address: root.querySelector('[name=email]').value }) }, t('auth.forgot'))],
     }),
@@ -88,7 +93,9 @@ const SCREENS = {
       testid: 'sign-up', action: t('auth.sign_up'),
       submit: async (values) => {
         if (scalars(values.password) < 8) throw Object.assign(new Error(t('auth.password_hint')), { field: 'password' });
-        api.session.begin(await api.open('/user/sign-up', { display_name: values.display_name, email: values.email, password: values.password, ...device() }));
+        const answer = await api.openForCode('/user/sign-up', { display_name: values.display_name, email: values.email, password: values.password, ...device() });
+        delivery = answer.delivery ?? 'mail';
+        api.session.begin(answer.data);
       },
       children: [field({ name: 'display_name', label: t('auth.name'), autocomplete: 'name', maxlength: 64, required: true, dir: 'auto', testid: 'field-display-name' }),
         email(), password(t('auth.password'), 'new-password', t('auth.password_hint'))],
@@ -101,16 +108,16 @@ const SCREENS = {
     form({
       testid: 'reset', action: t('reset.send'),
       submit: async (values) => {
-        await api.open('/user/reset/code', { email: values.email });
-        go('reset-code', { address: values.email });
+        const answer = await api.openForCode('/user/reset/code', { email: values.email });
+        go('reset-code', { address: values.email, delivery: answer.delivery });
       },
       children: [email(address)],
     }),
     h('p.center', null, link('go-sign-in', t('back'), () => go('sign-in', { address }))),
   ],
 
-  'reset-code': (go, { address }) => [
-    h('h1', null, t('reset.title')), h('p.quiet', null, t('reset.lead2', { email: address })),
+  'reset-code': (go, { address, delivery: by }) => [
+    h('h1', null, t('reset.title')), h('p.quiet', { testid: 'code-lead' }, t(by === 'file' ? 'reset.lead2_file' : 'reset.lead2', { email: address })),
     form({
       testid: 'reset-code', action: t('reset.set'),
       submit: async (values) => {

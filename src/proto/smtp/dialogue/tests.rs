@@ -87,6 +87,10 @@ fn transient(code: u16, text: &str) -> Outcome {
     Outcome::TransientFailure { code, text: text.to_owned() }
 }
 
+fn misconfigured(code: u16, text: &str) -> Outcome {
+    Outcome::Misconfigured { code, text: text.to_owned() }
+}
+
 fn permanent(code: u16, text: &str) -> Outcome {
     Outcome::PermanentFailure { code, text: text.to_owned() }
 }
@@ -172,15 +176,15 @@ fn an_old_server_hears_helo_only_where_nothing_is_lost_by_it() {
     .concat();
     check(&options(Tls::None, None), "b", &old, &Outcome::Delivered);
     let refused = [&no_ehlo[..], &[QUIT]].concat();
-    check(&options(Tls::None, Some("me")), "b", &refused, &transient(502, "what?"));
-    check(&options(Tls::Starttls, None), "b", &refused, &transient(502, "what?"));
+    check(&options(Tls::None, Some("me")), "b", &refused, &misconfigured(502, "what?"));
+    check(&options(Tls::Starttls, None), "b", &refused, &misconfigured(502, "what?"));
 }
 
 #[test]
 fn protection_is_never_given_up() {
     let starttls = options(Tls::Starttls, Some("me"));
     let none = [GREETING, (EHLO, "250-mx\r\n250 AUTH PLAIN\r\n"), QUIT];
-    check(&starttls, "b", &none, &transient(0, "the server offers no STARTTLS"));
+    check(&starttls, "b", &none, &misconfigured(0, "the server offers no STARTTLS"));
     let offered = [GREETING, (EHLO, "250-mx\r\n250 STARTTLS\r\n")];
     let refused = [&offered[..], &[("STARTTLS\r\n", "454 not now\r\n"), QUIT]].concat();
     check(&starttls, "b", &refused, &transient(454, "not now"));
@@ -188,7 +192,7 @@ fn protection_is_never_given_up() {
     let injected = "220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n";
     let script =
         [&offered[..], &[("STARTTLS\r\n", injected), ("*", ""), (EHLO, "250 mx\r\n"), QUIT]].concat();
-    let expect = transient(0, "the server offers neither AUTH PLAIN nor AUTH LOGIN: mx");
+    let expect = misconfigured(0, "the server offers neither AUTH PLAIN nor AUTH LOGIN: mx");
     assert_eq!(play(&starttls, "b", &script, usize::MAX), expect);
 }
 
@@ -201,7 +205,7 @@ fn a_failure_is_permanent_only_if_it_is_said_of_the_mail() {
     for (steps, reply, expect) in [
         (0, "554 we don't like you\r\n", transient(554, "we don't like you")),
         (2, "550 no such sender\r\n", permanent(550, "no such sender")),
-        (2, "530 authenticate first\r\n", transient(530, "authenticate first")),
+        (2, "530 authenticate first\r\n", misconfigured(530, "authenticate first")),
         (2, "451 later\r\n", transient(451, "later")),
         (3, "550-5.1.1 no\r\n550 5.1.1 such\r\n", permanent(550, "5.1.1 no 5.1.1 such")),
         (3, "450 greylisted\r\n", transient(450, "greylisted")),
@@ -216,7 +220,46 @@ fn a_failure_is_permanent_only_if_it_is_said_of_the_mail() {
     }
     let auth = [GREETING, (EHLO, "250-mx\r\n250 AUTH PLAIN\r\n")];
     let wrong = [&auth[..], &[("AUTH PLAIN AG1lAHNlY3JldA==\r\n", "535 wrong\r\n"), QUIT]].concat();
-    check(&options(Tls::None, Some("me")), "b", &wrong, &transient(535, "wrong"));
+    check(&options(Tls::None, Some("me")), "b", &wrong, &misconfigured(535, "wrong"));
+}
+
+#[test]
+fn plain_that_fails_is_followed_by_login_where_it_is_offered() {
+    const PLAIN: &str = "AUTH PLAIN AG1lAHNlY3JldA==\r\n";
+    let sent = data("b", "7bit");
+    let delivered = [
+        (MAIL, "250 ok\r\n"),
+        (RCPT, "250 ok\r\n"),
+        ("DATA\r\n", "354 go\r\n"),
+        (&sent, "250 queued\r\n"),
+        QUIT,
+    ];
+    let login = [
+        ("AUTH LOGIN\r\n", "334 VXNlcm5hbWU6\r\n"),
+        ("bWU=\r\n", "334 UGFzc3dvcmQ6\r\n"),
+        ("c2VjcmV0\r\n", "235 in\r\n"),
+    ];
+    let me = options(Tls::None, Some("me"));
+    let both = [GREETING, (EHLO, "250-mx\r\n250 AUTH PLAIN LOGIN\r\n")];
+    for reply in ["535 wrong\r\n", "504 no such mechanism\r\n", "553 no\r\n", "454 not now\r\n"] {
+        let script = [&both[..], &[(PLAIN, reply)], &login, &delivered].concat();
+        check(&me, "b", &script, &Outcome::Delivered);
+    }
+    // An empty challenge is answered; what fails then is followed by LOGIN too.
+    let response = "AG1lAHNlY3JldA==\r\n";
+    let plain = [GREETING, (EHLO, "250-mx\r\n250 AUTH PLAIN\r\n"), (PLAIN, "334 \r\n")];
+    let script = [&plain[..], &[(response, "235 in\r\n")], &delivered].concat();
+    check(&me, "b", &script, &Outcome::Delivered);
+    let challenged = [&both[..], &[(PLAIN, "334\r\n"), (response, "535 wrong\r\n")], &login, &delivered];
+    check(&me, "b", &challenged.concat(), &Outcome::Delivered);
+    // Two challenges, a wrong password twice: said once, and for the operator.
+    let twice = [&plain[..], &[(response, "334 \r\n"), QUIT]].concat();
+    check(&me, "b", &twice, &transient(334, ""));
+    let wrong =
+        [&both[..], &[(PLAIN, "535 wrong\r\n")], &login[..2], &[("c2VjcmV0\r\n", "535 wrong too\r\n"), QUIT]];
+    check(&me, "b", &wrong.concat(), &misconfigured(535, "wrong too"));
+    let later = [GREETING, (EHLO, "250-mx\r\n250 AUTH PLAIN\r\n"), (PLAIN, "454 not now\r\n"), QUIT];
+    check(&me, "b", &later, &transient(454, "not now"));
 }
 
 #[test]

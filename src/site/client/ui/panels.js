@@ -436,10 +436,17 @@ async function deleteAccount() {
 
 export const code = () => field({ name: 'code', label: t('reset.code'), inputmode: 'numeric', autocomplete: 'one-time-code', maxlength: 6, dir: 'ltr', required: true, testid: 'field-code' });
 
-// `later` is null where the server insists on it: then the only other way is out.
-export function verifyForm({ address, done, later }) {
+// `later` is null where the server insists on it: then the only other way is out. `delivery` says where the code is that
+// was just made; without it none was.
+export function verifyForm({ address, done, later, delivery = null }) {
+  const says = (by) => t(by === 'file' ? 'verify.lead_file' : by ? 'verify.lead' : 'verify.lead_none', { email: address });
+  const lead = h('p.quiet', { testid: 'code-lead' }, says(delivery));
+  const renewed = (answer) => {
+    lead.textContent = says(answer.delivery ?? 'mail');
+    toast(t('done'));
+  };
   return [
-    h('h1', null, t('verify.title')), h('p.quiet', null, t('verify.lead', { email: address })),
+    h('h1', null, t('verify.title')), lead,
     form({
       testid: 'verify', action: t('verify.check'),
       submit: async (values) => {
@@ -451,7 +458,7 @@ export function verifyForm({ address, done, later }) {
     h('div.row.spread', null,
       h('button.link', {
         type: 'button', testid: 'verify-renew',
-        onclick: () => api.post('/user/verify/renew', {}).then(() => toast(t('done')), (error) => toast(error.message, { kind: 'bad' })),
+        onclick: () => api.askCode('/user/verify/renew', {}).then(renewed, (error) => toast(error.message, { kind: 'bad' })),
       }, t('verify.again')),
       later ? link('verify-later', t('verify.later'), later) : later === null && link('sign-out', t('signout'), signOut)),
   ];
