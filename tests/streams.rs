@@ -98,6 +98,23 @@ fn an_event_stream_ends_with_its_token_and_with_its_session() {
     assert_eq!(world.server.load(), (0, 0, 0));
 }
 
+/// Deadlines are instants, tokens expire by the calendar: a clock that was set a day ahead ends them all.
+#[test]
+fn a_calendar_clock_that_is_set_ends_streams_and_polls_whose_tokens_are_over() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let events = open(&mut world, &ann, "/api/v1/events", &[]);
+    let bearer = format!("Bearer {}", bob.access);
+    let poll = world.connect();
+    let wait = request("GET", "/api/v1/events?cursor=now&wait=30", &[("Authorization", &bearer)], None);
+    world.send(poll, &wait);
+    text(&mut world, events);
+    world.now.unix_ms += 86_400_000;
+    assert_eq!(world.ask("GET", "/healthz", &[], None).status, 200);
+    assert_eq!(text(&mut world, events), (String::new(), true));
+    assert_eq!(responses(&mut world.take(poll), false)[0].status, 401);
+}
+
 #[test]
 fn a_poll_answers_at_once_after_a_wait_or_with_a_reset() {
     let mut world = World::new();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::calls::{Call, Caller, Next};
 use super::chores;
@@ -57,8 +57,8 @@ pub struct Core {
     /// Room for the connections that the events of one outcome touch; empty between two outcomes.
     pub touched: Vec<ConnId>,
     pub metrics: Metrics,
-    /// Sessions that ended while an access token of theirs may still live, with that token's `exp` (Unix s).
-    pub ended: BTreeMap<SessionId, u64>,
+    /// Sessions that ended while an access token of theirs may still live.
+    pub ended: BTreeMap<SessionId, Ended>,
     /// Why the database takes no writes, if it does not.
     pub storage: Result<(), &'static str>,
     pub draining: bool,
@@ -81,8 +81,23 @@ pub struct Core {
     date: (u64, String),
 }
 
+/// How long a session that ended must be known: as long as its last access token may count, by either clock. A calendar clock that
+/// was a day ahead for a minute must not bring a token back to life.
+pub struct Ended {
+    /// Unix seconds.
+    until: u64,
+    kept_until: Instant,
+}
+
 impl Core {
     pub fn new(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Core {
+        let ended = start.ended.clone();
+        let mut core = Core::empty(settings, start, entropy, now);
+        ended.into_iter().for_each(|(session, until)| core.session_ended(session, until));
+        core
+    }
+
+    fn empty(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Core {
         Core {
             settings,
             entropy,
@@ -103,7 +118,7 @@ impl Core {
             told: Told::default(),
             touched: Vec::new(),
             metrics: Metrics::default(),
-            ended: start.ended.into_iter().collect(),
+            ended: BTreeMap::new(),
             storage: Ok(()),
             draining: false,
             background_until: None,
@@ -170,6 +185,12 @@ impl Core {
         true
     }
 
+    /// From now on no token of this session counts; `until` is the `exp` of its last one.
+    pub fn session_ended(&mut self, session: SessionId, until: u64) {
+        let kept_until = self.now.instant + Duration::from_secs(self.settings.limits.access_ttl);
+        self.ended.insert(session, Ended { until, kept_until });
+    }
+
     /// Everything that was kept for a connection.
     pub fn forget(&mut self, conn: &mut Conn) {
         let key = AddressKey::of(conn.peer);
@@ -225,7 +246,8 @@ impl Core {
     pub fn sweep(&mut self) {
         let unix_s = self.now.unix_s();
         self.rates.sweep(self.now.instant);
-        self.ended.retain(|_, until| *until >= unix_s);
+        let now = self.now.instant;
+        self.ended.retain(|_, ended| ended.until >= unix_s || ended.kept_until > now);
         self.tickets.expire(self.now);
         seen::sweep(self);
         erasures::sweep(self);

@@ -12,6 +12,7 @@ pub mod admit;
 pub mod calls;
 pub mod chores;
 pub mod client;
+pub mod clock;
 pub mod conn;
 pub mod contract;
 pub mod core;
@@ -45,6 +46,7 @@ pub mod whispers;
 use std::time::{Duration, Instant};
 
 use self::calls::{Call, Caller, Next};
+use self::clock::Clock;
 use self::conn::{Conn, Conns, Phase};
 use self::contract::{ConnId, Door, Effect, Input, Ticket};
 use self::core::Core;
@@ -63,6 +65,7 @@ use crate::model::settings::Settings;
 pub struct Server {
     conns: Conns,
     timers: Timers<ConnId>,
+    clock: Clock,
     core: Core,
 }
 
@@ -71,14 +74,19 @@ impl Server {
         Server {
             conns: Conns::default(),
             timers: Timers::new(),
+            clock: Clock::new(now),
             core: Core::new(settings, start, entropy, now),
         }
     }
 
     /// Takes one input. Total: any input, in any order.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        let (now, clock_was_set) = self.clock.take(now, || first_deadline(&self.core, &self.timers));
         self.core.now = now;
         self.core.told.forget();
+        if clock_was_set {
+            self.expire();
+        }
         self.take(input);
         for conn in self.core.uploads.take_resumed() {
             self.ask_flush(conn);
@@ -139,10 +147,7 @@ impl Server {
 
     /// When `Tick` is due at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let core = &self.core;
-        let giving_up = core.background_until.filter(|until| *until > core.now.instant);
-        let sweeps = [Some(core.sweep_at), core.file_sweep_at, Some(core.outbox.deadline()), giving_up];
-        sweeps.into_iter().chain([self.timers.next(), core.presence.next_deadline()]).flatten().min()
+        first_deadline(&self.core, &self.timers).map(|at| self.clock.read_at(at))
     }
 
     pub fn wants_read(&self, conn: ConnId) -> bool {
@@ -342,6 +347,18 @@ impl Server {
         }
     }
 
+    /// The calendar clock was set: tokens expire by it, while deadlines are instants that were derived from it before.
+    fn expire(&mut self) {
+        for id in self.conns.ids() {
+            self.with_conn(id, |core, conn| match &conn.phase {
+                Phase::WebSocket(_) => stream::clock_was_set(core, conn),
+                Phase::EventStream(_) => event_stream::timed_out(core, conn),
+                Phase::Poll(_) => poll::clock_was_set(core, conn),
+                _ => {}
+            });
+        }
+    }
+
     /// Stops taking connections, lets calls finish, tells streams to come back later.
     fn drain(&mut self) {
         if self.core.draining {
@@ -364,7 +381,20 @@ impl Server {
     }
 }
 
-/// The later of two deadlines that may be missing.
+/// The first of all deadlines, in own time.
+fn first_deadline(core: &Core, timers: &Timers<ConnId>) -> Option<Instant> {
+    let giving_up = core.background_until.filter(|until| *until > core.now.instant);
+    soonest([
+        Some(core.sweep_at),
+        core.file_sweep_at,
+        Some(core.outbox.deadline()),
+        giving_up,
+        timers.next(),
+        core.presence.next_deadline(),
+    ])
+}
+
+/// The earliest of the deadlines that are there.
 pub(crate) fn soonest(deadlines: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant> {
     deadlines.into_iter().flatten().min()
 }

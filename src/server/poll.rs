@@ -150,6 +150,13 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     finish(core, conn, Ok(reply));
 }
 
+/// The calendar clock was set, and the token may be over by it.
+pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
+    if matches!(&conn.phase, Phase::Poll(poll) if poll.actor.expires <= core.now.unix_s()) {
+        refuse(core, conn);
+    }
+}
+
 /// The session is over.
 pub fn refuse(core: &mut Core, conn: &mut Conn) {
     finish(core, conn, Err(Problem::new(Code::UnauthorizedAccess)));

@@ -112,7 +112,7 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event,
     let audience = audience.profiles;
     if let Fact::SessionEnded(ended) = &fact {
         let EndedSession { session, until } = **ended;
-        core.ended.insert(session, until);
+        core.session_ended(session, until);
         for profile in audience.iter() {
             for id in core.hub.of(*profile).to_vec() {
                 let Some(conn) = conns.get_mut(id) else { continue };

@@ -446,6 +446,14 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     advance(core, conn);
 }
 
+/// The calendar clock was set, and the token may be over by it.
+pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
+    // A closing stream has the deadline of its farewell, whatever the calendar says.
+    if matches!(&conn.phase, Phase::WebSocket(stream) if !stream.ws.is_closing()) {
+        timed_out(core, conn);
+    }
+}
+
 /// The actor's token was renewed in place.
 pub fn extend(stream: &mut SocketStream, actor: Actor) {
     stream.actor = Some(actor);

@@ -52,6 +52,27 @@ fn a_slow_head_is_408_and_an_empty_one_just_ends() {
     }
 }
 
+/// A peer can't be late while the server does not run: heads, bodies and answers go on afterwards.
+#[test]
+fn a_standstill_of_the_process_takes_no_time_from_anybody() {
+    let mut world = World::new();
+    let head = request("GET", "/healthz", &[], None);
+    let body = request("POST", "/api/v1/user/refresh", &[], Some("{\"refresh\":1}"));
+    let (slow_head, slow_body, reader) = (world.connect(), world.connect(), world.connect());
+    world.send(slow_head, &head[..5]);
+    world.send(slow_body, &body[..body.len() - 1]);
+    world.peers.get_mut(&reader).expect("a peer").stalled = true;
+    world.send(reader, &head.repeat(1_000));
+    world.now = world.now.later(seconds(3_600));
+    world.input(Input::Tick);
+    world.send(slow_head, &head[5..]);
+    world.send(slow_body, &body[body.len() - 1..]);
+    assert_eq!(responses(&mut world.take(slow_head), false)[0].status, 200);
+    assert_eq!(responses(&mut world.take(slow_body), false)[0].status, 422);
+    world.unstall(reader);
+    assert_eq!(responses(&mut world.take(reader), false).len(), 1_000);
+}
+
 #[test]
 fn dripping_does_not_stretch_a_deadline() {
     let mut world = World::new();

@@ -5,8 +5,9 @@ use std::net::TcpListener;
 use std::process::Stdio;
 
 use super::support::TestDir;
-use super::support::net::Http;
+use super::support::net::{Heard, Http, Ws};
 use super::support::process::{Launch, Natter, Signal};
+use super::{client_id, post_to};
 
 /// A server whose stderr is read up to its first address, and no further.
 fn with_a_log_nobody_reads(launch: &Launch) -> (Natter, std::io::PipeReader) {
@@ -100,6 +101,31 @@ fn a_mail_server_that_hangs_does_not_hold_up_the_end() {
     // The mail is still there for the next start.
     let natter = Launch::new(dir.path()).with(&env).start();
     server.accept().expect("the mailer comes again");
+    natter.stop();
+}
+
+#[test]
+fn a_process_that_did_not_run_keeps_its_sockets() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).with(&[("HEARTBEAT", "5")]).start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let (mut ws, _) = Ws::native(natter.address, &bob.access, None).expect("a socket");
+    ws.until("event", "caught_up");
+    natter.signal(Signal::Stop);
+    // Longer than the 2.5 heartbeats after which silence ends a stream.
+    std::thread::sleep(std::time::Duration::from_secs(14));
+    natter.signal(Signal::Continue);
+    let body = post_to(&bob.profile, &client_id(), "after the standstill");
+    let posted = Http::connect(natter.address).ask_as(&ann, "POST", "/api/v1/messages", Some(&body));
+    assert_eq!(posted.expect("a response").status, 201);
+    loop {
+        match ws.hear().expect("a frame") {
+            Heard::Text(text) if text.contains("after the standstill") => break,
+            Heard::Text(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
     natter.stop();
 }
 

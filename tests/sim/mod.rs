@@ -345,6 +345,12 @@ impl Run {
                 let sign = if self.rng.chance(500) { 1 } else { -1 };
                 self.house.set_clock(sign * s * 1_000);
             }
+            14 => {
+                // The process does not run, and then it does: no deadline was looked at meanwhile.
+                let s = self.rng.between(1, 300) as u64;
+                self.house.pass(Duration::from_secs(s));
+                self.house.tick();
+            }
             9..=13 => {
                 let on = self.plan.sabotage && self.rng.chance(700);
                 self.house.sabotage(on);

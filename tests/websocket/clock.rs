@@ -39,6 +39,60 @@ fn a_heartbeat_comes_with_the_ping_and_silence_ends_the_stream() {
     assert_eq!(world.server.load(), (0, 0, 0));
 }
 
+/// SIGSTOP, a suspended machine: what clients sent meanwhile waits in the kernel.
+#[test]
+fn time_in_which_the_process_did_not_run_is_no_silence() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let (conn, other) = (ready(&mut world, &ann), ready(&mut world, &bob));
+    for standstill in [20, 200, 300] {
+        world.now = world.now.later(seconds(standstill));
+        world.input(Input::Tick);
+        assert!(!world.peers[&conn].closed && !world.peers[&other].closed, "{standstill} s");
+        // Also where the first to be heard of is another one's bytes.
+        world.now = world.now.later(seconds(30));
+        world.send(conn, &frame(0x8a, b""));
+        world.pass(Duration::ZERO);
+        assert!(!world.peers[&other].closed);
+    }
+    world.say(conn, &post(1, &bob, "after it"));
+    assert!(world.texts(other).iter().any(|text| text.contains("after it")));
+    // From here on silence counts again.
+    world.pass(seconds(90));
+    assert!(world.peers[&conn].closed && world.peers[&other].closed);
+}
+
+/// A stream lives as long as its token, by the clock that the token names.
+#[test]
+fn a_calendar_clock_that_is_set_ends_the_streams_whose_tokens_are_over() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let conn = ready(&mut world, &ann);
+    world.now.unix_ms += 800_000;
+    world.send(conn, &frame(0x8a, b""));
+    assert!(!world.is_closed(conn));
+    let pair = world.open_socket(&bob, &format!("/api/v1/ws/{}/{}", bob.profile, ann.profile));
+    world.frames(pair);
+    world.now.unix_ms += 200_000;
+    // Any input will do: nothing of these streams is due for long.
+    assert_eq!(world.ask("GET", "/healthz", &[], None).status, 200);
+    for conn in [conn, pair] {
+        assert_eq!(closed(&mut world, conn).map(|(code, _)| code), Some(4_401));
+    }
+}
+
+/// The token of a session that ended stays dead, also when the clock was ahead for a while.
+#[test]
+fn a_clock_that_was_ahead_brings_no_token_back() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
+    world.now.unix_ms += 86_400_000;
+    world.pass(seconds(130));
+    world.now.unix_ms -= 86_400_000;
+    assert_eq!(world.ask_as(&ann, "GET", "/api/v1/user/me", None).status, 401);
+}
+
 /// While the server does not read, it can't hear.
 #[test]
 fn time_in_which_nothing_is_read_is_no_silence() {
