@@ -24,8 +24,8 @@ use super::message::{
 };
 use super::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 use super::profile::{
-    BlockPage, FindProfile, FoundProfiles, ListBlocks, ListProfiles, Profile, SearchProfiles, SetBlock,
-    UpdateProfile,
+    BlockPage, ChangedBlock, FindProfile, FoundProfiles, ListBlocks, ListProfiles, Profile, SearchProfiles,
+    SetBlock, UpdateProfile,
 };
 use super::session::{
     ChangePassword, EndSession, ListSessions, NoteSeen, OpenSession, Opened, RefreshSession, Refreshed,
@@ -124,7 +124,7 @@ operations! {
     Read  SearchProfiles => FoundProfiles;
     Write UpdateProfile => Profile;
     Read  ListBlocks => BlockPage;
-    Write SetBlock => Option<SetBlock>;
+    Write SetBlock => Option<ChangedBlock>;
     // Codes and mail.
     Write IssueVerifyCode >> ();
     Write IssueResetCode >> ();

@@ -111,11 +111,19 @@ pub struct BlockPage {
     pub next: Option<u64>,
 }
 
-/// Blocking the blocked and unblocking the unblocked is done already. `NotFound` when there is no such profile. Answers
-/// itself where it changed what two who write to each other may know of each other.
+/// Blocking the blocked and unblocking the unblocked is done already. `NotFound` when there is no such profile. Answers what
+/// it changed, if it did.
 #[derive(Clone, Copy, Debug)]
 pub struct SetBlock {
     pub blocker: Id,
     pub other: Id,
     pub blocked: bool,
+}
+
+/// A block that was set or lifted just now.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangedBlock {
+    pub block: SetBlock,
+    /// The two have a direct conversation, and so may know of each other's presence.
+    pub peers: bool,
 }

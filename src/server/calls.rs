@@ -58,15 +58,21 @@ pub enum Next {
     /// Which peers of a stream that is up to date are online.
     Greeting,
     /// Who may know that a stream types.
-    Typing {
-        conversation: Id,
-        active: bool,
-    },
+    Typing(AskedTyping),
     /// When sessions were last seen is written.
     Seen,
     /// A step of an erasure that nobody waits for.
     Erasure,
     Chore(Chore),
+}
+
+/// A question who may know that somebody types.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedTyping {
+    pub conversation: Id,
+    pub active: bool,
+    /// How many blocks there were when it was asked: the answer may not know of one that was set since.
+    pub blocks: u32,
 }
 
 /// What the server does by itself (`chores`).

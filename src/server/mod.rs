@@ -291,10 +291,10 @@ impl Server {
             }
         }
         self.core.touched = touched;
-        if let Ok(Answer::SetBlock(block)) = &outcome.result
-            && let Some(block) = **block
+        if let Ok(Answer::SetBlock(changed)) = &outcome.result
+            && let Some(changed) = **changed
         {
-            presence::related(&mut self.core, &mut self.conns, block);
+            presence::related(&mut self.core, &mut self.conns, changed);
         }
         match call.next {
             Next::Store(then) => {
@@ -311,8 +311,8 @@ impl Server {
             Next::Greeting => {
                 self.with_conn(origin, |core, conn| whispers::greeted(core, conn, outcome.result))
             }
-            Next::Typing { conversation, active } => self.with_conn(origin, |core, conn| {
-                whispers::typed(core, conn, call.caller, conversation, active, outcome.result);
+            Next::Typing(asked) => self.with_conn(origin, |core, conn| {
+                whispers::typed(core, conn, call.caller, asked, outcome.result);
             }),
             Next::Stream => {
                 self.with_conn(origin, |core, conn| match call.caller {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::admit;
-use super::calls::{Caller, Next};
+use super::calls::Caller;
 use super::contract::ConnId;
 use super::core::Core;
 use super::presence;
@@ -21,9 +21,7 @@ use crate::base::json::{self, Object, Value};
 use crate::base::send_queue::SendQueue;
 use crate::model::handler::{Body, Reply, Request, Step};
 use crate::model::message::Time;
-use crate::model::operation::Operation;
 use crate::model::params::Params;
-use crate::model::presence::FindListeners;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::Language;
 use crate::proto::websocket::push_parts;
@@ -311,9 +309,7 @@ fn typing(
     if known {
         return answer(core, stream, send, number, Ok(Reply::done()));
     }
-    let find = FindListeners { viewer: actor.profile, conversation };
-    let next = Next::Typing { conversation, active };
-    core.ask_store(Caller::Op { conn, op: number }, find.into_command(), next);
+    presence::ask_listeners(core, Caller::Op { conn, op: number }, actor.profile, conversation, active);
 }
 
 #[derive(Serialize)]

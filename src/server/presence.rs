@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::calls::{Caller, Next};
-use super::conn::Conns;
+use super::calls::{AskedTyping, Caller, Next};
+use super::conn::{Conns, Phase};
 use super::contract::ConnId;
 use super::core::Core;
 use super::stream::push_text;
@@ -21,8 +21,8 @@ use crate::base::timers::Timers;
 use crate::limits::{PRESENCE_DELAY, TYPING_AGAIN, TYPING_LAPSE};
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Operation, Refusal};
-use crate::model::presence::{FindPeers, MarkOffline, Peers};
-use crate::model::profile::SetBlock;
+use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
+use crate::model::profile::{ChangedBlock, SetBlock};
 use crate::proto::websocket;
 
 #[derive(Default)]
@@ -31,6 +31,8 @@ pub struct Presence {
     announced: BTreeSet<Id>,
     /// Profiles whose presence may have changed, and when to look.
     due: Timers<Id>,
+    /// How many blocks were set.
+    blocks: u32,
 }
 
 /// Words for the native streams of some profiles, without a seq: who is not there misses nothing.
@@ -62,6 +64,10 @@ struct Typing {
 impl Presence {
     pub fn next_deadline(&self) -> Option<Instant> {
         self.due.next()
+    }
+
+    pub fn blocks(&self) -> u32 {
+        self.blocks
     }
 
     pub fn is_announced(&self, profile: Id) -> bool {
@@ -131,14 +137,26 @@ pub fn meet(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
     }
 }
 
-/// A block stands between two peers now, or does no longer: what each was told of the other is taken back, or told again.
-pub fn related(core: &mut Core, conns: &mut Conns, block: SetBlock) {
-    let SetBlock { blocker, other, blocked } = block;
+/// Two blocked each other, or do no longer: who types is told to the other no more, and what two peers were told of each
+/// other's presence is taken back, or told again.
+pub fn related(core: &mut Core, conns: &mut Conns, changed: ChangedBlock) {
+    let ChangedBlock { block: SetBlock { blocker, other, blocked }, peers } = changed;
     if !blocked {
-        return meet(core, conns, &[blocker, other]);
+        if peers {
+            meet(core, conns, &[blocker, other]);
+        }
+        return;
     }
+    core.presence.blocks = core.presence.blocks.wrapping_add(1);
     for (hearer, gone) in [(blocker, other), (other, blocker)] {
-        if core.presence.is_announced(gone) {
+        for &id in core.hub.of(gone) {
+            if let Some(Phase::WebSocket(stream)) = conns.get_mut(id).map(|conn| &mut conn.phase)
+                && let Some(typist) = &mut stream.typist
+            {
+                typist.listeners = typist.listeners.iter().copied().filter(|id| *id != hearer).collect();
+            }
+        }
+        if peers && core.presence.is_announced(gone) {
             let frame = websocket::text_frame(&online_event(gone, false, None));
             core.broadcasts.push_back(Broadcast { profiles: [hearer].into(), frame });
         }
@@ -181,6 +199,13 @@ impl Typist {
         self.lapses_at = now + TYPING_LAPSE;
         true
     }
+}
+
+/// Asks who may know that somebody types there.
+pub fn ask_listeners(core: &mut Core, caller: Caller, viewer: Id, conversation: Id, active: bool) {
+    let asked = AskedTyping { conversation, active, blocks: core.presence.blocks };
+    let find = FindListeners { viewer, conversation };
+    core.ask_store(caller, find.into_command(), Next::Typing(asked));
 }
 
 /// Tells the listeners; answers what the stream keeps while it types.

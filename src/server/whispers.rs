@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use super::calls::Caller;
+use super::calls::{AskedTyping, Caller};
 use super::conn::{Conn, Phase};
 use super::core::Core;
 use super::presence;
 use super::stream::{self, Form, SocketStream};
-use crate::base::id::Id;
 use crate::limits::STREAM_PAUSE_BYTES;
 use crate::model::handler::{Reply, Step};
 use crate::model::operation::{Answer, Refusal};
@@ -42,11 +41,16 @@ pub fn typed(
     core: &mut Core,
     conn: &mut Conn,
     caller: Caller,
-    conversation: Id,
-    active: bool,
+    asked: AskedTyping,
     result: Result<Answer, Refusal>,
 ) {
+    let AskedTyping { conversation, active, blocks } = asked;
     let (Caller::Op { op, .. }, Phase::WebSocket(socket)) = (caller, &mut conn.phase) else { return };
+    if let (Ok(_), Some(actor)) = (&result, socket.actor)
+        && blocks != core.presence.blocks()
+    {
+        return presence::ask_listeners(core, caller, actor.profile, conversation, active);
+    }
     let step = match (result, socket.actor) {
         (Ok(Answer::FindListeners(listeners)), Some(actor)) => {
             // One place at a time: who begins elsewhere has stopped here.

@@ -9,7 +9,7 @@ use super::page::{Budget, profile_bytes};
 use super::value::{int, number};
 use super::{conversations, profiles};
 use crate::model::operation::{Answer, Refusal};
-use crate::model::profile::{BlockPage, ListBlocks, Profile, SetBlock};
+use crate::model::profile::{BlockPage, ChangedBlock, ListBlocks, SetBlock};
 
 pub fn set(batch: &mut Batch<'_>, block: SetBlock) -> Result<Written, Stop> {
     let conn = batch.conn;
@@ -24,14 +24,15 @@ pub fn set(batch: &mut Batch<'_>, block: SetBlock) -> Result<Written, Stop> {
         conversations::renew_pair(batch, block.blocker, block.other)?;
     }
     let peers = changed && conversations::direct_between(conn, blocker, other)?.is_some();
-    Written::quietly(Answer::SetBlock(Box::new(peers.then_some(block))))
+    Written::quietly(Answer::SetBlock(Box::new(changed.then_some(ChangedBlock { block, peers }))))
 }
 
 pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {
     let blocker = profiles::key(conn, list.blocker)?.ok_or(Refusal::Unauthorized)?;
+    // A block works without it being known whom it is set on: that one may be private is no way to see who it is.
     let mut statement = conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
-         i.id, i.name, b.key FROM blocks b JOIN profiles p ON p.key = b.blocked \
+         i.id, i.name, p.key, b.key FROM blocks b JOIN profiles p ON p.key = b.blocked \
          JOIN members m ON m.key = p.member LEFT JOIN uploads i ON i.key = p.image \
          WHERE b.blocker = ?1 AND b.key < ?2 ORDER BY b.key DESC",
     )?;
@@ -39,13 +40,14 @@ pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {
     let (mut budget, mut last) = (Budget::new(list.limit), None);
     let mut page = BlockPage { profiles: Vec::new(), next: None };
     while let Some(row) = rows.next()? {
-        let profile = Profile::for_others(profiles::from_row(row)?);
+        let found = profiles::with_key(row)?;
+        let Some(profile) = profiles::as_seen_by(conn, (blocker, list.blocker), found)? else { continue };
         if !budget.take(profile_bytes(&profile)) {
             page.next = last;
             break;
         }
         page.profiles.push(profile);
-        last = Some(number(row, 9)?);
+        last = Some(number(row, 10)?);
     }
     Ok(page)
 }

@@ -271,7 +271,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// The direct peers whose profiles changed. Nobody's did, mostly, which one look at an index tells.
+    /// The direct peers whose profiles changed, unless a block stands between. Nobody's did, mostly, which one look at an index tells.
     fn gather_peers(&mut self, after: u64) -> rusqlite::Result<()> {
         let newest: Option<i64> = self
             .conn
@@ -284,7 +284,8 @@ impl Merge<'_> {
             "SELECT p.key, m.joined_seq FROM memberships m \
              JOIN conversations c ON c.key = m.conversation AND c.kind = 0 \
              JOIN profiles p ON p.key = iif(c.low = m.profile, c.high, c.low) \
-             WHERE m.profile = ?1 AND p.updated_seq > ?2 AND p.member IS NOT NULL",
+             WHERE m.profile = ?1 AND p.updated_seq > ?2 AND p.member IS NOT NULL AND NOT EXISTS \
+             (SELECT 1 FROM blocks WHERE (blocker = ?1 AND blocked = p.key) OR (blocker = p.key AND blocked = ?1))",
         )?;
         let mut rows = statement.query((self.profile, int(after)))?;
         while let Some(row) = rows.next()? {

@@ -74,12 +74,12 @@ pub fn for_others(conn: &Connection, key: i64) -> rusqlite::Result<Option<Profil
 }
 
 /// A profile and its key, before it is judged who may see it.
-fn with_key(row: &Row<'_>) -> rusqlite::Result<(Profile, i64)> {
+pub fn with_key(row: &Row<'_>) -> rusqlite::Result<(Profile, i64)> {
     Ok((from_row(row)?, row.get(9)?))
 }
 
 /// A profile as `viewer` may see it: its own whole, a private one only in a shared conversation.
-fn as_seen_by(
+pub fn as_seen_by(
     conn: &Connection,
     viewer: (i64, Id),
     (profile, key): (Profile, i64),
@@ -297,12 +297,13 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
     Ok(Written { result: Ok(Answer::UpdateProfile(Box::new(after))), events: event.into() })
 }
 
-/// Everybody a profile has a direct conversation with.
-pub fn direct_peers(conn: &Connection, key: i64) -> rusqlite::Result<Vec<Id>> {
+/// Everybody a profile has a direct conversation with, and neither blocked the other.
+fn direct_peers(conn: &Connection, key: i64) -> rusqlite::Result<Vec<Id>> {
     conn.prepare_cached(
         "SELECT p.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 0 \
          JOIN profiles p ON p.key = iif(c.low = m.profile, c.high, c.low) \
-         WHERE m.profile = ?1 AND p.member IS NOT NULL",
+         WHERE m.profile = ?1 AND p.member IS NOT NULL AND NOT EXISTS \
+         (SELECT 1 FROM blocks WHERE (blocker = ?1 AND blocked = p.key) OR (blocker = p.key AND blocked = ?1))",
     )?
     .query_map([key], |row| id(row, 0))?
     .collect()

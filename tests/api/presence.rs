@@ -190,6 +190,36 @@ fn a_block_takes_back_what_was_told_and_its_end_tells_it_again() {
 }
 
 #[test]
+fn after_a_block_nobody_hears_the_other_type() {
+    for in_flight in [false, true] {
+        let mut t = two();
+        let (ann, bob) = (t.ann.clone(), t.bob.clone());
+        let (a, b) = (t.socket(&ann), t.socket(&bob));
+        if in_flight {
+            // Who may know was read before the block, and is told after it.
+            t.world.holds = true;
+            t.type_in(a, true);
+            let looked = t.world.look();
+            t.world.holds = false;
+            let path = format!("/api/v1/blocks/{}", ann.profile);
+            assert_eq!(t.world.ask_as(&bob, "PUT", &path, None).status, 204);
+            t.world.deliver(looked);
+        } else {
+            t.type_in(a, true);
+            assert_eq!(t.heard(b, "typing").len(), 1);
+            let path = format!("/api/v1/blocks/{}", ann.profile);
+            assert_eq!(t.world.ask_as(&bob, "PUT", &path, None).status, 204);
+        }
+        t.world.pass(Duration::from_secs(4));
+        t.type_in(a, true);
+        t.type_in(a, false);
+        t.world.pass(Duration::from_secs(20));
+        assert!(t.heard(b, "typing").is_empty(), "{in_flight}");
+        assert_eq!(t.world.server.load().1, 0, "every op is answered");
+    }
+}
+
+#[test]
 fn two_who_first_speak_learn_that_the_other_is_online() {
     let mut world = World::new();
     let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));

@@ -274,6 +274,19 @@ fn a_change_is_heard_by_oneself_and_by_direct_peers_live_and_later() {
     assert_eq!(replay(&mut world, &ann, "0").len(), 4);
     assert!(replay(&mut world, &carl, "0").is_empty());
     assert_eq!(replay(&mut world, &bob, &cursor_of(&peer[1])), Vec::<String>::new());
+
+    // Who blocks and who is blocked hear no more of each other, neither at once nor in a replay.
+    let last = cursor_of(&peer[1]);
+    assert_eq!(block(&mut world, "PUT", &ann, &bob.profile), 204);
+    set(&mut world, &ann, r#"{"display_name":"Ann 3"}"#);
+    set(&mut world, &bob, r#"{"display_name":"Bob 3"}"#);
+    let named = |texts: Vec<String>, name: &str| texts.iter().filter(|text| text.contains(name)).count();
+    let heard = [0, 1].map(|at| texts(&mut world, sockets[at]));
+    assert_eq!(heard.map(|texts| (named(texts.clone(), "Ann 3"), named(texts, "Bob 3"))), [(1, 0), (0, 1)]);
+    assert_eq!(named(replay(&mut world, &bob, &last), "Ann 3"), 0);
+    assert_eq!(named(replay(&mut world, &ann, &last), "Bob 3"), 0);
+    assert_eq!(block(&mut world, "DELETE", &ann, &bob.profile), 204);
+    assert_eq!(named(replay(&mut world, &bob, &last), "Ann 3"), 1, "the log has it");
 }
 
 #[test]
@@ -311,6 +324,23 @@ fn blocks_are_put_listed_and_removed_by_the_one_who_blocks() {
         let nobody = world.ask(method, &format!("/api/v1/blocks/{}", ann.profile), &[], None);
         assert_eq!(refused(&nobody), (401, "unauthorized_access".into()));
     }
+}
+
+/// A block by id was a way to read whom a private profile belongs to.
+#[test]
+fn a_block_shows_no_private_profile() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    set(&mut world, &bob, r#"{"is_private":true}"#);
+    assert_eq!(block(&mut world, "PUT", &ann, &bob.profile), 204);
+    let list = get(&mut world, &ann, "blocks");
+    assert_eq!((list.status, ids(&list).len(), list.at("next")), (200, 0, "null".into()));
+    assert_eq!(refused(&post(&mut world, &bob, &to(&ann), 1)), not_found(), "it works");
+    assert_eq!(block(&mut world, "DELETE", &ann, &bob.profile), 204);
+    // In a shared conversation it is known.
+    assert_eq!(post(&mut world, &bob, &to(&ann), 2).status, 201);
+    assert_eq!(block(&mut world, "PUT", &ann, &bob.profile), 204);
+    assert_eq!(ids(&get(&mut world, &ann, "blocks")), [bob.profile.as_str()]);
 }
 
 #[test]
