@@ -145,8 +145,12 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         .header("Cache-Control", "no-store")
 }
 
-/// With METRICS_TOKEN that bearer; without it a loopback peer that no proxy stands before.
+/// For no web page. With METRICS_TOKEN that bearer; without it a loopback peer that no proxy stands before.
 pub fn metrics(core: &Core, conn: &Conn, head: &Head) -> Result<Reply, Problem> {
+    // A page in the operator's browser comes from a loopback address, too.
+    if head.headers.get("origin").is_some() {
+        return Err(Problem::new(Code::OriginNotAllowed));
+    }
     match &core.settings.metrics_token {
         Some(token) => {
             let sent = admit::bearer(&head.headers).ok_or(Problem::new(Code::UnauthorizedAccess))?;

@@ -9,7 +9,7 @@ use super::core::Core;
 use super::cors;
 use super::http;
 use super::rate_limit::{AddressKey, Bucket, Verdict};
-use super::routes::{Access, RateClass};
+use super::routes::{Access, Action, RateClass};
 use crate::base::json;
 use crate::base::send_queue::Segment;
 use crate::model::handler::{Body, Reply};
@@ -95,7 +95,9 @@ pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
 /// The answer to a good `OPTIONS`: a preflight's fields where it is one.
 pub fn options(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     let mut fields = std::mem::take(&mut exchange.fields);
-    if let Some(origin) = cors::preflight_origin(&exchange.head.headers) {
+    if let Some(origin) = cors::preflight_origin(&exchange.head.headers)
+        && !is_private(&exchange)
+    {
         cors::preflight_fields(&core.settings.origins, origin, &mut fields);
     }
     let mut head = begin(core, &exchange, 204);
@@ -138,6 +140,14 @@ pub fn begin_stream(
     log_access(core, conn, exchange, 200, 0);
 }
 
+/// Whether this is no web page's business, whatever ALLOWED_ORIGINS says.
+fn is_private(exchange: &Exchange) -> bool {
+    match exchange.route {
+        Some(route) => matches!(route.action, Action::Metrics),
+        None => exchange.head.target.segments().is_some_and(|segments| segments.iter().eq(["metrics"])),
+    }
+}
+
 /// What every response has.
 fn begin(core: &mut Core, exchange: &Exchange, status: u16) -> ResponseHead {
     let mut head = ResponseHead::new(status)
@@ -145,7 +155,9 @@ fn begin(core: &mut Core, exchange: &Exchange, status: u16) -> ResponseHead {
         .header("X-Request-Id", exchange.request_id.clone());
     head = rate_fields(head, exchange.rate);
     let mut fields = Vec::new();
-    cors::fields(&core.settings.origins, exchange.head.headers.get("origin"), &mut fields);
+    if !is_private(exchange) {
+        cors::fields(&core.settings.origins, exchange.head.headers.get("origin"), &mut fields);
+    }
     for (name, value) in fields {
         head = head.header(name, value);
     }

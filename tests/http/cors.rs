@@ -54,6 +54,22 @@ fn lineage_any_origin_is_allowed_without_credentials() {
     assert_eq!(preflight(&mut world, "/nowhere", origin).status, 404);
 }
 
+/// A page in the browser of one who works on the server's machine could read it.
+#[test]
+fn no_page_reads_the_metrics() {
+    let mut world = World::new();
+    let origin = "https://any.example";
+    assert_eq!(world.ask("GET", "/metrics", &[], None).status, 200);
+    let page = world.ask("GET", "/metrics", &[("Origin", origin)], None);
+    assert_eq!((page.status, page.at("code"), cors(&page)), (403, "origin_not_allowed".into(), [None; 3]));
+    let asked = preflight(&mut world, "/metrics", origin);
+    assert_eq!((cors(&asked), asked.field("Access-Control-Allow-Methods")), ([None; 3], None));
+    assert_eq!(cors(&world.ask("POST", "/metrics", &[("Origin", origin)], None)), [None; 3]);
+    let mut listed = listed();
+    let page = listed.ask("GET", "/metrics", &[("Origin", "https://chat.example")], None);
+    assert_eq!((page.status, cors(&page)), (403, [None; 3]));
+}
+
 #[test]
 fn listed_origins_are_echoed_with_credentials() {
     let mut world = listed();
