@@ -20,6 +20,10 @@ use crate::model::metrics::Trouble;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 use crate::model::upload::ReceivedFile;
+use crate::proto::http::head::Method;
+
+/// What a request that changes something never takes from its query.
+const CREDENTIALS: [&str; 6] = ["access", "code", "confirm_password", "new_password", "password", "refresh"];
 
 /// Runs a handler or a continuation.
 pub fn guard(
@@ -75,7 +79,16 @@ pub fn still_good(core: &Core, exchange: &Exchange) -> Result<(), Problem> {
     if exchange.actor.is_some_and(|actor| core.ended.contains_key(&actor.session)) {
         return Err(Problem::new(Code::UnauthorizedAccess));
     }
-    if exchange.bad_query { Err(Problem::new(Code::ErrorParsingData)) } else { Ok(()) }
+    if exchange.bad_query {
+        return Err(Problem::new(Code::ErrorParsingData));
+    }
+    // Targets are written to logs and kept in histories: what may be read there is no secret any more.
+    if !matches!(exchange.head.method, Method::Get | Method::Head)
+        && let Some(name) = CREDENTIALS.iter().find(|name| exchange.query.iter().any(|(key, _)| key == *name))
+    {
+        return Err(Problem::invalid(name));
+    }
+    Ok(())
 }
 
 /// A complete request meets its handler.

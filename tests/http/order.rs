@@ -250,6 +250,29 @@ fn a_stop_finishes_what_was_begun() {
 }
 
 #[test]
+fn no_credential_is_taken_from_a_query() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let secret = "password=correct%20horse";
+    for (method, target, body, field) in [
+        ("POST", format!("/api/v1/user/sign-in?email=ann@example.org&{secret}"), None, "password"),
+        ("POST", format!("/api/v1/user/sign-in?{secret}"), Some("{}"), "password"),
+        ("POST", format!("/api/v1/user/refresh?refresh={}", ann.refresh), None, "refresh"),
+        ("DELETE", format!("/api/v1/user/me?{secret}"), None, "password"),
+        ("PUT", "/api/v1/user/password?new_password=x".to_owned(), Some("{}"), "new_password"),
+    ] {
+        let answer = match body {
+            Some(_) | None if target.contains("sign-in") || target.contains("refresh") => {
+                world.ask(method, &target, &[], body)
+            }
+            body => world.ask_as(&ann, method, &target, body),
+        };
+        let expect = (422, format!("invalid_{field}"), field.to_owned());
+        assert_eq!((answer.status, answer.at("code"), answer.at("field")), expect, "{target}");
+    }
+}
+
+#[test]
 fn what_a_closed_connection_waited_for_is_not_read() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
