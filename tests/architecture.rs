@@ -63,7 +63,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("data_encoding", &["base/"]),
     ("time", &["base/time.rs"]),
     ("lexopt", &["cli.rs"]),
-    ("libc", &["runtime/"]),
+    ("libc", &["base/no_follow.rs", "runtime/"]),
     ("memchr", &["base/", "proto/"]),
     ("unicode_normalization", &["base/"]),
     ("unicode_segmentation", &["base/"]),

@@ -6,6 +6,7 @@ pub mod fold;
 pub mod id;
 pub mod json;
 pub mod network;
+pub mod no_follow;
 pub mod percent;
 pub mod send_queue;
 pub mod slab;

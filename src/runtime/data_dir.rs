@@ -14,6 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::base::no_follow::NO_FOLLOW;
+
 /// Bytes of a path that can be bound as a socket, its closing NUL not counted (`sun_path`: 107 on Linux).
 pub const SOCKET_PATH_MAX: usize =
     size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path) - 1;
@@ -129,6 +131,7 @@ fn take_lock(path: &Path) -> Result<File, DataDirFault> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(NO_FOLLOW)
         .open(path)
         .map_err(|error| disk("open", error))?;
     match file.try_lock() {
@@ -224,6 +227,17 @@ mod tests {
         std::fs::write(&lock, "99999999").expect("written");
         drop(DataDir::open(&path, &uploads).expect("free again"));
         assert_eq!(std::fs::read_to_string(&lock).expect("read"), format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let folder = Folder::new();
+        let (data, uploads, file) = (folder.join("data"), folder.join("uploads"), folder.join("elsewhere"));
+        std::fs::create_dir(&data).expect("a folder");
+        std::fs::write(&file, "as it was").expect("a file");
+        std::os::unix::fs::symlink(&file, data.join(LOCK)).expect("a link");
+        DataDir::open(&data, &uploads).expect_err("a link");
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), "as it was");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::kernel;
 use super::queue::{Feed, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::base::crypto::Sha256;
+use crate::base::no_follow::NO_FOLLOW;
 use crate::limits::{
     APPEND_BYTES_MAX, APPEND_COST, APPEND_THREADS, PIECE_SCRATCH, PIECE_THREADS, PIECES_IN_FLIGHT_MAX,
     PIECES_WAITING_MAX, UPLOADS_FAILED_MAX, WRITE_BEHIND,
@@ -251,7 +252,9 @@ impl Receiver {
     /// Opens the file of an upload. Where UPLOADS came back empty (mounted anew, or emptied), its `tmp` is made again; where it is
     /// missing, nothing is: what is to be mounted there would hide it.
     fn open(&self, upload: UploadId) -> io::Result<File> {
-        let open = || OpenOptions::new().append(true).create(true).mode(0o600).open(self.path(upload));
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600).custom_flags(NO_FOLLOW);
+        let open = || options.open(self.path(upload));
         match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 match fs::DirBuilder::new().mode(0o700).create(&self.folder) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::wire::{Trust, Wire, WireFault};
+use crate::base::no_follow::NO_FOLLOW;
 use crate::limits::SMTP_DEADLINE;
 use crate::model::job::{Delivery, Done, Job};
 use crate::model::mail::Letter;
@@ -104,7 +105,8 @@ fn compose(letter: &Letter, from: &Mailbox, to: Mailbox) -> Mail {
 
 /// Appends an entry whole or not at all, and returns once it is on disk: the row is erased by then.
 fn append(path: &PathBuf, entry: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let mut file =
+        OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(NO_FOLLOW).open(path)?;
     let before = file.metadata()?.len();
     let written = file.write_all(entry).and_then(|()| file.sync_data());
     if let Err(error) = written {
@@ -227,5 +229,16 @@ mod tests {
         check("5.1.1 <Ada@Example.ORG>: unknown, ada@example.org", "5.1.1 <…>: unknown, …");
         check("nothing here, é", "nothing here, é");
         check("", "");
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let folder = crate::base::testing::Folder::new();
+        let (file, link) = (folder.join("elsewhere"), folder.join("mail.mbox"));
+        std::fs::write(&file, "as it was").expect("a file");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        append(&link, b"From somebody").expect_err("a link");
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), "as it was");
+        append(&folder.join("another"), b"From somebody").expect("no link");
     }
 }
