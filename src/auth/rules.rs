@@ -11,29 +11,7 @@ use crate::limits::{
 use crate::model::job::Hidden;
 use crate::model::params::{Params, written_name, written_text};
 use crate::model::problem::Problem;
-
-/// First segments of the fixed paths under `/api/v1`, now and in the contract: `GET /api/v1/{nick_name}` would never
-/// reach a profile of such a name.
-pub const RESERVED_NICK_NAMES: &[&str] = &[
-    "admin",
-    "asyncapi.json",
-    "blocks",
-    "chat-counter",
-    "chat-list",
-    "conversations",
-    "events",
-    "healthz",
-    "messages",
-    "metrics",
-    "openapi.json",
-    "profile",
-    "profiles",
-    "readyz",
-    "search",
-    "uploads",
-    "user",
-    "ws",
-];
+use crate::model::profile::RESERVED_NICK_NAMES;
 
 /// The request's e-mail, in lower case. Blanks around it are none of its: phone keyboards leave one after a word that they
 /// completed.
@@ -336,7 +314,7 @@ mod tests {
         let long = "a".repeat(26);
         for bad in [
             "", "ab", &long, "1abc", "_abc", ".abc", "abc_", "abc.", "a__b", "a..b", "a._b", "Abc", "a b",
-            "é12", "a-b", "a/b", "messages", "user", "events", "healthz", "a\0b",
+            "é12", "a-b", "a/b", "messages", "user", "events", "healthz", "docs", "all", "reports", "a\0b",
         ] {
             assert!(!good_nick_name(bad), "{bad}");
         }

@@ -177,7 +177,7 @@ fn verify(
     Ok(AccessClaims { actor, device: device(&claims)? })
 }
 
-/// What a refresh token proves at this second. Its epoch is not asked: the session's row decides (API.md section 2).
+/// What a refresh token proves at this second. Its epoch is not asked: the session's row decides ([`protocol`](crate::protocol), `token`).
 pub fn verify_refresh(settings: &Settings, now_unix_s: u64, token: &str) -> Result<RefreshClaims, BadToken> {
     let payload = signed_payload(&settings.refresh_key, token)?;
     let claims = json::parse(&payload).map_err(|_| BadToken::Claims)?;

@@ -36,6 +36,8 @@ pub enum Content {
     /// Boxed: every command is as large as the largest.
     NewDevice(Box<NewDevice>),
     PasswordChanged,
+    /// The nick name became reserved, and this is the new one: the profile's own, as it is when the mail is sent.
+    NickNameChanged(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +191,7 @@ impl Content {
             Content::ResetCode(_) => "reset code",
             Content::NewDevice(_) => "new device",
             Content::PasswordChanged => "password changed",
+            Content::NickNameChanged(_) => "nick name changed",
         }
     }
 }

@@ -55,6 +55,16 @@ fn text(content: &Content, language: Language) -> Text {
             "مرحبًا،\n\nتم تغيير كلمة مرور حسابك في {site}.\n\nالوقت: {time}\n\n\
              إذا لم تكن أنت من غيّرها فاطلب كلمة مرور جديدة فورًا وتفقّد بريدك الإلكتروني.\n",
         ),
+        (Content::NickNameChanged(_), Language::En) => Text(
+            "Your nick name was changed",
+            "Hello,\n\nthe server at {site} now needs your nick name for itself. Your new nick name is:\n\n{nick_name}\n\n\
+             Nothing else has changed. You can choose another one in your settings.\n",
+        ),
+        (Content::NickNameChanged(_), Language::Ar) => Text(
+            "تم تغيير اسمك المستعار",
+            "مرحبًا،\n\nأصبح الخادم {site} يحتاج إلى اسمك المستعار لنفسه. اسمك المستعار الجديد هو:\n\n{nick_name}\n\n\
+             لم يتغير أي شيء آخر. يمكنك اختيار اسم آخر من الإعدادات.\n",
+        ),
     }
 }
 
@@ -77,7 +87,7 @@ pub fn render(mail: &DueMail, key: &HmacKey, site: &str) -> (String, String) {
     // "2026-11-22T13:03:54.120Z", without the milliseconds nobody asked for.
     let stamp = rfc3339(mail.written_at);
     let time = format!("{} {} UTC", &stamp[..10], &stamp[11..19]);
-    let (mut code, mut address, mut place, mut user_agent) = Default::default();
+    let (mut code, mut address, mut place, mut user_agent, mut nick_name) = Default::default();
     match &mail.content {
         Content::VerifyCode(sealed) | Content::ResetCode(sealed) => code = sealed.open(key, mail.id),
         Content::NewDevice(device) => {
@@ -86,14 +96,16 @@ pub fn render(mail: &DueMail, key: &HmacKey, site: &str) -> (String, String) {
             user_agent = said(Some(&device.user_agent));
         }
         Content::PasswordChanged => {}
+        Content::NickNameChanged(name) => nick_name = said(Some(name)),
     }
-    let values: [(&str, &str); 6] = [
+    let values: [(&str, &str); 7] = [
         ("site", site),
         ("time", &time),
         ("code", &code),
         ("address", &address),
         ("place", &place),
         ("user_agent", &user_agent),
+        ("nick_name", &nick_name),
     ];
     (subject.to_owned(), fill(body, &values))
 }
@@ -122,7 +134,7 @@ mod tests {
         HmacKey::new(b"key")
     }
 
-    fn contents() -> [(Content, &'static [&'static str]); 4] {
+    fn contents() -> [(Content, &'static [&'static str]); 5] {
         let code = || SealedCode::seal(&key(), Id(1), 42);
         let device = NewDevice {
             session: Id(2),
@@ -138,6 +150,7 @@ mod tests {
                 &["2026-11-22 13:03:54 UTC", "192.0.2.7", "Cairo, Egypt", "{code} MozillaBcc: x\n"],
             ),
             (Content::PasswordChanged, &["2026-11-22 13:03:54 UTC"]),
+            (Content::NickNameChanged("docs123456".to_owned()), &["docs123456"]),
         ]
     }
 
@@ -164,7 +177,8 @@ mod tests {
                 let template = text(&content, language).1;
                 for name in template.split('{').skip(1).filter_map(|part| part.split('}').next()) {
                     assert!(
-                        ["site", "time", "code", "address", "place", "user_agent"].contains(&name),
+                        ["site", "time", "code", "address", "place", "user_agent", "nick_name"]
+                            .contains(&name),
                         "{name}"
                     );
                 }

@@ -1,4 +1,4 @@
-//! What natter says when it says no: one closed table of stable codes (API.md section 1, RFC 9457).
+//! What natter says when it says no: one closed table of stable codes ([`protocol`](crate::protocol), "Errors"; RFC 9457).
 //! Invariant: every code has a status and a title in every language; no problem holds SQL, a path or a secret.
 
 use serde::Serialize;

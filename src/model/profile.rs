@@ -82,8 +82,40 @@ pub fn search_key(name: &str) -> String {
     name.to_lowercase()
 }
 
+/// First segments of the paths under `/api/v1`, those that are kept for later included: `GET /api/v1/{nick_name}` would never
+/// reach a profile of such a name. A holder from before gets another when the database is opened.
+pub const RESERVED_NICK_NAMES: &[&str] = &[
+    "admin",
+    "all",
+    "asyncapi.json",
+    "audit",
+    "blocks",
+    "bots",
+    "chat-counter",
+    "chat-list",
+    "conversations",
+    "directory",
+    "docs",
+    "events",
+    "healthz",
+    "hooks",
+    "invites",
+    "messages",
+    "metrics",
+    "openapi.json",
+    "profile",
+    "profiles",
+    "push",
+    "readyz",
+    "reports",
+    "search",
+    "uploads",
+    "user",
+    "ws",
+];
+
 /// Changes of one's own profile; `None` leaves a field as it is. `NicknameTaken` when somebody else has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct UpdateProfile {
     pub at: u64,
     pub profile: Id,

@@ -62,7 +62,7 @@ pub struct Pair {
     pub refresh_expire: u64,
 }
 
-/// The exchange of a refresh token (API.md section 2, session.refresh):
+/// The exchange of a refresh token ([`protocol`](crate::protocol), session.refresh):
 /// the current one rotates; its predecessor returns the same pair again within 60 s of the rotation while
 /// the successor was not presented; any other of this session revokes it. `Unauthorized` in every bad case.
 #[derive(Clone, Debug)]
@@ -165,7 +165,7 @@ pub struct NoteSeen {
     pub seen: Vec<(SessionId, u64)>,
 }
 
-/// The token pair on the wire (API.md section 2, `token`).
+/// The token pair on the wire ([`protocol`](crate::protocol), `token`).
 #[derive(Clone, Debug, Serialize)]
 pub struct Token {
     pub access: String,

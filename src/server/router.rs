@@ -108,6 +108,7 @@ fn captures(pattern: &'static str, segments: &[String]) -> Option<Vec<(&'static 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::profile::RESERVED_NICK_NAMES;
 
     fn check(method: Method, path: &str, expect: &str) {
         let segments: Vec<String> = match path {
@@ -155,7 +156,7 @@ mod tests {
         for route in ROUTES {
             let Some(rest) = route.path.strip_prefix("/api/v1/") else { continue };
             let first = rest.split('/').next().unwrap_or_default();
-            let reserved = rules::RESERVED_NICK_NAMES.contains(&first);
+            let reserved = RESERVED_NICK_NAMES.contains(&first);
             assert!(first.starts_with('{') || reserved, "{first} must be reserved");
         }
         check(Method::Get, "/api/v1/ada.lovelace", "profile.find");

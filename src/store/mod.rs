@@ -31,6 +31,7 @@ mod page;
 mod presence;
 mod profiles;
 mod reader;
+mod reserved;
 mod search;
 mod sessions;
 mod state;

@@ -20,6 +20,7 @@ const VERIFY_CODE: i64 = 1;
 const RESET_CODE: i64 = 2;
 const NEW_DEVICE: i64 = 3;
 const PASSWORD_CHANGED: i64 = 4;
+const NICK_NAME_CHANGED: i64 = 5;
 
 fn kind(content: &Content) -> i64 {
     match content {
@@ -27,6 +28,7 @@ fn kind(content: &Content) -> i64 {
         Content::ResetCode(_) => RESET_CODE,
         Content::NewDevice(_) => NEW_DEVICE,
         Content::PasswordChanged => PASSWORD_CHANGED,
+        Content::NickNameChanged(_) => NICK_NAME_CHANGED,
     }
 }
 
@@ -34,7 +36,7 @@ fn kind(content: &Content) -> i64 {
 pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> rusqlite::Result<()> {
     let sealed = match &mail.content {
         Content::VerifyCode(code) | Content::ResetCode(code) => Some(code.number()),
-        Content::NewDevice(_) | Content::PasswordChanged => None,
+        Content::NewDevice(_) | Content::PasswordChanged | Content::NickNameChanged(_) => None,
     };
     let device = match &mail.content {
         Content::NewDevice(device) => Some(device),
@@ -77,7 +79,8 @@ pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
     let mails = conn
         .prepare_cached(
             "SELECT o.id, o.kind, o.language, o.written_at, o.sealed_code, o.session, o.address, o.user_agent, \
-             o.place, m.id, m.email FROM outbox o LEFT JOIN members m ON m.key = o.member \
+             o.place, m.id, m.email, p.nick_name FROM outbox o LEFT JOIN members m ON m.key = o.member \
+             LEFT JOIN profiles p ON p.member = m.key \
              WHERE o.due_at <= ?1 ORDER BY o.due_at LIMIT ?2",
         )?
         .query_map((int(fetch.at), fetch.limit), from_row)?
@@ -101,6 +104,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<DueMail> {
             place: row.get(8)?,
         })),
         PASSWORD_CHANGED => Content::PasswordChanged,
+        NICK_NAME_CHANGED => Content::NickNameChanged(row.get::<_, Option<String>>(11)?.unwrap_or_default()),
         kind => return Err(rusqlite::Error::IntegralValueOutOfRange(1, kind)),
     };
     let language: String = row.get(2)?;

@@ -7,7 +7,7 @@ use crate::model::event::Fact;
 use crate::model::message::Message;
 use crate::model::profile::Profile;
 
-/// Keys, ids, times and punctuation of the objects of API.md, rounded up.
+/// Keys, ids, times and punctuation of the objects of [`protocol`](crate::protocol), rounded up.
 const MESSAGE_BYTES: usize = 400;
 const ATTACHMENT_BYTES: usize = 400;
 const REACTION_BYTES: usize = 64;

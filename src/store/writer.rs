@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::batch::{Batch, Log};
 use super::cache::Cache;
 use super::fault::{Fault, OpenFault, Stop, Trouble};
-use super::{Committed, StoreOptions, backup, connection, search, state};
+use super::{Committed, StoreOptions, backup, connection, reserved, search, state};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::limits::{
@@ -78,7 +78,7 @@ impl Store {
     }
 
     fn start(
-        conn: Connection,
+        mut conn: Connection,
         options: &StoreOptions,
         entropy: &mut dyn Entropy,
         now_ms: u64,
@@ -86,7 +86,8 @@ impl Store {
         connection::set_synchronous(&conn, true)?;
         let epoch = state::begin(&conn, options.synchronous_full, entropy)?;
         connection::set_synchronous(&conn, options.synchronous_full)?;
-        let log = ends_of_log(&conn)?;
+        let mut log = ends_of_log(&conn)?;
+        reserved::release(&mut conn, &mut log, entropy, now_ms)?;
         let start = Start {
             epoch,
             head: log.head,

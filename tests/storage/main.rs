@@ -11,6 +11,7 @@ mod log;
 mod posting;
 mod reactions;
 mod reading;
+mod reserved;
 mod sessions;
 
 use natter::base::id::Id;
