@@ -1,18 +1,26 @@
-//! Puts the web client into the binary: every file of `src/site/client` with a strong entity tag and a gzip copy, as a
-//! table of Rust in `OUT_DIR/client.rs`. Owns the two containers that table needs, gzip and SHA-256; refuses to change
-//! what a file says, but for `index.html`, whose paths get the client's version.
+//! Puts the web client and the protocol's page into the binary: every file of `src/site/client`, and `src/site/protocol.md` as
+//! HTML, with a strong entity tag and a gzip copy, as a table of Rust in `OUT_DIR/client.rs`.
+//!
+//! Owns the containers that table needs, gzip, SHA-256 and base64; changes what a file says only in `index.html`, whose paths get the
+//! client's version, and leaves out comments.
 //! Invariant: the same files make the same table, wherever and whenever it is built.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
+
 const CLIENT: &str = "src/site/client";
 const INDEX: &str = "index.html";
+const PROTOCOL: &str = "src/site/protocol.md";
+const DOCS_CSS: &str = "src/site/docs.css";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={CLIENT}");
+    println!("cargo::rerun-if-changed={PROTOCOL}");
+    println!("cargo::rerun-if-changed={DOCS_CSS}");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names OUT_DIR"));
     let mut files = Vec::new();
     gather(Path::new(CLIENT), "", &mut files);
@@ -24,22 +32,94 @@ fn main() {
         if path == INDEX {
             let text = std::str::from_utf8(bytes).expect("index.html is UTF-8");
             *bytes = text.replace("\"/client/", &versioned).into_bytes();
+        } else {
+            *bytes = without_comments(path, bytes);
         }
-        let name = path.replace('/', "~");
-        fs::write(out.join(&name), &*bytes).expect("OUT_DIR can be written");
-        fs::write(out.join(format!("{name}.gz")), gzip(bytes)).expect("OUT_DIR can be written");
-        let tag = hex(&sha256(bytes)[..16]);
-        writeln!(
-            table,
-            "    File {{ path: \"{path}\", mime: \"{}\", plain: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")), \
-             gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.gz\")), plain_tag: \"\\\"{tag}\\\"\", \
-             gzip_tag: \"\\\"{tag}-gzip\\\"\" }},",
-            mime(path)
-        )
-        .expect("a String takes text");
+        writeln!(table, "    {},", row(&out, path, bytes)).expect("a String takes text");
     }
     table.push_str("];\n");
+    let css = fs::read_to_string(DOCS_CSS).expect("the style of /docs");
+    let page = docs(&fs::read_to_string(PROTOCOL).expect("the protocol"), &css);
+    writeln!(table, "\nstatic DOCS: File = {};", row(&out, "docs.html", page.as_bytes()))
+        .expect("a String takes text");
+    println!("cargo::rustc-env=NATTER_DOCS_STYLE=sha256-{}", base64(&sha256(css.as_bytes())));
     fs::write(out.join("client.rs"), table).expect("OUT_DIR can be written");
+}
+
+/// A script or a style without its comments, which no browser reads and every visitor would load. Lines keep their numbers. A
+/// comment of a script is a line of its own; one of a style has its lines to itself.
+fn without_comments(path: &str, bytes: &[u8]) -> Vec<u8> {
+    let (is_script, is_style) = (path.ends_with(".js"), path.ends_with(".css"));
+    if !is_script && !is_style {
+        return bytes.to_vec();
+    }
+    let (mut out, mut inside) = (Vec::with_capacity(bytes.len()), false);
+    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+        let text = line.trim_ascii();
+        inside |= is_style && text.starts_with(b"/*");
+        let is_comment = inside || is_script && text.starts_with(b"//");
+        inside &= !text.ends_with(b"*/");
+        out.extend_from_slice(if is_comment { b"\n" } else { line });
+    }
+    out
+}
+
+/// A file and its compressed copy in `out`, and the row that includes them.
+fn row(out: &Path, path: &str, bytes: &[u8]) -> String {
+    let name = path.replace('/', "~");
+    fs::write(out.join(&name), bytes).expect("OUT_DIR can be written");
+    fs::write(out.join(format!("{name}.gz")), gzip(bytes)).expect("OUT_DIR can be written");
+    let tag = hex(&sha256(bytes)[..16]);
+    format!(
+        "File {{ path: \"{path}\", mime: \"{}\", plain: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")), \
+         gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.gz\")), plain_tag: \"\\\"{tag}\\\"\", \
+         gzip_tag: \"\\\"{tag}-gzip\\\"\" }}",
+        mime(path)
+    )
+}
+
+/// The protocol as one page: a list of its parts, then its text, with its style inside of it.
+fn docs(markdown: &str, css: &str) -> String {
+    let mut events: Vec<Event> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
+    let mut parts = String::new();
+    for at in 0..events.len() {
+        let Event::Start(Tag::Heading { level, .. }) = events[at] else { continue };
+        let title: String = events[at + 1..]
+            .iter()
+            .take_while(|event| !matches!(event, Event::End(TagEnd::Heading(_))))
+            .filter_map(|event| if let Event::Text(text) = event { Some(&**text) } else { None })
+            .collect();
+        let anchor = title.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        if level == HeadingLevel::H2 {
+            parts.push_str(&format!("<li><a href=\"#{anchor}\">{title}</a></li>\n"));
+        }
+        if let Event::Start(Tag::Heading { id, .. }) = &mut events[at] {
+            *id = Some(anchor.into());
+        }
+    }
+    let mut text = String::new();
+    html::push_html(&mut text, events.into_iter());
+    let (heading, rest) = text.split_once("</h1>").expect("the page has a title");
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\">\n<title>The protocol of natter</title>\n\
+         <style>{css}</style>\n<main>\n{heading}</h1>\n<nav aria-label=\"Parts\"><ul>\n{parts}</ul></nav>\n\
+         {rest}</main>\n</html>\n"
+    )
+}
+
+/// RFC 4648 §4, as a policy names a digest.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let letter = ALPHABET[(bits >> (18 - 6 * place)) as usize & 63];
+            out.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
 }
 
 /// Every file below `folder`: its path from the client's root, with `/`, and its bytes.

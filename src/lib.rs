@@ -3,6 +3,10 @@
 //! This page is the map of the house. It says what each floor is for, how one message crosses them, and what holds
 //! everywhere; each folder's `mod.rs` goes on from here.
 //!
+//! What the server promises its clients is [`protocol`]. natter succeeds a chat server written in Go, which comments call the Go
+//! server: the routes that the protocol marks as legacy keep its paths, and tests whose names begin with `lineage_` protect
+//! what it got wrong.
+//!
 //! # One idea
 //!
 //! A deterministic [`server::Server`] eats [`Input`]s and yields [`Effect`]s; a runtime does nothing else than perform
@@ -89,6 +93,9 @@
 //!
 //! [`Input`]: server::contract::Input
 //! [`Effect`]: server::contract::Effect
+
+#[doc = include_str!("site/protocol.md")]
+pub mod protocol {}
 
 pub mod auth;
 pub mod base;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-/// The bounds an operator may set (API.md section 1, "Limits" and "Rates").
+/// The bounds an operator may set ([`protocol`](crate::protocol), "Limits" and "Rates").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a request head, request line included. Beyond: 431 `head_too_large`.
@@ -164,7 +164,7 @@ pub const CLOSE_REASON_MAX: usize = 123;
 
 // ---- model, auth, messaging, uploads ---------------------------------------------------------------
 
-/// Items of a list when `limit` is not given (API.md section 1).
+/// Items of a list when `limit` is not given (`protocol.md`, "Shapes").
 pub const PAGE_DEFAULT: u32 = 50;
 /// Items of a list at the most; a greater `limit` is clamped.
 pub const PAGE_MAX: u32 = 200;
@@ -174,7 +174,7 @@ pub const PAGE_BYTES_MAX: usize = 262_144;
 pub const TOKEN_BYTES_MAX: usize = 1_024;
 /// Bytes of an e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets). Beyond: 422 `invalid_email`.
 pub const EMAIL_BYTES_MAX: usize = 254;
-/// Ids of one profile.list (API.md section 3). Beyond: 422 `invalid_ids`.
+/// Ids of one profile.list (`protocol.md`, "Profiles and blocks"). Beyond: 422 `invalid_ids`.
 pub const PROFILE_IDS_MAX: usize = 100;
 /// Characters of a display name. Beyond: 422 `invalid_display_name`.
 pub const DISPLAY_NAME_MAX: usize = 64;
@@ -203,7 +203,7 @@ pub const PASSWORD_FAILURES_MAX: usize = 10;
 pub const TICKETS_OF_MEMBER_MAX: usize = 32;
 /// Unused WebSocket tickets in all, about 150 bytes each; they live for seconds. Beyond: `busy`.
 pub const TICKETS_MAX: usize = 65_536;
-/// How long a WebSocket ticket waits to be used (API.md section 1, Who).
+/// How long a WebSocket ticket waits to be used (`protocol.md`, "Authentication").
 pub const TICKET_TTL: Duration = Duration::from_secs(30);
 /// Milliseconds a code is good for. Beyond: 400 `code_wrong`.
 pub const CODE_LIFE_MS: u64 = 300_000;
@@ -310,7 +310,7 @@ pub const WAL_KEPT_BYTES: i64 = 16_777_216;
 /// Memberships in the writer's cache of conversations (about 100 bytes each). Beyond: emptied after the batch, and
 /// read again from the database.
 pub const CACHED_MEMBERSHIPS_MAX: usize = 65_536;
-/// Milliseconds in which a refresh token that was just exchanged returns the same pair again (API.md section 2).
+/// Milliseconds in which a refresh token that was just exchanged returns the same pair again (`protocol.md`, session.refresh).
 /// Beyond: its use ends the session.
 pub const REFRESH_REPEAT_MS: u64 = 60_000;
 /// Standing sessions of one member. Beyond: the one unseen for longest ends.
@@ -339,7 +339,7 @@ pub const ARGON2_LANES_MAX: u32 = 16;
 pub const SMTP_DEADLINE: Duration = Duration::from_secs(25);
 /// Bytes read at once of a connection that a worker opened.
 pub const WIRE_READ_BUFFER: usize = 4_096;
-/// One look-up of a place, connection included (API.md section 2 asks for a place, never for a wait). Beyond: unknown.
+/// One look-up of a place, connection included (`protocol.md` promises a place, never a wait). Beyond: unknown.
 pub const PLACE_DEADLINE: Duration = Duration::from_secs(2);
 /// Addresses whose places are remembered, about 200 bytes each. Beyond: the one that expires first is forgotten.
 pub const PLACES_KEPT_MAX: usize = 4_096;
@@ -374,13 +374,13 @@ pub const REPLAY_LOW_BYTES: usize = 65_536;
 pub const REPLAY_PAGE: u32 = 200;
 /// Bytes of live events held while a stream replays. Beyond: they are dropped and read from the log instead.
 pub const HELD_BYTES_MAX: usize = 65_536;
-/// Ops of one WebSocket under way (API.md section 5). Beyond: the socket is not read.
+/// Ops of one WebSocket under way (`protocol.md`, "WebSocket"). Beyond: the socket is not read.
 pub const IN_FLIGHT_MAX: usize = 64;
 /// Refused frames within [`REFUSED_WINDOW`] after which a WebSocket is closed 4429.
 pub const REFUSED_MAX: usize = 100;
 /// See [`REFUSED_MAX`].
 pub const REFUSED_WINDOW: Duration = Duration::from_secs(10);
-/// A whole request head from its first byte (API.md section 1, Deadlines). Beyond: 408.
+/// A whole request head from its first byte (`protocol.md`, "HTTP"). Beyond: 408.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// A JSON request from its first byte. Beyond: 408.
 pub const JSON_DEADLINE: Duration = Duration::from_secs(30);
@@ -417,7 +417,7 @@ pub const LINGER_BYTES: u64 = 1_048_576;
 pub const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 /// See [`PROGRESS_WINDOW`].
 pub const PROGRESS_BYTES: u64 = 10_240;
-/// Before a token's `exp` a stream hears `expiring` (API.md section 5).
+/// Before a token's `exp` a stream hears `expiring` (`protocol.md`, "WebSocket").
 pub const EXPIRING_NOTICE: Duration = Duration::from_secs(60);
 /// Between two comments on a stream of server-sent events.
 pub const COMMENT_EVERY: Duration = Duration::from_secs(15);
@@ -429,11 +429,11 @@ pub const STALLED_COMMENTS_MAX: u32 = 4;
 pub const CHATS_EVERY: Duration = Duration::from_millis(250);
 /// The longest a poll of the log may ask to wait. Beyond: 422.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
-/// Before a change of presence is told: a reconnect within it is no change (API.md: within 10 s).
+/// Before a change of presence is told: a reconnect within it is no change (`protocol.md`: within 10 s).
 pub const PRESENCE_DELAY: Duration = Duration::from_secs(3);
 /// Typing that goes on is not told again before this.
 pub const TYPING_AGAIN: Duration = Duration::from_secs(3);
-/// Typing lapses when it is not renewed (API.md section 4).
+/// Typing lapses when it is not renewed (`protocol.md`, typing).
 pub const TYPING_LAPSE: Duration = Duration::from_secs(6);
 /// Between two looks for events older than EVENTS_KEPT.
 pub const PRUNE_EVERY: Duration = Duration::from_secs(3_600);

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as API.md section 1 promises it, bytes in and bytes out, against the whole server.
+//! HTTP/1.1 as `protocol.md` promises it, bytes in and bytes out, against the whole server.
 //! Every case of a table is played whole, split at every byte, byte by byte, and pipelined twice: the verdict is the same.
 
 #[path = "http/clock.rs"]

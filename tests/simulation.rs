@@ -1,5 +1,5 @@
 //! The whole server and the real store, run from one seed: no socket, no clock, no thread, and every failure an ordinary
-//! thing. A shadow model holds the promises of API.md against what is on disk and what every client hears.
+//! thing. A shadow model holds the promises of `protocol.md` against what is on disk and what every client hears.
 //!
 //! ```text
 //! SIM_SEED=17 cargo test --test simulation        replays one seed

@@ -1,4 +1,4 @@
-//! Both WebSocket forms as API.md section 5 promises them, bytes in and bytes out, against the whole server.
+//! Both WebSocket forms as `protocol.md` promises them, bytes in and bytes out, against the whole server.
 
 #[path = "websocket/bounds.rs"]
 mod bounds;

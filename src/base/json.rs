@@ -102,7 +102,7 @@ pub fn parse(text: &[u8]) -> Result<Value<'_>, NotJson> {
     parse_text(std::str::from_utf8(text).map_err(|_| NotJson)?)
 }
 
-/// As [`parse`], of what is known to be UTF-8.
+/// As [`parse()`], of what is known to be UTF-8.
 pub fn parse_text(text: &str) -> Result<Value<'_>, NotJson> {
     Reader::new(text).document()
 }

@@ -1,4 +1,4 @@
-//! Who may ask: the table's columns applied to a head, in the order of API.md section 1, "Precedence". Nothing here
+//! Who may ask: the table's columns applied to a head, in the order of [`protocol`](crate::protocol), "Precedence". Nothing here
 //! reads a body byte or asks storage.
 
 use std::time::{Duration, Instant};

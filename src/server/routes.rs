@@ -133,6 +133,7 @@ pub static ROUTES: &[Route] = &[
     // The site and operations.
     row("site.index", Get, "/", Public, NoBody, Read, Handle(Handler::Public(site::index))),
     row("site.file", Get, "/client/{path...}", Public, NoBody, Read, Handle(Handler::Public(site::file))),
+    row("site.docs", Get, "/docs", Public, NoBody, Read, Handle(Handler::Public(site::documents::docs))),
     row("openapi", Get, "/openapi.json", Public, NoBody, Read, Handle(Handler::Public(site::documents::openapi))),
     row("asyncapi", Get, "/asyncapi.json", Public, NoBody, Read, Handle(Handler::Public(site::documents::asyncapi))),
     row("healthz", Get, "/healthz", Public, NoBody, Read, Action::Health),

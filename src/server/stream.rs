@@ -28,7 +28,7 @@ use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::Problem;
 use crate::proto::websocket::{self, Incoming, WebSocket};
 
-/// Close codes of the application (API.md section 5).
+/// Close codes of the application ([`protocol`](crate::protocol), "WebSocket").
 pub const SESSION_OVER: u16 = 4401;
 pub const TOO_SLOW: u16 = 4408;
 pub const FLOOD: u16 = 4429;

@@ -1,9 +1,24 @@
-//! The contract for machines: what HTTP takes and gives (OpenAPI 3.1) and what the streams say (AsyncAPI 3). Kept by hand
-//! beside the code; a test holds both against the route table, the ops and the events, and against real answers.
+//! The contract: for people the page of `protocol.md`, for machines what HTTP takes and gives (OpenAPI 3.1) and what the streams
+//! say (AsyncAPI 3).
+//!
+//! All three are kept by hand beside the code; a test holds the latter two against the route table, the ops and the events, and
+//! against real answers. Invariant: the page runs nothing and loads nothing.
 
 use crate::base::send_queue::Segment;
 use crate::model::handler::{Ctx, Reply, Request, Step};
 use crate::model::problem::Problem;
+
+/// Nothing but the style inside of the page.
+const POLICY: &str = concat!(
+    "default-src 'none'; style-src '",
+    env!("NATTER_DOCS_STYLE"),
+    "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+);
+
+/// `GET /docs`.
+pub fn docs(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    super::send(request, &super::DOCS, super::ASK, POLICY)
+}
 
 /// `GET /openapi.json`.
 pub fn openapi(_: &mut Ctx<'_>, _: &Request<'_>) -> Result<Step, Problem> {

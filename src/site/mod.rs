@@ -57,6 +57,15 @@ pub fn file(_ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
 
 fn serve(request: &Request<'_>, path: &str, cache: &'static str) -> Result<Step, Problem> {
     let file = FILES.iter().find(|file| file.path == path).ok_or(Problem::new(Code::NotFound))?;
+    send(request, file, cache, POLICY)
+}
+
+fn send(
+    request: &Request<'_>,
+    file: &'static File,
+    cache: &'static str,
+    policy: &'static str,
+) -> Result<Step, Problem> {
     let gzip = request.headers.is_some_and(prefers_gzip);
     let (bytes, tag) = if gzip { (file.gzip, file.gzip_tag) } else { (file.plain, file.plain_tag) };
     let unchanged = request.headers.is_some_and(|headers| not_modified(headers, tag));
@@ -71,7 +80,7 @@ fn serve(request: &Request<'_>, path: &str, cache: &'static str) -> Result<Step,
         .header("ETag", tag)
         .header("Cache-Control", cache)
         .header("Vary", "Accept-Encoding")
-        .header("Content-Security-Policy", POLICY)
+        .header("Content-Security-Policy", policy)
         .header("X-Content-Type-Options", "nosniff")
         .header("Referrer-Policy", "no-referrer")
         .header("Cross-Origin-Opener-Policy", "same-origin")

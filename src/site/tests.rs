@@ -170,3 +170,39 @@ fn both_languages_have_every_word() {
         }
     }
 }
+
+#[test]
+fn the_page_of_the_protocol_runs_nothing_and_loads_nothing() {
+    let page = text(&DOCS);
+    for word in ["<script", "<link", "<img", "src=", "@import", "url(", "style=", "javascript:", "onclick"] {
+        assert!(!page.contains(word), "{word} in /docs");
+    }
+    let style = between(page, "<style>", '<')[0];
+    let digest =
+        crate::base::crypto::base64url(&sha256(style.as_bytes())).replace('-', "+").replace('_', "/");
+    assert_eq!(
+        env!("NATTER_DOCS_STYLE"),
+        format!("sha256-{digest}="),
+        "the policy names the page's own style"
+    );
+    for anchor in between(page, "href=\"#", '"') {
+        assert!(page.contains(&format!("id=\"{anchor}\"")), "#{anchor}");
+    }
+    // Each heading, and each row of a table, is one of the page.
+    let markdown = include_str!("protocol.md");
+    let headings = markdown.lines().filter(|line| line.starts_with("## ")).count();
+    assert_eq!((page.matches("<h2 id=").count(), page.matches("<li><a href=").count()), (headings, headings));
+    let rows = markdown.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---")).count();
+    assert_eq!(page.matches("<tr>").count(), rows);
+    assert!(!page.contains('|'), "a row that is no table's");
+}
+
+/// The names of the contract, and those that the server refuses, are the same.
+#[test]
+fn the_protocol_names_what_is_reserved() {
+    let markdown = include_str!("protocol.md");
+    let (_, list) = markdown.split_once("no nick names: ").expect("the list");
+    let named: Vec<&str> =
+        between(list.split("\n- ").next().unwrap_or_default(), "`", '`').into_iter().step_by(2).collect();
+    assert_eq!(named, crate::model::profile::RESERVED_NICK_NAMES);
+}

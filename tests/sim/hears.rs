@@ -1,4 +1,4 @@
-//! What devices hear, judged against the model: every answer, every event, every close. Owns the promises of API.md as
+//! What devices hear, judged against the model: every answer, every event, every close. Owns the promises of `protocol.md` as
 //! assertions; refuses to choose what happens next.
 
 use natter::base::id::Id;

@@ -1,4 +1,4 @@
-//! The shadow model: what must be on disk, by the promises of API.md alone. It is told each batch when its transaction is
+//! The shadow model: what must be on disk, by the promises of `protocol.md` alone. It is told each batch when its transaction is
 //! done, predicts every outcome, and knows for every profile which events it must hear. Owns the truth of a run; refuses to
 //! look into the server or the store.
 //!

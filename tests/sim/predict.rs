@@ -1,4 +1,4 @@
-//! The rules of API.md, applied to what is committed: each outcome is foretold and compared. Owns what a command does;
+//! The rules of `protocol.md`, applied to what is committed: each outcome is foretold and compared. Owns what a command does;
 //! refuses to know how the store does it.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use super::model::{Logged, Model, Session, What, pair};
 use super::sabotage;
 use super::truth::{Conversation, Message, Version};
 
-/// Different emoji on one message, at most (API.md section 4).
+/// Different emoji on one message, at most (`protocol.md`, message.react).
 const EMOJI_MAX: usize = 20;
 
 /// Who posts; the clients leave no draft without a sender.

@@ -127,7 +127,7 @@ impl HeadError {
         }
     }
 
-    /// The problem code of API.md section 1.
+    /// The problem code of `protocol.md`, "Errors".
     pub fn code(self) -> &'static str {
         match self {
             HeadError::Bad(_) => "bad_request",

@@ -1,4 +1,4 @@
-//! The accepted types (API.md section 6) and the bytes by which each is known. Owns no opinion of what a
+//! The accepted types (`protocol.md`, "Uploads") and the bytes by which each is known. Owns no opinion of what a
 //! file claims to be: neither its name nor its declared type comes here.
 
 /// An accepted type.

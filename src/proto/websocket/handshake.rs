@@ -7,7 +7,7 @@ use crate::base::crypto;
 /// The one version there is (RFC 6455 §4.1), also the value of `Sec-WebSocket-Version` in a 426.
 pub const VERSION: &str = "13";
 
-/// The subprotocol of natter's native stream, chosen when it is offered (API.md section 5).
+/// The subprotocol of natter's native stream, chosen when it is offered (`protocol.md`, "WebSocket").
 pub const PROTOCOL: &str = "natter.v1";
 
 /// Appended to the key before hashing (RFC 6455 §1.3).
