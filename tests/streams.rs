@@ -12,10 +12,14 @@ use support::http::{Person, request, responses};
 
 /// Opens a stream and answers its connection; the head has been taken.
 fn open(world: &mut World, person: &Person, path: &str, fields: &[(&str, &str)]) -> ConnId {
+    open_from(world, "127.0.0.1", person, path, fields)
+}
+
+fn open_from(world: &mut World, peer: &str, person: &Person, path: &str, fields: &[(&str, &str)]) -> ConnId {
     let bearer = format!("Bearer {}", person.access);
     let mut all = vec![("Authorization", bearer.as_str()), ("Accept", "text/event-stream")];
     all.extend_from_slice(fields);
-    let conn = world.connect();
+    let conn = world.connect_from(peer);
     world.send(conn, &request("GET", path, &all, None));
     let bytes = world.take(conn);
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
@@ -96,6 +100,76 @@ fn an_event_stream_ends_with_its_token_and_with_its_session() {
     assert!(text(&mut world, conn).1 && world.is_closed(conn));
     world.pass(Duration::from_secs(20));
     assert_eq!(world.server.load(), (0, 0, 0));
+}
+
+fn metric(world: &mut World, name: &str) -> usize {
+    let response = world.ask("GET", "/metrics", &[], None);
+    let text = response.text();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}"))
+}
+
+/// Opens streams that never read.
+fn readers_that_never_read(world: &mut World, peer: &str, person: &Person) -> Vec<ConnId> {
+    let mut all = Vec::new();
+    for _ in 0..40 {
+        let conn = open_from(world, peer, person, "/api/v1/events", &[]);
+        world.peers.get_mut(&conn).expect("a peer").stalled = true;
+        all.push(conn);
+    }
+    all
+}
+
+fn post_many(world: &mut World, from: &Person, to: &Person, count: usize, body: &str) {
+    for at in 0..count {
+        let client_id = natter::base::id::Id(1 << 100 | at as u128);
+        let body = format!(r#"{{"to":"{}","client_id":"{client_id}","body":"{body}"}}"#, to.profile);
+        assert_eq!(world.ask_as(from, "POST", "/api/v1/messages", Some(&body)).status, 201);
+    }
+}
+
+#[test]
+fn a_large_event_is_in_memory_once_however_many_streams_wait_for_it() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let stalled = readers_that_never_read(&mut world, "192.0.2.1", &bob);
+    post_many(&mut world, &ann, &bob, 20, &"x".repeat(4_000));
+    let held = metric(&mut world, "natter_send_queues_bytes");
+    // The text of each once, and a reference a stream; 3 MiB otherwise.
+    assert!((80_000..200_000).contains(&held), "{held}");
+    for conn in stalled {
+        world.unstall(conn);
+        let (text, _) = text(&mut world, conn);
+        assert_eq!(text.matches("event: message.posted").count(), 20, "each has its own");
+    }
+    assert_eq!(metric(&mut world, "natter_send_queues_bytes"), 0);
+}
+
+#[test]
+fn the_queues_of_one_address_have_a_bound_together() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let mut stalled = readers_that_never_read(&mut world, "192.0.2.1", &bob);
+    let elsewhere = readers_that_never_read(&mut world, "192.0.2.2", &bob).remove(0);
+    let reading = open_from(&mut world, "192.0.2.1", &bob, "/api/v1/events", &[]);
+    // Events that are small enough to be copied, until one stream has to go.
+    let mut posts = 0;
+    while stalled.iter().all(|conn| !world.peers[conn].closed) {
+        let client_id = natter::base::id::Id(1 << 100 | posts);
+        let body = "x".repeat(400);
+        let body = format!(r#"{{"to":"{}","client_id":"{client_id}","body":"{body}"}}"#, bob.profile);
+        assert_eq!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).status, 201);
+        world.pass(Duration::from_millis(50));
+        posts += 1;
+        assert!(posts < 3_000, "a bound that is never reached");
+    }
+    stalled.retain(|conn| !world.peers[conn].closed);
+    assert!(stalled.len() >= 38, "no more than have to: {}", stalled.len());
+    assert!(!world.is_closed(reading) && !world.is_closed(elsewhere));
+    let held: usize = stalled.iter().map(|conn| world.server.send_queue(*conn).expect("open").memory()).sum();
+    assert!(held <= natter::server::backlog::QUEUES_OF_ADDRESS_MAX, "{held}");
+    assert_eq!(text(&mut world, reading).0.matches("event: message.posted").count() as u128, posts);
+    assert!(metric(&mut world, "natter_streams_cut_total") > 0);
 }
 
 /// Deadlines are instants, tokens expire by the calendar: a clock that was set a day ahead ends them all.

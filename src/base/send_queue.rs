@@ -12,7 +12,11 @@ use crate::limits::{SEGMENT_COPY_MAX, SEGMENT_JOIN_MAX, SEGMENT_ROOM};
 #[derive(Debug)]
 pub enum Segment {
     Owned(Vec<u8>),
-    Shared(Arc<[u8]>),
+    /// Bytes that other queues hold too; `share` is this one's part of their memory.
+    Shared {
+        bytes: Arc<[u8]>,
+        share: usize,
+    },
     Static(&'static [u8]),
     /// `len` bytes of `file` from `offset`; the runtime reads ahead of the socket, and sends from the
     /// page cache: no byte of it stands in this process.
@@ -28,7 +32,7 @@ impl Segment {
     pub fn len(&self) -> u64 {
         match self {
             Segment::Owned(bytes) => bytes.len() as u64,
-            Segment::Shared(bytes) => bytes.len() as u64,
+            Segment::Shared { bytes, .. } => bytes.len() as u64,
             Segment::Static(bytes) => bytes.len() as u64,
             Segment::File { len, .. } => *len,
         }
@@ -38,11 +42,20 @@ impl Segment {
         self.len() == 0
     }
 
+    /// Memory it holds, sent or not.
+    fn held(&self) -> usize {
+        match self {
+            Segment::Owned(bytes) => bytes.len(),
+            Segment::Shared { share, .. } => *share,
+            Segment::Static(_) | Segment::File { .. } => 0,
+        }
+    }
+
     /// The bytes in memory, `None` for a file.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
             Segment::Owned(bytes) => Some(bytes),
-            Segment::Shared(bytes) => Some(bytes),
+            Segment::Shared { bytes, .. } => Some(bytes),
             Segment::Static(bytes) => Some(bytes),
             Segment::File { .. } => None,
         }
@@ -72,6 +85,8 @@ pub struct SendQueue {
     len: u64,
     /// Bytes still to send that stand in memory: what the bound of a slow stream is measured by.
     memory: usize,
+    /// Memory of this process that the segments hold: what all queues together are bounded by.
+    held: usize,
 }
 
 impl SendQueue {
@@ -98,6 +113,11 @@ impl SendQueue {
         self.memory
     }
 
+    /// Memory that the queue holds: its own bytes, and its share of those that other queues hold too.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     pub fn push(&mut self, segment: Segment) {
         let len = segment.len();
         if len == 0 {
@@ -105,7 +125,7 @@ impl SendQueue {
         }
         match segment {
             Segment::Owned(bytes) => self.push_owned(bytes),
-            Segment::Shared(bytes) => self.push_shared(bytes),
+            Segment::Shared { bytes, share } => self.push_share(bytes, share),
             other => {
                 if other.bytes().is_some() {
                     self.memory += len as usize;
@@ -120,6 +140,7 @@ impl SendQueue {
     pub fn push_bytes(&mut self, bytes: &[u8]) {
         self.len += bytes.len() as u64;
         self.memory += bytes.len();
+        self.held += bytes.len();
         if let Some(Segment::Owned(back)) = self.segments.back_mut()
             && back.len() + bytes.len() <= SEGMENT_JOIN_MAX
         {
@@ -147,18 +168,25 @@ impl SendQueue {
         }
         self.len += bytes.len() as u64;
         self.memory += bytes.len();
+        self.held += bytes.len();
         self.segments.push_back(Segment::Owned(bytes));
     }
 
     /// Queues bytes many queues share: small ones are copied, large ones referenced (6 ns against 42 ns a
-    /// reader for a small frame, MEASURED: one reference count shared by all readers).
-    pub fn push_shared(&mut self, bytes: Arc<[u8]>) {
+    /// reader for a small frame, MEASURED: one reference count shared by all readers). `sharers` is how many queues get them.
+    pub fn push_shared(&mut self, bytes: Arc<[u8]>, sharers: usize) {
         if bytes.len() <= SEGMENT_COPY_MAX {
             return self.push_bytes(&bytes);
         }
+        let share = bytes.len().div_ceil(sharers.max(1)) + size_of::<Segment>();
+        self.push_share(bytes, share);
+    }
+
+    fn push_share(&mut self, bytes: Arc<[u8]>, share: usize) {
         self.len += bytes.len() as u64;
         self.memory += bytes.len();
-        self.segments.push_back(Segment::Shared(bytes));
+        self.held += share;
+        self.segments.push_back(Segment::Shared { bytes, share });
     }
 
     /// What the runtime has to do next.
@@ -199,7 +227,7 @@ impl SendQueue {
             }
             sent -= left;
             self.taken = 0;
-            self.segments.pop_front();
+            self.held -= self.segments.pop_front().map_or(0, |segment| segment.held());
         }
         if self.segments.is_empty() {
             // A drained queue gives its memory back: thousands of idle sockets must cost nothing.
@@ -255,7 +283,9 @@ mod tests {
             let mut queue = SendQueue::new();
             queue.push_bytes(b"abc");
             queue.push(Segment::Static(b"def"));
-            queue.push_shared(Arc::clone(&long));
+            queue.push_shared(Arc::clone(&long), 2);
+            let share = long.len().div_ceil(2) + size_of::<Segment>();
+            assert_eq!(queue.held(), 3 + share, "of static bytes there is one copy anyway");
             queue.push(Segment::Owned(b"end".to_vec()));
             let mut seen = Vec::new();
             while !queue.is_empty() {
@@ -268,7 +298,7 @@ mod tests {
             }
             assert_eq!(seen.len(), 3 + 3 + long.len() + 3);
             assert!(seen.starts_with(b"abcdefx") && seen.ends_with(b"xend"));
-            assert_eq!((queue.len(), queue.memory()), (0, 0));
+            assert_eq!((queue.len(), queue.memory(), queue.held()), (0, 0, 0));
         }
     }
 

@@ -386,7 +386,7 @@ mod tests {
         wait(&mut poll, &mut socket);
         let mut queue = SendQueue::new();
         let shared: Arc<[u8]> = vec![7; 100_000].into();
-        (0..100).for_each(|_| queue.push_shared(Arc::clone(&shared)));
+        (0..100).for_each(|_| queue.push_shared(Arc::clone(&shared), 100));
         socket.end_after_flush();
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();

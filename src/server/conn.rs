@@ -18,7 +18,7 @@ use super::event_stream::EventStream;
 use super::export::Export;
 use super::hub::Subscription;
 use super::poll::Poll;
-use super::rate_limit::Verdict;
+use super::rate_limit::{AddressKey, Verdict};
 use super::routes::Route;
 use super::shares::Share;
 use super::stream::SocketStream;
@@ -54,6 +54,10 @@ pub struct Conn {
     pub deadline: Option<Instant>,
     /// The deadline as the timers know it: it is told them when it changes, not with every step.
     pub armed: Option<Instant>,
+    /// Whose queues its own counts with; `None` for a proxy or the control socket, which bring many people's.
+    pub address: Option<AddressKey>,
+    /// Memory its queue holds, as the sums of `backlog` know it.
+    pub charged: usize,
     /// Bytes sent since the progress of this answer was last judged.
     pub progress: u64,
     /// What the runtime knows: a flush is asked for; the socket is being read.
@@ -144,6 +148,8 @@ impl Conn {
             faulted: false,
             deadline: Some(deadline),
             armed: None,
+            address: None,
+            charged: 0,
             progress: 0,
             flush_asked: false,
             reading: true,
@@ -242,6 +248,10 @@ impl Conns {
         self.get(id)?;
         self.len -= 1;
         self.slots.get_mut(id.slot())?.take()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Conn> + '_ {
+        self.slots.iter().flatten().map(|conn| &**conn)
     }
 
     pub fn ids(&self) -> Vec<ConnId> {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::backlog::Backlog;
 use super::calls::{Call, Caller, Next};
 use super::chores;
 use super::conn::{Conn, Phase};
@@ -57,6 +58,7 @@ pub struct Core {
     /// Room for the connections that the events of one outcome touch; empty between two outcomes.
     pub touched: Vec<ConnId>,
     pub metrics: Metrics,
+    pub backlog: Backlog,
     /// Sessions that ended while an access token of theirs may still live.
     pub ended: BTreeMap<SessionId, Ended>,
     /// Why the database takes no writes, if it does not.
@@ -118,6 +120,7 @@ impl Core {
             told: Told::default(),
             touched: Vec::new(),
             metrics: Metrics::default(),
+            backlog: Backlog::default(),
             ended: BTreeMap::new(),
             storage: Ok(()),
             draining: false,
@@ -191,8 +194,29 @@ impl Core {
         self.ended.insert(session, Ended { until, kept_until });
     }
 
+    /// Counts what a connection's queue holds now.
+    pub fn charge(&mut self, conn: &mut Conn, held: usize) {
+        let before = std::mem::replace(&mut conn.charged, held);
+        if before != held {
+            self.backlog.change(conn.address, before, held, self.now.instant);
+        }
+    }
+
+    /// Whose request a connection brings now: through a proxy, another one's each time.
+    pub fn comes_from(&mut self, conn: &mut Conn, client: IpAddr) {
+        let many = conn.door == Door::Control || self.settings.trusted_proxies.contains(client);
+        let address = (!many).then(|| AddressKey::of(client));
+        if conn.address != address {
+            let held = conn.charged;
+            self.charge(conn, 0);
+            conn.address = address;
+            self.charge(conn, held);
+        }
+    }
+
     /// Everything that was kept for a connection.
     pub fn forget(&mut self, conn: &mut Conn) {
+        self.charge(conn, 0);
         let key = AddressKey::of(conn.peer);
         if let Some(count) = self.by_address.get_mut(&key) {
             *count = count.saturating_sub(1);

@@ -50,14 +50,18 @@ pub struct SseWire {
 }
 
 impl SseWire {
-    pub fn push(self, send: &mut SendQueue, bytes: &[u8]) {
-        if self.chunked {
-            let mut out = Vec::with_capacity(bytes.len() + 16);
-            response::chunk(&mut out, bytes);
-            send.push_bytes(&out);
-        } else {
-            send.push_bytes(bytes);
+    pub fn push(self, send: &mut SendQueue, bytes: Vec<u8>) {
+        send.push_bytes(&self.frame(bytes));
+    }
+
+    /// The bytes as a part of the body.
+    pub fn frame(self, bytes: Vec<u8>) -> Vec<u8> {
+        if !self.chunked {
+            return bytes;
         }
+        let mut out = Vec::with_capacity(bytes.len() + 16);
+        response::chunk(&mut out, &bytes);
+        out
     }
 }
 
@@ -187,7 +191,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         stream.next_comment = comment_behind(core.now);
         let mut comment = Vec::new();
         sse::comment(&mut comment);
-        stream.wire.push(&mut conn.send, &comment);
+        stream.wire.push(&mut conn.send, comment);
     }
     advance(core, conn);
 }
@@ -247,7 +251,7 @@ impl Value {
         self.next_at = core.now.instant + CHATS_EVERY;
         let mut event = Vec::with_capacity(text.len() + 16);
         sse::event(&mut event, "", "", &text);
-        wire.push(send, &event);
+        wire.push(send, event);
         Ok(())
     }
 }

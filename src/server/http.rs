@@ -170,6 +170,7 @@ fn read_head(core: &mut Core, conn: &mut Conn) -> bool {
 /// A head is whole: it is refused, answered, or its body is read.
 fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Instant) {
     let mut exchange = admit::exchange(core, conn, head, started);
+    core.comes_from(conn, exchange.client.address);
     let framing = exchange.head.framing;
     let has_body = !matches!(framing, Framing::Empty | Framing::Length(0));
     let admitted = admit::admit(core, conn, &mut exchange);

@@ -9,6 +9,7 @@
 //! Invariants: `handle` is total and never panics; every effect of an input is there when `handle` returns.
 
 pub mod admit;
+pub mod backlog;
 pub mod calls;
 pub mod chores;
 pub mod client;
@@ -45,6 +46,7 @@ pub mod whispers;
 
 use std::time::{Duration, Instant};
 
+use self::backlog::Held;
 use self::calls::{Call, Caller, Next};
 use self::clock::Clock;
 use self::conn::{Conn, Conns, Phase};
@@ -201,6 +203,7 @@ impl Server {
         conn.reading = wants_read;
         let deadline = conn.deadline;
         let armed = std::mem::replace(&mut conn.armed, deadline);
+        self.core.charge(conn, conn.send.held());
         if resumed || !conn.send.is_empty() {
             self.ask_flush(id);
         }
@@ -337,6 +340,9 @@ impl Server {
             self.with_conn(id, http::timed_out);
         }
         presence::tick(&mut self.core);
+        if self.core.backlog.is_due(now) {
+            self.close_largest();
+        }
         if self.core.sweep_at <= now {
             self.core.sweep();
         }
@@ -344,6 +350,19 @@ impl Server {
         if self.core.file_sweep_at.is_some_and(|at| at <= now) {
             self.core.file_sweep_at = None;
             steps::resume_alone(&mut self.core, Caller::Server, Ok(crate::uploads::sweep()));
+        }
+    }
+
+    /// The queues hold more than they may together. A close frame would wait after all that is queued: the connection just ends.
+    fn close_largest(&mut self) {
+        let held = |conn: &Conn| Held { conn: conn.id, address: conn.address, bytes: conn.charged };
+        let all = self.conns.iter().filter(|conn| conn.charged > 0).map(held).collect();
+        for id in self.core.backlog.beyond(all) {
+            self.with_conn(id, |core, conn| {
+                log::debug!(target: "natter::stream", peer:% = conn.peer, bytes = conn.charged; "closed: too much waits");
+                core.metrics.streams_cut += 1;
+                conn.phase = Phase::Closed;
+            });
         }
     }
 
@@ -391,6 +410,7 @@ fn first_deadline(core: &Core, timers: &Timers<ConnId>) -> Option<Instant> {
         giving_up,
         timers.next(),
         core.presence.next_deadline(),
+        core.backlog.next_deadline(),
     ])
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::conn::{Conns, Phase};
 use super::contract::ConnId;
 use super::core::Core;
+use super::event_stream::SseWire;
 use super::replay::sse_event;
 use super::{event_stream, poll, presence, stream};
 use crate::base::send_queue::SendQueue;
@@ -22,8 +23,11 @@ pub struct Publication {
     /// Where in `text` the message begins, if it shows one.
     message_at: Option<usize>,
     frame: Option<Arc<[u8]>>,
-    sse: Option<Arc<[u8]>>,
+    /// As a body of known end frames it, and in a chunk.
+    sse: [Option<Arc<[u8]>>; 2],
     epoch: Arc<str>,
+    /// How many streams its audience has open.
+    pub sharers: usize,
 }
 
 impl Publication {
@@ -33,7 +37,7 @@ impl Publication {
         if self.text.len() <= SEGMENT_COPY_MAX {
             websocket::push_text(send, &self.text);
         } else {
-            send.push_shared(self.frame());
+            send.push_shared(self.frame(), self.sharers);
         }
     }
 
@@ -43,12 +47,12 @@ impl Publication {
         Arc::clone(self.frame.get_or_insert_with(|| websocket::text_frame(&self.text)))
     }
 
-    /// The event as one server-sent event, unframed.
-    pub fn sse(&mut self) -> Arc<[u8]> {
+    /// The event as one server-sent event, the same bytes for every stream that frames its body alike.
+    pub fn sse(&mut self, wire: SseWire) -> Arc<[u8]> {
         self.write();
         let Publication { event, text, epoch, sse, .. } = self;
-        let encode = || sse_event(epoch, event.seq, event.fact.name(), text).into();
-        Arc::clone(sse.get_or_insert_with(encode))
+        let encode = || wire.frame(sse_event(epoch, event.seq, event.fact.name(), text)).into();
+        Arc::clone(sse[usize::from(wire.chunked)].get_or_insert_with(encode))
     }
 
     fn write(&mut self) {
@@ -88,7 +92,9 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event,
     let epoch = Arc::clone(&core.epoch);
     let mut text = std::mem::take(&mut core.told).text;
     text.clear();
-    let mut publication = Publication { event, text, message_at: None, frame: None, sse: None, epoch };
+    let sharers = event.audience.profiles.iter().map(|profile| core.hub.of(*profile).len()).sum();
+    let sse = [None, None];
+    let mut publication = Publication { event, text, message_at: None, frame: None, sse, epoch, sharers };
     publication.event.fact.sign_urls(&core.settings.urls, core.now.unix_s());
     for place in 0..publication.event.audience.profiles.len() {
         for &id in core.hub.of(publication.event.audience.profiles[place]) {

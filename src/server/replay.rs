@@ -93,7 +93,7 @@ impl Replay {
                 if let Wire::Sse(wire) = self.wire {
                     // An id without data reaches no listener, and gives a client that loses the connection before the
                     // first event a place to come back to.
-                    wire.push(send, format!("id: {}:{}\n\n", core.epoch, core.head).as_bytes());
+                    wire.push(send, format!("id: {}:{}\n\n", core.epoch, core.head).into_bytes());
                 }
                 self.catch_up(send, core.head);
             }
@@ -136,7 +136,7 @@ impl Replay {
             State::Behind { held, held_bytes, dropped, .. } => {
                 let frame = match self.wire {
                     Wire::WebSocket => publication.frame(),
-                    Wire::Sse(_) => publication.sse(),
+                    Wire::Sse(wire) => publication.sse(wire),
                 };
                 *held_bytes += frame.len();
                 held.push_back((seq, frame));
@@ -174,7 +174,7 @@ impl Replay {
                         match self.wire {
                             Wire::WebSocket => push_text(send, &event),
                             Wire::Sse(wire) => {
-                                wire.push(send, &sse_event(&core.epoch, seq, fact.name(), &event));
+                                wire.push(send, sse_event(&core.epoch, seq, fact.name(), &event));
                             }
                         }
                         self.last = seq;
@@ -192,10 +192,8 @@ impl Replay {
                 }
                 for (seq, frame) in std::mem::take(held) {
                     if seq > self.last {
-                        match self.wire {
-                            Wire::WebSocket => send.push_shared(frame),
-                            Wire::Sse(wire) => wire.push(send, &frame),
-                        }
+                        // Others may have sent it long ago: this queue may be the last to hold it.
+                        send.push_shared(frame, 1);
                         self.last = seq;
                     }
                 }
@@ -210,7 +208,7 @@ impl Replay {
         let event = format!(r#"{{"event":"reset","reason":"{reason}","seq":{head}}}"#);
         match self.wire {
             Wire::WebSocket => push_text(send, event.as_bytes()),
-            Wire::Sse(wire) => wire.push(send, &sse_event(&core.epoch, head, "reset", event.as_bytes())),
+            Wire::Sse(wire) => wire.push(send, sse_event(&core.epoch, head, "reset", event.as_bytes())),
         }
         self.catch_up(send, head);
     }
@@ -228,7 +226,7 @@ impl Replay {
 fn push_live(wire: Wire, send: &mut SendQueue, publication: &mut Publication) {
     match wire {
         Wire::WebSocket => publication.push_frame(send),
-        Wire::Sse(wire) => wire.push(send, &publication.sse()),
+        Wire::Sse(wire) => send.push_shared(publication.sse(wire), publication.sharers),
     }
 }
 

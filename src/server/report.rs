@@ -56,6 +56,8 @@ impl Metrics {
             "Streams closed for reading too slowly.",
             self.streams_cut,
         );
+        let held = core.backlog.total() as u64;
+        one("natter_send_queues_bytes", "gauge", "Memory that bytes waiting to be sent hold.", held);
         one("natter_received_bytes_total", "counter", "Bytes received.", self.bytes_in);
         one("natter_sent_bytes_total", "counter", "Bytes sent.", self.bytes_out);
         one(

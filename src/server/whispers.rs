@@ -24,7 +24,8 @@ pub fn is_live(conn: &Conn) -> bool {
 pub fn whisper(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
     if is_live(conn) && conn.send.memory() < STREAM_PAUSE_BYTES {
         core.metrics.deliveries += 1;
-        conn.send.push_shared(Arc::clone(frame));
+        // Each may be the only one that keeps it: who is slow goes without.
+        conn.send.push_shared(Arc::clone(frame), 1);
     }
 }
 
