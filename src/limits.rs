@@ -247,22 +247,8 @@ pub const PRESENCE_PEERS_MAX: u32 = 1_000;
 /// Direct peers, of newest activity first, who hear that an account is gone: they all do in one transaction. Beyond: they
 /// find out by reading.
 pub const FAREWELLS_MAX: u32 = 1_000;
-/// Words of a search that count. Beyond: left out, so that the first ones are found.
+/// Different words of a search that count. Beyond: left out, so that the first ones are found.
 pub const SEARCH_WORDS_MAX: usize = 16;
-/// Conversations a search is narrowed to inside of the index. Beyond: what is found is filtered afterwards.
-pub const SEARCH_CONVERSATIONS_MAX: u32 = 200;
-/// Messages indexed in one transaction: some milliseconds, of which its commit and the merging of the index are the same
-/// for one. Beyond: the next slice.
-pub const INDEX_SLICE: u32 = 256;
-/// Between two slices at least, so that a slow talk is not indexed message by message. A search may lag by a second: with
-/// twenty slices in it, it does not while fewer than 5,000 messages a second come.
-pub const INDEX_PAUSE: Duration = Duration::from_millis(50);
-/// And at least so many times what the last slice took: under load, posts keep 95 % of the writer. Beyond: the index lags
-/// until the talk is slower.
-pub const INDEX_REST: u32 = 19;
-/// And that many times after a batch of half of WRITE_BATCH_MAX or more, a pace at which the index lags in any case: posts
-/// keep 98 % then, and it catches up as soon as fewer come.
-pub const INDEX_REST_CROWDED: u32 = 59;
 /// Rows of the log forgotten in one transaction.
 pub const PRUNE_ROWS: u32 = 1_000;
 /// Different emoji on one message. Beyond: 422 `invalid_emoji`.

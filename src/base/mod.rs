@@ -15,3 +15,4 @@ pub mod testing;
 pub mod text;
 pub mod time;
 pub mod timers;
+pub mod words;

@@ -25,7 +25,7 @@ use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
 use crate::runtime::{Kind, Notify, Runtime, RuntimeOptions};
 use crate::server::Server;
-use crate::store::{Reader, Store, StoreOptions};
+use crate::store::{Index, Reader, Store, StoreOptions};
 use crate::work::Trust;
 use crate::work::files::{self, Opener, Places, Publisher, Swept};
 use crate::work::geolocation::{Geolocator, PlaceSource};
@@ -104,7 +104,7 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
         log_dropped: log.dropped(),
     })?;
     let address = runtime.address();
-    let storage = runtime.storage(store, readers)?;
+    let storage = runtime.storage(store, readers, Reader::open(&options)?, Index::open(&options)?)?;
     let mut workers = runtime.workers();
     let password = password_options(config, &secrets);
     // Once here, so that a cost the crate refuses stops the start rather than the first sign-in.

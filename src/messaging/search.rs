@@ -1,4 +1,4 @@
-//! message.search: the words someone looks for. Any text is a question; one without a word finds nothing.
+//! message.search: the words someone looks for. Any text is a query; one without a word finds nothing.
 
 use crate::limits::SEARCH_CHARS_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
@@ -20,6 +20,7 @@ pub fn messages(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
         SearchMessages { viewer: actor.profile, query: query.to_owned(), conversation, before, limit };
     Ok(Step::store(search, |ctx, mut found| {
         found.messages.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-        Reply::list(&found.messages, found.next.map(|seq| format!("s{seq}"))).step()
+        let reply = Reply::list(&found.messages, found.next.map(|seq| format!("s{seq}")));
+        if found.complete { reply.step() } else { reply.beside("complete", &false).step() }
     }))
 }

@@ -203,7 +203,10 @@ impl std::fmt::Debug for SearchMessages {
 #[derive(Clone, Debug)]
 pub struct FoundMessages {
     pub messages: Vec<Message>,
+    /// Messages below this seq were not looked at; there may be one even where this page is empty.
     pub next: Option<u64>,
+    /// `false`: older messages were passed over, since the index is being made anew.
+    pub complete: bool,
 }
 
 /// A page in `n` order. `NotFound` unless `viewer` is a member.

@@ -12,6 +12,8 @@ pub enum Trouble {
     Read,
     /// A checkpoint failed: the WAL grows until one succeeds.
     Checkpoint,
+    /// The search index could not be read or written: searches find less until it can.
+    Search,
     /// A worker failed at its job.
     Worker,
     /// A mail was given up, or none can be sent as the server is configured.
@@ -27,11 +29,12 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    pub const ALL: [Trouble; 10] = [
+    pub const ALL: [Trouble; 11] = [
         Trouble::Commit,
         Trouble::DiskFull,
         Trouble::Read,
         Trouble::Checkpoint,
+        Trouble::Search,
         Trouble::Worker,
         Trouble::Mail,
         Trouble::Geolocation,
@@ -46,6 +49,7 @@ impl Trouble {
             Trouble::DiskFull => "disk_full",
             Trouble::Read => "read",
             Trouble::Checkpoint => "checkpoint",
+            Trouble::Search => "search",
             Trouble::Worker => "worker",
             Trouble::Mail => "mail",
             Trouble::Geolocation => "geolocation",

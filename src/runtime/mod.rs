@@ -8,6 +8,7 @@ pub mod data_dir;
 mod disk;
 mod event_loop;
 mod inbox;
+mod indexing;
 mod kernel;
 mod listener;
 mod notify;
@@ -42,6 +43,7 @@ use background::Background;
 use disk::Disk;
 use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
 use inbox::Inbox;
+pub use indexing::Indexes;
 use listener::Listener;
 pub use notify::Notify;
 pub use readers::{Interrupt, Reads};
@@ -180,8 +182,14 @@ impl Runtime {
     }
 
     /// The threads around the database. A failure further on drops the queue, which ends them.
-    pub fn storage<R: Reads>(&self, writer: impl Database, readers: Vec<R>) -> Result<Storage, ServeFault> {
-        Storage::start(writer, readers, &self.inbox, &self.background)
+    pub fn storage<R: Reads>(
+        &self,
+        writer: impl Database,
+        readers: Vec<R>,
+        searcher: R,
+        index: impl Indexes,
+    ) -> Result<Storage, ServeFault> {
+        Storage::start(writer, readers, searcher, index, &self.inbox, &self.background)
             .map_err(|error| ServeFault::System { what: "no thread for storage", error })
     }
 

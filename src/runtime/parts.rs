@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Craft, Database, Interrupt, Machine, Reads, Writer};
+use super::{Craft, Database, Indexes, Interrupt, Machine, Reads, Writer};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
@@ -11,7 +11,7 @@ use crate::model::job::{Done, Job};
 use crate::model::operation::{Answer, Command, Lane, Refusal};
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
-use crate::store::{Committed, Fault, Reader, Session, Store};
+use crate::store::{Committed, Fault, Index, Reader, Session, Step, Store};
 use crate::work::files::{Opener, Publisher};
 use crate::work::geolocation::Geolocator;
 use crate::work::mail::Mailer;
@@ -59,8 +59,8 @@ macro_rules! writer {
                 self.tend(Instant::now())
             }
 
-            fn index(&mut self) -> Result<bool, Fault> {
-                self.index()
+            fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
+                self.sweep_search(done)
             }
 
             fn probe(&mut self) -> Result<(), Fault> {
@@ -93,6 +93,12 @@ impl Reads for Reader {
 
     fn interrupt(&self) -> Interrupt {
         Box::new(self.interrupter())
+    }
+}
+
+impl Indexes for Index {
+    fn step(&mut self, now: Instant) -> Result<Step, Fault> {
+        self.step(now)
     }
 }
 

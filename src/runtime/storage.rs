@@ -1,4 +1,4 @@
-//! Storage's threads: one that writes, a few that read, and the loop's end of both.
+//! Storage's threads: one that writes, a few that read, one that searches, one that indexes, and the loop's end of them.
 //! Owns batching, lanes and the health of the database; refuses to know SQL.
 //! Invariant: writes are committed in the order they were submitted, and nothing behind a fault in its lane is: a lane
 //! is closed where the fault happened (at the full queue here, or in the writer) until [`Storage::lane_over`].
@@ -6,23 +6,26 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::background::Background;
 use super::inbox::{Completion, Inbox};
+use super::indexing::{Indexes, Notes, index_until_closed};
 use super::queue::{Feed, Queue, Taken};
 use super::readers::{Readers, Reads};
 use super::threads::{Thread, spawn};
 use crate::base::id::Id;
-use crate::limits::{
-    INDEX_PAUSE, INDEX_REST, INDEX_REST_CROWDED, LANES_CLOSED_MAX, PROBE_EVERY, TEND_EVERY, WRITE_BATCH_MAX,
-    WRITES_IN_FLIGHT_MAX,
-};
+use crate::limits::{LANES_CLOSED_MAX, PROBE_EVERY, TEND_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX};
 use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::Trouble;
-use crate::model::operation::{Answer, Command, Lane, Outcome, Refusal};
+use crate::model::operation::{Answer, Command, Flow, Lane, Outcome, Refusal};
 use crate::server::contract::Ticket;
 use crate::store::{Committed, Fault};
+
+/// After a step of what the writer does for the search index, in lengths of the step: posts keep 95 % of the writer.
+const SWEEP_REST: u32 = 19;
+/// And so long at least.
+const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a fault is counted, where it broke this kind of work. The store has logged it.
 fn trouble(fault: Fault, work: Trouble) -> Trouble {
@@ -40,8 +43,8 @@ pub trait Writer {
     fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed;
     /// What keeps the database in order, between two batches.
     fn tend(&mut self) -> Result<(), Fault>;
-    /// A slice of the search index. Whether more of it waits.
-    fn index(&mut self) -> Result<bool, Fault>;
+    /// What the writer does for the search index, which is done with changes up to `done`. Whether more is left to do.
+    fn sweep_search(&mut self, done: u64) -> Result<bool, Fault>;
     /// Whether the database takes writes again.
     fn probe(&mut self) -> Result<(), Fault>;
 }
@@ -69,6 +72,9 @@ enum Item {
 pub struct Storage {
     writes: Feed<Item>,
     readers: Readers,
+    /// Apart from all other reads: a search may cost what a hundred of them do.
+    searches: Readers,
+    notes: Arc<Notes>,
     /// Lanes that met a full queue.
     closed: Lanes,
     threads: Vec<Thread>,
@@ -78,17 +84,22 @@ impl Storage {
     pub(super) fn start<R: Reads>(
         writer: impl Database,
         readers: Vec<R>,
+        searcher: R,
+        index: impl Indexes,
         inbox: &Arc<Inbox>,
         background: &Background,
     ) -> io::Result<Storage> {
         let writes = Feed::new(WRITES_IN_FLIGHT_MAX);
-        let mut threads = Vec::with_capacity(1 + readers.len());
+        let notes = Arc::new(Notes::default());
+        let mut threads = Vec::with_capacity(3 + readers.len());
         let clerk = Clerk {
             closed: Lanes::default(),
             healthy: true,
             probe_at: Instant::now(),
-            unindexed: true,
-            index_at: Instant::now(),
+            notes: Arc::clone(&notes),
+            swept: 0,
+            unswept: true,
+            sweep_at: Instant::now(),
             backup: None,
             backing_up: false,
             draining: false,
@@ -99,7 +110,10 @@ impl Storage {
         let queue = writes.queue();
         threads.push(spawn("writer", inbox, move || clerk.run(writer, &queue))?);
         let readers = Readers::start("reader", readers, inbox, background, &mut threads)?;
-        Ok(Storage { writes, readers, closed: Lanes::default(), threads })
+        let searches = Readers::start("search", vec![searcher], inbox, background, &mut threads)?;
+        let (its_notes, its_inbox) = (Arc::clone(&notes), Arc::clone(inbox));
+        threads.push(spawn("index", inbox, move || index_until_closed(index, &its_notes, &its_inbox))?);
+        Ok(Storage { writes, readers, searches, notes, closed: Lanes::default(), threads })
     }
 
     /// Takes one write, or says at once why not.
@@ -129,20 +143,33 @@ impl Storage {
     pub(super) fn hand_over(&mut self) {
         self.writes.hand_over();
         self.readers.hand_over();
+        self.searches.hand_over();
     }
 
-    /// The loop's end of the readers.
-    pub(super) fn readers(&mut self) -> &mut Readers {
-        &mut self.readers
+    /// Takes one read, and answers which one is refused for it, if one is.
+    #[must_use]
+    pub(super) fn read(&mut self, flow: Flow, ticket: Ticket, command: Box<Command>) -> Option<Ticket> {
+        let readers = match *command {
+            Command::SearchMessages(_) => &mut self.searches,
+            _ => &mut self.readers,
+        };
+        readers.submit(flow, ticket, command)
+    }
+
+    /// Nobody waits for this read any more: see [`Readers::cancel`].
+    #[must_use]
+    pub(super) fn cancel(&mut self, ticket: Ticket) -> bool {
+        self.readers.cancel(ticket) || self.searches.cancel(ticket)
     }
 
     /// When [`Storage::tick`] is due.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.readers.next_deadline()
+        [&self.readers, &self.searches].into_iter().filter_map(Readers::next_deadline).min()
     }
 
     pub(super) fn tick(&mut self, now: Instant) {
         self.readers.watch(now);
+        self.searches.watch(now);
     }
 
     /// So many writes were answered.
@@ -150,16 +177,22 @@ impl Storage {
         self.writes.returned(count);
     }
 
-    /// Says that all is submitted: the writer finishes and closes the database, the readers stop.
+    /// Says that all is submitted: the writer finishes and closes the database, the others stop.
     pub(super) fn close(&mut self) -> Vec<Thread> {
         self.writes.close();
         self.readers.close();
+        self.searches.close();
+        self.notes.close();
         std::mem::take(&mut self.threads)
     }
 }
 
-/// So many commands in a batch say that more wait than the disk keeps up with.
-const CROWD: usize = WRITE_BATCH_MAX / 2;
+/// A failure at the start drops what was made of it: the index thread ends too.
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.notes.close();
+    }
+}
 
 /// Lanes closed after a fault. Bounded: beyond it the oldest connection's (the least number) is forgotten.
 #[derive(Default)]
@@ -188,10 +221,12 @@ struct Clerk {
     closed: Lanes,
     healthy: bool,
     probe_at: Instant,
-    /// Messages wait for the search index.
-    unindexed: bool,
-    /// While writes come, none of them is indexed before this.
-    index_at: Instant,
+    /// What the index says it is done with, and up to where that was forgotten.
+    notes: Arc<Notes>,
+    swept: u64,
+    /// The last sweep left something to do; none is done before this.
+    unswept: bool,
+    sweep_at: Instant,
     /// A backup that is asked for.
     backup: Option<(Ticket, BackUp)>,
     /// One is under way: its steps don't wait for writes.
@@ -237,20 +272,18 @@ impl Clerk {
     /// A batch if there is one, then the store's own work.
     fn turn(&mut self, writer: &mut dyn Writer, queue: &Queue<Item>, items: &mut VecDeque<Item>) -> Turn {
         // The store's own work has its occasions also while nobody writes.
-        let until = match (self.backing_up, self.unindexed) {
+        let until = match (self.backing_up, self.unswept) {
             (true, _) => Instant::now(),
-            (_, true) => self.index_at,
+            (_, true) => self.sweep_at,
             _ => Instant::now() + TEND_EVERY,
         };
-        let (rest, reason) = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
+        let reason = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
             Taken::Closed => return Turn::Over,
-            Taken::Nothing if !self.backing_up => (0, None),
-            Taken::Nothing => (INDEX_REST, None),
-            Taken::Items if items.len() < CROWD => (INDEX_REST, self.batch(writer, items)),
-            Taken::Items => (INDEX_REST_CROWDED, self.batch(writer, items)),
+            Taken::Nothing => None,
+            Taken::Items => self.batch(writer, items),
         };
         // After the answers are sent: nobody waits for this.
-        match reason.or_else(|| self.tend(writer)).or_else(|| self.index(writer, rest)) {
+        match reason.or_else(|| self.tend(writer)).or_else(|| self.sweep(writer)) {
             Some(reason) => Turn::Lost(reason),
             None => Turn::Done,
         }
@@ -325,7 +358,7 @@ impl Clerk {
                 self.failed(fault)
             }
             None => {
-                self.unindexed = true;
+                self.notes.written();
                 self.healed();
                 None
             }
@@ -349,20 +382,24 @@ impl Clerk {
         writer.tend().err().and_then(|fault| self.broke(fault))
     }
 
-    /// A slice of the search index. While writes come, a pause follows of `rest` times its length: however slow disk and
-    /// processor are, posts lose no more than that share of their pace to it.
-    fn index(&mut self, writer: &mut dyn Writer, rest: u32) -> Option<&'static str> {
-        let began = Instant::now();
-        if !self.unindexed || began < self.index_at {
+    /// What the writer does for the search index: rare, and never at the cost of posts.
+    fn sweep(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
+        let (began, done) = (Instant::now(), self.notes.done());
+        if !self.healthy || began < self.sweep_at || !(self.unswept || done > self.swept) {
             return None;
         }
-        let indexed = writer.index();
-        self.unindexed = *indexed.as_ref().unwrap_or(&false);
-        self.index_at = Instant::now();
-        if rest > 0 || !self.unindexed {
-            self.index_at += INDEX_PAUSE.max((self.index_at - began) * rest);
+        let swept = writer.sweep_search(done);
+        self.sweep_at = Instant::now() + SWEEP_PAUSE.max(began.elapsed() * SWEEP_REST);
+        match swept {
+            Ok(more) => {
+                (self.swept, self.unswept) = (done, more);
+                None
+            }
+            Err(fault) => {
+                self.sweep_at += PROBE_EVERY;
+                self.broke(fault)
+            }
         }
-        indexed.err().and_then(|fault| self.broke(fault))
     }
 
     fn broke(&mut self, fault: Fault) -> Option<&'static str> {

@@ -6,13 +6,14 @@ mod echo;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Instant;
 
 use mio::{Poll, Token, Waker};
 
 pub use self::echo::{Echo, QUEUE_MAX, start, start_with};
 use super::inbox::Inbox;
 use super::queue::lock;
-use super::{Craft, Database, Interrupt, Reads, Writer};
+use super::{Craft, Database, Indexes, Interrupt, Reads, Writer};
 use crate::base::id::Id;
 pub use crate::base::testing::{Folder, PATIENCE, until};
 use crate::model::backup::DatabaseCopy;
@@ -20,7 +21,7 @@ use crate::model::conversation::{MarkRead, Marked};
 use crate::model::event::{LogPage, ReadLog};
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::operation::{Answer, Command, Lane, Operation, Outcome, Refusal};
-use crate::store::{Committed, Fault};
+use crate::store::{Committed, Fault, Step};
 
 /// An inbox that wakes a poll nobody waits on.
 pub fn inbox() -> (Poll, Arc<Inbox>) {
@@ -89,7 +90,7 @@ impl Writer for Store {
         Ok(())
     }
 
-    fn index(&mut self) -> Result<bool, Fault> {
+    fn sweep_search(&mut self, _: u64) -> Result<bool, Fault> {
         Ok(false)
     }
 
@@ -130,6 +131,15 @@ impl Reads for Store {
     fn interrupt(&self) -> Interrupt {
         let interrupted = Arc::clone(&self.interrupted);
         Box::new(move || interrupted.store(true, Ordering::SeqCst))
+    }
+}
+
+/// An index with nothing to do.
+pub struct Idle;
+
+impl Indexes for Idle {
+    fn step(&mut self, _: Instant) -> Result<Step, Fault> {
+        Ok(Step { more: false, done: 0, waits: false })
     }
 }
 

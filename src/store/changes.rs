@@ -11,7 +11,7 @@ use super::fault::Stop;
 use super::log::{self, Change};
 use super::profiles::Names;
 use super::value::{int, number};
-use super::{conversations, groups, messages, search, uploads};
+use super::{conversations, groups, messages, search_changes, uploads};
 use crate::base::emoji;
 use crate::base::id::Id;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
@@ -62,7 +62,12 @@ fn changed(
     change: Change,
     at: u64,
 ) -> Result<(u64, Arc<Message>), Stop> {
+    let content_changes = matches!(change, Change::MessageEdited(_) | Change::MessageDeleted(_));
     let seq = log::append_change(batch, target.conversation_key, change, at)?;
+    if content_changes {
+        // In this transaction: the index must not miss what is no longer to be found in its file.
+        search_changes::note(batch.conn, seq, target.seq)?;
+    }
     batch
         .conn
         .prepare_cached("UPDATE messages SET rev = ?2 WHERE seq = ?1")?
@@ -88,7 +93,6 @@ pub fn edit(batch: &mut Batch<'_>, edit: EditMessage) -> Result<Written, Stop> {
         &edit.body,
         int(edit.at),
     ))?;
-    search::replace(batch.conn, target.seq, target.conversation_key, Some(&edit.body))?;
     let (seq, message) = changed(batch, &target, Change::MessageEdited(edit.message), edit.at)?;
     let answer = Answer::EditMessage(Arc::clone(&message));
     Ok(written(batch, &target, seq, answer, Fact::MessageEdited(message)))
@@ -114,7 +118,6 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) ->
     )?
     .execute((int(seq), int(at)))?;
     uploads::detach(conn, seq)?;
-    search::replace(conn, seq, conversation, None)?;
     conn.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([int(seq)])?;
     conn.prepare_cached("INSERT OR IGNORE INTO tombstones (conversation, n) VALUES (?1, ?2)")?
         .execute((conversation, int(n)))?;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::migrations;
+use super::{migrations, search_changes};
 
 /// What Litestream keeps in a database that it replicates (version 0.3): one row each, of no meaning to a restored copy.
 pub const LITESTREAM: [&str; 2] = ["_litestream_seq", "_litestream_lock"];
@@ -30,7 +30,7 @@ pub fn strange(conn: &Connection) -> rusqlite::Result<Option<String>> {
             Some(_) => {}
         }
     }
-    let lacking = expect.keys().find(|key| !found.contains_key(key));
+    let lacking = expect.keys().find(|key| !found.contains_key(key) && !search_changes::is_retired(&key.1));
     Ok(lacking.map(|(kind, name)| format!("it lacks the {kind} {name:?}")))
 }
 

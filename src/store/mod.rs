@@ -2,6 +2,8 @@
 //! commit) and any number of readers ([`Reader`]). Refuses to own threads, queues, clocks and randomness: a
 //! command brings its time and its ids, and the caller decides who waits for whom.
 //!
+//! The search index is a database file of its own, which follows the messages ([`Index`]) and can always be made again.
+//!
 //! Invariant: an event or an answer of a write leaves [`Store::commit`] only when its transaction is on disk.
 //!
 //! Faults are logged here, once when one begins and once when it is over; the caller counts and shows them.
@@ -9,6 +11,7 @@
 mod accounts;
 mod backup;
 mod batch;
+mod block;
 mod blocks;
 mod by_sender;
 mod cache;
@@ -20,6 +23,8 @@ mod deletion;
 mod export;
 mod fault;
 mod groups;
+mod index;
+mod index_file;
 mod inspect;
 mod judge;
 mod log;
@@ -33,6 +38,7 @@ mod profiles;
 mod reader;
 mod reserved;
 mod search;
+mod search_changes;
 mod sessions;
 mod state;
 mod uploads;
@@ -44,6 +50,7 @@ use std::path::PathBuf;
 use crate::model::operation::Outcome;
 
 pub use fault::{Fault, OpenFault};
+pub use index::{Index, Step};
 pub use inspect::{Held, Survey, check, exists, has_members, survey};
 pub use migrations::VERSION;
 pub use offline::{Sessions, adopt, forget_codes};

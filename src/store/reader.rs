@@ -6,6 +6,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
+use super::search::Lens;
 use super::{
     StoreOptions, accounts, blocks, connection, conversations, groups, log, messages, outbox, presence,
     profiles, search, sessions, uploads,
@@ -14,13 +15,15 @@ use crate::model::operation::{Answer, Command, Refusal};
 
 pub struct Reader {
     conn: Connection,
+    search: Lens,
     trouble: Trouble,
 }
 
 impl Reader {
     /// The database must have been opened by a [`super::Store`] of this version before.
     pub fn open(options: &StoreOptions) -> Result<Reader, OpenFault> {
-        Ok(Reader { conn: connection::open_reader(options)?, trouble: Trouble::new("a read") })
+        let (conn, search) = (connection::open_reader(options)?, Lens::new(&options.path));
+        Ok(Reader { conn, search, trouble: Trouble::new("a read") })
     }
 
     /// Answers one question. `Unavailable` and `Internal` stand for a fault, which is logged here.
@@ -43,31 +46,34 @@ impl Reader {
         move || handle.interrupt()
     }
 
-    fn look(&self, command: Command) -> Result<Answer, Stop> {
-        self.within_snapshot(|conn| answer(conn, command))
+    fn look(&mut self, command: Command) -> Result<Answer, Stop> {
+        let Reader { conn, search, .. } = self;
+        within_snapshot(conn, |conn| answer(conn, search, command))
     }
+}
 
-    fn within_snapshot<T>(&self, look: impl FnOnce(&Connection) -> Result<T, Stop>) -> Result<T, Stop> {
-        let conn = &self.conn;
-        // The last look panicked, and whoever called caught that: its snapshot must not answer this one.
-        if !conn.is_autocommit() {
-            conn.prepare_cached("ROLLBACK")?.execute([])?;
-        }
-        conn.prepare_cached("BEGIN")?.execute([])?;
-        let answer = look(conn);
-        // A transaction that only read has nothing to lose: an end that fails is reported by the next BEGIN.
-        let end = conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
-        let answer = answer?;
-        end?;
-        Ok(answer)
+fn within_snapshot<T>(
+    conn: &Connection,
+    look: impl FnOnce(&Connection) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    // The last look panicked, and whoever called caught that: its snapshot must not answer this one.
+    if !conn.is_autocommit() {
+        conn.prepare_cached("ROLLBACK")?.execute([])?;
     }
+    conn.prepare_cached("BEGIN")?.execute([])?;
+    let answer = look(conn);
+    // A transaction that only read has nothing to lose: an end that fails is reported by the next BEGIN.
+    let end = conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
+    let answer = answer?;
+    end?;
+    Ok(answer)
 }
 
 fn is_interruption(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
-fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
+fn answer(conn: &Connection, lens: &mut Lens, command: Command) -> Result<Answer, Stop> {
     Ok(match command {
         Command::FindCredential(find) => {
             Answer::FindCredential(Box::new(accounts::find_credential(conn, *find)?))
@@ -92,7 +98,7 @@ fn answer(conn: &Connection, command: Command) -> Result<Answer, Stop> {
         Command::ListChats(list) => Answer::ListChats(Box::new(conversations::list_chats(conn, *list)?)),
         Command::FindListeners(find) => Answer::FindListeners(presence::find_listeners(conn, find)?),
         Command::FindPeers(find) => Answer::FindPeers(Box::new(presence::find_peers(conn, *find)?)),
-        Command::SearchMessages(find) => Answer::SearchMessages(Box::new(search::search(conn, *find)?)),
+        Command::SearchMessages(find) => Answer::SearchMessages(Box::new(search::search(conn, lens, *find)?)),
         Command::ReadLog(read) => Answer::ReadLog(Box::new(log::read(conn, *read)?)),
         Command::GetMessage(get) => Answer::GetMessage(Box::new(messages::get(conn, *get)?)),
         Command::GetConversation(get) => Answer::GetConversation(Box::new(conversations::get(conn, *get)?)),
@@ -162,7 +168,7 @@ mod tests {
             Ok(conn.query_row("SELECT touched FROM state", [], |row| row.get::<_, i64>(0))?)
         };
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            reader.within_snapshot::<()>(|conn| {
+            within_snapshot::<()>(&reader.conn, |conn| {
                 assert_eq!(touched(conn).expect("a number"), 0);
                 panic!("as a handler might");
             })
@@ -170,7 +176,11 @@ mod tests {
         assert!(panicked.is_err());
         for expect in 1..3 {
             store.probe().expect("a write");
-            assert_eq!(reader.within_snapshot(touched).expect("a number"), expect, "it sees every commit");
+            assert_eq!(
+                within_snapshot(&reader.conn, touched).expect("a number"),
+                expect,
+                "it sees every commit"
+            );
         }
         drop(reader);
         store.close().expect("closed");
@@ -198,8 +208,9 @@ mod tests {
             });
             let endless =
                 "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
-            let looked =
-                reader.within_snapshot(|conn| Ok(conn.query_row(endless, [], |row| row.get::<_, i64>(0))?));
+            let looked = within_snapshot(&reader.conn, |conn| {
+                Ok(conn.query_row(endless, [], |row| row.get::<_, i64>(0))?)
+            });
             ended.store(true, Ordering::SeqCst);
             let Err(Stop::Failed(error)) = looked else { panic!("{looked:?}") };
             assert!(is_interruption(&error), "{error}");

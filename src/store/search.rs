@@ -1,145 +1,303 @@
-//! Search: which messages hold which words. Owns the index and how far it has come; the texts stand in `messages`.
-//! New messages are indexed behind their commit, a slice at a time, so that no post waits for it; what changes or goes is
-//! taken out in the transaction that changes it.
+//! Search: the messages of one's own conversations that hold what one looks for, newest first.
+//! Owns the walk through conversations, blocks and texts, and when it has gone far enough; the index only says where to
+//! look, and each message that is shown was read and compared as it is now.
+//!
+//! Every conversation is walked from its newest message down: first the texts that are in no block of the index yet, then
+//! block by block. The one that may hold the newest message still unseen goes next, so what is found is in order, and a
+//! walk can stop anywhere: `next` is the seq below which it goes on.
 //! Invariant: what a search shows is read from `messages`, so an index that lags shows less, never what is gone.
 
-use rusqlite::Connection;
+use std::collections::BinaryHeap;
+use std::path::{Path, PathBuf};
 
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::block;
 use super::conversations;
-use super::fault::Stop;
+use super::fault::{Stop, Trouble};
+use super::index_file;
 use super::messages;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number};
-use crate::base::fold;
-use crate::limits::{SEARCH_CONVERSATIONS_MAX, SEARCH_WORDS_MAX};
+use crate::base::id::Id;
+use crate::base::words::Query;
+use crate::limits::SEARCH_WORDS_MAX;
 use crate::model::message::{FoundMessages, SearchMessages};
 use crate::model::operation::Refusal;
 
-/// Up to which seq messages are indexed.
-fn through(conn: &Connection) -> rusqlite::Result<u64> {
-    conn.prepare_cached("SELECT through FROM search_state")?.query_row([], |row| number(row, 0))
+/// Messages of one conversation that a search reads because they are in no block. A conversation has fewer unless the
+/// index lags or is made anew. Beyond: passed over, and the answer says that it is not complete.
+const TEXTS_MAX: u32 = 2_048;
+/// What one search costs at the most, in texts read and compared (some microseconds each): a few tens of milliseconds. What
+/// it must do to get on at all, a look at each of one's conversations, may be more. Beyond: `next` goes on.
+const COST_MAX: u64 = 8_192;
+/// A block costs as much as so many texts, and one more for each KiB.
+const BLOCK_COST: u64 = 4;
+/// So many conversations cost as much as one text, before any of them is looked at.
+const CONVERSATIONS_A_TEXT: u64 = 4;
+
+/// The index as a search sees it: opened when it is first needed, and anew when its file was replaced.
+pub struct Lens {
+    path: PathBuf,
+    open: Option<(Connection, Option<(u64, u64)>)>,
+    trouble: Trouble,
 }
 
-fn add(conn: &Connection, seq: i64, conversation: i64, body: &str) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT INTO search (rowid, body, scope) VALUES (?1, ?2, ?3)")?.execute((
-        seq,
-        fold::fold(body),
-        scope(conversation),
-    ))?;
-    Ok(())
-}
+impl Lens {
+    pub fn new(database: &Path) -> Lens {
+        Lens { path: index_file::path(database), open: None, trouble: Trouble::new("a search in the index") }
+    }
 
-/// A conversation as a word of the index: one that no text can hold, since it stands in a column of its own.
-fn scope(conversation: i64) -> String {
-    format!("c{conversation}")
-}
-
-/// Indexes at most `limit` messages behind the last one; answers whether more of them wait. Inside of a transaction.
-pub fn index_more(conn: &Connection, limit: u32) -> rusqlite::Result<bool> {
-    let before = through(conn)?;
-    let mut last = before;
-    let mut seen = 0;
-    {
-        let mut statement = conn.prepare_cached(
-            "SELECT seq, conversation, body FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-        )?;
-        let mut rows = statement.query((int(before), limit))?;
-        while let Some(row) = rows.next()? {
-            seen += 1;
-            last = number(row, 0)?;
-            if let Some(body) = row.get_ref(2)?.as_str_or_null()? {
-                add(conn, int(last), row.get(1)?, body)?;
+    /// `None` while there is no index that can be used: the newest messages are found without.
+    fn connection(&mut self, natter: &Connection) -> Option<&Connection> {
+        let identity = index_file::identity(&self.path);
+        if self.open.as_ref().is_none_or(|(_, opened)| *opened != identity) {
+            self.open = None;
+            match index_file::open_reader(&self.path, natter) {
+                Ok(opened) => self.open = opened.map(|conn| (conn, identity)),
+                Err(error) => drop(self.trouble.begins(&error)),
             }
         }
-    }
-    if last > before {
-        conn.prepare_cached("UPDATE search_state SET through = ?1")?.execute([int(last)])?;
-    }
-    Ok(seen == limit)
-}
-
-/// Whether a message stands behind the index.
-pub fn lags(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM messages WHERE seq > (SELECT through FROM search_state) LIMIT 1")?
-        .exists([])
-}
-
-/// A message has another text, or none any more.
-pub fn replace(conn: &Connection, seq: u64, conversation: i64, body: Option<&str>) -> rusqlite::Result<()> {
-    if seq > through(conn)? {
-        // It is not indexed yet, and will be as it stands then.
-        return Ok(());
-    }
-    conn.prepare_cached("DELETE FROM search WHERE rowid = ?1")?.execute([int(seq)])?;
-    match body {
-        Some(body) => add(conn, int(seq), conversation, body),
-        None => Ok(()),
+        self.open.as_ref().map(|(conn, _)| conn)
     }
 }
 
-/// Messages of the searcher's conversations that hold every word, as beginnings of theirs; newest first.
-pub fn search(conn: &Connection, search: SearchMessages) -> Result<FoundMessages, Stop> {
-    let viewer = profiles::key(conn, search.viewer)?.ok_or(Refusal::Unauthorized)?;
+/// A conversation on its way down.
+struct Walk {
+    key: i64,
+    id: Id,
+    last_n: u64,
+    /// Messages below this seq are still unseen.
+    below: u64,
+    /// Seqs above `below` that may match, the oldest first.
+    found: Vec<u64>,
+    /// What is in no block was looked at.
+    in_blocks: bool,
+}
+
+impl Walk {
+    /// No message of it that may still be found is newer; `None` at its end.
+    fn newest(&self) -> Option<u64> {
+        self.found.last().copied().or_else(|| self.below.checked_sub(1).filter(|seq| *seq > 0))
+    }
+}
+
+/// What is common to all walks of a search.
+struct Search<'a> {
+    natter: &'a Connection,
+    index: Option<&'a Connection>,
+    query: Query,
+    cost: u64,
+    complete: bool,
+}
+
+/// Messages of the searcher's conversations that hold every word; newest first.
+pub fn search(natter: &Connection, lens: &mut Lens, search: SearchMessages) -> Result<FoundMessages, Stop> {
+    let viewer = profiles::key(natter, search.viewer)?.ok_or(Refusal::Unauthorized)?;
     let conversation = match search.conversation {
         Some(conversation) => {
-            let readable = conversations::readable(conn, search.viewer, conversation)?;
+            let readable = conversations::readable(natter, search.viewer, conversation)?;
             Some(readable.ok_or(Refusal::NotFound)?.key)
         }
         None => None,
     };
-    let words = fold::words(&search.query, SEARCH_WORDS_MAX);
-    let mut found = FoundMessages { messages: Vec::new(), next: None };
-    if words.is_empty() {
-        return Ok(found);
+    let query = Query::new(&search.query, SEARCH_WORDS_MAX);
+    if query.is_empty() {
+        return Ok(FoundMessages { messages: Vec::new(), next: None, complete: true });
     }
-    let Some(question) = question(conn, viewer, conversation, &words)? else { return Ok(found) };
-    let (mut names, mut budget) = (Names::default(), Budget::new(search.limit));
-    let mut statement = conn.prepare_cached(
-        "SELECT m.seq, c.id FROM search s JOIN messages m ON m.seq = s.rowid \
-         JOIN memberships ms ON ms.conversation = m.conversation AND ms.profile = ?2 \
-         JOIN conversations c ON c.key = m.conversation \
-         WHERE search MATCH ?1 AND s.rowid < ?3 AND m.deleted_at IS NULL AND (?4 IS NULL OR m.conversation = ?4) \
-         ORDER BY s.rowid DESC LIMIT ?5",
-    )?;
-    let before = int(search.before.unwrap_or(u64::MAX));
-    let mut rows = statement.query((question, viewer, before, conversation, search.limit + 1))?;
-    while let Some(row) = rows.next()? {
-        let (seq, conversation) = (number(row, 0)?, id(row, 1)?);
-        let message = messages::of_seq(conn, &mut names, conversation, seq)?;
-        let message = message.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        if !budget.take(message_bytes(&message)) {
-            found.next = found.messages.last().map(|message| message.seq);
-            break;
+    let before = search.before.unwrap_or(u64::MAX);
+    let walks = walks(natter, viewer, conversation, before)?;
+    let with_index = Search { natter, index: lens.connection(natter), query, cost: 0, complete: true };
+    match with_index.run(walks, before, search.limit) {
+        Err(Trip::Index(error)) => {
+            lens.trouble.begins(&error);
+            lens.open = None;
         }
-        found.messages.push(message);
+        Err(Trip::Natter(stop)) => return Err(stop),
+        Ok(found) => {
+            if lens.open.is_some() {
+                lens.trouble.is_over();
+            }
+            return Ok(found);
+        }
     }
-    Ok(found)
+    // The newest messages, without the index.
+    let query = Query::new(&search.query, SEARCH_WORDS_MAX);
+    let walks = self::walks(natter, viewer, conversation, before)?;
+    let without = Search { natter, index: None, query, cost: 0, complete: true };
+    without.run(walks, before, search.limit).map_err(|trip| match trip {
+        Trip::Index(error) => Stop::Failed(error),
+        Trip::Natter(stop) => stop,
+    })
 }
 
-/// The words as FTS5 asks: nothing of them can be an operator, since each is letters and digits in quotes.
-fn question(
-    conn: &Connection,
+/// Where a search fell: what is wrong with the index is no reason to answer nothing.
+enum Trip {
+    Index(rusqlite::Error),
+    Natter(Stop),
+}
+
+impl From<rusqlite::Error> for Trip {
+    fn from(error: rusqlite::Error) -> Trip {
+        Trip::Natter(Stop::Failed(error))
+    }
+}
+
+fn walks(
+    natter: &Connection,
     viewer: i64,
     conversation: Option<i64>,
-    words: &[String],
-) -> rusqlite::Result<Option<String>> {
-    let body: Vec<String> = words.iter().map(|word| format!("\"{word}\"*")).collect();
-    let body = format!("body:({})", body.join(" AND "));
-    let scopes: Vec<i64> = match conversation {
-        Some(conversation) => vec![conversation],
-        None => conn
-            .prepare_cached("SELECT conversation FROM memberships WHERE profile = ?1 LIMIT ?2")?
-            .query_map((viewer, SEARCH_CONVERSATIONS_MAX + 1), |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?,
-    };
-    Ok(match scopes.len() {
-        0 => None,
-        // A long list costs more than it saves: the memberships are joined in any case.
-        len if len > SEARCH_CONVERSATIONS_MAX as usize => Some(body),
-        _ => {
-            let scopes: Vec<String> = scopes.into_iter().map(scope).collect();
-            Some(format!("scope:({}) AND {body}", scopes.join(" OR ")))
+    before: u64,
+) -> rusqlite::Result<Vec<Walk>> {
+    natter
+        .prepare_cached(
+            "SELECT c.key, c.id, c.last_n, c.activity FROM memberships m JOIN conversations c ON c.key = m.conversation \
+             WHERE m.profile = ?1 AND (?2 IS NULL OR m.conversation = ?2)",
+        )?
+        .query_map((viewer, conversation), |row| {
+            Ok(Walk {
+                key: row.get(0)?,
+                id: id(row, 1)?,
+                last_n: number(row, 2)?,
+                // Its last message has the seq of its activity, or an older one.
+                below: before.min(number(row, 3)? + 1),
+                found: Vec::new(),
+                in_blocks: false,
+            })
+        })?
+        .collect()
+}
+
+impl Search<'_> {
+    fn run(mut self, mut walks: Vec<Walk>, before: u64, limit: u32) -> Result<FoundMessages, Trip> {
+        self.cost = walks.len() as u64 / CONVERSATIONS_A_TEXT;
+        let (mut names, mut page) = (Names::default(), Budget::new(limit));
+        let mut found = FoundMessages { messages: Vec::new(), next: None, complete: true };
+        let mut order: BinaryHeap<(u64, usize)> =
+            walks.iter().enumerate().filter_map(|(at, walk)| Some((walk.newest()?, at))).collect();
+        while let Some((newest, at)) = order.pop() {
+            // It got on: the next search begins below where this one began.
+            if self.cost >= COST_MAX && newest + 1 < before {
+                found.next = Some(newest + 1);
+                break;
+            }
+            let walk = &mut walks[at];
+            if let Some(seq) = walk.found.pop() {
+                if self.holds(walk.key, seq)? {
+                    let message = messages::of_seq(self.natter, &mut names, walk.id, seq)?;
+                    let message = message.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                    if !page.take(message_bytes(&message)) {
+                        found.next = found.messages.last().map(|message| message.seq);
+                        break;
+                    }
+                    found.messages.push(message);
+                }
+            } else {
+                self.descend(walk)?;
+            }
+            order.extend(walk.newest().map(|newest| (newest, at)));
         }
-    })
+        found.complete = self.complete;
+        Ok(found)
+    }
+
+    /// Whether the message still says what the index says it does.
+    fn holds(&mut self, conversation: i64, seq: u64) -> rusqlite::Result<bool> {
+        self.cost += 1;
+        let holds = self
+            .natter
+            .prepare_cached(
+                "SELECT body FROM messages WHERE seq = ?1 AND conversation = ?2 AND deleted_at IS NULL",
+            )?
+            .query_row((int(seq), conversation), |row| Ok(self.matches(row.get_ref(0)?)))
+            .optional()?;
+        Ok(holds.unwrap_or_default())
+    }
+
+    fn matches(&self, body: ValueRef<'_>) -> bool {
+        matches!(body, ValueRef::Text(bytes) if std::str::from_utf8(bytes).is_ok_and(|text| self.query.matches(text)))
+    }
+
+    /// Looks at the newest part of a conversation that is unseen.
+    fn descend(&mut self, walk: &mut Walk) -> Result<(), Trip> {
+        let last = match self.index {
+            Some(index) => last_in_block(index, walk.key, walk.below).map_err(Trip::Index)?,
+            None => None,
+        };
+        if !std::mem::replace(&mut walk.in_blocks, true) {
+            let last = last.unwrap_or_default();
+            if walk.below > last + 1 {
+                return Ok(self.read_texts(walk, last)?);
+            }
+        }
+        match (self.index, last) {
+            (Some(index), Some(_)) => self.read_block(index, walk).map_err(Trip::Index),
+            _ => {
+                walk.below = 0;
+                Ok(())
+            }
+        }
+    }
+
+    /// What is behind the last block.
+    fn read_texts(&mut self, walk: &mut Walk, last: u64) -> rusqlite::Result<()> {
+        let mut statement = self.natter.prepare_cached(
+            "SELECT n, seq, body FROM messages WHERE conversation = ?1 AND n <= ?2 ORDER BY n DESC LIMIT ?3",
+        )?;
+        let mut rows = statement.query((walk.key, int(walk.last_n), TEXTS_MAX + 1))?;
+        let mut read = 0;
+        while let Some(row) = rows.next()? {
+            let seq = number(row, 1)?;
+            if seq <= last {
+                break;
+            }
+            if read == TEXTS_MAX {
+                self.complete = false;
+                break;
+            }
+            read += 1;
+            if seq < walk.below && self.matches(row.get_ref(2)?) {
+                walk.found.push(seq);
+            }
+        }
+        self.cost += u64::from(read);
+        walk.found.reverse();
+        walk.below = last + 1;
+        Ok(())
+    }
+
+    fn read_block(&mut self, index: &Connection, walk: &mut Walk) -> rusqlite::Result<()> {
+        let mut statement = index.prepare_cached(
+            "SELECT first, data FROM blocks WHERE conversation = ?1 AND first < ?2 ORDER BY first DESC LIMIT 1",
+        )?;
+        let block = statement
+            .query_row((walk.key, int(walk.below)), |row| {
+                let data = row.get_ref(1)?.as_blob()?;
+                Ok((number(row, 0)?, block::candidates(data, &self.query)?, data.len() as u64))
+            })
+            .optional()?;
+        // It was there a moment ago: the index is being made anew.
+        let Some((first, mut candidates, bytes)) = block else {
+            self.complete = false;
+            walk.below = 0;
+            return Ok(());
+        };
+        self.cost += BLOCK_COST + bytes / 1_024;
+        candidates.retain(|seq| *seq < walk.below);
+        walk.found = candidates;
+        walk.below = first;
+        Ok(())
+    }
+}
+
+/// The last message of the newest block that begins below a seq.
+fn last_in_block(index: &Connection, conversation: i64, below: u64) -> rusqlite::Result<Option<u64>> {
+    index
+        .prepare_cached(
+            "SELECT last FROM blocks WHERE conversation = ?1 AND first < ?2 ORDER BY first DESC LIMIT 1",
+        )?
+        .query_row((conversation, int(below)), |row| number(row, 0))
+        .optional()
 }

@@ -2,7 +2,7 @@
 //! Refuses to own a thread or a queue; whoever calls decides how long a batch is.
 //!
 //! ```text
-//! open → ( commit → tend → index )* → close
+//! open → ( commit → tend → sweep_search )* → close
 //! ```
 //! Invariant: a batch is on disk whole, or none of it is and all of it was refused.
 
@@ -14,12 +14,11 @@ use rusqlite::Connection;
 use super::batch::{Batch, Log};
 use super::cache::Cache;
 use super::fault::{Fault, OpenFault, Stop, Trouble};
-use super::{Committed, StoreOptions, backup, connection, reserved, search, state};
+use super::{Committed, StoreOptions, backup, connection, reserved, search_changes, state};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::limits::{
-    CHECKPOINT_BUSY_MS, ERASE_EVERY, INDEX_SLICE, STORE_BUSY_MS, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX,
-    WAL_RESTART_PAGES,
+    CHECKPOINT_BUSY_MS, ERASE_EVERY, STORE_BUSY_MS, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES,
 };
 use crate::model::backup::DatabaseCopy;
 use crate::model::operation::{Command, Lane, Outcome, Refusal, Start};
@@ -49,7 +48,6 @@ struct Desk {
     erase_at: Option<Instant>,
     /// Pages in the WAL as the last [`Store::tend`] left it.
     wal_pages: u64,
-    synchronous_full: bool,
     commit_trouble: Trouble,
     checkpoint_trouble: Trouble,
 }
@@ -101,7 +99,6 @@ impl Store {
             erased: false,
             erase_at: None,
             wal_pages: 0,
-            synchronous_full: options.synchronous_full,
             commit_trouble: Trouble::new("a commit"),
             checkpoint_trouble: Trouble::new("a checkpoint"),
         };
@@ -125,9 +122,9 @@ impl Store {
         self.session().tend(now)
     }
 
-    /// See [`Session::index`].
-    pub fn index(&mut self) -> Result<bool, Fault> {
-        self.session().index()
+    /// See [`Session::sweep_search`].
+    pub fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
+        self.session().sweep_search(done)
     }
 
     /// See [`Session::probe`].
@@ -248,10 +245,21 @@ impl Session<'_> {
         self.settle(result)
     }
 
-    /// A slice of the search index. Answers whether more messages wait for it; how often is the caller's to weigh.
-    pub fn index(&mut self) -> Result<bool, Fault> {
-        let result = self.index_quickly();
+    /// Forgets changes that the search index is done with, up to `done`, a bounded step at a time. Answers whether more is
+    /// left to do at once; how often is the caller's to weigh.
+    pub fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
+        let result = self.sweep_search_within(done);
+        if result.is_err() {
+            self.roll_back();
+        }
         self.settle(result)
+    }
+
+    fn sweep_search_within(&mut self, done: u64) -> rusqlite::Result<bool> {
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let more = search_changes::sweep(self.conn, done)?;
+        self.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(more)
     }
 
     /// What was erased is gone from the database file by `secure_delete`; what was written of it before stands in the WAL
@@ -261,27 +269,6 @@ impl Session<'_> {
         // A reader of an old snapshot was in the way: tried again later.
         self.desk.erased = wal.busy;
         Ok(())
-    }
-
-    /// Nothing is lost with a slice a power cut takes: it is indexed again. So it need not wait for the disk.
-    fn index_quickly(&mut self) -> rusqlite::Result<bool> {
-        if !search::lags(self.conn)? {
-            return Ok(false);
-        }
-        connection::set_synchronous(self.conn, false)?;
-        let more = self.index_slice();
-        connection::set_synchronous(self.conn, self.desk.synchronous_full)?;
-        if more.is_err() && !self.conn.is_autocommit() {
-            self.conn.execute_batch("ROLLBACK")?;
-        }
-        more
-    }
-
-    fn index_slice(&mut self) -> rusqlite::Result<bool> {
-        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let more = search::index_more(self.conn, INDEX_SLICE)?;
-        self.conn.prepare_cached("COMMIT")?.execute([])?;
-        Ok(more)
     }
 
     fn shorten_wal(&mut self) -> rusqlite::Result<()> {

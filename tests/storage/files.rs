@@ -42,7 +42,9 @@ fn a_new_database_is_private_sound_and_empty() {
 
 #[test]
 fn every_promise_of_the_connection_is_kept() {
-    let kit = Kit::new("promises");
+    let mut kit = Kit::new("promises");
+    // What migration 11 put aside.
+    while kit.store().sweep_search(0).expect("a sweep") {}
     for (question, expect) in [
         (
             "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND strict = 0 AND name NOT LIKE 'sqlite%'",

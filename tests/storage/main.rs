@@ -7,6 +7,7 @@ mod accounts;
 mod backup;
 mod by_sender;
 mod files;
+mod index;
 mod log;
 mod posting;
 mod reactions;

@@ -31,7 +31,7 @@ use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal, Start};
 use natter::model::settings::{Origins, Settings, UrlSigner};
 use natter::server::Server;
 use natter::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
-use natter::store::{Reader, Store, StoreOptions};
+use natter::store::{Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
 /// 2026-11-22T13:03:54.120Z.
@@ -92,6 +92,7 @@ pub struct World {
     settings: Settings,
     pub store: Store,
     pub reader: Reader,
+    pub index: Index,
     hasher: PasswordHasher,
     pub files: files::Files,
     pub now: Now,
@@ -142,11 +143,12 @@ pub fn settings(limits: Limits) -> Settings {
     }
 }
 
-fn open_store(dir: &Path, now: Now) -> (Store, Reader, Start) {
+fn open_store(dir: &Path, now: Now) -> (Store, Reader, Index, Start) {
     let options = StoreOptions { path: dir.join("natter.db"), synchronous_full: false };
     let (store, start) = Store::open(&options, &mut Seeded(7), now.unix_ms).expect("a store");
     let reader = Reader::open(&options).expect("a reader");
-    (store, reader, start)
+    let index = Index::open(&options).expect("an index");
+    (store, reader, index, start)
 }
 
 impl World {
@@ -161,7 +163,7 @@ impl World {
 
     /// A process that starts on this folder; of another `seed`, it draws other numbers.
     fn start(dir: TestDir, settings: Settings, now: Now, seed: u64) -> World {
-        let (store, reader, start) = open_store(dir.path(), now);
+        let (store, reader, index, start) = open_store(dir.path(), now);
         let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let options = PasswordOptions { secret: HmacKey::new(b"password"), cost };
         let hasher = PasswordHasher::new(options).unwrap_or_else(|_| panic!("a cheap hasher"));
@@ -172,6 +174,7 @@ impl World {
             settings,
             store,
             reader,
+            index,
             hasher,
             files,
             now,
@@ -193,9 +196,21 @@ impl World {
     pub fn restart(mut self) -> World {
         self.server.handle(self.now, Input::Drain);
         self.perform();
-        let World { settings, store, reader, files, now, dir, next_conn, mails, deliveries, places, .. } =
-            self;
-        drop(reader);
+        let World {
+            settings,
+            store,
+            reader,
+            index,
+            files,
+            now,
+            dir,
+            next_conn,
+            mails,
+            deliveries,
+            places,
+            ..
+        } = self;
+        drop((reader, index));
         store.close().expect("closed in order");
         let started = World::start(dir, settings, now, next_conn + 2);
         World { files, next_conn, mails, deliveries, places, ..started }
@@ -308,12 +323,29 @@ impl World {
         } else if command.is_write() {
             let committed = self.store.commit(&mut vec![(lane, command)]);
             self.store.tend(self.now.instant).expect("a tidy store");
-            while self.store.index().expect("an index") {}
+            self.follow();
             committed.outcomes.into_iter().next().expect("one outcome a command")
         } else {
             Outcome::quiet(self.reader.read(command))
         };
         self.server.handle(self.now, Input::Answered { ticket, outcome });
+    }
+
+    /// What storage does of its own accord at this time.
+    pub fn tend(&mut self, at: Instant) {
+        self.store.tend(at).expect("a tidy store");
+        while self.index.step(at).expect("an index").more {}
+    }
+
+    /// The search index does all there is to do now, and the writer what it leaves to it.
+    fn follow(&mut self) {
+        let done = loop {
+            let step = self.index.step(self.now.instant).expect("an index");
+            if !step.more {
+                break step.done;
+            }
+        };
+        while self.store.sweep_search(done).expect("a sweep") {}
     }
 
     pub fn reset(&mut self, conn: ConnId) {

@@ -59,11 +59,11 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 }
             }
             Effect::Read { ticket, flow, command } => {
-                let refused = self.parts.storage.readers().submit(flow, ticket, command);
+                let refused = self.parts.storage.read(flow, ticket, command);
                 self.refused.extend(refused.map(|ticket| Refused::Store(ticket, Refusal::Busy)));
             }
             Effect::Cancel(ticket) => {
-                if self.parts.storage.readers().cancel(ticket) {
+                if self.parts.storage.cancel(ticket) {
                     self.refused.push(Refused::Store(ticket, Refusal::Busy));
                 }
             }

@@ -7,7 +7,7 @@ use mio::Poll;
 use super::*;
 use crate::base::slab::Key;
 use crate::runtime::queue::lock;
-use crate::runtime::testing::{self, PATIENCE, Plan, Store, write};
+use crate::runtime::testing::{self, Idle, PATIENCE, Plan, Store, write};
 
 /// What the loop would be.
 struct Desk {
@@ -30,7 +30,8 @@ impl Desk {
         let writer = fake(gated.then_some(receiver));
         let background = Background::new(Arc::clone(&inbox));
         let storage =
-            Storage::start(writer, vec![fake(None), fake(None)], &inbox, &background).expect("threads");
+            Storage::start(writer, vec![fake(None), fake(None)], fake(None), Idle, &inbox, &background)
+                .expect("threads");
         let (health, lost, troubles) = (Vec::new(), None, Vec::new());
         Desk { _poll: poll, inbox, storage, plan, gate: gated.then_some(sender), health, lost, troubles }
     }
@@ -166,8 +167,10 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
         closed: Lanes::default(),
         healthy: true,
         probe_at: Instant::now(),
-        unindexed: false,
-        index_at: Instant::now(),
+        notes: Arc::default(),
+        swept: 0,
+        unswept: false,
+        sweep_at: Instant::now(),
         backup: None,
         backing_up: false,
         draining: false,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::pipe::{self, Receiver, Sender};
 
-use super::{Folder, Hand, PATIENCE, Store, job, write};
+use super::{Folder, Hand, Idle, PATIENCE, Store, job, write};
 use crate::base::id::Id;
 use crate::base::send_queue::{Segment, SendQueue};
 use crate::base::slab::Key;
@@ -253,8 +253,10 @@ pub fn start_with(machine: Echo, drain_max: Duration) -> Running {
     .expect("bound");
     let address = runtime.address();
     let (stop, receiver) = pipe::new().expect("a pipe");
-    let storage =
-        runtime.storage(Store::default(), vec![Store::default(), Store::default()]).expect("threads");
+    let storage = {
+        let readers = vec![Store::default(), Store::default()];
+        runtime.storage(Store::default(), readers, Store::default(), Idle).expect("threads")
+    };
     let mut workers = runtime.workers();
     workers.add(Kind::Password, Hand::default).expect("threads");
     let thread = std::thread::spawn(move || {

@@ -96,13 +96,22 @@ function sidebar({ shell, signal }) {
         conversation.unread > 0 && h(`span.unread-count${conversation.muted ? '.calm' : ''}`, { testid: 'unread-count', 'aria-label': t('list.unread', { count: conversation.unread }), role: 'img' }, conversation.unread > 999 ? '999+' : number(conversation.unread)))));
   }
 
+  // A page may be empty and still not be the last: the server stops a long search and says where it goes on.
+  async function searchMessages(query, conversation, wanted) {
+    for (let next; ;) {
+      const page = await api.page('/search', { q: query, conversation, limit: 40, next });
+      next = page.next;
+      if (page.data.length || !next || !wanted()) return page.data;
+    }
+  }
+
   const run = debounce(async () => {
     const query = input.value.trim();
     const mine = ++turn;
     clear.hidden = !query && !scope;
     if (!query) return close();
     const people = !scope && query.replace(/^@/, '').length > 1 ? api.get('/profiles', { query: query.replace(/^@/, ''), limit: 6 }) : [];
-    const messages = api.get('/search', { q: query, conversation: scope?.id, limit: 40 });
+    const messages = searchMessages(query, scope?.id, () => mine === turn);
     const [a, b] = await Promise.allSettled([people, messages]);
     if (mine !== turn) return;
     results = { query, people: a.value ?? [], messages: b.value ?? [], error: a.reason ?? b.reason };

@@ -1,0 +1,303 @@
+//! A block of the search index: the words of some neighbouring messages of one conversation, as bytes.
+//! Owns their format; refuses to know where a block is stored.
+//!
+//! ```text
+//! count · seqs (the first whole, then differences) · terms in order: shared · len · rest · len of places · places
+//! ```
+//! Numbers are LEB128. A term shares its beginning with the one before it; its places are the messages of the block that
+//! have it, the first whole and then differences.
+//! Invariant: bytes from outside never panic: what is no block is [`Damaged`].
+
+use std::collections::BTreeMap;
+
+use crate::base::words::{self, Query};
+
+/// The bytes are no block.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+/// A block in pieces: to be made, joined or changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    seqs: Vec<u64>,
+    /// Places rise.
+    terms: BTreeMap<String, Vec<u32>>,
+}
+
+impl Block {
+    /// Adds a message behind all others; `None` has no text any more.
+    pub fn push(&mut self, seq: u64, body: Option<&str>) {
+        self.seqs.push(seq);
+        self.add(self.seqs.len() as u32 - 1, body);
+    }
+
+    fn add(&mut self, place: u32, body: Option<&str>) {
+        let Some(body) = body else { return };
+        words::terms(body, |term| {
+            let places = match self.terms.get_mut(term) {
+                Some(places) => places,
+                None => self.terms.entry(term.to_owned()).or_default(),
+            };
+            if let Err(at) = places.binary_search(&place) {
+                places.insert(at, place);
+            }
+        });
+    }
+
+    /// Adds a block whose messages follow this one's.
+    pub fn append(&mut self, next: Block) {
+        let offset = self.seqs.len() as u32;
+        self.seqs.extend(next.seqs);
+        for (term, places) in next.terms {
+            self.terms.entry(term).or_default().extend(places.into_iter().map(|place| offset + place));
+        }
+    }
+
+    /// One of its messages has another text, or none any more. `false`: it is not here.
+    pub fn replace(&mut self, seq: u64, body: Option<&str>) -> bool {
+        let Ok(place) = self.seqs.binary_search(&seq) else { return false };
+        let place = place as u32;
+        self.terms.retain(|_, places| {
+            places.retain(|each| *each != place);
+            !places.is_empty()
+        });
+        self.add(place, body);
+        true
+    }
+
+    pub fn first(&self) -> Option<u64> {
+        self.seqs.first().copied()
+    }
+
+    pub fn last(&self) -> Option<u64> {
+        self.seqs.last().copied()
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(4_096);
+        write(&mut out, self.seqs.len() as u64);
+        rising(&mut out, self.seqs.iter().copied());
+        let (mut before, mut places_out): (&str, Vec<u8>) = ("", Vec::new());
+        for (term, places) in &self.terms {
+            let shared = before.bytes().zip(term.bytes()).take_while(|(a, b)| a == b).count();
+            write(&mut out, shared as u64);
+            write(&mut out, (term.len() - shared) as u64);
+            out.extend_from_slice(&term.as_bytes()[shared..]);
+            places_out.clear();
+            rising(&mut places_out, places.iter().map(|place| u64::from(*place)));
+            write(&mut out, places_out.len() as u64);
+            out.extend_from_slice(&places_out);
+            before = term;
+        }
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Block, Damaged> {
+        let mut view = View::new(bytes)?;
+        let mut terms = BTreeMap::new();
+        while let Some(places) = view.next_term()? {
+            let term = std::str::from_utf8(&view.term).map_err(|_| Damaged)?;
+            terms.insert(term.to_owned(), places);
+        }
+        Ok(Block { seqs: view.seqs, terms })
+    }
+}
+
+/// Messages of a block that may match, the oldest first: each term of the query begins a term of theirs.
+pub fn candidates(bytes: &[u8], query: &Query) -> Result<Vec<u64>, Damaged> {
+    let mut view = View::new(bytes)?;
+    let terms = query.terms();
+    let mut found = vec![vec![false; view.seqs.len()]; terms.len()];
+    while view.advance()? {
+        let mut places = None;
+        for (term, found) in terms.iter().zip(&mut found) {
+            if !view.term.starts_with(term.as_bytes()) {
+                continue;
+            }
+            if places.is_none() {
+                places = Some(view.places()?);
+            }
+            places.iter().flatten().for_each(|place| found[*place as usize] = true);
+        }
+    }
+    let all = |(place, seq): (usize, &u64)| found.iter().all(|found| found[place]).then_some(*seq);
+    Ok(view.seqs.iter().enumerate().filter_map(all).collect())
+}
+
+/// A block as it is read, term by term.
+struct View<'a> {
+    seqs: Vec<u64>,
+    rest: &'a [u8],
+    /// The term at hand, and its places still in bytes.
+    term: Vec<u8>,
+    places: &'a [u8],
+}
+
+impl<'a> View<'a> {
+    fn new(bytes: &'a [u8]) -> Result<View<'a>, Damaged> {
+        let mut rest = bytes;
+        let count = read(&mut rest)? as usize;
+        // Each takes a byte at least: a damaged count makes no memory.
+        if count > rest.len() {
+            return Err(Damaged);
+        }
+        let mut seqs: Vec<u64> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let step = read(&mut rest)?;
+            let seq = seqs.last().map_or(Some(step), |last| last.checked_add(step)).ok_or(Damaged)?;
+            seqs.push(seq);
+        }
+        Ok(View { seqs, rest, term: Vec::new(), places: &[] })
+    }
+
+    /// Goes on to the next term; `false` behind the last.
+    fn advance(&mut self) -> Result<bool, Damaged> {
+        if self.rest.is_empty() {
+            return Ok(false);
+        }
+        let shared = read(&mut self.rest)? as usize;
+        if shared > self.term.len() {
+            return Err(Damaged);
+        }
+        let own = take(&mut self.rest)?;
+        self.term.truncate(shared);
+        self.term.extend_from_slice(own);
+        self.places = take(&mut self.rest)?;
+        Ok(true)
+    }
+
+    fn next_term(&mut self) -> Result<Option<Vec<u32>>, Damaged> {
+        if self.advance()? { self.places().map(Some) } else { Ok(None) }
+    }
+
+    fn places(&self) -> Result<Vec<u32>, Damaged> {
+        let (mut rest, mut last, mut places) = (self.places, None, Vec::with_capacity(self.places.len()));
+        while !rest.is_empty() {
+            let step = read(&mut rest)?;
+            let place = last.map_or(Some(step), |last: u64| last.checked_add(step)).ok_or(Damaged)?;
+            if place >= self.seqs.len() as u64 {
+                return Err(Damaged);
+            }
+            places.push(place as u32);
+            last = Some(place);
+        }
+        Ok(places)
+    }
+}
+
+fn rising(out: &mut Vec<u8>, numbers: impl Iterator<Item = u64>) {
+    let mut last = 0;
+    for number in numbers {
+        write(out, number - last);
+        last = number;
+    }
+}
+
+fn write(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn read(rest: &mut &[u8]) -> Result<u64, Damaged> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, after) = rest.split_first().ok_or(Damaged)?;
+        *rest = after;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(number);
+        }
+    }
+    Err(Damaged)
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Damaged> {
+    let len = usize::try_from(read(rest)?).map_err(|_| Damaged)?;
+    let (taken, after) = rest.split_at_checked(len).ok_or(Damaged)?;
+    *rest = after;
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(texts: &[(u64, &str)]) -> Block {
+        let mut block = Block::default();
+        texts.iter().for_each(|(seq, text)| block.push(*seq, Some(text)));
+        block
+    }
+
+    fn find(block: &Block, query: &str) -> Vec<u64> {
+        candidates(&block.encode(), &Query::new(query, 16)).expect("a block")
+    }
+
+    #[test]
+    fn words_are_found_by_their_beginnings() {
+        let block = of(&[(3, "noon and night"), (9, "afternoon"), (300, "no night, 图书馆"), (301, "")]);
+        for (query, expect) in [
+            ("no", vec![3, 300]),
+            ("noon", vec![3]),
+            ("ni no", vec![3, 300]),
+            ("after", vec![9]),
+            ("absent", vec![]),
+            ("书馆", vec![300]),
+            ("馆", vec![300]),
+            ("图馆", vec![]),
+        ] {
+            assert_eq!(find(&block, query), expect, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_replaced_leaves_no_trace() {
+        let mut block = of(&[(1, "secret plan"), (2, "another plan")]);
+        assert!(block.replace(1, Some("public")) && !block.replace(3, Some("nowhere")));
+        assert_eq!(
+            (find(&block, "secret"), find(&block, "public"), find(&block, "plan")),
+            (vec![], vec![1], vec![2])
+        );
+        assert!(!block.encode().windows(6).any(|window| window == b"secret"));
+        assert!(block.replace(1, None));
+        assert_eq!(block, {
+            let mut same = Block::default();
+            same.push(1, None);
+            same.push(2, Some("another plan"));
+            same
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_that_are_joined_are_the_block_of_all(
+            texts in prop::collection::vec("[a-d é#图书]{0,20}", 0..40),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut whole = Block::default();
+            let mut parts = [Block::default(), Block::default()];
+            let cut = cut.index(texts.len() + 1);
+            for (at, text) in texts.iter().enumerate() {
+                let seq = 7 * at as u64 + 200;
+                whole.push(seq, Some(text));
+                parts[usize::from(at >= cut)].push(seq, Some(text));
+            }
+            let [mut first, second] = parts;
+            first.append(second);
+            prop_assert_eq!(&first, &whole);
+            prop_assert_eq!(Block::decode(&whole.encode()), Ok(whole));
+        }
+
+        #[test]
+        fn any_bytes_are_a_block_or_damaged(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok(block) = Block::decode(&bytes) {
+                prop_assert!(candidates(&bytes, &Query::new("a b", 16)).is_ok() || block.last().is_none());
+            }
+            let _ = candidates(&bytes, &Query::new("a", 16));
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! The search index follows the messages: it reads what was committed and writes blocks of words into its own file.
+//! Owns how far it has come, and what of an erasure may still be in its file; refuses to own a thread or a clock, and to
+//! write to `natter.db`: which rows of `search_changes` are done it only tells.
+//!
+//! A block holds the words of neighbouring messages of one conversation. The first is made when a conversation has 16
+//! messages that are in none; four of a size become one of four times the size, up to 1,024. What is in no block yet a
+//! search reads itself, so that it does not wait for the index.
+//!
+//! ```text
+//! step: look (one snapshot of natter.db: changes, then new messages) → apply (one transaction here)
+//! tend: TRUNCATE, and what was erased is in neither the file nor its log → those changes are done
+//! ```
+//! Invariant: a change is done only when no file of the index holds what it erased; applying one again changes nothing.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, ffi};
+
+use super::block::{Block, Damaged};
+use super::fault::{Fault, OpenFault, Trouble};
+use super::value::{int, number};
+use super::{StoreOptions, connection, index_file};
+
+/// Messages of the smallest block: so many a search reads of each conversation at the most. Fewer would be more, and more
+/// often written, blocks.
+const BLOCK_MESSAGES: u64 = 16;
+/// Blocks of one size that become one.
+const BLOCKS_JOINED: usize = 4;
+/// Messages of the largest block: half of them would make rare words twice as dear, twice as many a change of one.
+const BLOCK_MESSAGES_MAX: u64 = 1_024;
+/// Bytes of blocks that are not joined any more: long texts are kept in smaller blocks.
+const BLOCK_BYTES_MAX: usize = 262_144;
+/// Messages looked at in one step.
+const STEP_MESSAGES: u32 = 1_024;
+/// Blocks begun in one step: some milliseconds. Beyond: the next step.
+const STEP_BLOCKS: usize = 32;
+/// Changes applied in one step.
+const STEP_CHANGES: u32 = 64;
+/// Between two checkpoints for the sake of erasure: what was erased is gone within a minute, and a flood of erasures costs
+/// six checkpoints a minute.
+const ERASE_EVERY: Duration = Duration::from_secs(10);
+/// Milliseconds a checkpoint waits for a search, which reads one block at a time. Beyond: tried again.
+const CHECKPOINT_BUSY_MS: u64 = 100;
+
+const _: () = assert!(BLOCK_MESSAGES * (BLOCKS_JOINED as u64).pow(3) == BLOCK_MESSAGES_MAX);
+
+/// What a step has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// There is more to do at once.
+    pub more: bool,
+    /// Rows of `search_changes` up to this one are done and may go.
+    pub done: u64,
+    /// Something is left to do though nothing new comes: an erasure waits for its checkpoint.
+    pub waits: bool,
+}
+
+pub struct Index {
+    path: PathBuf,
+    natter: Connection,
+    file: Option<Connection>,
+    /// The last change that was applied in this life, and the last that is done.
+    applied: u64,
+    done: u64,
+    /// No checkpoint for the sake of erasure before this.
+    erase_at: Option<Instant>,
+    trouble: Trouble,
+}
+
+/// What one snapshot of `natter.db` asks to be written.
+#[derive(Default)]
+struct Work {
+    changes: Vec<Change>,
+    seals: Vec<Seal>,
+    /// The last message looked at, and the upper half of its id.
+    through: Option<(u64, i64)>,
+    applied: u64,
+    more: bool,
+}
+
+struct Change {
+    message: u64,
+    conversation: i64,
+    body: Option<String>,
+}
+
+/// The messages of a conversation that are to be a block, up to the one at the place `n`.
+struct Seal {
+    conversation: i64,
+    n: u64,
+    messages: Vec<(u64, Option<String>)>,
+}
+
+/// Which of the two files a fault is about.
+enum Side {
+    Natter(rusqlite::Error),
+    Index(rusqlite::Error),
+}
+
+impl Index {
+    /// The database must have been opened by a [`super::Store`] before. The file of the index is opened, or made, by the
+    /// first step: whatever becomes of that, the server starts.
+    pub fn open(options: &StoreOptions) -> Result<Index, OpenFault> {
+        Ok(Index {
+            path: index_file::path(&options.path),
+            natter: connection::open_reader(options)?,
+            file: None,
+            applied: 0,
+            done: 0,
+            erase_at: None,
+            trouble: Trouble::new("the search index"),
+        })
+    }
+
+    /// A bounded part of what there is to do. After a fault the same is tried again by the next step.
+    pub fn step(&mut self, now: Instant) -> Result<Step, Fault> {
+        match self.advance(now) {
+            Ok(more) => {
+                self.trouble.is_over();
+                Ok(Step { more, done: self.done, waits: self.applied > self.done })
+            }
+            Err(Side::Natter(error)) => Err(self.trouble.begins(&error)),
+            Err(Side::Index(error)) => {
+                let fault = self.trouble.begins(&error);
+                self.give_up(fault);
+                // Its own damage is mended by a new file; nothing else is.
+                Err(if fault == Fault::Corrupt { Fault::Io } else { fault })
+            }
+        }
+    }
+
+    /// Closes the file, so that it is opened anew; a file that is damaged goes, and so does one that can't be rid of what
+    /// was erased: the index is made again when it can be.
+    fn give_up(&mut self, fault: Fault) {
+        self.file = None;
+        let holds_erased = self.applied > self.done || self.has_changes().unwrap_or(true);
+        if fault != Fault::Corrupt && !(fault == Fault::Full && holds_erased) {
+            return;
+        }
+        match index_file::discard(&self.path) {
+            Ok(()) => ::log::warn!("storage: the search index is discarded and will be made anew"),
+            Err(error) => ::log::error!("storage: the search index can't be removed: {error}"),
+        }
+    }
+
+    fn has_changes(&self) -> rusqlite::Result<bool> {
+        self.natter.prepare_cached("SELECT 1 FROM search_changes LIMIT 1")?.exists([])
+    }
+
+    fn advance(&mut self, now: Instant) -> Result<bool, Side> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.open_file()?,
+        };
+        let file = self.file.insert(file);
+        let through = through(file).map_err(Side::Index)?;
+        let work = look(&self.natter, through, self.applied).map_err(Side::Natter)?;
+        if !work.changes.is_empty() || work.through.is_some() {
+            apply(file, &work).map_err(Side::Index)?;
+        }
+        self.applied = self.applied.max(work.applied);
+        if self.applied > self.done && self.erase_at.is_none_or(|at| at <= now) {
+            self.erase_at = Some(now + ERASE_EVERY);
+            if truncate(file).map_err(Side::Index)? {
+                self.done = self.applied;
+            }
+        }
+        Ok(work.more)
+    }
+
+    fn open_file(&mut self) -> Result<Connection, Side> {
+        let opened = match index_file::open_writer(&self.path, &self.natter).map_err(Side::Index)? {
+            Some(opened) => opened,
+            None => {
+                let epoch = index_file::epoch(&self.natter).map_err(Side::Natter)?;
+                ::log::info!("storage: the search index is made anew");
+                index_file::make(&self.path, &epoch).map_err(Side::Index)?;
+                let opened = index_file::open_writer(&self.path, &self.natter).map_err(Side::Index)?;
+                opened.ok_or_else(|| Side::Index(damaged()))?
+            }
+        };
+        // Whatever a crash left in its log: what was applied before counts only when it is cut off.
+        self.applied = self.done;
+        truncate(&opened).map_err(Side::Index)?;
+        Ok(opened)
+    }
+}
+
+fn damaged() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        ffi::Error::new(ffi::SQLITE_CORRUPT),
+        Some("a block of the index".to_owned()),
+    )
+}
+
+impl From<Damaged> for rusqlite::Error {
+    fn from(_: Damaged) -> rusqlite::Error {
+        damaged()
+    }
+}
+
+/// Up to which seq messages were looked at.
+pub fn through(file: &Connection) -> rusqlite::Result<u64> {
+    file.prepare_cached("SELECT through FROM state")?.query_row([], |row| number(row, 0))
+}
+
+/// Whether the log could be cut off.
+fn truncate(file: &Connection) -> rusqlite::Result<bool> {
+    connection::set_patience(file, CHECKPOINT_BUSY_MS)?;
+    file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+}
+
+// ---- reading natter.db ---------------------------------------------------------------------------
+
+fn look(natter: &Connection, through: u64, applied: u64) -> rusqlite::Result<Work> {
+    // The last look failed: its snapshot is too old for this one.
+    if !natter.is_autocommit() {
+        natter.execute_batch("ROLLBACK")?;
+    }
+    natter.prepare_cached("BEGIN")?.execute([])?;
+    let work = look_within(natter, through, applied)?;
+    natter.prepare_cached("COMMIT")?.execute([])?;
+    Ok(work)
+}
+
+fn look_within(natter: &Connection, through: u64, applied: u64) -> rusqlite::Result<Work> {
+    let mut work = Work { applied, ..Work::default() };
+    changes(natter, &mut work)?;
+    let mut statement = natter.prepare_cached(
+        "SELECT seq, id_high, conversation, n FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let mut rows = statement.query((int(through), STEP_MESSAGES))?;
+    let mut seen = 0;
+    while let Some(row) = rows.next()? {
+        seen += 1;
+        work.through = Some((number(row, 0)?, row.get(1)?));
+        let n = number(row, 3)?;
+        if n.is_multiple_of(BLOCK_MESSAGES) {
+            let conversation = row.get(2)?;
+            work.seals.push(Seal { conversation, n, messages: newest(natter, conversation, n)? });
+            if work.seals.len() == STEP_BLOCKS {
+                work.more = true;
+                return Ok(work);
+            }
+        }
+    }
+    work.more |= seen == STEP_MESSAGES;
+    Ok(work)
+}
+
+/// What was edited or erased since, as it is now.
+fn changes(natter: &Connection, work: &mut Work) -> rusqlite::Result<()> {
+    let mut statement = natter.prepare_cached(
+        "SELECT s.op, s.message, m.conversation, m.body FROM search_changes s JOIN messages m ON m.seq = s.message \
+         WHERE s.op > ?1 ORDER BY s.op LIMIT ?2",
+    )?;
+    let mut rows = statement.query((int(work.applied), STEP_CHANGES))?;
+    while let Some(row) = rows.next()? {
+        work.applied = number(row, 0)?;
+        work.changes.push(Change {
+            message: number(row, 1)?,
+            conversation: row.get(2)?,
+            body: text(row, 3)?,
+        });
+    }
+    work.more = work.changes.len() == STEP_CHANGES as usize;
+    Ok(())
+}
+
+/// The messages of a conversation up to a place that make a block.
+fn newest(natter: &Connection, conversation: i64, n: u64) -> rusqlite::Result<Vec<(u64, Option<String>)>> {
+    natter
+        .prepare_cached(
+            "SELECT seq, body FROM messages WHERE conversation = ?1 AND n > ?2 AND n <= ?3 ORDER BY n",
+        )?
+        .query_map((conversation, int(n.saturating_sub(BLOCK_MESSAGES)), int(n)), |row| {
+            Ok((number(row, 0)?, text(row, 1)?))
+        })?
+        .collect()
+}
+
+/// A text that can't be read any more has no words; the rest is indexed.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
+        _ => None,
+    })
+}
+
+// ---- writing the index ---------------------------------------------------------------------------
+
+fn apply(file: &Connection, work: &Work) -> rusqlite::Result<()> {
+    file.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    for change in &work.changes {
+        replace(file, change)?;
+    }
+    for seal in &work.seals {
+        add(file, seal)?;
+    }
+    if let Some((through, id_high)) = work.through {
+        file.prepare_cached("UPDATE state SET through = ?1, through_id = ?2")?
+            .execute((int(through), id_high))?;
+    }
+    file.prepare_cached("COMMIT")?.execute([])?;
+    Ok(())
+}
+
+/// A message that is in no block yet needs nothing: it is indexed as it is then.
+fn replace(file: &Connection, change: &Change) -> rusqlite::Result<()> {
+    let found = file
+        .prepare_cached(
+            "SELECT key, data FROM blocks WHERE conversation = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+        )?
+        .query_row((change.conversation, int(change.message)), |row| {
+            Ok((row.get::<_, i64>(0)?, Block::decode(row.get_ref(1)?.as_blob()?)))
+        })
+        .optional()?;
+    let Some((key, block)) = found else { return Ok(()) };
+    let mut block = block?;
+    if block.replace(change.message, change.body.as_deref()) {
+        file.prepare_cached("UPDATE blocks SET data = ?2 WHERE key = ?1")?.execute((key, block.encode()))?;
+    }
+    Ok(())
+}
+
+/// A new block, together with those of its size that it completes to a larger one.
+fn add(file: &Connection, seal: &Seal) -> rusqlite::Result<()> {
+    let mut block = Block::default();
+    for (seq, body) in &seal.messages {
+        block.push(*seq, body.as_deref());
+    }
+    let mut data = block.encode();
+    let mut count = BLOCK_MESSAGES;
+    while count < BLOCK_MESSAGES_MAX && seal.n.is_multiple_of(count * BLOCKS_JOINED as u64) {
+        let Some(older) = siblings(file, seal.conversation, count, data.len())? else { break };
+        let mut joined = Block::default();
+        for (key, older) in older.into_iter().rev() {
+            file.prepare_cached("DELETE FROM blocks WHERE key = ?1")?.execute([key])?;
+            joined.append(Block::decode(&older)?);
+        }
+        joined.append(block);
+        block = joined;
+        data = block.encode();
+        count *= BLOCKS_JOINED as u64;
+    }
+    let (Some(first), Some(last)) = (block.first(), block.last()) else { return Ok(()) };
+    file.prepare_cached(
+        "INSERT INTO blocks (conversation, first, last, count, data) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute((seal.conversation, int(first), int(last), int(count), data))?;
+    Ok(())
+}
+
+/// The key of a block and its bytes.
+type Stored = (i64, Vec<u8>);
+
+/// The newest blocks of a conversation, if they are as many of this size as one more makes complete, and not too long.
+fn siblings(
+    file: &Connection,
+    conversation: i64,
+    count: u64,
+    mut bytes: usize,
+) -> rusqlite::Result<Option<Vec<Stored>>> {
+    let mut statement = file.prepare_cached(
+        "SELECT key, count, data FROM blocks WHERE conversation = ?1 ORDER BY first DESC LIMIT ?2",
+    )?;
+    let mut rows = statement.query((conversation, BLOCKS_JOINED as i64 - 1))?;
+    let mut found = Vec::with_capacity(BLOCKS_JOINED);
+    while let Some(row) = rows.next()? {
+        let data: Vec<u8> = row.get(2)?;
+        bytes += data.len();
+        if number(row, 1)? != count || bytes > BLOCK_BYTES_MAX {
+            return Ok(None);
+        }
+        found.push((row.get(0)?, data));
+    }
+    Ok((found.len() == BLOCKS_JOINED - 1).then_some(found))
+}
