@@ -14,6 +14,8 @@ mod page;
 mod support;
 #[path = "browser/trust.rs"]
 mod trust;
+#[path = "browser/writing.rs"]
+mod writing;
 
 use std::io::Write;
 use std::path::Path;

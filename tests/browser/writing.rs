@@ -1,0 +1,71 @@
+//! The writing of the world in a real browser: words of an input method, texts of another direction than the page's, emoji of
+//! several code points, the clock of another place.
+
+use super::page::by;
+use super::{MESSAGES, ONLINE, Stage, message, open_person, send};
+
+/// An Enter as Safari makes it after a composition has ended, and as any browser makes it otherwise.
+fn enter(code: u32) -> String {
+    format!(
+        "{}.dispatchEvent(new KeyboardEvent('keydown', {{ key: 'Enter', code: 'Enter', keyCode: {code}, which: {code}, \
+         bubbles: true, cancelable: true, isComposing: false }}))",
+        by("composer-input")
+    )
+}
+
+/// How far the first letter of each line of a message is from the left and from the right of its bubble.
+fn sides(text: &str) -> String {
+    format!(
+        "(() => {{ const m = {}, box = m.querySelector('.bubble').getBoundingClientRect(); \
+         const text = m.querySelector('[data-testid=message-body]').firstChild, range = document.createRange(); \
+         return [0, text.data.indexOf('\\n') + 1].map((at) => {{ range.setStart(text, at); range.setEnd(text, at + 1); \
+         const letter = range.getBoundingClientRect(); \
+         return letter.left - box.left < box.right - letter.right ? 'left' : 'right'; }}).join(' '); }})()",
+        message(text)
+    )
+}
+
+#[test]
+fn an_input_method_a_direction_an_emoji_and_a_clock() {
+    let Some(mut stage) = Stage::set() else { return };
+    let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
+    let c = &mut stage.chromium;
+    open_person(c, &ann, "Bob");
+
+    // The Enter that confirms a word sends nothing; the next one sends it.
+    ann.fill(c, "composer-input", "日本");
+    ann.eval(c, &enter(229));
+    assert_eq!(ann.eval(c, &format!("{}.value", by("composer-input"))), "日本");
+    ann.eval(c, &enter(13));
+    ann.wait(c, "the word", &format!("{MESSAGES} === '1 sent 日本'"));
+
+    // Each line begins at the side of its own direction.
+    for (text, expect) in [
+        ("a long line of latin letters\nمرحبا", "left right"),
+        ("هذه رسالة طويلة بالعربية\nhello", "right left"),
+    ] {
+        send(c, &ann, &text.replace('\n', " "));
+        ann.wait(c, "one line", &format!("!!{}", message(&text.replace('\n', " "))));
+        ann.fill(c, "composer-input", text);
+        ann.eval(c, &enter(13));
+        ann.wait(c, "two lines", &format!("!!{}", message(text)));
+        assert_eq!(ann.eval(c, &sides(text)), expect, "{text}");
+    }
+
+    // A preview ends before the emoji that it can't show whole.
+    let family = "👨\u{200d}👩\u{200d}👧\u{200d}👦";
+    let long = format!("{}{family}{family}", "a".repeat(155));
+    send(c, &ann, &long);
+    bob.wait(c, "the preview", &format!("{}?.textContent.endsWith('a')", by("conversation-preview")));
+
+    // The clock of the browser's own place.
+    ann.must(c, "Emulation.setLocaleOverride", r#"{"locale":"de-DE"}"#);
+    ann.must(c, "Page.reload", "{}");
+    ann.wait(c, "again", ONLINE);
+    ann.wait(c, "24 hours", "/^\\d{1,2}:\\d{2}$/.test(document.querySelector('.bubble time')?.textContent)");
+    ann.must(c, "Emulation.setLocaleOverride", r#"{"locale":"en-US"}"#);
+    ann.must(c, "Page.reload", "{}");
+    ann.wait(c, "once more", ONLINE);
+    ann.wait(c, "12 hours", "/[AP]M$/.test(document.querySelector('.bubble time')?.textContent)");
+    ann.has_no_faults(c);
+}
