@@ -49,6 +49,32 @@ pub struct Settings {
     pub places: bool,
 }
 
+impl Settings {
+    /// What the defaults of the configuration come to, for a server that no operator configured: an example, a test. `key`
+    /// makes the key of a purpose.
+    pub fn with_defaults(key: impl Fn(&str) -> HmacKey) -> Settings {
+        Settings {
+            limits: Limits::default(),
+            access_key: key("access"),
+            refresh_key: key("refresh"),
+            urls: UrlSigner::new(key("urls"), String::new()),
+            lookup_key: key("lookup"),
+            origins: Origins::Any,
+            trusted_proxies: Networks::default(),
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            sign_up_open: true,
+            require_verified: false,
+            metrics_token: None,
+            synchronous_full: true,
+            keep_metadata: false,
+            mail_to_file: false,
+            conformance_files: None,
+            events_kept: None,
+            places: false,
+        }
+    }
+}
+
 /// Which web sites may use the server from a browser (CORS).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {

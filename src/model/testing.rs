@@ -10,38 +10,17 @@ use super::operation::{Answer, Command, Refusal};
 use super::params::Params;
 use super::problem::Problem;
 use super::session::Pair;
-use super::settings::{Origins, Settings, UrlSigner};
+use super::settings::Settings;
 use super::tickets::Tickets;
 use crate::base::crypto::{HmacKey, sha256};
 use crate::base::id::Id;
 use crate::base::json;
-use crate::base::network::Networks;
 use crate::base::testing::Seeded;
 use crate::base::time::Now;
-use crate::limits::Limits;
 use crate::proto::http::language::Language;
 
 pub fn settings() -> Settings {
-    let key = |name: &str| HmacKey::new(name.as_bytes());
-    Settings {
-        limits: Limits::default(),
-        access_key: key("access"),
-        refresh_key: key("refresh"),
-        urls: UrlSigner::new(key("urls"), String::new()),
-        lookup_key: key("lookup"),
-        origins: Origins::Any,
-        trusted_proxies: Networks::default(),
-        public_url: "http://127.0.0.1:8080".to_owned(),
-        sign_up_open: true,
-        require_verified: false,
-        metrics_token: None,
-        synchronous_full: true,
-        keep_metadata: false,
-        mail_to_file: false,
-        conformance_files: None,
-        events_kept: None,
-        places: false,
-    }
+    Settings::with_defaults(|name| HmacKey::new(name.as_bytes()))
 }
 
 /// 2026-11-22T13:03:54.120Z.

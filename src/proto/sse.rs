@@ -9,6 +9,12 @@ pub const HEAD_FIELDS: [(&str, &str); 3] =
 /// Appends one event. An empty `id` or `event` leaves its line out (an empty `id:` would make the client forget
 /// its place); line breaks and NUL are dropped from both. `data` becomes a line for each of its lines, so that
 /// the client gets them joined by LF.
+///
+/// ```
+/// let mut out = Vec::new();
+/// natter::proto::sse::event(&mut out, "k3:7", "message.posted", b"{}");
+/// assert_eq!(out, b"id: k3:7\nevent: message.posted\ndata: {}\n\n");
+/// ```
 pub fn event(out: &mut Vec<u8>, id: &str, event: &str, data: &[u8]) {
     out.reserve(id.len() + event.len() + data.len() + "id: \nevent: \ndata: \n\n".len());
     field(out, b"id: ", id);

@@ -8,6 +8,68 @@
 //!
 //! Invariants: `handle` is total and never panics; every effect of an input is there when `handle` returns.
 
+//!
+//! # The loop that drives it
+//!
+//! The runtime is a loop like this one over sockets and threads; the tests are one over memory.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use natter::base::crypto::{HmacKey, SystemEntropy};
+//! use natter::base::time::Now;
+//! use natter::model::operation::Outcome;
+//! use natter::model::settings::Settings;
+//! use natter::server::Server;
+//! use natter::server::contract::{ConnId, Door, Effect, Input};
+//! use natter::store::{Reader, Store, StoreOptions};
+//! # let dir = std::env::temp_dir().join(format!("natter-example-{}", std::process::id()));
+//! # std::fs::create_dir_all(&dir).expect("a folder");
+//!
+//! let now = Now { instant: Instant::now(), unix_ms: 1_795_352_634_120 };
+//! let options = StoreOptions { path: dir.join("natter.db"), synchronous_full: true };
+//! let (mut store, start) = Store::open(&options, &mut SystemEntropy::new(), now.unix_ms).expect("a database");
+//! let mut reader = Reader::open(&options).expect("a reader");
+//! let settings = Settings::with_defaults(|purpose| HmacKey::new(purpose.as_bytes()));
+//! let mut server = Server::new(settings, start, Box::new(SystemEntropy::new()), now);
+//!
+//! // A peer connects and sends a request.
+//! let conn = ConnId(0);
+//! server.handle(now, Input::Accepted { conn, peer: [127, 0, 0, 1].into(), door: Door::Public });
+//! let request = b"GET /api/v1/nobody HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+//! server.handle(now, Input::Received { conn, bytes: request });
+//!
+//! let mut answer = Vec::new();
+//! while let Some(effect) = server.poll_effect() {
+//!     match effect {
+//!         Effect::Store { ticket, lane, command } => {
+//!             let mut committed = store.commit(&mut vec![(lane, command)]);
+//!             let outcome = committed.outcomes.remove(0);
+//!             server.handle(now, Input::Answered { ticket, outcome });
+//!         }
+//!         Effect::Read { ticket, command, .. } => {
+//!             let outcome = Outcome::quiet(reader.read(*command));
+//!             server.handle(now, Input::Answered { ticket, outcome });
+//!         }
+//!         Effect::Flush(conn) => {
+//!             let queue = server.send_queue(conn).expect("a connection");
+//!             let bytes = queue.take_bytes();
+//!             answer.extend_from_slice(&bytes);
+//!             server.handle(now, Input::Sent { conn, bytes: bytes.len() as u64 });
+//!         }
+//!         // Workers, files and the ends of sockets go the same way.
+//!         _ => {}
+//!     }
+//! }
+//! // Nobody asks without a token.
+//! assert!(answer.starts_with(b"HTTP/1.1 401 Unauthorized\r\n"));
+//! // When the next deadline has come, the loop would say `Input::Tick`.
+//! assert!(server.next_deadline().is_some());
+//! # drop(reader);
+//! # store.close().expect("closed");
+//! # std::fs::remove_dir_all(&dir).expect("removed");
+//! ```
+
 pub mod admit;
 pub mod backlog;
 pub mod calls;

@@ -20,7 +20,6 @@ use std::time::{Duration, Instant};
 
 pub use self::seed::Seeded;
 use natter::base::crypto::HmacKey;
-use natter::base::network::Networks;
 use natter::base::send_queue::Front;
 use natter::base::time::Now;
 use natter::limits::{Limits, READ_BUFFER};
@@ -28,7 +27,7 @@ use natter::model::backup::BackUp;
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
 use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal, Start};
-use natter::model::settings::{Origins, Settings, UrlSigner};
+use natter::model::settings::Settings;
 use natter::server::Server;
 use natter::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
 use natter::store::{Index, Reader, Store, StoreOptions};
@@ -121,26 +120,7 @@ pub fn limits() -> Limits {
 }
 
 pub fn settings(limits: Limits) -> Settings {
-    let key = |name: &str| HmacKey::new(name.as_bytes());
-    Settings {
-        limits,
-        access_key: key("access"),
-        refresh_key: key("refresh"),
-        urls: UrlSigner::new(key("urls"), String::new()),
-        lookup_key: key("lookup"),
-        origins: Origins::Any,
-        trusted_proxies: Networks::default(),
-        public_url: "http://127.0.0.1:8080".to_owned(),
-        sign_up_open: true,
-        require_verified: false,
-        metrics_token: None,
-        synchronous_full: true,
-        keep_metadata: false,
-        mail_to_file: false,
-        conformance_files: None,
-        events_kept: None,
-        places: false,
-    }
+    Settings { limits, ..Settings::with_defaults(|name| HmacKey::new(name.as_bytes())) }
 }
 
 fn open_store(dir: &Path, now: Now) -> (Store, Reader, Index, Start) {

@@ -16,6 +16,20 @@ use super::headers::is_token_byte;
 use crate::limits::{CHUNK_EXTENSIONS_MAX, CHUNK_LINE_MAX, TRAILERS_MAX};
 
 /// Takes the body of one request out of its framing.
+///
+/// ```
+/// use natter::proto::http::body::BodyDecoder;
+/// use natter::proto::http::head::Framing;
+///
+/// let mut decoder = BodyDecoder::new(Framing::Chunked);
+/// let (mut input, mut body) = (&b"5\r\nhello\r\n0\r\n\r\nGET /"[..], Vec::new());
+/// while !decoder.is_done() {
+///     let piece = decoder.decode(input).expect("good chunks");
+///     body.extend_from_slice(piece.data);
+///     input = &input[piece.consumed..];
+/// }
+/// assert_eq!((&body[..], input), (&b"hello"[..], &b"GET /"[..]));
+/// ```
 #[derive(Debug)]
 pub struct BodyDecoder {
     state: State,

@@ -109,6 +109,18 @@ fn is_path_byte(byte: u8) -> bool {
 }
 
 /// Reads one response. Named by what it waits for.
+///
+/// ```
+/// use natter::proto::http::client::{Endpoint, ResponseReader};
+///
+/// let service = Endpoint::parse("https://ipinfo.io").expect("a URL");
+/// let request = service.get("192.0.2.7", Some("token")).expect("a request");
+/// assert!(request.starts_with(b"GET /192.0.2.7 HTTP/1.1\r\n"));
+///
+/// let mut reader = ResponseReader::new();
+/// reader.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").expect("a good answer");
+/// assert_eq!(reader.finish().expect("a whole answer").body, b"{}");
+/// ```
 pub struct ResponseReader {
     state: State,
     /// Bytes of a head, a chunk line or a trailer that is not whole yet.

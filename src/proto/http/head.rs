@@ -143,6 +143,21 @@ impl HeadError {
 ///
 /// `bytes` of each call begins at the first byte not yet consumed, and only grows until a head is read.
 #[derive(Debug, Default)]
+///
+/// ```
+/// use natter::proto::http::head::{Framing, HeadReader, Method};
+///
+/// let mut reader = HeadReader::new();
+/// let bytes = b"POST /api/v1/messages?x=1 HTTP/1.1\r\nHost: example.org\r\nContent-Length: 2\r\n\r\n{}";
+/// // The bytes so far hold no whole head: they come again, with more.
+/// assert_eq!(reader.read(&bytes[..40], 16_384), Ok(None));
+/// let (head, len) = reader.read(bytes, 16_384).expect("a good head").expect("a whole one");
+/// assert_eq!((head.method, head.target.path(), head.framing), (Method::Post, "/api/v1/messages", Framing::Length(2)));
+/// assert_eq!(&bytes[len..], b"{}");
+/// // What two servers could read differently is refused.
+/// let twice = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+/// assert_eq!(HeadReader::new().read(twice, 16_384).expect_err("two hosts").status(), 400);
+/// ```
 pub struct HeadReader {
     /// Bytes before it hold no fault and no end.
     scanned: usize,

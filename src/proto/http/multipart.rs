@@ -52,6 +52,25 @@ fn is_boundary(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b))
 }
 
+/// ```
+/// use natter::proto::http::multipart::{Event, Multipart};
+///
+/// let form = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nhello\r\n--b--\r\n";
+/// let mut multipart = Multipart::new("b").expect("a boundary");
+/// let (mut input, mut data) = (&form[..], Vec::new());
+/// loop {
+///     let (consumed, event) = multipart.next(input).expect("a good form");
+///     match event {
+///         Event::PartBegin(part) => assert_eq!(part.name, "file"),
+///         Event::Data(bytes) => data.extend_from_slice(bytes),
+///         Event::PartEnd => {}
+///         Event::End => break,
+///         Event::NeedMore => unreachable!("the form is whole"),
+///     }
+///     input = &input[consumed..];
+/// }
+/// assert_eq!(data, b"hello");
+/// ```
 pub struct Multipart {
     /// Finds, and holds, `CRLF "--" boundary`.
     delimiter: Finder<'static>,

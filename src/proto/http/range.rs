@@ -87,6 +87,15 @@ pub fn not_modified(headers: &Headers, etag: &str) -> bool {
 
 /// Reads a Range header. Several ranges, another unit and a malformed one are ignored, as RFC 9110 §14.2
 /// allows: nobody gains from a multipart answer here.
+///
+/// ```
+/// use natter::proto::http::range::{Selected, select};
+///
+/// assert_eq!(select(Some("bytes=0-99"), 1_000), Selected::Part { first: 0, last: 99 });
+/// assert_eq!(select(Some("bytes=-100"), 1_000), Selected::Part { first: 900, last: 999 });
+/// assert_eq!(select(Some("bytes=1000-"), 1_000), Selected::Unsatisfiable);
+/// assert_eq!(select(Some("bytes=0-1,5-6"), 1_000), Selected::Whole);
+/// ```
 pub fn select(range: Option<&str>, len: u64) -> Selected {
     let Some((unit, range)) = range.and_then(|range| range.split_once('=')) else { return Selected::Whole };
     let Some((first, last)) = range.split_once('-') else { return Selected::Whole };

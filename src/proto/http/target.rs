@@ -39,6 +39,17 @@ pub struct BadQuery;
 
 impl Target {
     /// Reads the target of a request with this method.
+    /// Reads a target.
+    ///
+    /// ```
+    /// use natter::proto::http::head::Method;
+    /// use natter::proto::http::target::Target;
+    ///
+    /// let target = Target::parse("/api/v1/search?q=caf%C3%A9", Method::Get).expect("a good target");
+    /// assert_eq!(target.segments().expect("UTF-8"), ["api", "v1", "search"]);
+    /// assert_eq!(target.query_pairs().ok().expect("pairs"), [("q".to_owned(), "café".to_owned())]);
+    /// assert!(Target::parse("/a b", Method::Get).is_err());
+    /// ```
     pub fn parse(text: &str, method: Method) -> Result<Target, HeadError> {
         let bytes = text.as_bytes();
         if bytes.len() > TARGET_MAX {

@@ -70,6 +70,35 @@ pub enum Outcome {
     },
 }
 
+/// ```
+/// use natter::proto::smtp::{Action, Dialogue, Mail, Mailbox, Outcome, SmtpOptions, Tls};
+///
+/// let mail = Mail {
+///     from: Mailbox::parse("natter <chat@example.org>").expect("a mailbox"),
+///     to: Mailbox::parse("ada@example.net").expect("a mailbox"),
+///     subject: "Hello".to_owned(),
+///     body: "Hello.\n".to_owned(),
+///     date_ms: 0,
+///     message_id: "1@example.org".to_owned(),
+/// };
+/// let options =
+///     SmtpOptions { host_name: "chat".to_owned(), tls: Tls::None, user: None, password: String::new() };
+/// let mut dialogue = Dialogue::new(options, mail);
+/// let mut server = ["220 ready\r\n", "250 mx\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 queued\r\n"].into_iter();
+/// let outcome = loop {
+///     match dialogue.poll() {
+///         // Here a caller writes to its socket, and here it reads.
+///         Action::Send(_) => {}
+///         Action::NeedInput => match server.next() {
+///             Some(reply) => dialogue.receive(reply.as_bytes()),
+///             None => dialogue.ended(),
+///         },
+///         Action::StartTls => unreachable!("no TLS was asked for"),
+///         Action::Done(outcome) => break outcome,
+///     }
+/// };
+/// assert_eq!(outcome, Outcome::Delivered);
+/// ```
 pub struct Dialogue {
     options: SmtpOptions,
     mail: Mail,

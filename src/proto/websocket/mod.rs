@@ -86,6 +86,21 @@ enum State {
 }
 
 /// See the head of this file.
+///
+/// ```
+/// use natter::base::send_queue::SendQueue;
+/// use natter::proto::websocket::{Incoming, WebSocket};
+///
+/// let (mut socket, mut out) = (WebSocket::new(65_536), SendQueue::new());
+/// // A masked text frame of a client: "hi" under the mask 1, 2, 3, 4.
+/// socket.feed(&[0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2]);
+/// let Some(Incoming::Text(text)) = socket.next(&mut out) else { panic!("a text") };
+/// assert_eq!(&*text, "hi");
+/// // An unmasked one breaks the protocol: the close frame is queued.
+/// socket.feed(&[0x81, 0x02, b'h', b'i']);
+/// assert_eq!(socket.next(&mut out), Some(Incoming::Failed { code: 1002 }));
+/// assert_eq!(out.take_bytes()[..4], [0x88, 0x02, 0x03, 0xea]);
+/// ```
 #[derive(Debug)]
 pub struct WebSocket {
     state: State,
