@@ -115,7 +115,7 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("UPLOAD_MAX", "10485760", Number(1, 1_099_511_627_776), "Bytes of one upload."),
         row("UPLOAD_QUOTA", "1073741824", Number(0, 1_125_899_906_842_624), "Bytes of uploads a member may keep."),
         row("PIXELS_MAX", "250000000", Number(1, 4_294_967_296), "Width × height of one picture, as it declares them."),
-        row("KEEP_METADATA", "false", Switch, "Whether images keep places, times and devices."),
+        row("KEEP_METADATA", "false", Switch, "Whether pictures, movies and sounds keep places, times, devices and comments."),
         row("MESSAGE_MAX", "4000", Number(1, 1_000_000), "Characters of a message."),
         row("MEMBERS_MAX", "1000", Number(2, 100_000), "Members of a group."),
         row("WS_MESSAGE_MAX", "65536", Number(256, 16_777_216), "Bytes of a WebSocket message."),

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::mail::Letter;
-use super::upload::FilePlace;
+use super::upload::{FilePlace, InspectedFile, Inspection};
 use crate::base::id::Id;
+use crate::proto::image::Refused;
 
 /// A text that must not be printed.
 #[derive(Clone)]
@@ -31,7 +32,8 @@ pub enum Job {
     /// "City, Region, Country" of an address that is public. Nobody waits for it.
     FindPlace { address: IpAddr },
     /// Makes a received file durable and gives it its place: `UPLOADS/tmp/<id>` becomes `UPLOADS/<aa>/<id>`.
-    PublishUpload { file: Id },
+    /// One of a kind that is judged by the whole file is inspected, and cleaned, first.
+    PublishUpload { file: Id, inspect: Option<Inspection> },
     /// Removes published files; one that is gone already is as good.
     RemoveFiles { files: Vec<Id> },
     /// Opens a file to be sent, and looks at its length: a cold disk must not stall the loop.
@@ -61,7 +63,11 @@ pub enum Done {
     Mail(Delivery),
     /// `None` where the place of this address is not known.
     Place(Option<String>),
-    UploadPublished,
+    UploadPublished {
+        inspected: Option<InspectedFile>,
+    },
+    /// The whole file is not what its first bytes said; it is gone.
+    UploadRefused(Refused),
     FilesRemoved,
     FileOpened(OpenedFile),
     /// There is no such file.
@@ -89,7 +95,7 @@ impl Job {
     /// The temporary file this job owns: it must go should the job never be done.
     pub fn received_file(&self) -> Option<Id> {
         match self {
-            Job::PublishUpload { file } => Some(*file),
+            Job::PublishUpload { file, .. } => Some(*file),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use super::job::{Done, Job};
 use super::problem::{Code, Problem};
 use super::settings::SignUrls;
 use crate::base::id::Id;
+use crate::proto::image::{Kind, Pixels, Refused, Rules};
 
 /// An image of a profile or a conversation: a signed URL on the wire.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,9 +63,36 @@ pub struct ReceivedFile {
     pub sha256: [u8; 32],
     pub width: Option<u32>,
     pub height: Option<u32>,
+    /// What is left to be found out once the whole file is on disk.
+    pub inspect: Option<Inspection>,
+    /// The field that a refusal names.
+    pub field: &'static str,
+}
+
+/// A file of a kind that only its whole tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    pub kind: Kind,
+    pub rules: Rules,
+}
+
+/// What an inspection found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InspectedFile {
+    pub mime: &'static str,
+    pub pixels: Option<Pixels>,
+    /// Of the bytes as they are now, where some were overwritten.
+    pub sha256: Option<[u8; 32]>,
 }
 
 impl ReceivedFile {
+    fn learn(&mut self, inspected: InspectedFile) {
+        self.mime = inspected.mime;
+        self.width = inspected.pixels.map(|pixels| pixels.width);
+        self.height = inspected.pixels.map(|pixels| pixels.height);
+        self.sha256 = inspected.sha256.unwrap_or(self.sha256);
+    }
+
     pub fn is_image(&self) -> bool {
         is_image(self.mime)
     }
@@ -77,20 +105,36 @@ impl ReceivedFile {
         actor: Actor,
         then: impl FnOnce(&mut Ctx<'_>, Upload) -> Result<Step, Problem> + Send + 'static,
     ) -> Step {
-        let (file, quota) = (self.id, ctx.settings.limits.upload_quota);
-        let publish = PublishUpload { at: ctx.now.unix_ms, owner: actor.profile, file: self, quota };
-        Step::work(Job::PublishUpload { file }, move |_, done| match done {
-            Done::UploadPublished => Ok(Step::store_or(publish, move |ctx, result| match result {
-                Ok(PublishedUpload { mut upload, is_copy }) => {
-                    upload.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-                    if is_copy { Ok(removed(file, |ctx| then(ctx, upload))) } else { then(ctx, upload) }
-                }
-                // Nothing refers to the file, and nobody was told of it.
-                Err(refusal) => Ok(removed(file, move |_| Err(refusal.into()))),
-            })),
+        let (file, quota, field) = (self.id, ctx.settings.limits.upload_quota, self.field);
+        let job = Job::PublishUpload { file, inspect: self.inspect };
+        let mut publish = PublishUpload { at: ctx.now.unix_ms, owner: actor.profile, file: self, quota };
+        Step::work(job, move |_, done| match done {
+            Done::UploadPublished { inspected } => Ok(Step::store_or(
+                {
+                    inspected.into_iter().for_each(|inspected| publish.file.learn(inspected));
+                    publish
+                },
+                move |ctx, result| match result {
+                    Ok(PublishedUpload { mut upload, is_copy }) => {
+                        upload.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+                        if is_copy { Ok(removed(file, |ctx| then(ctx, upload))) } else { then(ctx, upload) }
+                    }
+                    // Nothing refers to the file, and nobody was told of it.
+                    Err(refusal) => Ok(removed(file, move |_| Err(refusal.into()))),
+                },
+            )),
+            Done::UploadRefused(refused) => Err(refusal(refused, field)),
             Done::DiskFull => Err(Code::StorageFull.into()),
             _ => Err(Code::GeneralError.into()),
         })
+    }
+}
+
+/// What is answered for a file that is not stored; `field` is what brought it.
+pub fn refusal(refused: Refused, field: &'static str) -> Problem {
+    match refused {
+        Refused::Empty | Refused::TooManyPixels => Problem::invalid(field),
+        Refused::UnknownType | Refused::BrokenImage => Problem::new(Code::NotSupportedType),
     }
 }
 

@@ -25,6 +25,18 @@ pub use text::{NotUtf8, Utf8Stream};
 
 use crate::limits::SNIFF_BYTES;
 
+/// The orientation that a whole TIFF block says.
+pub(super) fn exif_orientation(block: &[u8]) -> Option<u8> {
+    let mut reader = exif::OrientationReader::new();
+    reader.push(block);
+    reader.value()
+}
+
+/// A TIFF block that says the orientation and nothing else; none for what is upright.
+pub(super) fn minimal_exif(orientation: Option<u8>) -> Option<[u8; 26]> {
+    exif::minimal(orientation)
+}
+
 /// Why a file is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -55,6 +67,13 @@ pub struct Finished {
     pub pixels: Option<Pixels>,
 }
 
+impl Finished {
+    /// What it shows and what may stay of it is told by the whole file.
+    pub fn needs_inspection(&self) -> bool {
+        super::media::is_inspected(self.kind)
+    }
+}
+
 /// Width and height as displayed: turned where the EXIF orientation says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pixels {
@@ -64,16 +83,16 @@ pub struct Pixels {
 
 impl Pixels {
     /// None where a side is zero.
-    fn new(width: u32, height: u32) -> Option<Pixels> {
+    pub(super) fn new(width: u32, height: u32) -> Option<Pixels> {
         (width > 0 && height > 0).then_some(Pixels { width, height })
     }
 
-    fn area(self) -> u64 {
+    pub(super) fn area(self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
     }
 
     /// Orientations 5 to 8 are turned by a quarter.
-    fn turned(self, orientation: Option<u8>) -> Pixels {
+    pub(super) fn turned(self, orientation: Option<u8>) -> Pixels {
         match orientation {
             Some(5..=8) => Pixels { width: self.height, height: self.width },
             _ => self,

@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod image;
+pub mod media;
 pub mod smtp;
 pub mod sse;
 #[cfg(feature = "tls")]

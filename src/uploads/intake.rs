@@ -7,11 +7,11 @@ use crate::base::id::Id;
 use crate::base::percent;
 use crate::limits::FORM_OVERHEAD_MAX;
 use crate::model::problem::{Code, Problem};
-use crate::model::upload::ReceivedFile;
+use crate::model::upload::{Inspection, ReceivedFile, refusal};
 use crate::proto::http::head::Headers;
 use crate::proto::http::mime::ContentType;
 use crate::proto::http::multipart::{Event, Multipart, MultipartError, Part, boundary};
-use crate::proto::image::{Filter, Pixels, Refused, Rules};
+use crate::proto::image::{Filter, Pixels, Rules};
 
 /// What a route makes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub struct JudgedFile {
     mime: &'static str,
     size: u64,
     pixels: Option<Pixels>,
+    inspect: Option<Inspection>,
+    field: &'static str,
 }
 
 impl JudgedFile {
@@ -99,6 +101,8 @@ impl JudgedFile {
             sha256,
             width: self.pixels.map(|pixels| pixels.width),
             height: self.pixels.map(|pixels| pixels.height),
+            inspect: self.inspect,
+            field: self.field,
         }
     }
 }
@@ -227,7 +231,7 @@ impl Intake {
             return Err(Problem::new(Code::TooLarge));
         }
         let from = out.len();
-        open.filter.push(bytes, out).map_err(|refused| refusal(refused, self.wanted))?;
+        open.filter.push(bytes, out).map_err(|refused| refusal(refused, self.wanted.field))?;
         open.stored += (out.len() - from) as u64;
         Ok(())
     }
@@ -236,13 +240,17 @@ impl Intake {
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let from = out.len();
-        let finished = open.filter.finish(out).map_err(|refused| refusal(refused, self.wanted))?;
+        let finished = open.filter.finish(out).map_err(|refused| refusal(refused, self.wanted.field))?;
         self.file = Some(JudgedFile {
             id: self.id,
             name: open.name,
             mime: finished.kind.mime(),
             size: open.stored + (out.len() - from) as u64,
             pixels: finished.pixels,
+            inspect: finished
+                .needs_inspection()
+                .then_some(Inspection { kind: finished.kind, rules: self.rules }),
+            field: self.wanted.field,
         });
         Ok(())
     }
@@ -257,13 +265,6 @@ impl Intake {
             return Err(Problem::invalid(self.wanted.field));
         }
         Ok(Received { file: self.file, fields: self.fields })
-    }
-}
-
-fn refusal(refused: Refused, wanted: Wanted) -> Problem {
-    match refused {
-        Refused::Empty | Refused::TooManyPixels => Problem::invalid(wanted.field),
-        Refused::UnknownType | Refused::BrokenImage => Problem::new(Code::NotSupportedType),
     }
 }
 

@@ -4,20 +4,25 @@
 //! tmp/<id>      being received; nobody's after a crash
 //! <aa>/<id>     published; `aa` is the last byte of the id, so that no folder grows without end
 //! ```
-//! Refuses to judge bytes and to know of rows, but for one question at the start. Invariant: a published file and the
+//! Has files of some kinds judged by their whole before they are published (`proto::media`). Refuses to know of rows, but for one question at the start. Invariant: a published file and the
 //! folder it stands in are on disk before anybody hears of it, and a file is never written again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, ErrorKind};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::base::crypto::Sha256;
 use crate::base::id::Id;
 use crate::limits::{OPEN_FILES_MAX, ORPHANS_ASKED_MAX};
 use crate::model::job::{Done, Job, OpenedFile};
-use crate::model::upload::FilePlace;
+use crate::model::upload::{FilePlace, InspectedFile, Inspection};
+use crate::proto::media::{self, Fault};
+
+/// Bytes of a file that are hashed at once.
+const HASH_BUFFER: usize = 65_536;
 
 /// Where a published file stands.
 fn published(uploads: &Path, file: Id) -> PathBuf {
@@ -47,7 +52,7 @@ impl Publisher {
 
     pub fn run(&mut self, job: Job) -> Done {
         match job {
-            Job::PublishUpload { file } => self.publish(file),
+            Job::PublishUpload { file, inspect } => self.publish(file, inspect),
             Job::RemoveFiles { files } => self.remove(&files),
             // The pools hand each kind of job to its own craft.
             _ => Done::Failed,
@@ -55,15 +60,28 @@ impl Publisher {
     }
 
     /// The file first, then its name: what a folder names after a power cut must be whole.
-    fn publish(&self, file: Id) -> Done {
+    fn publish(&self, file: Id, inspection: Option<Inspection>) -> Done {
         let from = temporary(&self.uploads).join(file.to_string());
         let (folder, to) = (folder_of(&self.uploads, file), published(&self.uploads, file));
-        let result = File::open(&from)
-            .and_then(|bytes| bytes.sync_all())
-            .and_then(|()| make_folder(&self.uploads, &folder))
-            .and_then(|()| fs::rename(&from, &to))
-            .and_then(|()| sync_folder(&folder));
-        let Err(error) = result else { return Done::UploadPublished };
+        let inspected = match inspection.map(|inspection| inspect(&from, inspection)).transpose() {
+            Ok(inspected) => Ok(inspected),
+            Err(Fault::Refused(refused)) => {
+                forget_quietly(&from);
+                return Done::UploadRefused(refused);
+            }
+            Err(Fault::Io(error)) => Err(error),
+        };
+        let result = inspected.and_then(|inspected| {
+            File::open(&from)?.sync_all()?;
+            make_folder(&self.uploads, &folder)?;
+            fs::rename(&from, &to)?;
+            sync_folder(&folder)?;
+            Ok(inspected)
+        });
+        let error = match result {
+            Ok(inspected) => return Done::UploadPublished { inspected },
+            Err(error) => error,
+        };
         log::error!("publishing an upload: {error}");
         for path in [from, to] {
             forget_quietly(&path);
@@ -85,6 +103,25 @@ impl Publisher {
             }
         }
         Done::FilesRemoved
+    }
+}
+
+/// Judges and cleans a whole file in its place; nobody else knows of it yet.
+fn inspect(path: &Path, inspection: Inspection) -> Result<InspectedFile, Fault> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let found = media::inspect(&mut file, inspection.kind, inspection.rules)?;
+    let sha256 = if found.changed { Some(hash(&mut file)?) } else { None };
+    Ok(InspectedFile { mime: found.kind.mime(), pixels: found.pixels, sha256 })
+}
+
+fn hash(file: &mut File) -> io::Result<[u8; 32]> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; HASH_BUFFER]);
+    file.seek(SeekFrom::Start(0))?;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finish()),
+            count => hash.update(&buffer[..count]),
+        }
     }
 }
 
@@ -299,7 +336,10 @@ mod tests {
         let mut publisher = Publisher::new(room.0.to_path_buf());
         for file in [Id(0x1ab), Id(0x2ab), Id(0x300)] {
             room.receive(file, b"hello");
-            assert!(matches!(publisher.run(Job::PublishUpload { file }), Done::UploadPublished));
+            assert!(matches!(
+                publisher.run(Job::PublishUpload { file, inspect: None }),
+                Done::UploadPublished { inspected: None }
+            ));
             assert_eq!(fs::read(published(&room.0, file)).expect("a file"), b"hello");
         }
         assert!(published(&room.0, Id(0x2ab)).starts_with(room.0.join("ab")), "the last byte of the id");
@@ -312,11 +352,14 @@ mod tests {
     fn what_cannot_be_published_is_gone() {
         let room = Room::new();
         let mut publisher = Publisher::new(room.0.to_path_buf());
-        assert!(matches!(publisher.run(Job::PublishUpload { file: Id(1) }), Done::Failed), "never received");
+        assert!(
+            matches!(publisher.run(Job::PublishUpload { file: Id(1), inspect: None }), Done::Failed),
+            "never received"
+        );
         // Something stands where its folder must be.
         fs::write(room.0.join("02"), b"").expect("a file");
         room.receive(Id(2), b"hello");
-        assert!(matches!(publisher.run(Job::PublishUpload { file: Id(2) }), Done::Failed));
+        assert!(matches!(publisher.run(Job::PublishUpload { file: Id(2), inspect: None }), Done::Failed));
         assert_eq!(entries(&temporary(&room.0)).expect("a folder").len(), 0);
     }
 

@@ -496,6 +496,59 @@ fn lineage_a_portrait_stands_upright_and_tells_no_place() {
     assert!(!stored.body.windows(3).any(|bytes| bytes == b"GPS"));
 }
 
+/// What such a file is, and what of it may stay, is known once it is whole; all that is said of it is of the bytes as served.
+#[test]
+fn a_film_and_a_phones_picture_tell_no_place() {
+    let atom =
+        |name: &[u8; 4], body: &[u8]| [&(body.len() as u32 + 8).to_be_bytes()[..], name, body].concat();
+    let brand = |brand: &[u8; 4]| atom(b"ftyp", &[&brand[..], &[0; 4], brand].concat());
+    let handler = atom(b"hdlr", &[&[0; 8][..], b"soun", &[0; 13]].concat());
+    let place = atom(b"udta", &atom(b"\xa9xyz", b"GPS+59.33+018.07/"));
+    let track = atom(b"trak", &atom(b"mdia", &handler));
+    let sound = [brand(b"isom"), atom(b"mdat", b"sound"), atom(b"moov", &[track, place].concat())].concat();
+    let ispe = atom(b"ispe", &[0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 48]);
+    let turn = atom(b"irot", &[1]);
+    let links = atom(b"ipma", &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 2, 1, 2]);
+    let properties = atom(b"iprp", &[atom(b"ipco", &[ispe, turn].concat()), links].concat());
+    let meta = [&[0; 4][..], &atom(b"pitm", &[0, 0, 0, 0, 0, 1]), &properties].concat();
+    let picture = [brand(b"heic"), atom(b"meta", &meta), atom(b"mpvd", b"GPS+59.33")].concat();
+    for keep_metadata in [false, true] {
+        let mut world = World::with(Settings { keep_metadata, ..settings(limits()) });
+        let ann = world.sign_up("ann");
+        for (file, mime, width, height) in
+            [(&sound, "audio/mp4", "null", "null"), (&picture, "image/heic", "48", "64")]
+        {
+            let answer = raw(&mut world, &ann, "x", file);
+            assert_eq!((answer.status, answer.at("data.type")), (201, mime.to_owned()));
+            assert_eq!((&*answer.at("data.width"), &*answer.at("data.height")), (width, height));
+            let stored = get(&mut world, &answer.at("data.url"));
+            assert_eq!(stored.field("content-type"), Some(mime));
+            assert_eq!(stored.body.windows(3).any(|bytes| bytes == b"GPS"), keep_metadata, "{mime}");
+            assert_eq!(stored.body.len(), file.len());
+            assert_eq!(answer.at("data.sha256"), hex(&sha256(&stored.body)));
+            assert_eq!(stored.field("etag"), Some(&*format!("\"{}\"", hex(&sha256(&stored.body)))));
+        }
+        // It begins like a picture, and is none.
+        let (temporary, published) = world.files.all();
+        let none = raw(&mut world, &ann, "x.heic", &brand(b"heic"));
+        assert_eq!((none.status, none.code()), (415, "not_supported_type".to_owned()));
+        assert_eq!(world.files.all(), (temporary, published));
+    }
+}
+
+/// A small file can declare more pixels than a viewer has memory for.
+#[test]
+fn a_picture_has_a_bound_of_pixels() {
+    let mut world = World::with(with(|limits| limits.pixels_max = 128));
+    let ann = world.sign_up("ann");
+    assert_eq!(raw(&mut world, &ann, "x.jpg", &pictures::jpeg(b"")).status, 201);
+    let mut world = World::with(with(|limits| limits.pixels_max = 127));
+    let ann = world.sign_up("ann");
+    let refused = raw(&mut world, &ann, "x.jpg", &pictures::jpeg(b""));
+    assert_eq!((refused.status, refused.code()), (422, "invalid_file".to_owned()));
+    assert_eq!(world.files.all().1.len(), 0);
+}
+
 #[test]
 fn keep_metadata_keeps_it() {
     let mut world = World::with(Settings { keep_metadata: true, ..settings(limits()) });

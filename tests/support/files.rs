@@ -50,7 +50,7 @@ impl Files {
     pub fn run(&mut self, job: Job) -> Done {
         match job {
             Job::OpenFile { .. } => self.opener.run(job),
-            Job::PublishUpload { file } if self.publish_fails => {
+            Job::PublishUpload { file, .. } if self.publish_fails => {
                 self.abandon(UploadId(file));
                 Done::DiskFull
             }

@@ -8,9 +8,18 @@ pub enum Kind {
     Png,
     Gif,
     WebP,
+    Heic,
+    /// Of another coding than HEVC and AV1, or of one that the file does not name in its brands.
+    Heif,
+    Avif,
     Mp4,
+    /// Sound without a picture: told by the tracks, not by the first bytes.
+    Mp4Audio,
+    Mov,
     WebM,
+    WebMAudio,
     Ogg,
+    OggVideo,
     Mp3,
     Wav,
     Pdf,
@@ -27,9 +36,16 @@ impl Kind {
             Kind::Png => "image/png",
             Kind::Gif => "image/gif",
             Kind::WebP => "image/webp",
+            Kind::Heic => "image/heic",
+            Kind::Heif => "image/heif",
+            Kind::Avif => "image/avif",
             Kind::Mp4 => "video/mp4",
+            Kind::Mp4Audio => "audio/mp4",
+            Kind::Mov => "video/quicktime",
             Kind::WebM => "video/webm",
+            Kind::WebMAudio => "audio/webm",
             Kind::Ogg => "audio/ogg",
+            Kind::OggVideo => "video/ogg",
             Kind::Mp3 => "audio/mpeg",
             Kind::Wav => "audio/wav",
             Kind::Pdf => "application/pdf",
@@ -39,7 +55,7 @@ impl Kind {
     }
 
     pub fn is_image(self) -> bool {
-        matches!(self, Kind::Jpeg | Kind::Png | Kind::Gif | Kind::WebP)
+        self.mime().starts_with("image/")
     }
 
     /// Shown where it is (`Content-Disposition: inline`): images, audio and video. The rest is an attachment.
@@ -62,8 +78,8 @@ pub fn sniff(prefix: &[u8]) -> Option<Kind> {
         Some(Kind::WebP)
     } else if at(0, b"RIFF") && at(8, b"WAVE") {
         Some(Kind::Wav)
-    } else if is_mp4(prefix) {
-        Some(Kind::Mp4)
+    } else if let Some(kind) = by_brands(prefix) {
+        Some(kind)
     } else if is_webm(prefix) {
         Some(Kind::WebM)
     } else if at(0, b"OggS\0") {
@@ -79,27 +95,49 @@ pub fn sniff(prefix: &[u8]) -> Option<Kind> {
     }
 }
 
-/// Brands of ISO 14496-12 and -14 files that players take for MP4. HEIC, AVIF, QuickTime and others share
-/// the container and are something else, unless they declare themselves compatible.
+/// Brands of ISO 14496-12 and -14 files that players take for MP4. Others share the container and are something
+/// else, unless they declare themselves compatible.
 const MP4_BRANDS: [&[u8]; 9] = [b"iso", b"mp4", b"avc1", b"M4V", b"M4A", b"M4B", b"MSNV", b"dash", b"f4v "];
-/// Still pictures list `mp4` and `iso` brands freely; a picture they remain.
-const PICTURE_BRANDS: [&[u8]; 8] = [b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis"];
+/// Still pictures and sequences of them list `mp4` and `iso` brands freely; a picture they remain.
+const HEIC_BRANDS: [&[u8]; 6] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"];
+const AVIF_BRANDS: [&[u8]; 2] = [b"avif", b"avis"];
+const HEIF_BRANDS: [&[u8]; 3] = [b"mif1", b"mif2", b"msf1"];
 
 /// A file-type box: size, `ftyp`, major brand, minor version, compatible brands.
-fn is_mp4(prefix: &[u8]) -> bool {
-    let Some((head, _)) = prefix.split_first_chunk::<16>() else { return false };
+fn by_brands(prefix: &[u8]) -> Option<Kind> {
+    let (head, _) = prefix.split_first_chunk::<16>()?;
     if &head[4..8] != b"ftyp" {
-        return false;
+        return None;
     }
     let size =
         usize::try_from(u32::from_be_bytes([head[0], head[1], head[2], head[3]])).unwrap_or(usize::MAX);
     if size < 16 || size % 4 != 0 {
-        return false;
+        return None;
     }
     let brands = &prefix[16..prefix.len().min(size)];
     let known = |brand: &[u8]| MP4_BRANDS.iter().any(|known| brand.starts_with(known));
     let major = &head[8..12];
-    !PICTURE_BRANDS.contains(&major) && (known(major) || brands.chunks_exact(4).any(known))
+    let lists = |brands_of: &[&[u8]]| brands.chunks_exact(4).any(|brand| brands_of.contains(&brand));
+    if AVIF_BRANDS.contains(&major) {
+        Some(Kind::Avif)
+    } else if HEIC_BRANDS.contains(&major) {
+        Some(Kind::Heic)
+    } else if HEIF_BRANDS.contains(&major) {
+        // What the pictures are coded in is told by the other brands.
+        Some(match () {
+            () if lists(&AVIF_BRANDS) => Kind::Avif,
+            () if lists(&HEIC_BRANDS) => Kind::Heic,
+            () => Kind::Heif,
+        })
+    } else if major == b"qt  " {
+        Some(Kind::Mov)
+    } else if known(major) || brands.chunks_exact(4).any(known) {
+        Some(Kind::Mp4)
+    } else if lists(&[b"qt  "]) {
+        Some(Kind::Mov)
+    } else {
+        None
+    }
 }
 
 /// An EBML header (RFC 8794 §11.2) whose DocType is `webm`; a bare Matroska file is not.
@@ -172,8 +210,13 @@ mod tests {
             (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", Some(Kind::Mp4)),
             (b"\0\0\0\x18ftypXAVC\0\0\0\0XAVCmp42", Some(Kind::Mp4)),
             (b"\0\0\0\x14ftypXAVC\0\0\0\0XAVCmp42", None),
-            (b"\0\0\0\x18ftypheic\0\0\0\0mif1mp42", None),
-            (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", None),
+            (b"\0\0\0\x18ftypheic\0\0\0\0mif1mp42", Some(Kind::Heic)),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", Some(Kind::Heic)),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", Some(Kind::Avif)),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1jpeg", Some(Kind::Heif)),
+            (b"\0\0\0\x18ftypavif\0\0\0\0mif1miaf", Some(Kind::Avif)),
+            (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", Some(Kind::Mov)),
+            (b"\0\0\0\x14ftypXAVC\0\0\0\0qt  ", Some(Kind::Mov)),
             (b"\0\0\0\x05ftypmp42\0\0\0\0", None),
             (b"\x1a\x45\xdf\xa3\x8b\x42\x86\x81\x01\x42\x82\x84webm", Some(Kind::WebM)),
             (b"\x1a\x45\xdf\xa3\x01\0\0\0\0\0\0\x0c\x42\x86\x81\x01\x42\x82\x85webm\0", Some(Kind::WebM)),

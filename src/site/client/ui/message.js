@@ -116,11 +116,18 @@ function attachments({ message, row }, act) {
     const part = progress?.file === index ? progress.part : file.upload || !row ? null : 0;
     const bar = row && row.state !== 'failed' && part !== null && h('progress', { value: part, max: 1, 'aria-label': t('msg.uploading', { percent: Math.round(part * 100) }), testid: 'upload-progress' });
     if (file.type.startsWith('image/')) return picture(file, bar, act, message);
-    return h('a.file', { href: file.url, target: '_blank', rel: 'noopener', download: file.name, testid: 'message-file', title: t('file.download', file) },
-      h('span.file-icon', null, icon('file')), h('span.file-text', null, h('span.file-name', { dir: 'auto' }, file.name), h('span.file-size', null, bytes(file.size)), bar));
+    return fileLink(file, bar);
   });
   return h(`div.attachments${files.length > 1 && files.every((file) => file.type.startsWith('image/')) ? '.grid' : ''}`, null, parts);
 }
+
+function fileLink(file, bar) {
+  return h('a.file', { href: file.url, target: '_blank', rel: 'noopener', download: file.name, testid: 'message-file', title: t('file.download', file) },
+    h('span.file-icon', null, icon('file')), h('span.file-text', null, h('span.file-name', { dir: 'auto' }, file.name), h('span.file-size', null, bytes(file.size)), bar));
+}
+
+// Pictures that not every browser shows: one that can't offers the file.
+const RARE_PICTURES = ['image/heic', 'image/heif', 'image/avif'];
 
 function picture(file, bar, act, message) {
   // Known sizes keep the scroll place while pictures arrive.
@@ -130,11 +137,13 @@ function picture(file, bar, act, message) {
     src: file.url, alt: file.name, decoding: 'async', draggable: false, testid: 'message-image',
     width: Math.round(width * scale), height: Math.round(height * scale),
     onerror: () => {
+      if (RARE_PICTURES.includes(file.type)) return button.replaceWith(fileLink(file, bar));
       image.classList.add('broken');
       if (message) act.renew(message);
     },
   });
-  return h('button.picture', { type: 'button', 'aria-label': t('file.open', file), onclick: () => openPicture(file) }, image, bar);
+  const button = h('button.picture', { type: 'button', 'aria-label': t('file.open', file), onclick: () => openPicture(file) }, image, bar);
+  return button;
 }
 
 function reactions(message, act) {

@@ -136,7 +136,7 @@ function openAdd(conversation, members, done) {
 }
 
 function pictureChooser(testid, chosen) {
-  const input = h('input', { type: 'file', accept: 'image/jpeg,image/png,image/gif,image/webp', hidden: true, tabindex: '-1', testid, 'aria-label': t('info.image') });
+  const input = h('input', { type: 'file', accept: 'image/jpeg,image/png,image/gif,image/webp,image/avif', hidden: true, tabindex: '-1', testid, 'aria-label': t('info.image') });
   input.addEventListener('change', () => input.files[0] && chosen(input.files[0]).catch(failed).finally(() => { input.value = ''; }));
   return input;
 }

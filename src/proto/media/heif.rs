@@ -1,0 +1,293 @@
+//! HEIF pictures (ISO/IEC 23008-12), HEIC and AVIF among them: how large the primary item is displayed, and
+//! which items stay.
+//!
+//! An item of type Exif keeps its length and the orientation, and says nothing else; items of type `mime` (XMP)
+//! and `uri ` become zeroes, and so do the boxes that [`super::movie`] would clear, a movie that a phone
+//! appends among them. What displays the picture stays: its properties (size, turn, mirror, colour) and its data.
+
+use std::io::{Read, Seek, Write};
+
+use super::super::image::{Pixels, Refused, exif_orientation, minimal_exif};
+use super::boxes::{Atom, Atoms, blank};
+use super::medium::Medium;
+use super::{BROKEN, Fault, TABLE_MAX, movie};
+
+/// Beyond: refused as broken. A picture of 200 megapixels in tiles of 512 has 800.
+const ITEMS_MAX: usize = 8_192;
+/// Bytes of an Exif item that are read for its orientation; it stands in the first directory.
+const EXIF_READ: u64 = 4_096;
+
+const TOP: [&[u8; 4]; 4] = [b"ftyp", b"meta", b"mdat", b"moov"];
+const IN_META: [&[u8; 4]; 11] =
+    [b"hdlr", b"pitm", b"iinf", b"iloc", b"iprp", b"iref", b"idat", b"dinf", b"grpl", b"ipro", b"altr"];
+
+#[derive(Default)]
+struct Meta {
+    primary: Option<u32>,
+    /// Items to overwrite; true for Exif.
+    private: Vec<(u32, bool)>,
+    locations: Option<Atom>,
+    data: Option<Atom>,
+    properties: Option<Atom>,
+}
+
+pub(super) fn inspect<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    pixels_max: u64,
+) -> Result<Pixels, Fault> {
+    let (mut picture, mut tracks) = (None, movie::Tracks::default());
+    let mut atoms = Atoms::between(0, medium.len());
+    while let Some(atom) = atoms.next(medium)? {
+        match &atom.name {
+            b"meta" => picture = picture.or(meta(medium, &atom, pixels_max)?),
+            b"moov" => movie::movie(medium, &atom, &mut tracks)?,
+            name if TOP.contains(&name) => {}
+            _ => blank(medium, &atom)?,
+        }
+    }
+    let (at, end) = atoms.rest();
+    medium.zero(at, end - at)?;
+    let pixels = picture.or(tracks.pixels).ok_or(BROKEN)?;
+    if pixels.area() > pixels_max {
+        return Err(Fault::Refused(Refused::TooManyPixels));
+    }
+    Ok(pixels)
+}
+
+/// The box `meta`: a version, then the boxes that describe the items.
+fn meta<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    atom: &Atom,
+    pixels_max: u64,
+) -> Result<Option<Pixels>, Fault> {
+    let mut meta = Meta::default();
+    let mut atoms = Atoms::between(atom.body + 4, atom.end);
+    while let Some(inner) = atoms.next(medium)? {
+        match &inner.name {
+            b"hdlr" => medium.zero(inner.body + 24, inner.len().saturating_sub(24))?,
+            b"pitm" => {
+                let bytes = medium.range(inner.body, inner.len(), 64)?.ok_or(BROKEN)?;
+                let mut table = Table::new(&bytes);
+                let version = table.number(4)? >> 24;
+                meta.primary = Some(table.number(if version == 0 { 2 } else { 4 })? as u32);
+            }
+            b"iinf" => meta.private = private_items(medium, &inner)?,
+            b"iloc" => meta.locations = Some(inner),
+            b"idat" => meta.data = Some(inner),
+            b"iprp" => meta.properties = Some(inner),
+            name if IN_META.contains(&name) => {}
+            _ => blank(medium, &inner)?,
+        }
+    }
+    if let Some(locations) = meta.locations {
+        clear_items(medium, &meta.private, &locations, meta.data.as_ref())?;
+    }
+    let (Some(properties), Some(primary)) = (meta.properties, meta.primary) else { return Ok(None) };
+    displayed(medium, &properties, primary, pixels_max)
+}
+
+fn private_items<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    list: &Atom,
+) -> Result<Vec<(u32, bool)>, Fault> {
+    let mut private = Vec::new();
+    let Some([version, ..]) = medium.array::<4>(list.body)? else { return Err(BROKEN) };
+    let mut atoms = Atoms::between(list.body + if version == 0 { 6 } else { 8 }, list.end);
+    let mut count = 0;
+    while let Some(item) = atoms.next(medium)? {
+        count += 1;
+        if count > ITEMS_MAX {
+            return Err(BROKEN);
+        }
+        let bytes = medium.range(item.body, item.len().min(16), 16)?.ok_or(BROKEN)?;
+        let mut table = Table::new(&bytes);
+        let version = table.number(4)? >> 24;
+        if version < 2 {
+            continue;
+        }
+        let id = table.number(if version == 2 { 2 } else { 4 })? as u32;
+        table.number(2)?;
+        match &(table.number(4)? as u32).to_be_bytes() {
+            b"Exif" => private.push((id, true)),
+            b"mime" | b"uri " => private.push((id, false)),
+            _ => {}
+        }
+    }
+    Ok(private)
+}
+
+/// Walks the locations (§8.11.3 of ISO/IEC 14496-12) and overwrites the extents of the items that have to go.
+fn clear_items<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    private: &[(u32, bool)],
+    locations: &Atom,
+    data: Option<&Atom>,
+) -> Result<(), Fault> {
+    let bytes = medium.range(locations.body, locations.len(), TABLE_MAX)?.ok_or(BROKEN)?;
+    let mut table = Table::new(&bytes);
+    let version = table.number(4)? >> 24;
+    let widths = table.number(2)?;
+    let width = |shift: u64| (widths >> shift & 0xf) as usize;
+    let (offset_width, length_width, base_width) = (width(12), width(8), width(4));
+    let index_width = if version == 1 || version == 2 { width(0) } else { 0 };
+    let count = table.number(if version < 2 { 2 } else { 4 })?;
+    for _ in 0..count {
+        medium.turn()?;
+        let id = table.number(if version < 2 { 2 } else { 4 })? as u32;
+        let method = if version == 1 || version == 2 { table.number(2)? & 0xf } else { 0 };
+        table.number(2)?;
+        let base = table.number(base_width)?;
+        let extents = table.number(2)?;
+        let fate = private.iter().find(|(private, _)| *private == id).map(|(_, is_exif)| *is_exif);
+        for extent in 0..extents {
+            medium.turn()?;
+            table.number(index_width)?;
+            let offset = base.saturating_add(table.number(offset_width)?);
+            let length = table.number(length_width)?;
+            let Some(is_exif) = fate else { continue };
+            let (from, end) = match (method, data) {
+                (0, _) => (offset, medium.len()),
+                (1, Some(data)) => (data.body.saturating_add(offset), data.end),
+                // Made of other items, which are overwritten themselves.
+                _ => continue,
+            };
+            // Of no length: as far as there is something.
+            let room = end.saturating_sub(from);
+            let length = if length == 0 { room } else { length.min(room) };
+            clear_extent(medium, from, length, is_exif && extent == 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// Exif begins with the distance to its TIFF block, four bytes.
+fn clear_extent<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    at: u64,
+    length: u64,
+    is_exif: bool,
+) -> Result<(), Fault> {
+    let mut kept = Vec::new();
+    if is_exif && let Some(block) = medium.range(at, length.min(EXIF_READ), EXIF_READ as usize)? {
+        let skip = block.first_chunk::<4>().map(|skip| u32::from_be_bytes(*skip) as usize);
+        let tiff = skip.and_then(|skip| block.get(skip.saturating_add(4)..)).unwrap_or_default();
+        if let Some(minimal) = minimal_exif(exif_orientation(tiff))
+            && length >= 4 + minimal.len() as u64
+        {
+            kept = [&[0; 4][..], &minimal].concat();
+        }
+    }
+    medium.write(at, &kept)?;
+    medium.zero(at.saturating_add(kept.len() as u64), length - kept.len() as u64)
+}
+
+/// The size of the primary item as displayed: cropped, then turned, as its properties say. Every size that the file
+/// declares is held against the bound.
+fn displayed<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    properties: &Atom,
+    primary: u32,
+    pixels_max: u64,
+) -> Result<Option<Pixels>, Fault> {
+    let (mut list, mut links) = (Vec::new(), None);
+    let mut atoms = Atoms::of(properties);
+    while let Some(atom) = atoms.next(medium)? {
+        match &atom.name {
+            b"ipco" => {
+                let mut inner = Atoms::of(&atom);
+                while let Some(inner) = inner.next(medium)? {
+                    if list.len() == ITEMS_MAX {
+                        return Err(BROKEN);
+                    }
+                    match &inner.name {
+                        b"free" | b"skip" | b"udes" | b"uuid" => blank(medium, &inner)?,
+                        _ => {}
+                    }
+                    list.push(inner);
+                }
+            }
+            b"ipma" => links = links.or(Some(atom)),
+            _ => {}
+        }
+    }
+    for atom in &list {
+        let size = if &atom.name == b"ispe" { size_of(medium, atom)? } else { None };
+        if size.is_some_and(|size| size.area() > pixels_max) {
+            return Err(Fault::Refused(Refused::TooManyPixels));
+        }
+    }
+    let Some(links) = links else { return Ok(None) };
+    let mut pixels: Option<Pixels> = None;
+    for index in linked(medium, &links, primary)? {
+        let Some(atom) = index.checked_sub(1).and_then(|index| list.get(index)).copied() else { continue };
+        match &atom.name {
+            b"ispe" => pixels = size_of(medium, &atom)?,
+            b"clap" => {
+                let Some(bytes) = medium.array::<16>(atom.body)? else { continue };
+                let mut table = Table::new(&bytes);
+                let mut side = || Ok::<u64, Fault>(table.number(4)? / table.number(4)?.max(1));
+                let (width, height) = (side()? as u32, side()? as u32);
+                pixels = pixels
+                    .and_then(|whole| Pixels::new(width.min(whole.width), height.min(whole.height)))
+                    .or(pixels);
+            }
+            b"irot" => {
+                let turns = medium.array::<1>(atom.body)?.map_or(0, |[turns]| turns & 3);
+                pixels = pixels.map(|pixels| pixels.turned((turns % 2 == 1).then_some(6)));
+            }
+            _ => {}
+        }
+    }
+    Ok(pixels)
+}
+
+fn size_of<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, atom: &Atom) -> Result<Option<Pixels>, Fault> {
+    if atom.len() < 12 {
+        return Ok(None);
+    }
+    let (width, height) = (medium.u32(atom.body + 4)?, medium.u32(atom.body + 8)?);
+    Ok(width.zip(height).and_then(|(width, height)| Pixels::new(width, height)))
+}
+
+/// The properties of an item, counted from one, in their order.
+fn linked<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    links: &Atom,
+    item: u32,
+) -> Result<Vec<usize>, Fault> {
+    let bytes = medium.range(links.body, links.len(), TABLE_MAX)?.ok_or(BROKEN)?;
+    let mut table = Table::new(&bytes);
+    let head = table.number(4)?;
+    let (version, is_wide) = (head >> 24, head & 1 == 1);
+    for _ in 0..table.number(4)? {
+        let id = table.number(if version == 0 { 2 } else { 4 })?;
+        let count = table.number(1)?;
+        let mut found = Vec::new();
+        for _ in 0..count {
+            let index = if is_wide { table.number(2)? & 0x7fff } else { table.number(1)? & 0x7f };
+            found.push(index as usize);
+        }
+        if id == u64::from(item) {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Big-endian numbers of a table, one after the other.
+struct Table<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Table<'a> {
+    fn new(bytes: &'a [u8]) -> Table<'a> {
+        Table { bytes }
+    }
+
+    /// Of so many bytes, at most eight; none is zero.
+    fn number(&mut self, width: usize) -> Result<u64, Fault> {
+        let (front, rest) = self.bytes.split_at_checked(width.min(8)).ok_or(BROKEN)?;
+        self.bytes = rest;
+        Ok(front.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+}
