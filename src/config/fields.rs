@@ -98,7 +98,7 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("REQUIRE_VERIFIED", "false", Switch, "Whether members must verify their e-mail address before they chat."),
         row("IP_INFO", "", Hidden("visible ASCII characters"), "Token of the service that tells the place of an address; no look-ups when unset."),
         row("IP_INFO_URL", "https://ipinfo.io", Text("http(s)://host[:port][/path]"), "That service."),
-        row("GEOIP_DB", "", Text("an .mmdb file"), "Places of addresses, read locally and preferred to the service."),
+        row("GEOIP_DB", "", Text("an .mmdb file"), "Places of addresses, read locally and preferred to the service; a file that replaces it counts without a restart."),
     ]),
     ("Mail", &[
         row("EMAIL_HOST", "", Text("a host name or an IP address"), "SMTP server; without it mails go to `mail.mbox` in DATA_DIR."),

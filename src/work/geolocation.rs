@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 #[cfg(feature = "geoip")]
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+#[cfg(feature = "geoip")]
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,9 +21,9 @@ use crate::proto::http::client::{Endpoint, ResponseReader};
 /// Who knows.
 #[derive(Clone)]
 pub enum PlaceSource {
-    /// GEOIP_DB, read once.
+    /// GEOIP_DB.
     #[cfg(feature = "geoip")]
-    Database(Arc<maxminddb::Reader<Vec<u8>>>),
+    Database(Arc<Database>),
     /// IP_INFO and IP_INFO_URL.
     Service { endpoint: Endpoint, token: String, trust: Trust },
 }
@@ -30,10 +32,79 @@ impl PlaceSource {
     /// Reads GEOIP_DB; the error is a phrase for behind that name.
     #[cfg(feature = "geoip")]
     pub fn database(path: &Path) -> Result<PlaceSource, String> {
-        let reader =
-            maxminddb::Reader::open_readfile(path).map_err(|error| format!("can't be used: {error}"))?;
-        Ok(PlaceSource::Database(Arc::new(reader)))
+        let file = FileState::of(path);
+        let reader = read_database(path)?;
+        let content = Content { file, reader: Arc::new(reader) };
+        Ok(PlaceSource::Database(Arc::new(Database { path: path.to_owned(), content: Mutex::new(content) })))
     }
+}
+
+/// GEOIP_DB in memory. Whoever renews the file (`geoipupdate` renames a new one into its place) need not restart the server:
+/// a look-up of a file that is another one by now reads it first. One that can't be read leaves the old one in use.
+#[cfg(feature = "geoip")]
+pub struct Database {
+    path: PathBuf,
+    content: Mutex<Content>,
+}
+
+#[cfg(feature = "geoip")]
+struct Content {
+    /// The file that was read, or could not be.
+    file: Option<FileState>,
+    reader: Arc<maxminddb::Reader<Vec<u8>>>,
+}
+
+/// What tells one file from the one that replaced it.
+#[cfg(feature = "geoip")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileState {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+#[cfg(feature = "geoip")]
+impl FileState {
+    fn of(path: &Path) -> Option<FileState> {
+        let file = path.metadata().ok()?;
+        let modified = (file.mtime(), file.mtime_nsec());
+        Some(FileState { device: file.dev(), inode: file.ino(), bytes: file.len(), modified })
+    }
+}
+
+#[cfg(feature = "geoip")]
+impl Database {
+    /// Reads the file if it is another one. Whether it was. The other threads wait for it: they would answer from the old one.
+    fn renew(&self) -> bool {
+        let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = FileState::of(&self.path);
+        // A file that is gone for a moment says nothing new.
+        if file.is_none() || file == content.file {
+            return false;
+        }
+        content.file = file;
+        match read_database(&self.path) {
+            Ok(reader) => {
+                content.reader = Arc::new(reader);
+                log::info!(target: "natter::geolocation", "GEOIP_DB: the new file is in use");
+                true
+            }
+            Err(problem) => {
+                log::warn!(target: "natter::geolocation", "GEOIP_DB: the new file {problem}; the old one is in use");
+                false
+            }
+        }
+    }
+
+    fn reader(&self) -> Arc<maxminddb::Reader<Vec<u8>>> {
+        Arc::clone(&self.content.lock().unwrap_or_else(PoisonError::into_inner).reader)
+    }
+}
+
+#[cfg(feature = "geoip")]
+fn read_database(path: &Path) -> Result<maxminddb::Reader<Vec<u8>>, String> {
+    maxminddb::Reader::open_readfile(path).map_err(|error| format!("can't be used: {error}"))
 }
 
 /// One worker thread's guide; the memory is shared by all.
@@ -57,6 +128,7 @@ impl Geolocator {
         if !is_public(address) {
             return Done::Place(None);
         }
+        self.forget_outdated();
         if let Some(found) = self.recall(address) {
             return Done::Place(found);
         }
@@ -79,6 +151,16 @@ impl Geolocator {
         }
     }
 
+    /// What was learned from a database that was replaced is not known any more.
+    fn forget_outdated(&self) {
+        #[cfg(feature = "geoip")]
+        if let PlaceSource::Database(database) = &self.source
+            && database.renew()
+        {
+            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
+        }
+    }
+
     fn recall(&self, address: IpAddr) -> Option<Option<String>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).recall(address, Instant::now())
     }
@@ -86,7 +168,7 @@ impl Geolocator {
     fn look_up(&self, address: IpAddr) -> Result<Option<String>, WireFault> {
         match &self.source {
             #[cfg(feature = "geoip")]
-            PlaceSource::Database(reader) => look_in(reader, address),
+            PlaceSource::Database(database) => look_in(&database.reader(), address),
             PlaceSource::Service { endpoint, token, trust } => ask(endpoint, token, trust, address),
         }
     }

@@ -137,6 +137,34 @@ fn a_database_knows_without_asking_anybody() {
         assert_eq!(find(&mut geolocator, "9.9.9.9"), Ok(None));
         assert_eq!(find(&mut geolocator, "127.0.0.1"), Ok(None));
     }
+    // A file that replaces it counts at once, for what was looked up before too; one that is no database does not.
+    let dir = TestDir::new();
+    let path = dir.path().join("places.mmdb");
+    let put = |bytes: &[u8]| {
+        std::fs::write(dir.path().join("new"), bytes).expect("a file");
+        std::fs::rename(dir.path().join("new"), &path).expect("in its place");
+    };
+    let city = |name| database(8, &Value::Map(vec![("city", Value::Text(name))]));
+    put(&city("Munich"));
+    let source = PlaceSource::database(&path).expect("a database");
+    let known = Arc::default();
+    let mut threads = [0, 1].map(|_| Geolocator::new(source.clone(), Arc::clone(&known)));
+    for (bytes, expect) in [
+        (None, "Munich"),
+        (Some(city("Augsburg")), "Augsburg"),
+        (Some(b"nonsense".to_vec()), "Augsburg"),
+        (Some(city("Passau")), "Passau"),
+    ] {
+        if let Some(bytes) = bytes {
+            put(&bytes);
+        }
+        for geolocator in &mut threads {
+            assert_eq!(find(geolocator, "8.8.4.4"), Ok(Some(expect.to_owned())));
+        }
+    }
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(find(&mut threads[0], "8.8.4.4"), Ok(Some("Passau".to_owned())));
+
     let dir = TestDir::new();
     let path = dir.path().join("nonsense.mmdb");
     std::fs::write(&path, b"nonsense").expect("a file");
