@@ -8,6 +8,8 @@ mod backup;
 mod commands;
 #[path = "process/crash.rs"]
 mod crash;
+#[path = "process/damage.rs"]
+mod damage;
 #[path = "process/disk.rs"]
 mod disk;
 #[path = "process/mail.rs"]

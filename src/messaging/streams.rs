@@ -131,6 +131,7 @@ mod tests {
             created_at: Time(UNIX_MS),
             edited_at: None,
             deleted_at: None,
+            damaged: false,
         }
     }
 

@@ -303,6 +303,7 @@ mod tests {
             created_at: Time(0),
             edited_at: None,
             deleted_at: None,
+            damaged: false,
         };
         check(
             Fact::MessagePosted(Arc::new(message)),

@@ -39,6 +39,14 @@ pub struct Message {
     pub created_at: Time,
     pub edited_at: Option<Time>,
     pub deleted_at: Option<Time>,
+    /// Something of it can't be read any more: its text is `None`, and it is no tombstone.
+    #[serde(skip_serializing_if = "is_false")]
+    pub damaged: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Message {
@@ -76,6 +84,9 @@ impl Message {
         json::write(out, &self.edited_at);
         push_key!(out, "deleted_at");
         json::write(out, &self.deleted_at);
+        if self.damaged {
+            out.extend_from_slice(b",\"damaged\":true");
+        }
         out.push(b'}');
     }
 }
@@ -297,7 +308,7 @@ mod tests {
             let message = Message {
                 id: ids[0], client_id: ids[1], conversation: ids[2], n, seq, rev, sender, body,
                 attachments: with_file.then_some(file).into_iter().collect(),
-                reply_to, reactions, created_at, edited_at, deleted_at,
+                reply_to, reactions, created_at, edited_at, deleted_at, damaged: n % 2 == 1,
             };
             let mut written = Vec::new();
             message.write(&mut written);

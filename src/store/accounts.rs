@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::batch::{Batch, Written};
 use super::fault::Stop;
-use super::value::{id, int, number};
+use super::value::{id, int, number, text};
 use super::{codes, profiles, sessions};
 use crate::base::id::Id;
 use crate::model::member::{
@@ -30,7 +30,7 @@ pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option
                 profile: id(row, 1)?,
                 active: row.get(2)?,
                 hash: row.get(3)?,
-                display_name: row.get(4)?,
+                display_name: text(row, 4)?,
                 device_known: row.get(5)?,
             })
         })
@@ -45,7 +45,7 @@ pub fn find_secret(conn: &Connection, find: FindSecret) -> Result<Secret, Stop> 
              WHERE m.id = ?1 AND m.active",
         )?
         .query_row([find.member.to_bytes()], |row| {
-            Ok(Secret { hash: row.get(0)?, email: row.get(1)?, display_name: row.get(2)? })
+            Ok(Secret { hash: row.get(0)?, email: text(row, 1)?, display_name: text(row, 2)? })
         })
         .optional()?;
     Ok(found.ok_or(Refusal::Unauthorized)?)
@@ -75,7 +75,7 @@ pub fn account(conn: &Connection, member: Id) -> rusqlite::Result<Option<Account
             profile: profiles::from_row(row)?,
             member: Member {
                 id: id(row, 1)?,
-                email: row.get(9)?,
+                email: text(row, 9)?,
                 verified: row.get(10)?,
                 active: row.get(11)?,
                 created_at: Time(number(row, 12)?),
@@ -151,7 +151,7 @@ pub fn set_active(batch: &mut Batch<'_>, set: SetActive) -> Result<Written, Stop
 fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
     Ok(Member {
         id: id(row, 0)?,
-        email: row.get(1)?,
+        email: text(row, 1)?,
         verified: row.get(2)?,
         active: row.get(3)?,
         created_at: Time(number(row, 4)?),

@@ -10,7 +10,7 @@ use super::cache::{Slot, Standing};
 use super::fault::Stop;
 use super::log::{self, Change};
 use super::profiles::Names;
-use super::value::{int, number};
+use super::value::{int, number, text};
 use super::{conversations, groups, messages, search_changes, uploads};
 use crate::base::emoji;
 use crate::base::id::Id;
@@ -199,7 +199,7 @@ pub fn reactions(conn: &Connection, names: &mut Names, seq: u64) -> rusqlite::Re
     )?;
     let mut reactions = statement
         .query_map([int(seq)], |row| {
-            Ok(Reaction { emoji: row.get(0)?, count: number(row, 1)?, profiles: Vec::new() })
+            Ok(Reaction { emoji: text(row, 0)?, count: number(row, 1)?, profiles: Vec::new() })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut who = conn.prepare_cached(

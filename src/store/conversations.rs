@@ -13,7 +13,7 @@ use super::cache::{self, Slot, Standing};
 use super::fault::Stop;
 use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
-use super::value::{id, int, number};
+use super::value::{id, int, number, text_or_null};
 use super::{changes, groups, messages, state, uploads};
 use crate::base::id::Id;
 use crate::model::conversation::{
@@ -323,7 +323,7 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
             let shown = Conversation {
                 id: id(row, 0)?,
                 kind,
-                title: row.get(2)?,
+                title: text_or_null(row, 2)?,
                 image: uploads::image(conn, row.get(8)?)?,
                 members_count: number(row, 3)?,
                 peer: None,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::fault::Stop;
 use super::profiles::{self, Names};
-use super::value::{id, int, joined, number};
+use super::value::{id, int, joined, number, text, text_or_null};
 use super::{accounts, by_sender, messages};
 use crate::base::crypto::hex;
 use crate::base::emoji;
@@ -118,10 +118,10 @@ fn sessions(conn: &Connection, lines: &mut Lines, member: i64, after: u64) -> ru
     each(lines, "session", statement.query((member, int(after)))?, |row| {
         let session = Session {
             id: id(row, 1)?,
-            unique_id: row.get(2)?,
-            user_agent: row.get(3)?,
-            address: row.get(4)?,
-            place: row.get(5)?,
+            unique_id: text_or_null(row, 2)?,
+            user_agent: text(row, 3)?,
+            address: text(row, 4)?,
+            place: text_or_null(row, 5)?,
             created_at: Time(number(row, 6)?),
             last_seen_at: Time(number(row, 7)?),
         };
@@ -171,7 +171,7 @@ fn conversations(
         let conversation = Conversation {
             id: id(row, 1)?,
             kind: if row.get::<_, i64>(2)? == 0 { "direct" } else { "group" },
-            title: row.get(3)?,
+            title: text_or_null(row, 3)?,
             peer: row.get::<_, Option<[u8; 16]>>(7)?.map(Id::from_bytes),
             read_n: number(row, 4)?,
             last_n: number(row, 5)?,
@@ -201,8 +201,8 @@ fn own_uploads(
     each(lines, "upload", statement.query((profile, int(after)))?, |row| {
         let mut upload = Upload {
             id: id(row, 1)?,
-            name: row.get(2)?,
-            mime: row.get(3)?,
+            name: text(row, 2)?,
+            mime: text(row, 3)?,
             size: number(row, 4)?,
             sha256: hex(&row.get::<_, [u8; 32]>(5)?),
             width: row.get(6)?,
@@ -256,7 +256,7 @@ fn reactions(
          WHERE r.profile = ?1 AND (r.message, r.emoji) > (?2, ?3) ORDER BY r.message, r.emoji",
     )?;
     each(lines, "reaction", statement.query((profile, int(seq), emoji))?, |row| {
-        let (seq, emoji) = (number(row, 0)?, row.get::<_, String>(2)?);
+        let (seq, emoji) = (number(row, 0)?, text(row, 2)?);
         let message = joined(row.get(1)?, int(seq));
         let shown = emoji::qualified(&emoji::without_style(&emoji));
         Ok(((seq, emoji), Reaction { message, emoji: shown }))

@@ -10,7 +10,7 @@ use super::conversations;
 use super::fault::Stop;
 use super::log::{self, Change};
 use super::page::{Budget, profile_bytes};
-use super::value::{id, int, number};
+use super::value::{id, int, number, text_or_null};
 use super::{by_sender, profiles, uploads};
 use crate::base::id::Id;
 use crate::model::conversation::{
@@ -45,7 +45,7 @@ pub fn brief(conn: &Connection, key: i64) -> rusqlite::Result<ConversationBrief>
         Ok(ConversationBrief {
             id: id(row, 0)?,
             kind: conversations::kind(row.get(1)?),
-            title: row.get(2)?,
+            title: text_or_null(row, 2)?,
             image: uploads::image(conn, row.get(4)?)?,
             members_count: number(row, 3)?,
         })

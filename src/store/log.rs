@@ -18,7 +18,7 @@ use super::conversations::kind;
 use super::fault::Stop;
 use super::page::{Budget, fact_bytes};
 use super::profiles::{self, Names};
-use super::value::{id, int, number};
+use super::value::{id, int, is_damage, number};
 use super::{groups, messages, state};
 use crate::base::id::Id;
 use crate::limits::PRUNE_ROWS;
@@ -212,8 +212,19 @@ pub fn read(conn: &Connection, read: ReadLog) -> Result<LogPage, Stop> {
     }
     let (mut budget, mut names, mut events) = (Budget::new(read.limit), Names::default(), Vec::new());
     while let Some(Reverse((seq, source))) = merge.next.pop() {
-        let full = budget.is_spent();
-        let fact = if full { None } else { Some(merge.render(&mut names, source, seq)?) };
+        let fact = (!budget.is_spent()).then(|| merge.render(&mut names, source, seq));
+        let fact = match fact {
+            None => None,
+            // What this event told is damaged on the disk; what comes after it is not.
+            Some(Err(error)) if is_damage(&error) => {
+                ::log::warn!(
+                    "storage: an event of the log can't be read and is left out of a replay: {error}"
+                );
+                merge.advance(source, seq)?;
+                continue;
+            }
+            Some(fact) => Some(fact?),
+        };
         match fact.filter(|fact| budget.take(fact_bytes(fact))) {
             Some(fact) => events.push((seq, fact)),
             None => {

@@ -13,7 +13,7 @@ use super::conversations::{self, NewDirect};
 use super::fault::Stop;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
-use super::value::{halves, id, int, joined, number, number_or_null};
+use super::value::{halves, id, int, joined, number, number_or_null, or_damaged};
 use super::{changes, state, uploads};
 use crate::base::id::Id;
 use crate::limits::TEXT_SEARCH_MAX;
@@ -47,32 +47,40 @@ fn from_row(
     row: &Row<'_>,
 ) -> rusqlite::Result<Message> {
     let seq = number(row, 0)?;
-    let id = joined(row.get(1)?, int(seq));
-    let rev = number_or_null(row, 7)?;
-    let reply_to = match number_or_null(row, 5)? {
-        Some(seq) => Some(joined(row.get(6)?, int(seq))),
+    // One row that is damaged on the disk must not hide its neighbours: what of it can be read is shown.
+    let mut damaged = false;
+    let whole = &mut damaged;
+    let id = joined(or_damaged(row.get(1), whole)?, int(seq));
+    let rev = or_damaged(number_or_null(row, 7), whole)?;
+    let reply_to = match or_damaged(number_or_null(row, 5), whole)? {
+        Some(seq) => or_damaged(row.get::<_, Option<i64>>(6), whole)?.map(|high| joined(high, int(seq))),
         None => None,
     };
+    let deleted_at = or_damaged(number_or_null(row, 9), whole)?.map(Time);
+    let has_files = row.get_ref(11)? != ValueRef::Null;
+    let body: Option<String> = or_damaged(row.get(10), whole)?;
+    // Every message was posted with a text or with files.
+    *whole |= body.is_none() && deleted_at.is_none() && !has_files;
     Ok(Message {
         id,
-        client_id: joined(row.get(4)?, row.get(12)?),
+        client_id: joined(or_damaged(row.get(4), whole)?, or_damaged(row.get(12), whole)?),
         conversation,
-        n: number(row, 2)?,
+        n: or_damaged(number(row, 2), whole)?,
         seq,
         rev: rev.unwrap_or(seq),
-        sender: names.of(conn, row.get(3)?)?,
-        body: row.get(10)?,
-        attachments: if row.get_ref(11)? == ValueRef::Null {
-            Vec::new()
-        } else {
-            uploads::attachments(conn, seq)?
+        sender: match or_damaged(row.get::<_, Option<i64>>(3), whole)? {
+            Some(sender) => names.of(conn, sender)?,
+            None => None,
         },
+        body,
+        attachments: if has_files { uploads::attachments(conn, seq)? } else { Vec::new() },
         reply_to,
         // A message that never changed has none: nearly all are shown without asking.
         reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },
         created_at: Time(id.unix_ms()),
-        edited_at: number_or_null(row, 8)?.map(Time),
-        deleted_at: number_or_null(row, 9)?.map(Time),
+        edited_at: or_damaged(number_or_null(row, 8), whole)?.map(Time),
+        deleted_at,
+        damaged,
     })
 }
 
@@ -437,14 +445,16 @@ pub fn open_pair(conn: &Connection, open: OpenPair) -> Result<Pair, Stop> {
 
 /// The newest text of a conversation and its time; of the last message, without text, where none has any.
 pub fn newest_text(conn: &Connection, key: i64, last_n: u64) -> rusqlite::Result<Option<(String, Time)>> {
-    let time = |row: &Row<'_>| Ok::<_, rusqlite::Error>(Time((row.get::<_, i64>(0)? as u64) >> 16));
+    let time = |row: &Row<'_>| {
+        Ok::<_, rusqlite::Error>(Time((or_damaged(row.get::<_, i64>(0), &mut false)? as u64) >> 16))
+    };
     let text = conn
         .prepare_cached(
             "SELECT id_high, body FROM messages WHERE conversation = ?1 AND n > ?2 AND body IS NOT NULL \
              AND deleted_at IS NULL ORDER BY n DESC LIMIT 1",
         )?
         .query_row((key, int(last_n.saturating_sub(u64::from(TEXT_SEARCH_MAX)))), |row| {
-            Ok((row.get(1)?, time(row)?))
+            Ok((or_damaged(row.get(1), &mut false)?, time(row)?))
         })
         .optional()?;
     if text.is_some() {

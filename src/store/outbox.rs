@@ -2,11 +2,12 @@
 //! Owns when a failed one is tried again. Invariant: a row leaves only by being sent, given up, replaced by a newer code,
 //! or with its member.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::batch::{Batch, Written};
 use super::fault::Stop;
-use super::value::{id, int, number};
+use super::value::{id, int, is_damage, number, text, text_or_null};
 use crate::base::id::Id;
 use crate::limits::{MAIL_GIVE_UP_MS, MAIL_RETRY_FIRST_MS, MAIL_RETRY_MAX_MS};
 use crate::model::mail::{
@@ -84,6 +85,13 @@ pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
              WHERE o.due_at <= ?1 ORDER BY o.due_at LIMIT ?2",
         )?
         .query_map((int(fetch.at), fetch.limit), from_row)?
+        .filter(|mail| match mail {
+            Err(error) if is_damage(error) => {
+                ::log::warn!("storage: a mail can't be read and is left out: {error}");
+                false
+            }
+            _ => true,
+        })
         .collect::<rusqlite::Result<Vec<DueMail>>>()?;
     let next_due_at = conn
         .prepare_cached("SELECT due_at FROM outbox ORDER BY due_at LIMIT 1 OFFSET ?1")?
@@ -99,18 +107,18 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<DueMail> {
         RESET_CODE => Content::ResetCode(sealed()?),
         NEW_DEVICE => Content::NewDevice(Box::new(NewDevice {
             session: id(row, 5)?,
-            address: row.get(6)?,
-            user_agent: row.get(7)?,
-            place: row.get(8)?,
+            address: text(row, 6)?,
+            user_agent: text(row, 7)?,
+            place: text_or_null(row, 8)?,
         })),
         PASSWORD_CHANGED => Content::PasswordChanged,
         NICK_NAME_CHANGED => Content::NickNameChanged(row.get::<_, Option<String>>(11)?.unwrap_or_default()),
         kind => return Err(rusqlite::Error::IntegralValueOutOfRange(1, kind)),
     };
-    let language: String = row.get(2)?;
-    let to = match row.get::<_, Option<[u8; 16]>>(9)? {
-        Some(member) => Some(Recipient { member: Id::from_bytes(member), email: row.get(10)? }),
-        None => None,
+    let language = text(row, 2)?;
+    let to = match row.get_ref(9)? {
+        ValueRef::Null => None,
+        _ => Some(Recipient { member: id(row, 9)?, email: text(row, 10)? }),
     };
     Ok(DueMail {
         id: id(row, 0)?,

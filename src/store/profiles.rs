@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
-use super::value::{id, number};
+use super::value::{id, number, text};
 use super::{conversations, log, uploads};
 use crate::base::id::Id;
 use crate::model::event::{Audience, Event, Fact};
@@ -27,13 +28,11 @@ pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Profile> {
     Ok(Profile {
         id: id(row, 0)?,
         member: Some(id(row, 1)?),
-        display_name: row.get(2)?,
-        nick_name: row.get(3)?,
-        profile_image: match row.get(7)? {
-            None => None,
-            Some(upload) => {
-                Some(Image { upload: Id::from_bytes(upload), name: row.get(8)?, url: String::new() })
-            }
+        display_name: text(row, 2)?,
+        nick_name: text(row, 3)?,
+        profile_image: match row.get_ref(7)? {
+            ValueRef::Null => None,
+            _ => Some(Image { upload: id(row, 7)?, name: text(row, 8)?, url: String::new() }),
         },
         is_private: row.get(4)?,
         presence: Some(row.get(5)?),

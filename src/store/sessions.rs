@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
 use super::fault::Stop;
-use super::value::{id, int, number, number_or_null};
+use super::value::{id, int, number, number_or_null, text, text_or_null};
 use super::{accounts, log, outbox};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
@@ -273,10 +273,10 @@ pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop>
                 let id = id(row, 1)?;
                 let session = SessionView {
                     id,
-                    unique_id: row.get(2)?,
-                    user_agent: row.get(3)?,
-                    address: row.get(4)?,
-                    place: row.get(5)?,
+                    unique_id: text_or_null(row, 2)?,
+                    user_agent: text(row, 3)?,
+                    address: text(row, 4)?,
+                    place: text_or_null(row, 5)?,
                     created_at: Time(number(row, 6)?),
                     last_seen_at: Time(number(row, 7)?),
                     current: id == list.current,
@@ -313,7 +313,7 @@ fn find(conn: &Connection, session: Id) -> rusqlite::Result<Option<Session>> {
          WHERE s.id = ?1",
     )?
     .query_row([session.to_bytes()], |row| {
-        let unique_id: Option<String> = row.get(9)?;
+        let unique_id = text_or_null(row, 9)?;
         Ok(Session {
             key: row.get(0)?,
             pair: Pair {

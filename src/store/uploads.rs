@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::profiles;
-use super::value::{id, int, number};
+use super::value::{id, int, number, text};
 use crate::base::crypto::hex;
 use crate::base::id::Id;
 use crate::model::operation::{Answer, Refusal};
@@ -77,21 +77,23 @@ pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written,
 pub fn find(conn: &Connection, find: FindUpload) -> Result<StoredFile, Stop> {
     let found = conn
         .prepare_cached(
-            "SELECT u.key, f.owner, f.id, f.mime, f.size, f.sha256, u.created_at \
-             FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1 AND u.name = ?2",
+            "SELECT u.key, f.owner, f.id, f.mime, f.size, f.sha256, u.created_at, u.name \
+             FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1",
         )?
-        .query_row((find.upload.to_bytes(), &find.name), |row| {
+        .query_row([find.upload.to_bytes()], |row| {
             let stored = StoredFile {
                 file: id(row, 2)?,
-                mime: row.get(3)?,
+                mime: text(row, 3)?,
                 size: number(row, 4)?,
                 sha256: row.get(5)?,
                 created_at: number(row, 6)?,
             };
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, stored))
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, stored, text(row, 7)?))
         })
         .optional()?;
-    let (upload, owner, stored) = found.ok_or(Refusal::NotFound)?;
+    // Compared as it is shown: a damaged name is not the one in the row.
+    let (upload, owner, stored, _) =
+        found.filter(|(_, _, _, name)| *name == find.name).ok_or(Refusal::NotFound)?;
     if let Some(viewer) = find.viewer {
         let viewer = profiles::key(conn, viewer)?.ok_or(Refusal::Unauthorized)?;
         if viewer != owner && !may_read(conn, viewer, upload)? {
@@ -125,7 +127,7 @@ fn is_picture(conn: &Connection, upload: i64) -> rusqlite::Result<bool> {
 pub fn image(conn: &Connection, upload: Option<i64>) -> rusqlite::Result<Option<Image>> {
     let Some(upload) = upload else { return Ok(None) };
     conn.prepare_cached("SELECT id, name FROM uploads WHERE key = ?1")?
-        .query_row([upload], |row| Ok(Image { upload: id(row, 0)?, name: row.get(1)?, url: String::new() }))
+        .query_row([upload], |row| Ok(Image { upload: id(row, 0)?, name: text(row, 1)?, url: String::new() }))
         .optional()
 }
 
@@ -143,8 +145,8 @@ pub fn attachments(conn: &Connection, message: u64) -> rusqlite::Result<Vec<Atta
 fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
     Ok(Attachment {
         id: id(row, 0)?,
-        name: row.get(1)?,
-        mime: row.get(2)?,
+        name: text(row, 1)?,
+        mime: text(row, 2)?,
         size: number(row, 3)?,
         width: row.get(4)?,
         height: row.get(5)?,

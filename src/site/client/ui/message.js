@@ -30,6 +30,7 @@ const PREVIEW_MAX = 160;
 export function preview(message) {
   if (!message) return t('list.no_messages');
   if (message.deleted_at) return t('msg.deleted');
+  if (message.damaged) return t('msg.damaged');
   if (message.body) return beginning(message.body.replace(/\s+/g, ' '), PREVIEW_MAX);
   const file = (message.attachments ?? message.files)?.[0];
   return file?.type.startsWith('image/') ? t('preview.photo') : file?.name ?? '';
@@ -69,7 +70,9 @@ export function drawMessage(element, item, act) {
       h('div.bubble', null,
         !deleted && (message ?? row).reply_to && quote(item, act),
         attachments(item, act),
-        deleted ? h('p.body', null, t('msg.deleted')) : body && h('p.body', { testid: 'message-body' }, big ? body : rich(body)),
+        deleted ? h('p.body', null, t('msg.deleted'))
+          : message?.damaged && !body ? h('p.body.damaged', { testid: 'message-damaged' }, t('msg.damaged'))
+          : body && h('p.body', { testid: 'message-body' }, big ? body : rich(body)),
         h('span.meta', null,
           message?.edited_at && !deleted && h('span', null, t('msg.edited')),
           h('time', { datetime: at, title: fullTime(at) }, timeOf(at)),
