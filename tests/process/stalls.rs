@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use super::support::TestDir;
 use super::support::net::{Heard, Http, Ws};
@@ -77,6 +77,53 @@ fn dropped_lines_are_told_when_the_log_is_read_again() {
     let lines = reading.join().expect("a log");
     assert!(lines.iter().any(|line| line.contains("lines were dropped")), "{:?}", lines.last());
     assert!(lines.last().is_some_and(|line| line.ends_with("stopped")), "{:?}", lines.last());
+}
+
+/// The loop's thread opens no file, asks none, syncs none, sleeps on nothing: whatever such a call would wait for, everybody would.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn the_loop_makes_no_call_that_may_block() {
+    let dir = TestDir::new();
+    let (source, library) = (dir.path().join("blocking_calls.c"), dir.path().join("blocking_calls.so"));
+    std::fs::write(&source, include_str!("blocking_calls.c")).expect("a file");
+    let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    if !compiler.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: no C compiler here");
+        return;
+    }
+    let trace = dir.path().join("calls");
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let env = [("LD_PRELOAD", &text(&library)), ("BLOCKING_CALLS", &text(&trace))];
+    let natter = Launch::new(dir.path()).with(&env.map(|(name, value)| (name, value.as_str()))).start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let (mut ws, _) = Ws::native(natter.address, &bob.access, None).expect("a socket");
+    ws.until("event", "caught_up");
+    let mut ask = |method: &str, path: &str, body: Option<&str>| {
+        http.ask_as(&ann, method, path, body).expect("a response")
+    };
+    assert_eq!(
+        ask("POST", "/api/v1/messages", Some(&post_to(&bob.profile, &client_id(), "hello"))).status,
+        201
+    );
+    ws.until("event", "message.posted");
+    let file = "x".repeat(2_000_000);
+    let upload = super::uploads::upload(natter.address, &ann, "x.txt", file.as_bytes());
+    assert_eq!(upload.status, 201, "{}", upload.text());
+    assert_eq!(ask("GET", &upload.at("data.url"), None).body.len(), file.len());
+    for path in
+        ["/", "/docs", "/metrics", "/readyz", "/nothing", "/api/v1/search?q=hello", "/api/v1/user/sessions"]
+    {
+        ask("GET", path, None);
+    }
+    let wrong = r#"{"email":"ann@example.org","password":"not the password"}"#;
+    assert_eq!(ask("POST", "/api/v1/user/sign-in", Some(wrong)).status, 401);
+    assert_eq!(ask("DELETE", &format!("/api/v1/uploads/{}", upload.at("data.id")), None).status, 204);
+    drop(ws);
+    assert_eq!(ask("POST", "/api/v1/user/logout", None).status, 200);
+    let calls = std::fs::read_to_string(&trace).expect("the library was loaded");
+    assert_eq!(calls, "looking \n", "calls on the loop's thread");
+    natter.stop();
 }
 
 #[test]

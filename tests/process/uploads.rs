@@ -25,7 +25,7 @@ fn head(person: &Person, name: &str, length: usize) -> String {
     )
 }
 
-fn upload(address: SocketAddr, person: &Person, name: &str, body: &[u8]) -> Response {
+pub fn upload(address: SocketAddr, person: &Person, name: &str, body: &[u8]) -> Response {
     let mut http = Http::connect(address);
     http.send(head(person, name, body.len()).as_bytes()).expect("a head");
     http.send(body).expect("a body");
