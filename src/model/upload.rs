@@ -81,15 +81,17 @@ pub struct Inspection {
 pub struct InspectedFile {
     pub mime: &'static str,
     pub pixels: Option<Pixels>,
-    /// Of the bytes as they are now, where some were overwritten.
+    /// Of the bytes as they are now, where some were overwritten or cut off.
     pub sha256: Option<[u8; 32]>,
+    pub size: u64,
 }
 
 impl ReceivedFile {
     fn learn(&mut self, inspected: InspectedFile) {
         self.mime = inspected.mime;
-        self.width = inspected.pixels.map(|pixels| pixels.width);
-        self.height = inspected.pixels.map(|pixels| pixels.height);
+        self.size = inspected.size;
+        self.width = inspected.pixels.map(|pixels| pixels.width).or(self.width);
+        self.height = inspected.pixels.map(|pixels| pixels.height).or(self.height);
         self.sha256 = inspected.sha256.unwrap_or(self.sha256);
     }
 

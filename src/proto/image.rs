@@ -65,12 +65,14 @@ pub struct Finished {
     pub kind: Kind,
     /// For the four kinds of image.
     pub pixels: Option<Pixels>,
+    /// A JPEG without an EOI of its own: its last scan may hold what is no part of it.
+    pub is_open_ended: bool,
 }
 
 impl Finished {
     /// What it shows and what may stay of it is told by the whole file.
     pub fn needs_inspection(&self) -> bool {
-        super::media::is_inspected(self.kind)
+        self.is_open_ended || super::media::is_inspected(self.kind)
     }
 }
 
@@ -173,18 +175,23 @@ impl Filter {
             self.decide(out)?;
         }
         let kind = self.kind().ok_or(Refused::UnknownType)?;
+        let mut is_open_ended = false;
         let pixels = match self.inner {
-            Inner::Jpeg(jpeg) => jpeg.finish(out).map(|(pixels, _)| pixels),
+            Inner::Jpeg(jpeg) => {
+                let finished = jpeg.finish(out);
+                is_open_ended = finished.is_some_and(|(_, is_open_ended)| is_open_ended);
+                finished.map(|(pixels, _)| pixels)
+            }
             Inner::Png(png) => png.finish(out),
             Inner::Gif(gif) => gif.finish(out),
             Inner::WebP(webp) => webp.finish(out),
             Inner::Text(text) => {
                 text.finish().map_err(|NotUtf8| Refused::UnknownType)?;
-                return Ok(Finished { kind, pixels: None });
+                return Ok(Finished { kind, pixels: None, is_open_ended });
             }
-            Inner::Sniff(_) | Inner::Opaque(_) => return Ok(Finished { kind, pixels: None }),
+            Inner::Sniff(_) | Inner::Opaque(_) => return Ok(Finished { kind, pixels: None, is_open_ended }),
         };
-        Ok(Finished { kind, pixels: Some(pixels.ok_or(Refused::BrokenImage)?) })
+        Ok(Finished { kind, pixels: Some(pixels.ok_or(Refused::BrokenImage)?), is_open_ended })
     }
 
     fn decide(&mut self, out: &mut Vec<u8>) -> Result<(), Refused> {
@@ -232,7 +239,7 @@ mod tests {
     #[test]
     fn files_that_are_no_images() {
         let text = |bytes: &[u8]| {
-            let finished = Finished { kind: Kind::Text, pixels: None };
+            let finished = Finished { kind: Kind::Text, pixels: None, is_open_ended: false };
             assert_eq!(run(bytes, false), Ok((finished, bytes.to_vec())), "{bytes:?}");
         };
         text(b"x");
@@ -240,7 +247,10 @@ mod tests {
         text(b"<svg xmlns='http://www.w3.org/2000/svg'/>");
         text("\u{feff}\u{0633}\u{0644}\u{0627}\u{0645} \u{1f44b}".repeat(200).as_bytes());
         let pdf = [b"%PDF-1.7\n".as_slice(), &[0xff; 1000]].concat();
-        assert_eq!(run(&pdf, false), Ok((Finished { kind: Kind::Pdf, pixels: None }, pdf.clone())));
+        assert_eq!(
+            run(&pdf, false),
+            Ok((Finished { kind: Kind::Pdf, pixels: None, is_open_ended: false }, pdf.clone()))
+        );
         for (bytes, refused) in [
             (b"".to_vec(), Refused::Empty),
             (b"\xff\xfeh\0i\0".to_vec(), Refused::UnknownType),
@@ -269,7 +279,8 @@ mod tests {
             bytes.extend_from_slice(&noise);
             bytes.extend_from_slice(&sample[at.index(sample.len())..]);
             if let Ok((finished, stored)) = run(&bytes, keep) {
-                prop_assert_eq!(run(&stored, keep), Ok((finished, stored.clone())));
+                let again = Finished { is_open_ended: false, ..finished };
+                prop_assert_eq!(run(&stored, keep).map(|(found, bytes)| (Finished { is_open_ended: false, ..found }, bytes)), Ok((again, stored.clone())));
             }
         }
     }

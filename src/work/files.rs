@@ -110,8 +110,11 @@ impl Publisher {
 fn inspect(path: &Path, inspection: Inspection) -> Result<InspectedFile, Fault> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let found = media::inspect(&mut file, inspection.kind, inspection.rules)?;
+    if file.metadata()?.len() > found.len {
+        file.set_len(found.len)?;
+    }
     let sha256 = if found.changed { Some(hash(&mut file)?) } else { None };
-    Ok(InspectedFile { mime: found.kind.mime(), pixels: found.pixels, sha256 })
+    Ok(InspectedFile { mime: found.kind.mime(), pixels: found.pixels, sha256, size: found.len })
 }
 
 fn hash(file: &mut File) -> io::Result<[u8; 32]> {

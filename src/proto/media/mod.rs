@@ -3,12 +3,13 @@
 //! overwrites what tells places, owners, devices and comments.
 //!
 //! It owns the rules of each container and knows no file: it works on anything that reads, writes and seeks.
-//! Invariants: no byte moves and no length changes, so that every offset inside a file stays right; memory is
+//! Invariants: no byte moves, so that every offset inside a file stays right, and nothing but a trailer is cut; memory is
 //! bounded by [`TABLE_MAX`], work by the length of the file (`medium`); a second run changes nothing.
 
 mod boxes;
 mod ebml;
 mod heif;
+mod jpeg;
 mod medium;
 mod movie;
 mod ogg;
@@ -30,8 +31,10 @@ pub struct Inspected {
     pub kind: Kind,
     /// As displayed, of a picture or of the first video track.
     pub pixels: Option<Pixels>,
-    /// Bytes of it were overwritten.
+    /// Bytes of it were overwritten, or are to be cut off.
     pub changed: bool,
+    /// What follows this many bytes is no part of it.
+    pub len: u64,
 }
 
 /// Why there is no verdict, or a bad one.
@@ -57,7 +60,9 @@ pub fn is_inspected(kind: Kind) -> bool {
 
 /// Reads a whole file of a sniffed kind, and overwrites its metadata unless that is kept.
 pub fn inspect<F: Read + Write + Seek>(file: &mut F, kind: Kind, rules: Rules) -> Result<Inspected, Fault> {
-    let mut medium = Medium::new(file, rules.keep_metadata)?;
+    // A trailer is no metadata: it goes in any case.
+    let mut medium = Medium::new(file, rules.keep_metadata && kind != Kind::Jpeg)?;
+    let mut len = medium.len();
     let (kind, pixels) = match kind {
         Kind::Mp4 | Kind::Mp4Audio | Kind::Mov => movie::inspect(&mut medium, kind)?,
         Kind::Heic | Kind::Heif | Kind::Avif => (kind, Some(heif::inspect(&mut medium, rules.pixels_max)?)),
@@ -71,7 +76,14 @@ pub fn inspect<F: Read + Write + Seek>(file: &mut F, kind: Kind, rules: Rules) -
             wave::clean_wav(&mut medium)?;
             (kind, None)
         }
-        Kind::Jpeg | Kind::Png | Kind::Gif | Kind::WebP | Kind::Pdf | Kind::Zip | Kind::Text => (kind, None),
+        Kind::Jpeg => {
+            if let Some(end) = jpeg::end(&mut medium)?.filter(|end| end + 2 < len) {
+                medium.write(end, b"\xff\xd9")?;
+                len = end + 2;
+            }
+            (kind, None)
+        }
+        Kind::Png | Kind::Gif | Kind::WebP | Kind::Pdf | Kind::Zip | Kind::Text => (kind, None),
     };
-    Ok(Inspected { kind, pixels, changed: medium.changed() })
+    Ok(Inspected { kind, pixels, changed: medium.changed() || len < medium.len(), len })
 }
