@@ -55,9 +55,17 @@ impl Http {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 16_384];
-        let count = self.stream.read(&mut buffer)?;
-        self.received.extend_from_slice(&buffer[..count]);
-        Ok(count)
+        loop {
+            match self.stream.read(&mut buffer) {
+                // A read with a time limit is not begun again by the kernel after a signal (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => {
+                    let count = result?;
+                    self.received.extend_from_slice(&buffer[..count]);
+                    return Ok(count);
+                }
+            }
+        }
     }
 
     /// One request, one response.
@@ -178,6 +186,7 @@ impl Ws {
                 }
                 Ok(Message::Binary(_)) => panic!("natter sends no binary frames"),
                 Ok(_) => {}
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(Heard::End),
                 Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
                     return Ok(Heard::End);
