@@ -10,9 +10,9 @@
 //! # One idea
 //!
 //! A deterministic [`server::Server`] eats [`Input`]s and yields [`Effect`]s; a runtime does nothing else than perform
-//! them. One thread owns the server and all sockets. One writes SQLite, a few read it, a few do slow jobs. They share
-//! nothing but bounded queues. So the whole server, every protocol and every failure, can be run in a test from one
-//! seed, with no socket, no clock and no thread; `tests/simulation.rs` does it.
+//! them. One thread owns the server and all sockets. One writes SQLite, a few read it, one searches, one keeps the search
+//! index, a few do slow jobs. They share nothing but bounded queues. So the whole server, every protocol and every failure,
+//! can be run in a test from one seed, with no socket, no clock and no thread; `tests/simulation.rs` does it.
 //!
 //! ```text
 //!                     one thread                          queues           threads

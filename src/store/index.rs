@@ -136,7 +136,8 @@ impl Index {
     fn give_up(&mut self, fault: Fault) {
         self.file = None;
         let holds_erased = self.applied > self.done || self.has_changes().unwrap_or(true);
-        if fault != Fault::Corrupt && !(fault == Fault::Full && holds_erased) {
+        let is_to_go = fault == Fault::Corrupt || fault == Fault::Full && holds_erased;
+        if !is_to_go || !self.path.exists() {
             return;
         }
         match index_file::discard(&self.path) {
