@@ -13,7 +13,8 @@ use crate::model::params::{Params, written_name, written_text};
 use crate::model::problem::Problem;
 use crate::model::profile::RESERVED_NICK_NAMES;
 
-/// The request's e-mail, in lower case. Blanks around it are none of its: phone keyboards leave one after a word that they
+/// The request's e-mail, in lower case. Blanks around it are none of its: phone keyboards leave one after a word that
+/// they
 /// completed.
 pub fn email(params: &Params<'_>) -> Result<String, Problem> {
     let text = trim_blanks(params.required_text("email")?);
@@ -64,7 +65,8 @@ pub fn good_password(password: &str, email: &str, display_name: &str) -> bool {
         && !common_passwords::contains(&lower)
 }
 
-/// A password that is to be compared with a stored hash. One outside of the rules is a wrong one, since which rules an old
+/// A password that is to be compared with a stored hash. One outside of the rules is a wrong one, since which rules
+/// an old
 /// one was made by is nobody's business: it becomes the empty text, which is nobody's.
 pub fn presented_password(params: &Params<'_>) -> Result<Hidden, Problem> {
     let password = params.required_text("password")?;
@@ -72,7 +74,8 @@ pub fn presented_password(params: &Params<'_>) -> Result<Hidden, Problem> {
     Ok(Hidden(if fits { password } else { "" }.to_owned()))
 }
 
-/// Whether a password could have the length of one in its compared form: looked at first, so that no long text is normalised.
+/// Whether a password could have the length of one in its compared form: looked at first, so that no long text is
+/// normalised.
 fn may_fit(password: &str) -> bool {
     password.chars().nth(PASSWORD_MAX * PASSWORD_FORM_SHRINKS_MAX).is_none()
 }
@@ -227,7 +230,8 @@ mod tests {
         assert!(with("{}", super::display_name).is_err());
     }
 
-    /// The Go server's pattern could never match and its verdict was thrown away: "a" was a password.
+    /// A password is held to its rules. The Go server's pattern could never match and its verdict was thrown away:
+    /// "a" was a password.
     #[test]
     fn lineage_passwords_are_really_judged() {
         let check = |password: &str, good: bool| {
@@ -344,7 +348,8 @@ mod tests {
         check("Fifteen letters x", "fifteen_letters");
     }
 
-    /// The Go server made the suffix from the time: two sign-ups at once always collided, and a local part of 54
+    /// A made nick name ends in random digits. The Go server made the suffix from the time: two sign-ups at once
+    /// always collided, and a local part of 54
     /// letters panicked.
     #[test]
     fn lineage_nick_names_of_two_do_not_collide() {

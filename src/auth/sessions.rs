@@ -123,7 +123,8 @@ mod tests {
         assert_eq!(text(step), (200, format!(r#"{{"data":{}}}"#, json::to_string(&expect))));
     }
 
-    /// The Go server exchanged forged, `alg: none` and expired tokens for good ones, and panicked at none.
+    /// Only a good refresh token is exchanged. The Go server exchanged forged, `alg: none` and expired tokens for
+    /// good ones, and panicked at none.
     #[test]
     fn lineage_refresh_takes_no_bad_token() {
         let mut stage = Stage::new();
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(problem(stage.refuse(step, Refusal::Unavailable)), (503, "unavailable".to_owned()));
     }
 
-    /// Logout revoked nothing: tokens were never looked up.
+    /// A logout ends the session. In the Go server it revoked nothing: tokens were never looked up.
     #[test]
     fn lineage_logout_ends_the_session_of_the_token() {
         let mut stage = Stage::new();

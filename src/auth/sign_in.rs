@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(reply(step).status, 200);
     }
 
-    /// Texts and time told the Go server's guests which accounts exist.
+    /// No answer tells which accounts exist. Texts and time told the Go server's guests which accounts exist.
     #[test]
     fn lineage_wrong_unknown_and_disabled_look_the_same() {
         let mut seen = Vec::new();
@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// The Go server had no limit on guesses.
+    /// Guesses at a password are counted. The Go server had no limit on them.
     #[test]
     fn lineage_ten_failures_close_an_account_for_strangers() {
         for unknown in [false, true] {

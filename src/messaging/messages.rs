@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(asked(&mut stage, &named).destination, Destination::Conversation(Id(20)));
     }
 
-    /// The Go server took the sender from the JSON: anyone wrote as anyone.
+    /// The sender is the one who is signed in. The Go server took the sender from the JSON: anyone wrote as anyone.
     #[test]
     fn lineage_the_sender_is_the_actor() {
         let mut stage = Stage::new();

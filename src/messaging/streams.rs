@@ -190,7 +190,8 @@ mod tests {
         assert_eq!(opened_pair(step).1.conversation, None);
     }
 
-    /// Sender and receiver came from the URL alone: any token read and wrote anyone's chat.
+    /// The sender of the URL must be the one of the token. In the Go server both came from the URL alone: any token
+    /// read and wrote anyone's chat.
     #[test]
     fn lineage_a_pair_is_opened_by_its_sender_only() {
         let check = |sender: Id, receiver: Id, expect: (u16, &str)| {
@@ -243,7 +244,7 @@ mod tests {
         stage.act(|ctx| pair_frame(ctx, actor, PEER, text))
     }
 
-    /// Message sender and receiver came from the JSON: anyone wrote as anyone.
+    /// Ids in a frame are ignored. In the Go server sender and receiver came from the JSON: anyone wrote as anyone.
     #[test]
     fn lineage_a_frame_s_ids_decide_nothing() {
         let mut stage = Stage::new();
@@ -292,7 +293,8 @@ mod tests {
         assert_eq!(bytes, encode_pair(OWN, PEER, [&original]));
     }
 
-    /// The message `null` panicked; ids of the wrong form panicked and leaked the socket.
+    /// A frame of any shape is an error and no end. In the Go server the message `null` panicked; ids of the wrong
+    /// form panicked and leaked the socket.
     #[test]
     fn lineage_a_bad_frame_is_an_error_and_no_panic() {
         let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(4_001));

@@ -22,7 +22,8 @@ pub struct Cost {
 }
 
 impl Default for Cost {
-    /// OWASP's profile of the least memory: 7 MiB and 18 ms on a small machine, where 64 MiB a guess would let a dozen
+    /// OWASP's profile of the least memory: 7 MiB and 18 ms on a small machine, where 64 MiB a guess would let a
+    /// dozen
     /// strangers fill it.
     fn default() -> Self {
         Cost { memory_kib: 7_168, passes: 5, lanes: 1 }
@@ -142,8 +143,10 @@ impl PasswordHasher {
     }
 }
 
-/// What a presented password is compared as: in its compared form, then as it was sent where that differs, since hashes were
-/// once made of passwords as sent. How many there are depends on the password alone, and each is tried whether or not one
+/// What a presented password is compared as: in its compared form, then as it was sent where that differs, since
+/// hashes were
+/// once made of passwords as sent. How many there are depends on the password alone, and each is tried whether or not
+/// one
 /// before it matched: the time says nothing about what is stored.
 fn forms(password: &Hidden) -> impl Iterator<Item = Cow<'_, str>> {
     let form = password_form(&password.0);
@@ -246,7 +249,8 @@ mod tests {
         assert_eq!(verify(&mut other, "analytical engine", Some(&phc)), (false, None));
     }
 
-    /// The Go server's salt was one constant byte: equal passwords had equal hashes.
+    /// Equal passwords have different hashes. The Go server's salt was one constant byte: equal passwords had equal
+    /// hashes.
     #[test]
     fn lineage_the_salt_is_in_the_hash() {
         let mut hasher = hasher(CHEAP);

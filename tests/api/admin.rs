@@ -88,7 +88,7 @@ fn a_member_is_added_by_an_operator_even_while_sign_up_is_closed() {
     check(r#"{"email":"x@y"}"#, (422, "invalid_password"));
 }
 
-/// The Go server enforced `active` nowhere.
+/// A disabled member is shut out everywhere. The Go server enforced `active` nowhere.
 #[test]
 fn lineage_a_disabled_member_is_out_until_enabled() {
     let mut world = World::new();

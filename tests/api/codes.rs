@@ -177,7 +177,8 @@ fn the_rules_of_requests_hold_for_codes() {
     assert_eq!(refused(&check(&mut world, &ann, "not six digits")), code_wrong());
 }
 
-/// The Go server took the member of a code from the body: codes were checked for any member.
+/// A code is checked for the member of the token. The Go server took the member of a code from the body: codes were
+/// checked for any member.
 #[test]
 fn lineage_a_code_of_somebody_else_never_works() {
     let mut world = World::new();
@@ -200,7 +201,7 @@ fn lineage_a_code_of_somebody_else_never_works() {
     );
 }
 
-/// The Go server mailed codes to whatever address stood in the body.
+/// A code goes to the account's own address. The Go server mailed codes to whatever address stood in the body.
 #[test]
 fn lineage_a_code_goes_to_the_member_of_the_token() {
     let mut world = World::new();
@@ -230,7 +231,8 @@ fn lineage_a_code_of_another_purpose_never_works() {
     assert_eq!(reset(&mut world, RESET_PASSWORD, "ann", &resets, "a new fine password").status, 200);
 }
 
-/// The Go server's codes were the start of a ULID: the same for everybody for minutes, and to be guessed.
+/// Codes are random. The Go server's codes were the start of a ULID: the same for everybody for minutes, and to be
+/// guessed.
 #[test]
 fn lineage_codes_are_drawn_and_never_stored() {
     let mut world = World::new();
@@ -253,7 +255,7 @@ fn lineage_codes_are_drawn_and_never_stored() {
     }
 }
 
-/// The Go server's reset filtered on fields that were never stored: it never worked.
+/// A reset sets the password. The Go server's reset filtered on fields that were never stored: it never worked.
 #[test]
 fn lineage_a_reset_works_and_ends_every_session() {
     for path in [RESET_PASSWORD, ALIAS] {
@@ -362,7 +364,8 @@ fn a_reset_opens_a_closed_account_to_its_owner() {
     assert_eq!(sign_in(&mut world, "ann", "a new fine password"), 200);
 }
 
-/// Account existence showed in texts and in time. Here: the same bytes, the same questions to storage and to workers, and
+/// A reset does not tell whether an account exists. In the Go server it showed in texts and in time. Here: the same
+/// bytes, the same questions to storage and to workers, and
 /// as many bytes to the disk.
 #[test]
 fn lineage_known_and_unknown_addresses_cost_the_same() {

@@ -66,7 +66,8 @@ fn a_changed_password_is_mailed() {
     assert_eq!((refused.status, world.mails.len()), (401, 2));
 }
 
-/// A mail failure answered 400 in the Go server, though the account existed, and SMTP ran inside the request.
+/// Mail is sent after the answer. A mail failure answered 400 in the Go server, though the account existed, and SMTP
+/// ran inside the request.
 #[test]
 fn lineage_a_mail_that_fails_fails_no_request_and_is_tried_again() {
     let mut world = World::new();

@@ -69,7 +69,8 @@ fn ones_own_profile_is_whole_and_other_peoples_are_not() {
     }
 }
 
-/// The Go server ran nick names as regular expressions and showed private profiles to everybody.
+/// A nick name is compared literally, and a private profile is hidden. The Go server ran nick names as regular
+/// expressions and showed private profiles to everybody.
 #[test]
 fn lineage_a_nick_name_is_no_pattern_and_private_is_private() {
     let mut world = World::new();

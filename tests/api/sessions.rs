@@ -151,7 +151,7 @@ fn change(old: &str, new: &str, confirm: &str) -> String {
     format!(r#"{{"password":"{old}","new_password":"{new}","confirm_password":"{confirm}"}}"#)
 }
 
-/// The Go server's password change revoked nothing.
+/// A password change ends all other sessions. The Go server's revoked nothing.
 #[test]
 fn lineage_a_changed_password_ends_all_other_sessions() {
     let mut world = World::new();
@@ -221,7 +221,7 @@ fn ticket(world: &mut World, person: &Person, body: Option<&str>) -> String {
     answer.at("data.ticket")
 }
 
-/// A 24-hour token stood in the Go server's WebSocket URLs.
+/// A stream is opened by a ticket of one use. A 24-hour token stood in the Go server's WebSocket URLs.
 #[test]
 fn lineage_a_ticket_opens_one_socket_within_half_a_minute() {
     let mut world = World::new();

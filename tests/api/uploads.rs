@@ -375,7 +375,8 @@ fn the_quota_holds_against_uploads_at_the_same_time() {
     assert_eq!((temporary.len(), published.len()), (0, 1), "what was refused at the end is gone too");
 }
 
-/// A body that is still coming has no row, and takes its owner's room all the same: nobody fills a disk with bodies that
+/// A body that is still coming has no row, and takes its owner's room all the same: nobody fills a disk with bodies
+/// that
 /// never end.
 #[test]
 fn the_quota_counts_what_is_under_way() {
@@ -473,7 +474,8 @@ fn equal_bytes_of_one_owner_are_one_file() {
 
 // ---- what is in a file ---------------------------------------------------------------------------
 
-/// The Go server kept the places of its members' photographs, and took a prefix for the whole.
+/// A picture is served without its metadata. The Go server kept the places of its members' photographs, and took a
+/// prefix for the whole.
 #[test]
 fn lineage_a_portrait_stands_upright_and_tells_no_place() {
     let mut world = World::new();

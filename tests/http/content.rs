@@ -361,7 +361,8 @@ fn a_request_id_is_the_request_s_or_our_own() {
     }
 }
 
-/// The Go server showed what its database, its parsers and its mailer said. Ours says its code and that code's title:
+/// An error shows nothing of the inside. The Go server showed what its database, its parsers and its mailer said.
+/// Ours says its code and that code's title:
 /// nothing of the request, of storage or of the machine.
 #[test]
 fn lineage_an_error_shows_its_code_and_title_and_nothing_else() {

@@ -27,7 +27,8 @@ fn cors(response: &Response) -> [Option<&str>; 3] {
 const EXPOSED: &str =
     "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, ETag, Content-Range, Content-Disposition";
 
-/// The Go server reflected any origin with credentials, and browsers could not send UniqueId.
+/// Credentials go to listed origins only. The Go server reflected any origin with credentials, and browsers could not
+/// send UniqueId.
 #[test]
 fn lineage_any_origin_is_allowed_without_credentials() {
     let mut world = World::new();

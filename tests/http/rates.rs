@@ -51,7 +51,8 @@ fn a_burst_passes_then_429_says_when_to_come_back() {
     assert_eq!(exhaust(&mut world, health).0, 100);
 }
 
-/// The Go server counted by address and port: a new connection was a new budget.
+/// A rate counts an address over all its connections. The Go server counted by address and port: a new connection was
+/// a new budget.
 #[test]
 fn lineage_addresses_are_counted_not_connections() {
     let mut world = rated();

@@ -37,7 +37,7 @@ fn answer(status: &str, body: &str) -> Script {
     Script::play(vec![("\r\n\r\n", format!("{head}{body}"))])
 }
 
-/// The Go server asked for the place of its own address.
+/// The place is that of the client's address. The Go server asked for the place of its own address.
 #[test]
 fn lineage_a_service_is_asked_for_the_client_s_address_once() {
     let server =
