@@ -37,6 +37,30 @@ use super::upload::{
 };
 use crate::base::id::Id;
 
+/// Members of a new group that are worth one post: each is a row in two indexes.
+const MEMBERS_A_POST: usize = 16;
+/// From so many posts on, a write is committed by itself.
+const HEAVY: u32 = 8;
+
+impl Command {
+    /// How many posts a write is worth, by the time of the writer that it takes.
+    pub fn weight(&self) -> u32 {
+        match self {
+            Command::CreateConversation(create) => {
+                1 + u32::try_from(create.members.len() / MEMBERS_A_POST).unwrap_or(u32::MAX - 1)
+            }
+            // Steps of work whose size is bounded, and farewells to all peers.
+            Command::DeleteAccount(_) | Command::EraseMessages(_) | Command::PruneLog(_) => HEAVY,
+            _ => 1,
+        }
+    }
+
+    /// Whether posts would wait for this write for longer than for many others together.
+    pub fn is_heavy(&self) -> bool {
+        self.weight() >= HEAVY
+    }
+}
+
 /// One row of the contract.
 pub trait Operation: Sized {
     type Answer;

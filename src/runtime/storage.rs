@@ -3,7 +3,7 @@
 //! Invariant: writes are committed in the order they were submitted, and nothing behind a fault in its lane is: a lane
 //! is closed where the fault happened (at the full queue here, or in the writer) until [`Storage::lane_over`].
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -103,6 +103,8 @@ impl Storage {
             backup: None,
             backing_up: false,
             draining: false,
+            deferred: Deferred::default(),
+            tickets: Vec::new(),
             lanes: Vec::new(),
             batch: Vec::new(),
             inbox: Arc::clone(inbox),
@@ -233,10 +235,61 @@ struct Clerk {
     backing_up: bool,
     /// The process is to end.
     draining: bool,
-    /// The batch at hand and its lanes; empty between two, their memory is reused.
+    /// Heavy writes, each committed by itself after a batch of others, so that posts wait for one of them at most; and what
+    /// follows one in its lane.
+    deferred: Deferred,
+    /// The batch at hand, its tickets and lanes; empty between two, their memory is reused.
+    tickets: Vec<Ticket>,
     lanes: Vec<Lane>,
     batch: Vec<(Lane, Command)>,
     inbox: Arc<Inbox>,
+}
+
+/// What waits in the writer's thread, in the order it came, and how much of each lane. Bounded as all writes under way are.
+#[derive(Default)]
+struct Deferred {
+    items: VecDeque<Item>,
+    lanes: BTreeMap<Lane, usize>,
+}
+
+impl Deferred {
+    /// Whether an item has to wait: it is heavy, or follows one in its lane.
+    fn takes(&self, item: &Item) -> bool {
+        match item {
+            Item::Write(_, lane, command) => command.is_heavy() || self.lanes.contains_key(lane),
+            Item::LaneOver(lane) => self.lanes.contains_key(lane),
+            Item::Drain => false,
+        }
+    }
+
+    fn push(&mut self, item: Item) {
+        if let Item::Write(_, lane, _) | Item::LaneOver(lane) = item {
+            *self.lanes.entry(lane).or_default() += 1;
+        }
+        self.items.push_back(item);
+    }
+
+    /// One heavy write, and what is light after it.
+    fn portion(&mut self) -> Vec<Item> {
+        let mut portion = Vec::new();
+        while let Some(item) = self.items.pop_front() {
+            let is_heavy = matches!(&item, Item::Write(_, _, command) if command.is_heavy());
+            if is_heavy && !portion.is_empty() {
+                self.items.push_front(item);
+                break;
+            }
+            if let Item::Write(_, lane, _) | Item::LaneOver(lane) = item
+                && let Some(count) = self.lanes.get_mut(&lane)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.lanes.remove(&lane);
+                }
+            }
+            portion.push(item);
+        }
+        portion
+    }
 }
 
 /// How a turn of the writer's thread ended.
@@ -272,16 +325,21 @@ impl Clerk {
     /// A batch if there is one, then the store's own work.
     fn turn(&mut self, writer: &mut dyn Writer, queue: &Queue<Item>, items: &mut VecDeque<Item>) -> Turn {
         // The store's own work has its occasions also while nobody writes.
-        let until = match (self.backing_up, self.unswept) {
+        let until = match (self.backing_up || !self.deferred.items.is_empty(), self.unswept) {
             (true, _) => Instant::now(),
             (_, true) => self.sweep_at,
             _ => Instant::now() + TEND_EVERY,
         };
         let reason = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
-            Taken::Closed => return Turn::Over,
-            Taken::Nothing => None,
+            Taken::Closed if self.deferred.items.is_empty() => return Turn::Over,
+            Taken::Closed | Taken::Nothing => None,
             Taken::Items => self.batch(writer, items),
         };
+        let reason = reason.or_else(|| {
+            let portion = self.deferred.portion();
+            portion.into_iter().for_each(|item| self.admit(item));
+            self.commit(writer)
+        });
         // After the answers are sent: nobody waits for this.
         match reason.or_else(|| self.tend(writer)).or_else(|| self.sweep(writer)) {
             Some(reason) => Turn::Lost(reason),
@@ -310,41 +368,51 @@ impl Clerk {
         end
     }
 
-    /// One transaction and its answers; a reason if the process must stop.
+    /// One transaction of what came, but for what is deferred; a reason if the process must stop.
     fn batch(&mut self, writer: &mut dyn Writer, items: &mut VecDeque<Item>) -> Option<&'static str> {
-        let mut tickets = Vec::with_capacity(items.len());
-        let mut refused = (Vec::new(), Vec::new());
-        let mut refuse = |ticket, refusal| {
-            refused.0.push(ticket);
-            refused.1.push(Outcome::quiet(Err(refusal)));
-        };
         for item in items.drain(..) {
-            match item {
-                Item::LaneOver(lane) => self.closed.remove(lane),
-                Item::Drain => self.draining = true,
-                Item::Write(ticket, lane, _) if self.closed.contains(lane) => {
-                    refuse(ticket, Refusal::Unavailable);
-                }
-                Item::Write(ticket, _, Command::BackUp(wanted)) => {
-                    if self.backing_up || self.backup.is_some() {
-                        refuse(ticket, Refusal::Busy);
-                    } else {
-                        self.backup = Some((ticket, wanted));
-                    }
-                }
-                Item::Write(ticket, lane, command) => {
-                    tickets.push(ticket);
-                    self.lanes.push(lane);
-                    self.batch.push((lane, command));
-                }
+            if self.deferred.takes(&item) {
+                self.deferred.push(item);
+            } else {
+                self.admit(item);
             }
         }
-        if !refused.0.is_empty() {
-            self.inbox.post(Completion::Committed(refused.0, refused.1));
+        self.commit(writer)
+    }
+
+    /// One item comes to the batch at hand, or is done already.
+    fn admit(&mut self, item: Item) {
+        let refuse = |ticket, refusal| {
+            let outcome = Outcome::quiet(Err(refusal));
+            self.inbox.post(Completion::Committed(vec![ticket], vec![outcome]));
+        };
+        match item {
+            Item::LaneOver(lane) => self.closed.remove(lane),
+            Item::Drain => self.draining = true,
+            Item::Write(ticket, lane, _) if self.closed.contains(lane) => {
+                refuse(ticket, Refusal::Unavailable);
+            }
+            Item::Write(ticket, _, Command::BackUp(wanted)) => {
+                if self.backing_up || self.backup.is_some() {
+                    refuse(ticket, Refusal::Busy);
+                } else {
+                    self.backup = Some((ticket, wanted));
+                }
+            }
+            Item::Write(ticket, lane, command) => {
+                self.tickets.push(ticket);
+                self.lanes.push(lane);
+                self.batch.push((lane, command));
+            }
         }
-        if tickets.is_empty() {
+    }
+
+    /// One transaction and its answers; a reason if the process must stop.
+    fn commit(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
+        if self.tickets.is_empty() {
             return None;
         }
+        let tickets = std::mem::take(&mut self.tickets);
         let Committed { outcomes, fault } = writer.commit(&mut self.batch);
         assert_eq!(outcomes.len(), tickets.len(), "one outcome for each command");
         for (lane, outcome) in self.lanes.drain(..).zip(&outcomes) {

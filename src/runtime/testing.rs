@@ -20,6 +20,7 @@ use crate::model::backup::DatabaseCopy;
 use crate::model::conversation::{MarkRead, Marked};
 use crate::model::event::{LogPage, ReadLog};
 use crate::model::job::{Done, Hidden, Job};
+use crate::model::member::EraseMessages;
 use crate::model::operation::{Answer, Command, Lane, Operation, Outcome, Refusal};
 use crate::store::{Committed, Fault, Step};
 
@@ -33,6 +34,11 @@ pub fn inbox() -> (Poll, Arc<Inbox>) {
 /// A write that is known by its number.
 pub fn write(n: u64) -> Command {
     Command::MarkRead(MarkRead { at: 0, reader: Id(1), conversation: Id(2), n })
+}
+
+/// The same of a write that is committed by itself.
+pub fn heavy(n: u64) -> Command {
+    EraseMessages { at: n }.into_command()
 }
 
 pub fn read(after: u64) -> Command {
@@ -69,7 +75,11 @@ impl Writer for Store {
         let mut plan = lock(&self.plan);
         let (mut numbers, mut closed) = (Vec::new(), BTreeSet::new());
         let mut outcome = |(lane, command): (Lane, Command)| {
-            let Command::MarkRead(MarkRead { n, .. }) = command else { panic!("a write") };
+            let n = match command {
+                Command::MarkRead(MarkRead { n, .. }) => n,
+                Command::EraseMessages(EraseMessages { at }) => at,
+                _ => panic!("a write"),
+            };
             let result = if let Some(fault) = plan.broken {
                 Err(fault.refusal())
             } else if plan.faulty.contains(&n) || closed.contains(&lane) {

@@ -16,13 +16,19 @@ use super::upload;
 use crate::auth::token;
 use crate::base::crypto::base64url;
 use crate::limits::{JSON_DEADLINE, UPLOADS_RETRY_MS};
-use crate::model::handler::{Actor, Client};
-use crate::model::operation::Flow;
+use crate::model::handler::{Actor, Client, Step};
+use crate::model::operation::{Command, Flow};
 use crate::model::problem::{Code, Problem};
 use crate::model::session::SessionId;
 use crate::proto::http::head::{Expect, Framing, Head, Headers, Method, Version};
 use crate::proto::http::mime::ContentType;
 use crate::proto::websocket::{self, UpgradeError};
+
+/// Groups one account may create in an hour. Beyond: 429.
+const GROUPS_PER_HOUR: u32 = 120;
+/// Members one account may add to groups in an hour, those of new groups included: five of the largest groups of the default
+/// MEMBERS_MAX. Beyond: 429.
+const MEMBERS_PER_HOUR: u32 = 5_000;
 
 /// What is known of a request before anything is decided.
 pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> Box<Exchange> {
@@ -196,8 +202,41 @@ pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
         Bucket::Address(_) | Bucket::Overflow => limits.rate_address,
         Bucket::Account(_) => limits.rate_account,
         Bucket::Writes(_) => limits.rate_writes,
+        // These are taken by the hour.
+        Bucket::Groups(_) | Bucket::Members(_) => return None,
     };
     Some(core.rates.take(bucket, rate, core.now.instant))
+}
+
+/// After its handler and before storage: what a write costs beyond one, and whether its author has made as many groups, or
+/// added as many members, as one may in an hour.
+pub fn charge(core: &mut Core, actor: Option<Actor>, step: &Step) -> Result<(), Problem> {
+    let (Some(Actor { member, .. }), Step::Store(command, _)) = (actor, step) else { return Ok(()) };
+    let limits = &core.settings.limits;
+    if !limits.rate_limit || !command.is_write() {
+        return Ok(());
+    }
+    let (groups, members) = match command {
+        Command::CreateConversation(create) => (1, u32::try_from(create.members.len()).unwrap_or(u32::MAX)),
+        Command::PutMember(_) => (0, 1),
+        _ => (0, 0),
+    };
+    let now = core.now.instant;
+    for (bucket, an_hour, count) in [
+        (Bucket::Groups(member), GROUPS_PER_HOUR, groups),
+        (Bucket::Members(member), MEMBERS_PER_HOUR, members),
+    ] {
+        if count > 0
+            && let Err(after) = core.rates.take_hourly(bucket, an_hour, count, now)
+        {
+            return Err(Problem::rate_limited(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)));
+        }
+    }
+    let more = command.weight() - 1;
+    if more > 0 {
+        core.rates.charge(Bucket::Writes(member), limits.rate_writes, more, now);
+    }
+    Ok(())
 }
 
 /// The actor by a bearer token, or by what the row admits in its place. A ticket that is presented is used up, whatever

@@ -201,7 +201,8 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     let Action::Handle(handler) = route.action else { return };
     let params = Params::new(&[], &[], Some(&object));
     let request = Request { params, client: &stream.client, method: None, headers: None, file: None };
-    let outcome = steps::call(core, handler, stream.actor, &request);
+    let outcome = steps::call(core, handler, stream.actor, &request)
+        .and_then(|step| admit::charge(core, stream.actor, &step).map(|()| step));
     step(core, stream, send, conn, number, outcome);
 }
 

@@ -20,6 +20,10 @@ pub enum Bucket {
     Account(Id),
     /// Writes of a member.
     Writes(Id),
+    /// Groups a member creates.
+    Groups(Id),
+    /// Members that a member adds to groups.
+    Members(Id),
     /// Everyone who came when the table was full: they share one budget rather than have none.
     Overflow,
 }
@@ -73,6 +77,36 @@ impl RateLimiter {
         Verdict { policy, rate, remaining, reset: after - now, retry_after: None }
     }
 
+    /// Takes more from a bucket that has let something pass, since that cost as much as so many. It may owe the difference,
+    /// one whole burst at most: what follows waits until that is paid.
+    pub fn charge(&mut self, bucket: Bucket, rate: Rate, more: u32, now: Instant) {
+        let bucket = self.place(bucket, now);
+        let step = Duration::from_secs(1) / rate.per_second.max(1);
+        let due = self.arrivals.get(&bucket).copied().unwrap_or(now).max(now);
+        self.arrivals.insert(bucket, due + step * more.min(rate.burst));
+    }
+
+    /// Spends `count` of what a bucket gives an hour; `Err` with the time after which so many pass. A bucket that is full
+    /// lets any number pass, so that what is allowed at once is not refused for ever.
+    pub fn take_hourly(
+        &mut self,
+        bucket: Bucket,
+        an_hour: u32,
+        count: u32,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let bucket = self.place(bucket, now);
+        let cost = (HOUR / an_hour.max(1) * count).min(HOUR);
+        let due = self.arrivals.get(&bucket).copied().unwrap_or(now).max(now);
+        let after = due + cost;
+        if after > now + HOUR {
+            return Err(after - HOUR - now);
+        }
+        self.arrivals.insert(bucket, after);
+        Ok(())
+    }
+
     /// Makes room for a new key: refilled buckets are forgotten; with none to forget the key shares the overflow.
     fn place(&mut self, bucket: Bucket, now: Instant) -> Bucket {
         if self.arrivals.len() < RATE_KEYS_MAX || self.arrivals.contains_key(&bucket) {
@@ -96,6 +130,8 @@ impl Bucket {
             Bucket::Address(_) | Bucket::Overflow => "address",
             Bucket::Account(_) => "account",
             Bucket::Writes(_) => "writes",
+            Bucket::Groups(_) => "groups",
+            Bucket::Members(_) => "members",
         }
     }
 }
@@ -135,6 +171,34 @@ mod tests {
         assert!(limiter.take(bucket, RATE, later).retry_after.is_some());
         assert_eq!(limiter.take(Bucket::Address(AddressKey(2)), RATE, later).remaining, 9);
         limiter.sweep(start + Duration::from_secs(10));
+        assert!(limiter.arrivals.is_empty());
+    }
+
+    #[test]
+    fn what_costs_more_is_owed_and_paid_later() {
+        let mut limiter = RateLimiter::default();
+        let now = Instant::now();
+        let bucket = Bucket::Writes(Id(1));
+        assert_eq!(limiter.take(bucket, RATE, now).retry_after, None);
+        limiter.charge(bucket, RATE, 1_000, now);
+        // One taken and ten owed: a step and a little until the next passes.
+        let wait = limiter.take(bucket, RATE, now).retry_after.expect("it owes");
+        assert_eq!(wait, Duration::from_millis(400));
+        assert!(limiter.take(bucket, RATE, now + wait - Duration::from_millis(1)).retry_after.is_some());
+        assert_eq!(limiter.take(bucket, RATE, now + wait).retry_after, None);
+    }
+
+    #[test]
+    fn an_hour_has_its_number() {
+        let mut limiter = RateLimiter::default();
+        let now = Instant::now();
+        let bucket = Bucket::Members(Id(1));
+        assert_eq!(limiter.take_hourly(bucket, 3_600, 3_000, now), Ok(()));
+        assert_eq!(limiter.take_hourly(bucket, 3_600, 1_000, now), Err(Duration::from_secs(400)));
+        assert_eq!(limiter.take_hourly(bucket, 3_600, 600, now), Ok(()));
+        assert_eq!(limiter.take_hourly(bucket, 3_600, 1, now), Err(Duration::from_secs(1)));
+        assert_eq!(limiter.take_hourly(Bucket::Members(Id(2)), 3_600, 9_999, now), Ok(()));
+        limiter.sweep(now + Duration::from_secs(3_600));
         assert!(limiter.arrivals.is_empty());
     }
 

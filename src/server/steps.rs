@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::admit;
 use super::calls::{Call, Caller, Next};
 use super::chores;
 use super::conn::{Conn, Exchange, Phase};
@@ -101,7 +102,8 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
         Action::Handle(_) => match body_object(route.body, body) {
             Ok(object) => {
                 let params = Params::new(&exchange.path, &exchange.query, object.as_ref());
-                let step = call_row(core, &exchange, params, None);
+                let step = call_row(core, &exchange, params, None)
+                    .and_then(|step| admit::charge(core, exchange.actor, &step).map(|()| step));
                 verified::gate(core, route, exchange.actor, step)
             }
             Err(problem) => Err(problem),

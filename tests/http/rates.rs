@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::http::{Response, request, responses};
+use super::support::http::{Person, Response, request, responses};
 use super::support::{World, limits, settings};
 use natter::base::network::{Network, Networks};
 use natter::limits::{Limits, Rate};
@@ -227,4 +227,50 @@ fn who_signed_out_is_a_stranger_at_once() {
         let policy = refused.field("RateLimit-Policy").expect("a policy");
         assert!(policy.starts_with("\"address\""), "{policy}: {head}");
     }
+}
+
+/// One account that makes group after group held up the posts of all others.
+#[test]
+fn a_large_group_costs_as_many_writes_and_an_hour_has_its_number_of_them() {
+    let mut world = rated();
+    let mut join = |n: usize| {
+        world.pass(Duration::from_secs(1));
+        world.sign_up(&format!("person{n}"))
+    };
+    let people: Vec<Person> = (0..41).map(&mut join).collect();
+    let ann = &people[0];
+    let group = |world: &mut World, members: &[Person]| {
+        let members: Vec<String> = members.iter().map(|person| format!("\"{}\"", person.profile)).collect();
+        let body = format!(r#"{{"title":"tea","members":[{}]}}"#, members.join(","));
+        world.ask_as(ann, "POST", "/api/v1/conversations", Some(&body))
+    };
+    let left = |answer: &Response| {
+        let field = answer.field("RateLimit").expect("a rate").to_owned();
+        field
+            .split("r=")
+            .nth(1)
+            .and_then(|rest| rest.split(';').next()?.parse::<u32>().ok())
+            .expect("a number")
+    };
+    let first = group(&mut world, &people[1..2]);
+    let large = group(&mut world, &people[1..41]);
+    let third = group(&mut world, &people[1..2]);
+    assert_eq!([first.status, large.status, third.status], [201; 3], "{}", third.text());
+    assert_eq!((left(&first) - left(&large), left(&large) - left(&third)), (1, 3), "40 members cost 2 more");
+    let mut made = 3;
+    let refused = loop {
+        world.pass(Duration::from_secs(1));
+        let answer = group(&mut world, &people[1..2]);
+        match answer.status {
+            201 => made += 1,
+            _ => break answer,
+        }
+        assert!(made <= 200);
+    };
+    assert_eq!((refused.status, refused.code()), (429, "rate_limited".to_owned()));
+    // 120 at once, and what the hour gave back meanwhile.
+    assert!((120..=126).contains(&made), "{made}");
+    let after: u64 = refused.field("Retry-After").and_then(|text| text.parse().ok()).expect("a time");
+    world.pass(Duration::from_secs(after));
+    assert_eq!(group(&mut world, &people[1..2]).status, 201);
 }

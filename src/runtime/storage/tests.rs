@@ -6,8 +6,10 @@ use mio::Poll;
 
 use super::*;
 use crate::base::slab::Key;
+use crate::model::conversation::MarkRead;
+use crate::model::member::EraseMessages;
 use crate::runtime::queue::lock;
-use crate::runtime::testing::{self, Idle, PATIENCE, Plan, Store, write};
+use crate::runtime::testing::{self, Idle, PATIENCE, Plan, Store, heavy, write};
 
 /// What the loop would be.
 struct Desk {
@@ -117,6 +119,43 @@ fn nothing_overtakes_a_fault_in_its_lane_until_the_lane_is_over() {
     assert_eq!(lock(&plan).batches.concat(), [1, 4, 6]);
 }
 
+/// Posts wait for one heavy write at most, and what follows a heavy write in its lane does not overtake it.
+#[test]
+fn a_heavy_write_is_committed_by_itself_and_keeps_its_place_in_its_lane() {
+    let mut desk = Desk::new(Plan::default(), true);
+    // The writer is at its first commit while the rest comes.
+    desk.submit(9, 0).expect("room");
+    desk.storage.hand_over();
+    for (lane, command) in [
+        (1, write(1)),
+        (1, heavy(2)),
+        (2, heavy(3)),
+        (1, write(4)),
+        (3, write(5)),
+        (2, write(6)),
+        (3, write(7)),
+    ] {
+        let Command::MarkRead(MarkRead { n, .. }) = command else {
+            let Command::EraseMessages(EraseMessages { at }) = command else { panic!("{command:?}") };
+            desk.storage.submit(Key::from_u64(at), Lane(lane), command).expect("room");
+            continue;
+        };
+        desk.storage.submit(Key::from_u64(n), Lane(lane), command).expect("room");
+    }
+    desk.storage.hand_over();
+    let gate = desk.gate.clone().expect("gated");
+    (0..8).for_each(|_| gate.send(()).expect("heard"));
+    assert!(desk.answers(8).iter().all(|(_, result)| result.is_ok()));
+    let plan = desk.close();
+    let batches: Vec<Vec<u64>> = lock(&plan).batches.clone();
+    let all = batches.concat();
+    let place = |n: u64| all.iter().position(|other| *other == n).expect("committed");
+    assert!(place(1) < place(2) && place(2) < place(4) && place(3) < place(6), "{batches:?}");
+    assert!(place(5) < place(2) && place(7) < place(2), "{batches:?}");
+    let heavies = |batch: &Vec<u64>| batch.iter().filter(|n| [2, 3].contains(*n)).count();
+    assert!(batches.iter().all(|batch| heavies(batch) <= 1), "{batches:?}");
+}
+
 #[test]
 fn a_full_queue_refuses_and_closes_the_lane_there() {
     let mut desk = Desk::new(Plan::default(), true);
@@ -174,6 +213,8 @@ fn a_fault_without_traffic_is_probed_away_in_its_time() {
         backup: None,
         backing_up: false,
         draining: false,
+        deferred: Deferred::default(),
+        tickets: Vec::new(),
         lanes: Vec::new(),
         batch: Vec::new(),
         inbox: Arc::clone(&desk.inbox),
