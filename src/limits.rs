@@ -16,6 +16,8 @@ pub struct Limits {
     pub upload_max: u64,
     /// Bytes one member may keep in uploads. Beyond: 413 `quota_exceeded`.
     pub upload_quota: u64,
+    /// Uploads one member may keep, whatever their size. Beyond: 413 `quota_exceeded`.
+    pub upload_files_max: u64,
     /// Declared width × height of one picture. Beyond: 422 `invalid_file`.
     pub pixels_max: u64,
     /// Characters (Unicode scalar values) of a message body. Beyond: 422 `invalid_body`.
@@ -30,6 +32,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Open connections of one address (a /64 for IPv6). Beyond: closed at accept.
     pub connections_per_address: usize,
+    /// Open WebSockets, event streams and long polls of one account. Beyond: 429 `rate_limited`.
+    pub streams_per_account: usize,
     /// Seconds an access token lives.
     pub access_ttl: u64,
     /// Seconds a refresh token lives.
@@ -44,7 +48,7 @@ pub struct Limits {
     pub rate_account: Rate,
     /// Writes, by account.
     pub rate_writes: Rate,
-    /// `RATE_LIMIT=off` lifts the four rates, never the limits on codes and failed sign-ins.
+    /// `RATE_LIMIT=off` lifts the four rates and the streams of one account, never the limits on codes and failed sign-ins.
     pub rate_limit: bool,
 }
 
@@ -63,6 +67,7 @@ impl Default for Limits {
             json_body_max: 65_536,
             upload_max: 10_485_760,
             upload_quota: 1_073_741_824,
+            upload_files_max: 10_000,
             pixels_max: 250_000_000,
             message_max: 4_000,
             members_max: 1_000,
@@ -70,6 +75,7 @@ impl Default for Limits {
             send_queue_max: 1_048_576,
             connections_max: 10_000,
             connections_per_address: 1_024,
+            streams_per_account: 256,
             access_ttl: 900,
             refresh_ttl: 2_592_000,
             heartbeat: Duration::from_secs(30),
@@ -411,8 +417,6 @@ pub const COMMENT_EVERY: Duration = Duration::from_secs(15);
 pub const COMMENTS_TOGETHER_MS: u64 = 100;
 /// Comments in a row that find the one before unsent. Beyond: the reader is gone, the stream is closed.
 pub const STALLED_COMMENTS_MAX: u32 = 4;
-/// Between two values of a chat stream: at most four a second.
-pub const CHATS_EVERY: Duration = Duration::from_millis(250);
 /// The longest a poll of the log may ask to wait. Beyond: 422.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 /// Before a change of presence is told: a reconnect within it is no change (`protocol.md`: within 10 s).

@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use natter::limits::Limits;
 use natter::proto::http::body::BodyDecoder;
 use natter::proto::http::head::Framing;
 use natter::server::contract::ConnId;
@@ -311,6 +312,52 @@ fn lineage_values_are_sent_at_once_and_then_only_on_change() {
     world.pass(Duration::from_secs(60));
     assert_eq!(text(&mut world, counter).0, ":\n\n".repeat(4));
     assert!(!world.trace.contains(&"ListChats"), "{:?}", world.trace);
+}
+
+/// Four hundred streams of one account read its chats sixteen hundred times a second.
+#[test]
+fn values_are_read_once_for_all_streams_of_an_account() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let conns: Vec<_> = (0..20).map(|_| open(&mut world, &bob, "/api/v1/chat-counter", &[])).collect();
+    let list = open(&mut world, &bob, "/api/v1/chat-list", &[]);
+    let other = open(&mut world, &ann, "/api/v1/chat-counter", &[]);
+    world.pass(Duration::from_secs(1));
+    for conn in conns.iter().chain([&other]) {
+        assert_eq!(text(&mut world, *conn).0, "data: 0\n\n");
+    }
+    text(&mut world, list);
+    world.trace.clear();
+    post(&mut world, &ann, &bob, "hi", 1);
+    world.pass(Duration::from_secs(1));
+    for conn in &conns {
+        assert_eq!(text(&mut world, *conn).0, "data: 1\n\n");
+    }
+    assert!(text(&mut world, list).0.contains("\"message\":\"hi\""));
+    assert_eq!(text(&mut world, other).0, "", "nothing new for its own account");
+    let reads = world.trace.iter().filter(|name| **name == "ListChats").count();
+    assert!((2..=3).contains(&reads), "one or two for bob, one for ann: {reads}");
+
+    assert_eq!(world.server.load().1, 0);
+}
+
+#[test]
+fn an_account_has_so_many_streams_and_no_more() {
+    let limits = Limits { rate_limit: true, streams_per_account: 2, ..support::limits() };
+    let mut world = World::with(support::settings(limits));
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let first = open(&mut world, &ann, "/api/v1/events", &[]);
+    let socket = world.open_socket(&ann, "/api/v1/ws");
+    for path in ["/api/v1/events", "/api/v1/chat-list", "/api/v1/events?wait=5"] {
+        let refused = world.ask_as(&ann, "GET", path, None);
+        assert_eq!((refused.status, refused.code()), (429, "rate_limited".into()), "{path}");
+        assert_eq!(refused.field("Retry-After"), Some("1"));
+    }
+    open(&mut world, &bob, "/api/v1/events", &[]);
+    world.reset(first);
+    open(&mut world, &ann, "/api/v1/chat-counter", &[]);
+    world.reset(socket);
+    assert_eq!(world.ask_as(&ann, "GET", "/api/v1/events", None).status, 200);
 }
 
 /// Whoever comes back from before what is kept is told so, rather than given a part of the story.

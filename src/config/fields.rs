@@ -114,6 +114,7 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("JSON_BODY_MAX", "65536", Number(256, 16_777_216), "Bytes of a JSON request."),
         row("UPLOAD_MAX", "10485760", Number(1, 1_099_511_627_776), "Bytes of one upload."),
         row("UPLOAD_QUOTA", "1073741824", Number(0, 1_125_899_906_842_624), "Bytes of uploads a member may keep."),
+        row("UPLOAD_FILES_MAX", "10000", Number(0, 1_000_000), "Uploads a member may keep, whatever their size."),
         row("PIXELS_MAX", "250000000", Number(1, 4_294_967_296), "Width × height of one picture, as it declares them."),
         row("KEEP_METADATA", "false", Switch, "Whether pictures, movies and sounds keep places, times, devices and comments."),
         row("MESSAGE_MAX", "4000", Number(1, 1_000_000), "Characters of a message."),
@@ -122,10 +123,11 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("SEND_QUEUE_MAX", "1048576", Number(4_096, 1_073_741_824), "Bytes that may wait for a slow stream before it is closed."),
         row("CONNECTIONS_MAX", "10000", Number(1, 1_000_000), "Open connections."),
         row("CONNECTIONS_PER_ADDRESS", "1024", Number(1, 1_000_000), "Open connections of one address (a /64 of IPv6)."),
+        row("STREAMS_PER_ACCOUNT", "256", Number(1, 1_000_000), "Open WebSockets, event streams and long polls of one account; lifted by RATE_LIMIT=off."),
         row("HEARTBEAT", "30", Number(1, 3_600), "Seconds between two pings of a stream."),
     ]),
     ("Rates", &[
-        row("RATE_LIMIT", "on", Switch, "`off` lifts the four rates below."),
+        row("RATE_LIMIT", "on", Switch, "`off` lifts the four rates below, and the bounds per account of streams and of groups an hour."),
         row("RATE_CREDENTIALS", "5/10", Rate, "Sign-up, sign-in, refresh and reset, by address."),
         row("RATE_ADDRESS", "50/100", Rate, "Other requests without an account, and failed ones, by address."),
         row("RATE_ACCOUNT", "50/100", Rate, "Requests of an account."),
@@ -424,6 +426,7 @@ mod tests {
             "SEND_QUEUE_MAX",
             "CONNECTIONS_MAX",
             "CONNECTIONS_PER_ADDRESS",
+            "STREAMS_PER_ACCOUNT",
         ] {
             assert!(u32::try_from(range(size).1).is_ok(), "{size}");
         }

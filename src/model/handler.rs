@@ -281,6 +281,20 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Who hears events on it, or waits for them.
+    pub fn listener(&self) -> Option<Actor> {
+        match self {
+            Stream::WebSocket { actor, .. }
+            | Stream::Pair { actor, .. }
+            | Stream::Events { actor, .. }
+            | Stream::Poll { actor, .. }
+            | Stream::Value { actor, .. } => Some(*actor),
+            Stream::Export { .. } => None,
+            #[cfg(feature = "conformance")]
+            Stream::Echo => None,
+        }
+    }
+
     /// The step that opens it.
     pub fn step(self) -> Result<Step, Problem> {
         Ok(Step::Stream(Box::new(self)))

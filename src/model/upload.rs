@@ -157,6 +157,7 @@ pub struct AdmitUpload {
     pub owner: Id,
     pub bytes: u64,
     pub quota: u64,
+    pub files_max: u64,
 }
 
 /// Makes an upload of bytes that stand in their place on disk. `QuotaExceeded` where its owner has no room for them.

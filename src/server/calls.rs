@@ -55,6 +55,8 @@ pub enum Next {
         profile: Id,
         online: bool,
     },
+    /// The chats of a profile, for the streams that show them.
+    Chats(Id),
     /// Which peers of a stream that is up to date are online.
     Greeting,
     /// Who may know that a stream types.

@@ -23,6 +23,7 @@ use super::routes::Route;
 use super::shares::Share;
 use super::stream::SocketStream;
 use super::upload::{ReadUpload, Temporary};
+use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::PIPELINE_BYTES_MAX;
 use crate::model::handler::{Actor, Client};
@@ -48,6 +49,8 @@ pub struct Conn {
     pub upload: Option<Temporary>,
     /// What that upload takes of its owner's quota until its row does. Here for the same reason.
     pub share: Option<Share>,
+    /// Whose export it sends. Here for the same reason.
+    pub exports: Option<Id>,
     /// Storage met a fault on behalf of this connection: its lane is closed until it is gone.
     pub faulted: bool,
     /// When this phase gives up.
@@ -145,6 +148,7 @@ impl Conn {
             subscription: None,
             upload: None,
             share: None,
+            exports: None,
             faulted: false,
             deadline: Some(deadline),
             armed: None,

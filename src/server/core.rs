@@ -12,6 +12,7 @@ use super::chores;
 use super::conn::{Conn, Phase};
 use super::contract::{ConnId, Door, Effect, Ticket};
 use super::erasures;
+use super::export::Exports;
 use super::hub::{Hub, Subscription};
 use super::outbox::Outbox;
 use super::presence::{self, Broadcast, Presence};
@@ -21,6 +22,7 @@ use super::reads::Reads;
 use super::report::Metrics;
 use super::seen::{self, Seen};
 use super::upload::{self, Uploads};
+use super::values::Values;
 use super::verified::Verified;
 use crate::base::crypto::Entropy;
 use crate::base::slab::Slab;
@@ -28,7 +30,7 @@ use crate::base::time::{Now, imf_fixdate};
 use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY, SWEEP_FILES_EVERY};
 use crate::model::attempts::Attempts;
 use crate::model::handler::{Ctx, Errand};
-use crate::model::operation::{Command, Start};
+use crate::model::operation::{Command, Flow, Start};
 use crate::model::session::SessionId;
 use crate::model::settings::Settings;
 use crate::model::tickets::Tickets;
@@ -78,6 +80,8 @@ pub struct Core {
     /// When to look for files nothing refers to any more; `None` while that is being done.
     pub file_sweep_at: Option<Instant>,
     pub uploads: Uploads,
+    pub values: Values,
+    pub exports: Exports,
     by_address: BTreeMap<AddressKey, usize>,
     /// `Date` is the same for a whole second.
     date: (u64, String),
@@ -133,6 +137,8 @@ impl Core {
             verified: Verified::default(),
             file_sweep_at: Some(now.instant + SWEEP_FILES_EVERY),
             uploads: Uploads::default(),
+            values: Values::default(),
+            exports: Exports::default(),
             by_address: BTreeMap::new(),
             date: (u64::MAX, String::new()),
         }
@@ -175,6 +181,12 @@ impl Core {
             Effect::Read { ticket, flow: self.reads.asked(conn, ticket), command: Box::new(command) }
         });
         ticket
+    }
+
+    /// Asks a reader on behalf of an account rather than of one connection.
+    pub fn ask_read(&mut self, flow: Flow, command: Command, next: Next) {
+        let ticket = self.calls.insert(Call { caller: Caller::Server, next });
+        self.effects.push_back(Effect::Read { ticket, flow, command: Box::new(command) });
     }
 
     /// Whether one more connection of this address is welcome. Proxies carry many people's.
@@ -226,6 +238,9 @@ impl Core {
         }
         self.effects.extend(self.reads.closed(conn.id).into_iter().map(Effect::Cancel));
         self.unsubscribe(conn);
+        if let Some(member) = conn.exports.take() {
+            self.exports.ended(member);
+        }
         upload::abandon(self, conn);
         upload::give_back(self, conn);
     }
@@ -273,6 +288,7 @@ impl Core {
         let now = self.now.instant;
         self.ended.retain(|_, ended| ended.until >= unix_s || ended.kept_until > now);
         self.tickets.expire(self.now);
+        self.values.sweep(|profile| !self.hub.of(profile).is_empty());
         seen::sweep(self);
         erasures::sweep(self);
         chores::prune(self);

@@ -4,25 +4,21 @@
 
 use std::time::{Duration, Instant};
 
-use super::calls::{Caller, Next};
 use super::conn::{Conn, Exchange, Phase};
-use super::contract::{ConnId, Ticket};
+use super::contract::Ticket;
 use super::core::Core;
 use super::hub::Subscription;
 use super::publish::Publication;
 use super::replay::Replay;
+use super::values::{self, Found};
 use super::{http, instant_of, respond, soonest};
-use crate::base::crypto::sha256;
 use crate::base::id::Id;
-use crate::base::json;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
-use crate::limits::{CHATS_EVERY, COMMENT_EVERY, COMMENTS_TOGETHER_MS, PAGE_MAX, STALLED_COMMENTS_MAX};
-use crate::model::conversation::ListChats;
+use crate::limits::{COMMENT_EVERY, COMMENTS_TOGETHER_MS, STALLED_COMMENTS_MAX};
 use crate::model::event::Fact;
 use crate::model::handler::{Actor, Cursor, ValueForm};
-use crate::model::operation::{Answer, Operation, Refusal};
-use crate::model::settings::SignUrls;
+use crate::model::operation::{Answer, Refusal};
 use crate::proto::http::head::{Method, Version};
 use crate::proto::http::response;
 use crate::proto::sse;
@@ -65,14 +61,13 @@ impl SseWire {
     }
 }
 
-/// One value of the Go server's streams.
+/// One value of the Go server's streams; `values` reads it for all streams of its profile.
 pub struct Value {
     form: ValueForm,
     /// Something happened that may have changed it.
     stale: bool,
-    reading: Option<Ticket>,
-    /// Not before this: at most four a second.
-    next_at: Instant,
+    /// The number of the first read that may show it.
+    awaited: Option<u64>,
     /// What was shown last, hashed.
     shown: Option<[u8; 32]>,
 }
@@ -107,7 +102,6 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
     if exchange.head.method == Method::Head {
         return http::linger(core, conn);
     }
-    let now = core.now.instant;
     // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
     core.subscribe(conn, Subscription { profile: actor.profile, device: true });
     let kind = match opening {
@@ -116,9 +110,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
             replay.begin(core, &mut conn.send, conn.id, actor);
             Kind::Log(replay)
         }
-        Opening::Value(form) => {
-            Kind::Value(Value { form, stale: true, reading: None, next_at: now, shown: None })
-        }
+        Opening::Value(form) => Kind::Value(Value { form, stale: true, awaited: None, shown: None }),
     };
     let next_comment = comment_behind(core.now);
     let stream = EventStream { kind, actor, wire, next_comment, stalled: 0 };
@@ -148,12 +140,12 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     match &mut stream.kind {
         Kind::Log(replay) => replay.go_on(core, &conn.send, id, actor),
         Kind::Value(value) => {
-            if value.stale && value.reading.is_none() && conn.send.is_empty() {
-                if value.next_at <= core.now.instant {
-                    value.read(core, id, actor);
-                } else {
-                    due = Some(value.next_at);
-                }
+            if std::mem::take(&mut value.stale) {
+                value.awaited = Some(core.values.next_read(actor.profile));
+            }
+            // A peer that does not read causes no read.
+            if value.awaited.is_some() && conn.send.is_empty() {
+                due = values::want(core, actor, value.shown.is_none());
             }
         }
     }
@@ -163,13 +155,22 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
 /// The stream's own question is answered.
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
     let Phase::EventStream(stream) = &mut conn.phase else { return };
-    let wire = stream.wire;
-    let done = match &mut stream.kind {
-        Kind::Log(replay) => replay.answered(core, &mut conn.send, ticket, result),
-        Kind::Value(value) => value.answered(core, &mut conn.send, wire, ticket, result),
-    };
-    if done.is_err() {
+    let Kind::Log(replay) = &mut stream.kind else { return };
+    if replay.answered(core, &mut conn.send, ticket, result).is_err() {
         return end(core, conn);
+    }
+    advance(core, conn);
+}
+
+/// The chats of the stream's profile were read.
+pub fn found(core: &mut Core, conn: &mut Conn, found: &Result<Found, Refusal>) {
+    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    let wire = stream.wire;
+    let Kind::Value(value) = &mut stream.kind else { return };
+    match found {
+        Ok(found) => value.show(core, &mut conn.send, wire, found),
+        Err(_) if value.awaited.is_some() => return end(core, conn),
+        Err(_) => {}
     }
     advance(core, conn);
 }
@@ -209,49 +210,19 @@ pub fn end(core: &mut Core, conn: &mut Conn) {
 }
 
 impl Value {
-    fn read(&mut self, core: &mut Core, conn: ConnId, actor: Actor) {
-        self.stale = false;
-        let list = ListChats { viewer: actor.profile, limit: PAGE_MAX };
-        self.reading = Some(core.ask_store(Caller::Stream(conn), list.into_command(), Next::Stream));
-    }
-
-    fn answered(
-        &mut self,
-        core: &mut Core,
-        send: &mut SendQueue,
-        wire: SseWire,
-        ticket: Ticket,
-        result: Result<Answer, Refusal>,
-    ) -> Result<(), Refusal> {
-        if self.reading != Some(ticket) {
-            return Ok(());
+    /// Shows what was found, if it is news. A stream that still sends takes the next one.
+    fn show(&mut self, core: &Core, send: &mut SendQueue, wire: SseWire, found: &Found) {
+        if !send.is_empty() || self.awaited.is_none_or(|awaited| awaited > found.number) {
+            return;
         }
-        self.reading = None;
-        let chats = ListChats::from_answer(result?).ok_or(Refusal::Internal)?;
-        let (text, hash) = match self.form {
-            ValueForm::ChatCounter => {
-                let text = json::to_vec(&chats.unread_conversations);
-                let hash = sha256(&text);
-                (text, hash)
-            }
-            ValueForm::ChatList => {
-                let mut chats = chats.chats;
-                // A signed URL changes by the hour; that is no news.
-                let hash = sha256(&json::to_vec(&chats));
-                for chat in &mut chats {
-                    chat.receiver.sign_urls(&core.settings.urls, core.now.unix_s());
-                }
-                (json::to_vec(&chats), hash)
-            }
-        };
-        if self.shown == Some(hash) {
-            return Ok(());
+        self.awaited = None;
+        let text = found.text(self.form, &core.settings.urls, core.now.unix_s());
+        if self.shown == Some(text.hash) {
+            return;
         }
-        self.shown = Some(hash);
-        self.next_at = core.now.instant + CHATS_EVERY;
-        let mut event = Vec::with_capacity(text.len() + 16);
-        sse::event(&mut event, "", "", &text);
+        self.shown = Some(text.hash);
+        let mut event = Vec::with_capacity(text.text.len() + 16);
+        sse::event(&mut event, "", "", &text.text);
         wire.push(send, event);
-        Ok(())
     }
 }

@@ -2,17 +2,28 @@
 //! Invariant: at most one page and what was left of the one before are in memory, however much there is; an export that
 //! could not be finished ends without its last chunk, so that nobody takes it for whole.
 
+use std::collections::BTreeMap;
+
 use super::calls::{Caller, Next};
 use super::conn::{Conn, Exchange, Phase};
 use super::contract::{ConnId, Ticket};
 use super::core::Core;
 use super::{http, respond};
+use crate::base::id::Id;
 use crate::limits::{PROGRESS_BYTES, PROGRESS_WINDOW, REPLAY_LOW_BYTES};
 use crate::model::export::{ExportAccount, ExportPage, ExportPlace};
 use crate::model::handler::Actor;
 use crate::model::operation::{Answer, Operation, Refusal};
+use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::{Method, Version};
 use crate::proto::http::response;
+
+/// Exports of one account at once. Beyond: 429.
+const EXPORTS_PER_ACCOUNT: usize = 2;
+/// Exports at once in all. Beyond: 503.
+const EXPORTS_MAX: usize = 64;
+/// After how many milliseconds one who has as many may try again.
+const RETRY_MS: u64 = 1_000;
 
 pub struct Export {
     actor: Actor,
@@ -34,9 +45,38 @@ const HEAD_FIELDS: [(&str, &str); 4] = [
     ("X-Content-Type-Options", "nosniff"),
 ];
 
+/// Exports under way, of each account and in all.
+#[derive(Default)]
+pub struct Exports(BTreeMap<Id, usize>);
+
+impl Exports {
+    fn begin(&mut self, member: Id) -> Result<(), Problem> {
+        if self.0.get(&member).is_some_and(|count| *count >= EXPORTS_PER_ACCOUNT) {
+            return Err(Problem::rate_limited(RETRY_MS));
+        }
+        if self.0.values().sum::<usize>() >= EXPORTS_MAX {
+            return Err(Code::Busy.into());
+        }
+        *self.0.entry(member).or_default() += 1;
+        Ok(())
+    }
+
+    pub fn ended(&mut self, member: Id) {
+        let Some(count) = self.0.get_mut(&member) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(&member);
+        }
+    }
+}
+
 /// The first page is there: the head, and what it holds.
-pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor, first: ExportPage) {
-    respond::begin_stream(core, conn, exchange, &HEAD_FIELDS);
+pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, actor: Actor, first: ExportPage) {
+    if let Err(problem) = core.exports.begin(actor.member) {
+        return respond::refuse(core, conn, exchange, &problem);
+    }
+    conn.exports = Some(actor.member);
+    respond::begin_stream(core, conn, &exchange, &HEAD_FIELDS);
     if exchange.head.method == Method::Head {
         return http::linger(core, conn);
     }
@@ -63,7 +103,12 @@ fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, page: Exp
         conn.send.push_bytes(&out);
     }
     match page.next {
-        None => http::linger(core, conn),
+        None => {
+            if let Some(member) = conn.exports.take() {
+                core.exports.ended(member);
+            }
+            http::linger(core, conn);
+        }
         Some(place) => {
             conn.phase = Phase::Export(Box::new(Export { actor, chunked, state: State::Sending(place) }));
             advance(core, conn);

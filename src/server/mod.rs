@@ -103,6 +103,7 @@ pub mod shares;
 pub mod steps;
 pub mod stream;
 pub mod upload;
+pub mod values;
 pub mod verified;
 pub mod whispers;
 
@@ -372,6 +373,12 @@ impl Server {
             Next::Erasure => erasures::done(&mut self.core, outcome.result),
             Next::Presence { profile, online } => {
                 presence::answered(&mut self.core, profile, online, outcome.result);
+            }
+            Next::Chats(profile) => {
+                let Some(found) = values::answered(&mut self.core, profile, outcome.result) else { return };
+                for id in self.core.hub.of(profile).to_vec() {
+                    self.with_conn(id, |core, conn| event_stream::found(core, conn, &found));
+                }
             }
             Next::Greeting => {
                 self.with_conn(origin, |core, conn| whispers::greeted(core, conn, outcome.result))

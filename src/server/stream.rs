@@ -32,6 +32,8 @@ use crate::proto::websocket::{self, Incoming, WebSocket};
 pub const SESSION_OVER: u16 = 4401;
 pub const TOO_SLOW: u16 = 4408;
 pub const FLOOD: u16 = 4429;
+/// After how many milliseconds one who has as many streams as one may have may try again.
+const STREAMS_RETRY_MS: u64 = 1_000;
 const GOING_AWAY: u16 = 1001;
 const UNSUPPORTED_DATA: u16 = 1003;
 pub const TRY_AGAIN_LATER: u16 = 1013;
@@ -104,11 +106,17 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: S
     if let Err(problem) = steps::still_good(core, &exchange) {
         return respond::refuse(core, conn, exchange, &problem);
     }
+    if let Some(actor) = stream.listener()
+        && core.settings.limits.rate_limit
+        && core.hub.of(actor.profile).len() >= core.settings.limits.streams_per_account
+    {
+        return respond::refuse(core, conn, exchange, &Problem::rate_limited(STREAMS_RETRY_MS));
+    }
     match stream {
         Stream::Events { actor, cursor } => {
             event_stream::open(core, conn, &exchange, actor, Opening::Log(cursor));
         }
-        Stream::Export { actor, first } => export::open(core, conn, &exchange, actor, first),
+        Stream::Export { actor, first } => export::open(core, conn, exchange, actor, first),
         Stream::Value { actor, form } => {
             event_stream::open(core, conn, &exchange, actor, Opening::Value(form))
         }

@@ -21,6 +21,15 @@ use crate::model::upload::{
 
 pub fn admit(conn: &Connection, admit: AdmitUpload) -> Result<u64, Stop> {
     let owner = profiles::key(conn, admit.owner)?.ok_or(Refusal::Unauthorized)?;
+    // Counted here, on the reader's time: those that are under way meanwhile are few.
+    let kept: u64 = conn
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1 LIMIT ?2)",
+        )?
+        .query_row((owner, int(admit.files_max)), |row| number(row, 0))?;
+    if kept >= admit.files_max {
+        return Err(Refusal::QuotaExceeded.into());
+    }
     has_room(conn, owner, admit.bytes, admit.quota)
 }
 

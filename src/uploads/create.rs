@@ -7,7 +7,9 @@ use crate::model::upload::AdmitUpload;
 /// Whether the member has room for the bodies that are coming, before the newest is read. The verdict that counts falls
 /// when an upload is published.
 pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, bytes: u64) -> Result<Step, Problem> {
-    let admit = AdmitUpload { owner: actor.profile, bytes, quota: ctx.settings.limits.upload_quota };
+    let limits = &ctx.settings.limits;
+    let (quota, files_max) = (limits.upload_quota, limits.upload_files_max);
+    let admit = AdmitUpload { owner: actor.profile, bytes, quota, files_max };
     Ok(Step::store(admit, |_, room| Ok(Step::Receive { room })))
 }
 

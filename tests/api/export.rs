@@ -53,6 +53,28 @@ fn at(line: &str, path: &str) -> String {
 }
 
 #[test]
+fn an_account_has_two_exports_at_once() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    // More than one page, so that a peer that does not read keeps it open.
+    for n in 1..=60 {
+        post(&mut world, &ann, &bob, n, &"x".repeat(3_000));
+    }
+    let (first, second) = (begin(&mut world, &ann, true), begin(&mut world, &ann, true));
+    let refused = world.ask_as(&ann, "GET", EXPORT, None);
+    assert_eq!((refused.status, refused.code()), (429, "rate_limited".into()));
+    assert_eq!(refused.field("Retry-After"), Some("1"));
+    let others = begin(&mut world, &bob, false);
+    assert!(lines(&world.take(others)).1, "everybody has their own");
+    world.reset(first);
+    for _ in 0..3 {
+        let whole = begin(&mut world, &ann, false);
+        assert!(lines(&world.take(whole)).1, "one that is over does not count");
+    }
+    world.reset(second);
+}
+
+#[test]
 fn an_export_has_everything_of_oneself_and_nothing_of_others() {
     let mut world = World::new();
     let (ann, bob, carl) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("carl"));

@@ -351,6 +351,20 @@ fn a_member_keeps_no_more_than_the_quota() {
 }
 
 #[test]
+fn a_member_keeps_no_more_files_than_so_many() {
+    let mut world = World::with(with(|limits| limits.upload_files_max = 2));
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let first = raw(&mut world, &ann, "a", b"a");
+    assert_eq!((first.status, raw(&mut world, &ann, "b", b"a").status), (201, 201), "the same bytes are two");
+    let over = raw(&mut world, &ann, "c", b"c");
+    assert_eq!((over.status, over.code()), (413, "quota_exceeded".into()));
+    assert_eq!(raw(&mut world, &bob, "c", b"c").status, 201);
+    let path = format!("/api/v1/uploads/{}", first.at("data.id"));
+    assert_eq!(world.ask_as(&ann, "DELETE", &path, None).status, 204);
+    assert_eq!(raw(&mut world, &ann, "d", b"d").status, 201);
+}
+
+#[test]
 fn the_quota_holds_against_uploads_at_the_same_time() {
     let mut world = World::with(with(|limits| limits.upload_quota = 1_000));
     let ann = world.sign_up("ann");
