@@ -1,6 +1,6 @@
 //! The schema's history. Owns the steps from an empty file to the schema of today; a step that was released is
 //! never changed, only followed by another.
-//! Invariant: each step and its version number become true in one transaction, and no step leaves a row that refers to
+//! Invariant: an upgrade and its version number become true in one transaction, and no step leaves a row that refers to
 //! nothing.
 
 use rusqlite::config::DbConfig;
@@ -74,15 +74,16 @@ pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<usize> {
     Ok(taken)
 }
 
+/// All steps in one transaction: a disk that is full, or a step that fails, leaves the version that was there.
 fn take_steps(conn: &mut Connection, from: usize) -> rusqlite::Result<usize> {
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(from) {
-        let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration.sql)?;
         check_references(&transaction, version)?;
         transaction.pragma_update(None, "user_version", version)?;
-        transaction.commit()?;
         ::log::debug!("storage: schema version {version}: {}", migration.name);
     }
+    transaction.commit()?;
     Ok(MIGRATIONS.len() - from)
 }
 
