@@ -152,7 +152,7 @@ fn main() {
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).expect("a folder for the bench");
 
-    let options = StoreOptions { path: dir.join("natter.db"), synchronous_full: true };
+    let options = StoreOptions::new(dir.join("natter.db"));
     let mut kit = Kit::with(options.clone());
     let people: Vec<Id> = (0..2 * PAIRS).map(|i| kit.person(&format!("p{i}")).profile).collect();
     kit.close();

@@ -281,9 +281,9 @@ pub const WAL_CHECKPOINT_PAGES: u64 = 2_000;
 /// Pages in the WAL (24 MiB) after which a checkpoint waits for the readers of old snapshots, which last
 /// milliseconds, so that the WAL begins anew.
 pub const WAL_RESTART_PAGES: u64 = 6_000;
-/// Pages in the WAL (32 MiB) after which nothing more is written: somebody outside of this process holds a snapshot. A
-/// batch on top of it ends below 64 MiB. Beyond: `Unavailable` until the WAL could begin anew.
-pub const WAL_PAGES_MAX: u64 = 8_000;
+/// Pages in the WAL (32 MiB, 33 MB) from which on `/readyz` warns of a reader outside of this process. Writing goes on up to
+/// WAL_MAX, which is no less.
+pub const WAL_HELD_PAGES: u64 = 8_000;
 /// Between two checkpoints for the sake of erasure: what was erased is gone from every file within a minute, and a flood of
 /// erasures costs four checkpoints a minute.
 pub const ERASE_EVERY: Duration = Duration::from_secs(15);

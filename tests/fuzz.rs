@@ -12,6 +12,7 @@ use natter::base::slab::Key;
 use natter::model::job::{Delivery, Done};
 use natter::model::metrics::Trouble;
 use natter::model::operation::{Outcome, Refusal};
+use natter::model::readiness::{LogHeld, Readiness};
 use natter::server::contract::{ConnId, Door, Input, UploadId};
 use support::http::Person;
 use support::{Seeded, World, limits, settings};
@@ -173,8 +174,12 @@ impl Play {
                 self.input(Input::DiskFailed { upload, full });
             }
             21 => {
-                let health = if self.dice.roll(2) == 0 { Ok(()) } else { Err("the disk is full") };
-                self.input(Input::Storage(health));
+                let readiness = Readiness {
+                    unready: (self.dice.roll(2) == 0).then_some("the disk is full"),
+                    unproven: self.dice.roll(4) == 0,
+                    log_held: (self.dice.roll(4) == 0).then_some(LogHeld { pid: Some(7) }),
+                };
+                self.input(Input::Storage(readiness));
                 let trouble = Trouble::ALL[self.dice.index(Trouble::ALL.len())];
                 // A panic is what this test looks for.
                 if trouble != Trouble::Panic {

@@ -155,7 +155,7 @@ fn copy_database(config: &Config) -> Result<(File, Survey), String> {
         let path = config.data_dir.join(name);
         let text = |error: io::Error| format!("{}: {error}", path.display());
         let copy = File::open(&path).map_err(text)?;
-        let options = StoreOptions { path: path.clone(), synchronous_full: true };
+        let options = StoreOptions::new(path.clone());
         let survey = store::survey(&options).map_err(|fault| fault.to_string());
         fs::remove_file(&path).map_err(text)?;
         Ok((copy, survey?))

@@ -68,7 +68,7 @@ fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<Kind, Str
         Kind::Database => take(from, file, &places),
     };
     let result = unpacked.and_then(|()| {
-        let database = StoreOptions { path: places.stage.join(DATABASE), synchronous_full: true };
+        let database = StoreOptions::new(places.stage.join(DATABASE));
         store::adopt(&database, sessions)
             .map_err(|fault| format!("{} can't be restored: {fault}", file.display()))?;
         places.move_in()

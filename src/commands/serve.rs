@@ -90,7 +90,8 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     }
     let mut readers =
         (0..crate::limits::READER_THREADS).map(|_| Reader::open(&options)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(reader) = readers.first_mut() {
+    // Rows that a power cut may take away say nothing about files: what is left over goes at a later start.
+    if let Some(reader) = readers.first_mut().filter(|_| !store.readiness().unproven) {
         sweep(&config.uploads, reader)?;
     }
     let default_image = config.default_profile_pic.as_deref().map(default_image).transpose()?;
@@ -192,6 +193,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         path: config.data_dir.join("natter.db"),
         synchronous_full: config.synchronous == Synchronous::Full,
+        wal_max: config.wal_max,
     }
 }
 

@@ -81,6 +81,7 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("ALLOWED_ORIGINS", "*", Text("*, or none, or origins (scheme://host[:port]) with commas between them"), "Web pages that may call the API; `*` is all, without credentials."),
         row("TRUSTED_PROXIES", "", Text("IP addresses and networks with commas between them, such as 10.0.0.0/8,::1"), "Peers whose X-Forwarded-For and Forwarded count."),
         row("SYNCHRONOUS", "full", Text("full or normal"), "`normal` may lose the last acknowledged messages in a power cut."),
+        row("WAL_MAX", "268435456", Number(33_554_432, 1_099_511_627_776), "Bytes of the database's log while a reader outside of natter keeps it from being cut off; beyond it writes are refused. On a disk that is nearly full it is less."),
         row("EVENTS_KEPT", "", Number(1, 36_500), "Days an event can be replayed; all when unset."),
         row("LOG_LEVEL", "info", Text("off, error, warn, info, debug or trace, and module=level, with commas between them"), "What is logged, such as `warn,natter::store=debug`."),
         row("LOG_FORMAT", "text", Text("text or json"), "Form of the log lines on stderr."),

@@ -40,6 +40,7 @@ pub struct Config {
     pub allowed_origins: Origins,
     pub trusted_proxies: Networks,
     pub synchronous: Synchronous,
+    pub wal_max: u64,
     /// Days; `None` keeps all.
     pub events_kept: Option<u32>,
     pub log: LogOptions,

@@ -26,6 +26,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         synchronous: r.value("SYNCHRONOUS", |text| {
             values::word(text, &[("full", Synchronous::Full), ("normal", Synchronous::Normal)])
         }),
+        wal_max: r.number("WAL_MAX"),
         events_kept: r.optional_number("EVENTS_KEPT").map(|days| days as u32),
         log: log_options(r),
         metrics_token: r.secret("METRICS_TOKEN", SecretRule::HeaderKey),

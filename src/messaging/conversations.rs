@@ -12,9 +12,10 @@ pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
     let after = request.params.next(read_next)?;
     Ok(Step::store(ListConversations { viewer: actor.profile, after, limit }, |ctx, mut page| {
         page.conversations.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-        let cursor = Cursor { epoch: ctx.epoch.to_owned(), seq: page.as_of };
+        // A cursor of what a power cut may still take away would name other events afterwards.
+        let cursor = ctx.proven.then(|| Cursor { epoch: ctx.epoch.to_owned(), seq: page.as_of }.to_string());
         Reply::list(&page.conversations, page.next.map(write_next))
-            .beside("cursor", &cursor.to_string())
+            .beside("cursor", &cursor)
             .beside("unread_total", &page.unread_total)
             .step()
     }))

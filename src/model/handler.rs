@@ -77,6 +77,8 @@ pub struct Ctx<'a> {
     /// The log's epoch and the greatest seq the server has seen.
     pub epoch: &'a str,
     pub head: u64,
+    /// Whether what is read is known to be on disk, so that a cursor may be answered.
+    pub proven: bool,
     /// The message as the event of this very outcome showed it to others: its `rev` and its JSON, to be answered as it is. Not
     /// there when nobody heard it.
     pub told: Option<(u64, &'a [u8])>,
@@ -298,6 +300,20 @@ impl Stream {
     /// The step that opens it.
     pub fn step(self) -> Result<Step, Problem> {
         Ok(Step::Stream(Box::new(self)))
+    }
+
+    /// Whether it shows what comes, and not only what is there.
+    pub fn follows_log(&self) -> bool {
+        match self {
+            Stream::WebSocket { .. }
+            | Stream::Pair { .. }
+            | Stream::Events { .. }
+            | Stream::Poll { .. }
+            | Stream::Value { .. } => true,
+            Stream::Export { .. } => false,
+            #[cfg(feature = "conformance")]
+            Stream::Echo => false,
+        }
     }
 }
 

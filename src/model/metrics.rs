@@ -8,6 +8,8 @@ pub enum Trouble {
     Commit,
     /// The disk is full.
     DiskFull,
+    /// A sync of the database or its log failed.
+    Sync,
     /// A read of the database failed.
     Read,
     /// A checkpoint failed: the WAL grows until one succeeds.
@@ -29,9 +31,10 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    pub const ALL: [Trouble; 11] = [
+    pub const ALL: [Trouble; 12] = [
         Trouble::Commit,
         Trouble::DiskFull,
+        Trouble::Sync,
         Trouble::Read,
         Trouble::Checkpoint,
         Trouble::Search,
@@ -47,6 +50,7 @@ impl Trouble {
         match self {
             Trouble::Commit => "commit",
             Trouble::DiskFull => "disk_full",
+            Trouble::Sync => "sync",
             Trouble::Read => "read",
             Trouble::Checkpoint => "checkpoint",
             Trouble::Search => "search",

@@ -18,6 +18,7 @@ pub mod params;
 pub mod presence;
 pub mod problem;
 pub mod profile;
+pub mod readiness;
 pub mod session;
 pub mod settings;
 #[cfg(test)]

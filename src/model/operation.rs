@@ -279,6 +279,8 @@ pub struct Start {
     pub ended: Vec<(super::session::SessionId, u64)>,
     /// The newest time stored anywhere, Unix ms: a clock behind it is worth a warning.
     pub newest_ms: u64,
+    /// What the database can do already.
+    pub readiness: super::readiness::Readiness,
 }
 
 #[cfg(test)]

@@ -75,6 +75,7 @@ impl Stage {
             tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: 0,
+            proven: true,
             told: None,
             errands: &mut self.errands,
         })

@@ -14,6 +14,7 @@ use crate::limits::INBOX_MAX;
 use crate::model::job::Done;
 use crate::model::metrics::Trouble;
 use crate::model::operation::{Answer, Outcome, Refusal};
+use crate::model::readiness::Readiness;
 use crate::server::contract::{ConnId, Ticket, UploadId};
 
 /// What a thread has to say.
@@ -29,8 +30,8 @@ pub enum Completion {
         result: Written,
     },
     Piece(Piece),
-    /// Whether the database takes writes, when that changes.
-    Storage(Result<(), &'static str>),
+    /// What the database can do, when that changes.
+    Storage(Readiness),
     /// A thread that nothing works without is gone; the reason.
     Lost(String),
 }
@@ -147,7 +148,9 @@ mod tests {
         let total = INBOX_MAX * 3;
         let poster = {
             let inbox = Arc::clone(&inbox);
-            std::thread::spawn(move || (0..total).for_each(|_| inbox.post(Completion::Storage(Ok(())))))
+            std::thread::spawn(move || {
+                (0..total).for_each(|_| inbox.post(Completion::Storage(Readiness::default())))
+            })
         };
         let (mut seen, mut taken, mut events) = (0, Vec::new(), Events::with_capacity(8));
         while seen < total {
@@ -158,9 +161,9 @@ mod tests {
             seen += taken.drain(..).count();
         }
         poster.join().expect("it ends");
-        (0..INBOX_MAX).for_each(|_| inbox.post(Completion::Storage(Ok(()))));
+        (0..INBOX_MAX).for_each(|_| inbox.post(Completion::Storage(Readiness::default())));
         inbox.close();
-        inbox.post(Completion::Storage(Ok(()))); // returns, though nobody takes
+        inbox.post(Completion::Storage(Readiness::default())); // returns, though nobody takes
         inbox.count(Trouble::Commit);
         inbox.count(Trouble::Commit);
         assert_eq!(inbox.take(&mut taken).get(&Trouble::Commit), Some(&2));

@@ -40,6 +40,8 @@ pub struct Notes {
 struct State {
     /// Something was committed since the last step began.
     written: bool,
+    /// What can be read may be lost to a power cut: an index of it would be ahead of the messages.
+    held: bool,
     closed: bool,
 }
 
@@ -50,6 +52,12 @@ impl Notes {
         if !was {
             self.told.notify_all();
         }
+    }
+
+    /// Whether no step begins for now.
+    pub fn hold(&self, held: bool) {
+        lock(&self.state).held = held;
+        self.told.notify_all();
     }
 
     /// Changes that the writer may forget.
@@ -65,6 +73,9 @@ impl Notes {
     /// What was written until now is seen by the step that begins. `false`: there is to be none.
     fn begin(&self) -> bool {
         let mut state = lock(&self.state);
+        while state.held && !state.closed {
+            state = self.told.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
         state.written = false;
         !state.closed
     }
@@ -137,12 +148,15 @@ mod tests {
     fn a_step_follows_what_is_written_and_nothing_else() {
         let (_poll, inbox) = testing::inbox();
         let notes = Arc::new(Notes::default());
+        notes.hold(true);
         let ((say, steps), (began, begun)) = (mpsc::channel(), mpsc::channel());
         let thread = {
             let (notes, inbox) = (Arc::clone(&notes), Arc::clone(&inbox));
             std::thread::spawn(move || index_until_closed(Told { steps, began }, &notes, &inbox))
         };
         let step = |more, done| Ok(Step { more, done, waits: false });
+        assert!(begun.recv_timeout(PAUSE).is_err(), "what is read is not proven yet");
+        notes.hold(false);
         let next = || begun.recv_timeout(PATIENCE).expect("a step");
         next(); // the start is an occasion
         say.send(step(true, 0)).expect("heard");

@@ -38,6 +38,24 @@ pub fn send_file(
     if read == 0 { Ok(0) } else { socket.write(&bytes[..read]) }
 }
 
+/// Bytes that this process may still write to the file system of a folder. `None` where the system does not tell.
+pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
+    let mut told = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with a NUL and lives through the call, as does the room for the answer, which is read only after
+    // the kernel filled it.
+    let told = unsafe {
+        if libc::statvfs(path.as_ptr(), told.as_mut_ptr()) != 0 {
+            return None;
+        }
+        told.assume_init()
+    };
+    // Their types differ from system to system.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    (told.f_bavail as u64).checked_mul(told.f_frsize as u64)
+}
+
 /// Asks the kernel to begin writing what is dirty of a file, so that a sync later has less to wait for. Advice: what fails
 /// here fails at the sync, which is the one that counts.
 pub fn begin_writing(file: &File) {

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use super::{Craft, Database, Indexes, Interrupt, Machine, Reads, Writer};
+use super::{Craft, Database, Indexes, Interrupt, Machine, Reads, Writer, kernel};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::model::backup::DatabaseCopy;
 use crate::model::job::{Done, Job};
 use crate::model::operation::{Answer, Command, Lane, Refusal};
+use crate::model::readiness::Readiness;
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
 use crate::store::{Committed, Fault, Index, Reader, Session, Step, Store};
@@ -56,15 +57,26 @@ macro_rules! writer {
             }
 
             fn tend(&mut self) -> Result<(), Fault> {
-                self.tend(Instant::now())
+                let tended = self.tend(Instant::now());
+                // Asked for only while it matters. What can't be told bounds nothing.
+                if self.is_log_held()
+                    && let Some(free) = kernel::free_bytes(self.folder())
+                {
+                    self.bound_log(free);
+                }
+                tended
             }
 
             fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
                 self.sweep_search(done)
             }
 
-            fn probe(&mut self) -> Result<(), Fault> {
-                self.probe()
+            fn readiness(&self) -> Readiness {
+                self.readiness()
+            }
+
+            fn is_at_work(&self) -> bool {
+                self.is_at_work()
             }
         })*
     };

@@ -19,6 +19,7 @@ use crate::limits::{LANES_CLOSED_MAX, PROBE_EVERY, TEND_EVERY, WRITE_BATCH_MAX, 
 use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::Trouble;
 use crate::model::operation::{Answer, Command, Flow, Lane, Outcome, Refusal};
+use crate::model::readiness::Readiness;
 use crate::server::contract::Ticket;
 use crate::store::{Committed, Fault};
 
@@ -29,7 +30,11 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a fault is counted, where it broke this kind of work. The store has logged it.
 fn trouble(fault: Fault, work: Trouble) -> Trouble {
-    if fault == Fault::Full { Trouble::DiskFull } else { work }
+    match fault {
+        Fault::Full => Trouble::DiskFull,
+        Fault::Sync => Trouble::Sync,
+        _ => work,
+    }
 }
 
 /// Why the process must stop: going on would make a corrupt database worse.
@@ -45,8 +50,10 @@ pub trait Writer {
     fn tend(&mut self) -> Result<(), Fault>;
     /// What the writer does for the search index, which is done with changes up to `done`. Whether more is left to do.
     fn sweep_search(&mut self, done: u64) -> Result<bool, Fault>;
-    /// Whether the database takes writes again.
-    fn probe(&mut self) -> Result<(), Fault>;
+    /// What the database can do at the moment.
+    fn readiness(&self) -> Readiness;
+    /// Whether [`Writer::tend`] has more to do at once.
+    fn is_at_work(&self) -> bool;
 }
 
 /// The one writer, used by one thread.
@@ -91,11 +98,12 @@ impl Storage {
     ) -> io::Result<Storage> {
         let writes = Feed::new(WRITES_IN_FLIGHT_MAX);
         let notes = Arc::new(Notes::default());
+        let readiness = writer.readiness();
+        notes.hold(readiness.unproven);
         let mut threads = Vec::with_capacity(3 + readers.len());
         let clerk = Clerk {
             closed: Lanes::default(),
-            healthy: true,
-            probe_at: Instant::now(),
+            readiness,
             notes: Arc::clone(&notes),
             swept: 0,
             unswept: true,
@@ -221,8 +229,8 @@ impl Lanes {
 struct Clerk {
     /// Lanes that saw a fault in an earlier batch; the store minds those of its own.
     closed: Lanes,
-    healthy: bool,
-    probe_at: Instant,
+    /// As the loop was told.
+    readiness: Readiness,
     /// What the index says it is done with, and up to where that was forgotten.
     notes: Arc<Notes>,
     swept: u64,
@@ -325,7 +333,8 @@ impl Clerk {
     /// A batch if there is one, then the store's own work.
     fn turn(&mut self, writer: &mut dyn Writer, queue: &Queue<Item>, items: &mut VecDeque<Item>) -> Turn {
         // The store's own work has its occasions also while nobody writes.
-        let until = match (self.backing_up || !self.deferred.items.is_empty(), self.unswept) {
+        let at_once = self.backing_up || !self.deferred.items.is_empty() || writer.is_at_work();
+        let until = match (at_once, self.unswept) {
             (true, _) => Instant::now(),
             (_, true) => self.sweep_at,
             _ => Instant::now() + TEND_EVERY,
@@ -423,37 +432,28 @@ impl Clerk {
         let reason = match fault {
             Some(fault) => {
                 self.inbox.count(trouble(fault, Trouble::Commit));
-                self.failed(fault)
+                fatal(fault)
             }
             None => {
                 self.notes.written();
-                self.healed();
                 None
             }
         };
+        self.tell(writer);
         self.inbox.post(Completion::Committed(tickets, outcomes));
         reason
     }
 
     fn tend(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
-        if !self.healthy && Instant::now() >= self.probe_at {
-            match writer.probe() {
-                Ok(()) => self.healed(),
-                Err(fault) => {
-                    if let Some(reason) = self.failed(fault) {
-                        return Some(reason);
-                    }
-                }
-            }
-        }
-        // Its faults (a checkpoint, a backup) don't mean that the database takes no writes.
-        writer.tend().err().and_then(|fault| self.broke(fault))
+        let tended = writer.tend();
+        self.tell(writer);
+        tended.err().and_then(|fault| self.broke(fault))
     }
 
     /// What the writer does for the search index: rare, and never at the cost of posts.
     fn sweep(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
         let (began, done) = (Instant::now(), self.notes.done());
-        if !self.healthy || began < self.sweep_at || !(self.unswept || done > self.swept) {
+        if !self.readiness.is_ready() || began < self.sweep_at || !(self.unswept || done > self.swept) {
             return None;
         }
         let swept = writer.sweep_search(done);
@@ -475,17 +475,12 @@ impl Clerk {
         fatal(fault)
     }
 
-    fn failed(&mut self, fault: Fault) -> Option<&'static str> {
-        self.probe_at = Instant::now() + PROBE_EVERY;
-        if std::mem::replace(&mut self.healthy, false) {
-            self.inbox.post(Completion::Storage(Err(fault.reason())));
-        }
-        fatal(fault)
-    }
-
-    fn healed(&mut self) {
-        if !std::mem::replace(&mut self.healthy, true) {
-            self.inbox.post(Completion::Storage(Ok(())));
+    /// Tells the loop what changed of what the database can do.
+    fn tell(&mut self, writer: &mut dyn Writer) {
+        let readiness = writer.readiness();
+        if std::mem::replace(&mut self.readiness, readiness) != readiness {
+            self.notes.hold(readiness.unproven);
+            self.inbox.post(Completion::Storage(readiness));
         }
     }
 }

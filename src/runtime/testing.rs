@@ -22,6 +22,7 @@ use crate::model::event::{LogPage, ReadLog};
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::member::EraseMessages;
 use crate::model::operation::{Answer, Command, Lane, Operation, Outcome, Refusal};
+use crate::model::readiness::Readiness;
 use crate::store::{Committed, Fault, Step};
 
 /// An inbox that wakes a poll nobody waits on.
@@ -50,7 +51,7 @@ pub fn read(after: u64) -> Command {
 pub struct Plan {
     /// Numbers whose commit is a fault.
     pub faulty: BTreeSet<u64>,
-    /// What every commit and probe fails with.
+    /// What every commit fails with.
     pub broken: Option<Fault>,
     /// The numbers committed, batch by batch.
     pub batches: Vec<Vec<u64>>,
@@ -104,8 +105,12 @@ impl Writer for Store {
         Ok(false)
     }
 
-    fn probe(&mut self) -> Result<(), Fault> {
-        lock(&self.plan).broken.map_or(Ok(()), Err)
+    fn readiness(&self) -> Readiness {
+        Readiness { unready: lock(&self.plan).broken.map(Fault::reason), ..Readiness::default() }
+    }
+
+    fn is_at_work(&self) -> bool {
+        false
     }
 }
 

@@ -6,6 +6,7 @@ use crate::base::slab::Key;
 use crate::model::job::{Done, Job};
 use crate::model::metrics::Trouble;
 use crate::model::operation::{Command, Flow, Lane, Outcome};
+use crate::model::readiness::Readiness;
 
 /// A connection, named by the runtime for as long as its socket lives: slot in the low 32 bits, generation above. A slot
 /// is reused only under another generation.
@@ -89,8 +90,8 @@ pub enum Input<'a> {
     },
     /// One background error, already logged where it happened.
     Troubled(Trouble),
-    /// Whether the database takes writes, with the reason where it does not.
-    Storage(Result<(), &'static str>),
+    /// What the database can do, when that changes. A server begins with what its [`Start`] says.
+    Storage(Readiness),
     /// Lines of the log that were dropped since the start.
     LogDropped(u64),
     /// A deadline may have come.

@@ -31,6 +31,7 @@ use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY, SWEEP_FILES_EVER
 use crate::model::attempts::Attempts;
 use crate::model::handler::{Ctx, Errand};
 use crate::model::operation::{Command, Flow, Start};
+use crate::model::readiness::Readiness;
 use crate::model::session::SessionId;
 use crate::model::settings::Settings;
 use crate::model::tickets::Tickets;
@@ -63,8 +64,8 @@ pub struct Core {
     pub backlog: Backlog,
     /// Sessions that ended while an access token of theirs may still live.
     pub ended: BTreeMap<SessionId, Ended>,
-    /// Why the database takes no writes, if it does not.
-    pub storage: Result<(), &'static str>,
+    /// What the database can do.
+    pub storage: Readiness,
     pub draining: bool,
     /// While draining: until then mails and look-ups that are under way may end.
     pub background_until: Option<Instant>,
@@ -126,7 +127,7 @@ impl Core {
             metrics: Metrics::default(),
             backlog: Backlog::default(),
             ended: BTreeMap::new(),
-            storage: Ok(()),
+            storage: start.readiness,
             draining: false,
             background_until: None,
             crowded: false,
@@ -153,6 +154,7 @@ impl Core {
             tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: self.head,
+            proven: !self.storage.unproven,
             told: self.told.message(),
             errands: &mut self.errands,
         }

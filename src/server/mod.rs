@@ -418,6 +418,10 @@ impl Server {
         outbox::tick(&mut self.core);
         if self.core.file_sweep_at.is_some_and(|at| at <= now) {
             self.core.file_sweep_at = None;
+            // A row that a power cut may bring back needs its file.
+            if self.core.storage.unproven {
+                return self.core.sweep_ended();
+            }
             steps::resume_alone(&mut self.core, Caller::Server, Ok(crate::uploads::sweep()));
         }
     }

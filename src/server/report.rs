@@ -66,7 +66,7 @@ impl Metrics {
             "Log lines dropped because stderr was not read.",
             self.log_dropped,
         );
-        let ready = u64::from(core.storage.is_ok());
+        let ready = u64::from(core.storage.is_ready());
         one("natter_storage_ready", "gauge", "Whether the database takes writes.", ready);
         out.push_str("# HELP natter_responses_total Responses by route and status.\n");
         out.push_str("# TYPE natter_responses_total counter\n");
@@ -97,12 +97,14 @@ struct Readiness {
     status: &'static str,
     reason: Option<&'static str>,
     durability: &'static str,
+    /// What does not stop it from taking writes and should be known.
+    warnings: Vec<String>,
     errors: BTreeMap<&'static str, u64>,
 }
 
 /// 200 when the database takes writes, else 503 with the reason.
 pub fn ready(core: &Core, language: Language) -> Reply {
-    let reason = if core.draining { Some("shutting down") } else { core.storage.err() };
+    let reason = if core.draining { Some("shutting down") } else { core.storage.unready };
     let readiness = Readiness {
         status: if reason.is_none() { "ready" } else { "unavailable" },
         reason,
@@ -111,6 +113,7 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         } else {
             "normal: a power loss may take the last messages"
         },
+        warnings: core.storage.warnings(),
         errors: core.metrics.troubled().into_iter().collect(),
     };
     if reason.is_none() {

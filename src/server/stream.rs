@@ -25,7 +25,7 @@ use crate::limits::{
 };
 use crate::model::handler::{Actor, Client, Step, Stream};
 use crate::model::operation::{Answer, Refusal};
-use crate::model::problem::Problem;
+use crate::model::problem::{Code, Problem};
 use crate::proto::websocket::{self, Incoming, WebSocket};
 
 /// Close codes of the application ([`protocol`](crate::protocol), "WebSocket").
@@ -105,6 +105,9 @@ impl SocketStream {
 pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Stream) {
     if let Err(problem) = steps::still_good(core, &exchange) {
         return respond::refuse(core, conn, exchange, &problem);
+    }
+    if core.storage.unproven && stream.follows_log() {
+        return respond::refuse(core, conn, exchange, &Problem::new(Code::Unavailable));
     }
     if let Some(actor) = stream.listener()
         && core.settings.limits.rate_limit

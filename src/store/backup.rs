@@ -13,6 +13,7 @@ use std::path::Path;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
+use super::connection;
 use super::fault::Fault;
 use crate::base::id::Id;
 use crate::limits::BACKUP_STEP_PAGES;
@@ -47,11 +48,7 @@ pub fn copy(
 
 /// Removes copies that nobody fetched.
 pub fn clear(database: &Path) -> io::Result<()> {
-    let folder = match database.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(connection::folder(database))? {
         let entry = entry?;
         if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
             remove(&entry.path())?;

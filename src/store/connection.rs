@@ -2,8 +2,8 @@
 //! Invariant: no connection leaves here with a weaker setting than the others.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::StoreOptions;
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
+use super::replacement;
 use super::value::number;
 use crate::limits::{
     QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STATEMENTS_CACHED, STORE_BUSY_MS, WAL_KEPT_BYTES,
@@ -21,22 +22,44 @@ use crate::limits::{
 /// `natt`: marks the file as ours (SQLite's `application_id`).
 pub(super) const APPLICATION_ID: i32 = 0x6e61_7474;
 
-/// The writer's connection, made, checked and migrated.
+/// The writer's connection, made, checked and migrated. A file that is refused stays as it was, and so does its log: only
+/// [`close_in_order`] lets SQLite checkpoint and remove that.
 pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFault> {
     let path = &options.path;
     let failed = |error: std::io::Error| OpenFault::Failed { path: path.clone(), detail: error.to_string() };
+    replacement::recover(path).map_err(failed)?;
+    if length(path) > 0 {
+        judge(path)?;
+    } else if length(&beside(path, "-wal")) > 0 {
+        // SQLite would remove it: it is the log of no database.
+        let detail = "it is missing or empty, but its -wal file is there".to_owned();
+        return Err(OpenFault::Corrupt { path: path.clone(), detail });
+    }
     // Made before SQLite sees it, since SQLite would let everybody read it: it holds hashes and messages.
     OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     let mut conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
     configure(&conn, WRITER_CACHE_KIB).map_err(wrap)?;
-    is_ours(&conn, path)?;
-    is_sound(&conn, path)?;
     prepare_writer(&conn, options.synchronous_full).map_err(wrap)?;
     migrations::migrate(&mut conn).map_err(wrap)?;
     keep_pages(&conn).map_err(wrap)?;
     Ok(conn)
+}
+
+/// Lets SQLite remove the log, which must be empty by now.
+pub(super) fn close_in_order(conn: Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    conn.close().map_err(|(_, error)| error)
+}
+
+/// Where the database stands.
+pub(super) fn folder(database: &Path) -> &Path {
+    match database.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// A reader's connection: it can't write, whatever it is asked.
@@ -45,6 +68,7 @@ pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFaul
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     let conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
     configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
     conn.pragma_update(None, "query_only", true).map_err(wrap)?;
     is_ours(&conn, path)?;
@@ -104,6 +128,45 @@ pub(super) fn application_id(conn: &Connection) -> rusqlite::Result<i32> {
     conn.pragma_query_value(None, "application_id", |row| row.get(0))
 }
 
+/// Whether the file is ours and sound, by a connection that can't write: not even a journal that another program left is played
+/// back. The index of the log, which reading makes, goes again when the file is refused.
+fn judge(path: &Path) -> Result<(), OpenFault> {
+    let index = beside(path, "-shm");
+    let had_index = index.exists();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let judged = Connection::open_with_flags(path, flags).map_err(wrap).and_then(|conn| {
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
+        configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
+        is_ours(&conn, path)?;
+        is_sound(&conn, path)
+    });
+    if judged.is_err()
+        && !had_index
+        && let Err(error) = std::fs::remove_file(&index)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        ::log::warn!("storage: {} stays behind: {error}", index.display());
+    }
+    judged
+}
+
+/// The file that SQLite names so, such as `-wal`.
+pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Which file stands there: as long as somebody has it open, no other has its number.
+pub(super) fn inode(path: &Path) -> std::io::Result<u64> {
+    Ok(std::fs::metadata(path)?.ino())
+}
+
+pub(super) fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
+}
+
 /// An empty file is about to become ours; another program's file is not touched, nor is a newer natter's.
 pub(super) fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
@@ -132,10 +195,7 @@ fn is_sound(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
         return verdict(conn, path, "PRAGMA quick_check(1)");
     }
     // While a WAL stands beside it, the file may rightly be shorter than the database.
-    let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    if length(Path::new(&wal)) == 0 && length(path) < bytes {
+    if length(&beside(path, "-wal")) == 0 && length(path) < bytes {
         let detail = format!("{} bytes are missing at its end", bytes - length(path));
         return Err(OpenFault::Corrupt { path: path.to_owned(), detail });
     }

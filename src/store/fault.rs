@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use rusqlite::{Error, ErrorCode};
+use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::model::operation::Refusal;
 
@@ -18,6 +18,8 @@ pub enum Fault {
     Corrupt,
     /// The operating system refused to read or write.
     Io,
+    /// A sync failed: what was to be on disk may not be.
+    Sync,
     /// Somebody else holds the database; or a reader outside of this process keeps the WAL from shrinking.
     Busy,
     /// We are wrong: a statement that can't be, a row that broke a rule of the schema.
@@ -28,6 +30,13 @@ impl Fault {
     pub(super) fn of(error: &Error) -> Fault {
         match error {
             Error::SqliteFailure(failure, _) => match failure.code {
+                _ if matches!(
+                    failure.extended_code,
+                    ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC
+                ) =>
+                {
+                    Fault::Sync
+                }
                 ErrorCode::DiskFull => Fault::Full,
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Fault::Corrupt,
                 ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Fault::Busy,
@@ -49,7 +58,7 @@ impl Fault {
         match self {
             Fault::Full => Refusal::StorageFull,
             Fault::Internal => Refusal::Internal,
-            Fault::Corrupt | Fault::Io | Fault::Busy => Refusal::Unavailable,
+            Fault::Corrupt | Fault::Io | Fault::Sync | Fault::Busy => Refusal::Unavailable,
         }
     }
 
@@ -59,6 +68,7 @@ impl Fault {
             Fault::Full => "the disk is full",
             Fault::Corrupt => "the database is corrupt",
             Fault::Io => "the database can't be read or written",
+            Fault::Sync => "a sync of the database failed",
             Fault::Busy => "the database is held by another process",
             Fault::Internal => "an internal fault",
         }

@@ -58,8 +58,11 @@ pub struct Step {
 }
 
 pub struct Index {
+    options: StoreOptions,
     path: PathBuf,
     natter: Connection,
+    /// Which file that is: the writer replaces it after a sync that failed.
+    inode: u64,
     file: Option<Connection>,
     /// The last change that was applied in this life, and the last that is done.
     applied: u64,
@@ -103,7 +106,11 @@ impl Index {
     /// The database must have been opened by a [`super::Store`] before. The file of the index is opened, or made, by the
     /// first step: whatever becomes of that, the server starts.
     pub fn open(options: &StoreOptions) -> Result<Index, OpenFault> {
+        let inode = connection::inode(&options.path)
+            .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
         Ok(Index {
+            options: options.clone(),
+            inode,
             path: index_file::path(&options.path),
             natter: connection::open_reader(options)?,
             file: None,
@@ -116,6 +123,13 @@ impl Index {
 
     /// A bounded part of what there is to do. After a fault the same is tried again by the next step.
     pub fn step(&mut self, now: Instant) -> Result<Step, Fault> {
+        if connection::inode(&self.options.path).ok() != Some(self.inode) {
+            let now = Index::open(&self.options).map_err(|fault| {
+                ::log::error!("storage: the search index can't follow the database to its new file: {fault}");
+                Fault::Io
+            })?;
+            (self.natter, self.inode) = (now.natter, now.inode);
+        }
         match self.advance(now) {
             Ok(more) => {
                 self.trouble.is_over();

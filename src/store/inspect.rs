@@ -6,15 +6,16 @@
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::connection::{APPLICATION_ID, application_id, configure, is_ours, verdict};
+use super::connection::{APPLICATION_ID, application_id, beside, configure, is_ours, length, verdict};
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
 use super::value::number;
-use super::{StoreOptions, judge};
+use super::{StoreOptions, judge, replacement};
 use crate::limits::READER_CACHE_KIB;
 
 /// Whether somebody else may have the file open.
@@ -27,7 +28,7 @@ pub enum Held {
 
 /// Whether there is a database: an empty file is none yet, but for what a log beside it holds.
 pub fn exists(options: &StoreOptions) -> bool {
-    [options.path.clone(), wal(&options.path)].iter().any(|path| length(path) > 0)
+    [options.path.clone(), beside(&options.path, "-wal")].iter().any(|path| length(path) > 0)
 }
 
 /// Whether anybody has an account. A file that is not there holds nobody.
@@ -49,6 +50,10 @@ pub fn has_members(options: &StoreOptions, held: Held) -> Result<bool, OpenFault
 pub fn check(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
     let path = &options.path;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    if replacement::replacement(path).exists() {
+        let detail = "a complete copy is to take its place: start the server, then check again".to_owned();
+        return Err(OpenFault::Failed { path: path.clone(), detail });
+    }
     let conn = open(path, held)?;
     if migrations::version(&conn).map_err(wrap)? != VERSION {
         let detail = "its schema is not yet of this version".to_owned();
@@ -109,11 +114,12 @@ pub fn survey(options: &StoreOptions) -> Result<Survey, OpenFault> {
 fn open(path: &Path, held: Held) -> Result<Connection, OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = match held == Held::Alone && length(&wal(path)) == 0 {
+    let conn = match held == Held::Alone && length(&beside(path, "-wal")) == 0 {
         true => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI),
         false => Connection::open_with_flags(path, flags),
     };
     let conn = conn.map_err(wrap)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
     configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
     conn.pragma_update(None, "query_only", true).map_err(wrap)?;
     is_ours(&conn, path)?;
@@ -133,16 +139,6 @@ fn immutable(path: &Path) -> String {
         }
     }
     uri + "?immutable=1"
-}
-
-fn wal(path: &Path) -> PathBuf {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    PathBuf::from(wal)
-}
-
-fn length(path: &Path) -> u64 {
-    path.metadata().map_or(0, |file| file.len())
 }
 
 #[cfg(test)]

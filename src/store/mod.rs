@@ -20,9 +20,11 @@ mod codes;
 mod connection;
 mod conversations;
 mod deletion;
+mod durability;
 mod export;
 mod fault;
 mod groups;
+mod holder;
 mod index;
 mod index_file;
 mod inspect;
@@ -36,11 +38,13 @@ mod page;
 mod presence;
 mod profiles;
 mod reader;
+mod replacement;
 mod reserved;
 mod search;
 mod search_changes;
 mod sessions;
 mod state;
+mod upkeep;
 mod uploads;
 mod value;
 mod writer;
@@ -64,6 +68,18 @@ pub struct StoreOptions {
     pub path: PathBuf,
     /// `synchronous=FULL`: an answered write survives a power cut. Without it an unclean start changes the epoch.
     pub synchronous_full: bool,
+    /// Bytes of the log (`-wal`) beyond which nothing more is written, while a reader outside of this process keeps it from
+    /// being cut off.
+    pub wal_max: u64,
+}
+
+impl StoreOptions {
+    /// Bytes of `wal_max` unless something else is asked for.
+    pub const WAL_MAX: u64 = 256 << 20;
+
+    pub fn new(path: PathBuf) -> StoreOptions {
+        StoreOptions { path, synchronous_full: true, wal_max: StoreOptions::WAL_MAX }
+    }
 }
 
 /// What became of a batch: one outcome a command, in their order.

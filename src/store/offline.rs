@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::connection::open_writer;
+use super::connection::{close_in_order, open_writer};
 use super::fault::OpenFault;
 use super::inspect::{self, Held};
 use super::{StoreOptions, codes, judge, outbox, sessions, state};
@@ -47,5 +47,5 @@ fn change(
     change(&transaction).map_err(wrap)?;
     transaction.commit().map_err(wrap)?;
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(wrap)?;
-    conn.close().map_err(|(_, error)| wrap(error))
+    close_in_order(conn).map_err(wrap)
 }

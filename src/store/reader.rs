@@ -2,7 +2,9 @@
 //! was asked, and nothing of an open transaction.
 //! Invariant: a snapshot lasts one answer, which is bounded, so that no reader pins the WAL.
 
-use rusqlite::{Connection, ErrorCode};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
 use super::batch::misdirected;
 use super::fault::{OpenFault, Stop, Trouble};
@@ -16,18 +18,31 @@ use crate::model::operation::{Answer, Command, Refusal};
 pub struct Reader {
     conn: Connection,
     search: Lens,
+    options: StoreOptions,
+    /// The file that is open. The writer replaces it after a sync that failed.
+    file: u64,
+    /// Of the connection in use, for other threads.
+    interrupt: Arc<Mutex<InterruptHandle>>,
     trouble: Trouble,
 }
 
 impl Reader {
     /// The database must have been opened by a [`super::Store`] of this version before.
     pub fn open(options: &StoreOptions) -> Result<Reader, OpenFault> {
+        let inode = connection::inode(&options.path)
+            .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
         let (conn, search) = (connection::open_reader(options)?, Lens::new(&options.path));
-        Ok(Reader { conn, search, trouble: Trouble::new("a read") })
+        let interrupt = Arc::new(Mutex::new(conn.get_interrupt_handle()));
+        let (options, trouble) = (options.clone(), Trouble::new("a read"));
+        Ok(Reader { conn, search, options, file: inode, interrupt, trouble })
     }
 
     /// Answers one question. `Unavailable` and `Internal` stand for a fault, which is logged here.
     pub fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
+        if let Err(fault) = self.follow() {
+            ::log::error!("storage: a reader can't follow the database to its new file: {fault}");
+            return Err(Refusal::Unavailable);
+        }
         match self.look(command) {
             Ok(answer) => {
                 self.trouble.is_over();
@@ -42,8 +57,19 @@ impl Reader {
 
     /// What ends a read early, from any thread; what is not under way is not touched.
     pub fn interrupter(&self) -> impl Fn() + Send + 'static {
-        let handle = self.conn.get_interrupt_handle();
-        move || handle.interrupt()
+        let handle = Arc::clone(&self.interrupt);
+        move || handle.lock().unwrap_or_else(PoisonError::into_inner).interrupt()
+    }
+
+    /// Opens the database anew where it is another file than before: what is written since is in that one alone. As long as
+    /// the old one is open, no other has its number.
+    fn follow(&mut self) -> Result<(), OpenFault> {
+        if !connection::inode(&self.options.path).is_ok_and(|now| now == self.file) {
+            let reader = Reader::open(&self.options)?;
+            (self.conn, self.file) = (reader.conn, reader.file);
+            *self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) = self.conn.get_interrupt_handle();
+        }
+        Ok(())
     }
 
     fn look(&mut self, command: Command) -> Result<Answer, Stop> {
@@ -161,7 +187,7 @@ mod tests {
     fn a_look_that_panicked_does_not_keep_its_snapshot() {
         let folder = std::env::temp_dir().join(format!("natter-reader-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let options = StoreOptions { path: folder.join("natter.db"), synchronous_full: true };
+        let options = StoreOptions::new(folder.join("natter.db"));
         let (mut store, _) = Store::open(&options, &mut SystemEntropy::new(), 0).expect("a store");
         let reader = Reader::open(&options).expect("a reader");
         let touched = |conn: &Connection| {
@@ -175,7 +201,7 @@ mod tests {
         }));
         assert!(panicked.is_err());
         for expect in 1..3 {
-            store.probe().expect("a write");
+            store.session().probe().expect("a write");
             assert_eq!(
                 within_snapshot(&reader.conn, touched).expect("a number"),
                 expect,
@@ -191,7 +217,7 @@ mod tests {
     fn a_read_that_is_interrupted_is_no_fault_and_leaves_the_reader_usable() {
         let folder = std::env::temp_dir().join(format!("natter-interrupt-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let options = StoreOptions { path: folder.join("natter.db"), synchronous_full: true };
+        let options = StoreOptions::new(folder.join("natter.db"));
         let (store, _) = Store::open(&options, &mut SystemEntropy::new(), 0).expect("a store");
         let mut reader = Reader::open(&options).expect("a reader");
         let interrupt = reader.interrupter();

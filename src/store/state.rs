@@ -3,7 +3,6 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::fault::Stop;
 use super::value::{id, int, number};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
@@ -73,16 +72,26 @@ pub fn ended(conn: &Connection, unix_s: u64) -> rusqlite::Result<Vec<(Id, u64)>>
         .collect()
 }
 
-/// Marks the database as open and returns its epoch: a new one for a new database, and for one that was not
-/// closed in order while answered writes could be lost to a power cut. Runs under `synchronous=FULL`, since
-/// the mark itself must not be lost.
-pub fn begin(conn: &Connection, full: bool, entropy: &mut dyn Entropy) -> rusqlite::Result<String> {
+/// What a start writes down.
+#[derive(Debug)]
+pub struct Beginning {
+    pub epoch: String,
+    running: i64,
+}
+
+/// What a start is to write down: a new epoch for a new database, and for one that was not closed in order while answered
+/// writes could be lost to a power cut.
+pub fn beginning(conn: &Connection, full: bool, entropy: &mut dyn Entropy) -> rusqlite::Result<Beginning> {
     let (epoch, running): (String, i64) =
         conn.query_row("SELECT epoch, running FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let epoch = if epoch.is_empty() || running == OPEN_NORMAL { new_epoch(entropy) } else { epoch };
-    let running = if full { OPEN_FULL } else { OPEN_NORMAL };
-    conn.execute("UPDATE state SET epoch = ?1, running = ?2", (&epoch, running))?;
-    Ok(epoch)
+    Ok(Beginning { epoch, running: if full { OPEN_FULL } else { OPEN_NORMAL } })
+}
+
+/// Marks the database as open. Runs under `synchronous=FULL`, since the mark itself must not be lost.
+pub fn begin(conn: &Connection, beginning: &Beginning) -> rusqlite::Result<()> {
+    conn.execute("UPDATE state SET epoch = ?1, running = ?2", (&beginning.epoch, beginning.running))?;
+    Ok(())
 }
 
 /// Marks the database as closed in order.
@@ -98,7 +107,7 @@ pub fn renew(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A write that means nothing but reaches the disk. SQLite leaves a page alone whose bytes stay the same, so it counts.
-pub fn touch(conn: &Connection) -> Result<(), Stop> {
+pub fn touch(conn: &Connection) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE state SET touched = (touched + 1) & 65535")?.execute([])?;
     Ok(())
 }

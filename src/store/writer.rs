@@ -1,5 +1,5 @@
-//! The one writer: opens the database, turns batches of commands into transactions, keeps the WAL short.
-//! Refuses to own a thread or a queue; whoever calls decides how long a batch is.
+//! The one writer: opens the database and turns batches of commands into transactions. What it does between two batches is in
+//! `upkeep`. Refuses to own a thread or a queue; whoever calls decides how long a batch is.
 //!
 //! ```text
 //! open → ( commit → tend → sweep_search )* → close
@@ -9,56 +9,94 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use super::batch::{Batch, Log};
 use super::cache::Cache;
-use super::fault::{Fault, OpenFault, Stop, Trouble};
-use super::{Committed, StoreOptions, backup, connection, reserved, search_changes, state};
+use super::durability::{Durability, State};
+use super::fault::{Fault, OpenFault, Trouble};
+use super::state::Beginning;
+use super::upkeep::Replacing;
+use super::{Committed, StoreOptions, backup, connection, replacement, reserved, search_changes, state};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
-use crate::limits::{
-    CHECKPOINT_BUSY_MS, ERASE_EVERY, STORE_BUSY_MS, WAL_CHECKPOINT_PAGES, WAL_PAGES_MAX, WAL_RESTART_PAGES,
-};
+use crate::limits::{CHECKPOINT_BUSY_MS, WAL_HELD_PAGES};
 use crate::model::backup::DatabaseCopy;
 use crate::model::operation::{Command, Lane, Outcome, Refusal, Start};
+use crate::model::readiness::{LogHeld, Readiness};
 
 pub struct Store {
-    conn: Connection,
-    path: PathBuf,
-    desk: Desk,
+    pub(super) conn: Connection,
+    pub(super) options: StoreOptions,
+    pub(super) replacing: Replacing,
+    pub(super) desk: Desk,
 }
 
 /// The store in use. Apart from it because a backup holds on to the connection, and what happens between two of its steps
 /// needs the same connection.
 pub struct Session<'a> {
-    conn: &'a Connection,
-    desk: &'a mut Desk,
+    pub(super) conn: &'a Connection,
+    pub(super) desk: &'a mut Desk,
 }
 
 /// What the writer knows beside its connection.
-struct Desk {
+pub(super) struct Desk {
     cache: Cache,
     log: Log,
+    pub path: PathBuf,
     /// The last transaction failed: the ends of the log are read again before the next.
     stale: bool,
+    pub durability: Durability,
+    /// What the last commit failed with, while nothing was committed since.
+    pub failing: Option<Fault>,
+    /// No attempt to get over either before this.
+    pub retry_at: Option<Instant>,
+    /// What of the start is not written yet.
+    pub beginning: Option<Beginning>,
+    /// Why writes are not answered, as far as the log says.
+    pub told: Option<&'static str>,
     /// Something was erased that the WAL may still hold.
-    erased: bool,
+    pub erased: bool,
     /// No checkpoint for the sake of erasure before this.
-    erase_at: Option<Instant>,
+    pub erase_at: Option<Instant>,
     /// Pages in the WAL as the last [`Store::tend`] left it.
-    wal_pages: u64,
-    commit_trouble: Trouble,
-    checkpoint_trouble: Trouble,
+    pub wal_pages: u64,
+    /// The bound in force.
+    pub wal_pages_max: u64,
+    pub wal_pages_of_option: u64,
+    pub page_bytes: u64,
+    /// No checkpoint that does not wait for readers before the WAL has so many pages.
+    pub copy_at: u64,
+    /// A reader is in the way of the WAL's new beginning: the next attempt.
+    pub restart_at: Option<Instant>,
+    pub log_held: Option<LogHeld>,
+    pub synchronous_full: bool,
+    pub commit_trouble: Trouble,
+    pub checkpoint_trouble: Trouble,
+}
+
+impl Desk {
+    pub fn readiness(&self) -> Readiness {
+        let unready = self.durability.reason().or(self.failing.map(Fault::reason));
+        Readiness { unready, unproven: self.beginning.is_some(), log_held: self.log_held }
+    }
+
+    /// The database is another file with the same content.
+    pub fn replaced(&mut self) {
+        self.cache.clear();
+        self.stale = true;
+        (self.wal_pages, self.copy_at, self.restart_at, self.log_held) = (0, 0, None, None);
+        self.retry_at = None;
+    }
 }
 
 /// The WAL as a checkpoint left it.
-struct Wal {
+pub(super) struct Wal {
     /// A reader was in the way.
-    busy: bool,
-    pages: u64,
+    pub busy: bool,
+    pub pages: u64,
     /// How many of them the database file has too.
-    copied: u64,
+    pub copied: u64,
 }
 
 impl Store {
@@ -71,6 +109,7 @@ impl Store {
     ) -> Result<(Store, Start), OpenFault> {
         let conn = connection::open_writer(options)?;
         backup::clear(&options.path)
+            .and_then(|()| replacement::clear(&options.path))
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
         Store::start(conn, options, entropy, now_ms).map_err(|error| OpenFault::new(&options.path, &error))
     }
@@ -81,34 +120,61 @@ impl Store {
         entropy: &mut dyn Entropy,
         now_ms: u64,
     ) -> rusqlite::Result<(Store, Start)> {
-        connection::set_synchronous(&conn, true)?;
-        let epoch = state::begin(&conn, options.synchronous_full, entropy)?;
-        connection::set_synchronous(&conn, options.synchronous_full)?;
+        let beginning = state::beginning(&conn, options.synchronous_full, entropy)?;
         let mut log = ends_of_log(&conn)?;
         reserved::release(&mut conn, &mut log, entropy, now_ms)?;
-        let start = Start {
-            epoch,
+        let mut start = Start {
+            epoch: beginning.epoch.clone(),
             head: log.head,
             ended: state::ended(&conn, now_ms / 1_000)?,
             newest_ms: state::newest_ms(&conn)?,
+            readiness: Readiness::default(),
         };
+        let page_bytes: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let page_bytes = u64::from(page_bytes);
+        let wal_pages_of_option = (options.wal_max / page_bytes).max(WAL_HELD_PAGES);
+        let mut durability = Durability::unproven();
+        if replacement::is_marked(&options.path) {
+            durability.state = State::Database;
+        }
         let desk = Desk {
             cache: Cache::default(),
             log,
+            path: options.path.clone(),
             stale: false,
+            durability,
+            failing: None,
+            retry_at: None,
+            beginning: Some(beginning),
+            told: None,
             erased: false,
             erase_at: None,
             wal_pages: 0,
+            wal_pages_max: wal_pages_of_option,
+            wal_pages_of_option,
+            page_bytes,
+            copy_at: 0,
+            restart_at: None,
+            log_held: None,
+            synchronous_full: options.synchronous_full,
             commit_trouble: Trouble::new("a commit"),
             checkpoint_trouble: Trouble::new("a checkpoint"),
         };
-        // What a crash left in the WAL is old news: begin with an empty one, or with the bound in force.
-        let mut store = Store { conn, path: options.path.clone(), desk };
-        store.session().checkpoint("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        connection::set_synchronous(&conn, true)?;
+        let mut store = Store { conn, options: options.clone(), replacing: Replacing::default(), desk };
+        // What a crash left in the WAL is proven now, or later while reads are answered already.
+        if store.desk.durability.state == State::Unproven {
+            let proven = store.session().prove();
+            store.session().tell();
+            if proven == Err(Fault::Corrupt) {
+                return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None));
+            }
+        }
+        start.readiness = store.readiness();
         Ok((store, start))
     }
 
-    fn session(&mut self) -> Session<'_> {
+    pub(super) fn session(&mut self) -> Session<'_> {
         Session { conn: &self.conn, desk: &mut self.desk }
     }
 
@@ -117,19 +183,14 @@ impl Store {
         self.session().commit(batch)
     }
 
-    /// See [`Session::tend`].
-    pub fn tend(&mut self, now: Instant) -> Result<(), Fault> {
-        self.session().tend(now)
-    }
-
     /// See [`Session::sweep_search`].
     pub fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
         self.session().sweep_search(done)
     }
 
-    /// See [`Session::probe`].
-    pub fn probe(&mut self) -> Result<(), Fault> {
-        self.session().probe()
+    /// What the database can do at the moment.
+    pub fn readiness(&self) -> Readiness {
+        self.desk.readiness()
     }
 
     /// Copies the database, as it will be at the end, into a file beside it that `id` names, a bounded step at a time.
@@ -139,18 +200,36 @@ impl Store {
         id: Id,
         between: &mut dyn FnMut(&mut Session<'_>) -> bool,
     ) -> Result<DatabaseCopy, Refusal> {
-        let Store { conn, path, desk } = self;
-        let file = backup::copy(conn, path, id, &mut || between(&mut Session { conn, desk }))?;
+        let Store { conn, options, desk, .. } = self;
+        // A connection that is to be replaced must not be held on to.
+        let file = backup::copy(conn, &options.path, id, &mut || {
+            between(&mut Session { conn, desk }) && desk.durability.state != State::Database
+        })?;
         Ok(DatabaseCopy { file })
     }
 
-    /// Leaves a database that needs no recovery: everything in the file, the WAL empty, marked as closed.
+    /// Leaves a database that needs no recovery: everything in the file, the WAL empty, marked as closed. Where what was
+    /// answered cannot be proven to be on disk, the log stays for the next start.
     pub fn close(mut self) -> Result<(), Fault> {
-        let result = connection::set_synchronous(&self.conn, true)
-            .and_then(|()| state::end(&self.conn))
-            .and_then(|()| self.session().checkpoint("PRAGMA wal_checkpoint(TRUNCATE)"))
-            .map(|_| ());
-        self.session().settle(result)
+        if self.desk.durability.state == State::Database {
+            return Err(Fault::Sync);
+        }
+        let mut session = self.session();
+        if !session.desk.durability.is_sound() {
+            session.prove()?;
+        }
+        let ended = connection::set_synchronous(session.conn, true).and_then(|()| state::end(session.conn));
+        if let Err(error) = ended {
+            return Err(session.commit_failed(&error));
+        }
+        match session.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS) {
+            Err(error) => Err(session.checkpoint_failed(&error)),
+            Ok(wal) if wal.busy => Ok(()),
+            Ok(_) => {
+                let Store { conn, .. } = self;
+                connection::close_in_order(conn).map_err(|error| Fault::of(&error))
+            }
+        }
     }
 }
 
@@ -160,32 +239,32 @@ impl Session<'_> {
     /// fault of the transaction refuses all of it.
     pub fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
         let count = batch.len();
-        match self.transact(batch) {
+        if let Some(fault) = self.desk.durability.fault() {
+            batch.clear();
+            return refused(count, fault);
+        }
+        let written = self.transact(batch).inspect_err(|error| {
+            self.desk.failing = Some(self.desk.commit_trouble.begins(error));
+        });
+        let committed = written.and_then(|outcomes| self.end(outcomes));
+        match committed {
             Ok(outcomes) => {
                 self.desk.commit_trouble.is_over();
+                self.desk.failing = None;
                 Committed { outcomes, fault: None }
             }
             Err(error) => {
                 batch.clear();
                 self.roll_back();
-                let fault = self.desk.commit_trouble.begins(&error);
-                // A transaction that failed for a reason of ours is as lost as any other, and worth the same retry.
-                let refusal = match fault.refusal() {
-                    Refusal::Internal => Refusal::Unavailable,
-                    refusal => refusal,
-                };
-                let outcomes = (0..count).map(|_| Outcome::quiet(Err(refusal))).collect();
-                Committed { outcomes, fault: Some(fault) }
+                self.tell();
+                refused(count, Fault::of(&error))
             }
         }
     }
 
     fn transact(&mut self, batch: &mut Vec<(Lane, Command)>) -> rusqlite::Result<Vec<Outcome>> {
-        if self.desk.wal_pages >= WAL_PAGES_MAX {
-            self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)")?;
-            if self.desk.wal_pages >= WAL_PAGES_MAX {
-                return Err(busy());
-            }
+        if self.desk.wal_pages >= self.desk.wal_pages_max {
+            self.restart_wal()?;
         }
         let conn = self.conn;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
@@ -215,10 +294,33 @@ impl Session<'_> {
             state::keep_head(conn, self.desk.log.head)?;
             self.desk.log.head_is_bare = false;
         }
-        conn.prepare_cached("COMMIT")?.execute([])?;
-        self.desk.cache.trim();
         self.desk.erased |= erased;
         Ok(outcomes)
+    }
+
+    /// The log is as long as it may be: it begins anew, or nothing is written.
+    fn restart_wal(&mut self) -> rusqlite::Result<()> {
+        let restarted = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", CHECKPOINT_BUSY_MS);
+        if let Err(error) = restarted {
+            self.checkpoint_failed(&error);
+            return Err(error);
+        }
+        if self.desk.wal_pages >= self.desk.wal_pages_max { Err(busy()) } else { Ok(()) }
+    }
+
+    /// All that a transaction writes is written by its COMMIT.
+    fn end(&mut self, outcomes: Vec<Outcome>) -> rusqlite::Result<Vec<Outcome>> {
+        let committed = self.conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
+        match committed {
+            Ok(_) => {
+                self.desk.cache.trim();
+                Ok(outcomes)
+            }
+            Err(error) => {
+                self.commit_failed(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Back to what is on disk.
@@ -233,98 +335,24 @@ impl Session<'_> {
         }
     }
 
-    /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long or holds what
-    /// was erased.
-    pub fn tend(&mut self, now: Instant) -> Result<(), Fault> {
-        let result = if self.desk.erased && self.desk.erase_at.is_none_or(|at| at <= now) {
-            self.desk.erase_at = Some(now + ERASE_EVERY);
-            self.empty_wal()
-        } else {
-            self.shorten_wal()
-        };
-        self.settle(result)
-    }
-
     /// Forgets changes that the search index is done with, up to `done`, a bounded step at a time. Answers whether more is
     /// left to do at once; how often is the caller's to weigh.
     pub fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
-        let result = self.sweep_search_within(done);
-        if result.is_err() {
-            self.roll_back();
+        if !self.desk.durability.is_sound() {
+            return Ok(true);
         }
-        self.settle(result)
-    }
-
-    fn sweep_search_within(&mut self, done: u64) -> rusqlite::Result<bool> {
-        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let more = search_changes::sweep(self.conn, done)?;
-        self.conn.prepare_cached("COMMIT")?.execute([])?;
-        Ok(more)
-    }
-
-    /// What was erased is gone from the database file by `secure_delete`; what was written of it before stands in the WAL
-    /// until that is cut off.
-    fn empty_wal(&mut self) -> rusqlite::Result<()> {
-        let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)")?;
-        // A reader of an old snapshot was in the way: tried again later.
-        self.desk.erased = wal.busy;
-        Ok(())
-    }
-
-    fn shorten_wal(&mut self) -> rusqlite::Result<()> {
-        let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
-        if wal.pages >= WAL_RESTART_PAGES {
-            let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)")?;
-            if wal.busy && wal.pages >= WAL_PAGES_MAX {
-                return Err(busy());
-            }
-        } else if wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES {
-            self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
-        }
-        Ok(())
-    }
-
-    /// A checkpoint that waits for readers, but only for as long as posts may.
-    fn checkpoint_soon(&mut self, pragma: &str) -> rusqlite::Result<Wal> {
-        connection::set_patience(self.conn, CHECKPOINT_BUSY_MS)?;
-        let wal = self.checkpoint(pragma);
-        connection::set_patience(self.conn, STORE_BUSY_MS)?;
-        wal
-    }
-
-    fn checkpoint(&mut self, pragma: &str) -> rusqlite::Result<Wal> {
-        let wal = self.conn.prepare_cached(pragma)?.query_row([], |row| {
-            // -1 where there is no WAL at all.
-            let pages = |column| row.get(column).map(|pages: i64| pages.max(0) as u64);
-            Ok(Wal { busy: row.get(0)?, pages: pages(1)?, copied: pages(2)? })
-        })?;
-        // A restart that nobody was in the way of: the next commit begins at the front again.
-        let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
-        self.desk.wal_pages = if restarted { 0 } else { wal.pages };
-        Ok(wal)
-    }
-
-    /// A tiny real write, to learn whether the database takes writes again after a fault.
-    pub fn probe(&mut self) -> Result<(), Fault> {
-        let result = state::touch(self.conn);
-        match result {
-            Ok(()) => {
-                self.desk.commit_trouble.is_over();
-                Ok(())
-            }
-            Err(Stop::Failed(error)) => Err(self.desk.commit_trouble.begins(&error)),
-            Err(Stop::Refused(_)) => Err(Fault::Internal),
-        }
-    }
-
-    fn settle<T>(&mut self, result: rusqlite::Result<T>) -> Result<T, Fault> {
-        match result {
-            Ok(done) => {
-                self.desk.checkpoint_trouble.is_over();
-                Ok(done)
-            }
-            Err(error) => Err(self.desk.checkpoint_trouble.begins(&error)),
-        }
+        let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        let swept = begun.and_then(|_| search_changes::sweep(self.conn, done));
+        let result = match swept {
+            Ok(more) => match self.conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([])) {
+                Ok(_) => return Ok(more),
+                Err(error) => Err(self.commit_failed(&error)),
+            },
+            Err(error) => Err(self.desk.commit_trouble.begins(&error)),
+        };
+        self.roll_back();
+        self.tell();
+        result
     }
 }
 
@@ -341,6 +369,17 @@ fn erases(command: &Command) -> bool {
 
 fn ends_of_log(conn: &Connection) -> rusqlite::Result<Log> {
     Ok(Log { head: state::head(conn)?, newest_id_high: state::newest_id_high(conn)?, head_is_bare: false })
+}
+
+/// A batch of which nothing is on disk. A transaction that failed for a reason of ours is as lost as any other, and worth the
+/// same retry.
+fn refused(count: usize, fault: Fault) -> Committed {
+    let refusal = match fault.refusal() {
+        Refusal::Internal => Refusal::Unavailable,
+        refusal => refusal,
+    };
+    let outcomes = (0..count).map(|_| Outcome::quiet(Err(refusal))).collect();
+    Committed { outcomes, fault: Some(fault) }
 }
 
 /// SQLite's own word for what keeps the WAL from beginning anew.

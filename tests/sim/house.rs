@@ -96,7 +96,7 @@ impl House {
     pub fn new(rng: &mut Rng, limits: Limits, full: bool) -> House {
         let dir = Dir::new();
         let now = Now { instant: Instant::now(), unix_ms: START_MS };
-        let options = StoreOptions { path: dir.database(), synchronous_full: full };
+        let options = StoreOptions { synchronous_full: full, ..StoreOptions::new(dir.database()) };
         let (store, start) = Store::open(&options, &mut Seeded(rng.next()), now.unix_ms).expect("a store");
         let reader = Reader::open(&options).expect("a reader");
         let index = Index::open(&options).expect("an index");
@@ -395,7 +395,6 @@ impl House {
         assert!(committed.fault.is_none() || self.sabotage.is_on(), "a commit failed: {:?}", committed.fault);
         model.committed(&commands, &committed.outcomes, committed.fault.is_some(), self.sabotage.is_on());
         self.head = model.head;
-        let health = if committed.fault.is_some() { Err("sabotage") } else { Ok(()) };
         for ((ticket, lane), outcome) in tickets.into_iter().zip(committed.outcomes) {
             if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
                 self.faults += 1;
@@ -403,8 +402,8 @@ impl House {
             }
             self.committed.push_back((ticket, outcome));
         }
-        self.server.handle(self.now, Input::Storage(health));
         let store = self.store.as_mut().expect("an open store");
+        self.server.handle(self.now, Input::Storage(store.readiness()));
         assert!(store.tend(self.now.instant).is_ok(), "the store's own work");
         // Edits, deletions and searches meet an index that is behind, and one that is not.
         if self.head.is_multiple_of(3) {
@@ -528,7 +527,7 @@ impl House {
     }
 
     fn reopen(&mut self, rng: &mut Rng, dir: Dir, model: &Model) {
-        let options = StoreOptions { path: dir.database(), synchronous_full: self.full };
+        let options = StoreOptions { synchronous_full: self.full, ..StoreOptions::new(dir.database()) };
         let opened = Store::open(&options, &mut Seeded(rng.next()), self.now.unix_ms);
         let (store, start) = opened.unwrap_or_else(|fault| panic!("the database does not open: {fault}"));
         self.reader = Reader::open(&options).expect("a reader");
@@ -574,7 +573,7 @@ impl House {
     /// Every page, index and reference of the database, and its schema; at the end of a run.
     pub fn check_database(&self) {
         self.sabotage.remove();
-        let options = StoreOptions { path: self.dir.database(), synchronous_full: self.full };
+        let options = StoreOptions { synchronous_full: self.full, ..StoreOptions::new(self.dir.database()) };
         natter::store::check(&options, natter::store::Held::Shared).unwrap_or_else(|fault| panic!("{fault}"));
     }
 }

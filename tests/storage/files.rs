@@ -1,14 +1,16 @@
 //! The database as a file: made, closed, crashed, damaged, and bounded.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use natter::limits::{CHECKPOINT_BUSY_MS, STORE_BUSY_MS};
+use natter::limits::STORE_BUSY_MS;
 use natter::model::message::{Destination, PostMessage};
 use natter::model::operation::{Command, Refusal};
+use natter::model::readiness::Readiness;
 use natter::store::{Fault, Held, OpenFault, Reader, StoreOptions, check};
 
 use crate::store_kit::{Kit, open, options};
@@ -133,9 +135,154 @@ fn somebody_elses_database_is_left_alone() {
     assert!(matches!(fault, OpenFault::Foreign { .. }), "{fault}");
     assert_eq!(std::fs::read(&other.path).expect("its bytes"), before, "not a byte of it changed");
 
-    let missing = StoreOptions { path: other.path.join("no/such/folder.db"), synchronous_full: true };
+    let missing = StoreOptions::new(other.path.join("no/such/folder.db"));
     assert!(matches!(open(&missing).err(), Some(OpenFault::Failed { .. })));
     kit.forget_store();
+}
+
+/// All files of a folder and what is in them.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").path());
+    files
+        .map(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, std::fs::read(path).expect("its bytes"))
+        })
+        .collect()
+}
+
+/// Beside a log too, which a connection would copy into the database when it is closed.
+#[test]
+fn a_refused_start_changes_no_byte_of_any_file() {
+    type Spoil<'a> = &'a dyn Fn(&rusqlite::Connection, &Path);
+    let rows: [(&str, Spoil<'_>); 4] = [
+        ("damaged", &|_, path| {
+            let mut file = OpenOptions::new().write(true).open(path).expect("the file");
+            file.seek(SeekFrom::Start(4_096 * 9)).expect("a place");
+            file.write_all(&[0x55; 4_096]).expect("the damage");
+        }),
+        ("foreign", &|conn, _| conn.execute_batch("PRAGMA application_id = 7").expect("another's")),
+        ("newer", &|conn, _| conn.execute_batch("PRAGMA user_version = 99").expect("a newer one")),
+        ("lost", &|_, path| std::fs::remove_file(path).expect("removed")),
+    ];
+    for (name, spoil) in rows {
+        let Room { mut kit, .. } = room(&format!("refused-{name}"));
+        kit.close();
+        // A log that was not copied: its writer ended without a word.
+        let conn = rusqlite::Connection::open(&kit.options.path).expect("a second connection");
+        conn.execute_batch("UPDATE state SET touched = touched + 1").expect("a write");
+        spoil(&conn, &kit.options.path);
+        let folder = kit.options.path.parent().expect("a folder");
+        let copy = options(&format!("refused-copy-{name}"));
+        for (name, bytes) in contents(folder) {
+            if !name.ends_with("-shm") {
+                std::fs::write(copy.path.with_file_name(name), bytes).expect("a copy");
+            }
+        }
+        drop(conn);
+        let folder = copy.path.parent().expect("a folder");
+        let before = contents(folder);
+        assert!(
+            before.get("natter.db-wal").is_some_and(|log| !log.is_empty()),
+            "{name}: {:?}",
+            before.keys()
+        );
+        for _ in 0..2 {
+            let fault = open(&copy).err().unwrap_or_else(|| panic!("{name}: opened"));
+            let after = contents(folder);
+            assert!(after == before, "{name}: {fault}: {:?} became {:?}", before.keys(), after.keys());
+        }
+        kit.forget_store();
+    }
+}
+
+/// What the last process may not have synced is answered for only after a checkpoint that another process can hold up.
+#[test]
+fn a_start_answers_no_write_before_its_checkpoint_has_succeeded() {
+    let Room { mut kit, ann, bob, .. } = room("unproven");
+    kit.crash();
+    let shell = rusqlite::Connection::open(&kit.options.path).expect("a shell");
+    shell.execute_batch("BEGIN; SELECT count(*) FROM messages").expect("a snapshot");
+    kit.reopen();
+    let held = Some("another process holds the log of the database");
+    assert_eq!((kit.start.readiness.unready, kit.start.readiness.unproven), (held, true));
+    let refused = fill(&mut kit, ann.profile, bob.profile, "no", 2);
+    assert_eq!(refused, Err((Some(Fault::Busy), Refusal::Unavailable)));
+    let mut now = Instant::now();
+    assert_eq!(kit.store().tend(now), Err(Fault::Busy), "it is tried again");
+    assert_eq!(kit.store().tend(now), Ok(()), "but not at once");
+    assert!(
+        kit.read(natter::model::member::FindAccount { member: ann.member }).is_ok(),
+        "what is read is shown"
+    );
+    shell.execute_batch("COMMIT").expect("the end of the snapshot");
+    now += Duration::from_secs(1);
+    assert_eq!(kit.store().tend(now), Ok(()));
+    assert_eq!(kit.store().readiness(), Readiness::default());
+    fill(&mut kit, ann.profile, bob.profile, "yes", 2).expect("a commit");
+    kit.close();
+}
+
+/// The database file itself is replaced: everything is in the new one, and whoever reads follows.
+#[test]
+fn a_suspect_database_is_replaced_by_a_new_file_with_all_its_content() {
+    let Room { mut kit, ann, bob, first, .. } = room("replaced");
+    kit.crash();
+    // What the process before left when a sync of the database failed.
+    let mark = kit.options.path.with_file_name("natter.db.suspect");
+    std::fs::write(&mark, "").expect("a mark");
+    let inode =
+        |kit: &Kit| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&kit.options.path).expect("it"));
+    let old = inode(&kit);
+    kit.reopen();
+    let why = kit.store().readiness();
+    assert!(why.unready.is_some_and(|reason| reason.contains("new file")) && why.unproven, "{why:?}");
+    fill(&mut kit, ann.profile, bob.profile, "no", 1).expect_err("not yet");
+    let now = Instant::now();
+    let mut steps = 0;
+    while !kit.store().readiness().is_ready() {
+        assert!(steps < 10, "{:?}", kit.store().readiness());
+        kit.store().tend(now).expect("a step");
+        steps += 1;
+    }
+    assert!(inode(&kit) != old && !mark.exists());
+    fill(&mut kit, ann.profile, bob.profile, "yes", 3).expect("a commit");
+    // The reader that was open all the time.
+    let list = kit.read(natter::model::message::ListMessages {
+        viewer: ann.profile,
+        conversation: first.conversation,
+        at: natter::model::message::PagePoint::Newest,
+        limit: 50,
+    });
+    assert_eq!(list.expect("a page").messages.len(), 4, "the first of the room, and three");
+    let names: Vec<String> = contents(kit.options.path.parent().expect("a folder")).into_keys().collect();
+    assert_eq!(names, ["natter.db", "natter.db-shm", "natter.db-wal"]);
+    kit.close();
+    check(&kit.options, Held::Alone).expect("a sound database");
+}
+
+/// A power cut on any step of the exchange: the next start ends it, and the old log is never played over the new file.
+#[test]
+fn a_start_ends_an_exchange_that_was_begun() {
+    for log_is_there in [true, false] {
+        let Room { mut kit, ann, .. } = room(&format!("exchange-{log_is_there}"));
+        kit.close();
+        let path = kit.options.path.clone();
+        std::fs::copy(&path, path.with_file_name("natter.db.replacement")).expect("a complete copy");
+        // The old file and its log hold something else by now.
+        kit.sql("PRAGMA wal_autocheckpoint = 0");
+        let old = rusqlite::Connection::open(&path).expect("a second connection");
+        old.execute_batch("DELETE FROM log; DELETE FROM messages").expect("what must not come back");
+        std::mem::forget(old);
+        if !log_is_there {
+            std::fs::remove_file(wal(&kit.options)).expect("the first step of the exchange");
+        }
+        kit.reopen();
+        assert!(!path.with_file_name("natter.db.replacement").exists());
+        assert_eq!(kit.sql_number("SELECT count(*) FROM messages"), 2, "log there: {log_is_there}");
+        assert!(kit.read(natter::model::member::FindAccount { member: ann.member }).is_ok());
+        kit.close();
+    }
 }
 
 #[test]
@@ -149,30 +296,70 @@ fn the_wal_stays_bounded_under_a_writer_that_never_pauses() {
         most = most.max(bytes(&wal(&kit.options)));
     }
     assert!(most < 16 << 20, "{most} bytes");
-    // Our own readers, one snapshot after another, are no obstacle; a foreign one stops the writing before the disk
-    // is full, and writing goes on when it is gone.
+    kit.close();
+}
+
+/// A reader outside of this process holds a snapshot: writing goes on up to a bound, which a full disk lowers, and whoever
+/// asks is told. It stops there, before the disk is full, and goes on when the reader is gone.
+#[test]
+fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
+    const WAL_MAX: u64 = 80 << 20;
+    let mut kit = Kit::with(StoreOptions { wal_max: WAL_MAX, ..options("held") });
+    let (ann, bob) = (kit.person("ann"), kit.person("bob"));
+    let text = "x".repeat(12_000);
     let shell = rusqlite::Connection::open(&kit.options.path).expect("a shell");
     shell.execute_batch("BEGIN; SELECT count(*) FROM messages").expect("a snapshot");
+    let mut now = Instant::now();
     let refused = (0..60).find_map(|_| {
         let answer = fill(&mut kit, ann.profile, bob.profile, &text, 200).err();
-        // Reported as long as it lasts.
-        assert!(kit.store().tend(Instant::now()).is_ok() || bytes(&wal(&kit.options)) > 30 << 20);
+        now += Duration::from_secs(1);
+        assert_eq!(kit.store().tend(now), Ok(()), "writing does not depend on it");
+        let readiness = kit.store().readiness();
+        let long = bytes(&wal(&kit.options));
+        assert!(readiness.log_held.is_some() || long < 40 << 20, "{long} bytes, and no word of it");
+        assert!(readiness.log_held.is_none() || long > 30 << 20, "{long} bytes are nothing to speak of");
         answer
     });
     assert_eq!(refused, Some((Some(Fault::Busy), Refusal::Unavailable)));
-    assert!(bytes(&wal(&kit.options)) < 64 << 20);
+    let long = bytes(&wal(&kit.options));
+    assert!((WAL_MAX..WAL_MAX + (8 << 20)).contains(&long), "{long} bytes");
+    let readiness = kit.store().readiness();
+    assert_eq!(readiness.unready, Some(Fault::Busy.reason()));
+    assert!(matches!(&readiness.warnings()[..], [text] if text.contains("natter.db-wal")));
     // Who is in the way is waited for, but no longer than posts can wait.
     let began = Instant::now();
-    assert_eq!(kit.store().tend(Instant::now()), Err(Fault::Busy));
+    fill(&mut kit, ann.profile, bob.profile, &text, 1).expect_err("still refused");
+    assert_eq!(kit.store().tend(now + Duration::from_secs(1)), Ok(()));
     let waited = began.elapsed();
     assert!(waited < Duration::from_millis(STORE_BUSY_MS / 2), "{waited:?}");
-    assert!(waited >= Duration::from_millis(CHECKPOINT_BUSY_MS / 2), "{waited:?}");
     shell.execute_batch("COMMIT").expect("the end of the snapshot");
     fill(&mut kit, ann.profile, bob.profile, &text, 10).expect("writing goes on");
-    assert!(kit.store().tend(Instant::now()).is_ok());
-    assert_eq!(kit.store().probe(), Ok(()));
+    assert!(kit.store().tend(now + Duration::from_secs(2)).is_ok());
+    assert_eq!(kit.store().readiness(), Readiness::default());
     kit.close();
     assert_eq!(bytes(&wal(&kit.options)), 0);
+}
+
+#[test]
+fn a_held_log_takes_half_of_the_room_that_is_left() {
+    let mut kit = Kit::new("room");
+    let (ann, bob) = (kit.person("ann"), kit.person("bob"));
+    let shell = rusqlite::Connection::open(&kit.options.path).expect("a shell");
+    shell.execute_batch("BEGIN; SELECT count(*) FROM messages").expect("a snapshot");
+    let text = "x".repeat(12_000);
+    let mut now = Instant::now();
+    let refused = (0..60).any(|_| {
+        now += Duration::from_secs(1);
+        kit.store().tend(now).expect("writing does not depend on it");
+        if kit.store().is_log_held() {
+            kit.store().bound_log(20 << 20);
+        }
+        fill(&mut kit, ann.profile, bob.profile, &text, 100).is_err()
+    });
+    let long = bytes(&wal(&kit.options));
+    assert!(refused && (32 << 20..40 << 20).contains(&long), "{long} bytes, of 256 MiB on a disk with room");
+    drop(shell);
+    kit.close();
 }
 
 /// Posts a batch of long messages.

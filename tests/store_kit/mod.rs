@@ -46,7 +46,7 @@ pub fn options(name: &str) -> StoreOptions {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("store-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).expect("a folder for the test");
-    StoreOptions { path: dir.join("natter.db"), synchronous_full: true }
+    StoreOptions::new(dir.join("natter.db"))
 }
 
 pub fn open(options: &StoreOptions) -> Result<(Store, Start), OpenFault> {

@@ -124,7 +124,7 @@ pub fn settings(limits: Limits) -> Settings {
 }
 
 fn open_store(dir: &Path, now: Now) -> (Store, Reader, Index, Start) {
-    let options = StoreOptions { path: dir.join("natter.db"), synchronous_full: false };
+    let options = StoreOptions { synchronous_full: false, ..StoreOptions::new(dir.join("natter.db")) };
     let (store, start) = Store::open(&options, &mut Seeded(7), now.unix_ms).expect("a store");
     let reader = Reader::open(&options).expect("a reader");
     let index = Index::open(&options).expect("an index");

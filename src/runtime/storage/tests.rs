@@ -18,7 +18,7 @@ struct Desk {
     storage: Storage,
     plan: Arc<Mutex<Plan>>,
     gate: Option<mpsc::Sender<()>>,
-    health: Vec<Result<(), &'static str>>,
+    health: Vec<Readiness>,
     lost: Option<String>,
     troubles: Vec<Trouble>,
 }
@@ -177,7 +177,8 @@ fn a_full_queue_refuses_and_closes_the_lane_there() {
 
 #[test]
 fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
-    let mut desk = Desk::new(Plan { broken: Some(Fault::Full), ..Plan::default() }, false);
+    let mut desk = Desk::new(Plan::default(), false);
+    lock(&desk.plan).broken = Some(Fault::Full);
     for n in [1, 2] {
         desk.submit(n, n).expect("room");
         assert_eq!(desk.answers(1), [(n, Err(Refusal::StorageFull))]);
@@ -185,7 +186,7 @@ fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
     lock(&desk.plan).broken = None;
     desk.submit(3, 3).expect("room");
     assert_eq!(desk.answers(1), [(3, Ok(()))]);
-    assert_eq!(desk.health, [Err(Fault::Full.reason()), Ok(())]);
+    assert_eq!(desk.health, [Readiness::unready(Fault::Full.reason()), Readiness::default()]);
     assert_eq!(desk.troubles.first(), Some(&Trouble::DiskFull));
 
     lock(&desk.plan).broken = Some(Fault::Corrupt);
@@ -197,47 +198,26 @@ fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
     assert!(!lock(&plan).closed, "no checkpoint over a corrupt database");
 }
 
+/// Without traffic too: the writer's own work ends a fault, and the loop hears of it.
 #[test]
-fn a_fault_without_traffic_is_probed_away_in_its_time() {
-    let desk = Desk::new(Plan::default(), false);
-    let plan = Arc::new(Mutex::new(Plan { broken: Some(Fault::Io), ..Plan::default() }));
-    let mut fake = Store { plan: Arc::clone(&plan), ..Store::default() };
-    let mut clerk = Clerk {
-        closed: Lanes::default(),
-        healthy: true,
-        probe_at: Instant::now(),
-        notes: Arc::default(),
-        swept: 0,
-        unswept: false,
-        sweep_at: Instant::now(),
-        backup: None,
-        backing_up: false,
-        draining: false,
-        deferred: Deferred::default(),
-        tickets: Vec::new(),
-        lanes: Vec::new(),
-        batch: Vec::new(),
-        inbox: Arc::clone(&desk.inbox),
-    };
-    let told = |clerk: &mut Clerk, fake: &mut Store| {
-        assert_eq!(clerk.tend(fake), None);
-        let mut completions = Vec::new();
+fn what_the_database_can_do_is_told_when_it_changes() {
+    let mut desk = Desk::new(Plan::default(), false);
+    lock(&desk.plan).broken = Some(Fault::Io);
+    desk.submit(1, 1).expect("room");
+    assert_eq!(desk.answers(1), [(1, Err(Refusal::Unavailable))]);
+    lock(&desk.plan).broken = None;
+    let end = Instant::now() + PATIENCE;
+    let mut completions = Vec::new();
+    while desk.health.len() < 2 {
+        assert!(Instant::now() < end, "{:?}", desk.health);
         desk.inbox.take(&mut completions);
-        let health = |completion| match completion {
-            Completion::Storage(health) => Some(health),
+        desk.health.extend(completions.drain(..).filter_map(|completion| match completion {
+            Completion::Storage(readiness) => Some(readiness),
             _ => None,
-        };
-        completions.into_iter().filter_map(health).collect::<Vec<_>>()
-    };
-    clerk.batch(&mut fake, &mut [Item::Write(Key::from_u64(1), Lane(1), write(1))].into());
-    assert_eq!(told(&mut clerk, &mut fake), [Err(Fault::Io.reason())]);
-    assert!(clerk.probe_at > Instant::now());
-    clerk.probe_at = Instant::now();
-    assert_eq!(told(&mut clerk, &mut fake), [], "it lasts, as was told");
-    lock(&plan).broken = None;
-    assert_eq!(told(&mut clerk, &mut fake), [], "not yet time to look");
-    clerk.probe_at = Instant::now();
-    assert_eq!(told(&mut clerk, &mut fake), [Ok(())]);
+        }));
+        std::thread::yield_now();
+    }
+    assert_eq!(desk.health, [Readiness::unready(Fault::Io.reason()), Readiness::default()]);
     desk.close();
 }
 

@@ -1,0 +1,218 @@
+//! Whether what the writer answered is on disk, and what has to succeed before it answers again.
+//!
+//! After a sync that failed, Linux marks the pages clean: a later sync of the same place returns 0 and writes nothing. So a
+//! failed sync is never repeated; its bytes go to blocks they were not in before. Owns the states and the rule of which fault
+//! leads where; leaves the work to `writer` (checkpoints) and `replacement` (a new file).
+//!
+//! ```text
+//! Unproven ──TRUNCATE, mark of the start──→ Sound ←──TRUNCATE──┐
+//!     │                                      │ │               │
+//!     │                                      │ └─failed COMMIT─→ Log
+//!     └──────────failed checkpoint───────────┴──→ Database ←───┘ failed checkpoint
+//!                                                    └──content in a new, synced file──→ Sound
+//! ```
+//! Invariant: a write is committed and answered in `Sound` alone.
+
+use rusqlite::{Error, ErrorCode, ffi};
+
+use super::fault::Fault;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// After a start: recovery reads the log from the page cache, and it may hold what the last process could not sync.
+    Unproven,
+    Sound,
+    /// A write or sync of the log failed. What was answered is in it and was synced before.
+    Log,
+    /// A sync of the database file may have failed. Its content since the last good one is in the log, which stays.
+    Database,
+}
+
+/// Why the latest attempt to become sound failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Another process reads the log.
+    Held,
+    /// What would go to the new file is not what was written.
+    Damaged,
+    Fault(Fault),
+}
+
+#[derive(Debug)]
+pub struct Durability {
+    pub state: State,
+    /// What refuses writes while the state is another.
+    fault: Fault,
+    pub obstacle: Option<Obstacle>,
+}
+
+impl Durability {
+    pub fn unproven() -> Durability {
+        Durability { state: State::Unproven, fault: Fault::Io, obstacle: None }
+    }
+
+    pub fn is_sound(&self) -> bool {
+        self.state == State::Sound
+    }
+
+    /// What writes are refused with, if they are.
+    pub fn fault(&self) -> Option<Fault> {
+        (!self.is_sound()).then_some(self.fault)
+    }
+
+    /// A COMMIT failed. Whether that says something about the log: until its COMMIT a transaction writes nothing.
+    pub fn commit_failed(&mut self, error: &Error) -> bool {
+        let Error::SqliteFailure(failure, _) = error else { return false };
+        let wrote = match failure.code {
+            ErrorCode::ConstraintViolation | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => false,
+            ErrorCode::SystemIoFailure => failure.extended_code != ffi::SQLITE_IOERR_NOMEM,
+            _ => true,
+        };
+        if wrote && self.state != State::Database {
+            self.fault = lasting(Fault::of(error));
+            self.obstacle = None;
+            // A start that is not over goes on where it is: it needs the same checkpoint, and more.
+            if self.state != State::Unproven {
+                self.state = State::Log;
+            }
+        }
+        wrote
+    }
+
+    /// A checkpoint failed. Whether the database file is to be written anew: a sync failed, of the log or of the file, since
+    /// SQLite does not say of which; or a write, for another reason than lack of space.
+    pub fn checkpoint_failed(&mut self, error: &Error) -> bool {
+        let suspect = is_failed_write(error);
+        if suspect {
+            (self.state, self.fault, self.obstacle) = (State::Database, Fault::Io, None);
+        } else if !self.is_sound() {
+            self.blocked(Fault::of(error));
+        }
+        suspect
+    }
+
+    /// The way back to `Sound` failed, and nothing is worse than before.
+    pub fn blocked(&mut self, fault: Fault) {
+        self.obstacle = Some(if fault == Fault::Busy { Obstacle::Held } else { Obstacle::Fault(fault) });
+        if self.state != State::Database {
+            self.fault = lasting(fault);
+        }
+    }
+
+    /// What was answered is on disk, and so will be what is written next.
+    pub fn is_proven(&mut self) {
+        (self.state, self.obstacle) = (State::Sound, None);
+    }
+
+    /// In words, as `/readyz` shows it.
+    pub fn reason(&self) -> Option<&'static str> {
+        use Obstacle::{Damaged, Held};
+        Some(match (self.state, self.obstacle) {
+            (State::Sound, _) => return None,
+            (State::Unproven | State::Log, Some(Held)) => "another process holds the log of the database",
+            (State::Unproven | State::Log, Some(Obstacle::Fault(Fault::Full))) => Fault::Full.reason(),
+            (State::Unproven, _) => "what the log of the database holds is not yet known to be on disk",
+            (State::Log, _) if self.fault == Fault::Full => Fault::Full.reason(),
+            (State::Log, _) => "a write to the log of the database failed: a checkpoint has to succeed first",
+            (State::Database, None) => "a sync of the database failed: its content is written to a new file",
+            (State::Database, Some(Held)) => {
+                "a sync of the database failed, and another process holds the database"
+            }
+            (State::Database, Some(Damaged)) => {
+                "a sync of the database failed, and its content is damaged: a backup has to be restored"
+            }
+            (State::Database, Some(Obstacle::Fault(Fault::Full))) => {
+                "a sync of the database failed, and the disk has no room for a new file"
+            }
+            (State::Database, Some(Obstacle::Fault(_))) => {
+                "a sync of the database failed, and its content can't be written to a new file"
+            }
+        })
+    }
+}
+
+/// A sync fails once; what is refused after it is refused for its consequence.
+fn lasting(fault: Fault) -> Fault {
+    if fault == Fault::Sync { Fault::Io } else { fault }
+}
+
+/// Reading, locking and mapping leave the disk as it was; of any other I/O error the worst is assumed. A disk that is full is
+/// `SQLITE_FULL` when a write meets it, and an error of the sync on a thin volume.
+fn is_failed_write(error: &Error) -> bool {
+    let Error::SqliteFailure(failure, _) = error else { return false };
+    failure.code == ErrorCode::SystemIoFailure
+        && !matches!(
+            failure.extended_code,
+            ffi::SQLITE_IOERR_READ
+                | ffi::SQLITE_IOERR_SHORT_READ
+                | ffi::SQLITE_IOERR_NOMEM
+                | ffi::SQLITE_IOERR_LOCK
+                | ffi::SQLITE_IOERR_UNLOCK
+                | ffi::SQLITE_IOERR_RDLOCK
+                | ffi::SQLITE_IOERR_CHECKRESERVEDLOCK
+                | ffi::SQLITE_IOERR_BLOCKED
+                | ffi::SQLITE_IOERR_ACCESS
+                | ffi::SQLITE_IOERR_FSTAT
+                | ffi::SQLITE_IOERR_SHMOPEN
+                | ffi::SQLITE_IOERR_SHMSIZE
+                | ffi::SQLITE_IOERR_SHMLOCK
+                | ffi::SQLITE_IOERR_SHMMAP
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(extended: i32) -> Error {
+        Error::SqliteFailure(ffi::Error::new(extended), None)
+    }
+
+    /// The code, and where it leads from `Sound`: as the error of a COMMIT, and as that of a checkpoint.
+    #[test]
+    fn each_error_leads_where_the_worst_it_can_mean_leads() {
+        use State::{Database, Log, Sound};
+        for (code, commit, checkpoint) in [
+            (ffi::SQLITE_IOERR_FSYNC, Log, Database),
+            (ffi::SQLITE_IOERR_WRITE, Log, Database),
+            (ffi::SQLITE_IOERR_TRUNCATE, Log, Database),
+            (ffi::SQLITE_IOERR, Log, Database),
+            (ffi::SQLITE_FULL, Log, Sound),
+            (ffi::SQLITE_IOERR_READ, Log, Sound),
+            (ffi::SQLITE_IOERR_SHMMAP, Log, Sound),
+            (ffi::SQLITE_IOERR_NOMEM, Sound, Sound),
+            (ffi::SQLITE_BUSY, Sound, Sound),
+            (ffi::SQLITE_LOCKED, Sound, Sound),
+            (ffi::SQLITE_CONSTRAINT_FOREIGNKEY, Sound, Sound),
+        ] {
+            let sound = || Durability { state: Sound, ..Durability::unproven() };
+            let (mut after_commit, mut after_checkpoint) = (sound(), sound());
+            assert_eq!(after_commit.commit_failed(&error(code)), commit == Log, "{code}");
+            assert_eq!(after_checkpoint.checkpoint_failed(&error(code)), checkpoint == Database, "{code}");
+            assert_eq!((after_commit.state, after_checkpoint.state), (commit, checkpoint), "{code}");
+            assert_eq!(after_commit.fault().is_some(), commit == Log);
+            assert_eq!(after_commit.reason().is_some(), commit == Log);
+        }
+    }
+
+    #[test]
+    fn a_suspect_database_stays_suspect_whatever_else_fails() {
+        let mut durability = Durability::unproven();
+        assert!(durability.checkpoint_failed(&error(ffi::SQLITE_IOERR_FSYNC)));
+        durability.commit_failed(&error(ffi::SQLITE_FULL));
+        durability.checkpoint_failed(&error(ffi::SQLITE_BUSY));
+        assert_eq!(durability.state, State::Database);
+        let mut durability = Durability::unproven();
+        durability.commit_failed(&error(ffi::SQLITE_IOERR_FSYNC));
+        assert_eq!(durability.state, State::Unproven, "a start needs more than the checkpoint");
+    }
+
+    #[test]
+    fn a_lock_of_another_process_is_named() {
+        for state in [State::Unproven, State::Log, State::Database] {
+            let mut durability = Durability { state, ..Durability::unproven() };
+            durability.checkpoint_failed(&error(ffi::SQLITE_BUSY));
+            assert!(durability.reason().expect("a reason").contains("another process holds"), "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The whole content of the database in a new file that takes the place of the old one, after a sync of the old one failed.
+//!
+//! Copied are the bytes of the file and of the log up to the last commit, since the file alone cannot be trusted: pages that
+//! were written to it since its last good sync may be gone. All of these pages are in the log, which was synced at every
+//! commit and is not cut off before the file is synced; replayed over the copy, it makes the copy whole.
+//!
+//! ```text
+//! natter.db, -wal ──copy──→ natter.db.part, -wal ──replay, check, sync──→ natter.db.replacement ──→ natter.db
+//! ```
+//! Invariant: a file `natter.db.replacement` is complete and on disk, and nothing is written to the old file after it is there.
+//! A start that finds one ends the exchange first; the old log is removed before, so that it is never replayed over the new
+//! file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::connection::{self, beside};
+use super::fault::Fault;
+
+/// Bytes copied and synced in one step, between which what is asked of the writer is refused.
+const STEP_BYTES: u64 = 8 << 20;
+/// Bytes read at once.
+const BUFFER_BYTES: usize = 1 << 20;
+/// The header of a log and of one of its frames (<https://www.sqlite.org/fileformat2.html#walformat>).
+const LOG_HEADER_BYTES: u64 = 32;
+const FRAME_HEADER_BYTES: u64 = 24;
+
+/// Why there is no new file.
+#[derive(Debug)]
+pub enum Failed {
+    /// What was read is not what was written.
+    Damaged(String),
+    Fault(Fault, String),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        let fault = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Fault::Full,
+            _ => Fault::Io,
+        };
+        Failed::Fault(fault, error.to_string())
+    }
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Failed {
+        match Fault::of(&error) {
+            Fault::Corrupt => Failed::Damaged(error.to_string()),
+            fault => Failed::Fault(fault, error.to_string()),
+        }
+    }
+}
+
+/// The old database as it was when its sync failed: pinned by a transaction of the writer's connection, so that nobody writes,
+/// and no checkpoint of another process lets the log begin anew.
+pub struct Old {
+    path: PathBuf,
+    /// Closed only when the connection is: closing any descriptor of a file gives up the locks that the process has on it
+    /// (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
+    file: File,
+    /// Frames of the log up to the last commit, and the bytes they end at.
+    frames: u64,
+    log_bytes: u64,
+}
+
+impl Old {
+    pub fn pin(conn: &Connection, path: &Path) -> Result<Old, Failed> {
+        let version = || conn.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0));
+        let page: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let before = version()?;
+        // Not within a transaction, which this pragma refuses.
+        let frames = frames(conn)?;
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        let begun = version().map_err(Failed::from).and_then(|after| match after == before {
+            true => Ok(File::open(path)?),
+            false => Err(Failed::Fault(Fault::Busy, "another process wrote to the database".to_owned())),
+        });
+        match begun {
+            Ok(file) => {
+                let log_bytes = LOG_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + u64::from(page));
+                Ok(Old { path: path.to_owned(), file, frames, log_bytes })
+            }
+            Err(failed) => {
+                conn.execute_batch("ROLLBACK")?;
+                Err(failed)
+            }
+        }
+    }
+}
+
+/// A copy under way.
+pub struct Copy {
+    database: Part,
+    log: Option<(File, Part)>,
+}
+
+/// What of a file is copied: up to `at`, of `end` bytes.
+struct Part {
+    to: File,
+    at: u64,
+    end: u64,
+}
+
+impl Part {
+    /// Copies some more. Whether something was left.
+    fn step(&mut self, from: &File) -> io::Result<bool> {
+        if self.at >= self.end {
+            return Ok(false);
+        }
+        let until = self.end.min(self.at + STEP_BYTES);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while self.at < until {
+            let bytes = &mut buffer[..BUFFER_BYTES.min((until - self.at) as usize)];
+            from.read_exact_at(bytes, self.at)?;
+            self.to.write_all_at(bytes, self.at)?;
+            self.at += bytes.len() as u64;
+        }
+        self.to.sync_data()?;
+        Ok(true)
+    }
+}
+
+impl Copy {
+    pub fn begin(old: &Old) -> io::Result<Copy> {
+        clear(&old.path)?;
+        let part = part(&old.path);
+        let database = Part { to: create(&part)?, at: 0, end: old.file.metadata()?.len() };
+        let log = match old.frames {
+            0 => None,
+            _ => {
+                let to = create(&beside(&part, "-wal"))?;
+                Some((File::open(beside(&old.path, "-wal"))?, Part { to, at: 0, end: old.log_bytes }))
+            }
+        };
+        Ok(Copy { database, log })
+    }
+
+    /// Copies some more. Whether all is copied.
+    pub fn step(&mut self, old: &Old) -> io::Result<bool> {
+        if self.database.step(&old.file)? {
+            return Ok(false);
+        }
+        match &mut self.log {
+            Some((from, part)) => Ok(!part.step(from)?),
+            None => Ok(true),
+        }
+    }
+
+    /// Replays the log over the copy, checks it, and gives it the name that says it is complete.
+    pub fn complete(self, old: &Old) -> Result<(), Failed> {
+        drop(self);
+        let part = part(&old.path);
+        let conn = Connection::open_with_flags(
+            &part,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        conn.pragma_update(None, "cell_size_check", true)?;
+        let found = frames(&conn)?;
+        if found != old.frames {
+            return Err(Failed::Damaged(format!("{found} of {} frames of the log are whole", old.frames)));
+        }
+        let busy: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        let said: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if said != "ok" {
+            return Err(Failed::Damaged(said.replace('\n', " ")));
+        }
+        conn.close().map_err(|(_, error)| error)?;
+        let log = fs::metadata(beside(&part, "-wal")).map_or(0, |file| file.len());
+        if busy || log > 0 {
+            return Err(Failed::Fault(Fault::Busy, "another process opened the copy".to_owned()));
+        }
+        File::open(&part)?.sync_all()?;
+        fs::rename(&part, replacement(&old.path))?;
+        sync_folder(&old.path)?;
+        Ok(())
+    }
+}
+
+/// Puts a complete replacement in the place of the database. Without one nothing is done but the sync of the folder.
+pub fn exchange(path: &Path) -> io::Result<()> {
+    let replacement = replacement(path);
+    if replacement.try_exists()? {
+        for end in ["-wal", "-shm"] {
+            remove(&beside(path, end))?;
+        }
+        // Only then the name: a new file beside the old log would be what no power cut may leave.
+        sync_folder(path)?;
+        fs::rename(replacement, path)?;
+    }
+    sync_folder(path)
+}
+
+/// Ends an exchange that the last process began. Whether there was one.
+pub fn recover(path: &Path) -> io::Result<bool> {
+    let found = replacement(path).try_exists()?;
+    if found {
+        exchange(path)?;
+        remove(&mark(path))?;
+        ::log::warn!("storage: the database was replaced by its complete copy, as the last process began to");
+    }
+    Ok(found)
+}
+
+/// Removes what an attempt left.
+pub fn clear(path: &Path) -> io::Result<()> {
+    let part = part(path);
+    for end in ["-wal", "-shm", ""] {
+        remove(&beside(&part, end))?;
+    }
+    Ok(())
+}
+
+/// The next start of this system's kernel must know that the file is suspect: its page cache says nothing of it. After a
+/// power cut or a reboot it does not matter, so the mark is not synced.
+pub fn set_mark(path: &Path) -> io::Result<()> {
+    create(&mark(path)).map(drop)
+}
+
+pub fn is_marked(path: &Path) -> bool {
+    mark(path).exists()
+}
+
+pub fn remove_mark(path: &Path) -> io::Result<()> {
+    remove(&mark(path))
+}
+
+/// Frames in the log up to the last commit.
+fn frames(conn: &Connection) -> rusqlite::Result<u64> {
+    conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1))
+        .map(|frames| frames.max(0) as u64)
+}
+
+fn part(path: &Path) -> PathBuf {
+    beside(path, ".part")
+}
+
+pub fn replacement(path: &Path) -> PathBuf {
+    beside(path, ".replacement")
+}
+
+fn mark(path: &Path) -> PathBuf {
+    beside(path, ".suspect")
+}
+
+/// For its owner's eyes only, since it holds hashes and messages.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(path)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(connection::folder(path))?.sync_all()
+}

@@ -1,0 +1,346 @@
+//! What keeps the database in order between two batches: checkpoints, what proves after a start or a failed write that all
+//! answered is on disk, and a new file where only that can.
+//!
+//! Owns when each is tried; the rule of what follows from which fault is `durability`'s.
+//! Invariant: nothing here is waited for by an answer that is under way.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::durability::{Obstacle, State};
+use super::fault::Fault;
+use super::replacement::{self, Copy, Failed, Old};
+use super::writer::{Session, Store, Wal};
+use super::{connection, holder, state};
+use crate::limits::{
+    CHECKPOINT_BUSY_MS, ERASE_EVERY, PROBE_EVERY, STORE_BUSY_MS, WAL_CHECKPOINT_PAGES, WAL_HELD_PAGES,
+    WAL_RESTART_PAGES,
+};
+use crate::model::readiness::{LogHeld, Readiness};
+
+/// Between two attempts to become sound again.
+const REPAIR_EVERY: Duration = Duration::from_secs(1);
+/// Between two attempts to let the log begin anew while a reader outside of this process is in the way. With
+/// [`HELD_BUSY_MS`] they take a twenty-fifth of the writer's time.
+const RESTART_EVERY: Duration = Duration::from_millis(250);
+/// Milliseconds such an attempt waits for it.
+const HELD_BUSY_MS: u64 = 10;
+/// Of the room that a disk has left, the part that a held log may take is one in so many.
+const ROOM_SHARE: u64 = 2;
+
+/// A new file that is being made.
+#[derive(Default)]
+pub struct Replacing {
+    old: Option<Old>,
+    copy: Option<Copy>,
+    /// The new file is complete.
+    complete: bool,
+}
+
+impl Store {
+    /// What is worth doing between two batches, when no answer waits for it.
+    pub fn tend(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.desk.durability.state != State::Database {
+            return self.session().tend(now);
+        }
+        if self.desk.retry_at.is_some_and(|at| at > now) {
+            return Ok(());
+        }
+        let replaced = match self.replace() {
+            Ok(false) => return Ok(()),
+            Ok(true) => self.session().prove(),
+            Err(failed) => {
+                self.desk.retry_at = Some(now + REPAIR_EVERY);
+                Err(self.not_replaced(failed))
+            }
+        };
+        self.session().tell();
+        replaced
+    }
+
+    /// Whether [`Store::tend`] has more to do at once.
+    pub fn is_at_work(&self) -> bool {
+        self.replacing.copy.is_some()
+    }
+
+    /// See [`Session::is_log_held`].
+    pub fn is_log_held(&mut self) -> bool {
+        self.session().is_log_held()
+    }
+
+    /// See [`Session::bound_log`].
+    pub fn bound_log(&mut self, free_bytes: u64) {
+        self.session().bound_log(free_bytes);
+    }
+
+    /// Where the database stands.
+    pub fn folder(&self) -> &Path {
+        connection::folder(&self.options.path)
+    }
+
+    /// A step on the way to a new file. Whether it has taken the place of the old one.
+    fn replace(&mut self) -> Result<bool, Failed> {
+        let Replacing { old, copy, complete } = &mut self.replacing;
+        if !*complete {
+            let old = match old {
+                Some(old) => old,
+                None => old.insert(Old::pin(&self.conn, &self.options.path)?),
+            };
+            let under_way = match copy {
+                Some(copy) => copy,
+                None => copy.insert(Copy::begin(old)?),
+            };
+            if !under_way.step(old)? {
+                return Ok(false);
+            }
+            if let Some(copy) = copy.take() {
+                copy.complete(old)?;
+            }
+            *complete = true;
+        }
+        replacement::exchange(&self.options.path)?;
+        let opened = connection::open_writer(&self.options);
+        let conn = opened.map_err(|fault| Failed::Fault(Fault::Io, fault.to_string()))?;
+        // The old file goes after its connection.
+        drop(std::mem::replace(&mut self.conn, conn));
+        self.replacing = Replacing::default();
+        replacement::remove_mark(&self.options.path)?;
+        self.desk.replaced();
+        ::log::warn!(
+            "storage: the content of the database is in a new file, which has taken the place of the old one"
+        );
+        Ok(true)
+    }
+
+    fn not_replaced(&mut self, failed: Failed) -> Fault {
+        self.replacing.copy = None;
+        let (obstacle, fault, detail) = match failed {
+            Failed::Damaged(detail) => (Obstacle::Damaged, Fault::Io, detail),
+            Failed::Fault(Fault::Busy, detail) => (Obstacle::Held, Fault::Busy, detail),
+            Failed::Fault(fault, detail) => (Obstacle::Fault(fault), fault, detail),
+        };
+        if self.desk.durability.obstacle != Some(obstacle) {
+            ::log::error!("storage: no new file takes the place of the database: {detail}");
+        }
+        self.desk.durability.obstacle = Some(obstacle);
+        if !self.replacing.complete
+            && let Err(error) = replacement::clear(&self.options.path)
+        {
+            ::log::warn!("storage: a part of a copy stays behind: {error}");
+        }
+        fault
+    }
+}
+
+impl Session<'_> {
+    /// A connection that a backup holds on to is not replaced.
+    pub fn is_at_work(&self) -> bool {
+        false
+    }
+
+    /// Where the database stands.
+    pub fn folder(&self) -> &Path {
+        connection::folder(&self.desk.path)
+    }
+
+    /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long or holds what
+    /// was erased. A database file that has to be replaced is left to [`Store::tend`], which owns the connection.
+    pub fn tend(&mut self, now: Instant) -> Result<(), Fault> {
+        let due = self.desk.retry_at.is_none_or(|at| at <= now);
+        let result = match self.desk.durability.state {
+            State::Sound => {
+                let kept = self.keep(now);
+                // The log at its bound takes no write, not even this one.
+                let room = self.desk.wal_pages < self.desk.wal_pages_max;
+                if self.desk.failing.is_some() && due && room && self.desk.durability.is_sound() {
+                    self.desk.retry_at = Some(now + PROBE_EVERY);
+                    kept.and(self.probe())
+                } else {
+                    kept
+                }
+            }
+            State::Unproven | State::Log if due => {
+                self.desk.retry_at = Some(now + REPAIR_EVERY);
+                self.prove()
+            }
+            State::Unproven | State::Log | State::Database => Ok(()),
+        };
+        self.tell();
+        result
+    }
+
+    /// Proves that what was answered is on disk: a checkpoint that syncs the log and the database and cuts the log off, so
+    /// that what comes next goes to new blocks. After a start, the mark of the start too.
+    pub fn prove(&mut self) -> Result<(), Fault> {
+        // First the room: what the checkpoint gives back would let one small write through, and the next post would fail.
+        if self.desk.durability.state == State::Log && self.desk.failing == Some(Fault::Full) {
+            self.probe()?;
+        }
+        match self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS) {
+            Err(error) => return Err(self.checkpoint_failed(&error)),
+            Ok(wal) if wal.busy => {
+                self.desk.durability.blocked(Fault::Busy);
+                return Err(Fault::Busy);
+            }
+            Ok(_) => {}
+        }
+        if let Err(error) = self.begin() {
+            self.desk.durability.commit_failed(&error);
+            let fault = self.desk.commit_trouble.begins(&error);
+            self.desk.durability.blocked(fault);
+            return Err(fault);
+        }
+        self.desk.erased = false;
+        self.desk.durability.is_proven();
+        // What failed may fail still, and only a write shows it.
+        if self.desk.failing.is_some() { self.probe() } else { Ok(()) }
+    }
+
+    /// Writes down that the database is open, once.
+    fn begin(&mut self) -> rusqlite::Result<()> {
+        let Some(beginning) = &self.desk.beginning else { return Ok(()) };
+        connection::set_synchronous(self.conn, true)?;
+        state::begin(self.conn, beginning)?;
+        connection::set_synchronous(self.conn, self.desk.synchronous_full)?;
+        self.desk.beginning = None;
+        Ok(())
+    }
+
+    fn keep(&mut self, now: Instant) -> Result<(), Fault> {
+        let result = if self.desk.erased && self.desk.erase_at.is_none_or(|at| at <= now) {
+            self.desk.erase_at = Some(now + ERASE_EVERY);
+            self.empty_wal()
+        } else {
+            self.shorten_wal(now)
+        };
+        match result {
+            Ok(()) => {
+                self.desk.checkpoint_trouble.is_over();
+                Ok(())
+            }
+            Err(error) => Err(self.checkpoint_failed(&error)),
+        }
+    }
+
+    pub(super) fn checkpoint_failed(&mut self, error: &rusqlite::Error) -> Fault {
+        let fault = self.desk.checkpoint_trouble.begins(error);
+        let before = self.desk.durability.state;
+        if self.desk.durability.checkpoint_failed(error) && before != State::Database {
+            self.desk.retry_at = None;
+            if let Err(error) = replacement::set_mark(&self.desk.path) {
+                ::log::warn!("storage: the next start will not know of this: {error}");
+            }
+        }
+        fault
+    }
+
+    /// What was erased is gone from the database file by `secure_delete`; what was written of it before stands in the WAL
+    /// until that is cut off.
+    fn empty_wal(&mut self) -> rusqlite::Result<()> {
+        let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS)?;
+        // A reader of an old snapshot was in the way: tried again later.
+        self.desk.erased = wal.busy;
+        Ok(())
+    }
+
+    fn shorten_wal(&mut self, now: Instant) -> rusqlite::Result<()> {
+        let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
+        let desk = &*self.desk;
+        if wal.pages >= WAL_RESTART_PAGES && desk.restart_at.is_none_or(|at| at <= now) {
+            let patience = if desk.restart_at.is_some() { HELD_BUSY_MS } else { CHECKPOINT_BUSY_MS };
+            let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", patience)?;
+            self.desk.copy_at = wal.pages + WAL_CHECKPOINT_PAGES;
+            self.desk.restart_at = wal.busy.then_some(now + RESTART_EVERY);
+            self.desk.log_held = (wal.busy && wal.pages >= WAL_HELD_PAGES)
+                .then(|| LogHeld { pid: holder::of_log(&connection::beside(&self.desk.path, "-shm")) });
+        } else if wal.pages >= WAL_CHECKPOINT_PAGES.max(desk.copy_at)
+            && wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES
+        {
+            let wal = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+            // Beyond a reader's old snapshot nothing can be copied, and looking for it costs more the longer the log is.
+            self.desk.copy_at =
+                if wal.copied < wal.pages { wal.pages + WAL_CHECKPOINT_PAGES } else { wal.copied };
+        }
+        if wal.pages < WAL_RESTART_PAGES {
+            (self.desk.restart_at, self.desk.log_held) = (None, None);
+        }
+        Ok(())
+    }
+
+    /// A checkpoint that waits for readers, but only for as long as posts may.
+    pub(super) fn checkpoint_soon(&mut self, pragma: &str, wait_ms: u64) -> rusqlite::Result<Wal> {
+        connection::set_patience(self.conn, wait_ms)?;
+        let wal = self.checkpoint(pragma);
+        connection::set_patience(self.conn, STORE_BUSY_MS)?;
+        wal
+    }
+
+    fn checkpoint(&mut self, pragma: &str) -> rusqlite::Result<Wal> {
+        let wal = self.conn.prepare_cached(pragma)?.query_row([], |row| {
+            // -1 where there is no WAL at all.
+            let pages = |column| row.get(column).map(|pages: i64| pages.max(0) as u64);
+            Ok(Wal { busy: row.get(0)?, pages: pages(1)?, copied: pages(2)? })
+        })?;
+        // A restart that nobody was in the way of: the next commit begins at the front again.
+        let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
+        self.desk.wal_pages = if restarted { 0 } else { wal.pages };
+        if self.desk.wal_pages == 0 {
+            self.desk.copy_at = 0;
+        }
+        Ok(wal)
+    }
+
+    /// A tiny real write, to learn whether the database takes writes again after a fault.
+    pub(super) fn probe(&mut self) -> Result<(), Fault> {
+        match state::touch(self.conn) {
+            Ok(()) => {
+                self.desk.commit_trouble.is_over();
+                self.desk.failing = None;
+                Ok(())
+            }
+            Err(error) => Err(self.commit_failed(&error)),
+        }
+    }
+
+    pub(super) fn commit_failed(&mut self, error: &rusqlite::Error) -> Fault {
+        let fault = self.desk.commit_trouble.begins(error);
+        self.desk.failing = Some(fault);
+        let before = self.desk.durability.state;
+        self.desk.durability.commit_failed(error);
+        if self.desk.durability.state != before {
+            self.desk.retry_at = None;
+        }
+        fault
+    }
+
+    /// What the database can do at the moment.
+    pub fn readiness(&self) -> Readiness {
+        self.desk.readiness()
+    }
+
+    /// Logs when answering stops and when it goes on.
+    pub(super) fn tell(&mut self) {
+        let reason = self.desk.durability.reason();
+        if self.desk.told == reason {
+            return;
+        }
+        match reason {
+            Some(reason) => ::log::error!("storage: no write is answered: {reason}"),
+            None => ::log::info!("storage: writes are answered: everything answered before is on disk"),
+        }
+        self.desk.told = reason;
+    }
+
+    /// Whether a reader outside of this process keeps the log from being cut off. [`Session::bound_log`] wants to know the
+    /// room that is left then.
+    pub fn is_log_held(&self) -> bool {
+        self.desk.log_held.is_some()
+    }
+
+    /// So much of the disk is free: a held log takes a part of it at most.
+    pub fn bound_log(&mut self, free_bytes: u64) {
+        let free = free_bytes / self.desk.page_bytes;
+        let bound = (self.desk.wal_pages + free) / ROOM_SHARE;
+        self.desk.wal_pages_max = self.desk.wal_pages_of_option.min(bound.max(WAL_HELD_PAGES));
+    }
+}
