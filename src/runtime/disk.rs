@@ -240,7 +240,7 @@ impl Receiver {
             Err(error) => {
                 self.hashes.remove(&upload);
                 self.failed.insert(upload);
-                let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                let full = is_full(&error);
                 let trouble = if full { Trouble::DiskFull } else { Trouble::Upload };
                 let folder = self.folder.display();
                 self.background.report(trouble, format_args!("writing an upload to {folder}: {error}"));
@@ -289,6 +289,11 @@ impl Receiver {
             _ => {}
         }
     }
+}
+
+/// Whether an error means that nothing more can be stored, for now: of the disk, or of this account's part of it.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Items taken at once: more would only hold memory longer.
@@ -398,10 +403,10 @@ mod tests {
     fn after_a_failure_the_rest_is_dropped_until_the_upload_is_abandoned() {
         let mut desk = Desk::new();
         let upload = UploadId(Id(7));
-        // A file that is always full (full(4)).
-        std::os::unix::fs::symlink("/dev/full", desk.path(upload)).expect("a link");
+        // A link in the upload's path fails the open: nothing is written through it.
+        std::os::unix::fs::symlink("/dev/null", desk.path(upload)).expect("a link");
         (0..3).for_each(|_| assert!(desk.disk.append(upload, b"x".to_vec(), true)));
-        let failed = (upload, Written::Failed { full: true });
+        let failed = (upload, Written::Failed { full: false });
         assert_eq!(desk.results(3), [failed, (upload, Written::Dropped), (upload, Written::Dropped)]);
         desk.disk.abandon(upload);
         assert!(desk.disk.append(upload, b"x".to_vec(), true));
@@ -411,6 +416,15 @@ mod tests {
             "the link is gone, not what it names"
         );
         desk.close();
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors() {
+        // A device that is always full (full(4)). No upload can be opened there: links are not followed.
+        let mut file = OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        assert!(is_full(&file.write_all(b"x").expect_err("no space")));
+        let missing = File::open("/dev/null/nothing").expect_err("no folder");
+        assert!(!is_full(&missing));
     }
 
     #[test]
