@@ -1,16 +1,18 @@
-//! The words of cryptography natter uses, all by ring: HMAC-SHA-256, SHA-256, SHA-1 (for the WebSocket
-//! accept key only) and randomness as a value. Secrets never appear in `Debug`.
+//! The cryptographic primitives that natter uses, all from ring.
+//!
+//! Owns HMAC-SHA-256, SHA-256, SHA-1 (for the WebSocket accept key only), their text encodings, and randomness as a value.
+//! Leaves to its callers what is signed and with which key. Invariant: `Debug` never shows a secret.
 
 use ring::rand::SecureRandom;
 use ring::{digest, hmac};
 
 use super::id::Id;
 
-/// Where randomness comes from: the operating system in a server, a seed in a simulation.
+/// A source of randomness: the operating system in a server, a seed in a simulation.
 pub trait Entropy: Send {
     fn fill(&mut self, bytes: &mut [u8]);
 
-    /// A fresh ULID of this moment.
+    /// A new ULID with this time.
     fn id(&mut self, unix_ms: u64) -> Id {
         let mut random = [0; 10];
         self.fill(&mut random);
@@ -23,34 +25,34 @@ pub trait Entropy: Send {
         u64::from_be_bytes(bytes)
     }
 
-    /// An even number below `bound` (which is not 0): the biased tail of the range is drawn again.
+    /// A uniformly distributed number below `bound`, which is not 0. A number from the biased end of the range is drawn again.
     fn below(&mut self, bound: u64) -> u64 {
-        let whole = u64::MAX - u64::MAX % bound;
+        let unbiased = u64::MAX - u64::MAX % bound;
         loop {
             let drawn = self.u64();
-            if drawn < whole {
+            if drawn < unbiased {
                 return drawn % bound;
             }
         }
     }
 }
 
-/// The operating system's generator. Made by `runtime` and by the command line only.
+/// The operating system's generator. Only `runtime` and the command line make one.
 ///
-/// Asked for a pool at a time: two system calls a message were a tenth of what the loop spent on it. Bytes that are
-/// handed out are erased from the pool, so that nothing in memory tells an id or a code that was drawn before.
+/// It reads a pool of bytes at a time: two system calls per message took a tenth of the loop's time for that message. Bytes
+/// that are handed out are erased from the pool, so that the memory does not show an id or a code that was drawn before.
 pub struct SystemEntropy {
     system: ring::rand::SystemRandom,
     pool: [u8; POOL],
-    /// Bytes at the end of `pool` that nobody has seen.
+    /// Bytes at the end of `pool` that are not handed out yet.
     left: usize,
 }
 
-/// Bytes drawn at once: the random parts of some three hundred posts.
+/// Bytes drawn at once: the random parts of about three hundred posts.
 const POOL: usize = 4_096;
 
 impl SystemEntropy {
-    #[expect(clippy::new_without_default, reason = "randomness is asked for by name")]
+    #[expect(clippy::new_without_default, reason = "a source of randomness is requested explicitly")]
     pub fn new() -> SystemEntropy {
         SystemEntropy { system: ring::rand::SystemRandom::new(), pool: [0; POOL], left: 0 }
     }
@@ -58,7 +60,7 @@ impl SystemEntropy {
 
 impl Entropy for SystemEntropy {
     fn fill(&mut self, bytes: &mut [u8]) {
-        // A system without randomness can keep no promise: going on would sign guessable tokens.
+        // Without randomness the process must stop: it would sign tokens that can be guessed.
         const PROMISE: &str = "the operating system gives random bytes";
         if bytes.len() > POOL {
             return self.system.fill(bytes).expect(PROMISE);
@@ -74,7 +76,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// A prepared HMAC-SHA-256 key (0.27 µs a use, prepared once).
+/// A prepared HMAC-SHA-256 key. It is prepared once; each use takes 0.27 µs.
 #[derive(Clone)]
 pub struct HmacKey(hmac::Key);
 
@@ -105,12 +107,12 @@ fn tag_bytes(tag: &hmac::Tag) -> [u8; 32] {
     out
 }
 
-/// SHA-256 over a stream.
+/// SHA-256 of bytes that arrive in parts.
 #[derive(Clone)]
 pub struct Sha256(digest::Context);
 
 impl Sha256 {
-    #[expect(clippy::new_without_default, reason = "a hash is begun by name")]
+    #[expect(clippy::new_without_default, reason = "a hash is started explicitly")]
     pub fn new() -> Sha256 {
         Sha256(digest::Context::new(&digest::SHA256))
     }
@@ -132,7 +134,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash.finish()
 }
 
-/// SHA-1, whose one remaining use is the WebSocket accept key (RFC 6455 §4.2.2).
+/// SHA-1. Its only use is the WebSocket accept key (RFC 6455 §4.2.2).
 pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     let mut out = [0; 20];
     out.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
@@ -147,7 +149,7 @@ pub fn base64url(bytes: &[u8]) -> String {
     data_encoding::BASE64URL_NOPAD.encode(bytes)
 }
 
-/// Strict: no padding, no white space, no other alphabet.
+/// Strict: padding, white space and characters of the other base64 alphabet are refused.
 pub fn base64url_decode(text: &str) -> Option<Vec<u8>> {
     data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).ok()
 }
@@ -167,7 +169,7 @@ mod tests {
             assert!(fresh, "bytes were handed out twice");
             assert!(
                 entropy.pool[..POOL - entropy.left].iter().all(|byte| *byte == 0),
-                "kept after their use"
+                "bytes are still in the pool after their use"
             );
         }
         entropy.fill(&mut []);

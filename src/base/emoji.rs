@@ -1,17 +1,17 @@
-//! One emoji: what is one, and its two spellings.
+//! Decides whether a text is exactly one emoji, and converts between its two spellings.
 //!
-//! Owns the grammar of emoji sequences (UTS #51, 1.4) and the properties it needs, of emoji-data.txt 17.0. Whether a font
-//! has a picture for a well-formed sequence is not asked: newer devices send what this table's year did not know, so code
-//! points that are reserved for emoji of later versions count too.
-//! Invariant: two spellings of one emoji have the same bare form, and [`qualified`] of it is the fully qualified one.
+//! Owns the grammar of emoji sequences (UTS #51, 1.4) and the properties that it needs, from emoji-data.txt 17.0. It does not
+//! check whether a font has a picture for a well-formed sequence. Newer devices send emoji that are newer than this table, so
+//! code points that Unicode reserves for later emoji are accepted too.
+//! Invariant: two spellings of one emoji have the same bare form, and [`qualified`] of the bare form is fully qualified.
 
-/// VARIATION SELECTOR-16: asks for the coloured picture. Keyboards and systems leave it out at will.
+/// VARIATION SELECTOR-16: selects the coloured picture. Some keyboards and systems send it, others do not.
 const EMOJI_STYLE: char = '\u{fe0f}';
 const JOINER: char = '\u{200d}';
 const KEYCAP: char = '\u{20e3}';
 const BLACK_FLAG: char = '\u{1f3f4}';
 const TAG_END: char = '\u{e007f}';
-/// Tags of the code of a country's part: the country and one to three letters or digits of ISO 3166-2.
+/// Tags in the code of a country's subdivision (ISO 3166-2): two for the country, then one to three letters or digits.
 const SUBDIVISION_TAGS: std::ops::RangeInclusive<usize> = 3..=5;
 
 /// A text without U+FE0F.
@@ -19,7 +19,7 @@ pub fn without_style(text: &str) -> String {
     text.chars().filter(|&c| c != EMOJI_STYLE).collect()
 }
 
-/// The form in which emoji are compared: `text` without U+FE0F, if it is exactly one emoji.
+/// The form in which emoji are compared: `text` without U+FE0F. `None` if `text` is not exactly one emoji.
 pub fn bare(text: &str) -> Option<String> {
     let bare = without_style(text);
     let chars: Vec<char> = bare.chars().collect();
@@ -32,8 +32,8 @@ pub fn bare(text: &str) -> Option<String> {
     one.then_some(bare)
 }
 
-/// A bare form as fonts and people expect it: with U+FE0F after each character that is text by default, but before a skin
-/// tone. What is no emoji comes back as it is.
+/// The fully qualified form of a bare form: U+FE0F follows each character that is text by default, except before a skin
+/// tone. A text that is not an emoji is returned unchanged.
 pub fn qualified(bare: &str) -> String {
     let mut out = String::with_capacity(bare.len() + EMOJI_STYLE.len_utf8());
     let mut chars = bare.chars().peekable();
@@ -48,7 +48,7 @@ pub fn qualified(bare: &str) -> String {
     out
 }
 
-/// One picture of a sequence: an emoji, with a skin tone where it shows skin.
+/// One element of a joined sequence: an emoji, with a skin tone if the emoji shows skin.
 fn is_element(chars: &[char]) -> bool {
     match *chars {
         [c] => is_in(TEXT_BY_DEFAULT, c) || is_in(PICTURE_BY_DEFAULT, c),
@@ -76,7 +76,7 @@ fn is_in(table: &[(u32, u32)], c: char) -> bool {
     after > 0 && c <= table[after - 1].1
 }
 
-/// Emoji=Yes and Emoji_Presentation=No, beyond ASCII.
+/// Emoji=Yes and Emoji_Presentation=No, outside ASCII.
 #[rustfmt::skip]
 const TEXT_BY_DEFAULT: &[(u32, u32)] = &[
     (0xa9, 0xa9), (0xae, 0xae), (0x203c, 0x203c), (0x2049, 0x2049), (0x2122, 0x2122), (0x2139, 0x2139),
@@ -158,7 +158,7 @@ mod tests {
             ("\u{1f44d}\u{1f3fd}", "\u{1f44d}\u{1f3fd}"),
             ("\u{261d}\u{1f3fb}", "\u{261d}\u{1f3fb}"),
             ("\u{261d}", "\u{261d}\u{fe0f}"),
-            // A family, a couple with a heart, a tone on both sides, a detective of a tone, a flag.
+            // A family, a couple with a heart, a couple with two skin tones, a detective with a skin tone, a flag.
             ("\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}", "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}"),
             (
                 "\u{1f469}\u{200d}\u{2764}\u{200d}\u{1f468}",
@@ -177,7 +177,7 @@ mod tests {
             ),
             ("\u{1f3f4}", "\u{1f3f4}"),
             ("\u{1f3f4}\u{200d}\u{2620}", "\u{1f3f4}\u{200d}\u{2620}\u{fe0f}"),
-            // Of a version to come.
+            // Reserved for a later version.
             ("\u{1faff}", "\u{1faff}"),
         ] {
             let bare = bare(sent).unwrap_or_else(|| panic!("{sent:?} is one emoji"));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_emoji_or_more_than_one() {
+    fn texts_that_are_not_exactly_one_emoji() {
         for text in [
             "",
             "a",
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_sorted_and_apart() {
+    fn tables_are_sorted_and_disjoint() {
         for table in [TEXT_BY_DEFAULT, PICTURE_BY_DEFAULT, SHOWS_SKIN] {
             assert!(table.iter().all(|(first, last)| first <= last));
             assert!(table.windows(2).all(|pair| pair[0].1 < pair[1].0));

@@ -1,16 +1,18 @@
-//! Text as a search compares it: one normal form, no case, no diacritics, and one letter for the variants that people do not
-//! tell apart when they type in a hurry. Owns what is equal; where a word begins is `words`.
-//! Invariant: a message and a query are folded by the same function, so two spellings that fold alike find each other.
+//! Folds text for search: one normal form, no case, no diacritics, one letter for similar letters.
+//!
+//! Similar letters are those that people do not distinguish when they type fast. Owns which texts are equal; `words` decides
+//! where a word begins.
+//! Invariant: a message and a query are folded by the same function, so two spellings with the same folded form match.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Folds a text. What is left is in NFC, so that Hangul and kana are whole letters again.
+/// Folds a text. The result is in NFC, so that Hangul and kana are composed letters again.
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    // Compatibility forms (full width, ligatures, presentation forms, superscripts) become plain letters, and marks stand
-    // apart from their letters. The lower case of a letter may hold a mark again (U+0130), so marks go after the case.
+    // NFKD turns compatibility forms (full width, ligatures, presentation forms, superscripts) into plain letters and separates
+    // marks from their letters. The lower case of a letter may contain a mark again (U+0130), so marks are removed after that.
     let mut plain = String::with_capacity(text.len());
     for c in text.nfkd().flat_map(char::to_lowercase) {
         push(&mut plain, c);
@@ -30,14 +32,14 @@ fn push(out: &mut String, c: char) {
         'đ' | 'ð' => out.push('d'),
         'ħ' => out.push('h'),
         'ŧ' => out.push('t'),
-        // Turkish: with dot or without, as typed on any keyboard.
+        // Turkish: the letter without a dot equals the one with a dot, since many keyboards have only one of them.
         'ı' => out.push('i'),
         'ς' => out.push('σ'),
-        // Alef wasla and the forms whose hamza is not a mark of its own.
+        // Alef wasla, and the forms whose hamza is not a separate mark.
         'ٱ' | '\u{672}' | '\u{673}' | '\u{675}' => out.push('ا'),
-        // Alef maksura, Farsi ya and its kin.
+        // Alef maksura, Farsi ya and similar letters.
         'ى' | 'ی' | 'ې' | 'ۍ' | 'ے' => out.push('ي'),
-        // Ta marbuta and the forms of heh that Persian and Urdu write.
+        // Ta marbuta, and the forms of heh in Persian and Urdu.
         'ة' | 'ۃ' | 'ہ' | 'ھ' | 'ە' => out.push('ه'),
         'ک' | 'ڪ' => out.push('ك'),
         _ if is_dropped(c) => {}
@@ -45,24 +47,24 @@ fn push(out: &mut String, c: char) {
     }
 }
 
-/// What says nothing to a search: marks of the scripts that are read without them too, and characters that show nothing.
+/// Characters that a search ignores: marks in scripts that are also written without them, and invisible characters.
 fn is_dropped(c: char) -> bool {
     matches!(c,
-        // Combining diacritics, as decomposed Latin, Greek and Cyrillic have them.
+        // Combining diacritics of decomposed Latin, Greek and Cyrillic.
         '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
         | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}'
-        // Hebrew points and accents; maqaf (U+05BE), paseq and sof pasuq divide words and stay.
+        // Hebrew points and accents. Maqaf (U+05BE), paseq and sof pasuq separate words, so they are kept.
         | '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}' | '\u{5c2}' | '\u{5c4}' | '\u{5c5}' | '\u{5c7}'
-        // Tatweel stretches a word; vowel and Quranic marks; the hamza that NFKD took off its letter.
+        // Tatweel (it only makes a word wider), vowel and Quranic marks, the hamza that NFKD separates from its letter.
         | 'ـ' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}' | '\u{6d6}'..='\u{6dc}'
         | '\u{6df}'..='\u{6e4}' | '\u{6e7}' | '\u{6e8}' | '\u{6ea}'..='\u{6ed}' | '\u{8d3}'..='\u{8ff}'
-        // Soft hyphen, joiners, directions, variation selectors.
+        // Soft hyphen, joiners, direction marks, variation selectors.
         | '\u{ad}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200c}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// Zeros of the decimal digits that people write in chats; the other nine follow each.
+/// The zero of each set of decimal digits that people write in chats. The other nine digits follow it.
 const ZEROS: [char; 13] = [
     '\u{660}', '\u{6f0}', '\u{7c0}', '\u{966}', '\u{9e6}', '\u{a66}', '\u{ae6}', '\u{be6}', '\u{c66}',
     '\u{e50}', '\u{ed0}', '\u{1040}', '\u{17e0}',
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_folds_alike_finds_each_other() {
+    fn spellings_of_one_text_have_one_folded_form() {
         let rows = [
             ("PLAIN text 42", "plain text 42"),
             ("Crème Brûlée Ångström", "creme brulee angstrom"),

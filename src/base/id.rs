@@ -1,5 +1,6 @@
-//! ULIDs: 128 bits, 26 characters of Crockford's base 32, sortable by time.
-//! Read in either case, written in upper case; compared as numbers.
+//! ULIDs: ids of 128 bits that sort by time, written as 26 characters of Crockford's base 32.
+//!
+//! Owns their text and their parts. Invariant: both cases are read, upper case is written, and ids compare as numbers.
 
 use std::fmt;
 
@@ -26,7 +27,7 @@ const VALUES: [u8; 256] = {
 };
 
 impl Id {
-    /// An id of this moment and 80 random bits.
+    /// An id with this time and 80 random bits.
     pub fn new(unix_ms: u64, random: [u8; 10]) -> Id {
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&unix_ms.to_be_bytes()[2..]);
@@ -34,7 +35,7 @@ impl Id {
         Id(u128::from_be_bytes(bytes))
     }
 
-    /// A message's id: time (48 bits), random (16), `seq` (64). Found by its `seq`, compared whole.
+    /// The id of a message: time (48 bits), random bits (16), `seq` (64). A lookup finds `seq`, then compares all bits.
     pub fn of_message(unix_ms: u64, random: u16, seq: u64) -> Id {
         Id(u128::from(unix_ms & 0xffff_ffff_ffff) << 80 | u128::from(random) << 64 | u128::from(seq))
     }
@@ -43,22 +44,22 @@ impl Id {
         Id(u128::from(high) << 64 | u128::from(low))
     }
 
-    /// The low 64 bits: a message's `seq`.
+    /// The low 64 bits: the `seq` of a message.
     pub fn seq(self) -> u64 {
         self.0 as u64
     }
 
-    /// The high 64 bits: of a message, its time and random part.
+    /// The high 64 bits: the time and the random bits of a message.
     pub fn high(self) -> u64 {
         (self.0 >> 64) as u64
     }
 
-    /// The Unix milliseconds in its first 48 bits.
+    /// The Unix milliseconds in the first 48 bits.
     pub fn unix_ms(self) -> u64 {
         (self.0 >> 80) as u64
     }
 
-    /// Reads 26 characters of either case; `None` for anything else, over-long values included.
+    /// Reads 26 characters in either case. `None` for any other text, and for a value of more than 128 bits.
     pub fn parse(text: &str) -> Option<Id> {
         let bytes: &[u8; ID_LEN] = text.as_bytes().try_into().ok()?;
         if VALUES[bytes[0] as usize] > 7 {
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_number_are_one() {
+    fn text_and_number_convert_both_ways() {
         let id = Id::new(1_795_352_634_120, [7; 10]);
         let text = id.to_string();
         assert_eq!((text.len(), Id::parse(&text), id.unix_ms()), (26, Some(id), 1_795_352_634_120));

@@ -1,8 +1,8 @@
-//! JSON in and out: the one home of serde_json.
+//! Reads and writes JSON; the only module that uses serde_json.
 //!
-//! What a peer sends is read into a borrowed [`Value`], so that one wrongly typed member can be named; what we send is
+//! Input from a peer is read into a borrowed [`Value`], so that an error can name the member with the wrong type. Output is
 //! derived on model types and written in one pass. The grammar is in `parse`.
-//! Invariant: a parsed [`Object`] has no key twice, and a number is neither judged nor changed before somebody asks for it.
+//! Invariant: a parsed [`Object`] has no duplicate key, and a number is kept as written until a handler reads it.
 
 use std::borrow::Cow;
 
@@ -14,27 +14,27 @@ mod parse;
 
 use parse::Reader;
 
-/// A value as sent. Strings without escapes point into the text.
+/// A value as it was sent. Strings without escapes borrow from the text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     Null,
     Bool(bool),
     Int(i64),
-    /// Any other number, as it was written: of any size and precision.
+    /// Any other number, as it was written, of any size and precision.
     Number(&'a str),
     Str(Cow<'a, str>),
     List(Vec<Value<'a>>),
     Object(Object<'a>),
 }
 
-/// Members in the order sent, no key twice.
+/// Members in the order in which they were sent, without duplicate keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 
-/// Up to this many members a duplicate is found by looking at each; above, by sorting.
+/// Up to this many members, duplicates are found by comparing each pair; above, by sorting.
 const LINEAR_MEMBERS_MAX: usize = 16;
 
-/// The text is not JSON (RFC 8259), not UTF-8, nested too deeply, or has a key twice.
+/// The text is not JSON (RFC 8259), is not UTF-8, is nested too deeply, or has a duplicate key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotJson;
 
@@ -47,7 +47,7 @@ impl<'a> Object<'a> {
         self.0.iter()
     }
 
-    /// Adds a member; the caller promises that it is not there yet.
+    /// Adds a member. The caller guarantees that the object has no such key yet.
     pub fn push(&mut self, name: impl Into<Cow<'a, str>>, value: Value<'a>) {
         self.0.push((name.into(), value));
     }
@@ -97,17 +97,17 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads one JSON value and nothing after it but white space.
+/// Reads one JSON value. Only white space may follow it.
 pub fn parse(text: &[u8]) -> Result<Value<'_>, NotJson> {
     parse_text(std::str::from_utf8(text).map_err(|_| NotJson)?)
 }
 
-/// As [`parse()`], of what is known to be UTF-8.
+/// Like [`parse()`], for a text that is known to be UTF-8.
 pub fn parse_text(text: &str) -> Result<Value<'_>, NotJson> {
     Reader::new(text).document()
 }
 
-/// How the member `name` of an object was written, escapes included.
+/// The member `name` of an object as it was written, with its escapes.
 pub fn member_text<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     Reader::new(object).member(name).ok().flatten()
 }
@@ -121,12 +121,12 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 
 /// Appends `value` to `out`.
 pub fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // Our own types have string keys and a Vec takes every byte: nothing here can fail.
+    // Model types have string keys, and writing to a Vec cannot fail.
     serde_json::to_writer(out, value).expect("a model type is always representable as JSON");
 }
 
-/// Appends `,"name":` to a `Vec<u8>`. For the few texts that are written for every message: by hand, with the same
-/// bytes that serde would write.
+/// Appends `,"name":` to a `Vec<u8>`. For the few texts that are written for every message: they are written without serde,
+/// with the same bytes that serde would write.
 macro_rules! push_key {
     ($out:expr, $name:literal) => {
         $out.extend_from_slice(concat!(",\"", $name, "\":").as_bytes())
@@ -134,14 +134,14 @@ macro_rules! push_key {
 }
 pub(crate) use push_key;
 
-/// Appends a text without a character that JSON escapes.
+/// Appends a text that contains no character that JSON escapes.
 pub fn push_plain(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     out.extend_from_slice(text);
     out.push(b'"');
 }
 
-/// Appends a text or `null`.
+/// Appends such a text, or `null`.
 pub fn push_plain_or_null(out: &mut Vec<u8>, text: Option<&[u8]>) {
     match text {
         Some(text) => push_plain(out, text),
@@ -149,7 +149,7 @@ pub fn push_plain_or_null(out: &mut Vec<u8>, text: Option<&[u8]>) {
     }
 }
 
-/// Appends a string: copied where nothing in it needs an escape, which is looked at in one pass without branches.
+/// Appends a string. It is copied if no character needs an escape; one pass without branches checks this.
 pub fn push_text(out: &mut Vec<u8>, text: &str) {
     let escape = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     if text.bytes().fold(false, |found, byte| found | escape(byte)) {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// serde_json is the judge of every text whose numbers it can hold.
+        /// serde_json is the reference for every text whose numbers it can represent.
         #[test]
         fn texts_are_read_as_serde_json_reads_them(text in r#"[\[\]{}:,"\\a0-9eE.+\-nulltruefalse \t/ud8Cé\x00-\x1f]{0,24}"#) {
             judge(&text);
@@ -333,7 +333,7 @@ mod tests {
                 assert_eq!(again, theirs, "{text}");
             }
             (Err(NotJson), Err(_)) => {}
-            // What theirs takes and ours does not, or the other way round.
+            // Texts that only one of the two parsers accepts.
             (Err(NotJson), Ok(_)) => assert!(text.contains('"'), "{text}"),
             (Ok(_), Err(error)) => {
                 assert!(error.to_string().contains("number out of range"), "{text}: {error}")

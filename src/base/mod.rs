@@ -1,4 +1,6 @@
-//! Floor 0: words any program could use. Knows nothing of protocols or chat.
+//! The lowest layer: types and functions that any program could use.
+//!
+//! It imports no other module of natter but `limits`, and knows neither protocols nor chat.
 
 pub mod crypto;
 pub mod emoji;

@@ -1,14 +1,15 @@
-//! Sets of IP addresses (TRUSTED_PROXIES). Owns their text form and the question whether an address is
-//! inside; asks no system anything. Invariant: an IPv4 address and its IPv6-mapped form (`::ffff:a.b.c.d`,
-//! what a dual-stack socket reports) are one address everywhere.
+//! Sets of IP addresses, for TRUSTED_PROXIES.
+//!
+//! Owns their text form and whether an address belongs to a set; makes no system call. Invariant: an IPv4 address and its
+//! IPv6-mapped form (`::ffff:a.b.c.d`, which a dual-stack socket reports) are one address everywhere.
 
 use std::net::IpAddr;
 
-/// Networks an address may belong to. Empty: none does.
+/// A set of networks. No address belongs to an empty set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<Network>);
 
-/// The addresses whose first `prefix` bits are those of `address` (all others of which are 0).
+/// The addresses whose first `prefix` bits equal those of `address`. The other bits of `address` are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -31,7 +32,7 @@ impl Networks {
 }
 
 impl Network {
-    /// Reads `10.0.0.0/8`, `2001:db8::/32`, `192.0.2.7` or `::1`; the error is a phrase for behind the value.
+    /// Reads `10.0.0.0/8`, `2001:db8::/32`, `192.0.2.7` or `::1`. The error is a phrase that follows the value in a sentence.
     pub fn parse(text: &str) -> Result<Network, String> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -50,8 +51,11 @@ impl Network {
         };
         let network = Network { address: masked(address, prefix), prefix };
         if network.address != address {
-            // `10.0.0.7/8` may mean one proxy or sixteen million: trust is not guessed.
-            return Err(format!("has bits behind its prefix; the network is {}/{prefix}", network.address));
+            // `10.0.0.7/8` may mean one proxy or sixteen million, so it is an error: trust is not guessed.
+            return Err(format!(
+                "has bits set after its prefix; the network is {}/{prefix}",
+                network.address
+            ));
         }
         Ok(network.canonical())
     }
@@ -60,7 +64,7 @@ impl Network {
         width(address) == width(self.address) && masked(address, self.prefix) == self.address
     }
 
-    /// A network inside `::ffff:0:0/96` is the IPv4 network it maps.
+    /// A network inside `::ffff:0:0/96` becomes the IPv4 network that it maps.
     fn canonical(self) -> Network {
         match self.address.to_canonical() {
             address @ IpAddr::V4(_) if self.address.is_ipv6() && self.prefix >= 96 => {
@@ -71,7 +75,7 @@ impl Network {
     }
 }
 
-/// Whether an address names one place on the internet: not this host, not a network of one's own, no test range.
+/// Whether an address is one host on the public internet: not this host, not a private network, not a test range.
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
@@ -89,7 +93,7 @@ pub fn is_public(address: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => {
             let [a, b, ..] = v6.segments();
-            // Global unicast is 2000::/3; the documentation ranges and what is no host's address are in it.
+            // Global unicast is 2000::/3. It contains the documentation ranges and ranges that are not addresses of hosts.
             a & 0xe000 == 0x2000
                 && !(a == 0x2001 && b == 0x0db8)
                 && !(a == 0x2001 && b < 0x0200)

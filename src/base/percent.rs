@@ -1,8 +1,8 @@
-//! Percent-encoding (RFC 3986 §2.1) of UTF-8 text: targets, file names, signed URLs. Knows no parts of a URL: what stands for
-//! what is the caller's.
-//! Invariant: `decode(encode(text))` is `text`.
+//! Percent-encoding (RFC 3986 §2.1) of UTF-8 text, for targets, file names and signed URLs.
+//!
+//! Leaves the parts of a URL and their meaning to the caller. Invariant: `decode(encode(text))` is `text`.
 
-/// Encodes everything but the unreserved characters (RFC 3986 §2.3).
+/// Encodes all characters except the unreserved ones (RFC 3986 §2.3).
 pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -15,12 +15,12 @@ pub fn encode(text: &str) -> String {
     out
 }
 
-/// `None` for a broken escape, or bytes that are not UTF-8.
+/// `None` for a malformed escape and for bytes that are not UTF-8.
 pub fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
-        // Digit by digit: a parser of numbers takes a sign too.
+        // Digit by digit: a number parser would also accept a sign.
         let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
         bytes.push(if byte == b'%' { (digit()? << 4 | digit()?) as u8 } else { byte });
     }

@@ -1,21 +1,22 @@
-//! A generational slab: a place for values whose keys outlive them harmlessly.
-//! Invariant: a key of a removed value never finds a later one in the same slot.
+//! A generational slab: values in slots, with keys that stay safe to use after the value is removed.
+//!
+//! Owns slots and generations. Invariant: the key of a removed value never finds a later value in the same slot.
 
 use std::marker::PhantomData;
 
-/// Names one value for ever: slot in the low 32 bits, generation in the high 32.
+/// Identifies one value and no later one: the slot in the low 32 bits, the generation in the high 32.
 pub struct Key<T> {
     raw: u64,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T> Key<T> {
-    /// The key as one number, for a poll token or a lane.
+    /// The key as one number, for use as a poll token or a lane.
     pub fn to_u64(self) -> u64 {
         self.raw
     }
 
-    /// Back from [`Key::to_u64`]; a number that never was a key finds nothing.
+    /// The reverse of [`Key::to_u64`]. A number that never was a key finds no value.
     pub fn from_u64(raw: u64) -> Key<T> {
         Key { raw, of: PhantomData }
     }
@@ -136,7 +137,7 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// Keys in slot order: the same for the same history.
+    /// All keys in the order of their slots: the same history gives the same order.
     pub fn keys(&self) -> impl Iterator<Item = Key<T>> + '_ {
         self.slots.iter().enumerate().filter_map(|(slot, entry)| match entry {
             Slot::Full { generation, .. } => Some(Key::from_u64(u64::from(*generation) << 32 | slot as u64)),

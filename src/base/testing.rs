@@ -1,4 +1,6 @@
-//! What tests of every floor share: a folder, randomness that is none, patience. Nothing of it is in a build.
+//! Helpers that tests of every layer share: a temporary folder, seeded randomness, waiting with a deadline.
+//!
+//! It is compiled for tests only.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -7,20 +9,20 @@ use std::time::{Duration, Instant};
 
 use super::crypto::Entropy;
 
-/// How long a test waits for what must come: far beyond any honest delay on a busy machine.
+/// How long a test waits before it fails: far longer than any delay on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Looks again and again until it is `done`.
+/// Polls until `done` returns true; fails after [`PATIENCE`].
 #[track_caller]
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done() {
-        assert!(Instant::now() < end, "in vain: {what}");
+        assert!(Instant::now() < end, "did not happen in time: {what}");
         std::thread::yield_now();
     }
 }
 
-/// A folder of a test's own, gone with the value. Its name is short enough for a socket in it.
+/// A temporary folder of one test, removed when the value is dropped. Its path is short enough for a Unix socket in it.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -44,12 +46,12 @@ impl Deref for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A test may have removed it; one that failed has said enough.
+        // The test may have removed it already, and a second error would hide the one of a failed test.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// SplitMix64: enough for tests, and the same run each time.
+/// SplitMix64: good enough for tests, and the same numbers in each run.
 pub struct Seeded(pub u64);
 
 impl Entropy for Seeded {

@@ -1,22 +1,21 @@
-//! Properties of text, whatever it is used for: the form in which a password is compared, and whether a text shows
-//! anything.
+//! Properties of text: the form in which a password is compared, and whether a text is visible.
 //!
-//! Owns the tables of Unicode properties that these need and no crate of ours holds. Where a text may stand, and how long
-//! it may be, is for its field. Invariant: nothing here depends on a language or a locale.
+//! Owns the tables of Unicode properties that these need and that no dependency has. Leaves to each field which texts it
+//! accepts and how long they may be. Invariant: nothing here depends on a language or a locale.
 
 use std::borrow::Cow;
 
 use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// A text of `n` characters in the form of [`password_form`] has at most `n` times this many characters before: no character
-/// of Unicode has a longer canonical decomposition, and no space is more than one.
+/// If [`password_form`] of a text has `n` characters, the text has at most `n` times this many: no character of Unicode has a
+/// longer canonical decomposition, and each space is one character.
 pub const PASSWORD_FORM_SHRINKS_MAX: usize = 4;
 
-/// A password as it is compared and hashed: RFC 8265 §4.2, the OpaqueString profile. Spaces beyond ASCII become the ASCII
-/// space, then Normalization Form C; case and width stay. Applying it twice changes nothing more.
+/// The form in which a password is compared and hashed: the OpaqueString profile of RFC 8265 §4.2. Spaces outside ASCII become
+/// the ASCII space, then comes Normalization Form C; case and width stay. The function is idempotent.
 ///
-/// A keyboard composes `é` on one device and sends `e` and an accent on another: both are one password.
+/// One device sends `é` as one character, another as `e` and an accent: both must be the same password.
 pub fn password_form(password: &str) -> Cow<'_, str> {
     if password.is_ascii() {
         return Cow::Borrowed(password);
@@ -27,13 +26,13 @@ pub fn password_form(password: &str) -> Cow<'_, str> {
     Cow::Owned(password.chars().map(|c| if is_other_space(c) { ' ' } else { c }).nfc().collect())
 }
 
-/// General_Category Space_Separator (Zs) but for U+0020, of UnicodeData.txt 17.0.
+/// General_Category Space_Separator (Zs) without U+0020, from UnicodeData.txt 17.0.
 fn is_other_space(c: char) -> bool {
     matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
-/// Whether a text shows something: at least one character is neither space, control, mark without a letter, nor one
-/// that is drawn as nothing.
+/// Whether a text is visible: at least one character is not a space, not a control, not a mark without a letter, and not a
+/// character that fonts draw as nothing.
 pub fn shows_something(text: &str) -> bool {
     text.chars().any(|c| c.is_ascii_graphic() || (!c.is_ascii() && is_drawn(c)))
 }
@@ -43,12 +42,12 @@ fn is_drawn(c: char) -> bool {
         || c.is_control()
         || is_default_ignorable(c)
         || is_blank(c)
-        // A mark needs a letter to stand on.
+        // A mark is visible only on a letter.
         || is_combining_mark(c))
 }
 
-/// Default_Ignorable_Code_Point of DerivedCoreProperties.txt 17.0, unassigned code points included: what fonts draw
-/// as nothing. Joiners, variation selectors, tags, bidi controls, the soft hyphen and the Hangul fillers are among them.
+/// Default_Ignorable_Code_Point of DerivedCoreProperties.txt 17.0, with unassigned code points: characters that fonts draw as
+/// nothing. Joiners, variation selectors, tags, bidi controls, the soft hyphen and the Hangul fillers are among them.
 pub fn is_default_ignorable(c: char) -> bool {
     matches!(
         c,
@@ -72,14 +71,14 @@ pub fn is_default_ignorable(c: char) -> bool {
     )
 }
 
-/// Drawn as nothing though no property says so: the interlinear annotation characters, the empty Braille pattern, the null
-/// note head of music, and the format controls of Egyptian hieroglyphs.
+/// Characters that are drawn as nothing although no property says so: the interlinear annotation characters, the empty Braille
+/// pattern, the null note head of music, and the format controls of Egyptian hieroglyphs.
 fn is_blank(c: char) -> bool {
     matches!(c, '\u{2800}' | '\u{fff9}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}' | '\u{1d159}')
 }
 
-/// Whether a text stays on one line and leaves the text around it alone: no control, no line or paragraph separator, and
-/// none of Bidi_Control (PropList.txt 17.0), which could turn round the words that follow a name.
+/// Whether a text stays on one line and does not change the text around it: it has no control, no line or paragraph separator,
+/// and no character of Bidi_Control (PropList.txt 17.0), which could reverse the words after a name.
 pub fn is_one_line(text: &str) -> bool {
     !text.chars().any(|c| {
         c.is_control()
@@ -88,7 +87,7 @@ pub fn is_one_line(text: &str) -> bool {
     })
 }
 
-/// Without what shows nothing at both ends, as a keyboard or a copied page leaves it.
+/// Removes invisible characters at both ends, which a keyboard or a copied page may add.
 pub fn trim_blanks(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || is_default_ignorable(c))
 }

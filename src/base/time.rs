@@ -1,5 +1,7 @@
-//! Time as a value. Owns the conversion between a clock reading and the two texts of the wire; reads no
-//! clock itself: in each turn the runtime makes a [`Now`] and hands it down.
+//! Time as a value, and its text forms.
+//!
+//! Owns the conversion between a clock reading and the texts on the wire. Reads no clock: the runtime makes one [`Now`] in each
+//! turn and passes it down.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +9,7 @@ use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-/// One reading of both clocks: `instant` for deadlines, `unix_ms` (milliseconds since 1970, UTC) for texts
-/// and stored times.
+/// One reading of both clocks: `instant` is for deadlines, `unix_ms` (milliseconds since 1970, UTC) for texts and stored times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     pub instant: Instant,
@@ -47,7 +48,7 @@ pub fn push_rfc3339(out: &mut String, unix_ms: u64) {
     out.extend(rfc3339_digits(unix_ms).iter().map(|&b| char::from(b)));
 }
 
-/// The bytes of [`rfc3339`]; written by hand since they stand in every message and every log line.
+/// The bytes of [`rfc3339`]. Written without a formatter, since every message and every log line has one.
 pub fn rfc3339_digits(unix_ms: u64) -> [u8; 24] {
     let unix_ms = unix_ms.min(UNIX_MS_MAX);
     let ms = (unix_ms % 1_000) as u32;
@@ -85,9 +86,9 @@ pub fn mail_date(unix_ms: u64) -> String {
     date(unix_ms).format(&Rfc2822).unwrap_or_default()
 }
 
-/// Reads a date of a request back into Unix seconds. A recipient must know all three forms (RFC 9110 §5.6.7), though
-/// nobody may send the latter two any more: `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` and
-/// `Sun Nov  6 08:49:37 1994`. `None` for any other text, which a conditional request treats as no condition at all.
+/// Reads a date in a request as Unix seconds. A recipient must accept three forms (RFC 9110 §5.6.7), although a sender must not
+/// use the last two: `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
+/// `None` for any other text; a conditional request then ignores the condition.
 pub fn parse_http_date(text: &str) -> Option<u64> {
     let fixdate = format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
@@ -102,7 +103,7 @@ pub fn parse_http_date(text: &str) -> Option<u64> {
     u64::try_from(at.assume_utc().unix_timestamp()).ok()
 }
 
-/// The form with the year's last two digits. Nothing was modified before 1970, so that they need no clock to be read.
+/// The form with a year of two digits. No file was modified before 1970, so the century is known without a clock.
 fn rfc850(text: &str) -> Option<PrimitiveDateTime> {
     let format = format_description!("[day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
     let (weekday, rest) = text.split_once(", ")?;

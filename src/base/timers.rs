@@ -1,4 +1,6 @@
-//! Deadlines by key. Invariant: one deadline a key at the most, handed out in the order of time.
+//! Deadlines by key.
+//!
+//! Owns their order; leaves the clock to the caller. Invariant: a key has at most one deadline, and the earliest comes first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -40,7 +42,7 @@ impl<K: Copy + Ord> Timers<K> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes one key whose deadline has come.
+    /// Takes one key whose deadline is not after `now`.
     pub fn pop(&mut self, now: Instant) -> Option<K> {
         let (at, key) = *self.by_time.first()?;
         if at > now {

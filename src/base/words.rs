@@ -1,23 +1,24 @@
-//! The words of a text, for search: what a message is indexed by, and whether it holds what a query asks for.
-//! Owns where a word begins and ends in every script, after `fold`; refuses to know where an index is kept.
-//! Invariant: each term that [`Query::terms`] asks for is the beginning of a term that [`terms`] gives of every text that
-//! [`Query::matches`]: an index finds all there is, and never decides.
+//! The words of a text for search: the terms of the index, and whether a text matches a query.
+//!
+//! Owns where a word begins and ends in every script, after `fold`; leaves the storage of the index to `store`.
+//! Invariant: if [`Query::matches`] accepts a text, then each term of [`Query::terms`] is the beginning of a term that [`terms`]
+//! gives for this text. So an index finds every match, and the text itself decides.
 
 use super::fold::fold;
 
-/// Characters of a word, or of a run of unspaced writing, that go into the index. Beyond: the text itself decides.
+/// Characters of a word that go into the index. For longer words the text itself decides.
 const TERM_CHARS_MAX: usize = 24;
-/// Pairs of one run of unspaced writing that an index is asked for. Beyond: the text itself decides.
+/// Pairs of one run of unspaced writing that the index is asked for. For longer runs the text itself decides.
 const PAIRS_ASKED_MAX: usize = 16;
 
-/// How a character takes part in words.
+/// What a character is for the division into words.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// Letters, digits and marks of scripts that put space between words.
+    /// Letters, digits and marks of scripts with spaces between words.
     Spaced,
-    /// Letters of scripts that don't: a word is found inside of them.
+    /// Letters of scripts without spaces: a word is found inside a run of them.
     Unspaced,
-    /// Emoji, currencies, arrows: each is a word.
+    /// Emoji, currency signs, arrows: each is a word.
     Symbol,
     Nothing,
 }
@@ -46,7 +47,7 @@ fn is_unspaced(c: char) -> bool {
     script && (c.is_alphabetic() || unicode_normalization::char::is_combining_mark(c) || c == 'ー')
 }
 
-/// Blocks of symbols; punctuation of any script is none.
+/// Blocks of symbols. Punctuation is not a symbol.
 fn is_symbol(c: char) -> bool {
     matches!(c,
         '¢'..='©' | '¬' | '®'..='±' | '×' | '÷'
@@ -55,7 +56,7 @@ fn is_symbol(c: char) -> bool {
         && c != '§'
 }
 
-/// Signs that belong to the word they touch, before it (`#tag`, `@ann`, `$5`) or after it (`c++`, `f#`, `100%`).
+/// Signs that belong to an adjacent word: before it (`#tag`, `@ann`, `$5`) or after it (`c++`, `f#`, `100%`).
 fn leads(c: char) -> bool {
     matches!(c, '#' | '@' | '$')
 }
@@ -67,7 +68,7 @@ fn trails(c: char) -> bool {
 /// A piece of a folded text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
-    /// With the signs that touch it: all of `text`, and `text[bare..]` without the leading one.
+    /// `text` has the adjacent signs; `text[bare..]` is without the leading one.
     Word {
         text: &'a str,
         bare: usize,
@@ -77,7 +78,7 @@ enum Token<'a> {
     Symbol(&'a str),
 }
 
-/// The tokens of a folded text, in its order.
+/// The tokens of a folded text, in order.
 fn tokens(folded: &str) -> impl Iterator<Item = Token<'_>> {
     let mut rest = folded;
     std::iter::from_fn(move || {
@@ -85,7 +86,7 @@ fn tokens(folded: &str) -> impl Iterator<Item = Token<'_>> {
             let first = rest.chars().next()?;
             let lead = if leads(first) { first.len_utf8() } else { 0 };
             let kind = rest[lead..].chars().next().map_or(Class::Nothing, class);
-            // A sign that leads belongs to a spaced word only.
+            // A leading sign belongs only to a spaced word.
             let (skip, kind) = match (lead, kind) {
                 (0, kind) => (0, kind),
                 (_, Class::Spaced) => (lead, Class::Spaced),
@@ -104,7 +105,7 @@ fn tokens(folded: &str) -> impl Iterator<Item = Token<'_>> {
                 Class::Spaced => body[len..].find(|c| !trails(c)).unwrap_or(body.len() - len),
                 _ => 0,
             };
-            // In `a#b` and `a@b` the sign leads the next word: a word follows it at once.
+            // In `a#b` and `a@b` the sign belongs to the next word, since a word follows it directly.
             let signs = match body[len + signs..].chars().next().map(class) {
                 Some(Class::Spaced) if signs > 0 && body[len..len + signs].ends_with(leads) => signs - 1,
                 _ => signs,
@@ -120,17 +121,17 @@ fn tokens(folded: &str) -> impl Iterator<Item = Token<'_>> {
     })
 }
 
-/// A text cut behind so many characters.
+/// The first `chars` characters of a text.
 fn cut(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).map_or(text, |(at, _)| &text[..at])
 }
 
-/// The pairs of neighbours of a run, and its last character alone: what begins with a character is found by it.
+/// Each character of a run with the next one, and the last character alone, so that each character begins a term.
 fn pairs(run: &str) -> impl Iterator<Item = &str> {
     run.char_indices().map(move |(at, _)| cut(&run[at..], 2))
 }
 
-/// Calls `term` with each term that a text is indexed by; the same one may come again.
+/// Calls `term` with each index term of a text. A term may come more than once.
 pub fn terms(text: &str, mut term: impl FnMut(&str)) {
     for token in tokens(&fold(text)) {
         match token {
@@ -156,14 +157,14 @@ enum Asked {
     Symbol(String),
 }
 
-/// What somebody looks for: all of these words, in any order.
+/// A search query: a text matches if it has all these words, in any order.
 #[derive(Clone, Debug)]
 pub struct Query {
     asked: Vec<Asked>,
 }
 
 impl Query {
-    /// Any text is a query. Words that come again count once; those beyond `words_max` are left out.
+    /// Any text is a query. Repeated words count once; words after the first `words_max` are ignored.
     pub fn new(text: &str, words_max: usize) -> Query {
         let folded = fold(text);
         let mut asked: Vec<Asked> = Vec::new();
@@ -183,12 +184,12 @@ impl Query {
         Query { asked }
     }
 
-    /// Without a word it finds nothing.
+    /// A query without a word finds nothing.
     pub fn is_empty(&self) -> bool {
         self.asked.is_empty()
     }
 
-    /// What an index is asked for: a text that matches has, for each of these, a term that begins with it.
+    /// The terms to look up in an index: a matching text has, for each of these, a term that begins with it.
     pub fn terms(&self) -> Vec<&str> {
         let mut terms = Vec::new();
         for asked in &self.asked {
@@ -197,7 +198,7 @@ impl Query {
                 Asked::Symbol(symbol) => terms.push(symbol),
                 Asked::Run(run) => {
                     let count = run.chars().count();
-                    // The last character begins no pair of this run; alone it is all that is asked.
+                    // The last character begins no pair of this run. It is looked up only if it is the only character.
                     terms.extend(pairs(run).take(PAIRS_ASKED_MAX.min(count.max(2) - 1)));
                 }
             }
@@ -207,10 +208,10 @@ impl Query {
         terms
     }
 
-    /// Whether a text holds every word.
+    /// Whether a text has every word of the query.
     pub fn matches(&self, text: &str) -> bool {
         let folded = fold(text);
-        // At most as many as a query has words; a bit says that one was found.
+        // At most as many as the query has words. A word that is found is removed.
         let mut missing: Vec<&Asked> = self.asked.iter().collect();
         for token in tokens(&folded) {
             missing.retain(|asked| !found(asked, token));
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_query_finds_these_texts() {
-        // A text, queries it answers, queries it does not.
+        // A text, queries that match it, queries that do not.
         let rows: [(&str, &[&str], &[&str]); 12] = [
             ("Crème brûlée at noon", &["creme", "BRUL noo", "n"], &["rule", "noon absent"]),
             ("我们明天在北京图书馆见面吧", &["北京", "图书馆", "明天 见面", "吧", "我"], &["京北", "天北"]),

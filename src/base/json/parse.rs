@@ -1,17 +1,17 @@
-//! The reader of JSON texts (RFC 8259): from a text to a borrowed [`Value`].
+//! The JSON parser (RFC 8259): reads a text into a borrowed [`Value`].
 //!
-//! Owns the grammar. It is our own because a number must neither be judged nor changed: serde_json refuses those beyond
-//! 64-bit floating point, in a member that nobody reads too, and forgets how one was written.
-//! Invariant: linear in the text, and no deeper than [`DEPTH_MAX`].
+//! Owns the grammar. natter has its own parser because numbers must be kept as they were written: serde_json refuses numbers
+//! that do not fit a 64-bit float, also in a member that no handler reads, and does not keep their text.
+//! Invariant: the time is linear in the text, and the recursion is not deeper than [`DEPTH_MAX`].
 
 use std::borrow::Cow;
 
 use super::{NotJson, Object, Value};
 
-/// Lists and objects inside of each other: what recursion may take of a stack.
+/// How deep lists and objects may be nested; it bounds the stack that the recursion uses.
 pub const DEPTH_MAX: usize = 127;
 
-/// One text on its way.
+/// The state of reading one text.
 pub struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -22,7 +22,7 @@ impl<'a> Reader<'a> {
         Reader { text, at: 0 }
     }
 
-    /// The whole text: one value between white space.
+    /// Reads the complete text: one value, with white space around it.
     pub fn document(mut self) -> Result<Value<'a>, NotJson> {
         let value = self.value(DEPTH_MAX)?;
         self.space();
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
         if is_next { Ok(value) } else { Err(NotJson) }
     }
 
-    /// An object's members; `member` reads the value after each colon.
+    /// Reads the members of an object; `member` reads the value after each colon.
     fn members(
         &mut self,
         depth: usize,
@@ -157,12 +157,12 @@ impl<'a> Reader<'a> {
             self.digits()?;
         }
         let text = &self.text[from..self.at];
-        // `-0` is another text than `0`.
+        // `-0` must not become the text `0`.
         let small = if is_whole && text != "-0" { text.parse().ok() } else { None };
         Ok(small.map_or(Value::Number(text), Value::Int))
     }
 
-    /// At least one digit. `01` fails later: after the zero nothing may follow that is no end of a value.
+    /// At least one digit. `01` fails later: only the end of a value may follow the zero.
     fn digits(&mut self) -> Result<(), NotJson> {
         let from = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What follows a backslash.
+    /// Reads an escape after its backslash.
     fn escape(&mut self) -> Result<char, NotJson> {
         let byte = self.peek().ok_or(NotJson)?;
         self.at += 1;
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Four hexadecimal digits; a high surrogate takes its low one with it, and either alone is no text.
+    /// Reads four hexadecimal digits, and the low surrogate after a high one. A single surrogate is an error.
     fn unicode_escape(&mut self) -> Result<char, NotJson> {
         let unit = self.four_digits()?;
         let code = if (0xd800..0xdc00).contains(&unit) {
