@@ -142,9 +142,11 @@ fn take_lock(path: &Path) -> Result<File, DataDirFault> {
         Err(TryLockError::Error(error)) => return Err(disk("lock", error)),
     }
     // The pid of an earlier holder goes first: who looks in between finds nobody rather than somebody else.
-    file.set_len(0)
-        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
-        .map_err(|error| disk("write", error))?;
+    match file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes())) {
+        // The lock is held all the same: a server starts on a full disk, and its pid is for people only.
+        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {}
+        written => written.map_err(|error| disk("write", error))?,
+    }
     Ok(file)
 }
 

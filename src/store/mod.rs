@@ -39,6 +39,7 @@ mod presence;
 mod profiles;
 mod reader;
 mod replacement;
+mod reserve;
 mod reserved;
 mod search;
 mod search_changes;

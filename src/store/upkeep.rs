@@ -165,6 +165,9 @@ impl Session<'_> {
             }
             State::Unproven | State::Log | State::Database => Ok(()),
         };
+        if self.desk.failing.is_none() && self.desk.durability.is_sound() {
+            self.desk.reserve.tend(&self.desk.path, now);
+        }
         self.tell();
         result
     }

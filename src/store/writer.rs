@@ -15,9 +15,12 @@ use super::batch::{Batch, Log};
 use super::cache::Cache;
 use super::durability::{Durability, State};
 use super::fault::{Fault, OpenFault, Trouble};
+use super::reserve::Reserve;
 use super::state::Beginning;
 use super::upkeep::Replacing;
-use super::{Committed, StoreOptions, backup, connection, replacement, reserved, search_changes, state};
+use super::{
+    Committed, StoreOptions, backup, connection, replacement, reserve, reserved, search_changes, state,
+};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::limits::{CHECKPOINT_BUSY_MS, WAL_HELD_PAGES};
@@ -70,6 +73,7 @@ pub(super) struct Desk {
     /// A reader is in the way of the WAL's new beginning: the next attempt.
     pub restart_at: Option<Instant>,
     pub log_held: Option<LogHeld>,
+    pub reserve: Reserve,
     pub synchronous_full: bool,
     pub commit_trouble: Trouble,
     pub checkpoint_trouble: Trouble,
@@ -107,7 +111,13 @@ impl Store {
         entropy: &mut dyn Entropy,
         now_ms: u64,
     ) -> Result<(Store, Start), OpenFault> {
-        let conn = connection::open_writer(options)?;
+        let conn = match connection::open_writer(options) {
+            // It may be the room that is missing, as for a `-shm`. What was refused for another reason is so again.
+            Err(OpenFault::Failed { .. }) if reserve::release(&options.path) => {
+                connection::open_writer(options)?
+            }
+            opened => opened?,
+        };
         backup::clear(&options.path)
             .and_then(|()| replacement::clear(&options.path))
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
@@ -156,6 +166,7 @@ impl Store {
             copy_at: 0,
             restart_at: None,
             log_held: None,
+            reserve: Reserve::default(),
             synchronous_full: options.synchronous_full,
             commit_trouble: Trouble::new("a commit"),
             checkpoint_trouble: Trouble::new("a checkpoint"),
@@ -171,6 +182,7 @@ impl Store {
             }
         }
         start.readiness = store.readiness();
+        store.desk.reserve.begin(&options.path);
         Ok((store, start))
     }
 

@@ -119,3 +119,74 @@ fn readiness_follows_the_disk() {
     assert_eq!(told(&mut natter, " failed: the disk is full"), 1, "told once, not at every post");
     natter.stop();
 }
+
+/// A server that is stopped, or whose machine is, comes back on a disk without a byte to spare, and serves what it has.
+#[test]
+fn a_start_on_a_full_disk_serves_reads() {
+    let dir = TestDir::new();
+    let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=8m,mode=700") else {
+        println!("SKIPPED: a small disk can be mounted only by root");
+        return;
+    };
+    let launch = Launch::new(dir.path()).with(&[("DATA_DIR", "small")]);
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let post = |http: &mut Http| {
+        let body = post_to(&bob.profile, &client_id(), &"word ".repeat(700));
+        http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response")
+    };
+    let conversation = post(&mut http).at("data.conversation");
+    let reserve = disk.0.join("reserve");
+    let whole = reserve.metadata().expect("a reserve").len();
+    let mut natter = Some(natter);
+    for how in ["stopped", "killed"] {
+        match natter.take() {
+            Some(natter) if how == "stopped" => drop(natter.stop()),
+            Some(mut natter) => natter.kill(),
+            None => {}
+        }
+        let filler = disk.0.join("filler");
+        let mut file = File::create(&filler).expect("a file");
+        while file.write_all(&[b'x'; 4_096]).is_ok() {}
+        drop(file); // or removing it would free nothing
+        let started = launch.start();
+        let mut http = Http::connect(started.address);
+        let path = format!("/api/v1/conversations/{conversation}/messages");
+        let read = |http: &mut Http| http.ask_as(&bob, "GET", &path, None).expect("a response").status;
+        assert_eq!(read(&mut http), 200, "{how}");
+        // What the reserve left is little: a few posts at the most.
+        let mut refused = post(&mut http);
+        for _ in 0..400 {
+            if refused.status != 201 {
+                break;
+            }
+            refused = post(&mut http);
+        }
+        assert_eq!(
+            (refused.status, refused.code()),
+            (507, "storage_full".into()),
+            "{how}: {}",
+            refused.text()
+        );
+        // A checkpoint gives the room of the log back, and a probe is smaller than a post: both fit for a while.
+        until("it says that the disk is full", || {
+            let mut http = Http::connect(started.address);
+            assert!([201, 507].contains(&post(&mut http).status), "{how}");
+            let unready =
+                Http::connect(started.address).ask("GET", "/readyz", &[], None).expect("a response");
+            (unready.status, unready.at("detail")) == (503, "the disk is full".into())
+        });
+        let mut http = Http::connect(started.address);
+        assert_eq!(read(&mut http), 200, "{how}");
+        // Room again: posts go on without a restart, and the reserve is made anew.
+        fs::remove_file(&filler).expect("freed");
+        until("it is ready again", || {
+            http.ask("GET", "/readyz", &[], None).expect("a response").status == 200
+        });
+        assert_eq!(post(&mut http).status, 201, "{how}");
+        until("the reserve is whole", || reserve.metadata().is_ok_and(|file| file.len() == whole));
+        natter = Some(started);
+    }
+    natter.into_iter().for_each(|natter| drop(natter.stop()));
+}
