@@ -1,5 +1,8 @@
-//! account.me, and what sign-up and sign-in share: the session they open, its answer, and where it came from.
-//! Invariant: a session is bound to what its client asked for, and to nothing else.
+//! The handler of account.me, and the new session and its response that sign-up and sign-in share.
+//!
+//! Owns which device a new session is bound to, the response that carries its tokens, and which addresses are looked up
+//! for a geolocation. Leaves the syntax of the request to `rules` and the tokens' bytes to `token`.
+//! Invariant: a session is bound to the `unique_id` of the body, and to nothing else.
 
 use std::net::IpAddr;
 
@@ -24,7 +27,7 @@ pub fn me(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Proble
     }
     Ok(Step::store_or(FindAccount { member: actor.member }, |ctx, account| {
         let mut account = account.map_err(|refusal| match refusal {
-            // The member is gone: so is the right to ask.
+            // The member was deleted, so the token no longer permits anything.
             Refusal::NotFound => Code::UnauthorizedAccess.into(),
             refusal => Problem::from(refusal),
         })?;
@@ -63,7 +66,8 @@ pub(super) fn new_session(ctx: &mut Ctx<'_>, client: &Client, unique_id: Option<
     }
 }
 
-/// An address of one's own house is nowhere, and nobody outside is told of it.
+/// Whether the geolocation of this address is looked up. A private address has no geolocation and is never sent to an
+/// outside service.
 pub(super) fn has_place(ctx: &Ctx<'_>, address: IpAddr) -> bool {
     ctx.settings.places && is_public(address)
 }
@@ -74,7 +78,7 @@ pub(super) fn find_place(ctx: &mut Ctx<'_>, session: SessionId, address: IpAddr)
     }
 }
 
-/// What storage answers, for the tests of both.
+/// Storage outcomes for the tests of sign-up and sign-in.
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;

@@ -1,6 +1,8 @@
-//! What an operator may do, through the control socket only: the file's permissions are the credential, so there
-//! is no token. Owns what a request may say; the door is the router's to judge.
-//! Invariant: none of these is reachable from the public listener.
+//! The handlers of the operator's requests, which only the control socket offers.
+//!
+//! The permissions of the socket's file are the credential, so there is no token. Owns what a request may contain; the
+//! router checks the listener.
+//! Invariant: no client of the public listener can reach these handlers.
 
 use super::rules;
 use crate::base::id::Id;
@@ -24,11 +26,11 @@ pub fn list(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
 }
 
 fn read_next(text: &str) -> Option<u64> {
-    // Digits only: a sign is a number to Rust, not to us.
+    // Digits only: Rust's `parse` accepts a sign, the contract does not.
     text.strip_prefix('m').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
-/// POST /admin/members. The profile's name is what stands before the `@`, until its owner changes it.
+/// POST /admin/members. The display name is the part of the address before the `@`, until the member changes it.
 pub fn add(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     let email = rules::email(&request.params)?;
     let local = email.split('@').next().unwrap_or_default();
@@ -77,7 +79,7 @@ pub fn delete(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     })
 }
 
-/// POST /admin/backup. Answers when the copy of the database is whole.
+/// POST /admin/backup. Responds when the copy of the database is complete.
 pub fn back_up(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<Step, Problem> {
     Ok(Step::store(BackUp { id: ctx.id() }, |_, copy| Reply::created(&copy).step()))
 }
@@ -88,7 +90,7 @@ fn with_member(
     then: impl FnOnce(&mut Ctx<'_>, Member) -> Result<Step, Problem> + Send + 'static,
 ) -> Result<Step, Problem> {
     let text = trim_blanks(params.required_text("who")?);
-    // No address looks like an id: an id has no `@`.
+    // An id has no `@`, so no e-mail address is read as an id.
     let who = match Id::parse(text) {
         Some(id) => Who::Id(id),
         None => Who::Email(text.to_ascii_lowercase()),

@@ -1,7 +1,9 @@
-//! verify.code, verify.renew, verify.check, reset.code, reset.password. Owns how a code is drawn and what binds it; when
-//! one may be made and whether one is right, storage decides, in one transaction with what follows.
-//! Invariant: a code is bound to its member (or its address) and its purpose by an HMAC, so that it is worth nothing
-//! anywhere else; and an unknown address gets the answer of a known one after the same work.
+//! The handlers of verify.code, verify.renew, verify.check, reset.code and reset.password.
+//!
+//! Owns how a code is drawn and what it is bound to. Storage decides when a code may be made and whether one is right,
+//! in one transaction with what follows from it.
+//! Invariant: an HMAC binds a code to its member (or its address) and its purpose, so that it is worth nothing anywhere
+//! else; and a request for an unknown address does the same work and gets the same response as one for a known address.
 
 use super::{rules, sign_in};
 use crate::base::crypto::HmacKey;
@@ -17,7 +19,8 @@ use crate::proto::http::language::Language;
 
 /// POST /user/verify/code and /user/verify/renew.
 pub fn verify_code(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
-    // What the Go server's clients call the kind of code; there is one kind for a token's own member.
+    // The predecessor's clients name the kind of code. Only one kind exists for the member of a token, so the value is
+    // checked to be a text and ignored.
     request.params.text("code_type")?;
     let code = new_verify_code(ctx, actor.member, request.client.language);
     let issue = IssueVerifyCode { at: ctx.now.unix_ms, member: actor.member, code };
@@ -68,7 +71,7 @@ pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pr
     let language = request.client.language;
     let question = FindCredential { email: email.clone(), device: None };
     Ok(Step::store(question, move |ctx, credential| {
-        // Whether it is the name of the account is told to the owner of a right code only: by storage.
+        // Only a client with a right code learns that the password is the account's name. Storage checks the code.
         let allowed = credential
             .is_none_or(|credential| rules::good_password(&password, &email, &credential.display_name));
         let job = Job::HashPassword { password: Hidden(password), salt: ctx.salt() };
@@ -90,7 +93,7 @@ pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pr
                     Refusal::NotFound | Refusal::Unauthorized => Code::CodeWrong.into(),
                     refusal => Problem::from(refusal),
                 })?;
-                // Whoever reads the mailbox is no guesser.
+                // A client that has a right code reads the mailbox, so it is not a guesser.
                 let account = sign_in::account_key(ctx, &email);
                 ctx.attempts.sign_in.succeeded(&account);
                 ctx.errands.push(Errand::Mail);
@@ -100,17 +103,17 @@ pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pr
     }))
 }
 
-/// Where to look for a code, if it is not the mailbox of the address.
+/// Adds where the code is found, if it is not in the mailbox of the address.
 pub fn with_delivery(ctx: &Ctx<'_>, reply: Reply) -> Reply {
     if ctx.settings.mail_to_file { reply.beside("delivery", "file") } else { reply }
 }
 
-/// A code that verifies the address of this member.
+/// Makes a code that verifies the address of this member.
 pub fn new_verify_code(ctx: &mut Ctx<'_>, member: Id, language: Language) -> NewCode {
     new_code(ctx, Purpose::Verify, &member.to_bytes(), language)
 }
 
-/// Six digits of the system's generator.
+/// Draws six digits from the system's generator.
 fn new_code(ctx: &mut Ctx<'_>, purpose: Purpose, subject: &[u8], language: Language) -> NewCode {
     let code = ctx.entropy.below(u64::from(CODES)) as u32;
     let mail = ctx.id();
@@ -127,14 +130,14 @@ fn new_code(ctx: &mut Ctx<'_>, purpose: Purpose, subject: &[u8], language: Langu
     }
 }
 
-/// What storage keeps of a code.
+/// The form in which storage keeps a code.
 fn tag(key: &HmacKey, purpose: Purpose, subject: &[u8], code: &str) -> [u8; 32] {
-    // Lengths first: no two of code and subject read the same when joined.
+    // The length comes first, so that two different pairs of subject and code never give the same bytes.
     let length = (subject.len() as u64).to_be_bytes();
     key.sign(&[&b"natter code "[..], word(purpose), &length, subject, code.as_bytes()].concat())
 }
 
-/// Stands for the member or the address in a row that must not show it.
+/// Identifies the member or the address in a row that must not show it.
 fn holder(key: &HmacKey, purpose: Purpose, subject: &[u8]) -> [u8; 16] {
     let tag = key.sign(&[&b"natter code holder "[..], word(purpose), subject].concat());
     let mut half = [0; 16];

@@ -1,5 +1,8 @@
-//! The passwords everybody tries first. Owns the list and the look-up; which other passwords are refused is for
-//! `rules`. Invariant: lower case, at least eight characters, sorted, so that a look-up is a binary search.
+//! The list of the most common passwords.
+//!
+//! Owns the list and the look-up. `rules` decides which other passwords are refused.
+//! Invariant: each entry is in lower case and has at least eight characters; the list is sorted, so that a look-up is a
+//! binary search.
 
 /// Whether `lower_case` is among the most common passwords.
 pub fn contains(lower_case: &str) -> bool {
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_fit_for_a_binary_search() {
+    fn the_list_is_sorted_for_a_binary_search() {
         assert!(COMMON.windows(2).all(|pair| pair[0] < pair[1]));
         for word in COMMON {
             assert!(word.chars().count() >= 8 && *word == word.to_lowercase(), "{word}");

@@ -1,5 +1,9 @@
-//! account.delete: the password first, then everything in storage's one transaction, then the messages step by step.
-//! Invariant: 204 means that it is done, or after a fault that the server goes on with it by itself.
+//! The handler of account.delete.
+//!
+//! The password is checked first. Then one transaction of storage deletes the account, then the messages are deleted
+//! step by step.
+//! Invariant: 204 means that everything is deleted, or that a fault stopped the deletion of messages and a background
+//! task continues it.
 
 use super::{password, rules};
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
@@ -30,8 +34,8 @@ pub fn delete(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
     }))
 }
 
-/// The account is gone, and so is the right to ask again: a fault on the way is not the asker's concern, since the server
-/// goes on by itself.
+/// The account is deleted, so the client can't ask again. A fault from here on is not reported to it, since a
+/// background task continues the deletion.
 fn erase_messages(ctx: &Ctx<'_>) -> Step {
     Step::store_or(EraseMessages { at: ctx.now.unix_ms }, |ctx, erased| match erased {
         Ok(Erased::Some) => Ok(erase_messages(ctx)),

@@ -1,5 +1,7 @@
-//! account.export. The first page is read before the answer begins, so that what can't be exported is refused in words; the
-//! rest follows as the peer takes it.
+//! The handler of account.export.
+//!
+//! Reads the first page before the response begins, so that a refused export gets a problem document. The server reads
+//! the other pages as the peer takes them.
 
 use crate::model::export::{ExportAccount, ExportPlace};
 use crate::model::handler::{Actor, Ctx, Request, Step, Stream};

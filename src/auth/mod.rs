@@ -1,4 +1,6 @@
-//! Floor 3: who someone is. Accounts, sessions and their tokens, as pure handlers; knows nothing of messages.
+//! Layer 3: accounts, sessions and their tokens, as pure handlers.
+//!
+//! Knows nothing of messages.
 
 pub mod accounts;
 pub mod admin;

@@ -1,5 +1,7 @@
-//! account.password, and the proof every dangerous request of a signed-in member asks for: the password itself, since an
-//! access token may have been stolen. Invariant: a password is compared by a worker, and guessing it is counted.
+//! The handler of account.password, and the proof of the password that dangerous requests demand.
+//!
+//! A signed-in member must present the password itself for these requests, since an access token may have been stolen.
+//! Invariant: a worker compares a password, and every failed guess is counted.
 
 use crate::base::text::password_form;
 use crate::model::attempts::AttemptKey;
@@ -49,7 +51,8 @@ pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
                         ctx.errands.push(Errand::Mail);
                         Reply::done().step()
                     }
-                    // Changed or disabled while the hashes were computed: what was proven is no longer so.
+                    // The password was changed or the member was disabled while the hashes were computed, so the proof
+                    // is no longer valid.
                     Err(Refusal::Unauthorized) => Err(Code::EmailPasswordWrong.into()),
                     Err(refusal) => Err(refusal.into()),
                 }))
@@ -58,7 +61,7 @@ pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
     }))
 }
 
-/// Compares a presented password with the member's; goes on with the hash it was compared with.
+/// Compares a presented password with the member's, and continues with the hash it was compared with.
 pub fn prove(
     ctx: &mut Ctx<'_>,
     actor: Actor,
@@ -72,7 +75,7 @@ pub fn prove(
     let job = Job::VerifyPassword { password, hash: Some(hash), salt: ctx.salt() };
     Ok(Step::work(job, move |ctx, done| {
         let Done::PasswordVerified { matches, .. } = done else { return Err(Code::GeneralError.into()) };
-        // Asked again: of many guesses sent at once, those beyond the tenth failure learn nothing.
+        // Checked again: of many guesses sent at once, those after the tenth failure learn nothing.
         refuse_guesser(ctx, &key)?;
         if !matches {
             ctx.attempts.password.failed(key, ctx.now);

@@ -1,6 +1,7 @@
-//! profile.find, me, get, list, search and update; block.list, put and remove. Owns what a request may say; who may see
-//! whom is storage's to judge, in the same look as the profile itself.
-//! Invariant: a nick name is looked up as it is, never as a pattern.
+//! The handlers of profile.find, me, get, list, search and update, and of block.list, put and remove.
+//!
+//! Owns what a request may contain. Storage decides who may see whom, in the same read as the profile itself.
+//! Invariant: a nick name is looked up literally, never as a pattern.
 
 use super::rules;
 use crate::base::crypto::{base64url, base64url_decode};
@@ -32,7 +33,8 @@ pub fn find(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
 
 /// GET /profile.
 pub fn me(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
-    // The profile of a good token that is not there is one whose member was deleted: so is the right to ask.
+    // The token is good and its profile does not exist: the member was deleted, so the token no longer permits
+    // anything.
     one(actor, actor.profile, Code::UnauthorizedAccess)
 }
 
@@ -124,13 +126,13 @@ pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
     };
     match request.file {
         None => Ok(Step::store(update, shown)),
-        // What is no picture is not worth a place on the disk.
+        // Only a picture is stored as a profile image.
         Some(file) if !file.is_image() => Err(Problem::invalid("profile_image")),
         Some(file) => Ok(file.clone().publish(ctx, actor, move |_, upload| {
             let update = UpdateProfile { image: Some(Some(upload.id)), ..update };
             Ok(Step::store_or(update, move |ctx, result| match result {
                 Ok(profile) => shown(ctx, profile),
-                // Nobody knows the id of a picture that came with a form: it goes with its form.
+                // No client knows the id of a picture that came with a form, so it is deleted with its form.
                 Err(refusal) => {
                     let delete = DeleteUpload { actor: actor.profile, upload: upload.id };
                     Ok(Step::store_or(delete, move |_, _| Err(refusal.into())))
@@ -156,7 +158,7 @@ pub fn blocks(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
 }
 
 fn read_block(text: &str) -> Option<u64> {
-    // Digits only: a sign is a number to Rust, not to us.
+    // Digits only: Rust's `parse` accepts a sign, the contract does not.
     text.strip_prefix('b').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 

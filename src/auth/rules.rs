@@ -1,5 +1,7 @@
-//! What an account may be made of: e-mail, name, password, device id, nick name. Owns the syntax; whether an address or
-//! a nick name is taken is for storage. Invariant: what passes here needs no second look anywhere.
+//! The syntax of an account's values: e-mail, name, password, device id, nick name.
+//!
+//! Storage decides whether an address or a nick name is taken.
+//! Invariant: a value that passes here is not checked again anywhere.
 
 use super::common_passwords;
 use crate::base::crypto::Entropy;
@@ -13,16 +15,15 @@ use crate::model::params::{Params, written_name, written_text};
 use crate::model::problem::Problem;
 use crate::model::profile::RESERVED_NICK_NAMES;
 
-/// The request's e-mail, in lower case. Blanks around it are none of its: phone keyboards leave one after a word that
-/// they
+/// The request's e-mail, in lower case. Blanks around it are removed: phone keyboards add one after a word that they
 /// completed.
 pub fn email(params: &Params<'_>) -> Result<String, Problem> {
     let text = trim_blanks(params.required_text("email")?);
     if good_email(text) { Ok(text.to_ascii_lowercase()) } else { Err(Problem::invalid("email")) }
 }
 
-/// A mailbox of RFC 5321 §4.1.2 without its rarities: no quoted local part, no address literal, ASCII only. A domain
-/// of one label is good: mail inside of one's own house. Dots may follow each other or end the local part, against
+/// A mailbox of RFC 5321 §4.1.2 without its rare forms: no quoted local part, no address literal, ASCII only. A domain
+/// of one label is good, for mail inside one organisation. Dots may follow each other or end the local part, against
 /// §4.1.2: large providers gave such addresses out, and their holders have no other. The mail quotes them.
 fn good_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
@@ -49,7 +50,7 @@ pub fn display_name(params: &Params<'_>) -> Result<String, Problem> {
     }
 }
 
-/// Whether `password` may guard the account of this address and name.
+/// Whether `password` may protect the account of this address and name.
 pub fn good_password(password: &str, email: &str, display_name: &str) -> bool {
     if !may_fit(password) {
         return false;
@@ -65,17 +66,15 @@ pub fn good_password(password: &str, email: &str, display_name: &str) -> bool {
         && !common_passwords::contains(&lower)
 }
 
-/// A password that is to be compared with a stored hash. One outside of the rules is a wrong one, since which rules
-/// an old
-/// one was made by is nobody's business: it becomes the empty text, which is nobody's.
+/// A password that is to be compared with a stored hash. One that breaks the rules is treated as a wrong one, so that a
+/// client does not learn by which rules an old password was made: it becomes the empty text, which no account has.
 pub fn presented_password(params: &Params<'_>) -> Result<Hidden, Problem> {
     let password = params.required_text("password")?;
     let fits = may_fit(password) && password_form(password).chars().nth(PASSWORD_MAX).is_none();
     Ok(Hidden(if fits { password } else { "" }.to_owned()))
 }
 
-/// Whether a password could have the length of one in its compared form: looked at first, so that no long text is
-/// normalised.
+/// Whether the compared form of a password can have a valid length. Checked first, so that no long text is normalised.
 fn may_fit(password: &str) -> bool {
     password.chars().nth(PASSWORD_MAX * PASSWORD_FORM_SHRINKS_MAX).is_none()
 }
@@ -91,7 +90,7 @@ pub fn unique_id(params: &Params<'_>) -> Result<Option<String>, Problem> {
     }
 }
 
-/// 3–25 of `[a-z0-9_.]`, no leading digit, no leading, trailing or double `.` or `_`, and no fixed path.
+/// 3–25 of `[a-z0-9_.]`, no leading digit, no leading, trailing or double `.` or `_`, and not the name of a fixed path.
 pub fn good_nick_name(text: &str) -> bool {
     let mark = |b: u8| b == b'.' || b == b'_';
     let bytes = text.as_bytes();
@@ -104,14 +103,14 @@ pub fn good_nick_name(text: &str) -> bool {
         && RESERVED_NICK_NAMES.binary_search(&text).is_err()
 }
 
-/// Letters a made nick name takes from the display name: with the longest digits it still fits.
+/// How many letters a generated nick name takes from the display name: it still fits with the most digits.
 const NICK_NAME_BASE_MAX: usize = 16;
 
-/// How many random digits each candidate ends in. Ten thousand people of one name make the first ones scarce, never
-/// the last: a collision of nine random digits is a matter of luck that nobody has.
+/// How many random digits each candidate ends in. Ten thousand people of one name make the first candidates scarce,
+/// never the last: nine random digits collide too rarely to matter.
 const NICK_NAME_DIGITS: [u32; 5] = [4, 4, 6, 6, 9];
 
-/// Nick names for a new profile, best first: the display name's letters and random digits.
+/// Nick names for a new profile, the best first: the display name's letters and random digits.
 pub fn nick_names(display_name: &str, entropy: &mut dyn Entropy) -> Vec<String> {
     let base = nick_name_base(display_name);
     NICK_NAME_DIGITS
@@ -123,7 +122,7 @@ pub fn nick_names(display_name: &str, entropy: &mut dyn Entropy) -> Vec<String> 
         .collect()
 }
 
-/// The ASCII letters and digits of a name, runs of anything else as one `_`; `user` where that leaves nothing.
+/// The ASCII letters and digits of a name, with each run of other characters as one `_`; `user` if that leaves nothing.
 fn nick_name_base(display_name: &str) -> String {
     let mut base = String::with_capacity(NICK_NAME_BASE_MAX);
     for c in display_name.chars() {
@@ -230,10 +229,10 @@ mod tests {
         assert!(with("{}", super::display_name).is_err());
     }
 
-    /// A password is held to its rules. The Go server's pattern could never match and its verdict was thrown away:
-    /// "a" was a password.
+    /// A password must satisfy the rules. The predecessor's pattern could never match and its result was ignored: "a"
+    /// was a password.
     #[test]
-    fn lineage_passwords_are_really_judged() {
+    fn the_password_rules_are_enforced() {
         let check = |password: &str, good: bool| {
             assert_eq!(
                 good_password(password, "ada.lovelace@example.org", "Countess Ada"),
@@ -260,7 +259,7 @@ mod tests {
         check("PassWord123", false);
         check("12345678", false);
         check("correct horse battery staple", true);
-        // Counted and compared in one form: seven letters with accents of their own are seven.
+        // The length is counted in the compared form: seven letters with combining accents are seven.
         check(&"e\u{301}".repeat(7), false);
         check(&"e\u{301}".repeat(128), true);
         check(&"e\u{301}".repeat(129), false);
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn presented_passwords_are_judged_in_one_form() {
+    fn presented_passwords_are_checked_in_one_form() {
         let check = |sent: &str, kept: bool| {
             let got = with(&format!(r#"{{"password":{}}}"#, text(sent)), super::presented_password);
             assert_eq!(
@@ -310,7 +309,10 @@ mod tests {
 
     #[test]
     fn nick_name_syntax() {
-        assert!(RESERVED_NICK_NAMES.windows(2).all(|pair| pair[0] < pair[1]), "the look-up needs an order");
+        assert!(
+            RESERVED_NICK_NAMES.windows(2).all(|pair| pair[0] < pair[1]),
+            "the look-up needs a sorted list"
+        );
         let longest = "a".repeat(25);
         for good in ["abc", "a1_b.c", "ada.lovelace", "a_b_c", longest.as_str()] {
             assert!(good_nick_name(good), "{good}");
@@ -325,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_made_nick_name_is_a_good_one() {
+    fn a_generated_nick_name_is_valid() {
         let check = |name: &str, base: &str| {
             let names = nick_names(name, &mut Seeded(3));
             for (nick, digits) in names.iter().zip(NICK_NAME_DIGITS) {
@@ -348,11 +350,10 @@ mod tests {
         check("Fifteen letters x", "fifteen_letters");
     }
 
-    /// A made nick name ends in random digits. The Go server made the suffix from the time: two sign-ups at once
-    /// always collided, and a local part of 54
-    /// letters panicked.
+    /// A generated nick name ends in random digits. The predecessor made the suffix from the time: two sign-ups at once
+    /// always collided, and a local part of 54 letters panicked.
     #[test]
-    fn lineage_nick_names_of_two_do_not_collide() {
+    fn nick_names_of_two_sign_ups_at_once_differ() {
         let mut entropy = Seeded(5);
         let first = nick_names("ab", &mut entropy);
         let second = nick_names("ab", &mut entropy);

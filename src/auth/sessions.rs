@@ -1,5 +1,7 @@
-//! session.refresh, session.end, session.list and session.revoke. Owns what is checked before storage is asked; which
-//! refresh token is the current one of its session, what a reuse means and whose session it is, only the row knows.
+//! The handlers of session.refresh, session.end, session.list and session.revoke.
+//!
+//! Owns the checks that come before storage is asked. Only the session's row knows which refresh token is the current
+//! one, what a reuse means and who owns the session.
 //! Invariant: no unsigned claim decides anything.
 
 use super::token;
@@ -8,14 +10,14 @@ use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::{Code, Problem};
 use crate::model::session::{EndSession, ListSessions, RefreshSession, RevokeSessions, Which};
 
-/// POST /user/refresh. Needs no access token; the refresh token itself says whose session it is.
+/// POST /user/refresh. Needs no access token: the refresh token names its session.
 pub fn refresh(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    // Without any token one is simply not authorized (401); what is not a text is not a token at all (422).
+    // A missing token is 401; a value that is not a text is 422.
     let token = request.params.text("refresh")?.ok_or(Problem::new(Code::UnauthorizedAccess))?;
     let now = ctx.now.unix_s();
     let claims = token::verify_refresh(ctx.settings, now, token)?;
     let unique_id = request.client.unique_id.as_deref();
-    // Before storage is asked: a thief without the device can't even provoke the reuse that ends the session.
+    // Checked before storage is asked: a thief without the device can't even provoke the reuse that ends the session.
     if !token::device_matches(claims.device, unique_id) {
         return Err(Code::UnauthorizedAccess.into());
     }
@@ -52,13 +54,13 @@ pub fn list(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
     Ok(Step::store(list, |_, page| Reply::list(&page.sessions, page.next.map(write_next)).step()))
 }
 
-/// `s<number>`: behind that place.
+/// `s<number>`: the page after that position.
 fn write_next(place: u64) -> String {
     format!("s{place}")
 }
 
 fn read_next(text: &str) -> Option<u64> {
-    // Digits only: a sign is a number to Rust, not to us.
+    // Digits only: Rust's `parse` accepts a sign, the contract does not.
     let digits = text.strip_prefix('s').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
     digits.parse().ok()
 }
@@ -68,7 +70,7 @@ pub fn revoke(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
     revoke_some(ctx, actor, Which::One(request.params.required_id("session")?))
 }
 
-/// DELETE /user/sessions: all but the asker's own.
+/// DELETE /user/sessions: ends all sessions of the member but the one that asks.
 pub fn revoke_others(ctx: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
     revoke_some(ctx, actor, Which::AllBut(actor.session))
 }
@@ -123,10 +125,10 @@ mod tests {
         assert_eq!(text(step), (200, format!(r#"{{"data":{}}}"#, json::to_string(&expect))));
     }
 
-    /// Only a good refresh token is exchanged. The Go server exchanged forged, `alg: none` and expired tokens for
-    /// good ones, and panicked at none.
+    /// Only a good refresh token is exchanged. The predecessor exchanged forged, `alg: none` and expired tokens for
+    /// good ones, and panicked without a token.
     #[test]
-    fn lineage_refresh_takes_no_bad_token() {
+    fn a_refresh_takes_no_bad_token() {
         let mut stage = Stage::new();
         let token = tokens(&stage, None);
         let claims = token.refresh.split('.').nth(1).expect("claims");
@@ -180,9 +182,9 @@ mod tests {
         assert_eq!(problem(stage.refuse(step, Refusal::Unavailable)), (503, "unavailable".to_owned()));
     }
 
-    /// A logout ends the session. In the Go server it revoked nothing: tokens were never looked up.
+    /// A logout ends the session. In the predecessor it revoked nothing: tokens were never looked up.
     #[test]
-    fn lineage_logout_ends_the_session_of_the_token() {
+    fn a_logout_ends_the_session_of_the_token() {
         let mut stage = Stage::new();
         let step = stage.ask(LOGOUT, "");
         let step = stage.answer(step, |command| {

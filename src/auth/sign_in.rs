@@ -1,6 +1,8 @@
-//! account.sign_in. Owns the order of its steps and what may be told; the hash is compared by a worker, the session is
-//! written by storage. Invariant: a wrong password, an unknown address and a disabled member get the same answer, after
-//! the same work.
+//! The handler of account.sign_in.
+//!
+//! Owns the order of its steps and what a response may disclose. A worker compares the hash; storage writes the
+//! session.
+//! Invariant: a wrong password, an unknown address and a disabled member get the same response, after the same work.
 
 use super::accounts::{find_place, has_place, new_session, signed_in};
 use super::rules;
@@ -17,8 +19,8 @@ use crate::model::session::{NewSession, OpenSession};
 
 /// POST /user/sign-in.
 ///
-/// Ten failures close an account for devices it has not seen, so that its owner's devices can't be locked out by
-/// strangers; a device is known by its `unique_id` only, since a user agent can be guessed.
+/// After ten failures an account takes no sign-in from a device that it does not know, so that strangers can't lock out
+/// the owner's devices. A device is known by its `unique_id` only, since a user agent can be guessed.
 pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     let email = rules::email(&request.params)?;
     let password = rules::presented_password(&request.params)?;
@@ -31,7 +33,7 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
         let account_key = account_key(ctx, &email);
         let device_known = credential.as_ref().is_some_and(|credential| credential.device_known);
         refuse_guesser(ctx, &account_key, device_known)?;
-        // Without an active member the worker takes a dummy hash of the same cost.
+        // Without an active member the worker uses a dummy hash of the same cost.
         let credential = credential.filter(|credential| credential.active);
         let hash = credential.as_ref().map(|credential| Hidden(credential.hash.clone()));
         let job = Job::VerifyPassword { password, hash, salt: ctx.salt() };
@@ -39,7 +41,7 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
             let Done::PasswordVerified { matches, rehash } = done else {
                 return Err(Code::GeneralError.into());
             };
-            // Asked again: of many guesses sent at once, those beyond the tenth failure learn nothing.
+            // Checked again: of many guesses sent at once, those after the tenth failure learn nothing.
             refuse_guesser(ctx, &account_key, device_known)?;
             let Some(credential) = credential.filter(|_| matches) else {
                 ctx.attempts.sign_in.failed(account_key, ctx.now);
@@ -62,7 +64,7 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
                     find_place(ctx, opened.pair.session, client.address);
                     signed_in(ctx, 200, opened).step()
                 }
-                // Disabled or deleted while the hash was computed.
+                // The member was disabled or deleted while the hash was computed.
                 Err(Refusal::Unauthorized) => Err(Code::EmailPasswordWrong.into()),
                 Err(refusal) => Err(refusal.into()),
             }))
@@ -70,7 +72,8 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
     }))
 }
 
-/// Sent if the device is new. Where the place can be found out, the mail waits for it: the sign-in does not.
+/// The mail that is sent if the device is new. If the geolocation can be found, the mail waits for it; the sign-in does
+/// not.
 fn new_device_mail(ctx: &mut Ctx<'_>, client: &Client, session: &NewSession) -> NewMail {
     let content = Content::NewDevice(Box::new(NewDevice {
         session: session.id,
@@ -83,7 +86,7 @@ fn new_device_mail(ctx: &mut Ctx<'_>, client: &Client, session: &NewSession) -> 
     NewMail { hold_ms, ..mail }
 }
 
-/// Under which failed sign-ins of an account are counted, known or unknown.
+/// The key under which the failed sign-ins of an account are counted, whether the account exists or not.
 pub(super) fn account_key(ctx: &Ctx<'_>, email: &str) -> AttemptKey {
     ctx.settings.lookup_key.sign(format!("sign-in:{email}").as_bytes())
 }
@@ -119,7 +122,7 @@ mod tests {
         })))
     }
 
-    /// Sign-in up to the verdict of the worker.
+    /// Plays a sign-in up to the worker's result.
     fn guess(stage: &mut Stage, found: Answer, right: bool) -> Played {
         let step = stage.ask(SIGN_IN, CREDENTIALS);
         let step = stage.answer(step, |_| found)?;
@@ -139,7 +142,7 @@ mod tests {
         let step = stage.ask(SIGN_IN, &CREDENTIALS.replace('}', r#","unique_id":"phone"}"#));
         let step = stage.answer(step, |command| {
             let Command::FindCredential(find) = command else { panic!("{command:?}") };
-            // A capital letter locked the Go server's users out.
+            // The predecessor locked out users whose address was typed with a capital letter.
             assert_eq!((find.email.as_str(), find.device), ("ada@example.org", Some(sha256(b"phone"))));
             credential(true, false)
         });
@@ -160,9 +163,9 @@ mod tests {
         assert_eq!(reply(step).status, 200);
     }
 
-    /// No answer tells which accounts exist. Texts and time told the Go server's guests which accounts exist.
+    /// No response tells which accounts exist. In the predecessor the texts and the time of its responses did.
     #[test]
-    fn lineage_wrong_unknown_and_disabled_look_the_same() {
+    fn wrong_unknown_and_disabled_look_the_same() {
         let mut seen = Vec::new();
         for found in
             [credential(true, false), Answer::FindCredential(Box::default()), credential(false, false)]
@@ -172,7 +175,7 @@ mod tests {
             let step = stage.ask(SIGN_IN, CREDENTIALS);
             let step = stage.answer(step, |_| found);
             let mut jobs = 0;
-            // The worker runs in every case; where there is no active member it has no hash to betray.
+            // The worker runs in every case; without an active member it has no hash that it could disclose.
             let step = stage.finish(step, |job| {
                 let Job::VerifyPassword { hash, .. } = job else { panic!("{job:?}") };
                 assert_eq!(hash.is_some(), active);
@@ -185,7 +188,7 @@ mod tests {
         assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
         assert_eq!(seen[0].0.code_text(), "email_password_wrong");
 
-        // Disabled between the two steps.
+        // The member is disabled between the two steps.
         let mut stage = Stage::new();
         let step = guess(&mut stage, credential(true, false), true);
         assert_eq!(
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_outside_of_the_rules_is_a_wrong_one() {
+    fn a_password_that_breaks_the_rules_is_a_wrong_one() {
         for password in ["a", "", &"x".repeat(129)] {
             let mut stage = Stage::new();
             let body = format!(r#"{{"email":"ada@example.org","password":"{password}"}}"#);
@@ -219,9 +222,9 @@ mod tests {
         }
     }
 
-    /// Guesses at a password are counted. The Go server had no limit on them.
+    /// Guesses of a password are counted. The predecessor had no limit on them.
     #[test]
-    fn lineage_ten_failures_close_an_account_for_strangers() {
+    fn ten_failures_close_an_account_for_unknown_devices() {
         for unknown in [false, true] {
             let found = |known| {
                 if unknown { Answer::FindCredential(Box::default()) } else { credential(true, known) }
@@ -262,7 +265,7 @@ mod tests {
         }
         let mut statuses = Vec::new();
         for (i, step) in flying.into_iter().enumerate() {
-            // The fifteenth is right, and is not told so.
+            // The fifteenth password is right, and its client does not learn it.
             let step = stage.finish(step, |_| Done::PasswordVerified { matches: i == 14, rehash: None });
             statuses.push(problem(step).0);
         }
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_no_failure_of_the_guesser() {
+    fn a_fault_does_not_count_as_a_failed_guess() {
         let mut stage = Stage::new();
         let step = stage.ask(SIGN_IN, CREDENTIALS);
         let step = stage.answer(step, |_| credential(true, false));

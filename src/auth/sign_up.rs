@@ -1,5 +1,7 @@
-//! account.sign_up. Owns the order of its steps and what may be told; the hash is computed by a worker, the rows are
-//! written by storage. Invariant: an address that asked too often whether an e-mail is taken is told nothing more.
+//! The handler of account.sign_up.
+//!
+//! Owns the order of its steps and what a response may disclose. A worker computes the hash; storage writes the rows.
+//! Invariant: a client address that asked too often whether an e-mail is taken learns nothing more.
 
 use std::net::IpAddr;
 
@@ -52,7 +54,7 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
                 codes::with_delivery(ctx, reply).step()
             }
             Err(Refusal::EmailTaken) => {
-                // Asked again: others of this address may have been told meanwhile.
+                // Checked again: other requests of this address may have been answered meanwhile.
                 refuse_prober(ctx, &address_key)?;
                 ctx.attempts.email_taken.failed(address_key, ctx.now);
                 Err(Code::EmailTaken.into())
@@ -62,8 +64,8 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
     }))
 }
 
-/// `email_taken` is the one admitted disclosure: an address that asked often enough may not sign anyone up for a
-/// while, taken or not. A rate by address, so `RATE_LIMIT=off` lifts it.
+/// `email_taken` is the one permitted disclosure: an address that asked often enough may not sign anyone up for a
+/// while, whether the e-mail is taken or not. It is a rate limit by address, so `RATE_LIMIT=off` removes it.
 fn refuse_prober(ctx: &Ctx<'_>, address: &AttemptKey) -> Result<(), Problem> {
     match ctx.attempts.email_taken.blocked(address, ctx.now) {
         Some(wait) if ctx.settings.limits.rate_limit => Err(Problem::rate_limited(wait.as_millis() as u64)),
@@ -71,7 +73,7 @@ fn refuse_prober(ctx: &Ctx<'_>, address: &AttemptKey) -> Result<(), Problem> {
     }
 }
 
-/// One household of IPv6 is a /64.
+/// An IPv6 household has a /64, so it counts as one address.
 fn address_key(ctx: &Ctx<'_>, address: IpAddr) -> AttemptKey {
     let network = match address.to_canonical() {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_told_ten_times_an_hour_that_an_e_mail_is_taken() {
+    fn an_address_learns_ten_times_an_hour_that_an_e_mail_is_taken() {
         let taken = |stage: &mut Stage| {
             let step = stage.ask(SIGN_UP, GOOD);
             if step.is_err() {
@@ -198,7 +200,7 @@ mod tests {
         stage.wait(3_600);
         assert_eq!(taken(&mut stage), (409, "email_taken".to_owned()));
 
-        // One household of IPv6 counts as one, and RATE_LIMIT=off lifts it.
+        // An IPv6 household counts as one address, and RATE_LIMIT=off removes the limit.
         let mut stage = Stage::new();
         for i in 0..10 {
             stage.client.address = format!("2001:db8::{i}").parse().expect("an address");

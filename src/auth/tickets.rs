@@ -1,5 +1,7 @@
-//! ticket.create: how a client that can't set headers opens a stream. Owns what a ticket is made of; the server takes it.
-//! Invariant: a ticket opens streams and nothing else, and never longer than the token it was asked with.
+//! The handler of ticket.create, which lets a client that can't set headers open a stream.
+//!
+//! Owns the contents of a ticket; the server redeems it.
+//! Invariant: a ticket opens streams and nothing else, and never lives longer than the token it was requested with.
 
 use serde::Serialize;
 
@@ -66,7 +68,7 @@ mod tests {
         let (now, actor) = (stage.now, stage.actor);
         assert_eq!(stage.tickets.take(&first, now), Some(actor));
         assert_eq!(stage.tickets.take(&first, now), None);
-        // Never longer than the token.
+        // A ticket never lives longer than the token.
         stage.wait(895);
         assert_eq!(ticket(&mut stage, "").1, "2026-11-22T13:18:54.000Z");
     }
@@ -86,7 +88,7 @@ mod tests {
             Err(token::BadToken::Claims),
             "a ticket is no access token"
         );
-        assert!(stage.tickets.is_empty(), "and it takes no memory");
+        assert!(stage.tickets.is_empty(), "it uses no memory");
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! Access and refresh tokens: JWTs (RFC 7519) in the one form we emit ourselves, signed with HMAC-SHA-256.
-//! Owns their bytes; whether a session still stands is for the list of ended sessions (access) and for storage
-//! (refresh). Invariant: nothing of a token is believed, or even decoded, before its signature was found right.
+//! Access and refresh tokens: JWTs (RFC 7519) in the one form that natter issues, signed with HMAC-SHA-256.
+//!
+//! Owns their bytes. Whether the session has ended is decided by the list of ended sessions (access) and by storage
+//! (refresh).
+//! Invariant: nothing of a token is believed, or even decoded, before its signature is verified.
 
 use serde::Serialize;
 
@@ -21,7 +23,7 @@ const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
 const EVENTS: &str = "events";
 
-/// What an access token proves. Its session may have ended since: the server's list of ended sessions knows.
+/// The claims of a verified access token. Its session may have ended since: the server's list of ended sessions knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessClaims {
     pub actor: Actor,
@@ -29,7 +31,7 @@ pub struct AccessClaims {
     pub device: Option<[u8; 32]>,
 }
 
-/// What a refresh token proves. Whether it is the current one of its session, only its row knows.
+/// The claims of a verified refresh token. Only the session's row knows whether it is the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshClaims {
     pub session: SessionId,
@@ -37,16 +39,16 @@ pub struct RefreshClaims {
     pub device: Option<[u8; 32]>,
 }
 
-/// Why a token is refused: for tests and counts. The peer is told 401 in each case.
+/// Why a token is refused: for tests and counts. The peer gets 401 in each case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadToken {
-    /// Not three parts with our header, or too long.
+    /// It has not three parts with our header, or is too long.
     Malformed,
     /// The signature is not ours, or not of this kind of token.
     Forged,
     /// Ours, but of the other kind, or without a claim that we always set.
     Claims,
-    /// Of another history of this database: a backup was restored.
+    /// Issued in another epoch of this database: a backup was restored since.
     Epoch,
     Expired,
 }
@@ -75,7 +77,7 @@ struct Claims<'a> {
     exp: u64,
 }
 
-/// Signs both tokens. The same pair gives the same bytes, so that a lost answer to a refresh can be repeated.
+/// Signs both tokens. The same input gives the same bytes, so that a lost response to a refresh can be repeated.
 pub fn sign_pair(settings: &Settings, epoch: &str, pair: &Pair) -> Token {
     let access = Claims {
         access_uuid: Some(pair.access_uuid),
@@ -115,8 +117,8 @@ fn sign(key: &HmacKey, claims: &Claims<'_>) -> String {
     text
 }
 
-/// A ticket for the event streams, good as long as the access token it was asked with. Signed rather than remembered,
-/// since an EventSource comes back with the same URL after a restart too.
+/// A ticket for the event streams, valid as long as the access token it was requested with. It is signed and not
+/// remembered, since an EventSource reconnects with the same URL after a restart too.
 pub fn sign_events_ticket(settings: &Settings, epoch: &str, actor: Actor, issued: u64) -> String {
     let claims = Claims {
         access_uuid: None,
@@ -133,7 +135,7 @@ pub fn sign_events_ticket(settings: &Settings, epoch: &str, actor: Actor, issued
     sign(&settings.access_key, &claims)
 }
 
-/// Who an events ticket speaks for at this second, in this epoch of the log.
+/// Verifies an events ticket at this second, in this epoch of the log.
 pub fn verify_events_ticket(
     settings: &Settings,
     epoch: &str,
@@ -143,7 +145,7 @@ pub fn verify_events_ticket(
     verify(settings, epoch, now_unix_s, ticket, EVENTS).map(|claims| claims.actor)
 }
 
-/// What an access token proves at this second, in this epoch of the log.
+/// Verifies an access token at this second, in this epoch of the log.
 pub fn verify_access(
     settings: &Settings,
     epoch: &str,
@@ -177,7 +179,8 @@ fn verify(
     Ok(AccessClaims { actor, device: device(&claims)? })
 }
 
-/// What a refresh token proves at this second. Its epoch is not asked: the session's row decides ([`protocol`](crate::protocol), `token`).
+/// Verifies a refresh token at this second. Its epoch is not compared: the session's row decides
+/// ([`protocol`](crate::protocol), `token`).
 pub fn verify_refresh(settings: &Settings, now_unix_s: u64, token: &str) -> Result<RefreshClaims, BadToken> {
     let payload = signed_payload(&settings.refresh_key, token)?;
     let claims = json::parse(&payload).map_err(|_| BadToken::Claims)?;
@@ -196,12 +199,13 @@ pub fn verify_refresh(settings: &Settings, now_unix_s: u64, token: &str) -> Resu
 pub fn device_matches(device: Option<[u8; 32]>, unique_id: Option<&str>) -> bool {
     match device {
         None => true,
-        // Hashes of something the asker would have to guess whole: their comparison leaks nothing to steer by.
+        // An attacker would have to guess the complete hashed value, so the time of this comparison discloses nothing
+        // useful.
         Some(hash) => unique_id.is_some_and(|unique_id| sha256(unique_id.as_bytes()) == hash),
     }
 }
 
-/// The payload's bytes, once the signature over header and payload was found right.
+/// The payload's bytes, after the signature over header and payload was verified.
 fn signed_payload(key: &HmacKey, token: &str) -> Result<Vec<u8>, BadToken> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(BadToken::Malformed);
@@ -211,7 +215,7 @@ fn signed_payload(key: &HmacKey, token: &str) -> Result<Vec<u8>, BadToken> {
     if header != HEADER {
         return Err(BadToken::Malformed);
     }
-    // Strict base64url has one spelling a value: a changed last character is not the same signature.
+    // Strict base64url has one spelling per value: a changed last character is another signature.
     let tag = base64url_decode(signature).ok_or(BadToken::Malformed)?;
     if !key.verify(signed.as_bytes(), &tag) {
         return Err(BadToken::Forged);
@@ -230,7 +234,7 @@ fn id(claims: &Value<'_>, name: &str) -> Result<Id, BadToken> {
 fn expires(claims: &Value<'_>, now_unix_s: u64) -> Result<u64, BadToken> {
     let exp = claims.get("exp").and_then(Value::as_i64).ok_or(BadToken::Claims)?;
     let exp = u64::try_from(exp).map_err(|_| BadToken::Claims)?;
-    // RFC 7519 §4.1.4: on or after `exp` it is over.
+    // RFC 7519 §4.1.4: a token is expired on and after `exp`.
     if now_unix_s < exp { Ok(exp) } else { Err(BadToken::Expired) }
 }
 
@@ -251,7 +255,7 @@ mod tests {
         sign_pair(&settings(), "k3", &pair(None))
     }
 
-    /// Both verdicts on one text, a second after it was issued.
+    /// Checks one text as both kinds of token, a second after it was issued.
     fn check(what: &str, token: &str, access: BadToken, refresh: BadToken) {
         assert_eq!(verify_access(&settings(), "k3", NOW + 1, token), Err(access), "{what}: as access");
         assert_eq!(verify_refresh(&settings(), NOW + 1, token), Err(refresh), "{what}: as refresh");
@@ -312,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn lineage_a_forged_token_is_nobody() {
+    fn a_forged_token_is_refused() {
         use BadToken::{Forged, Malformed};
         let token = token();
         let (signed_part, _) = token.refresh.rsplit_once('.').expect("three parts");
@@ -332,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn lineage_only_hs256_is_an_algorithm() {
+    fn only_hs256_is_accepted() {
         let settings = settings();
         let claims = format!(r#"{{"typ":"access","epoch":"k3","exp":{}}}"#, NOW + 900);
         for header in [
@@ -354,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn lineage_an_expired_token_is_over() {
+    fn an_expired_token_is_refused() {
         let (settings, token) = (settings(), token());
         for (at, good) in [(NOW + 899, true), (NOW + 900, false), (u64::MAX, false)] {
             let verdict = verify_access(&settings, "k3", at, &token.access).map(|_| ());
@@ -367,11 +371,11 @@ mod tests {
     }
 
     #[test]
-    fn lineage_one_kind_of_token_is_not_the_other() {
+    fn one_kind_of_token_is_not_the_other() {
         let (mut settings, token) = (settings(), token());
         assert_eq!(verify_access(&settings, "k3", NOW, &token.refresh), Err(BadToken::Forged));
         assert_eq!(verify_refresh(&settings, NOW, &token.access), Err(BadToken::Forged));
-        // Even where an operator gave both the same secret.
+        // Also if an operator gave both kinds the same secret.
         settings.refresh_key = settings.access_key.clone();
         let token = sign_pair(&settings, "k3", &pair(None));
         assert_eq!(verify_access(&settings, "k3", NOW, &token.refresh), Err(BadToken::Claims));
@@ -386,13 +390,13 @@ mod tests {
     }
 
     #[test]
-    fn lineage_a_malformed_token_is_refused_and_never_panics() {
+    fn a_malformed_token_is_refused_and_never_panics() {
         let (settings, token) = (settings(), token());
         for text in [&token.access, &token.refresh] {
             for cut in 0..text.len() {
                 assert!(verify_access(&settings, "k3", NOW, &text[..cut]).is_err(), "cut at {cut}");
                 assert!(verify_refresh(&settings, NOW, &text[..cut]).is_err(), "cut at {cut}");
-                // Every character counts, the last one of the signature included.
+                // Every character counts, the last one of the signature too.
                 let mut bytes = text.clone().into_bytes();
                 bytes[cut] = if bytes[cut] == b'A' { b'B' } else { b'A' };
                 let changed = String::from_utf8(bytes).expect("ASCII");
