@@ -1,4 +1,6 @@
-//! One message: looked at, edited, deleted, reacted to.
+//! The handlers of one message: get, edit, delete, react and unreact.
+//!
+//! Owns what a request may contain. Storage decides in its transaction who may change or react to a message.
 
 use super::messages::good_body;
 use crate::base::emoji;
@@ -59,7 +61,7 @@ fn reaction(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>, on: bool) ->
         .filter(|sent| sent.len() <= EMOJI_BYTES_MAX)
         .and_then(|sent| match emoji::bare(sent) {
             Some(bare) => (emoji::qualified(&bare).len() <= EMOJI_BYTES_MAX).then_some(bare),
-            // Once any text was one: what is shown can still be taken back.
+            // Older servers stored any text as a reaction. A reaction that is shown can still be removed.
             None => (!on).then(|| emoji::without_style(sent)),
         })
         .ok_or(Problem::invalid("emoji"))?;

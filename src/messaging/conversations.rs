@@ -1,12 +1,14 @@
-//! conversation.list and conversation.read. Unread counts, order and membership are storage's; here is only what is
-//! asked and how it is shown.
+//! The handlers of conversation.list and conversation.read.
+//!
+//! Owns what a request may contain and how the list is encoded. Storage owns unread counts, order and membership.
 
 use crate::model::conversation::{ConversationPlace, ListConversations, MarkRead};
 use crate::model::handler::{Actor, Ctx, Cursor, Reply, Request, Step};
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
 
-/// GET /conversations, op `conversation.list`. Beside the list stands the cursor at which a stream continues it.
+/// GET /conversations, op `conversation.list`. In addition to the list the response has the cursor at which a stream
+/// continues it.
 pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let limit = request.params.limit()?;
     let after = request.params.next(read_next)?;
@@ -21,7 +23,7 @@ pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
     }))
 }
 
-/// `c<seq>`: behind the conversation whose last activity was at seq.
+/// `c<seq>`: the page after the conversation whose last activity was at seq.
 fn write_next(place: ConversationPlace) -> String {
     format!("c{}", place.activity)
 }
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_and_what_stands_beside_it() {
+    fn the_list_comes_with_its_stream_cursor() {
         let mut stage = Stage::new();
         let step = stage.ask_at(LIST, &[], "limit=1&next=c88", "");
         let step = stage.answer(step, |command| {
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_can_not_be() {
+    fn a_list_with_bad_params_is_refused() {
         for next in ["", "88", "c", "c-1", "c+1", "b1", "c1 ", "c99999999999999999999"] {
             let step = Stage::new().ask_at(LIST, &[], &format!("next={next}"), "");
             assert_eq!(problem(step), (400, "error_parsing_data".to_owned()), "{next}");

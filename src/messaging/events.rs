@@ -1,5 +1,6 @@
-//! The log over HTTP, and the Go server's two streams of values: who asks for what, from where on. What happens on an
-//! open stream is the server's.
+//! The handlers that open the event log over HTTP and the predecessor's two streams of values.
+//!
+//! Owns which client asks for what, from which cursor. The server owns what happens on an open stream.
 
 use std::time::Duration;
 
@@ -8,12 +9,12 @@ use crate::model::handler::{Actor, Ctx, Cursor, PollStart, Request, Step, Stream
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::weight_of;
 
-/// GET /events: server-sent events to those who name them, JSON to everyone else.
+/// GET /events: server-sent events for a client whose Accept names them, JSON for any other.
 pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let accept = request.header("accept");
     let events = weight_of(accept, "text/event-stream");
     if events > 0 && events >= weight_of(accept, "application/json") {
-        // What the browser remembers wins over what the page was made with.
+        // The id that the browser remembers wins over the cursor in the URL.
         let text = match request.header("last-event-id").filter(|id| !id.is_empty()) {
             Some(id) => Some(id),
             None => request.params.text("cursor")?,

@@ -1,5 +1,6 @@
-//! Conversations as things: a group is made, looked at, named, joined and left. Who may is storage's to judge, in the
-//! transaction that does it.
+//! The handlers of conversations and their members: create, get, update, list, add and remove.
+//!
+//! Owns what a request may contain. Storage decides who may do it, in the transaction that does it.
 
 use crate::limits::TITLE_CHARS_MAX;
 use crate::model::conversation::{

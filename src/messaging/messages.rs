@@ -1,5 +1,8 @@
-//! message.post and message.list. Owns what a well-formed message is; membership, blocks, numbering and the look-up of
-//! `client_id` happen in the message's own transaction. Invariant: the sender is the actor, whatever the request says.
+//! The handlers of message.post and message.list.
+//!
+//! Owns what a well-formed message is. Membership, blocks, numbering and the look-up of `client_id` happen in the
+//! message's own transaction.
+//! Invariant: the sender is the actor, whatever the request says.
 
 use std::sync::Arc;
 
@@ -19,7 +22,7 @@ pub fn post(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
     let destination = match (params.id("conversation")?, params.id("to")?) {
         (Some(conversation), None) => Destination::Conversation(conversation),
         (None, Some(to)) if to != actor.profile => Destination::To(to),
-        // Neither, both, or oneself.
+        // No receiver, two receivers, or the sender itself.
         _ => return Err(Problem::invalid("to")),
     };
     let attachments = params.ids("attachments", ATTACHMENTS_MAX)?;
@@ -27,7 +30,7 @@ pub fn post(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
         return Err(Problem::invalid("attachments"));
     }
     let body = match params.text("body")? {
-        // No text beside attachments is no text; without them it would be an empty message.
+        // An empty text next to attachments is no text; without attachments it would be an empty message.
         None | Some("") if !attachments.is_empty() => None,
         None => return Err(Problem::invalid("body")),
         Some(text) => {
@@ -43,7 +46,7 @@ pub fn post(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
     Ok(Step::store(post, posted))
 }
 
-/// A message without attachments, with its sender, its time and its random parts drawn.
+/// A message without attachments, with its sender, its time and its random parts.
 pub(super) fn post_of(
     ctx: &mut Ctx<'_>,
     actor: Actor,
@@ -58,14 +61,14 @@ pub(super) fn post_of(
         attachments: Box::default(),
         conversation_if_new: match destination {
             Destination::To(_) => ctx.id(),
-            // A conversation that is named is never made.
+            // A post to a named conversation never creates it.
             Destination::Conversation(conversation) => conversation,
         },
         random: u16::from_be_bytes(random),
     }
 }
 
-/// A text may show nothing only where attachments are the message. Stored as sent.
+/// A text may be invisible only if attachments come with it. It is stored as sent.
 pub(super) fn good_body(text: &str, chars_max: usize, beside_attachments: bool) -> bool {
     written_text(text, chars_max)
         || beside_attachments && !text.contains('\0') && text.chars().nth(chars_max).is_none()
@@ -102,7 +105,7 @@ pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
         (Some(_), Some(_)) => return Err(Problem::invalid("before")),
     };
     let limit = params.limit()?;
-    // `next` says where and in which direction to go on; the point that began the walk stands beside it, unchanged.
+    // `next` holds the position and the direction; the point at which the client began is returned unchanged.
     let at = params.next(read_next)?.unwrap_or(asked);
     let question = ListMessages { viewer: actor.profile, conversation, at, limit };
     Ok(Step::store(question, |ctx, mut page| {
@@ -163,7 +166,7 @@ mod tests {
         }
     }
 
-    /// A post as JSON: `to` and `client_id` good, `rest` added.
+    /// A post as JSON, with a good `to` and `client_id`, and `rest`.
     fn body(rest: &str) -> String {
         format!(r#"{{"to":"{}","client_id":"{}"{rest}}}"#, Id(30), Id(7))
     }
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_travels_whole() {
+    fn a_post_reaches_storage_complete() {
         let mut stage = Stage::new();
         let attachments: Vec<Id> = (40..50).map(Id).collect();
         let list = crate::base::json::to_string(&attachments);
@@ -204,9 +207,10 @@ mod tests {
         assert_eq!(asked(&mut stage, &named).destination, Destination::Conversation(Id(20)));
     }
 
-    /// The sender is the one who is signed in. The Go server took the sender from the JSON: anyone wrote as anyone.
+    /// The sender is the one who is signed in. The predecessor took the sender from the JSON: anyone could write as
+    /// anyone.
     #[test]
-    fn lineage_the_sender_is_the_actor() {
+    fn the_sender_is_the_actor() {
         let mut stage = Stage::new();
         let rest = format!(r#","body":"x","sender":"{0}","profile":"{0}""#, Id(99));
         assert_eq!(asked(&mut stage, &body(&rest)).draft.sender, Some(stage.actor.profile));
@@ -332,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_page_hangs() {
+    fn where_a_page_begins() {
         let asked = |query: &str| {
             let mut point = None;
             let mut stage = Stage::new();
@@ -360,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_can_not_be() {
+    fn a_page_with_bad_params_is_refused() {
         let check = |query: &str, status: u16, code: &str| {
             let path = [("conversation", Id(20).to_string())];
             let step = Stage::new().ask_at(LIST, &path, query, "");
@@ -374,7 +378,7 @@ mod tests {
         for next in ["x", "b", "a", "b+1", "b-1", "c1", "b1x", "b99999999999999999999", "1"] {
             check(&format!("next={next}"), 400, "error_parsing_data");
         }
-        // As a WebSocket op the conversation is a param like the others.
+        // In a WebSocket op the conversation is a param like the others.
         assert_eq!(problem(Stage::new().ask(LIST, "{}")), (422, "invalid_conversation".to_owned()));
     }
 

@@ -1,4 +1,6 @@
-//! Floor 3: conversations and messages, as pure handlers; knows nothing of passwords and tokens.
+//! Layer 3: conversations and messages, as pure handlers.
+//!
+//! Knows nothing of passwords and tokens.
 
 pub mod changes;
 pub mod conversations;
@@ -8,8 +10,8 @@ pub mod messages;
 pub mod search;
 pub mod streams;
 
-/// A number inside of an opaque `next`: decimal digits and nothing else.
+/// A number in an opaque `next`: decimal digits and nothing else.
 fn read_number(text: &str) -> Option<u64> {
-    // `+5` is a number to Rust, not to us.
+    // Rust's `parse` accepts `+5`, the contract does not.
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

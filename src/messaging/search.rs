@@ -1,4 +1,6 @@
-//! message.search: the words someone looks for. Any text is a query; one without a word finds nothing.
+//! The handler of message.search.
+//!
+//! Any text is a valid query; one without a word finds nothing.
 
 use crate::limits::SEARCH_CHARS_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};

@@ -1,6 +1,8 @@
-//! The opening of the two WebSocket forms, and the texts of the Go form. What happens on an open socket is the
-//! server's; here is who may open it and what its JSON looks like.
-//! Invariant: ids in a Go-form frame decide nothing; both sides of a socket come from its URL and its token.
+//! The opening of the two kinds of WebSocket, and the texts of the legacy socket.
+//!
+//! Owns who may open a socket and the shape of the legacy socket's JSON. The server owns what happens on an open
+//! socket.
+//! Invariant: ids in a legacy frame decide nothing; both sides of a socket come from its URL and its token.
 
 use std::borrow::Cow;
 
@@ -15,7 +17,7 @@ use crate::model::handler::{Actor, Ctx, Cursor, Reply, Request, Step, Stream};
 use crate::model::message::{Destination, Message, OpenPair, Posted, PostedMessage, Time};
 use crate::model::problem::{Code, Problem};
 
-/// GET /api/v1/ws: from the cursor, or from now.
+/// GET /api/v1/ws: from the given cursor, or from now.
 pub fn open_socket(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let cursor = match request.params.text("cursor")? {
         None => None,
@@ -24,8 +26,8 @@ pub fn open_socket(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Resu
     Stream::WebSocket { actor, cursor }.step()
 }
 
-/// GET /api/v1/ws/{sender}/{receiver}: the history is read before the socket opens, so that an unknown receiver is a
-/// plain 404.
+/// GET /api/v1/ws/{sender}/{receiver}, the legacy socket: the history is read before the socket opens, so that an
+/// unknown receiver is a plain 404.
 pub fn open_pair(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let sender = request.params.required_id("sender")?;
     let receiver = request.params.required_id("receiver")?;
@@ -36,11 +38,11 @@ pub fn open_pair(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result
         return Err(Problem::invalid("receiver"));
     }
     let question = OpenPair { sender, receiver, limit: PAIR_HISTORY_MAX };
-    // The stream marks read what it shows: a mark from here would be an event the history does not know of.
+    // The stream marks what it shows as read. A mark from here would be an event that the history does not contain.
     Ok(Step::store(question, move |_, pair| Stream::Pair { actor, receiver, pair }.step()))
 }
 
-/// One message as the Go server showed it.
+/// One message as the predecessor showed it.
 #[derive(Serialize)]
 struct PairRow<'a> {
     id: Id,
@@ -51,9 +53,8 @@ struct PairRow<'a> {
     created_at: Time,
 }
 
-/// `[{…},…]`: what a Go-form socket between `own` and `peer` is sent, as its history and, one at a time, live.
-/// Tombstones and messages without a text are left out. `chat_id` is of the socket's own side, so each side of a
-/// pair has its own encoding.
+/// `[{…},…]`: what a legacy socket between `own` and `peer` sends, as its history and, one at a time, live. Tombstones
+/// and messages without a text are left out. `chat_id` is of the socket's own side, so each side has its own encoding.
 pub fn encode_pair<'a>(own: Id, peer: Id, messages: impl IntoIterator<Item = &'a Message>) -> Vec<u8> {
     let chat_id = format!("{own}-{peer}");
     let rows: Vec<PairRow<'_>> = messages
@@ -72,13 +73,13 @@ pub fn encode_pair<'a>(own: Id, peer: Id, messages: impl IntoIterator<Item = &'a
     json::to_vec(&rows)
 }
 
-/// A Go-form frame `{sender?,receiver?,message,client_id?}`: a post from the socket's own side to its peer.
+/// A frame of a legacy socket, `{sender?,receiver?,message,client_id?}`: a post from the socket's own side to its peer.
 ///
-/// All sockets of the pair, this one included, get the message as a live event: the reply is empty (204), nothing to
-/// send. Only a repeated `client_id`, which causes no event, is answered to this socket, with the original.
+/// All sockets of the two profiles, this one included, get the message as a live event, so the reply is empty (204) and
+/// nothing is sent. Only a repeated `client_id`, which causes no event, is answered on this socket, with the original.
 pub fn pair_frame(ctx: &mut Ctx<'_>, actor: Actor, receiver: Id, text: &[u8]) -> Result<Step, Problem> {
     let frame = json::parse(text).map_err(|_| Problem::new(Code::ErrorParsingData))?;
-    // `null`, a list, a number: valid JSON, but no frame. The Go server's process died of it.
+    // `null`, a list or a number is valid JSON but no frame. The predecessor's process crashed on it.
     let frame = frame.as_object().ok_or(Problem::new(Code::ErrorParsingData))?;
     let body = match frame.get("message") {
         Some(Value::Str(text)) if messages::good_body(text, ctx.settings.limits.message_max, false) => text,
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_opens_with_its_history() {
+    fn a_legacy_socket_opens_with_its_history() {
         let mut stage = Stage::new();
         let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
         let step = stage.answer(step, |command| {
@@ -182,7 +183,7 @@ mod tests {
         let (receiver, pair) = opened_pair(step);
         assert_eq!((receiver, pair.as_of, pair.messages.len()), (PEER, 9, 1));
 
-        // Two who never spoke have no conversation yet.
+        // Two profiles that never wrote to each other have no conversation yet.
         let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
         let step = stage.answer(step, |_| {
             Answer::OpenPair(Box::new(Pair { conversation: None, last_n: 0, as_of: 9, messages: Vec::new() }))
@@ -190,10 +191,10 @@ mod tests {
         assert_eq!(opened_pair(step).1.conversation, None);
     }
 
-    /// The sender of the URL must be the one of the token. In the Go server both came from the URL alone: any token
+    /// The sender of the URL must be the one of the token. In the predecessor both came from the URL alone: any token
     /// read and wrote anyone's chat.
     #[test]
-    fn lineage_a_pair_is_opened_by_its_sender_only() {
+    fn a_legacy_socket_is_opened_by_its_sender_only() {
         let check = |sender: Id, receiver: Id, expect: (u16, &str)| {
             let step = Stage::new().ask_at(OPEN_PAIR, &path(sender, receiver), "", "");
             let (status, code) = problem(step);
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn history_as_the_go_server_showed_it() {
+    fn the_history_has_the_predecessor_s_shape() {
         let messages = [
             message(1, Some(OWN), Some("hi \"you\"")),
             message(2, None, None),
@@ -244,9 +245,10 @@ mod tests {
         stage.act(|ctx| pair_frame(ctx, actor, PEER, text))
     }
 
-    /// Ids in a frame are ignored. In the Go server sender and receiver came from the JSON: anyone wrote as anyone.
+    /// Ids in a frame are ignored. In the predecessor sender and receiver came from the JSON: anyone could write as
+    /// anyone.
     #[test]
-    fn lineage_a_frame_s_ids_decide_nothing() {
+    fn a_frame_s_ids_decide_nothing() {
         let mut stage = Stage::new();
         let text = format!(
             r#"{{"sender":"{0}","receiver":"{0}","message":"hi","client_id":"{1}","id":5}}"#,
@@ -263,7 +265,10 @@ mod tests {
             let message = PostedMessage::Whole(Arc::new(message(1, Some(OWN), Some("hi"))));
             Answer::PostMessage(Posted { message, duplicate: false })
         });
-        assert!(matches!(reply(step).body, Body::Empty), "the event tells all sockets, this one too");
+        assert!(
+            matches!(reply(step).body, Body::Empty),
+            "the event is delivered to all sockets, this one too"
+        );
     }
 
     #[test]
@@ -293,10 +298,10 @@ mod tests {
         assert_eq!(bytes, encode_pair(OWN, PEER, [&original]));
     }
 
-    /// A frame of any shape is an error and no end. In the Go server the message `null` panicked; ids of the wrong
-    /// form panicked and leaked the socket.
+    /// A frame of any shape is an error and does not end the connection. In the predecessor the message `null`
+    /// panicked, and ids of the wrong form panicked and leaked the socket.
     #[test]
-    fn lineage_a_bad_frame_is_an_error_and_no_panic() {
+    fn a_bad_frame_is_an_error_and_no_panic() {
         let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(4_001));
         let rows: [(&[u8], (u16, &str)); 14] = [
             (b"", (400, "error_parsing_data")),
