@@ -1,5 +1,7 @@
-//! The command line: what was asked for, and the texts of help. Owns argv and nothing behind it: it runs no
-//! command, reads no file and no environment. Invariant: what is not understood is refused, never ignored.
+//! The command line: reads the arguments, and writes the help.
+//!
+//! Owns argv only: it runs no command and reads no file and no environment. Invariant: an argument that is not understood is
+//! refused, never ignored.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -16,11 +18,11 @@ pub const EXIT_USAGE: u8 = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
     pub invocation: Invocation,
-    /// `--data DIR`: wins over DATA_DIR.
+    /// `--data DIR`: takes precedence over DATA_DIR.
     pub data_dir: Option<PathBuf>,
 }
 
-/// What was asked for.
+/// The command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation {
     Serve,
@@ -30,11 +32,11 @@ pub enum Invocation {
     },
     Restore {
         file: PathBuf,
-        /// No session of the backup goes on.
+        /// End all sessions of the backup.
         end_sessions: bool,
     },
     Member(MemberCommand),
-    /// A new PASSWORD_SECRET in the place of a lost one.
+    /// Make a new PASSWORD_SECRET after the old one was lost.
     ResetSecret,
     /// Print [`help`] of this topic.
     Help(Topic),
@@ -48,10 +50,10 @@ pub enum MemberCommand {
     /// The password comes from stdin.
     Add {
         email: String,
-        /// A DATA_DIR without a server becomes one.
+        /// Create the server in a DATA_DIR that has none.
         create: bool,
     },
-    /// `who`: an e-mail address or an id, not yet judged.
+    /// `who` is an e-mail address or an id, not yet checked.
     Disable {
         who: String,
     },
@@ -70,7 +72,7 @@ pub enum Topic {
     Command(&'static Command),
 }
 
-/// A command as help knows it.
+/// A command in the help.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Command {
     name: &'static str,
@@ -79,7 +81,7 @@ pub struct Command {
     details: &'static str,
 }
 
-/// The command line makes no sense. `Display` is what goes to stderr, without a line break at its end.
+/// The command line is wrong. `Display` is the text for stderr, without a line break at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError {
     problem: String,
@@ -102,48 +104,48 @@ static COMMANDS: [Command; 6] = [
     Command {
         name: "serve",
         arguments: "",
-        summary: "Run the server (also what `natter` alone does)",
+        summary: "Run the server (the default command)",
         details: "Listens on HOST and PORT and on control.sock in DATA_DIR. SIGTERM, SIGINT and SIGHUP end it: it\n\
-                  answers what is under way, for at most 30 s, and leaves with 0; a second one ends it at once.",
+                  completes open requests for at most 30 s and exits with 0. A second signal ends it at once.",
     },
     Command {
         name: "check",
         arguments: "",
         summary: "Check the configuration and the database, then exit",
-        details: "Prints every fault, and leaves with 2 if the configuration has one, with 1 if the database or a\n\
-                  key has one. Changes nothing.",
+        details: "Prints every fault. Exits with 2 if the configuration has a fault, with 1 if the database or a key\n\
+                  has one, else with 0. Changes nothing.",
     },
     Command {
         name: "backup",
         arguments: "FILE",
-        summary: "Write everything, uploads included, to FILE",
+        summary: "Write all data, including uploads, to FILE",
         details: "Works while the server runs, and without one. FILE is a tar archive: the database, the uploads\n\
-                  and the keys that stand in DATA_DIR; keys and settings from variables are not in it. It appears\n\
-                  when it is whole, for its owner's eyes only, and overwrites nothing. Until then DATA_DIR needs\n\
-                  room for a copy of the database.",
+                  and the keys in DATA_DIR. Keys and settings from variables are not in it. FILE gets its name\n\
+                  when it is complete; only its owner can read it, and an existing file is never replaced. While\n\
+                  it is written, DATA_DIR needs space for a copy of the database.",
     },
     Command {
         name: "restore",
         arguments: "FILE [--end-sessions]",
-        summary: "Put the content of a backup into an empty DATA_DIR",
-        details: "DATA_DIR and UPLOADS must be empty, and no server may run there. FILE is what `natter backup`\n\
-                  wrote, or a bare database, such as Litestream restores: then keys and uploads are yours to\n\
-                  bring. A file that is cut, damaged or holds anything that natter did not make changes\n\
-                  nothing. Access tokens from before are refused, and clients that followed the old log begin\n\
-                  anew. Sessions that were revoked, members that were disabled and what was erased since the\n\
-                  backup was made are back.\n\n\
-                  --end-sessions  everybody signs in again",
+        summary: "Restore a backup into an empty DATA_DIR",
+        details: "DATA_DIR and UPLOADS must be empty, and no server may run there. FILE is the output of `natter\n\
+                  backup`, or a database without an archive, for example from Litestream: then you must copy keys\n\
+                  and uploads yourself. If FILE is incomplete, damaged or contains anything that natter did not\n\
+                  make, nothing is changed. Older access tokens are refused, and clients load everything again.\n\
+                  Sessions that were revoked, members that were disabled and content that was erased after the\n\
+                  backup are back.\n\n\
+                  --end-sessions  end all sessions: every member must sign in again",
     },
     Command {
         name: "member",
         arguments: "list | add EMAIL [--create] | disable WHO | enable WHO | delete WHO",
         summary: "List, add, disable, enable or delete members",
         details: "WHO is an e-mail address or an id.\n\n\
-                  list     prints id, e-mail and flags, a member a line\n\
-                  add      reads the password from the first line of stdin; where there is no server yet,\n\
+                  list     prints id, e-mail and flags, one member per line\n\
+                  add      reads the password from the first line of stdin; if there is no server yet,\n\
                   \u{20}        --create makes its DATA_DIR first\n\
-                  disable  ends every session and refuses new ones\n\
-                  enable   takes that back\n\
+                  disable  ends all sessions of the member and refuses new ones\n\
+                  enable   allows the member to sign in again\n\
                   delete   erases the account; its messages stay without a sender\n\n\
                   Works while the server runs, and without one.",
     },
@@ -151,13 +153,13 @@ static COMMANDS: [Command; 6] = [
         name: "secret",
         arguments: "reset",
         summary: "Make a new password_secret after the old one was lost",
-        details: "Every password counts as forgotten: people ask for a reset code by e-mail, and sign in with a new\n\
-                  password. Sessions that are signed in go on. Codes that are under way are void. It is refused\n\
-                  while a server runs, and while the secret is there; with PASSWORD_SECRET set, that one is used.",
+        details: "All passwords become invalid: members request a reset code by e-mail and set a new password.\n\
+                  Existing sessions continue. Codes that were sent before are invalid. The command is refused while\n\
+                  a server runs and while the secret exists. If PASSWORD_SECRET is set, that one is used.",
     },
 ];
 
-/// Reads the arguments behind the program's name.
+/// Reads the arguments after the program's name.
 pub fn parse<I>(arguments: I) -> Result<Arguments, UsageError>
 where
     I: IntoIterator,
@@ -186,7 +188,7 @@ where
     let topic = topic(&words);
     let refuse = |problem: String| Err(UsageError { problem, topic });
     if options.help {
-        // `natter nonsense --help` is a mistake too, and says so.
+        // `natter nonsense --help` is an error too.
         return match (topic, words.first()) {
             (Topic::Natter, Some(word)) => refuse(format!("unknown command {word:?}")),
             _ => Ok(Arguments { invocation: Invocation::Help(topic), data_dir: None }),
@@ -196,10 +198,10 @@ where
         return Ok(Arguments { invocation: Invocation::Version, data_dir: None });
     }
     if options.version {
-        return refuse("--version stands alone".to_owned());
+        return refuse("--version takes no command".to_owned());
     }
     let invocation = invocation(&words, &mut options).map_err(|problem| UsageError { problem, topic })?;
-    // An option that the command does not know is a mistake, not a wish to be ignored.
+    // An option that the command does not know is an error; it is not ignored.
     match options {
         Options { create: true, .. } => refuse("--create belongs to member add".to_owned()),
         Options { end_sessions: true, .. } => refuse("--end-sessions belongs to restore".to_owned()),
@@ -207,7 +209,7 @@ where
     }
 }
 
-/// The options, wherever they stood. What a command takes is taken out.
+/// The options, from any position in the arguments. A command removes those that it uses.
 #[derive(Default)]
 struct Options {
     help: bool,
@@ -217,7 +219,7 @@ struct Options {
     data_dir: Option<PathBuf>,
 }
 
-/// Takes one argument. A switch may be repeated: it says nothing else the second time.
+/// Reads one argument. A switch may be repeated: this changes nothing.
 fn read(argument: Arg<'_>, words: &mut Vec<OsString>, options: &mut Options) -> Result<(), String> {
     match argument {
         Arg::Value(word) => words.push(word),
@@ -231,25 +233,25 @@ fn read(argument: Arg<'_>, words: &mut Vec<OsString>, options: &mut Options) -> 
     Ok(())
 }
 
-/// The folder behind `--data`.
+/// The folder after `--data`.
 fn folder(value: Result<OsString, lexopt::Error>, earlier: Option<PathBuf>) -> Result<PathBuf, String> {
     match value {
         Ok(folder) if folder.to_str().is_some_and(|text| text.trim().is_empty()) => {
             Err("--data needs a DIR".to_owned())
         }
-        Ok(_) if earlier.is_some() => Err("--data is there twice".to_owned()),
+        Ok(_) if earlier.is_some() => Err("--data is given twice".to_owned()),
         Ok(folder) => Ok(PathBuf::from(folder)),
         Err(_) => Err("--data needs a DIR".to_owned()),
     }
 }
 
-/// What the words ask for; the error is the problem in words.
+/// The command that the words name; the error is the problem as text.
 fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, String> {
     let mut texts = Vec::with_capacity(words.len());
     for word in words {
         match word.to_str() {
             Some(text) => texts.push(text),
-            // A file may have any name; it is taken from `words` below.
+            // The name of a file may have any bytes; it is taken from `words` below.
             None if texts.len() == 1 && ["backup", "restore"].contains(&texts[0]) => texts.push("FILE"),
             None => return Err(format!("argument {word:?} is not UTF-8")),
         }
@@ -359,7 +361,7 @@ fn line(out: &mut String, args: fmt::Arguments<'_>) {
     out.push('\n');
 }
 
-/// `text` in lines of at most 100 columns, six of them blank.
+/// Writes `text` in lines of at most 100 columns; the first six are blank.
 fn wrapped(out: &mut String, text: &str) {
     let mut width = 0;
     for word in text.split(' ') {
@@ -402,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_asked_for() {
+    fn every_command_is_read() {
         check("", Invocation::Serve);
         check("serve", Invocation::Serve);
         check("check", Invocation::Check);
@@ -452,7 +454,7 @@ mod tests {
         check_refused(&["--port", "1"], "unknown option \"--port\"", "natter");
         check_refused(&["-p1"], "unknown option \"-p\"", "natter");
         check_refused(&["--help=x"], "unexpected argument for option '--help': \"x\"", "natter");
-        check_refused(&["serve", "--version"], "--version stands alone", "natter serve");
+        check_refused(&["serve", "--version"], "--version takes no command", "natter serve");
         check_refused(&["backup"], "backup needs a FILE", "natter backup");
         check_refused(&["backup", ""], "the last argument is empty", "natter backup");
         check_refused(&["restore", "a", "b"], "unexpected argument \"b\"", "natter restore");
@@ -473,7 +475,7 @@ mod tests {
         );
         check_refused(&["check", "--data"], "--data needs a DIR", "natter check");
         check_refused(&["--data", "", "check"], "--data needs a DIR", "natter");
-        check_refused(&["--data", "a", "--data", "b"], "--data is there twice", "natter");
+        check_refused(&["--data", "a", "--data", "b"], "--data is given twice", "natter");
         check_refused(&["--create=yes"], "unexpected argument for option '--create': \"yes\"", "natter");
         check_refused(&["secret"], "secret needs reset", "natter secret");
         check_refused(&["secret", "show"], "unknown command \"show\" of secret", "natter secret");

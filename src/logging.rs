@@ -1,14 +1,16 @@
-//! The log on stderr. Owns the form of a line and which levels pass; decides nothing about what is logged.
-//! Invariant: one record is one line, whatever a peer put into it, and logging never ends the process.
+//! The log on stderr.
+//!
+//! Owns the form of a line and which levels are logged; leaves the content to its callers.
+//! Invariant: one record is one line, also with input from a peer in it, and logging never ends the process.
 //!
 //! ```text
 //! 2026-11-22T13:03:54.120Z INFO  [natter::server] request id=7QX status=200 agent="curl 8"
 //! {"time":"2026-11-22T13:03:54.120Z","level":"info","target":"natter::server","message":"request","id":"7QX"}
 //! ```
 //!
-//! simple_logger judges the levels, and its form of a line (time, level, target, message) is kept. It is not asked to write: it
-//! drops key-values, passes line breaks through, panics when stderr's reader is gone and blocks when that one stands still. A
-//! line is formatted where it is logged, with the time of that moment, and written by the thread of [`queue`].
+//! simple_logger filters the levels, and its form of a line (time, level, target, message) is kept. It does not write, because it
+//! drops key-values, keeps line breaks, panics when the reader of stderr is gone, and blocks when that reader stops reading. A
+//! line is formatted with its time in the thread that logs it, and written by the thread of [`queue`].
 
 mod queue;
 
@@ -28,16 +30,16 @@ use self::queue::LogQueue;
 use crate::base::time::push_rfc3339;
 use crate::limits::{LOG_MESSAGE_BYTES_MAX, LOG_VALUE_BYTES_MAX};
 
-/// How long the end of the process waits for a slow reader of stderr. Beyond: what is queued is lost.
+/// How long the end of the process waits for a slow reader of stderr. After that the queued lines are lost.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
-/// How long a panic waits for its line to be written: it may end the process. No wait where the log was late before.
+/// How long a panic, which may end the process, waits until its line is written. It does not wait if the log was late before.
 const PANIC_FLUSH_MAX: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
-    /// For everything that `modules` does not name.
+    /// For all targets that `modules` does not name.
     pub level: LevelFilter,
-    /// By the beginning of the target; the longest that fits counts. `store` also means `natter::store`.
+    /// By the beginning of the target; the longest match is used. `store` also means `natter::store`.
     pub modules: Vec<(String, LevelFilter)>,
     pub format: LogFormat,
 }
@@ -48,13 +50,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// The log of this process. Dropped, it waits for the lines that are queued, at most [`FLUSH_MAX`].
+/// The log of this process. Its drop waits until the queued lines are written, at most [`FLUSH_MAX`].
 pub struct Logging {
     queue: Arc<LogQueue>,
 }
 
 impl Logging {
-    /// Lines dropped since the start, because nobody read them.
+    /// Lines dropped since the start because stderr was not read fast enough.
     pub fn dropped(&self) -> Arc<AtomicU64> {
         self.queue.dropped()
     }
@@ -66,7 +68,7 @@ impl Drop for Logging {
     }
 }
 
-/// Sends the records of this process, and its panics, to stderr. Fails when a logger is there already, or no thread can be had.
+/// Sends the records and the panics of this process to stderr. Fails if there is a logger already or no thread can be started.
 pub fn init(options: &LogOptions) -> io::Result<Logging> {
     let (simple, format) = (levels(options), options.format);
     let max = simple.max_level();
@@ -75,7 +77,7 @@ pub fn init(options: &LogOptions) -> io::Result<Logging> {
     log::set_boxed_logger(Box::new(logger)).map_err(io::Error::other)?;
     log::set_max_level(max);
     let lines = Arc::clone(&queue);
-    // The default hook writes to stderr itself, in the thread that panics.
+    // The default hook would write to stderr in the thread that panics.
     std::panic::set_hook(Box::new(move |panic| log_panic(&lines, format, panic)));
     Ok(Logging { queue })
 }
@@ -113,7 +115,7 @@ impl Log for Logger {
     }
 }
 
-/// A panic is shown at any level. Its backtrace too, a line each, where RUST_BACKTRACE asks for it.
+/// A panic is logged at any level. Its backtrace too, one line per frame, if RUST_BACKTRACE requests it.
 fn log_panic(queue: &LogQueue, format: LogFormat, panic: &PanicHookInfo<'_>) {
     let was_idle = queue.is_idle();
     let thread = std::thread::current();
@@ -154,7 +156,7 @@ fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The line simple_logger would write.
+/// The line that simple_logger would write.
 fn text_line(record: &Record<'_>, text: &str, unix_ms: u64) -> String {
     let mut line = String::with_capacity(text.len() + 64);
     push_rfc3339(&mut line, unix_ms);
@@ -193,7 +195,7 @@ fn text_message(record: &Record<'_>) -> String {
     }
 
     let mut text = escaped(&bounded(*record.args(), LOG_MESSAGE_BYTES_MAX), usize::MAX);
-    // `Pairs` never fails, and a source of our own macros has no error of its own.
+    // `Pairs` never fails, and neither does a source made by the log macros.
     let _ = record.key_values().visit(&mut Pairs(&mut text));
     text
 }
@@ -238,7 +240,7 @@ fn json_line(record: &Record<'_>, unix_ms: u64) -> String {
         fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
             match value.is_finite() {
                 true => push(self.0, format_args!("{value}")),
-                // JSON has no word for these (RFC 8259 §6).
+                // JSON cannot represent these numbers (RFC 8259 §6).
                 false => push(self.0, format_args!("\"{value}\"")),
             }
             Ok(())
@@ -260,20 +262,20 @@ fn json_line(record: &Record<'_>, unix_ms: u64) -> String {
     push_json_str(&mut line, &bounded(format_args!("{}", record.target()), LOG_VALUE_BYTES_MAX));
     line.push_str(",\"message\":");
     push_json_str(&mut line, &bounded(*record.args(), LOG_MESSAGE_BYTES_MAX));
-    // As above: neither side has an error to give.
+    // As above: neither side can fail.
     let _ = record.key_values().visit(&mut Members(&mut line));
     line.push('}');
     line
 }
 
-/// Not written by `base::json`: that leaves U+2028 and the like as they are, which is right on the wire and a
-/// line break to some readers of logs.
+/// Not written by `base::json`, which does not escape U+2028 and similar characters: this is right on the wire, but some readers
+/// of logs take them as line breaks.
 fn push_json_str(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            // All of them are below U+10000: four digits are enough.
+            // All of these are below U+10000: four digits are enough.
             c if is_unsafe(c) => push(out, format_args!("\\u{:04x}", u32::from(c))),
             c => out.push(c),
         }
@@ -281,7 +283,7 @@ fn push_json_str(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// What breaks a line somewhere (C0, C1, U+2028, U+2029), moves a terminal's cursor, or turns text around.
+/// Characters that may break a line (C0, C1, U+2028, U+2029), move the cursor of a terminal, or reverse text.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -308,8 +310,7 @@ fn push(out: &mut String, args: fmt::Arguments<'_>) {
     let _ = out.write_fmt(args);
 }
 
-/// `args` as text of at most `bytes_max` bytes, with `…` behind what was cut. What lies beyond is not even
-/// formatted.
+/// `args` as text of at most `bytes_max` bytes; `…` follows a text that was cut. The rest is not formatted at all.
 fn bounded(args: fmt::Arguments<'_>, bytes_max: usize) -> String {
     struct Bounded {
         text: String,
@@ -333,7 +334,7 @@ fn bounded(args: fmt::Arguments<'_>, bytes_max: usize) -> String {
     }
 
     let mut out = Bounded { text: String::new(), left: bytes_max };
-    // Full, or a `Display` that failed by itself: what there is, is logged.
+    // The text is full, or a `Display` failed: the text so far is logged.
     let _ = out.write_fmt(args);
     out.text
 }
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_splits_a_line() {
+    fn no_value_splits_a_line() {
         let v = |text: &'static str| kv::Value::from(text);
         check(
             "a\nb\r\tc\x1b[2J\0",
@@ -418,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn long_ones_are_cut_between_characters() {
+    fn long_texts_are_cut_between_characters() {
         for (max, expect) in [(0, "…"), (1, "a…"), (2, "a…"), (3, "aü…"), (4, "aüb")] {
             assert_eq!(bounded(format_args!("a{}b", 'ü'), max), expect, "{max}");
         }

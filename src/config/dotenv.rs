@@ -1,10 +1,12 @@
-//! Reads the text of a `.env` file. Owns its grammar; refuses to interpolate, to run and to look anything up:
-//! `pa$x` stays `pa$x` (the crate for this turns it into `pa`, and a password silently changes).
-//! Invariant: no value ever stands in a problem, since it may be a secret; the line's number does.
+//! Reads the text of a `.env` file.
+//!
+//! Owns its grammar. It interpolates no variable, runs no command and reads nothing else: `pa$x` stays `pa$x` (the common crate
+//! turns it into `pa`, which silently changes a password).
+//! Invariant: a problem names the number of the line and never a value, since the value may be a secret.
 //!
 //! ```text
 //! line     = blank | comment | ["export" blank+] name blank* "=" blank* value blank* [comment]
-//! value    = 'as it stands' | "with \n \r \t \\ \" \$" | bare text, to a blank followed by # or to the end
+//! value    = 'as written' | "with \n \r \t \\ \" \$" | bare text, up to a blank followed by #, or to the end
 //! ```
 
 /// One assignment, in the order of the file.
@@ -16,14 +18,14 @@ pub struct Entry {
     pub line: usize,
 }
 
-/// A line that is no assignment.
+/// A line that is not an assignment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadLine {
     pub line: usize,
     pub problem: &'static str,
 }
 
-/// All assignments and all bad lines: a file with three mistakes tells all three at once.
+/// All assignments and all bad lines, so that a file with three mistakes reports all three at once.
 pub fn parse(text: &str) -> (Vec<Entry>, Vec<BadLine>) {
     let (mut entries, mut bad) = (Vec::new(), Vec::new());
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -56,8 +58,8 @@ fn assignment(line: &str) -> Result<Option<(&str, String)>, &'static str> {
     if !is_name(name) {
         return Err("has a name that is not made of letters, digits and _");
     }
-    // The blanks stay in front of a bare value until its comment is found: `A= # why` is an empty value,
-    // `A=#x` is `#x`, as a shell reads them.
+    // The blanks before a bare value are kept until its comment is found: `A= # why` is an empty value and `A=#x` is `#x`, as
+    // in a shell.
     let value = match right.trim_start_matches(BLANK).as_bytes().first() {
         Some(b'\'') => single_quoted(right.trim_start_matches(BLANK))?,
         Some(b'"') => double_quoted(right.trim_start_matches(BLANK))?,
@@ -108,12 +110,12 @@ fn double_quoted(text: &str) -> Result<String, &'static str> {
     Ok(value)
 }
 
-/// Behind a closing quote only a comment may stand: `"a"b` is a slip, and guessing would change a secret.
+/// Only a comment may follow a closing quote: `"a"b` is a mistake, and a guess would change a secret.
 fn ends(rest: &str) -> Result<(), &'static str> {
     let comment = rest.trim_start_matches(BLANK);
     match comment.is_empty() || (comment.starts_with('#') && comment.len() < rest.len()) {
         true => Ok(()),
-        false => Err("goes on behind its closing quote"),
+        false => Err("continues after its closing quote"),
     }
 }
 
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn values_stand_as_written() {
+    fn values_are_kept_as_written() {
         check("", &[]);
         check("A=b", &[("A", "b")]);
         check("A=b\nC=d\n", &[("A", "b"), ("C", "d")]);
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_opens_a_comment_only_behind_a_blank() {
+    fn a_hash_opens_a_comment_only_after_a_blank() {
         check("# A=b\n  # c\n\n \nD=e", &[("D", "e")]);
         check("A=b # c", &[("A", "b")]);
         check("A=b\t#c", &[("A", "b")]);
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_tell_their_number_and_not_their_value() {
+    fn bad_lines_show_their_number_and_not_their_value() {
         check_bad("A", 1, "NAME=value");
         check_bad("\n\nhunter2", 3, "NAME=value");
         check_bad("=b", 1, "name");

@@ -1,6 +1,7 @@
-//! The table of environment variables and the one way to read them. Owns names, defaults and what each
-//! accepts; refuses to judge combinations (that is `config`). The table drives parsing, `natter --help` and the
-//! table in the README: a variable exists exactly once. Invariant: a secret's value is never in a fault.
+//! The table of environment variables, and the reader that reads them.
+//!
+//! Owns names, defaults and what each variable accepts; leaves combinations to `config`. Parsing, `natter --help` and the table
+//! in the README all come from this table, so a variable is defined once. Invariant: a fault never shows the value of a secret.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,13 +19,13 @@ use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_SHOWN_CHARS_MAX, SECRET_BYTES_
 #[derive(Debug)]
 pub struct Variable {
     pub name: &'static str,
-    /// As it would be written; empty when there is none.
+    /// As an operator would write it; empty if there is none.
     pub default: &'static str,
     pub accepts: Accepts,
     pub meaning: &'static str,
 }
 
-/// What a variable takes.
+/// What a variable accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepts {
     /// A whole number in this range, both ends included.
@@ -32,7 +33,7 @@ pub enum Accepts {
     Switch,
     Rate,
     Text(&'static str),
-    /// Never shown; also read from the file that `NAME_FILE` names.
+    /// Never shown. It can also be read from the file that `NAME_FILE` names.
     Secret(&'static str),
 }
 
@@ -65,7 +66,7 @@ const fn row(name: &'static str, default: &'static str, accepts: Accepts, meanin
     Variable { name, default, accepts, meaning }
 }
 
-const KEY: Accepts = Hidden("at least 32 bytes of text, such as `openssl rand -base64 32` makes");
+const KEY: Accepts = Hidden("at least 32 bytes of text, such as the output of `openssl rand -base64 32`");
 const YEAR_S: u64 = 31_536_000;
 
 /// Every variable, under the headings of `--help` and of the README.
@@ -74,41 +75,41 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
     ("Server", &[
         row("HOST", "127.0.0.1", Text("an IP address or a host name"), "Address to listen on; `0.0.0.0` or `::` for all."),
         row("PORT", "8080", Number(0, 65_535), "Port to listen on; 0 takes any free one."),
-        row("PUBLIC_URL", "", Text("http(s)://host[:port] without a path"), "What clients call this server; from HOST and PORT when unset."),
+        row("PUBLIC_URL", "", Text("http(s)://host[:port] without a path"), "The URL at which clients reach this server; made from HOST and PORT when unset."),
         row("DATA_DIR", "data", Text("a folder"), "The database, the secrets, the lock and the control socket."),
         row("UPLOADS", "data/uploads", Text("a folder other than DATA_DIR"), "Uploaded files; `uploads` in DATA_DIR when unset."),
         row("DEFAULT_PROFILE_PIC", "", Text("an image file"), "Picture of profiles that have none."),
-        row("ALLOWED_ORIGINS", "*", Text("*, or none, or origins (scheme://host[:port]) with commas between them"), "Web pages that may call the API; `*` is all, without credentials."),
-        row("TRUSTED_PROXIES", "", Text("IP addresses and networks with commas between them, such as 10.0.0.0/8,::1"), "Peers whose X-Forwarded-For and Forwarded count."),
+        row("ALLOWED_ORIGINS", "*", Text("*, or none, or origins (scheme://host[:port]) separated by commas"), "Web pages that may call the API; `*` is all, without credentials."),
+        row("TRUSTED_PROXIES", "", Text("IP addresses and networks separated by commas, such as 10.0.0.0/8,::1"), "Peers whose X-Forwarded-For and Forwarded are used."),
         row("SYNCHRONOUS", "full", Text("full or normal"), "`normal` may lose the last acknowledged messages in a power cut."),
         row("WAL_MAX", "268435456", Number(33_554_432, 1_099_511_627_776), "Bytes of the database's log while a reader outside of natter keeps it from being cut off; beyond it writes are refused. On a disk that is nearly full it is less."),
         row("EVENTS_KEPT", "", Number(1, 36_500), "Days an event can be replayed; all when unset."),
-        row("LOG_LEVEL", "info", Text("off, error, warn, info, debug or trace, and module=level, with commas between them"), "What is logged, such as `warn,natter::store=debug`."),
+        row("LOG_LEVEL", "info", Text("off, error, warn, info, debug or trace, and module=level, separated by commas"), "What is logged, such as `warn,natter::store=debug`."),
         row("LOG_FORMAT", "text", Text("text or json"), "Form of the log lines on stderr."),
-        row("METRICS_TOKEN", "", Hidden("at least 32 visible ASCII characters"), "Bearer token of /metrics; only loopback peers read it when unset."),
+        row("METRICS_TOKEN", "", Hidden("at least 32 visible ASCII characters"), "Bearer token of /metrics; when unset, only loopback peers may read it."),
         row("CONFORMANCE_FILES", "", Text("a folder"), "Files of the conformance build's routes; ignored by any other build."),
     ]),
     ("Accounts", &[
-        row("ACCESS_SECRET", "", KEY, "Signs access tokens; made on first start and kept in DATA_DIR when unset."),
-        row("REFRESH_SECRET", "", KEY, "Signs refresh tokens; likewise."),
-        row("PASSWORD_SECRET", "", KEY, "Goes into every password hash and code; likewise."),
-        row("ACCESS_TTL", "900", Number(1, YEAR_S), "Seconds an access token lives."),
-        row("REFRESH_TTL", "2592000", Number(1, 10 * YEAR_S), "Seconds a refresh token lives."),
-        row("ARGON2", "7168,5,1", Text("memory in KiB (1024 to 1048576), passes (1 to 64), lanes (1 to 16), with commas between them"), "Cost of a password hash."),
-        row("SIGN_UP", "open", Text("open or closed"), "Whether strangers may make accounts."),
+        row("ACCESS_SECRET", "", KEY, "Signs access tokens; when unset, it is made on the first start and kept in DATA_DIR."),
+        row("REFRESH_SECRET", "", KEY, "Signs refresh tokens; when unset, likewise."),
+        row("PASSWORD_SECRET", "", KEY, "Part of every password hash and code; when unset, likewise."),
+        row("ACCESS_TTL", "900", Number(1, YEAR_S), "Seconds until an access token expires."),
+        row("REFRESH_TTL", "2592000", Number(1, 10 * YEAR_S), "Seconds until a refresh token expires."),
+        row("ARGON2", "7168,5,1", Text("memory in KiB (1024 to 1048576), passes (1 to 64), lanes (1 to 16), separated by commas"), "Cost of a password hash."),
+        row("SIGN_UP", "open", Text("open or closed"), "Whether anyone may create an account."),
         row("REQUIRE_VERIFIED", "false", Switch, "Whether members must verify their e-mail address before they chat."),
-        row("IP_INFO", "", Hidden("visible ASCII characters"), "Token of the service that tells the place of an address; no look-ups when unset."),
-        row("IP_INFO_URL", "https://ipinfo.io", Text("http(s)://host[:port][/path]"), "That service."),
-        row("GEOIP_DB", "", Text("an .mmdb file"), "Places of addresses, read locally and preferred to the service; a file that replaces it counts without a restart."),
+        row("IP_INFO", "", Hidden("visible ASCII characters"), "Token of the service that looks up the place of an address; no look-ups when unset."),
+        row("IP_INFO_URL", "https://ipinfo.io", Text("http(s)://host[:port][/path]"), "URL of that service."),
+        row("GEOIP_DB", "", Text("an .mmdb file"), "Database of places of addresses, preferred to the service; a new file is read without a restart."),
     ]),
     ("Mail", &[
         row("EMAIL_HOST", "", Text("a host name or an IP address"), "SMTP server; without it mails go to `mail.mbox` in DATA_DIR."),
         row("EMAIL_PORT", "", Number(1, 65_535), "Its port; 587, 465 or 25 by EMAIL_TLS when unset."),
-        row("EMAIL_TLS", "", Text("starttls, tls or none"), "How to encrypt; `starttls` when unset, `tls` when EMAIL_PORT is 465."),
+        row("EMAIL_TLS", "", Text("starttls, tls or none"), "Encryption; when unset, `tls` if EMAIL_PORT is 465, else `starttls`."),
         row("EMAIL_FROM", "", Text("an e-mail address, or Name <address>"), "Sender of all mails."),
         row("EMAIL_USER", "", Text("visible ASCII characters"), "User to sign in as; the address of EMAIL_FROM when unset."),
-        row("EMAIL_PASSWORD", "", Hidden("text without control characters"), "Its password; no sign-in when unset."),
-        row("TLS_CA_FILE", "", Text("a PEM file"), "Certificate authorities to trust besides the built-in ones; a server certificate in it is trusted for itself."),
+        row("EMAIL_PASSWORD", "", Hidden("text without control characters"), "Password of that user; no sign-in when unset."),
+        row("TLS_CA_FILE", "", Text("a PEM file"), "Certificate authorities to trust in addition to the built-in ones; a server certificate in it is trusted without an authority."),
     ]),
     ("Limits", &[
         row("HEAD_MAX", "16384", Number(1_024, 1_048_576), "Bytes of a request head."),
@@ -144,10 +145,10 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
 /// A value that stops the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The variable, or where in `.env` or on the disk the fault is.
+    /// The variable, the line in `.env` or the file with the fault.
     pub place: String,
     pub problem: String,
-    /// Empty where the problem says it all.
+    /// Empty if the problem needs no addition.
     pub accepts: String,
 }
 
@@ -161,7 +162,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Something the operator should know, but that stops nothing.
+/// Something that the operator should know and that does not stop the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     pub place: String,
@@ -174,13 +175,13 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Reads variables, real ones before those of `.env`, and gathers what is wrong with them.
+/// Reads variables, real ones before those of `.env`, and collects their faults.
 pub(super) struct Reader<'a> {
     env: &'a dyn Fn(&str) -> Option<OsString>,
     dotenv: BTreeMap<String, String>,
     faults: Vec<Fault>,
     warnings: Vec<Warning>,
-    /// How many of the warnings are about `.env` itself; they come first.
+    /// How many of the warnings are about `.env` itself. They come first.
     of_dotenv: usize,
 }
 
@@ -193,12 +194,12 @@ impl<'a> Reader<'a> {
             reader.faults.push(Fault {
                 place: format!(".env line {}", bad.line),
                 problem: format!("the line {}", bad.problem),
-                accepts: "NAME=value, quoted where it has blanks at its ends".into(),
+                accepts: "NAME=value, with quotes if the value begins or ends with a blank".into(),
             });
         }
         for entry in entries {
             if !is_known(&entry.name) {
-                // Only here: the real environment is full of other programs' variables.
+                // Only for `.env`: the real environment has the variables of other programs.
                 let line = entry.line;
                 reader.warn(&entry.name, format!("is unknown to natter and ignored (.env line {line})"));
             } else if reader.dotenv.insert(entry.name.clone(), entry.value).is_some() {
@@ -219,8 +220,8 @@ impl<'a> Reader<'a> {
         self.warnings.push(Warning { place: name.to_owned(), message: message.into() });
     }
 
-    /// The value as text. A blank one counts as unset, so that `NAME=` in a real environment (what compose
-    /// files make of a missing variable) takes back a value of `.env` and leaves the default.
+    /// The value as text. A blank value means unset. So `NAME=` in the real environment (what compose files make of a missing
+    /// variable) overrides a value of `.env` with the default.
     fn raw(&mut self, name: &str) -> Option<String> {
         let value = match (self.env)(name) {
             Some(value) => match value.into_string() {
@@ -242,7 +243,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A variable without a default: `None` when it is unset or wrong.
+    /// A variable without a default: `None` if it is unset or wrong.
     pub fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Problem>) -> Option<T> {
         debug_assert!(!variable(name).is_secret());
         let value = self.raw(name)?;
@@ -255,8 +256,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A variable with a default, which also stands in for a wrong value: the start fails in the end, and
-    /// until then every other variable is judged.
+    /// A variable with a default. The default also replaces a wrong value, so that every other variable is checked before the
+    /// start fails.
     pub fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Problem>) -> T {
         self.optional(name, &parse).unwrap_or_else(|| {
             parse(variable(name).default).unwrap_or_else(|problem| panic!("default of {name} {problem}"))
@@ -272,7 +273,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn size(&mut self, name: &str) -> usize {
-        // Every range of the table fits 32 bits where a size is asked for: a test holds it.
+        // A test checks that the range of every size fits 32 bits.
         self.number(name) as usize
     }
 
@@ -283,14 +284,14 @@ impl<'a> Reader<'a> {
         let value = match (direct, path) {
             (None, None) => return None,
             (Some(_), Some(_)) => {
-                self.fault(name, format!("is set, and {file_name} too: one of them must go"));
+                self.fault(name, format!("is set, and {file_name} too: unset one of them"));
                 return None;
             }
             (Some(value), None) => value,
             (None, Some(path)) => match read_text(path.trim()) {
                 Ok(text) => text,
                 Err(problem) => {
-                    // Not which file: a secret pasted into the wrong variable stands there.
+                    // The path is not shown: it may be a secret that was pasted into the wrong variable.
                     self.fault(&file_name, format!("the file it names {problem}"));
                     return None;
                 }
@@ -305,8 +306,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Hands out `value`, unless a fault was found on the way to it. Faults stand in the order of the table, and behind them what
-    /// is odd in `.env`: a name that is unknown there may be the one that is missed.
+    /// Returns `value`, unless there is a fault. Faults come in the order of the table, and after them the warnings about `.env`:
+    /// an unknown name there may be a misspelled variable that is missing.
     pub fn finish<T>(self, value: T) -> Result<(T, Vec<Warning>), Vec<Fault>> {
         let Reader { mut faults, mut warnings, of_dotenv, .. } = self;
         if faults.is_empty() {
@@ -326,13 +327,13 @@ impl<'a> Reader<'a> {
 /// What a secret must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SecretRule {
-    /// Ours to choose: at least 32 bytes.
+    /// The operator of this server chooses it: at least 32 bytes.
     Key,
-    /// Ours to choose, and sent in a header.
+    /// Like `Key`, and sent in a header.
     HeaderKey,
-    /// Chosen by another service, and sent in a header.
+    /// Another service chooses it, and it is sent in a header.
     HeaderText,
-    /// Chosen by another service.
+    /// Another service chooses it.
     Text,
 }
 
@@ -343,9 +344,9 @@ impl SecretRule {
         if value.trim().is_empty() {
             return Some("the secret is empty");
         }
-        // Also of a secret another service chose: nobody chose this one, it was copied from an example.
+        // Also for a secret of another service: this value was copied from an example.
         if value.eq_ignore_ascii_case(name) {
-            return Some("the secret is its own name, which everyone knows");
+            return Some("the secret is its own name, which anyone can guess");
         }
         if is_key && value.len() < SECRET_BYTES_MIN {
             return Some("the secret is too short");
@@ -354,7 +355,7 @@ impl SecretRule {
             return Some("the secret has a control character");
         }
         (is_header && !value.bytes().all(|b| b.is_ascii_graphic()))
-            .then_some("the secret has a blank or a character beyond ASCII")
+            .then_some("the secret has a blank or a character outside ASCII")
     }
 }
 
@@ -374,7 +375,7 @@ fn range(name: &str) -> (u64, u64) {
     }
 }
 
-/// The value in quotes, escaped and cut; one that looks as if it had a password in it is not repeated.
+/// The value in quotes, escaped and cut. A value that may contain a password is not repeated.
 fn shown(value: &str) -> String {
     if value.contains("://") && value.contains('@') {
         return "the value (not shown: it may hold a password)".to_owned();
@@ -383,7 +384,7 @@ fn shown(value: &str) -> String {
     format!("{cut:?}{}", if cut.len() < value.len() { "…" } else { "" })
 }
 
-/// A small file's text without the line break at its end (editors and `echo` put one there).
+/// The text of a small file without the line break at its end, which editors and `echo` add.
 pub(super) fn read_text(path: &str) -> Result<String, Problem> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     let file = std::fs::File::open(path).map_err(cannot)?;
@@ -408,7 +409,7 @@ mod tests {
         let all = names.len();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), all, "a name stands twice");
+        assert_eq!(names.len(), all, "a name is in the table twice");
         for v in variables() {
             assert!(v.name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_' || b == b'2'), "{}", v.name);
             assert!(v.meaning.ends_with('.') && !v.meaning.contains('|'), "{}", v.name);
@@ -457,7 +458,7 @@ mod tests {
             (HeaderText, "x", "none"),
             (HeaderText, "ACCESS_SECRET", "own name"),
             (Text, "ACCESS_SECRET", "own name"),
-            (HeaderText, "ü", "beyond ASCII"),
+            (HeaderText, "ü", "outside ASCII"),
             (Text, "ü x", "none"),
             (Text, " ", "empty"),
             (Text, "x\r\ny", "control"),
@@ -467,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_of_a_value() {
+    fn a_value_is_shown_cut_and_without_passwords() {
         assert_eq!(shown("a\"b\n"), r#""a\"b\n""#);
         assert!(!shown("https://me:hunter2@host").contains("hunter2"));
         let long = "ü".repeat(CONFIG_SHOWN_CHARS_MAX + 1);

@@ -1,7 +1,9 @@
-//! The environment as one checked value. Owns which combinations make sense and turns variables into the
-//! options of each module; the table of variables is in `fields`, the grammar of values in `values` and `url`, what goes
-//! together in `read`, secrets on the disk in `secrets`. Opens no socket and makes no folder. Invariant: a [`Config`] that exists is one natter
-//! can run with, and whatever is wrong is told at once: a start never fails twice for one environment.
+//! The configuration: the environment as one checked value.
+//!
+//! Owns which combinations are valid, and makes the options of each module from the variables. The table of variables is in
+//! `fields`, the grammar of values in `values` and `url`, the rules between variables in `read`, the secrets on disk in
+//! `secrets`. Opens no socket and creates no folder. Invariant: natter can run with every [`Config`] that exists, and all faults
+//! are reported at once, so that a start does not fail twice for one environment.
 
 pub mod dotenv;
 pub mod fields;
@@ -25,13 +27,13 @@ pub use secrets::{Secret, Secrets};
 pub use url::{Host, Url};
 pub use values::{Argon2, Mailbox};
 
-/// Everything the environment decides. `Debug` shows no secret.
+/// All settings of the environment. `Debug` shows no secret.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub host: Host,
-    /// 0: any free port.
+    /// 0 means any free port.
     pub port: u16,
-    /// As set; [`Config::public_url`] answers also when it is not.
+    /// As set. [`Config::public_url`] also works if it is not set.
     pub public_url: Option<Url>,
     pub data_dir: PathBuf,
     pub uploads: PathBuf,
@@ -45,9 +47,9 @@ pub struct Config {
     pub events_kept: Option<u32>,
     pub log: LogOptions,
     pub metrics_token: Option<Secret>,
-    /// Only ever set with the feature `conformance`.
+    /// Set only with the feature `conformance`.
     pub conformance_files: Option<PathBuf>,
-    /// The three keys where the environment has them; [`secrets::load_or_create`] gives the rest.
+    /// The keys that the environment sets; [`secrets::load_or_create`] gives the others.
     pub access_secret: Option<Secret>,
     pub refresh_secret: Option<Secret>,
     pub password_secret: Option<Secret>,
@@ -78,10 +80,10 @@ pub struct IpInfo {
     pub url: Url,
 }
 
-/// Where mails go.
+/// Where mails are sent.
 #[derive(Clone, Debug)]
 pub enum Mail {
-    /// `DATA_DIR/mail.mbox`, from this sender if one is set.
+    /// To the file `DATA_DIR/mail.mbox`, from this sender if one is set.
     Mbox {
         from: Option<Mailbox>,
     },
@@ -100,7 +102,7 @@ pub struct MailServer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmailTls {
-    /// Begins in clear and must upgrade before anything is said.
+    /// The connection begins in clear text and must change to TLS before any credential or mail is sent.
     Starttls,
     /// TLS from the first byte.
     Tls,
@@ -108,8 +110,8 @@ pub enum EmailTls {
 }
 
 impl Config {
-    /// Judges `env` (real variables, which win) and the text of a `.env` file. Reads no other environment; the
-    /// only other input are the files that variables name (`NAME_FILE`, GEOIP_DB, …), which must be readable.
+    /// Checks `env` (the real variables, which take precedence) and the text of a `.env` file. It reads no other environment. The
+    /// only other input is the files that variables name (`NAME_FILE`, GEOIP_DB, …), which must be readable.
     pub fn load(
         env: impl Fn(&str) -> Option<OsString>,
         dotenv_text: Option<&str>,
@@ -119,8 +121,8 @@ impl Config {
         reader.finish(config)
     }
 
-    /// [`Config::load`] over the process's environment and the `.env` of its working directory, if there is one.
-    /// `data_dir` wins over DATA_DIR.
+    /// [`Config::load`] with the environment of the process and the `.env` file of its working directory, if there is one.
+    /// `data_dir` takes precedence over DATA_DIR.
     pub fn from_environment(data_dir: Option<&Path>) -> Result<(Config, Vec<Warning>), Vec<Fault>> {
         let env = |name: &str| match data_dir {
             Some(folder) if name == "DATA_DIR" => Some(folder.as_os_str().to_owned()),
@@ -132,7 +134,7 @@ impl Config {
             _ => match fields::read_text(".env") {
                 Ok(text) => Config::load(env, Some(&text)),
                 Err(problem) => {
-                    // The rest is judged all the same: every fault at once.
+                    // The variables are still checked, so that all faults are reported at once.
                     let mut faults = Config::load(env, None).err().unwrap_or_default();
                     let fault = Fault { place: ".env".into(), problem, accepts: String::new() };
                     faults.insert(0, fault);
@@ -142,13 +144,13 @@ impl Config {
         }
     }
 
-    /// What clients call this server, without a `/` at its end; `port` is the one it really listens on.
+    /// The URL at which clients reach this server, without a `/` at its end; `port` is the port that it listens on.
     pub fn public_url(&self, port: u16) -> String {
         match &self.public_url {
             Some(url) => url.to_string(),
             None => {
                 let host = match &self.host {
-                    // "Every address" is none that a client could call.
+                    // A client cannot connect to the address that means all addresses.
                     Host::Address(address) if address.is_unspecified() => Host::Name("localhost".into()),
                     host => host.clone(),
                 };

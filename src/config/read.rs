@@ -1,6 +1,7 @@
-//! From variables to a [`Config`]: which parser reads which variable, and which values go together. Knows no
-//! grammar (that is `values` and `url`) and no source (that is `fields`). Invariant: one fault hides no other:
-//! each variable is read whatever the ones before it held.
+//! Reads the variables into a [`Config`].
+//!
+//! Owns which parser reads which variable, and which values are valid together. Leaves the grammar to `values` and `url`, and
+//! the source of the values to `fields`. Invariant: one fault hides no other: every variable is read in any case.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,10 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         r.warn("SYNCHRONOUS", "normal: a power cut may lose the last acknowledged messages");
     }
     if config.argon2.is_weak() {
-        r.warn("ARGON2", "stolen password hashes would be cheaper to guess than with 7168,5,1");
+        r.warn(
+            "ARGON2",
+            "an attacker with stolen password hashes could guess passwords faster than with 7168,5,1",
+        );
     }
     let keys = [&config.access_secret, &config.refresh_secret, &config.password_secret];
     for (left, right) in secrets::same(keys.map(Option::as_ref)) {
@@ -63,7 +67,7 @@ fn folders(r: &mut Reader<'_>) -> (PathBuf, PathBuf) {
         false => Ok(PathBuf::from(text)),
     };
     let data_dir = r.value("DATA_DIR", path);
-    // The default of UPLOADS follows DATA_DIR: `data/uploads` is only what it comes to with both unset.
+    // The default of UPLOADS follows DATA_DIR: it is `data/uploads` only if both are unset.
     let uploads = r.optional("UPLOADS", path).unwrap_or_else(|| data_dir.join("uploads"));
     if uploads.components().eq(data_dir.components()) {
         r.fault("UPLOADS", "is the folder of the database");
@@ -100,13 +104,13 @@ fn limits(r: &mut Reader<'_>) -> Limits {
         r.fault("ACCESS_TTL", format!("{access_ttl} is more than REFRESH_TTL ({refresh_ttl})"));
     }
     if send_queue_max < ws_message_max {
-        // The answer to a message may be as large as the message.
+        // The response to a message may be as large as the message.
         r.fault("SEND_QUEUE_MAX", format!("{send_queue_max} is less than WS_MESSAGE_MAX ({ws_message_max})"));
     }
     if message_max > ws_message_max.min(limits.json_body_max) {
         r.warn(
             "MESSAGE_MAX",
-            format!("{message_max} characters fit neither form: JSON_BODY_MAX or WS_MESSAGE_MAX ends first"),
+            format!("{message_max} characters do not fit JSON_BODY_MAX or WS_MESSAGE_MAX, so longer messages are refused"),
         );
     }
     limits
@@ -127,12 +131,12 @@ fn conformance_files(r: &mut Reader<'_>) -> Option<PathBuf> {
     if cfg!(feature = "conformance") {
         return r.optional("CONFORMANCE_FILES", |text| match Path::new(text).is_dir() {
             true => Ok(PathBuf::from(text)),
-            false => Err("is no folder".into()),
+            false => Err("is not a folder".into()),
         });
     }
     if r.is_set("CONFORMANCE_FILES") {
-        // No fault: one environment serves both builds side by side, and this one is merely safer.
-        r.warn("CONFORMANCE_FILES", "is ignored: this build has no feature conformance");
+        // Not a fault: one environment may be used for both builds, and this build is only safer.
+        r.warn("CONFORMANCE_FILES", "is ignored: this build is without the feature conformance");
     }
     None
 }
@@ -142,10 +146,10 @@ fn ip_info(r: &mut Reader<'_>) -> Option<IpInfo> {
     let url = r.value("IP_INFO_URL", url::url);
     let token = token?;
     if url.https && !cfg!(feature = "tls") {
-        r.fault("IP_INFO_URL", "is https, and this build has no feature tls");
+        r.fault("IP_INFO_URL", "is https, and this build is without the feature tls");
     }
     if !url.https && !url.host.is_loopback() {
-        r.warn("IP_INFO_URL", "is http: the token and members' addresses travel in clear");
+        r.warn("IP_INFO_URL", "is http: the token and the addresses of members are sent in clear text");
     }
     Some(IpInfo { token, url })
 }
@@ -153,7 +157,7 @@ fn ip_info(r: &mut Reader<'_>) -> Option<IpInfo> {
 fn geoip_db(r: &mut Reader<'_>) -> Option<PathBuf> {
     if !cfg!(feature = "geoip") {
         if r.is_set("GEOIP_DB") {
-            r.fault("GEOIP_DB", "is set, and this build has no feature geoip");
+            r.fault("GEOIP_DB", "is set, and this build is without the feature geoip");
         }
         return None;
     }
@@ -163,7 +167,7 @@ fn geoip_db(r: &mut Reader<'_>) -> Option<PathBuf> {
 fn tls_ca_file(r: &mut Reader<'_>) -> Option<PathBuf> {
     if !cfg!(feature = "tls") {
         if r.is_set("TLS_CA_FILE") {
-            r.fault("TLS_CA_FILE", "is set, and this build has no feature tls");
+            r.fault("TLS_CA_FILE", "is set, and this build is without the feature tls");
         }
         return None;
     }
@@ -171,7 +175,7 @@ fn tls_ca_file(r: &mut Reader<'_>) -> Option<PathBuf> {
 }
 
 fn mail(r: &mut Reader<'_>) -> Mail {
-    // All are read before anything is decided, so that all their faults are told.
+    // All are read before any decision, so that all their faults are reported.
     let host = r.optional("EMAIL_HOST", url::host);
     let port = r.optional_number("EMAIL_PORT").map(|port| port as u16);
     let tls = r.optional("EMAIL_TLS", |text| {
@@ -183,7 +187,7 @@ fn mail(r: &mut Reader<'_>) -> Mail {
     let from = r.optional("EMAIL_FROM", values::mailbox);
     let user = r.optional("EMAIL_USER", |text| match text.bytes().all(|b| b.is_ascii_graphic()) {
         true => Ok(text.to_owned()),
-        false => Err("has a blank or a character beyond ASCII".into()),
+        false => Err("has a blank or a character outside ASCII".into()),
     });
     let password = r.secret("EMAIL_PASSWORD", SecretRule::Text);
     if !r.is_set("EMAIL_HOST") {
@@ -202,11 +206,11 @@ fn mail(r: &mut Reader<'_>) -> Mail {
     }
     let tls = tls.unwrap_or(if port == Some(465) { EmailTls::Tls } else { EmailTls::Starttls });
     if tls != EmailTls::None && !cfg!(feature = "tls") {
-        r.fault("EMAIL_TLS", "needs the feature tls, which this build has not; it can only be none");
+        r.fault("EMAIL_TLS", "needs the feature tls, and this build is without it: set it to none");
     }
     let (Some(host), Some(from)) = (host, from) else { return Mail::Mbox { from: None } };
     if tls == EmailTls::None && password.is_some() && !host.is_loopback() {
-        r.warn("EMAIL_TLS", "none: the password travels in clear");
+        r.warn("EMAIL_TLS", "none: the password is sent in clear text");
     }
     let port = port.unwrap_or(match tls {
         EmailTls::Starttls => 587,
@@ -217,12 +221,12 @@ fn mail(r: &mut Reader<'_>) -> Mail {
     Mail::Server(MailServer { host, port, tls, from, login })
 }
 
-/// A path to what can be read as a file, now: a folder opens too, and fails only later.
+/// The path of a file that can be read now. A folder is refused here, since opening it succeeds and only reading fails.
 fn readable_file(text: &str) -> Result<PathBuf, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
     let path = PathBuf::from(text);
     if !path.metadata().map_err(cannot)?.is_file() {
-        return Err("is no file".into());
+        return Err("is not a file".into());
     }
     std::fs::File::open(&path).map_err(cannot)?;
     Ok(path)

@@ -1,6 +1,7 @@
-//! The three keys of the server. Owns their files in DATA_DIR: made once, 0600, on the disk before they are
-//! used; refuses to hold DATA_DIR's lock, which the caller must. Invariant: a key that signed anything can be
-//! read again after any crash, and no [`Secret`] ever prints itself.
+//! The three secret keys of the server.
+//!
+//! Owns their files in DATA_DIR: each is made once, has mode 0600, and is on disk before it is used. The caller must hold the
+//! lock of DATA_DIR. Invariant: a key that signed anything can be read again after any crash, and a [`Secret`] is never printed.
 
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
@@ -12,7 +13,7 @@ use super::Config;
 use super::fields::{Fault, SecretRule, Warning, read_text};
 use crate::base::crypto::{Entropy, base64url};
 
-/// Text that is shown to nobody.
+/// Text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -21,7 +22,7 @@ impl Secret {
         Secret(value)
     }
 
-    /// The bytes, for the one use they have. Not for comparing with what a peer sent: that takes constant time.
+    /// The bytes, for the one purpose of the secret. Do not compare them with bytes from a peer: that must take constant time.
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -37,13 +38,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The keys a server runs with; no two are the same.
+/// The keys of a running server. No two are equal.
 #[derive(Debug)]
 pub struct Secrets {
     pub access: Secret,
     pub refresh: Secret,
     pub password: Secret,
-    /// Files made just now.
+    /// Files that were made by this call.
     pub made: Vec<&'static str>,
 }
 
@@ -54,13 +55,13 @@ const NAMES: [(&str, &str); 3] = [
     ("PASSWORD_SECRET", "password_secret"),
 ];
 
-/// The files of the keys in DATA_DIR, as far as they were made there: without them no backup is whole.
+/// The files of the keys in DATA_DIR, if they were made there. A backup without them is not complete.
 pub const FILES: [&str; 3] = [NAMES[0].1, NAMES[1].1, NAMES[2].1];
 
-/// The name of the key that goes into password hashes and codes: the one that can't be made anew.
+/// The name of the key that is part of password hashes and codes. A new one cannot replace it.
 pub const PASSWORD: &str = NAMES[2].0;
 
-/// The names of the keys that are neither set nor in `data_dir`: [`load_or_create`] would make them anew.
+/// The names of the keys that are neither set nor in `data_dir`: [`load_or_create`] would make new ones.
 pub fn missing(data_dir: &Path, config: &Config) -> Vec<&'static str> {
     [&config.access_secret, &config.refresh_secret, &config.password_secret]
         .into_iter()
@@ -70,8 +71,8 @@ pub fn missing(data_dir: &Path, config: &Config) -> Vec<&'static str> {
         .collect()
 }
 
-/// The keys from `config`, else from their files in `data_dir`, else new ones. The caller holds the lock on
-/// `data_dir`, so that two first starts can't make two keys.
+/// The keys from `config`, else from their files in `data_dir`, else new ones. The caller holds the lock of `data_dir`, so that
+/// two first starts cannot make two keys.
 pub fn load_or_create(
     data_dir: &Path,
     config: &Config,
@@ -85,7 +86,7 @@ pub fn load_or_create(
     })
 }
 
-/// The keys that are there, and for each that is missing one that is written nowhere. Makes and changes nothing.
+/// The keys that exist, and for each missing one a key that is not stored. Creates and changes no file.
 pub fn load_or_stand_in(
     data_dir: &Path,
     config: &Config,
@@ -97,14 +98,14 @@ pub fn load_or_stand_in(
     })
 }
 
-/// What [`load_or_create`] would complain about; makes and changes nothing.
+/// The faults and warnings of [`load_or_create`]. Creates and changes no file.
 pub fn check(data_dir: &Path, config: &Config) -> Result<Vec<Warning>, Vec<Fault>> {
     gather(data_dir, config, None).map(|(_, _, warnings)| warnings)
 }
 
 type Gathered = ([Option<Secret>; 3], Vec<&'static str>, Vec<Warning>);
 
-/// With `entropy`, makes what is missing and tightens what is loose; without, only looks.
+/// With `entropy`, makes missing keys and corrects file modes that are too open; without, it only reads.
 fn gather(
     data_dir: &Path,
     config: &Config,
@@ -141,8 +142,8 @@ fn gather(
     }
 }
 
-/// Pairs of equal keys, by name, the later one first. One key for two purposes would let a token of one kind
-/// pass for the other.
+/// Pairs of equal keys, by name, the later one first. With one key for two purposes a token of one kind would be accepted as
+/// the other kind.
 pub(super) fn same(keys: [Option<&Secret>; 3]) -> Vec<(&'static str, &'static str)> {
     [(1, 0), (2, 0), (2, 1)]
         .into_iter()
@@ -164,7 +165,7 @@ fn read(
     let cannot = |error: io::Error| format!("cannot be read: {error}");
     let mode = match path.metadata() {
         Ok(metadata) if metadata.is_file() => metadata.permissions().mode() & 0o7777,
-        Ok(_) => return Err("is no file".into()),
+        Ok(_) => return Err("is not a file".into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot(error)),
     };
@@ -177,13 +178,15 @@ fn read(
         let message = match tighten {
             true => {
                 std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|error| {
-                    format!("is open to others (mode {mode:04o}) and can't be closed: {error}")
+                    format!(
+                        "can be read by other users (mode {mode:04o}), and its mode can't be changed: {error}"
+                    )
                 })?;
                 format!(
-                    "was open to others (mode {mode:04o}) and is 0600 now: who read it can forge what it signs"
+                    "could be read by other users (mode {mode:04o}) and is 0600 now: a user who read it can forge what it signs"
                 )
             }
-            false => format!("is open to others (mode {mode:04o})"),
+            false => format!("can be read by other users (mode {mode:04o}): set its mode to 0600"),
         };
         warnings.push(Warning { place: path.display().to_string(), message });
     }
@@ -196,8 +199,8 @@ fn random(entropy: &mut dyn Entropy) -> Secret {
     Secret(base64url(&bytes))
 }
 
-/// Writes the key beside its place and renames it: a crash leaves no half key, which the next start would have
-/// to refuse. Nothing is overwritten: the caller found the place empty, under the lock.
+/// Writes the key to a temporary file and renames it: a crash leaves no incomplete key, which the next start would have to
+/// refuse. No file is overwritten: the caller holds the lock and found no key.
 fn create(data_dir: &Path, file: &str, entropy: &mut dyn Entropy) -> io::Result<Secret> {
     let secret = random(entropy);
     let fresh = data_dir.join(format!("{file}.new"));
@@ -210,7 +213,7 @@ fn create(data_dir: &Path, file: &str, entropy: &mut dyn Entropy) -> io::Result<
     out.write_all(b"\n")?;
     out.sync_all()?;
     std::fs::rename(&fresh, data_dir.join(file))?;
-    // The name, too, must be on the disk before the key signs anything.
+    // The name must also be on disk before the key signs anything.
     File::open(data_dir)?.sync_all()?;
     Ok(secret)
 }
@@ -249,7 +252,7 @@ mod tests {
     #[test]
     fn made_once_kept_private_and_read_again() {
         let folder = Folder::new();
-        // What a crash in the middle of a first start leaves.
+        // A crash during the first start leaves this file.
         put(&folder, "access_secret.new", "half", 0o644);
         assert_eq!(check(&folder, &config(None)), Ok(vec![]));
         let (first, warnings) = load_or_create(&folder, &config(None), &mut Counting(0)).expect("keys");
@@ -270,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn only_looking_makes_and_changes_nothing() {
+    fn a_check_creates_and_changes_no_file() {
         let folder = Folder::new();
         put(&folder, "access_secret", KEY, 0o644);
         let warnings = check(&folder, &config(None)).expect("no fault");
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn loose_files_are_tightened() {
+    fn files_that_others_can_read_get_mode_0600() {
         let folder = Folder::new();
         put(&folder, "access_secret", &format!("{KEY}\n"), 0o640);
         let (secrets, warnings) = load_or_create(&folder, &config(None), &mut Counting(0)).expect("keys");
@@ -297,7 +300,7 @@ mod tests {
         std::fs::create_dir(folder.join("password_secret")).expect("a folder");
         let faults = load_or_create(&folder, &config(None), &mut Counting(0)).expect_err("faults");
         let text: Vec<String> = faults.iter().map(Fault::to_string).collect();
-        for (text, expect) in text.iter().zip(["too short", "own name", "no file"]) {
+        for (text, expect) in text.iter().zip(["too short", "own name", "not a file"]) {
             assert!(text.contains(expect) && text.contains("secret: "), "{text}");
         }
         assert!(text.len() == 3 && !text.concat().contains("hunter2"));

@@ -1,4 +1,4 @@
-//! What the environment decides: each variable at and beyond its range, what goes together, and every fault told at once.
+//! Tests of the configuration: each variable at and outside its range, combinations, and all faults at once.
 
 use super::*;
 use crate::logging::LogFormat;
@@ -41,7 +41,7 @@ fn check_warnings(env: &[(&str, &str)], dotenv: &str, expect: &[&str]) -> Config
 }
 
 #[test]
-fn nothing_set_is_the_contract() {
+fn an_empty_environment_gives_the_documented_defaults() {
     let config = good(&[]);
     assert_eq!(config.limits, Limits::default());
     assert_eq!((config.host.to_string().as_str(), config.port), ("127.0.0.1", 8080));
@@ -69,7 +69,7 @@ fn fields_default(name: &str) -> &'static str {
 
 #[test]
 fn every_variable_is_read() {
-    // A variable in the table that nothing reads would be documented and ignored. A NUL is wrong in each.
+    // A variable that is in the table and that no code reads would be documented and ignored. A NUL is an error in each.
     for v in variables() {
         let conformance = v.name == "CONFORMANCE_FILES" && !cfg!(feature = "conformance");
         let free = v.name == "GEOIP_DB" && !cfg!(feature = "geoip")
@@ -84,7 +84,7 @@ fn every_variable_is_read() {
             let name = format!("{}_FILE", v.name);
             let faults = load(&[(&name, "/nonexistent/natter")], "").expect_err("a fault");
             assert_eq!(faults[0].place, name);
-            assert!(!faults[0].to_string().contains("nonexistent"), "it might be the secret itself");
+            assert!(!faults[0].to_string().contains("nonexistent"), "the path might be the secret itself");
         }
     }
 }
@@ -156,7 +156,7 @@ fn the_dotenv_file_warns_and_faults_by_line() {
     assert_eq!(text.len(), 3, "{text:?}");
     assert!(text[0].starts_with(".env line 1: ") && text[1].starts_with(".env line 2: "));
     assert!(!text.concat().contains("hunter2"));
-    // The name that is missed and the one that stands there instead are told together.
+    // The missing name and the misspelled one are reported together.
     let faults = load(&[], "EMAIL_HOST=mail.example.org\nEMAIL_FORM=a@example.org").expect_err("a fault");
     let text: Vec<String> = faults.iter().map(Fault::to_string).collect();
     assert!(text[0].starts_with("EMAIL_FROM: is not set"), "{text:?}");
@@ -171,10 +171,10 @@ fn all_faults_at_once_each_with_what_it_accepts() {
             "HOST: \"a b\" is neither an IP address nor a host name; it accepts an IP address or a host name",
             "PORT: \"65536\" is out of range; it accepts a whole number from 0 to 65535",
             "ACCESS_SECRET: the secret is too short; it accepts at least 32 bytes",
-            "RATE_WRITES: \"20\" is not two numbers with a / between them; it accepts per second/burst",
+            "RATE_WRITES: \"20\" is not two numbers separated by a /; it accepts per second/burst",
         ],
     );
-    // Bytes of the environment that are no text.
+    // Bytes of the environment that are not UTF-8.
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStringExt;
@@ -186,7 +186,7 @@ fn all_faults_at_once_each_with_what_it_accepts() {
 }
 
 #[test]
-fn each_variable_at_and_beyond_its_range() {
+fn each_variable_at_and_outside_its_range() {
     for v in variables() {
         let Accepts::Number(min, max) = v.accepts else { continue };
         let alone = |value: u64| load(&[(v.name, &value.to_string())], "");
@@ -239,7 +239,7 @@ fn impossible_combinations() {
         &[("DEFAULT_PROFILE_PIC", "/nonexistent/x.png")],
         &["DEFAULT_PROFILE_PIC: \"/nonexistent/x.png\" cannot be read"],
     );
-    check_faults(&[("DEFAULT_PROFILE_PIC", "/")], &["DEFAULT_PROFILE_PIC: \"/\" is no file"]);
+    check_faults(&[("DEFAULT_PROFILE_PIC", "/")], &["DEFAULT_PROFILE_PIC: \"/\" is not a file"]);
     if !cfg!(feature = "geoip") {
         check_faults(&[("GEOIP_DB", "x.mmdb")], &["GEOIP_DB: is set, and this build"]);
     }
@@ -290,7 +290,7 @@ fn mail_servers() {
 }
 
 #[test]
-fn secrets_also_from_files_and_never_in_sight() {
+fn secrets_are_read_from_files_and_never_shown() {
     let folder = crate::base::testing::Folder::new();
     let path = folder.join("key");
     let path_text = path.to_str().expect("UTF-8");
@@ -326,7 +326,7 @@ fn secrets_also_from_files_and_never_in_sight() {
 
 proptest! {
     #[test]
-    fn any_text_is_judged_and_none_panics(text in "[a-z0-9:/@.,=<>\\[\\]\"'#$* ü\\\\\n-]{0,24}") {
+    fn no_text_panics(text in "[a-z0-9:/@.,=<>\\[\\]\"'#$* ü\\\\\n-]{0,24}") {
         if let Err(faults) = Config::load(|_| Some(text.clone().into()), Some(&text)) {
             prop_assert!(!faults.is_empty());
         }

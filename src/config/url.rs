@@ -1,5 +1,6 @@
-//! Hosts, URLs and origins as an operator writes them, and back in normal form. Not for what a peer sends:
-//! request targets and `Origin` headers are `proto`'s.
+//! Reads hosts, URLs and origins in the configuration, and writes them in normal form.
+//!
+//! Not for input from a peer: `proto` reads request targets and `Origin` headers.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,7 +16,7 @@ pub enum Host {
     Name(String),
 }
 
-/// As it stands in a URL: an IPv6 address has its brackets.
+/// As in a URL: an IPv6 address has brackets.
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -40,9 +41,9 @@ impl Host {
 pub struct Url {
     pub https: bool,
     pub host: Host,
-    /// `None` where the scheme's own (80, 443) was meant.
+    /// `None` for the default port of the scheme (80, 443).
     pub port: Option<u16>,
-    /// Empty or `/…`, never with a `/` at its end.
+    /// Empty or `/…`, without a `/` at its end.
     pub path: String,
 }
 
@@ -56,12 +57,13 @@ impl fmt::Display for Url {
     }
 }
 
-/// An IP address (IPv6 with or without brackets) or a name of RFC 1123 labels; `_` stands in the names of
-/// containers. A name whose last label is a number is a mistyped address.
+/// An IP address (IPv6 with or without brackets) or a name of RFC 1123 labels. `_` is allowed, since names of containers have
+/// it. A name whose last label is a number is refused as a mistyped address.
 pub fn host(text: &str) -> Result<Host, Problem> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     if let Some(bare) = bare {
-        let address = bare.parse::<Ipv6Addr>().map_err(|_| "has brackets around what is no IPv6 address")?;
+        let address =
+            bare.parse::<Ipv6Addr>().map_err(|_| "has brackets around a text that is not an IPv6 address")?;
         return Ok(Host::Address(address.into()));
     }
     if let Ok(address) = text.parse() {
@@ -80,7 +82,7 @@ pub fn host(text: &str) -> Result<Host, Problem> {
     }
 }
 
-/// `scheme://host[:port]` and what follows it.
+/// Reads `scheme://host[:port]`; the last value is the text after it.
 fn authority(text: &str) -> Result<(String, Host, Option<u16>, &str), Problem> {
     let (scheme, rest) = text.split_once("://").ok_or("does not begin with a scheme and ://")?;
     let scheme = scheme.to_ascii_lowercase();
@@ -121,12 +123,12 @@ pub fn url(text: &str) -> Result<Url, Problem> {
         return Err("has a query or a fragment".into());
     }
     if !tail.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err("has characters that a URL cannot hold".into());
+        return Err("has characters that are not allowed in a URL".into());
     }
     Ok(Url { https, host, port, path: tail.trim_end_matches('/').to_owned() })
 }
 
-/// A URL of a whole site: natter's routes begin at its root.
+/// A URL without a path: natter's routes begin at the root.
 pub fn site(text: &str) -> Result<Url, Problem> {
     let url = url(text)?;
     match url.path.is_empty() {
@@ -135,7 +137,7 @@ pub fn site(text: &str) -> Result<Url, Problem> {
     }
 }
 
-/// `*`, `none`, or origins as a browser writes them (RFC 6454 §6.2). Schemes of app shells are origins too.
+/// `*`, `none`, or origins as a browser writes them (RFC 6454 §6.2). Schemes of app shells are accepted too.
 pub fn origins(text: &str) -> Result<Origins, Problem> {
     let entries = list(text)?;
     match entries.as_slice() {
@@ -152,10 +154,10 @@ pub fn origins(text: &str) -> Result<Origins, Problem> {
         let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
             && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
         if !is_scheme {
-            return Err("has a scheme that is none".into());
+            return Err("has an invalid scheme".into());
         }
         if !tail.is_empty() {
-            return Err("has something behind host and port: an origin has no path, not even a /".into());
+            return Err("has text after host and port: an origin has no path, not even a /".into());
         }
         origins.push(match port {
             Some(port) => format!("{scheme}://{host}:{port}"),

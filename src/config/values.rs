@@ -1,5 +1,7 @@
-//! The grammar of single values: text in, a value or a phrase that goes behind the quoted value out ("is not a
-//! number"). Knows no variable and no other value; combinations are judged in `config`.
+//! The grammar of single values: text in; a value, or a phrase about the problem, out.
+//!
+//! The phrase follows the quoted value in a sentence ("is not a number"). Knows no variable and no other value; `config` checks
+//! combinations.
 
 use log::LevelFilter;
 
@@ -7,13 +9,13 @@ use super::url::{Host, host};
 use crate::base::network::{Network, Networks};
 use crate::limits::{CONFIG_LIST_MAX, Rate};
 
-/// What is wrong with a value, as a phrase: it never repeats the value.
+/// What is wrong with a value, as a phrase that never repeats the value.
 pub type Problem = String;
 
-/// Who a mail is from: `natter@example.org` or `Our chat <natter@example.org>`.
+/// The sender of a mail: `natter@example.org` or `Our chat <natter@example.org>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
-    /// Without control characters; empty when none was given. Not yet encoded for a header.
+    /// Without control characters; empty if none was given. Not yet encoded for a header.
     pub name: String,
     pub address: String,
 }
@@ -27,7 +29,7 @@ pub struct Argon2 {
 }
 
 impl Argon2 {
-    /// OWASP's five equal choices (47104,1 … 7168,5) all reach this many KiB × passes.
+    /// The five equivalent choices of OWASP (47104,1 … 7168,5) all reach this many KiB × passes.
     pub fn is_weak(self) -> bool {
         u64::from(self.memory_kib) * u64::from(self.passes) < 35_840
     }
@@ -36,12 +38,12 @@ impl Argon2 {
 /// `LOG_LEVEL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Levels {
-    /// For everything else, where it was given.
+    /// For all other modules, if it was given.
     pub default: Option<LevelFilter>,
     pub modules: Vec<(String, LevelFilter)>,
 }
 
-/// Digits only: `str::parse` takes `+5`.
+/// Digits only: `str::parse` would also accept `+5`.
 pub fn number(text: &str, min: u64, max: u64) -> Result<u64, Problem> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err("is not a whole number".into());
@@ -75,9 +77,9 @@ pub(super) fn list(text: &str) -> Result<Vec<&str>, Problem> {
     Ok(entries)
 }
 
-/// `5/10`: five a second, ten at once.
+/// `5/10`: five a second, and ten at once.
 pub fn rate(text: &str) -> Result<Rate, Problem> {
-    let (per_second, burst) = text.split_once('/').ok_or("is not two numbers with a / between them")?;
+    let (per_second, burst) = text.split_once('/').ok_or("is not two numbers separated by a /")?;
     let part = |text: &str| {
         let n = number(text.trim(), 1, RATE_PART_MAX)?;
         u32::try_from(n).map_err(|_| "is out of range".to_owned())
@@ -85,14 +87,14 @@ pub fn rate(text: &str) -> Result<Rate, Problem> {
     Ok(Rate { per_second: part(per_second)?, burst: part(burst)? })
 }
 
-/// Beyond a million a second a limit limits nothing: `RATE_LIMIT=off` says that.
+/// A rate above a million a second limits nothing: `RATE_LIMIT=off` is for that.
 const RATE_PART_MAX: u64 = 1_000_000;
 
-/// Memory from 1 MiB: below, a hash protects nothing. Up to 1 GiB, 64 passes, 16 lanes: above, one sign-in
-/// could hold a worker for a minute.
+/// Memory is at least 1 MiB: with less, a hash protects nothing. The maxima are 1 GiB, 64 passes and 16 lanes: with more, one
+/// sign-in could occupy a worker for a minute.
 pub fn argon2(text: &str) -> Result<Argon2, Problem> {
     let [memory, passes, lanes] =
-        list(text)?.try_into().map_err(|_| "is not three numbers with commas between them".to_owned())?;
+        list(text)?.try_into().map_err(|_| "is not three numbers separated by commas".to_owned())?;
     let part = |name: &str, text: &str, min, max| {
         let n = number(text, min, max).map_err(|problem| format!("has a {name} that {problem}"))?;
         u32::try_from(n).map_err(|_| format!("has a {name} that is out of range"))
@@ -113,7 +115,7 @@ pub fn networks(text: &str) -> Result<Networks, Problem> {
     Ok(Networks::new(entries.iter().map(|entry| one(entry)).collect::<Result<_, _>>()?))
 }
 
-/// ASCII, one `@`, at most 254 bytes, nothing that could end a header or an SMTP argument.
+/// ASCII, one `@`, at most 254 bytes, and no character that could end a header or an SMTP argument.
 pub fn mailbox(text: &str) -> Result<Mailbox, Problem> {
     let (name, address) = match text.strip_suffix('>').and_then(|rest| rest.split_once('<')) {
         Some((name, address)) => (name.trim().trim_matches('"'), address),
@@ -132,20 +134,20 @@ pub fn mailbox(text: &str) -> Result<Mailbox, Problem> {
     }
 }
 
-/// `info`, `warn,natter::store=debug,rustls=error`: a level for everything, levels for modules.
+/// `info`, or `warn,natter::store=debug,rustls=error`: a level for all modules, and levels for single modules.
 pub fn log_levels(text: &str) -> Result<Levels, Problem> {
-    let level = |text: &str| text.parse::<LevelFilter>().map_err(|_| "has a level that is none".to_owned());
+    let level = |text: &str| text.parse::<LevelFilter>().map_err(|_| "has an unknown level".to_owned());
     let (mut default, mut modules) = (None, Vec::new());
     for entry in list(text)? {
         match entry.split_once('=') {
-            None if default.is_some() => return Err("has two levels for everything".into()),
+            None if default.is_some() => return Err("has two levels for all modules".into()),
             None => default = Some(level(entry)?),
             Some((module, of)) => {
                 let module = module.trim();
                 if module.is_empty()
                     || !module.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:".contains(&b))
                 {
-                    return Err("has a module that is none".into());
+                    return Err("has an invalid name of a module".into());
                 }
                 modules.push((module.to_owned(), level(of.trim())?));
             }

@@ -1,7 +1,7 @@
-//! The way of a line to stderr: a bounded queue and one thread that writes. A reader of stderr that stands still (a container's
-//! log pipe, a terminal after Ctrl-S, journald on a full disk) stops this thread and nobody else.
+//! The bounded queue of log lines, and the one thread that writes them to stderr.
 //!
-//! Owns the bound, the thread and the count of what was dropped; leaves the form of a line to `logging`.
+//! A reader of stderr that stops reading (the log pipe of a container, a terminal after Ctrl-S, journald on a full disk) blocks
+//! this thread and no other. Owns the bound, the thread and the count of dropped lines; leaves the form of a line to `logging`.
 //! Invariant: [`LogQueue::push`] never waits for a reader, and each line is written once, in order, or counted as dropped.
 
 use std::collections::VecDeque;
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes of lines that wait, some 10,000 usual ones. Beyond: dropped and counted.
+/// Bytes of queued lines, about 10,000 usual ones. More lines are dropped and counted.
 const QUEUE_BYTES_MAX: usize = 1_048_576;
-/// What a line costs beside its bytes, so that the bound of bytes bounds the number of lines too.
+/// The cost of a line in addition to its bytes, so that the bound of bytes also bounds the number of lines.
 const LINE_COST: usize = 64;
-/// Between two tries on a stderr that somebody else made non-blocking.
+/// The time between two attempts if another process made stderr non-blocking.
 const RETRY: Duration = Duration::from_millis(10);
 
 pub struct LogQueue {
@@ -28,11 +28,11 @@ pub struct LogQueue {
 #[derive(Default)]
 struct State {
     lines: VecDeque<String>,
-    /// The cost of all lines that wait or are being written.
+    /// The cost of all lines that are queued or being written.
     cost: usize,
-    /// Lines dropped that no line has told of yet.
+    /// Dropped lines that no log line has reported yet.
     dropped: u64,
-    /// The last write failed: what was dropped is told of with the next line, not at once.
+    /// The last write failed: dropped lines are reported with the next line, not at once.
     failing: bool,
     /// The thread waits for a line.
     sleeping: bool,
@@ -61,7 +61,7 @@ impl LogQueue {
         Ok(queue)
     }
 
-    /// Queues one line; where the queue is full it is dropped and counted.
+    /// Queues one line. If the queue is full, the line is dropped and counted.
     pub fn push(&self, line: String) {
         let cost = line.len() + LINE_COST;
         let mut state = self.lock();
@@ -72,19 +72,19 @@ impl LogQueue {
         }
         state.cost += cost;
         state.lines.push_back(line);
-        // A wake is a system call, and most lines find the thread awake.
+        // To wake the thread takes a system call, and the thread is usually awake.
         if std::mem::take(&mut state.sleeping) {
             drop(state);
             self.filled.notify_one();
         }
     }
 
-    /// Whether every line that was queued is written, and what was dropped is told.
+    /// Whether every queued line is written and every dropped line is reported.
     pub fn is_idle(&self) -> bool {
         self.lock().is_idle()
     }
 
-    /// Waits until every line is written, at most so long.
+    /// Waits until every line is written, at most this long.
     pub fn flush(&self, at_most: Duration) {
         drop(self.emptied.wait_timeout_while(self.lock(), at_most, |state| !state.is_idle()));
     }
@@ -94,7 +94,7 @@ impl LogQueue {
         Arc::clone(&self.dropped)
     }
 
-    /// The state is whole at every point a panic could come from.
+    /// The state is consistent wherever a panic can happen, so a poisoned lock is used.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,8 +126,8 @@ impl LogQueue {
         }
     }
 
-    /// Moves what waits into the empty `lines`; sleeps until there is something to write. Answers how many were dropped after
-    /// them.
+    /// Moves the queued lines into the empty `lines`; waits until there is a line. Returns how many lines were dropped
+    /// after them.
     fn take(&self, lines: &mut VecDeque<String>) -> u64 {
         let mut state = self.lock();
         while state.is_idle() {
@@ -149,8 +149,8 @@ impl LogQueue {
     }
 }
 
-/// One `write` a line, so that lines of other processes on the same pipe do not fall into it. `false` when it was not taken
-/// whole: there is nobody left to tell then.
+/// One `write` per line, so that lines of other processes on the same pipe do not split it. `false` if it was not written
+/// completely: then stderr has no reader, and the error cannot be reported.
 fn write_line(sink: &mut impl Write, mut line: String) -> bool {
     line.push('\n');
     let mut bytes = line.as_bytes();
@@ -173,7 +173,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// A stderr whose reader takes a line when the test says so.
+    /// A stderr whose reader takes a line when the test allows it.
     struct Gate {
         opened: Receiver<io::Result<()>>,
         lines: Sender<String>,
@@ -181,7 +181,7 @@ mod tests {
 
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // A test that is over lets the rest through.
+            // At the end of a test the remaining lines are written.
             self.opened.recv().unwrap_or(Ok(()))?;
             let _ = self.lines.send(String::from_utf8_lossy(bytes).into_owned());
             Ok(bytes.len())
@@ -203,7 +203,7 @@ mod tests {
     fn a_reader_that_stands_still_costs_lines_and_nobody_waits() {
         let (queue, open, written) = gated();
         let line = "x".repeat(1_024 - LINE_COST);
-        // Nothing is read meanwhile: that this ends is the point.
+        // No line is read meanwhile: the test is that this loop ends.
         (0..2_000).for_each(|_| queue.push(line.clone()));
         assert_eq!(queue.dropped().load(Ordering::Relaxed), 2_000 - 1_024);
         assert!(!queue.is_idle());
