@@ -30,6 +30,8 @@ mod sockets;
 mod stalls;
 #[path = "process/start.rs"]
 mod start;
+#[path = "process/syncs.rs"]
+mod syncs;
 #[path = "process/uploads.rs"]
 mod uploads;
 
