@@ -1,11 +1,11 @@
-//! upload.create: admitted by its length, then published.
+//! The handler of upload.create: the body is admitted by its length, then the file is published.
 
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::Problem;
 use crate::model::upload::AdmitUpload;
 
-/// Whether the member has room for the bodies that are coming, before the newest is read. The verdict that counts falls
-/// when an upload is published.
+/// Checks, before the body is read, that the member has room for all bodies under way. The final check comes when an
+/// upload is published.
 pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, bytes: u64) -> Result<Step, Problem> {
     let limits = &ctx.settings.limits;
     let (quota, files_max) = (limits.upload_quota, limits.upload_files_max);

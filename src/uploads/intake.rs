@@ -1,6 +1,8 @@
-//! A body becoming a file: raw or as a form, in any split, judged as it passes. Owns what a form may hold and which refusal
-//! a bad one gets; refuses to keep a byte of the file: what is to be stored leaves at once, and is hashed where it is written.
-//! Invariant: `size` is of the bytes that left, and the same body leaves the same bytes in every split.
+//! The intake of a body as a file: raw or as a form, in any split, checked as it passes.
+//!
+//! Owns what a form may contain and which refusal a bad one gets. It keeps no byte of the file: bytes to be stored
+//! leave at once, and are hashed where they are written.
+//! Invariant: `size` counts the bytes that left, and the same body leaves the same bytes in every split.
 
 use super::name;
 use crate::base::id::Id;
@@ -18,12 +20,12 @@ use crate::proto::image::{Filter, Pixels, Rules};
 pub struct Wanted {
     /// The field of a form that is the file.
     pub field: &'static str,
-    /// The file is the point: a body that is no form is the file itself, a form without it is refused, and other fields
-    /// don't matter.
+    /// The route wants only the file: a body that is no form is the file itself, a form without the file is refused,
+    /// and other fields are ignored.
     pub file_only: bool,
 }
 
-/// How the file stands in the body.
+/// How the body contains the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     Raw { name: String },
@@ -31,7 +33,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads the head of an upload or of a form.
+    /// Reads the header fields of an upload or of a form.
     pub fn of(headers: &Headers, wanted: Wanted) -> Result<Source, Problem> {
         let coded =
             headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
@@ -50,7 +52,7 @@ impl Source {
         Ok(Source::Raw { name: name::clean(&name.ok_or(Problem::invalid("filename"))?) })
     }
 
-    /// The most bytes of a body whose file has at most so many.
+    /// The largest body whose file has at most `file_max` bytes.
     pub fn body_max(&self, file_max: u64) -> u64 {
         match self {
             Source::Raw { .. } => file_max,
@@ -59,7 +61,7 @@ impl Source {
     }
 }
 
-/// Whether a Content-Type names a form, well formed or not.
+/// Whether a Content-Type names a form, well-formed or not.
 pub fn is_form(content_type: &str) -> bool {
     let media = content_type.split(';').next().unwrap_or_default();
     media.trim().eq_ignore_ascii_case("multipart/form-data")
@@ -70,15 +72,15 @@ fn malformed(_: MultipartError) -> Problem {
     Problem::new(Code::ErrorParsingData)
 }
 
-/// What a whole body brought.
+/// What a complete body contained.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
     pub file: Option<JudgedFile>,
-    /// The other fields of a form, no name twice.
+    /// The other fields of a form; no name occurs twice.
     pub fields: Vec<(String, String)>,
 }
 
-/// A file whose bytes have all left: what is known of it but their hash.
+/// A file whose bytes have all left. Only its hash is not known yet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct JudgedFile {
     id: Id,
@@ -135,7 +137,7 @@ struct Open {
 }
 
 impl Intake {
-    /// `id` becomes the file's, `file_max` bounds it as it was sent.
+    /// `id` becomes the file's id; `file_max` bounds the file as it was sent.
     pub fn new(
         id: Id,
         source: Source,
@@ -160,7 +162,8 @@ impl Intake {
         self.open = Some(Open { name, filter, received: 0, stored: 0 });
     }
 
-    /// Takes the next bytes of the body, appends what is to be stored to `out`. After a refusal the body is lost.
+    /// Takes the next bytes of the body and appends what is to be stored to `out`. After a refusal the intake is of no
+    /// more use.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
         let Some(mut form) = self.form.take() else { return self.store(bytes, out) };
         let result = self.push_form(&mut form, bytes, out);
@@ -193,12 +196,12 @@ impl Intake {
         }
     }
 
-    /// The field that begins, or `None` where the file does.
+    /// The field that begins, or `None` if the file begins.
     fn begin_part(&mut self, part: Part) -> Result<Option<(String, Vec<u8>)>, Problem> {
         let is_named = part.name == self.wanted.field;
         let name = match part.filename {
             Some(name) => name,
-            // Where the file is the point its field is the file, however it was written down.
+            // If the route wants only the file, its field is the file in any spelling.
             None if is_named && self.wanted.file_only => String::new(),
             None => return Ok(Some((part.name, Vec::new()))),
         };
@@ -223,7 +226,7 @@ impl Intake {
         Ok(())
     }
 
-    /// The next bytes of the file.
+    /// Takes the next bytes of the file.
     fn store(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
         let Some(open) = &mut self.open else { return Ok(()) };
         open.received += bytes.len() as u64;
@@ -236,7 +239,7 @@ impl Intake {
         Ok(())
     }
 
-    /// The file is whole.
+    /// The file is complete.
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let from = out.len();
@@ -255,7 +258,7 @@ impl Intake {
         Ok(())
     }
 
-    /// The body is whole; appends what was still held back.
+    /// The body is complete; appends what was still held back.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Received, Problem> {
         match &self.form {
             Some(form) => form.multipart.finish().map_err(malformed)?,
@@ -307,7 +310,7 @@ mod tests {
     /// A file's name and bytes, and the other fields.
     type Expected<'a> = (&'a str, &'a [u8], &'a [(&'a str, &'a str)]);
 
-    /// The same in every split: a file's name and bytes and the other fields, or a refusal.
+    /// Checks that a body gives the same in every split: a file's name and bytes and the other fields, or a refusal.
     fn check(source: Source, wanted: Wanted, body: &[u8], expect: Result<Expected<'_>, &str>) {
         for step in [1, 2, 3, 7, body.len().max(1)] {
             match (take(&source, wanted, body, step), &expect) {
@@ -344,7 +347,7 @@ mod tests {
         check(raw(), FILE, &[b'a'; 101], Err("too_large"));
         check(raw(), FILE, b"", Err("invalid_file"));
         check(raw(), FILE, b"\xff\xfe\0", Err("not_supported_type"));
-        // A canvas of 1,000 pixels, and of 1,001.
+        // An image 1,000 pixels wide, and one of 1,001.
         let gif = |width: u16| {
             let [low, high] = width.to_le_bytes();
             [&b"GIF89a"[..], &[low, high, 1, 0, 0, 0, 0], b"\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;"]
@@ -361,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_upload_is_refused() {
+    fn a_bad_upload_is_refused() {
         let file = part(r#"name="file"; filename="a""#, "hello");
         check(form(), FILE, &whole(&[file.clone(), file.clone()]), Err("invalid_file"));
         check(form(), FILE, &whole(&[part(r#"name="other"; filename="a""#, "hello")]), Err("invalid_file"));

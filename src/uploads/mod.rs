@@ -1,7 +1,9 @@
-//! Floor 3: files. How a body becomes a file (`intake`), what it may be called (`name`), and the handlers: an upload is
-//! created, read, deleted, and what nothing refers to any more is swept.
-//! Refuses to touch the disk: bytes leave the intake to be appended by the runtime, files are published, opened and
-//! removed by workers. Invariant: what is served was judged by its bytes, never by its name or its declared type.
+//! Layer 3: uploaded files, from the body to the file and back.
+//!
+//! Owns how a body becomes a file (`intake`), which names a file may have (`name`), and the handlers: an upload is
+//! created, read and deleted, and a background task removes files that no row refers to. It does not touch the disk:
+//! the runtime appends the bytes that leave the intake; workers publish, open and remove files.
+//! Invariant: the type of a served file was determined by its bytes, never by its name or its declared type.
 
 mod create;
 mod intake;

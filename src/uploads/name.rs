@@ -1,15 +1,17 @@
-//! The name of a file: what a peer sent, made safe to be a path segment, a header and a file's name on somebody's disk.
-//! Invariant: a cleaned name is 1 to 255 bytes, is not `.` or `..`, and is cleaned to itself.
+//! The name of a file: a name from a peer, made safe as a path segment, a header field and a file name on a client's
+//! disk.
+//!
+//! Invariant: a cleaned name has 1 to 255 bytes, is not `.` or `..`, and cleaning it again changes nothing.
 
 use crate::limits::FILE_NAME_MAX;
 
-/// What a file without a name is called.
+/// The name of a file that was sent without one.
 const NAMELESS: &str = "file";
-/// An extension longer than this is no extension worth keeping.
+/// A longer extension is not kept when a name is cut.
 const EXTENSION_MAX: usize = 16;
 
-/// Control characters, separators and marks that turn the direction of text (a name that reads `photo.exe.jpg` from the right) become
-/// `_`; what is too long is cut before its extension.
+/// Replaces control characters, separators and marks that change the direction of text (with them `photo.exe.jpg` can
+/// be displayed in another order) by `_`. A name that is too long is cut before its extension.
 pub fn clean(name: &str) -> String {
     let mut cleaned: String = name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
     if cleaned.len() > FILE_NAME_MAX {
@@ -22,7 +24,7 @@ pub fn clean(name: &str) -> String {
         }
         cleaned.push_str(&extension);
     }
-    // No path has a segment of these.
+    // A path can't have a segment of these names.
     if cleaned.is_empty() || cleaned == "." || cleaned == ".." { NAMELESS.to_owned() } else { cleaned }
 }
 

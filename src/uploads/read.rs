@@ -1,6 +1,9 @@
-//! upload.get: the bytes of a file, whole, in part, or not again. Owns the fields of every file reply; refuses to read:
-//! the reply is a segment of an open file, and the runtime reads ahead of the socket.
-//! Invariant: nothing that is served can run in a browser: the type was told by the bytes, and the sandbox is closed.
+//! The handler of upload.get: the bytes of a file, complete, in part, or a 304.
+//!
+//! Owns the header fields of every file reply. It does not read: the reply is a segment of an open file, and the
+//! runtime reads ahead of the socket.
+//! Invariant: nothing that is served can run in a browser: the type was determined by the bytes, and the sandbox is
+//! closed.
 
 use crate::base::crypto::{base64url_decode, hex};
 use crate::base::id::Id;
@@ -15,7 +18,7 @@ use crate::proto::http::head::{Headers, Method};
 use crate::proto::http::mime::{Disposition, content_disposition};
 use crate::proto::http::range::{Decision, decide};
 
-/// GET /uploads/{id}/{name}: for whoever has a signed URL, else for a member who may read it.
+/// GET /uploads/{id}/{name}: for any client with a signed URL, else for a member who may read it.
 pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Result<Step, Problem> {
     let params = &request.params;
     let (upload, name) = (params.required_id("upload")?, params.required_text("name")?.to_owned());
@@ -40,14 +43,14 @@ pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
     }))
 }
 
-/// The picture of whoever has none: any member may see it.
+/// The picture of a profile without one: any member may see it.
 fn default_image(ctx: &Ctx<'_>, name: String, conditions: Conditions) -> Result<Step, Problem> {
     let image = ctx.settings.urls.default_image().filter(|image| image.name == name);
     let mime = image.ok_or(Problem::new(Code::NotFound))?.mime.to_owned();
     Ok(open(FilePlace::DefaultImage, |opened| Meta::of_file(opened, mime, name), conditions))
 }
 
-/// Whether the request carries a signature that is good for this upload, now.
+/// Whether the request carries a signature that is valid for this upload now.
 fn is_signed(ctx: &Ctx<'_>, upload: Id, request: &Request<'_>) -> bool {
     let text = |name| request.params.text(name).ok().flatten();
     let Some(sig) = text("sig").and_then(base64url_decode) else { return false };
@@ -67,7 +70,7 @@ pub fn conformance(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pro
     Ok(open(place, |opened| Meta::of_file(opened, mime, name), conditions))
 }
 
-/// What a request asks of a file beside the file.
+/// The conditions and the range of a request for a file.
 struct Conditions {
     method: Method,
     headers: Headers,
@@ -82,7 +85,7 @@ impl Conditions {
     }
 }
 
-/// What the reply says of a file.
+/// What the reply says about a file.
 struct Meta {
     /// As sent, quotes included.
     etag: String,
@@ -92,7 +95,7 @@ struct Meta {
 }
 
 impl Meta {
-    /// Of a file that is not ours, and may be replaced.
+    /// For a file that the operator owns and may replace.
     fn of_file(opened: &OpenedFile, mime: String, name: String) -> Meta {
         let OpenedFile { len, modified_s, modified_ns, .. } = opened;
         let etag = format!("\"{len:x}-{modified_s:x}-{modified_ns:x}\"");
@@ -107,7 +110,7 @@ fn open(
 ) -> Step {
     Step::work(Job::OpenFile { place }, move |_, done| match done {
         Done::FileOpened(opened) => reply(&conditions, &meta(&opened), opened),
-        // Removed between the look at its row and now.
+        // Removed after its row was read.
         Done::NoFile => Err(Problem::new(Code::NotFound)),
         _ => Err(Problem::new(Code::GeneralError)),
     })
@@ -142,7 +145,7 @@ fn reply(conditions: &Conditions, meta: &Meta, opened: OpenedFile) -> Result<Ste
     reply.step()
 }
 
-/// What a 304 says too (RFC 9110 §15.4.5).
+/// Adds the header fields that a 304 has too (RFC 9110 §15.4.5).
 fn described(reply: Reply, meta: &Meta) -> Reply {
     reply
         .header("ETag", meta.etag.clone())

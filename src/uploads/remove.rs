@@ -1,5 +1,6 @@
-//! upload.delete, and the sweep of files nothing refers to any more.
-//! Invariant: a file is removed only after the transaction that took its last row is on disk.
+//! The handler of upload.delete, and the removal of files that no row refers to.
+//!
+//! Invariant: a file is removed only after the transaction that deleted its last row is on disk.
 
 use crate::limits::SWEEP_FILES_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
@@ -14,8 +15,8 @@ pub fn delete(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
     Ok(Step::store(delete, |_, ()| Reply::no_content().step()))
 }
 
-/// One sweep, from the rows that name erased files to their end. Nobody waits for its reply; what fails is reported where
-/// it fails, and tried again by the next.
+/// One run of the background removal, from the rows that name erased files to the deletion of these rows. No client
+/// waits for its reply. A failure is reported where it happens, and the next run tries again.
 pub fn sweep() -> Step {
     Step::store(ListErasedFiles { limit: SWEEP_FILES_MAX }, |_, files| {
         if files.is_empty() {
