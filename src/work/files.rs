@@ -1,11 +1,16 @@
-//! The files of uploads: published, opened, removed, and swept at the start. Owns where each stands below `UPLOADS`:
+//! The files of uploads on disk: published, opened, removed, and cleaned up at the start.
+//!
+//! Owns the path of each below `UPLOADS`:
 //!
 //! ```text
-//! tmp/<id>      being received; nobody's after a crash
-//! <aa>/<id>     published; `aa` is the last byte of the id, so that no folder grows without end
+//! tmp/<id>      being received; an orphan after a crash
+//! <aa>/<id>     published; `aa` is the last byte of the id, which bounds the size of a folder
 //! ```
-//! Has files of some kinds judged by their whole before they are published (`proto::media`). Refuses to know of rows, but for one question at the start. Invariant: a published file and the
-//! folder it stands in are on disk before anybody hears of it, and a file is never written again.
+//!
+//! Files of some kinds are inspected as a whole before they are published (`proto::media`). Knows nothing of rows,
+//! except for one question at the start.
+//! Invariant: a published file and its folder are on disk before any client learns of it, and a file is never written
+//! again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -21,10 +26,10 @@ use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::upload::{FilePlace, InspectedFile, Inspection};
 use crate::proto::media::{self, Fault};
 
-/// Bytes of a file that are hashed at once.
+/// How many bytes of a file are hashed at once.
 const HASH_BUFFER: usize = 65_536;
 
-/// Where a published file stands.
+/// The path of a published file.
 fn published(uploads: &Path, file: Id) -> PathBuf {
     folder_of(uploads, file).join(file.to_string())
 }
@@ -54,12 +59,12 @@ impl Publisher {
         match job {
             Job::PublishUpload { file, inspect } => self.publish(file, inspect),
             Job::RemoveFiles { files } => self.remove(&files),
-            // The pools hand each kind of job to its own craft.
+            // The pools give each worker only its own kinds of job.
             _ => Done::Failed,
         }
     }
 
-    /// The file first, then its name: what a folder names after a power cut must be whole.
+    /// The file is flushed first, then its name: a file that has a name after a power failure must be complete.
     fn publish(&self, file: Id, inspection: Option<Inspection>) -> Done {
         let from = temporary(&self.uploads).join(file.to_string());
         let (folder, to) = (folder_of(&self.uploads, file), published(&self.uploads, file));
@@ -106,7 +111,7 @@ impl Publisher {
     }
 }
 
-/// Judges and cleans a whole file in its place; nobody else knows of it yet.
+/// Inspects and cleans a complete file at its temporary path. Nothing else refers to it yet.
 fn inspect(path: &Path, inspection: Inspection) -> Result<InspectedFile, Fault> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let found = media::inspect(&mut file, inspection.kind, inspection.rules)?;
@@ -140,17 +145,19 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// On the way out of a failure that was already reported; the next start sweeps what stays.
+/// Used after a failure that was already reported. The next start removes what is left.
 fn forget_quietly(path: &Path) {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => log::warn!("a file stays behind: {error}"),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            log::warn!("a temporary file could not be removed; the next start tries again: {error}")
+        }
         _ => {}
     }
 }
 
 // ---- opening -------------------------------------------------------------------------------------
 
-/// Where the files to be sent stand.
+/// The paths of the files to be sent.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     pub uploads: PathBuf,
@@ -158,7 +165,7 @@ pub struct Places {
     pub conformance: Option<PathBuf>,
 }
 
-/// Opens files to be sent: each once, however many connections read it, since a piece is read at an offset.
+/// Opens files to be sent. Each is open once, however many connections read it, since a segment is read at an offset.
 #[derive(Clone)]
 pub struct Opener {
     places: Arc<Places>,
@@ -183,7 +190,7 @@ impl Opener {
         }
     }
 
-    /// `None` when too many are open.
+    /// `None` if too many are open.
     fn open(&self, place: FilePlace) -> io::Result<Option<OpenedFile>> {
         let path = self.path(&place).ok_or(ErrorKind::NotFound)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,9 +201,9 @@ impl Opener {
                 return Ok(None);
             }
         }
-        drop(open); // a cold disk must not hold up the other thread
+        drop(open); // a slow disk must not block the other thread
         let file = match known {
-            // A file of ours never changes; another may have been replaced.
+            // An uploaded file never changes; a file of the operator may have been replaced.
             Some(file) if matches!(place, FilePlace::Upload(_)) => file,
             _ => Arc::new(File::open(path)?),
         };
@@ -223,19 +230,19 @@ impl Opener {
 
 // ---- the start -----------------------------------------------------------------------------------
 
-/// What a sweep removed.
+/// What the clean-up removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Files that were being received.
     pub temporary: usize,
     /// Published files whose row was never written, or is gone.
     pub orphans: usize,
-    /// Published files left alone, since the database knows of none at all.
+    /// Published files that were left alone, since the database knows of no file at all.
     pub foreign: usize,
 }
 
-/// Removes what a crash left behind; before the server runs. `orphans` answers which of the named files no row refers to,
-/// `None` where no file is known.
+/// Removes what a crash left, before the server runs. `orphans` returns those of the named files that no row refers to,
+/// or `None` if the database knows of no file.
 pub fn sweep<E: From<io::Error>>(
     uploads: &Path,
     mut orphans: impl FnMut(Vec<Id>) -> Result<Option<Vec<Id>>, E>,
@@ -263,7 +270,7 @@ pub fn sweep<E: From<io::Error>>(
     Ok(swept)
 }
 
-/// Shows `each` every published file, with its name below `uploads`, which [`is_published`].
+/// Calls `each` with every published file and its name below `uploads`, which [`is_published`].
 pub fn each_published<E: From<io::Error>>(
     uploads: &Path,
     mut each: impl FnMut(&str, &Path) -> Result<(), E>,
@@ -279,13 +286,13 @@ pub fn each_published<E: From<io::Error>>(
     Ok(())
 }
 
-/// Whether a published file can stand under this name below `UPLOADS`.
+/// Whether a published file can have this name below `UPLOADS`.
 pub fn is_published(name: &str) -> bool {
     let file = name.split_once('/').and_then(|(_, id)| Id::parse(id));
     file.is_some_and(|file| published(Path::new(""), file).as_os_str() == name)
 }
 
-/// The files of a folder; none where there is no folder.
+/// The files of a folder; none if the folder does not exist.
 fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -309,14 +316,14 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::fs::symlink;
 
-    /// UPLOADS of a test.
-    struct Room(Folder);
+    /// The `UPLOADS` folder of a test.
+    struct TestUploads(Folder);
 
-    impl Room {
-        fn new() -> Room {
-            let room = Room(Folder::new());
-            fs::create_dir_all(temporary(&room.0)).expect("a folder");
-            room
+    impl TestUploads {
+        fn new() -> TestUploads {
+            let uploads = TestUploads(Folder::new());
+            fs::create_dir_all(temporary(&uploads.0)).expect("a folder");
+            uploads
         }
 
         fn receive(&self, file: Id, bytes: &[u8]) {
@@ -334,92 +341,98 @@ mod tests {
     }
 
     #[test]
-    fn what_is_published_stands_in_its_folder_and_nowhere_else() {
-        let room = Room::new();
-        let mut publisher = Publisher::new(room.0.to_path_buf());
+    fn a_published_file_is_in_its_folder_and_nowhere_else() {
+        let uploads = TestUploads::new();
+        let mut publisher = Publisher::new(uploads.0.to_path_buf());
         for file in [Id(0x1ab), Id(0x2ab), Id(0x300)] {
-            room.receive(file, b"hello");
+            uploads.receive(file, b"hello");
             assert!(matches!(
                 publisher.run(Job::PublishUpload { file, inspect: None }),
                 Done::UploadPublished { inspected: None }
             ));
-            assert_eq!(fs::read(published(&room.0, file)).expect("a file"), b"hello");
+            assert_eq!(fs::read(published(&uploads.0, file)).expect("a file"), b"hello");
         }
-        assert!(published(&room.0, Id(0x2ab)).starts_with(room.0.join("ab")), "the last byte of the id");
-        assert_eq!(entries(&temporary(&room.0)).expect("a folder").len(), 0);
-        let mode = fs::metadata(room.0.join("ab")).expect("a folder").permissions().mode();
-        assert_eq!(mode & 0o777, 0o700, "nobody else reads what members send");
+        assert!(
+            published(&uploads.0, Id(0x2ab)).starts_with(uploads.0.join("ab")),
+            "the last byte of the id"
+        );
+        assert_eq!(entries(&temporary(&uploads.0)).expect("a folder").len(), 0);
+        let mode = fs::metadata(uploads.0.join("ab")).expect("a folder").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "no other user reads what members send");
     }
 
     #[test]
-    fn what_cannot_be_published_is_gone() {
-        let room = Room::new();
-        let mut publisher = Publisher::new(room.0.to_path_buf());
+    fn a_file_that_cannot_be_published_is_removed() {
+        let uploads = TestUploads::new();
+        let mut publisher = Publisher::new(uploads.0.to_path_buf());
         assert!(
             matches!(publisher.run(Job::PublishUpload { file: Id(1), inspect: None }), Done::Failed),
             "never received"
         );
-        // Something stands where its folder must be.
-        fs::write(room.0.join("02"), b"").expect("a file");
-        room.receive(Id(2), b"hello");
+        // A file has the name that its folder needs.
+        fs::write(uploads.0.join("02"), b"").expect("a file");
+        uploads.receive(Id(2), b"hello");
         assert!(matches!(publisher.run(Job::PublishUpload { file: Id(2), inspect: None }), Done::Failed));
-        assert_eq!(entries(&temporary(&room.0)).expect("a folder").len(), 0);
+        assert_eq!(entries(&temporary(&uploads.0)).expect("a folder").len(), 0);
     }
 
     #[test]
     fn removing_is_done_when_nothing_is_left() {
-        let room = Room::new();
-        let mut publisher = Publisher::new(room.0.to_path_buf());
-        room.place(Id(1), b"hello");
+        let uploads = TestUploads::new();
+        let mut publisher = Publisher::new(uploads.0.to_path_buf());
+        uploads.place(Id(1), b"hello");
         let remove = || Job::RemoveFiles { files: vec![Id(1), Id(2)] };
-        assert!(matches!(publisher.run(remove()), Done::FilesRemoved), "one that is gone is as good");
-        assert!(!published(&room.0, Id(1)).exists());
+        assert!(
+            matches!(publisher.run(remove()), Done::FilesRemoved),
+            "a file that does not exist counts as removed"
+        );
+        assert!(!published(&uploads.0, Id(1)).exists());
         assert!(matches!(publisher.run(remove()), Done::FilesRemoved));
-        fs::create_dir_all(published(&room.0, Id(2))).expect("a folder where a file should be");
+        fs::create_dir_all(published(&uploads.0, Id(2))).expect("a folder where a file should be");
         assert!(matches!(publisher.run(remove()), Done::Failed), "and is tried again by the next sweep");
     }
 
     #[test]
     fn a_file_is_open_once_however_many_read_it() {
-        let room = Room::new();
-        room.place(Id(1), b"hello");
-        let mut opener = room.opener();
+        let uploads = TestUploads::new();
+        uploads.place(Id(1), b"hello");
+        let mut opener = uploads.opener();
         let mut open = |place| opener.run(Job::OpenFile { place });
         let Done::FileOpened(first) = open(FilePlace::Upload(Id(1))) else { panic!("a file") };
-        // It is read to its end by those who have it, whatever becomes of its name.
-        fs::remove_file(published(&room.0, Id(1))).expect("removed");
+        // Connections that have it open read it to its end, even after its name is removed.
+        fs::remove_file(published(&uploads.0, Id(1))).expect("removed");
         let Done::FileOpened(second) = open(FilePlace::Upload(Id(1))) else { panic!("the same file") };
         assert!(Arc::ptr_eq(&first.file, &second.file));
         assert_eq!((first.len, second.len), (5, 5));
         drop((first, second));
-        assert!(matches!(open(FilePlace::Upload(Id(1))), Done::NoFile), "nobody has it any more");
+        assert!(matches!(open(FilePlace::Upload(Id(1))), Done::NoFile), "no connection has it open any more");
         assert!(matches!(open(FilePlace::Upload(Id(2))), Done::NoFile));
         assert!(matches!(open(FilePlace::DefaultImage), Done::NoFile), "there is none");
-        fs::create_dir_all(published(&room.0, Id(3))).expect("a folder");
+        fs::create_dir_all(published(&uploads.0, Id(3))).expect("a folder");
         assert!(matches!(open(FilePlace::Upload(Id(3))), Done::NoFile), "a folder is no file");
     }
 
     #[test]
     fn open_files_have_a_bound_and_a_file_of_the_operators_may_be_replaced() {
-        let room = Room::new();
-        let picture = room.0.join("picture.png");
+        let uploads = TestUploads::new();
+        let picture = uploads.0.join("picture.png");
         fs::write(&picture, b"old").expect("a file");
         let opener = Opener::new(Places {
-            uploads: room.0.to_path_buf(),
+            uploads: uploads.0.to_path_buf(),
             default_image: Some(picture.clone()),
             conformance: None,
         });
         let open = |place| opener.clone().run(Job::OpenFile { place });
         let Done::FileOpened(old) = open(FilePlace::DefaultImage) else { panic!("a file") };
-        fs::write(room.0.join("new"), b"newer").expect("a file");
-        fs::rename(room.0.join("new"), &picture).expect("replaced");
+        fs::write(uploads.0.join("new"), b"newer").expect("a file");
+        fs::rename(uploads.0.join("new"), &picture).expect("replaced");
         let Done::FileOpened(new) = open(FilePlace::DefaultImage) else { panic!("a file") };
         assert_eq!((old.len, new.len), (3, 5));
-        // As many names for one file as may be open.
-        room.place(Id(0), b"hello");
+        // As many names of one file as files may be open.
+        uploads.place(Id(0), b"hello");
         let upload = |n: usize| Id((n as u128) << 8);
         (1..=OPEN_FILES_MAX).for_each(|n| {
-            symlink(published(&room.0, Id(0)), published(&room.0, upload(n))).expect("a link");
+            symlink(published(&uploads.0, Id(0)), published(&uploads.0, upload(n))).expect("a link");
         });
         let mut held: Vec<Done> = (1..OPEN_FILES_MAX).map(|n| open(FilePlace::Upload(upload(n)))).collect();
         assert!(held.iter().all(|done| matches!(done, Done::FileOpened(_))));
@@ -434,27 +447,27 @@ mod tests {
 
     #[test]
     fn the_start_removes_what_no_row_refers_to_and_nothing_else() {
-        let room = Room::new();
+        let uploads = TestUploads::new();
         let (known, orphan) = (Id(0x1aa), Id(0x2aa));
-        room.receive(Id(7), b"half");
-        room.place(known, b"known");
-        room.place(orphan, b"orphan");
-        fs::write(room.0.join("aa/notes.txt"), b"an operator's").expect("a file");
-        fs::write(room.0.join("readme"), b"an operator's").expect("a file");
-        let swept = sweep(&room.0, |files| -> io::Result<_> {
+        uploads.receive(Id(7), b"half");
+        uploads.place(known, b"known");
+        uploads.place(orphan, b"orphan");
+        fs::write(uploads.0.join("aa/notes.txt"), b"an operator's").expect("a file");
+        fs::write(uploads.0.join("readme"), b"an operator's").expect("a file");
+        let swept = sweep(&uploads.0, |files| -> io::Result<_> {
             Ok(Some(files.into_iter().filter(|file| *file != known).collect()))
         });
         assert_eq!(swept.expect("swept"), Swept { temporary: 1, orphans: 1, foreign: 0 });
-        assert!(published(&room.0, known).exists() && !published(&room.0, orphan).exists());
-        assert!(room.0.join("aa/notes.txt").exists() && room.0.join("readme").exists());
-        // A database that knows of no upload at all is more likely the wrong one.
-        let swept = sweep(&room.0, |_| -> io::Result<_> { Ok(None) });
+        assert!(published(&uploads.0, known).exists() && !published(&uploads.0, orphan).exists());
+        assert!(uploads.0.join("aa/notes.txt").exists() && uploads.0.join("readme").exists());
+        // A database that knows of no upload at all is more likely the wrong database.
+        let swept = sweep(&uploads.0, |_| -> io::Result<_> { Ok(None) });
         assert_eq!(swept.expect("swept"), Swept { temporary: 0, orphans: 0, foreign: 1 });
-        assert!(published(&room.0, known).exists());
-        // Nothing is removed on the word of a database that can't be read.
-        let failed = sweep(&room.0, |_| Err::<Option<Vec<Id>>, _>(io::Error::other("no database")));
-        assert!(failed.is_err() && published(&room.0, known).exists());
-        let nowhere = sweep(&room.0.join("nowhere"), |_| -> io::Result<_> { Ok(None) });
+        assert!(published(&uploads.0, known).exists());
+        // Nothing is removed because of a database that can't be read.
+        let failed = sweep(&uploads.0, |_| Err::<Option<Vec<Id>>, _>(io::Error::other("no database")));
+        assert!(failed.is_err() && published(&uploads.0, known).exists());
+        let nowhere = sweep(&uploads.0.join("nowhere"), |_| -> io::Result<_> { Ok(None) });
         assert_eq!(nowhere.expect("nothing there"), Swept::default());
     }
 }

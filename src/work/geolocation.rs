@@ -1,6 +1,8 @@
-//! Where an address is: out of a local database, else from a service that is asked over HTTP. The one home of maxminddb.
-//! Owns the memory of what was learned lately; whether an address may be asked about at all is decided before.
-//! Invariant: an address leaves the host only where a token for the service was configured and no database was.
+//! The geolocation of an address: from a local database, else from a service over HTTP.
+//!
+//! The only module that uses maxminddb. Owns a cache of recent answers. Whether an address may be looked up at all is
+//! decided earlier.
+//! Invariant: an address leaves the host only if a token for the service is configured and no database is.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,7 +20,7 @@ use crate::limits::{PLACE_CHARS_MAX, PLACE_DEADLINE, PLACE_FAILURE_KEPT, PLACE_K
 use crate::model::job::{Done, Job};
 use crate::proto::http::client::{Endpoint, ResponseReader};
 
-/// Who knows.
+/// Where geolocations come from.
 #[derive(Clone)]
 pub enum PlaceSource {
     /// GEOIP_DB.
@@ -29,7 +31,7 @@ pub enum PlaceSource {
 }
 
 impl PlaceSource {
-    /// Reads GEOIP_DB; the error is a phrase for behind that name.
+    /// Reads GEOIP_DB. The error is a phrase that follows that name.
     #[cfg(feature = "geoip")]
     pub fn database(path: &Path) -> Result<PlaceSource, String> {
         let file = FileState::of(path);
@@ -39,8 +41,8 @@ impl PlaceSource {
     }
 }
 
-/// GEOIP_DB in memory. Whoever renews the file (`geoipupdate` renames a new one into its place) need not restart the server:
-/// a look-up of a file that is another one by now reads it first. One that can't be read leaves the old one in use.
+/// GEOIP_DB in memory. A process that replaces the file (`geoipupdate` renames a new one onto it) need not restart the
+/// server: a look-up first reads a file that has changed. If the new file can't be read, the old content stays in use.
 #[cfg(feature = "geoip")]
 pub struct Database {
     path: PathBuf,
@@ -49,12 +51,12 @@ pub struct Database {
 
 #[cfg(feature = "geoip")]
 struct Content {
-    /// The file that was read, or could not be.
+    /// The file that was read last, or could not be read.
     file: Option<FileState>,
     reader: Arc<maxminddb::Reader<Vec<u8>>>,
 }
 
-/// What tells one file from the one that replaced it.
+/// Distinguishes a file from the one that replaced it.
 #[cfg(feature = "geoip")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileState {
@@ -75,11 +77,12 @@ impl FileState {
 
 #[cfg(feature = "geoip")]
 impl Database {
-    /// Reads the file if it is another one. Whether it was. The other threads wait for it: they would answer from the old one.
+    /// Reads the file if it has changed, and returns whether it did. The other threads wait: they would answer from the
+    /// old content.
     fn renew(&self) -> bool {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         let file = FileState::of(&self.path);
-        // A file that is gone for a moment says nothing new.
+        // A file that is missing for a moment is no new content.
         if file.is_none() || file == content.file {
             return false;
         }
@@ -107,7 +110,7 @@ fn read_database(path: &Path) -> Result<maxminddb::Reader<Vec<u8>>, String> {
     maxminddb::Reader::open_readfile(path).map_err(|error| format!("can't be used: {error}"))
 }
 
-/// One worker thread's guide; the memory is shared by all.
+/// The geolocator of one worker thread; all of them share the cache.
 pub struct Geolocator {
     source: PlaceSource,
     known: Arc<Mutex<Known>>,
@@ -118,7 +121,7 @@ impl Geolocator {
         Geolocator { source, known }
     }
 
-    /// Does the job, in this thread, in at most [`PLACE_DEADLINE`] and what the resolver takes.
+    /// Does the job in this thread, in at most [`PLACE_DEADLINE`] and the time of the resolver.
     pub fn run(&mut self, job: Job) -> Done {
         let Job::FindPlace { address } = job else {
             log::error!(target: "natter::geolocation", "{} is no geolocator's job", job.name());
@@ -144,14 +147,14 @@ impl Geolocator {
             Ok(place) => Done::Place(place),
             Err(fault) => {
                 let reason = fault.reason();
-                // The address is a member's: it is not repeated.
-                log::warn!(target: "natter::geolocation", "a place could not be looked up: {reason}");
+                // The address belongs to a member, so it is not logged.
+                log::warn!(target: "natter::geolocation", "a geolocation could not be looked up: {reason}");
                 Done::Failed
             }
         }
     }
 
-    /// What was learned from a database that was replaced is not known any more.
+    /// Drops answers of a database that was replaced.
     fn forget_outdated(&self) {
         #[cfg(feature = "geoip")]
         if let PlaceSource::Database(database) = &self.source
@@ -174,13 +177,13 @@ impl Geolocator {
     }
 }
 
-/// Databases of two schools: names by language (MaxMind, DB-IP), or plain texts (IPinfo).
+/// Databases have one of two layouts: names by language (MaxMind, DB-IP), or plain texts (IPinfo).
 #[cfg(feature = "geoip")]
 fn look_in(reader: &maxminddb::Reader<Vec<u8>>, address: IpAddr) -> Result<Option<String>, WireFault> {
     use maxminddb::PathElement::{Index, Key};
     let fault = |error: maxminddb::MaxMindDbError| WireFault::Failed(error.to_string());
     let found = reader.lookup(address).map_err(fault)?;
-    // A field of another shape is as good as none.
+    // A field of another type counts as absent.
     let text = |path: &[maxminddb::PathElement<'_>]| found.decode_path::<String>(path).ok().flatten();
     let city = text(&[Key("city"), Key("names"), Key("en")]).or_else(|| text(&[Key("city")]));
     let region = text(&[Key("subdivisions"), Index(0), Key("names"), Key("en")])
@@ -202,7 +205,7 @@ fn ask(
     let fault = |what: &str| WireFault::failed(what);
     let request = endpoint
         .get(&address.to_string(), Some(token))
-        .map_err(|_| fault("IP_INFO is no token that a request could carry"))?;
+        .map_err(|_| fault("IP_INFO has characters that a request can't carry"))?;
     let mut wire = Wire::connect(&endpoint.host, endpoint.port, PLACE_DEADLINE)?;
     if endpoint.tls {
         wire.start_tls(trust, &endpoint.host)?;
@@ -212,22 +215,22 @@ fn ask(
     loop {
         received.clear();
         let more = wire.receive(&mut received)?;
-        let whole = reader.receive(&received).map_err(|_| fault("the service does not answer in HTTP"))?;
+        let whole = reader.receive(&received).map_err(|_| fault("the service's response is not HTTP"))?;
         if whole || !more {
             break;
         }
     }
     wire.close();
-    let response = reader.finish().map_err(|_| fault("the service's answer was cut"))?;
+    let response = reader.finish().map_err(|_| fault("the service's response is incomplete"))?;
     if response.status != 200 {
-        return Err(WireFault::Failed(format!("the service answered {}", response.status)));
+        return Err(WireFault::Failed(format!("the service responded with status {}", response.status)));
     }
-    let answer = json::parse(&response.body).map_err(|_| fault("the service's answer is no JSON"))?;
+    let answer = json::parse(&response.body).map_err(|_| fault("the service's response is not JSON"))?;
     let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
     Ok(join([text("city"), text("region"), text("country")]))
 }
 
-/// "City, Region, Country": what is known of it, in one line, each word once.
+/// "City, Region, Country": the known parts in one line, each once.
 fn join(parts: [Option<String>; 3]) -> Option<String> {
     let mut words: Vec<String> = Vec::with_capacity(3);
     for part in parts.into_iter().flatten() {
@@ -241,11 +244,11 @@ fn join(parts: [Option<String>; 3]) -> Option<String> {
     (!place.is_empty()).then_some(place)
 }
 
-/// What was learned lately, failures included.
+/// The cache of recent answers, failures included.
 #[derive(Debug, Default)]
 pub struct Known {
     by_address: BTreeMap<IpAddr, (Option<String>, Instant)>,
-    /// The same, the first to be forgotten first.
+    /// The same entries, the first to expire first.
     by_end: BTreeMap<(Instant, IpAddr), ()>,
 }
 
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_one_line_of_what_is_known() {
+    fn a_geolocation_is_one_line_of_the_known_parts() {
         let check = |parts: [Option<&str>; 3], expect: Option<&str>| {
             assert_eq!(join(parts.map(|part| part.map(str::to_owned))).as_deref(), expect, "{parts:?}");
         };
@@ -292,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_forgets_in_time_and_never_grows_beyond_its_bound() {
+    fn the_cache_expires_and_never_exceeds_its_bound() {
         let (mut known, start) = (Known::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         known.learn(ip(1), Some("here".to_owned()), start, Duration::from_secs(10));

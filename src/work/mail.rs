@@ -1,5 +1,7 @@
-//! Brings a mail out of the house: to the configured server by SMTP, or, without one, into a file. Owns one try; when the
-//! next one is, storage decides. Invariant: what is reported as sent was taken over by the server, or is on disk.
+//! The delivery of one mail: to the configured server by SMTP, or, without one, into a file.
+//!
+//! Owns one attempt; storage decides when the next one is due.
+//! Invariant: a mail that is reported as sent was accepted by the server, or is on disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -24,7 +26,7 @@ pub enum MailOptions {
         smtp: SmtpOptions,
         trust: Trust,
     },
-    /// An mbox file (0600), for a house without a mail server.
+    /// An mbox file (0600), for a host without a mail server.
     File {
         path: PathBuf,
         from: Mailbox,
@@ -34,21 +36,21 @@ pub enum MailOptions {
 /// One worker thread's mailer.
 pub struct Mailer {
     options: MailOptions,
-    /// All workers append to one file, one after the other.
+    /// All workers append to one file, one at a time.
     file: Arc<Mutex<()>>,
 }
 
 impl Mailer {
-    /// `file` is shared by the mailers of one server.
+    /// All mailers of one server share `file`.
     pub fn new(options: MailOptions, file: Arc<Mutex<()>>) -> Mailer {
         Mailer { options, file }
     }
 
-    /// Does the job, in this thread, in at most [`SMTP_DEADLINE`] and what the resolver takes.
+    /// Does the job in this thread, in at most [`SMTP_DEADLINE`] and the time of the resolver.
     pub fn run(&mut self, job: Job) -> Done {
         match job {
             Job::SendMail(letter) => Done::Mail(self.send(&letter)),
-            // The pools hand each kind of job to its own craft.
+            // The pools give each worker only its own kinds of job.
             _ => {
                 log::error!(target: "natter::mail", "{} is no mailer's job", job.name());
                 Done::Failed
@@ -59,8 +61,8 @@ impl Mailer {
     fn send(&self, letter: &Letter) -> Delivery {
         let (id, member) = (letter.id, letter.member);
         let Ok(to) = Address::parse(&letter.to) else {
-            // Sign-up takes no such address; only a row made elsewhere can hold one.
-            log::error!(target: "natter::mail", mail:% = id, member:% = member; "no mail can go to this member's address");
+            // Sign-up refuses such an address; only a row that another program wrote can hold one.
+            log::error!(target: "natter::mail", mail:% = id, member:% = member; "this member's address is not valid, so no mail can be sent to it");
             return Delivery::Refused;
         };
         let to = Mailbox { name: String::new(), address: to };
@@ -85,7 +87,7 @@ impl Mailer {
             }
             MailOptions::Server { host, port, from, smtp, trust } => {
                 let outcome = hand_over(host, *port, smtp, trust, compose(letter, from, to));
-                judge(letter, outcome)
+                log_result(letter, outcome)
             }
         }
     }
@@ -103,14 +105,14 @@ fn compose(letter: &Letter, from: &Mailbox, to: Mailbox) -> Mail {
     }
 }
 
-/// Appends an entry whole or not at all, and returns once it is on disk: the row is erased by then.
+/// Appends a complete entry or nothing, and returns after it is on disk, since the row is erased next.
 fn append(path: &PathBuf, entry: &[u8]) -> io::Result<()> {
     let mut file =
         OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(NO_FOLLOW).open(path)?;
     let before = file.metadata()?.len();
     let written = file.write_all(entry).and_then(|()| file.sync_data());
     if let Err(error) = written {
-        // Half an entry would swallow the next one's head.
+        // An incomplete entry would hide the head of the next one.
         cut(&file, before);
         return Err(error);
     }
@@ -119,11 +121,11 @@ fn append(path: &PathBuf, entry: &[u8]) -> io::Result<()> {
 
 fn cut(file: &File, length: u64) {
     if let Err(error) = file.set_len(length) {
-        log::error!(target: "natter::mail", "mail.mbox ends in half a mail: {error}");
+        log::error!(target: "natter::mail", "mail.mbox ends in an incomplete mail: {error}");
     }
 }
 
-/// One dialogue. What it was decided to be before the connection broke stays decided.
+/// One SMTP dialogue. A result that was reached before the connection broke stays valid.
 fn hand_over(
     host: &str,
     port: u16,
@@ -162,7 +164,7 @@ fn hand_over(
     }
 }
 
-/// The connection broke: after the server's 250 only the goodbye is lost.
+/// The connection broke: after the server's 250 only the reply to QUIT is lost.
 fn end(mut dialogue: Dialogue, fault: WireFault) -> Result<Outcome, WireFault> {
     dialogue.ended();
     match dialogue.poll() {
@@ -171,8 +173,8 @@ fn end(mut dialogue: Dialogue, fault: WireFault) -> Result<Outcome, WireFault> {
     }
 }
 
-/// Says in the log what became of a try. A server's words may repeat the address: it is taken out of them.
-fn judge(letter: &Letter, outcome: Result<Outcome, WireFault>) -> Delivery {
+/// Logs the result of an attempt. The server's text may repeat the address, so the address is removed from it.
+fn log_result(letter: &Letter, outcome: Result<Outcome, WireFault>) -> Delivery {
     let (id, member, kind) = (letter.id, letter.member, letter.kind);
     match outcome {
         Ok(Outcome::Delivered) => {
@@ -186,16 +188,16 @@ fn judge(letter: &Letter, outcome: Result<Outcome, WireFault>) -> Delivery {
         }
         Ok(Outcome::PermanentFailure { code, text }) => {
             let text = without(&text, &letter.to);
-            log::warn!(target: "natter::mail", mail:% = id, member:% = member, code = code; "refused for good: {text}");
+            log::warn!(target: "natter::mail", mail:% = id, member:% = member, code = code; "refused, and not tried again: {text}");
             Delivery::Refused
         }
         Ok(Outcome::Misconfigured { code, text }) => {
             let text = without(&text, &letter.to);
-            log::error!(target: "natter::mail", mail:% = id, member:% = member, code = code; "no mail can be sent until the EMAIL_ settings fit the server: {text}");
+            log::error!(target: "natter::mail", mail:% = id, member:% = member, code = code; "no mail can be sent until the EMAIL_ settings match the server: {text}");
             Delivery::Blocked
         }
         Err(WireFault::Misconfigured(reason)) => {
-            log::error!(target: "natter::mail", mail:% = id, member:% = member; "no mail can be sent until the EMAIL_ settings or TLS_CA_FILE fit the server: {reason}");
+            log::error!(target: "natter::mail", mail:% = id, member:% = member; "no mail can be sent until the EMAIL_ settings or TLS_CA_FILE match the server: {reason}");
             Delivery::Blocked
         }
         Err(WireFault::Failed(reason)) => {
@@ -205,7 +207,7 @@ fn judge(letter: &Letter, outcome: Result<Outcome, WireFault>) -> Delivery {
     }
 }
 
-/// `text` without an address, in whatever case it stands there.
+/// `text` without an address, in upper or lower case.
 fn without(text: &str, address: &str) -> String {
     let (lower, address) = (text.to_ascii_lowercase(), address.to_ascii_lowercase());
     let mut out = String::with_capacity(text.len());
@@ -224,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_repeats_the_address_does_not_bring_it_into_the_log() {
+    fn an_address_that_the_server_repeats_is_not_logged() {
         let check = |text: &str, expect: &str| assert_eq!(without(text, "ada@example.org"), expect);
         check("5.1.1 <Ada@Example.ORG>: unknown, ada@example.org", "5.1.1 <…>: unknown, …");
         check("nothing here, é", "nothing here, é");
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_through_a_link() {
+    fn a_mail_is_never_written_through_a_symbolic_link() {
         let folder = crate::base::testing::Folder::new();
         let (file, link) = (folder.join("elsewhere"), folder.join("mail.mbox"));
         std::fs::write(&file, "as it was").expect("a file");

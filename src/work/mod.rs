@@ -1,5 +1,7 @@
-//! Floor 3: slow jobs in blocking code, run by the runtime's worker threads. A worker owns what it needs (an arena, a
-//! socket to a mail server) and shares next to nothing; it draws no randomness: salts come with the job.
+//! Layer 3: slow jobs in blocking code, run by the runtime's worker threads.
+//!
+//! A worker owns what it needs (an arena, a socket to a mail server) and shares almost nothing. It draws no randomness:
+//! salts come with the job.
 
 pub mod files;
 pub mod geolocation;

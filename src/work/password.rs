@@ -1,7 +1,8 @@
-//! Password hashes: Argon2id (RFC 9106) over the HMAC of a password in its compared form, as PHC strings. The one home of
-//! argon2.
-//! Owns an arena that is reused from hash to hash and freed when idle; draws no salt itself.
-//! Invariant: what is stored can't be tested against a guess without PASSWORD_SECRET, which the database does not hold.
+//! Password hashes: Argon2id (RFC 9106) over the HMAC of a password in its compared form, as PHC strings.
+//!
+//! The only module that uses argon2. Owns an arena that is reused from hash to hash and freed when idle; draws no salt
+//! itself.
+//! Invariant: a stored hash can't be tested against a guess without PASSWORD_SECRET, which the database does not hold.
 
 use std::borrow::Cow;
 use std::hint::black_box;
@@ -22,15 +23,14 @@ pub struct Cost {
 }
 
 impl Default for Cost {
-    /// OWASP's profile of the least memory: 7 MiB and 18 ms on a small machine, where 64 MiB a guess would let a
-    /// dozen
-    /// strangers fill it.
+    /// OWASP's profile with the least memory: 7 MiB and 18 ms on a small machine. With 64 MiB per guess a dozen
+    /// strangers would fill its memory.
     fn default() -> Self {
         Cost { memory_kib: 7_168, passes: 5, lanes: 1 }
     }
 }
 
-/// A cost outside of what Argon2 can do or of what a machine should be asked.
+/// A cost outside of what Argon2 can do or of what is reasonable for a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadCost;
 
@@ -48,7 +48,7 @@ impl Cost {
 
 #[derive(Clone, Debug)]
 pub struct PasswordOptions {
-    /// Of PASSWORD_SECRET.
+    /// Made from PASSWORD_SECRET.
     pub secret: HmacKey,
     pub cost: Cost,
 }
@@ -63,7 +63,7 @@ pub struct PasswordHasher {
 
 const HASH_LEN: usize = 32;
 
-/// What a PHC string of ours says.
+/// The content of a PHC string of ours.
 struct Stored {
     cost: Cost,
     params: Params,
@@ -85,8 +85,8 @@ impl PasswordHasher {
             }
             Job::VerifyPassword { password, hash: Some(hash), salt } => self.verify(&password, &hash, &salt),
             Job::VerifyPassword { password, hash: None, salt } => self.verify_nobody(&password, &salt),
-            // The pools hand each kind of job to its own craft.
-            _ => Err("another craft's job"),
+            // The pools give each worker only its own kinds of job.
+            _ => Err("the job is of another kind of worker"),
         };
         done.unwrap_or_else(|reason| {
             log::error!("a password could not be hashed: {reason}");
@@ -94,7 +94,7 @@ impl PasswordHasher {
         })
     }
 
-    /// Gives the arena back: to be called once no job is waiting.
+    /// Frees the arena. Call it when no job is waiting.
     pub fn idle(&mut self) {
         self.arena = Vec::new();
     }
@@ -123,7 +123,7 @@ impl PasswordHasher {
         Ok(Done::PasswordVerified { matches, rehash })
     }
 
-    /// Nobody's hash, at the cost of somebody's.
+    /// Spends the time of a comparison although there is no hash.
     fn verify_nobody(&mut self, password: &Hidden, salt: &[u8]) -> Result<Done, &'static str> {
         let params = self.params.clone();
         for text in forms(password) {
@@ -143,11 +143,9 @@ impl PasswordHasher {
     }
 }
 
-/// What a presented password is compared as: in its compared form, then as it was sent where that differs, since
-/// hashes were
-/// once made of passwords as sent. How many there are depends on the password alone, and each is tried whether or not
-/// one
-/// before it matched: the time says nothing about what is stored.
+/// The forms in which a presented password is compared: its compared form, then the password as sent if it differs,
+/// since older hashes were made of passwords as sent. The number of forms depends on the password alone, and each is
+/// tried even if an earlier one matched: the time discloses nothing about the stored hash.
 fn forms(password: &Hidden) -> impl Iterator<Item = Cow<'_, str>> {
     let form = password_form(&password.0);
     let raw = (form != password.0).then_some(Cow::Borrowed(password.0.as_str()));
@@ -171,7 +169,7 @@ fn argon2id(
     Ok(hash)
 }
 
-/// Reads `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, exactly as written above.
+/// Reads `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, in exactly this form.
 fn parse_phc(text: &str) -> Option<Stored> {
     let mut parts = text.strip_prefix("$argon2id$v=19$")?.split('$');
     let (costs, salt, hash) = (parts.next()?, parts.next()?, parts.next()?);
@@ -186,7 +184,7 @@ fn parse_phc(text: &str) -> Option<Stored> {
     Some(Stored { cost, params: cost.params().ok()?, salt, hash })
 }
 
-/// The PHC format wants the standard alphabet, unpadded; it differs from base64url in two characters.
+/// The PHC format uses the standard alphabet, unpadded; it differs from base64url in two characters.
 fn phc_base64(bytes: &[u8]) -> String {
     base64url(bytes).replace('-', "+").replace('_', "/")
 }
@@ -249,17 +247,17 @@ mod tests {
         assert_eq!(verify(&mut other, "analytical engine", Some(&phc)), (false, None));
     }
 
-    /// Equal passwords have different hashes. The Go server's salt was one constant byte: equal passwords had equal
+    /// Equal passwords have different hashes. The predecessor's salt was one constant byte: equal passwords had equal
     /// hashes.
     #[test]
-    fn lineage_the_salt_is_in_the_hash() {
+    fn equal_passwords_have_different_hashes() {
         let mut hasher = hasher(CHEAP);
         let (a, b) = (hash(&mut hasher, "analytical engine", 1), hash(&mut hasher, "analytical engine", 2));
         assert_ne!(a.rsplit('$').next(), b.rsplit('$').next());
     }
 
     #[test]
-    fn nobodys_hash_never_matches_and_takes_the_same_arena() {
+    fn a_missing_hash_never_matches_and_uses_the_same_arena() {
         let mut hasher = hasher(CHEAP);
         assert_eq!(verify(&mut hasher, "analytical engine", None), (false, None));
         assert_eq!(hasher.arena.len(), 64);
@@ -286,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_one_however_a_keyboard_composes_it() {
+    fn a_password_is_the_same_in_each_unicode_composition() {
         let (composed, decomposed, spaced) =
             ("P\u{e4}ss w\u{f6}rd", "Pa\u{308}ss wo\u{308}rd", "P\u{e4}ss\u{a0}w\u{f6}rd");
         let mut hasher = hasher(CHEAP);
@@ -299,9 +297,9 @@ mod tests {
         }
     }
 
-    /// Hashes were once made of passwords as sent.
+    /// Older hashes were made of passwords as sent.
     #[test]
-    fn a_hash_of_a_password_as_sent_goes_on_working_and_is_renewed() {
+    fn a_hash_of_a_password_as_sent_still_works_and_is_renewed() {
         let sent = "Pa\u{308}ssword";
         let mut hasher = hasher(CHEAP);
         let params = hasher.params.clone();
@@ -346,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn costs_within_reason() {
+    fn only_reasonable_costs_are_accepted() {
         let check = |memory_kib, passes, lanes, good: bool| {
             let cost = Cost { memory_kib, passes, lanes };
             let options = PasswordOptions { secret: HmacKey::new(b"pepper"), cost };

@@ -1,6 +1,8 @@
-//! A connection we open ourselves, in blocking code: a socket, TLS over it once that has begun, and one deadline for all
-//! of it. Owns no protocol. Invariant: no call lasts beyond the deadline, whatever the other side does; only the resolver
-//! of the system, which takes no limit, may.
+//! An outgoing connection in blocking code: a socket, TLS over it if needed, and one deadline for all of it.
+//!
+//! Owns no protocol.
+//! Invariant: no call lasts longer than the deadline, whatever the other side does. The only exception is the system's
+//! resolver, which takes no limit.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "tls")]
 use crate::proto::tls;
 
-/// Whom to trust; nothing in a build without the feature `tls`, whose configuration asks for none.
+/// Which certificates are trusted. Empty in a build without the feature `tls`, whose configuration needs none.
 #[derive(Clone)]
 pub struct Trust {
     #[cfg(feature = "tls")]
@@ -17,7 +19,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The built-in roots, and those of TLS_CA_FILE; the error is a phrase for behind that name.
+    /// The built-in roots, and those of TLS_CA_FILE. The error is a phrase that follows that name.
     #[cfg(feature = "tls")]
     pub fn new(ca_file_pem: Option<&[u8]>) -> Result<Trust, &'static str> {
         let config = tls::client_config(ca_file_pem).map_err(|_| "holds no certificate that can be read")?;
@@ -30,11 +32,11 @@ impl Trust {
     }
 }
 
-/// Why a connection is of no more use. The text is for the log and quotes nobody.
+/// Why a connection can't be used any more. The text is for the log and contains nothing that the other side sent.
 #[derive(Debug)]
 pub enum WireFault {
     Failed(String),
-    /// It fails until an operator mends the configuration of one of the two sides.
+    /// It fails until an operator corrects the configuration of one of the two sides.
     Misconfigured(String),
 }
 
@@ -66,13 +68,13 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Tries each address of `host` until one answers or the time is over.
+    /// Tries each address of `host` until one answers or the deadline has passed.
     pub fn connect(host: &str, port: u16, limit: Duration) -> Result<Wire, WireFault> {
         let until = Instant::now() + limit;
         let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-        let mut last = WireFault::failed("the name has no address");
+        let mut last = WireFault::failed("the host name has no address");
         for (tried, address) in addresses.iter().enumerate() {
-            // An address that does not answer at all must leave time for the next.
+            // An address that never answers must leave time for the next one.
             let share = left(until)? / (addresses.len() - tried) as u32;
             match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
                 Ok(socket) => {
@@ -90,7 +92,7 @@ impl Wire {
         Err(last)
     }
 
-    /// Shakes hands; from here on every byte goes through TLS.
+    /// Does the TLS handshake; from here on every byte goes through TLS.
     #[cfg(feature = "tls")]
     pub fn start_tls(&mut self, trust: &Trust, server_name: &str) -> Result<(), WireFault> {
         let mut session = tls::Session::new(&trust.config, server_name).map_err(tls_fault)?;
@@ -100,18 +102,18 @@ impl Wire {
             let mut buffer = [0; BUFFER];
             let count = self.read_socket(&mut buffer)?;
             if count == 0 {
-                return Err(WireFault::failed("the connection ended in the handshake"));
+                return Err(WireFault::failed("the connection was closed in the TLS handshake"));
             }
             if let Err(fault) = session.receive(&buffer[..count], &mut plain) {
-                // The alert tells the other side why; whether it arrives changes nothing for us.
-                let told = self.flush(&mut session);
-                log::debug!("an alert was {}", if told.is_ok() { "sent" } else { "not sent" });
+                // The alert tells the other side why. It does not matter to us whether it arrives.
+                let sent = self.flush(&mut session);
+                log::debug!("an alert was {}", if sent.is_ok() { "sent" } else { "not sent" });
                 return Err(tls_fault(fault));
             }
         }
         self.flush(&mut session)?;
         if !plain.is_empty() {
-            return Err(WireFault::failed("the server spoke before it was asked"));
+            return Err(WireFault::failed("the server sent data before it was asked"));
         }
         self.tls = Some(session);
         Ok(())
@@ -119,7 +121,7 @@ impl Wire {
 
     #[cfg(not(feature = "tls"))]
     pub fn start_tls(&mut self, _: &Trust, _: &str) -> Result<(), WireFault> {
-        Err(WireFault::Misconfigured("this build has no TLS".to_owned()))
+        Err(WireFault::Misconfigured("this build was made without the feature `tls`".to_owned()))
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), WireFault> {
@@ -133,8 +135,8 @@ impl Wire {
         self.write_socket(bytes)
     }
 
-    /// Appends what came; `false` when the other side will say nothing more. Under TLS an end without a goodbye is a
-    /// fault: something may have been cut off.
+    /// Appends the received bytes; `false` if the other side will send no more. Under TLS an end without a close_notify
+    /// is a fault, since bytes may be missing.
     pub fn receive(&mut self, plain: &mut Vec<u8>) -> Result<bool, WireFault> {
         let mut buffer = [0; BUFFER];
         #[cfg(feature = "tls")]
@@ -146,7 +148,7 @@ impl Wire {
                 }
                 match self.read_socket(&mut buffer) {
                     Err(fault) => break Err(fault),
-                    Ok(0) => break Err(WireFault::failed("the connection was cut")),
+                    Ok(0) => break Err(WireFault::failed("the connection was closed")),
                     Ok(count) => {
                         if let Err(fault) = session.receive(&buffer[..count], plain) {
                             break Err(tls_fault(fault));
@@ -168,7 +170,7 @@ impl Wire {
         Ok(count > 0)
     }
 
-    /// Says goodbye. The work is done by now: nothing depends on whether it is heard.
+    /// Sends close_notify. The work is done, so it does not matter whether it arrives.
     pub fn close(self) {
         #[cfg(feature = "tls")]
         let wire = self.say_goodbye();
@@ -209,7 +211,7 @@ impl Wire {
         while !bytes.is_empty() {
             self.socket.set_write_timeout(Some(left(self.until)?))?;
             match self.socket.write(bytes) {
-                Ok(0) => return Err(WireFault::failed("the connection was cut")),
+                Ok(0) => return Err(WireFault::failed("the connection was closed")),
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
@@ -221,7 +223,7 @@ impl Wire {
 
 const BUFFER: usize = crate::limits::WIRE_READ_BUFFER;
 
-/// What is left of the time; never zero, which a socket would take for "no limit".
+/// The time that is left; never zero, which a socket would take for "no limit".
 fn left(until: Instant) -> Result<Duration, WireFault> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(WireFault::failed("it took too long")) } else { Ok(left) }
@@ -230,9 +232,11 @@ fn left(until: Instant) -> Result<Duration, WireFault> {
 #[cfg(feature = "tls")]
 fn tls_fault(error: tls::TlsError) -> WireFault {
     match error {
-        tls::TlsError::CaFile => WireFault::Misconfigured("TLS_CA_FILE can't be used".to_owned()),
+        tls::TlsError::CaFile => {
+            WireFault::Misconfigured("TLS_CA_FILE can't be read as certificates".to_owned())
+        }
         tls::TlsError::ServerName => {
-            WireFault::Misconfigured("no certificate can be for a host of this name".to_owned())
+            WireFault::Misconfigured("the host name can't be in a certificate".to_owned())
         }
         tls::TlsError::Untrusted(reason) => WireFault::Misconfigured(format!("TLS: {reason}")),
         tls::TlsError::Peer(reason) => WireFault::Failed(format!("TLS: {reason}")),
