@@ -256,6 +256,7 @@ fn a_suspect_database_is_replaced_by_a_new_file_with_all_its_content() {
     });
     assert_eq!(list.expect("a page").messages.len(), 4, "the first of the room, and three");
     let names: Vec<String> = contents(kit.options.path.parent().expect("a folder")).into_keys().collect();
+    let names: Vec<&String> = names.iter().filter(|name| name.starts_with("natter.db")).collect();
     assert_eq!(names, ["natter.db", "natter.db-shm", "natter.db-wal"]);
     kit.close();
     check(&kit.options, Held::Alone).expect("a sound database");
