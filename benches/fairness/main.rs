@@ -1,0 +1,136 @@
+//! Fairness: one account or one address prefix must not slow the others. Plays attacks against a server with its default
+//! settings and measures a bystander in peace and under attack; ends with a verdict for each, and status 1 if one is missed.
+//!
+//! See `scripts/fairness`, which gives the server a core of its own. Arguments: names of attacks, `--rounds=N`, `--list`.
+
+mod attacks;
+mod bystander;
+mod scene;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+mod wire;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use attacks::{ATTACKS, Attack, Stop};
+use bystander::{KINDS, Seen, watch};
+use scene::Stage;
+
+const ROUNDS: usize = 5;
+const PEACE: Duration = Duration::from_secs(3);
+const WAR: Duration = Duration::from_secs(4);
+/// After an attack, until its memory is looked at.
+const AFTER: Duration = Duration::from_secs(2);
+
+/// Times the p99 in peace that a bystander may wait under attack.
+const TIMES_MAX: f64 = 5.0;
+/// What nobody calls slow, in milliseconds.
+const UNNOTICED_MS: f64 = 20.0;
+/// Resident memory that README promises for the default settings, in MiB.
+const MEMORY_MAX_MIB: u64 = 256;
+
+/// One round of one attack.
+struct Round {
+    peace: [Seen; 4],
+    war: [Seen; 4],
+    /// MiB: in peace, the most of the attack, after it.
+    memory: [u64; 3],
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        ATTACKS.iter().for_each(|attack| println!("{:<16} {}", attack.name, attack.what));
+        return ExitCode::SUCCESS;
+    }
+    let rounds =
+        arguments.iter().find_map(|it| it.strip_prefix("--rounds=")?.parse().ok()).unwrap_or(ROUNDS).max(1);
+    let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    if let Some(unknown) =
+        names.iter().find(|name| !ATTACKS.iter().any(|attack| attack.name == name.as_str()))
+    {
+        eprintln!("no attack is called {unknown}: see --list");
+        return ExitCode::from(2);
+    }
+    let stage = Stage::build();
+    let mut missed = Vec::new();
+    println!("a bystander's p50 and p99 in ms, medians of {rounds} rounds; `!` counts requests that failed");
+    for attack in
+        ATTACKS.iter().filter(|attack| names.is_empty() || names.iter().any(|name| *name == attack.name))
+    {
+        if attack.needs_ipv6 && !stage.ipv6 {
+            println!("\n{}: left out, since it needs IPv6 addresses of a network namespace", attack.name);
+            continue;
+        }
+        println!("\n{}: {}", attack.name, attack.what);
+        let all: Vec<Round> = (0..rounds).map(|round| play(&stage, attack, round as u8)).collect();
+        report(attack, &all, &mut missed);
+    }
+    if missed.is_empty() {
+        println!(
+            "\nreached: under each attack a bystander waits less than {TIMES_MAX} × as in peace or {UNNOTICED_MS} ms"
+        );
+        return ExitCode::SUCCESS;
+    }
+    println!("\nMISSED: {}", missed.join(", "));
+    ExitCode::FAILURE
+}
+
+fn play(stage: &Stage, attack: &Attack, round: u8) -> Round {
+    let (running, scene) = stage.open(attack.env);
+    // The first of each kind fills caches.
+    watch(&scene, Duration::from_millis(600), 19);
+    let peace = watch(&scene, PEACE, round);
+    let before = running.memory().0;
+    let stop = Stop::default();
+    let war = std::thread::scope(|scope| {
+        scope.spawn(|| (attack.run)(&scene, &stop));
+        std::thread::sleep(attack.lead);
+        let war = watch(&scene, WAR, round + 6);
+        stop.say();
+        war
+    });
+    std::thread::sleep(AFTER);
+    let (after, most) = running.memory();
+    Round { peace, war, memory: [before, most, after] }
+}
+
+fn report(attack: &Attack, rounds: &[Round], missed: &mut Vec<String>) {
+    for (kind, name) in KINDS.iter().enumerate() {
+        let of = |value: fn(&Seen) -> f64, war: bool| {
+            median(rounds.iter().map(|round| value(if war { &round.war[kind] } else { &round.peace[kind] })))
+        };
+        let (p50, p99) =
+            ([false, true].map(|war| of(|it| it.p50, war)), [false, true].map(|war| of(|it| it.p99, war)));
+        let failed: usize = rounds.iter().map(|round| round.war[kind].failed).sum();
+        let held = p99[1] < (TIMES_MAX * p99[0]).max(UNNOTICED_MS);
+        if !held {
+            missed.push(format!("{} {name}", attack.name));
+        }
+        println!(
+            "  {name:<12} peace {:>7.2} {:>8.2}   attack {:>8.2} {:>9.2}   {:>6.1} ×  {}{}",
+            p50[0],
+            p99[0],
+            p50[1],
+            p99[1],
+            p99[1] / p99[0].max(0.001),
+            if held { "reached" } else { "MISSED" },
+            if failed > 0 { format!("  !{failed}") } else { String::new() },
+        );
+    }
+    let [before, most, after] =
+        [0, 1, 2].map(|at| median(rounds.iter().map(|round| round.memory[at] as f64)) as u64);
+    let held = most <= MEMORY_MAX_MIB;
+    if !held {
+        missed.push(format!("{} memory", attack.name));
+    }
+    let verdict = if held { "reached" } else { "MISSED" };
+    println!("  memory       {before} MiB in peace, {most} at most, {after} after   {verdict}");
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
