@@ -28,9 +28,10 @@ pub struct Limits {
     pub ws_message_max: usize,
     /// Bytes waiting for one slow stream. Beyond: close 4408; the client resumes by cursor.
     pub send_queue_max: usize,
-    /// Open connections. Beyond: accepting pauses until 90 % of it.
+    /// Open connections. Beyond: one without an account gives way, else an idle one, else the newcomer gets 503 `busy`.
     pub connections_max: usize,
-    /// Open connections of one address (a /64 for IPv6). Beyond: closed at accept.
+    /// Open connections of one address (a /64 for IPv6), twice as many of a /56, four times of a /48 or of a /24 of IPv4; of a
+    /// trusted proxy: streams and requests under way of each address and account. Beyond: 429 `rate_limited`.
     pub connections_per_address: usize,
     /// Open WebSockets, event streams and long polls of one account. Beyond: 429 `rate_limited`.
     pub streams_per_account: usize,
@@ -349,7 +350,8 @@ pub const ORPHANS_ASKED_MAX: usize = 1_024;
 // ---- server ----------------------------------------------------------------------------------------
 
 /// Keys of the rate limiter. Beyond: full buckets are forgotten first, then newcomers share one bucket.
-pub const RATE_KEYS_MAX: usize = 16_384;
+/// An IPv6 address has three, so that this is some 16,000 busy ones, of about 60 bytes a key.
+pub const RATE_KEYS_MAX: usize = 49_152;
 /// Sessions whose last sight waits to be written, 24 bytes each. Beyond: not noted, until the next minute.
 pub const SEEN_SESSIONS_MAX: usize = 65_536;
 /// Of them in one write, about a millisecond of the writer's time; the next follows when it is answered.
@@ -503,8 +505,8 @@ pub const LANES_CLOSED_MAX: usize = 65_536;
 
 /// Threads that hash passwords: each holds its arena (some MiB) while it has work, and a core.
 pub const PASSWORD_THREADS: usize = 2;
-/// Passwords waiting for a hash or being hashed: about a second of work. Beyond: `Done::Busy`.
-pub const PASSWORD_JOBS_MAX: usize = 128;
+/// Passwords handed to them: the server keeps those that wait, in the order of its turns. Beyond: `Done::Busy`.
+pub const PASSWORD_JOBS_MAX: usize = 4;
 /// Threads that send mails: one slow server must not stop those behind it.
 pub const MAIL_THREADS: usize = 2;
 /// Threads that look places up.

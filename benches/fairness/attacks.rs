@@ -267,6 +267,7 @@ fn hold(
         while held.len() < count && !stop.is_said() {
             held.push(open(held.len()));
         }
+        assert!(held.iter().any(Option::is_some), "an attack that never gets in shows nothing");
         let began = Instant::now();
         for (number, client) in held.iter_mut().enumerate() {
             if number % 64 == 0 && stop.is_said() {

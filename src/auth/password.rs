@@ -6,7 +6,7 @@
 use crate::base::text::password_form;
 use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Actor, Ctx, Errand, Reply, Request, Step};
-use crate::model::job::{Done, Hidden, Job};
+use crate::model::job::{Done, Hidden, Job, VerifyPassword};
 use crate::model::mail::{Content, NewMail};
 use crate::model::member::{FindSecret, Secret};
 use crate::model::operation::Refusal;
@@ -72,7 +72,8 @@ pub fn prove(
     let key = ctx.settings.lookup_key.sign(format!("password:{}", actor.member).as_bytes());
     refuse_guesser(ctx, &key)?;
     let hash = Hidden(secret.hash.clone());
-    let job = Job::VerifyPassword { password, hash: Some(hash), salt: ctx.salt() };
+    let job = VerifyPassword { password, hash: Some(hash), salt: ctx.salt(), device_known: true };
+    let job = Job::VerifyPassword(Box::new(job));
     Ok(Step::work(job, move |ctx, done| {
         let Done::PasswordVerified { matches, .. } = done else { return Err(Code::GeneralError.into()) };
         // Checked again: of many guesses sent at once, those after the tenth failure learn nothing.

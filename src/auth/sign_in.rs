@@ -10,7 +10,7 @@ use crate::base::crypto::sha256;
 use crate::limits::PLACE_HOLD_MS;
 use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Client, Ctx, Errand, Request, Step};
-use crate::model::job::{Done, Hidden, Job};
+use crate::model::job::{Done, Hidden, Job, VerifyPassword};
 use crate::model::mail::{Content, NewDevice, NewMail};
 use crate::model::member::FindCredential;
 use crate::model::operation::Refusal;
@@ -36,7 +36,8 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
         // Without an active member the worker uses a dummy hash of the same cost.
         let credential = credential.filter(|credential| credential.active);
         let hash = credential.as_ref().map(|credential| Hidden(credential.hash.clone()));
-        let job = Job::VerifyPassword { password, hash, salt: ctx.salt() };
+        let job = VerifyPassword { password, hash, salt: ctx.salt(), device_known };
+        let job = Job::VerifyPassword(Box::new(job));
         Ok(Step::work(job, move |ctx, done| {
             let Done::PasswordVerified { matches, rehash } = done else {
                 return Err(Code::GeneralError.into());
@@ -147,7 +148,8 @@ mod tests {
             credential(true, false)
         });
         let step = stage.finish(step, |job| {
-            let Job::VerifyPassword { password, hash, .. } = job else { panic!("{job:?}") };
+            let Job::VerifyPassword(verify) = job else { panic!("{job:?}") };
+            let VerifyPassword { password, hash, .. } = *verify;
             assert_eq!(
                 (password.0.as_str(), hash.map(|h| h.0).as_deref()),
                 ("analytical engine", Some("$phc"))
@@ -177,7 +179,8 @@ mod tests {
             let mut jobs = 0;
             // The worker runs in every case; without an active member it has no hash that it could disclose.
             let step = stage.finish(step, |job| {
-                let Job::VerifyPassword { hash, .. } = job else { panic!("{job:?}") };
+                let Job::VerifyPassword(verify) = job else { panic!("{job:?}") };
+                let hash = verify.hash;
                 assert_eq!(hash.is_some(), active);
                 jobs += 1;
                 Done::PasswordVerified { matches: false, rehash: None }
@@ -205,7 +208,8 @@ mod tests {
             let step = stage.ask(SIGN_IN, &body);
             let step = stage.answer(step, |_| credential(true, false));
             let step = stage.finish(step, |job| {
-                let Job::VerifyPassword { password, .. } = job else { panic!("{job:?}") };
+                let Job::VerifyPassword(verify) = job else { panic!("{job:?}") };
+                let password = verify.password;
                 assert!(password.0.len() <= 128);
                 Done::PasswordVerified { matches: false, rehash: None }
             });

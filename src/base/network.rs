@@ -1,4 +1,4 @@
-//! Sets of IP addresses, for TRUSTED_PROXIES.
+//! Sets of IP addresses, for TRUSTED_PROXIES, and the nested prefixes an address is counted by.
 //!
 //! Owns their text form and whether an address belongs to a set; makes no system call. Invariant: an IPv4 address and its
 //! IPv6-mapped form (`::ffff:a.b.c.d`, which a dual-stack socket reports) are one address everywhere.
@@ -71,6 +71,47 @@ impl Network {
                 Network { address, prefix: self.prefix - 96 }
             }
             _ => self,
+        }
+    }
+}
+
+/// A prefix that is counted as one: a subscriber's own, or one around it. Who rents a larger network has as many
+/// subscribers' prefixes as fit in, so each bound of one has a greater one of its surroundings beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Prefix {
+    bits: u128,
+    /// Of 128: an IPv4 address is counted in its mapped form.
+    len: u8,
+}
+
+impl Prefix {
+    /// What an address is counted by, innermost first: /64, /56 and /48 of IPv6 (the usual sizes of one subscriber, of a
+    /// home and of a site, RFC 6177), the address and the /24 of IPv4.
+    pub fn around(address: IpAddr) -> impl DoubleEndedIterator<Item = Prefix> {
+        let (bits, lens): (u128, &'static [u8]) = match address.to_canonical() {
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), &[128, 120]),
+            IpAddr::V6(v6) => (v6.to_bits(), &[64, 56, 48]),
+        };
+        lens.iter()
+            .map(move |&len| Prefix { bits: bits & !(u128::MAX.checked_shr(len.into()).unwrap_or(0)), len })
+    }
+
+    /// The subscriber's own.
+    pub fn innermost(address: IpAddr) -> Prefix {
+        Prefix::around(address).next().unwrap_or(Prefix { bits: 0, len: 0 })
+    }
+
+    /// The widest around an address.
+    pub fn outermost(address: IpAddr) -> Prefix {
+        Prefix::around(address).next_back().unwrap_or(Prefix { bits: 0, len: 0 })
+    }
+
+    /// How wide it is: 0 a subscriber's own, 1 a /56, 2 a /48 or the /24 of IPv4.
+    pub fn width(self) -> usize {
+        match self.len {
+            56 => 1,
+            48 | 120 => 2,
+            _ => 0,
         }
     }
 }
@@ -156,6 +197,22 @@ mod tests {
         check("::ffff:192.0.2.7", "192.0.2.7", true);
         check("::ffff:0:0/96", "203.0.113.9", true);
         assert!(!Networks::default().contains("127.0.0.1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn an_address_is_counted_by_its_nested_prefixes() {
+        let around = |text: &str| Prefix::around(text.parse().expect("an address")).collect::<Vec<_>>();
+        let same =
+            |a: &str, b: &str| around(a).iter().zip(around(b)).map(|(a, b)| *a == b).collect::<Vec<_>>();
+        assert_eq!(same("2001:db8::1", "2001:db8::ffff:0:0:1"), [true; 3]);
+        assert_eq!(same("2001:db8:0:1::1", "2001:db8:0:ff::1"), [false, true, true]);
+        assert_eq!(same("2001:db8:0:1::1", "2001:db8:0:100::1"), [false, false, true]);
+        assert_eq!(same("2001:db8::1", "2001:db8:1::1"), [false; 3]);
+        assert_eq!(same("192.0.2.1", "::ffff:192.0.2.1"), [true; 2]);
+        assert_eq!(same("192.0.2.1", "192.0.2.255"), [false, true]);
+        assert_eq!(same("192.0.2.1", "192.0.3.1"), [false; 2]);
+        let widths = |text: &str| around(text).into_iter().map(Prefix::width).collect::<Vec<_>>();
+        assert_eq!((widths("::1"), widths("10.0.0.1")), (vec![0, 1, 2], vec![0, 2]));
     }
 
     #[test]

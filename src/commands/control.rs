@@ -178,7 +178,7 @@ impl Here {
                 Effect::Work { ticket, job } => {
                     // Mails and places wait for a server: they stand in the database.
                     let done = match job {
-                        Job::HashPassword { .. } | Job::VerifyPassword { .. } => self.hasher.run(job),
+                        Job::HashPassword { .. } | Job::VerifyPassword(_) => self.hasher.run(job),
                         _ => Done::Busy,
                     };
                     self.server.handle(clock(), Input::Finished { ticket, done });

@@ -124,7 +124,7 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("WS_MESSAGE_MAX", "65536", Number(256, 16_777_216), "Bytes of a WebSocket message."),
         row("SEND_QUEUE_MAX", "1048576", Number(4_096, 1_073_741_824), "Bytes that may wait for a slow stream before it is closed."),
         row("CONNECTIONS_MAX", "10000", Number(1, 1_000_000), "Open connections."),
-        row("CONNECTIONS_PER_ADDRESS", "1024", Number(1, 1_000_000), "Open connections of one address (a /64 of IPv6)."),
+        row("CONNECTIONS_PER_ADDRESS", "1024", Number(1, 1_000_000), "Open connections of one address (a /64 of IPv6); behind a trusted proxy, its streams and requests under way."),
         row("STREAMS_PER_ACCOUNT", "256", Number(1, 1_000_000), "Open WebSockets, event streams and long polls of one account; lifted by RATE_LIMIT=off."),
         row("HEARTBEAT", "30", Number(1, 3_600), "Seconds between two pings of a stream."),
     ]),

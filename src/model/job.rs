@@ -20,13 +20,24 @@ impl std::fmt::Debug for Hidden {
     }
 }
 
+/// A password to be compared with `hash`, or with a dummy of the same cost where there is none, so that an unknown address
+/// takes the same time.
+#[derive(Debug)]
+pub struct VerifyPassword {
+    pub password: Hidden,
+    pub hash: Option<Hidden>,
+    /// For the new hash, should the parameters have changed.
+    pub salt: [u8; 16],
+    /// The device that asks had a session of this account, or has one.
+    pub device_known: bool,
+}
+
 #[derive(Debug)]
 pub enum Job {
     /// A new PHC string for this password; `salt` is drawn by the asker, so that a worker needs no entropy.
     HashPassword { password: Hidden, salt: [u8; 16] },
-    /// Compares with `hash`, or with a dummy of the same cost where there is none, so that an unknown address
-    /// takes the same time. `salt` is for the new hash, should the parameters have changed.
-    VerifyPassword { password: Hidden, hash: Option<Hidden>, salt: [u8; 16] },
+    /// Compares a password with a hash.
+    VerifyPassword(Box<VerifyPassword>),
     /// Brings a mail to the mail server, or into its file. Nobody waits for it.
     SendMail(Box<Letter>),
     /// "City, Region, Country" of an address that is public. Nobody waits for it.
@@ -100,10 +111,15 @@ impl Job {
         }
     }
 
+    /// Whether it costs what a password hash costs.
+    pub fn is_password(&self) -> bool {
+        matches!(self, Job::HashPassword { .. } | Job::VerifyPassword(_))
+    }
+
     pub fn name(&self) -> &'static str {
         match self {
             Job::HashPassword { .. } => "hash_password",
-            Job::VerifyPassword { .. } => "verify_password",
+            Job::VerifyPassword(_) => "verify_password",
             Job::SendMail(_) => "send_mail",
             Job::FindPlace { .. } => "find_place",
             Job::PublishUpload { .. } => "publish_upload",

@@ -30,6 +30,7 @@ use super::workers::Workers;
 use super::{Machine, ServeFault, Stops};
 use crate::base::time::Now;
 use crate::limits::{EVENTS_MAX, JOIN_CHECK, JOIN_MAX, READ_BUFFER};
+use crate::model::metrics::Trouble;
 use crate::server::contract::{ConnId, Input};
 use effects::Refused;
 
@@ -37,6 +38,10 @@ pub const WAKER: Token = Token(usize::MAX);
 pub const SIGNALS: Token = Token(usize::MAX - 1);
 /// Listeners count down from here; sockets count up from 0.
 const LISTENERS: usize = usize::MAX - 2;
+
+/// Closed sockets after which memory is given back, and how long after the first of them: most waves are over then.
+const TRIM_CLOSED_MIN: usize = 256;
+const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 pub fn listener_token(index: usize) -> Token {
     Token(LISTENERS - index)
@@ -74,6 +79,9 @@ pub struct EventLoop<M, S> {
     refused: Vec<Refused>,
     /// Empty between two turns; its memory is reused.
     completions: Vec<Completion>,
+    /// Sockets closed since memory was last given back, and when it is next.
+    closed: usize,
+    trim_at: Option<Instant>,
     signalled: bool,
     /// Lines of the log that were dropped, as far as the machine knows.
     log_dropped: u64,
@@ -99,6 +107,8 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             closing: Vec::new(),
             refused: Vec::new(),
             completions: Vec::new(),
+            closed: 0,
+            trim_at: None,
             signalled: false,
             log_dropped: 0,
             unsettled: false,
@@ -137,6 +147,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         let now = clock();
         self.complete(now)?;
         self.tick(now);
+        self.trim(now.instant);
         self.settle(now);
         self.close();
         Ok(match self.phase {
@@ -170,7 +181,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     /// Until the first deadline; `None` where there is none.
     fn sleep(&self) -> Option<Duration> {
         let machine = self.parts.machine.next_deadline();
-        let own = [self.parts.background.next_deadline(), self.parts.storage.next_deadline()];
+        let own = [self.parts.background.next_deadline(), self.parts.storage.next_deadline(), self.trim_at];
         let mut first = machine.into_iter().chain(own.into_iter().flatten()).min();
         if let Phase::Draining { until } = self.phase {
             first = Some(first.map_or(until, |first| first.min(until)));
@@ -251,6 +262,19 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             self.parts.background.flush(Some(now.instant));
         }
         self.parts.storage.tick(now.instant);
+    }
+
+    /// A wave of connections has gone: what they held is given back to the system, by a thread that may take its time.
+    fn trim(&mut self, now: Instant) {
+        if self.trim_at.is_some_and(|at| at <= now) {
+            (self.closed, self.trim_at) = (0, None);
+            if let Err(error) = std::thread::Builder::new().name("trim".to_owned()).spawn(kernel::trim_memory)
+            {
+                self.parts
+                    .background
+                    .report(Trouble::Worker, format_args!("no thread to give memory back: {error}"));
+            }
+        }
     }
 
     fn notify(&self, state: &str) {

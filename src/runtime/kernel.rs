@@ -79,6 +79,25 @@ pub fn set_backlog(listener: &impl AsFd, connections: i32) -> io::Result<()> {
     }
 }
 
+/// This thread gives way to all others: what it does is long, and nobody counts its milliseconds. Where that is refused it
+/// goes on as before.
+pub fn give_way() {
+    // SAFETY: a call without pointers; on Linux 0 is the calling thread, elsewhere it would be the process.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+    }
+}
+
+/// Gives the memory of what was freed back to the system: the allocator keeps it, wave after wave. It may take milliseconds.
+pub fn trim_memory() {
+    // SAFETY: a call without pointers that is allowed at any time in any thread.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Gives back the pages of code that only the start needed: they count as ours for as long as they are mapped, and are two
 /// of the eight megabytes an idle server may have. What is needed again is found in the page cache.
 #[cfg(target_os = "linux")]

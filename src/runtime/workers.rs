@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::background::Background;
 use super::inbox::{Completion, Inbox};
+use super::kernel;
 use super::queue::{Feed, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::limits::{
@@ -41,7 +42,7 @@ pub enum Kind {
 impl Kind {
     fn of(job: &Job) -> Kind {
         match job {
-            Job::HashPassword { .. } | Job::VerifyPassword { .. } => Kind::Password,
+            Job::HashPassword { .. } | Job::VerifyPassword(_) => Kind::Password,
             Job::SendMail(_) => Kind::Mail,
             Job::FindPlace { .. } => Kind::Place,
             Job::PublishUpload { .. } | Job::RemoveFiles { .. } => Kind::Upload,
@@ -151,6 +152,9 @@ fn work_until_closed<C: Craft>(
     background: &Background,
     rest: Duration,
 ) {
+    if kind == Kind::Password {
+        kernel::give_way();
+    }
     let mut craft = make();
     let mut items = VecDeque::with_capacity(1);
     let mut rested = true;

@@ -1,6 +1,7 @@
 //! Who may ask: the table's columns applied to a head, in the order of [`protocol`](crate::protocol), "Precedence". Nothing here
 //! reads a body byte or asks storage.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::client;
@@ -8,13 +9,14 @@ use super::conn::{Conn, Exchange};
 use super::contract::Door;
 use super::core::Core;
 use super::cors;
-use super::rate_limit::{AddressKey, Bucket, Verdict};
+use super::rate_limit::{Bucket, Verdict};
 use super::reads;
 use super::router::{self, Found};
-use super::routes::{Access, Action, BodyKind, RateClass, Route};
+use super::routes::{Access, Action, BodyKind, ROUTES, RateClass, Route};
 use super::upload;
 use crate::auth::token;
 use crate::base::crypto::base64url;
+use crate::base::network::Prefix;
 use crate::limits::{JSON_DEADLINE, UPLOADS_RETRY_MS};
 use crate::model::handler::{Actor, Client, Step};
 use crate::model::operation::{Command, Flow};
@@ -111,7 +113,7 @@ fn admit_options(core: &mut Core, exchange: &mut Exchange) -> Result<(), Problem
     if cors::preflight_origin(&exchange.head.headers).is_some() {
         return Ok(());
     }
-    spend(core, exchange, Bucket::Address(AddressKey::of(exchange.client.address)))
+    spend_address(core, exchange, RateClass::Read)
 }
 
 const ALL_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, POST, PUT";
@@ -145,21 +147,16 @@ fn authorize(
     exchange: &mut Exchange,
     route: &'static Route,
 ) -> Result<(), Problem> {
-    let address = AddressKey::of(exchange.client.address);
     if route.access == Access::Control {
         core.reads.set(conn.id, Flow::SERVER);
         return Ok(());
     }
     if route.access == Access::Public || route.access == Access::Signed && is_signed(exchange) {
-        let bucket = match route.rate {
-            RateClass::Credential => Bucket::Credentials(address),
-            RateClass::Read | RateClass::Write => Bucket::Address(address),
-        };
-        return spend(core, exchange, bucket);
+        return spend_address(core, exchange, route.rate);
     }
     let Some(actor) = actor_of(core, exchange, route) else {
         // A flood of bad tokens ends in 429; a good token behind the same address is not hurt by it.
-        spend(core, exchange, Bucket::Address(address))?;
+        spend_address(core, exchange, RateClass::Read)?;
         log::debug!(target: "natter::auth", peer:% = conn.peer, route = route.name; "token refused");
         return Err(Problem::new(Code::UnauthorizedAccess));
     };
@@ -180,7 +177,18 @@ fn is_signed(exchange: &Exchange) -> bool {
 
 /// Takes one request from a bucket; what it says goes into the answer's `RateLimit` fields.
 fn spend(core: &mut Core, exchange: &mut Exchange, bucket: Bucket) -> Result<(), Problem> {
-    let Some(verdict) = take(core, bucket) else { return Ok(()) };
+    let verdict = take(core, bucket);
+    heed(exchange, verdict)
+}
+
+/// The same from the buckets of its address.
+fn spend_address(core: &mut Core, exchange: &mut Exchange, class: RateClass) -> Result<(), Problem> {
+    let verdict = take_address(core, exchange.client.address, class);
+    heed(exchange, verdict)
+}
+
+fn heed(exchange: &mut Exchange, verdict: Option<Verdict>) -> Result<(), Problem> {
+    let Some(verdict) = verdict else { return Ok(()) };
     exchange.rate = Some(exchange.rate.map_or(verdict, |rate| rate.tighter(verdict)));
     match verdict.retry_after {
         None => Ok(()),
@@ -237,6 +245,16 @@ pub fn charge(core: &mut Core, actor: Option<Actor>, step: &Step) -> Result<(), 
         core.rates.charge(Bucket::Writes(member), limits.rate_writes, more, now);
     }
     Ok(())
+}
+
+/// As [`take`], from the buckets of an address and of the prefixes around it.
+pub fn take_address(core: &mut Core, address: IpAddr, class: RateClass) -> Option<Verdict> {
+    let limits = &core.settings.limits;
+    let (bucket, rate): (fn(Prefix) -> Bucket, _) = match class {
+        RateClass::Credential => (Bucket::Credentials, limits.rate_credentials),
+        RateClass::Read | RateClass::Write => (Bucket::Address, limits.rate_address),
+    };
+    limits.rate_limit.then(|| core.rates.take_nested(address, bucket, rate, core.now.instant))
 }
 
 /// The actor by a bearer token, or by what the row admits in its place. A ticket that is presented is used up, whatever
@@ -325,6 +343,16 @@ pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
         #[cfg(feature = "conformance")]
         BodyKind::Any => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
     }
+}
+
+/// The most bytes of a body that is kept in memory until it is whole.
+pub fn whole_body_max(core: &Core) -> usize {
+    ROUTES
+        .iter()
+        .filter(|route| !matches!(route.body, BodyKind::Upload))
+        .map(|route| body_max(core, Some(route)))
+        .max()
+        .unwrap_or(0)
 }
 
 /// From the first byte of the request to the last of its body.

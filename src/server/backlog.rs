@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::contract::ConnId;
-use super::rate_limit::AddressKey;
+use crate::base::network::Prefix;
 
 /// Bytes of memory that all send queues hold together. Beyond: the connections with the most waiting are closed; a stream resumes by
 /// its cursor, so that it loses nothing.
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub struct Backlog {
     total: usize,
-    by_address: BTreeMap<AddressKey, usize>,
+    by_address: BTreeMap<Prefix, usize>,
     /// A bound was passed: then it is looked at again.
     look_at: Option<Instant>,
 }
@@ -32,7 +32,7 @@ pub struct Backlog {
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     pub conn: ConnId,
-    pub address: Option<AddressKey>,
+    pub address: Option<Prefix>,
     pub bytes: usize,
 }
 
@@ -42,7 +42,7 @@ impl Backlog {
     }
 
     /// A queue held `before` bytes and holds `after` now.
-    pub fn change(&mut self, address: Option<AddressKey>, before: usize, after: usize, now: Instant) {
+    pub fn change(&mut self, address: Option<Prefix>, before: usize, after: usize, now: Instant) {
         self.total = self.total - before + after;
         let mut is_over = self.total > QUEUES_MAX;
         if let Some(address) = address {
@@ -93,9 +93,9 @@ mod tests {
 
     #[test]
     fn the_largest_go_first_and_no_more_than_have_to() {
-        let address = |last| Some(AddressKey::of(std::net::IpAddr::from([192, 0, 2, last])));
+        let address = |last| Some(Prefix::innermost(std::net::IpAddr::from([192, 0, 2, last])));
         let now = Instant::now();
-        let check = |held: &[(Option<AddressKey>, usize)], expect: &[u64]| {
+        let check = |held: &[(Option<Prefix>, usize)], expect: &[u64]| {
             let mut backlog = Backlog::default();
             let all: Vec<Held> = (0..)
                 .zip(held)

@@ -48,6 +48,8 @@ impl Caller {
 pub enum Next {
     Store(Then<Result<Answer, Refusal>>),
     Work(Then<Done>),
+    /// A password's, which waits for its turn first.
+    Hash(Then<Done>),
     /// The stream takes the answer as it is.
     Stream,
     /// Who may know whether a profile is online.

@@ -14,16 +14,19 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::contract::{ConnId, Door, Ticket};
+use super::crowd::{Origin, Standing};
 use super::event_stream::EventStream;
 use super::export::Export;
 use super::hub::Subscription;
 use super::poll::Poll;
-use super::rate_limit::{AddressKey, Verdict};
+use super::rate_limit::Verdict;
+use super::receiving::Holder;
 use super::routes::Route;
 use super::shares::Share;
 use super::stream::SocketStream;
 use super::upload::{ReadUpload, Temporary};
 use crate::base::id::Id;
+use crate::base::network::Prefix;
 use crate::base::send_queue::SendQueue;
 use crate::limits::PIPELINE_BYTES_MAX;
 use crate::model::handler::{Actor, Client};
@@ -53,12 +56,24 @@ pub struct Conn {
     pub exports: Option<Id>,
     /// Storage met a fault on behalf of this connection: its lane is closed until it is gone.
     pub faulted: bool,
+    /// It is here only to be told that there is no place.
+    pub is_refused: bool,
+    /// A request on it was an account's.
+    pub has_account: bool,
+    /// When it came, or was last answered.
+    pub useful_at: Instant,
+    /// As the crowd knows it: whether it gives way to others, and since when it has been of no use.
+    pub yielding: Option<(Standing, Instant)>,
+    /// Of whom the request under way is, where a trusted proxy brought it. Here, so that no way out of a phase can forget it.
+    pub origin: Option<Origin>,
+    /// What it holds of requests that are not whole, as it is counted.
+    pub held: Option<(Holder, usize)>,
     /// When this phase gives up.
     pub deadline: Option<Instant>,
     /// The deadline as the timers know it: it is told them when it changes, not with every step.
     pub armed: Option<Instant>,
     /// Whose queues its own counts with; `None` for a proxy or the control socket, which bring many people's.
-    pub address: Option<AddressKey>,
+    pub address: Option<Prefix>,
     /// Memory its queue holds, as the sums of `backlog` know it.
     pub charged: usize,
     /// Bytes sent since the progress of this answer was last judged.
@@ -135,7 +150,7 @@ pub struct Exchange {
 }
 
 impl Conn {
-    pub fn new(id: ConnId, peer: IpAddr, door: Door, deadline: Instant) -> Conn {
+    pub fn new(id: ConnId, peer: IpAddr, door: Door, now: Instant, deadline: Instant) -> Conn {
         Conn {
             id,
             peer,
@@ -150,6 +165,12 @@ impl Conn {
             share: None,
             exports: None,
             faulted: false,
+            is_refused: false,
+            has_account: false,
+            useful_at: now,
+            yielding: None,
+            origin: None,
+            held: None,
             deadline: Some(deadline),
             armed: None,
             address: None,

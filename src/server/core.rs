@@ -11,20 +11,24 @@ use super::calls::{Call, Caller, Next};
 use super::chores;
 use super::conn::{Conn, Phase};
 use super::contract::{ConnId, Door, Effect, Ticket};
+use super::crowd::Crowd;
 use super::erasures;
 use super::export::Exports;
+use super::hashing::Hashing;
 use super::hub::{Hub, Subscription};
 use super::outbox::Outbox;
 use super::presence::{self, Broadcast, Presence};
 use super::publish::Told;
-use super::rate_limit::{AddressKey, RateLimiter};
+use super::rate_limit::RateLimiter;
 use super::reads::Reads;
+use super::receiving::Receiving;
 use super::report::Metrics;
 use super::seen::{self, Seen};
 use super::upload::{self, Uploads};
 use super::values::Values;
 use super::verified::Verified;
 use crate::base::crypto::Entropy;
+use crate::base::network::Prefix;
 use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
 use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY, SWEEP_FILES_EVERY};
@@ -69,8 +73,6 @@ pub struct Core {
     pub draining: bool,
     /// While draining: until then mails and look-ups that are under way may end.
     pub background_until: Option<Instant>,
-    /// Too many connections: accepting pauses.
-    pub crowded: bool,
     pub sweep_at: Instant,
     /// When old events are forgotten next.
     pub prune_at: Instant,
@@ -83,7 +85,9 @@ pub struct Core {
     pub uploads: Uploads,
     pub values: Values,
     pub exports: Exports,
-    by_address: BTreeMap<AddressKey, usize>,
+    pub crowd: Crowd,
+    pub hashing: Hashing,
+    pub receiving: Receiving,
     /// `Date` is the same for a whole second.
     date: (u64, String),
 }
@@ -130,7 +134,6 @@ impl Core {
             storage: start.readiness,
             draining: false,
             background_until: None,
-            crowded: false,
             sweep_at: now.instant + SWEEP_EVERY,
             prune_at: now.instant,
             errands: Vec::new(),
@@ -140,7 +143,9 @@ impl Core {
             uploads: Uploads::default(),
             values: Values::default(),
             exports: Exports::default(),
-            by_address: BTreeMap::new(),
+            crowd: Crowd::default(),
+            hashing: Hashing::default(),
+            receiving: Receiving::default(),
             date: (u64::MAX, String::new()),
         }
     }
@@ -191,17 +196,6 @@ impl Core {
         self.effects.push_back(Effect::Read { ticket, flow, command: Box::new(command) });
     }
 
-    /// Whether one more connection of this address is welcome. Proxies carry many people's.
-    pub fn admit_connection(&mut self, peer: IpAddr, door: Door) -> bool {
-        let count = self.by_address.entry(AddressKey::of(peer)).or_default();
-        let exempt = door == Door::Control || self.settings.trusted_proxies.contains(peer);
-        if *count >= self.settings.limits.connections_per_address && !exempt {
-            return false;
-        }
-        *count += 1;
-        true
-    }
-
     /// From now on no token of this session counts; `until` is the `exp` of its last one.
     pub fn session_ended(&mut self, session: SessionId, until: u64) {
         let kept_until = self.now.instant + Duration::from_secs(self.settings.limits.access_ttl);
@@ -219,7 +213,7 @@ impl Core {
     /// Whose request a connection brings now: through a proxy, another one's each time.
     pub fn comes_from(&mut self, conn: &mut Conn, client: IpAddr) {
         let many = conn.door == Door::Control || self.settings.trusted_proxies.contains(client);
-        let address = (!many).then(|| AddressKey::of(client));
+        let address = (!many).then(|| Prefix::innermost(client));
         if conn.address != address {
             let held = conn.charged;
             self.charge(conn, 0);
@@ -231,12 +225,12 @@ impl Core {
     /// Everything that was kept for a connection.
     pub fn forget(&mut self, conn: &mut Conn) {
         self.charge(conn, 0);
-        let key = AddressKey::of(conn.peer);
-        if let Some(count) = self.by_address.get_mut(&key) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.by_address.remove(&key);
-            }
+        self.crowd.leave(conn);
+        self.receiving.forget(conn);
+        if let Phase::Await { ticket, .. } = &conn.phase
+            && self.hashing.forget(*ticket)
+        {
+            self.calls.remove(*ticket);
         }
         self.effects.extend(self.reads.closed(conn.id).into_iter().map(Effect::Cancel));
         self.unsubscribe(conn);
@@ -269,13 +263,6 @@ impl Core {
         {
             presence::stopped(self, profile, *typist);
         }
-    }
-
-    /// Accepting pauses at the limit and resumes at 90 %, so that it does not flicker.
-    pub fn crowd(&mut self, connections: usize) {
-        let max = self.settings.limits.connections_max;
-        self.crowded = if self.crowded { connections > max * 9 / 10 } else { connections >= max };
-        self.metrics.connections = connections as u64;
     }
 
     /// The sweep of files has come to its end.

@@ -7,6 +7,7 @@ use super::admit;
 use super::conn::{Conn, Exchange, Phase, ReadBody};
 use super::contract::Effect;
 use super::core::Core;
+use super::crowd::{self, Origin};
 use super::respond;
 use super::routes::BodyKind;
 use super::steps;
@@ -173,7 +174,11 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
     core.comes_from(conn, exchange.client.address);
     let framing = exchange.head.framing;
     let has_body = !matches!(framing, Framing::Empty | Framing::Length(0));
-    let admitted = admit::admit(core, conn, &mut exchange);
+    let admitted = admit::admit(core, conn, &mut exchange).and_then(|()| {
+        let origin =
+            Origin { address: exchange.client.address, member: exchange.actor.map(|actor| actor.member) };
+        core.crowd.begin(conn, origin, core.settings.limits.connections_per_address)
+    });
     if let (Ok(()), Some(route)) = (&admitted, exchange.route) {
         if upload::wanted(route.body, &exchange.head).is_some() {
             return upload::begin(core, conn, exchange);
@@ -287,6 +292,9 @@ fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
 pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
     let keep_alive = !exchange.close;
     upload::give_back(core, conn);
+    core.crowd.done(conn);
+    conn.has_account |= exchange.actor.is_some();
+    conn.useful_at = core.now.instant;
     conn.progress = 0;
     match exchange.unread.take() {
         Some(_) if exchange.body_unasked => linger(core, conn),
@@ -394,6 +402,25 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         // A call always ends, and its answer sets the next deadline.
         phase @ Phase::Await { .. } => conn.phase = phase,
         Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } | Phase::Closed => {}
+    }
+}
+
+/// All requests under way are too large together, and this one gives way.
+pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
+    let problem = crowd::full();
+    match conn.take_phase() {
+        Phase::ReadHead { .. } => {
+            respond::headless(core, conn, &problem);
+            linger(core, conn);
+        }
+        Phase::ReadBody(reading) => {
+            conn.inbox = Vec::new();
+            let mut exchange = reading.exchange;
+            exchange.close = true;
+            respond::refuse(core, conn, exchange, &problem);
+        }
+        // What stands behind a request that is answered now, or behind the last one, is not looked at any more.
+        _ => {}
     }
 }
 

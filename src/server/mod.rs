@@ -2,7 +2,7 @@
 //! no randomness of its own, so every protocol and every failure can be run from one seed.
 //!
 //! `contract` what comes in and what must be done · `conn` a connection and its phases · `http` bytes to requests ·
-//! `admit` who may ask · `steps` handlers and their continuations · `respond` the answer's bytes · `stream`, `pair`
+//! `crowd` who may be here · `admit` who may ask · `steps` handlers and their continuations · `respond` the answer's bytes · `stream`, `pair`
 //! the two WebSocket forms · `presence`, `whispers` what is said without a seq · `hub`, `publish` events to their
 //! listeners · `chores`, `outbox` what nobody waits for · `routes`, `router` the table.
 //!
@@ -80,9 +80,11 @@ pub mod conn;
 pub mod contract;
 pub mod core;
 pub mod cors;
+pub mod crowd;
 pub mod erasures;
 pub mod event_stream;
 pub mod export;
+pub mod hashing;
 pub mod http;
 pub mod hub;
 pub mod ops;
@@ -93,6 +95,7 @@ pub mod presence;
 pub mod publish;
 pub mod rate_limit;
 pub mod reads;
+pub mod receiving;
 pub mod replay;
 pub mod report;
 pub mod respond;
@@ -153,6 +156,8 @@ impl Server {
             self.expire();
         }
         self.take(input);
+        self.relieve();
+        self.hash();
         for conn in self.core.uploads.take_resumed() {
             self.ask_flush(conn);
         }
@@ -185,6 +190,25 @@ impl Server {
             Input::LogDropped(total) => self.core.metrics.log_dropped = total,
             Input::Tick => self.tick(),
             Input::Drain => self.drain(),
+        }
+    }
+
+    /// Refuses requests that are under way where all together are too large.
+    fn relieve(&mut self) {
+        let limits = &self.core.settings.limits;
+        let request_max = limits.head_max.max(admit::whole_body_max(&self.core));
+        for id in self.core.receiving.victims(&self.conns, request_max) {
+            self.with_conn(id, http::crowded_out);
+        }
+    }
+
+    /// Tells those that found no place in the queue of passwords, and gives the workers those whose turn it is.
+    fn hash(&mut self) {
+        while let Some(ticket) = self.core.hashing.take_refused() {
+            self.go_on_with(ticket, Done::Busy);
+        }
+        while let Some((ticket, job)) = self.core.hashing.next() {
+            self.core.effects.push_back(Effect::Work { ticket, job });
         }
     }
 
@@ -226,9 +250,9 @@ impl Server {
         self.conns.get_mut(conn).map(|conn| &mut conn.send)
     }
 
-    /// Paused at `connections_max`, resumed at 90 % of it.
+    /// Whoever finds no place is told so: only the end stops accepting.
     pub fn is_accepting(&self) -> bool {
-        !self.core.draining && !self.core.crowded
+        !self.core.draining
     }
 
     /// Draining and done: nothing is open, and nothing is waited for but what may be given up.
@@ -261,6 +285,8 @@ impl Server {
             self.close(id);
             return;
         }
+        self.core.crowd.settle(conn);
+        self.core.receiving.settle(conn);
         let wants_read = conn.wants_read();
         let resumed = wants_read && !conn.reading;
         conn.reading = wants_read;
@@ -292,7 +318,12 @@ impl Server {
             self.core.effects.push_back(Effect::LaneOver(id.lane()));
         }
         self.core.effects.push_back(Effect::Close(id));
-        self.core.crowd(self.conns.len());
+        self.count();
+    }
+
+    /// Those that are only refused are not counted.
+    fn count(&mut self) {
+        self.core.metrics.connections = (self.conns.len() - self.core.crowd.refused()) as u64;
     }
 
     fn accepted(&mut self, id: ConnId, peer: std::net::IpAddr, door: Door) {
@@ -301,22 +332,72 @@ impl Server {
         if let Some(old) = self.conns.in_slot(id) {
             self.close(old);
         }
-        if self.core.draining || !self.core.admit_connection(peer, door) {
+        if self.core.draining {
             self.core.effects.push_back(Effect::Close(id));
             return;
         }
-        let deadline = self.core.now.instant + HEAD_DEADLINE;
-        let mut conn = Conn::new(id, peer, door, deadline);
+        let now = self.core.now.instant;
+        let mut conn = Conn::new(id, peer, door, now, now + HEAD_DEADLINE);
         conn.is_proxy = self.core.settings.trusted_proxies.contains(peer);
+        // Proxies carry many people's.
+        let exempt = conn.is_proxy || door == Door::Control;
+        let per_address = self.core.settings.limits.connections_per_address;
+        let refusal = if !exempt && !self.core.crowd.has_room(peer, per_address) {
+            Some(crowd::too_many())
+        } else if door == Door::Public && !self.make_room() {
+            Some(crowd::full())
+        } else {
+            None
+        };
+        match refusal {
+            None => {
+                self.core.crowd.enter(peer);
+                self.conns.insert(conn);
+                self.count();
+                self.settle(id);
+            }
+            Some(problem) => self.refuse(conn, &problem),
+        }
+    }
+
+    /// One more place: a free one, or that of a connection that gives way.
+    fn make_room(&mut self) -> bool {
+        if self.conns.len() - self.core.crowd.refused() < self.core.settings.limits.connections_max {
+            return true;
+        }
+        let Some(first) = self.core.crowd.first_to_yield() else { return false };
+        self.close(first);
+        true
+    }
+
+    /// Tells a newcomer why there is no place, and lets it read that.
+    fn refuse(&mut self, mut conn: Conn, problem: &Problem) {
+        let id = conn.id;
+        conn.is_refused = true;
         self.conns.insert(conn);
-        self.core.crowd(self.conns.len());
-        self.settle(id);
+        if let Some(oldest) = self.core.crowd.refuse(id) {
+            self.close(oldest);
+        }
+        self.count();
+        self.with_conn(id, |core, conn| {
+            respond::headless(core, conn, problem);
+            http::linger(core, conn);
+            conn.deadline = Some(core.now.instant + crowd::REFUSED_LINGER);
+        });
     }
 
     fn finished(&mut self, ticket: Ticket, done: Done) {
+        if self.core.calls.get(ticket).is_some_and(|call| matches!(call.next, Next::Hash(_))) {
+            self.core.hashing.done();
+        }
+        self.go_on_with(ticket, done);
+    }
+
+    /// What a worker has done, or will not do.
+    fn go_on_with(&mut self, ticket: Ticket, done: Done) {
         let Some(call) = self.core.calls.remove(ticket) else { return };
         let then = match call.next {
-            Next::Work(then) => then,
+            Next::Work(then) | Next::Hash(then) => then,
             Next::Chore(chore) => return chores::finished(&mut self.core, chore, done),
             // Storage's questions: no worker has them.
             _ => return,
@@ -368,7 +449,7 @@ impl Server {
                 self.go_on(call.caller, ticket, step);
             }
             Next::Chore(chore) => chores::answered(&mut self.core, chore, outcome.result),
-            Next::Work(_) => {}
+            Next::Work(_) | Next::Hash(_) => {}
             Next::Seen => seen::written(&mut self.core),
             Next::Erasure => erasures::done(&mut self.core, outcome.result),
             Next::Presence { profile, online } => {

@@ -7,15 +7,16 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::base::id::Id;
+use crate::base::network::Prefix;
 use crate::limits::{RATE_KEYS_MAX, Rate};
 
 /// What is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bucket {
-    /// Credential routes of an address.
-    Credentials(AddressKey),
-    /// Unauthenticated and failed requests of an address.
-    Address(AddressKey),
+    /// Credential routes of a prefix.
+    Credentials(Prefix),
+    /// Unauthenticated and failed requests of a prefix.
+    Address(Prefix),
     /// Authenticated requests of a member.
     Account(Id),
     /// Writes of a member.
@@ -28,16 +29,15 @@ pub enum Bucket {
     Overflow,
 }
 
-/// An address as it is counted: IPv4 whole, IPv6 by its /64, since one subscriber has them all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AddressKey(u128);
+/// How many times a subscriber's rate a prefix around it has, by [`Prefix::width`]: a /56, then a /48 or the /24 of IPv4. So
+/// many neighbours may be busy at once; whoever rents 256 of them gets no more than that either.
+const WIDER: [u32; 3] = [1, 4, 16];
 
-impl AddressKey {
-    pub fn of(address: IpAddr) -> AddressKey {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => AddressKey(v4.to_ipv6_mapped().to_bits()),
-            IpAddr::V6(v6) => AddressKey(v6.to_bits() & !u128::from(u64::MAX)),
-        }
+impl Rate {
+    /// The rate of a prefix, when this is a subscriber's.
+    fn of(self, prefix: Prefix) -> Rate {
+        let times = WIDER[prefix.width()];
+        Rate { per_second: self.per_second.saturating_mul(times), burst: self.burst.saturating_mul(times) }
     }
 }
 
@@ -59,9 +59,30 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// Spends one request of `bucket`, unless it has none left.
-    pub fn take(&mut self, bucket: Bucket, rate: Rate, now: Instant) -> Verdict {
-        let bucket = self.place(bucket, now);
+    /// Spends one request of an address: of its own bucket and of each around it, unless one of them has none left. The widest
+    /// is asked first, so that a flood out of a large network leaves no key for each of its addresses.
+    pub fn take_nested(
+        &mut self,
+        address: IpAddr,
+        bucket: fn(Prefix) -> Bucket,
+        rate: Rate,
+        now: Instant,
+    ) -> Verdict {
+        let refused = Prefix::around(address)
+            .rev()
+            .map(|prefix| self.judge(bucket(prefix), rate.of(prefix), now))
+            .find(|verdict| verdict.retry_after.is_some());
+        if let Some(refused) = refused {
+            return refused;
+        }
+        let own = Prefix::innermost(address);
+        Prefix::around(address).skip(1).fold(self.take(bucket(own), rate, now), |tightest, prefix| {
+            tightest.tighter(self.take(bucket(prefix), rate.of(prefix), now))
+        })
+    }
+
+    /// What [`RateLimiter::take`] would say. A key that is not there has spent nothing.
+    fn judge(&self, bucket: Bucket, rate: Rate, now: Instant) -> Verdict {
         let step = Duration::from_secs(1) / rate.per_second.max(1);
         let size = step * rate.burst.max(1);
         let due = self.arrivals.get(&bucket).copied().unwrap_or(now).max(now);
@@ -71,7 +92,6 @@ impl RateLimiter {
             let retry_after = Some(after - size - now);
             return Verdict { policy, rate, remaining: 0, reset: due - now, retry_after };
         }
-        self.arrivals.insert(bucket, after);
         let left = size - (after - now);
         let remaining = (left.as_nanos() / step.as_nanos().max(1)) as u32;
         Verdict { policy, rate, remaining, reset: after - now, retry_after: None }
@@ -105,6 +125,16 @@ impl RateLimiter {
         }
         self.arrivals.insert(bucket, after);
         Ok(())
+    }
+
+    /// Spends one request of `bucket`, unless it has none left.
+    pub fn take(&mut self, bucket: Bucket, rate: Rate, now: Instant) -> Verdict {
+        let bucket = self.place(bucket, now);
+        let verdict = self.judge(bucket, rate, now);
+        if verdict.retry_after.is_none() {
+            self.arrivals.insert(bucket, now + verdict.reset);
+        }
+        verdict
     }
 
     /// Makes room for a new key: refilled buckets are forgotten; with none to forget the key shares the overflow.
@@ -157,11 +187,15 @@ mod tests {
 
     const RATE: Rate = Rate { per_second: 5, burst: 10 };
 
+    fn prefix(number: u128) -> Prefix {
+        Prefix::innermost(std::net::Ipv6Addr::from(number << 64).into())
+    }
+
     #[test]
     fn a_burst_passes_then_the_rate() {
         let mut limiter = RateLimiter::default();
         let start = Instant::now();
-        let bucket = Bucket::Address(AddressKey(1));
+        let bucket = Bucket::Address(prefix(1));
         let passed = (0..20).filter(|_| limiter.take(bucket, RATE, start).retry_after.is_none()).count();
         assert_eq!(passed, 10);
         let verdict = limiter.take(bucket, RATE, start);
@@ -169,7 +203,7 @@ mod tests {
         let later = start + Duration::from_millis(200);
         assert_eq!(limiter.take(bucket, RATE, later).retry_after, None);
         assert!(limiter.take(bucket, RATE, later).retry_after.is_some());
-        assert_eq!(limiter.take(Bucket::Address(AddressKey(2)), RATE, later).remaining, 9);
+        assert_eq!(limiter.take(Bucket::Address(prefix(2)), RATE, later).remaining, 9);
         limiter.sweep(start + Duration::from_secs(10));
         assert!(limiter.arrivals.is_empty());
     }
@@ -207,23 +241,45 @@ mod tests {
         let mut limiter = RateLimiter::default();
         let now = Instant::now();
         for i in 0..RATE_KEYS_MAX as u128 {
-            limiter.take(Bucket::Address(AddressKey(i)), RATE, now);
+            limiter.take(Bucket::Address(prefix(i)), RATE, now);
         }
         let refused = (0..100u128)
-            .filter(|i| {
-                limiter.take(Bucket::Address(AddressKey(1 << 100 | i)), RATE, now).retry_after.is_some()
-            })
+            .filter(|i| limiter.take(Bucket::Address(prefix(1 << 20 | *i)), RATE, now).retry_after.is_some())
             .count();
         assert_eq!(refused, 90);
         assert!(limiter.arrivals.len() <= RATE_KEYS_MAX + 1);
     }
 
     #[test]
-    fn addresses_count_by_subscriber() {
-        let key = |text: &str| AddressKey::of(text.parse().expect("address"));
-        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
-        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
-        assert_eq!(key("::ffff:10.0.0.1"), key("10.0.0.1"));
-        assert_ne!(key("10.0.0.1"), key("10.0.0.2"));
+    fn a_network_has_a_few_times_the_rate_of_a_subscriber() {
+        let passed = |addresses: &mut dyn Iterator<Item = String>| {
+            let mut limiter = RateLimiter::default();
+            let now = Instant::now();
+            let passes = |address: &String| {
+                let address = address.parse().expect("an address");
+                limiter.take_nested(address, Bucket::Credentials, RATE, now).retry_after.is_none()
+            };
+            (addresses.filter(passes).count(), limiter.arrivals.len())
+        };
+        let times = |count: usize, address: fn(usize) -> String| passed(&mut (0..count).map(address));
+        assert_eq!(times(100, |_| "2001:db8::1".to_owned()), (10, 3));
+        assert_eq!(times(1_000, |i| format!("2001:db8:0:{:x}::1", i % 256)), (40, 42), "a /56");
+        assert_eq!(times(10_000, |i| format!("2001:db8:0:{i:x}::1")).0, 160, "a /48");
+        assert_eq!(times(10_000, |i| format!("2001:db8:{i:x}::1")).0, 10_000, "as many sites");
+        assert_eq!(times(100, |_| "192.0.2.1".to_owned()), (10, 2));
+        assert_eq!(times(1_000, |i| format!("192.0.2.{}", i % 256)), (160, 161), "a /24");
+        // Who is refused for the neighbours' sake spends nothing of anybody's.
+        let mut limiter = RateLimiter::default();
+        let now = Instant::now();
+        let mut take = |address: &str, now| {
+            limiter.take_nested(address.parse().expect("an address"), Bucket::Credentials, RATE, now)
+        };
+        for number in 0..160 {
+            take(&format!("192.0.2.{}", number / 10), now);
+        }
+        let refused = take("192.0.2.99", now);
+        assert_eq!((refused.rate.burst, refused.retry_after), (160, Some(Duration::from_micros(12_500))));
+        let later = take("192.0.2.99", now + Duration::from_millis(20));
+        assert_eq!((later.retry_after, later.remaining, later.rate.burst), (None, 0, 160));
     }
 }

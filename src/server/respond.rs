@@ -8,7 +8,7 @@ use super::conn::{Conn, Exchange};
 use super::core::Core;
 use super::cors;
 use super::http;
-use super::rate_limit::{AddressKey, Bucket, Verdict};
+use super::rate_limit::Verdict;
 use super::routes::{Access, Action, RateClass};
 use crate::base::json;
 use crate::base::send_queue::Segment;
@@ -75,8 +75,7 @@ pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
     let head = ResponseHead::new(problem.status())
         .header("Date", core.date().to_owned())
         .header("X-Request-Id", request_id.clone());
-    let address = AddressKey::of(conn.peer);
-    let rate = admit::take(core, Bucket::Address(address));
+    let rate = admit::take_address(core, conn.peer, RateClass::Read);
     let head = problem_fields(rate_fields(head, rate), problem, Language::En);
     let body = json::to_vec(&problem.body(Language::En));
     let mut out = Vec::with_capacity(512);
@@ -239,5 +238,5 @@ fn count_failure(core: &mut Core, exchange: &Exchange, problem: &Problem) -> Opt
     if counted || by_token {
         return None;
     }
-    admit::take(core, Bucket::Address(AddressKey::of(exchange.client.address)))
+    admit::take_address(core, exchange.client.address, RateClass::Read)
 }

@@ -7,8 +7,9 @@ use super::admit;
 use super::calls::{Call, Caller, Next};
 use super::chores;
 use super::conn::{Conn, Exchange, Phase};
-use super::contract::{Effect, Ticket};
+use super::contract::{Door, Effect, Ticket};
 use super::core::Core;
+use super::hashing::Asker;
 use super::http;
 use super::report;
 use super::respond;
@@ -16,7 +17,8 @@ use super::routes::{Action, BodyKind};
 use super::verified;
 use super::{stream, upload};
 use crate::base::json::{self, Object, Value};
-use crate::model::handler::{Actor, Ctx, Handler, Request, Step};
+use crate::model::handler::{Actor, Ctx, Handler, Request, Step, Then};
+use crate::model::job::{Done, Job};
 use crate::model::metrics::Trouble;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
@@ -142,16 +144,33 @@ pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Resu
         Ok(Step::Stream(stream)) => stream::open(core, conn, exchange, *stream),
         Ok(Step::Receive { room }) => upload::receive(core, conn, exchange, room),
         Ok(step) => {
-            let Some(ticket) = ask(core, Caller::Request(conn.id), step) else { return };
+            let ticket = match step {
+                Step::Work(job, then) if job.is_password() => {
+                    Some(wait_for_hash(core, conn, &exchange, job, then))
+                }
+                step => ask(core, Caller::Request(conn.id), step),
+            };
+            let Some(ticket) = ticket else { return };
             conn.deadline = None;
             conn.phase = Phase::Await { ticket, exchange };
         }
     }
 }
 
-/// Sends a question out; `None` for a step that asks nothing.
+/// A password takes its place in the queue.
+fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, then: Then<Done>) -> Ticket {
+    let device_known = matches!(&job, Job::VerifyPassword(verify) if verify.device_known);
+    let is_known = device_known || exchange.actor.is_some() || conn.door == Door::Control;
+    let asker = Asker { address: exchange.client.address, is_known };
+    let ticket = core.calls.insert(Call { caller: Caller::Request(conn.id), next: Next::Hash(then) });
+    core.hashing.ask(asker, ticket, job);
+    ticket
+}
+
+/// Sends a question out; `None` for a step that asks nothing, and for a password that nobody is there to hear of.
 pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
     match step {
+        Step::Work(job, _) if job.is_password() => None,
         Step::Store(command, then) => Some(core.ask_store(caller, command, Next::Store(then))),
         Step::Work(job, then) => {
             let ticket = core.calls.insert(Call { caller, next: Next::Work(then) });
@@ -183,7 +202,7 @@ pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, 
 }
 
 /// A continuation has run whose connection is gone, or never was: what it asks for is still done, and only the answer is
-/// dropped. Half a chain would leave a file without its row.
+/// dropped. Half a chain would leave a file without its row. Only a password is not hashed for nobody.
 pub fn resume_alone(core: &mut Core, caller: Caller, step: Result<Step, Problem>) {
     let goes_on = step.is_ok_and(|step| ask(core, caller, step).is_some());
     if caller == Caller::Server && !goes_on {

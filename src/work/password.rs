@@ -83,8 +83,10 @@ impl PasswordHasher {
             Job::HashPassword { password, salt } => {
                 self.hash(&password, &salt).map(|hash| Done::PasswordHashed(Hidden(hash)))
             }
-            Job::VerifyPassword { password, hash: Some(hash), salt } => self.verify(&password, &hash, &salt),
-            Job::VerifyPassword { password, hash: None, salt } => self.verify_nobody(&password, &salt),
+            Job::VerifyPassword(job) => match &job.hash {
+                Some(hash) => self.verify(&job.password, hash, &job.salt),
+                None => self.verify_nobody(&job.password, &job.salt),
+            },
             // The pools give each worker only its own kinds of job.
             _ => Err("the job is of another kind of worker"),
         };
@@ -199,6 +201,7 @@ fn from_phc_base64(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::job::VerifyPassword;
 
     const CHEAP: Cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
 
@@ -217,7 +220,12 @@ mod tests {
     /// Whether the password matches, and the new hash if there is one.
     fn verify(hasher: &mut PasswordHasher, password: &str, hash: Option<&str>) -> (bool, Option<String>) {
         let hash = hash.map(|hash| Hidden(hash.to_owned()));
-        match hasher.run(Job::VerifyPassword { password: Hidden(password.to_owned()), hash, salt: [9; 16] }) {
+        match hasher.run(Job::VerifyPassword(Box::new(VerifyPassword {
+            password: Hidden(password.to_owned()),
+            hash,
+            salt: [9; 16],
+            device_known: false,
+        }))) {
             Done::PasswordVerified { matches, rehash } => (matches, rehash.map(|Hidden(hash)| hash)),
             done => panic!("{done:?}"),
         }
@@ -333,11 +341,12 @@ mod tests {
             &good[..good.len() - 4],
         ];
         for phc in bad {
-            let job = Job::VerifyPassword {
+            let job = Job::VerifyPassword(Box::new(VerifyPassword {
                 password: Hidden("analytical engine".to_owned()),
                 hash: Some(Hidden(phc.to_owned())),
                 salt: [0; 16],
-            };
+                device_known: false,
+            }));
             let done = hasher.run(job);
             assert!(matches!(done, Done::Failed), "{phc}: {done:?}");
         }

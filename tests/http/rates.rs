@@ -7,6 +7,7 @@ use super::support::{World, limits, settings};
 use natter::base::network::{Network, Networks};
 use natter::limits::{Limits, Rate};
 use natter::model::settings::Settings;
+use natter::server::contract::{ConnId, Door};
 
 fn rated() -> World {
     World::with(settings(Limits { rate_limit: true, ..limits() }))
@@ -157,28 +158,164 @@ fn only_a_trusted_proxy_speaks_for_others() {
     // Its connections carry many people's.
     let open = |world: &mut World, peer: &str| {
         let conns = [(); 3].map(|()| world.connect_from(peer));
-        conns.iter().filter(|conn| !world.peers[conn].closed).count()
+        conns.iter().filter(|conn| !world.is_closed(**conn)).count()
     };
     assert_eq!((open(&mut world, "10.0.0.1"), open(&mut world, "203.0.113.1")), (3, 2));
 }
 
+/// The one response on a connection that the server ends.
+fn refusal(world: &mut World, conn: ConnId) -> (u16, String, Option<String>) {
+    assert!(world.is_closed(conn));
+    let response = responses(&mut world.take(conn), false).remove(0);
+    (response.status, response.code(), response.field("Retry-After").map(str::to_owned))
+}
+
 #[test]
-fn connections_are_bounded_in_all_and_by_address() {
-    let mut world =
-        World::with(settings(Limits { connections_max: 10, connections_per_address: 4, ..limits() }));
-    let mut open: Vec<_> = (0..4).map(|_| world.connect_from("192.0.2.1")).collect();
-    let fifth = world.connect_from("192.0.2.1");
-    assert!(world.peers[&fifth].closed && open.iter().all(|conn| !world.peers[conn].closed));
-    world.reset(open.remove(0));
-    open.push(world.connect_from("192.0.2.1"));
-    assert!(!world.peers[&open[3]].closed, "a place was free again");
-    for host in 2..8 {
-        assert!(world.server.is_accepting());
-        open.push(world.connect_from(&format!("192.0.2.{host}")));
+fn connections_are_bounded_by_nested_prefixes() {
+    let mut world = World::with(settings(Limits { connections_per_address: 4, ..limits() }));
+    let mut open = |peer: &str| {
+        let conn = world.connect_from(peer);
+        let welcome = !world.is_closed(conn);
+        if !welcome {
+            assert_eq!(refusal(&mut world, conn), (429, "rate_limited".into(), Some("1".into())), "{peer}");
+        }
+        welcome
+    };
+    let mut count = |total: usize, peer: fn(usize) -> String| (0..total).filter(|i| open(&peer(*i))).count();
+    assert_eq!(count(10, |_| "192.0.2.1".into()), 4);
+    assert_eq!(count(100, |i| format!("192.0.2.{}", 2 + i)), 12, "16 of a /24");
+    assert_eq!(count(10, |_| "2001:db8::1".into()), 4);
+    assert_eq!(count(100, |i| format!("2001:db8:0:{:x}::1", 1 + i)), 4, "8 of a /56");
+    assert_eq!(count(100, |i| format!("2001:db8:0:{:x}00::1", 1 + i)), 8, "16 of a /48");
+    assert_eq!(count(3, |_| "2001:db8:1::1".into()), 3, "elsewhere");
+}
+
+#[test]
+fn who_was_of_no_use_for_longest_gives_way() {
+    let mut world = World::with(settings(Limits { connections_max: 5, ..limits() }));
+    let ann = world.sign_up("ann");
+    let second = Duration::from_secs(1);
+    let bearer = format!("Bearer {}", ann.access);
+    let ask = |world: &mut World, conn, fields: &[(&str, &str)]| {
+        let path = if fields.is_empty() { "/healthz" } else { "/api/v1/user/me" };
+        assert_eq!(world.ask_on(conn, "GET", path, fields, None).status, 200);
+        world.pass(second);
+    };
+    let come = |world: &mut World, peer: &str| {
+        let conn = world.connect_from(peer);
+        world.pass(second);
+        conn
+    };
+    let member = come(&mut world, "192.0.2.1");
+    ask(&mut world, member, &[("Authorization", &bearer)]);
+    let silent = come(&mut world, "192.0.2.2");
+    // A head or a body that never ends is of no use either, however busily it comes.
+    let head = come(&mut world, "192.0.2.3");
+    let body = come(&mut world, "192.0.2.4");
+    world.send(body, b"POST /api/v1/user/refresh HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{");
+    let useful = come(&mut world, "192.0.2.5");
+    ask(&mut world, useful, &[]);
+    world.send(head, b"GET / HT");
+    world.send(body, b"1");
+    let mut newcomers = Vec::new();
+    for victim in [silent, head, body, useful] {
+        assert!(!world.peers[&victim].closed);
+        newcomers.push(come(&mut world, "203.0.113.1"));
+        assert!(world.peers[&victim].closed);
     }
-    assert!(!world.server.is_accepting(), "ten are open");
-    world.reset(open.remove(0));
-    assert!(world.server.is_accepting(), "nine are");
+    assert!(!world.is_closed(member) && newcomers.iter().all(|conn| !world.is_closed(*conn)));
+    // Then an idle one with an account; a stream never.
+    for conn in newcomers {
+        ask(&mut world, conn, &[("Authorization", &bearer)]);
+    }
+    let events = come(&mut world, "192.0.2.6");
+    assert!(world.peers[&member].closed);
+    let fields = [("Authorization", bearer.as_str()), ("Accept", "text/event-stream")];
+    world.send(events, &request("GET", "/api/v1/events", &fields, None));
+    world.pass(second);
+    assert!(!world.is_closed(events));
+}
+
+#[test]
+fn beyond_the_limit_of_connections_there_is_a_prompt_503() {
+    let mut world = World::with(settings(Limits { connections_max: 3, ..limits() }));
+    let ann = world.sign_up("ann");
+    let bearer = format!("Bearer {}", ann.access);
+    let fields = [("Authorization", bearer.as_str()), ("Accept", "text/event-stream")];
+    let streams = [(); 3].map(|()| {
+        let conn = world.connect();
+        world.send(conn, &request("GET", "/api/v1/events", &fields, None));
+        conn
+    });
+    for _ in 0..1_000 {
+        let conn = world.connect_from("203.0.113.1");
+        assert_eq!(refusal(&mut world, conn), (503, "busy".into(), Some("1".into())));
+        assert!(world.server.is_accepting());
+    }
+    assert!(world.server.load().0 <= 3 + 256, "those who are told so are bounded, too");
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.server.load().0, 3);
+    world.reset(streams[0]);
+    let conn = world.connect_from("203.0.113.1");
+    assert_eq!(world.ask_on(conn, "GET", "/healthz", &[], None).status, 200, "a place was free again");
+    // The control socket has places of its own.
+    let control = world.connect_through("127.0.0.1", Door::Control);
+    assert_eq!(world.ask_on(control, "GET", "/healthz", &[], None).status, 200);
+}
+
+/// Its connections are one address's, and none of them idles for long: what counts is what they carry.
+#[test]
+fn behind_a_trusted_proxy_streams_and_requests_are_counted_by_address_and_account() {
+    let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
+    let limits = Limits { connections_per_address: 4, connections_max: 12, ..limits() };
+    let mut world = World::with(Settings { trusted_proxies, ..settings(limits) });
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let open = |world: &mut World, person: &Person, address: &str| {
+        let conn = world.connect_from("10.0.0.1");
+        let bearer = format!("Bearer {}", person.access);
+        let accept = ("Accept", "text/event-stream");
+        let fields = [("Authorization", bearer.as_str()), accept, ("X-Forwarded-For", address)];
+        world.send(conn, &request("GET", "/api/v1/events", &fields, None));
+        let head = String::from_utf8_lossy(&world.take(conn)).into_owned();
+        (conn, head[9..12].parse::<u16>().expect("a status"))
+    };
+    let mut conns = Vec::new();
+    for (person, address, status) in [
+        (&ann, "192.0.2.1", 200),
+        (&ann, "192.0.2.1", 200),
+        (&bob, "192.0.2.1", 200),
+        (&bob, "192.0.2.1", 200),
+        // Four of this address.
+        (&bob, "192.0.2.1", 429),
+        (&ann, "198.51.100.1", 200),
+        (&ann, "198.51.100.2", 200),
+        // Four of this account.
+        (&ann, "198.51.100.3", 429),
+        (&bob, "203.0.113.1", 200),
+    ] {
+        let (conn, seen) = open(&mut world, person, address);
+        assert_eq!(seen, status, "{address}");
+        conns.push(conn);
+    }
+    world.reset(conns[0]);
+    assert_eq!(open(&mut world, &bob, "192.0.2.1").1, 200, "a place was free again");
+    // Nobody's requests are left over on idle connections, and those are nobody's victims.
+    let fields = [("X-Forwarded-For", "192.0.2.77")];
+    for _ in 0..2 {
+        let conn = world.connect_from("10.0.0.1");
+        for _ in 0..10 {
+            assert_eq!(world.ask_on(conn, "GET", "/healthz", &fields, None).status, 200);
+        }
+    }
+    let idle: Vec<ConnId> = std::iter::from_fn(|| {
+        let conn = world.connect_from("10.0.0.1");
+        (!world.is_closed(conn)).then_some(conn)
+    })
+    .take(20)
+    .collect();
+    assert!(!idle.is_empty() && idle.iter().all(|conn| !world.peers[conn].closed));
+    let conn = world.connect_from("203.0.113.9");
+    assert_eq!(refusal(&mut world, conn).0, 503);
 }
 
 #[test]
@@ -273,4 +410,41 @@ fn a_large_group_costs_as_many_writes_and_an_hour_has_its_number_of_them() {
     let after: u64 = refused.field("Retry-After").and_then(|text| text.parse().ok()).expect("a time");
     world.pass(Duration::from_secs(after));
     assert_eq!(group(&mut world, &people[1..2]).status, 201);
+}
+
+/// A network that sends many large bodies and never ends them: they give way, the largest first, and nobody else's does.
+#[test]
+fn bodies_without_an_account_share_one_pool() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let whole = request("POST", "/api/v1/user/refresh", &[], Some(&"x".repeat(65_000)));
+    let honest = world.connect_from("192.0.2.1");
+    let small = request("POST", "/api/v1/user/refresh", &[], Some(r#"{"refresh":"nonsense"}"#));
+    world.send(honest, &small[..small.len() - 1]);
+    // An account's bytes are in another pool.
+    let bearer = format!("Bearer {}", ann.access);
+    let fields = [("Authorization", bearer.as_str())];
+    let post = request("POST", "/api/v1/messages", &fields, Some(&format!("{:65000}", "{}")));
+    let member = world.connect_from("198.51.100.1");
+    world.send(member, &post[..post.len() - 1]);
+    let slow: Vec<ConnId> = (0..1_000)
+        .map(|number| {
+            let conn = world.connect_from(&format!("198.51.{}.1", 100 + number % 4));
+            world.send(conn, &whole[..whole.len() - 1]);
+            conn
+        })
+        .collect();
+    let (refused, held): (Vec<ConnId>, Vec<ConnId>) =
+        slow.into_iter().partition(|conn| world.is_closed(*conn));
+    assert!((100..=256).contains(&held.len()), "{} hold about 16 MiB", held.len());
+    for conn in refused {
+        assert_eq!(refusal(&mut world, conn), (503, "busy".into(), Some("1".into())));
+    }
+    world.send(honest, b"}");
+    assert_eq!(responses(&mut world.take(honest), false)[0].status, 401);
+    world.send(member, b" ");
+    assert_eq!(responses(&mut world.take(member), false)[0].status, 422);
+    for conn in held {
+        world.reset(conn);
+    }
 }

@@ -423,7 +423,7 @@ impl World {
                 failed => Done::Mail(failed),
             },
             Job::FindPlace { address } => Done::Place(self.places.get(&address).cloned()),
-            Job::HashPassword { .. } | Job::VerifyPassword { .. } => self.hasher.run(job),
+            Job::HashPassword { .. } | Job::VerifyPassword(_) => self.hasher.run(job),
             job => self.files.run(job),
         }
     }

@@ -1,9 +1,11 @@
 //! What the machine wants done: effects performed, sockets flushed and closed.
 //! Invariant: a socket is written after all effects of a round, so that a thousand deliveries to it are one write.
 
+use std::time::Instant;
+
 use super::super::socket::{Flushed, Socket};
 use super::super::{Machine, Stops};
-use super::EventLoop;
+use super::{EventLoop, TRIM_AFTER, TRIM_CLOSED_MIN};
 use crate::base::time::Now;
 use crate::limits::SETTLE_ROUNDS_MAX;
 use crate::model::job::Done;
@@ -165,6 +167,10 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     fn drop_socket(&mut self, conn: ConnId) -> bool {
         let Some(socket) = self.sockets.remove(conn) else { return false };
         self.control_open -= usize::from(socket.door == Door::Control);
+        self.closed += 1;
+        if self.closed >= TRIM_CLOSED_MIN {
+            self.trim_at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);
+        }
         true
     }
 }

@@ -1,0 +1,196 @@
+//! Who may be here: open connections by address prefix, which of them gives way when all places are taken, and what trusted
+//! proxies bring of one address or account. Owns the counts; what a refusal says and what closes a connection is elsewhere.
+//!
+//! Places are given in this order: a free one; that of the connection that has been of no use for longest without an account;
+//! that of the longest idle one with an account. Streams and requests under way keep theirs, so that beyond them newcomers are
+//! refused. A connection is of use when it comes and when it has been answered: bytes of a request that never ends are none.
+//!
+//! Invariant: accepting never stops for the sake of a bound.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::conn::{Conn, Phase};
+use super::contract::{ConnId, Door};
+use crate::base::id::Id;
+use crate::base::network::Prefix;
+use crate::limits::ACCEPTS_TURN_MAX;
+use crate::model::problem::{Code, Problem};
+
+/// How many times CONNECTIONS_PER_ADDRESS a prefix around a subscriber's has, by [`Prefix::width`].
+const WIDER: [usize; 3] = [1, 2, 4];
+
+/// Refused connections that wait until their peer has read why. Beyond: the oldest is closed. They don't count in
+/// CONNECTIONS_MAX.
+const REFUSED_MAX: usize = 256;
+// A refusal must be written before it is closed, so those of one turn must fit.
+const _: () = assert!(REFUSED_MAX >= ACCEPTS_TURN_MAX);
+
+/// How long a refused peer has to read why.
+pub const REFUSED_LINGER: Duration = Duration::from_secs(2);
+
+/// When the next try may do better.
+const RETRY_MS: u64 = 1_000;
+
+/// Who gives way first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// No request of it was an account's.
+    Stranger,
+    /// It is idle; an account's request came on it before.
+    Member,
+}
+
+/// Of whom a proxy's request under way is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub address: IpAddr,
+    pub member: Option<Id>,
+}
+
+#[derive(Debug, Default)]
+pub struct Crowd {
+    open: BTreeMap<Prefix, usize>,
+    /// Connections that may be closed for others, those that give way first at the front.
+    yielding: BTreeSet<(Standing, Instant, ConnId)>,
+    refused: VecDeque<ConnId>,
+    /// Streams and requests under way through trusted proxies.
+    by_address: BTreeMap<Prefix, usize>,
+    by_member: BTreeMap<Id, usize>,
+}
+
+impl Crowd {
+    /// Whether one more connection from this address is welcome.
+    pub fn has_room(&self, peer: IpAddr, per_address: usize) -> bool {
+        has_room(&self.open, peer, per_address)
+    }
+
+    /// One more connection from this address has a place.
+    pub fn enter(&mut self, peer: IpAddr) {
+        count(&mut self.open, peer);
+    }
+
+    /// Everything that was kept for a connection.
+    pub fn leave(&mut self, conn: &mut Conn) {
+        self.done(conn);
+        self.forget_yielding(conn);
+        if conn.is_refused {
+            self.refused.retain(|id| *id != conn.id);
+        } else {
+            uncount(&mut self.open, conn.peer);
+        }
+    }
+
+    /// A connection is here only to be told that it is refused; the one that must go for it.
+    pub fn refuse(&mut self, conn: ConnId) -> Option<ConnId> {
+        self.refused.push_back(conn);
+        (self.refused.len() > REFUSED_MAX).then(|| self.refused.front().copied())?
+    }
+
+    pub fn refused(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// Who gives way to a newcomer.
+    pub fn first_to_yield(&self) -> Option<ConnId> {
+        self.yielding.first().map(|(_, _, id)| *id)
+    }
+
+    /// Notes whether a connection would give way, after whatever happened to it.
+    pub fn settle(&mut self, conn: &mut Conn) {
+        let standing = standing(conn).map(|standing| (standing, conn.useful_at));
+        if standing == conn.yielding {
+            return;
+        }
+        self.forget_yielding(conn);
+        if let Some((standing, at)) = standing {
+            self.yielding.insert((standing, at, conn.id));
+        }
+        conn.yielding = standing;
+    }
+
+    fn forget_yielding(&mut self, conn: &mut Conn) {
+        if let Some((standing, at)) = conn.yielding.take() {
+            self.yielding.remove(&(standing, at, conn.id));
+        }
+    }
+
+    /// A request of a trusted proxy is admitted: it counts until its answer, or as long as its stream. An address and an
+    /// account have as many as an address may have connections.
+    pub fn begin(&mut self, conn: &mut Conn, origin: Origin, per_address: usize) -> Result<(), Problem> {
+        if !conn.is_proxy {
+            return Ok(());
+        }
+        self.done(conn);
+        let of_member = origin.member.and_then(|member| self.by_member.get(&member)).copied().unwrap_or(0);
+        if of_member >= per_address || !has_room(&self.by_address, origin.address, per_address) {
+            return Err(Problem::rate_limited(RETRY_MS));
+        }
+        count(&mut self.by_address, origin.address);
+        if let Some(member) = origin.member {
+            *self.by_member.entry(member).or_default() += 1;
+        }
+        conn.origin = Some(origin);
+        Ok(())
+    }
+
+    /// The request has its answer.
+    pub fn done(&mut self, conn: &mut Conn) {
+        let Some(Origin { address, member }) = conn.origin.take() else { return };
+        uncount(&mut self.by_address, address);
+        if let Some(member) = member {
+            decrease(&mut self.by_member, member);
+        }
+    }
+}
+
+/// What one who finds no place is told.
+pub fn full() -> Problem {
+    Code::Busy.into()
+}
+
+/// What one is told whose address has all of its places.
+pub fn too_many() -> Problem {
+    Problem::rate_limited(RETRY_MS)
+}
+
+fn standing(conn: &Conn) -> Option<Standing> {
+    if conn.is_proxy || conn.is_refused || conn.door == Door::Control {
+        return None;
+    }
+    match &conn.phase {
+        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } if !conn.has_account => {
+            Some(Standing::Stranger)
+        }
+        Phase::ReadBody(reading) if !conn.has_account && reading.exchange.actor.is_none() => {
+            Some(Standing::Stranger)
+        }
+        Phase::ReadHead { since: None, .. } if conn.inbox.is_empty() && conn.send.is_empty() => {
+            Some(Standing::Member)
+        }
+        _ => None,
+    }
+}
+
+fn has_room(counts: &BTreeMap<Prefix, usize>, address: IpAddr, own: usize) -> bool {
+    Prefix::around(address)
+        .all(|prefix| counts.get(&prefix).copied().unwrap_or(0) < own.saturating_mul(WIDER[prefix.width()]))
+}
+
+fn count(counts: &mut BTreeMap<Prefix, usize>, address: IpAddr) {
+    Prefix::around(address).for_each(|prefix| *counts.entry(prefix).or_default() += 1);
+}
+
+fn uncount(counts: &mut BTreeMap<Prefix, usize>, address: IpAddr) {
+    Prefix::around(address).for_each(|prefix| decrease(counts, prefix));
+}
+
+fn decrease<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(&key);
+        }
+    }
+}
