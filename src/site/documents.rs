@@ -1,14 +1,13 @@
-//! The contract: for people the page of `protocol.md`, for machines what HTTP takes and gives (OpenAPI 3.1) and what the streams
-//! say (AsyncAPI 3).
+//! The documents of the contract: the page of `protocol.md`, OpenAPI 3.1 for HTTP and AsyncAPI 3 for the streams.
 //!
-//! All three are kept by hand beside the code; a test holds the latter two against the route table, the ops and the events, and
-//! against real answers. Invariant: the page runs nothing and loads nothing.
+//! They are written by hand. Tests compare the latter two with the route table, the ops, the events and real responses.
+//! Invariant: the page runs no script and loads nothing.
 
 use crate::base::send_queue::Segment;
 use crate::model::handler::{Ctx, Reply, Request, Step};
 use crate::model::problem::Problem;
 
-/// Nothing but the style inside of the page.
+/// Permits nothing but the style that is in the page.
 const POLICY: &str = concat!(
     "default-src 'none'; style-src '",
     env!("NATTER_DOCS_STYLE"),

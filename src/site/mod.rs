@@ -1,10 +1,12 @@
-//! What natter shows a browser: the web client of `src/site/client`, which `build.rs` puts into the binary. Owns how its
-//! files are addressed, negotiated and kept by a browser; refuses to know what they say.
+//! The responses for a browser: the web client of `src/site/client`, which `build.rs` puts into the binary.
 //!
-//! `/` names its files under `/client/<version>/`, where they never change and are kept for a year; the page itself is
-//! asked for anew each time, by its tag. So an upgrade of the server reaches a browser with the next load, as a whole.
-//! `/client/<path>` without a version is the file of this moment, for whoever reads the client.
-//! Invariant: the policy allows no script, style or connection from anywhere else.
+//! Owns how its files are addressed, negotiated and cached; knows nothing of their content.
+//!
+//! `/` names its files under `/client/<version>/`, where they never change and are cached for a year. A browser
+//! revalidates the page itself at each load, by its tag. So the next load after an upgrade of the server gets the
+//! complete new client. `/client/<path>` without a version is the current file, for a person who reads the client's
+//! source.
+//! Invariant: the policy permits no script, style or connection from another origin.
 
 pub mod documents;
 
@@ -21,7 +23,7 @@ struct File {
     mime: &'static str,
     plain: &'static [u8],
     gzip: &'static [u8],
-    /// Two strong tags, as the two forms are two sequences of bytes (RFC 9110 §8.8.3.3).
+    /// Two strong tags, since the plain and the compressed form are two sequences of bytes (RFC 9110 §8.8.3.3).
     plain_tag: &'static str,
     gzip_tag: &'static str,
 }
@@ -30,14 +32,15 @@ include!(concat!(env!("OUT_DIR"), "/client.rs"));
 
 const INDEX: &str = "index.html";
 
-/// Everything from natter itself, nothing from elsewhere; pictures also from files that wait in the page to be sent.
+/// Permits everything from natter itself and nothing from another origin; pictures also from files that wait in the
+/// page to be sent.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
      media-src 'self' blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; \
      form-action 'self'; frame-ancestors 'none'";
 
-/// Kept, and asked for each time whether it is still so.
+/// Cached, but revalidated each time.
 const ASK: &str = "no-cache";
-/// Another content would have another address.
+/// Cached without revalidation: other content has another address.
 const KEEP: &str = "public, max-age=31536000, immutable";
 
 /// `GET /`.
@@ -50,7 +53,7 @@ pub fn file(_ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
     let path = request.params.required_text("path")?;
     match path.split_once('/') {
         Some((VERSION, path)) => serve(request, path, KEEP),
-        // Another version's address is never answered with this one's file: a page would mix two builds.
+        // The address of another version is never answered with this version's file: a page would mix two builds.
         _ => serve(request, path, ASK),
     }
 }

@@ -1,12 +1,14 @@
-//! What the client promises before a browser ever runs it: its size, and that nothing in it can reach out, run what a
-//! member wrote, or miss a word of one language.
+//! Checks of the client's source that need no browser: size, isolation and translations.
+//!
+//! They hold that no file loads anything from another origin, that no text of a member can become code or markup, and
+//! that each text exists in both languages.
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::base::crypto::sha256;
 
-/// The whole client as it travels. Beyond, a first visit on a slow line is no longer quick.
+/// The complete client, compressed. A larger client would make a first visit over a slow line slow.
 const GZIP_BYTES_MAX: usize = 60 * 1024;
 
 fn text(file: &File) -> &'static str {
@@ -21,7 +23,7 @@ fn scripts() -> impl Iterator<Item = &'static File> {
     FILES.iter().filter(|file| file.path.ends_with(".js"))
 }
 
-/// What stands between `open` and the next `close`, each time.
+/// The texts between each `open` and the next `close`.
 fn between<'a>(text: &'a str, open: &str, close: char) -> Vec<&'a str> {
     text.split(open).skip(1).filter_map(|rest| rest.split(close).next()).collect()
 }
@@ -40,8 +42,8 @@ fn every_copy_is_its_file_and_every_tag_its_digest() {
         let digest: String = sha256(file.plain)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(file.plain_tag, format!("\"{digest}\""), "{}", file.path);
         assert_eq!(file.gzip_tag, format!("\"{digest}-gzip\""), "{}", file.path);
-        assert!(tags.insert(file.plain_tag), "{}: twice the same file", file.path);
-        // RFC 1952: magic, deflate, no flags; at the end a check sum and the length.
+        assert!(tags.insert(file.plain_tag), "{}: the same file twice", file.path);
+        // RFC 1952: magic, deflate, no flags; at the end a checksum and the length.
         let (head, rest) = file.gzip.split_at(10);
         assert_eq!(head[..4], [0x1f, 0x8b, 8, 0], "{}", file.path);
         let (_, length) = rest.split_at(rest.len() - 4);
@@ -50,7 +52,7 @@ fn every_copy_is_its_file_and_every_tag_its_digest() {
 }
 
 #[test]
-fn no_markup_runs_by_itself_and_none_is_made_of_text() {
+fn the_page_has_no_inline_script_and_no_markup_is_made_of_text() {
     let index = text(file(INDEX));
     for tag in between(index, "<script", '>') {
         assert!(tag.contains(" src=\""), "an inline script: {tag}");
@@ -59,7 +61,7 @@ fn no_markup_runs_by_itself_and_none_is_made_of_text() {
     for word in ["<style", "style=\"", "javascript:", "onclick=", "onload=", "onerror="] {
         assert!(!index.contains(word), "{word} in {INDEX}");
     }
-    // Each of these makes code or markup of a text; members write texts.
+    // Each of these turns a text into code or markup; members write texts.
     let words = [
         "innerHTML",
         "outerHTML",
@@ -83,12 +85,12 @@ fn no_markup_runs_by_itself_and_none_is_made_of_text() {
 }
 
 #[test]
-fn nothing_comes_from_elsewhere() {
+fn nothing_is_loaded_from_another_origin() {
     for file in FILES {
         for scheme in ["http://", "https://", "ws://", "wss://", "url(//", "\"//", "'//"] {
             for (at, _) in text(file).match_indices(scheme) {
                 let rest = &text(file)[at..];
-                // The name of a namespace is asked for nowhere.
+                // The name of a namespace is never loaded.
                 assert!(rest.starts_with("http://www.w3.org/2000/svg"), "{}: {:.60}", file.path, rest);
             }
         }
@@ -97,7 +99,7 @@ fn nothing_comes_from_elsewhere() {
 }
 
 #[test]
-fn every_file_is_named_and_every_name_is_a_file() {
+fn the_page_names_every_file_and_each_name_exists() {
     let mut named = BTreeSet::from([INDEX.to_owned()]);
     let versioned = format!("/client/{VERSION}/");
     let index = text(file(INDEX));
@@ -112,7 +114,7 @@ fn every_file_is_named_and_every_name_is_a_file() {
                 (Some(path), _) => path.to_owned(),
                 (None, Some(name)) if folder.is_empty() => name.to_owned(),
                 (None, Some(name)) => format!("{folder}/{name}"),
-                // An absolute path would leave the version, and load a module twice.
+                // An absolute path would leave the version and load a module twice.
                 (None, None) => panic!("{}: {import}", script.path),
             };
             assert!(named.contains(&path), "{} imports {path}, which {INDEX} does not name", script.path);
@@ -122,11 +124,11 @@ fn every_file_is_named_and_every_name_is_a_file() {
     assert_eq!(named, files);
 }
 
-/// The keys of one table of words, with the names that each asks for in braces.
+/// The keys of one table of texts, each with the names that it has in braces.
 fn words(table: &str) -> Vec<(&str, BTreeSet<&str>)> {
     let mut rest = table;
     let mut words = Vec::new();
-    // A key stands at the start of a line or behind a comma, in quotes, before a colon.
+    // A key is at the start of a line or after a comma, in quotes, before a colon.
     while let Some(at) = rest.find("': ") {
         let key = &rest[..at][rest[..at].rfind('\'').expect("an open quote") + 1..];
         rest = &rest[at + 3..];
@@ -142,7 +144,7 @@ fn is_name(text: &str) -> bool {
 }
 
 #[test]
-fn both_languages_have_every_word() {
+fn both_languages_have_every_text() {
     let source = text(file("i18n.js"));
     let table = |name: &str| {
         let rest = source.split(&format!("const {name} = {{\n")).nth(1).expect("a table of words");
@@ -153,16 +155,16 @@ fn both_languages_have_every_word() {
         table.iter().map(|(key, _)| *key).collect()
     };
     assert!(en.len() > 100, "{} keys were read", en.len());
-    assert_eq!(keys(&en).len(), en.len(), "a key stands twice in English");
-    assert_eq!(keys(&ar).len(), ar.len(), "a key stands twice in Arabic");
+    assert_eq!(keys(&en).len(), en.len(), "an English key occurs twice");
+    assert_eq!(keys(&ar).len(), ar.len(), "an Arabic key occurs twice");
     assert_eq!(keys(&en), keys(&ar));
     for (key, names) in &en {
         let (_, other) = ar.iter().find(|(other, _)| other == key).expect("the same keys");
-        // A number may be a word of its own in one language: then it is named in the other alone.
+        // A language may express a number without digits: then only the other language names it.
         let (names, other): (Vec<_>, Vec<_>) = (names.iter().collect(), other.iter().collect());
         assert_eq!(names, other, "{key}");
     }
-    // What the scripts ask for is there.
+    // Each key that the scripts use exists.
     for script in scripts() {
         for key in between(text(script), " t('", '\'').into_iter().chain(between(text(script), "(t('", '\''))
         {
@@ -183,21 +185,21 @@ fn the_page_of_the_protocol_runs_nothing_and_loads_nothing() {
     assert_eq!(
         env!("NATTER_DOCS_STYLE"),
         format!("sha256-{digest}="),
-        "the policy names the page's own style"
+        "the policy permits the page's own style"
     );
     for anchor in between(page, "href=\"#", '"') {
         assert!(page.contains(&format!("id=\"{anchor}\"")), "#{anchor}");
     }
-    // Each heading, and each row of a table, is one of the page.
+    // Each heading and each row of a table of the source is in the page.
     let markdown = include_str!("protocol.md");
     let headings = markdown.lines().filter(|line| line.starts_with("## ")).count();
     assert_eq!((page.matches("<h2 id=").count(), page.matches("<li><a href=").count()), (headings, headings));
     let rows = markdown.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---")).count();
     assert_eq!(page.matches("<tr>").count(), rows);
-    assert!(!page.contains('|'), "a row that is no table's");
+    assert!(!page.contains('|'), "a row outside of a table");
 }
 
-/// The names of the contract, and those that the server refuses, are the same.
+/// The contract and the server have the same list of reserved names.
 #[test]
 fn the_protocol_names_what_is_reserved() {
     let markdown = include_str!("protocol.md");

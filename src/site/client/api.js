@@ -1,22 +1,21 @@
-// Owns the wire. The session of this browser; HTTP, with errors as `Problem` (the
-// server refused) or `Offline` (no answer came); and the one WebSocket of this tab:
-// ticket, resume, heartbeat, backoff. It does not know what events mean.
+// The connection to the server: session, HTTP and the one WebSocket of this tab.
 //
-//   stopped ──start──▶ connecting ──caught_up──▶ online
-//                        ▲    │ refused            │ closed, silent, offline
-//                        │    ▼                    ▼
-//                        └── offline (waits, jittered) ◀┘
+// Owns the session of this browser; HTTP, with errors as `Problem` (the server refused) or `Offline` (no response
+// came); and the socket's ticket, resume, heartbeat and backoff. It does not know what events mean.
 //
-// Invariants: storage is the one truth of the session, one renewal of its tokens
-// runs per browser. The cursor moves only over events that were handed on, and
-// only by events, `caught_up`, `reset` and `heartbeat`: a reconnect misses nothing.
-// It lives in memory, like the lists it stands for: a reload fetches both anew.
+//     stopped ──start──▶ connecting ──caught_up──▶ online
+//                          ▲    │ refused            │ closed, silent, offline
+//                          │    ▼                    ▼
+//                          └── offline (waits, jittered) ◀┘
+//
+// Invariants: storage is the only source of the session, and one renewal of its tokens runs per browser. The cursor
+// moves only over events that were delivered, and only by events, `caught_up`, `reset` and `heartbeat`: a reconnect
+// misses nothing. It is kept in memory, like the lists that it belongs to: a reload fetches both again.
 
 import { lang, t } from './i18n.js';
 import { alone, Emitter, jitter, local, ulid, wait } from './util.js';
 
-// Sent as `UniqueId` with each request; it outlives sign-out, so that coming back
-// is not reported as a new device.
+// Sent as `UniqueId` with each request. It outlives sign-out, so that a later sign-in is not reported as a new device.
 export function deviceId() {
   let id = local.get('device');
   if (!id) local.set('device', (id = `web-${ulid()}`));
@@ -28,7 +27,7 @@ function stored(key) {
 }
 
 class Session extends Emitter {
-  // `{token, member, profile}`, or null when nobody is signed in.
+  // `{token, member, profile}`, or null if no one is signed in.
   read() {
     const token = stored('token');
     return token && { token, ...stored('me') };
@@ -40,8 +39,8 @@ class Session extends Emitter {
     this.emit('change', this.read());
   }
 
-  // Only under the renewal's lock: writing an older pair back would present a
-  // dead refresh token, which ends the session.
+  // Call it only under the lock of the renewal: writing an older token pair back would present a used refresh token,
+  // which ends the session.
   renewed(token) {
     if (local.get('token')) local.set('token', JSON.stringify(token));
   }
@@ -59,7 +58,7 @@ class Session extends Emitter {
 
 export const session = new Session();
 
-// Other tabs: signing in, out, or in as somebody else reaches all of them.
+// Other tabs learn when a member signs in or out, or when another member signs in.
 addEventListener('storage', (event) => {
   if (event.key === 'natter.token' || event.key === null) session.emit('change', session.read());
 });
@@ -107,7 +106,7 @@ async function attempt(method, path, { query, body, signal, access } = {}) {
   try {
     return await fetch(target(path, query), {
       method, headers: list, cache: 'no-store', credentials: 'omit',
-      // A network that swallows packets must not leave a caller waiting for ever.
+      // A network that drops packets must not make a caller wait without end.
       signal: signal ?? AbortSignal.timeout(ANSWER_MS_MAX),
       body: body === undefined ? undefined : JSON.stringify(body),
     });
@@ -117,16 +116,16 @@ async function attempt(method, path, { query, body, signal, access } = {}) {
   }
 }
 
-// Renews the pair unless another tab already replaced `stale`. False: the
-// session is over (and this browser has been signed out).
+// Renews the tokens unless another tab already replaced `stale`. False: the session has ended (and this browser is
+// signed out).
 export function renew(stale) {
   return alone('renew', async () => {
-    // Another tab's write may arrive a little after its lock was let go.
+    // Another tab's write may become visible a little after it released the lock.
     if (session.read()?.token.access === stale) await wait(60);
     const held = session.read();
     if (!held) return false;
     if (held.token.access !== stale) return true;
-    // A lost answer is safe: within 60 s the server repeats the same pair.
+    // A lost response is safe: within 60 s the server repeats the same tokens.
     const response = await attempt('POST', '/user/refresh', { body: { refresh: held.token.refresh } });
     if (response.ok) {
       session.renewed((await response.json()).data);
@@ -150,7 +149,7 @@ async function send(method, path, options = {}) {
     if (problem.status === 401 && problem.code === 'unauthorized_access' && !options.open && tries === 0) {
       if (await renew(access)) continue;
     } else if (problem.retry && method === 'GET' && tries < 3) {
-      // Only reads are repeated unasked; a write's repetition is its caller's to judge.
+      // Only reads are repeated here; the caller decides whether a write is repeated.
       await wait(problem.retryAfterMs ?? jitter(tries));
       continue;
     }
@@ -183,8 +182,8 @@ export async function all(path, query) {
   }
 }
 
-// Raw body with X-Filename: the server streams it to disk. XMLHttpRequest,
-// because fetch tells nothing of an upload's progress.
+// Sends a raw body with X-Filename, which the server streams to disk. Uses XMLHttpRequest, because fetch reports no
+// progress of an upload.
 export async function upload(file, { onProgress, signal } = {}) {
   for (let tries = 0; ; tries++) {
     const access = session.read()?.token.access;
@@ -232,15 +231,15 @@ class Socket extends Emitter {
   #heardAt = 0;
   #lastId = 0;
   #calls = new Map();
-  // Stays true until a `caught_up` told the listeners, however often it broke before.
+  // Stays true until the listeners got a `caught_up`, however often the connection broke before.
   #fresh = true;
 
   constructor() {
     super();
     setInterval(() => this.#watch(), 5_000);
     addEventListener('online', () => this.hurry());
-    // The browser's word on the network is a hint: drop what may be dead, then
-    // go on trying, for a server on this machine needs no network.
+    // The browser's report about the network is a hint: close a connection that may be dead, then keep trying, since a
+    // server on the same machine needs no network.
     addEventListener('offline', () => this.#ws && this.#lost(0));
     document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.hurry());
   }
@@ -270,15 +269,13 @@ class Socket extends Emitter {
 
   get online() { return this.state === 'online'; }
 
-  // The server's answer, or a `Problem`, or `Offline` when no answer came: the
-  // op may then have been done or not.
+  // The server's response, or a `Problem`, or `Offline` if no response came: the op may then have been executed or not.
   op(name, params) {
     if (!this.online) return Promise.reject(new Offline());
     return this.#call(name, params);
   }
 
-  // An op whose loss nobody would notice (typing): without an id, only a
-  // refusal is answered.
+  // An op that may be lost (typing): without an id, only a refusal is answered.
   tell(name, params) {
     if (this.online) this.#ws.send(JSON.stringify({ op: name, ...params }));
   }
@@ -326,7 +323,7 @@ class Socket extends Emitter {
         this.hello = frame;
         return this.emit('hello', frame);
       case 'reset':
-        // What we hold belongs to another history, or its sequel is gone.
+        // Our data belongs to another epoch, or the events after it no longer exist.
         this.#fresh = true;
         this.#epoch = this.hello.epoch;
         this.#seq = frame.seq;
@@ -361,7 +358,8 @@ class Socket extends Emitter {
 
   async #extend() {
     try {
-      // A crowd that came together must not renew in step, nor short-lived tokens without a pause.
+      // Many clients that connected at once must not renew at once; and short-lived tokens must not be renewed without
+      // a pause.
       await wait(jitter(4));
       if (!(await renew(this.#access))) return;
       this.#access = session.read().token.access;
@@ -379,7 +377,7 @@ class Socket extends Emitter {
     if (this.state === 'stopped') return;
     let delayMs = null;
     if (code === 1001) {
-      try { delayMs = JSON.parse(reason).retry_after_ms; } catch { /* then ours */ }
+      try { delayMs = JSON.parse(reason).retry_after_ms; } catch { /* then our own delay */ }
     }
     if (code === 4429) this.#tries = Math.max(this.#tries, 5);
     this.#later(delayMs);
@@ -389,7 +387,7 @@ class Socket extends Emitter {
     this.#turn++;
     const ws = this.#ws;
     this.#ws = null;
-    try { ws?.close(code ?? 1000); } catch { /* it was not open yet */ }
+    try { ws?.close(code ?? 1000); } catch { /* it is not open yet */ }
     const calls = [...this.#calls.values()];
     this.#calls.clear();
     for (const call of calls) {

@@ -1,11 +1,11 @@
-// Owns the start, the ways in (sign up, sign in, reset, verify), and the turn between
-// signed out and signed in.
+// The start of the client, and the forms of a signed-out browser: sign up, sign in, reset, verify.
 //
-//   signed out ──sign in, sign up──▶ (verify) ──▶ shell
-//        ▲──────── sign out, session over ─────────┘
+// Owns the change between signed out and signed in.
 //
-// Invariant: what is shown follows the session in storage, whichever tab
-// changed it.
+//     signed out ──sign in, sign up──▶ (verify) ──▶ shell
+//          ▲──────── sign out, session ended ────────┘
+//
+// Invariant: the page follows the session in storage, whichever tab changed it.
 
 import * as api from './api.js';
 import { lang, setLang, t } from './i18n.js';
@@ -18,7 +18,7 @@ import { scalars } from './util.js';
 const root = document.getElementById('app');
 let shown;
 let notice = null;
-// Where the code of a sign-up is; null after a sign-in, which sends none.
+// Where the code of a sign-up is delivered; null after a sign-in, which sends none.
 let delivery = null;
 
 function show(held) {
@@ -38,7 +38,7 @@ function show(held) {
 }
 
 async function enter(held, first) {
-  // Straight after sign-up there is a code: ask for it, insist on nothing.
+  // A code exists right after sign-up: ask for it, but do not insist.
   if (!first && !held.member.verified) return verify(held, () => start(held));
   start(held);
 }

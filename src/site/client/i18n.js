@@ -1,7 +1,6 @@
-// Owns the language: which one, its direction, numbers and times, and (below) its
-// words.
-// Invariant: a key missing in one language falls back to English, never to an
-// empty control.
+// The languages: the texts in English and Arabic, the direction, numbers and times.
+//
+// Invariant: a key that is missing in one language falls back to English, never to an empty control.
 
 import { local } from './util.js';
 
@@ -17,9 +16,9 @@ const en = {
   'error.file_large': '“{name}” is larger than {size}.',
   'error.file_empty': '“{name}” is empty.',
   'error.load': 'This could not be loaded.',
-  'error.gone': 'This conversation is not here',
+  'error.gone': 'This conversation does not exist',
   'retry': 'Try again', 'cancel': 'Cancel', 'save': 'Save', 'close': 'Close', 'back': 'Back', 'done': 'Done',
-  'conn.online': 'Connected', 'conn.connecting': 'Connecting…', 'conn.offline': 'Offline. Messages wait here and go out by themselves.',
+  'conn.online': 'Connected', 'conn.connecting': 'Connecting…', 'conn.offline': 'Offline. Messages wait here and are sent automatically.',
   'conn.offline_short': 'Offline',
   'auth.sign_in': 'Sign in', 'auth.sign_up': 'Create account', 'auth.email': 'E-mail', 'auth.password': 'Password',
   'auth.name': 'Your name', 'auth.password_hint': 'At least 8 characters.',
@@ -28,17 +27,17 @@ const en = {
   'auth.ended': 'Your session has ended. Sign in again; unsent messages are kept.',
   'auth.show': 'Show password', 'auth.hide': 'Hide password',
   'reset.title': 'Reset your password', 'reset.lead': 'Enter the e-mail address of your account, and ask for a code.', 'reset.send': 'Ask for a code',
-  'reset.lead2': 'If {email} has an account, a code is on its way. It is good for 5 minutes.',
-  'reset.lead2_file': 'If {email} has an account, its code is in this server’s mailbox file (mail.mbox): ask whoever runs the server. It is good for 5 minutes.', 'reset.code': 'Code',
+  'reset.lead2': 'If {email} has an account, a code is on its way. It is valid for 5 minutes.',
+  'reset.lead2_file': 'If {email} has an account, its code is in this server’s mailbox file (mail.mbox): ask the person who runs the server. It is valid for 5 minutes.', 'reset.code': 'Code',
   'reset.set': 'Set password', 'reset.done': 'Password changed. Sign in with the new one.',
   'verify.title': 'Verify your e-mail', 'verify.lead': 'We sent a 6-digit code to {email}.',
-  'verify.lead_file': 'This server sends no mail. The 6-digit code for {email} is in its mailbox file (mail.mbox): ask whoever runs the server.',
+  'verify.lead_file': 'This server sends no mail. The 6-digit code for {email} is in its mailbox file (mail.mbox): ask the person who runs the server.',
   'verify.lead_none': 'Enter a 6-digit code that you have for {email}, or ask for a new one.', 'verify.check': 'Verify',
   'verify.again': 'Ask for a new code', 'verify.later': 'Later',
   'verify.banner': 'Verify your e-mail address', 'verify.not_yet': 'Not verified',
-  'signout': 'Sign out', 'signout.unsent': 'Messages that are not sent yet will be lost.', 'error.files_many': 'A message carries at most {count} files.',
+  'signout': 'Sign out', 'signout.unsent': 'Messages that are not sent yet will be lost.', 'error.files_many': 'A message can have at most {count} files.',
   'list.title': 'Chats', 'list.search': 'Search people and messages', 'list.new': 'New conversation',
-  'list.empty': 'No conversations yet', 'list.empty_more': 'Find somebody by name, or start a group.',
+  'list.empty': 'No conversations yet', 'list.empty_more': 'Find someone by name, or start a group.',
   'list.unread': { one: '{count} unread message', other: '{count} unread messages' }, 'list.muted': 'Muted', 'list.you': 'You: {text}',
   'list.no_messages': 'No messages yet',
   'search.chats': 'Conversations', 'search.people': 'People', 'search.messages': 'Messages', 'search.none': 'Nothing found for “{q}”',
@@ -60,15 +59,15 @@ const en = {
   'compose.label': 'Write a message', 'compose.send': 'Send', 'compose.attach': 'Attach files', 'compose.reply': 'Replying to {name}',
   'compose.edit': 'Editing your message', 'compose.remove': 'Remove {name}', 'compose.files': 'Files to send', 'compose.save': 'Save the change',
   'file.download': 'Download {name}', 'file.open': 'Open picture {name}',
-  'new.search': 'Name or nick name', 'new.group': 'New group', 'new.hint': 'Type at least two letters of a name.', 'new.none': 'Nobody found',
+  'new.search': 'Name or nick name', 'new.group': 'New group', 'new.hint': 'Type at least two letters of a name.', 'new.none': 'No one found',
   'new.group_title': 'Group name', 'new.group_members': 'Members', 'new.create': 'Create group', 'new.remove': 'Remove {name}',
   'info.mute': 'Mute', 'info.unmute': 'Unmute', 'info.block': 'Block', 'info.unblock': 'Unblock', 'info.leave': 'Leave group',
   'info.leave_title': 'Leave “{name}”?', 'info.add': 'Add people', 'info.rename': 'Rename',
-  'info.image': 'Change picture', 'info.image_remove': 'Remove picture', 'info.admin': 'Admin', 'info.make_admin': 'Make admin', 'info.drop_admin': 'No longer admin', 'info.remove': 'Remove from group',
+  'info.image': 'Change picture', 'info.image_remove': 'Remove picture', 'info.admin': 'Admin', 'info.make_admin': 'Make admin', 'info.drop_admin': 'Remove as admin', 'info.remove': 'Remove from group',
   'info.block_title': 'Block {name}?', 'info.block_more': 'Neither of you can write to the other, or see when the other is online.', 'info.message': 'Message', 'info.member_actions': 'Actions for {name}',
   'set.title': 'Settings', 'set.profile': 'Profile', 'set.account': 'Account', 'set.devices': 'Devices', 'set.look': 'Appearance', 'set.privacy': 'Privacy',
   'set.nick': 'Nick name', 'set.nick_hint': '3 to 25 of a–z, 0–9, dot and underscore.',
-  'set.private': 'Private profile', 'set.private_hint': 'Not found by search; hides when you are online.', 'set.presence': 'Show when I am online', 'set.presence_hint': 'Also read marks. Hidden both ways.',
+  'set.private': 'Private profile', 'set.private_hint': 'Not found by search. Others do not see when you are online.', 'set.presence': 'Show when I am online', 'set.presence_hint': 'Read marks, too. If you hide yours, you do not see those of others.',
   'set.password': 'Change password', 'set.old_password': 'Current password', 'set.new_password': 'New password', 'set.repeat_password': 'Repeat it', 'set.password_done': 'Password changed. Your other devices are signed out.',
   'set.delete': 'Delete account', 'set.delete_title': 'Delete your account?', 'set.delete_more': 'Your profile, e-mail and files are erased. This cannot be undone.',
   'set.delete_messages': 'Delete my messages, too', 'set.this_device': 'This device', 'set.revoke_name': 'Sign out {name}', 'set.revoke_all': 'Sign out all other devices', 'set.active': 'Active {when}',
@@ -76,7 +75,7 @@ const en = {
 
 };
 
-// Up to six plural forms where a number is named.
+// A text with a number has up to six plural forms.
 const ar = {
   'app.tagline': 'محادثاتك على خادمك أنت.',
   'app.loading': 'جارٍ التحميل…',
@@ -138,7 +137,7 @@ const ar = {
   'info.block_title': 'حظر {name}؟', 'info.block_more': 'لن يستطيع أي منكما مراسلة الآخر أو رؤية حالة اتصاله.', 'info.message': 'مراسلة', 'info.member_actions': 'إجراءات {name}',
   'set.title': 'الإعدادات', 'set.profile': 'ملفي', 'set.account': 'الحساب', 'set.devices': 'الأجهزة', 'set.look': 'المظهر', 'set.privacy': 'الخصوصية',
   'set.nick': 'الاسم المستعار', 'set.nick_hint': 'من 3 إلى 25 من a–z و0–9 والنقطة والشرطة السفلية.',
-  'set.private': 'ملف خاص', 'set.private_hint': 'لا يظهر في البحث، ويخفي حالة اتصالك.', 'set.presence': 'إظهار حالة اتصالي', 'set.presence_hint': 'وعلامات القراءة أيضًا. الإخفاء متبادل.',
+  'set.private': 'ملف خاص', 'set.private_hint': 'لا يظهر في البحث، ويخفي حالة اتصالك.', 'set.presence': 'إظهار حالة اتصالي', 'set.presence_hint': 'وعلامات القراءة أيضًا. إن أخفيت ما لديك فلن ترى ما لدى الآخرين.',
   'set.password': 'تغيير كلمة المرور', 'set.old_password': 'كلمة المرور الحالية', 'set.new_password': 'كلمة المرور الجديدة', 'set.repeat_password': 'أعدها', 'set.password_done': 'تغيّرت كلمة المرور، وسُجّل خروج أجهزتك الأخرى.',
   'set.delete': 'حذف الحساب', 'set.delete_title': 'حذف حسابك؟', 'set.delete_more': 'يُمحى ملفك وبريدك وملفاتك. لا يمكن التراجع عن ذلك.',
   'set.delete_messages': 'احذف رسائلي أيضًا', 'set.this_device': 'هذا الجهاز', 'set.revoke_name': 'تسجيل خروج {name}', 'set.revoke_all': 'تسجيل خروج كل الأجهزة الأخرى', 'set.active': 'نشط {when}',
@@ -157,7 +156,7 @@ export function setLang(next) {
   current = next in WORDS ? next : 'en';
   local.set('lang', current);
   plural = new Intl.PluralRules(current);
-  // The browser's own variant of the language, and its clock of 12 or 24 hours whatever the language.
+  // The browser's own variant of the language, and its 12- or 24-hour clock in each language.
   const own = new Intl.DateTimeFormat(undefined, { hour: 'numeric' }).resolvedOptions();
   const locale = [own.locale, ...(navigator.languages ?? [])].find((tag) => tag.split('-')[0] === current) ?? current;
   const { hourCycle } = own;

@@ -1,8 +1,7 @@
-// Owns what this tab knows: me, people, conversations and their messages, who is
-// here and who types. It draws nothing.
-// Invariants: every message, from event, answer, page or search, enters through
-// one merge, so a place shows the greatest rev seen, once, and a run of places has
-// no gap.
+// The state of this tab: the member, people, conversations and their messages, presence and typing. It draws nothing.
+//
+// Invariants: each message, from an event, response, page or search, enters through one merge, so a position shows the
+// greatest rev seen, once, and a run of positions has no gap.
 
 import * as api from './api.js';
 import { outbox } from './outbox.js';
@@ -15,8 +14,7 @@ class Window {
   hi = 0;
   loaded = false;
 
-  // True when it changed what is known. An equal rev is taken too: it is the
-  // same message with its signed URLs renewed.
+  // True if it changed the state. An equal rev is taken too: it is the same message with renewed signed URLs.
   put(message) {
     const held = this.#byN.get(message.n);
     if (held && held.rev > message.rev) return false;
@@ -26,8 +24,8 @@ class Window {
     return true;
   }
 
-  // A page of the list route: dense, in n order. It replaces the run unless it
-  // touches it; versions that arrived by events meanwhile keep their place.
+  // A page of the list route: dense, in the order of n. It replaces the run unless it touches it; newer versions that
+  // arrived by events meanwhile are kept.
   take(page, { replace = false } = {}) {
     for (const message of page) this.put(message);
     const first = page[0]?.n, last = page.at(-1)?.n;
@@ -42,7 +40,7 @@ class Window {
     this.#extend();
   }
 
-  // Density makes this safe: what stands at hi + 1 is the next message.
+  // This is safe because n is dense: the message at hi + 1 is the next one.
   #extend() {
     while (this.#byN.has(this.hi + 1)) this.hi++;
     while (this.hi >= this.lo && this.#byN.has(this.lo - 1)) this.lo--;
@@ -95,7 +93,7 @@ class Model extends Emitter {
     this.#learnMe(member, profile);
     await outbox.start(profile.id);
     api.socket.start();
-    // A proxy may let HTTP through and no WebSocket: show the lists all the same.
+    // A proxy may pass HTTP and no WebSocket: show the lists in this case too.
     setTimeout(() => this.me && this.listState === 'loading' && this.#begin(), 4_000);
     api.all('/blocks').then((list) => {
       this.blocked = new Set(list.map((entry) => entry.id ?? entry.profile?.id ?? entry));
@@ -124,7 +122,7 @@ class Model extends Emitter {
     for (const name of dirty) this.emit(name);
   }
 
-  // Tells nothing for so long: what is drawn anew under a press is never clicked.
+  // Delays notifications for this time: an element that is redrawn during a press gets no click.
   hold(ms) {
     clearTimeout(this.#held);
     this.#held = setTimeout(() => {
@@ -151,7 +149,7 @@ class Model extends Emitter {
     if (profile.id === this.me?.id) this.me = this.profiles.get(profile.id);
   }
 
-  // Null until known; asking is enough to have it fetched, many at a time.
+  // Null until known. The first call fetches the person, many people per request.
   person(id) {
     const held = this.profiles.get(id);
     if (!held && id && !this.#asked.has(id)) {
@@ -207,8 +205,7 @@ class Model extends Emitter {
     this.touch('list');
   }
 
-  // A conversation as a list or get answers it. What an event has already
-  // moved beyond `seq` stays.
+  // A conversation from a response. What an event has already moved past `seq` is kept.
   #merge(fresh, seq = 0) {
     const held = this.conversations.get(fresh.id)
       ?? { window: new Window(), seq: 0, peer_read_n: 0, divider: null, last_n: 0, read_n: 0 };
@@ -234,13 +231,13 @@ class Model extends Emitter {
     if (!this.#fetching.has(id)) {
       const seq = this.conversations.get(id)?.seq ?? 0;
       this.#fetching.set(id, api.get(`/conversations/${id}`).then((fresh) => {
-        // Asked after everything we had heard, so it is at least as new as that.
+        // Requested after all received events, so it is at least as new as they are.
         const conversation = this.#merge(fresh, this.conversations.get(id)?.seq === seq ? seq : 0);
         this.touch('list', id);
         return conversation;
       }, (error) => {
         if (error.status === 404) this.#gone(id);
-        // The event that named it is passed: nothing else would bring it back.
+        // The event that named it was already processed: no other event would bring it back.
         else setTimeout(() => this.me && this.refresh(id), 3_000 * (1 + Math.random()));
         return null;
       }).finally(() => this.#fetching.delete(id)));
@@ -284,7 +281,7 @@ class Model extends Emitter {
     return total;
   }
 
-  // `seq`: where the event stands; absent for answers and pages.
+  // `seq`: the event's position; absent for responses and pages.
   see(message, seq) {
     const conversation = this.conversations.get(message.conversation);
     if (!conversation) {
@@ -330,7 +327,7 @@ class Model extends Emitter {
   }
 
   async #posted(message) {
-    // One who has left gets only the place of the original back.
+    // A member who has left gets only the position of the original.
     if (!message.conversation) return;
     if (await this.conversation(message.conversation)) this.see(message);
   }
@@ -367,7 +364,7 @@ class Model extends Emitter {
     this.touch(conversation.id);
   }
 
-  // What was posted while a page was on its way stands behind a gap: fetch it.
+  // A message that was posted while a page was being fetched leaves a gap before it: fetch the gap.
   async #close(conversation) {
     for (let i = 0; i < 3 && conversation.last_n - conversation.window.hi > 0 && conversation.last_n - conversation.window.hi < 50; i++) {
       await this.newer(conversation);
@@ -438,7 +435,7 @@ class Model extends Emitter {
       }
       case 'conversation.created': case 'conversation.updated': {
         const conversation = this.conversations.get(data.id);
-        // Of a direct one the event says only that it changed: whoever was there may be gone.
+        // The event of a direct conversation says only that it changed: its other member may have been deleted.
         if (!conversation || data.type === 'direct') return void this.refresh(data.id);
         Object.assign(conversation, data);
         return this.touch('list', data.id);

@@ -1,9 +1,10 @@
-// Owns the messages that are not answered yet: queued in IndexedDB, sent in order,
-// repeated under the same client_id until the server answers for them.
-// Invariant: a row is on disk before it is shown as sending, and leaves only by
-// an answer, an event with its client_id, or the member's hand. Sending twice is
-// safe (the server knows the client_id); sending out of order is not, so each
-// lane has one sender at a time, over all tabs.
+// The queue of messages that the server has not confirmed yet.
+//
+// Owns their rows in IndexedDB, their order, and their repetition with the same client_id until the server confirms
+// them.
+// Invariant: a row is on disk before it is shown as sending, and is removed only by a response, by an event with its
+// client_id, or by the member. Sending twice is safe (the server knows the client_id); sending out of order is not, so
+// each lane has one sender at a time over all tabs.
 
 import { socket, upload } from './api.js';
 import { alone, Emitter, jitter, ulid } from './util.js';
@@ -21,7 +22,7 @@ function database() {
       request.result.onversionchange = () => request.result.close();
       resolve(request.result);
     };
-    // Some private windows refuse it; this tab's memory then has to do.
+    // Some private windows refuse it; the queue is then kept in this tab's memory.
     request.onerror = () => resolve(null);
   });
   return opened;
@@ -44,7 +45,7 @@ async function within(mode, work, otherwise) {
 const rowsOnDisk = () =>
   within('readonly', (store) => store.getAll(), () => [...spare.values()]);
 
-// Gives the row its key, which is its place in the queue.
+// Gives the row its key, which is its position in the queue.
 async function putRow(row) {
   const key = await within('readwrite', (store) => store.put(row), () => {
     const own = row.key ?? ++spareKey;
@@ -54,7 +55,7 @@ async function putRow(row) {
   return { ...row, key };
 }
 
-// Changes a row only while it exists: what was discarded must not come back.
+// Changes a row only while it exists: a discarded row must not come back.
 const updateRow = (row) => within('readwrite', (store) => {
   const held = store.get(row.key);
   held.onsuccess = () => held.result && store.put(row);
@@ -78,11 +79,11 @@ class Outbox extends Emitter {
     super();
     this.#tabs?.addEventListener('message', ({ data }) => {
       if (data.profile !== this.#profile) return;
-      // Another tab got the answer. The row stays shown until the message
-      // itself reaches this tab as an event: it must not blink out between.
+      // Another tab got the response. The row stays shown until the message reaches this tab as an event: it must not
+      // disappear in between.
       const row = data.settled && this.#rows.find((held) => held.client_id === data.settled);
       if (row) row.settled = true;
-      // That tab may be cut off, or closed before it could send: whoever is connected does.
+      // That tab may be offline or be closed before it could send: any tab that is connected sends.
       this.#read().then(() => this.drain(), () => {});
     });
     socket.on('caught_up', () => this.drain());
@@ -100,8 +101,8 @@ class Outbox extends Emitter {
     this.#rows = [];
   }
 
-  // A direct conversation's lane is its peer, so that what was written before
-  // the conversation existed stays in front of what came after.
+  // The lane of a direct conversation is its peer, so that messages from before the conversation existed stay ahead of
+  // later ones.
   lane(lane) { return this.#rows.filter((row) => row.lane === lane); }
   has(clientId) { return this.#rows.some((row) => row.client_id === clientId); }
   get count() { return this.#rows.filter((row) => !row.settled).length; }
@@ -136,7 +137,7 @@ class Outbox extends Emitter {
     for (const row of [...this.#rows]) await this.#forget(row);
   }
 
-  // The message has been seen, by answer, event or list: it is the server's now.
+  // The message came by a response, an event or a list: the server has it.
   settle(clientId) {
     const row = this.#rows.find((held) => held.client_id === clientId);
     if (row) this.#forget(row, clientId);
@@ -152,7 +153,7 @@ class Outbox extends Emitter {
         .then((outcome) => {
           this.#draining.delete(lane);
           if (outcome === 'later') setTimeout(() => this.drain(), jitter(3));
-          // Something may have been added after the lane's last look.
+          // A row may have been added after the lane's last check.
           else if (this.#next(lane)) this.drain();
         });
     }
@@ -164,7 +165,7 @@ class Outbox extends Emitter {
 
   async #drainLane(lane) {
     for (;;) {
-      // Read from disk: while this tab waited, another may have sent the row.
+      // Read from disk: another tab may have sent the row while this tab waited.
       await this.#read();
       const row = this.#next(lane);
       if (!row || !socket.online || !this.#profile) return 'done';
@@ -190,7 +191,7 @@ class Outbox extends Emitter {
     }
   }
 
-  // A crash before the note on disk uploads a file again; the first is an orphan.
+  // After a crash before this is on disk a file is uploaded again; the first upload is then an orphan.
   async #uploadFiles(row) {
     for (const file of row.files) {
       if (file.upload) continue;
@@ -229,7 +230,7 @@ class Outbox extends Emitter {
     if (profile !== this.#profile) return;
     const held = new Map(this.#rows.map((row) => [row.key, row]));
     const kept = this.#rows.filter((row) => row.settled && !stored.some((other) => other.key === row.key));
-    // The same objects stay: a lane at work notes its uploads on them.
+    // The objects stay the same: a lane that is sending records its uploads on them.
     this.#rows = [...stored.map((row) => Object.assign(held.get(row.key) ?? {}, row)), ...kept]
       .sort((a, b) => a.key - b.key);
     this.emit('change', null);

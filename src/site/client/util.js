@@ -1,12 +1,12 @@
-// Owns the small tools that every floor needs: an emitter, ids, locks across
-// tabs, and key-value storage that may be refused. No chat, no DOM.
-// Invariant: nothing here throws because a browser withholds a feature
-// (private windows, plain http on a LAN); it falls back to this tab alone.
+// Small tools that every module needs: an emitter, ids, locks across tabs, and key-value storage. No chat, no DOM.
+//
+// Invariant: nothing here throws if a browser refuses a feature (private windows, plain http on a LAN); it falls back
+// to this tab alone.
 
 export class Emitter {
   #listeners = new Map();
 
-  // `signal` ends the subscription, so a view needs one AbortController, not a list.
+  // `signal` ends the subscription, so a view needs one AbortController and no list.
   on(name, listener, signal) {
     const set = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, set.add(listener));
@@ -15,7 +15,7 @@ export class Emitter {
 
   emit(name, value) {
     for (const listener of [...(this.#listeners.get(name) ?? [])]) {
-      // One broken view must not keep the others, or the cursor, from moving on.
+      // One broken view must not stop the others, or the cursor.
       try { listener(value); } catch (error) { console.error(error); }
     }
   }
@@ -23,8 +23,8 @@ export class Emitter {
 
 const BASE32 = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
-// A ULID: 48 bits of time, 80 of randomness. Not monotonic within a
-// millisecond: the outbox keeps its own order, the server numbers the rest.
+// A ULID: 48 bits of time, 80 of randomness. Not monotonic within a millisecond: the outbox keeps its own order, and
+// the server numbers the messages.
 export function ulid(ms = Date.now()) {
   let time = '';
   for (let i = 0, rest = ms; i < 10; i++, rest = Math.floor(rest / 32)) time = BASE32[rest % 32] + time;
@@ -38,11 +38,10 @@ export function ulidMs(id) {
   return ms;
 }
 
-// A sign is what a reader takes for one character: an emoji of several code
-// points, a letter with its accents.
+// A sign is one character for a reader: an emoji of several code points, or a letter with its accents.
 const segmenter = globalThis.Intl?.Segmenter && new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
-// Where no segmenter is: a code point, or a flag, and what extends or joins it.
+// Without a segmenter: a code point or a flag, and what extends or joins it.
 const EXTENDS = '[\\p{M}\\p{Emoji_Modifier}\\u200c\\u{e0020}-\\u{e007f}]*';
 const ONE_SIGN = `(?:\\r\\n|\\p{RI}{2}|[^])${EXTENDS}(?:\\u200d\\p{Extended_Pictographic}${EXTENDS})*`;
 
@@ -54,7 +53,7 @@ function* signs(text) {
   }
 }
 
-// From where to where the sign at this place of a text reaches.
+// Start and end of the sign at this index of a text.
 export function signAt(text, at) {
   for (const [from, to] of signs(text)) if (to > at) return [from, to];
   return [text.length, text.length];
@@ -62,13 +61,12 @@ export function signAt(text, at) {
 
 export const firstSign = (text) => text.slice(...signAt(text, 0));
 
-// At most `max` units of a text, in whole signs.
+// At most `max` units of a text, without cutting a sign.
 export const beginning = (text, max) => (text.length <= max ? text : text.slice(0, signAt(text, max)[0]));
 
 const chains = new Map();
 
-// Runs `work` alone under `name`, across tabs where the browser can (secure
-// contexts), else within this tab.
+// Runs `work` exclusively under `name`: across tabs if the browser can (secure contexts), else within this tab.
 export function alone(name, work) {
   if (navigator.locks) return navigator.locks.request(`natter:${name}`, work);
   const run = (chains.get(name) ?? Promise.resolve()).then(work, work);
@@ -87,13 +85,13 @@ export const local = {
   },
   remove(key) {
     memory.delete(key);
-    try { localStorage.removeItem(`natter.${key}`); } catch { /* nothing was kept */ }
+    try { localStorage.removeItem(`natter.${key}`); } catch { /* nothing was stored */ }
   },
 };
 
 export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Full jitter: a crowd that lost one server comes back spread out, not in step.
+// Full jitter: many clients that lost one server reconnect spread out in time.
 export const jitter = (attempt, baseMs = 400, capMs = 30_000) =>
   Math.random() * Math.min(capMs, baseMs * 2 ** attempt) + 100;
 

@@ -1,7 +1,8 @@
-// Owns one open conversation: its head, the scrolling run of messages, what a
-// press on a message does, and when something counts as read.
-// Invariant: the place being read stays under the eye whatever arrives above or
-// below; only somebody who stands at the end is carried along.
+// One open conversation: its head, the scrolling run of messages, and the actions on a message.
+//
+// Owns when a message counts as read.
+// Invariant: the message that is being read keeps its position on the screen when others arrive above or below; only a
+// view at the end follows new messages.
 
 import * as api from '../api.js';
 import { ago, dayOf, t } from '../i18n.js';
@@ -82,7 +83,7 @@ export function chatView({ conversation, profile, at, shell }) {
     const stored = new Set(messages.filter((m) => m.sender === model.me.id).map((m) => m.client_id));
     const atTail = !conversation?.window.loaded || model.atTail(conversation);
     const entries = messages.map((message) => ({ message, mine: message.sender === model.me.id, at: message.created_at, by: message.sender }));
-    // The outbox stands behind the end of the conversation, never inside it.
+    // The outbox is shown after the end of the conversation, never inside it.
     if (atTail) for (const row of outbox.lane(lane)) if (!stored.has(row.client_id)) entries.push({ row, mine: true, at: row.created_at, by: model.me.id });
     const result = [];
     let before = null;
@@ -109,7 +110,7 @@ export function chatView({ conversation, profile, at, shell }) {
     return result;
   }
 
-  // The message that is answered: in the window, else fetched once. Null: gone.
+  // The message that is replied to: from the window, else fetched once. Null: it no longer exists.
   function quoted(id) {
     const held = conversation?.window.byId(id);
     if (held) return held;
@@ -121,7 +122,7 @@ export function chatView({ conversation, profile, at, shell }) {
   }
 
   const keyOf = (item) => (item.day && item.at && !item.by && !item.message && !item.row ? `day:${item.day}` : item.divides ? 'new'
-    // My own keep one element from sending to sent; others go by their place.
+    // The member's own messages keep one element from sending to sent; others are keyed by position.
     : item.mine ? `c:${(item.message ?? item.row).client_id}` : `n:${item.message.n}`);
 
   function draw() {
@@ -203,7 +204,7 @@ export function chatView({ conversation, profile, at, shell }) {
   function anchorOf() {
     const edge = scroller.getBoundingClientRect().top;
     for (const child of list.children) {
-      // Not a day's line: earlier messages of that day come in behind it.
+      // Not the line of a day: earlier messages of that day are inserted after it.
       const box = child.getBoundingClientRect();
       if (child.dataset.testid === 'message' && box.bottom > edge) return { key: child.__key, offset: box.top - edge };
     }
@@ -257,7 +258,7 @@ export function chatView({ conversation, profile, at, shell }) {
   async function more(which) {
     if (loading || trouble || !conversation?.window.loaded) return;
     loading = true;
-    try { await model[which](conversation); } catch { /* the next scroll asks again */ }
+    try { await model[which](conversation); } catch { /* the next scroll tries again */ }
     loading = false;
     if (!signal.aborted) draw();
   }
@@ -272,7 +273,7 @@ export function chatView({ conversation, profile, at, shell }) {
 
   async function toLatest() {
     if (conversation && !model.atTail(conversation)) {
-      // Offline, what waits to be sent is shown all the same.
+      // Offline, the messages that wait to be sent are shown too.
       try { await model.load(conversation); } catch (error) { if (error.code !== 'offline') return failed(error); }
     }
     stick = true;
@@ -294,7 +295,7 @@ export function chatView({ conversation, profile, at, shell }) {
     target.focus({ preventScroll: true });
   }
 
-  // What stands in the visible part of a visible page is read.
+  // A message in the visible part of a visible page is read.
   const look = debounce(() => {
     if (signal.aborted || !conversation || document.visibilityState !== 'visible' || !conversation.window.loaded) return;
     const edge = scroller.getBoundingClientRect().bottom;
@@ -312,7 +313,7 @@ export function chatView({ conversation, profile, at, shell }) {
     react: async (message, emoji, mine) => {
       try { model.see(await api.socket.op(mine ? 'message.unreact' : 'message.react', { message: message.id, emoji })); } catch (error) { failed(error); }
     },
-    // A signed URL has run out: reading the message renews it, once.
+    // A signed URL has expired: fetching the message renews it, once.
     renew: (message) => !renewed.has(message.id) && renewed.add(message.id) && api.get(`/messages/${message.id}`).then((m) => model.see(m), () => {}),
   };
   const renewed = new Set();
@@ -326,7 +327,7 @@ export function chatView({ conversation, profile, at, shell }) {
     if (!(await confirm({ title: t('msg.delete_title'), more: t('msg.delete_more'), action: t('msg.delete') }))) return;
     try {
       await api.socket.op('message.delete', { message: message.id });
-      // The caller gets an empty answer instead of the event: read the tombstone.
+      // The client that deletes gets an empty response and no event: fetch the tombstone.
       model.see(await api.get(`/messages/${message.id}`));
     } catch (error) { failed(error); }
   }
@@ -363,7 +364,7 @@ export function chatView({ conversation, profile, at, shell }) {
     act.react(now, emoji, now.reactions.some((reaction) => reaction.emoji === emoji && reaction.profiles.includes(model.me.id)));
   }
 
-  // One toolbar for all messages: it stands at the one under the pointer or focus.
+  // One toolbar for all messages: it is at the message under the pointer or with the focus.
   function showTools(target) {
     const item = target?.__item;
     if (!item?.message || item.message.deleted_at) return tools.remove();
@@ -432,7 +433,7 @@ export function chatView({ conversation, profile, at, shell }) {
   model.on('arrived', (message) => {
     if (message.conversation !== conversation?.id) return;
     announce(`${nameOf(message.sender)}: ${preview(message)}`);
-    // Arrived under the eyes of somebody who is here: no line "new" for it.
+    // It arrived in a visible page: no line "new" for it.
     if (document.visibilityState !== 'visible' && divider === null) divider = message.n - 1;
   }, signal);
   document.addEventListener('visibilitychange', look, { signal });
@@ -440,7 +441,7 @@ export function chatView({ conversation, profile, at, shell }) {
   size.observe(scroller);
   size.observe(list);
 
-  // The rest once it stands in the page: no place can be scrolled to before.
+  // The rest follows after it is in the page: no position can be scrolled to before.
   drawFoot();
   schedule();
   return {

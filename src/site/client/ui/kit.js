@@ -1,7 +1,8 @@
-// Owns how elements are made, kept in step with a list, and what lies above the
-// page: dialogs, menus, short notices, announcements.
-// Invariants: text enters the page as text nodes only, nothing here parses
-// markup; whatever opens gives the focus back when it closes.
+// How elements are made and kept in step with a list, and the layers above the page: dialogs, menus, notices,
+// announcements.
+//
+// Invariants: text enters the page as text nodes only, and nothing here parses markup; each layer gives the focus back
+// when it closes.
 
 import { t } from '../i18n.js';
 import { firstSign } from '../util.js';
@@ -22,9 +23,8 @@ export function h(tag, props, ...children) {
   return element;
 }
 
-// Makes `container` hold exactly `items`, in order, reusing the element of each
-// key, so that focus, selection and scroll survive. An item is drawn again only
-// when its `sign` changed.
+// Makes `container` hold exactly `items`, in order. Reuses the element of each key, so that focus, selection and scroll
+// position survive. An item is redrawn only if its `sign` changed.
 export function reconcile(container, items, { key, sign, create, draw }) {
   const held = new Map();
   for (const element of container.children) held.set(element.__key, element);
@@ -142,12 +142,12 @@ export function rich(text) {
   const parts = [];
   let from = 0;
   for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"'`\u0000-\u001f\u202a-\u202e\u2066-\u2069]+/gi)) {
-    // A sentence's end is not part of the address; a closing bracket only if it was opened there.
+    // The end of a sentence is not part of the address; a closing bracket only if the address has the opening one.
     let address = found[0].replace(/[.,;:!?…،؛؟]+$/u, '');
     while (address.endsWith(')') && address.split(')').length > address.split('(').length) address = address.slice(0, -1);
     let url;
     try { url = new URL(address); } catch { continue; }
-    // What stands before an @ may look like another host's name.
+    // Text before an @ may look like the name of another host.
     if (!/^https?:$/.test(url.protocol) || url.username || url.password) continue;
     parts.push(text.slice(from, found.index), h('a', { href: url.href, title: url.href, target: '_blank', rel: 'noopener noreferrer nofollow' }, address));
     from = found.index + address.length;
@@ -181,7 +181,7 @@ export function openDialog({ title, testid, wide, build }) {
   return dialog;
 }
 
-// Resolves to true, or to the value of `ask`'s fields, or to false.
+// Resolves to true, to the value of the fields of `ask`, or to false.
 export function confirm({ title, more, action, danger = true, fields = [] }) {
   return new Promise((resolve) => {
     let answer = false;
@@ -299,13 +299,12 @@ export function openPicture({ url, name }) {
   dialog.showModal();
 }
 
-// Forms post nowhere by themselves; method=post, so that even a broken script
-// puts no password into an address.
+// Scripts handle all forms. With method=post even a broken script puts no password into an address.
 
 let fields = 0;
 
 export function field({ name, label, hint, testid, ...input }) {
-  // A dialog may ask for what the page behind it asks for too.
+  // A dialog may have a field of the same name as the page below it.
   const id = `field-${++fields}`;
   const control = h('input', { id, name, testid, 'aria-describedby': `${id}-note`, ...input });
   const box = h('div.field-box', null, control);

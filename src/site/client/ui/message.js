@@ -1,7 +1,7 @@
-// Owns how one message looks, stored or still in the outbox, and the composer in
-// which the next one is written.
-// Invariants: drawing is a function of the item; a text leaves the composer only
-// once the outbox (or, for a change, the server) has it.
+// One message, stored or still in the outbox, and the composer in which the next one is written.
+//
+// Invariants: drawing is a function of the item; a text leaves the composer only after the outbox (or, for a change,
+// the server) has it.
 
 import { bytes, fullTime, listOf, number, t, timeOf } from '../i18n.js';
 import { model } from '../model.js';
@@ -12,7 +12,7 @@ import { avatar, h, icon, iconButton, isEmojiOnly, link, openPicture, pickEmoji,
 
 const PICTURE_PX = 340;
 
-// A name stands inside our sentences: it may not turn round what follows it.
+// A name is part of our sentences: it may not change the direction of the text after it.
 const unturned = (name) => name.replace(/[\u202a-\u202e\u2066-\u2069]/g, '');
 
 export function nameOf(id) {
@@ -36,8 +36,8 @@ export function preview(message) {
   return file?.type.startsWith('image/') ? t('preview.photo') : file?.name ?? '';
 }
 
-// Items are `{message}` or `{row}`, with `first` and `last` of their group,
-// `mine`, `read`. The signature names everything that drawing looks at.
+// Items are `{message}` or `{row}`, with `first` and `last` of their group, `mine`, `read`. The signature names
+// everything that drawing depends on.
 export function signItem(item) {
   const { message, row } = item;
   if (row) {
@@ -129,11 +129,11 @@ function fileLink(file, bar) {
     h('span.file-icon', null, icon('file')), h('span.file-text', null, h('span.file-name', { dir: 'auto' }, file.name), h('span.file-size', null, bytes(file.size)), bar));
 }
 
-// Pictures that not every browser shows: one that can't offers the file.
+// Pictures that not every browser can show: one that can't offers the file.
 const RARE_PICTURES = ['image/heic', 'image/heif', 'image/avif'];
 
 function picture(file, bar, act, message) {
-  // Known sizes keep the scroll place while pictures arrive.
+  // Known sizes keep the scroll position while pictures load.
   const { width, height } = file.width ? file : { width: 320, height: 240 };
   const scale = Math.min(1, PICTURE_PX / width, PICTURE_PX / height);
   const image = h('img', {
@@ -266,7 +266,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     if (editing) return saveEdit(body);
     const { files, reply } = draft;
     const text = body.trim() ? body : '';
-    // Emptied first, so that a second Enter finds nothing; put back on failure.
+    // Emptied first, so that a second Enter sends nothing; restored on failure.
     Object.assign(draft, { text: '', files: [], reply: null });
     input.value = '';
     restore();

@@ -1,5 +1,5 @@
-// Owns the dialogs: new conversation and group, details of a conversation, and
-// settings (profile, account, devices, appearance).
+// The dialogs: new conversation and group, details of a conversation, and settings (profile, account, devices,
+// appearance).
 
 import * as api from '../api.js';
 import { ago, lang, setLang, t } from '../i18n.js';
@@ -83,7 +83,7 @@ function openGroup(shell) {
       return form({
         testid: 'group', action: t('new.create'),
         submit: async ({ title }) => {
-          // The same client_id on each try: a lost answer makes no second group.
+          // The same client_id on each try: after a lost response no second group is made.
           const made = await api.post('/conversations', { client_id: clientId, title, members: [...picked.chosen.keys()] });
           await model.refresh(made.id);
           close();
@@ -212,7 +212,7 @@ function group(conversation, { close, draw, shell }) {
   if (conversation.members) fill(conversation.members);
   else {
     list.append(spinner(t('app.loading')));
-    // The list alone: the buttons around it may be pressed just now.
+    // Redraws only the list: the buttons around it may be under a press now.
     model.members(conversation).then(fill, failed);
   }
   return [
@@ -262,7 +262,7 @@ async function signOut() {
   if (outbox.count && !(await confirm({ title: t('signout'), more: t('signout.unsent'), action: t('signout') }))) return;
   await outbox.discardAll();
   drafts.clear();
-  try { await api.post('/user/logout'); } catch { /* offline: the tokens are at least gone from here */ }
+  try { await api.post('/user/logout'); } catch { /* offline: the tokens are at least removed from this browser */ }
   api.session.end();
 }
 
@@ -436,8 +436,8 @@ async function deleteAccount() {
 
 export const code = () => field({ name: 'code', label: t('reset.code'), inputmode: 'numeric', autocomplete: 'one-time-code', maxlength: 6, dir: 'ltr', required: true, testid: 'field-code' });
 
-// `later` is null where the server insists on it: then the only other way is out. `delivery` says where the code is that
-// was just made; without it none was.
+// `later` is null if the server requires it: then the only other choice is to sign out. `delivery` says where the new
+// code is delivered; without it no code was made.
 export function verifyForm({ address, done, later, delivery = null }) {
   const says = (by) => t(by === 'file' ? 'verify.lead_file' : by ? 'verify.lead' : 'verify.lead_none', { email: address });
   const lead = h('p.quiet', { testid: 'code-lead' }, says(delivery));

@@ -1,7 +1,7 @@
-// Owns the signed-in page: the side list with its search, and which conversation
-// the address names. Routes: #/  #/c/<conversation>[/<n>]  #/p/<profile>
-// Invariants: the address is the one truth of what is open; the connection
-// element is always there and says the socket's state, no more and no less.
+// The signed-in page: the side list with its search, and the conversation that the address names.
+//
+// Routes: #/  #/c/<conversation>[/<n>]  #/p/<profile> Invariants: the address alone decides what is open; the
+// connection element always exists and shows exactly the socket's state.
 
 import * as api from '../api.js';
 import { briefly, fullTime, number, t } from '../i18n.js';
@@ -96,7 +96,7 @@ function sidebar({ shell, signal }) {
         conversation.unread > 0 && h(`span.unread-count${conversation.muted ? '.calm' : ''}`, { testid: 'unread-count', 'aria-label': t('list.unread', { count: conversation.unread }), role: 'img' }, conversation.unread > 999 ? '999+' : number(conversation.unread)))));
   }
 
-  // A page may be empty and still not be the last: the server stops a long search and says where it goes on.
+  // A page may be empty and not be the last: the server stops a long search and returns where it continues.
   async function searchMessages(query, conversation, wanted) {
     for (let next; ;) {
       const page = await api.page('/search', { q: query, conversation, limit: 40, next });
@@ -163,7 +163,7 @@ function sidebar({ shell, signal }) {
   function messageHit(message, low) {
     const conversation = model.conversations.get(message.conversation);
     const text = preview({ ...message, body: message.body && around(message.body, low) });
-    // A direct conversation's title names who wrote what I did not.
+    // The title of a direct conversation names who wrote it, unless the member did.
     const by = message.sender === model.me.id ? t('people.you') : conversation?.type === 'group' && nameOf(message.sender);
     return h('a.conversation.hit', { href: `#/c/${message.conversation}/${message.n}`, testid: 'found-message' },
       h('span.conversation-main', null,
@@ -203,10 +203,10 @@ function around(body, low) {
   return `…${body.slice(word > 0 && word <= at ? word : signAt(body, at - 20)[0])}`;
 }
 
-// The server folds accents and letter forms; only plain hits are marked here.
+// The server folds accents and letter forms; only literal hits are marked here.
 function marked(text, low) {
   const lowered = text.toLocaleLowerCase(), at = low ? lowered.indexOf(low) : -1;
-  // Where lower case has another length, a place in it is none in the text.
+  // If lower case has another length, an index in it is no index in the text.
   if (at < 0 || lowered.length !== text.length) return [text];
   const from = signAt(text, at)[0], to = signAt(text, at + low.length - 1)[1];
   return [text.slice(0, from), h('mark', null, text.slice(from, to)), text.slice(to)];
@@ -335,7 +335,7 @@ export function shellView(root) {
   const goneStage = () => h('div.stage-note', { testid: 'stage-gone' }, icon('info'), h('h1', null, t('error.gone')),
     h('button.button', { type: 'button', onclick: () => shell.go('#/') }, t('back')));
 
-  // One timer for the whole break, however often it tries: offline, connecting, offline …
+  // One timer for the complete interruption, however often it tries: offline, connecting, offline …
   function drawStrip() {
     if (api.socket.online) {
       clearTimeout(stripTimer);
@@ -351,13 +351,13 @@ export function shellView(root) {
 
   model.on('list', () => {
     drawTitle();
-    // The first message made it exist, whoever sent it and from which tab.
+    // The first message created it, whichever side or tab sent it.
     const landed = route?.profile && model.direct(route.profile);
     if (landed) {
       history.replaceState(null, '', `#/c/${landed.id}`);
       follow();
     }
-    // The open one was left.
+    // The member left the open conversation.
     else if (route?.conversation && view && !model.conversations.has(route.conversation)) {
       view.end();
       view = null;
@@ -366,7 +366,7 @@ export function shellView(root) {
   }, signal);
   api.socket.on('state', drawStrip, signal);
   addEventListener('hashchange', follow, { signal });
-  // A release may never be told of (a scroll bar's): no press holds for longer than this.
+  // A release may never be reported (of a scroll bar): no press delays longer than this.
   for (const [name, ms] of [['pointerdown', PRESS_MS_MAX], ['pointerup', 0], ['pointercancel', 0]]) addEventListener(name, () => model.hold(ms), { capture: true, signal });
 
   now = { shell, end };
