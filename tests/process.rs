@@ -16,6 +16,8 @@ mod disk;
 mod mail;
 #[path = "process/member.rs"]
 mod member;
+#[path = "process/proxies.rs"]
+mod proxies;
 #[path = "process/readme.rs"]
 mod readme;
 #[path = "process/restore.rs"]

@@ -28,7 +28,7 @@ const TIMES_MAX: f64 = 5.0;
 /// What nobody calls slow, in milliseconds.
 const UNNOTICED_MS: f64 = 20.0;
 /// Resident memory that README promises for the default settings, in MiB.
-const MEMORY_MAX_MIB: u64 = 256;
+const MEMORY_MAX_MIB: u64 = 384;
 
 /// One round of one attack.
 struct Round {
