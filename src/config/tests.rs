@@ -248,7 +248,7 @@ fn impossible_combinations() {
 #[test]
 fn warnings() {
     check_warnings(&[("SYNCHRONOUS", "normal")], "", &["SYNCHRONOUS: normal: a power cut"]);
-    check_warnings(&[("ARGON2", "1024,1,1")], "", &["ARGON2: stolen"]);
+    check_warnings(&[("ARGON2", "1024,1,1")], "", &["ARGON2: an attacker"]);
     check_warnings(&[("WS_MESSAGE_MAX", "1024")], "", &["MESSAGE_MAX: 4000 characters"]);
     check_warnings(
         &[("IP_INFO", "token"), ("IP_INFO_URL", "http://places.example")],
