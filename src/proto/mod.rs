@@ -1,4 +1,6 @@
-//! Floor 1: the wire formats, sans-IO. Bytes in, values out; no chat, no socket, no clock.
+//! The layer of wire formats, sans-IO: bytes in, values out.
+//!
+//! Knows nothing of chat, and uses no socket and no clock.
 
 pub mod http;
 pub mod image;

@@ -1,6 +1,7 @@
-//! The body of a request, taken out of its framing (RFC 9112 §6, §7.1). Owns what is body and where it ends;
-//! refuses to keep a byte of it: data are slices of the input, extensions and trailers are dropped.
-//! Invariant: data, end and verdict are the same however the bytes are split.
+//! Decodes the framing of a request body (RFC 9112 §6, §7.1).
+//!
+//! Owns which bytes belong to the body and where it ends. It keeps no byte of it: data are slices of the input; chunk
+//! extensions and trailers are dropped. Invariant: data, end and errors are the same for every split of the bytes.
 //!
 //! ```text
 //! Length ────────────────────────────────────────────────────────────▶ Done
@@ -8,14 +9,14 @@
 //!                           └ size 0 ─▶ Trailer ⇄ (name, value) ─▶ EndLf ─▶ Done
 //! ```
 //!
-//! The chunk line is read here, byte by byte, not by httparse: that takes any byte in an extension, white
-//! space before the CRLF, and no digit at all for 0, and starts again with each piece.
+//! The chunk line is read here, byte by byte, and not by httparse: httparse accepts any byte in an extension, white space
+//! before the CRLF, and an empty size as 0, and it starts again with each piece.
 
 use super::head::Framing;
 use super::headers::is_token_byte;
 use crate::limits::{CHUNK_EXTENSIONS_MAX, CHUNK_LINE_MAX, TRAILERS_MAX};
 
-/// Takes the body of one request out of its framing.
+/// Decodes the framing of one request body.
 ///
 /// ```
 /// use natter::proto::http::body::BodyDecoder;
@@ -33,7 +34,7 @@ use crate::limits::{CHUNK_EXTENSIONS_MAX, CHUNK_LINE_MAX, TRAILERS_MAX};
 #[derive(Debug)]
 pub struct BodyDecoder {
     state: State,
-    /// Of the chunk whose line is being read.
+    /// The size in the chunk line that is being read.
     size: u64,
     /// Bytes of this chunk line.
     line: usize,
@@ -46,27 +47,27 @@ pub struct BodyDecoder {
 /// What one call found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Piece<'a> {
-    /// Bytes of the input that are done with; what follows them comes again.
+    /// Bytes of the input that are consumed. The caller passes the bytes after them again.
     pub consumed: usize,
-    /// Body bytes, within the consumed ones; may be empty.
+    /// Body bytes, a part of the consumed ones. May be empty.
     pub data: &'a [u8],
-    /// The body is complete; what follows the consumed bytes is the next request.
+    /// The body is complete: the next request begins after the consumed bytes.
     pub done: bool,
 }
 
-/// The framing is broken, why is for the log: 400 `bad_request` and close, since nothing behind it can be
-/// trusted.
+/// The framing is broken; the text is for the log. The response is 400 `bad_request`, and the connection closes, since no byte
+/// after the error can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyError(pub &'static str);
 
-/// Named by the byte it waits for.
+/// Each state is named after the byte that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Bytes of Content-Length still to come, never 0.
     Length(u64),
-    /// A hex digit of the size, of which there are already so many.
+    /// A hex digit of the size; the value counts the digits so far.
     Size(u8),
-    /// White space or `;` behind the size.
+    /// White space or `;` after the size.
     SizeEnd,
     ExtensionStart,
     ExtensionName,
@@ -91,9 +92,9 @@ enum State {
     Failed(&'static str),
 }
 
-/// 2^63 - 1: a greater size is nobody's file, and what adds sizes up may use signed numbers.
+/// 2^63 - 1: no file is larger, and code that adds sizes may use signed numbers.
 const CHUNK_SIZE_MAX: u64 = i64::MAX as u64;
-/// As many digits as hold any 64-bit number; more are leading zeros with no honest purpose.
+/// Enough digits for any 64-bit number. More digits are leading zeros, which no honest client sends.
 const CHUNK_DIGITS_MAX: u8 = 16;
 
 impl BodyDecoder {
@@ -106,8 +107,8 @@ impl BodyDecoder {
         BodyDecoder { state, size: 0, line: 0, extensions: 0, trailers: 0 }
     }
 
-    /// Takes the next piece: at most one run of data, and the framing around it. Call again with the rest
-    /// while something was consumed and the body is not done. After an error every call fails.
+    /// Reads the next piece: at most one run of data, and the framing around it. Call it again with the rest while bytes were
+    /// consumed and the body is not complete. After an error every call fails.
     pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Piece<'a>, BodyError> {
         let mut at = 0;
         let mut data: &[u8] = &[];
@@ -146,7 +147,7 @@ impl BodyDecoder {
         self.state == State::Done
     }
 
-    /// Body bytes still to come, where the framing tells: a hint for a quota, never a size to allocate.
+    /// Body bytes still to come, if the framing says it. Use it for a quota, never as a size to allocate.
     pub fn remaining(&self) -> Option<u64> {
         match self.state {
             State::Length(left) => Some(left),
@@ -205,8 +206,8 @@ impl BodyDecoder {
         }
     }
 
-    /// `*( field-line CRLF ) CRLF`: held to the grammar of a header line, then dropped (RFC 9112 §7.1.2), so
-    /// that no trailer can pass for a header.
+    /// `*( field-line CRLF ) CRLF`: checked by the grammar of a header line, then dropped (RFC 9112 §7.1.2), so that no
+    /// trailer is taken for a header.
     fn trailer(&mut self, state: State, byte: u8) -> Result<State, &'static str> {
         self.trailers += 1;
         if self.trailers > TRAILERS_MAX {
@@ -225,8 +226,8 @@ impl BodyDecoder {
     }
 }
 
-/// `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 §7.1.1): ignored, but only
-/// where every parser would see the same line end.
+/// `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 §7.1.1). Ignored, but only in a form in which
+/// every parser finds the same end of the line.
 fn extension(state: State, byte: u8) -> Result<State, &'static str> {
     use State::*;
     let space = matches!(byte, b' ' | b'\t');
@@ -256,7 +257,7 @@ fn expect(byte: u8, wanted: u8, next: State, why: &'static str) -> Result<State,
     if byte == wanted { Ok(next) } else { Err(why) }
 }
 
-/// What may stand in a field value: no control character but the tab.
+/// Whether a byte is allowed in a field value: no control character except the tab.
 fn is_text(b: u8) -> bool {
     b == b'\t' || b >= b' ' && b != 0x7f
 }
@@ -267,7 +268,7 @@ mod tests {
 
     use super::*;
 
-    /// The whole of what a decoder says: data, then the bytes behind the body, or that it is unfinished.
+    /// The complete result of a decoder: the data, and the bytes after the body, or `None` if the body is incomplete.
     type Whole<'a> = Result<(Vec<u8>, Option<&'a [u8]>), BodyError>;
 
     fn run<'a>(framing: Framing, input: &'a [u8], pieces: &[usize]) -> Whole<'a> {
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_joined_and_their_ornaments_dropped() {
+    fn chunks_are_joined_and_extensions_and_trailers_dropped() {
         for (input, data) in [
             ("0\r\n\r\n", ""),
             ("3\r\nabc\r\n0\r\n\r\n", "abc"),
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_stops_early_is_unfinished() {
+    fn a_body_that_ends_early_is_incomplete() {
         for (input, data) in
             [("", ""), ("3", ""), ("3\r\nab", "ab"), ("1\r\nx\r\n0\r\n", "x"), ("0\r\n\r", "")]
         {
@@ -396,7 +397,7 @@ mod tests {
             "0\r\na: b\rc\r\n\r\n",
             "0\r\n\rx",
         ] {
-            // Some of these are refused only with the byte behind them.
+            // Some of these are refused only with the byte after them.
             let input = format!("{input}~");
             let Err(error) = run(Framing::Chunked, input.as_bytes(), &[]) else { panic!("{input:?}") };
             check(Framing::Chunked, input.as_bytes(), Err(error));
@@ -420,7 +421,7 @@ mod tests {
             assert_eq!(run(Framing::Chunked, input.as_bytes(), &drip), seen);
             seen.map(|(data, behind)| (data.len(), behind.is_some()))
         };
-        // "1;" and CRLF stand beside the name.
+        // The line has "1;" and CRLF in addition to the name.
         let line = |name: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(name));
         assert_eq!(verdict(line(CHUNK_LINE_MAX - 4)), Ok((1, true)));
         assert_eq!(verdict(line(CHUNK_LINE_MAX - 3)), Err(BodyError("chunk line too long")));

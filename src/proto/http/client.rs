@@ -1,6 +1,7 @@
-//! One request, one answer: a GET to a service we look something up at (RFC 9112), sans-IO. Refuses to own
-//! redirects, cookies, caches and a second request: the connection is closed behind the answer.
-//! Invariant: whatever the service sends, at most LOOKUP_HEAD_MAX and LOOKUP_BODY_MAX bytes of it are held.
+//! An HTTP client for one GET request to a look-up service (RFC 9112), sans-IO.
+//!
+//! Has no redirects, cookies, caches or second request: the connection is closed after the response.
+//! Invariant: at most LOOKUP_HEAD_MAX and LOOKUP_BODY_MAX bytes of a response are held.
 
 use httparse::Status;
 
@@ -8,31 +9,31 @@ use crate::limits::{
     HEADERS_MAX, LOOKUP_BODY_MAX, LOOKUP_CHUNK_LINE_MAX, LOOKUP_HEAD_MAX, LOOKUP_INTERIM_MAX, TARGET_MAX,
 };
 
-/// Where a service is: `https://host[:port][/path]`.
+/// The URL of a service: `https://host[:port][/path]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub tls: bool,
-    /// As a certificate or a resolver names it: no port, no brackets.
+    /// As in a certificate or for a resolver: no port, no brackets.
     pub host: String,
     pub port: u16,
     /// Without a slash at its end.
     path: String,
 }
 
-/// It is no `http` or `https` URL, or has a user, a query or a fragment.
+/// The text is not an `http` or `https` URL, or it has a user, a query or a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadEndpoint;
 
-/// What we were about to send could not be sent as it is.
+/// The path segment or the token has a character that cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadRequest;
 
-/// The service does not answer in HTTP/1, or beyond a bound.
+/// The response is not HTTP/1, or is larger than a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientError {
     Malformed,
     TooLarge,
-    /// The connection ended before the answer did.
+    /// The connection ended before the response was complete.
     Truncated,
 }
 
@@ -69,7 +70,7 @@ impl Endpoint {
         let port = match port.strip_prefix(':') {
             None if port.is_empty() && tls => 443,
             None if port.is_empty() => 80,
-            // All digits: the number parser alone would let a sign pass.
+            // Digits only: the number parser would also accept a sign.
             Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
                 digits.parse().map_err(|_| BadEndpoint)?
             }
@@ -84,7 +85,7 @@ impl Endpoint {
     /// The bytes of `GET {path}/{segment}`; `bearer` is a token for the Authorization header.
     pub fn get(&self, segment: &str, bearer: Option<&str>) -> Result<Vec<u8>, BadRequest> {
         let segment_ok = !segment.is_empty() && segment.bytes().all(|b| is_path_byte(b) && b != b'/');
-        // A token68 (RFC 9110 §11.2): no white space, no line end, nothing that could begin a header.
+        // A token68 (RFC 9110 §11.2): no white space and no line end, so that it cannot begin another header.
         let token_ok = |token: &str| {
             !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b))
         };
@@ -103,12 +104,12 @@ impl Endpoint {
     }
 }
 
-/// `pchar` and `/` (RFC 3986 §3.3); a percent sign is taken as it is.
+/// `pchar` and `/` (RFC 3986 §3.3). A percent sign is accepted without a check.
 fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte)
 }
 
-/// Reads one response. Named by what it waits for.
+/// Reads one response.
 ///
 /// ```
 /// use natter::proto::http::client::{Endpoint, ResponseReader};
@@ -123,7 +124,7 @@ fn is_path_byte(byte: u8) -> bool {
 /// ```
 pub struct ResponseReader {
     state: State,
-    /// Bytes of a head, a chunk line or a trailer that is not whole yet.
+    /// Bytes of a head, a chunk line or a trailer that is not complete yet.
     held: Vec<u8>,
     interim: u32,
     status: u16,
@@ -139,9 +140,9 @@ enum State {
         chunked: bool,
     },
     ChunkLine,
-    /// For the line end behind a chunk.
+    /// For the line end after a chunk.
     ChunkEnd,
-    /// For the empty line behind the last chunk.
+    /// For the empty line after the last chunk.
     Trailers,
     /// For the end of the connection, which ends the body (RFC 9112 §6.3, rule 8).
     Close,
@@ -159,7 +160,7 @@ impl ResponseReader {
         ResponseReader { state: State::Head, held: Vec::new(), interim: 0, status: 0, body: Vec::new() }
     }
 
-    /// Takes bytes of the service; true once the answer is whole. What follows it is ignored.
+    /// Reads bytes of the service. Returns true when the response is complete; bytes after it are ignored.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<bool, ClientError> {
         let input = &mut bytes;
         loop {
@@ -206,7 +207,7 @@ impl ResponseReader {
                     }
                 }
                 State::Trailers => {
-                    // The lines before the empty one mean nothing to us, and count towards the bound.
+                    // The lines before the empty one are ignored, and count towards the bound.
                     if !self.hold_until(b"\r\n", LOOKUP_HEAD_MAX, input)? {
                         return Ok(false);
                     }
@@ -224,7 +225,7 @@ impl ResponseReader {
         }
     }
 
-    /// The connection is over: gives the answer, if that was whole.
+    /// The connection ended: returns the response if it is complete.
     pub fn finish(self) -> Result<Response, ClientError> {
         match self.state {
             State::Done | State::Close => Ok(Response { status: self.status, body: self.body }),
@@ -232,7 +233,7 @@ impl ResponseReader {
         }
     }
 
-    /// Moves bytes into `held` until it ends in `mark`; true once it does.
+    /// Moves bytes into `held` until it ends with `mark`; returns true when it does.
     fn hold_until(&mut self, mark: &[u8], bound: usize, input: &mut &[u8]) -> Result<bool, ClientError> {
         while let Some((&byte, rest)) = input.split_first() {
             *input = rest;
@@ -257,7 +258,7 @@ impl ResponseReader {
         Ok(())
     }
 
-    /// A head is whole: decides how the body ends (RFC 9112 §6.3).
+    /// The head is complete: decides how the body ends (RFC 9112 §6.3).
     fn begin(&mut self, head: &[u8]) -> Result<(), ClientError> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut parsed = httparse::Response::new(&mut headers);
@@ -274,7 +275,7 @@ impl ResponseReader {
         let (mut length, mut chunked) = (None, false);
         for header in parsed.headers.iter() {
             if header.name.eq_ignore_ascii_case("content-length") {
-                // Twice is once too often, even if they agree: our own server is as strict.
+                // Two are refused even if they are equal, as in natter's server.
                 if length.replace(content_length(header.value)?).is_some() {
                     return Err(ClientError::Malformed);
                 }
@@ -305,7 +306,7 @@ fn content_length(value: &[u8]) -> Result<u64, ClientError> {
     digits.parse().map_err(|_| ClientError::TooLarge)
 }
 
-/// A chunk's size. httparse takes an empty one for 0: refused here.
+/// The size of a chunk. An empty one is refused here; httparse would read it as 0.
 fn chunk_size(line: &[u8]) -> Result<u64, ClientError> {
     match httparse::parse_chunk_size(line) {
         Ok(Status::Complete((used, size))) if used == line.len() && line[0].is_ascii_hexdigit() => Ok(size),

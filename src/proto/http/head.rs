@@ -1,11 +1,10 @@
-//! The head of a request: where it ends, what it says, how its body is framed (RFC 9112 §2–§6). Owns the
-//! refusal of every head that two parsers could read differently; refuses to read a byte of the body.
-//! Invariant: the verdict on a head is the same however its bytes are split, and each byte is looked at a
-//! bounded number of times however they drip.
+//! Parses the head of a request: its end, its fields, and the framing of its body (RFC 9112 §2–§6).
 //!
-//! One rule says what a line is: bytes up to CRLF, with no other CR, LF or NUL. The head ends with the first
-//! empty line behind the request line. httparse judges what stands in the lines, and must come to the same
-//! end or the head is refused.
+//! Owns the refusal of every head that two parsers could read differently; leaves the body to `body`.
+//! Invariant: the result is the same for every split of the bytes, and each byte is read a bounded number of times.
+//!
+//! A line is the bytes up to CRLF, without any other CR, LF or NUL. The head ends with the first empty line after the request
+//! line. httparse parses the content of the lines, and must find the same end, else the head is refused.
 
 use super::headers::{elements, is_token};
 use super::target::{Target, normal_host};
@@ -29,8 +28,7 @@ pub enum Method {
     Unknown,
 }
 
-/// The protocol version, which also bounds what an answer may use. A later 1.x is read as 1.1
-/// (RFC 9110 §2.5).
+/// The protocol version, which also limits what the response may use. A later 1.x is read as 1.1 (RFC 9110 §2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     Http10,
@@ -56,7 +54,7 @@ pub enum Expect {
     Unsupported,
 }
 
-/// A whole, checked request head.
+/// A complete, checked request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     pub method: Method,
@@ -64,18 +62,17 @@ pub struct Head {
     pub version: Version,
     pub headers: Headers,
     pub framing: Framing,
-    /// The client would send another request on this connection.
+    /// The client wants to send another request on this connection.
     pub keep_alive: bool,
     pub expect: Expect,
-    /// `host[:port]` in lower case, from the target where it has an authority, else from Host. `None` only
-    /// in HTTP/1.0.
+    /// `host[:port]` in lower case: from the target if it has an authority, else from Host. `None` only in HTTP/1.0.
     pub host: Option<String>,
 }
 
-/// Why a head is refused. The connection closes after the answer, whatever the status.
+/// Why a head is refused. The connection closes after the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// Malformed or ambiguous; the text is for the log alone.
+    /// Malformed or ambiguous; the text is only for the log.
     Bad(&'static str),
     TargetTooLong,
     TooLarge,
@@ -139,9 +136,9 @@ impl HeadError {
     }
 }
 
-/// Finds and reads one head after the other in bytes that arrive in any pieces.
+/// Reads one head after the other from bytes that arrive in any pieces.
 ///
-/// `bytes` of each call begins at the first byte not yet consumed, and only grows until a head is read.
+/// In each call `bytes` begins at the first byte that is not consumed, and only grows until a head is read.
 #[derive(Debug, Default)]
 ///
 /// ```
@@ -149,30 +146,30 @@ impl HeadError {
 ///
 /// let mut reader = HeadReader::new();
 /// let bytes = b"POST /api/v1/messages?x=1 HTTP/1.1\r\nHost: example.org\r\nContent-Length: 2\r\n\r\n{}";
-/// // The bytes so far hold no whole head: they come again, with more.
+/// // The head is incomplete so far: the same bytes come again, with more.
 /// assert_eq!(reader.read(&bytes[..40], 16_384), Ok(None));
-/// let (head, len) = reader.read(bytes, 16_384).expect("a good head").expect("a whole one");
+/// let (head, len) = reader.read(bytes, 16_384).expect("a good head").expect("a complete one");
 /// assert_eq!((head.method, head.target.path(), head.framing), (Method::Post, "/api/v1/messages", Framing::Length(2)));
 /// assert_eq!(&bytes[len..], b"{}");
-/// // What two servers could read differently is refused.
+/// // A head that two servers could read differently is refused.
 /// let twice = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
 /// assert_eq!(HeadReader::new().read(twice, 16_384).expect_err("two hosts").status(), 400);
 /// ```
 pub struct HeadReader {
-    /// Bytes before it hold no fault and no end.
+    /// The bytes before this offset have no error and no end.
     scanned: usize,
-    /// Where the head begins: behind the one empty line that is ignored.
+    /// Where the head begins: after the one empty line that is ignored.
     start: usize,
-    /// Where the line begins that `scanned` stands in.
+    /// Where the line of `scanned` begins.
     line: usize,
-    /// Header lines before it have been judged.
+    /// The header lines before this offset are checked.
     checked: usize,
     /// Header lines that are complete.
     headers: usize,
     request_line: RequestLine,
 }
 
-/// How far the first line has come.
+/// How much of the first line is read.
 #[derive(Debug, Default)]
 enum RequestLine {
     #[default]
@@ -191,9 +188,9 @@ enum RequestLine {
     },
 }
 
-/// What the next CR, LF or NUL is.
+/// The meaning of the next CR, LF or NUL.
 enum Mark {
-    /// None has arrived, or half of a CRLF: look again from here.
+    /// None has arrived, or only the CR of a CRLF: search again from here.
     Nothing(usize),
     /// A line ends here, with CRLF.
     Line(usize),
@@ -205,12 +202,12 @@ impl HeadReader {
         HeadReader::default()
     }
 
-    /// Looks for a head at the start of `bytes`; `None` asks for more. The number is the bytes it took, the
-    /// ignored empty line included; the reader is then ready for the next head.
-    /// `head_max` bounds the bytes from the request line to the last CRLF.
+    /// Reads a head at the start of `bytes`; `None` means that more bytes are needed. The number is the length of the head,
+    /// with the ignored empty line; the reader is then ready for the next head. `head_max` bounds the bytes from the request
+    /// line to the last CRLF.
     pub fn read(&mut self, bytes: &[u8], head_max: usize) -> Result<Option<(Head, usize)>, HeadError> {
         loop {
-            // What stands behind the bound must not change the verdict: it might not have arrived yet.
+            // Bytes after the bound must not change the result: they might not have arrived yet.
             let window = &bytes[..bytes.len().min(self.start.saturating_add(head_max))];
             let mark = next_mark(window, self.scanned);
             let (Mark::Nothing(upto) | Mark::Line(upto) | Mark::Fault(upto, _)) = mark;
@@ -237,7 +234,7 @@ impl HeadReader {
                                 return Err(HeadError::TooLarge);
                             }
                         }
-                        // RFC 9112 §2.2: one empty line, left behind a body by an old client, is ignored.
+                        // RFC 9112 §2.2: one empty line is ignored, since old clients send one after a body.
                         _ if line.is_empty() && line.start == 0 => self.start = self.line,
                         _ if line.is_empty() => return Err(HeadError::Bad("empty lines before the request")),
                         _ => {
@@ -250,14 +247,14 @@ impl HeadReader {
         }
     }
 
-    /// Whether a head has begun: then the deadline answers 408 instead of only closing.
+    /// Whether a head has begun: then the response at the deadline is 408, else the connection only closes.
     pub fn is_partial(&self, bytes: &[u8]) -> bool {
         let behind_empty_line = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
         !matches!(behind_empty_line, b"" | b"\r")
     }
 
-    /// Holds the method and the target to their bounds while the first line arrives, in the order in which
-    /// its bytes come: then no split can change which bound speaks first.
+    /// Enforces the bounds of the method and the target while the first line arrives, in the order of its bytes, so that no
+    /// split changes which bound is exceeded first.
     fn measure_request_line(&mut self, window: &[u8], upto: usize) -> Result<(), HeadError> {
         let mut from = self.scanned;
         if let RequestLine::Method = self.request_line {
@@ -281,8 +278,8 @@ impl HeadReader {
         Ok(())
     }
 
-    /// Judges the header lines that became complete since the last call, so that a malformed one is refused
-    /// without waiting for the end. A head that arrives whole never comes here.
+    /// Checks the header lines that became complete since the last call, so that a malformed one is refused before the end of
+    /// the head. Not used for a head that arrives in one piece.
     fn check_lines(&mut self, bytes: &[u8]) -> Result<(), HeadError> {
         if matches!(self.request_line, RequestLine::Whole { .. }) && self.checked < self.line {
             let mut scratch = [httparse::EMPTY_HEADER; HEADERS_MAX + 1];
@@ -317,8 +314,8 @@ impl HeadReader {
     }
 }
 
-/// RFC 9112 §2.2 lets a recipient take a bare LF for a line end and a bare CR for a space. We refuse both:
-/// whoever stands before us may have read the line differently.
+/// RFC 9112 §2.2 allows a recipient to read a bare LF as a line end and a bare CR as a space. natter refuses both: a proxy in
+/// front of it may have read the line differently.
 fn next_mark(window: &[u8], from: usize) -> Mark {
     let Some(at) = memchr::memchr3(b'\r', b'\n', 0, &window[from..]).map(|at| from + at) else {
         return Mark::Nothing(window.len());
@@ -332,7 +329,7 @@ fn next_mark(window: &[u8], from: usize) -> Mark {
     }
 }
 
-/// Reads `line`, its CRLF included; `end` is where the next line begins.
+/// Reads `line`, which includes its CRLF; `end` is where the next line begins.
 fn request_line(line: &[u8], end: usize) -> Result<RequestLine, HeadError> {
     let mut request = httparse::Request::new(&mut []);
     let parsed = request.parse(line);
@@ -349,8 +346,8 @@ fn request_line(line: &[u8], end: usize) -> Result<RequestLine, HeadError> {
     Ok(RequestLine::Whole { method, target: Target::parse(text, method)?, version, end })
 }
 
-/// A version httparse does not know: a later 1.x is ours (RFC 9110 §2.5), another major is 505, anything but
-/// `HTTP/` DIGIT `.` DIGIT is malformed.
+/// A version that httparse does not know: a later 1.x is accepted (RFC 9110 §2.5), another major version is 505, and a text
+/// that is not `HTTP/` DIGIT `.` DIGIT is malformed.
 fn other_version(text: &[u8]) -> Result<Version, HeadError> {
     match text {
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', b'\r', b'\n'] => Ok(Version::Http11),
@@ -369,8 +366,7 @@ fn malformed(error: httparse::Error) -> HeadError {
     })
 }
 
-/// RFC 9112 §3.2: exactly one valid Host, which an authority in the target then overrules; HTTP/1.0 may have
-/// none.
+/// RFC 9112 §3.2: exactly one valid Host; an authority in the target takes precedence over it. HTTP/1.0 may have none.
 fn host(headers: &Headers, target: &Target, version: Version) -> Result<Option<String>, HeadError> {
     let mut hosts = headers.get_all("host");
     let sent = match (hosts.next(), hosts.next()) {
@@ -382,13 +378,12 @@ fn host(headers: &Headers, target: &Target, version: Version) -> Result<Option<S
     Ok(target.authority().and_then(normal_host).or(sent))
 }
 
-/// RFC 9112 §6.3, with every liberty taken as a refusal: whatever another parser could read as a different
-/// length is 400.
+/// RFC 9112 §6.3 in its strictest form: if another parser could read a different length, it is 400.
 fn framing(headers: &Headers, version: Version) -> Result<Framing, HeadError> {
     let mut lengths = headers.get_all("content-length");
     let length = lengths.next();
     if lengths.next().is_some() {
-        // Equal ones may be merged (RFC 9110 §8.6); who sends them is either broken or probing.
+        // RFC 9110 §8.6 allows merging equal ones, but only a broken client or an attacker sends them.
         return Err(HeadError::Bad("more than one Content-Length"));
     }
     let mut codings = headers.get_all("transfer-encoding").flat_map(elements).peekable();
@@ -402,15 +397,15 @@ fn framing(headers: &Headers, version: Version) -> Result<Framing, HeadError> {
         return transfer_coding(codings);
     }
     length.map_or(Ok(Framing::Empty), |text| {
-        // "005" is within the grammar, but octal to some.
+        // "005" follows the grammar, but some parsers read it as octal.
         let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         let length = text.parse().ok().filter(|_| plain).ok_or(HeadError::Bad("Content-Length"))?;
         Ok(Framing::Length(length))
     })
 }
 
-/// Exactly `chunked` is read. An unknown coding that chunked follows, or that stands alone, is 501
-/// (RFC 9112 §6.1); chunked anywhere but once at the end is 400 (§6.3), and so is what is no coding.
+/// Only `chunked` is accepted. An unknown coding, alone or before chunked, is 501 (RFC 9112 §6.1). Chunked that is not once and
+/// last is 400 (§6.3), and so is a text that is not a coding.
 fn transfer_coding<'a>(codings: impl Iterator<Item = &'a str>) -> Result<Framing, HeadError> {
     let (mut chunked, mut unknown) = (false, false);
     for coding in codings {

@@ -1,17 +1,17 @@
-//! Header fields and the pieces they are made of: tokens and lists of tokens (RFC 9110 §5). Owns their
-//! storage; refuses to know what any field means.
-//! Invariant: values never show in a `{:?}`.
+//! Header fields, and their parts: tokens and lists of tokens (RFC 9110 §5).
+//!
+//! Owns their storage; leaves the meaning of each field to its reader. Invariant: `{:?}` never shows a value.
 
 use std::fmt;
 
-/// Header fields in the order sent: one text, and two offsets a field.
+/// Header fields in the order in which they were sent: one text, and two offsets per field.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     text: String,
     fields: Vec<Field>,
 }
 
-/// A field begins where the one before it ends.
+/// A field begins where the previous one ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Field {
     name_end: u32,
@@ -19,7 +19,7 @@ struct Field {
 }
 
 impl Headers {
-    /// Bytes that are not UTF-8 become U+FFFD: such a value is present, and equal to nothing we ask for.
+    /// Bytes that are not UTF-8 become U+FFFD: such a value is present, and equals no value that natter looks for.
     pub(super) fn copy(parsed: &[httparse::Header<'_>]) -> Headers {
         let bytes = parsed.iter().map(|header| header.name.len() + header.value.len()).sum();
         let mut text = String::with_capacity(bytes);
@@ -55,12 +55,12 @@ impl Headers {
         })
     }
 
-    /// Every value of `name`, in the order sent. Names compare without case.
+    /// Every value of `name`, in the order in which they were sent. Names are compared without case.
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let mut start = 0;
         self.fields.iter().filter_map(move |field| {
             let (name_end, end) = (field.name_end as usize, field.end as usize);
-            // Lengths first: every request is asked for half a dozen names.
+            // Lengths are compared first: for every request about six names are looked up.
             let same = name_end - start == name.len()
                 && self.text.as_bytes()[start..name_end].eq_ignore_ascii_case(name.as_bytes());
             start = end;
@@ -73,20 +73,20 @@ impl Headers {
         self.get_all(name).next()
     }
 
-    /// Whether the comma-separated list `name` holds `token`, in any of its lines.
+    /// Whether the comma-separated list `name` has `token`, in any of its lines.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         self.get_all(name).flat_map(elements).any(|element| element.eq_ignore_ascii_case(token))
     }
 }
 
-/// Names only: values hold tokens and passwords, and a log is never far from a `{:?}`.
+/// Names only: values may be tokens and passwords, and `{:?}` is often used in logs.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
     }
 }
 
-/// The elements of a list of tokens, trimmed; empty ones included.
+/// The elements of a list of tokens, trimmed. Empty ones are included.
 pub(super) fn elements(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(|element| element.trim_matches([' ', '\t']))
 }

@@ -1,12 +1,13 @@
-//! What the client would rather have (RFC 9110 §12): Accept-Language, Accept and Accept-Encoding. Owns the weights; refuses
-//! to refuse: a header that cannot be read is no wish.
+//! Content negotiation (RFC 9110 §12): Accept-Language, Accept and Accept-Encoding.
+//!
+//! Owns the weights. Invariant: no header is an error; a header that cannot be parsed expresses no preference.
 
 use std::cmp::Reverse;
 
 use super::headers::Headers;
 use super::mime::split_outside_quotes;
 
-/// The languages natter speaks.
+/// The languages of natter's responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Language {
     #[default]
@@ -24,9 +25,8 @@ impl Language {
     }
 }
 
-/// The language of an answer: the one of greater weight, of equals the one named first, English when neither
-/// is wished for. A range speaks for its whole language (`ar-EG` for Arabic, RFC 4647 §3.4), `*` for those
-/// not named.
+/// The language of a response: the one with the greater weight, of equal ones the first, and English if the header names
+/// neither. A range selects its language (`ar-EG` selects Arabic, RFC 4647 §3.4); `*` stands for languages that are not named.
 pub fn language(header: Option<&str>) -> Language {
     let (mut en, mut ar, mut other) = (None, None, 0);
     for (place, (range, weight)) in header.into_iter().flat_map(weighted).enumerate() {
@@ -43,20 +43,20 @@ pub fn language(header: Option<&str>) -> Language {
     if ar > en && ar.0 > 0 { Language::Ar } else { Language::En }
 }
 
-/// Whether Accept names `media` itself, not by a wildcard, with a weight above 0: a client that can read an
-/// event stream says so, and `*/*` gets JSON.
+/// Whether Accept names `media` without a wildcard and with a weight above 0: a client that can read an event stream names it,
+/// and `*/*` gets JSON.
 pub fn accepts(header: Option<&str>, media: &str) -> bool {
     weight_of(header, media) > 0
 }
 
-/// The weight in thousandths that Accept gives to `media` by name; 0 when it does not name it.
+/// The weight in thousandths that Accept gives to `media` by name; 0 if it does not name it.
 pub fn weight_of(header: Option<&str>, media: &str) -> u16 {
     let named = header.into_iter().flat_map(weighted).filter(|(range, _)| range.eq_ignore_ascii_case(media));
     named.map(|(_, weight)| weight).max().unwrap_or(0)
 }
 
-/// Whether a gzip copy is to be sent (RFC 9110 §12.5.3): it is acceptable, and not less so than the plain form. No
-/// header would accept it too, but who sends none seldom knows how to unpack it.
+/// Whether to send the gzip form (RFC 9110 §12.5.3): it is acceptable, and not less than the plain form. A request without the
+/// header would accept it too, but such a client often cannot decompress it.
 pub fn prefers_gzip(headers: &Headers) -> bool {
     let (mut gzip, mut identity, mut other) = (None, None, None);
     for (coding, weight) in headers.get_all("accept-encoding").flat_map(weighted) {
@@ -72,8 +72,8 @@ pub fn prefers_gzip(headers: &Headers) -> bool {
     gzip > 0 && gzip >= identity.unwrap_or(0)
 }
 
-/// The elements of a weighted list: what stands before the first `;`, and its weight in thousandths. An
-/// element with a malformed weight is left out.
+/// The elements of a weighted list: the text before the first `;`, and the weight in thousandths. An element with a malformed
+/// weight is left out.
 fn weighted(list: &str) -> impl Iterator<Item = (&str, u16)> {
     split_outside_quotes(list, b',').filter_map(|element| {
         let mut parts = split_outside_quotes(element, b';').map(|part| part.trim_matches([' ', '\t']));
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_language_follows_weight_then_place() {
+    fn the_language_follows_weight_then_order() {
         for (header, expect) in [
             ("", Language::En),
             ("en", Language::En),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_sent_where_it_is_no_worse() {
+    fn gzip_is_sent_if_its_weight_is_not_lower() {
         for (lines, expect) in [
             (&[][..], false),
             (&[""], false),

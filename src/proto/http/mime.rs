@@ -1,5 +1,7 @@
-//! Media types as text: reading Content-Type, writing Content-Disposition. Owns the grammar of parameters
-//! (RFC 9110 §5.6.6, RFC 8187); refuses to know which types are accepted or what a file's bytes are.
+//! Media types as text: reads Content-Type and writes Content-Disposition.
+//!
+//! Owns the grammar of parameters (RFC 9110 §5.6.6, RFC 8187); leaves to others which types are accepted and what the bytes
+//! of a file are.
 
 use super::headers::is_token;
 use crate::limits::PARAMETERS_MAX;
@@ -9,12 +11,12 @@ use crate::limits::PARAMETERS_MAX;
 pub struct ContentType {
     /// `type/subtype` in lower case.
     essence: String,
-    /// Names in lower case, no name twice; values as meant, without quotes and escapes.
+    /// Names in lower case, without duplicates; values without quotes and escapes.
     parameters: Vec<(String, String)>,
 }
 
 impl ContentType {
-    /// `None` for what is no media type, names a parameter twice, or has more than [`PARAMETERS_MAX`].
+    /// `None` if the text is not a media type, names a parameter twice, or has more than [`PARAMETERS_MAX`] parameters.
     pub fn parse(text: &str) -> Option<ContentType> {
         let mut parts = split_outside_quotes(text, b';').map(|part| part.trim_matches([' ', '\t']));
         let essence = parts.next()?.to_ascii_lowercase();
@@ -45,7 +47,7 @@ impl ContentType {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// `application/json` or an `application/…+json`, in UTF-8: JSON knows no other coding (RFC 8259 §8.1).
+    /// `application/json` or an `application/…+json`, in UTF-8: JSON has no other encoding (RFC 8259 §8.1).
     pub fn is_json(&self) -> bool {
         let subtype = self.essence.strip_prefix("application/").unwrap_or_default();
         let utf_8 = self.parameter("charset").is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"));
@@ -60,8 +62,8 @@ pub enum Disposition {
     Attachment,
 }
 
-/// Content-Disposition with the file's name twice (RFC 6266 §4.3, §5): an ASCII `filename` for old clients,
-/// and the `filename*` that counts. Control characters and path separators become `_` in both.
+/// Content-Disposition with the name of the file in two forms (RFC 6266 §4.3, §5): an ASCII `filename` for old clients, and a
+/// `filename*`, which other clients use. Control characters and path separators become `_` in both.
 pub fn content_disposition(disposition: Disposition, name: &str) -> String {
     let mut text = String::with_capacity(64 + 4 * name.len());
     text.push_str(match disposition {
@@ -92,7 +94,7 @@ pub fn content_disposition(disposition: Disposition, name: &str) -> String {
     text
 }
 
-/// Splits at `separator`, but not within a quoted string. An open quote runs to the end.
+/// Splits at `separator`, but not inside a quoted string. A quoted string without an end extends to the end of the text.
 pub(super) fn split_outside_quotes(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -218,7 +220,7 @@ mod tests {
             prop_assert_eq!(parts.join(";"), text.as_str());
             let written = content_disposition(Disposition::Attachment, &text);
             prop_assert!(written.bytes().all(|b| (b' '..=b'~').contains(&b)));
-            // What we write is what we would read.
+            // The parser reads back what was written.
             let parameters = ContentType::parse(&format!("a/b{}", &written["attachment".len()..]));
             prop_assert!(parameters.is_some_and(|parameters| parameters.parameters.len() == 2));
         }

@@ -1,4 +1,6 @@
 //! HTTP/1.1 on the wire (RFC 9110, RFC 9112), sans-IO.
+//!
+//! Owns parsing requests and writing responses; leaves routes and the meaning of a request to the server.
 
 pub mod body;
 pub mod client;

@@ -1,13 +1,14 @@
-//! `multipart/form-data` (RFC 7578) as it streams past, sans-IO: [`Multipart::next`] takes the bytes at hand
-//! and yields one event. Owns the framing and the two headers that mean something in a form; refuses to own
-//! what a field or file name may be, and the size of the whole, which are the route's.
+//! A streaming parser for `multipart/form-data` (RFC 7578), sans-IO.
+//!
+//! [`Multipart::next`] reads the available bytes and returns one event. Owns the framing and the two headers that a form uses;
+//! leaves the rules for field names and file names, and the total size, to the route.
 //!
 //! ```text
 //!   Seek ──delimiter──► Line ──CRLF──► Head ──empty line──► Seek (inside a part) ──► …
 //!    ▲                   │ └──"--"──► End (the epilogue is ignored)
-//!    └──anything else────┘   (it was data after all, byte for byte)
+//!    └──anything else────┘   (the bytes are data, and are kept)
 //! ```
-//! Invariant: the events and their bytes are the same however the input is split.
+//! Invariant: the events and their bytes are the same for every split of the input.
 
 mod part;
 #[cfg(test)]
@@ -20,24 +21,24 @@ pub use part::{Part, boundary};
 
 use crate::limits::{MULTIPART_BOUNDARY_MAX, MULTIPART_HEAD_MAX, MULTIPART_PADDING_MAX, MULTIPART_PARTS_MAX};
 
-/// One thing that happened. Data comes in pieces of any size, never empty.
+/// An event. Data comes in pieces of any size, never empty.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     PartBegin(Part),
     Data(&'a [u8]),
     PartEnd,
-    /// The closing delimiter was seen; whatever follows is the epilogue.
+    /// The closing delimiter was read; all later bytes are the epilogue.
     End,
     /// All input is consumed.
     NeedMore,
 }
 
-/// What the peer did wrong; each is a 400 `error_parsing_data`.
+/// An error of the peer; each is a 400 `error_parsing_data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MultipartError {
     /// The Content-Type has no boundary, two, or one that RFC 2046 §5.1.1 does not allow.
     Boundary,
-    /// A part's head is not the head of a form field.
+    /// The head of a part is not the head of a form field.
     Head,
     HeadTooLarge,
     TooManyParts,
@@ -45,7 +46,7 @@ pub enum MultipartError {
     Truncated,
 }
 
-/// `bchars`, not ending in a space. None of them is CR: the delimiter search below stands on that.
+/// `bchars`, not ending in a space. None of them is CR: the search for the delimiter below relies on this.
 fn is_boundary(text: &str) -> bool {
     (1..=MULTIPART_BOUNDARY_MAX).contains(&text.len())
         && !text.ends_with(' ')
@@ -65,7 +66,7 @@ fn is_boundary(text: &str) -> bool {
 ///         Event::Data(bytes) => data.extend_from_slice(bytes),
 ///         Event::PartEnd => {}
 ///         Event::End => break,
-///         Event::NeedMore => unreachable!("the form is whole"),
+///         Event::NeedMore => unreachable!("the form is complete"),
 ///     }
 ///     input = &input[consumed..];
 /// }
@@ -77,12 +78,12 @@ pub struct Multipart {
     state: State,
     in_part: bool,
     parts: usize,
-    /// Delimiter bytes matched so far, and how many of them stood in the input: a part's first bytes and the
-    /// body's are matched as if a CRLF preceded them.
+    /// Delimiter bytes matched so far, and how many of them were in the input: the first bytes of a part and of the body are
+    /// matched as if a CRLF came before them.
     matched: usize,
     sent: usize,
-    /// What followed a whole delimiter on its line (bounded by MULTIPART_PADDING_MAX), or the head of a part
-    /// (bounded by MULTIPART_HEAD_MAX), or bytes taken for a delimiter that turned out to be data.
+    /// The rest of the line after a complete delimiter (bounded by MULTIPART_PADDING_MAX), or the head of a part (bounded by
+    /// MULTIPART_HEAD_MAX), or bytes that looked like a delimiter and are data.
     held: Vec<u8>,
 }
 
@@ -92,17 +93,17 @@ enum State {
     Seek,
     /// For the rest of the line that began with a delimiter.
     Line,
-    /// For the empty line behind a part's headers.
+    /// For the empty line after the headers of a part.
     Head,
     End,
 }
 
-/// An event without a borrow, so that one function can both go on and give up its buffer.
+/// An event without a borrow, so that one function can both continue and return its buffer.
 enum Step {
     PartBegin(Part),
     /// This range of the input.
     Data(std::ops::Range<usize>),
-    /// What is in `held`.
+    /// The bytes in `held`.
     Held,
     PartEnd,
     End,
@@ -110,7 +111,7 @@ enum Step {
 }
 
 impl Multipart {
-    /// `boundary` as [`boundary`] found it.
+    /// `boundary` is the result of [`boundary`].
     pub fn new(boundary: &str) -> Result<Multipart, MultipartError> {
         if !is_boundary(boundary) {
             return Err(MultipartError::Boundary);
@@ -127,8 +128,8 @@ impl Multipart {
         })
     }
 
-    /// Takes some bytes from the front of `input` (how many is in the answer) and says what they were.
-    /// Call again with the rest until [`Event::NeedMore`] or [`Event::End`].
+    /// Reads bytes from the front of `input`; returns how many, and the event that they are. Call it again with the rest until
+    /// [`Event::NeedMore`] or [`Event::End`].
     pub fn next<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), MultipartError> {
         let (consumed, step) = self.step(input)?;
         let event = match step {
@@ -142,7 +143,7 @@ impl Multipart {
         Ok((consumed, event))
     }
 
-    /// To be asked when the body is over.
+    /// Call it at the end of the body: an incomplete form is an error.
     pub fn finish(&self) -> Result<(), MultipartError> {
         if self.state == State::End { Ok(()) } else { Err(MultipartError::Truncated) }
     }
@@ -199,8 +200,8 @@ impl Multipart {
                             at += 1;
                             continue;
                         }
-                        // RFC 2046 would call every line that begins so a delimiter; a file that holds the
-                        // boundary and goes on is kept byte for byte instead.
+                        // By RFC 2046 every line that begins with the boundary is a delimiter. Here a line that
+                        // continues with other bytes is data, so that a file may have such a line.
                         _ => {
                             if self.not_a_delimiter() {
                                 return Ok((at, Step::Held));
@@ -237,8 +238,8 @@ impl Multipart {
         }
     }
 
-    /// Bytes at the end of `rest` that may begin a delimiter. CR stands only at its front, so the last CR
-    /// decides, and a mismatch never has to look back.
+    /// Bytes at the end of `rest` that may begin a delimiter. CR is only its first byte, so the last CR decides, and after a
+    /// mismatch no earlier byte is read again.
     fn partial(&self, rest: &[u8]) -> usize {
         let tail = &rest[rest.len().saturating_sub(self.delimiter.needle().len() - 1)..];
         match memchr::memrchr(b'\r', tail) {
@@ -252,7 +253,7 @@ impl Multipart {
         self.held.clear();
     }
 
-    /// What was matched so far was data: it is put back into `held`. False if there is nothing to yield.
+    /// The bytes matched so far are data: they are put into `held`. False if there are none to return.
     fn not_a_delimiter(&mut self) -> bool {
         let needle = &self.delimiter.needle()[..self.matched];
         let line = if self.state == State::Line { std::mem::take(&mut self.held) } else { Vec::new() };

@@ -1,6 +1,7 @@
-//! Conditions and ranges of a GET or HEAD for one stored thing (RFC 9110 §13, §14). Owns the order in which
-//! the five conditions speak; refuses to read the thing itself: its validators and its length are enough.
-//! Invariant: a chosen part lies within the length.
+//! Conditional requests and ranges of a GET or HEAD (RFC 9110 §13, §14).
+//!
+//! Owns the order of the five conditions. It does not read the resource: its validators and its length are enough.
+//! Invariant: a selected part is within the length.
 
 use super::head::{Headers, Method};
 use crate::base::time::parse_http_date;
@@ -9,7 +10,7 @@ use crate::base::time::parse_http_date;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selected {
     Whole,
-    /// Both ends are included, `first <= last < len`.
+    /// Both ends are included: `first <= last < len`.
     Part {
         first: u64,
         last: u64,
@@ -17,7 +18,7 @@ pub enum Selected {
     Unsatisfiable,
 }
 
-/// What is to be answered.
+/// The response to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// 200 with everything.
@@ -53,8 +54,8 @@ impl Decision {
     }
 }
 
-/// Decides by RFC 9110 §13.2.2. `etag` is the current one as it is sent, quotes included;
-/// `last_modified_s` is in Unix seconds; `len` is of the whole thing. Only GET has ranges (§14.2).
+/// Decides by RFC 9110 §13.2.2. `etag` is the current one with its quotes; `last_modified_s` is in Unix seconds; `len` is the
+/// length of the complete resource. Only GET has ranges (§14.2).
 pub fn decide(method: Method, headers: &Headers, etag: &str, last_modified_s: u64, len: u64) -> Decision {
     let matched = match headers.get("if-match") {
         Some(_) => any_etag(headers, "if-match", etag, strong_match),
@@ -80,13 +81,13 @@ pub fn decide(method: Method, headers: &Headers, etag: &str, last_modified_s: u6
     }
 }
 
-/// Whether If-None-Match already has `etag`: all a resource needs that has no parts and no date (RFC 9110 §13.1.2).
+/// Whether If-None-Match has `etag`: enough for a resource without ranges and without a date (RFC 9110 §13.1.2).
 pub fn not_modified(headers: &Headers, etag: &str) -> bool {
     any_etag(headers, "if-none-match", etag, weak_match)
 }
 
-/// Reads a Range header. Several ranges, another unit and a malformed one are ignored, as RFC 9110 §14.2
-/// allows: nobody gains from a multipart answer here.
+/// Reads a Range header. Several ranges, another unit and a malformed header are ignored, as RFC 9110 §14.2 allows: no client
+/// of natter needs a multipart response.
 ///
 /// ```
 /// use natter::proto::http::range::{Selected, select};
@@ -106,7 +107,7 @@ pub fn select(range: Option<&str>, len: u64) -> Selected {
         (Some(first), Some(last)) if first <= last => (first, last),
         (Some(first), None) if last.is_empty() => (first, u64::MAX),
         (None, Some(0)) if first.is_empty() => return Selected::Unsatisfiable,
-        // A suffix of nothing is all of nothing, and no Content-Range could say so.
+        // An empty resource has no suffix that a Content-Range could describe: the answer is the complete resource.
         (None, Some(_)) if first.is_empty() && len == 0 => return Selected::Whole,
         (None, Some(suffix)) if first.is_empty() => (len.saturating_sub(suffix), u64::MAX),
         _ => return Selected::Whole,
@@ -117,14 +118,14 @@ pub fn select(range: Option<&str>, len: u64) -> Selected {
     Selected::Part { first, last: last.min(len - 1) }
 }
 
-/// `1*DIGIT`; beyond 64 bits it is as far as any end.
+/// `1*DIGIT`. A number of more than 64 bits becomes the largest one, which is after any end.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// RFC 9110 §13.1.5: an If-Range that no longer holds turns the request into one for everything. A date must
-/// be equal, not merely later.
+/// RFC 9110 §13.1.5: if If-Range does not match, the request is for the complete resource. A date must be equal, not only
+/// later.
 fn range_applies(headers: &Headers, etag: &str, last_modified_s: u64) -> bool {
     match headers.get("if-range") {
         None => true,
@@ -134,7 +135,7 @@ fn range_applies(headers: &Headers, etag: &str, last_modified_s: u64) -> bool {
     }
 }
 
-/// A date that stands there once; any other is no condition (RFC 9110 §13.1.3, §13.1.4).
+/// The date of a field that occurs once. Otherwise there is no condition (RFC 9110 §13.1.3, §13.1.4).
 fn date(headers: &Headers, name: &str) -> Option<u64> {
     single(headers, name).and_then(parse_http_date)
 }
@@ -144,12 +145,12 @@ fn single<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Whether `*` or one tag of the list matches. What is no list of tags matches nothing from there on.
+/// Whether `*` or one tag of the list matches. After a syntax error no tag matches.
 fn any_etag(headers: &Headers, name: &str, etag: &str, matches: fn(&str, &str) -> bool) -> bool {
     headers.get_all(name).any(|list| list == "*" || tags(list).any(|tag| matches(tag, etag)))
 }
 
-/// The entity tags of a list (RFC 9110 §8.8.3): a tag may hold commas, but no escapes.
+/// The entity tags of a list (RFC 9110 §8.8.3). A tag may contain commas, but no escapes.
 fn tags(list: &str) -> impl Iterator<Item = &str> {
     let mut rest = list;
     std::iter::from_fn(move || {
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn each_condition_speaks_alone() {
+    fn each_condition_alone() {
         use Decision::*;
         check(&[], Whole);
         for (list, found) in [
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_speak_in_their_order() {
+    fn conditions_apply_in_their_order() {
         use Decision::*;
         check(&[("If-Match", "\"a\""), ("If-Unmodified-Since", BEFORE)], Whole);
         check(&[("If-Match", "\"b\""), ("If-None-Match", "\"a\"")], PreconditionFailed);
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_says_where_it_stands() {
+    fn a_part_has_a_content_range() {
         let part = Decision::Part { first: 2, last: 3 };
         assert_eq!(part.content_range(10).as_deref(), Some("bytes 2-3/10"));
         assert_eq!(Decision::Unsatisfiable.content_range(10).as_deref(), Some("bytes */10"));

@@ -1,30 +1,31 @@
-//! The head of a response and the framing of its body (RFC 9112 §4, §6). Owns the bytes; refuses to know why
-//! a status was chosen.
-//! Invariant: whatever a value holds, no byte of it can end a line or begin another field.
+//! Writes the head of a response and the framing of its body (RFC 9112 §4, §6).
+//!
+//! Owns the bytes; leaves the choice of the status to the server. Invariant: no byte of a value can end a line or begin another
+//! field.
 
 use std::borrow::Cow;
 
 use super::head::Version;
 use super::headers::is_token;
 
-/// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
+/// The interim response to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How the body of a response is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFraming {
-    /// So many bytes follow, or would follow if the request were not HEAD.
+    /// This many bytes follow, or would follow if the request were not HEAD.
     Length(u64),
-    /// [`chunk`]s follow, then [`last_chunk`]. HTTP/1.0 knows no chunks: see [`BodyFraming::stream`].
+    /// [`chunk`]s follow, then [`last_chunk`]. HTTP/1.0 has no chunks: see [`BodyFraming::stream`].
     Chunked,
-    /// The bytes follow as they are, and the end of the connection ends them.
+    /// The bytes follow without framing, and the end of the connection ends them.
     UntilClose,
-    /// 1xx, 204 and 304 have no body and say nothing of its length.
+    /// 1xx, 204 and 304 have no body and no field about its length.
     None,
 }
 
 impl BodyFraming {
-    /// How a body of unknown length goes to a client of this version.
+    /// How a body of unknown length is sent to a client of this version.
     pub fn stream(version: Version) -> BodyFraming {
         match version {
             Version::Http11 => BodyFraming::Chunked,
@@ -33,7 +34,7 @@ impl BodyFraming {
     }
 }
 
-/// Status and fields, already as text: a response is encoded once and read never.
+/// Status and fields, already as text: a response is encoded once and never read.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
     status: u16,
@@ -56,8 +57,8 @@ impl ResponseHead {
         self
     }
 
-    /// Adds a field. What is not visible ASCII, space or tab becomes `?` (RFC 9110 §5.5): a value may come
-    /// from a peer. Length, coding and `close` are [`ResponseHead::encode`]'s to write.
+    /// Adds a field. A byte that is not visible ASCII, space or tab becomes `?` (RFC 9110 §5.5), since a value may come from a
+    /// peer. [`ResponseHead::encode`] writes length, coding and `close`.
     pub fn push(&mut self, name: &'static str, value: &str) {
         debug_assert!(is_token(name));
         debug_assert!(!name.eq_ignore_ascii_case("content-length"));
@@ -73,9 +74,9 @@ impl ResponseHead {
         self.lines.extend_from_slice(b"\r\n");
     }
 
-    /// Appends the whole head. The status line is always HTTP/1.1, the sender's own version (RFC 9110 §2.5);
-    /// `version` is the request's. With [`BodyFraming::UntilClose`] the connection closes whatever
-    /// `keep_alive` says; an interim answer says nothing of it.
+    /// Appends the complete head. The status line is always HTTP/1.1, the version of the sender (RFC 9110 §2.5); `version` is
+    /// that of the request. With [`BodyFraming::UntilClose`] the connection closes for any `keep_alive`; an interim response
+    /// does not mention it.
     pub fn encode(&self, out: &mut Vec<u8>, framing: BodyFraming, keep_alive: bool, version: Version) {
         out.reserve(self.lines.len() + 128);
         out.extend_from_slice(b"HTTP/1.1 ");
@@ -84,7 +85,7 @@ impl ResponseHead {
         out.extend_from_slice(reason(self.status).as_bytes());
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&self.lines);
-        // RFC 9110 §8.6, RFC 9112 §6.1: these must not speak of a length; RFC 9112 §7: nor 1.0 of chunks.
+        // RFC 9110 §8.6, RFC 9112 §6.1: these statuses must not have a length. RFC 9112 §7: 1.0 has no chunks.
         let framing = match (framing, version) {
             _ if matches!(self.status, 100..=199 | 204 | 304) => BodyFraming::None,
             (BodyFraming::Chunked, Version::Http10) => BodyFraming::UntilClose,
@@ -110,7 +111,7 @@ impl ResponseHead {
     }
 }
 
-/// Appends `bytes` as one chunk; none is written for no bytes, which would end the body.
+/// Appends `bytes` as one chunk. For no bytes it writes nothing, since an empty chunk would end the body.
 pub fn chunk(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.is_empty() {
         return;
@@ -127,7 +128,7 @@ pub fn last_chunk(out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n\r\n");
 }
 
-/// The reason phrase of RFC 9110 §15 and RFC 6585; empty for a status natter does not send.
+/// The reason phrase of RFC 9110 §15 and RFC 6585; empty for a status that natter does not send.
 pub fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",
@@ -180,7 +181,7 @@ fn is_plain(b: u8) -> bool {
     b == b'\t' || (b' '..0x7f).contains(&b)
 }
 
-/// Without `format!`: this is on the path of every response.
+/// Without `format!`, since every response uses it.
 fn push_number(out: &mut Vec<u8>, mut value: u64, radix: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_says_how_its_body_ends_and_what_becomes_of_the_connection() {
+    fn a_head_has_the_framing_of_its_body_and_the_end_of_the_connection() {
         use BodyFraming::*;
         use Version::*;
         let head = |status| ResponseHead::new(status).header("A", "b");

@@ -1,6 +1,7 @@
-//! The request target (RFC 9112 §3.2) and the host of an authority. Owns which of the four forms a target
-//! has, its path and its query, raw and decoded; refuses to know what any path means.
-//! Invariant: a [`Target`] holds only characters of RFC 3986, with every percent escape well formed.
+//! The request target (RFC 9112 §3.2), and the host of an authority.
+//!
+//! Owns the form of a target (one of four), its path and its query, raw and decoded; leaves the meaning of a path to the
+//! router. Invariant: a [`Target`] has only characters of RFC 3986, and every percent escape is well formed.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -9,7 +10,7 @@ use super::head::{HeadError, Method};
 use crate::base::percent;
 use crate::limits::{QUERY_PAIRS_MAX, SEGMENTS_MAX, TARGET_MAX};
 
-/// A target as sent. At most [`TARGET_MAX`] bytes, so that two bytes hold each offset.
+/// A target as it was sent. It has at most [`TARGET_MAX`] bytes, so that each offset fits two bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     text: Box<str>,
@@ -17,7 +18,7 @@ pub struct Target {
     authority_start: u16,
     /// Also the end of the authority.
     path_start: u16,
-    /// Where the `?` stands, or the end.
+    /// The offset of the `?`, or the end.
     path_end: u16,
 }
 
@@ -27,9 +28,9 @@ enum Form {
     Origin,
     /// `http://host/path?query`
     Absolute,
-    /// `*`, for OPTIONS alone
+    /// `*`, only for OPTIONS
     Asterisk,
-    /// `host:port`, for CONNECT alone
+    /// `host:port`, only for CONNECT
     Authority,
 }
 
@@ -39,7 +40,6 @@ pub struct BadQuery;
 
 impl Target {
     /// Reads the target of a request with this method.
-    /// Reads a target.
     ///
     /// ```
     /// use natter::proto::http::head::Method;
@@ -56,7 +56,7 @@ impl Target {
             return Err(HeadError::TargetTooLong);
         }
         if method == Method::Connect {
-            // RFC 9110 §9.3.6: the port is not optional here.
+            // RFC 9110 §9.3.6: the port is required here.
             let port = text.rsplit_once(':').is_some_and(|(_, port)| is_digits(port));
             normal_host(text).filter(|_| port).ok_or(HeadError::Bad("CONNECT without host and port"))?;
             return Ok(Target::new(text, Form::Authority, 0, bytes.len(), bytes.len()));
@@ -87,7 +87,7 @@ impl Target {
             // An empty host and userinfo make an http URI invalid (RFC 9110 §4.2.1, §4.2.4).
             normal_host(&text[authority_start..path_start])
                 .ok_or(HeadError::Bad("authority of the target"))?;
-            // RFC 9112 §3.2.4: what a proxy would have forwarded as `*`.
+            // RFC 9112 §3.2.4: the form that a proxy would have forwarded as `*`.
             if method == Method::Options && path_start == bytes.len() {
                 return Ok(Target::new(text, Form::Asterisk, authority_start, path_start, path_end));
             }
@@ -107,7 +107,7 @@ impl Target {
         }
     }
 
-    /// The path as sent, never empty but for CONNECT; `*` for the asterisk form.
+    /// The path as it was sent; empty only for CONNECT, and `*` for the asterisk form.
     pub fn path(&self) -> &str {
         match (self.form, &self.text[self.path_start.into()..self.path_end.into()]) {
             (Form::Asterisk, _) => "*",
@@ -116,25 +116,25 @@ impl Target {
         }
     }
 
-    /// What follows the `?`, as sent.
+    /// The text after the `?`, as it was sent.
     pub fn query(&self) -> Option<&str> {
         self.text.get(usize::from(self.path_end) + 1..)
     }
 
-    /// The authority of an absolute target or of CONNECT: it wins over Host (RFC 9112 §3.2.2).
+    /// The authority of an absolute target or of CONNECT. It takes precedence over Host (RFC 9112 §3.2.2).
     pub fn authority(&self) -> Option<&str> {
         let authority = &self.text[self.authority_start.into()..self.path_start.into()];
         Some(authority).filter(|authority| !authority.is_empty())
     }
 
-    /// `OPTIONS *`: a question about the server as a whole.
+    /// `OPTIONS *`: a request about the server and not about one path.
     pub fn is_asterisk(&self) -> bool {
         self.form == Form::Asterisk
     }
 
-    /// The path's segments, percent-decoded: none for `/`, an empty last one behind a trailing slash.
-    /// `None` where the path can name nothing: a segment that is not UTF-8, is `.` or `..`, or holds a
-    /// separator or NUL once decoded; more than [`SEGMENTS_MAX`]; no path at all.
+    /// The segments of the path, percent-decoded: none for `/`, and an empty last one after a trailing slash. `None` if no
+    /// route can match: a segment is not UTF-8, is `.` or `..`, or has a separator or NUL after decoding; there are more than
+    /// [`SEGMENTS_MAX`]; or there is no path.
     pub fn segments(&self) -> Option<Vec<String>> {
         let path = self.path().strip_prefix('/')?;
         if path.is_empty() {
@@ -152,8 +152,8 @@ impl Target {
         Some(segments)
     }
 
-    /// The query's pairs in the order sent, decoded as `application/x-www-form-urlencoded`: `+` is a space,
-    /// a key without `=` has an empty value.
+    /// The pairs of the query in the order in which they were sent, decoded as `application/x-www-form-urlencoded`: `+` is a
+    /// space, and a key without `=` has an empty value.
     pub fn query_pairs(&self) -> Result<Vec<(String, String)>, BadQuery> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in self.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -168,8 +168,8 @@ impl Target {
         Ok(pairs)
     }
 
-    /// What can be read of a query that is no good as a whole: who asks is judged before what is wrong in it. Of a key that
-    /// stands twice the first counts.
+    /// The readable pairs of a malformed query: the credentials of a request are checked before its query. If a key occurs
+    /// twice, the first one is used.
     pub fn readable_pairs(&self) -> Vec<(String, String)> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in self.query().unwrap_or_default().split('&').take(QUERY_PAIRS_MAX) {
@@ -182,9 +182,8 @@ impl Target {
         pairs
     }
 
-    /// The target for a log: the path, and of the query only the keys that look like names. A ticket, an
-    /// access token and a signature are values; a token put where a key belongs is too long or too odd for
-    /// one.
+    /// The target for a log: the path, and only those keys of the query that look like names. A ticket, an access token and a
+    /// signature are values; a token in the position of a key is too long for a name or has other characters.
     pub fn redacted(&self) -> String {
         const KEY_MAX: usize = 24;
         let mut text = String::from(self.path());
@@ -206,13 +205,13 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Checks `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) and answers it in lower case, an empty
-/// port left out. An empty host is refused: no http URI has one (RFC 9110 §4.2.1).
+/// Checks `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2) and returns it in lower case, without an empty port. An
+/// empty host is refused: no http URI has one (RFC 9110 §4.2.1).
 pub(super) fn normal_host(text: &str) -> Option<String> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, rest) = rest.split_once(']')?;
-            // IPvFuture is left out on purpose: there is none.
+            // IPvFuture is not accepted: no such address exists.
             address.parse::<Ipv6Addr>().ok()?;
             (&text[..address.len() + 2], rest)
         }
@@ -251,7 +250,7 @@ fn scheme_end(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// The first of `any` at or behind `from`, or the end.
+/// The first of `any` at or after `from`, or the end.
 fn find(bytes: &[u8], from: usize, any: &[u8]) -> usize {
     bytes[from..].iter().position(|b| any.contains(b)).map_or(bytes.len(), |at| from + at)
 }
@@ -272,7 +271,7 @@ fn is_uri(bytes: &[u8], extra: &[u8]) -> bool {
     true
 }
 
-/// As forms write it: a plus is a space.
+/// Decodes a value of a form: a plus is a space.
 fn form_decode(text: &str) -> Option<String> {
     if text.contains('+') { percent::decode(&text.replace('+', " ")) } else { percent::decode(text) }
 }
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_target_is_refused() {
+    fn malformed_targets_are_refused() {
         for text in [
             "",
             "a",
@@ -357,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_decoded_or_name_nothing() {
+    fn segments_are_decoded_or_match_no_route() {
         let check = |text: &str, expect: Option<&[&str]>| {
             let segments = target(text).segments();
             let seen = segments.as_ref().map(|all| all.iter().map(String::as_str).collect::<Vec<_>>());
@@ -401,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_sees_no_value_of_a_query() {
+    fn a_log_shows_no_value_of_a_query() {
         let check = |text: &str, expect: &str| {
             assert_eq!(target(text).redacted(), expect);
             assert_eq!(format!("{:?}", target(text)), expect);

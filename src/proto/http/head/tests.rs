@@ -1,4 +1,4 @@
-//! Heads, byte for byte: what each says, what each is refused for, and that neither depends on how the bytes come.
+//! Tests of the head parser: the content of each head, the error of each bad one, and that no split changes them.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const HEAD_MAX: usize = 16_384;
 
-/// Gives the reader `pieces` of the input, each longer than the one before, then all of it.
+/// Passes `pieces` of the input to the reader, each longer than the one before, then all of it.
 fn run(input: &[u8], head_max: usize, pieces: &[usize]) -> Result<Option<(Head, usize)>, HeadError> {
     let mut reader = HeadReader::new();
     for &upto in pieces {
@@ -17,7 +17,8 @@ fn run(input: &[u8], head_max: usize, pieces: &[usize]) -> Result<Option<(Head, 
     reader.read(input, head_max)
 }
 
-/// Whole, byte by byte, and split in two at every byte (every 97th of a long one): always the same.
+/// Reads the input in one piece, byte by byte, and split in two at every byte (every 97th of a long one): the result is the
+/// same.
 fn judge(input: &[u8], head_max: usize) -> Result<Option<(Head, usize)>, u16> {
     let verdict = |pieces: &[usize]| run(input, head_max, pieces).map_err(HeadError::status);
     let whole = verdict(&[]);
@@ -41,13 +42,13 @@ fn refuse(status: u16, input: &str) {
     assert_eq!(judge(input.as_bytes(), HEAD_MAX), Err(status), "{input:?}");
 }
 
-/// A GET in HTTP/1.1 with these lines, Host included.
+/// A GET in HTTP/1.1 with a Host and these lines.
 fn with(lines: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n")
 }
 
 #[test]
-fn a_head_says_what_was_asked() {
+fn a_head_has_method_target_fields_and_framing() {
     let head = accept("POST /a?b=c HTTP/1.1\r\nhOST: H:80\r\nX-One:1\r\nx-two: \t 2 \t\r\nEmpty:\r\n\r\n");
     assert_eq!((head.method, head.version), (Method::Post, Version::Http11));
     assert_eq!((head.target.path(), head.target.query()), ("/a", Some("b=c")));
@@ -186,7 +187,7 @@ fn lines_end_with_crlf_alone() {
 }
 
 #[test]
-fn what_is_certain_is_said_at_once() {
+fn a_bad_head_is_refused_before_its_end() {
     for text in [
         "GET /a\0",
         "G\n",
@@ -216,7 +217,7 @@ fn what_is_certain_is_said_at_once() {
 }
 
 #[test]
-fn host_is_there_once_and_valid() {
+fn host_is_required_once_and_valid() {
     let host = |lines: &str| accept(&format!("GET / HTTP/1.1\r\n{lines}\r\n")).host;
     assert_eq!(host("Host: Natter.Example:8080\r\n").as_deref(), Some("natter.example:8080"));
     assert_eq!(host("Host: [::1]:1\r\n").as_deref(), Some("[::1]:1"));
@@ -353,7 +354,7 @@ fn sizes_are_bounded_at_below_and_above() {
     refuse(431, &padded(100_000));
     refuse(431, &padded(100_000)[..HEAD_MAX]);
     assert_eq!(judge(&padded(100_000).as_bytes()[..HEAD_MAX - 1], HEAD_MAX), Ok(None));
-    // What is certain first speaks first.
+    // The first error in the order of the bytes is reported.
     refuse(400, &padded(HEAD_MAX + 1).replacen("A: ", "B : c\r\nA: ", 1));
     refuse(431, &format!("{}B : c\r\n\r\n", padded(HEAD_MAX + 1).trim_end_matches("\r\n")));
     refuse(400, &"A".repeat(100_000));
@@ -365,7 +366,7 @@ fn sizes_are_bounded_at_below_and_above() {
 }
 
 #[test]
-fn a_log_sees_no_secret_of_a_head() {
+fn debug_of_a_head_shows_no_secret() {
     let head = accept("GET /ws?access=SECRET HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer SECRET\r\n\r\n");
     let text = format!("{head:?}");
     assert!(!text.contains("SECRET") && text.contains("Authorization"), "{text}");
@@ -387,7 +388,7 @@ fn each_refusal_has_its_status_and_code() {
     }
 }
 
-/// Pieces that make heads, nearly heads, and nonsense.
+/// Bytes that are heads, almost heads, or neither.
 fn almost_a_head() -> impl Strategy<Value = Vec<u8>> {
     let known = prop::sample::select(vec![
         "GET / HTTP/1.1\r\n",

@@ -1,7 +1,8 @@
-//! The two heads of a form: the Content-Type that names its boundary, and what stands above each part. Owns the grammar of
-//! parameters as forms are really sent, which is laxer than [`super::super::mime`] allows: `boundary=----=_Part_1` unquoted,
-//! a Windows path with its backslashes. Refuses to judge what a name may be.
-//! Invariant: a head that two readers could read differently is refused.
+//! The two heads of a form: the Content-Type with its boundary, and the head of each part.
+//!
+//! Owns the grammar of parameters as browsers send them, which is less strict than [`super::super::mime`]:
+//! `boundary=----=_Part_1` without quotes, a Windows path with its backslashes. Leaves to the route which names are valid.
+//! Invariant: a head that two parsers could read differently is refused.
 
 use super::super::headers::is_token_byte;
 use super::{MultipartError, is_boundary};
@@ -11,13 +12,13 @@ use crate::base::percent;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub name: String,
-    /// As sent, path separators and control characters included; `None` makes it a plain field. A browser
-    /// sends the empty name where no file was chosen.
+    /// As sent, with path separators and control characters. `None` means a plain field. A browser sends an empty name if no
+    /// file was chosen.
     pub filename: Option<String>,
     pub content_type: Option<String>,
 }
 
-/// The boundary that `Content-Type: multipart/form-data; boundary=…` names.
+/// The boundary in `Content-Type: multipart/form-data; boundary=…`.
 pub fn boundary(content_type: &str) -> Result<String, MultipartError> {
     let (media, parameters) = content_type.split_once(';').ok_or(MultipartError::Boundary)?;
     if !media.trim_matches(WSP).eq_ignore_ascii_case("multipart/form-data") {
@@ -42,8 +43,8 @@ pub(super) fn parse_head(head: &[u8]) -> Result<Part, MultipartError> {
     let mut content_type = None;
     let lines = text.strip_suffix("\r\n\r\n").unwrap_or_default();
     for line in lines.split("\r\n") {
-        // A bare CR or LF, a NUL, a folded line: whatever another reader might take it for, we take it for
-        // an error (RFC 9112 §2.2 and §5.2 say the same of heads).
+        // A bare CR or LF, a NUL and a folded line are errors, since another parser might read them differently
+        // (RFC 9112 §2.2 and §5.2 have the same rule for heads).
         let (name, value) = line.split_once(':').ok_or(MultipartError::Head)?;
         if name.is_empty()
             || !name.bytes().all(is_token_byte)
@@ -61,7 +62,7 @@ pub(super) fn parse_head(head: &[u8]) -> Result<Part, MultipartError> {
                 return Err(MultipartError::Head);
             }
         } else if name.eq_ignore_ascii_case("content-transfer-encoding") {
-            // Deprecated in forms (RFC 7578 §4.7). An encoded file would be stored encoded: refused.
+            // Deprecated in forms (RFC 7578 §4.7). It is refused, since the file would be stored in its encoded form.
             if !["binary", "8bit", "7bit"].iter().any(|identity| value.eq_ignore_ascii_case(identity)) {
                 return Err(MultipartError::Head);
             }
@@ -89,12 +90,12 @@ fn parse_disposition(value: &str) -> Result<(String, Option<String>), MultipartE
             return Err(MultipartError::Head);
         }
     }
-    // Where both are given the extended one is meant (RFC 6266 §4.3).
+    // If both are given, the extended one takes precedence (RFC 6266 §4.3).
     Ok((name.ok_or(MultipartError::Head)?, extended.or(filename)))
 }
 
-/// Browsers and curl write a quotation mark in a name as `%22` and nothing else of it so (WHATWG HTML,
-/// multipart/form-data encoding); CR and LF as `%0D%0A`, which stay as they are: visible, and harmless.
+/// Browsers and curl write a quotation mark in a name as `%22`, and no other printable character in this way (WHATWG HTML,
+/// multipart/form-data encoding). They write CR and LF as `%0D%0A`, which stays so: it is visible and harmless.
 fn unquote_percent(value: &str) -> String {
     value.replace("%22", "\"")
 }
@@ -109,14 +110,14 @@ fn decode_extended(value: &str) -> Option<String> {
     percent::decode(encoded)
 }
 
-/// `name=value; name="value"`: each pair, or `None` once where the text is none, then nothing.
+/// `name=value; name="value"`: an iterator over the pairs. A malformed text gives one `None`, then the end.
 struct Parameters<'a>(&'a str);
 
 impl<'a> Iterator for Parameters<'a> {
     type Item = Option<(&'a str, String)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A semicolon with nothing behind it is harmless and common.
+        // A semicolon at the end is harmless and common.
         let rest = self.0.trim_start_matches([' ', '\t', ';']);
         if rest.is_empty() {
             return None;
@@ -145,8 +146,8 @@ fn read_parameter(text: &str) -> Option<(&str, String, &str)> {
     (rest.is_empty() || rest.starts_with(';')).then_some((name, value, rest))
 }
 
-/// A quoted string from behind its opening mark. A backslash escapes only a mark or itself: some senders
-/// put a whole Windows path here, unescaped.
+/// A quoted string, read from after its opening quote. A backslash escapes only a quote or itself, since some clients send a
+/// Windows path without escapes.
 fn read_quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices().peekable();

@@ -1,9 +1,9 @@
-//! The parser in every split, and what it refuses.
+//! Tests of the multipart parser: every split of the input, and every error.
 
 use super::*;
 use proptest::prelude::*;
 
-/// The parts with their content, when the body is given in `pieces`.
+/// The parts with their content, if the body arrives in `pieces`.
 fn run<'a>(
     boundary: &str,
     pieces: impl Iterator<Item = &'a [u8]>,
@@ -33,7 +33,7 @@ fn run<'a>(
 /// Name, file name, content.
 type Expected<'a> = (&'a str, Option<&'a str>, &'a [u8]);
 
-/// Whole, byte by byte, and split in two at every place.
+/// In one piece, byte by byte, and split in two at every byte.
 fn check(body: &[u8], expect: Result<&[Expected<'_>], MultipartError>) {
     let got = run("XX", [body].into_iter());
     let seen = got.as_ref().map_err(|&e| e).map(|parts| {
@@ -74,7 +74,7 @@ fn forms() {
 }
 
 #[test]
-fn what_only_looks_like_a_delimiter_is_data() {
+fn bytes_that_look_like_a_delimiter_are_data() {
     let long = format!("\r\n--XX{}\r\n", " ".repeat(MULTIPART_PADDING_MAX + 1));
     for data in [
         "\r",
