@@ -1,5 +1,8 @@
-//! Inputs of every kind, in any order, from a seed: bytes that are nearly right, answers nobody asked for, refusals, time
-//! that jumps. Nothing panics, no queue grows without bound, and when all is over nothing is left.
+//! Random inputs of every kind in any order, from a seed.
+//!
+//! Inputs are bytes that are nearly right, answers to no question, refusals, and jumps of the clock. Invariant: nothing
+//! panics, no queue grows without bound, and nothing is left at the end.
+//!
 //! `FUZZ_SEED=… cargo test --test fuzz` plays one seed again.
 
 mod support;
@@ -70,7 +73,7 @@ impl Play {
         Play { world, dice, conns: Vec::new(), corpus: corpus(&ann, &bob) }
     }
 
-    /// A connection that is open, was, or never was.
+    /// A connection that is open, was open, or never existed.
     fn conn(&mut self) -> ConnId {
         match self.dice.roll(20) {
             0 => ConnId(self.dice.roll(40)),
@@ -80,7 +83,7 @@ impl Play {
         }
     }
 
-    /// Something nearly right, or noise.
+    /// Bytes that are nearly right, or noise.
     fn bytes(&mut self) -> Vec<u8> {
         let mut bytes = self.corpus[self.dice.index(self.corpus.len())].clone();
         for _ in 0..[0, 0, 0, 1, 2, 8][self.dice.index(6)] {
@@ -206,7 +209,7 @@ impl Play {
         }
     }
 
-    /// Everyone leaves, every question is answered, and nothing is left.
+    /// All peers leave, every question is answered, and nothing is left.
     fn end(mut self, seed: u64) {
         self.world.perform();
         let conns: Vec<ConnId> = self.world.peers.keys().copied().collect();
@@ -217,7 +220,7 @@ impl Play {
         self.world.holds = false;
         self.world.release(10_000);
         assert_eq!(self.world.server.load(), (0, 0, 0), "seed {seed}");
-        // The budgets of the rates are full again.
+        // By now all rate budgets are full again.
         self.world.pass(Duration::from_secs(10));
         let metrics = self.world.ask("GET", "/metrics", &[], None);
         assert!(
@@ -231,7 +234,7 @@ impl Play {
     }
 }
 
-/// What honest peers say, to be bent.
+/// The bytes that honest peers send, to be mutated.
 fn corpus(ann: &Person, bob: &Person) -> Vec<Vec<u8>> {
     let auth = format!("Authorization: Bearer {}\r\n", ann.access);
     let up = format!(

@@ -1,4 +1,4 @@
-//! The schema's history: every version that was ever released opens today, with everything that was in it.
+//! The history of the schema: every released version opens today with all of its content.
 
 mod store_kit;
 
@@ -10,7 +10,7 @@ use natter::store::{Held, StoreOptions, VERSION, check};
 use rusqlite::Connection;
 use store_kit::{Kit, options, whole};
 
-/// The steps, as they were released.
+/// The migrations as they were released.
 const RELEASED: &[&str] = &[
     include_str!("../src/store/migrations/001_two_people_chat.sql"),
     include_str!("../src/store/migrations/002_codes_and_mail.sql"),
@@ -25,7 +25,7 @@ const RELEASED: &[&str] = &[
     include_str!("../src/store/migrations/011_search_in_its_own_file.sql"),
 ];
 
-/// What each version could hold, made by its own statements.
+/// What each version could hold, written by its own statements.
 const CONTENT: &[&str] = &[
     "
     UPDATE state SET epoch = 'kept', running = 1, head = 3;
@@ -47,7 +47,7 @@ const CONTENT: &[&str] = &[
     ",
     "",
     "INSERT INTO blocks (blocker, blocked) VALUES (3, 2);",
-    // A group that cat left, with an answer, an edited message and the half-erased ones of somebody deleted.
+    // A group that cat left, with an answer, an edited message, and the half-erased messages of a deleted member.
     "
     INSERT INTO reactions (message, emoji, profile, seq) VALUES (1, '+1', 2, 3);
     UPDATE messages SET rev = 3 WHERE seq = 1;
@@ -86,11 +86,11 @@ const CONTENT: &[&str] = &[
     "",
 ];
 
-/// A file as a natter of this version left it.
+/// A file as natter of this version would have left it.
 fn of_version(version: usize, name: &str) -> (StoreOptions, Connection) {
     let options = options(&format!("{name}-{version}"));
     let conn = Connection::open(&options.path).expect("an old database");
-    // As natter takes the steps: a table that others refer to may be made anew.
+    // Migrations run in the same way as natter runs them: a table that others refer to may be rebuilt.
     conn.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA application_id = 0x6e617474; PRAGMA foreign_keys = OFF",
     )
@@ -130,7 +130,7 @@ fn every_released_version_opens_today() {
             the_group_is_as_it_was(&mut kit, ann.profile, version);
             an_erasure_that_was_under_way_is_finished(&mut kit, ann.profile);
         }
-        // What versions 7 to 10 kept as the index goes step by step.
+        // The rows that versions 7 to 10 kept for the index are removed step by step.
         while kit.store().sweep_search(0).expect("a sweep") {}
         let retired =
             "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'search%' AND name <> 'search_changes'";
@@ -157,7 +157,7 @@ fn a_client_id_has_one_message_of_its_sender(kit: &mut Kit, ann: Id) {
 }
 
 #[test]
-fn client_ids_became_integers_without_becoming_others() {
+fn client_ids_became_integers_without_changing() {
     let (options, conn) = of_version(9, "client-ids");
     let ids = [
         0,
@@ -172,7 +172,7 @@ fn client_ids_became_integers_without_becoming_others() {
         0x0123_4567_89ab_cdef_fedc_ba98_7654_3210,
     ]
     .map(Id);
-    // The same ones of two senders, by turns.
+    // The same client_ids of two senders, alternating.
     let people = [(1, Id(0x11)), (2, Id(0x12))];
     let mut kept: Vec<_> = [(Id(0x11), Id(1)), (Id(0x12), Id(2))].into();
     for client_id in ids {
@@ -212,7 +212,7 @@ fn client_ids_became_integers_without_becoming_others() {
             assert!(answer.duplicate, "{client_id}");
             assert_eq!(whole(answer).id, message.id);
         }
-        // What is posted today is kept in the same way.
+        // Messages that are posted today are stored in the same way.
         let neighbours = [(1 << 127) + 1, (1 << 63) + 1, 1 << 64, u128::MAX - 1].map(Id);
         for client_id in neighbours {
             let mut post = kit.post(Id(0x11), destination, "new");
@@ -246,14 +246,14 @@ fn the_group_is_as_it_was(kit: &mut Kit, ann: Id, version: usize) {
     let first = kit.read(list).expect("a page").messages.remove(0);
     let reactions: Vec<_> = first.reactions.iter().map(|of| (of.emoji.as_str(), of.count)).collect();
     assert_eq!((first.rev, reactions), (3, vec![("+1", 1)]));
-    // Of cat, and of the one whose messages are being erased; not of the one whose messages are kept.
+    // Those of cat and of the member whose messages are being erased; not of the member whose messages are kept.
     assert_eq!(kit.sql_number("SELECT count(*) FROM departures"), 2);
     assert_eq!(kit.sql_number("SELECT count(*) FROM departures WHERE profile = 3 AND conversation = 2"), 1);
 }
 
 fn an_erasure_that_was_under_way_is_finished(kit: &mut Kit, ann: Id) {
     let (erased, events) = kit.write(EraseMessages { at: 9 });
-    assert_eq!((erased, events.len()), (Ok(Erased::All), 1), "a tombstone is not buried again");
+    assert_eq!((erased, events.len()), (Ok(Erased::All), 1), "a tombstone is not erased again");
     let list = ListMessages { viewer: ann, conversation: Id(0x22), at: PagePoint::After(3), limit: 9 };
     let messages = kit.read(list).expect("a page").messages;
     let texts: Vec<_> = messages.iter().map(|message| message.body.as_deref()).collect();
@@ -267,7 +267,7 @@ fn an_erasure_that_was_under_way_is_finished(kit: &mut Kit, ann: Id) {
 fn a_step_that_fails_leaves_the_version_before_it() {
     let options = options("migrate-fails");
     let conn = Connection::open(&options.path).expect("a database");
-    // Half of the first schema stands already, as no natter ever left it.
+    // Half of the first schema exists already, which no natter ever leaves.
     conn.execute_batch("PRAGMA application_id = 0x6e617474; CREATE TABLE log (seq INTEGER)")
         .expect("a table");
     drop(conn);

@@ -1,4 +1,4 @@
-//! The log over server-sent events and long poll, and the Go server's two streams of values.
+//! The event log over server-sent events and long poll, and the predecessor's two streams of values.
 
 mod support;
 
@@ -11,7 +11,7 @@ use natter::server::contract::ConnId;
 use support::World;
 use support::http::{Person, request, responses};
 
-/// Opens a stream and answers its connection; the head has been taken.
+/// Opens a stream and returns its connection; the head of the response is already taken.
 fn open(world: &mut World, person: &Person, path: &str, fields: &[(&str, &str)]) -> ConnId {
     open_from(world, "127.0.0.1", person, path, fields)
 }
@@ -31,7 +31,7 @@ fn open_from(world: &mut World, peer: &str, person: &Person, path: &str, fields:
     conn
 }
 
-/// The text that arrived, out of its chunks, and whether the body has ended.
+/// The text that arrived, without its chunk framing, and whether the body has ended.
 fn text(world: &mut World, conn: ConnId) -> (String, bool) {
     let bytes = world.take(conn);
     let mut decoder = BodyDecoder::new(Framing::Chunked);
@@ -54,7 +54,7 @@ fn post(world: &mut World, from: &Person, to: &Person, text: &str, key: u8) -> S
 }
 
 #[test]
-fn events_come_live_and_resume_where_they_were_left() {
+fn events_come_live_and_resume_after_the_last_one() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conn = open(&mut world, &bob, "/api/v1/events", &[]);
@@ -79,7 +79,7 @@ fn events_come_live_and_resume_where_they_were_left() {
     world.pass(Duration::from_secs(16));
     assert_eq!(text(&mut world, conn), (":\n\n".to_owned(), false));
 
-    // Another history: a reset whose id is the head, then live.
+    // Another epoch: a reset whose id is the head, then live events.
     let conn = open(&mut world, &bob, "/api/v1/events?cursor=other:1", &[]);
     let (reset, _) = text(&mut world, conn);
     assert!(reset.contains("event: reset\n") && reset.contains("\"reason\":\"epoch\""), "{reset}");
@@ -110,7 +110,7 @@ fn metric(world: &mut World, name: &str) -> usize {
     value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}"))
 }
 
-/// Opens streams that never read.
+/// Opens streams whose peers never read.
 fn readers_that_never_read(world: &mut World, peer: &str, person: &Person) -> Vec<ConnId> {
     let mut all = Vec::new();
     for _ in 0..40 {
@@ -136,12 +136,12 @@ fn a_large_event_is_in_memory_once_however_many_streams_wait_for_it() {
     let stalled = readers_that_never_read(&mut world, "192.0.2.1", &bob);
     post_many(&mut world, &ann, &bob, 20, &"x".repeat(4_000));
     let held = metric(&mut world, "natter_send_queues_bytes");
-    // The text of each once, and a reference a stream; 3 MiB otherwise.
+    // The text of each event once, and a reference per stream; without sharing it would be 3 MiB.
     assert!((80_000..200_000).contains(&held), "{held}");
     for conn in stalled {
         world.unstall(conn);
         let (text, _) = text(&mut world, conn);
-        assert_eq!(text.matches("event: message.posted").count(), 20, "each has its own");
+        assert_eq!(text.matches("event: message.posted").count(), 20, "each stream gets its own copy");
     }
     assert_eq!(metric(&mut world, "natter_send_queues_bytes"), 0);
 }
@@ -153,7 +153,7 @@ fn the_queues_of_one_address_have_a_bound_together() {
     let mut stalled = readers_that_never_read(&mut world, "192.0.2.1", &bob);
     let elsewhere = readers_that_never_read(&mut world, "192.0.2.2", &bob).remove(0);
     let reading = open_from(&mut world, "192.0.2.1", &bob, "/api/v1/events", &[]);
-    // Events that are small enough to be copied, until one stream has to go.
+    // Events that are small enough to be copied, until one stream must be closed.
     let mut posts = 0;
     while stalled.iter().all(|conn| !world.peers[conn].closed) {
         let client_id = natter::base::id::Id(1 << 100 | posts);
@@ -165,7 +165,7 @@ fn the_queues_of_one_address_have_a_bound_together() {
         assert!(posts < 3_000, "a bound that is never reached");
     }
     stalled.retain(|conn| !world.peers[conn].closed);
-    assert!(stalled.len() >= 38, "no more than have to: {}", stalled.len());
+    assert!(stalled.len() >= 38, "no more than necessary are closed: {}", stalled.len());
     assert!(!world.is_closed(reading) && !world.is_closed(elsewhere));
     let held: usize = stalled.iter().map(|conn| world.server.send_queue(*conn).expect("open").memory()).sum();
     assert!(held <= natter::server::backlog::QUEUES_OF_ADDRESS_MAX, "{held}");
@@ -173,9 +173,9 @@ fn the_queues_of_one_address_have_a_bound_together() {
     assert!(metric(&mut world, "natter_streams_cut_total") > 0);
 }
 
-/// Deadlines are instants, tokens expire by the calendar: a clock that was set a day ahead ends them all.
+/// Deadlines are monotonic instants, but tokens expire by the calendar: a clock that was set a day ahead ends them all.
 #[test]
-fn a_calendar_clock_that_is_set_ends_streams_and_polls_whose_tokens_are_over() {
+fn a_clock_set_ahead_ends_streams_and_polls_of_expired_tokens() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let events = open(&mut world, &ann, "/api/v1/events", &[]);
@@ -211,7 +211,7 @@ fn a_poll_answers_at_once_after_a_wait_or_with_a_reset() {
     let all = world.ask_as(&bob, "GET", "/api/v1/events", None);
     assert_eq!((all.at("data.0.data.body"), all.at("data.1.data.body")), ("one".into(), "two".into()));
 
-    // A wait ends with the first event, or with nothing.
+    // A wait ends with the first event, or with an empty page.
     let bearer = format!("Bearer {}", bob.access);
     let wait = request(
         "GET",
@@ -283,9 +283,10 @@ fn a_poll_waits_no_longer_than_its_token_and_its_session_live() {
     assert_eq!((answer.status, answer.at("data")), (200, "[]".into()));
 }
 
-/// The Go server polled its database twice a second for every client and sent the whole list each time.
+/// Values are sent at once and then on change. The predecessor polled its database twice a second for every client and
+/// sent the complete list each time.
 #[test]
-fn lineage_values_are_sent_at_once_and_then_only_on_change() {
+fn values_are_sent_at_once_and_then_only_on_change() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let counter = open(&mut world, &bob, "/api/v1/chat-counter", &[]);
@@ -296,7 +297,7 @@ fn lineage_values_are_sent_at_once_and_then_only_on_change() {
     for key in 1..=9 {
         post(&mut world, &ann, &bob, "hi", key);
     }
-    // At most four a second: the burst is one value, after the pause.
+    // At most four per second: the burst is one value, after the pause.
     assert_eq!(text(&mut world, counter).0, "");
     world.pass(Duration::from_millis(300));
     assert_eq!(text(&mut world, counter).0, "data: 1\n\n");
@@ -307,14 +308,14 @@ fn lineage_values_are_sent_at_once_and_then_only_on_change() {
     {
         assert!(chats.contains(part), "{part} in {chats}");
     }
-    // A quiet minute is four comments, and no question to storage.
+    // A quiet minute has four comments and no query to storage.
     world.trace.clear();
     world.pass(Duration::from_secs(60));
     assert_eq!(text(&mut world, counter).0, ":\n\n".repeat(4));
     assert!(!world.trace.contains(&"ListChats"), "{:?}", world.trace);
 }
 
-/// Four hundred streams of one account read its chats sixteen hundred times a second.
+/// Without sharing, four hundred streams of one account would read its chats sixteen hundred times a second.
 #[test]
 fn values_are_read_once_for_all_streams_of_an_account() {
     let mut world = World::new();
@@ -342,7 +343,7 @@ fn values_are_read_once_for_all_streams_of_an_account() {
 }
 
 #[test]
-fn an_account_has_so_many_streams_and_no_more() {
+fn the_streams_of_an_account_are_bounded() {
     let limits = Limits { rate_limit: true, streams_per_account: 2, ..support::limits() };
     let mut world = World::with(support::settings(limits));
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
@@ -360,9 +361,9 @@ fn an_account_has_so_many_streams_and_no_more() {
     assert_eq!(world.ask_as(&ann, "GET", "/api/v1/events", None).status, 200);
 }
 
-/// Whoever comes back from before what is kept is told so, rather than given a part of the story.
+/// A client whose cursor is older than the kept events gets a reset, not an incomplete sequence.
 #[test]
-fn old_events_are_forgotten_and_old_cursors_told() {
+fn old_events_are_pruned_and_old_cursors_get_a_reset() {
     let mut settings = support::settings(support::limits());
     settings.events_kept = Some(Duration::from_secs(86_400));
     let mut world = World::with(settings);
@@ -385,12 +386,12 @@ fn old_events_are_forgotten_and_old_cursors_told() {
     assert_eq!((reset.status, reset.code()), (410, "cursor_reset".into()), "{}", reset.text());
     let kept = world.ask_as(&bob, "GET", "/api/v1/events", None);
     assert_eq!((kept.at("data.0.data.body"), kept.at("data.1")), ("new".into(), "null".into()));
-    // What was said is still there.
+    // The messages are still stored.
     let list = world.ask_as(&bob, "GET", "/api/v1/conversations", None);
     let path = format!("/api/v1/conversations/{}/messages", list.at("data.0.id"));
     assert_eq!(world.ask_as(&bob, "GET", &path, None).at("data.0.body"), "old");
 
-    // On a WebSocket it is a reset, then the present.
+    // A WebSocket gets a reset, then live events.
     let cursor = format!("/api/v1/ws?cursor={start}");
     let socket = world.open_socket(&bob, &cursor);
     let texts = world.texts(socket);
@@ -398,7 +399,7 @@ fn old_events_are_forgotten_and_old_cursors_told() {
     assert!(texts[2].contains("caught_up"), "{texts:?}");
 }
 
-/// A long absence is caught up page by page, no faster than the peer reads and in the memory of a few pages.
+/// A long absence is replayed page by page, no faster than the peer reads, and in the memory of a few pages.
 #[test]
 fn a_hundred_thousand_missed_events_cost_no_memory() {
     use natter::base::id::Id;
@@ -430,9 +431,9 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
         let committed = world.store.commit(&mut commands);
         assert!(committed.fault.is_none() && committed.outcomes.iter().all(|each| each.result.is_ok()));
     }
-    // A page holds more bytes on the wire than the budget counts, but not twice as many.
+    // A page has more bytes on the wire than the budget counts, but less than twice as many.
     let bound = REPLAY_LOW_BYTES + 2 * PAGE_BYTES_MAX;
-    // The server was not told of these commits: a new one stands where the log ends, as after a restart.
+    // The server was not notified of these commits: a new server begins at the end of the log, as after a restart.
     let mut world = world.restart();
     let conn = world.open_socket(&bob, &format!("/api/v1/ws?cursor={cursor}"));
     let (mut heard, mut last) = (0u128, 0u64);

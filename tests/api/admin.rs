@@ -1,4 +1,4 @@
-//! What an operator does through the control socket, and that nobody else can.
+//! The operator's requests through the control socket, which no other client can make.
 
 use natter::model::operation::Refusal;
 use natter::server::contract::Door;
@@ -25,7 +25,7 @@ fn sign_in(world: &mut World, email: &str, password: &str) -> Response {
 const MEMBERS: &str = "/admin/members";
 
 #[test]
-fn there_is_no_admin_route_on_the_public_door() {
+fn the_public_listener_has_no_admin_route() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let who = r#"{"who":"ann@example.org"}"#;
@@ -88,9 +88,9 @@ fn a_member_is_added_by_an_operator_even_while_sign_up_is_closed() {
     check(r#"{"email":"x@y"}"#, (422, "invalid_password"));
 }
 
-/// A disabled member is shut out everywhere. The Go server enforced `active` nowhere.
+/// A disabled member is refused everywhere. The predecessor enforced `active` nowhere.
 #[test]
-fn lineage_a_disabled_member_is_out_until_enabled() {
+fn a_disabled_member_is_refused_until_enabled() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let socket = world.open_socket(&ann, "/api/v1/ws");
@@ -120,7 +120,7 @@ fn lineage_a_disabled_member_is_out_until_enabled() {
 }
 
 #[test]
-fn a_member_deleted_by_an_operator_is_gone_and_the_messages_stay() {
+fn a_member_deleted_by_an_operator_has_no_account_and_the_messages_stay() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let body = format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hi"}}"#, bob.profile);
@@ -134,7 +134,7 @@ fn a_member_deleted_by_an_operator_is_gone_and_the_messages_stay() {
 }
 
 #[test]
-fn a_copy_of_the_database_has_a_name_of_its_own_and_failures_are_told() {
+fn each_copy_of_the_database_has_its_own_name_and_failures_are_reported() {
     let mut world = World::new();
     let copy = |answer: &Response| {
         assert_eq!(answer.status, 201, "{}", answer.text());

@@ -1,4 +1,4 @@
-//! Files where they are shown: in messages, on profiles, on groups.
+//! Files in use: in messages, on profiles, on groups.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::support::http::{Person, Response};
 use super::support::pictures;
 use super::uploads::{form, raw, send_form};
 
-/// A post of this upload; `n` tells its client_id.
+/// Posts this upload; the client_id is made of `n`.
 fn post(world: &mut World, from: &Person, to: &str, uploads: &[&str], n: u8) -> Response {
     let list = uploads.iter().map(|upload| format!("\"{upload}\"")).collect::<Vec<_>>().join(",");
     let body = format!(r#"{{{to},"client_id":"01ARZ3NDEKTSV4RRFFQ69G5F{n:02}","attachments":[{list}]}}"#);
@@ -43,7 +43,7 @@ fn a_message_shows_its_files_to_its_conversation() {
     let shown_text = [&*second, "t.txt", "text/plain; charset=utf-8", "5", "null", "null"].map(str::to_owned);
     assert_eq!(attachment(&posted, "data.attachments.1"), shown_text);
     assert_eq!(posted.at("data.body"), "null");
-    // The same in every read, each with a URL of its moment.
+    // The same in every read, each with a newly signed URL.
     let conversation = posted.at("data.conversation");
     let message = posted.at("data.id");
     world.pass(Duration::from_secs(2 * 3_600));
@@ -64,11 +64,11 @@ fn a_message_shows_its_files_to_its_conversation() {
     let (ann, bob, eve_again) = (world.sign_in("ann"), world.sign_in("bob"), world.sign_in("eve"));
     assert_eq!(world.ask_as(&bob, "GET", &plain(&text), None).body, b"hello");
     assert_eq!(world.ask_as(&eve_again, "GET", &plain(&text), None).status, 404);
-    // A repeat is the original, whatever it asks for now.
+    // A repeat returns the original, whatever it contains.
     let again = post(&mut world, &ann, &to(&bob), &[&first], 1);
     assert_eq!((again.status, again.at("duplicate")), (200, "true".into()));
     assert_eq!(attachment(&again, "data.attachments.1"), shown_text);
-    // What is shown is in use, and what is not mine is not mine to take away.
+    // A file in a message can't be deleted, and neither can another member's file.
     let path = format!("/api/v1/uploads/{second}");
     let refused = world.ask_as(&ann, "DELETE", &path, None);
     assert_eq!((refused.status, refused.code()), (409, "in_use".into()));
@@ -79,7 +79,7 @@ fn a_message_shows_its_files_to_its_conversation() {
 }
 
 #[test]
-fn only_ones_own_uploads_are_posted() {
+fn only_own_uploads_are_posted() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let own = raw(&mut world, &ann, "a", b"mine").at("data.id");
@@ -102,7 +102,7 @@ fn only_ones_own_uploads_are_posted() {
 }
 
 #[test]
-fn a_deleted_message_takes_the_files_nothing_else_shows() {
+fn a_deleted_message_deletes_files_that_nothing_else_uses() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let once = raw(&mut world, &ann, "once", b"once");
@@ -115,14 +115,18 @@ fn a_deleted_message_takes_the_files_nothing_else_shows() {
         assert_eq!(world.ask_as(&ann, "DELETE", &path, None).status, 204);
     };
     delete(&mut world, &first);
-    assert_eq!(world.ask("GET", &once.at("data.url"), &[], None).status, 404, "with the answer");
+    assert_eq!(
+        world.ask("GET", &once.at("data.url"), &[], None).status,
+        404,
+        "as soon as the response is sent"
+    );
     assert_eq!(world.ask_as(&ann, "GET", &plain(&once), None).status, 404, "for its owner too");
     assert_eq!(world.ask_as(&bob, "GET", &plain(&twice), None).status, 200);
     let tombstone = world.ask_as(&bob, "GET", &format!("/api/v1/messages/{}", first.at("data.id")), None);
     assert_eq!((tombstone.at("data.attachments"), tombstone.at("data.body")), ("[]".into(), "null".into()));
     assert_eq!(world.files.all().1.len(), 2);
     world.pass(Duration::from_secs(60));
-    assert_eq!(world.files.all().1.len(), 1, "bytes gone within a minute");
+    assert_eq!(world.files.all().1.len(), 1, "the bytes are deleted within a minute");
     delete(&mut world, &second);
     world.pass(Duration::from_secs(60));
     assert_eq!(world.files.all().1.len(), 0);
@@ -131,7 +135,7 @@ fn a_deleted_message_takes_the_files_nothing_else_shows() {
 }
 
 #[test]
-fn one_who_left_a_group_reads_its_files_no_longer() {
+fn a_member_who_left_a_group_reads_its_files_no_longer() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let body = format!(r#"{{"title":"t","members":["{}"]}}"#, bob.profile);
@@ -163,7 +167,7 @@ fn a_profile_has_a_picture() {
     assert_eq!(world.ask("GET", &seen.at("data.profile_image"), &[], None).body, pictures::picture(1));
     let me = world.ask_as(&ann, "GET", "/api/v1/user/me", None);
     assert!(me.at("data.profile.profile_image").starts_with(&plain(&picture)));
-    // Not mine, no picture, no id.
+    // An upload of another member, a file that is no picture, an unknown id.
     let text = raw(&mut world, &ann, "t", b"text").at("data.id");
     for (person, value) in [(&bob, &*id), (&ann, &*text), (&ann, "01ARZ3NDEKTSV4RRFFQ69G5FAV"), (&ann, "x")] {
         let refused = update(&mut world, person, &format!("\"{value}\""));
@@ -171,7 +175,7 @@ fn a_profile_has_a_picture() {
     }
     let refused = world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{id}"), None);
     assert_eq!((refused.status, refused.code()), (409, "in_use".into()));
-    // Another one, with a form; the one before goes.
+    // Another picture, with a form; the previous one is deleted.
     let answer =
         send_form(&mut world, &ann, "PUT", path, &form("profile_image", "q.png", &pictures::picture(2)));
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -205,7 +209,7 @@ fn a_form_changes_a_profile_as_json_does() {
         (200, "Ann B".into(), "ann.b".into(), "true".into())
     );
     let kept = answer.at("data.profile_image");
-    // What is refused leaves neither a change nor a file.
+    // A refused request leaves neither a change nor a file.
     let taken =
         [field("nick_name", "ann.b").as_bytes(), &form("profile_image", "p.png", &pictures::picture(4))]
             .concat();
@@ -262,7 +266,7 @@ fn a_group_has_a_picture() {
 }
 
 #[test]
-fn a_deleted_account_takes_its_files_with_it() {
+fn a_deleted_account_deletes_its_files() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let shown = raw(&mut world, &ann, "a", b"hello");

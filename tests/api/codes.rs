@@ -1,4 +1,4 @@
-//! Codes that verify an address or reset a password: each success, each refusal, and somebody else trying.
+//! Codes that verify an address or reset a password: each success, each refusal, and an attempt by another member.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ const RESET_CODE: &str = "/api/v1/user/reset/code";
 const RESET_PASSWORD: &str = "/api/v1/user/reset/password";
 const ALIAS: &str = "/api/v1/user/verify/reset/password";
 
-/// The six digits of a mail.
+/// The six digits in a mail.
 pub fn digits(body: &str) -> String {
     let code = body.lines().find(|line| line.len() == 6 && line.bytes().all(|b| b.is_ascii_digit()));
     code.unwrap_or_else(|| panic!("no code in {body}")).to_owned()
 }
 
-/// The code of the newest mail to `name`.
+/// The code in the newest mail to `name`.
 pub fn code_of(world: &World, name: &str) -> String {
     digits(&world.mail_to(&format!("{name}@example.org")).body)
 }
 
-/// Another code than this one.
+/// A code that differs from this one.
 fn wrong(code: &str) -> String {
     if code == "000000" { "000001".to_owned() } else { "000000".to_owned() }
 }
@@ -76,7 +76,7 @@ fn the_code_mailed_at_sign_up_verifies_the_address_once() {
 }
 
 #[test]
-fn a_newer_code_kills_the_older_at_most_once_a_minute() {
+fn a_newer_code_replaces_the_older_at_most_once_a_minute() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let first = code_of(&world, "ann");
@@ -91,14 +91,18 @@ fn a_newer_code_kills_the_older_at_most_once_a_minute() {
     let second = code_of(&world, "ann");
     assert_eq!(world.mails.len(), 2);
     if first != second {
-        assert_eq!(refused(&check(&mut world, &ann, &first)), code_wrong(), "the earlier code died");
+        assert_eq!(
+            refused(&check(&mut world, &ann, &first)),
+            code_wrong(),
+            "the earlier code is no longer valid"
+        );
     }
     assert_eq!(world.ask_as(&ann, "POST", VERIFY_CODE, None).status, 201);
     assert_eq!((world.mails.len(), check(&mut world, &ann, &second).status), (2, 200), "the old code stays");
 }
 
 #[test]
-fn five_codes_an_hour() {
+fn at_most_five_codes_an_hour_are_sent() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     for _ in 0..10 {
@@ -111,7 +115,7 @@ fn five_codes_an_hour() {
     world.ask_as(&ann, "POST", VERIFY_CODE, None);
     assert_eq!(world.mails.len(), 5);
     world.pass(Duration::from_secs(1));
-    // The access token is of another time by now.
+    // The access token has expired by now.
     let body = format!(r#"{{"refresh":"{}"}}"#, ann.refresh);
     let access = world.ask("POST", "/api/v1/user/refresh", &[], Some(&body)).at("data.access");
     let ann = Person { access, ..ann };
@@ -120,7 +124,7 @@ fn five_codes_an_hour() {
 }
 
 #[test]
-fn a_code_dies_after_five_minutes() {
+fn a_code_expires_after_five_minutes() {
     for (seconds, expect) in [(299, 200), (300, 400)] {
         let mut world = World::new();
         let ann = world.sign_up("ann");
@@ -131,7 +135,7 @@ fn a_code_dies_after_five_minutes() {
 }
 
 #[test]
-fn a_code_dies_at_the_fifth_wrong_try() {
+fn a_code_is_invalid_after_the_fifth_wrong_try() {
     for (tries, expect) in [(4, 200), (5, 400)] {
         let mut world = World::new();
         let ann = world.sign_up("ann");
@@ -177,10 +181,10 @@ fn the_rules_of_requests_hold_for_codes() {
     assert_eq!(refused(&check(&mut world, &ann, "not six digits")), code_wrong());
 }
 
-/// A code is checked for the member of the token. The Go server took the member of a code from the body: codes were
+/// A code is checked for the member of the token. The predecessor took the member of a code from the body: codes were
 /// checked for any member.
 #[test]
-fn lineage_a_code_of_somebody_else_never_works() {
+fn a_code_of_another_member_never_works() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let (of_ann, of_bob) = (code_of(&world, "ann"), code_of(&world, "bob"));
@@ -201,9 +205,9 @@ fn lineage_a_code_of_somebody_else_never_works() {
     );
 }
 
-/// A code goes to the account's own address. The Go server mailed codes to whatever address stood in the body.
+/// A code goes to the account's own address. The predecessor mailed codes to the address in the body.
 #[test]
-fn lineage_a_code_goes_to_the_member_of_the_token() {
+fn a_code_goes_to_the_member_of_the_token() {
     let mut world = World::new();
     let (ann, _) = (world.sign_up("ann"), world.sign_up("bob"));
     minute(&mut world);
@@ -213,9 +217,9 @@ fn lineage_a_code_goes_to_the_member_of_the_token() {
     assert_eq!((mail.to.as_str(), mail.member.to_string()), ("ann@example.org", ann.member));
 }
 
-/// A code is bound to its purpose: one that verifies resets nothing, and the other way round.
+/// A code is bound to its purpose: one that verifies does not reset, and the reverse.
 #[test]
-fn lineage_a_code_of_another_purpose_never_works() {
+fn a_code_of_another_purpose_never_works() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let verifies = code_of(&world, "ann");
@@ -231,10 +235,10 @@ fn lineage_a_code_of_another_purpose_never_works() {
     assert_eq!(reset(&mut world, RESET_PASSWORD, "ann", &resets, "a new fine password").status, 200);
 }
 
-/// Codes are random. The Go server's codes were the start of a ULID: the same for everybody for minutes, and to be
-/// guessed.
+/// Codes are random. The predecessor's codes were the start of a ULID: the same for everyone for minutes, and
+/// guessable.
 #[test]
-fn lineage_codes_are_drawn_and_never_stored() {
+fn codes_are_random_and_never_stored() {
     let mut world = World::new();
     let mut codes = Vec::new();
     for name in ["ann", "bob", "cyd", "dan", "eve", "fay"] {
@@ -246,7 +250,7 @@ fn lineage_codes_are_drawn_and_never_stored() {
     assert_eq!(codes.len(), 6, "six at one moment are six different ones");
     let ulid = |code: &String| world.mails.iter().any(|mail| mail.id.to_string().contains(code.as_str()));
     assert!(!codes.iter().any(ulid));
-    // Neither as a text nor as the number it is: only sealed and as an HMAC.
+    // Stored neither as a text nor as a number: only sealed and as an HMAC.
     for file in ["natter.db", "natter.db-wal"] {
         let bytes = std::fs::read(world.dir.path().join(file)).expect("a file of the database");
         for code in &codes {
@@ -255,9 +259,9 @@ fn lineage_codes_are_drawn_and_never_stored() {
     }
 }
 
-/// A reset sets the password. The Go server's reset filtered on fields that were never stored: it never worked.
+/// A reset sets the password. The predecessor's reset filtered on fields that were never stored, so it never worked.
 #[test]
-fn lineage_a_reset_works_and_ends_every_session() {
+fn a_reset_works_and_ends_every_session() {
     for path in [RESET_PASSWORD, ALIAS] {
         let mut world = World::new();
         let ann = world.sign_up("ann");
@@ -285,7 +289,7 @@ fn lineage_a_reset_works_and_ends_every_session() {
             "one use"
         );
         assert!(world.mail_to("ann@example.org").subject.contains("password was changed"));
-        // Also after a restart the old session stays ended.
+        // The old session stays ended after a restart.
         let mut world = world.restart();
         assert_eq!(world.ask_as(&ann, "GET", "/api/v1/user/me", None).status, 401);
     }
@@ -333,7 +337,7 @@ fn reset_codes_have_five_tries_and_five_minutes_too() {
 }
 
 #[test]
-fn a_name_as_a_password_is_told_to_the_owner_of_the_code_only() {
+fn only_a_right_code_shows_that_the_password_is_the_name() {
     let mut world = World::new();
     let body = r#"{"display_name":"Analytical Engine","email":"ann@example.org","password":"correct horse"}"#;
     assert_eq!(world.ask("POST", "/api/v1/user/sign-up", &[], Some(body)).status, 201);
@@ -351,7 +355,7 @@ fn a_name_as_a_password_is_told_to_the_owner_of_the_code_only() {
 }
 
 #[test]
-fn a_reset_opens_a_closed_account_to_its_owner() {
+fn a_reset_lets_the_owner_into_a_closed_account() {
     let mut world = World::new();
     world.sign_up("ann");
     for _ in 0..10 {
@@ -364,11 +368,10 @@ fn a_reset_opens_a_closed_account_to_its_owner() {
     assert_eq!(sign_in(&mut world, "ann", "a new fine password"), 200);
 }
 
-/// A reset does not tell whether an account exists. In the Go server it showed in texts and in time. Here: the same
-/// bytes, the same questions to storage and to workers, and
-/// as many bytes to the disk.
+/// A reset does not disclose whether an account exists. In the predecessor texts and times did. Here both cases give
+/// the same bytes, the same questions to storage and to workers, and as many bytes on the disk.
 #[test]
-fn lineage_known_and_unknown_addresses_cost_the_same() {
+fn known_and_unknown_addresses_cost_the_same() {
     let mut world = World::new();
     world.sign_up("ann");
     let wal = |world: &World| std::fs::metadata(world.dir.path().join("natter.db-wal")).expect("a WAL").len();
@@ -376,13 +379,13 @@ fn lineage_known_and_unknown_addresses_cost_the_same() {
         world.trace.clear();
         let before = wal(world);
         let answer = ask_reset(world, email);
-        // What the mailer is asked comes after the answer, off this path.
+        // The mailer is asked after the response, outside of this path.
         let asked: Vec<&str> = world.trace.iter().copied().filter(|name| *name != "send_mail").collect();
         let headers: Vec<_> =
             answer.fields.iter().filter(|(name, _)| name != "X-Request-Id").cloned().collect();
         (answer.status, headers, answer.body, asked, wal(world) - before)
     };
-    // Fresh, then refused by the minute; each on tables that have been written to before.
+    // First fresh, then refused within the minute; each on tables that have been written before.
     probe(&mut world, "warm@example.org");
     let known = probe(&mut world, "ann@example.org");
     let unknown = probe(&mut world, "nobody@example.org");
@@ -390,10 +393,10 @@ fn lineage_known_and_unknown_addresses_cost_the_same() {
     assert_eq!(known.3.first(), Some(&"IssueResetCode"));
     let (known, unknown) = (probe(&mut world, "ann@example.org"), probe(&mut world, "nobody@example.org"));
     assert_eq!(known, unknown);
-    assert!(known.4 > 0, "what changes nothing reaches the disk all the same");
+    assert!(known.4 > 0, "a request that changes nothing writes to the disk too");
     assert_eq!(world.mails.iter().filter(|mail| mail.to == "ann@example.org").count(), 2);
 
-    // And the other half: a guess costs a read, a hash and a write, whoever it is aimed at.
+    // The second half: a guess costs a read, a hash and a write, whichever address it names.
     let guess = |world: &mut World, name: &str| {
         world.trace.clear();
         let before = wal(world);
@@ -407,7 +410,7 @@ fn lineage_known_and_unknown_addresses_cost_the_same() {
 
 /// A thousand unknown addresses leave a bounded number of rows and no mail.
 #[test]
-fn codes_for_nobody_leave_nothing_behind() {
+fn codes_for_unknown_addresses_leave_nothing() {
     let mut world = World::new();
     for n in 0..50 {
         assert_eq!(ask_reset(&mut world, &format!("nobody{n}@example.org")).status, 201);
@@ -426,7 +429,7 @@ fn codes_are_rate_limited_by_address_too() {
 }
 
 #[test]
-fn a_refusal_speaks_the_client_s_language() {
+fn a_refusal_is_in_the_client_s_language() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);
@@ -436,7 +439,7 @@ fn a_refusal_speaks_the_client_s_language() {
     assert!(answer.at("title").contains("الرمز"), "{}", answer.text());
 }
 
-/// The database as somebody else sees it: what no route does yet is done here.
+/// A second connection to the database, for changes that no route makes.
 fn database(world: &World) -> rusqlite::Connection {
     let conn = rusqlite::Connection::open(world.dir.path().join("natter.db")).expect("the database");
     conn.pragma_update(None, "foreign_keys", true).expect("a pragma");
@@ -458,7 +461,7 @@ fn a_disabled_member_has_no_way_back_by_a_code() {
 }
 
 #[test]
-fn codes_and_mails_go_with_their_member() {
+fn codes_and_mails_are_deleted_with_their_member() {
     use natter::model::job::Delivery;
     let mut world = World::new();
     world.deliveries = [Delivery::Failed, Delivery::Failed].into();
@@ -473,7 +476,7 @@ fn codes_and_mails_go_with_their_member() {
     assert_eq!((rows("codes"), rows("outbox")), (0, 0));
     world.pass(Duration::from_secs(3_600));
     assert!(world.mails.is_empty());
-    // Of the token only its signature is left.
+    // Only the signature of the token is still valid.
     world.now.unix_ms -= 3_600_000;
     for (path, body) in [(VERIFY_CODE, "{}"), (VERIFY_CHECK, r#"{"code":"123456"}"#)] {
         let answer = world.ask_as(&ann, "POST", path, Some(body));
@@ -487,7 +490,7 @@ fn a_clock_that_was_set_back_locks_nobody_out() {
     let ann = world.sign_up("ann");
     world.now.unix_ms -= 1_000;
     assert_eq!(world.ask_as(&ann, "POST", VERIFY_CODE, None).status, 201);
-    assert_eq!(world.mails.len(), 2, "the code of the future does not make the present wait");
+    assert_eq!(world.mails.len(), 2, "a code with a later time does not delay a new one");
     let code = code_of(&world, "ann");
     assert_eq!(check(&mut world, &ann, &code).status, 200);
 }

@@ -1,4 +1,4 @@
-//! account.delete: what goes, what stays, what nobody can read any more, and somebody else trying.
+//! account.delete: what is deleted, what stays, what can't be read any more, and an attempt by another member.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn messages(world: &mut World, person: &Person, conversation: &str) -> Response 
     world.ask_as(person, "GET", &format!("/api/v1/conversations/{conversation}/messages"), None)
 }
 
-/// Whether these bytes stand anywhere in the folder of the database: its file, its WAL, uploads, anything beside them.
+/// The files in the database's folder that contain these bytes: the database, its WAL, uploads, and all others.
 fn on_disk(world: &World, needle: &str) -> Vec<String> {
     in_folder(world.dir.path(), needle)
 }
@@ -50,7 +50,7 @@ fn in_folder(folder: &std::path::Path, needle: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_deleted_account_is_gone_and_its_messages_stay_without_a_sender() {
+fn an_account_is_deleted_and_its_messages_stay_without_a_sender() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conversation = post(&mut world, &ann, &to(&bob), 1, "from ann").at("data.conversation");
@@ -83,14 +83,14 @@ fn a_deleted_account_is_gone_and_its_messages_stay_without_a_sender() {
     );
     assert_eq!(refused(&post(&mut world, &bob, &to(&ann), 3, "hello?")), (404, "not_found".into()));
 
-    // The address and the nick name are free again, for somebody else.
+    // Another member can take the address and the nick name.
     let again = world.sign_up("ann");
     assert_ne!((&again.member, &again.profile), (&ann.member, &ann.profile));
     assert_eq!(world.ask_as(&again, "GET", "/api/v1/conversations", None).at("data.0"), "null");
 }
 
 #[test]
-fn an_account_is_deleted_by_who_knows_its_password() {
+fn the_deletion_of_an_account_needs_its_password() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     for (method, path) in [("DELETE", ME), ("POST", "/api/v1/user/delete")] {
@@ -113,7 +113,7 @@ fn an_account_is_deleted_by_who_knows_its_password() {
     assert_eq!(world.ask_as(&ann, "GET", ME, None).status, 401);
 }
 
-/// More messages than one step erases: each becomes a tombstone in its place, and members hear of each.
+/// More messages than one step erases: each becomes a tombstone at its position, and members get an event for each.
 #[test]
 fn with_erase_every_message_becomes_a_tombstone() {
     let mut world = World::new();
@@ -133,13 +133,13 @@ fn with_erase_every_message_becomes_a_tombstone() {
         assert_eq!((at("body"), at("sender")), ("null".into(), "null".into()), "{place}");
         assert_ne!(at("deleted_at"), "null");
     }
-    assert_eq!(list.at("data.49.n"), "231", "every place stays");
+    assert_eq!(list.at("data.49.n"), "231", "every position stays");
     let path = format!("/api/v1/conversations/{conversation}/messages?before=2");
     let first = world.ask_as(&bob, "GET", &path, None);
-    assert_eq!(first.at("data.0.body"), "from bob", "other people's words are theirs");
+    assert_eq!(first.at("data.0.body"), "from bob", "messages of other members stay");
 }
 
-/// Groups that were left long before, on one's own or not, hold tombstones too.
+/// Groups that the member left long before, by itself or not, get tombstones too.
 #[test]
 fn with_erase_also_in_groups_that_were_left_before() {
     let mut world = World::new();
@@ -174,15 +174,16 @@ fn with_erase_also_in_groups_that_were_left_before() {
     }
 }
 
-/// Who spoke with it alone hears that their conversation changed, live and in a later replay, and finds nobody there.
+/// Each peer of a direct conversation gets an event that it changed, live and in a later replay, and finds no member
+/// there.
 #[test]
-fn direct_peers_hear_that_somebody_is_gone() {
+fn direct_peers_get_an_event_for_the_deletion() {
     let mut world = World::new();
     let [ann, bob, carl, eve] = ["ann", "bob", "carl", "eve"].map(|name| world.sign_up(name));
     let conversation = post(&mut world, &ann, &to(&bob), 1, "from ann").at("data.conversation");
     assert_eq!(post(&mut world, &carl, &to(&ann), 2, "from carl").status, 201);
     assert_eq!(post(&mut world, &bob, &to(&eve), 3, "hello eve").status, 201);
-    // One who went before hears nothing any more.
+    // A peer that was deleted earlier gets no event.
     assert_eq!(delete(&mut world, &carl, r#"{"password":"correct horse carl's"}"#).status, 204);
     let [live, stranger] = [&bob, &eve].map(|person| world.open_socket(person, "/api/v1/ws"));
     let hello = world.texts(live);
@@ -224,9 +225,10 @@ fn groups_are_left_and_keep_an_admin() {
     assert_eq!(post(&mut world, &carl, &destination, 2, "from carl").status, 201);
 }
 
-/// Deletion really erases: within a minute no file of the database holds the address, the names, or with `erase` the words.
+/// Deletion really erases: within a minute no file of the database contains the address, the names, or with `erase` the
+/// texts.
 #[test]
-fn what_was_erased_stands_in_no_file() {
+fn no_file_contains_what_was_erased() {
     let mut world = World::new();
     let bob = world.sign_up("bob");
     let body =
@@ -240,7 +242,7 @@ fn what_was_erased_stands_in_no_file() {
         refresh: up.at("data.token.refresh"),
     };
     let nick = up.at("data.profile.nick_name");
-    // Long enough for overflow pages, in a conversation with others' words around them.
+    // Long enough for overflow pages, in a conversation with texts of others around them.
     let words = "flabbergasted ".repeat(250);
     for n in 0..20 {
         assert_eq!(post(&mut world, &zoe, &to(&bob), n, &words).status, 201);
@@ -261,7 +263,7 @@ fn what_was_erased_stands_in_no_file() {
     assert!(!on_disk(&world, "bob@example.org").is_empty());
 }
 
-/// One checkpoint in a while, however much is erased; and never later than a minute.
+/// Many erasures share one checkpoint, which comes within a minute.
 #[test]
 fn erasures_share_their_checkpoints() {
     let mut world = World::new();
@@ -281,16 +283,16 @@ fn erasures_share_their_checkpoints() {
     assert!(on_disk(&world, "secondword").is_empty());
 }
 
-/// A crash in the middle leaves nothing behind: the next start goes on.
+/// A crash in the middle leaves nothing: the next start continues.
 #[test]
-fn an_erasure_that_was_cut_short_is_finished() {
+fn an_interrupted_erasure_is_completed() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conversation = post(&mut world, &bob, &to(&ann), 0, "from bob").at("data.conversation");
     for n in 1..=150 {
         assert_eq!(post(&mut world, &ann, &to(&bob), n, "from ann").status, 201);
     }
-    // The account goes, and the process with it before a message did.
+    // The account is deleted, and the process ends before a message is erased.
     let member = natter::base::id::Id::parse(&ann.member).expect("an id");
     let command = natter::model::operation::Command::DeleteAccount(natter::model::member::DeleteAccount {
         at: world.now.unix_ms,

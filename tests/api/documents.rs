@@ -1,5 +1,6 @@
-//! The two documents say what the server does: no route, op or event without its entry, no entry without its route, and
-//! real answers are as described.
+//! The two API documents describe what the server does.
+//!
+//! Each route, op and event has an entry, each entry has a route, op or event, and real responses match their schemas.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ fn keys(value: Option<&Value<'_>>) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_route_is_described_and_nothing_else() {
+fn the_described_routes_are_those_of_the_server() {
     let mut world = World::new();
     let bytes = document(&mut world, "/openapi.json");
     let openapi = json::parse(&bytes).expect("JSON");
@@ -39,7 +40,7 @@ fn every_route_is_described_and_nothing_else() {
     let there: BTreeSet<_> = ROUTES
         .iter()
         .filter(|route| !route.name.starts_with("conformance"))
-        // The document describes the public door; the control socket is between the commands and their server.
+        // The document describes the public listener. The control socket is between the commands and their server.
         .filter(|route| route.access != Access::Control)
         .map(|route| {
             let path = route.path.replace("...}", "}");
@@ -56,7 +57,7 @@ fn every_route_is_described_and_nothing_else() {
 }
 
 #[test]
-fn every_op_and_every_event_is_described_and_nothing_else() {
+fn the_described_ops_and_events_are_those_of_the_server() {
     let mut world = World::new();
     let bytes = document(&mut world, "/asyncapi.json");
     let asyncapi = json::parse(&bytes).expect("JSON");
@@ -75,7 +76,7 @@ fn every_op_and_every_event_is_described_and_nothing_else() {
     let words = ["hello", "caught_up", "reset", "heartbeat", "expiring", "typing", "presence"];
     facts.extend(words.map(str::to_owned));
     assert_eq!(events, facts);
-    // Every reference leads somewhere.
+    // Each reference has a target.
     let text = String::from_utf8_lossy(&bytes).into_owned();
     for reference in text.split("\"$ref\": \"#/").skip(1) {
         let path = reference.split('"').next().expect("a path");
@@ -87,7 +88,7 @@ fn find<'a>(document: &'a Value<'a>, path: &str) -> Option<&'a Value<'a>> {
     path.split('/').try_fold(document, |value, part| value.get(part))
 }
 
-/// Whether a value is as a schema says: the part of JSON Schema these documents use.
+/// Whether a value matches a schema, in the part of JSON Schema that these documents use.
 fn check(document: &Value<'_>, schema: &Value<'_>, value: &Value<'_>, at: &str) -> Result<(), String> {
     if let Some(path) = schema.get("$ref").and_then(Value::as_str) {
         let schema = find(document, &path[2..]).ok_or_else(|| format!("{path} leads nowhere"))?;
@@ -112,7 +113,7 @@ fn check(document: &Value<'_>, schema: &Value<'_>, value: &Value<'_>, at: &str) 
                 object.get(name).ok_or_else(|| format!("{at}.{name} is missing"))?;
             }
             for (name, value) in object.iter() {
-                // What a document does not name is not promised, and a test of it must say so.
+                // A field that a document does not name is not promised, so a test of it fails.
                 let Some(schema) = properties.and_then(|properties| properties.get(name)) else {
                     if properties.is_some() {
                         return Err(format!("{at}.{name} is not described"));
@@ -140,7 +141,7 @@ fn check(document: &Value<'_>, schema: &Value<'_>, value: &Value<'_>, at: &str) 
 }
 
 #[test]
-fn answers_are_as_described() {
+fn responses_are_as_described() {
     let mut world = World::new();
     let bytes = document(&mut world, "/openapi.json");
     let openapi = json::parse(&bytes).expect("JSON");
@@ -154,7 +155,7 @@ fn answers_are_as_described() {
     let sign_in = r#"{"email":"ann@example.org","password":"correct horse ann's"}"#;
     let sign_up = r#"{"email":"eve@example.org","password":"correct horse eve's","display_name":"eve"}"#;
     let refresh = format!(r#"{{"refresh":"{}"}}"#, bob.refresh);
-    // Method, path of the document, what stands for its parameters, body.
+    // Method, path of the document, values of its parameters, body.
     type Row<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, Option<&'a str>);
     let in_group = ("conversation", made.as_str());
     let in_direct = ("conversation", conversation.as_str());

@@ -1,4 +1,4 @@
-//! account.export: everything about oneself, nothing of others, as fast as it is read and whole or visibly not.
+//! account.export: all data of the member, none of others, as fast as it is read, complete or visibly incomplete.
 
 use natter::base::json;
 use natter::proto::http::body::BodyDecoder;
@@ -20,7 +20,7 @@ fn begin(world: &mut World, person: &Person, stalled: bool) -> ConnId {
     conn
 }
 
-/// The lines that came, and whether the body ended in order.
+/// The lines that arrived, and whether the body ended properly.
 fn lines(bytes: &[u8]) -> (Vec<String>, bool) {
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
     let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
@@ -47,7 +47,7 @@ fn post(world: &mut World, from: &Person, to: &Person, n: u32, text: &str) -> St
     posted.at("data.id")
 }
 
-/// A member of a JSON line.
+/// One value of a JSON line.
 fn at(line: &str, path: &str) -> String {
     text_at(&json::parse(line.as_bytes()).expect("a line of JSON"), path)
 }
@@ -65,17 +65,17 @@ fn an_account_has_two_exports_at_once() {
     assert_eq!((refused.status, refused.code()), (429, "rate_limited".into()));
     assert_eq!(refused.field("Retry-After"), Some("1"));
     let others = begin(&mut world, &bob, false);
-    assert!(lines(&world.take(others)).1, "everybody has their own");
+    assert!(lines(&world.take(others)).1, "each account has its own limit");
     world.reset(first);
     for _ in 0..3 {
         let whole = begin(&mut world, &ann, false);
-        assert!(lines(&world.take(whole)).1, "one that is over does not count");
+        assert!(lines(&world.take(whole)).1, "one that has ended does not count");
     }
     world.reset(second);
 }
 
 #[test]
-fn an_export_has_everything_of_oneself_and_nothing_of_others() {
+fn an_export_has_all_data_of_the_member_and_none_of_others() {
     let mut world = World::new();
     let (ann, bob, carl) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("carl"));
     post(&mut world, &ann, &bob, 1, "from ann");
@@ -110,9 +110,9 @@ fn an_export_has_everything_of_oneself_and_nothing_of_others() {
     assert_eq!((nobody.status, nobody.code()), (401, "unauthorized_access".into()));
 }
 
-/// A page at a time, and the next only when the last was taken.
+/// One page at a time, and the next only after the peer took the last.
 #[test]
-fn a_long_export_takes_the_memory_of_a_page() {
+fn a_long_export_uses_the_memory_of_one_page() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let words = "word ".repeat(700);
@@ -138,7 +138,7 @@ fn a_long_export_takes_the_memory_of_a_page() {
     assert!(bytes.len() > 1_400_000 && most < 600_000, "{} bytes, {most} at once", bytes.len());
 }
 
-/// A page that found none of one's own messages sends nothing: an empty chunk would be the end.
+/// A page without messages of the member sends nothing: an empty chunk would end the body.
 #[test]
 fn pages_without_a_line_neither_end_an_export_nor_stall_it() {
     let mut world = World::new();
@@ -164,7 +164,7 @@ fn pages_without_a_line_neither_end_an_export_nor_stall_it() {
         let own = lines.iter().filter(|line| at(line, "kind") == "message");
         assert_eq!(own.map(|line| at(line, "data.body")).collect::<Vec<_>>(), ["before", "after"]);
     }
-    // Without chunks too.
+    // The same without chunks.
     let conn = world.connect();
     let head = format!("GET {EXPORT} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", ann.access);
     world.send(conn, head.as_bytes());
@@ -173,9 +173,9 @@ fn pages_without_a_line_neither_end_an_export_nor_stall_it() {
     assert!(answer.contains("before") && answer.contains("after") && answer.ends_with("}\n"), "{answer}");
 }
 
-/// What one said in a group that one left, or was removed from, stays one's own; who came back has it once.
+/// Messages in a group that the member left or was removed from are exported; a member who came back has each once.
 #[test]
-fn an_export_has_what_one_said_in_groups_one_left() {
+fn an_export_has_the_messages_in_groups_that_were_left() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let mut expect = Vec::new();
@@ -209,7 +209,7 @@ fn an_export_has_what_one_said_in_groups_one_left() {
 }
 
 #[test]
-fn an_export_that_is_cut_short_does_not_look_whole() {
+fn an_interrupted_export_does_not_look_complete() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let words = "word ".repeat(700);
@@ -222,7 +222,7 @@ fn an_export_that_is_cut_short_does_not_look_whole() {
     let (some, done) = lines(&world.take(conn));
     assert!(!done && some.len() < 300 && world.is_closed(conn));
 
-    // One that reads nothing is not waited for.
+    // A peer that reads nothing is not waited for.
     let conn = begin(&mut world, &bob, true);
     world.pass(std::time::Duration::from_secs(25));
     assert!(world.is_closed(conn));

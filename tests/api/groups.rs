@@ -1,4 +1,4 @@
-//! Groups, and messages that change: each route's success, each refusal, and somebody else trying.
+//! Groups, and messages that change: each route's success, each refusal, and an attempt by another member.
 
 use natter::base::percent::encode;
 
@@ -10,7 +10,7 @@ struct Group {
     ann: Person,
     bob: Person,
     cat: Person,
-    /// No member of the group.
+    /// Not a member of the group.
     eve: Person,
     id: String,
 }
@@ -44,7 +44,7 @@ impl Group {
         (response.status, code)
     }
 
-    /// Names of the events of a person, oldest first, with what they are about.
+    /// The names of a person's events, oldest first, each with its subject.
     fn events(&mut self, who: &Person) -> Vec<String> {
         let log = self.world.ask_as(who, "GET", "/api/v1/events?limit=200", None);
         assert_eq!(log.status, 200);
@@ -88,7 +88,7 @@ fn a_group_is_made_once_for_a_client_id() {
 }
 
 #[test]
-fn members_come_and_go_and_the_last_admin_leaves_an_heir() {
+fn members_join_and_leave_and_the_last_admin_gets_a_successor() {
     let mut g = group();
     let (ann, bob, cat, eve) = (g.ann.clone(), g.bob.clone(), g.cat.clone(), g.eve.clone());
     let eve_path = g.path(&format!("/members/{}", eve.profile));
@@ -101,7 +101,7 @@ fn members_come_and_go_and_the_last_admin_leaves_an_heir() {
     assert_eq!(g.ask(&ann, "PUT", &eve_path, None), good(200));
     assert_eq!(g.ask(&ann, "PUT", &eve_path, None), good(200));
     assert_eq!(g.post(&ann, "with eve", 2).status, 201);
-    // Her log begins with her joining; what came before is read, and there to be listed.
+    // Her log begins with her joining. Earlier messages count as read and can be listed.
     assert_eq!(g.events(&eve), ["member.added", "message.posted"]);
     let seen = g.world.ask_as(&eve, "GET", &g.path(""), None);
     assert_eq!(
@@ -115,7 +115,7 @@ fn members_come_and_go_and_the_last_admin_leaves_an_heir() {
     let rest = g.world.ask_as(&eve, "GET", &g.path(&format!("/members?next={}", members.at("next"))), None);
     assert_eq!((rest.at("data.0.profile.id"), rest.at("next")), (eve.profile.clone(), "null".into()));
 
-    // Removed: nothing more is heard or read but one's own removal.
+    // After the removal she gets and reads nothing but the event of her own removal.
     assert_eq!(g.ask(&bob, "DELETE", &eve_path, None), refused(403, "not_allowed"));
     assert_eq!(g.ask(&ann, "DELETE", &eve_path, None), good(204));
     assert_eq!(g.post(&ann, "without eve", 3).status, 201);
@@ -123,7 +123,7 @@ fn members_come_and_go_and_the_last_admin_leaves_an_heir() {
     assert_eq!(g.ask(&eve, "GET", &g.path("/messages"), None), refused(404, "not_found"));
     assert_eq!(g.post(&eve, "no", 4).status, 404);
 
-    // The last admin's leaving promotes the eldest.
+    // When the last admin leaves, the oldest member becomes admin.
     let ann_path = g.path(&format!("/members/{}", ann.profile));
     assert_eq!(g.ask(&ann, "PUT", &ann_path, Some(r#"{"role":"member"}"#)), refused(403, "not_allowed"));
     assert_eq!(g.ask(&ann, "DELETE", &ann_path, None), good(204));
@@ -153,7 +153,7 @@ fn members_come_and_go_and_the_last_admin_leaves_an_heir() {
 }
 
 #[test]
-fn a_direct_conversation_has_no_doors() {
+fn a_direct_conversation_takes_no_members() {
     let mut g = group();
     let (ann, bob, eve) = (g.ann.clone(), g.bob.clone(), g.eve.clone());
     let body = format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hi"}}"#, bob.profile);
@@ -168,7 +168,7 @@ fn a_direct_conversation_has_no_doors() {
 }
 
 #[test]
-fn messages_change_and_keep_their_place() {
+fn messages_change_and_keep_their_position() {
     let mut g = group();
     let (ann, bob, cat, eve) = (g.ann.clone(), g.bob.clone(), g.cat.clone(), g.eve.clone());
     let posted = g.post(&bob, "helo", 1);
@@ -200,7 +200,7 @@ fn messages_change_and_keep_their_place() {
     let rev = reacted.at("data.rev");
     assert_eq!(g.world.ask_as(&ann, "PUT", &thumb, None).at("data.rev"), rev, "a repeat is no event");
     assert_eq!(g.world.ask_as(&ann, "DELETE", &thumb, None).at("data.reactions.0.count"), "1");
-    // Ten people and their joiners.
+    // Ten people and the joiners between them.
     let long = encode(&["\u{1f468}"; 10].join("\u{200d}"));
     assert_eq!(g.ask(&ann, "PUT", &format!("{path}/reactions/{long}"), None), refused(422, "invalid_emoji"));
     for none in ["e", "1", "%E2%80%8D", "%F0%9F%8F%BD", "%F0%9F%91%8D%F0%9F%91%8D"] {
@@ -229,13 +229,13 @@ fn messages_change_and_keep_their_place() {
     }
     let more = format!("{path}/reactions/{}", animal(20));
     assert_eq!(g.ask(&ann, "PUT", &more, None), refused(422, "invalid_emoji"));
-    assert_eq!(g.ask(&ann, "PUT", &thumb, None), good(200), "one that is there takes no place");
+    assert_eq!(g.ask(&ann, "PUT", &thumb, None), good(200), "a reaction that exists does not count again");
 
     let unread = |g: &mut Group| g.world.ask_as(&cat, "GET", &g.path(""), None).at("data.unread");
     assert_eq!(unread(&mut g), "1");
     assert_eq!(g.ask(&cat, "DELETE", &path, None), refused(403, "not_allowed"));
     assert_eq!(g.ask(&eve, "DELETE", &path, None), refused(404, "not_found"));
-    // Her group, so an admin may.
+    // It is her group, so as an admin she may.
     assert_eq!(g.ask(&ann, "DELETE", &path, None), good(204));
     assert_eq!(g.ask(&bob, "DELETE", &path, None), good(204));
     assert_eq!(unread(&mut g), "0");
@@ -265,7 +265,7 @@ fn messages_change_and_keep_their_place() {
     );
 }
 
-/// In a group a read mark is its reader's own affair: were it everyone's, a thousand readers of one message would be a
+/// In a group only the reader gets the event of a read mark: otherwise a thousand readers of one message would be a
 /// million deliveries.
 #[test]
 fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {

@@ -1,4 +1,4 @@
-//! Mails: what causes one, what it says, and what becomes of it when the way out is blocked.
+//! Mails: what causes one, what it says, and what happens to it if it can't be delivered.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn sign_in(world: &mut World, fields: &[(&str, &str)], more: &str) -> Response {
 }
 
 #[test]
-fn a_new_device_is_told_of_a_known_one_is_not() {
+fn a_sign_in_on_a_new_device_is_mailed_and_on_a_known_one_is_not() {
     let mut world = World::new();
     world.sign_up("ann");
     assert_eq!(world.mails.len(), 1);
@@ -35,14 +35,14 @@ fn a_new_device_is_told_of_a_known_one_is_not() {
     sign_in(&mut world, &[("User-Agent", "Mozilla/5.0 (tablet)")], r#","unique_id":"phone""#);
     sign_in(&mut world, &[("User-Agent", "updated/2")], r#","unique_id":"phone""#);
     assert_eq!(world.mails.len(), 3);
-    // A wrong password tells nobody anything.
+    // A wrong password causes no mail.
     let body = r#"{"email":"ann@example.org","password":"wrong","unique_id":"thief"}"#;
     assert_eq!(world.ask("POST", "/api/v1/user/sign-in", &[], Some(body)).status, 401);
     assert_eq!(world.mails.len(), 3);
 }
 
 #[test]
-fn a_mail_speaks_the_language_of_the_request_that_caused_it() {
+fn a_mail_is_in_the_language_of_the_request_that_caused_it() {
     let mut world = World::new();
     let ar = [("Accept-Language", "fr, ar-EG;q=0.9, en;q=0.5")];
     let body = r#"{"display_name":"ann","email":"ann@example.org","password":"correct horse ann's"}"#;
@@ -66,10 +66,10 @@ fn a_changed_password_is_mailed() {
     assert_eq!((refused.status, world.mails.len()), (401, 2));
 }
 
-/// Mail is sent after the answer. A mail failure answered 400 in the Go server, though the account existed, and SMTP
-/// ran inside the request.
+/// Mail is sent after the response. In the predecessor SMTP ran inside the request, and a failed mail was a 400, though
+/// the account existed.
 #[test]
-fn lineage_a_mail_that_fails_fails_no_request_and_is_tried_again() {
+fn a_mail_that_fails_fails_no_request_and_is_tried_again() {
     let mut world = World::new();
     world.deliveries = [Delivery::Failed; 3].into();
     world.sign_up("ann");
@@ -99,12 +99,12 @@ fn a_mail_waits_through_a_restart() {
     assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/verify/check", Some(&body)).status, 200);
     let mut world = world.restart();
     world.pass(Duration::from_secs(600));
-    assert_eq!(world.mails.len(), 1, "erased once sent");
+    assert_eq!(world.mails.len(), 1, "erased after it was sent");
 }
 
-/// Whoever waits for a code hears where it is: an answer that causes none says nothing of it.
+/// A client that waits for a code learns where it is delivered; a response without a code does not mention it.
 #[test]
-fn without_a_mail_server_the_answer_says_that_the_code_is_in_the_file() {
+fn without_a_mail_server_the_response_says_that_the_code_is_in_the_file() {
     let mut world = World::with(Settings { mail_to_file: true, ..settings(limits()) });
     let ann = r#"{"display_name":"Ann","email":"ann@example.org","password":"a long password"}"#;
     let up = world.ask("POST", "/api/v1/user/sign-up", &[], Some(ann));
@@ -123,7 +123,7 @@ fn without_a_mail_server_the_answer_says_that_the_code_is_in_the_file() {
 }
 
 #[test]
-fn a_mail_is_given_up_after_a_day_and_that_is_counted() {
+fn a_mail_is_discarded_after_a_day_and_counted() {
     let given_up = |world: &mut World| {
         let text = world.ask("GET", "/metrics", &[], None);
         let line =
@@ -142,7 +142,7 @@ fn a_mail_is_given_up_after_a_day_and_that_is_counted() {
     assert_eq!(100 - world.deliveries.len(), tries, "the row is gone");
     assert!((20..40).contains(&tries), "{tries}");
 
-    // Nobody but the operator can mend it, so it is counted at once, and tried again for as long as any other.
+    // Only the operator can correct it, so it is counted at once, and tried again for as long as any other.
     let mut world = World::new();
     world.deliveries = [Delivery::Blocked].into();
     world.sign_up("ann");
@@ -159,7 +159,7 @@ fn a_mail_is_given_up_after_a_day_and_that_is_counted() {
 }
 
 #[test]
-fn a_newer_code_takes_the_place_of_one_that_waits() {
+fn a_newer_code_replaces_one_that_waits() {
     let mut world = World::new();
     world.deliveries = [Delivery::Failed; 4].into();
     let ann = world.sign_up("ann");
@@ -167,11 +167,11 @@ fn a_newer_code_takes_the_place_of_one_that_waits() {
     assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/verify/code", None).status, 201);
     world.deliveries.clear();
     world.pass(Duration::from_secs(3_600));
-    assert_eq!(world.mails.len(), 1, "a dead code is not mailed");
+    assert_eq!(world.mails.len(), 1, "an invalid code is not mailed");
 }
 
 #[test]
-fn many_mails_leave_all_and_once() {
+fn each_of_many_mails_is_sent_once() {
     let mut world = World::new();
     world.deliveries = [Delivery::Failed; 30].into();
     for n in 0..30 {
@@ -185,7 +185,7 @@ fn many_mails_leave_all_and_once() {
     assert_eq!((to.len(), world.mails.len()), (30, 30));
 }
 
-/// Brings the one question of this name to the front of those held.
+/// Moves the one held question of this name to the front.
 fn next_is(world: &mut World, name: &str) {
     let place = world.held.iter().position(|(_, _, command)| command.name() == name);
     let question =
@@ -193,9 +193,9 @@ fn next_is(world: &mut World, name: &str) {
     world.held.push_front(question);
 }
 
-/// A look at the outbox that began before a mail's end was written still shows its row.
+/// A read of the outbox that began before the result of a mail was written still has its row.
 #[test]
-fn a_mail_is_not_sent_twice_by_a_look_that_is_older_than_its_end() {
+fn a_read_older_than_the_result_does_not_send_a_mail_twice() {
     let mut world = World::new();
     world.deliveries = [Delivery::Failed].into();
     world.sign_up("ann");
@@ -204,7 +204,7 @@ fn a_mail_is_not_sent_twice_by_a_look_that_is_older_than_its_end() {
     world.pass(Duration::from_secs(15));
     next_is(&mut world, "FetchMail");
     world.release(1);
-    assert_eq!(world.mails.len(), 1, "sent, and its end waits to be written");
+    assert_eq!(world.mails.len(), 1, "sent, and its result waits to be written");
     world.pass(Duration::from_secs(120));
     next_is(&mut world, "FetchMail");
     let old = world.look();
@@ -228,15 +228,15 @@ fn with_places() -> World {
 const FROM: (&str, &str) = ("X-Forwarded-For", "8.8.4.4");
 
 #[test]
-fn a_place_comes_into_the_session_and_the_mail() {
+fn a_geolocation_is_in_the_session_and_the_mail() {
     let mut world = with_places();
     world.places.insert("8.8.4.4".parse().expect("an address"), "Cairo, Egypt".to_owned());
     world.sign_up("ann");
-    assert!(!world.trace.contains(&"find_place"), "the address of one's own house is not looked up");
+    assert!(!world.trace.contains(&"find_place"), "a private address is not looked up");
     let signed_in = sign_in(&mut world, &[FROM, ("User-Agent", "x")], "");
     let mail = world.mails.last().expect("a mail");
     assert!(mail.body.contains("Place: Cairo, Egypt") && mail.body.contains("8.8.4.4"), "{}", mail.body);
-    assert_eq!(world.mails.len(), 2, "sent as soon as the place is known, not later");
+    assert_eq!(world.mails.len(), 2, "sent as soon as the geolocation is known, not later");
     let bearer = format!("Bearer {}", signed_in.at("data.token.access"));
     let list = world.ask("GET", "/api/v1/user/sessions", &[("Authorization", &bearer)], None);
     assert_eq!(list.at("data.0.place"), "Cairo, Egypt");
@@ -244,7 +244,7 @@ fn a_place_comes_into_the_session_and_the_mail() {
 }
 
 #[test]
-fn an_unknown_place_delays_nothing() {
+fn an_unknown_geolocation_delays_nothing() {
     let mut world = with_places();
     world.sign_up("ann");
     sign_in(&mut world, &[FROM, ("User-Agent", "x")], "");
@@ -253,7 +253,7 @@ fn an_unknown_place_delays_nothing() {
 }
 
 #[test]
-fn a_look_up_that_never_ends_holds_the_mail_for_seconds_only() {
+fn a_look_up_that_never_ends_delays_the_mail_by_seconds_only() {
     let mut world = with_places();
     world.sign_up("ann");
     world.lookups_hang = true;
@@ -263,7 +263,7 @@ fn a_look_up_that_never_ends_holds_the_mail_for_seconds_only() {
     assert_eq!(world.mails.len(), 1);
     world.pass(Duration::from_millis(1));
     assert_eq!(world.mails.len(), 2);
-    // And the row survives an end in between.
+    // The row survives a restart in between.
     let mut world = with_places();
     world.sign_up("ann");
     world.lookups_hang = true;

@@ -1,5 +1,7 @@
-//! What ends while a stream opens. Between the judging of its token and its first words storage may be asked, and meanwhile
-//! the session can end, or the token.
+//! What may end while a stream opens.
+//!
+//! Storage may be asked between the check of a stream's token and its first bytes. Meanwhile the session may end, or
+//! the token may expire.
 
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use crate::support::http::{Person, request, responses};
 use crate::support::socket::UPGRADE;
 use crate::support::{World, limits, settings};
 
-/// Two people, of whom Ann is verified; a server that has just started has to ask storage about that.
+/// Two people, of whom Ann is verified. A server that has just started must ask storage about that.
 fn strict() -> (World, Person, Person) {
     let mut world = World::with(Settings { require_verified: true, ..settings(limits()) });
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
@@ -25,7 +27,7 @@ type Fields = &'static [(&'static str, &'static str)];
 const STREAM: Fields = &[("Accept", "text/event-stream")];
 const TARGETS: usize = 6;
 
-/// Everything Ann can open that lasts, and the fields that ask for it.
+/// Each kind of stream that Ann can open, and the header fields that ask for it.
 fn targets(ann: &Person, bob: &Person) -> [(String, Fields); TARGETS] {
     [
         ("/api/v1/ws".to_owned(), &UPGRADE),
@@ -37,7 +39,7 @@ fn targets(ann: &Person, bob: &Person) -> [(String, Fields); TARGETS] {
     ]
 }
 
-/// Asks for a stream, and does `meanwhile` before storage answers what that takes; then what arrived.
+/// Asks for a stream and calls `meanwhile` before storage answers; returns the bytes that arrived.
 fn open(
     world: &mut World,
     person: &Person,
@@ -59,7 +61,7 @@ fn open(
     (conn, world.take(conn))
 }
 
-/// Nothing is shown, and no socket opened: it is the 401 it would have been a moment later.
+/// Nothing is disclosed and no socket is opened: the response is the 401 that it would have been a moment later.
 #[test]
 fn a_session_that_ends_meanwhile_opens_nothing() {
     for at in 0..TARGETS {
@@ -76,7 +78,7 @@ fn a_session_that_ends_meanwhile_opens_nothing() {
     }
 }
 
-/// Storage that hangs for longer than a token lives opens nothing that lasts.
+/// If storage hangs for longer than the token lives, no stream stays open.
 #[test]
 fn a_token_that_ends_meanwhile_ends_the_stream() {
     for at in 0..TARGETS {
@@ -88,7 +90,7 @@ fn a_token_that_ends_meanwhile_ends_the_stream() {
         world.pass(Duration::ZERO);
         match fields {
             [("Accept", "*/*")] => {
-                assert!(bytes.starts_with(b"HTTP/1.1 200 "), "a poll answers what there is")
+                assert!(bytes.starts_with(b"HTTP/1.1 200 "), "a poll returns what exists")
             }
             fields if fields == UPGRADE => assert_eq!(world.close_code(conn), Some(4_401), "{target}"),
             _ => assert!(world.is_closed(conn), "{target}"),

@@ -1,4 +1,4 @@
-//! Typing and presence: told to those who may know, and to nobody else.
+//! Typing and presence: delivered to the members who may see them, and to no others.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::support::World;
 use crate::support::http::Person;
 use natter::server::contract::ConnId;
 
-/// Two who have spoken, each with an open socket.
+/// Two members who have a conversation, each with an open socket.
 struct Two {
     world: World,
     ann: Person,
@@ -43,7 +43,7 @@ impl Two {
 }
 
 #[test]
-fn typing_is_heard_by_the_other_once_and_lapses() {
+fn typing_is_delivered_once_and_expires() {
     let mut t = two();
     let (ann, bob) = (t.ann.clone(), t.bob.clone());
     let eve = t.world.sign_up("eve");
@@ -55,7 +55,7 @@ fn typing_is_heard_by_the_other_once_and_lapses() {
     );
     assert_eq!(t.heard(b, "typing"), [expect]);
     assert_eq!(t.world.texts(a), [r#"{"re":1,"ok":null}"#]);
-    // Again at once is no news; after a while it is; then silence ends it.
+    // A repeat at once is no event; after a while it is; then silence ends it.
     t.type_in(a, true);
     assert!(t.heard(b, "typing").is_empty());
     t.world.pass(Duration::from_secs(4));
@@ -64,7 +64,7 @@ fn typing_is_heard_by_the_other_once_and_lapses() {
     t.world.pass(Duration::from_secs(7));
     let lapsed = t.heard(b, "typing");
     assert!(lapsed.len() == 1 && lapsed[0].contains("\"active\":false"), "{lapsed:?}");
-    // So does saying so, and leaving.
+    // A `false` ends it too, and so does leaving.
     t.type_in(a, true);
     t.type_in(a, false);
     assert_eq!(t.heard(b, "typing").len(), 2);
@@ -72,7 +72,7 @@ fn typing_is_heard_by_the_other_once_and_lapses() {
     t.world.reset(a);
     assert!(t.heard(b, "typing").last().is_some_and(|text| text.contains("\"active\":false")));
     assert!(t.heard(a2, "typing").is_empty() && t.heard(e, "typing").is_empty());
-    // Somebody else's conversation is not there.
+    // The conversation of other members does not exist for her.
     t.type_in(e, true);
     assert!(t.world.texts(e).iter().any(|text| text.contains("\"not_found\"")));
     t.world.say(b, r#"{"id":2,"op":"typing"}"#);
@@ -87,7 +87,7 @@ fn presence_reaches_direct_peers_and_counts_devices() {
     let (b, e) = (t.socket(&bob), t.socket(&eve));
     t.world.pass(Duration::from_secs(4));
     let a = t.world.open_socket(&ann, "/api/v1/ws");
-    // One who arrives is told who is there.
+    // A member who connects gets the presence of its peers.
     let greeting = t.heard(a, "presence");
     assert!(
         greeting.len() == 1 && greeting[0].contains(&bob.profile) && greeting[0].contains("\"online\":true")
@@ -95,7 +95,7 @@ fn presence_reaches_direct_peers_and_counts_devices() {
     t.world.pass(Duration::from_secs(4));
     let online = t.heard(b, "presence");
     assert!(online.len() == 1 && online[0].contains(&ann.profile) && online[0].contains("\"online\":true"));
-    // A second device, a quick reconnect: no news.
+    // A second device and a quick reconnect cause no event.
     let a2 = t.socket(&ann);
     t.world.reset(a);
     t.world.pass(Duration::from_secs(4));
@@ -108,16 +108,16 @@ fn presence_reaches_direct_peers_and_counts_devices() {
     let offline = t.heard(b, "presence");
     assert!(offline.len() == 1 && offline[0].contains("\"online\":false"), "{offline:?}");
     assert!(offline[0].contains("\"last_seen_at\":\"2026-11-22T"), "{offline:?}");
-    assert!(t.heard(e, "presence").is_empty(), "strangers hear nothing");
+    assert!(t.heard(e, "presence").is_empty(), "strangers get no event");
     t.world.reset(b);
     t.world.reset(e);
     t.world.pass(Duration::from_secs(4));
     assert_eq!(t.world.server.load(), (0, 0, 0));
 }
 
-/// Whoever asks for a page of the log and waits for it is no device: WebSockets and event streams are.
+/// A long poll is no device; WebSockets and event streams are.
 #[test]
-fn one_who_waits_for_a_page_is_no_device_and_an_event_stream_is_one() {
+fn a_long_poll_is_no_device_and_an_event_stream_is_one() {
     let mut t = two();
     let (ann, bob) = (t.ann.clone(), t.bob.clone());
     let b = t.socket(&bob);
@@ -127,7 +127,7 @@ fn one_who_waits_for_a_page_is_no_device_and_an_event_stream_is_one() {
     let path = "GET /api/v1/events?cursor=now&wait=30 HTTP/1.1\r\nHost: chat\r\n";
     t.world.send(poll, format!("{path}{auth}\r\n").as_bytes());
     t.world.pass(Duration::from_secs(9));
-    assert!(t.heard(b, "presence").is_empty(), "a poll is nobody");
+    assert!(t.heard(b, "presence").is_empty(), "a poll is no device");
     assert!(t.world.take(poll).is_empty() && !t.world.is_closed(poll), "it waits");
     let stream = t.world.connect();
     let path = "GET /api/v1/events HTTP/1.1\r\nHost: chat\r\nAccept: text/event-stream\r\n";
@@ -135,16 +135,16 @@ fn one_who_waits_for_a_page_is_no_device_and_an_event_stream_is_one() {
     t.world.pass(Duration::from_secs(4));
     let online = t.heard(b, "presence");
     assert!(online.len() == 1 && online[0].contains("\"online\":true"), "{online:?}");
-    // The poll is still there when the stream goes.
+    // The poll is still open when the stream is closed.
     t.world.reset(stream);
     t.world.pass(Duration::from_secs(4));
     let offline = t.heard(b, "presence");
     assert!(offline.len() == 1 && offline[0].contains("\"online\":false"), "{offline:?}");
 }
 
-/// The last device of an account went with the account.
+/// The last device of an account is disconnected with the account.
 #[test]
-fn who_deletes_the_account_is_not_online_for_ever() {
+fn a_deleted_account_does_not_stay_online() {
     let mut t = two();
     let (ann, bob) = (t.ann.clone(), t.bob.clone());
     let (_a, b) = (t.socket(&ann), t.socket(&bob));
@@ -162,7 +162,7 @@ fn who_deletes_the_account_is_not_online_for_ever() {
 }
 
 #[test]
-fn a_block_takes_back_what_was_told_and_its_end_tells_it_again() {
+fn a_block_hides_presence_and_its_end_shows_it_again() {
     let mut t = two();
     let (ann, bob) = (t.ann.clone(), t.bob.clone());
     let eve = t.world.sign_up("eve");
@@ -179,7 +179,7 @@ fn a_block_takes_back_what_was_told_and_its_end_tells_it_again() {
     let path = |other: &Person| format!("/api/v1/blocks/{}", other.profile);
     assert_eq!(t.world.ask_as(&ann, "PUT", &path(&bob), None).status, 204);
     told(&mut t, "\"online\":false,\"last_seen_at\":null");
-    // Again is no news; a stranger's block is none of the other's business.
+    // A repeated block is no event, and a block between others is none for them.
     assert_eq!(t.world.ask_as(&ann, "PUT", &path(&bob), None).status, 204);
     assert_eq!(t.world.ask_as(&eve, "PUT", &path(&bob), None).status, 204);
     for conn in [a, b, e] {
@@ -190,13 +190,13 @@ fn a_block_takes_back_what_was_told_and_its_end_tells_it_again() {
 }
 
 #[test]
-fn after_a_block_nobody_hears_the_other_type() {
+fn after_a_block_typing_is_not_delivered() {
     for in_flight in [false, true] {
         let mut t = two();
         let (ann, bob) = (t.ann.clone(), t.bob.clone());
         let (a, b) = (t.socket(&ann), t.socket(&bob));
         if in_flight {
-            // Who may know was read before the block, and is told after it.
+            // The audience was read before the block; the event is delivered after it.
             t.world.holds = true;
             t.type_in(a, true);
             let looked = t.world.look();
@@ -220,14 +220,14 @@ fn after_a_block_nobody_hears_the_other_type() {
 }
 
 #[test]
-fn two_who_first_speak_learn_that_the_other_is_online() {
+fn a_first_message_shows_each_that_the_other_is_online() {
     let mut world = World::new();
     let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));
     let mut t = Two { world, ann: ann.clone(), bob: bob.clone(), conversation: String::new() };
     let (a, b, e) = (t.socket(&ann), t.socket(&bob), t.socket(&eve));
     t.world.pass(Duration::from_secs(4));
     for conn in [a, b, e] {
-        assert!(t.heard(conn, "presence").is_empty(), "strangers hear nothing");
+        assert!(t.heard(conn, "presence").is_empty(), "strangers get no event");
     }
     let say = |world: &mut World, id: u8| {
         let body = format!(

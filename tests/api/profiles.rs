@@ -1,5 +1,5 @@
-//! Profiles found, listed, searched and changed; blocks and what they do: each success, each refusal, and somebody else
-//! trying.
+//! Profiles found, listed, searched and changed, and blocks: each success, each refusal, and an attempt by another
+//! member.
 
 use crate::support::World;
 use crate::support::http::{Person, Response};
@@ -39,14 +39,14 @@ fn to(person: &Person) -> String {
     format!(r#""to":"{}""#, person.profile)
 }
 
-/// Ids of a list, in order.
+/// The ids of a list, in order.
 fn ids(response: &Response) -> Vec<String> {
     assert_eq!(response.status, 200, "{}", response.text());
     (0..).map(|n| response.at(&format!("data.{n}.id"))).take_while(|id| id != "null").collect()
 }
 
 #[test]
-fn ones_own_profile_is_whole_and_other_peoples_are_not() {
+fn only_the_own_profile_has_all_fields() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let own = get(&mut world, &ann, "profile");
@@ -69,10 +69,10 @@ fn ones_own_profile_is_whole_and_other_peoples_are_not() {
     }
 }
 
-/// A nick name is compared literally, and a private profile is hidden. The Go server ran nick names as regular
-/// expressions and showed private profiles to everybody.
+/// A nick name is compared literally, and a private profile is hidden. The predecessor ran nick names as regular
+/// expressions and showed private profiles to everyone.
 #[test]
-fn lineage_a_nick_name_is_no_pattern_and_private_is_private() {
+fn a_nick_name_is_no_pattern_and_a_private_profile_is_hidden() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     set(&mut world, &ann, r#"{"nick_name":"ann.lovelace"}"#);
@@ -98,7 +98,7 @@ fn lineage_a_nick_name_is_no_pattern_and_private_is_private() {
     assert_eq!(get(&mut world, &bob, "ann.lovelace?source=qr_code").at("data.id"), ann.profile, "scanned");
     assert_eq!(get(&mut world, &ann, "ann.lovelace").at("data.member"), ann.member, "oneself");
     assert_eq!(get(&mut world, &ann, &by_id).status, 200);
-    // Who is in a conversation with her sees her.
+    // A member of one of her conversations sees her.
     assert_eq!(post(&mut world, &ann, &to(&bob), 1).status, 201);
     assert_eq!(get(&mut world, &bob, "ann.lovelace").status, 200);
     assert_eq!(get(&mut world, &bob, &by_id).status, 200);
@@ -125,7 +125,7 @@ fn profiles_are_listed_by_ids_in_their_order() {
 }
 
 #[test]
-fn search_takes_the_beginning_of_a_name_as_it_is() {
+fn search_takes_the_beginning_of_a_name_literally() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let mut named = |nick: &str, name: &str| {
@@ -146,7 +146,7 @@ fn search_takes_the_beginning_of_a_name_as_it_is() {
     for none in ["%25", "_", "ona", ".*", "%22"] {
         assert!(found(&mut world, none).is_empty(), "{none}");
     }
-    // Page by page the same.
+    // The same page by page.
     let (mut pages, mut next) = (Vec::new(), String::new());
     loop {
         let page = get(&mut world, &ann, &format!("profiles?query=mona&limit=1{next}"));
@@ -209,7 +209,7 @@ fn a_profile_is_changed_by_its_owner_within_the_rules() {
     check("[1]", (400, "error_parsing_data"));
     let nobody = world.ask("PUT", "/api/v1/profile", &[], Some("{}"));
     assert_eq!(refused(&nobody), (401, "unauthorized_access".into()));
-    // A nick name that was given up is free.
+    // A nick name that is no longer used is free.
     set(&mut world, &ann, r#"{"nick_name":"ann_2"}"#);
     set(&mut world, &bob, r#"{"nick_name":"ann_1"}"#);
 }
@@ -231,10 +231,10 @@ fn cursor_of(text: &str) -> String {
 }
 
 #[test]
-fn a_change_is_heard_by_oneself_and_by_direct_peers_live_and_later() {
+fn a_change_reaches_the_member_and_direct_peers_live_and_later() {
     let mut world = World::new();
     let (ann, bob, carl) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("carl"));
-    // Before there was a conversation it was nobody else's news.
+    // Before a conversation exists no other member gets the event.
     set(&mut world, &ann, r#"{"display_name":"Ann 0"}"#);
     assert_eq!(post(&mut world, &ann, &to(&bob), 1).status, 201);
     let sockets = [&ann, &bob, &carl].map(|person| world.open_socket(person, "/api/v1/ws"));
@@ -255,7 +255,7 @@ fn a_change_is_heard_by_oneself_and_by_direct_peers_live_and_later() {
     assert!(peer[0].contains("Ann 1") && peer[1].contains("ann_2"));
     assert_eq!((&own[0], &own[2]), (&peer[0], &peer[1]), "encoded once");
 
-    // A replay has the same events, as the profile is now.
+    // A replay has the same events, with the current profile.
     let epoch =
         hello[0].split("\"epoch\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an epoch");
     let replay = |world: &mut World, person: &Person, seq: &str| {
@@ -276,7 +276,7 @@ fn a_change_is_heard_by_oneself_and_by_direct_peers_live_and_later() {
     assert!(replay(&mut world, &carl, "0").is_empty());
     assert_eq!(replay(&mut world, &bob, &cursor_of(&peer[1])), Vec::<String>::new());
 
-    // Who blocks and who is blocked hear no more of each other, neither at once nor in a replay.
+    // Two members of a block get no more events of each other, neither live nor in a replay.
     let last = cursor_of(&peer[1]);
     assert_eq!(block(&mut world, "PUT", &ann, &bob.profile), 204);
     set(&mut world, &ann, r#"{"display_name":"Ann 3"}"#);
@@ -307,10 +307,10 @@ fn blocks_are_put_listed_and_removed_by_the_one_who_blocks() {
     assert_eq!(ids(&first), [carl.profile.as_str()]);
     let second = get(&mut world, &ann, &format!("blocks?limit=1&next={}", first.at("next")));
     assert_eq!((ids(&second), second.at("next")), (vec![bob.profile.clone()], "null".into()));
-    assert!(ids(&get(&mut world, &bob, "blocks")).is_empty(), "who is blocked is not told");
+    assert!(ids(&get(&mut world, &bob, "blocks")).is_empty(), "a blocked member does not learn of the block");
     assert_eq!(refused(&get(&mut world, &ann, "blocks?next=x")), (400, "error_parsing_data".into()));
 
-    assert_eq!(block(&mut world, "DELETE", &bob, &ann.profile), 204, "nothing of his to lift");
+    assert_eq!(block(&mut world, "DELETE", &bob, &ann.profile), 204, "he has no block to remove");
     assert_eq!(ids(&get(&mut world, &ann, "blocks")).len(), 2);
     for _ in 0..2 {
         assert_eq!(block(&mut world, "DELETE", &ann, &bob.profile), 204);
@@ -327,7 +327,7 @@ fn blocks_are_put_listed_and_removed_by_the_one_who_blocks() {
     }
 }
 
-/// A block by id was a way to read whom a private profile belongs to.
+/// A block by id must not disclose which member a private profile belongs to.
 #[test]
 fn a_block_shows_no_private_profile() {
     let mut world = World::new();
@@ -338,14 +338,14 @@ fn a_block_shows_no_private_profile() {
     assert_eq!((list.status, ids(&list).len(), list.at("next")), (200, 0, "null".into()));
     assert_eq!(refused(&post(&mut world, &bob, &to(&ann), 1)), not_found(), "it works");
     assert_eq!(block(&mut world, "DELETE", &ann, &bob.profile), 204);
-    // In a shared conversation it is known.
+    // In a shared conversation the profile is visible.
     assert_eq!(post(&mut world, &bob, &to(&ann), 2).status, 201);
     assert_eq!(block(&mut world, "PUT", &ann, &bob.profile), 204);
     assert_eq!(ids(&get(&mut world, &ann, "blocks")), [bob.profile.as_str()]);
 }
 
 #[test]
-fn a_block_works_both_ways_at_once_and_until_it_is_lifted() {
+fn a_block_works_both_ways_at_once_until_it_is_removed() {
     let mut world = World::new();
     let (ann, bob, carl) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("carl"));
     let first = post(&mut world, &ann, &to(&bob), 1);
@@ -359,13 +359,13 @@ fn a_block_works_both_ways_at_once_and_until_it_is_lifted() {
         let answer = post(&mut world, from, &conversation, n);
         assert_eq!(refused(&answer), (403, "not_allowed".into()));
     }
-    // No receipts: reading is one's own business now.
+    // No receipts: the other member does not learn of the reading.
     let socket = world.open_socket(&ann, "/api/v1/ws");
     texts(&mut world, socket);
     let path = format!("/api/v1/conversations/{}/read", first.at("data.conversation"));
     assert_eq!(world.ask_as(&bob, "POST", &path, Some(r#"{"n":1}"#)).status, 200);
     assert!(texts(&mut world, socket).is_empty());
-    // The same after a restart, when nothing is remembered.
+    // The same after a restart, when the caches are empty.
     let mut world = world.restart();
     assert_eq!(refused(&post(&mut world, &bob, &to(&ann), 8)), not_found());
     assert_eq!(post(&mut world, &bob, &conversation, 9).status, 403);
@@ -375,9 +375,9 @@ fn a_block_works_both_ways_at_once_and_until_it_is_lifted() {
     assert_eq!(refused(&post(&mut world, &carl, &to(&ann), 12)), not_found(), "still blocked");
 }
 
-/// `presence:false` or `is_private` hides read receipts, both ways, from the moment it is set.
+/// `presence:false` or `is_private` hides read receipts both ways from the moment it is set.
 #[test]
-fn who_hides_neither_shows_nor_sees_receipts() {
+fn a_member_who_hides_neither_shows_nor_sees_receipts() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conversation = post(&mut world, &ann, &to(&bob), 1).at("data.conversation");

@@ -1,4 +1,4 @@
-//! Search: in my conversations only, whatever the text, never what is gone.
+//! Search: only in the member's own conversations, with any text, and never of deleted messages.
 
 use crate::support::World;
 use crate::support::http::Person;
@@ -21,7 +21,7 @@ fn chat() -> Chat {
 }
 
 impl Chat {
-    /// Posts as Ann to Bob; the message's path and its conversation.
+    /// Posts as Ann to Bob; returns the message's path and its conversation.
     fn post(&mut self, text: &str) -> (String, String) {
         self.key += 1;
         let client_id = format!("01ARZ3NDEKTSV4RRFFQ69G{:04}", self.key);
@@ -31,7 +31,7 @@ impl Chat {
         (format!("/api/v1/messages/{}", posted.at("data.id")), posted.at("data.conversation"))
     }
 
-    /// The bodies found, newest first.
+    /// The bodies that were found, newest first.
     fn find(&mut self, who: &Person, query: &str) -> Vec<String> {
         let mut encoded = String::new();
         for byte in query.bytes() {
@@ -66,7 +66,7 @@ fn words_are_found_by_their_beginnings_and_without_their_marks() {
 }
 
 #[test]
-fn any_text_is_a_question() {
+fn any_text_is_a_valid_query() {
     let mut c = chat();
     c.post("a AND b");
     let ann = c.ann.clone();
@@ -105,7 +105,7 @@ fn any_text_is_a_question() {
 }
 
 #[test]
-fn only_mine_and_only_what_stands() {
+fn only_own_conversations_and_only_current_texts_are_searched() {
     let mut c = chat();
     let (ann, bob, eve) = (c.ann.clone(), c.bob.clone(), c.eve.clone());
     let (path, conversation) = c.post("a secret word");

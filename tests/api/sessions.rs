@@ -1,4 +1,5 @@
-//! Sessions listed and revoked, passwords changed, tickets: each success, each refusal, and somebody else trying.
+//! Sessions listed and revoked, passwords changed, tickets: each success, each refusal, and an attempt by another
+//! member.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ const SESSIONS: &str = "/api/v1/user/sessions";
 const PASSWORD: &str = "/api/v1/user/password";
 const TICKET: &str = "/api/v1/user/ticket";
 
-/// Another session of somebody who signed up as `name`.
+/// Another session of the member who signed up as `name`.
 fn sign_in(world: &mut World, name: &str, password: &str, more: &str) -> Response {
     let body = format!(r#"{{"email":"{name}@example.org","password":"{password}"{more}}}"#);
     world.ask("POST", "/api/v1/user/sign-in", &[("User-Agent", "second/2")], Some(&body))
@@ -66,7 +67,7 @@ fn sessions_are_listed_newest_first_and_one_of_them_is_this() {
     assert_eq!(refused(&world.ask("GET", SESSIONS, &[], None)), unauthorized());
 }
 
-/// `last_seen_at` moves at most once a minute, by requests and by open sockets, and is on disk.
+/// `last_seen_at` changes at most once a minute, by requests and by open sockets, and is stored.
 #[test]
 fn a_session_is_seen_once_a_minute() {
     let mut world = World::new();
@@ -91,7 +92,7 @@ fn a_session_is_seen_once_a_minute() {
 }
 
 #[test]
-fn a_revoked_session_is_over_at_once_and_stays_so() {
+fn a_revoked_session_ends_at_once_and_stays_ended() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let phone = again(&mut world, "ann");
@@ -100,7 +101,7 @@ fn a_revoked_session_is_over_at_once_and_stays_so() {
     let (socket, kept) = (world.open_socket(&phone, "/api/v1/ws"), world.open_socket(&ann, "/api/v1/ws"));
     let pair = world.open_socket(&phone, &format!("/api/v1/ws/{}/{}", phone.profile, bob.profile));
 
-    // Nobody else's business.
+    // Another member can't see or revoke the session.
     assert_eq!(refused(&world.ask_as(&bob, "DELETE", &path, None)), (404, "not_found".into()));
     assert_eq!(refused(&world.ask("DELETE", &path, &[], None)), unauthorized());
     let unknown = format!("{SESSIONS}/01ARZ3NDEKTSV4RRFFQ69G5FAV");
@@ -124,7 +125,7 @@ fn a_revoked_session_is_over_at_once_and_stays_so() {
     assert_eq!(world.ask_as(&ann, "GET", SESSIONS, None).at("data.1"), "null");
 
     let mut world = world.restart();
-    // The access token is still young, and still refused.
+    // The access token has not expired and is refused all the same.
     assert!(!works(&mut world, &phone) && works(&mut world, &ann));
 }
 
@@ -136,7 +137,7 @@ fn all_others_are_revoked_together() {
     let sockets: Vec<_> = others.iter().map(|other| world.open_socket(other, "/api/v1/ws")).collect();
     assert_eq!(refused(&world.ask("DELETE", SESSIONS, &[], None)), unauthorized());
     assert_eq!(world.ask_as(&bob, "DELETE", SESSIONS, None).status, 204);
-    assert!(works(&mut world, &others[0]), "bob has no other session, and ann's are not his");
+    assert!(works(&mut world, &others[0]), "bob has no other session, and ann's sessions are not touched");
     assert_eq!(world.ask_as(&ann, "DELETE", SESSIONS, None).status, 204);
     for socket in sockets {
         assert_eq!(world.close_code(socket), Some(4401));
@@ -151,9 +152,9 @@ fn change(old: &str, new: &str, confirm: &str) -> String {
     format!(r#"{{"password":"{old}","new_password":"{new}","confirm_password":"{confirm}"}}"#)
 }
 
-/// A password change ends all other sessions. The Go server's revoked nothing.
+/// A change of the password ends all other sessions. The predecessor's revoked nothing.
 #[test]
-fn lineage_a_changed_password_ends_all_other_sessions() {
+fn a_changed_password_ends_all_other_sessions() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let other = again(&mut world, "ann");
@@ -169,7 +170,7 @@ fn lineage_a_changed_password_ends_all_other_sessions() {
 }
 
 #[test]
-fn a_password_is_changed_by_who_knows_it_and_to_a_good_one() {
+fn a_password_change_needs_the_old_password_and_a_good_new_one() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let new = "a new and better one";
@@ -196,9 +197,9 @@ fn a_password_is_changed_by_who_knows_it_and_to_a_good_one() {
     assert_eq!(sign_in(&mut world, "ann", "correct horse ann's", "").status, 200, "unchanged");
 }
 
-/// A stolen access token is no way to guess the password.
+/// A stolen access token does not help to guess the password.
 #[test]
-fn guesses_at_the_own_password_are_counted() {
+fn guesses_of_the_own_password_are_counted() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let body = change("wrong", "a new and better one", "a new and better one");
@@ -221,9 +222,9 @@ fn ticket(world: &mut World, person: &Person, body: Option<&str>) -> String {
     answer.at("data.ticket")
 }
 
-/// A stream is opened by a ticket of one use. A 24-hour token stood in the Go server's WebSocket URLs.
+/// A stream is opened by a ticket of one use. The predecessor had a 24-hour token in its WebSocket URLs.
 #[test]
-fn lineage_a_ticket_opens_one_socket_within_half_a_minute() {
+fn a_ticket_opens_one_socket_within_half_a_minute() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let open = |ticket: &str| format!("/api/v1/ws?ticket={ticket}");
@@ -251,7 +252,7 @@ fn lineage_a_ticket_opens_one_socket_within_half_a_minute() {
     assert_eq!(refused(&bad), (422, "invalid_for".into()));
 }
 
-/// Presented is used up: even where the upgrade was refused, so that a ticket in a log is worth nothing.
+/// A presented ticket is used up, even if the upgrade was refused, so that a ticket in a log is worth nothing.
 #[test]
 fn a_ticket_is_used_up_by_being_presented() {
     let mut world = World::new();
@@ -278,7 +279,7 @@ fn a_socket_ticket_opens_nothing_else_and_ends_with_session_and_process() {
     assert!(world.upgrade(&format!("/api/v1/ws?ticket={mine}"), &[]).is_err());
 }
 
-/// An EventSource comes back with the same URL again and again, also after a restart.
+/// An EventSource reconnects with the same URL again and again, also after a restart.
 #[test]
 fn an_events_ticket_is_good_for_the_event_streams_until_the_token_expires() {
     let mut world = World::new();
@@ -304,7 +305,7 @@ fn an_events_ticket_is_good_for_the_event_streams_until_the_token_expires() {
     let bearer = format!("Bearer {events}");
     assert_eq!(world.ask("GET", "/api/v1/user/me", &[("Authorization", &bearer)], None).status, 401);
     let mut world = world.restart();
-    // SYNCHRONOUS=normal and closed in order: the same epoch.
+    // SYNCHRONOUS=normal and an orderly stop: the epoch stays the same.
     assert!(opens(&mut world, streams[0]));
     world.pass(Duration::from_secs(900));
     assert!(!opens(&mut world, streams[0]));
@@ -316,7 +317,7 @@ fn an_events_ticket_is_good_for_the_event_streams_until_the_token_expires() {
     assert_eq!(refused(&ended), unauthorized());
 }
 
-/// A bound session's tickets are exempt from the device header: they exist for who can't set one.
+/// A ticket of a bound session needs no device header: tickets exist for clients that can't set one.
 #[test]
 fn tickets_of_a_bound_session_need_no_device() {
     let mut world = World::new();

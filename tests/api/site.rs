@@ -1,4 +1,4 @@
-//! The web client as a browser gets it: addresses, copies, conditions, and the policy that fences it in.
+//! The web client as a browser gets it: addresses, compressed copies, conditional requests, and the content policy.
 
 use crate::support::World;
 use crate::support::http::Response;
@@ -15,13 +15,13 @@ fn field(response: &Response, name: &str) -> String {
     response.field(name).unwrap_or("-").to_owned()
 }
 
-/// The addresses the page names.
+/// The addresses that the page names.
 fn links(page: &Response) -> Vec<String> {
     page.text().split('"').filter(|part| part.starts_with("/client/")).map(str::to_owned).collect()
 }
 
 #[test]
-fn the_page_and_all_it_names_are_there() {
+fn the_page_and_all_files_it_names_are_served() {
     let mut world = World::new();
     let page = get(&mut world, "/", &[]);
     assert_eq!((page.status, &*field(&page, "Content-Type")), (200, "text/html; charset=utf-8"));
@@ -39,7 +39,7 @@ fn the_page_and_all_it_names_are_there() {
             other => panic!("{other:?}"),
         };
         assert_eq!(field(&file, "Content-Type"), expect, "{link}");
-        // Without a version: the same file, to be asked for anew.
+        // Without a version: the same file, to be revalidated each time.
         let (_, path) = link["/client/".len()..].split_once('/').expect("a version");
         let plain = get(&mut world, &format!("/client/{path}"), &[]);
         assert_eq!((plain.status, &plain.body), (200, &file.body), "{path}");
@@ -48,7 +48,7 @@ fn the_page_and_all_it_names_are_there() {
 }
 
 #[test]
-fn every_file_is_fenced_in() {
+fn every_file_has_the_policy() {
     let mut world = World::new();
     let page = get(&mut world, "/", &[]);
     for path in ["/".to_owned(), "/client/app.js".to_owned(), links(&page).remove(0)] {
@@ -66,7 +66,7 @@ fn every_file_is_fenced_in() {
 }
 
 #[test]
-fn a_packed_copy_goes_to_who_can_unpack_it() {
+fn a_compressed_copy_is_sent_to_clients_that_accept_it() {
     let mut world = World::new();
     for path in ["/", "/client/style.css"] {
         let plain = get(&mut world, path, &[]);
@@ -112,7 +112,7 @@ fn what_a_browser_has_is_not_sent_again() {
         }
         let other = get(&mut world, "/", &[accept, ("If-None-Match", "\"other\"")]);
         assert_eq!((other.status, other.body == whole.body), (200, true));
-        // The other form's tag is no proof of having this one.
+        // The tag of the other form does not prove that the browser has this one.
         let digest = tag.trim_matches('"').trim_end_matches("-gzip");
         let wrong = if coding == "gzip" { format!("\"{digest}\"") } else { format!("\"{digest}-gzip\"") };
         assert_eq!(get(&mut world, "/", &[accept, ("If-None-Match", &wrong)]).status, 200, "{wrong}");
@@ -124,13 +124,13 @@ fn what_a_browser_has_is_not_sent_again() {
 }
 
 #[test]
-fn nothing_else_is_there() {
+fn no_other_path_is_served() {
     let mut world = World::new();
     for path in [
         "/client",
         "/client/",
         "/client/nothing.js",
-        "/client/0123456789abcdef/app.js", // of another build: never answered with this one's
+        "/client/0123456789abcdef/app.js", // of another build: never answered with this build's file
         "/client/ui",
         "/client/ui/",
         "/client/app.js/",

@@ -1,4 +1,4 @@
-//! Uploads: a body becomes a file, and a file is read by those who may.
+//! Uploads: a body becomes a file, and members who may read it do.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use natter::model::settings::{DefaultImage, Settings};
 use super::support::http::{Person, Response, responses};
 use super::support::{World, limits, pictures, settings};
 
-/// A request with any fields and any body.
+/// A request with any header fields and any body.
 pub fn bytes_of(method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
     for (name, value) in fields {
@@ -20,7 +20,7 @@ pub fn bytes_of(method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) 
     [text.as_bytes(), body].concat()
 }
 
-/// One exchange on a connection of its own.
+/// One exchange on its own connection.
 pub fn exchange(world: &mut World, method: &str, request: &[u8]) -> Response {
     let conn = world.connect();
     world.send(conn, request);
@@ -42,7 +42,7 @@ pub fn raw(world: &mut World, person: &Person, name: &str, body: &[u8]) -> Respo
     exchange(world, "POST", &bytes_of("POST", "/api/v1/uploads", &fields, body))
 }
 
-/// A form of one file.
+/// A form with one file.
 pub fn form(field: &str, name: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "--b\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\n\
@@ -67,10 +67,10 @@ fn with(change: impl FnOnce(&mut Limits)) -> Settings {
     settings(limits)
 }
 
-/// Status, code, the field that says what it is, and a body.
+/// Status, code, the header field that gives the type, and a body.
 type Refused<'a> = (u16, &'a str, (&'a str, &'a str), &'a [u8]);
 
-/// Method and fields, and the status, body and Content-Range they get.
+/// Method and header fields, and the status, body and Content-Range of the response.
 type Asked<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a [u8], Option<&'a str>);
 
 fn get(world: &mut World, url: &str) -> Response {
@@ -80,7 +80,7 @@ fn get(world: &mut World, url: &str) -> Response {
 // ---- creating ------------------------------------------------------------------------------------
 
 #[test]
-fn an_upload_is_stored_once_it_is_answered() {
+fn an_upload_is_on_disk_before_its_response() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let picture = pictures::picture(7);
@@ -102,7 +102,7 @@ fn an_upload_is_stored_once_it_is_answered() {
 }
 
 #[test]
-fn a_form_is_as_good_as_a_raw_body_in_every_split() {
+fn a_form_gives_the_same_file_as_a_raw_body_in_every_split() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let text = b"hello\r\n--not the boundary\r\n";
@@ -139,7 +139,7 @@ fn a_form_is_as_good_as_a_raw_body_in_every_split() {
 }
 
 #[test]
-fn requests_behind_an_upload_are_answered_in_their_order() {
+fn requests_after_an_upload_are_answered_in_their_order() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = bearer(&ann);
@@ -163,7 +163,7 @@ fn requests_behind_an_upload_are_answered_in_their_order() {
 }
 
 #[test]
-fn what_is_no_upload_is_refused_and_leaves_nothing() {
+fn a_bad_upload_is_refused_and_leaves_nothing() {
     let mut world = World::with(with(|limits| limits.upload_max = 1_000));
     let ann = world.sign_up("ann");
     let bearer = bearer(&ann);
@@ -228,7 +228,7 @@ fn a_refusal_that_the_head_allows_comes_before_the_body() {
     assert!(ask(&mut world, &[authorized, name, length("1001"), expect]).starts_with("HTTP/1.1 413 "));
     assert!(ask(&mut world, &[authorized, length("5"), expect]).starts_with("HTTP/1.1 422 "));
     assert_eq!(ask(&mut world, &[authorized, name, length("5"), expect]), "HTTP/1.1 100 Continue\r\n\r\n");
-    // A form may be longer than its file by its own weight.
+    // A form may be longer than its file by the size of its framing.
     let form = ("Content-Type", "multipart/form-data; boundary=b");
     let long = ask(&mut world, &[authorized, form, length("66537"), expect]);
     assert!(long.starts_with("HTTP/1.1 413 ") && long.contains("\r\nConnection: close\r\n"), "{long}");
@@ -240,7 +240,7 @@ fn a_refusal_that_the_head_allows_comes_before_the_body() {
 }
 
 #[test]
-fn an_upload_that_does_not_come_whole_leaves_nothing() {
+fn an_incomplete_upload_leaves_nothing() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = bearer(&ann);
@@ -260,14 +260,14 @@ fn an_upload_that_does_not_come_whole_leaves_nothing() {
     let conn = begin(&mut world);
     world.end(conn);
     assert_eq!(world.files.all().0.len(), 0, "the peer stopped in the middle");
-    // 60 s and a million bytes at 8 KiB/s.
+    // 60 s, and a million bytes at 8 KiB/s.
     let conn = begin(&mut world);
     world.pass(Duration::from_secs(60 + 122 - 1));
-    assert_eq!(world.files.all().0.len(), 1, "slow is not late");
+    assert_eq!(world.files.all().0.len(), 1, "it is slow but within the deadline");
     world.pass(Duration::from_secs(2));
     assert!(world.take(conn).starts_with(b"HTTP/1.1 408 "));
     assert_eq!(world.files.all().0.len(), 0);
-    // The session ends while the body is under way.
+    // The session ends while the body is being received.
     let conn = begin(&mut world);
     assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
     for _ in 0..24 {
@@ -279,7 +279,7 @@ fn an_upload_that_does_not_come_whole_leaves_nothing() {
 }
 
 #[test]
-fn a_chunked_upload_buys_its_time_with_its_bytes() {
+fn the_deadline_of_a_chunked_upload_grows_with_its_bytes() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = bearer(&ann);
@@ -330,20 +330,20 @@ fn a_member_keeps_no_more_than_the_quota() {
     assert_eq!(raw(&mut world, &ann, "a", &[b'a'; 600]).status, 201);
     let over = raw(&mut world, &ann, "b", &[b'b'; 401]);
     assert_eq!((over.status, over.code()), (413, "quota_exceeded".into()));
-    assert_eq!(raw(&mut world, &bob, "b", &[b'b'; 401]).status, 201, "everybody has their own");
-    // The same bytes again share a file, and count again.
+    assert_eq!(raw(&mut world, &bob, "b", &[b'b'; 401]).status, 201, "each member has its own");
+    // The same bytes again share a file and count again.
     let again = raw(&mut world, &ann, "c", &[b'a'; 600]);
     assert_eq!((again.status, again.code()), (413, "quota_exceeded".into()));
     let last = raw(&mut world, &ann, "d", &[b'd'; 400]);
     assert_eq!(last.status, 201);
     assert_eq!(raw(&mut world, &ann, "e", b"e").status, 413);
-    // By the length of the head, before a byte of the body.
+    // The length in the head refuses it before a byte of the body.
     let conn = world.connect();
     let bearer = bearer(&ann);
     let fields = [("Authorization", &*bearer), ("X-Filename", "x"), ("Content-Length", "900")];
     world.send(conn, &bytes_of("POST", "/api/v1/uploads", &fields, b""));
     assert!(world.take(conn).starts_with(b"HTTP/1.1 413 "));
-    // What is deleted gives its room back.
+    // A deleted file frees its room.
     let id = last.at("data.id");
     assert_eq!(world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{id}"), None).status, 204);
     assert_eq!(raw(&mut world, &ann, "f", &[b'f'; 400]).status, 201);
@@ -351,11 +351,15 @@ fn a_member_keeps_no_more_than_the_quota() {
 }
 
 #[test]
-fn a_member_keeps_no_more_files_than_so_many() {
+fn the_number_of_files_of_a_member_is_bounded() {
     let mut world = World::with(with(|limits| limits.upload_files_max = 2));
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let first = raw(&mut world, &ann, "a", b"a");
-    assert_eq!((first.status, raw(&mut world, &ann, "b", b"a").status), (201, 201), "the same bytes are two");
+    assert_eq!(
+        (first.status, raw(&mut world, &ann, "b", b"a").status),
+        (201, 201),
+        "the same bytes count twice"
+    );
     let over = raw(&mut world, &ann, "c", b"c");
     assert_eq!((over.status, over.code()), (413, "quota_exceeded".into()));
     assert_eq!(raw(&mut world, &bob, "c", b"c").status, 201);
@@ -365,7 +369,7 @@ fn a_member_keeps_no_more_files_than_so_many() {
 }
 
 #[test]
-fn the_quota_holds_against_uploads_at_the_same_time() {
+fn the_quota_counts_concurrent_uploads() {
     let mut world = World::with(with(|limits| limits.upload_quota = 1_000));
     let ann = world.sign_up("ann");
     let bearer = bearer(&ann);
@@ -389,11 +393,10 @@ fn the_quota_holds_against_uploads_at_the_same_time() {
     assert_eq!((temporary.len(), published.len()), (0, 1), "what was refused at the end is gone too");
 }
 
-/// A body that is still coming has no row, and takes its owner's room all the same: nobody fills a disk with bodies
-/// that
-/// never end.
+/// A body that is being received has no row, and uses its owner's room all the same: no one can fill a disk with bodies
+/// that never end.
 #[test]
-fn the_quota_counts_what_is_under_way() {
+fn the_quota_counts_bodies_that_are_being_received() {
     let mut world = World::with(with(|limits| limits.upload_quota = 1_000));
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let begin = |world: &mut World, person: &Person, framing: (&str, &str), body: &[u8]| {
@@ -412,8 +415,8 @@ fn the_quota_counts_what_is_under_way() {
     let second = begin(&mut world, &ann, length, b"");
     refused(&mut world, second);
     let other = begin(&mut world, &bob, length, &[b'b'; 700]);
-    assert!(world.take(other).starts_with(b"HTTP/1.1 201 "), "everybody has their own");
-    // A body of unknown length takes what has come of it.
+    assert!(world.take(other).starts_with(b"HTTP/1.1 201 "), "each member has its own");
+    // A body of unknown length uses the room of the bytes received so far.
     let chunked = ("Transfer-Encoding", "chunked");
     let growing = begin(&mut world, &ann, chunked, b"200\r\n");
     world.send(growing, &[b'g'; 0x200]);
@@ -421,7 +424,7 @@ fn the_quota_counts_what_is_under_way() {
     world.send(growing, b"\r\n200\r\n");
     world.send(growing, &[b'g'; 0x200]);
     refused(&mut world, growing);
-    // What ends gives its room back, however it ends.
+    // An upload that ends frees its room, however it ends.
     world.reset(first);
     assert_eq!(world.files.all().0.len(), 0);
     let last = begin(&mut world, &ann, length, &[b'l'; 700]);
@@ -429,7 +432,7 @@ fn the_quota_counts_what_is_under_way() {
 }
 
 #[test]
-fn a_member_brings_so_many_uploads_at_once() {
+fn the_concurrent_uploads_of_a_member_are_bounded() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let begin = |world: &mut World, person: &Person| {
@@ -448,12 +451,12 @@ fn a_member_brings_so_many_uploads_at_once() {
     assert_eq!(
         send_form(&mut world, &ann, "PUT", "/api/v1/profile", &form).status,
         429,
-        "a picture is one too"
+        "a profile picture counts too"
     );
     let other = begin(&mut world, &bob);
     world.send(other, b"b");
     assert!(world.take(other).starts_with(b"HTTP/1.1 201 "));
-    // One that is done makes place for one.
+    // An upload that is complete makes room for another.
     world.send(conns[0], b"b");
     assert!(world.take(conns[0]).starts_with(b"HTTP/1.1 201 "));
     let next = begin(&mut world, &ann);
@@ -479,19 +482,23 @@ fn equal_bytes_of_one_owner_are_one_file() {
     assert_eq!(delete(&mut world, &first), 204);
     assert_eq!(get(&mut world, &first.at("data.url")).status, 404, "at once");
     world.pass(Duration::from_secs(60));
-    assert_eq!(get(&mut world, &second.at("data.url")).body, b"hello", "the other still has the bytes");
+    assert_eq!(
+        get(&mut world, &second.at("data.url")).body,
+        b"hello",
+        "the other upload still has the bytes"
+    );
     assert_eq!(delete(&mut world, &second), 204);
     world.pass(Duration::from_secs(60));
-    assert_eq!(world.files.all().1.len(), 1, "the bytes went with the last");
+    assert_eq!(world.files.all().1.len(), 1, "the bytes are deleted with the last upload");
     assert_eq!(delete(&mut world, &second), 404);
 }
 
 // ---- what is in a file ---------------------------------------------------------------------------
 
-/// A picture is served without its metadata. The Go server kept the places of its members' photographs, and took a
-/// prefix for the whole.
+/// A picture is served without its metadata. The predecessor kept the geolocations in photographs, and took an
+/// incomplete file for a complete one.
 #[test]
-fn lineage_a_portrait_stands_upright_and_tells_no_place() {
+fn a_portrait_keeps_its_orientation_and_loses_its_geolocation() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let portrait = pictures::portrait();
@@ -504,7 +511,7 @@ fn lineage_a_portrait_stands_upright_and_tells_no_place() {
     assert_eq!(pictures::orientation(&stored.body), Some(6), "a viewer still turns it");
     assert_eq!(answer.at("data.size"), stored.body.len().to_string());
     assert_eq!(stored.field("etag"), Some(&*format!("\"{}\"", hex(&sha256(&stored.body)))));
-    // The same photograph again, as it was stored: the same bytes.
+    // The same photograph again, as it was stored, gives the same bytes.
     let again = raw(&mut world, &ann, "p.jpg", &stored.body);
     assert_eq!(again.at("data.sha256"), answer.at("data.sha256"));
     let png = raw(&mut world, &ann, "p.png", &pictures::png("GPS"));
@@ -512,9 +519,10 @@ fn lineage_a_portrait_stands_upright_and_tells_no_place() {
     assert!(!stored.body.windows(3).any(|bytes| bytes == b"GPS"));
 }
 
-/// What such a file is, and what of it may stay, is known once it is whole; all that is said of it is of the bytes as served.
+/// The type of such a file and what may stay of it are known when it is complete. All its values are of the bytes as
+/// served.
 #[test]
-fn a_film_and_a_phones_picture_tell_no_place() {
+fn a_film_and_a_picture_of_a_phone_lose_their_geolocation() {
     let atom =
         |name: &[u8; 4], body: &[u8]| [&(body.len() as u32 + 8).to_be_bytes()[..], name, body].concat();
     let brand = |brand: &[u8; 4]| atom(b"ftyp", &[&brand[..], &[0; 4], brand].concat());
@@ -544,7 +552,7 @@ fn a_film_and_a_phones_picture_tell_no_place() {
             assert_eq!(answer.at("data.sha256"), hex(&sha256(&stored.body)));
             assert_eq!(stored.field("etag"), Some(&*format!("\"{}\"", hex(&sha256(&stored.body)))));
         }
-        // It begins like a picture, and is none.
+        // It begins like a picture, but is none.
         let (temporary, published) = world.files.all();
         let none = raw(&mut world, &ann, "x.heic", &brand(b"heic"));
         assert_eq!((none.status, none.code()), (415, "not_supported_type".to_owned()));
@@ -575,7 +583,7 @@ fn keep_metadata_keeps_it() {
 }
 
 #[test]
-fn a_file_is_what_its_bytes_say_and_never_runs() {
+fn the_type_of_a_file_comes_from_its_bytes_and_it_never_runs() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let page = b"<html><script>alert(document.domain)</script></html>";
@@ -611,7 +619,7 @@ fn a_file_is_what_its_bytes_say_and_never_runs() {
 // ---- reading -------------------------------------------------------------------------------------
 
 #[test]
-fn a_file_is_read_whole_in_part_or_not_again() {
+fn a_file_is_read_complete_in_part_or_as_a_304() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let upload = raw(&mut world, &ann, "a%22%C3%A9.txt", b"0123456789");
@@ -664,7 +672,7 @@ fn a_file_is_read_whole_in_part_or_not_again() {
 }
 
 #[test]
-fn only_who_may_read_finds_a_file() {
+fn only_a_member_who_may_read_it_finds_a_file() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let upload = raw(&mut world, &ann, "a.txt", b"hello");
@@ -707,7 +715,7 @@ fn only_who_may_read_finds_a_file() {
     }
     assert_eq!(get(&mut world, &format!("{path}?{sig}&{expires}")).status, 200, "in any order");
     assert_eq!(get(&mut world, &format!("/uploads/{id}/a%2Etxt?{query}")).status, 200, "the same name");
-    // 24 hours, rounded up to the hour; from 13:03:54 until 14:00.
+    // 24 hours, rounded up to the hour: from 13:03:54 until 14:00.
     world.pass(Duration::from_secs(24 * 3_600 + 55 * 60));
     assert_eq!(get(&mut world, &url).status, 200);
     world.pass(Duration::from_secs(2 * 60));
@@ -715,7 +723,7 @@ fn only_who_may_read_finds_a_file() {
 }
 
 #[test]
-fn an_upload_is_its_owners_to_delete() {
+fn an_upload_is_deleted_by_its_owner_only() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let upload = raw(&mut world, &ann, "a.txt", b"hello");
@@ -732,7 +740,7 @@ fn an_upload_is_its_owners_to_delete() {
     assert_eq!(world.files.all().1.len(), 0);
 }
 
-/// A handle a request would be many: the next request waits until the file before it has left.
+/// Each request for a file takes a handle: the next request waits until the file before it has been sent.
 #[test]
 fn pipelined_reads_of_files_wait_for_each_other() {
     let mut world = World::new();
@@ -750,7 +758,7 @@ fn pipelined_reads_of_files_wait_for_each_other() {
     assert_eq!(responses(&mut bytes, false).len(), 50);
 }
 
-/// No upload is lost, and none is read without bounds, while the disk is slow.
+/// While the disk is slow no upload is lost, and none is read without a bound.
 #[test]
 fn a_slow_disk_stops_the_reading_of_uploads() {
     let mut world = World::new();
@@ -792,9 +800,9 @@ fn a_slow_disk_stops_the_reading_of_uploads() {
     assert_eq!(world.files.all().0.len(), 0);
 }
 
-/// DEFAULT_PROFILE_PIC: a file of the operator's is the picture of whoever has none.
+/// DEFAULT_PROFILE_PIC: a file of the operator is the picture of each profile without one.
 #[test]
-fn who_has_no_picture_shows_the_operators() {
+fn a_profile_without_a_picture_shows_the_operators() {
     let with_default = settings(limits());
     let default = DefaultImage { name: "no one.png".to_owned(), mime: "image/png" };
     let urls = with_default.urls.clone().with_default_image(Some(default));
@@ -813,14 +821,14 @@ fn who_has_no_picture_shows_the_operators() {
     assert_eq!(shown.field("content-disposition").map(|it| it.starts_with("inline;")), Some(true));
     let etag = shown.field("etag").expect("a tag").to_owned();
     assert_eq!(world.ask("GET", &url, &[("If-None-Match", &etag)], None).status, 304);
-    // A member needs no signature; nobody else, no other name, and no wrong one.
+    // A member needs no signature. It is not served to anyone else, under another name, or with a wrong signature.
     let (path, query) = url.split_once('?').expect("a query");
     assert_eq!(world.ask_as(&ann, "GET", path, None).status, 200);
     assert_eq!(get(&mut world, path).status, 401);
     assert_eq!(get(&mut world, &format!("{path}x?{query}")).status, 404);
     assert_eq!(get(&mut world, &url.replace("sig=", "sig=A")).status, 404);
     assert_eq!(world.ask_as(&ann, "DELETE", "/api/v1/uploads/00000000000000000000000000", None).status, 404);
-    // It is nobody's upload: it can't be sent, and one's own picture takes its place.
+    // No member owns it: it can't be sent, and a member's own picture replaces it.
     let body = format!(
         r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","attachments":["00000000000000000000000000"]}}"#,
         bob.profile
@@ -836,7 +844,7 @@ fn who_has_no_picture_shows_the_operators() {
     assert_eq!(own.status, 200, "{}", own.text());
     let url = of(&mut world, &bob, &ann.profile);
     assert_eq!(get(&mut world, &url).body, pictures::picture(1));
-    // Without the file it is as if there were none.
+    // Without the file it is as if none were configured.
     fs::remove_file(world.dir.path().join("default.png")).expect("removed");
     assert_eq!(world.ask_as(&bob, "GET", path, None).status, 404);
 }

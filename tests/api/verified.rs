@@ -1,4 +1,4 @@
-//! REQUIRE_VERIFIED: all but `/user/*` waits for a verified address.
+//! REQUIRE_VERIFIED: everything but `/user/*` needs a verified address.
 
 use natter::model::settings::Settings;
 
@@ -34,11 +34,11 @@ fn nothing_but_the_account_is_open_before_the_address_is_verified() {
     verify(&mut world, &ann, "ann");
     assert_eq!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&post)).status, 201);
     let list = world.ask_as(&bob, "GET", "/api/v1/conversations", None);
-    assert_eq!((list.status, list.code()), not_verified(), "only oneself is verified by one's code");
+    assert_eq!((list.status, list.code()), not_verified(), "a code verifies only its own member");
 }
 
 #[test]
-fn what_is_wrong_with_the_request_is_told_first() {
+fn errors_of_the_request_come_first() {
     let mut world = strict();
     let ann = world.sign_up("ann");
     let posted = world.ask_as(&ann, "POST", "/api/v1/messages", Some(r#"{"body":"hi"}"#));
@@ -63,7 +63,7 @@ fn streams_open_to_the_verified_only() {
         let refusal = world.ask("GET", path, &fields, None);
         assert_eq!((refusal.status, refusal.code()), not_verified(), "{path}");
     }
-    // A ticket can be had, and opens nothing either.
+    // A ticket can be requested, but opens no stream.
     let ticket = world.ask_as(&bob, "POST", "/api/v1/user/ticket", None).at("data.ticket");
     let refusal = world.upgrade(&format!("/api/v1/ws?ticket={ticket}"), &[]).expect_err("a refusal");
     assert_eq!((refusal.status, refusal.code()), not_verified());
@@ -72,7 +72,7 @@ fn streams_open_to_the_verified_only() {
 }
 
 #[test]
-fn the_verified_are_asked_about_once() {
+fn a_verified_member_is_looked_up_once() {
     let mut world = strict();
     let ann = world.sign_up("ann");
     verify(&mut world, &ann, "ann");
@@ -88,7 +88,7 @@ fn the_verified_are_asked_about_once() {
 }
 
 #[test]
-fn without_the_switch_nobody_is_asked() {
+fn without_the_setting_no_member_is_looked_up() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     world.trace.clear();
