@@ -1,4 +1,4 @@
-//! The contract, row by row, against the whole server without a socket.
+//! The contract, row by row, against the complete server without a socket.
 
 #[path = "api/admin.rs"]
 mod admin;

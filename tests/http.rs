@@ -1,5 +1,7 @@
-//! HTTP/1.1 as `protocol.md` promises it, bytes in and bytes out, against the whole server.
-//! Every case of a table is played whole, split at every byte, byte by byte, and pipelined twice: the verdict is the same.
+//! HTTP/1.1 as `protocol.md` promises it, bytes in and bytes out, against the complete server.
+//!
+//! Each case of a table is played at once, split at every byte, byte by byte, and pipelined twice: the result is the
+//! same.
 
 #[path = "http/clock.rs"]
 mod clock;
@@ -18,14 +20,14 @@ mod support;
 use support::World;
 use support::http::{Response, responses};
 
-/// What becomes of the connection.
+/// What happens to the connection afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     Keeps,
     Closes,
 }
 
-/// Sends the pieces one after the other on a connection of their own: the responses, and whether the server ended it.
+/// Sends the pieces one after the other on a new connection; returns the responses, and whether the server closed it.
 pub fn play(world: &mut World, pieces: &[&[u8]]) -> (Vec<Response>, Then) {
     let conn = world.connect();
     for piece in pieces {
@@ -42,13 +44,13 @@ pub fn play(world: &mut World, pieces: &[&[u8]]) -> (Vec<Response>, Then) {
     (all, then)
 }
 
-/// A response without what is drawn anew each time.
+/// A response without its random parts.
 fn settled(mut response: Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
     response.fields.retain(|(name, _)| name != "X-Request-Id");
     (response.status, response.fields, response.body)
 }
 
-/// Plays one request in every way, and answers with its one response.
+/// Plays one request in every way and returns its one response.
 pub fn check(world: &mut World, input: impl AsRef<[u8]>, status: u16, code: &str, then: Then) -> Response {
     let input = input.as_ref();
     let name = String::from_utf8_lossy(&input[..input.len().min(300)]).into_owned();
@@ -86,7 +88,7 @@ pub fn check(world: &mut World, input: impl AsRef<[u8]>, status: u16, code: &str
     response
 }
 
-/// What every response has.
+/// Checks the header fields that every response has.
 fn assert_basics(response: &Response, name: &str) {
     let one = |field: &str| {
         let mut all = response.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(field));

@@ -1,4 +1,4 @@
-//! Both WebSocket forms as `protocol.md` promises them, bytes in and bytes out, against the whole server.
+//! Both kinds of WebSocket as `protocol.md` promises them, bytes in and bytes out, against the complete server.
 
 #[path = "websocket/bounds.rs"]
 mod bounds;
@@ -17,7 +17,7 @@ use support::World;
 use support::http::{Person, text_at};
 use support::socket::Frame;
 
-/// A `client_id` of its own for each number.
+/// A different `client_id` for each number.
 pub fn client_id(number: usize) -> String {
     format!("01ARZ3NDEKTSV4RRFF{number:08}")
 }
@@ -36,7 +36,7 @@ pub fn at(text: &str, path: &str) -> String {
     text_at(&natter::base::json::parse(text.as_bytes()).unwrap_or_else(|_| panic!("not JSON: {text}")), path)
 }
 
-/// What each text is: its event, or `re` and its error's code, or `re ok`.
+/// The kind of each text: its event, or `re` and its error's code, or `re ok`.
 pub fn kinds(texts: &[String]) -> Vec<String> {
     let kind = |text: &String| match (at(text, "event"), at(text, "error.code"), at(text, "re")) {
         (event, ..) if event != "null" => event,
@@ -46,7 +46,7 @@ pub fn kinds(texts: &[String]) -> Vec<String> {
     texts.iter().map(kind).collect()
 }
 
-/// A native socket past its first words.
+/// A native socket after its first frames.
 pub fn ready(world: &mut World, person: &Person) -> ConnId {
     let conn = world.open_socket(person, "/api/v1/ws");
     assert_eq!(kinds(&world.texts(conn)), ["hello", "caught_up"]);
@@ -73,7 +73,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The close frame the socket got, and that nothing came behind it.
+/// The close frame that the socket got; checks that nothing came after it.
 pub fn closed(world: &mut World, conn: ConnId) -> Option<(u16, String)> {
     let frames = world.frames(conn);
     let position = frames.iter().position(|frame| matches!(frame, Frame::Close(..)))?;

@@ -1,4 +1,4 @@
-//! Workers against the world they work with: a mail server and a look-up service on real sockets, a real file.
+//! The workers with real partners: a mail server and a look-up service on real sockets, and a real file.
 
 mod support;
 

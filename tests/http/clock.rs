@@ -1,4 +1,4 @@
-//! What time does: slow heads, slow bodies, idle connections, slow readers, lingering ones.
+//! Deadlines of HTTP: slow heads, slow bodies, idle connections, slow readers, lingering ones.
 
 use std::io::IoSlice;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// The peer takes `count` bytes of what is queued for it.
+/// The peer takes `count` bytes of its queue.
 fn trickle(world: &mut World, conn: ConnId, count: usize) {
     let mut left = count;
     while left > 0 {
@@ -31,7 +31,7 @@ fn trickle(world: &mut World, conn: ConnId, count: usize) {
 }
 
 #[test]
-fn a_slow_head_is_408_and_an_empty_one_just_ends() {
+fn a_slow_head_is_408_and_an_empty_one_is_closed() {
     let mut world = World::new();
     let head = request("GET", "/healthz", &[], None);
     for (sent, answered) in
@@ -52,9 +52,9 @@ fn a_slow_head_is_408_and_an_empty_one_just_ends() {
     }
 }
 
-/// A peer can't be late while the server does not run: heads, bodies and answers go on afterwards.
+/// A peer can't be late while the server does not run: heads, bodies and responses continue afterwards.
 #[test]
-fn a_standstill_of_the_process_takes_no_time_from_anybody() {
+fn the_time_of_a_stopped_process_counts_against_no_peer() {
     let mut world = World::new();
     let head = request("GET", "/healthz", &[], None);
     let body = request("POST", "/api/v1/user/refresh", &[], Some("{\"refresh\":1}"));
@@ -74,7 +74,7 @@ fn a_standstill_of_the_process_takes_no_time_from_anybody() {
 }
 
 #[test]
-fn dripping_does_not_stretch_a_deadline() {
+fn slow_bytes_do_not_extend_a_deadline() {
     let mut world = World::new();
     let head = request("GET", "/healthz", &[("A", &"b".repeat(100))], None);
     let conn = world.connect();
@@ -137,7 +137,7 @@ fn an_idle_connection_is_kept_for_75_seconds() {
     }
     world.pass(MS);
     assert!(world.peers[&conn].closed && world.take(conn).is_empty(), "just a close");
-    // The next head begins its own clock.
+    // The next head starts its own deadline.
     let conn = world.connect();
     world.send(conn, &one);
     world.take(conn);
@@ -147,8 +147,8 @@ fn an_idle_connection_is_kept_for_75_seconds() {
     assert_eq!(responses(&mut world.take(conn), false)[0].status, 408);
 }
 
-/// Load balancers keep their idle connections for up to 600 seconds: the one who closes must be the proxy, or a request of
-/// its is lost on the way.
+/// Load balancers keep their idle connections for up to 600 seconds. The proxy must be the side that closes, or one of
+/// its requests is lost on the way.
 #[test]
 fn an_idle_connection_of_a_trusted_proxy_outlives_its_pool() {
     let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
@@ -178,7 +178,7 @@ fn a_slow_reader_is_kept_while_it_reads() {
         world.pass(seconds(10) - MS);
         assert!(!world.peers[&conn].closed);
     }
-    // Less is too slow.
+    // A slower reader is closed.
     let mut waited = 0;
     while !world.peers[&conn].closed {
         trickle(&mut world, conn, 5_000);
@@ -191,7 +191,7 @@ fn a_slow_reader_is_kept_while_it_reads() {
 }
 
 #[test]
-fn the_idle_clock_begins_when_the_answer_has_left() {
+fn the_idle_time_begins_when_the_response_was_sent() {
     let mut world = World::new();
     let conn = world.connect();
     world.peers.get_mut(&conn).expect("a peer").stalled = true;

@@ -1,4 +1,4 @@
-//! What a request carries and what an answer says: bodies, types, methods, expectations, languages, request ids.
+//! The content of requests and responses: bodies, types, methods, expectations, languages, request ids.
 
 use super::Then::{Closes, Keeps};
 use super::support::World;
@@ -8,7 +8,7 @@ use natter::model::operation::Refusal;
 
 const ULID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
-/// A request of somebody, with a JSON body.
+/// A request of a member, with a JSON body.
 fn ask(person: &Person, method: &str, path: &str, body: &str) -> String {
     let (access, len) = (&person.access, body.len());
     format!(
@@ -17,7 +17,7 @@ fn ask(person: &Person, method: &str, path: &str, body: &str) -> String {
     )
 }
 
-/// The read route with this head and body, which gives 404 when all of it is well formed.
+/// The read route with this head and body, which gives 404 if all of it is well-formed.
 fn read(person: &Person, fields: &str, body: &str) -> String {
     let access = &person.access;
     format!(
@@ -46,7 +46,7 @@ fn json_bodies_are_bounded() {
     };
     check(&mut world, chunked(max), 404, "not_found", Keeps);
     check(&mut world, chunked(max + 1), 413, "too_large", Keeps);
-    // A route that looks at no body reads as much, and no more.
+    // A route that ignores the body reads as much, and no more.
     let get = |len: usize| {
         format!("GET /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: {len}\r\n\r\n{}", "x".repeat(len))
     };
@@ -55,7 +55,7 @@ fn json_bodies_are_bounded() {
 }
 
 #[test]
-fn only_json_is_read_where_json_is_wanted() {
+fn routes_that_take_json_refuse_other_types() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let body = r#"{"n":1}"#;
@@ -89,7 +89,7 @@ fn only_json_is_read_where_json_is_wanted() {
             Keeps,
         );
     }
-    // No body equals `{}`, and needs no type.
+    // No body equals `{}` and needs no type.
     for (fields, body) in [
         ("", ""),
         ("Content-Length: 0\r\n", ""),
@@ -102,7 +102,7 @@ fn only_json_is_read_where_json_is_wanted() {
 }
 
 #[test]
-fn what_is_no_json_object_is_400_and_what_is_wrong_in_it_is_422() {
+fn bad_json_is_400_and_a_bad_value_in_it_is_422() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let path = format!("/api/v1/conversations/{ULID}/read");
@@ -147,7 +147,7 @@ fn what_is_no_json_object_is_400_and_what_is_wrong_in_it_is_422() {
         let response = check(&mut world, ask(&ann, "POST", &path, body), 422, "invalid_n", Keeps);
         assert_eq!(response.at("field"), "n");
     }
-    // Unknown members are ignored; ids are taken in either case, and a malformed one in a path is nothing at all.
+    // Unknown fields are ignored; ids are accepted in either case, and a malformed id in a path is a 404.
     check(&mut world, ask(&ann, "POST", &path, "{\"n\":1,\"x\":[{}]}"), 404, "not_found", Keeps);
     check(&mut world, ask(&ann, "POST", &path.to_lowercase(), "{\"n\":1}"), 404, "not_found", Keeps);
     check(
@@ -189,7 +189,7 @@ fn head_is_get_without_its_body() {
         assert_eq!(head.field("Content-Length"), Some(get.body.len().to_string().as_str()), "{path}");
         assert_eq!(head.field("Content-Type"), get.field("Content-Type"));
     }
-    // A stream of events would never end: its head alone.
+    // A stream of events would never end, so HEAD gets its head alone.
     let events = format!(
         "HEAD /api/v1/events HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\nAuthorization: Bearer {}\r\n\r\n",
         ann.access
@@ -198,7 +198,7 @@ fn head_is_get_without_its_body() {
     assert_eq!((all.len(), all[0].status, then), (1, 200, Closes));
 }
 
-/// A path of the table with something in place of its parameters.
+/// A path of the table with values for its parameters.
 fn concrete(path: &str) -> String {
     let fill = |part| match part {
         "{nick_name}" => "somebody",
@@ -209,10 +209,10 @@ fn concrete(path: &str) -> String {
 }
 
 #[test]
-fn every_path_says_what_it_takes() {
+fn every_path_lists_its_methods() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
-    // The admin routes are not there on the public door: tests/api/admin.rs.
+    // The public listener has no admin routes: tests/api/admin.rs.
     let public =
         |route: &&natter::server::routes::Route| route.access != natter::server::routes::Access::Control;
     let routes = natter::server::routes::ROUTES.iter().filter(public);
@@ -257,7 +257,7 @@ fn every_path_says_what_it_takes() {
 }
 
 #[test]
-fn nobody_gets_in_without_a_token() {
+fn no_request_is_authorized_without_a_token() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     for route in natter::server::routes::ROUTES {
@@ -287,7 +287,7 @@ fn nobody_gets_in_without_a_token() {
     assert_eq!(world.ask("GET", "/api/v1/user/me", &twice, None).status, 401);
     let lower = format!("bearer {}", ann.access);
     assert_eq!(world.ask("GET", "/api/v1/user/me", &[("Authorization", &lower)], None).status, 200);
-    // Only WebSocket routes take a token in the URL.
+    // Only WebSocket routes accept a token in the URL.
     let path = format!("/api/v1/user/me?access={}", ann.access);
     assert_eq!(world.ask("GET", &path, &[], None).status, 401);
 }
@@ -301,7 +301,7 @@ fn an_expectation_is_met_once_and_a_refusal_closes() {
         )
     };
     let refresh = "/api/v1/user/refresh";
-    // The client waits: it is told to go on, then answered.
+    // The client waits: it gets a 100, then the response.
     let conn = world.connect();
     world.send(conn, head("100-continue", refresh, "Content-Length: 13\r\n").as_bytes());
     assert_eq!(world.take(conn), b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -309,7 +309,7 @@ fn an_expectation_is_met_once_and_a_refusal_closes() {
     let all = responses(&mut world.take(conn), false);
     assert_eq!((all.len(), all[0].code().as_str()), (1, "invalid_refresh"));
     assert!(!world.is_closed(conn));
-    // The client does not wait: no word of it.
+    // The client does not wait: it gets no 100.
     let input = format!("{}{{\"refresh\":1}}", head("100-Continue", refresh, "Content-Length: 13\r\n"));
     let (all, then) = play(&mut world, &[input.as_bytes()]);
     assert_eq!((all.len(), all[0].status, then), (1, 422, Keeps));
@@ -319,7 +319,7 @@ fn an_expectation_is_met_once_and_a_refusal_closes() {
     );
     let (all, then) = play(&mut world, &[chunked.as_bytes(), chunked.as_bytes()]);
     assert_eq!((all.len(), all[1].status, then), (2, 422, Keeps));
-    // Nothing to continue with.
+    // There is no body to continue with.
     check(&mut world, head("100-continue", refresh, ""), 401, "unauthorized_access", Keeps);
     check(
         &mut world,
@@ -328,7 +328,7 @@ fn an_expectation_is_met_once_and_a_refusal_closes() {
         "unauthorized_access",
         Keeps,
     );
-    // Refused: whether the body comes is not known, so that the connection can't go on.
+    // Refused: the server does not know whether the body comes, so the connection can't continue.
     let length = "Content-Length: 13\r\n";
     check(&mut world, head("100-continue", "/api/v1/messages", length), 401, "unauthorized_access", Closes);
     check(&mut world, head("100-continue", "/nowhere", length), 404, "not_found", Closes);
@@ -336,13 +336,13 @@ fn an_expectation_is_met_once_and_a_refusal_closes() {
     check(&mut world, head("200-ok", refresh, length), 417, "expectation_failed", Closes);
     check(&mut world, head("100-continue, x", refresh, length), 417, "expectation_failed", Closes);
     check(&mut world, head("200-ok", refresh, ""), 417, "expectation_failed", Keeps);
-    // HTTP/1.0 knows no expectations.
+    // HTTP/1.0 has no expectations.
     let old = "POST /api/v1/user/refresh HTTP/1.0\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"refresh\":1}";
     check(&mut world, old, 422, "invalid_refresh", Closes);
 }
 
 #[test]
-fn a_request_id_is_the_request_s_or_our_own() {
+fn a_request_id_is_the_client_s_or_a_new_one() {
     let mut world = World::new();
     for id in ["a", "A.b_c-9", &"x".repeat(64)] {
         assert_eq!(
@@ -361,11 +361,10 @@ fn a_request_id_is_the_request_s_or_our_own() {
     }
 }
 
-/// An error shows nothing of the inside. The Go server showed what its database, its parsers and its mailer said.
-/// Ours says its code and that code's title:
-/// nothing of the request, of storage or of the machine.
+/// An error discloses nothing internal. The predecessor showed the texts of its database, its parsers and its mailer.
+/// Here an error has its code and that code's title, and nothing of the request, of storage or of the machine.
 #[test]
-fn lineage_an_error_shows_its_code_and_title_and_nothing_else() {
+fn an_error_shows_its_code_and_title_and_nothing_else() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);
@@ -375,7 +374,7 @@ fn lineage_an_error_shows_its_code_and_title_and_nothing_else() {
             r#"{{"type":"about:blank","status":{status},"code":"{code}","title":"{title}","field":{field},"retry":false,"retry_after_ms":null}}"#
         )
     };
-    // A fault of storage, on the way of a reading and of a writing.
+    // A fault of storage, in a read and in a write.
     for (method, path, body) in [
         ("GET", "/api/v1/conversations", None),
         ("PUT", "/api/v1/profile", Some(r#"{"display_name":"x"}"#)),
@@ -546,7 +545,7 @@ fn the_conformance_build_serves_the_files_of_its_folder_as_uploads_are() {
     }
     assert_eq!(ask("POST", "/__files/a.html", &[]).status, 405);
 
-    // Replaced by as many bytes, within the second: another file all the same.
+    // Replaced by a file of the same size within the same second: it is another file all the same.
     let own = world.dir.path().join("conformance");
     std::fs::write(own.join("new"), "abcdefghij").expect("a file");
     std::fs::rename(own.join("new"), own.join("a.html")).expect("replaced");

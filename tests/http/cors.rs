@@ -27,10 +27,10 @@ fn cors(response: &Response) -> [Option<&str>; 3] {
 const EXPOSED: &str =
     "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, ETag, Content-Range, Content-Disposition";
 
-/// Credentials go to listed origins only. The Go server reflected any origin with credentials, and browsers could not
+/// Credentials go to listed origins only. The predecessor reflected any origin with credentials, and browsers could not
 /// send UniqueId.
 #[test]
-fn lineage_any_origin_is_allowed_without_credentials() {
+fn any_origin_is_allowed_without_credentials() {
     let mut world = World::new();
     let origin = "https://any.example";
     for path in ["/healthz", "/nowhere", "/api/v1/user/me"] {
@@ -55,7 +55,7 @@ fn lineage_any_origin_is_allowed_without_credentials() {
     assert_eq!(preflight(&mut world, "/nowhere", origin).status, 404);
 }
 
-/// A page in the browser of one who works on the server's machine could read it.
+/// A page in a browser on the server's machine could read them otherwise.
 #[test]
 fn no_page_reads_the_metrics() {
     let mut world = World::new();
@@ -101,9 +101,9 @@ fn listed_origins_are_echoed_with_credentials() {
     );
 }
 
-/// Browsers don't ask before they open a WebSocket: the server must judge.
+/// Browsers send no preflight before they open a WebSocket, so the server must check the origin.
 #[test]
-fn an_upgrade_from_elsewhere_is_403() {
+fn an_upgrade_from_another_origin_is_403() {
     let mut world = listed();
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);

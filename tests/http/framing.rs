@@ -1,10 +1,10 @@
-//! Where a request begins and ends, and what is refused because two parsers could see it differently.
+//! Where a request begins and ends, and the requests that are refused because two parsers could read them differently.
 
 use super::Then::{Closes, Keeps};
 use super::check;
 use super::support::World;
 
-/// A route that takes a JSON body from anybody and asks storage nothing for a token that is none.
+/// A route that takes a JSON body without a token and asks storage nothing if the refresh token is malformed.
 const POST: &str = "POST /api/v1/user/refresh HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n";
 
 fn get(lines: &str) -> String {
@@ -15,7 +15,7 @@ fn get(lines: &str) -> String {
 fn a_broken_head_is_400_and_closes() {
     let mut world = World::new();
     let inputs = [
-        // Lengths that disagree.
+        // Contradictory lengths.
         get("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"),
         get("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"),
         get("Content-Length: 3\r\nContent-Length: 4\r\n"),
@@ -90,7 +90,7 @@ fn a_broken_head_is_400_and_closes() {
 }
 
 #[test]
-fn versions_and_codings_we_do_not_speak() {
+fn unsupported_versions_and_codings_are_refused() {
     let mut world = World::new();
     for input in [
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -147,14 +147,14 @@ fn a_broken_chunk_is_400_and_closes() {
     check(&mut world, chunked(&trailers), 400, "bad_request", Closes);
 }
 
-/// Also where nobody wants the body: otherwise its rest would be read as the next request.
+/// A broken chunk is detected even if the body is not used: otherwise its rest would be read as the next request.
 #[test]
-fn a_broken_chunk_is_400_also_where_no_body_is_looked_at() {
+fn a_broken_chunk_is_400_also_if_the_body_is_ignored() {
     let mut world = World::new();
     let input = get("Transfer-Encoding: chunked\r\n");
     check(&mut world, format!("{input}2\r\n{{}}\r\n0\r\n\r\n"), 200, "", Keeps);
     check(&mut world, format!("{input}2\r\n{{}}X"), 400, "bad_request", Closes);
-    // Refused before the body is read, yet what had come of it was already broken.
+    // Refused before the body is read, but the part that had arrived was already broken.
     for (head, status) in [
         ("POST /api/v1/messages HTTP/1.1\r\nHost: h\r\n", 401),
         ("POST /nowhere HTTP/1.1\r\nHost: h\r\n", 404),
@@ -170,14 +170,14 @@ fn a_broken_chunk_is_400_also_where_no_body_is_looked_at() {
         let broken = format!("{head}2\r\n{{}}XX{next}");
         let (all, then) = super::play(&mut world, &[broken.as_bytes()]);
         assert_eq!((all.len(), all[0].status, then), (1, 400, Closes), "{head}");
-        // Answered before the fault could be seen: nothing behind it is taken for a request.
+        // Answered before the fault was visible: nothing after it is taken for a request.
         let (all, then) = super::play(&mut world, &[head.as_bytes(), &broken.as_bytes()[head.len()..]]);
         assert_eq!((all.len(), all[0].status, then), (1, status, Closes), "{head}");
     }
 }
 
 #[test]
-fn what_is_well_formed_is_answered() {
+fn well_formed_requests_are_answered() {
     let mut world = World::new();
     for input in [
         get(""),

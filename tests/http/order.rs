@@ -1,4 +1,4 @@
-//! Which of several faults is answered, and in which order requests are: precedence, pipelining, early answers, drains.
+//! Which of several faults is reported, and the order of responses: precedence, pipelining, early responses, drains.
 
 use super::Then::{Closes, Keeps};
 use super::support::World;
@@ -26,16 +26,16 @@ fn the_first_fault_in_the_contract_s_order_is_answered() {
         let then = if code == "bad_request" { Closes } else { Keeps };
         check(&mut world, input, status, code, then);
     };
-    // Framing before everything.
+    // Framing comes first.
     case(ask("BREW /nowhere", "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", ""), 400, "bad_request");
-    // The path and the method before the token.
+    // The path and the method come before the token.
     case(ask("POST /api/v1/no/where", text, &huge), 404, "not_found");
     case(ask("DELETE /api/v1/messages", text, &huge), 405, "method_not_allowed");
-    // The token before the body, its size, its type and its content.
+    // The token comes before the body, its size, its type and its content.
     case(ask("POST /api/v1/messages", text, &huge), 401, "unauthorized_access");
     case(ask("POST /api/v1/messages", text, "{"), 401, "unauthorized_access");
     case(ask("POST /api/v1/messages?a=1&a=2", json, "{"), 401, "unauthorized_access");
-    // Size, type, content, meaning, and at last what is stored.
+    // Then size, type, content and meaning, and last the stored state.
     case(ask(&read, &format!("{bearer}{text}"), &huge), 413, "too_large");
     case(ask(&read, &format!("{bearer}{text}"), "{"), 415, "not_supported_type");
     case(ask(&format!("{read}?a=1&a=2"), &format!("{bearer}{text}"), "{}"), 415, "not_supported_type");
@@ -50,7 +50,7 @@ fn the_first_fault_in_the_contract_s_order_is_answered() {
 }
 
 #[test]
-fn pipelined_answers_keep_the_order_of_their_requests() {
+fn pipelined_responses_keep_the_order_of_their_requests() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);
@@ -68,12 +68,8 @@ fn pipelined_answers_keep_the_order_of_their_requests() {
     .concat();
     let statuses = |all: &[super::Response]| all.iter().map(|response| response.status).collect::<Vec<_>>();
     let (all, then) = play(&mut world, &[&input]);
-    assert_eq!(
-        (statuses(&all), then),
-        (vec![200, 200, 201, 404, 200, 200], Closes),
-        "nothing behind a close"
-    );
-    // While a question is out, nothing behind it is looked at, and no more is read.
+    assert_eq!((statuses(&all), then), (vec![200, 200, 201, 404, 200, 200], Closes), "nothing after a close");
+    // While a question is in flight, no request after it is parsed, and no more is read.
     world.holds = true;
     let conn = world.connect();
     world.send(conn, &input);
@@ -87,7 +83,7 @@ fn pipelined_answers_keep_the_order_of_their_requests() {
 }
 
 #[test]
-fn a_peer_that_shuts_its_side_gets_all_answers() {
+fn a_peer_that_shuts_its_side_gets_all_responses() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);
@@ -102,7 +98,7 @@ fn a_peer_that_shuts_its_side_gets_all_answers() {
         assert_eq!(responses(&mut world.take(conn), false).len(), 3);
         assert!(world.peers[&conn].closed);
     }
-    // Half a request is no request, but those before it were.
+    // An incomplete request gets no response, but the requests before it do.
     for half in [&one[..20], &request("POST", "/api/v1/user/refresh", &[], Some("{}"))[..90]] {
         let conn = world.connect();
         world.peers.get_mut(&conn).expect("a peer").stalled = true;
@@ -116,7 +112,7 @@ fn a_peer_that_shuts_its_side_gets_all_answers() {
 }
 
 #[test]
-fn answers_wait_for_a_slow_reader_without_piling_up() {
+fn responses_wait_for_a_slow_reader_in_bounded_memory() {
     let mut world = World::new();
     let conn = world.connect();
     world.peers.get_mut(&conn).expect("a peer").stalled = true;
@@ -130,7 +126,7 @@ fn answers_wait_for_a_slow_reader_without_piling_up() {
 }
 
 #[test]
-fn an_answer_before_its_body_arrives_and_the_next_request_too() {
+fn an_early_response_leaves_the_connection_usable() {
     let mut world = World::new();
     let next = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
     let head = "POST /api/v1/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n";
@@ -143,7 +139,7 @@ fn an_answer_before_its_body_arrives_and_the_next_request_too() {
     }
     world.send(conn, next.as_bytes());
     assert_eq!(responses(&mut world.take(conn), false)[0].status, 200);
-    // So much is dropped for a polite end, and no more: 10 MiB of an upload and 1 MiB.
+    // For an orderly end this much is read and dropped, and no more: 10 MiB of an upload and 1 MiB.
     let max = 10_485_760 + 1_048_576;
     for (length, then) in [(max, Keeps), (max + 1, Closes)] {
         let head = format!("POST /api/v1/messages HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
@@ -172,7 +168,7 @@ fn after_a_close_the_peer_may_still_be_sending() {
     assert_eq!(responses(&mut world.take(conn), false)[0].status, 400);
     assert!(
         world.peers[&conn].write_shut && !world.peers[&conn].closed,
-        "a reset would take the answer with it"
+        "a reset would discard the response"
     );
     world.send(conn, &[b'x'; 100_000]);
     assert_eq!((world.take(conn), world.unread(conn)), (Vec::new(), 0), "read and dropped");
@@ -180,7 +176,7 @@ fn after_a_close_the_peer_may_still_be_sending() {
     assert!(world.peers[&conn].closed);
 }
 
-/// A post that may be repeated must not be overtaken by one behind it.
+/// A post that may be repeated must not be overtaken by a later one.
 #[test]
 fn a_refusal_worth_a_retry_ends_the_connection() {
     let mut world = World::new();
@@ -205,12 +201,12 @@ fn a_refusal_worth_a_retry_ends_the_connection() {
         assert_eq!(all[0].at("retry"), (status != 500).to_string());
         world.holds = false;
     }
-    // Nothing was stored, and the post is still good.
+    // Nothing was stored, and the post can be repeated.
     assert_eq!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).status, 201);
 }
 
 #[test]
-fn a_stop_finishes_what_was_begun() {
+fn a_shutdown_finishes_the_requests_in_flight() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);
@@ -273,7 +269,7 @@ fn no_credential_is_taken_from_a_query() {
 }
 
 #[test]
-fn what_a_closed_connection_waited_for_is_not_read() {
+fn a_read_for_a_closed_connection_is_cancelled() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);
@@ -284,7 +280,7 @@ fn what_a_closed_connection_waited_for_is_not_read() {
     }
     assert_eq!(world.held.len(), 2);
     world.reset(gone);
-    assert_eq!(world.held.len(), 1, "the read of the connection that is gone is cancelled");
+    assert_eq!(world.held.len(), 1, "the read of the closed connection is cancelled");
     world.release(1);
     assert_eq!(responses(&mut world.take(stays), false)[0].status, 200);
     assert_eq!(world.server.load().1, 0, "no call is left");

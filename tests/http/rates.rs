@@ -1,4 +1,4 @@
-//! Rates and connections: who is counted together, what a refusal says, what is never counted.
+//! Rates and connections: which requests count together, the content of a refusal, and what is never counted.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn rated() -> World {
     World::with(settings(Limits { rate_limit: true, ..limits() }))
 }
 
-/// Asks until it is refused; answers how many passed and the refusal.
+/// Sends requests until one is refused; returns how many passed, and the refusal.
 fn exhaust(world: &mut World, mut ask: impl FnMut(&mut World) -> Response) -> (usize, Response) {
     for passed in 0..1_000 {
         let response = ask(world);
@@ -52,10 +52,10 @@ fn a_burst_passes_then_429_says_when_to_come_back() {
     assert_eq!(exhaust(&mut world, health).0, 100);
 }
 
-/// A rate counts an address over all its connections. The Go server counted by address and port: a new connection was
+/// A rate counts an address over all its connections. The predecessor counted by address and port: a new connection was
 /// a new budget.
 #[test]
-fn lineage_addresses_are_counted_not_connections() {
+fn addresses_are_counted_not_connections() {
     let mut world = rated();
     let health = |peer: &'static str| move |world: &mut World| ask_from(world, peer, "GET", "/healthz", &[]);
     assert_eq!(exhaust(&mut world, health("192.0.2.1")).0, 100);
@@ -85,11 +85,11 @@ fn each_class_of_routes_has_its_budget() {
     assert_eq!((passed, refused.field("RateLimit-Policy")), (100 - 1 - 61, Some("\"account\";q=100;w=2")));
     let (passed, _) =
         exhaust(&mut world, |world| ask_from(world, "198.51.100.1", "GET", "/api/v1/user/me", &auth));
-    assert_eq!(passed, 0, "an account is one wherever it comes from");
+    assert_eq!(passed, 0, "an account is counted once for all addresses");
 }
 
 #[test]
-fn failures_count_against_their_address_and_good_tokens_are_not_hurt() {
+fn failures_count_against_their_address_and_not_against_good_tokens() {
     let mut world = rated();
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);
@@ -103,7 +103,7 @@ fn failures_count_against_their_address_and_good_tokens_are_not_hurt() {
         ask_from(&mut world, peer, "GET", "/api/v1/user/me", &[("Authorization", &bearer)]).status,
         200
     );
-    // 404 and 405 stand before the rate, and cost as much.
+    // 404 and 405 are decided before the rate, and cost as much.
     assert_eq!(ask_from(&mut world, peer, "GET", "/nowhere", &[]).status, 404);
     let peer = "192.0.2.2";
     for at in 0..50 {
@@ -115,7 +115,7 @@ fn failures_count_against_their_address_and_good_tokens_are_not_hurt() {
         assert_eq!(ask_from(&mut world, peer, "DELETE", "/healthz", &[]).status, 405);
     }
     assert_eq!(ask_from(&mut world, peer, "GET", "/healthz", &[]).status, 429);
-    // So do heads that can't be read.
+    // Heads that can't be parsed cost as much, too.
     let peer = "192.0.2.3";
     for _ in 0..100 {
         let conn = world.connect_from(peer);
@@ -153,9 +153,9 @@ fn only_a_trusted_proxy_speaks_for_others() {
     assert_eq!(
         exhaust(&mut world, via("192.0.2.3", "X-Forwarded-For", "192.0.2.5")).0,
         0,
-        "nobody trusts it"
+        "it is not trusted"
     );
-    // Its connections carry many people's.
+    // Its connections carry requests of many people.
     let open = |world: &mut World, peer: &str| {
         let conns = [(); 3].map(|()| world.connect_from(peer));
         conns.iter().filter(|conn| !world.is_closed(**conn)).count()
@@ -191,7 +191,7 @@ fn connections_are_bounded_by_nested_prefixes() {
 }
 
 #[test]
-fn who_was_of_no_use_for_longest_gives_way() {
+fn the_connection_idle_for_longest_is_closed_first() {
     let mut world = World::with(settings(Limits { connections_max: 5, ..limits() }));
     let ann = world.sign_up("ann");
     let second = Duration::from_secs(1);
@@ -209,7 +209,7 @@ fn who_was_of_no_use_for_longest_gives_way() {
     let member = come(&mut world, "192.0.2.1");
     ask(&mut world, member, &[("Authorization", &bearer)]);
     let silent = come(&mut world, "192.0.2.2");
-    // A head or a body that never ends is of no use either, however busily it comes.
+    // A head or a body that never ends counts as idle too, however fast it comes.
     let head = come(&mut world, "192.0.2.3");
     let body = come(&mut world, "192.0.2.4");
     world.send(body, b"POST /api/v1/user/refresh HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{");
@@ -224,7 +224,7 @@ fn who_was_of_no_use_for_longest_gives_way() {
         assert!(world.peers[&victim].closed);
     }
     assert!(!world.is_closed(member) && newcomers.iter().all(|conn| !world.is_closed(*conn)));
-    // Then an idle one with an account; a stream never.
+    // Then an idle connection with an account; never a stream.
     for conn in newcomers {
         ask(&mut world, conn, &[("Authorization", &bearer)]);
     }
@@ -237,7 +237,7 @@ fn who_was_of_no_use_for_longest_gives_way() {
 }
 
 #[test]
-fn beyond_the_limit_of_connections_there_is_a_prompt_503() {
+fn above_the_limit_of_connections_there_is_a_prompt_503() {
     let mut world = World::with(settings(Limits { connections_max: 3, ..limits() }));
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);
@@ -252,18 +252,18 @@ fn beyond_the_limit_of_connections_there_is_a_prompt_503() {
         assert_eq!(refusal(&mut world, conn), (503, "busy".into(), Some("1".into())));
         assert!(world.server.is_accepting());
     }
-    assert!(world.server.load().0 <= 3 + 256, "those who are told so are bounded, too");
+    assert!(world.server.load().0 <= 3 + 256, "connections that get the 503 are bounded, too");
     world.pass(Duration::from_secs(2));
     assert_eq!(world.server.load().0, 3);
     world.reset(streams[0]);
     let conn = world.connect_from("203.0.113.1");
     assert_eq!(world.ask_on(conn, "GET", "/healthz", &[], None).status, 200, "a place was free again");
-    // The control socket has places of its own.
+    // The control socket has its own limit.
     let control = world.connect_through("127.0.0.1", Door::Control);
     assert_eq!(world.ask_on(control, "GET", "/healthz", &[], None).status, 200);
 }
 
-/// Its connections are one address's, and none of them idles for long: what counts is what they carry.
+/// Its connections have one address, and none is idle for long: their streams and requests are counted.
 #[test]
 fn behind_a_trusted_proxy_streams_and_requests_are_counted_by_address_and_account() {
     let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
@@ -299,7 +299,7 @@ fn behind_a_trusted_proxy_streams_and_requests_are_counted_by_address_and_accoun
     }
     world.reset(conns[0]);
     assert_eq!(open(&mut world, &bob, "192.0.2.1").1, 200, "a place was free again");
-    // Nobody's requests are left over on idle connections, and those are nobody's victims.
+    // Idle connections are owned by no client, so no client's requests are lost.
     let fields = [("X-Forwarded-For", "192.0.2.77")];
     for _ in 0..2 {
         let conn = world.connect_from("10.0.0.1");
@@ -327,7 +327,7 @@ fn without_rates_nothing_is_counted() {
     }
 }
 
-/// A 429 of a post refuses the posts behind it.
+/// A 429 for a post refuses the posts after it.
 #[test]
 fn a_rate_limited_post_ends_its_connection() {
     let rate_writes = Rate { per_second: 1, burst: 2 };
@@ -342,9 +342,9 @@ fn a_rate_limited_post_ends_its_connection() {
     assert_eq!((statuses, world.is_closed(conn)), (vec![422, 422, 429], true));
 }
 
-/// Somebody else's budget is not theirs to spend, nor a body theirs to send: who signed out is judged by the head.
+/// A signed-out client may not use the account's budget or send a body: it is refused after the head.
 #[test]
-fn who_signed_out_is_a_stranger_at_once() {
+fn a_signed_out_client_is_unauthorized_at_once() {
     let mut world = rated();
     let ann = world.sign_up("ann");
     let body = Some(r#"{"for":"events"}"#);
@@ -352,7 +352,7 @@ fn who_signed_out_is_a_stranger_at_once() {
     assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
     let bearer = format!("Authorization: Bearer {}", ann.access);
     for head in [
-        // The body has not come, and is not waited for.
+        // The body has not arrived, and the server does not wait for it.
         format!("POST /api/v1/messages HTTP/1.1\r\nHost: test\r\n{bearer}\r\nContent-Length: 9\r\n\r\n"),
         format!("GET /api/v1/events HTTP/1.1\r\nHost: test\r\n{bearer}\r\n\r\n"),
         format!("GET /api/v1/events?ticket={ticket} HTTP/1.1\r\nHost: test\r\n\r\n"),
@@ -366,9 +366,9 @@ fn who_signed_out_is_a_stranger_at_once() {
     }
 }
 
-/// One account that makes group after group held up the posts of all others.
+/// An account that made group after group delayed the posts of all others.
 #[test]
-fn a_large_group_costs_as_many_writes_and_an_hour_has_its_number_of_them() {
+fn a_large_group_costs_several_writes_and_groups_are_limited_per_hour() {
     let mut world = rated();
     let mut join = |n: usize| {
         world.pass(Duration::from_secs(1));
@@ -405,14 +405,15 @@ fn a_large_group_costs_as_many_writes_and_an_hour_has_its_number_of_them() {
         assert!(made <= 200);
     };
     assert_eq!((refused.status, refused.code()), (429, "rate_limited".to_owned()));
-    // 120 at once, and what the hour gave back meanwhile.
+    // 120 at once, and what the hour refilled meanwhile.
     assert!((120..=126).contains(&made), "{made}");
     let after: u64 = refused.field("Retry-After").and_then(|text| text.parse().ok()).expect("a time");
     world.pass(Duration::from_secs(after));
     assert_eq!(group(&mut world, &people[1..2]).status, 201);
 }
 
-/// A network that sends many large bodies and never ends them: they give way, the largest first, and nobody else's does.
+/// A network that sends many large bodies and never ends them: they are refused, the largest first, and no body of
+/// another network.
 #[test]
 fn bodies_without_an_account_share_one_pool() {
     let mut world = World::new();

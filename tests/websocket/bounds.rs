@@ -1,4 +1,4 @@
-//! What is bounded: sizes, ops under way, rates, refusals, slow readers; and the close code of each.
+//! Limits of a socket: sizes, ops in flight, rates, refusals, slow readers, and the close code of each.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn a_broken_protocol_is_closed_with_its_code() {
             let close = closed(&mut world, conn).map(|(code, _)| code);
             assert_eq!(close, Some(code), "{:x?} split at {split}", &bytes[..bytes.len().min(20)]);
             world.send(conn, &frame(0x81, b"{}"));
-            assert_eq!(world.take(conn), b"", "nothing behind a close");
+            assert_eq!(world.take(conn), b"", "nothing after a close");
             world.send(conn, &frame(0x88, &1_000u16.to_be_bytes()));
             world.end(conn);
             assert!(world.peers[&conn].closed);
@@ -89,7 +89,7 @@ fn sixty_four_are_in_flight_then_the_socket_is_not_read() {
 }
 
 #[test]
-fn the_write_rate_is_kept_by_not_reading() {
+fn the_write_rate_is_enforced_by_not_reading() {
     let rate_writes = Rate { per_second: 2, burst: 3 };
     let mut world = World::with(settings(Limits { rate_limit: true, rate_writes, ..limits() }));
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
@@ -146,7 +146,7 @@ fn a_slow_reader_is_closed_4408_and_resumes_with_nothing_lost() {
     while world.server.load().2 == 2 {
         world.say(sender, &post(sent, &bob, &body));
         sent += 1;
-        assert!(sent < 100, "the bound must cut it");
+        assert!(sent < 100, "the bound must close it");
     }
     let queued = world.server.send_queue(conn).expect("closing").memory();
     assert!(queued > send_queue_max && queued < send_queue_max + 5_000, "{queued}");
@@ -163,7 +163,8 @@ fn a_slow_reader_is_closed_4408_and_resumes_with_nothing_lost() {
     };
     let mut seqs: Vec<u64> = frames.iter().filter_map(seq).collect();
     let cursor = seqs.last().expect("some came");
-    // It comes back with the last seq it has seen, reading slowly again: backpressure, not another cut.
+    // The peer reconnects with the last seq it has seen and reads slowly again: it gets back-pressure and is not closed
+    // again.
     let conn = world.open_socket(&bob, &format!("/api/v1/ws?cursor={epoch}:{cursor}"));
     let posted = |text: &String| {
         (at(text, "event") == "message.posted").then(|| at(text, "seq").parse::<u64>().expect("seq"))

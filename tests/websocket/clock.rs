@@ -1,4 +1,4 @@
-//! What time does to a stream: heartbeats, silence, the end of a token, a shutdown.
+//! Deadlines of a stream: heartbeats, silence, the end of a token, a shutdown.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn a_heartbeat_comes_with_the_ping_and_silence_ends_the_stream() {
         "the high-water mark"
     );
     world.texts(other);
-    // Any byte is a sign of life; none for 2.5 heartbeats is the end.
+    // Any byte is a sign of life; after 2.5 heartbeats without one the stream ends.
     world.send(conn, &frame(0x8a, b""));
     world.pass(seconds(75) - Duration::from_millis(1));
     assert!(!world.peers[&conn].closed && world.peers[&other].closed);
@@ -39,7 +39,7 @@ fn a_heartbeat_comes_with_the_ping_and_silence_ends_the_stream() {
     assert_eq!(world.server.load(), (0, 0, 0));
 }
 
-/// SIGSTOP, a suspended machine: what clients sent meanwhile waits in the kernel.
+/// SIGSTOP, or a suspended machine: bytes that clients sent meanwhile wait in the kernel.
 #[test]
 fn time_in_which_the_process_did_not_run_is_no_silence() {
     let mut world = World::new();
@@ -49,7 +49,7 @@ fn time_in_which_the_process_did_not_run_is_no_silence() {
         world.now = world.now.later(seconds(standstill));
         world.input(Input::Tick);
         assert!(!world.peers[&conn].closed && !world.peers[&other].closed, "{standstill} s");
-        // Also where the first to be heard of is another one's bytes.
+        // Also if the first bytes that arrive are those of another connection.
         world.now = world.now.later(seconds(30));
         world.send(conn, &frame(0x8a, b""));
         world.pass(Duration::ZERO);
@@ -62,9 +62,9 @@ fn time_in_which_the_process_did_not_run_is_no_silence() {
     assert!(world.peers[&conn].closed && world.peers[&other].closed);
 }
 
-/// A stream lives as long as its token, by the clock that the token names.
+/// A stream lives as long as its token, by the calendar that the token uses.
 #[test]
-fn a_calendar_clock_that_is_set_ends_the_streams_whose_tokens_are_over() {
+fn a_clock_set_ahead_ends_the_streams_of_expired_tokens() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conn = ready(&mut world, &ann);
@@ -74,16 +74,16 @@ fn a_calendar_clock_that_is_set_ends_the_streams_whose_tokens_are_over() {
     let pair = world.open_socket(&bob, &format!("/api/v1/ws/{}/{}", bob.profile, ann.profile));
     world.frames(pair);
     world.now.unix_ms += 200_000;
-    // Any input will do: nothing of these streams is due for long.
+    // Any input works: no deadline of these streams is near.
     assert_eq!(world.ask("GET", "/healthz", &[], None).status, 200);
     for conn in [conn, pair] {
         assert_eq!(closed(&mut world, conn).map(|(code, _)| code), Some(4_401));
     }
 }
 
-/// The token of a session that ended stays dead, also when the clock was ahead for a while.
+/// The token of an ended session stays invalid, also if the clock was ahead for a while.
 #[test]
-fn a_clock_that_was_ahead_brings_no_token_back() {
+fn a_clock_that_was_ahead_makes_no_token_valid_again() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     assert_eq!(world.ask_as(&ann, "POST", "/api/v1/user/logout", None).status, 200);
@@ -93,7 +93,7 @@ fn a_clock_that_was_ahead_brings_no_token_back() {
     assert_eq!(world.ask_as(&ann, "GET", "/api/v1/user/me", None).status, 401);
 }
 
-/// While the server does not read, it can't hear.
+/// While the server does not read, it can't see that a peer is alive.
 #[test]
 fn time_in_which_nothing_is_read_is_no_silence() {
     let mut world = World::new();
@@ -114,7 +114,7 @@ fn time_in_which_nothing_is_read_is_no_silence() {
 }
 
 #[test]
-fn a_peer_that_takes_nothing_is_cut() {
+fn a_peer_that_reads_nothing_is_closed() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let (sender, conn) = (ready(&mut world, &ann), ready(&mut world, &bob));
@@ -124,7 +124,7 @@ fn a_peer_that_takes_nothing_is_cut() {
         world.send(conn, &frame(0x8a, b""));
         world.pass(seconds(10));
     }
-    assert!(world.peers[&conn].closed, "it talks, and reads nothing");
+    assert!(world.peers[&conn].closed, "it sends, and reads nothing");
 }
 
 /// Another token of the same session, a second later.
@@ -135,7 +135,7 @@ fn renew(world: &mut World, person: &Person) -> Person {
     Person { access: response.at("data.access"), refresh: response.at("data.refresh"), ..person.clone() }
 }
 
-/// Lets time pass and answers every ping.
+/// Lets time pass and answers each ping.
 fn live(world: &mut World, conn: natter::server::contract::ConnId, time: u64) -> Vec<Frame> {
     let mut frames = Vec::new();
     for _ in 0..time {
@@ -152,7 +152,7 @@ fn live(world: &mut World, conn: natter::server::contract::ConnId, time: u64) ->
 }
 
 #[test]
-fn a_stream_is_warned_then_ends_with_its_token_unless_renewed() {
+fn a_stream_gets_a_warning_and_ends_with_its_token_unless_renewed() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conn = ready(&mut world, &ann);
@@ -173,14 +173,14 @@ fn a_stream_is_warned_then_ends_with_its_token_unless_renewed() {
     world.say(conn, &auth(&later.access));
     let texts = world.texts(conn);
     assert_eq!(at(&texts[0], "ok.expires_at"), "2026-11-22T13:32:55.000Z");
-    assert_eq!(live(&mut world, conn, 800), [], "the old token's end is not the stream's");
+    assert_eq!(live(&mut world, conn, 800), [], "the end of the old token does not end the stream");
     let frames = live(&mut world, conn, 110);
     assert_eq!(frames[0], Frame::Text(r#"{"event":"expiring"}"#.to_owned()));
     assert!(matches!(frames[1..], [Frame::Close(4_401, _)]), "{frames:?}");
 }
 
 #[test]
-fn a_session_that_ends_takes_its_streams_with_it() {
+fn the_end_of_a_session_ends_its_streams() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let sign_in = r#"{"email":"ann@example.org","password":"correct horse ann's"}"#;
@@ -199,7 +199,7 @@ fn a_session_that_ends_takes_its_streams_with_it() {
 }
 
 #[test]
-fn a_shutdown_answers_what_is_under_way_then_closes_1001() {
+fn a_shutdown_answers_the_ops_in_flight_then_closes_1001() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let (idle, busy) = (ready(&mut world, &ann), ready(&mut world, &bob));
@@ -231,7 +231,7 @@ fn a_close_that_is_not_answered_ends_after_a_while() {
     assert!(!world.peers[&conn].closed);
     world.pass(seconds(1));
     assert!(world.peers[&conn].closed);
-    // Answered, the write side shuts at once.
+    // If the close is answered, the write side is shut at once.
     let conn = ready(&mut world, &ann);
     world.send(conn, &[frame(0x82, b"binary"), frame(0x88, &1_003u16.to_be_bytes())].concat());
     assert!(world.peers[&conn].write_shut);

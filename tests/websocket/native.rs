@@ -1,4 +1,4 @@
-//! The native form: ops and answers, events, replay, order.
+//! The native socket: ops and responses, events, replay, order.
 
 use super::support::World;
 use super::{at, client_id, frame, kinds, post, ready};
@@ -20,7 +20,7 @@ fn an_op_is_answered_with_its_id() {
             vec!["18446744073709551615 ok"],
         ),
         (r#"{"id":"","op":"conversation.list"}"#.to_owned(), vec![" ok"]),
-        // Numbers of any size in members that nobody reads.
+        // Numbers of any size in fields that the server ignores.
         (r#"{"id":1,"op":"conversation.list","x":[1e400,-1E-400]}"#.to_owned(), vec!["1 ok"]),
         (format!(r#"{{"id":1,"op":"conversation.list","x":{}}}"#, "9".repeat(9_000)), vec!["1 ok"]),
         (r#"{"id":1,"op":"conversation.list","limit":18446744073709551616}"#.to_owned(), vec!["1 ok"]),
@@ -128,13 +128,13 @@ fn events_reach_the_others_and_the_caller_gets_its_answer() {
         assert_eq!(at(&texts[0], "data"), at(&answer[0], "ok"));
         assert_eq!(at(&texts[0], "seq"), at(&answer[0], "ok.seq"));
     }
-    // A post over HTTP is heard by all sockets of both.
+    // A post over HTTP is delivered to all sockets of both.
     let body = format!(r#"{{"to":"{}","client_id":"{}","body":"two"}}"#, ann.profile, client_id(2));
     assert_eq!(world.ask_as(&bob, "POST", "/api/v1/messages", Some(&body)).status, 201);
     for conn in [phone, laptop, other] {
         assert_eq!(kinds(&world.texts(conn)), ["message.posted"]);
     }
-    // A repeat is no event.
+    // A repeat causes no event.
     world.say(phone, &post(1, &bob, "one"));
     let again = world.texts(phone);
     assert_eq!(
@@ -142,7 +142,7 @@ fn events_reach_the_others_and_the_caller_gets_its_answer() {
         ("true".into(), at(&answer[0], "ok.id"))
     );
     assert!(world.texts(laptop).is_empty() && world.texts(other).is_empty());
-    // A read mark is for one's own devices and the peer.
+    // A read mark is delivered to the member's own devices and to the peer.
     let conversation = at(&answer[0], "ok.conversation");
     let read = format!(r#"{{"id":3,"op":"conversation.read","conversation":"{conversation}","n":2}}"#);
     world.say(phone, &read);
@@ -157,7 +157,7 @@ fn events_reach_the_others_and_the_caller_gets_its_answer() {
 }
 
 #[test]
-fn what_was_missed_comes_in_order_then_live() {
+fn missed_events_come_in_order_then_live_ones() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let sender = ready(&mut world, &bob);
@@ -171,13 +171,14 @@ fn what_was_missed_comes_in_order_then_live() {
     }
     let answers = world.texts(sender);
     assert_eq!(answers.len(), 500);
-    // The page that is under way sees none of what is committed meanwhile; it is held, and nothing is lost or twice.
+    // The page in flight does not contain what is committed meanwhile. Those events are held: none is lost or sent
+    // twice.
     world.holds = true;
     let conn = world.open_socket(&ann, &format!("/api/v1/ws?cursor={epoch}:{start}"));
     let mut texts = world.texts(conn);
     for number in 500..520 {
         world.say(sender, &post(number, &ann, "live"));
-        // The log's page first, as it stands now; the post of this round behind it.
+        // First the page of the log as it is now, then the post of this round.
         let question = world.held.pop_front();
         world.release(9);
         world.held.extend(question);
@@ -197,7 +198,7 @@ fn what_was_missed_comes_in_order_then_live() {
     assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "strictly rising: {seqs:?}");
     assert_eq!(seqs.len(), 520);
     let caught_up = texts.iter().position(|text| at(text, "event") == "caught_up").expect("there");
-    assert!(caught_up > 500, "everything missed comes before");
+    assert!(caught_up > 500, "all missed events come before");
 }
 
 #[test]
@@ -227,7 +228,7 @@ fn a_cursor_of_another_log_is_answered_with_a_reset() {
 }
 
 #[test]
-fn writes_are_answered_in_order_whatever_finishes_first() {
+fn writes_are_answered_in_order_whichever_finishes_first() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conn = ready(&mut world, &ann);
@@ -237,7 +238,7 @@ fn writes_are_answered_in_order_whatever_finishes_first() {
     world.say(conn, r#"{"id":3,"op":"conversation.list"}"#);
     world.say(conn, &post(4, &bob, "two"));
     assert_eq!(world.texts(conn), [""; 0]);
-    // The read is answered by itself; the refused post waits for the one before it.
+    // The read is answered by itself; the refused post waits for the post before it.
     let first = world.held.pop_front().expect("the post");
     world.release(1);
     assert_eq!(kinds(&world.texts(conn)), ["3 ok"]);
@@ -248,7 +249,7 @@ fn writes_are_answered_in_order_whatever_finishes_first() {
 }
 
 #[test]
-fn a_refused_write_refuses_all_behind_it_and_closes_1013() {
+fn a_refused_write_refuses_all_after_it_and_closes_1013() {
     for refusal in [Refusal::Busy, Refusal::Unavailable, Refusal::StorageFull, Refusal::Internal] {
         let mut world = World::new();
         let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
@@ -257,7 +258,7 @@ fn a_refused_write_refuses_all_behind_it_and_closes_1013() {
         for id in 1..=3 {
             world.say(conn, &post(id, &bob, "x"));
         }
-        // The second is refused at once, before the first has its answer: both are told, in order.
+        // The second is refused at once, before the first has its response: both are answered in order.
         let first = world.held.pop_front().expect("a post");
         world.refuse(refusal);
         assert!(!world.is_closed(conn));
@@ -277,7 +278,7 @@ fn a_refused_write_refuses_all_behind_it_and_closes_1013() {
         let code = natter::model::problem::Problem::from(refusal).code_text();
         assert_eq!(kinds(&texts), ["1 ok".to_owned(), format!("2 {code}"), "3 unavailable".to_owned()]);
         assert!(matches!(frames.last(), Some(super::Frame::Close(1_013, _))), "{frames:?}");
-        // A read that is refused is only a refused read.
+        // A refused read has no effect on others.
         world.holds = false;
         world.release(99);
         let conn = ready(&mut world, &ann);

@@ -1,4 +1,4 @@
-//! The handshake: what is refused, as plain HTTP, and what the 101 says.
+//! The handshake: refusals, which are plain HTTP, and the content of the 101.
 
 use super::support::World;
 use super::support::http::{Response, responses};
@@ -9,7 +9,7 @@ use natter::server::contract::Input;
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const REST: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
 
-/// Sends a request and answers its head, however it is split.
+/// Sends a request in every split and returns the head of its response.
 fn ask(world: &mut World, input: &str) -> Response {
     let mut first: Option<(u16, String)> = None;
     let mut last = None;
@@ -36,7 +36,7 @@ fn a_refused_upgrade_is_plain_http() {
     let all = |fields: &str| get("/api/v1/ws", &format!("{auth}{fields}"));
     let swap = |from: &str, to: &str| all(&format!("{REST}{KEY}").replace(from, to));
     for (input, status, code) in [
-        // Nobody, or somebody else.
+        // No token, or one of another member.
         (get("/api/v1/ws", &format!("{REST}{KEY}")), 401, "unauthorized_access"),
         (get("/api/v1/ws?access=x", &format!("{REST}{KEY}")), 401, "unauthorized_access"),
         (get("/api/v1/ws?ticket=x", &format!("{REST}{KEY}")), 401, "unauthorized_access"),
@@ -45,7 +45,7 @@ fn a_refused_upgrade_is_plain_http() {
             401,
             "unauthorized_access",
         ),
-        // No upgrade, or not ours.
+        // No upgrade, or not to WebSocket.
         (all(""), 426, "upgrade_required"),
         (all(KEY), 426, "upgrade_required"),
         (swap("Connection: Upgrade\r\n", "Connection: keep-alive\r\n"), 426, "upgrade_required"),
@@ -53,13 +53,13 @@ fn a_refused_upgrade_is_plain_http() {
         (swap("Version: 13", "Version: 8"), 426, "upgrade_required"),
         (swap("Sec-WebSocket-Version: 13\r\n", ""), 426, "upgrade_required"),
         (all(&format!("{REST}{KEY}")).replace("HTTP/1.1", "HTTP/1.0"), 426, "upgrade_required"),
-        // A key that is none.
+        // A key that is not valid.
         (swap(KEY, ""), 400, "bad_request"),
         (swap("dGhlIHNhbXBsZSBub25jZQ==", "short"), 400, "bad_request"),
         (swap(KEY, &format!("{KEY}{KEY}")), 400, "bad_request"),
-        // A body would stand where the first frame must.
+        // A body would take the position of the first frame.
         (swap(KEY, &format!("{KEY}Content-Length: 2\r\n")) + "{}", 400, "bad_request"),
-        // What the form itself asks for.
+        // The params of the route itself.
         (get("/api/v1/ws?cursor=nonsense", &format!("{auth}{REST}{KEY}")), 400, "error_parsing_data"),
         (get("/api/v1/ws?cursor=", &format!("{auth}{REST}{KEY}")), 400, "error_parsing_data"),
         (get("/api/v1/ws?cursor=a:1&cursor=a:1", &format!("{auth}{REST}{KEY}")), 400, "error_parsing_data"),
@@ -82,9 +82,9 @@ fn a_refused_upgrade_is_plain_http() {
     assert_eq!(world.server.load(), (0, 0, 0));
 }
 
-/// Behind it stand the frames of a client that did not wait: none of them is a request, whatever it looks like.
+/// After it come the frames of a client that did not wait: none of them is a request, whatever its bytes are.
 #[test]
-fn nothing_behind_a_refused_upgrade_is_served() {
+fn nothing_after_a_refused_upgrade_is_served() {
     let mut world = World::new();
     let behind = "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
     for path in ["/api/v1/ws", "/nowhere", "/healthz"] {
@@ -98,9 +98,10 @@ fn nothing_behind_a_refused_upgrade_is_served() {
     }
 }
 
-/// A broken Go server answered an invalid token on the upgrade with an empty 200.
+/// A good upgrade is a 101 and nothing else. The predecessor answered an invalid token on the upgrade with an empty
+/// 200.
 #[test]
-fn lineage_a_good_upgrade_is_101_and_only_that() {
+fn a_good_upgrade_is_101_and_only_that() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     for (path, fields) in [
@@ -157,7 +158,7 @@ fn frames_may_follow_the_head_at_once() {
         bytes.drain(..end);
         world.peers.get_mut(&conn).expect("a peer").received = bytes;
         let frames = world.frames(conn);
-        // The answer to the op, unless the peer had closed before there was one.
+        // The response to the op, unless the peer closed before it was ready.
         let [Frame::Text(hello), Frame::Text(_), between @ .., Frame::Close(1_000, _)] = &frames[..] else {
             panic!("split at {split}: {frames:?}");
         };
@@ -170,7 +171,7 @@ fn frames_may_follow_the_head_at_once() {
 }
 
 #[test]
-fn hello_says_who_and_where() {
+fn hello_has_the_profile_and_the_cursor() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let conn = world.open_socket(&ann, "/api/v1/ws");
@@ -185,9 +186,9 @@ fn hello_says_who_and_where() {
     assert!(at(&texts[0], "session").len() == 26 && !at(&texts[0], "epoch").is_empty());
 }
 
-/// A stream whose socket broke, fell silent or was cut short must not be kept among the listeners.
+/// A stream whose socket broke, was silent or was cut off must be removed from the subscribers.
 #[test]
-fn every_way_out_of_a_stream_is_forgotten() {
+fn every_ended_stream_is_removed() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let open = |world: &mut World| world.open_socket(&ann, "/api/v1/ws");
@@ -206,7 +207,7 @@ fn every_way_out_of_a_stream_is_forgotten() {
     world.pass(std::time::Duration::from_secs(80));
     assert!(world.peers[&silent].closed);
     assert_eq!(world.server.load(), (0, 0, 0));
-    // Half a head before, half of one behind.
+    // Half a head before, half a head after.
     let conn = world.connect();
     world.send(conn, b"GET /api/v1/ws HTTP/1.1\r\n");
     world.input(Input::Failed { conn });

@@ -1,4 +1,4 @@
-//! The Go form: a socket between two, as its clients know it.
+//! The legacy socket between two members, as the predecessor's clients use it.
 
 use super::support::World;
 use super::support::http::{Person, request, responses};
@@ -13,7 +13,7 @@ fn path(from: &Person, to: &Person) -> String {
     format!("/api/v1/ws/{}/{}?access={}", from.profile, to.profile, from.access)
 }
 
-/// Opened with the token in the URL, as the Go clients do, and its history.
+/// Opens it with the token in the URL, as those clients do, and returns its history.
 fn open(world: &mut World, from: &Person, to: &Person) -> (ConnId, String) {
     let conn = world.upgrade(&path(from, to), &KEY).unwrap_or_else(|refusal| panic!("{}", refusal.text()));
     let mut texts = world.texts(conn);
@@ -26,7 +26,7 @@ fn unread(world: &mut World, person: &Person) -> String {
 }
 
 #[test]
-fn a_pair_opens_for_its_sender_only() {
+fn a_legacy_socket_opens_for_its_sender_only() {
     let mut world = World::new();
     let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));
     let stranger = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
@@ -52,9 +52,10 @@ fn a_pair_opens_for_its_sender_only() {
     assert_eq!(world.server.load(), (0, 0, 0));
 }
 
-/// One session a pair: a second device replaced the first, and each side had its own copy of a message.
+/// Every device of both members gets the same message. In the predecessor there was one session per two members: a
+/// second device replaced the first, and each side had its own copy of a message.
 #[test]
-fn lineage_every_device_of_both_sides_hears_the_same_message() {
+fn every_device_of_both_sides_gets_the_same_message() {
     let mut world = World::new();
     let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));
     let (one, history) = open(&mut world, &ann, &bob);
@@ -63,7 +64,7 @@ fn lineage_every_device_of_both_sides_hears_the_same_message() {
     let (three, _) = open(&mut world, &bob, &ann);
     let (aside, _) = open(&mut world, &ann, &eve);
     let native = ready(&mut world, &bob);
-    // Anyone wrote as anyone: the ids in the body decide nothing.
+    // The ids in the body decide nothing. In the predecessor anyone could write as anyone.
     let say = format!(
         r#"{{"sender":"{}","receiver":"{}","message":"hi","client_id":"{}"}}"#,
         eve.profile,
@@ -86,7 +87,7 @@ fn lineage_every_device_of_both_sides_hears_the_same_message() {
     }
     assert!(ids.iter().all(|id| *id == ids[0]));
     assert_eq!(world.texts(aside), [""; 0], "another pair");
-    assert_eq!(world.texts(native).len(), 2, "the post, and that it was read");
+    assert_eq!(world.texts(native).len(), 2, "the post and the read mark");
     // A repeat is answered to this socket alone, with the original.
     world.say(one, &say);
     let again = world.texts(one);
@@ -100,7 +101,7 @@ fn lineage_every_device_of_both_sides_hears_the_same_message() {
 }
 
 #[test]
-fn what_a_socket_shows_is_marked_read() {
+fn messages_that_a_socket_shows_are_marked_read() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     for id in 0..150 {
@@ -121,10 +122,10 @@ fn what_a_socket_shows_is_marked_read() {
     world.reset(conn);
     let body = body.replace(&client_id(150), &client_id(151));
     assert_eq!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).status, 201);
-    assert_eq!(unread(&mut world, &bob), "1", "nobody is looking");
+    assert_eq!(unread(&mut world, &bob), "1", "no socket is open");
 }
 
-/// What is committed while the history is under way is neither lost nor shown twice.
+/// A message that is committed while the history is being read is neither lost nor shown twice.
 #[test]
 fn the_history_has_no_gap() {
     let mut world = World::new();
@@ -142,7 +143,7 @@ fn the_history_has_no_gap() {
         world.send(conn, head.as_bytes());
         for step in 0..4 {
             if step == held_until {
-                // Behind the question for the history, which is answered as of then.
+                // After the question for the history, which is answered as of then.
                 world.release(1);
             }
             world.say(sender, &super::post(100 * (held_until + 1) + step, &bob, "m"));
@@ -173,10 +174,10 @@ fn the_history_has_no_gap() {
     }
 }
 
-/// A line that is heard while the history is read again is shown behind it, once, and marked read: also the very first
-/// one, of a conversation that reading did not know of.
+/// A message that is delivered while the history is read again is shown after it, once, and marked read; also the first
+/// message of a conversation that the earlier read did not find.
 #[test]
-fn a_line_held_behind_the_history_is_shown_and_marked_read() {
+fn a_message_held_during_the_history_is_shown_and_marked_read() {
     for earlier in [false, true] {
         let mut world = World::new();
         let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));
@@ -188,7 +189,7 @@ fn a_line_held_behind_the_history_is_shown_and_marked_read() {
         let conn = world.connect();
         world.send(conn, &request("GET", &path(&bob, &ann), &UPGRADE, None));
         let first = world.look();
-        // The log moves on after the first reading, so the history is read again behind the subscription.
+        // The log moves on after the first read, so the history is read again after the subscription.
         world.holds = false;
         world.say(sender, &super::post(2, &eve, "elsewhere"));
         world.holds = true;
@@ -202,16 +203,16 @@ fn a_line_held_behind_the_history_is_shown_and_marked_read() {
         bytes.drain(..end);
         world.peers.get_mut(&conn).expect("a peer").received = bytes;
         let texts = world.texts(conn);
-        assert_eq!(texts.len(), 2, "the history and a line: {texts:?}");
+        assert_eq!(texts.len(), 2, "the history and a message: {texts:?}");
         assert_eq!(at(&texts[0], "0.message"), if earlier { "before" } else { "null" });
         assert_eq!((at(&texts[1], "0.message"), at(&texts[1], "1")), ("held".into(), "null".into()));
-        assert_eq!(unread(&mut world, &bob), "0", "what was shown is read");
+        assert_eq!(unread(&mut world, &bob), "0", "a message that was shown is read");
     }
 }
 
-/// The history is read before the socket opens: who logs out meanwhile gets a refusal, not a stream.
+/// The history is read before the socket opens: a member who logs out meanwhile gets a refusal and no stream.
 #[test]
-fn a_session_that_ends_while_its_pair_opens_opens_nothing() {
+fn a_session_that_ends_while_its_legacy_socket_opens_opens_nothing() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     world.holds = true;
@@ -225,9 +226,9 @@ fn a_session_that_ends_while_its_pair_opens_opens_nothing() {
     assert_eq!((refused.status, refused.code()), (401, "unauthorized_access".into()));
 }
 
-/// Posts keep their order: what stands behind a post that was refused for now is refused too, and the socket closes.
+/// Posts keep their order: after a temporarily refused post all later ones are refused too, and the socket closes.
 #[test]
-fn a_refused_post_refuses_all_behind_it_and_closes_1013() {
+fn a_refused_post_refuses_all_after_it_and_closes_1013() {
     for refusal in [Refusal::Busy, Refusal::Unavailable, Refusal::StorageFull, Refusal::Internal] {
         let mut world = World::new();
         let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
@@ -258,9 +259,10 @@ fn a_refused_post_refuses_all_behind_it_and_closes_1013() {
     }
 }
 
-/// The message `null` panicked; a message over 512 bytes killed the connection.
+/// A bad frame is an error and does not end the socket. In the predecessor the message `null` panicked, and a message
+/// over 512 bytes ended the connection.
 #[test]
-fn lineage_a_bad_frame_is_an_error_and_the_socket_stays() {
+fn a_bad_frame_is_an_error_and_the_socket_stays() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let (conn, _) = open(&mut world, &ann, &bob);
@@ -286,7 +288,7 @@ fn lineage_a_bad_frame_is_an_error_and_the_socket_stays() {
     assert_eq!(at(&world.texts(conn)[0], "0.message").chars().count(), 4_000);
     world.say(conn, &long.replacen('é', "éé", 1));
     assert_eq!(at(&world.texts(conn)[0], "error.code"), "invalid_message");
-    // The same frames, however they are split.
+    // The same frames in every split.
     let bytes = frame(0x81, r#"{"message":"split"}"#.as_bytes());
     for split in 0..bytes.len() {
         world.send(conn, &bytes[..split]);
@@ -298,7 +300,7 @@ fn lineage_a_bad_frame_is_an_error_and_the_socket_stays() {
 }
 
 #[test]
-fn a_pair_ends_with_its_token_without_a_warning() {
+fn a_legacy_socket_ends_with_its_token_without_a_warning() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let (conn, _) = open(&mut world, &ann, &bob);

@@ -1,4 +1,4 @@
-//! Places: from a service on a real socket, from a database in a file.
+//! Geolocations: from a service on a real socket, and from a database in a file.
 
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
@@ -37,9 +37,9 @@ fn answer(status: &str, body: &str) -> Script {
     Script::play(vec![("\r\n\r\n", format!("{head}{body}"))])
 }
 
-/// The place is that of the client's address. The Go server asked for the place of its own address.
+/// The geolocation is that of the client's address. The predecessor asked for that of its own address.
 #[test]
-fn lineage_a_service_is_asked_for_the_client_s_address_once() {
+fn a_service_is_asked_for_the_client_s_address_once() {
     let server =
         answer("200 OK", r#"{"ip":"8.8.4.4","city":"Cairo","region":"Cairo","country":"EG","loc":"30,31"}"#);
     let mut geolocator = service(server.address.port());
@@ -54,8 +54,8 @@ fn lineage_a_service_is_asked_for_the_client_s_address_once() {
 }
 
 #[test]
-fn addresses_of_one_s_own_are_never_asked_about() {
-    // Nobody listens there: asking would fail.
+fn private_addresses_are_never_looked_up() {
+    // Nothing listens on this port, so a request would fail.
     let mut geolocator = service(1);
     for address in [
         "127.0.0.1",
@@ -94,7 +94,7 @@ fn a_service_that_fails_costs_one_try() {
     ] {
         let mut geolocator = service(server.address.port());
         assert_eq!(find(&mut geolocator, "8.8.4.4"), Err(()));
-        // Believed for a while: the closed port is not tried.
+        // The failure is cached for a while: the closed port is not tried again.
         assert_eq!(find(&mut geolocator, "8.8.4.4"), Ok(None));
         server.heard();
     }
@@ -103,9 +103,9 @@ fn a_service_that_fails_costs_one_try() {
     nowhere.heard();
 }
 
-/// The Go server's look-up had no limit.
+/// A look-up has a limit. The predecessor's had none.
 #[test]
-fn lineage_a_service_that_says_nothing_has_two_seconds() {
+fn a_service_that_sends_nothing_has_two_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut geolocator = service(listener.local_addr().expect("an address").port());
     let start = Instant::now();
@@ -116,7 +116,7 @@ fn lineage_a_service_that_says_nothing_has_two_seconds() {
 
 #[cfg(feature = "geoip")]
 #[test]
-fn a_database_knows_without_asking_anybody() {
+fn a_database_answers_without_a_request() {
     let names = |name| Value::Map(vec![("names", Value::Map(vec![("en", Value::Text(name))]))]);
     let maxmind = Value::Map(vec![
         ("city", names("Munich")),
@@ -137,12 +137,12 @@ fn a_database_knows_without_asking_anybody() {
         assert_eq!(find(&mut geolocator, "9.9.9.9"), Ok(None));
         assert_eq!(find(&mut geolocator, "127.0.0.1"), Ok(None));
     }
-    // A file that replaces it counts at once, for what was looked up before too; one that is no database does not.
+    // A file that replaces it is used at once, for cached addresses too; a file that is no database is not used.
     let dir = TestDir::new();
     let path = dir.path().join("places.mmdb");
     let put = |bytes: &[u8]| {
         std::fs::write(dir.path().join("new"), bytes).expect("a file");
-        std::fs::rename(dir.path().join("new"), &path).expect("in its place");
+        std::fs::rename(dir.path().join("new"), &path).expect("replaced");
     };
     let city = |name| database(8, &Value::Map(vec![("city", Value::Text(name))]));
     put(&city("Munich"));

@@ -1,4 +1,4 @@
-//! One try to send a mail: to a server that plays every part, and into a file.
+//! One attempt to send a mail: to a server that plays each possible behaviour, and into a file.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ fn to_server(port: u16, user: Option<&str>) -> Mailer {
     Mailer::new(options, Arc::default())
 }
 
-/// The script of a server that takes everything, up to `steps` of it; `last` is its last line instead.
+/// The script of a server that accepts everything, up to `steps` of it; `last` replaces its last line.
 fn script(steps: usize, last: Option<&str>) -> Vec<Step> {
     let mut all: Vec<Step> = [
         ("", "220 mx ready\r\n"),
@@ -69,9 +69,9 @@ fn script(steps: usize, last: Option<&str>) -> Vec<Step> {
     all
 }
 
-/// The Go server's mails had neither Date nor Message-ID.
+/// A mail arrives unchanged and with all header fields. The predecessor's mails had neither Date nor Message-ID.
 #[test]
-fn lineage_a_mail_is_handed_over_to_the_letter() {
+fn a_mail_is_delivered_byte_for_byte() {
     let server = Script::play(script(7, None));
     let body = "Hello,\n\n.dot\nرمز 042137\n";
     assert_eq!(send(&mut to_server(server.address.port(), None), letter(body)), Delivery::Sent);
@@ -88,7 +88,7 @@ fn lineage_a_mail_is_handed_over_to_the_letter() {
 }
 
 #[test]
-fn a_login_is_made_where_one_is_set() {
+fn a_login_is_made_if_one_is_configured() {
     let mut steps = script(7, None);
     steps[1].1 = "250-mx\r\n250 AUTH PLAIN LOGIN\r\n".to_owned();
     steps.insert(2, ("\r\n", "235 welcome\r\n".to_owned()));
@@ -100,7 +100,7 @@ fn a_login_is_made_where_one_is_set() {
 }
 
 #[test]
-fn what_became_of_it_follows_the_server_s_word() {
+fn the_result_follows_the_server_s_reply() {
     for (steps, last, expect) in [
         (1, Some("554 go away\r\n"), Delivery::Failed),
         (2, Some("421 shutting down\r\n"), Delivery::Failed),
@@ -108,7 +108,7 @@ fn what_became_of_it_follows_the_server_s_word() {
         (4, Some("550 no such user <ada@example.net>\r\n"), Delivery::Refused),
         (6, Some("451 disk\r\n"), Delivery::Failed),
         (6, Some("554 spam\r\n"), Delivery::Refused),
-        // The connection breaks: before the word all is open, after it only the goodbye is lost.
+        // The connection breaks: before the final reply the result is open; after it only the reply to QUIT is lost.
         (5, None, Delivery::Failed),
         (6, None, Delivery::Sent),
         (2, Some("this is no SMTP\r\n"), Delivery::Failed),
@@ -121,7 +121,7 @@ fn what_became_of_it_follows_the_server_s_word() {
 }
 
 #[test]
-fn nobody_listens() {
+fn a_closed_port_is_a_failure() {
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.local_addr().expect("an address").port()
@@ -142,14 +142,14 @@ fn without_a_server_mails_are_kept_in_a_private_file() {
     assert!(text.contains("\n\none 111111\n\n") && text.contains("\n\n>From the second\n\n"), "{text}");
     let mode = path.metadata().expect("metadata").permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
-    // A folder stands in the way: nothing was sent, and nothing is lost.
+    // A folder has the file's name: nothing was sent, and nothing is lost.
     let options = MailOptions::File { path: dir.path().to_owned(), from: from() };
     assert_eq!(send(&mut Mailer::new(options, Arc::default()), letter("x")), Delivery::Failed);
 }
 
-/// The Go server's header lines could be injected.
+/// No address can inject a command or a header field. In the predecessor header lines could be injected.
 #[test]
-fn lineage_no_address_carries_a_command_or_a_header() {
+fn no_address_carries_a_command_or_a_header() {
     let mut mailer = to_server(1, None);
     for to in ["ada@example.net>\r\nRCPT TO:<bob@example.net", "", "ada", "ada@example.net\n"] {
         let letter = Letter { to: to.to_owned(), ..letter("x") };

@@ -10,13 +10,13 @@ pub enum Value {
     U64(u64),
 }
 
-/// A database that knows `record` of all addresses beginning with `first`.
+/// A database with `record` for all addresses that begin with `first`.
 pub fn database(first: u8, record: &Value) -> Vec<u8> {
     let nodes: u32 = 8;
     let mut out = Vec::new();
-    // One node a bit of the network: one side goes on, the other knows nothing.
+    // One node per bit of the network: one side leads to the next node, the other to no record.
     for bit in 0..nodes {
-        // Behind the last bit: the data section, whose offsets begin 16 bytes behind the tree.
+        // After the last bit comes the data section, whose offsets begin 16 bytes after the tree.
         let on = if bit + 1 == nodes { nodes + 16 } else { bit + 1 };
         let sides = if first >> (7 - bit) & 1 == 0 { [on, nodes] } else { [nodes, on] };
         sides.iter().for_each(|side| out.extend_from_slice(&side.to_be_bytes()[1..]));
@@ -40,7 +40,7 @@ pub fn database(first: u8, record: &Value) -> Vec<u8> {
 }
 
 fn put(out: &mut Vec<u8>, value: &Value) {
-    // The kind in three bits, or in a byte of its own beyond seven; then the size, all below 29 here but texts.
+    // The type in three bits, or in its own byte above seven; then the size, which is below 29 here for all but texts.
     let control = |out: &mut Vec<u8>, kind: u8, size: usize| {
         let (bits, extended) = if kind > 7 { (0, Some(kind - 7)) } else { (kind, None) };
         let small = size.min(29);

@@ -1,5 +1,7 @@
-//! A server of one connection that plays a script on a real loopback socket: it waits for what must come, then says its
-//! line. Owns a thread; what it heard comes back when it is joined.
+//! A server of one connection that plays a script on a real loopback socket.
+//!
+//! Each step waits for the expected bytes, then sends a line. Owns a thread; the received bytes are returned when it is
+//! joined.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,7 +9,7 @@ use std::thread::JoinHandle;
 
 use super::support::net::PATIENCE;
 
-/// One step: read until the bytes end in this (empty: don't read), then answer this.
+/// One step: read until the bytes end in this (empty: don't read), then send this.
 pub type Step = (&'static str, String);
 
 pub struct Script {
@@ -16,13 +18,13 @@ pub struct Script {
 }
 
 impl Script {
-    /// Plays `steps` to whoever connects first, then closes.
+    /// Plays `steps` to the first client that connects, then closes.
     pub fn play(steps: Vec<Step>) -> Script {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let thread = std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().expect("a client");
-            // A second client would wait for ever otherwise.
+            // A second client would wait without end otherwise.
             drop(listener);
             socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
             let mut heard = Vec::new();
@@ -37,13 +39,13 @@ impl Script {
         Script { address, thread }
     }
 
-    /// All it heard.
+    /// All received bytes.
     pub fn heard(self) -> String {
         String::from_utf8(self.thread.join().expect("no panic")).expect("UTF-8")
     }
 }
 
-/// `false` when the client went first.
+/// `false` if the client closed first.
 fn read_until(socket: &mut TcpStream, heard: &mut Vec<u8>, until: &[u8]) -> bool {
     let from = heard.len();
     let mut byte = [0];
