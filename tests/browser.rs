@@ -1,7 +1,9 @@
-//! The web client in a real Chromium against the real binary: what a member sees and does, nothing beside it. Pictures of
-//! it, phone and desktop, light and dark, are left in `target/browser`.
+//! The web client in a real Chromium against the real binary.
 //!
-//! Where no Chromium is found the tests say so and pass; with `NATTER_REQUIRE_BROWSER=1` they fail.
+//! A test sees and does only what a member sees and does. Pictures of it (phone and desktop, light and dark) are left
+//! in `target/browser`.
+//!
+//! Without a Chromium the tests print so and pass; with `NATTER_REQUIRE_BROWSER=1` they fail.
 
 #[path = "browser/accounts.rs"]
 mod accounts;
@@ -39,20 +41,20 @@ struct Stage {
 }
 
 impl Stage {
-    /// `None` where there is no browser.
+    /// `None` if there is no browser.
     fn set() -> Option<Stage> {
         Stage::with(&[])
     }
 
-    /// With a server of other settings.
+    /// A stage whose server has other settings.
     fn with(env: &[(&str, &str)]) -> Option<Stage> {
-        // One browser at a time: two would only wait for each other.
+        // One browser at a time: two would only slow each other down.
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(binary) = chromium::find() else {
             let required = std::env::var_os("NATTER_REQUIRE_BROWSER").is_some_and(|value| value == "1");
             assert!(!required, "NATTER_REQUIRE_BROWSER=1, and no Chromium was found");
-            // Past the capture of the test's output: a test that was not done must not look done.
+            // Written past the capture of the test's output: a skipped test must not look like one that ran.
             let word =
                 "browser: SKIPPED, no Chromium was found (install one, or name it in NATTER_CHROMIUM)\n";
             std::io::stderr().write_all(word.as_bytes()).expect("stderr");
@@ -67,7 +69,7 @@ impl Stage {
         let (server, browser) = (folder("server"), folder("browser"));
         let launch = Launch::new(&server).with(env);
         let natter = launch.start();
-        // It comes back where it was.
+        // The server restarts on the same port.
         let launch = launch.with(&[("PORT", &natter.address.port().to_string())]);
         let chromium = Chromium::start(&binary, &browser);
         Some(Stage { chromium, natter, launch, _dir: dir, _turn: turn })
@@ -82,7 +84,7 @@ impl Stage {
         Page::open(&mut self.chromium, name, &url)
     }
 
-    /// A new member through the form, at the empty list.
+    /// Signs a new member up through the form; ends at the empty list.
     fn sign_up(&mut self, name: &'static str) -> Page {
         let page = self.page(name);
         let c = &mut self.chromium;
@@ -103,7 +105,7 @@ const PASSWORD: &str = "correct horse battery";
 
 const ONLINE: &str = "document.querySelector('[data-testid=connection]')?.dataset.state === 'online'";
 
-/// Opens the conversation with somebody found by name.
+/// Opens the conversation with a person found by name.
 fn open_person(c: &mut Chromium, page: &Page, name: &str) {
     page.click(c, "new-conversation");
     page.fill(c, "people-search", name);
@@ -116,7 +118,7 @@ fn send(c: &mut Chromium, page: &Page, text: &str) {
     page.press(c, "Enter", 13);
 }
 
-/// What the conversation shows: place, state and text of each message, top to bottom.
+/// What the conversation shows: position, state and text of each message, top to bottom.
 const MESSAGES: &str = "[...document.querySelectorAll('[data-testid=message]')].map((m) => \
      [m.dataset.n, m.dataset.state, m.querySelector('[data-testid=message-body]')?.textContent ?? ''].join(' ')).join('\\n')";
 
@@ -125,7 +127,7 @@ fn shows(texts: &[String], state: &str) -> String {
     format!("{MESSAGES} === {}", json::to_string(&all.collect::<Vec<_>>().join("\n")))
 }
 
-/// A picture in light and dark, phone and desktop.
+/// A picture in light and dark, on phone and desktop.
 fn pictures(c: &mut Chromium, page: &Page, name: &str) {
     for (size, device) in [(DESKTOP, "desktop"), (PHONE, "phone")] {
         page.size(c, size);
@@ -151,7 +153,7 @@ fn nothing_is_lost_or_doubled_while_networks_and_servers_fail() {
         said.clone()
     };
 
-    // Both ways.
+    // In both directions.
     open_person(c, &ann, "Bob");
     let all = say(c, &ann, "Hello Bob, can you read this?");
     ann.wait(c, "sent", &shows(&all, "sent"));
@@ -163,7 +165,7 @@ fn nothing_is_lost_or_doubled_while_networks_and_servers_fail() {
     }
     ann.wait(c, "the read mark", "document.querySelector('[data-mine=true]').dataset.read === 'true'");
 
-    // Ann's network goes. What she writes waits, what Bob writes is missed.
+    // Ann is offline. Her messages wait, and she misses Bob's.
     ann.offline(c, true);
     ann.wait(c, "noticed", &format!("!({ONLINE})"));
     ann.wait(c, "told", &format!("{}?.hidden === false", by("connection-strip")));
@@ -199,7 +201,7 @@ fn nothing_is_lost_or_doubled_while_networks_and_servers_fail() {
         page.wait(c, "nothing lost, nothing doubled", &shows(&said, "sent"));
     }
 
-    // And what is on the disk is what is on the screen: a page that starts anew shows the same.
+    // The screen shows what is on the disk: after a reload the page shows the same.
     for page in [&ann, &bob] {
         page.must(c, "Page.reload", "{}");
         page.wait(c, "again", ONLINE);
@@ -210,7 +212,7 @@ fn nothing_is_lost_or_doubled_while_networks_and_servers_fail() {
 }
 
 #[test]
-fn arabic_turns_the_page_round() {
+fn arabic_mirrors_the_page() {
     let Some(mut stage) = Stage::set() else { return };
     let page = stage.sign_up("Layla");
     let c = &mut stage.chromium;
@@ -229,7 +231,7 @@ fn arabic_turns_the_page_round() {
     page.click(c, "settings-close");
     assert_eq!(page.eval(c, list_is_left), "false");
     pictures(c, &page, "empty-arabic");
-    // It is kept, and what is left to right in it stays so.
+    // The choice is kept, and left-to-right text in the page stays so.
     page.must(c, "Page.reload", "{}");
     page.wait(c, "again", ONLINE);
     page.wait(c, "kept", "document.documentElement.dir === 'rtl'");
@@ -250,12 +252,12 @@ fn text_of(testid: &str) -> String {
 }
 
 #[test]
-fn a_group_talks_changes_its_mind_and_is_searched() {
+fn messages_of_a_group_are_changed_and_searched() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob, cy) = (stage.sign_up("Ann"), stage.sign_up("Bob"), stage.sign_up("Cyrine"));
     let c = &mut stage.chromium;
 
-    // Who first speaks sees the other online; who types is seen to.
+    // After the first message each sees that the other is online, and sees the other type.
     open_person(c, &ann, "Bob");
     send(c, &ann, "Hello!");
     ann.wait(c, "presence", &format!("{} === 'Online'", text_of("chat-line")));
@@ -298,7 +300,7 @@ fn a_group_talks_changes_its_mind_and_is_searched() {
         ),
     );
 
-    // A reply, a reaction, an edit, a deletion: each is seen by the others.
+    // A reply, a reaction, an edit, a deletion: the others see each.
     let first = message("The café opens at nine.");
     bob.hover(c, &first);
     bob.click(c, "message-reply");
@@ -348,7 +350,7 @@ fn a_group_talks_changes_its_mind_and_is_searched() {
          !document.querySelector('[data-testid=messages]').textContent.includes('Too early')",
     );
 
-    // Accents and case are folded; what was erased is not found.
+    // Accents and case are folded; an erased message is not found.
     cy.fill(c, "search", "CAFE");
     cy.wait(c, "found", &format!("{}?.textContent.includes('ten')", by("found-message")));
     cy.settle(c);
@@ -361,7 +363,7 @@ fn a_group_talks_changes_its_mind_and_is_searched() {
     );
     cy.click(c, "search-clear");
 
-    // Who is removed is out at once.
+    // A removed member loses the conversation at once.
     ann.click(c, "chat-info");
     let more = "[...document.querySelectorAll('li.person')].find((r) => r.textContent.startsWith('Cyrine')).querySelector('[data-testid=member-more]')";
     ann.wait(
@@ -383,7 +385,7 @@ fn a_group_talks_changes_its_mind_and_is_searched() {
 }
 
 #[test]
-fn what_arrives_during_a_press_does_not_undo_it() {
+fn events_during_a_press_do_not_undo_it() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
     let c = &mut stage.chromium;
@@ -392,8 +394,8 @@ fn what_arrives_during_a_press_does_not_undo_it() {
     let row = by("conversation");
     bob.wait(c, "one unread", &format!("{row}?.dataset.unread === '1'"));
 
-    // The row is drawn anew with each message; nothing on the page tells of this one before the press is over, so Bob
-    // looks at the socket itself.
+    // The row is redrawn with each message. Nothing on the page shows this one before the press is over, so Bob reads
+    // the socket itself.
     bob.eval(
         c,
         "window.heard = new Promise((done) => { const own = JSON.parse; JSON.parse = (text) => { const value = own(text); \
@@ -406,7 +408,7 @@ fn what_arrives_during_a_press_does_not_undo_it() {
     let all = ["Hello!", "Are you there?"].map(str::to_owned);
     bob.wait(c, "opened, with what came meanwhile", &shows(&all, "sent"));
 
-    // A release that is never told of holds nothing up for long.
+    // A release that is never reported delays nothing for long.
     let place = bob.press_on(c, &by("chat-line"));
     send(c, &ann, "Hold on.");
     let all = ["Hello!", "Are you there?", "Hold on."].map(str::to_owned);
@@ -417,20 +419,20 @@ fn what_arrives_during_a_press_does_not_undo_it() {
     }
 }
 
-/// Whether an element is a picture that came whole.
+/// Whether an element is a picture that was loaded completely.
 fn is_drawn(element: &str) -> String {
     format!("(() => {{ const i = {element}; return i?.complete && i.naturalWidth > 1; }})()")
 }
 
 #[test]
-fn pictures_and_files_travel() {
+fn pictures_and_files_are_sent_and_shown() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
     let folder = stage.launch.folder.clone();
     let c = &mut stage.chromium;
     open_person(c, &ann, "Bob");
 
-    // A picture with words: shown to both, as large as it is.
+    // A picture with a text: both see it in its own size.
     let picture = ann.picture(c, "to-be-sent");
     ann.choose(c, "composer-file", &picture);
     ann.wait(c, "it waits", &format!("{}.querySelector('img')", by("composer-files")));
@@ -451,7 +453,7 @@ fn pictures_and_files_travel() {
     bob.picture(c, "lightbox-desktop-light");
     bob.click(c, "lightbox-close");
 
-    // A file dropped on the conversation; what may not be sent is refused where it stands, and can be dropped.
+    // A file dropped on the conversation. A file that may not be sent is refused at once, and can be removed.
     let note = folder.join("ملاحظات.txt");
     std::fs::write(&note, "first line\nsecond line\n").expect("a file");
     ann.drop_file(c, &by("messages"), &note);
@@ -473,7 +475,7 @@ fn pictures_and_files_travel() {
     ann.click(c, "message-discard");
     ann.wait(c, "gone", "document.querySelectorAll('[data-testid=message]').length === 2");
 
-    // A face.
+    // A profile picture.
     ann.click(c, "open-settings");
     ann.choose(c, "profile-image-file", &picture);
     ann.wait(c, "my face", &is_drawn(&format!("{}.querySelector('.avatar img')", by("settings"))));
@@ -483,7 +485,7 @@ fn pictures_and_files_travel() {
     bob.wait(c, "her face", &is_drawn(&format!("{}.querySelector('.avatar img')", by("conversation"))));
     pictures(c, &bob, "picture");
 
-    // Deleted is gone, by its address too.
+    // A deleted picture can't be loaded, not even by its address.
     let address = bob.eval(c, &format!("{image}.src"));
     ann.hover(c, &message("This is what I see."));
     ann.click(c, "message-more");
@@ -502,14 +504,14 @@ fn pictures_and_files_travel() {
     }
 }
 
-/// The code in the last mail of this subject, once there is one.
+/// The code in the last mail with this subject, as soon as there is one.
 fn mailed_code(mbox: &Path, subject: &str) -> String {
     let subject = format!("\nSubject: {subject}\n");
     let until = Instant::now() + PATIENCE;
     loop {
         let mails = std::fs::read_to_string(mbox).unwrap_or_default().replace('\r', "");
         let digits = |word: &&str| word.len() == 6 && word.bytes().all(|b| b.is_ascii_digit());
-        // Behind the head, whose ids are digits too.
+        // After the head, whose ids have digits too.
         let body = mails.rsplit_once(&subject).and_then(|(_, rest)| rest.split_once("\n\n"));
         if let Some(code) = body.and_then(|(_, body)| body.split_ascii_whitespace().find(digits)) {
             return code.to_owned();
@@ -520,7 +522,7 @@ fn mailed_code(mbox: &Path, subject: &str) -> String {
 }
 
 #[test]
-fn the_ways_in_and_out() {
+fn sign_up_sign_in_reset_and_devices() {
     let Some(mut stage) = Stage::set() else { return };
     let mbox = stage.launch.folder.join("data/mail.mbox");
     let page = stage.page("Ann");
@@ -528,7 +530,7 @@ fn the_ways_in_and_out() {
     let c = &mut stage.chromium;
     let address = "ann@example.org";
 
-    // What is wrong is said where it is wrong.
+    // An error is shown at the field it belongs to.
     page.click(c, "go-sign-up");
     for (testid, text) in
         [("field-display-name", "Ann"), ("field-email", "nonsense"), ("field-password", PASSWORD)]
@@ -554,7 +556,7 @@ fn the_ways_in_and_out() {
     page.wait(c, "in", ONLINE);
     page.wait(c, "verified", &format!("{}.hidden", by("verify-banner")));
 
-    // A second device signs in, is seen, and is shown out.
+    // A second device signs in, is listed, and is signed out.
     second.wait(c, "the ways in", &by("sign-in"));
     second.fill(c, "field-email", address);
     second.fill(c, "field-password", "not this one");
@@ -572,7 +574,7 @@ fn the_ways_in_and_out() {
     page.wait(c, "one", "document.querySelectorAll('[data-testid=session]').length === 1");
     page.click(c, "settings-close");
 
-    // A forgotten password: by code; every device is out.
+    // A forgotten password is reset with a code; every device is signed out.
     second.click(c, "go-reset");
     second.fill(c, "field-email", address);
     second.click(c, "reset-submit");

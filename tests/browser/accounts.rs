@@ -1,12 +1,13 @@
-//! Accounts through the client: the address that has to be verified first, the token that runs out under it, and the
-//! account that goes. Signing in and out, resets and devices: `the_ways_in_and_out`.
+//! Accounts in the client: an address that must be verified first, a token that expires, an account that is deleted.
+//!
+//! Signing in and out, resets and devices are in `sign_up_sign_in_reset_and_devices`.
 
 use super::*;
 
 const TOKEN: &str = "JSON.parse(localStorage.getItem('natter.token')).access";
 
 #[test]
-fn who_has_to_be_verified_goes_no_further_until_then() {
+fn a_required_verification_comes_before_everything_else() {
     let Some(mut stage) = Stage::with(&[("REQUIRE_VERIFIED", "true")]) else { return };
     let mbox = stage.launch.folder.join("data/mail.mbox");
     let page = stage.page("Ann");
@@ -17,10 +18,10 @@ fn who_has_to_be_verified_goes_no_further_until_then() {
     page.fill(c, "field-password", PASSWORD);
     page.click(c, "sign-up-submit");
 
-    // There is no mail server: nobody is told to look into a mailbox.
+    // There is no mail server, so the page does not tell the member to look into a mailbox.
     let lead = |what: &str| format!("{}.textContent.includes('{what}')", by("code-lead"));
     page.wait(c, "where the code is", &format!("{} && {}", by("code-lead"), lead("mail.mbox")));
-    // "Later" is only a wish where the server insists: the form comes back, without it.
+    // If the server requires verification, "Later" does not help: the form comes back without it.
     page.click(c, "verify-later");
     let insists = format!("{} && !{}", by("verify"), by("verify-later"));
     page.wait(c, "the code's form", &insists);
@@ -28,14 +29,14 @@ fn who_has_to_be_verified_goes_no_further_until_then() {
     page.must(c, "Page.reload", "{}");
     page.wait(c, "the code's form again", &format!("{insists} && !{}", by("shell")));
 
-    // The way out and back in leads to the same place.
+    // Signing out and in again leads to the same form.
     page.click(c, "sign-out");
     page.wait(c, "out", &by("sign-in"));
     page.fill(c, "field-email", "ann@example.org");
     page.fill(c, "field-password", PASSWORD);
     page.click(c, "sign-in-submit");
     page.wait(c, "the code's form", &by("verify"));
-    // A sign-in makes no code, and claims none until one is asked for.
+    // A sign-in makes no code, and the page claims none until one is requested.
     assert_eq!(page.eval(c, &lead("ask for a new one")), "true");
     if page.eval(c, &format!("Boolean({})", by("verify-later"))) == "true" {
         page.click(c, "verify-later");
@@ -51,8 +52,8 @@ fn who_has_to_be_verified_goes_no_further_until_then() {
 }
 
 #[test]
-fn tokens_run_out_under_it_and_nobody_notices() {
-    // Told of 60 s before the end: at once.
+fn tokens_expire_without_an_effect_on_the_page() {
+    // The warning comes 60 s before the end, so here at once.
     let Some(mut stage) = Stage::with(&[("ACCESS_TTL", "61")]) else { return };
     let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
     let url = stage.url();
@@ -64,7 +65,7 @@ fn tokens_run_out_under_it_and_nobody_notices() {
     bob.click(c, "conversation");
     bob.wait(c, "arrived", &shows(&["one".to_owned()], "sent"));
 
-    // Under open sockets: no tab lets go of its connection, or signs out.
+    // With open sockets: no tab closes its connection or signs out.
     for page in [&ann, &second] {
         page.eval(
             c,
@@ -83,13 +84,13 @@ fn tokens_run_out_under_it_and_nobody_notices() {
         assert_eq!(page.eval(c, "states.join()"), "", "the connection was let go");
     }
 
-    // Tokens that are dead when they are used: by requests, and by a socket that is closed for it.
+    // Tokens that have expired when they are used: by requests, and by a socket that is closed because of it.
     stage.natter.kill();
     stage.natter = stage.launch.clone().with(&[("ACCESS_TTL", "3")]).start();
     let short_lived = format!(
         "(() => {{ const c = JSON.parse(atob({TOKEN}.split('.')[1])); return c.exp - c.iat === 3; }})()"
     );
-    // The old token is good for a minute: this one is not, and the client has to find out.
+    // The old token is valid for a minute; this one is not, and the client must find out.
     ann.eval(
         c,
         "(() => { const t = JSON.parse(localStorage.getItem('natter.token')); \
@@ -113,7 +114,7 @@ fn tokens_run_out_under_it_and_nobody_notices() {
 }
 
 #[test]
-fn an_account_goes_and_what_it_said_stays() {
+fn an_account_is_deleted_and_its_messages_stay() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
     let c = &mut stage.chromium;
@@ -144,7 +145,7 @@ fn an_account_goes_and_what_it_said_stays() {
     ann.click(c, "sign-in-submit");
     ann.wait(c, "gone", &format!("{}.textContent", by("sign-in-error")));
 
-    // The other keeps the words, and reads whose they were no more; there is nobody to write to.
+    // The other member keeps the messages, no longer sees their sender, and can't write to it.
     bob.must(c, "Page.reload", "{}");
     bob.wait(c, "a name no more", &format!("{}?.textContent.includes('Deleted account')", by("chat-title")));
     bob.wait(c, "the words", &message("Farewell."));

@@ -1,6 +1,7 @@
-//! A real Chromium over its DevTools protocol: found, started in a folder of its own, spoken to over one WebSocket, ended.
-//! Owns the process and the words of the protocol; refuses to know what a page shows.
-//! Invariants: the process never outlives its value; nothing waits longer than [`PATIENCE`].
+//! A real Chromium over its DevTools protocol: found, started in its own folder, controlled over one WebSocket, ended.
+//!
+//! Owns the process and the messages of the protocol; knows nothing of a page's content. Invariants: the process never
+//! outlives its value; nothing waits longer than [`PATIENCE`].
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -15,16 +16,16 @@ use tungstenite::{Error, Message, WebSocket};
 
 use crate::support::net::at;
 
-/// For anything a browser does on a machine that does much else.
+/// The limit for anything a browser does on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Between two looks at a condition: not for anything to happen.
+/// The pause between two checks of a condition. Nothing waits for it to pass.
 pub const GLANCE: Duration = Duration::from_millis(10);
 
 /// Names under which a Chromium is installed, the usual ones first.
 const NAMES: [&str; 5] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
 
-/// The Chromium of `NATTER_CHROMIUM`, else of the path.
+/// The Chromium of `NATTER_CHROMIUM`, else the first one in `PATH`.
 pub fn find() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("NATTER_CHROMIUM") {
         return Some(PathBuf::from(path)).filter(|path| path.is_file());
@@ -41,12 +42,12 @@ pub struct Chromium {
     process: Process,
     socket: WebSocket<TcpStream>,
     last_id: u64,
-    /// Faults each page told of: exceptions, errors in its console, what its policy refused.
+    /// The faults that each page reported: exceptions, errors in its console, refusals of its policy.
     faults: BTreeMap<String, Vec<String>>,
 }
 
 impl Chromium {
-    /// Starts `binary` with all it keeps below `folder`, which must be empty.
+    /// Starts `binary` with all its files below `folder`, which must be empty.
     pub fn start(binary: &Path, folder: &Path) -> Chromium {
         let profile = folder.join("profile");
         let home = folder.join("home");
@@ -57,7 +58,7 @@ impl Chromium {
         command
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            // A mouse, which a machine without a screen has not: what shows on hover is looked for.
+            // A mouse, which a machine without a screen does not have: the tests use elements that show on hover.
             .arg("--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4")
             .args(["--disable-breakpad", "--disable-dev-shm-usage", "--remote-debugging-port=0"])
             .arg(format!("--user-data-dir={}", profile.display()))
@@ -76,7 +77,7 @@ impl Chromium {
         Chromium { socket: open(address, &path), process, last_id: 0, faults: BTreeMap::new() }
     }
 
-    /// One command, its answer as the text of `{"id":…,"result":…}`. `params` are JSON.
+    /// Sends one command; returns its response as the text of `{"id":…,"result":…}`. `params` are JSON.
     pub fn call(&mut self, session: Option<&str>, method: &str, params: &str) -> String {
         self.last_id += 1;
         let id = self.last_id;
@@ -100,7 +101,7 @@ impl Chromium {
         answer
     }
 
-    /// What a page told of until now, and forgets with it.
+    /// Returns and clears the faults that a page has reported.
     pub fn faults(&mut self, session: &str) -> Vec<String> {
         self.faults.remove(session).unwrap_or_default()
     }
@@ -130,7 +131,7 @@ impl Chromium {
             "Runtime.consoleAPICalled" if at(event, "params.type") == "error" => {
                 format!("console.error {}", at(event, "params.args.0.description"))
             }
-            // A broken connection is told of here too, and is meant to be broken.
+            // A broken connection is reported here too, and some tests break it on purpose.
             "Log.entryAdded" if at(event, "params.entry.source") == "security" => {
                 at(event, "params.entry.text")
             }
@@ -142,7 +143,7 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Asked first, so that its own children end in order; `Process` ends it in any case.
+        // Asked first, so that its own children end properly; `Process` ends it in any case.
         let asked = self.socket.send(Message::text(r#"{"id":0,"method":"Browser.close"}"#)).is_ok();
         let until = Instant::now() + Duration::from_secs(5);
         while asked && Instant::now() < until && matches!(self.process.0.try_wait(), Ok(None)) {
@@ -151,17 +152,17 @@ impl Drop for Chromium {
     }
 }
 
-/// A child that ends with its value.
+/// A child process that ends with its value.
 struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill(); // already gone is as good
+        let _ = self.0.kill(); // it may have ended already
         let _ = self.0.wait();
     }
 }
 
-/// Where it listens: it writes port and path into a file once it does.
+/// The address of its listener: it writes port and path into a file when it is ready.
 fn endpoint(process: &mut Process, file: &Path) -> (SocketAddr, String) {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -190,7 +191,7 @@ fn open(address: SocketAddr, path: &str) -> WebSocket<TcpStream> {
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).expect("Chromium hears");
-    // Byte by byte: what follows the head belongs to the socket.
+    // Byte by byte: the bytes after the head belong to the socket.
     let mut head = Vec::new();
     let until = Instant::now() + PATIENCE;
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,15 +1,15 @@
-//! What is shown of a conversation stays true: in several tabs, across a server that dies, far up in its past, and when a
-//! message is refused.
+//! A conversation on the screen stays correct: in several tabs, across a killed server, far up in its history, and
+//! after a refusal.
 
 use super::*;
 
-/// Places, states and texts, as one text.
+/// Positions, states and texts, as one text.
 fn seen(c: &mut Chromium, page: &Page) -> String {
     page.eval(c, MESSAGES)
 }
 
 #[test]
-fn two_tabs_and_a_dead_server_keep_one_order() {
+fn two_tabs_and_a_killed_server_keep_one_order() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
     let url = stage.url();
@@ -22,7 +22,7 @@ fn two_tabs_and_a_dead_server_keep_one_order() {
         page.click(c, "conversation");
     }
 
-    // Both tabs write, turn by turn: one order for all who look.
+    // Both tabs write, in turn: all pages show one order.
     let mut said = vec!["first".to_owned()];
     for i in 0..5 {
         for (page, name) in [(&ann, "left"), (&two, "right")] {
@@ -48,7 +48,7 @@ fn two_tabs_and_a_dead_server_keep_one_order() {
         assert_eq!(numbers, ["0", "1", "2", "3", "4"], "{order}");
     }
 
-    // Read in one tab is read in the other.
+    // A message read in one tab is read in the other.
     for page in [&ann, &two] {
         page.eval(c, "location.hash = '#/'");
     }
@@ -59,7 +59,7 @@ fn two_tabs_and_a_dead_server_keep_one_order() {
     ann.click(c, "conversation");
     two.wait(c, "read", &format!("!{}", by("unread-count")));
 
-    // What one tab could not send, the other does.
+    // Messages that one tab could not send are sent by the other.
     ann.offline(c, true);
     ann.wait(c, "noticed", &format!("!({ONLINE})"));
     send(c, &ann, "by the other tab");
@@ -67,7 +67,7 @@ fn two_tabs_and_a_dead_server_keep_one_order() {
     ann.offline(c, false);
     ann.wait(c, "back", ONLINE);
 
-    // The server dies, messages are written, and the tabs are closed; nothing of it is lost.
+    // The server is killed, messages are written, and the tabs are closed: no message is lost.
     stage.natter.kill();
     ann.wait(c, "noticed", &format!("!({ONLINE})"));
     for text in ["queued 1", "queued 2", "queued 3"] {
@@ -88,7 +88,7 @@ fn two_tabs_and_a_dead_server_keep_one_order() {
     let places: Vec<_> = end.iter().enumerate().map(|(i, text)| format!("{} sent {text}", i + 12)).collect();
     assert!(seen(c, &bob).ends_with(&places.join("\n")), "{}", seen(c, &bob));
 
-    // Out in one tab is out in the other.
+    // Signing out in one tab signs the other out.
     two.go(c, &url);
     two.wait(c, "in", ONLINE);
     ann.click(c, "open-settings");
@@ -100,13 +100,13 @@ fn two_tabs_and_a_dead_server_keep_one_order() {
     }
 }
 
-/// `n` and top of the first message in sight.
+/// `n` and top of the first visible message.
 const IN_SIGHT: &str = "(() => { const edge = document.querySelector('[data-testid=messages]').getBoundingClientRect().top; \
      const first = [...document.querySelectorAll('[data-testid=message]')].find((m) => m.getBoundingClientRect().bottom > edge); \
      return first.dataset.n + ' ' + Math.round(first.getBoundingClientRect().top); })()";
 
 #[test]
-fn the_past_comes_by_scrolling_and_the_place_stays() {
+fn scrolling_loads_older_messages_and_keeps_the_position() {
     const SAID: u32 = 160;
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
@@ -114,7 +114,7 @@ fn the_past_comes_by_scrolling_and_the_place_stays() {
     open_person(c, &bob, "Ann");
     send(c, &bob, "message 1");
     bob.wait(c, "sent", &shows(&["message 1".to_owned()], "sent"));
-    // Through the server's door: to type them all would take its time.
+    // Over HTTP: to type them all would take too long.
     bob.eval(
         c,
         &format!(
@@ -126,7 +126,7 @@ fn the_past_comes_by_scrolling_and_the_place_stays() {
         ),
     );
 
-    // Far behind: it opens where the unread begin.
+    // Many unread messages: the conversation opens at the first of them.
     ann.wait(c, "all unread", &format!("{}?.dataset.unread === '{SAID}'", by("conversation")));
     ann.click(c, "conversation");
     ann.wait(
@@ -138,11 +138,11 @@ fn the_past_comes_by_scrolling_and_the_place_stays() {
     ann.wait(c, "the last", &format!("document.querySelector('[data-n=\"{SAID}\"]')"));
     ann.wait(c, "all read", &format!("{}?.dataset.unread === '0'", by("conversation")));
 
-    // A new page loads the newest, and the past as it is scrolled to: nothing jumps, nothing is missing.
+    // A new page loads the newest messages, and older ones as it is scrolled: nothing jumps, nothing is missing.
     ann.must(c, "Page.reload", "{}");
     ann.wait(c, "again", &format!("{ONLINE} && document.querySelector('[data-n=\"{SAID}\"]')"));
     assert_eq!(ann.eval(c, "document.querySelector('[data-n=\"1\"]')"), "null");
-    // The newest are there a moment before the page stands at them.
+    // The newest messages exist a moment before the page is scrolled to them.
     ann.wait(
         c,
         "the end in sight",
@@ -165,7 +165,7 @@ fn the_past_comes_by_scrolling_and_the_place_stays() {
     );
     assert_eq!(climbed, format!("true {SAID} true"));
 
-    // What arrives below moves nothing, and is counted; to leave and to come back changes nothing.
+    // Messages that arrive below move nothing and are counted; to leave and to come back changes nothing.
     ann.eval(c, "document.querySelector('[data-n=\"40\"]').scrollIntoView({block: 'center'})");
     ann.settle(c);
     let place = ann.eval(c, IN_SIGHT);
@@ -187,13 +187,13 @@ fn the_past_comes_by_scrolling_and_the_place_stays() {
 }
 
 #[test]
-fn what_is_pasted_is_sent_and_what_is_refused_can_be_tried_again() {
+fn pasted_pictures_are_sent_and_a_refused_message_can_be_retried() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
     let c = &mut stage.chromium;
     open_person(c, &ann, "Bob");
 
-    // Three pictures at once, and one taken out again.
+    // Three pictures at once, and one removed again.
     ann.fill(c, "composer-input", "Which one?");
     ann.eval(
         c,
@@ -220,7 +220,7 @@ fn what_is_pasted_is_sent_and_what_is_refused_can_be_tried_again() {
     );
     bob.wait(c, "and the words", &message("Which one?"));
 
-    // Refused while Bob has blocked her; it waits for her hand, over a new start of the page, and goes out as what it was.
+    // Refused while Bob has blocked her. It waits for her retry across a reload, and is sent unchanged.
     bob.click(c, "chat-info");
     bob.click(c, "info-block");
     bob.click(c, "confirm-yes");

@@ -1,10 +1,10 @@
-//! One page of a browser as a member uses it: by what is written on it and by where things stand, with real clicks and
-//! real keys. Owns waiting; refuses to sleep for a fixed time.
+//! One page of a browser as a member uses it: by its texts and positions, with real clicks and real keys.
 //!
-//! What the parts of the client are named for whoever drives it (`data-testid`; * repeated; "-x" continues the first name
-//! of its group):
+//! Owns waiting; never sleeps for a fixed time.
 //!
-//! - ways in: sign-up, sign-in, reset, reset-code, verify: forms, each with -submit and -error; field-display-name, -email,
+//! The names of the client's parts for tests (`data-testid`; * repeated; "-x" continues the first name of its group):
+//!
+//! - signed out: sign-up, sign-in, reset, reset-code, verify: forms, each with -submit and -error; field-display-name, -email,
 //!   -password, -code; go-sign-up, -sign-in, -reset; verify-renew, -later; auth-notice; gate-lang
 //! - frame: connection [data-state=online|connecting|offline], connection-strip, -retry; open-settings; new-conversation;
 //!   verify-open; stage-empty, -gone; toast*
@@ -24,7 +24,7 @@
 //!   -messages; sign-out; session* [data-session, data-current], session-revoke*, sessions-revoke-all;
 //!   theme-system|light|dark; lang-en|ar
 //!
-//! Invariant: a step that does not come true in time fails with a picture of the page, in `target/browser`.
+//! Invariant: a step that does not succeed in time fails with a picture of the page, in `target/browser`.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -38,11 +38,11 @@ use crate::support::net::at;
 pub const DESKTOP: (u32, u32, bool) = (1280, 800, false);
 pub const PHONE: (u32, u32, bool) = (390, 844, true);
 
-/// A page in a browser context of its own: nothing is shared with another page but the server.
+/// A page in its own browser context: it shares nothing with another page but the server.
 pub struct Page {
     session: String,
     context: String,
-    /// Whose it is, for pictures and failures.
+    /// The member's name, for pictures and failures.
     name: &'static str,
 }
 
@@ -74,7 +74,7 @@ impl Page {
         for domain in ["Page", "Runtime", "Log", "Network", "DOM"] {
             page.must(chromium, &format!("{domain}.enable"), "{}");
         }
-        // As if it had the focus: both members are at their screens.
+        // As if it had the focus: both members look at their screens.
         page.must(chromium, "Emulation.setFocusEmulationEnabled", r#"{"enabled":true}"#);
         page.size(chromium, DESKTOP);
         page.go(chromium, url);
@@ -100,20 +100,20 @@ impl Page {
         self.must(chromium, "Emulation.setDeviceMetricsOverride", &params);
     }
 
-    /// `light` or `dark`, as the system would say it.
+    /// `light` or `dark`, as the system would report it.
     pub fn scheme(&self, chromium: &mut Chromium, scheme: &str) {
         let params = format!(r#"{{"features":[{{"name":"prefers-color-scheme","value":"{scheme}"}}]}}"#);
         self.must(chromium, "Emulation.setEmulatedMedia", &params);
     }
 
-    /// The network of this page goes, or comes back.
+    /// Sets the network of this page offline or online.
     pub fn offline(&self, chromium: &mut Chromium, offline: bool) {
         let params =
             format!(r#"{{"offline":{offline},"latency":0,"downloadThroughput":-1,"uploadThroughput":-1}}"#);
         self.must(chromium, "Network.emulateNetworkConditions", &params);
     }
 
-    /// The value of an expression as text: texts as they are, all else as JSON.
+    /// The value of an expression as text: texts unchanged, other values as JSON.
     pub fn eval(&self, chromium: &mut Chromium, expression: &str) -> String {
         let params = format!(
             r#"{{"expression":{},"returnByValue":true,"awaitPromise":true}}"#,
@@ -124,7 +124,7 @@ impl Page {
         at(&answer, "result.result.value")
     }
 
-    /// Looks until `condition` is true.
+    /// Polls until `condition` is true.
     #[track_caller]
     pub fn wait(&self, chromium: &mut Chromium, what: &str, condition: &str) {
         let until = Instant::now() + PATIENCE;
@@ -133,7 +133,7 @@ impl Page {
             json::to_string(&format!("Boolean({condition})"))
         );
         loop {
-            // A page on its way to another has no context to ask in: it is asked again.
+            // A page that is loading another has no context to evaluate in: try again.
             let answer = chromium.call(Some(&self.session), "Runtime.evaluate", &params);
             if at(&answer, "result.result.value") == "true" {
                 return;
@@ -153,7 +153,7 @@ impl Page {
         panic!("{}: {why}\n{}\n{text}\n{faults:#?}", self.name, picture.display());
     }
 
-    /// Waits until an element stands still where it can be pressed, and nothing lies over it.
+    /// Waits until an element does not move, can be pressed, and is not covered.
     #[track_caller]
     pub fn click(&self, chromium: &mut Chromium, testid: &str) {
         self.click_on(chromium, &by(testid));
@@ -165,7 +165,7 @@ impl Page {
         self.release(chromium, &place);
     }
 
-    /// The first half of a click. The place is where to [`Page::release`].
+    /// The first half of a click. Pass the returned position to [`Page::release`].
     #[track_caller]
     pub fn press_on(&self, chromium: &mut Chromium, element: &str) -> (String, String) {
         let place = self.place(chromium, element);
@@ -185,7 +185,7 @@ impl Page {
         self.must(chromium, "Input.dispatchMouseEvent", &params);
     }
 
-    /// The middle of an element, once it can be pressed.
+    /// The middle of an element, as soon as it can be pressed.
     #[track_caller]
     pub fn place(&self, chromium: &mut Chromium, element: &str) -> (String, String) {
         let find = format!(
@@ -217,7 +217,7 @@ impl Page {
         self.must(chromium, "Input.dispatchMouseEvent", &params);
     }
 
-    /// Clicks into a field and replaces what it holds.
+    /// Clicks into a field and replaces its text.
     #[track_caller]
     pub fn fill(&self, chromium: &mut Chromium, testid: &str, text: &str) {
         self.click(chromium, testid);
@@ -236,7 +236,7 @@ impl Page {
         }
     }
 
-    /// Gives a file to a file field.
+    /// Chooses a file in a file field.
     pub fn choose(&self, chromium: &mut Chromium, testid: &str, file: &Path) {
         let params = format!(r#"{{"expression":{}}}"#, json::to_string(&by(testid)));
         let found = self.must(chromium, "Runtime.evaluate", &params);
@@ -246,7 +246,7 @@ impl Page {
         self.must(chromium, "DOM.setFileInputFiles", &params);
     }
 
-    /// Drops a file in the middle of an element, as from a folder's window.
+    /// Drops a file on the middle of an element, as from a file manager.
     pub fn drop_file(&self, chromium: &mut Chromium, element: &str, file: &Path) {
         let (x, y) = self.place(chromium, element);
         let file = json::to_string(&file.display().to_string());
@@ -258,7 +258,7 @@ impl Page {
         }
     }
 
-    /// Waits until nothing moves and what was asked for is drawn.
+    /// Waits until nothing moves and all requested content is drawn.
     pub fn settle(&self, chromium: &mut Chromium) {
         let still = "document.getAnimations().every((a) => a.effect.getTiming().iterations === Infinity) && \
              [...document.images].every((i) => i.complete)";
@@ -268,7 +268,7 @@ impl Page {
         self.eval(chromium, frames);
     }
 
-    /// A picture of what is seen now, as `target/browser/<name>.png`.
+    /// A picture of the page as it is now, in `target/browser/<name>.png`.
     pub fn picture(&self, chromium: &mut Chromium, name: &str) -> PathBuf {
         let answer = self.must(chromium, "Page.captureScreenshot", r#"{"format":"png"}"#);
         let png = data_encoding::BASE64.decode(at(&answer, "result.data").as_bytes()).expect("base64");
@@ -279,7 +279,7 @@ impl Page {
         path
     }
 
-    /// Nothing threw, nothing complained, and the policy had nothing to refuse.
+    /// Checks that the page threw no exception, logged no error, and broke no rule of its policy.
     #[track_caller]
     pub fn has_no_faults(&self, chromium: &mut Chromium) {
         let faults = chromium.faults(&self.session);

@@ -1,8 +1,8 @@
-//! What another member writes is shown, and never done: names, titles, messages, file names, addresses.
+//! Content of other members is shown and never executed: names, titles, messages, file names, addresses.
 
 use super::*;
 
-/// Text that would like to be more, and the addresses that may be links in it.
+/// Text that tries to be markup or code, and the addresses in it that may become links.
 const TEXTS: [(&str, &str); 14] = [
     ("<script>window.ran = 1</script>", ""),
     ("<img src=x onerror='window.ran = 2'>", ""),
@@ -24,7 +24,7 @@ const TEXTS: [(&str, &str); 14] = [
 ];
 
 #[test]
-fn nothing_that_others_write_runs() {
+fn content_of_other_members_never_runs() {
     let Some(mut stage) = Stage::set() else { return };
     let folder = stage.launch.folder.clone();
     let (ann, eve) = (stage.sign_up("Ann"), stage.sign_up("Eve"));
@@ -66,11 +66,11 @@ fn nothing_that_others_write_runs() {
          ['http:', 'https:'].includes(a.protocol) && a.rel.includes('noopener'))";
     assert_eq!(ann.eval(c, safe), "true");
 
-    // Whoever turns the writing round in their name turns nothing but the name.
-    // Who it is, is asked for apart, and may come after the words.
+    // A member who changes the direction of the text in its name changes only the name. The profile is fetched
+    // separately and may arrive after the texts.
     let shown = json::to_string(&name.replace('\u{202e}', ""));
     ann.wait(c, "the name", &format!("document.querySelector('.sender').textContent === {shown}"));
-    // What is behind the file's address is a file, not a page.
+    // The address of the file gives a file, not a page.
     let served = format!(
         "fetch({}.href).then((r) => [r.headers.get('content-type'), r.headers.get('content-disposition').split(';')[0], \
          r.headers.get('content-security-policy').startsWith('sandbox')].join(' '))",
@@ -78,7 +78,7 @@ fn nothing_that_others_write_runs() {
     );
     assert_eq!(ann.eval(c, &served), "text/plain; charset=utf-8 attachment true");
 
-    // Everywhere it is shown: list, details, search, a reply's quote, a menu's question.
+    // Everywhere it is shown: list, details, search, the quote of a reply, the question of a menu.
     ann.click(c, "chat-info");
     ann.wait(c, "the members", "document.querySelectorAll('[data-testid=member]').length === 2");
     ann.settle(c);

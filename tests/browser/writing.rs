@@ -1,10 +1,9 @@
-//! The writing of the world in a real browser: words of an input method, texts of another direction than the page's, emoji of
-//! several code points, the clock of another place.
+//! Scripts of the world in a real browser: input methods, text direction, emoji of several code points, local clocks.
 
 use super::page::by;
 use super::{MESSAGES, ONLINE, Stage, message, open_person, send};
 
-/// An Enter as Safari makes it after a composition has ended, and as any browser makes it otherwise.
+/// An Enter as Safari sends it after a composition, and as any browser sends it otherwise.
 fn enter(code: u32) -> String {
     format!(
         "{}.dispatchEvent(new KeyboardEvent('keydown', {{ key: 'Enter', code: 'Enter', keyCode: {code}, which: {code}, \
@@ -13,7 +12,7 @@ fn enter(code: u32) -> String {
     )
 }
 
-/// How far the first letter of each line of a message is from the left and from the right of its bubble.
+/// The distance of the first letter of each line of a message from the left and the right of its bubble.
 fn sides(text: &str) -> String {
     format!(
         "(() => {{ const m = {}, box = m.querySelector('.bubble').getBoundingClientRect(); \
@@ -26,7 +25,7 @@ fn sides(text: &str) -> String {
 }
 
 #[test]
-fn an_input_method_a_direction_an_emoji_and_a_clock() {
+fn input_methods_directions_emoji_and_clocks() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
     let c = &mut stage.chromium;
@@ -52,13 +51,13 @@ fn an_input_method_a_direction_an_emoji_and_a_clock() {
         assert_eq!(ann.eval(c, &sides(text)), expect, "{text}");
     }
 
-    // A preview ends before the emoji that it can't show whole.
+    // A preview ends before an emoji that it can't show completely.
     let family = "👨\u{200d}👩\u{200d}👧\u{200d}👦";
     let long = format!("{}{family}{family}", "a".repeat(155));
     send(c, &ann, &long);
     bob.wait(c, "the preview", &format!("{}?.textContent.endsWith('a')", by("conversation-preview")));
 
-    // The clock of the browser's own place.
+    // The clock of the browser's own locale.
     ann.must(c, "Emulation.setLocaleOverride", r#"{"locale":"de-DE"}"#);
     ann.must(c, "Page.reload", "{}");
     ann.wait(c, "again", ONLINE);

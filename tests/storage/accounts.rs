@@ -1,4 +1,4 @@
-//! Accounts: made once, found again, and refused.
+//! Accounts: created once, found again, and refused.
 
 use natter::base::id::Id;
 use natter::model::member::{FindAccount, FindCredential};
@@ -46,7 +46,7 @@ fn an_account_is_made_once_and_found_again() {
 fn an_address_and_a_nick_name_have_one_owner() {
     let mut kit = Kit::new("taken");
     kit.person("ann");
-    // The address, the nick names, the answer: a refusal or the nick name given.
+    // The address, the nick names, and the result: a refusal or the nick name that was given.
     let rows: &[(&str, &[&str], Result<&str, Refusal>)] = &[
         ("ann@example.org", &["free"], Err(Refusal::EmailTaken)),
         ("a2@example.org", &["ann"], Err(Refusal::NicknameTaken)),
@@ -68,7 +68,7 @@ fn an_address_and_a_nick_name_have_one_owner() {
 }
 
 #[test]
-fn a_session_opens_for_members_that_are_there_and_active() {
+fn a_session_opens_only_for_active_members() {
     let mut kit = Kit::new("open");
     let (ann, bob) = (kit.person("ann"), kit.person("bob"));
     kit.close();
@@ -79,7 +79,7 @@ fn a_session_opens_for_members_that_are_there_and_active() {
         ("ann", ann.member, Ok(())),
         ("bob", bob.member, refused),
         ("nobody", Id(9), refused),
-        // Ann's password was compared with a hash that has been replaced by now.
+        // Ann's password was compared with a hash that was replaced meanwhile.
         ("ann", ann.member, refused),
     ] {
         let mut command = kit.sign_in_command(name, member, "phone");

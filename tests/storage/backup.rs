@@ -1,4 +1,4 @@
-//! A copy of the database while it is written to: whole, of its end rather than its beginning, and another history.
+//! A copy of the database during writes: complete, as of the end of the copy, and with another epoch.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use natter::store::{Held, Sessions, StoreOptions, adopt, check};
 
 use crate::store_kit::{Kit, Person, options};
 
-/// Posts of 4,000 characters: a page each, so that a copy takes several steps.
+/// Posts of 4,000 characters: one page each, so that a copy takes several steps.
 const TALK: i64 = 1_200;
 
 /// A database of more pages than one step copies.
@@ -34,7 +34,7 @@ fn copies(kit: &Kit) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_written_meanwhile_is_in_the_copy_too() {
+fn writes_during_a_copy_are_in_the_copy() {
     let (mut kit, ann, bob) = long_talk("backup");
     let mut posts: Vec<PostMessage> =
         (0..2_000).map(|_| kit.post(ann.profile, Destination::To(bob.profile), "meanwhile")).collect();
@@ -46,7 +46,7 @@ fn what_is_written_meanwhile_is_in_the_copy_too() {
             assert!(committed.outcomes[0].result.is_ok());
             posted += 1;
         }
-        session.tend(std::time::Instant::now()).expect("the store's own work goes on");
+        session.tend(std::time::Instant::now()).expect("the store's own work continues");
         true
     });
     let copy = copy.expect("a copy");
@@ -72,19 +72,19 @@ fn what_is_written_meanwhile_is_in_the_copy_too() {
     assert_eq!(other.sql_number("SELECT count(*) FROM messages"), TALK + posted);
     let head = kit.sql_number("SELECT max(seq) FROM messages");
     assert_eq!(other.start.head, u64::try_from(head).expect("a number"), "to the last post");
-    // And both go on by themselves.
+    // Both continue independently.
     kit.say(ann.profile, Destination::To(bob.profile), "here");
     other.say(bob.profile, Destination::To(ann.profile), "there");
 }
 
 #[test]
-fn a_copy_that_is_given_up_or_fails_or_is_not_fetched_does_not_stay() {
+fn a_copy_that_is_cancelled_or_fails_or_is_not_fetched_is_removed() {
     let (mut kit, ann, bob) = long_talk("backup-gone");
     let given_up = kit.store().back_up(Id(7), &mut |_| false);
     assert_eq!(given_up.expect_err("no copy"), Refusal::Unavailable);
     assert_eq!(copies(&kit), [] as [PathBuf; 0]);
 
-    // Something that can't be removed stands in its place.
+    // A folder that can't be removed has its name.
     let taken = kit.options.path.with_file_name(format!("natter.backup-{}", Id(8)));
     std::fs::create_dir(&taken).expect("a folder");
     assert_eq!(kit.store().back_up(Id(8), &mut |_| true).expect_err("no copy"), Refusal::Unavailable);
@@ -93,9 +93,9 @@ fn a_copy_that_is_given_up_or_fails_or_is_not_fetched_does_not_stay() {
     let first = kit.store().back_up(Id(9), &mut |_| true).expect("a copy");
     let second = kit.store().back_up(Id(10), &mut |_| true).expect("a copy");
     assert_ne!(first, second);
-    assert_eq!(copies(&kit).len(), 1, "the next backup removes what nobody fetched");
+    assert_eq!(copies(&kit).len(), 1, "the next backup removes a copy that was not fetched");
     kit.close();
     kit.reopen();
     assert_eq!(copies(&kit).len(), 0, "and so does the next start");
-    kit.say(ann.profile, Destination::To(bob.profile), "and on it goes");
+    kit.say(ann.profile, Destination::To(bob.profile), "and it continues");
 }

@@ -1,5 +1,6 @@
-//! The messages of one sender, found without an index of senders: in every conversation they were ever in, a bounded step
-//! at a time, each once.
+//! The messages of one sender, found without an index of senders.
+//!
+//! They are found in each conversation that the sender was ever in, in bounded steps, each message once.
 
 use natter::base::crypto::HmacKey;
 use natter::base::json;
@@ -14,7 +15,7 @@ use natter::model::settings::UrlSigner;
 use crate::store_kit::{Kit, Person};
 use crate::{Id, Room, key_of, room};
 
-/// The bodies of one's own messages as an export has them, page by page.
+/// The bodies of the member's own messages as an export has them, page by page.
 fn exported(kit: &mut Kit, person: Person) -> Vec<Vec<String>> {
     let mut place = ExportPlace::Messages(MessagePlace::default());
     let mut pages = Vec::new();
@@ -29,7 +30,7 @@ fn exported(kit: &mut Kit, person: Person) -> Vec<Vec<String>> {
         };
         let page = kit.read(export).expect("a page");
         let next = page.next.expect("reactions follow");
-        assert_ne!(next, place, "a page goes on from another place");
+        assert_ne!(next, place, "each page begins at another position");
         let lines = String::from_utf8(page.lines).expect("UTF-8");
         let body = |line: &str| {
             let line = json::parse(line.as_bytes()).expect("a line of JSON");
@@ -42,7 +43,7 @@ fn exported(kit: &mut Kit, person: Person) -> Vec<Vec<String>> {
     pages
 }
 
-/// Deletes the account and erases its messages to the end: the events of each step.
+/// Deletes the account and erases its messages to the end; returns the events of each step.
 fn erased(kit: &mut Kit, person: Person) -> Vec<Vec<Event>> {
     let (at, member) = (kit.now_ms, person.member);
     kit.write(DeleteAccount { at, member, proven: None, leftovers: Leftovers::Erase }).0.expect("deleted");
@@ -94,7 +95,7 @@ fn add(kit: &mut Kit, actor: Person, conversation: Id, person: Person) {
 }
 
 #[test]
-fn long_talk_of_others_is_passed_by_in_bounded_steps() {
+fn many_messages_of_others_are_skipped_in_bounded_steps() {
     let Room { mut kit, ann, bob, first, .. } = room("scan");
     let of_bob = 2 * SENDER_SCAN + 500;
     kit.close();
@@ -127,9 +128,9 @@ fn long_talk_of_others_is_passed_by_in_bounded_steps() {
     assert_eq!(kit.sql_number("SELECT count(*) FROM erasures"), 0);
 }
 
-/// Left, removed, come back: what one said there is one's own, once.
+/// Left, removed, come back: each of the member's messages is found once.
 #[test]
-fn what_was_said_before_one_left_is_found_and_once() {
+fn messages_from_before_a_member_left_are_found_once() {
     let Room { mut kit, ann, bob, cat, .. } = room("departed");
     let [left, removed, rejoined, silent] =
         [(); 4].map(|()| group(&mut kit, bob, &[ann, cat])).map(Destination::Conversation);
@@ -155,14 +156,14 @@ fn what_was_said_before_one_left_is_found_and_once() {
     assert_eq!(exported(&mut kit, ann).concat(), expect);
     assert_eq!(exported(&mut kit, bob).concat(), Vec::<String>::new());
 
-    // Who is deleted leaves every group, and is erased in all of them.
+    // A deleted member leaves every group, and its messages are erased in all of them.
     assert_eq!(erased(&mut kit, ann).concat().len(), expect.len());
     assert_eq!(texts(&mut kit, bob, id(left)), [Some("of cat".to_owned()), None]);
     assert_eq!(texts(&mut kit, bob, id(removed)), [Some("of cat".to_owned()), None]);
     assert_eq!(texts(&mut kit, bob, id(rejoined)), [Some("of cat".to_owned()), None, None]);
-    assert_eq!(kit.sql_number("SELECT count(*) FROM departures"), 0, "nobody asks any more");
+    assert_eq!(kit.sql_number("SELECT count(*) FROM departures"), 0, "the entries are no longer needed");
 
-    // With `keep` nothing remembers where one was.
+    // With `keep` no record of former memberships stays.
     remove(&mut kit, cat, id(left), cat);
     assert_eq!(kit.sql_number("SELECT count(*) FROM departures"), 1);
     let (at, member) = (kit.now_ms, cat.member);

@@ -1,4 +1,4 @@
-//! The database as a file: made, closed, crashed, damaged, and bounded.
+//! The database as a file: created, closed, crashed, damaged, and bounded.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -43,9 +43,9 @@ fn a_new_database_is_private_sound_and_empty() {
 }
 
 #[test]
-fn every_promise_of_the_connection_is_kept() {
+fn the_connection_has_every_required_setting() {
     let mut kit = Kit::new("promises");
-    // What migration 11 put aside.
+    // The rows that migration 11 kept for the index.
     while kit.store().sweep_search(0).expect("a sweep") {}
     for (question, expect) in [
         (
@@ -60,8 +60,8 @@ fn every_promise_of_the_connection_is_kept() {
 }
 
 #[test]
-fn the_epoch_changes_only_when_answers_may_be_lost() {
-    // FULL or NORMAL, closed or crashed, whether the epoch changes.
+fn the_epoch_changes_only_if_confirmed_writes_may_be_lost() {
+    // FULL or NORMAL, closed or crashed, and whether the epoch changes.
     for (full, closed, changes) in
         [(true, true, false), (true, false, false), (false, true, false), (false, false, true)]
     {
@@ -118,7 +118,7 @@ fn a_damaged_file_is_refused_by_name() {
 }
 
 #[test]
-fn somebody_elses_database_is_left_alone() {
+fn the_database_of_another_program_is_not_changed() {
     let mut kit = Kit::new("foreign");
     kit.close();
     kit.sql("PRAGMA user_version = 99");
@@ -133,14 +133,14 @@ fn somebody_elses_database_is_left_alone() {
     let before = std::fs::read(&other.path).expect("its bytes");
     let fault = open(&other).err().expect("another program's database is refused");
     assert!(matches!(fault, OpenFault::Foreign { .. }), "{fault}");
-    assert_eq!(std::fs::read(&other.path).expect("its bytes"), before, "not a byte of it changed");
+    assert_eq!(std::fs::read(&other.path).expect("its bytes"), before, "no byte of it changed");
 
     let missing = StoreOptions::new(other.path.join("no/such/folder.db"));
     assert!(matches!(open(&missing).err(), Some(OpenFault::Failed { .. })));
     kit.forget_store();
 }
 
-/// All files of a folder and what is in them.
+/// All files of a folder with their contents.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let files = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").path());
     files
@@ -151,7 +151,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Beside a log too, which a connection would copy into the database when it is closed.
+/// Also with a log file, which a connection would copy into the database on close.
 #[test]
 fn a_refused_start_changes_no_byte_of_any_file() {
     type Spoil<'a> = &'a dyn Fn(&rusqlite::Connection, &Path);
@@ -168,7 +168,7 @@ fn a_refused_start_changes_no_byte_of_any_file() {
     for (name, spoil) in rows {
         let Room { mut kit, .. } = room(&format!("refused-{name}"));
         kit.close();
-        // A log that was not copied: its writer ended without a word.
+        // A log that was not copied: its writer ended without a close.
         let conn = rusqlite::Connection::open(&kit.options.path).expect("a second connection");
         conn.execute_batch("UPDATE state SET touched = touched + 1").expect("a write");
         spoil(&conn, &kit.options.path);
@@ -196,7 +196,8 @@ fn a_refused_start_changes_no_byte_of_any_file() {
     }
 }
 
-/// What the last process may not have synced is answered for only after a checkpoint that another process can hold up.
+/// Writes that the last process may not have synced are confirmed only after a checkpoint, which another process can
+/// delay.
 #[test]
 fn a_start_answers_no_write_before_its_checkpoint_has_succeeded() {
     let Room { mut kit, ann, bob, .. } = room("unproven");
@@ -211,10 +212,7 @@ fn a_start_answers_no_write_before_its_checkpoint_has_succeeded() {
     let mut now = Instant::now();
     assert_eq!(kit.store().tend(now), Err(Fault::Busy), "it is tried again");
     assert_eq!(kit.store().tend(now), Ok(()), "but not at once");
-    assert!(
-        kit.read(natter::model::member::FindAccount { member: ann.member }).is_ok(),
-        "what is read is shown"
-    );
+    assert!(kit.read(natter::model::member::FindAccount { member: ann.member }).is_ok(), "reads work");
     shell.execute_batch("COMMIT").expect("the end of the snapshot");
     now += Duration::from_secs(1);
     assert_eq!(kit.store().tend(now), Ok(()));
@@ -223,12 +221,12 @@ fn a_start_answers_no_write_before_its_checkpoint_has_succeeded() {
     kit.close();
 }
 
-/// The database file itself is replaced: everything is in the new one, and whoever reads follows.
+/// The database file itself is replaced: the new file has all content, and readers switch to it.
 #[test]
 fn a_suspect_database_is_replaced_by_a_new_file_with_all_its_content() {
     let Room { mut kit, ann, bob, first, .. } = room("replaced");
     kit.crash();
-    // What the process before left when a sync of the database failed.
+    // The mark that the previous process left after a failed sync of the database.
     let mark = kit.options.path.with_file_name("natter.db.suspect");
     std::fs::write(&mark, "").expect("a mark");
     let inode =
@@ -254,7 +252,7 @@ fn a_suspect_database_is_replaced_by_a_new_file_with_all_its_content() {
         at: natter::model::message::PagePoint::Newest,
         limit: 50,
     });
-    assert_eq!(list.expect("a page").messages.len(), 4, "the first of the room, and three");
+    assert_eq!(list.expect("a page").messages.len(), 4, "the first message and three more");
     let names: Vec<String> = contents(kit.options.path.parent().expect("a folder")).into_keys().collect();
     let names: Vec<&String> = names.iter().filter(|name| name.starts_with("natter.db")).collect();
     assert_eq!(names, ["natter.db", "natter.db-shm", "natter.db-wal"]);
@@ -262,18 +260,19 @@ fn a_suspect_database_is_replaced_by_a_new_file_with_all_its_content() {
     check(&kit.options, Held::Alone).expect("a sound database");
 }
 
-/// A power cut on any step of the exchange: the next start ends it, and the old log is never played over the new file.
+/// A power failure at any step of the exchange: the next start completes it, and the old log is never applied to the
+/// new file.
 #[test]
-fn a_start_ends_an_exchange_that_was_begun() {
+fn a_start_completes_an_interrupted_exchange() {
     for log_is_there in [true, false] {
         let Room { mut kit, ann, .. } = room(&format!("exchange-{log_is_there}"));
         kit.close();
         let path = kit.options.path.clone();
         std::fs::copy(&path, path.with_file_name("natter.db.replacement")).expect("a complete copy");
-        // The old file and its log hold something else by now.
+        // By now the old file and its log have other content.
         kit.sql("PRAGMA wal_autocheckpoint = 0");
         let old = rusqlite::Connection::open(&path).expect("a second connection");
-        old.execute_batch("DELETE FROM log; DELETE FROM messages").expect("what must not come back");
+        old.execute_batch("DELETE FROM log; DELETE FROM messages").expect("content that must not come back");
         std::mem::forget(old);
         if !log_is_there {
             std::fs::remove_file(wal(&kit.options)).expect("the first step of the exchange");
@@ -300,8 +299,8 @@ fn the_wal_stays_bounded_under_a_writer_that_never_pauses() {
     kit.close();
 }
 
-/// A reader outside of this process holds a snapshot: writing goes on up to a bound, which a full disk lowers, and whoever
-/// asks is told. It stops there, before the disk is full, and goes on when the reader is gone.
+/// A reader in another process holds a snapshot: writes continue up to a bound, which a full disk lowers, and the
+/// readiness reports it. They stop at the bound, before the disk is full, and continue after the reader has ended.
 #[test]
 fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
     const WAL_MAX: u64 = 80 << 20;
@@ -317,8 +316,8 @@ fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
         assert_eq!(kit.store().tend(now), Ok(()), "writing does not depend on it");
         let readiness = kit.store().readiness();
         let long = bytes(&wal(&kit.options));
-        assert!(readiness.log_held.is_some() || long < 40 << 20, "{long} bytes, and no word of it");
-        assert!(readiness.log_held.is_none() || long > 30 << 20, "{long} bytes are nothing to speak of");
+        assert!(readiness.log_held.is_some() || long < 40 << 20, "{long} bytes, and it is not reported");
+        assert!(readiness.log_held.is_none() || long > 30 << 20, "{long} bytes are too few to report");
         answer
     });
     assert_eq!(refused, Some((Some(Fault::Busy), Refusal::Unavailable)));
@@ -327,14 +326,14 @@ fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
     let readiness = kit.store().readiness();
     assert_eq!(readiness.unready, Some(Fault::Busy.reason()));
     assert!(matches!(&readiness.warnings()[..], [text] if text.contains("natter.db-wal")));
-    // Who is in the way is waited for, but no longer than posts can wait.
+    // The writer waits for the reader, but no longer than posts can wait.
     let began = Instant::now();
     fill(&mut kit, ann.profile, bob.profile, &text, 1).expect_err("still refused");
     assert_eq!(kit.store().tend(now + Duration::from_secs(1)), Ok(()));
     let waited = began.elapsed();
     assert!(waited < Duration::from_millis(STORE_BUSY_MS / 2), "{waited:?}");
     shell.execute_batch("COMMIT").expect("the end of the snapshot");
-    fill(&mut kit, ann.profile, bob.profile, &text, 10).expect("writing goes on");
+    fill(&mut kit, ann.profile, bob.profile, &text, 10).expect("writes continue");
     assert!(kit.store().tend(now + Duration::from_secs(2)).is_ok());
     assert_eq!(kit.store().readiness(), Readiness::default());
     kit.close();
@@ -342,7 +341,7 @@ fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
 }
 
 #[test]
-fn a_held_log_takes_half_of_the_room_that_is_left() {
+fn a_held_log_uses_half_of_the_free_disk_space() {
     let mut kit = Kit::new("room");
     let (ann, bob) = (kit.person("ann"), kit.person("bob"));
     let shell = rusqlite::Connection::open(&kit.options.path).expect("a shell");
@@ -377,7 +376,7 @@ fn fill(
         Some(refusal) => {
             let same =
                 committed.outcomes.iter().all(|outcome| outcome.result.as_ref().err() == Some(refusal));
-            assert!(same, "a batch is refused whole");
+            assert!(same, "all posts of a batch are refused");
             Err((committed.fault, *refusal))
         }
         None => Ok(()),

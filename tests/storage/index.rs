@@ -1,5 +1,7 @@
-//! The search index beside the database: it follows, it is made anew when it can't be used, it forgets what was erased, and
-//! a search finds its way with it, without it and in parts.
+//! The search index next to the database.
+//!
+//! It follows the log, is rebuilt if it can't be used, and removes erased texts. A search finds the same with it,
+//! without it and with a part of it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -28,7 +30,7 @@ fn holds(kit: &Kit, word: &str) -> bool {
     })
 }
 
-/// Every step there is to do at this time; the changes that are done.
+/// Runs every step that is due at this time; returns the number of changes that were made.
 fn follow(index: &mut Index, now: Instant) -> u64 {
     loop {
         let step = index.step(now).expect("a step");
@@ -47,14 +49,14 @@ fn bodies(found: &FoundMessages) -> Vec<&str> {
     found.messages.iter().map(|message| message.body.as_deref().unwrap_or_default()).collect()
 }
 
-/// Ann says so many things in her conversation with Bob.
+/// Ann posts this many messages in her conversation with Bob.
 fn talk(room: &mut Room, count: usize) -> Vec<Message> {
     let to = Destination::Conversation(room.first.conversation);
     (0..count).map(|i| room.kit.say(room.ann.profile, to, &format!("number{i} talk"))).collect()
 }
 
 #[test]
-fn a_search_finds_the_same_with_an_index_without_one_and_with_half_of_one() {
+fn a_search_finds_the_same_with_all_of_an_index_with_half_and_with_none() {
     let mut room = room("index-halves");
     let said = talk(&mut room, 70);
     let mut index = Index::open(&room.kit.options).expect("an index");
@@ -67,7 +69,7 @@ fn a_search_finds_the_same_with_an_index_without_one_and_with_half_of_one() {
         assert_eq!((bodies(&rest), rest.next), (newest_first[50..].iter().map(|s| &**s).collect(), None));
         assert_eq!(bodies(&find(&mut room.kit, room.ann.profile, "number17", None)), ["number17 talk"]);
         assert!(bodies(&find(&mut room.kit, room.cat.profile, "number17", None)).is_empty());
-        // From none of it to a part, which a talk that goes on leaves behind.
+        // From no index to a partial one, since the conversation continues after it.
         follow(&mut index, Instant::now());
         if round == 1 {
             let edit = EditMessage {
@@ -82,7 +84,7 @@ fn a_search_finds_the_same_with_an_index_without_one_and_with_half_of_one() {
 }
 
 #[test]
-fn what_was_erased_leaves_the_index_and_then_its_row_also_after_a_crash() {
+fn an_erased_text_is_removed_from_the_index_and_then_its_row_also_after_a_crash() {
     let mut room = room("index-erased");
     let to = Destination::Conversation(room.first.conversation);
     let secrets: Vec<Message> =
@@ -92,7 +94,7 @@ fn what_was_erased_leaves_the_index_and_then_its_row_also_after_a_crash() {
     let rows = |kit: &Kit| kit.sql_number("SELECT count(*) FROM search_changes");
     let mut index = Index::open(&room.kit.options).expect("an index");
     assert_eq!(follow(&mut index, now), 0);
-    // Whole in the dictionary of a block, whatever it shares with its neighbours.
+    // The complete word is in the dictionary of a block, even if it shares a prefix with others.
     assert!(holds(&room.kit, "secretword0"));
 
     let delete = |room: &mut Room, at: usize| {
@@ -101,12 +103,12 @@ fn what_was_erased_leaves_the_index_and_then_its_row_also_after_a_crash() {
     };
     delete(&mut room, 0);
     let done = follow(&mut index, now);
-    assert!(done > 0 && rows(&room.kit) == 1, "done, and not yet forgotten");
+    assert!(done > 0 && rows(&room.kit) == 1, "done, and its row is still stored");
     while room.kit.store().sweep_search(done).expect("a sweep") {}
     assert_eq!(rows(&room.kit), 0);
     assert!(!holds(&room.kit, "secretword0"));
 
-    // The next one shares its checkpoint with whatever comes within ten seconds; the process ends before.
+    // The next one shares its checkpoint with all that follow within ten seconds; the process ends before.
     delete(&mut room, 1);
     let step = index.step(now + Duration::from_secs(1)).expect("a step");
     assert!(step.waits && step.done == done);
@@ -122,7 +124,7 @@ fn what_was_erased_leaves_the_index_and_then_its_row_also_after_a_crash() {
 }
 
 #[test]
-fn an_index_that_cannot_be_used_is_made_anew_and_a_search_goes_on() {
+fn an_unusable_index_is_rebuilt_and_searches_continue() {
     type Spoil = fn(&Kit);
     let spoils: [(&str, Spoil); 6] = [
         ("missing", |kit| std::fs::remove_file(file(kit)).expect("removed")),
@@ -156,7 +158,7 @@ fn an_index_that_cannot_be_used_is_made_anew_and_a_search_goes_on() {
             assert_eq!(blocks, 2, "{what}");
         }
     }
-    // Damage that no look at the start finds: the block goes with its file.
+    // Damage that the check at the start does not find: the block is lost with its file.
     let mut index = Index::open(&room.kit.options).expect("an index");
     follow(&mut index, Instant::now());
     spoil(&room.kit, "UPDATE blocks SET data = x'ff'");
@@ -172,18 +174,18 @@ fn an_index_that_cannot_be_used_is_made_anew_and_a_search_goes_on() {
     assert!(index.step(Instant::now()).is_err());
     follow(&mut index, Instant::now());
     assert_eq!(bodies(&find(&mut room.kit, room.ann.profile, "number7", None)), ["number7 talks"]);
-    // Where it can't be, the server does without.
+    // If it can't be rebuilt, the server works without an index.
     drop(index);
     std::fs::remove_file(file(&room.kit)).expect("removed");
-    std::fs::create_dir(file(&room.kit)).expect("a folder in its place");
+    std::fs::create_dir(file(&room.kit)).expect("a folder of that name");
     let mut index = Index::open(&room.kit.options).expect("a start all the same");
     assert!(index.step(Instant::now()).is_err());
     assert_eq!(bodies(&find(&mut room.kit, room.ann.profile, "number7", None)), ["number7 talks"]);
 }
 
-/// Without an index, more texts than one search reads and than are read of one conversation.
+/// Without an index: more texts than one search reads, and more than it reads of one conversation.
 #[test]
-fn a_long_search_goes_on_by_next_and_says_what_it_passed_over() {
+fn a_long_search_continues_by_next_and_reports_what_it_skipped() {
     let mut kit = Kit::new("index-long");
     let ann = kit.person("ann");
     let groups: Vec<Id> = (0..5)
@@ -217,7 +219,7 @@ fn a_long_search_goes_on_by_next_and_says_what_it_passed_over() {
     let (mut before, mut pages, mut all, mut complete) = (None, 0, Vec::new(), true);
     loop {
         let found = find(&mut kit, ann.profile, "needle", before);
-        assert!(found.next.is_none_or(|next| before.is_none_or(|before| next < before)), "it gets on");
+        assert!(found.next.is_none_or(|next| before.is_none_or(|before| next < before)), "it makes progress");
         pages += 1;
         complete &= found.complete;
         all.extend(bodies(&found).into_iter().map(str::to_owned));

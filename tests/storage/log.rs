@@ -1,4 +1,5 @@
-//! The log: what a replay gives is what was heard live, in order, once, and nobody hears what they may not.
+//! The log: a replay has the same events as live delivery, in order, each once, and no event that the profile may not
+//! see.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::sessions::refresh;
 use crate::store_kit::{Kit, Person, Seeded};
 use crate::{Room, key_of, make_group, room};
 
-/// Everything behind a cursor, a page at a time.
+/// All events after a cursor, a page at a time.
 fn replay(kit: &mut Kit, profile: Id, mut after: u64, limit: u32) -> Vec<(u64, Fact)> {
     let mut all = Vec::new();
     loop {
@@ -32,7 +33,7 @@ fn replay(kit: &mut Kit, profile: Id, mut after: u64, limit: u32) -> Vec<(u64, F
     }
 }
 
-/// An event without what may have changed since.
+/// An event without the values that may have changed since.
 fn told(fact: &Fact) -> String {
     match fact {
         Fact::MessagePosted(message) => format!("posted {} {:?}", message.id, message.body),
@@ -43,7 +44,7 @@ fn told(fact: &Fact) -> String {
 }
 
 #[test]
-fn a_replay_gives_what_was_heard_live() {
+fn a_replay_has_the_events_that_were_delivered_live() {
     for seed in 0..12 {
         let mut kit = Kit::new(&format!("replay-{seed}"));
         let mut dice = Seeded(seed);
@@ -90,7 +91,7 @@ fn a_replay_gives_what_was_heard_live() {
     }
 }
 
-/// What one profile heard behind a cursor; of read marks the newest of each.
+/// The events delivered to one profile after a cursor; of read marks only the newest of each.
 fn heard(live: &[Event], profile: Id, after: u64) -> Vec<(u64, String)> {
     let mut newest_read = BTreeMap::new();
     for event in live {
@@ -108,7 +109,7 @@ fn heard(live: &[Event], profile: Id, after: u64) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// Unread by the definition, over everything that was posted: messages with n > read_n, not mine.
+/// Checks the unread counts against their definition over all posts: messages of others with n > read_n.
 fn counts_agree(kit: &mut Kit, live: &[Event], person: Person, group: Id, seed: u64) {
     let page = kit
         .read(ListConversations { viewer: person.profile, after: None, limit: 200 })
@@ -147,12 +148,12 @@ fn command(kit: &mut Kit, dice: &mut Seeded, people: &[Person], conversations: &
 }
 
 #[test]
-fn a_cursor_is_judged_before_it_is_followed() {
+fn a_cursor_is_checked_before_it_is_used() {
     let Room { mut kit, ann, bob, .. } = room("cursor");
     let ask = |after| ReadLog { profile: ann.profile, after, from_oldest: false, limit: 10 };
     assert!(matches!(kit.read(ask(3)), Ok(LogPage::Ahead { head: 2 })));
     assert!(matches!(kit.read(ask(u64::MAX)), Ok(LogPage::Ahead { head: 2 })));
-    // cat's message is not ann's, yet the page says how far it went.
+    // The message is cat's and not visible to ann, yet the page returns how far it went.
     let page = kit.read(ask(1)).expect("a page");
     assert!(
         matches!(page, LogPage::Events { ref events, through: 2, complete: true } if events.is_empty()),
@@ -168,13 +169,13 @@ fn a_cursor_is_judged_before_it_is_followed() {
     kit.reopen();
     assert!(matches!(kit.read(ask(1)), Ok(LogPage::Pruned { head: 3 })));
     assert!(matches!(kit.read(ask(2)), Ok(LogPage::Events { complete: true, .. })));
-    // Without a cursor of its own, a reader takes what is kept.
+    // Without a cursor a reader gets all events that are kept.
     let oldest = kit.read(ReadLog { from_oldest: true, ..ask(0) }).expect("a page");
     assert!(matches!(oldest, LogPage::Events { ref events, .. } if events.len() == 1), "{oldest:?}");
 }
 
 #[test]
-fn a_newcomer_hears_from_where_they_joined() {
+fn a_new_member_gets_the_events_from_the_joining_on() {
     let Room { mut kit, ann, bob, cat, .. } = room("newcomer");
     let group = make_group(&mut kit, &[ann, bob], 0, 2);
     for text in ["a", "b"] {
@@ -208,14 +209,14 @@ fn hidden_and_blocked_read_marks_are_not_replayed() {
     ] {
         kit.sql(&sql);
         assert_eq!(replay(&mut kit, ann.profile, 1, 9).len(), heard, "{sql}");
-        assert_eq!(replay(&mut kit, bob.profile, 1, 9).len(), 1, "one's own devices hear it always");
+        assert_eq!(replay(&mut kit, bob.profile, 1, 9).len(), 1, "the member's own devices always get it");
     }
 }
 
 #[test]
-fn the_head_survives_what_has_no_row() {
+fn the_head_survives_events_without_a_row() {
     let Room { mut kit, bob, cat, first, .. } = room("head");
-    // A read mark, moved twice, is one column; a session's end is a row; both are in the head.
+    // A read mark that moved twice is one column, and a session's end is a row; both count for the head.
     for n in [0, 1] {
         let command = MarkRead { at: 0, reader: bob.profile, conversation: first.conversation, n };
         kit.write(command).0.expect("a read mark");
@@ -233,7 +234,7 @@ fn the_head_survives_what_has_no_row() {
 }
 
 #[test]
-fn a_page_of_long_events_ends_by_its_bytes() {
+fn a_page_of_long_events_ends_at_its_byte_bound() {
     let Room { mut kit, ann, bob, .. } = room("bytes");
     let long = "\u{1}".repeat(4_000);
     for _ in 0..40 {

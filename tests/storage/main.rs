@@ -1,4 +1,4 @@
-//! Storage, operation by operation: what each does, what each refuses, and what is left after a crash.
+//! Storage, operation by operation: what each does, what each refuses, and what remains after a crash.
 
 #[path = "../store_kit/mod.rs"]
 mod store_kit;
@@ -26,9 +26,9 @@ pub struct Room {
     pub bob: Person,
     pub cat: Person,
     pub dan: Person,
-    /// ann and bob's.
+    /// The message of ann and bob.
     pub first: Message,
-    /// cat and dan's.
+    /// The message of cat and dan.
     pub other: Message,
 }
 
@@ -44,7 +44,7 @@ pub fn key_of(person: Person) -> String {
     format!("(SELECT key FROM profiles WHERE id = x'{:032x}')", person.profile.0)
 }
 
-/// A group of these people, of whom the first is its maker; made by hand, since no operation makes one yet.
+/// A group of these people, created by the first; written directly into the tables.
 pub fn make_group(kit: &mut Kit, people: &[Person], last_n: u64, joined_seq: u64) -> Id {
     let id = kit.id();
     kit.close();

@@ -1,4 +1,4 @@
-//! Posting: where a message goes, what is refused, and that nothing is stored twice or leaves a gap.
+//! Posting: the conversation of a message, refusals, and that no message is stored twice or leaves a gap.
 
 use natter::base::id::Id;
 use natter::model::conversation::MarkRead;
@@ -11,7 +11,7 @@ use crate::store_kit::{Kit, NOW_MS, posted, whole};
 use crate::{Room, key_of, make_group, room};
 
 #[test]
-fn the_first_message_makes_the_conversation_for_both() {
+fn the_first_message_creates_the_conversation_for_both() {
     let Room { mut kit, ann, bob, first, other, .. } = room("first");
     assert_eq!((first.n, first.seq, first.rev), (1, 1, 1));
     assert_eq!((other.n, other.seq), (1, 2), "n is dense in its conversation, seq in the server");
@@ -34,8 +34,9 @@ fn the_first_message_makes_the_conversation_for_both() {
 }
 
 #[test]
-fn a_post_is_refused_for_what_is_stored() {
-    // Who, where to, whether ann blocks bob and bob blocks ann, expectation. `conversation` is ann and bob's.
+fn a_post_is_refused_because_of_stored_state() {
+    // The sender, the destination, whether ann blocks bob and bob blocks ann, and the result. `conversation` is that of
+    // ann and bob.
     #[derive(Clone, Copy)]
     enum To {
         Ann,
@@ -58,7 +59,7 @@ fn a_post_is_refused_for_what_is_stored() {
         (To::Pair, (true, false), Err(Refusal::NotAllowed)),
         (To::Pair, (false, true), Err(Refusal::NotAllowed)),
     ];
-    // With a cold cache, and with one that knows the conversation.
+    // With a cold cache, and with one that has the conversation.
     for warm in [false, true] {
         for (row, (to, blocks, expect)) in rows.into_iter().enumerate() {
             let Room { mut kit, ann, bob, first, other, .. } = room(&format!("refused-{row}-{warm}"));
@@ -102,7 +103,7 @@ fn a_post_is_refused_for_what_is_stored() {
 }
 
 #[test]
-fn what_a_post_shows_must_be_there() {
+fn the_references_of_a_post_must_exist() {
     let Room { mut kit, ann, bob, cat, first, other, .. } = room("shows");
     let to = Destination::To(bob.profile);
     let wrong_time = Id::of_message(first.id.unix_ms() + 1, 0x5a5a, first.seq);
@@ -112,7 +113,7 @@ fn what_a_post_shows_must_be_there() {
         ("of another", Some(other.id), vec![], Err(Refusal::Invalid("reply_to"))),
         ("of none", Some(Id(12345)), vec![], Err(Refusal::Invalid("reply_to"))),
         ("its seq with another id", Some(wrong_time), vec![], Err(Refusal::Invalid("reply_to"))),
-        ("an upload nobody made", None, vec![Id(5)], Err(Refusal::Invalid("attachments"))),
+        ("an upload that does not exist", None, vec![Id(5)], Err(Refusal::Invalid("attachments"))),
         ("nothing", None, vec![], Ok(())),
     ];
     for (name, reply_to, attachments, expect) in rows {
@@ -140,10 +141,10 @@ fn what_a_post_shows_must_be_there() {
 }
 
 #[test]
-fn a_client_id_has_one_message_for_ever() {
+fn a_client_id_has_one_message_at_all_times() {
     let Room { mut kit, ann, bob, cat, first, .. } = room("twice");
     let post = kit.post(ann.profile, Destination::To(bob.profile), "once");
-    // Twice in one batch, and to a destination that is refused, and by somebody else.
+    // Twice in one batch, with a destination that is refused, and by another sender.
     let mut elsewhere = PostMessage { destination: Destination::To(Id(7)), ..post.clone() };
     elsewhere.draft_mut().body = None;
     let mut with_reply = PostMessage { attachments: [Id(8)].into(), ..post.clone() };
@@ -158,7 +159,7 @@ fn a_client_id_has_one_message_for_ever() {
     let events: Vec<_> = committed.outcomes.iter().map(|outcome| outcome.events.len()).collect();
     assert_eq!(events, [1, 0, 0, 0, 1]);
 
-    // After a restart, after a block, and once the sender has left.
+    // After a restart, after a block, and after the sender has left.
     kit.crash();
     kit.reopen();
     let again = |kit: &mut Kit| {
@@ -231,7 +232,7 @@ fn a_fault_closes_its_lane_and_no_other() {
     let Room { mut kit, ann, bob, .. } = room("lanes");
     let mut post =
         |text: &str| Command::PostMessage(kit.post(ann.profile, Destination::To(bob.profile), text));
-    // A read that strayed to the writer is a fault of ours: nothing of its lane may overtake it.
+    // A read command on the writer is a fault of ours: nothing of its lane may overtake it.
     let stray = || FindAccount { member: Id(1) }.into_command();
     let batch = vec![(1, post("a")), (1, stray()), (2, post("b")), (1, post("c")), (2, post("d"))];
     let committed = kit.commit(batch);
@@ -245,16 +246,16 @@ fn a_fault_closes_its_lane_and_no_other() {
         committed.outcomes.iter().flat_map(|outcome| &outcome.events).map(|event| event.seq).collect();
     assert_eq!(seqs, [3, 4, 5]);
     assert_eq!(committed.fault, None);
-    // A write that strayed to a reader is refused too.
+    // A write command on a reader is refused too.
     let stray = MarkRead { at: 0, reader: ann.profile, conversation: Id(1), n: 1 };
     assert_eq!(kit.read(stray).err(), Some(Refusal::Internal));
 }
 
 #[test]
-fn a_fault_of_ours_undoes_its_command_alone() {
+fn an_internal_fault_undoes_its_command_alone() {
     let Room { mut kit, ann, bob, cat, first, .. } = room("ours");
     let good = kit.post(ann.profile, Destination::To(bob.profile), "before");
-    // The id of a conversation that exists: the rows of a new one can't be made.
+    // The id of a conversation that exists, so the rows of a new one can't be written.
     let broken = PostMessage {
         conversation_if_new: first.conversation,
         ..kit.post(ann.profile, Destination::To(cat.profile), "never")
@@ -275,7 +276,7 @@ fn a_fault_of_ours_undoes_its_command_alone() {
     }
     assert_eq!(kit.sql_number("SELECT count(*) FROM conversations"), 2);
     assert_eq!(kit.read(FindAccount { member: taken.account.member }).err(), Some(Refusal::NotFound));
-    // What was written before the fault stands in the rows, not only in memory.
+    // The writes before the fault are in the rows, not only in memory.
     assert_eq!(kit.sql_number("SELECT last_n FROM conversations WHERE key = 1"), 3);
 }
 
@@ -295,7 +296,7 @@ fn time_and_ids_never_run_backwards() {
     kit.close();
     kit.reopen();
     assert_eq!(kit.start.newest_ms, NOW_MS + 1);
-    // The ids keep the order within a millisecond, whatever bits were drawn, and across a restart.
+    // Ids keep the order within a millisecond, whatever random bits they have, and across a restart.
     kit.now_ms = NOW_MS + 2;
     let mut newest = late.id;
     for random in [0, 0xffff, 0, 7, 0x5a5a, 1] {
@@ -307,7 +308,7 @@ fn time_and_ids_never_run_backwards() {
         kit.close();
         kit.reopen();
     }
-    // Ids of before were in no order within a millisecond.
+    // Ids of older versions had no order within a millisecond.
     kit.close();
     kit.sql(&format!(
         "UPDATE messages SET id_high = {} WHERE seq = {}",
@@ -324,7 +325,7 @@ fn time_and_ids_never_run_backwards() {
         PostMessage { random: 3, ..kit.post(ann.profile, Destination::To(bob.profile), "after the upgrade") };
     let id = whole(kit.write(post).0.expect("a post")).id;
     assert_eq!(id.high(), newest.high() | 0xffff);
-    // A clock out of all reason neither panics nor breaks an id.
+    // A clock with an absurd time neither panics nor breaks an id.
     kit.now_ms = u64::MAX;
     let post = kit.post(ann.profile, Destination::To(bob.profile), "far");
     let far = whole(kit.write(post).0.expect("a post"));

@@ -1,4 +1,4 @@
-//! Reactions: one emoji is one, however it is spelled and however it was stored before.
+//! Reactions: an emoji counts once, however it is spelled and however an older version stored it.
 
 use natter::base::id::Id;
 use natter::model::message::{GetMessage, Message, React};
@@ -34,9 +34,9 @@ fn one_emoji_is_shown_fully_qualified_and_counted_once() {
     assert_eq!(react(&mut kit, ann, first.id, "+1", false), Err(Refusal::Invalid("emoji")));
 }
 
-/// Reactions were once stored as sent, and any text was one.
+/// Older versions stored reactions as sent, and accepted any text.
 #[test]
-fn reactions_of_before_go_on_working() {
+fn reactions_of_older_versions_keep_working() {
     let Room { mut kit, ann, bob, first, .. } = room("emoji-before");
     assert_eq!(react(&mut kit, ann, first.id, "\u{1f44d}", true), Ok(1));
     kit.close();
@@ -55,7 +55,7 @@ fn reactions_of_before_go_on_working() {
     let heart = (QUALIFIED.to_owned(), 2, vec![ann.profile, bob.profile]);
     let text = ("+1".to_owned(), 1, vec![ann.profile]);
     assert_eq!(shown(&mut kit, bob, first.id), [thumb.clone(), heart.clone(), text.clone()]);
-    // Whatever the spelling, it is there already, or is taken back whole.
+    // In either spelling it exists already, and is removed completely.
     assert_eq!(react(&mut kit, ann, first.id, BARE, true), Ok(0));
     assert_eq!(shown(&mut kit, bob, first.id).len(), 3);
     assert_eq!(react(&mut kit, bob, first.id, BARE, false), Ok(1));

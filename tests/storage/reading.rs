@@ -16,7 +16,7 @@ fn list(viewer: Person, conversation: Id, at: PagePoint, limit: u32) -> ListMess
 }
 
 #[test]
-fn pages_hang_on_either_end() {
+fn pages_begin_at_either_end() {
     let Room { mut kit, ann, bob, cat, first, .. } = room("pages");
     for i in 2..=10 {
         kit.say(ann.profile, Destination::To(bob.profile), &format!("message {i}"));
@@ -45,7 +45,7 @@ fn pages_hang_on_either_end() {
         assert_eq!(kit.read(list(viewer, conversation, Newest, 5)).err(), Some(Refusal::NotFound));
     }
 
-    // A page ends at 256 KiB too, and loses nothing by it.
+    // A page also ends at 256 KiB, and no message is lost.
     let long = "é\"\n".repeat(1_333);
     for _ in 0..60 {
         kit.say(bob.profile, Destination::To(ann.profile), &long);
@@ -71,13 +71,13 @@ fn mark(kit: &Kit, reader: Person, conversation: Id, n: u64) -> MarkRead {
 }
 
 #[test]
-fn a_read_mark_moves_forward_only_and_says_so_once() {
+fn a_read_mark_moves_forward_only_and_causes_one_event() {
     let Room { mut kit, ann, bob, cat, first, .. } = room("marks");
     let pair = first.conversation;
     for _ in 0..4 {
         kit.say(ann.profile, Destination::To(bob.profile), "x");
     }
-    // n asked for, read_n and unread afterwards, whether it is an event.
+    // The requested n, read_n and unread afterwards, and whether an event is written.
     let rows = [
         (3, 3, 2, true),
         (3, 3, 2, false),
@@ -101,7 +101,7 @@ fn a_read_mark_moves_forward_only_and_says_so_once() {
         let command = mark(&kit, reader, conversation, 1);
         assert_eq!(kit.write(command).0.err(), Some(Refusal::NotFound));
     }
-    // Posting moves the sender's own mark, without an event of its own.
+    // A post moves the sender's own read mark without a separate event.
     kit.say(ann.profile, Destination::To(bob.profile), "unread");
     let post = kit.post(bob.profile, Destination::To(ann.profile), "answer");
     assert_eq!(kit.write(post).1.len(), 1);
@@ -109,7 +109,7 @@ fn a_read_mark_moves_forward_only_and_says_so_once() {
     assert_eq!(kit.write(command).0, Ok(Marked { read_n: 7, unread: 0 }));
     let command = mark(&kit, ann, pair, 0);
     assert_eq!(kit.write(command).0, Ok(Marked { read_n: 6, unread: 1 }));
-    // In a group, and between people who hide or block, only the reader's own devices hear of it.
+    // In a group, and between members who hide presence or have a block, only the reader's own devices get the event.
     let group = make_group(&mut kit, &[ann, bob, cat], 0, 20);
     kit.say(ann.profile, Destination::Conversation(group), "all");
     let command = mark(&kit, bob, group, 1);
@@ -152,12 +152,12 @@ fn conversations_are_listed_by_their_last_activity() {
     assert_eq!((peer.id, peer.member, peer.presence), (bob.profile, None, None));
     let last = newest.last_message.as_ref().expect("a last message");
     assert_eq!((last.body.as_deref(), last.sender), (Some("newest"), Some(bob.profile)));
-    assert_eq!(page.conversations[1].unread, 0, "what I wrote is not unread");
+    assert_eq!(page.conversations[1].unread, 0, "own messages are not unread");
 
     let (mut after, mut seen) = (None, Vec::new());
     loop {
         let page = kit.read(ask(after, 1)).expect("a page");
-        assert_eq!(page.unread_total, 2, "the total is over all, whatever the page");
+        assert_eq!(page.unread_total, 2, "the total counts all conversations, not those of the page");
         seen.extend(page.conversations.iter().map(|conversation| conversation.id));
         after = page.next;
         if after.is_none() {
@@ -180,7 +180,7 @@ fn conversations_are_listed_by_their_last_activity() {
         (group, ConversationType::Group, Some("group"))
     );
     assert!(shown.peer.is_none() && shown.last_message.is_none());
-    // Long last messages end a page early, and it goes on where it ended.
+    // Long last messages end a page early, and the next page continues there.
     let long = "x".repeat(150_000);
     kit.say(bob.profile, Destination::To(ann.profile), &long);
     kit.say(cat.profile, Destination::To(ann.profile), &long);
@@ -197,7 +197,7 @@ fn textless(kit: &mut Kit, sender: Person, to: Person) -> PostMessage {
 }
 
 #[test]
-fn a_go_form_socket_opens_on_the_newest_texts() {
+fn a_legacy_socket_opens_with_the_newest_texts() {
     let Room { mut kit, ann, bob, cat, first, .. } = room("pair");
     for i in 2..=5 {
         kit.say(ann.profile, Destination::To(bob.profile), &format!("{i}"));

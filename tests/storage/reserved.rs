@@ -1,4 +1,4 @@
-//! Nick names that became reserved while somebody had them.
+//! Nick names that became reserved while members had them.
 
 use natter::model::event::{Fact, LogPage, ReadLog};
 use natter::model::mail::{Content, FetchMail};
@@ -8,13 +8,13 @@ use natter::model::profile::ListProfiles;
 use crate::store_kit::Kit;
 
 #[test]
-fn a_holder_gets_another_name_an_event_and_one_mail() {
+fn the_member_gets_another_name_an_event_and_one_mail() {
     let mut kit = Kit::new("reserved");
     let (holder, other) = (kit.person("bots"), kit.person("robots"));
     kit.say(holder.profile, Destination::To(other.profile), "beep");
     let head = kit.say(other.profile, Destination::To(holder.profile), "boop").seq;
     let mut names = Vec::new();
-    // The second start finds nothing to do, after a crash too.
+    // The second start finds nothing to do, also after a crash.
     for _ in 0..2 {
         kit.crash();
         kit.reopen();

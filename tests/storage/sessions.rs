@@ -1,4 +1,4 @@
-//! Sessions: the exchange of refresh tokens, and what is remembered of an end.
+//! Sessions: the exchange of refresh tokens, and which ended sessions are remembered.
 
 use natter::base::id::Id;
 use natter::model::event::{Event, Fact};
@@ -29,21 +29,21 @@ fn ended(events: &[Event]) -> Option<(Id, u64)> {
 }
 
 #[test]
-fn a_refresh_token_rotates_repeats_and_betrays_its_thief() {
-    /// Which token is presented, how long after the last step, and what comes of it.
+fn a_refresh_token_rotates_repeats_and_detects_reuse() {
+    /// Which token is presented, how long after the last step, and the expected result.
     #[derive(Clone, Copy, PartialEq, Debug)]
     enum Expect {
-        /// A new pair.
+        /// A new token pair.
         Rotates,
-        /// The pair of the last rotation.
+        /// The token pair of the last rotation.
         Repeats,
         /// Refused, and the session ends.
         Ends,
-        /// Refused, and the session stands.
+        /// Refused; the session stays.
         Refused,
     }
     use Expect::{Ends, Refused, Repeats, Rotates};
-    // Tokens are numbered in the order they were given: 0 at sign-in, 1 by the first rotation …
+    // Tokens are numbered in the order of issue: 0 at sign-in, 1 by the first rotation …
     let rows: &[&[(usize, u64, Expect)]] = &[
         &[(0, 1_000, Rotates), (1, 1_000, Rotates), (2, 1_000, Rotates)],
         &[(0, 1_000, Rotates), (0, 60_000, Repeats), (0, 0, Repeats), (1, 1_000, Rotates)],
@@ -88,7 +88,7 @@ fn a_refresh_token_rotates_repeats_and_betrays_its_thief() {
 }
 
 #[test]
-fn a_session_bound_to_a_device_is_good_there_only() {
+fn a_session_bound_to_a_device_is_valid_there_only() {
     let mut kit = Kit::new("device");
     let ann = kit.person("ann");
     let command = kit.sign_in_command("ann", ann.member, "phone");
@@ -101,16 +101,16 @@ fn a_session_bound_to_a_device_is_good_there_only() {
         command.device = device;
         let (answer, events) = kit.write(command);
         assert_eq!(answer.is_ok(), good, "{device:?}");
-        assert!(events.is_empty(), "a foreign device ends nothing");
+        assert!(events.is_empty(), "another device does not end the session");
     }
-    // A session without a device takes no notice of one.
+    // A session without a device ignores the device id.
     let mut command = refresh(&mut kit, ann.session, ann.refresh_uuid);
     command.device = Some([7; 32]);
     assert!(kit.write(command).0.is_ok());
 }
 
 #[test]
-fn an_ended_session_is_remembered_while_a_token_of_it_lives() {
+fn an_ended_session_is_remembered_until_its_tokens_expire() {
     let mut kit = Kit::new("ended");
     let (ann, bob) = (kit.person("ann"), kit.person("bob"));
     let until = kit.now_ms / 1_000 + ACCESS_S;
@@ -120,11 +120,11 @@ fn an_ended_session_is_remembered_while_a_token_of_it_lives() {
     assert_eq!((answer, ended(&events)), (Ok(()), Some((ann.session, until))));
     assert_eq!(&*events[0].audience.profiles, &[ann.profile]);
     let (answer, events) = kit.write(command);
-    assert!(answer.is_ok() && events.is_empty(), "ending twice is done already");
+    assert!(answer.is_ok() && events.is_empty(), "a second end changes nothing");
     let command = refresh(&mut kit, ann.session, ann.refresh_uuid);
     assert_eq!(kit.write(command).0.err(), Some(Refusal::Unauthorized));
 
-    // A stolen token ends the session for good, though the thief was refused.
+    // A reused token ends the session, although its request was refused.
     let command = refresh(&mut kit, bob.session, Id(5));
     assert_eq!(ended(&kit.write(command).1), Some((bob.session, until)));
     kit.crash();
@@ -144,5 +144,5 @@ fn an_ended_session_is_remembered_while_a_token_of_it_lives() {
     let cat = kit.person("cat");
     let command = end(&kit, cat.session);
     kit.write(command).0.expect("an end");
-    assert_eq!(kit.sql_number("SELECT count(*) FROM ended_sessions"), 1, "what is over is cleaned up");
+    assert_eq!(kit.sql_number("SELECT count(*) FROM ended_sessions"), 1, "expired entries are removed");
 }
