@@ -1,9 +1,11 @@
-//! How much of bare SQLite a batch of posts keeps: rows a second at batches of 1, 8, 64 and 1,024, both on the same disk,
-//! in the same run, in turns, medians of the rounds. Bare is `support/bare.rs`; `Store::commit` adds the look-up of the
-//! client_id (a second index), the read marks, the answers and the events. Checkpoints are in both.
+//! Compares a batch of posts with bare SQLite: rows a second for batches of 1, 8, 64 and 1,024.
 //!
-//! `cargo bench --bench commit_batch`; the folder is the target folder's, or `BENCH_DIR`. On a machine that does
-//! something else besides, the CPU time of a row tells more than the clock.
+//! Both use the same disk in the same run, in turns; the results are medians of the rounds. Bare is `support/bare.rs`;
+//! `Store::commit` adds the look-up of the client_id (a second index), the read marks, the answers and the events. Both include
+//! checkpoints.
+//!
+//! `cargo bench --bench commit_batch`; the data is in the target folder, or in `BENCH_DIR`. On a busy machine the CPU time of a
+//! row is more reliable than the clock.
 
 #[path = "support/bare.rs"]
 mod bare;
@@ -40,7 +42,7 @@ impl Ours {
             self.count += 1;
             let (a, b) = self.pairs[self.count % PAIRS];
             let (sender, to) = if (self.count / PAIRS).is_multiple_of(2) { (a, b) } else { (b, a) };
-            // Of a pair one at a time, a millisecond on each round: client_ids rise, as they do where clocks agree.
+            // One row of each pair per round, one millisecond later in each round: client_ids rise, as with correct clocks.
             let at = NOW_MS + (self.count / PAIRS) as u64;
             let draft = Message {
                 client_id: self.seed.id(at),
@@ -90,7 +92,7 @@ impl Clock {
     }
 }
 
-/// The CPU time of this thread; nothing where the kernel does not tell.
+/// The CPU time of this thread; zero if the kernel does not report it.
 fn cpu() -> Duration {
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(told.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default())
@@ -100,7 +102,7 @@ struct Rate {
     rows: usize,
     time: Duration,
     cpu: Duration,
-    /// Of each batch, in µs, sorted.
+    /// The time of each batch, in µs, sorted.
     times: Vec<f64>,
 }
 

@@ -1,9 +1,10 @@
 //! The whole path over loopback, from a WebSocket frame to the answer and the delivery behind the commit: durable posts a
 //! second and the latency of their answers, with bare SQLite (FULL) in the same run, in turns, as the yardstick.
 //!
-//! `cargo bench --bench relay`, or `-- 4x16 64x16` for these senders × posts under way; the data is in the target folder, or in `BENCH_DIR`; `NATTER_BIN` judges another binary.
-//! One process is the server, with its default durability; this one, on one thread, is all the people. Each sends to a
-//! partner who is there and hears it. Ends with a verdict for each floor, and status 1 if one is missed.
+//! `cargo bench --bench relay`, or `-- 4x16 64x16` for these senders × posts under way; the data is in the target folder, or
+//! in `BENCH_DIR`; `NATTER_BIN` judges another binary. One process is the server, with its default durability; this one, on
+//! one thread, is all the people. Each sends to a partner who is there and hears it. Ends with a verdict for each floor, and
+//! status 1 if one is missed.
 
 #[path = "support/bare.rs"]
 mod bare;
@@ -27,9 +28,9 @@ const ROUND: Duration = Duration::from_millis(1_200);
 /// Senders, and posts each has under way.
 const LOADS: [(usize, usize); 5] = [(1, 1), (8, 1), (64, 1), (4, 16), (64, 16)];
 
-/// Of bare SQLite at the batch size that is in flight.
+/// The required part of the rate of bare SQLite, at the batch size that is in flight.
 const THROUGHPUT_FLOOR: f64 = 0.6;
-/// Times the latency of a bare commit of one row.
+/// The allowed latency, as a multiple of a bare commit of one row.
 const LATENCY_CEILING: f64 = 2.5;
 
 #[derive(Clone, Copy)]
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     let _ = std::fs::remove_dir_all(&dir); // of an earlier run
     std::fs::create_dir_all(&dir).expect("a folder for the bench");
     let mut bare = Bare::create(&dir.join("bare.db")).expect("a bare database");
-    // Everything a server does but the access line; the start-up line says the port.
+    // The server does all its work except the access log; the start-up line has the port.
     let env = [("LOG_LEVEL", "info,natter::access=warn"), ("CONNECTIONS_PER_ADDRESS", "10000")];
     let natter = Launch::new(&dir).with(&env).start();
     let mut people = People::arrive(

@@ -1,6 +1,7 @@
-//! A real conversation between two people against a real binary, told step by step, with a verdict at the end: the binary
-//! of `NATTER_BIN` (as `scripts/smoke` sets it), else the one of this build. It is configured as a newcomer's is: not
-//! at all. What each step promises in every case and every refusal is the other tests' business.
+//! A conversation between two people with a real binary, step by step, with a result at the end.
+//!
+//! The binary is that of `NATTER_BIN` (`scripts/smoke` sets it), else that of this build, without any configuration. The other
+//! tests cover all cases and errors of each step.
 
 mod support;
 
@@ -15,12 +16,12 @@ use support::http::{Person, Response, text_at};
 use support::net::{Heard, Http, Ws, at};
 use support::process::{Launch, Natter};
 
-/// Messages ann sends while the server is killed, and the answers she has seen by then.
+/// The number of messages that ann sends while the server is killed.
 const UNDER_FIRE: usize = 40;
 const ANSWERED_MIN: usize = 10;
 
 fn main() -> ExitCode {
-    // `cargo test WORD` runs every target with that word, and only what is named so is meant.
+    // `cargo test WORD` passes the word to every target, and this test runs only if its name has it.
     let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     if std::env::args().any(|word| word == "--list")
         || !filters.is_empty() && !filters.iter().any(|word| "smoke".contains(word.as_str()))
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A step that holds, with what was seen.
+/// Prints a step that succeeded, with its result.
 fn ok(step: &str, seen: impl std::fmt::Display) {
     println!("  ok  {step:<34} {seen}");
 }
@@ -105,7 +106,7 @@ fn converse(launch: &Launch) {
     ok("SIGTERM ends it with status 0", String::from_utf8_lossy(&check.stdout).trim_end());
 }
 
-/// Ann on the Go form, bob on the native one; a third message over HTTP. Bob's cursor at the end.
+/// Ann uses the legacy socket, bob the native one; the third message is sent over HTTP. Returns bob's cursor at the end.
 fn talk(natter: &Natter, http: &mut Http, ann: &Person, bob: &Person) -> String {
     let (mut native, epoch) = Ws::native(natter.address, &bob.access, None).expect("bob's socket");
     native.until("event", "caught_up");
@@ -123,18 +124,18 @@ fn talk(natter: &Natter, http: &mut Http, ann: &Person, bob: &Person) -> String 
         (at(&heard, "event"), at(&heard, "data.body"), at(&heard, "data.n")),
         ("message.posted".into(), "hi bob".into(), "1".into())
     );
-    ok("ann posts on the Go form", "bob hears it on the native one");
+    ok("ann posts on the legacy socket", "bob receives it on the native one");
 
     native.send(&post_op(ann, 2)).expect("sent");
     let answer = native.text();
     assert_eq!((at(&answer, "re"), at(&answer, "ok.n")), (client_id(2), "2".into()), "{answer}");
     assert_eq!(at(&pair.text(), "0.message"), "message 2");
-    ok("bob posts on the native form", "ann hears it on the Go one");
+    ok("bob posts on the native socket", "ann receives it on the legacy one");
 
     let posted = ask(http, ann, "POST", "/api/v1/messages", Some(&post_op(bob, 3)), 201);
     let again = ask(http, ann, "POST", "/api/v1/messages", Some(&post_op(bob, 3)), 200);
     assert_eq!((again.at("duplicate"), again.at("data")), ("true".into(), posted.at("data")));
-    // Before it bob hears that ann, whose Go socket shows his message, has read it.
+    // Before it bob receives that ann, whose legacy socket shows his message, has read it.
     let last = native.until("event", "message.posted").pop().expect("one");
     assert_eq!(at(&last, "data.n"), "3");
     ok("ann posts over HTTP, twice", "the second answer is the original");
@@ -151,7 +152,7 @@ fn talk(natter: &Natter, http: &mut Http, ann: &Person, bob: &Person) -> String 
     format!("{epoch}:{}", at(&last, "seq"))
 }
 
-/// Ann posts without waiting; the numbers whose answers she saw, some of all.
+/// Ann posts without waiting; returns the numbers of the answered posts, which are some of all.
 fn under_fire(natter: &Natter, ann: &Person, bob: &Person) -> Vec<usize> {
     let (mut ws, _) = Ws::native(natter.address, &ann.access, None).expect("ann's socket");
     ws.until("event", "caught_up");
@@ -166,14 +167,14 @@ fn under_fire(natter: &Natter, ann: &Person, bob: &Person) -> Vec<usize> {
             other => panic!("{other:?}"),
         }
     }
-    // The other half is on its way when the end comes.
+    // The other half is sent when the server is killed.
     for number in numbers.skip(UNDER_FIRE / 2) {
         ws.send(&post_op(bob, number)).expect("sent");
     }
     answered
 }
 
-/// Bob comes back with his cursor; ann posts again what was not answered. Nothing lost, nothing twice.
+/// Bob resumes with his cursor; ann repeats the posts without an answer. Nothing is lost, and nothing is stored twice.
 fn resume(natter: &Natter, ann: &Person, bob: &Person, cursor: &str, answered: &[usize]) {
     let mut http = Http::connect(natter.address);
     let (mut ws, _) = Ws::native(natter.address, &bob.access, Some(cursor)).expect("bob's socket");
@@ -211,7 +212,7 @@ fn resume(natter: &Natter, ann: &Person, bob: &Person, cursor: &str, answered: &
     ok("nothing lost, nothing twice", format!("{} messages, n = 1 to {0}", stored.len()));
 }
 
-/// The whole of one's only conversation: client_id and body, checked to be dense.
+/// All messages of the only conversation: client_id and body, checked to be dense.
 fn history(http: &mut Http, person: &Person) -> Vec<(String, String)> {
     let list = ask(http, person, "GET", "/api/v1/conversations", None, 200);
     let path = format!("/api/v1/conversations/{}/messages?limit=200", list.at("data.0.id"));

@@ -1,15 +1,17 @@
-//! The yardstick: SQLite and nothing else, one table of a message's columns with one index, UNIQUE (conversation, n), and
-//! one transaction a batch with `synchronous=FULL`. What natter adds to it (the look-up of the client_id, membership,
-//! read marks, answers, events, JSON, sockets) is what a ratio to it measures.
+//! The baseline of the benches: only SQLite.
+//!
+//! One table with the columns of a message, one index, UNIQUE (conversation, n), and one transaction per batch with
+//! `synchronous=FULL`. A ratio to it measures what natter adds: the look-up of the client_id, membership, read marks, answers,
+//! events, JSON, sockets.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// About a hundred bytes: what a person writes who has something to say.
+/// A message of about a hundred bytes, which is a usual length.
 pub const BODY: &str =
     "A hundred bytes of text, more or less, as a person writes them when there is something to say today.";
 
-/// Conversations the rows are spread over.
+/// The number of conversations of the rows.
 const CONVERSATIONS: usize = 32;
 
 pub struct Bare {
@@ -33,7 +35,7 @@ impl Bare {
         Ok(Bare { conn, seq: 0, n: [0; CONVERSATIONS], random: 1 })
     }
 
-    /// Commits `size` rows, and says how long that took.
+    /// Commits `size` rows, and returns the time that it took.
     pub fn batch(&mut self, size: usize) -> rusqlite::Result<Duration> {
         let began = Instant::now();
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;

@@ -1,6 +1,8 @@
-//! Many people on one thread: the load of a bench. They write as real clients do (masked frames, ULIDs, one JSON object a
-//! post) and read no more of an answer than whose it is, so that the server is what is measured.
-//! Invariant: a post counts when its answer is read, and every post is answered before a talk is over.
+//! The load of a bench: many clients on one thread.
+//!
+//! They write as real clients do (masked frames, ULIDs, one JSON object per post), and read only the beginning of an answer, so
+//! that the bench measures the server.
+//! Invariant: a post counts when its answer is read, and every post is answered before a measurement ends.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -24,20 +26,20 @@ pub struct People {
 
 struct Peer {
     stream: TcpStream,
-    /// A post of this person, but for its client_id, which stands at `id_at`.
+    /// A post of this client; its client_id is written at `id_at`.
     post: Vec<u8>,
     id_at: usize,
     /// To be written.
     out: Vec<u8>,
-    /// Read, and not yet a whole frame.
+    /// Read, and not yet a complete frame.
     inbox: Vec<u8>,
-    /// When each post under way was sent, in order: answers come in order too.
+    /// When each unanswered post was sent, in order: answers come in order too.
     sent: VecDeque<Instant>,
     heard: u64,
 }
 
 impl People {
-    /// `count` people, an even number, in pairs, each on a native WebSocket.
+    /// `count` clients, an even number, in pairs, each with a native WebSocket.
     pub fn arrive(address: SocketAddr, count: usize) -> People {
         let mut http = Http::connect(address);
         let persons: Vec<Person> = (0..count).map(|i| http.sign_up(&format!("person{i}"))).collect();
@@ -60,8 +62,8 @@ impl People {
         People { poll, peers, buffer: vec![0; 65_536], random: 7 }
     }
 
-    /// The first `senders` talk to their partners for `time`, each with `window` posts under way: the time each answer
-    /// took, of those that came in time.
+    /// The first `senders` post to their partners for `time`, each with `window` unanswered posts. Returns the time of each
+    /// answer that came before the end.
     pub fn talk(&mut self, senders: usize, window: usize, time: Duration) -> Vec<Duration> {
         let mut times = Vec::new();
         let began = Instant::now();
@@ -77,7 +79,7 @@ impl People {
         }
         let mut events = Events::with_capacity(1_024);
         let mut under_way = posted;
-        // Every answer, and every delivery.
+        // Wait for every answer and every delivery.
         while under_way > 0 || self.peers.iter().map(|peer| peer.heard).sum::<u64>() < heard_before + posted {
             assert!(Instant::now() < give_up, "{under_way} posts are not answered");
             self.poll.poll(&mut events, Some(Duration::from_millis(100))).expect("a poll");
@@ -133,7 +135,7 @@ impl Peer {
         self.out.drain(..written);
     }
 
-    /// Reads what is there; how many answers it held.
+    /// Reads the available bytes; returns the number of answers in them.
     fn read(&mut self, buffer: &mut [u8]) -> usize {
         let mut answers = 0;
         loop {
@@ -159,7 +161,7 @@ impl Peer {
         }
     }
 
-    /// Takes note of all whole frames; how many bytes they were.
+    /// Counts all complete frames; returns their length in bytes.
     fn take(&mut self, bytes: &[u8], answers: &mut usize) -> usize {
         let mut at = 0;
         while let Some((start, end)) = frame(&bytes[at..]) {
@@ -184,7 +186,7 @@ impl Peer {
     }
 }
 
-/// Where the payload of the first frame begins and ends, if it is whole.
+/// Where the payload of the first frame begins and ends, if the frame is complete.
 fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
     let (start, len) = match *bytes.get(1)? {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),

@@ -1,5 +1,7 @@
-//! `natter backup` and `natter restore`: a backup made while people chat is a whole natter, a restore brings it back under a
-//! new history, and nothing that is not whole or not empty is touched.
+//! Tests of `natter backup` and `natter restore` with the real binary.
+//!
+//! A backup made under load is complete, a restore gives it a new history, and an incomplete backup or a folder that is not
+//! empty changes nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +24,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Everything below a folder, with its mode.
+/// All files and folders below a folder, with their modes.
 fn below(folder: &Path) -> Vec<(PathBuf, u32)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -43,7 +45,7 @@ fn post(http: &mut Http, from: &Person, to: &Person, text: &str) -> String {
     posted.at("data.conversation")
 }
 
-/// Posts an upload; where its bytes can be read with the poster's token.
+/// Posts an upload; returns the path at which the sender can read its bytes.
 fn show(http: &mut Http, from: &Person, to: &Person, bytes: &str) -> String {
     let bearer = format!("Bearer {}", from.access);
     let fields =
@@ -65,7 +67,7 @@ fn sign_in(http: &mut Http, name: &str) -> Person {
 }
 
 #[test]
-fn a_backup_made_while_people_chat_is_a_whole_natter() {
+fn a_backup_made_under_load_is_complete() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
     let natter = launch.start();
@@ -97,7 +99,7 @@ fn a_backup_made_while_people_chat_is_a_whole_natter() {
     assert!(refused(&launch.run(&["backup", "all.tar"])).contains("is there already"));
     assert_eq!(fs::read(&file).expect("a file"), whole);
 
-    // Any tar can read it.
+    // Any tar program can read it.
     if let Ok(listed) = Command::new("tar").arg("-tvf").arg(&file).output() {
         let text = said(&listed);
         for entry in ["natter.db", "password_secret", "uploads/", "natter.sha256"] {
@@ -107,7 +109,7 @@ fn a_backup_made_while_people_chat_is_a_whole_natter() {
         assert!(text.lines().all(|line| line.starts_with("-rw-------")), "{text}");
     }
 
-    // Never beside a running server.
+    // Not while a server runs.
     let error = refused(&launch.run(&["restore", "all.tar"]));
     assert!(error.contains("is locked") && error.contains("stop the server first"), "{error}");
     post(&mut http, &ann, &bob, "after the backup");
@@ -116,13 +118,13 @@ fn a_backup_made_while_people_chat_is_a_whole_natter() {
     assert_eq!(last_n, (603 + running).to_string());
     natter.stop();
 
-    // Nor where something is.
+    // Not into a folder that is not empty.
     let before = below(dir.path());
     let error = refused(&launch.run(&["restore", "all.tar"]));
     assert!(error.contains("DATA_DIR is not empty"), "{error}");
     assert_eq!(below(dir.path()), before);
 
-    // In a house of its own, from which the first is gone.
+    // In another folder, while the first server is stopped.
     let other = TestDir::new();
     fs::rename(&file, other.path().join("all.tar")).expect("moved");
     let launch = Launch::new(other.path());
@@ -150,7 +152,7 @@ fn a_backup_made_while_people_chat_is_a_whole_natter() {
     let restored: u64 = list.at("data.0.last_n").parse().expect("a number");
     assert!((602..=602 + running).contains(&restored), "{restored} of {last_n}");
 
-    // Another history: tokens and cursors of the old one are no good, and who follows is told so.
+    // A new history: tokens and cursors of the old one are refused, and a stream with an old cursor gets a reset.
     assert_eq!(http.ask_as(&ann, "GET", "/api/v1/user/me", None).expect("a response").status, 401);
     let path = format!("/api/v1/events?cursor={cursor}");
     let reset = http.ask_as(&again, "GET", &path, None).expect("a response");
@@ -164,7 +166,7 @@ fn a_backup_made_while_people_chat_is_a_whole_natter() {
     said(&launch.run(&["check"]));
 }
 
-/// A backup of a natter with one member and one file, made without a server.
+/// A backup of a folder with one member and one file, made without a server.
 fn small(launch: &Launch) -> Vec<u8> {
     let added = launch.run_with(&["member", "add", "--create", "ann@example.org"], "correct horse 9\n");
     assert!(added.status.success());
@@ -188,7 +190,7 @@ fn renamed(archive: &[u8], name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_backup_needs_no_server_and_one_that_is_not_whole_restores_nothing() {
+fn a_backup_needs_no_server_and_an_incomplete_one_restores_nothing() {
     let dir = TestDir::new();
     let whole = small(&Launch::new(dir.path()));
     let other = TestDir::new();
@@ -206,7 +208,7 @@ fn a_backup_needs_no_server_and_one_that_is_not_whole_restores_nothing() {
         (&whole[..whole.len() / 2], "no whole backup"),
         (&whole[..whole.len() - 1_024], "its end is missing"),
         (&damaged, "its sum is another one"),
-        // Names that lead elsewhere, or are nobody's.
+        // Names outside the folder, and names that natter does not write.
         (&renamed(&whole, "uploads/../../escaped"), "no backup of natter"),
         (&renamed(&whole, "uploads/5a/../../escaped"), "no backup of natter"),
         (&renamed(&whole, "/tmp/escaped"), "no backup of natter"),
@@ -220,7 +222,7 @@ fn a_backup_needs_no_server_and_one_that_is_not_whole_restores_nothing() {
         assert_eq!(names(other.path()), ["data", "some.tar"]);
     }
     assert!(refused(&launch.run(&["restore", "missing.tar"])).contains("missing.tar"));
-    // A folder in which a restore was killed is as good as an empty one.
+    // A folder in which a restore was killed counts as empty.
     fs::create_dir_all(other.path().join("data/restoring")).expect("a folder");
     fs::write(other.path().join("data/restoring/natter.db"), b"half").expect("a file");
     fs::create_dir_all(other.path().join("data/uploads/restoring/5a")).expect("a folder");
@@ -239,7 +241,7 @@ fn a_backup_needs_no_server_and_one_that_is_not_whole_restores_nothing() {
 }
 
 #[test]
-fn keys_from_variables_are_missed_and_uploads_elsewhere_are_filled() {
+fn keys_from_variables_are_reported_and_another_uploads_folder_is_filled() {
     let dir = TestDir::new();
     let keys = [
         ("ACCESS_SECRET", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
@@ -277,7 +279,7 @@ fn keys_from_variables_are_missed_and_uploads_elsewhere_are_filled() {
 }
 
 #[test]
-fn a_disk_that_is_really_full_is_told_and_left_as_it_was() {
+fn a_full_disk_is_reported_and_nothing_is_left_on_it() {
     let dir = TestDir::new();
     let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=2m,mode=700") else {
         println!("SKIPPED: a small disk can be mounted only by root");
@@ -304,9 +306,9 @@ fn a_disk_that_is_really_full_is_told_and_left_as_it_was() {
     assert_eq!(names(&dir.path().join("media")), [] as [&str; 0]);
 }
 
-/// The copy itself stands in DATA_DIR: where that is full, the backup is refused, and what it took is given back to posts.
+/// The copy is in DATA_DIR: if this disk is full, the backup is refused, and its space is free for posts again.
 #[test]
-fn a_copy_that_does_not_fit_is_refused_and_posts_go_on() {
+fn a_copy_that_does_not_fit_is_refused_and_posts_continue() {
     let dir = TestDir::new();
     let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=32m,mode=700") else {
         println!("SKIPPED: a small disk can be mounted only by root");
@@ -320,7 +322,7 @@ fn a_copy_that_does_not_fit_is_refused_and_posts_go_on() {
         post(&mut http, &ann, &bob, &"word ".repeat(700));
     }
     natter.stop();
-    // Room for posts, not for a copy.
+    // Space for posts, not for a copy.
     let database = disk.0.join("natter.db").metadata().expect("a database").len();
     let filling = (32 << 20) - database - (5 << 19);
     assert!(database > 4 << 20, "{database}");
@@ -336,7 +338,7 @@ fn a_copy_that_does_not_fit_is_refused_and_posts_go_on() {
     natter.stop();
 }
 
-/// A stop does not wait for a copy that can be made again, and nothing of either stays: neither in DATA_DIR nor at FILE.
+/// A stop does not wait for a backup, which can be repeated, and no part of it stays in DATA_DIR or at FILE.
 #[test]
 fn a_stop_in_the_middle_of_a_backup_ends_it() {
     const BALLAST: u64 = 96 << 20;
@@ -345,7 +347,7 @@ fn a_stop_in_the_middle_of_a_backup_ends_it() {
     let natter = launch.start();
     Http::connect(natter.address).sign_up("ann");
     natter.stop();
-    // Pages that hold nothing any more are copied like all others.
+    // Free pages are copied like all others.
     let data = dir.path().join("data");
     let database = rusqlite::Connection::open(data.join("natter.db")).expect("a database");
     let ballast = format!(
@@ -359,7 +361,7 @@ fn a_stop_in_the_middle_of_a_backup_ends_it() {
         let name = names(&data).into_iter().find(|name| name.starts_with("natter.backup-"))?;
         Some(data.join(name).metadata().map_or(0, |copy| copy.len()))
     };
-    // Whether the server stands still in time is the machine's to say: while it does not, the backup is whole, and is tried again.
+    // On a busy machine the server may stop too late: then the backup is complete, and the test tries again.
     let halfway = |natter: &Natter| loop {
         let launch = launch.clone();
         let backup = std::thread::spawn(move || launch.run(&["backup", "all.tar"]));

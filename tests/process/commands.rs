@@ -1,5 +1,6 @@
-//! Commands find the server they are meant for, or say where they looked: none but `serve`, `restore` and
-//! `member add --create` ever makes a DATA_DIR.
+//! Tests that a command finds its server, or names the folder in which it found none.
+//!
+//! Only `serve`, `restore` and `member add --create` create a DATA_DIR.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use super::support::net::Http;
 use super::support::process::Launch;
 use super::{refused, said};
 
-/// Every file below a folder with its bytes; a folder has none.
+/// All files below a folder with their bytes; a folder has no bytes.
 fn everything(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut all = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return all };
@@ -25,7 +26,7 @@ fn everything(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     all
 }
 
-/// Each command that works on a server, with a password for the one that reads it.
+/// Runs each command that works on a server, with a password for the one that reads it.
 fn each(launch: &Launch, options: &[&str]) -> Vec<(String, Output)> {
     [
         &["backup", "all.tar"][..],
@@ -45,7 +46,7 @@ fn each(launch: &Launch, options: &[&str]) -> Vec<(String, Output)> {
 }
 
 #[test]
-fn no_command_makes_a_server_where_there_is_none() {
+fn no_command_creates_a_server() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
     let looked = |what: &str, output: &Output, place: &str| {
@@ -54,7 +55,7 @@ fn no_command_makes_a_server_where_there_is_none() {
         let expect = format!("no natter server in {}: ", place.display());
         assert!(text.contains(&expect) && text.contains("--data DIR"), "{what}: {text}");
     };
-    // Nothing; a folder with nothing in it; one with an empty database, as a first start that was cut off leaves it.
+    // No folder; an empty folder; a folder with an empty database, as after an interrupted first start.
     for prepare in
         [&(|| {}) as &dyn Fn(), &|| fs::create_dir(dir.path().join("data")).expect("a folder"), &|| {
             fs::write(dir.path().join("data/natter.db"), b"").expect("a file");
@@ -72,7 +73,7 @@ fn no_command_makes_a_server_where_there_is_none() {
         assert!(checked.contains("no database yet at /") && checked.contains("data/natter.db"), "{checked}");
         assert_eq!(everything(dir.path()), before, "nothing was made");
     }
-    // A password that is missing makes no server either.
+    // Without a password no server is created either.
     let output = launch.run(&["member", "add", "--create", "--data", "new", "ann@example.org"]);
     assert!(refused(&output).contains("no password on stdin"));
     assert!(!dir.path().join("new").exists());
@@ -92,11 +93,11 @@ fn data_names_the_server_for_every_command() {
     assert!(said(&with(&["check"])).contains("deep/data/natter.db"));
     let text = said(&with(&["backup", "all.tar"]));
     assert!(text.contains(&format!("of the server in {place}")), "{text}");
-    // It wins over the variable.
+    // It takes precedence over the variable.
     let other = launch.clone().with(&[("DATA_DIR", "nothing/here")]);
     assert!(said(&other.run(&["--data", place, "member", "list"])).contains("ann@example.org"));
     assert!(refused(&other.run(&["member", "list"])).contains("nothing/here"));
-    // And for a server, with what runs beside it.
+    // Also for a server, and for commands while it runs.
     let natter = launch.clone().with(&[("DATA_DIR", place)]).start();
     assert_eq!(
         Http::connect(natter.address).ask("GET", "/readyz", &[], None).expect("a response").status,
@@ -111,9 +112,9 @@ fn data_names_the_server_for_every_command() {
     assert!(!dir.path().join("data").exists() && !dir.path().join("nothing").exists());
 }
 
-/// A check leaves nothing beside a database that is closed, and keys that others made are not made anew by a look.
+/// A check adds no file next to a closed database, and makes no key.
 #[test]
-fn a_look_changes_nothing() {
+fn a_check_changes_nothing() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
     said(&launch.run_with(&["member", "add", "--create", "ann@example.org"], "correct horse 9\n"));
@@ -146,7 +147,7 @@ fn a_backup_that_would_miss_the_uploads_is_refused() {
     let fields = [("Authorization", bearer.as_str()), ("X-Filename", "note.txt")];
     let made = http.ask("POST", "/api/v1/uploads", &fields, Some("bytes")).expect("a response");
     assert_eq!(made.status, 201, "{}", made.text());
-    // Without the server's own UPLOADS.
+    // Without the UPLOADS of the server.
     let error = refused(&launch.run(&["backup", "all.tar"]));
     assert!(error.contains("knows 1 files of uploads") && error.contains("set UPLOADS"), "{error}");
     assert!(!dir.path().join("all.tar").exists());

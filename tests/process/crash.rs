@@ -1,5 +1,6 @@
-//! `kill -9` while everybody writes: what was answered is there once and in its place, and a client that comes back with
-//! its cursor misses nothing and hears nothing twice.
+//! Tests `kill -9` under load with the real binary.
+//!
+//! Every answered message is stored once, at its position, and a client that resumes with its cursor gets every event once.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,12 +15,12 @@ use super::{client_id, post_to};
 
 const SENDERS: usize = 6;
 const ROUNDS: usize = 3;
-/// Answers after which the process is killed.
+/// The number of answers after which the process is killed.
 const ANSWERS: usize = 500;
-/// Posts a WebSocket sender has under way.
+/// Unanswered posts of a WebSocket sender.
 const WINDOW: usize = 16;
 
-/// What one sender knows: what it sent in order, and the (n, seq) of what was answered, by client_id.
+/// What one sender knows: its posts in order, and the (n, seq) of each answered one, by client_id.
 #[derive(Default)]
 struct Sent {
     order: Vec<String>,
@@ -99,7 +100,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
     for round in 0..ROUNDS {
         let address = natter.address;
         let (mut ws, epoch) = Ws::native(address, &bob.access, cursor.as_deref()).expect("a socket");
-        // What the crash of the last round kept from the listener comes first.
+        // The events that the listener missed in the crash of the last round come first.
         for text in ws.until("event", "caught_up") {
             assert_ne!(at(&text, "event"), "reset", "a crash under FULL keeps the epoch: {text}");
             if at(&text, "event") == "message.posted" {
@@ -143,7 +144,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
     let (mut total, mut unanswered) = (0, 0);
     for (person, sent) in people.iter().zip(&sent) {
         let stored = history(&mut http, person);
-        // Dense, each client_id once, in the order sent.
+        // Dense, each client_id once, in the order in which they were sent.
         assert!(stored.iter().map(|(_, n, _)| *n).eq(1..=stored.len() as u64));
         let mut order = sent.order.iter();
         for (id, n, seq) in &stored {
@@ -156,7 +157,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
             assert!(stored.contains_key(id), "answered and lost: {id}");
         }
         total += stored.len();
-        // Whatever was not answered may be posted again, and is there once then.
+        // A post without an answer can be repeated, and is then stored once.
         for id in sent.order.iter().filter(|id| !sent.answered.contains_key(*id)) {
             let body = post_to(&bob.profile, id, id);
             let posted = http.ask_as(person, "POST", "/api/v1/messages", Some(&body)).expect("a response");
@@ -171,7 +172,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
     assert_eq!(list.at("unread_total"), (total + unanswered).to_string());
 }
 
-/// The whole conversation of `person`'s one peer, oldest first: client_id, n, seq.
+/// The complete conversation of `person` with the only peer, oldest first: client_id, n, seq.
 fn history(http: &mut Http, person: &Person) -> Vec<(String, u64, u64)> {
     let list = http.ask_as(person, "GET", "/api/v1/conversations", None).expect("a response");
     let base = format!("/api/v1/conversations/{}/messages?limit=200", list.at("data.0.id"));

@@ -1,4 +1,4 @@
-//! Bit rot: a text on the disk that can't be read any more hides nothing but itself, on every way by which it is shown.
+//! Tests of bit rot: a stored text that cannot be read hides only itself, in every answer and stream that shows it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ fn get(http: &mut Http, person: &Person, path: &str) -> String {
     response.text().to_owned()
 }
 
-/// The whole export, its chunks as they came.
+/// The complete export, with its chunks as they arrived.
 fn export(address: SocketAddr, person: &Person) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
@@ -84,7 +84,7 @@ fn one_damaged_text_hides_nothing_else() {
     });
     natter.stop();
 
-    // A bit of each text turns: no UTF-8 any more.
+    // A bit of each text changes, so that it is not UTF-8.
     let damage = |sql: &str, rows: usize| {
         let conn = Connection::open(dir.path().join("data/natter.db")).expect("a database");
         assert_eq!(conn.execute(sql, []).expect(sql), rows, "{sql}");
@@ -96,7 +96,7 @@ fn one_damaged_text_hides_nothing_else() {
     damage("UPDATE files SET mime = CAST(x'746578742f706c61696eff' AS TEXT)", 1);
     damage("UPDATE conversations SET title = CAST(x'67ff' AS TEXT) WHERE title IS NOT NULL", 1);
     damage("UPDATE reactions SET emoji = CAST(x'f09f91' AS TEXT)", 1);
-    // And one of which even the length of the text is wrong.
+    // And one with a wrong type.
     damage("UPDATE messages SET body = NULL WHERE body = 'third apple'", 1);
 
     let natter = launch.start();
@@ -118,12 +118,12 @@ fn one_damaged_text_hides_nothing_else() {
     assert!(export(natter.address, &bob).contains(r#""emoji":""#));
     let export = export(natter.address, &ann);
     assert!(export.contains("first apple") && export.contains(r#""damaged":true"#), "{export}");
-    // The attachment is where its address says.
+    // The attachment can be read at its URL.
     let url = at(&page, "data.3.attachments.0.url");
     let bytes =
         http.ask("GET", url.strip_prefix(&format!("http://{}", natter.address)).unwrap_or(&url), &[], None);
     assert_eq!(bytes.expect("a response").body, b"bytes");
-    // What was indexed before may be found and is shown as it is now; the others are found too.
+    // A message that was indexed before may be found, and is shown as it is now; the others are found too.
     let found = texts(&get(&mut http, &bob, "/api/v1/search?q=apple"));
     assert!(found.contains(&some("first apple")), "{found:?}");
 
@@ -139,16 +139,16 @@ fn one_damaged_text_hides_nothing_else() {
         heard.push(ws.text());
     }
     assert_eq!(heard.iter().filter(|text| text.contains(r#""damaged":true"#)).count(), 2, "{heard:#?}");
-    // The Go form leaves texts out that are none, and its lists go on.
-    let go = format!("/api/v1/ws/{}/{}?access={}", bob.profile, ann.profile, bob.access);
-    let Ok(mut ws) = Ws::open(natter.address, &go, &bob.access).expect("a connection") else {
+    // The legacy socket leaves damaged texts out and shows the others.
+    let legacy = format!("/api/v1/ws/{}/{}?access={}", bob.profile, ann.profile, bob.access);
+    let Ok(mut ws) = Ws::open(natter.address, &legacy, &bob.access).expect("a connection") else {
         panic!("no upgrade")
     };
     let opening = ws.text();
     assert!(opening.contains("first apple") && opening.contains("with a file"), "{opening}");
     drop(ws);
 
-    // A damaged message can be deleted, and written anew by its sender.
+    // A damaged message can be deleted, and edited by its sender.
     let edit = format!("/api/v1/messages/{}", ids[1]);
     let edited = http.ask_as(&ann, "PUT", &edit, Some(r#"{"body":"second pear"}"#)).expect("a response");
     assert_eq!((edited.status, edited.at("data.body")), (200, "second pear".into()));

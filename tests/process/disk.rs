@@ -10,11 +10,11 @@ use super::support::net::Http;
 use super::support::process::Launch;
 use super::{client_id, post_to, until};
 
-/// A small file system of its own, which goes with the value.
+/// A small file system, which is unmounted when the value is dropped.
 pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
-    /// `None` where nobody may mount one.
+    /// `None` if this process may not mount one.
     pub fn mount(folder: PathBuf, options: &str) -> Option<SmallDisk> {
         fs::create_dir_all(&folder).expect("a folder");
         let mount =
@@ -25,12 +25,12 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a server that a failed test leaves behind has files open here.
+        // Lazily, since a server that a failed test leaves running has open files here.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
-/// What `/metrics` says of one series.
+/// The value of one series in `/metrics`.
 fn metric(http: &mut Http, series: &str) -> u64 {
     let metrics = http.ask("GET", "/metrics", &[], None).expect("a response");
     let text = metrics.text();
@@ -59,8 +59,8 @@ fn readiness_follows_the_disk() {
     let filler = disk.0.join("filler");
     let mut file = File::create(&filler).expect("a file");
     while file.write_all(&[b'x'; 4_096]).is_ok() {}
-    drop(file); // or removing it would free nothing
-    // The log of the database may have room left from before; then it has none.
+    drop(file); // else its removal would free no space
+    // The log of the database may still have free space: posts fill it.
     let mut last = 0;
     let (refused, id) = loop {
         let id = client_id();
@@ -76,7 +76,7 @@ fn readiness_follows_the_disk() {
         (refused.status, refused.code(), refused.at("retry")),
         (507, "storage_full".into(), "true".into())
     );
-    // Nothing may overtake it: its connection is over.
+    // No later post may overtake the refused one, so its connection is closed.
     let mut http = Http::connect(natter.address);
     let unready = http.ask("GET", "/readyz", &[], None).expect("a response");
     assert_eq!(
@@ -90,7 +90,7 @@ fn readiness_follows_the_disk() {
     assert_eq!(metric(&mut http, "natter_storage_ready"), 0);
     let counted = metric(&mut http, disk_full);
     assert!(counted > 0);
-    // The loop turns, and what is read needs no room.
+    // The event loop runs, and reads need no space.
     assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
     let list = http.ask_as(&bob, "GET", "/api/v1/conversations", None).expect("a response");
     assert_eq!(list.status, 200);
@@ -100,7 +100,7 @@ fn readiness_follows_the_disk() {
     let mut http = Http::connect(natter.address);
     assert!(metric(&mut http, disk_full) > counted, "each refusal counts");
 
-    // Room again, and nobody writes: the server finds out by itself.
+    // Space again, and no client writes: the server becomes ready by itself.
     fs::remove_file(&filler).expect("freed");
     until("it is ready again", || http.ask("GET", "/readyz", &[], None).expect("a response").status == 200);
     assert_eq!(metric(&mut http, "natter_storage_ready"), 1);
@@ -149,7 +149,7 @@ fn a_start_on_a_full_disk_serves_reads() {
         let filler = disk.0.join("filler");
         let mut file = File::create(&filler).expect("a file");
         while file.write_all(&[b'x'; 4_096]).is_ok() {}
-        drop(file); // or removing it would free nothing
+        drop(file); // else its removal would free no space
         let started = launch.start();
         let mut http = Http::connect(started.address);
         let path = format!("/api/v1/conversations/{conversation}/messages");

@@ -1,4 +1,4 @@
-//! Mails and places of the real binary: what it is configured with is what it uses.
+//! Tests of mails and look-ups of places with the real binary: it uses its configuration.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use super::support::TestDir;
 use super::support::net::{Http, PATIENCE};
 use super::support::process::{Launch, Signal};
 
-/// The file of mails, once `enough` of it is there.
+/// The text of the mailbox file, when `enough` of it is written.
 fn mbox(data: &Path, enough: impl Fn(&str) -> bool) -> String {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -60,7 +60,7 @@ fn an_answered_sign_up_has_its_mail_whatever_happens() {
         Http::connect(natter.address).sign_up(&name);
         natter.signal(Signal::Kill);
         natter.wait();
-        // The mail may be out already; if not, the next start sends it.
+        // The mail may be sent already; if not, the next start sends it.
         let natter = Launch::new(dir.path()).start();
         let to = format!("To: <{name}@example.org>");
         mbox(&data, |text| text.contains(&to));
@@ -69,7 +69,7 @@ fn an_answered_sign_up_has_its_mail_whatever_happens() {
 }
 
 #[test]
-fn a_place_is_asked_for_behind_the_answer() {
+fn a_place_is_looked_up_after_the_answer() {
     let service = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", service.local_addr().expect("an address"));
     let thread = std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! `natter member`: with and without a server on the folder, the same words and the same effects.
+//! Tests of `natter member`: the same output and the same effects with and without a running server.
 
 use std::process::Output;
 
@@ -23,10 +23,10 @@ fn rows(listing: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn members_are_kept_with_a_server_and_without() {
+fn members_are_managed_with_a_server_and_without() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
-    // On the database itself: nobody holds the lock.
+    // Directly on the database: no server holds the lock.
     let first = launch.run_with(&["member", "add", "--create", "Ann@Example.org"], "correct horse 9\n");
     assert_eq!(rows(&said(&first)), [("ann@example.org".into(), "active,verified".into())]);
     assert!(refused(&add(&launch, "ann@example.org")).contains("email_taken"));
@@ -55,7 +55,7 @@ fn members_are_kept_with_a_server_and_without() {
     said(&launch.run(&["member", "enable", &listing[..26]]));
     assert_eq!(sign_in(&mut http), 200);
     said(&launch.run(&["member", "delete", "bob@example.org"]));
-    // There is no such door in public.
+    // The public listener has no such path.
     assert_eq!(http.ask("GET", "/admin/members", &[], None).expect("a response").status, 404);
     natter.stop();
     assert_eq!(

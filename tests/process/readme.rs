@@ -1,4 +1,4 @@
-//! The README is true: its table is the configuration's own, and its tour runs as it stands.
+//! Tests that the README is correct: its table equals the table of variables, and its tour runs unchanged.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ fn readme() -> String {
     std::fs::read_to_string(README).expect("a README")
 }
 
-/// The text between two lines that begin with these, without them.
+/// The text between two lines with these beginnings, without the two lines.
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
     let (_, rest) = text.split_once(begin).unwrap_or_else(|| panic!("no {begin:?}"));
     let (_, rest) = rest.split_once('\n').expect("a line");
@@ -40,7 +40,7 @@ fn the_table_holds_every_variable() {
     assert_eq!(written, expect, "README_UPDATE=1 writes it");
 }
 
-/// Runs a script with the address of the server in place of the usual one; its output, if there is such a program.
+/// Runs a script with the address of this server instead of the default; returns its output, if the program exists.
 fn run(program: &str, script: &str, dir: &Path, natter: &Natter, env: &[(&str, &str)]) -> Option<String> {
     let flag = if program == "node" { "-e" } else { "-euc" };
     let script = script.replace("127.0.0.1:8080", &natter.address.to_string());
@@ -53,7 +53,7 @@ fn run(program: &str, script: &str, dir: &Path, natter: &Natter, env: &[(&str, &
 }
 
 #[test]
-fn the_tour_runs_as_it_stands() {
+fn the_tour_runs_unchanged() {
     let old = |program: &str, least: (u32, u32)| {
         // `curl 7.88.1 (…)`, `v22.1.0`
         let output = Command::new(program).arg("--version").output().ok();

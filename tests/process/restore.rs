@@ -1,5 +1,6 @@
-//! `natter restore` judges what it takes: nothing that is empty, foreign or altered; a bare database as well as an archive;
-//! and what a killed restore left is taken back by the next one.
+//! Tests that `natter restore` checks its input, and that a killed restore is undone by the next one.
+//!
+//! It refuses an empty, foreign or altered backup, and accepts an archive or a database without one.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +22,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A server with ann, bob and one message between them, stopped; ann and her cursor.
+/// Runs and stops a server with ann, bob and one message between them; returns ann and her cursor.
 fn server(launch: &Launch) -> (Person, String) {
     let natter = launch.start();
     let mut http = Http::connect(natter.address);
@@ -69,7 +70,7 @@ fn what_natter_did_not_make_is_refused() {
         drop(conn);
         check(sql, expect);
     }
-    // A page that is something else.
+    // A page with other bytes.
     let mut bytes = fs::read(&database).expect("a database");
     bytes[8_192..12_288].fill(0xa5);
     fs::write(&copy, &bytes).expect("written");
@@ -84,21 +85,21 @@ fn what_natter_did_not_make_is_refused() {
     let error = refused(&launch.run(&["restore", "some.tar"]));
     assert!(error.contains("it is empty"), "{error}");
     assert_eq!(names(&other.path().join("data")), ["lock", "uploads"]);
-    // And so is `check` of such a database.
+    // `check` of such a database is refused too.
     Connection::open(&database)
         .and_then(|conn| conn.execute_batch("CREATE VIEW evil AS SELECT 1"))
         .expect("a view");
     let output = Launch::new(dir.path()).run(&["check"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains(r#"the view "evil""#), "{output:?}");
-    // A backup of it says so too.
+    // A backup of it warns too.
     let output = Launch::new(dir.path()).run(&["backup", "all.tar"]);
     said(&output);
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("`natter restore` will refuse this backup") && told.contains("evil"), "{told}");
 }
 
-/// What `natter backup` would make of a database of no bytes.
+/// The backup that `natter backup` would make of an empty database file.
 fn archive_of_nothing() -> Vec<u8> {
     let header = |name: &str, size: usize| {
         let mut block = vec![0_u8; 512];
@@ -148,7 +149,7 @@ fn a_bare_database_is_restored_without_what_litestream_left() {
         .expect("a number");
     assert_eq!(left, 0);
     drop(conn);
-    // The keys come by hand, once.
+    // The keys are copied by hand.
     let mut natter = other.spawn(Stdio::piped());
     assert_eq!(natter.wait().code(), Some(1), "{:#?}", natter.log());
     for key in ["access_secret", "refresh_secret", "password_secret"] {
@@ -162,19 +163,19 @@ fn a_bare_database_is_restored_without_what_litestream_left() {
     let again = Person::from_response(&session);
     let list = http.ask_as(&again, "GET", "/api/v1/conversations", None).expect("a response");
     assert_eq!(list.at("data.0.last_message.body"), "hello");
-    // Another history: who comes with a cursor of the old one, however far it was, begins anew.
+    // A new history: any cursor of the old one gets a reset.
     let ahead = format!("{}:{}", cursor.split(':').next().expect("an epoch"), 9_999);
     for cursor in [&cursor, &ahead] {
         let (mut ws, _) = Ws::native(natter.address, &again.access, Some(cursor)).expect("a socket");
         let text = ws.text();
         assert_eq!((at(&text, "event"), at(&text, "reason")), ("reset".into(), "epoch".into()), "{text}");
     }
-    // The session of before goes on: its refresh token is good.
+    // An older session continues: its refresh token is valid.
     let body = format!(r#"{{"refresh":"{}"}}"#, ann.refresh);
     assert_eq!(http.ask("POST", "/api/v1/user/refresh", &[], Some(&body)).expect("a response").status, 200);
     natter.stop();
 
-    // Or ends.
+    // With --end-sessions it ends.
     let third = launch.with(&[("DATA_DIR", "third")]);
     let text = said(&third.run(&["restore", "restored.db", "--end-sessions"]));
     assert!(text.contains("everybody signs in again"), "{text}");
@@ -188,7 +189,7 @@ fn a_bare_database_is_restored_without_what_litestream_left() {
 }
 
 #[test]
-fn a_killed_restore_is_taken_back_by_the_next() {
+fn a_killed_restore_is_undone_by_the_next() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
     server(&launch);
@@ -199,7 +200,7 @@ fn a_killed_restore_is_taken_back_by_the_next() {
     let other = launch.clone().with(&[("DATA_DIR", "other"), ("UPLOADS", "media")]);
     let (data, media) = (dir.path().join("other"), dir.path().join("media"));
 
-    // As a kill between two moves leaves it: an upload and a key are in their places, the rest is not.
+    // As after a kill between two moves: an upload and a key are at their final paths, the rest is not.
     said(&other.run(&["restore", "all.tar"]));
     fs::create_dir(data.join("restoring")).expect("a folder");
     fs::create_dir(media.join("restoring")).expect("a folder");
@@ -207,7 +208,7 @@ fn a_killed_restore_is_taken_back_by_the_next() {
     fs::write(data.join("restoring/moves"), moves).expect("a list");
     fs::rename(data.join("natter.db"), data.join("restoring/natter.db")).expect("moved");
     fs::rename(data.join("refresh_secret"), data.join("restoring/refresh_secret")).expect("moved");
-    // A start makes no new server of the half of an old one.
+    // A start does not create a new server from a part of an old one.
     let mut natter = other.spawn(Stdio::piped());
     assert_eq!(natter.wait().code(), Some(1));
     let text = natter.log().join("\n");
@@ -222,7 +223,7 @@ fn a_killed_restore_is_taken_back_by_the_next() {
     assert_eq!(names(&media), ["5a"]);
     assert!(dir.path().join("all.tar").exists(), "no name leads out of the two folders");
 
-    // A kill after the last move: the start goes on, and removes what is left.
+    // A kill after the last move: the start continues, and removes the rest.
     for folder in [&data, &media] {
         fs::create_dir(folder.join("restoring")).expect("a folder");
     }
@@ -249,7 +250,7 @@ fn a_killed_backup_leaves_nothing_for_long() {
     for name in foreign {
         fs::write(place.join(name), b"somebody's").expect("a file");
     }
-    // Somebody still writes to this one.
+    // A running backup still writes to this one.
     let held = fs::File::open(&live).expect("a file");
     held.try_lock().expect("a lock");
     let output = launch.run(&["backup", "backups/new.tar"]);

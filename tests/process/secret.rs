@@ -1,4 +1,4 @@
-//! A lost password secret: the start refuses, and `natter secret reset` lets people in by reset codes.
+//! Tests of a lost password secret: the start refuses, and after `natter secret reset` members sign in by reset codes.
 
 use std::fs;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use super::{refused, said, until};
 
 const LOST: &str = "the password secret is lost";
 
-/// The six digits of the last mail that was written to the file.
+/// The six digits in the last mail of the file.
 fn code_in(mails: &str) -> Option<String> {
     let last = mails.rsplit("Subject:").next()?;
     last.split(|c: char| !c.is_ascii_digit()).rfind(|word| word.len() == 6).map(str::to_owned)
@@ -22,7 +22,7 @@ fn a_start_without_the_password_secret_of_its_members_is_refused() {
     let data = dir.path().join("data");
     let launch = Launch::new(dir.path());
     let secret = data.join("password_secret");
-    // Before there are members no password depends on it.
+    // Without members no password depends on it.
     launch.start().stop();
     fs::remove_file(&secret).expect("removed");
     let natter = launch.start();
@@ -53,7 +53,7 @@ fn a_start_without_the_password_secret_of_its_members_is_refused() {
     assert!(!secret.exists(), "nothing was made");
     assert_eq!(fs::read(data.join("natter.db")).expect("a database"), before);
 
-    // Either way out: the file, or the variable.
+    // Both remedies: the file, or the variable.
     let kept = String::from_utf8(kept).expect("text");
     launch.clone().with(&[("PASSWORD_SECRET", kept.trim())]).start().stop();
     fs::write(&secret, &kept).expect("written");
@@ -63,7 +63,7 @@ fn a_start_without_the_password_secret_of_its_members_is_refused() {
     assert_eq!(http.ask("POST", "/api/v1/user/sign-in", &[], Some(body)).expect("a response").status, 200);
     natter.stop();
 
-    // The other two keys are made anew, with a word: sessions end, passwords go on.
+    // The other two keys are made again, with a log line: sessions end, passwords stay valid.
     for key in ["access_secret", "refresh_secret"] {
         fs::remove_file(data.join(key)).expect("removed");
     }
@@ -76,7 +76,7 @@ fn a_start_without_the_password_secret_of_its_members_is_refused() {
 }
 
 #[test]
-fn a_reset_lets_people_in_by_codes() {
+fn after_a_reset_members_sign_in_by_codes() {
     let dir = TestDir::new();
     let data = dir.path().join("data");
     let launch = Launch::new(dir.path());
@@ -93,7 +93,7 @@ fn a_reset_lets_people_in_by_codes() {
 
     let natter = launch.start();
     let mut http = Http::connect(natter.address);
-    // Who is signed in goes on; no old password and no old code is right.
+    // Existing sessions continue; old passwords and old codes are wrong.
     assert_eq!(http.ask_as(&ann, "GET", "/api/v1/user/me", None).expect("a response").status, 200);
     if let Some(code) = verification {
         let body = format!(r#"{{"code":"{code}"}}"#);

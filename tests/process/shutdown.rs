@@ -1,4 +1,4 @@
-//! The end that was asked for: what is under way is finished, everybody is told, and the status is 0.
+//! Tests of an orderly shutdown: open requests are completed, every client is notified, and the status is 0.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use super::support::process::{Launch, Signal};
 use super::{client_id, post_to};
 
 #[test]
-fn sigterm_answers_what_is_under_way_and_tells_every_socket() {
+fn sigterm_completes_open_requests_and_notifies_every_socket() {
     for signal in [Signal::Term, Signal::Int] {
         let dir = TestDir::new();
-        // Slow hashes, so that a sign-in is under way for as long as the signal takes.
+        // Slow hashes, so that a sign-in is not complete when the signal arrives.
         let mut natter = Launch::new(dir.path()).with(&[("ARGON2", "16384,20,1")]).start();
         let mut http = Http::connect(natter.address);
         let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
@@ -28,7 +28,7 @@ fn sigterm_answers_what_is_under_way_and_tells_every_socket() {
         let body = r#"{"email":"ann@example.org","password":"correct horse ann's"}"#;
         let request = super::support::http::request("POST", "/api/v1/user/sign-in", &[], Some(body));
         waiting.send(&request).expect("sent");
-        // It is under way when a later request of another open connection is answered: one loop reads in order.
+        // It has begun when a later request of another open connection is answered: one loop reads in order.
         assert_eq!(idle.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
         natter.signal(signal);
         let asked = Instant::now();
@@ -45,23 +45,23 @@ fn sigterm_answers_what_is_under_way_and_tells_every_socket() {
         }
         assert!(idle.rest().expect("a clean end").is_empty());
         drop(http);
-        // Peers that heard the end and don't close hold it up for a moment only.
+        // Clients that got the close and do not close delay the end only for a moment.
         let status = natter.wait();
         assert_eq!(status.code(), Some(0), "{:#?}", natter.log());
         assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
         assert!(natter.log().last().is_some_and(|line| line.ends_with("stopped")), "{:#?}", natter.log());
         drop((native, pair, waiting));
-        // Checkpointed: nothing is left for the next start to recover.
+        // After a checkpoint the next start has nothing to recover.
         let wal = dir.path().join("data/natter.db-wal");
         assert_eq!(wal.metadata().map_or(0, |wal| wal.len()), 0);
     }
 }
 
 #[test]
-fn nobody_new_gets_in_while_it_ends() {
+fn no_new_connection_is_served_during_shutdown() {
     let dir = TestDir::new();
     let mut natter = Launch::new(dir.path()).start();
-    // A request whose body never comes keeps the server draining.
+    // A request without its body keeps the server draining.
     let mut slow = Http::connect(natter.address);
     slow.send(b"POST /api/v1/user/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
         .expect("sent");
@@ -69,9 +69,9 @@ fn nobody_new_gets_in_while_it_ends() {
     assert_eq!(idle.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
     natter.signal(Signal::Term);
     natter.wait_for_line("stopping");
-    // Refused by the kernel; or, between the line and the end of the listener, taken and never answered.
+    // Refused by the kernel; or, between the log line and the end of the listener, accepted and not answered.
     let late = Http::try_connect(natter.address).map(|mut late| {
-        let _ = late.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); // it may be gone already
+        let _ = late.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); // the server may have ended already
         late
     });
     natter.signal(Signal::Term);
@@ -101,7 +101,7 @@ fn a_second_signal_ends_at_once() {
     natter.signal(Signal::Int);
     assert_eq!(natter.wait().code(), Some(130), "{:#?}", natter.log());
     assert!(began.elapsed() < Duration::from_secs(5), "at once: {:?}", began.elapsed());
-    // As after any crash: what was answered is there.
+    // As after any crash, every answered message is stored.
     let natter = Launch::new(dir.path()).start();
     let list =
         Http::connect(natter.address).ask_as(&bob, "GET", "/api/v1/conversations", None).expect("a response");

@@ -1,4 +1,4 @@
-//! What real sockets do to a server: they stay, they dawdle, they end halfway, they come by the thousand.
+//! Tests with real sockets: kept-alive, slow, half-closed, and very many.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
@@ -64,7 +64,7 @@ fn a_peer_that_sends_no_more_still_gets_its_answers() {
         assert_eq!(http.response(false).expect("a connection").expect("a response").status, 200);
     }
     assert!(http.response(false).expect("a clean end").is_none());
-    // Half a request and an end: there is nobody to answer, and nothing hangs.
+    // An incomplete request and an end: there is no response, and the connection ends.
     let mut http = Http::connect(natter.address);
     http.send(b"GET /healthz HT").expect("sent");
     http.stream.shutdown(Shutdown::Write).expect("shut");
@@ -80,7 +80,7 @@ fn a_peer_that_reads_late_loses_nothing() {
     let natter = Launch::new(dir.path()).with(&env).start();
     let mut http = Http::connect(natter.address);
     let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
-    // In all far more than the buffers of a socket hold: the listener is closed 4408, but never skips.
+    // In total far more than the buffers of a socket: the receiver is closed 4408, but misses no event.
     let text = "x".repeat(40_000);
     let (mut ws, epoch) = Ws::native(natter.address, &bob.access, None).expect("a socket");
     ws.until("event", "caught_up");
@@ -112,7 +112,7 @@ fn a_peer_that_reads_late_loses_nothing() {
 }
 
 #[test]
-fn many_connections_live_side_by_side() {
+fn many_connections_are_served_at_once() {
     let dir = TestDir::new();
     let natter = Launch::new(dir.path()).start();
     let mut http = Http::connect(natter.address);
@@ -135,7 +135,7 @@ fn many_connections_live_side_by_side() {
         );
     }
     drop(sockets);
-    // Hundreds that went without a word cost nobody anything.
+    // Hundreds that end without a close do not affect other connections.
     assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
     natter.stop();
 }
@@ -187,7 +187,7 @@ fn one_address_does_not_take_all_connections() {
     assert_eq!((response.status, response.code()), (429, "rate_limited".into()));
     open.pop();
     let until = Instant::now() + PATIENCE;
-    // The end of the fourth is on its way to the loop; soon there is room.
+    // The loop has not read the end of the fourth yet; soon another one is accepted.
     while !matches!(Http::connect(natter.address).ask("GET", "/healthz", &[], None), Ok(response) if response.status == 200)
     {
         assert!(Instant::now() < until, "room again");
@@ -207,7 +207,7 @@ fn a_head_that_never_ends_gets_a_408() {
     natter.stop();
 }
 
-/// `r` of the answer's `RateLimit`: how much of the budget is left.
+/// `r` in the `RateLimit` of the response: how much of the budget is left.
 fn left(http: &mut Http, fields: &[(&str, &str)]) -> u32 {
     let health = http.ask("GET", "/healthz", fields, None).expect("a response");
     assert!(health.status == 200 || health.status == 429, "{}", health.status);
@@ -247,20 +247,20 @@ fn addresses_of_ipv6_are_counted_by_their_64() {
         let (same, other) = (left(&mut http, &[same]), left(&mut http, &[other]));
         assert!(same < BURST / 2 && other == BURST - 1, "{same} and {other} left");
     }
-    // The proxy itself asks for nobody, on any connection: its own budget.
+    // Requests of the proxy itself, on any connection, use its own budget.
     spend(&mut http, &[]);
     let mut another = Http::connect(natter.address);
     assert!(left(&mut another, &[]) < BURST / 2);
     natter.stop();
 
-    // Whom nobody trusts speaks for nobody, whatever it says.
+    // The forwarded address of a proxy that is not trusted is ignored.
     let natter = rated(&dir, "::1", "127.0.0.1");
     let mut http = Http::connect(natter.address);
     spend(&mut http, &[("X-Forwarded-For", "2001:db8:0:1::1")]);
     assert!(left(&mut http, &[("X-Forwarded-For", "2001:db8:0:2::1")]) < BURST / 2);
     natter.stop();
 
-    // A peer of IPv4 on a socket of IPv6 is that peer of IPv4: the trusted one, or one budget.
+    // An IPv4 peer on an IPv6 socket is that IPv4 peer: the trusted one, or one budget.
     let natter = rated(&dir, "::ffff:127.0.0.1", "127.0.0.1");
     let address = SocketAddr::from(([127, 0, 0, 1], natter.address.port()));
     let mut http = Http::connect(address);

@@ -1,4 +1,4 @@
-//! What stands still beside the server and must not stop it: the reader of its log, a mail server, a terminal that is gone.
+//! Tests that the server runs on when something else stops: the reader of its log, a mail server, a closed terminal.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use super::support::net::{Heard, Http, Ws};
 use super::support::process::{Launch, Natter, Signal};
 use super::{client_id, post_to};
 
-/// A server whose stderr is read up to its first address, and no further.
+/// A server whose stderr is read up to its first address and then no more.
 fn with_a_log_nobody_reads(launch: &Launch) -> (Natter, std::io::PipeReader) {
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     let mut natter = launch.spawn(Stdio::from(writer));
@@ -34,13 +34,13 @@ fn metric(http: &mut Http, name: &str) -> u64 {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing() {
+fn a_log_without_a_reader_does_not_stop_the_server() {
     const DROPPED: &str = "natter_log_lines_dropped_total";
     let dir = TestDir::new();
     let (mut natter, log) = with_a_log_nobody_reads(&Launch::new(dir.path()));
     let mut http = Http::connect(natter.address);
     assert_eq!(metric(&mut http, DROPPED), 0);
-    // Each request is a line. The pipe holds 64 KiB, the queue some thousand lines.
+    // Each request is a line. The pipe holds 64 KiB, the queue about ten thousand lines.
     let many = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
     let mut asked = 0;
     while metric(&mut http, DROPPED) == 0 {
@@ -62,7 +62,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn dropped_lines_are_told_when_the_log_is_read_again() {
+fn dropped_lines_are_reported_when_the_log_is_read_again() {
     let dir = TestDir::new();
     let (mut natter, log) = with_a_log_nobody_reads(&Launch::new(dir.path()));
     let mut http = Http::connect(natter.address);
@@ -79,7 +79,8 @@ fn dropped_lines_are_told_when_the_log_is_read_again() {
     assert!(lines.last().is_some_and(|line| line.ends_with("stopped")), "{:?}", lines.last());
 }
 
-/// The loop's thread opens no file, asks none, syncs none, sleeps on nothing: whatever such a call would wait for, everybody would.
+/// The loop's thread opens no file, asks none, syncs none, sleeps on nothing: whatever such a call would wait for, everybody
+/// would.
 #[test]
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn the_loop_makes_no_call_that_may_block() {
@@ -127,7 +128,7 @@ fn the_loop_makes_no_call_that_may_block() {
 }
 
 #[test]
-fn a_mail_server_that_hangs_does_not_hold_up_the_end() {
+fn a_mail_server_that_hangs_does_not_delay_the_shutdown() {
     let dir = TestDir::new();
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = server.local_addr().expect("an address").port().to_string();
@@ -139,13 +140,13 @@ fn a_mail_server_that_hangs_does_not_hold_up_the_end() {
     ];
     let mut natter = Launch::new(dir.path()).with(&env).start();
     Http::connect(natter.address).sign_up("ann");
-    // It takes the connection and says nothing.
+    // It accepts the connection and sends nothing.
     let (_silent, _) = server.accept().expect("the mailer");
     natter.signal(Signal::Term);
     assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
     let given_up = |line: &String| line.contains("not sent") || line.contains("not finished in time");
     assert!(!natter.log().iter().any(given_up), "it ended before the mail did: {:#?}", natter.log());
-    // The mail is still there for the next start.
+    // The mail is still stored for the next start.
     let natter = Launch::new(dir.path()).with(&env).start();
     server.accept().expect("the mailer comes again");
     natter.stop();
@@ -176,9 +177,9 @@ fn a_process_that_did_not_run_keeps_its_sockets() {
     natter.stop();
 }
 
-/// Started by `nohup`, a server outlives its terminal; else the end of the terminal is its end.
+/// A server that `nohup` started continues when its terminal closes; any other ends.
 #[test]
-fn a_hangup_ends_a_server_that_was_not_told_to_ignore_it() {
+fn a_hangup_ends_a_server_that_does_not_ignore_it() {
     let dir = TestDir::new();
     let mut launch = Launch::new(dir.path());
     let natter = launch.binary.clone();

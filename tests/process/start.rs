@@ -1,4 +1,4 @@
-//! How a start succeeds, and how each one that can't says why: at once, in clear words, with the right status.
+//! Tests of the start: it succeeds, or it fails at once with a clear reason and the right status.
 
 use std::fs::{self, File, Permissions};
 use std::io::{Seek, SeekFrom, Write};
@@ -17,7 +17,7 @@ fn stderr(output: &Output, code: i32) -> String {
     text
 }
 
-/// A start that must fail: its status, and what it said.
+/// A start that must fail: its status and its output.
 #[track_caller]
 fn refused(mut natter: Natter, code: i32) -> String {
     let status = natter.wait();
@@ -51,7 +51,7 @@ fn a_first_start_needs_no_configuration() {
     let person = http.sign_up("ann");
     let log = natter.stop();
     assert!(!data.join("control.sock").exists());
-    // The second start finds what the first one made: tokens go on.
+    // The second start uses the keys of the first one: tokens stay valid.
     let natter = Launch::bare(dir.path()).start();
     let me =
         Http::connect(natter.address).ask_as(&person, "GET", "/api/v1/user/me", None).expect("a response");
@@ -64,7 +64,7 @@ fn a_first_start_needs_no_configuration() {
 }
 
 #[test]
-fn bad_configuration_is_told_whole() {
+fn all_faults_of_a_configuration_are_reported() {
     let dir = TestDir::new();
     fs::write(dir.path().join(".env"), "HOST=a b\nUNKNOWN=1\nnonsense").expect("a file");
     let env = [("PORT", "70000"), ("ACCESS_SECRET", "short"), ("RATE_WRITES", "20"), ("SIGN_UP", "perhaps")];
@@ -93,7 +93,7 @@ fn a_second_server_on_the_same_folder_names_the_lock() {
     let text = refused(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
     let expect = format!("data/lock is locked: process {} uses this folder", first.pid());
     assert!(text.contains(&expect), "{text}");
-    // The first one is none the worse for it: its control socket too is where it was.
+    // The first server is not affected: its control socket exists too.
     assert!(dir.path().join("data/control.sock").exists());
     let health = Http::connect(first.address).ask("GET", "/readyz", &[], None).expect("a response");
     assert_eq!(health.status, 200);
@@ -108,7 +108,7 @@ fn a_port_in_use_is_named() {
     let text = refused(launch.spawn(Stdio::piped()), 1);
     assert!(text.contains(&format!("can't listen on {address}: ")), "{text}");
     drop(taken);
-    // The failed start left nothing behind that stands in the way of a good one.
+    // The failed start leaves nothing that prevents a later one.
     launch.start().stop();
 }
 
@@ -130,7 +130,7 @@ fn a_corrupt_database_stops_the_start() {
     natter.stop();
     let path = dir.path().join("data/natter.db");
     let whole = fs::read(&path).expect("a database");
-    // A page in the middle that is something else; a file that is none of SQLite's; one that ends too soon.
+    // A page in the middle with other bytes; a file that is not a database; one that ends too early.
     let damages: [(&str, &dyn Fn()); 3] = [
         ("a page", &|| {
             let mut file = File::options().write(true).open(&path).expect("a file");
@@ -155,9 +155,9 @@ fn a_corrupt_database_stops_the_start() {
     Launch::new(dir.path()).start().stop();
 }
 
-/// A clock that lost its battery: the server runs, says so at once, and gives no message an earlier time than one before.
+/// A clock that was reset: the server runs, logs it at once, and gives no message an earlier time than the previous one.
 #[test]
-fn a_clock_behind_the_newest_stored_time_is_told() {
+fn a_clock_behind_the_newest_stored_time_is_reported() {
     const BEHIND: &str = "the clock is behind the newest stored time";
     const DAY_MS: u64 = 86_400_000;
     let dir = TestDir::new();
@@ -172,7 +172,7 @@ fn a_clock_behind_the_newest_stored_time_is_told() {
         let moved = database.execute("UPDATE sessions SET created_at = created_at + ?1", [by]);
         assert_eq!(moved.expect("a row"), 1);
     };
-    // As if that sign-up had been tomorrow; then as if it had been yesterday.
+    // As if the sign-up had been tomorrow; then as if it had been yesterday.
     shift(DAY_MS as i64);
     let natter = launch.start();
     let mut http = Http::connect(natter.address);
@@ -201,7 +201,7 @@ fn another_programs_database_is_not_touched() {
 }
 
 #[test]
-fn check_changes_nothing_and_tells_what_a_start_would() {
+fn check_changes_nothing_and_reports_what_a_start_would() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
     let output = launch.run(&["check"]);
@@ -209,7 +209,7 @@ fn check_changes_nothing_and_tells_what_a_start_would() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("configuration good; no database yet"));
     assert!(!dir.path().join("data").exists());
     let natter = launch.start();
-    // Also beside a running server.
+    // Also while a server runs.
     for natter in [Some(natter), None] {
         let output = launch.run(&["check"]);
         assert!(output.status.success(), "{output:?}");
@@ -253,9 +253,9 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_closed_stderr_ends_nothing() {
+fn a_closed_stderr_does_not_end_the_server() {
     let dir = TestDir::new();
-    // The port is read from the first lines; then their reader goes away.
+    // The port is read from the first lines; then the reader is closed.
     let launch = Launch::new(dir.path());
     let mut natter = launch.start();
     natter.deafen();

@@ -1,5 +1,4 @@
-//! Uploads and what only a real kernel does to them: a `kill -9` in the middle, a disk that is full, and hundreds of readers
-//! who take their time.
+//! Tests of uploads that need a real kernel: a `kill -9` in the middle, a full disk, and hundreds of slow readers.
 
 use std::fs;
 use std::io::Read;
@@ -16,7 +15,7 @@ use super::support::net::{Http, Ws};
 use super::support::process::Launch;
 use super::{client_id, post_to, until};
 
-/// The head of a raw upload of so many bytes.
+/// The head of a raw upload of this many bytes.
 fn head(person: &Person, name: &str, length: usize) -> String {
     format!(
         "POST /api/v1/uploads HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {}\r\nX-Filename: {name}\r\n\
@@ -32,7 +31,7 @@ pub fn upload(address: SocketAddr, person: &Person, name: &str, body: &[u8]) -> 
     http.response(false).expect("a response").expect("a response")
 }
 
-/// Text of so many bytes that no other `seed` gives.
+/// A text of this many bytes, different for each `seed`.
 fn text(seed: u8, bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| b'a' + ((at / 7 + usize::from(seed) * 5) % 26) as u8).collect()
 }
@@ -47,7 +46,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// One post, answered and heard.
+/// One post, answered and delivered.
 fn talk(http: &mut Http, ears: &mut Ws, from: &Person, to: &Person) {
     let id = client_id();
     let posted = http.ask_as(from, "POST", "/api/v1/messages", Some(&post_to(&to.profile, &id, "hi")));
@@ -75,7 +74,7 @@ fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
     }
     let temporary = uploads.join("tmp");
     until("the halves are on their way to the disk", || files(&temporary).len() == broken.len());
-    // What a kill between the publishing of a file and its row leaves: a file that no row knows.
+    // A kill after a file is published and before its row is stored leaves this: a file without a row.
     let orphan = uploads.join("aa").join("01ARZ3NDEKTSV4RRFFQ69G5F5A");
     fs::create_dir_all(orphan.parent().expect("a folder")).expect("a folder");
     fs::write(&orphan, b"nobody's").expect("a file");
@@ -97,13 +96,13 @@ fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
     http.send(request.as_bytes()).expect("a request");
     http.stream.read_to_string(&mut all).expect("an export");
     assert_eq!((all.matches("whole.txt").count() > 0, all.contains("half.txt")), (true, false), "{all}");
-    // Its owner may send it again.
+    // Its owner can send it again.
     assert_eq!(upload(natter.address, &ann, "half.txt", &text(2, 4_000_000)).status, 201);
     natter.stop();
 }
 
 #[test]
-fn a_disk_that_is_really_full_refuses_uploads_and_nothing_else() {
+fn a_full_disk_refuses_uploads_and_nothing_else() {
     let dir = TestDir::new();
     let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=4m,mode=700") else {
         println!(
@@ -121,7 +120,7 @@ fn a_disk_that_is_really_full_refuses_uploads_and_nothing_else() {
 
     let filler = disk.0.join("filler");
     fs::write(&filler, vec![0; 3_000_000]).expect("most of the disk");
-    // One that fills it, and talk while it does.
+    // An upload that fills it, and posts at the same time.
     let mut full = Http::connect(natter.address);
     full.send(head(&ann, "large.txt", 3_000_000).as_bytes()).expect("a head");
     full.send(&text(2, 1_500_000)).expect("half a body");
@@ -145,7 +144,7 @@ fn a_disk_that_is_really_full_refuses_uploads_and_nothing_else() {
     );
     until("nothing of them is left", || files(&disk.0.join("tmp")).is_empty());
     assert_eq!(refused.field("connection"), Some("close"), "nothing may overtake what is to be sent again");
-    // Everything goes on when there is space again.
+    // All requests succeed when there is space again.
     fs::remove_file(&filler).expect("freed");
     let stored = upload(natter.address, &ann, "large.txt", &text(9, 2_000_000));
     assert_eq!((stored.status, stored.at("data.sha256")), (201, hex(&sha256(&text(9, 2_000_000)))));
@@ -153,12 +152,12 @@ fn a_disk_that_is_really_full_refuses_uploads_and_nothing_else() {
     natter.stop();
 }
 
-/// Slow readers: how many, and what each may add to the server's memory. A file is sent from the page cache, so that it is
-/// the connection and its request that cost, not the file.
+/// The number of slow readers, and what each may add to the memory of the server. A file is sent from the page cache, so only
+/// the connection and its request need memory.
 const READERS: usize = 500;
 const READER_KIB_MAX: u64 = 16;
 
-/// Where the body of a response begins, once its head is here.
+/// Where the body of a response begins, if its head has arrived.
 fn head_of(response: &[u8]) -> Option<usize> {
     response.windows(4).take(4_096).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
 }
@@ -182,8 +181,8 @@ fn five_hundred_slow_downloads_cost_bounded_memory() {
     for reader in &mut readers {
         reader.send(request.as_bytes()).expect("a request");
     }
-    // Some read on at once and get every byte: one that takes nothing for ten seconds is closed, and on a busy machine the others
-    // take longer than that. These stay in the middle of it.
+    // Some readers continue at once and get every byte. A reader that reads nothing for ten seconds is closed, and on a busy
+    // machine the others take longer than that, so they stay in the middle.
     let (reading, mut staying): (Vec<_>, Vec<_>) =
         readers.into_iter().enumerate().partition(|(place, _)| place % 25 == 0);
     let body = Arc::new(body);

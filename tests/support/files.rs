@@ -1,5 +1,6 @@
-//! The disk of a world: the real publisher and opener on a real folder, and the appends the runtime's disk thread would
-//! write. Owns the faults a test asks for.
+//! The disk of a test server: the real publisher and opener on a real folder, and the appends of the runtime's disk thread.
+//!
+//! Owns the faults that a test injects.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, OpenOptions};
@@ -15,11 +16,11 @@ pub struct Files {
     pub uploads: PathBuf,
     publisher: Publisher,
     opener: Opener,
-    /// From now on every append fails: with a full disk, or otherwise.
+    /// While set, every append fails: with a full disk (`true`) or with another error.
     pub append_fails: Option<bool>,
-    /// From now on every publishing finds the disk full.
+    /// While set, every publishing fails with a full disk.
     pub publish_fails: bool,
-    /// From now on appends wait until the test lets them go on.
+    /// While set, appends wait until the test releases them.
     pub hold_appends: bool,
     pub held: VecDeque<(UploadId, Vec<u8>, bool)>,
     hashes: BTreeMap<UploadId, Sha256>,
@@ -58,7 +59,7 @@ impl Files {
         }
     }
 
-    /// The hash of the whole with its last bytes; `Err` with whether the disk is full.
+    /// The hash of the complete file with its last bytes; `Err` says whether the disk is full.
     pub fn append(&mut self, upload: UploadId, bytes: &[u8], last: bool) -> Result<Option<[u8; 32]>, bool> {
         if let Some(full) = self.append_fails {
             return Err(full);
@@ -72,11 +73,11 @@ impl Files {
 
     pub fn abandon(&mut self, upload: UploadId) {
         self.hashes.remove(&upload);
-        // One that never had a byte has no file.
+        // An upload without any byte has no file.
         let _ = fs::remove_file(self.uploads.join("tmp").join(upload.0.to_string()));
     }
 
-    /// Every file below the folder: being received and published.
+    /// All files below the folder: those being received, and the published ones.
     pub fn all(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let (mut temporary, mut published) = (Vec::new(), Vec::new());
         for folder in fs::read_dir(&self.uploads).expect("a folder") {

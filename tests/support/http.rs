@@ -1,4 +1,4 @@
-//! Requests and responses as a test writes and reads them.
+//! Writes requests and reads responses for tests.
 
 use natter::base::json::{self, Value};
 use natter::server::contract::ConnId;
@@ -53,12 +53,12 @@ pub fn text_at(value: &Value<'_>, path: &str) -> String {
     }
 }
 
-/// Takes the whole responses from the front of `bytes`; what is left is not whole.
+/// Takes the complete responses from the front of `bytes`; an incomplete one stays.
 pub fn responses(bytes: &mut Vec<u8>, is_head: bool) -> Vec<Response> {
     std::iter::from_fn(|| next_response(bytes, is_head)).collect()
 }
 
-/// Takes one whole response from the front of `bytes`.
+/// Takes one complete response from the front of `bytes`.
 pub fn next_response(bytes: &mut Vec<u8>, is_head: bool) -> Option<Response> {
     let (response, len) = response(bytes, is_head)?;
     bytes.drain(..len);
@@ -121,7 +121,7 @@ impl Person {
 }
 
 impl World {
-    /// One request on a connection of its own.
+    /// Sends one request on a new connection.
     pub fn ask(&mut self, method: &str, path: &str, fields: &[(&str, &str)], body: Option<&str>) -> Response {
         let conn = self.connect();
         let response = self.ask_on(conn, method, path, fields, body);
@@ -144,13 +144,13 @@ impl World {
         all.remove(0)
     }
 
-    /// With somebody's bearer token.
+    /// The same with the bearer token of a member.
     pub fn ask_as(&mut self, person: &Person, method: &str, path: &str, body: Option<&str>) -> Response {
         let bearer = format!("Bearer {}", person.access);
         self.ask(method, path, &[("Authorization", &bearer)], body)
     }
 
-    /// Another session of somebody who signed up.
+    /// Another session of a member who signed up.
     pub fn sign_in(&mut self, name: &str) -> Person {
         let body = format!(r#"{{"email":"{name}@example.org","password":"correct horse {name}'s"}}"#);
         let response = self.ask("POST", "/api/v1/user/sign-in", &[], Some(&body));

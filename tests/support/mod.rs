@@ -1,5 +1,7 @@
-//! A whole natter without a socket, a clock or a thread: the real server, the real store in a folder of its own, the real
-//! password hasher, driven input by input. What a test sends is what a peer sends; what it reads is what a peer reads.
+//! A complete natter in memory, without a socket, a clock or a thread.
+//!
+//! The real server, the real store in a temporary folder and the real password hasher are driven input by input. A test sends
+//! and reads the bytes that a client sends and reads.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -36,7 +38,7 @@ use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 /// 2026-11-22T13:03:54.120Z.
 pub const START_MS: u64 = 1_795_352_634_120;
 
-/// A folder of a test's own, gone with the value.
+/// A temporary folder of one test, removed when the value is dropped.
 pub struct TestDir(PathBuf);
 
 impl TestDir {
@@ -62,28 +64,28 @@ impl Drop for TestDir {
 /// The other end of a connection.
 #[derive(Default)]
 pub struct Peer {
-    /// What arrived and was not yet taken.
+    /// Received bytes that the test has not taken yet.
     pub received: Vec<u8>,
     /// The server shut its write side.
     pub write_shut: bool,
     /// The server closed the socket.
     pub closed: bool,
-    /// While set, the peer reads nothing: its send queue only grows.
+    /// While set, the peer reads nothing, and its send queue only grows.
     pub stalled: bool,
-    /// The most that ever waited for it in memory.
+    /// The most bytes that were queued in memory for it.
     pub most_queued: usize,
-    /// Sent by the peer, and not yet read by the server.
+    /// Sent by the peer and not yet read by the server.
     unread: Vec<u8>,
-    /// Behind that the peer sends no more.
+    /// After these bytes the peer sends no more.
     ends: bool,
-    /// The server shuts its write side when all is sent.
+    /// The server shuts its write side when all bytes are sent.
     shuts: bool,
 }
 
-/// A question to storage that a test holds back.
+/// A command to storage that a test holds back.
 type Question = (Ticket, Lane, Command);
 
-/// Reads have no lane; this one stands for that.
+/// Reads have no lane; this value means none.
 const READS: Lane = Lane(u64::MAX);
 
 pub struct World {
@@ -97,24 +99,24 @@ pub struct World {
     pub now: Now,
     pub peers: BTreeMap<ConnId, Peer>,
     next_conn: u64,
-    /// Peers with something the server has not read.
+    /// Peers with bytes that the server has not read.
     waiting: BTreeSet<ConnId>,
     pub dir: TestDir,
-    /// Mails that left the house.
+    /// Mails that were sent.
     pub mails: Vec<Letter>,
-    /// What becomes of the next tries to send one; `Sent` where nothing is said.
+    /// The results of the next attempts to send one; `Sent` if there is none.
     pub deliveries: VecDeque<Delivery>,
     pub places: BTreeMap<IpAddr, String>,
-    /// A worker that looks places up never finishes.
+    /// While set, look-ups of places never finish.
     pub lookups_hang: bool,
-    /// What storage and workers were asked, by name, since a test last emptied it.
+    /// The names of the commands and jobs since a test last emptied it.
     pub trace: Vec<&'static str>,
-    /// While set, storage gets no questions: they wait in `held`.
+    /// While set, storage gets no commands: they wait in `held`.
     pub holds: bool,
     pub held: VecDeque<Question>,
 }
 
-/// Limits under which no test meets a rate it did not ask for.
+/// Limits without rates, so that only tests of rates reach them.
 pub fn limits() -> Limits {
     Limits { rate_limit: false, ..Limits::default() }
 }
@@ -141,7 +143,7 @@ impl World {
         World::start(TestDir::new(), settings, now, 1)
     }
 
-    /// A process that starts on this folder; of another `seed`, it draws other numbers.
+    /// Starts a process on this folder; another `seed` gives other random numbers.
     fn start(dir: TestDir, settings: Settings, now: Now, seed: u64) -> World {
         let (store, reader, index, start) = open_store(dir.path(), now);
         let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
@@ -172,7 +174,7 @@ impl World {
         }
     }
 
-    /// The process ends and another one starts on the same folder: every connection is gone.
+    /// Ends the process and starts another one on the same folder: every connection is closed.
     pub fn restart(mut self) -> World {
         self.server.handle(self.now, Input::Drain);
         self.perform();
@@ -215,7 +217,7 @@ impl World {
         conn
     }
 
-    /// The peer sends bytes; a server that does not read right now gets them when it does.
+    /// The peer sends bytes; the server gets them when it reads.
     pub fn send(&mut self, conn: ConnId, bytes: &[u8]) {
         let peer = self.peers.get_mut(&conn).expect("a peer");
         if !peer.closed {
@@ -225,14 +227,14 @@ impl World {
         }
     }
 
-    /// The peer shuts its write side, behind what it has sent.
+    /// The peer shuts its write side after the bytes that it has sent.
     pub fn end(&mut self, conn: ConnId) {
         self.peers.get_mut(&conn).expect("a peer").ends = true;
         self.waiting.insert(conn);
         self.perform();
     }
 
-    /// As the runtime reads: what the server wants of what has come. `true` when something was read.
+    /// Reads as the runtime does: as many of the arrived bytes as the server wants. Returns `true` if bytes were read.
     fn read(&mut self) -> bool {
         let mut read = false;
         for conn in self.waiting.clone() {
@@ -256,12 +258,12 @@ impl World {
         read
     }
 
-    /// Bytes the server has not read, because it did not want them.
+    /// Bytes that the server has not read because it did not want them.
     pub fn unread(&self, conn: ConnId) -> usize {
         self.peers[&conn].unread.len()
     }
 
-    /// Storage answers the oldest questions it was not given.
+    /// Storage executes the oldest commands that are held back.
     pub fn release(&mut self, count: usize) {
         for _ in 0..count {
             let Some((ticket, lane, command)) = self.held.pop_front() else { break };
@@ -270,7 +272,7 @@ impl World {
         self.perform();
     }
 
-    /// Storage looks at the oldest question it was not given; its answer waits for [`World::deliver`].
+    /// Storage executes the oldest command that is held back; its answer waits for [`World::deliver`].
     pub fn look(&mut self) -> (Ticket, Outcome) {
         let (ticket, _, command) = self.held.pop_front().expect("a question");
         (ticket, Outcome::quiet(self.reader.read(command)))
@@ -280,13 +282,13 @@ impl World {
         self.input(Input::Answered { ticket, outcome });
     }
 
-    /// Storage refuses the oldest question it was not given.
+    /// Storage refuses the oldest command that is held back.
     pub fn refuse(&mut self, refusal: Refusal) {
         let (ticket, ..) = self.held.pop_front().expect("a question");
         self.input(Input::Answered { ticket, outcome: Outcome::quiet(Err(refusal)) });
     }
 
-    /// A read that waits is dropped; every other one is answered already.
+    /// Drops a read that is held back; every other read is answered already.
     fn cancel(&mut self, ticket: Ticket) {
         if let Some(place) = self.held.iter().position(|(held, ..)| *held == ticket) {
             self.held.remove(place);
@@ -311,13 +313,13 @@ impl World {
         self.server.handle(self.now, Input::Answered { ticket, outcome });
     }
 
-    /// What storage does of its own accord at this time.
+    /// Runs the maintenance of storage at this time.
     pub fn tend(&mut self, at: Instant) {
         self.store.tend(at).expect("a tidy store");
         while self.index.step(at).expect("an index").more {}
     }
 
-    /// The search index does all there is to do now, and the writer what it leaves to it.
+    /// Runs the search index until it is complete, and the writer's part of it.
     fn follow(&mut self) {
         let done = loop {
             let step = self.index.step(self.now.instant).expect("an index");
@@ -332,7 +334,7 @@ impl World {
         self.input(Input::Failed { conn });
     }
 
-    /// What arrived since the last call.
+    /// The bytes that arrived since the last call.
     pub fn take(&mut self, conn: ConnId) -> Vec<u8> {
         std::mem::take(&mut self.peers.get_mut(&conn).expect("a peer").received)
     }
@@ -342,7 +344,7 @@ impl World {
         peer.closed || peer.write_shut
     }
 
-    /// Lets time pass, deadline by deadline.
+    /// Advances the time, deadline by deadline.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.later(time);
         let mut stays = 0;
@@ -362,7 +364,7 @@ impl World {
         self.perform();
     }
 
-    /// Performs effects and reads what the server wants, until nothing is left to do.
+    /// Performs effects and reads the bytes that the server wants, until nothing is left to do.
     pub fn perform(&mut self) {
         loop {
             while let Some(effect) = self.server.poll_effect() {
@@ -411,7 +413,7 @@ impl World {
         }
     }
 
-    /// What worker threads would do: real hashes; mails are kept for the test to read, places are those it has set.
+    /// Does the work of worker threads: real hashes; mails are kept for the test, places are those that the test has set.
     fn work(&mut self, job: Job) -> Done {
         self.trace.push(job.name());
         match job {
@@ -441,7 +443,7 @@ impl World {
         self.server.handle(self.now, input);
     }
 
-    /// The disk goes on with what waited for it.
+    /// The disk executes the appends that were held back.
     pub fn write_held_appends(&mut self) {
         for (upload, bytes, last) in std::mem::take(&mut self.files.held) {
             self.append(upload, &bytes, last);

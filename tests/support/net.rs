@@ -1,6 +1,7 @@
-//! A peer with a real socket: HTTP/1.1 and WebSocket, blocking, one thread, nothing clever. Owns the bytes both ways and
-//! refuses to retry or to hide anything: a test sees each response, frame and end as it comes.
-//! Invariant: nothing waits longer than [`PATIENCE`], so that a server that hangs is a failed test.
+//! A client with a real socket: HTTP/1.1 and WebSocket, blocking, on one thread.
+//!
+//! Owns the bytes in both directions. It never retries and hides nothing: a test gets each response, frame and end as it
+//! arrives. Invariant: no wait is longer than [`PATIENCE`], so that a server that hangs is a failed test.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +13,7 @@ use tungstenite::{Error, Message, WebSocket};
 
 use super::http::{Person, Response, next_response, request, text_at};
 
-/// How long a peer waits for what must come: far beyond any honest delay on a busy machine.
+/// How long a client waits before the test fails: far longer than any delay on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One HTTP connection, kept alive.
@@ -38,7 +39,7 @@ impl Http {
         self.stream.write_all(bytes)
     }
 
-    /// The next response; `None` when the connection ended cleanly instead.
+    /// The next response; `None` if the connection ended in order instead.
     pub fn response(&mut self, is_head: bool) -> io::Result<Option<Response>> {
         loop {
             if let Some(response) = next_response(&mut self.received, is_head) {
@@ -57,7 +58,7 @@ impl Http {
         let mut buffer = [0; 16_384];
         loop {
             match self.stream.read(&mut buffer) {
-                // A read with a time limit is not begun again by the kernel after a signal (signal(7)).
+                // The kernel does not restart a read with a time limit after a signal (signal(7)).
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
                     let count = result?;
@@ -100,14 +101,14 @@ impl Http {
         Person::from_response(&response)
     }
 
-    /// What is left until the server ends the connection.
+    /// The remaining bytes until the server ends the connection.
     pub fn rest(mut self) -> io::Result<Vec<u8>> {
         while self.fill()? > 0 {}
         Ok(self.received)
     }
 }
 
-/// What a WebSocket brought.
+/// The input from a WebSocket.
 #[derive(Debug)]
 pub enum Heard {
     Text(String),
@@ -117,7 +118,7 @@ pub enum Heard {
     End,
 }
 
-/// One WebSocket in the client role. The handshake is written by hand, so that a refusal is a plain response.
+/// One WebSocket of a client. The test writes the handshake, so that a refusal is a plain response.
 pub struct Ws {
     socket: WebSocket<TcpStream>,
 }
@@ -126,7 +127,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 impl Ws {
-    /// Opens `target` (path and query) as the bearer of `access`, or says how the upgrade was refused.
+    /// Opens `target` (path and query) with the token `access`, or returns the response that refuses the upgrade.
     pub fn open(address: SocketAddr, target: &str, access: &str) -> io::Result<Result<Ws, Response>> {
         let mut http = Http::try_connect(address)?;
         let bearer = format!("Bearer {access}");
@@ -142,12 +143,12 @@ impl Ws {
             return Ok(Err(response));
         }
         assert_eq!(response.field("sec-websocket-accept"), Some(ACCEPT));
-        // What came with the 101 belongs to the socket.
+        // Bytes after the 101 belong to the socket.
         let socket = WebSocket::from_partially_read(http.stream, http.received, Role::Client, None);
         Ok(Ok(Ws { socket }))
     }
 
-    /// The native form, which must open: past `hello`, whose epoch comes with it.
+    /// Opens the native socket, which must succeed, and reads `hello`; returns its epoch too.
     pub fn native(address: SocketAddr, access: &str, cursor: Option<&str>) -> io::Result<(Ws, String)> {
         let target = match cursor {
             Some(cursor) => format!("/api/v1/ws?cursor={cursor}"),
@@ -170,7 +171,7 @@ impl Ws {
         self.socket.send(Message::text(text)).map_err(io_error)
     }
 
-    /// The next text or end; pings are answered on the way.
+    /// The next text or end. Pings are answered.
     pub fn hear(&mut self) -> io::Result<Heard> {
         loop {
             match self.socket.read() {
@@ -196,7 +197,7 @@ impl Ws {
         }
     }
 
-    /// The next text, which must come.
+    /// The next text; any other input fails the test.
     pub fn text(&mut self) -> String {
         match self.hear().expect("a frame") {
             Heard::Text(text) => text,

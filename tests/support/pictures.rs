@@ -1,4 +1,4 @@
-//! Pictures made byte by byte, as cameras and attackers make them.
+//! Pictures built byte by byte, as cameras and attackers write them.
 
 /// A JPEG marker segment.
 fn segment(code: u8, payload: &[u8]) -> Vec<u8> {
@@ -6,7 +6,7 @@ fn segment(code: u8, payload: &[u8]) -> Vec<u8> {
     [&[0xff, code][..], &length.to_be_bytes(), payload].concat()
 }
 
-/// A baseline JPEG, 16 by 8 as stored, grey, with `segments` behind its first two bytes.
+/// A baseline JPEG, 16 by 8 as stored, grey, with `segments` after its first two bytes.
 pub fn jpeg(segments: &[u8]) -> Vec<u8> {
     let one_code = [&[1u8][..], &[0; 15], &[0]].concat();
     [
@@ -22,7 +22,7 @@ pub fn jpeg(segments: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// What a phone writes that was held upright: its maker, the orientation "turn right" (6), a place, a time.
+/// The EXIF of a phone that was held upright: its maker, the orientation "turn right" (6), a place, a time.
 pub fn phone_exif() -> Vec<u8> {
     let mut tiff = b"II*\0\x08\0\0\0\x03\0".to_vec();
     tiff.extend_from_slice(b"\x0f\x01\x02\0\x04\0\0\0GPS\0");
@@ -37,7 +37,7 @@ pub fn portrait() -> Vec<u8> {
     jpeg(&phone_exif())
 }
 
-/// The orientation a picture still names, read as a viewer reads it: APP1, TIFF, tag 0x0112.
+/// The orientation in a picture, read as a viewer reads it: APP1, TIFF, tag 0x0112.
 pub fn orientation(jpeg: &[u8]) -> Option<u16> {
     let mut at = 2;
     while let Some(&[0xff, code, high, low]) = jpeg.get(at..at + 4) {
@@ -93,7 +93,7 @@ pub fn png(text: &str) -> Vec<u8> {
     .concat()
 }
 
-/// A PNG of its own: its pixel data says `n`, so that no two are equal.
+/// A PNG with `n` in its pixel data, so that no two are equal.
 pub fn picture(n: u8) -> Vec<u8> {
     let adler_low = 1 + 0x80 + u32::from(n);
     let adler_high = 1 + (1 + 0x80) + adler_low;

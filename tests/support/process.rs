@@ -1,5 +1,6 @@
-//! The real binary as a test runs it: a process of its own in a folder of its own, on a port the kernel chose. Owns
-//! starting, signals and what it said on stderr. Invariant: the process never outlives its value.
+//! Runs the real binary for a test: one process in one folder, on a port that the kernel chooses.
+//!
+//! Owns the start, signals and the lines of stderr. Invariant: the process ends with its value.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::net::PATIENCE;
 
-/// How a natter is to be run.
+/// How to run the binary.
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub binary: PathBuf,
@@ -27,7 +28,7 @@ impl Launch {
         Launch::bare(folder).with(&env)
     }
 
-    /// The binary of this build with nothing but a free port: as a newcomer starts it.
+    /// The binary of this build with only a free port set.
     pub fn bare(folder: &Path) -> Launch {
         let binary = std::env::var_os("NATTER_BIN")
             .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_natter")), PathBuf::from);
@@ -41,7 +42,7 @@ impl Launch {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        // Nothing of the environment of whoever runs the tests decides anything.
+        // The environment of the test runner has no influence.
         command.args(arguments).env_clear().envs(&self.env).current_dir(&self.folder);
         command
     }
@@ -56,7 +57,7 @@ impl Launch {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
-        // A command that fails early reads nothing: what it leaves unread is no fault of the test.
+        // A command that fails early may not read its input: this is not an error of the test.
         let written = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
         let output = child.wait_with_output().expect("the binary ends");
         assert!(written.is_ok() || !output.status.success(), "{written:?}");
@@ -90,7 +91,7 @@ impl Launch {
             std::thread::spawn(move || {
                 for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                     if tx.send(line).is_err() {
-                        return; // nobody listens any more; the pipe is closed with the reader
+                        return; // the test has ended; the pipe is closed with the reader
                     }
                 }
             });
@@ -100,7 +101,7 @@ impl Launch {
     }
 }
 
-/// The address that a start-up line names.
+/// The address in a start-up line.
 pub fn address_in(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("http://").expect("an address");
     let end = rest.find([',', ' ', '/']).unwrap_or(rest.len());
@@ -121,7 +122,7 @@ pub enum Signal {
     Int,
     Hup,
     Kill,
-    /// It stands still until it is told to go on.
+    /// The process stops until it gets SIGCONT.
     Stop,
     Continue,
 }
@@ -150,7 +151,7 @@ impl Natter {
         }
     }
 
-    /// All it said until it ended, or until now.
+    /// All lines until the process ended, or until now.
     pub fn log(&mut self) -> &[String] {
         self.log.extend(self.lines.try_iter());
         &self.log
@@ -170,21 +171,21 @@ impl Natter {
         assert!(status.success(), "{kill}");
     }
 
-    /// How it ended, which must happen soon.
+    /// The exit status; the process must end soon.
     pub fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
-                // The reader of stderr ends with the process: all its lines are here then.
+                // The reader of stderr ends with the process: then all lines have arrived.
                 self.log.extend(self.lines.iter());
                 return status;
             }
             assert!(Instant::now() < until, "it did not end: {:#?}", self.log());
-            std::thread::sleep(Duration::from_millis(2)); // between two looks, not for something to happen
+            std::thread::sleep(Duration::from_millis(2)); // between two polls
         }
     }
 
-    /// Closes the reading end of its stderr: from now on nobody hears it, and writing there fails.
+    /// Closes the reading end of its stderr: from now on writes to it fail.
     pub fn deafen(&mut self) {
         self.lines = channel().1;
     }
@@ -193,13 +194,13 @@ impl Natter {
         self.child.try_wait().expect("a child").is_none()
     }
 
-    /// `kill -9`, and waits for the end of it.
+    /// Sends SIGKILL, and waits for the end of the process.
     pub fn kill(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("a child");
     }
 
-    /// SIGTERM and a clean end.
+    /// Sends SIGTERM; the process must end with status 0.
     pub fn stop(mut self) -> Vec<String> {
         self.signal(Signal::Term);
         let status = self.wait();
@@ -207,18 +208,18 @@ impl Natter {
         std::mem::take(&mut self.log)
     }
 
-    /// CPU time it has used so far; zero where there is no `/proc`.
+    /// CPU time that the process has used; zero if there is no `/proc`.
     pub fn cpu_time(&self) -> Duration {
         let path = format!("/proc/{}/stat", self.child.id());
         let stat = std::fs::read_to_string(path).unwrap_or_default();
-        // Behind the name in parentheses, which may hold anything: utime and stime, in ticks of 10 ms.
+        // After the name in parentheses, which may have any characters: utime and stime, in ticks of 10 ms.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         let ticks: u64 =
             fields.split_whitespace().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
         Duration::from_millis(ticks * 10)
     }
 
-    /// A number of `/proc/<pid>/status`, in KiB; `None` where there is no such file.
+    /// A number of `/proc/<pid>/status`, in KiB; `None` if there is no such file.
     pub fn memory_kib(&self, name: &str) -> Option<u64> {
         let mut text = String::new();
         let path = format!("/proc/{}/status", self.child.id());
@@ -230,7 +231,7 @@ impl Natter {
 
 impl Drop for Natter {
     fn drop(&mut self) {
-        // Already gone is as good.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Randomness that is none: the same run for the same seed. Declared by every test that has no `support` too.
+//! Seeded randomness: the same seed gives the same run. Tests without `support` declare this module too.
 
 use natter::base::crypto::Entropy;
 

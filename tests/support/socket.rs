@@ -1,11 +1,11 @@
-//! A WebSocket client as a test needs one: opens, sends masked texts, reads whole frames.
+//! A WebSocket client for tests: opens a socket, sends masked texts, reads complete frames.
 
 use natter::server::contract::ConnId;
 
 use super::World;
 use super::http::{Person, Response, request, responses};
 
-/// What a server's frame says.
+/// The content of a frame from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     Text(String),
@@ -24,7 +24,7 @@ pub const UPGRADE: [(&str, &str); 4] = [
 ];
 
 impl World {
-    /// Asks for an upgrade; a refusal is the plain response.
+    /// Requests an upgrade; a refusal is the plain response.
     pub fn upgrade(&mut self, path: &str, fields: &[(&str, &str)]) -> Result<ConnId, Response> {
         let conn = self.connect();
         let fields = [&UPGRADE, fields].concat();
@@ -41,7 +41,7 @@ impl World {
         Ok(conn)
     }
 
-    /// A socket of somebody, opened with the bearer token.
+    /// A socket of a member, opened with the bearer token.
     pub fn open_socket(&mut self, person: &Person, path: &str) -> ConnId {
         let bearer = format!("Bearer {}", person.access);
         match self.upgrade(path, &[("Authorization", &bearer)]) {
@@ -60,7 +60,7 @@ impl World {
                 frame.extend_from_slice(&u16::try_from(len).expect("a short text").to_be_bytes());
             }
         }
-        // A mask of zeros masks nothing.
+        // A mask of zeros changes no byte.
         frame.extend_from_slice(&[0; 4]);
         frame.extend_from_slice(text.as_bytes());
         self.send(conn, &frame);
