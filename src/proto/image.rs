@@ -1,13 +1,12 @@
-//! What an upload is, told by its bytes, and what of it may be kept. [`Filter`] takes the bytes of a file in
-//! any split and yields the bytes to store: without the metadata that tells places, times and devices, and
-//! ending where the image ends. It refuses to decode a pixel, and to know of names or declared types.
+//! Detects the type of an upload from its bytes, and removes the metadata of images while they stream.
 //!
-//! Everything streams, in constant memory (`SNIFF_BYTES` at the start, some forty bytes later), because the
-//! stored bytes are hashed and appended as they pass: nothing behind can correct what went before. That is
-//! why a WebP keeps its length (see `webp.rs`).
+//! [`Filter`] takes the bytes of a file in any split and gives the bytes to store: without metadata about places, times and
+//! devices, and only up to the end of the image. It decodes no pixel, and knows no file names and no declared types.
 //!
-//! Invariant: the stored bytes are the same however the file is split, and a sanitized file passes through
-//! a second filter unchanged.
+//! It uses constant memory (`SNIFF_BYTES` at the start, about forty bytes later), because the stored bytes are hashed and
+//! appended as they arrive: later bytes cannot correct earlier ones. For this reason a WebP keeps its length (see `webp.rs`).
+//!
+//! Invariant: the stored bytes are the same for every split of the file, and a second filter changes nothing.
 
 mod exif;
 mod gather;
@@ -25,14 +24,14 @@ pub use text::{NotUtf8, Utf8Stream};
 
 use crate::limits::SNIFF_BYTES;
 
-/// The orientation that a whole TIFF block says.
+/// The orientation in a complete TIFF block.
 pub(super) fn exif_orientation(block: &[u8]) -> Option<u8> {
     let mut reader = exif::OrientationReader::new();
     reader.push(block);
     reader.value()
 }
 
-/// A TIFF block that says the orientation and nothing else; none for what is upright.
+/// A TIFF block with the orientation and nothing else; `None` for an upright image.
 pub(super) fn minimal_exif(orientation: Option<u8>) -> Option<[u8; 26]> {
     exif::minimal(orientation)
 }
@@ -40,43 +39,43 @@ pub(super) fn minimal_exif(orientation: Option<u8>) -> Option<[u8; 26]> {
 /// Why a file is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// No byte at all: 422 `invalid_file`.
+    /// The file is empty: 422 `invalid_file`.
     Empty,
     /// None of the accepted types, and not UTF-8: 415 `not_supported_type`.
     UnknownType,
-    /// It begins like an image, and does not go on as one: 415 `not_supported_type`.
+    /// It begins like an image and is malformed: 415 `not_supported_type`.
     BrokenImage,
-    /// Its declared width × height is beyond PIXELS_MAX: 422 `invalid_file`.
+    /// Its declared width × height is above PIXELS_MAX: 422 `invalid_file`.
     TooManyPixels,
 }
 
-/// What an operator allows.
+/// The settings of the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// EXIF, XMP, comments and the like stay; the end of a file is enforced all the same.
+    /// EXIF, XMP, comments and similar metadata stay. Bytes after the end of the image are removed in any case.
     pub keep_metadata: bool,
-    /// Of one picture (PIXELS_MAX): a small file can declare more than a viewer has memory for.
+    /// The maximum for one picture (PIXELS_MAX): a small file can declare more pixels than fit the memory of a viewer.
     pub pixels_max: u64,
 }
 
-/// What was stored.
+/// The result: what was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finished {
     pub kind: Kind,
     /// For the four kinds of image.
     pub pixels: Option<Pixels>,
-    /// A JPEG without an EOI of its own: its last scan may hold what is no part of it.
+    /// A JPEG without an EOI: its last scan may contain bytes that do not belong to the image.
     pub is_open_ended: bool,
 }
 
 impl Finished {
-    /// What it shows and what may stay of it is told by the whole file.
+    /// Whether its size and its metadata can be found only in the complete file.
     pub fn needs_inspection(&self) -> bool {
         self.is_open_ended || super::media::is_inspected(self.kind)
     }
 }
 
-/// Width and height as displayed: turned where the EXIF orientation says so.
+/// Width and height as displayed: exchanged if the EXIF orientation turns the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pixels {
     pub width: u32,
@@ -84,7 +83,7 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// None where a side is zero.
+    /// `None` if a side is zero.
     pub(super) fn new(width: u32, height: u32) -> Option<Pixels> {
         (width > 0 && height > 0).then_some(Pixels { width, height })
     }
@@ -93,7 +92,7 @@ impl Pixels {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// Orientations 5 to 8 are turned by a quarter.
+    /// Orientations 5 to 8 are a quarter turn.
     pub(super) fn turned(self, orientation: Option<u8>) -> Pixels {
         match orientation {
             Some(5..=8) => Pixels { width: self.height, height: self.width },
@@ -115,7 +114,7 @@ enum Inner {
     Gif(gif::Gif),
     WebP(webp::WebP),
     Text(Utf8Stream),
-    /// Stored as it is.
+    /// Stored unchanged.
     Opaque(Kind),
 }
 
@@ -151,8 +150,8 @@ impl Filter {
         }
     }
 
-    /// Takes the next bytes of the file and appends to `out` what of it is to be stored. After a refusal the
-    /// file is lost: what was yielded before is worth nothing.
+    /// Reads the next bytes of the file and appends the bytes to store to `out`. After an error the file is refused, and the
+    /// bytes that were stored so far are of no use.
     pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
         if let Inner::Sniff(held) = &mut self.inner {
             let (front, rest) = bytes.split_at(bytes.len().min(SNIFF_BYTES - held.len()));
@@ -166,7 +165,7 @@ impl Filter {
         self.forward(bytes, out)
     }
 
-    /// The file is whole; appends what was still held back.
+    /// The file is complete: appends the bytes that were held back.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Finished, Refused> {
         if let Inner::Sniff(held) = &self.inner {
             if held.is_empty() {
@@ -218,7 +217,7 @@ impl Filter {
                 return Ok(());
             }
         };
-        // First, since it was found first: what is broken may not even have been sent by then.
+        // Before the format error, since the size is found first: the malformed bytes may not have arrived by then.
         if area > self.rules.pixels_max {
             return Err(Refused::TooManyPixels);
         }
@@ -226,7 +225,7 @@ impl Filter {
     }
 }
 
-/// The bytes are not an image of the kind they began as.
+/// The bytes are not an image of the type that they began as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Broken;
 
@@ -237,7 +236,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn files_that_are_no_images() {
+    fn files_that_are_not_images() {
         let text = |bytes: &[u8]| {
             let finished = Finished { kind: Kind::Text, pixels: None, is_open_ended: false };
             assert_eq!(run(bytes, false), Ok((finished, bytes.to_vec())), "{bytes:?}");
@@ -265,7 +264,7 @@ mod tests {
     }
 
     proptest! {
-        /// Real openings followed by anything: no panic, one result for every split, and a fixed point.
+        /// The beginning of a real file followed by any bytes: no panic, one result for every split, and a fixed point.
         #[test]
         fn any_bytes_give_the_same_whole_and_split(
             sample in 0..samples::all().len(),

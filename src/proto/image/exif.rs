@@ -1,6 +1,7 @@
-//! The one fact of EXIF that is kept: which way is up. Reads it from a TIFF block as that streams by, and
-//! writes the smallest block that says nothing else. Reads forward only: the first directory stands behind
-//! the header, so no byte needs to be held for later.
+//! Reads and writes the orientation, the only part of EXIF that is kept.
+//!
+//! It reads the orientation from a TIFF block that arrives in pieces, and writes the smallest block with nothing else. It reads
+//! forward only: the first directory is after the header, so no byte needs to be held.
 
 use super::gather::Gather;
 
@@ -15,10 +16,10 @@ pub(super) struct OrientationReader {
     value: Option<u8>,
 }
 
-/// Named by what it waits for.
+/// Each state is named after what it waits for.
 enum State {
     Header,
-    /// For the first directory, this many bytes on.
+    /// For the first directory, after this many bytes.
     Directory(u32),
     Count,
     Entries(u16),
@@ -30,7 +31,7 @@ impl OrientationReader {
         OrientationReader { state: State::Header, gather: Gather::new(), big_endian: false, value: None }
     }
 
-    /// 1 to 8; anything else was none.
+    /// 1 to 8; any other value is ignored.
     pub(super) fn value(&self) -> Option<u8> {
         self.value
     }
@@ -94,7 +95,7 @@ impl OrientationReader {
     }
 }
 
-/// A TIFF block with one directory of one entry; `None` where it would say the default, upright.
+/// A TIFF block with one directory of one entry; `None` for the default, upright.
 pub(super) fn minimal(orientation: Option<u8>) -> Option<[u8; 26]> {
     let value = orientation.filter(|value| (2..=8).contains(value))?;
     let mut block = *b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0";
@@ -105,15 +106,15 @@ pub(super) fn minimal(orientation: Option<u8>) -> Option<[u8; 26]> {
 pub(super) const LITTLE_HEADER: usize = 8;
 pub(super) const LITTLE_DIRECTORY: usize = 18;
 
-/// The header of a TIFF block of `len` bytes whose directory is its last bytes: there is no telling what the
-/// directory says before the whole block it stands for was read.
+/// The header of a TIFF block of `len` bytes with the directory at its end: the content of the directory is known only when the
+/// complete block that it replaces was read.
 pub(super) fn little_header(len: u32) -> [u8; LITTLE_HEADER] {
     let mut header = *b"II*\0\0\0\0\0";
     header[4..].copy_from_slice(&(len - LITTLE_DIRECTORY as u32).to_le_bytes());
     header
 }
 
-/// A directory of one entry, the last of its block. A directory without any would be malformed, so upright is said too.
+/// A directory of one entry, the last in its block. A directory without an entry would be malformed, so upright is written too.
 pub(super) fn little_directory(orientation: Option<u8>) -> [u8; LITTLE_DIRECTORY] {
     let mut directory = *b"\x01\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0\0\0\0";
     directory[10] = orientation.unwrap_or(1);
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn orientation_is_found_in_both_byte_orders_and_behind_a_gap() {
+    fn orientation_is_found_in_both_byte_orders_and_after_a_gap() {
         for value in 2..=8 {
             check(&minimal(Some(value)).expect("turned"), Some(value));
         }

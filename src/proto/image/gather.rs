@@ -1,6 +1,8 @@
-//! A few bytes of a stream brought together whatever its splits.
+//! Collects a few bytes of a stream, for any split.
+//!
+//! Owns a buffer of fixed size on the stack; leaves the meaning of the bytes to each format.
 
-/// Room for `N` bytes, on the stack.
+/// A buffer of `N` bytes on the stack.
 pub(super) struct Gather<const N: usize> {
     bytes: [u8; N],
     have: usize,
@@ -11,7 +13,7 @@ impl<const N: usize> Gather<N> {
         Gather { bytes: [0; N], have: 0 }
     }
 
-    /// Moves bytes from the front of `input` until `want` (at most `N`) are together; true once they are.
+    /// Moves bytes from the front of `input` until there are `want` (at most `N`); returns true when there are.
     pub(super) fn fill(&mut self, want: usize, input: &mut &[u8]) -> bool {
         assert!(want <= N);
         let take = want.saturating_sub(self.have).min(input.len());
@@ -26,7 +28,7 @@ impl<const N: usize> Gather<N> {
         &self.bytes[..self.have]
     }
 
-    /// The bytes together, and room for the next.
+    /// Takes the bytes, and empties the buffer.
     pub(super) fn take(&mut self) -> [u8; N] {
         self.have = 0;
         std::mem::replace(&mut self.bytes, [0; N])

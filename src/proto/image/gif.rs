@@ -1,9 +1,9 @@
-//! GIF (87a, 89a) as it streams by: its blocks are walked to the trailer, and what follows it is cut.
+//! Filters GIF (87a, 89a) while it streams: reads its blocks up to the trailer, and removes the bytes after it.
 //!
-//! Images, their controls, the loop count and the colour profile stay byte for byte. Every other extension
-//! goes unless metadata is kept: comments, XMP, what editors add, and plain text, which no browser draws.
-//! What browsers show is taken: NULs between blocks are skipped and not stored, and once an image's data has
-//! begun nothing refuses the file: what cannot be read on ends it, and a trailer is added.
+//! Images, their controls, the loop count and the colour profile stay byte for byte. Unless metadata is kept, every other
+//! extension is removed: comments, XMP, data of editors, and plain text, which no browser draws.
+//! Files that browsers show are accepted: NULs between blocks are skipped and not stored. After the data of an image has begun,
+//! the file is not refused: the first bytes that cannot be parsed end it, and a trailer is added.
 
 use super::gather::{Gather, run_off};
 use super::{Broken, Pixels};
@@ -13,7 +13,7 @@ const IMAGE: u8 = 0x2c;
 const TRAILER: u8 = 0x3b;
 const APPLICATION: u8 = 0xff;
 const GRAPHIC_CONTROL: u8 = 0xf9;
-/// Application extensions that show the picture: two spellings of the loop count, and the colour profile.
+/// Application extensions that are needed to show the image: two forms of the loop count, and the colour profile.
 const SHOWING: [&[u8; 11]; 3] = [b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"];
 
 pub(super) struct Gif {
@@ -21,17 +21,17 @@ pub(super) struct Gif {
     state: State,
     gather: Gather<13>,
     pixels: Option<Pixels>,
-    /// Of the canvas or of a frame beyond it, whichever has more pixels.
+    /// The pixels of the canvas or of the largest frame, whichever is greater.
     area: u64,
-    /// An image's data has begun: from here on there is something to show.
+    /// The data of an image has begun: there is something to show.
     has_image: bool,
 }
 
-/// Named by what it waits for.
+/// Each state is named after what it waits for.
 #[derive(Clone, Copy)]
 enum State {
     Start,
-    /// A colour table, and before an image's data its code size: `left` bytes, then blocks or data.
+    /// A colour table, and before the data of an image its code size: `left` bytes, then blocks or data.
     Table {
         left: u64,
         then_data: bool,
@@ -122,7 +122,7 @@ impl Gif {
                     if !self.gather.fill(2, input) {
                         return Ok(());
                     }
-                    // An application's name is the first piece of its data, eleven bytes.
+                    // The name of an application is the first piece of its data: eleven bytes.
                     let named = self.gather.bytes()[..2] == [APPLICATION, 11];
                     let want = if named { 13 } else { 2 };
                     if !self.gather.fill(want, input) {
@@ -166,7 +166,7 @@ impl Gif {
                     }
                     self.state = State::Length { write };
                 }
-                // Whatever stands here is no part of the picture.
+                // These bytes do not belong to the image.
                 State::End => return Ok(()),
             }
         }
@@ -177,7 +177,7 @@ impl Gif {
             return None;
         }
         match self.state {
-            // Cut short inside a block that is stored: no byte could follow it and be read as a trailer.
+            // The file ends inside a block that is stored: no byte after it would be read as a trailer.
             State::End | State::Table { .. } | State::Data { write: true, .. } => {}
             State::Length { write: true } => out.extend_from_slice(&[0, TRAILER]),
             _ => out.push(TRAILER),
@@ -186,7 +186,7 @@ impl Gif {
     }
 }
 
-/// Bytes of the colour table that the packed field of a descriptor announces.
+/// Bytes of the colour table that the packed field of a descriptor declares.
 fn table_len(packed: u8) -> u64 {
     if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) }
 }
@@ -199,7 +199,7 @@ mod tests {
     const SIZE: Pixels = Pixels { width: 3, height: 2 };
 
     #[test]
-    fn a_gif_stays_as_it_is_but_for_what_people_wrote_and_its_tail() {
+    fn a_gif_loses_its_texts_and_its_tail_and_nothing_else() {
         let loops = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0";
         let stays = [
             &loops[..],
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_show_is_taken() {
+    fn files_that_browsers_show_are_accepted() {
         let picture = gif(b"");
         let body = &picture[..picture.len() - 1];
         for tail in
@@ -239,7 +239,7 @@ mod tests {
             check(&[body, tail].concat(), false, Kind::Gif, SIZE, &picture);
         }
         check(&gif(b"\0\0"), false, Kind::Gif, SIZE, &picture);
-        // Cut short: what is left of the image is all there is, ended where an end can be read.
+        // An incomplete file: the image is stored as far as it goes, and ended where an end can be read.
         let data = picture.len() - 6;
         for cut in data..picture.len() - 1 {
             let (finished, stored) = run(&picture[..cut], false).expect("taken");
@@ -247,7 +247,7 @@ mod tests {
             assert!(stored.starts_with(&picture[..cut]) && stored.len() <= cut + 2);
             assert_eq!(run(&stored, false), Ok((finished, stored.clone())), "a fixed point");
         }
-        // A frame that is larger than its canvas counts with its own size.
+        // For a frame that is larger than its canvas, its own size is used.
         let mut large = picture.clone();
         let frame = picture.len() - 18;
         assert_eq!(large[frame], 0x2c);

@@ -1,16 +1,16 @@
-//! JPEG (ITU T.81) as it streams by: which segments stay, and where the picture ends.
+//! Filters JPEG (ITU T.81) while it streams: decides which segments stay, and where the image ends.
 //!
-//! What shows the picture stays byte for byte: frame, tables, scans, JFIF, ICC profile, Adobe's colour
-//! transform. Every other application segment and every comment goes, unless metadata is kept: EXIF (in its
-//! place stands one that holds only the orientation), XMP, IPTC, thumbnails, what makers add. The directory
-//! of a multi-picture file (MPF) always goes: the pictures it points to follow the end and are cut.
+//! Everything that is needed to show the image stays byte for byte: frame, tables, scans, JFIF, ICC profile, Adobe's colour
+//! transform. Unless metadata is kept, every other application segment and every comment is removed: EXIF (a segment with only
+//! the orientation replaces it), XMP, IPTC, thumbnails, data of camera makers. The directory of a multi-picture file (MPF) is
+//! always removed: the images that it points to are after the end and are removed too.
 //!
 //! ```text
 //!   Start ─► Marker ─FF─► Code ─► Segment ─► Body ─► Marker │ Scan ─FF─► Code … EOI ─► End
 //! ```
-//! What decoders show is taken: bytes between two segments are skipped, as libjpeg does, and are not stored.
-//! Once a scan has begun nothing refuses the file: what cannot be read on ends the picture, and an EOI is
-//! added. The invariant of the end: the stored bytes end with EOI, unless the file ends inside a segment.
+//! Files that decoders show are accepted: bytes between two segments are skipped, as in libjpeg, and are not stored. After a
+//! scan has begun, the file is not refused: the first bytes that cannot be parsed end the image, and an EOI is added.
+//! Invariant: the stored bytes end with EOI, unless the file ends inside a segment.
 
 use super::exif::{self, OrientationReader};
 use super::gather::{Gather, run_off};
@@ -26,23 +26,23 @@ const APP14: u8 = 0xee;
 const APP15: u8 = 0xef;
 const COM: u8 = 0xfe;
 
-/// Bytes by which the longest-named segment, `ICC_PROFILE`, is known.
+/// Bytes that identify the segment with the longest name, `ICC_PROFILE`.
 const NAME_MAX: usize = 12;
 
 pub(super) struct Jpeg {
     keep_metadata: bool,
     state: State,
     gather: Gather<{ 2 + NAME_MAX }>,
-    /// The first EXIF block's; later ones say nothing.
+    /// Of the first EXIF block; later ones are ignored.
     orientation: Option<OrientationReader>,
     pixels: Option<Pixels>,
-    /// A scan has begun: from here on there is something to show.
+    /// A scan has begun: there is something to show.
     has_scan: bool,
-    /// The picture ended without an EOI of its own: its last scan may hold what is no part of it.
+    /// The image ended without an EOI: its last scan may contain bytes that do not belong to it.
     is_open_ended: bool,
 }
 
-/// Named by what it waits for.
+/// Each state is named after what it waits for.
 #[derive(Clone, Copy)]
 enum State {
     Start,
@@ -54,14 +54,14 @@ enum State {
     End,
 }
 
-/// What becomes of a segment.
+/// What the filter does with a segment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Keep,
     Drop,
     /// Read for its orientation, and kept.
     KeepExif,
-    /// Read for its orientation, and replaced by that.
+    /// Read for its orientation, and replaced by a segment with only the orientation.
     ReduceExif,
 }
 
@@ -106,7 +106,7 @@ impl Jpeg {
                     match code {
                         // Any number of these may fill the space before a marker (§B.1.1.2).
                         0xff => {}
-                        // A stuffed zero, a restart: still the scan.
+                        // A stuffed zero or a restart: the scan continues.
                         0x00 | 0xd0..=0xd7 if in_scan => {
                             out.extend_from_slice(&[0xff, code]);
                             self.state = State::Scan;
@@ -115,7 +115,7 @@ impl Jpeg {
                             out.extend_from_slice(&[0xff, EOI]);
                             self.state = State::End;
                         }
-                        // No marker after all, or one without a segment: padding like any other byte.
+                        // Not a marker, or one without a segment: padding like any other byte.
                         0x00 | 0x01 | 0xd0..=0xd7 if !in_scan => self.state = State::Marker,
                         _ => self.state = State::Segment { code },
                     }
@@ -178,13 +178,13 @@ impl Jpeg {
                     *input = &rest[1..];
                     self.state = State::Code { in_scan: true };
                 }
-                // Whatever stands here is no part of the picture.
+                // These bytes do not belong to the image.
                 State::End => return Ok(()),
             }
         }
     }
 
-    /// Nothing can be read on here: the end of the picture, if there is one.
+    /// The bytes cannot be parsed further: this is the end of the image, if there is an image.
     fn break_off(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
         if !self.has_scan {
             return Err(Broken);
@@ -195,7 +195,7 @@ impl Jpeg {
         Ok(())
     }
 
-    /// What is displayed, and whether the last scan ended without an EOI of its own.
+    /// The size as displayed, and whether the last scan ended without an EOI.
     pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Option<(Pixels, bool)> {
         let orientation = self.orientation();
         let is_inside_kept = matches!(self.state, State::Body { fate: Fate::Keep | Fate::KeepExif, .. });
@@ -215,7 +215,7 @@ impl Jpeg {
         Ok(match code {
             // Huffman tables, arithmetic conditioning, quantization, line count, restart interval.
             0xc4 | 0xcc | 0xdb | 0xdc | 0xdd => Fate::Keep,
-            // A frame (C8 is reserved). A second one would be a hierarchical file, which nobody can show.
+            // A frame (C8 is reserved). A second one would be a hierarchical file, which no browser shows.
             0xc0..=0xc7 | 0xc9..=0xcf => {
                 let &[_, h1, h0, w1, w0, ..] = name else { return Err(Broken) };
                 let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
@@ -261,7 +261,7 @@ mod tests {
         segment(0xe1, &[b"Exif\0\0".as_slice(), &tiff(orientation)].concat())
     }
 
-    /// An EXIF segment that says the orientation and nothing else.
+    /// An EXIF segment with the orientation and nothing else.
     fn reduced(orientation: u8) -> Vec<u8> {
         let block = super::exif::minimal(Some(orientation)).expect("turned");
         segment(0xe1, &[b"Exif\0\0".as_slice(), &block].concat())
@@ -297,19 +297,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_exif_block_counts() {
+    fn only_the_first_exif_block_is_used() {
         let twice = jpeg(&[exif(6), exif(1)].concat());
         check(&twice, false, Kind::Jpeg, TALL, &jpeg(&reduced(6)));
     }
 
     #[test]
-    fn what_stands_behind_the_end_is_cut() {
+    fn bytes_after_the_end_are_removed() {
         let picture = jpeg(b"");
         for behind in [&b"PK\x03\x04"[..], b"<script>", b"\xff\xd9", &jpeg(b""), b"\0"] {
             check(&[&picture[..], behind].concat(), false, Kind::Jpeg, WIDE, &picture);
             check(&[&picture[..], behind].concat(), true, Kind::Jpeg, WIDE, &picture);
         }
-        // A multi-picture file loses its directory with its other pictures, metadata kept or not.
+        // A multi-picture file loses its directory and its other images, with metadata kept or not.
         let several = [jpeg(&segment(0xe2, b"MPF\0II*\0")), jpeg(b"")].concat();
         check(&several, true, Kind::Jpeg, WIDE, &picture);
     }
@@ -328,10 +328,10 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_show_is_taken() {
+    fn files_that_browsers_show_are_accepted() {
         let picture = jpeg(b"");
         let end = picture.len() - 2;
-        // No end; a tail that no marker can be; a segment that nobody could read on from.
+        // No end; a tail that is not a marker; a segment that cannot be parsed.
         for tail in [
             &b""[..],
             b"\xff",
@@ -346,13 +346,13 @@ mod tests {
         ] {
             check(&[&picture[..end], tail].concat(), false, Kind::Jpeg, WIDE, &picture);
         }
-        // Bytes between segments belong to none of them.
+        // Bytes between segments belong to no segment.
         let start = segment(0xdb, &[&[0][..], &[1; 64]].concat());
         for padding in [&b"\0\0\0\0\0\0\0"[..], b"GPS", b"\xff\0", b"\xff\x01", b"\xff\xd0", b"\xff\xff"] {
             let padded = jpeg(&[&start[..], padding].concat());
             check(&padded, false, Kind::Jpeg, WIDE, &jpeg(&start));
         }
-        // Cut short inside a later table: stored as far as it goes.
+        // The file ends inside a later table: stored as far as it goes.
         let table = [&picture[..end], b"\xff\xdb\0\x43\x01\x01"].concat();
         let cut = [&table[..], &[1; 30]].concat();
         check(&cut, false, Kind::Jpeg, WIDE, &cut);

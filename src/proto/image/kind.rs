@@ -1,5 +1,6 @@
-//! The accepted types (`protocol.md`, "Uploads") and the bytes by which each is known. Owns no opinion of what a
-//! file claims to be: neither its name nor its declared type comes here.
+//! The accepted types ([`protocol`](crate::protocol), "Uploads"), and the bytes that identify each.
+//!
+//! It does not use the name or the declared type of a file.
 
 /// An accepted type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,11 +10,11 @@ pub enum Kind {
     Gif,
     WebP,
     Heic,
-    /// Of another coding than HEVC and AV1, or of one that the file does not name in its brands.
+    /// With another coding than HEVC and AV1, or one that the brands of the file do not name.
     Heif,
     Avif,
     Mp4,
-    /// Sound without a picture: told by the tracks, not by the first bytes.
+    /// Sound without a picture: found from the tracks, not from the first bytes.
     Mp4Audio,
     Mov,
     WebM,
@@ -24,12 +25,12 @@ pub enum Kind {
     Wav,
     Pdf,
     Zip,
-    /// Any other UTF-8, markup and scripts included: never served as what they would be.
+    /// Any other UTF-8, also markup and scripts, which are never served as such.
     Text,
 }
 
 impl Kind {
-    /// The Content-Type it is stored and served with.
+    /// The Content-Type with which it is stored and served.
     pub fn mime(self) -> &'static str {
         match self {
             Kind::Jpeg => "image/jpeg",
@@ -58,14 +59,14 @@ impl Kind {
         self.mime().starts_with("image/")
     }
 
-    /// Shown where it is (`Content-Disposition: inline`): images, audio and video. The rest is an attachment.
+    /// Whether a browser shows it (`Content-Disposition: inline`): images, audio and video. Other types are attachments.
     pub fn is_inline(self) -> bool {
         !matches!(self, Kind::Pdf | Kind::Zip | Kind::Text)
     }
 }
 
-/// The type that `prefix`, the first `SNIFF_BYTES` of a file or all of a shorter one, is known by.
-/// Text has no such mark: it is what remains, if it is UTF-8.
+/// The type that `prefix` identifies: the first `SNIFF_BYTES` of a file, or all of a shorter one. Text has no such mark: a file
+/// of no other type is text if it is UTF-8.
 pub fn sniff(prefix: &[u8]) -> Option<Kind> {
     let at = |from: usize, mark: &[u8]| prefix.get(from..).is_some_and(|rest| rest.starts_with(mark));
     if at(0, b"\xff\xd8\xff") {
@@ -95,10 +96,10 @@ pub fn sniff(prefix: &[u8]) -> Option<Kind> {
     }
 }
 
-/// Brands of ISO 14496-12 and -14 files that players take for MP4. Others share the container and are something
-/// else, unless they declare themselves compatible.
+/// Brands of ISO 14496-12 and -14 files that players accept as MP4. Other files have the same container and are of another
+/// type, unless they declare that they are compatible.
 const MP4_BRANDS: [&[u8]; 9] = [b"iso", b"mp4", b"avc1", b"M4V", b"M4A", b"M4B", b"MSNV", b"dash", b"f4v "];
-/// Still pictures and sequences of them list `mp4` and `iso` brands freely; a picture they remain.
+/// Files of pictures and of sequences of pictures often list `mp4` and `iso` brands too; they are pictures.
 const HEIC_BRANDS: [&[u8]; 6] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"];
 const AVIF_BRANDS: [&[u8]; 2] = [b"avif", b"avis"];
 const HEIF_BRANDS: [&[u8]; 3] = [b"mif1", b"mif2", b"msf1"];
@@ -123,7 +124,7 @@ fn by_brands(prefix: &[u8]) -> Option<Kind> {
     } else if HEIC_BRANDS.contains(&major) {
         Some(Kind::Heic)
     } else if HEIF_BRANDS.contains(&major) {
-        // What the pictures are coded in is told by the other brands.
+        // The other brands say how the pictures are coded.
         Some(match () {
             () if lists(&AVIF_BRANDS) => Kind::Avif,
             () if lists(&HEIC_BRANDS) => Kind::Heic,
@@ -160,7 +161,7 @@ fn is_webm(prefix: &[u8]) -> bool {
     false
 }
 
-/// An EBML variable-size integer (RFC 8794 §4): the leading zeroes of its first byte tell its length.
+/// An EBML variable-size integer (RFC 8794 §4): the leading zeroes of its first byte give its length.
 fn read_vint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let first = *bytes.first()?;
     let extra = first.leading_zeros() as usize;
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_type_is_known_by_its_bytes() {
+    fn each_type_is_identified_by_its_bytes() {
         for (prefix, expect) in [
             (&b"\xff\xd8\xff\xe0"[..], Some(Kind::Jpeg)),
             (b"\xff\xd8", None),
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_pictures_and_sounds_are_shown_in_place() {
+    fn only_pictures_sounds_and_movies_are_inline() {
         assert!(Kind::Jpeg.is_inline() && Kind::Ogg.is_inline() && Kind::Mp4.is_inline());
         assert!(!Kind::Pdf.is_inline() && !Kind::Text.is_inline() && !Kind::Zip.is_inline());
         assert!(Kind::WebP.is_image() && !Kind::WebM.is_image());

@@ -1,20 +1,21 @@
-//! PNG (W3C PNG, third edition) as it streams by. Chunks that show the picture stay byte for byte, animation
-//! and colour included; of the others only the orientation in eXIf stays, in a chunk that holds nothing else.
-//! A chunk that is not known here is taken for metadata, so that the next invention of a camera leaks nothing
-//! (and iDOT, which points at bytes that may have moved, goes with them).
+//! Filters PNG (W3C PNG, third edition) while it streams.
 //!
-//! What browsers show is taken: check sums are not judged, and once the pixel data has begun nothing refuses
-//! the file: what cannot be read on ends it, and an IEND is added.
+//! Chunks that are needed to show the image stay byte for byte, with animation and colour; of the others only the orientation
+//! in eXIf stays, in a chunk with nothing else. Unknown chunks are removed as metadata, so that a future chunk of a camera
+//! cannot leak anything (and so is iDOT, which points at bytes that may have moved).
+//!
+//! Files that browsers show are accepted: check sums are not checked. After the pixel data has begun, the file is not
+//! refused: the first bytes that cannot be parsed end it, and an IEND is added.
 
 use super::exif::{self, OrientationReader};
 use super::gather::{Gather, run_off};
 use super::{Broken, Pixels};
 
-/// The signature and the whole IHDR chunk, which stand at the front of every file.
+/// The signature and the complete IHDR chunk, with which every file begins.
 const START: usize = 33;
 const LENGTH_MAX: u32 = i32::MAX as u32;
 
-/// Ancillary chunks that show the picture: transparency, colour, size, animation.
+/// Ancillary chunks that are needed to show the image: transparency, colour, size, animation.
 const SHOWING: [&[u8; 4]; 19] = [
     b"tRNS", b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi",
     b"bKGD", b"hIST", b"pHYs", b"sPLT", b"acTL", b"fcTL", b"fdAT", b"sTER",
@@ -26,16 +27,16 @@ pub(super) struct Png {
     gather: Gather<START>,
     orientation: Option<OrientationReader>,
     pixels: Option<Pixels>,
-    /// A byte of pixel data came: from here on there is something to show.
+    /// A byte of pixel data has arrived: there is something to show.
     has_data: bool,
 }
 
-/// Named by what it waits for.
+/// Each state is named after what it waits for.
 #[derive(Clone, Copy)]
 enum State {
     Start,
     Chunk,
-    /// `left` counts the check sum, four bytes, too.
+    /// `left` includes the check sum of four bytes.
     Body {
         left: u64,
         fate: Fate,
@@ -43,7 +44,7 @@ enum State {
     End,
 }
 
-/// What becomes of a chunk.
+/// What the filter does with a chunk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Keep,
@@ -90,7 +91,7 @@ impl Png {
                     }
                     let head = self.gather.take();
                     let length = u32_at(&head);
-                    // IEND as well as what nobody could read on.
+                    // IEND, or a chunk that cannot be parsed.
                     let Ok(fate) = self.begin([head[4], head[5], head[6], head[7]], length) else {
                         self.end(out)?;
                         continue;
@@ -123,7 +124,7 @@ impl Png {
                     }
                     self.state = State::Chunk;
                 }
-                // Whatever stands here is no part of the picture.
+                // These bytes do not belong to the image.
                 State::End => return Ok(()),
             }
         }
@@ -146,7 +147,7 @@ impl Png {
         let orientation = self.orientation();
         match self.state {
             State::End => {}
-            // Cut short inside a chunk that is stored: an IEND would be read as a part of it.
+            // The file ends inside a chunk that is stored: an IEND would be read as a part of it.
             State::Body { fate, .. } if fate.writes() && self.has_data => {}
             _ => self.end(out).ok()?,
         }
@@ -164,7 +165,7 @@ impl Png {
         Ok(match &name {
             b"PLTE" => Fate::Keep,
             b"IDAT" => Fate::KeepData,
-            // IEND; or a critical chunk (§5.4) that we don't know, or a second IHDR: nobody reads on.
+            // IEND; or an unknown critical chunk (§5.4), or a second IHDR: no decoder reads further.
             _ if name[0].is_ascii_uppercase() => return Err(Broken),
             b"eXIf" if self.orientation.is_none() => {
                 self.orientation = Some(OrientationReader::new());
@@ -196,7 +197,7 @@ pub(super) fn put_chunk(out: &mut Vec<u8>, name: &[u8; 4], data: &[u8]) {
     out.extend_from_slice(&sum.to_be_bytes());
 }
 
-/// The check sum of §5.5, bit by bit: it runs over thirty bytes of our own and no others.
+/// The check sum of §5.5, bit by bit, since it is computed over only thirty bytes that natter writes.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, &byte| {
         (0..8).fold(sum ^ u32::from(byte), |sum, _| sum >> 1 ^ (0xedb8_8320 * (sum & 1)))
@@ -246,7 +247,7 @@ mod tests {
             check(&picture, true, Kind::Png, pixels, &picture);
             assert_eq!(memchr::memmem::find(&stored, b"GPS"), None);
         }
-        // Behind the data, cut short, a second one.
+        // After the data, incomplete, and a second one.
         let late = png(b"", &[chunk(b"eXIf", &tiff(6)), chunk(b"eXIf", &tiff(1))].concat());
         let kept = chunk(b"eXIf", &exif::minimal(Some(6)).expect("turned"));
         check(&late, false, Kind::Png, TALL, &png(b"", &kept));
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_the_end_is_cut() {
+    fn bytes_after_the_end_are_removed() {
         let picture = png(b"", b"");
         for behind in [&b"PK\x03\x04"[..], b"<script>", b"\0", &picture] {
             check(&[&picture[..], behind].concat(), false, Kind::Png, WIDE, &picture);
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_show_is_taken() {
+    fn files_that_browsers_show_are_accepted() {
         let good = png(b"", b"");
         let body = &good[..good.len() - 12];
         for tail in [
@@ -298,18 +299,18 @@ mod tests {
         ] {
             check(&[body, tail].concat(), false, Kind::Png, WIDE, &good);
         }
-        // A check sum of its own makes no chunk another.
+        // A wrong check sum does not change what a chunk is.
         let mut text = chunk(b"tEXt", b"Comment\0GPS");
         *text.last_mut().expect("a sum") ^= 1;
         check(&png(&text, &text), false, Kind::Png, WIDE, &good);
         let mut gamma = chunk(b"gAMA", &[0, 0, 0xb1, 0x8f]);
         *gamma.last_mut().expect("a sum") ^= 1;
         check(&png(&gamma, b""), false, Kind::Png, WIDE, &png(&gamma, b""));
-        // Cut short inside the data: stored as far as it goes.
+        // The file ends inside the data: stored as far as it goes.
         for cut in 33 + 8 + 1..body.len() {
             check(&body[..cut], false, Kind::Png, WIDE, &body[..cut]);
         }
-        // Each side is allowed, their product is not.
+        // Each side is allowed, but their product is not.
         let mut large = good.clone();
         large[16..24].copy_from_slice(b"\0\0\x40\0\0\0\x40\0");
         assert_eq!(run(&large, false), Err(Refused::TooManyPixels));

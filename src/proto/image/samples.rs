@@ -1,10 +1,10 @@
-//! Small real images, built byte by byte, and the one check all tests of this folder go through.
+//! Small real images, built byte by byte, and the check that all tests of this folder use.
 
 use super::png::put_chunk;
 use super::{Filter, Finished, Inner, Kind, Pixels, Refused, Rules, sniff};
 use crate::limits::SNIFF_BYTES;
 
-/// What `filter` makes of a file given in `pieces`.
+/// The result of `filter` for a file in `pieces`.
 fn filter<'a>(
     mut filter: Filter,
     pieces: impl Iterator<Item = &'a [u8]>,
@@ -17,12 +17,12 @@ fn filter<'a>(
     Ok((finished, stored))
 }
 
-/// What is stored of `file`: the same for the whole, byte by byte, and split in two at every place.
+/// The stored bytes of `file`: the same in one piece, byte by byte, and split in two at every byte.
 pub(super) fn run(file: &[u8], keep_metadata: bool) -> Result<(Finished, Vec<u8>), Refused> {
     let rules = Rules { keep_metadata, pixels_max: 250_000_000 };
     let whole = filter(Filter::new(rules), [file].into_iter());
-    // The sniffer holds the first bytes back and gives them on in one piece, so the splits are also tried
-    // on a filter that knows its kind from the start.
+    // The sniffer holds the first bytes back and passes them on in one piece, so the splits are also tested on a filter
+    // that knows the type from the start.
     let known = || {
         let kind = sniff(&file[..file.len().min(SNIFF_BYTES)]);
         Filter { rules, inner: Inner::of(kind, rules) }
@@ -52,7 +52,7 @@ pub(super) fn refuse(file: &[u8]) {
     assert_eq!(run(file, true), Err(Refused::BrokenImage), "{file:?}");
 }
 
-/// A TIFF block as a phone writes it: a maker, the orientation, a pointer to a GPS directory, a time.
+/// A TIFF block as a phone writes it: the maker, the orientation, a pointer to a GPS directory, a time.
 pub(super) fn tiff(orientation: u8) -> Vec<u8> {
     let mut block = b"II*\0\x08\0\0\0\x03\0".to_vec();
     block.extend_from_slice(b"\x0f\x01\x02\0\x04\0\0\0GPS\0");
@@ -69,7 +69,7 @@ pub(super) fn segment(code: u8, payload: &[u8]) -> Vec<u8> {
     [&[0xff, code][..], &length.to_be_bytes(), payload].concat()
 }
 
-/// A baseline JPEG, 16 by 8, grey, with `segments` behind its first two bytes.
+/// A baseline JPEG, 16 by 8, grey, with `segments` after its first two bytes.
 pub(super) fn jpeg(segments: &[u8]) -> Vec<u8> {
     let one_code = [&[1u8][..], &[0; 15], &[0]].concat(); // the code `0` of one bit means the value 0
     [
@@ -86,14 +86,14 @@ pub(super) fn jpeg(segments: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A PNG, 2 by 1, grey of eight bits, with chunks before and behind its data.
-pub(super) fn png(before: &[u8], behind: &[u8]) -> Vec<u8> {
+/// A PNG, 2 by 1, grey of eight bits, with chunks before and after its data.
+pub(super) fn png(before: &[u8], after: &[u8]) -> Vec<u8> {
     let mut out = b"\x89PNG\r\n\x1a\n".to_vec();
     put_chunk(&mut out, b"IHDR", b"\0\0\0\x02\0\0\0\x01\x08\0\0\0\0");
     out.extend_from_slice(before);
     // zlib: one stored block of three bytes (filter 0, two pixels), Adler-32.
     put_chunk(&mut out, b"IDAT", b"\x78\x01\x01\x03\0\xfc\xff\0\x80\xff\x02\x02\x01\x80");
-    out.extend_from_slice(behind);
+    out.extend_from_slice(after);
     put_chunk(&mut out, b"IEND", b"");
     out
 }
@@ -118,7 +118,7 @@ pub(super) fn vp8x(flags: u8) -> Vec<u8> {
     riff_chunk(b"VP8X", &[flags, 0, 0, 0, 2, 0, 0, 1, 0, 0])
 }
 
-/// A lossless picture of one colour, 3 by 2: five prefix codes of one symbol each.
+/// A lossless image of one colour, 3 by 2: five prefix codes of one symbol each.
 pub(super) fn vp8l() -> Vec<u8> {
     riff_chunk(b"VP8L", b"\x2f\x02\x40\0\0\x88\x88\x08")
 }
@@ -128,7 +128,7 @@ pub(super) fn webp(chunks: &[&[u8]]) -> Vec<u8> {
     [&b"RIFF"[..], &(form.len() as u32).to_le_bytes(), &form].concat()
 }
 
-/// One rich file of each kind of image.
+/// A file with much metadata of each image type.
 pub(super) fn all() -> Vec<Vec<u8>> {
     let exif = segment(0xe1, &[b"Exif\0\0".as_slice(), &tiff(6)].concat());
     let mut chunks = Vec::new();

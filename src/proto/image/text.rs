@@ -1,6 +1,8 @@
-//! UTF-8 told in a stream. Holds at most the three bytes of a character still incomplete.
+//! Checks that a stream of bytes is UTF-8.
+//!
+//! Invariant: it holds at most the three bytes of an incomplete character.
 
-/// A byte sequence that no UTF-8 text holds.
+/// A byte sequence that is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotUtf8;
 
@@ -19,7 +21,7 @@ impl Utf8Stream {
         while self.have > 0
             && let Some((&byte, rest)) = bytes.split_first()
         {
-            // An incomplete character has at most three bytes, and is decided by its fourth at the latest.
+            // An incomplete character has at most three bytes; the fourth completes it or is an error.
             self.partial[self.have] = byte;
             self.have += 1;
             bytes = rest;

@@ -1,24 +1,25 @@
-//! WebP (RFC 9649) as it streams by, at its own length. The RIFF size comes first and has left for the disk,
-//! hashed, before the metadata comes: so a chunk that has to go becomes an equally long `JUNK` of zeroes,
-//! RIFF's filler, which readers must skip (§2.7.1.6), and no size is ever wrong.
+//! Filters WebP (RFC 9649) while it streams, without a change of its length.
 //!
-//! An EXIF chunk that the header announces stays a chunk of its length: a TIFF block whose one directory, at
-//! its end, holds the orientation and nothing else. Browsers show a WebP by its pixels alone, whatever the
-//! tag says, so width and height are the canvas's.
+//! The RIFF size comes first, and is hashed and written before the metadata arrives. So a chunk that must be removed becomes a
+//! `JUNK` chunk of zeroes with the same length. `JUNK` is the filler of RIFF, which readers must skip (§2.7.1.6), and every
+//! size stays correct.
 //!
-//! What browsers show is taken: a file that is shorter than its RIFF size, and whatever follows the image
-//! and cannot be read on, which becomes `JUNK`.
+//! An EXIF chunk that the header declares keeps its length: a TIFF block with one directory at its end, which has only the
+//! orientation. Browsers ignore the orientation of a WebP, so width and height are those of the canvas.
+//!
+//! Files that browsers show are accepted: a file that is shorter than its RIFF size, and bytes after the image that cannot be
+//! parsed, which become `JUNK`.
 
 use super::exif::{self, OrientationReader};
 use super::gather::{Gather, run_off};
 use super::{Broken, Pixels};
 
-/// Bits of the VP8X flags that announce EXIF and XMP.
+/// Bits of the VP8X flags that declare EXIF and XMP.
 const EXIF_FLAG: u8 = 0x08;
 const XMP_FLAG: u8 = 0x04;
-/// Before the TIFF block in the EXIF chunks of some writers, as in a JPEG.
+/// Some writers put these bytes before the TIFF block of an EXIF chunk, as in a JPEG.
 const EXIF_NAME: &[u8] = b"Exif\0\0";
-/// A chunk's head and the bytes of it that hold a width and height.
+/// The head of a chunk, and the bytes after it with a width and height.
 const HEAD: usize = 8;
 const SIZE_BYTES: usize = 10;
 
@@ -26,30 +27,30 @@ pub(super) struct WebP {
     keep_metadata: bool,
     state: State,
     gather: Gather<{ HEAD + SIZE_BYTES }>,
-    /// Bytes of the RIFF form still to come.
+    /// Remaining bytes of the RIFF form.
     left: u64,
     pixels: Option<Pixels>,
-    /// Of the canvas or of a picture that says it is larger.
+    /// The pixels of the canvas, or of an image that declares more.
     area: u64,
     has_image: bool,
-    /// The header announces EXIF, and it has not come yet.
+    /// The header declares EXIF, and it has not arrived yet.
     expects_exif: bool,
     orientation: Option<OrientationReader>,
 }
 
-/// What becomes of a chunk.
+/// What the filter does with a chunk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Keep,
     /// `JUNK` of zeroes.
     Blank,
-    /// EXIF of zeroes, and in its last `tail` bytes a directory with the orientation, and the padding.
+    /// EXIF of zeroes; the last `tail` bytes are a directory with the orientation, and the padding.
     Reduce {
         tail: u64,
     },
 }
 
-/// Named by what it waits for.
+/// Each state is named after what it waits for.
 #[derive(Clone, Copy)]
 enum State {
     Start,
@@ -92,7 +93,7 @@ impl WebP {
                 }
                 State::Chunk if self.left == 0 => self.state = State::End,
                 State::Chunk => {
-                    // Too little for a chunk: the size says more than there is, or counts a padding twice.
+                    // Too few bytes for a chunk: the size is too large, or includes a padding twice.
                     if self.left < HEAD as u64 {
                         if !self.has_image {
                             return Err(Broken);
@@ -117,7 +118,7 @@ impl WebP {
                         self.left = 0;
                         continue;
                     }
-                    // Chunks are padded to even lengths; some writers forget it for the last one.
+                    // Chunks are padded to even lengths; some writers omit the padding of the last one.
                     let padded = (length + (length & 1)).min(room);
                     let front = length.min(SIZE_BYTES as u64) as usize;
                     if !self.gather.fill(HEAD + front, input) {
@@ -178,14 +179,14 @@ impl WebP {
                     }
                     self.state = State::Chunk;
                 }
-                // Whatever stands here is no part of the picture.
+                // These bytes do not belong to the image.
                 State::End => return Ok(()),
             }
         }
     }
 
     pub(super) fn finish(self, out: &mut Vec<u8>) -> Option<Pixels> {
-        // Cut short before the directory could be written: as long as what came.
+        // The file ended before the directory could be written: the stored file has the same length.
         if let State::Body { left, fate: Fate::Reduce { tail } } = self.state {
             put_zeroes(out, left.max(tail) - left);
         }
@@ -202,7 +203,7 @@ impl WebP {
         if self.has_image { self.pixels } else { None }
     }
 
-    /// Decides by a chunk's name, length and first bytes, and learns the size of the picture.
+    /// Decides by the name, the length and the first bytes of a chunk, and reads the size of the image.
     fn begin(&mut self, head: &mut [u8], front: usize, length: u64) -> Result<Fate, Broken> {
         let (name, data) = head.split_at_mut(HEAD);
         let data = &mut data[..front];
@@ -242,7 +243,7 @@ impl WebP {
     }
 }
 
-/// As many as bytes were taken from the input, and so never more than one piece of it.
+/// As many zeroes as bytes were read from the input, so at most one piece of it.
 fn put_zeroes(out: &mut Vec<u8>, count: u64) {
     out.resize(out.len() + count as usize, 0);
 }
@@ -251,21 +252,21 @@ fn u32_at(bytes: &[u8]) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
-/// The canvas, each side less one in 24 bits (§2.7).
+/// The canvas: each side minus one, in 24 bits (§2.7).
 fn extended_size(data: &[u8]) -> Option<Pixels> {
     let &[_, _, _, _, w0, w1, w2, h0, h1, h2] = data else { return None };
     let side = |low, middle, high| 1 + u32::from_le_bytes([low, middle, high, 0]);
     Pixels::new(side(w0, w1, w2), side(h0, h1, h2))
 }
 
-/// A key frame's start code and two sides of 14 bits (RFC 6386 §9.1).
+/// The start code of a key frame, and two sides of 14 bits (RFC 6386 §9.1).
 fn lossy_size(data: &[u8]) -> Option<Pixels> {
     let &[tag, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1] = data else { return None };
     let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
     if tag & 1 == 0 { Pixels::new(side(w0, w1), side(h0, h1)) } else { None }
 }
 
-/// A signature byte and two sides less one of 14 bits (RFC 9649 §3.4).
+/// A signature byte, and two sides minus one, in 14 bits each (RFC 9649 §3.4).
 fn lossless_size(data: &[u8]) -> Option<Pixels> {
     let &[0x2f, a, b, c, d, ..] = data else { return None };
     let bits = u32::from_le_bytes([a, b, c, d]);
@@ -306,7 +307,7 @@ mod tests {
         assert_eq!(memchr::memmem::find(&stored, b"GPS"), None);
     }
 
-    /// An EXIF chunk that says the orientation and nothing else.
+    /// An EXIF chunk with the orientation and nothing else.
     fn reduced(length: usize, orientation: u8) -> Vec<u8> {
         let mut block = super::exif::little_header(length as u32).to_vec();
         block.resize(length - super::exif::LITTLE_DIRECTORY, 0);
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_orientation_stays_where_the_header_announces_it() {
+    fn the_orientation_stays_if_the_header_declares_it() {
         let with = |flags: u8, block: &[u8]| webp(&[&vp8x(flags)[..], &vp8l(), &riff_chunk(b"EXIF", block)]);
         let kept =
             |length: usize, orientation: u8| webp(&[&vp8x(0x08)[..], &vp8l(), &reduced(length, orientation)]);
@@ -327,7 +328,7 @@ mod tests {
             let small = super::exif::minimal(Some(orientation)).map_or(vec![0; 26], |block| block.to_vec());
             check(&with(0x08, &small), false, Kind::WebP, SIZE, &kept(26, orientation));
         }
-        // No room for one, not announced, a second one.
+        // Too short for one; not declared; a second one.
         let none = |flags: u8, length: usize| webp(&[&vp8x(flags)[..], &vp8l(), &junk(length)]);
         check(&with(0x08, &tiff(6)[..25]), false, Kind::WebP, SIZE, &none(0x08, 25));
         check(&with(0, &tiff(6)), false, Kind::WebP, SIZE, &none(0, tiff(6).len()));
@@ -339,21 +340,21 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_show_is_taken() {
+    fn files_that_browsers_show_are_accepted() {
         let picture = webp(&[&vp8x(0x08)[..], &vp8l(), &riff_chunk(b"EXIF", &tiff(6))]);
-        // Cut short anywhere after the picture has begun.
+        // The file ends anywhere after the image has begun.
         let image = 12 + 18 + 8 + 8;
         for end in image..picture.len() {
             for keep in [true, false] {
                 let (finished, stored) = run(&picture[..end], keep).expect("taken");
                 assert_eq!(finished.pixels, Some(SIZE), "cut at {end}");
-                // All but the head of a chunk of which nothing follows.
+                // All bytes, except the head of a chunk without any data.
                 assert!(stored.len() <= end && stored.len() + 18 > end, "cut at {end}");
                 assert!(!keep || picture.starts_with(&stored), "cut at {end}");
                 assert_eq!(run(&stored, keep), Ok((finished, stored.clone())), "a fixed point");
             }
         }
-        // What follows the picture and cannot be read: zeroes of a filler, for the size has been told.
+        // Bytes after the image that cannot be parsed become zeroes of a filler, since the size is already written.
         let good = webp(&[&vp8l()]);
         for (tail, kept) in [
             (&b"GPS"[..], &b"\0\0\0"[..]),
@@ -363,7 +364,7 @@ mod tests {
             let mut bad = webp(&[&vp8l()[..], tail]);
             let mut stored = webp(&[&vp8l()[..], kept]);
             check(&bad, false, Kind::WebP, SIZE, &stored);
-            // The size counts more than there is, as some writers do.
+            // The size is too large, as some writers write it.
             (bad[4], stored[4]) = (bad[4] + 8, stored[4] + 8);
             if kept.starts_with(b"JUNK") {
                 stored[good.len() + 4] += 8;
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_the_end_is_cut() {
+    fn bytes_after_the_end_are_removed() {
         let picture = webp(&[&vp8l()]);
         for behind in [&b"PK\x03\x04"[..], b"<script>", b"\0", &picture] {
             check(&[&picture[..], behind].concat(), false, Kind::WebP, SIZE, &picture);

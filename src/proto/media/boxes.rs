@@ -1,12 +1,12 @@
-//! The boxes of ISO/IEC 14496-12, which QuickTime calls atoms: a size, a type, and a body of bytes or of boxes.
+//! Reads the boxes of ISO/IEC 14496-12, which QuickTime calls atoms: a size, a type, and a body of bytes or of boxes.
 
 use std::io::{Read, Seek, Write};
 
 use super::Fault;
 use super::medium::Medium;
 
-/// One box. `body` and `end` are offsets in the file; a box that says it is longer than what holds it ends
-/// there, as in a file that was cut short.
+/// One box. `body` and `end` are offsets in the file. A box that declares more than its parent has ends with its parent, as in
+/// an incomplete file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Atom {
     pub(super) name: [u8; 4],
@@ -36,7 +36,7 @@ impl Atoms {
         Atoms { at: atom.body, end: atom.end }
     }
 
-    /// Where no box is any more: the end, or bytes that are none.
+    /// The range after the last box: empty, or bytes that are not a box.
     pub(super) fn rest(&self) -> (u64, u64) {
         (self.at, self.end)
     }
@@ -50,7 +50,7 @@ impl Atoms {
         }
         medium.turn()?;
         let Some(head) = medium.array::<8>(self.at)? else { return Ok(None) };
-        // Zeroes, which end the lists of QuickTime and are what trailing bytes become.
+        // Zeroes: they end the lists of QuickTime, and trailing bytes become zeroes.
         if head == [0; 8] {
             return Ok(None);
         }
@@ -81,7 +81,7 @@ impl Atoms {
     }
 }
 
-/// Makes a box one that every reader skips, and its body zeroes.
+/// Changes a box to a type that every reader skips, with a body of zeroes.
 pub(super) fn blank<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, atom: &Atom) -> Result<(), Fault> {
     medium.write(atom.at + 4, b"free")?;
     medium.zero(atom.body, atom.len())

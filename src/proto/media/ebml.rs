@@ -1,9 +1,8 @@
-//! WebM (RFC 8794, RFC 9559): which tracks there are, how large the first picture is displayed, and which
-//! elements stay.
+//! WebM (RFC 8794, RFC 9559): finds the tracks and the displayed size, and removes metadata.
 //!
-//! Tags, attachments, chapters, titles, dates, names of tracks and whatever is not known here become `Void` and
-//! zeroes; the names of the programs that wrote the file become empty, since the format asks for them.
-//! A check sum (CRC-32) inside what is rewritten would be wrong afterwards and becomes `Void` too.
+//! Tags, attachments, chapters, titles, dates, names of tracks and unknown elements become `Void` with zeroes. The names of the
+//! programs that wrote the file become empty, since the format requires these elements. A check sum (CRC-32) in a changed
+//! element would be wrong, so it becomes `Void` too.
 
 use std::io::{Read, Seek, Write};
 
@@ -36,7 +35,7 @@ const DISPLAY_WIDTH: u32 = 0x54b0;
 const DISPLAY_HEIGHT: u32 = 0x54ba;
 const DISPLAY_UNIT: u32 = 0x54b2;
 
-/// One element; `size` is none where it is not known (§6.2 of RFC 8794): a recording that was never closed.
+/// One element. Its size may be unknown (§6.2 of RFC 8794), as in a recording that was not closed.
 #[derive(Clone, Copy)]
 struct Element {
     id: u32,
@@ -83,7 +82,7 @@ fn segment<F: Read + Write + Seek>(
     while let Some(element) = next(medium, at, segment.end)? {
         at = element.end;
         match element.id {
-            // One of unknown size ends where an element begins that cannot be inside: both are walked in one go.
+            // A cluster of unknown size ends where an element begins that cannot be inside it: the loop reads both.
             CLUSTER if element.is_open => at = element.body,
             CLUSTER | SEEK_HEAD | CUES => {}
             id if IN_CLUSTER.contains(&id) => {}
@@ -135,7 +134,7 @@ fn track<F: Read + Write + Seek>(
         match element.id {
             TRACK_TYPE => kind = number(medium, &element)?,
             VIDEO => pixels = displayed(medium, &element)?,
-            // Without them a track is played all the same.
+            // A track can be played without these.
             TRACK_NAME | CRC | VOID => void(medium, &element)?,
             _ => {}
         }
@@ -166,7 +165,7 @@ fn displayed<F: Read + Write + Seek>(
         };
         *side = number(medium, &element)?;
     }
-    // In units other than pixels they are a ratio.
+    // In units other than pixels the sides are a ratio.
     let (width, height) = if unit == 0 && display.0 > 0 && display.1 > 0 { display } else { stored };
     Ok(u32::try_from(width).ok().zip(u32::try_from(height).ok()).and_then(|(w, h)| Pixels::new(w, h)))
 }
@@ -176,7 +175,7 @@ fn number<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, element: &Element)
     Ok(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// The element at an offset; none where there is none.
+/// The element at an offset, if there is one.
 fn next<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     at: u64,
@@ -203,15 +202,15 @@ fn next<F: Read + Write + Seek>(
     Ok(Some(Element { id, at, body, end, is_open }))
 }
 
-/// Makes an element one that every reader skips, of the same length, and its body zeroes.
+/// Changes an element to one of the same length that every reader skips, with a body of zeroes.
 fn void<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, element: &Element) -> Result<(), Fault> {
     let total = element.end - element.at;
     if total < 2 {
         return medium.zero(element.at, total);
     }
-    // As wide as the head it takes the place of, so that a second run finds what it would write.
+    // As wide as the head that it replaces, so that a second run changes nothing.
     let mut width = (element.body - element.at - 1).clamp(1, 8).min(total - 1);
-    // All ones would say that the size is not known.
+    // All ones would mean an unknown size.
     while width < 8 && width < total - 1 && total - 1 - width >= (1 << (7 * width)) - 1 {
         width += 1;
     }

@@ -1,9 +1,8 @@
-//! HEIF pictures (ISO/IEC 23008-12), HEIC and AVIF among them: how large the primary item is displayed, and
-//! which items stay.
+//! HEIF pictures (ISO/IEC 23008-12), including HEIC and AVIF: finds the displayed size, and removes metadata.
 //!
-//! An item of type Exif keeps its length and the orientation, and says nothing else; items of type `mime` (XMP)
-//! and `uri ` become zeroes, and so do the boxes that [`super::movie`] would clear, a movie that a phone
-//! appends among them. What displays the picture stays: its properties (size, turn, mirror, colour) and its data.
+//! An item of type Exif keeps its length and the orientation, and nothing else. Items of type `mime` (XMP) and `uri ` become
+//! zeroes, and so do the boxes that [`super::movie`] clears, for example a movie that a phone appends. Everything that is
+//! needed to show the picture stays: its properties (size, turn, mirror, colour) and its data.
 
 use std::io::{Read, Seek, Write};
 
@@ -12,9 +11,9 @@ use super::boxes::{Atom, Atoms, blank};
 use super::medium::Medium;
 use super::{BROKEN, Fault, TABLE_MAX, movie};
 
-/// Beyond: refused as broken. A picture of 200 megapixels in tiles of 512 has 800.
+/// A file with more is refused as malformed. A picture of 200 megapixels in tiles of 512 has 800.
 const ITEMS_MAX: usize = 8_192;
-/// Bytes of an Exif item that are read for its orientation; it stands in the first directory.
+/// Bytes of an Exif item that are read for its orientation, which is in the first directory.
 const EXIF_READ: u64 = 4_096;
 
 const TOP: [&[u8; 4]; 4] = [b"ftyp", b"meta", b"mdat", b"moov"];
@@ -116,7 +115,7 @@ fn private_items<F: Read + Write + Seek>(
     Ok(private)
 }
 
-/// Walks the locations (§8.11.3 of ISO/IEC 14496-12) and overwrites the extents of the items that have to go.
+/// Reads the locations (§8.11.3 of ISO/IEC 14496-12) and overwrites the extents of the items to remove.
 fn clear_items<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     private: &[(u32, bool)],
@@ -148,10 +147,10 @@ fn clear_items<F: Read + Write + Seek>(
             let (from, end) = match (method, data) {
                 (0, _) => (offset, medium.len()),
                 (1, Some(data)) => (data.body.saturating_add(offset), data.end),
-                // Made of other items, which are overwritten themselves.
+                // It is made of other items, which are overwritten themselves.
                 _ => continue,
             };
-            // Of no length: as far as there is something.
+            // A length of zero means up to the end.
             let room = end.saturating_sub(from);
             let length = if length == 0 { room } else { length.min(room) };
             clear_extent(medium, from, length, is_exif && extent == 0)?;
@@ -181,8 +180,8 @@ fn clear_extent<F: Read + Write + Seek>(
     medium.zero(at.saturating_add(kept.len() as u64), length - kept.len() as u64)
 }
 
-/// The size of the primary item as displayed: cropped, then turned, as its properties say. Every size that the file
-/// declares is held against the bound.
+/// The displayed size of the primary item: cropped, then turned, by its properties. Every size that the file declares is
+/// checked against the bound.
 fn displayed<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     properties: &Atom,
@@ -274,7 +273,7 @@ fn linked<F: Read + Write + Seek>(
     Ok(Vec::new())
 }
 
-/// Big-endian numbers of a table, one after the other.
+/// Reads big-endian numbers of a table, one after the other.
 struct Table<'a> {
     bytes: &'a [u8],
 }
@@ -284,7 +283,7 @@ impl<'a> Table<'a> {
         Table { bytes }
     }
 
-    /// Of so many bytes, at most eight; none is zero.
+    /// A number of `width` bytes, at most eight. A width of zero gives zero.
     fn number(&mut self, width: usize) -> Result<u64, Fault> {
         let (front, rest) = self.bytes.split_at_checked(width.min(8)).ok_or(BROKEN)?;
         self.bytes = rest;

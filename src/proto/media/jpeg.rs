@@ -1,15 +1,15 @@
-//! Where a JPEG without an end ends: its last scan is decoded as far as its codes go.
+//! Finds the end of a JPEG without an EOI: decodes the codes of its last scan.
 //!
-//! Some phones write a trailer straight after the scan and no EOI between them. The scan of a sequential Huffman
-//! frame holds a number of blocks that its head tells, so its last bit can be found without making a pixel. A
-//! progressive scan refines what others said and would need all of them in memory: it keeps what follows it.
+//! Some phones write a trailer directly after the scan, without an EOI. The head of a sequential Huffman frame gives the number
+//! of blocks in its scan, so the last bit can be found without decoding a pixel. A progressive scan depends on earlier scans
+//! and would need all of them in memory, so the bytes after it are kept.
 
 use std::io::{Read, Seek, Write};
 
 use super::Fault;
 use super::medium::Medium;
 
-/// Of a segment: its length has 16 bits.
+/// The longest segment: its length has 16 bits.
 const SEGMENT_MAX: usize = 65_535;
 const COMPONENTS_MAX: usize = 4;
 
@@ -55,7 +55,7 @@ struct Frame {
     restart: u32,
 }
 
-/// The offset after the last bit of the last scan, if it can be told.
+/// The offset after the last bit of the last scan, if it can be found.
 pub(super) fn end<F: Read + Write + Seek>(medium: &mut Medium<'_, F>) -> Result<Option<u64>, Fault> {
     let (mut frame, mut at) = (Frame::default(), 2);
     loop {
@@ -72,7 +72,7 @@ pub(super) fn end<F: Read + Write + Seek>(medium: &mut Medium<'_, F>) -> Result<
                 }
             }
             0xdd => frame.restart = body.first_chunk().map_or(0, |two| u16::from_be_bytes(*two).into()),
-            // A scan of all components is the whole picture of a sequential frame, whatever follows it.
+            // In a sequential frame a scan of all components is the complete image.
             0xda if body.first().map(|count| usize::from(*count)) == Some(frame.components.len()) => {
                 return scan_end(medium, &frame, &body, at);
             }
@@ -111,7 +111,7 @@ fn read_frame(frame: &mut Frame, code: u8, body: &[u8]) -> Option<()> {
     (!frame.components.is_empty() && frame.components.iter().all(is_sampled)).then_some(())
 }
 
-/// Where the next segment begins after a scan: a marker that is no restart. The EOI that the filter added is the last.
+/// Where the next segment begins after a scan: a marker that is not a restart. The last one is the EOI that the filter added.
 fn next_segment<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     mut at: u64,
@@ -145,7 +145,7 @@ fn scan_end<F: Read + Write + Seek>(
     let Some(parts) = parts.filter(|parts| frame.is_sequential && !parts.is_empty()) else { return Ok(None) };
     let most = |side: fn(&Component) -> u32| frame.components.iter().map(side).max().unwrap_or(1);
     let (across, down) = (most(|it| it.across), most(|it| it.down));
-    // A scan of one component has its own blocks; one of several has units of all of them (annex A.2).
+    // A scan of one component has blocks of this component; a scan of several has units of all of them (annex A.2).
     let (units, blocks): (u64, Vec<_>) = if let [(one, dc, ac)] = parts[..] {
         let side = |whole: u32, own: u32, most: u32| u64::from((whole * own).div_ceil(most).div_ceil(8));
         (side(frame.width, one.across, across) * side(frame.height, one.down, down), vec![(1, dc, ac)])
@@ -198,7 +198,7 @@ fn block<F: Read + Write + Seek>(
     Ok(Some(()))
 }
 
-/// The bits of a scan; a marker or the end of the file ends them.
+/// The bits of a scan, up to a marker or the end of the file.
 struct Bits<'m, 'f, F> {
     medium: &'m mut Medium<'f, F>,
     at: u64,
@@ -232,7 +232,7 @@ impl<F: Read + Write + Seek> Bits<'_, '_, F> {
         Ok(true)
     }
 
-    /// A restart marker stands at a whole byte.
+    /// A restart marker begins at a byte boundary.
     fn restart(&mut self) -> Result<bool, Fault> {
         self.left = 0;
         let is_there = matches!(self.medium.array::<2>(self.at)?, Some([0xff, 0xd0..=0xd7]));

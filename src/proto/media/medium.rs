@@ -1,18 +1,20 @@
-//! A file read and overwritten at offsets, through one small window.
+//! Reads and overwrites a file at offsets, through one small buffer.
 //!
-//! It owns the count of turns that bounds every parser of this folder. Where metadata is kept it writes
-//! nothing. Invariant: what is read after a write is what was written.
+//! Owns the count of turns that bounds every parser of this folder. If metadata is kept, it writes nothing.
+//! Invariant: a read after a write returns the written bytes.
 
 use std::io::{Read, Result, Seek, SeekFrom, Write};
 
 use super::{BROKEN, Fault};
 
 const WINDOW: usize = 4_096;
-/// Boxes, elements, pages and samples of a file: these, and one for so many of its bytes. Beyond: refused as broken. No
-/// real file comes near; without the bound tables that point at each other's bytes would cost seconds.
+/// The bound of boxes, elements, pages and samples of a file: this many, and in addition one for a number of its bytes. A file
+/// with more is refused as malformed. No real file has nearly as many; without the bound, tables that point at the same bytes
+/// would take seconds.
 const TURNS: u64 = 4_096;
 const BYTES_A_TURN: u64 = 8;
-/// Zeroes written: these, and so many times the file. Samples that lie over each other would cost any number.
+/// The bound of written zeroes: this many, and in addition a multiple of the file. Without it, samples that overlap could cost
+/// any number.
 const ZEROES: u64 = 65_536;
 const ZEROES_A_BYTE: u64 = 2;
 
@@ -24,7 +26,7 @@ pub(super) struct Medium<'a, F> {
     turns: u64,
     zeroes: u64,
     window: [u8; WINDOW],
-    /// Where the window begins in the file, and how much of it is filled.
+    /// Where the buffer begins in the file, and how much of it is filled.
     start: u64,
     filled: usize,
 }
@@ -51,7 +53,7 @@ impl<'a, F: Read + Write + Seek> Medium<'a, F> {
         Ok(())
     }
 
-    /// Fills `bytes` from an offset; the count is short at the end of the file only.
+    /// Fills `bytes` from an offset. The returned count is smaller only at the end of the file.
     pub(super) fn read(&mut self, at: u64, bytes: &mut [u8]) -> Result<usize> {
         let mut done = 0;
         while done < bytes.len() {
@@ -97,14 +99,14 @@ impl<'a, F: Read + Write + Seek> Medium<'a, F> {
         Ok(self.array(at)?.map(u32::from_be_bytes))
     }
 
-    /// A whole range, if it is no longer than `max` and all there.
+    /// A complete range, if it has at most `max` bytes and the file has all of them.
     pub(super) fn range(&mut self, at: u64, len: u64, max: usize) -> Result<Option<Vec<u8>>> {
         let Some(len) = usize::try_from(len).ok().filter(|len| *len <= max) else { return Ok(None) };
         let mut bytes = vec![0; len];
         Ok((self.read(at, &mut bytes)? == len).then_some(bytes))
     }
 
-    /// Overwrites what differs, unless metadata is kept.
+    /// Overwrites bytes that differ, unless metadata is kept.
     pub(super) fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
         let room = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
         let bytes = &bytes[..bytes.len().min(room)];
@@ -124,7 +126,7 @@ impl<'a, F: Read + Write + Seek> Medium<'a, F> {
         Ok(())
     }
 
-    /// Overwrites a range with zeroes, as far as the file goes.
+    /// Overwrites a range with zeroes, up to the end of the file.
     pub(super) fn zero(&mut self, at: u64, len: u64) -> std::result::Result<(), Fault> {
         let end = at.saturating_add(len).min(self.len);
         self.zeroes = self.zeroes.checked_sub(end.saturating_sub(at)).ok_or(BROKEN)?;

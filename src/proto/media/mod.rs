@@ -1,10 +1,11 @@
-//! Files that are judged and cleaned once they are whole on disk: movies, HEIF pictures and sounds, whose
-//! tables may follow or point into what they describe. [`inspect`] says what such a file is and shows, and
-//! overwrites what tells places, owners, devices and comments.
+//! Checks movies, HEIF pictures and sounds when they are complete on disk, and removes their metadata.
 //!
-//! It owns the rules of each container and knows no file: it works on anything that reads, writes and seeks.
-//! Invariants: no byte moves, so that every offset inside a file stays right, and nothing but a trailer is cut; memory is
-//! bounded by [`TABLE_MAX`], work by the length of the file (`medium`); a second run changes nothing.
+//! The tables of these files may come after the data or point into it, so they cannot be filtered while they stream.
+//! [`inspect`] finds the type and the size of such a file, and overwrites places, owners, devices and comments.
+//!
+//! Owns the rules of each container; works on anything that can read, write and seek. Invariants: no byte moves, so that every
+//! offset in a file stays correct, and only a trailer is cut off; memory is bounded by [`TABLE_MAX`], work by the length of the
+//! file (`medium`); a second run changes nothing.
 
 mod boxes;
 mod ebml;
@@ -25,19 +26,19 @@ use medium::Medium;
 /// The most bytes of one table that are held at once: item lists of a HEIF picture, one page of an Ogg file.
 const TABLE_MAX: usize = 262_144;
 
-/// What a file turned out to be.
+/// The result of an inspection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspected {
     pub kind: Kind,
-    /// As displayed, of a picture or of the first video track.
+    /// The displayed size of a picture or of the first video track.
     pub pixels: Option<Pixels>,
-    /// Bytes of it were overwritten, or are to be cut off.
+    /// Bytes of it were overwritten or must be cut off.
     pub changed: bool,
-    /// What follows this many bytes is no part of it.
+    /// Bytes after this length do not belong to it.
     pub len: u64,
 }
 
-/// Why there is no verdict, or a bad one.
+/// Why a file is refused or could not be inspected.
 #[derive(Debug)]
 pub enum Fault {
     Refused(Refused),
@@ -50,7 +51,7 @@ impl From<Error> for Fault {
     }
 }
 
-/// What shows nothing to anybody.
+/// A file that no program can show.
 const BROKEN: Fault = Fault::Refused(Refused::BrokenImage);
 
 /// Whether files of this kind are inspected.
@@ -58,9 +59,9 @@ pub fn is_inspected(kind: Kind) -> bool {
     !matches!(kind, Kind::Jpeg | Kind::Png | Kind::Gif | Kind::WebP | Kind::Pdf | Kind::Zip | Kind::Text)
 }
 
-/// Reads a whole file of a sniffed kind, and overwrites its metadata unless that is kept.
+/// Reads a complete file of a detected type, and overwrites its metadata unless it is kept.
 pub fn inspect<F: Read + Write + Seek>(file: &mut F, kind: Kind, rules: Rules) -> Result<Inspected, Fault> {
-    // A trailer is no metadata: it goes in any case.
+    // A trailer is not metadata: it is removed in any case.
     let mut medium = Medium::new(file, rules.keep_metadata && kind != Kind::Jpeg)?;
     let mut len = medium.len();
     let (kind, pixels) = match kind {

@@ -1,10 +1,9 @@
-//! MP4 and QuickTime movies: which tracks there are, how large the first picture is displayed, and which
-//! boxes stay.
+//! MP4 and QuickTime movies: finds the tracks and the displayed size, and removes metadata.
 //!
-//! What plays the movie is known by name and stays; any other box becomes `free` and zeroes: user data,
-//! iTunes and QuickTime metadata (`udta`, `meta`: places, makers, serial numbers, comments), XMP (`uuid`),
-//! what makers append. A track that is neither shown nor heard (places and motion while it was filmed) goes
-//! with its samples. Times of making and the names of handlers and encoders become zeroes.
+//! Boxes that are needed to play the movie are listed by name and stay. Any other box becomes `free` with zeroes: user data,
+//! iTunes and QuickTime metadata (`udta`, `meta`: places, makers, serial numbers, comments), XMP (`uuid`), data that makers
+//! append. A track that is neither shown nor heard (places and motion during the recording) is removed with its samples.
+//! Creation times and the names of handlers and encoders become zeroes.
 
 use std::io::{Read, Seek, Write};
 
@@ -17,11 +16,11 @@ const TOP: [&[u8; 4]; 9] = [b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"mfra"
 const IN_MOVIE: [&[u8; 4]; 4] = [b"mvhd", b"trak", b"mvex", b"iods"];
 const IN_TRACK: [&[u8; 4]; 8] = [b"tkhd", b"tref", b"edts", b"mdia", b"tapt", b"clip", b"matt", b"trgr"];
 const IN_MEDIA: [&[u8; 4]; 4] = [b"mdhd", b"hdlr", b"minf", b"elng"];
-/// Handlers of tracks that are shown or heard, and of the texts and time codes that belong to them.
+/// Handlers of tracks that are shown or heard, and of their texts and time codes.
 const SHOWN: [&[u8; 4]; 9] =
     [b"vide", b"soun", b"text", b"sbtl", b"subt", b"clcp", b"tmcd", b"pict", b"auxv"];
 
-/// What the tracks of a movie are.
+/// The kinds of tracks in a movie.
 #[derive(Default)]
 pub(super) struct Tracks {
     pub(super) pixels: Option<Pixels>,
@@ -143,7 +142,7 @@ fn clear_name<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, handler: &Atom
     medium.zero(handler.body + 24, handler.len().saturating_sub(24))
 }
 
-/// When it was made and changed: after the version and the flags, of 32 or 64 bits each.
+/// The times of creation and change: after the version and the flags, of 32 or 64 bits each.
 fn clear_times<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, header: &Atom) -> Result<(), Fault> {
     let Some([version]) = medium.array::<1>(header.body)? else { return Ok(()) };
     let len = if version == 1 { 16 } else { 8 };
@@ -167,7 +166,7 @@ fn clear_encoder<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, table: &Ato
     Ok(())
 }
 
-/// Width and height of a track header, turned as its matrix says.
+/// Width and height of a track header, turned by its matrix.
 fn displayed<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     header: &Atom,
@@ -186,7 +185,7 @@ fn displayed<F: Read + Write + Seek>(
     Ok(Pixels::new(width, height).map(|pixels| pixels.turned(is_turned.then_some(6))))
 }
 
-/// Zeroes in place of every sample that a table names.
+/// Overwrites every sample of a table with zeroes.
 fn clear_samples<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, table: &Atom) -> Result<(), Fault> {
     let (mut sizes, mut chunks, mut runs, mut wide) = (None, None, Vec::new(), false);
     let mut atoms = Atoms::of(table);

@@ -1,8 +1,8 @@
-//! Ogg (RFC 3533): what its streams are, and their comments.
+//! Ogg (RFC 3533): finds the kinds of its streams, and removes their comments.
 //!
-//! The second packet of a Vorbis, Opus, Theora or Speex stream names who encoded it and holds comments, which may be
-//! anything, pictures included. The count of comments becomes none and their bytes padding; check sums are made
-//! anew. In FLAC's mapping each packet before the sound is a block of metadata, and the same happens in it.
+//! The second packet of a Vorbis, Opus, Theora or Speex stream has the name of the encoder and comments, which may be anything,
+//! also pictures. The number of comments becomes zero and their bytes become padding; check sums are computed again. In the
+//! mapping of FLAC, each packet before the sound is a block of metadata, which is treated in the same way.
 //! Bytes that belong to no page become zeroes.
 
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use super::medium::Medium;
 use super::{Fault, TABLE_MAX};
 
 const PAGE_HEAD: usize = 27;
-/// Streams that are told apart at once. Those beyond are taken for continuations and kept as they are.
+/// Streams that are tracked at once. More streams are treated as continuations and kept unchanged.
 const STREAMS_MAX: usize = 64;
 const BEGINS: u8 = 2;
 const CONTINUES: u8 = 1;
 
-/// How a stream's comments are written.
+/// The format of the comments of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Codec {
     Vorbis,
@@ -42,7 +42,7 @@ impl Codec {
         .map(|(_, codec)| codec)
     }
 
-    /// Bytes of the packet before the length of the encoder's name.
+    /// Bytes of the packet before the length of the name of the encoder.
     fn prefix(self) -> u64 {
         match self {
             Codec::Vorbis | Codec::Theora => 7,
@@ -53,7 +53,7 @@ impl Codec {
     }
 }
 
-/// A stream whose comments are still to come or under way.
+/// A stream whose comments are not complete yet.
 struct Stream {
     codec: Codec,
     /// Bytes of the packet so far.
@@ -75,7 +75,7 @@ impl Stream {
         }
         self.at = 0;
         self.vendor = 0;
-        // The last block has its highest bit set; what begins with all of them is sound.
+        // The last block has its highest bit set; a packet that begins with all bits set is sound.
         self.codec == Codec::Flac && self.first & 0x80 == 0
     }
 
@@ -86,7 +86,7 @@ impl Stream {
         let prefix = self.codec.prefix();
         if self.codec == Codec::Flac && self.first & 0x7f != 4 {
             if self.first != 0xff {
-                // Padding (1), whatever it was.
+                // The type becomes padding (1).
                 *byte = match self.at {
                     0 => self.first & 0x80 | 1,
                     1..4 => *byte,
@@ -101,7 +101,7 @@ impl Stream {
         }
         let count = prefix + 4 + self.vendor;
         if self.at >= count {
-            // No comment; in Vorbis a bit that says the packet was whole follows.
+            // No comments. In Vorbis a bit follows that says that the packet is complete.
             *byte = u8::from(self.codec == Codec::Vorbis && self.at == count + 4);
         }
     }
@@ -144,7 +144,7 @@ pub(super) fn inspect<F: Read + Write + Seek>(
     Ok((kind, pixels))
 }
 
-/// The lengths of the head and of the whole of the page at an offset; none where no page is.
+/// The length of the head and of the complete page at an offset, if there is a page.
 fn page<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, at: u64) -> Result<Option<(u64, u64)>, Fault> {
     let Some(head) = medium.array::<PAGE_HEAD>(at)? else { return Ok(None) };
     if !head.starts_with(b"OggS\0") {
@@ -158,14 +158,14 @@ fn page<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, at: u64) -> Result<O
     let head_len = (PAGE_HEAD + segments.len()) as u64;
     let body: u64 = segments.iter().map(|length| u64::from(*length)).sum();
     let len = head_len + body;
-    // One that was cut short is no page for a decoder either.
+    // A decoder does not accept an incomplete page either.
     Ok((at.saturating_add(len) <= medium.len()).then_some((head_len, len)))
 }
 
-/// True while the comments go on or more of them may come.
+/// True while the comments continue or more of them may follow.
 fn clear_page(stream: &mut Stream, bytes: &mut [u8], head_len: usize) -> bool {
     let lengths: Vec<u8> = bytes[PAGE_HEAD..head_len].to_vec();
-    // A packet that goes on from a page that is missing is none of ours.
+    // A packet that continues from a missing page is not a packet of comments.
     if stream.at == 0 && bytes[5] & CONTINUES != 0 {
         return true;
     }
@@ -184,14 +184,14 @@ fn is_video(packet: &[u8]) -> bool {
     [&b"\x80theora"[..], b"\x01video\0", b"OVP80", b"BBCD\0"].iter().any(|mark| packet.starts_with(mark))
 }
 
-/// The picture's width and height of a Theora head, 24 bits each (§6.2 of its specification).
+/// The width and height of the picture in a Theora head, 24 bits each (§6.2 of its specification).
 fn theora_size(packet: &[u8]) -> Option<Pixels> {
     let sides = packet.strip_prefix(b"\x80theora")?.get(7..13)?;
     let side = |at: usize| u32::from_be_bytes([0, sides[at], sides[at + 1], sides[at + 2]]);
     Pixels::new(side(0), side(3))
 }
 
-/// RFC 3533 §6: over the page with zeroes in the place of the sum; polynomial 0x04c11db7, nothing reflected.
+/// RFC 3533 §6: over the page with zeroes instead of the sum; polynomial 0x04c11db7, not reflected.
 fn check_sum(page: &mut [u8]) -> u32 {
     page[22..26].fill(0);
     page.iter().fold(0, |sum, byte| {

@@ -1,4 +1,4 @@
-//! Small files of each container, built byte by byte: what they are, and what is left of them.
+//! Tests with small files of each container, built byte by byte: their type, and the bytes that are kept.
 
 use std::io::Cursor;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 const RULES: Rules = Rules { keep_metadata: false, pixels_max: 1_000_000 };
-/// Stands for everything that must not be left.
+/// A text that must not be in a stored file.
 const SECRET: &[u8] = b"GPS+59.33";
 
 /// A kind, and a width and height.
@@ -28,7 +28,7 @@ fn run(bytes: &[u8], kind: Kind, rules: Rules) -> (Verdict, Vec<u8>) {
     (found, file.into_inner())
 }
 
-/// A file of this kind is stored as `stored`, which is left alone by a second run; with metadata kept it is left alone.
+/// A file of this kind is stored as `stored`, which a second run does not change. With metadata kept it is not changed.
 fn check(bytes: &[u8], kind: Kind, found: Kind, pixels: Option<(u32, u32)>, stored: &[u8]) {
     let (verdict, cleaned) = run(bytes, kind, RULES);
     assert_eq!(verdict, Ok((found, pixels)));
@@ -52,7 +52,7 @@ fn atom(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     [&(body.len() as u32 + 8).to_be_bytes()[..], name, &body].concat()
 }
 
-/// What a box becomes that has to go.
+/// The bytes of a box that was removed.
 fn free(len: usize) -> Vec<u8> {
     atom(b"free", &[&vec![0; len - 8]])
 }
@@ -86,7 +86,7 @@ fn mvhd(times: u8) -> Vec<u8> {
 }
 
 #[test]
-fn a_movie_keeps_what_plays_it_and_says_how_it_is_turned() {
+fn a_movie_keeps_what_plays_it_and_its_turned_size() {
     let udta = atom(b"udta", &[&atom(b"\xa9xyz", &[SECRET])]);
     let meta = atom(
         b"meta",
@@ -117,7 +117,7 @@ fn a_movie_keeps_what_plays_it_and_says_how_it_is_turned() {
             let around = [&unknown[..], &uuid, &atom(b"free", &[SECRET]), &atom(b"skip", &[SECRET])].concat();
             let blank =
                 [free(unknown.len()), free(uuid.len()), free(SECRET.len() + 8), free(SECRET.len() + 8)];
-            // The tables first, last, and trailing bytes that are no box.
+            // The tables first, last, and trailing bytes that are not a box.
             let file = [&ftyp(brand)[..], &movie, &around, &data, b"\0\0\0\x04GPS+59.33"].concat();
             let stored = [&ftyp(brand)[..], &clean, &blank.concat(), &data, &[0; 13]].concat();
             check(&file, kind, kind, pixels, &stored);
@@ -144,9 +144,9 @@ fn a_movie_without_a_picture_is_a_sound() {
     }
 }
 
-/// Cameras write where they were into a track of its own.
+/// Cameras write their places into a separate track.
 #[test]
-fn a_track_of_places_goes_with_its_samples() {
+fn a_track_of_places_is_removed_with_its_samples() {
     let number = |n: u32| n.to_be_bytes();
     let video = track(b"vide", false, b"", 0, b"", b"");
     let layout = |first: u32| {
@@ -168,9 +168,9 @@ fn a_track_of_places_goes_with_its_samples() {
 }
 
 #[test]
-fn tables_that_would_cost_without_end_are_refused() {
+fn tables_with_unbounded_cost_are_refused() {
     let number = |n: u32| n.to_be_bytes();
-    // Samples as long as the file, more than can be counted.
+    // Samples as long as the file, more than the bound.
     let table = [
         atom(b"stsz", &[&[0; 4], &number(u32::MAX), &number(u32::MAX)]),
         atom(b"stsc", &[&[0; 4], &number(1), &number(1), &number(u32::MAX), &number(1)]),
@@ -229,7 +229,7 @@ fn ispe(width: u32, height: u32) -> Vec<u8> {
     atom(b"ispe", &[&[0; 4], &width.to_be_bytes(), &height.to_be_bytes()])
 }
 
-/// As a phone writes it: the distance to the block, a maker, an orientation.
+/// As a phone writes it: the distance to the block, the maker, the orientation.
 fn exif() -> Vec<u8> {
     let block =
         b"II*\0\x08\0\0\0\x02\0\x0f\x01\x02\0\x0a\0\0\0\x26\0\0\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
@@ -237,7 +237,7 @@ fn exif() -> Vec<u8> {
 }
 
 #[test]
-fn a_heif_picture_keeps_its_orientation_and_says_its_size() {
+fn a_heif_picture_keeps_its_orientation_and_has_its_size() {
     let exif = exif();
     let mut kept = vec![0; 4];
     kept.extend_from_slice(&minimal(6));
@@ -256,7 +256,7 @@ fn a_heif_picture_keeps_its_orientation_and_says_its_size() {
         let file = |exif: &[u8], xmp: &[u8], name: &[u8]| heif(&properties, links, exif, xmp, name);
         let (whole, stored) = (file(&exif, SECRET, SECRET), file(&kept, &zeroes, &zeroes));
         check(&whole, Kind::Heic, Kind::Heic, Some(pixels), &stored);
-        // A film that a phone appends, with a place of its own.
+        // A movie that a phone appends, with a place in it.
         let film = atom(b"mpvd", &[SECRET]);
         check(
             &[&whole[..], &film].concat(),
@@ -317,12 +317,12 @@ fn a_jpeg_without_an_end_ends_with_its_last_block() {
                 assert_eq!((found, stored), (Ok((Kind::Jpeg, None)), picture(b"\xff\xd9")), "{trailer:?}");
             }
         }
-        // Cut short inside the scan: stored as far as it goes.
+        // The file ends inside the scan: stored as far as it goes.
         let cut = picture(b"");
         let cut = [&cut[..cut.len() - 1], b"\xff\xd9"].concat();
         assert_eq!(run(&cut, Kind::Jpeg, RULES).1, cut);
     }
-    // A progressive frame tells no end.
+    // The end of a progressive frame cannot be found.
     let mut progressive = jpeg(b"", b"\0\0\0tail\xff\xd9");
     progressive[3] = 0xc2;
     assert_eq!(run(&progressive, Kind::Jpeg, RULES).1, progressive);
@@ -335,7 +335,7 @@ fn element(id: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     [id, &[0x40 | (body.len() >> 8) as u8, body.len() as u8], &body].concat()
 }
 
-/// What an element becomes whose head was this long.
+/// The bytes of a removed element with a head of this length.
 fn void(head: usize, len: usize) -> Vec<u8> {
     let mut out = vec![0xec];
     out.extend_from_slice(&(len as u64 | 1 << (7 * (head - 1))).to_be_bytes()[9 - head..]);
@@ -396,7 +396,7 @@ fn a_webm_keeps_what_plays_it() {
     check(&file, Kind::WebM, Kind::WebM, Some((64, 48)), &stored);
     let sound = webm(&[&tracks(&[&webm_track(2, b"")]), &cluster]);
     check(&sound, Kind::WebM, Kind::WebMAudio, None, &sound);
-    // As a browser records it: the segment and its clusters end where the next one begins.
+    // As a browser records it: the segment and its clusters have no size and end where the next one begins.
     let open = |tags: &[u8]| {
         let head = element(b"\x1a\x45\xdf\xa3", &[&element(b"\x42\x82", &[b"webm"])]);
         let cluster =
@@ -477,7 +477,7 @@ fn an_ogg_keeps_its_sound_and_has_no_comments() {
         let file = [page(2, 1, head), page(0, 1, &comments(prefix, framing)), sound.clone()].concat();
         let stored = [page(2, 1, head), page(0, 1, &none(prefix, framing)), sound.clone()].concat();
         check(&file, Kind::Ogg, found, pixels, &stored);
-        // What follows the last page, and a page that was cut short.
+        // Bytes after the last page, and an incomplete page.
         let tail = [&file[..], b"TAG", SECRET].concat();
         check(&tail, Kind::Ogg, found, pixels, &[&stored[..], &[0; 12]].concat());
     }
@@ -496,7 +496,7 @@ fn an_ogg_keeps_its_sound_and_has_no_comments() {
         .concat()
     };
     check(&split(&long), Kind::Ogg, Kind::Ogg, None, &split(&clean));
-    // Blocks of FLAC: a picture becomes padding, the sound behind the last block stays.
+    // Blocks of FLAC: a picture becomes padding, the sound after the last block stays.
     let picture = [&b"\x06\0\0\x09"[..], SECRET].concat();
     let padding = [&b"\x01\0\0\x09"[..], &[0; 9]].concat();
     let flac = |block: &[u8], last: &[u8]| {
@@ -574,9 +574,9 @@ fn samples() -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    /// Real files with wrong bytes, cut anywhere, taken for any kind: a verdict, the same length, and a fixed point.
+    /// Real files with wrong bytes, cut anywhere, inspected as any type: a result, the same length, and a fixed point.
     #[test]
-    fn any_bytes_are_judged_and_cleaned_once(
+    fn any_bytes_are_inspected_and_cleaned_once(
         sample in 0..samples().len(),
         kind in 0..KINDS.len(),
         wrong in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),

@@ -1,17 +1,17 @@
-//! WAV and MP3: the sound stays, and every tag goes.
+//! WAV and MP3: keeps the sound, and removes every tag.
 //!
-//! A tag holds a title as well as a place, an owner, a comment or a picture with metadata of its own; none of
-//! it is needed to play the file, whose name natter keeps. In a WAV the chunks that are no sound become `JUNK`
-//! and zeroes; the tags of an MP3 stay as empty ones of their length, since players look for sound where no tag is.
+//! A tag has a title, but also a place, an owner, a comment or a picture with its own metadata. No tag is needed to play the
+//! file, and natter keeps its name. In a WAV, chunks without sound become `JUNK` with zeroes. The tags of an MP3 become empty
+//! tags of the same length, since players expect sound where there is no tag.
 
 use std::io::{Read, Seek, Write};
 
 use super::Fault;
 use super::medium::Medium;
 
-/// Chunks that play a WAV: format, number of samples, samples, silence, and the loops of an instrument.
+/// Chunks that are needed to play a WAV: format, number of samples, samples, silence, and the loops of an instrument.
 const SOUND: [&[u8; 4]; 7] = [b"fmt ", b"fact", b"data", b"wavl", b"slnt", b"smpl", b"cue "];
-/// Tags at one end of a file. Real ones have one or two.
+/// The bound of tags at one end of a file. Real files have one or two.
 const TAGS_MAX: usize = 8;
 const ID3V1: u64 = 128;
 const APE_FOOTER: u64 = 32;
@@ -22,7 +22,7 @@ pub(super) fn clean_wav<F: Read + Write + Seek>(medium: &mut Medium<'_, F>) -> R
         medium.turn()?;
         let (name, size) = ([a, b, c, d], u64::from(u32::from_le_bytes(size)));
         let room = medium.len() - at - 8;
-        // A recording that was never closed has samples to its end.
+        // A recording that was not closed has samples up to its end.
         if &name == b"data" && (size == 0 || size >= room) {
             return Ok(());
         }
@@ -39,7 +39,7 @@ pub(super) fn clean_mp3<F: Read + Write + Seek>(medium: &mut Medium<'_, F>) -> R
     let mut at = 0;
     for _ in 0..TAGS_MAX {
         let Some(size) = id3(medium, at, b"ID3")? else { break };
-        // Version and size stay, the flags go: they speak of bytes that are padding now.
+        // Version and size stay. The flags become zero, since they describe bytes that are padding now.
         medium.zero(at + 5, 1)?;
         medium.zero(at + 10, size)?;
         at = at.saturating_add(10 + size);
@@ -63,12 +63,12 @@ fn id3<F: Read + Write + Seek>(
         return Ok(None);
     }
     let size = head[6..].iter().fold(0, |size, byte| size << 7 | u64::from(*byte));
-    // A second head at the end is counted in no size.
+    // A second head at the end is not included in the size.
     let footer = if head[5] & 0x10 != 0 && mark == b"ID3" { 10 } else { 0 };
     Ok(Some(size + footer))
 }
 
-/// Empties the tag that ends at an offset (APE, ID3v2 with a footer, Lyrics3, ID3v1), and says where it begins.
+/// Empties the tag that ends at an offset (APE, ID3v2 with a footer, Lyrics3, ID3v1), and returns where it begins.
 fn clear_tag_before<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     end: u64,
@@ -82,7 +82,7 @@ fn clear_tag_before<F: Read + Write + Seek>(
         let items = u64::from(number(12)).saturating_sub(APE_FOOTER).min(at);
         let head = if number(20) >> 31 == 1 { APE_FOOTER.min(at - items) } else { 0 };
         let from = at - items - head;
-        // The count of items stands at the 16th byte of the head and of the footer.
+        // The number of items is at the 16th byte of the head and of the footer.
         medium.zero(from + 16, if head == 0 { 0 } else { 4 })?;
         medium.zero(at - items, items)?;
         medium.zero(at + 16, 4)?;
