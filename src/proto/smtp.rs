@@ -1,5 +1,7 @@
-//! Mail: composed ([`compose`]), kept in a file ([`mbox_entry`]), or handed to a server ([`Dialogue`], RFC
-//! 5321), all sans-IO. Refuses to own when a mail is tried again, and any word of its text.
+//! Mail, sans-IO: composes it, formats it for a file, and sends it to a server.
+//!
+//! Owns [`compose`], [`mbox_entry`] and the client side of SMTP ([`Dialogue`], RFC 5321). Leaves to others when a mail is tried
+//! again, and its text.
 
 mod dialogue;
 mod mail;
@@ -8,7 +10,7 @@ mod reply;
 pub use dialogue::{Action, Dialogue, Outcome, SmtpOptions, Tls};
 pub use mail::{Address, BadAddress, Mail, Mailbox, Transport, compose, mbox_entry};
 
-/// Standard base64 (RFC 4648 §4), which the base floor speaks in its URL-safe spelling.
+/// Standard base64 (RFC 4648 §4). The `base` layer has only the URL-safe form.
 fn base64(bytes: &[u8]) -> String {
     let mut text = crate::base::crypto::base64url(bytes).replace('-', "+").replace('_', "/");
     while !text.len().is_multiple_of(4) {

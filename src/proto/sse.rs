@@ -1,14 +1,15 @@
-//! Server-sent events (WHATWG HTML §9.2), as the server writes them. Owns the lines of one event; refuses to
-//! know what an event means. Invariant: whatever stands in a value, it can't end a line and forge another one.
+//! Writes server-sent events (WHATWG HTML §9.2).
+//!
+//! Owns the lines of one event; leaves the meaning of an event to the server. Invariant: no value can end a line and forge
+//! another one.
 
-/// Fields of the head of a stream. `no-store` keeps caches out, `X-Accel-Buffering` keeps proxies from
-/// collecting events.
+/// Fields in the head of a stream. `no-store` prevents caching; `X-Accel-Buffering` prevents proxies from buffering events.
 pub const HEAD_FIELDS: [(&str, &str); 3] =
     [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")];
 
-/// Appends one event. An empty `id` or `event` leaves its line out (an empty `id:` would make the client forget
-/// its place); line breaks and NUL are dropped from both. `data` becomes a line for each of its lines, so that
-/// the client gets them joined by LF.
+/// Appends one event. The line of an empty `id` or `event` is left out (an empty `id:` would make the client forget its
+/// cursor); line breaks and NUL are removed from both. Each line of `data` becomes a line of the event, and the client joins
+/// them with LF.
 ///
 /// ```
 /// let mut out = Vec::new();
@@ -33,12 +34,12 @@ pub fn event(out: &mut Vec<u8>, id: &str, event: &str, data: &[u8]) {
     out.push(b'\n');
 }
 
-/// Appends an empty comment: it keeps the connection alive and reaches no listener.
+/// Appends an empty comment: it keeps the connection alive, and the client ignores it.
 pub fn comment(out: &mut Vec<u8>) {
     out.extend_from_slice(b":\n\n");
 }
 
-/// Appends the time a client waits before it connects again.
+/// Appends the time that a client waits before it connects again.
 pub fn retry(out: &mut Vec<u8>, ms: u64) {
     out.extend_from_slice(format!("retry: {ms}\n\n").as_bytes());
 }
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_can_forge_no_line() {
+    fn a_value_cannot_forge_a_line() {
         let check = |id, name, data: &str, expect: &str| {
             let mut out = b":\n\n".to_vec();
             event(&mut out, id, name, data.as_bytes());
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_and_a_retry_are_no_events() {
+    fn a_comment_and_a_retry_are_not_events() {
         let mut out = Vec::new();
         comment(&mut out);
         retry(&mut out, 2_500);

@@ -1,9 +1,10 @@
-//! TLS for the connections we open ourselves (mail, look-ups): the one home of rustls, on ring. [`Session`]
-//! turns bytes of one side into bytes of the other and touches no socket. Owns whom to trust; refuses to own
-//! when a peer was silent for too long. rustls reads the clock to judge a certificate: the one reading below
-//! `runtime` that no simulation sees, since no simulation opens a connection.
+//! TLS for outgoing connections (mail, look-ups); the only module that uses rustls, with ring.
 //!
-//! Invariant: no byte is given out before the peer's certificate is checked against its name.
+//! [`Session`] converts between plain and encrypted bytes and uses no socket. Owns which certificates are trusted; leaves time
+//! limits to the caller. rustls reads the clock to check a certificate. This is the only clock reading below `runtime`; the
+//! simulation is not affected, since it opens no outgoing connection.
+//!
+//! Invariant: no plain byte is returned before the certificate of the peer is checked against its name.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -17,20 +18,20 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-/// Whom to trust; made once, cheap to clone.
+/// The trusted certificates. Made once, cheap to clone.
 #[derive(Clone)]
 pub struct Config(Arc<ClientConfig>);
 
-/// Why there is no session, or no longer one.
+/// Why a session failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsError {
-    /// TLS_CA_FILE holds no certificate, or one that can't be read: the operator's.
+    /// TLS_CA_FILE has no certificate, or one that cannot be read: an error of the operator.
     CaFile,
-    /// No name or address that a certificate could be for: the operator's.
+    /// The name of the server is not a name or address of a certificate: an error of the operator.
     ServerName,
     /// The peer's certificate is not accepted; the text is for the log.
     Untrusted(String),
-    /// The peer does not speak TLS as we do, or gave up; the text is for the log.
+    /// The peer does not support our TLS, or ended the handshake; the text is for the log.
     Peer(String),
 }
 
@@ -43,8 +44,8 @@ impl From<rustls::Error> for TlsError {
     }
 }
 
-/// The public roots that are built in, and those of TLS_CA_FILE, if one is set. A certificate of TLS_CA_FILE is trusted
-/// as an authority, and for itself.
+/// Trusts the built-in public roots, and the certificates of TLS_CA_FILE if it is set. A certificate of TLS_CA_FILE is trusted
+/// as an authority, and as the certificate of a server.
 pub fn client_config(ca_file_pem: Option<&[u8]>) -> Result<Config, TlsError> {
     let mut own = Vec::new();
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -68,14 +69,14 @@ pub fn client_config(ca_file_pem: Option<&[u8]>) -> Result<Config, TlsError> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier { chains, own }))
         .with_no_client_auth();
-    // A mail or a look-up now and then: nothing to win by keeping tickets.
+    // Mails and look-ups are rare: session tickets would save nothing.
     config.resumption = Resumption::disabled();
     Ok(Config(Arc::new(config)))
 }
 
-/// Judges a certificate by its chain; one that stands in TLS_CA_FILE itself needs none. A mail server's own certificate,
-/// made by `openssl req -x509`, names itself an authority or has an issuer that the file does not hold: no chain of it is
-/// valid, and the operator said all the same that it is the right one.
+/// Checks a certificate by its chain; a certificate that is in TLS_CA_FILE needs no chain. A self-signed certificate of a mail
+/// server, made by `openssl req -x509`, is marked as an authority or has an issuer that is not in the file. It has no valid
+/// chain, but the operator has chosen to trust it.
 #[derive(Debug)]
 struct Verifier {
     chains: Arc<WebPkiServerVerifier>,
@@ -94,8 +95,8 @@ impl ServerCertVerifier for Verifier {
         let chain =
             self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match chain {
-            // Dates are judged before the chain is built, and each has an error of its own: with these two they are
-            // good. `Other` is the error of an authority's certificate that a server shows.
+            // Dates are checked before the chain and have their own errors, so with these two errors they are valid.
+            // `Other` is the error for a server certificate that is an authority.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::Other(_),
             )) if self.own.contains(end_entity) => {
@@ -129,33 +130,33 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// One connection's TLS. The caller moves bytes: [`Session::outgoing`] to the socket whenever it yields
-/// some, what the socket gives to [`Session::receive`].
+/// The TLS state of one connection. The caller moves bytes from [`Session::outgoing`] to the socket, and from the socket to
+/// [`Session::receive`].
 pub struct Session(ClientConnection);
 
 impl Session {
-    /// `server_name`: a DNS name or an IP address, as the certificate has to name it.
+    /// `server_name` is a DNS name or an IP address that the certificate must contain.
     pub fn new(config: &Config, server_name: &str) -> Result<Session, TlsError> {
         let name = ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::ServerName)?;
         let mut connection = ClientConnection::new(Arc::clone(&config.0), name).map_err(TlsError::from)?;
-        // What is sent is bounded by what the caller has: a mail, a request.
+        // The caller bounds the sent bytes: a mail or a request.
         connection.set_buffer_limit(None);
         Ok(Session(connection))
     }
 
-    /// Takes bytes of the socket and appends to `plain` what the peer said by them. After an error the
-    /// session is over, and [`Session::outgoing`] may still have an alert for the peer.
+    /// Takes bytes of the socket and appends the decrypted bytes to `plain`. After an error the session has ended, and
+    /// [`Session::outgoing`] may still have an alert for the peer.
     pub fn receive(&mut self, mut bytes: &[u8], plain: &mut Vec<u8>) -> Result<(), TlsError> {
         while !bytes.is_empty() {
             let taken = self.0.read_tls(&mut bytes).map_err(|error| TlsError::Peer(error.to_string()))?;
             self.0.process_new_packets()?;
             match self.0.reader().read_to_end(plain) {
-                // WouldBlock: the peer goes on later. UnexpectedEof can't be, no end was told.
+                // WouldBlock: more bytes are needed. UnexpectedEof cannot happen, since no end was reported.
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(TlsError::Peer(error.to_string())),
             }
-            // The peer said goodbye; what follows it is not TLS.
+            // The peer sent close_notify; bytes after it are not TLS.
             if taken == 0 {
                 break;
             }
@@ -163,12 +164,12 @@ impl Session {
         Ok(())
     }
 
-    /// Takes bytes for the peer; they leave by [`Session::outgoing`], once the hands are shaken.
+    /// Takes bytes for the peer. [`Session::outgoing`] returns them encrypted after the handshake.
     pub fn send(&mut self, plain: &[u8]) {
         self.0.writer().write_all(plain).expect("a buffer without a limit takes every byte");
     }
 
-    /// Appends to `out` the bytes that have to go to the socket now.
+    /// Appends the bytes to send on the socket now to `out`.
     pub fn outgoing(&mut self, out: &mut Vec<u8>) {
         while self.0.wants_write() {
             self.0.write_tls(out).expect("a Vec takes every byte");
@@ -179,13 +180,13 @@ impl Session {
         self.0.is_handshaking()
     }
 
-    /// Says goodbye (close_notify).
+    /// Sends close_notify.
     pub fn close(&mut self) {
         self.0.send_close_notify();
     }
 
-    /// The peer said goodbye. If the connection ends without it, something may have been cut off: an answer
-    /// that is ended by the connection alone is then no answer.
+    /// Whether the peer sent close_notify. If the connection ends without it, bytes may be missing: a response that only the
+    /// end of the connection ends is then incomplete.
     pub fn peer_closed(&mut self) -> bool {
         self.0.process_new_packets().is_ok_and(|state| state.peer_has_closed())
     }
@@ -232,8 +233,8 @@ J0R3fmF3XVj/Oj8wGxo7Z05pVcVy56gw3/F59uISgHf13TvWrwOhQuj6
 -----END PRIVATE KEY-----
 ";
 
-    // Certificates of mail.example.org as `openssl req -x509` makes them: signed by themselves, and authorities. One is
-    // from 2020 to 2120, the other one was until 2021.
+    // Certificates of mail.example.org as `openssl req -x509` makes them: self-signed, and authorities. One is valid from 2020
+    // to 2120, the other one was valid until 2021.
     const OWN: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIBcjCCARigAwIBAgIBAzAKBggqhkjOPQQDAjAZMRcwFQYDVQQDEw5uYXR0ZXIg
@@ -279,7 +280,7 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
         ServerConnection::new(Arc::new(config)).expect("a connection")
     }
 
-    /// Both sides talk in pieces of `size`: the client says hello at once, the server echoes and closes.
+    /// Both sides send in pieces of `size`: the client sends hello at once, the server echoes it and closes.
     fn talk(config: &Config, name: &str, size: usize) -> Result<Vec<u8>, TlsError> {
         talk_to(server(CERTIFICATE, KEY), config, name, size)
     }
@@ -325,8 +326,8 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
                 let mut goodbye = Vec::new();
                 session.outgoing(&mut goodbye);
                 assert!(!goodbye.is_empty());
-                // Not TLS any more, and ignored.
-                session.receive(b"behind the end", &mut heard)?;
+                // Not TLS, and ignored.
+                session.receive(b"after the end", &mut heard)?;
                 return Ok(heard);
             }
             assert!(!session.peer_closed());
@@ -350,9 +351,9 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
         assert_eq!(talk(&own, "not a name", usize::MAX), Err(TlsError::ServerName));
     }
 
-    /// A certificate is trusted because it stands in TLS_CA_FILE, whoever issued it and whatever it says it is for.
+    /// A certificate is trusted because it is in TLS_CA_FILE, with any issuer and any declared use.
     #[test]
-    fn the_very_certificate_of_the_file_is_trusted_for_its_name_and_its_time() {
+    fn a_certificate_of_the_file_is_trusted_for_its_name_and_its_time() {
         let trusting = |pem: &str| client_config(Some(pem.as_bytes())).expect("a configuration");
         let (leaf, own) = (trusting(CERTIFICATE), trusting(&format!("{AUTHORITY}{OWN}")));
         assert_eq!(

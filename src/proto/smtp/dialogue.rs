@@ -1,30 +1,31 @@
-//! One mail handed to one server (RFC 5321): bytes in, actions out. The caller owns the socket and its time
-//! limits, and does what [`Dialogue::poll`] says until it says `Done`.
+//! Sends one mail to one server (RFC 5321): bytes in, actions out.
+//!
+//! The caller owns the socket and its time limits, and performs the action of [`Dialogue::poll`] until it is `Done`.
 //!
 //! ```text
 //! Connect ─► Greeting ─► Hello ─► Ehlo ─► [Starttls ─► Hello ─► Ehlo] ─► [Auth…] ─► Mail ─► Rcpt ─► Data
 //!                                  └─► Helo ─► Mail                        any refusal ──► Quit ◄── Sent
 //! ```
-//! AUTH PLAIN that fails is followed by AUTH LOGIN where the server offers both: some servers name both and
-//! take only the second.
+//! If AUTH PLAIN fails and the server also offers AUTH LOGIN, AUTH LOGIN follows: some servers offer both and accept only the
+//! second.
 //!
-//! Invariants: no credential and no mail travels in clear where TLS was configured; a failure is permanent
-//! only if the server said so of this mail. What it says of us (our password, no STARTTLS) an operator can
-//! mend within the day in which the mail is tried again: such a failure is told apart, to be reported at once.
+//! Invariants: with TLS configured, no credential and no mail is sent in clear text. A failure is permanent only if the server
+//! says so about this mail. A failure of our configuration (the password, no STARTTLS) can be repaired by an operator during
+//! the day in which the mail is tried again: it is a separate outcome, which is reported at once.
 
 use super::base64;
 use super::mail::{Mail, Transport, compose};
 use super::reply::{Replies, Reply};
 use crate::limits::SMTP_TEXT_MAX;
 
-/// How the way to the server is protected (EMAIL_TLS).
+/// How the connection to the server is protected (EMAIL_TLS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// Clear until STARTTLS (RFC 3207), which must succeed.
+    /// Clear text until STARTTLS (RFC 3207), which must succeed.
     Starttls,
-    /// From the first byte (RFC 8314).
+    /// TLS from the first byte (RFC 8314).
     Implicit,
-    /// Clear, password included: for a server on this host.
+    /// Clear text, with the password too: for a server on this host.
     None,
 }
 
@@ -33,7 +34,7 @@ pub struct SmtpOptions {
     /// Our name in EHLO.
     pub host_name: String,
     pub tls: Tls,
-    /// Without a user nothing is authenticated.
+    /// Without a user there is no authentication.
     pub user: Option<String>,
     pub password: String,
 }
@@ -44,8 +45,8 @@ pub enum Action {
     Send(Vec<u8>),
     /// Read, then [`Dialogue::receive`] or [`Dialogue::ended`].
     NeedInput,
-    /// Shake hands on this connection now; from here on all bytes go through TLS. If that fails, the mail
-    /// was not sent, and the failure is transient.
+    /// Start the TLS handshake on this connection now; all later bytes go through TLS. If it fails, the mail was not sent,
+    /// and the failure is transient.
     StartTls,
     Done(Outcome),
 }
@@ -53,17 +54,17 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Delivered,
-    /// To be tried again. `code` is 0 where the server gave none.
+    /// The mail can be tried again. `code` is 0 if the server gave none.
     TransientFailure {
         code: u16,
         text: String,
     },
-    /// To be tried again, and in vain until an operator mends our configuration.
+    /// The mail can be tried again, but it fails until an operator corrects the configuration.
     Misconfigured {
         code: u16,
         text: String,
     },
-    /// Trying again is of no use.
+    /// Another attempt is useless.
     PermanentFailure {
         code: u16,
         text: String,
@@ -87,13 +88,13 @@ pub enum Outcome {
 /// let mut server = ["220 ready\r\n", "250 mx\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 queued\r\n"].into_iter();
 /// let outcome = loop {
 ///     match dialogue.poll() {
-///         // Here a caller writes to its socket, and here it reads.
+///         // A caller writes these bytes to its socket.
 ///         Action::Send(_) => {}
 ///         Action::NeedInput => match server.next() {
 ///             Some(reply) => dialogue.receive(reply.as_bytes()),
 ///             None => dialogue.ended(),
 ///         },
-///         Action::StartTls => unreachable!("no TLS was asked for"),
+///         Action::StartTls => unreachable!("TLS is not configured"),
 ///         Action::Done(outcome) => break outcome,
 ///     }
 /// };
@@ -109,22 +110,22 @@ pub struct Dialogue {
     extensions: Extensions,
 }
 
-/// Named by the reply it waits for.
+/// Each state is named after the reply that it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     Connect,
     Greeting,
-    /// For nothing: we speak next.
+    /// For no reply: the client sends next.
     Hello,
     Ehlo,
     Helo,
     Starttls,
-    /// AUTH PLAIN carries the response at once. A server may ask for it all the same, by an empty challenge
-    /// (RFC 4954 §4), and is answered once.
+    /// AUTH PLAIN carries the response at once. A server may still ask for it with an empty challenge (RFC 4954 §4), which is
+    /// answered once.
     AuthPlain {
         challenged: bool,
     },
-    /// AUTH LOGIN (in no RFC, in every server): asks for the name, then for the password.
+    /// AUTH LOGIN (in no RFC, but in every server): it asks for the name, then for the password.
     AuthName,
     AuthPassword,
     Auth,
@@ -136,7 +137,7 @@ enum State {
     Over(Outcome),
 }
 
-/// What the server offered.
+/// The extensions that the server offers.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extensions {
     starttls: bool,
@@ -158,12 +159,12 @@ impl Dialogue {
         }
     }
 
-    /// Bytes of the server, through TLS once that has begun.
+    /// Takes bytes of the server, decrypted if TLS has begun.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.replies.receive(bytes);
     }
 
-    /// The connection is over, or the server took too long.
+    /// The connection ended, or the server took too long.
     pub fn ended(&mut self) {
         self.ended = true;
     }
@@ -179,8 +180,8 @@ impl Dialogue {
                     }
                 }
                 State::Hello => {
-                    // What came before this in clear may be anyone's words (RFC 3207 §4.2, the injection
-                    // of a plaintext command): forgotten, extensions included.
+                    // An attacker may have injected the clear text before this (RFC 3207 §4.2): replies and
+                    // extensions are forgotten.
                     self.replies.clear();
                     self.extensions = Extensions::default();
                     self.state = State::Ehlo;
@@ -201,7 +202,7 @@ impl Dialogue {
         }
     }
 
-    /// Moves on by one reply; `None` where the state alone says what is next.
+    /// Advances by one reply; `None` if the state alone decides the next action.
     fn take(&mut self, reply: &Reply) -> Option<Action> {
         let state = std::mem::replace(&mut self.state, State::Connect);
         if let State::Quit(outcome) = state {
@@ -209,14 +210,14 @@ impl Dialogue {
             return None;
         }
         if reply.code == 421 {
-            // The server closes now (§3.8): nobody is there to hear a QUIT.
+            // The server closes now (§3.8), so a QUIT would not be read.
             self.state = State::Over(failure(reply, Blame::Moment));
             return None;
         }
         if !self.replies.is_empty() && !matches!(state, State::Starttls | State::Sent) {
-            // We ask one thing at a time. An answer before its question would be taken for that of the next
-            // one, at the worst for a receipt.
-            self.over("the server answered before it was asked");
+            // The client sends one command at a time. A reply before its command would be taken for the reply to
+            // the next command, in the worst case for the acceptance of the mail.
+            self.over("the server replied before a command was sent");
             return None;
         }
         match (state, reply.code) {
@@ -274,9 +275,9 @@ impl Dialogue {
             (state, code) => {
                 let outcome = match state {
                     _ if code < 500 => failure(reply, Blame::Moment),
-                    // A server that does not want us at all may be another one tomorrow.
+                    // A server that refuses the connection may accept it later.
                     State::Greeting => failure(reply, Blame::Moment),
-                    // "Authenticate first" and its kin (RFC 4954 §6) are about us, wherever they are said.
+                    // "Authenticate first" and similar replies (RFC 4954 §6) are about the client, in every state.
                     _ if matches!(code, 530 | 534 | 535 | 538) => failure(reply, Blame::Us),
                     State::Mail | State::Rcpt | State::Data | State::Sent => failure(reply, Blame::Mail),
                     _ => failure(reply, Blame::Us),
@@ -286,7 +287,7 @@ impl Dialogue {
         }
     }
 
-    /// The hellos are exchanged: protect, authenticate, or begin.
+    /// EHLO is complete: start TLS, authenticate, or begin the mail.
     fn after_hello(&mut self, reply: &Reply) -> Action {
         let unable = |text: &str| Outcome::Misconfigured { code: 0, text: text.to_owned() };
         if !self.is_protected() {
@@ -314,7 +315,7 @@ impl Dialogue {
         }
     }
 
-    /// No name to act as, the user, the password (RFC 4616 §2).
+    /// An empty authorization identity, the user, the password (RFC 4616 §2).
     fn plain_response(&self) -> String {
         base64(format!("\0{}\0{}", self.user(), self.options.password).as_bytes())
     }
@@ -328,7 +329,7 @@ impl Dialogue {
         self.say(&format!("MAIL FROM:<{}>{body}", self.mail.from.address.as_str()))
     }
 
-    /// As much protection as was configured is in place.
+    /// Whether the configured protection is active.
     fn is_protected(&self) -> bool {
         self.secure || self.options.tls == Tls::None
     }
@@ -341,7 +342,7 @@ impl Dialogue {
         self.options.user.as_deref().unwrap_or_default()
     }
 
-    /// A domain or an address literal, and never a second command.
+    /// A domain or an address literal. It can never contain a second command.
     fn host_name(&self) -> String {
         let allowed = |c: &char| c.is_ascii_alphanumeric() || ".-:[]".contains(*c);
         let name: String = self.options.host_name.chars().filter(allowed).take(255).collect();
@@ -357,7 +358,7 @@ impl Dialogue {
         self.say("QUIT")
     }
 
-    /// Ends without a word. What was decided before QUIT stays decided.
+    /// Ends without another command. An outcome that was decided before QUIT stays.
     fn over(&mut self, why: &str) {
         self.state = match std::mem::replace(&mut self.state, State::Connect) {
             State::Quit(outcome) => State::Over(outcome),
@@ -386,7 +387,7 @@ fn kept_text(reply: &Reply) -> String {
     reply.lines.join(" ").chars().take(SMTP_TEXT_MAX).collect()
 }
 
-/// The lines behind the first name an extension each (RFC 5321 §4.1.1.1). `AUTH=` is an old spelling.
+/// Each line after the first one names an extension (RFC 5321 §4.1.1.1). `AUTH=` is an old form.
 fn read_extensions(lines: &[String]) -> Extensions {
     let mut found = Extensions::default();
     for line in lines.iter().skip(1) {
@@ -405,8 +406,7 @@ fn read_extensions(lines: &[String]) -> Extensions {
     found
 }
 
-/// A dot before each line that begins with one, and the line that is only a dot (§4.5.2). The mail ends in
-/// CRLF.
+/// Adds a dot before each line that begins with one, and a last line with only a dot (§4.5.2). The mail ends with CRLF.
 fn stuff_dots(mail: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(mail.len() + 64);
     for line in mail.split_inclusive(|&byte| byte == b'\n') {

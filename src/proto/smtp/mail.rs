@@ -1,5 +1,7 @@
-//! A mail of plain text as bytes (RFC 5322, RFC 2045, RFC 2047). Whatever stands in a subject or a name can
-//! neither begin a header nor end one: control characters are taken out, and all but plain ASCII is encoded.
+//! Writes a mail of plain text as bytes (RFC 5322, RFC 2045, RFC 2047).
+//!
+//! Invariant: no subject and no name can begin or end a header: control characters are removed, and everything except plain
+//! ASCII is encoded.
 
 use super::base64;
 use crate::base::time::mail_date;
@@ -13,7 +15,7 @@ pub struct Address(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadAddress;
 
-/// An address, and the name to show before it.
+/// An address, and the display name before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
     pub name: String,
@@ -26,14 +28,14 @@ pub struct Mail {
     pub from: Mailbox,
     pub to: Mailbox,
     pub subject: String,
-    /// Any line ends; control characters but TAB are left out.
+    /// With any line ends. Control characters except TAB are left out.
     pub body: String,
     pub date_ms: u64,
-    /// Without its angle brackets, as `01J…@host`. The same for every try of one mail.
+    /// Without angle brackets, as `01J…@host`. It is the same for every attempt to send one mail.
     pub message_id: String,
 }
 
-/// What the way to the reader carries: decides how a body beyond ASCII is written.
+/// What the transport can carry: it decides how a body with characters outside ASCII is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     EightBit,
@@ -43,7 +45,7 @@ pub enum Transport {
 impl Address {
     pub fn parse(text: &str) -> Result<Address, BadAddress> {
         let (local, domain) = text.rsplit_once('@').ok_or(BadAddress)?;
-        // Dots where RFC 5321 §4.1.2 has none: such addresses exist. They are written quoted.
+        // RFC 5321 §4.1.2 does not allow these dots, but such addresses exist. They are written with quotes.
         let good_local = (1..=64).contains(&local.len())
             && !local.starts_with('.')
             && local.bytes().all(|byte| byte == b'.' || is_atom_byte(byte));
@@ -61,7 +63,7 @@ impl Address {
         Ok(Address(if is_dot_atom { text.to_owned() } else { format!("\"{local}\"@{domain}") }))
     }
 
-    /// As it is written in an envelope and in a header: a local part that is no dot-atom is quoted (RFC 5321 §4.1.2, RFC 5322
+    /// As written in an envelope and in a header: a local part that is not a dot-atom is quoted (RFC 5321 §4.1.2, RFC 5322
     /// §3.4.1).
     pub fn as_str(&self) -> &str {
         &self.0
@@ -86,7 +88,7 @@ fn is_atom_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
-/// The whole mail, lines ended by CRLF, none longer than RFC 5322 allows.
+/// The complete mail: lines end with CRLF, and no line is longer than RFC 5322 allows.
 pub fn compose(mail: &Mail, transport: Transport) -> Vec<u8> {
     let lines = body_lines(&mail.body);
     let (encoding, body) = match transport {
@@ -102,7 +104,7 @@ pub fn compose(mail: &Mail, transport: Transport) -> Vec<u8> {
     let is_id_byte = |c: &char| c.is_ascii_alphanumeric() || "@.-_+".contains(*c);
     let id: String = mail.message_id.chars().filter(is_id_byte).take(MAIL_HEADER_TEXT_MAX).collect();
     out.push_str(&format!("Message-ID: <{id}>\r\n"));
-    // Keeps the holiday answers of others away (RFC 3834 §5).
+    // Prevents automatic replies (RFC 3834 §5).
     out.push_str("Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n");
     out.push_str("Content-Type: text/plain; charset=utf-8\r\n");
     out.push_str(&format!("Content-Transfer-Encoding: {encoding}\r\n\r\n"));
@@ -110,10 +112,10 @@ pub fn compose(mail: &Mail, transport: Transport) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// The mail as an entry of an mbox file (RFC 4155, with the reversible quoting of `>From`): appended to what
-/// is there, read by any mail program.
+/// The mail as an entry of an mbox file (RFC 4155, with the reversible quoting of `>From`), to append to the file. Any mail
+/// program can read it.
 pub fn mbox_entry(mail: &Mail) -> Vec<u8> {
-    // `Sun, 22 Nov 2026 13:03:54 +0000` in the order of asctime.
+    // Converts `Sun, 22 Nov 2026 13:03:54 +0000` to the order of asctime.
     let date = mail_date(mail.date_ms);
     let pieces: Vec<&str> = date.split([',', ' ']).filter(|piece| !piece.is_empty()).collect();
     let asctime = match pieces[..] {
@@ -137,7 +139,7 @@ pub fn mbox_entry(mail: &Mail) -> Vec<u8> {
     out
 }
 
-/// The body in lines ended by CRLF, of any length.
+/// The body in lines of any length that end with CRLF.
 fn body_text(body: &str) -> String {
     let body = body.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(body.len() + 64);
@@ -148,7 +150,7 @@ fn body_text(body: &str) -> String {
     out
 }
 
-/// [`body_text`] in lines of at most MAIL_LINE_MAX bytes, broken behind a space where there is one.
+/// [`body_text`] in lines of at most MAIL_LINE_MAX bytes, broken after a space if there is one.
 fn body_lines(body: &str) -> String {
     let text = body_text(body);
     let mut out = String::with_capacity(text.len() + 64);
@@ -176,7 +178,7 @@ fn base64_lines(text: &str) -> String {
     out
 }
 
-/// A line of a head that holds encoded words is at most this long (RFC 2047 §2), and so is any of ours.
+/// The longest line of a header with encoded words (RFC 2047 §2). natter uses it for every line of a header.
 const HEADER_LINE_MAX: usize = 76;
 /// An encoded word without its text.
 const WORD_FRAME: usize = "=?utf-8?B?".len() + "?=".len();
@@ -205,7 +207,7 @@ fn put_mailbox(out: &mut String, name: &str, mailbox: &Mailbox) {
         } else {
             put_words(out, name.len() + 2, &shown);
         }
-        // The address on a line of its own: with it none is too long.
+        // The address gets its own line, so that no line is too long.
         out.push_str("\r\n ");
     }
     out.push_str(&format!("<{}>\r\n", mailbox.address.0));
@@ -217,12 +219,12 @@ fn clean(text: &str) -> String {
     printable.trim().to_owned()
 }
 
-/// Stands for itself, and can't be taken for an encoded word.
+/// Whether a text needs no encoding and cannot be read as an encoded word.
 fn is_plain(text: &str) -> bool {
     text.is_ascii() && !text.contains("=?")
 }
 
-/// Encoded words (RFC 2047), each of whole characters, folded; `used` bytes of the first line are taken.
+/// Appends encoded words (RFC 2047), each of complete characters, folded; `used` bytes of the first line are occupied.
 fn put_words(out: &mut String, used: usize, text: &str) {
     let mut room = HEADER_LINE_MAX - used;
     let mut rest = text;
@@ -261,7 +263,7 @@ mod tests {
         String::from_utf8(compose(mail, transport)).expect("UTF-8")
     }
 
-    /// What a reader makes of encoded words.
+    /// Decodes encoded words as a mail program does.
     fn decode(header: &str) -> String {
         let words =
             header.split("\r\n ").map(|word| word.trim_start_matches("=?utf-8?B?").trim_end_matches("?="));
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_to_the_letter() {
+    fn a_mail_byte_for_byte() {
         assert_eq!(
             text(&mail("Your code", "Hello\nit is 123456"), Transport::SevenBit),
             "From: \"natter\"\r\n <chat@example.org>\r\nTo: <ada@example.net>\r\nSubject: Your code\r\n\
@@ -309,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_beyond_ascii_is_encoded_and_folded() {
+    fn a_subject_outside_ascii_is_encoded_and_folded() {
         let long = "\u{0631}\u{0645}\u{0632} \u{1f44b}".repeat(20);
         for subject in [long.as_str(), "=?utf-8?B?eA==?=", &"x".repeat(80), "caf\u{e9}"] {
             let whole = text(&mail(subject, "b"), Transport::SevenBit);
@@ -377,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn an_mbox_entry_to_the_letter() {
+    fn an_mbox_entry_byte_for_byte() {
         let mut mail = mail("s", "From here\n>From there\nFromage\n> From\n>>From x");
         mail.date_ms = 1_793_538_234_120;
         let entry = String::from_utf8(mbox_entry(&mail)).expect("UTF-8");

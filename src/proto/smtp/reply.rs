@@ -1,4 +1,4 @@
-//! What a mail server answers (RFC 5321 §4.2): a code and lines, put together from a stream within a bound.
+//! Reads the replies of a mail server (RFC 5321 §4.2): a code and lines, from a stream, within a bound.
 
 use crate::limits::SMTP_REPLY_MAX;
 
@@ -9,16 +9,16 @@ pub(super) struct Reply {
     pub(super) lines: Vec<String>,
 }
 
-/// It is no SMTP reply, or a longer one than SMTP_REPLY_MAX.
+/// The bytes are not an SMTP reply, or the reply is longer than SMTP_REPLY_MAX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoReply;
 
 #[derive(Default)]
 pub(super) struct Replies {
     held: Vec<u8>,
-    /// Where the first line stands that has no end yet.
+    /// Where the first line without an end begins.
     searched: usize,
-    /// Bytes were lost: nothing that follows can be trusted.
+    /// Bytes were lost: later bytes cannot be trusted.
     overflown: bool,
 }
 
@@ -29,7 +29,7 @@ impl Replies {
         self.held.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// Forgets what came and was not asked for.
+    /// Drops the bytes that arrived before a command was sent.
     pub(super) fn clear(&mut self) {
         *self = Replies::default();
     }
@@ -38,7 +38,7 @@ impl Replies {
         self.held.is_empty()
     }
 
-    /// The next whole reply, if it is here.
+    /// The next complete reply, if it has arrived.
     pub(super) fn next(&mut self) -> Result<Option<Reply>, NoReply> {
         if self.overflown {
             return Err(NoReply);
@@ -63,7 +63,7 @@ struct Line<'a> {
     text: &'a [u8],
 }
 
-/// Three digits, then a hyphen if more lines follow. A bare LF is let pass: nothing hangs on it here.
+/// Three digits, then a hyphen if more lines follow. A bare LF is accepted: here it is harmless.
 fn parse_line(line: &[u8]) -> Result<Line<'_>, NoReply> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -1,6 +1,8 @@
-//! Single frames (RFC 6455 §5.2): the ones we send, encoded once for all receivers, and the heads of the ones we
-//! get, judged before a byte of their payload is awaited. Refuses to know messages: unmasking, fragments and
-//! UTF-8 are tungstenite's. Invariant: a head is read by tungstenite's own parser, so no two parsers disagree.
+//! Single WebSocket frames (RFC 6455 §5.2): encodes outgoing ones, and checks the heads of incoming ones.
+//!
+//! An outgoing frame is encoded once for all receivers. An incoming head is checked before its payload arrives. Leaves messages
+//! to tungstenite: unmasking, fragments and UTF-8. Invariant: tungstenite's parser reads each head, so two parsers cannot
+//! disagree.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -13,18 +15,18 @@ use tungstenite::protocol::frame::{Frame, FrameHeader};
 use crate::base::send_queue::SendQueue;
 use crate::limits::CLOSE_REASON_MAX;
 
-/// Close codes of RFC 6455 §7.4.1 that natter itself decides on.
+/// Close codes of RFC 6455 §7.4.1 that natter sends.
 pub const PROTOCOL_ERROR: u16 = 1002;
 pub const INVALID_UTF8: u16 = 1007;
 pub const TOO_BIG: u16 = 1009;
 pub const INTERNAL_ERROR: u16 = 1011;
 
-/// Appends one text frame. `payload` is UTF-8: what we send is ours.
+/// Appends one text frame. `payload` is UTF-8, since the server made it.
 pub fn encode_text(out: &mut Vec<u8>, payload: &[u8]) {
     encode(out, OpCode::Data(Data::Text), payload);
 }
 
-/// Appends one binary frame. The chat speaks text only; the conformance echo needs it.
+/// Appends one binary frame. The chat uses only text frames; the conformance echo needs this.
 pub fn binary(out: &mut Vec<u8>, payload: &[u8]) {
     encode(out, OpCode::Data(Data::Binary), payload);
 }
@@ -41,7 +43,7 @@ pub fn push_text(send: &mut SendQueue, payload: &[u8]) {
     push_parts(send, &[payload]);
 }
 
-/// As [`push_text`], of a text in parts.
+/// Like [`push_text`], for a text in parts.
 pub fn push_parts(send: &mut SendQueue, parts: &[&[u8]]) {
     let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
     let mut head = [0; HEAD_MAX];
@@ -53,7 +55,7 @@ pub fn push_parts(send: &mut SendQueue, parts: &[&[u8]]) {
     parts.iter().for_each(|part| send.push_bytes(part));
 }
 
-/// Queues an empty ping. The caller sends none behind a close frame ([`super::WebSocket::is_closing`]).
+/// Queues an empty ping. The caller sends none after a close frame ([`super::WebSocket::is_closing`]).
 pub fn ping(out: &mut SendQueue) {
     const PING: [u8; 2] = [0x89, 0];
     out.push_bytes(&PING);
@@ -62,7 +64,7 @@ pub fn ping(out: &mut SendQueue) {
 /// Bytes of the longest frame head (RFC 6455 §5.2): 2, a length of 8, a mask of 4.
 pub(super) const HEAD_MAX: usize = 14;
 
-/// One unmasked, whole frame of the server.
+/// Appends one unmasked, complete frame of the server.
 fn encode(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
     let header = FrameHeader { opcode, ..FrameHeader::default() };
     out.reserve(HEAD_MAX + payload.len());
@@ -70,7 +72,7 @@ fn encode(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// A close frame; the reason is cut to what a control frame holds, never inside a character.
+/// A close frame. The reason is cut to the length of a control frame, never inside a character.
 pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
     let mut end = reason.len().min(CLOSE_REASON_MAX);
     while !reason.is_char_boundary(end) {
@@ -82,7 +84,7 @@ pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
     out
 }
 
-/// The close code for what tungstenite found wrong (RFC 6455 §7.4.1). The last row is our own fault.
+/// The close code for an error of tungstenite (RFC 6455 §7.4.1). The last row is an error of the server.
 pub(super) fn close_code(error: &Error) -> u16 {
     match error {
         Error::Protocol(_) => PROTOCOL_ERROR,
@@ -92,14 +94,14 @@ pub(super) fn close_code(error: &Error) -> u16 {
     }
 }
 
-/// A frame of the peer whose head has been read, and how much of its payload is still to come.
+/// A frame of the peer: its head, and how much of its payload has not arrived yet.
 #[derive(Debug)]
 pub(super) struct Incoming {
     header: FrameHeader,
     pub left: usize,
 }
 
-/// A piece of the payload, made a frame of its own: `head` in front of the next `len` payload bytes.
+/// A piece of the payload as a separate frame: `head` comes before the next `len` payload bytes.
 pub(super) struct Piece {
     head: [u8; HEAD_MAX],
     head_len: usize,
@@ -113,12 +115,13 @@ impl Piece {
 }
 
 impl Incoming {
-    /// Reads a head and says how many bytes it took; `None` when `bytes` end inside it, a close code when no
-    /// such frame may come. `open` counts the bytes of the fragmented message this frame may continue; it is
-    /// moved on past this frame. A message may have `message_max` bytes.
+    /// Reads a head and returns its length; `None` if `bytes` end inside it, a close code if the frame is not allowed. `open`
+    /// counts the bytes of the fragmented message that this frame may continue, and is updated for this frame. A message may
+    /// have
+    /// `message_max` bytes.
     ///
-    /// tungstenite would find all of this too, but for the mask, the reserved bits and the length of control
-    /// frames only after it has waited for the payload, and the shortest-length rule never.
+    /// tungstenite checks this too, but it finds a wrong mask, reserved bits and the length of a control frame only after the
+    /// payload has arrived, and it does not check the shortest-length rule.
     pub fn begin(
         bytes: &[u8],
         open: &mut Option<usize>,
@@ -128,8 +131,8 @@ impl Incoming {
         let parsed = FrameHeader::parse(&mut cursor).map_err(|error| close_code(&error))?;
         let Some((header, len)) = parsed else { return Ok(None) };
         let head_len = cursor.position() as usize;
-        // §5.1: a client masks every frame. §5.2: reserved bits belong to extensions, and there are none; a
-        // length takes the fewest bytes, the first bit of eight being 0.
+        // §5.1: a client masks every frame. §5.2: reserved bits are for extensions, and there are none; a length
+        // uses the fewest bytes, and the first bit of eight bytes is 0.
         let legal = header.mask.is_some()
             && !(header.rsv1 || header.rsv2 || header.rsv3)
             && head_len == header.len(len)
@@ -138,7 +141,7 @@ impl Incoming {
             return Err(PROTOCOL_ERROR);
         }
         let data = match header.opcode {
-            // §5.5: control frames are short and whole.
+            // §5.5: control frames are short and not fragmented.
             OpCode::Control(_) if len > 125 || !header.is_final => return Err(PROTOCOL_ERROR),
             OpCode::Control(_) => return Ok(Some((Incoming { header, left: len as usize }, head_len))),
             OpCode::Data(data) => data,
@@ -150,10 +153,10 @@ impl Incoming {
         Ok(Some((Incoming { header, left: total - before }, head_len)))
     }
 
-    /// Cuts a piece off the payload, of which `available` bytes are here; `None` when there is nothing to cut.
+    /// Takes a piece of the payload, of which `available` bytes have arrived; `None` if there is nothing to take.
     ///
-    /// A data frame that is only partly here is handed on as fragments (§5.4 lets an intermediary do so). Bad
-    /// UTF-8 then fails as soon as it is seen, and memory grows with what came, not with what a head promises.
+    /// A data frame of which only a part has arrived is passed on as fragments (§5.4 allows this for an intermediary). So bad
+    /// UTF-8 fails as soon as it arrives, and memory grows with the received bytes, not with the length in a head.
     pub fn cut(&mut self, available: usize) -> Option<Piece> {
         let whole = available >= self.left;
         if !whole && (available == 0 || matches!(self.header.opcode, OpCode::Control(_))) {
@@ -168,7 +171,7 @@ impl Incoming {
             OpCode::Data(_) => OpCode::Data(Data::Continue),
             control => control,
         };
-        // The mask goes on where this piece ends (§5.3: byte i is masked by byte i mod 4).
+        // The mask continues where this piece ends (§5.3: byte i is masked by byte i mod 4).
         if let Some(mask) = &mut self.header.mask {
             mask.rotate_left(len % 4);
         }
@@ -181,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_frames_are_whole_unmasked_and_of_the_shortest_length() {
+    fn outgoing_frames_are_complete_unmasked_and_of_the_shortest_length() {
         let check = |len: usize, head: &[u8]| {
             let payload = vec![b'x'; len];
             let mut text = b"before".to_vec();
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_judged_before_its_payload() {
+    fn a_head_is_checked_before_its_payload() {
         let check = |bytes: &[u8], expect: Result<Option<usize>, u16>| {
             for end in 0..bytes.len() {
                 let part = Incoming::begin(&bytes[..end], &mut None, 1_000);

@@ -1,29 +1,31 @@
-//! The opening handshake (RFC 6455 §4.2): which requests ask for a WebSocket, and the two values that accept
-//! one. Owns no head: the caller lends the field values and writes the 101. Origin and credentials are the
-//! router's business. Invariant: an [`Accept`] exists only for a request that meets every MUST of §4.2.1.
+//! The opening handshake of a WebSocket (RFC 6455 §4.2).
+//!
+//! Owns which requests are upgraded, and the two values of the response. The caller passes the field values and writes the 101;
+//! the router checks origin and credentials. Invariant: an [`Accept`] exists only for a request that meets every MUST of
+//! §4.2.1.
 
 use crate::base::crypto;
 
-/// The one version there is (RFC 6455 §4.1), also the value of `Sec-WebSocket-Version` in a 426.
+/// The only version (RFC 6455 §4.1), also the value of `Sec-WebSocket-Version` in a 426.
 pub const VERSION: &str = "13";
 
-/// The subprotocol of natter's native stream, chosen when it is offered (`protocol.md`, "WebSocket").
+/// The subprotocol of natter's native stream, selected if it is offered ([`protocol`](crate::protocol), "WebSocket").
 pub const PROTOCOL: &str = "natter.v1";
 
 /// Appended to the key before hashing (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// What a 101 has to say beside `Connection: Upgrade` and `Upgrade: websocket`. It never names an extension:
-/// none is offered, so none may be used.
+/// The fields of a 101 in addition to `Connection: Upgrade` and `Upgrade: websocket`. It never names an extension: natter
+/// supports none, so none may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accept {
     /// The value of `Sec-WebSocket-Accept`.
     pub key: String,
-    /// The value of `Sec-WebSocket-Protocol`; without one the field is left out.
+    /// The value of `Sec-WebSocket-Protocol`; `None` leaves the field out.
     pub protocol: Option<&'static str>,
 }
 
-/// Why a request is not upgraded; each fixes the status of the plain answer.
+/// Why a request is not upgraded; each variant decides the status of the plain response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpgradeError {
     /// Not a GET of HTTP/1.1 with the two upgrade tokens: 426, with `Upgrade: websocket`.
@@ -43,8 +45,8 @@ impl UpgradeError {
     }
 }
 
-/// Judges a request by its method, its minor HTTP version, and `values`, which gives every value of the field
-/// of that (lower-case) name, in order.
+/// Checks a request by its method, its minor HTTP version, and `values`, which returns every value of the field with this
+/// (lower-case) name, in order.
 pub fn check_upgrade<'a, Values: Iterator<Item = &'a str>>(
     method: &str,
     http_minor: u8,
@@ -67,7 +69,7 @@ pub fn check_upgrade<'a, Values: Iterator<Item = &'a str>>(
     Ok(Accept { key, protocol: offered.then_some(PROTOCOL) })
 }
 
-/// Whether the values of `Upgrade` ask for a WebSocket, in a good request or not.
+/// Whether the values of `Upgrade` request a WebSocket, also in a malformed request.
 pub fn is_wanted<'a>(upgrade: impl Iterator<Item = &'a str>) -> bool {
     tokens(upgrade).any(|token| token.eq_ignore_ascii_case("websocket"))
 }
@@ -75,7 +77,7 @@ pub fn is_wanted<'a>(upgrade: impl Iterator<Item = &'a str>) -> bool {
 /// The value of `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`; `None` unless the key is the canonical base64
 /// of exactly 16 bytes (§4.2.1 item 5).
 pub fn accept_key(key: &str) -> Option<String> {
-    // base64 and base64url differ in two letters and the padding: the strict decoder of the one serves both.
+    // base64 and base64url differ in two characters and the padding, so the strict decoder of one is used for both.
     let digits = key.strip_suffix("==").filter(|digits| !digits.contains(['-', '_']))?;
     let nonce = crypto::base64url_decode(&digits.replace('+', "-").replace('/', "_"))?;
     if nonce.len() != 16 {
@@ -90,13 +92,13 @@ fn tokens<'a>(values: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a
     values.flat_map(|value| value.split(',')).map(trim).filter(|token| !token.is_empty())
 }
 
-/// The value of a field that may stand once only (RFC 6455 §11.3).
+/// The value of a field that may occur only once (RFC 6455 §11.3).
 fn single<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let first = values.next()?;
     values.next().is_none().then(|| trim(first))
 }
 
-/// Optional white space is space and tab, nothing else (RFC 9110 §5.6.3).
+/// Optional white space is only space and tab (RFC 9110 §5.6.3).
 fn trim(value: &str) -> &str {
     value.trim_matches([' ', '\t'])
 }
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_must_of_the_request_is_asked_for() {
+    fn every_must_of_the_request_is_checked() {
         use UpgradeError::*;
         let check = |name, values: &[&str], expect: Result<Option<&'static str>, UpgradeError>| {
             let found = upgrade("GET", 1, &with(name, values)).map(|accept| {

@@ -1,14 +1,15 @@
-//! A WebSocket of the server's side (RFC 6455), sans-IO: bytes in, messages out, answers into the stream's send
-//! queue. tungstenite unmasks, joins fragments and checks UTF-8 and close codes, over a pipe of memory. Owns no
-//! timer and no socket, and never decides to close but for a broken protocol.
+//! The server side of a WebSocket (RFC 6455), sans-IO: bytes in, messages out.
 //!
-//! Invariant: tungstenite gets whole frames only, one at a time, so it always stands at a frame boundary. Its
-//! context (which can't be shrunk) therefore lives from the first byte of a message to its last: a WebSocket
-//! between messages owns no memory but its own value, whatever went through it before.
+//! Pongs and close frames go to the send queue of the stream. tungstenite unmasks, joins fragments and checks UTF-8 and close
+//! codes, over a pipe in memory. It has no timer and no socket, and closes by itself only after a protocol error.
+//!
+//! Invariant: tungstenite gets only complete frames, one at a time, so it is always at a frame boundary. Its context (which
+//! cannot be shrunk) exists only from the first byte of a message to its last: between messages a WebSocket owns no memory
+//! except its own value.
 //!
 //! ```text
 //! Open ── close() ──→ Closing ── the peer's close ──→ Ended
-//!   └──── the peer's close, or a broken protocol ──────↗
+//!   └──── the peer's close, or a protocol error ───────↗
 //! ```
 
 mod frame;
@@ -35,24 +36,24 @@ pub use handshake::{Accept, PROTOCOL, UpgradeError, VERSION, accept_key, check_u
 pub enum Incoming {
     Text(Text),
     Binary(Binary),
-    /// Answered already, or to be answered when the queue has drained.
+    /// The pong is queued, or will be queued when the queue has drained.
     Ping,
     Pong,
-    /// The peer closes, or answers our close; the answer, where one is due, is queued. The code is the peer's,
-    /// 1002 for one that may not be sent (§7.4), `None` when it gave none. Nothing follows.
+    /// The peer closes, or answers our close; the answer, if one is needed, is queued. The code is that of the peer, 1002 for
+    /// a code that is not allowed (§7.4), `None` if there is none. Nothing comes after it.
     Close {
         code: Option<u16>,
     },
-    /// The peer broke the protocol (1002), sent text that is no UTF-8 (1007) or a message that is too long
-    /// (1009); 1011 is our own fault. The close frame is queued. Nothing follows: flush, shut down the write
-    /// side, and read the rest without looking (§7.1.7).
+    /// The peer violated the protocol (1002), sent text that is not UTF-8 (1007) or a message that is too long (1009); 1011
+    /// is an error of the server. The close frame is queued. Nothing comes after it: flush, shut down the write side, and
+    /// discard the remaining input (§7.1.7).
     Failed {
         code: u16,
     },
 }
 
-/// A text message: a `str` in the buffer it arrived in. Borrow from it and let it go: a kept one keeps that
-/// whole buffer.
+/// A text message: a `str` in the buffer in which it arrived. Borrow from it and drop it: while it exists, it keeps the
+/// complete buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Text(Utf8Bytes);
 
@@ -64,7 +65,7 @@ impl Deref for Text {
     }
 }
 
-/// A binary message, in the buffer it arrived in, like [`Text`].
+/// A binary message in the buffer in which it arrived, like [`Text`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Binary(Bytes);
 
@@ -79,13 +80,13 @@ impl Deref for Binary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// Our close frame is queued; only the peer's is still waited for, and what else comes is dropped.
+    /// Our close frame is queued. It waits only for the close frame of the peer and drops all other input.
     Closing,
-    /// Nothing is read any more.
+    /// No more input is read.
     Ended,
 }
 
-/// See the head of this file.
+/// The server side of one WebSocket.
 ///
 /// ```
 /// use natter::base::send_queue::SendQueue;
@@ -96,7 +97,7 @@ enum State {
 /// socket.feed(&[0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2]);
 /// let Some(Incoming::Text(text)) = socket.next(&mut out) else { panic!("a text") };
 /// assert_eq!(&*text, "hi");
-/// // An unmasked one breaks the protocol: the close frame is queued.
+/// // An unmasked one is a protocol error: the close frame is queued.
 /// socket.feed(&[0x81, 0x02, b'h', b'i']);
 /// assert_eq!(socket.next(&mut out), Some(Incoming::Failed { code: 1002 }));
 /// assert_eq!(out.take_bytes()[..4], [0x88, 0x02, 0x03, 0xea]);
@@ -104,18 +105,18 @@ enum State {
 #[derive(Debug)]
 pub struct WebSocket {
     state: State,
-    /// Received and not yet handed to tungstenite, from `start` on.
+    /// Received and not yet passed to tungstenite, from `start` on.
     input: Vec<u8>,
     start: usize,
-    /// `next` has taken all it could from `input`: a rest is the beginning of a head or of a control frame.
+    /// `next` has consumed all it could from `input`: the rest is the beginning of a head or of a control frame.
     starved: bool,
-    /// The frame whose payload is being handed over.
+    /// The frame whose payload is being passed on.
     frame: Option<frame::Incoming>,
-    /// Bytes so far of a fragmented message.
+    /// Bytes of a fragmented message so far.
     open: Option<usize>,
-    /// There while a message is in it, and while there is input.
+    /// Exists while it has a part of a message, and while there is input.
     context: Option<Box<WebSocketContext>>,
-    /// The newest pong that found the queue too long.
+    /// The newest pong that was not queued because the queue was too long.
     pong: Vec<u8>,
     message_max: usize,
 }
@@ -136,8 +137,8 @@ impl WebSocket {
         }
     }
 
-    /// Keeps `bytes` for [`WebSocket::next`]. What is kept is bounded by the caller: it reads a socket only
-    /// while [`WebSocket::has_input`] is false, then at most a head or a control frame (139 bytes) is left here.
+    /// Keeps `bytes` for [`WebSocket::next`]. The caller bounds them: it reads the socket only while [`WebSocket::has_input`]
+    /// is false, and then at most a head or a control frame (139 bytes) is kept.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.state == State::Ended || bytes.is_empty() {
             return;
@@ -147,22 +148,22 @@ impl WebSocket {
         self.starved = false;
     }
 
-    /// Whether [`WebSocket::next`] may go on without new bytes: true after the caller stopped calling it.
+    /// Whether [`WebSocket::next`] may continue without new bytes: true if the caller stopped before it returned `None`.
     pub fn has_input(&self) -> bool {
         !self.starved
     }
 
-    /// Whether a pong waits for the queue to drain; calling [`WebSocket::next`] then sends it.
+    /// Whether a pong waits for the queue to drain; [`WebSocket::next`] queues it then.
     pub fn holds_pong(&self) -> bool {
         !self.pong.is_empty()
     }
 
-    /// Whether a close frame of ours is queued or sent: nothing may be queued behind it.
+    /// Whether our close frame is queued or sent: nothing may be queued after it.
     pub fn is_closing(&self) -> bool {
         self.state != State::Open
     }
 
-    /// Queues a close frame, once; the reason is cut to 123 bytes. `next` then waits for the peer's answer only.
+    /// Queues a close frame, once; the reason is cut to 123 bytes. `next` then waits only for the close frame of the peer.
     pub fn close(&mut self, out: &mut SendQueue, code: u16, reason: &str) {
         if self.state == State::Open {
             out.push_bytes(&frame::close(code, reason));
@@ -171,7 +172,7 @@ impl WebSocket {
         }
     }
 
-    /// The next thing the peer sent. Call it until `None`, or stop in between: what is not parsed stays.
+    /// The next input of the peer. Call it until `None`, or stop earlier: input that is not parsed is kept.
     pub fn next(&mut self, out: &mut SendQueue) -> Option<Incoming> {
         self.release_pong(out);
         loop {
@@ -185,7 +186,7 @@ impl WebSocket {
             };
             let message = match self.hand_over(&piece) {
                 Ok(message) => message,
-                // The piece is swallowed, and the message goes on.
+                // The piece is consumed, and the message continues.
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Some(self.fail(out, frame::close_code(&error))),
             };
@@ -209,7 +210,7 @@ impl WebSocket {
                 Message::Text(text) => Incoming::Text(Text(text)),
                 Message::Binary(bytes) => Incoming::Binary(Binary(bytes)),
                 Message::Pong(_) => Incoming::Pong,
-                // Documented as never read.
+                // tungstenite documents that it never returns this.
                 Message::Frame(_) => return Some(self.fail(out, INTERNAL_ERROR)),
             };
             if self.state == State::Open {
@@ -218,7 +219,7 @@ impl WebSocket {
         }
     }
 
-    /// The next piece of input that tungstenite can take, or the close code of what stands there instead.
+    /// The next piece of input for tungstenite, or the close code if the input is not allowed.
     fn next_piece(&mut self) -> Result<Option<Piece>, u16> {
         let unread = &self.input[self.start..];
         if self.frame.is_none() {
@@ -234,7 +235,7 @@ impl WebSocket {
         Ok(self.frame.as_mut().and_then(|frame| frame.cut(available)))
     }
 
-    /// Lets tungstenite read `piece` and nothing behind it.
+    /// Lets tungstenite read `piece` and no byte after it.
     fn hand_over(&mut self, piece: &Piece) -> Result<Message, Error> {
         let end = self.start + piece.len;
         let mut pipe = Pipe { head: piece.head(), body: &self.input[self.start..end], written: Vec::new() };
@@ -244,24 +245,24 @@ impl WebSocket {
         self.context.get_or_insert_with(|| Box::new(new_context(message_max))).read(&mut pipe)
     }
 
-    /// The pong or the close frame by which tungstenite answers what it has just read.
+    /// The pong or the close frame with which tungstenite answers the last input.
     fn answer(&mut self) -> Vec<u8> {
         let mut pipe = Pipe { head: &[], body: &[], written: Vec::new() };
         if let Some(context) = &mut self.context {
-            // After a close it reports that the connection is done, having written: the state says so too.
+            // After a close it writes, and reports the end of the connection as an error, which the state has already.
             let _done = context.flush(&mut pipe);
         }
         pipe.written
     }
 
-    /// RFC 6455 §5.5.3: of several pings only the newest need be answered. Every one is, while the peer reads.
+    /// RFC 6455 §5.5.3: of several pings only the newest needs an answer. While the peer reads, every ping is answered.
     fn release_pong(&mut self, out: &mut SendQueue) {
         if !self.pong.is_empty() && out.memory() < PONG_QUEUE_MAX {
             out.push_bytes(&mem::take(&mut self.pong));
         }
     }
 
-    /// There is nothing to go on with: gives back all memory the rest does not need.
+    /// More input is needed: frees all memory that the rest does not need.
     fn starve(&mut self) {
         self.starved = true;
         if self.start > 0 {
@@ -284,7 +285,7 @@ impl WebSocket {
     }
 }
 
-/// All limits tungstenite has: its own are for clients with few connections.
+/// Sets all limits of tungstenite: its defaults are for programs with few connections.
 fn new_context(message_max: usize) -> WebSocketContext {
     let config = WebSocketConfig::default()
         .read_buffer_size(WS_READ_BUFFER)
@@ -295,7 +296,7 @@ fn new_context(message_max: usize) -> WebSocketContext {
     WebSocketContext::new(Role::Server, Some(config))
 }
 
-/// The stream tungstenite believes in: one piece of one frame to read, and all it writes.
+/// The stream for tungstenite: one piece of one frame to read, and a buffer for the bytes that it writes.
 struct Pipe<'a> {
     head: &'a [u8],
     body: &'a [u8],
@@ -304,7 +305,7 @@ struct Pipe<'a> {
 
 impl Read for Pipe<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // `Ok(0)` would mean that the peer is gone.
+        // `Ok(0)` would mean the end of the connection.
         match self.head.read(buf)? {
             0 if self.body.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             from_head => Ok(from_head + self.body.read(&mut buf[from_head..])?),

@@ -1,4 +1,4 @@
-//! Bytes in, messages and bytes out: the table follows the numbering of the Autobahn suite.
+//! Tests of the WebSocket: bytes in, messages and bytes out, with the numbers of the Autobahn suite.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn close_frame(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     frame(CLOSE, [&code.to_be_bytes()[..], reason.as_ref()].concat())
 }
 
-/// A control frame of ours.
+/// A control frame of the server.
 fn ours(opcode: u8, payload: &[u8]) -> Vec<u8> {
     [&[0x80 | opcode, payload.len() as u8], payload].concat()
 }
@@ -62,7 +62,7 @@ fn drain(socket: &mut WebSocket, out: &mut SendQueue) -> Vec<String> {
     std::iter::from_fn(|| socket.next(out)).map(show).collect()
 }
 
-/// What comes of `chunks`, each drained before the next.
+/// The result of `chunks`, each drained before the next.
 fn run<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<String>, Vec<u8>) {
     let (mut socket, mut out, mut seen) = (WebSocket::new(MAX), SendQueue::new(), Vec::new());
     for chunk in chunks {
@@ -90,7 +90,7 @@ fn check(name: &str, frames: &[Vec<u8>], seen: &[&str], out: &[u8]) {
     }
 }
 
-/// A case that fails the connection, also with good frames before and behind it.
+/// A case that fails the connection, also with good frames before and after it.
 fn check_failure(name: &str, frames: &[Vec<u8>], code: u16) {
     let failed = format!("failed {code}");
     check(name, frames, &[&failed], &our_close(code, ""));
@@ -213,7 +213,7 @@ fn text_is_utf8_across_fragments_and_fails_at_the_first_bad_byte() {
             check_failure("6.3.2", &parts, INVALID_UTF8);
         }
     }
-    // 6.4: the rest of the frame, or of the message, has not come and need not come.
+    // 6.4: the rest of the frame, or of the message, has not arrived and is not needed.
     let whole = frame(TEXT, [b"\xce\xba\xe1\xbd\xb9\xf4\x90", &[b'x'; 300][..]].concat());
     let bad_at = 8 + 7;
     assert_eq!(run([&whole[..bad_at - 1]]), (vec![], vec![]));
@@ -249,7 +249,7 @@ fn a_close_is_answered_and_ends_it() {
 }
 
 #[test]
-fn our_close_is_sent_once_and_then_only_the_answer_counts() {
+fn a_close_is_sent_once_and_then_only_its_answer_is_read() {
     let (mut socket, mut out) = (WebSocket::new(MAX), SendQueue::new());
     socket.feed(&frame(TEXT | MORE, "a"));
     assert_eq!(drain(&mut socket, &mut out).len(), 0);
@@ -277,7 +277,7 @@ fn our_close_is_sent_once_and_then_only_the_answer_counts() {
 }
 
 #[test]
-fn what_is_not_asked_for_stays() {
+fn input_that_is_not_read_is_kept() {
     let (mut socket, mut out) = (WebSocket::new(MAX), SendQueue::new());
     socket.feed(&[frame(TEXT, "a"), frame(PING, "p"), frame(TEXT, "b")].concat());
     assert_eq!(socket.next(&mut out).map(show).as_deref(), Some("text a"));
@@ -307,7 +307,7 @@ fn a_flood_of_pings_costs_one_pong_once_the_queue_is_long() {
 }
 
 #[test]
-fn between_messages_it_owns_nothing() {
+fn between_messages_it_owns_no_memory() {
     let (mut socket, mut out) = (WebSocket::new(MAX), SendQueue::new());
     let owns_nothing = |socket: &WebSocket| {
         socket.context.is_none() && socket.frame.is_none() && socket.input.capacity() == 0
@@ -316,7 +316,7 @@ fn between_messages_it_owns_nothing() {
     socket.feed(&large);
     assert_eq!(drain(&mut socket, &mut out).len(), 1);
     assert!(owns_nothing(&socket));
-    // Not in the middle of a message, and not a byte of the next one is lost.
+    // Not inside a message, and no byte of the next one is lost.
     let middle = [frame(TEXT | MORE, "a"), frame(PING, ""), large[..9].to_vec()].concat();
     socket.feed(&middle[..middle.len() - 9]);
     assert_eq!(drain(&mut socket, &mut out), ["ping"]);
@@ -328,13 +328,13 @@ fn between_messages_it_owns_nothing() {
     assert_eq!(drain(&mut socket, &mut out), [format!("text of {MAX}")]);
     assert!(owns_nothing(&socket));
     assert!(size_of::<WebSocket>() <= 144, "{}", size_of::<WebSocket>());
-    // A head that promises much has cost nothing yet.
+    // A head with a large length has used no memory yet.
     socket.feed(&large[..large.len() - MAX + 1]);
     assert_eq!(drain(&mut socket, &mut out).len(), 0);
     assert_eq!(socket.input.capacity(), 0);
 }
 
-/// Any stream gives the same whatever pieces it comes in, and none panics.
+/// Any stream gives the same result in all splits, and none panics.
 #[test]
 fn random_streams_come_out_the_same_in_any_pieces() {
     for seed in 1..=3_000u64 {
@@ -384,9 +384,9 @@ fn random_streams_come_out_the_same_in_any_pieces() {
     }
 }
 
-/// A client that is not of our making understands us, and we it.
+/// An independent client and the server understand each other.
 #[test]
-fn an_independent_client_hears_its_echo() {
+fn an_independent_client_gets_its_echo() {
     #[derive(Default)]
     struct Wire {
         to_client: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The dialogue against scripted servers, of every kind and at every split of their bytes.
+//! Tests of the SMTP dialogue with scripted servers, with several splits of their bytes.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use super::super::Mailbox;
 use super::*;
 use crate::limits::SMTP_REPLY_MAX;
 
-/// What the client must send, and what the server then answers. `*` is the handshake.
+/// What the client must send, and the reply of the server. `*` is the TLS handshake.
 type Script<'a> = &'a [(&'a str, &'a str)];
 
 const GREETING: (&str, &str) = ("", "220 mx ready\r\n");
@@ -53,7 +53,7 @@ fn play(options: &SmtpOptions, body: &str, script: Script<'_>, size: usize) -> O
     for _ in 0..2 * SMTP_REPLY_MAX {
         match dialogue.poll() {
             Action::Send(bytes) => {
-                assert!(coming.is_empty(), "the client spoke before the reply was whole");
+                assert!(coming.is_empty(), "the client sent a command before the reply was complete");
                 coming = answer(&mut dialogue, std::str::from_utf8(&bytes).expect("UTF-8"));
             }
             Action::StartTls => coming = answer(&mut dialogue, "*"),
@@ -108,12 +108,12 @@ fn a_mail_in_clear_with_dots_stuffed() {
         QUIT,
     ];
     check(&options(Tls::None, None), ".a\nb.\n.", &script, &Outcome::Delivered);
-    // The goodbye may be missing, and may say anything.
+    // The reply to QUIT may be missing, and may be anything.
     check(&options(Tls::None, None), ".a\nb.\n.", &script[..6], &Outcome::Delivered);
     let mut rude = script;
     rude[6].1 = "garbage\r\n";
     check(&options(Tls::None, None), ".a\nb.\n.", &rude, &Outcome::Delivered);
-    // The receipt may not.
+    // The reply to the mail may not be missing.
     for end in 1..6 {
         let expect = transient(0, "the connection ended");
         check(&options(Tls::None, None), ".a\nb.\n.", &script[..end], &expect);
@@ -159,7 +159,7 @@ fn auth_login_and_a_server_of_seven_bits() {
 }
 
 #[test]
-fn an_old_server_hears_helo_only_where_nothing_is_lost_by_it() {
+fn an_old_server_gets_helo_only_if_no_protection_is_lost() {
     let sent = data("b", "7bit");
     let no_ehlo = [GREETING, (EHLO, "502 what?\r\n")];
     let old = [
@@ -188,7 +188,7 @@ fn protection_is_never_given_up() {
     let offered = [GREETING, (EHLO, "250-mx\r\n250 STARTTLS\r\n")];
     let refused = [&offered[..], &[("STARTTLS\r\n", "454 not now\r\n"), QUIT]].concat();
     check(&starttls, "b", &refused, &transient(454, "not now"));
-    // Words injected behind the last reply in clear are not heard, neither as a reply nor as an offer.
+    // Text injected after the last reply in clear text is used neither as a reply nor as an extension.
     let injected = "220 go\r\n250-mx\r\n250 AUTH PLAIN\r\n";
     let script =
         [&offered[..], &[("STARTTLS\r\n", injected), ("*", ""), (EHLO, "250 mx\r\n"), QUIT]].concat();
@@ -197,7 +197,7 @@ fn protection_is_never_given_up() {
 }
 
 #[test]
-fn a_failure_is_permanent_only_if_it_is_said_of_the_mail() {
+fn a_failure_is_permanent_only_if_it_is_about_the_mail() {
     let plain = options(Tls::None, None);
     let ok = "250 ok\r\n";
     let full = [GREETING, (EHLO, ok), (MAIL, ok), (RCPT, ok), ("DATA\r\n", "354 go\r\n")];
@@ -252,7 +252,7 @@ fn plain_that_fails_is_followed_by_login_where_it_is_offered() {
     check(&me, "b", &script, &Outcome::Delivered);
     let challenged = [&both[..], &[(PLAIN, "334\r\n"), (response, "535 wrong\r\n")], &login, &delivered];
     check(&me, "b", &challenged.concat(), &Outcome::Delivered);
-    // Two challenges, a wrong password twice: said once, and for the operator.
+    // Two challenges and a wrong password twice: one failure, for the operator.
     let twice = [&plain[..], &[(response, "334 \r\n"), QUIT]].concat();
     check(&me, "b", &twice, &transient(334, ""));
     let wrong =
@@ -268,7 +268,7 @@ fn a_server_out_of_step_or_closing_ends_it() {
     check(&plain, "b", &[("", "421 busy\r\n")], &transient(421, "busy"));
     check(&plain, "b", &[("", "HTTP/1.1 400 Bad\r\n")], &transient(0, "the server does not speak SMTP"));
     let ahead = [GREETING, (EHLO, "250 mx\r\n250 ok\r\n250 ok\r\n354 go\r\n250 queued\r\n")];
-    let expect = transient(0, "the server answered before it was asked");
+    let expect = transient(0, "the server replied before a command was sent");
     assert_eq!(play(&plain, "b", &ahead, usize::MAX), expect);
     let endless = "220-x\r\n".repeat(4_000);
     check(&plain, "b", &[("", &endless)], &transient(0, "the server does not speak SMTP"));
