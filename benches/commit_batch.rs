@@ -64,7 +64,7 @@ impl Ours {
         }
         let clock = Clock::start();
         let committed = self.store.commit(&mut self.batch);
-        self.store.tend(std::time::Instant::now()).expect("the WAL is kept short");
+        self.store.maintain(std::time::Instant::now()).expect("the WAL is kept short");
         let spent = clock.spent();
         assert!(committed.outcomes.iter().all(|outcome| outcome.result.is_ok()), "every post is stored");
         spent

@@ -499,7 +499,7 @@ pub const READER_THREADS: usize = 2;
 /// Between two looks whether a database that failed takes writes again.
 pub const PROBE_EVERY: Duration = Duration::from_secs(3);
 /// Between two occasions for the store's own work (checkpoint, backup step) while nobody writes.
-pub const TEND_EVERY: Duration = Duration::from_secs(1);
+pub const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
 /// Lanes closed after a fault. The server ends each; beyond, the one of the oldest connection is forgotten.
 pub const LANES_CLOSED_MAX: usize = 65_536;
 

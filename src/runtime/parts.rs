@@ -12,7 +12,7 @@ use crate::model::operation::{Answer, Command, Lane, Refusal};
 use crate::model::readiness::Readiness;
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
-use crate::store::{Committed, Fault, Index, Reader, Session, Step, Store};
+use crate::store::{Committed, Fault, Index, Reader, Step, Store, WriteHandle};
 use crate::work::files::{Opener, Publisher};
 use crate::work::geolocation::Geolocator;
 use crate::work::mail::Mailer;
@@ -56,8 +56,8 @@ macro_rules! writer {
                 self.commit(batch)
             }
 
-            fn tend(&mut self) -> Result<(), Fault> {
-                let tended = self.tend(Instant::now());
+            fn maintain(&mut self) -> Result<(), Fault> {
+                let tended = self.maintain(Instant::now());
                 // Asked for only while it matters. What can't be told bounds nothing.
                 if self.is_log_held()
                     && let Some(free) = kernel::free_bytes(self.folder())
@@ -82,7 +82,7 @@ macro_rules! writer {
     };
 }
 
-writer!(Store, Session<'_>);
+writer!(Store, WriteHandle<'_>);
 
 impl Database for Store {
     fn back_up(

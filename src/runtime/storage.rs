@@ -15,7 +15,7 @@ use super::queue::{Feed, Queue, Taken};
 use super::readers::{Readers, Reads};
 use super::threads::{Thread, spawn};
 use crate::base::id::Id;
-use crate::limits::{LANES_CLOSED_MAX, PROBE_EVERY, TEND_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX};
+use crate::limits::{LANES_CLOSED_MAX, MAINTAIN_EVERY, PROBE_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX};
 use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::Trouble;
 use crate::model::operation::{Answer, Command, Flow, Lane, Outcome, Refusal};
@@ -47,12 +47,12 @@ pub trait Writer {
     /// Commits a batch, refusing the rest of a lane after a fault inside it.
     fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed;
     /// What keeps the database in order, between two batches.
-    fn tend(&mut self) -> Result<(), Fault>;
+    fn maintain(&mut self) -> Result<(), Fault>;
     /// What the writer does for the search index, which is done with changes up to `done`. Whether more is left to do.
     fn sweep_search(&mut self, done: u64) -> Result<bool, Fault>;
     /// What the database can do at the moment.
     fn readiness(&self) -> Readiness;
-    /// Whether [`Writer::tend`] has more to do at once.
+    /// Whether [`Writer::maintain`] has more to do at once.
     fn is_at_work(&self) -> bool;
 }
 
@@ -337,7 +337,7 @@ impl Clerk {
         let until = match (at_once, self.unswept) {
             (true, _) => Instant::now(),
             (_, true) => self.sweep_at,
-            _ => Instant::now() + TEND_EVERY,
+            _ => Instant::now() + MAINTAIN_EVERY,
         };
         let reason = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
             Taken::Closed if self.deferred.items.is_empty() => return Turn::Over,
@@ -350,7 +350,7 @@ impl Clerk {
             self.commit(writer)
         });
         // After the answers are sent: nobody waits for this.
-        match reason.or_else(|| self.tend(writer)).or_else(|| self.sweep(writer)) {
+        match reason.or_else(|| self.maintain(writer)).or_else(|| self.sweep(writer)) {
             Some(reason) => Turn::Lost(reason),
             None => Turn::Done,
         }
@@ -444,8 +444,8 @@ impl Clerk {
         reason
     }
 
-    fn tend(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
-        let tended = writer.tend();
+    fn maintain(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
+        let tended = writer.maintain();
         self.tell(writer);
         tended.err().and_then(|fault| self.broke(fault))
     }

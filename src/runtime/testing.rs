@@ -97,7 +97,7 @@ impl Writer for Store {
         Committed { outcomes, fault: plan.broken }
     }
 
-    fn tend(&mut self) -> Result<(), Fault> {
+    fn maintain(&mut self) -> Result<(), Fault> {
         Ok(())
     }
 

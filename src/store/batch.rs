@@ -85,38 +85,42 @@ impl Batch<'_> {
         match command {
             Command::PostMessage(post) => messages::post(self, post),
             Command::MarkRead(mark) => conversations::mark_read(self, mark),
-            Command::EditMessage(edit) => self.whole(|batch| changes::edit(batch, edit)),
-            Command::DeleteMessage(delete) => self.whole(|batch| changes::delete(batch, delete)),
-            Command::React(react) => self.whole(|batch| changes::react(batch, *react)),
-            Command::CreateConversation(create) => self.whole(|batch| groups::create(batch, *create)),
-            Command::UpdateConversation(update) => self.whole(|batch| groups::update(batch, *update)),
-            Command::PutMember(put) => self.whole(|batch| groups::put_member(batch, *put)),
-            Command::RemoveMember(remove) => self.whole(|batch| groups::remove_member(batch, remove)),
+            Command::EditMessage(edit) => self.in_savepoint(|batch| changes::edit(batch, edit)),
+            Command::DeleteMessage(delete) => self.in_savepoint(|batch| changes::delete(batch, delete)),
+            Command::React(react) => self.in_savepoint(|batch| changes::react(batch, *react)),
+            Command::CreateConversation(create) => self.in_savepoint(|batch| groups::create(batch, *create)),
+            Command::UpdateConversation(update) => self.in_savepoint(|batch| groups::update(batch, *update)),
+            Command::PutMember(put) => self.in_savepoint(|batch| groups::put_member(batch, *put)),
+            Command::RemoveMember(remove) => self.in_savepoint(|batch| groups::remove_member(batch, remove)),
             Command::MarkOffline(mark) => presence::mark_offline(self, *mark),
             Command::PruneLog(prune) => log::prune(self, prune),
-            Command::SignUp(sign_up) => self.whole(|batch| accounts::sign_up(batch, *sign_up)),
-            Command::OpenSession(open) => self.whole(|batch| sessions::open(batch, *open)),
-            Command::RefreshSession(refresh) => self.whole(|batch| sessions::refresh(batch, *refresh)),
-            Command::EndSession(end) => self.whole(|batch| sessions::end(batch, end)),
-            Command::RevokeSessions(revoke) => self.whole(|batch| sessions::revoke_some(batch, revoke)),
-            Command::ChangePassword(change) => self.whole(|batch| sessions::change_password(batch, *change)),
+            Command::SignUp(sign_up) => self.in_savepoint(|batch| accounts::sign_up(batch, *sign_up)),
+            Command::OpenSession(open) => self.in_savepoint(|batch| sessions::open(batch, *open)),
+            Command::RefreshSession(refresh) => self.in_savepoint(|batch| sessions::refresh(batch, *refresh)),
+            Command::EndSession(end) => self.in_savepoint(|batch| sessions::end(batch, end)),
+            Command::RevokeSessions(revoke) => {
+                self.in_savepoint(|batch| sessions::revoke_some(batch, revoke))
+            }
+            Command::ChangePassword(change) => {
+                self.in_savepoint(|batch| sessions::change_password(batch, *change))
+            }
             Command::NoteSeen(note) => sessions::note_seen(self, &note),
-            Command::DeleteAccount(delete) => self.whole(|batch| deletion::delete(batch, &delete)),
-            Command::EraseMessages(erase) => self.whole(|batch| deletion::erase_some(batch, erase)),
-            Command::AddMember(add) => self.whole(|batch| accounts::add(batch, &add)),
-            Command::SetActive(set) => self.whole(|batch| accounts::set_active(batch, *set)),
-            Command::UpdateProfile(update) => self.whole(|batch| profiles::update(batch, &update)),
-            Command::SetBlock(block) => self.whole(|batch| blocks::set(batch, *block)),
-            Command::IssueVerifyCode(issue) => self.whole(|batch| codes::issue_verify(batch, *issue)),
-            Command::IssueResetCode(issue) => self.whole(|batch| codes::issue_reset(batch, *issue)),
-            Command::VerifyMember(verify) => self.whole(|batch| codes::verify(batch, *verify)),
-            Command::ResetPassword(reset) => self.whole(|batch| codes::reset(batch, *reset)),
+            Command::DeleteAccount(delete) => self.in_savepoint(|batch| deletion::delete(batch, &delete)),
+            Command::EraseMessages(erase) => self.in_savepoint(|batch| deletion::erase_some(batch, erase)),
+            Command::AddMember(add) => self.in_savepoint(|batch| accounts::add(batch, &add)),
+            Command::SetActive(set) => self.in_savepoint(|batch| accounts::set_active(batch, *set)),
+            Command::UpdateProfile(update) => self.in_savepoint(|batch| profiles::update(batch, &update)),
+            Command::SetBlock(block) => self.in_savepoint(|batch| blocks::set(batch, *block)),
+            Command::IssueVerifyCode(issue) => self.in_savepoint(|batch| codes::issue_verify(batch, *issue)),
+            Command::IssueResetCode(issue) => self.in_savepoint(|batch| codes::issue_reset(batch, *issue)),
+            Command::VerifyMember(verify) => self.in_savepoint(|batch| codes::verify(batch, *verify)),
+            Command::ResetPassword(reset) => self.in_savepoint(|batch| codes::reset(batch, *reset)),
             Command::MailSent(sent) => outbox::sent(self, sent),
             Command::MailFailed(failed) => outbox::failed(self, failed),
-            Command::PlaceSession(found) => self.whole(|batch| outbox::place_session(batch, found)),
-            Command::PublishUpload(publish) => self.whole(|batch| uploads::publish(batch, *publish)),
-            Command::DeleteUpload(delete) => self.whole(|batch| uploads::delete(batch, delete)),
-            Command::ForgetFiles(forget) => self.whole(|batch| uploads::forget(batch, forget)),
+            Command::PlaceSession(found) => self.in_savepoint(|batch| outbox::place_session(batch, found)),
+            Command::PublishUpload(publish) => self.in_savepoint(|batch| uploads::publish(batch, *publish)),
+            Command::DeleteUpload(delete) => self.in_savepoint(|batch| uploads::delete(batch, delete)),
+            Command::ForgetFiles(forget) => self.in_savepoint(|batch| uploads::forget(batch, forget)),
             // No part of a batch: the thread around the store sees to it.
             Command::BackUp(_)
             | Command::FindCredential(_)
@@ -150,18 +154,18 @@ impl Batch<'_> {
     }
 
     /// Several statements as one: none of them stays when one fails.
-    pub fn whole<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
-        self.conn.prepare_cached("SAVEPOINT whole")?.execute([])?;
+    pub fn in_savepoint<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
+        self.conn.prepare_cached("SAVEPOINT operation")?.execute([])?;
         let result = work(self);
         match &result {
             Ok(_) => {}
             // The transaction is over, and the savepoint may be gone with it.
             Err(Stop::Failed(error)) if Fault::of(error) != Fault::Internal => return result,
             Err(_) => {
-                self.conn.prepare_cached("ROLLBACK TO whole")?.execute([])?;
+                self.conn.prepare_cached("ROLLBACK TO operation")?.execute([])?;
             }
         }
-        self.conn.prepare_cached("RELEASE whole")?.execute([])?;
+        self.conn.prepare_cached("RELEASE operation")?.execute([])?;
         result
     }
 }

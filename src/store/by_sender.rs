@@ -11,7 +11,7 @@ use crate::limits::SENDER_SCAN;
 use crate::model::export::MessagePlace;
 
 /// A message on the walk.
-pub struct Own {
+pub struct OwnMessage {
     pub message: Id,
     /// The key of its conversation.
     pub conversation: u64,
@@ -34,11 +34,11 @@ pub fn forget_departures(conn: &Connection, profile: i64) -> rusqlite::Result<()
 
 /// Shows `visit` the messages of a sender behind `place`, until it says that it has enough (`false`) or [`SENDER_SCAN`]
 /// messages of anybody were looked at. Then the place to go on from, also where none was shown; `None` behind the last.
-pub fn walk(
+pub fn scan(
     conn: &Connection,
     sender: i64,
     mut place: MessagePlace,
-    mut visit: impl FnMut(Own) -> rusqlite::Result<bool>,
+    mut visit: impl FnMut(OwnMessage) -> rusqlite::Result<bool>,
 ) -> rusqlite::Result<Option<MessagePlace>> {
     let mut statement = conn.prepare_cached(
         "SELECT n, seq, id_high, sender, deleted_at IS NULL FROM messages WHERE conversation = ?1 AND n > ?2 \
@@ -53,7 +53,7 @@ pub fn walk(
             if row.get::<_, i64>(3)? != sender {
                 continue;
             }
-            let own = Own {
+            let own = OwnMessage {
                 message: joined(row.get(2)?, row.get(1)?),
                 conversation: place.conversation,
                 stands: row.get(4)?,

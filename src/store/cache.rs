@@ -15,7 +15,7 @@ use crate::model::event::Audience;
 
 /// Whether the two of a direct conversation may speak. A group is always open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum PairStatus {
     Open,
     /// One blocked the other.
     Blocked,
@@ -31,7 +31,7 @@ pub struct Conversation {
     pub last_n: u64,
     pub last_seq: u64,
     pub activity: u64,
-    pub standing: Standing,
+    pub pair_status: PairStatus,
     /// Whether the two of a direct conversation see each other's read marks.
     pub receipts: bool,
     /// By profile id.
@@ -67,7 +67,7 @@ impl Conversation {
             last_n: 0,
             last_seq: 0,
             activity: 0,
-            standing: Standing::Open,
+            pair_status: PairStatus::Open,
             receipts: kind == ConversationType::Direct,
             members: Vec::new(),
             audience: Arc::new([]),
@@ -145,9 +145,9 @@ impl Cache {
     }
 
     /// How the two of a direct conversation stand to each other: in no row of its own, so nothing is to be written.
-    pub fn relate(&mut self, slot: Slot, standing: Standing, receipts: bool) {
+    pub fn set_pair_status(&mut self, slot: Slot, pair_status: PairStatus, receipts: bool) {
         let conversation = &mut self.slots[slot.0];
-        (conversation.standing, conversation.receipts) = (standing, receipts);
+        (conversation.pair_status, conversation.receipts) = (pair_status, receipts);
     }
 
     /// For a change to the conversation's own row.

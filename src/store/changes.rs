@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
-use super::cache::{Slot, Standing};
+use super::cache::{PairStatus, Slot};
 use super::fault::Stop;
 use super::log::{self, Change};
 use super::profiles::Names;
@@ -49,9 +49,9 @@ fn find(batch: &mut Batch<'_>, actor: Id, message: Id) -> Result<Target, Stop> {
 
 /// What two of whom one blocked the other may not do to each other's screens.
 fn must_be_open(batch: &Batch<'_>, target: &Target) -> Result<(), Stop> {
-    match batch.cache.get(target.slot).standing {
-        Standing::Blocked => Err(Refusal::NotAllowed.into()),
-        Standing::Open | Standing::PeerGone => Ok(()),
+    match batch.cache.get(target.slot).pair_status {
+        PairStatus::Blocked => Err(Refusal::NotAllowed.into()),
+        PairStatus::Open | PairStatus::PeerGone => Ok(()),
     }
 }
 
@@ -125,7 +125,7 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) ->
 }
 
 /// Turns a message of a deleted member into a tombstone, as its sender could have.
-pub fn bury(batch: &mut Batch<'_>, message: Id, at: u64) -> Result<Option<Event>, Stop> {
+pub fn tombstone(batch: &mut Batch<'_>, message: Id, at: u64) -> Result<Option<Event>, Stop> {
     let Some(conversation) = messages::conversation_of(batch.conn, message)? else { return Ok(None) };
     let Some(slot) = conversations::load(batch, conversation)? else { return Ok(None) };
     let (seq, conversation_key) = (message.seq(), batch.cache.get(slot).key);

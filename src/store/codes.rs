@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
 use super::fault::Stop;
-use super::{accounts, outbox, sessions, state};
+use super::{accounts, metadata, outbox, sessions};
 use crate::limits::{CODE_INTERVAL_MS, CODE_LIFE_MS, CODE_NOBODY_ROWS, CODE_TRIES_MAX, CODES_AN_HOUR};
 use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
 use crate::model::event::Events;
@@ -68,7 +68,7 @@ pub fn issue_reset(batch: &mut Batch<'_>, issue: IssueResetCode) -> Result<Writt
     let row = find(conn, place)?;
     if too_soon(row.as_ref(), issue.at) {
         // Who is told to wait must not be told sooner: a commit without a change would not wait for the disk.
-        state::touch(conn)?;
+        metadata::touch(conn)?;
     } else {
         make(conn, place, row, &issue.code, member, issue.at)?;
     }

@@ -100,7 +100,7 @@ fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result
         return Err(rusqlite::Error::InvalidParameterName(format!("no write-ahead log here, but {mode}")));
     }
     set_synchronous(conn, synchronous_full)?;
-    // Checkpoints run between batches, where nobody waits for an answer (`Store::tend`).
+    // Checkpoints run between batches, where nobody waits for an answer (`Store::maintain`).
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
     // What was erased is overwritten.

@@ -9,12 +9,12 @@ use std::collections::BinaryHeap;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
-use super::cache::{self, Slot, Standing};
+use super::cache::{self, PairStatus, Slot};
 use super::fault::Stop;
 use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number, text_or_null};
-use super::{changes, groups, messages, state, uploads};
+use super::{changes, groups, messages, metadata, uploads};
 use crate::base::id::Id;
 use crate::model::conversation::{
     Chat, Chats, Conversation, ConversationPage, ConversationPlace, ConversationType, GetConversation,
@@ -82,19 +82,19 @@ pub fn load(batch: &mut Batch<'_>, conversation: Id) -> rusqlite::Result<Option<
         .filter_map(Result::transpose)
         .collect::<rusqlite::Result<Vec<_>>>()?;
     if let Some((low, high)) = pair {
-        (loaded.standing, loaded.receipts) = relation(conn, low, high, gone)?;
+        (loaded.pair_status, loaded.receipts) = relation(conn, low, high, gone)?;
     }
     Ok(Some(batch.cache.add(loaded.with_members(members))))
 }
 
 /// Whether the two of a direct conversation may speak, and whether they see each other's read marks.
-fn relation(conn: &Connection, a: i64, b: i64, gone: bool) -> rusqlite::Result<(Standing, bool)> {
-    let standing = match (profiles::blocked(conn, a, b)?, gone) {
-        (true, _) => Standing::Blocked,
-        (false, true) => Standing::PeerGone,
-        (false, false) => Standing::Open,
+fn relation(conn: &Connection, a: i64, b: i64, gone: bool) -> rusqlite::Result<(PairStatus, bool)> {
+    let pair_status = match (profiles::blocked(conn, a, b)?, gone) {
+        (true, _) => PairStatus::Blocked,
+        (false, true) => PairStatus::PeerGone,
+        (false, false) => PairStatus::Open,
     };
-    Ok((standing, profiles::receipts(conn, a, b)?))
+    Ok((pair_status, profiles::receipts(conn, a, b)?))
 }
 
 /// What the writer remembers of the conversation of these two is looked up again: one blocked or unblocked the other.
@@ -116,8 +116,8 @@ pub fn renew_all(batch: &mut Batch<'_>, profile: Id) -> rusqlite::Result<()> {
 fn renew(batch: &mut Batch<'_>, slot: Slot) -> rusqlite::Result<()> {
     let [a, b] = batch.cache.get(slot).members.as_slice() else { return Ok(()) };
     // Both are here: a conversation whose peer is gone was loaded without it.
-    let (standing, receipts) = relation(batch.conn, a.profile_key, b.profile_key, false)?;
-    batch.cache.relate(slot, standing, receipts);
+    let (pair_status, receipts) = relation(batch.conn, a.profile_key, b.profile_key, false)?;
+    batch.cache.set_pair_status(slot, pair_status, receipts);
     Ok(())
 }
 
@@ -262,7 +262,7 @@ pub fn list(conn: &Connection, list: ListConversations) -> Result<ConversationPa
     let mut page = ConversationPage {
         conversations: Vec::new(),
         next: None,
-        as_of: state::head(conn)?,
+        as_of: metadata::head(conn)?,
         unread_total: all.unread_total,
     };
     let mut last = None;
@@ -381,5 +381,5 @@ pub fn list_chats(conn: &Connection, list: ListChats) -> Result<Chats, Stop> {
         let is_read = unread(conn, entry.key, entry.read_n, entry.last_n)? == 0;
         chats.push(Chat { id, sender: list.viewer, receiver, message, is_read, created_at });
     }
-    Ok(Chats { chats, unread_conversations: all.unread_conversations, as_of: state::head(conn)? })
+    Ok(Chats { chats, unread_conversations: all.unread_conversations, as_of: metadata::head(conn)? })
 }

@@ -57,13 +57,13 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
     // Conversations are remembered with their members: this one is not one any more.
     batch.cache.write(conn)?;
     batch.cache.clear();
-    events.extend(take_leave(batch, profile, delete.at)?);
+    events.extend(notify_peers_of_deletion(batch, profile, delete.at)?);
     Ok(Written { result: Ok(Answer::DeleteAccount(())), events: events.into() })
 }
 
 /// Those who spoke with it alone hear that their conversation is not what it was: who reads it anew finds nobody there. The
 /// profile itself can't be told any more: nothing of it is left to show.
-fn take_leave(batch: &mut Batch<'_>, profile: i64, at: u64) -> rusqlite::Result<Vec<Event>> {
+fn notify_peers_of_deletion(batch: &mut Batch<'_>, profile: i64, at: u64) -> rusqlite::Result<Vec<Event>> {
     let conn = batch.conn;
     let left = conn
         .prepare_cached(
@@ -103,7 +103,7 @@ pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written
         .optional()?;
     let Some((profile, done)) = found else { return Written::quietly(Answer::EraseMessages(Erased::All)) };
     let mut step = Vec::new();
-    let next = by_sender::walk(conn, profile, done, |own| {
+    let next = by_sender::scan(conn, profile, done, |own| {
         if own.stands {
             step.push(own.message);
         }
@@ -111,7 +111,7 @@ pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written
     })?;
     let mut events: Vec<Event> = Vec::new();
     for message in step {
-        events.extend(changes::bury(batch, message, erase.at)?);
+        events.extend(changes::tombstone(batch, message, erase.at)?);
     }
     match next {
         Some(done) => {

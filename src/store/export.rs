@@ -223,7 +223,7 @@ fn own_messages(
     sign: impl Fn(&mut Message),
 ) -> rusqlite::Result<Option<MessagePlace>> {
     let (mut names, mut last) = (Names::default(), None);
-    by_sender::walk(conn, profile, after, |own| {
+    by_sender::scan(conn, profile, after, |own| {
         let conversation = match last {
             Some((key, conversation)) if key == own.conversation => conversation,
             _ => conn

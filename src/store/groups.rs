@@ -214,12 +214,12 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
         return Err(Refusal::NotAllowed.into());
     }
     let profile = profiles::key(batch.conn, put.profile)?.ok_or(Refusal::NotFound)?;
-    let standing = batch
+    let pair_status = batch
         .conn
         .prepare_cached("SELECT role FROM memberships WHERE conversation = ?1 AND profile = ?2")?
         .query_row([acting.key, profile], |row| row.get::<_, i64>(0))
         .optional()?;
-    match standing {
+    match pair_status {
         Some(now) if now == column(put.role) => {
             return Written::quietly(Answer::PutMember(Box::new(member(batch.conn, acting.key, profile)?)));
         }

@@ -19,7 +19,7 @@ use super::fault::Stop;
 use super::page::{Budget, fact_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, is_damage, number};
-use super::{groups, messages, state};
+use super::{groups, messages, metadata};
 use crate::base::id::Id;
 use crate::limits::PRUNE_ROWS;
 use crate::model::conversation::ConversationType;
@@ -135,7 +135,7 @@ pub fn append_profile_updated(
 pub fn prune(batch: &mut Batch<'_>, prune: PruneLog) -> Result<Written, Stop> {
     let conn = batch.conn;
     let head = batch.log.head;
-    let (mut old, mut kept) = (state::pruned(conn)?, head + 1);
+    let (mut old, mut kept) = (metadata::pruned(conn)?, head + 1);
     let begin = old;
     // The greatest seq that is old, by halving.
     while old + 1 < kept {
@@ -197,11 +197,11 @@ struct Merge<'a> {
 
 pub fn read(conn: &Connection, read: ReadLog) -> Result<LogPage, Stop> {
     let profile = profiles::key(conn, read.profile)?.ok_or(Refusal::Unauthorized)?;
-    let head = state::head(conn)?;
+    let head = metadata::head(conn)?;
     if read.after > head {
         return Ok(LogPage::Ahead { head });
     }
-    let pruned = state::pruned(conn)?;
+    let pruned = metadata::pruned(conn)?;
     let after = if read.from_oldest { read.after.max(pruned) } else { read.after };
     if after < pruned {
         return Ok(LogPage::Pruned { head });

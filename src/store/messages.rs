@@ -8,13 +8,13 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::batch::{Batch, Written};
-use super::cache::{Cache, Slot, Standing};
+use super::cache::{Cache, PairStatus, Slot};
 use super::conversations::{self, NewDirect};
 use super::fault::Stop;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
 use super::value::{halves, id, int, joined, number, number_or_null, or_damaged};
-use super::{changes, state, uploads};
+use super::{changes, metadata, uploads};
 use crate::base::id::Id;
 use crate::limits::TEXT_SEARCH_MAX;
 use crate::model::event::{Event, Events, Fact};
@@ -133,7 +133,7 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
     let (found, files) = find_place(batch, (sender_key, sender), &post)?;
     let written = match found {
         Found::Place(slot, member) if files.is_empty() => insert(batch, slot, member, post, files)?,
-        found => batch.whole(|batch| {
+        found => batch.in_savepoint(|batch| {
             let (slot, member) = match found {
                 Found::Place(slot, member) => (slot, member),
                 Found::NoConversationYet(new) => {
@@ -155,11 +155,11 @@ fn known(cache: &Cache, sender: Id, destination: Destination) -> Option<(Slot, u
     let (slot, may) = match destination {
         Destination::Conversation(id) => {
             let slot = cache.by_id(id)?;
-            (slot, cache.get(slot).standing != Standing::Blocked)
+            (slot, cache.get(slot).pair_status != PairStatus::Blocked)
         }
         Destination::To(profile) => {
             let slot = cache.by_pair(sender, profile)?;
-            (slot, cache.get(slot).standing == Standing::Open)
+            (slot, cache.get(slot).pair_status == PairStatus::Open)
         }
     };
     may.then_some((slot, cache.get(slot).member(sender)?))
@@ -203,7 +203,7 @@ fn find_place(
     let slot = conversations::load(batch, id)?.ok_or(Refusal::NotFound)?;
     let conversation = batch.cache.get(slot);
     let member = conversation.member(sender).ok_or(Refusal::NotFound)?;
-    if conversation.standing == Standing::Blocked {
+    if conversation.pair_status == PairStatus::Blocked {
         return Err(Refusal::NotAllowed.into());
     }
     let files = files(batch, sender_key, post)?;
@@ -423,7 +423,7 @@ pub fn open_pair(conn: &Connection, open: OpenPair) -> Result<Pair, Stop> {
     if sender == receiver || profiles::blocked(conn, sender, receiver)? {
         return Err(Refusal::NotFound.into());
     }
-    let as_of = state::head(conn)?;
+    let as_of = metadata::head(conn)?;
     let Some(id) = conversations::direct_between(conn, sender, receiver)? else {
         return Ok(Pair { conversation: None, last_n: 0, as_of, messages: Vec::new() });
     };

@@ -31,6 +31,7 @@ mod inspect;
 mod judge;
 mod log;
 mod messages;
+mod metadata;
 mod migrations;
 mod offline;
 mod outbox;
@@ -44,7 +45,6 @@ mod reserved;
 mod search;
 mod search_changes;
 mod sessions;
-mod state;
 mod upkeep;
 mod uploads;
 mod value;
@@ -60,7 +60,7 @@ pub use inspect::{Held, Survey, check, exists, has_members, survey};
 pub use migrations::VERSION;
 pub use offline::{Sessions, adopt, forget_codes};
 pub use reader::Reader;
-pub use writer::{Session, Store};
+pub use writer::{Store, WriteHandle};
 
 /// Where the database is and how it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

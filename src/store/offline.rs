@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::connection::{close_in_order, open_writer};
 use super::fault::OpenFault;
 use super::inspect::{self, Held};
-use super::{StoreOptions, codes, judge, outbox, sessions, state};
+use super::{StoreOptions, codes, judge, metadata, outbox, sessions};
 
 /// What becomes of the sessions of a restored database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault
         if restored == Sessions::Ended {
             sessions::forget_all(conn)?;
         }
-        state::renew(conn)
+        metadata::renew(conn)
     })
 }
 

@@ -201,7 +201,7 @@ mod tests {
         }));
         assert!(panicked.is_err());
         for expect in 1..3 {
-            store.session().probe().expect("a write");
+            store.handle().probe().expect("a write");
             assert_eq!(
                 within_snapshot(&reader.conn, touched).expect("a number"),
                 expect,

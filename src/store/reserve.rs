@@ -41,7 +41,7 @@ impl Reserve {
     }
 
     /// While the database takes writes: the room is there again, or will be.
-    pub fn tend(&mut self, database: &Path, now: Instant) {
+    pub fn maintain(&mut self, database: &Path, now: Instant) {
         if !self.is_whole && self.next_at.is_none_or(|at| at <= now) {
             self.next_at = Some(now + FILL_EVERY);
             self.is_whole = keep(database);

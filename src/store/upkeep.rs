@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::durability::{Obstacle, State};
 use super::fault::Fault;
 use super::replacement::{self, Copy, Failed, Old};
-use super::writer::{Session, Store, Wal};
-use super::{connection, holder, state};
+use super::writer::{Store, Wal, WriteHandle};
+use super::{connection, holder, metadata};
 use crate::limits::{
     CHECKPOINT_BUSY_MS, ERASE_EVERY, PROBE_EVERY, STORE_BUSY_MS, WAL_CHECKPOINT_PAGES, WAL_HELD_PAGES,
     WAL_RESTART_PAGES,
@@ -39,38 +39,38 @@ pub struct Replacing {
 
 impl Store {
     /// What is worth doing between two batches, when no answer waits for it.
-    pub fn tend(&mut self, now: Instant) -> Result<(), Fault> {
-        if self.desk.durability.state != State::Database {
-            return self.session().tend(now);
+    pub fn maintain(&mut self, now: Instant) -> Result<(), Fault> {
+        if self.writer_state.durability.state != State::Database {
+            return self.handle().maintain(now);
         }
-        if self.desk.retry_at.is_some_and(|at| at > now) {
+        if self.writer_state.retry_at.is_some_and(|at| at > now) {
             return Ok(());
         }
         let replaced = match self.replace() {
             Ok(false) => return Ok(()),
-            Ok(true) => self.session().prove(),
+            Ok(true) => self.handle().prove(),
             Err(failed) => {
-                self.desk.retry_at = Some(now + REPAIR_EVERY);
+                self.writer_state.retry_at = Some(now + REPAIR_EVERY);
                 Err(self.not_replaced(failed))
             }
         };
-        self.session().tell();
+        self.handle().tell();
         replaced
     }
 
-    /// Whether [`Store::tend`] has more to do at once.
+    /// Whether [`Store::maintain`] has more to do at once.
     pub fn is_at_work(&self) -> bool {
         self.replacing.copy.is_some()
     }
 
-    /// See [`Session::is_log_held`].
+    /// See [`WriteHandle::is_log_held`].
     pub fn is_log_held(&mut self) -> bool {
-        self.session().is_log_held()
+        self.handle().is_log_held()
     }
 
-    /// See [`Session::bound_log`].
+    /// See [`WriteHandle::bound_log`].
     pub fn bound_log(&mut self, free_bytes: u64) {
-        self.session().bound_log(free_bytes);
+        self.handle().bound_log(free_bytes);
     }
 
     /// Where the database stands.
@@ -105,7 +105,7 @@ impl Store {
         drop(std::mem::replace(&mut self.conn, conn));
         self.replacing = Replacing::default();
         replacement::remove_mark(&self.options.path)?;
-        self.desk.replaced();
+        self.writer_state.replaced();
         ::log::warn!(
             "storage: the content of the database is in a new file, which has taken the place of the old one"
         );
@@ -119,10 +119,10 @@ impl Store {
             Failed::Fault(Fault::Busy, detail) => (Obstacle::Held, Fault::Busy, detail),
             Failed::Fault(fault, detail) => (Obstacle::Fault(fault), fault, detail),
         };
-        if self.desk.durability.obstacle != Some(obstacle) {
+        if self.writer_state.durability.obstacle != Some(obstacle) {
             ::log::error!("storage: no new file takes the place of the database: {detail}");
         }
-        self.desk.durability.obstacle = Some(obstacle);
+        self.writer_state.durability.obstacle = Some(obstacle);
         if !self.replacing.complete
             && let Err(error) = replacement::clear(&self.options.path)
         {
@@ -132,7 +132,7 @@ impl Store {
     }
 }
 
-impl Session<'_> {
+impl WriteHandle<'_> {
     /// A connection that a backup holds on to is not replaced.
     pub fn is_at_work(&self) -> bool {
         false
@@ -140,33 +140,37 @@ impl Session<'_> {
 
     /// Where the database stands.
     pub fn folder(&self) -> &Path {
-        connection::folder(&self.desk.path)
+        connection::folder(&self.writer_state.path)
     }
 
     /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long or holds what
-    /// was erased. A database file that has to be replaced is left to [`Store::tend`], which owns the connection.
-    pub fn tend(&mut self, now: Instant) -> Result<(), Fault> {
-        let due = self.desk.retry_at.is_none_or(|at| at <= now);
-        let result = match self.desk.durability.state {
+    /// was erased. A database file that has to be replaced is left to [`Store::maintain`], which owns the connection.
+    pub fn maintain(&mut self, now: Instant) -> Result<(), Fault> {
+        let due = self.writer_state.retry_at.is_none_or(|at| at <= now);
+        let result = match self.writer_state.durability.state {
             State::Sound => {
                 let kept = self.keep(now);
                 // The log at its bound takes no write, not even this one.
-                let room = self.desk.wal_pages < self.desk.wal_pages_max;
-                if self.desk.failing.is_some() && due && room && self.desk.durability.is_sound() {
-                    self.desk.retry_at = Some(now + PROBE_EVERY);
+                let room = self.writer_state.wal_pages < self.writer_state.wal_pages_max;
+                if self.writer_state.failing.is_some()
+                    && due
+                    && room
+                    && self.writer_state.durability.is_sound()
+                {
+                    self.writer_state.retry_at = Some(now + PROBE_EVERY);
                     kept.and(self.probe())
                 } else {
                     kept
                 }
             }
             State::Unproven | State::Log if due => {
-                self.desk.retry_at = Some(now + REPAIR_EVERY);
+                self.writer_state.retry_at = Some(now + REPAIR_EVERY);
                 self.prove()
             }
             State::Unproven | State::Log | State::Database => Ok(()),
         };
-        if self.desk.failing.is_none() && self.desk.durability.is_sound() {
-            self.desk.reserve.tend(&self.desk.path, now);
+        if self.writer_state.failing.is_none() && self.writer_state.durability.is_sound() {
+            self.writer_state.reserve.maintain(&self.writer_state.path, now);
         }
         self.tell();
         result
@@ -176,49 +180,50 @@ impl Session<'_> {
     /// that what comes next goes to new blocks. After a start, the mark of the start too.
     pub fn prove(&mut self) -> Result<(), Fault> {
         // First the room: what the checkpoint gives back would let one small write through, and the next post would fail.
-        if self.desk.durability.state == State::Log && self.desk.failing == Some(Fault::Full) {
+        if self.writer_state.durability.state == State::Log && self.writer_state.failing == Some(Fault::Full)
+        {
             self.probe()?;
         }
         match self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS) {
             Err(error) => return Err(self.checkpoint_failed(&error)),
             Ok(wal) if wal.busy => {
-                self.desk.durability.blocked(Fault::Busy);
+                self.writer_state.durability.blocked(Fault::Busy);
                 return Err(Fault::Busy);
             }
             Ok(_) => {}
         }
         if let Err(error) = self.begin() {
-            self.desk.durability.commit_failed(&error);
-            let fault = self.desk.commit_trouble.begins(&error);
-            self.desk.durability.blocked(fault);
+            self.writer_state.durability.commit_failed(&error);
+            let fault = self.writer_state.commit_trouble.begins(&error);
+            self.writer_state.durability.blocked(fault);
             return Err(fault);
         }
-        self.desk.erased = false;
-        self.desk.durability.is_proven();
+        self.writer_state.erased = false;
+        self.writer_state.durability.is_proven();
         // What failed may fail still, and only a write shows it.
-        if self.desk.failing.is_some() { self.probe() } else { Ok(()) }
+        if self.writer_state.failing.is_some() { self.probe() } else { Ok(()) }
     }
 
     /// Writes down that the database is open, once.
     fn begin(&mut self) -> rusqlite::Result<()> {
-        let Some(beginning) = &self.desk.beginning else { return Ok(()) };
+        let Some(beginning) = &self.writer_state.beginning else { return Ok(()) };
         connection::set_synchronous(self.conn, true)?;
-        state::begin(self.conn, beginning)?;
-        connection::set_synchronous(self.conn, self.desk.synchronous_full)?;
-        self.desk.beginning = None;
+        metadata::begin(self.conn, beginning)?;
+        connection::set_synchronous(self.conn, self.writer_state.synchronous_full)?;
+        self.writer_state.beginning = None;
         Ok(())
     }
 
     fn keep(&mut self, now: Instant) -> Result<(), Fault> {
-        let result = if self.desk.erased && self.desk.erase_at.is_none_or(|at| at <= now) {
-            self.desk.erase_at = Some(now + ERASE_EVERY);
+        let result = if self.writer_state.erased && self.writer_state.erase_at.is_none_or(|at| at <= now) {
+            self.writer_state.erase_at = Some(now + ERASE_EVERY);
             self.empty_wal()
         } else {
             self.shorten_wal(now)
         };
         match result {
             Ok(()) => {
-                self.desk.checkpoint_trouble.is_over();
+                self.writer_state.checkpoint_trouble.is_over();
                 Ok(())
             }
             Err(error) => Err(self.checkpoint_failed(&error)),
@@ -226,11 +231,11 @@ impl Session<'_> {
     }
 
     pub(super) fn checkpoint_failed(&mut self, error: &rusqlite::Error) -> Fault {
-        let fault = self.desk.checkpoint_trouble.begins(error);
-        let before = self.desk.durability.state;
-        if self.desk.durability.checkpoint_failed(error) && before != State::Database {
-            self.desk.retry_at = None;
-            if let Err(error) = replacement::set_mark(&self.desk.path) {
+        let fault = self.writer_state.checkpoint_trouble.begins(error);
+        let before = self.writer_state.durability.state;
+        if self.writer_state.durability.checkpoint_failed(error) && before != State::Database {
+            self.writer_state.retry_at = None;
+            if let Err(error) = replacement::set_mark(&self.writer_state.path) {
                 ::log::warn!("storage: the next start will not know of this: {error}");
             }
         }
@@ -242,30 +247,31 @@ impl Session<'_> {
     fn empty_wal(&mut self) -> rusqlite::Result<()> {
         let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS)?;
         // A reader of an old snapshot was in the way: tried again later.
-        self.desk.erased = wal.busy;
+        self.writer_state.erased = wal.busy;
         Ok(())
     }
 
     fn shorten_wal(&mut self, now: Instant) -> rusqlite::Result<()> {
         let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
-        let desk = &*self.desk;
-        if wal.pages >= WAL_RESTART_PAGES && desk.restart_at.is_none_or(|at| at <= now) {
-            let patience = if desk.restart_at.is_some() { HELD_BUSY_MS } else { CHECKPOINT_BUSY_MS };
+        let writer_state = &*self.writer_state;
+        if wal.pages >= WAL_RESTART_PAGES && writer_state.restart_at.is_none_or(|at| at <= now) {
+            let patience = if writer_state.restart_at.is_some() { HELD_BUSY_MS } else { CHECKPOINT_BUSY_MS };
             let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", patience)?;
-            self.desk.copy_at = wal.pages + WAL_CHECKPOINT_PAGES;
-            self.desk.restart_at = wal.busy.then_some(now + RESTART_EVERY);
-            self.desk.log_held = (wal.busy && wal.pages >= WAL_HELD_PAGES)
-                .then(|| LogHeld { pid: holder::of_log(&connection::beside(&self.desk.path, "-shm")) });
-        } else if wal.pages >= WAL_CHECKPOINT_PAGES.max(desk.copy_at)
+            self.writer_state.copy_at = wal.pages + WAL_CHECKPOINT_PAGES;
+            self.writer_state.restart_at = wal.busy.then_some(now + RESTART_EVERY);
+            self.writer_state.log_held = (wal.busy && wal.pages >= WAL_HELD_PAGES).then(|| LogHeld {
+                pid: holder::of_log(&connection::beside(&self.writer_state.path, "-shm")),
+            });
+        } else if wal.pages >= WAL_CHECKPOINT_PAGES.max(writer_state.copy_at)
             && wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES
         {
             let wal = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
             // Beyond a reader's old snapshot nothing can be copied, and looking for it costs more the longer the log is.
-            self.desk.copy_at =
+            self.writer_state.copy_at =
                 if wal.copied < wal.pages { wal.pages + WAL_CHECKPOINT_PAGES } else { wal.copied };
         }
         if wal.pages < WAL_RESTART_PAGES {
-            (self.desk.restart_at, self.desk.log_held) = (None, None);
+            (self.writer_state.restart_at, self.writer_state.log_held) = (None, None);
         }
         Ok(())
     }
@@ -286,19 +292,19 @@ impl Session<'_> {
         })?;
         // A restart that nobody was in the way of: the next commit begins at the front again.
         let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
-        self.desk.wal_pages = if restarted { 0 } else { wal.pages };
-        if self.desk.wal_pages == 0 {
-            self.desk.copy_at = 0;
+        self.writer_state.wal_pages = if restarted { 0 } else { wal.pages };
+        if self.writer_state.wal_pages == 0 {
+            self.writer_state.copy_at = 0;
         }
         Ok(wal)
     }
 
     /// A tiny real write, to learn whether the database takes writes again after a fault.
     pub(super) fn probe(&mut self) -> Result<(), Fault> {
-        match state::touch(self.conn) {
+        match metadata::touch(self.conn) {
             Ok(()) => {
-                self.desk.commit_trouble.is_over();
-                self.desk.failing = None;
+                self.writer_state.commit_trouble.is_over();
+                self.writer_state.failing = None;
                 Ok(())
             }
             Err(error) => Err(self.commit_failed(&error)),
@@ -306,44 +312,45 @@ impl Session<'_> {
     }
 
     pub(super) fn commit_failed(&mut self, error: &rusqlite::Error) -> Fault {
-        let fault = self.desk.commit_trouble.begins(error);
-        self.desk.failing = Some(fault);
-        let before = self.desk.durability.state;
-        self.desk.durability.commit_failed(error);
-        if self.desk.durability.state != before {
-            self.desk.retry_at = None;
+        let fault = self.writer_state.commit_trouble.begins(error);
+        self.writer_state.failing = Some(fault);
+        let before = self.writer_state.durability.state;
+        self.writer_state.durability.commit_failed(error);
+        if self.writer_state.durability.state != before {
+            self.writer_state.retry_at = None;
         }
         fault
     }
 
     /// What the database can do at the moment.
     pub fn readiness(&self) -> Readiness {
-        self.desk.readiness()
+        self.writer_state.readiness()
     }
 
     /// Logs when answering stops and when it goes on.
     pub(super) fn tell(&mut self) {
-        let reason = self.desk.durability.reason();
-        if self.desk.told == reason {
+        let reason = self.writer_state.durability.reason();
+        if self.writer_state.told == reason {
             return;
         }
         match reason {
             Some(reason) => ::log::error!("storage: no write is answered: {reason}"),
             None => ::log::info!("storage: writes are answered: everything answered before is on disk"),
         }
-        self.desk.told = reason;
+        self.writer_state.told = reason;
     }
 
-    /// Whether a reader outside of this process keeps the log from being cut off. [`Session::bound_log`] wants to know the
+    /// Whether a reader outside of this process keeps the log from being cut off. [`WriteHandle::bound_log`] wants to know the
     /// room that is left then.
     pub fn is_log_held(&self) -> bool {
-        self.desk.log_held.is_some()
+        self.writer_state.log_held.is_some()
     }
 
     /// So much of the disk is free: a held log takes a part of it at most.
     pub fn bound_log(&mut self, free_bytes: u64) {
-        let free = free_bytes / self.desk.page_bytes;
-        let bound = (self.desk.wal_pages + free) / ROOM_SHARE;
-        self.desk.wal_pages_max = self.desk.wal_pages_of_option.min(bound.max(WAL_HELD_PAGES));
+        let free = free_bytes / self.writer_state.page_bytes;
+        let bound = (self.writer_state.wal_pages + free) / ROOM_SHARE;
+        self.writer_state.wal_pages_max =
+            self.writer_state.wal_pages_of_option.min(bound.max(WAL_HELD_PAGES));
     }
 }

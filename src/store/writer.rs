@@ -15,11 +15,11 @@ use super::batch::{Batch, Log};
 use super::cache::Cache;
 use super::durability::{Durability, State};
 use super::fault::{Fault, OpenFault, Trouble};
+use super::metadata::Beginning;
 use super::reserve::Reserve;
-use super::state::Beginning;
 use super::upkeep::Replacing;
 use super::{
-    Committed, StoreOptions, backup, connection, replacement, reserve, reserved, search_changes, state,
+    Committed, StoreOptions, backup, connection, metadata, replacement, reserve, reserved, search_changes,
 };
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
@@ -32,18 +32,18 @@ pub struct Store {
     pub(super) conn: Connection,
     pub(super) options: StoreOptions,
     pub(super) replacing: Replacing,
-    pub(super) desk: Desk,
+    pub(super) writer_state: WriterState,
 }
 
 /// The store in use. Apart from it because a backup holds on to the connection, and what happens between two of its steps
 /// needs the same connection.
-pub struct Session<'a> {
+pub struct WriteHandle<'a> {
     pub(super) conn: &'a Connection,
-    pub(super) desk: &'a mut Desk,
+    pub(super) writer_state: &'a mut WriterState,
 }
 
 /// What the writer knows beside its connection.
-pub(super) struct Desk {
+pub(super) struct WriterState {
     cache: Cache,
     log: Log,
     pub path: PathBuf,
@@ -62,7 +62,7 @@ pub(super) struct Desk {
     pub erased: bool,
     /// No checkpoint for the sake of erasure before this.
     pub erase_at: Option<Instant>,
-    /// Pages in the WAL as the last [`Store::tend`] left it.
+    /// Pages in the WAL as the last [`Store::maintain`] left it.
     pub wal_pages: u64,
     /// The bound in force.
     pub wal_pages_max: u64,
@@ -79,7 +79,7 @@ pub(super) struct Desk {
     pub checkpoint_trouble: Trouble,
 }
 
-impl Desk {
+impl WriterState {
     pub fn readiness(&self) -> Readiness {
         let unready = self.durability.reason().or(self.failing.map(Fault::reason));
         Readiness { unready, unproven: self.beginning.is_some(), log_held: self.log_held }
@@ -130,14 +130,14 @@ impl Store {
         entropy: &mut dyn Entropy,
         now_ms: u64,
     ) -> rusqlite::Result<(Store, Start)> {
-        let beginning = state::beginning(&conn, options.synchronous_full, entropy)?;
+        let beginning = metadata::beginning(&conn, options.synchronous_full, entropy)?;
         let mut log = ends_of_log(&conn)?;
         reserved::release(&mut conn, &mut log, entropy, now_ms)?;
         let mut start = Start {
             epoch: beginning.epoch.clone(),
             head: log.head,
-            ended: state::ended(&conn, now_ms / 1_000)?,
-            newest_ms: state::newest_ms(&conn)?,
+            ended: metadata::ended(&conn, now_ms / 1_000)?,
+            newest_ms: metadata::newest_ms(&conn)?,
             readiness: Readiness::default(),
         };
         let page_bytes: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -147,7 +147,7 @@ impl Store {
         if replacement::is_marked(&options.path) {
             durability.state = State::Database;
         }
-        let desk = Desk {
+        let writer_state = WriterState {
             cache: Cache::default(),
             log,
             path: options.path.clone(),
@@ -172,37 +172,38 @@ impl Store {
             checkpoint_trouble: Trouble::new("a checkpoint"),
         };
         connection::set_synchronous(&conn, true)?;
-        let mut store = Store { conn, options: options.clone(), replacing: Replacing::default(), desk };
+        let mut store =
+            Store { conn, options: options.clone(), replacing: Replacing::default(), writer_state };
         // What a crash left in the WAL is proven now, or later while reads are answered already.
-        if store.desk.durability.state == State::Unproven {
-            let proven = store.session().prove();
-            store.session().tell();
+        if store.writer_state.durability.state == State::Unproven {
+            let proven = store.handle().prove();
+            store.handle().tell();
             if proven == Err(Fault::Corrupt) {
                 return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None));
             }
         }
         start.readiness = store.readiness();
-        store.desk.reserve.begin(&options.path);
+        store.writer_state.reserve.begin(&options.path);
         Ok((store, start))
     }
 
-    pub(super) fn session(&mut self) -> Session<'_> {
-        Session { conn: &self.conn, desk: &mut self.desk }
+    pub(super) fn handle(&mut self) -> WriteHandle<'_> {
+        WriteHandle { conn: &self.conn, writer_state: &mut self.writer_state }
     }
 
-    /// See [`Session::commit`].
+    /// See [`WriteHandle::commit`].
     pub fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
-        self.session().commit(batch)
+        self.handle().commit(batch)
     }
 
-    /// See [`Session::sweep_search`].
+    /// See [`WriteHandle::sweep_search`].
     pub fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
-        self.session().sweep_search(done)
+        self.handle().sweep_search(done)
     }
 
     /// What the database can do at the moment.
     pub fn readiness(&self) -> Readiness {
-        self.desk.readiness()
+        self.writer_state.readiness()
     }
 
     /// Copies the database, as it will be at the end, into a file beside it that `id` names, a bounded step at a time.
@@ -210,12 +211,13 @@ impl Store {
     pub fn back_up(
         &mut self,
         id: Id,
-        between: &mut dyn FnMut(&mut Session<'_>) -> bool,
+        between: &mut dyn FnMut(&mut WriteHandle<'_>) -> bool,
     ) -> Result<DatabaseCopy, Refusal> {
-        let Store { conn, options, desk, .. } = self;
+        let Store { conn, options, writer_state, .. } = self;
         // A connection that is to be replaced must not be held on to.
         let file = backup::copy(conn, &options.path, id, &mut || {
-            between(&mut Session { conn, desk }) && desk.durability.state != State::Database
+            between(&mut WriteHandle { conn, writer_state })
+                && writer_state.durability.state != State::Database
         })?;
         Ok(DatabaseCopy { file })
     }
@@ -223,14 +225,15 @@ impl Store {
     /// Leaves a database that needs no recovery: everything in the file, the WAL empty, marked as closed. Where what was
     /// answered cannot be proven to be on disk, the log stays for the next start.
     pub fn close(mut self) -> Result<(), Fault> {
-        if self.desk.durability.state == State::Database {
+        if self.writer_state.durability.state == State::Database {
             return Err(Fault::Sync);
         }
-        let mut session = self.session();
-        if !session.desk.durability.is_sound() {
+        let mut session = self.handle();
+        if !session.writer_state.durability.is_sound() {
             session.prove()?;
         }
-        let ended = connection::set_synchronous(session.conn, true).and_then(|()| state::end(session.conn));
+        let ended =
+            connection::set_synchronous(session.conn, true).and_then(|()| metadata::end(session.conn));
         if let Err(error) = ended {
             return Err(session.commit_failed(&error));
         }
@@ -245,24 +248,24 @@ impl Store {
     }
 }
 
-impl Session<'_> {
+impl WriteHandle<'_> {
     /// Performs a batch in one transaction and answers each command, in their order; the batch is empty
     /// afterwards. After a fault of one command the rest of its lane in this batch is refused `Unavailable`; a
     /// fault of the transaction refuses all of it.
     pub fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
         let count = batch.len();
-        if let Some(fault) = self.desk.durability.fault() {
+        if let Some(fault) = self.writer_state.durability.fault() {
             batch.clear();
             return refused(count, fault);
         }
         let written = self.transact(batch).inspect_err(|error| {
-            self.desk.failing = Some(self.desk.commit_trouble.begins(error));
+            self.writer_state.failing = Some(self.writer_state.commit_trouble.begins(error));
         });
         let committed = written.and_then(|outcomes| self.end(outcomes));
         match committed {
             Ok(outcomes) => {
-                self.desk.commit_trouble.is_over();
-                self.desk.failing = None;
+                self.writer_state.commit_trouble.is_over();
+                self.writer_state.failing = None;
                 Committed { outcomes, fault: None }
             }
             Err(error) => {
@@ -275,19 +278,24 @@ impl Session<'_> {
     }
 
     fn transact(&mut self, batch: &mut Vec<(Lane, Command)>) -> rusqlite::Result<Vec<Outcome>> {
-        if self.desk.wal_pages >= self.desk.wal_pages_max {
+        if self.writer_state.wal_pages >= self.writer_state.wal_pages_max {
             self.restart_wal()?;
         }
         let conn = self.conn;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        if self.desk.stale {
-            self.desk.log = ends_of_log(conn)?;
-            self.desk.stale = false;
+        if self.writer_state.stale {
+            self.writer_state.log = ends_of_log(conn)?;
+            self.writer_state.stale = false;
         }
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut closed: Vec<Lane> = Vec::new();
         let mut erased = false;
-        let mut open = Batch { conn, log: &mut self.desk.log, cache: &mut self.desk.cache, insert: None };
+        let mut open = Batch {
+            conn,
+            log: &mut self.writer_state.log,
+            cache: &mut self.writer_state.cache,
+            insert: None,
+        };
         for (lane, command) in batch.drain(..) {
             if closed.contains(&lane) {
                 outcomes.push(Outcome::quiet(Err(Refusal::Unavailable)));
@@ -301,12 +309,12 @@ impl Session<'_> {
             outcomes.push(Outcome { result: written.result, events: written.events });
         }
         drop(open);
-        self.desk.cache.write(conn)?;
-        if self.desk.log.head_is_bare {
-            state::keep_head(conn, self.desk.log.head)?;
-            self.desk.log.head_is_bare = false;
+        self.writer_state.cache.write(conn)?;
+        if self.writer_state.log.head_is_bare {
+            metadata::keep_head(conn, self.writer_state.log.head)?;
+            self.writer_state.log.head_is_bare = false;
         }
-        self.desk.erased |= erased;
+        self.writer_state.erased |= erased;
         Ok(outcomes)
     }
 
@@ -317,7 +325,7 @@ impl Session<'_> {
             self.checkpoint_failed(&error);
             return Err(error);
         }
-        if self.desk.wal_pages >= self.desk.wal_pages_max { Err(busy()) } else { Ok(()) }
+        if self.writer_state.wal_pages >= self.writer_state.wal_pages_max { Err(busy()) } else { Ok(()) }
     }
 
     /// All that a transaction writes is written by its COMMIT.
@@ -325,7 +333,7 @@ impl Session<'_> {
         let committed = self.conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
         match committed {
             Ok(_) => {
-                self.desk.cache.trim();
+                self.writer_state.cache.trim();
                 Ok(outcomes)
             }
             Err(error) => {
@@ -337,8 +345,8 @@ impl Session<'_> {
 
     /// Back to what is on disk.
     fn roll_back(&mut self) {
-        self.desk.cache.clear();
-        self.desk.stale = true;
+        self.writer_state.cache.clear();
+        self.writer_state.stale = true;
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
@@ -350,7 +358,7 @@ impl Session<'_> {
     /// Forgets changes that the search index is done with, up to `done`, a bounded step at a time. Answers whether more is
     /// left to do at once; how often is the caller's to weigh.
     pub fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
-        if !self.desk.durability.is_sound() {
+        if !self.writer_state.durability.is_sound() {
             return Ok(true);
         }
         let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
@@ -360,7 +368,7 @@ impl Session<'_> {
                 Ok(_) => return Ok(more),
                 Err(error) => Err(self.commit_failed(&error)),
             },
-            Err(error) => Err(self.desk.commit_trouble.begins(&error)),
+            Err(error) => Err(self.writer_state.commit_trouble.begins(&error)),
         };
         self.roll_back();
         self.tell();
@@ -380,7 +388,11 @@ fn erases(command: &Command) -> bool {
 }
 
 fn ends_of_log(conn: &Connection) -> rusqlite::Result<Log> {
-    Ok(Log { head: state::head(conn)?, newest_id_high: state::newest_id_high(conn)?, head_is_bare: false })
+    Ok(Log {
+        head: metadata::head(conn)?,
+        newest_id_high: metadata::newest_id_high(conn)?,
+        head_is_bare: false,
+    })
 }
 
 /// A batch of which nothing is on disk. A transaction that failed for a reason of ours is as lost as any other, and worth the

@@ -255,7 +255,7 @@ fn no_file_contains_what_was_erased() {
     let body = r#"{"password":"correct horse z","messages":"erase"}"#;
     assert_eq!(delete(&mut world, &zoe, body).status, 204);
     let later = world.now.instant + Duration::from_secs(59);
-    world.tend(later);
+    world.maintain(later);
     for secret in secrets {
         assert_eq!(on_disk(&world, secret), Vec::<String>::new(), "{secret}");
     }
@@ -274,12 +274,12 @@ fn erasures_share_their_checkpoints() {
     };
     erase(&mut world, 1, "firstword");
     let start = world.now.instant;
-    world.tend(start);
+    world.maintain(start);
     assert!(on_disk(&world, "firstword").is_empty());
     erase(&mut world, 2, "secondword");
-    world.tend(start + Duration::from_secs(14));
+    world.maintain(start + Duration::from_secs(14));
     assert_eq!(on_disk(&world, "secondword"), ["natter.db-wal"]);
-    world.tend(start + Duration::from_secs(15));
+    world.maintain(start + Duration::from_secs(15));
     assert!(on_disk(&world, "secondword").is_empty());
 }
 

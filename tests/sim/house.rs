@@ -404,7 +404,7 @@ impl House {
         }
         let store = self.store.as_mut().expect("an open store");
         self.server.handle(self.now, Input::Storage(store.readiness()));
-        assert!(store.tend(self.now.instant).is_ok(), "the store's own work");
+        assert!(store.maintain(self.now.instant).is_ok(), "the store's own work");
         // Edits, deletions and searches meet an index that is behind, and one that is not.
         if self.head.is_multiple_of(3) {
             let step = self.index.step(self.now.instant).expect("the search index");

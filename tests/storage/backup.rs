@@ -46,7 +46,7 @@ fn writes_during_a_copy_are_in_the_copy() {
             assert!(committed.outcomes[0].result.is_ok());
             posted += 1;
         }
-        session.tend(std::time::Instant::now()).expect("the store's own work continues");
+        session.maintain(std::time::Instant::now()).expect("the store's own work continues");
         true
     });
     let copy = copy.expect("a copy");

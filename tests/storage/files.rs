@@ -210,12 +210,12 @@ fn a_start_answers_no_write_before_its_checkpoint_has_succeeded() {
     let refused = fill(&mut kit, ann.profile, bob.profile, "no", 2);
     assert_eq!(refused, Err((Some(Fault::Busy), Refusal::Unavailable)));
     let mut now = Instant::now();
-    assert_eq!(kit.store().tend(now), Err(Fault::Busy), "it is tried again");
-    assert_eq!(kit.store().tend(now), Ok(()), "but not at once");
+    assert_eq!(kit.store().maintain(now), Err(Fault::Busy), "it is tried again");
+    assert_eq!(kit.store().maintain(now), Ok(()), "but not at once");
     assert!(kit.read(natter::model::member::FindAccount { member: ann.member }).is_ok(), "reads work");
     shell.execute_batch("COMMIT").expect("the end of the snapshot");
     now += Duration::from_secs(1);
-    assert_eq!(kit.store().tend(now), Ok(()));
+    assert_eq!(kit.store().maintain(now), Ok(()));
     assert_eq!(kit.store().readiness(), Readiness::default());
     fill(&mut kit, ann.profile, bob.profile, "yes", 2).expect("a commit");
     kit.close();
@@ -240,7 +240,7 @@ fn a_suspect_database_is_replaced_by_a_new_file_with_all_its_content() {
     let mut steps = 0;
     while !kit.store().readiness().is_ready() {
         assert!(steps < 10, "{:?}", kit.store().readiness());
-        kit.store().tend(now).expect("a step");
+        kit.store().maintain(now).expect("a step");
         steps += 1;
     }
     assert!(inode(&kit) != old && !mark.exists());
@@ -292,7 +292,7 @@ fn the_wal_stays_bounded_under_a_writer_that_never_pauses() {
     let mut most = 0;
     for _ in 0..60 {
         fill(&mut kit, ann.profile, bob.profile, &text, 100).expect("a commit");
-        kit.store().tend(Instant::now()).expect("a checkpoint");
+        kit.store().maintain(Instant::now()).expect("a checkpoint");
         most = most.max(bytes(&wal(&kit.options)));
     }
     assert!(most < 16 << 20, "{most} bytes");
@@ -313,7 +313,7 @@ fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
     let refused = (0..60).find_map(|_| {
         let answer = fill(&mut kit, ann.profile, bob.profile, &text, 200).err();
         now += Duration::from_secs(1);
-        assert_eq!(kit.store().tend(now), Ok(()), "writing does not depend on it");
+        assert_eq!(kit.store().maintain(now), Ok(()), "writing does not depend on it");
         let readiness = kit.store().readiness();
         let long = bytes(&wal(&kit.options));
         assert!(readiness.log_held.is_some() || long < 40 << 20, "{long} bytes, and it is not reported");
@@ -329,12 +329,12 @@ fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
     // The writer waits for the reader, but no longer than posts can wait.
     let began = Instant::now();
     fill(&mut kit, ann.profile, bob.profile, &text, 1).expect_err("still refused");
-    assert_eq!(kit.store().tend(now + Duration::from_secs(1)), Ok(()));
+    assert_eq!(kit.store().maintain(now + Duration::from_secs(1)), Ok(()));
     let waited = began.elapsed();
     assert!(waited < Duration::from_millis(STORE_BUSY_MS / 2), "{waited:?}");
     shell.execute_batch("COMMIT").expect("the end of the snapshot");
     fill(&mut kit, ann.profile, bob.profile, &text, 10).expect("writes continue");
-    assert!(kit.store().tend(now + Duration::from_secs(2)).is_ok());
+    assert!(kit.store().maintain(now + Duration::from_secs(2)).is_ok());
     assert_eq!(kit.store().readiness(), Readiness::default());
     kit.close();
     assert_eq!(bytes(&wal(&kit.options)), 0);
@@ -350,7 +350,7 @@ fn a_held_log_uses_half_of_the_free_disk_space() {
     let mut now = Instant::now();
     let refused = (0..60).any(|_| {
         now += Duration::from_secs(1);
-        kit.store().tend(now).expect("writing does not depend on it");
+        kit.store().maintain(now).expect("writing does not depend on it");
         if kit.store().is_log_held() {
             kit.store().bound_log(20 << 20);
         }

@@ -304,7 +304,7 @@ impl World {
             Outcome::quiet(result)
         } else if command.is_write() {
             let committed = self.store.commit(&mut vec![(lane, command)]);
-            self.store.tend(self.now.instant).expect("a tidy store");
+            self.store.maintain(self.now.instant).expect("a tidy store");
             self.follow();
             committed.outcomes.into_iter().next().expect("one outcome a command")
         } else {
@@ -314,8 +314,8 @@ impl World {
     }
 
     /// Runs the maintenance of storage at this time.
-    pub fn tend(&mut self, at: Instant) {
-        self.store.tend(at).expect("a tidy store");
+    pub fn maintain(&mut self, at: Instant) {
+        self.store.maintain(at).expect("a tidy store");
         while self.index.step(at).expect("an index").more {}
     }
 
