@@ -23,7 +23,7 @@ use crate::proto::image;
 use crate::proto::smtp::{Address, Mailbox, SmtpOptions, Tls};
 use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
-use crate::runtime::{Kind, Notify, Runtime, RuntimeOptions};
+use crate::runtime::{Notify, PoolKind, Runtime, RuntimeOptions};
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
 use crate::work::Trust;
@@ -110,24 +110,24 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     let password = password_options(config, &secrets);
     // Once here, so that a cost the crate refuses stops the start rather than the first sign-in.
     PasswordHasher::new(password.clone()).map_err(|_| "ARGON2: these costs can't be used")?;
-    workers.add(Kind::Password, move || {
+    workers.add(PoolKind::Password, move || {
         PasswordHasher::new(password.clone()).expect("these options made a hasher at the start")
     })?;
     let trust = trust(config)?;
     let (mails, mail_file) = (mail_options(config, &data_dir, &trust)?, Arc::default());
-    workers.add(Kind::Mail, move || Mailer::new(mails.clone(), Arc::clone(&mail_file)))?;
+    workers.add(PoolKind::Mail, move || Mailer::new(mails.clone(), Arc::clone(&mail_file)))?;
     if let Some(source) = place_source(config, &trust)? {
         let known = Arc::default();
-        workers.add(Kind::Place, move || Geolocator::new(source.clone(), Arc::clone(&known)))?;
+        workers.add(PoolKind::Place, move || Geolocator::new(source.clone(), Arc::clone(&known)))?;
     }
     let publisher = Publisher::new(config.uploads.clone());
-    workers.add(Kind::Upload, move || publisher.clone())?;
+    workers.add(PoolKind::Upload, move || publisher.clone())?;
     let opener = Opener::new(Places {
         uploads: config.uploads.clone(),
         default_image: config.default_profile_pic.clone(),
         conformance: config.conformance_files.clone(),
     });
-    workers.add(Kind::File, move || opener.clone())?;
+    workers.add(PoolKind::File, move || opener.clone())?;
     let settings = settings(config, &secrets, address.port(), default_image);
     let server = Server::new(settings, begin, Box::new(entropy), now);
     log::info!(

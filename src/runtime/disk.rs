@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::background::Background;
 use super::inbox::{Completion, Inbox, Piece, Written};
 use super::kernel;
-use super::queue::{Feed, Queue, Taken};
+use super::queue::{Producer, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::base::crypto::Sha256;
 use crate::base::no_follow::NO_FOLLOW;
@@ -41,7 +41,7 @@ struct Wanted {
 /// The loop's end.
 pub struct Disk {
     /// A queue for each thread: an upload's items all go to the same.
-    appends: Vec<Feed<Item>>,
+    appends: Vec<Producer<Item>>,
     /// Which, for those under way: at first the one with the fewest.
     placed: BTreeMap<UploadId, usize>,
     /// How many uploads each has.
@@ -50,7 +50,7 @@ pub struct Disk {
     bytes: usize,
     /// Uploads that met a full queue.
     refused: Failed,
-    pieces: Feed<Wanted>,
+    pieces: Producer<Wanted>,
     /// Connections whose piece found no place; each once, by `Socket::piece_under_way`.
     waiting: VecDeque<ConnId>,
     threads: Vec<Thread>,
@@ -61,7 +61,7 @@ impl Disk {
     pub fn start(uploads: &Path, inbox: &Arc<Inbox>, background: &Background) -> io::Result<Disk> {
         let folder = uploads.join("tmp");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let pieces = Feed::new(PIECES_IN_FLIGHT_MAX);
+        let pieces = Producer::new(PIECES_IN_FLIGHT_MAX);
         let mut threads = Vec::with_capacity(APPEND_THREADS + PIECE_THREADS);
         let mut appends = Vec::with_capacity(APPEND_THREADS);
         for _ in 0..APPEND_THREADS {
@@ -72,7 +72,7 @@ impl Disk {
                 inbox: Arc::clone(inbox),
                 background: background.clone(),
             };
-            let feed = Feed::new(0); // bounded by bytes, not by number: see `append`
+            let feed = Producer::new(0); // bounded by bytes, not by number: see `append`
             let queue = feed.queue();
             threads.push(spawn("uploads", inbox, move || receiver.run(&queue))?);
             appends.push(feed);
@@ -155,14 +155,14 @@ impl Disk {
         self.waiting.pop_front()
     }
 
-    pub fn hand_over(&mut self) {
-        self.appends.iter_mut().for_each(Feed::hand_over);
-        self.pieces.hand_over();
+    pub fn push_staged(&mut self) {
+        self.appends.iter_mut().for_each(Producer::push_staged);
+        self.pieces.push_staged();
     }
 
     /// What was handed over of uploads is still written or removed.
     pub fn close(&mut self) -> Vec<Thread> {
-        self.appends.iter_mut().for_each(Feed::close);
+        self.appends.iter_mut().for_each(Producer::close);
         self.pieces.abandon();
         std::mem::take(&mut self.threads)
     }
@@ -346,7 +346,7 @@ mod tests {
 
         /// What the next `count` completions say.
         fn results(&mut self, count: usize) -> Vec<(UploadId, Written)> {
-            self.disk.hand_over();
+            self.disk.push_staged();
             let (mut results, mut taken) = (Vec::new(), Vec::new());
             let end = Instant::now() + PATIENCE;
             while results.len() < count {

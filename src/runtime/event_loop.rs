@@ -142,7 +142,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.count_dropped_lines(now);
         self.accept(now);
         self.read(now);
-        self.hand_over();
+        self.push_staged();
         // What was handed over may be done already: its access line must not say that it took no time.
         let now = clock();
         self.complete(now)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::queue::lock;
-use super::workers::Kind;
+use super::workers::PoolKind;
 use crate::limits::INBOX_MAX;
 use crate::model::job::Done;
 use crate::model::metrics::Trouble;
@@ -22,7 +22,7 @@ pub enum Completion {
     /// The outcomes of one batch, in the order of their commits, and whose they are.
     Committed(Vec<Ticket>, Vec<Outcome>),
     Read(Ticket, Result<Answer, Refusal>),
-    Finished(Kind, Ticket, Done),
+    Finished(PoolKind, Ticket, Done),
     /// What became of these bytes of an upload.
     Upload {
         upload: UploadId,
@@ -33,7 +33,7 @@ pub enum Completion {
     /// What the database can do, when that changes.
     Storage(Readiness),
     /// A thread that nothing works without is gone; the reason.
-    Lost(String),
+    Fatal(String),
 }
 
 /// What became of an append.

@@ -48,7 +48,7 @@ use listener::Listener;
 pub use notify::Notify;
 pub use readers::{Interrupt, Reads};
 pub use storage::{Database, Storage, Writer};
-pub use workers::{Craft, Kind, Workers};
+pub use workers::{PoolKind, Worker, Workers};
 
 /// What the loop drives: the server, or in the loop's own tests something simpler.
 pub trait Machine {

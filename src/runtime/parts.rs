@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Craft, Database, Indexes, Interrupt, Machine, Reads, Writer, kernel};
+use super::{Database, Indexes, Interrupt, Machine, Reads, Worker, Writer, kernel};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
@@ -117,7 +117,7 @@ impl Indexes for Index {
 /// Crafts that keep nothing between two jobs, or what is bounded and small, and so have nothing to give back when they rest.
 macro_rules! restless {
     ($($craft:ty),*) => {
-        $(impl Craft for $craft {
+        $(impl Worker for $craft {
             fn run(&mut self, job: Job) -> Done {
                 self.run(job)
             }
@@ -129,7 +129,7 @@ macro_rules! restless {
 
 restless!(Mailer, Geolocator, Publisher, Opener);
 
-impl Craft for PasswordHasher {
+impl Worker for PasswordHasher {
     fn run(&mut self, job: Job) -> Done {
         self.run(job)
     }

@@ -100,16 +100,16 @@ impl<T> Queue<T> {
 }
 
 /// The loop's end of a queue.
-pub struct Feed<T> {
+pub struct Producer<T> {
     queue: Arc<Queue<T>>,
     staged: VecDeque<T>,
     in_flight: usize,
     in_flight_max: usize,
 }
 
-impl<T> Feed<T> {
-    pub fn new(in_flight_max: usize) -> Feed<T> {
-        Feed { queue: Arc::default(), staged: VecDeque::new(), in_flight: 0, in_flight_max }
+impl<T> Producer<T> {
+    pub fn new(in_flight_max: usize) -> Producer<T> {
+        Producer { queue: Arc::default(), staged: VecDeque::new(), in_flight: 0, in_flight_max }
     }
 
     /// The consumers' end.
@@ -144,7 +144,7 @@ impl<T> Feed<T> {
     }
 
     /// Gives everything staged to the consumers.
-    pub fn hand_over(&mut self) {
+    pub fn push_staged(&mut self) {
         if !self.staged.is_empty() {
             self.queue.append(&mut self.staged);
         }
@@ -152,7 +152,7 @@ impl<T> Feed<T> {
 
     /// Hands over what is staged and says that it was the last; the consumers finish all of it.
     pub fn close(&mut self) {
-        self.hand_over();
+        self.push_staged();
         self.queue.close();
     }
 
@@ -163,7 +163,7 @@ impl<T> Feed<T> {
 }
 
 /// Without its feed nobody could fill the queue: the consumers finish and end.
-impl<T> Drop for Feed<T> {
+impl<T> Drop for Producer<T> {
     fn drop(&mut self) {
         self.queue.close();
     }
@@ -176,12 +176,12 @@ mod tests {
 
     #[test]
     fn a_feed_refuses_at_its_bound_until_something_returns() {
-        let mut feed = Feed::new(2);
+        let mut feed = Producer::new(2);
         assert!(feed.offer(1) && feed.offer(2) && !feed.offer(3));
         feed.force(4);
         feed.returned(1);
         assert!(feed.offer(5) && !feed.offer(6));
-        feed.hand_over();
+        feed.push_staged();
         let mut out = VecDeque::new();
         assert_eq!(feed.queue().take(&mut out, 3, None), Taken::Items);
         assert_eq!(out, [1, 2, 4], "in the order they came, at most three");
@@ -190,9 +190,9 @@ mod tests {
     #[test]
     fn a_closed_queue_hands_out_what_it_holds_and_an_abandoned_one_does_not() {
         for (abandon, expect) in [(false, Taken::Items), (true, Taken::Closed)] {
-            let mut feed = Feed::new(8);
+            let mut feed = Producer::new(8);
             assert!(feed.offer('a'));
-            feed.hand_over();
+            feed.push_staged();
             if abandon {
                 feed.abandon()
             } else {
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_sleeper_wakes_for_work_for_its_time_and_for_the_end() {
-        let mut feed = Feed::new(8);
+        let mut feed = Producer::new(8);
         let queue = feed.queue();
         assert_eq!(queue.take(&mut VecDeque::new(), 8, Some(Instant::now())), Taken::Nothing);
         let sleeper = std::thread::spawn(move || {
@@ -219,7 +219,7 @@ mod tests {
             (seen, Instant::now() < far)
         });
         assert!(feed.offer(7));
-        feed.hand_over();
+        feed.push_staged();
         feed.close();
         assert_eq!(sleeper.join().expect("it ends"), (vec![7], true));
     }

@@ -95,7 +95,7 @@ impl Readers {
     }
 
     /// Wakes as many threads as there are reads to start.
-    pub fn hand_over(&mut self) {
+    pub fn push_staged(&mut self) {
         if self.watch_at.is_none() {
             return;
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::background::Background;
 use super::inbox::{Completion, Inbox};
 use super::indexing::{Indexes, Notes, index_until_closed};
-use super::queue::{Feed, Queue, Taken};
+use super::queue::{Producer, Queue, Taken};
 use super::readers::{Readers, Reads};
 use super::threads::{Thread, spawn};
 use crate::base::id::Id;
@@ -77,7 +77,7 @@ enum Item {
 
 /// The loop's end.
 pub struct Storage {
-    writes: Feed<Item>,
+    writes: Producer<Item>,
     readers: Readers,
     /// Apart from all other reads: a search may cost what a hundred of them do.
     searches: Readers,
@@ -96,12 +96,12 @@ impl Storage {
         inbox: &Arc<Inbox>,
         background: &Background,
     ) -> io::Result<Storage> {
-        let writes = Feed::new(WRITES_IN_FLIGHT_MAX);
+        let writes = Producer::new(WRITES_IN_FLIGHT_MAX);
         let notes = Arc::new(Notes::default());
         let readiness = writer.readiness();
         notes.hold(readiness.unproven);
         let mut threads = Vec::with_capacity(3 + readers.len());
-        let clerk = Clerk {
+        let writer_thread = WriterThread {
             closed: Lanes::default(),
             readiness,
             notes: Arc::clone(&notes),
@@ -118,7 +118,7 @@ impl Storage {
             inbox: Arc::clone(inbox),
         };
         let queue = writes.queue();
-        threads.push(spawn("writer", inbox, move || clerk.run(writer, &queue))?);
+        threads.push(spawn("writer", inbox, move || writer_thread.run(writer, &queue))?);
         let readers = Readers::start("reader", readers, inbox, background, &mut threads)?;
         let searches = Readers::start("search", vec![searcher], inbox, background, &mut threads)?;
         let (its_notes, its_inbox) = (Arc::clone(&notes), Arc::clone(inbox));
@@ -150,10 +150,10 @@ impl Storage {
     }
 
     /// Gives the turn's commands to the threads: one lock and no more wakes than sleepers.
-    pub(super) fn hand_over(&mut self) {
-        self.writes.hand_over();
-        self.readers.hand_over();
-        self.searches.hand_over();
+    pub(super) fn push_staged(&mut self) {
+        self.writes.push_staged();
+        self.readers.push_staged();
+        self.searches.push_staged();
     }
 
     /// Takes one read, and answers which one is refused for it, if one is.
@@ -226,7 +226,7 @@ impl Lanes {
 }
 
 /// What stands around the store in the writer's thread.
-struct Clerk {
+struct WriterThread {
     /// Lanes that saw a fault in an earlier batch; the store minds those of its own.
     closed: Lanes,
     /// As the loop was told.
@@ -301,27 +301,27 @@ impl Deferred {
 }
 
 /// How a turn of the writer's thread ended.
-enum Turn {
+enum Iteration {
     Done,
     /// The queue is closed and empty.
     Over,
     /// The process must stop.
-    Lost(&'static str),
+    Fatal(&'static str),
 }
 
-impl Clerk {
+impl WriterThread {
     /// Runs until the queue is closed and empty, then closes the database.
     fn run(mut self, mut database: impl Database, queue: &Queue<Item>) {
         let mut items = VecDeque::new();
         loop {
-            let mut turn = self.turn(&mut database, queue, &mut items);
-            if let (Turn::Done, Some((ticket, wanted))) = (&turn, self.backup.take()) {
-                turn = self.back_up(&mut database, queue, &mut items, ticket, wanted);
+            let mut iteration = self.iterate(&mut database, queue, &mut items);
+            if let (Iteration::Done, Some((ticket, wanted))) = (&iteration, self.backup.take()) {
+                iteration = self.back_up(&mut database, queue, &mut items, ticket, wanted);
             }
-            match turn {
-                Turn::Done => {}
-                Turn::Over => break,
-                Turn::Lost(reason) => return self.inbox.post(Completion::Lost(reason.to_owned())),
+            match iteration {
+                Iteration::Done => {}
+                Iteration::Over => break,
+                Iteration::Fatal(reason) => return self.inbox.post(Completion::Fatal(reason.to_owned())),
             }
         }
         if let Err(fault) = database.close() {
@@ -331,7 +331,12 @@ impl Clerk {
     }
 
     /// A batch if there is one, then the store's own work.
-    fn turn(&mut self, writer: &mut dyn Writer, queue: &Queue<Item>, items: &mut VecDeque<Item>) -> Turn {
+    fn iterate(
+        &mut self,
+        writer: &mut dyn Writer,
+        queue: &Queue<Item>,
+        items: &mut VecDeque<Item>,
+    ) -> Iteration {
         // The store's own work has its occasions also while nobody writes.
         let at_once = self.backing_up || !self.deferred.items.is_empty() || writer.is_at_work();
         let until = match (at_once, self.unswept) {
@@ -340,7 +345,7 @@ impl Clerk {
             _ => Instant::now() + MAINTAIN_EVERY,
         };
         let reason = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
-            Taken::Closed if self.deferred.items.is_empty() => return Turn::Over,
+            Taken::Closed if self.deferred.items.is_empty() => return Iteration::Over,
             Taken::Closed | Taken::Nothing => None,
             Taken::Items => self.batch(writer, items),
         };
@@ -351,8 +356,8 @@ impl Clerk {
         });
         // After the answers are sent: nobody waits for this.
         match reason.or_else(|| self.maintain(writer)).or_else(|| self.sweep(writer)) {
-            Some(reason) => Turn::Lost(reason),
-            None => Turn::Done,
+            Some(reason) => Iteration::Fatal(reason),
+            None => Iteration::Done,
         }
     }
 
@@ -364,12 +369,12 @@ impl Clerk {
         items: &mut VecDeque<Item>,
         ticket: Ticket,
         wanted: BackUp,
-    ) -> Turn {
+    ) -> Iteration {
         self.backing_up = true;
-        let mut end = Turn::Done;
+        let mut end = Iteration::Done;
         let copied = database.back_up(wanted.id, &mut |writer| {
-            end = self.turn(writer, queue, items);
-            matches!(end, Turn::Done) && !self.draining
+            end = self.iterate(writer, queue, items);
+            matches!(end, Iteration::Done) && !self.draining
         });
         self.backing_up = false;
         let outcome = Outcome::quiet(copied.map(Answer::BackUp));

@@ -13,7 +13,7 @@ use mio::{Poll, Token, Waker};
 pub use self::echo::{Echo, QUEUE_MAX, start, start_with};
 use super::inbox::Inbox;
 use super::queue::lock;
-use super::{Craft, Database, Indexes, Interrupt, Reads, Writer};
+use super::{Database, Indexes, Interrupt, Reads, Worker, Writer};
 use crate::base::id::Id;
 pub use crate::base::testing::{Folder, PATIENCE, until};
 use crate::model::backup::DatabaseCopy;
@@ -172,7 +172,7 @@ impl Hand {
     }
 }
 
-impl Craft for Hand {
+impl Worker for Hand {
     fn run(&mut self, job: Job) -> Done {
         let Job::HashPassword { password, .. } = job else { return Done::Failed };
         assert_ne!(password.0, "panic", "as the test asks");

@@ -14,7 +14,7 @@ pub fn spawn(name: &str, inbox: &Arc<Inbox>, run: impl FnOnce() + Send + 'static
     let (inbox, name) = (Arc::clone(inbox), name.to_owned());
     std::thread::Builder::new().name(name.clone()).spawn(move || {
         if catch_unwind(AssertUnwindSafe(run)).is_err() {
-            inbox.post(Completion::Lost(format!("the {name} thread panicked")));
+            inbox.post(Completion::Fatal(format!("the {name} thread panicked")));
         }
         inbox.wake();
     })

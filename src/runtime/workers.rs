@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::background::Background;
 use super::inbox::{Completion, Inbox};
 use super::kernel;
-use super::queue::{Feed, Queue, Taken};
+use super::queue::{Producer, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::limits::{
     FILE_JOBS_MAX, FILE_THREADS, MAIL_THREADS, MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS,
@@ -21,7 +21,7 @@ use crate::model::metrics::Trouble;
 use crate::server::contract::Ticket;
 
 /// What one worker thread owns and can do.
-pub trait Craft: Send {
+pub trait Worker: Send {
     fn run(&mut self, job: Job) -> Done;
     /// No work for a while: give memory back.
     fn idle(&mut self);
@@ -29,7 +29,7 @@ pub trait Craft: Send {
 
 /// The kinds of work, a pool each, so that slow mail never stands before a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PoolKind {
     Password,
     Mail,
     Place,
@@ -39,51 +39,51 @@ pub enum Kind {
     File,
 }
 
-impl Kind {
-    fn of(job: &Job) -> Kind {
+impl PoolKind {
+    fn of(job: &Job) -> PoolKind {
         match job {
-            Job::HashPassword { .. } | Job::VerifyPassword(_) => Kind::Password,
-            Job::SendMail(_) => Kind::Mail,
-            Job::FindPlace { .. } => Kind::Place,
-            Job::PublishUpload { .. } | Job::RemoveFiles { .. } => Kind::Upload,
-            Job::OpenFile { .. } => Kind::File,
+            Job::HashPassword { .. } | Job::VerifyPassword(_) => PoolKind::Password,
+            Job::SendMail(_) => PoolKind::Mail,
+            Job::FindPlace { .. } => PoolKind::Place,
+            Job::PublishUpload { .. } | Job::RemoveFiles { .. } => PoolKind::Upload,
+            Job::OpenFile { .. } => PoolKind::File,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Kind::Password => "password",
-            Kind::Mail => "mail",
-            Kind::Place => "place",
-            Kind::Upload => "publish",
-            Kind::File => "open",
+            PoolKind::Password => "password",
+            PoolKind::Mail => "mail",
+            PoolKind::Place => "place",
+            PoolKind::Upload => "publish",
+            PoolKind::File => "open",
         }
     }
 
     fn trouble(self) -> Trouble {
         match self {
-            Kind::Password => Trouble::Worker,
-            Kind::Mail => Trouble::Mail,
-            Kind::Place => Trouble::Geolocation,
-            Kind::Upload | Kind::File => Trouble::Upload,
+            PoolKind::Password => Trouble::Worker,
+            PoolKind::Mail => Trouble::Mail,
+            PoolKind::Place => Trouble::Geolocation,
+            PoolKind::Upload | PoolKind::File => Trouble::Upload,
         }
     }
 
     /// Threads, and jobs under way.
     fn bounds(self) -> (usize, usize) {
         match self {
-            Kind::Password => (PASSWORD_THREADS, PASSWORD_JOBS_MAX),
-            Kind::Mail => (MAIL_THREADS, MAILS_UNDER_WAY_MAX),
-            Kind::Place => (PLACE_THREADS, PLACE_JOBS_MAX),
-            Kind::Upload => (UPLOAD_THREADS, UPLOAD_JOBS_MAX),
-            Kind::File => (FILE_THREADS, FILE_JOBS_MAX),
+            PoolKind::Password => (PASSWORD_THREADS, PASSWORD_JOBS_MAX),
+            PoolKind::Mail => (MAIL_THREADS, MAILS_UNDER_WAY_MAX),
+            PoolKind::Place => (PLACE_THREADS, PLACE_JOBS_MAX),
+            PoolKind::Upload => (UPLOAD_THREADS, UPLOAD_JOBS_MAX),
+            PoolKind::File => (FILE_THREADS, FILE_JOBS_MAX),
         }
     }
 }
 
 struct Pool {
-    kind: Kind,
-    jobs: Feed<(Ticket, Job)>,
+    kind: PoolKind,
+    jobs: Producer<(Ticket, Job)>,
 }
 
 /// The loop's end of all pools.
@@ -101,13 +101,13 @@ impl Workers {
     }
 
     /// Adds a pool. `make` makes a worker's craft, and a new one after a panic.
-    pub fn add<C: Craft>(
+    pub fn add<C: Worker>(
         &mut self,
-        kind: Kind,
+        kind: PoolKind,
         make: impl Fn() -> C + Clone + Send + 'static,
     ) -> io::Result<()> {
         let (threads, in_flight_max) = kind.bounds();
-        let jobs = Feed::new(in_flight_max);
+        let jobs = Producer::new(in_flight_max);
         for _ in 0..threads {
             let (queue, make) = (jobs.queue(), make.clone());
             let (inbox, background) = (Arc::clone(&self.inbox), self.background.clone());
@@ -120,7 +120,7 @@ impl Workers {
 
     /// Takes one job, or says at once how it ended.
     pub fn submit(&mut self, ticket: Ticket, job: Job) -> Result<(), Done> {
-        let kind = Kind::of(&job);
+        let kind = PoolKind::of(&job);
         let Some(pool) = self.pools.iter_mut().find(|pool| pool.kind == kind) else {
             self.background.report(kind.trouble(), format_args!("no workers for {}", job.name()));
             return Err(Done::Failed);
@@ -128,11 +128,11 @@ impl Workers {
         if pool.jobs.offer((ticket, job)) { Ok(()) } else { Err(Done::Busy) }
     }
 
-    pub fn hand_over(&mut self) {
-        self.pools.iter_mut().for_each(|pool| pool.jobs.hand_over());
+    pub fn push_staged(&mut self) {
+        self.pools.iter_mut().for_each(|pool| pool.jobs.push_staged());
     }
 
-    pub fn finished(&mut self, kind: Kind) {
+    pub fn finished(&mut self, kind: PoolKind) {
         let pool = self.pools.iter_mut().find(|pool| pool.kind == kind);
         pool.into_iter().for_each(|pool| pool.jobs.returned(1));
     }
@@ -144,15 +144,15 @@ impl Workers {
     }
 }
 
-fn work_until_closed<C: Craft>(
-    kind: Kind,
+fn work_until_closed<C: Worker>(
+    kind: PoolKind,
     make: impl Fn() -> C,
     queue: &Queue<(Ticket, Job)>,
     inbox: &Inbox,
     background: &Background,
     rest: Duration,
 ) {
-    if kind == Kind::Password {
+    if kind == PoolKind::Password {
         kernel::give_way();
     }
     let mut craft = make();
@@ -196,26 +196,35 @@ mod tests {
         let (_poll, inbox) = testing::inbox();
         let background = Background::new(Arc::clone(&inbox));
         let rests = Arc::default();
-        let mut jobs = Feed::new(PASSWORD_JOBS_MAX);
+        let mut jobs = Producer::new(PASSWORD_JOBS_MAX);
         let (queue, answers) = (jobs.queue(), Arc::clone(&inbox));
         let make = {
             let rests = Arc::clone(&rests);
             move || Hand::new(&rests)
         };
         let worker = std::thread::spawn(move || {
-            work_until_closed(Kind::Password, make, &queue, &answers, &background, Duration::from_millis(5));
+            work_until_closed(
+                PoolKind::Password,
+                make,
+                &queue,
+                &answers,
+                &background,
+                Duration::from_millis(5),
+            );
         });
         for (n, text) in (0..).zip(["a", "b", "panic", "c"]) {
             assert!(jobs.offer((Key::from_u64(n), job(text))));
         }
-        jobs.hand_over();
+        jobs.push_staged();
         let (mut seen, mut taken, mut troubles) = (Vec::new(), Vec::new(), 0);
         let end = Instant::now() + PATIENCE;
         while seen.len() < 4 || lock(&rests).is_empty() {
             assert!(Instant::now() < end);
             troubles += inbox.take(&mut taken).remove(&Trouble::Worker).unwrap_or_default();
             for completion in taken.drain(..) {
-                let Completion::Finished(Kind::Password, ticket, done) = completion else { panic!("a job") };
+                let Completion::Finished(PoolKind::Password, ticket, done) = completion else {
+                    panic!("a job")
+                };
                 let text = match done {
                     Done::PasswordHashed(Hidden(text)) => text,
                     other => format!("{other:?}"),
@@ -236,13 +245,13 @@ mod tests {
         let (_poll, inbox) = testing::inbox();
         let mut workers = Workers::new(&inbox, &Background::new(Arc::clone(&inbox)));
         assert!(matches!(workers.submit(Key::from_u64(0), job("a")), Err(Done::Failed)));
-        let pool = Pool { kind: Kind::Password, jobs: Feed::new(PASSWORD_JOBS_MAX) };
+        let pool = Pool { kind: PoolKind::Password, jobs: Producer::new(PASSWORD_JOBS_MAX) };
         workers.pools.push(pool);
         for n in 0..PASSWORD_JOBS_MAX as u64 {
             assert!(workers.submit(Key::from_u64(n), job("a")).is_ok());
         }
         assert!(matches!(workers.submit(Key::from_u64(0), job("a")), Err(Done::Busy)));
-        workers.finished(Kind::Password);
+        workers.finished(PoolKind::Password);
         assert!(workers.submit(Key::from_u64(0), job("a")).is_ok());
     }
 }

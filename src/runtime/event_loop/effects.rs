@@ -26,7 +26,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.unsettled = true;
         let mut later = Vec::new();
         for _ in 0..SETTLE_ROUNDS_MAX {
-            let quiet = !self.hand_over();
+            let quiet = !self.push_staged();
             if quiet && self.dirty.is_empty() && self.refused.is_empty() {
                 self.unsettled = false;
                 break;
@@ -34,22 +34,22 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             self.answer_refused(now);
             self.flush(now, &mut later);
             // The pieces of files that the flush asked for.
-            self.parts.disk.hand_over();
+            self.parts.disk.push_staged();
         }
         self.dirty.append(&mut later);
     }
 
     /// Performs what the machine wants done and gives the threads their share of it: they work while the loop goes on to the
     /// completions of others, and while sockets are written. `false` when there was nothing.
-    pub(super) fn hand_over(&mut self) -> bool {
+    pub(super) fn push_staged(&mut self) -> bool {
         let mut any = false;
         while let Some(effect) = self.parts.machine.poll_effect() {
             any = true;
             self.perform(effect);
         }
-        self.parts.storage.hand_over();
-        self.parts.workers.hand_over();
-        self.parts.disk.hand_over();
+        self.parts.storage.push_staged();
+        self.parts.workers.push_staged();
+        self.parts.disk.push_staged();
         any
     }
 
@@ -84,10 +84,10 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 }
             }
             Effect::Abandon { upload } => self.parts.disk.abandon(upload),
-            Effect::Flush(conn) => self.soil(conn),
+            Effect::Flush(conn) => self.mark_dirty(conn),
             Effect::ShutdownWrite(conn) => {
                 self.sockets.get_mut(conn).into_iter().for_each(Socket::end_after_flush);
-                self.soil(conn);
+                self.mark_dirty(conn);
             }
             Effect::Close(conn) => self.closing.push(conn),
         }
@@ -107,7 +107,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 
     /// To be flushed in this turn, and asked again whether it is to be read.
-    pub(super) fn soil(&mut self, conn: ConnId) {
+    pub(super) fn mark_dirty(&mut self, conn: ConnId) {
         if let Some(socket) = self.sockets.get_mut(conn)
             && !std::mem::replace(&mut socket.dirty, true)
         {

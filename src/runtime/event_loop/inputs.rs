@@ -133,7 +133,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 }
                 Completion::Piece(piece) => self.take_piece(now, piece),
                 Completion::Storage(health) => self.parts.machine.handle(now, Input::Storage(health)),
-                Completion::Lost(reason) => lost = Some(reason),
+                Completion::Fatal(reason) => lost = Some(reason),
             }
         }
         self.completions = completions;
@@ -157,7 +157,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 }
             }
         }
-        self.soil(conn);
+        self.mark_dirty(conn);
     }
 
     /// One place to read a piece is free: the first waiting connection that is still open asks again.
@@ -165,7 +165,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         while let Some(conn) = self.parts.disk.next_waiting() {
             if let Some(socket) = self.sockets.get_mut(conn) {
                 socket.piece_under_way = false;
-                return self.soil(conn);
+                return self.mark_dirty(conn);
             }
         }
     }

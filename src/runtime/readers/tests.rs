@@ -30,7 +30,7 @@ impl Desk {
     fn submit(&mut self, flow: u64, ticket: u64, n: u64) {
         let refused = self.readers.submit(Flow::of_number(flow), Key::from_u64(ticket), Box::new(read(n)));
         assert_eq!(refused, None);
-        self.readers.hand_over();
+        self.readers.push_staged();
     }
 
     /// `count` answers by ticket; meanwhile time is what `now` says.

@@ -44,7 +44,7 @@ impl Desk {
 
     /// The next answers, `count` of them or until the process must stop: number and whether it is committed.
     fn answers(&mut self, count: usize) -> Vec<(u64, Result<(), Refusal>)> {
-        self.storage.hand_over();
+        self.storage.push_staged();
         let (mut answers, mut completions) = (Vec::new(), Vec::new());
         let end = Instant::now() + PATIENCE;
         while answers.len() < count && self.lost.is_none() {
@@ -60,7 +60,7 @@ impl Desk {
                             .extend(tickets.iter().map(|t| t.to_u64()).zip(outcomes.into_iter().map(result)));
                     }
                     Completion::Storage(health) => self.health.push(health),
-                    Completion::Lost(reason) => self.lost = Some(reason),
+                    Completion::Fatal(reason) => self.lost = Some(reason),
                     _ => panic!("not storage's"),
                 }
             }
@@ -81,12 +81,12 @@ impl Desk {
 fn writes_are_committed_in_order_in_batches_that_grow_while_one_syncs() {
     let mut desk = Desk::new(Plan::default(), true);
     desk.submit(1, 0).expect("room");
-    desk.storage.hand_over();
+    desk.storage.push_staged();
     // The rest waits while the first commit does, if the writer has it already; then all of it is one batch or two.
     for n in 1..=2_500 {
         desk.submit(n % 7, n).expect("room");
     }
-    desk.storage.hand_over();
+    desk.storage.push_staged();
     let gate = desk.gate.clone().expect("gated");
     let batches_max = 2 + 2_500_usize.div_ceil(WRITE_BATCH_MAX);
     (0..batches_max).for_each(|_| gate.send(()).expect("heard"));
@@ -125,7 +125,7 @@ fn a_heavy_write_is_committed_by_itself_and_keeps_its_place_in_its_lane() {
     let mut desk = Desk::new(Plan::default(), true);
     // The writer is at its first commit while the rest comes.
     desk.submit(9, 0).expect("room");
-    desk.storage.hand_over();
+    desk.storage.push_staged();
     for (lane, command) in [
         (1, write(1)),
         (1, heavy(2)),
@@ -142,7 +142,7 @@ fn a_heavy_write_is_committed_by_itself_and_keeps_its_place_in_its_lane() {
         };
         desk.storage.submit(Key::from_u64(n), Lane(lane), command).expect("room");
     }
-    desk.storage.hand_over();
+    desk.storage.push_staged();
     let gate = desk.gate.clone().expect("gated");
     (0..8).for_each(|_| gate.send(()).expect("heard"));
     assert!(desk.answers(8).iter().all(|(_, result)| result.is_ok()));

@@ -19,7 +19,7 @@ use crate::base::slab::Key;
 use crate::base::time::Now;
 use crate::model::metrics::Trouble;
 use crate::runtime::queue::lock;
-use crate::runtime::{Kind, Machine, Runtime, RuntimeOptions, ServeFault, Stops};
+use crate::runtime::{Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops};
 use crate::server::contract::{ConnId, Door, Effect, Input, UploadId};
 
 /// Above it the machine wants no more bytes of a connection.
@@ -258,7 +258,7 @@ pub fn start_with(machine: Echo, drain_max: Duration) -> Running {
         runtime.storage(Store::default(), readers, Store::default(), Idle).expect("threads")
     };
     let mut workers = runtime.workers();
-    workers.add(Kind::Password, Hand::default).expect("threads");
+    workers.add(PoolKind::Password, Hand::default).expect("threads");
     let thread = std::thread::spawn(move || {
         runtime.serve_at_most(drain_max, machine, Pipe(receiver), storage, workers)
     });
