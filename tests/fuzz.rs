@@ -13,10 +13,10 @@ use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::base::slab::Key;
 use natter::model::job::{Delivery, Done};
-use natter::model::metrics::Trouble;
+use natter::model::metrics::ErrorKind;
 use natter::model::operation::{Outcome, Refusal};
 use natter::model::readiness::{LogHeld, Readiness};
-use natter::server::contract::{ConnId, Door, Input, UploadId};
+use natter::server::contract::{ConnId, Input, ListenerKind, UploadId};
 use support::http::Person;
 use support::{Seeded, World, limits, settings};
 
@@ -119,8 +119,13 @@ impl Play {
             }
             2 => {
                 let conn = self.conn();
-                let door = if self.dice.roll(2) == 0 { Door::Public } else { Door::Control };
-                self.input(Input::Accepted { conn, peer: std::net::Ipv4Addr::LOCALHOST.into(), door });
+                let listener_kind =
+                    if self.dice.roll(2) == 0 { ListenerKind::Public } else { ListenerKind::Control };
+                self.input(Input::Accepted {
+                    conn,
+                    peer: std::net::Ipv4Addr::LOCALHOST.into(),
+                    listener_kind,
+                });
                 self.world.peers.entry(conn).or_default();
             }
             3..=10 => {
@@ -183,10 +188,10 @@ impl Play {
                     log_held: (self.dice.roll(4) == 0).then_some(LogHeld { pid: Some(7) }),
                 };
                 self.input(Input::Storage(readiness));
-                let trouble = Trouble::ALL[self.dice.index(Trouble::ALL.len())];
+                let trouble = ErrorKind::ALL[self.dice.index(ErrorKind::ALL.len())];
                 // A panic is what this test looks for.
-                if trouble != Trouble::Panic {
-                    self.input(Input::Troubled(trouble));
+                if trouble != ErrorKind::Panic {
+                    self.input(Input::BackgroundError(trouble));
                 }
             }
             22 => {

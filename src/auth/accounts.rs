@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::token;
 use crate::base::network::is_public;
-use crate::model::handler::{Actor, Client, Ctx, Errand, Reply, Request, Step};
+use crate::model::handler::{Actor, Client, Ctx, FollowUp, Reply, Request, Step};
 use crate::model::member::{FindAccount, Member};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
@@ -74,7 +74,7 @@ pub(super) fn has_place(ctx: &Ctx<'_>, address: IpAddr) -> bool {
 
 pub(super) fn find_place(ctx: &mut Ctx<'_>, session: SessionId, address: IpAddr) {
     if has_place(ctx, address) {
-        ctx.errands.push(Errand::FindPlace { session, address });
+        ctx.follow_ups.push(FollowUp::FindPlace { session, address });
     }
 }
 

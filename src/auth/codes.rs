@@ -9,7 +9,7 @@ use super::{rules, sign_in};
 use crate::base::crypto::HmacKey;
 use crate::base::id::Id;
 use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
-use crate::model::handler::{Actor, Ctx, Errand, Reply, Request, Step};
+use crate::model::handler::{Actor, Ctx, FollowUp, Reply, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::mail::{CODES, Content, NewMail, SealedCode};
 use crate::model::member::FindCredential;
@@ -25,7 +25,7 @@ pub fn verify_code(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Re
     let code = new_verify_code(ctx, actor.member, request.client.language);
     let issue = IssueVerifyCode { at: ctx.now.unix_ms, member: actor.member, code };
     Ok(Step::store(issue, |ctx, ()| {
-        ctx.errands.push(Errand::Mail);
+        ctx.follow_ups.push(FollowUp::Mail);
         with_delivery(ctx, Reply::created(&())).step()
     }))
 }
@@ -43,7 +43,7 @@ pub fn verify_check(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> R
         tag: tag(key, Purpose::Verify, &subject, code),
     };
     Ok(Step::store(verify, move |ctx, ()| {
-        ctx.errands.push(Errand::Verified(member));
+        ctx.follow_ups.push(FollowUp::Verified(member));
         Reply::done().step()
     }))
 }
@@ -54,7 +54,7 @@ pub fn reset_code(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Prob
     let code = new_code(ctx, Purpose::Reset, email.as_bytes(), request.client.language);
     let issue = IssueResetCode { at: ctx.now.unix_ms, email, code };
     Ok(Step::store(issue, |ctx, ()| {
-        ctx.errands.push(Errand::Mail);
+        ctx.follow_ups.push(FollowUp::Mail);
         with_delivery(ctx, Reply::created(&())).step()
     }))
 }
@@ -96,7 +96,7 @@ pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pr
                 // A client that has a right code reads the mailbox, so it is not a guesser.
                 let account = sign_in::account_key(ctx, &email);
                 ctx.attempts.sign_in.succeeded(&account);
-                ctx.errands.push(Errand::Mail);
+                ctx.follow_ups.push(FollowUp::Mail);
                 Reply::done().step()
             }))
         }))

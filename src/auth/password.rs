@@ -5,7 +5,7 @@
 
 use crate::base::text::password_form;
 use crate::model::attempts::AttemptKey;
-use crate::model::handler::{Actor, Ctx, Errand, Reply, Request, Step};
+use crate::model::handler::{Actor, Ctx, FollowUp, Reply, Request, Step};
 use crate::model::job::{Done, Hidden, Job, VerifyPassword};
 use crate::model::mail::{Content, NewMail};
 use crate::model::member::{FindSecret, Secret};
@@ -48,7 +48,7 @@ pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
                 };
                 Ok(Step::store_or(change, |ctx, changed| match changed {
                     Ok(()) => {
-                        ctx.errands.push(Errand::Mail);
+                        ctx.follow_ups.push(FollowUp::Mail);
                         Reply::done().step()
                     }
                     // The password was changed or the member was disabled while the hashes were computed, so the proof

@@ -9,7 +9,7 @@ use super::rules;
 use crate::base::crypto::sha256;
 use crate::limits::PLACE_HOLD_MS;
 use crate::model::attempts::AttemptKey;
-use crate::model::handler::{Client, Ctx, Errand, Request, Step};
+use crate::model::handler::{Client, Ctx, FollowUp, Request, Step};
 use crate::model::job::{Done, Hidden, Job, VerifyPassword};
 use crate::model::mail::{Content, NewDevice, NewMail};
 use crate::model::member::FindCredential;
@@ -61,7 +61,7 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
             };
             Ok(Step::store_or(write, move |ctx, opened| match opened {
                 Ok(opened) => {
-                    ctx.errands.push(Errand::Mail);
+                    ctx.follow_ups.push(FollowUp::Mail);
                     find_place(ctx, opened.pair.session, client.address);
                     signed_in(ctx, 200, opened).step()
                 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::accounts::{find_place, new_session, signed_in};
 use super::{codes, rules};
 use crate::model::attempts::AttemptKey;
-use crate::model::handler::{Ctx, Errand, Request, Step};
+use crate::model::handler::{Ctx, FollowUp, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::member::{NewAccount, SignUp};
 use crate::model::operation::Refusal;
@@ -48,7 +48,7 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
             SignUp { account, session: new_session(ctx, &client, device), code: Some(Box::new(code)) };
         Ok(Step::store_or(write, move |ctx, opened| match opened {
             Ok(opened) => {
-                ctx.errands.push(Errand::Mail);
+                ctx.follow_ups.push(FollowUp::Mail);
                 find_place(ctx, opened.pair.session, client.address);
                 let reply = signed_in(ctx, 201, opened);
                 codes::with_delivery(ctx, reply).step()

@@ -19,7 +19,7 @@ use crate::model::operation::{Answer, Command, Outcome};
 use crate::proto::http::client::ResponseReader;
 use crate::runtime::data_dir::{DataDir, DataDirFault, control_socket};
 use crate::server::Server;
-use crate::server::contract::{ConnId, Door, Effect, Input};
+use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 use crate::store::{self, Reader, Store};
 use crate::work::password::PasswordHasher;
 
@@ -154,7 +154,7 @@ impl Here {
         let conn = ConnId(1 << 32 | self.next);
         self.next += 1;
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        self.server.handle(clock(), Input::Accepted { conn, peer, door: Door::Control });
+        self.server.handle(clock(), Input::Accepted { conn, peer, listener_kind: ListenerKind::Control });
         self.server.handle(clock(), Input::Received { conn, bytes: request });
         let mut answer = Vec::new();
         while let Some(effect) = self.server.poll_effect() {
@@ -194,7 +194,7 @@ impl Here {
                 // A read is answered at once, so that there is nothing to cancel.
                 Effect::Cancel(_)
                 | Effect::Close(_)
-                | Effect::LaneOver(_)
+                | Effect::LaneReset(_)
                 | Effect::Append { .. }
                 | Effect::Abandon { .. } => {}
             }

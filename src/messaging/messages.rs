@@ -78,7 +78,7 @@ fn posted(ctx: &mut Ctx<'_>, posted: Posted) -> Result<Step, Problem> {
     let status = if posted.duplicate { 200 } else { 201 };
     let reply = match posted.message {
         PostedMessage::Whole(mut message) => {
-            let data = match ctx.told {
+            let data = match ctx.last_published {
                 Some((rev, json)) if rev == message.rev => json.to_vec(),
                 _ => {
                     message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());

@@ -81,14 +81,14 @@ pub struct Ctx<'a> {
     pub proven: bool,
     /// The message as the event of this very outcome showed it to others: its `rev` and its JSON, to be answered as it is. Not
     /// there when nobody heard it.
-    pub told: Option<(u64, &'a [u8])>,
+    pub last_published: Option<(u64, &'a [u8])>,
     /// What is to be done besides, that no answer waits for: drained after each step.
-    pub errands: &'a mut Vec<Errand>,
+    pub follow_ups: &'a mut Vec<FollowUp>,
 }
 
 /// Something nobody waits for. The server does it, whatever became of the connection that caused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Errand {
+pub enum FollowUp {
     /// A write put a mail into the outbox.
     Mail,
     /// Where this address is, for the session's row and for the mail that waits for it.

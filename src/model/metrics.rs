@@ -3,7 +3,7 @@
 /// The kinds of background error. Each is logged once where it is handled, counted here, and shown by `/readyz`
 /// while it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
+pub enum ErrorKind {
     /// A transaction did not reach the disk.
     Commit,
     /// The disk is full.
@@ -30,36 +30,36 @@ pub enum Trouble {
     Panic,
 }
 
-impl Trouble {
-    pub const ALL: [Trouble; 12] = [
-        Trouble::Commit,
-        Trouble::DiskFull,
-        Trouble::Sync,
-        Trouble::Read,
-        Trouble::Checkpoint,
-        Trouble::Search,
-        Trouble::Worker,
-        Trouble::Mail,
-        Trouble::Geolocation,
-        Trouble::Upload,
-        Trouble::Accept,
-        Trouble::Panic,
+impl ErrorKind {
+    pub const ALL: [ErrorKind; 12] = [
+        ErrorKind::Commit,
+        ErrorKind::DiskFull,
+        ErrorKind::Sync,
+        ErrorKind::Read,
+        ErrorKind::Checkpoint,
+        ErrorKind::Search,
+        ErrorKind::Worker,
+        ErrorKind::Mail,
+        ErrorKind::Geolocation,
+        ErrorKind::Upload,
+        ErrorKind::Accept,
+        ErrorKind::Panic,
     ];
 
     pub fn name(self) -> &'static str {
         match self {
-            Trouble::Commit => "commit",
-            Trouble::DiskFull => "disk_full",
-            Trouble::Sync => "sync",
-            Trouble::Read => "read",
-            Trouble::Checkpoint => "checkpoint",
-            Trouble::Search => "search",
-            Trouble::Worker => "worker",
-            Trouble::Mail => "mail",
-            Trouble::Geolocation => "geolocation",
-            Trouble::Upload => "upload",
-            Trouble::Accept => "accept",
-            Trouble::Panic => "panic",
+            ErrorKind::Commit => "commit",
+            ErrorKind::DiskFull => "disk_full",
+            ErrorKind::Sync => "sync",
+            ErrorKind::Read => "read",
+            ErrorKind::Checkpoint => "checkpoint",
+            ErrorKind::Search => "search",
+            ErrorKind::Worker => "worker",
+            ErrorKind::Mail => "mail",
+            ErrorKind::Geolocation => "geolocation",
+            ErrorKind::Upload => "upload",
+            ErrorKind::Accept => "accept",
+            ErrorKind::Panic => "panic",
         }
     }
 }

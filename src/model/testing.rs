@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::attempts::Attempts;
-use super::handler::{Actor, Body, Client, Ctx, Errand, Handler, Reply, Request, Step};
+use super::handler::{Actor, Body, Client, Ctx, FollowUp, Handler, Reply, Request, Step};
 use super::job::{Done, Job};
 use super::operation::{Answer, Command, Refusal};
 use super::params::Params;
@@ -35,7 +35,7 @@ pub struct Stage {
     pub client: Client,
     pub actor: Actor,
     pub epoch: String,
-    pub errands: Vec<Errand>,
+    pub follow_ups: Vec<FollowUp>,
 }
 
 pub type Played = Result<Step, Problem>;
@@ -57,7 +57,7 @@ impl Stage {
             },
             actor: Actor { member: Id(11), profile: Id(12), session: Id(13), expires: UNIX_MS / 1_000 + 900 },
             epoch: "k3".to_owned(),
-            errands: Vec::new(),
+            follow_ups: Vec::new(),
         }
     }
 
@@ -76,8 +76,8 @@ impl Stage {
             epoch: &self.epoch,
             head: 0,
             proven: true,
-            told: None,
-            errands: &mut self.errands,
+            last_published: None,
+            follow_ups: &mut self.follow_ups,
         })
     }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::inbox::Inbox;
 use super::queue::lock;
 use crate::limits::{TROUBLE_LINES_MAX, TROUBLE_WINDOW};
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 
 #[derive(Clone)]
 pub struct Background {
@@ -20,7 +20,7 @@ pub struct Background {
 
 /// What was logged of each kind since its window began.
 #[derive(Default)]
-struct Windows(BTreeMap<Trouble, Window>);
+struct Windows(BTreeMap<ErrorKind, Window>);
 
 struct Window {
     ends: Instant,
@@ -34,7 +34,7 @@ impl Background {
     }
 
     /// Logs an error, or counts it with its equals, and tells the server of it.
-    pub fn report(&self, trouble: Trouble, message: impl Display) {
+    pub fn report(&self, trouble: ErrorKind, message: impl Display) {
         let message = message.to_string();
         let (repeated, first) = lock(&self.windows).note(trouble, &message, Instant::now());
         log_repeated(trouble, repeated);
@@ -56,7 +56,7 @@ impl Background {
     }
 }
 
-fn log_repeated(trouble: Trouble, repeated: u64) {
+fn log_repeated(trouble: ErrorKind, repeated: u64) {
     if repeated > 0 {
         log::error!(kind = trouble.name(), repeated = repeated; "errors of this kind were repeated");
     }
@@ -64,7 +64,7 @@ fn log_repeated(trouble: Trouble, repeated: u64) {
 
 impl Windows {
     /// The repetitions of a window that is over and was not flushed, and whether this message gets its own line.
-    fn note(&mut self, trouble: Trouble, message: &str, now: Instant) -> (u64, bool) {
+    fn note(&mut self, trouble: ErrorKind, message: &str, now: Instant) -> (u64, bool) {
         let old =
             self.0.get(&trouble).filter(|window| window.ends <= now).map_or(0, |window| window.repeated);
         if self.0.get(&trouble).is_some_and(|window| window.ends <= now) {
@@ -84,7 +84,7 @@ impl Windows {
         (old, first)
     }
 
-    fn close(&mut self, now: Option<Instant>) -> Vec<(Trouble, u64)> {
+    fn close(&mut self, now: Option<Instant>) -> Vec<(ErrorKind, u64)> {
         let over = |window: &Window| now.is_none_or(|now| window.ends <= now);
         let counts = self.0.iter().filter(|(_, window)| over(window)).map(|(kind, w)| (*kind, w.repeated));
         let counts = counts.collect();
@@ -106,17 +106,17 @@ mod tests {
         let mut check = |kind, message: &str, second, expect| {
             assert_eq!(windows.note(kind, message, at(second)), expect, "{message} at {second}");
         };
-        check(Trouble::Commit, "disk I/O error", 0, (0, true));
-        check(Trouble::Commit, "disk I/O error", 1, (0, false));
-        check(Trouble::Commit, "locked", 2, (0, true));
-        check(Trouble::Accept, "disk I/O error", 2, (0, true));
-        check(Trouble::Commit, "disk I/O error", 9, (0, false));
-        check(Trouble::Commit, "disk I/O error", 10, (2, true));
+        check(ErrorKind::Commit, "disk I/O error", 0, (0, true));
+        check(ErrorKind::Commit, "disk I/O error", 1, (0, false));
+        check(ErrorKind::Commit, "locked", 2, (0, true));
+        check(ErrorKind::Accept, "disk I/O error", 2, (0, true));
+        check(ErrorKind::Commit, "disk I/O error", 9, (0, false));
+        check(ErrorKind::Commit, "disk I/O error", 10, (2, true));
         for line in 1..TROUBLE_LINES_MAX {
-            check(Trouble::Commit, &line.to_string(), 11, (0, true));
+            check(ErrorKind::Commit, &line.to_string(), 11, (0, true));
         }
-        check(Trouble::Commit, "one more", 11, (0, false));
-        assert_eq!(windows.close(Some(at(12))), [(Trouble::Accept, 0)]);
-        assert_eq!(windows.close(None), [(Trouble::Commit, 1)]);
+        check(ErrorKind::Commit, "one more", 11, (0, false));
+        assert_eq!(windows.close(Some(at(12))), [(ErrorKind::Accept, 0)]);
+        assert_eq!(windows.close(None), [(ErrorKind::Commit, 1)]);
     }
 }

@@ -23,7 +23,7 @@ use crate::limits::{
     APPEND_BYTES_MAX, APPEND_COST, APPEND_THREADS, PIECE_SCRATCH, PIECE_THREADS, PIECES_IN_FLIGHT_MAX,
     PIECES_WAITING_MAX, UPLOADS_FAILED_MAX, WRITE_BEHIND,
 };
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::server::contract::{ConnId, UploadId};
 
 enum Item {
@@ -241,7 +241,7 @@ impl Receiver {
                 self.hashes.remove(&upload);
                 self.failed.insert(upload);
                 let full = is_full(&error);
-                let trouble = if full { Trouble::DiskFull } else { Trouble::Upload };
+                let trouble = if full { ErrorKind::DiskFull } else { ErrorKind::Upload };
                 let folder = self.folder.display();
                 self.background.report(trouble, format_args!("writing an upload to {folder}: {error}"));
                 Written::Failed { full }
@@ -284,7 +284,7 @@ impl Receiver {
         self.hashes.remove(&upload);
         match fs::remove_file(self.path(upload)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.background.report(Trouble::Upload, format_args!("removing an upload: {error}"));
+                self.background.report(ErrorKind::Upload, format_args!("removing an upload: {error}"));
             }
             _ => {}
         }

@@ -30,7 +30,7 @@ use super::workers::Workers;
 use super::{Machine, ServeFault, Stops};
 use crate::base::time::Now;
 use crate::limits::{EVENTS_MAX, JOIN_CHECK, JOIN_MAX, READ_BUFFER};
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::server::contract::{ConnId, Input};
 use effects::Refused;
 
@@ -272,7 +272,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             {
                 self.parts
                     .background
-                    .report(Trouble::Worker, format_args!("no thread to give memory back: {error}"));
+                    .report(ErrorKind::Worker, format_args!("no thread to give memory back: {error}"));
             }
         }
     }

@@ -12,7 +12,7 @@ use super::queue::lock;
 use super::workers::PoolKind;
 use crate::limits::INBOX_MAX;
 use crate::model::job::Done;
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Outcome, Refusal};
 use crate::model::readiness::Readiness;
 use crate::server::contract::{ConnId, Ticket, UploadId};
@@ -71,7 +71,7 @@ pub struct Inbox {
 #[derive(Default)]
 struct State {
     completions: Vec<Completion>,
-    troubles: BTreeMap<Trouble, u64>,
+    troubles: BTreeMap<ErrorKind, u64>,
     waiting: usize,
     closed: bool,
 }
@@ -98,7 +98,7 @@ impl Inbox {
     }
 
     /// Counts one background error; the counts need no bound.
-    pub fn count(&self, trouble: Trouble) {
+    pub fn count(&self, trouble: ErrorKind) {
         *lock(&self.state).troubles.entry(trouble).or_default() += 1;
         self.wake();
     }
@@ -115,7 +115,7 @@ impl Inbox {
     }
 
     /// Takes all that was posted, into an empty `completions`; the emptied list is reused by the threads.
-    pub fn take(&self, completions: &mut Vec<Completion>) -> BTreeMap<Trouble, u64> {
+    pub fn take(&self, completions: &mut Vec<Completion>) -> BTreeMap<ErrorKind, u64> {
         debug_assert!(completions.is_empty());
         self.woken.store(false, Ordering::Release);
         let mut state = lock(&self.state);
@@ -164,8 +164,8 @@ mod tests {
         (0..INBOX_MAX).for_each(|_| inbox.post(Completion::Storage(Readiness::default())));
         inbox.close();
         inbox.post(Completion::Storage(Readiness::default())); // returns, though nobody takes
-        inbox.count(Trouble::Commit);
-        inbox.count(Trouble::Commit);
-        assert_eq!(inbox.take(&mut taken).get(&Trouble::Commit), Some(&2));
+        inbox.count(ErrorKind::Commit);
+        inbox.count(ErrorKind::Commit);
+        assert_eq!(inbox.take(&mut taken).get(&ErrorKind::Commit), Some(&2));
     }
 }

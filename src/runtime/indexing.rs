@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::inbox::Inbox;
 use super::queue::lock;
 use crate::limits::PROBE_EVERY;
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::store::{Fault, Step};
 
 /// After a step while writes come, in lengths of the step: posts keep 90 % of a processor that they share with it.
@@ -106,7 +106,7 @@ pub fn index_until_closed(mut index: impl Indexes, notes: &Arc<Notes>, inbox: &I
         let step = match step {
             Ok(step) => step,
             Err(fault) => {
-                let kind = if fault == Fault::Full { Trouble::DiskFull } else { Trouble::Search };
+                let kind = if fault == Fault::Full { ErrorKind::DiskFull } else { ErrorKind::Search };
                 inbox.count(kind); // logged by the store
                 notes.sleep(Some(ended + PROBE_EVERY), false);
                 continue;
@@ -173,6 +173,6 @@ mod tests {
         say.send(Err(Fault::Io)).expect("heard");
         notes.close();
         thread.join().expect("it ends");
-        assert_eq!(inbox.take(&mut Vec::new()).get(&Trouble::Search), Some(&1));
+        assert_eq!(inbox.take(&mut Vec::new()).get(&ErrorKind::Search), Some(&1));
     }
 }

@@ -15,7 +15,7 @@ use mio::{Interest, Registry, Token};
 use super::kernel;
 use super::socket::Stream;
 use crate::limits::ACCEPT_RETRY;
-use crate::server::contract::Door;
+use crate::server::contract::ListenerKind;
 
 /// Connections that wait to be accepted: after a restart all clients come back at once. Beyond: the kernel drops their SYN, and
 /// they try again a second later. The kernel's own limit (`net.core.somaxconn`) is 4,096 since Linux 5.4.
@@ -70,10 +70,10 @@ impl Listener {
         Listener { source, ready: false, retry: None }
     }
 
-    pub fn door(&self) -> Door {
+    pub fn listener_kind(&self) -> ListenerKind {
         match self.source {
-            Source::Tcp(_) => Door::Public,
-            Source::Unix { .. } => Door::Control,
+            Source::Tcp(_) => ListenerKind::Public,
+            Source::Unix { .. } => ListenerKind::Control,
         }
     }
 

@@ -14,7 +14,7 @@ use super::queue::lock;
 use super::read_queue::ReadQueue;
 use super::threads::{Thread, spawn};
 use crate::limits::READ_BUDGET;
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Command, Flow, Refusal};
 use crate::server::contract::Ticket;
 
@@ -175,12 +175,12 @@ impl Work {
                 Ok(result) => {
                     // `Busy` is an interruption; the others are logged by the store.
                     if matches!(result, Err(refusal) if refusal.is_fault() && refusal != Refusal::Busy) {
-                        self.inbox.count(Trouble::Read);
+                        self.inbox.count(ErrorKind::Read);
                     }
                     result
                 }
                 Err(_) => {
-                    background.report(Trouble::Read, format_args!("{name} panicked"));
+                    background.report(ErrorKind::Read, format_args!("{name} panicked"));
                     Err(Refusal::Internal)
                 }
             };

@@ -16,7 +16,7 @@ use super::kernel::send_file;
 use crate::base::send_queue::{Front, SendQueue};
 use crate::base::slab::{Key, Slab};
 use crate::limits::{FILE_PIECE_KEPT, FILE_PIECE_MAX, FILE_PIECE_MIN, WRITE_SLICES_MAX, WRITE_TURN_MAX};
-use crate::server::contract::{ConnId, Door};
+use crate::server::contract::{ConnId, ListenerKind};
 
 pub enum Stream {
     Tcp(TcpStream),
@@ -83,7 +83,7 @@ enum Ending {
 
 pub struct Socket {
     stream: Stream,
-    pub door: Door,
+    pub listener_kind: ListenerKind,
     incoming: Incoming,
     ending: Ending,
     writable: bool,
@@ -137,10 +137,10 @@ pub enum Flushed {
 }
 
 impl Socket {
-    pub fn new(stream: Stream, door: Door) -> Socket {
+    pub fn new(stream: Stream, listener_kind: ListenerKind) -> Socket {
         Socket {
             stream,
-            door,
+            listener_kind,
             incoming: Incoming::Drained,
             ending: Ending::Open,
             writable: false,
@@ -350,7 +350,7 @@ mod tests {
         let poll = Poll::new().expect("a poll");
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
         ours.set_nonblocking(true).expect("a flag");
-        let mut socket = Socket::new(Stream::Unix(UnixStream::from_std(ours)), Door::Public);
+        let mut socket = Socket::new(Stream::Unix(UnixStream::from_std(ours)), ListenerKind::Public);
         socket.stream.register(poll.registry(), Token(0)).expect("a registration");
         (poll, socket, theirs)
     }

@@ -1,7 +1,7 @@
 //! Storage's threads: one that writes, a few that read, one that searches, one that indexes, and the loop's end of them.
 //! Owns batching, lanes and the health of the database; refuses to know SQL.
 //! Invariant: writes are committed in the order they were submitted, and nothing behind a fault in its lane is: a lane
-//! is closed where the fault happened (at the full queue here, or in the writer) until [`Storage::lane_over`].
+//! is closed where the fault happened (at the full queue here, or in the writer) until [`Storage::reset_lane`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -17,7 +17,7 @@ use super::threads::{Thread, spawn};
 use crate::base::id::Id;
 use crate::limits::{LANES_CLOSED_MAX, MAINTAIN_EVERY, PROBE_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX};
 use crate::model::backup::{BackUp, DatabaseCopy};
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Command, Flow, Lane, Outcome, Refusal};
 use crate::model::readiness::Readiness;
 use crate::server::contract::Ticket;
@@ -29,10 +29,10 @@ const SWEEP_REST: u32 = 19;
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a fault is counted, where it broke this kind of work. The store has logged it.
-fn trouble(fault: Fault, work: Trouble) -> Trouble {
+fn trouble(fault: Fault, work: ErrorKind) -> ErrorKind {
     match fault {
-        Fault::Full => Trouble::DiskFull,
-        Fault::Sync => Trouble::Sync,
+        Fault::Full => ErrorKind::DiskFull,
+        Fault::Sync => ErrorKind::Sync,
         _ => work,
     }
 }
@@ -70,7 +70,7 @@ pub trait Database: Writer + Send + 'static {
 
 enum Item {
     Write(Ticket, Lane, Command),
-    LaneOver(Lane),
+    LaneReset(Lane),
     /// The process is to end: no backup is worth waiting for.
     Drain,
 }
@@ -139,9 +139,9 @@ impl Storage {
     }
 
     /// Nothing of this lane follows that must not overtake what failed. Queued behind what came before.
-    pub(super) fn lane_over(&mut self, lane: Lane) {
+    pub(super) fn reset_lane(&mut self, lane: Lane) {
         self.closed.remove(lane);
-        self.writes.force(Item::LaneOver(lane));
+        self.writes.force(Item::LaneReset(lane));
     }
 
     /// The process is to end soon: a backup that is under way is given up, everything else goes on.
@@ -265,13 +265,13 @@ impl Deferred {
     fn takes(&self, item: &Item) -> bool {
         match item {
             Item::Write(_, lane, command) => command.is_heavy() || self.lanes.contains_key(lane),
-            Item::LaneOver(lane) => self.lanes.contains_key(lane),
+            Item::LaneReset(lane) => self.lanes.contains_key(lane),
             Item::Drain => false,
         }
     }
 
     fn push(&mut self, item: Item) {
-        if let Item::Write(_, lane, _) | Item::LaneOver(lane) = item {
+        if let Item::Write(_, lane, _) | Item::LaneReset(lane) = item {
             *self.lanes.entry(lane).or_default() += 1;
         }
         self.items.push_back(item);
@@ -286,7 +286,7 @@ impl Deferred {
                 self.items.push_front(item);
                 break;
             }
-            if let Item::Write(_, lane, _) | Item::LaneOver(lane) = item
+            if let Item::Write(_, lane, _) | Item::LaneReset(lane) = item
                 && let Some(count) = self.lanes.get_mut(&lane)
             {
                 *count -= 1;
@@ -401,7 +401,7 @@ impl WriterThread {
             self.inbox.post(Completion::Committed(vec![ticket], vec![outcome]));
         };
         match item {
-            Item::LaneOver(lane) => self.closed.remove(lane),
+            Item::LaneReset(lane) => self.closed.remove(lane),
             Item::Drain => self.draining = true,
             Item::Write(ticket, lane, _) if self.closed.contains(lane) => {
                 refuse(ticket, Refusal::Unavailable);
@@ -436,7 +436,7 @@ impl WriterThread {
         }
         let reason = match fault {
             Some(fault) => {
-                self.inbox.count(trouble(fault, Trouble::Commit));
+                self.inbox.count(trouble(fault, ErrorKind::Commit));
                 fatal(fault)
             }
             None => {
@@ -476,7 +476,7 @@ impl WriterThread {
     }
 
     fn broke(&mut self, fault: Fault) -> Option<&'static str> {
-        self.inbox.count(trouble(fault, Trouble::Checkpoint));
+        self.inbox.count(trouble(fault, ErrorKind::Checkpoint));
         fatal(fault)
     }
 

@@ -17,7 +17,7 @@ use crate::limits::{
     PLACE_JOBS_MAX, PLACE_THREADS, UPLOAD_JOBS_MAX, UPLOAD_THREADS, WORKER_IDLE,
 };
 use crate::model::job::{Done, Job};
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::server::contract::Ticket;
 
 /// What one worker thread owns and can do.
@@ -60,12 +60,12 @@ impl PoolKind {
         }
     }
 
-    fn trouble(self) -> Trouble {
+    fn trouble(self) -> ErrorKind {
         match self {
-            PoolKind::Password => Trouble::Worker,
-            PoolKind::Mail => Trouble::Mail,
-            PoolKind::Place => Trouble::Geolocation,
-            PoolKind::Upload | PoolKind::File => Trouble::Upload,
+            PoolKind::Password => ErrorKind::Worker,
+            PoolKind::Mail => ErrorKind::Mail,
+            PoolKind::Place => ErrorKind::Geolocation,
+            PoolKind::Upload | PoolKind::File => ErrorKind::Upload,
         }
     }
 
@@ -220,7 +220,7 @@ mod tests {
         let end = Instant::now() + PATIENCE;
         while seen.len() < 4 || lock(&rests).is_empty() {
             assert!(Instant::now() < end);
-            troubles += inbox.take(&mut taken).remove(&Trouble::Worker).unwrap_or_default();
+            troubles += inbox.take(&mut taken).remove(&ErrorKind::Worker).unwrap_or_default();
             for completion in taken.drain(..) {
                 let Completion::Finished(PoolKind::Password, ticket, done) = completion else {
                     panic!("a job")

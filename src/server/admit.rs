@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::client;
 use super::conn::{Conn, Exchange};
-use super::contract::Door;
+use super::contract::ListenerKind;
 use super::core::Core;
 use super::cors;
 use super::rate_limit::{Bucket, Verdict};
@@ -89,7 +89,7 @@ pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<()
         exchange.fields.push(("Allow", ALL_METHODS.into()));
         return Err(Problem::new(Code::MethodNotAllowed));
     }
-    let Some(route) = find_route(exchange, conn.door)? else { return admit_options(core, exchange) };
+    let Some(route) = find_route(exchange, conn.listener_kind)? else { return admit_options(core, exchange) };
     // What tells of the server itself goes on telling: that it stops is news, too.
     if core.draining && matches!(route.action, Action::Handle(_)) {
         return Err(Code::Unavailable.into());
@@ -119,14 +119,17 @@ fn admit_options(core: &mut Core, exchange: &mut Exchange) -> Result<(), Problem
 const ALL_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, POST, PUT";
 
 /// The row, or `None` for an `OPTIONS` of a known path.
-fn find_route(exchange: &mut Exchange, door: Door) -> Result<Option<&'static Route>, Problem> {
+fn find_route(
+    exchange: &mut Exchange,
+    listener_kind: ListenerKind,
+) -> Result<Option<&'static Route>, Problem> {
     let segments = exchange.head.target.segments().ok_or(Problem::new(Code::NotFound))?;
     if exchange.head.method == Method::Options {
-        let methods = router::allowed(&segments, door).ok_or(Problem::new(Code::NotFound))?;
+        let methods = router::allowed(&segments, listener_kind).ok_or(Problem::new(Code::NotFound))?;
         exchange.fields.push(("Allow", methods.into()));
         return Ok(None);
     }
-    match router::find(exchange.head.method, &segments, door) {
+    match router::find(exchange.head.method, &segments, listener_kind) {
         Found::Route { route, path } => {
             exchange.route = Some(route);
             exchange.path = path;
@@ -162,7 +165,7 @@ fn authorize(
     };
     exchange.actor = Some(actor);
     core.reads.set(conn.id, Flow::of_account(actor.member));
-    core.seen.note(actor.session, core.now);
+    core.last_seen.record(actor.session, core.now);
     spend(core, exchange, Bucket::Account(actor.member))?;
     match route.rate {
         RateClass::Write => spend(core, exchange, Bucket::Writes(actor.member)),
@@ -369,7 +372,7 @@ pub fn body_deadline(route: &Route) -> Duration {
 /// 429 for one who brings too many already; 413 where the length is known, then 415. Of a chunked body both are known only as it comes.
 fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
     if let Some(wanted) = upload::wanted(route.body, &exchange.head) {
-        if exchange.actor.is_some_and(|actor| !core.uploads.shares.has_place(actor.profile)) {
+        if exchange.actor.is_some_and(|actor| !core.uploads.reservations.has_room(actor.profile)) {
             return Err(Problem::rate_limited(UPLOADS_RETRY_MS));
         }
         return upload::admit_head(core, &exchange.head, wanted);

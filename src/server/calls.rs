@@ -18,7 +18,7 @@ pub struct Call {
 impl Call {
     /// Whether the process may end before it: a mail stays in the outbox, and a place unknown.
     pub fn may_be_given_up(&self) -> bool {
-        matches!(self.next, Next::Chore(Chore::SendMail(_) | Chore::FindPlace(_)))
+        matches!(self.next, Next::Task(Task::SendMail(_) | Task::FindPlace(_)))
     }
 }
 
@@ -64,10 +64,10 @@ pub enum Next {
     /// Who may know that a stream types.
     Typing(AskedTyping),
     /// When sessions were last seen is written.
-    Seen,
+    LastSeen,
     /// A step of an erasure that nobody waits for.
     Erasure,
-    Chore(Chore),
+    Task(Task),
 }
 
 /// A question who may know that somebody types.
@@ -79,9 +79,9 @@ pub struct AskedTyping {
     pub blocks: u32,
 }
 
-/// What the server does by itself (`chores`).
+/// What the server does by itself (`tasks`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chore {
+pub enum Task {
     FetchMail,
     SendMail(Id),
     /// The outcome of a mail is being written.

@@ -13,7 +13,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::contract::{ConnId, Door, Ticket};
+use super::contract::{ConnId, ListenerKind, Ticket};
 use super::crowd::{Origin, Standing};
 use super::event_stream::EventStream;
 use super::export::Export;
@@ -21,8 +21,8 @@ use super::hub::Subscription;
 use super::poll::Poll;
 use super::rate_limit::Verdict;
 use super::receiving::Holder;
+use super::reservations::Reservation;
 use super::routes::Route;
-use super::shares::Share;
 use super::stream::SocketStream;
 use super::upload::{ReadUpload, Temporary};
 use crate::base::id::Id;
@@ -37,7 +37,7 @@ use crate::proto::websocket::Accept;
 pub struct Conn {
     pub id: ConnId,
     pub peer: IpAddr,
-    pub door: Door,
+    pub listener_kind: ListenerKind,
     /// It belongs to a trusted proxy, whose requests are many people's.
     pub is_proxy: bool,
     pub phase: Phase,
@@ -51,7 +51,7 @@ pub struct Conn {
     /// The temporary file of the upload it brings. Here for the same reason.
     pub upload: Option<Temporary>,
     /// What that upload takes of its owner's quota until its row does. Here for the same reason.
-    pub share: Option<Share>,
+    pub reservation: Option<Reservation>,
     /// Whose export it sends. Here for the same reason.
     pub exports: Option<Id>,
     /// Storage met a fault on behalf of this connection: its lane is closed until it is gone.
@@ -150,11 +150,17 @@ pub struct Exchange {
 }
 
 impl Conn {
-    pub fn new(id: ConnId, peer: IpAddr, door: Door, now: Instant, deadline: Instant) -> Conn {
+    pub fn new(
+        id: ConnId,
+        peer: IpAddr,
+        listener_kind: ListenerKind,
+        now: Instant,
+        deadline: Instant,
+    ) -> Conn {
         Conn {
             id,
             peer,
-            door,
+            listener_kind,
             is_proxy: false,
             phase: Phase::ReadHead { reader: HeadReader::new(), since: None },
             inbox: Vec::new(),
@@ -162,7 +168,7 @@ impl Conn {
             ended: false,
             subscription: None,
             upload: None,
-            share: None,
+            reservation: None,
             exports: None,
             faulted: false,
             is_refused: false,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::base::slab::Key;
 use crate::model::job::{Done, Job};
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Command, Flow, Lane, Outcome};
 use crate::model::readiness::Readiness;
 
@@ -36,7 +36,7 @@ pub struct UploadId(pub crate::base::id::Id);
 
 /// Which door a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum ListenerKind {
     /// The public listener.
     Public,
     /// `DATA_DIR/control.sock`: the admin routes, only there.
@@ -49,7 +49,7 @@ pub enum Input<'a> {
     Accepted {
         conn: ConnId,
         peer: IpAddr,
-        door: Door,
+        listener_kind: ListenerKind,
     },
     Received {
         conn: ConnId,
@@ -89,7 +89,7 @@ pub enum Input<'a> {
         full: bool,
     },
     /// One background error, already logged where it happened.
-    Troubled(Trouble),
+    BackgroundError(ErrorKind),
     /// What the database can do, when that changes. A server begins with what its [`Start`] says.
     Storage(Readiness),
     /// Lines of the log that were dropped since the start.
@@ -111,7 +111,7 @@ pub enum Effect {
     /// Nobody waits for this read any more: it is answered early, unless it is answered already.
     Cancel(Ticket),
     /// The connection of a lane that saw a fault is gone: the lane may be forgotten.
-    LaneOver(Lane),
+    LaneReset(Lane),
     /// Have a worker do something. A full queue is answered at once with `Done::Busy`.
     Work { ticket: Ticket, job: Job },
     /// Write the next bytes of an upload, and hash them: never on the thread of the loop, which has others to serve.

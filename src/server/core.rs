@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use super::backlog::Backlog;
 use super::calls::{Call, Caller, Next};
-use super::chores;
 use super::conn::{Conn, Phase};
-use super::contract::{ConnId, Door, Effect, Ticket};
+use super::contract::{ConnId, Effect, ListenerKind, Ticket};
 use super::crowd::Crowd;
-use super::erasures;
+use super::erase;
 use super::export::Exports;
 use super::hashing::Hashing;
 use super::hub::{Hub, Subscription};
+use super::last_seen::{self, LastSeen};
 use super::outbox::Outbox;
 use super::presence::{self, Broadcast, Presence};
-use super::publish::Told;
+use super::publish::LastPublished;
 use super::rate_limit::RateLimiter;
 use super::reads::Reads;
 use super::receiving::Receiving;
 use super::report::Metrics;
-use super::seen::{self, Seen};
+use super::tasks;
 use super::upload::{self, Uploads};
 use super::values::Values;
 use super::verified::Verified;
@@ -33,7 +33,7 @@ use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
 use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY, SWEEP_FILES_EVERY};
 use crate::model::attempts::Attempts;
-use crate::model::handler::{Ctx, Errand};
+use crate::model::handler::{Ctx, FollowUp};
 use crate::model::operation::{Command, Flow, Start};
 use crate::model::readiness::Readiness;
 use crate::model::session::SessionId;
@@ -54,14 +54,14 @@ pub struct Core {
     pub reads: Reads,
     pub attempts: Attempts,
     pub tickets: Tickets,
-    pub seen: Seen,
+    pub last_seen: LastSeen,
     /// A step of an erasure is under way for nobody's sake.
     pub erasing: bool,
     pub presence: Presence,
     /// To be queued on other connections than the one at hand, when it is done with.
     pub broadcasts: VecDeque<Broadcast>,
     /// The last event of the outcome at hand.
-    pub told: Told,
+    pub last_published: LastPublished,
     /// Room for the connections that the events of one outcome touch; empty between two outcomes.
     pub touched: Vec<ConnId>,
     pub metrics: Metrics,
@@ -77,7 +77,7 @@ pub struct Core {
     /// When old events are forgotten next.
     pub prune_at: Instant,
     /// What the step of this moment asked for besides; empty between two steps.
-    pub errands: Vec<Errand>,
+    pub follow_ups: Vec<FollowUp>,
     pub outbox: Outbox,
     pub verified: Verified,
     /// When to look for files nothing refers to any more; `None` while that is being done.
@@ -122,11 +122,11 @@ impl Core {
             reads: Reads::default(),
             attempts: Attempts::default(),
             tickets: Tickets::default(),
-            seen: Seen::default(),
+            last_seen: LastSeen::default(),
             erasing: false,
             presence: Presence::default(),
             broadcasts: VecDeque::new(),
-            told: Told::default(),
+            last_published: LastPublished::default(),
             touched: Vec::new(),
             metrics: Metrics::default(),
             backlog: Backlog::default(),
@@ -136,7 +136,7 @@ impl Core {
             background_until: None,
             sweep_at: now.instant + SWEEP_EVERY,
             prune_at: now.instant,
-            errands: Vec::new(),
+            follow_ups: Vec::new(),
             outbox: Outbox::new(now.instant),
             verified: Verified::default(),
             file_sweep_at: Some(now.instant + SWEEP_FILES_EVERY),
@@ -160,8 +160,8 @@ impl Core {
             epoch: &self.epoch,
             head: self.head,
             proven: !self.storage.unproven,
-            told: self.told.message(),
-            errands: &mut self.errands,
+            last_published: self.last_published.message(),
+            follow_ups: &mut self.follow_ups,
         }
     }
 
@@ -212,7 +212,8 @@ impl Core {
 
     /// Whose request a connection brings now: through a proxy, another one's each time.
     pub fn comes_from(&mut self, conn: &mut Conn, client: IpAddr) {
-        let many = conn.door == Door::Control || self.settings.trusted_proxies.contains(client);
+        let many =
+            conn.listener_kind == ListenerKind::Control || self.settings.trusted_proxies.contains(client);
         let address = (!many).then(|| Prefix::innermost(client));
         if conn.address != address {
             let held = conn.charged;
@@ -259,9 +260,9 @@ impl Core {
             presence::changed(self, profile);
         }
         if let Phase::WebSocket(stream) = &mut conn.phase
-            && let Some(typist) = stream.typist.take()
+            && let Some(typing_state) = stream.typing_state.take()
         {
-            presence::stopped(self, profile, *typist);
+            presence::stopped(self, profile, *typing_state);
         }
     }
 
@@ -278,9 +279,9 @@ impl Core {
         self.ended.retain(|_, ended| ended.until >= unix_s || ended.kept_until > now);
         self.tickets.expire(self.now);
         self.values.sweep(|profile| !self.hub.of(profile).is_empty());
-        seen::sweep(self);
-        erasures::sweep(self);
-        chores::prune(self);
+        last_seen::flush(self);
+        erase::flush(self);
+        tasks::prune(self);
         self.sweep_at = self.now.instant + SWEEP_EVERY;
     }
 }

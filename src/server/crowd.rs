@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::conn::{Conn, Phase};
-use super::contract::{ConnId, Door};
+use super::contract::{ConnId, ListenerKind};
 use crate::base::id::Id;
 use crate::base::network::Prefix;
 use crate::limits::ACCEPTS_TURN_MAX;
@@ -156,7 +156,7 @@ pub fn too_many() -> Problem {
 }
 
 fn standing(conn: &Conn) -> Option<Standing> {
-    if conn.is_proxy || conn.is_refused || conn.door == Door::Control {
+    if conn.is_proxy || conn.is_refused || conn.listener_kind == ListenerKind::Control {
         return None;
     }
     match &conn.phase {

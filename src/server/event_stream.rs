@@ -78,9 +78,9 @@ impl EventStream {
     }
 
     /// Takes an event of its audience; `true` when something was queued or is due.
-    pub fn hear(&mut self, send: &mut SendQueue, publication: &mut Publication) -> bool {
+    pub fn deliver(&mut self, send: &mut SendQueue, publication: &mut Publication) -> bool {
         match &mut self.kind {
-            Kind::Log(replay) => replay.hear(send, publication),
+            Kind::Log(replay) => replay.deliver(send, publication),
             Kind::Value(value) => {
                 value.stale |= !matches!(publication.event.fact, Fact::SessionEnded(_));
                 value.stale

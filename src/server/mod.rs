@@ -2,9 +2,9 @@
 //! no randomness of its own, so every protocol and every failure can be run from one seed.
 //!
 //! `contract` what comes in and what must be done · `conn` a connection and its phases · `http` bytes to requests ·
-//! `crowd` who may be here · `admit` who may ask · `steps` handlers and their continuations · `respond` the answer's bytes · `stream`, `pair`
-//! the two WebSocket forms · `presence`, `whispers` what is said without a seq · `hub`, `publish` events to their
-//! listeners · `chores`, `outbox` what nobody waits for · `routes`, `router` the table.
+//! `crowd` who may be here · `admit` who may ask · `steps` handlers and their continuations · `respond` the answer's bytes · `stream`, `legacy_socket`
+//! the two WebSocket forms · `presence`, `ephemeral` what is said without a seq · `hub`, `publish` events to their
+//! listeners · `tasks`, `outbox` what nobody waits for · `routes`, `router` the table.
 //!
 //! Invariants: `handle` is total and never panics; every effect of an input is there when `handle` returns.
 
@@ -21,7 +21,7 @@
 //! use natter::model::operation::Outcome;
 //! use natter::model::settings::Settings;
 //! use natter::server::Server;
-//! use natter::server::contract::{ConnId, Door, Effect, Input};
+//! use natter::server::contract::{ConnId, ListenerKind, Effect, Input};
 //! use natter::store::{Reader, Store, StoreOptions};
 //! # let dir = std::env::temp_dir().join(format!("natter-example-{}", std::process::id()));
 //! # std::fs::create_dir_all(&dir).expect("a folder");
@@ -35,7 +35,7 @@
 //!
 //! // A peer connects and sends a request.
 //! let conn = ConnId(0);
-//! server.handle(now, Input::Accepted { conn, peer: [127, 0, 0, 1].into(), door: Door::Public });
+//! server.handle(now, Input::Accepted { conn, peer: [127, 0, 0, 1].into(), door: ListenerKind::Public });
 //! let request = b"GET /api/v1/nobody HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 //! server.handle(now, Input::Received { conn, bytes: request });
 //!
@@ -73,7 +73,6 @@
 pub mod admit;
 pub mod backlog;
 pub mod calls;
-pub mod chores;
 pub mod client;
 pub mod clock;
 pub mod conn;
@@ -81,15 +80,17 @@ pub mod contract;
 pub mod core;
 pub mod cors;
 pub mod crowd;
-pub mod erasures;
+pub mod ephemeral;
+pub mod erase;
 pub mod event_stream;
 pub mod export;
 pub mod hashing;
 pub mod http;
 pub mod hub;
+pub mod last_seen;
+pub mod legacy_socket;
 pub mod ops;
 pub mod outbox;
-pub mod pair;
 pub mod poll;
 pub mod presence;
 pub mod publish;
@@ -98,17 +99,16 @@ pub mod reads;
 pub mod receiving;
 pub mod replay;
 pub mod report;
+pub mod reservations;
 pub mod respond;
 pub mod router;
 pub mod routes;
-pub mod seen;
-pub mod shares;
 pub mod steps;
 pub mod stream;
+pub mod tasks;
 pub mod upload;
 pub mod values;
 pub mod verified;
-pub mod whispers;
 
 use std::time::{Duration, Instant};
 
@@ -116,7 +116,7 @@ use self::backlog::Held;
 use self::calls::{Call, Caller, Next};
 use self::clock::Clock;
 use self::conn::{Conn, Conns, Phase};
-use self::contract::{ConnId, Door, Effect, Input, Ticket};
+use self::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use self::core::Core;
 use self::presence::Broadcast;
 use crate::base::crypto::Entropy;
@@ -151,7 +151,7 @@ impl Server {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         let (now, clock_was_set) = self.clock.take(now, || first_deadline(&self.core, &self.timers));
         self.core.now = now;
-        self.core.told.forget();
+        self.core.last_published.forget();
         if clock_was_set {
             self.expire();
         }
@@ -166,7 +166,7 @@ impl Server {
 
     fn take(&mut self, input: Input<'_>) {
         match input {
-            Input::Accepted { conn, peer, door } => self.accepted(conn, peer, door),
+            Input::Accepted { conn, peer, listener_kind } => self.accepted(conn, peer, listener_kind),
             Input::Received { conn, bytes } => {
                 self.with_conn(conn, |core, conn| http::received(core, conn, bytes))
             }
@@ -185,7 +185,7 @@ impl Server {
                     self.with_conn(conn, |core, conn| upload::disk_failed(core, conn, full));
                 }
             }
-            Input::Troubled(trouble) => self.core.metrics.trouble(trouble),
+            Input::BackgroundError(trouble) => self.core.metrics.trouble(trouble),
             Input::Storage(state) => self.core.storage = state,
             Input::LogDropped(total) => self.core.metrics.log_dropped = total,
             Input::Tick => self.tick(),
@@ -217,7 +217,7 @@ impl Server {
         while let Some(Broadcast { profiles, frame }) = self.core.broadcasts.pop_front() {
             for profile in profiles.iter() {
                 for id in self.core.hub.of(*profile).to_vec() {
-                    self.with_conn(id, |core, conn| whispers::whisper(core, conn, &frame));
+                    self.with_conn(id, |core, conn| ephemeral::send_ephemeral(core, conn, &frame));
                 }
             }
         }
@@ -315,7 +315,7 @@ impl Server {
         self.timers.set(id, None);
         self.core.forget(&mut conn);
         if conn.faulted {
-            self.core.effects.push_back(Effect::LaneOver(id.lane()));
+            self.core.effects.push_back(Effect::LaneReset(id.lane()));
         }
         self.core.effects.push_back(Effect::Close(id));
         self.count();
@@ -326,7 +326,7 @@ impl Server {
         self.core.metrics.connections = (self.conns.len() - self.core.crowd.refused()) as u64;
     }
 
-    fn accepted(&mut self, id: ConnId, peer: std::net::IpAddr, door: Door) {
+    fn accepted(&mut self, id: ConnId, peer: std::net::IpAddr, listener_kind: ListenerKind) {
         let peer = peer.to_canonical();
         // A name that comes again without a close between: the runtime knows better what became of the old one.
         if let Some(old) = self.conns.in_slot(id) {
@@ -337,14 +337,14 @@ impl Server {
             return;
         }
         let now = self.core.now.instant;
-        let mut conn = Conn::new(id, peer, door, now, now + HEAD_DEADLINE);
+        let mut conn = Conn::new(id, peer, listener_kind, now, now + HEAD_DEADLINE);
         conn.is_proxy = self.core.settings.trusted_proxies.contains(peer);
         // Proxies carry many people's.
-        let exempt = conn.is_proxy || door == Door::Control;
+        let exempt = conn.is_proxy || listener_kind == ListenerKind::Control;
         let per_address = self.core.settings.limits.connections_per_address;
         let refusal = if !exempt && !self.core.crowd.has_room(peer, per_address) {
             Some(crowd::too_many())
-        } else if door == Door::Public && !self.make_room() {
+        } else if listener_kind == ListenerKind::Public && !self.make_room() {
             Some(crowd::full())
         } else {
             None
@@ -398,7 +398,7 @@ impl Server {
         let Some(call) = self.core.calls.remove(ticket) else { return };
         let then = match call.next {
             Next::Work(then) | Next::Hash(then) => then,
-            Next::Chore(chore) => return chores::finished(&mut self.core, chore, done),
+            Next::Task(task) => return tasks::finished(&mut self.core, task, done),
             // Storage's questions: no worker has them.
             _ => return,
         };
@@ -423,7 +423,7 @@ impl Server {
         if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
             match self.conns.get_mut(origin) {
                 Some(conn) => conn.faulted = true,
-                None => self.core.effects.push_back(Effect::LaneOver(origin.lane())),
+                None => self.core.effects.push_back(Effect::LaneReset(origin.lane())),
             }
         }
         // Whoever asked is written to first, whatever they hear besides.
@@ -441,17 +441,17 @@ impl Server {
         if let Ok(Answer::SetBlock(changed)) = &outcome.result
             && let Some(changed) = **changed
         {
-            presence::related(&mut self.core, &mut self.conns, changed);
+            presence::on_block_changed(&mut self.core, &mut self.conns, changed);
         }
         match call.next {
             Next::Store(then) => {
                 let step = steps::guard(&mut self.core, |ctx| then(ctx, outcome.result));
                 self.go_on(call.caller, ticket, step);
             }
-            Next::Chore(chore) => chores::answered(&mut self.core, chore, outcome.result),
+            Next::Task(task) => tasks::answered(&mut self.core, task, outcome.result),
             Next::Work(_) | Next::Hash(_) => {}
-            Next::Seen => seen::written(&mut self.core),
-            Next::Erasure => erasures::done(&mut self.core, outcome.result),
+            Next::LastSeen => last_seen::written(&mut self.core),
+            Next::Erasure => erase::done(&mut self.core, outcome.result),
             Next::Presence { profile, online } => {
                 presence::answered(&mut self.core, profile, online, outcome.result);
             }
@@ -462,10 +462,10 @@ impl Server {
                 }
             }
             Next::Greeting => {
-                self.with_conn(origin, |core, conn| whispers::greeted(core, conn, outcome.result))
+                self.with_conn(origin, |core, conn| ephemeral::on_snapshot(core, conn, outcome.result))
             }
             Next::Typing(asked) => self.with_conn(origin, |core, conn| {
-                whispers::typed(core, conn, call.caller, asked, outcome.result);
+                ephemeral::typed(core, conn, call.caller, asked, outcome.result);
             }),
             Next::Stream => {
                 self.with_conn(origin, |core, conn| match call.caller {
@@ -539,7 +539,7 @@ impl Server {
         }
         self.core.draining = true;
         self.core.background_until = Some(self.core.now.instant + DRAIN_BACKGROUND);
-        seen::sweep(&mut self.core);
+        last_seen::flush(&mut self.core);
         for id in self.conns.ids() {
             self.with_conn(id, |core, conn| match &conn.phase {
                 Phase::WebSocket(_) => stream::drain(core, conn),

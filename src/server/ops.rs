@@ -33,7 +33,7 @@ pub struct Ops {
     writes: VecDeque<Pending>,
     reads: Vec<Pending>,
     /// A frame that waits for the write rate, and until when.
-    stash: Option<(Instant, String)>,
+    deferred: Option<(Instant, String)>,
     /// A write was refused with `retry`: everything behind it is too, and the socket closes once all is answered.
     refused: bool,
 }
@@ -41,12 +41,12 @@ pub struct Ops {
 struct Pending {
     number: u64,
     /// Without one it is answered only when refused.
-    re: Option<Re>,
-    said: Option<Said>,
+    re: Option<RequestId>,
+    response: Option<Response>,
 }
 
 /// The op's `id`, to be echoed.
-pub enum Re {
+pub enum RequestId {
     Number(i64),
     /// Any other, as it was written.
     Json(String),
@@ -55,11 +55,11 @@ pub enum Re {
 /// Bytes of an op's `id` as it is written; it is kept for as long as the op is under way. Beyond: 422 `invalid_id`.
 const ID_BYTES_MAX: usize = 1_024;
 
-/// Of the longest [`Re::Number`], with its sign.
+/// Of the longest [`RequestId::Number`], with its sign.
 const DIGITS_MAX: usize = 20;
 
 /// An answer, as JSON.
-pub enum Said {
+pub enum Response {
     Ok {
         data: Vec<u8>,
         beside: Vec<u8>,
@@ -75,7 +75,7 @@ impl Ops {
     }
 
     pub fn is_paused(&self) -> bool {
-        self.stash.is_some()
+        self.deferred.is_some()
     }
 
     pub fn is_refused(&self) -> bool {
@@ -87,25 +87,25 @@ impl Ops {
     }
 
     pub fn paused_until(&self) -> Option<Instant> {
-        self.stash.as_ref().map(|(until, _)| *until)
+        self.deferred.as_ref().map(|(until, _)| *until)
     }
 
     /// The frame that waited, once its time has come.
     pub fn take_stash(&mut self, now: Instant) -> Option<String> {
-        if self.stash.as_ref().is_some_and(|(until, _)| *until <= now) {
-            return self.stash.take().map(|(_, text)| text);
+        if self.deferred.as_ref().is_some_and(|(until, _)| *until <= now) {
+            return self.deferred.take().map(|(_, text)| text);
         }
         None
     }
 
     pub fn pause(&mut self, now: Instant, after: Duration, text: &str) {
-        self.stash = Some((now + after, text.to_owned()));
+        self.deferred = Some((now + after, text.to_owned()));
     }
 
     /// A new op's number.
-    pub fn begin(&mut self, re: Option<Re>, is_write: bool) -> u64 {
+    pub fn begin(&mut self, re: Option<RequestId>, is_write: bool) -> u64 {
         self.next += 1;
-        let pending = Pending { number: self.next, re, said: None };
+        let pending = Pending { number: self.next, re, response: None };
         if is_write {
             self.writes.push_back(pending);
         } else {
@@ -115,20 +115,20 @@ impl Ops {
     }
 
     /// Queues the answer of an op as soon as its order allows.
-    pub fn finish(&mut self, send: &mut SendQueue, number: u64, said: Said) {
+    pub fn finish(&mut self, send: &mut SendQueue, number: u64, response: Response) {
         if let Some(position) = self.reads.iter().position(|read| read.number == number) {
             let read = self.reads.swap_remove(position);
-            return push_answer(send, read.re.as_ref(), &said);
+            return push_answer(send, read.re.as_ref(), &response);
         }
         // Answers come in the order of the queue but for a refusal that came at once; numbers rise along it.
         let is_next = self.writes.front().is_some_and(|write| write.number == number);
         let found =
             if is_next { Ok(0) } else { self.writes.binary_search_by_key(&number, |write| write.number) };
         let Ok(position) = found else { return };
-        self.writes[position].said = Some(said);
-        while let Some(said) = self.writes.front_mut().and_then(|write| write.said.take()) {
+        self.writes[position].response = Some(response);
+        while let Some(response) = self.writes.front_mut().and_then(|write| write.response.take()) {
             let write = self.writes.pop_front();
-            push_answer(send, write.and_then(|write| write.re).as_ref(), &said);
+            push_answer(send, write.and_then(|write| write.re).as_ref(), &response);
         }
         if self.writes.is_empty() && self.writes.capacity() > 16 {
             self.writes = VecDeque::new();
@@ -137,11 +137,11 @@ impl Ops {
 }
 
 /// `{"re":7,"ok":…,"duplicate":true}` or `{"re":7,"error":{…}}`; `re` is `null` for a refused op without an id.
-fn push_answer(send: &mut SendQueue, re: Option<&Re>, said: &Said) {
+fn push_answer(send: &mut SendQueue, re: Option<&RequestId>, response: &Response) {
     let mut digits = [0; DIGITS_MAX];
     let text = match re {
-        Some(Re::Json(text)) => text.as_bytes(),
-        Some(Re::Number(number)) => {
+        Some(RequestId::Json(text)) => text.as_bytes(),
+        Some(RequestId::Number(number)) => {
             let mut rest = digits.as_mut_slice();
             write!(rest, "{number}").expect("room for the longest");
             let unused = rest.len();
@@ -149,13 +149,13 @@ fn push_answer(send: &mut SendQueue, re: Option<&Re>, said: &Said) {
         }
         None => b"null",
     };
-    match said {
-        Said::Ok { data, beside } if re.is_some() => {
+    match response {
+        Response::Ok { data, beside } if re.is_some() => {
             push_parts(send, &[b"{\"re\":", text, b",\"ok\":", data, beside, b"}"]);
         }
-        Said::Error(error) => push_parts(send, &[b"{\"re\":", text, b",\"error\":", error, b"}"]),
-        Said::Line(line) if !line.is_empty() => push_parts(send, &[line]),
-        Said::Ok { .. } | Said::Line(_) => {}
+        Response::Error(error) => push_parts(send, &[b"{\"re\":", text, b",\"error\":", error, b"}"]),
+        Response::Line(line) if !line.is_empty() => push_parts(send, &[line]),
+        Response::Ok { .. } | Response::Line(_) => {}
     }
 }
 
@@ -207,13 +207,13 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
 }
 
 /// The op's `id`, if it has one: a number or a string, to come back as it was sent.
-fn re_of(text: &str, object: &Object<'_>) -> Result<Option<Re>, Problem> {
+fn re_of(text: &str, object: &Object<'_>) -> Result<Option<RequestId>, Problem> {
     match object.get("id") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Int(id)) => Ok(Some(Re::Number(*id))),
+        Some(Value::Int(id)) => Ok(Some(RequestId::Number(*id))),
         Some(Value::Number(_) | Value::Str(_)) => json::member_text(text, "id")
             .filter(|id| id.len() <= ID_BYTES_MAX)
-            .map(|id| Some(Re::Json(id.to_owned())))
+            .map(|id| Some(RequestId::Json(id.to_owned())))
             .ok_or(Problem::invalid("id")),
         Some(_) => Err(Problem::invalid("id")),
     }
@@ -266,15 +266,15 @@ fn answer(
     }
 }
 
-fn done(reply: Reply) -> Said {
+fn done(reply: Reply) -> Response {
     match reply.body {
-        Body::Data { data, beside } => Said::Ok { data, beside },
-        Body::Empty | Body::Raw { .. } => Said::Ok { data: b"null".to_vec(), beside: Vec::new() },
+        Body::Data { data, beside } => Response::Ok { data, beside },
+        Body::Empty | Body::Raw { .. } => Response::Ok { data: b"null".to_vec(), beside: Vec::new() },
     }
 }
 
-fn refused(problem: &Problem, language: Language) -> Said {
-    Said::Error(json::to_vec(&problem.on_stream(language)))
+fn refused(problem: &Problem, language: Language) -> Response {
+    Response::Error(json::to_vec(&problem.on_stream(language)))
 }
 
 /// `{"op":"typing","conversation":…,"active":true}`: told to who may know, and to nobody twice in a short while.
@@ -297,11 +297,11 @@ fn typing(
     };
     let now = core.now.instant;
     let known = if active {
-        stream.typist.as_mut().is_some_and(|typist| typist.goes_on(conversation, now))
+        stream.typing_state.as_mut().is_some_and(|typing_state| typing_state.refresh(conversation, now))
     } else {
-        match stream.typist.take_if(|typist| typist.is_in(conversation)) {
-            Some(typist) => {
-                presence::stopped(core, actor.profile, *typist);
+        match stream.typing_state.take_if(|typing_state| typing_state.is_in(conversation)) {
+            Some(typing_state) => {
+                presence::stopped(core, actor.profile, *typing_state);
                 true
             }
             None => false,

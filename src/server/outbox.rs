@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::calls::{Call, Caller, Chore, Next};
+use super::calls::{Call, Caller, Next, Task};
 use super::contract::Effect;
 use super::core::Core;
 use crate::base::id::Id;
@@ -20,7 +20,7 @@ use crate::limits::{MAILS_UNDER_WAY_MAX, OUTBOX_LOOK_EVERY, OUTBOX_RETRY};
 use crate::model::job::{Delivery, Done, Job};
 use crate::model::mail::{DueMail, FetchMail, Letter, MailFailed, MailFate, MailPage, MailSent};
 use crate::model::mail_text;
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Operation, Refusal};
 
 pub struct Outbox {
@@ -87,7 +87,7 @@ fn look(core: &mut Core) {
     outbox.again = false;
     // Rows under way are due too, and come first: the page has room for all of them and one more at least.
     let fetch = FetchMail { at: core.now.unix_ms, limit: MAILS_UNDER_WAY_MAX as u32 };
-    core.ask_store(Caller::Server, fetch.into_command(), Next::Chore(Chore::FetchMail));
+    core.ask_store(Caller::Server, fetch.into_command(), Next::Task(Task::FetchMail));
 }
 
 pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
@@ -146,7 +146,7 @@ fn send(core: &mut Core, mail: DueMail) {
         body,
     };
     core.outbox.under_way.insert(mail.id, State::Sending);
-    let call = Call { caller: Caller::Server, next: Next::Chore(Chore::SendMail(mail.id)) };
+    let call = Call { caller: Caller::Server, next: Next::Task(Task::SendMail(mail.id)) };
     let ticket = core.calls.insert(call);
     core.effects.push_back(Effect::Work { ticket, job: Job::SendMail(Box::new(letter)) });
 }
@@ -157,7 +157,7 @@ pub fn delivered(core: &mut Core, id: Id, done: Done) {
         Done::Mail(delivery) => {
             // Counted now and not after a day of tries: nobody else can mend it.
             if delivery == Delivery::Blocked {
-                core.metrics.trouble(Trouble::Mail);
+                core.metrics.trouble(ErrorKind::Mail);
             }
             settle(core, id, delivery);
         }
@@ -178,7 +178,7 @@ fn settle(core: &mut Core, id: Id, delivery: Delivery) {
         Delivery::Failed | Delivery::Blocked => MailFailed { id, at, permanent: false }.into_command(),
         Delivery::Refused => MailFailed { id, at, permanent: true }.into_command(),
     };
-    core.ask_store(Caller::Server, command, Next::Chore(Chore::SettleMail(id)));
+    core.ask_store(Caller::Server, command, Next::Task(Task::SettleMail(id)));
 }
 
 /// What became of a mail is written, or not.
@@ -197,7 +197,7 @@ pub fn settled(core: &mut Core, id: Id, result: Result<Answer, Refusal>) {
             }
             if let Some(MailFate::GivenUp) = MailFailed::from_answer(answer) {
                 log::error!(target: "natter::mail", mail:% = id; "a mail was given up");
-                core.metrics.trouble(Trouble::Mail);
+                core.metrics.trouble(ErrorKind::Mail);
             }
             // There is room for one more, and a failed one has its next time.
             wake(core);

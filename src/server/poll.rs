@@ -35,7 +35,7 @@ impl Poll {
         self.actor.session
     }
 
-    pub fn hear(&mut self) -> bool {
+    pub fn deliver(&mut self) -> bool {
         self.stale = true;
         true
     }

@@ -12,8 +12,8 @@ use super::calls::{AskedTyping, Caller, Next};
 use super::conn::{Conns, Phase};
 use super::contract::ConnId;
 use super::core::Core;
+use super::ephemeral;
 use super::stream::push_text;
-use super::whispers;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
@@ -122,16 +122,16 @@ fn online_event(profile: Id, online: bool, last_seen_at: Option<Time>) -> Vec<u8
 }
 
 /// A stream that is up to date is told which of its peers are online.
-pub fn greet(core: &mut Core, conn: ConnId, profile: Id) {
+pub fn send_snapshot(core: &mut Core, conn: ConnId, profile: Id) {
     core.ask_store(Caller::Stream(conn), FindPeers { profile }.into_command(), Next::Greeting);
 }
 
 /// These became peers, or are again: each stream that is up to date is told as one that arrives.
-pub fn meet(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
+pub fn on_new_peers(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
     for profile in profiles {
         for id in core.hub.of(*profile).to_vec() {
-            if conns.get_mut(id).is_some_and(|conn| whispers::is_live(conn)) {
-                greet(core, id, *profile);
+            if conns.get_mut(id).is_some_and(|conn| ephemeral::is_live(conn)) {
+                send_snapshot(core, id, *profile);
             }
         }
     }
@@ -139,11 +139,11 @@ pub fn meet(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
 
 /// Two blocked each other, or do no longer: who types is told to the other no more, and what two peers were told of each
 /// other's presence is taken back, or told again.
-pub fn related(core: &mut Core, conns: &mut Conns, changed: ChangedBlock) {
+pub fn on_block_changed(core: &mut Core, conns: &mut Conns, changed: ChangedBlock) {
     let ChangedBlock { block: SetBlock { blocker, other, blocked }, peers } = changed;
     if !blocked {
         if peers {
-            meet(core, conns, &[blocker, other]);
+            on_new_peers(core, conns, &[blocker, other]);
         }
         return;
     }
@@ -151,9 +151,10 @@ pub fn related(core: &mut Core, conns: &mut Conns, changed: ChangedBlock) {
     for (hearer, gone) in [(blocker, other), (other, blocker)] {
         for &id in core.hub.of(gone) {
             if let Some(Phase::WebSocket(stream)) = conns.get_mut(id).map(|conn| &mut conn.phase)
-                && let Some(typist) = &mut stream.typist
+                && let Some(typing_state) = &mut stream.typing_state
             {
-                typist.listeners = typist.listeners.iter().copied().filter(|id| *id != hearer).collect();
+                typing_state.listeners =
+                    typing_state.listeners.iter().copied().filter(|id| *id != hearer).collect();
             }
         }
         if peers && core.presence.is_announced(gone) {
@@ -163,7 +164,7 @@ pub fn related(core: &mut Core, conns: &mut Conns, changed: ChangedBlock) {
     }
 }
 
-pub fn greeted(core: &Core, send: &mut SendQueue, result: Result<Answer, Refusal>) {
+pub fn on_snapshot(core: &Core, send: &mut SendQueue, result: Result<Answer, Refusal>) {
     let Some(Peers { hidden: false, peers, .. }) = result.ok().and_then(FindPeers::from_answer) else {
         return;
     };
@@ -174,29 +175,29 @@ pub fn greeted(core: &Core, send: &mut SendQueue, result: Result<Answer, Refusal
 
 /// What one stream types at the moment.
 #[derive(Debug)]
-pub struct Typist {
+pub struct TypingState {
     conversation: Id,
     listeners: Arc<[Id]>,
     /// Not told again before this.
     again_at: Instant,
-    lapses_at: Instant,
+    expires_at: Instant,
 }
 
-impl Typist {
+impl TypingState {
     pub fn is_in(&self, conversation: Id) -> bool {
         self.conversation == conversation
     }
 
-    pub fn lapses_at(&self) -> Instant {
-        self.lapses_at
+    pub fn expires_at(&self) -> Instant {
+        self.expires_at
     }
 
     /// Goes on typing in the same place: whether that is news enough already to be answered without asking.
-    pub fn goes_on(&mut self, conversation: Id, now: Instant) -> bool {
+    pub fn refresh(&mut self, conversation: Id, now: Instant) -> bool {
         if self.conversation != conversation || now >= self.again_at {
             return false;
         }
-        self.lapses_at = now + TYPING_LAPSE;
+        self.expires_at = now + TYPING_LAPSE;
         true
     }
 }
@@ -215,20 +216,20 @@ pub fn typing(
     conversation: Id,
     active: bool,
     listeners: Arc<[Id]>,
-) -> Option<Typist> {
+) -> Option<TypingState> {
     let typing = Ephemeral { event: "typing", data: Typing { conversation, profile, active } };
     let frame = websocket::text_frame(&json::to_vec(&typing));
     core.broadcasts.push_back(Broadcast { profiles: Arc::clone(&listeners), frame });
     let now = core.now.instant;
-    active.then(|| Typist {
+    active.then(|| TypingState {
         conversation,
         listeners,
         again_at: now + TYPING_AGAIN,
-        lapses_at: now + TYPING_LAPSE,
+        expires_at: now + TYPING_LAPSE,
     })
 }
 
 /// Stops: by silence, or with its stream.
-pub fn stopped(core: &mut Core, profile: Id, typist: Typist) {
-    typing(core, profile, typist.conversation, false, typist.listeners);
+pub fn stopped(core: &mut Core, profile: Id, typing_state: TypingState) {
+    typing(core, profile, typing_state.conversation, false, typing_state.listeners);
 }

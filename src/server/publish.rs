@@ -65,13 +65,13 @@ impl Publication {
 /// The event published last. The answer it goes before shows the same message, and need not write it again; the room is used
 /// for the next.
 #[derive(Default)]
-pub struct Told {
+pub struct LastPublished {
     seq: u64,
     text: Vec<u8>,
     message_at: Option<usize>,
 }
 
-impl Told {
+impl LastPublished {
     /// The message whose newest change was told, as JSON, with the seq of that change.
     pub fn message(&self) -> Option<(u64, &[u8])> {
         let json = self.text.get(self.message_at?..self.text.len().checked_sub(1)?)?;
@@ -90,7 +90,7 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event,
     core.head = core.head.max(event.seq);
     core.metrics.events += 1;
     let epoch = Arc::clone(&core.epoch);
-    let mut text = std::mem::take(&mut core.told).text;
+    let mut text = std::mem::take(&mut core.last_published).text;
     text.clear();
     let sharers = event.audience.profiles.iter().map(|profile| core.hub.of(*profile).len()).sum();
     let sse = [None, None];
@@ -100,9 +100,9 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event,
         for &id in core.hub.of(publication.event.audience.profiles[place]) {
             let Some(conn) = conns.get_mut(id) else { continue };
             let heard = match &mut conn.phase {
-                Phase::WebSocket(stream) => stream.hear(&mut conn.send, id == origin, &mut publication),
-                Phase::EventStream(stream) => stream.hear(&mut conn.send, &mut publication),
-                Phase::Poll(poll) => poll.hear(),
+                Phase::WebSocket(stream) => stream.deliver(&mut conn.send, id == origin, &mut publication),
+                Phase::EventStream(stream) => stream.deliver(&mut conn.send, &mut publication),
+                Phase::Poll(poll) => poll.deliver(),
                 _ => false,
             };
             if heard {
@@ -113,7 +113,7 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event,
     }
     let Publication { event: Event { seq, fact, audience }, text, message_at, .. } = publication;
     if text.capacity() <= EVENT_TEXT_KEPT {
-        core.told = Told { seq, text, message_at };
+        core.last_published = LastPublished { seq, text, message_at };
     }
     let audience = audience.profiles;
     if let Fact::SessionEnded(ended) = &fact {
@@ -147,13 +147,13 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event,
         && message.n == 1
         && audience.len() == 2
     {
-        presence::meet(core, conns, &audience);
+        presence::on_new_peers(core, conns, &audience);
     }
     // Too slow a reader, or a Go-form socket that has something to mark read.
     for &id in &touched[first..] {
         if let Some(conn) = conns.get_mut(id) {
             match &conn.phase {
-                Phase::WebSocket(_) => stream::heard(core, conn),
+                Phase::WebSocket(_) => stream::on_delivered(core, conn),
                 Phase::EventStream(_) => event_stream::advance(core, conn),
                 Phase::Poll(_) => poll::advance(core, conn),
                 _ => {}

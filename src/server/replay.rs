@@ -121,7 +121,7 @@ impl Replay {
     }
 
     /// A live event of the audience: sent, or held while the replay runs.
-    pub fn hear(&mut self, send: &mut SendQueue, publication: &mut Publication) -> bool {
+    pub fn deliver(&mut self, send: &mut SendQueue, publication: &mut Publication) -> bool {
         let seq = publication.event.seq;
         match &mut self.state {
             State::New(_) => false,

@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 use super::admit;
 use super::conn::Conn;
-use super::contract::Door;
+use super::contract::ListenerKind;
 use super::core::Core;
 use crate::base::json;
 use crate::base::send_queue::Segment;
 use crate::model::handler::Reply;
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::Head;
 use crate::proto::http::language::Language;
@@ -26,7 +26,7 @@ pub struct Metrics {
     pub streams_cut: u64,
     pub log_dropped: u64,
     responses: BTreeMap<(&'static str, u16), u64>,
-    troubles: BTreeMap<Trouble, u64>,
+    troubles: BTreeMap<ErrorKind, u64>,
 }
 
 impl Metrics {
@@ -34,7 +34,7 @@ impl Metrics {
         *self.responses.entry((route, status)).or_default() += 1;
     }
 
-    pub fn trouble(&mut self, trouble: Trouble) {
+    pub fn trouble(&mut self, trouble: ErrorKind) {
         *self.troubles.entry(trouble).or_default() += 1;
     }
 
@@ -75,7 +75,7 @@ impl Metrics {
         }
         out.push_str("# HELP natter_background_errors_total Background errors by kind.\n");
         out.push_str("# TYPE natter_background_errors_total counter\n");
-        for trouble in Trouble::ALL {
+        for trouble in ErrorKind::ALL {
             let count = self.troubles.get(&trouble).copied().unwrap_or(0);
             let _ = writeln!(out, "natter_background_errors_total{{kind=\"{}\"}} {count}", trouble.name());
         }
@@ -168,7 +168,7 @@ pub fn metrics(core: &Core, conn: &Conn, head: &Head) -> Result<Reply, Problem> 
         None => {
             let proxied =
                 head.headers.get("forwarded").is_some() || head.headers.get("x-forwarded-for").is_some();
-            if conn.door == Door::Public && (!conn.peer.is_loopback() || proxied) {
+            if conn.listener_kind == ListenerKind::Public && (!conn.peer.is_loopback() || proxied) {
                 return Err(Problem::new(Code::NotAllowed));
             }
         }

@@ -1,6 +1,6 @@
 //! From a target to a row of the table. Invariant: fixed segments win over parameters, so no parameter can shadow a route.
 
-use super::contract::Door;
+use super::contract::ListenerKind;
 use super::routes::{Access, ROUTES, Route};
 use crate::auth::rules;
 use crate::base::id::Id;
@@ -22,8 +22,9 @@ pub enum Found {
     Nothing,
 }
 
-pub fn find(method: Method, segments: &[String], door: Door) -> Found {
-    let behind = |route: &&'static Route| door == Door::Control || route.access != Access::Control;
+pub fn find(method: Method, segments: &[String], listener_kind: ListenerKind) -> Found {
+    let behind =
+        |route: &&'static Route| listener_kind == ListenerKind::Control || route.access != Access::Control;
     let matching =
         || ROUTES.iter().filter(behind).filter_map(|route| Some((route, captures(route.path, segments)?)));
     let fixed_first = |(_, path): &(&Route, Vec<_>)| path.len();
@@ -58,8 +59,8 @@ fn allow(methods: impl Iterator<Item = Method>) -> String {
 }
 
 /// The methods of a path, for `OPTIONS`.
-pub fn allowed(segments: &[String], door: Door) -> Option<String> {
-    match find(Method::Options, segments, door) {
+pub fn allowed(segments: &[String], listener_kind: ListenerKind) -> Option<String> {
+    match find(Method::Options, segments, listener_kind) {
         Found::OtherMethods(methods) => Some(methods),
         Found::Route { .. } | Found::Nothing => None,
     }
@@ -115,7 +116,7 @@ mod tests {
             "/" => Vec::new(),
             _ => path[1..].split('/').map(str::to_owned).collect(),
         };
-        let found = match find(method, &segments, Door::Public) {
+        let found = match find(method, &segments, ListenerKind::Public) {
             Found::Route { route, .. } => route.name.to_owned(),
             Found::OtherMethods(methods) => methods,
             Found::Nothing => "nothing".to_owned(),

@@ -5,21 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::admit;
 use super::calls::{Call, Caller, Next};
-use super::chores;
 use super::conn::{Conn, Exchange, Phase};
-use super::contract::{Door, Effect, Ticket};
+use super::contract::{Effect, ListenerKind, Ticket};
 use super::core::Core;
 use super::hashing::Asker;
 use super::http;
 use super::report;
 use super::respond;
 use super::routes::{Action, BodyKind};
+use super::tasks;
 use super::verified;
 use super::{stream, upload};
 use crate::base::json::{self, Object, Value};
 use crate::model::handler::{Actor, Ctx, Handler, Request, Step, Then};
 use crate::model::job::{Done, Job};
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 use crate::model::upload::ReceivedFile;
@@ -39,11 +39,11 @@ pub fn guard(
         Ok(step) => step,
         Err(_) => {
             log::error!(target: "natter::server", "a handler panicked; its caller got a 500");
-            core.metrics.trouble(Trouble::Panic);
+            core.metrics.trouble(ErrorKind::Panic);
             Err(Problem::new(Code::GeneralError))
         }
     };
-    chores::run(core);
+    tasks::run(core);
     step
 }
 
@@ -160,7 +160,7 @@ pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Resu
 /// A password takes its place in the queue.
 fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, then: Then<Done>) -> Ticket {
     let device_known = matches!(&job, Job::VerifyPassword(verify) if verify.device_known);
-    let is_known = device_known || exchange.actor.is_some() || conn.door == Door::Control;
+    let is_known = device_known || exchange.actor.is_some() || conn.listener_kind == ListenerKind::Control;
     let asker = Asker { address: exchange.client.address, is_known };
     let ticket = core.calls.insert(Call { caller: Caller::Request(conn.id), next: Next::Hash(then) });
     core.hashing.ask(asker, ticket, job);
@@ -204,8 +204,8 @@ pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, 
 /// A continuation has run whose connection is gone, or never was: what it asks for is still done, and only the answer is
 /// dropped. Half a chain would leave a file without its row. Only a password is not hashed for nobody.
 pub fn resume_alone(core: &mut Core, caller: Caller, step: Result<Step, Problem>) {
-    let goes_on = step.is_ok_and(|step| ask(core, caller, step).is_some());
-    if caller == Caller::Server && !goes_on {
+    let refresh = step.is_ok_and(|step| ask(core, caller, step).is_some());
+    if caller == Caller::Server && !refresh {
         core.sweep_ended();
     }
 }

@@ -1,5 +1,5 @@
 //! A WebSocket: its life, its clock, its backpressure. The native form's frames are in `ops` and `replay`, the Go form's
-//! in `pair`; what is said without a seq is in `whispers`.
+//! in `legacy_socket`; what is response without a seq is in `ephemeral`.
 //! Invariant: events reach a connection in strictly rising seq, and nothing is queued behind a close frame.
 
 use std::collections::VecDeque;
@@ -11,12 +11,12 @@ use super::core::Core;
 use super::event_stream::{self, Opening};
 use super::export;
 use super::hub::Subscription;
+use super::legacy_socket::{self, PairState};
 use super::ops::{self, Ops};
-use super::pair::{self, PairState};
-use super::presence::{self, Typist};
+use super::presence::{self, TypingState};
 use super::publish::Publication;
 use super::replay::Replay;
-use super::{http, instant_of, poll, respond, soonest, steps, whispers};
+use super::{ephemeral, http, instant_of, poll, respond, soonest, steps};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::{
@@ -40,12 +40,12 @@ pub const TRY_AGAIN_LATER: u16 = 1013;
 
 pub struct SocketStream {
     pub ws: WebSocket,
-    pub form: Form,
+    pub protocol: Protocol,
     pub ops: Ops,
     /// `None` only in the conformance echo.
     pub actor: Option<Actor>,
     pub client: Client,
-    /// When the peer last said anything, or we last began to listen.
+    /// When the peer last response anything, or we last began to listen.
     last_heard: Instant,
     next_ping: Instant,
     warned: bool,
@@ -56,12 +56,12 @@ pub struct SocketStream {
     /// The server stops: what is under way is answered, then the stream closes with this reason.
     leaving: Option<String>,
     /// What it types at the moment.
-    pub typist: Option<Box<Typist>>,
+    pub typing_state: Option<Box<TypingState>>,
 }
 
-pub enum Form {
+pub enum Protocol {
     Native(Replay),
-    Pair(PairState),
+    Legacy(PairState),
     #[cfg(feature = "conformance")]
     Echo,
 }
@@ -77,8 +77,8 @@ impl SocketStream {
     }
 
     fn takes_frames(&self, send: &SendQueue) -> bool {
-        let replaying = matches!(&self.form, Form::Native(replay) if !replay.is_live())
-            || matches!(&self.form, Form::Pair(pair) if !pair.is_open());
+        let replaying = matches!(&self.protocol, Protocol::Native(replay) if !replay.is_live())
+            || matches!(&self.protocol, Protocol::Legacy(pair) if !pair.is_open());
         !replaying
             && self.leaving.is_none()
             && !self.ops.is_paused()
@@ -88,15 +88,17 @@ impl SocketStream {
     }
 
     /// Takes an event of its audience; `true` when something was queued or is due.
-    pub fn hear(&mut self, send: &mut SendQueue, is_origin: bool, publication: &mut Publication) -> bool {
+    pub fn deliver(&mut self, send: &mut SendQueue, is_origin: bool, publication: &mut Publication) -> bool {
         if self.ws.is_closing() {
             return false;
         }
-        match &mut self.form {
-            Form::Native(replay) => !is_origin && replay.hear(send, publication),
-            Form::Pair(pair) => self.actor.is_some_and(|actor| pair.hear(send, actor.profile, publication)),
+        match &mut self.protocol {
+            Protocol::Native(replay) => !is_origin && replay.deliver(send, publication),
+            Protocol::Legacy(pair) => {
+                self.actor.is_some_and(|actor| pair.deliver(send, actor.profile, publication))
+            }
             #[cfg(feature = "conformance")]
-            Form::Echo => false,
+            Protocol::Echo => false,
         }
     }
 }
@@ -120,8 +122,8 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: S
             event_stream::open(core, conn, &exchange, actor, Opening::Log(cursor));
         }
         Stream::Export { actor, first } => export::open(core, conn, exchange, actor, first),
-        Stream::Value { actor, form } => {
-            event_stream::open(core, conn, &exchange, actor, Opening::Value(form))
+        Stream::Value { actor, form: shape } => {
+            event_stream::open(core, conn, &exchange, actor, Opening::Value(shape))
         }
         Stream::Poll { actor, start, limit, wait } => {
             poll::open(core, conn, exchange, actor, start, limit, wait);
@@ -135,11 +137,13 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
     respond::switch(core, conn, &exchange);
     let now = core.now.instant;
     let heartbeat = core.settings.limits.heartbeat;
-    let (actor, form) = match stream {
-        Stream::WebSocket { actor, cursor } => (Some(actor), Form::Native(Replay::new(cursor))),
-        Stream::Pair { actor, receiver, pair } => (Some(actor), Form::Pair(PairState::new(receiver, pair))),
+    let (actor, protocol) = match stream {
+        Stream::WebSocket { actor, cursor } => (Some(actor), Protocol::Native(Replay::new(cursor))),
+        Stream::Pair { actor, receiver, pair } => {
+            (Some(actor), Protocol::Legacy(PairState::new(receiver, pair)))
+        }
         #[cfg(feature = "conformance")]
-        Stream::Echo => (None, Form::Echo),
+        Stream::Echo => (None, Protocol::Echo),
         Stream::Events { .. } | Stream::Poll { .. } | Stream::Value { .. } | Stream::Export { .. } => return,
     };
     let mut client = std::mem::replace(&mut exchange.client, super::admit::nobody(conn));
@@ -147,7 +151,7 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
     client.user_agent = String::new();
     #[cfg(feature = "conformance")]
     let message_max = match form {
-        Form::Echo => core.settings.limits.upload_max as usize,
+        Protocol::Echo => core.settings.limits.upload_max as usize,
         _ => core.settings.limits.ws_message_max,
     };
     #[cfg(not(feature = "conformance"))]
@@ -156,7 +160,7 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
     ws.feed(&std::mem::take(&mut conn.inbox));
     let mut socket = Box::new(SocketStream {
         ws,
-        form,
+        protocol,
         ops: Ops::default(),
         actor,
         client,
@@ -166,25 +170,25 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
         refused: VecDeque::new(),
         stalled_since: None,
         leaving: None,
-        typist: None,
+        typing_state: None,
     });
     if let Some(actor) = actor {
         // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
         core.subscribe(conn, Subscription { profile: actor.profile, device: true });
     }
-    match &mut socket.form {
-        Form::Native(replay) => {
+    match &mut socket.protocol {
+        Protocol::Native(replay) => {
             if let Some(actor) = actor {
                 replay.begin(core, &mut conn.send, conn.id, actor);
             }
         }
-        Form::Pair(pair) => {
+        Protocol::Legacy(pair) => {
             if let Some(actor) = actor {
                 pair.begin(core, &mut conn.send, conn.id, actor);
             }
         }
         #[cfg(feature = "conformance")]
-        Form::Echo => {}
+        Protocol::Echo => {}
     }
     conn.phase = Phase::WebSocket(socket);
     advance(core, conn);
@@ -214,19 +218,19 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
         let Phase::WebSocket(stream) = &mut conn.phase else { return };
         let listened = stream.wants_read(&conn.send);
         if !stream.ws.is_closing() {
-            if let (Form::Native(replay), Some(actor)) = (&mut stream.form, stream.actor) {
+            if let (Protocol::Native(replay), Some(actor)) = (&mut stream.protocol, stream.actor) {
                 replay.go_on(core, &conn.send, id, actor);
                 if replay.take_arrival() {
-                    presence::greet(core, id, actor.profile);
+                    presence::send_snapshot(core, id, actor.profile);
                 }
             }
-            let goes_on = stream.leaving.is_none() && !stream.ops.is_refused();
-            if goes_on && let Some(text) = stream.ops.take_stash(core.now.instant) {
-                match stream.form {
-                    Form::Pair(_) => pair::text(core, stream, &mut conn.send, id, &text),
+            let refresh = stream.leaving.is_none() && !stream.ops.is_refused();
+            if refresh && let Some(text) = stream.ops.take_stash(core.now.instant) {
+                match stream.protocol {
+                    Protocol::Legacy(_) => legacy_socket::text(core, stream, &mut conn.send, id, &text),
                     _ => ops::text(core, stream, &mut conn.send, id, &text),
                 }
-                judge(core, conn);
+                enforce_limits(core, conn);
                 continue;
             }
             if !stream.takes_frames(&conn.send) {
@@ -241,15 +245,15 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
                 }
                 break;
             }
-            Some(Incoming::Text(text)) => match &mut stream.form {
-                Form::Native(_) => ops::text(core, stream, &mut conn.send, id, &text),
-                Form::Pair(_) => pair::text(core, stream, &mut conn.send, id, &text),
+            Some(Incoming::Text(text)) => match &mut stream.protocol {
+                Protocol::Native(_) => ops::text(core, stream, &mut conn.send, id, &text),
+                Protocol::Legacy(_) => legacy_socket::text(core, stream, &mut conn.send, id, &text),
                 #[cfg(feature = "conformance")]
-                Form::Echo => push_text(&mut conn.send, text.as_bytes()),
+                Protocol::Echo => push_text(&mut conn.send, text.as_bytes()),
             },
             Some(Incoming::Binary(bytes)) => {
                 #[cfg(feature = "conformance")]
-                if matches!(stream.form, Form::Echo) {
+                if matches!(stream.protocol, Protocol::Echo) {
                     let mut frame = Vec::new();
                     websocket::binary(&mut frame, &bytes);
                     conn.send.push_bytes(&frame);
@@ -262,13 +266,13 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
             Some(Incoming::Ping | Incoming::Pong) => {}
             Some(Incoming::Close { .. } | Incoming::Failed { .. }) => return end(core, conn),
         }
-        judge(core, conn);
+        enforce_limits(core, conn);
     }
     rearm(core, conn);
 }
 
 /// After frames, answers or events: whether one of the stream's bounds is passed, and it has to end.
-fn judge(core: &mut Core, conn: &mut Conn) {
+fn enforce_limits(core: &mut Core, conn: &mut Conn) {
     let max = core.settings.limits.send_queue_max;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
     if stream.ws.is_closing() {
@@ -304,7 +308,7 @@ pub fn drain(core: &mut Core, conn: &mut Conn) {
     let wait_ms = 500 + core.entropy.below(RETRY_JITTER_MS);
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
     stream.leaving = Some(format!("{{\"retry_after_ms\":{wait_ms}}}"));
-    judge(core, conn);
+    enforce_limits(core, conn);
 }
 
 /// Says why and closes: the peer has a while to answer.
@@ -338,13 +342,13 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
 pub fn op_step(core: &mut Core, conn: &mut Conn, op: u64, step: Result<Step, Problem>) {
     let id = conn.id;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
-    match stream.form {
-        Form::Native(_) => ops::step(core, stream, &mut conn.send, id, op, step),
-        Form::Pair(_) => pair::step(core, stream, &mut conn.send, id, op, step),
+    match stream.protocol {
+        Protocol::Native(_) => ops::step(core, stream, &mut conn.send, id, op, step),
+        Protocol::Legacy(_) => legacy_socket::step(core, stream, &mut conn.send, id, op, step),
         #[cfg(feature = "conformance")]
-        Form::Echo => {}
+        Protocol::Echo => {}
     }
-    heard(core, conn);
+    on_delivered(core, conn);
 }
 
 /// The stream's own question is answered.
@@ -355,11 +359,11 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
     if stream.ws.is_closing() {
         return;
     }
-    let fault = match &mut stream.form {
-        Form::Native(replay) => replay.answered(core, &mut conn.send, ticket, result),
-        Form::Pair(pair) => pair.answered(core, &mut conn.send, id, actor, ticket, result),
+    let fault = match &mut stream.protocol {
+        Protocol::Native(replay) => replay.answered(core, &mut conn.send, ticket, result),
+        Protocol::Legacy(pair) => pair.answered(core, &mut conn.send, id, actor, ticket, result),
         #[cfg(feature = "conformance")]
-        Form::Echo => Ok(()),
+        Protocol::Echo => Ok(()),
     };
     if fault.is_err() {
         // The cursor the client has is still good.
@@ -369,13 +373,13 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
 }
 
 /// After events or answers were queued: what the queue's bound and the ops ask for.
-pub fn heard(core: &mut Core, conn: &mut Conn) {
+pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
-    if let (Form::Pair(pair), Some(actor)) = (&mut stream.form, stream.actor) {
+    if let (Protocol::Legacy(pair), Some(actor)) = (&mut stream.protocol, stream.actor) {
         pair.mark_read(core, id, actor);
     }
-    judge(core, conn);
+    enforce_limits(core, conn);
 }
 
 /// One deadline for the whole stream: the soonest of its clocks.
@@ -387,14 +391,14 @@ fn rearm(core: &Core, conn: &mut Conn) {
     let silence = core.settings.limits.heartbeat * 5 / 2;
     let expiry = stream.actor.map(|actor| instant_of(core.now, actor.expires));
     let warning = expiry
-        .filter(|_| !stream.warned && matches!(stream.form, Form::Native(_)))
+        .filter(|_| !stream.warned && matches!(stream.protocol, Protocol::Native(_)))
         .map(|at| at.checked_sub(EXPIRING_NOTICE).unwrap_or(core.now.instant));
     conn.deadline = soonest([
         Some(stream.next_ping),
         Some(stream.last_heard + silence),
         expiry,
         warning,
-        stream.typist.as_ref().map(|typist| typist.lapses_at()),
+        stream.typing_state.as_ref().map(|typing_state| typing_state.expires_at()),
         stream.ops.paused_until().filter(|_| stream.leaving.is_none() && !stream.ops.is_refused()),
     ]);
 }
@@ -419,7 +423,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
             return close(core, conn, SESSION_OVER, "token expired");
         }
         let warn_at = actor.expires.saturating_sub(EXPIRING_NOTICE.as_secs());
-        if !stream.warned && matches!(stream.form, Form::Native(_)) && warn_at <= core.now.unix_s() {
+        if !stream.warned && matches!(stream.protocol, Protocol::Native(_)) && warn_at <= core.now.unix_s() {
             stream.warned = true;
             push_text(&mut conn.send, br#"{"event":"expiring"}"#);
         }
@@ -440,14 +444,14 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         core.metrics.streams_cut += 1;
         return close(core, conn, TOO_SLOW, "reader too slow");
     }
-    whispers::lapse(core, stream);
+    ephemeral::expire_typing(core, stream);
     if now >= stream.next_ping {
         stream.next_ping = now + heartbeat;
         if let Some(actor) = stream.actor {
-            core.seen.note(actor.session, core.now);
+            core.last_seen.record(actor.session, core.now);
         }
         websocket::ping(&mut conn.send);
-        if let Form::Native(replay) = &stream.form
+        if let Protocol::Native(replay) = &stream.protocol
             && replay.is_live()
         {
             let seq = replay.high_water(core.head);

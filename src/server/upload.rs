@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use super::conn::{Conn, Exchange, Phase};
 use super::contract::{ConnId, Effect, UploadId};
 use super::core::Core;
+use super::reservations::Reservations;
 use super::routes::BodyKind;
-use super::shares::Shares;
 use super::{http, respond, steps, verified};
 use crate::limits::{
     APPEND_MIN, FORM_OVERHEAD_MIN, UPLOAD_AHEAD_MAX, UPLOAD_BYTES_PER_S, UPLOAD_DEADLINE, UPLOADS_AHEAD_MAX,
@@ -75,7 +75,7 @@ pub struct Uploads {
     full: bool,
     /// That was so until a moment ago.
     resumed: bool,
-    pub shares: Shares,
+    pub reservations: Reservations,
 }
 
 impl Uploads {
@@ -147,8 +147,8 @@ pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
         // It will take at least one; how many, it says as it comes.
         Framing::Empty | Framing::Chunked => 1,
     };
-    conn.share = Some(core.uploads.shares.take(actor.profile, bytes));
-    let bytes = core.uploads.shares.bytes(actor.profile);
+    conn.reservation = Some(core.uploads.reservations.take(actor.profile, bytes));
+    let bytes = core.uploads.reservations.bytes(actor.profile);
     let step = steps::guard(core, |ctx| admit(ctx, actor, bytes));
     let step = match exchange.route {
         Some(route) => verified::gate(core, route, Some(actor), step),
@@ -164,7 +164,7 @@ fn of_file(body: u64) -> u64 {
 
 /// The body may come. `room` is what its owner has left for this and the others under way.
 pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, room: u64) {
-    conn.share.iter_mut().for_each(|share| share.room = room);
+    conn.reservation.iter_mut().for_each(|reservation| reservation.room = room);
     let id = core.entropy.id(core.now.unix_ms);
     let limits = &core.settings.limits;
     let opened = exchange
@@ -232,8 +232,8 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
         if reading.body > reading.body_max {
             break Err(Problem::new(Code::TooLarge));
         }
-        if let Some(share) = &mut conn.share
-            && !core.uploads.shares.grow(share, of_file(reading.body))
+        if let Some(reservation) = &mut conn.reservation
+            && !core.uploads.reservations.grow(reservation, of_file(reading.body))
         {
             break Err(Problem::new(Code::QuotaExceeded));
         }
@@ -348,8 +348,8 @@ pub fn abandon(core: &mut Core, conn: &mut Conn) {
 
 /// What the upload of this connection took is free again, or counted elsewhere.
 pub fn give_back(core: &mut Core, conn: &mut Conn) {
-    if let Some(share) = conn.share.take() {
-        core.uploads.shares.give_back(share);
+    if let Some(reservation) = conn.reservation.take() {
+        core.uploads.reservations.give_back(reservation);
     }
 }
 

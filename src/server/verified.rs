@@ -8,7 +8,7 @@ use super::core::Core;
 use super::routes::Route;
 use crate::base::id::Id;
 use crate::limits::VERIFIED_KEPT_MAX;
-use crate::model::handler::{Actor, Errand, Step};
+use crate::model::handler::{Actor, FollowUp, Step};
 use crate::model::member::FindAccount;
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
@@ -48,7 +48,7 @@ pub fn gate(
     }
     Ok(Step::store_or(FindAccount { member: actor.member }, move |ctx, account| match account {
         Ok(account) if account.member.verified => {
-            ctx.errands.push(Errand::Verified(actor.member));
+            ctx.follow_ups.push(FollowUp::Verified(actor.member));
             Ok(step)
         }
         Ok(_) => Err(Code::NotVerified.into()),

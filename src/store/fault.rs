@@ -106,14 +106,14 @@ impl From<Error> for Stop {
 /// Remembers the fault that lasts, so that each is logged when it begins and when it is over, not ten thousand
 /// times between.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct FaultLog {
     of: &'static str,
     lasting: Option<Fault>,
 }
 
-impl Trouble {
-    pub fn new(of: &'static str) -> Trouble {
-        Trouble { of, lasting: None }
+impl FaultLog {
+    pub fn new(of: &'static str) -> FaultLog {
+        FaultLog { of, lasting: None }
     }
 
     pub fn begins(&mut self, error: &Error) -> Fault {

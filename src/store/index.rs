@@ -19,7 +19,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, ffi};
 
 use super::block::{Block, Damaged};
-use super::fault::{Fault, OpenFault, Trouble};
+use super::fault::{Fault, FaultLog, OpenFault};
 use super::value::{int, number};
 use super::{StoreOptions, connection, index_file};
 
@@ -69,7 +69,7 @@ pub struct Index {
     done: u64,
     /// No checkpoint for the sake of erasure before this.
     erase_at: Option<Instant>,
-    trouble: Trouble,
+    trouble: FaultLog,
 }
 
 /// What one snapshot of `natter.db` asks to be written.
@@ -117,7 +117,7 @@ impl Index {
             applied: 0,
             done: 0,
             erase_at: None,
-            trouble: Trouble::new("the search index"),
+            trouble: FaultLog::new("the search index"),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
 use super::batch::misdirected;
-use super::fault::{OpenFault, Stop, Trouble};
+use super::fault::{FaultLog, OpenFault, Stop};
 use super::search::Lens;
 use super::{
     StoreOptions, accounts, blocks, connection, conversations, groups, log, messages, outbox, presence,
@@ -23,7 +23,7 @@ pub struct Reader {
     file: u64,
     /// Of the connection in use, for other threads.
     interrupt: Arc<Mutex<InterruptHandle>>,
-    trouble: Trouble,
+    trouble: FaultLog,
 }
 
 impl Reader {
@@ -33,7 +33,7 @@ impl Reader {
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
         let (conn, search) = (connection::open_reader(options)?, Lens::new(&options.path));
         let interrupt = Arc::new(Mutex::new(conn.get_interrupt_handle()));
-        let (options, trouble) = (options.clone(), Trouble::new("a read"));
+        let (options, trouble) = (options.clone(), FaultLog::new("a read"));
         Ok(Reader { conn, search, options, file: inode, interrupt, trouble })
     }
 

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::block;
 use super::conversations;
-use super::fault::{Stop, Trouble};
+use super::fault::{FaultLog, Stop};
 use super::index_file;
 use super::messages;
 use super::page::{Budget, message_bytes};
@@ -42,12 +42,12 @@ const CONVERSATIONS_A_TEXT: u64 = 4;
 pub struct Lens {
     path: PathBuf,
     open: Option<(Connection, Option<(u64, u64)>)>,
-    trouble: Trouble,
+    trouble: FaultLog,
 }
 
 impl Lens {
     pub fn new(database: &Path) -> Lens {
-        Lens { path: index_file::path(database), open: None, trouble: Trouble::new("a search in the index") }
+        Lens { path: index_file::path(database), open: None, trouble: FaultLog::new("a search in the index") }
     }
 
     /// `None` while there is no index that can be used: the newest messages are found without.

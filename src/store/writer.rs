@@ -14,7 +14,7 @@ use rusqlite::{Connection, ffi};
 use super::batch::{Batch, Log};
 use super::cache::Cache;
 use super::durability::{Durability, State};
-use super::fault::{Fault, OpenFault, Trouble};
+use super::fault::{Fault, FaultLog, OpenFault};
 use super::metadata::Beginning;
 use super::reserve::Reserve;
 use super::upkeep::Replacing;
@@ -75,8 +75,8 @@ pub(super) struct WriterState {
     pub log_held: Option<LogHeld>,
     pub reserve: Reserve,
     pub synchronous_full: bool,
-    pub commit_trouble: Trouble,
-    pub checkpoint_trouble: Trouble,
+    pub commit_trouble: FaultLog,
+    pub checkpoint_trouble: FaultLog,
 }
 
 impl WriterState {
@@ -168,8 +168,8 @@ impl Store {
             log_held: None,
             reserve: Reserve::default(),
             synchronous_full: options.synchronous_full,
-            commit_trouble: Trouble::new("a commit"),
-            checkpoint_trouble: Trouble::new("a checkpoint"),
+            commit_trouble: FaultLog::new("a commit"),
+            checkpoint_trouble: FaultLog::new("a checkpoint"),
         };
         connection::set_synchronous(&conn, true)?;
         let mut store =

@@ -1,13 +1,13 @@
 //! The operator's requests through the control socket, which no other client can make.
 
 use natter::model::operation::Refusal;
-use natter::server::contract::Door;
+use natter::server::contract::ListenerKind;
 
 use crate::support::World;
 use crate::support::http::{Response, request, responses};
 
 fn ask(world: &mut World, method: &str, path: &str, body: Option<&str>) -> Response {
-    let conn = world.connect_through("127.0.0.1", Door::Control);
+    let conn = world.connect_through("127.0.0.1", ListenerKind::Control);
     let response = world.ask_on(conn, method, path, &[], body);
     world.reset(conn);
     response
@@ -150,7 +150,7 @@ fn each_copy_of_the_database_has_its_own_name_and_failures_are_reported() {
         (Refusal::Unavailable, (503, "unavailable")),
     ] {
         world.holds = true;
-        let conn = world.connect_through("127.0.0.1", Door::Control);
+        let conn = world.connect_through("127.0.0.1", ListenerKind::Control);
         world.send(conn, &request("POST", "/admin/backup", &[], None));
         world.refuse(refusal);
         world.holds = false;

@@ -174,7 +174,7 @@ fn endpoint(process: &mut Process, file: &Path) -> (SocketAddr, String) {
         if let Some(status) = process.0.try_wait().expect("a child") {
             panic!("Chromium ended at once: {status}");
         }
-        assert!(Instant::now() < until, "Chromium opened no door");
+        assert!(Instant::now() < until, "Chromium opened no listener_kind");
         std::thread::sleep(GLANCE);
     }
 }

@@ -7,7 +7,7 @@ use super::support::{World, limits, settings};
 use natter::base::network::{Network, Networks};
 use natter::limits::{Limits, Rate};
 use natter::model::settings::Settings;
-use natter::server::contract::{ConnId, Door};
+use natter::server::contract::{ConnId, ListenerKind};
 
 fn rated() -> World {
     World::with(settings(Limits { rate_limit: true, ..limits() }))
@@ -259,7 +259,7 @@ fn above_the_limit_of_connections_there_is_a_prompt_503() {
     let conn = world.connect_from("203.0.113.1");
     assert_eq!(world.ask_on(conn, "GET", "/healthz", &[], None).status, 200, "a place was free again");
     // The control socket has its own limit.
-    let control = world.connect_through("127.0.0.1", Door::Control);
+    let control = world.connect_through("127.0.0.1", ListenerKind::Control);
     assert_eq!(world.ask_on(control, "GET", "/healthz", &[], None).status, 200);
 }
 

@@ -3,7 +3,7 @@
 //! Owns what has to happen and has not yet; refuses to judge it.
 //!
 //! Invariant: what the runtime promises the server is promised here, and nothing more: outcomes of writes come in the order
-//! of their commits, a lane that saw a fault is closed until `LaneOver`, bytes come in order.
+//! of their commits, a lane that saw a fault is closed until `LaneReset`, bytes come in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
@@ -19,7 +19,7 @@ use natter::model::event::Fact;
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal};
 use natter::server::Server;
-use natter::server::contract::{ConnId, Door, Effect, Input, Ticket};
+use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use natter::store::{Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
@@ -31,7 +31,7 @@ use crate::support::{START_MS, Seeded, settings};
 
 enum Item {
     Write(Ticket, Lane, Command),
-    LaneOver(Lane),
+    LaneReset(Lane),
 }
 
 /// A question the queues had no room for, answered within the turn.
@@ -159,7 +159,7 @@ impl House {
         self.links.insert(conn, link);
         if self.server.is_accepting() {
             let peer = [10, 0, 0, address].into();
-            self.server.handle(self.now, Input::Accepted { conn, peer, door: Door::Public });
+            self.server.handle(self.now, Input::Accepted { conn, peer, listener_kind: ListenerKind::Public });
         } else {
             // The listener is closed, or pauses: nobody answers.
             self.link(conn).close_server(rng);
@@ -296,9 +296,9 @@ impl House {
                     self.refused.push(Refused::Store(ticket, Refusal::Busy));
                 }
             }
-            Effect::LaneOver(lane) => {
+            Effect::LaneReset(lane) => {
                 self.closed_at_edge.remove(&lane);
-                self.writes.push_back(Item::LaneOver(lane));
+                self.writes.push_back(Item::LaneReset(lane));
             }
             Effect::Work { ticket, job } => {
                 if rng.chance(self.weather.work_busy) {
@@ -372,7 +372,7 @@ impl House {
         let (mut tickets, mut batch) = (Vec::new(), Vec::new());
         for item in self.writes.drain(..count_max.min(self.writes.len())) {
             match item {
-                Item::LaneOver(lane) => {
+                Item::LaneReset(lane) => {
                     self.closed_in_writer.remove(&lane);
                 }
                 Item::Write(ticket, lane, _) if self.closed_in_writer.contains(&lane) => {

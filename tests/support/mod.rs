@@ -31,7 +31,7 @@ use natter::model::mail::Letter;
 use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal, Start};
 use natter::model::settings::Settings;
 use natter::server::Server;
-use natter::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
+use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket, UploadId};
 use natter::store::{Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
@@ -204,16 +204,16 @@ impl World {
     }
 
     pub fn connect_from(&mut self, peer: &str) -> ConnId {
-        self.connect_through(peer, Door::Public)
+        self.connect_through(peer, ListenerKind::Public)
     }
 
-    pub fn connect_through(&mut self, peer: &str, door: Door) -> ConnId {
+    pub fn connect_through(&mut self, peer: &str, listener_kind: ListenerKind) -> ConnId {
         let peer: IpAddr = peer.parse().expect("an address");
         // Slots are never reused here, so the generation may stay.
         let conn = ConnId(1 << 32 | self.next_conn);
         self.next_conn += 1;
         self.peers.insert(conn, Peer::default());
-        self.input(Input::Accepted { conn, peer, door });
+        self.input(Input::Accepted { conn, peer, listener_kind });
         conn
     }
 
@@ -404,7 +404,7 @@ impl World {
                     peer.closed = true;
                 }
             }
-            Effect::LaneOver(_) => {}
+            Effect::LaneReset(_) => {}
             Effect::Append { upload, bytes, last } if self.files.hold_appends => {
                 self.files.held.push_back((upload, bytes, last));
             }

@@ -10,7 +10,7 @@ use crate::base::time::Now;
 use crate::limits::SETTLE_ROUNDS_MAX;
 use crate::model::job::Done;
 use crate::model::operation::{Outcome, Refusal};
-use crate::server::contract::{ConnId, Door, Effect, Input, Ticket, UploadId};
+use crate::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket, UploadId};
 
 /// A question no queue had room for, with its answer.
 pub(super) enum Refused {
@@ -69,7 +69,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     self.refused.push(Refused::Store(ticket, Refusal::Busy));
                 }
             }
-            Effect::LaneOver(lane) => self.parts.storage.lane_over(lane),
+            Effect::LaneReset(lane) => self.parts.storage.reset_lane(lane),
             Effect::Work { ticket, job } => {
                 let received = job.received_file();
                 if let Err(done) = self.parts.workers.submit(ticket, job) {
@@ -166,7 +166,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
 
     fn drop_socket(&mut self, conn: ConnId) -> bool {
         let Some(socket) = self.sockets.remove(conn) else { return false };
-        self.control_open -= usize::from(socket.door == Door::Control);
+        self.control_open -= usize::from(socket.listener_kind == ListenerKind::Control);
         self.closed += 1;
         if self.closed >= TRIM_CLOSED_MIN {
             self.trim_at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);

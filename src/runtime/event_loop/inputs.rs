@@ -11,16 +11,16 @@ use super::EventLoop;
 use crate::base::send_queue::Front;
 use crate::base::time::Now;
 use crate::limits::{ACCEPTS_TURN_MAX, ANSWERS_A_FLUSH, CONTROL_CONNECTIONS_MAX, READ_TURN_MAX};
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::model::operation::Outcome;
-use crate::server::contract::{Door, Input};
+use crate::server::contract::{Input, ListenerKind};
 
 impl<M: Machine, S: Stops> EventLoop<M, S> {
     /// The control socket stays open when the public door is full: an operator must get in then, most of all.
     pub(super) fn may_accept(&self, listener: &Listener) -> bool {
-        match listener.door() {
-            Door::Control => true,
-            Door::Public => self.parts.machine.is_accepting(),
+        match listener.listener_kind() {
+            ListenerKind::Control => true,
+            ListenerKind::Public => self.parts.machine.is_accepting(),
         }
     }
 
@@ -31,29 +31,30 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 if !listener.is_ready(now.instant) || !self.may_accept(listener) {
                     break;
                 }
-                let door = listener.door();
+                let listener_kind = listener.listener_kind();
                 match self.parts.listeners[index].accept(now.instant) {
                     Accept::Nobody => break,
                     Accept::Gone => {}
                     Accept::Failed(error) => {
-                        self.parts.background.report(Trouble::Accept, format_args!("accept: {error}"));
+                        self.parts.background.report(ErrorKind::Accept, format_args!("accept: {error}"));
                     }
                     Accept::One(_, _)
-                        if door == Door::Control && self.control_open >= CONTROL_CONNECTIONS_MAX =>
+                        if listener_kind == ListenerKind::Control
+                            && self.control_open >= CONTROL_CONNECTIONS_MAX =>
                     {
-                        self.parts.background.report(Trouble::Accept, "the control socket is in full use");
+                        self.parts.background.report(ErrorKind::Accept, "the control socket is in full use");
                     }
                     Accept::One(stream, peer) => {
-                        let socket = Socket::new(stream, door);
+                        let socket = Socket::new(stream, listener_kind);
                         match self.sockets.insert(socket, self.parts.poll.registry()) {
                             Ok(conn) => {
-                                self.control_open += usize::from(door == Door::Control);
-                                self.parts.machine.handle(now, Input::Accepted { conn, peer, door });
+                                self.control_open += usize::from(listener_kind == ListenerKind::Control);
+                                self.parts.machine.handle(now, Input::Accepted { conn, peer, listener_kind });
                             }
                             Err(error) => {
                                 self.parts
                                     .background
-                                    .report(Trouble::Accept, format_args!("registering a socket: {error}"));
+                                    .report(ErrorKind::Accept, format_args!("registering a socket: {error}"));
                             }
                         }
                     }
@@ -97,7 +98,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         let mut completions = std::mem::take(&mut self.completions);
         let troubles = self.parts.inbox.take(&mut completions);
         for (trouble, count) in troubles {
-            (0..count).for_each(|_| self.parts.machine.handle(now, Input::Troubled(trouble)));
+            (0..count).for_each(|_| self.parts.machine.handle(now, Input::BackgroundError(trouble)));
         }
         let mut lost = None;
         for completion in completions.drain(..) {
@@ -152,7 +153,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 // The queue may hold another file by now, or none.
                 let front = self.parts.machine.send_queue(conn).map(|queue| queue.front());
                 if matches!(front, Some(Front::File { file, .. }) if Arc::ptr_eq(&file, &piece.file)) {
-                    self.parts.background.report(Trouble::Upload, format_args!("reading a file: {error}"));
+                    self.parts.background.report(ErrorKind::Upload, format_args!("reading a file: {error}"));
                     return self.fail(now, conn);
                 }
             }

@@ -6,10 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::runtime::queue::lock;
 use crate::runtime::testing::{Echo, Folder, PATIENCE, QUEUE_MAX, start, start_with, until};
-use crate::server::contract::Door;
+use crate::server::contract::ListenerKind;
 
 fn ask(stream: &mut TcpStream, text: &str, expect: &str) {
     stream.write_all(text.as_bytes()).expect("a write");
@@ -131,7 +131,10 @@ fn accepting_pauses_at_the_bound_and_goes_on_below_it() {
     let mut answer = [0; 3];
     control.read_exact(&mut answer).expect("an echo");
     assert_eq!(&answer, b"who");
-    assert_eq!(lock(&seen).peers.last(), Some(&("127.0.0.1".parse().expect("an address"), Door::Control)));
+    assert_eq!(
+        lock(&seen).peers.last(),
+        Some(&("127.0.0.1".parse().expect("an address"), ListenerKind::Control))
+    );
     drop((control, second));
     let mut echo = [0];
     third.read_exact(&mut echo).expect("accepted at last");
@@ -150,7 +153,7 @@ fn effects_reach_their_threads_and_the_answers_their_callers() {
         ask(&mut stream, "panic", "Failed");
         ask(&mut stream, "append", "appended 6");
     }
-    until("the panics are counted", || lock(&seen).troubles == [Trouble::Worker; 3]);
+    until("the panics are counted", || lock(&seen).troubles == [ErrorKind::Worker; 3]);
     let control = server.folder.join("control.sock");
     assert!(control.exists());
     let left = server.folder.join("tmp");
@@ -186,7 +189,7 @@ fn a_file_is_sent_between_its_neighbours_and_a_shorter_one_ends_the_connection()
                 assert!(back.len() <= 4 + len);
             }
             assert_eq!(lock(&seen).failed, streams.len());
-            assert_eq!(lock(&seen).troubles.first(), Some(&Trouble::Upload));
+            assert_eq!(lock(&seen).troubles.first(), Some(&ErrorKind::Upload));
         }
         server.stop().expect("drained");
     }
@@ -219,7 +222,7 @@ fn a_drain_finishes_what_was_begun_and_refuses_what_is_new() {
     let stopping = std::thread::spawn(move || server.stop());
     let mut end = Vec::new();
     idle.read_to_end(&mut end).expect("closed");
-    until("the door is closed", || TcpStream::connect(address).is_err() && !control.exists());
+    until("the listener_kind is closed", || TcpStream::connect(address).is_err() && !control.exists());
     let mut back = Vec::new();
     // What the server took is echoed; what it did not take makes its close a reset.
     let _ = (&busy).read_to_end(&mut back);

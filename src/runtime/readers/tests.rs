@@ -14,7 +14,7 @@ struct Desk {
     inbox: Arc<Inbox>,
     readers: Readers,
     threads: Vec<Thread>,
-    troubles: Vec<Trouble>,
+    troubles: Vec<ErrorKind>,
 }
 
 impl Desk {
@@ -72,7 +72,7 @@ fn reads_are_answered_each_and_a_panic_is_one_refusal() {
     for (n, result) in desk.answers(100, Instant::now) {
         assert_eq!(result, if n == 13 { Err(Refusal::Internal) } else { Ok(()) }, "{n}");
     }
-    assert_eq!(desk.troubles, [Trouble::Read]);
+    assert_eq!(desk.troubles, [ErrorKind::Read]);
     desk.close();
 }
 

@@ -20,7 +20,7 @@ struct Desk {
     gate: Option<mpsc::Sender<()>>,
     health: Vec<Readiness>,
     lost: Option<String>,
-    troubles: Vec<Trouble>,
+    troubles: Vec<ErrorKind>,
 }
 
 impl Desk {
@@ -112,7 +112,7 @@ fn nothing_overtakes_a_fault_in_its_lane_until_the_lane_is_over() {
         desk.submit(lane, n).expect("room");
         assert_eq!(desk.answers(1), [(n, expect)]);
     }
-    desk.storage.lane_over(Lane(1));
+    desk.storage.reset_lane(Lane(1));
     desk.submit(1, 6).expect("room");
     assert_eq!(desk.answers(1), [(6, Ok(()))]);
     let plan = desk.close();
@@ -169,7 +169,7 @@ fn a_full_queue_refuses_and_closes_the_lane_there() {
     // There is room again, but what was refused must not be overtaken.
     assert_eq!(desk.submit(1, most + 1), Err(Refusal::Unavailable));
     desk.submit(3, most + 2).expect("another lane");
-    desk.storage.lane_over(Lane(1));
+    desk.storage.reset_lane(Lane(1));
     desk.submit(1, most + 3).expect("open again");
     assert_eq!(desk.answers(2), [(most + 2, Ok(())), (most + 3, Ok(()))]);
     desk.close();
@@ -187,7 +187,7 @@ fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
     desk.submit(3, 3).expect("room");
     assert_eq!(desk.answers(1), [(3, Ok(()))]);
     assert_eq!(desk.health, [Readiness::unready(Fault::Full.reason()), Readiness::default()]);
-    assert_eq!(desk.troubles.first(), Some(&Trouble::DiskFull));
+    assert_eq!(desk.troubles.first(), Some(&ErrorKind::DiskFull));
 
     lock(&desk.plan).broken = Some(Fault::Corrupt);
     desk.submit(4, 4).expect("room");

@@ -17,10 +17,10 @@ use crate::base::id::Id;
 use crate::base::send_queue::{Segment, SendQueue};
 use crate::base::slab::Key;
 use crate::base::time::Now;
-use crate::model::metrics::Trouble;
+use crate::model::metrics::ErrorKind;
 use crate::runtime::queue::lock;
 use crate::runtime::{Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops};
-use crate::server::contract::{ConnId, Door, Effect, Input, UploadId};
+use crate::server::contract::{ConnId, Effect, Input, ListenerKind, UploadId};
 
 /// Above it the machine wants no more bytes of a connection.
 pub const QUEUE_MAX: usize = 65_536;
@@ -33,8 +33,8 @@ pub struct Seen {
     pub memory_max: usize,
     /// Connections the machine wants no bytes of just now.
     pub paused: usize,
-    pub troubles: Vec<Trouble>,
-    pub peers: Vec<(IpAddr, Door)>,
+    pub troubles: Vec<ErrorKind>,
+    pub peers: Vec<(IpAddr, ListenerKind)>,
 }
 
 #[derive(Default)]
@@ -130,8 +130,8 @@ impl Echo {
 impl Machine for Echo {
     fn handle(&mut self, _now: Now, input: Input<'_>) {
         match input {
-            Input::Accepted { conn, peer, door } => {
-                lock(&self.seen).peers.push((peer, door));
+            Input::Accepted { conn, peer, listener_kind } => {
+                lock(&self.seen).peers.push((peer, listener_kind));
                 self.conns.insert(conn, Conn { reading: true, ..Conn::default() });
             }
             Input::Received { conn, bytes } => self.received(conn, bytes),
@@ -161,7 +161,7 @@ impl Machine for Echo {
             Input::DiskFailed { upload, full } => {
                 self.say(ConnId(upload.0.0 as u64), &format!("disk failed, full: {full}"));
             }
-            Input::Troubled(trouble) => lock(&self.seen).troubles.push(trouble),
+            Input::BackgroundError(trouble) => lock(&self.seen).troubles.push(trouble),
             Input::Storage(_) | Input::LogDropped(_) | Input::Tick => {}
             Input::Drain => {
                 self.draining = true;

@@ -10,7 +10,7 @@ use crate::limits::UPLOADS_OF_MEMBER_MAX;
 
 /// What one upload takes, until its row does or it ends.
 #[derive(Debug)]
-pub struct Share {
+pub struct Reservation {
     profile: Id,
     bytes: u64,
     /// What its owner had left when it was admitted, this and all others under way included.
@@ -18,7 +18,7 @@ pub struct Share {
 }
 
 #[derive(Default)]
-pub struct Shares {
+pub struct Reservations {
     of: BTreeMap<Id, Sum>,
 }
 
@@ -28,9 +28,9 @@ struct Sum {
     bytes: u64,
 }
 
-impl Shares {
+impl Reservations {
     /// Whether this member may bring one more now.
-    pub fn has_place(&self, profile: Id) -> bool {
+    pub fn has_room(&self, profile: Id) -> bool {
         self.sum(profile).uploads < UPLOADS_OF_MEMBER_MAX
     }
 
@@ -43,32 +43,32 @@ impl Shares {
         self.of.get(&profile).copied().unwrap_or_default()
     }
 
-    pub fn take(&mut self, profile: Id, bytes: u64) -> Share {
+    pub fn take(&mut self, profile: Id, bytes: u64) -> Reservation {
         let sum = self.of.entry(profile).or_default();
         sum.uploads += 1;
         sum.bytes = sum.bytes.saturating_add(bytes);
-        Share { profile, bytes, room: u64::MAX }
+        Reservation { profile, bytes, room: u64::MAX }
     }
 
     /// A body whose length nobody said has come so far; `false` where its owner has no room for it.
     #[must_use]
-    pub fn grow(&mut self, share: &mut Share, bytes: u64) -> bool {
-        let more = bytes.saturating_sub(share.bytes);
+    pub fn grow(&mut self, reservation: &mut Reservation, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(reservation.bytes);
         if more == 0 {
             return true;
         }
-        share.bytes += more;
-        let sum = self.of.entry(share.profile).or_default();
+        reservation.bytes += more;
+        let sum = self.of.entry(reservation.profile).or_default();
         sum.bytes = sum.bytes.saturating_add(more);
-        sum.bytes <= share.room
+        sum.bytes <= reservation.room
     }
 
-    pub fn give_back(&mut self, share: Share) {
-        let Some(sum) = self.of.get_mut(&share.profile) else { return };
+    pub fn give_back(&mut self, reservation: Reservation) {
+        let Some(sum) = self.of.get_mut(&reservation.profile) else { return };
         sum.uploads = sum.uploads.saturating_sub(1);
-        sum.bytes = sum.bytes.saturating_sub(share.bytes);
+        sum.bytes = sum.bytes.saturating_sub(reservation.bytes);
         if sum.uploads == 0 {
-            self.of.remove(&share.profile);
+            self.of.remove(&reservation.profile);
         }
     }
 }
@@ -80,20 +80,21 @@ mod tests {
     #[test]
     fn a_share_counts_until_it_is_given_back() {
         let (ann, bob) = (Id(1), Id(2));
-        let mut shares = Shares::default();
-        let whole = shares.take(ann, 100);
-        let mut growing = Share { room: 150, ..shares.take(ann, 1) };
-        assert!(shares.grow(&mut growing, 1) && shares.grow(&mut growing, 50));
-        assert_eq!((shares.bytes(ann), shares.bytes(bob)), (150, 0));
-        assert!(!shares.grow(&mut growing, 51));
-        shares.give_back(whole);
-        assert_eq!(shares.bytes(ann), 51);
-        shares.give_back(growing);
-        assert!(shares.of.is_empty());
+        let mut reservations = Reservations::default();
+        let whole = reservations.take(ann, 100);
+        let mut growing = Reservation { room: 150, ..reservations.take(ann, 1) };
+        assert!(reservations.grow(&mut growing, 1) && reservations.grow(&mut growing, 50));
+        assert_eq!((reservations.bytes(ann), reservations.bytes(bob)), (150, 0));
+        assert!(!reservations.grow(&mut growing, 51));
+        reservations.give_back(whole);
+        assert_eq!(reservations.bytes(ann), 51);
+        reservations.give_back(growing);
+        assert!(reservations.of.is_empty());
 
-        let all: Vec<Share> = (0..UPLOADS_OF_MEMBER_MAX).map(|_| shares.take(ann, u64::MAX)).collect();
-        assert!(!shares.has_place(ann) && shares.has_place(bob));
-        all.into_iter().for_each(|share| shares.give_back(share));
-        assert!(shares.has_place(ann) && shares.of.is_empty());
+        let all: Vec<Reservation> =
+            (0..UPLOADS_OF_MEMBER_MAX).map(|_| reservations.take(ann, u64::MAX)).collect();
+        assert!(!reservations.has_room(ann) && reservations.has_room(bob));
+        all.into_iter().for_each(|reservation| reservations.give_back(reservation));
+        assert!(reservations.has_room(ann) && reservations.of.is_empty());
     }
 }

@@ -5,7 +5,7 @@ use super::admit;
 use super::calls::{Caller, Next};
 use super::contract::{ConnId, Ticket};
 use super::core::Core;
-use super::ops::Said;
+use super::ops::Response;
 use super::publish::Publication;
 use super::rate_limit::Bucket;
 use super::steps;
@@ -95,7 +95,7 @@ impl PairState {
     }
 
     /// A new message of this pair, from either side and whatever device.
-    pub fn hear(&mut self, send: &mut SendQueue, me: Id, publication: &mut Publication) -> bool {
+    pub fn deliver(&mut self, send: &mut SendQueue, me: Id, publication: &mut Publication) -> bool {
         let event = &publication.event;
         let Fact::MessagePosted(message) = &event.fact else { return false };
         let audience = &event.audience;
@@ -179,7 +179,7 @@ impl PairState {
 
 /// One text frame of the client: a message to the other side.
 pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, conn: ConnId, text: &str) {
-    let (Some(actor), stream::Form::Pair(pair)) = (stream.actor, &stream.form) else { return };
+    let (Some(actor), stream::Protocol::Legacy(pair)) = (stream.actor, &stream.protocol) else { return };
     let receiver = pair.receiver();
     if let Some(after) =
         admit::take(core, Bucket::Writes(actor.member)).and_then(|verdict| verdict.retry_after)
@@ -209,7 +209,7 @@ pub fn step(
                 Body::Raw { bytes, .. } => bytes.bytes().map(<[u8]>::to_vec).unwrap_or_default(),
                 Body::Data { .. } | Body::Empty => Vec::new(),
             };
-            stream.ops.finish(send, number, Said::Line(line));
+            stream.ops.finish(send, number, Response::Line(line));
         }
         Ok(Step::Stream(_) | Step::Receive { .. }) => {}
         Ok(step) => {
@@ -218,7 +218,7 @@ pub fn step(
         Err(problem) => {
             stream::count_refused(stream, core.now.instant);
             let language = stream.client.language;
-            stream.ops.finish(send, number, Said::Line(error(&problem, language)));
+            stream.ops.finish(send, number, Response::Line(error(&problem, language)));
             if problem.retry() || problem.code == Code::GeneralError {
                 stream.ops.refuse_rest();
             }

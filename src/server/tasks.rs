@@ -1,27 +1,27 @@
-//! What the server does by itself, beside every connection: errands of handlers, the outbox, places, who is verified.
-//! Owns the dispatch only. Invariant: a chore belongs to no connection, so none can delay or lose it by closing.
+//! What the server does by itself, beside every connection: follow_ups of handlers, the outbox, places, who is verified.
+//! Owns the dispatch only. Invariant: a task belongs to no connection, so none can delay or lose it by closing.
 
 use std::time::Duration;
 
-use super::calls::{Call, Caller, Chore, Next};
+use super::calls::{Call, Caller, Next, Task};
 use super::contract::Effect;
 use super::core::Core;
 use super::outbox;
 use crate::limits::PRUNE_EVERY;
 use crate::model::event::PruneLog;
-use crate::model::handler::Errand;
+use crate::model::handler::FollowUp;
 use crate::model::job::{Done, Job};
 use crate::model::mail::PlaceSession;
 use crate::model::operation::{Answer, Operation, Refusal};
 
 /// Does what the last step asked for besides its answer.
 pub fn run(core: &mut Core) {
-    for errand in std::mem::take(&mut core.errands) {
-        match errand {
-            Errand::Mail => outbox::wake(core),
-            Errand::Verified(member) => core.verified.insert(member),
-            Errand::FindPlace { session, address } => {
-                let call = Call { caller: Caller::Server, next: Next::Chore(Chore::FindPlace(session)) };
+    for follow_up in std::mem::take(&mut core.follow_ups) {
+        match follow_up {
+            FollowUp::Mail => outbox::wake(core),
+            FollowUp::Verified(member) => core.verified.insert(member),
+            FollowUp::FindPlace { session, address } => {
+                let call = Call { caller: Caller::Server, next: Next::Task(Task::FindPlace(session)) };
                 let ticket = core.calls.insert(call);
                 core.effects.push_back(Effect::Work { ticket, job: Job::FindPlace { address } });
             }
@@ -29,15 +29,15 @@ pub fn run(core: &mut Core) {
     }
 }
 
-/// Storage has answered a chore.
-pub fn answered(core: &mut Core, chore: Chore, result: Result<Answer, Refusal>) {
-    match chore {
-        Chore::FetchMail => outbox::fetched(core, result),
-        Chore::SettleMail(id) => outbox::settled(core, id, result),
+/// Storage has answered a task.
+pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
+    match task {
+        Task::FetchMail => outbox::fetched(core, result),
+        Task::SettleMail(id) => outbox::settled(core, id, result),
         // Where it could not be written the place stays empty, and the mail is due by itself.
-        Chore::PlaceSession => outbox::wake(core),
-        Chore::PruneLog => pruned(core, result),
-        Chore::SendMail(_) | Chore::FindPlace(_) => {}
+        Task::PlaceSession => outbox::wake(core),
+        Task::PruneLog => pruned(core, result),
+        Task::SendMail(_) | Task::FindPlace(_) => {}
     }
 }
 
@@ -53,7 +53,7 @@ pub fn prune(core: &mut Core) {
 
 fn ask_to_prune(core: &mut Core, kept: Duration) {
     let before = core.now.unix_ms.saturating_sub(kept.as_millis() as u64);
-    core.ask_store(Caller::Server, PruneLog { before }.into_command(), Next::Chore(Chore::PruneLog));
+    core.ask_store(Caller::Server, PruneLog { before }.into_command(), Next::Task(Task::PruneLog));
 }
 
 /// More of them wait: on at once, a bounded step at a time, so that posts come in between. A fault waits for the next turn.
@@ -65,18 +65,18 @@ fn pruned(core: &mut Core, result: Result<Answer, Refusal>) {
     }
 }
 
-/// A worker has finished a chore.
-pub fn finished(core: &mut Core, chore: Chore, done: Done) {
-    match chore {
-        Chore::SendMail(id) => outbox::delivered(core, id, done),
-        Chore::FindPlace(session) => {
+/// A worker has finished a task.
+pub fn finished(core: &mut Core, task: Task, done: Done) {
+    match task {
+        Task::SendMail(id) => outbox::delivered(core, id, done),
+        Task::FindPlace(session) => {
             let place = match done {
                 Done::Place(place) => place,
                 _ => None,
             };
             let found = PlaceSession { at: core.now.unix_ms, session, place };
-            core.ask_store(Caller::Server, found.into_command(), Next::Chore(Chore::PlaceSession));
+            core.ask_store(Caller::Server, found.into_command(), Next::Task(Task::PlaceSession));
         }
-        Chore::FetchMail | Chore::SettleMail(_) | Chore::PlaceSession | Chore::PruneLog => {}
+        Task::FetchMail | Task::SettleMail(_) | Task::PlaceSession | Task::PruneLog => {}
     }
 }

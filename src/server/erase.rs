@@ -8,7 +8,7 @@ use crate::model::member::{EraseMessages, Erased};
 use crate::model::operation::{Answer, Operation, Refusal};
 
 /// Once a minute. Where nothing is left it costs one look at an empty table.
-pub fn sweep(core: &mut Core) {
+pub fn flush(core: &mut Core) {
     if !core.erasing && !core.draining {
         step(core);
     }

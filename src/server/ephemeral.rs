@@ -8,7 +8,7 @@ use super::calls::{AskedTyping, Caller};
 use super::conn::{Conn, Phase};
 use super::core::Core;
 use super::presence;
-use super::stream::{self, Form, SocketStream};
+use super::stream::{self, Protocol, SocketStream};
 use crate::limits::STREAM_PAUSE_BYTES;
 use crate::model::handler::{Reply, Step};
 use crate::model::operation::{Answer, Refusal};
@@ -17,11 +17,11 @@ use crate::model::problem::{Code, Problem};
 /// A native stream that is up to date: it hears what is said without a seq.
 pub fn is_live(conn: &Conn) -> bool {
     let Phase::WebSocket(stream) = &conn.phase else { return false };
-    matches!(&stream.form, Form::Native(replay) if replay.is_live()) && !stream.ws.is_closing()
+    matches!(&stream.protocol, Protocol::Native(replay) if replay.is_live()) && !stream.ws.is_closing()
 }
 
 /// Words without a seq, for a stream that is up to date; a slow one does without them.
-pub fn whisper(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
+pub fn send_ephemeral(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
     if is_live(conn) && conn.send.memory() < STREAM_PAUSE_BYTES {
         core.metrics.deliveries += 1;
         // Each may be the only one that keeps it: who is slow goes without.
@@ -30,10 +30,10 @@ pub fn whisper(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
 }
 
 /// Who of the stream's peers is online is known.
-pub fn greeted(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refusal>) {
+pub fn on_snapshot(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refusal>) {
     let Phase::WebSocket(stream) = &conn.phase else { return };
     if !stream.ws.is_closing() {
-        presence::greeted(core, &mut conn.send, result);
+        presence::on_snapshot(core, &mut conn.send, result);
     }
 }
 
@@ -55,11 +55,13 @@ pub fn typed(
     let step = match (result, socket.actor) {
         (Ok(Answer::FindListeners(listeners)), Some(actor)) => {
             // One place at a time: who begins elsewhere has stopped here.
-            if let Some(typist) = socket.typist.take_if(|typist| !typist.is_in(conversation)) {
-                presence::stopped(core, actor.profile, *typist);
+            if let Some(typing_state) =
+                socket.typing_state.take_if(|typing_state| !typing_state.is_in(conversation))
+            {
+                presence::stopped(core, actor.profile, *typing_state);
             }
-            let typist = presence::typing(core, actor.profile, conversation, active, listeners.into());
-            socket.typist = typist.map(Box::new);
+            let typing_state = presence::typing(core, actor.profile, conversation, active, listeners.into());
+            socket.typing_state = typing_state.map(Box::new);
             Ok(Step::Reply(Reply::done()))
         }
         (Ok(_), _) | (_, None) => Err(Problem::new(Code::GeneralError)),
@@ -70,11 +72,11 @@ pub fn typed(
 }
 
 /// Who has typed nothing for a while has stopped.
-pub fn lapse(core: &mut Core, socket: &mut SocketStream) {
+pub fn expire_typing(core: &mut Core, socket: &mut SocketStream) {
     let now = core.now.instant;
-    if let Some(typist) = socket.typist.take_if(|typist| typist.lapses_at() <= now)
+    if let Some(typing_state) = socket.typing_state.take_if(|typing_state| typing_state.expires_at() <= now)
         && let Some(actor) = socket.actor
     {
-        presence::stopped(core, actor.profile, *typist);
+        presence::stopped(core, actor.profile, *typing_state);
     }
 }

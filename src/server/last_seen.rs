@@ -11,34 +11,34 @@ use crate::model::operation::Operation;
 use crate::model::session::{NoteSeen, SessionId};
 
 #[derive(Default)]
-pub struct Seen {
+pub struct LastSeen {
     /// Since the last sweep.
-    fresh: BTreeMap<SessionId, u64>,
+    pending: BTreeMap<SessionId, u64>,
     /// On their way to storage.
-    leaving: BTreeMap<SessionId, u64>,
-    under_way: bool,
+    in_flight: BTreeMap<SessionId, u64>,
+    writing: bool,
 }
 
-impl Seen {
-    pub fn note(&mut self, session: SessionId, now: Now) {
-        if self.fresh.len() < SEEN_SESSIONS_MAX || self.fresh.contains_key(&session) {
-            self.fresh.insert(session, now.unix_ms);
+impl LastSeen {
+    pub fn record(&mut self, session: SessionId, now: Now) {
+        if self.pending.len() < SEEN_SESSIONS_MAX || self.pending.contains_key(&session) {
+            self.pending.insert(session, now.unix_ms);
         }
     }
 }
 
 /// The minute is over: what was seen in it leaves.
-pub fn sweep(core: &mut Core) {
-    if core.seen.leaving.is_empty() {
-        core.seen.leaving = std::mem::take(&mut core.seen.fresh);
+pub fn flush(core: &mut Core) {
+    if core.last_seen.in_flight.is_empty() {
+        core.last_seen.in_flight = std::mem::take(&mut core.last_seen.pending);
     }
     write_some(core);
 }
 
 /// Writes a piece unless one is under way.
 fn write_some(core: &mut Core) {
-    let left = &mut core.seen.leaving;
-    if core.seen.under_way || left.is_empty() {
+    let left = &mut core.last_seen.in_flight;
+    if core.last_seen.writing || left.is_empty() {
         return;
     }
     let rest = match left.keys().nth(SEEN_BATCH_MAX).copied() {
@@ -46,13 +46,13 @@ fn write_some(core: &mut Core) {
         None => BTreeMap::new(),
     };
     let piece = std::mem::replace(left, rest);
-    core.seen.under_way = true;
+    core.last_seen.writing = true;
     let note = NoteSeen { seen: piece.into_iter().collect() };
-    core.ask_store(Caller::Server, note.into_command(), Next::Seen);
+    core.ask_store(Caller::Server, note.into_command(), Next::LastSeen);
 }
 
 /// A piece is written, or lost to a fault: it tells nothing that the next minute doesn't tell again.
 pub fn written(core: &mut Core) {
-    core.seen.under_way = false;
+    core.last_seen.writing = false;
     write_some(core);
 }
