@@ -86,7 +86,7 @@ pub(super) mod testing {
     use crate::base::id::Id;
     use crate::model::member::Account;
     use crate::model::message::Time;
-    use crate::model::session::Pair;
+    use crate::model::session::TokenPair;
     use crate::model::testing::UNIX_MS;
 
     pub fn account(member: Id, profile: Id) -> Account {
@@ -114,7 +114,7 @@ pub(super) mod testing {
     pub fn opened(member: Id, profile: Id, session: &NewSession) -> Opened {
         Opened {
             account: account(member, profile),
-            pair: Pair {
+            pair: TokenPair {
                 session: session.id,
                 member,
                 profile,

@@ -12,7 +12,7 @@ use crate::model::backup::BackUp;
 use crate::model::handler::{Ctx, Reply, Request, Step};
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::member::{
-    AddMember, DeleteAccount, FindMember, Leftovers, ListAccounts, Member, NewAccount, SetActive, Who,
+    AddMember, DeleteAccount, FindMember, Leftovers, ListAccounts, Member, MemberRef, NewAccount, SetActive,
 };
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
@@ -92,8 +92,8 @@ fn with_member(
     let text = trim_blanks(params.required_text("who")?);
     // An id has no `@`, so no e-mail address is read as an id.
     let who = match Id::parse(text) {
-        Some(id) => Who::Id(id),
-        None => Who::Email(text.to_ascii_lowercase()),
+        Some(id) => MemberRef::Id(id),
+        None => MemberRef::Email(text.to_ascii_lowercase()),
     };
     Ok(Step::store(FindMember { who }, then))
 }

@@ -3,7 +3,7 @@
 //! Reads the first page before the response begins, so that a refused export gets a problem document. The server reads
 //! the other pages as the peer takes them.
 
-use crate::model::export::{ExportAccount, ExportPlace};
+use crate::model::export::{ExportAccount, ExportCursor};
 use crate::model::handler::{Actor, Ctx, Request, Step, Stream};
 use crate::model::problem::Problem;
 
@@ -12,7 +12,7 @@ pub fn export(ctx: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, 
     let read = ExportAccount {
         member: actor.member,
         profile: actor.profile,
-        place: ExportPlace::Account,
+        place: ExportCursor::Account,
         urls: ctx.settings.urls.clone(),
         unix_s: ctx.now.unix_s(),
     };

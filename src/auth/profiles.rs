@@ -11,7 +11,7 @@ use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::params::written_text;
 use crate::model::problem::{Code, Problem};
 use crate::model::profile::{
-    FindProfile, ListBlocks, ListProfiles, Profile, SearchPlace, SearchProfiles, SetBlock, Source,
+    FindProfile, ListBlocks, ListProfiles, Profile, SearchCursor, SearchProfiles, SetBlock, Source,
     UpdateProfile, search_key,
 };
 use crate::model::settings::SignUrls;
@@ -84,20 +84,20 @@ fn search(actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
 }
 
 /// `n<nick name>`, or `d<profile><display name in base64url>`.
-fn write_place(place: &SearchPlace) -> String {
+fn write_place(place: &SearchCursor) -> String {
     match place {
-        SearchPlace::Nick(nick) => format!("n{nick}"),
-        SearchPlace::Name { name, profile } => format!("d{profile}{}", base64url(name.as_bytes())),
+        SearchCursor::Nick(nick) => format!("n{nick}"),
+        SearchCursor::Name { name, profile } => format!("d{profile}{}", base64url(name.as_bytes())),
     }
 }
 
-fn read_place(text: &str) -> Option<SearchPlace> {
+fn read_place(text: &str) -> Option<SearchCursor> {
     if let Some(nick) = text.strip_prefix('n') {
-        return rules::good_nick_name(nick).then(|| SearchPlace::Nick(nick.to_owned()));
+        return rules::good_nick_name(nick).then(|| SearchCursor::Nick(nick.to_owned()));
     }
     let (profile, name) = text.strip_prefix('d')?.split_at_checked(crate::base::id::ID_LEN)?;
     let name = String::from_utf8(base64url_decode(name)?).ok()?;
-    Some(SearchPlace::Name { name, profile: Id::parse(profile)? })
+    Some(SearchCursor::Name { name, profile: Id::parse(profile)? })
 }
 
 /// PUT /profile.
@@ -188,12 +188,12 @@ mod tests {
     #[test]
     fn places_are_read_as_they_were_written() {
         for place in [
-            SearchPlace::Nick("ada.l_1".to_owned()),
-            SearchPlace::Name { name: "ada é \u{10ffff}".to_owned(), profile: Id(7) },
+            SearchCursor::Nick("ada.l_1".to_owned()),
+            SearchCursor::Name { name: "ada é \u{10ffff}".to_owned(), profile: Id(7) },
         ] {
             assert_eq!(read_place(&write_place(&place)), Some(place));
         }
-        let whole = write_place(&SearchPlace::Name { name: "a".to_owned(), profile: Id(7) });
+        let whole = write_place(&SearchCursor::Name { name: "a".to_owned(), profile: Id(7) });
         for bad in ["", "n", "d", "nA", "n%", "x1", &whole[..20], &format!("{whole}=")] {
             assert_eq!(read_place(bad), None, "{bad}");
         }

@@ -8,7 +8,7 @@ use super::token;
 use crate::base::crypto::sha256;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::{Code, Problem};
-use crate::model::session::{EndSession, ListSessions, RefreshSession, RevokeSessions, Which};
+use crate::model::session::{EndSession, ListSessions, RefreshSession, RevokeSessions, SessionSelector};
 
 /// POST /user/refresh. Needs no access token: the refresh token names its session.
 pub fn refresh(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
@@ -67,15 +67,15 @@ fn read_next(text: &str) -> Option<u64> {
 
 /// DELETE /user/sessions/{session}.
 pub fn revoke(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
-    revoke_some(ctx, actor, Which::One(request.params.required_id("session")?))
+    revoke_some(ctx, actor, SessionSelector::One(request.params.required_id("session")?))
 }
 
 /// DELETE /user/sessions: ends all sessions of the member but the one that asks.
 pub fn revoke_others(ctx: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
-    revoke_some(ctx, actor, Which::AllBut(actor.session))
+    revoke_some(ctx, actor, SessionSelector::AllBut(actor.session))
 }
 
-fn revoke_some(ctx: &mut Ctx<'_>, actor: Actor, which: Which) -> Result<Step, Problem> {
+fn revoke_some(ctx: &mut Ctx<'_>, actor: Actor, which: SessionSelector) -> Result<Step, Problem> {
     let revoke = RevokeSessions { at: ctx.now.unix_ms, member: actor.member, which };
     Ok(Step::store(revoke, |_, ()| Reply::no_content().step()))
 }
@@ -87,7 +87,7 @@ mod tests {
     use crate::base::json;
     use crate::model::handler::Handler;
     use crate::model::operation::{Answer, Command, Refusal};
-    use crate::model::session::{Pair, Refreshed, Token};
+    use crate::model::session::{Refreshed, Token, TokenPair};
     use crate::model::testing::{Stage, UNIX_MS, pair, problem, text};
 
     const REFRESH: Handler = Handler::Public(refresh);
@@ -113,7 +113,7 @@ mod tests {
             assert_eq!((exchange.session, exchange.refresh_uuid), (Id(13), Id(15)));
             assert_eq!((exchange.access_expire, exchange.refresh_expire), (NOW + 900, NOW + 2_592_000));
             assert_ne!(exchange.next_access_uuid, exchange.next_refresh_uuid);
-            let pair = Pair {
+            let pair = TokenPair {
                 access_uuid: exchange.next_access_uuid,
                 refresh_uuid: exchange.next_refresh_uuid,
                 ..pair(None)

@@ -12,7 +12,7 @@ use crate::base::json::{self, Value};
 use crate::limits::TOKEN_BYTES_MAX;
 use crate::model::handler::Actor;
 use crate::model::problem::{Code, Problem};
-use crate::model::session::{Pair, SessionId, Token};
+use crate::model::session::{SessionId, Token, TokenPair};
 use crate::model::settings::Settings;
 
 /// `{"alg":"HS256","typ":"JWT"}`. A token's header is compared with these bytes, not interpreted: `none`, another
@@ -78,7 +78,7 @@ struct Claims<'a> {
 }
 
 /// Signs both tokens. The same input gives the same bytes, so that a lost response to a refresh can be repeated.
-pub fn sign_pair(settings: &Settings, epoch: &str, pair: &Pair) -> Token {
+pub fn sign_pair(settings: &Settings, epoch: &str, pair: &TokenPair) -> Token {
     let access = Claims {
         access_uuid: Some(pair.access_uuid),
         refresh_uuid: None,

@@ -14,7 +14,7 @@ use crate::base::json::{self, Value};
 use crate::base::send_queue::Segment;
 use crate::limits::PAIR_HISTORY_MAX;
 use crate::model::handler::{Actor, Ctx, Cursor, Reply, Request, Step, Stream};
-use crate::model::message::{Destination, Message, OpenPair, Posted, PostedMessage, Time};
+use crate::model::message::{Destination, Message, OpenLegacySocket, Posted, PostedMessage, Time};
 use crate::model::problem::{Code, Problem};
 
 /// GET /api/v1/ws: from the given cursor, or from now.
@@ -28,7 +28,7 @@ pub fn open_socket(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Resu
 
 /// GET /api/v1/ws/{sender}/{receiver}, the legacy socket: the history is read before the socket opens, so that an
 /// unknown receiver is a plain 404.
-pub fn open_pair(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+pub fn open_legacy_socket(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let sender = request.params.required_id("sender")?;
     let receiver = request.params.required_id("receiver")?;
     if sender != actor.profile {
@@ -37,9 +37,9 @@ pub fn open_pair(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result
     if receiver == sender {
         return Err(Problem::invalid("receiver"));
     }
-    let question = OpenPair { sender, receiver, limit: PAIR_HISTORY_MAX };
+    let question = OpenLegacySocket { sender, receiver, limit: PAIR_HISTORY_MAX };
     // The stream marks what it shows as read. A mark from here would be an event that the history does not contain.
-    Ok(Step::store(question, move |_, pair| Stream::Pair { actor, receiver, pair }.step()))
+    Ok(Step::store(question, move |_, pair| Stream::LegacySocket { actor, receiver, pair }.step()))
 }
 
 /// One message as the predecessor showed it.
@@ -107,12 +107,12 @@ mod tests {
 
     use super::*;
     use crate::model::handler::{Body, Handler};
-    use crate::model::message::Pair;
+    use crate::model::message::LegacyHistory;
     use crate::model::operation::{Answer, Command, Refusal};
     use crate::model::testing::{Played, Stage, UNIX_MS, problem, reply};
 
     const OPEN: Handler = Handler::Member(open_socket);
-    const OPEN_PAIR: Handler = Handler::Member(open_pair);
+    const OPEN_PAIR: Handler = Handler::Member(open_legacy_socket);
     const OWN: Id = Id(12);
     const PEER: Id = Id(30);
 
@@ -163,9 +163,9 @@ mod tests {
         }
     }
 
-    fn opened_pair(step: Played) -> (Id, Pair) {
+    fn opened_pair(step: Played) -> (Id, LegacyHistory) {
         let stream = stream(step);
-        let Stream::Pair { actor, receiver, pair } = stream else { panic!("{stream:?}") };
+        let Stream::LegacySocket { actor, receiver, pair } = stream else { panic!("{stream:?}") };
         assert_eq!(actor.profile, OWN);
         (receiver, pair)
     }
@@ -175,10 +175,15 @@ mod tests {
         let mut stage = Stage::new();
         let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
         let step = stage.answer(step, |command| {
-            let Command::OpenPair(open) = command else { panic!("{command:?}") };
+            let Command::OpenLegacySocket(open) = command else { panic!("{command:?}") };
             assert_eq!((open.sender, open.receiver, open.limit), (OWN, PEER, 100));
             let messages = vec![message(1, Some(PEER), Some("hi"))];
-            Answer::OpenPair(Box::new(Pair { conversation: Some(Id(20)), last_n: 3, as_of: 9, messages }))
+            Answer::OpenLegacySocket(Box::new(LegacyHistory {
+                conversation: Some(Id(20)),
+                last_n: 3,
+                as_of: 9,
+                messages,
+            }))
         });
         let (receiver, pair) = opened_pair(step);
         assert_eq!((receiver, pair.as_of, pair.messages.len()), (PEER, 9, 1));
@@ -186,7 +191,12 @@ mod tests {
         // Two profiles that never wrote to each other have no conversation yet.
         let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
         let step = stage.answer(step, |_| {
-            Answer::OpenPair(Box::new(Pair { conversation: None, last_n: 0, as_of: 9, messages: Vec::new() }))
+            Answer::OpenLegacySocket(Box::new(LegacyHistory {
+                conversation: None,
+                last_n: 0,
+                as_of: 9,
+                messages: Vec::new(),
+            }))
         });
         assert_eq!(opened_pair(step).1.conversation, None);
     }

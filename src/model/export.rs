@@ -5,14 +5,14 @@ use crate::base::id::Id;
 
 /// Where the next page begins: a section and a place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExportPlace {
+pub enum ExportCursor {
     Account,
     /// Behind this key; 0 for the first. So in the sections below.
     Sessions(u64),
     Blocks(u64),
     Uploads(u64),
     Conversations(u64),
-    Messages(MessagePlace),
+    Messages(MessageCursor),
     /// Behind this message and emoji.
     Reactions(u64, String),
 }
@@ -20,7 +20,7 @@ pub enum ExportPlace {
 /// A place among the messages of one sender, which are taken conversation by conversation: behind message `n` of the
 /// conversation of this key. The default is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MessagePlace {
+pub struct MessageCursor {
     pub conversation: u64,
     pub n: u64,
 }
@@ -30,7 +30,7 @@ pub struct MessagePlace {
 pub struct ExportAccount {
     pub member: Id,
     pub profile: Id,
-    pub place: ExportPlace,
+    pub place: ExportCursor,
     /// Signs what is shown, as of this moment (Unix s): the lines are written by storage.
     pub urls: UrlSigner,
     pub unix_s: u64,
@@ -42,5 +42,5 @@ pub struct ExportPage {
     /// goes on from there.
     pub lines: Vec<u8>,
     /// `None` behind the last line.
-    pub next: Option<ExportPlace>,
+    pub next: Option<ExportCursor>,
 }

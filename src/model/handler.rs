@@ -268,7 +268,7 @@ pub enum Stream {
     /// `/api/v1/ws`: from the cursor, or from now.
     WebSocket { actor: Actor, cursor: Option<Cursor> },
     /// `/api/v1/ws/{sender}/{receiver}`.
-    Pair { actor: Actor, receiver: Id, pair: super::message::Pair },
+    LegacySocket { actor: Actor, receiver: Id, pair: super::message::LegacyHistory },
     /// The log as server-sent events: from the cursor, or from now.
     Events { actor: Actor, cursor: Option<Cursor> },
     /// The log as JSON, after a wait where there is nothing yet.
@@ -287,7 +287,7 @@ impl Stream {
     pub fn listener(&self) -> Option<Actor> {
         match self {
             Stream::WebSocket { actor, .. }
-            | Stream::Pair { actor, .. }
+            | Stream::LegacySocket { actor, .. }
             | Stream::Events { actor, .. }
             | Stream::Poll { actor, .. }
             | Stream::Value { actor, .. } => Some(*actor),
@@ -306,7 +306,7 @@ impl Stream {
     pub fn follows_log(&self) -> bool {
         match self {
             Stream::WebSocket { .. }
-            | Stream::Pair { .. }
+            | Stream::LegacySocket { .. }
             | Stream::Events { .. }
             | Stream::Poll { .. }
             | Stream::Value { .. } => true,

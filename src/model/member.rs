@@ -170,7 +170,7 @@ pub struct AccountPage {
 
 /// A member as an operator names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum MemberRef {
     Id(Id),
     /// In lower case.
     Email(String),
@@ -179,7 +179,7 @@ pub enum Who {
 /// `NotFound` when there is none.
 #[derive(Clone, Debug)]
 pub struct FindMember {
-    pub who: Who,
+    pub who: MemberRef,
 }
 
 /// A member made by an operator, who vouches for the address: verified, without a session and without a mail.

@@ -246,7 +246,7 @@ pub struct MessagePage {
 
 /// What a Go-form socket needs on open: `NotFound` when there is no such receiver (or one is blocked).
 #[derive(Clone, Debug)]
-pub struct OpenPair {
+pub struct OpenLegacySocket {
     pub sender: Id,
     pub receiver: Id,
     /// At most this many newest messages with text, oldest first, within 256 KiB.
@@ -254,7 +254,7 @@ pub struct OpenPair {
 }
 
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub struct LegacyHistory {
     /// `None` before the first message.
     pub conversation: Option<Id>,
     pub last_n: u64,

@@ -19,8 +19,8 @@ use super::member::{
     FindCredential, FindMember, FindSecret, ListAccounts, Member, Secret, SetActive, SignUp,
 };
 use super::message::{
-    DeleteMessage, EditMessage, FoundMessages, GetMessage, ListMessages, Message, MessagePage, OpenPair,
-    Pair, PostMessage, Posted, React, SearchMessages,
+    DeleteMessage, EditMessage, FoundMessages, GetMessage, LegacyHistory, ListMessages, Message, MessagePage,
+    OpenLegacySocket, PostMessage, Posted, React, SearchMessages,
 };
 use super::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 use super::profile::{
@@ -174,7 +174,7 @@ operations! {
     Read  ListMembers => MemberPage;
     Write PutMember => GroupMember;
     Write RemoveMember -> ();
-    Read  OpenPair => Pair;
+    Read  OpenLegacySocket => LegacyHistory;
     Read  ListChats => Chats;
     // Presence.
     Read  FindListeners -> Vec<Id>;

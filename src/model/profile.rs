@@ -61,12 +61,12 @@ pub struct SearchProfiles {
     /// As [`search_key`] makes it.
     pub prefix: String,
     /// Continue behind this place.
-    pub after: Option<SearchPlace>,
+    pub after: Option<SearchCursor>,
     pub limit: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SearchPlace {
+pub enum SearchCursor {
     Nick(String),
     Name { name: String, profile: Id },
 }
@@ -74,7 +74,7 @@ pub enum SearchPlace {
 #[derive(Clone, Debug)]
 pub struct FoundProfiles {
     pub profiles: Vec<Profile>,
-    pub next: Option<SearchPlace>,
+    pub next: Option<SearchCursor>,
 }
 
 /// What a name is searched by.

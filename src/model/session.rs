@@ -42,13 +42,13 @@ pub struct OpenSession {
 #[derive(Clone, Debug)]
 pub struct Opened {
     pub account: Account,
-    pub pair: Pair,
+    pub pair: TokenPair,
 }
 
 /// The claims both tokens are made of. The same pair always signs to the same bytes, so that a lost answer
 /// to a refresh can be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pair {
+pub struct TokenPair {
     pub session: SessionId,
     pub member: Id,
     pub profile: Id,
@@ -80,7 +80,7 @@ pub struct RefreshSession {
 
 #[derive(Clone, Debug)]
 pub struct Refreshed {
-    pub pair: Pair,
+    pub pair: TokenPair,
 }
 
 /// Logout: the session ends, its tokens die. Ending an ended session is done already.
@@ -125,7 +125,7 @@ pub struct SessionView {
 
 /// Which of a member's sessions a revocation means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum SessionSelector {
     One(SessionId),
     AllBut(SessionId),
 }
@@ -135,7 +135,7 @@ pub enum Which {
 pub struct RevokeSessions {
     pub at: u64,
     pub member: Id,
-    pub which: Which,
+    pub which: SessionSelector,
 }
 
 /// A new password; every other session of the member ends. `Unauthorized` when the old hash is no longer the

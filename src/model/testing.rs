@@ -9,7 +9,7 @@ use super::job::{Done, Job};
 use super::operation::{Answer, Command, Refusal};
 use super::params::Params;
 use super::problem::Problem;
-use super::session::Pair;
+use super::session::TokenPair;
 use super::settings::Settings;
 use super::tickets::Tickets;
 use crate::base::crypto::{HmacKey, sha256};
@@ -173,9 +173,9 @@ fn show(step: &Played) -> String {
 }
 
 /// The tokens of the [`Stage`]'s actor, of a session bound to `device`.
-pub fn pair(device: Option<&str>) -> Pair {
+pub fn pair(device: Option<&str>) -> TokenPair {
     let issued = UNIX_MS / 1_000;
-    Pair {
+    TokenPair {
         session: Id(13),
         member: Id(11),
         profile: Id(12),

@@ -11,7 +11,7 @@ use super::core::Core;
 use super::{http, respond};
 use crate::base::id::Id;
 use crate::limits::{PROGRESS_BYTES, PROGRESS_WINDOW, REPLAY_LOW_BYTES};
-use crate::model::export::{ExportAccount, ExportPage, ExportPlace};
+use crate::model::export::{ExportAccount, ExportCursor, ExportPage};
 use crate::model::handler::Actor;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::problem::{Code, Problem};
@@ -34,7 +34,7 @@ pub struct Export {
 
 enum State {
     /// For the peer to take most of the last page; then the next is read.
-    Sending(ExportPlace),
+    Sending(ExportCursor),
     Reading(Ticket),
 }
 

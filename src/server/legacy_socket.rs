@@ -18,12 +18,12 @@ use crate::messaging::streams;
 use crate::model::conversation::MarkRead;
 use crate::model::event::Fact;
 use crate::model::handler::{Actor, Body, Step};
-use crate::model::message::{OpenPair, Pair};
+use crate::model::message::{LegacyHistory, OpenLegacySocket};
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::Language;
 
-pub struct PairState {
+pub struct LegacySocket {
     receiver: Id,
     conversation: Option<Id>,
     state: State,
@@ -35,7 +35,7 @@ pub struct PairState {
 
 enum State {
     /// Before the first words; what the handler read.
-    New(Pair),
+    New(LegacyHistory),
     /// The history is being read again, since the log moved on after the first reading. Live lines wait.
     Reading {
         ticket: Ticket,
@@ -48,10 +48,17 @@ enum State {
     Open { last: u64 },
 }
 
-impl PairState {
-    pub fn new(receiver: Id, pair: Pair) -> PairState {
+impl LegacySocket {
+    pub fn new(receiver: Id, pair: LegacyHistory) -> LegacySocket {
         let conversation = pair.conversation;
-        PairState { receiver, conversation, state: State::New(pair), shown_n: 0, marked_n: 0, marking: None }
+        LegacySocket {
+            receiver,
+            conversation,
+            state: State::New(pair),
+            shown_n: 0,
+            marked_n: 0,
+            marking: None,
+        }
     }
 
     pub fn receiver(&self) -> Id {
@@ -74,12 +81,13 @@ impl PairState {
     }
 
     fn read(&mut self, core: &mut Core, conn: ConnId, actor: Actor) {
-        let read = OpenPair { sender: actor.profile, receiver: self.receiver, limit: PAIR_HISTORY_MAX };
+        let read =
+            OpenLegacySocket { sender: actor.profile, receiver: self.receiver, limit: PAIR_HISTORY_MAX };
         let ticket = core.ask_store(Caller::Stream(conn), read.into_command(), Next::Stream);
         self.state = State::Reading { ticket, held: Vec::new(), held_bytes: 0, dropped: false };
     }
 
-    fn show(&mut self, send: &mut SendQueue, me: Id, pair: Pair, held: Vec<(u64, Vec<u8>)>) {
+    fn show(&mut self, send: &mut SendQueue, me: Id, pair: LegacyHistory, held: Vec<(u64, Vec<u8>)>) {
         push_text(send, &streams::encode_pair(me, self.receiver, &pair.messages));
         // Read before the first message, it knows of no conversation that a held line was heard from.
         self.conversation = pair.conversation.or(self.conversation);
@@ -162,7 +170,7 @@ impl PairState {
         }
         match &mut self.state {
             State::Reading { ticket: awaited, held, dropped, .. } if *awaited == ticket => {
-                let pair = OpenPair::from_answer(result?).ok_or(Refusal::Internal)?;
+                let pair = OpenLegacySocket::from_answer(result?).ok_or(Refusal::Internal)?;
                 if *dropped {
                     self.read(core, conn, actor);
                 } else {

@@ -198,7 +198,7 @@ pub static ROUTES: &[Route] = &[
     row("upload.get", Get, "/uploads/{upload}/{name}", Signed, NoBody, Read, Handle(Handler::Either(uploads::get))),
     // Streams.
     row("socket.open", Get, "/api/v1/ws", Socket, NoBody, Read, Handle(Handler::Member(streams::open_socket))),
-    row("pair.open", Get, "/api/v1/ws/{sender}/{receiver}", Socket, NoBody, Read, Handle(Handler::Member(streams::open_pair))),
+    row("pair.open", Get, "/api/v1/ws/{sender}/{receiver}", Socket, NoBody, Read, Handle(Handler::Member(streams::open_legacy_socket))),
     row("event.list", Get, "/api/v1/events", Events, NoBody, Read, Handle(Handler::Member(events::list))),
     row("chat.list", Get, "/api/v1/chat-list", Events, NoBody, Read, Handle(Handler::Member(events::chat_list))),
     row("chat.counter", Get, "/api/v1/chat-counter", Events, NoBody, Read, Handle(Handler::Member(events::chat_counter))),

@@ -11,7 +11,7 @@ use super::core::Core;
 use super::event_stream::{self, Opening};
 use super::export;
 use super::hub::Subscription;
-use super::legacy_socket::{self, PairState};
+use super::legacy_socket::{self, LegacySocket};
 use super::ops::{self, Ops};
 use super::presence::{self, TypingState};
 use super::publish::Publication;
@@ -61,7 +61,7 @@ pub struct SocketStream {
 
 pub enum Protocol {
     Native(Replay),
-    Legacy(PairState),
+    Legacy(LegacySocket),
     #[cfg(feature = "conformance")]
     Echo,
 }
@@ -139,8 +139,8 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
     let heartbeat = core.settings.limits.heartbeat;
     let (actor, protocol) = match stream {
         Stream::WebSocket { actor, cursor } => (Some(actor), Protocol::Native(Replay::new(cursor))),
-        Stream::Pair { actor, receiver, pair } => {
-            (Some(actor), Protocol::Legacy(PairState::new(receiver, pair)))
+        Stream::LegacySocket { actor, receiver, pair } => {
+            (Some(actor), Protocol::Legacy(LegacySocket::new(receiver, pair)))
         }
         #[cfg(feature = "conformance")]
         Stream::Echo => (None, Protocol::Echo),

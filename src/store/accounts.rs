@@ -10,7 +10,7 @@ use super::{codes, profiles, sessions};
 use crate::base::id::Id;
 use crate::model::member::{
     Account, AccountPage, AddMember, Credential, FindAccount, FindCredential, FindMember, FindSecret,
-    ListAccounts, Member, NewAccount, Secret, SetActive, SignUp, Who,
+    ListAccounts, Member, MemberRef, NewAccount, Secret, SetActive, SignUp,
 };
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
@@ -176,10 +176,10 @@ pub fn list(conn: &Connection, list: &ListAccounts) -> Result<AccountPage, Stop>
 
 pub fn find_member(conn: &Connection, find: &FindMember) -> Result<Member, Stop> {
     let found = match &find.who {
-        Who::Id(id) => conn
+        MemberRef::Id(id) => conn
             .prepare_cached("SELECT id, email, verified, active, created_at FROM members WHERE id = ?1")?
             .query_row([id.to_bytes()], member_from_row),
-        Who::Email(email) => conn
+        MemberRef::Email(email) => conn
             .prepare_cached("SELECT id, email, verified, active, created_at FROM members WHERE email = ?1")?
             .query_row([email], member_from_row),
     };

@@ -143,7 +143,7 @@ impl Batch<'_> {
             | Command::GetConversation(_)
             | Command::ListMembers(_)
             | Command::ListConversations(_)
-            | Command::OpenPair(_)
+            | Command::OpenLegacySocket(_)
             | Command::ListChats(_)
             | Command::AdmitUpload(_)
             | Command::FindUpload(_)

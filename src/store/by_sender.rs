@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::value::{int, joined, number};
 use crate::base::id::Id;
 use crate::limits::SENDER_SCAN;
-use crate::model::export::MessagePlace;
+use crate::model::export::MessageCursor;
 
 /// A message on the walk.
 pub struct OwnMessage {
@@ -37,9 +37,9 @@ pub fn forget_departures(conn: &Connection, profile: i64) -> rusqlite::Result<()
 pub fn scan(
     conn: &Connection,
     sender: i64,
-    mut place: MessagePlace,
+    mut place: MessageCursor,
     mut visit: impl FnMut(OwnMessage) -> rusqlite::Result<bool>,
-) -> rusqlite::Result<Option<MessagePlace>> {
+) -> rusqlite::Result<Option<MessageCursor>> {
     let mut statement = conn.prepare_cached(
         "SELECT n, seq, id_high, sender, deleted_at IS NULL FROM messages WHERE conversation = ?1 AND n > ?2 \
          ORDER BY n LIMIT ?3",
@@ -68,7 +68,7 @@ pub fn scan(
         let Some(conversation) = next_conversation(conn, sender, place.conversation)? else {
             return Ok(None);
         };
-        place = MessagePlace { conversation, n: 0 };
+        place = MessageCursor { conversation, n: 0 };
         left -= 1;
     }
 }

@@ -22,7 +22,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// Whose row it is.
 #[derive(Clone, Copy)]
-struct Place {
+struct CodeKey {
     subject: i64,
     purpose: i64,
     holder: [u8; 16],
@@ -45,7 +45,7 @@ fn purpose_number(purpose: Purpose) -> i64 {
 
 /// A member's first code, in the transaction of its sign-up.
 pub fn first(conn: &Connection, member: i64, code: &NewCode, at: u64) -> rusqlite::Result<()> {
-    let place = Place { subject: member, purpose: purpose_number(Purpose::Verify), holder: code.holder };
+    let place = CodeKey { subject: member, purpose: purpose_number(Purpose::Verify), holder: code.holder };
     make(conn, place, None, code, Some(member), at)
 }
 
@@ -53,7 +53,7 @@ pub fn issue_verify(batch: &mut Batch<'_>, issue: IssueVerifyCode) -> Result<Wri
     let conn = batch.conn;
     let member = accounts::key(conn, issue.member)?.ok_or(Refusal::Unauthorized)?;
     let purpose = purpose_number(Purpose::Verify);
-    let place = Place { subject: member, purpose, holder: issue.code.holder };
+    let place = CodeKey { subject: member, purpose, holder: issue.code.holder };
     let row = find(conn, place)?;
     if !too_soon(row.as_ref(), issue.at) {
         make(conn, place, row, &issue.code, Some(member), issue.at)?;
@@ -78,7 +78,7 @@ pub fn issue_reset(batch: &mut Batch<'_>, issue: IssueResetCode) -> Result<Writt
 pub fn verify(batch: &mut Batch<'_>, verify: VerifyMember) -> Result<Written, Stop> {
     let conn = batch.conn;
     let member = accounts::key(conn, verify.member)?.ok_or(Refusal::Unauthorized)?;
-    let place = Place { subject: member, purpose: purpose_number(Purpose::Verify), holder: verify.holder };
+    let place = CodeKey { subject: member, purpose: purpose_number(Purpose::Verify), holder: verify.holder };
     if !is_right(conn, place, &verify.tag, verify.at)? {
         return wrong();
     }
@@ -113,13 +113,13 @@ fn active_member(conn: &Connection, email: &str) -> rusqlite::Result<Option<i64>
         .optional()
 }
 
-fn reset_place(member: Option<i64>, holder: [u8; 16]) -> Place {
+fn reset_place(member: Option<i64>, holder: [u8; 16]) -> CodeKey {
     let nobody = i64::from(u16::from_be_bytes([holder[0], holder[1]])) % CODE_NOBODY_ROWS;
-    Place { subject: member.unwrap_or(-1 - nobody), purpose: purpose_number(Purpose::Reset), holder }
+    CodeKey { subject: member.unwrap_or(-1 - nobody), purpose: purpose_number(Purpose::Reset), holder }
 }
 
 /// The row of this holder; another holder's in the same place is none.
-fn find(conn: &Connection, place: Place) -> rusqlite::Result<Option<Row>> {
+fn find(conn: &Connection, place: CodeKey) -> rusqlite::Result<Option<Row>> {
     let row = conn
         .prepare_cached("SELECT tag, tries, made, holder FROM codes WHERE subject = ?1 AND purpose = ?2")?
         .query_row((place.subject, place.purpose), |row| {
@@ -150,7 +150,7 @@ fn too_soon(row: Option<&Row>, at: u64) -> bool {
 /// Writes a code in place of the one before it, and its mail in place of one that was not sent yet.
 fn make(
     conn: &Connection,
-    place: Place,
+    place: CodeKey,
     row: Option<Row>,
     code: &NewCode,
     member: Option<i64>,
@@ -168,7 +168,7 @@ fn make(
 }
 
 /// Whether this is the code, alive. A wrong one counts as a try.
-fn is_right(conn: &Connection, place: Place, tag: &[u8; 32], at: u64) -> rusqlite::Result<bool> {
+fn is_right(conn: &Connection, place: CodeKey, tag: &[u8; 32], at: u64) -> rusqlite::Result<bool> {
     let Some(row) = find(conn, place)? else { return Ok(false) };
     let alive = row.made.first().is_some_and(|made| made.abs_diff(at) < CODE_LIFE_MS);
     if !alive || row.tries >= CODE_TRIES_MAX || row.tag.is_empty() {
@@ -190,7 +190,7 @@ pub fn void_all(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// The row stays: it remembers when codes were made.
-fn use_up(conn: &Connection, place: Place) -> rusqlite::Result<()> {
+fn use_up(conn: &Connection, place: CodeKey) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE codes SET tag = x'' WHERE subject = ?1 AND purpose = ?2")?
         .execute((place.subject, place.purpose))?;
     Ok(())

@@ -12,7 +12,7 @@ use crate::base::id::Id;
 use crate::limits::{ERASE_STEP, FAREWELLS_MAX};
 use crate::model::conversation::RemoveMember;
 use crate::model::event::{Audience, Event, Fact};
-use crate::model::export::MessagePlace;
+use crate::model::export::MessageCursor;
 use crate::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
 use crate::model::operation::{Answer, Refusal};
 
@@ -98,7 +98,7 @@ pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written
     let found = conn
         .prepare_cached("SELECT profile, conversation, n FROM erasures ORDER BY profile LIMIT 1")?
         .query_row([], |row| {
-            Ok((row.get::<_, i64>(0)?, MessagePlace { conversation: number(row, 1)?, n: number(row, 2)? }))
+            Ok((row.get::<_, i64>(0)?, MessageCursor { conversation: number(row, 1)?, n: number(row, 2)? }))
         })
         .optional()?;
     let Some((profile, done)) = found else { return Written::quietly(Answer::EraseMessages(Erased::All)) };

@@ -14,7 +14,7 @@ use crate::base::emoji;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::limits::{EXPORT_PAGE, PAGE_BYTES_MAX};
-use crate::model::export::{ExportAccount, ExportPage, ExportPlace, MessagePlace};
+use crate::model::export::{ExportAccount, ExportCursor, ExportPage, MessageCursor};
 use crate::model::message::{Message, Time};
 use crate::model::operation::Refusal;
 use crate::model::settings::SignUrls;
@@ -49,36 +49,36 @@ pub fn page(conn: &Connection, export: ExportAccount) -> Result<ExportPage, Stop
     let profile = profiles::key(conn, export.profile)?.ok_or(Refusal::Unauthorized)?;
     let mut lines = Lines { out: Vec::new(), left: EXPORT_PAGE };
     let next = match export.place {
-        ExportPlace::Account => {
+        ExportCursor::Account => {
             lines.push("member", &account.member);
             account.profile.sign_urls(&export.urls, export.unix_s);
             lines.push("profile", &account.profile);
-            Some(ExportPlace::Sessions(0))
+            Some(ExportCursor::Sessions(0))
         }
-        ExportPlace::Sessions(after) => {
+        ExportCursor::Sessions(after) => {
             let last = sessions(conn, &mut lines, member, after)?;
-            Some(last.map_or(ExportPlace::Blocks(0), ExportPlace::Sessions))
+            Some(last.map_or(ExportCursor::Blocks(0), ExportCursor::Sessions))
         }
-        ExportPlace::Blocks(after) => {
+        ExportCursor::Blocks(after) => {
             let last = blocks(conn, &mut lines, profile, after)?;
-            Some(last.map_or(ExportPlace::Uploads(0), ExportPlace::Blocks))
+            Some(last.map_or(ExportCursor::Uploads(0), ExportCursor::Blocks))
         }
-        ExportPlace::Uploads(after) => {
+        ExportCursor::Uploads(after) => {
             let sign = |upload: &mut Upload| upload.sign_urls(&export.urls, export.unix_s);
             let last = own_uploads(conn, &mut lines, profile, after, sign)?;
-            Some(last.map_or(ExportPlace::Conversations(0), ExportPlace::Uploads))
+            Some(last.map_or(ExportCursor::Conversations(0), ExportCursor::Uploads))
         }
-        ExportPlace::Conversations(after) => {
+        ExportCursor::Conversations(after) => {
             let last = conversations(conn, &mut lines, profile, after)?;
-            Some(last.map_or(ExportPlace::Messages(MessagePlace::default()), ExportPlace::Conversations))
+            Some(last.map_or(ExportCursor::Messages(MessageCursor::default()), ExportCursor::Conversations))
         }
-        ExportPlace::Messages(after) => {
+        ExportCursor::Messages(after) => {
             let sign = |message: &mut Message| message.sign_urls(&export.urls, export.unix_s);
             let last = own_messages(conn, &mut lines, profile, after, sign)?;
-            Some(last.map_or(ExportPlace::Reactions(0, String::new()), ExportPlace::Messages))
+            Some(last.map_or(ExportCursor::Reactions(0, String::new()), ExportCursor::Messages))
         }
-        ExportPlace::Reactions(seq, emoji) => reactions(conn, &mut lines, profile, seq, &emoji)?
-            .map(|(seq, emoji)| ExportPlace::Reactions(seq, emoji)),
+        ExportCursor::Reactions(seq, emoji) => reactions(conn, &mut lines, profile, seq, &emoji)?
+            .map(|(seq, emoji)| ExportCursor::Reactions(seq, emoji)),
     };
     Ok(ExportPage { lines: lines.out, next })
 }
@@ -219,9 +219,9 @@ fn own_messages(
     conn: &Connection,
     lines: &mut Lines,
     profile: i64,
-    after: MessagePlace,
+    after: MessageCursor,
     sign: impl Fn(&mut Message),
-) -> rusqlite::Result<Option<MessagePlace>> {
+) -> rusqlite::Result<Option<MessageCursor>> {
     let (mut names, mut last) = (Names::default(), None);
     by_sender::scan(conn, profile, after, |own| {
         let conversation = match last {

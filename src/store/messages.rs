@@ -19,8 +19,8 @@ use crate::base::id::Id;
 use crate::limits::TEXT_SEARCH_MAX;
 use crate::model::event::{Event, Events, Fact};
 use crate::model::message::{
-    Destination, GetMessage, ListMessages, Message, MessagePage, OpenPair, PagePoint, Pair, PostMessage,
-    Posted, PostedMessage, PostedStub, Time,
+    Destination, GetMessage, LegacyHistory, ListMessages, Message, MessagePage, OpenLegacySocket, PagePoint,
+    PostMessage, Posted, PostedMessage, PostedStub, Time,
 };
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::Attachment;
@@ -417,7 +417,7 @@ fn page(
     Ok(messages)
 }
 
-pub fn open_pair(conn: &Connection, open: OpenPair) -> Result<Pair, Stop> {
+pub fn open_legacy_socket(conn: &Connection, open: OpenLegacySocket) -> Result<LegacyHistory, Stop> {
     let sender = profiles::key(conn, open.sender)?.ok_or(Refusal::Unauthorized)?;
     let receiver = profiles::key(conn, open.receiver)?.ok_or(Refusal::NotFound)?;
     if sender == receiver || profiles::blocked(conn, sender, receiver)? {
@@ -425,7 +425,7 @@ pub fn open_pair(conn: &Connection, open: OpenPair) -> Result<Pair, Stop> {
     }
     let as_of = metadata::head(conn)?;
     let Some(id) = conversations::direct_between(conn, sender, receiver)? else {
-        return Ok(Pair { conversation: None, last_n: 0, as_of, messages: Vec::new() });
+        return Ok(LegacyHistory { conversation: None, last_n: 0, as_of, messages: Vec::new() });
     };
     let conversation = conversations::readable(conn, open.sender, id)?.ok_or(Refusal::NotFound)?;
     // Tombstones and messages of attachments only have no text; a long run of them is not searched to its end.
@@ -440,7 +440,7 @@ pub fn open_pair(conn: &Connection, open: OpenPair) -> Result<Pair, Stop> {
         open.limit,
     )?;
     messages.reverse();
-    Ok(Pair { conversation: Some(id), last_n: conversation.last_n, as_of, messages })
+    Ok(LegacyHistory { conversation: Some(id), last_n: conversation.last_n, as_of, messages })
 }
 
 /// The newest text of a conversation and its time; of the last message, without text, where none has any.

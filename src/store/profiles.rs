@@ -17,7 +17,7 @@ use crate::model::event::{Audience, Event, Fact};
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::profile::{
-    FindProfile, FoundProfiles, ListProfiles, Profile, SearchPlace, SearchProfiles, Source, UpdateProfile,
+    FindProfile, FoundProfiles, ListProfiles, Profile, SearchCursor, SearchProfiles, Source, UpdateProfile,
     search_key,
 };
 use crate::model::upload::Image;
@@ -172,10 +172,10 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
     let end = format!("{}{LAST}", search.prefix);
     let mut page = Page { viewer, budget: Budget::new(search.limit), profiles: Vec::new(), last: None };
     let by_name = match search.after {
-        Some(SearchPlace::Name { name, profile }) => Some((name, key_of_any(conn, profile)?)),
+        Some(SearchCursor::Name { name, profile }) => Some((name, key_of_any(conn, profile)?)),
         after => {
             let begin = match after {
-                Some(SearchPlace::Nick(nick)) => nick,
+                Some(SearchCursor::Nick(nick)) => nick,
                 _ => String::new(),
             };
             // Nick names are unique: behind the last one shown nothing is missed or shown twice.
@@ -184,7 +184,7 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
                  ORDER BY p.nick_name"
             ))?;
             let rows = statement.query((&search.prefix, &end, begin))?;
-            let place = |profile: &Profile| SearchPlace::Nick(profile.nick_name.clone());
+            let place = |profile: &Profile| SearchCursor::Nick(profile.nick_name.clone());
             if let Some(next) = page.fill(rows, place)? {
                 return Ok(FoundProfiles { profiles: page.profiles, next: Some(next) });
             }
@@ -197,7 +197,7 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
          AND NOT (p.nick_name >= ?1 AND p.nick_name < ?2) ORDER BY p.name_key, p.key"
     ))?;
     let rows = statement.query((&search.prefix, &end, name, key))?;
-    let place = |profile: &Profile| SearchPlace::Name {
+    let place = |profile: &Profile| SearchCursor::Name {
         name: search_key(&profile.display_name),
         profile: profile.id,
     };
@@ -214,7 +214,7 @@ struct Page {
     viewer: i64,
     budget: Budget,
     profiles: Vec<Profile>,
-    last: Option<SearchPlace>,
+    last: Option<SearchCursor>,
 }
 
 impl Page {
@@ -222,8 +222,8 @@ impl Page {
     fn fill(
         &mut self,
         mut rows: rusqlite::Rows<'_>,
-        place: impl Fn(&Profile) -> SearchPlace,
-    ) -> rusqlite::Result<Option<SearchPlace>> {
+        place: impl Fn(&Profile) -> SearchCursor,
+    ) -> rusqlite::Result<Option<SearchCursor>> {
         while let Some(row) = rows.next()? {
             let (profile, key) = with_key(row)?;
             if !self.budget.take(profile_bytes(&profile)) {

@@ -120,7 +120,9 @@ fn answer(conn: &Connection, lens: &mut Lens, command: Command) -> Result<Answer
         Command::ListConversations(list) => {
             Answer::ListConversations(Box::new(conversations::list(conn, *list)?))
         }
-        Command::OpenPair(open) => Answer::OpenPair(Box::new(messages::open_pair(conn, *open)?)),
+        Command::OpenLegacySocket(open) => {
+            Answer::OpenLegacySocket(Box::new(messages::open_legacy_socket(conn, *open)?))
+        }
         Command::ListChats(list) => Answer::ListChats(Box::new(conversations::list_chats(conn, *list)?)),
         Command::FindListeners(find) => Answer::FindListeners(presence::find_listeners(conn, find)?),
         Command::FindPeers(find) => Answer::FindPeers(Box::new(presence::find_peers(conn, *find)?)),

@@ -23,14 +23,14 @@ use crate::model::member::Account;
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::session::{
-    ChangePassword, EndSession, ListSessions, NewSession, NoteSeen, OpenSession, Opened, Pair,
-    RefreshSession, Refreshed, RevokeSessions, SessionPage, SessionView, Which,
+    ChangePassword, EndSession, ListSessions, NewSession, NoteSeen, OpenSession, Opened, RefreshSession,
+    Refreshed, RevokeSessions, SessionPage, SessionSelector, SessionView, TokenPair,
 };
 
 /// A row of `sessions` with what an answer says of its member.
 struct Session {
     key: i64,
-    pair: Pair,
+    pair: TokenPair,
     profile_key: i64,
     member_active: bool,
     prior_refresh_uuid: Option<Id>,
@@ -74,8 +74,8 @@ fn device_of(session: &NewSession) -> [u8; 32] {
 }
 
 /// The claims of a session's first tokens.
-pub fn first_pair(account: &Account, session: &NewSession, at: u64) -> Pair {
-    Pair {
+pub fn first_pair(account: &Account, session: &NewSession, at: u64) -> TokenPair {
+    TokenPair {
         session: session.id,
         member: account.member.id,
         profile: account.profile.id,
@@ -154,8 +154,8 @@ pub fn refresh(batch: &mut Batch<'_>, refresh: RefreshSession) -> Result<Written
     Ok(Written { result: Err(Refusal::Unauthorized), events: event.into() })
 }
 
-fn rotate(conn: &Connection, session: &Session, refresh: &RefreshSession) -> rusqlite::Result<Pair> {
-    let pair = Pair {
+fn rotate(conn: &Connection, session: &Session, refresh: &RefreshSession) -> rusqlite::Result<TokenPair> {
+    let pair = TokenPair {
         access_uuid: refresh.next_access_uuid,
         refresh_uuid: refresh.next_refresh_uuid,
         issued: refresh.at / 1_000,
@@ -224,11 +224,11 @@ pub fn revoke_some(batch: &mut Batch<'_>, revocation: RevokeSessions) -> Result<
     let RevokeSessions { at, member, which } = revocation;
     let member_key = accounts::key(batch.conn, member)?.ok_or(Refusal::Unauthorized)?;
     let events = match which {
-        Which::One(id) => {
+        SessionSelector::One(id) => {
             let session = find(batch.conn, id)?.filter(|session| session.pair.member == member);
             vec![revoke(batch, &session.ok_or(Refusal::NotFound)?, at)?]
         }
-        Which::AllBut(kept) => revoke_others(batch, member_key, Some(kept), at)?,
+        SessionSelector::AllBut(kept) => revoke_others(batch, member_key, Some(kept), at)?,
     };
     Ok(Written { result: Ok(Answer::RevokeSessions(())), events: events.into() })
 }
@@ -316,7 +316,7 @@ fn find(conn: &Connection, session: Id) -> rusqlite::Result<Option<Session>> {
         let unique_id = text_or_null(row, 9)?;
         Ok(Session {
             key: row.get(0)?,
-            pair: Pair {
+            pair: TokenPair {
                 session,
                 member: id(row, 1)?,
                 profile: id(row, 2)?,

@@ -7,7 +7,7 @@ use natter::base::json;
 use natter::limits::SENDER_SCAN;
 use natter::model::conversation::{CreateConversation, PutMember, RemoveMember};
 use natter::model::event::{Event, Fact, Role};
-use natter::model::export::{ExportAccount, ExportPlace, MessagePlace};
+use natter::model::export::{ExportAccount, ExportCursor, MessageCursor};
 use natter::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
 use natter::model::message::{Destination, ListMessages, PagePoint};
 use natter::model::settings::UrlSigner;
@@ -17,9 +17,9 @@ use crate::{Id, Room, key_of, room};
 
 /// The bodies of the member's own messages as an export has them, page by page.
 fn exported(kit: &mut Kit, person: Person) -> Vec<Vec<String>> {
-    let mut place = ExportPlace::Messages(MessagePlace::default());
+    let mut place = ExportCursor::Messages(MessageCursor::default());
     let mut pages = Vec::new();
-    while let ExportPlace::Messages(_) = &place {
+    while let ExportCursor::Messages(_) = &place {
         let urls = UrlSigner::new(HmacKey::new(&[7; 32]), String::new());
         let export = ExportAccount {
             member: person.member,

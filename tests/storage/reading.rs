@@ -5,7 +5,7 @@ use natter::model::conversation::{
     ConversationPlace, ConversationType, ListChats, ListConversations, MarkRead, Marked,
 };
 use natter::model::event::Fact;
-use natter::model::message::{Destination, ListMessages, OpenPair, PagePoint, PostMessage};
+use natter::model::message::{Destination, ListMessages, OpenLegacySocket, PagePoint, PostMessage};
 use natter::model::operation::Refusal;
 
 use crate::store_kit::{Kit, Person};
@@ -204,7 +204,8 @@ fn a_legacy_socket_opens_with_the_newest_texts() {
     }
     let post = textless(&mut kit, bob, ann);
     kit.write(post).0.expect("a post");
-    let open = |sender: Person, receiver: Id, limit| OpenPair { sender: sender.profile, receiver, limit };
+    let open =
+        |sender: Person, receiver: Id, limit| OpenLegacySocket { sender: sender.profile, receiver, limit };
     let pair = kit.read(open(bob, ann.profile, 3)).expect("a pair");
     let texts: Vec<_> =
         pair.messages.iter().map(|message| message.body.as_deref().expect("a text")).collect();

@@ -49,14 +49,14 @@ enum State {
     Marker,
     Code { in_scan: bool },
     Segment { code: u8 },
-    Body { left: u64, fate: Fate, then_scan: bool },
+    Body { left: u64, action: ChunkAction, then_scan: bool },
     Scan,
     End,
 }
 
 /// What the filter does with a segment.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum ChunkAction {
     Keep,
     Drop,
     /// Read for its orientation, and kept.
@@ -134,31 +134,32 @@ impl Jpeg {
                         return Ok(());
                     }
                     let head = self.gather.take();
-                    let Ok(fate) = self.begin(code, &head[2..2 + name]) else {
+                    let Ok(action) = self.begin(code, &head[2..2 + name]) else {
                         self.break_off(out)?;
                         continue;
                     };
-                    if matches!(fate, Fate::Keep | Fate::KeepExif) {
+                    if matches!(action, ChunkAction::Keep | ChunkAction::KeepExif) {
                         out.extend_from_slice(&[0xff, code]);
                         out.extend_from_slice(&head[..2 + name]);
                     }
-                    self.state = State::Body { left: (payload - name) as u64, fate, then_scan: code == SOS };
+                    self.state =
+                        State::Body { left: (payload - name) as u64, action, then_scan: code == SOS };
                 }
-                State::Body { mut left, fate, then_scan } => {
+                State::Body { mut left, action, then_scan } => {
                     let bytes = run_off(input, &mut left);
-                    if matches!(fate, Fate::Keep | Fate::KeepExif) {
+                    if matches!(action, ChunkAction::Keep | ChunkAction::KeepExif) {
                         out.extend_from_slice(bytes);
                     }
-                    if matches!(fate, Fate::KeepExif | Fate::ReduceExif)
+                    if matches!(action, ChunkAction::KeepExif | ChunkAction::ReduceExif)
                         && let Some(reader) = &mut self.orientation
                     {
                         reader.push(bytes);
                     }
                     if left > 0 {
-                        self.state = State::Body { left, fate, then_scan };
+                        self.state = State::Body { left, action, then_scan };
                         return Ok(());
                     }
-                    if fate == Fate::ReduceExif
+                    if action == ChunkAction::ReduceExif
                         && let Some(block) = exif::minimal(self.orientation())
                     {
                         out.extend_from_slice(&[0xff, APP1, 0, 34]);
@@ -198,7 +199,8 @@ impl Jpeg {
     /// The size as displayed, and whether the last scan ended without an EOI.
     pub(super) fn finish(mut self, out: &mut Vec<u8>) -> Option<(Pixels, bool)> {
         let orientation = self.orientation();
-        let is_inside_kept = matches!(self.state, State::Body { fate: Fate::Keep | Fate::KeepExif, .. });
+        let is_inside_kept =
+            matches!(self.state, State::Body { action: ChunkAction::Keep | ChunkAction::KeepExif, .. });
         if !matches!(self.state, State::End) && (!is_inside_kept || !self.has_scan) {
             self.break_off(out).ok()?;
         }
@@ -210,11 +212,11 @@ impl Jpeg {
     }
 
     /// Decides by the marker and the first bytes of its segment.
-    fn begin(&mut self, code: u8, name: &[u8]) -> Result<Fate, Broken> {
-        let metadata = if self.keep_metadata { Fate::Keep } else { Fate::Drop };
+    fn begin(&mut self, code: u8, name: &[u8]) -> Result<ChunkAction, Broken> {
+        let metadata = if self.keep_metadata { ChunkAction::Keep } else { ChunkAction::Drop };
         Ok(match code {
             // Huffman tables, arithmetic conditioning, quantization, line count, restart interval.
-            0xc4 | 0xcc | 0xdb | 0xdc | 0xdd => Fate::Keep,
+            0xc4 | 0xcc | 0xdb | 0xdc | 0xdd => ChunkAction::Keep,
             // A frame (C8 is reserved). A second one would be a hierarchical file, which no browser shows.
             0xc0..=0xc7 | 0xc9..=0xcf => {
                 let &[_, h1, h0, w1, w0, ..] = name else { return Err(Broken) };
@@ -224,19 +226,19 @@ impl Jpeg {
                     return Err(Broken);
                 }
                 self.pixels = Some(pixels);
-                Fate::Keep
+                ChunkAction::Keep
             }
-            SOS if self.pixels.is_some() => Fate::Keep,
-            APP0 if name.starts_with(b"JFIF\0") => Fate::Keep,
+            SOS if self.pixels.is_some() => ChunkAction::Keep,
+            APP0 if name.starts_with(b"JFIF\0") => ChunkAction::Keep,
             APP1 if name.starts_with(b"Exif\0") && name.len() >= 6 && self.orientation.is_none() => {
                 let mut reader = OrientationReader::new();
                 reader.push(&name[6..]);
                 self.orientation = Some(reader);
-                if self.keep_metadata { Fate::KeepExif } else { Fate::ReduceExif }
+                if self.keep_metadata { ChunkAction::KeepExif } else { ChunkAction::ReduceExif }
             }
-            APP2 if name.starts_with(b"ICC_PROFILE\0") => Fate::Keep,
-            APP2 if name.starts_with(b"MPF\0") => Fate::Drop,
-            APP14 if name.starts_with(b"Adobe") => Fate::Keep,
+            APP2 if name.starts_with(b"ICC_PROFILE\0") => ChunkAction::Keep,
+            APP2 if name.starts_with(b"MPF\0") => ChunkAction::Drop,
+            APP14 if name.starts_with(b"Adobe") => ChunkAction::Keep,
             APP0..=APP15 | COM => metadata,
             _ => return Err(Broken),
         })

@@ -39,14 +39,14 @@ enum State {
     /// `left` includes the check sum of four bytes.
     Body {
         left: u64,
-        fate: Fate,
+        action: ChunkAction,
     },
     End,
 }
 
 /// What the filter does with a chunk.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum ChunkAction {
     Keep,
     Drop,
     KeepExif,
@@ -92,32 +92,32 @@ impl Png {
                     let head = self.gather.take();
                     let length = u32_at(&head);
                     // IEND, or a chunk that cannot be parsed.
-                    let Ok(fate) = self.begin([head[4], head[5], head[6], head[7]], length) else {
+                    let Ok(action) = self.begin([head[4], head[5], head[6], head[7]], length) else {
                         self.end(out)?;
                         continue;
                     };
-                    if fate.writes() {
+                    if action.writes() {
                         out.extend_from_slice(&head[..8]);
                     }
-                    self.state = State::Body { left: u64::from(length) + 4, fate };
+                    self.state = State::Body { left: u64::from(length) + 4, action };
                 }
-                State::Body { mut left, fate } => {
+                State::Body { mut left, action } => {
                     let data = left.saturating_sub(4);
                     let bytes = run_off(input, &mut left);
-                    self.has_data |= fate == Fate::KeepData && data > 0 && !bytes.is_empty();
-                    if fate.writes() {
+                    self.has_data |= action == ChunkAction::KeepData && data > 0 && !bytes.is_empty();
+                    if action.writes() {
                         out.extend_from_slice(bytes);
                     }
-                    if matches!(fate, Fate::KeepExif | Fate::ReduceExif)
+                    if matches!(action, ChunkAction::KeepExif | ChunkAction::ReduceExif)
                         && let Some(reader) = &mut self.orientation
                     {
                         reader.push(&bytes[..bytes.len().min(usize::try_from(data).unwrap_or(usize::MAX))]);
                     }
                     if left > 0 {
-                        self.state = State::Body { left, fate };
+                        self.state = State::Body { left, action };
                         return Ok(());
                     }
-                    if fate == Fate::ReduceExif
+                    if action == ChunkAction::ReduceExif
                         && let Some(block) = exif::minimal(self.orientation())
                     {
                         put_chunk(out, b"eXIf", &block);
@@ -148,7 +148,7 @@ impl Png {
         match self.state {
             State::End => {}
             // The file ends inside a chunk that is stored: an IEND would be read as a part of it.
-            State::Body { fate, .. } if fate.writes() && self.has_data => {}
+            State::Body { action, .. } if action.writes() && self.has_data => {}
             _ => self.end(out).ok()?,
         }
         self.pixels.map(|pixels| pixels.turned(orientation))
@@ -158,28 +158,28 @@ impl Png {
         self.orientation.as_ref().and_then(OrientationReader::value)
     }
 
-    fn begin(&mut self, name: [u8; 4], length: u32) -> Result<Fate, Broken> {
+    fn begin(&mut self, name: [u8; 4], length: u32) -> Result<ChunkAction, Broken> {
         if length > LENGTH_MAX || !name.iter().all(u8::is_ascii_alphabetic) {
             return Err(Broken);
         }
         Ok(match &name {
-            b"PLTE" => Fate::Keep,
-            b"IDAT" => Fate::KeepData,
+            b"PLTE" => ChunkAction::Keep,
+            b"IDAT" => ChunkAction::KeepData,
             // IEND; or an unknown critical chunk (§5.4), or a second IHDR: no decoder reads further.
             _ if name[0].is_ascii_uppercase() => return Err(Broken),
             b"eXIf" if self.orientation.is_none() => {
                 self.orientation = Some(OrientationReader::new());
-                if self.keep_metadata { Fate::KeepExif } else { Fate::ReduceExif }
+                if self.keep_metadata { ChunkAction::KeepExif } else { ChunkAction::ReduceExif }
             }
-            _ if self.keep_metadata || SHOWING.contains(&&name) => Fate::Keep,
-            _ => Fate::Drop,
+            _ if self.keep_metadata || SHOWING.contains(&&name) => ChunkAction::Keep,
+            _ => ChunkAction::Drop,
         })
     }
 }
 
-impl Fate {
+impl ChunkAction {
     fn writes(self) -> bool {
-        matches!(self, Fate::Keep | Fate::KeepExif | Fate::KeepData)
+        matches!(self, ChunkAction::Keep | ChunkAction::KeepExif | ChunkAction::KeepData)
     }
 }
 

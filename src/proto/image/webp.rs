@@ -40,7 +40,7 @@ pub(super) struct WebP {
 
 /// What the filter does with a chunk.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum ChunkAction {
     Keep,
     /// `JUNK` of zeroes.
     Blank,
@@ -55,7 +55,7 @@ enum Fate {
 enum State {
     Start,
     Chunk,
-    Body { left: u64, fate: Fate },
+    Body { left: u64, action: ChunkAction },
     End,
 }
 
@@ -98,7 +98,7 @@ impl WebP {
                         if !self.has_image {
                             return Err(Broken);
                         }
-                        self.state = State::Body { left: self.left, fate: Fate::Blank };
+                        self.state = State::Body { left: self.left, action: ChunkAction::Blank };
                         self.left = 0;
                         continue;
                     }
@@ -114,7 +114,7 @@ impl WebP {
                         self.gather.take();
                         out.extend_from_slice(b"JUNK");
                         out.extend_from_slice(&(room as u32).to_le_bytes());
-                        self.state = State::Body { left: room, fate: Fate::Blank };
+                        self.state = State::Body { left: room, action: ChunkAction::Blank };
                         self.left = 0;
                         continue;
                     }
@@ -126,18 +126,18 @@ impl WebP {
                     }
                     let mut head = self.gather.take();
                     let left = padded - front as u64;
-                    let fate = match self.begin(&mut head, front, length)? {
-                        Fate::Keep => {
+                    let action = match self.begin(&mut head, front, length)? {
+                        ChunkAction::Keep => {
                             out.extend_from_slice(&head[..HEAD + front]);
-                            Fate::Keep
+                            ChunkAction::Keep
                         }
-                        Fate::Blank => {
+                        ChunkAction::Blank => {
                             out.extend_from_slice(b"JUNK");
                             out.extend_from_slice(&head[4..HEAD]);
                             out.resize(out.len() + front, 0);
-                            Fate::Blank
+                            ChunkAction::Blank
                         }
-                        Fate::Reduce { tail } => {
+                        ChunkAction::Reduce { tail } => {
                             let tail = tail + (padded - length);
                             out.extend_from_slice(b"EXIF");
                             out.extend_from_slice(&head[4..HEAD]);
@@ -148,19 +148,19 @@ impl WebP {
                             let mut reader = OrientationReader::new();
                             reader.push(block.strip_prefix(EXIF_NAME).unwrap_or(block));
                             self.orientation = Some(reader);
-                            Fate::Reduce { tail }
+                            ChunkAction::Reduce { tail }
                         }
                     };
                     self.left = room - padded;
-                    self.state = State::Body { left, fate };
+                    self.state = State::Body { left, action };
                 }
-                State::Body { mut left, fate } => {
+                State::Body { mut left, action } => {
                     let before = left;
                     let bytes = run_off(input, &mut left);
-                    match fate {
-                        Fate::Keep => out.extend_from_slice(bytes),
-                        Fate::Blank => put_zeroes(out, bytes.len() as u64),
-                        Fate::Reduce { tail } => {
+                    match action {
+                        ChunkAction::Keep => out.extend_from_slice(bytes),
+                        ChunkAction::Blank => put_zeroes(out, bytes.len() as u64),
+                        ChunkAction::Reduce { tail } => {
                             if let Some(reader) = &mut self.orientation {
                                 reader.push(bytes);
                             }
@@ -168,10 +168,10 @@ impl WebP {
                         }
                     }
                     if left > 0 {
-                        self.state = State::Body { left, fate };
+                        self.state = State::Body { left, action };
                         return Ok(());
                     }
-                    if let Fate::Reduce { tail } = fate {
+                    if let ChunkAction::Reduce { tail } = action {
                         let orientation = self.orientation.as_ref().and_then(OrientationReader::value);
                         let directory = exif::little_directory(orientation);
                         out.extend_from_slice(&directory);
@@ -187,7 +187,7 @@ impl WebP {
 
     pub(super) fn finish(self, out: &mut Vec<u8>) -> Option<Pixels> {
         // The file ended before the directory could be written: the stored file has the same length.
-        if let State::Body { left, fate: Fate::Reduce { tail } } = self.state {
+        if let State::Body { left, action: ChunkAction::Reduce { tail } } = self.state {
             put_zeroes(out, left.max(tail) - left);
         }
         let held = self.gather.bytes();
@@ -204,7 +204,7 @@ impl WebP {
     }
 
     /// Decides by the name, the length and the first bytes of a chunk, and reads the size of the image.
-    fn begin(&mut self, head: &mut [u8], front: usize, length: u64) -> Result<Fate, Broken> {
+    fn begin(&mut self, head: &mut [u8], front: usize, length: u64) -> Result<ChunkAction, Broken> {
         let (name, data) = head.split_at_mut(HEAD);
         let data = &mut data[..front];
         let first = self.pixels.is_none();
@@ -214,19 +214,19 @@ impl WebP {
             b"VP8L" => lossless_size(data),
             // One of the three comes first, and the extended header only first.
             _ if first || name.starts_with(b"VP8X") => return Err(Broken),
-            b"ALPH" | b"ANIM" | b"ICCP" => return Ok(Fate::Keep),
+            b"ALPH" | b"ANIM" | b"ICCP" => return Ok(ChunkAction::Keep),
             b"ANMF" => {
                 self.has_image = true;
-                return Ok(Fate::Keep);
+                return Ok(ChunkAction::Keep);
             }
-            _ if self.keep_metadata => return Ok(Fate::Keep),
+            _ if self.keep_metadata => return Ok(ChunkAction::Keep),
             b"EXIF"
                 if self.expects_exif && length >= (exif::LITTLE_HEADER + exif::LITTLE_DIRECTORY) as u64 =>
             {
                 self.expects_exif = false;
-                return Ok(Fate::Reduce { tail: exif::LITTLE_DIRECTORY as u64 });
+                return Ok(ChunkAction::Reduce { tail: exif::LITTLE_DIRECTORY as u64 });
             }
-            _ => return Ok(Fate::Blank),
+            _ => return Ok(ChunkAction::Blank),
         };
         let size = size.ok_or(Broken)?;
         if name.starts_with(b"VP8X") {
@@ -239,7 +239,7 @@ impl WebP {
         }
         self.area = self.area.max(size.area());
         self.pixels.get_or_insert(size);
-        Ok(Fate::Keep)
+        Ok(ChunkAction::Keep)
     }
 }
 
