@@ -1,5 +1,5 @@
-//! A client: what one device of a person knows, holds open and still waits for. Owns the state; what it does is in `acts`,
-//! what it hears in `hears`. Invariant: a draft is dropped only when its post was answered; until then it is sent again.
+//! A client: what one device of a person knows, holds open and still waits for. Owns the state; what it does is in `workload`,
+//! what it hears in `event_checker`. Invariant: a draft is dropped only when its post was answered; until then it is sent again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,21 +1,21 @@
-//! One run: people with devices, a house, and a seed that decides what happens next. Owns the order of things and the
+//! One run: people with devices, a runtime, and a seed that decides what happens next. Owns the order of things and the
 //! end, at which all must be quiet and everybody must know everything.
 //!
 //! Invariant: a run is a function of its seed; nothing here reads a clock or the system's randomness.
 
-pub mod acts;
-pub mod connects;
+pub mod answer_checker;
+pub mod codec;
+pub mod connecting;
 pub mod device;
-pub mod hears;
-pub mod house;
-pub mod link;
-pub mod listens;
-pub mod model;
-pub mod predict;
+pub mod event_checker;
+pub mod history;
+pub mod http_checker;
+pub mod network;
 pub mod random;
+pub mod reference;
+pub mod runtime;
 pub mod sabotage;
-pub mod truth;
-pub mod wire;
+pub mod workload;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -26,9 +26,9 @@ use natter::limits::Limits;
 use natter::server::contract::ConnId;
 
 use device::{Carried, Device, Form, Person, Point, Start};
-use house::{House, Weather};
-use model::Model;
 use random::Rng;
+use reference::Model;
+use runtime::{FaultRates, Runtime};
 
 /// What may happen in a run, drawn from its seed before it begins.
 pub struct Plan {
@@ -104,7 +104,7 @@ impl Stats {
 pub struct Run {
     pub rng: Rng,
     pub plan: Plan,
-    pub house: House,
+    pub runtime: Runtime,
     pub model: Model,
     pub people: Vec<Person>,
     pub devices: Vec<Device>,
@@ -152,9 +152,9 @@ impl Run {
         limits.access_ttl = [60, 300, 900][rng.below(3)];
         limits.send_queue_max = [16_384, 131_072, 1_048_576][rng.below(3)];
         let full = rng.chance(800);
-        let mut house = House::new(&mut rng, limits, full);
+        let mut runtime = Runtime::new(&mut rng, limits, full);
         if rng.chance(400) {
-            house.weather = Weather {
+            runtime.fault_rates = FaultRates {
                 writes_busy: rng.between(0, 30),
                 reads_busy: rng.between(0, 30),
                 work_busy: rng.between(0, 100),
@@ -180,7 +180,7 @@ impl Run {
         Run {
             rng,
             plan,
-            house,
+            runtime,
             model: Model::default(),
             people,
             devices,
@@ -225,17 +225,17 @@ impl Run {
     /// One thing happens.
     fn step(&mut self) {
         let when = |something: usize, weight: usize| if something > 0 { weight } else { 0 };
-        let house = &self.house;
+        let runtime = &self.runtime;
         let weights = [
             24,
             30,
             10,
             24,
-            when(house.writes(), 14),
-            when(house.outcomes(), 14),
-            when(house.reads(), 12),
-            when(house.reads_done(), 12),
-            when(house.jobs(), 10),
+            when(runtime.writes(), 14),
+            when(runtime.outcomes(), 14),
+            when(runtime.reads(), 12),
+            when(runtime.reads_done(), 12),
+            when(runtime.jobs(), 10),
             8,
             4,
             3,
@@ -251,57 +251,57 @@ impl Run {
             3 => self.client_reads_one(),
             4 => {
                 let count = [1, 2, 8, 1_000][self.rng.below(4)];
-                self.house.commit(&mut self.model, count);
+                self.runtime.commit(&mut self.model, count);
             }
-            5 => (0..self.rng.between(1, 4)).for_each(|_| self.house.answer()),
+            5 => (0..self.rng.between(1, 4)).for_each(|_| self.runtime.answer()),
             6 => {
-                let index = self.rng.below(self.house.reads());
-                self.house.look(&self.model, index);
+                let index = self.rng.below(self.runtime.reads());
+                self.runtime.look(&self.model, index);
             }
             7 => {
-                let index = self.rng.below(self.house.reads_done());
-                self.house.answer_read(index);
+                let index = self.rng.below(self.runtime.reads_done());
+                self.runtime.answer_read(index);
             }
             8 => {
-                let index = self.rng.below(self.house.jobs());
-                self.house.finish_job(&mut self.rng, index);
+                let index = self.rng.below(self.runtime.jobs());
+                self.runtime.finish_job(&mut self.rng, index);
             }
             9 => {
                 let ms = [1, 20, 300][self.rng.below(3)];
-                self.house.pass(Duration::from_millis(ms));
+                self.runtime.pass(Duration::from_millis(ms));
             }
-            10 => self.house.tick(),
+            10 => self.runtime.tick(),
             11 => self.stall_somebody(),
             _ => self.something_rare(),
         }
         // The loop performs effects once a turn, and a turn may have several inputs.
         if !self.rng.chance(150) {
-            self.house.perform(&mut self.rng);
+            self.runtime.perform(&mut self.rng);
         }
-        self.house.sweep();
+        self.runtime.sweep();
     }
 
     /// The server reads from a connection.
     fn read_one(&mut self) {
-        let readable = self.house.readable();
+        let readable = self.runtime.readable();
         let Some(conn) = self.rng.pick(&readable).copied() else { return };
-        for _ in 0..self.house.link(conn).pieces(&mut self.rng) {
-            self.house.deliver_up(&mut self.rng, conn);
+        for _ in 0..self.runtime.link(conn).pieces(&mut self.rng) {
+            self.runtime.deliver_up(&mut self.rng, conn);
         }
     }
 
     /// The server writes on to a connection that was full.
     fn write_one(&mut self) {
-        let writable = self.house.writable();
+        let writable = self.runtime.writable();
         if let Some(conn) = self.rng.pick(&writable).copied() {
-            self.house.flush(&mut self.rng, conn);
+            self.runtime.flush(&mut self.rng, conn);
         }
     }
 
     fn client_reads_one(&mut self) {
-        let open = |link: &link::Link| link.client_open && !link.stalled;
+        let open = |link: &network::Link| link.client_open && !link.stalled;
         let ready: Vec<ConnId> = self
-            .house
+            .runtime
             .links
             .iter()
             .filter(|(_, link)| open(link) && (!link.down.is_empty() || link.down_ended))
@@ -309,20 +309,20 @@ impl Run {
             .collect();
         let Some(conn) = self.rng.pick(&ready).copied() else { return };
         let mut bytes = Vec::new();
-        for _ in 0..self.house.link(conn).pieces(&mut self.rng) {
-            bytes.extend(self.house.link(conn).take_down(&mut self.rng));
+        for _ in 0..self.runtime.link(conn).pieces(&mut self.rng) {
+            bytes.extend(self.runtime.link(conn).take_down(&mut self.rng));
         }
         self.hear(conn, &bytes);
-        let Some(link) = self.house.links.get(&conn) else { return };
+        let Some(link) = self.runtime.links.get(&conn) else { return };
         if link.client_open && link.down.is_empty() && link.down_ended {
             self.hear_end(conn);
         }
     }
 
     fn stall_somebody(&mut self) {
-        let open: Vec<ConnId> = self.house.links.keys().copied().collect();
+        let open: Vec<ConnId> = self.runtime.links.keys().copied().collect();
         if let Some(conn) = self.rng.pick(&open).copied() {
-            let link = self.house.link(conn);
+            let link = self.runtime.link(conn);
             link.stalled = !link.stalled;
         }
     }
@@ -343,17 +343,17 @@ impl Run {
                 self.clock_was_set = true;
                 let s = self.rng.between(1, 7_200) as i64;
                 let sign = if self.rng.chance(500) { 1 } else { -1 };
-                self.house.set_clock(sign * s * 1_000);
+                self.runtime.set_clock(sign * s * 1_000);
             }
             14 => {
                 // The process does not run, and then it does: no deadline was looked at meanwhile.
                 let s = self.rng.between(1, 300) as u64;
-                self.house.pass(Duration::from_secs(s));
-                self.house.tick();
+                self.runtime.pass(Duration::from_secs(s));
+                self.runtime.tick();
             }
             9..=13 => {
                 let on = self.plan.sabotage && self.rng.chance(700);
-                self.house.sabotage(on);
+                self.runtime.sabotage(on);
             }
             _ => {}
         }
@@ -361,73 +361,73 @@ impl Run {
 
     /// Time passes deadline by deadline, as the loop lets it.
     fn time_passes(&mut self, time: Duration) {
-        let end = self.house.now.instant + time;
-        while let Some(at) = self.house.server.next_deadline().filter(|at| *at <= end) {
-            let step = at.saturating_duration_since(self.house.now.instant);
-            self.house.pass(step.max(Duration::from_millis(1)));
-            self.house.tick();
-            self.house.perform(&mut self.rng);
+        let end = self.runtime.now.instant + time;
+        while let Some(at) = self.runtime.server.next_deadline().filter(|at| *at <= end) {
+            let step = at.saturating_duration_since(self.runtime.now.instant);
+            self.runtime.pass(step.max(Duration::from_millis(1)));
+            self.runtime.tick();
+            self.runtime.perform(&mut self.rng);
         }
-        self.house.pass(end.saturating_duration_since(self.house.now.instant));
+        self.runtime.pass(end.saturating_duration_since(self.runtime.now.instant));
     }
 
     fn crash(&mut self) {
         self.stats.crashes += 1;
         self.trace(|| "crash".to_owned());
-        self.house.crash(&mut self.rng, &self.model);
+        self.runtime.crash(&mut self.rng, &self.model);
     }
 
     /// A shutdown in order, and a new start.
     fn drain(&mut self) {
         self.stats.drains += 1;
         self.trace(|| "drain".to_owned());
-        self.house.drain();
+        self.runtime.drain();
         for _ in 0..self.rng.between(0, 400) {
-            if self.house.server.is_drained() {
+            if self.runtime.server.is_drained() {
                 break;
             }
             self.step_quietly();
         }
-        self.house.restart(&mut self.rng, &mut self.model);
+        self.runtime.restart(&mut self.rng, &mut self.model);
     }
 
     // ---- the end ------------------------------------------------------------------------------------
 
     /// Everything that is under way goes on; nobody begins anything. Whether something happened.
     fn step_quietly(&mut self) -> bool {
-        let readable = self.house.readable();
+        let readable = self.runtime.readable();
         for conn in &readable {
-            self.house.deliver_up(&mut self.rng, *conn);
+            self.runtime.deliver_up(&mut self.rng, *conn);
         }
-        let mut busy = !readable.is_empty() || !self.house.is_idle();
-        self.house.commit(&mut self.model, 1_000);
-        (0..self.house.outcomes()).for_each(|_| self.house.answer());
-        (0..self.house.reads()).for_each(|_| self.house.look(&self.model, 0));
-        (0..self.house.reads_done()).for_each(|_| self.house.answer_read(0));
-        (0..self.house.jobs()).for_each(|_| self.house.finish_job(&mut self.rng, 0));
-        self.house.perform(&mut self.rng);
-        let writable = self.house.writable();
+        let mut busy = !readable.is_empty() || !self.runtime.is_idle();
+        self.runtime.commit(&mut self.model, 1_000);
+        (0..self.runtime.outcomes()).for_each(|_| self.runtime.answer());
+        (0..self.runtime.reads()).for_each(|_| self.runtime.look(&self.model, 0));
+        (0..self.runtime.reads_done()).for_each(|_| self.runtime.answer_read(0));
+        (0..self.runtime.jobs()).for_each(|_| self.runtime.finish_job(&mut self.rng, 0));
+        self.runtime.perform(&mut self.rng);
+        let writable = self.runtime.writable();
         for conn in writable {
-            self.house.flush(&mut self.rng, conn);
+            self.runtime.flush(&mut self.rng, conn);
         }
-        self.house.perform(&mut self.rng);
-        let conns: Vec<ConnId> = self.house.links.keys().copied().collect();
+        self.runtime.perform(&mut self.rng);
+        let conns: Vec<ConnId> = self.runtime.links.keys().copied().collect();
         for conn in conns {
-            let link = self.house.link(conn);
+            let link = self.runtime.link(conn);
             if !link.client_open {
                 continue;
             }
             let bytes = link.take_down(&mut self.rng);
             busy |= !bytes.is_empty();
             self.hear(conn, &bytes);
-            let link = self.house.link(conn);
+            let link = self.runtime.link(conn);
             if link.client_open && link.down.is_empty() && link.down_ended {
                 busy = true;
                 self.hear_end(conn);
             }
         }
-        self.house.perform(&mut self.rng);
-        self.house.sweep();
+        self.runtime.perform(&mut self.rng);
+        self.runtime.sweep();
         busy
     }
 
@@ -441,13 +441,13 @@ impl Run {
         panic!("{what}: it does not come to rest");
     }
 
-    /// The weather clears up, everybody gets what they wait for, and then all is compared.
+    /// The fault_rates clears up, everybody gets what they wait for, and then all is compared.
     fn finish(&mut self, step: &Cell<usize>) {
-        self.house.sabotage(false);
-        self.house.weather = Weather::default();
+        self.runtime.sabotage(false);
+        self.runtime.fault_rates = FaultRates::default();
         self.plan.sabotage = true; // what was refused before may still be told
-        self.house.calm = true;
-        self.house.links.values_mut().for_each(link::Link::hurry);
+        self.runtime.calm = true;
+        self.runtime.links.values_mut().for_each(network::Link::hurry);
         self.settle("what was under way");
         // What is told at most so often has its time.
         self.time_passes(Duration::from_secs(1));
@@ -474,17 +474,17 @@ impl Run {
         self.everything_is_found();
         self.tokens_expire();
         self.all_is_quiet();
-        self.house.restart(&mut self.rng, &mut self.model);
-        self.house.check_database();
+        self.runtime.restart(&mut self.rng, &mut self.model);
+        self.runtime.check_database();
     }
 
     /// A session that is over has no stream, and one that refused a post for now was closed.
     fn no_stream_outlived_its_end(&self) {
-        let now = self.house.now.unix_s();
+        let now = self.runtime.now.unix_s();
         for stream in self.devices.iter().filter_map(|device| device.stream.as_ref()) {
             let (proof, form) = (&stream.proof, stream.form);
             let under_way = stream.upgraded || stream.poll.is_some();
-            let over = self.house.over.contains(&proof.session);
+            let over = self.runtime.over.contains(&proof.session);
             assert!(!over || !under_way, "{form:?} of a session that is over");
             let expired = proof.exp < now && !self.clock_was_set;
             assert!(!expired || !under_way, "{form:?} of a token that expired at {}", proof.exp);
@@ -536,7 +536,7 @@ impl Run {
 
     /// Once the index has caught up a search finds all that the model says, and nothing else.
     fn everything_is_found(&mut self) {
-        self.house.index();
+        self.runtime.index();
         for d in 0..self.devices.len() {
             for _ in 0..2 {
                 self.search(d, None, true);
@@ -547,7 +547,7 @@ impl Run {
 
     /// Time goes by and nobody renews anything: each stream ends with its token.
     fn tokens_expire(&mut self) {
-        let ttl = self.house.limits.access_ttl;
+        let ttl = self.runtime.limits.access_ttl;
         if ttl > 60 {
             return;
         }
@@ -562,7 +562,7 @@ impl Run {
     fn everybody_asks(&mut self) -> bool {
         let mut asked = false;
         for d in 0..self.devices.len() {
-            let now = self.house.now.unix_s();
+            let now = self.runtime.now.unix_s();
             let device = &self.devices[d];
             let waits = device.https.iter().any(|http| !http.asks.is_empty());
             let unsent =
@@ -668,17 +668,17 @@ impl Run {
     /// Everybody leaves, or the server does: then nothing is open, waited for or listened to.
     fn all_is_quiet(&mut self) {
         if self.rng.chance(500) {
-            self.house.drain();
+            self.runtime.drain();
         } else {
-            let held = |link: &&link::Link| link.client_open;
+            let held = |link: &&network::Link| link.client_open;
             let open: Vec<ConnId> =
-                self.house.links.iter().filter(|(_, link)| held(link)).map(|(conn, _)| *conn).collect();
+                self.runtime.links.iter().filter(|(_, link)| held(link)).map(|(conn, _)| *conn).collect();
             open.into_iter().for_each(|conn| self.cut(conn));
         }
         self.settle("the end");
         self.time_passes(Duration::from_secs(30));
         self.settle("the very end");
-        assert_eq!(self.house.server.load(), (0, 0, 0), "connections, calls, listeners at the end");
-        assert!(!self.house.draining || self.house.server.is_drained(), "drained");
+        assert_eq!(self.runtime.server.load(), (0, 0, 0), "connections, calls, listeners at the end");
+        assert!(!self.runtime.draining || self.runtime.server.is_drained(), "drained");
     }
 }

@@ -10,8 +10,8 @@ use natter::base::id::Id;
 use natter::base::json::Value;
 use natter::model::operation::Lane;
 
-use super::truth::{Conversation, Message, Version};
-use super::wire::{at, number_at, text_at};
+use super::codec::{at, number_at, text_at};
+use super::history::{Conversation, Message, Version};
 
 /// What an event says.
 #[derive(Clone, Debug, PartialEq, Eq)]

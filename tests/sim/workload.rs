@@ -1,13 +1,13 @@
 //! What devices do: sign up, post, post again, read, list, look for words, and a few things no honest client does;
-//! how they connect is in `connects`. Owns the choice and the bytes; refuses to judge an answer.
+//! how they connect is in `connecting`. Owns the choice and the bytes; refuses to judge an answer.
 
 use natter::base::id::Id;
 use natter::base::json;
 use natter::server::contract::ConnId;
 
 use super::Run;
+use super::codec;
 use super::device::{Ask, Carried, Draft, Form, Http, Point, Proof, To, Token};
-use super::wire;
 
 /// Requests pipelined on one connection, and ops in flight on one stream, at most.
 const PIPELINED_MAX: usize = 5;
@@ -19,7 +19,7 @@ impl Run {
             return self.sign(d);
         }
         let expired =
-            self.devices[d].token.as_ref().is_some_and(|token| token.exp <= self.house.now.unix_s());
+            self.devices[d].token.as_ref().is_some_and(|token| token.exp <= self.runtime.now.unix_s());
         if expired && self.rng.chance(700) {
             return self.refresh(d);
         }
@@ -135,7 +135,7 @@ impl Run {
         };
         let mut random = [0; 10];
         random.iter_mut().for_each(|byte| *byte = self.rng.next() as u8);
-        let client_id = Id::new(self.house.now.unix_ms, random);
+        let client_id = Id::new(self.runtime.now.unix_ms, random);
         let draft = Draft { client_id, to, body, reply_to, answered: false, given_up: false, carrier: None };
         self.devices[d].drafts.push(draft);
     }
@@ -172,8 +172,8 @@ impl Run {
                 stream.carried.posts.push(client_id);
                 let conn = stream.conn;
                 let frame =
-                    wire::text(&mut self.rng, &format!(r#"{{"message":{body},"client_id":"{client_id}"}}"#));
-                self.house.link(conn).up.extend(frame);
+                    codec::text(&mut self.rng, &format!(r#"{{"message":{body},"client_id":"{client_id}"}}"#));
+                self.runtime.link(conn).up.extend(frame);
                 Some(conn)
             }
             Some(Form::Native) if has_room && self.rng.chance(700) => {
@@ -272,7 +272,7 @@ impl Run {
     fn make_group(&mut self, d: usize, people: &[Id]) {
         let members: Vec<Id> = people.iter().copied().filter(|_| self.rng.chance(600)).collect();
         self.bodies += 1;
-        let client_id = Id::new(self.house.now.unix_ms, [self.rng.below(3) as u8; 10]);
+        let client_id = Id::new(self.runtime.now.unix_ms, [self.rng.below(3) as u8; 10]);
         let members = json::to_string(&members);
         let members =
             format!(r#""client_id":"{client_id}","title":"Group {}","members":{members}"#, self.bodies);
@@ -315,7 +315,7 @@ impl Run {
 
     /// `behind`: the activity behind which the list goes on.
     pub fn list(&mut self, d: usize, behind: Option<(String, u64)>) {
-        let floor = self.house.published;
+        let floor = self.runtime.published;
         let limit = [1, 2, 50][self.rng.below(3)];
         let (next, behind) = behind.unzip();
         let ask = Ask::List { behind, floor };
@@ -342,7 +342,7 @@ impl Run {
     }
 
     pub fn list_page(&mut self, d: usize, conversation: Id, point: Point, limit: u64) {
-        let ask = Ask::Messages { conversation, point, limit, floor: self.house.published };
+        let ask = Ask::Messages { conversation, point, limit, floor: self.runtime.published };
         let (name, n) = match point {
             Point::Newest => ("", 0),
             Point::Before(n) => ("before", n),
@@ -388,7 +388,7 @@ impl Run {
         let place = self.some_conversation(d).map(|(id, _)| id).filter(|_| self.rng.chance(300));
         let limit = [1, 3, 50][self.rng.below(3)];
         let (next, behind) = behind.unzip();
-        let floor = self.house.published;
+        let floor = self.runtime.published;
         let ask = Ask::Search { words, conversation: place, limit, behind, floor, exact };
         if self.devices[d].live_native() && self.rng.chance(500) {
             let place = place.map_or(String::new(), |id| format!(r#","conversation":"{id}""#));
@@ -435,13 +435,13 @@ impl Run {
     fn misbehave(&mut self, d: usize) {
         let Some(me) = self.profile(d) else { return };
         // Nobody can be added to these meanwhile.
-        let theirs = |(_, conversation): &(&Id, &super::truth::Conversation)| {
+        let theirs = |(_, conversation): &(&Id, &super::history::Conversation)| {
             !conversation.is_group && !conversation.has(me)
         };
         let foreign: Vec<Id> = self.model.conversations.iter().filter(theirs).map(|(id, _)| *id).collect();
-        let nobody = Id::new(self.house.now.unix_ms, [7; 10]);
+        let nobody = Id::new(self.runtime.now.unix_ms, [7; 10]);
         let foreign = self.rng.pick(&foreign).copied().unwrap_or(nobody);
-        let client_id = Id::new(self.house.now.unix_ms, [self.rng.next() as u8; 10]);
+        let client_id = Id::new(self.runtime.now.unix_ms, [self.rng.next() as u8; 10]);
         let wrong = |code| Ask::Wrong { code };
         let choice = self.rng.below(7);
         if self.devices[d].live_native() && self.rng.chance(500) {
@@ -463,8 +463,8 @@ impl Run {
                 5 => (wrong("not_found"), "typing", format!(r#""conversation":"{foreign}","active":true"#)),
                 _ => {
                     let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
-                    let frame = wire::text(&mut self.rng, "{\"op\":");
-                    return self.house.link(conn).up.extend(frame);
+                    let frame = codec::text(&mut self.rng, "{\"op\":");
+                    return self.runtime.link(conn).up.extend(frame);
                 }
             };
             self.op(d, ask, op, &members);
@@ -507,8 +507,8 @@ impl Run {
         let conn = stream.conn;
         let text = format!(r#"{{"id":{id},"op":"{op}",{members}}}"#);
         self.trace(|| format!("device {d} on {:x}: {text}", conn.0));
-        let frame = wire::text(&mut self.rng, &text);
-        self.house.link(conn).up.extend(frame);
+        let frame = codec::text(&mut self.rng, &text);
+        self.runtime.link(conn).up.extend(frame);
         Some(conn)
     }
 
@@ -522,7 +522,7 @@ impl Run {
         if self.devices[d].https.len() >= 2 {
             return open;
         }
-        let conn = self.house.connect(&mut self.rng, self.devices[d].address);
+        let conn = self.runtime.connect(&mut self.rng, self.devices[d].address);
         self.owners.insert(conn, d);
         self.devices[d].https.push(Http {
             conn,
@@ -566,11 +566,11 @@ impl Run {
         let mut fields = Vec::new();
         fields.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
         fields.extend(self.devices[d].unique_id.as_deref().map(|id| ("UniqueId", id)));
-        let bytes = wire::request(method, path, &fields, body);
+        let bytes = codec::request(method, path, &fields, body);
         let conn = self.devices[d].https[place].conn;
         self.trace(|| format!("device {d} on {:x}: {method} {path} {}", conn.0, body.unwrap_or_default()));
         self.devices[d].https[place].asks.push_back((ask, proof));
-        self.house.link(conn).up.extend(bytes);
+        self.runtime.link(conn).up.extend(bytes);
         conn
     }
 
@@ -579,7 +579,7 @@ impl Run {
             session: token.session,
             exp: token.exp,
             epoch: token.epoch.clone(),
-            over: self.house.over.contains(&token.session),
+            over: self.runtime.over.contains(&token.session),
         }
     }
 }

@@ -6,10 +6,10 @@ use natter::base::json::{self, Value};
 use natter::server::contract::ConnId;
 
 use super::Run;
+use super::codec::{self, at, number_at, text_at};
 use super::device::{Ask, Form, Point, Proof, Token};
-use super::listens::Search;
-use super::truth::Message;
-use super::wire::{self, at, number_at, text_at};
+use super::history::Message;
+use super::http_checker::Search;
 use crate::support::http::{Response, responses};
 
 /// An answer, of HTTP or of a stream.
@@ -63,14 +63,14 @@ impl Run {
             return;
         }
         while let Some(stream) = self.devices[d].stream.as_mut().filter(|stream| stream.conn == conn) {
-            let Some((opcode, payload)) = wire::take_frame(&mut stream.inbox) else { return };
+            let Some((opcode, payload)) = codec::take_frame(&mut stream.inbox) else { return };
             self.frame(d, conn, opcode, &payload);
         }
     }
 
     /// The end of what the server writes.
     pub fn hear_end(&mut self, conn: ConnId) {
-        let link = self.house.link(conn);
+        let link = self.runtime.link(conn);
         link.client_open = false;
         // The client closes its side too.
         link.up_ended = true;
@@ -129,8 +129,8 @@ impl Run {
         } else if refused.code != "request_timeout" {
             self.must_be_weather(conn, &refused, &format!("opening {form:?}"));
         }
-        self.house.link(conn).up_ended = true;
-        self.house.link(conn).client_open = false;
+        self.runtime.link(conn).up_ended = true;
+        self.runtime.link(conn).client_open = false;
         self.lost(conn);
         false
     }
@@ -219,7 +219,7 @@ impl Run {
             ("unauthorized_access", Ask::Refresh) => {
                 // A logout may have been answered meanwhile.
                 let Some(token) = self.devices[d].token.take() else { return };
-                let unix_s = self.house.now.unix_s();
+                let unix_s = self.runtime.now.unix_s();
                 let gone =
                     self.model.is_ended(token.session) || self.model.refresh_expired(token.session, unix_s);
                 assert!(gone || self.clock_was_set, "a good refresh token was refused");
@@ -264,9 +264,9 @@ impl Run {
     pub fn must_be_weather(&mut self, conn: ConnId, refused: &Refused, what: &str) {
         let expected = match refused.code.as_str() {
             "busy" | "unavailable" => {
-                self.house.faults > 0 || self.house.link(conn).draining || self.plan.sabotage
+                self.runtime.faults > 0 || self.runtime.link(conn).draining || self.plan.sabotage
             }
-            "rate_limited" => self.house.limits.rate_limit,
+            "rate_limited" => self.runtime.limits.rate_limit,
             "request_timeout" => true,
             _ => false,
         };
@@ -276,9 +276,9 @@ impl Run {
 
     /// A 401 needs a reason.
     pub fn unauthorized(&mut self, d: usize, conn: ConnId, proof: &Proof) {
-        let expired = proof.exp <= self.house.now.unix_s() || self.clock_was_set;
+        let expired = proof.exp <= self.runtime.now.unix_s() || self.clock_was_set;
         let over = self.model.is_ended(proof.session);
-        let foreign = proof.epoch != self.house.epoch_of(conn);
+        let foreign = proof.epoch != self.runtime.epoch_of(conn);
         assert!(expired || over || foreign, "a good token was refused: {proof:?}");
         if over {
             let device = &mut self.devices[d];
@@ -306,7 +306,7 @@ impl Run {
     fn take_token(&mut self, d: usize, token: &Value<'_>) {
         let text = |name| text_at(token, name).expect("a token");
         let access = text("access");
-        let (session, exp, epoch) = wire::claims(&access);
+        let (session, exp, epoch) = codec::claims(&access);
         let session = Id::parse(&session).expect("a session id");
         self.devices[d].token = Some(Token { access, refresh: text("refresh"), session, exp, epoch });
     }
@@ -370,7 +370,7 @@ impl Run {
         let cursor = text_at(beside, "cursor").expect("a cursor");
         let (epoch, as_of) = cursor.split_once(':').expect("epoch:seq");
         let as_of: u64 = as_of.parse().expect("a seq");
-        assert_eq!(epoch, self.house.epoch_of(conn));
+        assert_eq!(epoch, self.runtime.epoch_of(conn));
         assert!(
             floor <= as_of && as_of <= self.model.head,
             "a list as of {as_of}, not {floor}..={}",
@@ -471,7 +471,7 @@ impl Run {
 
     fn frame(&mut self, d: usize, conn: ConnId, opcode: u8, payload: &[u8]) {
         match opcode {
-            wire::TEXT => {
+            codec::TEXT => {
                 let value = json::parse(payload).unwrap_or_else(|_| panic!("not JSON: {payload:?}"));
                 let form = self.devices[d].stream.as_ref().expect("a stream").form;
                 match form {
@@ -481,15 +481,15 @@ impl Run {
                     form => panic!("a frame for {form:?}"),
                 }
             }
-            wire::PING => {
+            codec::PING => {
                 let stream = self.devices[d].stream.as_ref().expect("a stream");
                 if !stream.closing {
-                    let pong = wire::frame(&mut self.rng, wire::PONG, payload);
-                    self.house.link(conn).up.extend(pong);
+                    let pong = codec::frame(&mut self.rng, codec::PONG, payload);
+                    self.runtime.link(conn).up.extend(pong);
                 }
             }
-            wire::PONG => {}
-            wire::CLOSE => {
+            codec::PONG => {}
+            codec::CLOSE => {
                 let code = payload.get(..2).map_or(0, |code| u16::from_be_bytes([code[0], code[1]]));
                 self.closed(d, conn, code, payload);
             }
@@ -506,21 +506,21 @@ impl Run {
         match code {
             1_000 => assert!(was_closing, "1000 without our asking"),
             1_001 => {
-                let told = self.house.link(conn).draining && reason.contains("retry_after_ms");
+                let told = self.runtime.link(conn).draining && reason.contains("retry_after_ms");
                 assert!(told, "1001: {reason}");
             }
             // A pair that was blocked while it opened is told to come back, and then that there is nobody.
             1_013 if self.plan.blocks && matches!(form, Form::Pair(_)) => {}
-            1_013 => assert!(self.house.faults > 0 || self.plan.sabotage, "1013 though nothing failed"),
+            1_013 => assert!(self.runtime.faults > 0 || self.plan.sabotage, "1013 though nothing failed"),
             4_401 => self.unauthorized(d, conn, &proof),
             4_408 => {}
             code => panic!("closed with {code}: {reason}"),
         }
         if !was_closing {
-            let echo = wire::frame(&mut self.rng, wire::CLOSE, &payload[..payload.len().min(2)]);
-            self.house.link(conn).up.extend(echo);
+            let echo = codec::frame(&mut self.rng, codec::CLOSE, &payload[..payload.len().min(2)]);
+            self.runtime.link(conn).up.extend(echo);
         }
-        let link = self.house.link(conn);
+        let link = self.runtime.link(conn);
         link.up_ended = true;
         link.client_open = false;
         self.lost(conn);
@@ -530,7 +530,7 @@ impl Run {
     pub fn event(&mut self, d: usize, event: &Value<'_>) {
         let name = text_at(event, "event").expect("a name");
         let me = self.profile(d).expect("a profile");
-        let epoch = self.house.epoch_of(self.devices[d].stream.as_ref().expect("a stream").conn);
+        let epoch = self.runtime.epoch_of(self.devices[d].stream.as_ref().expect("a stream").conn);
         self.trace(|| format!("device {d}: {name} {:?}", at(event, "seq")));
         let seq = number_at(event, "seq");
         let device = &mut self.devices[d];
@@ -557,7 +557,7 @@ impl Run {
         if name == "typing" {
             let id = |path| text_at(event, path).and_then(|text| Id::parse(&text)).expect("an id");
             let (conversation, typist) = (id("data.conversation"), id("data.profile"));
-            let may = socket && stream.live && self.house.may_know.contains(&(conversation, typist, me));
+            let may = socket && stream.live && self.runtime.may_know.contains(&(conversation, typist, me));
             assert!(may && seq.is_none(), "that {typist} types is nothing to {me}: {event:?}");
             self.stats.typings += 1;
             return;

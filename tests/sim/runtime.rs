@@ -23,9 +23,9 @@ use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use natter::store::{Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
-use super::link::Link;
-use super::model::Model;
+use super::network::Link;
 use super::random::Rng;
+use super::reference::Model;
 use super::sabotage::Sabotage;
 use crate::support::{START_MS, Seeded, settings};
 
@@ -42,13 +42,13 @@ enum Refused {
 
 /// How often the world fails, in a thousand.
 #[derive(Clone, Copy, Default)]
-pub struct Weather {
+pub struct FaultRates {
     pub writes_busy: usize,
     pub reads_busy: usize,
     pub work_busy: usize,
 }
 
-pub struct House {
+pub struct Runtime {
     pub server: Server,
     store: Option<Store>,
     reader: Reader,
@@ -59,7 +59,7 @@ pub struct House {
     pub epoch: String,
     pub limits: Limits,
     pub full: bool,
-    pub weather: Weather,
+    pub fault_rates: FaultRates,
     pub links: BTreeMap<ConnId, Link>,
     dir: Dir,
     /// Slots of connections: the generation of each, and whether it is taken.
@@ -92,8 +92,8 @@ pub struct House {
     pub calm: bool,
 }
 
-impl House {
-    pub fn new(rng: &mut Rng, limits: Limits, full: bool) -> House {
+impl Runtime {
+    pub fn new(rng: &mut Rng, limits: Limits, full: bool) -> Runtime {
         let dir = Dir::new();
         let now = Now { instant: Instant::now(), unix_ms: START_MS };
         let options = StoreOptions { synchronous_full: full, ..StoreOptions::new(dir.database()) };
@@ -105,7 +105,7 @@ impl House {
         let hasher = PasswordHasher::new(PasswordOptions { secret: HmacKey::new(b"password"), cost });
         let epoch = start.epoch.clone();
         let server = Server::new(settings(limits.clone()), start, Box::new(Seeded(rng.next())), now);
-        House {
+        Runtime {
             server,
             store: Some(store),
             reader,
@@ -116,7 +116,7 @@ impl House {
             epoch,
             limits,
             full,
-            weather: Weather::default(),
+            fault_rates: FaultRates::default(),
             links: BTreeMap::new(),
             dir,
             slots: Vec::new(),
@@ -280,7 +280,7 @@ impl House {
                 }
             }
             Effect::Read { ticket, command, .. } => {
-                if rng.chance(self.weather.reads_busy) {
+                if rng.chance(self.fault_rates.reads_busy) {
                     self.faults += 1;
                     self.refused.push(Refused::Store(ticket, Refusal::Busy));
                 } else {
@@ -301,7 +301,7 @@ impl House {
                 self.writes.push_back(Item::LaneReset(lane));
             }
             Effect::Work { ticket, job } => {
-                if rng.chance(self.weather.work_busy) {
+                if rng.chance(self.fault_rates.work_busy) {
                     self.faults += 1;
                     self.refused.push(Refused::Work(ticket));
                 } else {
@@ -330,7 +330,7 @@ impl House {
         if self.closed_at_edge.contains(&lane) {
             return Err(Refusal::Unavailable);
         }
-        if rng.chance(self.weather.writes_busy) {
+        if rng.chance(self.fault_rates.writes_busy) {
             self.closed_at_edge.insert(lane);
             return Err(Refusal::Busy);
         }

@@ -7,8 +7,8 @@ use natter::base::id::Id;
 use natter::server::contract::ConnId;
 
 use super::Run;
+use super::codec;
 use super::device::{Carried, Form, Poll, Start, Stream};
-use super::wire;
 
 impl Run {
     pub fn open_stream(&mut self, d: usize) {
@@ -76,19 +76,19 @@ impl Run {
         fields.extend(device.as_deref().map(|id| ("UniqueId", id)));
         let path = format!("/api/v1/events?{cursor}limit={limit}&wait={wait}");
         let proof = self.proof(&token);
-        let (floor, asked) = (self.house.published, self.house.now.instant);
+        let (floor, asked) = (self.runtime.published, self.runtime.now.instant);
         let stream = self.devices[d].stream.as_mut().expect("a stream");
         let wait = Duration::from_secs(wait);
         (stream.proof, stream.poll) = (proof, Some(Poll { start, limit, wait, asked, floor }));
         let conn = stream.conn;
         self.trace(|| format!("device {d} on {:x}: GET {path}", conn.0));
-        let bytes = wire::request("GET", &path, &fields, None);
-        self.house.link(conn).up.extend(bytes);
+        let bytes = codec::request("GET", &path, &fields, None);
+        self.runtime.link(conn).up.extend(bytes);
     }
 
     pub fn open(&mut self, d: usize, form: Form, cursor: Option<(String, u64)>) {
         let Some(token) = self.devices[d].token.clone() else { return };
-        let conn = self.house.connect(&mut self.rng, self.devices[d].address);
+        let conn = self.runtime.connect(&mut self.rng, self.devices[d].address);
         self.owners.insert(conn, d);
         let mut target = match form {
             Form::Native => "/api/v1/ws?".to_owned(),
@@ -106,7 +106,7 @@ impl Run {
             None => {}
         }
         let bearer = format!("Bearer {}", token.access);
-        let mut fields = if form.is_socket() { wire::UPGRADE.to_vec() } else { Vec::new() };
+        let mut fields = if form.is_socket() { codec::UPGRADE.to_vec() } else { Vec::new() };
         fields.push(("Authorization", &bearer));
         if !form.is_socket() {
             fields.push(("Accept", "text/event-stream"));
@@ -116,8 +116,8 @@ impl Run {
         fields.extend(device.as_deref().map(|id| ("UniqueId", id)));
         self.trace(|| format!("device {d} opens {:x}: {target} {place:?}", conn.0));
         if form != Form::Poll {
-            let bytes = wire::request("GET", &target, &fields, None);
-            self.house.link(conn).up.extend(bytes);
+            let bytes = codec::request("GET", &target, &fields, None);
+            self.runtime.link(conn).up.extend(bytes);
         }
         let proof = self.proof(&token);
         let last = cursor.as_ref().map_or(0, |(_, seq)| *seq);
@@ -136,7 +136,7 @@ impl Run {
             text: Vec::new(),
             value: None,
             poll: None,
-            floor: self.house.published,
+            floor: self.runtime.published,
             asks: Default::default(),
             writes: Default::default(),
             next_id: 0,
@@ -155,11 +155,11 @@ impl Run {
         match self.rng.below(4) {
             0 if stream.form.is_socket() && stream.upgraded && !stream.closing => {
                 stream.closing = true;
-                let frame = wire::frame(&mut self.rng, wire::CLOSE, &1_000_u16.to_be_bytes());
-                self.house.link(conn).up.extend(frame);
+                let frame = codec::frame(&mut self.rng, codec::CLOSE, &1_000_u16.to_be_bytes());
+                self.runtime.link(conn).up.extend(frame);
             }
             1 => {
-                let link = self.house.link(conn);
+                let link = self.runtime.link(conn);
                 link.up_ended = true;
                 link.client_open = false;
                 self.devices[d].lost(conn);
@@ -174,7 +174,7 @@ impl Run {
             Some(conn) if self.rng.chance(500) => {
                 if self.rng.chance(300) {
                     // It said all it wanted to say and waits for the answers.
-                    self.house.link(conn).up_ended = true;
+                    self.runtime.link(conn).up_ended = true;
                     let http = self.devices[d].https.iter_mut().find(|http| http.conn == conn);
                     http.expect("a connection").closing = true;
                 } else {
@@ -187,7 +187,7 @@ impl Run {
 
     /// The wire breaks; the client knows at once, the server a little later.
     pub fn cut(&mut self, conn: ConnId) {
-        self.house.link(conn).cut(&mut self.rng);
+        self.runtime.link(conn).cut(&mut self.rng);
         self.lost(conn);
     }
 

@@ -1,14 +1,14 @@
 //! What comes over plain HTTP as it happens: event streams, pages of the log, the Go server's values; and what a search
-//! finds. Owns their assertions against the model; the events themselves are judged in `hears`.
+//! finds. Owns their assertions against the model; the events themselves are judged in `event_checker`.
 
 use natter::base::id::Id;
 use natter::base::json::{self, Value};
 use natter::server::contract::ConnId;
 
 use super::Run;
+use super::codec::{self, Block, at, number_at, text_at};
 use super::device::{Form, Poll, Start};
-use super::model::{Chat, holds};
-use super::wire::{self, Block, at, number_at, text_at};
+use super::reference::{Chat, holds};
 use crate::support::http::{Response, responses};
 
 /// What was looked for, and the floor below which everything must have been seen.
@@ -50,7 +50,7 @@ impl Run {
     /// Takes what has come whole of an event stream.
     pub fn body(&mut self, d: usize, conn: ConnId) {
         while let Some(stream) = self.devices[d].stream.as_mut().filter(|stream| stream.conn == conn) {
-            if let Some(block) = wire::take_block(&mut stream.text) {
+            if let Some(block) = codec::take_block(&mut stream.text) {
                 let form = stream.form;
                 match form {
                     Form::Events => self.told(d, conn, block),
@@ -58,7 +58,7 @@ impl Run {
                 }
                 continue;
             }
-            let Some(chunk) = wire::take_chunk(&mut stream.inbox) else { return };
+            let Some(chunk) = codec::take_chunk(&mut stream.inbox) else { return };
             if chunk.is_empty() {
                 assert!(stream.text.is_empty(), "half an event");
                 return self.body_ended(d, conn);
@@ -70,11 +70,11 @@ impl Run {
     /// The server ended the body in order: it needs a reason.
     fn body_ended(&mut self, d: usize, conn: ConnId) {
         let proof = self.devices[d].stream.as_ref().expect("a stream").proof.clone();
-        let expired = proof.exp <= self.house.now.unix_s() || self.clock_was_set;
+        let expired = proof.exp <= self.runtime.now.unix_s() || self.clock_was_set;
         if expired || self.model.is_ended(proof.session) {
             self.unauthorized(d, conn, &proof);
         } else {
-            let excused = self.house.link(conn).draining || self.house.faults > 0 || self.plan.sabotage;
+            let excused = self.runtime.link(conn).draining || self.runtime.faults > 0 || self.plan.sabotage;
             assert!(excused, "an event stream ended for no reason: {proof:?}");
         }
         self.hear_end(conn);
@@ -88,7 +88,7 @@ impl Run {
         };
         let (epoch, seq) = id.split_once(':').expect("epoch:seq");
         let seq: u64 = seq.parse().expect("a seq");
-        assert_eq!(epoch, self.house.epoch_of(conn));
+        assert_eq!(epoch, self.runtime.epoch_of(conn));
         let device = &mut self.devices[d];
         let stream = device.stream.as_mut().expect("a stream");
         let Some(data) = &block.data else {
@@ -172,7 +172,7 @@ impl Run {
                 }
                 410 => self.log_reset(d, conn, &poll, &response),
                 _ => {
-                    let refused = super::hears::refused(&response.json());
+                    let refused = super::event_checker::refused(&response.json());
                     if refused.code == "unauthorized_access" {
                         self.unauthorized(d, conn, &proof);
                     } else {
@@ -219,9 +219,9 @@ impl Run {
             || self.devices[d]
                 .stream
                 .as_ref()
-                .is_some_and(|stream| stream.proof.exp <= self.house.now.unix_s());
-        let waited = self.house.now.instant >= poll.asked + poll.wait;
-        let gave_up = waited || expired || self.house.link(conn).draining;
+                .is_some_and(|stream| stream.proof.exp <= self.runtime.now.unix_s());
+        let waited = self.runtime.now.instant >= poll.asked + poll.wait;
+        let gave_up = waited || expired || self.runtime.link(conn).draining;
         assert!(!rows.is_empty() || gave_up, "an empty page before the {:?} were over", poll.wait);
         assert!(!rows.is_empty() || through >= poll.floor, "nothing new, but the log had moved on");
         let device = &mut self.devices[d];
@@ -230,7 +230,7 @@ impl Run {
         stream.last = through;
         // One that waits for news asks again at once; one that was given all there is comes back later.
         if !stream.closing
-            && !self.house.calm
+            && !self.runtime.calm
             && (!rows.is_empty() || !poll.wait.is_zero())
             && self.rng.chance(800)
         {
@@ -254,7 +254,7 @@ impl Run {
     fn cursor_of(&self, conn: ConnId, value: &Value<'_>) -> (String, u64) {
         let cursor = text_at(value, "cursor").expect("a cursor");
         let (epoch, seq) = cursor.split_once(':').expect("epoch:seq");
-        assert_eq!(epoch, self.house.epoch_of(conn));
+        assert_eq!(epoch, self.runtime.epoch_of(conn));
         (epoch.to_owned(), seq.parse().expect("a seq"))
     }
 
@@ -267,7 +267,7 @@ impl Run {
     /// No stream hears what was committed after its server had heard that its session is over.
     pub fn not_after_the_end(&self, d: usize, seq: u64) {
         let session = self.devices[d].stream.as_ref().expect("a stream").proof.session;
-        let end = self.house.over_at.get(&session);
+        let end = self.runtime.over_at.get(&session);
         assert!(
             end.is_none_or(|end| seq <= *end),
             "seq {seq} reached a stream of a session that was over at {end:?}"

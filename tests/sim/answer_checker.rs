@@ -10,9 +10,9 @@ use natter::model::message::{DeleteMessage, Destination, EditMessage, PostMessag
 use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal};
 use natter::model::session::{NewSession, RefreshSession};
 
-use super::model::{Logged, Model, Session, What, pair};
+use super::history::{Conversation, Message, Version};
+use super::reference::{Logged, Model, Session, What, pair};
 use super::sabotage;
-use super::truth::{Conversation, Message, Version};
 
 /// Different emoji on one message, at most (`protocol.md`, message.react).
 const EMOJI_MAX: usize = 20;
