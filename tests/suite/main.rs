@@ -1,0 +1,17 @@
+//! The tests that need no process of their own: the whole server in memory, storage on real files, workers.
+//!
+//! One binary, so that SQLite and TLS are linked once. A module is a suite: `cargo test --test suite http`.
+
+#[path = "../store_kit/mod.rs"]
+mod store_kit;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod fuzz;
+mod http;
+mod migrations;
+mod storage;
+mod streams;
+mod websocket;
+mod work;

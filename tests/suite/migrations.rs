@@ -1,0 +1,282 @@
+//! The history of the schema: every released version opens today with all of its content.
+
+use crate::store_kit::{Kit, options, whole};
+use natter::base::id::Id;
+use natter::model::conversation::{MarkRead, Marked};
+use natter::model::member::{EraseMessages, Erased, FindCredential};
+use natter::model::message::{Destination, ListMessages, PagePoint, Time};
+use natter::store::{Held, StoreOptions, VERSION, check};
+use rusqlite::Connection;
+
+/// The migrations as they were released.
+const RELEASED: &[&str] = &[
+    include_str!("../../src/store/migrations/001_two_people_chat.sql"),
+    include_str!("../../src/store/migrations/002_codes_and_mail.sql"),
+    include_str!("../../src/store/migrations/003_accounts.sql"),
+    include_str!("../../src/store/migrations/004_groups.sql"),
+    include_str!("../../src/store/migrations/005_presence.sql"),
+    include_str!("../../src/store/migrations/006_uploads.sql"),
+    include_str!("../../src/store/migrations/007_search.sql"),
+    include_str!("../../src/store/migrations/008_export.sql"),
+    include_str!("../../src/store/migrations/009_client_ids_in_order.sql"),
+    include_str!("../../src/store/migrations/010_client_ids_as_integers.sql"),
+    include_str!("../../src/store/migrations/011_search_in_its_own_file.sql"),
+];
+
+/// What each version could hold, written by its own statements.
+const CONTENT: &[&str] = &[
+    "
+    UPDATE state SET epoch = 'kept', running = 1, head = 3;
+    INSERT INTO members (id, email, hash, verified, active, created_at) VALUES
+        (x'00000000000000000000000000000001', 'ann@example.org', 'hash', 1, 1, 1000),
+        (x'00000000000000000000000000000002', 'bob@example.org', 'hash', 0, 1, 1000),
+        (x'00000000000000000000000000000003', 'cat@example.org', 'hash', 0, 1, 1000);
+    INSERT INTO profiles (id, member, display_name, nick_name, is_private, presence, created_at) VALUES
+        (x'00000000000000000000000000000011', 1, 'Ann', 'ann', 0, 1, 1000),
+        (x'00000000000000000000000000000012', 2, 'Bob', 'bob', 0, 1, 1000),
+        (x'00000000000000000000000000000013', 3, 'Cat', 'cat', 0, 1, 1000);
+    INSERT INTO blocks (blocker, blocked) VALUES (1, 3);
+    INSERT INTO conversations (id, kind, low, high, members_count, last_n, last_seq, activity) VALUES
+        (x'00000000000000000000000000000021', 0, 1, 2, 2, 2, 3, 2);
+    INSERT INTO memberships (profile, conversation, joined_seq, read_n, read_seq) VALUES
+        (1, 1, 0, 1, 0), (2, 1, 0, 2, 3);
+    INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, body) VALUES
+        (1, 65536000, 1, 1, 1, x'00000000000000000000000000000001', 'first'), (2, 65536000, 1, 2, 2, x'00000000000000000000000000000002', 'second');
+    ",
+    "",
+    "INSERT INTO blocks (blocker, blocked) VALUES (3, 2);",
+    // A group that cat left, with an answer, an edited message, and the half-erased messages of a deleted member.
+    "
+    INSERT INTO reactions (message, emoji, profile, seq) VALUES (1, '+1', 2, 3);
+    UPDATE messages SET rev = 3 WHERE seq = 1;
+    INSERT INTO profiles (id, member, display_name, is_private, presence, created_at) VALUES
+        (x'00000000000000000000000000000014', NULL, '', 0, 1, 1000),
+        (x'00000000000000000000000000000015', NULL, '', 0, 1, 1000);
+    INSERT INTO conversations (id, kind, title, members_count, last_n, last_seq, activity) VALUES
+        (x'00000000000000000000000000000022', 1, 'group', 1, 6, 11, 9);
+    INSERT INTO memberships (profile, conversation, joined_seq, read_n, read_seq, role) VALUES (1, 2, 3, 6, 0, 1);
+    INSERT INTO messages
+        (seq, id_high, conversation, n, sender, client_id, reply_to, rev, edited_at, deleted_at, body) VALUES
+        (4, 65536000, 2, 1, 3, x'00000000000000000000000000000001', NULL, NULL, NULL, NULL, 'of cat'),
+        (5, 65536000, 2, 2, 1, x'00000000000000000000000000000005', 4, NULL, NULL, NULL, 'an answer'),
+        (6, 65536000, 2, 3, 1, x'00000000000000000000000000000006', NULL, 10, 7, NULL, 'edited'),
+        (7, 65536000, 2, 4, 4, x'00000000000000000000000000000007', NULL, 11, NULL, 8, NULL),
+        (8, 65536000, 2, 5, 4, x'00000000000000000000000000000008', NULL, NULL, NULL, NULL, 'to be erased'),
+        (9, 65536000, 2, 6, 5, x'00000000000000000000000000000009', NULL, NULL, NULL, NULL, 'kept, of nobody');
+    INSERT INTO tombstones (conversation, n) VALUES (2, 4);
+    INSERT INTO erasures (profile, done) VALUES (4, x'00000000000000000000000000000007');
+    UPDATE state SET head = 11;
+    ",
+    "UPDATE profiles SET last_seen_at = 5;",
+    "
+    INSERT INTO files (id, owner, sha256, size, mime) VALUES
+        (x'00000000000000000000000000000031', 1, zeroblob(32), 3, 'text/plain');
+    INSERT INTO uploads (id, file, name, created_at) VALUES
+        (x'00000000000000000000000000000032', 1, 'notes.txt', 1000);
+    INSERT INTO upload_usage (owner, bytes) VALUES (1, 3);
+    INSERT INTO attachments (message, place, upload) VALUES (5, 0, 1);
+    UPDATE messages SET has_files = 1 WHERE seq = 5;
+    ",
+    "INSERT INTO search (rowid, body, scope) VALUES (1, 'first', '1'); UPDATE search_state SET through = 1;",
+    "",
+    "",
+    "",
+    "",
+];
+
+/// A file as natter of this version would have left it.
+fn of_version(version: usize, name: &str) -> (StoreOptions, Connection) {
+    let options = options(&format!("{name}-{version}"));
+    let conn = Connection::open(&options.path).expect("an old database");
+    // Migrations run in the same way as natter runs them: a table that others refer to may be rebuilt.
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA application_id = 0x6e617474; PRAGMA foreign_keys = OFF",
+    )
+    .expect("its header");
+    for (step, content) in RELEASED.iter().zip(CONTENT).take(version) {
+        conn.execute_batch(step).expect("its schema");
+        conn.execute_batch(content).expect("its content");
+    }
+    conn.pragma_update(None, "user_version", version as i64).expect("its version");
+    (options, conn)
+}
+
+#[test]
+fn every_released_version_opens_today() {
+    assert_eq!(VERSION, RELEASED.len() as i64, "a new step needs its row here");
+    for version in 1..=RELEASED.len() {
+        let (options, conn) = of_version(version, "migrate");
+        drop(conn);
+        let mut kit = Kit::with(options);
+        let head = if version >= 4 { 11 } else { 3 };
+        assert_eq!((kit.start.epoch.as_str(), kit.start.head), ("kept", head), "from version {version}");
+        let find = FindCredential { email: "ann@example.org".to_owned(), device: None };
+        let ann = kit.read(find).expect("a look-up").expect("ann");
+        let conversation = Id(0x21);
+        let list = ListMessages { viewer: ann.profile, conversation, at: PagePoint::Newest, limit: 9 };
+        let page = kit.read(list).expect("a page");
+        let texts: Vec<_> = page.messages.iter().map(|message| message.body.as_deref()).collect();
+        assert_eq!(texts, [Some("first"), Some("second")], "from version {version}");
+        let next = kit.say(ann.profile, Destination::Conversation(conversation), "third");
+        assert_eq!((next.n, next.seq), (3, head + 1), "from version {version}");
+        let blocks = 1 + i64::from(version >= 3);
+        assert_eq!(kit.sql_number("SELECT count(*) FROM blocks"), blocks, "from version {version}");
+        let told = kit.write(MarkRead { at: 0, reader: ann.profile, conversation, n: 2 }).0;
+        assert_eq!(told, Ok(Marked { read_n: 3, unread: 0 }));
+        a_client_id_has_one_message_of_its_sender(&mut kit, ann.profile);
+        if version >= 4 {
+            the_group_is_as_it_was(&mut kit, ann.profile, version);
+            an_erasure_that_was_under_way_is_finished(&mut kit, ann.profile);
+        }
+        // The rows that versions 7 to 10 kept for the index are removed step by step.
+        while kit.store().sweep_search(0).expect("a sweep") {}
+        let retired =
+            "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'search%' AND name <> 'search_changes'";
+        assert_eq!(kit.sql_number(retired), 0);
+        check(&kit.options, Held::Alone).expect("a sound database");
+        assert_eq!(kit.sql_number("PRAGMA user_version"), VERSION);
+    }
+}
+
+fn a_client_id_has_one_message_of_its_sender(kit: &mut Kit, ann: Id) {
+    let bob = Id(0x12);
+    for (sender, to, expect) in [(ann, bob, Some(1)), (bob, ann, None), (bob, ann, Some(4))] {
+        let mut post = kit.post(sender, Destination::To(to), "under 1");
+        post.draft_mut().client_id = Id(1);
+        let posted = kit.write(post).0.expect("a post");
+        assert_eq!(posted.duplicate, expect.is_some());
+        assert_eq!(whole(posted).n, expect.unwrap_or(4));
+    }
+    let again = "INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low) \
+         SELECT 1000, 0, 1, 1000, sender, client_high, client_low FROM messages WHERE seq = 1";
+    let conn = Connection::open(&kit.options.path).expect("a connection");
+    let error = conn.execute(again, []).expect_err("the schema's own rule").to_string();
+    assert!(error.contains("UNIQUE") && error.contains("client_high"), "{error}");
+}
+
+#[test]
+fn client_ids_became_integers_without_changing() {
+    let (options, conn) = of_version(9, "client-ids");
+    let ids = [
+        0,
+        u128::MAX,
+        1 << 127,
+        (1 << 127) - 1,
+        1 << 63,
+        (1 << 63) - 1,
+        u128::from(u64::MAX),
+        u128::MAX << 64,
+        (1 << 95) | (1 << 31),
+        0x0123_4567_89ab_cdef_fedc_ba98_7654_3210,
+    ]
+    .map(Id);
+    // The same client_ids of two senders, alternating.
+    let people = [(1, Id(0x11)), (2, Id(0x12))];
+    let mut kept: Vec<_> = [(Id(0x11), Id(1)), (Id(0x12), Id(2))].into();
+    for client_id in ids {
+        for (key, sender) in people {
+            kept.push((sender, client_id));
+            let n = kept.len() as i64;
+            conn.execute(
+                "INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, body) \
+                 VALUES (?1, 65536000, 1, ?2, ?3, ?4, 'kept')",
+                (100 + n, n, key, client_id.to_bytes()),
+            )
+            .expect("a message");
+        }
+    }
+    conn.execute(
+        "UPDATE conversations SET last_n = ?1, last_seq = 100 + ?1 WHERE key = 1",
+        [kept.len() as i64],
+    )
+    .expect("its conversation");
+    drop(conn);
+
+    let mut kit = Kit::with(options);
+    assert_eq!(kit.start.head, 100 + kept.len() as u64);
+    let destination = Destination::Conversation(Id(0x21));
+    for _ in 0..2 {
+        let list =
+            ListMessages { viewer: Id(0x11), conversation: Id(0x21), at: PagePoint::After(0), limit: 99 };
+        let messages = kit.read(list).expect("a page").messages;
+        let found: Vec<_> =
+            messages.iter().map(|message| (message.sender.expect("a sender"), message.client_id)).collect();
+        assert_eq!(found, kept);
+        for message in messages {
+            let (sender, client_id) = (message.sender.expect("a sender"), message.client_id);
+            let mut again = kit.post(sender, destination, "again");
+            again.draft_mut().client_id = client_id;
+            let answer = kit.write(again).0.expect("an answer");
+            assert!(answer.duplicate, "{client_id}");
+            assert_eq!(whole(answer).id, message.id);
+        }
+        // Messages that are posted today are stored in the same way.
+        let neighbours = [(1 << 127) + 1, (1 << 63) + 1, 1 << 64, u128::MAX - 1].map(Id);
+        for client_id in neighbours {
+            let mut post = kit.post(Id(0x11), destination, "new");
+            post.draft_mut().client_id = client_id;
+            let repeated = kept.contains(&(Id(0x11), client_id));
+            assert_eq!(kit.write(post).0.expect("a post").duplicate, repeated, "{client_id}");
+            if !repeated {
+                kept.push((Id(0x11), client_id));
+            }
+        }
+    }
+    check(&kit.options, Held::Alone).expect("a sound database");
+}
+
+fn the_group_is_as_it_was(kit: &mut Kit, ann: Id, version: usize) {
+    let list = ListMessages { viewer: ann, conversation: Id(0x22), at: PagePoint::Newest, limit: 9 };
+    let messages = kit.read(list).expect("a page").messages;
+    let texts: Vec<_> = messages.iter().map(|message| message.body.as_deref()).collect();
+    let expect = ["of cat", "an answer", "edited", "", "to be erased", "kept, of nobody"];
+    assert_eq!(
+        texts,
+        expect.map(|text| Some(text).filter(|text| !text.is_empty())),
+        "from version {version}"
+    );
+    assert_eq!(messages[1].reply_to, Some(messages[0].id));
+    let shown: Vec<_> = messages[1].attachments.iter().map(|shown| shown.name.as_str()).collect();
+    assert_eq!(shown, if version >= 6 { vec!["notes.txt"] } else { vec![] });
+    assert_eq!((messages[2].edited_at, messages[2].rev), (Some(Time(7)), 10));
+    assert_eq!((messages[3].deleted_at, messages[3].rev), (Some(Time(8)), 11));
+    let list = ListMessages { viewer: ann, conversation: Id(0x21), at: PagePoint::After(0), limit: 1 };
+    let first = kit.read(list).expect("a page").messages.remove(0);
+    let reactions: Vec<_> = first.reactions.iter().map(|of| (of.emoji.as_str(), of.count)).collect();
+    assert_eq!((first.rev, reactions), (3, vec![("+1", 1)]));
+    // Those of cat and of the member whose messages are being erased; not of the member whose messages are kept.
+    assert_eq!(kit.sql_number("SELECT count(*) FROM departures"), 2);
+    assert_eq!(kit.sql_number("SELECT count(*) FROM departures WHERE profile = 3 AND conversation = 2"), 1);
+}
+
+fn an_erasure_that_was_under_way_is_finished(kit: &mut Kit, ann: Id) {
+    let (erased, events) = kit.write(EraseMessages { at: 9 });
+    assert_eq!((erased, events.len()), (Ok(Erased::All), 1), "a tombstone is not erased again");
+    let list = ListMessages { viewer: ann, conversation: Id(0x22), at: PagePoint::After(3), limit: 9 };
+    let messages = kit.read(list).expect("a page").messages;
+    let texts: Vec<_> = messages.iter().map(|message| message.body.as_deref()).collect();
+    assert_eq!(texts, [None, None, Some("kept, of nobody")]);
+    assert_eq!((messages[0].deleted_at, messages[1].deleted_at), (Some(Time(8)), Some(Time(9))));
+    assert_eq!(kit.sql_number("SELECT count(*) FROM erasures"), 0);
+    assert_eq!(kit.sql_number("SELECT count(*) FROM departures"), 1);
+}
+
+#[test]
+fn a_step_that_fails_leaves_the_version_before_it() {
+    let options = options("migrate-fails");
+    let conn = Connection::open(&options.path).expect("a database");
+    // Half of the first schema exists already, which no natter ever leaves.
+    conn.execute_batch("PRAGMA application_id = 0x6e617474; CREATE TABLE log (seq INTEGER)")
+        .expect("a table");
+    drop(conn);
+    for _ in 0..2 {
+        let fault = crate::store_kit::open(&options).err().expect("the step fails");
+        assert!(fault.to_string().contains("can't be opened"), "{fault}");
+    }
+    let conn = Connection::open(&options.path).expect("a database");
+    let tables: i64 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))
+        .expect("a count");
+    let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a version");
+    assert_eq!((tables, version), (1, 0));
+}
