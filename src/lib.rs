@@ -51,15 +51,15 @@
 //! ```text
 //! socket                     bytes of a frame
 //!   → Server::handle         Input::Received
-//!   → server::stream         the frame, out of a memory pipe
-//!   → server::ops            the row of ROUTES that `op` names: the same one HTTP takes
+//!   → server::streams::websocket         the frame, out of a memory pipe
+//!   → server::streams::ops            the row of ROUTES that `op` names: the same one HTTP takes
 //!   → messaging::messages    a well-formed post: a PostMessage with its own time and random bits
 //!   → Effect::Store          ticket and lane; the connection goes on reading
 //!   → runtime::storage       one batch of what is queued, one transaction
 //!   → store::messages        client_id, membership, blocks; the next n, the next seq; one insert
 //!   → COMMIT                 on disk (WAL, synchronous=FULL)
 //!   → Input::Answered        the events first, then the answer
-//!   → server::publish        encoded once, the same bytes queued on every device that may hear it
+//!   → server::streams::publish        encoded once, the same bytes queued on every device that may hear it
 //!   → the poster's answer    queued behind everything that came before it
 //!   → one flush              of every socket that has something to send
 //! ```
@@ -70,7 +70,7 @@
 //!
 //! A reader who was away resumes by a cursor. Its stream subscribes first and holds what is live, reads the log behind the
 //! cursor no faster than the peer takes it, sends what was held with a greater `seq`, says `caught_up`, and is live
-//! ([`server::replay`]). So dropping a slow stream loses nothing, and there is one way to catch up for the three kinds
+//! ([`server::streams::replay`]). So dropping a slow stream loses nothing, and there is one way to catch up for the three kinds
 //! of stream: WebSocket, server-sent events, long poll.
 //!
 //! # What holds everywhere

@@ -2,12 +2,12 @@
 //! Invariant: a call whose connection has closed is an orphan, never dangling: its outcome still finds its events
 //! and its continuation, and only the answer is dropped.
 
-use super::contract::ConnId;
 use crate::base::id::Id;
 use crate::model::handler::Then;
 use crate::model::job::Done;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::session::SessionId;
+use crate::server::contract::ConnId;
 
 /// One question under way.
 pub struct Call {

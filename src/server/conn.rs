@@ -13,18 +13,6 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::contract::{ConnId, ListenerKind, Ticket};
-use super::crowd::{Origin, Standing};
-use super::event_stream::EventStream;
-use super::export::Export;
-use super::hub::Subscription;
-use super::poll::Poll;
-use super::rate_limit::Verdict;
-use super::receiving::Holder;
-use super::reservations::Reservation;
-use super::routes::Route;
-use super::stream::SocketStream;
-use super::upload::{ReadUpload, Temporary};
 use crate::base::id::Id;
 use crate::base::network::Prefix;
 use crate::base::send_queue::SendQueue;
@@ -33,6 +21,18 @@ use crate::model::handler::{Actor, Client};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Head, HeadReader};
 use crate::proto::websocket::Accept;
+use crate::server::contract::{ConnId, ListenerKind, Ticket};
+use crate::server::crowd::{Origin, Standing};
+use crate::server::request::rate_limit::Verdict;
+use crate::server::request::receiving::Holder;
+use crate::server::request::routes::Route;
+use crate::server::streams::export::Export;
+use crate::server::streams::hub::Subscription;
+use crate::server::streams::poll::Poll;
+use crate::server::streams::sse::EventStream;
+use crate::server::streams::websocket::SocketStream;
+use crate::server::uploads::receive::{ReadUpload, Temporary};
+use crate::server::uploads::reservations::Reservation;
 
 pub struct Conn {
     pub id: ConnId,

@@ -28,7 +28,7 @@ impl ConnId {
 }
 
 /// A question the server waits for; an answer to a call that is gone finds nothing.
-pub type Ticket = Key<super::calls::Call>;
+pub type Ticket = Key<crate::server::calls::Call>;
 
 /// A file being received: the temporary file `UPLOADS/tmp/<id>` belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

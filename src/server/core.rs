@@ -6,27 +6,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backlog::Backlog;
-use super::calls::{Call, Caller, Next};
-use super::conn::{Conn, Phase};
-use super::contract::{ConnId, Effect, ListenerKind, Ticket};
-use super::crowd::Crowd;
-use super::erase;
-use super::export::Exports;
-use super::hashing::Hashing;
-use super::hub::{Hub, Subscription};
-use super::last_seen::{self, LastSeen};
-use super::outbox::Outbox;
-use super::presence::{self, Broadcast, Presence};
-use super::publish::LastPublished;
-use super::rate_limit::RateLimiter;
-use super::reads::Reads;
-use super::receiving::Receiving;
-use super::report::Metrics;
-use super::tasks;
-use super::upload::{self, Uploads};
-use super::values::Values;
-use super::verified::Verified;
 use crate::base::crypto::Entropy;
 use crate::base::network::Prefix;
 use crate::base::slab::Slab;
@@ -39,6 +18,27 @@ use crate::model::readiness::Readiness;
 use crate::model::session::SessionId;
 use crate::model::settings::Settings;
 use crate::model::tickets::Tickets;
+use crate::server::background::erase;
+use crate::server::background::last_seen::{self, LastSeen};
+use crate::server::background::outbox::Outbox;
+use crate::server::background::tasks;
+use crate::server::calls::{Call, Caller, Next};
+use crate::server::conn::{Conn, Phase};
+use crate::server::contract::{ConnId, Effect, ListenerKind, Ticket};
+use crate::server::crowd::Crowd;
+use crate::server::request::hashing::Hashing;
+use crate::server::request::rate_limit::RateLimiter;
+use crate::server::request::reads::Reads;
+use crate::server::request::receiving::Receiving;
+use crate::server::request::report::Metrics;
+use crate::server::request::verified::Verified;
+use crate::server::streams::backlog::Backlog;
+use crate::server::streams::export::Exports;
+use crate::server::streams::hub::{Hub, Subscription};
+use crate::server::streams::presence::{self, Broadcast, Presence};
+use crate::server::streams::publish::LastPublished;
+use crate::server::streams::values::Values;
+use crate::server::uploads::receive::{self, Uploads};
 
 pub struct Core {
     pub settings: Settings,
@@ -238,8 +238,8 @@ impl Core {
         if let Some(member) = conn.exports.take() {
             self.exports.ended(member);
         }
-        upload::abandon(self, conn);
-        upload::give_back(self, conn);
+        receive::abandon(self, conn);
+        receive::give_back(self, conn);
     }
 
     /// From now on this connection hears what its profile may hear.

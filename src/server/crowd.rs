@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::conn::{Conn, Phase};
-use super::contract::{ConnId, ListenerKind};
 use crate::base::id::Id;
 use crate::base::network::Prefix;
 use crate::limits::ACCEPTS_TURN_MAX;
 use crate::model::problem::{Code, Problem};
+use crate::server::conn::{Conn, Phase};
+use crate::server::contract::{ConnId, ListenerKind};
 
 /// How many times CONNECTIONS_PER_ADDRESS a prefix around a subscriber's has, by [`Prefix::width`].
 const WIDER: [usize; 3] = [1, 2, 4];

@@ -70,55 +70,43 @@
 //! # std::fs::remove_dir_all(&dir).expect("removed");
 //! ```
 
-pub mod admit;
-pub mod backlog;
+pub mod background;
 pub mod calls;
-pub mod client;
 pub mod clock;
 pub mod conn;
 pub mod contract;
 pub mod core;
-pub mod cors;
 pub mod crowd;
-pub mod ephemeral;
-pub mod erase;
-pub mod event_stream;
-pub mod export;
-pub mod hashing;
-pub mod http;
-pub mod hub;
-pub mod last_seen;
-pub mod legacy_socket;
-pub mod ops;
-pub mod outbox;
-pub mod poll;
-pub mod presence;
-pub mod publish;
-pub mod rate_limit;
-pub mod reads;
-pub mod receiving;
-pub mod replay;
-pub mod report;
-pub mod reservations;
-pub mod respond;
-pub mod router;
-pub mod routes;
-pub mod steps;
-pub mod stream;
-pub mod tasks;
-pub mod upload;
-pub mod values;
-pub mod verified;
+pub mod request;
+pub mod streams;
+pub mod uploads;
 
 use std::time::{Duration, Instant};
 
-use self::backlog::Held;
+use self::background::erase;
+use self::background::last_seen;
+use self::background::outbox;
+use self::background::tasks;
 use self::calls::{Call, Caller, Next};
 use self::clock::Clock;
 use self::conn::{Conn, Conns, Phase};
 use self::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use self::core::Core;
-use self::presence::Broadcast;
+use self::request::admit;
+use self::request::http;
+use self::request::respond;
+use self::request::steps;
+use self::streams::backlog::Held;
+use self::streams::ephemeral;
+use self::streams::export;
+use self::streams::poll;
+use self::streams::presence;
+use self::streams::presence::Broadcast;
+use self::streams::publish;
+use self::streams::sse;
+use self::streams::values;
+use self::streams::websocket;
+use self::uploads::receive;
 use crate::base::crypto::Entropy;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
@@ -177,12 +165,12 @@ impl Server {
             Input::Finished { ticket, done } => self.finished(ticket, done),
             Input::Appended { upload, bytes, sha256 } => {
                 if let Some(conn) = self.core.uploads.conn_of(upload) {
-                    self.with_conn(conn, |core, conn| upload::appended(core, conn, bytes, sha256));
+                    self.with_conn(conn, |core, conn| receive::appended(core, conn, bytes, sha256));
                 }
             }
             Input::DiskFailed { upload, full } => {
                 if let Some(conn) = self.core.uploads.conn_of(upload) {
-                    self.with_conn(conn, |core, conn| upload::disk_failed(core, conn, full));
+                    self.with_conn(conn, |core, conn| receive::disk_failed(core, conn, full));
                 }
             }
             Input::BackgroundError(trouble) => self.core.metrics.trouble(trouble),
@@ -458,7 +446,7 @@ impl Server {
             Next::Chats(profile) => {
                 let Some(found) = values::answered(&mut self.core, profile, outcome.result) else { return };
                 for id in self.core.hub.of(profile).to_vec() {
-                    self.with_conn(id, |core, conn| event_stream::found(core, conn, &found));
+                    self.with_conn(id, |core, conn| sse::found(core, conn, &found));
                 }
             }
             Next::Greeting => {
@@ -470,10 +458,10 @@ impl Server {
             Next::Stream => {
                 self.with_conn(origin, |core, conn| match call.caller {
                     Caller::Stream(_) => match &conn.phase {
-                        Phase::EventStream(_) => event_stream::answered(core, conn, ticket, outcome.result),
+                        Phase::EventStream(_) => sse::answered(core, conn, ticket, outcome.result),
                         Phase::Export(_) => export::answered(core, conn, ticket, outcome.result),
                         Phase::Poll(_) => poll::answered(core, conn, ticket, outcome.result),
-                        _ => stream::answered(core, conn, ticket, outcome.result),
+                        _ => websocket::answered(core, conn, ticket, outcome.result),
                     },
                     Caller::Request(_) | Caller::Op { .. } | Caller::Server => {}
                 });
@@ -524,8 +512,8 @@ impl Server {
     fn expire(&mut self) {
         for id in self.conns.ids() {
             self.with_conn(id, |core, conn| match &conn.phase {
-                Phase::WebSocket(_) => stream::clock_was_set(core, conn),
-                Phase::EventStream(_) => event_stream::timed_out(core, conn),
+                Phase::WebSocket(_) => websocket::clock_was_set(core, conn),
+                Phase::EventStream(_) => sse::timed_out(core, conn),
                 Phase::Poll(_) => poll::clock_was_set(core, conn),
                 _ => {}
             });
@@ -542,8 +530,8 @@ impl Server {
         last_seen::flush(&mut self.core);
         for id in self.conns.ids() {
             self.with_conn(id, |core, conn| match &conn.phase {
-                Phase::WebSocket(_) => stream::drain(core, conn),
-                Phase::EventStream(_) => event_stream::end(core, conn),
+                Phase::WebSocket(_) => websocket::drain(core, conn),
+                Phase::EventStream(_) => sse::end(core, conn),
                 Phase::Poll(_) => poll::timed_out(core, conn),
                 Phase::Linger { .. } | Phase::Drain { .. } => {
                     conn.deadline = conn.deadline.min(Some(core.linger_until()));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use natter::base::json::{self, Value};
 use natter::proto::http::head::Method;
-use natter::server::routes::{Access, ROUTES};
+use natter::server::request::routes::{Access, ROUTES};
 
 use crate::support::World;
 

@@ -213,14 +213,15 @@ fn every_path_lists_its_methods() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     // The public listener has no admin routes: tests/api/admin.rs.
-    let public =
-        |route: &&natter::server::routes::Route| route.access != natter::server::routes::Access::Control;
-    let routes = natter::server::routes::ROUTES.iter().filter(public);
+    let public = |route: &&natter::server::request::routes::Route| {
+        route.access != natter::server::request::routes::Access::Control
+    };
+    let routes = natter::server::request::routes::ROUTES.iter().filter(public);
     let mut paths: Vec<&str> = routes.map(|route| route.path).collect();
     paths.dedup();
     for path in paths {
         let mut methods: Vec<&str> = vec!["OPTIONS"];
-        for route in natter::server::routes::ROUTES.iter().filter(|route| route.path == path) {
+        for route in natter::server::request::routes::ROUTES.iter().filter(|route| route.path == path) {
             methods.push(route.method.as_str());
             if route.method.as_str() == "GET" {
                 methods.push("HEAD");
@@ -260,8 +261,8 @@ fn every_path_lists_its_methods() {
 fn no_request_is_authorized_without_a_token() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
-    for route in natter::server::routes::ROUTES {
-        use natter::server::routes::Access;
+    for route in natter::server::request::routes::ROUTES {
+        use natter::server::request::routes::Access;
         let path = concrete(route.path);
         let bearer = [
             "Bearer nonsense".to_owned(),

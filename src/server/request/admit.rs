@@ -1,0 +1,407 @@
+//! Who may ask: the table's columns applied to a head, in the order of [`protocol`](crate::protocol), "Precedence". Nothing here
+//! reads a body byte or asks storage.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::auth::token;
+use crate::base::crypto::base64url;
+use crate::base::network::Prefix;
+use crate::limits::{JSON_DEADLINE, UPLOADS_RETRY_MS};
+use crate::model::handler::{Actor, Client, Step};
+use crate::model::operation::{Command, Flow};
+use crate::model::problem::{Code, Problem};
+use crate::model::session::SessionId;
+use crate::proto::http::head::{Expect, Framing, Head, Headers, Method, Version};
+use crate::proto::http::mime::ContentType;
+use crate::proto::websocket::{self, UpgradeError};
+use crate::server::conn::{Conn, Exchange};
+use crate::server::contract::ListenerKind;
+use crate::server::core::Core;
+use crate::server::request::client;
+use crate::server::request::cors;
+use crate::server::request::rate_limit::{Bucket, Verdict};
+use crate::server::request::reads;
+use crate::server::request::router::{self, Found};
+use crate::server::request::routes::{Access, Action, BodyKind, ROUTES, RateClass, Route};
+use crate::server::uploads::receive;
+
+/// Groups one account may create in an hour. Beyond: 429.
+const GROUPS_PER_HOUR: u32 = 120;
+/// Members one account may add to groups in an hour, those of new groups included: five of the largest groups of the default
+/// MEMBERS_MAX. Beyond: 429.
+const MEMBERS_PER_HOUR: u32 = 5_000;
+
+/// What is known of a request before anything is decided.
+pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> Box<Exchange> {
+    let client = client::of(&core.settings, conn.peer, &head);
+    core.reads.set(conn.id, reads::anonymous(client.address));
+    let request_id = match head.headers.get("x-request-id").filter(|id| is_request_id(id)) {
+        Some(id) => id.to_owned(),
+        None => new_request_id(core),
+    };
+    // After a request for an upgrade that gets a plain answer may stand frames, which are no requests.
+    let upgrade = websocket::is_wanted(head.headers.get_all("upgrade"));
+    let close = !head.keep_alive || core.draining || upgrade;
+    Box::new(Exchange {
+        head,
+        route: None,
+        path: Vec::new(),
+        query: Vec::new(),
+        bad_query: false,
+        client,
+        actor: None,
+        request_id,
+        started,
+        rate: None,
+        fields: Vec::new(),
+        unread: None,
+        body_unasked: false,
+        close,
+        upgrade: None,
+    })
+}
+
+pub fn new_request_id(core: &mut Core) -> String {
+    let mut random = [0; 12];
+    core.entropy.fill(&mut random);
+    base64url(&random)
+}
+
+fn is_request_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// Decides. `exchange.route` stays `None` only for a good `OPTIONS`.
+pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<(), Problem> {
+    let method = exchange.head.method;
+    if method == Method::Unknown {
+        return Err(Problem::new(Code::NotImplemented));
+    }
+    if exchange.head.expect == Expect::Unsupported {
+        return Err(Problem::new(Code::ExpectationFailed));
+    }
+    if exchange.head.target.is_asterisk() {
+        exchange.fields.push(("Allow", ALL_METHODS.into()));
+        return admit_options(core, exchange);
+    }
+    if method == Method::Connect {
+        exchange.fields.push(("Allow", ALL_METHODS.into()));
+        return Err(Problem::new(Code::MethodNotAllowed));
+    }
+    let Some(route) = find_route(exchange, conn.listener_kind)? else { return admit_options(core, exchange) };
+    // What tells of the server itself goes on telling: that it stops is news, too.
+    if core.draining && matches!(route.action, Action::Handle(_)) {
+        return Err(Code::Unavailable.into());
+    }
+    match exchange.head.target.query_pairs() {
+        Ok(query) => exchange.query = query,
+        Err(_) => {
+            exchange.bad_query = true;
+            exchange.query = exchange.head.target.readable_pairs();
+        }
+    }
+    authorize(core, conn, exchange, route)?;
+    if route.is_socket() {
+        admit_upgrade(core, exchange)?;
+    }
+    admit_body(core, exchange, route)
+}
+
+/// A browser asks before it asks, so preflights are free; any other `OPTIONS` is a request like others.
+fn admit_options(core: &mut Core, exchange: &mut Exchange) -> Result<(), Problem> {
+    if cors::preflight_origin(&exchange.head.headers).is_some() {
+        return Ok(());
+    }
+    spend_address(core, exchange, RateClass::Read)
+}
+
+const ALL_METHODS: &str = "DELETE, GET, HEAD, OPTIONS, POST, PUT";
+
+/// The row, or `None` for an `OPTIONS` of a known path.
+fn find_route(
+    exchange: &mut Exchange,
+    listener_kind: ListenerKind,
+) -> Result<Option<&'static Route>, Problem> {
+    let segments = exchange.head.target.segments().ok_or(Problem::new(Code::NotFound))?;
+    if exchange.head.method == Method::Options {
+        let methods = router::allowed(&segments, listener_kind).ok_or(Problem::new(Code::NotFound))?;
+        exchange.fields.push(("Allow", methods.into()));
+        return Ok(None);
+    }
+    match router::find(exchange.head.method, &segments, listener_kind) {
+        Found::Route { route, path } => {
+            exchange.route = Some(route);
+            exchange.path = path;
+            Ok(Some(route))
+        }
+        Found::OtherMethods(methods) => {
+            exchange.fields.push(("Allow", methods.into()));
+            Err(Problem::new(Code::MethodNotAllowed))
+        }
+        Found::Nothing => Err(Problem::new(Code::NotFound)),
+    }
+}
+
+/// 429 by address, then 401, then 429 by account.
+fn authorize(
+    core: &mut Core,
+    conn: &Conn,
+    exchange: &mut Exchange,
+    route: &'static Route,
+) -> Result<(), Problem> {
+    if route.access == Access::Control {
+        core.reads.set(conn.id, Flow::SERVER);
+        return Ok(());
+    }
+    if route.access == Access::Public || route.access == Access::Signed && is_signed(exchange) {
+        return spend_address(core, exchange, route.rate);
+    }
+    let Some(actor) = actor_of(core, exchange, route) else {
+        // A flood of bad tokens ends in 429; a good token behind the same address is not hurt by it.
+        spend_address(core, exchange, RateClass::Read)?;
+        log::debug!(target: "natter::auth", peer:% = conn.peer, route = route.name; "token refused");
+        return Err(Problem::new(Code::UnauthorizedAccess));
+    };
+    exchange.actor = Some(actor);
+    core.reads.set(conn.id, Flow::of_account(actor.member));
+    core.last_seen.record(actor.session, core.now);
+    spend(core, exchange, Bucket::Account(actor.member))?;
+    match route.rate {
+        RateClass::Write => spend(core, exchange, Bucket::Writes(actor.member)),
+        RateClass::Read | RateClass::Credential => Ok(()),
+    }
+}
+
+/// Whether the request shows a signature, good or not: the handler judges it.
+fn is_signed(exchange: &Exchange) -> bool {
+    exchange.query.iter().any(|(name, _)| name == "sig" || name == "expires")
+}
+
+/// Takes one request from a bucket; what it says goes into the answer's `RateLimit` fields.
+fn spend(core: &mut Core, exchange: &mut Exchange, bucket: Bucket) -> Result<(), Problem> {
+    let verdict = take(core, bucket);
+    heed(exchange, verdict)
+}
+
+/// The same from the buckets of its address.
+fn spend_address(core: &mut Core, exchange: &mut Exchange, class: RateClass) -> Result<(), Problem> {
+    let verdict = take_address(core, exchange.client.address, class);
+    heed(exchange, verdict)
+}
+
+fn heed(exchange: &mut Exchange, verdict: Option<Verdict>) -> Result<(), Problem> {
+    let Some(verdict) = verdict else { return Ok(()) };
+    exchange.rate = Some(exchange.rate.map_or(verdict, |rate| rate.tighter(verdict)));
+    match verdict.retry_after {
+        None => Ok(()),
+        Some(after) => {
+            exchange.rate = Some(verdict);
+            Err(Problem::rate_limited(after.as_millis().max(1) as u64))
+        }
+    }
+}
+
+/// `None` when the rates are lifted.
+pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
+    let limits = &core.settings.limits;
+    if !limits.rate_limit {
+        return None;
+    }
+    let rate = match bucket {
+        Bucket::Credentials(_) => limits.rate_credentials,
+        Bucket::Address(_) | Bucket::Overflow => limits.rate_address,
+        Bucket::Account(_) => limits.rate_account,
+        Bucket::Writes(_) => limits.rate_writes,
+        // These are taken by the hour.
+        Bucket::Groups(_) | Bucket::Members(_) => return None,
+    };
+    Some(core.rates.take(bucket, rate, core.now.instant))
+}
+
+/// After its handler and before storage: what a write costs beyond one, and whether its author has made as many groups, or
+/// added as many members, as one may in an hour.
+pub fn charge(core: &mut Core, actor: Option<Actor>, step: &Step) -> Result<(), Problem> {
+    let (Some(Actor { member, .. }), Step::Store(command, _)) = (actor, step) else { return Ok(()) };
+    let limits = &core.settings.limits;
+    if !limits.rate_limit || !command.is_write() {
+        return Ok(());
+    }
+    let (groups, members) = match command {
+        Command::CreateConversation(create) => (1, u32::try_from(create.members.len()).unwrap_or(u32::MAX)),
+        Command::PutMember(_) => (0, 1),
+        _ => (0, 0),
+    };
+    let now = core.now.instant;
+    for (bucket, an_hour, count) in [
+        (Bucket::Groups(member), GROUPS_PER_HOUR, groups),
+        (Bucket::Members(member), MEMBERS_PER_HOUR, members),
+    ] {
+        if count > 0
+            && let Err(after) = core.rates.take_hourly(bucket, an_hour, count, now)
+        {
+            return Err(Problem::rate_limited(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)));
+        }
+    }
+    let more = command.weight() - 1;
+    if more > 0 {
+        core.rates.charge(Bucket::Writes(member), limits.rate_writes, more, now);
+    }
+    Ok(())
+}
+
+/// As [`take`], from the buckets of an address and of the prefixes around it.
+pub fn take_address(core: &mut Core, address: IpAddr, class: RateClass) -> Option<Verdict> {
+    let limits = &core.settings.limits;
+    let (bucket, rate): (fn(Prefix) -> Bucket, _) = match class {
+        RateClass::Credential => (Bucket::Credentials, limits.rate_credentials),
+        RateClass::Read | RateClass::Write => (Bucket::Address, limits.rate_address),
+    };
+    limits.rate_limit.then(|| core.rates.take_nested(address, bucket, rate, core.now.instant))
+}
+
+/// The actor by a bearer token, or by what the row admits in its place. A ticket that is presented is used up, whatever
+/// becomes of the request: one that could be tried again could be used twice.
+fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Option<Actor> {
+    let device = exchange.client.unique_id.as_deref();
+    if let Some(token) = bearer(&exchange.head.headers) {
+        return actor(core, token, device);
+    }
+    let query =
+        |name: &str| exchange.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let by_ticket = match (route.access, query("ticket")) {
+        (Access::Socket, Some(ticket)) => core.tickets.take(ticket, core.now),
+        (Access::Events, Some(ticket)) => {
+            token::verify_events_ticket(&core.settings, &core.epoch, core.now.unix_s(), ticket).ok()
+        }
+        (Access::Socket, None) => {
+            return actor(core, query("access")?, device.or(query("unique_id")));
+        }
+        (Access::Public | Access::Bearer | Access::Events | Access::Control | Access::Signed, _) => None,
+    };
+    by_ticket.filter(|actor| !core.ended.contains_key(&actor.session))
+}
+
+/// Who an access token speaks for, if it is good, of this epoch, of a session that has not ended, and shown by the
+/// device it is bound to.
+pub fn actor(core: &Core, token: &str, device: Option<&str>) -> Option<Actor> {
+    let claims = token::verify_access(&core.settings, &core.epoch, core.now.unix_s(), token).ok()?;
+    let alive = !core.ended.contains_key(&claims.actor.session);
+    (alive && token::device_matches(claims.device, device)).then_some(claims.actor)
+}
+
+/// As [`actor`], for a newer token on a stream this session has opened: the device was proven then, with a ticket too,
+/// whose clients can't set headers.
+pub fn actor_again(core: &Core, token: &str, session: SessionId) -> Option<Actor> {
+    let claims = token::verify_access(&core.settings, &core.epoch, core.now.unix_s(), token).ok()?;
+    (claims.actor.session == session && !core.ended.contains_key(&session)).then_some(claims.actor)
+}
+
+/// The credentials of exactly one `Authorization: Bearer` (RFC 6750 §2.1; the scheme in any case).
+pub fn bearer(headers: &Headers) -> Option<&str> {
+    let mut sent = headers.get_all("authorization");
+    let value = sent.next()?;
+    if sent.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+}
+
+fn admit_upgrade(core: &Core, exchange: &mut Exchange) -> Result<(), Problem> {
+    let head = &exchange.head;
+    let minor = u8::from(head.version == Version::Http11);
+    match websocket::check_upgrade(head.method.as_str(), minor, |name| head.headers.get_all(name)) {
+        Ok(accept) => {
+            if !cors::upgrade_allowed(&core.settings.origins, &core.settings.public_url, head) {
+                return Err(Problem::new(Code::OriginNotAllowed));
+            }
+            // Bytes of a body would stand where the first frame must.
+            if !matches!(head.framing, Framing::Empty | Framing::Length(0)) {
+                exchange.close = true;
+                return Err(Problem::new(Code::BadRequest));
+            }
+            exchange.upgrade = Some(accept);
+            Ok(())
+        }
+        Err(UpgradeError::NotAnUpgrade | UpgradeError::VersionUnsupported) => {
+            exchange.fields.push(("Upgrade", "websocket".into()));
+            exchange.fields.push(("Sec-WebSocket-Version", websocket::VERSION.into()));
+            Err(Problem::new(Code::UpgradeRequired))
+        }
+        Err(UpgradeError::BadKey) => {
+            exchange.close = true;
+            Err(Problem::new(Code::BadRequest))
+        }
+    }
+}
+
+/// The most bytes of a body this row takes. Where none is looked at, as many as elsewhere are read and dropped: to know
+/// where the next request begins, before this one is answered.
+pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
+    let limits = &core.settings.limits;
+    match route.map_or(BodyKind::None, |route| route.body) {
+        BodyKind::None | BodyKind::Json | BodyKind::Form(_) => limits.json_body_max,
+        BodyKind::Upload => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
+        #[cfg(feature = "conformance")]
+        BodyKind::Any => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
+    }
+}
+
+/// The most bytes of a body that is kept in memory until it is whole.
+pub fn whole_body_max(core: &Core) -> usize {
+    ROUTES
+        .iter()
+        .filter(|route| !matches!(route.body, BodyKind::Upload))
+        .map(|route| body_max(core, Some(route)))
+        .max()
+        .unwrap_or(0)
+}
+
+/// From the first byte of the request to the last of its body.
+pub fn body_deadline(route: &Route) -> Duration {
+    match route.body {
+        // A body that becomes a file has a deadline of its own, by its size.
+        BodyKind::None | BodyKind::Json | BodyKind::Form(_) | BodyKind::Upload => JSON_DEADLINE,
+        // As long as the largest upload of the default limits may take.
+        #[cfg(feature = "conformance")]
+        BodyKind::Any => Duration::from_secs(60 + 10_485_760 / 8_192),
+    }
+}
+
+/// 429 for one who brings too many already; 413 where the length is known, then 415. Of a chunked body both are known only as it comes.
+fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
+    if let Some(wanted) = receive::wanted(route.body, &exchange.head) {
+        if exchange.actor.is_some_and(|actor| !core.uploads.reservations.has_room(actor.profile)) {
+            return Err(Problem::rate_limited(UPLOADS_RETRY_MS));
+        }
+        return receive::admit_head(core, &exchange.head, wanted);
+    }
+    let Framing::Length(length @ 1..) = exchange.head.framing else { return Ok(()) };
+    if length > body_max(core, Some(route)) as u64 {
+        return Err(Problem::new(Code::TooLarge));
+    }
+    if takes_type(exchange) { Ok(()) } else { Err(Problem::new(Code::NotSupportedType)) }
+}
+
+/// Whether the row takes a body of the type and coding the head names.
+pub fn takes_type(exchange: &Exchange) -> bool {
+    if exchange.route.is_none_or(|route| !matches!(route.body, BodyKind::Json | BodyKind::Form(_))) {
+        return true;
+    }
+    let headers = &exchange.head.headers;
+    let mut types = headers.get_all("content-type");
+    let json = types.next().and_then(ContentType::parse).is_some_and(|media| media.is_json());
+    let coded = |coding: &str| !coding.eq_ignore_ascii_case("identity");
+    json && types.next().is_none() && !headers.get_all("content-encoding").any(coded)
+}
+
+/// A client for connections that never said a word of HTTP.
+pub fn nobody(conn: &Conn) -> Client {
+    Client {
+        address: conn.peer,
+        user_agent: String::new(),
+        unique_id: None,
+        language: crate::proto::http::language::Language::En,
+    }
+}

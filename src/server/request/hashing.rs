@@ -1,0 +1,335 @@
+//! Passwords that wait for a hash: who is next, so that one network's guesses never stand before another's sign-in. Owns the
+//! queue before the worker threads; what is hashed and what follows from it is the handlers'.
+//!
+//! ```text
+//! known devices ──┐ in turn      /48s and /24s ── in turn ──→ /56s ── in turn ──→ /64s and addresses ──→ oldest first
+//! all others ─────┘
+//! ```
+//!
+//! The workers are given no more than they can begin, since what they hold is served in its order. A device is known when it
+//! had a session of this very account: who only names an existing account waits as all others, or its existence would show.
+//!
+//! Invariant: bounded in all and by prefix; beyond, the network that has most in the queue gives way.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::base::network::Prefix;
+use crate::limits::{PASSWORD_JOBS_MAX, PASSWORD_THREADS};
+use crate::model::job::Job;
+use crate::server::contract::Ticket;
+
+/// Jobs handed to the workers: one to be begun when one of theirs ends, so that no thread waits for the loop.
+const UNDER_WAY_MAX: usize = PASSWORD_THREADS + 1;
+/// Jobs that wait, of known devices and of all others: about a second of work each. Beyond: `busy`.
+const WAITING_MAX: usize = 64;
+/// Of them from one prefix, by [`Prefix::width`]. Beyond: `busy`.
+const OF_PREFIX_MAX: [usize; 3] = [8, 16, 32];
+
+/// Where a job comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub address: IpAddr,
+    /// Somebody who has a session, or a device that had one of the account.
+    pub is_known: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Hashing {
+    known: Line,
+    others: Line,
+    /// Whose turn it is next, where both wait.
+    known_next: bool,
+    under_way: usize,
+    /// To be told; empty between two inputs.
+    refused: VecDeque<Ticket>,
+}
+
+const _: () = assert!(UNDER_WAY_MAX <= PASSWORD_JOBS_MAX);
+
+type Waiting = (Ticket, Job);
+
+/// One queue, served in turn by prefix.
+#[derive(Debug, Default)]
+struct Line {
+    root: Node,
+}
+
+/// Those of one prefix, or of all: its jobs where it is a subscriber's, else the prefixes in it, the next one first.
+#[derive(Debug, Default)]
+struct Node {
+    jobs: VecDeque<Waiting>,
+    inner: BTreeMap<Prefix, Node>,
+    turns: VecDeque<Prefix>,
+    len: usize,
+}
+
+impl Hashing {
+    /// One more job. Where there is no room, one is refused for it, or itself.
+    pub fn ask(&mut self, asker: Asker, ticket: Ticket, job: Job) {
+        let line = if asker.is_known { &mut self.known } else { &mut self.others };
+        self.refused.extend(line.push(asker.address, (ticket, job)));
+    }
+
+    /// One that was refused and is not told yet.
+    pub fn take_refused(&mut self) -> Option<Ticket> {
+        self.refused.pop_front()
+    }
+
+    /// Nobody waits for this one any more; `false` where it does not wait here.
+    pub fn forget(&mut self, ticket: Ticket) -> bool {
+        self.known.root.forget(ticket) || self.others.root.forget(ticket)
+    }
+
+    /// The next one for the workers, while they can begin one.
+    pub fn next(&mut self) -> Option<(Ticket, Job)> {
+        if self.under_way >= UNDER_WAY_MAX {
+            return None;
+        }
+        let (first, second) = if self.known_next {
+            (&mut self.known, &mut self.others)
+        } else {
+            (&mut self.others, &mut self.known)
+        };
+        let next = first.pop().or_else(|| second.pop())?;
+        self.known_next = !self.known_next;
+        self.under_way += 1;
+        Some(next)
+    }
+
+    /// A worker has done one.
+    pub fn done(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+}
+
+impl Line {
+    fn push(&mut self, address: IpAddr, waiting: Waiting) -> Option<Ticket> {
+        let path: Vec<Prefix> = Prefix::around(address).rev().collect();
+        if self.root.is_full(&path) {
+            return Some(waiting.0);
+        }
+        let mut refused = None;
+        if self.root.len >= WAITING_MAX {
+            let (most, longest) = self.root.longest()?;
+            // Who has as many as the longest is no better than it.
+            if self.root.of(path[0]) >= longest || most == path[0] {
+                return Some(waiting.0);
+            }
+            refused = self.root.drop_newest().map(|(ticket, _)| ticket);
+        }
+        self.root.push(&path, waiting);
+        refused
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        self.root.pop()
+    }
+}
+
+impl Node {
+    fn of(&self, prefix: Prefix) -> usize {
+        self.inner.get(&prefix).map_or(0, |node| node.len)
+    }
+
+    /// Whether one of these nested prefixes has as many as it may.
+    fn is_full(&self, path: &[Prefix]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return false };
+        self.inner
+            .get(first)
+            .is_some_and(|node| node.len >= OF_PREFIX_MAX[first.width()] || node.is_full(rest))
+    }
+
+    fn push(&mut self, path: &[Prefix], waiting: Waiting) {
+        self.len += 1;
+        let Some((first, rest)) = path.split_first() else { return self.jobs.push_back(waiting) };
+        let node = self.inner.entry(*first).or_default();
+        if node.len == 0 {
+            self.turns.push_back(*first);
+        }
+        node.push(rest, waiting);
+    }
+
+    /// The oldest job of the prefix whose turn it is, which then waits for all others.
+    fn pop(&mut self) -> Option<Waiting> {
+        let next = match self.turns.pop_front() {
+            None => self.jobs.pop_front(),
+            Some(prefix) => {
+                let node = self.inner.get_mut(&prefix)?;
+                let next = node.pop();
+                if node.len == 0 {
+                    self.inner.remove(&prefix);
+                } else {
+                    self.turns.push_back(prefix);
+                }
+                next
+            }
+        };
+        self.len -= usize::from(next.is_some());
+        next
+    }
+
+    fn forget(&mut self, ticket: Ticket) -> bool {
+        let before = self.jobs.len();
+        self.jobs.retain(|(waiting, _)| *waiting != ticket);
+        let mut found = self.jobs.len() < before;
+        if !found
+            && let Some((prefix, node)) = self.inner.iter_mut().find_map(|(prefix, node)| {
+                let found = node.forget(ticket);
+                found.then_some((*prefix, &*node))
+            })
+        {
+            found = true;
+            if node.len == 0 {
+                self.inner.remove(&prefix);
+                self.turns.retain(|turn| *turn != prefix);
+            }
+        }
+        self.len -= usize::from(found);
+        found
+    }
+
+    /// The prefix that has most, and how many.
+    fn longest(&self) -> Option<(Prefix, usize)> {
+        self.inner.iter().map(|(prefix, node)| (*prefix, node.len)).max_by_key(|(_, len)| *len)
+    }
+
+    /// Drops the newest job of whoever has most.
+    fn drop_newest(&mut self) -> Option<Waiting> {
+        let dropped = match self.longest() {
+            None => self.jobs.pop_back(),
+            Some((prefix, _)) => {
+                let node = self.inner.get_mut(&prefix)?;
+                let dropped = node.drop_newest();
+                if node.len == 0 {
+                    self.inner.remove(&prefix);
+                    self.turns.retain(|turn| *turn != prefix);
+                }
+                dropped
+            }
+        };
+        self.len -= usize::from(dropped.is_some());
+        dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::slab::Key;
+    use crate::model::job::Hidden;
+
+    struct Stage {
+        hashing: Hashing,
+        names: BTreeMap<Ticket, String>,
+    }
+
+    impl Stage {
+        fn new() -> Stage {
+            Stage { hashing: Hashing::default(), names: BTreeMap::new() }
+        }
+
+        /// The address of the one that is refused for it.
+        fn ask(&mut self, address: &str, is_known: bool) -> Option<String> {
+            let ticket = Key::from_u64(self.names.len() as u64);
+            self.names.insert(ticket, address.to_owned());
+            let job = Job::HashPassword { password: Hidden(String::new()), salt: [0; 16] };
+            let asker = Asker { address: address.parse().expect("an address"), is_known };
+            self.hashing.ask(asker, ticket, job);
+            self.hashing.take_refused().map(|refused| self.names[&refused].clone())
+        }
+
+        /// The addresses of all that wait, as they are served.
+        fn serve(&mut self) -> Vec<String> {
+            std::iter::from_fn(|| {
+                let (ticket, _) = self.hashing.next()?;
+                self.hashing.done();
+                Some(self.names[&ticket].clone())
+            })
+            .collect()
+        }
+    }
+
+    #[test]
+    fn workers_get_no_more_than_they_can_begin() {
+        let mut stage = Stage::new();
+        (0..5).for_each(|_| drop(stage.ask("192.0.2.1", false)));
+        let given = std::iter::from_fn(|| stage.hashing.next()).count();
+        assert_eq!(given, UNDER_WAY_MAX);
+        stage.hashing.done();
+        assert!(stage.hashing.next().is_some() && stage.hashing.next().is_none());
+    }
+
+    #[test]
+    fn prefixes_are_served_in_turn_at_each_width() {
+        let mut stage = Stage::new();
+        for address in [
+            "2001:db8::1",
+            "2001:db8::2",
+            "2001:db8:0:1::1",
+            "2001:db8:0:100::1",
+            "2001:db8:1::1",
+            "192.0.2.1",
+            "192.0.2.1",
+            "192.0.2.2",
+        ] {
+            assert_eq!(stage.ask(address, false), None);
+        }
+        let expect = [
+            "2001:db8::1",
+            "2001:db8:1::1",
+            "192.0.2.1",
+            "2001:db8:0:100::1",
+            "192.0.2.2",
+            "2001:db8:0:1::1",
+            "192.0.2.1",
+            "2001:db8::2",
+        ];
+        assert_eq!(stage.serve(), expect);
+    }
+
+    #[test]
+    fn who_has_most_in_a_full_queue_gives_way_and_a_newcomer_is_heard() {
+        let mut stage = Stage::new();
+        // 256 /64s of one /56 have the places of one /56.
+        let refused =
+            (0..256).filter(|i| stage.ask(&format!("2001:db8:0:{i:x}::1"), false).is_some()).count();
+        assert_eq!(refused, 256 - 16);
+        assert_eq!((0..20).filter(|_| stage.ask("192.0.2.1", false).is_some()).count(), 12, "of one address");
+        assert_eq!((0..99).filter(|i| stage.ask(&format!("198.51.100.{i}"), false).is_some()).count(), 67);
+        for i in 0..8 {
+            assert_eq!(stage.ask(&format!("10.0.{i}.1"), false), None);
+        }
+        assert_eq!(stage.hashing.others.root.len, WAITING_MAX);
+        // It is full, and each newcomer takes the place of the newest of the busiest network.
+        assert!(stage.ask("203.0.113.1", false).is_some_and(|gone| gone.starts_with("198.51.100.")));
+        assert!(stage.ask("198.51.100.200", false).is_some_and(|gone| gone == "198.51.100.200"));
+        assert_eq!(stage.hashing.others.root.len, WAITING_MAX);
+        let served = stage.serve();
+        assert_eq!(served.len(), WAITING_MAX);
+        assert!(served[..12].contains(&"203.0.113.1".to_owned()), "in the first round of turns");
+    }
+
+    #[test]
+    fn who_is_gone_leaves_no_place_behind() {
+        let mut stage = Stage::new();
+        for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "198.51.100.1"] {
+            stage.ask(address, false);
+        }
+        assert!(stage.hashing.forget(Key::from_u64(0)) && stage.hashing.forget(Key::from_u64(3)));
+        assert!(!stage.hashing.forget(Key::from_u64(3)) && !stage.hashing.forget(Key::from_u64(9)));
+        assert_eq!(stage.hashing.others.root.len, 2);
+        assert_eq!(stage.serve(), ["192.0.2.1", "192.0.2.2"]);
+        assert!(stage.hashing.others.root.inner.is_empty());
+    }
+
+    #[test]
+    fn known_devices_have_a_part_of_their_own() {
+        let mut stage = Stage::new();
+        (0..200).for_each(|i| drop(stage.ask(&format!("10.0.{i}.1"), false)));
+        (0..3).for_each(|_| assert_eq!(stage.ask("192.0.2.1", true), None));
+        let served = stage.serve();
+        let known = served.iter().enumerate().filter(|(_, address)| *address == "192.0.2.1");
+        assert_eq!(known.map(|(at, _)| at).collect::<Vec<_>>(), [1, 3, 5]);
+    }
+}

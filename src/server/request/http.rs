@@ -1,0 +1,440 @@
+//! From bytes to requests: the phases of an HTTP connection, and what time does to them.
+//! Invariant: a request is dispatched once, complete, and nothing behind it is read before its answer is queued.
+
+use std::time::Duration;
+
+use crate::limits::{HEAD_DEADLINE, LINGER_BYTES, PROGRESS_BYTES, PROGRESS_WINDOW};
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::body::BodyDecoder;
+use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
+use crate::proto::http::response::CONTINUE;
+use crate::server::conn::{Conn, Exchange, Phase, ReadBody};
+use crate::server::contract::Effect;
+use crate::server::core::Core;
+use crate::server::crowd::{self, Origin};
+use crate::server::request::admit;
+use crate::server::request::respond;
+use crate::server::request::routes::BodyKind;
+use crate::server::request::steps;
+use crate::server::streams::export;
+use crate::server::streams::poll;
+use crate::server::streams::sse;
+use crate::server::streams::websocket;
+use crate::server::uploads::receive;
+
+/// A kept-alive connection without a request. Beyond: closed.
+const IDLE_DEADLINE: Duration = Duration::from_secs(75);
+/// The same of a trusted proxy: longer than proxies keep theirs (load balancers 600 s), so that the proxy is the one who
+/// closes. A request that crosses our close is a 502 that no proxy may repeat.
+const PROXY_IDLE_DEADLINE: Duration = Duration::from_secs(620);
+const _: () = assert!(PROXY_IDLE_DEADLINE.as_secs() > 600);
+
+pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
+    core.metrics.bytes_in += bytes.len() as u64;
+    match &mut conn.phase {
+        Phase::WebSocket(_) => websocket::received(core, conn, bytes),
+        // Whoever listens to events has nothing more to ask on this connection.
+        Phase::EventStream(_) | Phase::Export(_) => {}
+        Phase::ReadUpload(reading) if reading.is_receiving() => {
+            receive::received(core, conn, bytes);
+            advance(core, conn);
+        }
+        Phase::Linger { left } => {
+            *left = left.saturating_sub(bytes.len() as u64);
+            if *left == 0 {
+                conn.phase = Phase::Closed;
+            }
+        }
+        _ => {
+            conn.inbox.extend_from_slice(bytes);
+            advance(core, conn);
+        }
+    }
+}
+
+/// The runtime wrote bytes of the send queue.
+pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
+    core.metrics.bytes_out += bytes;
+    conn.progress += bytes;
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::sent(core, conn),
+        Phase::EventStream(_) => sse::advance(core, conn),
+        Phase::Export(_) => export::advance(core, conn),
+        Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.phase = Phase::Closed,
+        _ => {
+            // An idle connection is one that has its answers.
+            if conn.send.is_empty() && matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
+                conn.deadline = Some(core.now.instant + idle_deadline(conn));
+            }
+            advance(core, conn);
+        }
+    }
+}
+
+/// The peer will send nothing more. What it has asked for is still answered.
+pub fn ended(core: &mut Core, conn: &mut Conn) {
+    conn.ended = true;
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::ended(core, conn),
+        // Its one request was whole: the rest of the answer is still owed.
+        Phase::Export(_) => {}
+        // An EventSource that leaves closes both ways.
+        Phase::EventStream(_) => conn.phase = Phase::Closed,
+        Phase::ReadHead { .. } => advance(core, conn),
+        // Half a request is none: nobody waits for its answer, though perhaps for those before it.
+        Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => close_when_sent(core, conn),
+        Phase::ReadUpload(reading) if reading.is_receiving() => close_when_sent(core, conn),
+        Phase::Await { .. } | Phase::ReadUpload(_) | Phase::Poll(_) | Phase::Closed => {}
+    }
+}
+
+/// Closes once the send queue is empty: at once, or when `sent` sees it so.
+fn close_when_sent(core: &mut Core, conn: &mut Conn) {
+    if conn.send.is_empty() {
+        conn.phase = Phase::Closed;
+    } else {
+        linger(core, conn);
+    }
+}
+
+/// Goes on as far as the received bytes reach.
+pub fn advance(core: &mut Core, conn: &mut Conn) {
+    loop {
+        let went_on = match &conn.phase {
+            // What is behind waits until the answers before it have left.
+            Phase::ReadHead { .. } if !conn.may_pipeline() => return,
+            Phase::ReadHead { .. } => read_head(core, conn),
+            Phase::ReadBody(_) => read_body(core, conn),
+            Phase::Drain { .. } => drain(core, conn),
+            Phase::Await { .. }
+            | Phase::ReadUpload(_)
+            | Phase::WebSocket(_)
+            | Phase::EventStream(_)
+            | Phase::Export(_)
+            | Phase::Poll(_)
+            | Phase::Linger { .. }
+            | Phase::Closed => false,
+        };
+        if !went_on {
+            break;
+        }
+    }
+    if conn.ended && matches!(conn.phase, Phase::ReadHead { .. }) {
+        close_when_sent(core, conn);
+    } else if core.draining {
+        drain_idle(core, conn);
+    }
+}
+
+/// The server stops: a connection nobody is using ends. What was begun is finished first.
+pub fn drain_idle(core: &mut Core, conn: &mut Conn) {
+    if matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
+        close_when_sent(core, conn);
+    }
+}
+
+fn read_head(core: &mut Core, conn: &mut Conn) -> bool {
+    let Phase::ReadHead { reader, since } = &mut conn.phase else { return false };
+    if conn.inbox.is_empty() {
+        return false;
+    }
+    match reader.read(&conn.inbox, core.settings.limits.head_max) {
+        Ok(None) => {
+            if since.is_none() && reader.is_partial(&conn.inbox) {
+                *since = Some(core.now.instant);
+                conn.deadline = Some(core.now.instant + HEAD_DEADLINE);
+            }
+            false
+        }
+        Ok(Some((head, consumed))) => {
+            let started = since.unwrap_or(core.now.instant);
+            conn.consume(consumed);
+            begin(core, conn, head, started);
+            true
+        }
+        Err(error) => {
+            let code = match error {
+                HeadError::Bad(why) => {
+                    log::debug!(target: "natter::http", peer:% = conn.peer; "bad head: {why}");
+                    Code::BadRequest
+                }
+                HeadError::TargetTooLong => Code::TargetTooLong,
+                HeadError::TooLarge => Code::HeadTooLarge,
+                HeadError::VersionNotSupported => Code::VersionNotSupported,
+                HeadError::CodingNotImplemented => Code::NotImplemented,
+            };
+            // Where a head ends that can't be read is a guess: nothing behind it is looked at.
+            conn.inbox = Vec::new();
+            respond::headless(core, conn, &Problem::new(code));
+            linger(core, conn);
+            true
+        }
+    }
+}
+
+/// A head is whole: it is refused, answered, or its body is read.
+fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Instant) {
+    let mut exchange = admit::exchange(core, conn, head, started);
+    core.comes_from(conn, exchange.client.address);
+    let framing = exchange.head.framing;
+    let has_body = !matches!(framing, Framing::Empty | Framing::Length(0));
+    let admitted = admit::admit(core, conn, &mut exchange).and_then(|()| {
+        let origin =
+            Origin { address: exchange.client.address, member: exchange.actor.map(|actor| actor.member) };
+        core.crowd.begin(conn, origin, core.settings.limits.connections_per_address)
+    });
+    if let (Ok(()), Some(route)) = (&admitted, exchange.route) {
+        if receive::wanted(route.body, &exchange.head).is_some() {
+            return receive::begin(core, conn, exchange);
+        }
+        if !has_body {
+            return steps::dispatch(core, conn, exchange, &[]);
+        }
+        if exchange.head.expect == Expect::Continue && conn.inbox.is_empty() {
+            conn.send.push_bytes(CONTINUE);
+        }
+        conn.deadline = Some(exchange.started + admit::body_deadline(route));
+        let decoder = BodyDecoder::new(framing);
+        let reading = ReadBody { exchange, decoder, body: Vec::new(), received: 0 };
+        conn.phase = Phase::ReadBody(Box::new(reading));
+        return;
+    }
+    // Answered before the body is read, but not before what is already here of it was looked at: a broken framing
+    // wins over every other answer, since nothing behind it means anything.
+    if has_body && is_broken(framing, &conn.inbox) {
+        return refuse_framing(core, conn, exchange);
+    }
+    if has_body {
+        exchange.unread = Some(BodyDecoder::new(framing));
+        exchange.body_unasked = exchange.head.expect != Expect::None;
+        // A client that asked first may send the body or not: only closing keeps the two apart. And a body that is
+        // longer than what is drained ends the connection anyway, so the answer says so.
+        let too_long = matches!(framing, Framing::Length(length) if length > drain_max(core));
+        exchange.close |= exchange.body_unasked || too_long;
+    }
+    match admitted {
+        Ok(()) => respond::options(core, conn, exchange),
+        Err(problem) => respond::refuse(core, conn, exchange, &problem),
+    }
+}
+
+/// Whether the bytes of a body that have come already break its framing.
+fn is_broken(framing: Framing, bytes: &[u8]) -> bool {
+    let mut decoder = BodyDecoder::new(framing);
+    let mut position = 0;
+    loop {
+        match decoder.decode(&bytes[position..]) {
+            Err(_) => return true,
+            Ok(piece) if piece.done || piece.consumed == 0 => return false,
+            Ok(piece) => position += piece.consumed,
+        }
+    }
+}
+
+/// Where a body ends whose framing is broken is a guess: nothing behind it is looked at.
+fn refuse_framing(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
+    exchange.close = true;
+    exchange.unread = None;
+    conn.inbox = Vec::new();
+    respond::refuse(core, conn, exchange, &Problem::new(Code::BadRequest));
+}
+
+/// Bytes of an unwanted body that are read and dropped.
+fn drain_max(core: &Core) -> u64 {
+    core.settings.limits.upload_max.saturating_add(LINGER_BYTES)
+}
+
+fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
+    let Phase::ReadBody(mut reading) = conn.take_phase() else { return false };
+    let route = reading.exchange.route;
+    let max = admit::body_max(core, route);
+    let keeps = route.is_some_and(|route| route.body != BodyKind::None);
+    let mut position = 0;
+    let refused = loop {
+        let Ok(piece) = reading.decoder.decode(&conn.inbox[position..]) else {
+            refuse_framing(core, conn, reading.exchange);
+            return true;
+        };
+        position += piece.consumed;
+        reading.received += piece.data.len();
+        if reading.received > max {
+            break Some(Code::TooLarge);
+        }
+        // Known here only for a chunked body: an empty one is no body, and needs no type.
+        if !piece.data.is_empty() && !admit::takes_type(&reading.exchange) {
+            break Some(Code::NotSupportedType);
+        }
+        if keeps {
+            reading.body.extend_from_slice(piece.data);
+        }
+        if piece.done {
+            conn.consume(position);
+            let ReadBody { exchange, body, .. } = *reading;
+            steps::dispatch(core, conn, exchange, &body);
+            return true;
+        }
+        if piece.consumed == 0 || position == conn.inbox.len() {
+            break None;
+        }
+    };
+    conn.consume(position);
+    match refused {
+        Some(code) => {
+            let ReadBody { mut exchange, decoder, .. } = *reading;
+            exchange.unread = Some(decoder);
+            respond::refuse(core, conn, exchange, &Problem::new(code));
+            true
+        }
+        None => {
+            conn.phase = Phase::ReadBody(reading);
+            false
+        }
+    }
+}
+
+/// What follows an answer that is queued: the next head, the rest of an unread body, or the end.
+pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
+    let keep_alive = !exchange.close;
+    receive::give_back(core, conn);
+    core.crowd.done(conn);
+    conn.has_account |= exchange.actor.is_some();
+    conn.useful_at = core.now.instant;
+    conn.progress = 0;
+    match exchange.unread.take() {
+        Some(_) if exchange.body_unasked => linger(core, conn),
+        Some(decoder) => {
+            conn.deadline = Some(core.linger_until());
+            conn.phase = Phase::Drain { decoder, left: drain_max(core), keep_alive };
+        }
+        None if keep_alive => read_next(core, conn),
+        None => linger(core, conn),
+    }
+}
+
+fn idle_deadline(conn: &Conn) -> Duration {
+    if conn.is_proxy { PROXY_IDLE_DEADLINE } else { IDLE_DEADLINE }
+}
+
+fn read_next(core: &mut Core, conn: &mut Conn) {
+    // Until the answer has left, by its progress; `sent` sets the clock of the idle.
+    let wait = if conn.send.is_empty() { idle_deadline(conn) } else { PROGRESS_WINDOW };
+    conn.deadline = Some(core.now.instant + wait);
+    conn.phase = Phase::ReadHead { reader: HeadReader::new(), since: None };
+}
+
+/// Reads and drops a body nobody wants, so that the answer before it arrives (RFC 9112 §9.6).
+fn drain(core: &mut Core, conn: &mut Conn) -> bool {
+    let Phase::Drain { decoder, left, keep_alive } = &mut conn.phase else { return false };
+    let keep_alive = *keep_alive;
+    let mut position = 0;
+    loop {
+        let Ok(piece) = decoder.decode(&conn.inbox[position..]) else {
+            conn.inbox = Vec::new();
+            linger(core, conn);
+            return true;
+        };
+        position += piece.consumed;
+        *left = left.saturating_sub(piece.consumed as u64);
+        if piece.done {
+            conn.consume(position);
+            if keep_alive {
+                read_next(core, conn);
+            } else {
+                linger(core, conn);
+            }
+            return true;
+        }
+        if *left == 0 {
+            // The answer went out long ago, and enough was read for it to arrive.
+            conn.inbox = Vec::new();
+            close_when_sent(core, conn);
+            return true;
+        }
+        if piece.consumed == 0 || position == conn.inbox.len() {
+            conn.consume(position);
+            return false;
+        }
+    }
+}
+
+/// Says goodbye: what is queued is sent, the write side shuts down, and what still comes is dropped for a while, since a
+/// close with unread bytes would reset the connection and take the answer with it.
+pub fn linger(core: &mut Core, conn: &mut Conn) {
+    conn.inbox = Vec::new();
+    conn.progress = 0;
+    if conn.ended && conn.send.is_empty() {
+        conn.phase = Phase::Closed;
+        return;
+    }
+    core.effects.push_back(Effect::ShutdownWrite(conn.id));
+    conn.deadline = Some(core.linger_until());
+    conn.phase = Phase::Linger { left: drain_max(core) };
+}
+
+/// The deadline of a phase has come.
+pub fn timed_out(core: &mut Core, conn: &mut Conn) {
+    conn.deadline = None;
+    if slow_but_moving(core, conn) {
+        return;
+    }
+    match conn.take_phase() {
+        Phase::ReadHead { since: Some(_), .. } => {
+            respond::headless(core, conn, &Problem::new(Code::RequestTimeout));
+            linger(core, conn);
+        }
+        Phase::ReadBody(reading) => {
+            let exchange = reading.exchange;
+            respond::refuse(core, conn, exchange, &Problem::new(Code::RequestTimeout));
+        }
+        Phase::ReadUpload(reading) => receive::timed_out(core, conn, reading),
+        Phase::WebSocket(stream) => {
+            conn.phase = Phase::WebSocket(stream);
+            websocket::timed_out(core, conn);
+        }
+        phase @ Phase::Export(_) => {
+            conn.phase = phase;
+            export::timed_out(core, conn);
+        }
+        stream @ Phase::EventStream(_) => {
+            conn.phase = stream;
+            sse::timed_out(core, conn);
+        }
+        poll @ Phase::Poll(_) => {
+            conn.phase = poll;
+            poll::timed_out(core, conn);
+        }
+        // A call always ends, and its answer sets the next deadline.
+        phase @ Phase::Await { .. } => conn.phase = phase,
+        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } | Phase::Closed => {}
+    }
+}
+
+/// All requests under way are too large together, and this one gives way.
+pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
+    let problem = crowd::full();
+    match conn.take_phase() {
+        Phase::ReadHead { .. } => {
+            respond::headless(core, conn, &problem);
+            linger(core, conn);
+        }
+        Phase::ReadBody(reading) => {
+            conn.inbox = Vec::new();
+            let mut exchange = reading.exchange;
+            exchange.close = true;
+            respond::refuse(core, conn, exchange, &problem);
+        }
+        // What stands behind a request that is answered now, or behind the last one, is not looked at any more.
+        _ => {}
+    }
+}
+
+/// A long answer may take longer than any deadline, as long as the peer takes it at 1 KiB/s.
+fn slow_but_moving(core: &mut Core, conn: &mut Conn) -> bool {
+    let sending = matches!(conn.phase, Phase::ReadHead { .. } | Phase::Linger { .. } | Phase::Drain { .. });
+    if !sending || conn.send.is_empty() || conn.progress < PROGRESS_BYTES {
+        return false;
+    }
+    conn.progress = 0;
+    conn.deadline = Some(core.now.instant + PROGRESS_WINDOW);
+    true
+}

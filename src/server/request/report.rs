@@ -1,0 +1,179 @@
+//! What the server tells of itself: health, readiness, and counts in the Prometheus text format.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::base::json;
+use crate::base::send_queue::Segment;
+use crate::model::handler::Reply;
+use crate::model::metrics::ErrorKind;
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::head::Head;
+use crate::proto::http::language::Language;
+use crate::server::conn::Conn;
+use crate::server::contract::ListenerKind;
+use crate::server::core::Core;
+use crate::server::request::admit;
+
+/// Counts since the start. Labels come from the route table, so they are bounded.
+#[derive(Default)]
+pub struct Metrics {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub connections: u64,
+    pub events: u64,
+    pub deliveries: u64,
+    pub streams_cut: u64,
+    pub log_dropped: u64,
+    responses: BTreeMap<(&'static str, u16), u64>,
+    troubles: BTreeMap<ErrorKind, u64>,
+}
+
+impl Metrics {
+    pub fn response(&mut self, route: &'static str, status: u16) {
+        *self.responses.entry((route, status)).or_default() += 1;
+    }
+
+    pub fn trouble(&mut self, trouble: ErrorKind) {
+        *self.troubles.entry(trouble).or_default() += 1;
+    }
+
+    fn text(&self, core: &Core) -> String {
+        let mut out = String::with_capacity(4_096);
+        let mut one = |name: &str, kind: &str, help: &str, value: u64| {
+            // Writing to a String can't fail.
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        };
+        one("natter_connections", "gauge", "Open connections.", self.connections);
+        one("natter_profiles_online", "gauge", "Profiles with an open stream.", core.hub.profiles() as u64);
+        one("natter_calls", "gauge", "Questions under way to storage and workers.", core.calls.len() as u64);
+        one("natter_log_seq", "counter", "The log's head.", core.head);
+        one("natter_events_total", "counter", "Events committed.", self.events);
+        one("natter_deliveries_total", "counter", "Events queued on streams.", self.deliveries);
+        one(
+            "natter_streams_cut_total",
+            "counter",
+            "Streams closed for reading too slowly.",
+            self.streams_cut,
+        );
+        let held = core.backlog.total() as u64;
+        one("natter_send_queues_bytes", "gauge", "Memory that bytes waiting to be sent hold.", held);
+        one("natter_received_bytes_total", "counter", "Bytes received.", self.bytes_in);
+        one("natter_sent_bytes_total", "counter", "Bytes sent.", self.bytes_out);
+        one(
+            "natter_log_lines_dropped_total",
+            "counter",
+            "Log lines dropped because stderr was not read.",
+            self.log_dropped,
+        );
+        let ready = u64::from(core.storage.is_ready());
+        one("natter_storage_ready", "gauge", "Whether the database takes writes.", ready);
+        out.push_str("# HELP natter_responses_total Responses by route and status.\n");
+        out.push_str("# TYPE natter_responses_total counter\n");
+        for ((route, status), count) in &self.responses {
+            let _ = writeln!(out, "natter_responses_total{{route=\"{route}\",status=\"{status}\"}} {count}");
+        }
+        out.push_str("# HELP natter_background_errors_total Background errors by kind.\n");
+        out.push_str("# TYPE natter_background_errors_total counter\n");
+        for trouble in ErrorKind::ALL {
+            let count = self.troubles.get(&trouble).copied().unwrap_or(0);
+            let _ = writeln!(out, "natter_background_errors_total{{kind=\"{}\"}} {count}", trouble.name());
+        }
+        out
+    }
+
+    fn troubled(&self) -> Vec<(&'static str, u64)> {
+        self.troubles.iter().map(|(trouble, count)| (trouble.name(), *count)).collect()
+    }
+}
+
+/// 200 while the loop turns: that it answers is the news.
+pub fn health() -> Reply {
+    Reply::ok(&[("status", "ok")].into_iter().collect::<BTreeMap<_, _>>())
+}
+
+#[derive(serde::Serialize)]
+struct Readiness {
+    status: &'static str,
+    reason: Option<&'static str>,
+    durability: &'static str,
+    /// What does not stop it from taking writes and should be known.
+    warnings: Vec<String>,
+    errors: BTreeMap<&'static str, u64>,
+}
+
+/// 200 when the database takes writes, else 503 with the reason.
+pub fn ready(core: &Core, language: Language) -> Reply {
+    let reason = if core.draining { Some("shutting down") } else { core.storage.unready };
+    let readiness = Readiness {
+        status: if reason.is_none() { "ready" } else { "unavailable" },
+        reason,
+        durability: if core.settings.synchronous_full {
+            "full"
+        } else {
+            "normal: a power loss may take the last messages"
+        },
+        warnings: core.storage.warnings(),
+        errors: core.metrics.troubled().into_iter().collect(),
+    };
+    if reason.is_none() {
+        return Reply::ok(&readiness);
+    }
+    // The reason stands in the problem's `detail` (RFC 9457 §3.1.4).
+    #[derive(serde::Serialize)]
+    struct Unready {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        status: u16,
+        code: &'static str,
+        title: &'static str,
+        detail: Option<&'static str>,
+        field: Option<&'static str>,
+        retry: bool,
+        retry_after_ms: u64,
+        errors: BTreeMap<&'static str, u64>,
+    }
+    let body = Unready {
+        kind: "about:blank",
+        status: 503,
+        code: Code::Unavailable.text(),
+        title: Code::Unavailable.title(language),
+        detail: reason,
+        field: None,
+        retry: true,
+        retry_after_ms: 1_000,
+        errors: readiness.errors,
+    };
+    Reply::raw(503, "application/problem+json", Segment::Owned(json::to_vec(&body)))
+        .header("Content-Language", language.as_str())
+        .header("Retry-After", "1")
+        .header("Cache-Control", "no-store")
+}
+
+/// For no web page. With METRICS_TOKEN that bearer; without it a loopback peer that no proxy stands before.
+pub fn metrics(core: &Core, conn: &Conn, head: &Head) -> Result<Reply, Problem> {
+    // A page in the operator's browser comes from a loopback address, too.
+    if head.headers.get("origin").is_some() {
+        return Err(Problem::new(Code::OriginNotAllowed));
+    }
+    match &core.settings.metrics_token {
+        Some(token) => {
+            let sent = admit::bearer(&head.headers).ok_or(Problem::new(Code::UnauthorizedAccess))?;
+            // The key is the token itself: equal tokens sign alike, compared in constant time.
+            let expected = token.sign(b"metrics");
+            if !crate::base::crypto::HmacKey::new(sent.as_bytes()).verify(b"metrics", &expected) {
+                return Err(Problem::new(Code::UnauthorizedAccess));
+            }
+        }
+        None => {
+            let proxied =
+                head.headers.get("forwarded").is_some() || head.headers.get("x-forwarded-for").is_some();
+            if conn.listener_kind == ListenerKind::Public && (!conn.peer.is_loopback() || proxied) {
+                return Err(Problem::new(Code::NotAllowed));
+            }
+        }
+    }
+    let text = core.metrics.text(core);
+    Ok(Reply::raw(200, "text/plain; version=0.0.4; charset=utf-8", Segment::Owned(text.into_bytes()))
+        .header("Cache-Control", "no-store"))
+}

@@ -1,0 +1,242 @@
+//! The bytes of an answer: the fields every response has, the body in its one of three shapes, the access line.
+//! Invariant: exactly one answer and one access line a request.
+
+use std::borrow::Cow;
+
+use crate::base::json;
+use crate::base::send_queue::Segment;
+use crate::model::handler::{Body, Reply};
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::head::{Method, Version};
+use crate::proto::http::language::Language;
+use crate::proto::http::response::{BodyFraming, ResponseHead};
+use crate::server::conn::{Conn, Exchange};
+use crate::server::core::Core;
+use crate::server::request::admit;
+use crate::server::request::cors;
+use crate::server::request::http;
+use crate::server::request::rate_limit::Verdict;
+use crate::server::request::routes::{Access, Action, RateClass};
+
+const JSON: &str = "application/json";
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Queues a handler's reply and moves on.
+pub fn reply(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, reply: Reply) {
+    let mut head = begin(core, &exchange, reply.status);
+    for (name, value) in reply.headers {
+        head = head.header(name, value);
+    }
+    let body = match reply.body {
+        Body::Empty => None,
+        Body::Data { data, beside } => {
+            head = head.header("Content-Type", JSON).header("Cache-Control", "no-store");
+            let mut body = Vec::with_capacity(data.len() + beside.len() + 9);
+            body.extend_from_slice(b"{\"data\":");
+            body.extend_from_slice(&data);
+            body.extend_from_slice(&beside);
+            body.push(b'}');
+            Some(Segment::Owned(body))
+        }
+        Body::Raw { mime, bytes } => {
+            head = head.header("Content-Type", mime);
+            Some(bytes)
+        }
+    };
+    finish(core, conn, &mut exchange, reply.status, head, body);
+}
+
+/// Queues a refusal and moves on.
+pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, problem: &Problem) {
+    let failure = count_failure(core, &exchange, problem);
+    exchange.rate = exchange.rate.or(failure);
+    let is_write = exchange.route.is_some_and(|route| route.rate == RateClass::Write);
+    // Behind a post that may be repeated nothing may overtake it; after a fault the writer refuses the rest of this
+    // connection's lane, so a new connection is the way on.
+    exchange.close |=
+        problem.status() >= 500 && problem.code != Code::NotImplemented || problem.retry() && is_write;
+    exchange.close |= matches!(problem.code, Code::BadRequest | Code::RequestTimeout);
+    exchange.close |= exchange.unread.is_some() && exchange.body_unasked;
+    let language = exchange.client.language;
+    let mut head = problem_fields(begin(core, &exchange, problem.status()), problem, language);
+    for (name, value) in std::mem::take(&mut exchange.fields) {
+        head = head.header(name, value);
+    }
+    if let Some((name, value)) = &problem.header {
+        head = head.header(name, value.clone());
+    }
+    let body = Segment::Owned(json::to_vec(&problem.body(language)));
+    finish(core, conn, &mut exchange, problem.status(), head, Some(body));
+}
+
+/// A refusal of what was no request: the connection closes behind it, by the caller.
+pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
+    let request_id = admit::new_request_id(core);
+    let head = ResponseHead::new(problem.status())
+        .header("Date", core.date().to_owned())
+        .header("X-Request-Id", request_id.clone());
+    let rate = admit::take_address(core, conn.peer, RateClass::Read);
+    let head = problem_fields(rate_fields(head, rate), problem, Language::En);
+    let body = json::to_vec(&problem.body(Language::En));
+    let mut out = Vec::with_capacity(512);
+    head.encode(&mut out, BodyFraming::Length(body.len() as u64), false, Version::Http11);
+    out.extend_from_slice(&body);
+    conn.send.push(Segment::Owned(out));
+    core.metrics.response("-", problem.status());
+    log::info!(
+        target: "natter::access",
+        request = request_id.as_str(), route = "-", status = problem.status(), bytes = body.len(), us = 0,
+        peer:% = conn.peer, member = "-";
+        "request"
+    );
+}
+
+/// The answer to a good `OPTIONS`: a preflight's fields where it is one.
+pub fn options(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
+    let mut fields = std::mem::take(&mut exchange.fields);
+    if let Some(origin) = cors::preflight_origin(&exchange.head.headers)
+        && !is_private(&exchange)
+    {
+        cors::preflight_fields(&core.settings.origins, origin, &mut fields);
+    }
+    let mut head = begin(core, &exchange, 204);
+    for (name, value) in fields {
+        head = head.header(name, value);
+    }
+    finish(core, conn, &mut exchange, 204, head, None);
+}
+
+/// 101: from here on the connection speaks WebSocket.
+pub fn switch(core: &mut Core, conn: &mut Conn, exchange: &Exchange) {
+    let Some(accept) = &exchange.upgrade else { return };
+    let mut head = begin(core, exchange, 101)
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Accept", accept.key.clone());
+    if let Some(protocol) = accept.protocol {
+        head = head.header("Sec-WebSocket-Protocol", protocol);
+    }
+    let mut out = Vec::with_capacity(512);
+    head.encode(&mut out, BodyFraming::None, true, exchange.head.version);
+    conn.send.push(Segment::Owned(out));
+    log_access(core, conn, exchange, 101, 0);
+}
+
+/// 200 and a body that ends with its stream.
+pub fn begin_stream(
+    core: &mut Core,
+    conn: &mut Conn,
+    exchange: &Exchange,
+    fields: &[(&'static str, &'static str)],
+) {
+    let mut head = begin(core, exchange, 200);
+    for (name, value) in fields {
+        head = head.header(name, *value);
+    }
+    let mut out = Vec::with_capacity(512);
+    head.encode(&mut out, BodyFraming::stream(exchange.head.version), false, exchange.head.version);
+    conn.send.push(Segment::Owned(out));
+    log_access(core, conn, exchange, 200, 0);
+}
+
+/// Whether this is no web page's business, whatever ALLOWED_ORIGINS says.
+fn is_private(exchange: &Exchange) -> bool {
+    match exchange.route {
+        Some(route) => matches!(route.action, Action::Metrics),
+        None => exchange.head.target.segments().is_some_and(|segments| segments.iter().eq(["metrics"])),
+    }
+}
+
+/// What every response has.
+fn begin(core: &mut Core, exchange: &Exchange, status: u16) -> ResponseHead {
+    let mut head = ResponseHead::new(status)
+        .header("Date", core.date().to_owned())
+        .header("X-Request-Id", exchange.request_id.clone());
+    head = rate_fields(head, exchange.rate);
+    let mut fields = Vec::new();
+    if !is_private(exchange) {
+        cors::fields(&core.settings.origins, exchange.head.headers.get("origin"), &mut fields);
+    }
+    for (name, value) in fields {
+        head = head.header(name, value);
+    }
+    head
+}
+
+fn rate_fields(head: ResponseHead, rate: Option<Verdict>) -> ResponseHead {
+    let Some(rate) = rate else { return head };
+    let (policy, left) = rate.fields();
+    head.header("RateLimit-Policy", policy).header("RateLimit", left)
+}
+
+fn problem_fields(head: ResponseHead, problem: &Problem, language: Language) -> ResponseHead {
+    let mut head = head
+        .header("Content-Type", PROBLEM_JSON)
+        .header("Content-Language", language.as_str())
+        .header("Cache-Control", "no-store");
+    if problem.status() == 401 {
+        head = head.header("WWW-Authenticate", "Bearer");
+    }
+    if let Some(ms) = problem.retry_after_ms {
+        head = head.header("Retry-After", Cow::Owned(ms.div_ceil(1_000).max(1).to_string()));
+    }
+    head
+}
+
+fn finish(
+    core: &mut Core,
+    conn: &mut Conn,
+    exchange: &mut Exchange,
+    status: u16,
+    head: ResponseHead,
+    body: Option<Segment>,
+) {
+    let keep_alive = !exchange.close && !core.draining;
+    exchange.close = !keep_alive;
+    let framing = match &body {
+        None if status == 204 || status == 304 => BodyFraming::None,
+        None => BodyFraming::Length(0),
+        Some(body) => BodyFraming::Length(body.len()),
+    };
+    let mut out = Vec::with_capacity(512);
+    head.encode(&mut out, framing, keep_alive, exchange.head.version);
+    conn.send.push(Segment::Owned(out));
+    let mut bytes = 0;
+    if exchange.head.method != Method::Head
+        && let Some(body) = body
+    {
+        bytes = body.len();
+        conn.send.push(body);
+    }
+    log_access(core, conn, exchange, status, bytes);
+    http::after_answer(core, conn, exchange);
+}
+
+/// One line a request: never a path's content, a token, a code or a text.
+fn log_access(core: &mut Core, conn: &Conn, exchange: &Exchange, status: u16, bytes: u64) {
+    let route = exchange.route.map_or("-", |route| route.name);
+    core.metrics.response(route, status);
+    if !log::log_enabled!(target: "natter::access", log::Level::Info) {
+        return;
+    }
+    let us = core.now.instant.saturating_duration_since(exchange.started).as_micros() as u64;
+    let member = exchange.actor.map_or("-".to_owned(), |actor| actor.member.to_string());
+    let peer = if exchange.client.address == conn.peer { conn.peer } else { exchange.client.address };
+    log::info!(
+        target: "natter::access",
+        request = exchange.request_id.as_str(), method = exchange.head.method.as_str(), route = route,
+        status = status, bytes = bytes, us = us, peer:% = peer, member = member.as_str();
+        "request"
+    );
+}
+
+/// Failed requests count against their address, unless they were counted there when they came.
+fn count_failure(core: &mut Core, exchange: &Exchange, problem: &Problem) -> Option<Verdict> {
+    let counted = exchange.route.is_some_and(|route| route.access == Access::Public)
+        || problem.code == Code::RateLimited;
+    let by_token = exchange.actor.is_none() && problem.status() == 401;
+    if counted || by_token {
+        return None;
+    }
+    admit::take_address(core, exchange.client.address, RateClass::Read)
+}

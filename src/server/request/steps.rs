@@ -1,0 +1,212 @@
+//! Handlers and their continuations: one request, step by step, to its answer.
+//! Invariant: a handler that panics costs one 500, not the process and not the connections of others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::base::json::{self, Object, Value};
+use crate::model::handler::{Actor, Ctx, Handler, Request, Step, Then};
+use crate::model::job::{Done, Job};
+use crate::model::metrics::ErrorKind;
+use crate::model::params::Params;
+use crate::model::problem::{Code, Problem};
+use crate::model::upload::ReceivedFile;
+use crate::proto::http::head::Method;
+use crate::server::background::tasks;
+use crate::server::calls::{Call, Caller, Next};
+use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::contract::{Effect, ListenerKind, Ticket};
+use crate::server::core::Core;
+use crate::server::request::admit;
+use crate::server::request::hashing::Asker;
+use crate::server::request::http;
+use crate::server::request::report;
+use crate::server::request::respond;
+use crate::server::request::routes::{Action, BodyKind};
+use crate::server::request::verified;
+use crate::server::streams::websocket;
+use crate::server::uploads::receive;
+
+/// What a request that changes something never takes from its query.
+const CREDENTIALS: [&str; 6] = ["access", "code", "confirm_password", "new_password", "password", "refresh"];
+
+/// Runs a handler or a continuation.
+pub fn guard(
+    core: &mut Core,
+    work: impl FnOnce(&mut Ctx<'_>) -> Result<Step, Problem>,
+) -> Result<Step, Problem> {
+    let mut ctx = core.ctx();
+    // The context is either unchanged data or counters whose worst state is a lost count.
+    let step = match catch_unwind(AssertUnwindSafe(|| work(&mut ctx))) {
+        Ok(step) => step,
+        Err(_) => {
+            log::error!(target: "natter::server", "a handler panicked; its caller got a 500");
+            core.metrics.trouble(ErrorKind::Panic);
+            Err(Problem::new(Code::GeneralError))
+        }
+    };
+    tasks::run(core);
+    step
+}
+
+/// Calls a row's handler.
+pub fn call(
+    core: &mut Core,
+    handler: Handler,
+    actor: Option<Actor>,
+    request: &Request<'_>,
+) -> Result<Step, Problem> {
+    guard(core, |ctx| match (handler, actor) {
+        (Handler::Public(handler), _) => handler(ctx, request),
+        (Handler::Either(handler), actor) => handler(ctx, actor, request),
+        (Handler::Member(handler), Some(actor)) => handler(ctx, actor, request),
+        // The router proves the actor of every row that is not public.
+        (Handler::Member(_), None) => Err(Problem::new(Code::UnauthorizedAccess)),
+    })
+}
+
+/// Calls the handler of a request's row.
+pub fn call_row(
+    core: &mut Core,
+    exchange: &Exchange,
+    params: Params<'_>,
+    file: Option<&ReceivedFile>,
+) -> Result<Step, Problem> {
+    let Some(Action::Handle(handler)) = exchange.route.map(|route| route.action) else {
+        return Err(Problem::new(Code::GeneralError));
+    };
+    let (method, headers) = (Some(exchange.head.method), Some(&exchange.head.headers));
+    call(core, handler, exchange.actor, &Request { params, client: &exchange.client, method, headers, file })
+}
+
+/// What became of a request while its body was under way, and what of its head is judged only now.
+pub fn still_good(core: &Core, exchange: &Exchange) -> Result<(), Problem> {
+    if exchange.actor.is_some_and(|actor| core.ended.contains_key(&actor.session)) {
+        return Err(Problem::new(Code::UnauthorizedAccess));
+    }
+    if exchange.bad_query {
+        return Err(Problem::new(Code::ErrorParsingData));
+    }
+    // Targets are written to logs and kept in histories: what may be read there is no secret any more.
+    if !matches!(exchange.head.method, Method::Get | Method::Head)
+        && let Some(name) = CREDENTIALS.iter().find(|name| exchange.query.iter().any(|(key, _)| key == *name))
+    {
+        return Err(Problem::invalid(name));
+    }
+    Ok(())
+}
+
+/// A complete request meets its handler.
+pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body: &[u8]) {
+    let Some(route) = exchange.route else { return respond::options(core, conn, exchange) };
+    if let Err(problem) = still_good(core, &exchange) {
+        return respond::refuse(core, conn, exchange, &problem);
+    }
+    let step = match route.action {
+        Action::Handle(_) => match body_object(route.body, body) {
+            Ok(object) => {
+                let params = Params::new(&exchange.path, &exchange.query, object.as_ref());
+                let step = call_row(core, &exchange, params, None)
+                    .and_then(|step| admit::charge(core, exchange.actor, &step).map(|()| step));
+                verified::gate(core, route, exchange.actor, step)
+            }
+            Err(problem) => Err(problem),
+        },
+        Action::Health => Ok(Step::Reply(report::health())),
+        Action::Ready => Ok(Step::Reply(report::ready(core, exchange.client.language))),
+        Action::Metrics => report::metrics(core, conn, &exchange.head).map(Step::Reply),
+        #[cfg(feature = "conformance")]
+        Action::Echo => Ok(Step::Reply(crate::model::handler::Reply::raw(
+            200,
+            "application/octet-stream",
+            crate::base::send_queue::Segment::Owned(body.to_vec()),
+        ))),
+        #[cfg(feature = "conformance")]
+        Action::EchoSocket => crate::model::handler::Stream::Echo.step(),
+    };
+    run(core, conn, exchange, step);
+}
+
+/// No body equals `{}`; anything but an object is not what any route takes.
+fn body_object(kind: BodyKind, body: &[u8]) -> Result<Option<Object<'_>>, Problem> {
+    if !matches!(kind, BodyKind::Json | BodyKind::Form(_)) || body.is_empty() {
+        return Ok(None);
+    }
+    match json::parse(body) {
+        Ok(Value::Object(object)) => Ok(Some(object)),
+        Ok(_) | Err(_) => Err(Problem::new(Code::ErrorParsingData)),
+    }
+}
+
+/// Goes on with the step of a handler or of a continuation.
+pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Result<Step, Problem>) {
+    match step {
+        Err(problem) => respond::refuse(core, conn, exchange, &problem),
+        Ok(Step::Reply(reply)) => respond::reply(core, conn, exchange, reply),
+        Ok(Step::Stream(stream)) => websocket::open(core, conn, exchange, *stream),
+        Ok(Step::Receive { room }) => receive::receive(core, conn, exchange, room),
+        Ok(step) => {
+            let ticket = match step {
+                Step::Work(job, then) if job.is_password() => {
+                    Some(wait_for_hash(core, conn, &exchange, job, then))
+                }
+                step => ask(core, Caller::Request(conn.id), step),
+            };
+            let Some(ticket) = ticket else { return };
+            conn.deadline = None;
+            conn.phase = Phase::Await { ticket, exchange };
+        }
+    }
+}
+
+/// A password takes its place in the queue.
+fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, then: Then<Done>) -> Ticket {
+    let device_known = matches!(&job, Job::VerifyPassword(verify) if verify.device_known);
+    let is_known = device_known || exchange.actor.is_some() || conn.listener_kind == ListenerKind::Control;
+    let asker = Asker { address: exchange.client.address, is_known };
+    let ticket = core.calls.insert(Call { caller: Caller::Request(conn.id), next: Next::Hash(then) });
+    core.hashing.ask(asker, ticket, job);
+    ticket
+}
+
+/// Sends a question out; `None` for a step that asks nothing, and for a password that nobody is there to hear of.
+pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
+    match step {
+        Step::Work(job, _) if job.is_password() => None,
+        Step::Store(command, then) => Some(core.ask_store(caller, command, Next::Store(then))),
+        Step::Work(job, then) => {
+            let ticket = core.calls.insert(Call { caller, next: Next::Work(then) });
+            core.effects.push_back(Effect::Work { ticket, job });
+            Some(ticket)
+        }
+        Step::Reply(_) | Step::Stream(_) | Step::Receive { .. } => None,
+    }
+}
+
+/// A continuation has run: the request or op that waits for `ticket` goes on.
+pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, step: Result<Step, Problem>) {
+    match caller {
+        Caller::Request(_) => {
+            match conn.take_phase() {
+                Phase::Await { ticket: awaited, exchange } if awaited == ticket => {
+                    run(core, conn, exchange, step);
+                }
+                other => conn.phase = other,
+            }
+            http::advance(core, conn);
+        }
+        Caller::Op { op, .. } => {
+            websocket::op_step(core, conn, op, step);
+            websocket::advance(core, conn);
+        }
+        Caller::Stream(_) | Caller::Server => {}
+    }
+}
+
+/// A continuation has run whose connection is gone, or never was: what it asks for is still done, and only the answer is
+/// dropped. Half a chain would leave a file without its row. Only a password is not hashed for nobody.
+pub fn resume_alone(core: &mut Core, caller: Caller, step: Result<Step, Problem>) {
+    let refresh = step.is_ok_and(|step| ask(core, caller, step).is_some());
+    if caller == Caller::Server && !refresh {
+        core.sweep_ended();
+    }
+}

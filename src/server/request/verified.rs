@@ -1,0 +1,73 @@
+//! Who has verified an e-mail address, where REQUIRE_VERIFIED asks for it. An access token does not say, since it outlives
+//! the moment; storage does, and the answer is remembered: nobody is unverified again.
+//! Invariant: nothing outside of `/api/v1/user/` is done for a member that is not known to be verified.
+
+use std::collections::BTreeSet;
+
+use crate::base::id::Id;
+use crate::limits::VERIFIED_KEPT_MAX;
+use crate::model::handler::{Actor, FollowUp, Step};
+use crate::model::member::FindAccount;
+use crate::model::operation::Refusal;
+use crate::model::problem::{Code, Problem};
+use crate::server::core::Core;
+use crate::server::request::routes::Route;
+
+/// Members known to be verified; anybody else is asked about.
+#[derive(Debug, Default)]
+pub struct Verified(BTreeSet<Id>);
+
+impl Verified {
+    pub fn contains(&self, member: Id) -> bool {
+        self.0.contains(&member)
+    }
+
+    pub fn insert(&mut self, member: Id) {
+        if self.0.len() >= VERIFIED_KEPT_MAX {
+            // Whoever is forgotten costs one more look.
+            self.0.pop_first();
+        }
+        self.0.insert(member);
+    }
+}
+
+/// Stands between the first step of a row's handler and its doing: a handler is pure, so that what is wrong with the
+/// request itself (422) is told before who may not ask (403), as the contract's order has it. A stream is opened through
+/// here once; its ops need no second look.
+pub fn gate(
+    core: &Core,
+    route: &'static Route,
+    actor: Option<Actor>,
+    step: Result<Step, Problem>,
+) -> Result<Step, Problem> {
+    let step = step?;
+    let Some(actor) = actor else { return Ok(step) };
+    let exempt = !core.settings.require_verified || route.path.starts_with("/api/v1/user/");
+    if exempt || core.verified.contains(actor.member) {
+        return Ok(step);
+    }
+    Ok(Step::store_or(FindAccount { member: actor.member }, move |ctx, account| match account {
+        Ok(account) if account.member.verified => {
+            ctx.follow_ups.push(FollowUp::Verified(actor.member));
+            Ok(step)
+        }
+        Ok(_) => Err(Code::NotVerified.into()),
+        Err(Refusal::NotFound) => Err(Code::UnauthorizedAccess.into()),
+        Err(refusal) => Err(refusal.into()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_set_forgets_rather_than_grows() {
+        let mut verified = Verified::default();
+        for n in 0..VERIFIED_KEPT_MAX as u128 + 10 {
+            verified.insert(Id(n));
+        }
+        assert_eq!(verified.0.len(), VERIFIED_KEPT_MAX);
+        assert!(!verified.contains(Id(0)) && verified.contains(Id(VERIFIED_KEPT_MAX as u128 + 9)));
+    }
+}

@@ -1,0 +1,82 @@
+//! What a native socket hears and says without a seq: who of its peers is online, and who types. `presence` decides what is
+//! told and to whom; here is how it meets one socket.
+//! Invariant: nothing here is owed: a stream that is not up to date, slow or closing goes without, and the log is whole.
+
+use std::sync::Arc;
+
+use crate::limits::STREAM_PAUSE_BYTES;
+use crate::model::handler::{Reply, Step};
+use crate::model::operation::{Answer, Refusal};
+use crate::model::problem::{Code, Problem};
+use crate::server::calls::{AskedTyping, Caller};
+use crate::server::conn::{Conn, Phase};
+use crate::server::core::Core;
+use crate::server::streams::presence;
+use crate::server::streams::websocket::{self, Protocol, SocketStream};
+
+/// A native stream that is up to date: it hears what is said without a seq.
+pub fn is_live(conn: &Conn) -> bool {
+    let Phase::WebSocket(stream) = &conn.phase else { return false };
+    matches!(&stream.protocol, Protocol::Native(replay) if replay.is_live()) && !stream.ws.is_closing()
+}
+
+/// Words without a seq, for a stream that is up to date; a slow one does without them.
+pub fn send_ephemeral(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
+    if is_live(conn) && conn.send.memory() < STREAM_PAUSE_BYTES {
+        core.metrics.deliveries += 1;
+        // Each may be the only one that keeps it: who is slow goes without.
+        conn.send.push_shared(Arc::clone(frame), 1);
+    }
+}
+
+/// Who of the stream's peers is online is known.
+pub fn on_snapshot(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refusal>) {
+    let Phase::WebSocket(stream) = &conn.phase else { return };
+    if !stream.ws.is_closing() {
+        presence::on_snapshot(core, &mut conn.send, result);
+    }
+}
+
+/// Who may know that the stream types is known.
+pub fn typed(
+    core: &mut Core,
+    conn: &mut Conn,
+    caller: Caller,
+    asked: AskedTyping,
+    result: Result<Answer, Refusal>,
+) {
+    let AskedTyping { conversation, active, blocks } = asked;
+    let (Caller::Op { op, .. }, Phase::WebSocket(socket)) = (caller, &mut conn.phase) else { return };
+    if let (Ok(_), Some(actor)) = (&result, socket.actor)
+        && blocks != core.presence.blocks()
+    {
+        return presence::ask_listeners(core, caller, actor.profile, conversation, active);
+    }
+    let step = match (result, socket.actor) {
+        (Ok(Answer::FindListeners(listeners)), Some(actor)) => {
+            // One place at a time: who begins elsewhere has stopped here.
+            if let Some(typing_state) =
+                socket.typing_state.take_if(|typing_state| !typing_state.is_in(conversation))
+            {
+                presence::stopped(core, actor.profile, *typing_state);
+            }
+            let typing_state = presence::typing(core, actor.profile, conversation, active, listeners.into());
+            socket.typing_state = typing_state.map(Box::new);
+            Ok(Step::Reply(Reply::done()))
+        }
+        (Ok(_), _) | (_, None) => Err(Problem::new(Code::GeneralError)),
+        (Err(refusal), _) => Err(refusal.into()),
+    };
+    websocket::op_step(core, conn, op, step);
+    websocket::advance(core, conn);
+}
+
+/// Who has typed nothing for a while has stopped.
+pub fn expire_typing(core: &mut Core, socket: &mut SocketStream) {
+    let now = core.now.instant;
+    if let Some(typing_state) = socket.typing_state.take_if(|typing_state| typing_state.expires_at() <= now)
+        && let Some(actor) = socket.actor
+    {
+        presence::stopped(core, actor.profile, *typing_state);
+    }
+}

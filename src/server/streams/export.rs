@@ -1,0 +1,162 @@
+//! account.export: an answer that is read from storage page by page, as fast as the peer takes it and no faster.
+//! Invariant: at most one page and what was left of the one before are in memory, however much there is; an export that
+//! could not be finished ends without its last chunk, so that nobody takes it for whole.
+
+use std::collections::BTreeMap;
+
+use crate::base::id::Id;
+use crate::limits::{PROGRESS_BYTES, PROGRESS_WINDOW, REPLAY_LOW_BYTES};
+use crate::model::export::{ExportAccount, ExportCursor, ExportPage};
+use crate::model::handler::Actor;
+use crate::model::operation::{Answer, Operation, Refusal};
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::head::{Method, Version};
+use crate::proto::http::response;
+use crate::server::calls::{Caller, Next};
+use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::contract::{ConnId, Ticket};
+use crate::server::core::Core;
+use crate::server::request::http;
+use crate::server::request::respond;
+
+/// Exports of one account at once. Beyond: 429.
+const EXPORTS_PER_ACCOUNT: usize = 2;
+/// Exports at once in all. Beyond: 503.
+const EXPORTS_MAX: usize = 64;
+/// After how many milliseconds one who has as many may try again.
+const RETRY_MS: u64 = 1_000;
+
+pub struct Export {
+    actor: Actor,
+    /// HTTP/1.1 frames a body of unknown length in chunks; HTTP/1.0 ends it by closing.
+    chunked: bool,
+    state: State,
+}
+
+enum State {
+    /// For the peer to take most of the last page; then the next is read.
+    Sending(ExportCursor),
+    Reading(Ticket),
+}
+
+const HEAD_FIELDS: [(&str, &str); 4] = [
+    ("Content-Type", "application/x-ndjson"),
+    ("Content-Disposition", "attachment; filename=\"natter-export.ndjson\""),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+];
+
+/// Exports under way, of each account and in all.
+#[derive(Default)]
+pub struct Exports(BTreeMap<Id, usize>);
+
+impl Exports {
+    fn begin(&mut self, member: Id) -> Result<(), Problem> {
+        if self.0.get(&member).is_some_and(|count| *count >= EXPORTS_PER_ACCOUNT) {
+            return Err(Problem::rate_limited(RETRY_MS));
+        }
+        if self.0.values().sum::<usize>() >= EXPORTS_MAX {
+            return Err(Code::Busy.into());
+        }
+        *self.0.entry(member).or_default() += 1;
+        Ok(())
+    }
+
+    pub fn ended(&mut self, member: Id) {
+        let Some(count) = self.0.get_mut(&member) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(&member);
+        }
+    }
+}
+
+/// The first page is there: the head, and what it holds.
+pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, actor: Actor, first: ExportPage) {
+    if let Err(problem) = core.exports.begin(actor.member) {
+        return respond::refuse(core, conn, exchange, &problem);
+    }
+    conn.exports = Some(actor.member);
+    respond::begin_stream(core, conn, &exchange, &HEAD_FIELDS);
+    if exchange.head.method == Method::Head {
+        return http::linger(core, conn);
+    }
+    let chunked = exchange.head.version != Version::Http10;
+    conn.inbox = Vec::new();
+    conn.progress = 0;
+    conn.deadline = Some(core.now.instant + PROGRESS_WINDOW);
+    page(core, conn, actor, chunked, first);
+}
+
+/// Queues a page; behind the last one the body ends. A page without a line sends nothing, since an empty chunk would be the
+/// body's end: the next is asked for at once, and as each begins behind the one before, there is a last.
+fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, page: ExportPage) {
+    let mut out = Vec::with_capacity(page.lines.len() + 32);
+    if chunked {
+        response::chunk(&mut out, &page.lines);
+    } else {
+        out.extend_from_slice(&page.lines);
+    }
+    if chunked && page.next.is_none() {
+        response::last_chunk(&mut out);
+    }
+    if !out.is_empty() {
+        conn.send.push_bytes(&out);
+    }
+    match page.next {
+        None => {
+            if let Some(member) = conn.exports.take() {
+                core.exports.ended(member);
+            }
+            http::linger(core, conn);
+        }
+        Some(place) => {
+            conn.phase = Phase::Export(Box::new(Export { actor, chunked, state: State::Sending(place) }));
+            advance(core, conn);
+        }
+    }
+}
+
+/// Reads the next page when the peer has taken most of the last one.
+pub fn advance(core: &mut Core, conn: &mut Conn) {
+    let id: ConnId = conn.id;
+    let low = conn.send.memory() < REPLAY_LOW_BYTES;
+    let Phase::Export(export) = &mut conn.phase else { return };
+    let State::Sending(place) = &export.state else { return };
+    if core.ended.contains_key(&export.actor.session) {
+        // Who is signed out gets no more.
+        conn.phase = Phase::Closed;
+        return;
+    }
+    if low {
+        let Actor { member, profile, .. } = export.actor;
+        let (urls, unix_s) = (core.settings.urls.clone(), core.now.unix_s());
+        let read = ExportAccount { member, profile, place: place.clone(), urls, unix_s };
+        let ticket = core.ask_store(Caller::Stream(id), read.into_command(), Next::Stream);
+        export.state = State::Reading(ticket);
+    }
+}
+
+pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
+    let Phase::Export(export) = &conn.phase else { return };
+    if !matches!(export.state, State::Reading(awaited) if awaited == ticket) {
+        return;
+    }
+    let (actor, chunked) = (export.actor, export.chunked);
+    match result.ok().and_then(ExportAccount::from_answer) {
+        Some(next) => page(core, conn, actor, chunked, next),
+        // A fault, logged by storage, or the account is gone: cut off, which is no end.
+        None => conn.phase = Phase::Closed,
+    }
+}
+
+/// A peer that takes less than 1 KiB/s is not waited for.
+pub fn timed_out(core: &mut Core, conn: &mut Conn) {
+    if conn.progress < PROGRESS_BYTES && !conn.send.is_empty() {
+        conn.phase = Phase::Closed;
+        return;
+    }
+    conn.progress = 0;
+    conn.deadline = Some(core.now.instant + PROGRESS_WINDOW);
+    advance(core, conn);
+}

@@ -1,0 +1,59 @@
+//! Who listens: the open streams of each profile, and which of them are devices. Owns the subscriptions, not the streams.
+//! Invariant: a stream is listed under its one profile from its opening to its close.
+
+use std::collections::BTreeMap;
+
+use crate::base::id::Id;
+use crate::server::contract::ConnId;
+
+/// One connection's listening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    pub profile: Id,
+    /// A WebSocket or an event stream: somebody is there. One who asks for a page and waits is not.
+    pub device: bool,
+}
+
+#[derive(Default)]
+struct Listeners {
+    conns: Vec<ConnId>,
+    devices: usize,
+}
+
+#[derive(Default)]
+pub struct Hub {
+    streams: BTreeMap<Id, Listeners>,
+}
+
+impl Hub {
+    pub fn subscribe(&mut self, conn: ConnId, subscription: Subscription) {
+        let listeners = self.streams.entry(subscription.profile).or_default();
+        listeners.conns.push(conn);
+        listeners.devices += usize::from(subscription.device);
+    }
+
+    /// What [`Hub::subscribe`] was told of this connection.
+    pub fn unsubscribe(&mut self, conn: ConnId, subscription: Subscription) {
+        if let Some(listeners) = self.streams.get_mut(&subscription.profile) {
+            listeners.conns.retain(|other| *other != conn);
+            listeners.devices -= usize::from(subscription.device);
+            if listeners.conns.is_empty() {
+                self.streams.remove(&subscription.profile);
+            }
+        }
+    }
+
+    /// The streams of a profile in the order they were opened.
+    pub fn of(&self, profile: Id) -> &[ConnId] {
+        self.streams.get(&profile).map_or(&[], |listeners| &listeners.conns)
+    }
+
+    pub fn has_device(&self, profile: Id) -> bool {
+        self.streams.get(&profile).is_some_and(|listeners| listeners.devices > 0)
+    }
+
+    /// Profiles with at least one stream.
+    pub fn profiles(&self) -> usize {
+        self.streams.len()
+    }
+}

@@ -1,0 +1,175 @@
+//! The log as JSON: a page of it at once, or after a wait. The same subscribe-then-read as a stream, for one answer.
+//! Invariant: nothing that is committed between the question and the answer is missed: the cursor of the answer is where
+//! the next question goes on.
+
+use std::time::{Duration, Instant};
+
+use crate::base::id::Id;
+use crate::base::json;
+use crate::model::event::{Fact, LogPage, ReadLog, encode_event};
+use crate::model::handler::{Actor, Body, Cursor, PollStart, Reply};
+use crate::model::operation::{Answer, Operation, Refusal};
+use crate::model::problem::{Code, Problem};
+use crate::model::settings::SignUrls;
+use crate::server::calls::{Caller, Next};
+use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::contract::{ConnId, Ticket};
+use crate::server::core::Core;
+use crate::server::instant_of;
+use crate::server::request::http;
+use crate::server::request::respond;
+use crate::server::streams::hub::Subscription;
+
+pub struct Poll {
+    exchange: Box<Exchange>,
+    actor: Actor,
+    /// Exclusive; `None` for the oldest that is kept.
+    after: Option<u64>,
+    limit: u32,
+    until: Instant,
+    reading: Option<Ticket>,
+    /// Something was heard since the last reading.
+    stale: bool,
+}
+
+impl Poll {
+    pub fn session(&self) -> Id {
+        self.actor.session
+    }
+
+    pub fn deliver(&mut self) -> bool {
+        self.stale = true;
+        true
+    }
+}
+
+pub fn open(
+    core: &mut Core,
+    conn: &mut Conn,
+    exchange: Box<Exchange>,
+    actor: Actor,
+    start: PollStart,
+    limit: u32,
+    wait: Duration,
+) {
+    let after = match start {
+        PollStart::Oldest => None,
+        PollStart::Now => Some(core.head),
+        // One that is ahead of what is known here may not be ahead of the log.
+        PollStart::Cursor(cursor) if *cursor.epoch == *core.epoch => Some(cursor.seq),
+        PollStart::Cursor(_) => {
+            let problem = Problem::reset(cursor_text(core, core.head));
+            return respond::refuse(core, conn, exchange, &problem);
+        }
+    };
+    core.subscribe(conn, Subscription { profile: actor.profile, device: false });
+    // Nobody waits longer than their token lives.
+    let until = (core.now.instant + wait).min(instant_of(core.now, actor.expires));
+    let poll = Poll { exchange, actor, after, limit, until, reading: None, stale: true };
+    conn.deadline = Some(until);
+    conn.phase = Phase::Poll(Box::new(poll));
+    advance(core, conn);
+}
+
+fn cursor_text(core: &Core, seq: u64) -> String {
+    Cursor { epoch: core.epoch.as_ref().into(), seq }.to_string()
+}
+
+/// Reads when there may be something to read.
+pub fn advance(core: &mut Core, conn: &mut Conn) {
+    let id = conn.id;
+    let Phase::Poll(poll) = &mut conn.phase else { return };
+    if poll.stale && poll.reading.is_none() {
+        poll.stale = false;
+        poll.reading = Some(read(core, id, poll));
+    }
+}
+
+fn read(core: &mut Core, conn: ConnId, poll: &Poll) -> Ticket {
+    let read = ReadLog {
+        profile: poll.actor.profile,
+        after: poll.after.unwrap_or(0),
+        from_oldest: poll.after.is_none(),
+        limit: poll.limit,
+    };
+    core.ask_store(Caller::Stream(conn), read.into_command(), Next::Stream)
+}
+
+pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
+    let Phase::Poll(poll) = &mut conn.phase else { return };
+    if poll.reading != Some(ticket) {
+        return;
+    }
+    poll.reading = None;
+    let page = match result {
+        Ok(answer) => match ReadLog::from_answer(answer) {
+            Some(page) => page,
+            None => return finish(core, conn, Err(Problem::new(Code::GeneralError))),
+        },
+        Err(refusal) => return finish(core, conn, Err(refusal.into())),
+    };
+    match page {
+        LogPage::Pruned { head } | LogPage::Ahead { head } => {
+            let problem = Problem::reset(cursor_text(core, head));
+            finish(core, conn, Err(problem));
+        }
+        LogPage::Events { events, through, .. } => {
+            poll.after = Some(through);
+            if events.is_empty() && core.now.instant < poll.until && !core.draining {
+                return advance(core, conn);
+            }
+            let reply = page_reply(core, events, through);
+            finish(core, conn, Ok(reply));
+        }
+    }
+}
+
+fn page_reply(core: &Core, events: Vec<(u64, Fact)>, through: u64) -> Reply {
+    let mut data = vec![b'['];
+    for (seq, mut fact) in events {
+        if data.len() > 1 {
+            data.push(b',');
+        }
+        fact.sign_urls(&core.settings.urls, core.now.unix_s());
+        data.extend_from_slice(&encode_event(seq, &fact));
+    }
+    data.push(b']');
+    let mut beside = b",\"cursor\":".to_vec();
+    json::write(&mut beside, &cursor_text(core, through));
+    Reply { status: 200, headers: Vec::new(), body: Body::Data { data, beside } }
+}
+
+/// The wait is over, or the server is about to stop: nothing came, which is an answer too.
+pub fn timed_out(core: &mut Core, conn: &mut Conn) {
+    let Phase::Poll(poll) = &mut conn.phase else { return };
+    if poll.reading.is_some() {
+        // Its page answers, whatever it holds.
+        poll.until = core.now.instant;
+        return;
+    }
+    let through = poll.after.unwrap_or(0);
+    let reply = page_reply(core, Vec::new(), through);
+    finish(core, conn, Ok(reply));
+}
+
+/// The calendar clock was set, and the token may be over by it.
+pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
+    if matches!(&conn.phase, Phase::Poll(poll) if poll.actor.expires <= core.now.unix_s()) {
+        refuse(core, conn);
+    }
+}
+
+/// The session is over.
+pub fn refuse(core: &mut Core, conn: &mut Conn) {
+    finish(core, conn, Err(Problem::new(Code::UnauthorizedAccess)));
+}
+
+fn finish(core: &mut Core, conn: &mut Conn, result: Result<Reply, Problem>) {
+    let Phase::Poll(poll) = conn.take_phase() else { return };
+    core.unsubscribe(conn);
+    match result {
+        Ok(reply) => respond::reply(core, conn, poll.exchange, reply),
+        Err(problem) => respond::refuse(core, conn, poll.exchange, &problem),
+    }
+    http::advance(core, conn);
+}

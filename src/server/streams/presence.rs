@@ -1,0 +1,235 @@
+//! Who is online, and who types: told to those who may know, at once or a little later, and never kept.
+//! Devices are open WebSockets and event streams; the short pause before a change is told swallows a reconnect.
+//! Invariant: what was announced of a profile is taken back when it is no longer true or no longer to be known.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::base::id::Id;
+use crate::base::json;
+use crate::base::send_queue::SendQueue;
+use crate::base::timers::Timers;
+use crate::limits::{PRESENCE_DELAY, TYPING_AGAIN, TYPING_LAPSE};
+use crate::model::message::Time;
+use crate::model::operation::{Answer, Operation, Refusal};
+use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
+use crate::model::profile::{ChangedBlock, SetBlock};
+use crate::proto::websocket;
+use crate::server::calls::{AskedTyping, Caller, Next};
+use crate::server::conn::{Conns, Phase};
+use crate::server::contract::ConnId;
+use crate::server::core::Core;
+use crate::server::streams::ephemeral;
+use crate::server::streams::websocket::push_text;
+
+#[derive(Default)]
+pub struct Presence {
+    /// Profiles whose peers were told that they are online.
+    announced: BTreeSet<Id>,
+    /// Profiles whose presence may have changed, and when to look.
+    due: Timers<Id>,
+    /// How many blocks were set.
+    blocks: u32,
+}
+
+/// Words for the native streams of some profiles, without a seq: who is not there misses nothing.
+pub struct Broadcast {
+    pub profiles: Arc<[Id]>,
+    pub frame: Arc<[u8]>,
+}
+
+#[derive(Serialize)]
+struct Ephemeral<T> {
+    event: &'static str,
+    data: T,
+}
+
+#[derive(Serialize)]
+struct Online {
+    profile: Id,
+    online: bool,
+    last_seen_at: Option<Time>,
+}
+
+#[derive(Serialize)]
+struct Typing {
+    conversation: Id,
+    profile: Id,
+    active: bool,
+}
+
+impl Presence {
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.due.next()
+    }
+
+    pub fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    pub fn is_announced(&self, profile: Id) -> bool {
+        self.announced.contains(&profile)
+    }
+}
+
+/// A device came or went, or a profile may have hidden itself: looked at after a pause.
+pub fn changed(core: &mut Core, profile: Id) {
+    core.presence.due.set(profile, Some(core.now.instant + PRESENCE_DELAY));
+}
+
+/// Looks at the profiles whose time has come.
+pub fn tick(core: &mut Core) {
+    while let Some(profile) = core.presence.due.pop(core.now.instant) {
+        let online = core.hub.has_device(profile);
+        let next = Next::Presence { profile, online };
+        if online {
+            core.ask_store(Caller::Server, FindPeers { profile }.into_command(), next);
+        } else if core.presence.is_announced(profile) {
+            let mark = MarkOffline { profile, at: core.now.unix_ms };
+            core.ask_store(Caller::Server, mark.into_command(), next);
+        }
+    }
+}
+
+/// Storage has said who may know.
+pub fn answered(core: &mut Core, profile: Id, online: bool, result: Result<Answer, Refusal>) {
+    let peers = match result {
+        Ok(Answer::FindPeers(peers) | Answer::MarkOffline(peers)) => peers,
+        // A member who is gone has no peers; after a fault the next change is looked at again.
+        Ok(_) | Err(_) => {
+            core.presence.announced.remove(&profile);
+            return;
+        }
+    };
+    let shown = online && !peers.hidden;
+    let told = if shown {
+        core.presence.announced.insert(profile)
+    } else {
+        core.presence.announced.remove(&profile)
+    };
+    if told && !peers.peers.is_empty() {
+        let last_seen_at = if shown { None } else { peers.last_seen_at.filter(|_| !peers.hidden) };
+        let frame = websocket::text_frame(&online_event(profile, shown, last_seen_at));
+        core.broadcasts.push_back(Broadcast { profiles: peers.peers.into(), frame });
+    }
+}
+
+fn online_event(profile: Id, online: bool, last_seen_at: Option<Time>) -> Vec<u8> {
+    json::to_vec(&Ephemeral { event: "presence", data: Online { profile, online, last_seen_at } })
+}
+
+/// A stream that is up to date is told which of its peers are online.
+pub fn send_snapshot(core: &mut Core, conn: ConnId, profile: Id) {
+    core.ask_store(Caller::Stream(conn), FindPeers { profile }.into_command(), Next::Greeting);
+}
+
+/// These became peers, or are again: each stream that is up to date is told as one that arrives.
+pub fn on_new_peers(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
+    for profile in profiles {
+        for id in core.hub.of(*profile).to_vec() {
+            if conns.get_mut(id).is_some_and(|conn| ephemeral::is_live(conn)) {
+                send_snapshot(core, id, *profile);
+            }
+        }
+    }
+}
+
+/// Two blocked each other, or do no longer: who types is told to the other no more, and what two peers were told of each
+/// other's presence is taken back, or told again.
+pub fn on_block_changed(core: &mut Core, conns: &mut Conns, changed: ChangedBlock) {
+    let ChangedBlock { block: SetBlock { blocker, other, blocked }, peers } = changed;
+    if !blocked {
+        if peers {
+            on_new_peers(core, conns, &[blocker, other]);
+        }
+        return;
+    }
+    core.presence.blocks = core.presence.blocks.wrapping_add(1);
+    for (hearer, gone) in [(blocker, other), (other, blocker)] {
+        for &id in core.hub.of(gone) {
+            if let Some(Phase::WebSocket(stream)) = conns.get_mut(id).map(|conn| &mut conn.phase)
+                && let Some(typing_state) = &mut stream.typing_state
+            {
+                typing_state.listeners =
+                    typing_state.listeners.iter().copied().filter(|id| *id != hearer).collect();
+            }
+        }
+        if peers && core.presence.is_announced(gone) {
+            let frame = websocket::text_frame(&online_event(gone, false, None));
+            core.broadcasts.push_back(Broadcast { profiles: [hearer].into(), frame });
+        }
+    }
+}
+
+pub fn on_snapshot(core: &Core, send: &mut SendQueue, result: Result<Answer, Refusal>) {
+    let Some(Peers { hidden: false, peers, .. }) = result.ok().and_then(FindPeers::from_answer) else {
+        return;
+    };
+    for peer in peers.into_iter().filter(|peer| core.presence.is_announced(*peer)) {
+        push_text(send, &online_event(peer, true, None));
+    }
+}
+
+/// What one stream types at the moment.
+#[derive(Debug)]
+pub struct TypingState {
+    conversation: Id,
+    listeners: Arc<[Id]>,
+    /// Not told again before this.
+    again_at: Instant,
+    expires_at: Instant,
+}
+
+impl TypingState {
+    pub fn is_in(&self, conversation: Id) -> bool {
+        self.conversation == conversation
+    }
+
+    pub fn expires_at(&self) -> Instant {
+        self.expires_at
+    }
+
+    /// Goes on typing in the same place: whether that is news enough already to be answered without asking.
+    pub fn refresh(&mut self, conversation: Id, now: Instant) -> bool {
+        if self.conversation != conversation || now >= self.again_at {
+            return false;
+        }
+        self.expires_at = now + TYPING_LAPSE;
+        true
+    }
+}
+
+/// Asks who may know that somebody types there.
+pub fn ask_listeners(core: &mut Core, caller: Caller, viewer: Id, conversation: Id, active: bool) {
+    let asked = AskedTyping { conversation, active, blocks: core.presence.blocks };
+    let find = FindListeners { viewer, conversation };
+    core.ask_store(caller, find.into_command(), Next::Typing(asked));
+}
+
+/// Tells the listeners; answers what the stream keeps while it types.
+pub fn typing(
+    core: &mut Core,
+    profile: Id,
+    conversation: Id,
+    active: bool,
+    listeners: Arc<[Id]>,
+) -> Option<TypingState> {
+    let typing = Ephemeral { event: "typing", data: Typing { conversation, profile, active } };
+    let frame = websocket::text_frame(&json::to_vec(&typing));
+    core.broadcasts.push_back(Broadcast { profiles: Arc::clone(&listeners), frame });
+    let now = core.now.instant;
+    active.then(|| TypingState {
+        conversation,
+        listeners,
+        again_at: now + TYPING_AGAIN,
+        expires_at: now + TYPING_LAPSE,
+    })
+}
+
+/// Stops: by silence, or with its stream.
+pub fn stopped(core: &mut Core, profile: Id, typing_state: TypingState) {
+    typing(core, profile, typing_state.conversation, false, typing_state.listeners);
+}

@@ -1,0 +1,283 @@
+//! Catch-up without a gap: subscribed first (live events held), then the log behind the cursor, page by page and no
+//! faster than the peer reads, then what was held with a greater seq, then live.
+//! Invariant: what is sent has strictly rising seq, and nothing between the cursor and the head is missing.
+//!
+//! ```text
+//! Behind ──(page, page, …)──→ held events ──→ caught_up ──→ Live
+//!    └── held too much: dropped, and read from the log instead
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::base::id::Id;
+use crate::base::json;
+use crate::base::send_queue::SendQueue;
+use crate::limits::{HELD_BYTES_MAX, Limits, REPLAY_LOW_BYTES, REPLAY_PAGE};
+use crate::model::event::{LogPage, ReadLog, encode_event};
+use crate::model::handler::{Actor, Cursor};
+use crate::model::operation::{Answer, Operation, Refusal};
+use crate::model::settings::SignUrls;
+use crate::proto::sse;
+use crate::server::calls::{Caller, Next};
+use crate::server::contract::{ConnId, Ticket};
+use crate::server::core::Core;
+use crate::server::streams::publish::Publication;
+use crate::server::streams::sse::SseWire;
+use crate::server::streams::websocket::push_text;
+
+pub struct Replay {
+    wire: Wire,
+    /// The greatest seq sent.
+    last: u64,
+    state: State,
+    /// It has caught up, and nobody has taken note yet.
+    arrived: bool,
+}
+
+/// How events go out: as frames with their greeting, or as server-sent events with their cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wire {
+    WebSocket,
+    Sse(SseWire),
+}
+
+enum State {
+    /// The 101 is sent, the first words are not.
+    New(Option<Cursor>),
+    Behind {
+        reading: Option<Ticket>,
+        held: VecDeque<(u64, Arc<[u8]>)>,
+        held_bytes: usize,
+        /// Some were dropped: the log has them.
+        dropped: bool,
+    },
+    Live,
+}
+
+impl Replay {
+    /// Of a native WebSocket.
+    pub fn new(cursor: Option<Cursor>) -> Replay {
+        Replay { wire: Wire::WebSocket, last: 0, state: State::New(cursor), arrived: false }
+    }
+
+    /// Of a stream of server-sent events.
+    pub fn events(cursor: Option<Cursor>, wire: SseWire) -> Replay {
+        Replay { wire: Wire::Sse(wire), last: 0, state: State::New(cursor), arrived: false }
+    }
+
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, State::Live)
+    }
+
+    /// Once, after it has caught up.
+    pub fn take_arrival(&mut self) -> bool {
+        std::mem::take(&mut self.arrived)
+    }
+
+    /// What a heartbeat says: everything up to here was sent.
+    pub fn high_water(&self, head: u64) -> u64 {
+        self.last.max(head)
+    }
+
+    /// `hello`, then the replay, a reset, or at once `caught_up`.
+    pub fn begin(&mut self, core: &mut Core, send: &mut SendQueue, conn: ConnId, actor: Actor) {
+        let State::New(cursor) = std::mem::replace(&mut self.state, State::Live) else { return };
+        if self.wire == Wire::WebSocket {
+            push_text(send, &hello(core, actor));
+        }
+        match cursor {
+            None => {
+                if let Wire::Sse(wire) = self.wire {
+                    // An id without data reaches no listener, and gives a client that loses the connection before the
+                    // first event a place to come back to.
+                    wire.push(send, format!("id: {}:{}\n\n", core.epoch, core.head).into_bytes());
+                }
+                self.catch_up(send, core.head);
+            }
+            Some(cursor) if *cursor.epoch != *core.epoch => self.reset(core, send, "epoch", core.head),
+            // Whether it is ahead of the log is for the log to say: a reader may have shown the peer what is committed
+            // but not yet known here.
+            Some(cursor) => {
+                self.last = cursor.seq;
+                self.state =
+                    State::Behind { reading: None, held: VecDeque::new(), held_bytes: 0, dropped: false };
+                self.go_on(core, send, conn, actor);
+            }
+        }
+    }
+
+    /// Reads the next page when the peer has taken most of the last one.
+    pub fn go_on(&mut self, core: &mut Core, send: &SendQueue, conn: ConnId, actor: Actor) {
+        let State::Behind { reading: reading @ None, .. } = &mut self.state else { return };
+        if send.memory() >= REPLAY_LOW_BYTES {
+            return;
+        }
+        let read =
+            ReadLog { profile: actor.profile, after: self.last, from_oldest: false, limit: REPLAY_PAGE };
+        *reading = Some(core.ask_store(Caller::Stream(conn), read.into_command(), Next::Stream));
+    }
+
+    /// A live event of the audience: sent, or held while the replay runs.
+    pub fn deliver(&mut self, send: &mut SendQueue, publication: &mut Publication) -> bool {
+        let seq = publication.event.seq;
+        match &mut self.state {
+            State::New(_) => false,
+            State::Live => {
+                if seq <= self.last {
+                    return false;
+                }
+                self.last = seq;
+                push_live(self.wire, send, publication);
+                true
+            }
+            State::Behind { held, held_bytes, dropped, .. } => {
+                let frame = match self.wire {
+                    Wire::WebSocket => publication.frame(),
+                    Wire::Sse(wire) => publication.sse(wire),
+                };
+                *held_bytes += frame.len();
+                held.push_back((seq, frame));
+                if *held_bytes > HELD_BYTES_MAX {
+                    held.clear();
+                    *held_bytes = 0;
+                    *dropped = true;
+                }
+                false
+            }
+        }
+    }
+
+    /// A page of the log. An error is a fault: the socket closes, and the client's cursor is still good.
+    pub fn answered(
+        &mut self,
+        core: &mut Core,
+        send: &mut SendQueue,
+        ticket: Ticket,
+        result: Result<Answer, Refusal>,
+    ) -> Result<(), Refusal> {
+        let State::Behind { reading, held, held_bytes, dropped } = &mut self.state else { return Ok(()) };
+        if *reading != Some(ticket) {
+            return Ok(());
+        }
+        *reading = None;
+        match ReadLog::from_answer(result?).ok_or(Refusal::Internal)? {
+            LogPage::Pruned { head } => self.reset(core, send, "pruned", head.max(core.head)),
+            LogPage::Ahead { head } => self.reset(core, send, "epoch", head.max(core.head)),
+            LogPage::Events { events, through, complete } => {
+                for (seq, mut fact) in events {
+                    if seq > self.last {
+                        fact.sign_urls(&core.settings.urls, core.now.unix_s());
+                        let event = encode_event(seq, &fact);
+                        match self.wire {
+                            Wire::WebSocket => push_text(send, &event),
+                            Wire::Sse(wire) => {
+                                wire.push(send, sse_event(&core.epoch, seq, fact.name(), &event));
+                            }
+                        }
+                        self.last = seq;
+                    }
+                }
+                self.last = self.last.max(through);
+                if !complete {
+                    return Ok(());
+                }
+                if std::mem::take(dropped) {
+                    // What was dropped is in the log; what is held since then may begin behind a gap.
+                    held.clear();
+                    *held_bytes = 0;
+                    return Ok(());
+                }
+                for (seq, frame) in std::mem::take(held) {
+                    if seq > self.last {
+                        // Others may have sent it long ago: this queue may be the last to hold it.
+                        send.push_shared(frame, 1);
+                        self.last = seq;
+                    }
+                }
+                let head = self.last.max(core.head);
+                self.catch_up(send, head);
+            }
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, core: &Core, send: &mut SendQueue, reason: &str, head: u64) {
+        let event = format!(r#"{{"event":"reset","reason":"{reason}","seq":{head}}}"#);
+        match self.wire {
+            Wire::WebSocket => push_text(send, event.as_bytes()),
+            Wire::Sse(wire) => wire.push(send, sse_event(&core.epoch, head, "reset", event.as_bytes())),
+        }
+        self.catch_up(send, head);
+    }
+
+    fn catch_up(&mut self, send: &mut SendQueue, head: u64) {
+        if self.wire == Wire::WebSocket {
+            push_text(send, format!(r#"{{"event":"caught_up","seq":{head}}}"#).as_bytes());
+        }
+        self.last = head;
+        self.state = State::Live;
+        self.arrived = true;
+    }
+}
+
+fn push_live(wire: Wire, send: &mut SendQueue, publication: &mut Publication) {
+    match wire {
+        Wire::WebSocket => publication.push_frame(send),
+        Wire::Sse(wire) => send.push_shared(publication.sse(wire), publication.sharers),
+    }
+}
+
+/// One event whose id is its cursor.
+pub fn sse_event(epoch: &str, seq: u64, name: &str, event: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.len() + 96);
+    sse::event(&mut out, &format!("{epoch}:{seq}"), name, event);
+    out
+}
+
+#[derive(Serialize)]
+struct Hello<'a> {
+    event: &'static str,
+    profile: Id,
+    session: Id,
+    epoch: &'a str,
+    seq: u64,
+    heartbeat_ms: u64,
+    limits: HelloLimits,
+}
+
+/// The bounds a client should know before it meets them.
+#[derive(Serialize)]
+struct HelloLimits {
+    message_max: usize,
+    ws_message_max: usize,
+    attachments_max: usize,
+    in_flight_max: usize,
+    upload_max: u64,
+    send_queue_max: usize,
+    members_max: usize,
+}
+
+fn hello(core: &Core, actor: Actor) -> Vec<u8> {
+    let Limits { message_max, ws_message_max, upload_max, send_queue_max, members_max, heartbeat, .. } =
+        core.settings.limits;
+    json::to_vec(&Hello {
+        event: "hello",
+        profile: actor.profile,
+        session: actor.session,
+        epoch: &core.epoch,
+        seq: core.head,
+        heartbeat_ms: heartbeat.as_millis() as u64,
+        limits: HelloLimits {
+            message_max,
+            ws_message_max,
+            attachments_max: crate::limits::ATTACHMENTS_MAX,
+            in_flight_max: crate::limits::IN_FLIGHT_MAX,
+            upload_max,
+            send_queue_max,
+            members_max,
+        },
+    })
+}

@@ -1,0 +1,231 @@
+//! A response that does not end by itself: server-sent events. The log form resumes by cursor like a WebSocket; the two
+//! Go forms show one value, at once and then only when it changes.
+//! Invariant: a stream that has nothing to say costs one comment in a quarter of a minute, and no question to storage.
+
+use std::time::{Duration, Instant};
+
+use crate::base::id::Id;
+use crate::base::send_queue::SendQueue;
+use crate::base::time::Now;
+use crate::limits::{COMMENT_EVERY, COMMENTS_TOGETHER_MS, STALLED_COMMENTS_MAX};
+use crate::model::event::Fact;
+use crate::model::handler::{Actor, Cursor, ValueForm};
+use crate::model::operation::{Answer, Refusal};
+use crate::proto::http::head::{Method, Version};
+use crate::proto::http::response;
+use crate::proto::sse;
+use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::contract::Ticket;
+use crate::server::core::Core;
+use crate::server::instant_of;
+use crate::server::request::http;
+use crate::server::request::respond;
+use crate::server::soonest;
+use crate::server::streams::hub::Subscription;
+use crate::server::streams::publish::Publication;
+use crate::server::streams::replay::Replay;
+use crate::server::streams::values::{self, Found};
+
+pub struct EventStream {
+    kind: Kind,
+    actor: Actor,
+    wire: SseWire,
+    next_comment: Instant,
+    /// Comments in a row that found the one before still waiting.
+    stalled: u32,
+}
+
+/// What a stream shows.
+pub enum Kind {
+    Log(Replay),
+    Value(Value),
+}
+
+/// How the bytes of an event go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SseWire {
+    /// HTTP/1.1 frames a body of unknown length in chunks; HTTP/1.0 ends it by closing.
+    pub chunked: bool,
+}
+
+impl SseWire {
+    pub fn push(self, send: &mut SendQueue, bytes: Vec<u8>) {
+        send.push_bytes(&self.frame(bytes));
+    }
+
+    /// The bytes as a part of the body.
+    pub fn frame(self, bytes: Vec<u8>) -> Vec<u8> {
+        if !self.chunked {
+            return bytes;
+        }
+        let mut out = Vec::with_capacity(bytes.len() + 16);
+        response::chunk(&mut out, &bytes);
+        out
+    }
+}
+
+/// One value of the Go server's streams; `values` reads it for all streams of its profile.
+pub struct Value {
+    form: ValueForm,
+    /// Something happened that may have changed it.
+    stale: bool,
+    /// The number of the first read that may show it.
+    awaited: Option<u64>,
+    /// What was shown last, hashed.
+    shown: Option<[u8; 32]>,
+}
+
+impl EventStream {
+    pub fn session(&self) -> Id {
+        self.actor.session
+    }
+
+    /// Takes an event of its audience; `true` when something was queued or is due.
+    pub fn deliver(&mut self, send: &mut SendQueue, publication: &mut Publication) -> bool {
+        match &mut self.kind {
+            Kind::Log(replay) => replay.deliver(send, publication),
+            Kind::Value(value) => {
+                value.stale |= !matches!(publication.event.fact, Fact::SessionEnded(_));
+                value.stale
+            }
+        }
+    }
+}
+
+/// What to open.
+pub enum Opening {
+    Log(Option<Cursor>),
+    Value(ValueForm),
+}
+
+/// A request becomes a stream of events.
+pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor, opening: Opening) {
+    let wire = SseWire { chunked: exchange.head.version != Version::Http10 };
+    respond::begin_stream(core, conn, exchange, &sse::HEAD_FIELDS);
+    if exchange.head.method == Method::Head {
+        return http::linger(core, conn);
+    }
+    // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
+    core.subscribe(conn, Subscription { profile: actor.profile, device: true });
+    let kind = match opening {
+        Opening::Log(cursor) => {
+            let mut replay = Replay::events(cursor, wire);
+            replay.begin(core, &mut conn.send, conn.id, actor);
+            Kind::Log(replay)
+        }
+        Opening::Value(form) => Kind::Value(Value { form, stale: true, awaited: None, shown: None }),
+    };
+    let next_comment = comment_behind(core.now);
+    let stream = EventStream { kind, actor, wire, next_comment, stalled: 0 };
+    conn.inbox = Vec::new();
+    conn.phase = Phase::EventStream(Box::new(stream));
+    advance(core, conn);
+}
+
+/// When the next comment is due. Thousands of idle streams share a few moments, so that one turn of the loop serves many.
+fn comment_behind(now: Now) -> Instant {
+    now.instant + COMMENT_EVERY - Duration::from_millis(now.unix_ms % COMMENTS_TOGETHER_MS)
+}
+
+/// Asks for what is due, and sets the one deadline.
+pub fn advance(core: &mut Core, conn: &mut Conn) {
+    let id = conn.id;
+    let max = core.settings.limits.send_queue_max;
+    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    if conn.send.memory() > max {
+        // The client's Last-Event-ID is still good; nothing more can be said to one who does not read.
+        core.metrics.streams_cut += 1;
+        conn.phase = Phase::Closed;
+        return;
+    }
+    let actor = stream.actor;
+    let mut due = None;
+    match &mut stream.kind {
+        Kind::Log(replay) => replay.go_on(core, &conn.send, id, actor),
+        Kind::Value(value) => {
+            if std::mem::take(&mut value.stale) {
+                value.awaited = Some(core.values.next_read(actor.profile));
+            }
+            // A peer that does not read causes no read.
+            if value.awaited.is_some() && conn.send.is_empty() {
+                due = values::want(core, actor, value.shown.is_none());
+            }
+        }
+    }
+    conn.deadline = soonest([Some(stream.next_comment), Some(instant_of(core.now, actor.expires)), due]);
+}
+
+/// The stream's own question is answered.
+pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
+    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    let Kind::Log(replay) = &mut stream.kind else { return };
+    if replay.answered(core, &mut conn.send, ticket, result).is_err() {
+        return end(core, conn);
+    }
+    advance(core, conn);
+}
+
+/// The chats of the stream's profile were read.
+pub fn found(core: &mut Core, conn: &mut Conn, found: &Result<Found, Refusal>) {
+    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    let wire = stream.wire;
+    let Kind::Value(value) = &mut stream.kind else { return };
+    match found {
+        Ok(found) => value.show(core, &mut conn.send, wire, found),
+        Err(_) if value.awaited.is_some() => return end(core, conn),
+        Err(_) => {}
+    }
+    advance(core, conn);
+}
+
+/// One of the stream's clocks has come.
+pub fn timed_out(core: &mut Core, conn: &mut Conn) {
+    let now = core.now.instant;
+    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    if stream.actor.expires <= core.now.unix_s() {
+        return end(core, conn);
+    }
+    if now >= stream.next_comment {
+        stream.stalled = if conn.send.is_empty() || conn.progress > 0 { 0 } else { stream.stalled + 1 };
+        if stream.stalled >= STALLED_COMMENTS_MAX {
+            conn.phase = Phase::Closed;
+            return;
+        }
+        conn.progress = 0;
+        stream.next_comment = comment_behind(core.now);
+        let mut comment = Vec::new();
+        sse::comment(&mut comment);
+        stream.wire.push(&mut conn.send, comment);
+    }
+    advance(core, conn);
+}
+
+/// Ends the body in order; the client comes back by itself.
+pub fn end(core: &mut Core, conn: &mut Conn) {
+    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    if stream.wire.chunked {
+        let mut last = Vec::new();
+        response::last_chunk(&mut last);
+        conn.send.push_bytes(&last);
+    }
+    core.unsubscribe(conn);
+    http::linger(core, conn);
+}
+
+impl Value {
+    /// Shows what was found, if it is news. A stream that still sends takes the next one.
+    fn show(&mut self, core: &Core, send: &mut SendQueue, wire: SseWire, found: &Found) {
+        if !send.is_empty() || self.awaited.is_none_or(|awaited| awaited > found.number) {
+            return;
+        }
+        self.awaited = None;
+        let text = found.text(self.form, &core.settings.urls, core.now.unix_s());
+        if self.shown == Some(text.hash) {
+            return;
+        }
+        self.shown = Some(text.hash);
+        let mut event = Vec::with_capacity(text.text.len() + 16);
+        sse::event(&mut event, "", "", &text.text);
+        wire.push(send, event);
+    }
+}

@@ -1,0 +1,117 @@
+//! The values of the Go server's streams: an account's chats, read once for all of its streams that show them.
+//!
+//! Owns when the chats of a profile are read. Leaves to `event_stream` which stream shows what of them. Invariant: one read
+//! of a profile is under way at most, and its answer serves every stream that waited before it began.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::base::crypto::sha256;
+use crate::base::id::Id;
+use crate::base::json;
+use crate::limits::PAGE_MAX;
+use crate::model::conversation::{Chats, ListChats};
+use crate::model::handler::{Actor, ValueForm};
+use crate::model::operation::{Answer, Flow, Operation, Refusal};
+use crate::model::settings::{SignUrls, UrlSigner};
+use crate::server::calls::Next;
+use crate::server::core::Core;
+
+/// Between two reads of one profile's chats, but for a stream that has shown nothing yet: at most four a second.
+const READ_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
+
+#[derive(Default)]
+pub struct Values {
+    of: BTreeMap<Id, Reading>,
+}
+
+struct Reading {
+    /// Reads that were begun: the number of the one under way, if one is.
+    begun: u64,
+    under_way: bool,
+    /// Not before this.
+    next_at: Instant,
+}
+
+impl Values {
+    /// The first read whose answer shows what has happened up to now.
+    pub fn next_read(&self, profile: Id) -> u64 {
+        self.of.get(&profile).map_or(0, |reading| reading.begun) + 1
+    }
+
+    /// Forgets the profiles without a stream.
+    pub fn sweep(&mut self, has_stream: impl Fn(Id) -> bool) {
+        self.of.retain(|profile, reading| reading.under_way || has_stream(*profile));
+    }
+}
+
+/// What one read has found.
+pub struct Found {
+    /// Which read it was.
+    pub number: u64,
+    chats: Chats,
+    counter: OnceCell<Text>,
+    list: OnceCell<Text>,
+}
+
+/// A value as it is shown, and the hash of what is news in it.
+pub struct Text {
+    pub text: Vec<u8>,
+    pub hash: [u8; 32],
+}
+
+impl Found {
+    /// Written once for all streams of a form.
+    pub fn text(&self, form: ValueForm, urls: &UrlSigner, unix_s: u64) -> &Text {
+        match form {
+            ValueForm::ChatCounter => self.counter.get_or_init(|| {
+                let text = json::to_vec(&self.chats.unread_conversations);
+                Text { hash: sha256(&text), text }
+            }),
+            ValueForm::ChatList => self.list.get_or_init(|| {
+                let mut chats = self.chats.chats.clone();
+                // A signed URL changes by the hour; that is no news.
+                let hash = sha256(&json::to_vec(&chats));
+                for chat in &mut chats {
+                    chat.receiver.sign_urls(urls, unix_s);
+                }
+                Text { text: json::to_vec(&chats), hash }
+            }),
+        }
+    }
+}
+
+/// Has the chats read, if no read is under way; answers when, if that is later. `now` for a stream that shows nothing yet.
+pub fn want(core: &mut Core, actor: Actor, at_once: bool) -> Option<Instant> {
+    let now = core.now.instant;
+    let reading =
+        core.values.of.entry(actor.profile).or_insert(Reading { begun: 0, under_way: false, next_at: now });
+    if reading.under_way {
+        return None;
+    }
+    if reading.next_at > now && !at_once {
+        return Some(reading.next_at);
+    }
+    reading.under_way = true;
+    reading.begun += 1;
+    let list = ListChats { viewer: actor.profile, limit: PAGE_MAX };
+    core.ask_read(Flow::of_account(actor.member), list.into_command(), Next::Chats(actor.profile));
+    None
+}
+
+/// A read has ended.
+pub fn answered(
+    core: &mut Core,
+    profile: Id,
+    result: Result<Answer, Refusal>,
+) -> Option<Result<Found, Refusal>> {
+    let reading = core.values.of.get_mut(&profile)?;
+    reading.under_way = false;
+    reading.next_at = core.now.instant + READ_EVERY;
+    let number = reading.begun;
+    Some(result.and_then(|answer| {
+        let chats = ListChats::from_answer(answer).ok_or(Refusal::Internal)?;
+        Ok(Found { number, chats, counter: OnceCell::new(), list: OnceCell::new() })
+    }))
+}

@@ -1,0 +1,487 @@
+//! A WebSocket: its life, its clock, its backpressure. The native form's frames are in `ops` and `replay`, the Go form's
+//! in `legacy_socket`; what is response without a seq is in `ephemeral`.
+//! Invariant: events reach a connection in strictly rising seq, and nothing is queued behind a close frame.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::base::id::Id;
+use crate::base::send_queue::SendQueue;
+use crate::limits::{
+    EXPIRING_NOTICE, IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_WINDOW, REFUSED_MAX, REFUSED_WINDOW,
+    RETRY_JITTER_MS, STREAM_PAUSE_BYTES,
+};
+use crate::model::handler::{Actor, Client, Step, Stream};
+use crate::model::operation::{Answer, Refusal};
+use crate::model::problem::{Code, Problem};
+use crate::proto::websocket::{self, Incoming, WebSocket};
+use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::contract::Ticket;
+use crate::server::core::Core;
+use crate::server::instant_of;
+use crate::server::request::http;
+use crate::server::request::respond;
+use crate::server::request::steps;
+use crate::server::soonest;
+use crate::server::streams::ephemeral;
+use crate::server::streams::export;
+use crate::server::streams::hub::Subscription;
+use crate::server::streams::legacy_socket::{self, LegacySocket};
+use crate::server::streams::ops::{self, Ops};
+use crate::server::streams::poll;
+use crate::server::streams::presence::{self, TypingState};
+use crate::server::streams::publish::Publication;
+use crate::server::streams::replay::Replay;
+use crate::server::streams::sse::{self, Opening};
+
+/// Close codes of the application ([`protocol`](crate::protocol), "WebSocket").
+pub const SESSION_OVER: u16 = 4401;
+pub const TOO_SLOW: u16 = 4408;
+pub const FLOOD: u16 = 4429;
+/// After how many milliseconds one who has as many streams as one may have may try again.
+const STREAMS_RETRY_MS: u64 = 1_000;
+const GOING_AWAY: u16 = 1001;
+const UNSUPPORTED_DATA: u16 = 1003;
+pub const TRY_AGAIN_LATER: u16 = 1013;
+
+pub struct SocketStream {
+    pub ws: WebSocket,
+    pub protocol: Protocol,
+    pub ops: Ops,
+    /// `None` only in the conformance echo.
+    pub actor: Option<Actor>,
+    pub client: Client,
+    /// When the peer last response anything, or we last began to listen.
+    last_heard: Instant,
+    next_ping: Instant,
+    warned: bool,
+    /// When the latest frames were refused: at most [`REFUSED_MAX`], none older than the window.
+    refused: VecDeque<Instant>,
+    /// Something waits to be sent and nothing was, since then.
+    stalled_since: Option<Instant>,
+    /// The server stops: what is under way is answered, then the stream closes with this reason.
+    leaving: Option<String>,
+    /// What it types at the moment.
+    pub typing_state: Option<Box<TypingState>>,
+}
+
+pub enum Protocol {
+    Native(Replay),
+    Legacy(LegacySocket),
+    #[cfg(feature = "conformance")]
+    Echo,
+}
+
+impl SocketStream {
+    pub fn session(&self) -> Option<Id> {
+        self.actor.map(|actor| actor.session)
+    }
+
+    /// One rule of backpressure: read on only when what was read before is under way or sent.
+    pub fn wants_read(&self, send: &SendQueue) -> bool {
+        self.ws.is_closing() || (!self.ws.has_input() && self.takes_frames(send))
+    }
+
+    fn takes_frames(&self, send: &SendQueue) -> bool {
+        let replaying = matches!(&self.protocol, Protocol::Native(replay) if !replay.is_live())
+            || matches!(&self.protocol, Protocol::Legacy(pair) if !pair.is_open());
+        !replaying
+            && self.leaving.is_none()
+            && !self.ops.is_paused()
+            && !self.ops.is_refused()
+            && self.ops.in_flight() < IN_FLIGHT_MAX
+            && send.memory() < STREAM_PAUSE_BYTES
+    }
+
+    /// Takes an event of its audience; `true` when something was queued or is due.
+    pub fn deliver(&mut self, send: &mut SendQueue, is_origin: bool, publication: &mut Publication) -> bool {
+        if self.ws.is_closing() {
+            return false;
+        }
+        match &mut self.protocol {
+            Protocol::Native(replay) => !is_origin && replay.deliver(send, publication),
+            Protocol::Legacy(pair) => {
+                self.actor.is_some_and(|actor| pair.deliver(send, actor.profile, publication))
+            }
+            #[cfg(feature = "conformance")]
+            Protocol::Echo => false,
+        }
+    }
+}
+
+/// A request becomes a stream, unless its session ended while it was under way.
+pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Stream) {
+    if let Err(problem) = steps::still_good(core, &exchange) {
+        return respond::refuse(core, conn, exchange, &problem);
+    }
+    if core.storage.unproven && stream.follows_log() {
+        return respond::refuse(core, conn, exchange, &Problem::new(Code::Unavailable));
+    }
+    if let Some(actor) = stream.listener()
+        && core.settings.limits.rate_limit
+        && core.hub.of(actor.profile).len() >= core.settings.limits.streams_per_account
+    {
+        return respond::refuse(core, conn, exchange, &Problem::rate_limited(STREAMS_RETRY_MS));
+    }
+    match stream {
+        Stream::Events { actor, cursor } => {
+            sse::open(core, conn, &exchange, actor, Opening::Log(cursor));
+        }
+        Stream::Export { actor, first } => export::open(core, conn, exchange, actor, first),
+        Stream::Value { actor, form: shape } => {
+            sse::open(core, conn, &exchange, actor, Opening::Value(shape))
+        }
+        Stream::Poll { actor, start, limit, wait } => {
+            poll::open(core, conn, exchange, actor, start, limit, wait);
+        }
+        socket => open_socket(core, conn, exchange, socket),
+    }
+}
+
+/// 101, the hub, the first words.
+fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, stream: Stream) {
+    respond::switch(core, conn, &exchange);
+    let now = core.now.instant;
+    let heartbeat = core.settings.limits.heartbeat;
+    let (actor, protocol) = match stream {
+        Stream::WebSocket { actor, cursor } => (Some(actor), Protocol::Native(Replay::new(cursor))),
+        Stream::LegacySocket { actor, receiver, pair } => {
+            (Some(actor), Protocol::Legacy(LegacySocket::new(receiver, pair)))
+        }
+        #[cfg(feature = "conformance")]
+        Stream::Echo => (None, Protocol::Echo),
+        Stream::Events { .. } | Stream::Poll { .. } | Stream::Value { .. } | Stream::Export { .. } => return,
+    };
+    let mut client = std::mem::replace(&mut exchange.client, crate::server::request::admit::nobody(conn));
+    // Thousands of idle sockets: what no op asks for is not kept.
+    client.user_agent = String::new();
+    #[cfg(feature = "conformance")]
+    let message_max = match form {
+        Protocol::Echo => core.settings.limits.upload_max as usize,
+        _ => core.settings.limits.ws_message_max,
+    };
+    #[cfg(not(feature = "conformance"))]
+    let message_max = core.settings.limits.ws_message_max;
+    let mut ws = WebSocket::new(message_max);
+    ws.feed(&std::mem::take(&mut conn.inbox));
+    let mut socket = Box::new(SocketStream {
+        ws,
+        protocol,
+        ops: Ops::default(),
+        actor,
+        client,
+        last_heard: now,
+        next_ping: now + heartbeat,
+        warned: false,
+        refused: VecDeque::new(),
+        stalled_since: None,
+        leaving: None,
+        typing_state: None,
+    });
+    if let Some(actor) = actor {
+        // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
+        core.subscribe(conn, Subscription { profile: actor.profile, device: true });
+    }
+    match &mut socket.protocol {
+        Protocol::Native(replay) => {
+            if let Some(actor) = actor {
+                replay.begin(core, &mut conn.send, conn.id, actor);
+            }
+        }
+        Protocol::Legacy(pair) => {
+            if let Some(actor) = actor {
+                pair.begin(core, &mut conn.send, conn.id, actor);
+            }
+        }
+        #[cfg(feature = "conformance")]
+        Protocol::Echo => {}
+    }
+    conn.phase = Phase::WebSocket(socket);
+    advance(core, conn);
+    if conn.ended {
+        ended(core, conn);
+    }
+}
+
+pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    stream.last_heard = core.now.instant;
+    stream.ws.feed(bytes);
+    advance(core, conn);
+}
+
+/// The peer took bytes.
+pub fn sent(core: &mut Core, conn: &mut Conn) {
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    stream.stalled_since = None;
+    advance(core, conn);
+}
+
+/// Goes on as far as the received bytes, the bounds and the rates let it.
+pub fn advance(core: &mut Core, conn: &mut Conn) {
+    let id = conn.id;
+    loop {
+        let Phase::WebSocket(stream) = &mut conn.phase else { return };
+        let listened = stream.wants_read(&conn.send);
+        if !stream.ws.is_closing() {
+            if let (Protocol::Native(replay), Some(actor)) = (&mut stream.protocol, stream.actor) {
+                replay.go_on(core, &conn.send, id, actor);
+                if replay.take_arrival() {
+                    presence::send_snapshot(core, id, actor.profile);
+                }
+            }
+            let refresh = stream.leaving.is_none() && !stream.ops.is_refused();
+            if refresh && let Some(text) = stream.ops.take_stash(core.now.instant) {
+                match stream.protocol {
+                    Protocol::Legacy(_) => legacy_socket::text(core, stream, &mut conn.send, id, &text),
+                    _ => ops::text(core, stream, &mut conn.send, id, &text),
+                }
+                enforce_limits(core, conn);
+                continue;
+            }
+            if !stream.takes_frames(&conn.send) {
+                break;
+            }
+        }
+        match stream.ws.next(&mut conn.send) {
+            None => {
+                if !listened {
+                    // Time in which we did not read is not the peer's silence.
+                    stream.last_heard = core.now.instant;
+                }
+                break;
+            }
+            Some(Incoming::Text(text)) => match &mut stream.protocol {
+                Protocol::Native(_) => ops::text(core, stream, &mut conn.send, id, &text),
+                Protocol::Legacy(_) => legacy_socket::text(core, stream, &mut conn.send, id, &text),
+                #[cfg(feature = "conformance")]
+                Protocol::Echo => push_text(&mut conn.send, text.as_bytes()),
+            },
+            Some(Incoming::Binary(bytes)) => {
+                #[cfg(feature = "conformance")]
+                if matches!(stream.protocol, Protocol::Echo) {
+                    let mut frame = Vec::new();
+                    websocket::binary(&mut frame, &bytes);
+                    conn.send.push_bytes(&frame);
+                    continue;
+                }
+                drop(bytes);
+                close(core, conn, UNSUPPORTED_DATA, "text frames only");
+                continue;
+            }
+            Some(Incoming::Ping | Incoming::Pong) => {}
+            Some(Incoming::Close { .. } | Incoming::Failed { .. }) => return end(core, conn),
+        }
+        enforce_limits(core, conn);
+    }
+    rearm(core, conn);
+}
+
+/// After frames, answers or events: whether one of the stream's bounds is passed, and it has to end.
+fn enforce_limits(core: &mut Core, conn: &mut Conn) {
+    let max = core.settings.limits.send_queue_max;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    if stream.ws.is_closing() {
+        return;
+    }
+    let quiet = stream.ops.in_flight() == 0;
+    if stream.actor.is_some() && conn.send.memory() > max {
+        core.metrics.streams_cut += 1;
+        close(core, conn, TOO_SLOW, "reader too slow");
+    } else if stream.refused.len() >= REFUSED_MAX {
+        close(core, conn, FLOOD, "too many refused frames");
+    } else if quiet && stream.ops.is_refused() {
+        // Everything before the refused post has its answer, and so has everything behind it.
+        close(core, conn, TRY_AGAIN_LATER, "try again");
+    } else if quiet && let Some(reason) = stream.leaving.take() {
+        close(core, conn, GOING_AWAY, &reason);
+    }
+}
+
+/// A frame was refused: counted, so that a flood of them ends.
+pub fn count_refused(stream: &mut SocketStream, now: Instant) {
+    let refused = &mut stream.refused;
+    while refused.front().is_some_and(|at| now.saturating_duration_since(*at) >= REFUSED_WINDOW) {
+        refused.pop_front();
+    }
+    if refused.len() < REFUSED_MAX {
+        refused.push_back(now);
+    }
+}
+
+/// The server stops: no more frames are taken, what is under way is answered, and the peer is told when to come back.
+pub fn drain(core: &mut Core, conn: &mut Conn) {
+    let wait_ms = 500 + core.entropy.below(RETRY_JITTER_MS);
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    stream.leaving = Some(format!("{{\"retry_after_ms\":{wait_ms}}}"));
+    enforce_limits(core, conn);
+}
+
+/// Says why and closes: the peer has a while to answer.
+pub fn close(core: &mut Core, conn: &mut Conn, code: u16, reason: &str) {
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    if stream.ws.is_closing() {
+        return;
+    }
+    stream.ws.close(&mut conn.send, code, reason);
+    log::debug!(target: "natter::stream", peer:% = conn.peer, code = code; "socket closing");
+    core.unsubscribe(conn);
+    conn.progress = 0;
+    conn.deadline = Some(core.linger_until());
+}
+
+/// The closing handshake is done, or the protocol is broken: only the bytes are left.
+fn end(core: &mut Core, conn: &mut Conn) {
+    core.unsubscribe(conn);
+    http::linger(core, conn);
+}
+
+/// The peer shut its side down without a close frame.
+pub fn ended(core: &mut Core, conn: &mut Conn) {
+    end(core, conn);
+    if conn.send.is_empty() {
+        conn.phase = Phase::Closed;
+    }
+}
+
+/// An op's handler or continuation has come to a step.
+pub fn op_step(core: &mut Core, conn: &mut Conn, op: u64, step: Result<Step, Problem>) {
+    let id = conn.id;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    match stream.protocol {
+        Protocol::Native(_) => ops::step(core, stream, &mut conn.send, id, op, step),
+        Protocol::Legacy(_) => legacy_socket::step(core, stream, &mut conn.send, id, op, step),
+        #[cfg(feature = "conformance")]
+        Protocol::Echo => {}
+    }
+    on_delivered(core, conn);
+}
+
+/// The stream's own question is answered.
+pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
+    let id = conn.id;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Some(actor) = stream.actor else { return };
+    if stream.ws.is_closing() {
+        return;
+    }
+    let fault = match &mut stream.protocol {
+        Protocol::Native(replay) => replay.answered(core, &mut conn.send, ticket, result),
+        Protocol::Legacy(pair) => pair.answered(core, &mut conn.send, id, actor, ticket, result),
+        #[cfg(feature = "conformance")]
+        Protocol::Echo => Ok(()),
+    };
+    if fault.is_err() {
+        // The cursor the client has is still good.
+        close(core, conn, TRY_AGAIN_LATER, "try again");
+    }
+    advance(core, conn);
+}
+
+/// After events or answers were queued: what the queue's bound and the ops ask for.
+pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
+    let id = conn.id;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    if let (Protocol::Legacy(pair), Some(actor)) = (&mut stream.protocol, stream.actor) {
+        pair.mark_read(core, id, actor);
+    }
+    enforce_limits(core, conn);
+}
+
+/// One deadline for the whole stream: the soonest of its clocks.
+fn rearm(core: &Core, conn: &mut Conn) {
+    let Phase::WebSocket(stream) = &conn.phase else { return };
+    if stream.ws.is_closing() {
+        return;
+    }
+    let silence = core.settings.limits.heartbeat * 5 / 2;
+    let expiry = stream.actor.map(|actor| instant_of(core.now, actor.expires));
+    let warning = expiry
+        .filter(|_| !stream.warned && matches!(stream.protocol, Protocol::Native(_)))
+        .map(|at| at.checked_sub(EXPIRING_NOTICE).unwrap_or(core.now.instant));
+    conn.deadline = soonest([
+        Some(stream.next_ping),
+        Some(stream.last_heard + silence),
+        expiry,
+        warning,
+        stream.typing_state.as_ref().map(|typing_state| typing_state.expires_at()),
+        stream.ops.paused_until().filter(|_| stream.leaving.is_none() && !stream.ops.is_refused()),
+    ]);
+}
+
+/// One of the stream's clocks has come.
+pub fn timed_out(core: &mut Core, conn: &mut Conn) {
+    let now = core.now.instant;
+    let heartbeat = core.settings.limits.heartbeat;
+    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    if stream.ws.is_closing() {
+        // What is queued before the close frame may take longer than the answer to it, while the peer takes it.
+        if !conn.send.is_empty() && conn.progress >= PROGRESS_BYTES {
+            conn.progress = 0;
+            conn.deadline = Some(now + PROGRESS_WINDOW);
+        } else {
+            conn.phase = Phase::Closed;
+        }
+        return;
+    }
+    if let Some(actor) = stream.actor {
+        if actor.expires <= core.now.unix_s() {
+            return close(core, conn, SESSION_OVER, "token expired");
+        }
+        let warn_at = actor.expires.saturating_sub(EXPIRING_NOTICE.as_secs());
+        if !stream.warned && matches!(stream.protocol, Protocol::Native(_)) && warn_at <= core.now.unix_s() {
+            stream.warned = true;
+            push_text(&mut conn.send, br#"{"event":"expiring"}"#);
+        }
+    }
+    if !stream.wants_read(&conn.send) {
+        stream.last_heard = now;
+    }
+    let silence = heartbeat * 5 / 2;
+    if now >= stream.last_heard + silence {
+        // Nobody is there to read a close frame.
+        conn.phase = Phase::Closed;
+        return;
+    }
+    if conn.send.is_empty() {
+        stream.stalled_since = None;
+    } else if now >= *stream.stalled_since.get_or_insert(now) + silence {
+        // While its queue is full a peer is not read, so its silence says nothing; that it takes nothing does.
+        core.metrics.streams_cut += 1;
+        return close(core, conn, TOO_SLOW, "reader too slow");
+    }
+    ephemeral::expire_typing(core, stream);
+    if now >= stream.next_ping {
+        stream.next_ping = now + heartbeat;
+        if let Some(actor) = stream.actor {
+            core.last_seen.record(actor.session, core.now);
+        }
+        websocket::ping(&mut conn.send);
+        if let Protocol::Native(replay) = &stream.protocol
+            && replay.is_live()
+        {
+            let seq = replay.high_water(core.head);
+            push_text(&mut conn.send, format!(r#"{{"event":"heartbeat","seq":{seq}}}"#).as_bytes());
+        }
+    }
+    advance(core, conn);
+}
+
+/// The calendar clock was set, and the token may be over by it.
+pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
+    // A closing stream has the deadline of its farewell, whatever the calendar says.
+    if matches!(&conn.phase, Phase::WebSocket(stream) if !stream.ws.is_closing()) {
+        timed_out(core, conn);
+    }
+}
+
+/// The actor's token was renewed in place.
+pub fn extend(stream: &mut SocketStream, actor: Actor) {
+    stream.actor = Some(actor);
+    stream.warned = false;
+}
+
+/// Queues one text frame.
+pub fn push_text(send: &mut SendQueue, payload: &[u8]) {
+    websocket::push_text(send, payload);
+}

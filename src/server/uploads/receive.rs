@@ -1,0 +1,382 @@
+//! A body on its way to a file: decoded and judged by an [`Intake`], appended and hashed piece by piece. Owns the phase, its
+//! deadline, its backpressure, and the end of every upload that does not become one.
+//!
+//! ```text
+//! admit ──Receive──→ Receiving ──body whole──→ Storing ──all appended──→ the row's handler
+//!                        └── refused, timed out, gone, disk failed ──→ Abandon
+//! ```
+//! Invariant: a temporary file has one owner: this phase, then the job that publishes it; whoever is left without a next
+//! step abandons it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::limits::{
+    APPEND_MIN, FORM_OVERHEAD_MIN, UPLOAD_AHEAD_MAX, UPLOAD_BYTES_PER_S, UPLOAD_DEADLINE, UPLOADS_AHEAD_MAX,
+};
+use crate::model::handler::Step;
+use crate::model::job::Job;
+use crate::model::params::Params;
+use crate::model::problem::{Code, Problem};
+use crate::proto::http::body::BodyDecoder;
+use crate::proto::http::head::{Expect, Framing, Head};
+use crate::proto::http::response::CONTINUE;
+use crate::proto::image::Rules;
+use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::contract::{ConnId, Effect, UploadId};
+use crate::server::core::Core;
+use crate::server::request::http;
+use crate::server::request::respond;
+use crate::server::request::routes::BodyKind;
+use crate::server::request::steps;
+use crate::server::request::verified;
+use crate::server::uploads::reservations::Reservations;
+use crate::uploads::{Intake, Received, Source, Wanted};
+
+/// A body being received.
+pub struct ReadUpload {
+    exchange: Box<Exchange>,
+    decoder: BodyDecoder,
+    intake: Option<Intake>,
+    /// Judged and not handed over yet.
+    pending: Vec<u8>,
+    /// Bytes of the body so far, and at the most.
+    body: u64,
+    body_max: u64,
+    /// The body is whole; its last bytes are being appended.
+    whole: Option<Received>,
+}
+
+impl ReadUpload {
+    pub fn is_receiving(&self) -> bool {
+        self.whole.is_none()
+    }
+}
+
+/// The temporary file of an upload.
+pub struct Temporary {
+    id: UploadId,
+    /// Bytes handed over and not on disk yet.
+    ahead: usize,
+    /// Of all its bytes, once the last of them is on disk.
+    sha256: Option<[u8; 32]>,
+}
+
+impl Temporary {
+    pub fn has_room(&self) -> bool {
+        self.ahead < UPLOAD_AHEAD_MAX
+    }
+}
+
+/// All uploads being received.
+#[derive(Default)]
+pub struct Uploads {
+    conns: BTreeMap<UploadId, ConnId>,
+    /// What all of them have handed over and is not on disk yet.
+    ahead: usize,
+    /// That reached its bound: none is read until half of it is on disk.
+    full: bool,
+    /// That was so until a moment ago.
+    resumed: bool,
+    pub reservations: Reservations,
+}
+
+impl Uploads {
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    fn hand_over(&mut self, bytes: usize) {
+        self.ahead += bytes;
+        self.full |= self.ahead >= UPLOADS_AHEAD_MAX;
+    }
+
+    fn settle(&mut self, bytes: usize) {
+        self.ahead = self.ahead.saturating_sub(bytes);
+        let resumed = self.full && self.ahead <= UPLOADS_AHEAD_MAX / 2;
+        self.full &= !resumed;
+        self.resumed |= resumed;
+    }
+
+    /// Connections that may be read again, and were not for want of room.
+    pub fn take_resumed(&mut self) -> Vec<ConnId> {
+        if std::mem::take(&mut self.resumed) { self.conns.values().copied().collect() } else { Vec::new() }
+    }
+
+    /// Whose upload this is.
+    pub fn conn_of(&self, upload: UploadId) -> Option<ConnId> {
+        self.conns.get(&upload).copied()
+    }
+}
+
+// ---- before the body -----------------------------------------------------------------------------
+
+/// What the row makes of this body, if it is for an intake.
+pub fn wanted(body: BodyKind, head: &Head) -> Option<Wanted> {
+    match body {
+        BodyKind::Upload => Some(Wanted { field: "file", file_only: true }),
+        BodyKind::Form(field) => {
+            let content_type = head.headers.get("content-type").unwrap_or_default();
+            crate::uploads::is_form(content_type).then_some(Wanted { field, file_only: false })
+        }
+        _ => None,
+    }
+}
+
+/// Judges the head of a body for an intake: 411, 413, 415, 400, 422.
+pub fn admit_head(core: &Core, head: &Head, wanted: Wanted) -> Result<(), Problem> {
+    let length = match head.framing {
+        Framing::Empty => return Err(Problem::new(Code::LengthRequired)),
+        Framing::Length(length) => Some(length),
+        Framing::Chunked => None,
+    };
+    let source = Source::of(&head.headers, wanted);
+    let file_max = core.settings.limits.upload_max;
+    let body_max = source.as_ref().map_or(file_max, |source| source.body_max(file_max));
+    if length.is_some_and(|length| length > body_max) {
+        return Err(Problem::new(Code::TooLarge));
+    }
+    source.map(|_| ())
+}
+
+/// The head is good: the row's own judgement, if it has one, stands between it and the body.
+pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
+    exchange.unread = Some(BodyDecoder::new(exchange.head.framing));
+    exchange.body_unasked = exchange.head.expect == Expect::Continue;
+    let admit = exchange.route.and_then(|route| route.admit).zip(exchange.actor);
+    let Some((admit, actor)) = admit else { return receive(core, conn, exchange, u64::MAX) };
+    let bytes = match exchange.head.framing {
+        Framing::Length(length) => of_file(length),
+        // It will take at least one; how many, it says as it comes.
+        Framing::Empty | Framing::Chunked => 1,
+    };
+    conn.reservation = Some(core.uploads.reservations.take(actor.profile, bytes));
+    let bytes = core.uploads.reservations.bytes(actor.profile);
+    let step = steps::guard(core, |ctx| admit(ctx, actor, bytes));
+    let step = match exchange.route {
+        Some(route) => verified::gate(core, route, Some(actor), step),
+        None => step,
+    };
+    steps::run(core, conn, exchange, step);
+}
+
+/// Of the bytes of a body those that count in the quota, which may be too few and are never too many.
+fn of_file(body: u64) -> u64 {
+    body.saturating_sub(FORM_OVERHEAD_MIN).max(1)
+}
+
+/// The body may come. `room` is what its owner has left for this and the others under way.
+pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, room: u64) {
+    conn.reservation.iter_mut().for_each(|reservation| reservation.room = room);
+    let id = core.entropy.id(core.now.unix_ms);
+    let limits = &core.settings.limits;
+    let opened = exchange
+        .route
+        .and_then(|route| wanted(route.body, &exchange.head))
+        .ok_or(Problem::new(Code::GeneralError))
+        .and_then(|wanted| {
+            let source = Source::of(&exchange.head.headers, wanted)?;
+            let body_max = source.body_max(limits.upload_max);
+            let rules = Rules { keep_metadata: core.settings.keep_metadata, pixels_max: limits.pixels_max };
+            let intake = Intake::new(id, source, wanted, limits.upload_max, rules)?;
+            Ok((intake, body_max))
+        });
+    let (intake, body_max) = match opened {
+        Ok(opened) => opened,
+        Err(problem) => return respond::refuse(core, conn, exchange, &problem),
+    };
+    if exchange.head.expect == Expect::Continue && conn.inbox.is_empty() {
+        conn.send.push_bytes(CONTINUE);
+    }
+    let framing = exchange.head.framing;
+    exchange.body_unasked = false;
+    let decoder = exchange.unread.take().unwrap_or_else(|| BodyDecoder::new(framing));
+    let upload = UploadId(id);
+    core.uploads.conns.insert(upload, conn.id);
+    conn.upload = Some(Temporary { id: upload, ahead: 0, sha256: None });
+    let reading = ReadUpload {
+        exchange,
+        decoder,
+        intake: Some(intake),
+        pending: Vec::new(),
+        body: 0,
+        body_max,
+        whole: None,
+    };
+    conn.deadline = Some(deadline(&reading));
+    conn.phase = Phase::ReadUpload(Box::new(reading));
+    // A body of no bytes is whole already.
+    let inbox = std::mem::take(&mut conn.inbox);
+    received(core, conn, &inbox);
+}
+
+/// 60 s and the size at 8 KiB/s; a size that is not known is what has come so far.
+fn deadline(reading: &ReadUpload) -> Instant {
+    let bytes = match reading.exchange.head.framing {
+        Framing::Length(length) => length,
+        Framing::Empty | Framing::Chunked => reading.body,
+    };
+    reading.exchange.started + UPLOAD_DEADLINE + Duration::from_secs(bytes / UPLOAD_BYTES_PER_S)
+}
+
+// ---- the body ------------------------------------------------------------------------------------
+
+/// Bytes of the body, and perhaps of what follows it, which stays in the inbox.
+pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
+    let Phase::ReadUpload(mut reading) = conn.take_phase() else { return };
+    let mut position = 0;
+    let outcome = loop {
+        let piece = match reading.decoder.decode(&bytes[position..]) {
+            Ok(piece) => piece,
+            Err(_) => break Err(Problem::new(Code::BadRequest)),
+        };
+        position += piece.consumed;
+        reading.body += piece.data.len() as u64;
+        if reading.body > reading.body_max {
+            break Err(Problem::new(Code::TooLarge));
+        }
+        if let Some(reservation) = &mut conn.reservation
+            && !core.uploads.reservations.grow(reservation, of_file(reading.body))
+        {
+            break Err(Problem::new(Code::QuotaExceeded));
+        }
+        let Some(intake) = &mut reading.intake else { break Ok(false) };
+        if let Err(problem) = intake.push(piece.data, &mut reading.pending) {
+            break Err(problem);
+        }
+        if piece.done {
+            break match reading.intake.take().map(|intake| intake.finish(&mut reading.pending)) {
+                Some(Ok(received)) => {
+                    reading.whole = Some(received);
+                    Ok(true)
+                }
+                Some(Err(problem)) => Err(problem),
+                None => Ok(false),
+            };
+        }
+        if piece.consumed == 0 || position == bytes.len() {
+            break Ok(false);
+        }
+    };
+    conn.inbox.extend_from_slice(&bytes[position..]);
+    match outcome {
+        Err(problem) => refuse(core, conn, reading, &problem),
+        Ok(whole) => {
+            hand_over(core, conn, &mut reading);
+            conn.deadline = if whole { None } else { Some(deadline(&reading)) };
+            conn.phase = Phase::ReadUpload(reading);
+            dispatch_if_stored(core, conn);
+        }
+    }
+}
+
+/// Gives what is pending to the disk, once it is worth an append; the last of a file in any case, for its hash.
+fn hand_over(core: &mut Core, conn: &mut Conn, reading: &mut ReadUpload) {
+    let Some(temporary) = &mut conn.upload else { return };
+    let last = reading.whole.as_ref().is_some_and(|received| received.file.is_some());
+    if reading.pending.len() < APPEND_MIN && !last {
+        return;
+    }
+    let bytes = std::mem::take(&mut reading.pending);
+    temporary.ahead += bytes.len();
+    core.uploads.hand_over(bytes.len());
+    core.effects.push_back(Effect::Append { upload: temporary.id, bytes, last });
+}
+
+/// Bytes of this connection's upload are on disk.
+pub fn appended(core: &mut Core, conn: &mut Conn, bytes: usize, sha256: Option<[u8; 32]>) {
+    let Some(temporary) = &mut conn.upload else { return };
+    temporary.ahead = temporary.ahead.saturating_sub(bytes);
+    temporary.sha256 = sha256.or(temporary.sha256);
+    core.uploads.settle(bytes);
+    dispatch_if_stored(core, conn);
+    http::advance(core, conn);
+}
+
+fn dispatch_if_stored(core: &mut Core, conn: &mut Conn) {
+    let Phase::ReadUpload(reading) = &conn.phase else { return };
+    let Some(received) = &reading.whole else { return };
+    let hashed = conn.upload.as_ref().is_some_and(|temporary| temporary.sha256.is_some());
+    if hashed || received.file.is_none() {
+        dispatch(core, conn);
+    }
+}
+
+/// The whole body meets its row's handler.
+fn dispatch(core: &mut Core, conn: &mut Conn) {
+    let Phase::ReadUpload(reading) = conn.take_phase() else { return };
+    let ReadUpload { exchange, whole: Some(received), .. } = *reading else { return };
+    // From here on its row will count it, or nothing.
+    give_back(core, conn);
+    if let Err(problem) = steps::still_good(core, &exchange) {
+        abandon(core, conn);
+        return respond::refuse(core, conn, exchange, &problem);
+    }
+    let mut fields = received.fields;
+    fields.extend(exchange.query.iter().cloned());
+    let params = Params::new(&exchange.path, &fields, None);
+    let sha256 = conn.upload.as_ref().and_then(|temporary| temporary.sha256);
+    let file = received.file.zip(sha256).map(|(file, sha256)| file.hashed(sha256));
+    let step = steps::call_row(core, &exchange, params, file.as_ref());
+    if matches!(step, Ok(Step::Work(Job::PublishUpload { .. }, _))) {
+        release(core, conn);
+    } else {
+        abandon(core, conn);
+    }
+    steps::run(core, conn, exchange, step);
+}
+
+// ---- other ends ----------------------------------------------------------------------------------
+
+/// Answers instead of receiving on; the rest of the body is drained, unless it can't be trusted.
+fn refuse(core: &mut Core, conn: &mut Conn, reading: Box<ReadUpload>, problem: &Problem) {
+    abandon(core, conn);
+    let ReadUpload { mut exchange, decoder, intake, .. } = *reading;
+    let is_broken = matches!(problem.code, Code::BadRequest);
+    exchange.close |= is_broken || problem.code == Code::RequestTimeout;
+    if is_broken {
+        conn.inbox = Vec::new();
+    } else if intake.is_some() {
+        exchange.unread = Some(decoder);
+    }
+    respond::refuse(core, conn, exchange, problem);
+}
+
+/// The temporary file goes, if this connection has one: there is nobody left to publish it.
+pub fn abandon(core: &mut Core, conn: &mut Conn) {
+    if let Some(upload) = release(core, conn) {
+        core.effects.push_back(Effect::Abandon { upload });
+    }
+}
+
+/// What the upload of this connection took is free again, or counted elsewhere.
+pub fn give_back(core: &mut Core, conn: &mut Conn) {
+    if let Some(reservation) = conn.reservation.take() {
+        core.uploads.reservations.give_back(reservation);
+    }
+}
+
+/// The temporary file is somebody else's from now on.
+fn release(core: &mut Core, conn: &mut Conn) -> Option<UploadId> {
+    let temporary = conn.upload.take()?;
+    core.uploads.conns.remove(&temporary.id);
+    core.uploads.settle(temporary.ahead);
+    Some(temporary.id)
+}
+
+/// The deadline has come.
+pub fn timed_out(core: &mut Core, conn: &mut Conn, reading: Box<ReadUpload>) {
+    if reading.is_receiving() {
+        refuse(core, conn, reading, &Problem::new(Code::RequestTimeout));
+    } else {
+        conn.phase = Phase::ReadUpload(reading);
+    }
+}
+
+/// The disk did not take it.
+pub fn disk_failed(core: &mut Core, conn: &mut Conn, full: bool) {
+    let Phase::ReadUpload(reading) = conn.take_phase() else { return };
+    let code = if full { Code::StorageFull } else { Code::Unavailable };
+    refuse(core, conn, reading, &code.into());
+    http::advance(core, conn);
+}
