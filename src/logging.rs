@@ -28,7 +28,11 @@ use simple_logger::SimpleLogger;
 
 use self::queue::LogQueue;
 use crate::base::time::push_rfc3339;
-use crate::limits::{LOG_MESSAGE_BYTES_MAX, LOG_VALUE_BYTES_MAX};
+
+/// Bytes of one log message, so that no line is a way to fill a disk. Beyond: cut with `…`.
+const LOG_MESSAGE_BYTES_MAX: usize = 4_096;
+/// Bytes of one value in a log line. Beyond: cut with `…`.
+const LOG_VALUE_BYTES_MAX: usize = 1_024;
 
 /// How long the end of the process waits for a slow reader of stderr. After that the queued lines are lost.
 const FLUSH_MAX: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@
 use super::rules;
 use crate::base::crypto::{base64url, base64url_decode};
 use crate::base::id::Id;
-use crate::limits::{DISPLAY_NAME_MAX, PROFILE_IDS_MAX};
+use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::params::written_text;
 use crate::model::problem::{Code, Problem};
@@ -16,6 +16,9 @@ use crate::model::profile::{
 };
 use crate::model::settings::SignUrls;
 use crate::model::upload::DeleteUpload;
+
+/// Ids of one profile.list (`protocol.md`, "Profiles and blocks"). Beyond: 422 `invalid_ids`.
+const PROFILE_IDS_MAX: usize = 100;
 
 /// GET /{nick_name}.
 pub fn find(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {

@@ -7,7 +7,6 @@
 use super::accounts::{find_place, has_place, new_session, signed_in};
 use super::rules;
 use crate::base::crypto::sha256;
-use crate::limits::PLACE_HOLD_MS;
 use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Client, Ctx, FollowUp, Request, Step};
 use crate::model::job::{Done, Hidden, Job, VerifyPassword};
@@ -16,6 +15,10 @@ use crate::model::member::FindCredential;
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
 use crate::model::session::{NewSession, OpenSession};
+
+/// Milliseconds a mail about a new device waits for its place: a look-up's limit and the queue before it. Beyond: the
+/// mail says that the place is unknown.
+const PLACE_HOLD_MS: u64 = 10_000;
 
 /// POST /user/sign-in.
 ///

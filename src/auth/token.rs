@@ -9,11 +9,13 @@ use serde::Serialize;
 use crate::base::crypto::{HmacKey, base64url, base64url_decode, sha256};
 use crate::base::id::Id;
 use crate::base::json::{self, Value};
-use crate::limits::TOKEN_BYTES_MAX;
 use crate::model::handler::Actor;
 use crate::model::problem::{Code, Problem};
 use crate::model::session::{SessionId, Token, TokenPair};
 use crate::model::settings::Settings;
+
+/// Bytes of a token that is looked at: ours are about 550. Beyond: 401, before a byte of it is decoded.
+const TOKEN_BYTES_MAX: usize = 1_024;
 
 /// `{"alg":"HS256","typ":"JWT"}`. A token's header is compared with these bytes, not interpreted: `none`, another
 /// algorithm, a `crit` or a `kid` (RFC 8725 §3.1) can't even be expressed.

@@ -8,7 +8,12 @@ use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::limits::{SEGMENT_COPY_MAX, SEGMENT_JOIN_MAX, SEGMENT_ROOM};
+use crate::limits::SEGMENT_COPY_MAX;
+
+/// An owned segment below this joins the one before it: many small frames become one `writev` entry.
+const SEGMENT_JOIN_MAX: usize = 4_096;
+/// Room an owned segment begins with: an answer and an event.
+const SEGMENT_ROOM: usize = 1_024;
 
 /// A run of bytes to send. A part of a file is an offset and a length, not a buffer.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ use super::serve::{clock, password_options, settings, store_options};
 use super::{keys, no_server};
 use crate::base::crypto::SystemEntropy;
 use crate::config::Config;
-use crate::limits::{CONTROL_ANSWER_MAX, CONTROL_WAIT};
 use crate::model::backup::BackUp;
 use crate::model::job::{Done, Job};
 use crate::model::operation::{Answer, Command, Outcome};
@@ -22,6 +21,11 @@ use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 use crate::store::{self, Reader, Store};
 use crate::work::password::PasswordHasher;
+
+/// Bytes of an answer of the control socket. Beyond: it makes no sense.
+const CONTROL_ANSWER_MAX: u64 = 131_072;
+/// How long a command waits for the server to say something.
+const CONTROL_WAIT: Duration = Duration::from_secs(30);
 
 /// The path of a backup's request.
 pub const BACKUP: &str = "/admin/backup";

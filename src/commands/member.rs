@@ -8,7 +8,10 @@ use super::control::{Control, Needs, Reply};
 use super::{Place, with_config};
 use crate::base::json::{self, Value};
 use crate::cli::MemberCommand;
-use crate::limits::PASSWORD_LINE_MAX;
+
+/// Bytes of the line with a password on stdin: 128 characters of four bytes and a line end. Beyond: cut, and refused as too
+/// long.
+const PASSWORD_LINE_MAX: u64 = 1_024;
 
 pub fn run(place: &Place, command: &MemberCommand) -> ExitCode {
     with_config(place, |config| {

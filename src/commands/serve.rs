@@ -32,6 +32,9 @@ use crate::work::geolocation::{Geolocator, PlaceSource};
 use crate::work::mail::{MailOptions, Mailer};
 use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
 
+/// Reader threads: a long page must not stand before a short one. Each costs a page cache.
+const READER_THREADS: usize = 2;
+
 pub fn run(place: &Place) -> ExitCode {
     let (config, warnings) = match configure(place) {
         Ok(configured) => configured,
@@ -88,8 +91,7 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     if config.synchronous == Synchronous::Normal {
         log::warn!(target: "natter", "SYNCHRONOUS=normal: a power loss may take the last messages");
     }
-    let mut readers =
-        (0..crate::limits::READER_THREADS).map(|_| Reader::open(&options)).collect::<Result<Vec<_>, _>>()?;
+    let mut readers = (0..READER_THREADS).map(|_| Reader::open(&options)).collect::<Result<Vec<_>, _>>()?;
     // Rows that a power cut may take away say nothing about files: what is left over goes at a later start.
     if let Some(reader) = readers.first_mut().filter(|_| !store.readiness().unproven) {
         sweep(&config.uploads, reader)?;

@@ -13,7 +13,12 @@ use super::secrets::Secret;
 use super::values::{self, Problem};
 use Accepts::{Number, Rate, Secret as Hidden, Switch, Text};
 
-use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_SHOWN_CHARS_MAX, SECRET_BYTES_MIN};
+use crate::limits::CONFIG_FILE_BYTES_MAX;
+
+/// Characters of a wrong value that its fault repeats. Beyond: cut with `…`.
+const CONFIG_SHOWN_CHARS_MAX: usize = 80;
+/// Bytes a secret must have: the output of the SHA-256 it keys (RFC 7518 §3.2). Below: a fault.
+const SECRET_BYTES_MIN: usize = 32;
 
 /// One environment variable.
 #[derive(Debug)]

@@ -5,11 +5,13 @@
 use super::messages::good_body;
 use crate::base::emoji;
 use crate::base::id::Id;
-use crate::limits::EMOJI_BYTES_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::message::{DeleteMessage, EditMessage, GetMessage, React};
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
+
+/// Bytes of the emoji of one reaction, as sent and fully qualified. Beyond: 422 `invalid_emoji`.
+const EMOJI_BYTES_MAX: usize = 64;
 
 /// GET /messages/{message}, op `message.get`.
 pub fn get(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {

@@ -2,7 +2,6 @@
 //!
 //! Owns what a request may contain. Storage decides who may do it, in the transaction that does it.
 
-use crate::limits::TITLE_CHARS_MAX;
 use crate::model::conversation::{
     CreateConversation, GetConversation, ListMembers, PutMember, RemoveMember, UpdateConversation,
 };
@@ -11,6 +10,9 @@ use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::params::written_name;
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
+
+/// Characters of a group's title. Beyond: 422 `invalid_title`.
+const TITLE_CHARS_MAX: usize = 128;
 
 /// POST /conversations, op `conversation.create`.
 pub fn create(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {

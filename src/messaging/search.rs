@@ -2,11 +2,13 @@
 //!
 //! Any text is a valid query; one without a word finds nothing.
 
-use crate::limits::SEARCH_CHARS_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::message::SearchMessages;
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
+
+/// Characters of a search. Beyond: 422 `invalid_q`.
+const SEARCH_CHARS_MAX: usize = 512;
 
 /// GET /search, op `message.search`.
 pub fn messages(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {

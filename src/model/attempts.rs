@@ -7,10 +7,18 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::base::time::Now;
-use crate::limits::{
-    ATTEMPT_KEYS_MAX, EMAIL_TAKEN_MAX, EMAIL_TAKEN_WINDOW, PASSWORD_FAILURES_MAX, SIGN_IN_FAILURES_MAX,
-    SIGN_IN_WINDOW,
-};
+use crate::limits::{EMAIL_TAKEN_WINDOW, SIGN_IN_WINDOW};
+
+/// Failed sign-ins of one account within [`SIGN_IN_WINDOW`]. Beyond: 429 for devices not seen before.
+const SIGN_IN_FAILURES_MAX: usize = 10;
+/// Answers `email_taken` to one address within [`EMAIL_TAKEN_WINDOW`]. Beyond: 429 for its sign-ups.
+const EMAIL_TAKEN_MAX: usize = 10;
+/// Accounts (or addresses) whose failures are remembered at once, up to 250 bytes each. Beyond: the one with
+/// the fewest failures is forgotten, so that a flood of names cannot wash out the count of a name under attack.
+const ATTEMPT_KEYS_MAX: usize = 10_000;
+/// Wrong passwords in account.password and account.delete within [`SIGN_IN_WINDOW`]: a stolen access token must not be
+/// a way to guess. Beyond: 429 for that member's tries.
+const PASSWORD_FAILURES_MAX: usize = 10;
 
 /// The counts of a server.
 #[derive(Debug)]

@@ -6,7 +6,10 @@ use super::problem::{Code, Problem};
 use crate::base::id::Id;
 use crate::base::json::{Object, Value};
 use crate::base::text::{is_one_line, shows_something};
-use crate::limits::{PAGE_DEFAULT, PAGE_MAX};
+use crate::limits::PAGE_MAX;
+
+/// Items of a list when `limit` is not given (`protocol.md`, "Shapes").
+const PAGE_DEFAULT: u32 = 50;
 
 #[derive(Clone, Copy)]
 pub struct Params<'a> {

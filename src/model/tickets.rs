@@ -9,7 +9,12 @@ use super::handler::Actor;
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
 use crate::base::time::Now;
-use crate::limits::{TICKET_TTL, TICKETS_MAX, TICKETS_OF_MEMBER_MAX};
+use crate::limits::TICKET_TTL;
+
+/// Unused WebSocket tickets of one member. Beyond: the oldest of them dies.
+const TICKETS_OF_MEMBER_MAX: usize = 32;
+/// Unused WebSocket tickets in all, about 150 bytes each; they live for seconds. Beyond: `busy`.
+const TICKETS_MAX: usize = 65_536;
 
 /// SHA-256 of a ticket: finding one by its hash tells nothing by its time.
 type Key = [u8; 32];

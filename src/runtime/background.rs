@@ -5,12 +5,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::time::Instant;
 
 use super::inbox::Inbox;
 use super::queue::lock;
-use crate::limits::{TROUBLE_LINES_MAX, TROUBLE_WINDOW};
 use crate::model::metrics::ErrorKind;
+
+/// Equal background errors are logged once in so long, then with their count.
+const TROUBLE_WINDOW: Duration = Duration::from_secs(10);
+/// Different messages of one kind logged in one window. Beyond: counted with the equal ones.
+const TROUBLE_LINES_MAX: usize = 5;
 
 #[derive(Clone)]
 pub struct Background {

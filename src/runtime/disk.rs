@@ -19,12 +19,27 @@ use super::queue::{Producer, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::base::crypto::Sha256;
 use crate::base::no_follow::NO_FOLLOW;
-use crate::limits::{
-    APPEND_BYTES_MAX, APPEND_COST, APPEND_THREADS, PIECE_SCRATCH, PIECE_THREADS, PIECES_IN_FLIGHT_MAX,
-    PIECES_WAITING_MAX, UPLOADS_FAILED_MAX, WRITE_BEHIND,
-};
 use crate::model::metrics::ErrorKind;
 use crate::server::contract::{ConnId, UploadId};
+
+/// Threads that write and hash uploads: an upload stays with one of them, and one upload must not stand before all others.
+const APPEND_THREADS: usize = 2;
+/// Bytes of an upload after which the disk is asked to begin with them, so that the sync at the end has less to wait for.
+const WRITE_BEHIND: usize = 1_048_576;
+/// Bytes of uploads on their way to their files. Beyond: that upload fails, retry; the disk is slower than the senders.
+const APPEND_BYTES_MAX: usize = 16_777_216;
+/// What an append costs beside its bytes, in that bound: many tiny ones must not be free.
+const APPEND_COST: usize = 256;
+/// Uploads remembered as failed until they are abandoned. Beyond: the oldest is forgotten.
+const UPLOADS_FAILED_MAX: usize = 16_384;
+/// Bytes a thread reads at once into its buffer, which stays in the processor's cache.
+const PIECE_SCRATCH: usize = 65_536;
+/// Pieces being read. Beyond: the connection waits its turn.
+const PIECES_IN_FLIGHT_MAX: usize = 32;
+/// Connections waiting their turn. Beyond (a disk that hangs, while peers come and go): closed.
+const PIECES_WAITING_MAX: usize = 16_384;
+/// Threads that read pieces: a cold read must not stand before all others.
+const PIECE_THREADS: usize = 2;
 
 enum Item {
     Append { upload: UploadId, bytes: Vec<u8>, last: bool },

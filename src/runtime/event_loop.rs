@@ -29,10 +29,18 @@ use super::threads::Thread;
 use super::workers::Workers;
 use super::{Machine, ServeFault, Stops};
 use crate::base::time::Now;
-use crate::limits::{EVENTS_MAX, JOIN_CHECK, JOIN_MAX, READ_BUFFER};
+use crate::limits::READ_BUFFER;
 use crate::model::metrics::ErrorKind;
 use crate::server::contract::{ConnId, Input};
 use effects::Refused;
+
+/// Events of one poll. Beyond: the kernel keeps the rest for the next turn.
+const EVENTS_MAX: usize = 1_024;
+/// Between two looks at the threads that are to end, so that a second signal is heard meanwhile.
+const JOIN_CHECK: Duration = Duration::from_millis(5);
+/// How long threads that may be cut off at any point are waited for at the end: those of mail servers, resolvers, file systems.
+/// Beyond: the process ends without them, as a crash would. The writer is always waited for.
+const JOIN_MAX: Duration = Duration::from_secs(1);
 
 pub const WAKER: Token = Token(usize::MAX);
 pub const SIGNALS: Token = Token(usize::MAX - 1);

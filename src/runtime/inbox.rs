@@ -10,12 +10,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::queue::lock;
 use super::workers::PoolKind;
-use crate::limits::INBOX_MAX;
 use crate::model::job::Done;
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Outcome, Refusal};
 use crate::model::readiness::Readiness;
 use crate::server::contract::{ConnId, Ticket, UploadId};
+
+/// Completions the loop has not taken yet. Beyond: the thread that brings one waits, since the loop is the slower one.
+const INBOX_MAX: usize = 128;
 
 /// What a thread has to say.
 pub enum Completion {

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::time::Instant;
 
 use mio::net::{TcpListener, UnixListener};
@@ -14,8 +15,11 @@ use mio::{Interest, Registry, Token};
 
 use super::kernel;
 use super::socket::Stream;
-use crate::limits::ACCEPT_RETRY;
 use crate::server::contract::ListenerKind;
+
+/// Rest after an `accept` that failed (no file descriptor left, most of all): the listener stays readable, and trying
+/// again at once would be a busy loop.
+const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 
 /// Connections that wait to be accepted: after a restart all clients come back at once. Beyond: the kernel drops their SYN, and
 /// they try again a second later. The kernel's own limit (`net.core.somaxconn`) is 4,096 since Linux 5.4.

@@ -19,6 +19,10 @@ mod readers;
 pub mod signals;
 mod socket;
 mod storage;
+
+/// Open files beside the sockets: database, listeners, uploads being written, files being sent. Beyond what the
+/// system allows: `accept` fails and rests.
+const FILES_SPARE: u64 = 2_048;
 #[cfg(test)]
 mod testing;
 mod threads;
@@ -37,7 +41,7 @@ use mio::{Interest, Poll, Waker};
 
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
-use crate::limits::{DRAIN_MAX, FILES_SPARE};
+use crate::limits::DRAIN_MAX;
 use crate::server::contract::{ConnId, Effect, Input};
 use background::Background;
 use disk::Disk;

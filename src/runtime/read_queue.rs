@@ -7,9 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::limits::{READS_IN_FLIGHT_MAX, READS_PER_FLOW_MAX};
 use crate::model::operation::Flow;
 use crate::server::contract::Ticket;
+
+/// Reads that wait or run: all devices of a full server may catch up after a restart. Beyond: the newest of the account that
+/// has the most of them is refused with `Refusal::Busy`.
+const READS_IN_FLIGHT_MAX: usize = 16_384;
+/// Reads of one account that wait; as many of the anonymous readers of one address prefix. Beyond: `Refusal::Busy`.
+const READS_PER_FLOW_MAX: usize = 1_024;
 
 /// One, while there are two readers: no flow takes all of them.
 const RUNNING_PER_FLOW: usize = 1;

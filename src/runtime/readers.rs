@@ -13,10 +13,13 @@ use super::inbox::{Completion, Inbox};
 use super::queue::lock;
 use super::read_queue::ReadQueue;
 use super::threads::{Thread, spawn};
-use crate::limits::READ_BUDGET;
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Command, Flow, Refusal};
 use crate::server::contract::Ticket;
+
+/// The longest one read may run, which is also the longest that it holds a snapshot, and with it the WAL. Beyond: it is
+/// interrupted, `Refusal::Busy`.
+const READ_BUDGET: Duration = Duration::from_secs(2);
 
 /// Between two looks at the reads that run, while some do. An interruption that falls between two statements of a read has
 /// no effect, so that it is repeated.

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use mio::net::{TcpStream, UnixStream};
@@ -15,8 +16,18 @@ use mio::{Interest, Registry, Token};
 use super::kernel::send_file;
 use crate::base::send_queue::{Front, SendQueue};
 use crate::base::slab::{Key, Slab};
-use crate::limits::{FILE_PIECE_KEPT, FILE_PIECE_MAX, FILE_PIECE_MIN, WRITE_SLICES_MAX, WRITE_TURN_MAX};
 use crate::server::contract::{ConnId, ListenerKind};
+
+/// Bytes written to one socket in one turn. Beyond: it waits for the next turn, so that one fast reader stalls nobody.
+const WRITE_TURN_MAX: usize = 524_288;
+/// Slices of one gather-write: small frames are joined before they come here, so that more gain nothing.
+const WRITE_SLICES_MAX: usize = 64;
+/// Bytes read ahead of a socket that takes them as they come. They stand in the page cache, not in this process.
+const FILE_PIECE_MAX: usize = 524_288;
+/// Bytes read ahead of a socket that is slow: hundreds of slow downloads must not push each other out of the page cache.
+const FILE_PIECE_MIN: usize = 65_536;
+/// How long what was read ahead is believed to be in the page cache still. Beyond: it is read again, by a thread that may wait.
+const FILE_PIECE_KEPT: Duration = Duration::from_secs(1);
 
 pub enum Stream {
     Tcp(TcpStream),

@@ -15,13 +15,23 @@ use super::queue::{Producer, Queue, Taken};
 use super::readers::{Readers, Reads};
 use super::threads::{Thread, spawn};
 use crate::base::id::Id;
-use crate::limits::{LANES_CLOSED_MAX, MAINTAIN_EVERY, PROBE_EVERY, WRITE_BATCH_MAX, WRITES_IN_FLIGHT_MAX};
+use crate::limits::PROBE_EVERY;
 use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Command, Flow, Lane, Outcome, Refusal};
 use crate::model::readiness::Readiness;
 use crate::server::contract::Ticket;
 use crate::store::{Committed, Fault};
+
+/// Writes handed to the writer and not answered: 50 ms of work at full speed. Beyond: `Refusal::Busy`, and the lane is closed.
+const WRITES_IN_FLIGHT_MAX: usize = 8_192;
+/// Commands of one transaction: half of what a thousand posts under way would fill, so that the loop answers one batch while
+/// the next is written. Beyond: the next batch.
+const WRITE_BATCH_MAX: usize = 512;
+/// Between two occasions for the store's own work (checkpoint, backup step) while nobody writes.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
+/// Lanes closed after a fault. The server ends each; beyond, the one of the oldest connection is forgotten.
+const LANES_CLOSED_MAX: usize = 65_536;
 
 /// After a step of what the writer does for the search index, in lengths of the step: posts keep 95 % of the writer.
 const SWEEP_REST: u32 = 19;

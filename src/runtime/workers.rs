@@ -12,13 +12,27 @@ use super::inbox::{Completion, Inbox};
 use super::kernel;
 use super::queue::{Producer, Queue, Taken};
 use super::threads::{Thread, spawn};
-use crate::limits::{
-    FILE_JOBS_MAX, FILE_THREADS, MAIL_THREADS, MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS,
-    PLACE_JOBS_MAX, PLACE_THREADS, UPLOAD_JOBS_MAX, UPLOAD_THREADS, WORKER_IDLE,
-};
+use crate::limits::{MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS};
 use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
 use crate::server::contract::Ticket;
+
+/// Threads that send mails: one slow server must not stop those behind it.
+const MAIL_THREADS: usize = 2;
+/// Threads that look places up.
+const PLACE_THREADS: usize = 2;
+/// Places being looked up or waiting for it. Beyond: `Done::Busy`, and the place stays unknown.
+const PLACE_JOBS_MAX: usize = 64;
+/// Threads that sync and publish uploads: a file system's sync is one queue anyway.
+const UPLOAD_THREADS: usize = 2;
+/// Uploads being published. Beyond: `Done::Busy`.
+const UPLOAD_JOBS_MAX: usize = 1_024;
+/// Threads that open files: a cold look-up must not stand before all others.
+const FILE_THREADS: usize = 2;
+/// Files being opened. Beyond: `Done::Busy`.
+const FILE_JOBS_MAX: usize = 4_096;
+/// Without work for so long, a worker gives its memory back.
+const WORKER_IDLE: Duration = Duration::from_secs(5);
 
 /// What one worker thread owns and can do.
 pub trait Worker: Send {

@@ -10,7 +10,7 @@ use crate::base::crypto::Entropy;
 use crate::base::network::Prefix;
 use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
-use crate::limits::{DRAIN_LINGER, LINGER_DEADLINE, SWEEP_EVERY, SWEEP_FILES_EVERY};
+use crate::limits::LINGER_DEADLINE;
 use crate::model::attempts::Attempts;
 use crate::model::handler::{Ctx, FollowUp};
 use crate::model::operation::{Command, Flow, Start};
@@ -39,6 +39,14 @@ use crate::server::streams::presence::{self, Broadcast, Presence};
 use crate::server::streams::publish::LastPublished;
 use crate::server::streams::values::Values;
 use crate::server::uploads::receive::{self, Uploads};
+
+/// Between two looks for files that nothing refers to any more: a deleted one is gone within a minute.
+const SWEEP_FILES_EVERY: Duration = Duration::from_secs(20);
+/// The same while the server ends: a peer that has its last answer and does not close must not hold up a restart, and a
+/// `docker stop` kills after 10 s.
+const DRAIN_LINGER: Duration = Duration::from_secs(3);
+/// The two sweeps of expired state (rate buckets, ended sessions) are at least this far apart.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Core {
     pub settings: Settings,

@@ -111,12 +111,16 @@ use crate::base::crypto::Entropy;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::base::timers::Timers;
-use crate::limits::{DRAIN_BACKGROUND, HEAD_DEADLINE};
+use crate::limits::HEAD_DEADLINE;
 use crate::model::handler::Step;
 use crate::model::job::Done;
 use crate::model::operation::{Answer, Outcome, Start};
 use crate::model::problem::Problem;
 use crate::model::settings::Settings;
+
+/// How long a mail or a look-up that is under way may take while the server ends: most mails are taken over within it, and none
+/// is sent twice then. Beyond: the mail stays in the outbox, for the next start.
+const DRAIN_BACKGROUND: Duration = Duration::from_secs(2);
 
 pub struct Server {
     conns: Conns,

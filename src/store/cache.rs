@@ -9,9 +9,12 @@ use rusqlite::Connection;
 
 use super::value::int;
 use crate::base::id::Id;
-use crate::limits::CACHED_MEMBERSHIPS_MAX;
 use crate::model::conversation::ConversationType;
 use crate::model::event::Audience;
+
+/// Memberships in the writer's cache of conversations (about 100 bytes each). Beyond: emptied after the batch, and
+/// read again from the database.
+const CACHED_MEMBERSHIPS_MAX: usize = 65_536;
 
 /// Whether the two of a direct conversation may speak. A group is always open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,10 +14,14 @@ use super::value::{int, number, text};
 use super::{conversations, groups, messages, search_changes, uploads};
 use crate::base::emoji;
 use crate::base::id::Id;
-use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
 use crate::model::event::{Event, Fact};
 use crate::model::message::{DeleteMessage, EditMessage, Message, React, Reaction};
 use crate::model::operation::{Answer, Refusal};
+
+/// Different emoji on one message. Beyond: 422 `invalid_emoji`.
+const REACTIONS_MAX: usize = 20;
+/// Profiles shown of those who reacted with one emoji; the count goes on.
+const REACTION_PROFILES_SHOWN: u32 = 50;
 
 /// A message on its way to be changed, and its place.
 struct Target {

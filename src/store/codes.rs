@@ -12,11 +12,19 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::{accounts, metadata, outbox, sessions};
-use crate::limits::{CODE_INTERVAL_MS, CODE_LIFE_MS, CODE_NOBODY_ROWS, CODE_TRIES_MAX, CODES_AN_HOUR};
+use crate::limits::{CODE_INTERVAL_MS, CODES_AN_HOUR};
 use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
 use crate::model::event::Events;
 use crate::model::mail::Content;
 use crate::model::operation::{Answer, Refusal};
+
+/// Milliseconds a code is good for. Beyond: 400 `code_wrong`.
+const CODE_LIFE_MS: u64 = 300_000;
+/// Wrong tries of one code: with [`CODES_AN_HOUR`], 25 guesses an hour at a million. Beyond: the code is dead.
+const CODE_TRIES_MAX: u32 = 5;
+/// Rows for reset codes of addresses that nobody has: they only have to cost what a member's row costs. Beyond: two
+/// addresses share a row, and the newer one takes it.
+const CODE_NOBODY_ROWS: i64 = 4_096;
 
 const HOUR_MS: u64 = 3_600_000;
 

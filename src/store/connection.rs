@@ -15,9 +15,11 @@ use super::migrations::{self, VERSION};
 use super::replacement;
 use super::value::number;
 use crate::limits::{
-    QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STATEMENTS_CACHED, STORE_BUSY_MS, WAL_KEPT_BYTES,
-    WRITER_CACHE_KIB,
+    QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STORE_BUSY_MS, WAL_KEPT_BYTES, WRITER_CACHE_KIB,
 };
+
+/// Prepared statements a connection keeps: more than there are texts of SQL. Beyond: the least used is prepared again.
+const STATEMENTS_CACHED: usize = 128;
 
 /// `natt`: marks the file as ours (SQLite's `application_id`).
 pub(super) const APPLICATION_ID: i32 = 0x6e61_7474;

@@ -9,12 +9,17 @@ use super::log::{self, Change};
 use super::value::{id, int, number};
 use super::{accounts, by_sender, changes, groups, sessions, uploads};
 use crate::base::id::Id;
-use crate::limits::{ERASE_STEP, FAREWELLS_MAX};
 use crate::model::conversation::RemoveMember;
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::export::MessageCursor;
 use crate::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
 use crate::model::operation::{Answer, Refusal};
+
+/// Direct peers, of newest activity first, who hear that an account is gone: they all do in one transaction. Beyond: they
+/// find out by reading.
+const FAREWELLS_MAX: u32 = 1_000;
+/// Messages of a deleted member erased in one step: a few milliseconds of the writer. Beyond: the next step.
+const ERASE_STEP: usize = 100;
 
 pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, Stop> {
     let conn = batch.conn;

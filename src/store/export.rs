@@ -13,12 +13,15 @@ use crate::base::crypto::hex;
 use crate::base::emoji;
 use crate::base::id::Id;
 use crate::base::json;
-use crate::limits::{EXPORT_PAGE, PAGE_BYTES_MAX};
+use crate::limits::PAGE_BYTES_MAX;
 use crate::model::export::{ExportAccount, ExportCursor, ExportPage, MessageCursor};
 use crate::model::message::{Message, Time};
 use crate::model::operation::Refusal;
 use crate::model::settings::SignUrls;
 use crate::model::upload::Upload;
+
+/// Lines of one page of an export, read in one snapshot of a few milliseconds. Beyond: the next page.
+const EXPORT_PAGE: u32 = 500;
 
 /// Lines of one page.
 struct Lines {

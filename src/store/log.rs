@@ -21,10 +21,12 @@ use super::profiles::{self, Names};
 use super::value::{id, int, is_damage, number};
 use super::{groups, messages, metadata};
 use crate::base::id::Id;
-use crate::limits::PRUNE_ROWS;
 use crate::model::conversation::ConversationType;
 use crate::model::event::{EndedSession, Fact, LogPage, Membership, PruneLog, ReadLog, ReadMark, Role};
 use crate::model::operation::{Answer, Refusal};
+
+/// Rows of the log forgotten in one transaction.
+const PRUNE_ROWS: u32 = 1_000;
 
 /// `log.kind`: numbers that stand in databases.
 const SESSION_ENDED: i64 = 1;

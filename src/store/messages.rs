@@ -16,7 +16,6 @@ use super::profiles::{self, Names};
 use super::value::{halves, id, int, joined, number, number_or_null, or_damaged};
 use super::{changes, metadata, uploads};
 use crate::base::id::Id;
-use crate::limits::TEXT_SEARCH_MAX;
 use crate::model::event::{Event, Events, Fact};
 use crate::model::message::{
     Destination, GetMessage, LegacyHistory, ListMessages, Message, MessagePage, OpenLegacySocket, PagePoint,
@@ -24,6 +23,9 @@ use crate::model::message::{
 };
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::Attachment;
+
+/// Messages looked at for one that has text, newest first. Beyond: as if there were none.
+const TEXT_SEARCH_MAX: u32 = 1_000;
 
 /// The greatest time an id can hold: 48 bits, the year 10889.
 const ID_MS_MAX: u64 = (1 << 48) - 1;

@@ -9,12 +9,18 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, is_damage, number, text, text_or_null};
 use crate::base::id::Id;
-use crate::limits::{MAIL_GIVE_UP_MS, MAIL_RETRY_FIRST_MS, MAIL_RETRY_MAX_MS};
 use crate::model::mail::{
     Content, DueMail, FetchMail, Language, MailFailed, MailFate, MailPage, MailSent, NewDevice, NewMail,
     PlaceSession, Recipient, SealedCode,
 };
 use crate::model::operation::Answer;
+
+/// Milliseconds before a failed mail is tried a second time; four times as long before each further try.
+const MAIL_RETRY_FIRST_MS: u64 = 15_000;
+/// Milliseconds between two tries at the most.
+const MAIL_RETRY_MAX_MS: u64 = 3_600_000;
+/// Milliseconds a mail is tried for. Beyond: erased, and counted as given up.
+const MAIL_GIVE_UP_MS: u64 = 86_400_000;
 
 /// `outbox.kind`: numbers that stand in databases.
 const VERIFY_CODE: i64 = 1;

@@ -8,10 +8,12 @@ use super::fault::Stop;
 use super::value::{id, int, number_or_null};
 use super::{conversations, profiles};
 use crate::base::id::Id;
-use crate::limits::PRESENCE_PEERS_MAX;
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
+
+/// Direct peers, of newest activity first, who hear of one's presence. Beyond: they don't.
+const PRESENCE_PEERS_MAX: u32 = 1_000;
 
 pub fn find_listeners(conn: &Connection, find: FindListeners) -> Result<Vec<Id>, Stop> {
     let readable = conversations::readable(conn, find.viewer, find.conversation)?;

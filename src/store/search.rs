@@ -23,9 +23,11 @@ use super::profiles::{self, Names};
 use super::value::{id, int, number};
 use crate::base::id::Id;
 use crate::base::words::Query;
-use crate::limits::SEARCH_WORDS_MAX;
 use crate::model::message::{FoundMessages, SearchMessages};
 use crate::model::operation::Refusal;
+
+/// Different words of a search that count. Beyond: left out, so that the first ones are found.
+const SEARCH_WORDS_MAX: usize = 16;
 
 /// Messages of one conversation that a search reads because they are in no block. A conversation has fewer unless the
 /// index lags or is made anew. Beyond: passed over, and the answer says that it is not complete.

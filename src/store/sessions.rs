@@ -17,7 +17,6 @@ use super::value::{id, int, number, number_or_null, text, text_or_null};
 use super::{accounts, log, outbox};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
-use crate::limits::{REFRESH_REPEAT_MS, SESSIONS_MAX};
 use crate::model::event::{Audience, EndedSession, Event, Fact};
 use crate::model::member::Account;
 use crate::model::message::Time;
@@ -26,6 +25,12 @@ use crate::model::session::{
     ChangePassword, EndSession, ListSessions, NewSession, NoteSeen, OpenSession, Opened, RefreshSession,
     Refreshed, RevokeSessions, SessionPage, SessionSelector, SessionView, TokenPair,
 };
+
+/// Milliseconds in which a refresh token that was just exchanged returns the same pair again (`protocol.md`, session.refresh).
+/// Beyond: its use ends the session.
+const REFRESH_REPEAT_MS: u64 = 60_000;
+/// Standing sessions of one member. Beyond: the one unseen for longest ends.
+const SESSIONS_MAX: u64 = 1_000;
 
 /// A row of `sessions` with what an answer says of its member.
 struct Session {

@@ -12,11 +12,15 @@ use super::fault::Fault;
 use super::replacement::{self, Copy, Failed, Old};
 use super::writer::{Store, Wal, WriteHandle};
 use super::{connection, holder, metadata};
-use crate::limits::{
-    CHECKPOINT_BUSY_MS, ERASE_EVERY, PROBE_EVERY, STORE_BUSY_MS, WAL_CHECKPOINT_PAGES, WAL_HELD_PAGES,
-    WAL_RESTART_PAGES,
-};
+use crate::limits::{CHECKPOINT_BUSY_MS, ERASE_EVERY, PROBE_EVERY, STORE_BUSY_MS, WAL_HELD_PAGES};
 use crate::model::readiness::{LogHeld, Readiness};
+
+/// Pages in the WAL that are worth a checkpoint: 8 MiB. Fewer would copy the same busy pages more often (at 4 MiB an eighth
+/// of the writer's time), more would stall longer.
+const WAL_CHECKPOINT_PAGES: u64 = 2_000;
+/// Pages in the WAL (24 MiB) after which a checkpoint waits for the readers of old snapshots, which last
+/// milliseconds, so that the WAL begins anew.
+const WAL_RESTART_PAGES: u64 = 6_000;
 
 /// Between two attempts to become sound again.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);

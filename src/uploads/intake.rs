@@ -7,13 +7,15 @@
 use super::name;
 use crate::base::id::Id;
 use crate::base::percent;
-use crate::limits::FORM_OVERHEAD_MAX;
 use crate::model::problem::{Code, Problem};
 use crate::model::upload::{Inspection, ReceivedFile, refusal};
 use crate::proto::http::head::Headers;
 use crate::proto::http::mime::ContentType;
 use crate::proto::http::multipart::{Event, Multipart, MultipartError, Part, boundary};
 use crate::proto::image::{Filter, Pixels, Rules};
+
+/// Bytes of a form beside its file: fields, heads of parts, boundaries, preamble, epilogue. Beyond: 413 `too_large`.
+const FORM_OVERHEAD_MAX: u64 = 65_536;
 
 /// What a route makes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,13 @@
 //!
 //! Invariant: a file is removed only after the transaction that deleted its last row is on disk.
 
-use crate::limits::SWEEP_FILES_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::job::{Done, Job};
 use crate::model::problem::{Code, Problem};
 use crate::model::upload::{DeleteUpload, ForgetFiles, ListErasedFiles};
+
+/// Files one sweep removes at once; the next goes on at once where there were as many.
+const SWEEP_FILES_MAX: u32 = 256;
 
 /// DELETE /uploads/{upload}.
 pub fn delete(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {

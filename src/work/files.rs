@@ -21,10 +21,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::base::crypto::Sha256;
 use crate::base::id::Id;
-use crate::limits::{OPEN_FILES_MAX, ORPHANS_ASKED_MAX};
 use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::upload::{FilePlace, InspectedFile, Inspection};
 use crate::proto::media::{self, Fault};
+
+/// Files of uploads open for sending, each once however many read it. Beyond: `Done::Busy`, 503.
+const OPEN_FILES_MAX: usize = 1_024;
+/// File names the start asks storage about at once, when it looks for files that no row refers to.
+const ORPHANS_ASKED_MAX: usize = 1_024;
 
 /// How many bytes of a file are hashed at once.
 const HASH_BUFFER: usize = 65_536;

@@ -16,9 +16,19 @@ use std::time::{Duration, Instant};
 use super::wire::{Trust, Wire, WireFault};
 use crate::base::json::{self, Value};
 use crate::base::network::is_public;
-use crate::limits::{PLACE_CHARS_MAX, PLACE_DEADLINE, PLACE_FAILURE_KEPT, PLACE_KEPT, PLACES_KEPT_MAX};
 use crate::model::job::{Done, Job};
 use crate::proto::http::client::{Endpoint, ResponseReader};
+
+/// One look-up of a place, connection included (`protocol.md` promises a place, never a wait). Beyond: unknown.
+const PLACE_DEADLINE: Duration = Duration::from_secs(2);
+/// Addresses whose places are remembered, about 200 bytes each. Beyond: the one that expires first is forgotten.
+const PLACES_KEPT_MAX: usize = 4_096;
+/// How long a place is believed.
+const PLACE_KEPT: Duration = Duration::from_secs(24 * 3_600);
+/// How long a failure to learn one is believed, so that a dead service costs one wait a while.
+const PLACE_FAILURE_KEPT: Duration = Duration::from_secs(60);
+/// Characters of a place. Beyond: cut.
+const PLACE_CHARS_MAX: usize = 128;
 
 /// Where geolocations come from.
 #[derive(Clone)]

@@ -8,13 +8,17 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::wire::{Trust, Wire, WireFault};
 use crate::base::no_follow::NO_FOLLOW;
-use crate::limits::SMTP_DEADLINE;
 use crate::model::job::{Delivery, Done, Job};
 use crate::model::mail::Letter;
 use crate::proto::smtp::{Action, Address, Dialogue, Mail, Mailbox, Outcome, SmtpOptions, mbox_entry};
+
+/// From the first byte to the mail server until a mail is handed over: less than [`DRAIN_MAX`], so that a hanging server
+/// delays no end. Beyond: tried again later.
+const SMTP_DEADLINE: Duration = Duration::from_secs(25);
 
 /// Where mails go.
 #[derive(Clone)]

@@ -11,8 +11,14 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::base::crypto::{HmacKey, base64url, base64url_decode};
 use crate::base::text::password_form;
-use crate::limits::{ARGON2_LANES_MAX, ARGON2_MEMORY_KIB_MAX, ARGON2_PASSES_MAX};
 use crate::model::job::{Done, Hidden, Job};
+
+/// KiB one password hash may use: a misprinted ARGON2 must not take the machine. Beyond: refused at the start.
+const ARGON2_MEMORY_KIB_MAX: u32 = 1_048_576;
+/// Passes over that memory. Beyond: refused at the start.
+const ARGON2_PASSES_MAX: u32 = 64;
+/// Lanes, which this build computes one after the other. Beyond: refused at the start.
+const ARGON2_LANES_MAX: u32 = 16;
 
 /// What one hash costs: ARGON2=m,t,p.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

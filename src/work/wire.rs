@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "tls")]
 use crate::proto::tls;
 
+/// Bytes read at once of a connection that a worker opened.
+const WIRE_READ_BUFFER: usize = 4_096;
+
 /// Which certificates are trusted. Empty in a build without the feature `tls`, whose configuration needs none.
 #[derive(Clone)]
 pub struct Trust {
@@ -221,7 +224,7 @@ impl Wire {
     }
 }
 
-const BUFFER: usize = crate::limits::WIRE_READ_BUFFER;
+const BUFFER: usize = WIRE_READ_BUFFER;
 
 /// The time that is left; never zero, which a socket would take for "no limit".
 fn left(until: Instant) -> Result<Duration, WireFault> {

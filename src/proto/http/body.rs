@@ -14,7 +14,14 @@
 
 use super::head::Framing;
 use super::headers::is_token_byte;
-use crate::limits::{CHUNK_EXTENSIONS_MAX, CHUNK_LINE_MAX, TRAILERS_MAX};
+
+/// Bytes of one chunk line, its extensions included: room for a size and a signature. Beyond: 400.
+const CHUNK_LINE_MAX: usize = 256;
+/// Bytes of all chunk extensions of one body. They are read and dropped, so that without a bound one data
+/// byte could cost a chunk line each time (RFC 9112 §7.1.1). Beyond: 400.
+const CHUNK_EXTENSIONS_MAX: usize = 16_384;
+/// Bytes of the trailer section of one body, which is read and dropped. Beyond: 400.
+const TRAILERS_MAX: usize = 4_096;
 
 /// Decodes the framing of one request body.
 ///

@@ -5,9 +5,16 @@
 
 use httparse::Status;
 
-use crate::limits::{
-    HEADERS_MAX, LOOKUP_BODY_MAX, LOOKUP_CHUNK_LINE_MAX, LOOKUP_HEAD_MAX, LOOKUP_INTERIM_MAX, TARGET_MAX,
-};
+use crate::limits::{HEADERS_MAX, TARGET_MAX};
+
+/// Bytes of the head of a response to one of our look-ups, and of its trailers. Beyond: the look-up fails.
+const LOOKUP_HEAD_MAX: usize = 8_192;
+/// Bytes of the body of such a response: a place is some hundred. Beyond: the look-up fails.
+const LOOKUP_BODY_MAX: usize = 65_536;
+/// Bytes of a chunk's size line, extensions included. Beyond: the look-up fails.
+const LOOKUP_CHUNK_LINE_MAX: usize = 256;
+/// Interim (1xx) responses before the one that counts. Beyond: the look-up fails.
+const LOOKUP_INTERIM_MAX: u32 = 4;
 
 /// The URL of a service: `https://host[:port][/path]`.
 #[derive(Clone, Debug, PartialEq, Eq)]

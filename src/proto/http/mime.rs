@@ -4,7 +4,9 @@
 //! of a file are.
 
 use super::headers::is_token;
-use crate::limits::PARAMETERS_MAX;
+
+/// Parameters of one media type. Beyond: the media type is malformed.
+const PARAMETERS_MAX: usize = 8;
 
 /// A media type with its parameters (RFC 9110 §8.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,16 @@
 //! Invariant: the events and their bytes are the same for every split of the input.
 
 mod part;
+
+/// Bytes of a multipart boundary (RFC 2046 §5.1.1). Beyond: 400 `error_parsing_data`.
+const MULTIPART_BOUNDARY_MAX: usize = 70;
+/// Parts of one form: the widest form of the contract has five fields. Beyond: 400 `error_parsing_data`.
+const MULTIPART_PARTS_MAX: usize = 32;
+/// Bytes of one part's head: two spellings of a 255-byte name, percent-encoded, and room to spare.
+/// Beyond: 400 `error_parsing_data`.
+const MULTIPART_HEAD_MAX: usize = 8_192;
+/// White space behind a boundary (RFC 2046 calls it transport padding). Beyond: it was no boundary.
+const MULTIPART_PADDING_MAX: usize = 64;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +28,6 @@ use memchr::memmem::Finder;
 
 use part::parse_head;
 pub use part::{Part, boundary};
-
-use crate::limits::{MULTIPART_BOUNDARY_MAX, MULTIPART_HEAD_MAX, MULTIPART_PADDING_MAX, MULTIPART_PARTS_MAX};
 
 /// An event. Data comes in pieces of any size, never empty.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,7 +8,12 @@ use std::net::Ipv6Addr;
 
 use super::head::{HeadError, Method};
 use crate::base::percent;
-use crate::limits::{QUERY_PAIRS_MAX, SEGMENTS_MAX, TARGET_MAX};
+use crate::limits::TARGET_MAX;
+
+/// Segments of a path: no route is half as deep. Beyond: the path names nothing, 404 `not_found`.
+const SEGMENTS_MAX: usize = 16;
+/// Parameters of a query: no route takes half as many. Beyond: the query is malformed.
+const QUERY_PAIRS_MAX: usize = 32;
 
 /// A target as it was sent. It has at most [`TARGET_MAX`] bytes, so that each offset fits two bytes.
 #[derive(Clone, PartialEq, Eq)]

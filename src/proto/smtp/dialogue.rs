@@ -16,7 +16,9 @@
 use super::base64;
 use super::mail::{Mail, Transport, compose};
 use super::reply::{Replies, Reply};
-use crate::limits::SMTP_TEXT_MAX;
+
+/// Characters of a mail server's words that are kept with a failure, for the log.
+const SMTP_TEXT_MAX: usize = 256;
 
 /// How the connection to the server is protected (EMAIL_TLS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

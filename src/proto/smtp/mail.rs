@@ -5,7 +5,11 @@
 
 use super::base64;
 use crate::base::time::mail_date;
-use crate::limits::{MAIL_HEADER_TEXT_MAX, MAIL_LINE_MAX};
+
+/// Characters of a subject or a name in a mail's head. Beyond: cut.
+const MAIL_HEADER_TEXT_MAX: usize = 512;
+/// Bytes of a mail line (RFC 5322 §2.1.1). Beyond: wrapped.
+const MAIL_LINE_MAX: usize = 998;
 
 /// An e-mail address as a command and a header name it: ASCII, a local part of at most 64 bytes, `@`, and a domain; 254
 /// bytes in all (RFC 5321 §4.5.3.1.3 less the brackets). The local part is a dot-atom (RFC 5322 §3.2.3), or is quoted.

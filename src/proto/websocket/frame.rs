@@ -13,7 +13,9 @@ use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 
 use crate::base::send_queue::SendQueue;
-use crate::limits::CLOSE_REASON_MAX;
+
+/// Bytes of a close reason: what a control frame leaves beside the code (RFC 6455 §5.5). Beyond: cut.
+const CLOSE_REASON_MAX: usize = 123;
 
 /// Close codes of RFC 6455 §7.4.1 that natter sends.
 pub const PROTOCOL_ERROR: u16 = 1002;

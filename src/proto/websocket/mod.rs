@@ -23,13 +23,22 @@ use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use crate::base::send_queue::SendQueue;
-use crate::limits::{PONG_QUEUE_MAX, WS_READ_BUFFER, WS_WRITE_BUFFER_MAX};
 
 use frame::Piece;
 pub use frame::{
     INTERNAL_ERROR, INVALID_UTF8, PROTOCOL_ERROR, TOO_BIG, binary, ping, push_parts, push_text, text_frame,
 };
 pub use handshake::{Accept, PROTOCOL, UpgradeError, VERSION, accept_key, check_upgrade, is_wanted};
+
+/// Bytes the WebSocket decoder reads at once: allocated (and zeroed) when a message begins, given back when
+/// none is open. Longer frames get a buffer of their own length, so this bounds the cost of small ones only.
+const WS_READ_BUFFER: usize = 1_024;
+/// Bytes the WebSocket decoder may hold to send: one pong or one answer to a close, at most 127, which leave
+/// at once. Beyond: the decoder reports a full buffer, and the stream fails with 1011.
+const WS_WRITE_BUFFER_MAX: usize = 256;
+/// Bytes waiting in a send queue from which on only the newest ping is answered, when the queue has drained
+/// (RFC 6455 §5.5.3 allows it): a flood of pings by a peer that does not read costs one pong.
+const PONG_QUEUE_MAX: usize = 65_536;
 
 /// What the peer sent.
 #[derive(Debug, PartialEq, Eq)]

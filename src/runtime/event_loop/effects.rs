@@ -7,10 +7,12 @@ use super::super::socket::{Flushed, Socket};
 use super::super::{Machine, Stops};
 use super::{EventLoop, TRIM_AFTER, TRIM_CLOSED_MIN};
 use crate::base::time::Now;
-use crate::limits::SETTLE_ROUNDS_MAX;
 use crate::model::job::Done;
 use crate::model::operation::{Outcome, Refusal};
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket, UploadId};
+
+/// Effects → flush → `Sent` → effects, so often in one turn. Beyond: the next turn, after a look at the sockets.
+const SETTLE_ROUNDS_MAX: usize = 8;
 
 /// A question no queue had room for, with its answer.
 pub(super) enum Refused {

@@ -10,10 +10,19 @@ use super::super::{Machine, ServeFault, Stops};
 use super::EventLoop;
 use crate::base::send_queue::Front;
 use crate::base::time::Now;
-use crate::limits::{ACCEPTS_TURN_MAX, ANSWERS_A_FLUSH, CONTROL_CONNECTIONS_MAX, READ_TURN_MAX};
+use crate::limits::ACCEPTS_TURN_MAX;
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::Outcome;
 use crate::server::contract::{Input, ListenerKind};
+
+/// Bytes read from one socket in one turn. Beyond: it waits for the next turn, so that one fast sender stalls nobody.
+const READ_TURN_MAX: usize = 262_144;
+/// Connections of the control socket at once. They don't count in `connections_max`, so that an operator gets in when
+/// it is reached. Beyond: closed at accept.
+const CONTROL_CONNECTIONS_MAX: usize = 16;
+/// Answers of one batch after which what they queued is flushed: the first to post go on while the rest is still written,
+/// and the writer does not run dry. Fewer would be more and smaller writes.
+const ANSWERS_A_FLUSH: usize = 128;
 
 impl<M: Machine, S: Stops> EventLoop<M, S> {
     /// The control socket stays open when the public door is full: an operator must get in then, most of all.

@@ -4,11 +4,15 @@
 use std::collections::BTreeMap;
 
 use crate::base::time::Now;
-use crate::limits::{SEEN_BATCH_MAX, SEEN_SESSIONS_MAX};
 use crate::model::operation::Operation;
 use crate::model::session::{NoteSeen, SessionId};
 use crate::server::calls::{Caller, Next};
 use crate::server::core::Core;
+
+/// Sessions whose last sight waits to be written, 24 bytes each. Beyond: not noted, until the next minute.
+const SEEN_SESSIONS_MAX: usize = 65_536;
+/// Of them in one write, about a millisecond of the writer's time; the next follows when it is answered.
+const SEEN_BATCH_MAX: usize = 256;
 
 #[derive(Default)]
 pub struct LastSeen {

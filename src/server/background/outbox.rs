@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::base::id::Id;
-use crate::limits::{MAILS_UNDER_WAY_MAX, OUTBOX_LOOK_EVERY, OUTBOX_RETRY};
+use crate::limits::MAILS_UNDER_WAY_MAX;
 use crate::model::job::{Delivery, Done, Job};
 use crate::model::mail::{DueMail, FetchMail, Letter, MailFailed, MailFate, MailPage, MailSent};
 use crate::model::mail_text;
@@ -22,6 +22,11 @@ use crate::model::operation::{Answer, Operation, Refusal};
 use crate::server::calls::{Call, Caller, Next, Task};
 use crate::server::contract::Effect;
 use crate::server::core::Core;
+
+/// Between two looks at the outbox at the most; a mail that was just written is looked for at once.
+const OUTBOX_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// After storage or the workers refused to do the outbox's work.
+const OUTBOX_RETRY: Duration = Duration::from_secs(5);
 
 pub struct Outbox {
     /// When to look at the latest. Storage is asked for what has come due, and for when the next will be.

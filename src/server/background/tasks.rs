@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use crate::limits::PRUNE_EVERY;
 use crate::model::event::PruneLog;
 use crate::model::handler::FollowUp;
 use crate::model::job::{Done, Job};
@@ -13,6 +12,9 @@ use crate::server::background::outbox;
 use crate::server::calls::{Call, Caller, Next, Task};
 use crate::server::contract::Effect;
 use crate::server::core::Core;
+
+/// Between two looks for events older than EVENTS_KEPT.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Does what the last step asked for besides its answer.
 pub fn run(core: &mut Core) {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use crate::auth::token;
 use crate::base::crypto::base64url;
 use crate::base::network::Prefix;
-use crate::limits::{JSON_DEADLINE, UPLOADS_RETRY_MS};
 use crate::model::handler::{Actor, Client, Step};
 use crate::model::operation::{Command, Flow};
 use crate::model::problem::{Code, Problem};
@@ -25,6 +24,11 @@ use crate::server::request::reads;
 use crate::server::request::router::{self, Found};
 use crate::server::request::routes::{Access, Action, BodyKind, ROUTES, RateClass, Route};
 use crate::server::uploads::receive;
+
+/// A JSON request from its first byte. Beyond: 408.
+const JSON_DEADLINE: Duration = Duration::from_secs(30);
+/// After how many milliseconds one who brought too many may try again.
+const UPLOADS_RETRY_MS: u64 = 1_000;
 
 /// Groups one account may create in an hour. Beyond: 429.
 const GROUPS_PER_HOUR: u32 = 120;

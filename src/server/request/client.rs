@@ -4,11 +4,13 @@
 use std::net::IpAddr;
 
 use crate::base::network::Networks;
-use crate::limits::USER_AGENT_MAX;
 use crate::model::handler::Client;
 use crate::model::settings::Settings;
 use crate::proto::http::head::{Head, Headers};
 use crate::proto::http::language::{Language, language};
+
+/// Characters kept of a `User-Agent`. Beyond: cut.
+const USER_AGENT_MAX: usize = 512;
 
 pub fn of(settings: &Settings, peer: IpAddr, head: &Head) -> Client {
     Client {

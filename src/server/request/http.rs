@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{HEAD_DEADLINE, LINGER_BYTES, PROGRESS_BYTES, PROGRESS_WINDOW};
+use crate::limits::{HEAD_DEADLINE, PROGRESS_BYTES, PROGRESS_WINDOW};
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
@@ -21,6 +21,9 @@ use crate::server::streams::poll;
 use crate::server::streams::sse;
 use crate::server::streams::websocket;
 use crate::server::uploads::receive;
+
+/// See [`LINGER_DEADLINE`].
+const LINGER_BYTES: u64 = 1_048_576;
 
 /// A kept-alive connection without a request. Beyond: closed.
 const IDLE_DEADLINE: Duration = Duration::from_secs(75);

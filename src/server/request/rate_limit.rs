@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::base::id::Id;
 use crate::base::network::Prefix;
-use crate::limits::{RATE_KEYS_MAX, Rate};
+use crate::limits::Rate;
+
+/// Keys of the rate limiter. Beyond: full buckets are forgotten first, then newcomers share one bucket.
+/// An IPv6 address has three, so that this is some 16,000 busy ones, of about 60 bytes a key.
+const RATE_KEYS_MAX: usize = 49_152;
 
 /// What is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -12,7 +13,6 @@ use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
 use crate::base::timers::Timers;
-use crate::limits::{PRESENCE_DELAY, TYPING_AGAIN, TYPING_LAPSE};
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
@@ -24,6 +24,13 @@ use crate::server::contract::ConnId;
 use crate::server::core::Core;
 use crate::server::streams::ephemeral;
 use crate::server::streams::websocket::push_text;
+
+/// Before a change of presence is told: a reconnect within it is no change (`protocol.md`: within 10 s).
+const PRESENCE_DELAY: Duration = Duration::from_secs(3);
+/// Typing that goes on is not told again before this.
+const TYPING_AGAIN: Duration = Duration::from_secs(3);
+/// Typing lapses when it is not renewed (`protocol.md`, typing).
+const TYPING_LAPSE: Duration = Duration::from_secs(6);
 
 #[derive(Default)]
 pub struct Presence {

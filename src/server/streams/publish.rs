@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::base::send_queue::SendQueue;
-use crate::limits::{EVENT_TEXT_KEPT, SEGMENT_COPY_MAX};
+use crate::limits::SEGMENT_COPY_MAX;
 use crate::model::event::{EndedSession, Event, Fact, write_event};
 use crate::model::settings::SignUrls;
 use crate::proto::websocket as frames;
@@ -17,6 +17,9 @@ use crate::server::streams::replay::sse_event;
 use crate::server::streams::sse;
 use crate::server::streams::sse::SseWire;
 use crate::server::streams::websocket;
+
+/// Bytes of the room that events are written in, kept from one to the next. Beyond: given back.
+const EVENT_TEXT_KEPT: usize = 16_384;
 
 /// An event and, once somebody hears it, its text.
 pub struct Publication {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
-use crate::limits::{HELD_BYTES_MAX, Limits, REPLAY_LOW_BYTES, REPLAY_PAGE};
+use crate::limits::{HELD_BYTES_MAX, Limits, REPLAY_LOW_BYTES};
 use crate::model::event::{LogPage, ReadLog, encode_event};
 use crate::model::handler::{Actor, Cursor};
 use crate::model::operation::{Answer, Operation, Refusal};
@@ -27,6 +27,9 @@ use crate::server::core::Core;
 use crate::server::streams::publish::Publication;
 use crate::server::streams::sse::SseWire;
 use crate::server::streams::websocket::push_text;
+
+/// Events of one page of a replay.
+const REPLAY_PAGE: u32 = 200;
 
 pub struct Replay {
     wire: Wire,

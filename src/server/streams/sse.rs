@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
-use crate::limits::{COMMENT_EVERY, COMMENTS_TOGETHER_MS, STALLED_COMMENTS_MAX};
 use crate::model::event::Fact;
 use crate::model::handler::{Actor, Cursor, ValueForm};
 use crate::model::operation::{Answer, Refusal};
@@ -25,6 +24,13 @@ use crate::server::streams::hub::Subscription;
 use crate::server::streams::publish::Publication;
 use crate::server::streams::replay::Replay;
 use crate::server::streams::values::{self, Found};
+
+/// Between two comments on a stream of server-sent events.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// Comments due within so many milliseconds are sent in one turn: few wake-ups, and few enough at once to delay nobody.
+const COMMENTS_TOGETHER_MS: u64 = 100;
+/// Comments in a row that find the one before unsent. Beyond: the reader is gone, the stream is closed.
+const STALLED_COMMENTS_MAX: u32 = 4;
 
 pub struct EventStream {
     kind: Kind,

@@ -3,13 +3,13 @@
 //! Invariant: events reach a connection in strictly rising seq, and nothing is queued behind a close frame.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 use std::time::Instant;
 
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::{
-    EXPIRING_NOTICE, IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_WINDOW, REFUSED_MAX, REFUSED_WINDOW,
-    RETRY_JITTER_MS, STREAM_PAUSE_BYTES,
+    IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_WINDOW, REFUSED_MAX, REFUSED_WINDOW, STREAM_PAUSE_BYTES,
 };
 use crate::model::handler::{Actor, Client, Step, Stream};
 use crate::model::operation::{Answer, Refusal};
@@ -33,6 +33,11 @@ use crate::server::streams::presence::{self, TypingState};
 use crate::server::streams::publish::Publication;
 use crate::server::streams::replay::Replay;
 use crate::server::streams::sse::{self, Opening};
+
+/// Before a token's `exp` a stream hears `expiring` (`protocol.md`, "WebSocket").
+const EXPIRING_NOTICE: Duration = Duration::from_secs(60);
+/// Jitter of the reconnect hint in a shutdown's close frame, in milliseconds.
+const RETRY_JITTER_MS: u64 = 5_000;
 
 /// Close codes of the application ([`protocol`](crate::protocol), "WebSocket").
 pub const SESSION_OVER: u16 = 4401;

@@ -11,9 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::limits::{
-    APPEND_MIN, FORM_OVERHEAD_MIN, UPLOAD_AHEAD_MAX, UPLOAD_BYTES_PER_S, UPLOAD_DEADLINE, UPLOADS_AHEAD_MAX,
-};
+use crate::limits::{UPLOAD_BYTES_PER_S, UPLOAD_DEADLINE};
 use crate::model::handler::Step;
 use crate::model::job::Job;
 use crate::model::params::Params;
@@ -32,6 +30,16 @@ use crate::server::request::steps;
 use crate::server::request::verified;
 use crate::server::uploads::reservations::Reservations;
 use crate::uploads::{Intake, Received, Source, Wanted};
+
+/// Bytes every form has beside its file, so that one that just fits the quota is not refused before it is read.
+const FORM_OVERHEAD_MIN: u64 = 128;
+/// Bytes of one upload that its file has not taken yet. Beyond: its connection is not read.
+const UPLOAD_AHEAD_MAX: usize = 131_072;
+/// The same of all uploads together: what many at once may cost. Beyond: none is read until half of it is on disk, so
+/// that they are not woken for every piece.
+const UPLOADS_AHEAD_MAX: usize = 4_194_304;
+/// Bytes gathered before they go to the disk: a slow sender's packets must not be an append each.
+const APPEND_MIN: usize = 16_384;
 
 /// A body being received.
 pub struct ReadUpload {
