@@ -1,10 +1,12 @@
-//! The whole path over loopback, from a WebSocket frame to the answer and the delivery behind the commit: durable posts a
-//! second and the latency of their answers, with bare SQLite (FULL) in the same run, in turns, as the yardstick.
+//! Measures durable posts a second over loopback, and the latency of their answers.
 //!
-//! `cargo bench --bench relay`, or `-- 4x16 64x16` for these senders × posts under way; the data is in the target folder, or
-//! in `BENCH_DIR`; `NATTER_BIN` judges another binary. One process is the server, with its default durability; this one, on
-//! one thread, is all the people. Each sends to a partner who is there and hears it. Ends with a verdict for each floor, and
-//! status 1 if one is missed.
+//! The path is complete: from a WebSocket frame to the answer, and to the delivery after the commit. The baseline is bare SQLite
+//! (FULL) in the same run, in turns.
+//!
+//! `cargo bench --bench relay`, or `-- 4x16 64x16` for these senders × unanswered posts. The data is in the target folder, or in
+//! `BENCH_DIR`; `NATTER_BIN` measures another binary. One process is the server, with its default durability; this process, on
+//! one thread, is all clients. Each sends to a partner who receives it. The bench prints a result for each required value, and
+//! ends with status 1 if one is missed.
 
 #[path = "support/bare.rs"]
 mod bare;
@@ -25,7 +27,7 @@ use support::process::{Launch, Natter};
 const ROUNDS: usize = 5;
 const BARE_ROUND: Duration = Duration::from_millis(500);
 const ROUND: Duration = Duration::from_millis(1_200);
-/// Senders, and posts each has under way.
+/// Senders, and unanswered posts of each.
 const LOADS: [(usize, usize); 5] = [(1, 1), (8, 1), (64, 1), (4, 16), (64, 16)];
 
 /// The required part of the rate of bare SQLite, at the batch size that is in flight.
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
     if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// `64x16`: senders, and posts each has under way.
+/// `64x16`: senders, and unanswered posts of each.
 fn load(argument: &str) -> Option<(usize, usize)> {
     let (senders, window) = argument.split_once('x')?;
     Some((senders.parse().ok()?, window.parse().ok()?))
@@ -122,8 +124,7 @@ fn measure_bare(bare: &mut Bare, size: usize) -> Measured {
     Measured { per_second, p50_us, p99_us, cpu_us: 0.0 }
 }
 
-/// Waits until the server has done what it does after hours (the search index): its share of the machine would make the
-/// yardstick shorter.
+/// Waits until the server has completed its background work (the search index), which would slow the baseline.
 fn settle(natter: &Natter) {
     const LOOK: Duration = Duration::from_millis(100);
     let give_up = Instant::now() + PATIENCE;
@@ -136,7 +137,7 @@ fn settle(natter: &Natter) {
         }
         before = now;
     }
-    eprintln!("the server is busy though nobody asks: the yardstick may be short");
+    eprintln!("the server is busy without any request: the baseline may be too low");
 }
 
 fn measure(natter: &Natter, people: &mut People, senders: usize, window: usize) -> Measured {

@@ -1,4 +1,4 @@
-"""The cases of scripts/mail-check: a natter of its own for each, and an aiosmtpd that keeps what it is given.
+"""The cases of scripts/mail-check: each has its own natter, and an aiosmtpd that keeps the mails it gets.
 
 Owns the processes it starts and ends them. What it believes of a mail it reads with Python's own parser, not with ours.
 """
@@ -118,7 +118,7 @@ def wait_for(keeper, count):
 
 
 def judge(envelope, natter, access, language):
-    """The mail is whole, says what it should, and its code works."""
+    """The mail is complete, has the right text, and its code works."""
     assert envelope.mail_from == "chat@example.org" and envelope.rcpt_tos == ["ada@example.net"], envelope
     message = email.message_from_bytes(envelope.content, policy=email.policy.default)
     names = [name.lower() for name in message.keys()]
@@ -227,7 +227,7 @@ def case_tls(folder, context):
 
 
 def case_stranger(folder, context):
-    """A certificate of nobody we trust: not one byte of the mail leaves."""
+    """An untrusted certificate: no byte of the mail is sent."""
     for tls, options in [("starttls", {"tls_context": context}), ("tls", {"ssl_context": context})]:
         keeper, port = Keeper(), free_port()
         server = serve(keeper, port, **options)
@@ -241,7 +241,7 @@ def case_stranger(folder, context):
 
 
 def case_no_starttls(folder, _):
-    """STARTTLS is wanted and not offered: nothing is sent in clear."""
+    """STARTTLS is configured and not offered: nothing is sent in clear text."""
     keeper, port = Keeper(), free_port()
     server = serve(keeper, port)
     natter = Natter(folder, environment(port, "starttls", folder))
@@ -253,7 +253,7 @@ def case_no_starttls(folder, _):
 
 
 def case_down_for_a_while(folder, _):
-    """Nobody listens at first; natter is killed meanwhile; the mail still comes, once."""
+    """No server listens at first, and natter is killed; the mail still arrives, once."""
     port = free_port()
     env = environment(port, "none", folder)
     natter = Natter(folder, env)
@@ -279,7 +279,7 @@ CASES = [case_clear, case_seven_bit, case_starttls, case_tls, case_stranger, cas
 
 
 def main():
-    # What aiosmtpd says of logins in clear and of handshakes that we end is what some cases are about.
+    # Some cases cause warnings of aiosmtpd about logins in clear text and interrupted handshakes: they are expected.
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     failed = 0
@@ -293,7 +293,7 @@ def main():
             try:
                 case(folder, context)
                 print(f"{name}: passed", flush=True)
-            except Exception as error:  # each case is judged, whatever broke the one before
+            except Exception as error:  # every case runs, also after a failed one
                 failed += 1
                 print(f"{name}: FAILED: {type(error).__name__}: {error}", flush=True)
     print(f"natter mail-check: {'FAILED' if failed else 'PASSED'}")

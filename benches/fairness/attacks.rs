@@ -1,5 +1,7 @@
-//! The attacks: what one account or one address prefix may do to the others, each within the server's own limits. A new one is
-//! a function and a row of [`ATTACKS`]. Invariant: an attack ends soon after its [`Stop`] says so, and has an end by itself.
+//! The attacks of one account or one address prefix, each within the limits of the server.
+//!
+//! A new attack is a function and a row of [`ATTACKS`]. Invariant: an attack ends soon after its [`Stop`] is set, and also ends
+//! by itself.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,10 +14,10 @@ use super::wire::{Client, request};
 pub struct Attack {
     pub name: &'static str,
     pub what: &'static str,
-    /// Of the server, beside its default settings: the same attack on a smaller scale.
+    /// Settings of the server in addition to the defaults, for the same attack on a smaller scale.
     pub env: &'static [(&'static str, &'static str)],
     pub needs_ipv6: bool,
-    /// From its begin until it is in full swing.
+    /// The time from its start until it has its full effect.
     pub lead: Duration,
     pub run: fn(&Scene<'_>, &Stop),
 }
@@ -44,7 +46,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack { lead: Duration::from_secs(4), ..attack("slow-heads", "6,000 heads of 15 KiB that never end", slow_heads) },
 ];
 
-/// Tells an attack that it is over.
+/// The signal that ends an attack.
 #[derive(Default)]
 pub struct Stop(AtomicBool);
 
@@ -57,7 +59,7 @@ impl Stop {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Sleeps, but no longer than until the end.
+    /// Sleeps, at most until the end.
     fn sleep(&self, time: Duration) {
         let until = Instant::now() + time;
         while !self.is_said() && Instant::now() < until {
@@ -66,12 +68,12 @@ impl Stop {
     }
 }
 
-/// The address of attackers who have but one.
+/// The address of attackers with one address.
 const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 66, 0, 1));
 /// The trusted proxy.
 const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-/// `count` attackers side by side.
+/// Runs `count` attackers at the same time.
 fn each(count: usize, one: impl Fn(usize) + Sync) {
     std::thread::scope(|scope| {
         for number in 0..count {
@@ -82,7 +84,7 @@ fn each(count: usize, one: impl Fn(usize) + Sync) {
     });
 }
 
-/// Asks again and again on a connection that is made anew where it ends.
+/// Repeats a request on a connection, and opens a new connection when it ends.
 fn again(
     scene: &Scene<'_>,
     stop: &Stop,
@@ -107,7 +109,7 @@ fn again(
     }
 }
 
-/// Reads what comes until the end of it, or of the attack.
+/// Reads until the end of the connection or of the attack.
 fn drain(client: &mut Client, stop: &Stop) {
     let mut piece = [0; 65_536];
     if client.stream.set_read_timeout(Some(Duration::from_millis(100))).is_err() {
@@ -140,7 +142,7 @@ fn search_hang_up(scene: &Scene<'_>, stop: &Stop) {
             return;
         }
         if let Ok(mut client) = scene.connect(ATTACKER) {
-            // Sent, and gone.
+            // The request is sent, and the connection is closed.
             let _ = client.send(&bytes);
         }
         if number >= 100 {
@@ -173,7 +175,7 @@ fn counters(scene: &Scene<'_>, stop: &Stop) {
             let gone = |client: &mut Client| matches!(client.stream.read(&mut piece), Ok(0));
             let count = streams.len();
             streams.extract_if(.., gone).for_each(drop);
-            // At the rate an account has.
+            // At the rate of an account.
             stop.sleep(Duration::from_millis(if count < 100 { 1 } else { 20 }));
         }
     });
@@ -206,7 +208,7 @@ fn guess(number: usize, at: u64) -> String {
     format!(r#"{{"email":"nobody{number}.{at}@example.org","password":"guess number {at}"}}"#)
 }
 
-/// The field a proxy adds.
+/// The field that a proxy adds.
 fn forwarded(address: IpAddr) -> String {
     format!("X-Forwarded-For: {address}\r\n")
 }
@@ -246,7 +248,7 @@ fn sign_ups(scene: &Scene<'_>, stop: &Stop) {
     });
 }
 
-/// Holds `count` connections on which nothing comes after `first`, then `more` every second; one that ends is opened again.
+/// Holds `count` connections that send nothing after `first`, then `more` every second. A connection that ends is opened again.
 fn hold(
     scene: &Scene<'_>,
     stop: &Stop,
@@ -329,7 +331,7 @@ fn connects(scene: &Scene<'_>, stop: &Stop) {
 }
 
 fn slow_bodies(scene: &Scene<'_>, stop: &Stop) {
-    // Eight to a network: each is within its rate.
+    // Eight per network: each network is within its rate.
     let first = |number: usize| {
         let address = Ipv6Addr::new(0x2001, 0xdb8, 0x100 + (number / 8) as u16, 0, 0, 0, 0, 1).into();
         let body = format!("{{\"email\":\"{}", "x".repeat(65_400));

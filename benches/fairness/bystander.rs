@@ -1,5 +1,7 @@
-//! Somebody who does nothing wrong, beside an attack: reads, posts, signs in from elsewhere, connects afresh, each in a thread
-//! of its own at a steady pace, well below every rate. Owns what is measured of them.
+//! The bystander: an honest client during an attack.
+//!
+//! It reads, posts, signs in from other addresses and opens new connections, each in one thread at a steady rate, far below
+//! every limit. Owns the measurements.
 //! Invariant: a request that is refused or not answered in time counts as one that took [`PATIENCE`].
 
 use std::net::IpAddr;
@@ -10,7 +12,7 @@ use super::wire::{Client, PATIENCE, request};
 
 pub const KINDS: [&str; 4] = ["reads", "posts", "sign-ins", "connections"];
 
-/// What one watch saw of one kind of request.
+/// The measurement of one kind of request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     pub p50: f64,
@@ -18,7 +20,7 @@ pub struct Seen {
     pub failed: usize,
 }
 
-/// Watches for `time`: one [`Seen`] for each of [`KINDS`].
+/// Measures for `time`: one [`Seen`] for each of [`KINDS`].
 pub fn watch(scene: &Scene<'_>, time: Duration, round: u8) -> [Seen; 4] {
     let until = Instant::now() + time;
     std::thread::scope(|scope| {
@@ -30,7 +32,7 @@ pub fn watch(scene: &Scene<'_>, time: Duration, round: u8) -> [Seen; 4] {
     })
 }
 
-/// Repeats one request at a steady pace; it says whether it was answered as it must be.
+/// Repeats one request at a steady rate; `one` returns whether the response was the expected one.
 fn repeat(until: Instant, every: Duration, mut one: impl FnMut(u64) -> bool) -> Seen {
     let (mut times, mut failed) = (Vec::new(), 0);
     let mut next = Instant::now();
@@ -51,7 +53,7 @@ fn repeat(until: Instant, every: Duration, mut one: impl FnMut(u64) -> bool) -> 
     if times.is_empty() { Seen::default() } else { Seen { p50: at(0.5), p99: at(0.99), failed } }
 }
 
-/// A request on a connection that is kept, and made again where it was lost.
+/// A request on a kept connection, which is opened again if it was lost.
 fn kept(scene: &Scene<'_>, client: &mut Option<Client>, source: IpAddr, bytes: &[u8], status: u16) -> bool {
     if client.is_none() {
         *client = scene.connect(source).ok();
@@ -87,7 +89,7 @@ fn posts(scene: &Scene<'_>, until: Instant) -> Seen {
     })
 }
 
-/// From a place that never signed in before.
+/// From an address that never signed in before.
 fn sign_ins(scene: &Scene<'_>, until: Instant, round: u8) -> Seen {
     let body = r#"{"email":"bystander@example.org","password":"correct horse bystander's"}"#;
     let bytes = request("POST", "/api/v1/user/sign-in", None, "", Some(body));

@@ -1,5 +1,7 @@
-//! Fairness: one account or one address prefix must not slow the others. Plays attacks against a server with its default
-//! settings and measures a bystander in peace and under attack; ends with a verdict for each, and status 1 if one is missed.
+//! Measures fairness: one account or one address prefix must not slow the others.
+//!
+//! Runs attacks against a server with its default settings, and measures a bystander without and with the attack. Prints a
+//! result for each, and ends with status 1 if one is missed.
 //!
 //! See `scripts/fairness`, which gives the server a core of its own. Arguments: names of attacks, `--rounds=N`, `--list`.
 
@@ -20,21 +22,21 @@ use scene::Stage;
 const ROUNDS: usize = 5;
 const PEACE: Duration = Duration::from_secs(3);
 const WAR: Duration = Duration::from_secs(4);
-/// After an attack, until its memory is looked at.
+/// The time after an attack until the memory is measured.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// Times the p99 in peace that a bystander may wait under attack.
+/// How long a bystander may wait during an attack, as a multiple of the p99 without it.
 const TIMES_MAX: f64 = 5.0;
-/// What nobody calls slow, in milliseconds.
+/// A latency in milliseconds that is always allowed.
 const UNNOTICED_MS: f64 = 20.0;
-/// Resident memory that README promises for the default settings, in MiB.
+/// The resident memory that the README promises for the default settings, in MiB.
 const MEMORY_MAX_MIB: u64 = 384;
 
 /// One round of one attack.
 struct Round {
     peace: [Seen; 4],
     war: [Seen; 4],
-    /// MiB: in peace, the most of the attack, after it.
+    /// MiB: before the attack, the maximum during it, after it.
     memory: [u64; 3],
 }
 
@@ -79,7 +81,7 @@ fn main() -> ExitCode {
 
 fn play(stage: &Stage, attack: &Attack, round: u8) -> Round {
     let (running, scene) = stage.open(attack.env);
-    // The first of each kind fills caches.
+    // The first request of each kind fills caches.
     watch(&scene, Duration::from_millis(600), 19);
     let peace = watch(&scene, PEACE, round);
     let before = running.memory().0;

@@ -1,5 +1,7 @@
-//! Where the attacks happen: a database with people, groups and 150,000 messages, made once, and a fresh server on a copy of
-//! it for each attack. Owns the seeding and the processes; the attacks are in `attacks`.
+//! The server of each attack, and its data.
+//!
+//! A database with people, groups and 150,000 messages is made once, and each attack gets a new server on a copy of it. Owns
+//! the seeding and the processes; the attacks are in `attacks`.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -15,30 +17,30 @@ use super::support::net::Http;
 use super::support::process::{Launch, Natter};
 use super::wire::{Client, request};
 
-/// What is written: each letter of [`LETTERS`] begins one of its words.
+/// The text of each message: each letter of [`LETTERS`] begins one of its words.
 const TEXT: &str =
     "a hundred bytes of text more or less as people write them when it is something to say today";
-/// Sixteen one-letter words, each of which every message has a word for.
+/// Sixteen words of one letter; every message has a match for each.
 pub const LETTERS: &str = "a+h+b+o+t+m+l+p+w+i+s+a+h+b+o+t";
 const MESSAGES: usize = 150_000;
 const WRITERS: usize = 32;
-/// Groups of the account whose counters are watched.
+/// The number of groups of the account with the counter streams.
 const GROUPS: usize = 1_200;
-/// Members of one large group, its maker not counted.
+/// Members of one large group, without its creator.
 pub const CROWD: usize = 999;
-/// All that a scene must have done to be quiet, at the most.
+/// How long the server may take to complete its background work.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 
-/// People of the database, with tokens that outlive the bench.
+/// The people in the database, with tokens that do not expire during the bench.
 pub struct Cast {
     pub bystander: Person,
-    /// To whom the bystander writes.
+    /// The receiver of the bystander's messages.
     pub friend: Person,
-    /// Who wrote and may find all messages.
+    /// The sender of all messages, who can find all of them.
     pub writer: Person,
     /// Member of many groups.
     pub grouped: Person,
-    /// Who made these groups, and writes in them.
+    /// The creator of these groups, who posts in them.
     pub maker: Person,
     pub crowd: Vec<Person>,
     pub groups: Vec<String>,
@@ -52,13 +54,13 @@ pub struct Stage {
     pub ipv6: bool,
 }
 
-/// One server on a copy of the template; it ends with its value.
+/// One server on a copy of the template. It ends with its value.
 pub struct Running {
     natter: Natter,
     _dir: TestDir,
 }
 
-/// What attackers and bystanders know of it.
+/// What attackers and bystanders know about the server.
 #[derive(Clone, Copy)]
 pub struct Scene<'a> {
     stage: &'a Stage,
@@ -78,7 +80,7 @@ impl Stage {
         Stage { template, cast, ipv6: std::env::var_os("FAIRNESS_IPV6").is_some() }
     }
 
-    /// A server with its default settings beside `env`, alone on the first core.
+    /// A server with its default settings and `env`, alone on the first core.
     pub fn open(&self, env: &[(&str, &str)]) -> (Running, Scene<'_>) {
         let dir = TestDir::new();
         copy(self.template.path(), dir.path());
@@ -86,7 +88,7 @@ impl Stage {
         let launch = Launch::bare(dir.path()).with(&[("HOST", host), ("TRUSTED_PROXIES", "127.0.0.1")]);
         let natter = launch.with(env).start();
         let pid = natter.pid().to_string();
-        // With one core there is nothing to choose.
+        // With one core this has no effect.
         let _ = Command::new("taskset").args(["-a", "-p", "-c", "0", &pid]).output();
         let port = natter.address.port();
         (Running { natter, _dir: dir }, Scene { stage: self, port })
@@ -104,14 +106,14 @@ impl Scene<'_> {
 }
 
 impl Running {
-    /// Resident memory in MiB: now, and the most there was.
+    /// Resident memory in MiB: now, and the maximum.
     pub fn memory(&self) -> (u64, u64) {
         let mib = |name| self.natter.memory_kib(name).unwrap_or(0) / 1_024;
         (mib("VmRSS"), mib("VmHWM"))
     }
 }
 
-/// A post of this moment.
+/// A post with a client_id of this time.
 pub fn post(to: &str, body: &str, random: u64) -> String {
     let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let client_id = Id(ms << 80 | u128::from(random.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
@@ -164,7 +166,7 @@ fn write(address: SocketAddr, writer: &Person, reader: &Person, number: u64) {
     }
 }
 
-/// Until the server does nothing more: the index of what was written is there.
+/// Waits until the server has no more work: the index of all messages is complete.
 pub fn settle(natter: &Natter) {
     const LOOK: Duration = Duration::from_millis(200);
     let give_up = Instant::now() + SETTLE_MAX;
@@ -177,7 +179,7 @@ pub fn settle(natter: &Natter) {
         }
         before = now;
     }
-    eprintln!("the server is busy though nobody asks: what is measured may be too much");
+    eprintln!("the server is busy without any request: the measurements may be too high");
 }
 
 fn copy(from: &Path, to: &Path) {

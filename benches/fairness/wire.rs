@@ -1,5 +1,7 @@
-//! One HTTP client of the bench, from a source address of its choice: loopback has sixteen million of them, so that one
-//! process is many strangers. Owns the calls that std lacks (a bind before the connect); refuses to retry anything.
+//! An HTTP client of the bench with a chosen source address.
+//!
+//! Loopback has sixteen million addresses, so one process can be many clients. Owns the system calls that std lacks (a bind
+//! before the connect). It never retries.
 #![allow(unsafe_code)]
 
 use std::io::{self, Read, Write};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::support::http::{Response, next_response};
 
-/// How long a bystander waits: beyond, the request counts as failed.
+/// How long a bystander waits; after that the request counts as failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Client {
@@ -32,7 +34,7 @@ impl Client {
         self.stream.write_all(bytes)
     }
 
-    /// One request, one whole response.
+    /// Sends one request, and reads one complete response.
     pub fn ask(&mut self, request: &[u8]) -> io::Result<Response> {
         self.send(request)?;
         self.response()
@@ -54,7 +56,7 @@ impl Client {
     }
 }
 
-/// A request with the fields every client of the bench sends.
+/// A request with the fields that every client of the bench sends.
 pub fn request(method: &str, path: &str, bearer: Option<&str>, fields: &str, body: Option<&str>) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: natter\r\n{fields}");
     if let Some(token) = bearer {
@@ -72,17 +74,17 @@ fn connect_from(source: IpAddr, port: u16) -> io::Result<TcpStream> {
     let target: IpAddr =
         if source.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
     let family = if source.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    // SAFETY: the descriptor is owned by the stream from its birth; each address lives through its call, with its length.
+    // SAFETY: the stream owns the descriptor from its creation; each address lives through its call, with its length.
     unsafe {
         let fd = libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         let stream = TcpStream::from_raw_fd(fd);
-        // On Linux this is the limit of a connect, too.
+        // On Linux this also limits a connect.
         stream.set_write_timeout(Some(PATIENCE))?;
         let one: libc::c_int = 1;
-        // The port is chosen at the connect, by the pair of addresses: else 28,000 are all there are.
+        // The port is chosen at the connect, per pair of addresses: else there are only 28,000 ports.
         libc::setsockopt(
             fd,
             libc::IPPROTO_IP,

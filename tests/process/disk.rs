@@ -1,4 +1,4 @@
-//! A database whose disk is full: who asks is told, who reads is served, and it goes on by itself when there is room again.
+//! Tests of a full disk: writes are refused with the reason, reads are served, and writes continue when there is space again.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -120,7 +120,7 @@ fn readiness_follows_the_disk() {
     natter.stop();
 }
 
-/// A server that is stopped, or whose machine is, comes back on a disk without a byte to spare, and serves what it has.
+/// A server that was stopped starts on a full disk, and serves its data.
 #[test]
 fn a_start_on_a_full_disk_serves_reads() {
     let dir = TestDir::new();
@@ -155,7 +155,7 @@ fn a_start_on_a_full_disk_serves_reads() {
         let path = format!("/api/v1/conversations/{conversation}/messages");
         let read = |http: &mut Http| http.ask_as(&bob, "GET", &path, None).expect("a response").status;
         assert_eq!(read(&mut http), 200, "{how}");
-        // What the reserve left is little: a few posts at the most.
+        // The reserve leaves little space: a few posts at most.
         let mut refused = post(&mut http);
         for _ in 0..400 {
             if refused.status != 201 {
@@ -169,7 +169,7 @@ fn a_start_on_a_full_disk_serves_reads() {
             "{how}: {}",
             refused.text()
         );
-        // A checkpoint gives the room of the log back, and a probe is smaller than a post: both fit for a while.
+        // A checkpoint frees the space of the log, and a probe is smaller than a post: both fit for some time.
         until("it says that the disk is full", || {
             let mut http = Http::connect(started.address);
             assert!([201, 507].contains(&post(&mut http).status), "{how}");
@@ -179,7 +179,7 @@ fn a_start_on_a_full_disk_serves_reads() {
         });
         let mut http = Http::connect(started.address);
         assert_eq!(read(&mut http), 200, "{how}");
-        // Room again: posts go on without a restart, and the reserve is made anew.
+        // Space again: posts succeed without a restart, and the reserve is made again.
         fs::remove_file(&filler).expect("freed");
         until("it is ready again", || {
             http.ask("GET", "/readyz", &[], None).expect("a response").status == 200

@@ -154,7 +154,7 @@ fn at_the_limit_of_connections_idle_ones_give_way_and_streams_do_not() {
     let ann = newcomer.sign_up("ann");
     let streams: Vec<Ws> =
         (0..8).map(|_| Ws::native(natter.address, &ann.access, None).expect("a socket").0).collect();
-    // Its own connection is the last that is no stream: it gives way, and then nobody does.
+    // Its own connection is the last one that is not a stream: it is closed, and after it no other one is.
     let last = Ws::native(natter.address, &ann.access, None).expect("a socket");
     let mut refused = Http::connect(natter.address);
     let response = refused.response(false).expect("a connection").expect("a prompt response");
@@ -216,8 +216,8 @@ fn left(http: &mut Http, fields: &[(&str, &str)]) -> u32 {
     rest.split(';').next().and_then(|left| left.parse().ok()).expect("a number")
 }
 
-/// One subscriber has a whole /64, so it is one budget; whoever else comes has another. The real addresses of real sockets,
-/// which on a dual-stack socket are also IPv4 ones in IPv6 clothes.
+/// One subscriber has a complete /64, so it has one budget; any other network has another. The test uses real addresses of real
+/// sockets, which are IPv6-mapped IPv4 addresses on a dual-stack socket.
 #[test]
 fn addresses_of_ipv6_are_counted_by_their_64() {
     const BURST: u32 = 60;
@@ -238,7 +238,8 @@ fn addresses_of_ipv6_are_counted_by_their_64() {
         (0..BURST * 2).any(|_| left(http, fields) == 0).then_some(()).expect("it is spent at last");
     };
     spend(&mut http, &[("X-Forwarded-For", "2001:db8:0:1::1")]);
-    // While this test runs a budget regains one a second: a neighbour's is empty or nearly so, a stranger's is whole.
+    // During this test a budget regains one a second: that of an address in the same /64 is empty or nearly empty, that of
+    // another network is full.
     for (same, other) in [
         (("X-Forwarded-For", "2001:db8:0:1:ffff::2"), ("X-Forwarded-For", "2001:db8:0:2::1")),
         (("X-Forwarded-For", "[2001:db8:0:1::3]:4711"), ("X-Forwarded-For", "[2001:db8:0:3::1]:4711")),

@@ -79,8 +79,7 @@ fn dropped_lines_are_reported_when_the_log_is_read_again() {
     assert!(lines.last().is_some_and(|line| line.ends_with("stopped")), "{:?}", lines.last());
 }
 
-/// The loop's thread opens no file, asks none, syncs none, sleeps on nothing: whatever such a call would wait for, everybody
-/// would.
+/// The thread of the event loop opens, reads and syncs no file, and never sleeps: every client would wait for such a call.
 #[test]
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn the_loop_makes_no_call_that_may_block() {

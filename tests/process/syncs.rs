@@ -1,5 +1,4 @@
-//! A disk whose sync fails and forgets what it should have written: nothing that was answered before or afterwards is lost at
-//! a power cut.
+//! Tests of a disk whose sync fails and loses the bytes to write: no answered write is lost at a later power cut.
 //!
 //! The disk is `shim/forgetful_disk.c`, compiled here and loaded into the real binary with LD_PRELOAD.
 
@@ -12,7 +11,7 @@ use super::support::net::Http;
 use super::support::process::Launch;
 use super::{client_id, post_to, until};
 
-/// `None` where there is no C compiler, or no LD_PRELOAD.
+/// `None` if there is no C compiler, or no LD_PRELOAD.
 fn forgetful_disk(folder: &Path) -> Option<PathBuf> {
     let shim = folder.join("forgetful_disk.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/shim/forgetful_disk.c");
@@ -27,7 +26,7 @@ fn forgetful_disk(folder: &Path) -> Option<PathBuf> {
     Some(shim)
 }
 
-/// Fails one sync of `file`, after `provoke`, which makes natter sync it.
+/// Fails one sync of `file` while posts are sent; `erases` also deletes a message, which makes natter sync the database.
 fn play(file: &str, erases: bool) {
     let dir = TestDir::new();
     let Some(shim) = forgetful_disk(dir.path()) else {
@@ -71,7 +70,7 @@ fn play(file: &str, erases: bool) {
         assert_eq!(refused, 1, "its sync failed");
     }
     until("the sync failed", || !fail.exists());
-    // Whatever is answered from here on, at once or after a while, must last.
+    // Every answer from here on must last.
     let before = answered.len();
     until("posts are answered again", || {
         post(&mut answered);
@@ -80,13 +79,13 @@ fn play(file: &str, erases: bool) {
     let sync = r#"natter_background_errors_total{kind="sync"} 1"#;
     let metrics = Http::connect(natter.address).ask("GET", "/metrics", &[], None).expect("a response");
     assert!(metrics.text().contains(sync), "{}", metrics.text());
-    // A stop in order ends with another checkpoint, which cuts the log off.
+    // An orderly stop ends with another checkpoint, which truncates the log.
     if erases {
         natter.stop();
     } else {
         natter.kill();
     }
-    // The power cut: of the page cache nothing is left.
+    // The power cut: the content of the page cache is lost.
     for name in ["natter.db", "natter.db-wal", "natter.db-shm"] {
         let path = dir.path().join("data").join(name);
         if path.exists() {
