@@ -1,4 +1,4 @@
-//! Sets of IP addresses, for TRUSTED_PROXIES, and the nested prefixes an address is counted by.
+//! Sets of IP addresses, for TRUSTED_PROXIES, and the nested prefixes that count the requests of an address.
 //!
 //! Owns their text form and whether an address belongs to a set; makes no system call. Invariant: an IPv4 address and its
 //! IPv6-mapped form (`::ffff:a.b.c.d`, which a dual-stack socket reports) are one address everywhere.
@@ -75,18 +75,18 @@ impl Network {
     }
 }
 
-/// A prefix that is counted as one: a subscriber's own, or one around it. Who rents a larger network has as many
-/// subscribers' prefixes as fit in, so each bound of one has a greater one of its surroundings beside it.
+/// A prefix that is counted as one: that of a subscriber, or a larger one around it. A larger network has many prefixes of
+/// subscribers, so in addition to the bound of one there is a greater bound for the prefixes around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix {
     bits: u128,
-    /// Of 128: an IPv4 address is counted in its mapped form.
+    /// 0 to 128: an IPv4 address is counted in its mapped form.
     len: u8,
 }
 
 impl Prefix {
-    /// What an address is counted by, innermost first: /64, /56 and /48 of IPv6 (the usual sizes of one subscriber, of a
-    /// home and of a site, RFC 6177), the address and the /24 of IPv4.
+    /// The prefixes of an address, innermost first: /64, /56 and /48 for IPv6 (the usual sizes for one subscriber, a home and a
+    /// site, RFC 6177); the address and the /24 for IPv4.
     pub fn around(address: IpAddr) -> impl DoubleEndedIterator<Item = Prefix> {
         let (bits, lens): (u128, &'static [u8]) = match address.to_canonical() {
             IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), &[128, 120]),
@@ -96,17 +96,17 @@ impl Prefix {
             .map(move |&len| Prefix { bits: bits & !(u128::MAX.checked_shr(len.into()).unwrap_or(0)), len })
     }
 
-    /// The subscriber's own.
+    /// The prefix of the subscriber.
     pub fn innermost(address: IpAddr) -> Prefix {
         Prefix::around(address).next().unwrap_or(Prefix { bits: 0, len: 0 })
     }
 
-    /// The widest around an address.
+    /// The largest prefix around an address.
     pub fn outermost(address: IpAddr) -> Prefix {
         Prefix::around(address).next_back().unwrap_or(Prefix { bits: 0, len: 0 })
     }
 
-    /// How wide it is: 0 a subscriber's own, 1 a /56, 2 a /48 or the /24 of IPv4.
+    /// Its size class: 0 for that of a subscriber, 1 for a /56, 2 for a /48 or the /24 of IPv4.
     pub fn width(self) -> usize {
         match self.len {
             56 => 1,

@@ -45,10 +45,10 @@ impl State {
 }
 
 impl LogQueue {
-    /// Starts the thread. `told` makes the line that says how many lines were dropped.
+    /// Starts the thread. `report` makes the line with the number of dropped lines.
     pub fn start(
         sink: impl Write + Send + 'static,
-        told: impl Fn(u64) -> String + Send + 'static,
+        report: impl Fn(u64) -> String + Send + 'static,
     ) -> io::Result<Arc<LogQueue>> {
         let queue = Arc::new(LogQueue {
             state: Mutex::default(),
@@ -57,7 +57,9 @@ impl LogQueue {
             dropped: Arc::default(),
         });
         let lines = Arc::clone(&queue);
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || lines.write_for_ever(sink, told))?;
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || lines.write_until_closed(sink, report))?;
         Ok(queue)
     }
 
@@ -99,7 +101,7 @@ impl LogQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_for_ever(&self, mut sink: impl Write, told: impl Fn(u64) -> String) {
+    fn write_until_closed(&self, mut sink: impl Write, report: impl Fn(u64) -> String) {
         let mut lines = VecDeque::new();
         loop {
             let dropped = self.take(&mut lines);
@@ -117,7 +119,7 @@ impl LogQueue {
             }
             // They were dropped after the lines that were just written.
             if dropped > 0 {
-                let written = write_line(&mut sink, told(dropped));
+                let written = write_line(&mut sink, report(dropped));
                 self.settle(|state| {
                     state.dropped -= if written { dropped } else { 0 };
                     state.failing = !written;
@@ -195,8 +197,8 @@ mod tests {
     fn gated() -> (Arc<LogQueue>, Sender<io::Result<()>>, Receiver<String>) {
         let (open, opened) = channel();
         let (lines, written) = channel();
-        let told = |dropped| format!("{dropped} lines were dropped");
-        (LogQueue::start(Gate { opened, lines }, told).expect("a thread"), open, written)
+        let report = |dropped| format!("{dropped} lines were dropped");
+        (LogQueue::start(Gate { opened, lines }, report).expect("a thread"), open, written)
     }
 
     #[test]
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stderr_refuses_is_counted_and_told_when_it_takes_lines_again() {
+    fn lines_that_stderr_refuses_are_counted_and_reported_later() {
         let (queue, open, written) = gated();
         let results = [
             Err(ErrorKind::StorageFull.into()),

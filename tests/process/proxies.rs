@@ -1,5 +1,6 @@
-//! The sample configurations of README, each played by its proxy where that is installed: a request, a large upload, a
-//! WebSocket and server-sent events pass through, and the client's address arrives.
+//! Tests of the sample configurations in the README with real proxies, if they are installed.
+//!
+//! A request, a large upload, a WebSocket and server-sent events pass through, and the address of the client arrives.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,10 +15,10 @@ use super::support::process::{Launch, Natter};
 use super::{client_id, post_to};
 
 const README: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
-/// Debian keeps servers where only root's path leads.
+/// Debian installs servers in folders that are only in root's PATH.
 const FOLDERS: [&str; 5] = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/sbin"];
 
-/// A proxy in front of a natter.
+/// A proxy in front of a server.
 struct Proxy {
     child: Child,
     address: SocketAddr,
@@ -25,26 +26,26 @@ struct Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Not SIGKILL, which would leave its workers behind; one that is gone already is as good.
+        // Not SIGKILL, after which its workers would run on. It may have ended already.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
 }
 
-/// The sample of this language in README.
+/// The sample of this language in the README.
 fn sample(language: &str) -> String {
     let (_, rest) = README.split_once(&format!("```{language}\n")).expect("a sample");
     rest.split_once("```").expect("its end").0.to_owned()
 }
 
-/// `text` with this in place of the one line that holds `mark`.
+/// `text` with `line` instead of the one line that contains `mark`.
 fn with_line(text: &str, mark: &str, line: &str) -> String {
     assert_eq!(text.lines().filter(|it| it.contains(mark)).count(), 1, "one line with {mark:?}");
     let lines: Vec<&str> = text.lines().map(|it| if it.contains(mark) { line } else { it }).collect();
     lines.join("\n") + "\n"
 }
 
-/// Starts a proxy with arguments for its configuration; `None`, and a line that says so, where it is not installed.
+/// Starts a proxy with arguments for its configuration. `None`, and a line on stderr, if it is not installed.
 fn start(name: &str, folder: &Path, configuration: &str, arguments: &[&str], port: u16) -> Option<Proxy> {
     let Some(binary) = FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|it| it.exists())
     else {
@@ -77,11 +78,11 @@ fn natter(dir: &TestDir) -> Natter {
     Launch::new(dir.path()).with(&[("TRUSTED_PROXIES", "127.0.0.1"), ("RATE_LIMIT", "on")]).start()
 }
 
-/// What people do, through the proxy.
+/// The requests of a usual client, through the proxy.
 fn play(natter: Natter, proxy: &Proxy) {
     let mut http = Http::connect(proxy.address);
     let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
-    // Larger than what proxies buffer or take by default.
+    // Larger than proxies buffer or accept by default.
     let file = "natter ".repeat(9_000_000 / 7);
     let bearer = format!("Bearer {}", ann.access);
     let length = file.len().to_string();
@@ -92,7 +93,7 @@ fn play(natter: Natter, proxy: &Proxy) {
     http.send(&upload).expect("sent");
     let uploaded = http.response(false).expect("a connection").expect("a response");
     assert_eq!((uploaded.status, uploaded.at("data.size")), (201, length));
-    // A stream of each kind hears what is posted while it is open.
+    // A stream of each kind receives a message that is posted while it is open.
     let (mut ws, _) = Ws::native(proxy.address, &bob.access, None).expect("a socket");
     ws.until("event", "caught_up");
     let mut events = Http::connect(proxy.address);
@@ -108,10 +109,10 @@ fn play(natter: Natter, proxy: &Proxy) {
         "through the proxy"
     );
     read_until(&mut events, "through the proxy");
-    // A refused upgrade is a plain answer here, too.
+    // A refused upgrade is a plain response here too.
     let refused = Ws::open(proxy.address, "/api/v1/ws", "nonsense").expect("a response");
     assert_eq!(refused.err().map(|response| response.status), Some(401));
-    // The proxy told whose requests these are: /metrics is nobody's who comes through one.
+    // The proxy forwards the address of the client: /metrics is refused for any request through a proxy.
     assert_eq!(http.ask("GET", "/metrics", &[], None).expect("a response").status, 403);
     drop((ws, events, http));
     natter.stop();
@@ -123,14 +124,14 @@ fn read_until(http: &mut Http, text: &str) {
     let mut piece = [0; 4_096];
     while !all.windows(text.len()).any(|window| window == text.as_bytes()) {
         let count = std::io::Read::read(&mut http.stream, &mut piece).expect("an event in time");
-        // Comments come for ever.
+        // Comments arrive without an end.
         assert!(count > 0 && Instant::now() < until, "no {text:?}: {}", String::from_utf8_lossy(&all));
         all.extend_from_slice(&piece[..count]);
     }
 }
 
 #[test]
-fn the_sample_for_nginx_passes_everything_on() {
+fn the_sample_for_nginx_forwards_every_kind_of_request() {
     let (dir, folder, port) = (TestDir::new(), TestDir::new(), free_port());
     let natter = natter(&dir);
     let server = sample("nginx").replace("127.0.0.1:8080", &natter.address.to_string());
@@ -138,7 +139,7 @@ fn the_sample_for_nginx_passes_everything_on() {
     let server = with_line(&with_line(&server, "ssl_certificate ", ""), "ssl_certificate_key", "");
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary: String = temporary.iter().map(|kind| format!("{kind}_temp_path {kind};\n")).collect();
-    // As root its workers would become somebody else, who may not write here.
+    // As root its workers would change to another user, who may not write here.
     let root = std::os::unix::fs::MetadataExt::uid(&fs::metadata(folder.path()).expect("a folder")) == 0;
     let user = if root { "user root;" } else { "" };
     let configuration = format!(
@@ -153,7 +154,7 @@ fn the_sample_for_nginx_passes_everything_on() {
 }
 
 #[test]
-fn the_sample_for_haproxy_passes_everything_on() {
+fn the_sample_for_haproxy_forwards_every_kind_of_request() {
     let (dir, folder, port) = (TestDir::new(), TestDir::new(), free_port());
     let natter = natter(&dir);
     let sample = sample("haproxy").replace("127.0.0.1:8080", &natter.address.to_string());
@@ -166,7 +167,7 @@ fn the_sample_for_haproxy_passes_everything_on() {
 }
 
 #[test]
-fn the_sample_for_caddy_passes_everything_on() {
+fn the_sample_for_caddy_forwards_every_kind_of_request() {
     let (dir, folder, port) = (TestDir::new(), TestDir::new(), free_port());
     let natter = natter(&dir);
     let sample = sample("caddyfile").replace("127.0.0.1:8080", &natter.address.to_string());

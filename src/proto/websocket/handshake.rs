@@ -121,7 +121,7 @@ mod tests {
             "==",
             "dGhlIHNhbXBsZSBub25jZQ",       // no padding
             "dGhlIHNhbXBsZSBub25jZQ=",      // half of it
-            "dGhlIHNhbXBsZSBub25jZR==",     // bits behind the last byte
+            "dGhlIHNhbXBsZSBub25jZR==",     // bits after the last byte
             "dGhlIHNhbXBsZSBub25j",         // 15 bytes
             "dGhlIHNhbXBsZSBub25jZWU=",     // 17 bytes
             "dGhlIHNhbXBsZSBub25jZWVlZQ==", // 19 bytes
