@@ -3,7 +3,7 @@
 //! Inputs are bytes that are nearly right, answers to no question, refusals, and jumps of the clock. Invariant: nothing
 //! panics, no queue grows without bound, and nothing is left at the end.
 //!
-//! `FUZZ_SEED=… cargo test --test fuzz` plays one seed again.
+//! `FUZZ_SEED=… cargo test --test suite fuzz` plays one seed again.
 
 use std::time::Duration;
 

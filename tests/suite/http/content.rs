@@ -214,7 +214,7 @@ fn concrete(path: &str) -> String {
 fn every_path_lists_its_methods() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
-    // The public listener has no admin routes: tests/api/admin.rs.
+    // The public listener has no admin routes: tests/suite/api/admin.rs.
     let public = |route: &&natter::server::request::routes::Route| {
         route.access != natter::server::request::routes::Access::Control
     };
