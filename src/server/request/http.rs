@@ -184,7 +184,10 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
     let admitted = admit::admit(core, conn, &mut exchange).and_then(|()| {
         let origin =
             Origin { address: exchange.client.address, member: exchange.actor.map(|actor| actor.member) };
-        core.crowd.begin(conn, origin, core.settings.limits.connections_per_address)
+        let begun = core.crowd.begin(conn, origin, core.settings.limits.connections_per_address);
+        // It never gives way to others: left idle after a refusal, it would hold the place that was refused.
+        exchange.close |= begun.is_err();
+        begun
     });
     if let (Ok(()), Some(route)) = (&admitted, exchange.route) {
         if receive::wanted(route.body, &exchange.head).is_some() {

@@ -295,6 +295,7 @@ fn behind_a_trusted_proxy_streams_and_requests_are_counted_by_address_and_accoun
     ] {
         let (conn, seen) = open(&mut world, person, address);
         assert_eq!(seen, status, "{address}");
+        assert_eq!(world.is_closed(conn), status == 429, "a refused one leaves its place");
         conns.push(conn);
     }
     world.reset(conns[0]);
