@@ -69,9 +69,9 @@ pub(super) fn post_of(
 }
 
 /// A text may be invisible only if attachments come with it. It is stored as sent.
-pub(super) fn good_body(text: &str, chars_max: usize, beside_attachments: bool) -> bool {
+pub(super) fn good_body(text: &str, chars_max: usize, with_attachments: bool) -> bool {
     written_text(text, chars_max)
-        || beside_attachments && !text.contains('\0') && text.chars().nth(chars_max).is_none()
+        || with_attachments && !text.contains('\0') && text.chars().nth(chars_max).is_none()
 }
 
 fn posted(ctx: &mut Ctx<'_>, posted: Posted) -> Result<Step, Problem> {

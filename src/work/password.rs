@@ -91,7 +91,7 @@ impl PasswordHasher {
             }
             Job::VerifyPassword(job) => match &job.hash {
                 Some(hash) => self.verify(&job.password, hash, &job.salt),
-                None => self.verify_nobody(&job.password, &job.salt),
+                None => self.verify_without_hash(&job.password, &job.salt),
             },
             // The pools give each worker only its own kinds of job.
             _ => Err("the job is of another kind of worker"),
@@ -132,7 +132,7 @@ impl PasswordHasher {
     }
 
     /// Spends the time of a comparison although there is no hash.
-    fn verify_nobody(&mut self, password: &Hidden, salt: &[u8]) -> Result<Done, &'static str> {
+    fn verify_without_hash(&mut self, password: &Hidden, salt: &[u8]) -> Result<Done, &'static str> {
         let params = self.params.clone();
         for text in forms(password) {
             black_box(self.derive(&text, salt, &params)?);

@@ -187,8 +187,8 @@ impl Wire {
     fn say_goodbye(mut self) -> Wire {
         if let Some(mut session) = self.tls.take() {
             session.close();
-            let heard = self.flush(&mut session);
-            log::trace!("goodbye {}", if heard.is_ok() { "said" } else { "not said" });
+            let sent = self.flush(&mut session);
+            log::trace!("close_notify {}", if sent.is_ok() { "sent" } else { "not sent" });
         }
         self
     }
