@@ -1,5 +1,6 @@
-//! Members with their profiles: made by sign-up or by an operator, found by sign-in, disabled and enabled.
-//! Invariant: a member, its profile and its first session are made together or not at all.
+//! Members with their profiles: created by sign-up or by an operator, found by sign-in, disabled and enabled.
+//!
+//! Invariant: a member, its profile and its first session are created together or not at all.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -62,7 +63,7 @@ pub fn find_account(conn: &Connection, find: FindAccount) -> Result<Account, Sto
     Ok(account(conn, find.member)?.ok_or(Refusal::NotFound)?)
 }
 
-/// A member and the profile it speaks as.
+/// A member and its profile.
 pub fn account(conn: &Connection, member: Id) -> rusqlite::Result<Option<Account>> {
     conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
@@ -98,7 +99,7 @@ pub fn sign_up(batch: &mut Batch<'_>, sign_up: SignUp) -> Result<Written, Stop> 
     Written::quietly(Answer::SignUp(Box::new(Opened { account, pair })))
 }
 
-/// Makes both rows; the member's key.
+/// Inserts both rows. Returns the member's key.
 fn insert(conn: &Connection, new: &NewAccount, verified: bool) -> Result<i64, Stop> {
     if conn.prepare_cached("SELECT 1 FROM members WHERE email = ?1")?.exists([&new.email])? {
         return Err(Refusal::EmailTaken.into());
@@ -132,7 +133,7 @@ fn insert(conn: &Connection, new: &NewAccount, verified: bool) -> Result<i64, St
     Ok(member_key)
 }
 
-// ---- an operator's -------------------------------------------------------------------------------
+// ---- for the operator ----------------------------------------------------------------------------
 
 pub fn add(batch: &mut Batch<'_>, add: &AddMember) -> Result<Written, Stop> {
     insert(batch.conn, &add.account, true)?;
@@ -167,7 +168,7 @@ pub fn list(conn: &Connection, list: &ListAccounts) -> Result<AccountPage, Stop>
             Ok((member_from_row(row)?, number(row, 5)?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    // One row more than fits tells whether there is a next page.
+    // One row more than fits shows whether there is a next page.
     let more = members.len() > list.limit as usize;
     members.truncate(list.limit as usize);
     let next = members.last().filter(|_| more).map(|(_, key)| *key);

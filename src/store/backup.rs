@@ -1,9 +1,11 @@
-//! A copy of the whole database while it is in use. Owns the copy's file, beside the database, where whoever runs the server
-//! may write; refuses to know what becomes of it.
+//! Copies the complete database while it is in use.
 //!
-//! The copying shares the writer's connection: SQLite then takes every later commit over into what was copied already, so that
-//! no step is ever repeated, however busy the writer is, and no snapshot is held between two steps.
-//! Invariant: a copy is whole or not there.
+//! Owns the copy's file, in the folder of the database, where the server's user may write. Does not know what happens with
+//! it.
+//!
+//! The copy shares the writer's connection: SQLite then applies every later commit to the pages that are already copied, so
+//! that no step is repeated, however busy the writer is, and no snapshot is held between two steps. Invariant: a copy is
+//! complete or does not exist.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -18,13 +20,13 @@ use super::fault::Fault;
 use crate::base::id::Id;
 use crate::model::operation::Refusal;
 
-/// Pages of the database copied in one step of a backup (1 MiB): one or two milliseconds between two batches.
+/// Pages of the database copied in one step of a backup (1 MiB), which takes one or two milliseconds between two batches.
 const BACKUP_STEP_PAGES: i32 = 256;
 
 const PREFIX: &str = "natter.backup-";
 
-/// Copies what `conn` has open at `database` into a file beside it that `id` names, with `between` after each step but the last;
-/// `false` gives up. Answers the file's name.
+/// Copies the open database of `conn` into a file in the same folder, whose name contains `id`. Calls `between` after each
+/// step but the last; `false` cancels the copy. Returns the file's name.
 pub fn copy(
     conn: &Connection,
     database: &Path,
@@ -43,12 +45,12 @@ pub fn copy(
         }
     };
     if let Err(error) = remove(&path) {
-        ::log::warn!("storage: the beginning of a backup stays behind: {error}");
+        ::log::warn!("storage: an incomplete backup can't be removed: {error}");
     }
     Err(refused)
 }
 
-/// Removes copies that nobody fetched.
+/// Removes copies that no command fetched.
 pub fn clear(database: &Path) -> io::Result<()> {
     for entry in fs::read_dir(connection::folder(database))? {
         let entry = entry?;
@@ -79,18 +81,19 @@ fn fill(conn: &Connection, path: &Path, between: &mut dyn FnMut() -> bool) -> ru
     Ok(true)
 }
 
-/// A new file for its owner's eyes only, since it holds hashes and messages.
+/// A new file, readable by its owner only, because it holds password hashes and messages.
 fn create(path: &Path) -> rusqlite::Result<Connection> {
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map_err(storage)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
-    // Nobody reads it before it is whole, and who archives it syncs the archive: the writer waits for no disk here.
+    // It is read only when it is complete, and the command that archives it syncs the archive: the writer waits for no disk
+    // here.
     conn.pragma_update(None, "journal_mode", "OFF")?;
     conn.pragma_update(None, "synchronous", "OFF")?;
     Ok(conn)
 }
 
-/// As SQLite itself would tell it.
+/// The error that SQLite itself would return.
 fn storage(error: io::Error) -> rusqlite::Error {
     let code = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => rusqlite::ffi::SQLITE_FULL,

@@ -1,31 +1,32 @@
-//! A block of the search index: the words of some neighbouring messages of one conversation, as bytes.
-//! Owns their format; refuses to know where a block is stored.
+//! A block of the search index: the terms of some consecutive messages of one conversation, as bytes.
+//!
+//! Owns the format. Does not know where a block is stored.
 //!
 //! ```text
-//! count · seqs (the first whole, then differences) · terms in order: shared · len · rest · len of places · places
+//! count · seqs (the first in full, then differences) · terms in order: shared · len · rest · len of positions · positions
 //! ```
-//! Numbers are LEB128. A term shares its beginning with the one before it; its places are the messages of the block that
-//! have it, the first whole and then differences.
-//! Invariant: bytes from outside never panic: what is no block is [`Damaged`].
+//! Numbers are LEB128. A term shares a prefix with the term before it. Its positions are the indexes of the block's
+//! messages that contain it: the first in full, then differences. Invariant: bytes from outside never panic: invalid bytes
+//! are [`Damaged`].
 
 use std::collections::BTreeMap;
 
 use crate::base::words::{self, Query};
 
-/// The bytes are no block.
+/// The bytes are not a valid block.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Damaged;
 
-/// A block in pieces: to be made, joined or changed.
+/// A decoded block, which can be extended, joined or changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Block {
     seqs: Vec<u64>,
-    /// Places rise.
+    /// Each term's positions, in increasing order.
     terms: BTreeMap<String, Vec<u32>>,
 }
 
 impl Block {
-    /// Adds a message behind all others; `None` has no text any more.
+    /// Adds a message after all others. `None`: the message has no text any more.
     pub fn push(&mut self, seq: u64, body: Option<&str>) {
         self.seqs.push(seq);
         self.add(self.seqs.len() as u32 - 1, body);
@@ -44,7 +45,7 @@ impl Block {
         });
     }
 
-    /// Adds a block whose messages follow this one's.
+    /// Adds a block whose messages follow those of this one.
     pub fn append(&mut self, next: Block) {
         let offset = self.seqs.len() as u32;
         self.seqs.extend(next.seqs);
@@ -53,7 +54,7 @@ impl Block {
         }
     }
 
-    /// One of its messages has another text, or none any more. `false`: it is not here.
+    /// Replaces the text of one message. Returns `false` if the message is not in this block.
     pub fn replace(&mut self, seq: u64, body: Option<&str>) -> bool {
         let Ok(place) = self.seqs.binary_search(&seq) else { return false };
         let place = place as u32;
@@ -103,7 +104,7 @@ impl Block {
     }
 }
 
-/// Messages of a block that may match, the oldest first: each term of the query begins a term of theirs.
+/// Messages of a block that may match, the oldest first: each term of the query is a prefix of one of their terms.
 pub fn candidates(bytes: &[u8], query: &Query) -> Result<Vec<u64>, Damaged> {
     let mut view = View::new(bytes)?;
     let terms = query.terms();
@@ -124,11 +125,11 @@ pub fn candidates(bytes: &[u8], query: &Query) -> Result<Vec<u64>, Damaged> {
     Ok(view.seqs.iter().enumerate().filter_map(all).collect())
 }
 
-/// A block as it is read, term by term.
+/// A block that is read term by term.
 struct View<'a> {
     seqs: Vec<u64>,
     rest: &'a [u8],
-    /// The term at hand, and its places still in bytes.
+    /// The current term, and its positions as bytes.
     term: Vec<u8>,
     places: &'a [u8],
 }
@@ -137,7 +138,7 @@ impl<'a> View<'a> {
     fn new(bytes: &'a [u8]) -> Result<View<'a>, Damaged> {
         let mut rest = bytes;
         let count = read(&mut rest)? as usize;
-        // Each takes a byte at least: a damaged count makes no memory.
+        // Each seq takes at least one byte: a damaged count allocates no memory.
         if count > rest.len() {
             return Err(Damaged);
         }
@@ -150,7 +151,7 @@ impl<'a> View<'a> {
         Ok(View { seqs, rest, term: Vec::new(), places: &[] })
     }
 
-    /// Goes on to the next term; `false` behind the last.
+    /// Moves to the next term. Returns `false` after the last one.
     fn advance(&mut self) -> Result<bool, Damaged> {
         if self.rest.is_empty() {
             return Ok(false);

@@ -1,5 +1,6 @@
-//! Blocks: who does not want to hear of whom. They work both ways; only the one who blocked sees and lifts them.
-//! Invariant: what the writer remembers of two people's conversation is what its rows say after each change.
+//! Blocks between profiles. They work in both directions; only the blocker sees and removes them.
+//!
+//! Invariant: after each change, the writer's cached status of a direct conversation equals its rows.
 
 use rusqlite::Connection;
 
@@ -29,7 +30,7 @@ pub fn set(batch: &mut Batch<'_>, block: SetBlock) -> Result<Written, Stop> {
 
 pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {
     let blocker = profiles::key(conn, list.blocker)?.ok_or(Refusal::Unauthorized)?;
-    // A block works without it being known whom it is set on: that one may be private is no way to see who it is.
+    // A block may be on a profile that is private to the blocker: the list must not reveal who it is.
     let mut statement = conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
          i.id, i.name, p.key, b.key FROM blocks b JOIN profiles p ON p.key = b.blocked \

@@ -1,7 +1,9 @@
-//! The messages of one sender, wherever they stand. No index leads to them, since on the path of a post each would cost a
-//! page for every sender of a batch: they are found by walking the conversations the sender is or was in.
-//! Invariant: whoever posted in a conversation is a member of it or stands in `departures`, so that a walk misses nothing;
-//! it visits each conversation once, in the order of their keys, and costs nothing for those of others.
+//! The messages of one sender, in all conversations.
+//!
+//! There is no index for them: it would cost each post one more page write for every sender of a batch. They are found by a
+//! scan of the conversations the sender is or was a member of. Invariant: a profile that posted in a conversation is a
+//! member of it or has a row in `departures`, so that a scan misses no message. A scan visits each conversation once, in
+//! the order of their keys, and reads none of the others.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -10,7 +12,7 @@ use crate::base::id::Id;
 use crate::limits::SENDER_SCAN;
 use crate::model::export::MessageCursor;
 
-/// A message on the walk.
+/// A message that a scan found.
 pub struct OwnMessage {
     pub message: Id,
     /// The key of its conversation.
@@ -19,21 +21,21 @@ pub struct OwnMessage {
     pub stands: bool,
 }
 
-/// To be called where a membership ends.
+/// Records that a profile left a conversation. Must be called where a membership ends.
 pub fn note_departure(conn: &Connection, profile: i64, conversation: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("INSERT OR IGNORE INTO departures (profile, conversation) VALUES (?1, ?2)")?
         .execute((profile, conversation))?;
     Ok(())
 }
 
-/// Nobody will walk for this one again.
+/// Deletes a profile's departures: it will never be scanned for again.
 pub fn forget_departures(conn: &Connection, profile: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM departures WHERE profile = ?1")?.execute([profile])?;
     Ok(())
 }
 
-/// Shows `visit` the messages of a sender behind `place`, until it says that it has enough (`false`) or [`SENDER_SCAN`]
-/// messages of anybody were looked at. Then the place to go on from, also where none was shown; `None` behind the last.
+/// Calls `visit` with the messages of a sender after `cursor`, until `visit` returns `false` or [`SENDER_SCAN`] messages of
+/// any sender were read. Returns the cursor to continue from, also if no message was found; `None` after the last message.
 pub fn scan(
     conn: &Connection,
     sender: i64,
@@ -73,7 +75,7 @@ pub fn scan(
     }
 }
 
-/// The first one behind this key that the profile is in, or was: two looks, each into an index.
+/// The first conversation after this key that the profile is or was a member of: two index lookups.
 fn next_conversation(conn: &Connection, profile: i64, after: u64) -> rusqlite::Result<Option<u64>> {
     conn.prepare_cached(
         "SELECT conversation FROM (\

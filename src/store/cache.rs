@@ -1,6 +1,7 @@
-//! What the writer remembers of the conversations it wrote to lately, so that a post reads nothing.
-//! Owns the state of a conversation as it will stand after the batch; it is written to its rows once a batch.
-//! Invariant: what is here equals the database plus the open transaction; when that fails, all of it is dropped.
+//! The writer's cache of recently used conversations, so that a post reads no rows.
+//!
+//! Owns the state of a conversation as it will be after the batch. It is written to its rows once per batch. Invariant: the
+//! cache equals the database plus the open transaction. If that fails, the complete cache is dropped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,17 +13,17 @@ use crate::base::id::Id;
 use crate::model::conversation::ConversationType;
 use crate::model::event::Audience;
 
-/// Memberships in the writer's cache of conversations (about 100 bytes each). Beyond: emptied after the batch, and
-/// read again from the database.
+/// Memberships in the writer's cache of conversations (about 100 bytes each). Above it, the cache is emptied after the
+/// batch and loaded again from the database.
 const CACHED_MEMBERSHIPS_MAX: usize = 65_536;
 
-/// Whether the two of a direct conversation may speak. A group is always open.
+/// Whether the two members of a direct conversation may write to each other. A group is always open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairStatus {
     Open,
     /// One blocked the other.
     Blocked,
-    /// The other's account is deleted.
+    /// The peer's account is deleted.
     PeerGone,
 }
 
@@ -61,7 +62,7 @@ impl Membership {
 }
 
 impl Conversation {
-    /// As read from its row, still without its members.
+    /// As read from its row, without its members yet.
     pub fn new(key: i64, id: Id, kind: ConversationType) -> Conversation {
         Conversation {
             key,
@@ -78,7 +79,7 @@ impl Conversation {
         }
     }
 
-    /// Takes the members in, in the order they are searched by.
+    /// Adds the members, sorted for the binary search.
     pub fn with_members(mut self, mut members: Vec<Membership>) -> Conversation {
         members.sort_unstable_by_key(|member| member.profile);
         self.audience = members.iter().map(|member| member.profile).collect();
@@ -96,7 +97,7 @@ impl Conversation {
     }
 }
 
-/// A conversation in the cache, good until the end of the batch.
+/// The index of a conversation in the cache, valid until the end of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(usize);
 
@@ -104,7 +105,7 @@ pub struct Slot(usize);
 pub struct Cache {
     slots: Vec<Conversation>,
     by_id: BTreeMap<Id, usize>,
-    /// The lesser id first.
+    /// The smaller id first.
     by_pair: BTreeMap<(Id, Id), usize>,
     changed: Vec<usize>,
     changed_members: Vec<(usize, usize)>,
@@ -139,7 +140,7 @@ impl Cache {
         Slot(slot)
     }
 
-    /// The direct conversations of a profile that are here.
+    /// The direct conversations of a profile that are in the cache.
     pub fn pairs_of(&self, profile: Id) -> Vec<Slot> {
         let of = |(pair, slot): (&(Id, Id), &usize)| {
             (pair.0 == profile || pair.1 == profile).then_some(Slot(*slot))
@@ -147,7 +148,7 @@ impl Cache {
         self.by_pair.iter().filter_map(of).collect()
     }
 
-    /// How the two of a direct conversation stand to each other: in no row of its own, so nothing is to be written.
+    /// Sets the status of a direct conversation. It has no column of its own, so no row has to be written.
     pub fn set_pair_status(&mut self, slot: Slot, pair_status: PairStatus, receipts: bool) {
         let conversation = &mut self.slots[slot.0];
         (conversation.pair_status, conversation.receipts) = (pair_status, receipts);
@@ -197,14 +198,14 @@ impl Cache {
         Ok(())
     }
 
-    /// After a batch: a cache that grew too large begins anew. Which conversations are busy shows at once.
+    /// After a batch: empties a cache that is too large. The busy conversations are loaded again soon.
     pub fn trim(&mut self) {
         if self.memberships > CACHED_MEMBERSHIPS_MAX {
             self.clear();
         }
     }
 
-    /// Forgets everything, changes included.
+    /// Drops everything, including unwritten changes.
     pub fn clear(&mut self) {
         *self = Cache::default();
     }

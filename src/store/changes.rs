@@ -1,5 +1,7 @@
-//! What becomes of a message after it was posted: edited, deleted, reacted to.
-//! Invariant: a change moves nothing: `n`, `seq`, `created_at` and `client_id` stay, and `rev` is the seq of the newest.
+//! Changes of a posted message: edit, delete, react.
+//!
+//! Invariant: a change does not move the message: `n`, `seq`, `created_at` and `client_id` stay, and `rev` is the seq of
+//! the newest change.
 
 use std::sync::Arc;
 
@@ -18,12 +20,12 @@ use crate::model::event::{Event, Fact};
 use crate::model::message::{DeleteMessage, EditMessage, Message, React, Reaction};
 use crate::model::operation::{Answer, Refusal};
 
-/// Different emoji on one message. Beyond: 422 `invalid_emoji`.
+/// Different emoji on one message. Above it: 422 `invalid_emoji`.
 const REACTIONS_MAX: usize = 20;
-/// Profiles shown of those who reacted with one emoji; the count goes on.
+/// Profiles shown for one emoji. The count includes all of them.
 const REACTION_PROFILES_SHOWN: u32 = 50;
 
-/// A message on its way to be changed, and its place.
+/// A message that is about to be changed, and its position.
 struct Target {
     slot: Slot,
     conversation: Id,
@@ -51,7 +53,7 @@ fn find(batch: &mut Batch<'_>, actor: Id, message: Id) -> Result<Target, Stop> {
     Ok(Target { slot, conversation, conversation_key, actor_key, seq, n, is_sender, is_deleted })
 }
 
-/// What two of whom one blocked the other may not do to each other's screens.
+/// Refuses a change in a conversation where one of the two blocked the other.
 fn must_be_open(batch: &Batch<'_>, target: &Target) -> Result<(), Stop> {
     match batch.cache.get(target.slot).pair_status {
         PairStatus::Blocked => Err(Refusal::NotAllowed.into()),
@@ -59,7 +61,7 @@ fn must_be_open(batch: &Batch<'_>, target: &Target) -> Result<(), Stop> {
     }
 }
 
-/// Appends the change, gives the message its `rev` and shows it as it is now.
+/// Appends the change, sets the message's `rev` and returns the message as it is now.
 fn changed(
     batch: &mut Batch<'_>,
     target: &Target,
@@ -69,7 +71,7 @@ fn changed(
     let content_changes = matches!(change, Change::MessageEdited(_) | Change::MessageDeleted(_));
     let seq = log::append_change(batch, target.conversation_key, change, at)?;
     if content_changes {
-        // In this transaction: the index must not miss what is no longer to be found in its file.
+        // In the same transaction: the index must learn of every text that its file may no longer contain.
         search_changes::note(batch.conn, seq, target.seq)?;
     }
     batch
@@ -115,7 +117,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: DeleteMessage) -> Result<Written, S
     Ok(written(batch, &target, seq, Answer::DeleteMessage(()), Fact::MessageDeleted(message)))
 }
 
-/// Takes away all content of a message; its place stays, and does not count as unread.
+/// Removes all content of a message. Its position stays, and it does not count as unread.
 pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "UPDATE messages SET body = NULL, reply_to = NULL, has_files = NULL, deleted_at = ?2 WHERE seq = ?1",
@@ -161,7 +163,7 @@ pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {
     must_be_open(batch, &target)?;
     let conn = batch.conn;
     let place = (int(target.seq), react.emoji.as_str(), target.actor_key);
-    // Once stored as sent: the spellings of this emoji become one before it is looked for.
+    // Reactions of old versions are stored as sent: all spellings of this emoji are made equal before the lookup.
     conn.prepare_cached(
         "UPDATE OR REPLACE reactions SET emoji = ?2 \
          WHERE message = ?1 AND emoji <> ?2 AND replace(emoji, char(0xFE0F), '') = ?2",
@@ -186,7 +188,7 @@ pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {
         return Err(Refusal::Invalid("emoji").into());
     }
     if rows == 0 {
-        // It stands, or is gone, already: no event.
+        // The reaction is already set, or already removed: no event.
         let message = messages::of_seq(conn, &mut Names::default(), target.conversation, target.seq)?;
         return Written::quietly(Answer::React(Arc::new(message.ok_or(Refusal::Internal)?)));
     }
@@ -214,13 +216,13 @@ pub fn reactions(conn: &Connection, names: &mut Names, seq: u64) -> rusqlite::Re
         while let Some(row) = rows.next()? {
             reaction.profiles.extend(names.of(conn, row.get(0)?)?);
         }
-        // Stored bare, as it is compared; shown as fonts expect it.
+        // Stored without variation selectors, which is how it is compared. Shown as fonts expect it.
         reaction.emoji = emoji::qualified(&emoji::without_style(&reaction.emoji));
     }
     Ok(joined_spellings(reactions))
 }
 
-/// Reactions of before were stored as sent, so that two rows may be of one emoji until somebody reacts with it again.
+/// Old versions stored reactions as sent, so that two rows may mean one emoji until a profile reacts with it again.
 fn joined_spellings(reactions: Vec<Reaction>) -> Vec<Reaction> {
     let mut joined: Vec<Reaction> = Vec::with_capacity(reactions.len());
     for reaction in reactions {
@@ -239,7 +241,7 @@ fn joined_spellings(reactions: Vec<Reaction>) -> Vec<Reaction> {
     joined
 }
 
-/// How many of the messages behind `read_n` are deleted.
+/// How many of the messages after `read_n` are deleted.
 pub fn deleted_behind(conn: &Connection, conversation: i64, read_n: u64) -> rusqlite::Result<u64> {
     conn.prepare_cached("SELECT count(*) FROM tombstones WHERE conversation = ?1 AND n > ?2")?
         .query_row((conversation, int(read_n)), |row| number(row, 0))

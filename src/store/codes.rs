@@ -1,11 +1,13 @@
-//! Codes: made, judged, used up. Owns how often one may be made and tried; it never sees a code, only its HMAC.
+//! Codes for verification and password reset: made, checked, used up.
+//!
+//! Owns how often one may be made and tried. It never sees a code, only its HMAC.
 //!
 //! ```text
 //! none ──make──► live ──right──► used up        a new one replaces any of them, at most once a minute and five
 //!                 └──five wrong, or five minutes──► dead      times an hour; sooner, the old one stays as it is
 //! ```
-//! Invariant: an address that nobody has goes through the same statements as one that somebody has, on a row of its
-//! own kind, and both end in a commit that reaches the disk.
+//! Invariant: an address without an account goes through the same statements as one with an account, on a row of its own
+//! kind, and both end in a commit that reaches the disk.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -18,17 +20,17 @@ use crate::model::event::Events;
 use crate::model::mail::Content;
 use crate::model::operation::{Answer, Refusal};
 
-/// Milliseconds a code is good for. Beyond: 400 `code_wrong`.
+/// Milliseconds a code is valid. After that: 400 `code_wrong`.
 const CODE_LIFE_MS: u64 = 300_000;
-/// Wrong tries of one code: with [`CODES_AN_HOUR`], 25 guesses an hour at a million. Beyond: the code is dead.
+/// Wrong tries of one code: with [`CODES_AN_HOUR`], 25 guesses an hour among a million. After that the code is dead.
 const CODE_TRIES_MAX: u32 = 5;
-/// Rows for reset codes of addresses that nobody has: they only have to cost what a member's row costs. Beyond: two
+/// Rows for reset codes of addresses without an account: they only have to cost as much as a member's row. Above it, two
 /// addresses share a row, and the newer one takes it.
 const CODE_NOBODY_ROWS: i64 = 4_096;
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// Whose row it is.
+/// The key of a row, and the holder it must belong to.
 #[derive(Clone, Copy)]
 struct CodeKey {
     subject: i64,
@@ -39,11 +41,11 @@ struct CodeKey {
 struct Row {
     tag: Vec<u8>,
     tries: u32,
-    /// Newest first.
+    /// The times of recent codes, newest first.
     made: Vec<u64>,
 }
 
-/// `codes.purpose`: numbers that stand in databases.
+/// The values of `codes.purpose` are stored in databases: never change them.
 fn purpose_number(purpose: Purpose) -> i64 {
     match purpose {
         Purpose::Verify => 1,
@@ -75,7 +77,7 @@ pub fn issue_reset(batch: &mut Batch<'_>, issue: IssueResetCode) -> Result<Writt
     let place = reset_place(member, issue.code.holder);
     let row = find(conn, place)?;
     if too_soon(row.as_ref(), issue.at) {
-        // Who is told to wait must not be told sooner: a commit without a change would not wait for the disk.
+        // A refusal must not be faster than an issued code: a commit without a change would not wait for the disk.
         metadata::touch(conn)?;
     } else {
         make(conn, place, row, &issue.code, member, issue.at)?;
@@ -114,7 +116,7 @@ fn wrong() -> Result<Written, Stop> {
     Ok(Written { result: Err(Refusal::CodeWrong), events: Events::None })
 }
 
-/// A disabled member has no way back in by a code.
+/// The key of an active member. A disabled member can't return with a code.
 fn active_member(conn: &Connection, email: &str) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT key FROM members WHERE email = ?1 AND active = 1")?
         .query_row([email], |row| row.get(0))
@@ -126,7 +128,7 @@ fn reset_place(member: Option<i64>, holder: [u8; 16]) -> CodeKey {
     CodeKey { subject: member.unwrap_or(-1 - nobody), purpose: purpose_number(Purpose::Reset), holder }
 }
 
-/// The row of this holder; another holder's in the same place is none.
+/// The row of this holder. A row of another holder under the same key does not count.
 fn find(conn: &Connection, place: CodeKey) -> rusqlite::Result<Option<Row>> {
     let row = conn
         .prepare_cached("SELECT tag, tries, made, holder FROM codes WHERE subject = ?1 AND purpose = ?2")?
@@ -144,7 +146,7 @@ fn find(conn: &Connection, place: CodeKey) -> rusqlite::Result<Option<Row>> {
     Ok(row.filter(|(_, holder)| *holder == place.holder).map(|(row, _)| row))
 }
 
-/// Whether `then` lies less than `ms` before `at`. A clock that was set back makes nobody wait for it to catch up.
+/// Whether `then` is less than `ms` before `at`. After a clock was set back, no one has to wait for it to catch up.
 fn within(then: u64, at: u64, ms: u64) -> bool {
     at.checked_sub(then).is_some_and(|ago| ago < ms)
 }
@@ -155,7 +157,7 @@ fn too_soon(row: Option<&Row>, at: u64) -> bool {
     row.made.first().is_some_and(|made| within(*made, at, CODE_INTERVAL_MS)) || in_an_hour >= CODES_AN_HOUR
 }
 
-/// Writes a code in place of the one before it, and its mail in place of one that was not sent yet.
+/// Writes a code that replaces the previous one, and its mail, which replaces one that was not sent yet.
 fn make(
     conn: &Connection,
     place: CodeKey,
@@ -175,14 +177,15 @@ fn make(
     outbox::replace(conn, member, &code.mail, at)
 }
 
-/// Whether this is the code, alive. A wrong one counts as a try.
+/// Whether this is the code, and still valid. A wrong one counts as a try.
 fn is_right(conn: &Connection, place: CodeKey, tag: &[u8; 32], at: u64) -> rusqlite::Result<bool> {
     let Some(row) = find(conn, place)? else { return Ok(false) };
     let alive = row.made.first().is_some_and(|made| made.abs_diff(at) < CODE_LIFE_MS);
     if !alive || row.tries >= CODE_TRIES_MAX || row.tag.is_empty() {
         return Ok(false);
     }
-    // Both are HMACs under a key nobody outside has: how far they agree tells a guesser nothing.
+    // Both are HMACs under a secret key: their common prefix tells an attacker nothing, so the comparison need not be
+    // constant-time.
     if row.tag == tag {
         return Ok(true);
     }
@@ -191,13 +194,13 @@ fn is_right(conn: &Connection, place: CodeKey, tag: &[u8; 32], at: u64) -> rusql
     Ok(false)
 }
 
-/// As if each were used up.
+/// Makes all codes void, as if each were used up.
 pub fn void_all(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("UPDATE codes SET tag = x''", [])?;
     Ok(())
 }
 
-/// The row stays: it remembers when codes were made.
+/// The row stays, because it records when codes were made.
 fn use_up(conn: &Connection, place: CodeKey) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE codes SET tag = x'' WHERE subject = ?1 AND purpose = ?2")?
         .execute((place.subject, place.purpose))?;

@@ -1,5 +1,6 @@
-//! Connections: how the file is opened, which promises SQLite is held to, and whether the file is sound.
-//! Invariant: no connection leaves here with a weaker setting than the others.
+//! Connections: how the database file is opened, with which settings, and whether the file is sound.
+//!
+//! Invariant: all connections have settings of the same strength.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -18,14 +19,15 @@ use crate::limits::{
     QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STORE_BUSY_MS, WAL_KEPT_BYTES, WRITER_CACHE_KIB,
 };
 
-/// Prepared statements a connection keeps: more than there are texts of SQL. Beyond: the least used is prepared again.
+/// Prepared statements a connection keeps: more than there are texts of SQL. Above it, the least recently used is prepared
+/// again.
 const STATEMENTS_CACHED: usize = 128;
 
 /// `natt`: marks the file as ours (SQLite's `application_id`).
 pub(super) const APPLICATION_ID: i32 = 0x6e61_7474;
 
-/// The writer's connection, made, checked and migrated. A file that is refused stays as it was, and so does its log: only
-/// [`close_in_order`] lets SQLite checkpoint and remove that.
+/// The writer's connection, created, checked and migrated. A file that is refused stays unchanged, and so does its log:
+/// only [`close_in_order`] lets SQLite checkpoint and remove that.
 pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFault> {
     let path = &options.path;
     let failed = |error: std::io::Error| OpenFault::Failed { path: path.clone(), detail: error.to_string() };
@@ -33,11 +35,11 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     if length(path) > 0 {
         judge(path)?;
     } else if length(&beside(path, "-wal")) > 0 {
-        // SQLite would remove it: it is the log of no database.
+        // SQLite would remove it as the log of a missing database.
         let detail = "it is missing or empty, but its -wal file is there".to_owned();
         return Err(OpenFault::Corrupt { path: path.clone(), detail });
     }
-    // Made before SQLite sees it, since SQLite would let everybody read it: it holds hashes and messages.
+    // Created before SQLite opens it, because SQLite would let every user read it: it holds password hashes and messages.
     OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
@@ -56,7 +58,7 @@ pub(super) fn close_in_order(conn: Connection) -> rusqlite::Result<()> {
     conn.close().map_err(|(_, error)| error)
 }
 
-/// Where the database stands.
+/// The folder of the database.
 pub(super) fn folder(database: &Path) -> &Path {
     match database.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -64,7 +66,7 @@ pub(super) fn folder(database: &Path) -> &Path {
     }
 }
 
-/// A reader's connection: it can't write, whatever it is asked.
+/// A reader's connection, which can't write.
 pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFault> {
     let path = &options.path;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -84,7 +86,7 @@ pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFaul
 pub(super) fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     set_patience(conn, STORE_BUSY_MS)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    // A misspelt column must not become a text; a schema from elsewhere must not run functions.
+    // A misspelt column must not become a text. A foreign schema must not run functions.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -98,26 +100,26 @@ pub(super) fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<(
 fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result<()> {
     let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
-        // A file system without shared memory: readers and the writer could not live side by side.
+        // A file system without shared memory: readers and the writer could not work at the same time.
         return Err(rusqlite::Error::InvalidParameterName(format!("no write-ahead log here, but {mode}")));
     }
     set_synchronous(conn, synchronous_full)?;
-    // Checkpoints run between batches, where nobody waits for an answer (`Store::maintain`).
+    // Checkpoints run between batches, where no answer waits for them (`Store::maintain`).
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
-    // What was erased is overwritten.
+    // Erased content is overwritten.
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "application_id", APPLICATION_ID)
 }
 
-/// From here on a transaction writes nothing before its commit, so that a full or failing disk is reported to the commit and
-/// to no statement before it. A batch changes a few hundred pages. Not during migrations: a table that is made anew would
+/// From here on a transaction writes nothing before its commit, so that the commit reports a full or failing disk, and no
+/// statement before it does. A batch changes a few hundred pages. Not during migrations: a table that is rewritten would
 /// have to fit into memory.
 fn keep_pages(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "cache_spill", false)
 }
 
-/// How long a lock of somebody else is waited for.
+/// Sets how long a connection waits for a lock of another one.
 pub(super) fn set_patience(conn: &Connection, wait_ms: u64) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::from_millis(wait_ms))
 }
@@ -130,8 +132,8 @@ pub(super) fn application_id(conn: &Connection) -> rusqlite::Result<i32> {
     conn.pragma_query_value(None, "application_id", |row| row.get(0))
 }
 
-/// Whether the file is ours and sound, by a connection that can't write: not even a journal that another program left is played
-/// back. The index of the log, which reading makes, goes again when the file is refused.
+/// Checks that the file belongs to natter and is sound, by a connection that can't write, not even to replay a journal that
+/// another program left. The index of the log, which reading creates, is removed again if the file is refused.
 fn judge(path: &Path) -> Result<(), OpenFault> {
     let index = beside(path, "-shm");
     let had_index = index.exists();
@@ -148,19 +150,19 @@ fn judge(path: &Path) -> Result<(), OpenFault> {
         && let Err(error) = std::fs::remove_file(&index)
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        ::log::warn!("storage: {} stays behind: {error}", index.display());
+        ::log::warn!("storage: {} can't be removed: {error}", index.display());
     }
     judged
 }
 
-/// The file that SQLite names so, such as `-wal`.
+/// The path of the file to which SQLite gives this suffix, such as `-wal`.
 pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
 }
 
-/// Which file stands there: as long as somebody has it open, no other has its number.
+/// Identifies the file: as long as a process has it open, no other file has its number.
 pub(super) fn inode(path: &Path) -> std::io::Result<u64> {
     Ok(std::fs::metadata(path)?.ino())
 }
@@ -169,7 +171,7 @@ pub(super) fn length(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
-/// An empty file is about to become ours; another program's file is not touched, nor is a newer natter's.
+/// Refuses another program's file and a newer natter's. An empty file is accepted: it is about to become natter's.
 pub(super) fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     let application = application_id(conn).map_err(wrap)?;
@@ -185,8 +187,8 @@ pub(super) fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     Ok(())
 }
 
-/// A check that costs milliseconds: every page of a small database; of a large one the header, the schema (both
-/// already read by now) and the length of the file. `natter check` reads everything.
+/// A check that costs milliseconds: every page of a small database; for a large one the header, the schema (both already
+/// read by now) and the length of the file. `natter check` reads everything.
 fn is_sound(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     let pragma = |name| {
         conn.pragma_query_value(None, name, |row| number(row, 0))
@@ -196,7 +198,7 @@ fn is_sound(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     if bytes <= QUICK_CHECK_BYTES_MAX {
         return verdict(conn, path, "PRAGMA quick_check(1)");
     }
-    // While a WAL stands beside it, the file may rightly be shorter than the database.
+    // While a WAL exists, the file may be shorter than the database.
     if length(&beside(path, "-wal")) == 0 && length(path) < bytes {
         let detail = format!("{} bytes are missing at its end", bytes - length(path));
         return Err(OpenFault::Corrupt { path: path.to_owned(), detail });

@@ -1,7 +1,8 @@
 //! Conversations as their members see them: found, listed, marked as read.
-//! Unread needs no counter of its own: a sender's own message moves its `read_n`, so everything behind `read_n` is
-//! somebody else's, and unread = last_n - read_n, less the tombstones among them.
-//! Invariant: two profiles have at most one direct conversation (the schema's UNIQUE (low, high)).
+//!
+//! There is no counter of unread messages: a sender's own message moves its `read_n`, so everything after `read_n` comes
+//! from other members, and unread = last_n - read_n, minus the tombstones among them. Invariant: two profiles have at most
+//! one direct conversation (the schema's UNIQUE (low, high)).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -39,7 +40,7 @@ pub fn direct_between(conn: &Connection, a: i64, b: i64) -> rusqlite::Result<Opt
         .optional()
 }
 
-/// A conversation in the cache, read from its rows where it is not there yet.
+/// A conversation in the cache, loaded from its rows if it is not there yet.
 pub fn load(batch: &mut Batch<'_>, conversation: Id) -> rusqlite::Result<Option<Slot>> {
     if let Some(slot) = batch.cache.by_id(conversation) {
         return Ok(Some(slot));
@@ -66,7 +67,7 @@ pub fn load(batch: &mut Batch<'_>, conversation: Id) -> rusqlite::Result<Option<
         )?
         .query_map([loaded.key], |row| {
             if row.get(5)? {
-                // A deleted one hears and writes nothing more, whatever was on its way when it went.
+                // A deleted profile neither receives nor sends messages, even if some were in progress when it was deleted.
                 gone = true;
                 return Ok(None);
             }
@@ -87,7 +88,7 @@ pub fn load(batch: &mut Batch<'_>, conversation: Id) -> rusqlite::Result<Option<
     Ok(Some(batch.cache.add(loaded.with_members(members))))
 }
 
-/// Whether the two of a direct conversation may speak, and whether they see each other's read marks.
+/// Whether the two profiles of a direct conversation may write to each other, and whether they see each other's read marks.
 fn relation(conn: &Connection, a: i64, b: i64, gone: bool) -> rusqlite::Result<(PairStatus, bool)> {
     let pair_status = match (profiles::blocked(conn, a, b)?, gone) {
         (true, _) => PairStatus::Blocked,
@@ -97,7 +98,7 @@ fn relation(conn: &Connection, a: i64, b: i64, gone: bool) -> rusqlite::Result<(
     Ok((pair_status, profiles::receipts(conn, a, b)?))
 }
 
-/// What the writer remembers of the conversation of these two is looked up again: one blocked or unblocked the other.
+/// Reloads the cached status of the conversation of two profiles: one blocked or unblocked the other.
 pub fn renew_pair(batch: &mut Batch<'_>, a: Id, b: Id) -> rusqlite::Result<()> {
     match batch.cache.by_pair(a, b) {
         Some(slot) => renew(batch, slot),
@@ -105,7 +106,7 @@ pub fn renew_pair(batch: &mut Batch<'_>, a: Id, b: Id) -> rusqlite::Result<()> {
     }
 }
 
-/// As [`renew_pair`], for every direct conversation of a profile: it hides or shows itself.
+/// As [`renew_pair`], for every direct conversation of a profile that became hidden or visible.
 pub fn renew_all(batch: &mut Batch<'_>, profile: Id) -> rusqlite::Result<()> {
     for slot in batch.cache.pairs_of(profile) {
         renew(batch, slot)?;
@@ -115,20 +116,20 @@ pub fn renew_all(batch: &mut Batch<'_>, profile: Id) -> rusqlite::Result<()> {
 
 fn renew(batch: &mut Batch<'_>, slot: Slot) -> rusqlite::Result<()> {
     let [a, b] = batch.cache.get(slot).members.as_slice() else { return Ok(()) };
-    // Both are here: a conversation whose peer is gone was loaded without it.
+    // Both exist: a conversation with a deleted peer was loaded without that peer.
     let (pair_status, receipts) = relation(batch.conn, a.profile_key, b.profile_key, false)?;
     batch.cache.set_pair_status(slot, pair_status, receipts);
     Ok(())
 }
 
-/// A direct conversation about to be made by its first message.
+/// A direct conversation that its first message is about to create.
 pub struct NewDirect {
     pub id: Id,
     /// The key and the id of both.
     pub sides: [(i64, Id); 2],
 }
 
-/// Makes the rows of a direct conversation. Its first message follows in the same transaction.
+/// Inserts the rows of a direct conversation. Its first message follows in the same transaction.
 pub fn make_direct(batch: &mut Batch<'_>, new: NewDirect) -> rusqlite::Result<Slot> {
     let conn = batch.conn;
     let [a, b] = new.sides;
@@ -141,7 +142,7 @@ pub fn make_direct(batch: &mut Batch<'_>, new: NewDirect) -> rusqlite::Result<Sl
     let mut insert = conn.prepare_cached(
         "INSERT INTO memberships (profile, conversation, joined_seq, read_n, read_seq) VALUES (?1, ?2, ?3, 0, 0)",
     )?;
-    // What happened to the one before is no news to the other.
+    // Events before this one are not delivered to the new members.
     let joined_seq = int(batch.log.head);
     let mut members = Vec::with_capacity(2);
     for (profile_key, profile) in new.sides {
@@ -184,7 +185,7 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
 
 // ---- for the readers -----------------------------------------------------------------------------
 
-/// What a member may know of a conversation before reading it.
+/// What a member needs to know of a conversation before reading it.
 pub struct Readable {
     pub key: i64,
     pub last_n: u64,
@@ -202,7 +203,7 @@ pub fn readable(conn: &Connection, viewer: Id, conversation: Id) -> rusqlite::Re
     .optional()
 }
 
-/// A conversation of a viewer, before it is shown. Ordered by activity.
+/// A conversation of a viewer, before its details are read. Ordered by activity.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     activity: u64,
@@ -211,9 +212,9 @@ struct Entry {
     last_n: u64,
 }
 
-/// All conversations of a viewer in one pass: the counts over all of them, and the `limit + 1` of newest activity
-/// that `wanted` admits, newest first. The pass costs about 2 µs a conversation: a post writes one row of its
-/// conversation and none of its readers.
+/// All conversations of a viewer in one pass: the counts over all of them, and the `limit + 1` with the newest activity
+/// that `wanted` accepts, newest first. The pass costs about 2 µs per conversation. In exchange, a post writes one row of
+/// its conversation and none of its readers.
 struct Overview {
     newest: Vec<Entry>,
     unread_total: u64,
@@ -301,7 +302,7 @@ pub fn get(conn: &Connection, get: GetConversation) -> Result<Conversation, Stop
     Ok(show(conn, &mut Names::default(), viewer, entry)?)
 }
 
-/// How many messages behind `read_n` are unread: those that stand.
+/// How many messages after `read_n` are unread. Tombstones do not count.
 fn unread(conn: &Connection, conversation: i64, read_n: u64, last_n: u64) -> rusqlite::Result<u64> {
     let behind = last_n.saturating_sub(read_n);
     if behind == 0 {
@@ -354,7 +355,7 @@ fn read_by(conn: &Connection, conversation: i64, profile: i64) -> rusqlite::Resu
         .optional()
 }
 
-/// The other one of a pair.
+/// The other profile of a pair.
 pub fn other(viewer: i64, low: Option<i64>, high: Option<i64>) -> Option<i64> {
     low.filter(|low| *low != viewer).or(high.filter(|high| *high != viewer))
 }
@@ -372,7 +373,7 @@ pub fn list_chats(conn: &Connection, list: ListChats) -> Result<Chats, Stop> {
             Some(peer) => profiles::for_others(conn, peer)?.into_iter().collect(),
             None => Vec::new(),
         };
-        // Its first message made it.
+        // A direct conversation has at least one message: its first one created it.
         let newest = messages::newest_text(conn, entry.key, entry.last_n)?;
         let (message, created_at) = newest.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         if !budget.take(chat_bytes(&message, &receiver)) {

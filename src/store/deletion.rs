@@ -1,5 +1,6 @@
-//! The end of an account: what is erased with it, and its messages afterwards, a bounded step at a time.
-//! Invariant: a deletion that began is finished, across restarts: what is left to erase stands in a row.
+//! The deletion of an account: what is erased with it, and its messages afterwards, one bounded step at a time.
+//!
+//! Invariant: a deletion that began is finished, also after a restart: a row records what is left to erase.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -15,17 +16,17 @@ use crate::model::export::MessageCursor;
 use crate::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
 use crate::model::operation::{Answer, Refusal};
 
-/// Direct peers, of newest activity first, who hear that an account is gone: they all do in one transaction. Beyond: they
-/// find out by reading.
+/// Direct peers that are notified of a deleted account, those with the newest activity first, all in one transaction. The
+/// other peers see it when they read.
 const FAREWELLS_MAX: u32 = 1_000;
-/// Messages of a deleted member erased in one step: a few milliseconds of the writer. Beyond: the next step.
+/// Messages of a deleted member erased in one step, which takes the writer a few milliseconds.
 const ERASE_STEP: usize = 100;
 
 pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, Stop> {
     let conn = batch.conn;
     let member = accounts::key(conn, delete.member)?.ok_or(Refusal::Unauthorized)?;
     if let Some(hash) = &delete.proven {
-        // Proven outside of this transaction: what the password was compared with must still stand.
+        // The password was checked outside of this transaction: the hash it was compared with must still be the same.
         let stands = conn
             .prepare_cached("SELECT 1 FROM members WHERE key = ?1 AND hash = ?2 AND active")?
             .exists((member, hash))?;
@@ -38,7 +39,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
         .query_row([member], |row| Ok((row.get::<_, i64>(0)?, id(row, 1)?)))?;
 
     let mut events = sessions::revoke_others(batch, member, None, delete.at)?;
-    // While it is still somebody: each group hears that it left, and has an admin afterwards.
+    // Before the member is deleted: each group is notified that it left, and gets an admin if it needs one.
     for conversation in groups_of(conn, profile)? {
         let leave = RemoveMember { at: delete.at, actor: profile_id, conversation, profile: profile_id };
         events.extend(groups::remove_member(batch, leave)?.events);
@@ -50,7 +51,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
          updated_seq = 0 WHERE key = ?1",
     )?
     .execute([profile])?;
-    // What refers to the member goes with it, by the schema; its profile stays, as nobody's.
+    // The schema deletes all rows that refer to the member. Its profile stays, without a member.
     conn.prepare_cached("DELETE FROM members WHERE key = ?1")?.execute([member])?;
     match delete.leftovers {
         Leftovers::Keep => by_sender::forget_departures(conn, profile)?,
@@ -59,15 +60,15 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
                 .execute([profile])?;
         }
     }
-    // Conversations are remembered with their members: this one is not one any more.
+    // The cache holds conversations with their members, which include the deleted profile.
     batch.cache.write(conn)?;
     batch.cache.clear();
     events.extend(notify_peers_of_deletion(batch, profile, delete.at)?);
     Ok(Written { result: Ok(Answer::DeleteAccount(())), events: events.into() })
 }
 
-/// Those who spoke with it alone hear that their conversation is not what it was: who reads it anew finds nobody there. The
-/// profile itself can't be told any more: nothing of it is left to show.
+/// Notifies direct peers that their conversation changed: a client that reads it again finds no peer. The profile itself
+/// gets no event, because there is no content of it left to show.
 fn notify_peers_of_deletion(batch: &mut Batch<'_>, profile: i64, at: u64) -> rusqlite::Result<Vec<Event>> {
     let conn = batch.conn;
     let left = conn

@@ -1,8 +1,8 @@
-//! Whether what the writer answered is on disk, and what has to succeed before it answers again.
+//! Whether answered writes are on disk, and what has to succeed before the writer answers again.
 //!
-//! After a sync that failed, Linux marks the pages clean: a later sync of the same place returns 0 and writes nothing. So a
-//! failed sync is never repeated; its bytes go to blocks they were not in before. Owns the states and the rule of which fault
-//! leads where; leaves the work to `writer` (checkpoints) and `replacement` (a new file).
+//! After a sync that failed, Linux marks the pages clean: a later sync of the same pages returns 0 and writes nothing. So a
+//! failed sync is never repeated: its bytes are written to other blocks. Owns the states and the rule of which fault leads
+//! to which state. Leaves the work to `upkeep` (checkpoints) and `replacement` (a new file).
 //!
 //! ```text
 //! Unproven ──TRUNCATE, mark of the start──→ Sound ←──TRUNCATE──┐
@@ -19,12 +19,14 @@ use super::fault::Fault;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// After a start: recovery reads the log from the page cache, and it may hold what the last process could not sync.
+    /// After a start: recovery reads the log from the page cache, which may hold writes that the last process could not
+    /// sync.
     Unproven,
     Sound,
-    /// A write or sync of the log failed. What was answered is in it and was synced before.
+    /// A write or sync of the log failed. Answered writes are in the log and were synced before.
     Log,
-    /// A sync of the database file may have failed. Its content since the last good one is in the log, which stays.
+    /// A sync of the database file may have failed. Its content since the last successful sync is in the log, which is
+    /// kept.
     Database,
 }
 
@@ -33,7 +35,7 @@ pub enum State {
 pub enum Obstacle {
     /// Another process reads the log.
     Held,
-    /// What would go to the new file is not what was written.
+    /// The content for the new file is damaged.
     Damaged,
     Fault(Fault),
 }
@@ -41,7 +43,7 @@ pub enum Obstacle {
 #[derive(Debug)]
 pub struct Durability {
     pub state: State,
-    /// What refuses writes while the state is another.
+    /// The fault that refuses writes while the state is not `Sound`.
     fault: Fault,
     pub obstacle: Option<Obstacle>,
 }
@@ -55,12 +57,12 @@ impl Durability {
         self.state == State::Sound
     }
 
-    /// What writes are refused with, if they are.
+    /// The fault that refuses writes, if they are refused.
     pub fn fault(&self) -> Option<Fault> {
         (!self.is_sound()).then_some(self.fault)
     }
 
-    /// A COMMIT failed. Whether that says something about the log: until its COMMIT a transaction writes nothing.
+    /// A COMMIT failed. Returns whether the log may be affected: a transaction writes nothing before its COMMIT.
     pub fn commit_failed(&mut self, error: &Error) -> bool {
         let Error::SqliteFailure(failure, _) = error else { return false };
         let wrote = match failure.code {
@@ -71,7 +73,7 @@ impl Durability {
         if wrote && self.state != State::Database {
             self.fault = lasting(Fault::of(error));
             self.obstacle = None;
-            // A start that is not over goes on where it is: it needs the same checkpoint, and more.
+            // An unfinished start stays in its state: it needs the same checkpoint, and more.
             if self.state != State::Unproven {
                 self.state = State::Log;
             }
@@ -79,8 +81,8 @@ impl Durability {
         wrote
     }
 
-    /// A checkpoint failed. Whether the database file is to be written anew: a sync failed, of the log or of the file, since
-    /// SQLite does not say of which; or a write, for another reason than lack of space.
+    /// A checkpoint failed. Returns whether the database file has to be written to a new file: because a sync failed, of
+    /// the log or of the file (SQLite does not say which), or a write failed for another reason than lack of space.
     pub fn checkpoint_failed(&mut self, error: &Error) -> bool {
         let suspect = is_failed_write(error);
         if suspect {
@@ -91,7 +93,7 @@ impl Durability {
         suspect
     }
 
-    /// The way back to `Sound` failed, and nothing is worse than before.
+    /// An attempt to return to `Sound` failed, and the state is not worse than before.
     pub fn blocked(&mut self, fault: Fault) {
         self.obstacle = Some(if fault == Fault::Busy { Obstacle::Held } else { Obstacle::Fault(fault) });
         if self.state != State::Database {
@@ -99,12 +101,12 @@ impl Durability {
         }
     }
 
-    /// What was answered is on disk, and so will be what is written next.
+    /// Answered writes are on disk, and later writes will be.
     pub fn is_proven(&mut self) {
         (self.state, self.obstacle) = (State::Sound, None);
     }
 
-    /// In words, as `/readyz` shows it.
+    /// The reason in words, as `/readyz` shows it.
     pub fn reason(&self) -> Option<&'static str> {
         use Obstacle::{Damaged, Held};
         Some(match (self.state, self.obstacle) {
@@ -131,13 +133,13 @@ impl Durability {
     }
 }
 
-/// A sync fails once; what is refused after it is refused for its consequence.
+/// A sync fails once. Later writes are refused because of its consequence, which is an I/O fault.
 fn lasting(fault: Fault) -> Fault {
     if fault == Fault::Sync { Fault::Io } else { fault }
 }
 
-/// Reading, locking and mapping leave the disk as it was; of any other I/O error the worst is assumed. A disk that is full is
-/// `SQLITE_FULL` when a write meets it, and an error of the sync on a thin volume.
+/// Errors of reading, locking and mapping leave the disk unchanged. For any other I/O error the worst case is assumed. A
+/// full disk is `SQLITE_FULL` when a write meets it, and an error of the sync on a thin volume.
 fn is_failed_write(error: &Error) -> bool {
     let Error::SqliteFailure(failure, _) = error else { return false };
     failure.code == ErrorCode::SystemIoFailure
@@ -168,9 +170,9 @@ mod tests {
         Error::SqliteFailure(ffi::Error::new(extended), None)
     }
 
-    /// The code, and where it leads from `Sound`: as the error of a COMMIT, and as that of a checkpoint.
+    /// Each error code, and the state it leads to from `Sound`: as the error of a COMMIT, and as the error of a checkpoint.
     #[test]
-    fn each_error_leads_where_the_worst_it_can_mean_leads() {
+    fn each_error_leads_to_the_state_of_its_worst_meaning() {
         use State::{Database, Log, Sound};
         for (code, commit, checkpoint) in [
             (ffi::SQLITE_IOERR_FSYNC, Log, Database),

@@ -1,6 +1,7 @@
-//! Everything stored about one member, page by page. Each page is a snapshot of its own and bounded, so that an export of
-//! any length pins nothing.
-//! Invariant: an export holds one's own words and settings, and of others only what a list would show.
+//! All stored data about one member, page by page.
+//!
+//! Each page is a snapshot of its own and bounded, so that a long export pins no snapshot. Invariant: an export holds a
+//! member's own texts and settings, and of other profiles only what a list would show.
 
 use rusqlite::{Connection, Row};
 use serde::Serialize;
@@ -20,7 +21,7 @@ use crate::model::operation::Refusal;
 use crate::model::settings::SignUrls;
 use crate::model::upload::Upload;
 
-/// Lines of one page of an export, read in one snapshot of a few milliseconds. Beyond: the next page.
+/// Lines of one page of an export, read in one snapshot of a few milliseconds. The rest is on the next pages.
 const EXPORT_PAGE: u32 = 500;
 
 /// Lines of one page.
@@ -86,7 +87,7 @@ pub fn page(conn: &Connection, export: ExportAccount) -> Result<ExportPage, Stop
     Ok(ExportPage { lines: lines.out, next })
 }
 
-/// Writes rows until the page is full; then the place of the last one written.
+/// Writes rows until the page is full. Returns the cursor of the last row if the page is full.
 fn each<P, T: Serialize>(
     lines: &mut Lines,
     kind: &'static str,
@@ -217,7 +218,7 @@ fn own_uploads(
     })
 }
 
-/// Conversation by conversation, in their order. A page ends where it is full, or enough messages were looked at.
+/// Conversation by conversation, in their order. A page ends when it is full, or after a limit of read messages.
 fn own_messages(
     conn: &Connection,
     lines: &mut Lines,

@@ -1,5 +1,6 @@
-//! What can go wrong below the contract: the world's faults, and why a database does not open.
-//! Neither text shows content or SQL; only [`OpenFault`], which an operator reads, names the file.
+//! Faults of the store: failures of the disk or of SQLite, and why a database does not open.
+//!
+//! Their texts show no content and no SQL. Only [`OpenFault`], which an operator reads, names the file.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,21 +9,21 @@ use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::model::operation::Refusal;
 
-/// Why storage could not do its work. The same command may succeed later, except after `Corrupt`: the caller
-/// stops the process then, since every further write could make it worse.
+/// Why storage could not do its work. The same command may succeed later, except after `Corrupt`: then the caller stops the
+/// process, because every further write could make the damage worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The disk is full.
     Full,
-    /// The file is not what was written to it.
+    /// The file does not contain what was written to it.
     Corrupt,
     /// The operating system refused to read or write.
     Io,
-    /// A sync failed: what was to be on disk may not be.
+    /// A sync failed: data that should be on disk may not be.
     Sync,
-    /// Somebody else holds the database; or a reader outside of this process keeps the WAL from shrinking.
+    /// Another process holds the database, or a reader outside of this process prevents the WAL from shrinking.
     Busy,
-    /// We are wrong: a statement that can't be, a row that broke a rule of the schema.
+    /// A bug of natter: an invalid statement, or a row that violates a rule of the schema.
     Internal,
 }
 
@@ -53,7 +54,7 @@ impl Fault {
         }
     }
 
-    /// What the asker is told.
+    /// The refusal that the client receives.
     pub fn refusal(self) -> Refusal {
         match self {
             Fault::Full => Refusal::StorageFull,
@@ -87,7 +88,7 @@ impl std::error::Error for Fault {}
 #[derive(Debug)]
 pub(super) enum Stop {
     Refused(Refusal),
-    /// Kept whole until it is logged, at the edge of the store.
+    /// Kept complete until it is logged, at the boundary of the store.
     Failed(Error),
 }
 
@@ -103,8 +104,8 @@ impl From<Error> for Stop {
     }
 }
 
-/// Remembers the fault that lasts, so that each is logged when it begins and when it is over, not ten thousand
-/// times between.
+/// Remembers the current fault, so that it is logged once when it begins and once when it is over, not ten thousand times
+/// in between.
 #[derive(Debug)]
 pub(super) struct FaultLog {
     of: &'static str,
@@ -141,7 +142,7 @@ pub enum OpenFault {
     TooNew { path: PathBuf, found: i64, known: i64 },
     /// Another program's database.
     Foreign { path: PathBuf },
-    /// Ours, with something in it that natter did not make, or without something that it makes.
+    /// A database of natter that holds an object natter did not make, or lacks one that natter makes.
     Altered { path: PathBuf, detail: String },
     /// The operating system or SQLite refused.
     Failed { path: PathBuf, detail: String },
@@ -162,14 +163,14 @@ impl fmt::Display for OpenFault {
         match self {
             OpenFault::Corrupt { path, detail } => write!(
                 f,
-                "the database {} is corrupt ({detail}): put it aside with its -wal file and bring back a backup \
+                "the database {} is corrupt ({detail}): move it and its -wal file to another folder and restore a backup \
                  with `natter restore FILE`",
                 path.display()
             ),
             OpenFault::TooNew { path, found, known } => write!(
                 f,
                 "the database {} has schema version {found}, this natter knows versions up to {known}: start \
-                 the newer natter, or bring back a backup with `natter restore FILE`",
+                 the newer natter, or restore a backup with `natter restore FILE`",
                 path.display()
             ),
             OpenFault::Foreign { path } => {

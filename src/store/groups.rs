@@ -1,6 +1,7 @@
-//! Groups: made, named, joined and left.
-//! Invariant: a group with members has an admin, and who hears an event is who is a member at its seq (the one removed hears
-//! that too).
+//! Groups: created, named, joined and left.
+//!
+//! Invariant: a group with members has an admin, and the audience of an event is the members at its seq (a removed member
+//! also receives its own removal).
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -36,7 +37,7 @@ pub fn is_admin(conn: &Connection, conversation: i64, profile: i64) -> rusqlite:
         .exists([conversation, profile])
 }
 
-/// What events say of a conversation, as it is now.
+/// The description of a conversation in events, as it is now.
 pub fn brief(conn: &Connection, key: i64) -> rusqlite::Result<ConversationBrief> {
     conn.prepare_cached(
         "SELECT c.id, c.kind, c.title, c.members_count, c.image FROM conversations c WHERE c.key = ?1",
@@ -58,7 +59,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
     if let Some(client_id) = create.client_id
         && let Some(made) = made_before(conn, creator, client_id)?
     {
-        // One who has left it since may not read it any more.
+        // A creator that has left the group may not read it any more.
         let get = GetConversation { viewer: create.creator, conversation: made };
         let conversation = conversations::get(conn, get)?;
         return Written::quietly(Answer::CreateConversation(Box::new(CreatedConversation {
@@ -92,7 +93,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
             create.client_id.map(Id::to_bytes),
         ))?;
     let seq = log::append_change(batch, key, Change::ConversationCreated, create.at)?;
-    // Founders hear of the making itself, so their log begins before it.
+    // Founding members receive the creation event, so their log begins before it.
     for (member, _) in &members {
         join(conn, key, *member, i64::from(*member == creator), create.at, seq - 1, 0)?;
     }
@@ -138,7 +139,7 @@ fn join(
     Ok(())
 }
 
-/// A group and one of its members, about to change it.
+/// A group and the member that is about to change it.
 struct Acting {
     slot: Slot,
     key: i64,
@@ -147,7 +148,7 @@ struct Acting {
     is_admin: bool,
 }
 
-/// `NotFound` unless the actor is a member; `NotAllowed` where the two of a direct conversation try.
+/// `NotFound` unless the actor is a member. `NotAllowed` in a direct conversation.
 fn acting(batch: &mut Batch<'_>, actor: Id, conversation: Id) -> Result<Acting, Stop> {
     let slot = conversations::load(batch, conversation)?.ok_or(Refusal::NotFound)?;
     let cached = batch.cache.get(slot);
@@ -191,14 +192,14 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
             .prepare_cached("UPDATE memberships SET muted = ?2 WHERE key = ?1")?
             .execute((membership, muted))?;
     }
-    // What is read back stands in rows the cache has not written yet.
+    // The answer is read from rows that the cache has not written yet.
     batch.cache.write(batch.conn)?;
     let get = GetConversation { viewer: update.actor, conversation: update.conversation };
     let conversation = conversations::get(batch.conn, get)?;
     Ok(Written { result: Ok(Answer::UpdateConversation(Box::new(conversation))), events: events.into() })
 }
 
-/// Gives a group another picture, one of this member's uploads, or none.
+/// Sets the image of a group, one of this member's uploads, or none.
 fn set_image(conn: &Connection, group: i64, owner: i64, image: Option<Id>) -> Result<(), Stop> {
     let now = image.map(|image| uploads::picture(conn, owner, image, "image")).transpose()?;
     let before = conn
@@ -239,7 +240,7 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
             if batch.cache.get(acting.slot).members.len() >= put.members_max {
                 return Err(Refusal::Invalid("members").into());
             }
-            // A newcomer's log begins with their own joining; what was said before is read, not missed.
+            // A new member's log begins with their own joining. Earlier messages can be read, but do not count as missed.
             let joined_seq = batch.log.head;
             let (role, last_n) = (column(put.role), acting.last_n);
             join(batch.conn, acting.key, profile, role, put.at, joined_seq, last_n)?;
@@ -271,7 +272,7 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
         .prepare_cached("SELECT role FROM memberships WHERE key = ?1")?
         .query_row([membership], |row| row.get::<_, i64>(0))?;
     let mut events = Vec::new();
-    // Changes of the cache refer to rows: written before one of them goes.
+    // The cache refers to rows, so it is written before one of them is deleted.
     batch.cache.write(batch.conn)?;
     batch.conn.prepare_cached("DELETE FROM memberships WHERE key = ?1")?.execute([membership])?;
     by_sender::note_departure(batch.conn, profile, acting.key)?;
@@ -294,7 +295,7 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     Ok(Written { result: Ok(Answer::RemoveMember(())), events: events.into() })
 }
 
-/// A group is never without an admin while it has members.
+/// Makes the eldest member an admin: a group with members always has one.
 fn promote_eldest(batch: &mut Batch<'_>, conversation: Id, key: i64, at: u64) -> Result<Option<Event>, Stop> {
     let eldest = batch
         .conn
@@ -328,7 +329,7 @@ fn count_members(conn: &Connection, conversation: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Drops what the cache knows, since a conversation's members are not what they were, and reads this one again.
+/// Drops the cache, because the members of a conversation changed, and loads this conversation again.
 fn forget<'a>(batch: &'a mut Batch<'_>, conversation: Id) -> Result<&'a cache::Conversation, Stop> {
     batch.cache.write(batch.conn)?;
     batch.cache.clear();
@@ -354,7 +355,7 @@ pub fn list_members(conn: &Connection, list: ListMembers) -> Result<MemberPage, 
     let (mut budget, mut page, mut last) =
         (Budget::new(list.limit), MemberPage { members: Vec::new(), next: None }, 0);
     while let Some(row) = rows.next()? {
-        // A deleted account is no member that could be shown.
+        // A deleted account can't be shown as a member.
         let Some(profile) = profiles::for_others(conn, row.get(1)?)? else { continue };
         if !budget.take(profile_bytes(&profile)) {
             page.next = Some(last);

@@ -1,23 +1,23 @@
-//! Which process reads the log of the database at the moment, as far as the system tells.
+//! The process that currently reads the log of the database, as far as the system shows it.
 //!
-//! The index of the log (`-shm`) carries a lock for each reader (<https://www.sqlite.org/walformat.html>, section 2.3). Asking
-//! the kernel for it would take a descriptor of the file, and closing that would give up our own locks; Linux lists all locks
-//! in `/proc/locks`.
+//! The index of the log (`-shm`) has a lock for each reader (<https://www.sqlite.org/walformat.html>, section 2.3). Asking
+//! the kernel for it would need a descriptor of the file, and closing that would release our own locks. Linux lists all
+//! locks in `/proc/locks`.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Bytes of the index that a reader's lock lies on: one for each of five marks.
+/// Offsets of the readers' locks in the index: one for each of five marks.
 const READ_MARKS: std::ops::RangeInclusive<u64> = 123..=127;
 
-/// The process outside of this one that holds a read lock. `None` where there is none, or no `/proc`, or it is hidden.
+/// The process outside of this one that holds a read lock. `None` if there is none, or if `/proc` is absent or hides it.
 pub fn of_log(index: &Path) -> Option<u32> {
     let inode = std::fs::metadata(index).ok()?.ino();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     find(&locks, inode, std::process::id())
 }
 
-/// `1: POSIX  ADVISORY  READ  1234 08:01:131 123 123`
+/// Parses lines such as `1: POSIX  ADVISORY  READ  1234 08:01:131 123 123`.
 fn find(locks: &str, inode: u64, ours: u32) -> Option<u32> {
     locks.lines().find_map(|line| {
         let mut words = line.split_whitespace().skip(1);

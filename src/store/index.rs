@@ -1,16 +1,17 @@
-//! The search index follows the messages: it reads what was committed and writes blocks of words into its own file.
-//! Owns how far it has come, and what of an erasure may still be in its file; refuses to own a thread or a clock, and to
-//! write to `natter.db`: which rows of `search_changes` are done it only tells.
+//! The search index follows the messages: it reads committed messages and writes blocks of terms into its own file.
 //!
-//! A block holds the words of neighbouring messages of one conversation. The first is made when a conversation has 16
-//! messages that are in none; four of a size become one of four times the size, up to 1,024. What is in no block yet a
-//! search reads itself, so that it does not wait for the index.
+//! Owns how far it has read, and which erased content may still be in its file. Owns no thread and no clock, and does not
+//! write to `natter.db`: it only reports which rows of `search_changes` are done.
+//!
+//! A block holds the terms of consecutive messages of one conversation. The first is made when a conversation has 16
+//! messages that are in no block. Four blocks of one size are joined into one of four times the size, up to 1,024 messages.
+//! A search reads messages that are in no block itself, so that it does not wait for the index.
 //!
 //! ```text
 //! step: look (one snapshot of natter.db: changes, then new messages) → apply (one transaction here)
-//! tend: TRUNCATE, and what was erased is in neither the file nor its log → those changes are done
+//! maintain: TRUNCATE, so that erased content is in neither the file nor its log → those changes are done
 //! ```
-//! Invariant: a change is done only when no file of the index holds what it erased; applying one again changes nothing.
+//! Invariant: a change is done only when no file of the index holds what it erased. Applying a change again has no effect.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -23,37 +24,38 @@ use super::fault::{Fault, FaultLog, OpenFault};
 use super::value::{int, number};
 use super::{StoreOptions, connection, index_file};
 
-/// Messages of the smallest block: so many a search reads of each conversation at the most. Fewer would be more, and more
-/// often written, blocks.
+/// Messages of the smallest block: a search reads at most this many unindexed messages of each conversation. Smaller blocks
+/// would be more numerous and written more often.
 const BLOCK_MESSAGES: u64 = 16;
 /// Blocks of one size that become one.
 const BLOCKS_JOINED: usize = 4;
-/// Messages of the largest block: half of them would make rare words twice as dear, twice as many a change of one.
+/// Messages of the largest block: half of it would double the cost of rare words, twice of it would double the cost of a
+/// change.
 const BLOCK_MESSAGES_MAX: u64 = 1_024;
-/// Bytes of blocks that are not joined any more: long texts are kept in smaller blocks.
+/// Above this many bytes, blocks are not joined: long texts stay in smaller blocks.
 const BLOCK_BYTES_MAX: usize = 262_144;
 /// Messages looked at in one step.
 const STEP_MESSAGES: u32 = 1_024;
-/// Blocks begun in one step: some milliseconds. Beyond: the next step.
+/// Blocks begun in one step, which takes some milliseconds. The rest waits for the next step.
 const STEP_BLOCKS: usize = 32;
 /// Changes applied in one step.
 const STEP_CHANGES: u32 = 64;
-/// Between two checkpoints for the sake of erasure: what was erased is gone within a minute, and a flood of erasures costs
-/// six checkpoints a minute.
+/// Time between two checkpoints because of erased content: erased content is gone within a minute, and a flood of erasures
+/// costs six checkpoints a minute.
 const ERASE_EVERY: Duration = Duration::from_secs(10);
-/// Milliseconds a checkpoint waits for a search, which reads one block at a time. Beyond: tried again.
+/// Milliseconds a checkpoint waits for a search, which reads one block at a time. After that it is tried again.
 const CHECKPOINT_BUSY_MS: u64 = 100;
 
 const _: () = assert!(BLOCK_MESSAGES * (BLOCKS_JOINED as u64).pow(3) == BLOCK_MESSAGES_MAX);
 
-/// What a step has done.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// There is more to do at once.
     pub more: bool,
-    /// Rows of `search_changes` up to this one are done and may go.
+    /// Rows of `search_changes` up to this one are done and may be deleted.
     pub done: u64,
-    /// Something is left to do though nothing new comes: an erasure waits for its checkpoint.
+    /// There is work left although no new row arrives: an erasure waits for its checkpoint.
     pub waits: bool,
 }
 
@@ -61,23 +63,23 @@ pub struct Index {
     options: StoreOptions,
     path: PathBuf,
     natter: Connection,
-    /// Which file that is: the writer replaces it after a sync that failed.
+    /// The inode of that file: the writer replaces the file after a failed sync.
     inode: u64,
     file: Option<Connection>,
-    /// The last change that was applied in this life, and the last that is done.
+    /// The last change that this process applied, and the last that is done.
     applied: u64,
     done: u64,
-    /// No checkpoint for the sake of erasure before this.
+    /// No checkpoint because of erased content before this time.
     erase_at: Option<Instant>,
     trouble: FaultLog,
 }
 
-/// What one snapshot of `natter.db` asks to be written.
+/// The writes that one snapshot of `natter.db` requires.
 #[derive(Default)]
 struct Work {
     changes: Vec<Change>,
     seals: Vec<Seal>,
-    /// The last message looked at, and the upper half of its id.
+    /// The last message that was read, and the high half of its id.
     through: Option<(u64, i64)>,
     applied: u64,
     more: bool,
@@ -89,22 +91,22 @@ struct Change {
     body: Option<String>,
 }
 
-/// The messages of a conversation that are to be a block, up to the one at the place `n`.
+/// The messages of a conversation that become a block, up to the one at position `n`.
 struct Seal {
     conversation: i64,
     n: u64,
     messages: Vec<(u64, Option<String>)>,
 }
 
-/// Which of the two files a fault is about.
+/// The file that a fault belongs to.
 enum Side {
     Natter(rusqlite::Error),
     Index(rusqlite::Error),
 }
 
 impl Index {
-    /// The database must have been opened by a [`super::Store`] before. The file of the index is opened, or made, by the
-    /// first step: whatever becomes of that, the server starts.
+    /// A [`super::Store`] must have opened the database before. The first step opens or creates the file of the index: the
+    /// server starts even if that fails.
     pub fn open(options: &StoreOptions) -> Result<Index, OpenFault> {
         let inode = connection::inode(&options.path)
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
@@ -121,7 +123,7 @@ impl Index {
         })
     }
 
-    /// A bounded part of what there is to do. After a fault the same is tried again by the next step.
+    /// One bounded step of the outstanding work. After a fault the next step tries the same again.
     pub fn step(&mut self, now: Instant) -> Result<Step, Fault> {
         if connection::inode(&self.options.path).ok() != Some(self.inode) {
             let now = Index::open(&self.options).map_err(|fault| {
@@ -139,14 +141,14 @@ impl Index {
             Err(Side::Index(error)) => {
                 let fault = self.trouble.begins(&error);
                 self.give_up(fault);
-                // Its own damage is mended by a new file; nothing else is.
+                // A new file repairs damage of the index, but no other fault.
                 Err(if fault == Fault::Corrupt { Fault::Io } else { fault })
             }
         }
     }
 
-    /// Closes the file, so that it is opened anew; a file that is damaged goes, and so does one that can't be rid of what
-    /// was erased: the index is made again when it can be.
+    /// Closes the file, so that it is opened again. A damaged file is removed, and so is a file from which erased content
+    /// can't be removed. The index is rebuilt when that is possible.
     fn give_up(&mut self, fault: Fault) {
         self.file = None;
         let holds_erased = self.applied > self.done || self.has_changes().unwrap_or(true);
@@ -196,7 +198,8 @@ impl Index {
                 opened.ok_or_else(|| Side::Index(damaged()))?
             }
         };
-        // Whatever a crash left in its log: what was applied before counts only when it is cut off.
+        // A crash may have left changes in the file's log: changes that were applied before count only after the log is
+        // truncated.
         self.applied = self.done;
         truncate(&opened).map_err(Side::Index)?;
         Ok(opened)
@@ -216,12 +219,12 @@ impl From<Damaged> for rusqlite::Error {
     }
 }
 
-/// Up to which seq messages were looked at.
+/// The seq up to which messages were read.
 pub fn through(file: &Connection) -> rusqlite::Result<u64> {
     file.prepare_cached("SELECT through FROM state")?.query_row([], |row| number(row, 0))
 }
 
-/// Whether the log could be cut off.
+/// Truncates the log. Returns whether that was possible.
 fn truncate(file: &Connection) -> rusqlite::Result<bool> {
     connection::set_patience(file, CHECKPOINT_BUSY_MS)?;
     file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
@@ -265,7 +268,7 @@ fn look_within(natter: &Connection, through: u64, applied: u64) -> rusqlite::Res
     Ok(work)
 }
 
-/// What was edited or erased since, as it is now.
+/// Messages that were edited or erased, with their current text.
 fn changes(natter: &Connection, work: &mut Work) -> rusqlite::Result<()> {
     let mut statement = natter.prepare_cached(
         "SELECT s.op, s.message, m.conversation, m.body FROM search_changes s JOIN messages m ON m.seq = s.message \
@@ -284,7 +287,7 @@ fn changes(natter: &Connection, work: &mut Work) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The messages of a conversation up to a place that make a block.
+/// The messages of a conversation that make a block, up to position `n`.
 fn newest(natter: &Connection, conversation: i64, n: u64) -> rusqlite::Result<Vec<(u64, Option<String>)>> {
     natter
         .prepare_cached(
@@ -296,7 +299,7 @@ fn newest(natter: &Connection, conversation: i64, n: u64) -> rusqlite::Result<Ve
         .collect()
 }
 
-/// A text that can't be read any more has no words; the rest is indexed.
+/// A text that can't be read any more has no terms. The rest is indexed.
 fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
@@ -322,7 +325,7 @@ fn apply(file: &Connection, work: &Work) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A message that is in no block yet needs nothing: it is indexed as it is then.
+/// A message that is in no block yet needs no change: it is indexed later with its text of that time.
 fn replace(file: &Connection, change: &Change) -> rusqlite::Result<()> {
     let found = file
         .prepare_cached(
@@ -340,7 +343,7 @@ fn replace(file: &Connection, change: &Change) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A new block, together with those of its size that it completes to a larger one.
+/// Adds a block, joined with the blocks of its size if it completes a larger one.
 fn add(file: &Connection, seal: &Seal) -> rusqlite::Result<()> {
     let mut block = Block::default();
     for (seq, body) in &seal.messages {
@@ -371,7 +374,7 @@ fn add(file: &Connection, seal: &Seal) -> rusqlite::Result<()> {
 /// The key of a block and its bytes.
 type Stored = (i64, Vec<u8>);
 
-/// The newest blocks of a conversation, if they are as many of this size as one more makes complete, and not too long.
+/// The newest blocks of a conversation, if one more block of their size completes a larger one that is not too long.
 fn siblings(
     file: &Connection,
     conversation: i64,

@@ -1,9 +1,10 @@
-//! The file of the search index: where it is, its schema, how it is made, opened and replaced.
-//! Owns whether a file can be used; refuses to know what is in its blocks.
+//! The file of the search index: its path, its schema, how it is made, opened and replaced.
 //!
-//! Everything in it can be made again from `natter.db`, so it is never repaired: a file that is missing, damaged, of another
-//! format or of another history gives way to a new, empty one. It is no part of a backup.
-//! Invariant: a file that is opened belongs to the history of the database beside it.
+//! Owns whether a file can be used. Does not know the content of its blocks.
+//!
+//! All its content can be rebuilt from `natter.db`, so it is never repaired: a file that is missing, damaged, of another
+//! format or of another history is replaced by a new, empty one. It is not part of a backup. Invariant: a file that is
+//! opened belongs to the history of the database next to it.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -20,13 +21,13 @@ use crate::limits::QUICK_CHECK_BYTES_MAX;
 
 /// `nats`: marks the file as ours (SQLite's `application_id`).
 const APPLICATION_ID: i32 = 0x6e61_7473;
-/// What is in the blocks: raised with each change of their format or of how a text is folded.
+/// The format of the blocks: raised with each change of it or of how a text is split and folded.
 const FORMAT: i64 = 1;
-/// KiB of pages its writer keeps: the newest blocks of the conversations in use. Beyond: read again.
+/// KiB of pages its writer caches: the newest blocks of the active conversations. Others are read again.
 const WRITER_CACHE_KIB: i64 = 4_096;
-/// KiB of pages a search keeps.
+/// KiB of pages a search caches.
 const READER_CACHE_KIB: i64 = 2_048;
-/// Bytes of its log that stay on disk for the next round. Beyond: given back.
+/// Bytes of its log file that are kept for reuse. The rest is released.
 const WAL_KEPT_BYTES: i64 = 4_194_304;
 
 const SCHEMA: &str = "
@@ -51,7 +52,7 @@ CREATE TABLE blocks (
 CREATE UNIQUE INDEX blocks_of_conversation ON blocks (conversation, first);
 ";
 
-/// The file of the index of this database.
+/// The index file of this database.
 pub fn path(database: &Path) -> PathBuf {
     database.with_file_name("search.db")
 }
@@ -62,13 +63,13 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Puts an empty index in the place of whatever is there.
+/// Replaces the file, if there is one, with an empty index.
 pub fn make(path: &Path, epoch: &str) -> rusqlite::Result<()> {
     let new = with_suffix(path, ".new");
     for suffix in ["", "-journal", "-wal", "-shm"] {
         remove(&with_suffix(&new, suffix)).map_err(storage)?;
     }
-    // It holds words of messages: for its owner's eyes only.
+    // It holds words of messages: readable by its owner only.
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new).map_err(storage)?;
     let conn = Connection::open_with_flags(
         &new,
@@ -84,13 +85,13 @@ pub fn make(path: &Path, epoch: &str) -> rusqlite::Result<()> {
     fs::rename(&new, path).map_err(storage)
 }
 
-/// Removes the index. A search that has it open goes on with what it holds.
+/// Removes the index. A search that has it open continues with its content.
 pub fn discard(path: &Path) -> rusqlite::Result<()> {
     discard_log(path)?;
     remove(path).map_err(storage)
 }
 
-/// Before its database: SQLite would take the log of a file that is gone for the log of the next one there.
+/// Removed before its database: SQLite would take the log of a removed file for the log of the next file with that name.
 fn discard_log(path: &Path) -> rusqlite::Result<()> {
     remove(&with_suffix(path, "-wal")).map_err(storage)?;
     remove(&with_suffix(path, "-shm")).map_err(storage)
@@ -103,7 +104,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// As SQLite itself would tell it.
+/// The error that SQLite itself would return.
 fn storage(error: io::Error) -> rusqlite::Error {
     let code = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => rusqlite::ffi::SQLITE_FULL,
@@ -112,25 +113,25 @@ fn storage(error: io::Error) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), Some(error.to_string()))
 }
 
-/// The one connection that writes it. `None`: there is no file that can be used.
+/// The one connection that writes it. `None`: there is no usable file.
 pub fn open_writer(path: &Path, natter: &Connection) -> rusqlite::Result<Option<Connection>> {
     let open = || {
         let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
         if !is_of(&conn, natter)? || !is_sound(&conn)? {
             return Ok(None);
         }
-        // Nothing is lost with it that could not be made again. SQLite syncs before and after each checkpoint, so the file
-        // itself is never torn.
+        // Everything lost with it can be rebuilt. SQLite syncs before and after each checkpoint, so the file itself is
+        // never torn.
         connection::set_synchronous(&conn, false)?;
         conn.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
-        // What was erased is overwritten.
+        // Erased content is overwritten.
         conn.pragma_update(None, "secure_delete", true)?;
         Ok(Some(conn))
     };
     usable(path, open())
 }
 
-/// A connection for searches. `None`: there is no file that can be used, or not yet.
+/// A connection for searches. `None`: there is no usable file, or not yet.
 pub fn open_reader(path: &Path, natter: &Connection) -> rusqlite::Result<Option<Connection>> {
     let open = || {
         let conn = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)?;
@@ -141,7 +142,7 @@ pub fn open_reader(path: &Path, natter: &Connection) -> rusqlite::Result<Option<
     usable(path, open())
 }
 
-/// Which file it is, so that one that was replaced is seen.
+/// Identifies the file, so that a replaced file is noticed.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
@@ -159,7 +160,7 @@ fn open(path: &Path, mode: OpenFlags, cache_kib: i64) -> rusqlite::Result<Connec
     Ok(conn)
 }
 
-/// Whether this is an index of today's format, of the history `natter` has, and no further than that has come.
+/// Whether this is an index of the current format and of `natter`'s history, and not ahead of `natter`.
 fn is_of(conn: &Connection, natter: &Connection) -> rusqlite::Result<bool> {
     let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if pragma("application_id")? != i64::from(APPLICATION_ID) || pragma("user_version")? != FORMAT {
@@ -174,7 +175,7 @@ fn is_of(conn: &Connection, natter: &Connection) -> rusqlite::Result<bool> {
     if epoch != self::epoch(natter)? {
         return Ok(false);
     }
-    // A copy of the same history from another day has other messages, or none, at that place.
+    // An older or newer copy of the same history has another message, or none, at that seq.
     Ok(through == 0
         || natter
             .prepare_cached("SELECT 1 FROM messages WHERE seq = ?1 AND id_high = ?2")?
@@ -186,7 +187,7 @@ pub fn epoch(natter: &Connection) -> rusqlite::Result<String> {
     natter.query_row("SELECT epoch FROM state", [], |row| row.get(0))
 }
 
-/// Small files are read whole; damage in a large one is found when it is met.
+/// Small files are checked completely. Damage in a large one is found when it is read.
 fn is_sound(conn: &Connection) -> rusqlite::Result<bool> {
     let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if pragma("page_count")? * pragma("page_size")? > int(QUICK_CHECK_BYTES_MAX) {

@@ -1,8 +1,8 @@
-//! Looks at a database file for a command, and changes nothing: neither the file nor what is beside it.
+//! Reads a database file for a command without changing it or the files next to it.
 //!
-//! Owns the way a file is opened for that. Whether a server has it open is for the caller to know: SQLite would leave
-//! `-wal` and `-shm` files beside a database that nobody has open, so such a file is read without its log, unless a crash
-//! left one that holds something.
+//! Owns how a file is opened for that. The caller must know whether a server has it open: SQLite would leave `-wal` and
+//! `-shm` files next to a database that no process has open, so such a file is read without its log, unless a crash left a
+//! log with content.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +18,7 @@ use super::value::number;
 use super::{StoreOptions, judge, replacement};
 use crate::limits::READER_CACHE_KIB;
 
-/// Whether somebody else may have the file open.
+/// Whether another process may have the file open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
     /// The caller holds the lock of its folder.
@@ -26,32 +26,32 @@ pub enum Held {
     Shared,
 }
 
-/// Whether there is a database: an empty file is none yet, but for what a log beside it holds.
+/// Whether there is a database. An empty file is none, unless the log next to it has content.
 pub fn exists(options: &StoreOptions) -> bool {
     [options.path.clone(), beside(&options.path, "-wal")].iter().any(|path| length(path) > 0)
 }
 
-/// Whether anybody has an account. A file that is not there holds nobody.
+/// Whether there is any account. A missing file has none.
 pub fn has_members(options: &StoreOptions, held: Held) -> Result<bool, OpenFault> {
     if !exists(options) {
         return Ok(false);
     }
     let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
     let conn = open(&options.path, held)?;
-    // A file whose first start was cut off has no table yet.
+    // A file whose first start was interrupted has no table yet.
     if migrations::version(&conn).map_err(wrap)? == 0 {
         return Ok(false);
     }
     conn.query_row("SELECT EXISTS (SELECT 1 FROM members)", [], |row| row.get(0)).map_err(wrap)
 }
 
-/// Reads the whole database and checks every page, index and reference, and that nothing is in it that natter did not make
-/// (`natter check`). Takes as long as the file is large; nobody needs to stop for it.
+/// Reads the complete database and checks every page, index and reference, and that it has no object that natter did not
+/// make (`natter check`). The time grows with the file. The server may run meanwhile.
 pub fn check(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
     let path = &options.path;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     if replacement::replacement(path).exists() {
-        let detail = "a complete copy is to take its place: start the server, then check again".to_owned();
+        let detail = "a complete copy is about to replace it: start the server, then check again".to_owned();
         return Err(OpenFault::Failed { path: path.clone(), detail });
     }
     let conn = open(path, held)?;
@@ -62,7 +62,8 @@ pub fn check(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
     is_whole(&conn, path)
 }
 
-/// As [`check`], of a file that came from elsewhere: it is ours by its mark, of any version up to today's, and not empty.
+/// As [`check`], for a file from another place: it must have natter's application id, any version up to the current one,
+/// and content.
 pub fn judge(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
     let path = &options.path;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
@@ -94,16 +95,16 @@ fn is_whole(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     }
 }
 
-/// What a backup tells of the copy it was made from.
+/// What a backup reports about the copy it was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
-    /// Files of uploads that the database knows.
+    /// Files of uploads that the database refers to.
     pub files: u64,
     /// Why a restore would refuse it.
     pub strange: Option<String>,
 }
 
-/// Looks at a copy that nobody else has open.
+/// Reads a copy that no other process has open.
 pub fn survey(options: &StoreOptions) -> Result<Survey, OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
     let conn = open(&options.path, Held::Alone)?;
@@ -126,7 +127,7 @@ fn open(path: &Path, held: Held) -> Result<Connection, OpenFault> {
     Ok(conn)
 }
 
-/// The file as a URI (<https://www.sqlite.org/uri.html>) under which SQLite reads it and nothing else.
+/// The file as a URI (<https://www.sqlite.org/uri.html>) with which SQLite only reads it and creates no other file.
 fn immutable(path: &Path) -> String {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_bytes() {

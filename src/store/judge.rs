@@ -1,8 +1,8 @@
-//! Whether a database holds what natter makes and nothing else: the objects of its schema, compared with those that the
-//! migrations give. Owns the list of foreign tables that are tolerated.
+//! Checks that a database has exactly the schema that natter makes.
 //!
-//! A trigger or a view of somebody else runs within our own statements; an index or a table of another shape makes them
-//! fail or lie. Invariant: no statement of the judged file runs here.
+//! Compares the objects of its schema with those that the migrations create. Owns the list of foreign tables that are
+//! tolerated. A foreign trigger or view would run within natter's own statements; an index or a table of another shape
+//! would make them fail or return wrong results. Invariant: no statement of the checked file runs here.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use rusqlite::Connection;
 
 use super::{migrations, search_changes};
 
-/// What Litestream keeps in a database that it replicates (version 0.3): one row each, of no meaning to a restored copy.
+/// The tables that Litestream (version 0.3) keeps in a database it replicates: one row each, not needed in a restored copy.
 pub const LITESTREAM: [&str; 2] = ["_litestream_seq", "_litestream_lock"];
 
 type Objects = BTreeMap<(String, String), String>;
 
-/// The first thing that is not as natter makes it at this version, in words.
+/// Describes the first object that differs from natter's schema at this version.
 pub fn strange(conn: &Connection) -> rusqlite::Result<Option<String>> {
     let version = migrations::version(conn)?;
     let expect = objects(&migrations::empty_of(version)?)?;
@@ -34,7 +34,8 @@ pub fn strange(conn: &Connection) -> rusqlite::Result<Option<String>> {
     Ok(lacking.map(|(kind, name)| format!("it lacks the {kind} {name:?}")))
 }
 
-/// The schema, by kind and name. Blanks and quotes are left out: a rename may quote a name or not, by the version of SQLite.
+/// The schema, by kind and name. Blanks and quotes are left out: depending on the version of SQLite, a rename quotes a name
+/// or not.
 fn objects(conn: &Connection) -> rusqlite::Result<Objects> {
     conn.prepare("SELECT type, name, tbl_name || ' ' || ifnull(sql, '') FROM sqlite_schema")?
         .query_map([], |row| {
@@ -45,7 +46,7 @@ fn objects(conn: &Connection) -> rusqlite::Result<Objects> {
         .collect()
 }
 
-/// Removes what Litestream left. Its next run makes them anew.
+/// Removes Litestream's tables. Its next run creates them again.
 pub fn drop_litestream(conn: &Connection) -> rusqlite::Result<()> {
     for table in LITESTREAM {
         conn.execute_batch(&format!("DROP TABLE IF EXISTS {table}"))?;

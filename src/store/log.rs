@@ -1,9 +1,10 @@
-//! The log: everything durable that concerns a profile, in `seq` order. Owns no content: an event is a place
-//! where something happened, and reading it renders what stands there now.
+//! The event log: all durable events of a profile, in `seq` order.
 //!
-//! A profile's events come from several sources, each already in order: the messages of each of its
-//! conversations, the read marks of its memberships, and its own rows of `log`. Reading merges them; no row is
-//! kept for a recipient, and a source without news costs nothing.
+//! Owns no content: an event records where something happened, and reading it shows the current content there.
+//!
+//! A profile's events come from several sources, each already in order: the messages of each of its conversations, the read
+//! marks of its memberships, and its own rows of `log`. A read merges them. No row is stored per recipient, and a source
+//! without new events costs nothing.
 //!
 //! Invariant: a page holds every event of the profile from its cursor to `through`, each once.
 
@@ -25,25 +26,25 @@ use crate::model::conversation::ConversationType;
 use crate::model::event::{EndedSession, Fact, LogPage, Membership, PruneLog, ReadLog, ReadMark, Role};
 use crate::model::operation::{Answer, Refusal};
 
-/// Rows of the log forgotten in one transaction.
+/// Rows of the log deleted in one transaction.
 const PRUNE_ROWS: u32 = 1_000;
 
-/// `log.kind`: numbers that stand in databases.
+/// The values of `log.kind` are stored in databases: never change them.
 const SESSION_ENDED: i64 = 1;
 const MESSAGE_EDITED: i64 = 2;
 const MESSAGE_DELETED: i64 = 3;
 const MESSAGE_REACTED: i64 = 4;
 const CONVERSATION_CREATED: i64 = 5;
 const CONVERSATION_UPDATED: i64 = 6;
-/// The role given stands behind the id of the subject.
+/// The subject is the id of the profile, followed by its role.
 const MEMBER_ADDED: i64 = 7;
 const MEMBER_REMOVED: i64 = 8;
-/// The profile's own, heard by its direct peers too (the index log_of_updates names this number).
+/// An event for the profile itself and for its direct peers (the index log_of_updates contains this number).
 const PROFILE_UPDATED: i64 = 9;
-/// As the former, heard by nobody else: what changed is nobody else's to see.
+/// As the previous one, for the profile itself only: no other profile may see what changed.
 const PROFILE_UPDATED_FOR_ONESELF: i64 = 10;
 
-/// What happened in a conversation, as a row: the kind and ids, never content.
+/// An event of a conversation, as a row: the kind and ids, never content.
 #[derive(Clone, Copy, Debug)]
 pub enum Change {
     MessageEdited(Id),
@@ -52,7 +53,7 @@ pub enum Change {
     ConversationCreated,
     ConversationUpdated,
     MemberAdded(Id, Role),
-    /// The key of the one removed: it is not among the members any more, and hears this one all the same.
+    /// The key of the removed profile: it is no longer a member, but receives this event.
     MemberRemoved(Id, i64, Role),
 }
 
@@ -110,7 +111,7 @@ pub fn append_session_ended(
     Ok(seq)
 }
 
-/// A profile has changed, for its direct peers to hear or only for itself.
+/// Appends a change of a profile, for its direct peers too or only for itself.
 pub fn append_profile_updated(
     batch: &mut Batch<'_>,
     profile: i64,
@@ -132,14 +133,14 @@ pub fn append_profile_updated(
     Ok(seq)
 }
 
-/// Forgets what is older than a time: rows of `log` go, and whoever comes with a cursor from before is told to begin anew.
-/// `seq` and time rise together, but for a clock that was set: then the later of two neighbours decides.
+/// Deletes events older than a time from `log`. A client with an older cursor is told to start again. `seq` and time
+/// increase together, except after the clock was set back: then the later of two adjacent times decides.
 pub fn prune(batch: &mut Batch<'_>, prune: PruneLog) -> Result<Written, Stop> {
     let conn = batch.conn;
     let head = batch.log.head;
     let (mut old, mut kept) = (metadata::pruned(conn)?, head + 1);
     let begin = old;
-    // The greatest seq that is old, by halving.
+    // The greatest old seq, by binary search.
     while old + 1 < kept {
         let middle = old.midpoint(kept);
         match time_from(conn, middle, kept)? {
@@ -159,7 +160,7 @@ pub fn prune(batch: &mut Batch<'_>, prune: PruneLog) -> Result<Written, Stop> {
     Written::quietly(Answer::PruneLog(gone == PRUNE_ROWS as usize))
 }
 
-/// The first event at or behind a seq, and when it was; `None` when there is none before `end`.
+/// The first event with at least this seq, and its time. `None` if there is none before `end`.
 fn time_from(conn: &Connection, seq: u64, end: u64) -> rusqlite::Result<Option<(u64, u64)>> {
     let bounds = (int(seq), int(end));
     let message = conn
@@ -175,13 +176,13 @@ fn time_from(conn: &Connection, seq: u64, end: u64) -> rusqlite::Result<Option<(
     Ok([message, other].into_iter().flatten().min())
 }
 
-/// Where events come from. Each stands at its next event, whose `seq` is in the heap.
+/// A source of events. Its next event has its `seq` in the heap.
 enum Source {
     /// The messages of a conversation; the next is `n`.
     Messages { key: i64, conversation: Id, n: u64, last_n: u64 },
     /// A read mark: one event.
     Read { conversation: Id, profile: Id, read_n: u64 },
-    /// Everything else that happened in a conversation.
+    /// All other events of a conversation.
     Changes { key: i64, conversation: Id },
     /// The changes of a direct peer's profile.
     Peer { key: i64 },
@@ -217,7 +218,7 @@ pub fn read(conn: &Connection, read: ReadLog) -> Result<LogPage, Stop> {
         let fact = (!budget.is_spent()).then(|| merge.render(&mut names, source, seq));
         let fact = match fact {
             None => None,
-            // What this event told is damaged on the disk; what comes after it is not.
+            // The row of this event is damaged on the disk. The events after it are not.
             Some(Err(error)) if is_damage(&error) => {
                 ::log::warn!(
                     "storage: an event of the log can't be read and is left out of a replay: {error}"
@@ -245,7 +246,7 @@ impl Merge<'_> {
         self.sources.push(source);
     }
 
-    /// Every source with something behind `after`.
+    /// Adds every source with an event after `after`.
     fn gather(&mut self, reader: Id, after: u64) -> rusqlite::Result<()> {
         let conn = self.conn;
         let mut statement = conn.prepare_cached(
@@ -284,7 +285,8 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// The direct peers whose profiles changed, unless a block stands between. Nobody's did, mostly, which one look at an index tells.
+    /// Adds the direct peers whose profiles changed, except across a block. Usually none has changed, which one index
+    /// lookup shows.
     fn gather_peers(&mut self, after: u64) -> rusqlite::Result<()> {
         let newest: Option<i64> = self
             .conn
@@ -310,7 +312,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// The peer's read mark in a direct conversation, where it may be seen.
+    /// Adds the peer's read mark in a direct conversation, if the profile may see it.
     fn gather_peer_read(&mut self, key: i64, conversation: Id, after: u64) -> rusqlite::Result<()> {
         let peer = self
             .conn
@@ -396,7 +398,7 @@ impl Merge<'_> {
                    WHERE l.seq = ?1";
         self.conn.prepare_cached(sql)?.query_row([int(seq)], |row| {
             match row.get(0)? {
-                // Of the past: its last access token is of no interest to a stream that was opened since.
+                // A past event: the lifetime of its last access token does not matter to a stream that opened later.
                 SESSION_ENDED => {
                     Ok(Fact::SessionEnded(Box::new(EndedSession { session: id(row, 1)?, until: 0 })))
                 }
@@ -416,7 +418,7 @@ impl Merge<'_> {
         })
     }
 
-    /// Moves a source on to its next event, if it has one.
+    /// Moves a source to its next event, if it has one.
     fn advance(&mut self, source: usize, seq: u64) -> rusqlite::Result<()> {
         let next = match &mut self.sources[source] {
             Source::Messages { key, n, last_n, .. } if *n < *last_n => {
@@ -435,8 +437,8 @@ impl Merge<'_> {
     }
 }
 
-/// The next change of a profile that its peers hear. The kind stands in the text, since a parameter can't use an index that
-/// names it.
+/// The next change of a profile that its peers receive. The kind is a literal, because SQLite does not use a partial index
+/// for a parameter.
 fn update_behind(conn: &Connection, profile: i64, after: u64) -> rusqlite::Result<Option<u64>> {
     conn.prepare_cached(
         "SELECT seq FROM log WHERE profile = ?1 AND kind = 9 AND seq > ?2 ORDER BY seq LIMIT 1",
@@ -452,14 +454,14 @@ fn change_behind(conn: &Connection, conversation: i64, after: u64) -> rusqlite::
         .optional()
 }
 
-/// The `seq` at a place of a conversation: one look at the index, which holds the rowid.
+/// The `seq` at a position of a conversation: one index lookup, because the index holds the rowid.
 fn seq_of(conn: &Connection, conversation: i64, n: u64) -> rusqlite::Result<u64> {
     conn.prepare_cached("SELECT seq FROM messages WHERE conversation = ?1 AND n = ?2")?
         .query_row((conversation, int(n)), |row| number(row, 0))
 }
 
-/// The first message with a `seq` greater than `after`. `n` and `seq` rise together, so it is found by halving;
-/// the search begins at the end, since most readers missed little.
+/// The first message with a `seq` greater than `after`. `n` and `seq` increase together, so a binary search finds it. The
+/// search begins at the end, because most readers missed few messages.
 fn first_behind(
     conn: &Connection,
     conversation: i64,
@@ -474,7 +476,7 @@ fn first_behind(
         return Ok(None);
     }
     let mut step = 1;
-    // Everything up to `known` is not behind the cursor.
+    // No message up to `known` is after the cursor.
     let mut known = loop {
         let n = first.0.saturating_sub(step);
         if n == 0 {

@@ -1,6 +1,8 @@
-//! Messages: posted, listed, shown. A message is found by its `seq`, which is its rowid and the low half of its
-//! id; two indexes stand on the path of a post: (conversation, n) and (client_high, client_low, sender).
-//! Invariant: `n` is dense in its conversation, and a `client_id` of a sender has one message, for ever.
+//! Messages: posted, listed, shown.
+//!
+//! A message is found by its `seq`, which is its rowid and the low half of its id. A post updates two indexes:
+//! (conversation, n) and (client_high, client_low, sender). Invariant: `n` is dense in its conversation, and a `client_id`
+//! of a sender belongs to one message, permanently.
 
 use std::sync::Arc;
 
@@ -24,13 +26,13 @@ use crate::model::message::{
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::Attachment;
 
-/// Messages looked at for one that has text, newest first. Beyond: as if there were none.
+/// Messages searched for the newest one with a text. If none of them has one, the conversation counts as without text.
 const TEXT_SEARCH_MAX: u32 = 1_000;
 
 /// The greatest time an id can hold: 48 bits, the year 10889.
 const ID_MS_MAX: u64 = (1 << 48) - 1;
 
-/// The columns [`from_row`] reads, and what follows them.
+/// The columns [`from_row`] reads, and the rest of the statement.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -49,7 +51,7 @@ fn from_row(
     row: &Row<'_>,
 ) -> rusqlite::Result<Message> {
     let seq = number(row, 0)?;
-    // One row that is damaged on the disk must not hide its neighbours: what of it can be read is shown.
+    // One row that is damaged on the disk must not hide the rows around it: its readable fields are shown.
     let mut damaged = false;
     let whole = &mut damaged;
     let id = joined(or_damaged(row.get(1), whole)?, int(seq));
@@ -77,7 +79,7 @@ fn from_row(
         body,
         attachments: if has_files { uploads::attachments(conn, seq)? } else { Vec::new() },
         reply_to,
-        // A message that never changed has none: nearly all are shown without asking.
+        // A message without a change has no reactions: no lookup for nearly all messages.
         reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },
         created_at: Time(id.unix_ms()),
         edited_at: or_damaged(number_or_null(row, 8), whole)?.map(Time),
@@ -98,7 +100,7 @@ pub fn of_seq(
         .optional()
 }
 
-/// The message at a place of a conversation.
+/// The message at position `n` of a conversation.
 pub fn at(
     conn: &Connection,
     names: &mut Names,
@@ -114,7 +116,7 @@ pub fn at(
 
 pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
     let (sender, client_id) = (post.draft.sender.ok_or(Refusal::Unauthorized)?, post.draft.client_id);
-    // Nearly every post: it goes where others went lately, and reads nothing.
+    // Nearly every post goes to a recently used conversation, and reads no rows.
     if post.draft.reply_to.is_none()
         && post.attachments.is_empty()
         && let Some((slot, member)) = known(batch.cache, sender, post.destination)
@@ -143,16 +145,16 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
                     (slot, batch.cache.get(slot).member(sender).ok_or(Refusal::Internal)?)
                 }
             };
-            // First, since the message's own insert moves the cache, which must not go back.
+            // Before the insert of the message, which changes the cache: the savepoint does not restore the cache.
             uploads::attach(batch.conn, batch.log.head + 1, &files)?;
             Ok(insert(batch, slot, member, post, files)?)
         })?,
     };
-    // The client_id was looked up in this transaction, and only this thread writes.
+    // The `client_id` was looked up in this transaction, and only this thread writes.
     Ok(written.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
 }
 
-/// Where a post goes when the cache knows it and nothing forbids it.
+/// The destination of a post, if the cache has it and the post is allowed.
 fn known(cache: &Cache, sender: Id, destination: Destination) -> Option<(Slot, usize)> {
     let (slot, may) = match destination {
         Destination::Conversation(id) => {
@@ -168,12 +170,12 @@ fn known(cache: &Cache, sender: Id, destination: Destination) -> Option<(Slot, u
 }
 
 enum Found {
-    /// A conversation, and the sender's place among its members.
+    /// A conversation, and the sender's index among its members.
     Place(Slot, usize),
     NoConversationYet(NewDirect),
 }
 
-/// What a message is about to show: the keys of its uploads, and how they are shown.
+/// The files a message is about to show: the keys of its uploads, and how they are shown.
 type Files = Vec<(i64, Attachment)>;
 
 fn find_place(
@@ -215,7 +217,7 @@ fn find_place(
     Ok((Found::Place(slot, member), files))
 }
 
-/// The uploads a post shows, all of them the sender's own.
+/// The uploads a post shows. All belong to the sender.
 fn files(batch: &Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Files, Stop> {
     if post.attachments.is_empty() {
         return Ok(Vec::new());
@@ -224,7 +226,7 @@ fn files(batch: &Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Files
     Ok(found.ok_or(Refusal::Invalid("attachments"))?)
 }
 
-/// A reply is to a message of the same conversation.
+/// A reply must be to a message of the same conversation.
 fn stands_in(batch: &Batch<'_>, slot: Slot, message: Id) -> Result<(), Stop> {
     let stands = batch
         .conn
@@ -236,7 +238,7 @@ fn stands_in(batch: &Batch<'_>, slot: Slot, message: Id) -> Result<(), Stop> {
     }
 }
 
-/// The insert of a post. Nearly every one is a plain text, which binds none of the columns that it leaves NULL.
+/// The insert of a post. Nearly every post is a plain text, which binds none of the columns that it leaves NULL.
 macro_rules! insert {
     ($columns:literal, $values:literal) => {
         concat!(
@@ -249,7 +251,7 @@ macro_rules! insert {
     };
 }
 
-/// Stores the message at the next place. `None`: this sender has posted this `client_id` before; nothing changed.
+/// Stores the message at the next position. `None`: this sender has posted this `client_id` before, and nothing changed.
 fn insert(
     batch: &mut Batch<'_>,
     slot: Slot,
@@ -259,8 +261,8 @@ fn insert(
 ) -> rusqlite::Result<Option<Written>> {
     let conversation = batch.cache.get(slot);
     let seq = batch.log.head + 1;
-    // Ids rise with `seq`, within a millisecond too, and while the clock is behind the newest message: a smaller high half
-    // than the last one gives way to it, and the `seq` below decides.
+    // Ids increase with `seq`, also within a millisecond and while the clock is behind the newest message: if the high half
+    // would be smaller than the last one, the last one is used, and the `seq` in the low half decides.
     let drawn = Id::of_message(post.draft.created_at.0.min(ID_MS_MAX), post.random, seq);
     let id = Id::from_halves(drawn.high().max(batch.log.newest_id_high), seq);
     let created_at = id.unix_ms();
@@ -315,7 +317,7 @@ fn insert(
     }))
 }
 
-/// What this sender posted under this `client_id` before, as it is now.
+/// The message that this sender posted under this `client_id` before, as it is now.
 fn original(conn: &Connection, sender_key: i64, client_id: Id) -> rusqlite::Result<Option<Written>> {
     let (client_high, client_low) = halves(client_id);
     let found = conn
@@ -388,7 +390,7 @@ pub fn get(conn: &Connection, get: GetMessage) -> Result<Message, Stop> {
     Ok(message.ok_or(Refusal::NotFound)?)
 }
 
-/// The conversation a message stands in; its id is compared whole.
+/// The conversation of a message. The id is compared completely.
 pub fn conversation_of(conn: &Connection, message: Id) -> rusqlite::Result<Option<Id>> {
     conn.prepare_cached(
         "SELECT c.id FROM messages m JOIN conversations c ON c.key = m.conversation \
@@ -430,7 +432,7 @@ pub fn open_legacy_socket(conn: &Connection, open: OpenLegacySocket) -> Result<L
         return Ok(LegacyHistory { conversation: None, last_n: 0, as_of, messages: Vec::new() });
     };
     let conversation = conversations::readable(conn, open.sender, id)?.ok_or(Refusal::NotFound)?;
-    // Tombstones and messages of attachments only have no text; a long run of them is not searched to its end.
+    // Tombstones and messages with attachments only have no text. A long run of them is not searched to its end.
     let mut messages = page(
         conn,
         select!(
@@ -445,7 +447,7 @@ pub fn open_legacy_socket(conn: &Connection, open: OpenLegacySocket) -> Result<L
     Ok(LegacyHistory { conversation: Some(id), last_n: conversation.last_n, as_of, messages })
 }
 
-/// The newest text of a conversation and its time; of the last message, without text, where none has any.
+/// The newest text of a conversation and its time. If no message has one, the last message's time with an empty text.
 pub fn newest_text(conn: &Connection, key: i64, last_n: u64) -> rusqlite::Result<Option<(String, Time)>> {
     let time = |row: &Row<'_>| {
         Ok::<_, rusqlite::Error>(Time((or_damaged(row.get::<_, i64>(0), &mut false)? as u64) >> 16))

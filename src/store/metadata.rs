@@ -1,5 +1,6 @@
-//! What the database knows of itself: its epoch, whether it was closed in order, the head of its log.
-//! Invariant: no `seq` is ever given twice, so the head never goes back, whatever rows are removed.
+//! Metadata of the database: its epoch, whether it was closed cleanly, the head of its log.
+//!
+//! Invariant: no `seq` is ever assigned twice, so the head never decreases, even if rows are removed.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -7,7 +8,7 @@ use super::value::{id, int, number};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 
-/// Letters of a new epoch: 50 bits, so that no two histories share one.
+/// Letters of a new epoch: 50 bits, so that no two histories have the same.
 const EPOCH_LEN: usize = 10;
 const EPOCH_ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
@@ -15,7 +16,7 @@ const CLOSED: i64 = 0;
 const OPEN_FULL: i64 = 1;
 const OPEN_NORMAL: i64 = 2;
 
-/// The greatest `seq` on disk: of messages, of the log, and the floor for what has no row of its own.
+/// The greatest `seq` on disk: of messages, of the log, and of events without a row of their own.
 pub fn head(conn: &Connection) -> rusqlite::Result<u64> {
     conn.prepare_cached(
         "SELECT max(head, ifnull((SELECT max(seq) FROM messages), 0), ifnull((SELECT max(seq) FROM log), 0)) \
@@ -24,19 +25,20 @@ pub fn head(conn: &Connection) -> rusqlite::Result<u64> {
     .query_row([], |row| number(row, 0))
 }
 
-/// Events up to here are no longer kept.
+/// Events up to here were deleted.
 pub fn pruned(conn: &Connection) -> rusqlite::Result<u64> {
     conn.prepare_cached("SELECT pruned FROM state")?.query_row([], |row| number(row, 0))
 }
 
-/// Raises the floor of the head.
+/// Raises the lower bound of the head.
 pub fn keep_head(conn: &Connection, head: u64) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE state SET head = ?1")?.execute([int(head)])?;
     Ok(())
 }
 
-/// How many of the newest messages [`newest_id_high`] looks at. Today the newest message has the greatest id; before, the
-/// random bits of one millisecond were in no order, and a clock that was set back made that millisecond last.
+/// How many of the newest messages [`newest_id_high`] reads. The newest message has the greatest id in current databases.
+/// In old ones the random bits within a millisecond were unordered, and a clock that was set back extended that
+/// millisecond.
 const NEWEST_IDS_READ: i64 = 4_096;
 
 /// The greatest high half of a message's id: its time and its random bits. No later message has a smaller one.
@@ -45,13 +47,13 @@ pub fn newest_id_high(conn: &Connection) -> rusqlite::Result<u64> {
     let mut rows = statement.query([NEWEST_IDS_READ])?;
     let mut newest = 0;
     while let Some(row) = rows.next()? {
-        // Stored in two's complement, so that SQL's own max() is wrong for times beyond the year 6,400.
+        // Stored in two's complement, so that SQL's max() is wrong for times after the year 6,400.
         newest = newest.max(row.get::<_, i64>(0)? as u64);
     }
     Ok(newest)
 }
 
-/// The newest time stored anywhere; rows are made in the order of their keys.
+/// The newest time in any row. Rows are made in the order of their keys.
 pub fn newest_ms(conn: &Connection) -> rusqlite::Result<u64> {
     let mut newest = newest_id_high(conn)? >> 16;
     for sql in [
@@ -65,22 +67,22 @@ pub fn newest_ms(conn: &Connection) -> rusqlite::Result<u64> {
     Ok(newest)
 }
 
-/// Sessions that ended and whose last access token is still good at `unix_s`.
+/// Sessions that ended and whose last access token is still valid at `unix_s`.
 pub fn ended(conn: &Connection, unix_s: u64) -> rusqlite::Result<Vec<(Id, u64)>> {
     conn.prepare("SELECT session, until FROM ended_sessions WHERE until > ?1")?
         .query_map([int(unix_s)], |row| Ok((id(row, 0)?, number(row, 1)?)))?
         .collect()
 }
 
-/// What a start writes down.
+/// The values that a start records.
 #[derive(Debug)]
 pub struct Beginning {
     pub epoch: String,
     running: i64,
 }
 
-/// What a start is to write down: a new epoch for a new database, and for one that was not closed in order while answered
-/// writes could be lost to a power cut.
+/// Decides what a start records: a new epoch for a new database, and for one that was not closed cleanly while a power cut
+/// could lose answered writes.
 pub fn beginning(conn: &Connection, full: bool, entropy: &mut dyn Entropy) -> rusqlite::Result<Beginning> {
     let (epoch, running): (String, i64) =
         conn.query_row("SELECT epoch, running FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -88,25 +90,25 @@ pub fn beginning(conn: &Connection, full: bool, entropy: &mut dyn Entropy) -> ru
     Ok(Beginning { epoch, running: if full { OPEN_FULL } else { OPEN_NORMAL } })
 }
 
-/// Marks the database as open. Runs under `synchronous=FULL`, since the mark itself must not be lost.
+/// Marks the database as open. Runs under `synchronous=FULL`, because the mark itself must not be lost.
 pub fn begin(conn: &Connection, beginning: &Beginning) -> rusqlite::Result<()> {
     conn.execute("UPDATE state SET epoch = ?1, running = ?2", (&beginning.epoch, beginning.running))?;
     Ok(())
 }
 
-/// Marks the database as closed in order.
+/// Marks the database as closed cleanly.
 pub fn end(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("UPDATE state SET running = ?1", [CLOSED])?;
     Ok(())
 }
 
-/// Forgets the epoch: the next start is the beginning of another history.
+/// Deletes the epoch: the next start begins another history.
 pub fn renew(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("UPDATE state SET epoch = '', running = ?1", [CLOSED])?;
     Ok(())
 }
 
-/// A write that means nothing but reaches the disk. SQLite leaves a page alone whose bytes stay the same, so it counts.
+/// A write without meaning that reaches the disk. SQLite does not write a page whose bytes stay the same, so it counts.
 pub fn touch(conn: &Connection) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE state SET touched = (touched + 1) & 65535")?.execute([])?;
     Ok(())

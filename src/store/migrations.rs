@@ -1,7 +1,7 @@
-//! The schema's history. Owns the steps from an empty file to the schema of today; a step that was released is
-//! never changed, only followed by another.
-//! Invariant: an upgrade and its version number become true in one transaction, and no step leaves a row that refers to
-//! nothing.
+//! The schema's history: the steps from an empty file to the current schema.
+//!
+//! A released step is never changed, only followed by another. Invariant: an upgrade and its version number are committed
+//! in one transaction, and no step leaves a row that refers to a missing row.
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, TransactionBehavior, ffi};
@@ -11,7 +11,7 @@ struct Migration {
     sql: &'static str,
 }
 
-/// The step at place `i` leads to version `i + 1`.
+/// The step at index `i` leads to version `i + 1`.
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "two people chat", sql: include_str!("migrations/001_two_people_chat.sql") },
     Migration { name: "codes and mail", sql: include_str!("migrations/002_codes_and_mail.sql") },
@@ -39,7 +39,7 @@ pub(super) fn version(conn: &Connection) -> rusqlite::Result<i64> {
     conn.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// A database in memory as the first `version` steps leave an empty one.
+/// A database in memory with the schema after the first `version` steps.
 pub(super) fn empty_of(version: i64) -> rusqlite::Result<Connection> {
     let conn = Connection::open_in_memory()?;
     for migration in MIGRATIONS.iter().take(usize::try_from(version).unwrap_or_default()) {
@@ -48,24 +48,25 @@ pub(super) fn empty_of(version: i64) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Brings a database of any known version to today's. Returns how many steps were taken.
+/// Migrates a database of any known version to the current one. Returns the number of steps.
 pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<usize> {
     let from = usize::try_from(version(conn)?).unwrap_or_default();
     if from >= MIGRATIONS.len() {
         return Ok(0);
     }
     if from > 0 {
-        // Before the work: a large file keeps the server from listening for a while.
+        // Logged before the work: with a large file the server does not listen for some time.
         ::log::info!("storage: the schema goes from version {from} to {VERSION}");
     }
-    // A table that others refer to is made anew by dropping the old one, which enforced references forbid. Inside of a
-    // transaction this setting can't be changed (https://www.sqlite.org/lang_altertable.html#otheralter).
+    // A step that changes a table which others refer to makes a new table and drops the old one, which enforced references
+    // forbid. Inside of a transaction this setting can't be changed
+    // (https://www.sqlite.org/lang_altertable.html#otheralter).
     conn.pragma_update(None, "foreign_keys", false)?;
-    // A step may rename what a virtual table stands on, which a defensive connection forbids.
+    // A step may rename a table that a virtual table uses, which a defensive connection forbids.
     let defensive = conn.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     let taken = take_steps(conn, from);
-    // A step that failed was rolled back by now.
+    // A step that failed is already rolled back here.
     let enforced = conn.pragma_update(None, "foreign_keys", true);
     let defended = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, defensive);
     let taken = taken?;
@@ -74,7 +75,7 @@ pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<usize> {
     Ok(taken)
 }
 
-/// All steps in one transaction: a disk that is full, or a step that fails, leaves the version that was there.
+/// All steps in one transaction: a full disk or a failed step leaves the old version unchanged.
 fn take_steps(conn: &mut Connection, from: usize) -> rusqlite::Result<usize> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(from) {
@@ -87,7 +88,7 @@ fn take_steps(conn: &mut Connection, from: usize) -> rusqlite::Result<usize> {
     Ok(MIGRATIONS.len() - from)
 }
 
-/// What a commit would have judged, had the references been enforced.
+/// The check that each statement would have made with enforced references.
 fn check_references(conn: &Connection, version: i64) -> rusqlite::Result<()> {
     let mut statement = conn.prepare("PRAGMA foreign_key_check")?;
     let mut rows = statement.query([])?;
@@ -112,7 +113,7 @@ mod tests {
         conn.pragma_query_value(None, "foreign_keys", |row| row.get(0)).expect("the setting")
     }
 
-    /// A database of this version, empty but for one message and who wrote it.
+    /// A database of this version, empty except for one message and its sender.
     fn of_version(version: usize) -> Connection {
         let conn = Connection::open_in_memory().expect("a database");
         conn.pragma_update(None, "foreign_keys", true).expect("the setting");

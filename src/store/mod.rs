@@ -1,12 +1,14 @@
-//! Floor 3: SQLite. Owns the database file, its schema and every line of SQL: one writer ([`Store`], group
-//! commit) and any number of readers ([`Reader`]). Refuses to own threads, queues, clocks and randomness: a
-//! command brings its time and its ids, and the caller decides who waits for whom.
+//! The storage layer: SQLite, with one writer in group commit and any number of readers.
 //!
-//! The search index is a database file of its own, which follows the messages ([`Index`]) and can always be made again.
+//! Owns the database file, its schema and every line of SQL: one writer ([`Store`]) and any number of readers ([`Reader`]).
+//! Owns no threads, queues, clocks or randomness: a command brings its time and its ids, and the caller decides which
+//! command waits for which.
+//!
+//! The search index is a separate database file. It follows the messages ([`Index`]) and can be rebuilt at any time.
 //!
 //! Invariant: an event or an answer of a write leaves [`Store::commit`] only when its transaction is on disk.
 //!
-//! Faults are logged here, once when one begins and once when it is over; the caller counts and shows them.
+//! Faults are logged here, once when one begins and once when it is over. The caller counts and shows them.
 
 mod accounts;
 mod backup;
@@ -65,17 +67,17 @@ pub use writer::{Store, WriteHandle};
 /// Where the database is and how it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// The database file; its `-wal` and `-shm` stand beside it.
+    /// The database file. Its `-wal` and `-shm` files are in the same folder.
     pub path: PathBuf,
     /// `synchronous=FULL`: an answered write survives a power cut. Without it an unclean start changes the epoch.
     pub synchronous_full: bool,
-    /// Bytes of the log (`-wal`) beyond which nothing more is written, while a reader outside of this process keeps it from
-    /// being cut off.
+    /// Maximum bytes of the write-ahead log (`-wal`). At this size no more writes are accepted while a reader outside of
+    /// this process prevents the log from being truncated.
     pub wal_max: u64,
 }
 
 impl StoreOptions {
-    /// Bytes of `wal_max` unless something else is asked for.
+    /// The default of `wal_max`.
     pub const WAL_MAX: u64 = 256 << 20;
 
     pub fn new(path: PathBuf) -> StoreOptions {
@@ -83,10 +85,10 @@ impl StoreOptions {
     }
 }
 
-/// What became of a batch: one outcome a command, in their order.
+/// The result of a batch: one outcome for each command, in order.
 #[derive(Debug)]
 pub struct Committed {
     pub outcomes: Vec<Outcome>,
-    /// Why the whole batch was refused, where it was.
+    /// Why the complete batch was refused, if it was.
     pub fault: Option<Fault>,
 }

@@ -1,4 +1,6 @@
-//! What a command changes in a database that no server has open. The caller holds the lock of its folder.
+//! Changes by a command to a database that no server has open.
+//!
+//! The caller holds the lock of its folder.
 
 use rusqlite::Connection;
 
@@ -7,17 +9,17 @@ use super::fault::OpenFault;
 use super::inspect::{self, Held};
 use super::{StoreOptions, codes, judge, metadata, outbox, sessions};
 
-/// What becomes of the sessions of a restored database.
+/// Whether a restored database keeps its sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sessions {
     Kept,
     Ended,
 }
 
-/// Makes a copy of a database ready to go on from: judged as a whole, its schema of today, and a new history, so that no cursor
-/// of the old one fits.
+/// Prepares a copy of a database for use: checks it completely, migrates its schema, and begins a new history, so that no
+/// old cursor fits.
 pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault> {
-    // Before anything of it is written, or of its triggers runs.
+    // Before any write, and before one of its triggers could run.
     inspect::judge(options, Held::Alone)?;
     change(options, |conn| {
         judge::drop_litestream(conn)?;
@@ -28,7 +30,7 @@ pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault
     })
 }
 
-/// Makes every code void, and takes back the mails that would bring one: their secret is another one from now on.
+/// Makes every code void and deletes the mails that contain one, because the secret they depend on is replaced.
 pub fn forget_codes(options: &StoreOptions) -> Result<(), OpenFault> {
     change(options, |conn| {
         codes::void_all(conn)?;
@@ -36,7 +38,7 @@ pub fn forget_codes(options: &StoreOptions) -> Result<(), OpenFault> {
     })
 }
 
-/// One transaction, and a closed database with an empty log after it.
+/// Runs one transaction and closes the database with an empty log.
 fn change(
     options: &StoreOptions,
     change: impl FnOnce(&Connection) -> rusqlite::Result<()>,

@@ -1,6 +1,7 @@
-//! The outbox: mails written with their causes, handed out when due, erased once they are sent or given up.
-//! Owns when a failed one is tried again. Invariant: a row leaves only by being sent, given up, replaced by a newer code,
-//! or with its member.
+//! The outbox: mails written in the transaction of their cause, handed out when due, erased once they are sent or given up.
+//!
+//! Owns when a failed mail is tried again. Invariant: a row is deleted only when its mail is sent, given up or replaced by
+//! a newer code, or with its member.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -17,12 +18,12 @@ use crate::model::operation::Answer;
 
 /// Milliseconds before a failed mail is tried a second time; four times as long before each further try.
 const MAIL_RETRY_FIRST_MS: u64 = 15_000;
-/// Milliseconds between two tries at the most.
+/// Maximum milliseconds between two tries.
 const MAIL_RETRY_MAX_MS: u64 = 3_600_000;
-/// Milliseconds a mail is tried for. Beyond: erased, and counted as given up.
+/// Milliseconds a mail is tried for. After that it is erased and counted as given up.
 const MAIL_GIVE_UP_MS: u64 = 86_400_000;
 
-/// `outbox.kind`: numbers that stand in databases.
+/// The values of `outbox.kind` are stored in databases: never change them.
 const VERIFY_CODE: i64 = 1;
 const RESET_CODE: i64 = 2;
 const NEW_DEVICE: i64 = 3;
@@ -39,7 +40,7 @@ fn kind(content: &Content) -> i64 {
     }
 }
 
-/// Writes a mail, in the transaction of its cause. Without a member it goes to nobody.
+/// Writes a mail, in the transaction of its cause. A mail without a member has no recipient.
 pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> rusqlite::Result<()> {
     let sealed = match &mail.content {
         Content::VerifyCode(code) | Content::ResetCode(code) => Some(code.number()),
@@ -69,14 +70,14 @@ pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> r
     Ok(())
 }
 
-/// As [`put`], and what waits of this kind for this member goes: its code is dead.
+/// As [`put`], and deletes this member's waiting mails of this kind: their codes are dead.
 pub fn replace(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM outbox WHERE member = ?1 AND kind = ?2")?
         .execute((member.unwrap_or(-1), kind(&mail.content)))?;
     put(conn, member, mail, at)
 }
 
-/// Takes back every mail that holds a code.
+/// Deletes every mail that contains a code.
 pub fn forget_codes(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM outbox WHERE sealed_code IS NOT NULL", [])?;
     Ok(())
@@ -157,7 +158,7 @@ pub fn failed(batch: &mut Batch<'_>, failed: MailFailed) -> Result<Written, Stop
     Written::quietly(Answer::MailFailed(MailFate::Again { due_at }))
 }
 
-/// Before the next try: four times as long each time, up to an hour.
+/// Milliseconds before the next try: four times as long each time, up to an hour.
 fn rest_ms(tries: u64) -> u64 {
     let doublings = u32::try_from(tries.saturating_mul(2)).unwrap_or(u32::MAX);
     1u64.checked_shl(doublings)
@@ -170,7 +171,7 @@ fn erase(conn: &Connection, mail: Id) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The place of a session is known, or will never be: its row has it, and its mail need not wait any longer.
+/// Stores the place of a session, which may be unknown, in its row, and releases its mail, which waited for it.
 pub fn place_session(batch: &mut Batch<'_>, found: PlaceSession) -> Result<Written, Stop> {
     let (conn, session) = (batch.conn, found.session.to_bytes());
     conn.prepare_cached("UPDATE sessions SET place = ?2 WHERE id = ?1")?.execute((session, &found.place))?;

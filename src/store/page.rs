@@ -1,5 +1,6 @@
-//! How much fits on a page: by items, and by the bytes they will take as JSON.
-//! Invariant: a page has at least one item when there is one, so that paging always gets on.
+//! The limits of a page: the number of items, and the bytes they take as JSON.
+//!
+//! Invariant: a page has at least one item if there is one, so that paging always makes progress.
 
 use crate::limits::PAGE_BYTES_MAX;
 use crate::model::conversation::Conversation;
@@ -7,7 +8,7 @@ use crate::model::event::Fact;
 use crate::model::message::Message;
 use crate::model::profile::Profile;
 
-/// Keys, ids, times and punctuation of the objects of [`protocol`](crate::protocol), rounded up.
+/// Bytes of the keys, ids, times and punctuation of the objects of [`protocol`](crate::protocol), rounded up.
 const MESSAGE_BYTES: usize = 400;
 const ATTACHMENT_BYTES: usize = 400;
 const REACTION_BYTES: usize = 64;
@@ -16,7 +17,7 @@ const CONVERSATION_BYTES: usize = 300;
 const PROFILE_BYTES: usize = 400;
 const EVENT_BYTES: usize = 96;
 
-/// What is left of one page.
+/// The remaining budget of one page.
 pub struct Budget {
     items: usize,
     bytes: usize,
@@ -28,12 +29,12 @@ impl Budget {
         Budget { items: items as usize, bytes: PAGE_BYTES_MAX, first: true }
     }
 
-    /// Whether there may be another item at all.
+    /// Whether the page's item limit is reached.
     pub fn is_spent(&self) -> bool {
         self.items == 0
     }
 
-    /// Whether an item of so many bytes still goes onto the page; counts it if so.
+    /// Counts an item if it fits on the page. Returns whether it does.
     pub fn take(&mut self, bytes: usize) -> bool {
         if self.items == 0 || (bytes > self.bytes && !self.first) {
             return false;
@@ -45,7 +46,7 @@ impl Budget {
     }
 }
 
-/// Bytes of a text between its quotes: JSON writes control characters as up to six.
+/// Bytes of a text between its quotes: JSON writes a control character as up to six bytes.
 fn text_bytes(text: &str) -> usize {
     let escapes = text.bytes().map(|byte| match byte {
         b'"' | b'\\' => 1,
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_weighed_as_json_writes_it() {
+    fn the_budget_of_a_text_covers_its_json() {
         for text in ["plain", "\"\\", "\n\u{1}\u{1f}", "é\u{7f}", "\u{2028}"] {
             let written = crate::base::json::to_vec(text).len() - 2;
             assert!(text_bytes(text) >= written, "{text:?}");

@@ -1,5 +1,6 @@
-//! Who may know of whom that they type or are online.
-//! Invariant: a block, a private profile and `presence:false` close both ways.
+//! Which profiles may see another's typing and online state.
+//!
+//! Invariant: a block, a private profile and `presence:false` hide it in both directions.
 
 use rusqlite::Connection;
 
@@ -12,7 +13,7 @@ use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 
-/// Direct peers, of newest activity first, who hear of one's presence. Beyond: they don't.
+/// Direct peers that receive a profile's presence, those with the newest activity first. The others don't.
 const PRESENCE_PEERS_MAX: u32 = 1_000;
 
 pub fn find_listeners(conn: &Connection, find: FindListeners) -> Result<Vec<Id>, Stop> {
@@ -40,7 +41,7 @@ pub fn mark_offline(batch: &mut Batch<'_>, mark: MarkOffline) -> Result<Written,
         .conn
         .prepare_cached("UPDATE profiles SET last_seen_at = ?2 WHERE id = ?1 AND member IS NOT NULL")?
         .execute((mark.profile.to_bytes(), int(mark.at)))?;
-    // One whose account is gone was seen by others until now: its name is no more, its conversations are.
+    // The profile may be deleted since: its peers saw it online until now and must be notified. Its conversations still exist.
     let key = profiles::remembered_key(batch.conn, mark.profile)?.ok_or(Refusal::NotFound)?;
     let peers = peers(batch.conn, key)?;
     Written::quietly(Answer::MarkOffline(Box::new(peers)))

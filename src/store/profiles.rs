@@ -1,6 +1,7 @@
-//! Profiles: by which key they are known, who may see them, how they are shown and changed.
-//! Invariant: a profile whose member is deleted is found by nobody and shown to nobody; a private one only to itself and
-//! to those it shares a conversation with, or who scanned its code.
+//! Profiles: their keys, who may see them, how they are shown and changed.
+//!
+//! Invariant: a profile whose member is deleted is never found or shown. A private profile is shown only to itself, to
+//! members of a shared conversation, and to a client that scanned its QR code.
 
 use std::collections::BTreeMap;
 
@@ -47,14 +48,14 @@ pub fn key(conn: &Connection, profile: Id) -> rusqlite::Result<Option<i64>> {
         .optional()
 }
 
-/// The key of a profile that is there, with a member or without.
+/// The key of a profile, with or without a member.
 pub fn remembered_key(conn: &Connection, profile: Id) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT key FROM profiles WHERE id = ?1")?
         .query_row([profile.to_bytes()], |row| row.get(0))
         .optional()
 }
 
-/// The columns [`from_row`] reads, the key, and what follows them.
+/// The columns [`from_row`] reads, the key, and the rest of the statement.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -66,18 +67,18 @@ macro_rules! select {
     };
 }
 
-/// The profile of a key as other people see it; `None` once deleted.
+/// The profile of a key as other profiles see it; `None` once deleted.
 pub fn for_others(conn: &Connection, key: i64) -> rusqlite::Result<Option<Profile>> {
     let profile = conn.prepare_cached(select!("WHERE p.key = ?1"))?.query_row([key], from_row).optional()?;
     Ok(profile.map(Profile::for_others))
 }
 
-/// A profile and its key, before it is judged who may see it.
+/// A profile and its key, before the check of who may see it.
 pub fn with_key(row: &Row<'_>) -> rusqlite::Result<(Profile, i64)> {
     Ok((from_row(row)?, row.get(9)?))
 }
 
-/// A profile as `viewer` may see it: its own whole, a private one only in a shared conversation.
+/// A profile as `viewer` may see it: its own with all fields, a private one only in a shared conversation.
 pub fn as_seen_by(
     conn: &Connection,
     viewer: (i64, Id),
@@ -90,7 +91,7 @@ pub fn as_seen_by(
     Ok(visible.then(|| profile.for_others()))
 }
 
-/// Whether two profiles are in one conversation, direct or not.
+/// Whether two profiles are members of one conversation, direct or group.
 pub fn share_conversation(conn: &Connection, a: i64, b: i64) -> rusqlite::Result<bool> {
     conn.prepare_cached(
         "SELECT 1 FROM memberships a JOIN memberships b ON b.conversation = a.conversation AND b.profile = ?2 \
@@ -99,7 +100,7 @@ pub fn share_conversation(conn: &Connection, a: i64, b: i64) -> rusqlite::Result
     .exists([a, b])
 }
 
-/// The ids behind the keys of one answer, each looked up once.
+/// The ids of the keys in one answer, each looked up once.
 #[derive(Default)]
 pub struct Names(BTreeMap<i64, Option<Id>>);
 
@@ -126,7 +127,7 @@ pub fn blocked(conn: &Connection, a: i64, b: i64) -> rusqlite::Result<bool> {
     .exists([a, b])
 }
 
-/// Whether these two see each other's read marks: neither hides, neither blocked the other.
+/// Whether these two see each other's read marks: neither is hidden, neither blocked the other.
 pub fn receipts(conn: &Connection, a: i64, b: i64) -> rusqlite::Result<bool> {
     let hidden = conn
         .prepare_cached("SELECT 1 FROM profiles WHERE key IN (?1, ?2) AND (is_private OR NOT presence)")?
@@ -164,7 +165,7 @@ pub fn list(conn: &Connection, list: &ListProfiles) -> Result<Vec<Profile>, Stop
     Ok(profiles)
 }
 
-/// Behind every text that begins with what stands before it.
+/// Sorts after every continuation of a prefix.
 const LAST: char = char::MAX;
 
 pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles, Stop> {
@@ -178,7 +179,7 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
                 Some(SearchCursor::Nick(nick)) => nick,
                 _ => String::new(),
             };
-            // Nick names are unique: behind the last one shown nothing is missed or shown twice.
+            // Nick names are unique: a cursor after the last one shown misses and repeats none.
             let mut statement = conn.prepare_cached(select!(
                 "WHERE p.nick_name >= ?1 AND p.nick_name < ?2 AND p.nick_name > ?3 AND NOT p.is_private \
                  ORDER BY p.nick_name"
@@ -205,7 +206,7 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
     Ok(FoundProfiles { profiles: page.profiles, next })
 }
 
-/// The key of a profile, deleted or not: a place in an order outlives it.
+/// The key of a profile, deleted or not: a cursor in an order outlives the profile.
 fn key_of_any(conn: &Connection, profile: Id) -> rusqlite::Result<i64> {
     Ok(remembered_key(conn, profile)?.unwrap_or_default())
 }
@@ -218,7 +219,7 @@ struct Page {
 }
 
 impl Page {
-    /// Takes rows until the page is full; then the place it ends at.
+    /// Adds rows until the page is full. Returns the cursor of the last row if there are more.
     fn fill(
         &mut self,
         mut rows: rusqlite::Rows<'_>,
@@ -296,7 +297,7 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
     Ok(Written { result: Ok(Answer::UpdateProfile(Box::new(after))), events: event.into() })
 }
 
-/// Everybody a profile has a direct conversation with, and neither blocked the other.
+/// All profiles that this profile has a direct conversation with, except across a block.
 fn direct_peers(conn: &Connection, key: i64) -> rusqlite::Result<Vec<Id>> {
     conn.prepare_cached(
         "SELECT p.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 0 \

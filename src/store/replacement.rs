@@ -1,15 +1,15 @@
-//! The whole content of the database in a new file that takes the place of the old one, after a sync of the old one failed.
+//! Copies the database into a new file that replaces the old one, after a sync of the old one failed.
 //!
-//! Copied are the bytes of the file and of the log up to the last commit, since the file alone cannot be trusted: pages that
-//! were written to it since its last good sync may be gone. All of these pages are in the log, which was synced at every
-//! commit and is not cut off before the file is synced; replayed over the copy, it makes the copy whole.
+//! Copies the bytes of the file and of the log up to the last commit. The file alone cannot be trusted: pages that were
+//! written to it since its last successful sync may be lost. All these pages are in the log, which was synced at every
+//! commit and is not truncated before the file is synced. Replayed over the copy, the log completes it.
 //!
 //! ```text
 //! natter.db, -wal ──copy──→ natter.db.part, -wal ──replay, check, sync──→ natter.db.replacement ──→ natter.db
 //! ```
-//! Invariant: a file `natter.db.replacement` is complete and on disk, and nothing is written to the old file after it is there.
-//! A start that finds one ends the exchange first; the old log is removed before, so that it is never replayed over the new
-//! file.
+//! Invariant: a file `natter.db.replacement` is complete and on disk, and the old file is not written to once it exists. A
+//! start that finds one finishes the exchange first. The old log is removed before the exchange, so that it is never
+//! replayed over the new file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -21,7 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::connection::{self, beside};
 use super::fault::Fault;
 
-/// Bytes copied and synced in one step, between which what is asked of the writer is refused.
+/// Bytes copied and synced in one step. The writer refuses commands between two steps.
 const STEP_BYTES: u64 = 8 << 20;
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -32,7 +32,7 @@ const FRAME_HEADER_BYTES: u64 = 24;
 /// Why there is no new file.
 #[derive(Debug)]
 pub enum Failed {
-    /// What was read is not what was written.
+    /// The content that was read is damaged.
     Damaged(String),
     Fault(Fault, String),
 }
@@ -56,14 +56,14 @@ impl From<rusqlite::Error> for Failed {
     }
 }
 
-/// The old database as it was when its sync failed: pinned by a transaction of the writer's connection, so that nobody writes,
-/// and no checkpoint of another process lets the log begin anew.
+/// The old database at the time of the failed sync. A transaction of the writer's connection pins it: no connection writes,
+/// and no checkpoint of another process restarts the log.
 pub struct Old {
     path: PathBuf,
-    /// Closed only when the connection is: closing any descriptor of a file gives up the locks that the process has on it
+    /// Closed only when the connection is: closing any descriptor of a file releases the locks that the process has on it
     /// (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
     file: File,
-    /// Frames of the log up to the last commit, and the bytes they end at.
+    /// Frames of the log up to the last commit, and the offset of their end in bytes.
     frames: u64,
     log_bytes: u64,
 }
@@ -73,7 +73,7 @@ impl Old {
         let version = || conn.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0));
         let page: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         let before = version()?;
-        // Not within a transaction, which this pragma refuses.
+        // Before the transaction, because this pragma fails inside of one.
         let frames = frames(conn)?;
         conn.execute_batch("BEGIN IMMEDIATE")?;
         let begun = version().map_err(Failed::from).and_then(|after| match after == before {
@@ -93,13 +93,13 @@ impl Old {
     }
 }
 
-/// A copy under way.
+/// A copy in progress.
 pub struct Copy {
     database: Part,
     log: Option<(File, Part)>,
 }
 
-/// What of a file is copied: up to `at`, of `end` bytes.
+/// The copied part of a file: up to `at`, of `end` bytes.
 struct Part {
     to: File,
     at: u64,
@@ -107,7 +107,7 @@ struct Part {
 }
 
 impl Part {
-    /// Copies some more. Whether something was left.
+    /// Copies the next step. Returns whether there was something left to copy.
     fn step(&mut self, from: &File) -> io::Result<bool> {
         if self.at >= self.end {
             return Ok(false);
@@ -140,7 +140,7 @@ impl Copy {
         Ok(Copy { database, log })
     }
 
-    /// Copies some more. Whether all is copied.
+    /// Copies the next step. Returns whether all is copied.
     pub fn step(&mut self, old: &Old) -> io::Result<bool> {
         if self.database.step(&old.file)? {
             return Ok(false);
@@ -151,7 +151,7 @@ impl Copy {
         }
     }
 
-    /// Replays the log over the copy, checks it, and gives it the name that says it is complete.
+    /// Replays the log over the copy, checks it, and renames it to the name that marks it as complete.
     pub fn complete(self, old: &Old) -> Result<(), Failed> {
         drop(self);
         let part = part(&old.path);
@@ -163,7 +163,7 @@ impl Copy {
         conn.pragma_update(None, "cell_size_check", true)?;
         let found = frames(&conn)?;
         if found != old.frames {
-            return Err(Failed::Damaged(format!("{found} of {} frames of the log are whole", old.frames)));
+            return Err(Failed::Damaged(format!("{found} of {} frames of the log are valid", old.frames)));
         }
         let busy: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         let said: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -182,32 +182,34 @@ impl Copy {
     }
 }
 
-/// Puts a complete replacement in the place of the database. Without one nothing is done but the sync of the folder.
+/// Renames a complete replacement to the name of the database. Without a replacement it only syncs the folder.
 pub fn exchange(path: &Path) -> io::Result<()> {
     let replacement = replacement(path);
     if replacement.try_exists()? {
         for end in ["-wal", "-shm"] {
             remove(&beside(path, end))?;
         }
-        // Only then the name: a new file beside the old log would be what no power cut may leave.
+        // The rename comes after this sync: after a power cut, the new file must never be found together with the old log.
         sync_folder(path)?;
         fs::rename(replacement, path)?;
     }
     sync_folder(path)
 }
 
-/// Ends an exchange that the last process began. Whether there was one.
+/// Finishes an exchange that the last process began. Returns whether there was one.
 pub fn recover(path: &Path) -> io::Result<bool> {
     let found = replacement(path).try_exists()?;
     if found {
         exchange(path)?;
         remove(&mark(path))?;
-        ::log::warn!("storage: the database was replaced by its complete copy, as the last process began to");
+        ::log::warn!(
+            "storage: the database was replaced by its complete copy, which the last process had made"
+        );
     }
     Ok(found)
 }
 
-/// Removes what an attempt left.
+/// Removes the files of an incomplete attempt.
 pub fn clear(path: &Path) -> io::Result<()> {
     let part = part(path);
     for end in ["-wal", "-shm", ""] {
@@ -216,8 +218,8 @@ pub fn clear(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The next start of this system's kernel must know that the file is suspect: its page cache says nothing of it. After a
-/// power cut or a reboot it does not matter, so the mark is not synced.
+/// Marks the file as suspect for the next process. The kernel's page cache does not show that a sync failed. After a power
+/// cut or a reboot the mark is not needed, so it is not synced.
 pub fn set_mark(path: &Path) -> io::Result<()> {
     create(&mark(path)).map(drop)
 }
@@ -248,7 +250,7 @@ fn mark(path: &Path) -> PathBuf {
     beside(path, ".suspect")
 }
 
-/// For its owner's eyes only, since it holds hashes and messages.
+/// Readable by its owner only, because it holds password hashes and messages.
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(path)
 }

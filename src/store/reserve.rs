@@ -1,8 +1,8 @@
-//! A file beside the database that takes up room, to be given back when nothing else is left: SQLite makes a `-shm` file at
-//! each start, and on a full disk a server that was stopped could not even serve what it has.
+//! A file next to the database that reserves disk space, to be released when the disk is full.
 //!
-//! Owns that file. Made when the database was opened, filled up when there is room again, removed by a start that fails.
-//! Invariant: it holds nothing, and no fault of it is one of the database.
+//! SQLite creates a `-shm` file at each start. On a full disk a stopped server could not even serve the data it has. Owns
+//! this file: it is created when the database was opened, refilled when there is space again, and removed by a start that
+//! fails. Invariant: it holds no data, and an error of this file is never an error of the database.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use crate::base::no_follow::NO_FOLLOW;
 
-/// The `-shm` of a log at its bound: 32 KiB for each 4,096 pages in the log (<https://www.sqlite.org/walformat.html>), of
-/// 65,536 pages of 4 KiB at 256 MiB, the first 62 pages fewer.
+/// The size of the `-shm` of a log at its limit: 32 KiB for each 4,096 pages in the log
+/// (<https://www.sqlite.org/walformat.html>), for 65,536 pages of 4 KiB at 256 MiB; the first 32 KiB hold 62 pages fewer.
 const BYTES: usize = 17 * 32 * 1_024;
 
-/// Written at once: a full disk takes as much of it as fits.
+/// Bytes written at once: a full disk takes as many of them as fit.
 const STEP: usize = 32 * 1_024;
 const _: () = assert!(BYTES.is_multiple_of(STEP));
 
@@ -24,10 +24,10 @@ fn place(database: &Path) -> PathBuf {
     database.with_file_name("reserve")
 }
 
-/// Between two attempts to fill it up.
+/// Time between two attempts to refill it.
 const FILL_EVERY: Duration = Duration::from_secs(1);
 
-/// What the writer knows of it.
+/// The writer's state of the reserve.
 #[derive(Debug, Default)]
 pub struct Reserve {
     is_whole: bool,
@@ -35,12 +35,12 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    /// At a start: what is left of the room goes back into it, so that a full disk is told to the first post.
+    /// At a start the remaining space goes back into the reserve, so that the first post is refused if the disk is full.
     pub fn begin(&mut self, database: &Path) {
         self.is_whole = keep(database);
     }
 
-    /// While the database takes writes: the room is there again, or will be.
+    /// While the database accepts writes, there is space for the reserve, or there will be.
     pub fn maintain(&mut self, database: &Path, now: Instant) {
         if !self.is_whole && self.next_at.is_none_or(|at| at <= now) {
             self.next_at = Some(now + FILL_EVERY);
@@ -49,17 +49,17 @@ impl Reserve {
     }
 }
 
-/// Gives the room back. Whether there was any.
+/// Releases the reserved space. Returns whether there was any.
 pub fn release(database: &Path) -> bool {
     fs::remove_file(place(database)).is_ok()
 }
 
-/// Fills the file up, as far as there is room. Whether it is whole.
+/// Fills the file as far as there is space. Returns whether it has its full size.
 fn keep(database: &Path) -> bool {
     match fill(&place(database)) {
         Ok(()) => true,
         Err(error) => {
-            ::log::debug!("storage: the reserve is not whole: {error}");
+            ::log::debug!("storage: the reserve file does not have its full size: {error}");
             false
         }
     }
@@ -72,7 +72,7 @@ fn fill(path: &Path) -> io::Result<()> {
     while bytes < BYTES {
         bytes += file.write(&[0; STEP][..STEP.min(BYTES - bytes)])?;
     }
-    // Not synced: what a power cut takes of it is filled up by the next start.
+    // Not synced: the next start refills what a power cut removes.
     Ok(())
 }
 
@@ -94,7 +94,7 @@ mod tests {
             assert_eq!(path.metadata().expect("a file").len(), BYTES as u64);
         }
         assert!(release(&database) && !path.exists());
-        // A link leads nowhere, and a folder is no file: neither stops anything.
+        // A symbolic link is not followed, and a folder is not a file: neither prevents a start.
         std::os::unix::fs::symlink(folder.join("elsewhere"), &path).expect("a link");
         assert!(!keep(&database) && !folder.join("elsewhere").exists());
     }

@@ -1,7 +1,7 @@
-//! Nick names that became reserved: a profile that has one gets a free one, once, when the database is opened.
+//! Renames the profiles whose nick name became reserved, once, when the database is opened.
 //!
-//! Owns the transaction of it: the name, the event that tells devices and peers, and the mail that tells the holder. Which
-//! names are reserved is the model's. Invariant: once the store is open, no profile has a reserved name.
+//! Owns this transaction: the new name, the event that notifies devices and peers, and the mail to the holder. The list of
+//! reserved names is in the model. Invariant: once the store is open, no profile has a reserved name.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -15,9 +15,9 @@ use crate::base::id::Id;
 use crate::model::mail::{Content, Language, NewMail};
 use crate::model::profile::{RESERVED_NICK_NAMES, UpdateProfile};
 
-/// Random digits after the old name. The name with them has at most 23 of 25 characters.
+/// Random digits appended to the old name. The new name has at most 23 of 25 characters.
 const DIGITS: usize = 6;
-/// Draws for one holder. Beyond: another start tries again.
+/// Random names tried for one holder. After that, the next start tries again.
 const DRAWS_MAX: usize = 16;
 
 const _: () = {
@@ -28,7 +28,7 @@ const _: () = {
     }
 };
 
-/// Gives every holder of a reserved name another. Returns how many there were.
+/// Gives every holder of a reserved name a new name. Returns the number of holders.
 pub fn release(
     conn: &mut Connection,
     log: &mut Log,
@@ -91,7 +91,7 @@ fn rename(
         match profiles::update(batch, &update) {
             Ok(_) => {}
             Err(Stop::Failed(error)) => return Err(error),
-            // Nothing but the name changes, and it is free.
+            // Only the name changes, and it is free.
             Err(Stop::Refused(_)) => continue,
         }
         let mut random = [0; 10];

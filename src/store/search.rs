@@ -1,11 +1,12 @@
-//! Search: the messages of one's own conversations that hold what one looks for, newest first.
-//! Owns the walk through conversations, blocks and texts, and when it has gone far enough; the index only says where to
-//! look, and each message that is shown was read and compared as it is now.
+//! Search: the messages of a viewer's conversations that contain all words of a query, newest first.
 //!
-//! Every conversation is walked from its newest message down: first the texts that are in no block of the index yet, then
-//! block by block. The one that may hold the newest message still unseen goes next, so what is found is in order, and a
-//! walk can stop anywhere: `next` is the seq below which it goes on.
-//! Invariant: what a search shows is read from `messages`, so an index that lags shows less, never what is gone.
+//! Owns the scan through conversations, blocks and texts, and its cost limit. The index only says where to look: each
+//! message that is shown was read and compared with its current text.
+//!
+//! Every conversation is scanned from its newest message down: first the texts that are in no block of the index yet, then
+//! block by block. The conversation whose unread part may hold the newest message is next, so results are found in order,
+//! and a scan can stop anywhere: `next` is the seq below which it continues. Invariant: a search shows only what it reads
+//! from `messages`, so that an index that lags shows less, but never erased content.
 
 use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};
@@ -26,21 +27,21 @@ use crate::base::words::Query;
 use crate::model::message::{FoundMessages, SearchMessages};
 use crate::model::operation::Refusal;
 
-/// Different words of a search that count. Beyond: left out, so that the first ones are found.
+/// Different words of a query that count. Further words are ignored, so that a match of the first ones is found.
 const SEARCH_WORDS_MAX: usize = 16;
 
-/// Messages of one conversation that a search reads because they are in no block. A conversation has fewer unless the
-/// index lags or is made anew. Beyond: passed over, and the answer says that it is not complete.
+/// Messages of one conversation that a search reads because they are in no block. A conversation has fewer unless the index
+/// lags or is being rebuilt. Above it: they are skipped, and the answer says that it is incomplete.
 const TEXTS_MAX: u32 = 2_048;
-/// What one search costs at the most, in texts read and compared (some microseconds each): a few tens of milliseconds. What
-/// it must do to get on at all, a look at each of one's conversations, may be more. Beyond: `next` goes on.
+/// Maximum cost of one search, in texts read and compared (some microseconds each): a few tens of milliseconds. The
+/// necessary minimum, one lookup for each of the viewer's conversations, may be higher. Above it: `next` continues.
 const COST_MAX: u64 = 8_192;
-/// A block costs as much as so many texts, and one more for each KiB.
+/// The cost of a block: this many texts, and one more for each KiB.
 const BLOCK_COST: u64 = 4;
-/// So many conversations cost as much as one text, before any of them is looked at.
+/// This many conversations cost as much as one text, before any of them is scanned.
 const CONVERSATIONS_A_TEXT: u64 = 4;
 
-/// The index as a search sees it: opened when it is first needed, and anew when its file was replaced.
+/// A reader's access to the index: opened when it is first needed, and again when its file was replaced.
 pub struct Lens {
     path: PathBuf,
     open: Option<(Connection, Option<(u64, u64)>)>,
@@ -52,7 +53,7 @@ impl Lens {
         Lens { path: index_file::path(database), open: None, trouble: FaultLog::new("a search in the index") }
     }
 
-    /// `None` while there is no index that can be used: the newest messages are found without.
+    /// `None` while there is no usable index: then only the newest messages are searched.
     fn connection(&mut self, natter: &Connection) -> Option<&Connection> {
         let identity = index_file::identity(&self.path);
         if self.open.as_ref().is_none_or(|(_, opened)| *opened != identity) {
@@ -66,27 +67,27 @@ impl Lens {
     }
 }
 
-/// A conversation on its way down.
+/// The scan of one conversation.
 struct Walk {
     key: i64,
     id: Id,
     last_n: u64,
-    /// Messages below this seq are still unseen.
+    /// Messages below this seq are not scanned yet.
     below: u64,
     /// Seqs above `below` that may match, the oldest first.
     found: Vec<u64>,
-    /// What is in no block was looked at.
+    /// Messages that are in no block have been scanned.
     in_blocks: bool,
 }
 
 impl Walk {
-    /// No message of it that may still be found is newer; `None` at its end.
+    /// The seq of the newest message that this scan may still find, or a greater one. `None` at its end.
     fn newest(&self) -> Option<u64> {
         self.found.last().copied().or_else(|| self.below.checked_sub(1).filter(|seq| *seq > 0))
     }
 }
 
-/// What is common to all walks of a search.
+/// The common state of all scans of a search.
 struct Search<'a> {
     natter: &'a Connection,
     index: Option<&'a Connection>,
@@ -95,7 +96,7 @@ struct Search<'a> {
     complete: bool,
 }
 
-/// Messages of the searcher's conversations that hold every word; newest first.
+/// Messages of the viewer's conversations that contain every word; newest first.
 pub fn search(natter: &Connection, lens: &mut Lens, search: SearchMessages) -> Result<FoundMessages, Stop> {
     let viewer = profiles::key(natter, search.viewer)?.ok_or(Refusal::Unauthorized)?;
     let conversation = match search.conversation {
@@ -125,7 +126,7 @@ pub fn search(natter: &Connection, lens: &mut Lens, search: SearchMessages) -> R
             return Ok(found);
         }
     }
-    // The newest messages, without the index.
+    // The newest messages are searched without the index.
     let query = Query::new(&search.query, SEARCH_WORDS_MAX);
     let walks = self::walks(natter, viewer, conversation, before)?;
     let without = Search { natter, index: None, query, cost: 0, complete: true };
@@ -135,7 +136,7 @@ pub fn search(natter: &Connection, lens: &mut Lens, search: SearchMessages) -> R
     })
 }
 
-/// Where a search fell: what is wrong with the index is no reason to answer nothing.
+/// The file whose fault ended a search: after a fault of the index, the search still answers without it.
 enum Trip {
     Index(rusqlite::Error),
     Natter(Stop),
@@ -180,7 +181,7 @@ impl Search<'_> {
         let mut order: BinaryHeap<(u64, usize)> =
             walks.iter().enumerate().filter_map(|(at, walk)| Some((walk.newest()?, at))).collect();
         while let Some((newest, at)) = order.pop() {
-            // It got on: the next search begins below where this one began.
+            // Progress is required: the next search must begin below the start of this one.
             if self.cost >= COST_MAX && newest + 1 < before {
                 found.next = Some(newest + 1);
                 break;
@@ -205,7 +206,7 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Whether the message still says what the index says it does.
+    /// Whether the current text of the message matches, as the index says.
     fn holds(&mut self, conversation: i64, seq: u64) -> rusqlite::Result<bool> {
         self.cost += 1;
         let holds = self
@@ -222,7 +223,7 @@ impl Search<'_> {
         matches!(body, ValueRef::Text(bytes) if std::str::from_utf8(bytes).is_ok_and(|text| self.query.matches(text)))
     }
 
-    /// Looks at the newest part of a conversation that is unseen.
+    /// Scans the next part of a conversation.
     fn descend(&mut self, walk: &mut Walk) -> Result<(), Trip> {
         let last = match self.index {
             Some(index) => last_in_block(index, walk.key, walk.below).map_err(Trip::Index)?,
@@ -243,7 +244,7 @@ impl Search<'_> {
         }
     }
 
-    /// What is behind the last block.
+    /// Reads the messages after the last block.
     fn read_texts(&mut self, walk: &mut Walk, last: u64) -> rusqlite::Result<()> {
         let mut statement = self.natter.prepare_cached(
             "SELECT n, seq, body FROM messages WHERE conversation = ?1 AND n <= ?2 ORDER BY n DESC LIMIT ?3",
@@ -280,7 +281,7 @@ impl Search<'_> {
                 Ok((number(row, 0)?, block::candidates(data, &self.query)?, data.len() as u64))
             })
             .optional()?;
-        // It was there a moment ago: the index is being made anew.
+        // The block was there a moment ago: the index is being rebuilt.
         let Some((first, mut candidates, bytes)) = block else {
             self.complete = false;
             walk.below = 0;

@@ -1,32 +1,33 @@
-//! What the writer does for the search index: it notes what was edited or erased, forgets it when the index says that it is
-//! done, and erases what versions before 11 kept as the index, a small step at a time.
-//! Invariant: a change is noted in the transaction that makes it.
+//! The writer's part of the search index: records edited and erased messages, and removes the index of old versions.
+//!
+//! A record is deleted when the index reports that it is done. The index that versions before 11 kept in the database is
+//! erased in small steps. Invariant: a change is recorded in the transaction that makes it.
 
 use rusqlite::Connection;
 
 use super::value::int;
 
-/// Rows forgotten in one step.
+/// Rows deleted in one step.
 const FORGET_STEP: u32 = 1_000;
 
-/// Tables of the old index that migration 11 put aside, and how many rows of each are about a hundred pages.
+/// Tables of the old index that migration 11 renamed, and how many rows of each take about a hundred pages.
 const RETIRED: [(&str, u64); 3] =
     [("search_retired_content", 2_048), ("search_retired_data", 64), ("search_retired_docsize", 8_192)];
 
-/// Whether this is a table of the old index: there until a sweep has erased it.
+/// Whether this is a table of the old index, which exists until a step has erased it.
 pub fn is_retired(table: &str) -> bool {
     RETIRED.iter().any(|(name, _)| *name == table)
 }
 
-/// The message has another text, or none any more; `op` is the seq of the event that says so.
+/// Records that a message has another text, or none any more. `op` is the seq of the event of this change.
 pub fn note(conn: &Connection, op: u64, message: u64) -> rusqlite::Result<()> {
     conn.prepare_cached("INSERT INTO search_changes (op, message) VALUES (?1, ?2)")?
         .execute((int(op), int(message)))?;
     Ok(())
 }
 
-/// Forgets changes up to `done`, and erases a part of the old index. Answers whether more is left to do at once. Inside of a
-/// transaction.
+/// Deletes changes up to `done`, and erases a part of the old index. Returns whether there is more to do now. Must run
+/// inside of a transaction.
 pub fn sweep(conn: &Connection, done: u64) -> rusqlite::Result<bool> {
     let forgotten = conn
         .prepare_cached(

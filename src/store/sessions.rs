@@ -1,13 +1,14 @@
-//! Sessions: opened by sign-in, carried on by the exchange of refresh tokens, ended by logout or by theft.
+//! Sessions: opened by sign-in, continued by the exchange of refresh tokens, ended by logout or after a theft.
 //!
 //! ```text
-//! refresh token presented        what it was                       what happens
+//! refresh token presented        what it is                        what happens
 //! ───────────────────────────    ──────────────────────────────    ─────────────────────────────
 //! the current one                                                  a new pair; this one becomes the prior one
-//! the prior one, within 60 s     a repeat after a lost answer      the same pair again
-//! any other of this session      stolen, or its thief's twin       the session ends
+//! the prior one, within 60 s     a retry after a lost answer       the same pair again
+//! any other of this session      stolen, or its owner's after      the session ends
+//!                                a thief used it
 //! ```
-//! Invariant: an ended session is remembered until its last access token is dead.
+//! Invariant: an ended session is remembered until its last access token has expired.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -26,13 +27,13 @@ use crate::model::session::{
     Refreshed, RevokeSessions, SessionPage, SessionSelector, SessionView, TokenPair,
 };
 
-/// Milliseconds in which a refresh token that was just exchanged returns the same pair again (`protocol.md`, session.refresh).
-/// Beyond: its use ends the session.
+/// Milliseconds in which a refresh token that was just exchanged returns the same pair again
+/// ([`protocol`](crate::protocol), session.refresh). After that, its use ends the session.
 const REFRESH_REPEAT_MS: u64 = 60_000;
-/// Standing sessions of one member. Beyond: the one unseen for longest ends.
+/// Sessions of one member. When another opens, the one with the oldest activity ends.
 const SESSIONS_MAX: u64 = 1_000;
 
-/// A row of `sessions` with what an answer says of its member.
+/// A row of `sessions`, with the fields of its member that an answer needs.
 struct Session {
     key: i64,
     pair: TokenPair,
@@ -43,7 +44,7 @@ struct Session {
     access_until: u64,
 }
 
-/// Writes a session's row; `true` when its member never had one with this device before.
+/// Inserts a session's row. Returns `true` if its member never had a session on this device before.
 pub fn insert(conn: &Connection, member: i64, session: &NewSession, at: u64) -> rusqlite::Result<bool> {
     conn.prepare_cached(
         "INSERT INTO sessions (id, member, access_uuid, refresh_uuid, unique_id, user_agent, address, issued, \
@@ -69,11 +70,11 @@ pub fn insert(conn: &Connection, member: i64, session: &NewSession, at: u64) -> 
     Ok(new_devices > 0)
 }
 
-/// By what a session's device is known again.
+/// The value that identifies a session's device.
 fn device_of(session: &NewSession) -> [u8; 32] {
     match &session.unique_id {
         Some(unique_id) => sha256(unique_id.as_bytes()),
-        // A device id has no blank, so no user agent can pass for one.
+        // A device id has no blank, so it never equals the text of a user agent.
         None => sha256(format!("user agent {}", session.user_agent).as_bytes()),
     }
 }
@@ -99,7 +100,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     if !account.member.active {
         return Err(Refusal::Unauthorized.into());
     }
-    // A password that was right when it was compared may have been changed since, and every session ended.
+    // The password was checked outside of this transaction: it may have been changed since, and every session ended.
     let member: i64 = conn
         .prepare_cached("SELECT key FROM members WHERE id = ?1 AND hash = ?2")?
         .query_row((open.member.to_bytes(), &open.hash.0), |row| row.get(0))
@@ -108,7 +109,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     if let Some(hash) = &open.rehash {
         conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((member, hash))?;
     }
-    // Sessions nobody can carry on any more leave with the next sign-in of their member.
+    // Sessions that can't be continued any more are deleted at the next sign-in of their member.
     conn.prepare_cached(
         "DELETE FROM sessions WHERE member = ?1 AND refresh_expire <= ?2 AND access_until <= ?2",
     )?
@@ -121,7 +122,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     Ok(Written { result: Ok(Answer::OpenSession(Box::new(Opened { account, pair }))), events: events.into() })
 }
 
-/// One more session is about to open: the ones unseen for longest end where there are too many.
+/// Ends the sessions with the oldest activity if one more session would exceed the limit.
 fn make_room(batch: &mut Batch<'_>, member: i64, at: u64) -> rusqlite::Result<Vec<Event>> {
     let count = batch
         .conn
@@ -193,8 +194,7 @@ pub fn end(batch: &mut Batch<'_>, end: EndSession) -> Result<Written, Stop> {
     Ok(Written { result: Ok(Answer::EndSession(())), events: events.into() })
 }
 
-/// Ends the sessions of these names that stand.
-/// Ends every session without a word to anybody: only for a history that begins anew, whose epoch no token knows.
+/// Deletes every session without events. Only for a restored database with a new epoch, which no token contains.
 pub fn forget_all(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM sessions", [])?;
     Ok(())
@@ -210,7 +210,7 @@ fn revoke_all(batch: &mut Batch<'_>, ids: &[Id], at: u64) -> rusqlite::Result<Ve
     Ok(events)
 }
 
-/// Ends every session of a member but `kept`.
+/// Ends every session of a member except `kept`.
 pub fn revoke_others(
     batch: &mut Batch<'_>,
     member: i64,
@@ -240,7 +240,7 @@ pub fn revoke_some(batch: &mut Batch<'_>, revocation: RevokeSessions) -> Result<
 
 pub fn change_password(batch: &mut Batch<'_>, change: ChangePassword) -> Result<Written, Stop> {
     let member = accounts::key(batch.conn, change.member)?.ok_or(Refusal::Unauthorized)?;
-    // The old password was judged outside of this transaction: what it was judged by must still stand.
+    // The old password was checked outside of this transaction: its hash must still be the same.
     let changed = batch
         .conn
         .prepare_cached("UPDATE members SET hash = ?3 WHERE key = ?1 AND hash = ?2 AND active")?
@@ -265,7 +265,7 @@ pub fn note_seen(batch: &mut Batch<'_>, note: &NoteSeen) -> Result<Written, Stop
 
 pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop> {
     let member = accounts::key(conn, list.member)?.ok_or(Refusal::Unauthorized)?;
-    // One row more than fits tells whether there is a next page.
+    // One row more than fits shows whether there is a next page.
     let mut rows = conn
         .prepare_cached(
             "SELECT key, id, unique_id, user_agent, address, place, created_at, last_seen_at FROM sessions \
@@ -296,7 +296,7 @@ pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop>
     Ok(SessionPage { sessions: rows.into_iter().map(|(_, session)| session).collect(), next })
 }
 
-/// Ends a session: its row goes, its name stays while an access token of it may live.
+/// Ends a session: deletes its row, and remembers its id while an access token of it may be valid.
 fn revoke(batch: &mut Batch<'_>, session: &Session, at: u64) -> rusqlite::Result<Event> {
     let conn = batch.conn;
     let unix_s = int(at / 1_000);

@@ -1,8 +1,9 @@
-//! What keeps the database in order between two batches: checkpoints, what proves after a start or a failed write that all
-//! answered is on disk, and a new file where only that can.
+//! Maintenance of the database between two batches: checkpoints, proofs of durability, and the replacement of a suspect
+//! file.
 //!
-//! Owns when each is tried; the rule of what follows from which fault is `durability`'s.
-//! Invariant: nothing here is waited for by an answer that is under way.
+//! After a start or a failed write it proves that all answered writes are on disk; if only a new file can achieve that, it
+//! makes one. Owns when each is tried. Which fault leads to which state is the rule of `durability`. Invariant: no answer
+//! in progress waits for this work.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,21 +19,21 @@ use crate::model::readiness::{LogHeld, Readiness};
 /// Pages in the WAL that are worth a checkpoint: 8 MiB. Fewer would copy the same busy pages more often (at 4 MiB an eighth
 /// of the writer's time), more would stall longer.
 const WAL_CHECKPOINT_PAGES: u64 = 2_000;
-/// Pages in the WAL (24 MiB) after which a checkpoint waits for the readers of old snapshots, which last
-/// milliseconds, so that the WAL begins anew.
+/// Pages in the WAL (24 MiB) after which a checkpoint waits for the readers of old snapshots, which take milliseconds, so
+/// that the WAL restarts.
 const WAL_RESTART_PAGES: u64 = 6_000;
 
-/// Between two attempts to become sound again.
+/// Time between two attempts to become sound again.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
-/// Between two attempts to let the log begin anew while a reader outside of this process is in the way. With
-/// [`HELD_BUSY_MS`] they take a twenty-fifth of the writer's time.
+/// Time between two attempts to restart the log while a reader outside of this process prevents it. With
+/// [`HELD_BUSY_MS`] they take one twenty-fifth of the writer's time.
 const RESTART_EVERY: Duration = Duration::from_millis(250);
 /// Milliseconds such an attempt waits for it.
 const HELD_BUSY_MS: u64 = 10;
-/// Of the room that a disk has left, the part that a held log may take is one in so many.
+/// A held log may use one part in this many of the free space of the disk.
 const ROOM_SHARE: u64 = 2;
 
-/// A new file that is being made.
+/// A replacement file in progress.
 #[derive(Default)]
 pub struct Replacing {
     old: Option<Old>,
@@ -42,7 +43,7 @@ pub struct Replacing {
 }
 
 impl Store {
-    /// What is worth doing between two batches, when no answer waits for it.
+    /// Maintenance between two batches, when no answer waits for it.
     pub fn maintain(&mut self, now: Instant) -> Result<(), Fault> {
         if self.writer_state.durability.state != State::Database {
             return self.handle().maintain(now);
@@ -77,12 +78,12 @@ impl Store {
         self.handle().bound_log(free_bytes);
     }
 
-    /// Where the database stands.
+    /// The folder of the database.
     pub fn folder(&self) -> &Path {
         connection::folder(&self.options.path)
     }
 
-    /// A step on the way to a new file. Whether it has taken the place of the old one.
+    /// One step towards a new file. Returns whether it has replaced the old one.
     fn replace(&mut self) -> Result<bool, Failed> {
         let Replacing { old, copy, complete } = &mut self.replacing;
         if !*complete {
@@ -105,14 +106,12 @@ impl Store {
         replacement::exchange(&self.options.path)?;
         let opened = connection::open_writer(&self.options);
         let conn = opened.map_err(|fault| Failed::Fault(Fault::Io, fault.to_string()))?;
-        // The old file goes after its connection.
+        // The old file is removed after its connection is closed.
         drop(std::mem::replace(&mut self.conn, conn));
         self.replacing = Replacing::default();
         replacement::remove_mark(&self.options.path)?;
         self.writer_state.replaced();
-        ::log::warn!(
-            "storage: the content of the database is in a new file, which has taken the place of the old one"
-        );
+        ::log::warn!("storage: the content of the database is in a new file, which has replaced the old one");
         Ok(true)
     }
 
@@ -124,37 +123,37 @@ impl Store {
             Failed::Fault(fault, detail) => (Obstacle::Fault(fault), fault, detail),
         };
         if self.writer_state.durability.obstacle != Some(obstacle) {
-            ::log::error!("storage: no new file takes the place of the database: {detail}");
+            ::log::error!("storage: the database can't be replaced by a new file: {detail}");
         }
         self.writer_state.durability.obstacle = Some(obstacle);
         if !self.replacing.complete
             && let Err(error) = replacement::clear(&self.options.path)
         {
-            ::log::warn!("storage: a part of a copy stays behind: {error}");
+            ::log::warn!("storage: a part of a copy can't be removed: {error}");
         }
         fault
     }
 }
 
 impl WriteHandle<'_> {
-    /// A connection that a backup holds on to is not replaced.
+    /// A connection that a backup borrows is not replaced.
     pub fn is_at_work(&self) -> bool {
         false
     }
 
-    /// Where the database stands.
+    /// The folder of the database.
     pub fn folder(&self) -> &Path {
         connection::folder(&self.writer_state.path)
     }
 
-    /// What is worth doing between two batches, when no answer waits for it: a checkpoint once the WAL is long or holds what
-    /// was erased. A database file that has to be replaced is left to [`Store::maintain`], which owns the connection.
+    /// Maintenance between two batches, when no answer waits for it: a checkpoint once the WAL is long or holds erased
+    /// content. A database file that has to be replaced is left to [`Store::maintain`], which owns the connection.
     pub fn maintain(&mut self, now: Instant) -> Result<(), Fault> {
         let due = self.writer_state.retry_at.is_none_or(|at| at <= now);
         let result = match self.writer_state.durability.state {
             State::Sound => {
                 let kept = self.keep(now);
-                // The log at its bound takes no write, not even this one.
+                // A log at its limit accepts no write, not even this one.
                 let room = self.writer_state.wal_pages < self.writer_state.wal_pages_max;
                 if self.writer_state.failing.is_some()
                     && due
@@ -180,10 +179,11 @@ impl WriteHandle<'_> {
         result
     }
 
-    /// Proves that what was answered is on disk: a checkpoint that syncs the log and the database and cuts the log off, so
-    /// that what comes next goes to new blocks. After a start, the mark of the start too.
+    /// Proves that answered writes are on disk, by a checkpoint that syncs the log and the database and truncates the log,
+    /// so that later writes go to new blocks. After a start it also writes the mark of the start.
     pub fn prove(&mut self) -> Result<(), Fault> {
-        // First the room: what the checkpoint gives back would let one small write through, and the next post would fail.
+        // First a test write: the space that the checkpoint frees would let one small write through, and the next post
+        // would fail.
         if self.writer_state.durability.state == State::Log && self.writer_state.failing == Some(Fault::Full)
         {
             self.probe()?;
@@ -204,11 +204,11 @@ impl WriteHandle<'_> {
         }
         self.writer_state.erased = false;
         self.writer_state.durability.is_proven();
-        // What failed may fail still, and only a write shows it.
+        // The failure may persist, and only a write shows it.
         if self.writer_state.failing.is_some() { self.probe() } else { Ok(()) }
     }
 
-    /// Writes down that the database is open, once.
+    /// Records once that the database is open.
     fn begin(&mut self) -> rusqlite::Result<()> {
         let Some(beginning) = &self.writer_state.beginning else { return Ok(()) };
         connection::set_synchronous(self.conn, true)?;
@@ -240,17 +240,19 @@ impl WriteHandle<'_> {
         if self.writer_state.durability.checkpoint_failed(error) && before != State::Database {
             self.writer_state.retry_at = None;
             if let Err(error) = replacement::set_mark(&self.writer_state.path) {
-                ::log::warn!("storage: the next start will not know of this: {error}");
+                ::log::warn!(
+                    "storage: the next start will not know that the database file is suspect: {error}"
+                );
             }
         }
         fault
     }
 
-    /// What was erased is gone from the database file by `secure_delete`; what was written of it before stands in the WAL
-    /// until that is cut off.
+    /// `secure_delete` removes erased content from the database file. Earlier copies of it stay in the WAL until that is
+    /// truncated.
     fn empty_wal(&mut self) -> rusqlite::Result<()> {
         let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS)?;
-        // A reader of an old snapshot was in the way: tried again later.
+        // A reader of an old snapshot prevented it: tried again later.
         self.writer_state.erased = wal.busy;
         Ok(())
     }
@@ -270,7 +272,7 @@ impl WriteHandle<'_> {
             && wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES
         {
             let wal = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
-            // Beyond a reader's old snapshot nothing can be copied, and looking for it costs more the longer the log is.
+            // Pages after a reader's old snapshot can't be copied, and each attempt costs more as the log grows.
             self.writer_state.copy_at =
                 if wal.copied < wal.pages { wal.pages + WAL_CHECKPOINT_PAGES } else { wal.copied };
         }
@@ -280,7 +282,7 @@ impl WriteHandle<'_> {
         Ok(())
     }
 
-    /// A checkpoint that waits for readers, but only for as long as posts may.
+    /// A checkpoint that waits for readers, but only as long as posts may wait.
     pub(super) fn checkpoint_soon(&mut self, pragma: &str, wait_ms: u64) -> rusqlite::Result<Wal> {
         connection::set_patience(self.conn, wait_ms)?;
         let wal = self.checkpoint(pragma);
@@ -294,7 +296,7 @@ impl WriteHandle<'_> {
             let pages = |column| row.get(column).map(|pages: i64| pages.max(0) as u64);
             Ok(Wal { busy: row.get(0)?, pages: pages(1)?, copied: pages(2)? })
         })?;
-        // A restart that nobody was in the way of: the next commit begins at the front again.
+        // No reader prevented the restart: the next commit begins at the start of the log.
         let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
         self.writer_state.wal_pages = if restarted { 0 } else { wal.pages };
         if self.writer_state.wal_pages == 0 {
@@ -303,7 +305,7 @@ impl WriteHandle<'_> {
         Ok(wal)
     }
 
-    /// A tiny real write, to learn whether the database takes writes again after a fault.
+    /// A small real write, which shows whether the database accepts writes again after a fault.
     pub(super) fn probe(&mut self) -> Result<(), Fault> {
         match metadata::touch(self.conn) {
             Ok(()) => {
@@ -326,12 +328,12 @@ impl WriteHandle<'_> {
         fault
     }
 
-    /// What the database can do at the moment.
+    /// What the database can do now.
     pub fn readiness(&self) -> Readiness {
         self.writer_state.readiness()
     }
 
-    /// Logs when answering stops and when it goes on.
+    /// Logs when writes are no longer answered, and when they are answered again.
     pub(super) fn tell(&mut self) {
         let reason = self.writer_state.durability.reason();
         if self.writer_state.told == reason {
@@ -344,13 +346,13 @@ impl WriteHandle<'_> {
         self.writer_state.told = reason;
     }
 
-    /// Whether a reader outside of this process keeps the log from being cut off. [`WriteHandle::bound_log`] wants to know the
-    /// room that is left then.
+    /// Whether a reader outside of this process prevents the log from being truncated. [`WriteHandle::bound_log`] then
+    /// needs the free space of the disk.
     pub fn is_log_held(&self) -> bool {
         self.writer_state.log_held.is_some()
     }
 
-    /// So much of the disk is free: a held log takes a part of it at most.
+    /// Limits a held log to a part of the disk's free space.
     pub fn bound_log(&mut self, free_bytes: u64) {
         let free = free_bytes / self.writer_state.page_bytes;
         let bound = (self.writer_state.wal_pages + free) / ROOM_SHARE;

@@ -1,7 +1,8 @@
-//! Uploads: their rows, who may read them, what shows them, and which bytes nothing needs any more.
-//! Owns the count of what each owner keeps; refuses to touch a file: what has lost its last row is named in
-//! `erased_files`, and a worker removes it.
-//! Invariant: an upload that is shown exists, and a file's id stands in `files` or in `erased_files`, never in both.
+//! Uploads: their rows, who may read them, what shows them, and which files are no longer needed.
+//!
+//! Owns the count of each owner's stored bytes. Touches no file: a file without a row is listed in `erased_files`, and a
+//! worker removes it. Invariant: an upload that is shown exists, and a file's id is in `files` or in `erased_files`, never
+//! in both.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -21,7 +22,7 @@ use crate::model::upload::{
 
 pub fn admit(conn: &Connection, admit: AdmitUpload) -> Result<u64, Stop> {
     let owner = profiles::key(conn, admit.owner)?.ok_or(Refusal::Unauthorized)?;
-    // Counted here, on the reader's time: those that are under way meanwhile are few.
+    // Counted here, in a reader: the uploads in progress meanwhile are few.
     let kept: u64 = conn
         .prepare_cached(
             "SELECT count(*) FROM (SELECT 1 FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1 LIMIT ?2)",
@@ -33,7 +34,7 @@ pub fn admit(conn: &Connection, admit: AdmitUpload) -> Result<u64, Stop> {
     has_room(conn, owner, admit.bytes, admit.quota)
 }
 
-/// What its owner has left, if that is so many bytes at least.
+/// The bytes that the owner has left, if they are at least `bytes`.
 fn has_room(conn: &Connection, owner: i64, bytes: u64, quota: u64) -> Result<u64, Stop> {
     let used = conn
         .prepare_cached("SELECT bytes FROM upload_usage WHERE owner = ?1")?
@@ -100,7 +101,7 @@ pub fn find(conn: &Connection, find: FindUpload) -> Result<StoredFile, Stop> {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, stored, text(row, 7)?))
         })
         .optional()?;
-    // Compared as it is shown: a damaged name is not the one in the row.
+    // The name is compared as it is shown: a damaged name differs from the one in the row.
     let (upload, owner, stored, _) =
         found.filter(|(_, _, _, name)| *name == find.name).ok_or(Refusal::NotFound)?;
     if let Some(viewer) = find.viewer {
@@ -112,7 +113,7 @@ pub fn find(conn: &Connection, find: FindUpload) -> Result<StoredFile, Stop> {
     Ok(stored)
 }
 
-/// Whether one who is not its owner may read an upload.
+/// Whether a profile that is not its owner may read an upload.
 fn may_read(conn: &Connection, viewer: i64, upload: i64) -> rusqlite::Result<bool> {
     Ok(is_picture(conn, upload)?
         || conn
@@ -124,7 +125,7 @@ fn may_read(conn: &Connection, viewer: i64, upload: i64) -> rusqlite::Result<boo
             .exists([upload, viewer])?)
 }
 
-/// Whether it stands for a profile or a group.
+/// Whether it is the image of a profile or a group.
 fn is_picture(conn: &Connection, upload: i64) -> rusqlite::Result<bool> {
     conn.prepare_cached(
         "SELECT 1 FROM profiles WHERE image = ?1 UNION ALL SELECT 1 FROM conversations WHERE image = ?1",
@@ -140,7 +141,7 @@ pub fn image(conn: &Connection, upload: Option<i64>) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// What a message shows, in the order it was posted.
+/// The attachments of a message, in the order in which they were posted.
 pub fn attachments(conn: &Connection, message: u64) -> rusqlite::Result<Vec<Attachment>> {
     conn.prepare_cached(
         "SELECT u.id, u.name, f.mime, f.size, f.width, f.height FROM attachments a \
@@ -165,8 +166,8 @@ fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
 
 // ---- showing -------------------------------------------------------------------------------------
 
-/// Uploads of this owner, about to be shown by a message: their keys, and how they are shown. `None` where one of them is
-/// not the owner's.
+/// Uploads of this owner that a message is about to show: their keys, and how they are shown. `None` if one of them belongs
+/// to another owner.
 pub fn of_owner(
     conn: &Connection,
     owner: i64,
@@ -187,7 +188,7 @@ pub fn of_owner(
     Ok(Some(found))
 }
 
-/// Has a message, which is about to be stored, show these uploads.
+/// Attaches these uploads to a message that is about to be stored.
 pub fn attach(conn: &Connection, message: u64, uploads: &[(i64, Attachment)]) -> rusqlite::Result<()> {
     let mut insert =
         conn.prepare_cached("INSERT INTO attachments (message, place, upload) VALUES (?1, ?2, ?3)")?;
@@ -197,7 +198,7 @@ pub fn attach(conn: &Connection, message: u64, uploads: &[(i64, Attachment)]) ->
     Ok(())
 }
 
-/// A message shows nothing any more; what nothing else shows goes with it.
+/// Removes the attachments of a message, and erases those that nothing else shows.
 pub fn detach(conn: &Connection, message: u64) -> rusqlite::Result<()> {
     let uploads = conn
         .prepare_cached("DELETE FROM attachments WHERE message = ?1 RETURNING upload")?
@@ -206,7 +207,7 @@ pub fn detach(conn: &Connection, message: u64) -> rusqlite::Result<()> {
     uploads.into_iter().try_for_each(|upload| erase_unless_shown(conn, upload))
 }
 
-/// The key of an image of this owner; `Invalid` for what is neither an image nor theirs.
+/// The key of an image of this owner. `Invalid` for an upload that is not an image, or not this owner's.
 pub fn picture(conn: &Connection, owner: i64, upload: Id, field: &'static str) -> Result<i64, Stop> {
     let found = of_owner(conn, owner, &[upload])?.and_then(|mut found| found.pop());
     match found {
@@ -215,7 +216,7 @@ pub fn picture(conn: &Connection, owner: i64, upload: Id, field: &'static str) -
     }
 }
 
-/// What stood for a profile or a group, and does so no longer.
+/// Erases a former image of a profile or a group, unless something else shows it.
 pub fn picture_replaced(conn: &Connection, before: Option<i64>, now: Option<i64>) -> rusqlite::Result<()> {
     match before {
         Some(before) if now != Some(before) => erase_unless_shown(conn, before),
@@ -258,7 +259,7 @@ fn erase_unless_shown(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
     }
 }
 
-/// Takes an upload that nothing shows, and its bytes with the last of those that share them.
+/// Erases an upload that nothing shows, and its file if no other upload shares it.
 fn erase(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
     let file: i64 = conn
         .prepare_cached("DELETE FROM uploads WHERE key = ?1 RETURNING file")?
@@ -276,7 +277,7 @@ fn erase(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Takes all uploads of a profile out of everything that shows them: the account is deleted.
+/// Removes all uploads of a deleted account's profile from everything that shows them.
 pub fn erase_all(conn: &Connection, owner: i64) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM attachments WHERE upload IN \
@@ -295,7 +296,7 @@ pub fn erase_all(conn: &Connection, owner: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-// ---- the disk's side -----------------------------------------------------------------------------
+// ---- for the removal of files --------------------------------------------------------------------
 
 pub fn list_erased(conn: &Connection, list: ListErasedFiles) -> Result<Vec<Id>, Stop> {
     let files = conn

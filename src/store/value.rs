@@ -1,12 +1,14 @@
-//! Numbers and ids on their way in and out of rows. SQLite has signed 64-bit integers; the model has unsigned
-//! ones that never reach the sign bit, and what a peer makes greater is cut to the greatest.
+//! Conversions of numbers, ids and texts between the model and the columns of rows.
+//!
+//! SQLite has signed 64-bit integers. The model has unsigned integers that never reach the sign bit. Greater numbers from a
+//! client are clamped to the greatest that fits.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Error, Row};
 
 use crate::base::id::Id;
 
-/// A number as a column: what no row can hold becomes the greatest that one can.
+/// A number as a column. A number that does not fit becomes the greatest that does.
 pub fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -28,7 +30,7 @@ pub fn number_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u
     }
 }
 
-/// The two columns of an id that is kept as integers: its halves, in two's complement.
+/// The two columns of an id that is stored as integers: its halves, in two's complement.
 pub fn halves(id: Id) -> (i64, i64) {
     (id.high() as i64, id.0 as i64)
 }
@@ -38,7 +40,7 @@ pub fn joined(high: i64, low: i64) -> Id {
     Id(u128::from(high as u64) << 64 | u128::from(low as u64))
 }
 
-/// A 16-byte id. A damaged one, of another length or type, is read as an id that names nothing.
+/// A 16-byte id. A damaged one, of another length or type, is read as an id that belongs to no object.
 pub fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Id> {
     Ok(match row.get_ref(column)? {
         ValueRef::Blob(bytes) => bytes.try_into().map_or(Id(0), Id::from_bytes),
@@ -46,8 +48,8 @@ pub fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Id> {
     })
 }
 
-/// A text as far as it can be read: a name that is damaged on the disk must not hide the rows around it. What is no UTF-8
-/// becomes U+FFFD, and so does a whole value that is no text.
+/// A text as far as it can be read: a name that is damaged on the disk must not hide the rows around it. Invalid UTF-8
+/// becomes U+FFFD. A value that is not a text becomes one U+FFFD.
 pub fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
     Ok(text_or_null(row, column)?.unwrap_or_else(|| char::REPLACEMENT_CHARACTER.to_string()))
 }
@@ -61,8 +63,8 @@ pub fn text_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Str
     })
 }
 
-/// The value of a column, or the default and a note where the column holds what natter never writes there. Other errors, of
-/// the disk and of SQLite, stay what they are.
+/// The value of a column. If natter never writes such a value there, returns the default and sets `damaged`. Other errors,
+/// of the disk and of SQLite, are returned unchanged.
 pub fn or_damaged<T: Default>(value: rusqlite::Result<T>, damaged: &mut bool) -> rusqlite::Result<T> {
     match value {
         Err(error) if is_damage(&error) => {
@@ -73,7 +75,7 @@ pub fn or_damaged<T: Default>(value: rusqlite::Result<T>, damaged: &mut bool) ->
     }
 }
 
-/// Whether a row was read, and holds what no row of ours can hold.
+/// Whether a row was read and holds a value that natter never writes.
 pub fn is_damage(error: &Error) -> bool {
     matches!(
         error,
@@ -90,7 +92,8 @@ mod tests {
 
     use super::*;
 
-    /// What each reading makes of values that no row of ours holds: a flipped bit in the head of a row gives any type.
+    /// The result of each read for values that natter never writes: one flipped bit in a row's header gives a value any
+    /// type.
     #[test]
     fn a_damaged_value_hides_no_row() {
         let conn = Connection::open_in_memory().expect("a database");
@@ -112,7 +115,7 @@ mod tests {
         let id = 0x4141_4141_4141_4141_4141_4141_4141_4131;
         let text = "AAAAAAAAAAAAAAA1";
         check("x'41414141414141414141414141414131'", (text, Some(text), id, (0, true)));
-        // A fault of SQLite is none of the row.
+        // An error of SQLite is not a damaged row.
         let error = conn.query_row("SELECT abs(-9223372036854775808)", [], |row| {
             or_damaged(row.get::<_, i64>(0), &mut false)
         });

@@ -1,10 +1,12 @@
-//! The one writer: opens the database and turns batches of commands into transactions. What it does between two batches is in
-//! `upkeep`. Refuses to own a thread or a queue; whoever calls decides how long a batch is.
+//! The one writer: opens the database and turns batches of commands into transactions.
+//!
+//! Maintenance between two batches is in `upkeep`. The caller owns the thread and the queue, and decides how long a batch
+//! is.
 //!
 //! ```text
-//! open → ( commit → tend → sweep_search )* → close
+//! open → ( commit → maintain → sweep_search )* → close
 //! ```
-//! Invariant: a batch is on disk whole, or none of it is and all of it was refused.
+//! Invariant: a batch is completely on disk, or no part of it is and all of it was refused.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -35,42 +37,42 @@ pub struct Store {
     pub(super) writer_state: WriterState,
 }
 
-/// The store in use. Apart from it because a backup holds on to the connection, and what happens between two of its steps
-/// needs the same connection.
+/// The open store. It is separate from [`Store`] because a backup borrows the connection, and the work between two of its
+/// steps needs the same connection.
 pub struct WriteHandle<'a> {
     pub(super) conn: &'a Connection,
     pub(super) writer_state: &'a mut WriterState,
 }
 
-/// What the writer knows beside its connection.
+/// The writer's state, apart from its connection.
 pub(super) struct WriterState {
     cache: Cache,
     log: Log,
     pub path: PathBuf,
-    /// The last transaction failed: the ends of the log are read again before the next.
+    /// The last transaction failed: the head of the event log is read again before the next one.
     stale: bool,
     pub durability: Durability,
-    /// What the last commit failed with, while nothing was committed since.
+    /// The fault of the last commit. `None` after the next successful commit.
     pub failing: Option<Fault>,
-    /// No attempt to get over either before this.
+    /// No attempt to recover from an unsound state or a failing commit before this time.
     pub retry_at: Option<Instant>,
-    /// What of the start is not written yet.
+    /// What the start has not written yet.
     pub beginning: Option<Beginning>,
-    /// Why writes are not answered, as far as the log says.
+    /// The reason, last written to the log, why writes are not answered.
     pub told: Option<&'static str>,
     /// Something was erased that the WAL may still hold.
     pub erased: bool,
-    /// No checkpoint for the sake of erasure before this.
+    /// No checkpoint because of erased content before this time.
     pub erase_at: Option<Instant>,
     /// Pages in the WAL as the last [`Store::maintain`] left it.
     pub wal_pages: u64,
-    /// The bound in force.
+    /// The current limit.
     pub wal_pages_max: u64,
     pub wal_pages_of_option: u64,
     pub page_bytes: u64,
-    /// No checkpoint that does not wait for readers before the WAL has so many pages.
+    /// No passive checkpoint before the WAL has this many pages.
     pub copy_at: u64,
-    /// A reader is in the way of the WAL's new beginning: the next attempt.
+    /// A reader prevents the WAL from restarting: the time of the next attempt.
     pub restart_at: Option<Instant>,
     pub log_held: Option<LogHeld>,
     pub reserve: Reserve,
@@ -85,7 +87,7 @@ impl WriterState {
         Readiness { unready, unproven: self.beginning.is_some(), log_held: self.log_held }
     }
 
-    /// The database is another file with the same content.
+    /// The database was replaced by another file with the same content.
     pub fn replaced(&mut self) {
         self.cache.clear();
         self.stale = true;
@@ -94,25 +96,26 @@ impl WriterState {
     }
 }
 
-/// The WAL as a checkpoint left it.
+/// The state of the WAL after a checkpoint.
 pub(super) struct Wal {
-    /// A reader was in the way.
+    /// A reader prevented the checkpoint from completing.
     pub busy: bool,
     pub pages: u64,
-    /// How many of them the database file has too.
+    /// How many of these pages are also in the database file.
     pub copied: u64,
 }
 
 impl Store {
-    /// Creates or opens the database, brings its schema up to date and judges its soundness. `entropy` only
-    /// makes an epoch, where one is needed; `now_ms` only judges which ended sessions still matter.
+    /// Creates or opens the database, migrates its schema and checks that it is sound. `entropy` only makes an epoch, if
+    /// one is needed. `now_ms` only decides which ended sessions still matter.
     pub fn open(
         options: &StoreOptions,
         entropy: &mut dyn Entropy,
         now_ms: u64,
     ) -> Result<(Store, Start), OpenFault> {
         let conn = match connection::open_writer(options) {
-            // It may be the room that is missing, as for a `-shm`. What was refused for another reason is so again.
+            // The disk may be full, so that SQLite can't create the `-shm` file. A file that was refused for another reason
+            // is refused again.
             Err(OpenFault::Failed { .. }) if reserve::release(&options.path) => {
                 connection::open_writer(options)?
             }
@@ -174,7 +177,7 @@ impl Store {
         connection::set_synchronous(&conn, true)?;
         let mut store =
             Store { conn, options: options.clone(), replacing: Replacing::default(), writer_state };
-        // What a crash left in the WAL is proven now, or later while reads are answered already.
+        // Proves what a crash left in the WAL now, or later while reads are already answered.
         if store.writer_state.durability.state == State::Unproven {
             let proven = store.handle().prove();
             store.handle().tell();
@@ -201,20 +204,20 @@ impl Store {
         self.handle().sweep_search(done)
     }
 
-    /// What the database can do at the moment.
+    /// What the database can do now.
     pub fn readiness(&self) -> Readiness {
         self.writer_state.readiness()
     }
 
-    /// Copies the database, as it will be at the end, into a file beside it that `id` names, a bounded step at a time.
-    /// After each step `between` may commit, which reaches the copy too, or give up with `false`.
+    /// Copies the database into a file in the same folder, whose name contains `id`, one bounded step at a time. After each
+    /// step `between` may commit, which also changes the copy, or cancel the copy with `false`.
     pub fn back_up(
         &mut self,
         id: Id,
         between: &mut dyn FnMut(&mut WriteHandle<'_>) -> bool,
     ) -> Result<DatabaseCopy, Refusal> {
         let Store { conn, options, writer_state, .. } = self;
-        // A connection that is to be replaced must not be held on to.
+        // The backup must not hold a connection that has to be replaced.
         let file = backup::copy(conn, &options.path, id, &mut || {
             between(&mut WriteHandle { conn, writer_state })
                 && writer_state.durability.state != State::Database
@@ -222,8 +225,8 @@ impl Store {
         Ok(DatabaseCopy { file })
     }
 
-    /// Leaves a database that needs no recovery: everything in the file, the WAL empty, marked as closed. Where what was
-    /// answered cannot be proven to be on disk, the log stays for the next start.
+    /// Leaves a database that needs no recovery: all content in the file, the WAL empty, marked as closed. If answered
+    /// writes can't be proven to be on disk, the log stays for the next start.
     pub fn close(mut self) -> Result<(), Fault> {
         if self.writer_state.durability.state == State::Database {
             return Err(Fault::Sync);
@@ -249,9 +252,9 @@ impl Store {
 }
 
 impl WriteHandle<'_> {
-    /// Performs a batch in one transaction and answers each command, in their order; the batch is empty
-    /// afterwards. After a fault of one command the rest of its lane in this batch is refused `Unavailable`; a
-    /// fault of the transaction refuses all of it.
+    /// Performs a batch in one transaction and answers each command, in order. The batch is empty afterwards. After a fault
+    /// of one command the rest of its lane in this batch is refused with `Unavailable`. A fault of the transaction refuses
+    /// the complete batch.
     pub fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
         let count = batch.len();
         if let Some(fault) = self.writer_state.durability.fault() {
@@ -318,7 +321,7 @@ impl WriteHandle<'_> {
         Ok(outcomes)
     }
 
-    /// The log is as long as it may be: it begins anew, or nothing is written.
+    /// The log has its maximum length: it restarts from its beginning, or no more is written.
     fn restart_wal(&mut self) -> rusqlite::Result<()> {
         let restarted = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", CHECKPOINT_BUSY_MS);
         if let Err(error) = restarted {
@@ -328,7 +331,7 @@ impl WriteHandle<'_> {
         if self.writer_state.wal_pages >= self.writer_state.wal_pages_max { Err(busy()) } else { Ok(()) }
     }
 
-    /// All that a transaction writes is written by its COMMIT.
+    /// SQLite writes the pages of a transaction at its COMMIT.
     fn end(&mut self, outcomes: Vec<Outcome>) -> rusqlite::Result<Vec<Outcome>> {
         let committed = self.conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
         match committed {
@@ -343,20 +346,20 @@ impl WriteHandle<'_> {
         }
     }
 
-    /// Back to what is on disk.
+    /// Returns to the state on disk.
     fn roll_back(&mut self) {
         self.writer_state.cache.clear();
         self.writer_state.stale = true;
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
-            // SQLite ends the transaction anyway when the connection does; the next BEGIN reports what lasts.
+            // SQLite ends the transaction when the connection closes. A lasting fault is reported by the next BEGIN.
             ::log::error!("storage: a rollback failed: {error}");
         }
     }
 
-    /// Forgets changes that the search index is done with, up to `done`, a bounded step at a time. Answers whether more is
-    /// left to do at once; how often is the caller's to weigh.
+    /// Deletes changes that the search index has applied, up to `done`, one bounded step at a time. Returns whether there
+    /// is more to do now. The caller decides how often.
     pub fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
         if !self.writer_state.durability.is_sound() {
             return Ok(true);
@@ -376,7 +379,7 @@ impl WriteHandle<'_> {
     }
 }
 
-/// Whether content goes with this command that must not stay readable anywhere.
+/// Whether the command erases content that must not stay readable anywhere.
 fn erases(command: &Command) -> bool {
     matches!(
         command,
@@ -395,8 +398,7 @@ fn ends_of_log(conn: &Connection) -> rusqlite::Result<Log> {
     })
 }
 
-/// A batch of which nothing is on disk. A transaction that failed for a reason of ours is as lost as any other, and worth the
-/// same retry.
+/// A batch of which no part is on disk. The client may retry it, also after an internal fault.
 fn refused(count: usize, fault: Fault) -> Committed {
     let refusal = match fault.refusal() {
         Refusal::Internal => Refusal::Unavailable,
@@ -406,7 +408,7 @@ fn refused(count: usize, fault: Fault) -> Committed {
     Committed { outcomes, fault: Some(fault) }
 }
 
-/// SQLite's own word for what keeps the WAL from beginning anew.
+/// The error that SQLite returns when a reader prevents the WAL from restarting.
 fn busy() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(
         rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
