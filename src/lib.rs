@@ -3,9 +3,9 @@
 //! This page is the map of the house. It says what each floor is for, how one message crosses them, and what holds
 //! everywhere; each folder's `mod.rs` goes on from here.
 //!
-//! What the server promises its clients is [`protocol`]. natter succeeds a chat server written in Go, which comments call the Go
-//! server: the routes that the protocol marks as legacy keep its paths, and tests whose names begin with `lineage_` protect
-//! what it got wrong.
+//! What the server promises its clients is [`protocol`]. natter succeeds a chat server written in Go (the Go server), which
+//! comments call the predecessor: the routes that the protocol marks as legacy keep its paths, and tests whose comments name
+//! it protect what it got wrong.
 //!
 //! # One idea
 //!
