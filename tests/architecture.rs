@@ -48,6 +48,22 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("main", &["cli", "commands"]),
 ];
 
+/// What every part of `server` may know: a connection, what all connections share, the contract with the runtime. `conn` and
+/// `core` hold the state of the folders, so they name its types, and nothing else of a folder.
+const SERVER_BASE: &[&str] = &["calls", "clock", "conn", "contract", "core", "crowd", "turn"];
+
+/// Above them, bottom up: a file or folder of `server`, and what it may import in addition to [`SERVER_BASE`] and itself.
+/// Each row may name rows above it only. One file alone knows all kinds of connections: `dispatch`.
+const SERVER: &[(&str, &[&str])] = &[
+    ("request", &[]),
+    ("streams", &["request"]),
+    ("uploads", &["request"]),
+    ("background", &["request"]),
+    ("dispatch", &["request", "streams", "uploads", "background"]),
+    ("publish", &["streams", "dispatch"]),
+    ("reactions", &["streams", "dispatch"]),
+];
+
 /// One home per dependency: the files or folders of `src` that may name it.
 const HOMES: &[(&str, &[&str])] = &[
     ("mio", &["runtime/"]),
@@ -145,6 +161,54 @@ fn imports_go_strictly_downward() {
             let ["crate", to, ..] = path.segments()[..] else { continue };
             if to != part && !below.contains(&to) {
                 faults.push(format!("{}:{}: `{part}` may not know `{to}`", source.path, path.line));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn imports_inside_the_server_go_one_way() {
+    let mut known = BTreeSet::new();
+    for (part, below) in SERVER {
+        for name in *below {
+            assert!(
+                known.contains(name),
+                "the table itself: `{part}` may import `{name}`, which is not below it"
+            );
+        }
+        known.insert(*part);
+    }
+    let mut faults = Vec::new();
+    for source in code() {
+        let Some(inside) = source.path.strip_prefix("server/") else { continue };
+        let part = inside.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        // The server as a value is made of all its parts.
+        if part == "mod" {
+            continue;
+        }
+        let row = SERVER.iter().find(|(name, _)| *name == part);
+        let is_base = SERVER_BASE.contains(&part);
+        if row.is_none() && !is_base {
+            faults.push(format!("{}: `{part}` is in no table", source.path));
+        }
+        for path in &source.paths {
+            let segments = path.segments();
+            let ["crate", "server", to, ..] = segments[..] else { continue };
+            let names_a_type = segments
+                .get(4)
+                .is_some_and(|name| name.starts_with(|first: char| first.is_ascii_uppercase()));
+            let allowed = to == part
+                || SERVER_BASE.contains(&to)
+                || row.is_some_and(|(_, below)| below.contains(&to))
+                || is_base && names_a_type;
+            if !allowed {
+                faults.push(format!(
+                    "{}:{}: `{part}` may not know `{}`",
+                    source.path,
+                    path.line,
+                    path.text()
+                ));
             }
         }
     }

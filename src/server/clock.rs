@@ -57,6 +57,18 @@ impl Clock {
     }
 }
 
+/// The earliest of any number of deadlines, some of which may not be set.
+pub fn soonest(deadlines: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant> {
+    deadlines.into_iter().flatten().min()
+}
+
+/// Unix seconds from now as an instant, for expiries the wire states in seconds.
+pub fn instant_of(now: Now, unix_s: u64) -> Instant {
+    let ms = unix_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
+    // A token may say it expires in the year 9999; a deadline a year ahead is as good.
+    now.instant + Duration::from_millis(ms.min(31_536_000_000))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,13 +1,22 @@
 //! One connection as the server sees it: what it has received, what waits to be sent, and what it waits for.
-//! A phase is named by what it waits for; each has one deadline.
+//!
+//! A phase is named by what it waits for; each has one deadline. `dispatch` is the only code that matches on all of them.
 //!
 //! ```text
-//!            head            body           answer
-//! ReadHead ───────→ ReadBody ──────→ Await ────────→ ReadHead   (kept alive)
-//!    ↑  │ refused                      │      └────→ Drain      (its body is still coming)
-//!    │  └────────→ Drain ──────────────│──→ Linger  (Connection: close)
-//!    └───────────────┘                 └──→ WebSocket ──→ Linger ──→ Closed
+//! ReadHead ──head──→ ReadBody ──body──→ Await ──→ (answer)
+//!    │                  │                 ↑ ╲
+//!    │                  └──→ (answer)     │  ──→ HandOver ──→ WebSocket ──────────────→ Linger
+//!    │                                    │      ↑    ├─────→ EventStream ────────────→ Linger
+//!    ├──head of an upload, or a stream────│──────┘    ├─────→ Export ─────────────────→ Linger
+//!    │                                    │           ├─────→ Poll ──────→ (answer)
+//!    └──→ (answer)                        └───────────┴─────→ ReadUpload ─→ (answer)
+//!
+//! (answer) ──its body still comes──→ Drain ──→ ReadHead, or Linger
+//!          ──kept alive────────────→ ReadHead
+//!          ──Connection: close─────→ Linger
+//! Linger ──the peer has read the answer, or its time is over──→ Closed
 //! ```
+//! Each phase may go to `Closed` when its peer leaves, its time is over or the server needs its place.
 //! Invariant: a connection in `Await` parses nothing, so answers can't be reordered.
 
 use std::net::IpAddr;
@@ -17,15 +26,12 @@ use crate::base::id::Id;
 use crate::base::network::Prefix;
 use crate::base::send_queue::SendQueue;
 use crate::limits::PIPELINE_BYTES_MAX;
-use crate::model::handler::{Actor, Client};
 use crate::proto::http::body::BodyDecoder;
-use crate::proto::http::head::{Head, HeadReader};
-use crate::proto::websocket::Accept;
+use crate::proto::http::head::HeadReader;
 use crate::server::contract::{ConnId, ListenerKind, Ticket};
 use crate::server::crowd::{Origin, Standing};
-use crate::server::request::rate_limit::Verdict;
+use crate::server::request::exchange::{Exchange, Handover, ReadBody};
 use crate::server::request::receiving::Holder;
-use crate::server::request::routes::Route;
 use crate::server::streams::export::Export;
 use crate::server::streams::hub::Subscription;
 use crate::server::streams::poll::Poll;
@@ -78,8 +84,9 @@ pub struct Conn {
     pub charged: usize,
     /// Bytes sent since the progress of this answer was last judged.
     pub progress: u64,
-    /// What the runtime knows: a flush is asked for; the socket is being read.
+    /// A flush is asked for, and the runtime has not taken that yet.
     pub flush_asked: bool,
+    /// What `dispatch::wants_read` said last: when it turns true, the runtime is asked to read again.
     pub reading: bool,
 }
 
@@ -96,6 +103,11 @@ pub enum Phase {
     Await {
         ticket: Ticket,
         exchange: Box<Exchange>,
+    },
+    /// For nothing: the request is about to be taken over by a stream or an upload. No input finds a connection in it.
+    HandOver {
+        exchange: Box<Exchange>,
+        to: Handover,
     },
     /// For the rest of a body nobody wants; then for the next head, or for the end.
     Drain {
@@ -114,39 +126,6 @@ pub enum Phase {
         left: u64,
     },
     Closed,
-}
-
-pub struct ReadBody {
-    pub exchange: Box<Exchange>,
-    pub decoder: BodyDecoder,
-    /// Empty where the row takes no body: then the bytes are only counted.
-    pub body: Vec<u8>,
-    pub received: usize,
-}
-
-/// One request between its head and its answer.
-pub struct Exchange {
-    pub head: Head,
-    /// `None` where no row of the table was found.
-    pub route: Option<&'static Route>,
-    pub path: Vec<(&'static str, String)>,
-    pub query: Vec<(String, String)>,
-    pub client: Client,
-    pub actor: Option<Actor>,
-    pub request_id: String,
-    pub started: Instant,
-    pub rate: Option<Verdict>,
-    /// Further fields the refusal or the preflight needs.
-    pub fields: Vec<(&'static str, std::borrow::Cow<'static, str>)>,
-    /// The query is malformed or names a key twice: 400, when it is the content's turn to be judged.
-    pub bad_query: bool,
-    /// The body was not read: it is drained behind the answer.
-    pub unread: Option<BodyDecoder>,
-    /// The client waits for our word before it sends the body, and was refused: it may come or not.
-    pub body_unasked: bool,
-    /// The connection closes after this answer, whatever the client asked.
-    pub close: bool,
-    pub upgrade: Option<Accept>,
 }
 
 impl Conn {
@@ -184,26 +163,6 @@ impl Conn {
             progress: 0,
             flush_asked: false,
             reading: true,
-        }
-    }
-
-    /// Derived, never stored: whether the server has a use for more bytes.
-    pub fn wants_read(&self) -> bool {
-        if self.ended {
-            return false;
-        }
-        match &self.phase {
-            Phase::ReadHead { .. } => self.may_pipeline(),
-            Phase::ReadUpload(reading) => {
-                reading.is_receiving() && self.upload.as_ref().is_none_or(Temporary::has_room)
-            }
-            Phase::ReadBody(_)
-            | Phase::Drain { .. }
-            | Phase::Linger { .. }
-            | Phase::EventStream(_)
-            | Phase::Export(_) => true,
-            Phase::Await { .. } | Phase::Poll(_) | Phase::Closed => false,
-            Phase::WebSocket(stream) => stream.wants_read(&self.send),
         }
     }
 

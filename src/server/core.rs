@@ -1,5 +1,6 @@
-//! What the server knows beside its connections: keys, counts, calls, listeners, ended sessions.
-//! Invariant: everything here is bounded by a name in `limits` or by the number of connections.
+//! What the server knows in addition to its connections: keys, counts, calls, listeners, ended sessions.
+//!
+//! It names the state of each folder and calls none of their functions. Invariant: everything here is bounded by a name in `limits` or by the number of connections.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -12,19 +13,17 @@ use crate::base::slab::Slab;
 use crate::base::time::{Now, imf_fixdate};
 use crate::limits::LINGER_DEADLINE;
 use crate::model::attempts::Attempts;
-use crate::model::handler::{Ctx, FollowUp};
+use crate::model::handler::Ctx;
 use crate::model::operation::{Command, Flow, Start};
 use crate::model::readiness::Readiness;
 use crate::model::session::SessionId;
 use crate::model::settings::Settings;
 use crate::model::tickets::Tickets;
-use crate::server::background::erase;
-use crate::server::background::last_seen::{self, LastSeen};
+use crate::server::background::last_seen::LastSeen;
 use crate::server::background::outbox::Outbox;
-use crate::server::background::tasks;
 use crate::server::calls::{Call, Caller, Next};
-use crate::server::conn::{Conn, Phase};
-use crate::server::contract::{ConnId, Effect, ListenerKind, Ticket};
+use crate::server::conn::Conn;
+use crate::server::contract::{Effect, ListenerKind, Ticket};
 use crate::server::crowd::Crowd;
 use crate::server::request::hashing::Hashing;
 use crate::server::request::rate_limit::RateLimiter;
@@ -34,19 +33,19 @@ use crate::server::request::report::Metrics;
 use crate::server::request::verified::Verified;
 use crate::server::streams::backlog::Backlog;
 use crate::server::streams::export::Exports;
-use crate::server::streams::hub::{Hub, Subscription};
-use crate::server::streams::presence::{self, Broadcast, Presence};
-use crate::server::streams::publish::LastPublished;
+use crate::server::streams::hub::Hub;
+use crate::server::streams::presence::Presence;
 use crate::server::streams::values::Values;
-use crate::server::uploads::receive::{self, Uploads};
+use crate::server::turn::Turn;
+use crate::server::uploads::receive::Uploads;
 
 /// Between two looks for files that nothing refers to any more: a deleted one is gone within a minute.
 const SWEEP_FILES_EVERY: Duration = Duration::from_secs(20);
 /// The same while the server ends: a peer that has its last answer and does not close must not hold up a restart, and a
 /// `docker stop` kills after 10 s.
 const DRAIN_LINGER: Duration = Duration::from_secs(3);
-/// The two sweeps of expired state (rate buckets, ended sessions) are at least this far apart.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Between two removals of expired state (rate buckets, ended sessions).
+pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Core {
     pub settings: Settings,
@@ -66,12 +65,7 @@ pub struct Core {
     /// A step of an erasure is under way for nobody's sake.
     pub erasing: bool,
     pub presence: Presence,
-    /// To be queued on other connections than the one at hand, when it is done with.
-    pub broadcasts: VecDeque<Broadcast>,
-    /// The last event of the outcome at hand.
-    pub last_published: LastPublished,
-    /// Room for the connections that the events of one outcome touch; empty between two outcomes.
-    pub touched: Vec<ConnId>,
+    pub turn: Turn,
     pub metrics: Metrics,
     pub backlog: Backlog,
     /// Sessions that ended while an access token of theirs may still live.
@@ -84,8 +78,6 @@ pub struct Core {
     pub sweep_at: Instant,
     /// When old events are forgotten next.
     pub prune_at: Instant,
-    /// What the step of this moment asked for besides; empty between two steps.
-    pub follow_ups: Vec<FollowUp>,
     pub outbox: Outbox,
     pub verified: Verified,
     /// When to look for files nothing refers to any more; `None` while that is being done.
@@ -104,8 +96,8 @@ pub struct Core {
 /// was a day ahead for a minute must not bring a token back to life.
 pub struct Ended {
     /// Unix seconds.
-    until: u64,
-    kept_until: Instant,
+    pub until: u64,
+    pub kept_until: Instant,
 }
 
 impl Core {
@@ -133,9 +125,7 @@ impl Core {
             last_seen: LastSeen::default(),
             erasing: false,
             presence: Presence::default(),
-            broadcasts: VecDeque::new(),
-            last_published: LastPublished::default(),
-            touched: Vec::new(),
+            turn: Turn::default(),
             metrics: Metrics::default(),
             backlog: Backlog::default(),
             ended: BTreeMap::new(),
@@ -144,7 +134,6 @@ impl Core {
             background_until: None,
             sweep_at: now.instant + SWEEP_EVERY,
             prune_at: now.instant,
-            follow_ups: Vec::new(),
             outbox: Outbox::new(now.instant),
             verified: Verified::default(),
             file_sweep_at: Some(now.instant + SWEEP_FILES_EVERY),
@@ -168,8 +157,8 @@ impl Core {
             epoch: &self.epoch,
             head: self.head,
             proven: !self.storage.unproven,
-            last_published: self.last_published.message(),
-            follow_ups: &mut self.follow_ups,
+            last_published: self.turn.last_published.message(),
+            follow_ups: &mut self.turn.follow_ups,
         }
     }
 
@@ -231,65 +220,15 @@ impl Core {
         }
     }
 
-    /// Everything that was kept for a connection.
-    pub fn forget(&mut self, conn: &mut Conn) {
-        self.charge(conn, 0);
-        self.crowd.leave(conn);
-        self.receiving.forget(conn);
-        if let Phase::Await { ticket, .. } = &conn.phase
-            && self.hashing.forget(*ticket)
-        {
-            self.calls.remove(*ticket);
-        }
-        self.effects.extend(self.reads.closed(conn.id).into_iter().map(Effect::Cancel));
-        self.unsubscribe(conn);
-        if let Some(member) = conn.exports.take() {
-            self.exports.ended(member);
-        }
-        receive::abandon(self, conn);
-        receive::give_back(self, conn);
-    }
-
-    /// From now on this connection hears what its profile may hear.
-    pub fn subscribe(&mut self, conn: &mut Conn, subscription: Subscription) {
-        self.unsubscribe(conn);
-        conn.subscription = Some(subscription);
-        if subscription.device && !self.hub.has_device(subscription.profile) {
-            presence::changed(self, subscription.profile);
-        }
-        self.hub.subscribe(conn.id, subscription);
-    }
-
-    pub fn unsubscribe(&mut self, conn: &mut Conn) {
-        let Some(subscription) = conn.subscription.take() else { return };
-        let Subscription { profile, device } = subscription;
-        self.hub.unsubscribe(conn.id, subscription);
-        if device && !self.hub.has_device(profile) {
-            presence::changed(self, profile);
-        }
-        if let Phase::WebSocket(stream) = &mut conn.phase
-            && let Some(typing_state) = stream.typing_state.take()
-        {
-            presence::stopped(self, profile, *typing_state);
+    /// What the upload of this connection reserved of its owner's quota is free again, or counted by its row.
+    pub fn release_reservation(&mut self, conn: &mut Conn) {
+        if let Some(reservation) = conn.reservation.take() {
+            self.uploads.reservations.give_back(reservation);
         }
     }
 
     /// The sweep of files has come to its end.
     pub fn sweep_ended(&mut self) {
         self.file_sweep_at = Some(self.now.instant + SWEEP_FILES_EVERY);
-    }
-
-    /// Forgets what has expired.
-    pub fn sweep(&mut self) {
-        let unix_s = self.now.unix_s();
-        self.rates.sweep(self.now.instant);
-        let now = self.now.instant;
-        self.ended.retain(|_, ended| ended.until >= unix_s || ended.kept_until > now);
-        self.tickets.expire(self.now);
-        self.values.sweep(|profile| !self.hub.of(profile).is_empty());
-        last_seen::flush(self);
-        erase::flush(self);
-        tasks::prune(self);
-        self.sweep_at = self.now.instant + SWEEP_EVERY;
     }
 }

@@ -1,13 +1,18 @@
-//! Floor 4: the server as a value. It eats [`Input`]s and yields [`Effect`]s; it has no socket, no clock, no thread and
-//! no randomness of its own, so every protocol and every failure can be run from one seed.
+//! The server as a value: it takes [`Input`]s and yields [`Effect`]s.
 //!
-//! `contract` what comes in and what must be done · `conn` a connection and its phases · `http` bytes to requests ·
-//! `crowd` who may be here · `admit` who may ask · `steps` handlers and their continuations · `respond` the answer's bytes · `stream`, `legacy_socket`
-//! the two WebSocket forms · `presence`, `ephemeral` what is said without a seq · `hub`, `publish` events to their
-//! listeners · `tasks`, `outbox` what nobody waits for · `routes`, `router` the table.
+//! It has no socket, no clock, no thread and no randomness of its own, so every protocol and every failure can be run from
+//! one seed. Imports inside it go one way, from the top of this list to its end (`tests/architecture.rs`):
+//!
+//! | | |
+//! |---|---|
+//! | this file | the value: who gets an input, and what the runtime must know of a connection after it |
+//! | [`publish`], [`reactions`] | events to their audience, and what else follows from a fact |
+//! | [`dispatch`] | the one place that matches on a connection's phase |
+//! | [`streams`], [`uploads`], [`background`] | what a request becomes; work that belongs to no connection |
+//! | [`request`] | one HTTP request, from its head to its response |
+//! | [`conn`], [`core`], [`turn`], [`crowd`], [`calls`], [`contract`], [`clock`] | a connection, what all share, what one input leaves, who may be here, what is waited for |
 //!
 //! Invariants: `handle` is total and never panics; every effect of an input is there when `handle` returns.
-
 //!
 //! # The loop that drives it
 //!
@@ -77,8 +82,12 @@ pub mod conn;
 pub mod contract;
 pub mod core;
 pub mod crowd;
+pub mod dispatch;
+pub mod publish;
+pub mod reactions;
 pub mod request;
 pub mod streams;
+pub mod turn;
 pub mod uploads;
 
 use std::time::{Duration, Instant};
@@ -88,7 +97,7 @@ use self::background::last_seen;
 use self::background::outbox;
 use self::background::tasks;
 use self::calls::{Call, Caller, Next};
-use self::clock::Clock;
+use self::clock::{Clock, soonest};
 use self::conn::{Conn, Conns, Phase};
 use self::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use self::core::Core;
@@ -98,23 +107,20 @@ use self::request::respond;
 use self::request::steps;
 use self::streams::backlog::Held;
 use self::streams::ephemeral;
-use self::streams::export;
-use self::streams::poll;
 use self::streams::presence;
-use self::streams::presence::Broadcast;
-use self::streams::publish;
 use self::streams::sse;
 use self::streams::values;
-use self::streams::websocket;
+use self::turn::Broadcast;
 use self::uploads::receive;
 use crate::base::crypto::Entropy;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::base::timers::Timers;
 use crate::limits::HEAD_DEADLINE;
+use crate::model::event::Event;
 use crate::model::handler::Step;
 use crate::model::job::Done;
-use crate::model::operation::{Answer, Outcome, Start};
+use crate::model::operation::{Outcome, Start};
 use crate::model::problem::Problem;
 use crate::model::settings::Settings;
 
@@ -143,27 +149,30 @@ impl Server {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         let (now, clock_was_set) = self.clock.take(now, || first_deadline(&self.core, &self.timers));
         self.core.now = now;
-        self.core.last_published.forget();
         if clock_was_set {
             self.expire();
         }
         self.take(input);
+        tasks::run(&mut self.core);
         self.relieve();
         self.hash();
         for conn in self.core.uploads.take_resumed() {
             self.ask_flush(conn);
         }
         self.broadcast();
+        self.core.turn.end();
     }
 
     fn take(&mut self, input: Input<'_>) {
         match input {
             Input::Accepted { conn, peer, listener_kind } => self.accepted(conn, peer, listener_kind),
             Input::Received { conn, bytes } => {
-                self.with_conn(conn, |core, conn| http::received(core, conn, bytes))
+                self.with_conn(conn, |core, conn| dispatch::received(core, conn, bytes))
             }
-            Input::Sent { conn, bytes } => self.with_conn(conn, |core, conn| http::sent(core, conn, bytes)),
-            Input::Ended { conn } => self.with_conn(conn, http::ended),
+            Input::Sent { conn, bytes } => {
+                self.with_conn(conn, |core, conn| dispatch::sent(core, conn, bytes))
+            }
+            Input::Ended { conn } => self.with_conn(conn, dispatch::ended),
             Input::Failed { conn } => self.close(conn),
             Input::Answered { ticket, outcome } => self.answered(ticket, outcome),
             Input::Finished { ticket, done } => self.finished(ticket, done),
@@ -206,7 +215,7 @@ impl Server {
 
     /// Queues what one connection's turn has for others: words without a seq, for native streams that are up to date.
     fn broadcast(&mut self) {
-        while let Some(Broadcast { profiles, frame }) = self.core.broadcasts.pop_front() {
+        while let Some(Broadcast { profiles, frame }) = self.core.turn.broadcasts.pop_front() {
             for profile in profiles.iter() {
                 for id in self.core.hub.of(*profile).to_vec() {
                     self.with_conn(id, |core, conn| ephemeral::send_ephemeral(core, conn, &frame));
@@ -232,10 +241,7 @@ impl Server {
     }
 
     pub fn wants_read(&self, conn: ConnId) -> bool {
-        self.conns.get(conn).is_some_and(|conn| {
-            let waits_for_room = self.core.uploads.is_full() && matches!(conn.phase, Phase::ReadUpload(_));
-            conn.wants_read() && !waits_for_room
-        })
+        self.conns.get(conn).is_some_and(|conn| dispatch::wants_read(&self.core, conn))
     }
 
     pub fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue> {
@@ -267,6 +273,7 @@ impl Server {
     fn with_conn(&mut self, id: ConnId, work: impl FnOnce(&mut Core, &mut Conn)) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         work(&mut self.core, conn);
+        dispatch::advance(&mut self.core, conn);
         self.settle(id);
     }
 
@@ -279,7 +286,7 @@ impl Server {
         }
         self.core.crowd.settle(conn);
         self.core.receiving.settle(conn);
-        let wants_read = conn.wants_read();
+        let wants_read = dispatch::wants_read(&self.core, conn);
         let resumed = wants_read && !conn.reading;
         conn.reading = wants_read;
         let deadline = conn.deadline;
@@ -305,7 +312,7 @@ impl Server {
     fn close(&mut self, id: ConnId) {
         let Some(mut conn) = self.conns.remove(id) else { return };
         self.timers.set(id, None);
-        self.core.forget(&mut conn);
+        dispatch::forget(&mut self.core, &mut conn);
         if conn.faulted {
             self.core.effects.push_back(Effect::LaneReset(id.lane()));
         }
@@ -400,7 +407,7 @@ impl Server {
 
     fn go_on(&mut self, caller: Caller, ticket: Ticket, step: Result<Step, Problem>) {
         if self.conns.get(caller.conn()).is_some() {
-            self.with_conn(caller.conn(), |core, conn| steps::resume(core, conn, caller, ticket, step));
+            self.with_conn(caller.conn(), |core, conn| dispatch::resume(core, conn, caller, ticket, step));
         } else {
             steps::resume_alone(&mut self.core, caller, step);
         }
@@ -422,19 +429,10 @@ impl Server {
         if !outcome.events.is_empty() {
             self.ask_flush(origin);
         }
-        let mut touched = std::mem::take(&mut self.core.touched);
         for event in outcome.events {
-            publish::publish(&mut self.core, &mut self.conns, origin, event, &mut touched);
-            for id in touched.drain(..) {
-                self.settle(id);
-            }
+            self.publish(origin, event);
         }
-        self.core.touched = touched;
-        if let Ok(Answer::SetBlock(changed)) = &outcome.result
-            && let Some(changed) = **changed
-        {
-            presence::on_block_changed(&mut self.core, &mut self.conns, changed);
-        }
+        reactions::on_answer(&mut self.core, &mut self.conns, &outcome.result);
         match call.next {
             Next::Store(then) => {
                 let step = steps::guard(&mut self.core, |ctx| then(ctx, outcome.result));
@@ -460,17 +458,20 @@ impl Server {
                 ephemeral::typed(core, conn, call.caller, asked, outcome.result);
             }),
             Next::Stream => {
-                self.with_conn(origin, |core, conn| match call.caller {
-                    Caller::Stream(_) => match &conn.phase {
-                        Phase::EventStream(_) => sse::answered(core, conn, ticket, outcome.result),
-                        Phase::Export(_) => export::answered(core, conn, ticket, outcome.result),
-                        Phase::Poll(_) => poll::answered(core, conn, ticket, outcome.result),
-                        _ => websocket::answered(core, conn, ticket, outcome.result),
-                    },
-                    Caller::Request(_) | Caller::Op { .. } | Caller::Server => {}
-                });
+                self.with_conn(origin, |core, conn| dispatch::answered(core, conn, ticket, outcome.result));
             }
         }
+    }
+
+    /// An event goes to its audience, then has its consequences.
+    fn publish(&mut self, origin: ConnId, event: Event) {
+        let (fact, audience) = publish::publish(&mut self.core, &mut self.conns, origin, event);
+        reactions::on_fact(&mut self.core, &mut self.conns, &fact, &audience);
+        let mut touched = std::mem::take(&mut self.core.turn.touched);
+        for id in touched.drain(..) {
+            self.with_conn(id, dispatch::on_delivered);
+        }
+        self.core.turn.touched = touched;
     }
 
     fn tick(&mut self) {
@@ -479,14 +480,14 @@ impl Server {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.armed = None;
             }
-            self.with_conn(id, http::timed_out);
+            self.with_conn(id, dispatch::timed_out);
         }
         presence::tick(&mut self.core);
         if self.core.backlog.is_due(now) {
             self.close_largest();
         }
         if self.core.sweep_at <= now {
-            self.core.sweep();
+            tasks::sweep(&mut self.core);
         }
         outbox::tick(&mut self.core);
         if self.core.file_sweep_at.is_some_and(|at| at <= now) {
@@ -515,12 +516,7 @@ impl Server {
     /// The calendar clock was set: tokens expire by it, while deadlines are instants that were derived from it before.
     fn expire(&mut self) {
         for id in self.conns.ids() {
-            self.with_conn(id, |core, conn| match &conn.phase {
-                Phase::WebSocket(_) => websocket::clock_was_set(core, conn),
-                Phase::EventStream(_) => sse::timed_out(core, conn),
-                Phase::Poll(_) => poll::clock_was_set(core, conn),
-                _ => {}
-            });
+            self.with_conn(id, dispatch::clock_was_set);
         }
     }
 
@@ -533,15 +529,7 @@ impl Server {
         self.core.background_until = Some(self.core.now.instant + DRAIN_BACKGROUND);
         last_seen::flush(&mut self.core);
         for id in self.conns.ids() {
-            self.with_conn(id, |core, conn| match &conn.phase {
-                Phase::WebSocket(_) => websocket::drain(core, conn),
-                Phase::EventStream(_) => sse::end(core, conn),
-                Phase::Poll(_) => poll::timed_out(core, conn),
-                Phase::Linger { .. } | Phase::Drain { .. } => {
-                    conn.deadline = conn.deadline.min(Some(core.linger_until()));
-                }
-                _ => http::drain_idle(core, conn),
-            });
+            self.with_conn(id, dispatch::drain);
         }
     }
 }
@@ -558,16 +546,4 @@ fn first_deadline(core: &Core, timers: &Timers<ConnId>) -> Option<Instant> {
         core.presence.next_deadline(),
         core.backlog.next_deadline(),
     ])
-}
-
-/// The earliest of the deadlines that are there.
-pub(crate) fn soonest(deadlines: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant> {
-    deadlines.into_iter().flatten().min()
-}
-
-/// Unix seconds from now as an instant, for expiries the wire states in seconds.
-pub(crate) fn instant_of(now: Now, unix_s: u64) -> Instant {
-    let ms = unix_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
-    // A token may say it expires in the year 9999; a deadline a year ahead is as good.
-    now.instant + Duration::from_millis(ms.min(31_536_000_000))
 }

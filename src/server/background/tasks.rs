@@ -8,17 +8,19 @@ use crate::model::handler::FollowUp;
 use crate::model::job::{Done, Job};
 use crate::model::mail::PlaceSession;
 use crate::model::operation::{Answer, Operation, Refusal};
+use crate::server::background::erase;
+use crate::server::background::last_seen;
 use crate::server::background::outbox;
 use crate::server::calls::{Call, Caller, Next, Task};
 use crate::server::contract::Effect;
-use crate::server::core::Core;
+use crate::server::core::{Core, SWEEP_EVERY};
 
 /// Between two looks for events older than EVENTS_KEPT.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 
-/// Does what the last step asked for besides its answer.
+/// Does what the handlers of this turn asked for in addition to their answers.
 pub fn run(core: &mut Core) {
-    for follow_up in std::mem::take(&mut core.follow_ups) {
+    for follow_up in std::mem::take(&mut core.turn.follow_ups) {
         match follow_up {
             FollowUp::Mail => outbox::wake(core),
             FollowUp::Verified(member) => core.verified.insert(member),
@@ -29,6 +31,21 @@ pub fn run(core: &mut Core) {
             }
         }
     }
+}
+
+/// Forgets what has expired, and starts what is due with it.
+pub fn sweep(core: &mut Core) {
+    let unix_s = core.now.unix_s();
+    let now = core.now.instant;
+    core.rates.sweep(now);
+    core.ended.retain(|_, ended| ended.until >= unix_s || ended.kept_until > now);
+    core.tickets.expire(core.now);
+    let hub = &core.hub;
+    core.values.sweep(|profile| !hub.of(profile).is_empty());
+    last_seen::flush(core);
+    erase::flush(core);
+    prune(core);
+    core.sweep_at = now + SWEEP_EVERY;
 }
 
 /// Storage has answered a task.
@@ -44,7 +61,7 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
 }
 
 /// Forgets old events now and then, where the operator keeps only some.
-pub fn prune(core: &mut Core) {
+fn prune(core: &mut Core) {
     let Some(kept) = core.settings.events_kept else { return };
     if core.now.instant < core.prune_at {
         return;

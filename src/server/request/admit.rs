@@ -14,16 +14,17 @@ use crate::model::session::SessionId;
 use crate::proto::http::head::{Expect, Framing, Head, Headers, Method, Version};
 use crate::proto::http::mime::ContentType;
 use crate::proto::websocket::{self, UpgradeError};
-use crate::server::conn::{Conn, Exchange};
+use crate::server::conn::Conn;
 use crate::server::contract::ListenerKind;
 use crate::server::core::Core;
 use crate::server::request::client;
 use crate::server::request::cors;
+use crate::server::request::exchange::Exchange;
 use crate::server::request::rate_limit::{Bucket, Verdict};
 use crate::server::request::reads;
 use crate::server::request::router::{self, Found};
 use crate::server::request::routes::{Access, Action, BodyKind, ROUTES, RateClass, Route};
-use crate::server::uploads::receive;
+use crate::server::request::upload_head;
 
 /// A JSON request from its first byte. Beyond: 408.
 const JSON_DEADLINE: Duration = Duration::from_secs(30);
@@ -375,11 +376,11 @@ pub fn body_deadline(route: &Route) -> Duration {
 
 /// 429 for one who brings too many already; 413 where the length is known, then 415. Of a chunked body both are known only as it comes.
 fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
-    if let Some(wanted) = receive::wanted(route.body, &exchange.head) {
+    if let Some(wanted) = upload_head::wanted(route.body, &exchange.head) {
         if exchange.actor.is_some_and(|actor| !core.uploads.reservations.has_room(actor.profile)) {
             return Err(Problem::rate_limited(UPLOADS_RETRY_MS));
         }
-        return receive::admit_head(core, &exchange.head, wanted);
+        return upload_head::admit_head(core, &exchange.head, wanted);
     }
     let Framing::Length(length @ 1..) = exchange.head.framing else { return Ok(()) };
     if length > body_max(core, Some(route)) as u64 {

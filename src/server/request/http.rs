@@ -1,5 +1,7 @@
-//! From bytes to requests: the phases of an HTTP connection, and what time does to them.
-//! Invariant: a request is dispatched once, complete, and nothing behind it is read before its answer is queued.
+//! From bytes to requests: the phases of an HTTP connection that read a head or a body, and those after the last answer.
+//!
+//! Leaves to `server::dispatch` which phase an input belongs to. Invariant: a request is dispatched once, complete, and
+//! nothing after it is read before its answer is queued.
 
 use std::time::Duration;
 
@@ -8,19 +10,16 @@ use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
 use crate::proto::http::response::CONTINUE;
-use crate::server::conn::{Conn, Exchange, Phase, ReadBody};
+use crate::server::conn::{Conn, Phase};
 use crate::server::contract::Effect;
 use crate::server::core::Core;
 use crate::server::crowd::{self, Origin};
 use crate::server::request::admit;
+use crate::server::request::exchange::{Exchange, Handover, ReadBody};
 use crate::server::request::respond;
 use crate::server::request::routes::BodyKind;
 use crate::server::request::steps;
-use crate::server::streams::export;
-use crate::server::streams::poll;
-use crate::server::streams::sse;
-use crate::server::streams::websocket;
-use crate::server::uploads::receive;
+use crate::server::request::upload_head;
 
 /// See [`LINGER_DEADLINE`].
 const LINGER_BYTES: u64 = 1_048_576;
@@ -32,100 +31,29 @@ const IDLE_DEADLINE: Duration = Duration::from_secs(75);
 const PROXY_IDLE_DEADLINE: Duration = Duration::from_secs(620);
 const _: () = assert!(PROXY_IDLE_DEADLINE.as_secs() > 600);
 
-pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
-    core.metrics.bytes_in += bytes.len() as u64;
-    match &mut conn.phase {
-        Phase::WebSocket(_) => websocket::received(core, conn, bytes),
-        // Whoever listens to events has nothing more to ask on this connection.
-        Phase::EventStream(_) | Phase::Export(_) => {}
-        Phase::ReadUpload(reading) if reading.is_receiving() => {
-            receive::received(core, conn, bytes);
-            advance(core, conn);
-        }
-        Phase::Linger { left } => {
-            *left = left.saturating_sub(bytes.len() as u64);
-            if *left == 0 {
-                conn.phase = Phase::Closed;
-            }
-        }
-        _ => {
-            conn.inbox.extend_from_slice(bytes);
-            advance(core, conn);
-        }
-    }
-}
-
 /// The runtime wrote bytes of the send queue.
-pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
-    core.metrics.bytes_out += bytes;
-    conn.progress += bytes;
-    match &conn.phase {
-        Phase::WebSocket(_) => websocket::sent(core, conn),
-        Phase::EventStream(_) => sse::advance(core, conn),
-        Phase::Export(_) => export::advance(core, conn),
-        Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.phase = Phase::Closed,
-        _ => {
-            // An idle connection is one that has its answers.
-            if conn.send.is_empty() && matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
-                conn.deadline = Some(core.now.instant + idle_deadline(conn));
-            }
-            advance(core, conn);
-        }
+pub fn sent(core: &Core, conn: &mut Conn) {
+    // An idle connection is one that has its answers.
+    if conn.send.is_empty() && matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
+        conn.deadline = Some(core.now.instant + idle_deadline(conn));
     }
 }
 
-/// The peer will send nothing more. What it has asked for is still answered.
-pub fn ended(core: &mut Core, conn: &mut Conn) {
-    conn.ended = true;
-    match &conn.phase {
-        Phase::WebSocket(_) => websocket::ended(core, conn),
-        // Its one request was whole: the rest of the answer is still owed.
-        Phase::Export(_) => {}
-        // An EventSource that leaves closes both ways.
-        Phase::EventStream(_) => conn.phase = Phase::Closed,
-        Phase::ReadHead { .. } => advance(core, conn),
-        // Half a request is none: nobody waits for its answer, though perhaps for those before it.
-        Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => close_when_sent(core, conn),
-        Phase::ReadUpload(reading) if reading.is_receiving() => close_when_sent(core, conn),
-        Phase::Await { .. } | Phase::ReadUpload(_) | Phase::Poll(_) | Phase::Closed => {}
+/// Bytes that come after the last answer are dropped.
+pub fn received_late(conn: &mut Conn, bytes: usize) {
+    let Phase::Linger { left } = &mut conn.phase else { return };
+    *left = left.saturating_sub(bytes as u64);
+    if *left == 0 {
+        conn.phase = Phase::Closed;
     }
 }
 
 /// Closes once the send queue is empty: at once, or when `sent` sees it so.
-fn close_when_sent(core: &mut Core, conn: &mut Conn) {
+pub fn close_when_sent(core: &mut Core, conn: &mut Conn) {
     if conn.send.is_empty() {
         conn.phase = Phase::Closed;
     } else {
         linger(core, conn);
-    }
-}
-
-/// Goes on as far as the received bytes reach.
-pub fn advance(core: &mut Core, conn: &mut Conn) {
-    loop {
-        let went_on = match &conn.phase {
-            // What is behind waits until the answers before it have left.
-            Phase::ReadHead { .. } if !conn.may_pipeline() => return,
-            Phase::ReadHead { .. } => read_head(core, conn),
-            Phase::ReadBody(_) => read_body(core, conn),
-            Phase::Drain { .. } => drain(core, conn),
-            Phase::Await { .. }
-            | Phase::ReadUpload(_)
-            | Phase::WebSocket(_)
-            | Phase::EventStream(_)
-            | Phase::Export(_)
-            | Phase::Poll(_)
-            | Phase::Linger { .. }
-            | Phase::Closed => false,
-        };
-        if !went_on {
-            break;
-        }
-    }
-    if conn.ended && matches!(conn.phase, Phase::ReadHead { .. }) {
-        close_when_sent(core, conn);
-    } else if core.draining {
-        drain_idle(core, conn);
     }
 }
 
@@ -136,7 +64,8 @@ pub fn drain_idle(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-fn read_head(core: &mut Core, conn: &mut Conn) -> bool {
+/// Reads one request head from the inbox; `true` when the phase went on.
+pub fn read_head(core: &mut Core, conn: &mut Conn) -> bool {
     let Phase::ReadHead { reader, since } = &mut conn.phase else { return false };
     if conn.inbox.is_empty() {
         return false;
@@ -190,8 +119,9 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
         begun
     });
     if let (Ok(()), Some(route)) = (&admitted, exchange.route) {
-        if receive::wanted(route.body, &exchange.head).is_some() {
-            return receive::begin(core, conn, exchange);
+        if upload_head::wanted(route.body, &exchange.head).is_some() {
+            conn.phase = Phase::HandOver { exchange, to: Handover::Upload };
+            return;
         }
         if !has_body {
             return steps::dispatch(core, conn, exchange, &[]);
@@ -250,7 +180,8 @@ fn drain_max(core: &Core) -> u64 {
     core.settings.limits.upload_max.saturating_add(LINGER_BYTES)
 }
 
-fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
+/// Reads what has come of a body; `true` when the phase went on.
+pub fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
     let Phase::ReadBody(mut reading) = conn.take_phase() else { return false };
     let route = reading.exchange.route;
     let max = admit::body_max(core, route);
@@ -301,7 +232,7 @@ fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
 /// What follows an answer that is queued: the next head, the rest of an unread body, or the end.
 pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
     let keep_alive = !exchange.close;
-    receive::give_back(core, conn);
+    core.release_reservation(conn);
     core.crowd.done(conn);
     conn.has_account |= exchange.actor.is_some();
     conn.useful_at = core.now.instant;
@@ -329,7 +260,7 @@ fn read_next(core: &mut Core, conn: &mut Conn) {
 }
 
 /// Reads and drops a body nobody wants, so that the answer before it arrives (RFC 9112 §9.6).
-fn drain(core: &mut Core, conn: &mut Conn) -> bool {
+pub fn drain(core: &mut Core, conn: &mut Conn) -> bool {
     let Phase::Drain { decoder, left, keep_alive } = &mut conn.phase else { return false };
     let keep_alive = *keep_alive;
     let mut position = 0;
@@ -377,41 +308,18 @@ pub fn linger(core: &mut Core, conn: &mut Conn) {
     conn.phase = Phase::Linger { left: drain_max(core) };
 }
 
-/// The deadline of a phase has come.
+/// A head or a body did not come in time, or the time to be idle or to linger is over.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
-    conn.deadline = None;
-    if slow_but_moving(core, conn) {
-        return;
-    }
     match conn.take_phase() {
         Phase::ReadHead { since: Some(_), .. } => {
             respond::headless(core, conn, &Problem::new(Code::RequestTimeout));
             linger(core, conn);
         }
         Phase::ReadBody(reading) => {
-            let exchange = reading.exchange;
-            respond::refuse(core, conn, exchange, &Problem::new(Code::RequestTimeout));
+            respond::refuse(core, conn, reading.exchange, &Problem::new(Code::RequestTimeout));
         }
-        Phase::ReadUpload(reading) => receive::timed_out(core, conn, reading),
-        Phase::WebSocket(stream) => {
-            conn.phase = Phase::WebSocket(stream);
-            websocket::timed_out(core, conn);
-        }
-        phase @ Phase::Export(_) => {
-            conn.phase = phase;
-            export::timed_out(core, conn);
-        }
-        stream @ Phase::EventStream(_) => {
-            conn.phase = stream;
-            sse::timed_out(core, conn);
-        }
-        poll @ Phase::Poll(_) => {
-            conn.phase = poll;
-            poll::timed_out(core, conn);
-        }
-        // A call always ends, and its answer sets the next deadline.
-        phase @ Phase::Await { .. } => conn.phase = phase,
-        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } | Phase::Closed => {}
+        // Idle, draining or lingering for too long: `take_phase` has left it closed.
+        _ => {}
     }
 }
 
@@ -435,7 +343,7 @@ pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
 }
 
 /// A long answer may take longer than any deadline, as long as the peer takes it at 1 KiB/s.
-fn slow_but_moving(core: &mut Core, conn: &mut Conn) -> bool {
+pub fn slow_but_moving(core: &mut Core, conn: &mut Conn) -> bool {
     let sending = matches!(conn.phase, Phase::ReadHead { .. } | Phase::Linger { .. } | Phase::Drain { .. });
     if !sending || conn.send.is_empty() || conn.progress < PROGRESS_BYTES {
         return false;

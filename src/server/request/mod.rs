@@ -6,6 +6,7 @@
 pub mod admit;
 pub mod client;
 pub mod cors;
+pub mod exchange;
 pub mod hashing;
 pub mod http;
 pub mod rate_limit;
@@ -16,4 +17,5 @@ pub mod respond;
 pub mod router;
 pub mod routes;
 pub mod steps;
+pub mod upload_head;
 pub mod verified;

@@ -11,20 +11,17 @@ use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 use crate::model::upload::ReceivedFile;
 use crate::proto::http::head::Method;
-use crate::server::background::tasks;
 use crate::server::calls::{Call, Caller, Next};
-use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{Effect, ListenerKind, Ticket};
 use crate::server::core::Core;
 use crate::server::request::admit;
+use crate::server::request::exchange::{Exchange, Handover};
 use crate::server::request::hashing::Asker;
-use crate::server::request::http;
 use crate::server::request::report;
 use crate::server::request::respond;
 use crate::server::request::routes::{Action, BodyKind};
 use crate::server::request::verified;
-use crate::server::streams::websocket;
-use crate::server::uploads::receive;
 
 /// What a request that changes something never takes from its query.
 const CREDENTIALS: [&str; 6] = ["access", "code", "confirm_password", "new_password", "password", "refresh"];
@@ -36,16 +33,14 @@ pub fn guard(
 ) -> Result<Step, Problem> {
     let mut ctx = core.ctx();
     // The context is either unchanged data or counters whose worst state is a lost count.
-    let step = match catch_unwind(AssertUnwindSafe(|| work(&mut ctx))) {
+    match catch_unwind(AssertUnwindSafe(|| work(&mut ctx))) {
         Ok(step) => step,
         Err(_) => {
             log::error!(target: "natter::server", "a handler panicked; its caller got a 500");
             core.metrics.trouble(ErrorKind::Panic);
             Err(Problem::new(Code::GeneralError))
         }
-    };
-    tasks::run(core);
-    step
+    }
 }
 
 /// Calls a row's handler.
@@ -142,8 +137,8 @@ pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Resu
     match step {
         Err(problem) => respond::refuse(core, conn, exchange, &problem),
         Ok(Step::Reply(reply)) => respond::reply(core, conn, exchange, reply),
-        Ok(Step::Stream(stream)) => websocket::open(core, conn, exchange, *stream),
-        Ok(Step::Receive { room }) => receive::receive(core, conn, exchange, room),
+        Ok(Step::Stream(stream)) => conn.phase = Phase::HandOver { exchange, to: Handover::Stream(stream) },
+        Ok(Step::Receive { room }) => conn.phase = Phase::HandOver { exchange, to: Handover::Body { room } },
         Ok(step) => {
             let ticket = match step {
                 Step::Work(job, then) if job.is_password() => {
@@ -179,26 +174,6 @@ pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
             Some(ticket)
         }
         Step::Reply(_) | Step::Stream(_) | Step::Receive { .. } => None,
-    }
-}
-
-/// A continuation has run: the request or op that waits for `ticket` goes on.
-pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, step: Result<Step, Problem>) {
-    match caller {
-        Caller::Request(_) => {
-            match conn.take_phase() {
-                Phase::Await { ticket: awaited, exchange } if awaited == ticket => {
-                    run(core, conn, exchange, step);
-                }
-                other => conn.phase = other,
-            }
-            http::advance(core, conn);
-        }
-        Caller::Op { op, .. } => {
-            websocket::op_step(core, conn, op, step);
-            websocket::advance(core, conn);
-        }
-        Caller::Stream(_) | Caller::Server => {}
     }
 }
 

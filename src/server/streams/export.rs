@@ -13,9 +13,10 @@ use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::{Method, Version};
 use crate::proto::http::response;
 use crate::server::calls::{Caller, Next};
-use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{ConnId, Ticket};
 use crate::server::core::Core;
+use crate::server::request::exchange::Exchange;
 use crate::server::request::http;
 use crate::server::request::respond;
 

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::base::id::Id;
+use crate::server::conn::{Conn, Phase};
 use crate::server::contract::ConnId;
+use crate::server::core::Core;
+use crate::server::streams::presence;
 
 /// One connection's listening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,5 +58,30 @@ impl Hub {
     /// Profiles with at least one stream.
     pub fn profiles(&self) -> usize {
         self.streams.len()
+    }
+}
+
+/// From now on this connection receives the events of its profile.
+pub fn subscribe(core: &mut Core, conn: &mut Conn, subscription: Subscription) {
+    unsubscribe(core, conn);
+    conn.subscription = Some(subscription);
+    if subscription.device && !core.hub.has_device(subscription.profile) {
+        presence::changed(core, subscription.profile);
+    }
+    core.hub.subscribe(conn.id, subscription);
+}
+
+/// It receives no more of them, and what it was typing has stopped.
+pub fn unsubscribe(core: &mut Core, conn: &mut Conn) {
+    let Some(subscription) = conn.subscription.take() else { return };
+    let Subscription { profile, device } = subscription;
+    core.hub.unsubscribe(conn.id, subscription);
+    if device && !core.hub.has_device(profile) {
+        presence::changed(core, profile);
+    }
+    if let Phase::WebSocket(stream) = &mut conn.phase
+        && let Some(typing_state) = stream.typing_state.take()
+    {
+        presence::stopped(core, profile, *typing_state);
     }
 }

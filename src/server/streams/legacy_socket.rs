@@ -20,7 +20,7 @@ use crate::server::request::admit;
 use crate::server::request::rate_limit::Bucket;
 use crate::server::request::steps;
 use crate::server::streams::ops::Response;
-use crate::server::streams::publish::Publication;
+use crate::server::streams::publication::Publication;
 use crate::server::streams::websocket::{self, SocketStream, push_text};
 
 pub struct LegacySocket {

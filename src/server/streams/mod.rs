@@ -10,7 +10,7 @@ pub mod legacy_socket;
 pub mod ops;
 pub mod poll;
 pub mod presence;
-pub mod publish;
+pub mod publication;
 pub mod replay;
 pub mod sse;
 pub mod values;

@@ -12,13 +12,13 @@ use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::problem::{Code, Problem};
 use crate::model::settings::SignUrls;
 use crate::server::calls::{Caller, Next};
-use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::clock::instant_of;
+use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{ConnId, Ticket};
 use crate::server::core::Core;
-use crate::server::instant_of;
-use crate::server::request::http;
+use crate::server::request::exchange::Exchange;
 use crate::server::request::respond;
-use crate::server::streams::hub::Subscription;
+use crate::server::streams::hub::{self, Subscription};
 
 pub struct Poll {
     exchange: Box<Exchange>,
@@ -62,7 +62,7 @@ pub fn open(
             return respond::refuse(core, conn, exchange, &problem);
         }
     };
-    core.subscribe(conn, Subscription { profile: actor.profile, device: false });
+    hub::subscribe(core, conn, Subscription { profile: actor.profile, device: false });
     // Nobody waits longer than their token lives.
     let until = (core.now.instant + wait).min(instant_of(core.now, actor.expires));
     let poll = Poll { exchange, actor, after, limit, until, reading: None, stale: true };
@@ -166,10 +166,9 @@ pub fn refuse(core: &mut Core, conn: &mut Conn) {
 
 fn finish(core: &mut Core, conn: &mut Conn, result: Result<Reply, Problem>) {
     let Phase::Poll(poll) = conn.take_phase() else { return };
-    core.unsubscribe(conn);
+    hub::unsubscribe(core, conn);
     match result {
         Ok(reply) => respond::reply(core, conn, poll.exchange, reply),
         Err(problem) => respond::refuse(core, conn, poll.exchange, &problem),
     }
-    http::advance(core, conn);
 }

@@ -24,6 +24,7 @@ use crate::server::contract::ConnId;
 use crate::server::core::Core;
 use crate::server::streams::ephemeral;
 use crate::server::streams::websocket::push_text;
+use crate::server::turn::Broadcast;
 
 /// Before a change of presence is told: a reconnect within it is no change (`protocol.md`: within 10 s).
 const PRESENCE_DELAY: Duration = Duration::from_secs(3);
@@ -40,12 +41,6 @@ pub struct Presence {
     due: Timers<Id>,
     /// How many blocks were set.
     blocks: u32,
-}
-
-/// Words for the native streams of some profiles, without a seq: who is not there misses nothing.
-pub struct Broadcast {
-    pub profiles: Arc<[Id]>,
-    pub frame: Arc<[u8]>,
 }
 
 #[derive(Serialize)]
@@ -120,7 +115,7 @@ pub fn answered(core: &mut Core, profile: Id, online: bool, result: Result<Answe
     if told && !peers.peers.is_empty() {
         let last_seen_at = if shown { None } else { peers.last_seen_at.filter(|_| !peers.hidden) };
         let frame = websocket::text_frame(&online_event(profile, shown, last_seen_at));
-        core.broadcasts.push_back(Broadcast { profiles: peers.peers.into(), frame });
+        core.turn.broadcasts.push_back(Broadcast { profiles: peers.peers.into(), frame });
     }
 }
 
@@ -166,7 +161,7 @@ pub fn on_block_changed(core: &mut Core, conns: &mut Conns, changed: ChangedBloc
         }
         if peers && core.presence.is_announced(gone) {
             let frame = websocket::text_frame(&online_event(gone, false, None));
-            core.broadcasts.push_back(Broadcast { profiles: [hearer].into(), frame });
+            core.turn.broadcasts.push_back(Broadcast { profiles: [hearer].into(), frame });
         }
     }
 }
@@ -226,7 +221,7 @@ pub fn typing(
 ) -> Option<TypingState> {
     let typing = Ephemeral { event: "typing", data: Typing { conversation, profile, active } };
     let frame = websocket::text_frame(&json::to_vec(&typing));
-    core.broadcasts.push_back(Broadcast { profiles: Arc::clone(&listeners), frame });
+    core.turn.broadcasts.push_back(Broadcast { profiles: Arc::clone(&listeners), frame });
     let now = core.now.instant;
     active.then(|| TypingState {
         conversation,

@@ -24,7 +24,7 @@ use crate::proto::sse;
 use crate::server::calls::{Caller, Next};
 use crate::server::contract::{ConnId, Ticket};
 use crate::server::core::Core;
-use crate::server::streams::publish::Publication;
+use crate::server::streams::publication::Publication;
 use crate::server::streams::sse::SseWire;
 use crate::server::streams::websocket::push_text;
 

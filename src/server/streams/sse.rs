@@ -13,15 +13,15 @@ use crate::model::operation::{Answer, Refusal};
 use crate::proto::http::head::{Method, Version};
 use crate::proto::http::response;
 use crate::proto::sse;
-use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::clock::{instant_of, soonest};
+use crate::server::conn::{Conn, Phase};
 use crate::server::contract::Ticket;
 use crate::server::core::Core;
-use crate::server::instant_of;
+use crate::server::request::exchange::Exchange;
 use crate::server::request::http;
 use crate::server::request::respond;
-use crate::server::soonest;
-use crate::server::streams::hub::Subscription;
-use crate::server::streams::publish::Publication;
+use crate::server::streams::hub::{self, Subscription};
+use crate::server::streams::publication::Publication;
 use crate::server::streams::replay::Replay;
 use crate::server::streams::values::{self, Found};
 
@@ -112,7 +112,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
         return http::linger(core, conn);
     }
     // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
-    core.subscribe(conn, Subscription { profile: actor.profile, device: true });
+    hub::subscribe(core, conn, Subscription { profile: actor.profile, device: true });
     let kind = match opening {
         Opening::Log(cursor) => {
             let mut replay = Replay::events(cursor, wire);
@@ -214,7 +214,7 @@ pub fn end(core: &mut Core, conn: &mut Conn) {
         response::last_chunk(&mut last);
         conn.send.push_bytes(&last);
     }
-    core.unsubscribe(conn);
+    hub::unsubscribe(core, conn);
     http::linger(core, conn);
 }
 

@@ -13,26 +13,22 @@ use crate::limits::{
 };
 use crate::model::handler::{Actor, Client, Step, Stream};
 use crate::model::operation::{Answer, Refusal};
-use crate::model::problem::{Code, Problem};
+use crate::model::problem::Problem;
 use crate::proto::websocket::{self, Incoming, WebSocket};
-use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::clock::{instant_of, soonest};
+use crate::server::conn::{Conn, Phase};
 use crate::server::contract::Ticket;
 use crate::server::core::Core;
-use crate::server::instant_of;
+use crate::server::request::exchange::Exchange;
 use crate::server::request::http;
 use crate::server::request::respond;
-use crate::server::request::steps;
-use crate::server::soonest;
 use crate::server::streams::ephemeral;
-use crate::server::streams::export;
-use crate::server::streams::hub::Subscription;
+use crate::server::streams::hub::{self, Subscription};
 use crate::server::streams::legacy_socket::{self, LegacySocket};
 use crate::server::streams::ops::{self, Ops};
-use crate::server::streams::poll;
 use crate::server::streams::presence::{self, TypingState};
-use crate::server::streams::publish::Publication;
+use crate::server::streams::publication::Publication;
 use crate::server::streams::replay::Replay;
-use crate::server::streams::sse::{self, Opening};
 
 /// Before a token's `exp` a stream hears `expiring` (`protocol.md`, "WebSocket").
 const EXPIRING_NOTICE: Duration = Duration::from_secs(60);
@@ -43,8 +39,6 @@ const RETRY_JITTER_MS: u64 = 5_000;
 pub const SESSION_OVER: u16 = 4401;
 pub const TOO_SLOW: u16 = 4408;
 pub const FLOOD: u16 = 4429;
-/// After how many milliseconds one who has as many streams as one may have may try again.
-const STREAMS_RETRY_MS: u64 = 1_000;
 const GOING_AWAY: u16 = 1001;
 const UNSUPPORTED_DATA: u16 = 1003;
 pub const TRY_AGAIN_LATER: u16 = 1013;
@@ -82,8 +76,8 @@ impl SocketStream {
         self.actor.map(|actor| actor.session)
     }
 
-    /// One rule of backpressure: read on only when what was read before is under way or sent.
-    pub fn wants_read(&self, send: &SendQueue) -> bool {
+    /// One rule of back-pressure: it takes more bytes only when what was read before is under way or sent.
+    pub fn has_room(&self, send: &SendQueue) -> bool {
         self.ws.is_closing() || (!self.ws.has_input() && self.takes_frames(send))
     }
 
@@ -114,37 +108,8 @@ impl SocketStream {
     }
 }
 
-/// A request becomes a stream, unless its session ended while it was under way.
-pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Stream) {
-    if let Err(problem) = steps::still_good(core, &exchange) {
-        return respond::refuse(core, conn, exchange, &problem);
-    }
-    if core.storage.unproven && stream.follows_log() {
-        return respond::refuse(core, conn, exchange, &Problem::new(Code::Unavailable));
-    }
-    if let Some(actor) = stream.listener()
-        && core.settings.limits.rate_limit
-        && core.hub.of(actor.profile).len() >= core.settings.limits.streams_per_account
-    {
-        return respond::refuse(core, conn, exchange, &Problem::rate_limited(STREAMS_RETRY_MS));
-    }
-    match stream {
-        Stream::Events { actor, cursor } => {
-            sse::open(core, conn, &exchange, actor, Opening::Log(cursor));
-        }
-        Stream::Export { actor, first } => export::open(core, conn, exchange, actor, first),
-        Stream::Value { actor, form: shape } => {
-            sse::open(core, conn, &exchange, actor, Opening::Value(shape))
-        }
-        Stream::Poll { actor, start, limit, wait } => {
-            poll::open(core, conn, exchange, actor, start, limit, wait);
-        }
-        socket => open_socket(core, conn, exchange, socket),
-    }
-}
-
-/// 101, the hub, the first words.
-fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, stream: Stream) {
+/// 101, the subscription, and what the stream sends first.
+pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, stream: Stream) {
     respond::switch(core, conn, &exchange);
     let now = core.now.instant;
     let heartbeat = core.settings.limits.heartbeat;
@@ -185,7 +150,7 @@ fn open_socket(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, st
     });
     if let Some(actor) = actor {
         // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
-        core.subscribe(conn, Subscription { profile: actor.profile, device: true });
+        hub::subscribe(core, conn, Subscription { profile: actor.profile, device: true });
     }
     match &mut socket.protocol {
         Protocol::Native(replay) => {
@@ -227,7 +192,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
     loop {
         let Phase::WebSocket(stream) = &mut conn.phase else { return };
-        let listened = stream.wants_read(&conn.send);
+        let listened = stream.has_room(&conn.send);
         if !stream.ws.is_closing() {
             if let (Protocol::Native(replay), Some(actor)) = (&mut stream.protocol, stream.actor) {
                 replay.go_on(core, &conn.send, id, actor);
@@ -330,14 +295,14 @@ pub fn close(core: &mut Core, conn: &mut Conn, code: u16, reason: &str) {
     }
     stream.ws.close(&mut conn.send, code, reason);
     log::debug!(target: "natter::stream", peer:% = conn.peer, code = code; "socket closing");
-    core.unsubscribe(conn);
+    hub::unsubscribe(core, conn);
     conn.progress = 0;
     conn.deadline = Some(core.linger_until());
 }
 
 /// The closing handshake is done, or the protocol is broken: only the bytes are left.
 fn end(core: &mut Core, conn: &mut Conn) {
-    core.unsubscribe(conn);
+    hub::unsubscribe(core, conn);
     http::linger(core, conn);
 }
 
@@ -439,7 +404,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
             push_text(&mut conn.send, br#"{"event":"expiring"}"#);
         }
     }
-    if !stream.wants_read(&conn.send) {
+    if !stream.has_room(&conn.send) {
         stream.last_heard = now;
     }
     let silence = heartbeat * 5 / 2;

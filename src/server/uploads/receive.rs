@@ -17,19 +17,19 @@ use crate::model::job::Job;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
-use crate::proto::http::head::{Expect, Framing, Head};
+use crate::proto::http::head::{Expect, Framing};
 use crate::proto::http::response::CONTINUE;
 use crate::proto::image::Rules;
-use crate::server::conn::{Conn, Exchange, Phase};
+use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{ConnId, Effect, UploadId};
 use crate::server::core::Core;
-use crate::server::request::http;
+use crate::server::request::exchange::Exchange;
 use crate::server::request::respond;
-use crate::server::request::routes::BodyKind;
 use crate::server::request::steps;
+use crate::server::request::upload_head::wanted;
 use crate::server::request::verified;
 use crate::server::uploads::reservations::Reservations;
-use crate::uploads::{Intake, Received, Source, Wanted};
+use crate::uploads::{Intake, Received, Source};
 
 /// Bytes every form has beside its file, so that one that just fits the quota is not refused before it is read.
 const FORM_OVERHEAD_MIN: u64 = 128;
@@ -118,34 +118,6 @@ impl Uploads {
 }
 
 // ---- before the body -----------------------------------------------------------------------------
-
-/// What the row makes of this body, if it is for an intake.
-pub fn wanted(body: BodyKind, head: &Head) -> Option<Wanted> {
-    match body {
-        BodyKind::Upload => Some(Wanted { field: "file", file_only: true }),
-        BodyKind::Form(field) => {
-            let content_type = head.headers.get("content-type").unwrap_or_default();
-            crate::uploads::is_form(content_type).then_some(Wanted { field, file_only: false })
-        }
-        _ => None,
-    }
-}
-
-/// Judges the head of a body for an intake: 411, 413, 415, 400, 422.
-pub fn admit_head(core: &Core, head: &Head, wanted: Wanted) -> Result<(), Problem> {
-    let length = match head.framing {
-        Framing::Empty => return Err(Problem::new(Code::LengthRequired)),
-        Framing::Length(length) => Some(length),
-        Framing::Chunked => None,
-    };
-    let source = Source::of(&head.headers, wanted);
-    let file_max = core.settings.limits.upload_max;
-    let body_max = source.as_ref().map_or(file_max, |source| source.body_max(file_max));
-    if length.is_some_and(|length| length > body_max) {
-        return Err(Problem::new(Code::TooLarge));
-    }
-    source.map(|_| ())
-}
 
 /// The head is good: the row's own judgement, if it has one, stands between it and the body.
 pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
@@ -298,7 +270,6 @@ pub fn appended(core: &mut Core, conn: &mut Conn, bytes: usize, sha256: Option<[
     temporary.sha256 = sha256.or(temporary.sha256);
     core.uploads.settle(bytes);
     dispatch_if_stored(core, conn);
-    http::advance(core, conn);
 }
 
 fn dispatch_if_stored(core: &mut Core, conn: &mut Conn) {
@@ -315,7 +286,7 @@ fn dispatch(core: &mut Core, conn: &mut Conn) {
     let Phase::ReadUpload(reading) = conn.take_phase() else { return };
     let ReadUpload { exchange, whole: Some(received), .. } = *reading else { return };
     // From here on its row will count it, or nothing.
-    give_back(core, conn);
+    core.release_reservation(conn);
     if let Err(problem) = steps::still_good(core, &exchange) {
         abandon(core, conn);
         return respond::refuse(core, conn, exchange, &problem);
@@ -357,13 +328,6 @@ pub fn abandon(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-/// What the upload of this connection took is free again, or counted elsewhere.
-pub fn give_back(core: &mut Core, conn: &mut Conn) {
-    if let Some(reservation) = conn.reservation.take() {
-        core.uploads.reservations.give_back(reservation);
-    }
-}
-
 /// The temporary file is somebody else's from now on.
 fn release(core: &mut Core, conn: &mut Conn) -> Option<UploadId> {
     let temporary = conn.upload.take()?;
@@ -373,11 +337,13 @@ fn release(core: &mut Core, conn: &mut Conn) -> Option<UploadId> {
 }
 
 /// The deadline has come.
-pub fn timed_out(core: &mut Core, conn: &mut Conn, reading: Box<ReadUpload>) {
-    if reading.is_receiving() {
-        refuse(core, conn, reading, &Problem::new(Code::RequestTimeout));
-    } else {
-        conn.phase = Phase::ReadUpload(reading);
+pub fn timed_out(core: &mut Core, conn: &mut Conn) {
+    match conn.take_phase() {
+        Phase::ReadUpload(reading) if reading.is_receiving() => {
+            refuse(core, conn, reading, &Problem::new(Code::RequestTimeout));
+        }
+        // Its body is complete; the disk takes as long as it takes.
+        other => conn.phase = other,
     }
 }
 
@@ -386,5 +352,4 @@ pub fn disk_failed(core: &mut Core, conn: &mut Conn, full: bool) {
     let Phase::ReadUpload(reading) = conn.take_phase() else { return };
     let code = if full { Code::StorageFull } else { Code::Unavailable };
     refuse(core, conn, reading, &code.into());
-    http::advance(core, conn);
 }

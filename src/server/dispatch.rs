@@ -1,0 +1,302 @@
+//! The one place that matches on a connection's phase, and gives each phase what happened to its connection.
+//!
+//! Owns which code an input reaches, and what takes a connection over from its request. Leaves to `request`, `streams` and
+//! `uploads` what is done about it: they import nothing from here, and leave a phase by setting the next one.
+//! Invariant: [`advance`] follows every input, so no connection waits in [`Phase::HandOver`], and none keeps received bytes
+//! that its phase could take.
+
+use crate::model::handler::{Step, Stream};
+use crate::model::operation::{Answer, Refusal};
+use crate::model::problem::{Code, Problem};
+use crate::model::session::SessionId;
+use crate::server::calls::Caller;
+use crate::server::conn::{Conn, Phase};
+use crate::server::contract::{Effect, Ticket};
+use crate::server::core::Core;
+use crate::server::request::exchange::{Exchange, Handover};
+use crate::server::request::http;
+use crate::server::request::respond;
+use crate::server::request::steps;
+use crate::server::streams::export;
+use crate::server::streams::hub;
+use crate::server::streams::poll;
+use crate::server::streams::publication::Publication;
+use crate::server::streams::sse::{self, Opening};
+use crate::server::streams::websocket;
+use crate::server::uploads::receive;
+
+/// After how many milliseconds an account with as many streams as it may have may try again.
+const STREAMS_RETRY_MS: u64 = 1_000;
+
+/// Whether the server has a use for more bytes of this connection. Derived from its phase at each question; what the
+/// runtime was told last is [`Conn::reading`].
+pub fn wants_read(core: &Core, conn: &Conn) -> bool {
+    if conn.ended {
+        return false;
+    }
+    match &conn.phase {
+        Phase::ReadHead { .. } => conn.may_pipeline(),
+        Phase::ReadUpload(reading) => {
+            reading.is_receiving()
+                && !core.uploads.is_full()
+                && conn.upload.as_ref().is_none_or(|file| file.has_room())
+        }
+        Phase::ReadBody(_)
+        | Phase::Drain { .. }
+        | Phase::Linger { .. }
+        | Phase::EventStream(_)
+        | Phase::Export(_) => true,
+        Phase::Await { .. } | Phase::HandOver { .. } | Phase::Poll(_) | Phase::Closed => false,
+        Phase::WebSocket(stream) => stream.has_room(&conn.send),
+    }
+}
+
+/// Bytes came.
+pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
+    core.metrics.bytes_in += bytes.len() as u64;
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::received(core, conn, bytes),
+        // A client that receives events or an export can ask for nothing else on this connection.
+        Phase::EventStream(_) | Phase::Export(_) => {}
+        Phase::ReadUpload(reading) if reading.is_receiving() => receive::received(core, conn, bytes),
+        Phase::Linger { .. } => http::received_late(conn, bytes.len()),
+        Phase::ReadHead { .. }
+        | Phase::ReadBody(_)
+        | Phase::ReadUpload(_)
+        | Phase::Await { .. }
+        | Phase::HandOver { .. }
+        | Phase::Drain { .. }
+        | Phase::Poll(_)
+        | Phase::Closed => conn.inbox.extend_from_slice(bytes),
+    }
+}
+
+/// The runtime wrote bytes of the send queue.
+pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
+    core.metrics.bytes_out += bytes;
+    conn.progress += bytes;
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::sent(core, conn),
+        Phase::EventStream(_) => sse::advance(core, conn),
+        Phase::Export(_) => export::advance(core, conn),
+        Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.phase = Phase::Closed,
+        _ => http::sent(core, conn),
+    }
+}
+
+/// The peer will send nothing more. What it has asked for is still answered.
+pub fn ended(core: &mut Core, conn: &mut Conn) {
+    conn.ended = true;
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::ended(core, conn),
+        // Its request was complete, so the rest of the response is still sent.
+        Phase::Export(_) => {}
+        // An EventSource that leaves closes both ways.
+        Phase::EventStream(_) => conn.phase = Phase::Closed,
+        // `advance` reads what has come, and closes after the last response.
+        Phase::ReadHead { .. } => {}
+        // An incomplete request gets no response, but earlier pipelined responses must still be flushed.
+        Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => http::close_when_sent(core, conn),
+        Phase::ReadUpload(reading) if reading.is_receiving() => http::close_when_sent(core, conn),
+        Phase::Await { .. }
+        | Phase::HandOver { .. }
+        | Phase::ReadUpload(_)
+        | Phase::Poll(_)
+        | Phase::Closed => {}
+    }
+}
+
+/// Goes on as far as the received bytes reach, and closes what has nothing left to do.
+pub fn advance(core: &mut Core, conn: &mut Conn) {
+    loop {
+        let went_on = match &conn.phase {
+            // The next request waits until the responses before it have left.
+            Phase::ReadHead { .. } if !conn.may_pipeline() => return,
+            Phase::ReadHead { .. } => http::read_head(core, conn),
+            Phase::ReadBody(_) => http::read_body(core, conn),
+            Phase::Drain { .. } => http::drain(core, conn),
+            Phase::HandOver { .. } => {
+                let Phase::HandOver { exchange, to } = conn.take_phase() else { return };
+                hand_over(core, conn, exchange, to);
+                true
+            }
+            Phase::Await { .. }
+            | Phase::ReadUpload(_)
+            | Phase::WebSocket(_)
+            | Phase::EventStream(_)
+            | Phase::Export(_)
+            | Phase::Poll(_)
+            | Phase::Linger { .. }
+            | Phase::Closed => false,
+        };
+        if !went_on {
+            break;
+        }
+    }
+    if conn.ended && matches!(conn.phase, Phase::ReadHead { .. }) {
+        http::close_when_sent(core, conn);
+    } else if core.draining {
+        http::drain_idle(core, conn);
+    }
+}
+
+/// Another part of the server takes the connection over from its request.
+fn hand_over(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, to: Handover) {
+    match to {
+        Handover::Upload => receive::begin(core, conn, exchange),
+        Handover::Body { room } => receive::receive(core, conn, exchange, room),
+        Handover::Stream(stream) => open(core, conn, exchange, *stream),
+    }
+}
+
+/// A request becomes a stream, unless its session ended in the meantime.
+fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Stream) {
+    let too_many = stream.listener().is_some_and(|actor| {
+        core.settings.limits.rate_limit
+            && core.hub.of(actor.profile).len() >= core.settings.limits.streams_per_account
+    });
+    let refusal = match steps::still_good(core, &exchange) {
+        Err(problem) => Some(problem),
+        Ok(()) if core.storage.unproven && stream.follows_log() => Some(Problem::new(Code::Unavailable)),
+        Ok(()) => too_many.then(|| Problem::rate_limited(STREAMS_RETRY_MS)),
+    };
+    if let Some(problem) = refusal {
+        return respond::refuse(core, conn, exchange, &problem);
+    }
+    match stream {
+        Stream::Events { actor, cursor } => sse::open(core, conn, &exchange, actor, Opening::Log(cursor)),
+        Stream::Value { actor, form } => sse::open(core, conn, &exchange, actor, Opening::Value(form)),
+        Stream::Export { actor, first } => export::open(core, conn, exchange, actor, first),
+        Stream::Poll { actor, start, limit, wait } => {
+            poll::open(core, conn, exchange, actor, start, limit, wait);
+        }
+        socket => websocket::open(core, conn, exchange, socket),
+    }
+}
+
+/// A continuation has run: the request or op that waits for `ticket` goes on.
+pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, step: Result<Step, Problem>) {
+    match caller {
+        Caller::Request(_) => match conn.take_phase() {
+            Phase::Await { ticket: awaited, exchange } if awaited == ticket => {
+                steps::run(core, conn, exchange, step);
+            }
+            other => conn.phase = other,
+        },
+        Caller::Op { op, .. } => {
+            websocket::op_step(core, conn, op, step);
+            websocket::advance(core, conn);
+        }
+        Caller::Stream(_) | Caller::Server => {}
+    }
+}
+
+/// A stream's own question is answered.
+pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::answered(core, conn, ticket, result),
+        Phase::EventStream(_) => sse::answered(core, conn, ticket, result),
+        Phase::Export(_) => export::answered(core, conn, ticket, result),
+        Phase::Poll(_) => poll::answered(core, conn, ticket, result),
+        _ => {}
+    }
+}
+
+/// An event of the connection's profile; `true` when something was queued or is due.
+pub fn deliver(conn: &mut Conn, is_origin: bool, publication: &mut Publication) -> bool {
+    match &mut conn.phase {
+        Phase::WebSocket(stream) => stream.deliver(&mut conn.send, is_origin, publication),
+        Phase::EventStream(stream) => stream.deliver(&mut conn.send, publication),
+        Phase::Poll(poll) => poll.deliver(),
+        _ => false,
+    }
+}
+
+/// An event was delivered: the reader may be too slow, a legacy socket may have something to mark as read.
+pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::on_delivered(core, conn),
+        Phase::EventStream(_) => sse::advance(core, conn),
+        Phase::Poll(_) => poll::advance(core, conn),
+        _ => {}
+    }
+}
+
+/// A session is over: its stream ends. `false` when the connection is not a stream of that session.
+pub fn session_ended(core: &mut Core, conn: &mut Conn, session: SessionId) -> bool {
+    match &conn.phase {
+        Phase::WebSocket(stream) if stream.session() == Some(session) => {
+            websocket::close(core, conn, websocket::SESSION_OVER, "session over");
+        }
+        Phase::EventStream(stream) if stream.session() == session => sse::end(core, conn),
+        Phase::Poll(poll) if poll.session() == session => poll::refuse(core, conn),
+        _ => return false,
+    }
+    true
+}
+
+/// The deadline of the phase has come.
+pub fn timed_out(core: &mut Core, conn: &mut Conn) {
+    conn.deadline = None;
+    if http::slow_but_moving(core, conn) {
+        return;
+    }
+    match &conn.phase {
+        Phase::ReadHead { .. }
+        | Phase::ReadBody(_)
+        | Phase::Drain { .. }
+        | Phase::Linger { .. }
+        | Phase::Closed => http::timed_out(core, conn),
+        Phase::ReadUpload(_) => receive::timed_out(core, conn),
+        Phase::WebSocket(_) => websocket::timed_out(core, conn),
+        Phase::EventStream(_) => sse::timed_out(core, conn),
+        Phase::Export(_) => export::timed_out(core, conn),
+        Phase::Poll(_) => poll::timed_out(core, conn),
+        // A call always ends, and its answer sets the next deadline.
+        Phase::Await { .. } | Phase::HandOver { .. } => {}
+    }
+}
+
+/// The calendar clock was set: a token may have expired by it, while its deadline was derived from the clock before.
+pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::clock_was_set(core, conn),
+        Phase::EventStream(_) => sse::timed_out(core, conn),
+        Phase::Poll(_) => poll::clock_was_set(core, conn),
+        _ => {}
+    }
+}
+
+/// The server stops: streams are told to come back later, and a connection without a request ends.
+pub fn drain(core: &mut Core, conn: &mut Conn) {
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::drain(core, conn),
+        Phase::EventStream(_) => sse::end(core, conn),
+        Phase::Poll(_) => poll::timed_out(core, conn),
+        Phase::Linger { .. } | Phase::Drain { .. } => {
+            conn.deadline = conn.deadline.min(Some(core.linger_until()));
+        }
+        // What was begun is finished first; `advance` ends what was not.
+        _ => {}
+    }
+}
+
+/// Returns what was kept for a connection that is gone.
+pub fn forget(core: &mut Core, conn: &mut Conn) {
+    core.charge(conn, 0);
+    core.crowd.leave(conn);
+    core.receiving.forget(conn);
+    if let Phase::Await { ticket, .. } = &conn.phase
+        && core.hashing.forget(*ticket)
+    {
+        core.calls.remove(*ticket);
+    }
+    let reads = core.reads.closed(conn.id);
+    core.effects.extend(reads.into_iter().map(Effect::Cancel));
+    hub::unsubscribe(core, conn);
+    if let Some(member) = conn.exports.take() {
+        core.exports.ended(member);
+    }
+    receive::abandon(core, conn);
+    core.release_reservation(conn);
+}

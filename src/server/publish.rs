@@ -1,0 +1,36 @@
+//! Events to the streams of their audience: encoded once, queued on each.
+//!
+//! Owns the fan-out only; what else follows from a fact is in `reactions`.
+//! Invariant: events go out in the order of their seq, before the answer of the call that caused them.
+
+use std::sync::Arc;
+
+use crate::model::event::{Audience, Event, Fact};
+use crate::server::conn::Conns;
+use crate::server::contract::ConnId;
+use crate::server::core::Core;
+use crate::server::dispatch;
+use crate::server::streams::publication::Publication;
+
+/// Queues an event on every open stream of its audience, and returns what it said and to whom. The connections that it
+/// touched are in `core.turn.touched`. `origin` gets its answer instead.
+pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event) -> (Fact, Audience) {
+    core.head = core.head.max(event.seq);
+    core.metrics.events += 1;
+    let streams = event.audience.profiles.iter().map(|profile| core.hub.of(*profile).len()).sum();
+    let text = core.turn.last_published.take_buffer();
+    let mut publication = Publication::new(event, text, Arc::clone(&core.epoch), streams);
+    publication.sign_urls(&core.settings.urls, core.now.unix_s());
+    for index in 0..publication.event.audience.profiles.len() {
+        for &id in core.hub.of(publication.event.audience.profiles[index]) {
+            let Some(conn) = conns.get_mut(id) else { continue };
+            if dispatch::deliver(conn, id == origin, &mut publication) {
+                core.metrics.deliveries += 1;
+                core.turn.touched.push(id);
+            }
+        }
+    }
+    let (event, last_published) = publication.into_parts();
+    core.turn.last_published = last_published;
+    (event.fact, event.audience)
+}
