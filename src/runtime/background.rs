@@ -1,6 +1,7 @@
-//! The one channel of background errors: whoever fails where no caller waits says so here.
-//! Owns when such an error is logged; refuses to decide what it means. Invariant: every report is counted, and every one
-//! is in the log: as a line of its own, or in the count of a line.
+//! The one channel for background errors: failures for which no caller waits.
+//!
+//! Owns when such an error is logged. Does not decide what it means.
+//! Invariant: every report is counted, and every report is in the log: as its own line, or in the count of a line.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -12,10 +13,10 @@ use super::inbox::Inbox;
 use super::queue::lock;
 use crate::model::metrics::ErrorKind;
 
-/// Equal background errors are logged once in so long, then with their count.
-const TROUBLE_WINDOW: Duration = Duration::from_secs(10);
-/// Different messages of one kind logged in one window. Beyond: counted with the equal ones.
-const TROUBLE_LINES_MAX: usize = 5;
+/// Equal background errors are logged once in this time, then with their count.
+const ERROR_WINDOW: Duration = Duration::from_secs(10);
+/// Different messages of one kind logged in one window. Further ones are counted with the equal ones.
+const ERROR_LINES_MAX: usize = 5;
 
 #[derive(Clone)]
 pub struct Background {
@@ -23,7 +24,7 @@ pub struct Background {
     windows: Arc<Mutex<Windows>>,
 }
 
-/// What was logged of each kind since its window began.
+/// The messages logged of each kind since its window began.
 #[derive(Default)]
 struct Windows(BTreeMap<ErrorKind, Window>);
 
@@ -38,49 +39,48 @@ impl Background {
         Background { inbox, windows: Arc::default() }
     }
 
-    /// Logs an error, or counts it with its equals, and tells the server of it.
-    pub fn report(&self, trouble: ErrorKind, message: impl Display) {
+    /// Logs an error, or counts it if an equal one was logged, and informs the server.
+    pub fn report(&self, kind: ErrorKind, message: impl Display) {
         let message = message.to_string();
-        let (repeated, first) = lock(&self.windows).note(trouble, &message, Instant::now());
-        log_repeated(trouble, repeated);
+        let (repeated, first) = lock(&self.windows).record(kind, &message, Instant::now());
+        log_repeated(kind, repeated);
         if first {
-            log::error!(kind = trouble.name(); "{message}");
+            log::error!(kind = kind.name(); "{message}");
         }
-        self.inbox.count(trouble);
+        self.inbox.count(kind);
     }
 
-    /// Logs the counts whose window is over; all of them when `now` is `None`.
+    /// Logs the counts whose window is over; all of them if `now` is `None`.
     pub fn flush(&self, now: Option<Instant>) {
         let over = lock(&self.windows).close(now);
-        over.into_iter().for_each(|(trouble, repeated)| log_repeated(trouble, repeated));
+        over.into_iter().for_each(|(kind, repeated)| log_repeated(kind, repeated));
     }
 
-    /// When [`Background::flush`] has something to log.
+    /// The time when [`Background::flush`] has something to log.
     pub fn next_deadline(&self) -> Option<Instant> {
         lock(&self.windows).0.values().map(|window| window.ends).min()
     }
 }
 
-fn log_repeated(trouble: ErrorKind, repeated: u64) {
+fn log_repeated(kind: ErrorKind, repeated: u64) {
     if repeated > 0 {
-        log::error!(kind = trouble.name(), repeated = repeated; "errors of this kind were repeated");
+        log::error!(kind = kind.name(), repeated = repeated; "errors of this kind were repeated");
     }
 }
 
 impl Windows {
-    /// The repetitions of a window that is over and was not flushed, and whether this message gets its own line.
-    fn note(&mut self, trouble: ErrorKind, message: &str, now: Instant) -> (u64, bool) {
-        let old =
-            self.0.get(&trouble).filter(|window| window.ends <= now).map_or(0, |window| window.repeated);
-        if self.0.get(&trouble).is_some_and(|window| window.ends <= now) {
-            self.0.remove(&trouble);
+    /// Returns the repetitions of a window that ended without a flush, and whether this message gets its own line.
+    fn record(&mut self, kind: ErrorKind, message: &str, now: Instant) -> (u64, bool) {
+        let old = self.0.get(&kind).filter(|window| window.ends <= now).map_or(0, |window| window.repeated);
+        if self.0.get(&kind).is_some_and(|window| window.ends <= now) {
+            self.0.remove(&kind);
         }
-        let window = self.0.entry(trouble).or_insert_with(|| Window {
-            ends: now + TROUBLE_WINDOW,
+        let window = self.0.entry(kind).or_insert_with(|| Window {
+            ends: now + ERROR_WINDOW,
             lines: Vec::new(),
             repeated: 0,
         });
-        let first = window.lines.len() < TROUBLE_LINES_MAX && window.lines.iter().all(|line| line != message);
+        let first = window.lines.len() < ERROR_LINES_MAX && window.lines.iter().all(|line| line != message);
         if first {
             window.lines.push(message.to_owned());
         } else {
@@ -109,7 +109,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut windows = Windows::default();
         let mut check = |kind, message: &str, second, expect| {
-            assert_eq!(windows.note(kind, message, at(second)), expect, "{message} at {second}");
+            assert_eq!(windows.record(kind, message, at(second)), expect, "{message} at {second}");
         };
         check(ErrorKind::Commit, "disk I/O error", 0, (0, true));
         check(ErrorKind::Commit, "disk I/O error", 1, (0, false));
@@ -117,7 +117,7 @@ mod tests {
         check(ErrorKind::Accept, "disk I/O error", 2, (0, true));
         check(ErrorKind::Commit, "disk I/O error", 9, (0, false));
         check(ErrorKind::Commit, "disk I/O error", 10, (2, true));
-        for line in 1..TROUBLE_LINES_MAX {
+        for line in 1..ERROR_LINES_MAX {
             check(ErrorKind::Commit, &line.to_string(), 11, (0, true));
         }
         check(ErrorKind::Commit, "one more", 11, (0, false));

@@ -1,9 +1,9 @@
-//! The data folder and who may write to it. Owns the folders, the lock file and the place of the control
-//! socket; refuses to know what is inside. Invariant: while a [`DataDir`] lives, no other process has one of the
-//! same folder: one writer, always.
+//! The data folder and its lock.
 //!
-//! The lock is the kernel's (`flock` by `File::try_lock`): it ends with the process, however that ends, so that
-//! a stale file never stands in the way. The pid inside is for people only.
+//! Owns the folders, the lock file and the path of the control socket. Does not know the other content. The lock is the
+//! kernel's (`flock` by `File::try_lock`): it ends with the process, even after a crash, so that a stale file never
+//! prevents a start. The pid in the file is for people only.
+//! Invariant: while a [`DataDir`] lives, no other process has one of the same folder: there is always one writer.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -16,27 +16,27 @@ use std::path::{Path, PathBuf};
 
 use crate::base::no_follow::NO_FOLLOW;
 
-/// Bytes of a path that can be bound as a socket, its closing NUL not counted (`sun_path`: 107 on Linux).
+/// Maximum bytes of a path that can be bound as a socket, without the closing NUL (`sun_path`: 107 on Linux).
 pub const SOCKET_PATH_MAX: usize =
     size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path) - 1;
 
-/// The data folder, ours alone while this value lives.
+/// The data folder, locked while this value lives.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     uploads: PathBuf,
-    /// Held for its lock.
+    /// Kept for its lock.
     _lock: File,
 }
 
 /// Why there is no [`DataDir`].
 #[derive(Debug)]
 pub enum DataDirFault {
-    /// Another process has it. `pid` as far as the lock file tells.
+    /// Another process has it. `pid` is the one in the lock file, if it can be read.
     Held { lock: PathBuf, pid: Option<u32> },
-    /// The control socket could not be bound there.
+    /// The path of the control socket would be too long to bind.
     SocketPathTooLong { path: PathBuf },
-    /// The disk said no.
+    /// The file system refused an operation.
     Disk { doing: &'static str, path: PathBuf, error: io::Error },
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for DataDirFault {
 impl std::error::Error for DataDirFault {}
 
 impl DataDir {
-    /// Makes both folders (0700) where they are missing, and takes the lock. Does not wait for it.
+    /// Creates both folders (0700) if they are missing, and takes the lock. Does not wait for it.
     pub fn open(path: &Path, uploads: &Path) -> Result<DataDir, DataDirFault> {
         fits_socket(path)?;
         make_folder(path)?;
@@ -75,7 +75,7 @@ impl DataDir {
         Ok(data_dir)
     }
 
-    /// As [`DataDir::open`], in a folder that must be there.
+    /// As [`DataDir::open`], in a folder that must exist.
     pub fn open_existing(path: &Path, uploads: &Path) -> Result<DataDir, DataDirFault> {
         fits_socket(path)?;
         let lock = take_lock(&path.join(LOCK))?;
@@ -90,24 +90,24 @@ impl DataDir {
         &self.uploads
     }
 
-    /// Where the control socket goes, which the holder of the lock alone may unlink and bind.
+    /// The path of the control socket. Only the holder of the lock may unlink and bind it.
     pub fn control_socket(&self) -> PathBuf {
         control_socket(&self.path)
     }
 }
 
-/// Where the server of the data folder `path` listens for commands.
+/// The path where the server of the data folder `path` listens for commands.
 pub fn control_socket(path: &Path) -> PathBuf {
     path.join(CONTROL_SOCKET)
 }
 
-/// The lock of a data folder, where nobody has it: while it lives no server starts there. Makes and writes nothing.
+/// The lock of a data folder, if it is free: while it lives no server can start there. Creates and writes no file.
 pub fn hold(path: &Path) -> Option<File> {
     let file = File::open(path.join(LOCK)).ok()?;
     file.try_lock().is_ok().then_some(file)
 }
 
-/// Whether an entry of a data folder is only there to hold it: it says nothing of whether there is a natter in it.
+/// Whether an entry of a data folder belongs to its lock: it does not show that there is a database.
 pub fn is_own(name: &OsStr) -> bool {
     name == LOCK || name == CONTROL_SOCKET
 }
@@ -141,9 +141,9 @@ fn take_lock(path: &Path) -> Result<File, DataDirFault> {
         }
         Err(TryLockError::Error(error)) => return Err(disk("lock", error)),
     }
-    // The pid of an earlier holder goes first: who looks in between finds nobody rather than somebody else.
+    // The pid of an earlier holder is removed first: a reader at this moment finds none rather than a wrong one.
     match file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes())) {
-        // The lock is held all the same: a server starts on a full disk, and its pid is for people only.
+        // The lock is held nevertheless: a server starts on a full disk, and its pid is for people only.
         Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {}
         written => written.map_err(|error| disk("write", error))?,
     }
@@ -152,13 +152,13 @@ fn take_lock(path: &Path) -> Result<File, DataDirFault> {
 
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
-    // More digits than a pid has are not one.
+    // A text longer than a pid is not a pid.
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim_end().parse().ok()
 }
 
-/// Makes `path` and what is missing above it, and puts each new name on the disk: SQLite syncs the folder of
-/// its database, but nobody the folder above.
+/// Creates `path` and its missing ancestors, and syncs each new name: SQLite syncs the folder of its database, but not the
+/// folder above.
 fn make_folder(path: &Path) -> Result<(), DataDirFault> {
     let disk = |doing, path: &Path, error| DataDirFault::Disk { doing, path: path.to_owned(), error };
     let mut missing = Vec::new();
@@ -173,7 +173,7 @@ fn make_folder(path: &Path) -> Result<(), DataDirFault> {
     for folder in missing.into_iter().rev() {
         match DirBuilder::new().mode(0o700).create(folder) {
             Ok(()) => {}
-            // A second first start was quicker; the lock decides between the two.
+            // A concurrent first start created it; the lock decides between the two.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
             Err(error) => return Err(disk("make the folder", folder, error)),
         }

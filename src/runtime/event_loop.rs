@@ -1,11 +1,13 @@
-//! The loop: one thread, one turn after the other, each in the same order. Owns the order and the lists of what is to
-//! be done; refuses to know what any of it means: the machine decides, this performs.
+//! The event loop: one thread whose turns all have the same order of steps.
+//!
+//! Owns the order and the lists of work to do. Does not know the meaning of the work: the machine decides, the loop
+//! performs.
 //!
 //! ```text
-//! poll → clock → signals → accepts → reads → hand over → completions → tick → (effects → hand over → flush)* → close
+//! poll → clock → signals → accepts → reads → push staged → completions → tick → (effects → push staged → flush)* → close
 //! ```
-//! Invariant: work is proportional to what happened, never to the sockets that are open: a socket whose bytes the
-//! machine does not want, or that takes none, stands in no list and costs nothing until an event or a `Flush` names it.
+//! Invariant: the work is proportional to the events, never to the number of open sockets. A socket whose bytes the machine
+//! does not want, or that accepts no bytes, is in no list and costs nothing until an event or a `Flush` names it.
 
 mod effects;
 mod inputs;
@@ -34,20 +36,21 @@ use crate::model::metrics::ErrorKind;
 use crate::server::contract::{ConnId, Input};
 use effects::Refused;
 
-/// Events of one poll. Beyond: the kernel keeps the rest for the next turn.
+/// Events of one poll. The kernel keeps the rest for the next turn.
 const EVENTS_MAX: usize = 1_024;
-/// Between two looks at the threads that are to end, so that a second signal is heard meanwhile.
+/// Time between two checks of the ending threads, so that a second signal is noticed meanwhile.
 const JOIN_CHECK: Duration = Duration::from_millis(5);
-/// How long threads that may be cut off at any point are waited for at the end: those of mail servers, resolvers, file systems.
-/// Beyond: the process ends without them, as a crash would. The writer is always waited for.
+/// Time limit for threads that may be interrupted at any point at the end: those that wait for mail servers, resolvers,
+/// file systems. After that the process ends without them, as in a crash. The writer is always waited for.
 const JOIN_MAX: Duration = Duration::from_secs(1);
 
 pub const WAKER: Token = Token(usize::MAX);
 pub const SIGNALS: Token = Token(usize::MAX - 1);
-/// Listeners count down from here; sockets count up from 0.
+/// Tokens of listeners count down from here; tokens of sockets count up from 0.
 const LISTENERS: usize = usize::MAX - 2;
 
-/// Closed sockets after which memory is given back, and how long after the first of them: most waves are over then.
+/// Closed sockets after which free memory is returned to the system, and the delay after the first of them: most waves are
+/// over by then.
 const TRIM_CLOSED_MIN: usize = 256;
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
@@ -55,7 +58,7 @@ pub fn listener_token(index: usize) -> Token {
     Token(LISTENERS - index)
 }
 
-/// What a loop is made of.
+/// The components of a loop.
 pub struct Parts<M, S> {
     pub poll: Poll,
     pub machine: M,
@@ -71,7 +74,7 @@ pub struct Parts<M, S> {
     pub drain_max: Duration,
 }
 
-/// See the modules `inputs` (accepts, reads, completions) and `effects` (everything after).
+/// See the modules `inputs` (accepts, reads, completions) and `effects` (all later steps).
 pub struct EventLoop<M, S> {
     parts: Parts<M, S>,
     sockets: Sockets,
@@ -83,18 +86,18 @@ pub struct EventLoop<M, S> {
     dirty: Vec<ConnId>,
     /// Sockets to drop at the end of the turn.
     closing: Vec<ConnId>,
-    /// Questions no queue had room for, to be answered in the next round.
+    /// Requests that no queue had room for, to be answered in the next round.
     refused: Vec<Refused>,
     /// Empty between two turns; its memory is reused.
     completions: Vec<Completion>,
-    /// Sockets closed since memory was last given back, and when it is next.
+    /// Sockets closed since memory was last returned, and the time of the next return.
     closed: usize,
     trim_at: Option<Instant>,
     signalled: bool,
-    /// Lines of the log that were dropped, as far as the machine knows.
+    /// Dropped lines of the log that the machine was informed of.
     log_dropped: u64,
-    /// The rounds of a turn ended with something left to do.
-    unsettled: bool,
+    /// The rounds of a turn ended with work left to do.
+    has_rounds_left: bool,
     phase: Phase,
 }
 
@@ -119,7 +122,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             trim_at: None,
             signalled: false,
             log_dropped: 0,
-            unsettled: false,
+            has_rounds_left: false,
             phase: Phase::Serving,
         }
     }
@@ -127,7 +130,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     pub fn run(mut self) -> Result<(), ServeFault> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.notify("READY=1");
-        kernel::forget_code();
+        kernel::release_code_pages();
         let ended = loop {
             match self.turn(&mut events) {
                 Ok(false) => {}
@@ -141,22 +144,22 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         }
     }
 
-    /// One turn; `true` when it was the last.
+    /// Runs one turn. Returns `true` after the last one.
     fn turn(&mut self, events: &mut Events) -> Result<bool, ServeFault> {
         self.poll(events)?;
         let now = clock();
         self.note(events);
-        self.hear_signals(now)?;
+        self.take_signals(now)?;
         self.count_dropped_lines(now);
         self.accept(now);
         self.read(now);
         self.push_staged();
-        // What was handed over may be done already: its access line must not say that it took no time.
+        // Submitted work may be complete already: with the old clock its access line would show no duration.
         let now = clock();
         self.complete(now)?;
         self.tick(now);
         self.trim(now.instant);
-        self.settle(now);
+        self.run_rounds(now);
         self.close();
         Ok(match self.phase {
             Phase::Serving => false,
@@ -173,7 +176,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         let timeout = if self.has_work() { Some(Duration::ZERO) } else { self.sleep() };
         match self.parts.poll.poll(events, timeout) {
             Ok(()) => Ok(()),
-            // Without events: the next turn polls again.
+            // Without events, the next turn polls again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 events.clear();
                 Ok(())
@@ -183,10 +186,10 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 
     fn has_work(&self) -> bool {
-        self.unsettled || !self.ready.is_empty() || !self.dirty.is_empty()
+        self.has_rounds_left || !self.ready.is_empty() || !self.dirty.is_empty()
     }
 
-    /// Until the first deadline; `None` where there is none.
+    /// The time until the first deadline; `None` if there is none.
     fn sleep(&self) -> Option<Duration> {
         let machine = self.parts.machine.next_deadline();
         let own = [self.parts.background.next_deadline(), self.parts.storage.next_deadline(), self.trim_at];
@@ -204,12 +207,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         first.map(|at| at.saturating_duration_since(now))
     }
 
-    /// Remembers what the kernel says; nothing is read or written yet.
+    /// Records the kernel's events. Nothing is read or written yet.
     fn note(&mut self, events: &Events) {
         for event in events {
             let token = event.token();
             if token == WAKER {
-                continue; // the inbox is looked at in every turn
+                continue; // every turn reads the inbox
             }
             if token == SIGNALS {
                 self.signalled = true;
@@ -232,17 +235,20 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         }
     }
 
-    fn hear_signals(&mut self, now: Now) -> Result<(), ServeFault> {
+    fn take_signals(&mut self, now: Now) -> Result<(), ServeFault> {
         if !std::mem::take(&mut self.signalled) {
             return Ok(());
         }
         for _ in 0..self.parts.signals.drain() {
             match self.phase {
                 Phase::Serving => {
-                    log::info!("stopping: finishing what was begun, at most {:?}", self.parts.drain_max);
+                    log::info!(
+                        "stopping: finishing work in progress, for at most {:?}",
+                        self.parts.drain_max
+                    );
                     self.notify("STOPPING=1");
                     self.phase = Phase::Draining { until: now.instant + self.parts.drain_max };
-                    // Who comes now is refused by the kernel, rather than left waiting.
+                    // The kernel refuses new connections, which is better than leaving them waiting.
                     self.parts.listeners.clear();
                     self.parts.machine.handle(now, Input::Drain);
                     self.parts.storage.drain();
@@ -253,7 +259,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         Ok(())
     }
 
-    /// Before anything is read: whoever asks for the metrics in this turn is told of what was dropped until now.
+    /// Before the reads: a request for the metrics in this turn must see the lines dropped until now.
     fn count_dropped_lines(&mut self, now: Now) {
         let dropped = self.parts.log_dropped.load(Ordering::Relaxed);
         if dropped != self.log_dropped {
@@ -272,7 +278,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.parts.storage.tick(now.instant);
     }
 
-    /// A wave of connections has gone: what they held is given back to the system, by a thread that may take its time.
+    /// After a wave of closed connections, returns their memory to the system, in a thread because it may take long.
     fn trim(&mut self, now: Instant) {
         if self.trim_at.is_some_and(|at| at <= now) {
             (self.closed, self.trim_at) = (0, None);
@@ -280,7 +286,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             {
                 self.parts
                     .background
-                    .report(ErrorKind::Worker, format_args!("no thread to give memory back: {error}"));
+                    .report(ErrorKind::Worker, format_args!("no thread to release memory: {error}"));
             }
         }
     }
@@ -289,7 +295,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.parts.notify.iter().for_each(|notify| notify.send(state));
     }
 
-    /// Closes everything and joins the threads; the writer finishes its queue and checkpoints.
+    /// Closes everything and joins the threads. The writer finishes its queue and checkpoints.
     fn finish(self, events: &mut Events) -> Result<(), ServeFault> {
         let Parts { mut poll, mut signals, mut storage, mut workers, mut disk, inbox, background, .. } =
             self.parts;
@@ -300,7 +306,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         let storage = storage.close();
         let is_running = |thread: &Thread| !thread.is_finished();
         let until = Instant::now() + JOIN_MAX;
-        // A second signal ends this too: a checkpoint on a slow disk takes a while.
+        // A second signal ends this too: a checkpoint on a slow disk takes long.
         while storage.iter().any(is_running) || others.iter().any(is_running) && Instant::now() < until {
             match poll.poll(events, Some(JOIN_CHECK)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -315,7 +321,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         let left = others.extract_if(.., |thread| is_running(thread)).count();
         if left > 0 {
             log::info!(
-                "{left} threads wait for others: what they have not finished is done after the next start"
+                "{left} threads still wait for other systems: their unfinished work is done after the next start"
             );
         }
         let panicked = storage.into_iter().chain(others).filter_map(|thread| thread.join().err()).count();
@@ -327,7 +333,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 }
 
-/// One reading of both clocks. A clock before 1970 reads as 1970.
+/// Reads both clocks once. A clock before 1970 reads as 1970.
 fn clock() -> Now {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now { instant: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }

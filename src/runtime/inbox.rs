@@ -1,6 +1,8 @@
-//! The way from all threads back to the loop: one list, one waker. Refuses to interpret what it carries.
-//! Invariant: between two turns the loop is woken at most once, and whatever was posted before that turn looked is seen
-//! by it: post first, then raise the flag; lower the flag first, then take.
+//! The channel from all threads back to the loop: one list, one waker.
+//!
+//! Does not interpret its content.
+//! Invariant: between two turns the loop is woken at most once, and each turn sees every completion that was posted before
+//! it took them: a post first adds, then raises the flag; the loop first lowers the flag, then takes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,46 +18,46 @@ use crate::model::operation::{Answer, Outcome, Refusal};
 use crate::model::readiness::Readiness;
 use crate::server::contract::{ConnId, Ticket, UploadId};
 
-/// Completions the loop has not taken yet. Beyond: the thread that brings one waits, since the loop is the slower one.
+/// Completions the loop has not taken yet. Above it, the posting thread waits, because the loop is the slower one.
 const INBOX_MAX: usize = 128;
 
-/// What a thread has to say.
+/// A message from a thread to the loop.
 pub enum Completion {
-    /// The outcomes of one batch, in the order of their commits, and whose they are.
+    /// The outcomes of one batch, in the order of their commits, and their tickets.
     Committed(Vec<Ticket>, Vec<Outcome>),
     Read(Ticket, Result<Answer, Refusal>),
     Finished(PoolKind, Ticket, Done),
-    /// What became of these bytes of an upload.
+    /// The result of writing these bytes of an upload.
     Upload {
         upload: UploadId,
         bytes: usize,
         result: Written,
     },
     Piece(Piece),
-    /// What the database can do, when that changes.
+    /// The readiness of the database, when it changes.
     Storage(Readiness),
-    /// A thread that nothing works without is gone; the reason.
+    /// A necessary thread ended; the reason.
     Fatal(String),
 }
 
-/// What became of an append.
+/// The result of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// With the last bytes of a file comes the hash of all.
+    /// Written. With the last bytes of a file comes the hash of all of them.
     Whole {
         sha256: Option<[u8; 32]>,
     },
     Failed {
         full: bool,
     },
-    /// An earlier one failed, and said so.
+    /// An earlier append of this upload failed, and was reported.
     Dropped,
 }
 
-/// A part of a file that was read ahead of a socket, and stands in the page cache now.
+/// A part of a file that was read ahead of a socket, and is now in the page cache.
 pub struct Piece {
     pub conn: ConnId,
-    /// Which file and where, so that a piece that comes too late is not taken for another file's.
+    /// The file and position, so that a late piece is not assigned to another file.
     pub file: Arc<File>,
     pub offset: u64,
     pub len: usize,
@@ -64,7 +66,7 @@ pub struct Piece {
 
 pub struct Inbox {
     state: Mutex<State>,
-    /// Where a thread waits while the inbox is full.
+    /// Threads wait on it while the inbox is full.
     emptied: Condvar,
     woken: AtomicBool,
     waker: mio::Waker,
@@ -73,7 +75,7 @@ pub struct Inbox {
 #[derive(Default)]
 struct State {
     completions: Vec<Completion>,
-    troubles: BTreeMap<ErrorKind, u64>,
+    errors: BTreeMap<ErrorKind, u64>,
     waiting: usize,
     closed: bool,
 }
@@ -83,7 +85,7 @@ impl Inbox {
         Inbox { state: Mutex::default(), emptied: Condvar::new(), woken: AtomicBool::new(false), waker }
     }
 
-    /// Brings one completion, waiting while the inbox is full. After [`Inbox::close`] nobody hears it.
+    /// Posts one completion; waits while the inbox is full. After [`Inbox::close`] it is dropped.
     pub fn post(&self, completion: Completion) {
         let mut state = lock(&self.state);
         while state.completions.len() >= INBOX_MAX && !state.closed {
@@ -99,13 +101,13 @@ impl Inbox {
         self.wake();
     }
 
-    /// Counts one background error; the counts need no bound.
-    pub fn count(&self, trouble: ErrorKind) {
-        *lock(&self.state).troubles.entry(trouble).or_default() += 1;
+    /// Counts one background error. The counts need no limit.
+    pub fn count(&self, kind: ErrorKind) {
+        *lock(&self.state).errors.entry(kind).or_default() += 1;
         self.wake();
     }
 
-    /// Ends the loop's sleep, now or next time.
+    /// Ends the loop's sleep, now or the next one.
     pub fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
@@ -116,22 +118,22 @@ impl Inbox {
         }
     }
 
-    /// Takes all that was posted, into an empty `completions`; the emptied list is reused by the threads.
+    /// Takes all that was posted into `completions`, which must be empty. The threads reuse its memory.
     pub fn take(&self, completions: &mut Vec<Completion>) -> BTreeMap<ErrorKind, u64> {
         debug_assert!(completions.is_empty());
         self.woken.store(false, Ordering::Release);
         let mut state = lock(&self.state);
         std::mem::swap(completions, &mut state.completions);
         let waiting = state.waiting > 0;
-        let troubles = std::mem::take(&mut state.troubles);
+        let errors = std::mem::take(&mut state.errors);
         drop(state);
         if waiting {
             self.emptied.notify_all();
         }
-        troubles
+        errors
     }
 
-    /// From now on nobody listens; threads that wait go on.
+    /// From now on posts are dropped, and waiting threads continue.
     pub fn close(&self) {
         lock(&self.state).closed = true;
         self.emptied.notify_all();

@@ -1,6 +1,7 @@
-//! The thread of the search index, and what it and the writer tell each other.
-//! Owns when the index works and how much of the processor it may take; refuses to know what an index is.
-//! Invariant: posts come first: while writes come, each step is followed by a rest of [`REST`] times its length.
+//! The thread of the search index, and its exchange with the writer.
+//!
+//! Owns when the index works and how much processor time it may use. Does not know what an index is.
+//! Invariant: posts have priority: while writes come, each step is followed by a pause of [`REST`] times its length.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -12,69 +13,70 @@ use crate::limits::PROBE_EVERY;
 use crate::model::metrics::ErrorKind;
 use crate::store::{Fault, Step};
 
-/// After a step while writes come, in lengths of the step: posts keep 90 % of a processor that they share with it.
+/// Pause after a step while writes come, in lengths of the step: posts keep 90 % of a processor that they share with it.
 const REST: u32 = 9;
-/// After a step while nobody writes: an index that is made anew leaves half of the processor to reads.
+/// Pause after a step without writes, in lengths of the step: an index that is being rebuilt leaves half of the processor
+/// to reads.
 const REST_QUIET: u32 = 1;
-/// Between two steps at least, where the last one left nothing: a slow talk is not indexed message by message. A search
-/// reads what is not indexed yet, so it waits for no step.
+/// Minimum time between two steps if the last one left no work: a slow conversation is not indexed message by message. A
+/// search reads unindexed messages itself, so it waits for no step.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Between two steps while an erasure waits for its checkpoint.
+/// Time between two steps while an erasure waits for its checkpoint.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// The one who writes the index, used by one thread.
+/// The search index, used by one thread.
 pub trait Indexes: Send + 'static {
     fn step(&mut self, now: Instant) -> Result<Step, Fault>;
 }
 
-/// What the writer tells the index, and the other way round.
+/// The shared state of the writer and the index.
 #[derive(Default)]
 pub struct Notes {
     state: Mutex<State>,
-    told: Condvar,
+    changed: Condvar,
     /// Changes up to this one are done.
     done: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
-    /// Something was committed since the last step began.
+    /// A batch was committed since the last step began.
     written: bool,
-    /// What can be read may be lost to a power cut: an index of it would be ahead of the messages.
+    /// Readable messages may be lost in a power cut: an index of them would be ahead of the messages.
     held: bool,
     closed: bool,
 }
 
 impl Notes {
-    /// The writer committed something.
+    /// The writer committed a batch.
     pub fn written(&self) {
         let was = std::mem::replace(&mut lock(&self.state).written, true);
         if !was {
-            self.told.notify_all();
+            self.changed.notify_all();
         }
     }
 
-    /// Whether no step begins for now.
+    /// Sets whether no step may begin for now.
     pub fn hold(&self, held: bool) {
         lock(&self.state).held = held;
-        self.told.notify_all();
+        self.changed.notify_all();
     }
 
-    /// Changes that the writer may forget.
+    /// Changes that the writer may delete.
     pub fn done(&self) -> u64 {
         self.done.load(Ordering::Acquire)
     }
 
     pub fn close(&self) {
         lock(&self.state).closed = true;
-        self.told.notify_all();
+        self.changed.notify_all();
     }
 
-    /// What was written until now is seen by the step that begins. `false`: there is to be none.
+    /// Begins a step that sees everything written until now. Returns `false` if no step should follow.
     fn begin(&self) -> bool {
         let mut state = lock(&self.state);
         while state.held && !state.closed {
-            state = self.told.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.written = false;
         !state.closed
@@ -84,20 +86,23 @@ impl Notes {
         lock(&self.state).written
     }
 
-    /// Sleeps until `until` (without end where it is `None`), or, if `for_writes`, until something is written.
+    /// Sleeps until `until` (without limit if it is `None`), or, if `for_writes`, until a write comes.
     fn sleep(&self, until: Option<Instant>, for_writes: bool) {
         let mut state = lock(&self.state);
         while !(state.closed || for_writes && state.written) {
             state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
-                None => self.told.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(left) if left.is_zero() => return,
-                Some(left) => self.told.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
             };
         }
     }
 }
 
-/// Runs until the notes are closed. A fault is told and tried again: the server lacks nothing but words to find.
+/// Runs until the notes are closed. A fault is reported and the step tried again: without it the server only lacks search
+/// results.
 pub fn index_until_closed(mut index: impl Indexes, notes: &Arc<Notes>, inbox: &Inbox) {
     while notes.begin() {
         let began = Instant::now();
@@ -131,16 +136,16 @@ mod tests {
     use super::*;
     use crate::runtime::testing::{self, PATIENCE};
 
-    /// Does what the test says, step by step.
-    struct Told {
+    /// An index that does what the test says, step by step.
+    struct ScriptedIndex {
         steps: mpsc::Receiver<Result<Step, Fault>>,
         began: mpsc::Sender<()>,
     }
 
-    impl Indexes for Told {
+    impl Indexes for ScriptedIndex {
         fn step(&mut self, _: Instant) -> Result<Step, Fault> {
-            self.began.send(()).expect("the test listens");
-            self.steps.recv().expect("the test says")
+            self.began.send(()).expect("the test receives");
+            self.steps.recv().expect("the test sends")
         }
     }
 
@@ -152,25 +157,25 @@ mod tests {
         let ((say, steps), (began, begun)) = (mpsc::channel(), mpsc::channel());
         let thread = {
             let (notes, inbox) = (Arc::clone(&notes), Arc::clone(&inbox));
-            std::thread::spawn(move || index_until_closed(Told { steps, began }, &notes, &inbox))
+            std::thread::spawn(move || index_until_closed(ScriptedIndex { steps, began }, &notes, &inbox))
         };
         let step = |more, done| Ok(Step { more, done, waits: false });
-        assert!(begun.recv_timeout(PAUSE).is_err(), "what is read is not proven yet");
+        assert!(begun.recv_timeout(PAUSE).is_err(), "readable messages are not proven yet");
         notes.hold(false);
         let next = || begun.recv_timeout(PATIENCE).expect("a step");
-        next(); // the start is an occasion
-        say.send(step(true, 0)).expect("heard");
+        next(); // the start causes a step
+        say.send(step(true, 0)).expect("received");
         next(); // more is left
         notes.written(); // while a step is under way: the next one sees it
-        say.send(step(false, 7)).expect("heard");
+        say.send(step(false, 7)).expect("received");
         next();
         assert_eq!(notes.done(), 7);
-        say.send(step(false, 8)).expect("heard");
-        assert!(begun.recv_timeout(PAUSE * 3).is_err(), "nobody wrote");
+        say.send(step(false, 8)).expect("received");
+        assert!(begun.recv_timeout(PAUSE * 3).is_err(), "no write came");
         notes.written();
         next();
         assert_eq!(notes.done(), 8);
-        say.send(Err(Fault::Io)).expect("heard");
+        say.send(Err(Fault::Io)).expect("received");
         notes.close();
         thread.join().expect("it ends");
         assert_eq!(inbox.take(&mut Vec::new()).get(&ErrorKind::Search), Some(&1));

@@ -1,5 +1,6 @@
-//! What std does not ask of the kernel: sending a file without a copy of its bytes here, writing it down early, a longer queue of
-//! connections. Owns the calls that std does not have; refuses to decide when they are made.
+//! System calls that std does not offer: sendfile, early writeback, a longer accept queue.
+//!
+//! Owns these calls. Does not decide when they are made.
 //! Invariant: no pointer outlives its call, and a descriptor is borrowed for exactly that long.
 #![allow(unsafe_code)]
 
@@ -7,8 +8,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
-/// Sends up to `len` bytes of `file` from `offset`; answers how many the socket took, 0 where the file ends. What is not in the
-/// page cache is waited for.
+/// Sends up to `len` bytes of `file` from `offset`. Returns how many the socket accepted, 0 at the end of the file. Blocks
+/// for bytes that are not in the page cache.
 #[cfg(target_os = "linux")]
 pub fn send_file(
     socket: &mut (impl AsFd + Write),
@@ -19,12 +20,12 @@ pub fn send_file(
     use std::os::fd::AsRawFd;
     let mut at = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let (to, from) = (socket.as_fd().as_raw_fd(), file.as_fd().as_raw_fd());
-    // SAFETY: both descriptors are open as long as they are borrowed, and `at` lives through the call.
+    // SAFETY: both descriptors are open while they are borrowed, and `at` lives through the call.
     let sent = unsafe { libc::sendfile(to, from, &raw mut at, len) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// The same where the system has no such call, or one of another shape: by a copy.
+/// The same by a copy, for systems whose call is missing or different.
 #[cfg(not(target_os = "linux"))]
 pub fn send_file(
     socket: &mut (impl AsFd + Write),
@@ -38,58 +39,59 @@ pub fn send_file(
     if read == 0 { Ok(0) } else { socket.write(&bytes[..read]) }
 }
 
-/// Bytes that this process may still write to the file system of a folder. `None` where the system does not tell.
+/// Bytes that this process may still write to the file system of a folder. `None` if the system does not report it.
 pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(folder.as_os_str().as_bytes()).ok()?;
-    let mut told = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the path ends with a NUL and lives through the call, as does the room for the answer, which is read only after
-    // the kernel filled it.
-    let told = unsafe {
-        if libc::statvfs(path.as_ptr(), told.as_mut_ptr()) != 0 {
+    let mut stats = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with a NUL and lives through the call, and so does the memory for the answer, which is read
+    // only after the kernel filled it.
+    let stats = unsafe {
+        if libc::statvfs(path.as_ptr(), stats.as_mut_ptr()) != 0 {
             return None;
         }
-        told.assume_init()
+        stats.assume_init()
     };
-    // Their types differ from system to system.
+    // The types of these fields differ between systems.
     #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
-    (told.f_bavail as u64).checked_mul(told.f_frsize as u64)
+    (stats.f_bavail as u64).checked_mul(stats.f_frsize as u64)
 }
 
-/// Asks the kernel to begin writing what is dirty of a file, so that a sync later has less to wait for. Advice: what fails
-/// here fails at the sync, which is the one that counts.
+/// Asks the kernel to begin writing the dirty pages of a file, so that a later sync has less to wait for. Its result is
+/// ignored: a failure here shows at the sync, which is the one that counts.
 pub fn begin_writing(file: &File) {
     #[cfg(target_os = "linux")]
     {
         use std::os::fd::AsRawFd;
-        // SAFETY: the descriptor is open as long as it is borrowed; the call takes no pointer.
+        // SAFETY: the descriptor is open while it is borrowed. The call takes no pointer.
         unsafe { libc::sync_file_range(file.as_fd().as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
     }
     #[cfg(not(target_os = "linux"))]
     let _ = file;
 }
 
-/// Sets how many connections may wait for `accept`; the kernel cuts it to `net.core.somaxconn`. The socket listens already.
+/// Sets how many connections may wait for `accept`. The kernel limits it to `net.core.somaxconn`. The socket already
+/// listens.
 pub fn set_backlog(listener: &impl AsFd, connections: i32) -> io::Result<()> {
     use std::os::fd::AsRawFd;
-    // SAFETY: the descriptor is open as long as it is borrowed; the call takes no pointer.
+    // SAFETY: the descriptor is open while it is borrowed. The call takes no pointer.
     match unsafe { libc::listen(listener.as_fd().as_raw_fd(), connections) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// This thread gives way to others: what it does is long, and nobody counts its milliseconds. By half only: at 10, a sign-in on
-/// the core of a busy loop took five seconds. Where that is refused it goes on as before.
-pub fn give_way() {
-    // SAFETY: a call without pointers; on Linux 0 is the calling thread, elsewhere it would be the process.
+/// Lowers the priority of this thread: its work is long and not urgent. Only to nice 3: at 10, a sign-in on the core of a
+/// busy loop took five seconds. If the system refuses, the thread continues unchanged.
+pub fn lower_priority() {
+    // SAFETY: a call without pointers. On Linux 0 is the calling thread; elsewhere it would be the process.
     #[cfg(target_os = "linux")]
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS, 0, 3);
     }
 }
 
-/// Gives the memory of what was freed back to the system: the allocator keeps it, wave after wave. It may take milliseconds.
+/// Returns freed memory to the system: the allocator would keep it. May take milliseconds.
 pub fn trim_memory() {
     // SAFETY: a call without pointers that is allowed at any time in any thread.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -98,23 +100,24 @@ pub fn trim_memory() {
     }
 }
 
-/// Gives back the pages of code that only the start needed: they count as ours for as long as they are mapped, and are two
-/// of the eight megabytes an idle server may have. What is needed again is found in the page cache.
+/// Releases the pages of code that only the start needed: they count as memory of the process while they are mapped, and
+/// are two of the eight megabytes of an idle server. Pages that are needed again are in the page cache.
 #[cfg(target_os = "linux")]
-pub fn forget_code() {
-    // Without /proc nothing is given back, which costs nothing but that.
+pub fn release_code_pages() {
+    // Without /proc no page is released, which has no other effect.
     for line in std::fs::read_to_string("/proc/self/maps").unwrap_or_default().lines() {
         let Some((start, end)) = code_mapping(line) else { continue };
-        // SAFETY: a private mapping of a file that is never written to, since it is executable and not writable: each page
-        // is read from the file again when it is next used.
+        // SAFETY: a private mapping of a file that is never written to, because it is executable and not writable: each
+        // page is read from the file again at its next use.
         unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn forget_code() {}
+pub fn release_code_pages() {}
 
-/// Where a line of `/proc/self/maps` maps the code of a file: `55d0c0a00000-55d0c0e00000 r-xp 00170000 fe:00 1234  /bin/natter`.
+/// The address range of a line of `/proc/self/maps` that maps the code of a file: `55d0c0a00000-55d0c0e00000 r-xp 00170000
+/// fe:00 1234  /bin/natter`.
 #[cfg(target_os = "linux")]
 fn code_mapping(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
@@ -154,18 +157,18 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn only_the_code_of_files_is_given_back() {
+    fn only_the_code_pages_of_files_are_released() {
         let code = "55d0c0a00000-55d0c0e00000 r-xp 00170000 fe:00 1234                       /bin/natter";
         assert_eq!(code_mapping(code), Some((0x55d0_c0a0_0000, 0x55d0_c0e0_0000)));
         for other in [
             "",
-            "55d0c0a00000-55d0c0e00000 r--p 00170000 fe:00 1234 /bin/natter", // may hold what was relocated
+            "55d0c0a00000-55d0c0e00000 r--p 00170000 fe:00 1234 /bin/natter", // may hold relocated data
             "55d0c0a00000-55d0c0e00000 rwxp 00170000 fe:00 1234 /bin/natter",
             "7ffd4a5d8000-7ffd4a5da000 r-xp 00000000 00:00 0 [vdso]",
             "7ffd4a5d8000-7ffd4a5da000 r-xp 00000000 00:00 0",
         ] {
             assert_eq!(code_mapping(other), None, "{other}");
         }
-        forget_code(); // and this goes on
+        release_code_pages(); // the code still runs
     }
 }

@@ -1,6 +1,7 @@
-//! The two doors: the public TCP listener and the control socket. Owns binding, accepting and the rest after a failed
-//! `accept`; refuses to decide who may come in. Invariant: a listener that can't accept costs no turn: it waits for an
-//! event, for the server's word, or for its retry.
+//! The two listeners: the public TCP listener and the control socket.
+//!
+//! Owns binding, accepting, and the pause after a failed `accept`. Does not decide which connections are admitted.
+//! Invariant: a listener that can't accept costs no turn: it waits for an event, for the server, or for its retry.
 
 use std::fs;
 use std::io;
@@ -17,12 +18,12 @@ use super::kernel;
 use super::socket::Stream;
 use crate::server::contract::ListenerKind;
 
-/// Rest after an `accept` that failed (no file descriptor left, most of all): the listener stays readable, and trying
-/// again at once would be a busy loop.
+/// Pause after a failed `accept` (usually because no file descriptor is left): the listener stays readable, and an
+/// immediate retry would be a busy loop.
 const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 
-/// Connections that wait to be accepted: after a restart all clients come back at once. Beyond: the kernel drops their SYN, and
-/// they try again a second later. The kernel's own limit (`net.core.somaxconn`) is 4,096 since Linux 5.4.
+/// Connections that wait to be accepted: after a restart all clients come back at once. Above it, the kernel drops their
+/// SYN, and they try again a second later. The kernel's own limit (`net.core.somaxconn`) is 4,096 since Linux 5.4.
 const BACKLOG: i32 = 4_096;
 
 enum Source {
@@ -34,23 +35,23 @@ pub struct Listener {
     source: Source,
     /// Connections may be waiting.
     ready: bool,
-    /// No earlier than this, after a failure.
+    /// Not before this time, after a failure.
     retry: Option<Instant>,
 }
 
-/// One try to accept.
+/// The result of one `accept`.
 pub enum Accept {
     One(Stream, IpAddr),
-    /// Nobody waits.
-    Nobody,
-    /// This one went away again; others may wait.
+    /// No connection waits.
+    WouldBlock,
+    /// This connection was closed meanwhile; others may wait.
     Gone,
-    /// The kernel has no descriptor or memory for it: rest, and say so.
+    /// The kernel has no descriptor or memory for it: pause, and report it.
     Failed(io::Error),
 }
 
 impl Listener {
-    /// Binds the public door; port 0 lets the kernel choose. Also the address really bound.
+    /// Binds the public listener. Port 0 lets the kernel choose. Returns the bound address too.
     pub fn public(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
         let listener = TcpListener::bind(address)?;
         kernel::set_backlog(&listener, BACKLOG)?;
@@ -58,8 +59,8 @@ impl Listener {
         Ok((Listener::new(Source::Tcp(listener)), bound))
     }
 
-    /// Binds the control socket, 0600, in place of one that a killed server left. The caller holds the lock of the
-    /// folder, so nobody listens there.
+    /// Binds the control socket with mode 0600, and replaces one that a killed server left. The caller holds the lock of
+    /// the folder, so no other process listens there.
     pub fn control(path: &Path) -> io::Result<Listener> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -88,17 +89,17 @@ impl Listener {
         }
     }
 
-    /// An event came.
+    /// An event arrived.
     pub fn note(&mut self) {
         self.ready = true;
     }
 
-    /// Whether a try now makes sense.
+    /// Whether an accept now may succeed.
     pub fn is_ready(&self, now: Instant) -> bool {
         self.ready && self.retry.is_none_or(|at| at <= now)
     }
 
-    /// When a try makes sense again, after a failure.
+    /// The time of the next try, after a failure.
     pub fn retry(&self) -> Option<Instant> {
         self.retry.filter(|_| self.ready)
     }
@@ -107,7 +108,7 @@ impl Listener {
         self.retry = None;
         let accepted = match &self.source {
             Source::Tcp(listener) => listener.accept().and_then(|(stream, peer)| {
-                // A small frame must not wait for the acknowledgement of the one before it.
+                // A small frame must not wait for the acknowledgement of the previous one.
                 stream.set_nodelay(true)?;
                 Ok((Stream::Tcp(stream), peer.ip().to_canonical()))
             }),
@@ -120,10 +121,10 @@ impl Listener {
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {
                     self.ready = false;
-                    Accept::Nobody
+                    Accept::WouldBlock
                 }
-                // accept(2) reports what already happened to the new connection; `InvalidInput` is the same from
-                // setting an option on some systems.
+                // accept(2) reports what already happened to the new connection. On some systems setting an option reports
+                // the same as `InvalidInput`.
                 io::ErrorKind::Interrupted
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::ConnectionReset
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let now = Instant::now();
         listener.note();
-        assert!(listener.is_ready(now) && matches!(listener.accept(now), Accept::Nobody));
+        assert!(listener.is_ready(now) && matches!(listener.accept(now), Accept::WouldBlock));
         assert!(!listener.is_ready(now));
         let _client = std::os::unix::net::UnixStream::connect(&path).expect("a connection");
         let Accept::One(_, peer) = listener.accept(now) else { panic!("one waits") };
@@ -184,7 +185,7 @@ mod tests {
         loop {
             match listener.accept(Instant::now()) {
                 Accept::One(_, peer) => break assert_eq!(peer, IpAddr::V4(Ipv4Addr::LOCALHOST)),
-                Accept::Nobody => std::thread::yield_now(),
+                Accept::WouldBlock => std::thread::yield_now(),
                 _ => panic!("it accepts"),
             }
         }

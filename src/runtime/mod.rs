@@ -1,7 +1,8 @@
-//! Floor 5: the only code that touches the world. It performs what the server's effects say, and brings it inputs.
-//! Owns sockets, threads, the clock and signals; refuses to know any protocol, rule or row.
-//! Invariant: one thread runs the server and never blocks on anything but `poll`; the others share nothing with it but
-//! bounded queues.
+//! Layer 5: the only code that uses the operating system. It performs the server's effects and delivers its inputs.
+//!
+//! Owns sockets, threads, the clock and signals. Knows no protocol, rule or row.
+//! Invariant: one thread runs the server and never blocks on anything but `poll`. The other threads share only bounded
+//! queues with it.
 
 pub mod background;
 pub mod data_dir;
@@ -20,8 +21,8 @@ pub mod signals;
 mod socket;
 mod storage;
 
-/// Open files beside the sockets: database, listeners, uploads being written, files being sent. Beyond what the
-/// system allows: `accept` fails and rests.
+/// Open files in addition to the sockets: database, listeners, uploads in progress, files being sent. If the system allows
+/// fewer: `accept` fails and is retried later.
 const FILES_SPARE: u64 = 2_048;
 #[cfg(test)]
 mod testing;
@@ -54,24 +55,24 @@ pub use readers::{Interrupt, Reads};
 pub use storage::{Database, Storage, Writer};
 pub use workers::{PoolKind, Worker, Workers};
 
-/// What the loop drives: the server, or in the loop's own tests something simpler.
+/// The state machine that the loop drives: the server, or a simpler one in the loop's own tests.
 pub trait Machine {
-    /// Total: any input, in any order.
+    /// Accepts any input, in any order.
     fn handle(&mut self, now: Now, input: Input<'_>);
     fn poll_effect(&mut self) -> Option<Effect>;
     fn next_deadline(&self) -> Option<Instant>;
-    /// Changes only while an input is handled; when it turns true, a `Flush` of that connection follows.
+    /// Changes only while an input is handled. When it becomes true, a `Flush` of that connection follows.
     fn wants_read(&self, conn: ConnId) -> bool;
     fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue>;
     fn is_accepting(&self) -> bool;
-    /// After `Drain`: nothing is under way any more.
+    /// After `Drain`: no work is in progress any more.
     fn is_drained(&self) -> bool;
 }
 
-/// Where the wish to end comes from: signals, or in tests a pipe.
+/// The source of requests to stop: signals, or a pipe in tests.
 pub trait Stops {
     fn receiver(&mut self) -> &mut Receiver;
-    /// How many wishes came since the last call.
+    /// How many requests came since the last call.
     fn drain(&mut self) -> u32;
 }
 
@@ -85,16 +86,16 @@ impl Stops for signals::Signals {
     }
 }
 
-/// What of the world the runtime is to use.
+/// The resources that the runtime uses.
 #[derive(Clone, Debug)]
 pub struct RuntimeOptions {
-    /// Port 0 lets the kernel choose; [`Runtime::address`] tells.
+    /// Port 0 lets the kernel choose; [`Runtime::address`] returns the choice.
     pub listen: SocketAddr,
-    /// The control socket, in a folder whose lock the caller holds.
+    /// The path of the control socket, in a folder whose lock the caller holds.
     pub control: Option<PathBuf>,
-    /// The folder of uploads; `tmp` in it is the runtime's.
+    /// The folder of uploads. Its subfolder `tmp` belongs to the runtime.
     pub uploads: PathBuf,
-    /// Connections the machine accepts at most: the limit of open files is raised to hold them.
+    /// The maximum of connections the machine accepts: the limit of open files is raised to hold them.
     pub connections_max: usize,
     /// The service manager's socket, as NOTIFY_SOCKET names it.
     pub notify: Option<Notify>,
@@ -102,21 +103,21 @@ pub struct RuntimeOptions {
     pub log_dropped: Arc<AtomicU64>,
 }
 
-/// Why serving did not start, or ended otherwise than asked.
+/// Why serving did not start, or ended unexpectedly.
 #[derive(Debug)]
 pub enum ServeFault {
     /// An address or a path could not be listened on.
     Bind { what: String, error: io::Error },
-    /// The system refused what every server needs.
+    /// The system refused a resource that every server needs.
     System { what: &'static str, error: io::Error },
-    /// A thread that nothing works without is gone, or the database must not be used any more.
+    /// A necessary thread ended, or the database must not be used any more.
     Lost(String),
-    /// A second signal: the process is to end now, with threads still at work.
+    /// A second signal: the process must end now, with threads still running.
     Forced,
 }
 
 impl ServeFault {
-    /// The exit status: 1 for a fault of the world, 130 (128 + SIGINT, as shells say it) after a second signal.
+    /// The exit status: 1 for a failure of the environment, 130 (128 + SIGINT, as shells report it) after a second signal.
     pub fn exit_code(&self) -> u8 {
         match self {
             ServeFault::Bind { .. } | ServeFault::System { .. } | ServeFault::Lost(_) => 1,
@@ -138,7 +139,7 @@ impl fmt::Display for ServeFault {
 
 impl std::error::Error for ServeFault {}
 
-/// The world, opened: bound, not yet serving. Connections that come now wait in the kernel.
+/// The open resources: bound, not yet serving. New connections wait in the kernel.
 pub struct Runtime {
     poll: Poll,
     listeners: Vec<Listener>,
@@ -149,7 +150,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Binds both doors, so that a start that can't succeed fails before a thread runs.
+    /// Binds both listeners, so that a start that can't succeed fails before a thread runs.
     pub fn bind(options: RuntimeOptions) -> Result<Runtime, ServeFault> {
         let system = |what| move |error| ServeFault::System { what, error };
         let files = options.connections_max as u64 + FILES_SPARE;
@@ -175,7 +176,7 @@ impl Runtime {
         Ok(Runtime { poll, listeners, address, inbox, background, options })
     }
 
-    /// The public address really bound.
+    /// The public address that was bound.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -185,7 +186,7 @@ impl Runtime {
         self.background.clone()
     }
 
-    /// The threads around the database. A failure further on drops the queue, which ends them.
+    /// Starts the threads of the database. If a later step of the start fails, dropping the queue ends them.
     pub fn storage<R: Reads>(
         &self,
         writer: impl Database,
@@ -197,12 +198,12 @@ impl Runtime {
             .map_err(|error| ServeFault::System { what: "no thread for storage", error })
     }
 
-    /// No pools yet; [`Workers::add`] adds each.
+    /// The set of worker pools, empty at first. [`Workers::add`] adds each.
     pub fn workers(&self) -> Workers {
         Workers::new(&self.inbox, &self.background)
     }
 
-    /// Serves until a signal and the end of what was begun; every thread that does not wait for somebody else is joined then.
+    /// Serves until a signal, then finishes the work in progress. Joins every thread that does not wait for another system.
     pub fn serve(
         self,
         machine: impl Machine,
@@ -213,7 +214,7 @@ impl Runtime {
         self.serve_at_most(DRAIN_MAX, machine, signals, storage, workers)
     }
 
-    /// [`Runtime::serve`] with another limit from the signal to the end.
+    /// [`Runtime::serve`] with another limit of the time from the signal to the end.
     fn serve_at_most(
         mut self,
         drain_max: Duration,

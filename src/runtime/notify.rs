@@ -1,12 +1,13 @@
-//! A word to the service manager, as sd_notify(3) describes it: one datagram, no answer.
-//! Invariant: that the manager can't be reached never stops the server.
+//! Messages to the service manager, as sd_notify(3) describes them: one datagram, no answer.
+//!
+//! Invariant: an unreachable service manager never stops the server.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// The value of NOTIFY_SOCKET: a path, or `@` and a name without one.
+/// The value of NOTIFY_SOCKET: a path, or `@` and a name without a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notify(pub OsString);
 
@@ -14,14 +15,14 @@ impl Notify {
     /// Sends `READY=1` or `STOPPING=1`.
     pub fn send(&self, state: &str) {
         if let Err(error) = self.try_send(state) {
-            log::warn!("the service manager was not told {state}: {error}");
+            log::warn!("the service manager could not be notified of {state}: {error}");
         }
     }
 
     fn try_send(&self, state: &str) -> io::Result<()> {
         let address = address(&self.0)?;
         let socket = UnixDatagram::unbound()?;
-        // A manager that reads nothing must not hold up the loop.
+        // A manager that does not read must not block the loop.
         socket.set_nonblocking(true)?;
         socket.send_to_addr(state.as_bytes(), &address).map(drop)
     }
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manager_hears_the_state_and_its_absence_is_no_fault() {
+    fn the_manager_receives_the_state_and_its_absence_is_no_fault() {
         let name = format!("natter-notify-{}", std::process::id());
         let manager = UnixDatagram::bind_addr(&address(OsStr::new(&format!("@{name}"))).expect("an address"))
             .expect("a socket");
@@ -55,12 +56,12 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_reads_nothing_is_not_waited_for() {
+    fn a_manager_that_does_not_read_is_not_waited_for() {
         let name = format!("@natter-notify-full-{}", std::process::id());
         let _manager =
             UnixDatagram::bind_addr(&address(OsStr::new(&name)).expect("an address")).expect("a socket");
         let notify = Notify(name.into());
-        // Its queue is full after some hundred datagrams at the most; a wait would never end.
+        // Its queue is full after at most some hundred datagrams. A blocking send would never end.
         let full = (0..100_000).find_map(|_| notify.try_send("READY=1").err()).expect("a full queue");
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
     }

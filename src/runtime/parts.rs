@@ -1,4 +1,4 @@
-//! The real parts in their places: the server in the loop, the store behind its threads, the hasher in its pool.
+//! Connects the real components: the server to the loop, the store to its threads, the workers to their pools.
 
 use std::time::Instant;
 
@@ -48,7 +48,7 @@ impl Machine for Server {
     }
 }
 
-/// The store, alone and between two steps of its backup, writes alike.
+/// Both the store and its handle between two steps of a backup are writers.
 macro_rules! writer {
     ($($writer:ty),*) => {
         $(impl Writer for $writer {
@@ -57,14 +57,15 @@ macro_rules! writer {
             }
 
             fn maintain(&mut self) -> Result<(), Fault> {
-                let tended = self.maintain(Instant::now());
-                // Asked for only while it matters. What can't be told bounds nothing.
+                let maintained = self.maintain(Instant::now());
+                // The free space is needed only while a reader holds the log. If the system does not report it, no limit is
+                // set.
                 if self.is_log_held()
                     && let Some(free) = kernel::free_bytes(self.folder())
                 {
                     self.bound_log(free);
                 }
-                tended
+                maintained
             }
 
             fn sweep_search(&mut self, done: u64) -> Result<bool, Fault> {
@@ -90,7 +91,7 @@ impl Database for Store {
         id: Id,
         between: &mut dyn FnMut(&mut dyn Writer) -> bool,
     ) -> Result<DatabaseCopy, Refusal> {
-        self.back_up(id, &mut |session| between(session))
+        self.back_up(id, &mut |writer| between(writer))
     }
 
     fn close(self) -> Result<(), Fault> {
@@ -114,20 +115,17 @@ impl Indexes for Index {
     }
 }
 
-/// Crafts that keep nothing between two jobs, or what is bounded and small, and so have nothing to give back when they rest.
-macro_rules! restless {
-    ($($craft:ty),*) => {
-        $(impl Worker for $craft {
+macro_rules! workers {
+    ($($worker:ty),*) => {
+        $(impl Worker for $worker {
             fn run(&mut self, job: Job) -> Done {
                 self.run(job)
             }
-
-            fn idle(&mut self) {}
         })*
     };
 }
 
-restless!(Mailer, Geolocator, Publisher, Opener);
+workers!(Mailer, Geolocator, Publisher, Opener);
 
 impl Worker for PasswordHasher {
     fn run(&mut self, job: Job) -> Done {

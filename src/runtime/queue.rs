@@ -1,24 +1,26 @@
-//! The way from the loop to its threads: a queue the consumers sleep on, and the loop's end of it, which counts.
-//! Refuses to know what travels. Invariant: what is offered and not yet returned never exceeds the feed's bound, and a
-//! thread is woken only if it sleeps: a whole turn's work costs one lock and one wake (a wake for each command would
-//! cost more than the commit of it).
+//! The queue from the loop to its threads: the consumers sleep on it, and the loop's side counts its items.
+//!
+//! Does not know what its items are.
+//! Invariant: the number of items that were offered and not returned never exceeds the producer's limit. A thread is woken
+//! only if it sleeps: the work of a complete turn costs one lock and one wake (a wake per command would cost more than its
+//! commit).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A lock whatever happened under it before: the values here are whole at every point a panic could come from.
+/// Locks a mutex also after a panic under its lock: its value is consistent at every point that could panic.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a consumer found.
+/// The result of a take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     Items,
-    /// The time came before the work.
+    /// The time limit came before an item.
     Nothing,
-    /// There is nothing left and nothing will come.
+    /// The queue is empty, and no item will follow.
     Closed,
 }
 
@@ -41,13 +43,13 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Moves at most `most` items to the end of `out`, oldest first; sleeps until there is one, or until `until`.
+    /// Moves at most `most` items to the end of `out`, oldest first. Sleeps until there is one, or until `until`.
     pub fn take(&self, out: &mut VecDeque<T>, most: usize, until: Option<Instant>) -> Taken {
         let mut state = lock(&self.state);
         loop {
             if !state.items.is_empty() {
                 if out.is_empty() && state.items.len() <= most {
-                    // The two lists change places, and no item is moved at all.
+                    // Swaps the two lists, so that no item is moved.
                     std::mem::swap(out, &mut state.items);
                 } else {
                     let count = most.min(state.items.len());
@@ -83,13 +85,13 @@ impl<T> Queue<T> {
         (0..wakes).for_each(|_| self.filled.notify_one());
     }
 
-    /// Nothing more will come; what is queued is still handed out.
+    /// No item will follow. Queued items are still delivered.
     fn close(&self) {
         lock(&self.state).closed = true;
         self.filled.notify_all();
     }
 
-    /// Nothing more will come, and what is queued is dropped.
+    /// No item will follow, and queued items are dropped.
     fn abandon(&self) {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -99,7 +101,7 @@ impl<T> Queue<T> {
     }
 }
 
-/// The loop's end of a queue.
+/// The loop's side of a queue.
 pub struct Producer<T> {
     queue: Arc<Queue<T>>,
     staged: VecDeque<T>,
@@ -112,7 +114,7 @@ impl<T> Producer<T> {
         Producer { queue: Arc::default(), staged: VecDeque::new(), in_flight: 0, in_flight_max }
     }
 
-    /// The consumers' end.
+    /// The consumers' side.
     pub fn queue(&self) -> Arc<Queue<T>> {
         Arc::clone(&self.queue)
     }
@@ -121,7 +123,7 @@ impl<T> Producer<T> {
         self.in_flight >= self.in_flight_max
     }
 
-    /// Stages one item; `false`, and nothing staged, when the bound is reached.
+    /// Stages one item. Returns `false` and stages nothing if the limit is reached.
     #[must_use]
     pub fn offer(&mut self, item: T) -> bool {
         if self.is_full() {
@@ -132,7 +134,7 @@ impl<T> Producer<T> {
         true
     }
 
-    /// Stages one item nobody answers, behind all staged before; bounded by what caused it.
+    /// Stages one item that is not answered, after all staged before. Its cause limits the number of such items.
     pub fn force(&mut self, item: T) {
         self.staged.push_back(item);
     }
@@ -143,26 +145,26 @@ impl<T> Producer<T> {
         self.in_flight = self.in_flight.saturating_sub(count);
     }
 
-    /// Gives everything staged to the consumers.
+    /// Passes all staged items to the consumers.
     pub fn push_staged(&mut self) {
         if !self.staged.is_empty() {
             self.queue.append(&mut self.staged);
         }
     }
 
-    /// Hands over what is staged and says that it was the last; the consumers finish all of it.
+    /// Passes the staged items on as the last ones. The consumers finish all of them.
     pub fn close(&mut self) {
         self.push_staged();
         self.queue.close();
     }
 
-    /// Ends the queue; the consumers finish only what they hold.
+    /// Ends the queue. The consumers finish only the items they already took.
     pub fn abandon(&mut self) {
         self.queue.abandon();
     }
 }
 
-/// Without its feed nobody could fill the queue: the consumers finish and end.
+/// Without a producer no item can follow: the consumers finish and end.
 impl<T> Drop for Producer<T> {
     fn drop(&mut self) {
         self.queue.close();
@@ -175,39 +177,39 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_feed_refuses_at_its_bound_until_something_returns() {
-        let mut feed = Producer::new(2);
-        assert!(feed.offer(1) && feed.offer(2) && !feed.offer(3));
-        feed.force(4);
-        feed.returned(1);
-        assert!(feed.offer(5) && !feed.offer(6));
-        feed.push_staged();
+    fn a_producer_refuses_at_its_limit_until_something_returns() {
+        let mut producer = Producer::new(2);
+        assert!(producer.offer(1) && producer.offer(2) && !producer.offer(3));
+        producer.force(4);
+        producer.returned(1);
+        assert!(producer.offer(5) && !producer.offer(6));
+        producer.push_staged();
         let mut out = VecDeque::new();
-        assert_eq!(feed.queue().take(&mut out, 3, None), Taken::Items);
+        assert_eq!(producer.queue().take(&mut out, 3, None), Taken::Items);
         assert_eq!(out, [1, 2, 4], "in the order they came, at most three");
     }
 
     #[test]
     fn a_closed_queue_hands_out_what_it_holds_and_an_abandoned_one_does_not() {
         for (abandon, expect) in [(false, Taken::Items), (true, Taken::Closed)] {
-            let mut feed = Producer::new(8);
-            assert!(feed.offer('a'));
-            feed.push_staged();
+            let mut producer = Producer::new(8);
+            assert!(producer.offer('a'));
+            producer.push_staged();
             if abandon {
-                feed.abandon()
+                producer.abandon()
             } else {
-                feed.close()
+                producer.close()
             }
             let mut out = VecDeque::new();
-            assert_eq!(feed.queue().take(&mut out, 8, None), expect);
-            assert_eq!(feed.queue().take(&mut out, 8, None), Taken::Closed);
+            assert_eq!(producer.queue().take(&mut out, 8, None), expect);
+            assert_eq!(producer.queue().take(&mut out, 8, None), Taken::Closed);
         }
     }
 
     #[test]
     fn a_sleeper_wakes_for_work_for_its_time_and_for_the_end() {
-        let mut feed = Producer::new(8);
-        let queue = feed.queue();
+        let mut producer = Producer::new(8);
+        let queue = producer.queue();
         assert_eq!(queue.take(&mut VecDeque::new(), 8, Some(Instant::now())), Taken::Nothing);
         let sleeper = std::thread::spawn(move || {
             let mut out = VecDeque::new();
@@ -218,9 +220,9 @@ mod tests {
             }
             (seen, Instant::now() < far)
         });
-        assert!(feed.offer(7));
-        feed.push_staged();
-        feed.close();
+        assert!(producer.offer(7));
+        producer.push_staged();
+        producer.close();
         assert_eq!(sleeper.join().expect("it ends"), (vec![7], true));
     }
 }

@@ -1,8 +1,8 @@
 //! The order of reads: fair queueing between flows (start-time fair queueing, by the time that reads take).
 //!
-//! Owns who is next and what is refused. Leaves to `readers` the threads, the clock and what a read is. Invariant: a flow
-//! runs at most [`RUNNING_PER_FLOW`] reads at once, and of two flows that wait, the one that has used less time is next; one
-//! that used nothing lately waits for no more than the reads that already run.
+//! Owns which read is next and which is refused. Leaves the threads, the clock and the reading to `readers`.
+//! Invariant: a flow runs at most [`RUNNING_PER_FLOW`] reads at once. Of two waiting flows, the one that has used less time
+//! is next. A flow that used no time recently waits only for the reads that already run.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use crate::model::operation::Flow;
 use crate::server::contract::Ticket;
 
-/// Reads that wait or run: all devices of a full server may catch up after a restart. Beyond: the newest of the account that
-/// has the most of them is refused with `Refusal::Busy`.
+/// Reads that wait or run: all devices of a full server may catch up after a restart. Above it, the newest read of the
+/// account with the most of them is refused with `Refusal::Busy`.
 const READS_IN_FLIGHT_MAX: usize = 16_384;
-/// Reads of one account that wait; as many of the anonymous readers of one address prefix. Beyond: `Refusal::Busy`.
+/// Waiting reads of one account, and of all anonymous readers of one address prefix. Above it: `Refusal::Busy`.
 const READS_PER_FLOW_MAX: usize = 1_024;
 
-/// One, while there are two readers: no flow takes all of them.
+/// One, because there are two readers: no flow may use all of them.
 const RUNNING_PER_FLOW: usize = 1;
-/// What a read is charged at least, in microseconds: the cost of taking turns.
+/// Minimum charge of a read in microseconds: the cost of a switch.
 const CHARGE_MIN: u64 = 20;
-/// Idle flows whose use is remembered. Beyond: the one that used least is forgotten.
+/// Idle flows whose use is remembered. Above it, the one that used least is dropped.
 const IDLE_MAX: usize = 4_096;
 
 const _: () = assert!(READS_PER_FLOW_MAX * 8 <= READS_IN_FLIGHT_MAX);
@@ -28,9 +28,9 @@ const _: () = assert!(READS_PER_FLOW_MAX * 8 <= READS_IN_FLIGHT_MAX);
 /// Reads that wait or run, of type `T`.
 pub struct ReadQueue<T> {
     flows: BTreeMap<Flow, State<T>>,
-    /// Flows that may start a read: by their use, then in the order in which they became ready.
+    /// Flows that may start a read, by their use, then in the order in which they became ready.
     ready: BTreeSet<(u64, u64, Flow)>,
-    /// Flows by the number of reads that wait: the longest gives way when all is full.
+    /// Flows by their number of waiting reads: the longest gives up its newest when the queue is full.
     lengths: BTreeSet<(usize, Flow)>,
     /// Flows without a read, by their use.
     idle: BTreeSet<(u64, Flow)>,
@@ -45,7 +45,7 @@ pub struct ReadQueue<T> {
 struct State<T> {
     waiting: VecDeque<(Ticket, T)>,
     running: usize,
-    /// The virtual time at which its next read starts: microseconds used, moved up to `time` when it was idle.
+    /// The virtual time at which its next read starts: microseconds used, raised to `time` after it was idle.
     used: u64,
     turn: u64,
 }
@@ -81,8 +81,8 @@ impl<T> ReadQueue<T> {
         self.ready.len()
     }
 
-    /// Takes one read, and answers which one is refused for it: itself where its flow has too many, the newest of the
-    /// longest flow where all have.
+    /// Queues one read. Returns the ticket of the read that is refused for it: itself if its flow has too many, the newest
+    /// of the longest flow if the queue is full.
     #[must_use]
     pub fn offer(&mut self, flow: Flow, ticket: Ticket, read: T) -> Option<Ticket> {
         let waiting = self.flows.get(&flow).map_or(0, |state| state.waiting.len());
@@ -110,11 +110,11 @@ impl<T> ReadQueue<T> {
         state.waiting.push_back((ticket, read));
         self.flow_of.insert(ticket, flow);
         self.waiting += 1;
-        self.place(flow, waiting);
+        self.relist(flow, waiting);
         refused
     }
 
-    /// The read that is next, if one may start; it runs until [`ReadQueue::finished`].
+    /// The next read, if one may start. It runs until [`ReadQueue::finished`].
     pub fn start(&mut self) -> Option<(Flow, Ticket, T)> {
         let (used, _, flow) = self.ready.first().copied()?;
         let state = self.flows.get_mut(&flow)?;
@@ -125,14 +125,14 @@ impl<T> ReadQueue<T> {
         self.waiting -= 1;
         self.running += 1;
         self.time = self.time.max(used);
-        self.place(flow, before);
+        self.relist(flow, before);
         while self.idle.first().is_some_and(|(used, _)| *used <= self.time) {
             self.forget_one();
         }
         Some((flow, ticket, read))
     }
 
-    /// A read that was started has taken so long.
+    /// A started read has ended after this time.
     pub fn finished(&mut self, flow: Flow, took: Duration) {
         let Some(state) = self.flows.get_mut(&flow) else { return };
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -141,23 +141,23 @@ impl<T> ReadQueue<T> {
         state.used = state.used.saturating_add(took.max(CHARGE_MIN));
         self.running = self.running.saturating_sub(1);
         let waiting = state.waiting.len();
-        self.place(flow, waiting);
+        self.relist(flow, waiting);
         if self.is_empty() {
-            // Nobody competes: a new busy period begins with nothing on record.
+            // No flow competes: a new busy period begins without recorded use.
             *self = ReadQueue::default();
         }
     }
 
-    /// Drops a read that waits; `None` where it runs, or is over.
+    /// Drops a waiting read. Returns `None` if it runs or has ended.
     pub fn cancel(&mut self, ticket: Ticket) -> Option<T> {
         let flow = *self.flow_of.get(&ticket)?;
         let state = self.flows.get_mut(&flow)?;
         let before = state.waiting.len();
-        let place = state.waiting.iter().position(|(waiting, _)| *waiting == ticket)?;
-        let (_, read) = state.waiting.remove(place)?;
+        let index = state.waiting.iter().position(|(waiting, _)| *waiting == ticket)?;
+        let (_, read) = state.waiting.remove(index)?;
         self.flow_of.remove(&ticket);
         self.waiting -= 1;
-        self.place(flow, before);
+        self.relist(flow, before);
         Some(read)
     }
 
@@ -166,8 +166,8 @@ impl<T> ReadQueue<T> {
         self.cancel(ticket).map(|_| ticket)
     }
 
-    /// Lists a flow where it belongs, after its number of waiting reads was `before`.
-    fn place(&mut self, flow: Flow, before: usize) {
+    /// Updates the lists of a flow, whose number of waiting reads was `before`.
+    fn relist(&mut self, flow: Flow, before: usize) {
         self.turn += 1;
         let Some(state) = self.flows.get_mut(&flow) else { return };
         self.lengths.remove(&(before, flow));
@@ -176,7 +176,7 @@ impl<T> ReadQueue<T> {
             self.lengths.insert((waiting, flow));
         }
         if waiting > 0 && state.running < RUNNING_PER_FLOW {
-            // One that is ready keeps its turn.
+            // A flow that is already ready keeps its turn.
             if !self.ready.contains(&(state.used, state.turn, flow)) {
                 state.turn = self.turn;
                 self.ready.insert((state.used, state.turn, flow));
@@ -192,7 +192,7 @@ impl<T> ReadQueue<T> {
         }
     }
 
-    /// Forgets the idle flow that used least.
+    /// Drops the idle flow that used least.
     fn forget_one(&mut self) {
         if let Some((_, flow)) = self.idle.pop_first() {
             self.flows.remove(&flow);

@@ -1,8 +1,8 @@
-//! The threads that read the database, and the loop's end of them.
+//! The threads that read the database, and the loop's side of them.
 //!
-//! Owns the queue between them, the budget of a read and its interruption. Leaves the order of reads to `read_queue`, and
-//! what a read does to the store. Invariant: each read that was taken is answered once: by its thread, or by the loop when
-//! it was dropped before it started.
+//! Owns the queue between them, the time budget of a read and its interruption. Leaves the order of reads to `read_queue`,
+//! and the reading to the store.
+//! Invariant: each accepted read is answered once: by its thread, or by the loop if it was dropped before it started.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -17,27 +17,27 @@ use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Command, Flow, Refusal};
 use crate::server::contract::Ticket;
 
-/// The longest one read may run, which is also the longest that it holds a snapshot, and with it the WAL. Beyond: it is
-/// interrupted, `Refusal::Busy`.
+/// The longest time that one read may run, and that it may hold a snapshot and with it the WAL. After that it is
+/// interrupted: `Refusal::Busy`.
 const READ_BUDGET: Duration = Duration::from_secs(2);
 
-/// Between two looks at the reads that run, while some do. An interruption that falls between two statements of a read has
-/// no effect, so that it is repeated.
+/// Time between two checks of running reads. An interruption between two statements of a read has no effect, so it is
+/// repeated.
 const WATCH_EVERY: Duration = Duration::from_millis(10);
 
 /// One reader, used by one thread.
 pub trait Reads: Send + 'static {
     fn read(&mut self, command: Command) -> Result<Answer, Refusal>;
-    /// What ends a read early, called from another thread; the read answers `Busy` then.
+    /// A function that ends a read early, called from another thread. The read then returns `Busy`.
     fn interrupt(&self) -> Interrupt;
 }
 
 pub type Interrupt = Box<dyn Fn() + Send>;
 
-/// The loop's end.
+/// The loop's side.
 pub struct Readers {
     shared: Arc<Shared>,
-    /// When the reads that run are looked at next; `None` while there is none.
+    /// The time of the next check of running reads; `None` while there is none.
     watch_at: Option<Instant>,
 }
 
@@ -51,12 +51,12 @@ struct Shared {
 struct State {
     queue: ReadQueue<Box<Command>>,
     /// One for each thread.
-    seats: Vec<Seat>,
+    slots: Vec<Slot>,
     sleepers: usize,
     closed: bool,
 }
 
-struct Seat {
+struct Slot {
     interrupt: Interrupt,
     running: Option<Running>,
 }
@@ -68,7 +68,7 @@ struct Running {
 }
 
 impl Readers {
-    /// One thread for each reader, all of this name.
+    /// Starts one thread for each reader, all with this name.
     pub fn start<R: Reads>(
         name: &str,
         readers: Vec<R>,
@@ -78,19 +78,19 @@ impl Readers {
     ) -> std::io::Result<Readers> {
         let shared = Arc::new(Shared::default());
         for reader in readers {
-            let seat = {
+            let slot = {
                 let mut state = lock(&shared.state);
-                state.seats.push(Seat { interrupt: reader.interrupt(), running: None });
-                state.seats.len() - 1
+                state.slots.push(Slot { interrupt: reader.interrupt(), running: None });
+                state.slots.len() - 1
             };
-            let work = Work { shared: Arc::clone(&shared), seat, inbox: Arc::clone(inbox) };
+            let work = Work { shared: Arc::clone(&shared), slot, inbox: Arc::clone(inbox) };
             let background = background.clone();
             threads.push(spawn(name, inbox, move || work.run(reader, &background))?);
         }
         Ok(Readers { shared, watch_at: None })
     }
 
-    /// Takes one read, and answers which one is refused for it, if one is.
+    /// Queues one read. Returns the ticket of the read that is refused for it, if one is.
     #[must_use]
     pub fn submit(&mut self, flow: Flow, ticket: Ticket, command: Box<Command>) -> Option<Ticket> {
         self.watch_at.get_or_insert_with(|| Instant::now() + WATCH_EVERY);
@@ -108,8 +108,8 @@ impl Readers {
         (0..wakes).for_each(|_| self.shared.filled.notify_one());
     }
 
-    /// Nobody waits for this read any more. `true` when it was dropped before it started; one that runs is interrupted and
-    /// answers by itself.
+    /// The answer of this read is no longer needed. Returns `true` if it was dropped before it started. A running read is
+    /// interrupted and returns its own answer.
     #[must_use]
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
         let mut state = lock(&self.shared.state);
@@ -117,10 +117,10 @@ impl Readers {
             return true;
         }
         let now = Instant::now();
-        for seat in &mut state.seats {
-            if let Some(running) = seat.running.as_mut().filter(|running| running.ticket == ticket) {
+        for slot in &mut state.slots {
+            if let Some(running) = slot.running.as_mut().filter(|running| running.ticket == ticket) {
                 running.until = now;
-                (seat.interrupt)();
+                (slot.interrupt)();
             }
         }
         false
@@ -130,42 +130,42 @@ impl Readers {
         self.watch_at
     }
 
-    /// Interrupts the reads whose time is over.
+    /// Interrupts the reads that exceeded their budget.
     pub fn watch(&mut self, now: Instant) {
         if self.watch_at.is_none_or(|at| at > now) {
             return;
         }
         let state = lock(&self.shared.state);
-        for seat in &state.seats {
-            if seat.running.is_some_and(|running| running.until <= now) {
-                (seat.interrupt)();
+        for slot in &state.slots {
+            if slot.running.is_some_and(|running| running.until <= now) {
+                (slot.interrupt)();
             }
         }
         self.watch_at = (!state.queue.is_empty()).then(|| now + WATCH_EVERY);
     }
 
-    /// Nothing more comes, what waits is dropped, and what runs is interrupted: nobody hears it.
+    /// Ends the threads: waiting reads are dropped, and running ones are interrupted, because no one needs their answers.
     pub fn close(&mut self) {
         let mut state = lock(&self.shared.state);
         state.closed = true;
         state.queue = ReadQueue::default();
-        state.seats.iter().filter(|seat| seat.running.is_some()).for_each(|seat| (seat.interrupt)());
+        state.slots.iter().filter(|slot| slot.running.is_some()).for_each(|slot| (slot.interrupt)());
         drop(state);
         self.shared.filled.notify_all();
     }
 }
 
-/// Without the loop's end nobody asks: the threads end.
+/// Without the loop's side no read can come: the threads end.
 impl Drop for Readers {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// A thread's end.
+/// A thread's side.
 struct Work {
     shared: Arc<Shared>,
-    seat: usize,
+    slot: usize,
     inbox: Arc<Inbox>,
 }
 
@@ -176,7 +176,7 @@ impl Work {
             let began = Instant::now();
             let result = match catch_unwind(AssertUnwindSafe(|| reader.read(*command))) {
                 Ok(result) => {
-                    // `Busy` is an interruption; the others are logged by the store.
+                    // `Busy` is an interruption. The store logs the other faults.
                     if matches!(result, Err(refusal) if refusal.is_fault() && refusal != Refusal::Busy) {
                         self.inbox.count(ErrorKind::Read);
                     }
@@ -192,7 +192,7 @@ impl Work {
         }
     }
 
-    /// The next read, after a sleep if need be; `None` at the end.
+    /// The next read; sleeps until there is one. `None` at the end.
     fn next(&self) -> Option<(Flow, Ticket, Box<Command>)> {
         let mut state = lock(&self.shared.state);
         loop {
@@ -200,7 +200,7 @@ impl Work {
                 return None;
             }
             if let Some((flow, ticket, command)) = state.queue.start() {
-                state.seats[self.seat].running =
+                state.slots[self.slot].running =
                     Some(Running { ticket, until: Instant::now() + READ_BUDGET });
                 return Some((flow, ticket, command));
             }
@@ -212,7 +212,7 @@ impl Work {
 
     fn finished(&self, flow: Flow, took: Duration) {
         let mut state = lock(&self.shared.state);
-        state.seats[self.seat].running = None;
+        state.slots[self.slot].running = None;
         state.queue.finished(flow, took);
     }
 }

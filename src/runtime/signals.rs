@@ -1,9 +1,9 @@
-//! Signals as bytes in a pipe, and the process's limit of open files. Owns the dispositions of SIGTERM, SIGINT,
-//! SIGHUP and SIGPIPE; decides nothing: the event loop reads how many came and what that means.
-//! Invariant: the handler does nothing but one `write` to a descriptor that is never closed.
+//! Signals as bytes in a pipe, and the process's limit of open files.
 //!
-//! SIGHUP drains like the others: natter has nothing to reload, and the end of a terminal is an end. Where the
-//! process was started with SIGHUP ignored (`nohup`), it stays ignored.
+//! Owns the dispositions of SIGTERM, SIGINT, SIGHUP and SIGPIPE. The event loop reads how many signals came and decides
+//! what that means. SIGHUP drains like the others: natter has no configuration to reload, and it must end when its terminal
+//! ends. If the process was started with SIGHUP ignored (`nohup`), it stays ignored.
+//! Invariant: the handler does nothing but one `write` to a descriptor that is never closed.
 #![allow(unsafe_code)]
 
 use std::io::{self, Read};
@@ -17,24 +17,24 @@ use mio::unix::pipe::{self, Receiver};
 /// Signals that end the server.
 const ENDING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 
-/// Where the handler writes; -1 before [`Signals::install`]. Never closed once set, so that a handler which
-/// runs late can't write into a descriptor that became something else.
+/// The descriptor that the handler writes to; -1 before [`Signals::install`]. Never closed once set, so that a late handler
+/// can't write into a reused descriptor.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// The reading end. One a process.
+/// The reading end. There is one per process.
 #[derive(Debug)]
 pub struct Signals {
     receiver: Receiver,
 }
 
 impl Signals {
-    /// From here on SIGTERM, SIGINT and SIGHUP only make [`Signals::receiver`] readable, and a closed socket or
-    /// pipe is an error of `write`, not the end. Fails with `AlreadyExists` the second time.
+    /// From here on SIGTERM, SIGINT and SIGHUP only make [`Signals::receiver`] readable, and a closed socket or pipe is an
+    /// error of `write` and does not end the process. Fails with `AlreadyExists` the second time.
     pub fn install() -> io::Result<Signals> {
         let (sender, receiver) = pipe::new()?;
         let writing = sender.into_raw_fd();
         if PIPE.compare_exchange(-1, writing, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-            // SAFETY: `writing` is ours, open, and was given to nobody.
+            // SAFETY: `writing` is ours, open, and no other code has it.
             unsafe { libc::close(writing) };
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -54,60 +54,60 @@ impl Signals {
         &mut self.receiver
     }
 
-    /// How many signals came since the last call; empties the pipe, as an edge-triggered poll needs it.
+    /// How many signals came since the last call. Empties the pipe, as an edge-triggered poll requires.
     pub fn drain(&mut self) -> u32 {
         let mut seen: u32 = 0;
         let mut bytes = [0; 64];
-        // Ends: each byte read was one signal, and 64 KiB of them fill the pipe.
+        // Terminates: each byte read was one signal, and 64 KiB of them fill the pipe.
         loop {
             match self.receiver.read(&mut bytes) {
                 Ok(0) => return seen,
                 Ok(read) => seen = seen.saturating_add(u32::try_from(read).unwrap_or(u32::MAX)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Empty. Our own pipe, whose other end stays open, has no other error.
+                // Empty. The pipe has no other error, because its other end stays open.
                 Err(_) => return seen,
             }
         }
     }
 }
 
-/// Runs between any two instructions of any thread: only async-signal-safe calls, and `errno` as it was
-/// (POSIX.1-2024 §2.4.3).
+/// Runs between any two instructions of any thread: only async-signal-safe calls, and `errno` is restored (POSIX.1-2024
+/// §2.4.3).
 extern "C" fn on_signal(signal: libc::c_int) {
     let byte = signal as u8;
-    // SAFETY: `write` is async-signal-safe and reads one byte of our stack; the descriptor is open as long as
-    // the process lives; errno's place belongs to this thread. A full pipe (nobody read 65,536 signals) refuses
-    // the byte, which then says nothing new.
+    // SAFETY: `write` is async-signal-safe and reads one byte of our stack. The descriptor stays open until the process
+    // ends. errno's location belongs to this thread. A full pipe (65,536 unread signals) refuses the byte, which would add
+    // no information.
     unsafe {
-        let errno = errno_place();
+        let errno = errno_location();
         let before = *errno;
         libc::write(PIPE.load(Ordering::SeqCst), ptr::from_ref(&byte).cast(), 1);
         *errno = before;
     }
 }
 
-/// SAFETY of use: the place is valid for the calling thread as long as it lives.
+/// SAFETY of use: the location is valid for the calling thread until it ends.
 #[cfg(any(target_os = "linux", target_os = "emscripten"))]
-unsafe fn errno_place() -> *mut libc::c_int {
-    // SAFETY: takes nothing and always answers.
+unsafe fn errno_location() -> *mut libc::c_int {
+    // SAFETY: takes no argument and always returns a location.
     unsafe { libc::__errno_location() }
 }
 
 #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
-unsafe fn errno_place() -> *mut libc::c_int {
-    // SAFETY: takes nothing and always answers.
+unsafe fn errno_location() -> *mut libc::c_int {
+    // SAFETY: takes no argument and always returns a location.
     unsafe { libc::__error() }
 }
 
 #[cfg(any(target_os = "android", target_os = "openbsd", target_os = "netbsd"))]
-unsafe fn errno_place() -> *mut libc::c_int {
-    // SAFETY: takes nothing and always answers.
+unsafe fn errno_location() -> *mut libc::c_int {
+    // SAFETY: takes no argument and always returns a location.
     unsafe { libc::__errno() }
 }
 
 fn disposition(signal: libc::c_int) -> io::Result<libc::sighandler_t> {
     let mut now = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null new action only asks; `now` is written whole on success and all-zero is valid before.
+    // SAFETY: a null new action only reads. `now` is completely written on success, and all-zero is valid before.
     unsafe {
         match libc::sigaction(signal, ptr::null(), now.as_mut_ptr()) {
             0 => Ok(now.assume_init().sa_sigaction),
@@ -117,9 +117,9 @@ fn disposition(signal: libc::c_int) -> io::Result<libc::sighandler_t> {
 }
 
 fn set_disposition(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
-    // SAFETY: all-zero is a valid `sigaction`, its mask is emptied by the proper call; `handler` is SIG_IGN or a
-    // function of the signature that an action without SA_SIGINFO asks for. SA_RESTART keeps blocking calls of
-    // other threads (fsync, file reads) from failing with EINTR.
+    // SAFETY: all-zero is a valid `sigaction`, and its mask is emptied by the proper call. `handler` is SIG_IGN or a
+    // function with the signature that an action without SA_SIGINFO requires. SA_RESTART keeps blocking calls of other
+    // threads (fsync, file reads) from failing with EINTR.
     let done = unsafe {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         libc::sigemptyset(&raw mut action.sa_mask);
@@ -133,22 +133,22 @@ fn set_disposition(signal: libc::c_int, handler: libc::sighandler_t) -> io::Resu
     }
 }
 
-/// Raises the soft limit of open files towards `wanted`, as far as the hard limit allows, and answers what is in
-/// force then; never lowers it. 0 where the system does not tell.
+/// Raises the soft limit of open files towards `wanted`, as far as the hard limit allows, and returns the new limit. Never
+/// lowers it. Returns 0 if the system does not report it.
 pub fn raise_open_files(wanted: u64) -> u64 {
     let Some(limit) = open_files() else { return 0 };
     if limit.rlim_cur >= wanted {
         return limit.rlim_cur;
     }
     let raised = libc::rlimit { rlim_cur: wanted.min(limit.rlim_max), rlim_max: limit.rlim_max };
-    // SAFETY: reads a struct of ours. A refusal leaves the limit as it was, which the second look tells.
+    // SAFETY: reads our own struct. A refusal leaves the limit unchanged, which the next read shows.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) };
     open_files().map_or(limit.rlim_cur, |limit| limit.rlim_cur)
 }
 
 fn open_files() -> Option<libc::rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes a struct of ours.
+    // SAFETY: writes our own struct.
     let done = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     (done == 0).then_some(limit)
 }
@@ -160,14 +160,14 @@ mod tests {
     use std::time::Duration;
 
     fn raise(signal: libc::c_int) {
-        // SAFETY: `raise` runs the handler in this thread before it comes back.
+        // SAFETY: `raise` runs the handler in this thread before it returns.
         assert_eq!(unsafe { libc::raise(signal) }, 0);
     }
 
-    /// One test: dispositions belong to the whole process.
+    /// One test, because dispositions belong to the process.
     #[test]
     fn signals_become_bytes_and_wake_a_poll() {
-        // Whoever runs the tests may have it ignored (`nohup`), as it would stay then.
+        // The process may have been started with SIGHUP ignored (`nohup`), and it would stay ignored.
         set_disposition(libc::SIGHUP, libc::SIG_DFL).expect("set");
         let mut signals = Signals::install().expect("installed");
         assert_eq!(Signals::install().expect_err("once").kind(), io::ErrorKind::AlreadyExists);
@@ -184,14 +184,14 @@ mod tests {
             assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(7)]);
             assert_eq!((signals.drain(), signals.drain()), (round, 0));
         }
-        // More than one buffer of them.
+        // More signals than one buffer holds.
         (0..100).for_each(|_| raise(libc::SIGTERM));
         assert_eq!(signals.drain(), 100);
 
         // errno survives the handler, also when its write fails.
         (0..70_000).for_each(|_| raise(libc::SIGINT));
-        // SAFETY: errno's place is this thread's.
-        unsafe { *errno_place() = libc::ENOTDIR };
+        // SAFETY: errno's location belongs to this thread.
+        unsafe { *errno_location() = libc::ENOTDIR };
         raise(libc::SIGHUP);
         assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOTDIR));
         assert!(signals.drain() >= 4_096);

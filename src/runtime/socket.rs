@@ -1,7 +1,8 @@
-//! Sockets and what the kernel last said of each. Owns readiness and the system calls; refuses to know what the bytes
-//! mean or whether the server wants them.
-//! Invariant: each socket is registered once, edge-triggered, for both directions, so its readiness is remembered here
-//! until a call says `WouldBlock`, or a read comes back short: epoll(7), question 9, promises an edge for what follows.
+//! Sockets and their readiness as the kernel last reported it.
+//!
+//! Owns readiness and the system calls. Does not know what the bytes mean or whether the server wants them.
+//! Invariant: each socket is registered once, edge-triggered, for both directions. Its readiness is stored here until a
+//! call returns `WouldBlock`, or a read is short: epoll(7), question 9, promises an edge for later bytes.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read as _, Write as _};
@@ -18,15 +19,17 @@ use crate::base::send_queue::{Front, SendQueue};
 use crate::base::slab::{Key, Slab};
 use crate::server::contract::{ConnId, ListenerKind};
 
-/// Bytes written to one socket in one turn. Beyond: it waits for the next turn, so that one fast reader stalls nobody.
+/// Bytes written to one socket in one turn. Above it, the socket waits for the next turn, so that one fast receiver does
+/// not delay others.
 const WRITE_TURN_MAX: usize = 524_288;
-/// Slices of one gather-write: small frames are joined before they come here, so that more gain nothing.
+/// Slices of one gather-write: small frames are joined before, so that more slices gain nothing.
 const WRITE_SLICES_MAX: usize = 64;
-/// Bytes read ahead of a socket that takes them as they come. They stand in the page cache, not in this process.
+/// Bytes read ahead of a socket that accepts them quickly. They are in the page cache, not in this process.
 const FILE_PIECE_MAX: usize = 524_288;
-/// Bytes read ahead of a socket that is slow: hundreds of slow downloads must not push each other out of the page cache.
+/// Bytes read ahead of a slow socket: hundreds of slow downloads must not evict each other from the page cache.
 const FILE_PIECE_MIN: usize = 65_536;
-/// How long what was read ahead is believed to be in the page cache still. Beyond: it is read again, by a thread that may wait.
+/// How long bytes that were read ahead are assumed to be in the page cache. After that a thread, which may block, reads
+/// them again.
 const FILE_PIECE_KEPT: Duration = Duration::from_secs(1);
 
 pub enum Stream {
@@ -72,18 +75,18 @@ impl Stream {
     }
 }
 
-/// What reading would find.
+/// What a read would return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Incoming {
-    /// Nothing until the next event.
+    /// No bytes until the next event.
     Drained,
     /// Perhaps bytes.
     Waiting,
-    /// The peer sends no more, and was heard.
+    /// The peer sends no more bytes, and a read returned its end.
     Ended,
 }
 
-/// What writing would do, and whether the last byte is known.
+/// The state of the writing side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Open,
@@ -98,9 +101,9 @@ pub struct Socket {
     incoming: Incoming,
     ending: Ending,
     writable: bool,
-    /// The peer's end is coming: a short read may have the end right behind it, without an edge of its own.
+    /// The peer has closed its side: the end may follow a short read without an edge of its own.
     closing: bool,
-    /// The kernel reported an error; reading will say which.
+    /// The kernel reported an error; the next read returns it.
     broken: bool,
     /// In the loop's list of sockets to read.
     pub listed: bool,
@@ -108,13 +111,13 @@ pub struct Socket {
     pub dirty: bool,
     /// A piece of a file is being read for this socket.
     pub piece_under_way: bool,
-    /// Bytes of the next piece: doubled while the socket takes all at once, what it took at once after it blocked.
+    /// Bytes of the next piece: doubled while the socket accepts all at once; after it blocked, what it accepted at once.
     piece: usize,
-    /// What can be sent without waiting for a disk.
+    /// The part of a file that can be sent without waiting for a disk.
     ahead: Option<Ahead>,
 }
 
-/// A part of a file that was read a moment ago.
+/// A part of a file that was read recently.
 struct Ahead {
     file: Arc<File>,
     from: u64,
@@ -122,7 +125,7 @@ struct Ahead {
     at: Instant,
 }
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
     Bytes(usize),
@@ -131,14 +134,15 @@ pub enum Read {
     Broken,
 }
 
-/// How a flush ended.
+/// The result of a flush.
 #[derive(Debug)]
 pub enum Flushed {
-    /// All is sent, or the socket takes no more; an event will tell.
-    Settled,
-    /// The turn's share is used up.
+    /// All is sent, or the socket accepts no more until an event.
+    Done,
+    /// The socket used its share of the turn.
     Again,
-    /// A file stands in front: this much of it is to be read ahead. Flush again: there may be something to send meanwhile.
+    /// A file is at the front: this part of it has to be read ahead. Flush again, because an earlier part may be sent
+    /// meanwhile.
     File {
         file: Arc<File>,
         offset: u64,
@@ -165,7 +169,7 @@ impl Socket {
         }
     }
 
-    /// Remembers an event; answers whether there may be something to read, and something to write again.
+    /// Records an event. Returns whether there may be bytes to read, and whether the socket became writable.
     pub fn note(&mut self, event: &mio::event::Event) -> (bool, bool) {
         self.closing |= event.is_read_closed();
         self.broken |= event.is_error();
@@ -212,23 +216,23 @@ impl Socket {
         }
     }
 
-    /// Shut the writing side down once the queue is empty.
+    /// Shuts the writing side down once the queue is empty.
     pub fn end_after_flush(&mut self) {
         if self.ending == Ending::Open {
             self.ending = Ending::Wanted;
         }
     }
 
-    /// Writes what the queue holds and the socket takes, and counts it.
+    /// Writes as much of the queue as the socket accepts. Returns the number of bytes.
     pub fn flush(&mut self, queue: &mut SendQueue) -> (u64, Flushed) {
         let mut sent = 0;
         loop {
             let result = match queue.front() {
                 Front::Empty => {
-                    self.ahead = None; // its file is open no longer than it is sent
+                    self.ahead = None; // closes a file that is completely sent
                     return (sent, self.end_if_wanted());
                 }
-                _ if !self.writable => return (sent, Flushed::Settled),
+                _ if !self.writable => return (sent, Flushed::Done),
                 Front::File { file, offset, len } => {
                     let ahead = self.ahead_of(&file, offset).min(len);
                     if ahead < len && ahead < self.piece as u64 && !self.piece_under_way {
@@ -236,7 +240,7 @@ impl Socket {
                         return (sent, Flushed::File { file, offset: offset + ahead, len });
                     }
                     if ahead == 0 {
-                        return (sent, Flushed::Settled);
+                        return (sent, Flushed::Done);
                     }
                     if sent >= WRITE_TURN_MAX as u64 {
                         return (sent, Flushed::Again);
@@ -260,21 +264,21 @@ impl Socket {
                 }
             };
             match result {
-                // Of a socket that takes nothing, or a file that ends before what was promised of it.
+                // The socket accepts nothing, or the file is shorter than announced.
                 Ok(0) => return (sent, Flushed::Broken),
                 Ok(count) => sent += count as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writable = false;
                     self.piece = (sent as usize).clamp(FILE_PIECE_MIN, FILE_PIECE_MAX);
-                    return (sent, Flushed::Settled);
+                    return (sent, Flushed::Done);
                 }
                 Err(_) => return (sent, Flushed::Broken),
             }
         }
     }
 
-    /// Bytes of a file from an offset on that were read a moment ago.
+    /// The number of bytes of a file from `offset` that were read recently.
     fn ahead_of(&self, file: &Arc<File>, offset: u64) -> u64 {
         self.ahead
             .as_ref()
@@ -283,12 +287,12 @@ impl Socket {
             .map_or(0, |ahead| ahead.until.saturating_sub(offset))
     }
 
-    /// A piece came: the next may be larger, unless the socket blocks on this one.
+    /// A piece was read: the next may be larger, unless the socket blocks on this one.
     pub fn piece_arrived(&mut self, file: Arc<File>, offset: u64, len: usize) {
         self.piece_under_way = false;
         self.piece = (self.piece * 2).min(FILE_PIECE_MAX);
         let until = offset + len as u64;
-        // Where it goes on from the one before, that one is still there.
+        // If it continues the previous part, that part is still in the page cache.
         let before = self.ahead.take().filter(|it| Arc::ptr_eq(&it.file, &file) && it.until == offset);
         let from = before.filter(|it| it.at.elapsed() < FILE_PIECE_KEPT).map_or(offset, |it| it.from);
         self.ahead = Some(Ahead { file, from, until, at: Instant::now() });
@@ -301,12 +305,12 @@ impl Socket {
                 return Flushed::Broken;
             }
         }
-        Flushed::Settled
+        Flushed::Done
     }
 }
 
-/// All open sockets. The poll token is the slot alone, so that it fits a 32-bit `usize`; no event is stale, since a
-/// slot is reused only in the next turn's accepts, after a poll that can't name the old socket any more.
+/// All open sockets. The poll token is only the slot, so that it fits a 32-bit `usize`. No event is stale, because a slot
+/// is reused only by the accepts of the next turn, after a poll that can't name the old socket any more.
 #[derive(Default)]
 pub struct Sockets {
     slab: Slab<Socket>,
@@ -343,7 +347,7 @@ impl Sockets {
         self.slab.get_mut(Key::from_u64(conn.0)).map(|socket| (conn, socket))
     }
 
-    /// Closes the socket by dropping it, which also takes it out of the poll.
+    /// Closes the socket by dropping it, which also removes it from the poll.
     pub fn remove(&mut self, conn: ConnId) -> Option<Socket> {
         self.slab.remove(Key::from_u64(conn.0))
     }
@@ -374,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_read_drains_unless_the_end_may_stand_behind_it() {
+    fn a_short_read_drains_unless_the_end_may_follow() {
         let (mut poll, mut socket, mut theirs) = pair();
         let mut buffer = [0; 8];
         theirs.write_all(b"abc").expect("a write");
@@ -409,8 +413,8 @@ mod tests {
             sent += count;
             assert!(count <= (WRITE_TURN_MAX + WRITE_SLICES_MAX * 100_000) as u64);
             match flushed {
-                Flushed::Settled if queue.is_empty() => {}
-                Flushed::Settled => while !wait(&mut poll, &mut socket).1 {},
+                Flushed::Done if queue.is_empty() => {}
+                Flushed::Done => while !wait(&mut poll, &mut socket).1 {},
                 Flushed::Again => {}
                 other => panic!("{other:?}"),
             }
@@ -435,10 +439,13 @@ mod tests {
         };
         assert_eq!(sent, 0);
         socket.piece_under_way = true;
-        assert!(matches!(socket.flush(&mut queue), (0, Flushed::Settled)), "nothing to send, nothing to ask");
+        assert!(
+            matches!(socket.flush(&mut queue), (0, Flushed::Done)),
+            "nothing to send, nothing to request"
+        );
         socket.piece_arrived(file, 0, FILE_PIECE_MIN);
         assert_eq!(socket.piece, FILE_PIECE_MIN * 2);
-        // Nobody reads: sooner or later the socket blocks, and no more is read ahead.
+        // The peer does not read: at some point the socket blocks, and no more is read ahead.
         let mut asked = FILE_PIECE_MIN;
         let mut sent = 0;
         while socket.writable {
@@ -460,15 +467,15 @@ mod tests {
         while !queue.is_empty() {
             match socket.flush(&mut queue).1 {
                 Flushed::File { file, offset, len } => socket.piece_arrived(file, offset, len),
-                Flushed::Settled if queue.is_empty() => {}
-                Flushed::Settled => while !wait(&mut poll, &mut socket).1 {},
+                Flushed::Done if queue.is_empty() => {}
+                Flushed::Done => while !wait(&mut poll, &mut socket).1 {},
                 Flushed::Again => {}
                 Flushed::Broken => panic!("broken"),
             }
         }
-        assert!(matches!(socket.flush(&mut queue), (0, Flushed::Settled)));
+        assert!(matches!(socket.flush(&mut queue), (0, Flushed::Done)));
         assert!(reader.join().expect("it ends").expect("it reads") == content);
-        // What was read long ago is not believed to be there.
+        // The file is released once all is sent.
         assert!(socket.ahead.is_none());
     }
 

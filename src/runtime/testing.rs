@@ -1,5 +1,7 @@
-//! The parts around the loop and the threads, as their tests need them: a machine that echoes, a store that fails on demand,
-//! a worker that does as it is told. Each honours what its trait promises, so that a test can only fail for what it tests.
+//! Test doubles for the loop and the threads: a machine that echoes, a store that fails on demand, a worker that obeys its
+//! jobs.
+//!
+//! Each fulfils the contract of its trait, so that a test can only fail for what it tests.
 
 mod echo;
 
@@ -25,19 +27,19 @@ use crate::model::operation::{Answer, Command, Lane, Operation, Outcome, Refusal
 use crate::model::readiness::Readiness;
 use crate::store::{Committed, Fault, Step};
 
-/// An inbox that wakes a poll nobody waits on.
+/// An inbox that wakes a poll without a waiting thread.
 pub fn inbox() -> (Poll, Arc<Inbox>) {
     let poll = Poll::new().expect("a poll");
     let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), Token(0)).expect("a waker")));
     (poll, inbox)
 }
 
-/// A write that is known by its number.
+/// A write that is identified by its number.
 pub fn write(n: u64) -> Command {
     Command::MarkRead(MarkRead { at: 0, reader: Id(1), conversation: Id(2), n })
 }
 
-/// The same of a write that is committed by itself.
+/// As [`write`], for a write that is committed by itself.
 pub fn heavy(n: u64) -> Command {
     EraseMessages { at: n }.into_command()
 }
@@ -46,12 +48,12 @@ pub fn read(after: u64) -> Command {
     ReadLog { profile: Id(1), after, limit: 1, from_oldest: false }.into_command()
 }
 
-/// What becomes of the writes of a [`Store`], and what became of them.
+/// The planned failures of a [`Store`], and the record of its writes.
 #[derive(Default)]
 pub struct Plan {
     /// Numbers whose commit is a fault.
     pub faulty: BTreeSet<u64>,
-    /// What every commit fails with.
+    /// The fault of every commit.
     pub broken: Option<Fault>,
     /// The numbers committed, batch by batch.
     pub batches: Vec<Vec<u64>>,
@@ -62,7 +64,7 @@ pub struct Plan {
 #[derive(Default)]
 pub struct Store {
     pub plan: Arc<Mutex<Plan>>,
-    /// Each commit waits for a word, where there is one to wait for.
+    /// If set, each commit waits for a message.
     pub gate: Option<mpsc::Receiver<()>>,
     pub interrupted: Arc<AtomicBool>,
 }
@@ -136,7 +138,7 @@ impl Reads for Store {
         let after = read.after;
         assert_ne!(after, 13, "as the test asks");
         if after == LASTS {
-            // As a statement of SQLite: nothing but an interruption ends it.
+            // As with a statement of SQLite, only an interruption ends it.
             until("an interruption", || self.interrupted.swap(false, Ordering::SeqCst));
             return Err(Refusal::Busy);
         }
@@ -158,11 +160,12 @@ impl Indexes for Idle {
     }
 }
 
-/// A worker whose jobs' passwords say what it does: `panic`, or come back behind the number of jobs it has done.
+/// A worker that is controlled by its jobs' passwords: it panics for `panic`, and otherwise returns the password after the
+/// number of jobs it has done.
 #[derive(Default)]
 pub struct Hand {
     done: usize,
-    /// When it was told to rest.
+    /// When it was told that it is idle.
     rests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -185,7 +188,7 @@ impl Worker for Hand {
     }
 }
 
-/// What a [`Hand`] is asked.
+/// A job for a [`Hand`].
 pub fn job(text: &str) -> Job {
     Job::HashPassword { password: Hidden(text.to_owned()), salt: [0; 16] }
 }

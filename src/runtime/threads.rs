@@ -1,5 +1,7 @@
-//! Threads by name. Invariant: none ends in silence: each wakes the loop when it ends, and a panic outside the places
-//! that answer one stops the process, since something nobody knows the state of would be missing from then on.
+//! Named threads.
+//!
+//! Invariant: no thread ends unnoticed: each wakes the loop when it ends. A panic that no caller turns into an answer stops
+//! the process, because a component in an unknown state would be missing from then on.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

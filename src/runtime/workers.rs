@@ -1,5 +1,7 @@
-//! Pools of worker threads for slow jobs. Owns queues, threads and panics; refuses to know any job's work.
-//! Invariant: each job gets exactly one `Done`, whatever happens to its worker.
+//! Pools of worker threads for slow jobs.
+//!
+//! Owns queues, threads and panics. Does not know the work of a job.
+//! Invariant: each job gets exactly one `Done`, also if its worker panics.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,31 +19,31 @@ use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
 use crate::server::contract::Ticket;
 
-/// Threads that send mails: one slow server must not stop those behind it.
+/// Threads that send mails: one slow mail server must not delay all other mails.
 const MAIL_THREADS: usize = 2;
-/// Threads that look places up.
+/// Threads that look up geolocations.
 const PLACE_THREADS: usize = 2;
-/// Places being looked up or waiting for it. Beyond: `Done::Busy`, and the place stays unknown.
+/// Geolocations in progress or waiting. Above it: `Done::Busy`, and the place stays unknown.
 const PLACE_JOBS_MAX: usize = 64;
-/// Threads that sync and publish uploads: a file system's sync is one queue anyway.
+/// Threads that sync and publish uploads: more would not help, because a file system syncs one after the other.
 const UPLOAD_THREADS: usize = 2;
-/// Uploads being published. Beyond: `Done::Busy`.
+/// Uploads being published. Above it: `Done::Busy`.
 const UPLOAD_JOBS_MAX: usize = 1_024;
-/// Threads that open files: a cold look-up must not stand before all others.
+/// Threads that open files: one slow lookup must not delay all others.
 const FILE_THREADS: usize = 2;
-/// Files being opened. Beyond: `Done::Busy`.
+/// Files being opened. Above it: `Done::Busy`.
 const FILE_JOBS_MAX: usize = 4_096;
-/// Without work for so long, a worker gives its memory back.
+/// A worker without work for this long releases its memory.
 const WORKER_IDLE: Duration = Duration::from_secs(5);
 
 /// What one worker thread owns and can do.
 pub trait Worker: Send {
     fn run(&mut self, job: Job) -> Done;
-    /// No work for a while: give memory back.
-    fn idle(&mut self);
+    /// No work for some time: release memory. A worker that keeps no large memory does nothing.
+    fn idle(&mut self) {}
 }
 
-/// The kinds of work, a pool each, so that slow mail never stands before a sign-in.
+/// The kinds of work. Each has its own pool, so that slow mail never delays a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
     Password,
@@ -74,7 +76,7 @@ impl PoolKind {
         }
     }
 
-    fn trouble(self) -> ErrorKind {
+    fn error_kind(self) -> ErrorKind {
         match self {
             PoolKind::Password => ErrorKind::Worker,
             PoolKind::Mail => ErrorKind::Mail,
@@ -83,7 +85,7 @@ impl PoolKind {
         }
     }
 
-    /// Threads, and jobs under way.
+    /// The number of threads, and the maximum of jobs in progress.
     fn bounds(self) -> (usize, usize) {
         match self {
             PoolKind::Password => (PASSWORD_THREADS, PASSWORD_JOBS_MAX),
@@ -100,7 +102,7 @@ struct Pool {
     jobs: Producer<(Ticket, Job)>,
 }
 
-/// The loop's end of all pools.
+/// The loop's side of all pools.
 pub struct Workers {
     pools: Vec<Pool>,
     threads: Vec<Thread>,
@@ -114,11 +116,11 @@ impl Workers {
         Workers { pools: Vec::new(), threads: Vec::new(), inbox, background }
     }
 
-    /// Adds a pool. `make` makes a worker's craft, and a new one after a panic.
-    pub fn add<C: Worker>(
+    /// Adds a pool. `make` creates each thread's worker, and a new one after a panic.
+    pub fn add<W: Worker>(
         &mut self,
         kind: PoolKind,
-        make: impl Fn() -> C + Clone + Send + 'static,
+        make: impl Fn() -> W + Clone + Send + 'static,
     ) -> io::Result<()> {
         let (threads, in_flight_max) = kind.bounds();
         let jobs = Producer::new(in_flight_max);
@@ -132,11 +134,11 @@ impl Workers {
         Ok(())
     }
 
-    /// Takes one job, or says at once how it ended.
+    /// Submits a job, or returns its result if that is known at once.
     pub fn submit(&mut self, ticket: Ticket, job: Job) -> Result<(), Done> {
         let kind = PoolKind::of(&job);
         let Some(pool) = self.pools.iter_mut().find(|pool| pool.kind == kind) else {
-            self.background.report(kind.trouble(), format_args!("no workers for {}", job.name()));
+            self.background.report(kind.error_kind(), format_args!("no workers for {}", job.name()));
             return Err(Done::Failed);
         };
         if pool.jobs.offer((ticket, job)) { Ok(()) } else { Err(Done::Busy) }
@@ -151,46 +153,46 @@ impl Workers {
         pool.into_iter().for_each(|pool| pool.jobs.returned(1));
     }
 
-    /// Jobs that wait are dropped: nobody is left to hear of them.
+    /// Ends the threads. Waiting jobs are dropped, because no one needs their results.
     pub fn close(&mut self) -> Vec<Thread> {
         self.pools.iter_mut().for_each(|pool| pool.jobs.abandon());
         std::mem::take(&mut self.threads)
     }
 }
 
-fn work_until_closed<C: Worker>(
+fn work_until_closed<W: Worker>(
     kind: PoolKind,
-    make: impl Fn() -> C,
+    make: impl Fn() -> W,
     queue: &Queue<(Ticket, Job)>,
     inbox: &Inbox,
     background: &Background,
     rest: Duration,
 ) {
     if kind == PoolKind::Password {
-        kernel::give_way();
+        kernel::lower_priority();
     }
-    let mut craft = make();
+    let mut worker = make();
     let mut items = VecDeque::with_capacity(1);
-    let mut rested = true;
+    let mut is_idle = true;
     loop {
-        let until = (!rested).then(|| Instant::now() + rest);
+        let until = (!is_idle).then(|| Instant::now() + rest);
         match queue.take(&mut items, 1, until) {
             Taken::Closed => return,
             Taken::Nothing => {
-                craft.idle();
-                rested = true;
+                worker.idle();
+                is_idle = true;
             }
-            Taken::Items => rested = false,
+            Taken::Items => is_idle = false,
         }
         for (ticket, job) in items.drain(..) {
             let name = job.name();
-            // The panic's text is not repeated: it could quote a secret.
-            let done = catch_unwind(AssertUnwindSafe(|| craft.run(job))).unwrap_or_else(|_| {
-                craft = make();
+            // The panic's text is not logged: it could contain a secret.
+            let done = catch_unwind(AssertUnwindSafe(|| worker.run(job))).unwrap_or_else(|_| {
+                worker = make();
                 Done::Failed
             });
             if matches!(done, Done::Failed) {
-                background.report(kind.trouble(), format_args!("{name} failed"));
+                background.report(kind.error_kind(), format_args!("{name} failed"));
             }
             inbox.post(Completion::Finished(kind, ticket, done));
         }
@@ -206,7 +208,7 @@ mod tests {
     use crate::runtime::testing::{self, Hand, PATIENCE, job};
 
     #[test]
-    fn a_panic_is_one_failure_and_rest_comes_once_after_work() {
+    fn a_panic_is_one_failure_and_idle_is_called_once_after_work() {
         let (_poll, inbox) = testing::inbox();
         let background = Background::new(Arc::clone(&inbox));
         let rests = Arc::default();
@@ -216,7 +218,7 @@ mod tests {
             let rests = Arc::clone(&rests);
             move || Hand::new(&rests)
         };
-        let worker = std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             work_until_closed(
                 PoolKind::Password,
                 make,
@@ -230,11 +232,11 @@ mod tests {
             assert!(jobs.offer((Key::from_u64(n), job(text))));
         }
         jobs.push_staged();
-        let (mut seen, mut taken, mut troubles) = (Vec::new(), Vec::new(), 0);
+        let (mut seen, mut taken, mut errors) = (Vec::new(), Vec::new(), 0);
         let end = Instant::now() + PATIENCE;
         while seen.len() < 4 || lock(&rests).is_empty() {
             assert!(Instant::now() < end);
-            troubles += inbox.take(&mut taken).remove(&ErrorKind::Worker).unwrap_or_default();
+            errors += inbox.take(&mut taken).remove(&ErrorKind::Worker).unwrap_or_default();
             for completion in taken.drain(..) {
                 let Completion::Finished(PoolKind::Password, ticket, done) = completion else {
                     panic!("a job")
@@ -248,10 +250,10 @@ mod tests {
             std::thread::yield_now();
         }
         drop(jobs);
-        worker.join().expect("no panic");
+        thread.join().expect("no panic");
         let expect = ["1 a", "2 b", "Failed", "1 c"].map(str::to_owned);
-        assert_eq!(seen, (0..).zip(expect).collect::<Vec<_>>(), "after a panic the craft is a new one");
-        assert_eq!((troubles, &*lock(&rests)), (1, &vec!["idle after 1".to_owned()]));
+        assert_eq!(seen, (0..).zip(expect).collect::<Vec<_>>(), "after a panic the worker is a new one");
+        assert_eq!((errors, &*lock(&rests)), (1, &vec!["idle after 1".to_owned()]));
     }
 
     #[test]

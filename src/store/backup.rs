@@ -4,8 +4,8 @@
 //! it.
 //!
 //! The copy shares the writer's connection: SQLite then applies every later commit to the pages that are already copied, so
-//! that no step is repeated, however busy the writer is, and no snapshot is held between two steps. Invariant: a copy is
-//! complete or does not exist.
+//! that no step is repeated, however busy the writer is, and no snapshot is held between two steps.
+//! Invariant: a copy is complete or does not exist.
 
 use std::fs::{self, OpenOptions};
 use std::io;

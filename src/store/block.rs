@@ -6,8 +6,8 @@
 //! count · seqs (the first in full, then differences) · terms in order: shared · len · rest · len of positions · positions
 //! ```
 //! Numbers are LEB128. A term shares a prefix with the term before it. Its positions are the indexes of the block's
-//! messages that contain it: the first in full, then differences. Invariant: bytes from outside never panic: invalid bytes
-//! are [`Damaged`].
+//! messages that contain it: the first in full, then differences.
+//! Invariant: bytes from outside never panic: invalid bytes are [`Damaged`].
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
 //! The messages of one sender, in all conversations.
 //!
 //! There is no index for them: it would cost each post one more page write for every sender of a batch. They are found by a
-//! scan of the conversations the sender is or was a member of. Invariant: a profile that posted in a conversation is a
-//! member of it or has a row in `departures`, so that a scan misses no message. A scan visits each conversation once, in
-//! the order of their keys, and reads none of the others.
+//! scan of the conversations the sender is or was a member of.
+//! Invariant: a profile that posted in a conversation is a member of it or has a row in `departures`, so that a scan misses
+//! no message. A scan visits each conversation once, in the order of their keys, and reads none of the others.
 
 use rusqlite::{Connection, OptionalExtension};
 

@@ -1,7 +1,7 @@
 //! The writer's cache of recently used conversations, so that a post reads no rows.
 //!
-//! Owns the state of a conversation as it will be after the batch. It is written to its rows once per batch. Invariant: the
-//! cache equals the database plus the open transaction. If that fails, the complete cache is dropped.
+//! Owns the state of a conversation as it will be after the batch. It is written to its rows once per batch.
+//! Invariant: the cache equals the database plus the open transaction. If that fails, the complete cache is dropped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! All stored data about one member, page by page.
 //!
-//! Each page is a snapshot of its own and bounded, so that a long export pins no snapshot. Invariant: an export holds a
-//! member's own texts and settings, and of other profiles only what a list would show.
+//! Each page is a snapshot of its own and bounded, so that a long export pins no snapshot.
+//! Invariant: an export holds a member's own texts and settings, and of other profiles only what a list would show.
 
 use rusqlite::{Connection, Row};
 use serde::Serialize;

@@ -3,8 +3,8 @@
 //! Owns whether a file can be used. Does not know the content of its blocks.
 //!
 //! All its content can be rebuilt from `natter.db`, so it is never repaired: a file that is missing, damaged, of another
-//! format or of another history is replaced by a new, empty one. It is not part of a backup. Invariant: a file that is
-//! opened belongs to the history of the database next to it.
+//! format or of another history is replaced by a new, empty one. It is not part of a backup.
+//! Invariant: a file that is opened belongs to the history of the database next to it.
 
 use std::fs::{self, OpenOptions};
 use std::io;

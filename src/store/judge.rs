@@ -2,7 +2,8 @@
 //!
 //! Compares the objects of its schema with those that the migrations create. Owns the list of foreign tables that are
 //! tolerated. A foreign trigger or view would run within natter's own statements; an index or a table of another shape
-//! would make them fail or return wrong results. Invariant: no statement of the checked file runs here.
+//! would make them fail or return wrong results.
+//! Invariant: no statement of the checked file runs here.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Messages: posted, listed, shown.
 //!
 //! A message is found by its `seq`, which is its rowid and the low half of its id. A post updates two indexes:
-//! (conversation, n) and (client_high, client_low, sender). Invariant: `n` is dense in its conversation, and a `client_id`
-//! of a sender belongs to one message, permanently.
+//! (conversation, n) and (client_high, client_low, sender).
+//! Invariant: `n` is dense in its conversation, and a `client_id` of a sender belongs to one message, permanently.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! The schema's history: the steps from an empty file to the current schema.
 //!
-//! A released step is never changed, only followed by another. Invariant: an upgrade and its version number are committed
-//! in one transaction, and no step leaves a row that refers to a missing row.
+//! A released step is never changed, only followed by another.
+//! Invariant: an upgrade and its version number are committed in one transaction, and no step leaves a row that refers to a
+//! missing row.
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, TransactionBehavior, ffi};

@@ -1,7 +1,7 @@
 //! The outbox: mails written in the transaction of their cause, handed out when due, erased once they are sent or given up.
 //!
-//! Owns when a failed mail is tried again. Invariant: a row is deleted only when its mail is sent, given up or replaced by
-//! a newer code, or with its member.
+//! Owns when a failed mail is tried again.
+//! Invariant: a row is deleted only when its mail is sent, given up or replaced by a newer code, or with its member.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};

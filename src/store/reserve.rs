@@ -2,7 +2,8 @@
 //!
 //! SQLite creates a `-shm` file at each start. On a full disk a stopped server could not even serve the data it has. Owns
 //! this file: it is created when the database was opened, refilled when there is space again, and removed by a start that
-//! fails. Invariant: it holds no data, and an error of this file is never an error of the database.
+//! fails.
+//! Invariant: it holds no data, and an error of this file is never an error of the database.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

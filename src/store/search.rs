@@ -5,8 +5,9 @@
 //!
 //! Every conversation is scanned from its newest message down: first the texts that are in no block of the index yet, then
 //! block by block. The conversation whose unread part may hold the newest message is next, so results are found in order,
-//! and a scan can stop anywhere: `next` is the seq below which it continues. Invariant: a search shows only what it reads
-//! from `messages`, so that an index that lags shows less, but never erased content.
+//! and a scan can stop anywhere: `next` is the seq below which it continues.
+//! Invariant: a search shows only what it reads from `messages`, so that an index that lags shows less, but never erased
+//! content.
 
 use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};

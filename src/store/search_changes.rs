@@ -1,7 +1,8 @@
 //! The writer's part of the search index: records edited and erased messages, and removes the index of old versions.
 //!
 //! A record is deleted when the index reports that it is done. The index that versions before 11 kept in the database is
-//! erased in small steps. Invariant: a change is recorded in the transaction that makes it.
+//! erased in small steps.
+//! Invariant: a change is recorded in the transaction that makes it.
 
 use rusqlite::Connection;
 

@@ -2,8 +2,8 @@
 //! file.
 //!
 //! After a start or a failed write it proves that all answered writes are on disk; if only a new file can achieve that, it
-//! makes one. Owns when each is tried. Which fault leads to which state is the rule of `durability`. Invariant: no answer
-//! in progress waits for this work.
+//! makes one. Owns when each is tried. Which fault leads to which state is the rule of `durability`.
+//! Invariant: no answer in progress waits for this work.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Uploads: their rows, who may read them, what shows them, and which files are no longer needed.
 //!
 //! Owns the count of each owner's stored bytes. Touches no file: a file without a row is listed in `erased_files`, and a
-//! worker removes it. Invariant: an upload that is shown exists, and a file's id is in `files` or in `erased_files`, never
-//! in both.
+//! worker removes it.
+//! Invariant: an upload that is shown exists, and a file's id is in `files` or in `erased_files`, never in both.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 

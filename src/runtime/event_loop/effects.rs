@@ -1,4 +1,5 @@
-//! What the machine wants done: effects performed, sockets flushed and closed.
+//! Effects: performs what the machine requests, flushes sockets and closes them.
+//!
 //! Invariant: a socket is written after all effects of a round, so that a thousand deliveries to it are one write.
 
 use std::time::Instant;
@@ -11,10 +12,11 @@ use crate::model::job::Done;
 use crate::model::operation::{Outcome, Refusal};
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket, UploadId};
 
-/// Effects → flush → `Sent` → effects, so often in one turn. Beyond: the next turn, after a look at the sockets.
-const SETTLE_ROUNDS_MAX: usize = 8;
+/// Rounds of effects → flush → `Sent` → effects in one turn. More rounds wait for the next turn, after a poll of the
+/// sockets.
+const ROUNDS_MAX: usize = 8;
 
-/// A question no queue had room for, with its answer.
+/// A request that no queue had room for, with its answer.
 pub(super) enum Refused {
     Store(Ticket, Refusal),
     Work(Ticket, Done),
@@ -22,27 +24,27 @@ pub(super) enum Refused {
 }
 
 impl<M: Machine, S: Stops> EventLoop<M, S> {
-    /// Performs and flushes until nothing follows, but not for ever: flushing makes room, which may make the machine
-    /// go on with what it had stopped.
-    pub(super) fn settle(&mut self, now: Now) {
-        self.unsettled = true;
+    /// Performs effects and flushes until none follow, up to a limit: flushing frees space, which may make the machine
+    /// resume paused work.
+    pub(super) fn run_rounds(&mut self, now: Now) {
+        self.has_rounds_left = true;
         let mut later = Vec::new();
-        for _ in 0..SETTLE_ROUNDS_MAX {
+        for _ in 0..ROUNDS_MAX {
             let quiet = !self.push_staged();
             if quiet && self.dirty.is_empty() && self.refused.is_empty() {
-                self.unsettled = false;
+                self.has_rounds_left = false;
                 break;
             }
             self.answer_refused(now);
             self.flush(now, &mut later);
-            // The pieces of files that the flush asked for.
+            // For the pieces of files that the flush requested.
             self.parts.disk.push_staged();
         }
         self.dirty.append(&mut later);
     }
 
-    /// Performs what the machine wants done and gives the threads their share of it: they work while the loop goes on to the
-    /// completions of others, and while sockets are written. `false` when there was nothing.
+    /// Performs the machine's effects and passes work to the threads, which run while the loop handles other completions
+    /// and writes sockets. Returns `false` if there were no effects.
     pub(super) fn push_staged(&mut self) -> bool {
         let mut any = false;
         while let Some(effect) = self.parts.machine.poll_effect() {
@@ -75,7 +77,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             Effect::Work { ticket, job } => {
                 let received = job.received_file();
                 if let Err(done) = self.parts.workers.submit(ticket, job) {
-                    // Nobody will publish it any more.
+                    // The upload will never be published.
                     received.into_iter().for_each(|file| self.parts.disk.abandon(UploadId(file)));
                     self.refused.push(Refused::Work(ticket, done));
                 }
@@ -108,7 +110,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         }
     }
 
-    /// To be flushed in this turn, and asked again whether it is to be read.
+    /// Marks a socket to be flushed in this turn, and to be checked again for reading.
     pub(super) fn mark_dirty(&mut self, conn: ConnId) {
         if let Some(socket) = self.sockets.get_mut(conn)
             && !std::mem::replace(&mut socket.dirty, true)
@@ -117,7 +119,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         }
     }
 
-    /// Flushes each dirty socket once; those that used up their share go to `later`.
+    /// Flushes each dirty socket once. Those that used their share of the turn go to `later`.
     fn flush(&mut self, now: Now, later: &mut Vec<ConnId>) {
         for conn in std::mem::take(&mut self.dirty) {
             let Some(socket) = self.sockets.get_mut(conn) else { continue };
@@ -125,7 +127,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             let Some(queue) = self.parts.machine.send_queue(conn) else { continue };
             let (mut bytes, mut flushed) = socket.flush(queue);
             if let Flushed::File { file, offset, len } = flushed {
-                // What was read before is sent while this is read.
+                // The part that is already read is sent while this part is read.
                 socket.piece_under_way = true;
                 if self.parts.disk.read(conn, file, offset, len) {
                     let more;
@@ -153,7 +155,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         }
     }
 
-    /// The socket is of no use any more: closed here, then told.
+    /// Closes an unusable socket, then informs the machine.
     pub(super) fn fail(&mut self, now: Now, conn: ConnId) {
         if self.drop_socket(conn) {
             self.parts.machine.handle(now, Input::Failed { conn });

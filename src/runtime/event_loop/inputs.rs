@@ -1,5 +1,6 @@
-//! What the world says: connections, bytes, completions, each handed to the machine as an input.
-//! Invariant: no input is handled twice, none waits for a later turn unless its socket used up its share.
+//! Inputs: connections, bytes and completions, each passed to the machine.
+//!
+//! Invariant: no input is handled twice, and none waits for a later turn unless its socket used its share of the turn.
 
 use std::sync::Arc;
 
@@ -15,17 +16,18 @@ use crate::model::metrics::ErrorKind;
 use crate::model::operation::Outcome;
 use crate::server::contract::{Input, ListenerKind};
 
-/// Bytes read from one socket in one turn. Beyond: it waits for the next turn, so that one fast sender stalls nobody.
+/// Bytes read from one socket in one turn. Above it, the socket waits for the next turn, so that one fast sender does not
+/// delay others.
 const READ_TURN_MAX: usize = 262_144;
-/// Connections of the control socket at once. They don't count in `connections_max`, so that an operator gets in when
-/// it is reached. Beyond: closed at accept.
+/// Concurrent connections of the control socket. They don't count in `connections_max`, so that an operator can connect
+/// when it is reached. Above it: closed at accept.
 const CONTROL_CONNECTIONS_MAX: usize = 16;
-/// Answers of one batch after which what they queued is flushed: the first to post go on while the rest is still written,
-/// and the writer does not run dry. Fewer would be more and smaller writes.
+/// Answers of one batch after which their effects are performed and flushed: the first clients to post continue while the
+/// rest is still written, and the writer always has work. Fewer would cause more and smaller writes.
 const ANSWERS_A_FLUSH: usize = 128;
 
 impl<M: Machine, S: Stops> EventLoop<M, S> {
-    /// The control socket stays open when the public door is full: an operator must get in then, most of all.
+    /// The control socket accepts also when the public listener is full, because an operator needs it then.
     pub(super) fn may_accept(&self, listener: &Listener) -> bool {
         match listener.listener_kind() {
             ListenerKind::Control => true,
@@ -42,7 +44,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 }
                 let listener_kind = listener.listener_kind();
                 match self.parts.listeners[index].accept(now.instant) {
-                    Accept::Nobody => break,
+                    Accept::WouldBlock => break,
                     Accept::Gone => {}
                     Accept::Failed(error) => {
                         self.parts.background.report(ErrorKind::Accept, format_args!("accept: {error}"));
@@ -51,7 +53,9 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                         if listener_kind == ListenerKind::Control
                             && self.control_open >= CONTROL_CONNECTIONS_MAX =>
                     {
-                        self.parts.background.report(ErrorKind::Accept, "the control socket is in full use");
+                        self.parts
+                            .background
+                            .report(ErrorKind::Accept, "the control socket has no free connection");
                     }
                     Accept::One(stream, peer) => {
                         let socket = Socket::new(stream, listener_kind);
@@ -73,7 +77,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 
     pub(super) fn read(&mut self, now: Now) {
-        // What is not finished goes to the new list: the next turn.
+        // Sockets with bytes left go to the new list, for the next turn.
         for conn in std::mem::take(&mut self.ready) {
             let Some(socket) = self.sockets.get_mut(conn) else { continue };
             socket.listed = false;
@@ -95,8 +99,8 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     Read::Broken => break,
                 }
             }
-            // A broken socket is read as far as the machine wants, since the peer may have sent a whole request
-            // before; then nothing more can come of it.
+            // A broken socket is read as far as the machine wants, because the peer may have sent a complete request
+            // before. After that nothing more can arrive.
             if socket.is_broken() && !socket.listed {
                 self.fail(now, conn);
             }
@@ -105,18 +109,18 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
 
     pub(super) fn complete(&mut self, now: Now) -> Result<(), ServeFault> {
         let mut completions = std::mem::take(&mut self.completions);
-        let troubles = self.parts.inbox.take(&mut completions);
-        for (trouble, count) in troubles {
-            (0..count).for_each(|_| self.parts.machine.handle(now, Input::BackgroundError(trouble)));
+        let errors = self.parts.inbox.take(&mut completions);
+        for (kind, count) in errors {
+            (0..count).for_each(|_| self.parts.machine.handle(now, Input::BackgroundError(kind)));
         }
         let mut lost = None;
         for completion in completions.drain(..) {
             match completion {
                 Completion::Committed(tickets, outcomes) => {
                     self.parts.storage.written(tickets.len());
-                    for (place, (ticket, outcome)) in tickets.into_iter().zip(outcomes).enumerate() {
-                        if place > 0 && place % ANSWERS_A_FLUSH == 0 {
-                            self.settle(now);
+                    for (index, (ticket, outcome)) in tickets.into_iter().zip(outcomes).enumerate() {
+                        if index > 0 && index % ANSWERS_A_FLUSH == 0 {
+                            self.run_rounds(now);
                         }
                         self.parts.machine.handle(now, Input::Answered { ticket, outcome });
                     }
@@ -159,7 +163,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             Ok(()) => socket.piece_arrived(piece.file, piece.offset, piece.len),
             Err(error) => {
                 socket.piece_under_way = false;
-                // The queue may hold another file by now, or none.
+                // The queue may have another file at its front by now, or none.
                 let front = self.parts.machine.send_queue(conn).map(|queue| queue.front());
                 if matches!(front, Some(Front::File { file, .. }) if Arc::ptr_eq(&file, &piece.file)) {
                     self.parts.background.report(ErrorKind::Upload, format_args!("reading a file: {error}"));
@@ -170,7 +174,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.mark_dirty(conn);
     }
 
-    /// One place to read a piece is free: the first waiting connection that is still open asks again.
+    /// One slot for reading a piece is free: the first waiting connection that is still open asks again.
     fn wake_a_waiting_piece(&mut self) {
         while let Some(conn) = self.parts.disk.next_waiting() {
             if let Some(socket) = self.sockets.get_mut(conn) {

@@ -1,4 +1,6 @@
-//! The loop over real loopback sockets, driven by a machine that echoes. Every wait has a deadline; none has a length.
+//! The loop over real loopback sockets, driven by a machine that echoes.
+//!
+//! Every wait has a deadline; none has a fixed length.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -49,7 +51,7 @@ fn a_peer_that_does_not_read_is_not_read_either_and_loses_nothing() {
     let server = start(machine);
     let mut stream = server.connect();
     stream.set_nonblocking(true).expect("a flag");
-    // Until the server stops reading and the kernel's buffers are full on both ways.
+    // Until the server stops reading and the kernel's buffers are full in both directions.
     let block = pattern(100_000);
     let mut written = Vec::new();
     until("the server stops reading", || match stream.write(&block) {
@@ -72,7 +74,7 @@ fn a_peer_that_does_not_read_is_not_read_either_and_loses_nothing() {
 }
 
 #[test]
-fn sockets_that_wait_cost_no_turn_anything() {
+fn idle_sockets_cost_nothing_in_a_turn() {
     let machine = Echo::new();
     let (asked, seen) = (Arc::clone(&machine.asked), Arc::clone(&machine.seen));
     let server = start(machine);
@@ -83,7 +85,7 @@ fn sockets_that_wait_cost_no_turn_anything() {
         (0..messages).for_each(|_| ask(&mut active, "ping", "ping"));
         asked.load(Ordering::Relaxed) - before
     };
-    // Each of these has unread bytes that the machine does not want, since nobody takes the echo.
+    // Each of these has unread bytes that the machine does not want, because the client does not read the echo.
     let mut parked: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
     let block = pattern(100_000);
     parked.iter().for_each(|stream| stream.set_nonblocking(true).expect("a flag"));
@@ -98,7 +100,7 @@ fn sockets_that_wait_cost_no_turn_anything() {
 }
 
 #[test]
-fn a_reset_is_told_once_and_the_socket_is_gone() {
+fn a_reset_is_reported_once_and_the_socket_is_gone() {
     let machine = Echo::new();
     let seen = Arc::clone(&machine.seen);
     let server = start(machine);
@@ -107,7 +109,7 @@ fn a_reset_is_told_once_and_the_socket_is_gone() {
     stream.write_all(b"unread").expect("a write");
     stream.peek(&mut [0]).expect("the echo is here");
     drop(stream); // closing over unread bytes resets (RFC 9293 §3.10.4)
-    until("the reset is heard", || lock(&seen).failed == 1);
+    until("the reset is reported", || lock(&seen).failed == 1);
     server.stop().expect("drained");
 }
 
@@ -124,7 +126,7 @@ fn accepting_pauses_at_the_bound_and_goes_on_below_it() {
     third.write_all(b"3").expect("the kernel takes it");
     (0..50).for_each(|_| ask(&mut first, "still", "still"));
     assert_eq!(lock(&seen).peers.len(), 2);
-    // The control socket has room, whatever the public door has.
+    // The control socket accepts also when the public listener is full.
     let mut control = UnixStream::connect(server.folder.join("control.sock")).expect("a connection");
     control.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     control.write_all(b"who").expect("a write");
@@ -153,7 +155,7 @@ fn effects_reach_their_threads_and_the_answers_their_callers() {
         ask(&mut stream, "panic", "Failed");
         ask(&mut stream, "append", "appended 6");
     }
-    until("the panics are counted", || lock(&seen).troubles == [ErrorKind::Worker; 3]);
+    until("the panics are counted", || lock(&seen).errors == [ErrorKind::Worker; 3]);
     let control = server.folder.join("control.sock");
     assert!(control.exists());
     let left = server.folder.join("tmp");
@@ -163,8 +165,8 @@ fn effects_reach_their_threads_and_the_answers_their_callers() {
 }
 
 #[test]
-fn a_file_is_sent_between_its_neighbours_and_a_shorter_one_ends_the_connection() {
-    for (len, whole) in [(1_000_000, true), (700_000, false)] {
+fn a_file_is_sent_in_order_and_a_shorter_one_ends_the_connection() {
+    for (len, complete) in [(1_000_000, true), (700_000, false)] {
         let content = pattern(len);
         let folder = Folder::new();
         let mut machine = Echo::new();
@@ -174,7 +176,7 @@ fn a_file_is_sent_between_its_neighbours_and_a_shorter_one_ends_the_connection()
         let server = start(machine);
         let mut streams: Vec<TcpStream> = (0..40).map(|_| server.connect()).collect();
         streams.iter_mut().for_each(|stream| stream.write_all(b"file").expect("a write"));
-        if whole {
+        if complete {
             let expect = [b"head", content.as_slice(), b"tail"].concat();
             for stream in &mut streams {
                 let mut back = vec![0; expect.len()];
@@ -184,12 +186,12 @@ fn a_file_is_sent_between_its_neighbours_and_a_shorter_one_ends_the_connection()
         } else {
             for stream in &mut streams {
                 let mut back = Vec::new();
-                // A reset or an end; never the whole.
+                // A reset or an end, but never the complete file.
                 let _ = stream.read_to_end(&mut back);
                 assert!(back.len() <= 4 + len);
             }
             assert_eq!(lock(&seen).failed, streams.len());
-            assert_eq!(lock(&seen).troubles.first(), Some(&ErrorKind::Upload));
+            assert_eq!(lock(&seen).errors.first(), Some(&ErrorKind::Upload));
         }
         server.stop().expect("drained");
     }
@@ -207,8 +209,8 @@ fn a_drain_finishes_what_was_begun_and_refuses_what_is_new() {
     let block = pattern(200_000);
     writer.set_nonblocking(true).expect("a flag");
     let mut sent = 0;
-    // A server that has accepted, read, and found its own way back full: something is under way for sure. That the kernel takes
-    // no more bytes of ours does not say so: on a busy machine it may be all that has happened.
+    // A server that has accepted, read, and found its send direction full certainly has work in progress. That the kernel
+    // accepts no more of our bytes does not prove it: on a busy machine nothing else may have happened.
     until("the server stops reading", || match writer.write(&block) {
         Ok(count) => {
             sent += count;
@@ -222,9 +224,9 @@ fn a_drain_finishes_what_was_begun_and_refuses_what_is_new() {
     let stopping = std::thread::spawn(move || server.stop());
     let mut end = Vec::new();
     idle.read_to_end(&mut end).expect("closed");
-    until("the listener_kind is closed", || TcpStream::connect(address).is_err() && !control.exists());
+    until("the listeners are closed", || TcpStream::connect(address).is_err() && !control.exists());
     let mut back = Vec::new();
-    // What the server took is echoed; what it did not take makes its close a reset.
+    // Bytes that the server read are echoed; unread ones make its close a reset.
     let _ = (&busy).read_to_end(&mut back);
     assert!(!back.is_empty() && back.len() <= sent);
     stopping.join().expect("no panic").expect("drained");

@@ -1,4 +1,4 @@
-//! Reads of many flows against the queue's promises; time is what the tests say it is.
+//! Reads of many flows against the queue's promises. The tests control the time.
 
 use super::*;
 use crate::base::slab::Key;
@@ -17,7 +17,7 @@ fn offer(queue: &mut ReadQueue<u64>, of: u64, n: u64) {
     assert_eq!(queue.offer(flow(of), ticket(n), n), None);
 }
 
-/// Runs one read at a time, each of `took`; the numbers in the order in which they ran.
+/// Runs one read at a time, each of `took`. Returns the numbers in the order in which they ran.
 fn drain(queue: &mut ReadQueue<u64>, took: impl Fn(u64) -> Duration) -> Vec<u64> {
     let mut order = Vec::new();
     while let Some((flow, _, n)) = queue.start() {
@@ -54,7 +54,7 @@ fn the_time_that_reads_take_is_shared_not_their_number() {
 }
 
 #[test]
-fn who_read_nothing_lately_is_next_whatever_others_have_queued() {
+fn a_flow_that_read_nothing_lately_is_next_whatever_others_have_queued() {
     let mut queue = ReadQueue::default();
     for heavy in 1..=60 {
         for n in 0..20 {
@@ -68,14 +68,14 @@ fn who_read_nothing_lately_is_next_whatever_others_have_queued() {
     let (running, ..) = queue.start().expect("a read");
     offer(&mut queue, 99, 7);
     queue.finished(running, 10 * MS);
-    // Of those that wait, some have used as little as the newcomer is counted with; none of them less.
+    // Some waiting flows have used as little as the new one is charged; none has used less.
     let before = std::iter::from_fn(|| {
         let (flow, _, n) = queue.start()?;
         queue.finished(flow, 10 * MS);
         Some(n)
     });
-    let place = before.take(60).position(|n| n == 7);
-    assert!(place.is_some(), "within one round of the others");
+    let position = before.take(60).position(|n| n == 7);
+    assert!(position.is_some(), "within one round of the others");
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn a_flow_has_its_bound_and_the_longest_gives_way_when_all_is_full() {
             assert_eq!(queue.offer(flow(of), ticket(u64::MAX), 0), Some(ticket(u64::MAX)), "its bound");
         }
     }
-    let refused = queue.offer(flow(9_999), ticket(77), 77).expect("somebody's newest");
-    assert_ne!(refused, ticket(77), "who has nothing is let in");
+    let refused = queue.offer(flow(9_999), ticket(77), 77).expect("another flow's newest");
+    assert_ne!(refused, ticket(77), "a flow without reads is admitted");
     assert_eq!((queue.len(), queue.cancel(refused)), (READS_IN_FLIGHT_MAX, None));
 }
 

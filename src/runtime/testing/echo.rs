@@ -1,4 +1,4 @@
-//! A machine that echoes, in a loop of its own.
+//! A machine that echoes, in its own loop.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -25,15 +25,15 @@ use crate::server::contract::{ConnId, Effect, Input, ListenerKind, UploadId};
 /// Above it the machine wants no more bytes of a connection.
 pub const QUEUE_MAX: usize = 65_536;
 
-/// What a test looks at from outside.
+/// The state that a test reads.
 #[derive(Default)]
 pub struct Seen {
     pub failed: usize,
     pub ended: usize,
     pub memory_max: usize,
-    /// Connections the machine wants no bytes of just now.
+    /// Connections whose bytes the machine does not want at the moment.
     pub paused: usize,
-    pub troubles: Vec<ErrorKind>,
+    pub errors: Vec<ErrorKind>,
     pub peers: Vec<(IpAddr, ListenerKind)>,
 }
 
@@ -44,13 +44,13 @@ struct Conn {
     ended: bool,
 }
 
-/// Echoes. A message that is a whole command instead asks the world for something and answers what came of it.
+/// Echoes. A message that is a command instead causes an effect, and the answer is its result.
 pub struct Echo {
     conns: BTreeMap<ConnId, Conn>,
     effects: VecDeque<Effect>,
     pub conns_max: usize,
     pub file: Option<PathBuf>,
-    /// Never drained, and nothing read.
+    /// Never drained, and reads nothing.
     pub stubborn: bool,
     draining: bool,
     pub asked: Arc<AtomicUsize>,
@@ -71,7 +71,7 @@ impl Echo {
         }
     }
 
-    fn say(&mut self, conn: ConnId, text: &str) {
+    fn send(&mut self, conn: ConnId, text: &str) {
         if let Some(entry) = self.conns.get_mut(&conn) {
             entry.queue.push_bytes(text.as_bytes());
             self.effects.push_back(Effect::Flush(conn));
@@ -112,8 +112,8 @@ impl Echo {
         }
     }
 
-    /// After bytes left, or the peer's end, or the wish to stop.
-    fn go_on(&mut self, conn: ConnId) {
+    /// After bytes were sent, after the peer's end, and after the request to stop.
+    fn resume(&mut self, conn: ConnId) {
         let Some(entry) = self.conns.get_mut(&conn) else { return };
         let reading = !entry.ended && entry.queue.memory() < QUEUE_MAX;
         if reading && !std::mem::replace(&mut entry.reading, reading) {
@@ -135,12 +135,12 @@ impl Machine for Echo {
                 self.conns.insert(conn, Conn { reading: true, ..Conn::default() });
             }
             Input::Received { conn, bytes } => self.received(conn, bytes),
-            Input::Sent { conn, .. } => self.go_on(conn),
+            Input::Sent { conn, .. } => self.resume(conn),
             Input::Ended { conn } => {
                 lock(&self.seen).ended += 1;
                 self.conns.get_mut(&conn).expect("it is open").ended = true;
                 self.effects.push_back(Effect::ShutdownWrite(conn));
-                self.go_on(conn);
+                self.resume(conn);
             }
             Input::Failed { conn } => {
                 lock(&self.seen).failed += 1;
@@ -151,23 +151,23 @@ impl Machine for Echo {
                     Ok(_) => "stored".to_owned(),
                     Err(refusal) => format!("{refusal:?}"),
                 };
-                self.say(ConnId(ticket.to_u64()), &text);
+                self.send(ConnId(ticket.to_u64()), &text);
             }
-            Input::Finished { ticket, done } => self.say(ConnId(ticket.to_u64()), &format!("{done:?}")),
+            Input::Finished { ticket, done } => self.send(ConnId(ticket.to_u64()), &format!("{done:?}")),
             Input::Appended { upload, bytes, .. } => {
-                self.say(ConnId(upload.0.0 as u64), &format!("appended {bytes}"));
+                self.send(ConnId(upload.0.0 as u64), &format!("appended {bytes}"));
                 self.effects.push_back(Effect::Abandon { upload });
             }
             Input::DiskFailed { upload, full } => {
-                self.say(ConnId(upload.0.0 as u64), &format!("disk failed, full: {full}"));
+                self.send(ConnId(upload.0.0 as u64), &format!("disk failed, full: {full}"));
             }
-            Input::BackgroundError(trouble) => lock(&self.seen).troubles.push(trouble),
+            Input::BackgroundError(kind) => lock(&self.seen).errors.push(kind),
             Input::Storage(_) | Input::LogDropped(_) | Input::Tick => {}
             Input::Drain => {
                 self.draining = true;
                 let conns: Vec<ConnId> = self.conns.keys().copied().collect();
                 if !self.stubborn {
-                    conns.into_iter().for_each(|conn| self.go_on(conn));
+                    conns.into_iter().for_each(|conn| self.resume(conn));
                 }
             }
         }
@@ -212,7 +212,7 @@ impl Stops for Pipe {
     }
 }
 
-/// A loop that runs, on a port and a folder of its own.
+/// A running loop with its own port and folder.
 pub struct Running {
     pub address: SocketAddr,
     pub folder: Folder,
@@ -239,7 +239,7 @@ pub fn start(machine: Echo) -> Running {
     start_with(machine, PATIENCE)
 }
 
-/// [`start`] with another limit from the wish to stop to the end.
+/// [`start`] with another limit of the time from the request to stop to the end.
 pub fn start_with(machine: Echo, drain_max: Duration) -> Running {
     let folder = Folder::new();
     let runtime = Runtime::bind(RuntimeOptions {
