@@ -19,7 +19,7 @@ use bare::{BODY, Bare};
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::model::message::{Destination, Message, PostMessage, Time};
-use natter::model::operation::{Command, Lane};
+use natter::model::operation::{Lane, Write};
 use natter::store::{Store, StoreOptions};
 use store_kit::{Kit, NOW_MS, Seeded};
 
@@ -32,7 +32,7 @@ struct Ours {
     pairs: Vec<(Id, Id)>,
     count: usize,
     seed: Seeded,
-    batch: Vec<(Lane, Command)>,
+    batch: Vec<(Lane, Write)>,
 }
 
 impl Ours {
@@ -53,7 +53,7 @@ impl Ours {
             };
             self.batch.push((
                 Lane(self.count as u64 % 64),
-                Command::PostMessage(PostMessage {
+                Write::PostMessage(PostMessage {
                     draft: draft.into(),
                     destination: Destination::To(to),
                     attachments: [].into(),

@@ -54,7 +54,7 @@
 //!   → server::streams::websocket         the frame, out of a memory pipe
 //!   → server::streams::ops            the row of ROUTES that `op` names: the same one HTTP takes
 //!   → messaging::messages    a well-formed post: a PostMessage with its own time and random bits
-//!   → Effect::Store          ticket and lane; the connection goes on reading
+//!   → Effect::Write          ticket and lane; the connection goes on reading
 //!   → runtime::storage       one batch of what is queued, one transaction
 //!   → store::messages        client_id, membership, blocks; the next n, the next seq; one insert
 //!   → COMMIT                 on disk (WAL, synchronous=FULL)

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use crate::base::id::Id;
     use crate::model::handler::Handler;
-    use crate::model::operation::{Answer, Command};
+    use crate::model::operation::{Answer, Command, Read};
     use crate::model::testing::{Stage, problem, text};
 
     const ME: Handler = Handler::Member(me);
@@ -145,7 +145,7 @@ mod tests {
         let mut stage = Stage::new();
         let step = stage.ask(ME, "");
         let step = stage.answer(step, |command| {
-            let Command::FindAccount(find) = command else { panic!("{command:?}") };
+            let Command::Read(Read::FindAccount(find)) = command else { panic!("{command:?}") };
             assert_eq!(find.member, Id(11));
             Answer::FindAccount(Box::new(account(Id(11), Id(12))))
         });

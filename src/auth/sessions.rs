@@ -86,7 +86,7 @@ mod tests {
     use crate::base::id::Id;
     use crate::base::json;
     use crate::model::handler::Handler;
-    use crate::model::operation::{Answer, Command, Refusal};
+    use crate::model::operation::{Answer, Command, Refusal, Write};
     use crate::model::session::{Refreshed, Token, TokenPair};
     use crate::model::testing::{Stage, UNIX_MS, pair, problem, text};
 
@@ -109,7 +109,7 @@ mod tests {
         let step = stage.ask(REFRESH, &body(&token.refresh));
         let mut next = None;
         let step = stage.answer(step, |command| {
-            let Command::RefreshSession(exchange) = command else { panic!("{command:?}") };
+            let Command::Write(Write::RefreshSession(exchange)) = command else { panic!("{command:?}") };
             assert_eq!((exchange.session, exchange.refresh_uuid), (Id(13), Id(15)));
             assert_eq!((exchange.access_expire, exchange.refresh_expire), (NOW + 900, NOW + 2_592_000));
             assert_ne!(exchange.next_access_uuid, exchange.next_refresh_uuid);
@@ -162,7 +162,7 @@ mod tests {
         stage.client.unique_id = Some("phone".to_owned());
         let step = stage.ask(REFRESH, &body(&token.refresh));
         let step = stage.answer(step, |command| {
-            let Command::RefreshSession(exchange) = command else { panic!("{command:?}") };
+            let Command::Write(Write::RefreshSession(exchange)) = command else { panic!("{command:?}") };
             assert_eq!(exchange.device, Some(sha256(b"phone")));
             Answer::RefreshSession(Box::new(Refreshed { pair: pair(Some("phone")) }))
         });
@@ -188,7 +188,7 @@ mod tests {
         let mut stage = Stage::new();
         let step = stage.ask(LOGOUT, "");
         let step = stage.answer(step, |command| {
-            let Command::EndSession(end) = command else { panic!("{command:?}") };
+            let Command::Write(Write::EndSession(end)) = command else { panic!("{command:?}") };
             assert_eq!((end.session, end.at), (Id(13), UNIX_MS));
             Answer::EndSession(())
         });

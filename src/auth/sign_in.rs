@@ -109,7 +109,7 @@ mod tests {
     use crate::base::id::Id;
     use crate::model::handler::Handler;
     use crate::model::member::Credential;
-    use crate::model::operation::{Answer, Command};
+    use crate::model::operation::{Answer, Command, Read, Write};
     use crate::model::testing::{Played, Stage, problem, reply};
 
     const SIGN_IN: Handler = Handler::Public(sign_in);
@@ -135,7 +135,7 @@ mod tests {
 
     fn open(stage: &mut Stage, step: Played) -> Played {
         stage.answer(step, |command| {
-            let Command::OpenSession(open) = command else { panic!("{command:?}") };
+            let Command::Write(Write::OpenSession(open)) = command else { panic!("{command:?}") };
             Answer::OpenSession(Box::new(opened(Id(11), Id(12), &open.session)))
         })
     }
@@ -145,7 +145,7 @@ mod tests {
         let mut stage = Stage::new();
         let step = stage.ask(SIGN_IN, &CREDENTIALS.replace('}', r#","unique_id":"phone"}"#));
         let step = stage.answer(step, |command| {
-            let Command::FindCredential(find) = command else { panic!("{command:?}") };
+            let Command::Read(Read::FindCredential(find)) = command else { panic!("{command:?}") };
             // The predecessor locked out users whose address was typed with a capital letter.
             assert_eq!((find.email.as_str(), find.device), ("ada@example.org", Some(sha256(b"phone"))));
             credential(true, false)
@@ -160,7 +160,7 @@ mod tests {
             Done::PasswordVerified { matches: true, rehash: Some(Hidden("$new".to_owned())) }
         });
         let step = stage.answer(step, |command| {
-            let Command::OpenSession(open) = command else { panic!("{command:?}") };
+            let Command::Write(Write::OpenSession(open)) = command else { panic!("{command:?}") };
             assert_eq!((open.member, open.rehash.as_deref()), (Id(11), Some("$new")));
             assert_eq!(open.session.unique_id.as_deref(), Some("phone"));
             Answer::OpenSession(Box::new(opened(Id(11), Id(12), &open.session)))

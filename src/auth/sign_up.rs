@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::base::json;
     use crate::model::handler::Handler;
-    use crate::model::operation::{Answer, Command};
+    use crate::model::operation::{Answer, Command, Write};
     use crate::model::testing::{Stage, UNIX_MS, problem, text};
 
     const SIGN_UP: Handler = Handler::Public(sign_up);
@@ -108,7 +108,7 @@ mod tests {
         let step = stage.ask(SIGN_UP, &GOOD.replace('}', r#","unique_id":"phone"}"#));
         let step = stage.finish(step, hashed);
         let step = stage.answer(step, |command| {
-            let Command::SignUp(write) = command else { panic!("{command:?}") };
+            let Command::Write(Write::SignUp(write)) = command else { panic!("{command:?}") };
             assert_eq!(
                 (write.account.at, write.account.email.as_str(), write.account.hash.as_str()),
                 (UNIX_MS, "ada@example.org", "$phc")
@@ -171,7 +171,7 @@ mod tests {
         let step = stage.finish(step, hashed);
         stage
             .answer(step, |command| {
-                let Command::SignUp(write) = command else { panic!("{command:?}") };
+                let Command::Write(Write::SignUp(write)) = command else { panic!("{command:?}") };
                 assert_eq!(write.session.unique_id, None);
                 Answer::SignUp(Box::new(opened(write.account.member, write.account.profile, &write.session)))
             })

@@ -14,7 +14,7 @@ use crate::base::crypto::SystemEntropy;
 use crate::config::Config;
 use crate::model::backup::BackUp;
 use crate::model::job::{Done, Job};
-use crate::model::operation::{Answer, Command, Outcome};
+use crate::model::operation::{Answer, Outcome};
 use crate::proto::http::client::ResponseReader;
 use crate::runtime::data_dir::{DataDir, DataDirFault, control_socket};
 use crate::server::Server;
@@ -163,20 +163,19 @@ impl Here {
         let mut answer = Vec::new();
         while let Some(effect) = self.server.poll_effect() {
             match effect {
-                Effect::Store { ticket, lane, command } => {
-                    let outcome = if let Command::BackUp(BackUp { id }) = command {
-                        let copied = self.store.back_up(id, &mut |_| true);
-                        Some(Outcome::quiet(copied.map(Answer::BackUp)))
-                    } else {
-                        let committed = self.store.commit(&mut vec![(lane, command)]);
-                        committed.outcomes.into_iter().next()
-                    };
-                    if let Some(outcome) = outcome {
+                Effect::Write { ticket, lane, write } => {
+                    let committed = self.store.commit(&mut vec![(lane, write)]);
+                    if let Some(outcome) = committed.outcomes.into_iter().next() {
                         self.server.handle(clock(), Input::Answered { ticket, outcome });
                     }
                 }
-                Effect::Read { ticket, command, .. } => {
-                    let outcome = Outcome::quiet(self.reader.read(*command));
+                Effect::BackUp { ticket, wanted: BackUp { id } } => {
+                    let copied = self.store.back_up(id, &mut |_| true);
+                    let outcome = Outcome::quiet(copied.map(Answer::BackUp));
+                    self.server.handle(clock(), Input::Answered { ticket, outcome });
+                }
+                Effect::Read { ticket, read, .. } => {
+                    let outcome = Outcome::quiet(self.reader.read(*read));
                     self.server.handle(clock(), Input::Answered { ticket, outcome });
                 }
                 Effect::Work { ticket, job } => {

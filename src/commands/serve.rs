@@ -172,7 +172,7 @@ fn default_image(path: &Path) -> Result<DefaultImage, Stop> {
 /// Removes what a crash left of uploads. Nothing else writes there yet.
 fn sweep(uploads: &Path, reader: &mut Reader) -> Result<(), Stop> {
     let swept = files::sweep(uploads, |files| {
-        match reader.read(FindOrphans { files }.into_command()).map(FindOrphans::from_answer) {
+        match reader.read(FindOrphans { files }.into()).map(FindOrphans::from_answer) {
             Ok(Some(orphans)) => Ok(orphans),
             Ok(None) | Err(_) => Err(Stop::from("the database does not tell which uploads it knows")),
         }

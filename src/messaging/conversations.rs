@@ -48,7 +48,7 @@ mod tests {
     use crate::model::conversation::{Conversation, ConversationPage, ConversationType, Marked};
     use crate::model::handler::Handler;
     use crate::model::message::Time;
-    use crate::model::operation::{Answer, Command, Refusal};
+    use crate::model::operation::{Answer, Command, Read, Refusal, Write};
     use crate::model::profile::Profile;
     use crate::model::testing::{Stage, UNIX_MS, problem, text};
     use crate::model::upload::Image;
@@ -88,7 +88,7 @@ mod tests {
         let mut stage = Stage::new();
         let step = stage.ask_at(LIST, &[], "limit=1&next=c88", "");
         let step = stage.answer(step, |command| {
-            let Command::ListConversations(list) = command else { panic!("{command:?}") };
+            let Command::Read(Read::ListConversations(list)) = command else { panic!("{command:?}") };
             let after = Some(ConversationPlace { activity: 88 });
             assert_eq!((list.viewer, list.after, list.limit), (Id(12), after, 1));
             Answer::ListConversations(Box::new(ConversationPage {
@@ -126,7 +126,7 @@ mod tests {
         let path = [("conversation", Id(20).to_string())];
         let step = stage.ask_at(READ, &path, "", r#"{"n":7,"profile":"someone else"}"#);
         let step = stage.answer(step, |command| {
-            let Command::MarkRead(mark) = command else { panic!("{command:?}") };
+            let Command::Write(Write::MarkRead(mark)) = command else { panic!("{command:?}") };
             let expect = (UNIX_MS, Id(12), Id(20), 7);
             assert_eq!((mark.at, mark.reader, mark.conversation, mark.n), expect);
             Answer::MarkRead(Marked { read_n: 7, unread: 0 })

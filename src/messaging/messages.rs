@@ -139,7 +139,7 @@ mod tests {
     use crate::base::id::Id;
     use crate::model::handler::Handler;
     use crate::model::message::{MessagePage, PostedStub};
-    use crate::model::operation::{Answer, Command, Refusal};
+    use crate::model::operation::{Answer, Command, Read, Refusal, Write};
     use crate::model::testing::{Stage, UNIX_MS, problem, text};
     use crate::model::upload::Attachment;
 
@@ -175,7 +175,7 @@ mod tests {
         let mut asked = None;
         let step = stage.ask(POST, body);
         let step = stage.answer(step, |command| {
-            let Command::PostMessage(post) = command else { panic!("{command:?}") };
+            let Command::Write(Write::PostMessage(post)) = command else { panic!("{command:?}") };
             asked = Some(post);
             let message = PostedMessage::Whole(Arc::new(message(1)));
             Answer::PostMessage(Posted { message, duplicate: false })
@@ -342,7 +342,7 @@ mod tests {
             let mut stage = Stage::new();
             let step = stage.ask_at(LIST, &[("conversation", Id(20).to_string())], query, "");
             let page = stage.answer(step, |command| {
-                let Command::ListMessages(list) = command else { panic!("{command:?}") };
+                let Command::Read(Read::ListMessages(list)) = command else { panic!("{command:?}") };
                 assert_eq!((list.viewer, list.conversation), (Id(12), Id(20)));
                 point = Some((list.at, list.limit));
                 Answer::ListMessages(Box::new(MessagePage { messages: Vec::new(), next: Some(list.at) }))
@@ -388,7 +388,7 @@ mod tests {
         let body = format!(r#"{{"conversation":"{}","before":9,"limit":2}}"#, Id(20));
         let step = stage.ask(LIST, &body);
         let step = stage.answer(step, |command| {
-            let Command::ListMessages(list) = command else { panic!("{command:?}") };
+            let Command::Read(Read::ListMessages(list)) = command else { panic!("{command:?}") };
             assert_eq!((list.at, list.limit), (PagePoint::Before(9), 2));
             let page =
                 MessagePage { messages: vec![message(7), message(8)], next: Some(PagePoint::Before(7)) };

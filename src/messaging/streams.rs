@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::model::handler::{Body, Handler};
     use crate::model::message::LegacyHistory;
-    use crate::model::operation::{Answer, Command, Refusal};
+    use crate::model::operation::{Answer, Command, Read, Refusal, Write};
     use crate::model::testing::{Played, Stage, UNIX_MS, problem, reply};
 
     const OPEN: Handler = Handler::Member(open_socket);
@@ -175,7 +175,7 @@ mod tests {
         let mut stage = Stage::new();
         let step = stage.ask_at(OPEN_PAIR, &path(OWN, PEER), "", "");
         let step = stage.answer(step, |command| {
-            let Command::OpenLegacySocket(open) = command else { panic!("{command:?}") };
+            let Command::Read(Read::OpenLegacySocket(open)) = command else { panic!("{command:?}") };
             assert_eq!((open.sender, open.receiver, open.limit), (OWN, PEER, 100));
             let messages = vec![message(1, Some(PEER), Some("hi"))];
             Answer::OpenLegacySocket(Box::new(LegacyHistory {
@@ -267,7 +267,7 @@ mod tests {
         );
         let step = frame(&mut stage, text.as_bytes());
         let step = stage.answer(step, |command| {
-            let Command::PostMessage(post) = command else { panic!("{command:?}") };
+            let Command::Write(Write::PostMessage(post)) = command else { panic!("{command:?}") };
             let draft = &post.draft;
             assert_eq!((draft.sender, post.destination), (Some(OWN), Destination::To(PEER)));
             let (said, at) = (draft.body.as_deref(), draft.created_at);
@@ -289,7 +289,7 @@ mod tests {
             let step = frame(&mut stage, br#"{"message":"hi","client_id":null}"#);
             stage
                 .answer(step, |command| {
-                    let Command::PostMessage(post) = command else { panic!("{command:?}") };
+                    let Command::Write(Write::PostMessage(post)) = command else { panic!("{command:?}") };
                     ids.push(post.draft.client_id);
                     let message = PostedMessage::Whole(Arc::new(message(1, Some(OWN), Some("hi"))));
                     Answer::PostMessage(Posted { message, duplicate: false })

@@ -42,15 +42,15 @@ const MEMBERS_A_POST: usize = 16;
 /// From so many posts on, a write is committed by itself.
 const HEAVY: u32 = 8;
 
-impl Command {
+impl Write {
     /// How many posts a write is worth, by the time of the writer that it takes.
     pub fn weight(&self) -> u32 {
         match self {
-            Command::CreateConversation(create) => {
+            Write::CreateConversation(create) => {
                 1 + u32::try_from(create.members.len() / MEMBERS_A_POST).unwrap_or(u32::MAX - 1)
             }
             // Steps of work whose size is bounded, and farewells to all peers.
-            Command::DeleteAccount(_) | Command::EraseMessages(_) | Command::PruneLog(_) => HEAVY,
+            Write::DeleteAccount(_) | Write::EraseMessages(_) | Write::PruneLog(_) => HEAVY,
             _ => 1,
         }
     }
@@ -71,41 +71,70 @@ pub trait Operation: Sized {
 }
 
 macro_rules! operations {
-    ($($kind:ident $name:ident $arrow:tt $answer:ty;)*) => {
-        /// What may be asked of storage.
+    (
+        $($(#[$doc:meta])* $kind:ident { $($name:ident $arrow:tt $answer:ty;)* })*
+        + $copy:ident -> $copied:ty;
+    ) => {
+        /// What may be asked of storage, by who does it.
         #[derive(Clone, Debug)]
-        pub enum Command { $($name(operations!(@asked $arrow $name))),* }
-
-        /// What storage answers, row by row.
-        #[derive(Debug)]
-        pub enum Answer { $($name(operations!(@answered $arrow $answer))),* }
+        pub enum Command {
+            $($(#[$doc])* $kind($kind),)*
+            /// For the thread around the writer, which does other work between the steps of a copy.
+            $copy($copy),
+        }
 
         impl Command {
-            /// Whether this goes to the one writer; the rest goes to the readers.
-            pub fn is_write(&self) -> bool {
-                match self { $(Command::$name(_) => operations!(@is_write $kind)),* }
-            }
-
             /// The row's name, for logs and metrics.
             pub fn name(&self) -> &'static str {
-                match self { $(Command::$name(_) => stringify!($name)),* }
+                match self {
+                    $(Command::$kind(asked) => asked.name(),)*
+                    Command::$copy(_) => stringify!($copy),
+                }
             }
         }
 
-        $(impl Operation for $name {
+        $($(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub enum $kind { $($name(operations!(@asked $arrow $name))),* }
+
+        impl $kind {
+            /// The row's name, for logs and metrics.
+            pub fn name(&self) -> &'static str {
+                match self { $($kind::$name(_) => stringify!($name)),* }
+            }
+        })*
+
+        /// What storage answers, row by row.
+        #[derive(Debug)]
+        pub enum Answer {
+            $($($name(operations!(@answered $arrow $answer)),)*)*
+            $copy($copied),
+        }
+
+        $($(
+            impl From<$name> for $kind {
+                fn from(asked: $name) -> $kind { $kind::$name(operations!(@ask $arrow asked)) }
+            }
+
+            operations!(@row $name $arrow $answer, asked => Command::$kind(asked.into()));
+        )*)*
+        operations!(@row $copy -> $copied, asked => Command::$copy(asked));
+    };
+    (@row $name:ident $arrow:tt $answer:ty, $asked:ident => $command:expr) => {
+        impl Operation for $name {
             type Answer = $answer;
-            fn into_command(self) -> Command { Command::$name(operations!(@ask $arrow self)) }
+            fn into_command(self) -> Command {
+                let $asked = self;
+                $command
+            }
             fn from_answer(answer: Answer) -> Option<$answer> {
                 match answer {
                     Answer::$name(answer) => Some(operations!(@open $arrow answer)),
-                    #[allow(unreachable_patterns)]
                     _ => None,
                 }
             }
-        })*
+        }
     };
-    (@is_write Read) => { false };
-    (@is_write Write) => { true };
     (@asked -> $asked:ty) => { $asked };
     (@asked $boxed:tt $asked:ty) => { Box<$asked> };
     (@ask -> $value:expr) => { $value };
@@ -121,76 +150,90 @@ macro_rules! operations {
 // question with it; `->` neither.
 
 operations! {
-    // Accounts and sessions.
-    Read  FindCredential => Option<Credential>;
-    Read  FindAccount => Account;
-    Write SignUp => Opened;
-    Write OpenSession => Opened;
-    Write RefreshSession => Refreshed;
-    Write EndSession -> ();
-    Read  ListSessions => SessionPage;
-    Write RevokeSessions -> ();
-    Read  FindSecret => Secret;
-    Write ChangePassword >> ();
-    Write NoteSeen -> ();
-    Read  ExportAccount => ExportPage;
-    Write DeleteAccount -> ();
-    Write EraseMessages -> Erased;
-    // An operator's.
-    Read  ListAccounts => AccountPage;
-    Read  FindMember => Member;
-    Write AddMember => Member;
-    Write SetActive => Member;
-    Write BackUp -> DatabaseCopy;
-    // Profiles and blocks.
-    Read  FindProfile => Profile;
-    Read  ListProfiles -> Vec<Profile>;
-    Read  SearchProfiles => FoundProfiles;
-    Write UpdateProfile => Profile;
-    Read  ListBlocks => BlockPage;
-    Write SetBlock => Option<ChangedBlock>;
-    // Codes and mail.
-    Write IssueVerifyCode >> ();
-    Write IssueResetCode >> ();
-    Write VerifyMember >> ();
-    Write ResetPassword >> ();
-    Read  FetchMail => MailPage;
-    Write MailSent -> ();
-    Write MailFailed -> MailFate;
-    Write PlaceSession -> ();
-    // Conversations and messages.
-    Write PostMessage -> Posted;
-    Read  ListMessages => MessagePage;
-    Read  ListConversations => ConversationPage;
-    Read  GetMessage => Message;
-    Write EditMessage -> Arc<Message>;
-    Write DeleteMessage -> ();
-    Write React >> Arc<Message>;
-    Read  SearchMessages => FoundMessages;
-    Write MarkRead -> Marked;
-    Read  GetConversation => Conversation;
-    Write CreateConversation => CreatedConversation;
-    Write UpdateConversation => Conversation;
-    Read  ListMembers => MemberPage;
-    Write PutMember => GroupMember;
-    Write RemoveMember -> ();
-    Read  OpenLegacySocket => LegacyHistory;
-    Read  ListChats => Chats;
-    // Presence.
-    Read  FindListeners -> Vec<Id>;
-    Read  FindPeers => Peers;
-    Write MarkOffline => Peers;
-    // Uploads.
-    Read  AdmitUpload -> u64;
-    Write PublishUpload => PublishedUpload;
-    Read  FindUpload => StoredFile;
-    Write DeleteUpload -> ();
-    Read  ListErasedFiles -> Vec<Id>;
-    Write ForgetFiles -> ();
-    Read  FindOrphans -> Option<Vec<Id>>;
-    // The log.
-    Read  ReadLog => LogPage;
-    Write PruneLog -> bool;
+    /// For a reader: answered from one snapshot, and nothing changes.
+    Read {
+        // Accounts and sessions.
+        FindCredential => Option<Credential>;
+        FindAccount => Account;
+        ListSessions => SessionPage;
+        FindSecret => Secret;
+        ExportAccount => ExportPage;
+        // An operator's.
+        ListAccounts => AccountPage;
+        FindMember => Member;
+        // Profiles and blocks.
+        FindProfile => Profile;
+        ListProfiles -> Vec<Profile>;
+        SearchProfiles => FoundProfiles;
+        ListBlocks => BlockPage;
+        // Mail.
+        FetchMail => MailPage;
+        // Conversations and messages.
+        ListMessages => MessagePage;
+        ListConversations => ConversationPage;
+        GetMessage => Message;
+        SearchMessages => FoundMessages;
+        GetConversation => Conversation;
+        ListMembers => MemberPage;
+        OpenLegacySocket => LegacyHistory;
+        ListChats => Chats;
+        // Presence.
+        FindListeners -> Vec<Id>;
+        FindPeers => Peers;
+        // Uploads.
+        AdmitUpload -> u64;
+        FindUpload => StoredFile;
+        ListErasedFiles -> Vec<Id>;
+        FindOrphans -> Option<Vec<Id>>;
+        // The log.
+        ReadLog => LogPage;
+    }
+    /// For the one writer: part of a transaction.
+    Write {
+        // Accounts and sessions.
+        SignUp => Opened;
+        OpenSession => Opened;
+        RefreshSession => Refreshed;
+        EndSession -> ();
+        RevokeSessions -> ();
+        ChangePassword >> ();
+        NoteSeen -> ();
+        DeleteAccount -> ();
+        EraseMessages -> Erased;
+        // An operator's.
+        AddMember => Member;
+        SetActive => Member;
+        // Profiles and blocks.
+        UpdateProfile => Profile;
+        SetBlock => Option<ChangedBlock>;
+        // Codes and mail.
+        IssueVerifyCode >> ();
+        IssueResetCode >> ();
+        VerifyMember >> ();
+        ResetPassword >> ();
+        MailSent -> ();
+        MailFailed -> MailFate;
+        PlaceSession -> ();
+        // Conversations and messages.
+        PostMessage -> Posted;
+        EditMessage -> Arc<Message>;
+        DeleteMessage -> ();
+        React >> Arc<Message>;
+        MarkRead -> Marked;
+        CreateConversation => CreatedConversation;
+        UpdateConversation => Conversation;
+        PutMember => GroupMember;
+        RemoveMember -> ();
+        // Presence.
+        MarkOffline => Peers;
+        // Uploads.
+        PublishUpload => PublishedUpload;
+        DeleteUpload -> ();
+        ForgetFiles -> ();
+        // The log.
+        PruneLog -> bool;
+    }
+    + BackUp -> DatabaseCopy;
 }
 
 /// Why storage did not do what it was asked. The peer's blame is a rule of the contract; the world's blame
@@ -293,8 +336,8 @@ mod tests {
     /// completion, input, event), and is copied at each: what grows past a cache line or two makes every post dearer.
     #[test]
     fn a_post_travels_light() {
-        let (step, command) = (size_of::<Step>(), size_of::<Command>());
-        assert!(step <= 112 && command <= 80, "{step}, {command}");
+        let (step, command, write) = (size_of::<Step>(), size_of::<Command>(), size_of::<Write>());
+        assert!(step <= 112 && command <= 80 && write == command, "{step}, {command}, {write}");
         let (answer, event, outcome) = (size_of::<Answer>(), size_of::<Event>(), size_of::<Outcome>());
         assert!(answer <= 32 && event <= 48 && outcome <= 80, "{answer}, {event}, {outcome}");
         assert_eq!(size_of::<Result<Answer, Refusal>>(), answer);

@@ -8,7 +8,7 @@ use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::model::backup::DatabaseCopy;
 use crate::model::job::{Done, Job};
-use crate::model::operation::{Answer, Command, Lane, Refusal};
+use crate::model::operation::{Answer, Lane, Read, Refusal, Write};
 use crate::model::readiness::Readiness;
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
@@ -52,7 +52,7 @@ impl Machine for Server {
 macro_rules! writer {
     ($($writer:ty),*) => {
         $(impl Writer for $writer {
-            fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+            fn commit(&mut self, batch: &mut Vec<(Lane, Write)>) -> Committed {
                 self.commit(batch)
             }
 
@@ -100,8 +100,8 @@ impl Database for Store {
 }
 
 impl Reads for Reader {
-    fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
-        self.read(command)
+    fn read(&mut self, read: Read) -> Result<Answer, Refusal> {
+        self.read(read)
     }
 
     fn interrupt(&self) -> Interrupt {

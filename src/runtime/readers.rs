@@ -14,7 +14,7 @@ use super::queue::lock;
 use super::read_queue::ReadQueue;
 use super::threads::{Thread, spawn};
 use crate::model::metrics::ErrorKind;
-use crate::model::operation::{Answer, Command, Flow, Refusal};
+use crate::model::operation::{Answer, Flow, Read, Refusal};
 use crate::server::contract::Ticket;
 
 /// The longest time that one read may run, and that it may hold a snapshot and with it the WAL. After that it is
@@ -27,7 +27,7 @@ const WATCH_EVERY: Duration = Duration::from_millis(10);
 
 /// One reader, used by one thread.
 pub trait Reads: Send + 'static {
-    fn read(&mut self, command: Command) -> Result<Answer, Refusal>;
+    fn read(&mut self, read: Read) -> Result<Answer, Refusal>;
     /// A function that ends a read early, called from another thread. The read then returns `Busy`.
     fn interrupt(&self) -> Interrupt;
 }
@@ -49,7 +49,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: ReadQueue<Box<Command>>,
+    queue: ReadQueue<Box<Read>>,
     /// One for each thread.
     slots: Vec<Slot>,
     sleepers: usize,
@@ -92,9 +92,9 @@ impl Readers {
 
     /// Queues one read. Returns the ticket of the read that is refused for it, if one is.
     #[must_use]
-    pub fn submit(&mut self, flow: Flow, ticket: Ticket, command: Box<Command>) -> Option<Ticket> {
+    pub fn submit(&mut self, flow: Flow, ticket: Ticket, read: Box<Read>) -> Option<Ticket> {
         self.watch_at.get_or_insert_with(|| Instant::now() + WATCH_EVERY);
-        lock(&self.shared.state).queue.offer(flow, ticket, command)
+        lock(&self.shared.state).queue.offer(flow, ticket, read)
     }
 
     /// Wakes as many threads as there are reads to start.
@@ -171,10 +171,10 @@ struct Work {
 
 impl Work {
     fn run<R: Reads>(self, mut reader: R, background: &Background) {
-        while let Some((flow, ticket, command)) = self.next() {
-            let name = command.name();
+        while let Some((flow, ticket, read)) = self.next() {
+            let name = read.name();
             let began = Instant::now();
-            let result = match catch_unwind(AssertUnwindSafe(|| reader.read(*command))) {
+            let result = match catch_unwind(AssertUnwindSafe(|| reader.read(*read))) {
                 Ok(result) => {
                     // `Busy` is an interruption. The store logs the other faults.
                     if matches!(result, Err(refusal) if refusal.is_fault() && refusal != Refusal::Busy) {
@@ -193,16 +193,16 @@ impl Work {
     }
 
     /// The next read; sleeps until there is one. `None` at the end.
-    fn next(&self) -> Option<(Flow, Ticket, Box<Command>)> {
+    fn next(&self) -> Option<(Flow, Ticket, Box<Read>)> {
         let mut state = lock(&self.shared.state);
         loop {
             if state.closed {
                 return None;
             }
-            if let Some((flow, ticket, command)) = state.queue.start() {
+            if let Some((flow, ticket, read)) = state.queue.start() {
                 state.slots[self.slot].running =
                     Some(Running { ticket, until: Instant::now() + READ_BUDGET });
-                return Some((flow, ticket, command));
+                return Some((flow, ticket, read));
             }
             state.sleepers += 1;
             state = self.shared.filled.wait(state).unwrap_or_else(PoisonError::into_inner);

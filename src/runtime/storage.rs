@@ -18,7 +18,7 @@ use crate::base::id::Id;
 use crate::limits::PROBE_EVERY;
 use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::ErrorKind;
-use crate::model::operation::{Answer, Command, Flow, Lane, Outcome, Refusal};
+use crate::model::operation::{Answer, Flow, Lane, Outcome, Read, Refusal, Write};
 use crate::model::readiness::Readiness;
 use crate::server::contract::Ticket;
 use crate::store::{Committed, Fault};
@@ -55,7 +55,7 @@ fn fatal(fault: Fault) -> Option<&'static str> {
 /// What can be done with the one writer between two steps of a backup, and at any other time.
 pub trait Writer {
     /// Commits a batch, refusing the rest of a lane after a fault inside it.
-    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed;
+    fn commit(&mut self, batch: &mut Vec<(Lane, Write)>) -> Committed;
     /// What keeps the database in order, between two batches.
     fn maintain(&mut self) -> Result<(), Fault>;
     /// What the writer does for the search index, which is done with changes up to `done`. Whether more is left to do.
@@ -79,7 +79,8 @@ pub trait Database: Writer + Send + 'static {
 }
 
 enum Item {
-    Write(Ticket, Lane, Command),
+    Write(Ticket, Lane, Write),
+    BackUp(Ticket, BackUp),
     LaneReset(Lane),
     /// The process is to end: no backup is worth waiting for.
     Drain,
@@ -137,15 +138,20 @@ impl Storage {
     }
 
     /// Takes one write, or says at once why not.
-    pub(super) fn submit(&mut self, ticket: Ticket, lane: Lane, command: Command) -> Result<(), Refusal> {
+    pub(super) fn submit(&mut self, ticket: Ticket, lane: Lane, write: Write) -> Result<(), Refusal> {
         if self.closed.contains(lane) {
             return Err(Refusal::Unavailable);
         }
-        if !self.writes.offer(Item::Write(ticket, lane, command)) {
+        if !self.writes.offer(Item::Write(ticket, lane, write)) {
             self.closed.insert(lane);
             return Err(Refusal::Busy);
         }
         Ok(())
+    }
+
+    /// Takes a wish for a backup, or says at once why not.
+    pub(super) fn back_up(&mut self, ticket: Ticket, wanted: BackUp) -> Result<(), Refusal> {
+        if self.writes.offer(Item::BackUp(ticket, wanted)) { Ok(()) } else { Err(Refusal::Busy) }
     }
 
     /// Nothing of this lane follows that must not overtake what failed. Queued behind what came before.
@@ -168,12 +174,12 @@ impl Storage {
 
     /// Takes one read, and answers which one is refused for it, if one is.
     #[must_use]
-    pub(super) fn read(&mut self, flow: Flow, ticket: Ticket, command: Box<Command>) -> Option<Ticket> {
-        let readers = match *command {
-            Command::SearchMessages(_) => &mut self.searches,
+    pub(super) fn read(&mut self, flow: Flow, ticket: Ticket, read: Box<Read>) -> Option<Ticket> {
+        let readers = match *read {
+            Read::SearchMessages(_) => &mut self.searches,
             _ => &mut self.readers,
         };
-        readers.submit(flow, ticket, command)
+        readers.submit(flow, ticket, read)
     }
 
     /// Nobody waits for this read any more: see [`Readers::cancel`].
@@ -259,7 +265,7 @@ struct WriterThread {
     /// The batch at hand, its tickets and lanes; empty between two, their memory is reused.
     tickets: Vec<Ticket>,
     lanes: Vec<Lane>,
-    batch: Vec<(Lane, Command)>,
+    batch: Vec<(Lane, Write)>,
     inbox: Arc<Inbox>,
 }
 
@@ -274,9 +280,9 @@ impl Deferred {
     /// Whether an item has to wait: it is heavy, or follows one in its lane.
     fn takes(&self, item: &Item) -> bool {
         match item {
-            Item::Write(_, lane, command) => command.is_heavy() || self.lanes.contains_key(lane),
+            Item::Write(_, lane, write) => write.is_heavy() || self.lanes.contains_key(lane),
             Item::LaneReset(lane) => self.lanes.contains_key(lane),
-            Item::Drain => false,
+            Item::BackUp(..) | Item::Drain => false,
         }
     }
 
@@ -291,7 +297,7 @@ impl Deferred {
     fn portion(&mut self) -> Vec<Item> {
         let mut portion = Vec::new();
         while let Some(item) = self.items.pop_front() {
-            let is_heavy = matches!(&item, Item::Write(_, _, command) if command.is_heavy());
+            let is_heavy = matches!(&item, Item::Write(_, _, write) if write.is_heavy());
             if is_heavy && !portion.is_empty() {
                 self.items.push_front(item);
                 break;
@@ -416,17 +422,17 @@ impl WriterThread {
             Item::Write(ticket, lane, _) if self.closed.contains(lane) => {
                 refuse(ticket, Refusal::Unavailable);
             }
-            Item::Write(ticket, _, Command::BackUp(wanted)) => {
+            Item::BackUp(ticket, wanted) => {
                 if self.backing_up || self.backup.is_some() {
                     refuse(ticket, Refusal::Busy);
                 } else {
                     self.backup = Some((ticket, wanted));
                 }
             }
-            Item::Write(ticket, lane, command) => {
+            Item::Write(ticket, lane, write) => {
                 self.tickets.push(ticket);
                 self.lanes.push(lane);
-                self.batch.push((lane, command));
+                self.batch.push((lane, write));
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::model::conversation::{MarkRead, Marked};
 use crate::model::event::{LogPage, ReadLog};
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::member::EraseMessages;
-use crate::model::operation::{Answer, Command, Lane, Operation, Outcome, Refusal};
+use crate::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use crate::model::readiness::Readiness;
 use crate::store::{Committed, Fault, Step};
 
@@ -35,17 +35,17 @@ pub fn inbox() -> (Poll, Arc<Inbox>) {
 }
 
 /// A write that is identified by its number.
-pub fn write(n: u64) -> Command {
-    Command::MarkRead(MarkRead { at: 0, reader: Id(1), conversation: Id(2), n })
+pub fn write(n: u64) -> Write {
+    Write::MarkRead(MarkRead { at: 0, reader: Id(1), conversation: Id(2), n })
 }
 
 /// As [`write`], for a write that is committed by itself.
-pub fn heavy(n: u64) -> Command {
-    EraseMessages { at: n }.into_command()
+pub fn heavy(n: u64) -> Write {
+    EraseMessages { at: n }.into()
 }
 
-pub fn read(after: u64) -> Command {
-    ReadLog { profile: Id(1), after, limit: 1, from_oldest: false }.into_command()
+pub fn read(after: u64) -> Read {
+    ReadLog { profile: Id(1), after, limit: 1, from_oldest: false }.into()
 }
 
 /// The planned failures of a [`Store`], and the record of its writes.
@@ -73,14 +73,14 @@ pub struct Store {
 pub const LASTS: u64 = u64::MAX;
 
 impl Writer for Store {
-    fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+    fn commit(&mut self, batch: &mut Vec<(Lane, Write)>) -> Committed {
         self.gate.iter().for_each(|gate| gate.recv_timeout(PATIENCE).expect("a word"));
         let mut plan = lock(&self.plan);
         let (mut numbers, mut closed) = (Vec::new(), BTreeSet::new());
-        let mut outcome = |(lane, command): (Lane, Command)| {
-            let n = match command {
-                Command::MarkRead(MarkRead { n, .. }) => n,
-                Command::EraseMessages(EraseMessages { at }) => at,
+        let mut outcome = |(lane, write): (Lane, Write)| {
+            let n = match write {
+                Write::MarkRead(MarkRead { n, .. }) => n,
+                Write::EraseMessages(EraseMessages { at }) => at,
                 _ => panic!("a write"),
             };
             let result = if let Some(fault) = plan.broken {
@@ -133,8 +133,8 @@ impl Database for Store {
 }
 
 impl Reads for Store {
-    fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
-        let Command::ReadLog(read) = command else { return Err(Refusal::Internal) };
+    fn read(&mut self, read: Read) -> Result<Answer, Refusal> {
+        let Read::ReadLog(read) = read else { return Err(Refusal::Internal) };
         let after = read.after;
         assert_ne!(after, 13, "as the test asks");
         if after == LASTS {

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use crate::base::slab::Key;
+use crate::model::backup::BackUp;
 use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
-use crate::model::operation::{Command, Flow, Lane, Outcome};
+use crate::model::operation::{Flow, Lane, Outcome, Read, Write};
 use crate::model::readiness::Readiness;
 
 /// A connection, named by the runtime for as long as its socket lives: slot in the low 32 bits, generation above. A slot
@@ -104,10 +105,12 @@ pub enum Input<'a> {
 #[derive(Debug)]
 pub enum Effect {
     /// Have storage write. A full queue is answered at once with `Refusal::Busy`.
-    Store { ticket: Ticket, lane: Lane, command: Command },
+    Write { ticket: Ticket, lane: Lane, write: Write },
     /// Have storage read, in turn with the reads of other flows. A full queue, a budget that is used up and a cancellation
-    /// are answered with `Refusal::Busy`. In a box: only one kind of effect may be as wide as a command.
-    Read { ticket: Ticket, flow: Flow, command: Box<Command> },
+    /// are answered with `Refusal::Busy`. In a box: only one kind of effect may be as wide as a write.
+    Read { ticket: Ticket, flow: Flow, read: Box<Read> },
+    /// Have the database copied, beside all writes. One copy at a time: a second is answered with `Refusal::Busy`.
+    BackUp { ticket: Ticket, wanted: BackUp },
     /// Nobody waits for this read any more: it is answered early, unless it is answered already.
     Cancel(Ticket),
     /// The connection of a lane that saw a fault is gone: the lane may be forgotten.

@@ -14,7 +14,7 @@ use crate::base::time::{Now, imf_fixdate};
 use crate::limits::LINGER_DEADLINE;
 use crate::model::attempts::Attempts;
 use crate::model::handler::Ctx;
-use crate::model::operation::{Command, Flow, Start};
+use crate::model::operation::{Command, Flow, Read, Start};
 use crate::model::readiness::Readiness;
 use crate::model::session::SessionId;
 use crate::model::settings::Settings;
@@ -179,18 +179,20 @@ impl Core {
     pub fn ask_store(&mut self, caller: Caller, command: Command, next: Next) -> Ticket {
         let ticket = self.calls.insert(Call { caller, next });
         let conn = caller.conn();
-        self.effects.push_back(if command.is_write() {
-            Effect::Store { ticket, lane: conn.lane(), command }
-        } else {
-            Effect::Read { ticket, flow: self.reads.asked(conn, ticket), command: Box::new(command) }
+        self.effects.push_back(match command {
+            Command::Write(write) => Effect::Write { ticket, lane: conn.lane(), write },
+            Command::Read(read) => {
+                Effect::Read { ticket, flow: self.reads.asked(conn, ticket), read: Box::new(read) }
+            }
+            Command::BackUp(wanted) => Effect::BackUp { ticket, wanted },
         });
         ticket
     }
 
     /// Asks a reader on behalf of an account rather than of one connection.
-    pub fn ask_read(&mut self, flow: Flow, command: Command, next: Next) {
+    pub fn ask_read(&mut self, flow: Flow, read: impl Into<Read>, next: Next) {
         let ticket = self.calls.insert(Call { caller: Caller::Server, next });
-        self.effects.push_back(Effect::Read { ticket, flow, command: Box::new(command) });
+        self.effects.push_back(Effect::Read { ticket, flow, read: Box::new(read.into()) });
     }
 
     /// From now on no token of this session counts; `until` is the `exp` of its last one.

@@ -32,7 +32,7 @@
 //! # std::fs::create_dir_all(&dir).expect("a folder");
 //!
 //! let now = Now { instant: Instant::now(), unix_ms: 1_795_352_634_120 };
-//! let options = StoreOptions { path: dir.join("natter.db"), synchronous_full: true };
+//! let options = StoreOptions::new(dir.join("natter.db"));
 //! let (mut store, start) = Store::open(&options, &mut SystemEntropy::new(), now.unix_ms).expect("a database");
 //! let mut reader = Reader::open(&options).expect("a reader");
 //! let settings = Settings::with_defaults(|purpose| HmacKey::new(purpose.as_bytes()));
@@ -40,20 +40,20 @@
 //!
 //! // A peer connects and sends a request.
 //! let conn = ConnId(0);
-//! server.handle(now, Input::Accepted { conn, peer: [127, 0, 0, 1].into(), door: ListenerKind::Public });
+//! server.handle(now, Input::Accepted { conn, peer: [127, 0, 0, 1].into(), listener_kind: ListenerKind::Public });
 //! let request = b"GET /api/v1/nobody HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 //! server.handle(now, Input::Received { conn, bytes: request });
 //!
 //! let mut answer = Vec::new();
 //! while let Some(effect) = server.poll_effect() {
 //!     match effect {
-//!         Effect::Store { ticket, lane, command } => {
-//!             let mut committed = store.commit(&mut vec![(lane, command)]);
+//!         Effect::Write { ticket, lane, write } => {
+//!             let mut committed = store.commit(&mut vec![(lane, write)]);
 //!             let outcome = committed.outcomes.remove(0);
 //!             server.handle(now, Input::Answered { ticket, outcome });
 //!         }
-//!         Effect::Read { ticket, command, .. } => {
-//!             let outcome = Outcome::quiet(reader.read(*command));
+//!         Effect::Read { ticket, read, .. } => {
+//!             let outcome = Outcome::quiet(reader.read(*read));
 //!             server.handle(now, Input::Answered { ticket, outcome });
 //!         }
 //!         Effect::Flush(conn) => {

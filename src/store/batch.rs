@@ -1,4 +1,4 @@
-//! One open transaction of the writer: what an operation may use, and the dispatch of commands to operations.
+//! One open transaction of the writer: what an operation may use, and the dispatch of writes to operations.
 //! Invariant: an operation checks before it writes; one that stops leaves no trace, neither a row nor a `seq`.
 
 use rusqlite::{CachedStatement, Connection};
@@ -11,7 +11,7 @@ use super::{
     profiles, sessions,
 };
 use crate::model::event::Events;
-use crate::model::operation::{Answer, Command, Refusal};
+use crate::model::operation::{Answer, Refusal, Write};
 
 /// The ends of the log, as they will stand after the batch.
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +58,11 @@ impl Batch<'_> {
         self.log.head
     }
 
-    /// Performs one command. `Err` is a fault of the world: the whole transaction is over.
-    pub fn perform(&mut self, command: Command) -> Result<Written, rusqlite::Error> {
-        let name = command.name();
+    /// Performs one write. `Err` is a fault of the world: the whole transaction is over.
+    pub fn perform(&mut self, write: Write) -> Result<Written, rusqlite::Error> {
+        let name = write.name();
         let before = *self.log;
-        let stop = match self.dispatch(command) {
+        let stop = match self.dispatch(write) {
             Ok(written) => return Ok(written),
             Err(stop) => stop,
         };
@@ -81,75 +81,44 @@ impl Batch<'_> {
         Ok(Written { result: Err(refusal), events: Events::None })
     }
 
-    fn dispatch(&mut self, command: Command) -> Result<Written, Stop> {
-        match command {
-            Command::PostMessage(post) => messages::post(self, post),
-            Command::MarkRead(mark) => conversations::mark_read(self, mark),
-            Command::EditMessage(edit) => self.in_savepoint(|batch| changes::edit(batch, edit)),
-            Command::DeleteMessage(delete) => self.in_savepoint(|batch| changes::delete(batch, delete)),
-            Command::React(react) => self.in_savepoint(|batch| changes::react(batch, *react)),
-            Command::CreateConversation(create) => self.in_savepoint(|batch| groups::create(batch, *create)),
-            Command::UpdateConversation(update) => self.in_savepoint(|batch| groups::update(batch, *update)),
-            Command::PutMember(put) => self.in_savepoint(|batch| groups::put_member(batch, *put)),
-            Command::RemoveMember(remove) => self.in_savepoint(|batch| groups::remove_member(batch, remove)),
-            Command::MarkOffline(mark) => presence::mark_offline(self, *mark),
-            Command::PruneLog(prune) => log::prune(self, prune),
-            Command::SignUp(sign_up) => self.in_savepoint(|batch| accounts::sign_up(batch, *sign_up)),
-            Command::OpenSession(open) => self.in_savepoint(|batch| sessions::open(batch, *open)),
-            Command::RefreshSession(refresh) => self.in_savepoint(|batch| sessions::refresh(batch, *refresh)),
-            Command::EndSession(end) => self.in_savepoint(|batch| sessions::end(batch, end)),
-            Command::RevokeSessions(revoke) => {
-                self.in_savepoint(|batch| sessions::revoke_some(batch, revoke))
-            }
-            Command::ChangePassword(change) => {
+    fn dispatch(&mut self, write: Write) -> Result<Written, Stop> {
+        match write {
+            Write::PostMessage(post) => messages::post(self, post),
+            Write::MarkRead(mark) => conversations::mark_read(self, mark),
+            Write::EditMessage(edit) => self.in_savepoint(|batch| changes::edit(batch, edit)),
+            Write::DeleteMessage(delete) => self.in_savepoint(|batch| changes::delete(batch, delete)),
+            Write::React(react) => self.in_savepoint(|batch| changes::react(batch, *react)),
+            Write::CreateConversation(create) => self.in_savepoint(|batch| groups::create(batch, *create)),
+            Write::UpdateConversation(update) => self.in_savepoint(|batch| groups::update(batch, *update)),
+            Write::PutMember(put) => self.in_savepoint(|batch| groups::put_member(batch, *put)),
+            Write::RemoveMember(remove) => self.in_savepoint(|batch| groups::remove_member(batch, remove)),
+            Write::MarkOffline(mark) => presence::mark_offline(self, *mark),
+            Write::PruneLog(prune) => log::prune(self, prune),
+            Write::SignUp(sign_up) => self.in_savepoint(|batch| accounts::sign_up(batch, *sign_up)),
+            Write::OpenSession(open) => self.in_savepoint(|batch| sessions::open(batch, *open)),
+            Write::RefreshSession(refresh) => self.in_savepoint(|batch| sessions::refresh(batch, *refresh)),
+            Write::EndSession(end) => self.in_savepoint(|batch| sessions::end(batch, end)),
+            Write::RevokeSessions(revoke) => self.in_savepoint(|batch| sessions::revoke_some(batch, revoke)),
+            Write::ChangePassword(change) => {
                 self.in_savepoint(|batch| sessions::change_password(batch, *change))
             }
-            Command::NoteSeen(note) => sessions::note_seen(self, &note),
-            Command::DeleteAccount(delete) => self.in_savepoint(|batch| deletion::delete(batch, &delete)),
-            Command::EraseMessages(erase) => self.in_savepoint(|batch| deletion::erase_some(batch, erase)),
-            Command::AddMember(add) => self.in_savepoint(|batch| accounts::add(batch, &add)),
-            Command::SetActive(set) => self.in_savepoint(|batch| accounts::set_active(batch, *set)),
-            Command::UpdateProfile(update) => self.in_savepoint(|batch| profiles::update(batch, &update)),
-            Command::SetBlock(block) => self.in_savepoint(|batch| blocks::set(batch, *block)),
-            Command::IssueVerifyCode(issue) => self.in_savepoint(|batch| codes::issue_verify(batch, *issue)),
-            Command::IssueResetCode(issue) => self.in_savepoint(|batch| codes::issue_reset(batch, *issue)),
-            Command::VerifyMember(verify) => self.in_savepoint(|batch| codes::verify(batch, *verify)),
-            Command::ResetPassword(reset) => self.in_savepoint(|batch| codes::reset(batch, *reset)),
-            Command::MailSent(sent) => outbox::sent(self, sent),
-            Command::MailFailed(failed) => outbox::failed(self, failed),
-            Command::PlaceSession(found) => self.in_savepoint(|batch| outbox::place_session(batch, found)),
-            Command::PublishUpload(publish) => self.in_savepoint(|batch| uploads::publish(batch, *publish)),
-            Command::DeleteUpload(delete) => self.in_savepoint(|batch| uploads::delete(batch, delete)),
-            Command::ForgetFiles(forget) => self.in_savepoint(|batch| uploads::forget(batch, forget)),
-            // No part of a batch: the thread around the store sees to it.
-            Command::BackUp(_)
-            | Command::FindCredential(_)
-            | Command::FetchMail(_)
-            | Command::FindAccount(_)
-            | Command::FindSecret(_)
-            | Command::ListSessions(_)
-            | Command::ListAccounts(_)
-            | Command::ExportAccount(_)
-            | Command::FindMember(_)
-            | Command::FindProfile(_)
-            | Command::ListProfiles(_)
-            | Command::SearchProfiles(_)
-            | Command::ListBlocks(_)
-            | Command::ListMessages(_)
-            | Command::SearchMessages(_)
-            | Command::FindListeners(_)
-            | Command::FindPeers(_)
-            | Command::GetMessage(_)
-            | Command::GetConversation(_)
-            | Command::ListMembers(_)
-            | Command::ListConversations(_)
-            | Command::OpenLegacySocket(_)
-            | Command::ListChats(_)
-            | Command::AdmitUpload(_)
-            | Command::FindUpload(_)
-            | Command::ListErasedFiles(_)
-            | Command::FindOrphans(_)
-            | Command::ReadLog(_) => Err(Stop::Refused(misdirected(&command))),
+            Write::NoteSeen(note) => sessions::note_seen(self, &note),
+            Write::DeleteAccount(delete) => self.in_savepoint(|batch| deletion::delete(batch, &delete)),
+            Write::EraseMessages(erase) => self.in_savepoint(|batch| deletion::erase_some(batch, erase)),
+            Write::AddMember(add) => self.in_savepoint(|batch| accounts::add(batch, &add)),
+            Write::SetActive(set) => self.in_savepoint(|batch| accounts::set_active(batch, *set)),
+            Write::UpdateProfile(update) => self.in_savepoint(|batch| profiles::update(batch, &update)),
+            Write::SetBlock(block) => self.in_savepoint(|batch| blocks::set(batch, *block)),
+            Write::IssueVerifyCode(issue) => self.in_savepoint(|batch| codes::issue_verify(batch, *issue)),
+            Write::IssueResetCode(issue) => self.in_savepoint(|batch| codes::issue_reset(batch, *issue)),
+            Write::VerifyMember(verify) => self.in_savepoint(|batch| codes::verify(batch, *verify)),
+            Write::ResetPassword(reset) => self.in_savepoint(|batch| codes::reset(batch, *reset)),
+            Write::MailSent(sent) => outbox::sent(self, sent),
+            Write::MailFailed(failed) => outbox::failed(self, failed),
+            Write::PlaceSession(found) => self.in_savepoint(|batch| outbox::place_session(batch, found)),
+            Write::PublishUpload(publish) => self.in_savepoint(|batch| uploads::publish(batch, *publish)),
+            Write::DeleteUpload(delete) => self.in_savepoint(|batch| uploads::delete(batch, delete)),
+            Write::ForgetFiles(forget) => self.in_savepoint(|batch| uploads::forget(batch, forget)),
         }
     }
 
@@ -168,10 +137,4 @@ impl Batch<'_> {
         self.conn.prepare_cached("RELEASE operation")?.execute([])?;
         result
     }
-}
-
-/// A read that was sent to the writer, or a write sent to a reader: the caller is wrong.
-pub fn misdirected(command: &Command) -> Refusal {
-    ::log::error!("storage: {} was sent to the wrong side", command.name());
-    Refusal::Internal
 }

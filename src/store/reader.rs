@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
-use super::batch::misdirected;
 use super::fault::{FaultLog, OpenFault, Stop};
 use super::search::Lens;
 use super::{
     StoreOptions, accounts, blocks, connection, conversations, groups, log, messages, outbox, presence,
     profiles, search, sessions, uploads,
 };
-use crate::model::operation::{Answer, Command, Refusal};
+use crate::model::operation::{Answer, Read, Refusal};
 
 pub struct Reader {
     conn: Connection,
@@ -38,12 +37,12 @@ impl Reader {
     }
 
     /// Answers one question. `Unavailable` and `Internal` stand for a fault, which is logged here.
-    pub fn read(&mut self, command: Command) -> Result<Answer, Refusal> {
+    pub fn read(&mut self, read: Read) -> Result<Answer, Refusal> {
         if let Err(fault) = self.follow() {
             ::log::error!("storage: a reader can't follow the database to its new file: {fault}");
             return Err(Refusal::Unavailable);
         }
-        match self.look(command) {
+        match self.look(read) {
             Ok(answer) => {
                 self.trouble.is_over();
                 Ok(answer)
@@ -72,9 +71,9 @@ impl Reader {
         Ok(())
     }
 
-    fn look(&mut self, command: Command) -> Result<Answer, Stop> {
+    fn look(&mut self, read: Read) -> Result<Answer, Stop> {
         let Reader { conn, search, .. } = self;
-        within_snapshot(conn, |conn| answer(conn, search, command))
+        within_snapshot(conn, |conn| answer(conn, search, read))
     }
 }
 
@@ -99,78 +98,41 @@ fn is_interruption(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
-fn answer(conn: &Connection, lens: &mut Lens, command: Command) -> Result<Answer, Stop> {
-    Ok(match command {
-        Command::FindCredential(find) => {
+fn answer(conn: &Connection, lens: &mut Lens, read: Read) -> Result<Answer, Stop> {
+    Ok(match read {
+        Read::FindCredential(find) => {
             Answer::FindCredential(Box::new(accounts::find_credential(conn, *find)?))
         }
-        Command::FindAccount(find) => Answer::FindAccount(Box::new(accounts::find_account(conn, *find)?)),
-        Command::FindSecret(find) => Answer::FindSecret(Box::new(accounts::find_secret(conn, *find)?)),
-        Command::ListSessions(list) => Answer::ListSessions(Box::new(sessions::list(conn, &list)?)),
-        Command::ExportAccount(export) => {
-            Answer::ExportAccount(Box::new(super::export::page(conn, *export)?))
-        }
-        Command::ListAccounts(list) => Answer::ListAccounts(Box::new(accounts::list(conn, &list)?)),
-        Command::FindMember(find) => Answer::FindMember(Box::new(accounts::find_member(conn, &find)?)),
-        Command::FindProfile(find) => Answer::FindProfile(Box::new(profiles::find(conn, &find)?)),
-        Command::ListProfiles(list) => Answer::ListProfiles(profiles::list(conn, &list)?),
-        Command::SearchProfiles(search) => Answer::SearchProfiles(Box::new(profiles::search(conn, *search)?)),
-        Command::ListBlocks(list) => Answer::ListBlocks(Box::new(blocks::list(conn, &list)?)),
-        Command::ListMessages(list) => Answer::ListMessages(Box::new(messages::list(conn, *list)?)),
-        Command::ListConversations(list) => {
+        Read::FindAccount(find) => Answer::FindAccount(Box::new(accounts::find_account(conn, *find)?)),
+        Read::FindSecret(find) => Answer::FindSecret(Box::new(accounts::find_secret(conn, *find)?)),
+        Read::ListSessions(list) => Answer::ListSessions(Box::new(sessions::list(conn, &list)?)),
+        Read::ExportAccount(export) => Answer::ExportAccount(Box::new(super::export::page(conn, *export)?)),
+        Read::ListAccounts(list) => Answer::ListAccounts(Box::new(accounts::list(conn, &list)?)),
+        Read::FindMember(find) => Answer::FindMember(Box::new(accounts::find_member(conn, &find)?)),
+        Read::FindProfile(find) => Answer::FindProfile(Box::new(profiles::find(conn, &find)?)),
+        Read::ListProfiles(list) => Answer::ListProfiles(profiles::list(conn, &list)?),
+        Read::SearchProfiles(search) => Answer::SearchProfiles(Box::new(profiles::search(conn, *search)?)),
+        Read::ListBlocks(list) => Answer::ListBlocks(Box::new(blocks::list(conn, &list)?)),
+        Read::ListMessages(list) => Answer::ListMessages(Box::new(messages::list(conn, *list)?)),
+        Read::ListConversations(list) => {
             Answer::ListConversations(Box::new(conversations::list(conn, *list)?))
         }
-        Command::OpenLegacySocket(open) => {
+        Read::OpenLegacySocket(open) => {
             Answer::OpenLegacySocket(Box::new(messages::open_legacy_socket(conn, *open)?))
         }
-        Command::ListChats(list) => Answer::ListChats(Box::new(conversations::list_chats(conn, *list)?)),
-        Command::FindListeners(find) => Answer::FindListeners(presence::find_listeners(conn, find)?),
-        Command::FindPeers(find) => Answer::FindPeers(Box::new(presence::find_peers(conn, *find)?)),
-        Command::SearchMessages(find) => Answer::SearchMessages(Box::new(search::search(conn, lens, *find)?)),
-        Command::ReadLog(read) => Answer::ReadLog(Box::new(log::read(conn, *read)?)),
-        Command::GetMessage(get) => Answer::GetMessage(Box::new(messages::get(conn, *get)?)),
-        Command::GetConversation(get) => Answer::GetConversation(Box::new(conversations::get(conn, *get)?)),
-        Command::ListMembers(list) => Answer::ListMembers(Box::new(groups::list_members(conn, *list)?)),
-        Command::FetchMail(fetch) => Answer::FetchMail(Box::new(outbox::fetch(conn, *fetch)?)),
-        Command::AdmitUpload(admit) => Answer::AdmitUpload(uploads::admit(conn, admit)?),
-        Command::FindUpload(find) => Answer::FindUpload(Box::new(uploads::find(conn, *find)?)),
-        Command::ListErasedFiles(list) => Answer::ListErasedFiles(uploads::list_erased(conn, list)?),
-        Command::FindOrphans(find) => Answer::FindOrphans(uploads::orphans(conn, find)?),
-        Command::SignUp(_)
-        | Command::PruneLog(_)
-        | Command::MarkOffline(_)
-        | Command::IssueVerifyCode(_)
-        | Command::IssueResetCode(_)
-        | Command::VerifyMember(_)
-        | Command::ResetPassword(_)
-        | Command::MailSent(_)
-        | Command::MailFailed(_)
-        | Command::PlaceSession(_)
-        | Command::OpenSession(_)
-        | Command::RefreshSession(_)
-        | Command::EndSession(_)
-        | Command::RevokeSessions(_)
-        | Command::ChangePassword(_)
-        | Command::NoteSeen(_)
-        | Command::DeleteAccount(_)
-        | Command::EraseMessages(_)
-        | Command::AddMember(_)
-        | Command::BackUp(_)
-        | Command::SetActive(_)
-        | Command::UpdateProfile(_)
-        | Command::SetBlock(_)
-        | Command::PostMessage(_)
-        | Command::EditMessage(_)
-        | Command::DeleteMessage(_)
-        | Command::React(_)
-        | Command::CreateConversation(_)
-        | Command::UpdateConversation(_)
-        | Command::PutMember(_)
-        | Command::RemoveMember(_)
-        | Command::PublishUpload(_)
-        | Command::DeleteUpload(_)
-        | Command::ForgetFiles(_)
-        | Command::MarkRead(_) => return Err(Stop::Refused(misdirected(&command))),
+        Read::ListChats(list) => Answer::ListChats(Box::new(conversations::list_chats(conn, *list)?)),
+        Read::FindListeners(find) => Answer::FindListeners(presence::find_listeners(conn, find)?),
+        Read::FindPeers(find) => Answer::FindPeers(Box::new(presence::find_peers(conn, *find)?)),
+        Read::SearchMessages(find) => Answer::SearchMessages(Box::new(search::search(conn, lens, *find)?)),
+        Read::ReadLog(read) => Answer::ReadLog(Box::new(log::read(conn, *read)?)),
+        Read::GetMessage(get) => Answer::GetMessage(Box::new(messages::get(conn, *get)?)),
+        Read::GetConversation(get) => Answer::GetConversation(Box::new(conversations::get(conn, *get)?)),
+        Read::ListMembers(list) => Answer::ListMembers(Box::new(groups::list_members(conn, *list)?)),
+        Read::FetchMail(fetch) => Answer::FetchMail(Box::new(outbox::fetch(conn, *fetch)?)),
+        Read::AdmitUpload(admit) => Answer::AdmitUpload(uploads::admit(conn, admit)?),
+        Read::FindUpload(find) => Answer::FindUpload(Box::new(uploads::find(conn, *find)?)),
+        Read::ListErasedFiles(list) => Answer::ListErasedFiles(uploads::list_erased(conn, list)?),
+        Read::FindOrphans(find) => Answer::FindOrphans(uploads::orphans(conn, find)?),
     })
 }
 
@@ -182,7 +144,6 @@ mod tests {
     use super::*;
     use crate::base::crypto::SystemEntropy;
     use crate::model::member::ListAccounts;
-    use crate::model::operation::Operation;
     use crate::store::Store;
 
     #[test]
@@ -225,7 +186,7 @@ mod tests {
         let interrupt = reader.interrupter();
         interrupt();
         let list = ListAccounts { after: None, limit: 1 };
-        assert!(reader.read(list.clone().into_command()).is_ok(), "nothing was under way");
+        assert!(reader.read(list.clone().into()).is_ok(), "nothing was under way");
         let ended = AtomicBool::new(false);
         std::thread::scope(|threads| {
             threads.spawn(|| {
@@ -243,7 +204,7 @@ mod tests {
             let Err(Stop::Failed(error)) = looked else { panic!("{looked:?}") };
             assert!(is_interruption(&error), "{error}");
         });
-        assert!(reader.read(list.into_command()).is_ok(), "the next read");
+        assert!(reader.read(list.into()).is_ok(), "the next read");
         drop(reader);
         store.close().expect("closed");
         std::fs::remove_dir_all(folder).expect("removed");

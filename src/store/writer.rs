@@ -27,7 +27,7 @@ use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::limits::{CHECKPOINT_BUSY_MS, WAL_HELD_PAGES};
 use crate::model::backup::DatabaseCopy;
-use crate::model::operation::{Command, Lane, Outcome, Refusal, Start};
+use crate::model::operation::{Lane, Outcome, Refusal, Start, Write};
 use crate::model::readiness::{LogHeld, Readiness};
 
 pub struct Store {
@@ -195,7 +195,7 @@ impl Store {
     }
 
     /// See [`WriteHandle::commit`].
-    pub fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+    pub fn commit(&mut self, batch: &mut Vec<(Lane, Write)>) -> Committed {
         self.handle().commit(batch)
     }
 
@@ -255,7 +255,7 @@ impl WriteHandle<'_> {
     /// Performs a batch in one transaction and answers each command, in order. The batch is empty afterwards. After a fault
     /// of one command the rest of its lane in this batch is refused with `Unavailable`. A fault of the transaction refuses
     /// the complete batch.
-    pub fn commit(&mut self, batch: &mut Vec<(Lane, Command)>) -> Committed {
+    pub fn commit(&mut self, batch: &mut Vec<(Lane, Write)>) -> Committed {
         let count = batch.len();
         if let Some(fault) = self.writer_state.durability.fault() {
             batch.clear();
@@ -280,7 +280,7 @@ impl WriteHandle<'_> {
         }
     }
 
-    fn transact(&mut self, batch: &mut Vec<(Lane, Command)>) -> rusqlite::Result<Vec<Outcome>> {
+    fn transact(&mut self, batch: &mut Vec<(Lane, Write)>) -> rusqlite::Result<Vec<Outcome>> {
         if self.writer_state.wal_pages >= self.writer_state.wal_pages_max {
             self.restart_wal()?;
         }
@@ -299,13 +299,13 @@ impl WriteHandle<'_> {
             cache: &mut self.writer_state.cache,
             insert: None,
         };
-        for (lane, command) in batch.drain(..) {
+        for (lane, write) in batch.drain(..) {
             if closed.contains(&lane) {
                 outcomes.push(Outcome::quiet(Err(Refusal::Unavailable)));
                 continue;
             }
-            erased |= erases(&command);
-            let written = open.perform(command)?;
+            erased |= erases(&write);
+            let written = open.perform(write)?;
             if written.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
                 closed.push(lane);
             }
@@ -379,14 +379,11 @@ impl WriteHandle<'_> {
     }
 }
 
-/// Whether the command erases content that must not stay readable anywhere.
-fn erases(command: &Command) -> bool {
+/// Whether the write erases content that must not stay readable anywhere.
+fn erases(write: &Write) -> bool {
     matches!(
-        command,
-        Command::DeleteMessage(_)
-            | Command::EditMessage(_)
-            | Command::DeleteAccount(_)
-            | Command::EraseMessages(_)
+        write,
+        Write::DeleteMessage(_) | Write::EditMessage(_) | Write::DeleteAccount(_) | Write::EraseMessages(_)
     )
 }
 

@@ -7,7 +7,7 @@ use natter::base::id::Id;
 use natter::model::conversation::{CreateConversation, PutMember, RemoveMember, UpdateConversation};
 use natter::model::event::{Event, Fact, Role};
 use natter::model::message::{DeleteMessage, Destination, EditMessage, PostMessage, PostedMessage, React};
-use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal};
+use natter::model::operation::{Answer, Lane, Outcome, Refusal, Write};
 use natter::model::session::{NewSession, RefreshSession};
 
 use super::history::{Conversation, Message, Version};
@@ -31,7 +31,7 @@ impl Model {
     /// A batch and its outcomes. `failed`: the transaction did not reach the disk.
     pub fn committed(
         &mut self,
-        commands: &[(Lane, Command)],
+        commands: &[(Lane, Write)],
         outcomes: &[Outcome],
         failed: bool,
         sabotaged: bool,
@@ -61,22 +61,22 @@ impl Model {
         }
     }
 
-    fn apply(&mut self, lane: Lane, command: &Command, outcome: &Outcome, sabotaged: bool) {
+    fn apply(&mut self, lane: Lane, write: &Write, outcome: &Outcome, sabotaged: bool) {
         for event in &outcome.events {
             assert!(event.seq > self.head, "seq {} after {}", event.seq, self.head);
             self.head = event.seq;
         }
-        match command {
-            Command::PostMessage(post) => self.post(lane, post, outcome, sabotaged),
-            Command::EditMessage(edit) => self.edit(lane, edit, outcome),
-            Command::DeleteMessage(delete) => self.delete(lane, delete, outcome),
-            Command::React(react) => self.react(lane, react, outcome),
-            Command::MarkRead(mark) => self.mark_read(lane, mark.reader, mark.conversation, mark.n, outcome),
-            Command::CreateConversation(create) => self.create(lane, create, outcome),
-            Command::UpdateConversation(update) => self.update(lane, update, outcome),
-            Command::PutMember(put) => self.put_member(lane, put, outcome),
-            Command::RemoveMember(remove) => self.remove_member(lane, remove, outcome),
-            Command::SetBlock(block) => {
+        match write {
+            Write::PostMessage(post) => self.post(lane, post, outcome, sabotaged),
+            Write::EditMessage(edit) => self.edit(lane, edit, outcome),
+            Write::DeleteMessage(delete) => self.delete(lane, delete, outcome),
+            Write::React(react) => self.react(lane, react, outcome),
+            Write::MarkRead(mark) => self.mark_read(lane, mark.reader, mark.conversation, mark.n, outcome),
+            Write::CreateConversation(create) => self.create(lane, create, outcome),
+            Write::UpdateConversation(update) => self.update(lane, update, outcome),
+            Write::PutMember(put) => self.put_member(lane, put, outcome),
+            Write::RemoveMember(remove) => self.remove_member(lane, remove, outcome),
+            Write::SetBlock(block) => {
                 agree(outcome, Ok(()), 0, "a block");
                 let key = (block.blocker, block.other);
                 if block.blocked {
@@ -86,7 +86,7 @@ impl Model {
                     self.blocks.remove(&key);
                 }
             }
-            Command::SignUp(sign_up) => match &outcome.result {
+            Write::SignUp(sign_up) => match &outcome.result {
                 Ok(_) => {
                     assert!(
                         self.emails.insert(sign_up.account.email.clone()),
@@ -101,13 +101,13 @@ impl Model {
                 }
                 Err(refusal) => panic!("sign-up: {refusal:?}"),
             },
-            Command::OpenSession(open) => {
+            Write::OpenSession(open) => {
                 assert!(outcome.result.is_ok(), "sign-in: {:?}", outcome.result);
                 let profile = self.profile_of[&open.member];
                 self.open_session(profile, &open.session);
             }
-            Command::RefreshSession(refresh) => self.refresh(lane, refresh, outcome),
-            Command::EndSession(end) => {
+            Write::RefreshSession(refresh) => self.refresh(lane, refresh, outcome),
+            Write::EndSession(end) => {
                 let stood = self.sessions.get(&end.session).is_some_and(|session| !session.ended);
                 agree(outcome, Ok(()), usize::from(stood), "a logout");
                 if stood {

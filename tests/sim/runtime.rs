@@ -17,7 +17,7 @@ use natter::base::time::Now;
 use natter::limits::Limits;
 use natter::model::event::Fact;
 use natter::model::job::{Delivery, Done, Job};
-use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal};
+use natter::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use natter::server::Server;
 use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use natter::store::{Index, Reader, Store, StoreOptions};
@@ -30,7 +30,7 @@ use super::sabotage::Sabotage;
 use crate::support::{START_MS, Seeded, settings};
 
 enum Item {
-    Write(Ticket, Lane, Command),
+    Write(Ticket, Lane, Write),
     LaneReset(Lane),
 }
 
@@ -67,7 +67,7 @@ pub struct Runtime {
     writes: VecDeque<Item>,
     /// Outcomes on their way to the server, in the order of their commits.
     committed: VecDeque<(Ticket, Outcome)>,
-    reads: Vec<(Ticket, Command)>,
+    reads: Vec<(Ticket, Read)>,
     read: Vec<(Ticket, Result<Answer, Refusal>)>,
     jobs: Vec<(Ticket, Job)>,
     refused: Vec<Refused>,
@@ -273,18 +273,18 @@ impl Runtime {
 
     fn effect(&mut self, rng: &mut Rng, effect: Effect) {
         match effect {
-            Effect::Store { ticket, lane, command } => {
-                if let Err(refusal) = self.submit(rng, ticket, lane, command) {
+            Effect::Write { ticket, lane, write } => {
+                if let Err(refusal) = self.submit(rng, ticket, lane, write) {
                     self.faults += 1;
                     self.refused.push(Refused::Store(ticket, refusal));
                 }
             }
-            Effect::Read { ticket, command, .. } => {
+            Effect::Read { ticket, read, .. } => {
                 if rng.chance(self.fault_rates.reads_busy) {
                     self.faults += 1;
                     self.refused.push(Refused::Store(ticket, Refusal::Busy));
                 } else {
-                    self.reads.push((ticket, *command));
+                    self.reads.push((ticket, *read));
                 }
             }
             // One that runs may be over before the interruption comes.
@@ -321,12 +321,13 @@ impl Runtime {
                 }
                 self.slots[conn.slot()].1 = false;
             }
+            Effect::BackUp { .. } => panic!("nobody asks for a backup here"),
             Effect::Append { .. } | Effect::Abandon { .. } => {}
         }
     }
 
     /// As `runtime/storage.rs`: a full queue closes the lane, so that nothing overtakes what it refused.
-    fn submit(&mut self, rng: &mut Rng, ticket: Ticket, lane: Lane, command: Command) -> Result<(), Refusal> {
+    fn submit(&mut self, rng: &mut Rng, ticket: Ticket, lane: Lane, write: Write) -> Result<(), Refusal> {
         if self.closed_at_edge.contains(&lane) {
             return Err(Refusal::Unavailable);
         }
@@ -334,7 +335,7 @@ impl Runtime {
             self.closed_at_edge.insert(lane);
             return Err(Refusal::Busy);
         }
-        self.writes.push_back(Item::Write(ticket, lane, command));
+        self.writes.push_back(Item::Write(ticket, lane, write));
         Ok(())
     }
 
@@ -379,9 +380,9 @@ impl Runtime {
                     let refused = Outcome::quiet(Err(Refusal::Unavailable));
                     self.committed.push_back((ticket, refused));
                 }
-                Item::Write(ticket, lane, command) => {
+                Item::Write(ticket, lane, write) => {
                     tickets.push((ticket, lane));
-                    batch.push((lane, command));
+                    batch.push((lane, write));
                 }
             }
         }
@@ -430,12 +431,12 @@ impl Runtime {
 
     /// A reader looks: what it sees is what is on disk now, whenever the answer arrives.
     pub fn look(&mut self, model: &Model, index: usize) {
-        let (ticket, command) = self.reads.swap_remove(index);
-        let typing = match &command {
-            Command::FindListeners(find) => Some((find.viewer, find.conversation)),
+        let (ticket, read) = self.reads.swap_remove(index);
+        let typing = match &read {
+            Read::FindListeners(find) => Some((find.viewer, find.conversation)),
             _ => None,
         };
-        let result = self.reader.read(command);
+        let result = self.reader.read(read);
         if let Some((typist, conversation)) = typing {
             let found = match &result {
                 Ok(Answer::FindListeners(found)) => Some(found.iter().copied().collect()),

@@ -14,7 +14,7 @@ use natter::model::job::Hidden;
 use natter::model::mail::{Content, Language, NewMail};
 use natter::model::member::{NewAccount, SignUp};
 use natter::model::message::{Destination, Message, PostMessage, Posted, PostedMessage, Time};
-use natter::model::operation::{Answer, Command, Lane, Operation, Refusal, Start};
+use natter::model::operation::{Answer, Lane, Operation, Read, Refusal, Start, Write};
 use natter::model::session::{NewSession, OpenSession, SessionId};
 use natter::store::{Committed, OpenFault, Reader, Store, StoreOptions};
 
@@ -110,7 +110,7 @@ impl Kit {
         conn.query_row(sql, [], |row| row.get(0)).expect("the question of the test")
     }
 
-    pub fn commit(&mut self, commands: Vec<(u64, Command)>) -> Committed {
+    pub fn commit(&mut self, commands: Vec<(u64, Write)>) -> Committed {
         let mut batch: Vec<_> = commands.into_iter().map(|(lane, command)| (Lane(lane), command)).collect();
         let count = batch.len();
         let committed = self.store().commit(&mut batch);
@@ -120,19 +120,20 @@ impl Kit {
     }
 
     /// One write, alone in its batch.
-    pub fn write<O: Operation>(&mut self, operation: O) -> (Result<O::Answer, Refusal>, Vec<Event>) {
-        let mut committed = self.commit(vec![(1, operation.into_command())]);
+    pub fn write<O: Operation + Into<Write>>(
+        &mut self,
+        operation: O,
+    ) -> (Result<O::Answer, Refusal>, Vec<Event>) {
+        let mut committed = self.commit(vec![(1, operation.into())]);
         assert_eq!(committed.fault, None);
         let outcome = committed.outcomes.remove(0);
         let result = outcome.result.map(|answer| O::from_answer(answer).expect("its own row's answer"));
         (result, outcome.events.to_vec())
     }
 
-    pub fn read<O: Operation>(&mut self, operation: O) -> Result<O::Answer, Refusal> {
+    pub fn read<O: Operation + Into<Read>>(&mut self, operation: O) -> Result<O::Answer, Refusal> {
         let reader = self.reader.as_mut().expect("the reader is open");
-        reader
-            .read(operation.into_command())
-            .map(|answer| O::from_answer(answer).expect("its own row's answer"))
+        reader.read(operation.into()).map(|answer| O::from_answer(answer).expect("its own row's answer"))
     }
 
     pub fn new_session(&mut self, unique_id: Option<&str>) -> NewSession {

@@ -14,7 +14,7 @@ use natter::base::id::Id;
 use natter::base::slab::Key;
 use natter::model::job::{Delivery, Done};
 use natter::model::metrics::ErrorKind;
-use natter::model::operation::{Outcome, Refusal};
+use natter::model::operation::{Command, Outcome, Refusal};
 use natter::model::readiness::{LogHeld, Readiness};
 use natter::server::contract::{ConnId, Input, ListenerKind, UploadId};
 
@@ -156,7 +156,7 @@ impl Play {
                 let other = self.dice.index(self.world.held.len());
                 let read = self.world.held.get(other).map(|(_, _, command)| command.clone());
                 let result = match read {
-                    Some(command) if !command.is_write() => self.world.reader.read(command),
+                    Some(Command::Read(read)) => self.world.reader.read(read),
                     _ => Err(Refusal::Unavailable),
                 };
                 self.input(Input::Answered { ticket, outcome: Outcome::quiet(result) });

@@ -403,7 +403,7 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
     use natter::base::id::Id;
     use natter::limits::{PAGE_BYTES_MAX, REPLAY_LOW_BYTES};
     use natter::model::message::{Destination, Message, PostMessage, Time};
-    use natter::model::operation::{Lane, Operation};
+    use natter::model::operation::Lane;
 
     const MISSED: u128 = 100_000;
     let mut world = World::new();
@@ -425,7 +425,7 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
             conversation_if_new: Id(77),
             random: 0,
         };
-        let mut commands = (0..1_000).map(|key| (Lane(0), post(key).into_command())).collect();
+        let mut commands = (0..1_000).map(|key| (Lane(0), post(key).into())).collect();
         let committed = world.store.commit(&mut commands);
         assert!(committed.fault.is_none() && committed.outcomes.iter().all(|each| each.result.is_ok()));
     }

@@ -274,8 +274,8 @@ impl World {
 
     /// Storage executes the oldest command that is held back; its answer waits for [`World::deliver`].
     pub fn look(&mut self) -> (Ticket, Outcome) {
-        let (ticket, _, command) = self.held.pop_front().expect("a question");
-        (ticket, Outcome::quiet(self.reader.read(command)))
+        let Some((ticket, _, Command::Read(read))) = self.held.pop_front() else { panic!("a read") };
+        (ticket, Outcome::quiet(self.reader.read(read)))
     }
 
     pub fn deliver(&mut self, (ticket, outcome): (Ticket, Outcome)) {
@@ -297,18 +297,27 @@ impl World {
         }
     }
 
+    fn command(&mut self, ticket: Ticket, lane: Lane, command: Command) {
+        if self.holds {
+            self.held.push_back((ticket, lane, command));
+        } else {
+            self.answer(ticket, lane, command);
+        }
+    }
+
     fn answer(&mut self, ticket: Ticket, lane: Lane, command: Command) {
         self.trace.push(command.name());
-        let outcome = if let Command::BackUp(BackUp { id }) = command {
-            let result = self.store.back_up(id, &mut |_| true).map(Answer::BackUp);
-            Outcome::quiet(result)
-        } else if command.is_write() {
-            let committed = self.store.commit(&mut vec![(lane, command)]);
-            self.store.maintain(self.now.instant).expect("a tidy store");
-            self.follow();
-            committed.outcomes.into_iter().next().expect("one outcome a command")
-        } else {
-            Outcome::quiet(self.reader.read(command))
+        let outcome = match command {
+            Command::Write(write) => {
+                let committed = self.store.commit(&mut vec![(lane, write)]);
+                self.store.maintain(self.now.instant).expect("a tidy store");
+                self.follow();
+                committed.outcomes.into_iter().next().expect("one outcome a command")
+            }
+            Command::Read(read) => Outcome::quiet(self.reader.read(read)),
+            Command::BackUp(BackUp { id }) => {
+                Outcome::quiet(self.store.back_up(id, &mut |_| true).map(Answer::BackUp))
+            }
         };
         self.server.handle(self.now, Input::Answered { ticket, outcome });
     }
@@ -378,14 +387,9 @@ impl World {
 
     fn perform_one(&mut self, effect: Effect) {
         match effect {
-            Effect::Store { ticket, lane, command } if self.holds => {
-                self.held.push_back((ticket, lane, command));
-            }
-            Effect::Store { ticket, lane, command } => self.answer(ticket, lane, command),
-            Effect::Read { ticket, command, .. } if self.holds => {
-                self.held.push_back((ticket, READS, *command));
-            }
-            Effect::Read { ticket, command, .. } => self.answer(ticket, READS, *command),
+            Effect::Write { ticket, lane, write } => self.command(ticket, lane, Command::Write(write)),
+            Effect::Read { ticket, read, .. } => self.command(ticket, READS, Command::Read(*read)),
+            Effect::BackUp { ticket, wanted } => self.command(ticket, READS, Command::BackUp(wanted)),
             Effect::Cancel(ticket) => self.cancel(ticket),
             Effect::Work { job: Job::FindPlace { .. }, .. } if self.lookups_hang => {}
             Effect::Work { ticket, job } => {

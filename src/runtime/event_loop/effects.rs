@@ -59,14 +59,19 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Store { ticket, lane, command } => {
-                if let Err(refusal) = self.parts.storage.submit(ticket, lane, command) {
+            Effect::Write { ticket, lane, write } => {
+                if let Err(refusal) = self.parts.storage.submit(ticket, lane, write) {
                     self.refused.push(Refused::Store(ticket, refusal));
                 }
             }
-            Effect::Read { ticket, flow, command } => {
-                let refused = self.parts.storage.read(flow, ticket, command);
+            Effect::Read { ticket, flow, read } => {
+                let refused = self.parts.storage.read(flow, ticket, read);
                 self.refused.extend(refused.map(|ticket| Refused::Store(ticket, Refusal::Busy)));
+            }
+            Effect::BackUp { ticket, wanted } => {
+                if let Err(refusal) = self.parts.storage.back_up(ticket, wanted) {
+                    self.refused.push(Refused::Store(ticket, refusal));
+                }
             }
             Effect::Cancel(ticket) => {
                 if self.parts.storage.cancel(ticket) {

@@ -126,7 +126,7 @@ fn a_heavy_write_is_committed_by_itself_and_keeps_its_place_in_its_lane() {
     // The writer is at its first commit while the rest comes.
     desk.submit(9, 0).expect("room");
     desk.storage.push_staged();
-    for (lane, command) in [
+    for (lane, write) in [
         (1, write(1)),
         (1, heavy(2)),
         (2, heavy(3)),
@@ -135,12 +135,12 @@ fn a_heavy_write_is_committed_by_itself_and_keeps_its_place_in_its_lane() {
         (2, write(6)),
         (3, write(7)),
     ] {
-        let Command::MarkRead(MarkRead { n, .. }) = command else {
-            let Command::EraseMessages(EraseMessages { at }) = command else { panic!("{command:?}") };
-            desk.storage.submit(Key::from_u64(at), Lane(lane), command).expect("room");
+        let Write::MarkRead(MarkRead { n, .. }) = write else {
+            let Write::EraseMessages(EraseMessages { at }) = write else { panic!("{write:?}") };
+            desk.storage.submit(Key::from_u64(at), Lane(lane), write).expect("room");
             continue;
         };
-        desk.storage.submit(Key::from_u64(n), Lane(lane), command).expect("room");
+        desk.storage.submit(Key::from_u64(n), Lane(lane), write).expect("room");
     }
     desk.storage.push_staged();
     let gate = desk.gate.clone().expect("gated");
@@ -226,8 +226,7 @@ fn what_the_database_can_do_is_told_when_it_changes() {
 fn a_backup_is_answered_at_its_end_and_one_at_a_time() {
     let mut desk = Desk::new(Plan::default(), false);
     let back_up = |desk: &mut Desk, n: u64| {
-        let command = Command::BackUp(BackUp { id: Id(n.into()) });
-        desk.storage.submit(Key::from_u64(n), Lane(n), command).expect("room");
+        desk.storage.back_up(Key::from_u64(n), BackUp { id: Id(n.into()) }).expect("room");
     };
     back_up(&mut desk, 1);
     back_up(&mut desk, 2);
@@ -244,8 +243,7 @@ fn a_backup_is_answered_at_its_end_and_one_at_a_time() {
 #[test]
 fn a_drain_gives_a_backup_up() {
     let mut desk = Desk::new(Plan::default(), false);
-    let back_up = Command::BackUp(BackUp { id: Id(1) });
-    desk.storage.submit(Key::from_u64(1), Lane(1), back_up).expect("room");
+    desk.storage.back_up(Key::from_u64(1), BackUp { id: Id(1) }).expect("room");
     desk.storage.drain();
     desk.submit(2, 2).expect("room");
     let mut answers = desk.answers(2);

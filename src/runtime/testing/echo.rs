@@ -83,7 +83,7 @@ impl Echo {
         let upload = UploadId(Id(u128::from(conn.0)));
         match bytes {
             b"store" => {
-                self.effects.push_back(Effect::Store { ticket, lane: conn.lane(), command: write(1) });
+                self.effects.push_back(Effect::Write { ticket, lane: conn.lane(), write: write(1) });
             }
             b"hash" | b"panic" => {
                 self.effects.push_back(Effect::Work { ticket, job: job(&String::from_utf8_lossy(bytes)) });

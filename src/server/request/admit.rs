@@ -8,7 +8,7 @@ use crate::auth::token;
 use crate::base::crypto::base64url;
 use crate::base::network::Prefix;
 use crate::model::handler::{Actor, Client, Step};
-use crate::model::operation::{Command, Flow};
+use crate::model::operation::{Command, Flow, Write};
 use crate::model::problem::{Code, Problem};
 use crate::model::session::SessionId;
 use crate::proto::http::head::{Expect, Framing, Head, Headers, Method, Version};
@@ -227,14 +227,16 @@ pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
 /// After its handler and before storage: what a write costs beyond one, and whether its author has made as many groups, or
 /// added as many members, as one may in an hour.
 pub fn charge(core: &mut Core, actor: Option<Actor>, step: &Step) -> Result<(), Problem> {
-    let (Some(Actor { member, .. }), Step::Store(command, _)) = (actor, step) else { return Ok(()) };
+    let (Some(Actor { member, .. }), Step::Store(Command::Write(write), _)) = (actor, step) else {
+        return Ok(());
+    };
     let limits = &core.settings.limits;
-    if !limits.rate_limit || !command.is_write() {
+    if !limits.rate_limit {
         return Ok(());
     }
-    let (groups, members) = match command {
-        Command::CreateConversation(create) => (1, u32::try_from(create.members.len()).unwrap_or(u32::MAX)),
-        Command::PutMember(_) => (0, 1),
+    let (groups, members) = match write {
+        Write::CreateConversation(create) => (1, u32::try_from(create.members.len()).unwrap_or(u32::MAX)),
+        Write::PutMember(_) => (0, 1),
         _ => (0, 0),
     };
     let now = core.now.instant;
@@ -248,7 +250,7 @@ pub fn charge(core: &mut Core, actor: Option<Actor>, step: &Step) -> Result<(), 
             return Err(Problem::rate_limited(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)));
         }
     }
-    let more = command.weight() - 1;
+    let more = write.weight() - 1;
     if more > 0 {
         core.rates.charge(Bucket::Writes(member), limits.rate_writes, more, now);
     }

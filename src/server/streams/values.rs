@@ -96,7 +96,7 @@ pub fn want(core: &mut Core, actor: Actor, at_once: bool) -> Option<Instant> {
     reading.under_way = true;
     reading.begun += 1;
     let list = ListChats { viewer: actor.profile, limit: PAGE_MAX };
-    core.ask_read(Flow::of_account(actor.member), list.into_command(), Next::Chats(actor.profile));
+    core.ask_read(Flow::of_account(actor.member), list, Next::Chats(actor.profile));
     None
 }
 

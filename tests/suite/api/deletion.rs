@@ -294,14 +294,14 @@ fn an_interrupted_erasure_is_completed() {
     }
     // The account is deleted, and the process ends before a message is erased.
     let member = natter::base::id::Id::parse(&ann.member).expect("an id");
-    let command = natter::model::operation::Command::DeleteAccount(natter::model::member::DeleteAccount {
+    let write = natter::model::operation::Write::DeleteAccount(natter::model::member::DeleteAccount {
         at: world.now.unix_ms,
         member,
         proven: None,
         leftovers: natter::model::member::Leftovers::Erase,
     });
     let lane = natter::model::operation::Lane(9);
-    let done = world.store.commit(&mut vec![(lane, command)]);
+    let done = world.store.commit(&mut vec![(lane, write)]);
     assert!(done.outcomes[0].result.is_ok(), "{:?}", done.outcomes[0].result);
     let mut world = world.restart();
     assert_eq!(messages(&mut world, &bob, &conversation).at("data.0.body"), "from ann");

@@ -273,13 +273,13 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
     use natter::model::conversation::{CreateConversation, MarkRead};
     use natter::model::member::{NewAccount, SignUp};
     use natter::model::message::{Destination, Message, PostMessage, Time};
-    use natter::model::operation::{Lane, Operation, Outcome};
+    use natter::model::operation::{Lane, Outcome, Write};
     use natter::model::session::NewSession;
 
     const MEMBERS: u128 = 1_000;
     let at = crate::support::START_MS;
     let mut world = World::new();
-    let mut commit = |commands: Vec<natter::model::operation::Command>| -> Vec<Outcome> {
+    let mut commit = |commands: Vec<Write>| -> Vec<Outcome> {
         let mut batch = commands.into_iter().map(|command| (Lane(0), command)).collect();
         let committed = world.store.commit(&mut batch);
         assert!(committed.outcomes.iter().all(|outcome| outcome.result.is_ok()));
@@ -308,7 +308,7 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
         },
         code: None,
     };
-    commit((0..MEMBERS).map(|i| sign_up(i).into_command()).collect());
+    commit((0..MEMBERS).map(|i| sign_up(i).into()).collect());
     let group = Id(9);
     let create = CreateConversation {
         at,
@@ -319,7 +319,7 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
         members: (1..MEMBERS).map(profile).collect(),
         members_max: MEMBERS as usize,
     };
-    commit(vec![create.into_command()]);
+    commit(vec![create.into()]);
     let draft = Message {
         client_id: Id(7),
         sender: Some(profile(0)),
@@ -334,9 +334,9 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
         conversation_if_new: group,
         random: 0,
     };
-    let posted = commit(vec![post.into_command()]);
+    let posted = commit(vec![post.into()]);
     assert_eq!(posted[0].events[0].audience.profiles.len(), MEMBERS as usize);
-    let read = |i| MarkRead { at, reader: profile(i), conversation: group, n: 1 }.into_command();
+    let read = |i| MarkRead { at, reader: profile(i), conversation: group, n: 1 }.into();
     let marked = commit((1..MEMBERS).map(read).collect());
     let deliveries: usize =
         marked.iter().flat_map(|outcome| &outcome.events).map(|event| event.audience.profiles.len()).sum();

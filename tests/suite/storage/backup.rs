@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use natter::base::id::Id;
 use natter::model::message::{Destination, PostMessage};
-use natter::model::operation::{Lane, Operation, Refusal};
+use natter::model::operation::{Lane, Refusal};
 use natter::store::{Held, Sessions, StoreOptions, adopt, check};
 
 use crate::store_kit::{Kit, Person, options};
@@ -20,7 +20,7 @@ fn long_talk(name: &str) -> (Kit, Person, Person) {
     let words = "word ".repeat(800);
     let posts =
         (0..TALK).map(|_| kit.post(ann.profile, Destination::To(bob.profile), &words)).collect::<Vec<_>>();
-    let committed = kit.commit(posts.into_iter().map(|post| (1, post.into_command())).collect());
+    let committed = kit.commit(posts.into_iter().map(|post| (1, post.into())).collect());
     assert!(committed.outcomes.iter().all(|outcome| outcome.result.is_ok()));
     (kit, ann, bob)
 }
@@ -42,7 +42,7 @@ fn writes_during_a_copy_are_in_the_copy() {
     let copy = kit.store().back_up(Id(7), &mut |session| {
         steps += 1;
         for post in posts.drain(..posts.len().min(5)) {
-            let committed = session.commit(&mut vec![(Lane(1), post.into_command())]);
+            let committed = session.commit(&mut vec![(Lane(1), post.into())]);
             assert!(committed.outcomes[0].result.is_ok());
             posted += 1;
         }

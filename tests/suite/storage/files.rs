@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use natter::limits::STORE_BUSY_MS;
 use natter::model::message::{Destination, PostMessage};
-use natter::model::operation::{Command, Refusal};
+use natter::model::operation::Refusal;
 use natter::model::readiness::Readiness;
 use natter::store::{Fault, Held, OpenFault, Reader, StoreOptions, check};
 
@@ -371,7 +371,7 @@ fn fill(
     count: usize,
 ) -> Result<(), (Option<Fault>, Refusal)> {
     let posts: Vec<PostMessage> = (0..count).map(|_| kit.post(sender, Destination::To(to), text)).collect();
-    let committed = kit.commit(posts.into_iter().map(|post| (1, Command::PostMessage(post))).collect());
+    let committed = kit.commit(posts.into_iter().map(|post| (1, post.into())).collect());
     match committed.outcomes.iter().find_map(|outcome| outcome.result.as_ref().err()) {
         Some(refusal) => {
             let same =

@@ -11,7 +11,6 @@ use natter::model::conversation::CreateConversation;
 use natter::model::message::{
     DeleteMessage, Destination, EditMessage, FoundMessages, Message, SearchMessages,
 };
-use natter::model::operation::Operation;
 use natter::store::Index;
 
 use super::{Room, room};
@@ -204,9 +203,7 @@ fn a_long_search_continues_by_next_and_reports_what_it_skipped() {
         .collect();
     let mut say = |group: usize, text: &str, count: usize| {
         let posts = (0..count)
-            .map(|_| {
-                (1, kit.post(ann.profile, Destination::Conversation(groups[group]), text).into_command())
-            })
+            .map(|_| (1, kit.post(ann.profile, Destination::Conversation(groups[group]), text).into()))
             .collect();
         assert_eq!(kit.commit(posts).fault, None);
     };

@@ -8,7 +8,7 @@ use natter::base::id::Id;
 use natter::model::conversation::{ListConversations, MarkRead};
 use natter::model::event::{Event, Fact, LogPage, ReadLog};
 use natter::model::message::Destination;
-use natter::model::operation::{Command, Operation, Refusal};
+use natter::model::operation::{Refusal, Write};
 use natter::model::session::EndSession;
 
 use crate::storage::sessions::refresh;
@@ -53,7 +53,7 @@ fn a_replay_has_the_events_that_were_delivered_live() {
         let mut live: Vec<Event> = Vec::new();
         let mut conversations = vec![group];
         for _ in 0..60 {
-            let batch: Vec<(u64, Command)> = (0..1 + dice.below(8))
+            let batch: Vec<(u64, Write)> = (0..1 + dice.below(8))
                 .map(|lane| (lane, command(&mut kit, &mut dice, &people, &conversations)))
                 .collect();
             let committed = kit.commit(batch);
@@ -129,21 +129,21 @@ fn counts_agree(kit: &mut Kit, live: &[Event], person: Person, group: Id, seed: 
     assert_eq!(page.unread_total, total);
 }
 
-fn command(kit: &mut Kit, dice: &mut Seeded, people: &[Person], conversations: &[Id]) -> Command {
+fn command(kit: &mut Kit, dice: &mut Seeded, people: &[Person], conversations: &[Id]) -> Write {
     let mut pick = |count: usize| dice.below(count as u64) as usize;
     let person = people[pick(people.len())];
     let conversation = conversations[pick(conversations.len())];
     match pick(20) {
         0..8 => {
             let to = Destination::To(people[pick(people.len())].profile);
-            kit.post(person.profile, to, "direct").into_command()
+            kit.post(person.profile, to, "direct").into()
         }
-        8..13 => kit.post(person.profile, Destination::Conversation(conversation), "there").into_command(),
+        8..13 => kit.post(person.profile, Destination::Conversation(conversation), "there").into(),
         13..19 => {
             let n = pick(30) as u64;
-            MarkRead { at: kit.now_ms, reader: person.profile, conversation, n }.into_command()
+            MarkRead { at: kit.now_ms, reader: person.profile, conversation, n }.into()
         }
-        _ => EndSession { at: kit.now_ms, session: person.session }.into_command(),
+        _ => EndSession { at: kit.now_ms, session: person.session }.into(),
     }
 }
 
