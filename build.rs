@@ -1,5 +1,7 @@
-//! Puts the web client and the protocol's page into the binary: every file of `src/site/client`, and `src/site/protocol.md` as
-//! HTML, with a strong entity tag and a gzip copy, as a table of Rust in `OUT_DIR/client.rs`.
+//! Puts the web client and the API documents into the binary, as a table of Rust in `OUT_DIR/client.rs`.
+//!
+//! The table has every file of `src/site/client`; the page of `/docs`, which is `protocol.md`, the README's tour and `reference.md` as
+//! HTML; and the two documents for machines without their white space. Each has a strong entity tag and a gzip copy.
 //!
 //! Owns the containers that table needs, gzip, SHA-256 and base64; changes what a file says only in `index.html`, whose paths get the
 //! client's version, and leaves out comments.
@@ -14,13 +16,19 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 const CLIENT: &str = "src/site/client";
 const INDEX: &str = "index.html";
 const PROTOCOL: &str = "src/site/protocol.md";
+const REFERENCE: &str = "src/site/reference.md";
+const README: &str = "README.md";
 const DOCS_CSS: &str = "src/site/docs.css";
+/// The name in the table, and the file.
+const DOCUMENTS: [(&str, &str); 2] = [("OPENAPI", "openapi.json"), ("ASYNCAPI", "asyncapi.json")];
+const TOUR: &str = "## A two-minute tour";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={CLIENT}");
-    println!("cargo::rerun-if-changed={PROTOCOL}");
-    println!("cargo::rerun-if-changed={DOCS_CSS}");
+    for file in [PROTOCOL, REFERENCE, README, DOCS_CSS] {
+        println!("cargo::rerun-if-changed={file}");
+    }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names OUT_DIR"));
     let mut files = Vec::new();
     gather(Path::new(CLIENT), "", &mut files);
@@ -39,9 +47,21 @@ fn main() {
     }
     table.push_str("];\n");
     let css = fs::read_to_string(DOCS_CSS).expect("the style of /docs");
-    let page = docs(&fs::read_to_string(PROTOCOL).expect("the protocol"), &css);
+    let text = |path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let readme = text(README);
+    let tour = readme
+        .split_once(TOUR)
+        .and_then(|(_, rest)| rest.split("\n## ").next())
+        .expect("the README has a tour");
+    let page = docs(&format!("{}\n{TOUR}{tour}\n{}", text(PROTOCOL), text(REFERENCE)), &css);
     writeln!(table, "\nstatic DOCS: File = {};", row(&out, "docs.html", page.as_bytes()))
         .expect("a String takes text");
+    for (name, file) in DOCUMENTS {
+        let path = format!("src/site/{file}");
+        println!("cargo::rerun-if-changed={path}");
+        let bytes = without_white_space(&fs::read(&path).expect("a document"));
+        writeln!(table, "\nstatic {name}: File = {};", row(&out, file, &bytes)).expect("a String takes text");
+    }
     println!("cargo::rustc-env=NATTER_DOCS_STYLE=sha256-{}", base64(&sha256(css.as_bytes())));
     fs::write(out.join("client.rs"), table).expect("OUT_DIR can be written");
 }
@@ -60,6 +80,19 @@ fn without_comments(path: &str, bytes: &[u8]) -> Vec<u8> {
         let is_comment = inside || is_script && text.starts_with(b"//");
         inside &= !text.ends_with(b"*/");
         out.extend_from_slice(if is_comment { b"\n" } else { line });
+    }
+    out
+}
+
+/// JSON without the white space between its tokens.
+fn without_white_space(json: &[u8]) -> Vec<u8> {
+    let (mut out, mut in_string, mut is_escaped) = (Vec::with_capacity(json.len()), false, false);
+    for &byte in json {
+        if in_string || !byte.is_ascii_whitespace() {
+            out.push(byte);
+        }
+        in_string ^= byte == b'"' && !is_escaped;
+        is_escaped = in_string && byte == b'\\' && !is_escaped;
     }
     out
 }
@@ -90,7 +123,7 @@ fn docs(markdown: &str, css: &str) -> String {
             .filter_map(|event| if let Event::Text(text) = event { Some(&**text) } else { None })
             .collect();
         let anchor = title.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-        if level == HeadingLevel::H2 {
+        if level == HeadingLevel::H2 || title.starts_with("Reference: ") {
             parts.push_str(&format!("<li><a href=\"#{anchor}\">{title}</a></li>\n"));
         }
         if let Event::Start(Tag::Heading { id, .. }) = &mut events[at] {
@@ -99,6 +132,10 @@ fn docs(markdown: &str, css: &str) -> String {
     }
     let mut text = String::new();
     html::push_html(&mut text, events.into_iter());
+    // What HTML lets a page leave out: a cell, a row and an item end where the next one begins.
+    for end in ["</td>", "</th>", "</tr>", "</li>"] {
+        text = text.replace(end, "");
+    }
     let (heading, rest) = text.split_once("</h1>").expect("the page has a title");
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
@@ -145,6 +182,7 @@ fn mime(path: &str) -> &'static str {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
+        Some("json") => "application/json",
         Some("svg") => "image/svg+xml",
         Some("webmanifest") => "application/manifest+json",
         Some("png") => "image/png",

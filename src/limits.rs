@@ -121,6 +121,10 @@ pub const PAGE_BYTES_MAX: usize = 262_144;
 /// Characters of a display name. Beyond: 422 `invalid_display_name`.
 pub const DISPLAY_NAME_MAX: usize = 64;
 pub const NICK_NAME_MAX: usize = 25;
+/// Different emoji on one message. Above it: 422 `invalid_emoji`.
+pub const REACTIONS_MAX: usize = 20;
+/// Profiles shown for one emoji. The count includes all of them.
+pub const REACTION_PROFILES_SHOWN: u32 = 50;
 pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(15 * 60);
 pub const EMAIL_TAKEN_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// How long a WebSocket ticket waits to be used (`protocol.md`, "Authentication").

@@ -18,7 +18,7 @@ use crate::model::settings::SignUrls;
 use crate::model::upload::DeleteUpload;
 
 /// Ids of one profile.list (`protocol.md`, "Profiles and blocks"). Beyond: 422 `invalid_ids`.
-const PROFILE_IDS_MAX: usize = 100;
+pub(crate) const PROFILE_IDS_MAX: usize = 100;
 
 /// GET /{nick_name}.
 pub fn find(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {

@@ -13,15 +13,15 @@ use crate::model::problem::Problem;
 use crate::model::profile::RESERVED_NICK_NAMES;
 
 /// Bytes of an e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets). Beyond: 422 `invalid_email`.
-const EMAIL_BYTES_MAX: usize = 254;
+pub(crate) const EMAIL_BYTES_MAX: usize = 254;
 /// Characters of a password at the least: below it, guessing is cheap. Beneath: 422 `invalid_password`.
-const PASSWORD_MIN: usize = 8;
+pub(crate) const PASSWORD_MIN: usize = 8;
 /// Characters of a password at the most: room for any phrase. Beyond: 422 `invalid_password`.
-const PASSWORD_MAX: usize = 128;
+pub(crate) const PASSWORD_MAX: usize = 128;
 /// Bytes of a device id. Beyond: 422 `invalid_unique_id`.
-const UNIQUE_ID_MAX: usize = 128;
+pub(crate) const UNIQUE_ID_MAX: usize = 128;
 /// Characters of a nick name, from and to. Outside: 422 `invalid_nickname`.
-const NICK_NAME_MIN: usize = 3;
+pub(crate) const NICK_NAME_MIN: usize = 3;
 
 /// The request's e-mail, in lower case. Blanks around it are removed: phone keyboards add one after a word that they
 /// completed.

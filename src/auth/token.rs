@@ -15,7 +15,7 @@ use crate::model::session::{SessionId, Token, TokenPair};
 use crate::model::settings::Settings;
 
 /// Bytes of a token that is looked at: ours are about 550. Beyond: 401, before a byte of it is decoded.
-const TOKEN_BYTES_MAX: usize = 1_024;
+pub(crate) const TOKEN_BYTES_MAX: usize = 1_024;
 
 /// `{"alg":"HS256","typ":"JWT"}`. A token's header is compared with these bytes, not interpreted: `none`, another
 /// algorithm, a `crit` or a `kid` (RFC 8725 §3.1) can't even be expressed.

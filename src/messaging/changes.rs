@@ -11,7 +11,7 @@ use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
 
 /// Bytes of the emoji of one reaction, as sent and fully qualified. Beyond: 422 `invalid_emoji`.
-const EMOJI_BYTES_MAX: usize = 64;
+pub(crate) const EMOJI_BYTES_MAX: usize = 64;
 
 /// GET /messages/{message}, op `message.get`.
 pub fn get(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {

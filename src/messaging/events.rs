@@ -9,7 +9,7 @@ use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::weight_of;
 
 /// The longest a poll of the log may ask to wait. Beyond: 422.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// GET /events: server-sent events for a client whose Accept names them, JSON for any other.
 pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {

@@ -12,7 +12,7 @@ use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
 
 /// Characters of a group's title. Beyond: 422 `invalid_title`.
-const TITLE_CHARS_MAX: usize = 128;
+pub(crate) const TITLE_CHARS_MAX: usize = 128;
 
 /// POST /conversations, op `conversation.create`.
 pub fn create(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {

@@ -9,7 +9,7 @@ use crate::base::text::{is_one_line, shows_something};
 use crate::limits::PAGE_MAX;
 
 /// Items of a list when `limit` is not given (`protocol.md`, "Shapes").
-const PAGE_DEFAULT: u32 = 50;
+pub(crate) const PAGE_DEFAULT: u32 = 50;
 
 #[derive(Clone, Copy)]
 pub struct Params<'a> {

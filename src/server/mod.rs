@@ -86,6 +86,7 @@ pub mod dispatch;
 pub mod publish;
 pub mod reactions;
 pub mod request;
+pub mod schema;
 pub mod streams;
 pub mod turn;
 pub mod uploads;

@@ -1,10 +1,10 @@
 //! The documents of the contract: the page of `protocol.md`, OpenAPI 3.1 for HTTP and AsyncAPI 3 for the streams.
 //!
-//! They are written by hand. Tests compare the latter two with the route table, the ops, the events and real responses.
+//! `protocol.md` is written by hand. The latter two, and the reference that follows the protocol on the page, are written from
+//! `server::schema`; tests compare them with everything that they see on the wire.
 //! Invariant: the page runs no script and loads nothing.
 
-use crate::base::send_queue::Segment;
-use crate::model::handler::{Ctx, Reply, Request, Step};
+use crate::model::handler::{Ctx, Request, Step};
 use crate::model::problem::Problem;
 
 /// Permits nothing but the style that is in the page.
@@ -14,24 +14,20 @@ const POLICY: &str = concat!(
     "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 
+/// A document for machines shows nothing.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
 /// `GET /docs`.
 pub fn docs(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     super::send(request, &super::DOCS, super::ASK, POLICY)
 }
 
 /// `GET /openapi.json`.
-pub fn openapi(_: &mut Ctx<'_>, _: &Request<'_>) -> Result<Step, Problem> {
-    document(include_bytes!("openapi.json"))
+pub fn openapi(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    super::send(request, &super::OPENAPI, super::ASK, NOTHING)
 }
 
 /// `GET /asyncapi.json`.
-pub fn asyncapi(_: &mut Ctx<'_>, _: &Request<'_>) -> Result<Step, Problem> {
-    document(include_bytes!("asyncapi.json"))
-}
-
-fn document(bytes: &'static [u8]) -> Result<Step, Problem> {
-    Reply::raw(200, "application/json", Segment::Static(bytes))
-        .header("Cache-Control", "no-cache")
-        .header("X-Content-Type-Options", "nosniff")
-        .step()
+pub fn asyncapi(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    super::send(request, &super::ASYNCAPI, super::ASK, NOTHING)
 }

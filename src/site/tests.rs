@@ -191,12 +191,16 @@ fn the_page_of_the_protocol_runs_nothing_and_loads_nothing() {
         assert!(page.contains(&format!("id=\"{anchor}\"")), "#{anchor}");
     }
     // Each heading and each row of a table of the source is in the page.
-    let markdown = include_str!("protocol.md");
-    let headings = markdown.lines().filter(|line| line.starts_with("## ")).count();
-    assert_eq!((page.matches("<h2 id=").count(), page.matches("<li><a href=").count()), (headings, headings));
-    let rows = markdown.lines().filter(|line| line.starts_with('|') && !line.starts_with("|---")).count();
+    let lines = || include_str!("protocol.md").lines().chain(include_str!("reference.md").lines());
+    // The third source is the README's tour, which is one part.
+    let headings = lines().filter(|line| line.starts_with("## ")).count() + 1;
+    let parts = lines().filter(|line| line.starts_with("### Reference: ")).count();
+    assert_eq!(page.matches("<h2 id=").count(), headings);
+    assert_eq!(page.matches("<li><a href=\"#").count(), headings + parts);
+    let rows = lines().filter(|line| line.starts_with('|') && !line.starts_with("|---")).count();
     assert_eq!(page.matches("<tr>").count(), rows);
-    assert!(!page.contains('|'), "a row outside of a table");
+    assert!(!page.contains("|--") && !page.contains("<p>|"), "a row outside of a table");
+    assert!(page.contains("client_id is a ULID of her own"), "the tour");
 }
 
 /// The contract and the server have the same list of reserved names.

@@ -16,14 +16,10 @@ use super::value::{int, number, text};
 use super::{conversations, groups, messages, search_changes, uploads};
 use crate::base::emoji;
 use crate::base::id::Id;
+use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
 use crate::model::event::{Event, Fact};
 use crate::model::message::{DeleteMessage, EditMessage, Message, React, Reaction};
 use crate::model::operation::{Answer, Refusal};
-
-/// Different emoji on one message. Above it: 422 `invalid_emoji`.
-const REACTIONS_MAX: usize = 20;
-/// Profiles shown for one emoji. The count includes all of them.
-const REACTION_PROFILES_SHOWN: u32 = 50;
 
 /// A message that is about to be changed, and its position.
 struct Target {

@@ -13,6 +13,7 @@ mod remove;
 
 pub use create::{admit, create};
 pub use intake::{Intake, Received, Source, Wanted, is_form};
+pub(crate) use name::FILE_NAME_MAX;
 #[cfg(feature = "conformance")]
 pub use read::conformance;
 pub use read::get;

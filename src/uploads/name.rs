@@ -4,7 +4,7 @@
 //! Invariant: a cleaned name has 1 to 255 bytes, is not `.` or `..`, and cleaning it again changes nothing.
 
 /// Bytes of a file's name. Beyond: cut before its extension.
-const FILE_NAME_MAX: usize = 255;
+pub(crate) const FILE_NAME_MAX: usize = 255;
 
 /// The name of a file that was sent without one.
 const NAMELESS: &str = "file";

@@ -10,7 +10,7 @@ use crate::proto::http::head::{Head, Headers};
 use crate::proto::http::language::{Language, language};
 
 /// Characters kept of a `User-Agent`. Beyond: cut.
-const USER_AGENT_MAX: usize = 512;
+pub(crate) const USER_AGENT_MAX: usize = 512;
 
 pub fn of(settings: &Settings, peer: IpAddr, head: &Head) -> Client {
     Client {

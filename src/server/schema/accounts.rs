@@ -1,0 +1,230 @@
+//! The rows of the schema table for accounts, sessions, profiles and blocks.
+
+use super::operations::{JSON, Operation, limit, paging, row};
+use super::shape::*;
+use super::types::{display_name, email, nick_name, role};
+use crate::auth::profiles::PROFILE_IDS_MAX;
+use crate::auth::rules::{PASSWORD_MAX, PASSWORD_MIN, UNIQUE_ID_MAX};
+use crate::auth::token::TOKEN_BYTES_MAX;
+use crate::limits::DISPLAY_NAME_MAX;
+use crate::model::problem::Code;
+use crate::proto::http::head::Method::{Delete, Get, Post, Put};
+
+/// One that is to guard an account; one that is presented may be anything.
+fn password() -> Schema {
+    text().format("password").length(PASSWORD_MIN, PASSWORD_MAX)
+}
+
+fn presented() -> Schema {
+    text().format("password").length(1, 1_024)
+}
+
+fn code() -> Field {
+    must("code", text().length(1, 64), "The six digits of the mail.")
+}
+
+fn unique_id() -> Field {
+    let says = "Binds the session to a device: 1 to 128 visible ASCII characters, then sent in the header UniqueId of each request. Empty equals absent.";
+    may("unique_id", text().length(0, UNIQUE_ID_MAX), says)
+}
+
+fn delivery() -> Field {
+    may(
+        "delivery",
+        constant("file"),
+        "Present only if the server has no mail server: the code is in its mailbox file, which the operator can read.",
+    )
+}
+
+/// An answer that may say where the code is.
+fn mailed(row: Operation, says: &'static str, data: Schema, data_says: &str) -> Operation {
+    row.answer(201, says, vec![(JSON, object(&[must("data", data, data_says), delivery()]))])
+}
+
+pub fn operations() -> Vec<Operation> {
+    let mut all = sessions();
+    all.extend(codes());
+    all.extend(account());
+    all.extend(profiles());
+    all
+}
+
+#[rustfmt::skip]
+fn sessions() -> Vec<Operation> {
+    let tag = "Accounts";
+    vec![
+        mailed(row(Post, "/api/v1/user/sign-up", tag, "Creates an account and mails a verification code")
+            .says("Gives the tokens of a first session at once.")
+            .json(&[
+                must("display_name", display_name(), "At least one character that is drawn; no control characters."),
+                must("email", email(), "ASCII; blanks around it are ignored."),
+                must("password", password(), "Neither the address nor the name nor a common one."),
+                unique_id(),
+            ])
+            .codes(&[Code::EmailTaken, Code::SignUpClosed])
+            .invalid(&["display_name", "email", "password", "unique_id"]),
+            "The account is stored and signed in.", named("SignedIn"), "The session."),
+        row(Post, "/api/v1/user/sign-in", tag, "Opens a session; credentials in the query are 422")
+            .says("A device that was not seen before is told to the account's owner by mail. After 10 failures within 15 minutes new devices get 429.")
+            .json(&[
+                must("email", email(), "In any case."),
+                must("password", presented(), "The account's."),
+                unique_id(),
+            ])
+            .gives(200, "Signed in.", named("SignedIn"), "The session.")
+            .codes(&[Code::EmailPasswordWrong])
+            .invalid(&["email", "password", "unique_id"]),
+        row(Post, "/api/v1/user/refresh", tag, "A new token pair for a refresh token, which becomes invalid")
+            .says("Repeated within 60 s, until its successor is presented, it gives the same pair again, so that a lost answer signs nobody out; any other reuse revokes the session.")
+            .json(&[must("refresh", text().length(1, TOKEN_BYTES_MAX), "The refresh token.")])
+            .gives(200, "The next pair.", named("Token"), "The tokens.")
+            .codes(&[Code::UnauthorizedAccess])
+            .invalid(&["refresh", "unique_id"]),
+        row(Post, "/api/v1/user/logout", tag, "Ends this session")
+            .done("The tokens are dead and the session's streams closed."),
+        row(Put, "/api/v1/user/password", tag, "Changes the password and ends all other sessions")
+            .json(&[
+                must("password", presented(), "The present one."),
+                must("new_password", password(), "Neither the address nor the name nor a common one."),
+                must("confirm_password", text().format("password").length(1, 1_024), "The new one again."),
+            ])
+            .done("Changed.")
+            .codes(&[Code::EmailPasswordWrong, Code::PasswordMismatch])
+            .invalid(&["password", "new_password", "confirm_password"]),
+        row(Get, "/api/v1/user/sessions", tag, "My sessions")
+            .query(paging())
+            .pages("The devices that are signed in.", named("Session"), vec![]),
+        row(Delete, "/api/v1/user/sessions", tag, "Ends all other sessions")
+            .named("session.revoke.others")
+            .no_content("They are over, and their streams closed (4401)."),
+        row(Delete, "/api/v1/user/sessions/{session}", tag, "Ends one session")
+            .no_content("It is over, and its streams closed (4401)."),
+        row(Post, "/api/v1/user/ticket", tag, "A ticket for a client that can't set headers: for one socket within 30 s, or for the event streams")
+            .says("Without a body it opens one WebSocket; with `for` the event streams, until the access token expires.")
+            .json(&[may("for", word(&["events"]), "The event streams.")])
+            .gives(201, "To be passed as `?ticket=`.", named("Ticket"), "The ticket.")
+            .invalid(&["for"]),
+    ]
+}
+
+#[rustfmt::skip]
+fn codes() -> Vec<Operation> {
+    let tag = "Accounts";
+    let verify = |path| {
+        let row = row(Post, path, tag, "Mails a verification code")
+            .says("To the account's own address; an earlier code is dead. One a minute and five an hour are sent: beyond, the answer is the same and no mail goes out.")
+            .json(&[may("code_type", text().length(0, 64), "Ignored: there is one kind for a token's own member.")])
+            .invalid(&["code_type"]);
+        mailed(row, "Mailed, unless one was just sent.", null(), "Always null.")
+    };
+    let reset = |path| {
+        row(Post, path, tag, "Sets a new password with a code and ends every session")
+            .says("The address, the code that was mailed there, and the password to be.")
+            .json(&[
+                must("email", email(), "Whose password it is."),
+                code(),
+                must("password", password(), "Neither the address nor the name nor a common one."),
+            ])
+            .done("Changed; everybody has to sign in anew.")
+            .codes(&[Code::CodeWrong])
+            .invalid(&["email", "code", "password"])
+    };
+    vec![
+        verify("/api/v1/user/verify/code"),
+        verify("/api/v1/user/verify/renew"),
+        row(Post, "/api/v1/user/verify/check", tag, "Verifies the address")
+            .says("A code lives 5 minutes, for 5 tries and one use.")
+            .json(&[code()])
+            .done("The address is verified.")
+            .codes(&[Code::CodeWrong])
+            .invalid(&["code"]),
+        mailed(row(Post, "/api/v1/user/reset/code", tag, "Mails a reset code if the account exists; the response is the same if it does not")
+            .says("Answered alike, and in the same time, whether or not there is one.")
+            .json(&[must("email", email(), "The account's address.")])
+            .invalid(&["email"]),
+            "Mailed, if there is such an account.", null(), "Always null."),
+        reset("/api/v1/user/reset/password"),
+        Operation { summary: "Like /user/reset/password", ..reset("/api/v1/user/verify/reset/password") }
+            .named("reset.password.alias"),
+    ]
+}
+
+#[rustfmt::skip]
+fn account() -> Vec<Operation> {
+    let tag = "Accounts";
+    let delete = |method, path| {
+        row(method, path, tag, "Deletes the account: sessions end; address, hash and profile texts are erased; messages stay without a sender, or become tombstones")
+            .json(&[
+                must("password", presented(), "The account's."),
+                may("messages", word(&["keep", "erase"]).or_else(string("keep")), "Whether its messages stay, without a sender."),
+            ])
+            .no_content("The account is gone.")
+            .codes(&[Code::EmailPasswordWrong])
+            .invalid(&["password", "messages"])
+    };
+    vec![
+        row(Get, "/api/v1/user/me", tag, "The member and its profile")
+            .gives(200, "Who the token speaks for.", named("Account"), "The account."),
+        delete(Delete, "/api/v1/user/me"),
+        delete(Post, "/api/v1/user/delete").named("account.delete.post"),
+        row(Get, "/api/v1/user/export", tag, "All data about me, one JSON object `{kind,data}` per line; an export that could not be completed ends without its last chunk; 429 for a third export of an account at once, 503 above 64 in all")
+            .answer(200, "One JSON object a line.", vec![("application/x-ndjson", text())]),
+    ]
+}
+
+#[rustfmt::skip]
+fn profiles() -> Vec<Operation> {
+    let tag = "Profiles";
+    let fields = |flag: fn() -> Schema, image: Field| object(&[
+        may("display_name", display_name(), "At least one character that is drawn; no control characters."),
+        may("nick_name", nick_name(), "Unique whatever the case; the first segments of fixed paths are none."),
+        may("is_private", flag(), "To be found by QR code and in shared conversations only."),
+        may("presence", flag(), "Whether others see one online."),
+        image,
+    ]);
+    let in_form = || word(&["true", "false"]);
+    vec![
+        row(Get, "/api/v1/profile", tag, "My profile")
+            .gives(200, "It, with `member` and `presence`.", named("Profile"), "The profile."),
+        row(Put, "/api/v1/profile", tag, "Changes my profile")
+            .says("What is not named stays. As JSON, or as a form that may carry the picture itself.")
+            .body(JSON, fields(flag, may("profile_image", or_null(id()), "An upload that is a picture; null removes it.")))
+            .body("multipart/form-data", fields(in_form, may("profile_image", bytes(), "The picture itself.")))
+            .gives(200, "As it is now.", named("Profile"), "The profile.")
+            .codes(&[Code::NicknameTaken])
+            .invalid(&["display_name", "nick_name", "is_private", "presence", "profile_image", "file", "filename"]),
+        row(Get, "/api/v1/profile/{profile}", tag, "A profile")
+            .says("A private one is 404, unless one shares a conversation with it.")
+            .gives(200, "It.", named("Profile"), "The profile."),
+        row(Get, "/api/v1/profiles", tag, "Profiles by id, or by the beginning of their names")
+            .says("Either `ids` or `query`; private ones are left out of what is found.")
+            .query(vec![
+                may("ids", text().length(1, PROFILE_IDS_MAX * 27), "Up to 100, separated by commas."),
+                may("query", text().length(1, DISPLAY_NAME_MAX), "The beginning of a nick name or a display name, literally."),
+                limit(),
+                may("next", text().length(1, 512), "Opaque continuation."),
+            ])
+            .pages("Those that one may see.", named("Profile"), vec![])
+            .invalid(&["ids", "query"]),
+        row(Get, "/api/v1/blocks", tag, "The profiles that I block; private ones that share no conversation with me are left out")
+            .query(paging())
+            .pages("Whom one blocks.", named("Profile"), vec![]),
+        row(Put, "/api/v1/blocks/{profile}", tag, "Blocks a profile")
+            .says("Between the two, both ways: no new conversation, no message in the one there is, no typing, presence or receipts, no adding to groups.")
+            .no_content("Blocked.")
+            .invalid(&["profile"]),
+        row(Delete, "/api/v1/blocks/{profile}", tag, "Unblocks a profile")
+            .no_content("No longer blocked.")
+            .invalid(&["profile"]),
+        row(Get, "/api/v1/{nick_name}", tag, "The profile with exactly this nick name")
+            .says("A private one is 404 unless by its QR code or in a shared conversation. Fixed paths win.")
+            .query(vec![may("source", word(&["search", "qr_code"]).or_else(string("search")), "How one came to the name.")])
+            .gives(200, "It.", named("Profile"), "The profile.")
+            .invalid(&["source"]),
+    ]
+}
+
+/// The role in a request, which is a member's unless it says so.
+pub fn asked_role() -> Field {
+    may("role", role().or_else(string("member")), "An admin's, or a member's.")
+}

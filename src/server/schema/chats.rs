@@ -1,0 +1,237 @@
+//! The rows of the schema table for messages, conversations, uploads and streams.
+
+use super::accounts::asked_role;
+use super::operations::{JSON, Operation, limit, paging, row};
+use super::shape::*;
+use super::types::{cursor, title};
+use crate::limits::ATTACHMENTS_MAX;
+use crate::messaging::events::WAIT_MAX;
+use crate::model::problem::Code;
+use crate::proto::http::head::Method::{Delete, Get, Post, Put};
+
+const NOT_MINE_TO_CHANGE: &[Code] = &[Code::NotAllowed];
+
+fn client_id(required: bool) -> Field {
+    let says = "One's own name for it, drawn once: a repeated request gives the original.";
+    if required { must("client_id", id(), says) } else { may("client_id", id(), says) }
+}
+
+/// 201, and 200 for a repeated `client_id`.
+fn stored(row: Operation, says: &'static str, of: &str) -> Operation {
+    let again = object(&[
+        must("data", named(of), "The original."),
+        must("duplicate", always(true), "This `client_id` was used before."),
+    ]);
+    row.gives(201, says, named(of), "As stored.").answer(
+        200,
+        "The original: this client_id was used before (duplicate).",
+        vec![(JSON, again)],
+    )
+}
+
+pub fn operations() -> Vec<Operation> {
+    let mut all = messages();
+    all.extend(conversations());
+    all.extend(members());
+    all
+}
+
+#[rustfmt::skip]
+fn messages() -> Vec<Operation> {
+    let tag = "Messages";
+    let text_of = || text().length(0, 1_000_000);
+    let reaction = |method, summary| {
+        row(method, "/api/v1/messages/{message}/reactions/{emoji}", tag, summary)
+            .says("At most 20 emoji a message.")
+            .gives(200, "With its reactions.", named("Message"), "The message.")
+            .codes(&[Code::NotAllowed])
+            .invalid(&["emoji"])
+    };
+    vec![
+        stored(row(Post, "/api/v1/messages", tag, "Posts a message; answered when it is on disk")
+            .says("Exactly one of `conversation` and `to`; a body or an attachment. An unanswered post is safe to repeat under its `client_id`, for ever.")
+            .json(&[
+                may("conversation", id(), "Where to."),
+                may("to", id(), "A profile: to the direct conversation with it, which the first message makes."),
+                client_id(true),
+                may("body", text_of(), "At most `limits.message_max` characters, 4,000 unless the operator sets another number."),
+                may("attachments", list(id()).items_max(ATTACHMENTS_MAX), "Uploads of one's own."),
+                may("reply_to", id(), "A message of the same conversation."),
+            ])
+            .codes(&[Code::NotAllowed, Code::NotFound, Code::StorageFull])
+            .invalid(&["conversation", "to", "client_id", "body", "attachments", "reply_to"]),
+            "Stored, and told to everybody who may hear it.", "Message"),
+        row(Get, "/api/v1/messages/{message}", tag, "A message")
+            .gives(200, "As it is now.", named("Message"), "The message."),
+        row(Put, "/api/v1/messages/{message}", tag, "Changes the text; only by the sender")
+            .json(&[must("body", text_of(), "At most `limits.message_max` characters.")])
+            .gives(200, "As it is now.", named("Message"), "The message.")
+            .codes(&[Code::NotAllowed])
+            .invalid(&["body"]),
+        row(Delete, "/api/v1/messages/{message}", tag, "Deletes; by the sender or an admin of the group")
+            .says("Body and attachments are really erased; `n` stays as a tombstone.")
+            .no_content("Erased.")
+            .codes(&[Code::NotAllowed]),
+        reaction(Put, "Adds a reaction"),
+        reaction(Delete, "Removes a reaction"),
+        row(Get, "/api/v1/search", tag, "Messages of my conversations, newest first")
+            .says("May lag by a second; never shows erased text.")
+            .query(vec![
+                must("q", text(), "Any text. Words are found by their beginnings, parts of Chinese, Japanese, Korean, Thai and Lao anywhere; case, diacritics, normal forms and variants of a letter count as one."),
+                may("conversation", id(), "In this one only."),
+                limit(),
+                may("next", text().length(1, 512), "Opaque continuation."),
+            ])
+            .answer(200, "What was found.", vec![(JSON, object(&[
+                must("data", list(named("Message")).items_max(200), "One page."),
+                must("next", or_null(text().length(1, 512)), "A long search stops early: `data` may be empty while this is not null; continue with it."),
+                may("complete", always(false), "Present only while the index is rebuilt and older messages were left out."),
+            ]))])
+            .codes(&[Code::NotFound])
+            .invalid(&["q", "conversation"]),
+        row(Get, "/api/v1/conversations/{conversation}/messages", tag, "A page of messages in the order of n")
+            .says("Without `before` and `after` the newest page; `next` goes on in the direction asked, older when neither.")
+            .query([vec![
+                may("before", count(), "Those with a smaller `n`, the nearest ones."),
+                may("after", count(), "Those with a greater `n`, the nearest ones; not both."),
+            ], paging()].concat())
+            .pages("In the order of `n`.", named("Message"), vec![])
+            .invalid(&["before", "after"]),
+    ]
+}
+
+#[rustfmt::skip]
+fn conversations() -> Vec<Operation> {
+    let tag = "Conversations";
+    vec![
+        row(Get, "/api/v1/conversations", tag, "The conversations of the member, newest activity first")
+            .query(paging())
+            .pages("With the last message and the unread count of each.", named("Conversation"), vec![
+                must("cursor", or_null(cursor()), "null after a start, until all stored data is known to be on disk; until then no stream opens (503)."),
+                must("unread_total", count(), "Over all conversations."),
+            ]),
+        stored(row(Post, "/api/v1/conversations", tag, "Creates a group; 429 above 120 groups or 5,000 added members an hour; each 16 members cost one write")
+            .says("The creator is its admin. Whoever blocks or is blocked is not added.")
+            .json(&[
+                client_id(false),
+                must("title", title(), "At least one character that is drawn; no control characters."),
+                may("members", list(id()), "Profiles: at most `limits.members_max`."),
+            ])
+            .codes(&[Code::NotFound])
+            .invalid(&["client_id", "title", "members"]),
+            "Made.", "Conversation"),
+        row(Get, "/api/v1/conversations/{conversation}", tag, "A conversation")
+            .gives(200, "As it is now.", named("Conversation"), "The conversation."),
+        row(Put, "/api/v1/conversations/{conversation}", tag, "Changes title and image, by admins; muted for oneself")
+            .says("What is not named stays.")
+            .json(&[
+                may("title", title(), "Of a group."),
+                may("image", or_null(id()), "An upload that is a picture; null removes it."),
+                may("muted", flag(), "For oneself only."),
+            ])
+            .gives(200, "As it is now.", named("Conversation"), "The conversation.")
+            .codes(NOT_MINE_TO_CHANGE)
+            .invalid(&["title", "image", "muted"]),
+        row(Post, "/api/v1/conversations/{conversation}/read", tag, "Moves my read mark forward")
+            .says("Only forward, and at most to the newest message.")
+            .json(&[must("n", count(), "All up to this one is read.")])
+            .gives(200, "The mark as it is now.", named("Marked"), "The mark.")
+            .invalid(&["n"]),
+    ]
+}
+
+#[rustfmt::skip]
+fn members() -> Vec<Operation> {
+    let tag = "Conversations";
+    let path = "/api/v1/conversations/{conversation}/members/{profile}";
+    vec![
+        row(Get, "/api/v1/conversations/{conversation}/members", tag, "The members in the order of joining")
+            .query(paging())
+            .pages("Who is in it.", named("GroupMember"), vec![]),
+        row(Put, path, tag, "Adds a member or changes a role, by admins; 429 above 5,000 added members an hour, those of new groups included")
+            .json(&[asked_role()])
+            .gives(200, "The member as it is now.", named("GroupMember"), "The member.")
+            .codes(NOT_MINE_TO_CHANGE)
+            .invalid(&["role", "members"]),
+        row(Delete, path, tag, "Removes a member, by admins or by oneself")
+            .says("When the last admin leaves, the eldest member becomes one.")
+            .no_content("No longer in it.")
+            .codes(NOT_MINE_TO_CHANGE),
+    ]
+}
+
+const TYPES: &str = "The type comes from the bytes: JPEG, PNG, GIF, WebP, HEIC, HEIF, AVIF, MP4, QuickTime, WebM, Ogg, MP3, WAV, PDF, ZIP; other valid UTF-8 is text/plain; anything else is 415. MP4, WebM and Ogg with sound and no picture are audio/*. Pictures that browsers show are accepted, also incomplete ones; bytes that do not belong to the picture are not stored. Unless KEEP_METADATA is set, places, owners, devices and comments are removed or overwritten; pixels, colour and orientation stay. A WebP keeps its orientation tag, and its width and height are those of its pixels, since browsers ignore the tag. A picture of more than PIXELS_MAX pixels is 422. size, sha256 and ETag are of the stored bytes.";
+
+#[rustfmt::skip]
+pub fn uploads() -> Vec<Operation> {
+    let tag = "Uploads";
+    vec![
+        Operation {
+            headers: vec![may("X-Filename", text().length(1, 1_024), "Percent-encoded UTF-8; for a raw body.")],
+            ..row(Post, "/api/v1/uploads", tag, "Uploads a file: as a raw body with X-Filename, or as one file in a form")
+        }
+            .says(TYPES)
+            .body("multipart/form-data", object(&[must("file", bytes(), "The file.")]))
+            .body("*/*", bytes())
+            .gives(201, "On disk.", named("Upload"), "The file.")
+            .codes(&[Code::StorageFull])
+            .invalid(&["file", "filename"]),
+        row(Delete, "/api/v1/uploads/{upload}", tag, "Deletes my file")
+            .says("409 while a message shows it.")
+            .no_content("Removed.")
+            .codes(&[Code::InUse, Code::NotAllowed]),
+        row(Get, "/uploads/{upload}/{name}", tag, "The bytes of the file; supports ETag, Range, If-None-Match and If-Range")
+            .says("With a bearer token, readable by its owner and by the members of a conversation in which a message shows it; or by the signature of its `url`.")
+            .query(vec![
+                may("expires", count().format("int64"), "Until when the signature is good, in Unix seconds."),
+                may("sig", text().length(1, 128), "The signature of `url`."),
+            ])
+            .answer(200, "The file.", vec![("*/*", bytes())])
+            .answer(206, "The part that Range names.", vec![("*/*", bytes())])
+            .answer(304, "What the client has is still so.", vec![])
+            .codes(&[Code::NotFound, Code::PreconditionFailed, Code::RangeNotSatisfiable]),
+    ]
+}
+
+#[rustfmt::skip]
+pub fn streams() -> Vec<Operation> {
+    let tag = "Streams";
+    let from = || may("cursor", text().length(1, 64), "<epoch>:<seq>");
+    let sse = || vec![("text/event-stream", text())];
+    let socket = || vec![
+        may("ticket", text().length(1, 1_024), "Instead of a bearer."),
+        may("access", text().length(1, 1_024), "An access token, instead of a bearer."),
+        may("unique_id", text().length(0, 128), "The device, instead of the header UniqueId."),
+    ];
+    vec![
+        row(Get, "/api/v1/events", tag, "The event log: as JSON, as a long poll (wait), or as server-sent events (by Accept)")
+            .says("Everything durable that concerns one, in the order of `seq`, from a cursor on.")
+            .query(vec![
+                may("cursor", text().length(1, 64), "<epoch>:<seq>, or `now` for the head."),
+                limit(),
+                may("wait", count().at_most(WAIT_MAX.as_secs()), "Seconds to wait for a first event; for JSON."),
+            ])
+            .answer(200, "What happened since the cursor.", vec![
+                (JSON, object(&[
+                    must("data", list(named("Event")).items_max(200), "The events."),
+                    must("cursor", cursor(), "Where to go on."),
+                ])),
+                ("text/event-stream", text()),
+            ])
+            .codes(&[Code::ErrorParsingData, Code::CursorReset])
+            .invalid(&["wait", "cursor"]),
+        row(Get, "/api/v1/chat-list", tag, "Legacy: the chats as server-sent events, at once and then after each change")
+            .answer(200, "An array of the chats, each time.", sse()),
+        row(Get, "/api/v1/chat-counter", tag, "Legacy: the number of conversations with unread messages, likewise")
+            .answer(200, "The number, each time.", sse()),
+        row(Get, "/api/v1/ws", tag, "The WebSocket: see /asyncapi.json")
+            .query([vec![from()], socket()].concat())
+            .answer(101, "Frames follow.", vec![])
+            .codes(&[Code::ErrorParsingData]),
+        row(Get, "/api/v1/ws/{sender}/{receiver}", tag, "Legacy: the WebSocket between two profiles")
+            .query(socket())
+            .answer(101, "Frames follow.", vec![])
+            .codes(&[Code::ErrorParsingData, Code::NotAllowed])
+            .invalid(&["receiver"]),
+    ]
+}

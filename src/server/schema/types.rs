@@ -1,0 +1,290 @@
+//! The types that have a name: what more than one operation or event gives.
+//!
+//! Owns their properties, bounds and descriptions; the bounds are those of `limits`, so that neither can change alone.
+//! Invariant: both documents take a type from here, so that they cannot differ.
+
+use super::shape::*;
+use crate::auth::rules::{EMAIL_BYTES_MAX, NICK_NAME_MIN, UNIQUE_ID_MAX};
+use crate::auth::token::TOKEN_BYTES_MAX;
+use crate::limits::{
+    ATTACHMENTS_MAX, DISPLAY_NAME_MAX, NICK_NAME_MAX, REACTION_PROFILES_SHOWN, REACTIONS_MAX,
+};
+use crate::messaging::changes::EMOJI_BYTES_MAX;
+use crate::messaging::groups::TITLE_CHARS_MAX;
+use crate::server::request::client::USER_AGENT_MAX;
+use crate::uploads::FILE_NAME_MAX;
+
+/// The types of files that are taken.
+const FILE_TYPES: &[&str] = &[
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "image/webp",
+    "image/heic",
+    "image/heif",
+    "image/avif",
+    "video/mp4",
+    "audio/mp4",
+    "video/quicktime",
+    "video/webm",
+    "audio/webm",
+    "audio/ogg",
+    "video/ogg",
+    "audio/mpeg",
+    "audio/wav",
+    "application/pdf",
+    "application/zip",
+    "text/plain; charset=utf-8",
+];
+
+pub fn email() -> Schema {
+    text().format("email").length(3, EMAIL_BYTES_MAX)
+}
+
+pub fn display_name() -> Schema {
+    text().length(1, DISPLAY_NAME_MAX)
+}
+
+pub fn nick_name() -> Schema {
+    text().length(NICK_NAME_MIN, NICK_NAME_MAX).pattern("^[A-Za-z0-9._]+$")
+}
+
+pub fn title() -> Schema {
+    text().length(1, TITLE_CHARS_MAX)
+}
+
+pub fn emoji() -> Schema {
+    text().length(1, EMOJI_BYTES_MAX)
+}
+
+pub fn role() -> Schema {
+    word(&["admin", "member"])
+}
+
+pub fn kind_of_conversation() -> Schema {
+    word(&["direct", "group"])
+}
+
+pub fn time() -> Schema {
+    named("Time")
+}
+
+pub fn cursor() -> Schema {
+    named("Cursor")
+}
+
+pub fn unix_s() -> Schema {
+    count().format("int64")
+}
+
+/// The address of a file on this server.
+pub fn url() -> Schema {
+    text().format("uri-reference").length(1, 2_048)
+}
+
+fn pixels() -> Schema {
+    or_null(count().at_most(u32::MAX.into()))
+}
+
+fn file_name() -> Schema {
+    text().length(1, FILE_NAME_MAX)
+}
+
+fn file_type() -> Schema {
+    word(FILE_TYPES)
+}
+
+fn size() -> Schema {
+    count().format("int64")
+}
+
+/// Every type with a name, in the order of the documents.
+#[rustfmt::skip]
+pub fn all() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("Id", text().pattern("^[0-7][0-9A-HJKMNP-TV-Z]{25}$").says("A ULID: 26 characters of Crockford's base 32, accepted in either case, sent in upper case.")),
+        ("Time", text().format("date-time").pattern(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$").says("RFC 3339, UTC, milliseconds.")),
+        ("Cursor", text().pattern(r"^[a-z0-9]{1,32}:\d+$").says("A position in the log: <epoch>:<seq>.")),
+        ("Problem", problem()),
+        ("Token", token()),
+        ("Member", member()),
+        ("Profile", profile()),
+        ("Account", object(&[
+            must("member", named("Member"), "The account."),
+            must("profile", named("Profile"), "What others see of it."),
+        ]).says("An account and its profile.")),
+        ("SignedIn", object(&[
+            must("token", named("Token"), "The session's tokens."),
+            must("member", named("Member"), "The account."),
+            must("profile", named("Profile"), "What others see of it."),
+        ]).says("What a client keeps after a sign-up or a sign-in.")),
+        ("Session", session()),
+        ("Ticket", object(&[
+            must("ticket", text().length(1, TOKEN_BYTES_MAX), "Passed as `?ticket=`."),
+            must("expires_at", time(), "Until then it opens a stream."),
+        ]).says("Opens a stream for a client that can't set headers.")),
+        ("Attachment", attachment()),
+        ("Upload", upload()),
+        ("Reaction", object(&[
+            must("emoji", emoji(), "Fully qualified."),
+            must("count", count_from(1), "How many members reacted with it."),
+            must("profiles", list(id()).items_max(REACTION_PROFILES_SHOWN as usize), "The first 50 of them, by id."),
+        ]).says("One emoji under a message. `emoji`: fully qualified. `profiles`: the first 50.")),
+        ("Message", message()),
+        ("Conversation", conversation()),
+        ("ConversationBrief", object(&brief_fields()).says("What every member sees of a conversation: an event has no fields of one viewer.")),
+        ("GroupMember", object(&[
+            must("profile", named("Profile"), "Who it is."),
+            must("role", role(), "An admin changes title, image and members."),
+            must("joined_at", time(), "Since when."),
+        ]).says("A member of a group.")),
+        ("Marked", object(&[
+            must("read_n", count(), "All up to this `n` is read."),
+            must("unread", count(), "What is left to read."),
+        ]).says("A read mark.")),
+        ("Event", object(&[
+            must("event", text().length(1, 64), "Its name: see /asyncapi.json for the data of each."),
+            must("seq", count(), "Its place in the server's one total order."),
+            must("data", any_object(), "What happened."),
+        ]).says("One event of the log.")),
+    ]
+}
+
+#[rustfmt::skip]
+fn problem() -> Schema {
+    object(&[
+        must("type", text().format("uri-reference"), "Always `about:blank`: `code` says which problem it is."),
+        must("status", count_from(400).at_most(599), "The status of the response."),
+        must("code", text().pattern("^[a-z_]+$"), "Never changes for an error."),
+        must("title", text().length(1, 256), "In the language of Accept-Language (en, ar)."),
+        must("field", or_null(text().length(1, 64)), "The member of the request that is wrong."),
+        must("retry", flag(), "The same request may succeed later."),
+        must("retry_after_ms", or_null(count()), "When it is worth repeating, in milliseconds from now."),
+        may("cursor", cursor(), "Where to go on; only with 410 `cursor_reset`."),
+    ]).says("RFC 9457. `cursor` only with 410 cursor_reset.")
+}
+
+#[rustfmt::skip]
+fn token() -> Schema {
+    object(&[
+        must("access", text().length(1, TOKEN_BYTES_MAX), "The bearer of requests."),
+        must("refresh", text().length(1, TOKEN_BYTES_MAX), "Buys the next pair, once."),
+        must("token_uuid", id(), "The id of the access token."),
+        must("refresh_uuid", id(), "The id of the refresh token."),
+        must("token_expire", unix_s(), "When the access token expires, in Unix seconds."),
+        must("refresh_expire", unix_s(), "When the refresh token expires, in Unix seconds."),
+    ]).says("HS256 JWTs; expiries in Unix seconds.")
+}
+
+#[rustfmt::skip]
+fn member() -> Schema {
+    object(&[
+        must("id", id(), "The account's id, which only its owner and the operator see."),
+        must("email", email(), "In lower case."),
+        must("verified", flag(), "Whether a code that was mailed there came back."),
+        must("active", flag(), "Whether the operator lets it sign in."),
+        must("created_at", time(), "When it signed up."),
+    ]).says("An account, as its owner sees it.")
+}
+
+#[rustfmt::skip]
+fn profile() -> Schema {
+    object(&[
+        must("id", id(), "How others name it: in `to`, `members` and paths."),
+        must("member", or_null(id()), "The account's id; null in other people's profiles."),
+        must("display_name", text().length(0, DISPLAY_NAME_MAX), "Empty once the account is deleted."),
+        must("nick_name", text().length(0, NICK_NAME_MAX), "Unique whatever the case; empty where none is chosen."),
+        must("profile_image", or_null(url()), "A signed URL."),
+        must("is_private", flag(), "Found by nobody who has neither its QR code nor a conversation with it."),
+        must("created_at", time(), "When it signed up."),
+        may("presence", flag(), "Whether others see it online; only in one's own."),
+    ]).says("`member` and `presence` only in my own profile; images are signed URLs.")
+}
+
+#[rustfmt::skip]
+fn session() -> Schema {
+    object(&[
+        must("id", id(), "For `session.revoke`."),
+        must("unique_id", or_null(text().length(1, UNIQUE_ID_MAX)), "The device id that it is bound to."),
+        must("user_agent", text().length(0, USER_AGENT_MAX), "The program that opened it."),
+        must("address", text().length(1, 64), "The IP address that it was opened from."),
+        must("place", or_null(text().length(1, 128)), "Where that is, if the server knows."),
+        must("created_at", time(), "When it was opened."),
+        must("last_seen_at", time(), "When it was last used."),
+        must("current", flag(), "The one that asks."),
+    ]).says("One device that is signed in.")
+}
+
+#[rustfmt::skip]
+fn attachment() -> Schema {
+    object(&[
+        must("id", id(), "The upload's id."),
+        must("name", file_name(), "As the sender named the file."),
+        must("type", file_type(), "What its bytes say that it is."),
+        must("size", size(), "Bytes."),
+        must("width", pixels(), "As displayed; null where it is no picture."),
+        must("height", pixels(), "As displayed; null where it is no picture."),
+        must("url", url(), "Signed, for 24 hours; every read renews it."),
+    ]).says("A file of a message.")
+}
+
+#[rustfmt::skip]
+fn upload() -> Schema {
+    object(&[
+        must("id", id(), "Goes into `attachments`, `profile_image` or `image`."),
+        must("name", file_name(), "Control characters and separators replaced."),
+        must("type", file_type(), "What its bytes say that it is."),
+        must("size", size(), "Bytes as stored."),
+        must("sha256", text().pattern("^[0-9a-f]{64}$"), "Of the bytes as stored."),
+        must("width", pixels(), "As displayed; null where it is no picture."),
+        must("height", pixels(), "As displayed; null where it is no picture."),
+        must("url", url(), "Signed, for 24 hours."),
+    ]).says("A file that is stored.")
+}
+
+#[rustfmt::skip]
+fn message() -> Schema {
+    object(&[
+        must("id", id(), "Rises with `seq`."),
+        must("client_id", id(), "The sender's own name for it, by which a repeated post is known."),
+        must("conversation", id(), "Where it was posted."),
+        must("n", count_from(1), "Dense position in the conversation."),
+        must("seq", count_from(1), "Position in the server's one total order."),
+        must("rev", count_from(1), "seq of the last change. Of two versions the one with the greater rev is newer."),
+        must("sender", or_null(id()), "Their profile; null once the account is deleted."),
+        must("body", or_null(text()), "At most `limits.message_max` characters; null in a tombstone, and without a text."),
+        must("attachments", list(named("Attachment")).items_max(ATTACHMENTS_MAX), "Its files, in the order sent."),
+        must("reply_to", or_null(id()), "The message it answers."),
+        must("reactions", list(named("Reaction")).items_max(REACTIONS_MAX), "One item an emoji."),
+        must("created_at", time(), "When it was stored; never runs backwards."),
+        must("edited_at", or_null(time()), "When its text was last changed."),
+        must("deleted_at", or_null(time()), "When it became a tombstone."),
+        may("damaged", always(true), "Present only if the server's disk lost a part of the message: its body is null, and it is not a tombstone."),
+    ]).says("A tombstone has body null and empty lists.")
+}
+
+fn brief_fields() -> Vec<Field> {
+    vec![
+        must("id", id(), "For paths and posts."),
+        must("type", kind_of_conversation(), "Between two, or a group."),
+        must("title", or_null(title()), "Of a group."),
+        must("image", or_null(url()), "Of a group: a signed URL."),
+        must("members_count", count(), "How many are in it."),
+    ]
+}
+
+#[rustfmt::skip]
+fn conversation() -> Schema {
+    let mut fields = brief_fields();
+    fields.extend([
+        must("peer", or_null(named("Profile")), "The other one of a direct conversation."),
+        must("last_message", or_null(named("Message")), "The newest message."),
+        must("unread", count(), "Messages after `read_n` that are neither mine nor deleted."),
+        must("read_n", count(), "All up to this `n` is read."),
+        must("last_n", count(), "The `n` of the newest message."),
+        must("muted", flag(), "For oneself only."),
+        may("peer_read_n", count(), "How far the other one has read; in a direct conversation, where it may be seen."),
+        may("role", role(), "Mine, in a group."),
+    ]);
+    object(&fields).says("A conversation as one member sees it. `peer_read_n` in a direct conversation, if receipts are visible; `role` in a group.")
+}
