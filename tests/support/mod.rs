@@ -5,9 +5,11 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod contract;
 pub mod files;
 pub mod http;
 pub mod net;
+pub mod observer;
 pub mod pictures;
 pub mod process;
 mod seed;
@@ -20,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use self::contract::Contract;
+use self::observer::Observer;
 pub use self::seed::Seeded;
 use natter::base::crypto::HmacKey;
 use natter::base::send_queue::Front;
@@ -32,6 +36,7 @@ use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal, Start};
 use natter::model::settings::Settings;
 use natter::server::Server;
 use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket, UploadId};
+use natter::server::schema::examples::Exchange;
 use natter::store::{Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
@@ -80,6 +85,8 @@ pub struct Peer {
     ends: bool,
     /// The server shuts its write side when all bytes are sent.
     shuts: bool,
+    /// Holds what goes over the wire against the documents.
+    observer: Observer,
 }
 
 /// A command to storage that a test holds back.
@@ -87,6 +94,17 @@ type Question = (Ticket, Lane, Command);
 
 /// Reads have no lane; this value means none.
 const READS: Lane = Lane(u64::MAX);
+
+/// What becomes of the bytes on the wire.
+#[derive(Clone, Copy)]
+pub enum Watch {
+    /// Each connection is held against the documents.
+    Judges,
+    /// Against these, and what was judged is kept.
+    Records(&'static Contract),
+    /// A test whose connections are no real ones.
+    Nothing,
+}
 
 pub struct World {
     pub server: Server,
@@ -114,6 +132,7 @@ pub struct World {
     /// While set, storage gets no commands: they wait in `held`.
     pub holds: bool,
     pub held: VecDeque<Question>,
+    pub watch: Watch,
 }
 
 /// Limits without rates, so that only tests of rates reach them.
@@ -170,6 +189,7 @@ impl World {
             trace: Vec::new(),
             holds: false,
             held: VecDeque::new(),
+            watch: Watch::Judges,
             waiting: BTreeSet::new(),
         }
     }
@@ -212,7 +232,12 @@ impl World {
         // Slots are never reused here, so the generation may stay.
         let conn = ConnId(1 << 32 | self.next_conn);
         self.next_conn += 1;
-        self.peers.insert(conn, Peer::default());
+        let observer = match (listener_kind, self.watch) {
+            (ListenerKind::Public, Watch::Judges) => Observer::default(),
+            (ListenerKind::Public, Watch::Records(contract)) => Observer::recording(contract),
+            _ => Observer::blind(),
+        };
+        self.peers.insert(conn, Peer { observer, ..Peer::default() });
         self.input(Input::Accepted { conn, peer, listener_kind });
         conn
     }
@@ -249,6 +274,7 @@ impl World {
             let piece = peer.unread.len().min(READ_BUFFER);
             let bytes: Vec<u8> = peer.unread.drain(..piece).collect();
             if !bytes.is_empty() {
+                peer.observer.sent(&bytes);
                 self.server.handle(self.now, Input::Received { conn, bytes: &bytes });
             } else if std::mem::take(&mut peer.ends) {
                 self.server.handle(self.now, Input::Ended { conn });
@@ -343,6 +369,12 @@ impl World {
         self.input(Input::Failed { conn });
     }
 
+    /// What was judged while the world recorded it, in the order of the connections.
+    pub fn exchanges(&mut self) -> Vec<Exchange> {
+        let observers = self.peers.values_mut().map(|peer| &mut peer.observer);
+        observers.filter_map(|observer| observer.exchanges.take()).flatten().collect()
+    }
+
     /// The bytes that arrived since the last call.
     pub fn take(&mut self, conn: ConnId) -> Vec<u8> {
         std::mem::take(&mut self.peers.get_mut(&conn).expect("a peer").received)
@@ -368,8 +400,19 @@ impl World {
         self.input(Input::Tick);
     }
 
-    pub fn input(&mut self, input: Input<'_>) {
+    /// Gives the server an input, and its observer the bytes.
+    pub fn handle(&mut self, input: Input<'_>) {
+        if let Input::Received { conn, bytes } = &input
+            && !matches!(self.watch, Watch::Nothing)
+            && let Some(peer) = self.peers.get_mut(conn)
+        {
+            peer.observer.sent(bytes);
+        }
         self.server.handle(self.now, input);
+    }
+
+    pub fn input(&mut self, input: Input<'_>) {
+        self.handle(input);
         self.perform();
     }
 
@@ -473,6 +516,9 @@ impl World {
         peer.write_shut |= peer.shuts;
         if bytes.is_empty() {
             return;
+        }
+        if !matches!(self.watch, Watch::Nothing) {
+            peer.observer.received(&bytes);
         }
         peer.received.extend_from_slice(&bytes);
         self.server.handle(self.now, Input::Sent { conn, bytes: bytes.len() as u64 });
