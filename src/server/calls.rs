@@ -31,7 +31,9 @@ pub enum Caller {
     Op { conn: ConnId, op: u64 },
     /// The stream itself: a page of the log, a history, a read mark.
     Stream(ConnId),
-    /// The server itself: nobody waits for the answer.
+    /// A periodic task whose run is a chain of handler steps.
+    Task(Periodic),
+    /// The server itself: no client waits for the answer.
     Server,
 }
 
@@ -39,7 +41,7 @@ impl Caller {
     pub fn conn(self) -> ConnId {
         match self {
             Caller::Request(conn) | Caller::Stream(conn) | Caller::Op { conn, .. } => conn,
-            Caller::Server => ConnId::NOBODY,
+            Caller::Task(_) | Caller::Server => ConnId::NOBODY,
         }
     }
 }
@@ -63,10 +65,6 @@ pub enum Next {
     Greeting,
     /// Who may know that a stream types.
     Typing(AskedTyping),
-    /// When sessions were last seen is written.
-    LastSeen,
-    /// A step of an erasure that nobody waits for.
-    Erasure,
     Task(Task),
 }
 
@@ -79,14 +77,31 @@ pub struct AskedTyping {
     pub blocks: u32,
 }
 
-/// What the server does by itself (`tasks`).
+/// What a background task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    FetchMail,
+    /// The run in flight of a periodic task.
+    Run(Periodic),
     SendMail(Id),
     /// The outcome of a mail is being written.
     SettleMail(Id),
     FindPlace(SessionId),
     PlaceSession,
+}
+
+/// What the server does again and again; `background::tasks` has a row for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Periodic {
+    /// Fetches the mails that are due.
+    Mail,
+    /// Writes when sessions were last seen.
+    LastSeen,
+    /// Erases messages of deleted accounts.
+    Erase,
+    /// Forgets events that are older than the operator keeps them.
     PruneLog,
+    /// Removes the files of deleted uploads.
+    RemoveFiles,
+    /// Forgets expired state in memory.
+    Expire,
 }

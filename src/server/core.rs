@@ -21,6 +21,7 @@ use crate::model::settings::Settings;
 use crate::model::tickets::Tickets;
 use crate::server::background::last_seen::LastSeen;
 use crate::server::background::outbox::Outbox;
+use crate::server::background::tasks::Tasks;
 use crate::server::calls::{Call, Caller, Next};
 use crate::server::conn::Conn;
 use crate::server::contract::{Effect, ListenerKind, Ticket};
@@ -39,13 +40,9 @@ use crate::server::streams::values::Values;
 use crate::server::turn::Turn;
 use crate::server::uploads::receive::Uploads;
 
-/// Between two looks for files that nothing refers to any more: a deleted one is gone within a minute.
-const SWEEP_FILES_EVERY: Duration = Duration::from_secs(20);
 /// The same while the server ends: a peer that has its last answer and does not close must not hold up a restart, and a
 /// `docker stop` kills after 10 s.
 const DRAIN_LINGER: Duration = Duration::from_secs(3);
-/// Between two removals of expired state (rate buckets, ended sessions).
-pub const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Core {
     pub settings: Settings,
@@ -62,8 +59,6 @@ pub struct Core {
     pub attempts: Attempts,
     pub tickets: Tickets,
     pub last_seen: LastSeen,
-    /// A step of an erasure is under way for nobody's sake.
-    pub erasing: bool,
     pub presence: Presence,
     pub turn: Turn,
     pub metrics: Metrics,
@@ -75,13 +70,9 @@ pub struct Core {
     pub draining: bool,
     /// While draining: until then mails and look-ups that are under way may end.
     pub background_until: Option<Instant>,
-    pub sweep_at: Instant,
-    /// When old events are forgotten next.
-    pub prune_at: Instant,
     pub outbox: Outbox,
     pub verified: Verified,
-    /// When to look for files nothing refers to any more; `None` while that is being done.
-    pub file_sweep_at: Option<Instant>,
+    pub tasks: Tasks,
     pub uploads: Uploads,
     pub values: Values,
     pub exports: Exports,
@@ -123,7 +114,6 @@ impl Core {
             attempts: Attempts::default(),
             tickets: Tickets::default(),
             last_seen: LastSeen::default(),
-            erasing: false,
             presence: Presence::default(),
             turn: Turn::default(),
             metrics: Metrics::default(),
@@ -132,11 +122,9 @@ impl Core {
             storage: start.readiness,
             draining: false,
             background_until: None,
-            sweep_at: now.instant + SWEEP_EVERY,
-            prune_at: now.instant,
-            outbox: Outbox::new(now.instant),
+            outbox: Outbox::default(),
             verified: Verified::default(),
-            file_sweep_at: Some(now.instant + SWEEP_FILES_EVERY),
+            tasks: Tasks::new(now.instant),
             uploads: Uploads::default(),
             values: Values::default(),
             exports: Exports::default(),
@@ -227,10 +215,5 @@ impl Core {
         if let Some(reservation) = conn.reservation.take() {
             self.uploads.reservations.give_back(reservation);
         }
-    }
-
-    /// The sweep of files has come to its end.
-    pub fn sweep_ended(&mut self) {
-        self.file_sweep_at = Some(self.now.instant + SWEEP_FILES_EVERY);
     }
 }

@@ -187,7 +187,7 @@ pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, 
             websocket::op_step(core, conn, op, step);
             websocket::advance(core, conn);
         }
-        Caller::Stream(_) | Caller::Server => {}
+        Caller::Stream(_) | Caller::Task(_) | Caller::Server => {}
     }
 }
 

@@ -93,11 +93,8 @@ pub mod uploads;
 
 use std::time::{Duration, Instant};
 
-use self::background::erase;
-use self::background::last_seen;
-use self::background::outbox;
 use self::background::tasks;
-use self::calls::{Call, Caller, Next};
+use self::calls::{Call, Caller, Next, Periodic};
 use self::clock::{Clock, soonest};
 use self::conn::{Conn, Conns, Phase};
 use self::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
@@ -154,7 +151,7 @@ impl Server {
             self.expire();
         }
         self.take(input);
-        tasks::run(&mut self.core);
+        tasks::follow_up(&mut self.core);
         self.relieve();
         self.hash();
         for conn in self.core.uploads.take_resumed() {
@@ -410,7 +407,12 @@ impl Server {
         if self.conns.get(caller.conn()).is_some() {
             self.with_conn(caller.conn(), |core, conn| dispatch::resume(core, conn, caller, ticket, step));
         } else {
-            steps::resume_alone(&mut self.core, caller, step);
+            let went_on = steps::resume_alone(&mut self.core, caller, step);
+            if let Caller::Task(task) = caller
+                && !went_on
+            {
+                tasks::ended(&mut self.core, task, None);
+            }
         }
     }
 
@@ -441,8 +443,6 @@ impl Server {
             }
             Next::Task(task) => tasks::answered(&mut self.core, task, outcome.result),
             Next::Work(_) | Next::Hash(_) => {}
-            Next::LastSeen => last_seen::written(&mut self.core),
-            Next::Erasure => erase::done(&mut self.core, outcome.result),
             Next::Presence { profile, online } => {
                 presence::answered(&mut self.core, profile, online, outcome.result);
             }
@@ -487,18 +487,7 @@ impl Server {
         if self.core.backlog.is_due(now) {
             self.close_largest();
         }
-        if self.core.sweep_at <= now {
-            tasks::sweep(&mut self.core);
-        }
-        outbox::tick(&mut self.core);
-        if self.core.file_sweep_at.is_some_and(|at| at <= now) {
-            self.core.file_sweep_at = None;
-            // A row that a power cut may bring back needs its file.
-            if self.core.storage.unproven {
-                return self.core.sweep_ended();
-            }
-            steps::resume_alone(&mut self.core, Caller::Server, Ok(crate::uploads::sweep()));
-        }
+        tasks::tick(&mut self.core);
     }
 
     /// The queues hold more than they may together. A close frame would wait after all that is queued: the connection just ends.
@@ -528,7 +517,7 @@ impl Server {
         }
         self.core.draining = true;
         self.core.background_until = Some(self.core.now.instant + DRAIN_BACKGROUND);
-        last_seen::flush(&mut self.core);
+        tasks::wake(&mut self.core, Periodic::LastSeen);
         for id in self.conns.ids() {
             self.with_conn(id, dispatch::drain);
         }
@@ -539,9 +528,7 @@ impl Server {
 fn first_deadline(core: &Core, timers: &Timers<ConnId>) -> Option<Instant> {
     let giving_up = core.background_until.filter(|until| *until > core.now.instant);
     soonest([
-        Some(core.sweep_at),
-        core.file_sweep_at,
-        Some(core.outbox.deadline()),
+        core.tasks.next_deadline(),
         giving_up,
         timers.next(),
         core.presence.next_deadline(),

@@ -1,26 +1,28 @@
-//! When sessions were last seen: collected in memory, written once a minute, a bounded piece at a time.
-//! Invariant: a session's row is written at most once a minute, and no request waits for it.
+//! When sessions were last seen: collected in memory, written once a minute, a bounded batch at a time.
+//!
+//! Owns the two lists; `tasks` says when they are written. Invariant: a session's row is written at most once a minute, and no request waits for it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::base::time::Now;
 use crate::model::operation::Operation;
 use crate::model::session::{NoteSeen, SessionId};
-use crate::server::calls::{Caller, Next};
+use crate::server::background::tasks;
+use crate::server::calls::{Caller, Next, Periodic, Task};
 use crate::server::core::Core;
 
-/// Sessions whose last sight waits to be written, 24 bytes each. Beyond: not noted, until the next minute.
+/// Sessions whose last-seen time waits to be written, 24 bytes each. Beyond: not recorded, until the next minute.
 const SEEN_SESSIONS_MAX: usize = 65_536;
 /// Of them in one write, about a millisecond of the writer's time; the next follows when it is answered.
 const SEEN_BATCH_MAX: usize = 256;
 
 #[derive(Default)]
 pub struct LastSeen {
-    /// Since the last sweep.
+    /// Since the last run.
     pending: BTreeMap<SessionId, u64>,
     /// On their way to storage.
     in_flight: BTreeMap<SessionId, u64>,
-    writing: bool,
 }
 
 impl LastSeen {
@@ -31,32 +33,27 @@ impl LastSeen {
     }
 }
 
-/// The minute is over: what was seen in it leaves.
-pub fn flush(core: &mut Core) {
-    if core.last_seen.in_flight.is_empty() {
-        core.last_seen.in_flight = std::mem::take(&mut core.last_seen.pending);
+/// Writes a batch of what was seen. Begins with what is left of the last minute.
+pub fn run(core: &mut Core) -> bool {
+    let LastSeen { pending, in_flight } = &mut core.last_seen;
+    if in_flight.is_empty() {
+        *in_flight = std::mem::take(pending);
     }
-    write_some(core);
-}
-
-/// Writes a piece unless one is under way.
-fn write_some(core: &mut Core) {
-    let left = &mut core.last_seen.in_flight;
-    if core.last_seen.writing || left.is_empty() {
-        return;
+    if in_flight.is_empty() {
+        return false;
     }
-    let rest = match left.keys().nth(SEEN_BATCH_MAX).copied() {
-        Some(first) => left.split_off(&first),
+    let rest = match in_flight.keys().nth(SEEN_BATCH_MAX).copied() {
+        Some(first) => in_flight.split_off(&first),
         None => BTreeMap::new(),
     };
-    let piece = std::mem::replace(left, rest);
-    core.last_seen.writing = true;
-    let note = NoteSeen { seen: piece.into_iter().collect() };
-    core.ask_store(Caller::Server, note.into_command(), Next::LastSeen);
+    let batch = std::mem::replace(in_flight, rest);
+    let seen = NoteSeen { seen: batch.into_iter().collect() };
+    core.ask_store(Caller::Server, seen.into_command(), Next::Task(Task::Run(Periodic::LastSeen)));
+    true
 }
 
-/// A piece is written, or lost to a fault: it tells nothing that the next minute doesn't tell again.
+/// A batch is written, or lost to a fault: the next minute records the same sessions again.
 pub fn written(core: &mut Core) {
-    core.last_seen.writing = false;
-    write_some(core);
+    let is_more = !core.last_seen.in_flight.is_empty();
+    tasks::ended(core, Periodic::LastSeen, is_more.then_some(Duration::ZERO));
 }

@@ -1,6 +1,8 @@
-//! Work that belongs to no connection: mail, geolocation, last-seen times, pruning and erasure.
+//! Work that belongs to no connection: mail, geolocation, last-seen times, upkeep of storage and memory.
+//!
+//! `tasks` has the table of what runs when; the other files say what one run does.
 
-pub mod erase;
 pub mod last_seen;
 pub mod outbox;
 pub mod tasks;
+pub mod upkeep;

@@ -1,5 +1,6 @@
-//! The outbox pump: fetches mails that are due, has workers send them, writes what became of each. It works for nobody's
-//! request and so belongs to no connection. Owns when the table is looked at; texts, delivery and the rests between tries
+//! The outbox: fetches mails that are due, has workers send them, and writes the result of each.
+//!
+//! Owns the state of the mails under way. Leaves to `tasks` when it runs; texts, delivery and the time between two tries
 //! are elsewhere.
 //!
 //! ```text
@@ -10,7 +11,7 @@
 //! Invariant: a mail that was sent is never handed out again by this process, whatever storage answers.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::base::id::Id;
 use crate::limits::MAILS_UNDER_WAY_MAX;
@@ -19,21 +20,16 @@ use crate::model::mail::{DueMail, FetchMail, Letter, MailFailed, MailFate, MailP
 use crate::model::mail_text;
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Operation, Refusal};
-use crate::server::calls::{Call, Caller, Next, Task};
+use crate::server::background::tasks;
+use crate::server::calls::{Call, Caller, Next, Periodic, Task};
 use crate::server::contract::Effect;
 use crate::server::core::Core;
 
-/// Between two looks at the outbox at the most; a mail that was just written is looked for at once.
-const OUTBOX_LOOK_EVERY: Duration = Duration::from_secs(60);
 /// After storage or the workers refused to do the outbox's work.
 const OUTBOX_RETRY: Duration = Duration::from_secs(5);
 
+#[derive(Default)]
 pub struct Outbox {
-    /// When to look at the latest. Storage is asked for what has come due, and for when the next will be.
-    look_at: Instant,
-    looking: bool,
-    /// Something was written while we were looking: the answer may not show it.
-    again: bool,
     /// At most [`MAILS_UNDER_WAY_MAX`].
     under_way: BTreeMap<Id, State>,
 }
@@ -45,33 +41,12 @@ enum State {
     Settling(Delivery),
     /// Its outcome could not be written.
     Unsettled(Delivery),
-    /// Written; remembered until the look under way is over, which may still show the row.
+    /// Written; kept until the fetch in flight has ended, which may still show the row.
     Settled,
 }
 
-impl Outbox {
-    /// What was left by the last run is looked for at once.
-    pub fn new(now: Instant) -> Outbox {
-        Outbox { look_at: now, looking: false, again: false, under_way: BTreeMap::new() }
-    }
-
-    pub fn deadline(&self) -> Instant {
-        self.look_at
-    }
-}
-
-/// A mail was written: it is due now, or will be.
-pub fn wake(core: &mut Core) {
-    core.outbox.again = true;
-    look(core);
-}
-
-/// The time to look has come.
-pub fn tick(core: &mut Core) {
-    if core.outbox.look_at > core.now.instant {
-        return;
-    }
-    core.outbox.look_at = core.now.instant + OUTBOX_LOOK_EVERY;
+/// Looks at the outbox: writes again what could not be written, and fetches what is due.
+pub fn run(core: &mut Core) -> bool {
     let unsettled = core.outbox.under_way.iter().filter_map(|(id, state)| match state {
         State::Unsettled(delivery) => Some((*id, *delivery)),
         _ => None,
@@ -80,26 +55,19 @@ pub fn tick(core: &mut Core) {
     for (id, delivery) in unsettled {
         settle(core, id, delivery);
     }
-    look(core);
-}
-
-fn look(core: &mut Core) {
-    let outbox = &mut core.outbox;
-    if outbox.looking || outbox.under_way.len() >= MAILS_UNDER_WAY_MAX || core.draining {
-        return;
+    if core.outbox.under_way.len() >= MAILS_UNDER_WAY_MAX || core.draining {
+        return false;
     }
-    outbox.looking = true;
-    outbox.again = false;
     // Rows under way are due too, and come first: the page has room for all of them and one more at least.
     let fetch = FetchMail { at: core.now.unix_ms, limit: MAILS_UNDER_WAY_MAX as u32 };
-    core.ask_store(Caller::Server, fetch.into_command(), Next::Task(Task::FetchMail));
+    core.ask_store(Caller::Server, fetch.into_command(), Next::Task(Task::Run(Periodic::Mail)));
+    true
 }
 
 pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
-    core.outbox.looking = false;
     let Ok(Some(page)) = result.map(FetchMail::from_answer) else {
         forget_settled(core);
-        return look_in(core, OUTBOX_RETRY);
+        return tasks::ended(core, Periodic::Mail, Some(OUTBOX_RETRY));
     };
     let MailPage { mails, next_due_at } = page;
     for mail in mails {
@@ -114,30 +82,22 @@ pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
     }
     // Not before: this page may be older than what became of its mails.
     forget_settled(core);
-    if let Some(due_at) = next_due_at {
-        let wait = Duration::from_millis(due_at.saturating_sub(core.now.unix_ms));
-        // A row that is due already waits for room, which a mail's end makes and looks again.
-        if !wait.is_zero() {
-            look_in(core, wait);
-        }
-    }
-    if core.outbox.again {
-        look(core);
-    }
+    let wait = next_due_at.map(|due_at| Duration::from_millis(due_at.saturating_sub(core.now.unix_ms)));
+    // A row that is due already waits for room, which a mail's end makes and looks again.
+    tasks::ended(core, Periodic::Mail, wait.filter(|wait| !wait.is_zero()));
 }
 
 fn forget_settled(core: &mut Core) {
     core.outbox.under_way.retain(|_, state| *state != State::Settled);
 }
 
-fn look_in(core: &mut Core, wait: Duration) {
-    let at = core.now.instant + wait.min(OUTBOX_LOOK_EVERY);
-    core.outbox.look_at = core.outbox.look_at.min(at);
+fn retry(core: &mut Core) {
+    core.tasks.run_by(Periodic::Mail, core.now.instant + OUTBOX_RETRY);
 }
 
 fn send(core: &mut Core, mail: DueMail) {
     let Some(to) = &mail.to else {
-        // For nobody: it goes the way of all mails, but not out of the house.
+        // A mail without a recipient takes the time of any other, so that nothing shows that no account has the address.
         return settle(core, mail.id, Delivery::Sent);
     };
     let (subject, body) = mail_text::render(&mail, &core.settings.lookup_key, &core.settings.public_url);
@@ -160,7 +120,7 @@ fn send(core: &mut Core, mail: DueMail) {
 pub fn delivered(core: &mut Core, id: Id, done: Done) {
     match done {
         Done::Mail(delivery) => {
-            // Counted now and not after a day of tries: nobody else can mend it.
+            // Counted now and not after a day of tries: only the operator can fix it.
             if delivery == Delivery::Blocked {
                 core.metrics.trouble(ErrorKind::Mail);
             }
@@ -168,9 +128,9 @@ pub fn delivered(core: &mut Core, id: Id, done: Done) {
         }
         Done::Busy => {
             core.outbox.under_way.remove(&id);
-            look_in(core, OUTBOX_RETRY);
+            retry(core);
         }
-        // The worker broke at it; the pool has said so.
+        // The worker panicked; the pool has logged it.
         _ => settle(core, id, Delivery::Failed),
     }
 }
@@ -192,10 +152,10 @@ pub fn settled(core: &mut Core, id: Id, result: Result<Answer, Refusal>) {
     match result {
         Err(_) => {
             core.outbox.under_way.insert(id, State::Unsettled(delivery));
-            look_in(core, OUTBOX_RETRY);
+            retry(core);
         }
         Ok(answer) => {
-            if core.outbox.looking {
+            if core.tasks.is_in_flight(Periodic::Mail) {
                 core.outbox.under_way.insert(id, State::Settled);
             } else {
                 core.outbox.under_way.remove(&id);
@@ -205,7 +165,7 @@ pub fn settled(core: &mut Core, id: Id, result: Result<Answer, Refusal>) {
                 core.metrics.trouble(ErrorKind::Mail);
             }
             // There is room for one more, and a failed one has its next time.
-            wake(core);
+            tasks::wake(core, Periodic::Mail);
         }
     }
 }

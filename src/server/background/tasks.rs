@@ -1,28 +1,128 @@
-//! What the server does by itself, beside every connection: follow_ups of handlers, the outbox, places, who is verified.
-//! Owns the dispatch only. Invariant: a task belongs to no connection, so none can delay or lose it by closing.
+//! Background tasks: what the server does by itself, and when.
+//!
+//! Owns the table of periodic tasks and the one mechanism that runs them. Leaves to `outbox`, `last_seen` and `upkeep` what
+//! a run does. Invariant: at most one run of a task is in flight, and a task belongs to no connection, so no connection can
+//! delay or lose it by closing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::model::event::PruneLog;
 use crate::model::handler::FollowUp;
 use crate::model::job::{Done, Job};
 use crate::model::mail::PlaceSession;
 use crate::model::operation::{Answer, Operation, Refusal};
-use crate::server::background::erase;
 use crate::server::background::last_seen;
 use crate::server::background::outbox;
-use crate::server::calls::{Call, Caller, Next, Task};
+use crate::server::background::upkeep;
+use crate::server::calls::{Call, Caller, Next, Periodic, Task};
 use crate::server::contract::Effect;
-use crate::server::core::{Core, SWEEP_EVERY};
+use crate::server::core::Core;
 
-/// Between two looks for events older than EVENTS_KEPT.
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+/// One periodic task.
+struct Row {
+    task: Periodic,
+    /// From the start of the process to its first run.
+    first: Duration,
+    /// From the start of a run to the start of the next, unless a run says that there is work sooner.
+    every: Duration,
+    /// Begins a run; `true` when it waits for storage or a worker, whose answer then calls [`ended`].
+    run: fn(&mut Core) -> bool,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+const TABLE: [Row; 6] = [
+    // A mail that was just written wakes the task; what the last process left is looked for at once.
+    Row { task: Periodic::Mail, first: Duration::ZERO, every: MINUTE, run: outbox::run },
+    Row { task: Periodic::LastSeen, first: MINUTE, every: MINUTE, run: last_seen::run },
+    Row { task: Periodic::Erase, first: MINUTE, every: MINUTE, run: upkeep::erase },
+    Row { task: Periodic::PruneLog, first: MINUTE, every: Duration::from_secs(3_600), run: upkeep::prune },
+    // The file of a deleted upload is gone within a minute.
+    Row {
+        task: Periodic::RemoveFiles,
+        first: Duration::from_secs(20),
+        every: Duration::from_secs(20),
+        run: upkeep::remove_files,
+    },
+    Row { task: Periodic::Expire, first: MINUTE, every: MINUTE, run: upkeep::expire },
+];
+
+#[derive(Clone, Copy)]
+struct State {
+    next_at: Instant,
+    in_flight: bool,
+    /// There is new work that the run in flight may not see.
+    again: bool,
+}
+
+/// When each task of the table runs next.
+pub struct Tasks([State; TABLE.len()]);
+
+impl Tasks {
+    pub fn new(now: Instant) -> Tasks {
+        Tasks(TABLE.map(|row| State { next_at: now + row.first, in_flight: false, again: false }))
+    }
+
+    /// A run in flight has no deadline: its answer ends it.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.0.iter().filter(|state| !state.in_flight).map(|state| state.next_at).min()
+    }
+
+    pub fn is_in_flight(&self, task: Periodic) -> bool {
+        self.0[index(task)].in_flight
+    }
+
+    /// The next run of a task is at `at` or sooner.
+    pub fn run_by(&mut self, task: Periodic, at: Instant) {
+        let state = &mut self.0[index(task)];
+        state.next_at = state.next_at.min(at);
+    }
+}
+
+fn index(task: Periodic) -> usize {
+    TABLE.iter().position(|row| row.task == task).expect("each task has a row")
+}
+
+/// Starts the tasks that are due.
+pub fn tick(core: &mut Core) {
+    for row in &TABLE {
+        start_if_due(core, row.task);
+    }
+}
+
+fn start_if_due(core: &mut Core, task: Periodic) {
+    let state = core.tasks.0[index(task)];
+    if !state.in_flight && (state.again || state.next_at <= core.now.instant) {
+        start(core, task);
+    }
+}
+
+fn start(core: &mut Core, task: Periodic) {
+    let row = &TABLE[index(task)];
+    let next_at = core.now.instant + row.every;
+    core.tasks.0[index(task)] = State { next_at, in_flight: true, again: false };
+    core.tasks.0[index(task)].in_flight = (row.run)(core);
+}
+
+/// There is work for a task: it runs now, or once more after the run in flight.
+pub fn wake(core: &mut Core, task: Periodic) {
+    core.tasks.0[index(task)].again = true;
+    start_if_due(core, task);
+}
+
+/// The run in flight has ended. `wait` is when the task found it has to run again, zero for work that is left.
+pub fn ended(core: &mut Core, task: Periodic, wait: Option<Duration>) {
+    core.tasks.0[index(task)].in_flight = false;
+    if let Some(wait) = wait {
+        core.tasks.run_by(task, core.now.instant + wait);
+    }
+    start_if_due(core, task);
+}
 
 /// Does what the handlers of this turn asked for in addition to their answers.
-pub fn run(core: &mut Core) {
+pub fn follow_up(core: &mut Core) {
     for follow_up in std::mem::take(&mut core.turn.follow_ups) {
         match follow_up {
-            FollowUp::Mail => outbox::wake(core),
+            FollowUp::Mail => wake(core, Periodic::Mail),
             FollowUp::Verified(member) => core.verified.insert(member),
             FollowUp::FindPlace { session, address } => {
                 let call = Call { caller: Caller::Server, next: Next::Task(Task::FindPlace(session)) };
@@ -33,54 +133,19 @@ pub fn run(core: &mut Core) {
     }
 }
 
-/// Forgets what has expired, and starts what is due with it.
-pub fn sweep(core: &mut Core) {
-    let unix_s = core.now.unix_s();
-    let now = core.now.instant;
-    core.rates.sweep(now);
-    core.ended.retain(|_, ended| ended.until >= unix_s || ended.kept_until > now);
-    core.tickets.expire(core.now);
-    let hub = &core.hub;
-    core.values.sweep(|profile| !hub.of(profile).is_empty());
-    last_seen::flush(core);
-    erase::flush(core);
-    prune(core);
-    core.sweep_at = now + SWEEP_EVERY;
-}
-
 /// Storage has answered a task.
 pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
     match task {
-        Task::FetchMail => outbox::fetched(core, result),
+        Task::Run(Periodic::Mail) => outbox::fetched(core, result),
+        Task::Run(Periodic::LastSeen) => last_seen::written(core),
+        Task::Run(Periodic::Erase) => upkeep::erased(core, result),
+        Task::Run(Periodic::PruneLog) => upkeep::pruned(core, result),
+        // Handlers and their continuations do the one, nothing is asked for the other.
+        Task::Run(Periodic::RemoveFiles | Periodic::Expire) => {}
         Task::SettleMail(id) => outbox::settled(core, id, result),
         // Where it could not be written the place stays empty, and the mail is due by itself.
-        Task::PlaceSession => outbox::wake(core),
-        Task::PruneLog => pruned(core, result),
+        Task::PlaceSession => wake(core, Periodic::Mail),
         Task::SendMail(_) | Task::FindPlace(_) => {}
-    }
-}
-
-/// Forgets old events now and then, where the operator keeps only some.
-fn prune(core: &mut Core) {
-    let Some(kept) = core.settings.events_kept else { return };
-    if core.now.instant < core.prune_at {
-        return;
-    }
-    core.prune_at = core.now.instant + PRUNE_EVERY;
-    ask_to_prune(core, kept);
-}
-
-fn ask_to_prune(core: &mut Core, kept: Duration) {
-    let before = core.now.unix_ms.saturating_sub(kept.as_millis() as u64);
-    core.ask_store(Caller::Server, PruneLog { before }.into_command(), Next::Task(Task::PruneLog));
-}
-
-/// More of them wait: on at once, a bounded step at a time, so that posts come in between. A fault waits for the next turn.
-fn pruned(core: &mut Core, result: Result<Answer, Refusal>) {
-    if let (Some(true), Some(kept)) = (result.ok().and_then(PruneLog::from_answer), core.settings.events_kept)
-        && !core.draining
-    {
-        ask_to_prune(core, kept);
     }
 }
 
@@ -96,6 +161,6 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
             let found = PlaceSession { at: core.now.unix_ms, session, place };
             core.ask_store(Caller::Server, found.into_command(), Next::Task(Task::PlaceSession));
         }
-        Task::FetchMail | Task::SettleMail(_) | Task::PlaceSession | Task::PruneLog => {}
+        Task::Run(_) | Task::SettleMail(_) | Task::PlaceSession => {}
     }
 }

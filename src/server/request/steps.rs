@@ -179,9 +179,7 @@ pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
 
 /// A continuation has run whose connection is gone, or never was: what it asks for is still done, and only the answer is
 /// dropped. Half a chain would leave a file without its row. Only a password is not hashed for nobody.
-pub fn resume_alone(core: &mut Core, caller: Caller, step: Result<Step, Problem>) {
-    let refresh = step.is_ok_and(|step| ask(core, caller, step).is_some());
-    if caller == Caller::Server && !refresh {
-        core.sweep_ended();
-    }
+/// `false` when the chain has ended.
+pub fn resume_alone(core: &mut Core, caller: Caller, step: Result<Step, Problem>) -> bool {
+    step.is_ok_and(|step| ask(core, caller, step).is_some())
 }

@@ -1,0 +1,64 @@
+//! Periodic upkeep: messages of deleted accounts, old events, files of deleted uploads, expired state in memory.
+//!
+//! Leaves to `tasks` when each runs. Invariant: a run is one bounded step, so that posts come in between two of them; what
+//! a step leaves is done by the next run, which follows at once, and after a fault in its usual time.
+
+use std::time::Duration;
+
+use crate::model::event::PruneLog;
+use crate::model::member::{EraseMessages, Erased};
+use crate::model::operation::{Answer, Operation, Refusal};
+use crate::server::background::tasks;
+use crate::server::calls::{Caller, Next, Periodic, Task};
+use crate::server::core::Core;
+use crate::server::request::steps;
+
+/// Erases messages of deleted accounts. The request that deletes an account erases them itself and waits for it; this does
+/// what a crash or a closed connection left. Where nothing is left it costs one look at an empty table.
+pub fn erase(core: &mut Core) -> bool {
+    if core.draining {
+        return false;
+    }
+    let erase = EraseMessages { at: core.now.unix_ms };
+    core.ask_store(Caller::Server, erase.into_command(), Next::Task(Task::Run(Periodic::Erase)));
+    true
+}
+
+pub fn erased(core: &mut Core, result: Result<Answer, Refusal>) {
+    let is_more = result.ok().and_then(EraseMessages::from_answer) == Some(Erased::Some);
+    tasks::ended(core, Periodic::Erase, is_more.then_some(Duration::ZERO));
+}
+
+/// Forgets old events, where the operator keeps only some.
+pub fn prune(core: &mut Core) -> bool {
+    let Some(kept) = core.settings.events_kept.filter(|_| !core.draining) else { return false };
+    let before = core.now.unix_ms.saturating_sub(kept.as_millis() as u64);
+    let next = Next::Task(Task::Run(Periodic::PruneLog));
+    core.ask_store(Caller::Server, PruneLog { before }.into_command(), next);
+    true
+}
+
+pub fn pruned(core: &mut Core, result: Result<Answer, Refusal>) {
+    let is_more = result.ok().and_then(PruneLog::from_answer) == Some(true);
+    tasks::ended(core, Periodic::PruneLog, is_more.then_some(Duration::ZERO));
+}
+
+/// Removes files that no row refers to. A chain of handler steps, whose end is where it asks nothing more.
+pub fn remove_files(core: &mut Core) -> bool {
+    // A row that a power cut may bring back needs its file.
+    if core.draining || core.storage.unproven {
+        return false;
+    }
+    steps::ask(core, Caller::Task(Periodic::RemoveFiles), crate::uploads::sweep()).is_some()
+}
+
+/// Forgets what has expired in memory; nothing is asked for it.
+pub fn expire(core: &mut Core) -> bool {
+    let (unix_s, now) = (core.now.unix_s(), core.now.instant);
+    core.rates.sweep(now);
+    core.ended.retain(|_, ended| ended.until >= unix_s || ended.kept_until > now);
+    core.tickets.expire(core.now);
+    let hub = &core.hub;
+    core.values.sweep(|profile| !hub.of(profile).is_empty());
+    false
+}
