@@ -50,7 +50,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 
 /// What every part of `server` may know: a connection, what all connections share, the contract with the runtime. `conn` and
 /// `core` hold the state of the folders, so they name its types, and nothing else of a folder.
-const SERVER_BASE: &[&str] = &["calls", "clock", "conn", "contract", "core", "crowd", "turn"];
+const SERVER_BASE: &[&str] = &["calls", "clock", "close_reason", "conn", "contract", "core", "crowd", "turn"];
 
 /// Above them, bottom up: a file or folder of `server`, and what it may import in addition to [`SERVER_BASE`] and itself.
 /// Each row may name rows above it only. One file alone knows all kinds of connections: `dispatch`.

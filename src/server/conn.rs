@@ -28,6 +28,7 @@ use crate::base::send_queue::SendQueue;
 use crate::limits::PIPELINE_BYTES_MAX;
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::HeadReader;
+use crate::server::close_reason::CloseReason;
 use crate::server::contract::{ConnId, ListenerKind, Ticket};
 use crate::server::crowd::{Origin, Standing};
 use crate::server::request::exchange::{Exchange, Handover, ReadBody};
@@ -113,7 +114,8 @@ pub enum Phase {
     Drain {
         decoder: BodyDecoder,
         left: u64,
-        keep_alive: bool,
+        /// `None`: the connection is kept alive.
+        close: Option<CloseReason>,
     },
     WebSocket(Box<SocketStream>),
     EventStream(Box<EventStream>),
@@ -124,8 +126,9 @@ pub enum Phase {
     /// For the peer to read our last words: the write side shuts down, what comes is dropped.
     Linger {
         left: u64,
+        reason: CloseReason,
     },
-    Closed,
+    Closed(CloseReason),
 }
 
 impl Conn {
@@ -174,7 +177,7 @@ impl Conn {
 
     /// Leaves the current phase, whose parts the caller goes on with.
     pub fn take_phase(&mut self) -> Phase {
-        std::mem::replace(&mut self.phase, Phase::Closed)
+        std::mem::replace(&mut self.phase, Phase::Closed(CloseReason::Internal))
     }
 
     /// Drops the first `count` bytes of the inbox; an empty one gives its memory back.
@@ -190,8 +193,23 @@ impl Conn {
         }
     }
 
+    /// Ends it. The reason of a connection that was ending already stays.
+    pub fn close(&mut self, reason: CloseReason) {
+        self.phase = Phase::Closed(self.close_reason().unwrap_or(reason));
+    }
+
+    /// Why it ends, once that is decided.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        match self.phase {
+            // What `take_phase` leaves is no reason yet.
+            Phase::Closed(CloseReason::Internal) => None,
+            Phase::Linger { reason, .. } | Phase::Closed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
     pub fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
+        matches!(self.phase, Phase::Closed(_))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::{Code, Problem};
 use crate::model::session::SessionId;
 use crate::server::calls::Caller;
+use crate::server::close_reason::CloseReason;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{Effect, Ticket};
 use crate::server::core::Core;
@@ -46,7 +47,7 @@ pub fn wants_read(core: &Core, conn: &Conn) -> bool {
         | Phase::Linger { .. }
         | Phase::EventStream(_)
         | Phase::Export(_) => true,
-        Phase::Await { .. } | Phase::HandOver { .. } | Phase::Poll(_) | Phase::Closed => false,
+        Phase::Await { .. } | Phase::HandOver { .. } | Phase::Poll(_) | Phase::Closed(_) => false,
         Phase::WebSocket(stream) => stream.has_room(&conn.send),
     }
 }
@@ -67,7 +68,7 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
         | Phase::HandOver { .. }
         | Phase::Drain { .. }
         | Phase::Poll(_)
-        | Phase::Closed => conn.inbox.extend_from_slice(bytes),
+        | Phase::Closed(_) => conn.inbox.extend_from_slice(bytes),
     }
 }
 
@@ -79,7 +80,7 @@ pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
         Phase::WebSocket(_) => websocket::sent(core, conn),
         Phase::EventStream(_) => sse::advance(core, conn),
         Phase::Export(_) => export::advance(core, conn),
-        Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.phase = Phase::Closed,
+        Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.close(CloseReason::PeerLeft),
         _ => http::sent(core, conn),
     }
 }
@@ -92,17 +93,21 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
         // Its request was complete, so the rest of the response is still sent.
         Phase::Export(_) => {}
         // An EventSource that leaves closes both ways.
-        Phase::EventStream(_) => conn.phase = Phase::Closed,
+        Phase::EventStream(_) => conn.close(CloseReason::PeerLeft),
         // `advance` reads what has come, and closes after the last response.
         Phase::ReadHead { .. } => {}
         // An incomplete request gets no response, but earlier pipelined responses must still be flushed.
-        Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => http::close_when_sent(core, conn),
-        Phase::ReadUpload(reading) if reading.is_receiving() => http::close_when_sent(core, conn),
+        Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => {
+            http::close_when_sent(core, conn, CloseReason::PeerLeft)
+        }
+        Phase::ReadUpload(reading) if reading.is_receiving() => {
+            http::close_when_sent(core, conn, CloseReason::PeerLeft)
+        }
         Phase::Await { .. }
         | Phase::HandOver { .. }
         | Phase::ReadUpload(_)
         | Phase::Poll(_)
-        | Phase::Closed => {}
+        | Phase::Closed(_) => {}
     }
 }
 
@@ -127,14 +132,14 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
             | Phase::Export(_)
             | Phase::Poll(_)
             | Phase::Linger { .. }
-            | Phase::Closed => false,
+            | Phase::Closed(_) => false,
         };
         if !went_on {
             break;
         }
     }
     if conn.ended && matches!(conn.phase, Phase::ReadHead { .. }) {
-        http::close_when_sent(core, conn);
+        http::close_when_sent(core, conn, CloseReason::PeerLeft);
     } else if core.draining {
         http::drain_idle(core, conn);
     }
@@ -226,9 +231,11 @@ pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
 pub fn session_ended(core: &mut Core, conn: &mut Conn, session: SessionId) -> bool {
     match &conn.phase {
         Phase::WebSocket(stream) if stream.session() == Some(session) => {
-            websocket::close(core, conn, websocket::SESSION_OVER, "session over");
+            websocket::close(core, conn, CloseReason::SessionOver, "session over");
         }
-        Phase::EventStream(stream) if stream.session() == session => sse::end(core, conn),
+        Phase::EventStream(stream) if stream.session() == session => {
+            sse::end(core, conn, CloseReason::SessionOver)
+        }
         Phase::Poll(poll) if poll.session() == session => poll::refuse(core, conn),
         _ => return false,
     }
@@ -246,7 +253,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         | Phase::ReadBody(_)
         | Phase::Drain { .. }
         | Phase::Linger { .. }
-        | Phase::Closed => http::timed_out(core, conn),
+        | Phase::Closed(_) => http::timed_out(core, conn),
         Phase::ReadUpload(_) => receive::timed_out(core, conn),
         Phase::WebSocket(_) => websocket::timed_out(core, conn),
         Phase::EventStream(_) => sse::timed_out(core, conn),
@@ -271,7 +278,7 @@ pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
 pub fn drain(core: &mut Core, conn: &mut Conn) {
     match &conn.phase {
         Phase::WebSocket(_) => websocket::drain(core, conn),
-        Phase::EventStream(_) => sse::end(core, conn),
+        Phase::EventStream(_) => sse::end(core, conn, CloseReason::Draining),
         Phase::Poll(_) => poll::timed_out(core, conn),
         Phase::Linger { .. } | Phase::Drain { .. } => {
             conn.deadline = conn.deadline.min(Some(core.linger_until()));

@@ -78,6 +78,7 @@
 pub mod background;
 pub mod calls;
 pub mod clock;
+pub mod close_reason;
 pub mod conn;
 pub mod contract;
 pub mod core;
@@ -96,6 +97,7 @@ use std::time::{Duration, Instant};
 use self::background::tasks;
 use self::calls::{Call, Caller, Next, Periodic};
 use self::clock::{Clock, soonest};
+use self::close_reason::CloseReason;
 use self::conn::{Conn, Conns, Phase};
 use self::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use self::core::Core;
@@ -171,7 +173,7 @@ impl Server {
                 self.with_conn(conn, |core, conn| dispatch::sent(core, conn, bytes))
             }
             Input::Ended { conn } => self.with_conn(conn, dispatch::ended),
-            Input::Failed { conn } => self.close(conn),
+            Input::Failed { conn } => self.close(conn, CloseReason::SocketFailed),
             Input::Answered { ticket, outcome } => self.answered(ticket, outcome),
             Input::Finished { ticket, done } => self.finished(ticket, done),
             Input::Appended { upload, bytes, sha256 } => {
@@ -279,7 +281,7 @@ impl Server {
     fn settle(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.is_closed() {
-            self.close(id);
+            self.close(id, CloseReason::Internal);
             return;
         }
         self.core.crowd.settle(conn);
@@ -307,8 +309,15 @@ impl Server {
     }
 
     /// Forgets a connection, whatever it was doing. A question of its own that is still out becomes an orphan.
-    fn close(&mut self, id: ConnId) {
+    /// `reason` counts where the connection had none of its own yet.
+    fn close(&mut self, id: ConnId, reason: CloseReason) {
         let Some(mut conn) = self.conns.remove(id) else { return };
+        let reason = conn.close_reason().unwrap_or(reason);
+        self.core.metrics.closed(reason);
+        log::debug!(
+            target: "natter::connection", peer:% = conn.peer, reason = reason.name(), unsent = conn.send.memory();
+            "connection closed"
+        );
         self.timers.set(id, None);
         dispatch::forget(&mut self.core, &mut conn);
         if conn.faulted {
@@ -327,7 +336,7 @@ impl Server {
         let peer = peer.to_canonical();
         // A name that comes again without a close between: the runtime knows better what became of the old one.
         if let Some(old) = self.conns.in_slot(id) {
-            self.close(old);
+            self.close(old, CloseReason::SocketFailed);
         }
         if self.core.draining {
             self.core.effects.push_back(Effect::Close(id));
@@ -363,7 +372,7 @@ impl Server {
             return true;
         }
         let Some(first) = self.core.crowd.first_to_yield() else { return false };
-        self.close(first);
+        self.close(first, CloseReason::GaveWay);
         true
     }
 
@@ -373,12 +382,12 @@ impl Server {
         conn.is_refused = true;
         self.conns.insert(conn);
         if let Some(oldest) = self.core.crowd.refuse(id) {
-            self.close(oldest);
+            self.close(oldest, CloseReason::Refused);
         }
         self.count();
         self.with_conn(id, |core, conn| {
             respond::headless(core, conn, problem);
-            http::linger(core, conn);
+            http::linger(core, conn, CloseReason::Refused);
             conn.deadline = Some(core.now.instant + crowd::REFUSED_LINGER);
         });
     }
@@ -496,9 +505,8 @@ impl Server {
         let all = self.conns.iter().filter(|conn| conn.charged > 0).map(held).collect();
         for id in self.core.backlog.beyond(all) {
             self.with_conn(id, |core, conn| {
-                log::debug!(target: "natter::stream", peer:% = conn.peer, bytes = conn.charged; "closed: too much waits");
                 core.metrics.streams_cut += 1;
-                conn.phase = Phase::Closed;
+                conn.phase = Phase::Closed(CloseReason::QueuesFull);
             });
         }
     }

@@ -4,6 +4,7 @@
 //! same.
 
 mod clock;
+mod close_reasons;
 mod content;
 mod cors;
 mod framing;

@@ -14,6 +14,7 @@ use crate::model::session::SessionId;
 use crate::proto::http::head::{Expect, Framing, Head, Headers, Method, Version};
 use crate::proto::http::mime::ContentType;
 use crate::proto::websocket::{self, UpgradeError};
+use crate::server::close_reason::CloseReason;
 use crate::server::conn::Conn;
 use crate::server::contract::ListenerKind;
 use crate::server::core::Core;
@@ -63,6 +64,7 @@ pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> B
         unread: None,
         body_unasked: false,
         close,
+        close_reason: if core.draining { CloseReason::Draining } else { CloseReason::Answered },
         upgrade: None,
     })
 }

@@ -8,6 +8,7 @@ use crate::model::handler::{Actor, Client, Stream};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::Head;
 use crate::proto::websocket::Accept;
+use crate::server::close_reason::CloseReason;
 use crate::server::request::rate_limit::Verdict;
 use crate::server::request::routes::Route;
 
@@ -41,6 +42,8 @@ pub struct Exchange {
     pub body_unasked: bool,
     /// The connection closes after this answer, whatever the client asked.
     pub close: bool,
+    /// Why, if it closes.
+    pub close_reason: CloseReason,
     pub upgrade: Option<Accept>,
 }
 

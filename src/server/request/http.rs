@@ -10,6 +10,7 @@ use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
 use crate::proto::http::response::CONTINUE;
+use crate::server::close_reason::CloseReason;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::Effect;
 use crate::server::core::Core;
@@ -41,26 +42,26 @@ pub fn sent(core: &Core, conn: &mut Conn) {
 
 /// Bytes that come after the last answer are dropped.
 pub fn received_late(conn: &mut Conn, bytes: usize) {
-    let Phase::Linger { left } = &mut conn.phase else { return };
+    let Phase::Linger { left, reason } = &mut conn.phase else { return };
     *left = left.saturating_sub(bytes as u64);
     if *left == 0 {
-        conn.phase = Phase::Closed;
+        conn.phase = Phase::Closed(*reason);
     }
 }
 
 /// Closes once the send queue is empty: at once, or when `sent` sees it so.
-pub fn close_when_sent(core: &mut Core, conn: &mut Conn) {
+pub fn close_when_sent(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     if conn.send.is_empty() {
-        conn.phase = Phase::Closed;
+        conn.close(reason);
     } else {
-        linger(core, conn);
+        linger(core, conn, reason);
     }
 }
 
 /// The server stops: a connection nobody is using ends. What was begun is finished first.
 pub fn drain_idle(core: &mut Core, conn: &mut Conn) {
     if matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
-        close_when_sent(core, conn);
+        close_when_sent(core, conn, CloseReason::Draining);
     }
 }
 
@@ -98,7 +99,7 @@ pub fn read_head(core: &mut Core, conn: &mut Conn) -> bool {
             // Where a head ends that can't be read is a guess: nothing behind it is looked at.
             conn.inbox = Vec::new();
             respond::headless(core, conn, &Problem::new(code));
-            linger(core, conn);
+            linger(core, conn, CloseReason::ProtocolError);
             true
         }
     }
@@ -231,20 +232,22 @@ pub fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
 
 /// What follows an answer that is queued: the next head, the rest of an unread body, or the end.
 pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
-    let keep_alive = !exchange.close;
+    let close = exchange.close.then_some(exchange.close_reason);
     core.release_reservation(conn);
     core.crowd.done(conn);
     conn.has_account |= exchange.actor.is_some();
     conn.useful_at = core.now.instant;
     conn.progress = 0;
     match exchange.unread.take() {
-        Some(_) if exchange.body_unasked => linger(core, conn),
+        Some(_) if exchange.body_unasked => linger(core, conn, exchange.close_reason),
         Some(decoder) => {
             conn.deadline = Some(core.linger_until());
-            conn.phase = Phase::Drain { decoder, left: drain_max(core), keep_alive };
+            conn.phase = Phase::Drain { decoder, left: drain_max(core), close };
         }
-        None if keep_alive => read_next(core, conn),
-        None => linger(core, conn),
+        None => match close {
+            Some(reason) => linger(core, conn, reason),
+            None => read_next(core, conn),
+        },
     }
 }
 
@@ -261,30 +264,29 @@ fn read_next(core: &mut Core, conn: &mut Conn) {
 
 /// Reads and drops a body nobody wants, so that the answer before it arrives (RFC 9112 §9.6).
 pub fn drain(core: &mut Core, conn: &mut Conn) -> bool {
-    let Phase::Drain { decoder, left, keep_alive } = &mut conn.phase else { return false };
-    let keep_alive = *keep_alive;
+    let Phase::Drain { decoder, left, close } = &mut conn.phase else { return false };
+    let close = *close;
     let mut position = 0;
     loop {
         let Ok(piece) = decoder.decode(&conn.inbox[position..]) else {
             conn.inbox = Vec::new();
-            linger(core, conn);
+            linger(core, conn, CloseReason::ProtocolError);
             return true;
         };
         position += piece.consumed;
         *left = left.saturating_sub(piece.consumed as u64);
         if piece.done {
             conn.consume(position);
-            if keep_alive {
-                read_next(core, conn);
-            } else {
-                linger(core, conn);
+            match close {
+                Some(reason) => linger(core, conn, reason),
+                None => read_next(core, conn),
             }
             return true;
         }
         if *left == 0 {
             // The answer went out long ago, and enough was read for it to arrive.
             conn.inbox = Vec::new();
-            close_when_sent(core, conn);
+            close_when_sent(core, conn, close.unwrap_or(CloseReason::Answered));
             return true;
         }
         if piece.consumed == 0 || position == conn.inbox.len() {
@@ -296,16 +298,17 @@ pub fn drain(core: &mut Core, conn: &mut Conn) -> bool {
 
 /// Says goodbye: what is queued is sent, the write side shuts down, and what still comes is dropped for a while, since a
 /// close with unread bytes would reset the connection and take the answer with it.
-pub fn linger(core: &mut Core, conn: &mut Conn) {
+pub fn linger(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
+    let reason = conn.close_reason().unwrap_or(reason);
     conn.inbox = Vec::new();
     conn.progress = 0;
     if conn.ended && conn.send.is_empty() {
-        conn.phase = Phase::Closed;
+        conn.phase = Phase::Closed(reason);
         return;
     }
     core.effects.push_back(Effect::ShutdownWrite(conn.id));
     conn.deadline = Some(core.linger_until());
-    conn.phase = Phase::Linger { left: drain_max(core) };
+    conn.phase = Phase::Linger { left: drain_max(core), reason };
 }
 
 /// A head or a body did not come in time, or the time to be idle or to linger is over.
@@ -313,13 +316,17 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     match conn.take_phase() {
         Phase::ReadHead { since: Some(_), .. } => {
             respond::headless(core, conn, &Problem::new(Code::RequestTimeout));
-            linger(core, conn);
+            linger(core, conn, CloseReason::RequestTimeout);
         }
         Phase::ReadBody(reading) => {
             respond::refuse(core, conn, reading.exchange, &Problem::new(Code::RequestTimeout));
         }
-        // Idle, draining or lingering for too long: `take_phase` has left it closed.
-        _ => {}
+        Phase::ReadHead { since: None, .. } => conn.phase = Phase::Closed(CloseReason::Idle),
+        Phase::Drain { close, .. } => {
+            conn.phase = Phase::Closed(close.unwrap_or(CloseReason::RequestTimeout));
+        }
+        Phase::Linger { reason, .. } => conn.phase = Phase::Closed(reason),
+        other => conn.phase = other,
     }
 }
 
@@ -329,7 +336,7 @@ pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
     match conn.take_phase() {
         Phase::ReadHead { .. } => {
             respond::headless(core, conn, &problem);
-            linger(core, conn);
+            linger(core, conn, CloseReason::GaveWay);
         }
         Phase::ReadBody(reading) => {
             conn.inbox = Vec::new();

@@ -10,6 +10,7 @@ use crate::model::metrics::ErrorKind;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::Head;
 use crate::proto::http::language::Language;
+use crate::server::close_reason::CloseReason;
 use crate::server::conn::Conn;
 use crate::server::contract::ListenerKind;
 use crate::server::core::Core;
@@ -27,6 +28,7 @@ pub struct Metrics {
     pub log_dropped: u64,
     responses: BTreeMap<(&'static str, u16), u64>,
     troubles: BTreeMap<ErrorKind, u64>,
+    closed: BTreeMap<CloseReason, u64>,
 }
 
 impl Metrics {
@@ -36,6 +38,10 @@ impl Metrics {
 
     pub fn trouble(&mut self, trouble: ErrorKind) {
         *self.troubles.entry(trouble).or_default() += 1;
+    }
+
+    pub fn closed(&mut self, reason: CloseReason) {
+        *self.closed.entry(reason).or_default() += 1;
     }
 
     fn text(&self, core: &Core) -> String {
@@ -72,6 +78,12 @@ impl Metrics {
         out.push_str("# TYPE natter_responses_total counter\n");
         for ((route, status), count) in &self.responses {
             let _ = writeln!(out, "natter_responses_total{{route=\"{route}\",status=\"{status}\"}} {count}");
+        }
+        out.push_str("# HELP natter_connections_closed_total Connections that ended, by reason.\n");
+        out.push_str("# TYPE natter_connections_closed_total counter\n");
+        for reason in CloseReason::ALL {
+            let count = self.closed.get(reason).copied().unwrap_or(0);
+            let _ = writeln!(out, "natter_connections_closed_total{{reason=\"{}\"}} {count}", reason.name());
         }
         out.push_str("# HELP natter_background_errors_total Background errors by kind.\n");
         out.push_str("# TYPE natter_background_errors_total counter\n");

@@ -10,6 +10,7 @@ use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::{Method, Version};
 use crate::proto::http::language::Language;
 use crate::proto::http::response::{BodyFraming, ResponseHead};
+use crate::server::close_reason::CloseReason;
 use crate::server::conn::Conn;
 use crate::server::core::Core;
 use crate::server::request::admit;
@@ -57,6 +58,12 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     exchange.close |=
         problem.status() >= 500 && problem.code != Code::NotImplemented || problem.retry() && is_write;
     exchange.close |= matches!(problem.code, Code::BadRequest | Code::RequestTimeout);
+    match problem.code {
+        Code::BadRequest => exchange.close_reason = CloseReason::ProtocolError,
+        Code::RequestTimeout => exchange.close_reason = CloseReason::RequestTimeout,
+        _ if problem.status() >= 500 => exchange.close_reason = CloseReason::Unavailable,
+        _ => {}
+    }
     exchange.close |= exchange.unread.is_some() && exchange.body_unasked;
     let language = exchange.client.language;
     let mut head = problem_fields(begin(core, &exchange, problem.status()), problem, language);
@@ -194,6 +201,9 @@ fn finish(
 ) {
     let keep_alive = !exchange.close && !core.draining;
     exchange.close = !keep_alive;
+    if core.draining {
+        exchange.close_reason = CloseReason::Draining;
+    }
     let framing = match &body {
         None if status == 204 || status == 304 => BodyFraming::None,
         None => BodyFraming::Length(0),

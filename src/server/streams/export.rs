@@ -13,6 +13,7 @@ use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::{Method, Version};
 use crate::proto::http::response;
 use crate::server::calls::{Caller, Next};
+use crate::server::close_reason::CloseReason;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{ConnId, Ticket};
 use crate::server::core::Core;
@@ -80,7 +81,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, actor: Ac
     conn.exports = Some(actor.member);
     respond::begin_stream(core, conn, &exchange, &HEAD_FIELDS);
     if exchange.head.method == Method::Head {
-        return http::linger(core, conn);
+        return http::linger(core, conn, CloseReason::Finished);
     }
     let chunked = exchange.head.version != Version::Http10;
     conn.inbox = Vec::new();
@@ -109,7 +110,7 @@ fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, page: Exp
             if let Some(member) = conn.exports.take() {
                 core.exports.ended(member);
             }
-            http::linger(core, conn);
+            http::linger(core, conn, CloseReason::Finished);
         }
         Some(place) => {
             conn.phase = Phase::Export(Box::new(Export { actor, chunked, state: State::Sending(place) }));
@@ -126,7 +127,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     let State::Sending(place) = &export.state else { return };
     if core.ended.contains_key(&export.actor.session) {
         // Who is signed out gets no more.
-        conn.phase = Phase::Closed;
+        conn.phase = Phase::Closed(CloseReason::SessionOver);
         return;
     }
     if low {
@@ -147,14 +148,14 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
     match result.ok().and_then(ExportAccount::from_answer) {
         Some(next) => page(core, conn, actor, chunked, next),
         // A fault, logged by storage, or the account is gone: cut off, which is no end.
-        None => conn.phase = Phase::Closed,
+        None => conn.phase = Phase::Closed(CloseReason::Unavailable),
     }
 }
 
 /// A peer that takes less than 1 KiB/s is not waited for.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     if conn.progress < PROGRESS_BYTES && !conn.send.is_empty() {
-        conn.phase = Phase::Closed;
+        conn.phase = Phase::Closed(CloseReason::SlowReader);
         return;
     }
     conn.progress = 0;

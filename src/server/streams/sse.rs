@@ -14,6 +14,7 @@ use crate::proto::http::head::{Method, Version};
 use crate::proto::http::response;
 use crate::proto::sse;
 use crate::server::clock::{instant_of, soonest};
+use crate::server::close_reason::CloseReason;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::Ticket;
 use crate::server::core::Core;
@@ -109,7 +110,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
     let wire = SseWire { chunked: exchange.head.version != Version::Http10 };
     respond::begin_stream(core, conn, exchange, &sse::HEAD_FIELDS);
     if exchange.head.method == Method::Head {
-        return http::linger(core, conn);
+        return http::linger(core, conn, CloseReason::Finished);
     }
     // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
     hub::subscribe(core, conn, Subscription { profile: actor.profile, device: true });
@@ -141,7 +142,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     if conn.send.memory() > max {
         // The client's Last-Event-ID is still good; nothing more can be said to one who does not read.
         core.metrics.streams_cut += 1;
-        conn.phase = Phase::Closed;
+        conn.phase = Phase::Closed(CloseReason::SlowReader);
         return;
     }
     let actor = stream.actor;
@@ -166,7 +167,7 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
     let Phase::EventStream(stream) = &mut conn.phase else { return };
     let Kind::Log(replay) = &mut stream.kind else { return };
     if replay.answered(core, &mut conn.send, ticket, result).is_err() {
-        return end(core, conn);
+        return end(core, conn, CloseReason::Unavailable);
     }
     advance(core, conn);
 }
@@ -178,7 +179,7 @@ pub fn found(core: &mut Core, conn: &mut Conn, found: &Result<Found, Refusal>) {
     let Kind::Value(value) = &mut stream.kind else { return };
     match found {
         Ok(found) => value.show(core, &mut conn.send, wire, found),
-        Err(_) if value.awaited.is_some() => return end(core, conn),
+        Err(_) if value.awaited.is_some() => return end(core, conn, CloseReason::Unavailable),
         Err(_) => {}
     }
     advance(core, conn);
@@ -189,12 +190,12 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let now = core.now.instant;
     let Phase::EventStream(stream) = &mut conn.phase else { return };
     if stream.actor.expires <= core.now.unix_s() {
-        return end(core, conn);
+        return end(core, conn, CloseReason::SessionOver);
     }
     if now >= stream.next_comment {
         stream.stalled = if conn.send.is_empty() || conn.progress > 0 { 0 } else { stream.stalled + 1 };
         if stream.stalled >= STALLED_COMMENTS_MAX {
-            conn.phase = Phase::Closed;
+            conn.phase = Phase::Closed(CloseReason::SlowReader);
             return;
         }
         conn.progress = 0;
@@ -207,7 +208,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
 }
 
 /// Ends the body in order; the client comes back by itself.
-pub fn end(core: &mut Core, conn: &mut Conn) {
+pub fn end(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     let Phase::EventStream(stream) = &mut conn.phase else { return };
     if stream.wire.chunked {
         let mut last = Vec::new();
@@ -215,7 +216,7 @@ pub fn end(core: &mut Core, conn: &mut Conn) {
         conn.send.push_bytes(&last);
     }
     hub::unsubscribe(core, conn);
-    http::linger(core, conn);
+    http::linger(core, conn, reason);
 }
 
 impl Value {

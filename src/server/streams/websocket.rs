@@ -16,6 +16,7 @@ use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::Problem;
 use crate::proto::websocket::{self, Incoming, WebSocket};
 use crate::server::clock::{instant_of, soonest};
+use crate::server::close_reason::CloseReason;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::Ticket;
 use crate::server::core::Core;
@@ -35,14 +36,6 @@ const EXPIRING_NOTICE: Duration = Duration::from_secs(60);
 /// Jitter of the reconnect hint in a shutdown's close frame, in milliseconds.
 const RETRY_JITTER_MS: u64 = 5_000;
 
-/// Close codes of the application ([`protocol`](crate::protocol), "WebSocket").
-pub const SESSION_OVER: u16 = 4401;
-pub const TOO_SLOW: u16 = 4408;
-pub const FLOOD: u16 = 4429;
-const GOING_AWAY: u16 = 1001;
-const UNSUPPORTED_DATA: u16 = 1003;
-pub const TRY_AGAIN_LATER: u16 = 1013;
-
 pub struct SocketStream {
     pub ws: WebSocket,
     pub protocol: Protocol,
@@ -60,6 +53,8 @@ pub struct SocketStream {
     stalled_since: Option<Instant>,
     /// The server stops: what is under way is answered, then the stream closes with this reason.
     leaving: Option<String>,
+    /// A close frame is queued, for this reason; the peer has a while to answer.
+    closing: Option<CloseReason>,
     /// What it types at the moment.
     pub typing_state: Option<Box<TypingState>>,
 }
@@ -146,6 +141,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, strea
         refused: VecDeque::new(),
         stalled_since: None,
         leaving: None,
+        closing: None,
         typing_state: None,
     });
     if let Some(actor) = actor {
@@ -236,11 +232,12 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
                     continue;
                 }
                 drop(bytes);
-                close(core, conn, UNSUPPORTED_DATA, "text frames only");
+                close(core, conn, CloseReason::ProtocolError, "text frames only");
                 continue;
             }
             Some(Incoming::Ping | Incoming::Pong) => {}
-            Some(Incoming::Close { .. } | Incoming::Failed { .. }) => return end(core, conn),
+            Some(Incoming::Close { .. }) => return end(core, conn, CloseReason::PeerLeft),
+            Some(Incoming::Failed { .. }) => return end(core, conn, CloseReason::ProtocolError),
         }
         enforce_limits(core, conn);
     }
@@ -257,14 +254,14 @@ fn enforce_limits(core: &mut Core, conn: &mut Conn) {
     let quiet = stream.ops.in_flight() == 0;
     if stream.actor.is_some() && conn.send.memory() > max {
         core.metrics.streams_cut += 1;
-        close(core, conn, TOO_SLOW, "reader too slow");
+        close(core, conn, CloseReason::SlowReader, "reader too slow");
     } else if stream.refused.len() >= REFUSED_MAX {
-        close(core, conn, FLOOD, "too many refused frames");
+        close(core, conn, CloseReason::Flood, "too many refused frames");
     } else if quiet && stream.ops.is_refused() {
         // Everything before the refused post has its answer, and so has everything behind it.
-        close(core, conn, TRY_AGAIN_LATER, "try again");
+        close(core, conn, CloseReason::Unavailable, "try again");
     } else if quiet && let Some(reason) = stream.leaving.take() {
-        close(core, conn, GOING_AWAY, &reason);
+        close(core, conn, CloseReason::Draining, &reason);
     }
 }
 
@@ -288,29 +285,49 @@ pub fn drain(core: &mut Core, conn: &mut Conn) {
 }
 
 /// Says why and closes: the peer has a while to answer.
-pub fn close(core: &mut Core, conn: &mut Conn, code: u16, reason: &str) {
+pub fn close(core: &mut Core, conn: &mut Conn, reason: CloseReason, text: &str) {
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
     if stream.ws.is_closing() {
         return;
     }
-    stream.ws.close(&mut conn.send, code, reason);
-    log::debug!(target: "natter::stream", peer:% = conn.peer, code = code; "socket closing");
+    stream.ws.close(&mut conn.send, code_of(reason), text);
+    stream.closing = Some(reason);
     hub::unsubscribe(core, conn);
     conn.progress = 0;
     conn.deadline = Some(core.linger_until());
 }
 
 /// The closing handshake is done, or the protocol is broken: only the bytes are left.
-fn end(core: &mut Core, conn: &mut Conn) {
+fn end(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     hub::unsubscribe(core, conn);
-    http::linger(core, conn);
+    let reason = closing_reason(conn).unwrap_or(reason);
+    http::linger(core, conn, reason);
+}
+
+/// Why we sent a close frame, if we did.
+fn closing_reason(conn: &Conn) -> Option<CloseReason> {
+    let Phase::WebSocket(stream) = &conn.phase else { return None };
+    stream.closing
+}
+
+/// The close code that a client sees ([`protocol`](crate::protocol), "WebSocket").
+fn code_of(reason: CloseReason) -> u16 {
+    match reason {
+        CloseReason::SessionOver => 4401,
+        CloseReason::SlowReader => 4408,
+        CloseReason::Flood => 4429,
+        // A binary frame: RFC 6455 §7.4.1.
+        CloseReason::ProtocolError => 1003,
+        CloseReason::Draining => 1001,
+        _ => 1013,
+    }
 }
 
 /// The peer shut its side down without a close frame.
 pub fn ended(core: &mut Core, conn: &mut Conn) {
-    end(core, conn);
+    end(core, conn, CloseReason::PeerLeft);
     if conn.send.is_empty() {
-        conn.phase = Phase::Closed;
+        conn.close(CloseReason::PeerLeft);
     }
 }
 
@@ -343,7 +360,7 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
     };
     if fault.is_err() {
         // The cursor the client has is still good.
-        close(core, conn, TRY_AGAIN_LATER, "try again");
+        close(core, conn, CloseReason::Unavailable, "try again");
     }
     advance(core, conn);
 }
@@ -390,13 +407,13 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
             conn.progress = 0;
             conn.deadline = Some(now + PROGRESS_WINDOW);
         } else {
-            conn.phase = Phase::Closed;
+            conn.phase = Phase::Closed(stream.closing.unwrap_or(CloseReason::PeerLeft));
         }
         return;
     }
     if let Some(actor) = stream.actor {
         if actor.expires <= core.now.unix_s() {
-            return close(core, conn, SESSION_OVER, "token expired");
+            return close(core, conn, CloseReason::SessionOver, "token expired");
         }
         let warn_at = actor.expires.saturating_sub(EXPIRING_NOTICE.as_secs());
         if !stream.warned && matches!(stream.protocol, Protocol::Native(_)) && warn_at <= core.now.unix_s() {
@@ -410,7 +427,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let silence = heartbeat * 5 / 2;
     if now >= stream.last_heard + silence {
         // Nobody is there to read a close frame.
-        conn.phase = Phase::Closed;
+        conn.phase = Phase::Closed(CloseReason::Silent);
         return;
     }
     if conn.send.is_empty() {
@@ -418,7 +435,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     } else if now >= *stream.stalled_since.get_or_insert(now) + silence {
         // While its queue is full a peer is not read, so its silence says nothing; that it takes nothing does.
         core.metrics.streams_cut += 1;
-        return close(core, conn, TOO_SLOW, "reader too slow");
+        return close(core, conn, CloseReason::SlowReader, "reader too slow");
     }
     ephemeral::expire_typing(core, stream);
     if now >= stream.next_ping {
