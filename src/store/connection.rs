@@ -109,7 +109,11 @@ fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result
     conn.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
     // Erased content is overwritten.
     conn.pragma_update(None, "secure_delete", true)?;
-    conn.pragma_update(None, "application_id", APPLICATION_ID)
+    // Written once: it is a transaction, and at a start nothing is to be written before the log is proven.
+    if application_id(conn)? != APPLICATION_ID {
+        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    Ok(())
 }
 
 /// From here on a transaction writes nothing before its commit, so that the commit reports a full or failing disk, and no

@@ -1,8 +1,8 @@
-//! Renames the profiles whose nick name became reserved, once, when the database is opened.
+//! Renames the profiles whose nick name became reserved, once, when the database was opened and is proven to be on disk.
 //!
 //! Owns this transaction: the new name, the event that notifies devices and peers, and the mail to the holder. The list of
 //! reserved names is in the model.
-//! Invariant: once the store is open, no profile has a reserved name.
+//! Invariant: after a start that could write, no profile has a reserved name.
 
 use rusqlite::{Connection, TransactionBehavior};
 

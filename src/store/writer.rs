@@ -128,21 +128,13 @@ impl Store {
     }
 
     fn start(
-        mut conn: Connection,
+        conn: Connection,
         options: &StoreOptions,
         entropy: &mut dyn Entropy,
         now_ms: u64,
     ) -> rusqlite::Result<(Store, Start)> {
         let beginning = metadata::beginning(&conn, options.synchronous_full, entropy)?;
-        let mut log = ends_of_log(&conn)?;
-        reserved::release(&mut conn, &mut log, entropy, now_ms)?;
-        let mut start = Start {
-            epoch: beginning.epoch.clone(),
-            head: log.head,
-            ended: metadata::ended(&conn, now_ms / 1_000)?,
-            newest_ms: metadata::newest_ms(&conn)?,
-            readiness: Readiness::default(),
-        };
+        let (epoch, log) = (beginning.epoch.clone(), ends_of_log(&conn)?);
         let page_bytes: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         let page_bytes = u64::from(page_bytes);
         let wal_pages_of_option = (options.wal_max / page_bytes).max(WAL_HELD_PAGES);
@@ -185,9 +177,29 @@ impl Store {
                 return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None));
             }
         }
-        start.readiness = store.readiness();
+        // A start that is not proven writes nothing: another one has another try.
+        if store.writer_state.durability.is_sound() {
+            store.release_nick_names(entropy, now_ms);
+        }
+        let start = Start {
+            epoch,
+            head: store.writer_state.log.head,
+            ended: metadata::ended(&store.conn, now_ms / 1_000)?,
+            newest_ms: metadata::newest_ms(&store.conn)?,
+            readiness: store.readiness(),
+        };
         store.writer_state.reserve.begin(&options.path);
         Ok((store, start))
+    }
+
+    /// A fault of it is one of the database, and does not stop the start.
+    fn release_nick_names(&mut self, entropy: &mut dyn Entropy, now_ms: u64) {
+        let Store { conn, writer_state, .. } = self;
+        if let Err(error) = reserved::release(conn, &mut writer_state.log, entropy, now_ms) {
+            self.writer_state.stale = true;
+            self.handle().commit_failed(&error);
+            self.handle().tell();
+        }
     }
 
     pub(super) fn handle(&mut self) -> WriteHandle<'_> {
