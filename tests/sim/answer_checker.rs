@@ -9,6 +9,7 @@ use natter::model::event::{Event, Fact, Role};
 use natter::model::message::{DeleteMessage, Destination, EditMessage, PostMessage, PostedMessage, React};
 use natter::model::operation::{Answer, Lane, Outcome, Refusal, Write};
 use natter::model::session::{NewSession, RefreshSession};
+use natter::store::Fault;
 
 use super::history::{Conversation, Message, Version};
 use super::reference::{Logged, Model, Session, What, pair};
@@ -28,17 +29,18 @@ fn key_of(post: &PostMessage) -> (Id, Id) {
 }
 
 impl Model {
-    /// A batch and its outcomes. `failed`: the transaction did not reach the disk.
+    /// A batch and its outcomes. `failed`: why the transaction did not reach the disk, where it did not.
     pub fn committed(
         &mut self,
         commands: &[(Lane, Write)],
         outcomes: &[Outcome],
-        failed: bool,
+        failed: Option<Fault>,
         sabotaged: bool,
     ) {
-        if failed {
+        if let Some(fault) = failed {
+            let refusal = if fault == Fault::Full { Refusal::StorageFull } else { Refusal::Unavailable };
             for ((_, command), outcome) in commands.iter().zip(outcomes) {
-                assert_eq!(outcome.result.as_ref().err(), Some(&Refusal::Unavailable), "{}", command.name());
+                assert_eq!(outcome.result.as_ref().err(), Some(&refusal), "{}", command.name());
                 assert!(outcome.events.is_empty(), "an event of a failed transaction");
             }
             return;

@@ -266,6 +266,7 @@ impl Run {
             "busy" | "unavailable" => {
                 self.runtime.faults > 0 || self.runtime.link(conn).draining || self.plan.sabotage
             }
+            "storage_full" => self.plan.forgetful,
             "rate_limited" => self.runtime.limits.rate_limit,
             "request_timeout" => true,
             _ => false,
@@ -367,7 +368,11 @@ impl Run {
         beside: &Value<'_>,
     ) {
         let me = self.profile(d).expect("a profile");
-        let cursor = text_at(beside, "cursor").expect("a cursor");
+        let Some(cursor) = text_at(beside, "cursor") else {
+            // Until what the last process left is proven to be on disk, nobody is to go on from there.
+            assert!(self.runtime.began_unproven, "a list without a cursor");
+            return;
+        };
         let (epoch, as_of) = cursor.split_once(':').expect("epoch:seq");
         let as_of: u64 = as_of.parse().expect("a seq");
         assert_eq!(epoch, self.runtime.epoch_of(conn));

@@ -7,6 +7,7 @@ pub mod answer_checker;
 pub mod codec;
 pub mod connecting;
 pub mod device;
+pub mod disk;
 pub mod event_checker;
 pub mod history;
 pub mod http_checker;
@@ -48,6 +49,8 @@ pub struct Plan {
     pub blocks: bool,
     pub crashes: bool,
     pub clock_jumps: bool,
+    /// The disk fails and forgets, and a crash may be a power cut.
+    pub forgetful: bool,
 }
 
 /// What happened, to see that a run is worth its time.
@@ -70,6 +73,9 @@ pub struct Stats {
     pub resets: u64,
     pub crashes: u64,
     pub drains: u64,
+    pub disk_failures: u64,
+    pub power_cuts: u64,
+    pub revived: u64,
     pub closes: BTreeMap<u16, u64>,
 }
 
@@ -95,6 +101,9 @@ impl Stats {
         self.resets += resets;
         self.crashes += other.crashes;
         self.drains += other.drains;
+        self.disk_failures += other.disk_failures;
+        self.power_cuts += other.power_cuts;
+        self.revived += other.revived;
         for (code, count) in other.closes {
             *self.closes.entry(code).or_default() += count;
         }
@@ -130,13 +139,16 @@ pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
     }
     run.stats.steps = run.plan.steps as u64;
     run.finish(step);
+    let runtime = &run.runtime;
+    (run.stats.disk_failures, run.stats.power_cuts) = (runtime.all_disk_failures(), runtime.power_cuts);
+    run.stats.revived = runtime.revived;
     run.stats
 }
 
 impl Run {
     fn new(seed: u64) -> Run {
         let mut rng = Rng::new(seed);
-        let plan = Plan {
+        let mut plan = Plan {
             steps: rng.between(150, 560),
             warm: rng.chance(800),
             sabotage: rng.chance(400),
@@ -147,12 +159,16 @@ impl Run {
             blocks: rng.chance(300),
             crashes: rng.chance(600),
             clock_jumps: rng.chance(300),
+            forgetful: false,
         };
         let mut limits = Limits { rate_limit: rng.chance(150), ..Limits::default() };
         limits.access_ttl = [60, 300, 900][rng.below(3)];
         limits.send_queue_max = [16_384, 131_072, 1_048_576][rng.below(3)];
         let full = rng.chance(800);
-        let mut runtime = Runtime::new(&mut rng, limits, full);
+        // Only under FULL anything is promised, and one kind of fault is enough for a run.
+        plan.forgetful = full && rng.chance(400);
+        plan.sabotage &= !plan.forgetful;
+        let mut runtime = Runtime::new(&mut rng, limits, full, plan.forgetful);
         if rng.chance(400) {
             runtime.fault_rates = FaultRates {
                 writes_busy: rng.between(0, 30),
@@ -274,6 +290,16 @@ impl Run {
             11 => self.stall_somebody(),
             _ => self.something_rare(),
         }
+        if self.plan.forgetful {
+            if self.rng.chance(15) {
+                self.runtime.fail(&mut self.rng);
+            }
+            // The moment after a sync failed is the one to be afraid of.
+            let odds = if self.runtime.is_suspect() { 30 } else { 3 };
+            if self.rng.chance(odds) {
+                self.crash();
+            }
+        }
         // The loop performs effects once a turn, and a turn may have several inputs.
         if !self.rng.chance(150) {
             self.runtime.perform(&mut self.rng);
@@ -374,7 +400,7 @@ impl Run {
     fn crash(&mut self) {
         self.stats.crashes += 1;
         self.trace(|| "crash".to_owned());
-        self.runtime.crash(&mut self.rng, &self.model);
+        self.runtime.crash(&mut self.rng, &mut self.model);
     }
 
     /// A shutdown in order, and a new start.
@@ -444,6 +470,7 @@ impl Run {
     /// The fault_rates clears up, everybody gets what they wait for, and then all is compared.
     fn finish(&mut self, step: &Cell<usize>) {
         self.runtime.sabotage(false);
+        self.runtime.heal();
         self.runtime.fault_rates = FaultRates::default();
         self.plan.sabotage = true; // what was refused before may still be told
         self.runtime.calm = true;

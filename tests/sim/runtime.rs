@@ -20,9 +20,10 @@ use natter::model::job::{Delivery, Done, Job};
 use natter::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use natter::server::Server;
 use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
-use natter::store::{Index, Reader, Store, StoreOptions};
+use natter::store::{Fault, Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
+use super::disk::{Disk, Failure, Which};
 use super::network::Link;
 use super::random::Rng;
 use super::reference::Model;
@@ -53,7 +54,16 @@ pub struct Runtime {
     store: Option<Store>,
     reader: Reader,
     index: Index,
-    sabotage: Sabotage,
+    /// Where the seed has no faults of the disk.
+    sabotage: Option<Sabotage>,
+    /// Where it has.
+    disk: Option<Disk>,
+    /// Faults of the disks before this one, crashes that were power cuts, and refused batches that a killed process left.
+    pub disk_failures: u64,
+    pub power_cuts: u64,
+    pub revived: u64,
+    /// A batch that was refused because its sync failed, and which log it is in while nothing was written since.
+    refused_batch: Option<(Vec<(Lane, Command)>, (u64, u64))>,
     hasher: PasswordHasher,
     pub now: Now,
     pub epoch: String,
@@ -88,19 +98,22 @@ pub struct Runtime {
     /// Something failed in this life of the server: refusals that ask for a retry are to be expected.
     pub faults: u64,
     pub draining: bool,
+    /// This life began with what is not proven to be on disk.
+    pub began_unproven: bool,
     /// The end of a run: new links are fast.
     pub calm: bool,
 }
 
 impl Runtime {
-    pub fn new(rng: &mut Rng, limits: Limits, full: bool) -> Runtime {
+    pub fn new(rng: &mut Rng, limits: Limits, full: bool, forgetful: bool) -> Runtime {
         let dir = Dir::new();
+        let disk = forgetful.then(|| Disk::new(&dir.path));
         let now = Now { instant: Instant::now(), unix_ms: START_MS };
         let options = StoreOptions { synchronous_full: full, ..StoreOptions::new(dir.database()) };
         let (store, start) = Store::open(&options, &mut Seeded(rng.next()), now.unix_ms).expect("a store");
         let reader = Reader::open(&options).expect("a reader");
         let index = Index::open(&options).expect("an index");
-        let sabotage = Sabotage::new(&options.path);
+        let sabotage = (!forgetful).then(|| Sabotage::new(&options.path));
         let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let hasher = PasswordHasher::new(PasswordOptions { secret: HmacKey::new(b"password"), cost });
         let epoch = start.epoch.clone();
@@ -111,6 +124,11 @@ impl Runtime {
             reader,
             index,
             sabotage,
+            disk,
+            disk_failures: 0,
+            power_cuts: 0,
+            revived: 0,
+            refused_batch: None,
             hasher: hasher.unwrap_or_else(|_| panic!("a cheap hasher")),
             now,
             epoch,
@@ -136,6 +154,7 @@ impl Runtime {
             may_know: BTreeSet::new(),
             faults: 0,
             draining: false,
+            began_unproven: false,
             calm: false,
         }
     }
@@ -386,34 +405,88 @@ impl Runtime {
                 }
             }
         }
-        if batch.is_empty() {
-            return;
+        if !batch.is_empty() {
+            self.commit_batch(model, &tickets, batch);
         }
+        self.maintain();
+    }
+
+    fn commit_batch(
+        &mut self,
+        model: &mut Model,
+        tickets: &[(Ticket, Lane)],
+        mut batch: Vec<(Lane, Command)>,
+    ) {
         let commands = batch.clone();
+        let was_suspect = self.is_suspect();
         let store = self.store.as_mut().expect("an open store");
         let committed = store.commit(&mut batch);
         assert_eq!(committed.outcomes.len(), commands.len(), "one outcome for each command");
-        assert!(committed.fault.is_none() || self.sabotage.is_on(), "a commit failed: {:?}", committed.fault);
-        model.committed(&commands, &committed.outcomes, committed.fault.is_some(), self.sabotage.is_on());
+        assert!(
+            committed.fault.is_none() || self.is_sabotaged() || self.has_failed(),
+            "a commit failed: {:?}",
+            committed.fault
+        );
+        assert!(
+            !was_suspect || committed.fault.is_some(),
+            "answered by a disk that forgot what it should keep"
+        );
+        model.committed(&commands, &committed.outcomes, committed.fault, self.is_sabotaged());
         self.head = model.head;
-        for ((ticket, lane), outcome) in tickets.into_iter().zip(committed.outcomes) {
+        let refused_in =
+            self.disk.as_ref().and_then(Disk::refused).filter(|_| committed.fault == Some(Fault::Sync));
+        self.refused_batch = match refused_in {
+            Some(place) => Some((commands, place)),
+            None => self.refused_batch.take(),
+        };
+        for ((ticket, lane), outcome) in tickets.iter().zip(committed.outcomes) {
             if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
                 self.faults += 1;
-                self.closed_in_writer.insert(lane);
+                self.closed_in_writer.insert(*lane);
             }
-            self.committed.push_back((ticket, outcome));
+            self.committed.push_back((*ticket, outcome));
+        }
+    }
+
+    /// The store's own work.
+    fn maintain(&mut self) {
+        let (sabotaged, forgetful) = (self.is_sabotaged(), self.has_failed());
+        let store = self.store.as_mut().expect("an open store");
+        self.server.handle(self.now, Input::Storage(store.readiness()));
+        let done = store.maintain(self.now.instant);
+        assert!(done.is_ok() || forgetful || self.has_failed(), "the store's own work: {done:?}");
+        let store = self.store.as_mut().expect("an open store");
+        let readiness = store.readiness();
+        let suspect = self.is_suspect();
+        let store = self.store.as_mut().expect("an open store");
+        assert!(!suspect || !readiness.is_ready(), "ready on a disk that forgot what it should keep");
+        // The other threads go on with their work while the writer has other worries, but for what is not proven.
+        if self.head.is_multiple_of(3) && !readiness.unproven {
+            let step = self.index.step(self.now.instant).expect("the search index");
+            let swept = store.sweep_search(step.done);
+            assert!(swept.is_ok() || sabotaged || self.has_failed(), "the writer's part of it: {swept:?}");
         }
         let store = self.store.as_mut().expect("an open store");
         self.server.handle(self.now, Input::Storage(store.readiness()));
-        assert!(store.maintain(self.now.instant).is_ok(), "the store's own work");
-        // Edits, deletions and searches meet an index that is behind, and one that is not.
-        if self.head.is_multiple_of(3) {
-            let step = self.index.step(self.now.instant).expect("the search index");
-            assert!(
-                store.sweep_search(step.done).is_ok() || self.sabotage.is_on(),
-                "the writer's part of it"
-            );
-        }
+    }
+
+    fn is_sabotaged(&self) -> bool {
+        self.sabotage.as_ref().is_some_and(Sabotage::is_on)
+    }
+
+    /// Whether the disk forgot what it should keep.
+    pub fn is_suspect(&self) -> bool {
+        self.disk.as_ref().is_some_and(Disk::is_suspect)
+    }
+
+    /// Faults of the disk in all lives.
+    pub fn all_disk_failures(&self) -> u64 {
+        self.disk_failures + self.disk.as_ref().map_or(0, Disk::failures)
+    }
+
+    /// Whether the disk failed in this life.
+    fn has_failed(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.failures() > 0) || self.began_unproven
     }
 
     /// The next outcome reaches the server.
@@ -473,7 +546,34 @@ impl Runtime {
     }
 
     pub fn sabotage(&mut self, on: bool) {
-        self.sabotage.set(on);
+        if let Some(sabotage) = &mut self.sabotage {
+            sabotage.set(on);
+        }
+    }
+
+    /// The next write or sync of a file fails, if there is one before the next fault.
+    pub fn fail(&mut self, rng: &mut Rng) {
+        let Some(disk) = &self.disk else { return };
+        let which = [Which::Log, Which::Database][rng.below(2)];
+        match rng.below(5) {
+            0..=2 => disk.arm(which, Failure::Sync, rng.between(1, 2)),
+            3 => disk.arm(which, Failure::Write, 1),
+            _ => disk.arm(which, Failure::Full, rng.between(1, 20)),
+        }
+    }
+
+    /// The disk works again, and the store finds a way back.
+    pub fn heal(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        disk.disarm();
+        for _ in 0..30 {
+            self.maintain();
+            if self.store.as_ref().expect("an open store").readiness().is_ready() {
+                return;
+            }
+            self.pass(Duration::from_secs(1));
+        }
+        panic!("never ready again: {:?}", self.store.as_ref().map(Store::readiness));
     }
 
     // ---- time ---------------------------------------------------------------------------------------
@@ -496,13 +596,45 @@ impl Runtime {
     // ---- the end of a life --------------------------------------------------------------------------
 
     /// `kill -9`: what is in the files stays, everything else is gone, and every connection breaks. A batch that was
-    /// committed and not answered stays; one that was not committed is lost.
-    pub fn crash(&mut self, rng: &mut Rng, model: &Model) {
+    /// committed and not answered stays; one that was not committed is lost. Or a power cut, which leaves what is durable.
+    pub fn crash(&mut self, rng: &mut Rng, model: &mut Model) {
         // The files as they are this moment, before the value that holds them open tidies them up.
         let copy = self.dir.next();
-        for name in ["natter.db", "natter.db-wal", "search.db", "search.db-wal"] {
-            if self.dir.path.join(name).exists() {
-                std::fs::copy(self.dir.path.join(name), copy.path.join(name)).expect("a copy");
+        match self.disk.take() {
+            None => {
+                for name in ["natter.db", "natter.db-wal", "search.db", "search.db-wal"] {
+                    if self.dir.path.join(name).exists() {
+                        std::fs::copy(self.dir.path.join(name), copy.path.join(name)).expect("a copy");
+                    }
+                }
+            }
+            Some(disk) => {
+                let refused = self.refused_batch.take().filter(|(_, place)| disk.refused() == Some(*place));
+                self.disk_failures += disk.failures();
+                // A start that can't prove the log at once may lose it still, which is more than the model can follow.
+                let is_cut = refused.is_some() && disk.is_database_suspect() || rng.chance(500);
+                let next = match refused {
+                    // What nobody was answered for is there until a power cut, or for good once the start has proven it.
+                    Some((batch, _)) if !is_cut => {
+                        self.revived += 1;
+                        self.learn_refused(rng, &disk, batch, model);
+                        disk.killed(&copy.path)
+                    }
+                    _ => {
+                        let next = if is_cut {
+                            self.power_cuts += 1;
+                            let odds = [0, 0, 500, 900][rng.below(4)];
+                            disk.power_cut(&copy.path, || rng.chance(odds))
+                        } else {
+                            disk.killed(&copy.path)
+                        };
+                        if rng.chance(300) {
+                            next.arm([Which::Log, Which::Database][rng.below(2)], Failure::Sync, 1);
+                        }
+                        next
+                    }
+                };
+                self.disk = Some(next);
             }
         }
         self.store = None;
@@ -513,12 +645,35 @@ impl Runtime {
         self.faults += 1;
     }
 
+    /// A killed process leaves in the log what it refused because its sync failed, and the next one finds it there: an
+    /// unacknowledged write may or may not survive. The model learns of it what it would have been.
+    fn learn_refused(
+        &mut self,
+        rng: &mut Rng,
+        disk: &Disk,
+        mut batch: Vec<(Lane, Command)>,
+        model: &mut Model,
+    ) {
+        let dir = self.dir.next();
+        let without = disk.power_cut(&dir.path, || false);
+        let options = StoreOptions::new(dir.database());
+        let (mut store, _) =
+            Store::open(&options, &mut Seeded(rng.next()), self.now.unix_ms).expect("a store");
+        let commands = batch.clone();
+        let committed = store.commit(&mut batch);
+        assert_eq!(committed.fault, None, "on a sound disk");
+        model.committed(&commands, &committed.outcomes, None, false);
+        self.head = model.head;
+        drop((store, without));
+    }
+
     /// The second half of a shutdown: the writer finishes and closes; then a new process starts.
     pub fn restart(&mut self, rng: &mut Rng, model: &mut Model) {
         while self.writes() > 0 {
             self.commit(model, 1_000);
         }
-        self.sabotage.set(false);
+        self.sabotage(false);
+        self.heal();
         let store = self.store.take().expect("an open store");
         assert_eq!(store.close(), Ok(()), "the database closes");
         let epoch = self.epoch.clone();
@@ -533,7 +688,10 @@ impl Runtime {
         let (store, start) = opened.unwrap_or_else(|fault| panic!("the database does not open: {fault}"));
         self.reader = Reader::open(&options).expect("a reader");
         self.index = Index::open(&options).expect("an index");
-        self.sabotage = Sabotage::new(&options.path);
+        self.sabotage = self.disk.is_none().then(|| Sabotage::new(&options.path));
+        self.began_unproven = !start.readiness.is_ready();
+        self.faults += u64::from(self.began_unproven);
+        self.refused_batch = None;
         self.store = Some(store);
         self.dir = dir;
         assert_eq!(start.head, model.head, "the head of the log after a restart");
@@ -573,7 +731,9 @@ impl Runtime {
 
     /// Every page, index and reference of the database, and its schema; at the end of a run.
     pub fn check_database(&self) {
-        self.sabotage.remove();
+        if let Some(sabotage) = &self.sabotage {
+            sabotage.remove();
+        }
         let options = StoreOptions { synchronous_full: self.full, ..StoreOptions::new(self.dir.database()) };
         natter::store::check(&options, natter::store::Held::Shared).unwrap_or_else(|fault| panic!("{fault}"));
     }
