@@ -9,6 +9,7 @@ pub mod id;
 pub mod json;
 pub mod network;
 pub mod no_follow;
+pub mod open_file;
 pub mod percent;
 pub mod send_queue;
 pub mod slab;

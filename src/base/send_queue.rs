@@ -4,10 +4,10 @@
 //! Invariant: `len()` is the sum of the queued bytes, and bytes are sent in the order in which they were queued.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use super::open_file::OpenFile;
 use crate::limits::SEGMENT_COPY_MAX;
 
 /// An owned segment below this joins the one before it: many small frames become one `writev` entry.
@@ -28,7 +28,7 @@ pub enum Segment {
     /// `len` bytes of `file` from `offset`. The runtime reads them into the page cache and sends them from there, so none of
     /// them is in the memory of this process.
     File {
-        file: Arc<File>,
+        file: Arc<OpenFile>,
         offset: u64,
         len: u64,
     },
@@ -77,7 +77,7 @@ pub enum Front {
     Bytes,
     /// A part of a file: the runtime sends from it and calls [`SendQueue::file_sent`].
     File {
-        file: Arc<File>,
+        file: Arc<OpenFile>,
         offset: u64,
         len: u64,
     },
@@ -281,6 +281,7 @@ impl SendQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn bytes_are_sent_in_order_for_writes_of_any_size() {
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_file_is_sent_part_by_part_between_its_neighbours() {
-        let file = Arc::new(File::open("/dev/null").expect("a device"));
+        let file = Arc::new(OpenFile::new(File::open("/dev/null").expect("a device"), Arc::new(drop)));
         let mut queue = SendQueue::new();
         queue.push_bytes(b"head");
         queue.push(Segment::File { file, offset: 10, len: 6 });

@@ -124,11 +124,12 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     }
     let publisher = Publisher::new(config.uploads.clone());
     workers.add(PoolKind::Upload, move || publisher.clone())?;
-    let opener = Opener::new(Places {
+    let places = Places {
         uploads: config.uploads.clone(),
         default_image: config.default_profile_pic.clone(),
         conformance: config.conformance_files.clone(),
-    });
+    };
+    let opener = Opener::new(places, runtime.closer()?);
     workers.add(PoolKind::File, move || opener.clone())?;
     let settings = settings(config, &secrets, address.port(), default_image);
     let server = Server::new(settings, begin, Box::new(entropy), now);

@@ -1,13 +1,13 @@
 //! Slow work and its outcome: what a worker thread does in blocking code, off the loop and outside every
 //! transaction. Invariant: a job carries all it needs; a worker shares nothing with the loop but the queue.
 
-use std::fs::File;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::mail::Letter;
 use super::upload::{FilePlace, InspectedFile, Inspection};
 use crate::base::id::Id;
+use crate::base::open_file::OpenFile;
 use crate::proto::image::Refused;
 
 /// A text that must not be printed.
@@ -94,7 +94,7 @@ pub enum Done {
 /// A file to be sent, as it was when it was opened.
 #[derive(Clone, Debug)]
 pub struct OpenedFile {
-    pub file: Arc<File>,
+    pub file: Arc<OpenFile>,
     pub len: u64,
     /// Unix seconds.
     pub modified_s: u64,

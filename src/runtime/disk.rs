@@ -19,6 +19,7 @@ use super::queue::{Producer, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::base::crypto::Sha256;
 use crate::base::no_follow::NO_FOLLOW;
+use crate::base::open_file::OpenFile;
 use crate::model::metrics::ErrorKind;
 use crate::server::contract::{ConnId, UploadId};
 
@@ -50,7 +51,7 @@ enum Item {
 
 struct Wanted {
     conn: ConnId,
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     offset: u64,
     len: usize,
 }
@@ -151,7 +152,7 @@ impl Disk {
     /// Requests the next bytes of a file for a connection. If no slot is free, the connection may ask again when
     /// [`Disk::next_waiting`] returns it. Returns `false` if too many wait already.
     #[must_use]
-    pub fn read(&mut self, conn: ConnId, file: Arc<File>, offset: u64, len: usize) -> bool {
+    pub fn read(&mut self, conn: ConnId, file: Arc<OpenFile>, offset: u64, len: usize) -> bool {
         if self.pieces.offer(Wanted { conn, file, offset, len }) {
             return true;
         }

@@ -23,7 +23,7 @@ use super::background::Background;
 use super::disk::Disk;
 use super::inbox::{Completion, Inbox};
 use super::kernel;
-use super::listener::Listener;
+use super::listener::{Listener, SocketPath};
 use super::notify::Notify;
 use super::socket::Sockets;
 use super::storage::Storage;
@@ -53,6 +53,9 @@ const LISTENERS: usize = usize::MAX - 2;
 /// over by then.
 const TRIM_CLOSED_MIN: usize = 256;
 const TRIM_AFTER: Duration = Duration::from_secs(1);
+
+/// So late after the end of its sleep, the process did not run. Less is a busy machine.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 pub fn listener_token(index: usize) -> Token {
     Token(LISTENERS - index)
@@ -99,6 +102,8 @@ pub struct EventLoop<M, S> {
     /// The rounds of a turn ended with work left to do.
     has_rounds_left: bool,
     phase: Phase,
+    /// Removed when the loop is over: until then nothing waits for the file system.
+    socket_path: Option<SocketPath>,
 }
 
 enum Phase {
@@ -124,6 +129,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             log_dropped: 0,
             has_rounds_left: false,
             phase: Phase::Serving,
+            socket_path: None,
         }
     }
 
@@ -174,7 +180,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
 
     fn poll(&mut self, events: &mut Events) -> Result<(), ServeFault> {
         let timeout = if self.has_work() { Some(Duration::ZERO) } else { self.sleep() };
-        match self.parts.poll.poll(events, timeout) {
+        let begun = Instant::now();
+        let polled = self.parts.poll.poll(events, timeout);
+        if let Phase::Draining { until } = &mut self.phase {
+            *until += standstill(begun.elapsed(), timeout);
+        }
+        match polled {
             Ok(()) => Ok(()),
             // Without events, the next turn polls again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -249,7 +260,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     self.notify("STOPPING=1");
                     self.phase = Phase::Draining { until: now.instant + self.parts.drain_max };
                     // The kernel refuses new connections, which is better than leaving them waiting.
-                    self.parts.listeners.clear();
+                    self.socket_path = self.parts.listeners.drain(..).find_map(Listener::stop);
                     self.parts.machine.handle(now, Input::Drain);
                     self.parts.storage.drain();
                 }
@@ -331,6 +342,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         }
         Ok(())
     }
+}
+
+/// Time in which the process did not run: it asked to be woken earlier. It is not time that others had to finish in.
+fn standstill(slept: Duration, timeout: Option<Duration>) -> Duration {
+    let late = timeout.map_or(Duration::ZERO, |timeout| slept.saturating_sub(timeout));
+    if late > STANDSTILL { late } else { Duration::ZERO }
 }
 
 /// Reads both clocks once. A clock before 1970 reads as 1970.

@@ -5,13 +5,13 @@
 //! it took them: a post first adds, then raises the flag; the loop first lowers the flag, then takes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::queue::lock;
 use super::workers::PoolKind;
+use crate::base::open_file::OpenFile;
 use crate::model::job::Done;
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Outcome, Refusal};
@@ -58,7 +58,7 @@ pub enum Written {
 pub struct Piece {
     pub conn: ConnId,
     /// The file and position, so that a late piece is not assigned to another file.
-    pub file: Arc<File>,
+    pub file: Arc<OpenFile>,
     pub offset: u64,
     pub len: usize,
     pub result: io::Result<()>,

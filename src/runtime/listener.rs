@@ -28,7 +28,7 @@ const BACKLOG: i32 = 4_096;
 
 enum Source {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf },
+    Unix { listener: UnixListener, path: SocketPath },
 }
 
 pub struct Listener {
@@ -68,11 +68,19 @@ impl Listener {
         }
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        Ok(Listener::new(Source::Unix { listener, path: path.to_owned() }))
+        Ok(Listener::new(Source::Unix { listener, path: SocketPath(path.to_owned()) }))
     }
 
     fn new(source: Source) -> Listener {
         Listener { source, ready: false, retry: None }
+    }
+
+    /// Nobody can connect any more. The file is left to be removed when that may take its time.
+    pub fn stop(self) -> Option<SocketPath> {
+        match self.source {
+            Source::Tcp(_) => None,
+            Source::Unix { path, .. } => Some(path),
+        }
     }
 
     pub fn listener_kind(&self) -> ListenerKind {
@@ -139,13 +147,14 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+/// The file of the control socket, which goes with the value.
+pub struct SocketPath(PathBuf);
+
+impl Drop for SocketPath {
     fn drop(&mut self) {
-        if let Source::Unix { path, .. } = &self.source
-            && let Err(error) = fs::remove_file(path)
-        {
+        if let Err(error) = fs::remove_file(&self.0) {
             // Harmless: the next start removes it, under the lock.
-            log::warn!("{} could not be removed: {error}", path.display());
+            log::warn!("{} could not be removed: {error}", self.0.display());
         }
     }
 }
@@ -170,7 +179,9 @@ mod tests {
         let _client = std::os::unix::net::UnixStream::connect(&path).expect("a connection");
         let Accept::One(_, peer) = listener.accept(now) else { panic!("one waits") };
         assert!(peer.is_loopback());
-        drop(listener);
+        let left = listener.stop();
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_err() && path.exists());
+        drop(left);
         assert!(!path.exists());
         let long = folder.join("x".repeat(200));
         assert!(Listener::control(&long).is_err(), "a path too long for a socket is a fault of the start");

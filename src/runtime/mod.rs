@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 use mio::unix::pipe::Receiver;
 use mio::{Interest, Poll, Waker};
 
+use crate::base::open_file::Closer;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::limits::DRAIN_MAX;
@@ -196,6 +197,12 @@ impl Runtime {
     ) -> Result<Storage, ServeFault> {
         Storage::start(writer, readers, searcher, index, &self.inbox, &self.background)
             .map_err(|error| ServeFault::System { what: "no thread for storage", error })
+    }
+
+    /// A thread that closes files: nobody waits for one that takes its time.
+    pub fn closer(&self) -> Result<Closer, ServeFault> {
+        threads::closer(&self.inbox)
+            .map_err(|error| ServeFault::System { what: "no thread to close files", error })
     }
 
     /// The set of worker pools, empty at first. [`Workers::add`] adds each.

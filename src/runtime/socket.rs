@@ -15,6 +15,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use super::kernel::send_file;
+use crate::base::open_file::OpenFile;
 use crate::base::send_queue::{Front, SendQueue};
 use crate::base::slab::{Key, Slab};
 use crate::server::contract::{ConnId, ListenerKind};
@@ -119,7 +120,7 @@ pub struct Socket {
 
 /// A part of a file that was read recently.
 struct Ahead {
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     from: u64,
     until: u64,
     at: Instant,
@@ -144,7 +145,7 @@ pub enum Flushed {
     /// A file is at the front: this part of it has to be read ahead. Flush again, because an earlier part may be sent
     /// meanwhile.
     File {
-        file: Arc<File>,
+        file: Arc<OpenFile>,
         offset: u64,
         len: usize,
     },
@@ -279,7 +280,7 @@ impl Socket {
     }
 
     /// The number of bytes of a file from `offset` that were read recently.
-    fn ahead_of(&self, file: &Arc<File>, offset: u64) -> u64 {
+    fn ahead_of(&self, file: &Arc<OpenFile>, offset: u64) -> u64 {
         self.ahead
             .as_ref()
             .filter(|ahead| Arc::ptr_eq(&ahead.file, file) && ahead.from <= offset)
@@ -288,7 +289,7 @@ impl Socket {
     }
 
     /// A piece was read: the next may be larger, unless the socket blocks on this one.
-    pub fn piece_arrived(&mut self, file: Arc<File>, offset: u64, len: usize) {
+    pub fn piece_arrived(&mut self, file: Arc<OpenFile>, offset: u64, len: usize) {
         self.piece_under_way = false;
         self.piece = (self.piece * 2).min(FILE_PIECE_MAX);
         let until = offset + len as u64;
@@ -431,7 +432,7 @@ mod tests {
         let path = folder.join("file");
         let content: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 251) as u8).collect();
         std::fs::write(&path, &content).expect("a file");
-        let file = Arc::new(File::open(&path).expect("a file"));
+        let file = Arc::new(OpenFile::new(File::open(&path).expect("a file"), Arc::new(drop)));
         let mut queue = SendQueue::new();
         queue.push(Segment::File { file, offset: 0, len: content.len() as u64 });
         let (sent, Flushed::File { file, offset: 0, len: FILE_PIECE_MIN }) = socket.flush(&mut queue) else {
@@ -483,7 +484,7 @@ mod tests {
     fn a_file_that_ends_too_early_ends_the_connection() {
         let (mut poll, mut socket, _theirs) = pair();
         wait(&mut poll, &mut socket);
-        let file = Arc::new(File::open("/dev/null").expect("a device"));
+        let file = Arc::new(OpenFile::new(File::open("/dev/null").expect("a device"), Arc::new(drop)));
         let mut queue = SendQueue::new();
         queue.push(Segment::File { file: Arc::clone(&file), offset: 0, len: 10 });
         socket.piece_arrived(file, 0, 10);

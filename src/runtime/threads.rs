@@ -5,10 +5,11 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use super::inbox::{Completion, Inbox};
+use crate::base::open_file::Closer;
 
 pub type Thread = JoinHandle<()>;
 
@@ -20,4 +21,15 @@ pub fn spawn(name: &str, inbox: &Arc<Inbox>, run: impl FnOnce() + Send + 'static
         }
         inbox.wake();
     })
+}
+
+/// A thread that closes what it is given, until nobody can give it anything more. Nobody waits for its end: the end of the
+/// process closes everything. Its queue has no bound of its own, but that of the files that may be open.
+pub fn closer(inbox: &Arc<Inbox>) -> io::Result<Closer> {
+    let (sender, files) = mpsc::channel();
+    spawn("close", inbox, move || files.into_iter().for_each(drop))?;
+    Ok(Arc::new(move |file| {
+        // Without the thread it is closed here and now.
+        let _ = sender.send(file);
+    }))
 }

@@ -12,7 +12,7 @@
 //! Invariant: a published file and its folder are on disk before any client learns of it, and a file is never written
 //! again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::base::crypto::Sha256;
 use crate::base::id::Id;
+use crate::base::open_file::{Closer, OpenFile};
 use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::upload::{FilePlace, InspectedFile, Inspection};
 use crate::proto::media::{self, Fault};
@@ -52,11 +53,12 @@ fn temporary(uploads: &Path) -> PathBuf {
 #[derive(Clone, Debug)]
 pub struct Publisher {
     uploads: PathBuf,
+    folders: Arc<Mutex<Folders>>,
 }
 
 impl Publisher {
     pub fn new(uploads: PathBuf) -> Publisher {
-        Publisher { uploads }
+        Publisher { uploads, folders: Arc::default() }
     }
 
     pub fn run(&mut self, job: Job) -> Done {
@@ -82,7 +84,7 @@ impl Publisher {
         };
         let result = inspected.and_then(|inspected| {
             File::open(&from)?.sync_all()?;
-            make_folder(&self.uploads, &folder)?;
+            self.make_folder(&folder)?;
             fs::rename(&from, &to)?;
             sync_folder(&folder)?;
             Ok(inspected)
@@ -99,6 +101,17 @@ impl Publisher {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Done::DiskFull,
             _ => Done::Failed,
         }
+    }
+
+    /// One thread at a time: nobody publishes into a folder whose name another one still syncs.
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = match DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(error),
+        };
+        folders.sync(folder, made, || sync_folder(&self.uploads))
     }
 
     fn remove(&self, files: &[Id]) -> Done {
@@ -137,11 +150,21 @@ fn hash(file: &mut File) -> io::Result<[u8; 32]> {
     }
 }
 
-fn make_folder(uploads: &Path, folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => sync_folder(uploads),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+/// The folders whose names are known to be on disk. One whose sync failed is not, nor is one that the last process made and
+/// perhaps did not sync: whoever publishes there next syncs first.
+#[derive(Debug, Default)]
+struct Folders(BTreeSet<PathBuf>);
+
+impl Folders {
+    fn sync(&mut self, folder: &Path, made: bool, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if made {
+            self.0.remove(folder);
+        }
+        if !self.0.contains(folder) {
+            sync()?;
+            self.0.insert(folder.to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -173,12 +196,14 @@ pub struct Places {
 #[derive(Clone)]
 pub struct Opener {
     places: Arc<Places>,
-    open: Arc<Mutex<BTreeMap<FilePlace, Weak<File>>>>,
+    closer: Closer,
+    open: Arc<Mutex<BTreeMap<FilePlace, Weak<OpenFile>>>>,
 }
 
 impl Opener {
-    pub fn new(places: Places) -> Opener {
-        Opener { places: Arc::new(places), open: Arc::default() }
+    /// `closer` takes what is read by nobody any more: the last reader is the event loop.
+    pub fn new(places: Places, closer: Closer) -> Opener {
+        Opener { places: Arc::new(places), closer, open: Arc::default() }
     }
 
     pub fn run(&mut self, job: Job) -> Done {
@@ -209,7 +234,7 @@ impl Opener {
         let file = match known {
             // An uploaded file never changes; a file of the operator may have been replaced.
             Some(file) if matches!(place, FilePlace::Upload(_)) => file,
-            _ => Arc::new(File::open(path)?),
+            _ => Arc::new(OpenFile::new(File::open(path)?, Arc::clone(&self.closer))),
         };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -340,7 +365,7 @@ mod tests {
         }
 
         fn opener(&self) -> Opener {
-            Opener::new(Places { uploads: self.0.to_path_buf(), ..Places::default() })
+            Opener::new(Places { uploads: self.0.to_path_buf(), ..Places::default() }, Arc::new(drop))
         }
     }
 
@@ -363,6 +388,30 @@ mod tests {
         assert_eq!(entries(&temporary(&uploads.0)).expect("a folder").len(), 0);
         let mode = fs::metadata(uploads.0.join("ab")).expect("a folder").permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "no other user reads what members send");
+    }
+
+    #[test]
+    fn a_folder_is_synced_until_it_was_once_and_again_when_it_is_made_anew() {
+        let mut folders = Folders::default();
+        let folder = Path::new("uploads/ab");
+        // Whether it was made, what the sync says, whether there is one.
+        for (made, result, expected) in [
+            (true, Err(()), true),
+            (false, Err(()), true),
+            (false, Ok(()), true),
+            (false, Err(()), false),
+            (true, Err(()), true),
+            (false, Ok(()), true),
+            (false, Err(()), false),
+        ] {
+            let mut synced = false;
+            let done = folders.sync(folder, made, || {
+                synced = true;
+                result.map_err(|()| io::Error::other("a disk"))
+            });
+            assert_eq!((synced, done.is_ok()), (expected, !expected || result.is_ok()));
+        }
+        assert!(folders.sync(Path::new("uploads/ac"), false, || Err(io::Error::other("a disk"))).is_err());
     }
 
     #[test]
@@ -421,11 +470,12 @@ mod tests {
         let uploads = TestUploads::new();
         let picture = uploads.0.join("picture.png");
         fs::write(&picture, b"old").expect("a file");
-        let opener = Opener::new(Places {
+        let places = Places {
             uploads: uploads.0.to_path_buf(),
             default_image: Some(picture.clone()),
             conformance: None,
-        });
+        };
+        let opener = Opener::new(places, Arc::new(drop));
         let open = |place| opener.clone().run(Job::OpenFile { place });
         let Done::FileOpened(old) = open(FilePlace::DefaultImage) else { panic!("a file") };
         fs::write(uploads.0.join("new"), b"newer").expect("a file");

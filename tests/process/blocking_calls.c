@@ -1,6 +1,7 @@
 /* Says which calls that may block are made on the thread of the event loop, the first of the process. A test preloads it
    (LD_PRELOAD): from the first epoll_wait of that thread on, each such call appends a line to the file BLOCKING_CALLS names.
-   What is not looked at: calls on sockets and pipes that are non-blocking, and the end (after SIGTERM the loop is over). */
+   What is not looked at: calls on sockets and pipes that are non-blocking; getrandom, which waits for the first random bits of a
+   system that boots, and the start has drawn some before the loop; and the end, once the loop is over. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -74,6 +75,12 @@ int statx(int at, const char *restrict path, int flags, unsigned mask, struct st
 int unlink(const char *path) { say("unlink", path); return REAL(unlink)(path); }
 int rename(const char *from, const char *to) { say("rename", from); return REAL(rename)(from, to); }
 int mkdir(const char *path, mode_t mode) { say("mkdir", path); return REAL(mkdir)(path, mode); }
+/* Of a regular file: the last close of one that was deleted frees its blocks. */
+int close(int fd) {
+    struct stat is;
+    if (on_the_loop() && syscall(SYS_fstat, fd, &is) == 0 && S_ISREG(is.st_mode)) say("close", "a regular file");
+    return REAL(close)(fd);
+}
 int fsync(int fd) { say("fsync", ""); return REAL(fsync)(fd); }
 int fdatasync(int fd) { say("fdatasync", ""); return REAL(fdatasync)(fd); }
 int flock(int fd, int how);

@@ -38,7 +38,7 @@ impl Files {
         };
         Files {
             publisher: Publisher::new(uploads.clone()),
-            opener: Opener::new(places),
+            opener: Opener::new(places, std::sync::Arc::new(drop)),
             uploads,
             append_fails: None,
             publish_fails: false,

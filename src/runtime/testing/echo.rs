@@ -14,6 +14,7 @@ use mio::unix::pipe::{self, Receiver, Sender};
 
 use super::{Folder, Hand, Idle, PATIENCE, Store, job, write};
 use crate::base::id::Id;
+use crate::base::open_file::OpenFile;
 use crate::base::send_queue::{Segment, SendQueue};
 use crate::base::slab::Key;
 use crate::base::time::Now;
@@ -96,7 +97,11 @@ impl Echo {
                 let len = 1_000_000;
                 let entry = self.conns.get_mut(&conn).expect("it is open");
                 entry.queue.push_bytes(b"head");
-                entry.queue.push(Segment::File { file: Arc::new(file), offset: 0, len });
+                entry.queue.push(Segment::File {
+                    file: Arc::new(OpenFile::new(file, Arc::new(drop))),
+                    offset: 0,
+                    len,
+                });
                 entry.queue.push_bytes(b"tail");
                 self.effects.push_back(Effect::Flush(conn));
             }
