@@ -34,6 +34,8 @@ mod stalls;
 mod start;
 #[path = "process/syncs.rs"]
 mod syncs;
+#[path = "process/thin.rs"]
+mod thin;
 #[path = "process/uploads.rs"]
 mod uploads;
 

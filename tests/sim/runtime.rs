@@ -63,7 +63,7 @@ pub struct Runtime {
     pub power_cuts: u64,
     pub revived: u64,
     /// A batch that was refused because its sync failed, and which log it is in while nothing was written since.
-    refused_batch: Option<(Vec<(Lane, Command)>, (u64, u64))>,
+    refused_batch: Option<(Vec<(Lane, Write)>, (u64, u64))>,
     hasher: PasswordHasher,
     pub now: Now,
     pub epoch: String,
@@ -411,12 +411,7 @@ impl Runtime {
         self.maintain();
     }
 
-    fn commit_batch(
-        &mut self,
-        model: &mut Model,
-        tickets: &[(Ticket, Lane)],
-        mut batch: Vec<(Lane, Command)>,
-    ) {
+    fn commit_batch(&mut self, model: &mut Model, tickets: &[(Ticket, Lane)], mut batch: Vec<(Lane, Write)>) {
         let commands = batch.clone();
         let was_suspect = self.is_suspect();
         let store = self.store.as_mut().expect("an open store");
@@ -651,7 +646,7 @@ impl Runtime {
         &mut self,
         rng: &mut Rng,
         disk: &Disk,
-        mut batch: Vec<(Lane, Command)>,
+        mut batch: Vec<(Lane, Write)>,
         model: &mut Model,
     ) {
         let dir = self.dir.next();

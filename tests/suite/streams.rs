@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::World;
-use crate::support::http::{Person, request, responses};
+use crate::support::http::{Person, Response, request, responses};
 use natter::limits::Limits;
 use natter::proto::http::body::BodyDecoder;
 use natter::proto::http::head::Framing;
@@ -445,4 +445,86 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
     let most = world.peers[&conn].most_queued;
     assert!(most <= bound, "{most} bytes waited");
     assert_eq!(heard, MISSED);
+}
+
+/// After a start the log may hold what the last process could not sync.
+#[test]
+fn until_the_log_is_proven_nobody_writes_or_follows_it_and_no_answer_has_a_cursor() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let conversation = post(&mut world, &ann, &bob, "before", 1);
+    let (mut world, shell) = world.crash_and_hold();
+    let ready = world.ask("GET", "/readyz", &[], None);
+    assert_eq!((ready.status, ready.code()), (503, "unavailable".into()));
+    assert_eq!(ready.at("detail"), "another process holds the log of the database");
+    assert_eq!(world.ask("GET", "/healthz", &[], None).status, 200);
+    // What there is, is shown.
+    let list = world.ask_as(&ann, "GET", "/api/v1/conversations", None);
+    assert_eq!(
+        (list.status, list.at("cursor"), list.at("data.0.id")),
+        (200, "null".into(), conversation.clone())
+    );
+    assert_eq!(list.at("data.0.last_message.body"), "before");
+    let history = format!("/api/v1/conversations/{conversation}/messages");
+    let page = world.ask_as(&bob, "GET", &history, None);
+    assert_eq!((page.status, page.at("data.0.body")), (200, "before".into()));
+    assert_eq!(world.ask_as(&bob, "GET", "/api/v1/user/me", None).status, 200);
+    // Nothing is written.
+    let (to_bob, read) = (
+        format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5F02","body":"no"}}"#, bob.profile),
+        format!("/api/v1/conversations/{conversation}/read"),
+    );
+    let group = r#"{"title":"no","client_id":"01ARZ3NDEKTSV4RRFFQ69G5F03","members":[]}"#;
+    for (path, body) in [
+        ("/api/v1/messages", to_bob.as_str()),
+        (read.as_str(), r#"{"n":1}"#),
+        ("/api/v1/conversations", group),
+        ("/api/v1/user/logout", ""),
+    ] {
+        let refused = world.ask_as(&ann, "POST", path, Some(body));
+        assert_eq!(
+            (refused.status, refused.code()),
+            (503, "unavailable".into()),
+            "{path}: {}",
+            refused.text()
+        );
+        assert_eq!(
+            (refused.at("retry"), refused.field("retry-after").is_some()),
+            ("true".into(), true),
+            "{path}"
+        );
+    }
+    // And nobody follows the log: a stream, a page of it, a socket.
+    let bearer = format!("Bearer {}", bob.access);
+    let refused = |response: Response| (response.status, response.code(), response.at("retry"));
+    let unavailable = (503, "unavailable".to_owned(), "true".to_owned());
+    for (path, accept) in [
+        ("/api/v1/events", "text/event-stream"),
+        ("/api/v1/events?cursor=now", "application/json"),
+        ("/api/v1/events?cursor=now&wait=5", "application/json"),
+    ] {
+        let response = world.ask("GET", path, &[("Authorization", &bearer), ("Accept", accept)], None);
+        assert_eq!(refused(response), unavailable, "{path}");
+    }
+    let pair = format!("/api/v1/ws/{}/{}", bob.profile, ann.profile);
+    for path in ["/api/v1/ws", "/api/v1/ws?cursor=other:1", &pair] {
+        match world.upgrade(path, &[("Authorization", &bearer)]) {
+            Ok(_) => panic!("{path} is a stream"),
+            Err(response) => assert_eq!(refused(response), unavailable, "{path}"),
+        }
+    }
+    // The other process is done, and the next look proves the log.
+    drop(shell);
+    world.pass(Duration::from_secs(2));
+    world.maintain(world.now.instant);
+    world.tell_readiness();
+    assert_eq!(world.ask("GET", "/readyz", &[], None).status, 200);
+    assert_ne!(world.ask_as(&ann, "GET", "/api/v1/conversations", None).at("cursor"), "null");
+    let conn = world.open_socket(&bob, "/api/v1/ws");
+    world.take(conn);
+    let events = open(&mut world, &bob, "/api/v1/events", &[]);
+    world.take(events);
+    post(&mut world, &ann, &bob, "after", 4);
+    assert!(text(&mut world, events).0.contains("after"));
+    assert!(!world.take(conn).is_empty());
 }

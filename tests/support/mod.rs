@@ -218,6 +218,23 @@ impl World {
         World { files, next_conn, mails, deliveries, places, ..started }
     }
 
+    /// The process is killed and another one starts, while the value that comes with it holds the log of the database: what the
+    /// log holds can't be proven to be on disk.
+    pub fn crash_and_hold(self) -> (World, rusqlite::Connection) {
+        let World { settings, store, reader, index, files, now, dir, next_conn, mails, .. } = self;
+        drop((reader, index, store));
+        let shell = rusqlite::Connection::open(dir.path().join("natter.db")).expect("a shell");
+        shell.execute_batch("BEGIN; SELECT count(*) FROM messages").expect("a snapshot");
+        let started = World::start(dir, settings, now, next_conn + 2);
+        (World { files, next_conn, mails, ..started }, shell)
+    }
+
+    /// The server hears what the database can do.
+    pub fn tell_readiness(&mut self) {
+        let readiness = self.store.readiness();
+        self.input(Input::Storage(readiness));
+    }
+
     /// A new connection from 127.0.0.1.
     pub fn connect(&mut self) -> ConnId {
         self.connect_from("127.0.0.1")
@@ -336,8 +353,11 @@ impl World {
         let outcome = match command {
             Command::Write(write) => {
                 let committed = self.store.commit(&mut vec![(lane, write)]);
-                self.store.maintain(self.now.instant).expect("a tidy store");
-                self.follow();
+                let done = self.store.maintain(self.now.instant);
+                if self.store.readiness().is_ready() {
+                    done.expect("a tidy store");
+                    self.follow();
+                }
                 committed.outcomes.into_iter().next().expect("one outcome a command")
             }
             Command::Read(read) => Outcome::quiet(self.reader.read(read)),
