@@ -4,6 +4,8 @@ mod support;
 
 #[path = "process/backup.rs"]
 mod backup;
+#[path = "process/clients.rs"]
+mod clients;
 #[path = "process/commands.rs"]
 mod commands;
 #[path = "process/crash.rs"]

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""A client of natter in the Python standard library that keeps the whole promise: nothing lost, nothing twice, one order.
+
+It owns an outbox on disk (a post keeps its client_id until it is answered), a cursor on disk (events are read from where it
+stopped) and a store that keeps, of each message, the greatest `rev`.
+
+    client.py ADDRESS FOLDER EMAIL PASSWORD [TO TEXT]    posts what is in the outbox, then reads what happened
+"""
+import json
+import os
+import secrets
+import sys
+import time
+import urllib.error
+import urllib.request
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def ulid():
+    """The time in milliseconds, then 80 random bits."""
+    number = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
+    return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+class Refused(Exception):
+    """A problem (RFC 9457): `code` is stable, `retry` says whether the same request may succeed later."""
+
+    def __init__(self, status, problem):
+        super().__init__(f"{status} {problem.get('code')}: {problem.get('title')}")
+        self.status, self.problem = status, problem
+
+
+class Client:
+    def __init__(self, address, folder):
+        self.base, self.path, self.access = f"http://{address}/api/v1", os.path.join(folder, "client.json"), None
+        self.state = {"outbox": [], "cursor": None, "messages": {}}
+        if os.path.exists(self.path):
+            with open(self.path, encoding="utf-8") as file:
+                self.state = json.load(file)
+
+    def save(self):
+        """Whole or not at all: another file, synced, then renamed over the old one."""
+        with open(self.path + ".new", "w", encoding="utf-8") as file:
+            json.dump(self.state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(self.path + ".new", self.path)
+
+    def ask(self, method, path, body=None, timeout=40):
+        headers = {"Content-Type": "application/json"}
+        if self.access:
+            headers["Authorization"] = f"Bearer {self.access}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            raise Refused(error.code, json.load(error)) from None
+
+    def sign_in(self, email, password):
+        self.access = self.ask("POST", "/user/sign-in", {"email": email, "password": password})["data"]["token"]["access"]
+
+    def write(self, to, text):
+        """Into the outbox first: from now on a crash loses nothing."""
+        self.state["outbox"].append({"to": to, "client_id": ulid(), "body": text})
+        self.save()
+
+    def flush(self):
+        """Posts the outbox in order. What is not answered is posted again under its client_id, which stores it once."""
+        while self.state["outbox"]:
+            try:
+                self.keep(self.ask("POST", "/messages", self.state["outbox"][0])["data"])
+            except Refused as refused:
+                if refused.problem.get("retry") or refused.status == 401:
+                    raise
+                print(f"not taken: {refused}", file=sys.stderr)
+            except (urllib.error.URLError, TimeoutError, ConnectionError):
+                time.sleep(1)
+                continue
+            self.state["outbox"].pop(0)
+            self.save()
+
+    def keep(self, message):
+        """An answer and an event may bring the same message, in any order: the greater `rev` is the newer one."""
+        known = self.state["messages"].get(message["id"])
+        # Of a conversation that one has left there are only ids.
+        if "rev" in message and (known is None or known["rev"] < message["rev"]):
+            self.state["messages"][message["id"]] = message
+
+    def listen(self, wait=0):
+        """Everything since the cursor. A page and the cursor after it are saved together: an event counts once."""
+        while True:
+            cursor = self.state["cursor"]
+            query = f"?wait={wait}&limit=200" + (f"&cursor={cursor}" if cursor else "")
+            try:
+                page = self.ask("GET", "/events" + query)
+            except Refused as refused:
+                if refused.problem.get("code") != "cursor_reset":
+                    raise
+                # The log does not reach back this far: the lists are fetched anew, and merged by `rev`.
+                self.state["cursor"] = refused.problem["cursor"]
+                self.fetch()
+                continue
+            for event in page["data"]:
+                if event["event"].startswith("message."):
+                    self.keep(event["data"])
+            self.state["cursor"] = page["cursor"]
+            self.save()
+            if not page["data"]:
+                return
+
+    def fetch(self):
+        for conversation in self.pages("/conversations?limit=200"):
+            for message in self.pages(f"/conversations/{conversation['id']}/messages?limit=200"):
+                self.keep(message)
+        self.save()
+
+    def pages(self, path):
+        page = self.ask("GET", path)
+        while True:
+            yield from page["data"]
+            if page["next"] is None:
+                return
+            page = self.ask("GET", f"{path}&next={page['next']}")
+
+    def shown(self):
+        """In the one order, without tombstones."""
+        messages = sorted(self.state["messages"].values(), key=lambda message: message["seq"])
+        return [message["body"] for message in messages if message["deleted_at"] is None]
+
+
+def main(address, folder, email, password, *post):
+    client = Client(address, folder)
+    client.sign_in(email, password)
+    if post:
+        client.write(*post)
+    client.flush()
+    client.listen()
+    print(json.dumps(client.shown(), ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
