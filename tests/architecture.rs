@@ -62,6 +62,8 @@ const SERVER: &[(&str, &[&str])] = &[
     ("dispatch", &["request", "streams", "uploads", "background"]),
     ("publish", &["streams", "dispatch"]),
     ("reactions", &["streams", "dispatch"]),
+    // The API documents, written from the table of routes.
+    ("schema", &["request"]),
 ];
 
 /// One home per dependency: the files or folders of `src` that may name it.
