@@ -1,5 +1,8 @@
-//! Events: everything durable that concerns a profile, each with its `seq`.
-//! Invariant: an event holds no field of one viewer, so it is encoded once for all who may hear it.
+//! The event contract: everything durable that concerns a profile, each with its `seq`.
+//!
+//! Invariant: an event holds no field of one viewer, so it is encoded once for its audience.
+
+#![warn(missing_docs)]
 
 use std::iter::Chain;
 use std::ops::Deref;
@@ -16,10 +19,14 @@ use super::upload::Image;
 use crate::base::id::Id;
 use crate::base::json::{self, push_key, push_plain};
 
+/// A fact in the log.
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// Its position in the log of all.
     pub seq: u64,
+    /// The profiles that receive it.
     pub audience: Audience,
+    /// What happened.
     pub fact: Fact,
 }
 
@@ -27,9 +34,12 @@ pub struct Event {
 /// and no memory made by one thread is given back by another.
 #[derive(Clone, Debug, Default)]
 pub enum Events {
+    /// A read, or a write that changed nothing.
     #[default]
     None,
+    /// In place.
     One(Event),
+    /// In the order of their `seq`.
     Many(Vec<Event>),
 }
 
@@ -80,15 +90,17 @@ impl<'a> IntoIterator for &'a Events {
     }
 }
 
-/// Who may hear an event: profiles, as they stood at its seq.
+/// The profiles that may know of an event, as they were at its `seq`.
 #[derive(Clone, Debug)]
 pub struct Audience {
+    /// Each once, in no particular order.
     pub profiles: Arc<[Id]>,
-    /// The two of a direct conversation: Go-form sockets of this pair hear it too.
+    /// They are the two of a direct conversation: legacy sockets of this pair receive it too.
     pub direct: bool,
 }
 
 impl Audience {
+    /// The devices of one profile only.
     pub fn one(profile: Id) -> Audience {
         Audience { profiles: Arc::new([profile]), direct: false }
     }
@@ -97,62 +109,89 @@ impl Audience {
 /// What happened: a pointer each, since an event travels with its outcome from list to list.
 #[derive(Clone, Debug)]
 pub enum Fact {
+    /// A new message.
     MessagePosted(Arc<Message>),
+    /// A changed text.
     MessageEdited(Arc<Message>),
+    /// A message became a tombstone.
     MessageDeleted(Arc<Message>),
+    /// A reaction was added or removed.
     MessageReacted(Arc<Message>),
+    /// A profile has read up to a message.
     ConversationRead(Box<ReadMark>),
+    /// A new group.
     ConversationCreated(Box<ConversationBrief>),
+    /// A changed title or image.
     ConversationUpdated(Box<ConversationBrief>),
+    /// A profile joined a group, or got another role.
     MemberAdded(Box<Membership>),
+    /// A profile left a group or was removed.
     MemberRemoved(Box<Membership>),
+    /// A changed profile.
     ProfileUpdated(Box<Profile>),
+    /// A login ended; only for its own account.
     SessionEnded(Box<EndedSession>),
 }
 
 /// How far a profile has read.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReadMark {
+    /// Where.
     pub conversation: Id,
+    /// Who.
     pub profile: Id,
+    /// The greatest `n` read.
     pub read_n: u64,
 }
 
-/// Who came or went.
+/// A profile's membership in a group.
 #[derive(Clone, Debug, Serialize)]
 pub struct Membership {
+    /// The group.
     pub conversation: Id,
+    /// Who.
     pub profile: Id,
+    /// What it may do there.
     pub role: Role,
 }
 
+/// A login that ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct EndedSession {
+    /// Which.
     pub session: SessionId,
     /// The `exp` of its last access token (Unix s), for the list of ended sessions; not on the wire.
     #[serde(skip)]
     pub until: u64,
 }
 
+/// What a member of a group may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// May change the group and its members.
     Admin,
+    /// May read and post.
     Member,
 }
 
-/// What an event says of a conversation.
+/// A conversation as an event shows it: nothing of one viewer.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConversationBrief {
+    /// The conversation.
     pub id: Id,
+    /// `"type"` on the wire.
     #[serde(rename = "type")]
     pub kind: ConversationType,
+    /// Of a group.
     pub title: Option<String>,
+    /// Of a group.
     pub image: Option<Image>,
+    /// Members after this event.
     pub members_count: u64,
 }
 
-/// The names of all facts, as they stand in the log.
+/// The names of all facts, as the log and the wire have them.
 pub const NAMES: [&str; 11] = [
     "message.posted",
     "message.edited",
@@ -194,8 +233,8 @@ pub fn encode_event(seq: u64, fact: &Fact) -> Vec<u8> {
     out
 }
 
-/// As [`encode_event`], behind what `out` holds; answers where the message begins, of an event that shows one. It ends one
-/// byte before `out` does.
+/// As [`encode_event`], after what `out` holds. Returns where the message begins, for an event that shows one; the message ends
+/// one byte before `out` does.
 pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
     #[derive(Serialize)]
     struct Encoded<'a> {
@@ -233,7 +272,7 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
             Data::Conversation(brief)
         }
         Fact::MemberAdded(ref member) | Fact::MemberRemoved(ref member) => Data::Member(member),
-        // One encoding is heard by its owner and by others: nobody's own fields may be in it.
+        // Its owner and others receive the same bytes, so no field that only its owner may see is in it.
         Fact::ProfileUpdated(ref profile) => Data::Profile(Profile::clone(profile).for_others()),
         Fact::SessionEnded(ref ended) => Data::Session(ended),
     };
@@ -241,38 +280,49 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
     None
 }
 
-/// The events of one profile behind a cursor, a page at a time, in seq order.
+/// Reads the events of one profile after a cursor, a page at a time, in the order of `seq`.
 #[derive(Clone, Debug)]
 pub struct ReadLog {
+    /// Whose events.
     pub profile: Id,
     /// Exclusive.
     pub after: u64,
-    /// Begin at the oldest event that is kept, rather than be told that older ones are gone.
+    /// Begin at the oldest event that is kept; otherwise the answer says when older ones are gone.
     pub from_oldest: bool,
+    /// Events of a page.
     pub limit: u32,
 }
 
-/// Forgets events older than `before` (Unix ms), a bounded number at a time; answers whether more wait. Messages stay: only
-/// who comes back with a cursor from that time is told to begin anew.
+/// Forgets events older than `before`, a bounded number at a time; the answer is whether more are left. Messages stay: a
+/// client that returns with a cursor from that time gets a reset.
 #[derive(Clone, Copy, Debug)]
 pub struct PruneLog {
+    /// Unix milliseconds.
     pub before: u64,
 }
 
+/// The answer to [`ReadLog`].
 #[derive(Clone, Debug)]
 pub enum LogPage {
+    /// A page.
     Events {
-        /// Rendered as they are now; audience is not filled (it is the asker).
+        /// With their `seq`. A message is as it is now, not as it was at its event.
         events: Vec<(u64, Fact)>,
         /// Everything of this profile up to here is in this page or before it.
         through: u64,
         /// Whether `through` is the head the page was read at.
         complete: bool,
     },
-    /// `after` is older than what is kept; the head is where to go on.
-    Pruned { head: u64 },
+    /// `after` is older than what is kept.
+    Pruned {
+        /// The greatest `seq`, from which the client continues.
+        head: u64,
+    },
     /// `after` is ahead of the log: the cursor is of another history.
-    Ahead { head: u64 },
+    Ahead {
+        /// The greatest `seq`, from which the client continues.
+        head: u64,
+    },
 }
 
 #[cfg(test)]

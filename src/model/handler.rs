@@ -1,5 +1,9 @@
-//! What a handler is: a pure function from a request to the next step. It never sees a connection, a socket or
-//! SQL; what it needs from the world comes with [`Ctx`], what it wants done goes out as a [`Step`].
+//! The handler contract: a pure function from a request to the next step.
+//!
+//! A handler sees no connection, no socket and no SQL. What it needs from the world comes with [`Ctx`]; what it wants done
+//! leaves as a [`Step`]. Invariant: a handler that is called twice with the same context and request takes the same step.
+
+#![warn(missing_docs)]
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -24,11 +28,14 @@ use crate::base::time::Now;
 use crate::proto::http::head::{Headers, Method};
 use crate::proto::http::language::Language;
 
-/// Who asks, proven by an access token, a ticket or a control socket.
+/// The account that asks, proven by an access token or a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Actor {
+    /// The account.
     pub member: Id,
+    /// How others see it.
     pub profile: Id,
+    /// The login the credential belongs to.
     pub session: SessionId,
     /// The access token's `exp`, Unix seconds: a stream opened with it ends then unless extended.
     pub expires: u64,
@@ -43,12 +50,15 @@ pub struct Client {
     pub user_agent: String,
     /// The `UniqueId` header: a device id of 1–128 visible ASCII characters; empty is `None`.
     pub unique_id: Option<String>,
+    /// The language of titles in its errors.
     pub language: Language,
 }
 
 /// One complete request, of HTTP or of a WebSocket op.
 pub struct Request<'a> {
+    /// Values of the path, the query and the JSON body, by name.
     pub params: Params<'a>,
+    /// Where the request comes from.
     pub client: &'a Client,
     /// The method of an HTTP request; an op has none.
     pub method: Option<Method>,
@@ -67,32 +77,41 @@ impl<'a> Request<'a> {
 
 /// What a step may use of the world.
 pub struct Ctx<'a> {
+    /// The time of the input that is being handled.
     pub now: Now,
+    /// The only source of randomness.
     pub entropy: &'a mut dyn Entropy,
+    /// The configuration.
     pub settings: &'a Settings,
-    /// What was tried and failed lately: kept by the server, judged by handlers.
+    /// Recent failed attempts: the server keeps them, handlers decide what follows from them.
     pub attempts: &'a mut Attempts,
-    /// WebSocket tickets that wait to be used.
+    /// One-time credentials that were issued and not used.
     pub tickets: &'a mut Tickets,
-    /// The log's epoch and the greatest seq the server has seen.
+    /// The log's epoch.
     pub epoch: &'a str,
+    /// The greatest `seq` the server has seen.
     pub head: u64,
     /// Whether what is read is known to be on disk, so that a cursor may be answered.
     pub proven: bool,
-    /// The message as the event of this very outcome showed it to others: its `rev` and its JSON, to be answered as it is. Not
-    /// there when nobody heard it.
+    /// The message as the event of the same outcome showed it to others: its `rev` and its JSON, to be answered as it is. `None`
+    /// when no stream took the event.
     pub last_published: Option<(u64, &'a [u8])>,
-    /// What is to be done besides, that no answer waits for: drained after each step.
+    /// Work in addition to the answer, which does not wait for it. The server does it at the end of the turn.
     pub follow_ups: &'a mut Vec<FollowUp>,
 }
 
-/// Something nobody waits for. The server does it, whatever became of the connection that caused it.
+/// Work that no client waits for. The server does it, whether or not the connection that caused it is still open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowUp {
     /// A write put a mail into the outbox.
     Mail,
     /// Where this address is, for the session's row and for the mail that waits for it.
-    FindPlace { session: SessionId, address: IpAddr },
+    FindPlace {
+        /// The session whose row gets the place.
+        session: SessionId,
+        /// Where it signed in from.
+        address: IpAddr,
+    },
     /// The member's e-mail address is verified now.
     Verified(Id),
 }
@@ -103,6 +122,7 @@ impl Ctx<'_> {
         self.entropy.id(self.now.unix_ms)
     }
 
+    /// Sixteen random bytes for a new password hash.
     pub fn salt(&mut self) -> [u8; 16] {
         let mut salt = [0; 16];
         self.entropy.fill(&mut salt);
@@ -113,29 +133,36 @@ impl Ctx<'_> {
 /// A handler of a row of the route table. The router has proven the actor before a member handler runs.
 #[derive(Clone, Copy)]
 pub enum Handler {
+    /// For any client; it proves what it needs itself.
     Public(fn(&mut Ctx<'_>, &Request<'_>) -> Result<Step, Problem>),
+    /// For a proven actor.
     Member(fn(&mut Ctx<'_>, Actor, &Request<'_>) -> Result<Step, Problem>),
-    /// A member, or the holder of something that is as good; the handler judges which.
+    /// For an actor or for the holder of a signed link; the handler checks which.
     Either(fn(&mut Ctx<'_>, Option<Actor>, &Request<'_>) -> Result<Step, Problem>),
 }
 
-/// Judges a head before its body is read, with the bytes of this body and of all others its member brings at the moment;
-/// [`Step::Receive`] lets it in.
+/// Decides from its head whether a body may come. It gets the bytes of this body and of all others the account uploads at the
+/// moment, and answers [`Step::Receive`] or a problem.
 pub type Admit = fn(&mut Ctx<'_>, Actor, u64) -> Result<Step, Problem>;
 
-/// What comes next: an answer, or something to be done first.
+/// What comes next: an answer, or work to be done first.
 pub enum Step {
+    /// The answer; the chain of steps ends.
     Reply(Reply),
+    /// Asks storage, then continues with its answer.
     Store(Command, Then<Result<Answer, Refusal>>),
+    /// Has a worker do a job, then continues with its result.
     Work(Job, Then<Done>),
-    /// In a box: rare, and wider than the rest.
+    /// The connection becomes a stream. In a box: rare, and wider than the rest.
     Stream(Box<Stream>),
-    /// From [`Admit`] only: the body may come, and with the others under way take so many bytes.
+    /// From [`Admit`] only: the body may come.
     Receive {
+        /// Bytes of the quota that are left for it and the account's other uploads in progress.
         room: u64,
     },
 }
 
+/// A continuation: what the handler does with the answer it asked for.
 pub type Then<T> = Box<dyn FnOnce(&mut Ctx<'_>, T) -> Result<Step, Problem> + Send>;
 
 impl Step {
@@ -189,23 +216,37 @@ impl Step {
 /// The answer to a request.
 #[derive(Debug)]
 pub struct Reply {
+    /// The HTTP status; an op ignores it.
     pub status: u16,
+    /// Further response fields; an op ignores them.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// The body of the response, or the `ok` of an op.
     pub body: Body,
 }
 
+/// The three forms of an answer.
 #[derive(Debug)]
 pub enum Body {
     /// No body (204, or a HEAD-like answer).
     Empty,
-    /// `{"data":…}` in HTTP, `"ok":…` on a WebSocket. `beside` holds ready-made members that stand next to it, each with its
-    /// leading comma: `,"next":null`.
-    Data { data: Vec<u8>, beside: Vec<u8> },
-    /// Bytes of another kind than the API's JSON.
-    Raw { mime: Cow<'static, str>, bytes: Segment },
+    /// `{"data":…}` in HTTP, `"ok":…` on a WebSocket.
+    Data {
+        /// JSON.
+        data: Vec<u8>,
+        /// Members next to `data`, each with its leading comma: `,"next":null`.
+        beside: Vec<u8>,
+    },
+    /// Bytes that are not JSON of the API.
+    Raw {
+        /// The `Content-Type`.
+        mime: Cow<'static, str>,
+        /// The body.
+        bytes: Segment,
+    },
 }
 
 impl Reply {
+    /// An answer with this status and `data`.
     pub fn data<T: Serialize + ?Sized>(status: u16, data: &T) -> Reply {
         Reply::json(status, json::to_vec(data))
     }
@@ -215,6 +256,7 @@ impl Reply {
         Reply { status, headers: Vec::new(), body: Body::Data { data, beside: Vec::new() } }
     }
 
+    /// 200 with `data`.
     pub fn ok<T: Serialize + ?Sized>(data: &T) -> Reply {
         Reply::data(200, data)
     }
@@ -224,10 +266,12 @@ impl Reply {
         Reply::data(200, &())
     }
 
+    /// 201 with `data`.
     pub fn created<T: Serialize + ?Sized>(data: &T) -> Reply {
         Reply::data(201, data)
     }
 
+    /// 204 without a body.
     pub fn no_content() -> Reply {
         Reply { status: 204, headers: Vec::new(), body: Body::Empty }
     }
@@ -237,7 +281,7 @@ impl Reply {
         Reply::ok(data).beside("next", &next)
     }
 
-    /// Adds a member that stands next to `data`.
+    /// Adds a member next to `data`.
     pub fn beside<T: Serialize + ?Sized>(mut self, name: &'static str, value: &T) -> Reply {
         if let Body::Data { beside, .. } = &mut self.body {
             beside.push(b',');
@@ -248,21 +292,25 @@ impl Reply {
         self
     }
 
+    /// An answer that is not JSON of the API.
     pub fn raw(status: u16, mime: impl Into<Cow<'static, str>>, bytes: Segment) -> Reply {
         Reply { status, headers: Vec::new(), body: Body::Raw { mime: mime.into(), bytes } }
     }
 
+    /// Adds a response field.
     pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Reply {
         self.headers.push((name, value.into()));
         self
     }
 
+    /// The step that gives this answer.
     pub fn step(self) -> Result<Step, Problem> {
         Ok(Step::Reply(self))
     }
 }
 
 /// A request that becomes a stream: the server takes the connection over.
+#[allow(missing_docs, reason = "the fields of each variant are the arguments of the function that opens it")]
 #[derive(Debug)]
 pub enum Stream {
     /// `/api/v1/ws`: from the cursor, or from now.
@@ -273,7 +321,7 @@ pub enum Stream {
     Events { actor: Actor, cursor: Option<Cursor> },
     /// The log as JSON, after a wait where there is nothing yet.
     Poll { actor: Actor, start: PollStart, limit: u32, wait: Duration },
-    /// One of the Go server's values, at once and on change.
+    /// One value of a profile, at once and when it changes (a legacy stream).
     Value { actor: Actor, form: ValueForm },
     /// Everything stored about the actor, page by page; the first is read.
     Export { actor: Actor, first: super::export::ExportPage },
@@ -283,7 +331,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Who hears events on it, or waits for them.
+    /// The actor that receives events on it; `None` for one that shows only what is stored.
     pub fn listener(&self) -> Option<Actor> {
         match self {
             Stream::WebSocket { actor, .. }
@@ -302,7 +350,7 @@ impl Stream {
         Ok(Step::Stream(Box::new(self)))
     }
 
-    /// Whether it shows what comes, and not only what is there.
+    /// Whether it shows events to come, and not only what is stored.
     pub fn follows_log(&self) -> bool {
         match self {
             Stream::WebSocket { .. }
@@ -324,9 +372,11 @@ pub enum PollStart {
     Oldest,
     /// The head: only what comes.
     Now,
+    /// After this event.
     Cursor(Cursor),
 }
 
+/// Which value of a profile a value stream shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueForm {
     /// The array of chats.
@@ -338,7 +388,9 @@ pub enum ValueForm {
 /// `<epoch>:<seq>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
+    /// 1–32 of `[a-z0-9]`; names one history of the log.
     pub epoch: String,
+    /// The last event the client has.
     pub seq: u64,
 }
 

@@ -1,5 +1,9 @@
-//! Slow work and its outcome: what a worker thread does in blocking code, off the loop and outside every
-//! transaction. Invariant: a job carries all it needs; a worker shares nothing with the loop but the queue.
+//! The job contract: slow work for a worker thread, and its result.
+//!
+//! A worker runs blocking code, off the event loop and outside of transactions. Invariant: a job carries all it needs; a
+//! worker shares nothing with the loop but the queue.
+
+#![warn(missing_docs)]
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,7 +28,9 @@ impl std::fmt::Debug for Hidden {
 /// takes the same time.
 #[derive(Debug)]
 pub struct VerifyPassword {
+    /// The password to check.
     pub password: Hidden,
+    /// The stored PHC string; `None` for an unknown address.
     pub hash: Option<Hidden>,
     /// For the new hash, should the parameters have changed.
     pub salt: [u8; 16],
@@ -32,54 +38,83 @@ pub struct VerifyPassword {
     pub device_known: bool,
 }
 
+/// Work for a worker.
 #[derive(Debug)]
 pub enum Job {
-    /// A new PHC string for this password; `salt` is drawn by the asker, so that a worker needs no entropy.
-    HashPassword { password: Hidden, salt: [u8; 16] },
+    /// A new PHC string for this password; the handler draws the salt, so that a worker needs no entropy.
+    HashPassword {
+        /// The new password.
+        password: Hidden,
+        /// Sixteen random bytes.
+        salt: [u8; 16],
+    },
     /// Compares a password with a hash.
     VerifyPassword(Box<VerifyPassword>),
-    /// Brings a mail to the mail server, or into its file. Nobody waits for it.
+    /// Gives a mail to the mail server, or writes it to its file. No client waits for it.
     SendMail(Box<Letter>),
-    /// "City, Region, Country" of an address that is public. Nobody waits for it.
-    FindPlace { address: IpAddr },
-    /// Makes a received file durable and gives it its place: `UPLOADS/tmp/<id>` becomes `UPLOADS/<aa>/<id>`.
-    /// One of a kind that is judged by the whole file is inspected, and cleaned, first.
-    PublishUpload { file: Id, inspect: Option<Inspection> },
-    /// Removes published files; one that is gone already is as good.
-    RemoveFiles { files: Vec<Id> },
-    /// Opens a file to be sent, and looks at its length: a cold disk must not stall the loop.
-    OpenFile { place: FilePlace },
+    /// "City, Region, Country" of an address that is public. No client waits for it.
+    FindPlace {
+        /// The address.
+        address: IpAddr,
+    },
+    /// Makes a received file durable and moves it: `UPLOADS/tmp/<id>` becomes `UPLOADS/<aa>/<id>`.
+    PublishUpload {
+        /// The id of the file.
+        file: Id,
+        /// For the types that only the complete file shows: how it is inspected and cleaned first.
+        inspect: Option<Inspection>,
+    },
+    /// Removes published files. A file that does not exist counts as removed.
+    RemoveFiles {
+        /// Their ids.
+        files: Vec<Id>,
+    },
+    /// Opens a file to be sent, and reads its length: a cold disk must not stall the loop.
+    OpenFile {
+        /// Which file.
+        place: FilePlace,
+    },
 }
 
-/// What became of one try to send a mail.
+/// The result of one try to send a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
+    /// The mail server took it.
     Sent,
     /// To be tried again.
     Failed,
-    /// To be tried again, and in vain until an operator mends the configuration.
+    /// To be tried again; it fails until an operator corrects the configuration.
     Blocked,
-    /// Never to be taken: trying again is of no use.
+    /// Refused for good: it is not tried again.
     Refused,
 }
 
+/// The result of a job.
 #[derive(Debug)]
 pub enum Done {
+    /// The PHC string of [`Job::HashPassword`].
     PasswordHashed(Hidden),
+    /// Of [`Job::VerifyPassword`].
     PasswordVerified {
+        /// Whether the password is right.
         matches: bool,
         /// A new PHC string where the parameters have changed since.
         rehash: Option<Hidden>,
     },
+    /// Of [`Job::SendMail`].
     Mail(Delivery),
     /// `None` where the place of this address is not known.
     Place(Option<String>),
+    /// Of [`Job::PublishUpload`]: durable, in its place.
     UploadPublished {
+        /// What the inspection of the complete file found.
         inspected: Option<InspectedFile>,
     },
-    /// The whole file is not what its first bytes said; it is gone.
+    /// The complete file is not what its first bytes said; it was removed.
     UploadRefused(Refused),
+    /// Of [`Job::RemoveFiles`].
     FilesRemoved,
+    /// Of [`Job::OpenFile`].
     FileOpened(OpenedFile),
     /// There is no such file.
     NoFile,
@@ -94,16 +129,18 @@ pub enum Done {
 /// A file to be sent, as it was when it was opened.
 #[derive(Clone, Debug)]
 pub struct OpenedFile {
+    /// Read by the loop a piece at a time.
     pub file: Arc<OpenFile>,
+    /// Its length in bytes.
     pub len: u64,
     /// Unix seconds.
     pub modified_s: u64,
-    /// The nanoseconds behind them, as far as the file system keeps any: a file may be replaced within a second.
+    /// The nanoseconds after them, as far as the file system keeps any: a file may be replaced within a second.
     pub modified_ns: u64,
 }
 
 impl Job {
-    /// The temporary file this job owns: it must go should the job never be done.
+    /// The temporary file this job owns: it must be removed if the job is never done.
     pub fn received_file(&self) -> Option<Id> {
         match self {
             Job::PublishUpload { file, .. } => Some(*file),
@@ -116,6 +153,7 @@ impl Job {
         matches!(self, Job::HashPassword { .. } | Job::VerifyPassword(_))
     }
 
+    /// For logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Job::HashPassword { .. } => "hash_password",

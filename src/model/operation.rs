@@ -1,6 +1,9 @@
 //! The storage contract as one table: what may be asked of storage and what it answers.
-//! A command travels whole, with its own time and its own ids: storage reads no clock and draws no randomness.
+//!
+//! A command travels complete, with its own time and its own ids: storage reads no clock and draws no randomness.
 //! Invariant: one command, one answer; a write's events are facts only when its transaction is on disk.
+
+#![warn(missing_docs)]
 
 use std::sync::Arc;
 
@@ -49,7 +52,7 @@ impl Write {
             Write::CreateConversation(create) => {
                 1 + u32::try_from(create.members.len() / MEMBERS_A_POST).unwrap_or(u32::MAX - 1)
             }
-            // Steps of work whose size is bounded, and farewells to all peers.
+            // Steps of work whose size is bounded, and notices to all peers.
             Write::DeleteAccount(_) | Write::EraseMessages(_) | Write::PruneLog(_) => HEAVY,
             _ => 1,
         }
@@ -63,7 +66,9 @@ impl Write {
 
 /// One row of the contract.
 pub trait Operation: Sized {
+    /// What storage answers.
     type Answer;
+    /// The question, ready to be sent.
     fn into_command(self) -> Command;
     /// The answer of this row; `None` only if the store answered another row's question, which is a bug the
     /// caller turns into `general_error`.
@@ -95,7 +100,12 @@ macro_rules! operations {
 
         $($(#[$doc])*
         #[derive(Clone, Debug)]
-        pub enum $kind { $($name(operations!(@asked $arrow $name))),* }
+        pub enum $kind {
+            $(
+                #[doc = concat!("[`", stringify!($name), "`], answered with `", stringify!($answer), "`.")]
+                $name(operations!(@asked $arrow $name))
+            ),*
+        }
 
         impl $kind {
             /// The row's name, for logs and metrics.
@@ -107,7 +117,11 @@ macro_rules! operations {
         /// What storage answers, row by row.
         #[derive(Debug)]
         pub enum Answer {
-            $($($name(operations!(@answered $arrow $answer)),)*)*
+            $($(
+                #[doc = concat!("Of [`", stringify!($name), "`].")]
+                $name(operations!(@answered $arrow $answer)),
+            )*)*
+            #[doc = concat!("Of [`", stringify!($copy), "`].")]
             $copy($copied),
         }
 
@@ -246,9 +260,13 @@ pub enum Refusal {
     NotAllowed,
     /// A refresh token, session or member that is no longer good.
     Unauthorized,
+    /// Another account has this e-mail address.
     EmailTaken,
+    /// Another profile has this nick name.
     NicknameTaken,
+    /// It is referred to, so it cannot be deleted.
     InUse,
+    /// The code is wrong or has expired.
     CodeWrong,
     /// 422 `invalid_<field>`, where only storage can know.
     Invalid(&'static str),
@@ -266,7 +284,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// A fault of the world rather than of the peer: the same command may succeed later, and everything
-    /// behind it in its lane must not overtake it.
+    /// after it in its lane must not overtake it.
     pub fn is_fault(self) -> bool {
         matches!(self, Refusal::Busy | Refusal::Unavailable | Refusal::StorageFull | Refusal::Internal)
     }
@@ -286,6 +304,7 @@ impl Flow {
     /// What the server reads by itself.
     pub const SERVER: Flow = Flow(0);
 
+    /// The flow of an account.
     pub fn of_account(member: Id) -> Flow {
         // The random half of an id tells accounts apart.
         Flow(member.0 as u64 | 1 << 63)
@@ -300,7 +319,9 @@ impl Flow {
 /// The outcome of one command. `events` is empty unless the transaction is on disk.
 #[derive(Debug)]
 pub struct Outcome {
+    /// The answer.
     pub result: Result<Answer, Refusal>,
+    /// What the command caused, in the order of `seq`.
     pub events: Events,
 }
 

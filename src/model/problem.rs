@@ -1,5 +1,8 @@
-//! What natter says when it says no: one closed table of stable codes ([`protocol`](crate::protocol), "Errors"; RFC 9457).
+//! The error contract: one closed table of stable codes ([`protocol`](crate::protocol), "Errors"; RFC 9457).
+//!
 //! Invariant: every code has a status and a title in every language; no problem holds SQL, a path or a secret.
+
+#![warn(missing_docs)]
 
 use serde::Serialize;
 
@@ -9,13 +12,15 @@ use crate::proto::http::language::Language;
 /// A refusal on its way to the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// What went wrong.
     pub code: Code,
-    /// The request's member that is wrong.
+    /// The member of the request that is wrong.
     pub field: Option<&'static str>,
+    /// When a retry is worth it, in milliseconds.
     pub retry_after_ms: Option<u64>,
-    /// Where to go on after a `cursor_reset`.
+    /// The cursor from which a client continues after `cursor_reset`.
     pub cursor: Option<String>,
-    /// The field of the answer that belongs to this code: `Content-Range` of a 416.
+    /// A response field that belongs to this code: `Content-Range` of a 416.
     pub header: Option<(&'static str, String)>,
 }
 
@@ -23,15 +28,23 @@ macro_rules! codes {
     ($($variant:ident $status:literal $text:literal $retry:literal $en:literal $ar:literal;)*) => {
         /// A stable code. `Invalid` reads `invalid_<field>`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Code { $($variant),* }
+        pub enum Code {
+            $(
+                #[doc = concat!(stringify!($status), " `", $text, "`: ", $en)]
+                $variant
+            ),*
+        }
 
         impl Code {
+            /// Every code, in the order of the table.
             pub const ALL: &'static [Code] = &[$(Code::$variant),*];
 
+            /// The HTTP status.
             pub fn status(self) -> u16 {
                 match self { $(Code::$variant => $status),* }
             }
 
+            /// The stable text on the wire.
             pub fn text(self) -> &'static str {
                 match self { $(Code::$variant => $text),* }
             }
@@ -41,6 +54,7 @@ macro_rules! codes {
                 match self { $(Code::$variant => $retry),* }
             }
 
+            /// One sentence for people.
             pub fn title(self, language: Language) -> &'static str {
                 match (self, language) {
                     $((Code::$variant, Language::En) => $en, (Code::$variant, Language::Ar) => $ar),*
@@ -61,7 +75,7 @@ codes! {
     NotVerified 403 "not_verified" false "Please verify your e-mail address first." "يرجى تأكيد بريدك الإلكتروني أولًا.";
     OriginNotAllowed 403 "origin_not_allowed" false "This web site may not use this server." "لا يُسمح لهذا الموقع باستخدام هذا الخادم.";
     SignUpClosed 403 "sign_up_closed" false "This server does not take new members." "هذا الخادم لا يقبل أعضاء جددًا.";
-    NotFound 404 "not_found" false "There is nothing here." "لا يوجد شيء هنا.";
+    NotFound 404 "not_found" false "This does not exist, or you may not see it." "هذا غير موجود، أو لا يُسمح لك برؤيته.";
     MethodNotAllowed 405 "method_not_allowed" false "This address does not take this method." "هذا العنوان لا يقبل هذه الطريقة.";
     RequestTimeout 408 "request_timeout" false "The request took too long to arrive." "استغرق وصول الطلب وقتًا طويلًا.";
     EmailTaken 409 "email_taken" false "This e-mail address is already in use." "هذا البريد الإلكتروني مستخدم بالفعل.";
@@ -77,7 +91,7 @@ codes! {
     RangeNotSatisfiable 416 "range_not_satisfiable" false "The range lies outside of the file." "النطاق خارج حدود الملف.";
     ExpectationFailed 417 "expectation_failed" false "The expectation cannot be met." "لا يمكن تلبية التوقّع.";
     Invalid 422 "invalid" false "This value is not valid." "هذه القيمة غير صالحة.";
-    UpgradeRequired 426 "upgrade_required" false "This address speaks WebSocket." "هذا العنوان يتحدث WebSocket.";
+    UpgradeRequired 426 "upgrade_required" false "This address takes WebSocket connections only." "هذا العنوان يقبل اتصالات WebSocket فقط.";
     RateLimited 429 "rate_limited" true "Too many requests. Please wait a moment." "طلبات كثيرة جدًا. يرجى الانتظار قليلًا.";
     HeadTooLarge 431 "head_too_large" false "The head of the request is too large." "ترويسة الطلب كبيرة جدًا.";
     GeneralError 500 "general_error" false "Something went wrong here." "حدث خطأ ما هنا.";
@@ -120,6 +134,7 @@ const FIELD_TITLES: &[(&str, &str, &str)] = &[
 ];
 
 impl Problem {
+    /// A problem with nothing but its code.
     pub fn new(code: Code) -> Problem {
         Problem { code, field: None, retry_after_ms: None, cursor: None, header: None }
     }
@@ -134,19 +149,22 @@ impl Problem {
         Problem { retry_after_ms: Some(retry_after_ms), ..Problem::new(Code::RateLimited) }
     }
 
-    /// 410: the log can't go on from where the client stood, but from here.
+    /// 410 with the cursor from which the client continues: its own is older than the log, or of another epoch.
     pub fn reset(cursor: String) -> Problem {
         Problem { cursor: Some(cursor), ..Problem::new(Code::CursorReset) }
     }
 
+    /// Adds a response field.
     pub fn with_header(self, name: &'static str, value: String) -> Problem {
         Problem { header: Some((name, value)), ..self }
     }
 
+    /// The HTTP status.
     pub fn status(&self) -> u16 {
         self.code.status()
     }
 
+    /// Whether the same request may succeed later.
     pub fn retry(&self) -> bool {
         self.code.retry()
     }
@@ -160,6 +178,7 @@ impl Problem {
         }
     }
 
+    /// One sentence for people.
     pub fn title(&self, language: Language) -> &'static str {
         let row =
             FIELD_TITLES.iter().find(|(field, ..)| self.code == Code::Invalid && self.field == Some(field));
@@ -170,7 +189,7 @@ impl Problem {
         }
     }
 
-    /// What stands on the wire; `status` only in HTTP, where the body is `application/problem+json`.
+    /// The body of an HTTP response, `application/problem+json`.
     pub fn body(&self, language: Language) -> ProblemBody {
         ProblemBody {
             kind: "about:blank",
@@ -184,7 +203,7 @@ impl Problem {
         }
     }
 
-    /// What stands in a WebSocket's `error`: no status, since there is none.
+    /// The `error` of an op: without a status.
     pub fn on_stream(&self, language: Language) -> StreamProblem {
         StreamProblem {
             code: self.code_text(),
@@ -196,6 +215,7 @@ impl Problem {
     }
 }
 
+/// See [`Problem::on_stream`].
 #[derive(Serialize)]
 pub struct StreamProblem {
     code: String,
@@ -205,6 +225,7 @@ pub struct StreamProblem {
     retry_after_ms: Option<u64>,
 }
 
+/// See [`Problem::body`].
 #[derive(Serialize)]
 pub struct ProblemBody {
     #[serde(rename = "type")]

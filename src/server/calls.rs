@@ -1,4 +1,5 @@
 //! Calls: what the server waits for, found again by a generational ticket.
+//!
 //! Invariant: a call whose connection has closed is an orphan, never dangling: its outcome still finds its events
 //! and its continuation, and only the answer is dropped.
 
@@ -9,20 +10,20 @@ use crate::model::operation::{Answer, Refusal};
 use crate::model::session::SessionId;
 use crate::server::contract::ConnId;
 
-/// One question under way.
+/// One question that is not answered yet.
 pub struct Call {
     pub caller: Caller,
     pub next: Next,
 }
 
 impl Call {
-    /// Whether the process may end before it: a mail stays in the outbox, and a place unknown.
+    /// Whether the process may end before it is answered: a mail stays in the outbox, and a place stays unknown.
     pub fn may_be_given_up(&self) -> bool {
         matches!(self.next, Next::Task(Task::SendMail(_) | Task::FindPlace(_)))
     }
 }
 
-/// Who gets the answer.
+/// What gets the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// The request an HTTP connection waits for.
@@ -68,7 +69,7 @@ pub enum Next {
     Task(Task),
 }
 
-/// A question who may know that somebody types.
+/// A question which profiles may know that a stream types.
 #[derive(Clone, Copy, Debug)]
 pub struct AskedTyping {
     pub conversation: Id,

@@ -1,6 +1,8 @@
-//! The server's own time: the monotonic clock without the time in which the process did not run (SIGSTOP, a suspended machine, a
-//! hypervisor's snapshot). What clients sent meanwhile was not read, so it is no silence of theirs, and every deadline moves by it.
-//! Also notices when the calendar clock was set: what a token says in Unix seconds is a deadline on the monotonic clock here.
+//! The server's own time: the monotonic clock without the time in which the process did not run.
+//!
+//! The process does not run while it is stopped (SIGSTOP), the machine sleeps or a hypervisor takes a snapshot. What clients
+//! sent in that time was not read, so it does not count as their silence, and every deadline moves by it. This also notices
+//! when the calendar clock was set, since a token's Unix seconds are a deadline on the monotonic clock here.
 //!
 //! Owns the difference between the two; leaves to `server` what follows from a step of the calendar clock.
 //! Invariant: own time never runs backwards and never faster than the monotonic clock.

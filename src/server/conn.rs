@@ -48,12 +48,12 @@ pub struct Conn {
     /// It belongs to a trusted proxy, whose requests are many people's.
     pub is_proxy: bool,
     pub phase: Phase,
-    /// Received and not parsed: less than a head, or requests behind the one that is answered now.
+    /// Received and not parsed: less than a head, or requests after the one that is being answered.
     pub inbox: Vec<u8>,
     pub send: SendQueue,
     /// The peer will send nothing more.
     pub ended: bool,
-    /// The profile whose events it hears. Here and not in a phase, so that no way out of one can forget it.
+    /// The profile whose events it receives. Here and not in a phase, so that no way out of one can forget it.
     pub subscription: Option<Subscription>,
     /// The temporary file of the upload it brings. Here for the same reason.
     pub upload: Option<Temporary>,
@@ -63,7 +63,7 @@ pub struct Conn {
     pub exports: Option<Id>,
     /// Storage met a fault on behalf of this connection: its lane is closed until it is gone.
     pub faulted: bool,
-    /// It is here only to be told that there is no place.
+    /// It is open only to read that there is no room for it.
     pub is_refused: bool,
     /// A request on it was an account's.
     pub has_account: bool,
@@ -71,19 +71,19 @@ pub struct Conn {
     pub useful_at: Instant,
     /// As the crowd knows it: whether it gives way to others, and since when it has been of no use.
     pub yielding: Option<(Standing, Instant)>,
-    /// Of whom the request under way is, where a trusted proxy brought it. Here, so that no way out of a phase can forget it.
+    /// From which client the request in progress is, where a trusted proxy brought it. Here, so that no way out of a phase can forget it.
     pub origin: Option<Origin>,
-    /// What it holds of requests that are not whole, as it is counted.
+    /// What it holds of incomplete requests, as it is counted.
     pub held: Option<(Holder, usize)>,
     /// When this phase gives up.
     pub deadline: Option<Instant>,
-    /// The deadline as the timers know it: it is told them when it changes, not with every step.
+    /// The deadline that the timers have: it is set when it changes, not with every step.
     pub armed: Option<Instant>,
     /// Whose queues its own counts with; `None` for a proxy or the control socket, which bring many people's.
     pub address: Option<Prefix>,
     /// Memory its queue holds, as the sums of `backlog` know it.
     pub charged: usize,
-    /// Bytes sent since the progress of this answer was last judged.
+    /// Bytes sent since the progress of this answer was last checked.
     pub progress: u64,
     /// A flush is asked for, and the runtime has not taken that yet.
     pub flush_asked: bool,
@@ -110,7 +110,7 @@ pub enum Phase {
         exchange: Box<Exchange>,
         to: Handover,
     },
-    /// For the rest of a body nobody wants; then for the next head, or for the end.
+    /// For the rest of an unwanted body; then for the next head, or for the end.
     Drain {
         decoder: BodyDecoder,
         left: u64,
@@ -123,7 +123,7 @@ pub enum Phase {
     Export(Box<Export>),
     /// For an event, or for the end of the wait.
     Poll(Box<Poll>),
-    /// For the peer to read our last words: the write side shuts down, what comes is dropped.
+    /// For the peer to read the last response: the write side shuts down, what comes is dropped.
     Linger {
         left: u64,
         reason: CloseReason,
@@ -187,7 +187,7 @@ impl Conn {
             return;
         }
         self.inbox.drain(..count);
-        // Half a head may stay for long, behind a read that was large.
+        // An incomplete head may stay for long, after a large read.
         if self.inbox.capacity() > 4 * self.inbox.len().max(256) {
             self.inbox.shrink_to_fit();
         }

@@ -1,4 +1,8 @@
-//! The two enums between the server and the world: what comes in, what must be done.
+//! The contract with the runtime: what happened comes in as an [`Input`], what must be done leaves as an [`Effect`].
+//!
+//! Invariant: both are plain data, and no wider than a post's own command.
+
+#![warn(missing_docs)]
 
 use std::net::IpAddr;
 
@@ -18,6 +22,7 @@ impl ConnId {
     /// No connection has this name: the runtime's slots stay far below it.
     pub const NOBODY: ConnId = ConnId(u64::MAX);
 
+    /// The low 32 bits.
     pub fn slot(self) -> usize {
         (self.0 & u64::from(u32::MAX)) as usize
     }
@@ -35,7 +40,7 @@ pub type Ticket = Key<crate::server::calls::Call>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UploadId(pub crate::base::id::Id);
 
-/// Which door a connection came through.
+/// Which listener accepted a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {
     /// The public listener.
@@ -44,51 +49,28 @@ pub enum ListenerKind {
     Control,
 }
 
-/// What happened: the only way in.
+/// What happened: the only way in. `conn` names the connection, `ticket` the call, `upload` the file it concerns.
+#[allow(missing_docs, reason = "each variant describes its fields")]
 #[derive(Debug)]
 pub enum Input<'a> {
-    Accepted {
-        conn: ConnId,
-        peer: IpAddr,
-        listener_kind: ListenerKind,
-    },
-    Received {
-        conn: ConnId,
-        bytes: &'a [u8],
-    },
+    /// A connection was accepted.
+    Accepted { conn: ConnId, peer: IpAddr, listener_kind: ListenerKind },
+    /// Bytes came.
+    Received { conn: ConnId, bytes: &'a [u8] },
     /// The runtime wrote this many bytes of the connection's send queue to its socket.
-    Sent {
-        conn: ConnId,
-        bytes: u64,
-    },
+    Sent { conn: ConnId, bytes: u64 },
     /// The peer will send nothing more.
-    Ended {
-        conn: ConnId,
-    },
+    Ended { conn: ConnId },
     /// The socket is broken; the runtime has closed it already.
-    Failed {
-        conn: ConnId,
-    },
+    Failed { conn: ConnId },
     /// A storage command's outcome. The outcomes of writes come in the order of their commits.
-    Answered {
-        ticket: Ticket,
-        outcome: Outcome,
-    },
-    Finished {
-        ticket: Ticket,
-        done: Done,
-    },
+    Answered { ticket: Ticket, outcome: Outcome },
+    /// A worker's result.
+    Finished { ticket: Ticket, done: Done },
     /// Bytes of an upload reached its file; with the last of them comes the hash of all.
-    Appended {
-        upload: UploadId,
-        bytes: usize,
-        sha256: Option<[u8; 32]>,
-    },
+    Appended { upload: UploadId, bytes: usize, sha256: Option<[u8; 32]> },
     /// An upload's file could not be written; `full` when the disk has no space left.
-    DiskFailed {
-        upload: UploadId,
-        full: bool,
-    },
+    DiskFailed { upload: UploadId, full: bool },
     /// One background error, already logged where it happened.
     BackgroundError(ErrorKind),
     /// What the database can do, when that changes. A server begins with what its [`Start`] says.
@@ -101,7 +83,8 @@ pub enum Input<'a> {
     Drain,
 }
 
-/// What is to be done about it: the only way out.
+/// What is to be done: the only way out. `conn`, `ticket` and `upload` come back with the [`Input`] that answers it.
+#[allow(missing_docs, reason = "each variant describes its fields")]
 #[derive(Debug)]
 pub enum Effect {
     /// Have storage write. A full queue is answered at once with `Refusal::Busy`.
@@ -111,7 +94,7 @@ pub enum Effect {
     Read { ticket: Ticket, flow: Flow, read: Box<Read> },
     /// Have the database copied, beside all writes. One copy at a time: a second is answered with `Refusal::Busy`.
     BackUp { ticket: Ticket, wanted: BackUp },
-    /// Nobody waits for this read any more: it is answered early, unless it is answered already.
+    /// No client waits for this read any more: it is answered early, unless it is answered already.
     Cancel(Ticket),
     /// The connection of a lane that saw a fault is gone: the lane may be forgotten.
     LaneReset(Lane),
@@ -119,7 +102,7 @@ pub enum Effect {
     Work { ticket: Ticket, job: Job },
     /// Write the next bytes of an upload, and hash them: never on the thread of the loop, which has others to serve.
     Append { upload: UploadId, bytes: Vec<u8>, last: bool },
-    /// Drop a temporary file.
+    /// Remove a temporary file.
     Abandon { upload: UploadId },
     /// The send queue has something to write.
     Flush(ConnId),

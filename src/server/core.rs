@@ -49,7 +49,7 @@ pub struct Core {
     pub entropy: Box<dyn Entropy>,
     pub now: Now,
     pub epoch: Arc<str>,
-    /// The greatest seq heard of.
+    /// The greatest seq that storage has answered.
     pub head: u64,
     pub effects: VecDeque<Effect>,
     pub calls: Slab<Call>,
@@ -68,7 +68,7 @@ pub struct Core {
     /// What the database can do.
     pub storage: Readiness,
     pub draining: bool,
-    /// While draining: until then mails and look-ups that are under way may end.
+    /// While draining: until then mails and look-ups in progress may end.
     pub background_until: Option<Instant>,
     pub outbox: Outbox,
     pub verified: Verified,
@@ -79,7 +79,7 @@ pub struct Core {
     pub crowd: Crowd,
     pub hashing: Hashing,
     pub receiving: Receiving,
-    /// `Date` is the same for a whole second.
+    /// `Date` is the same within a second.
     date: (u64, String),
 }
 
@@ -158,7 +158,7 @@ impl Core {
         &self.date.1
     }
 
-    /// How long a peer that was told the end may take to end too.
+    /// How long a peer may take to close after our side has ended.
     pub fn linger_until(&self) -> Instant {
         self.now.instant + if self.draining { DRAIN_LINGER } else { LINGER_DEADLINE }
     }

@@ -1,11 +1,14 @@
-//! Who may be here: open connections by address prefix, which of them gives way when all places are taken, and what trusted
-//! proxies bring of one address or account. Owns the counts; what a refusal says and what closes a connection is elsewhere.
+//! Which connections may be open: counts by address prefix, and which one gives way when all are in use.
 //!
-//! Places are given in this order: a free one; that of the connection that has been of no use for longest without an account;
-//! that of the longest idle one with an account. Streams and requests under way keep theirs, so that beyond them newcomers are
-//! refused. A connection is of use when it comes and when it has been answered: bytes of a request that never ends are none.
+//! Owns the counts, also those of what trusted proxies bring of one address or account; what a refusal says and what closes a
+//! connection is elsewhere.
 //!
-//! Invariant: accepting never stops for the sake of a bound.
+//! A new connection takes a free slot; else that of the connection without an account that was not useful for longest; else
+//! that of the longest idle one with an account. Streams and requests in progress keep theirs, so beyond them new connections
+//! are refused. A connection is useful when it comes and when it has been answered: bytes of a request that never ends do
+//! not count.
+//!
+//! Invariant: no bound ever stops the server from accepting.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -42,7 +45,7 @@ pub enum Standing {
     Member,
 }
 
-/// Of whom a proxy's request under way is.
+/// From which client the request is that a proxy brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub address: IpAddr,
@@ -55,7 +58,7 @@ pub struct Crowd {
     /// Connections that may be closed for others, those that give way first at the front.
     yielding: BTreeSet<(Standing, Instant, ConnId)>,
     refused: VecDeque<ConnId>,
-    /// Streams and requests under way through trusted proxies.
+    /// Streams and requests in progress through trusted proxies.
     by_address: BTreeMap<Prefix, usize>,
     by_member: BTreeMap<Id, usize>,
 }
@@ -82,7 +85,7 @@ impl Crowd {
         }
     }
 
-    /// A connection is here only to be told that it is refused; the one that must go for it.
+    /// A connection is open only to read its refusal; returns the one that must close for it.
     pub fn refuse(&mut self, conn: ConnId) -> Option<ConnId> {
         self.refused.push_back(conn);
         (self.refused.len() > REFUSED_MAX).then(|| self.refused.front().copied())?
@@ -145,12 +148,12 @@ impl Crowd {
     }
 }
 
-/// What one who finds no place is told.
+/// The refusal when all connections are in use.
 pub fn full() -> Problem {
     Code::Busy.into()
 }
 
-/// What one is told whose address has all of its places.
+/// The refusal when an address has as many connections as it may have.
 pub fn too_many() -> Problem {
     Problem::rate_limited(RETRY_MS)
 }

@@ -124,7 +124,7 @@ use crate::model::operation::{Outcome, Start};
 use crate::model::problem::Problem;
 use crate::model::settings::Settings;
 
-/// How long a mail or a look-up that is under way may take while the server ends: most mails are taken over within it, and none
+/// How long a mail or a look-up in progress may take while the server ends: most mails are delivered within it, and none
 /// is sent twice then. Beyond: the mail stays in the outbox, for the next start.
 const DRAIN_BACKGROUND: Duration = Duration::from_secs(2);
 
@@ -194,7 +194,7 @@ impl Server {
         }
     }
 
-    /// Refuses requests that are under way where all together are too large.
+    /// Refuses incomplete requests where all together are too large.
     fn relieve(&mut self) {
         let limits = &self.core.settings.limits;
         let request_max = limits.head_max.max(admit::whole_body_max(&self.core));
@@ -203,7 +203,7 @@ impl Server {
         }
     }
 
-    /// Tells those that found no place in the queue of passwords, and gives the workers those whose turn it is.
+    /// Answers passwords that found the queue full, and gives workers the next ones.
     fn hash(&mut self) {
         while let Some(ticket) = self.core.hashing.take_refused() {
             self.go_on_with(ticket, Done::Busy);
@@ -213,7 +213,7 @@ impl Server {
         }
     }
 
-    /// Queues what one connection's turn has for others: words without a seq, for native streams that are up to date.
+    /// Queues the ephemeral events of this turn on the native streams that are up to date.
     fn broadcast(&mut self) {
         while let Some(Broadcast { profiles, frame }) = self.core.turn.broadcasts.pop_front() {
             for profile in profiles.iter() {
@@ -248,7 +248,7 @@ impl Server {
         self.conns.get_mut(conn).map(|conn| &mut conn.send)
     }
 
-    /// Whoever finds no place is told so: only the end stops accepting.
+    /// A connection that finds no room gets a refusal, so only the end of the server stops accepting.
     pub fn is_accepting(&self) -> bool {
         !self.core.draining
     }
@@ -327,7 +327,7 @@ impl Server {
         self.count();
     }
 
-    /// Those that are only refused are not counted.
+    /// Connections that only read their refusal are not counted.
     fn count(&mut self) {
         self.core.metrics.connections = (self.conns.len() - self.core.crowd.refused()) as u64;
     }
@@ -366,7 +366,7 @@ impl Server {
         }
     }
 
-    /// One more place: a free one, or that of a connection that gives way.
+    /// Makes room for one more connection, if need be by closing one that gives way.
     fn make_room(&mut self) -> bool {
         if self.conns.len() - self.core.crowd.refused() < self.core.settings.limits.connections_max {
             return true;
@@ -376,7 +376,7 @@ impl Server {
         true
     }
 
-    /// Tells a newcomer why there is no place, and lets it read that.
+    /// Answers a new connection for which there is no room, and lets it read that.
     fn refuse(&mut self, mut conn: Conn, problem: &Problem) {
         let id = conn.id;
         conn.is_refused = true;
@@ -425,19 +425,19 @@ impl Server {
         }
     }
 
-    /// Events first and unconditionally; then the answer, if anyone is still there to hear it.
+    /// Events first and unconditionally; then the answer, if its connection is still open.
     fn answered(&mut self, ticket: Ticket, outcome: Outcome) {
         let Some(call) = self.core.calls.remove(ticket) else { return };
         let origin = call.caller.conn();
         self.core.reads.answered(origin, ticket);
-        // The writer refuses the rest of this lane until it hears that the connection is gone.
+        // The writer refuses the rest of this lane until it learns that the connection is closed.
         if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
             match self.conns.get_mut(origin) {
                 Some(conn) => conn.faulted = true,
                 None => self.core.effects.push_back(Effect::LaneReset(origin.lane())),
             }
         }
-        // Whoever asked is written to first, whatever they hear besides.
+        // The connection that asked is written to first.
         if !outcome.events.is_empty() {
             self.ask_flush(origin);
         }
@@ -518,7 +518,7 @@ impl Server {
         }
     }
 
-    /// Stops taking connections, lets calls finish, tells streams to come back later.
+    /// Stops accepting connections, lets calls finish, asks streams to come back later.
     fn drain(&mut self) {
         if self.core.draining {
             return;

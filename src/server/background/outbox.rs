@@ -1,6 +1,6 @@
 //! The outbox: fetches mails that are due, has workers send them, and writes the result of each.
 //!
-//! Owns the state of the mails under way. Leaves to `tasks` when it runs; texts, delivery and the time between two tries
+//! Owns the state of the mails that were fetched. Leaves to `tasks` when it runs; texts, delivery and the time between two tries
 //! are elsewhere.
 //!
 //! ```text
@@ -58,7 +58,7 @@ pub fn run(core: &mut Core) -> bool {
     if core.outbox.under_way.len() >= MAILS_UNDER_WAY_MAX || core.draining {
         return false;
     }
-    // Rows under way are due too, and come first: the page has room for all of them and one more at least.
+    // Rows that were fetched already are due too, and come first: the page has room for all of them and one more at least.
     let fetch = FetchMail { at: core.now.unix_ms, limit: MAILS_UNDER_WAY_MAX as u32 };
     core.ask_store(Caller::Server, fetch.into_command(), Next::Task(Task::Run(Periodic::Mail)));
     true

@@ -1,5 +1,6 @@
-//! Who may ask: the table's columns applied to a head, in the order of [`protocol`](crate::protocol), "Precedence". Nothing here
-//! reads a body byte or asks storage.
+//! Which requests are allowed: the columns of the route table applied to a head.
+//!
+//! In the order of [`protocol`](crate::protocol), "Precedence". Nothing here reads a body byte or asks storage.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> B
         Some(id) => id.to_owned(),
         None => new_request_id(core),
     };
-    // After a request for an upgrade that gets a plain answer may stand frames, which are no requests.
+    // After a request for an upgrade that gets a plain answer frames may follow, which are not requests.
     let upgrade = websocket::is_wanted(head.headers.get_all("upgrade"));
     let close = !head.keep_alive || core.draining || upgrade;
     Box::new(Exchange {
@@ -97,7 +98,7 @@ pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<()
         return Err(Problem::new(Code::MethodNotAllowed));
     }
     let Some(route) = find_route(exchange, conn.listener_kind)? else { return admit_options(core, exchange) };
-    // What tells of the server itself goes on telling: that it stops is news, too.
+    // Health, readiness and metrics are answered to the end: they show that the server stops.
     if core.draining && matches!(route.action, Action::Handle(_)) {
         return Err(Code::Unavailable.into());
     }
@@ -165,7 +166,7 @@ fn authorize(
         return spend_address(core, exchange, route.rate);
     }
     let Some(actor) = actor_of(core, exchange, route) else {
-        // A flood of bad tokens ends in 429; a good token behind the same address is not hurt by it.
+        // A flood of bad tokens ends in 429; a good token from the same address is still accepted.
         spend_address(core, exchange, RateClass::Read)?;
         log::debug!(target: "natter::auth", peer:% = conn.peer, route = route.name; "token refused");
         return Err(Problem::new(Code::UnauthorizedAccess));
@@ -180,7 +181,7 @@ fn authorize(
     }
 }
 
-/// Whether the request shows a signature, good or not: the handler judges it.
+/// Whether the request shows a signature, valid or not: the handler checks it.
 fn is_signed(exchange: &Exchange) -> bool {
     exchange.query.iter().any(|(name, _)| name == "sig" || name == "expires")
 }
@@ -325,7 +326,7 @@ fn admit_upgrade(core: &Core, exchange: &mut Exchange) -> Result<(), Problem> {
             if !cors::upgrade_allowed(&core.settings.origins, &core.settings.public_url, head) {
                 return Err(Problem::new(Code::OriginNotAllowed));
             }
-            // Bytes of a body would stand where the first frame must.
+            // Bytes of a body would be where the first frame must be.
             if !matches!(head.framing, Framing::Empty | Framing::Length(0)) {
                 exchange.close = true;
                 return Err(Problem::new(Code::BadRequest));
@@ -357,7 +358,7 @@ pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
     }
 }
 
-/// The most bytes of a body that is kept in memory until it is whole.
+/// The most bytes of a body that is kept in memory until it is complete.
 pub fn whole_body_max(core: &Core) -> usize {
     ROUTES
         .iter()

@@ -1,5 +1,6 @@
 //! Where a request comes from: the address, the device, the language.
-//! Invariant: what a header says of an address counts only behind a trusted proxy.
+//!
+//! Invariant: an address in a header counts only when a trusted proxy sent it.
 
 use std::net::IpAddr;
 

@@ -17,7 +17,7 @@ type Field = (&'static str, Cow<'static, str>);
 /// The fields of any answer.
 pub fn fields(origins: &Origins, origin: Option<&str>, out: &mut Vec<Field>) {
     match (origins, origin) {
-        // Never with credentials: any site could then act as whoever visits it.
+        // Never with credentials: any site could then act as its visitor.
         (Origins::Any, Some(_)) => {
             out.push(("Access-Control-Allow-Origin", "*".into()));
             out.push(("Access-Control-Expose-Headers", EXPOSED.into()));
@@ -53,7 +53,7 @@ pub fn preflight_fields(origins: &Origins, origin: &str, out: &mut Vec<Field>) {
     }
 }
 
-/// Whether a WebSocket upgrade from this page may go on: browsers don't ask first, so the server must judge.
+/// Whether a WebSocket upgrade from this page may go on: browsers do not ask first, so the server must decide.
 pub fn upgrade_allowed(origins: &Origins, public_url: &str, head: &Head) -> bool {
     let mut sent = head.headers.get_all("origin");
     let Some(origin) = sent.next() else { return true };

@@ -34,9 +34,9 @@ pub struct Exchange {
     pub rate: Option<Verdict>,
     /// Further fields the refusal or the preflight needs.
     pub fields: Vec<(&'static str, std::borrow::Cow<'static, str>)>,
-    /// The query is malformed or names a key twice: 400, when it is the content's turn to be judged.
+    /// The query is malformed or names a key twice: 400, after the checks that come before the content.
     pub bad_query: bool,
-    /// The body was not read: it is drained behind the answer.
+    /// The body was not read: it is drained after the answer.
     pub unread: Option<BodyDecoder>,
     /// The client waits for our word before it sends the body, and was refused: it may come or not.
     pub body_unasked: bool,
@@ -51,7 +51,7 @@ pub struct Exchange {
 pub enum Handover {
     /// The body becomes a file: its row decides next whether it may come.
     Upload,
-    /// The body may come, and `room` bytes of its owner's quota are left for it and the others under way.
+    /// The body may come, and `room` bytes of its owner's quota are left for it and the others in progress.
     Body { room: u64 },
     /// The answer is a stream, or becomes one.
     Stream(Box<Stream>),

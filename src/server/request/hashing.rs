@@ -1,13 +1,15 @@
-//! Passwords that wait for a hash: who is next, so that one network's guesses never stand before another's sign-in. Owns the
-//! queue before the worker threads; what is hashed and what follows from it is the handlers'.
+//! Passwords that wait for a hash, and which is next: guesses from one network never delay another's sign-in.
+//!
+//! Owns the queue before the worker threads; handlers decide what is hashed and what follows from it.
 //!
 //! ```text
 //! known devices ──┐ in turn      /48s and /24s ── in turn ──→ /56s ── in turn ──→ /64s and addresses ──→ oldest first
 //! all others ─────┘
 //! ```
 //!
-//! The workers are given no more than they can begin, since what they hold is served in its order. A device is known when it
-//! had a session of this very account: who only names an existing account waits as all others, or its existence would show.
+//! The workers get no more jobs than they can begin, since they do them in the order they got them. A device is known when it
+//! had a session of the same account: a client that only names an existing account waits as all others do, since a shorter
+//! wait would show that the account exists.
 //!
 //! Invariant: bounded in all and by prefix; beyond, the network that has most in the queue gives way.
 
@@ -41,7 +43,7 @@ pub struct Hashing {
     /// Whose turn it is next, where both wait.
     known_next: bool,
     under_way: usize,
-    /// To be told; empty between two inputs.
+    /// Refused and not answered yet; empty between two inputs.
     refused: VecDeque<Ticket>,
 }
 
@@ -71,7 +73,7 @@ impl Hashing {
         self.refused.extend(line.push(asker.address, (ticket, job)));
     }
 
-    /// One that was refused and is not told yet.
+    /// One that was refused and has no answer yet.
     pub fn take_refused(&mut self) -> Option<Ticket> {
         self.refused.pop_front()
     }
@@ -150,7 +152,7 @@ impl Node {
         node.push(rest, waiting);
     }
 
-    /// The oldest job of the prefix whose turn it is, which then waits for all others.
+    /// The oldest job of the prefix whose turn it is; that prefix then waits for all others.
     fn pop(&mut self) -> Option<Waiting> {
         let next = match self.turns.pop_front() {
             None => self.jobs.pop_front(),
@@ -194,7 +196,7 @@ impl Node {
         self.inner.iter().map(|(prefix, node)| (*prefix, node.len)).max_by_key(|(_, len)| *len)
     }
 
-    /// Drops the newest job of whoever has most.
+    /// Drops the newest job of the prefix that has most.
     fn drop_newest(&mut self) -> Option<Waiting> {
         let dropped = match self.longest() {
             None => self.jobs.pop_back(),

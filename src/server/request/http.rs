@@ -49,7 +49,7 @@ pub fn received_late(conn: &mut Conn, bytes: usize) {
     }
 }
 
-/// Closes once the send queue is empty: at once, or when `sent` sees it so.
+/// Closes once the send queue is empty: now, or after `sent`.
 pub fn close_when_sent(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     if conn.send.is_empty() {
         conn.close(reason);
@@ -58,7 +58,7 @@ pub fn close_when_sent(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     }
 }
 
-/// The server stops: a connection nobody is using ends. What was begun is finished first.
+/// The server stops: a connection without a request ends. What was begun is finished first.
 pub fn drain_idle(core: &mut Core, conn: &mut Conn) {
     if matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
         close_when_sent(core, conn, CloseReason::Draining);
@@ -96,7 +96,7 @@ pub fn read_head(core: &mut Core, conn: &mut Conn) -> bool {
                 HeadError::VersionNotSupported => Code::VersionNotSupported,
                 HeadError::CodingNotImplemented => Code::NotImplemented,
             };
-            // Where a head ends that can't be read is a guess: nothing behind it is looked at.
+            // Where an unreadable head ends is a guess, so no byte after it is read.
             conn.inbox = Vec::new();
             respond::headless(core, conn, &Problem::new(code));
             linger(core, conn, CloseReason::ProtocolError);
@@ -105,7 +105,7 @@ pub fn read_head(core: &mut Core, conn: &mut Conn) -> bool {
     }
 }
 
-/// A head is whole: it is refused, answered, or its body is read.
+/// A head is complete: it is refused, answered, or its body is read.
 fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Instant) {
     let mut exchange = admit::exchange(core, conn, head, started);
     core.comes_from(conn, exchange.client.address);
@@ -137,7 +137,7 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
         return;
     }
     // Answered before the body is read, but not before what is already here of it was looked at: a broken framing
-    // wins over every other answer, since nothing behind it means anything.
+    // wins over every other answer, since no byte after it can be understood.
     if has_body && is_broken(framing, &conn.inbox) {
         return refuse_framing(core, conn, exchange);
     }
@@ -168,7 +168,7 @@ fn is_broken(framing: Framing, bytes: &[u8]) -> bool {
     }
 }
 
-/// Where a body ends whose framing is broken is a guess: nothing behind it is looked at.
+/// Where a body with broken framing ends is a guess, so no byte after it is read.
 fn refuse_framing(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     exchange.close = true;
     exchange.unread = None;
@@ -262,7 +262,7 @@ fn read_next(core: &mut Core, conn: &mut Conn) {
     conn.phase = Phase::ReadHead { reader: HeadReader::new(), since: None };
 }
 
-/// Reads and drops a body nobody wants, so that the answer before it arrives (RFC 9112 §9.6).
+/// Reads and drops an unwanted body, so that the answer before it arrives (RFC 9112 §9.6).
 pub fn drain(core: &mut Core, conn: &mut Conn) -> bool {
     let Phase::Drain { decoder, left, close } = &mut conn.phase else { return false };
     let close = *close;
@@ -296,7 +296,7 @@ pub fn drain(core: &mut Core, conn: &mut Conn) -> bool {
     }
 }
 
-/// Says goodbye: what is queued is sent, the write side shuts down, and what still comes is dropped for a while, since a
+/// Ends in order: what is queued is sent, the write side shuts down, and what still comes is dropped for a while, since a
 /// close with unread bytes would reset the connection and take the answer with it.
 pub fn linger(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     let reason = conn.close_reason().unwrap_or(reason);
@@ -330,7 +330,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-/// All requests under way are too large together, and this one gives way.
+/// All incomplete requests together are too large, and this one gives way.
 pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
     let problem = crowd::full();
     match conn.take_phase() {
@@ -344,7 +344,7 @@ pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
             exchange.close = true;
             respond::refuse(core, conn, exchange, &problem);
         }
-        // What stands behind a request that is answered now, or behind the last one, is not looked at any more.
+        // Bytes after the request that is being answered, or after the last one, are not read any more.
         _ => {}
     }
 }

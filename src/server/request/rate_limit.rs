@@ -1,6 +1,8 @@
-//! Token buckets, kept as one instant each (the generic cell rate algorithm: the theoretical arrival time of the next
-//! request). Owns who has spent what; refuses to know why it is asked.
-//! Invariant: bounded in keys; a key that has refilled wholly costs no memory after the next sweep.
+//! Rate limits: token buckets, each kept as one instant.
+//!
+//! That instant is the theoretical arrival time of the next request (the generic cell rate algorithm). Owns how much each key
+//! has spent; leaves to its callers what a key is and what a refusal means.
+//! Invariant: bounded in keys; a key that has refilled completely costs no memory after the next sweep.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -34,7 +36,7 @@ pub enum Bucket {
 }
 
 /// How many times a subscriber's rate a prefix around it has, by [`Prefix::width`]: a /56, then a /48 or the /24 of IPv4. So
-/// many neighbours may be busy at once; whoever rents 256 of them gets no more than that either.
+/// many neighbours may be busy at once; a client that rents 256 of them gets no more than that either.
 const WIDER: [u32; 3] = [1, 4, 16];
 
 impl Rate {

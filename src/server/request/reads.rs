@@ -1,7 +1,7 @@
-//! Who reads: the flow to which the reads of each connection belong, and which of them are under way.
+//! The flow to which the reads of each connection belong, and which of them are in flight.
 //!
 //! Owns the two for as long as a connection is open. Leaves the order of reads to the runtime. Invariant: a ticket is listed
-//! from its question to its answer, so that what nobody waits for any more can be cancelled.
+//! from its question to its answer, so that a read that no client waits for any more can be cancelled.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,8 +1,9 @@
-//! Bytes of requests that are not whole yet: what all connections together may hold of them, and who gives way beyond it.
+//! Bytes of incomplete requests: what all connections together may hold of them, and which give way beyond it.
+//!
 //! Owns the two sums; the bytes are the connections'. Uploads have bounds of their own: their bytes go to the disk.
 //!
 //! Requests without an account share one pool, those of accounts another. In a full one the network (or the account) that holds
-//! most gives way, its largest request first: a sign-in is some hundred bytes, and never the largest of anybody.
+//! most gives way, its largest request first: a sign-in is some hundred bytes, and never the largest one.
 //!
 //! Invariant: a pool is over its bound only while an input is handled.
 
@@ -42,7 +43,7 @@ pub struct Receiving {
 }
 
 impl Receiving {
-    /// Notes what a connection holds, after whatever happened to it.
+    /// Counts what a connection holds, after any input.
     pub fn settle(&mut self, conn: &mut Conn) {
         let held = held(conn);
         if held != conn.held {
@@ -79,7 +80,7 @@ impl Receiving {
     }
 }
 
-/// What a connection holds of requests that are not whole, and whose that is. A buffer counts as long as it is.
+/// What a connection holds of incomplete requests, and whose that is. A buffer counts as long as it is.
 fn held(conn: &Conn) -> Option<(Holder, usize)> {
     let mut bytes = conn.inbox.capacity();
     let mut address = conn.peer;
@@ -100,7 +101,7 @@ fn held(conn: &Conn) -> Option<(Holder, usize)> {
     (bytes > 0).then_some((holder, bytes))
 }
 
-/// The largest requests of whoever holds most at the time, until `excess` bytes are theirs.
+/// The largest requests of the holder that has most at the time, until they are `excess` bytes.
 fn largest(held: impl Iterator<Item = (ConnId, (Holder, usize))>, pool: usize, excess: usize) -> Vec<ConnId> {
     let mut of_holder: BTreeMap<Holder, Vec<(usize, ConnId)>> = BTreeMap::new();
     for (id, (holder, bytes)) in held.filter(|(_, (holder, _))| holder.pool() == pool) {

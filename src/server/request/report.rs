@@ -1,4 +1,4 @@
-//! What the server tells of itself: health, readiness, and counts in the Prometheus text format.
+//! The server's report on itself: health, readiness, and counts in the Prometheus text format.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -52,7 +52,12 @@ impl Metrics {
         };
         one("natter_connections", "gauge", "Open connections.", self.connections);
         one("natter_profiles_online", "gauge", "Profiles with an open stream.", core.hub.profiles() as u64);
-        one("natter_calls", "gauge", "Questions under way to storage and workers.", core.calls.len() as u64);
+        one(
+            "natter_calls",
+            "gauge",
+            "Questions to storage and workers that are not answered yet.",
+            core.calls.len() as u64,
+        );
         one("natter_log_seq", "counter", "The log's head.", core.head);
         one("natter_events_total", "counter", "Events committed.", self.events);
         one("natter_deliveries_total", "counter", "Events queued on streams.", self.deliveries);
@@ -99,7 +104,7 @@ impl Metrics {
     }
 }
 
-/// 200 while the loop turns: that it answers is the news.
+/// 200 while the loop runs: the answer itself is the sign.
 pub fn health() -> Reply {
     Reply::ok(&[("status", "ok")].into_iter().collect::<BTreeMap<_, _>>())
 }
@@ -131,7 +136,7 @@ pub fn ready(core: &Core, language: Language) -> Reply {
     if reason.is_none() {
         return Reply::ok(&readiness);
     }
-    // The reason stands in the problem's `detail` (RFC 9457 §3.1.4).
+    // The reason is the problem's `detail` (RFC 9457 §3.1.4).
     #[derive(serde::Serialize)]
     struct Unready {
         #[serde(rename = "type")]
@@ -162,7 +167,7 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         .header("Cache-Control", "no-store")
 }
 
-/// For no web page. With METRICS_TOKEN that bearer; without it a loopback peer that no proxy stands before.
+/// Never for a web page. With METRICS_TOKEN for its bearer; without it for a loopback peer that is not a proxy.
 pub fn metrics(core: &Core, conn: &Conn, head: &Head) -> Result<Reply, Problem> {
     // A page in the operator's browser comes from a loopback address, too.
     if head.headers.get("origin").is_some() {

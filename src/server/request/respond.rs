@@ -1,4 +1,5 @@
 //! The bytes of an answer: the fields every response has, the body in its one of three shapes, the access line.
+//!
 //! Invariant: exactly one answer and one access line a request.
 
 use std::borrow::Cow;
@@ -53,7 +54,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     let failure = count_failure(core, &exchange, problem);
     exchange.rate = exchange.rate.or(failure);
     let is_write = exchange.route.is_some_and(|route| route.rate == RateClass::Write);
-    // Behind a post that may be repeated nothing may overtake it; after a fault the writer refuses the rest of this
+    // Nothing may overtake a post that may be repeated; after a fault the writer refuses the rest of this
     // connection's lane, so a new connection is the way on.
     exchange.close |=
         problem.status() >= 500 && problem.code != Code::NotImplemented || problem.retry() && is_write;
@@ -77,7 +78,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     finish(core, conn, &mut exchange, problem.status(), head, Some(body));
 }
 
-/// A refusal of what was no request: the connection closes behind it, by the caller.
+/// Refuses bytes that are not a request. The caller closes the connection after it.
 pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
     let request_id = admit::new_request_id(core);
     let head = ResponseHead::new(problem.status())
@@ -114,7 +115,7 @@ pub fn options(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     finish(core, conn, &mut exchange, 204, head, None);
 }
 
-/// 101: from here on the connection speaks WebSocket.
+/// 101: from here on the connection is a WebSocket.
 pub fn switch(core: &mut Core, conn: &mut Conn, exchange: &Exchange) {
     let Some(accept) = &exchange.upgrade else { return };
     let mut head = begin(core, exchange, 101)
@@ -147,7 +148,7 @@ pub fn begin_stream(
     log_access(core, conn, exchange, 200, 0);
 }
 
-/// Whether this is no web page's business, whatever ALLOWED_ORIGINS says.
+/// Whether no web page may read it, whatever ALLOWED_ORIGINS says.
 fn is_private(exchange: &Exchange) -> bool {
     match exchange.route {
         Some(route) => matches!(route.action, Action::Metrics),

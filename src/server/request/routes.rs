@@ -1,5 +1,6 @@
-//! The fixed table: every path natter answers, who may ask, what body it takes and what it costs. For the rows that are
-//! ops, the name is the WebSocket op too, and the same handler serves both.
+//! The route table: every path, who may use it, which body it takes and which rate it counts in.
+//!
+//! For the rows that are ops, the name is the WebSocket op too, and the same handler serves both.
 //! Invariant: the table decides before a body byte is read.
 
 use crate::auth::{
@@ -23,7 +24,7 @@ pub struct Route {
     pub rate: RateClass,
     pub action: Action,
     pub op: bool,
-    /// Judges the length of a body before it is read, where it is to become a file.
+    /// Checks the length of a body that becomes a file, before it is read.
     pub admit: Option<Admit>,
 }
 
@@ -36,9 +37,9 @@ pub enum Access {
     Socket,
     /// The bearer, or an `events` ticket: for streams that EventSource opens, which can't set headers.
     Events,
-    /// Whoever may open the control socket. On the public door there is no such row.
+    /// Any client that may open the control socket. The public listener has no such row.
     Control,
-    /// The bearer, unless the query carries a signature, which the handler judges.
+    /// The bearer, unless the query carries a signature, which the handler checks.
     Signed,
 }
 
@@ -63,7 +64,7 @@ pub enum RateClass {
     Credential,
     /// By account where there is one, else by address.
     Read,
-    /// As `Read`, and RATE_WRITES besides.
+    /// As `Read`, and RATE_WRITES in addition.
     Write,
 }
 
@@ -71,7 +72,7 @@ pub enum RateClass {
 #[derive(Clone, Copy)]
 pub enum Action {
     Handle(Handler),
-    /// These three tell of the server itself.
+    /// These three report on the server itself.
     Health,
     Ready,
     Metrics,
@@ -117,7 +118,7 @@ const fn op(
     }
 }
 
-/// The row with a judgement between its head and its body.
+/// The row with a check between its head and its body.
 const fn admitted(row: Route, admit: Admit) -> Route {
     Route { admit: Some(admit), ..row }
 }

@@ -1,4 +1,5 @@
 //! Handlers and their continuations: one request, step by step, to its answer.
+//!
 //! Invariant: a handler that panics costs one 500, not the process and not the connections of others.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,7 +74,7 @@ pub fn call_row(
     call(core, handler, exchange.actor, &Request { params, client: &exchange.client, method, headers, file })
 }
 
-/// What became of a request while its body was under way, and what of its head is judged only now.
+/// Whether a request is still good after its body came, and the checks of its head that wait until then.
 pub fn still_good(core: &Core, exchange: &Exchange) -> Result<(), Problem> {
     if exchange.actor.is_some_and(|actor| core.ended.contains_key(&actor.session)) {
         return Err(Problem::new(Code::UnauthorizedAccess));
@@ -153,7 +154,7 @@ pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Resu
     }
 }
 
-/// A password takes its place in the queue.
+/// A password waits in the queue for its hash.
 fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, then: Then<Done>) -> Ticket {
     let device_known = matches!(&job, Job::VerifyPassword(verify) if verify.device_known);
     let is_known = device_known || exchange.actor.is_some() || conn.listener_kind == ListenerKind::Control;
@@ -163,7 +164,7 @@ fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, th
     ticket
 }
 
-/// Sends a question out; `None` for a step that asks nothing, and for a password that nobody is there to hear of.
+/// Sends a question out; `None` for a step that asks nothing, and for a password whose client is gone.
 pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
     match step {
         Step::Work(job, _) if job.is_password() => None,
@@ -178,7 +179,7 @@ pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
 }
 
 /// A continuation has run whose connection is gone, or never was: what it asks for is still done, and only the answer is
-/// dropped. Half a chain would leave a file without its row. Only a password is not hashed for nobody.
+/// dropped. An unfinished chain would leave a file without its row. Only a password is not hashed when its client is gone.
 /// `false` when the chain has ended.
 pub fn resume_alone(core: &mut Core, caller: Caller, step: Result<Step, Problem>) -> bool {
     step.is_ok_and(|step| ask(core, caller, step).is_some())

@@ -1,5 +1,7 @@
-//! Who has verified an e-mail address, where REQUIRE_VERIFIED asks for it. An access token does not say, since it outlives
-//! the moment; storage does, and the answer is remembered: nobody is unverified again.
+//! Which members have verified an e-mail address, where REQUIRE_VERIFIED asks for it.
+//!
+//! An access token does not say, since it is older than the verification may be; storage does, and the answer is kept, since
+//! a verified member stays verified.
 //! Invariant: nothing outside of `/api/v1/user/` is done for a member that is not known to be verified.
 
 use std::collections::BTreeSet;
@@ -16,7 +18,7 @@ use crate::server::request::routes::Route;
 /// about again.
 const VERIFIED_KEPT_MAX: usize = 65_536;
 
-/// Members known to be verified; anybody else is asked about.
+/// Members known to be verified; storage is asked about any other.
 #[derive(Debug, Default)]
 pub struct Verified(BTreeSet<Id>);
 

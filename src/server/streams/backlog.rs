@@ -1,7 +1,7 @@
-//! What waits to be sent: how much memory the send queues of one address and of the whole process hold together. Each queue has a
-//! bound of its own, but a thousand readers that never read would hold a thousand times that.
+//! How much memory the send queues of one address, and of the process, hold together.
 //!
-//! Owns the sums and the choice of who has to go; leaves the closing to `server`.
+//! Each queue has a bound of its own, but a thousand readers that never read would hold a thousand times that. Owns the sums
+//! and the choice of which connections close; leaves the closing to `server`.
 //! Invariant: the sums are those of `Conn::charged`, which follows the queue after every step of its connection.
 
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ impl Backlog {
         self.look_at
     }
 
-    /// Whether it is time to look again; then [`Backlog::beyond`] tells who has to go.
+    /// Whether it is time to look again; then [`Backlog::beyond`] names the connections to close.
     pub fn is_due(&mut self, now: Instant) -> bool {
         self.look_at.take_if(|at| *at <= now).is_some()
     }

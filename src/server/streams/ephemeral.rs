@@ -1,6 +1,8 @@
-//! What a native socket hears and says without a seq: who of its peers is online, and who types. `presence` decides what is
-//! told and to whom; here is how it meets one socket.
-//! Invariant: nothing here is owed: a stream that is not up to date, slow or closing goes without, and the log is whole.
+//! Ephemeral events on one native socket: which of its peers are online, and who types.
+//!
+//! `presence` decides what is
+//! sent and to whom.
+//! Invariant: ephemeral events are best-effort: a stream that is not up to date, slow or closing does not get them.
 
 use std::sync::Arc;
 
@@ -14,22 +16,22 @@ use crate::server::core::Core;
 use crate::server::streams::presence;
 use crate::server::streams::websocket::{self, Protocol, SocketStream};
 
-/// A native stream that is up to date: it hears what is said without a seq.
+/// Whether it is a native stream that is up to date, which gets ephemeral events.
 pub fn is_live(conn: &Conn) -> bool {
     let Phase::WebSocket(stream) = &conn.phase else { return false };
     matches!(&stream.protocol, Protocol::Native(replay) if replay.is_live()) && !stream.ws.is_closing()
 }
 
-/// Words without a seq, for a stream that is up to date; a slow one does without them.
+/// Queues an ephemeral event on a stream that is up to date; a slow one does not get it.
 pub fn send_ephemeral(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
     if is_live(conn) && conn.send.memory() < STREAM_PAUSE_BYTES {
         core.metrics.deliveries += 1;
-        // Each may be the only one that keeps it: who is slow goes without.
+        // Each queue may be the only one that keeps these bytes, so a slow stream does not get them.
         conn.send.push_shared(Arc::clone(frame), 1);
     }
 }
 
-/// Who of the stream's peers is online is known.
+/// Storage has answered who the stream's peers are.
 pub fn on_snapshot(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refusal>) {
     let Phase::WebSocket(stream) = &conn.phase else { return };
     if !stream.ws.is_closing() {
@@ -37,7 +39,7 @@ pub fn on_snapshot(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refu
     }
 }
 
-/// Who may know that the stream types is known.
+/// Storage has answered who may know that the stream types.
 pub fn typed(
     core: &mut Core,
     conn: &mut Conn,
@@ -54,7 +56,7 @@ pub fn typed(
     }
     let step = match (result, socket.actor) {
         (Ok(Answer::FindListeners(listeners)), Some(actor)) => {
-            // One place at a time: who begins elsewhere has stopped here.
+            // One conversation at a time: typing in another one ends it here.
             if let Some(typing_state) =
                 socket.typing_state.take_if(|typing_state| !typing_state.is_in(conversation))
             {
@@ -71,7 +73,7 @@ pub fn typed(
     websocket::advance(core, conn);
 }
 
-/// Who has typed nothing for a while has stopped.
+/// A stream that has typed nothing for a while has stopped.
 pub fn expire_typing(core: &mut Core, socket: &mut SocketStream) {
     let now = core.now.instant;
     if let Some(typing_state) = socket.typing_state.take_if(|typing_state| typing_state.expires_at() <= now)

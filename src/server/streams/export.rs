@@ -1,6 +1,7 @@
 //! account.export: an answer that is read from storage page by page, as fast as the peer takes it and no faster.
+//!
 //! Invariant: at most one page and what was left of the one before are in memory, however much there is; an export that
-//! could not be finished ends without its last chunk, so that nobody takes it for whole.
+//! could not be finished ends without its last chunk, so that no client takes it for complete.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +49,7 @@ const HEAD_FIELDS: [(&str, &str); 4] = [
     ("X-Content-Type-Options", "nosniff"),
 ];
 
-/// Exports under way, of each account and in all.
+/// Exports in progress, of each account and in all.
 #[derive(Default)]
 pub struct Exports(BTreeMap<Id, usize>);
 
@@ -90,8 +91,8 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, actor: Ac
     page(core, conn, actor, chunked, first);
 }
 
-/// Queues a page; behind the last one the body ends. A page without a line sends nothing, since an empty chunk would be the
-/// body's end: the next is asked for at once, and as each begins behind the one before, there is a last.
+/// Queues a page; after the last one the body ends. A page without a line sends nothing, since an empty chunk would be the
+/// body's end: the next is asked for at once, and as each begins after the one before, there is a last.
 fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, page: ExportPage) {
     let mut out = Vec::with_capacity(page.lines.len() + 32);
     if chunked {
@@ -126,7 +127,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     let Phase::Export(export) = &mut conn.phase else { return };
     let State::Sending(place) = &export.state else { return };
     if core.ended.contains_key(&export.actor.session) {
-        // Who is signed out gets no more.
+        // The session ended, so it gets no more.
         conn.phase = Phase::Closed(CloseReason::SessionOver);
         return;
     }
@@ -147,7 +148,7 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
     let (actor, chunked) = (export.actor, export.chunked);
     match result.ok().and_then(ExportAccount::from_answer) {
         Some(next) => page(core, conn, actor, chunked, next),
-        // A fault, logged by storage, or the account is gone: cut off, which is no end.
+        // A fault, logged by storage, or the account is gone: cut off, without the last chunk.
         None => conn.phase = Phase::Closed(CloseReason::Unavailable),
     }
 }

@@ -1,4 +1,6 @@
-//! Who listens: the open streams of each profile, and which of them are devices. Owns the subscriptions, not the streams.
+//! The open streams of each profile, and which of them are devices.
+//!
+//! Owns the subscriptions, not the streams.
 //! Invariant: a stream is listed under its one profile from its opening to its close.
 
 use std::collections::BTreeMap;
@@ -13,7 +15,7 @@ use crate::server::streams::presence;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription {
     pub profile: Id,
-    /// A WebSocket or an event stream: somebody is there. One who asks for a page and waits is not.
+    /// A WebSocket or an event stream, which shows that the person is online. A long poll does not.
     pub device: bool,
 }
 
@@ -35,7 +37,7 @@ impl Hub {
         listeners.devices += usize::from(subscription.device);
     }
 
-    /// What [`Hub::subscribe`] was told of this connection.
+    /// `subscription` is that of [`Hub::subscribe`].
     pub fn unsubscribe(&mut self, conn: ConnId, subscription: Subscription) {
         if let Some(listeners) = self.streams.get_mut(&subscription.profile) {
             listeners.conns.retain(|other| *other != conn);

@@ -1,4 +1,5 @@
-//! The Go form: a socket between two people, whose frames are arrays of plain chat lines.
+//! A legacy socket: between two people, with arrays of plain chat lines as frames.
+//!
 //! Invariant: what all sockets of the pair show is what is on disk; what an open socket shows is marked read.
 
 use crate::base::id::Id;
@@ -27,14 +28,14 @@ pub struct LegacySocket {
     receiver: Id,
     conversation: Option<Id>,
     state: State,
-    /// The newest `n` of theirs that was shown, and the newest that storage was told of.
+    /// The newest `n` of the other side that was shown, and the newest that storage has marked.
     shown_n: u64,
     marked_n: u64,
     marking: Option<Ticket>,
 }
 
 enum State {
-    /// Before the first words; what the handler read.
+    /// Nothing is sent yet; what the handler read.
     New(LegacyHistory),
     /// The history is being read again, since the log moved on after the first reading. Live lines wait.
     Reading {
@@ -69,7 +70,7 @@ impl LegacySocket {
         matches!(self.state, State::Open { .. })
     }
 
-    /// Shows the history, if it is still the newest; else reads it again behind the subscription.
+    /// Shows the history, if it is still the newest; else reads it again after the subscription.
     pub fn begin(&mut self, core: &mut Core, send: &mut SendQueue, conn: ConnId, actor: Actor) {
         match std::mem::replace(&mut self.state, State::Open { last: 0 }) {
             State::New(pair) if pair.as_of >= core.head => {
@@ -89,7 +90,7 @@ impl LegacySocket {
 
     fn show(&mut self, send: &mut SendQueue, me: Id, pair: LegacyHistory, held: Vec<(u64, Vec<u8>)>) {
         push_text(send, &streams::encode_pair(me, self.receiver, &pair.messages));
-        // Read before the first message, it knows of no conversation that a held line was heard from.
+        // Read before the first message, it does not know the conversation of a held line.
         self.conversation = pair.conversation.or(self.conversation);
         self.shown_n = self.shown_n.max(pair.last_n);
         let mut last = pair.as_of;
@@ -142,7 +143,7 @@ impl LegacySocket {
         }
     }
 
-    /// Tells storage what was shown; one question at a time, the newest wins.
+    /// Has storage mark what was shown as read; one write at a time, the newest wins.
     pub fn mark_read(&mut self, core: &mut Core, conn: ConnId, actor: Actor) {
         let Some(conversation) = self.conversation else { return };
         if self.shown_n <= self.marked_n || self.marking.is_some() || !self.is_open() {

@@ -1,4 +1,5 @@
-//! The native form's frames: an op in, an answer out.
+//! The frames of a native WebSocket: an op in, an answer out.
+//!
 //! Invariant: writes are done and answered in the order sent; a read may overtake them.
 
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ use crate::server::request::steps;
 use crate::server::streams::presence;
 use crate::server::streams::websocket::{self, SocketStream};
 
-/// The ops of one socket that are under way.
+/// The ops of one socket that are not answered yet.
 #[derive(Default)]
 pub struct Ops {
     next: u64,
@@ -34,7 +35,7 @@ pub struct Ops {
     reads: Vec<Pending>,
     /// A frame that waits for the write rate, and until when.
     deferred: Option<(Instant, String)>,
-    /// A write was refused with `retry`: everything behind it is too, and the socket closes once all is answered.
+    /// A write was refused with `retry`: everything after it is too, and the socket closes once all is answered.
     refused: bool,
 }
 
@@ -52,7 +53,7 @@ pub enum RequestId {
     Json(String),
 }
 
-/// Bytes of an op's `id` as it is written; it is kept for as long as the op is under way. Beyond: 422 `invalid_id`.
+/// Bytes of an op's `id` as it is written; it is kept until the op is answered. Beyond: 422 `invalid_id`.
 const ID_BYTES_MAX: usize = 1_024;
 
 /// Of the longest [`RequestId::Number`], with its sign.
@@ -65,7 +66,7 @@ pub enum Response {
         beside: Vec<u8>,
     },
     Error(Vec<u8>),
-    /// Of the Go form: the whole text, or nothing.
+    /// Of a legacy socket: the complete text, or nothing.
     Line(Vec<u8>),
 }
 
@@ -258,7 +259,7 @@ fn answer(
             websocket::count_refused(stream, core.now.instant);
             let is_write = stream.ops.writes.iter().any(|write| write.number == number);
             stream.ops.finish(send, number, refused(&problem, language));
-            // Storage refuses what is under way behind it, and no further frame is taken: nothing overtakes.
+            // Storage refuses the writes after it, and no further frame is taken: nothing overtakes.
             if is_write && (problem.retry() || problem.code == Code::GeneralError) {
                 stream.ops.refuse_rest();
             }
@@ -277,7 +278,7 @@ fn refused(problem: &Problem, language: Language) -> Response {
     Response::Error(json::to_vec(&problem.on_stream(language)))
 }
 
-/// `{"op":"typing","conversation":…,"active":true}`: told to who may know, and to nobody twice in a short while.
+/// `{"op":"typing","conversation":…,"active":true}`: sent to the profiles that may know, and to none twice in a short while.
 fn typing(
     core: &mut Core,
     stream: &mut SocketStream,

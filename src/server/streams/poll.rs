@@ -1,4 +1,5 @@
 //! The log as JSON: a page of it at once, or after a wait. The same subscribe-then-read as a stream, for one answer.
+//!
 //! Invariant: nothing that is committed between the question and the answer is missed: the cursor of the answer is where
 //! the next question goes on.
 
@@ -28,7 +29,7 @@ pub struct Poll {
     limit: u32,
     until: Instant,
     reading: Option<Ticket>,
-    /// Something was heard since the last reading.
+    /// An event came since the last read.
     stale: bool,
 }
 

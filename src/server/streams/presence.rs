@@ -1,5 +1,6 @@
-//! Who is online, and who types: told to those who may know, at once or a little later, and never kept.
-//! Devices are open WebSockets and event streams; the short pause before a change is told swallows a reconnect.
+//! Presence and typing: sent to the profiles that may know, and never stored.
+//!
+//! Devices are open WebSockets and event streams; the short pause before a change is announced hides a reconnect.
 //! Invariant: what was announced of a profile is taken back when it is no longer true or no longer to be known.
 
 use std::collections::BTreeSet;
@@ -26,16 +27,16 @@ use crate::server::streams::ephemeral;
 use crate::server::streams::websocket::push_text;
 use crate::server::turn::Broadcast;
 
-/// Before a change of presence is told: a reconnect within it is no change (`protocol.md`: within 10 s).
+/// Between a change of presence and its event: a reconnect within it is no change (`protocol.md`: within 10 s).
 const PRESENCE_DELAY: Duration = Duration::from_secs(3);
-/// Typing that goes on is not told again before this.
+/// Typing that continues is not announced again before this.
 const TYPING_AGAIN: Duration = Duration::from_secs(3);
-/// Typing lapses when it is not renewed (`protocol.md`, typing).
+/// Typing expires when it is not renewed (`protocol.md`, typing).
 const TYPING_LAPSE: Duration = Duration::from_secs(6);
 
 #[derive(Default)]
 pub struct Presence {
-    /// Profiles whose peers were told that they are online.
+    /// Profiles that were announced to their peers as online.
     announced: BTreeSet<Id>,
     /// Profiles whose presence may have changed, and when to look.
     due: Timers<Id>,
@@ -96,7 +97,7 @@ pub fn tick(core: &mut Core) {
     }
 }
 
-/// Storage has said who may know.
+/// Storage has answered who may know.
 pub fn answered(core: &mut Core, profile: Id, online: bool, result: Result<Answer, Refusal>) {
     let peers = match result {
         Ok(Answer::FindPeers(peers) | Answer::MarkOffline(peers)) => peers,
@@ -123,12 +124,12 @@ fn online_event(profile: Id, online: bool, last_seen_at: Option<Time>) -> Vec<u8
     json::to_vec(&Ephemeral { event: "presence", data: Online { profile, online, last_seen_at } })
 }
 
-/// A stream that is up to date is told which of its peers are online.
+/// Sends a stream that is up to date which of its peers are online.
 pub fn send_snapshot(core: &mut Core, conn: ConnId, profile: Id) {
     core.ask_store(Caller::Stream(conn), FindPeers { profile }.into_command(), Next::Greeting);
 }
 
-/// These became peers, or are again: each stream that is up to date is told as one that arrives.
+/// These became peers, or are again: each of their live streams gets a new snapshot.
 pub fn on_new_peers(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
     for profile in profiles {
         for id in core.hub.of(*profile).to_vec() {
@@ -139,8 +140,8 @@ pub fn on_new_peers(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
     }
 }
 
-/// Two blocked each other, or do no longer: who types is told to the other no more, and what two peers were told of each
-/// other's presence is taken back, or told again.
+/// One profile blocked another, or no longer does: typing is not sent to the other any more, and what two peers know of each
+/// other's presence is taken back, or sent again.
 pub fn on_block_changed(core: &mut Core, conns: &mut Conns, changed: ChangedBlock) {
     let ChangedBlock { block: SetBlock { blocker, other, blocked }, peers } = changed;
     if !blocked {
@@ -180,7 +181,7 @@ pub fn on_snapshot(core: &Core, send: &mut SendQueue, result: Result<Answer, Ref
 pub struct TypingState {
     conversation: Id,
     listeners: Arc<[Id]>,
-    /// Not told again before this.
+    /// Not announced again before this.
     again_at: Instant,
     expires_at: Instant,
 }
@@ -194,7 +195,7 @@ impl TypingState {
         self.expires_at
     }
 
-    /// Goes on typing in the same place: whether that is news enough already to be answered without asking.
+    /// Continues typing in the same conversation; `true` when no new event is due, so that no read is needed.
     pub fn refresh(&mut self, conversation: Id, now: Instant) -> bool {
         if self.conversation != conversation || now >= self.again_at {
             return false;
@@ -204,14 +205,14 @@ impl TypingState {
     }
 }
 
-/// Asks who may know that somebody types there.
+/// Asks which profiles may know that this one types there.
 pub fn ask_listeners(core: &mut Core, caller: Caller, viewer: Id, conversation: Id, active: bool) {
     let asked = AskedTyping { conversation, active, blocks: core.presence.blocks };
     let find = FindListeners { viewer, conversation };
     core.ask_store(caller, find.into_command(), Next::Typing(asked));
 }
 
-/// Tells the listeners; answers what the stream keeps while it types.
+/// Sends the event; returns what the stream keeps while it types.
 pub fn typing(
     core: &mut Core,
     profile: Id,
@@ -231,7 +232,7 @@ pub fn typing(
     })
 }
 
-/// Stops: by silence, or with its stream.
+/// Typing ends: after a pause, or with its stream.
 pub fn stopped(core: &mut Core, profile: Id, typing_state: TypingState) {
     typing(core, profile, typing_state.conversation, false, typing_state.listeners);
 }

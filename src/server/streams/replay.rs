@@ -1,6 +1,8 @@
-//! Catch-up without a gap: subscribed first (live events held), then the log behind the cursor, page by page and no
-//! faster than the peer reads, then what was held with a greater seq, then live.
-//! Invariant: what is sent has strictly rising seq, and nothing between the cursor and the head is missing.
+//! Catching up without a gap: the log after a cursor, then live events.
+//!
+//! A stream subscribes first and holds live events. It reads the log after the cursor, page by page and no faster than the
+//! peer reads, then sends the held events with a greater seq, then is live.
+//! Invariant: what is sent has strictly rising seq, and no event between the cursor and the head is missing.
 //!
 //! ```text
 //! Behind ──(page, page, …)──→ held events ──→ caught_up ──→ Live
@@ -36,7 +38,7 @@ pub struct Replay {
     /// The greatest seq sent.
     last: u64,
     state: State,
-    /// It has caught up, and nobody has taken note yet.
+    /// It has caught up, and the snapshot of presence was not asked for yet.
     arrived: bool,
 }
 
@@ -48,7 +50,7 @@ enum Wire {
 }
 
 enum State {
-    /// The 101 is sent, the first words are not.
+    /// The 101 is sent, `ready` is not.
     New(Option<Cursor>),
     Behind {
         reading: Option<Ticket>,
@@ -188,7 +190,7 @@ impl Replay {
                     return Ok(());
                 }
                 if std::mem::take(dropped) {
-                    // What was dropped is in the log; what is held since then may begin behind a gap.
+                    // What was dropped is in the log; what is held since then may begin after a gap.
                     held.clear();
                     *held_bytes = 0;
                     return Ok(());

@@ -1,6 +1,7 @@
-//! A response that does not end by itself: server-sent events. The log form resumes by cursor like a WebSocket; the two
-//! Go forms show one value, at once and then only when it changes.
-//! Invariant: a stream that has nothing to say costs one comment in a quarter of a minute, and no question to storage.
+//! Server-sent events: a response that does not end by itself.
+//!
+//! The log resumes by cursor like a WebSocket; the two legacy streams show one value, at once and then only when it changes.
+//! Invariant: a stream that has nothing to say costs one comment in 15 s, and no question to storage.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +72,7 @@ impl SseWire {
     }
 }
 
-/// One value of the Go server's streams; `values` reads it for all streams of its profile.
+/// One value of a profile; `values` reads it for all of the profile's streams.
 pub struct Value {
     form: ValueForm,
     /// Something happened that may have changed it.

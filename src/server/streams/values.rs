@@ -1,7 +1,7 @@
-//! The values of the Go server's streams: an account's chats, read once for all of its streams that show them.
+//! The chats of a profile, read once for all of its value streams.
 //!
-//! Owns when the chats of a profile are read. Leaves to `event_stream` which stream shows what of them. Invariant: one read
-//! of a profile is under way at most, and its answer serves every stream that waited before it began.
+//! Owns when the chats of a profile are read. Leaves to `sse` which stream shows what of them. Invariant: one read
+//! of a profile is in flight at most, and its answer serves every stream that waited before it began.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub struct Values {
 }
 
 struct Reading {
-    /// Reads that were begun: the number of the one under way, if one is.
+    /// Reads that were begun: the number of the one in flight, if any.
     begun: u64,
     under_way: bool,
     /// Not before this.
@@ -82,7 +82,7 @@ impl Found {
     }
 }
 
-/// Has the chats read, if no read is under way; answers when, if that is later. `now` for a stream that shows nothing yet.
+/// Has the chats read, if no read is in flight; returns when, if that is later. `now` for a stream that shows nothing yet.
 pub fn want(core: &mut Core, actor: Actor, at_once: bool) -> Option<Instant> {
     let now = core.now.instant;
     let reading =

@@ -1,6 +1,8 @@
-//! A WebSocket: its life, its clock, its backpressure. The native form's frames are in `ops` and `replay`, the Go form's
-//! in `legacy_socket`; what is response without a seq is in `ephemeral`.
-//! Invariant: events reach a connection in strictly rising seq, and nothing is queued behind a close frame.
+//! A WebSocket: its life, its clock, its back-pressure.
+//!
+//! The native frames are in `ops` and `replay`, the legacy ones
+//! in `legacy_socket`; ephemeral events are in `ephemeral`.
+//! Invariant: events reach a connection in strictly rising seq, and nothing is queued after a close frame.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,7 +33,7 @@ use crate::server::streams::presence::{self, TypingState};
 use crate::server::streams::publication::Publication;
 use crate::server::streams::replay::Replay;
 
-/// Before a token's `exp` a stream hears `expiring` (`protocol.md`, "WebSocket").
+/// How long before a token's `exp` a stream gets `expiring` (`protocol.md`, "WebSocket").
 const EXPIRING_NOTICE: Duration = Duration::from_secs(60);
 /// Jitter of the reconnect hint in a shutdown's close frame, in milliseconds.
 const RETRY_JITTER_MS: u64 = 5_000;
@@ -43,7 +45,7 @@ pub struct SocketStream {
     /// `None` only in the conformance echo.
     pub actor: Option<Actor>,
     pub client: Client,
-    /// When the peer last response anything, or we last began to listen.
+    /// When the peer last sent anything, or we last began to read.
     last_heard: Instant,
     next_ping: Instant,
     warned: bool,
@@ -51,7 +53,7 @@ pub struct SocketStream {
     refused: VecDeque<Instant>,
     /// Something waits to be sent and nothing was, since then.
     stalled_since: Option<Instant>,
-    /// The server stops: what is under way is answered, then the stream closes with this reason.
+    /// The server stops: ops in progress are answered, then the stream closes with this reason.
     leaving: Option<String>,
     /// A close frame is queued, for this reason; the peer has a while to answer.
     closing: Option<CloseReason>,
@@ -71,7 +73,7 @@ impl SocketStream {
         self.actor.map(|actor| actor.session)
     }
 
-    /// One rule of back-pressure: it takes more bytes only when what was read before is under way or sent.
+    /// One rule of back-pressure: it takes more bytes only when there is room for what it read before.
     pub fn has_room(&self, send: &SendQueue) -> bool {
         self.ws.is_closing() || (!self.ws.has_input() && self.takes_frames(send))
     }
@@ -258,7 +260,7 @@ fn enforce_limits(core: &mut Core, conn: &mut Conn) {
     } else if stream.refused.len() >= REFUSED_MAX {
         close(core, conn, CloseReason::Flood, "too many refused frames");
     } else if quiet && stream.ops.is_refused() {
-        // Everything before the refused post has its answer, and so has everything behind it.
+        // Everything before the refused post has its answer, and so has everything after it.
         close(core, conn, CloseReason::Unavailable, "try again");
     } else if quiet && let Some(reason) = stream.leaving.take() {
         close(core, conn, CloseReason::Draining, &reason);
@@ -276,7 +278,7 @@ pub fn count_refused(stream: &mut SocketStream, now: Instant) {
     }
 }
 
-/// The server stops: no more frames are taken, what is under way is answered, and the peer is told when to come back.
+/// The server stops: no more frames are taken, ops in progress are answered, and the close frame says when to come back.
 pub fn drain(core: &mut Core, conn: &mut Conn) {
     let wait_ms = 500 + core.entropy.below(RETRY_JITTER_MS);
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
@@ -375,7 +377,7 @@ pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
     enforce_limits(core, conn);
 }
 
-/// One deadline for the whole stream: the soonest of its clocks.
+/// One deadline for the stream: the earliest of its clocks.
 fn rearm(core: &Core, conn: &mut Conn) {
     let Phase::WebSocket(stream) = &conn.phase else { return };
     if stream.ws.is_closing() {
@@ -426,7 +428,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     }
     let silence = heartbeat * 5 / 2;
     if now >= stream.last_heard + silence {
-        // Nobody is there to read a close frame.
+        // No peer is there to read a close frame.
         conn.phase = Phase::Closed(CloseReason::Silent);
         return;
     }
@@ -456,7 +458,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
 
 /// The calendar clock was set, and the token may be over by it.
 pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
-    // A closing stream has the deadline of its farewell, whatever the calendar says.
+    // A closing stream has the deadline of its close frame, whatever the calendar says.
     if matches!(&conn.phase, Phase::WebSocket(stream) if !stream.ws.is_closing()) {
         timed_out(core, conn);
     }

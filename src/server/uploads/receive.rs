@@ -1,8 +1,10 @@
-//! A body on its way to a file: decoded and judged by an [`Intake`], appended and hashed piece by piece. Owns the phase, its
+//! A body on its way to a file: decoded, checked by an [`Intake`], appended and hashed piece by piece.
+//!
+//! Owns the phase, its
 //! deadline, its backpressure, and the end of every upload that does not become one.
 //!
 //! ```text
-//! admit ──Receive──→ Receiving ──body whole──→ Storing ──all appended──→ the row's handler
+//! admit ──Receive──→ Receiving ──body complete──→ Storing ──all appended──→ the row's handler
 //!                        └── refused, timed out, gone, disk failed ──→ Abandon
 //! ```
 //! Invariant: a temporary file has one owner: this phase, then the job that publishes it; whoever is left without a next
@@ -31,7 +33,7 @@ use crate::server::request::verified;
 use crate::server::uploads::reservations::Reservations;
 use crate::uploads::{Intake, Received, Source};
 
-/// Bytes every form has beside its file, so that one that just fits the quota is not refused before it is read.
+/// Bytes every form has in addition to its file, so that one that just fits the quota is not refused before it is read.
 const FORM_OVERHEAD_MIN: u64 = 128;
 /// Bytes of one upload that its file has not taken yet. Beyond: its connection is not read.
 const UPLOAD_AHEAD_MAX: usize = 131_072;
@@ -46,12 +48,12 @@ pub struct ReadUpload {
     exchange: Box<Exchange>,
     decoder: BodyDecoder,
     intake: Option<Intake>,
-    /// Judged and not handed over yet.
+    /// Checked and not given to the disk yet.
     pending: Vec<u8>,
     /// Bytes of the body so far, and at the most.
     body: u64,
     body_max: u64,
-    /// The body is whole; its last bytes are being appended.
+    /// The body is complete; its last bytes are being appended.
     whole: Option<Received>,
 }
 
@@ -119,7 +121,7 @@ impl Uploads {
 
 // ---- before the body -----------------------------------------------------------------------------
 
-/// The head is good: the row's own judgement, if it has one, stands between it and the body.
+/// The head is good: the row's own check, if it has one, comes before the body.
 pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     exchange.unread = Some(BodyDecoder::new(exchange.head.framing));
     exchange.body_unasked = exchange.head.expect == Expect::Continue;
@@ -145,7 +147,7 @@ fn of_file(body: u64) -> u64 {
     body.saturating_sub(FORM_OVERHEAD_MIN).max(1)
 }
 
-/// The body may come. `room` is what its owner has left for this and the others under way.
+/// The body may come. `room` is what its owner has left for this and the others in progress.
 pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, room: u64) {
     conn.reservation.iter_mut().for_each(|reservation| reservation.room = room);
     let id = core.entropy.id(core.now.unix_ms);
@@ -185,7 +187,7 @@ pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, ro
     };
     conn.deadline = Some(deadline(&reading));
     conn.phase = Phase::ReadUpload(Box::new(reading));
-    // A body of no bytes is whole already.
+    // An empty body is complete already.
     let inbox = std::mem::take(&mut conn.inbox);
     received(core, conn, &inbox);
 }
@@ -281,7 +283,7 @@ fn dispatch_if_stored(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-/// The whole body meets its row's handler.
+/// The body is complete: its row's handler runs.
 fn dispatch(core: &mut Core, conn: &mut Conn) {
     let Phase::ReadUpload(reading) = conn.take_phase() else { return };
     let ReadUpload { exchange, whole: Some(received), .. } = *reading else { return };
@@ -321,14 +323,14 @@ fn refuse(core: &mut Core, conn: &mut Conn, reading: Box<ReadUpload>, problem: &
     respond::refuse(core, conn, exchange, problem);
 }
 
-/// The temporary file goes, if this connection has one: there is nobody left to publish it.
+/// Removes the temporary file, if this connection has one: no handler will publish it.
 pub fn abandon(core: &mut Core, conn: &mut Conn) {
     if let Some(upload) = release(core, conn) {
         core.effects.push_back(Effect::Abandon { upload });
     }
 }
 
-/// The temporary file is somebody else's from now on.
+/// The temporary file belongs to a job from now on.
 fn release(core: &mut Core, conn: &mut Conn) -> Option<UploadId> {
     let temporary = conn.upload.take()?;
     core.uploads.conns.remove(&temporary.id);

@@ -1,7 +1,9 @@
-//! What the uploads under way take of what their members may have: of the number at once, and of the quota, which counts only
-//! rows and so knows nothing of a body that is still coming. Without it one member could fill the disk with bodies that
-//! never end. Owns the sums; refuses to judge: the limits are their owners'.
-//! Invariant: a member's sum is that of the shares out, and each share is given back once, by value.
+//! Upload reservations: what the uploads in progress take of what their accounts may have.
+//!
+//! They count against the number of uploads at once, and against the quota, which counts rows only and so knows nothing of a
+//! body that is still coming: without a reservation one account could fill the disk with bodies that never end. Owns the
+//! sums; the limits are decided elsewhere.
+//! Invariant: an account's sum is that of its reservations, and each reservation is given back once, by value.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use crate::limits::UPLOADS_OF_MEMBER_MAX;
 pub struct Reservation {
     profile: Id,
     bytes: u64,
-    /// What its owner had left when it was admitted, this and all others under way included.
+    /// What its owner had left when it was admitted, this and all others in progress included.
     pub room: u64,
 }
 
@@ -50,7 +52,7 @@ impl Reservations {
         Reservation { profile, bytes, room: u64::MAX }
     }
 
-    /// A body whose length nobody said has come so far; `false` where its owner has no room for it.
+    /// A body of unknown length has come so far; `false` where its owner has no room for it.
     #[must_use]
     pub fn grow(&mut self, reservation: &mut Reservation, bytes: u64) -> bool {
         let more = bytes.saturating_sub(reservation.bytes);

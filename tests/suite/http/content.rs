@@ -399,7 +399,7 @@ fn an_error_shows_its_code_and_title_and_nothing_else() {
         let answer = world.ask("PUT", "/api/v1/profile", &auth, Some(body));
         assert_eq!(answer.text(), unread, "{body}");
     }
-    let nothing = expect(404, "not_found", "There is nothing here.", "null");
+    let nothing = expect(404, "not_found", "This does not exist, or you may not see it.", "null");
     for path in ["/api/v1/profile/../../etc/passwd", "/api/v1/'%20OR%201=1", "/uploads/x/natter.db"] {
         assert_eq!(world.ask("GET", path, &auth, None).text(), nothing, "{path}");
     }
