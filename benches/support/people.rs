@@ -2,7 +2,11 @@
 //!
 //! They write as real clients do (masked frames, ULIDs, one JSON object per post), and read only the beginning of an answer, so
 //! that the bench measures the server.
-//! Invariant: a post counts when its answer is read, and every post is answered before a measurement ends.
+//! Two loads: each sender keeps a number of posts unanswered (closed loop), or posts are due at a fixed rate whatever the
+//! server does (open loop). Invariant: a post counts when its answer is read, and every post is answered before a
+//! measurement ends.
+
+#![allow(dead_code, reason = "each bench uses one of the loads")]
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -36,6 +40,16 @@ struct Peer {
     /// When each unanswered post was sent, in order: answers come in order too.
     sent: VecDeque<Instant>,
     heard: u64,
+    /// Posts that were answered by an error.
+    refused: u64,
+}
+
+/// What an open-loop load saw.
+pub struct Paced {
+    /// From the time a post was due to its answer, so that a server that stops for a moment is charged for all posts that
+    /// were due then.
+    pub times: Vec<Duration>,
+    pub refused: u64,
 }
 
 impl People {
@@ -56,7 +70,7 @@ impl People {
             let head = format!(r#"{{"id":{index},"op":"message.post","to":"{partner}","client_id":""#);
             let post = format!(r#"{head}{}","body":"{BODY}"}}"#, Id(0)).into_bytes();
             let (id_at, out, inbox, sent) = (head.len(), Vec::new(), Vec::new(), VecDeque::new());
-            Peer { stream, post, id_at, out, inbox, sent, heard: 0 }
+            Peer { stream, post, id_at, out, inbox, sent, heard: 0, refused: 0 }
         });
         let peers = peers.collect();
         People { poll, peers, buffer: vec![0; 65_536], random: 7 }
@@ -100,7 +114,46 @@ impl People {
                 self.peers[index].flush();
             }
         }
+        assert_eq!(self.refused(), 0, "posts were refused");
         times
+    }
+
+    /// Everyone posts to their partners in turn for `time`, together `rate` posts a second, whether earlier ones are
+    /// answered or not. Returns when all are answered.
+    pub fn talk_at(&mut self, rate: u32, time: Duration) -> Paced {
+        let mut times = Vec::new();
+        let refused_before = self.refused();
+        let interval = Duration::from_secs(1) / rate;
+        let (began, posts) = (Instant::now(), (time.as_secs_f64() * f64::from(rate)) as u32);
+        let give_up = began + time + PATIENCE;
+        let (mut posted, mut answered) = (0, 0);
+        let mut events = Events::with_capacity(1_024);
+        while answered < posts {
+            let now = Instant::now();
+            assert!(now < give_up, "{} posts are not answered", posts - answered);
+            while posted < posts && began + interval * posted <= now {
+                let index = posted as usize % self.peers.len();
+                self.post(index, began + interval * posted);
+                self.peers[index].flush();
+                posted += 1;
+            }
+            let next = if posted < posts { began + interval * posted } else { give_up };
+            let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(100));
+            self.poll.poll(&mut events, Some(wait)).expect("a poll");
+            for event in &events {
+                let peer = &mut self.peers[event.token().0];
+                let count = peer.read(&mut self.buffer);
+                let now = Instant::now();
+                times.extend(peer.sent.drain(..count).map(|due| now.saturating_duration_since(due)));
+                answered += u32::try_from(count).expect("no more than posted");
+                peer.flush();
+            }
+        }
+        Paced { times, refused: self.refused() - refused_before }
+    }
+
+    fn refused(&self) -> u64 {
+        self.peers.iter().map(|peer| peer.refused).sum()
     }
 
     fn post(&mut self, index: usize, now: Instant) {
@@ -169,7 +222,7 @@ impl Peer {
             match head {
                 0x81 if payload.starts_with(b"{\"re\":") => {
                     let rest = payload.iter().position(|byte| *byte == b',').map(|comma| &payload[comma..]);
-                    assert!(rest.is_some_and(|rest| rest.starts_with(b",\"ok\":")), "a refusal");
+                    self.refused += u64::from(!rest.is_some_and(|rest| rest.starts_with(b",\"ok\":")));
                     *answers += 1;
                 }
                 0x81 if payload.starts_with(b"{\"event\":\"message.posted\"") => self.heard += 1,
