@@ -243,3 +243,83 @@ fn pasted_pictures_are_sent_and_a_refused_message_can_be_retried() {
         page.has_no_faults(c);
     }
 }
+
+/// Rows that no current server writes: a damaged text, and a name from before the rules for names; and a search while the
+/// index can't be built.
+#[test]
+fn rows_that_the_server_does_not_write_are_shown_plainly() {
+    /// More than a search reads without the index.
+    const SAID: u32 = 2_100;
+    let Some(mut stage) = Stage::set() else { return };
+    let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
+    let url = stage.url();
+    let c = &mut stage.chromium;
+    open_person(c, &ann, "Bob");
+    for text in ["a whole text", "a text to damage"] {
+        send(c, &ann, text);
+    }
+    let all = ["a whole text".to_owned(), "a text to damage".to_owned()];
+    ann.wait(c, "sent", &shows(&all, "sent"));
+    stage.natter.kill();
+    let data = stage.launch.folder.join("data");
+    let conn = rusqlite::Connection::open(data.join("natter.db")).expect("a database");
+    conn.execute_batch(
+        "UPDATE messages SET body = CAST(x'ff6170706c65' AS TEXT) WHERE body = 'a text to damage'; \
+         UPDATE profiles SET display_name = char(8238) || 'Bob' || char(8294) WHERE display_name = 'Bob'",
+    )
+    .expect("damaged");
+    drop(conn);
+    stage.natter = stage.launch.start();
+    for page in [&ann, &bob] {
+        page.go(c, &url);
+        page.wait(c, "in", ONLINE);
+    }
+    ann.click(c, "conversation");
+    ann.wait(
+        c,
+        "the damaged message",
+        &format!("{} === 'This message can no longer be read'", text_of("message-damaged")),
+    );
+    assert_eq!(ann.eval(c, "document.querySelectorAll('[data-testid=message-body]').length"), "1");
+    // The name does not change the direction of the text around it.
+    ann.wait(c, "the name", &format!("{}?.textContent.includes('Bob')", by("conversation")));
+    let turns = "/[\\u202a-\\u202e\\u2066-\\u2069]/.test(document.querySelector('main').textContent + \
+         document.querySelector('[data-testid=conversation]').textContent)";
+    assert_eq!(ann.eval(c, turns), "false");
+
+    // Without an index a search of many messages says that it left some out.
+    ann.fill(c, "search", "whole");
+    ann.wait(c, "found", &by("found-message"));
+    assert_eq!(ann.eval(c, &by("search-incomplete")), "null");
+    stage.natter.kill();
+    for file in ["search.db", "search.db-wal", "search.db-shm"] {
+        // One of them may be absent.
+        let _ = std::fs::remove_file(data.join(file));
+    }
+    std::fs::create_dir(data.join("search.db")).expect("a folder where the index would be");
+    let conn = rusqlite::Connection::open(data.join("natter.db")).expect("a database");
+    conn.execute_batch(&format!(
+        "WITH RECURSIVE more(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM more WHERE i < {SAID}) \
+         INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low, body) \
+         SELECT seq + i, id_high, conversation, n + i, sender, i, i, 'a whole text' FROM more, \
+         (SELECT * FROM messages ORDER BY seq DESC LIMIT 1); \
+         UPDATE conversations SET last_n = last_n + {SAID}, last_seq = last_seq + {SAID}"
+    ))
+    .expect("more messages");
+    drop(conn);
+    stage.natter = stage.launch.start();
+    ann.go(c, &url);
+    ann.wait(c, "in", ONLINE);
+    ann.fill(c, "search", "whole");
+    ann.wait(
+        c,
+        "the notice",
+        &format!(
+            "{} === 'The search index is being built; results may be incomplete.'",
+            text_of("search-incomplete")
+        ),
+    );
+    for page in [&ann, &bob] {
+        page.has_no_faults(c);
+    }
+}

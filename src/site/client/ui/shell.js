@@ -98,10 +98,12 @@ function sidebar({ shell, signal }) {
 
   // A page may be empty and not be the last: the server stops a long search and returns where it continues.
   async function searchMessages(query, conversation, wanted) {
+    let complete = true;
     for (let next; ;) {
       const page = await api.page('/search', { q: query, conversation, limit: 40, next });
       next = page.next;
-      if (page.data.length || !next || !wanted()) return page.data;
+      complete &&= page.complete !== false;
+      if (page.data.length || !next || !wanted()) return { found: page.data, complete };
     }
   }
 
@@ -114,7 +116,7 @@ function sidebar({ shell, signal }) {
     const messages = searchMessages(query, scope?.id, () => mine === turn);
     const [a, b] = await Promise.allSettled([people, messages]);
     if (mine !== turn) return;
-    results = { query, people: a.value ?? [], messages: b.value ?? [], error: a.reason ?? b.reason };
+    results = { query, people: a.value ?? [], messages: b.value?.found ?? [], complete: b.value?.complete ?? true, error: a.reason ?? b.reason };
     drawResults();
   }, 220);
 
@@ -142,13 +144,14 @@ function sidebar({ shell, signal }) {
   }
 
   function drawResults() {
-    const { query, people, messages, error } = results;
+    const { query, people, messages, complete, error } = results;
     const low = query.toLocaleLowerCase();
     const chats = scope ? [] : model.sorted().filter((c) => titleOf(c).toLocaleLowerCase().includes(low)).slice(0, 6);
     const known = new Set(chats.map((c) => c.peer?.id));
     const others = people.filter((profile) => profile.id !== model.me.id && !known.has(profile.id));
     const part = (title, rows) => rows.length > 0 && h('section', null, h('h2.result-title', null, title), h('ul', null, rows));
     found.replaceChildren(...[
+      !complete && h('p.empty.quiet', { role: 'status', testid: 'search-incomplete' }, t('search.incomplete')),
       part(t('search.chats'), chats.map((c) => h('li', null, row(c, false)))),
       part(t('search.people'), others.map((profile) => personRow(profile, { testid: 'found-person', onclick: () => shell.openPerson(profile) }))),
       part(t('search.messages'), messages.map((message) => h('li', null, messageHit(message, low)))),
