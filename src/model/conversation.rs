@@ -163,7 +163,7 @@ pub struct Marked {
     pub unread: u64,
 }
 
-/// The Go server's chat list: every direct conversation of `viewer`, newest first.
+/// The chat list of the legacy route: every direct conversation of `viewer`, newest first.
 #[derive(Clone, Debug)]
 pub struct ListChats {
     pub viewer: Id,

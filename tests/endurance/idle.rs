@@ -1,5 +1,7 @@
-//! What waiting costs: thousands of event streams to whom nothing happens. The Go server asked its database twice a second
-//! for each of them; here it is a comment in a quarter of a minute, and the CPU time of that is all there may be.
+//! Measures the CPU time of thousands of event streams on which no event happens.
+//!
+//! The predecessor queried its database twice a second for each of them. Here each stream sends one comment in a quarter of a
+//! minute, and the server may use only the CPU time for that.
 
 use std::time::{Duration, Instant};
 

@@ -148,7 +148,7 @@ pub enum Form {
     Events,
     /// The log as JSON, a page at a time, now and then after a wait.
     Poll,
-    /// One value of the Go server's streams.
+    /// One value of a legacy event stream.
     Counter,
     Chats,
 }

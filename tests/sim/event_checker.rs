@@ -650,7 +650,7 @@ impl Run {
         self.answered(d, ask, None, reply);
     }
 
-    /// The Go form: first the history, then each new text of the pair, once and in order.
+    /// A legacy socket: first the history, then each new text of the pair, once and in order.
     fn pair_line(&mut self, d: usize, peer: Id, value: &Value<'_>) {
         let me = self.profile(d).expect("a profile");
         if let Some(problem) = value.get("error") {

@@ -1,5 +1,6 @@
-//! What comes over plain HTTP as it happens: event streams, pages of the log, the Go server's values; and what a search
-//! finds. Owns their assertions against the model; the events themselves are judged in `event_checker`.
+//! Checks what clients receive over plain HTTP: event streams, pages of the log, legacy values and search results.
+//!
+//! Owns their assertions against the model. The events themselves are checked in `event_checker`.
 
 use natter::base::id::Id;
 use natter::base::json::{self, Value};

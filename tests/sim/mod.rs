@@ -39,7 +39,7 @@ pub struct Plan {
     pub sabotage: bool,
     /// Of a thousand bodies, so many are long.
     pub long_bodies: usize,
-    /// Of a thousand streams, so many are of the Go form.
+    /// Of a thousand streams, this many are legacy sockets.
     pub pairs: usize,
     /// Of a thousand streams of the log or of values, so many are plain HTTP.
     pub http_streams: usize,

@@ -103,7 +103,7 @@ pub struct Model {
     pub log: BTreeMap<u64, Logged>,
 }
 
-/// A row of the Go server's list.
+/// A row of the legacy chat list.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chat {
     pub id: Id,
@@ -240,7 +240,7 @@ impl Model {
         self.conversations.values().filter(unread).count() as u64
     }
 
-    /// The direct conversations of a profile as the Go server listed them, at a seq.
+    /// The direct conversations of a profile as the legacy route lists them, at a seq.
     pub fn chats(&self, profile: Id, seq: u64) -> Vec<Chat> {
         let mine = |(_, conversation): &(&Id, &Conversation)| {
             !conversation.is_group && conversation.had(profile, seq) && conversation.last_n(seq) > 0
