@@ -19,7 +19,7 @@ use crate::proto::http::client::ResponseReader;
 use crate::runtime::data_dir::{DataDir, DataDirFault, control_socket};
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
-use crate::store::{self, Reader, Store};
+use crate::store::{self, Reader, Store, StoreOptions};
 use crate::work::password::PasswordHasher;
 
 /// Bytes of an answer of the control socket. Beyond: it makes no sense.
@@ -136,13 +136,14 @@ pub struct Here {
 impl Here {
     fn open(config: &Config, data_dir: DataDir, needs: Needs) -> Result<Here, String> {
         let mut entropy = SystemEntropy::new();
-        let (secrets, _) = match needs {
-            Needs::MayCreate => keys::load_or_make(config, &mut entropy)?,
-            Needs::PasswordSecret => keys::load(config, &mut entropy, true)?,
-            Needs::Database => keys::load(config, &mut entropy, false)?,
+        let (secrets, hashes) = match needs {
+            Needs::MayCreate => (keys::load_or_make(config, &mut entropy)?.0, true),
+            Needs::PasswordSecret => (keys::load(config, &mut entropy, true)?.0, true),
+            Needs::Database => (keys::load(config, &mut entropy, false)?.0, false),
         };
         let now = clock();
-        let options = store_options(config);
+        let password_tag = hashes.then(|| keys::tag(&secrets.password));
+        let options = StoreOptions { password_tag, ..store_options(config) };
         let text = |error: crate::store::OpenFault| error.to_string();
         let (store, begin) = Store::open(&options, &mut entropy, now.unix_ms).map_err(text)?;
         let reader = Reader::open(&options).map_err(text)?;

@@ -1,13 +1,14 @@
 //! The three keys as a command needs them: found, made on a first start, or refused.
 //!
 //! Owns the rule that no PASSWORD_SECRET is made beside a database with members: with another one every right password
-//! would be wrong. How keys are read and written is for `config::secrets`.
+//! would be wrong. A database knows its secret by a tag, so that another one is refused too. How keys are read and written is for `config::secrets`.
 
 use super::absolute;
 use super::serve::store_options;
-use crate::base::crypto::Entropy;
+use crate::base::crypto::{Entropy, HmacKey};
+use crate::config::secrets::Secret;
 use crate::config::{Config, Fault, Secrets, Warning, secrets};
-use crate::store::{self, Held};
+use crate::store::{self, Held, OpenFault, PasswordTag, StoreOptions};
 
 /// The keys, for whoever may make what is missing. The caller holds the lock.
 pub fn load_or_make(config: &Config, entropy: &mut dyn Entropy) -> Result<(Secrets, Vec<Warning>), String> {
@@ -41,10 +42,30 @@ pub fn load(
     secrets::load_or_stand_in(&config.data_dir, config, entropy).map_err(|faults| join(&faults))
 }
 
-/// The fault of a start without the secret that a database's passwords need.
+/// The fault of a start without the secret that a database's passwords need, or with another one.
 pub fn fault(config: &Config, held: Held) -> Result<Option<String>, String> {
-    let is_lost = secrets::missing(&config.data_dir, config).contains(&secrets::PASSWORD);
-    Ok((is_lost && has_members(config, held)?).then(|| lost_password_secret(config)))
+    if secrets::missing(&config.data_dir, config).contains(&secrets::PASSWORD) {
+        return Ok(has_members(config, held)?.then(|| lost_password_secret(config)));
+    }
+    let options = present(config)?;
+    let is_other = store::needs_other_secret(&options, held).map_err(|fault| fault.to_string())?;
+    Ok(is_other.then(|| OpenFault::OtherSecret { path: options.path }.to_string()))
+}
+
+/// The database, to be opened with the password secret that is set or in DATA_DIR. Without one there is no tag.
+pub fn present(config: &Config) -> Result<StoreOptions, String> {
+    let password = secrets::password(&config.data_dir, config).map_err(|faults| join(&faults))?;
+    Ok(StoreOptions { password_tag: password.as_ref().map(tag), ..store_options(config) })
+}
+
+/// What a database stores to recognize the password secret.
+pub fn tag(password: &Secret) -> PasswordTag {
+    // The first byte is in no UTF-8: no password and no code has the same HMAC.
+    let hmac = HmacKey::new(password.expose()).sign(b"\xffthe password secret of a database");
+    let mut tag = PasswordTag::default();
+    let length = tag.len();
+    tag.copy_from_slice(&hmac[..length]);
+    tag
 }
 
 fn has_members(config: &Config, held: Held) -> Result<bool, String> {

@@ -12,10 +12,10 @@ use std::process::ExitCode;
 
 use super::archive::{DATABASE, Reader, UPLOADS};
 use super::restoring::{Restoring, make, text};
-use super::{Place, absolute, with_config};
+use super::{Place, absolute, keys, with_config};
 use crate::config::{Config, secrets};
 use crate::runtime::data_dir::{DataDir, DataDirFault};
-use crate::store::{self, Sessions, StoreOptions};
+use crate::store::{self, Held, Sessions, StoreOptions};
 use crate::work::files;
 
 /// What every database of SQLite begins with (<https://www.sqlite.org/fileformat.html>).
@@ -31,7 +31,7 @@ enum Kind {
 pub fn run(place: &Place, file: &Path, end_sessions: bool) -> ExitCode {
     with_config(place, |config| {
         let sessions = if end_sessions { Sessions::Ended } else { Sessions::Kept };
-        let kind = restore(config, file, sessions)?;
+        let (kind, needs_other_secret) = restore(config, file, sessions)?;
         println!("restored from {} into {}", file.display(), absolute(&config.data_dir));
         println!(
             "{}members that were disabled and what was erased since this backup was made are back{}",
@@ -45,6 +45,12 @@ pub fn run(place: &Place, file: &Path, end_sessions: bool) -> ExitCode {
             };
             println!("{name} is not in this backup: set it as it was, or {otherwise}");
         }
+        if needs_other_secret {
+            println!(
+                "{} is not the one that the passwords of this database need: bring the right one, or the next start refuses",
+                secrets::PASSWORD
+            );
+        }
         if matches!(kind, Kind::Database) {
             println!("uploads are not in it: copy them into {}", absolute(&config.uploads));
         }
@@ -52,7 +58,8 @@ pub fn run(place: &Place, file: &Path, end_sessions: bool) -> ExitCode {
     })
 }
 
-fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<Kind, String> {
+/// What FILE was, and whether the database needs another password secret than the one that is there.
+fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(Kind, bool), String> {
     let mut from = File::open(file).map_err(text(file))?;
     let kind = kind(&mut from).map_err(text(file))?;
     // Held until the end.
@@ -74,7 +81,9 @@ fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<Kind, Str
         places.move_in()
     });
     let cleared = places.clear();
-    result.and(cleared).map(|()| kind)
+    result.and(cleared)?;
+    let needs_other_secret = store::needs_other_secret(&keys::present(config)?, Held::Alone);
+    Ok((kind, needs_other_secret.map_err(|fault| fault.to_string())?))
 }
 
 fn kind(from: &mut File) -> io::Result<Kind> {

@@ -1,5 +1,6 @@
 //! `natter secret reset`: a new PASSWORD_SECRET for a database whose own is lost.
 //!
+//! If another secret is already there, the database accepts that one instead.
 //! Without it no password and no code can be judged, and a start refuses. After the reset people ask for a reset code,
 //! which is kept as an HMAC under the new secret. The other two keys sign tokens and stay as they are: sessions go on.
 //! Invariant: a secret that is there is never replaced.
@@ -7,16 +8,18 @@
 use std::process::ExitCode;
 
 use super::serve::store_options;
-use super::{Place, absolute, no_server, with_config};
+use super::{Place, absolute, keys, no_server, with_config};
 use crate::base::crypto::SystemEntropy;
 use crate::config::{Config, Mail, secrets};
 use crate::runtime::data_dir::{DataDir, DataDirFault};
-use crate::store;
+use crate::store::{self, Held};
 
 pub fn run(place: &Place) -> ExitCode {
     with_config(place, |config| {
-        reset(config)?;
-        println!("{} has a new password_secret", absolute(&config.data_dir));
+        match reset(config)? {
+            true => println!("{} has a new password_secret", absolute(&config.data_dir)),
+            false => println!("{} goes on with the present password secret", absolute(&config.data_dir)),
+        }
         println!("no old password is right any more: people ask for a reset code and choose a new one");
         if matches!(config.mail, Mail::Mbox { .. }) {
             println!("EMAIL_HOST is not set: the codes are written to mail.mbox in that folder");
@@ -25,7 +28,8 @@ pub fn run(place: &Place) -> ExitCode {
     })
 }
 
-fn reset(config: &Config) -> Result<(), String> {
+/// Whether a new secret was made; otherwise the database accepts the present one.
+fn reset(config: &Config) -> Result<bool, String> {
     let options = store_options(config);
     if !store::exists(&options) {
         return Err(no_server(config));
@@ -35,7 +39,12 @@ fn reset(config: &Config) -> Result<(), String> {
             DataDirFault::Held { .. } => format!("{fault}: stop the server first"),
             fault => fault.to_string(),
         })?;
-    if !secrets::missing(data_dir.path(), config).contains(&secrets::PASSWORD) {
+    let is_missing = secrets::missing(data_dir.path(), config).contains(&secrets::PASSWORD);
+    // One that the database does not know stays as it is: the right one may still be needed elsewhere.
+    if !is_missing
+        && !store::needs_other_secret(&keys::present(config)?, Held::Alone)
+            .map_err(|fault| fault.to_string())?
+    {
         return Err(
             "the password secret is there, and a new one would make every password wrong: nothing was changed"
                 .to_owned(),
@@ -44,5 +53,7 @@ fn reset(config: &Config) -> Result<(), String> {
     // The codes first: what is sealed or signed under the old secret must not meet the new one.
     store::forget_codes(&options).map_err(|fault| fault.to_string())?;
     let made = secrets::load_or_create(data_dir.path(), config, &mut SystemEntropy::new());
-    made.map(drop).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    made.map(drop).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    store::adopt_secret(&keys::present(config)?).map_err(|fault| fault.to_string())?;
+    Ok(is_missing)
 }

@@ -83,7 +83,7 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
         log::warn!(target: "natter::config", "{warning}");
     }
     let now = clock();
-    let options = store_options(config);
+    let options = StoreOptions { password_tag: Some(keys::tag(&secrets.password)), ..store_options(config) };
     let (store, begin) = Store::open(&options, &mut entropy, now.unix_ms)?;
     if begin.newest_ms > now.unix_ms {
         log::warn!(target: "natter", "the clock is behind the newest stored time: is it set?");
@@ -196,6 +196,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         path: config.data_dir.join("natter.db"),
         synchronous_full: config.synchronous == Synchronous::Full,
+        password_tag: None,
         wal_max: config.wal_max,
     }
 }

@@ -103,6 +103,11 @@ pub fn check(data_dir: &Path, config: &Config) -> Result<Vec<Warning>, Vec<Fault
     gather(data_dir, config, None).map(|(_, _, warnings)| warnings)
 }
 
+/// The password secret, if it exists. Creates and changes no file.
+pub fn password(data_dir: &Path, config: &Config) -> Result<Option<Secret>, Vec<Fault>> {
+    gather(data_dir, config, None).map(|([_, _, password], _, _)| password)
+}
+
 type Gathered = ([Option<Secret>; 3], Vec<&'static str>, Vec<Warning>);
 
 /// With `entropy`, makes missing keys and corrects file modes that are too open; without, it only reads.

@@ -144,6 +144,8 @@ pub enum OpenFault {
     Foreign { path: PathBuf },
     /// A database of natter that holds an object natter did not make, or lacks one that natter makes.
     Altered { path: PathBuf, detail: String },
+    /// Another password secret than the one that the hashes of its members need.
+    OtherSecret { path: PathBuf },
     /// The operating system or SQLite refused.
     Failed { path: PathBuf, detail: String },
 }
@@ -179,6 +181,14 @@ impl fmt::Display for OpenFault {
             OpenFault::Altered { path, detail } => {
                 write!(f, "the database {} is not as natter makes it: {detail}", path.display())
             }
+            OpenFault::OtherSecret { path } => write!(
+                f,
+                "the password secret is the wrong one: {} holds members whose passwords were hashed with another \
+                 password_secret, so no password would be right. Bring the right file back (it is in each backup made \
+                 by `natter backup`) or set PASSWORD_SECRET as it was. If it is gone for good, `natter secret reset` \
+                 accepts the present one, and people choose new passwords with a code by e-mail",
+                path.display()
+            ),
             OpenFault::Failed { path, detail } => {
                 write!(f, "the database {} can't be opened: {detail}", path.display())
             }

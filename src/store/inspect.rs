@@ -15,7 +15,7 @@ use super::connection::{APPLICATION_ID, application_id, beside, configure, is_ou
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
 use super::value::number;
-use super::{StoreOptions, judge, replacement};
+use super::{StoreOptions, judge, metadata, replacement};
 use crate::limits::READER_CACHE_KIB;
 
 /// Whether another process may have the file open.
@@ -43,6 +43,17 @@ pub fn has_members(options: &StoreOptions, held: Held) -> Result<bool, OpenFault
         return Ok(false);
     }
     conn.query_row("SELECT EXISTS (SELECT 1 FROM members)", [], |row| row.get(0)).map_err(wrap)
+}
+
+/// Whether its members need another password secret than the one of `options.password_tag`.
+pub fn needs_other_secret(options: &StoreOptions, held: Held) -> Result<bool, OpenFault> {
+    let Some(tag) = options.password_tag.filter(|_| exists(options)) else { return Ok(false) };
+    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
+    let conn = open(&options.path, held)?;
+    if migrations::version(&conn).map_err(wrap)? < migrations::PASSWORD_TAG {
+        return Ok(false);
+    }
+    metadata::needs_other_secret(&conn, tag).map_err(wrap)
 }
 
 /// Reads the complete database and checks every page, index and reference, and that it has no object that natter did not

@@ -5,6 +5,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::value::{id, int, number};
+use super::{PasswordTag, StoreOptions};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 
@@ -79,20 +80,45 @@ pub fn ended(conn: &Connection, unix_s: u64) -> rusqlite::Result<Vec<(Id, u64)>>
 pub struct Beginning {
     pub epoch: String,
     running: i64,
+    password_tag: Option<PasswordTag>,
 }
 
 /// Decides what a start records: a new epoch for a new database, and for one that was not closed cleanly while a power cut
 /// could lose answered writes.
-pub fn beginning(conn: &Connection, full: bool, entropy: &mut dyn Entropy) -> rusqlite::Result<Beginning> {
+pub fn beginning(
+    conn: &Connection,
+    options: &StoreOptions,
+    entropy: &mut dyn Entropy,
+) -> rusqlite::Result<Beginning> {
     let (epoch, running): (String, i64) =
         conn.query_row("SELECT epoch, running FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let epoch = if epoch.is_empty() || running == OPEN_NORMAL { new_epoch(entropy) } else { epoch };
-    Ok(Beginning { epoch, running: if full { OPEN_FULL } else { OPEN_NORMAL } })
+    let running = if options.synchronous_full { OPEN_FULL } else { OPEN_NORMAL };
+    Ok(Beginning { epoch, running, password_tag: options.password_tag })
 }
 
 /// Marks the database as open. Runs under `synchronous=FULL`, because the mark itself must not be lost.
 pub fn begin(conn: &Connection, beginning: &Beginning) -> rusqlite::Result<()> {
-    conn.execute("UPDATE state SET epoch = ?1, running = ?2", (&beginning.epoch, beginning.running))?;
+    conn.execute(
+        "UPDATE state SET epoch = ?1, running = ?2, password_tag = ifnull(?3, password_tag)",
+        (&beginning.epoch, beginning.running, beginning.password_tag),
+    )?;
+    Ok(())
+}
+
+/// Whether there are members whose password hashes need another secret than the one of this tag. A database without a tag
+/// says nothing about it.
+pub fn needs_other_secret(conn: &Connection, tag: PasswordTag) -> rusqlite::Result<bool> {
+    conn.query_row(
+        "SELECT password_tag IS NOT NULL AND password_tag <> ?1 AND EXISTS (SELECT 1 FROM members) FROM state",
+        [tag],
+        |row| row.get(0),
+    )
+}
+
+/// Records which password secret the database needs from now on.
+pub fn set_password_tag(conn: &Connection, tag: Option<PasswordTag>) -> rusqlite::Result<()> {
+    conn.execute("UPDATE state SET password_tag = ?1", [tag])?;
     Ok(())
 }
 

@@ -31,7 +31,14 @@ const MIGRATIONS: &[Migration] = &[
         name: "search in its own file",
         sql: include_str!("migrations/011_search_in_its_own_file.sql"),
     },
+    Migration {
+        name: "tag of the password secret",
+        sql: include_str!("migrations/012_tag_of_the_password_secret.sql"),
+    },
 ];
+
+/// From this version on there is a tag of the password secret.
+pub(super) const PASSWORD_TAG: i64 = 12;
 
 /// The schema version this natter writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -58,11 +58,14 @@ use crate::model::operation::Outcome;
 
 pub use fault::{Fault, OpenFault};
 pub use index::{Index, Step};
-pub use inspect::{Held, Survey, check, exists, has_members, survey};
+pub use inspect::{Held, Survey, check, exists, has_members, needs_other_secret, survey};
 pub use migrations::VERSION;
-pub use offline::{Sessions, adopt, forget_codes};
+pub use offline::{Sessions, adopt, adopt_secret, forget_codes};
 pub use reader::Reader;
 pub use writer::{Store, WriteHandle};
+
+/// The first bytes of an HMAC of a constant under the password secret.
+pub type PasswordTag = [u8; 16];
 
 /// Where the database is and how it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,9 @@ pub struct StoreOptions {
     pub path: PathBuf,
     /// `synchronous=FULL`: an answered write survives a power cut. Without it an unclean start changes the epoch.
     pub synchronous_full: bool,
+    /// Recognizes the password secret. A database whose members need another one is not opened. `None` where nothing is
+    /// hashed.
+    pub password_tag: Option<PasswordTag>,
     /// Maximum bytes of the write-ahead log (`-wal`). At this size no more writes are accepted while a reader outside of
     /// this process prevents the log from being truncated.
     pub wal_max: u64,
@@ -81,7 +87,7 @@ impl StoreOptions {
     pub const WAL_MAX: u64 = 256 << 20;
 
     pub fn new(path: PathBuf) -> StoreOptions {
-        StoreOptions { path, synchronous_full: true, wal_max: StoreOptions::WAL_MAX }
+        StoreOptions { path, synchronous_full: true, password_tag: None, wal_max: StoreOptions::WAL_MAX }
     }
 }
 

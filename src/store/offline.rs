@@ -34,8 +34,16 @@ pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault
 pub fn forget_codes(options: &StoreOptions) -> Result<(), OpenFault> {
     change(options, |conn| {
         codes::void_all(conn)?;
-        outbox::forget_codes(conn)
+        outbox::forget_codes(conn)?;
+        metadata::set_password_tag(conn, None)
     })
+}
+
+/// Records `options.password_tag` as the one of the secret that the database needs from now on.
+pub fn adopt_secret(options: &StoreOptions) -> Result<(), OpenFault> {
+    // Opened without it: the database may know another one.
+    let unchecked = StoreOptions { password_tag: None, ..options.clone() };
+    change(&unchecked, |conn| metadata::set_password_tag(conn, options.password_tag))
 }
 
 /// Runs one transaction and closes the database with an empty log.

@@ -121,6 +121,12 @@ impl Store {
             }
             opened => opened?,
         };
+        if let Some(tag) = options.password_tag
+            && metadata::needs_other_secret(&conn, tag)
+                .map_err(|error| OpenFault::new(&options.path, &error))?
+        {
+            return Err(OpenFault::OtherSecret { path: options.path.clone() });
+        }
         backup::clear(&options.path)
             .and_then(|()| replacement::clear(&options.path))
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
@@ -133,7 +139,7 @@ impl Store {
         entropy: &mut dyn Entropy,
         now_ms: u64,
     ) -> rusqlite::Result<(Store, Start)> {
-        let beginning = metadata::beginning(&conn, options.synchronous_full, entropy)?;
+        let beginning = metadata::beginning(&conn, options, entropy)?;
         let (epoch, log) = (beginning.epoch.clone(), ends_of_log(&conn)?);
         let page_bytes: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         let page_bytes = u64::from(page_bytes);

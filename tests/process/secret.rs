@@ -118,3 +118,59 @@ fn after_a_reset_members_sign_in_by_codes() {
     assert_eq!(sign_in(&mut http, "a new battery 7"), 200);
     natter.stop();
 }
+
+#[test]
+fn a_start_with_another_password_secret_than_its_members_need_is_refused() {
+    const WRONG: &str = "the password secret is the wrong one";
+    const OTHER: &str = "another-secret-of-forty-three-letters-here-0";
+    let dir = TestDir::new();
+    let data = dir.path().join("data");
+    let launch = Launch::new(dir.path());
+    let secret = data.join("password_secret");
+    // Without members any secret is right.
+    launch.start().stop();
+    fs::remove_file(&secret).expect("removed");
+    let natter = launch.start();
+    Http::connect(natter.address).sign_up("ann");
+    natter.stop();
+    let right = fs::read(&secret).expect("a secret");
+    assert!(launch.run(&["check"]).status.success());
+
+    // A file or a variable: a start, a check and a command that hashes refuse.
+    fs::write(&secret, OTHER).expect("written");
+    let with_variable = launch.clone().with(&[("PASSWORD_SECRET", OTHER)]);
+    for launch in [&launch, &with_variable] {
+        let mut natter = launch.spawn(Stdio::piped());
+        assert_eq!(natter.wait().code(), Some(1));
+        let text = natter.log().join("\n");
+        for expect in
+            [WRONG, "holds members", "Bring the right file back", "PASSWORD_SECRET", "natter secret reset"]
+        {
+            assert!(text.contains(expect), "{expect} is missing in {text}");
+        }
+        let check = launch.run(&["check"]);
+        assert_eq!(check.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&check.stderr).contains(WRONG));
+        let create = launch.run_with(&["member", "add", "--create", "bob@example.org"], "correct horse 9\n");
+        assert!(refused(&create).contains(WRONG));
+    }
+    // A restore says so too.
+    said(&launch.run(&["backup", "backup.tar"]));
+    let other = launch.clone().with(&[("DATA_DIR", "other")]);
+    let text = said(&other.run(&["restore", "backup.tar"]));
+    assert!(
+        text.contains("PASSWORD_SECRET is not the one that the passwords of this database need"),
+        "{text}"
+    );
+    assert!(refused(&other.run(&["check"])).contains(WRONG));
+
+    // The right file, or a reset, which accepts the secret that is there.
+    fs::write(&secret, right).expect("written");
+    launch.start().stop();
+    let text = said(&other.run(&["secret", "reset"]));
+    assert!(text.contains("goes on with the present password secret"), "{text}");
+    assert_eq!(fs::read(dir.path().join("other/password_secret")).expect("a secret"), OTHER.as_bytes());
+    let error = refused(&other.run(&["secret", "reset"]));
+    assert!(error.contains("the password secret is there"), "{error}");
+    other.start().stop();
+}
