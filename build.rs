@@ -3,7 +3,7 @@
 //! The table has every file of `src/site/client`; the page of `/docs`, which is `protocol.md`, the README's tour and `reference.md` as
 //! HTML; and the two documents for machines without their white space. Each has a strong entity tag and a gzip copy.
 //!
-//! Owns the containers that table needs, gzip, SHA-256 and base64; changes what a file says only in `index.html`, whose paths get the
+//! Owns gzip and the hash of tags and version; changes what a file says only in `index.html`, whose paths get the
 //! client's version, and leaves out comments.
 //! Invariant: the same files make the same table, wherever and whenever it is built.
 
@@ -62,7 +62,6 @@ fn main() {
         let bytes = without_white_space(&fs::read(&path).expect("a document"));
         writeln!(table, "\nstatic {name}: File = {};", row(&out, file, &bytes)).expect("a String takes text");
     }
-    println!("cargo::rustc-env=NATTER_DOCS_STYLE=sha256-{}", base64(&sha256(css.as_bytes())));
     fs::write(out.join("client.rs"), table).expect("OUT_DIR can be written");
 }
 
@@ -102,7 +101,7 @@ fn row(out: &Path, path: &str, bytes: &[u8]) -> String {
     let name = path.replace('/', "~");
     fs::write(out.join(&name), bytes).expect("OUT_DIR can be written");
     fs::write(out.join(format!("{name}.gz")), gzip(bytes)).expect("OUT_DIR can be written");
-    let tag = hex(&sha256(bytes)[..16]);
+    let tag = format!("{:016x}", hash(bytes));
     format!(
         "File {{ path: \"{path}\", mime: \"{}\", plain: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")), \
          gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.gz\")), plain_tag: \"\\\"{tag}\\\"\", \
@@ -145,20 +144,6 @@ fn docs(markdown: &str, css: &str) -> String {
     )
 }
 
-/// RFC 4648 §4, as a policy names a digest.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = ALPHABET[(bits >> (18 - 6 * place)) as usize & 63];
-            out.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    out
-}
-
 /// Every file below `folder`: its path from the client's root, with `/`, and its bytes.
 fn gather(folder: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(folder).expect("the client's folder") {
@@ -195,14 +180,12 @@ fn mime(path: &str) -> &'static str {
 fn version(files: &[(String, Vec<u8>)]) -> String {
     let mut all = Vec::new();
     for (path, bytes) in files {
-        all.extend_from_slice(&sha256(path.as_bytes()));
-        all.extend_from_slice(&sha256(bytes));
+        for part in [path.as_bytes(), bytes] {
+            all.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            all.extend_from_slice(part);
+        }
     }
-    hex(&sha256(&all)[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:016x}", hash(&all))
 }
 
 /// RFC 1952: without a name and a time, so that the bytes depend on the content alone.
@@ -221,61 +204,9 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// FIPS 180-4. A cryptographic crate for the build alone would be compiled a second time; `site`'s tests hold this one
-/// against ring's.
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let primes = || (2_u32..).filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0));
-    let root_bits = |prime: u32, cube: bool| {
-        // The first 32 bits of the fraction of a root, found digit by digit: floats are not exact enough to trust.
-        let mut root = 0_u128;
-        for bit in (0..36).rev() {
-            let next = root | 1 << bit;
-            let fits = if cube {
-                next * next * next <= u128::from(prime) << 96
-            } else {
-                next * next <= u128::from(prime) << 64
-            };
-            if fits {
-                root = next;
-            }
-        }
-        root as u32
-    };
-    let mut state: Vec<u32> = primes().take(8).map(|prime| root_bits(prime, false)).collect();
-    let keys: Vec<u32> = primes().take(64).map(|prime| root_bits(prime, true)).collect();
-    let mut padded = bytes.to_vec();
-    padded.push(0x80);
-    padded.resize((bytes.len() + 9).next_multiple_of(64) - 8, 0);
-    padded.extend_from_slice(&(bytes.len() as u64 * 8).to_be_bytes());
-    for block in padded.chunks_exact(64) {
-        let mut words: Vec<u32> = block
-            .chunks_exact(4)
-            .map(|word| u32::from_be_bytes(word.try_into().expect("four bytes")))
-            .collect();
-        for at in 16..64 {
-            let (a, b) = (words[at - 15], words[at - 2]);
-            let low = a.rotate_right(7) ^ a.rotate_right(18) ^ (a >> 3);
-            let high = b.rotate_right(17) ^ b.rotate_right(19) ^ (b >> 10);
-            words.push(words[at - 16].wrapping_add(low).wrapping_add(words[at - 7]).wrapping_add(high));
-        }
-        let mut v = state.clone();
-        for (key, word) in keys.iter().zip(&words) {
-            let sum = v[4].rotate_right(6) ^ v[4].rotate_right(11) ^ v[4].rotate_right(25);
-            let choice = v[4] & v[5] ^ !v[4] & v[6];
-            let first = v[7].wrapping_add(sum).wrapping_add(choice).wrapping_add(*key).wrapping_add(*word);
-            let sum = v[0].rotate_right(2) ^ v[0].rotate_right(13) ^ v[0].rotate_right(22);
-            let second = sum.wrapping_add(v[0] & v[1] ^ v[0] & v[2] ^ v[1] & v[2]);
-            v.rotate_right(1);
-            v[4] = v[4].wrapping_add(first);
-            v[0] = first.wrapping_add(second);
-        }
-        for (sum, value) in state.iter_mut().zip(v) {
-            *sum = sum.wrapping_add(value);
-        }
-    }
-    let mut digest = [0; 32];
-    for (place, word) in digest.chunks_exact_mut(4).zip(state) {
-        place.copy_from_slice(&word.to_be_bytes());
-    }
-    digest
+/// FNV-1a, 64 bits: names bytes that nobody forges. Unlike the standard library's hashes it stays the same for ever.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -4,22 +4,26 @@
 //! `server::schema`; tests compare them with everything that they see on the wire.
 //! Invariant: the page runs no script and loads nothing.
 
+use std::sync::LazyLock;
+
+use crate::base::crypto::{base64, sha256};
 use crate::model::handler::{Ctx, Request, Step};
 use crate::model::problem::Problem;
 
 /// Permits nothing but the style that is in the page.
-const POLICY: &str = concat!(
-    "default-src 'none'; style-src '",
-    env!("NATTER_DOCS_STYLE"),
-    "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-);
+pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let digest = base64(&sha256(include_bytes!("docs.css")));
+    format!(
+        "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+});
 
 /// A document for machines shows nothing.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// `GET /docs`.
 pub fn docs(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    super::send(request, &super::DOCS, super::ASK, POLICY)
+    super::send(request, &super::DOCS, super::ASK, &POLICY)
 }
 
 /// `GET /openapi.json`.

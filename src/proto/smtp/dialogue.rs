@@ -13,9 +13,9 @@
 //! says so about this mail. A failure of our configuration (the password, no STARTTLS) can be repaired by an operator during
 //! the day in which the mail is tried again: it is a separate outcome, which is reported at once.
 
-use super::base64;
 use super::mail::{Mail, Transport, compose};
 use super::reply::{Replies, Reply};
+use crate::base::crypto::base64;
 
 /// Characters of a mail server's words that are kept with a failure, for the log.
 const SMTP_TEXT_MAX: usize = 256;

@@ -3,7 +3,7 @@
 //! Invariant: no subject and no name can begin or end a header: control characters are removed, and everything except plain
 //! ASCII is encoded.
 
-use super::base64;
+use crate::base::crypto::base64;
 use crate::base::time::mail_date;
 
 /// Characters of a subject or a name in a mail's head. Beyond: cut.

@@ -97,7 +97,8 @@ fn what_a_browser_has_is_not_sent_again() {
         let accept = ("Accept-Encoding", coding);
         let whole = get(&mut world, "/", &[accept]);
         let tag = field(&whole, "ETag");
-        assert!(tag.starts_with('"') && tag.len() > 30, "a strong tag: {tag}");
+        let hash = tag.trim_matches('"').trim_end_matches("-gzip");
+        assert!(tag.starts_with('"') && hash.len() == 16, "a strong tag: {tag}");
         for known in [tag.clone(), format!("\"other\", {tag}"), format!("W/{tag}"), "*".to_owned()] {
             let same = get(&mut world, "/", &[accept, ("If-None-Match", &known)]);
             assert_eq!((same.status, same.body.len()), (304, 0), "{known}");
@@ -113,8 +114,7 @@ fn what_a_browser_has_is_not_sent_again() {
         let other = get(&mut world, "/", &[accept, ("If-None-Match", "\"other\"")]);
         assert_eq!((other.status, other.body == whole.body), (200, true));
         // The tag of the other form does not prove that the browser has this one.
-        let digest = tag.trim_matches('"').trim_end_matches("-gzip");
-        let wrong = if coding == "gzip" { format!("\"{digest}\"") } else { format!("\"{digest}-gzip\"") };
+        let wrong = if coding == "gzip" { format!("\"{hash}\"") } else { format!("\"{hash}-gzip\"") };
         assert_eq!(get(&mut world, "/", &[accept, ("If-None-Match", &wrong)]).status, 200, "{wrong}");
         let head = world.ask("HEAD", "/", &[accept], None);
         assert_eq!((head.status, field(&head, "ETag"), head.body.len()), (200, tag.clone(), 0));
