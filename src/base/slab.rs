@@ -152,13 +152,6 @@ impl<T> Slab<T> {
             Slot::Free { .. } => None,
         })
     }
-
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> + '_ {
-        self.slots.iter_mut().filter_map(|entry| match entry {
-            Slot::Full { value, .. } => Some(value),
-            Slot::Free { .. } => None,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -58,11 +58,6 @@ impl Kind {
     pub fn is_image(self) -> bool {
         self.mime().starts_with("image/")
     }
-
-    /// Whether a browser shows it (`Content-Disposition: inline`): images, audio and video. Other types are attachments.
-    pub fn is_inline(self) -> bool {
-        !matches!(self, Kind::Pdf | Kind::Zip | Kind::Text)
-    }
 }
 
 /// The type that `prefix` identifies: the first `SNIFF_BYTES` of a file, or all of a shorter one. Text has no such mark: a file
@@ -240,9 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_pictures_sounds_and_movies_are_inline() {
-        assert!(Kind::Jpeg.is_inline() && Kind::Ogg.is_inline() && Kind::Mp4.is_inline());
-        assert!(!Kind::Pdf.is_inline() && !Kind::Text.is_inline() && !Kind::Zip.is_inline());
+    fn only_pictures_are_images() {
         assert!(Kind::WebP.is_image() && !Kind::WebM.is_image());
     }
 }

@@ -162,11 +162,6 @@ impl WebSocket {
         !self.starved
     }
 
-    /// Whether a pong waits for the queue to drain; [`WebSocket::next`] queues it then.
-    pub fn holds_pong(&self) -> bool {
-        !self.pong.is_empty()
-    }
-
     /// Whether our close frame is queued or sent: nothing may be queued after it.
     pub fn is_closing(&self) -> bool {
         self.state != State::Open

@@ -375,19 +375,6 @@ fn debug_of_a_head_shows_no_secret() {
     assert!(!format!("{reader:?}").contains("SECRET"));
 }
 
-#[test]
-fn each_refusal_has_its_status_and_code() {
-    for (error, status, code) in [
-        (HeadError::Bad("why"), 400, "bad_request"),
-        (HeadError::TargetTooLong, 414, "target_too_long"),
-        (HeadError::TooLarge, 431, "head_too_large"),
-        (HeadError::VersionNotSupported, 505, "version_not_supported"),
-        (HeadError::CodingNotImplemented, 501, "not_implemented"),
-    ] {
-        assert_eq!((error.status(), error.code()), (status, code));
-    }
-}
-
 /// Bytes that are heads, almost heads, or neither.
 fn almost_a_head() -> impl Strategy<Value = Vec<u8>> {
     let known = prop::sample::select(vec![
