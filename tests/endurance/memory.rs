@@ -9,7 +9,8 @@ use super::support::process::{Launch, Natter};
 use super::verdict;
 
 const SOCKETS: usize = 1_000;
-const IDLE_KIB_MAX: u64 = 8 * 1_024;
+/// Memory of the process alone: pages of the binary belong to the page cache, which gives them up when somebody needs them.
+const IDLE_KIB_MAX: u64 = 3 * 1_024;
 const SOCKET_BYTES_MAX: u64 = 3 * 1_024;
 const BINARY_BYTES_MAX: u64 = 6 * 1_024 * 1_024;
 
@@ -24,11 +25,14 @@ pub fn measure() -> bool {
     let natter = launch.start();
     let mut http = Http::connect(natter.address);
     assert_eq!(http.ask("GET", "/readyz", &[], None).expect("a response").status, 200);
-    let Some(idle) = natter.memory_kib("VmRSS:") else {
+    let (Some(idle), Some(resident)) = (natter.memory_kib("RssAnon:"), natter.memory_kib("VmRSS:")) else {
         println!("  no /proc here: nothing measured");
         return false;
     };
-    held &= verdict(idle < IDLE_KIB_MAX, format_args!("idle: {idle} KiB resident, of 8 MiB"));
+    held &= verdict(
+        idle < IDLE_KIB_MAX,
+        format_args!("idle: {idle} KiB of its own, of 3 MiB; {resident} KiB resident with the binary"),
+    );
 
     let ann = http.sign_up("ann");
     // The first sockets bring what all share.
