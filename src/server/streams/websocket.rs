@@ -123,7 +123,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, strea
     // Thousands of idle sockets: what no op asks for is not kept.
     client.user_agent = String::new();
     #[cfg(feature = "conformance")]
-    let message_max = match form {
+    let message_max = match protocol {
         Protocol::Echo => core.settings.limits.upload_max as usize,
         _ => core.settings.limits.ws_message_max,
     };
