@@ -126,7 +126,7 @@ fn drain(client: &mut Client, stop: &Stop) {
 }
 
 fn search(scene: &Scene<'_>, stop: &Stop) {
-    let path = format!("/api/v1/search?q={LETTERS}");
+    let path = format!("/api/v1/search?limit=200&q={LETTERS}");
     let bytes = request("GET", &path, Some(&scene.cast().writer.access), "", None);
     each(64, |number| {
         stop.sleep(Duration::from_millis(125 * number as u64));
@@ -135,7 +135,7 @@ fn search(scene: &Scene<'_>, stop: &Stop) {
 }
 
 fn search_hang_up(scene: &Scene<'_>, stop: &Stop) {
-    let path = format!("/api/v1/search?q={LETTERS}");
+    let path = format!("/api/v1/search?limit=200&q={LETTERS}");
     let bytes = request("GET", &path, Some(&scene.cast().writer.access), "", None);
     for number in 0.. {
         if stop.is_said() {

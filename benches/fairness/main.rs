@@ -3,7 +3,8 @@
 //! Runs attacks against a server with its default settings, and measures a bystander without and with the attack. Prints a
 //! result for each, and ends with status 1 if one is missed.
 //!
-//! See `scripts/fairness`, which gives the server a core of its own. Arguments: names of attacks, `--rounds=N`, `--list`.
+//! See `scripts/fairness`, which gives the server a core of its own. Arguments: names of attacks, `--rounds=N`, `--list`; the
+//! variable ROUNDS is the same as `--rounds`. Invariant: a run ends within the time that it prints first, with a verdict.
 
 mod attacks;
 mod bystander;
@@ -13,17 +14,25 @@ mod support;
 mod wire;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use attacks::{ATTACKS, Attack, Stop};
 use bystander::{KINDS, Seen, watch};
 use scene::Stage;
 
 const ROUNDS: usize = 5;
+/// Rounds with addresses of their own: each server is new, so that later ones may use them again.
+const ADDRESSES: usize = 6;
 const PEACE: Duration = Duration::from_secs(3);
 const WAR: Duration = Duration::from_secs(4);
 /// The time after an attack until the memory is measured.
 const AFTER: Duration = Duration::from_secs(2);
+
+/// What a round may take with its start, its waits and the requests that are not answered. Rounds that begin after the sum of all
+/// are left out, and the run fails.
+const ROUND_MAX: Duration = Duration::from_secs(45);
+/// What the data may take.
+const SEED_MAX: Duration = Duration::from_secs(300);
 
 /// How long a bystander may wait during an attack, as a multiple of the p99 without it.
 const TIMES_MAX: f64 = 5.0;
@@ -46,8 +55,10 @@ fn main() -> ExitCode {
         ATTACKS.iter().for_each(|attack| println!("{:<16} {}", attack.name, attack.what));
         return ExitCode::SUCCESS;
     }
-    let rounds =
-        arguments.iter().find_map(|it| it.strip_prefix("--rounds=")?.parse().ok()).unwrap_or(ROUNDS).max(1);
+    let Ok(rounds) = rounds(&arguments) else {
+        eprintln!("the number of rounds is 1 or more");
+        return ExitCode::from(2);
+    };
     let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     if let Some(unknown) =
         names.iter().find(|name| !ATTACKS.iter().any(|attack| attack.name == name.as_str()))
@@ -55,20 +66,37 @@ fn main() -> ExitCode {
         eprintln!("no attack is called {unknown}: see --list");
         return ExitCode::from(2);
     }
+    let played: Vec<&Attack> = ATTACKS
+        .iter()
+        .filter(|attack| names.is_empty() || names.iter().any(|name| *name == attack.name))
+        .collect();
+    let began = Instant::now();
+    let time_max = SEED_MAX + ROUND_MAX * u32::try_from(rounds * played.len()).unwrap_or(u32::MAX);
+    println!("{} attacks, {rounds} rounds each: this ends within {} s", played.len(), time_max.as_secs());
     let stage = Stage::build();
+    println!("the data is complete after {} s", began.elapsed().as_secs());
     let mut missed = Vec::new();
     println!("a bystander's p50 and p99 in ms, medians of {rounds} rounds; `!` counts requests that failed");
-    for attack in
-        ATTACKS.iter().filter(|attack| names.is_empty() || names.iter().any(|name| *name == attack.name))
-    {
+    for attack in played {
         if attack.needs_ipv6 && !stage.ipv6 {
             println!("\n{}: left out, since it needs IPv6 addresses of a network namespace", attack.name);
             continue;
         }
         println!("\n{}: {}", attack.name, attack.what);
-        let all: Vec<Round> = (0..rounds).map(|round| play(&stage, attack, round as u8)).collect();
-        report(attack, &all, &mut missed);
+        let has_time = |_: &usize| began.elapsed() + ROUND_MAX <= time_max;
+        let all: Vec<Round> = (0..rounds)
+            .take_while(has_time)
+            .map(|round| play(&stage, attack, (round % ADDRESSES) as u8))
+            .collect();
+        if all.len() < rounds {
+            println!("  {} of {rounds} rounds, since the time is over", all.len());
+            missed.push(format!("{} time", attack.name));
+        }
+        if !all.is_empty() {
+            report(attack, &all, &mut missed);
+        }
     }
+    println!("\nit took {} s", began.elapsed().as_secs());
     if missed.is_empty() {
         println!(
             "\nreached: under each attack a bystander waits less than {TIMES_MAX} × as in peace or {UNNOTICED_MS} ms"
@@ -77,6 +105,13 @@ fn main() -> ExitCode {
     }
     println!("\nMISSED: {}", missed.join(", "));
     ExitCode::FAILURE
+}
+
+/// The argument, else the variable, else [`ROUNDS`].
+fn rounds(arguments: &[String]) -> Result<usize, ()> {
+    let argument = arguments.iter().find_map(|it| it.strip_prefix("--rounds=")).map(str::to_owned);
+    let Some(text) = argument.or_else(|| std::env::var("ROUNDS").ok()) else { return Ok(ROUNDS) };
+    text.parse().ok().filter(|rounds| *rounds > 0).ok_or(())
 }
 
 fn play(stage: &Stage, attack: &Attack, round: u8) -> Round {
