@@ -126,25 +126,37 @@ impl Listener {
         };
         match accepted {
             Ok((stream, peer)) => Accept::One(stream, peer),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => {
-                    self.ready = false;
-                    Accept::WouldBlock
-                }
-                // accept(2) reports what already happened to the new connection. On some systems setting an option reports
-                // the same as `InvalidInput`.
-                io::ErrorKind::Interrupted
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::NotConnected
-                | io::ErrorKind::InvalidInput => Accept::Gone,
-                _ => {
-                    self.retry = Some(now + ACCEPT_RETRY);
-                    Accept::Failed(error)
-                }
-            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.ready = false;
+                Accept::WouldBlock
+            }
+            Err(error) if is_of_one_connection(error.kind()) => Accept::Gone,
+            Err(error) => {
+                self.retry = Some(now + ACCEPT_RETRY);
+                Accept::Failed(error)
+            }
         }
     }
+}
+
+/// Whether an error of accept(2) is about the new connection only. The system call reports network errors of that connection and
+/// the refusal of a firewall as its own error, so one peer could otherwise make all others wait for [`ACCEPT_RETRY`].
+/// `InvalidInput` is what setting an option of a closed connection returns on some systems.
+fn is_of_one_connection(error: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error,
+        Kind::Interrupted
+            | Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::NotConnected
+            | Kind::InvalidInput
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::TimedOut
+            | Kind::PermissionDenied
+    )
 }
 
 /// The file of the control socket, which goes with the value.
@@ -185,6 +197,18 @@ mod tests {
         assert!(!path.exists());
         let long = folder.join("x".repeat(200));
         assert!(Listener::control(&long).is_err(), "a path too long for a socket is a fault of the start");
+    }
+
+    #[test]
+    fn an_error_of_one_connection_lets_no_other_wait() {
+        let of_one = |number| is_of_one_connection(io::Error::from_raw_os_error(number).kind());
+        for number in [libc::ECONNABORTED, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::ENETDOWN, libc::EPERM]
+        {
+            assert!(of_one(number), "{number}");
+        }
+        for number in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert!(!of_one(number), "{number}");
+        }
     }
 
     #[test]
