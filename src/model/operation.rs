@@ -52,6 +52,8 @@ impl Write {
             Write::CreateConversation(create) => {
                 1 + u32::try_from(create.members.len() / MEMBERS_A_POST).unwrap_or(u32::MAX - 1)
             }
+            // The writer reads every direct peer, each of whom gets the event. A change of `presence` alone is for oneself.
+            Write::UpdateProfile(update) if update.is_told_to_peers() => HEAVY,
             // Steps of work whose size is bounded, and notices to all peers.
             Write::DeleteAccount(_) | Write::EraseMessages(_) | Write::PruneLog(_) => HEAVY,
             _ => 1,
@@ -352,6 +354,16 @@ mod tests {
     use super::*;
     use crate::model::event::Event;
     use crate::model::handler::Step;
+
+    #[test]
+    fn a_write_weighs_what_it_makes_others_wait() {
+        let weight = |update: UpdateProfile| Write::from(update).weight();
+        assert_eq!(weight(UpdateProfile { presence: Some(false), ..UpdateProfile::default() }), 1);
+        let name = Some("Ann".to_owned());
+        let renamed = Write::from(UpdateProfile { display_name: name, ..UpdateProfile::default() });
+        assert!(renamed.is_heavy());
+        assert_eq!(weight(UpdateProfile { image: Some(None), ..UpdateProfile::default() }), renamed.weight());
+    }
 
     /// See the table. A post stands in about eight lists on its way there and back (step, effect, stage, batch; outcome,
     /// completion, input, event), and is copied at each: what grows past a cache line or two makes every post dearer.

@@ -128,6 +128,16 @@ pub struct UpdateProfile {
     pub image: Option<Option<Id>>,
 }
 
+impl UpdateProfile {
+    /// Whether its direct peers may see the change, so that storage reads all of them. They never see `presence`.
+    pub fn is_told_to_peers(&self) -> bool {
+        self.display_name.is_some()
+            || self.nick_name.is_some()
+            || self.is_private.is_some()
+            || self.image.is_some()
+    }
+}
+
 /// The profiles one has blocked, the newest block first.
 #[derive(Clone, Debug)]
 pub struct ListBlocks {
