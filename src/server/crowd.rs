@@ -4,9 +4,10 @@
 //! connection is elsewhere.
 //!
 //! A new connection takes a free slot; else that of the connection without an account that was not useful for longest; else
-//! that of the longest idle one with an account. Streams and requests in progress keep theirs, so beyond them new connections
-//! are refused. A connection is useful when it comes and when it has been answered: bytes of a request that never ends do
-//! not count.
+//! that of the longest idle one with an account; else that of the account's request that has been incomplete for longest.
+//! Streams and complete requests keep theirs, so beyond them new connections are refused. A connection is useful when it comes
+//! and when it has been answered: bytes of a request that never ends do not count. A trusted proxy's connections never give
+//! way. Instead, while they are many, each closes after its answer: a proxy may keep an idle one for each of its clients.
 //!
 //! Invariant: no bound ever stops the server from accepting.
 
@@ -36,6 +37,10 @@ pub const REFUSED_LINGER: Duration = Duration::from_secs(2);
 /// When the next try may do better.
 const RETRY_MS: u64 = 1_000;
 
+/// The part of CONNECTIONS_MAX that connections of trusted proxies may fill while they are idle, as a divisor: beyond it each
+/// closes after its answer.
+const PROXIED_IDLE_PART: usize = 2;
+
 /// Who gives way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -43,6 +48,8 @@ pub enum Standing {
     Stranger,
     /// It is idle; an account's request came on it before.
     Member,
+    /// It receives an account's request.
+    Sender,
 }
 
 /// From which client the request is that a proxy brings.
@@ -58,6 +65,8 @@ pub struct Crowd {
     /// Connections that may be closed for others, those that give way first at the front.
     yielding: BTreeSet<(Standing, Instant, ConnId)>,
     refused: VecDeque<ConnId>,
+    /// Open connections of trusted proxies.
+    proxied: usize,
     /// Streams and requests in progress through trusted proxies.
     by_address: BTreeMap<Prefix, usize>,
     by_member: BTreeMap<Id, usize>,
@@ -69,9 +78,15 @@ impl Crowd {
         has_room(&self.open, peer, per_address)
     }
 
-    /// One more connection from this address has a place.
-    pub fn enter(&mut self, peer: IpAddr) {
-        count(&mut self.open, peer);
+    /// One more connection has a place.
+    pub fn enter(&mut self, conn: &Conn) {
+        count(&mut self.open, conn.peer);
+        self.proxied += usize::from(conn.is_proxy);
+    }
+
+    /// Whether a trusted proxy's connection should close after its answer. The answer says so, so no request is lost.
+    pub fn closes_after_answer(&self, conn: &Conn, connections_max: usize) -> bool {
+        conn.is_proxy && self.proxied > connections_max / PROXIED_IDLE_PART
     }
 
     /// Everything that was kept for a connection.
@@ -82,6 +97,7 @@ impl Crowd {
             self.refused.retain(|id| *id != conn.id);
         } else {
             uncount(&mut self.open, conn.peer);
+            self.proxied -= usize::from(conn.is_proxy);
         }
     }
 
@@ -102,7 +118,7 @@ impl Crowd {
 
     /// Notes whether a connection would give way, after whatever happened to it.
     pub fn settle(&mut self, conn: &mut Conn) {
-        let standing = standing(conn).map(|standing| (standing, conn.useful_at));
+        let standing = standing(conn);
         if standing == conn.yielding {
             return;
         }
@@ -158,20 +174,21 @@ pub fn too_many() -> Problem {
     Problem::rate_limited(RETRY_MS)
 }
 
-fn standing(conn: &Conn) -> Option<Standing> {
+/// Whether a connection would give way, and since when it has been of no use.
+fn standing(conn: &Conn) -> Option<(Standing, Instant)> {
     if conn.is_proxy || conn.is_refused || conn.listener_kind == ListenerKind::Control {
         return None;
     }
+    let stranger = Some((Standing::Stranger, conn.useful_at));
     match &conn.phase {
-        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } if !conn.has_account => {
-            Some(Standing::Stranger)
-        }
-        Phase::ReadBody(reading) if !conn.has_account && reading.exchange.actor.is_none() => {
-            Some(Standing::Stranger)
-        }
+        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } if !conn.has_account => stranger,
+        Phase::ReadBody(reading) if !conn.has_account && reading.exchange.actor.is_none() => stranger,
         Phase::ReadHead { since: None, .. } if conn.inbox.is_empty() && conn.send.is_empty() => {
-            Some(Standing::Member)
+            Some((Standing::Member, conn.useful_at))
         }
+        // One account with many addresses could otherwise hold all places with requests that it never completes.
+        Phase::ReadHead { since: Some(since), .. } => Some((Standing::Sender, *since)),
+        Phase::ReadBody(reading) => Some((Standing::Sender, reading.exchange.started)),
         _ => None,
     }
 }

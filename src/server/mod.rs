@@ -357,7 +357,7 @@ impl Server {
         };
         match refusal {
             None => {
-                self.core.crowd.enter(peer);
+                self.core.crowd.enter(&conn);
                 self.conns.insert(conn);
                 self.count();
                 self.settle(id);

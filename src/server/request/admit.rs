@@ -49,7 +49,8 @@ pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> B
     };
     // After a request for an upgrade that gets a plain answer frames may follow, which are not requests.
     let upgrade = websocket::is_wanted(head.headers.get_all("upgrade"));
-    let close = !head.keep_alive || core.draining || upgrade;
+    let crowded = core.crowd.closes_after_answer(conn, core.settings.limits.connections_max);
+    let close = !head.keep_alive || core.draining || upgrade || crowded;
     Box::new(Exchange {
         head,
         route: None,

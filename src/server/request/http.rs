@@ -241,7 +241,10 @@ pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
     match exchange.unread.take() {
         Some(_) if exchange.body_unasked => linger(core, conn, exchange.close_reason),
         Some(decoder) => {
-            conn.deadline = Some(core.linger_until());
+            // Meanwhile a proxy's connection counts for nobody and never gives way: refused bodies that never end would fill all
+            // places.
+            let proxy_until = conn.is_proxy.then(|| core.now.instant + crowd::REFUSED_LINGER);
+            conn.deadline = proxy_until.or(Some(core.linger_until()));
             conn.phase = Phase::Drain { decoder, left: drain_max(core), close };
         }
         None => match close {

@@ -267,7 +267,7 @@ fn above_the_limit_of_connections_there_is_a_prompt_503() {
 #[test]
 fn behind_a_trusted_proxy_streams_and_requests_are_counted_by_address_and_account() {
     let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
-    let limits = Limits { connections_per_address: 4, connections_max: 12, ..limits() };
+    let limits = Limits { connections_per_address: 4, connections_max: 24, ..limits() };
     let mut world = World::with(Settings { trusted_proxies, ..settings(limits) });
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let open = |world: &mut World, person: &Person, address: &str| {
@@ -317,6 +317,75 @@ fn behind_a_trusted_proxy_streams_and_requests_are_counted_by_address_and_accoun
     assert!(!idle.is_empty() && idle.iter().all(|conn| !world.peers[conn].closed));
     let conn = world.connect_from("203.0.113.9");
     assert_eq!(refusal(&mut world, conn).0, 503);
+}
+
+/// A proxy may keep an idle connection for each client of its own, and these never give way to others.
+#[test]
+fn idle_connections_of_a_trusted_proxy_fill_a_part_of_the_places() {
+    let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
+    let limits = Limits { connections_max: 8, ..limits() };
+    let mut world = World::with(Settings { trusted_proxies, ..settings(limits) });
+    let fields = [("X-Forwarded-For", "192.0.2.77")];
+    for number in 0..40 {
+        let conn = world.connect_from("10.0.0.1");
+        let response = world.ask_on(conn, "GET", "/api/v1/user/me", &fields, None);
+        let closes = number >= 4;
+        assert_eq!((response.status, response.field("Connection")), (401, closes.then_some("close")));
+        assert_eq!(world.is_closed(conn), closes, "{number}");
+        if closes {
+            // As a proxy does when it has the answer.
+            world.reset(conn);
+        }
+    }
+    let conn = world.connect_from("203.0.113.9");
+    assert_eq!(world.ask_on(conn, "GET", "/healthz", &[], None).status, 200);
+}
+
+/// One address behind a proxy sends heads, and never the bodies: each refusal ends soon.
+#[test]
+fn a_refused_body_that_never_ends_leaves_the_place_of_a_proxy() {
+    let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
+    let mut world = World::with(Settings { trusted_proxies, ..settings(limits()) });
+    let [of_proxy, direct] = ["10.0.0.1", "192.0.2.1"].map(|peer| {
+        let conn = world.connect_from(peer);
+        world.send(conn, b"POST /api/v1/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\n{");
+        assert!(world.take(conn).starts_with(b"HTTP/1.1 401 "));
+        conn
+    });
+    world.pass(Duration::from_secs(2));
+    assert!(world.peers[&of_proxy].closed && !world.peers[&direct].closed);
+}
+
+/// One account from many networks: requests that never become complete give way, those of longest first.
+#[test]
+fn an_incomplete_request_of_an_account_gives_way_last() {
+    let mut world = World::with(settings(Limits { connections_max: 3, ..limits() }));
+    let ann = world.sign_up("ann");
+    let bearer = format!("Bearer {}", ann.access);
+    let mut come = |number: usize, incomplete: &[u8]| {
+        let conn = world.connect_from(&format!("198.51.{number}.1"));
+        let asked = world.ask_on(conn, "GET", "/api/v1/user/me", &[("Authorization", &bearer)], None);
+        assert_eq!(asked.status, 200);
+        world.send(conn, incomplete);
+        world.pass(Duration::from_secs(1));
+        conn
+    };
+    let body = format!(
+        "POST /api/v1/messages HTTP/1.1\r\nHost: h\r\nAuthorization: {bearer}\r\nContent-Type: application/json\r\n\
+         Content-Length: 99\r\n\r\n{{"
+    );
+    let victims = [come(2, body.as_bytes()), come(3, b"GET / HT")];
+    let idle = come(1, b"");
+    let order = [idle, victims[0], victims[1]];
+    for (number, victim) in order.iter().enumerate() {
+        assert!(!world.peers[victim].closed);
+        let newcomer = world.connect_from("203.0.113.1");
+        assert!(world.peers[victim].closed, "{number}");
+        let fields = [("Authorization", bearer.as_str()), ("Accept", "text/event-stream")];
+        world.send(newcomer, &request("GET", "/api/v1/events", &fields, None));
+        world.pass(Duration::from_secs(1));
+        assert!(!world.is_closed(newcomer));
+    }
 }
 
 #[test]
