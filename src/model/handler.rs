@@ -19,7 +19,7 @@ use super::problem::{Code, Problem};
 use super::session::SessionId;
 use super::settings::Settings;
 use super::tickets::Tickets;
-use super::upload::ReceivedFile;
+use super::upload::{ReceivedFile, UnderWay};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::base::json;
@@ -141,9 +141,9 @@ pub enum Handler {
     Either(fn(&mut Ctx<'_>, Option<Actor>, &Request<'_>) -> Result<Step, Problem>),
 }
 
-/// Decides from its head whether a body may come. It gets the bytes of this body and of all others the account uploads at the
-/// moment, and answers [`Step::Receive`] or a problem.
-pub type Admit = fn(&mut Ctx<'_>, Actor, u64) -> Result<Step, Problem>;
+/// Decides from its head whether a body may come. It gets what this body and all others that the account uploads at the moment
+/// take, and answers [`Step::Receive`] or a problem.
+pub type Admit = fn(&mut Ctx<'_>, Actor, UnderWay) -> Result<Step, Problem>;
 
 /// What comes next: an answer, or work to be done first.
 pub enum Step {

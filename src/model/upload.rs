@@ -150,12 +150,21 @@ pub fn is_image(mime: &str) -> bool {
     mime.starts_with("image/")
 }
 
+/// What the uploads of one member that have no row yet take, the one to be admitted included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    pub files: u64,
+    pub bytes: u64,
+}
+
 /// Whether there is room for so many bytes more, and how much there is: `QuotaExceeded` where there is not. Asked before a
 /// body is read; the verdict that counts falls in [`PublishUpload`].
 #[derive(Clone, Copy, Debug)]
 pub struct AdmitUpload {
     pub owner: Id,
+    /// Of all uploads under way, this one included, and their number.
     pub bytes: u64,
+    pub files: u64,
     pub quota: u64,
     pub files_max: u64,
 }

@@ -22,13 +22,13 @@ use crate::model::upload::{
 
 pub fn admit(conn: &Connection, admit: AdmitUpload) -> Result<u64, Stop> {
     let owner = profiles::key(conn, admit.owner)?.ok_or(Refusal::Unauthorized)?;
-    // Counted here, in a reader: the uploads in progress meanwhile are few.
+    // Counted in a reader, not when an upload is published: the writer would read up to `files_max` rows for each.
     let kept: u64 = conn
         .prepare_cached(
             "SELECT count(*) FROM (SELECT 1 FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1 LIMIT ?2)",
         )?
         .query_row((owner, int(admit.files_max)), |row| number(row, 0))?;
-    if kept >= admit.files_max {
+    if kept.saturating_add(admit.files) > admit.files_max {
         return Err(Refusal::QuotaExceeded.into());
     }
     has_room(conn, owner, admit.bytes, admit.quota)

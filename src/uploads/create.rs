@@ -2,14 +2,15 @@
 
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::Problem;
-use crate::model::upload::AdmitUpload;
+use crate::model::upload::{AdmitUpload, UnderWay};
 
-/// Checks, before the body is read, that the member has room for all bodies under way. The final check comes when an
-/// upload is published.
-pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, bytes: u64) -> Result<Step, Problem> {
+/// Checks, before the body is read, that the member has room for all bodies under way. The final check of the
+/// quota comes when an upload is published; the number of files is checked only here, with all that are under way.
+pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, under_way: UnderWay) -> Result<Step, Problem> {
     let limits = &ctx.settings.limits;
     let (quota, files_max) = (limits.upload_quota, limits.upload_files_max);
-    let admit = AdmitUpload { owner: actor.profile, bytes, quota, files_max };
+    let UnderWay { files, bytes } = under_way;
+    let admit = AdmitUpload { owner: actor.profile, bytes, files, quota, files_max };
     Ok(Step::store(admit, |_, room| Ok(Step::Receive { room })))
 }
 

@@ -160,7 +160,7 @@ fn members() -> Vec<Operation> {
     ]
 }
 
-const TYPES: &str = "The type comes from the bytes: JPEG, PNG, GIF, WebP, HEIC, HEIF, AVIF, MP4, QuickTime, WebM, Ogg, MP3, WAV, PDF, ZIP; other valid UTF-8 is text/plain; anything else is 415. MP4, WebM and Ogg with sound and no picture are audio/*. Pictures that browsers show are accepted, also incomplete ones; bytes that do not belong to the picture are not stored. Unless KEEP_METADATA is set, places, owners, devices and comments are removed or overwritten; pixels, colour and orientation stay. A WebP keeps its orientation tag, and its width and height are those of its pixels, since browsers ignore the tag. A picture of more than PIXELS_MAX pixels is 422. size, sha256 and ETag are of the stored bytes.";
+const TYPES: &str = "The type comes from the bytes: JPEG, PNG, GIF, WebP, HEIC, HEIF, AVIF, MP4, QuickTime, WebM, Ogg, MP3, WAV, PDF, ZIP; other valid UTF-8 is text/plain; anything else is 415. MP4, WebM and Ogg with sound and no picture are audio/*. Pictures that browsers show are accepted, also incomplete ones; bytes that do not belong to the picture are not stored. Unless KEEP_METADATA is set, places, owners, devices and comments are removed or overwritten; pixels, colour and orientation stay. A WebP keeps its orientation tag, and its width and height are those of its pixels, since browsers ignore the tag. A picture of more than PIXELS_MAX pixels is 422. A member keeps at most UPLOAD_QUOTA bytes in UPLOAD_FILES_MAX uploads, those being received included; more is 413 quota_exceeded. size, sha256 and ETag are of the stored bytes.";
 
 #[rustfmt::skip]
 pub fn uploads() -> Vec<Operation> {
@@ -205,7 +205,7 @@ pub fn streams() -> Vec<Operation> {
     ];
     vec![
         row(Get, "/api/v1/events", tag, "The event log: as JSON, as a long poll (wait), or as server-sent events (by Accept)")
-            .says("Everything durable that concerns one, in the order of `seq`, from a cursor on.")
+            .says("Everything durable that concerns one, in the order of `seq`, from a cursor on. An account has at most STREAMS_PER_ACCOUNT WebSockets, event streams and long polls at once; one more is 429.")
             .query(vec![
                 may("cursor", text().length(1, 64), "<epoch>:<seq>, or `now` for the head."),
                 limit(),
@@ -225,6 +225,7 @@ pub fn streams() -> Vec<Operation> {
         row(Get, "/api/v1/chat-counter", tag, "Legacy: the number of conversations with unread messages, likewise")
             .answer(200, "The number, each time.", sse()),
         row(Get, "/api/v1/ws", tag, "The WebSocket: see /asyncapi.json")
+            .says("It counts in STREAMS_PER_ACCOUNT, as event streams and long polls do; one more is 429.")
             .query([vec![from()], socket()].concat())
             .answer(101, "Frames follow.", vec![])
             .codes(&[Code::ErrorParsingData]),

@@ -133,8 +133,8 @@ pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
         Framing::Empty | Framing::Chunked => 1,
     };
     conn.reservation = Some(core.uploads.reservations.take(actor.profile, bytes));
-    let bytes = core.uploads.reservations.bytes(actor.profile);
-    let step = steps::guard(core, |ctx| admit(ctx, actor, bytes));
+    let under_way = core.uploads.reservations.under_way(actor.profile);
+    let step = steps::guard(core, |ctx| admit(ctx, actor, under_way));
     let step = match exchange.route {
         Some(route) => verified::gate(core, route, Some(actor), step),
         None => step,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::base::id::Id;
 use crate::limits::UPLOADS_OF_MEMBER_MAX;
+use crate::model::upload::UnderWay;
 
 /// What one upload takes, until its row does or it ends.
 #[derive(Debug)]
@@ -21,33 +22,27 @@ pub struct Reservation {
 
 #[derive(Default)]
 pub struct Reservations {
-    of: BTreeMap<Id, Sum>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    uploads: usize,
-    bytes: u64,
+    of: BTreeMap<Id, UnderWay>,
 }
 
 impl Reservations {
     /// Whether this member may bring one more now.
     pub fn has_room(&self, profile: Id) -> bool {
-        self.sum(profile).uploads < UPLOADS_OF_MEMBER_MAX
+        self.sum(profile).files < UPLOADS_OF_MEMBER_MAX as u64
     }
 
-    /// Bytes of all uploads this member brings now.
-    pub fn bytes(&self, profile: Id) -> u64 {
-        self.sum(profile).bytes
+    /// All uploads of this member that are being received now.
+    pub fn under_way(&self, profile: Id) -> UnderWay {
+        self.sum(profile)
     }
 
-    fn sum(&self, profile: Id) -> Sum {
+    fn sum(&self, profile: Id) -> UnderWay {
         self.of.get(&profile).copied().unwrap_or_default()
     }
 
     pub fn take(&mut self, profile: Id, bytes: u64) -> Reservation {
         let sum = self.of.entry(profile).or_default();
-        sum.uploads += 1;
+        sum.files += 1;
         sum.bytes = sum.bytes.saturating_add(bytes);
         Reservation { profile, bytes, room: u64::MAX }
     }
@@ -67,9 +62,9 @@ impl Reservations {
 
     pub fn give_back(&mut self, reservation: Reservation) {
         let Some(sum) = self.of.get_mut(&reservation.profile) else { return };
-        sum.uploads = sum.uploads.saturating_sub(1);
+        sum.files = sum.files.saturating_sub(1);
         sum.bytes = sum.bytes.saturating_sub(reservation.bytes);
-        if sum.uploads == 0 {
+        if sum.files == 0 {
             self.of.remove(&reservation.profile);
         }
     }
@@ -86,10 +81,11 @@ mod tests {
         let whole = reservations.take(ann, 100);
         let mut growing = Reservation { room: 150, ..reservations.take(ann, 1) };
         assert!(reservations.grow(&mut growing, 1) && reservations.grow(&mut growing, 50));
-        assert_eq!((reservations.bytes(ann), reservations.bytes(bob)), (150, 0));
+        assert_eq!(reservations.under_way(ann), UnderWay { files: 2, bytes: 150 });
+        assert_eq!(reservations.under_way(bob), UnderWay::default());
         assert!(!reservations.grow(&mut growing, 51));
         reservations.give_back(whole);
-        assert_eq!(reservations.bytes(ann), 51);
+        assert_eq!(reservations.under_way(ann), UnderWay { files: 1, bytes: 51 });
         reservations.give_back(growing);
         assert!(reservations.of.is_empty());
 

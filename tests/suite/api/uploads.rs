@@ -369,6 +369,29 @@ fn the_number_of_files_of_a_member_is_bounded() {
 }
 
 #[test]
+fn the_number_of_files_counts_those_that_are_being_received() {
+    let mut world = World::with(with(|limits| limits.upload_files_max = 2));
+    let ann = world.sign_up("ann");
+    let bearer = bearer(&ann);
+    let fields = [("Authorization", &*bearer), ("X-Filename", "x"), ("Content-Length", "9")];
+    let conns: Vec<_> = (0..3)
+        .map(|_| {
+            let conn = world.connect();
+            world.send(conn, &bytes_of("POST", "/api/v1/uploads", &fields, b"8 of the"));
+            conn
+        })
+        .collect();
+    let refused = world.take(conns[2]);
+    assert!(refused.starts_with(b"HTTP/1.1 413 "), "the third, before its body");
+    for conn in &conns[..2] {
+        world.send(*conn, b"9");
+        assert!(world.take(*conn).starts_with(b"HTTP/1.1 201 "));
+    }
+    let over = raw(&mut world, &ann, "c", b"c");
+    assert_eq!((over.status, over.code()), (413, "quota_exceeded".into()));
+}
+
+#[test]
 fn the_quota_counts_concurrent_uploads() {
     let mut world = World::with(with(|limits| limits.upload_quota = 1_000));
     let ann = world.sign_up("ann");
