@@ -128,9 +128,9 @@ fn upload(http: &mut Http, ann: &Person, bob: &Person, index: u64) {
 
 /// The cursor of a stream that has caught up.
 fn cursor(natter: &Natter, person: &Person) -> String {
-    let (mut ws, _) = Ws::native(natter.address, &person.access, None).expect("a socket");
+    let (mut ws, epoch) = Ws::native(natter.address, &person.access, None).expect("a socket");
     let texts = ws.until("event", "caught_up");
-    at(texts.last().expect("caught_up"), "cursor")
+    format!("{epoch}:{}", at(texts.last().expect("caught_up"), "seq"))
 }
 
 /// What a person copies: the keys, and the uploads by rsync where that is installed.

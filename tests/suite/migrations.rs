@@ -21,6 +21,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/009_client_ids_in_order.sql"),
     include_str!("../../src/store/migrations/010_client_ids_as_integers.sql"),
     include_str!("../../src/store/migrations/011_search_in_its_own_file.sql"),
+    include_str!("../../src/store/migrations/012_tag_of_the_password_secret.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -82,6 +83,7 @@ const CONTENT: &[&str] = &[
     "",
     "",
     "",
+    "UPDATE state SET password_tag = x'00112233445566778899aabbccddeeff'",
 ];
 
 /// A file as natter of this version would have left it.
