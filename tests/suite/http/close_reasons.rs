@@ -11,7 +11,8 @@ type End = fn(&mut World, &Person, ConnId);
 
 fn stream(world: &mut World, person: &Person, conn: ConnId) {
     let token = format!("Bearer {}", person.access);
-    world.send(conn, &request("GET", "/api/v1/events", &[("Authorization", &token)], None));
+    let fields = [("Authorization", &*token), ("Accept", "text/event-stream")];
+    world.send(conn, &request("GET", "/api/v1/events", &fields, None));
 }
 
 fn pass(world: &mut World, seconds: u64) {
@@ -47,7 +48,8 @@ const ROWS: [(&str, End); 8] = [
     }),
     ("session_over", |world, person, conn| {
         stream(world, person, conn);
-        world.ask_as(person, "POST", "/api/v1/user/logout", Some("{}"));
+        let body = format!(r#"{{"refresh":"{}"}}"#, person.refresh);
+        assert_eq!(world.ask_as(person, "POST", "/api/v1/user/logout", Some(&body)).status, 200);
         world.end(conn);
     }),
 ];
