@@ -1,9 +1,8 @@
-//! The floors of the house, held by a test: which part may know which, which file may name which dependency, and what no
-//! part below `runtime` may touch. Owns the tables; it reads sources, so a rule is found where it is broken, not where it
-//! hurts later.
+//! The architecture as a test: which part may import which, which file may name which dependency, and what each may use.
 //!
-//! Tests may do as they please: an item under `#[cfg(test)]`, and a file declared by one, is not read.
-//! Invariant: a path is judged by what it resolves to, so a group, an alias or a `super::super` hides nothing.
+//! Owns the tables. It reads the sources, so that a violation is reported where it is made. Test code is exempt: an item
+//! under `#[cfg(test)]`, and a file declared by one, is not read.
+//! Invariant: a path is checked by what it resolves to, so a group, an alias or a `super::super` hides nothing.
 
 #[path = "architecture/source.rs"]
 mod source;
@@ -12,29 +11,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use source::{Source, sources};
 
-/// Bottom up: a part of `src`, and what it may import beside itself. Each row may name rows above it only, so imports go
-/// strictly downward; the handlers of floor 3 don't know each other, nor storage, nor work.
-const FLOORS: &[(&str, &[&str])] = &[
-    // Floor 0.
+/// From the lowest layer up: a part of `src`, and what it may import in addition to itself. Each row may name only rows
+/// before it, so imports go strictly downward. The handlers of layer 3 import neither each other, nor storage, nor work.
+const LAYERS: &[(&str, &[&str])] = &[
+    // Layer 0.
     ("limits", &[]),
     ("base", &["limits"]),
-    // Floor 1.
+    // Layer 1.
     ("proto", &["limits", "base"]),
-    // Floor 2.
+    // Layer 2.
     ("model", &["limits", "base", "proto"]),
-    // Floor 3: handlers.
+    // Layer 3: handlers.
     ("auth", &["limits", "base", "proto", "model"]),
     ("messaging", &["limits", "base", "proto", "model"]),
     ("uploads", &["limits", "base", "proto", "model"]),
     ("site", &["limits", "base", "proto", "model"]),
-    // Floor 3: the other sides of the two queues.
+    // Layer 3: the other sides of the two queues.
     ("store", &["limits", "base", "model"]),
     ("work", &["limits", "base", "proto", "model"]),
-    // Floor 4.
+    // Layer 4.
     ("server", &["limits", "base", "proto", "model", "auth", "messaging", "uploads", "site"]),
-    // Floor 5.
+    // Layer 5.
     ("runtime", &["limits", "base", "proto", "model", "store", "work", "server"]),
-    // What a process is made of.
+    // The components of a process.
     ("logging", &["limits", "base"]),
     ("config", &["limits", "base", "proto", "model", "logging"]),
     ("cli", &["limits", "base", "config"]),
@@ -48,12 +47,12 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("main", &["cli", "commands"]),
 ];
 
-/// What every part of `server` may know: a connection, what all connections share, the contract with the runtime. `conn` and
+/// What every part of `server` may import: a connection, the shared state, the contract with the runtime. `conn` and
 /// `core` hold the state of the folders, so they name its types, and nothing else of a folder.
 const SERVER_BASE: &[&str] = &["calls", "clock", "close_reason", "conn", "contract", "core", "crowd", "turn"];
 
-/// Above them, bottom up: a file or folder of `server`, and what it may import in addition to [`SERVER_BASE`] and itself.
-/// Each row may name rows above it only. One file alone knows all kinds of connections: `dispatch`.
+/// Above them, from the lowest up: a file or folder of `server`, and what it may import in addition to [`SERVER_BASE`] and
+/// itself. Each row may name only rows before it. Only `dispatch` knows all kinds of connections.
 const SERVER: &[(&str, &[&str])] = &[
     ("request", &[]),
     ("streams", &["request"]),
@@ -92,8 +91,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("unicode_segmentation", &["base/"]),
 ];
 
-/// What only some parts may touch, and which. `store` and `work` are blocking code on threads of their own; everything
-/// else below `runtime` is given its time, its randomness and its bytes, so that one seed makes one run.
+/// What only some parts may use, and which parts. `store` and `work` are blocking code on their own threads. Everything
+/// else below `runtime` receives its time, its randomness and its bytes, so that one seed gives one run.
 const REACHES: &[(&str, &[&str], &[&str])] = &[
     (
         "a socket",
@@ -123,23 +122,23 @@ const REACHES: &[(&str, &[&str], &[&str])] = &[
         ],
         &["base/crypto.rs", "commands/"],
     ),
-    // Their order differs from run to run, and an order always leaks: into events, answers, evictions.
+    // Their order differs from run to run, and an order always shows: in events, answers, evictions.
     ("a map of random order", &["std::collections::HashMap", "std::collections::HashSet"], &[]),
     ("the file system", &["std::fs"], &["store/", "work/", "runtime/", "config/", "commands/", "logging.rs"]),
     ("the environment", &["std::env"], &["config/", "cli.rs", "commands/", "main.rs"]),
     ("another process", &["std::process::Command"], &[]),
 ];
 
-/// Who is handed an open file may pass it on; opening one is reaching out.
+/// Any part may pass on a file that it received. Only the named parts may open one.
 const A_HANDLE: &str = "std::fs::File";
 
-/// Lines of a file without its tests. Not a style rule: beyond this, a file surely has a second reason to change.
+/// Lines of a file without its tests. Above this, a file surely has a second reason to change.
 const CODE_LINES_MAX: usize = 600;
 
 #[test]
 fn imports_go_strictly_downward() {
     let mut known = BTreeSet::new();
-    for (part, below) in FLOORS {
+    for (part, below) in LAYERS {
         for name in *below {
             assert!(
                 known.contains(name),
@@ -151,12 +150,12 @@ fn imports_go_strictly_downward() {
     let mut faults = Vec::new();
     for source in code() {
         let part = source.part();
-        // lib.rs names every part, and owns no code.
+        // lib.rs names every part, and has no code.
         if part == "lib" {
             continue;
         }
-        let Some((_, below)) = FLOORS.iter().find(|(name, _)| *name == part) else {
-            faults.push(format!("{}: `{part}` has no row in FLOORS", source.path));
+        let Some((_, below)) = LAYERS.iter().find(|(name, _)| *name == part) else {
+            faults.push(format!("{}: `{part}` has no row in LAYERS", source.path));
             continue;
         };
         for path in &source.paths {
@@ -247,7 +246,7 @@ fn every_dependency_has_one_home() {
 }
 
 #[test]
-fn nothing_below_the_runtime_touches_the_world() {
+fn nothing_below_the_runtime_uses_the_system() {
     let mut faults = Vec::new();
     for source in code() {
         for path in &source.paths {
@@ -272,7 +271,7 @@ fn every_file_says_what_it_owns() {
     assert!(silent.is_empty(), "no `//!` at the top of {silent:#?}");
 }
 
-/// `unsafe` is denied by the manifest. A file that allows it is one of the kernel calls that std lacks.
+/// The manifest denies `unsafe`. A file that allows it contains kernel calls that std lacks.
 #[test]
 fn unsafe_code_has_one_home() {
     const HOME: &str = "runtime/";

@@ -1,6 +1,7 @@
-//! What takes longer than a test may, and is asked for by name: `idle`, `memory`, `media` and `soak` (the scripts of these
-//! names), on the binary of `NATTER_BIN`. Each prints what it measured, a verdict for each promise, and ends with status 1
-//! if one is not kept.
+//! Measurements that take longer than a test may, run by name: `idle`, `memory`, `media` and `soak`.
+//!
+//! The scripts of these names run them on the binary of `NATTER_BIN`. Each prints what it measured and a verdict for each
+//! promise, and ends with status 1 if one is not kept.
 
 mod support;
 
@@ -38,7 +39,7 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints and passes on whether a promise was kept.
+/// Prints whether a promise was kept, and returns it.
 fn verdict(held: bool, what: std::fmt::Arguments<'_>) -> bool {
     println!("  {} {what}", if held { "kept:  " } else { "BROKEN:" });
     held

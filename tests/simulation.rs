@@ -1,9 +1,11 @@
-//! The whole server and the real store, run from one seed: no socket, no clock, no thread, and every failure an ordinary
-//! thing. A shadow model holds the promises of `protocol.md` against what is on disk and what every client hears.
+//! The simulation: the complete server and the real store, run from one seed, without socket, clock or thread.
+//!
+//! Every fault is an ordinary step. A reference model compares the promises of `protocol.md` with what is stored and what
+//! every client receives.
 //!
 //! ```text
 //! SIM_SEED=17 cargo test --test simulation        replays one seed
-//! SIM_SEEDS=1000 cargo test --test simulation     plays so many; SIM_FROM=n begins there
+//! SIM_SEEDS=1000 cargo test --test simulation     plays this many; SIM_FROM=n begins there
 //! ```
 
 mod sim;
@@ -18,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SEEDS: u64 = 30;
 const SEEDS_ALL: u64 = 300;
 
-/// After so many failures there is enough to think about.
+/// A run stops after this many failures.
 const FAILURES_MAX: usize = 5;
 
 fn number(name: &str) -> Option<u64> {
@@ -65,7 +67,7 @@ fn every_promise_holds_for_every_seed() {
     assert!(failed.is_empty(), "{} of {} seeds failed:\n{}", failed.len(), until - from, failed.join("\n"));
 }
 
-/// The same seed is the same run: else no failure could be replayed.
+/// The same seed gives the same run: otherwise no failure could be replayed.
 #[test]
 fn a_seed_is_one_run() {
     let play = |seed| format!("{:?}", sim::play(seed, &Cell::new(0)));

@@ -1,5 +1,6 @@
-//! Reads the sources of the server into what the architecture is judged by: the paths a file names, resolved.
-//! Owns a lexer of as much Rust as that takes; refuses to own any rule.
+//! Reads the sources of the server and finds the paths that each file names, resolved.
+//!
+//! Owns a lexer for as much Rust as that needs. Owns no rule.
 //! Invariant: comments, strings and `#[cfg(test)]` items name nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,14 +16,14 @@ pub struct Source {
     pub is_test: bool,
     /// Lines outside of `#[cfg(test)]` items.
     pub code_lines: usize,
-    /// Every path the code names, resolved to `crate::…` or to the name of a crate.
+    /// Every path in the code, resolved to `crate::…` or to the name of a crate.
     pub paths: Vec<NamedPath>,
     /// Every identifier of the code.
     pub words: BTreeSet<String>,
 }
 
 impl Source {
-    /// The part of the house: the first folder, or the file itself.
+    /// The part of the architecture: the first folder, or the file itself.
     pub fn part(&self) -> &str {
         self.path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
@@ -223,7 +224,7 @@ fn raw_string(chars: &[char], mut i: usize) -> usize {
     i
 }
 
-/// The tokens outside of items under `#[cfg(test)]`, how many lines those have, and the files they declare.
+/// The tokens outside of items under `#[cfg(test)]`, the number of lines of these items, and the files they declare.
 fn without_tests(tokens: Vec<Token>) -> (Vec<Token>, usize, Vec<String>) {
     let (mut kept, mut lines, mut files) = (Vec::new(), 0, Vec::new());
     let mut i = 0;
@@ -271,7 +272,7 @@ fn is_cfg_test(tokens: &[Token]) -> bool {
     text.concat() == "#[cfg(test)]"
 }
 
-/// All paths, imports and others, resolved as seen from `module`.
+/// All paths, imports and others, resolved relative to `module`.
 fn paths(tokens: &[Token], module: &[String]) -> Vec<NamedPath> {
     let mut found = Vec::new();
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -322,7 +323,7 @@ fn paths(tokens: &[Token], module: &[String]) -> Vec<NamedPath> {
 
 type Leaf = (usize, Vec<String>, String);
 
-/// Reads one tree of a `use`, up to behind its end, into its leaves: path and the name it gets.
+/// Reads one tree of a `use` into its leaves: the path and the name of each. Returns the index after its end.
 fn use_tree(tokens: &[Token], mut i: usize, before: &[String], leaves: &mut Vec<Leaf>) -> usize {
     let mut path = before.to_vec();
     let line = tokens[i].line;
@@ -345,7 +346,7 @@ fn use_tree(tokens: &[Token], mut i: usize, before: &[String], leaves: &mut Vec<
                 return i + 2;
             }
             Kind::Word(word) => {
-                // `{self, …}` names what stands before the braces.
+                // `{self, …}` names the path before the braces.
                 if word != "self" || path.is_empty() {
                     path.push(word.clone());
                 }

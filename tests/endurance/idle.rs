@@ -1,7 +1,7 @@
-//! Measures the CPU time of thousands of event streams on which no event happens.
+//! The cost of waiting: thousands of event streams without events.
 //!
-//! The predecessor queried its database twice a second for each of them. Here each stream sends one comment in a quarter of a
-//! minute, and the server may use only the CPU time for that.
+//! The predecessor queried its database twice a second for each of them. Here each costs a comment every 15 seconds, and
+//! the test limits the CPU time to that.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use super::verdict;
 
 const FORMS: [&str; 3] = ["/api/v1/chat-list", "/api/v1/chat-counter", "/api/v1/events"];
 const STREAMS_EACH: usize = 500;
-/// The members they belong to, each with a few devices.
+/// The members they belong to, each with several devices.
 const MEMBERS: usize = 50;
 const WATCHED: Duration = Duration::from_secs(30);
-/// A comment is a timer, a write and what the kernel does with it on loopback: 25 µs, twice for each stream.
+/// A comment costs a timer, a write and the kernel's work on loopback: 25 µs, twice for each stream.
 const COMMENT_COST: Duration = Duration::from_micros(25);
 
 pub fn measure() -> bool {
@@ -25,7 +25,7 @@ pub fn measure() -> bool {
     let natter = Launch::bare(dir.path()).with(&env).start();
     let mut http = Http::connect(natter.address);
     let members: Vec<Person> = (0..MEMBERS).map(|i| http.sign_up(&format!("idle{i}"))).collect();
-    // Everybody has a chat with something unread in it.
+    // Every member has a chat with an unread message.
     for pair in members.windows(2) {
         let client_id = natter::base::id::Id::new(1, [7; 10]);
         let body = format!(r#"{{"to":"{}","client_id":"{client_id}","body":"hi"}}"#, pair[1].profile);
@@ -39,7 +39,7 @@ pub fn measure() -> bool {
         }
     }
     let count = streams.len();
-    // What opening left behind (presence, idle workers) is done within ten seconds.
+    // The work that follows the opening (presence, idle workers) is done within ten seconds.
     std::thread::sleep(Duration::from_secs(10));
     let (before, began) = (natter.cpu_time(), Instant::now());
     std::thread::sleep(WATCHED);
@@ -54,19 +54,19 @@ pub fn measure() -> bool {
         ),
     );
 
-    // They are alive all the same: one message, and each stream of these two says so.
+    // The streams must still work: after one message, each stream of these two delivers it.
     let client_id = natter::base::id::Id::new(2, [8; 10]);
     let body = format!(r#"{{"to":"{}","client_id":"{client_id}","body":"awake"}}"#, members[1].profile);
     let posted = http.ask_as(&members[0], "POST", "/api/v1/messages", Some(&body)).expect("a response");
     assert_eq!(posted.status, 201, "{}", posted.text());
     let awake = [0, 2].map(|form| until(&mut streams[FORMS.len() + form], "awake"));
-    held &= verdict(awake == [true; 2], format_args!("a list and a log told the next message"));
+    held &= verdict(awake == [true; 2], format_args!("a list and a log delivered the next message"));
     drop(streams);
     natter.stop();
     held
 }
 
-/// Opens a stream and reads its first words.
+/// Opens a stream and reads its first field.
 fn open(natter: &Natter, person: &Person, path: &str) -> Http {
     let mut http = Http::connect(natter.address);
     let bearer = format!("Bearer {}", person.access);

@@ -1,10 +1,11 @@
-//! Media in bulk: uploads and downloads of 10 MiB over loopback beside nginx, in one run and in turns, and what a hundred
-//! parallel uploads add to the resident memory.
+//! Media in bulk: uploads and downloads of 10 MiB over loopback, compared with nginx in alternation.
 //!
-//! The comparison is not even, and says so: natter judges and hashes every byte, syncs the file and its folder and commits a
-//! row before it answers; nginx writes into the page cache. So the second yardstick is the same work by three tools, one
-//! after the other: nginx, the sync of what it wrote, and SHA-256 over it on one core (which is most of it where the
-//! processor has no instructions for it).
+//! Also measures how much resident memory a hundred parallel uploads add.
+//!
+//! The comparison is not even: natter checks and hashes every byte, syncs the file and its folder and commits a row before
+//! it answers; nginx writes into the page cache. So the second reference is the same work by three tools, one after the
+//! other: nginx, the sync of what it wrote, and SHA-256 over it on one core (which is most of it on a processor without
+//! instructions for SHA-256).
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -26,9 +27,9 @@ use super::verdict;
 
 const FILE_BYTES: usize = 10 * 1_048_576;
 const ROUNDS: usize = 7;
-/// Connections of one turn, and the files each of them moves.
+/// Connections of one turn, and the files each of them transfers.
 const LOADS: [(usize, usize); 2] = [(1, 8), (8, 2)];
-/// Of nginx, sync and SHA-256, and of `sendfile` by nginx: what a change must not fall below.
+/// Minimum ratios to nginx + sync + SHA-256, and to nginx with `sendfile`.
 const UPLOAD_FLOOR: f64 = 0.6;
 const DOWNLOAD_FLOOR: f64 = 0.5;
 
@@ -54,9 +55,9 @@ pub fn measure() -> bool {
     held
 }
 
-// ---- what is sent --------------------------------------------------------------------------------
+// ---- the file ------------------------------------------------------------------------------------
 
-/// A file of 10 MiB that no other is equal to: a head of its own, and a tail all share.
+/// Files of 10 MiB that all differ: a unique head, and a shared tail.
 struct Body {
     tail: Vec<u8>,
     next: AtomicU64,
@@ -66,7 +67,7 @@ const HEAD_BYTES: usize = 26;
 
 impl Body {
     fn new() -> Body {
-        // xorshift: nothing a disk or a file system could make smaller.
+        // xorshift: data that no disk or file system can compress.
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let words = std::iter::repeat_with(|| {
             state ^= state << 13;
@@ -82,7 +83,7 @@ impl Body {
         format!("%PDF-1.7\n{:016x}\n", self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// How long one core hashes it.
+    /// How long one core needs to hash it.
     fn hash(&self) -> Duration {
         let began = Instant::now();
         let mut hash = Sha256::new();
@@ -132,7 +133,7 @@ fn throughput(natter: &Natter, nginx: &Nginx, ann: &Person, body: &Body, folder:
             up[1].push(rate(connections * files, upload(nginx.address, &theirs)));
             sync(folder);
             up[2].push(rate(connections * files, began.elapsed()));
-            nginx.forget_bodies();
+            nginx.remove_bodies();
             sync(folder);
             up[3].push(rate(1, body.hash()));
             let repeats = files * 8;
@@ -170,12 +171,12 @@ fn one_upload(natter: &Natter, ann: &Person, body: &Body) -> String {
     response.at("data.url")
 }
 
-/// What is dirty goes to the disk now, so that nobody's bytes are written in another's time.
+/// Writes dirty pages to the disk now, so that they are not written during the next measurement.
 fn sync(folder: &Path) {
     assert!(Command::new("sync").arg("-f").arg(folder).status().expect("sync runs").success());
 }
 
-/// How long so many connections take to do something so many times each; connecting is not counted.
+/// How long the connections take to do the work, each of them `times` times. Connecting is not counted.
 fn each_of(
     address: SocketAddr,
     connections: usize,
@@ -197,7 +198,7 @@ fn each_of(
     began.elapsed()
 }
 
-/// Reads one file to its end and keeps nothing.
+/// Reads one file to its end and discards it.
 fn download(http: &mut Http, request: &str) {
     http.stream.write_all(request.as_bytes()).expect("a head");
     let mut buffer = vec![0; 262_144];
@@ -228,19 +229,17 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 // ---- memory --------------------------------------------------------------------------------------
 
-/// What a hundred uploads add, each of them half sent before any of them is whole; half of them as forms.
+/// The memory that a hundred uploads add, each of them half sent before any is complete; half of them as forms.
 fn memory(natter: &Natter, ann: &Person, body: &Body) -> bool {
-    one_upload(natter, ann, body); // what the first one brings is not what a hundred bring
-    thread::sleep(Duration::from_secs(7)); // idle workers give their memory back
+    one_upload(natter, ann, body); // the first upload allocates what all share
+    thread::sleep(Duration::from_secs(7)); // idle workers release their memory
     let Some(before) = natter.memory_kib("VmRSS:") else {
         println!("  no /proc here: memory is not measured");
         return false;
     };
     let peak_is_reset = std::fs::write(format!("/proc/{}/clear_refs", natter.pid()), "5").is_ok();
     if !peak_is_reset {
-        println!(
-            "  the peak before can't be forgotten here (CONFIG_PROC_PAGE_MONITOR): it is counted with the rest"
-        );
+        println!("  the earlier peak can't be reset here (CONFIG_PROC_PAGE_MONITOR): it is included");
     }
     let (half_way, address) = (Barrier::new(PARALLEL), natter.address);
     thread::scope(|scope| {

@@ -1,5 +1,6 @@
-//! How little an idle server needs: resident memory after the start and with a thousand WebSockets, and the size of the
-//! binary (stripped, with everything inside).
+//! The memory of an idle server: resident after the start and with a thousand WebSockets, and the size of the binary.
+//!
+//! The binary is stripped and includes everything.
 
 use std::time::Duration;
 
@@ -35,18 +36,18 @@ pub fn measure() -> bool {
     );
 
     let ann = http.sign_up("ann");
-    // The first sockets bring what all share.
+    // The first sockets allocate what all of them share.
     let mut sockets: Vec<Ws> = (0..20).map(|_| open(&natter, &ann.access)).collect();
-    let before = settled(&natter);
+    let before = idle_kib(&natter);
     sockets.extend((0..SOCKETS).map(|_| open(&natter, &ann.access)));
-    let after = settled(&natter);
+    let after = idle_kib(&natter);
     let each = after.saturating_sub(before) * 1_024 / SOCKETS as u64;
     held &= verdict(
         each < SOCKET_BYTES_MAX,
         format_args!("an idle WebSocket adds {each} bytes, of 3 KiB ({before} → {after} KiB for {SOCKETS})"),
     );
     drop(sockets);
-    let closed = settled(&natter);
+    let closed = idle_kib(&natter);
     println!("  and {closed} KiB when they have gone");
     natter.stop();
     held
@@ -58,8 +59,8 @@ fn open(natter: &Natter, access: &str) -> Ws {
     ws
 }
 
-/// Resident KiB once idle workers have given their memory back, which takes them five seconds.
-fn settled(natter: &Natter) -> u64 {
+/// Resident KiB after idle workers have released their memory, which takes them five seconds.
+fn idle_kib(natter: &Natter) -> u64 {
     std::thread::sleep(Duration::from_secs(7));
     natter.memory_kib("VmRSS:").unwrap_or_default()
 }

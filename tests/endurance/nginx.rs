@@ -1,6 +1,7 @@
-//! An nginx of our own: its configuration, its folder and its ports are made for one run, and go with it. It stores bodies as
-//! files (`client_body_in_file_only`) and sends files with `sendfile`. Owns the process; refuses to touch an nginx that
-//! runs on this machine already.
+//! An nginx for one run, with its own configuration, folder and ports, all removed afterwards.
+//!
+//! It stores bodies as files (`client_body_in_file_only`) and sends files with `sendfile`. Owns the process. Does not touch
+//! an nginx that already runs on this machine.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,9 +15,9 @@ use super::support::net::PATIENCE;
 pub struct Nginx {
     child: Child,
     pub address: SocketAddr,
-    /// What it serves below `/files/`.
+    /// The files it serves under `/files/`.
     pub files: PathBuf,
-    /// Where the bodies of `PUT /uploads` stay.
+    /// The folder of the bodies of `PUT /uploads`.
     pub bodies: PathBuf,
 }
 
@@ -28,7 +29,7 @@ impl Nginx {
             fs::create_dir_all(folder).expect("a folder");
         }
         let [port, behind] = free_ports();
-        // As root its workers would become somebody who may not write here.
+        // As root its workers would switch to a user that can't write here.
         let user = if fs::metadata(folder).is_ok_and(|it| it.uid() == 0) { "user root;" } else { "" };
         let configuration = format!(
             "{user} daemon off; worker_processes auto; pid nginx.pid; error_log stderr crit;
@@ -66,8 +67,8 @@ impl Nginx {
         nginx
     }
 
-    /// Removes the bodies it stored, so that they are not written to the disk while somebody else is measured.
-    pub fn forget_bodies(&self) {
+    /// Removes the bodies it stored, so that they are not written to the disk during another measurement.
+    pub fn remove_bodies(&self) {
         for entry in fs::read_dir(&self.bodies).expect("a folder") {
             let path = entry.expect("an entry").path();
             fs::remove_file(path).expect("removed");
@@ -77,7 +78,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Not SIGKILL, which would leave its workers behind; one that is gone already is as good.
+        // Not SIGKILL, which would leave its workers running. A process that has already ended is fine.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }

@@ -1,5 +1,6 @@
-//! Days in minutes: people talk without a pause while sockets come and go and the server is killed and started again. All
-//! the while each listener must hear each message once and in order, and memory must not grow.
+//! Days in minutes: constant posting while sockets come and go and the server is killed and restarted.
+//!
+//! All the time each listener must receive each message once and in order, and memory must not grow.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -12,14 +13,14 @@ use super::support::process::{Launch, Natter};
 use super::verdict;
 
 const PAIRS: usize = 4;
-/// Between two crashes.
+/// Time between two crashes.
 const LIFE: Duration = Duration::from_secs(10);
-/// Resident memory that 2 × PAIRS people may ever need.
+/// Maximum resident memory for 2 × PAIRS people.
 const MEMORY_KIB_MAX: u64 = 64 * 1_024;
 
-/// What a listener has heard: the greatest seq, how many messages, and how often it came back.
+/// What a listener has received: the greatest seq, how many messages, and how often it reconnected.
 #[derive(Default)]
-struct Ears {
+struct Received {
     epoch: String,
     seq: u64,
     messages: u64,
@@ -28,7 +29,7 @@ struct Ears {
 
 pub fn run(seconds: u64) -> bool {
     let dir = TestDir::new();
-    // One port for all lives, as clients know a server.
+    // One port for all restarts, as clients expect of a server.
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     let env = [("PORT", port.to_string()), ("RATE_LIMIT", "off".to_owned())];
@@ -40,7 +41,7 @@ pub fn run(seconds: u64) -> bool {
     let (over, posted) = (AtomicBool::new(false), AtomicU64::new(0));
     let (mut crashes, mut memory) = (0, Vec::new());
     let began = Instant::now();
-    let (address, ears) = (
+    let (address, received) = (
         natter.address,
         thread::scope(|scope| {
             let listeners: Vec<_> = (0..PAIRS)
@@ -65,37 +66,40 @@ pub fn run(seconds: u64) -> bool {
                 );
             }
             over.store(true, Ordering::Relaxed);
-            listeners.into_iter().map(|listener| listener.join().expect("a listener")).collect::<Vec<Ears>>()
+            listeners
+                .into_iter()
+                .map(|listener| listener.join().expect("a listener"))
+                .collect::<Vec<Received>>()
         }),
     );
-    judge(natter, address, &people, &ears, crashes, &memory)
+    check(natter, address, &people, &received, crashes, &memory)
 }
 
-fn judge(
+fn check(
     natter: Natter,
     address: std::net::SocketAddr,
     people: &[Person],
-    ears: &[Ears],
+    received: &[Received],
     crashes: u32,
     memory: &[u64],
 ) -> bool {
     let mut held = true;
-    for (pair, ears) in ears.iter().enumerate() {
+    for (pair, received) in received.iter().enumerate() {
         let bob = &people[2 * pair + 1];
         let list =
             Http::connect(address).ask_as(bob, "GET", "/api/v1/conversations", None).expect("a response");
         let stored: u64 = list.at("data.0.last_n").parse().expect("a number");
-        // What was stored while nobody listened is one resume away.
-        let cursor = format!("{}:{}", ears.epoch, ears.seq);
+        // Messages stored after the listener stopped arrive with one resume.
+        let cursor = format!("{}:{}", received.epoch, received.seq);
         let (mut ws, _) = Ws::native(address, &bob.access, Some(&cursor)).expect("a socket");
         let rest = ws.until("event", "caught_up");
         let rest = rest.iter().filter(|text| at(text, "event") == "message.posted").count() as u64;
-        let heard = ears.messages + rest;
+        let total = received.messages + rest;
         held &= verdict(
-            heard == stored,
+            total == stored,
             format_args!(
-                "pair {pair}: {stored} stored, {heard} heard, each once and in order, over {} returns",
-                ears.returns
+                "pair {pair}: {stored} stored, {total} received, each once and in order, over {} reconnects",
+                received.returns
             ),
         );
     }
@@ -106,7 +110,7 @@ fn judge(
     held
 }
 
-/// Posts to `to`, again and again until each is answered, whatever happens to the server.
+/// Posts to `to`, each message again until it is answered, whatever happens to the server.
 fn talk(
     address: std::net::SocketAddr,
     from: &Person,
@@ -139,31 +143,33 @@ fn talk(
     }
 }
 
-/// Listens, comes back with its cursor, and goes by itself now and then.
-fn listen(address: std::net::SocketAddr, person: &Person, over: &AtomicBool, posted: &AtomicU64) -> Ears {
-    let mut ears = Ears::default();
-    let cursor = |ears: &Ears| (!ears.epoch.is_empty()).then(|| format!("{}:{}", ears.epoch, ears.seq));
+/// Listens, reconnects with its cursor, and sometimes disconnects by itself.
+fn listen(address: std::net::SocketAddr, person: &Person, over: &AtomicBool, posted: &AtomicU64) -> Received {
+    let mut received = Received::default();
+    let cursor = |received: &Received| {
+        (!received.epoch.is_empty()).then(|| format!("{}:{}", received.epoch, received.seq))
+    };
     while !over.load(Ordering::Relaxed) {
-        let from = cursor(&ears);
+        let from = cursor(&received);
         let Ok((mut ws, epoch)) = Ws::native(address, &person.access, from.as_deref()) else {
             thread::sleep(Duration::from_millis(5)); // it is being started again
             continue;
         };
-        if ears.epoch.is_empty() {
-            // From the beginning: "now" would miss what was posted before this socket opened.
-            ears.epoch = epoch;
+        if received.epoch.is_empty() {
+            // From the oldest event: "now" would miss what was posted before this socket opened.
+            received.epoch = epoch;
             continue;
         }
-        assert_eq!(epoch, ears.epoch, "a crash under FULL keeps the epoch");
-        ears.returns += 1;
+        assert_eq!(epoch, received.epoch, "a crash under FULL keeps the epoch");
+        received.returns += 1;
         let leave_at = posted.load(Ordering::Relaxed) + 20_000;
         while let Ok(Heard::Text(text)) = ws.hear() {
             match at(&text, "event").as_str() {
                 "message.posted" => {
                     let seq: u64 = at(&text, "seq").parse().expect("a seq");
-                    assert!(seq > ears.seq, "{seq} after {}", ears.seq);
-                    ears.seq = seq;
-                    ears.messages += 1;
+                    assert!(seq > received.seq, "{seq} after {}", received.seq);
+                    received.seq = seq;
+                    received.messages += 1;
                 }
                 "reset" => panic!("a reset: {text}"),
                 _ => {}
@@ -173,5 +179,5 @@ fn listen(address: std::net::SocketAddr, person: &Person, over: &AtomicBool, pos
             }
         }
     }
-    ears
+    received
 }

@@ -1,5 +1,6 @@
-//! The rules of `protocol.md`, applied to what is committed: each outcome is foretold and compared. Owns what a command does;
-//! refuses to know how the store does it.
+//! Checks outcomes: applies the rules of `protocol.md` to what is committed, predicts each outcome and compares it.
+//!
+//! Owns what a command does. Does not know how the store does it.
 
 use std::collections::BTreeSet;
 
@@ -15,21 +16,21 @@ use super::history::{Conversation, Message, Version};
 use super::reference::{Logged, Model, Session, What, pair};
 use super::sabotage;
 
-/// Different emoji on one message, at most (`protocol.md`, message.react).
+/// Maximum of different emoji on one message (`protocol.md`, message.react).
 const EMOJI_MAX: usize = 20;
 
-/// Who posts; the clients leave no draft without a sender.
+/// The sender of a post. The clients write no draft without one.
 fn sender(post: &PostMessage) -> Id {
     post.draft.sender.expect("a sender")
 }
 
-/// What a repeat is known by.
+/// The key of a post: a repeat has the same.
 fn key_of(post: &PostMessage) -> (Id, Id) {
     (sender(post), post.draft.client_id)
 }
 
 impl Model {
-    /// A batch and its outcomes. `failed`: why the transaction did not reach the disk, where it did not.
+    /// Applies a batch and its outcomes. `failed`: why the transaction did not reach the disk, if it did not.
     pub fn committed(
         &mut self,
         commands: &[(Lane, Write)],
@@ -79,7 +80,7 @@ impl Model {
             Write::PutMember(put) => self.put_member(lane, put, outcome),
             Write::RemoveMember(remove) => self.remove_member(lane, remove, outcome),
             Write::SetBlock(block) => {
-                agree(outcome, Ok(()), 0, "a block");
+                check(outcome, Ok(()), 0, "a block");
                 let key = (block.blocker, block.other);
                 if block.blocked {
                     self.blocks.insert(key);
@@ -110,13 +111,13 @@ impl Model {
             }
             Write::RefreshSession(refresh) => self.refresh(lane, refresh, outcome),
             Write::EndSession(end) => {
-                let stood = self.sessions.get(&end.session).is_some_and(|session| !session.ended);
-                agree(outcome, Ok(()), usize::from(stood), "a logout");
-                if stood {
+                let existed = self.sessions.get(&end.session).is_some_and(|session| !session.ended);
+                check(outcome, Ok(()), usize::from(existed), "a logout");
+                if existed {
                     self.end_session(lane, end.session, &outcome.events[0]);
                 }
             }
-            // What the server does on its own: mail, last seen. Its events are taken as they are.
+            // The server's own commands: mail, last seen. Their events are accepted as they are.
             _ => {
                 for event in &outcome.events {
                     let audience = event.audience.profiles.iter().copied().collect();
@@ -129,7 +130,11 @@ impl Model {
     fn record(&mut self, lane: Lane, event: &Event, what: What, audience: BTreeSet<Id>) {
         let told: BTreeSet<Id> = event.audience.profiles.iter().copied().collect();
         assert_eq!(told, audience, "the audience of {what:?}");
-        assert_eq!(told.len(), event.audience.profiles.len(), "somebody hears {what:?} twice");
+        assert_eq!(
+            told.len(),
+            event.audience.profiles.len(),
+            "a profile is twice in the audience of {what:?}"
+        );
         self.log.insert(event.seq, Logged { what, audience, lane });
     }
 
@@ -186,20 +191,20 @@ impl Model {
         assert!(outcome.result.is_ok() || outcome.events.is_empty(), "an event of a refused post");
     }
 
-    /// A fresh message: the next `n` of its conversation, at a time that never runs backwards.
+    /// A new message: it gets the next `n` of its conversation, and a time that never decreases.
     fn stored(&mut self, lane: Lane, post: &PostMessage, event: &Event, id: Id, found: Id, body: String) {
-        let place = self.place_of(post, found, event.seq);
+        let conversation_id = self.conversation_of_post(post, found, event.seq);
         let created_at = post.draft.created_at.0.max(self.newest_id.unix_ms());
-        assert!(id > self.newest_id, "an id falls while seq rises");
+        assert!(id > self.newest_id, "an id decreases while seq increases");
         self.newest_id = id;
-        let conversation = self.conversation(place);
+        let conversation = self.conversation(conversation_id);
         let n = conversation.messages.len() as u64 + 1;
         let version =
             Version { rev: event.seq, body: Some(body), reply_to: post.draft.reply_to, ..Version::default() };
         conversation.messages.push(Message {
             id,
             client_id: post.draft.client_id,
-            conversation: place,
+            conversation: conversation_id,
             n,
             seq: event.seq,
             sender: sender(post),
@@ -210,8 +215,8 @@ impl Model {
         conversation.mark(sender(post), event.seq, n);
         let audience = conversation.members();
         self.posts.insert(key_of(post), event.seq);
-        self.messages.insert(event.seq, (place, n));
-        self.record(lane, event, What::Posted { conversation: place, n }, audience);
+        self.messages.insert(event.seq, (conversation_id, n));
+        self.record(lane, event, What::Posted { conversation: conversation_id, n }, audience);
     }
 
     fn may_post(&self, post: &PostMessage) -> Result<(), Refusal> {
@@ -227,17 +232,17 @@ impl Model {
                 Some(id)
             }
         };
-        let stands = |reply: Id| {
+        let exists = |reply: Id| {
             let message = self.message(reply.seq()).filter(|message| message.id == reply);
             message.is_some_and(|message| Some(message.conversation) == conversation)
         };
         match post.draft.reply_to {
-            Some(reply) if !stands(reply) => Err(Refusal::Invalid("reply_to")),
+            Some(reply) if !exists(reply) => Err(Refusal::Invalid("reply_to")),
             _ => Ok(()),
         }
     }
 
-    /// A member may speak and change things there: not between two of whom one blocked the other.
+    /// Whether a member may post and change messages there: not in a direct conversation with a block.
     fn open_to(&self, actor: Id, id: Id) -> Result<(), Refusal> {
         let conversation = self.conversations.get(&id).filter(|conversation| conversation.has(actor));
         let conversation = conversation.ok_or(Refusal::NotFound)?;
@@ -248,8 +253,8 @@ impl Model {
         Ok(())
     }
 
-    /// The conversation of a post, made where it is the first message of two.
-    fn place_of(&mut self, post: &PostMessage, found: Id, seq: u64) -> Id {
+    /// The conversation of a post, created if it is the first message between two profiles.
+    fn conversation_of_post(&mut self, post: &PostMessage, found: Id, seq: u64) -> Id {
         let id = match post.destination {
             Destination::Conversation(id) => id,
             Destination::To(peer) => *self.directs.entry(pair(sender(post), peer)).or_insert_with(|| {
@@ -264,14 +269,14 @@ impl Model {
         id
     }
 
-    /// A message its actor may see.
+    /// A message that its actor may see.
     fn target(&self, actor: Id, id: Id) -> Result<&Message, Refusal> {
         let message = self.message(id.seq()).filter(|message| message.id == id).ok_or(Refusal::NotFound)?;
-        let place = &self.conversations[&message.conversation];
-        if place.has(actor) { Ok(message) } else { Err(Refusal::NotFound) }
+        let conversation = &self.conversations[&message.conversation];
+        if conversation.has(actor) { Ok(message) } else { Err(Refusal::NotFound) }
     }
 
-    /// A change of a message: its next version, and who hears of it.
+    /// Applies a change of a message: its next version, and its audience.
     fn changed(
         &mut self,
         lane: Lane,
@@ -280,8 +285,8 @@ impl Model {
         what: What,
         change: impl FnOnce(&mut Version),
     ) {
-        let (place, n) = self.messages[&seq];
-        let conversation = self.conversation(place);
+        let (conversation_id, n) = self.messages[&seq];
+        let conversation = self.conversation(conversation_id);
         change(conversation.messages[n as usize - 1].change(event.seq));
         let audience = conversation.members();
         self.record(lane, event, what, audience);
@@ -295,7 +300,7 @@ impl Model {
             }
             self.open_to(edit.actor, message.conversation)
         });
-        agree(outcome, expect, usize::from(expect.is_ok()), "message.edit");
+        check(outcome, expect, usize::from(expect.is_ok()), "message.edit");
         if expect.is_ok() {
             self.changed(lane, &outcome.events[0], seq, What::Edited { message: seq }, |version| {
                 version.body = Some(edit.body.clone());
@@ -307,12 +312,12 @@ impl Model {
     fn delete(&mut self, lane: Lane, delete: &DeleteMessage, outcome: &Outcome) {
         let seq = delete.message.seq();
         let expect = self.target(delete.actor, delete.message).and_then(|message| {
-            let place = &self.conversations[&message.conversation];
-            let may = message.sender == delete.actor || place.admins.contains(&delete.actor);
+            let conversation = &self.conversations[&message.conversation];
+            let may = message.sender == delete.actor || conversation.admins.contains(&delete.actor);
             if may { Ok(message.is_deleted()) } else { Err(Refusal::NotAllowed) }
         });
         let fresh = expect == Ok(false);
-        agree(outcome, expect.map(|_| ()), usize::from(fresh), "message.delete");
+        check(outcome, expect.map(|_| ()), usize::from(fresh), "message.delete");
         if fresh {
             self.changed(lane, &outcome.events[0], seq, What::Deleted { message: seq }, |version| {
                 version.body = None;
@@ -328,7 +333,7 @@ impl Model {
         assert!(!react.emoji.contains('\u{fe0f}'));
         let emoji_shown =
             if react.emoji == "\u{2764}" { "\u{2764}\u{fe0f}".to_owned() } else { react.emoji.clone() };
-        // Whether it changes anything.
+        // Whether the reaction changes anything.
         let expect = self.target(react.actor, react.message).and_then(|message| {
             if message.is_deleted() {
                 return Err(Refusal::NotAllowed);
@@ -339,24 +344,24 @@ impl Model {
             if react.on && others >= EMOJI_MAX {
                 return Err(Refusal::Invalid("emoji"));
             }
-            let stands =
+            let is_set =
                 reactions.iter().any(|(emoji, who)| *emoji == emoji_shown && who.contains(&react.actor));
-            Ok(stands != react.on)
+            Ok(is_set != react.on)
         });
         let fresh = expect == Ok(true);
-        agree(outcome, expect.map(|_| ()), usize::from(fresh), "message.react");
+        check(outcome, expect.map(|_| ()), usize::from(fresh), "message.react");
         if !fresh {
             return;
         }
         self.changed(lane, &outcome.events[0], seq, What::Reacted { message: seq }, |version| {
-            let place = version.reactions.iter().position(|(emoji, _)| *emoji == emoji_shown);
-            match (place, react.on) {
-                (Some(place), true) => version.reactions[place].1.push(react.actor),
+            let index = version.reactions.iter().position(|(emoji, _)| *emoji == emoji_shown);
+            match (index, react.on) {
+                (Some(index), true) => version.reactions[index].1.push(react.actor),
                 (None, true) => version.reactions.push((emoji_shown.clone(), vec![react.actor])),
-                (Some(place), false) => {
-                    version.reactions[place].1.retain(|who| *who != react.actor);
-                    if version.reactions[place].1.is_empty() {
-                        version.reactions.remove(place);
+                (Some(index), false) => {
+                    version.reactions[index].1.retain(|who| *who != react.actor);
+                    if version.reactions[index].1.is_empty() {
+                        version.reactions.remove(index);
                     }
                 }
                 (None, false) => unreachable!("it would not be fresh"),
@@ -365,21 +370,22 @@ impl Model {
     }
 
     fn mark_read(&mut self, lane: Lane, reader: Id, id: Id, n: u64, outcome: &Outcome) {
-        let truth = self.conversations.get(&id).filter(|conversation| conversation.has(reader));
-        let Some(truth) = truth else {
-            return agree(outcome, Err(Refusal::NotFound), 0, "conversation.read");
+        let conversation = self.conversations.get(&id).filter(|conversation| conversation.has(reader));
+        let Some(conversation) = conversation else {
+            return check(outcome, Err(Refusal::NotFound), 0, "conversation.read");
         };
-        let before = truth.read_n(reader, u64::MAX);
-        let read_n = n.min(truth.messages.len() as u64).max(before);
-        let unread = truth.unread_behind(reader, read_n, u64::MAX);
-        agree(outcome, Ok(()), usize::from(read_n > before), "conversation.read");
+        let before = conversation.read_n(reader, u64::MAX);
+        let read_n = n.min(conversation.messages.len() as u64).max(before);
+        let unread = conversation.unread_after(reader, read_n, u64::MAX);
+        check(outcome, Ok(()), usize::from(read_n > before), "conversation.read");
         let Ok(Answer::MarkRead(marked)) = &outcome.result else { panic!("{:?}", outcome.result) };
         assert_eq!((marked.read_n, marked.unread), (read_n, unread), "a read mark's answer");
         let [event] = &*outcome.events else { return };
-        // The peer of a direct conversation sees it; in a group only one's own devices do.
-        let blocked = truth.joined.iter().any(|other| *other != reader && self.is_blocked(reader, *other));
-        let seen = !truth.is_group && !blocked;
-        let audience = if seen { truth.members() } else { BTreeSet::from([reader]) };
+        // The peer of a direct conversation sees it; in a group only the reader's own devices do.
+        let blocked =
+            conversation.joined.iter().any(|other| *other != reader && self.is_blocked(reader, *other));
+        let seen = !conversation.is_group && !blocked;
+        let audience = if seen { conversation.members() } else { BTreeSet::from([reader]) };
         self.conversation(id).mark(reader, event.seq, read_n);
         self.record(lane, event, What::Read { conversation: id, profile: reader, read_n }, audience);
     }
@@ -388,10 +394,10 @@ impl Model {
 
     fn create(&mut self, lane: Lane, create: &CreateConversation, outcome: &Outcome) {
         let key = create.client_id.map(|client_id| (create.creator, client_id));
-        if let Some(made) = key.and_then(|key| self.makings.get(&key)).copied() {
+        if let Some(made) = key.and_then(|key| self.created.get(&key)).copied() {
             let stays = self.conversations[&made].has(create.creator);
             let expect = if stays { Ok(()) } else { Err(Refusal::NotFound) };
-            agree(outcome, expect, 0, "a repeated conversation.create");
+            check(outcome, expect, 0, "a repeated conversation.create");
             if let Ok(Answer::CreateConversation(again)) = &outcome.result {
                 assert!(again.duplicate && again.conversation.id == made, "another group");
             }
@@ -408,7 +414,7 @@ impl Model {
                 || *profile != create.creator && self.is_blocked(create.creator, *profile)
         };
         let expect = if members.iter().any(unknown) { Err(Refusal::NotFound) } else { Ok(()) };
-        agree(outcome, expect, usize::from(expect.is_ok()), "conversation.create");
+        check(outcome, expect, usize::from(expect.is_ok()), "conversation.create");
         if expect.is_err() {
             return;
         }
@@ -419,11 +425,11 @@ impl Model {
         made.titles.push((event.seq, create.title.clone()));
         let audience = made.members();
         self.conversations.insert(create.id, made);
-        self.makings.extend(key.map(|key| (key, create.id)));
+        self.created.extend(key.map(|key| (key, create.id)));
         self.record(lane, event, What::Created { conversation: create.id }, audience);
     }
 
-    /// A member of a group; `NotAllowed` between two.
+    /// A group of which the actor is a member. `NotAllowed` for a direct conversation.
     fn in_group(&self, actor: Id, id: Id) -> Result<&Conversation, Refusal> {
         let conversation = self.conversations.get(&id).filter(|conversation| conversation.has(actor));
         let conversation = conversation.ok_or(Refusal::NotFound)?;
@@ -435,7 +441,7 @@ impl Model {
         let expect = self.in_group(update.actor, update.conversation).and_then(|group| {
             if group.admins.contains(&update.actor) { Ok(()) } else { Err(Refusal::NotAllowed) }
         });
-        agree(outcome, expect, usize::from(expect.is_ok()), "conversation.update");
+        check(outcome, expect, usize::from(expect.is_ok()), "conversation.update");
         if expect.is_ok() {
             let event = &outcome.events[0];
             let group = self.conversation(update.conversation);
@@ -447,7 +453,7 @@ impl Model {
 
     fn put_member(&mut self, lane: Lane, put: &PutMember, outcome: &Outcome) {
         let admin = put.role == Role::Admin;
-        // Whether it changes anything.
+        // Whether the command changes anything.
         let expect = self.in_group(put.actor, put.conversation).and_then(|group| {
             if !group.admins.contains(&put.actor) {
                 return Err(Refusal::NotAllowed);
@@ -466,7 +472,7 @@ impl Model {
             Ok(is_admin != admin)
         });
         let fresh = expect == Ok(true);
-        agree(outcome, expect.map(|_| ()), usize::from(fresh), "member.add");
+        check(outcome, expect.map(|_| ()), usize::from(fresh), "member.add");
         if !fresh {
             return;
         }
@@ -474,7 +480,7 @@ impl Model {
         let group = self.conversation(put.conversation);
         if !group.has(put.profile) {
             group.join(put.profile, event.seq);
-            // What was said before is read.
+            // Earlier messages count as read.
             let last_n = group.messages.len() as u64;
             group.mark(put.profile, event.seq, last_n);
         }
@@ -496,7 +502,7 @@ impl Model {
             }
             if group.has(remove.profile) { Ok(()) } else { Err(Refusal::NotFound) }
         });
-        // The last admin's leaving promotes the eldest.
+        // When the last admin leaves, the eldest member is promoted.
         let was_admin =
             self.conversations.get(&id).is_some_and(|group| group.admins.contains(&remove.profile));
         let orphaned = expect.is_ok()
@@ -504,7 +510,7 @@ impl Model {
             && self.conversations[&id].admins.len() == 1
             && self.conversations[&id].joined.len() > 1;
         let count = usize::from(expect.is_ok()) + usize::from(orphaned);
-        agree(outcome, expect, count, "member.remove");
+        check(outcome, expect, count, "member.remove");
         if expect.is_err() {
             return;
         }
@@ -552,9 +558,9 @@ impl Model {
             assert_eq!(answer, None, "an expired refresh token was exchanged");
             return;
         }
-        let place = session.refresh.iter().position(|uuid| *uuid == refresh.refresh_uuid);
-        let behind = place.map(|place| session.refresh.len() - 1 - place);
-        match behind {
+        let index = session.refresh.iter().position(|uuid| *uuid == refresh.refresh_uuid);
+        let age = index.map(|index| session.refresh.len() - 1 - index);
+        match age {
             Some(0) => {
                 assert_eq!(answer, Some(refresh.next_refresh_uuid), "a rotation");
                 session.refresh.push(refresh.next_refresh_uuid);
@@ -583,8 +589,8 @@ impl Model {
     }
 }
 
-/// What came out is what was foretold: the same refusal or none, and so many events.
-fn agree(outcome: &Outcome, expect: Result<(), Refusal>, events: usize, what: &str) {
+/// Compares an outcome with the prediction: the same refusal or none, and the number of events.
+fn check(outcome: &Outcome, expect: Result<(), Refusal>, events: usize, what: &str) {
     let result = outcome.result.as_ref().map(|_| ()).map_err(|refusal| *refusal);
     assert_eq!(result, expect, "{what}");
     assert_eq!(outcome.events.len(), events, "events of {what}");

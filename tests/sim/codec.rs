@@ -1,5 +1,6 @@
-//! What a client writes and how it reads what the server writes: requests, masked frames, frames of the server.
-//! Invariant: an incomplete message is left where it is, so bytes may come one by one.
+//! The client's codec: writes requests and masked frames, reads the server's frames, chunks and event blocks.
+//!
+//! Invariant: an incomplete message stays in its buffer, so that bytes may come one by one.
 
 use natter::base::crypto::base64url_decode;
 use natter::base::json::{self, Value};
@@ -23,12 +24,12 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// A client's frame: masked, whole.
+/// A client's frame: masked, unfragmented.
 pub fn frame(rng: &mut Rng, opcode: u8, payload: &[u8]) -> Vec<u8> {
     part(rng, 0x80 | opcode, payload)
 }
 
-/// A text message, now and then in fragments.
+/// A text message, sometimes in fragments.
 pub fn text(rng: &mut Rng, payload: &str) -> Vec<u8> {
     let bytes = payload.as_bytes();
     if !rng.chance(100) || bytes.len() < 2 {
@@ -62,12 +63,12 @@ fn part(rng: &mut Rng, first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Takes one whole frame of the server from the front of `bytes`: opcode and payload.
+/// Takes one complete frame of the server from the front of `bytes`: opcode and payload.
 pub fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(first & 0x70, 0, "a reserved bit is set");
     assert_eq!(second & 0x80, 0, "the server masks nothing");
-    assert_ne!(first & 0x80, 0, "the server sends whole frames");
+    assert_ne!(first & 0x80, 0, "the server sends unfragmented frames");
     let (len, head) = match second {
         126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
         127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
@@ -78,7 +79,7 @@ pub fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     Some((first & 0x0f, payload))
 }
 
-/// Takes one whole chunk of a chunked body from the front of `bytes`; the last one is empty.
+/// Takes one complete chunk of a chunked body from the front of `bytes`; the last one is empty.
 pub fn take_chunk(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
     let end = bytes.windows(2).position(|window| window == b"\r\n")?;
     let size = std::str::from_utf8(&bytes[..end]).expect("a size in ASCII");
@@ -89,7 +90,7 @@ pub fn take_chunk(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(data)
 }
 
-/// One block of an event stream, as far as its lines say something.
+/// The fields of one block of an event stream.
 #[derive(Debug, Default)]
 pub struct Block {
     pub id: Option<String>,
@@ -97,7 +98,7 @@ pub struct Block {
     pub data: Option<String>,
 }
 
-/// Takes one whole block from the front of an event stream.
+/// Takes one complete block from the front of an event stream.
 pub fn take_block(bytes: &mut Vec<u8>) -> Option<Block> {
     let end = bytes.windows(2).position(|window| window == b"\n\n")?;
     let text: Vec<u8> = bytes.drain(..end + 2).take(end).collect();
@@ -106,19 +107,19 @@ pub fn take_block(bytes: &mut Vec<u8>) -> Option<Block> {
     for line in text.split('\n') {
         let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("a line without a name: {line:?}"));
         let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
-        let place = match name {
+        let field = match name {
             "id" => &mut block.id,
             "event" => &mut block.event,
             "data" => &mut block.data,
             "" => continue,
             _ => panic!("an unknown line: {line:?}"),
         };
-        assert!(place.replace(value).is_none(), "{name} twice in {text:?}");
+        assert!(field.replace(value).is_none(), "{name} twice in {text:?}");
     }
     Some(block)
 }
 
-/// A text at a path of member names.
+/// The value at a path of member names.
 pub fn at<'v, 'a>(value: &'v Value<'a>, path: &str) -> Option<&'v Value<'a>> {
     path.split('.').try_fold(value, |value, name| value.get(name))
 }
@@ -131,7 +132,7 @@ pub fn number_at(value: &Value<'_>, path: &str) -> Option<u64> {
     at(value, path).and_then(Value::as_i64).and_then(|number| u64::try_from(number).ok())
 }
 
-/// What a client may read in its own access token: the session, the expiry (Unix s), the epoch.
+/// The claims that a client may read in its own access token: the session, the expiry (Unix s), the epoch.
 pub fn claims(access: &str) -> (String, u64, String) {
     let payload = access.split('.').nth(1).expect("a token has three parts");
     let bytes = base64url_decode(payload).expect("base64url");

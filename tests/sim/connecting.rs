@@ -1,5 +1,6 @@
-//! How devices listen: sockets, event streams, pages of the log; opened anew or where they ended, and lost. Owns the choice
-//! of form and place; refuses to judge what is heard.
+//! How devices open and lose their streams: sockets, event streams, pages of the log.
+//!
+//! Owns the choice of the form and the cursor. Does not check what is received.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ impl Run {
             return self.poll(d);
         }
         if self.devices[d].stream.is_some() {
-            // The same device opens a new one because it believes the old one dead.
+            // A device opens a new stream because it assumes that the old one is dead.
             if self.rng.chance(300) {
                 self.lose_stream(d);
             }
@@ -27,12 +28,12 @@ impl Run {
         let me = self.profile(d);
         let peer = self.rng.pick(&others).copied().filter(|peer| Some(*peer) != me);
         match peer {
-            Some(peer) if self.rng.chance(self.plan.pairs) => self.open(d, Form::Pair(peer), None),
+            Some(peer) if self.rng.chance(self.plan.legacy_sockets) => self.open(d, Form::Legacy(peer), None),
             _ => {
                 let cursor = match self.rng.below(10) {
                     0 => None,
                     1 => {
-                        // What came before was fetched: it goes on from there.
+                        // It fetched everything before this cursor, and continues from there.
                         let cursor = self.devices[d].list_cursor.clone();
                         if let Some((_, seq)) = &cursor {
                             self.devices[d].begin_at(*seq);
@@ -55,10 +56,10 @@ impl Run {
         }
     }
 
-    /// Asks for the next page of the log, where the last one ended.
+    /// Requests the next page of the log, after the end of the last one.
     pub fn poll(&mut self, d: usize) {
-        let heard = self.devices[d].cursor.clone().filter(|_| !self.rng.chance(20));
-        let start = match heard {
+        let cursor = self.devices[d].cursor.clone().filter(|_| !self.rng.chance(20));
+        let start = match cursor {
             Some((epoch, seq)) => Start::Cursor(epoch, seq),
             None => [Start::Oldest, Start::Now][self.rng.below(2)].clone(),
         };
@@ -92,17 +93,17 @@ impl Run {
         self.owners.insert(conn, d);
         let mut target = match form {
             Form::Native => "/api/v1/ws?".to_owned(),
-            Form::Pair(peer) => format!("/api/v1/ws/{}/{peer}?", self.profile(d).expect("a profile")),
+            Form::Legacy(peer) => format!("/api/v1/ws/{}/{peer}?", self.profile(d).expect("a profile")),
             Form::Events | Form::Poll => "/api/v1/events?".to_owned(),
             Form::Counter => "/api/v1/chat-counter?".to_owned(),
             Form::Chats => "/api/v1/chat-list?".to_owned(),
         };
-        let place = cursor.as_ref().map(|(epoch, seq)| format!("{epoch}:{seq}"));
-        // What an EventSource remembers wins over what its page was made with.
+        let cursor_text = cursor.as_ref().map(|(epoch, seq)| format!("{epoch}:{seq}"));
+        // An EventSource's `Last-Event-ID` takes precedence over the cursor in its URL.
         let by_header = form == Form::Events && self.rng.chance(500);
-        match &place {
+        match &cursor_text {
             Some(_) if by_header => target.push_str("cursor=elsewhere:7"),
-            Some(place) => target.push_str(&format!("cursor={place}")),
+            Some(cursor_text) => target.push_str(&format!("cursor={cursor_text}")),
             None => {}
         }
         let bearer = format!("Bearer {}", token.access);
@@ -111,10 +112,12 @@ impl Run {
         if !form.is_socket() {
             fields.push(("Accept", "text/event-stream"));
         }
-        fields.extend(place.as_deref().filter(|_| by_header).map(|place| ("Last-Event-ID", place)));
+        fields.extend(
+            cursor_text.as_deref().filter(|_| by_header).map(|cursor_text| ("Last-Event-ID", cursor_text)),
+        );
         let device = self.devices[d].unique_id.clone();
         fields.extend(device.as_deref().map(|id| ("UniqueId", id)));
-        self.trace(|| format!("device {d} opens {:x}: {target} {place:?}", conn.0));
+        self.trace(|| format!("device {d} opens {:x}: {target} {cursor_text:?}", conn.0));
         if form != Form::Poll {
             let bytes = codec::request("GET", &target, &fields, None);
             self.runtime.link(conn).up.extend(bytes);
@@ -173,7 +176,7 @@ impl Run {
         match self.rng.pick(&https).copied() {
             Some(conn) if self.rng.chance(500) => {
                 if self.rng.chance(300) {
-                    // It said all it wanted to say and waits for the answers.
+                    // It has sent all its requests and waits for the answers.
                     self.runtime.link(conn).up_ended = true;
                     let http = self.devices[d].https.iter_mut().find(|http| http.conn == conn);
                     http.expect("a connection").closing = true;
@@ -185,7 +188,7 @@ impl Run {
         }
     }
 
-    /// The wire breaks; the client knows at once, the server a little later.
+    /// The network breaks: the client notices at once, the server a little later.
     pub fn cut(&mut self, conn: ConnId) {
         self.runtime.link(conn).cut(&mut self.rng);
         self.lost(conn);

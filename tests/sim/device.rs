@@ -1,5 +1,7 @@
-//! A client: what one device of a person knows, holds open and still waits for. Owns the state; what it does is in `workload`,
-//! what it hears in `event_checker`. Invariant: a draft is dropped only when its post was answered; until then it is sent again.
+//! A client: what one device of a person knows, has open and waits for.
+//!
+//! Owns the state. Its actions are in `workload`, the checks of what it receives in `event_checker`.
+//! Invariant: a draft is dropped only when its post was answered; until then it is sent again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -11,9 +13,9 @@ pub struct Person {
     pub name: String,
     pub email: String,
     pub password: String,
-    /// Known once somebody signed up.
+    /// Known after the first sign-up.
     pub profile: Option<Id>,
-    /// The account stands, as far as its devices know.
+    /// The account exists, as far as its devices know.
     pub signed_up: bool,
 }
 
@@ -24,7 +26,7 @@ pub struct Token {
     pub session: Id,
     /// Unix seconds.
     pub exp: u64,
-    /// The epoch it was made in: another one's is refused.
+    /// The epoch it was made in: a token of another epoch is refused.
     pub epoch: String,
 }
 
@@ -41,9 +43,9 @@ pub struct Draft {
     pub body: String,
     pub reply_to: Option<Id>,
     pub answered: bool,
-    /// It was refused for good: its conversation was left, or somebody blocks.
+    /// It was permanently refused: the sender left its conversation, or is blocked.
     pub given_up: bool,
-    /// The connection it was last written to, while that lives.
+    /// The connection it was last written to, while that is open.
     pub carrier: Option<ConnId>,
 }
 
@@ -54,7 +56,7 @@ pub enum Point {
     After(u64),
 }
 
-/// What a device asked, and what it needs to judge the answer.
+/// A request of a device, with what the check of its answer needs.
 #[derive(Clone, Debug)]
 pub enum Ask {
     SignUp,
@@ -62,10 +64,10 @@ pub enum Ask {
     Refresh,
     Logout,
     Me,
-    /// `place`: which post of its connection this is.
+    /// `index`: the index of this post on its connection.
     Post {
         client_id: Id,
-        place: usize,
+        index: usize,
     },
     Read {
         conversation: Id,
@@ -81,9 +83,9 @@ pub enum Ask {
         limit: u64,
         floor: u64,
     },
-    /// A change of a message or a group, which may be refused by what is stored.
+    /// A change of a message or a group, which the rules may refuse.
     Change,
-    /// `behind`: the seq behind which the search goes on; `exact`: the index has caught up and nobody writes.
+    /// `behind`: the seq below which the search continues; `exact`: the index has caught up and no device writes.
     Search {
         words: &'static [&'static str],
         conversation: Option<Id>,
@@ -95,11 +97,11 @@ pub enum Ask {
     Typing {
         conversation: Id,
     },
-    /// A stream goes on with the newer token of its session.
+    /// A stream authenticates with the newer token of its session.
     Auth {
         proof: Proof,
     },
-    /// Nothing that may succeed: the code it must get.
+    /// A request that must fail with this code.
     Wrong {
         code: &'static str,
     },
@@ -111,23 +113,23 @@ impl Ask {
     }
 }
 
-/// The token a request went out with.
+/// The token that a request was sent with.
 #[derive(Clone, Debug)]
 pub struct Proof {
     pub session: Id,
     pub exp: u64,
     pub epoch: String,
-    /// The server had heard of the session's end before a byte of this was written.
+    /// The server knew of the session's end before a byte of this was written.
     pub over: bool,
 }
 
-/// The posts one connection carried, in the order they were written.
+/// The posts that one connection carried, in the order they were written.
 #[derive(Clone, Debug, Default)]
 pub struct Carried {
     pub posts: Vec<Id>,
-    /// The places of those that were refused: a later place may hold the same post again.
+    /// The indexes of refused posts: a later index may hold the same post again.
     pub refusals: BTreeSet<usize>,
-    /// The first that was refused with `retry:true`: nothing behind it may be stored through this connection.
+    /// The first post that was refused with `retry:true`: no later post may be stored through this connection.
     pub refused: Option<usize>,
 }
 
@@ -136,30 +138,30 @@ pub struct Http {
     pub inbox: Vec<u8>,
     pub asks: VecDeque<(Ask, Option<Proof>)>,
     pub carried: Carried,
-    /// The server said that it closes: nothing more is written.
+    /// The server announced that it closes: nothing more is written.
     pub closing: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Native,
-    Pair(Id),
+    Legacy(Id),
     /// The log as server-sent events.
     Events,
-    /// The log as JSON, a page at a time, now and then after a wait.
+    /// The log as JSON, a page at a time, sometimes after a wait.
     Poll,
-    /// One value of a legacy event stream.
+    /// A legacy stream of one value.
     Counter,
     Chats,
 }
 
 impl Form {
     pub fn is_socket(self) -> bool {
-        matches!(self, Form::Native | Form::Pair(_))
+        matches!(self, Form::Native | Form::Legacy(_))
     }
 }
 
-/// Where a page of the log is asked to begin.
+/// Where a requested page of the log begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     Oldest,
@@ -167,7 +169,7 @@ pub enum Start {
     Cursor(String, u64),
 }
 
-/// A page of the log that is being asked for.
+/// A requested page of the log.
 #[derive(Clone, Debug)]
 pub struct Poll {
     pub start: Start,
@@ -186,16 +188,16 @@ pub struct Stream {
     /// Native: the cursor it was opened with.
     pub cursor: Option<(String, u64)>,
     pub hello: bool,
-    /// Native: everything up to here was heard.
+    /// Native: every event up to this seq was received.
     pub last: u64,
-    /// After `caught_up`, or after the history of a pair.
+    /// After `caught_up`, or after the history of a legacy socket.
     pub live: bool,
     pub resetting: bool,
-    /// Pair: the `n` of the last line shown.
+    /// Legacy socket: the `n` of the last message shown.
     pub shown: Option<u64>,
-    /// An event stream: its body, out of its chunks.
+    /// An event stream: its body without the chunks.
     pub text: Vec<u8>,
-    /// A value: the last one.
+    /// A value stream: the last value.
     pub value: Option<String>,
     pub poll: Option<Poll>,
     pub floor: u64,
@@ -204,9 +206,9 @@ pub struct Stream {
     pub writes: VecDeque<u64>,
     pub next_id: u64,
     pub carried: Carried,
-    /// Pair: a post was refused for now; which one is not said.
+    /// Legacy socket: a post was refused with retry; the refusal does not say which.
     pub refused: bool,
-    /// A close frame was sent by one of us.
+    /// One side has sent a close frame.
     pub closing: bool,
 }
 
@@ -215,20 +217,20 @@ pub struct Device {
     pub address: u8,
     pub unique_id: Option<String>,
     pub token: Option<Token>,
-    /// A token is being asked for on this connection.
+    /// A token was requested on this connection.
     pub signing: Option<ConnId>,
     pub https: Vec<Http>,
     pub stream: Option<Stream>,
     pub drafts: Vec<Draft>,
-    /// Where a new stream goes on.
+    /// Where a new stream continues.
     pub cursor: Option<(String, u64)>,
-    /// The cursor of the last list: what came before was fetched.
+    /// The cursor of the last list: everything before it was fetched.
     pub list_cursor: Option<(String, u64)>,
     /// Every message since this seq must be known.
     pub since: Option<u64>,
-    /// Messages known by their seq; whether an event told.
+    /// Known messages by their seq, and whether an event delivered them.
     pub known: BTreeMap<u64, bool>,
-    /// The posts of each connection that is over.
+    /// The posts of each closed connection.
     pub over: Vec<(ConnId, Carried)>,
 }
 
@@ -255,16 +257,16 @@ impl Device {
         self.live_log() && self.stream.as_ref().is_some_and(|stream| stream.form == Form::Native)
     }
 
-    /// Hears everything as it happens.
+    /// Receives events as they happen.
     pub fn live_log(&self) -> bool {
         let log = |stream: &Stream| matches!(stream.form, Form::Native | Form::Events);
         self.stream.as_ref().is_some_and(|stream| log(stream) && stream.live && !stream.closing)
     }
 
-    /// A connection is over: what was on its way is uncertain, and is done again.
+    /// A connection was closed: what was in flight is uncertain, and is sent again.
     pub fn lost(&mut self, conn: ConnId) {
-        if let Some(place) = self.https.iter().position(|http| http.conn == conn) {
-            let http = self.https.remove(place);
+        if let Some(index) = self.https.iter().position(|http| http.conn == conn) {
+            let http = self.https.remove(index);
             self.over.push((conn, http.carried));
         }
         if let Some(stream) = self.stream.take_if(|stream| stream.conn == conn) {
@@ -276,7 +278,7 @@ impl Device {
         self.signing.take_if(|signing| *signing == conn);
     }
 
-    /// Forgets what streams have told: a new beginning at this seq.
+    /// Drops what streams have delivered: a new start at this seq.
     pub fn begin_at(&mut self, seq: u64) {
         self.since = Some(seq);
         self.known.clear();
@@ -284,7 +286,7 @@ impl Device {
 
     pub fn knows(&mut self, seq: u64, by_event: bool) {
         let told = self.known.entry(seq).or_insert(false);
-        assert!(!(*told && by_event), "message {seq} was told twice");
+        assert!(!(*told && by_event), "message {seq} was delivered twice");
         *told |= by_event;
     }
 }

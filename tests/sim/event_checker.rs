@@ -1,5 +1,6 @@
-//! What devices hear, judged against the model: every answer, every event, every close. Owns the promises of `protocol.md` as
-//! assertions; refuses to choose what happens next.
+//! Checks everything that devices receive against the model: every answer, every event, every close.
+//!
+//! Owns the promises of `protocol.md` as assertions. Does not choose what happens next.
 
 use natter::base::id::Id;
 use natter::base::json::{self, Value};
@@ -15,10 +16,10 @@ use crate::support::http::{Response, responses};
 /// An answer, of HTTP or of a stream.
 struct Reply<'v, 'a> {
     result: Result<&'v Value<'a>, Refused>,
-    /// Where `next`, `cursor`, `unread_total`, `duplicate` stand.
-    beside: &'v Value<'a>,
+    /// The object with `next`, `cursor`, `unread_total`, `duplicate`.
+    envelope: &'v Value<'a>,
     conn: ConnId,
-    /// The stream it came on, as far as it was heard then.
+    /// Whether it came on the device's stream.
     stream: bool,
 }
 
@@ -35,8 +36,8 @@ pub fn refused(problem: &Value<'_>) -> Refused {
 }
 
 impl Run {
-    /// Bytes reach a client.
-    pub fn hear(&mut self, conn: ConnId, bytes: &[u8]) {
+    /// A client receives bytes.
+    pub fn receive(&mut self, conn: ConnId, bytes: &[u8]) {
         let Some(d) = self.owners.get(&conn).copied() else { return };
         let device = &mut self.devices[d];
         if let Some(http) = device.https.iter_mut().find(|http| http.conn == conn) {
@@ -57,7 +58,7 @@ impl Run {
                 }
                 return;
             }
-            Form::Native | Form::Pair(_) => {}
+            Form::Native | Form::Legacy(_) => {}
         }
         if !stream.upgraded && !self.upgraded(d) {
             return;
@@ -68,8 +69,8 @@ impl Run {
         }
     }
 
-    /// The end of what the server writes.
-    pub fn hear_end(&mut self, conn: ConnId) {
+    /// A client receives the end of a connection.
+    pub fn receive_end(&mut self, conn: ConnId) {
         let link = self.runtime.link(conn);
         link.client_open = false;
         // The client closes its side too.
@@ -84,7 +85,7 @@ impl Run {
         let closing = response.field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         http.closing |= closing;
         let Some((ask, proof)) = http.asks.pop_front() else {
-            // A head that never came whole, or the server goes: nothing was asked.
+            // The answer to an incomplete head, or to a drain: there was no request.
             let code = response.code();
             assert!(["request_timeout", "unavailable"].contains(&code.as_str()), "unasked: {response:?}");
             return;
@@ -99,13 +100,13 @@ impl Run {
             assert_eq!(response.status, if duplicate { 200 } else { 201 }, "{}", response.text());
         }
         if let (Err(refused), Ask::Post { .. }) = (&result, &ask) {
-            assert!(closing || !refused.retry, "a post was refused for now, and the connection goes on");
+            assert!(closing || !refused.retry, "a post was refused with retry, and the connection continues");
         }
-        let reply = Reply { result, beside: &value, conn, stream: false };
+        let reply = Reply { result, envelope: &value, conn, stream: false };
         self.answered(d, ask, proof, reply);
     }
 
-    /// Reads the answer to an upgrade; whether frames follow.
+    /// Reads the answer to an upgrade. Returns whether frames follow.
     pub fn upgraded(&mut self, d: usize) -> bool {
         let stream = self.devices[d].stream.as_mut().expect("a stream");
         let Some(end) = stream.inbox.windows(4).position(|window| window == b"\r\n\r\n") else {
@@ -114,7 +115,7 @@ impl Run {
         if stream.inbox.starts_with(b"HTTP/1.1 101 ") {
             stream.inbox.drain(..end + 4);
             stream.upgraded = true;
-            assert!(!stream.proof.over, "a stream opened for a session that was over");
+            assert!(!stream.proof.over, "a stream opened for an ended session");
             self.stats.streams += 1;
             return true;
         }
@@ -125,9 +126,9 @@ impl Run {
         if refused.code == "unauthorized_access" {
             self.unauthorized(d, conn, &proof);
         } else if refused.code == "not_found" {
-            assert!(self.plan.blocks && matches!(form, Form::Pair(_)), "{refused:?} for {form:?}");
+            assert!(self.plan.blocks && matches!(form, Form::Legacy(_)), "{refused:?} for {form:?}");
         } else if refused.code != "request_timeout" {
-            self.must_be_weather(conn, &refused, &format!("opening {form:?}"));
+            self.must_be_a_fault(conn, &refused, &format!("opening {form:?}"));
         }
         self.runtime.link(conn).up_ended = true;
         self.runtime.link(conn).client_open = false;
@@ -144,7 +145,7 @@ impl Run {
             Err(refused) => return self.refused(d, &ask, proof, conn, &refused),
             Ok(_) => {
                 let over = proof.as_ref().is_some_and(|proof| proof.over);
-                assert!(!over, "{ask:?} was answered for a session that was over");
+                assert!(!over, "{ask:?} was answered for an ended session");
             }
         }
         let Ok(data) = reply.result else { return };
@@ -171,22 +172,25 @@ impl Run {
                 let now = self.model.conversations[&conversation].read_n(me, head);
                 assert!(read_n <= now, "a read mark that is not on disk: {read_n}, it is {now}");
             }
-            Ask::List { behind, floor } => self.listed(d, conn, behind, floor, data, reply.beside),
+            Ask::List { behind, floor } => self.listed(d, conn, behind, floor, data, reply.envelope),
             Ask::Messages { conversation, point, limit, floor } => {
-                self.page(conversation, point, limit, floor, data, reply.beside);
+                self.page(conversation, point, limit, floor, data, reply.envelope);
             }
             Ask::Change => self.changed(d, data, &reply),
             Ask::Search { words, conversation, limit, behind, floor, exact } => {
                 let search = Search { words, conversation, limit, behind, floor, exact };
-                self.found(d, &search, data, reply.beside);
+                self.found(d, &search, data, reply.envelope);
             }
             Ask::Typing { conversation } => {
                 let me = self.profile(d).expect("a profile");
-                let place = &self.model.conversations[&conversation];
-                assert!(place.has(me) || place.was_left_by(me), "{me} typed where they never were");
+                let known = &self.model.conversations[&conversation];
+                assert!(
+                    known.has(me) || known.was_left_by(me),
+                    "{me} typed in a conversation they were never in"
+                );
             }
             Ask::Auth { proof } => {
-                assert!(!proof.over, "a stream went on with a session that was over");
+                assert!(!proof.over, "a stream continued with an ended session");
                 if let Some(stream) = self.devices[d].stream.as_mut().filter(|_| reply.stream) {
                     stream.proof.exp = stream.proof.exp.max(proof.exp);
                 }
@@ -199,7 +203,7 @@ impl Run {
         self.stats.refusals += 1;
         let device = &mut self.devices[d];
         device.signing.take_if(|signing| *signing == conn);
-        if let Ask::Post { client_id, place } = ask {
+        if let Ask::Post { client_id, index } = ask {
             for draft in &mut device.drafts {
                 if draft.client_id == *client_id {
                     draft.carrier.take_if(|carrier| *carrier == conn);
@@ -208,9 +212,9 @@ impl Run {
             let http = device.https.iter_mut().find(|http| http.conn == conn).map(|http| &mut http.carried);
             let stream = device.stream.as_mut().filter(|stream| stream.conn == conn);
             if let Some(carried) = http.or(stream.map(|stream| &mut stream.carried)) {
-                carried.refusals.insert(*place);
+                carried.refusals.insert(*index);
                 if refused.retry {
-                    carried.refused.get_or_insert(*place);
+                    carried.refused.get_or_insert(*index);
                 }
             }
         }
@@ -227,7 +231,7 @@ impl Run {
             ("unauthorized_access", Ask::Auth { proof }) => self.unauthorized(d, conn, proof),
             ("unauthorized_access", _) => self.unauthorized(d, conn, &proof.expect("a token")),
             ("not_found" | "not_allowed" | "invalid_reply_to", Ask::Post { client_id, .. }) => {
-                // By the rules, as they stood in its transaction; but what was stored before stays so.
+                // Refused by the rules at the time of its transaction. A post that was stored before stays stored.
                 let me = self.profile(d).expect("a profile");
                 assert!(self.model.refused.contains(&(me, *client_id)), "{refused:?} for {ask:?}");
                 if self.model.posted(me, *client_id).is_none() {
@@ -256,12 +260,12 @@ impl Run {
                 self.people[person].signed_up = true;
             }
             ("general_error", Ask::Post { .. }) => assert!(self.plan.sabotage, "{refused:?} for {ask:?}"),
-            _ => self.must_be_weather(conn, refused, &format!("{ask:?}")),
+            _ => self.must_be_a_fault(conn, refused, &format!("{ask:?}")),
         }
     }
 
-    /// A refusal nobody is to blame for: it must ask for a retry, and something must have failed.
-    pub fn must_be_weather(&mut self, conn: ConnId, refused: &Refused, what: &str) {
+    /// A refusal without a fault of the client: it must ask for a retry, and a fault must have happened.
+    pub fn must_be_a_fault(&mut self, conn: ConnId, refused: &Refused, what: &str) {
         let expected = match refused.code.as_str() {
             "busy" | "unavailable" => {
                 self.runtime.faults > 0 || self.runtime.link(conn).draining || self.plan.sabotage
@@ -288,7 +292,7 @@ impl Run {
             && token.session == proof.session
             && token.exp == proof.exp
         {
-            // Whatever the reason, the refresh token decides.
+            // The refresh token decides, whatever the reason was.
             token.exp = 0;
         }
     }
@@ -312,7 +316,7 @@ impl Run {
         self.devices[d].token = Some(Token { access, refresh: text("refresh"), session, exp, epoch });
     }
 
-    /// What is shown of a changed message is on disk, and all that happened before was told before.
+    /// A changed message that is shown is stored, and all earlier events were delivered before.
     fn changed(&mut self, d: usize, data: &Value<'_>, reply: &Reply<'_, '_>) {
         if at(data, "rev").is_none() {
             return;
@@ -331,7 +335,7 @@ impl Run {
         let seq = if at(data, "conversation").is_some() {
             self.model.check_message(data).0
         } else {
-            // All that one who has left is told.
+            // A sender that left the conversation gets only a stub.
             let left = self.model.conversations[&stored.conversation].was_left_by(me);
             assert!(left, "a stub for a member: {data:?}");
             assert_eq!(text_at(data, "id"), Some(stored.id.to_string()));
@@ -339,7 +343,7 @@ impl Run {
             number_at(data, "seq").expect("seq")
         };
         assert_eq!(stored.seq, seq, "the answer to {client_id} is another message");
-        let fresh = at(reply.beside, "duplicate").is_none();
+        let fresh = at(reply.envelope, "duplicate").is_none();
         if fresh {
             assert_eq!(stored.lane, reply.conn.lane(), "a fresh answer to a message of another connection");
         }
@@ -365,11 +369,11 @@ impl Run {
         behind: Option<u64>,
         floor: u64,
         rows: &Value<'_>,
-        beside: &Value<'_>,
+        envelope: &Value<'_>,
     ) {
         let me = self.profile(d).expect("a profile");
-        let Some(cursor) = text_at(beside, "cursor") else {
-            // Until what the last process left is proven to be on disk, nobody is to go on from there.
+        let Some(cursor) = text_at(envelope, "cursor") else {
+            // Until the writes of the last process are proven to be on disk, no client may continue from this cursor.
             assert!(self.runtime.began_unproven, "a list without a cursor");
             return;
         };
@@ -387,7 +391,7 @@ impl Run {
             unread_total += conversation.unread(me, as_of);
             all.push((conversation.activity(as_of), *id));
         }
-        assert_eq!(number_at(beside, "unread_total"), Some(unread_total), "unread_total as of {as_of}");
+        assert_eq!(number_at(envelope, "unread_total"), Some(unread_total), "unread_total as of {as_of}");
         all.sort_unstable_by(|a, b| b.cmp(a));
         let expected = all.iter().filter(|(activity, _)| behind.is_none_or(|behind| *activity < behind));
         let rows = rows.as_list().expect("a list");
@@ -406,7 +410,7 @@ impl Run {
             assert_eq!(text_at(row, "title").as_deref(), conversation.title(as_of), "title as of {as_of}");
             let count = conversation.members_count(as_of);
             assert_eq!(number_at(row, "members_count"), Some(count), "members_count as of {as_of}");
-            match last_n.checked_sub(1).map(|place| &conversation.messages[place as usize]) {
+            match last_n.checked_sub(1).map(|index| &conversation.messages[index as usize]) {
                 None => assert_eq!(at(row, "last_message"), Some(&Value::Null)),
                 Some(last) => {
                     let told = self.model.check_message(at(row, "last_message").expect("last_message"));
@@ -416,7 +420,7 @@ impl Run {
             shown += 1;
         }
         assert_eq!(shown, rows.len(), "more conversations than there are");
-        let next = text_at(beside, "next");
+        let next = text_at(envelope, "next");
         assert_eq!(next.is_none(), shown == expected.clone().count(), "`next` after {shown} conversations");
         let last = expected.clone().nth(shown.saturating_sub(1)).map(|(activity, _)| *activity);
         if behind.is_none() {
@@ -436,23 +440,23 @@ impl Run {
         limit: u64,
         floor: u64,
         rows: &Value<'_>,
-        beside: &Value<'_>,
+        envelope: &Value<'_>,
     ) {
-        let truth = &self.model.conversations[&conversation];
-        let (least, most) = (truth.last_n(floor), truth.messages.len() as u64);
+        let known = &self.model.conversations[&conversation];
+        let (least, most) = (known.last_n(floor), known.messages.len() as u64);
         let rows = rows.as_list().expect("a list");
         assert!(rows.len() as u64 <= limit, "more than asked");
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for row in rows {
             let (seq, rev) = self.model.check_message(row);
             let message = self.model.message(seq).expect("it is there");
             assert_eq!(message.conversation, conversation, "a message of another conversation");
             assert!(rev >= message.version(floor).rev, "an old version of what was known to be changed");
-            places.push(message.n);
+            positions.push(message.n);
         }
-        assert!(places.windows(2).all(|pair| pair[0] + 1 == pair[1]), "not dense: {places:?}");
-        let (first, last) = (places.first().copied(), places.last().copied());
-        let more = at(beside, "next").is_some_and(|next| *next != Value::Null);
+        assert!(positions.windows(2).all(|pair| pair[0] + 1 == pair[1]), "not dense: {positions:?}");
+        let (first, last) = (positions.first().copied(), positions.last().copied());
+        let more = at(envelope, "next").is_some_and(|next| *next != Value::Null);
         match point {
             Point::Newest => {
                 let last = last.unwrap_or(0);
@@ -482,7 +486,7 @@ impl Run {
                 match form {
                     Form::Native if value.get("event").is_some() => self.event(d, &value),
                     Form::Native => self.op_answered(d, conn, &value),
-                    Form::Pair(peer) => self.pair_line(d, peer, &value),
+                    Form::Legacy(peer) => self.legacy_line(d, peer, &value),
                     form => panic!("a frame for {form:?}"),
                 }
             }
@@ -514,8 +518,8 @@ impl Run {
                 let told = self.runtime.link(conn).draining && reason.contains("retry_after_ms");
                 assert!(told, "1001: {reason}");
             }
-            // A pair that was blocked while it opened is told to come back, and then that there is nobody.
-            1_013 if self.plan.blocks && matches!(form, Form::Pair(_)) => {}
+            // A legacy socket that was blocked while it opened is told to retry, and then gets `not_found`.
+            1_013 if self.plan.blocks && matches!(form, Form::Legacy(_)) => {}
             1_013 => assert!(self.runtime.faults > 0 || self.plan.sabotage, "1013 though nothing failed"),
             4_401 => self.unauthorized(d, conn, &proof),
             4_408 => {}
@@ -531,7 +535,7 @@ impl Run {
         self.lost(conn);
     }
 
-    /// An event of the log, on a socket or an event stream, or words without a seq.
+    /// An event of the log, on a socket or an event stream, or an ephemeral event.
     pub fn event(&mut self, d: usize, event: &Value<'_>) {
         let name = text_at(event, "event").expect("a name");
         let me = self.profile(d).expect("a profile");
@@ -557,29 +561,29 @@ impl Run {
         if name == "presence" {
             let whose = text_at(event, "data.profile").and_then(|text| Id::parse(&text)).expect("a profile");
             assert!(self.model.direct(me, whose).is_some(), "the presence of {whose} is nothing to {me}");
-            return;
+            assert!(self.model.direct(me, whose).is_some(), "{me} must not see the presence of {whose}");
         }
         if name == "typing" {
             let id = |path| text_at(event, path).and_then(|text| Id::parse(&text)).expect("an id");
             let (conversation, typist) = (id("data.conversation"), id("data.profile"));
             let may = socket && stream.live && self.runtime.may_know.contains(&(conversation, typist, me));
-            assert!(may && seq.is_none(), "that {typist} types is nothing to {me}: {event:?}");
+            assert!(may && seq.is_none(), "{me} must not see that {typist} types: {event:?}");
             self.stats.typings += 1;
             return;
         }
         let seq = seq.unwrap_or_else(|| panic!("{name} without seq"));
         self.stats.events += 1;
-        // Everything before it must have been heard; a replay may show the newest of its kind instead.
-        let behind = if ["caught_up", "heartbeat", "reset"].contains(&name.as_str()) { seq + 1 } else { seq };
+        // All earlier events must have been received. A replay may leave out all but the newest of a kind.
+        let before = if ["caught_up", "heartbeat", "reset"].contains(&name.as_str()) { seq + 1 } else { seq };
         let begins = stream.cursor.is_none() && !stream.live || stream.resetting || name == "reset";
-        // An event stream does not say when its replay is over.
+        // An event stream does not say when its replay is complete.
         let live = stream.live && socket;
         if !begins {
-            let missed: Vec<u64> = self.model.due(stream.last, behind, me, lane);
+            let missed: Vec<u64> = self.model.due(stream.last, before, me, lane);
             let missed: Vec<&u64> =
                 missed.iter().filter(|seq| live || !self.model.is_excused(**seq, me)).collect();
-            assert!(missed.is_empty(), "{name} of seq {seq} came, but not {missed:?} behind {}", stream.last);
-            assert!(behind > stream.last, "{name} of seq {seq} after {}", stream.last);
+            assert!(missed.is_empty(), "{name} of seq {seq} came, but not {missed:?} after {}", stream.last);
+            assert!(before > stream.last, "{name} of seq {seq} after {}", stream.last);
         }
         match name.as_str() {
             "reset" => {
@@ -591,7 +595,7 @@ impl Run {
                 assert!(reason == "epoch" && foreign, "a reset ({reason}) of the cursor {theirs}:{cursor}");
                 stream.resetting = socket;
                 if !socket {
-                    // Nothing is said behind it: the stream is live.
+                    // No `caught_up` follows: the stream is live.
                     stream.last = seq;
                     device.begin_at(seq);
                 }
@@ -609,7 +613,7 @@ impl Run {
             _ => {
                 assert_eq!(self.model.check_event(event, live), seq);
                 let logged = &self.model.log[&seq];
-                assert!(self.model.may_hear(seq, me, live), "{name} of seq {seq} is not for {me}");
+                assert!(self.model.may_receive(seq, me, live), "{name} of seq {seq} is not for {me}");
                 assert!(logged.lane != lane, "{name} of seq {seq} for the connection that caused it");
                 if name == "message.posted" {
                     device.knows(seq, true);
@@ -644,28 +648,28 @@ impl Run {
         };
         let is_write = ask.is_write();
         if result.is_ok() && is_write {
-            assert!(stream.carried.refused.is_none(), "a write was done behind a refused post: {ask:?}");
+            assert!(stream.carried.refused.is_none(), "a write was done after a refused post: {ask:?}");
         }
-        let reply = Reply { result, beside: value, conn, stream: true };
+        let reply = Reply { result, envelope: value, conn, stream: true };
         self.answered(d, ask, None, reply);
     }
 
-    /// A legacy socket: first the history, then each new text of the pair, once and in order.
-    fn pair_line(&mut self, d: usize, peer: Id, value: &Value<'_>) {
+    /// A legacy socket: first the history, then each new text of the conversation, once and in order.
+    fn legacy_line(&mut self, d: usize, peer: Id, value: &Value<'_>) {
         let me = self.profile(d).expect("a profile");
         if let Some(problem) = value.get("error") {
-            return self.pair_refused(d, &refused(problem));
+            return self.legacy_refused(d, &refused(problem));
         }
         let rows = value.as_list().expect("an array");
-        self.trace(|| format!("device {d}: a line of the pair: {value:?}"));
+        self.trace(|| format!("device {d}: legacy messages: {value:?}"));
         let conversation = self.model.direct(me, peer);
         let chat = format!("{me}-{peer}");
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for row in rows {
             let id = text_at(row, "id").and_then(|text| Id::parse(&text)).expect("an id");
-            let message = self.model.message(id.seq()).expect("a line that is on disk");
+            let message = self.model.message(id.seq()).expect("a stored message");
             assert_eq!(message.id, id);
-            assert_eq!(Some(message.conversation), conversation, "a line of another pair");
+            assert_eq!(Some(message.conversation), conversation, "a message of another conversation");
             assert_eq!(text_at(row, "chat_id").as_ref(), Some(&chat));
             let text = text_at(row, "message");
             assert!(
@@ -675,22 +679,23 @@ impl Run {
             assert_eq!(text_at(row, "sender"), Some(message.sender.to_string()));
             let receiver = if message.sender == me { peer } else { me };
             assert_eq!(text_at(row, "receiver"), Some(receiver.to_string()));
-            places.push(message.n);
+            positions.push(message.n);
         }
-        self.stats.lines += places.len() as u64;
+        self.stats.lines += positions.len() as u64;
         let device = &mut self.devices[d];
         let stream = device.stream.as_mut().expect("a stream");
-        // Lines of deleted messages are left out of a history, wherever they stand.
+        // Deleted messages are left out of a history at any position.
         let left_out = |from: u64, until: u64| {
             let messages = conversation.map_or(&[][..], |id| &self.model.conversations[&id].messages);
             (from..until).all(|n| messages[n as usize - 1].is_deleted())
         };
         let Some(shown) = stream.shown else {
-            let whole = places.windows(2).all(|pair| pair[0] < pair[1] && left_out(pair[0] + 1, pair[1]));
-            assert!(whole, "a history with gaps: {places:?}");
-            assert!(places.len() <= 100, "a history of {}", places.len());
+            let complete =
+                positions.windows(2).all(|pair| pair[0] < pair[1] && left_out(pair[0] + 1, pair[1]));
+            assert!(complete, "a history with gaps: {positions:?}");
+            assert!(positions.len() <= 100, "a history of {}", positions.len());
             let least = conversation.map_or(0, |id| self.model.conversations[&id].last_n(stream.floor));
-            let last = places.last().copied().unwrap_or(0);
+            let last = positions.last().copied().unwrap_or(0);
             assert!(
                 last >= least || left_out(last + 1, least + 1),
                 "the history ends at {last}, not {least}"
@@ -699,7 +704,7 @@ impl Run {
             stream.live = true;
             return;
         };
-        if places.is_empty() {
+        if positions.is_empty() {
             // The answer to a repeated client_id whose original was deleted since.
             let gone = |client_id: &Id| self.model.posted(me, *client_id).is_some_and(Message::is_deleted);
             assert!(stream.carried.posts.iter().any(gone), "an empty line");
@@ -708,14 +713,14 @@ impl Run {
             }
             return;
         }
-        let [n] = places[..] else { panic!("a live line is one message: {value:?}") };
+        let [n] = positions[..] else { panic!("a live line is one message: {value:?}") };
         let message = &self.model.conversations[&conversation.expect("it is there")].messages[n as usize - 1];
         let mine = message.sender == me && stream.carried.posts.contains(&message.client_id);
         if n <= shown && mine {
             // The answer to a repeated client_id.
             self.stats.repeats += 1;
         } else {
-            assert!(n > shown && left_out(shown + 1, n), "a line of the pair is missing, or came twice");
+            assert!(n > shown && left_out(shown + 1, n), "a message is missing, or came twice");
             stream.shown = Some(n);
         }
         if message.sender == me {
@@ -725,17 +730,17 @@ impl Run {
         }
     }
 
-    fn pair_refused(&mut self, d: usize, refused: &Refused) {
+    fn legacy_refused(&mut self, d: usize, refused: &Refused) {
         let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
         let blocked = refused.code == "not_found" && self.plan.blocks;
         if refused.code == "general_error" {
-            assert!(self.plan.sabotage, "{refused:?} on a Go-form socket");
+            assert!(self.plan.sabotage, "{refused:?} on a legacy socket");
         } else if !blocked {
-            self.must_be_weather(conn, refused, "a Go-form socket");
+            self.must_be_a_fault(conn, refused, "a legacy socket");
         }
         let device = &mut self.devices[d];
         device.stream.as_mut().expect("a stream").refused |= refused.retry || refused.code == "general_error";
-        // Which one it was is not said: all that are not answered are sent again.
+        // The refusal does not name the post: all unanswered posts are sent again.
         for draft in device.drafts.iter_mut().filter(|draft| !draft.answered) {
             draft.carrier.take_if(|carrier| *carrier == conn);
         }

@@ -1,12 +1,13 @@
-//! What stands on disk, with all its past: each message in each of its versions, each conversation with who was in it
-//! when. Invariant: asked for a seq, it answers as things stood then.
+//! The stored content with its history: each message in each version, each conversation with its members at each time.
+//!
+//! Invariant: asked for a seq, it answers with the state at that seq.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use natter::base::id::Id;
 use natter::model::operation::Lane;
 
-/// A message as it stood from one `rev` to the next.
+/// A message from one `rev` to the next.
 #[derive(Clone, Debug, Default)]
 pub struct Version {
     pub rev: u64,
@@ -27,7 +28,7 @@ pub struct Message {
     pub seq: u64,
     pub sender: Id,
     pub created_at: u64,
-    /// The connection it was stored through.
+    /// The connection through which it was stored.
     pub lane: Lane,
     pub versions: Vec<Version>,
 }
@@ -37,17 +38,17 @@ impl Message {
         self.versions.last().expect("a first version")
     }
 
-    /// As it stood at a seq, which is not before its own.
+    /// The version at a seq, which is not before the message's own.
     pub fn version(&self, seq: u64) -> &Version {
-        let behind = self.versions.partition_point(|version| version.rev <= seq);
-        &self.versions[behind.max(1) - 1]
+        let count = self.versions.partition_point(|version| version.rev <= seq);
+        &self.versions[count.max(1) - 1]
     }
 
     pub fn is_deleted(&self) -> bool {
         self.now().body.is_none()
     }
 
-    /// The next version, to be changed.
+    /// Adds the next version, for the caller to change.
     pub fn change(&mut self, rev: u64) -> &mut Version {
         let next = Version { rev, ..self.now().clone() };
         self.versions.push(next);
@@ -58,21 +59,21 @@ impl Message {
 #[derive(Debug, Default)]
 pub struct Conversation {
     pub is_group: bool,
-    /// From the seq of a joining up to the seq of the removal.
+    /// From the seq of each joining to the seq of the removal.
     spans: BTreeMap<Id, Vec<(u64, u64)>>,
     pub admins: BTreeSet<Id>,
-    /// Those who are in it, the eldest first.
+    /// Its current members, the eldest first.
     pub joined: Vec<Id>,
     pub made: u64,
     pub titles: Vec<(u64, String)>,
-    /// At place n - 1.
+    /// Each message is at index n - 1.
     pub messages: Vec<Message>,
-    /// What each member has read, and since which seq.
+    /// The read marks of each member, with the seq of each.
     reads: BTreeMap<Id, Vec<(u64, u64)>>,
 }
 
 impl Conversation {
-    /// Made at a seq, still without members.
+    /// Created at a seq, without members yet.
     pub fn new(is_group: bool, made: u64) -> Conversation {
         Conversation { is_group, made, ..Conversation::default() }
     }
@@ -114,25 +115,25 @@ impl Conversation {
 
     pub fn activity(&self, seq: u64) -> u64 {
         let last_n = self.last_n(seq) as usize;
-        last_n.checked_sub(1).map_or(self.made, |place| self.messages[place].seq)
+        last_n.checked_sub(1).map_or(self.made, |index| self.messages[index].seq)
     }
 
-    /// The read mark of a member as it stood at a seq.
+    /// The read mark of a member at a seq.
     pub fn read_n(&self, profile: Id, seq: u64) -> u64 {
         let marks = self.reads.get(&profile).map_or(&[][..], Vec::as_slice);
         marks.iter().rev().find(|(since, _)| *since <= seq).map_or(0, |(_, n)| *n)
     }
 
-    /// Messages behind the mark that are neither one's own nor deleted.
+    /// Messages after the mark that are neither the profile's own nor deleted.
     pub fn unread(&self, profile: Id, seq: u64) -> u64 {
-        self.unread_behind(profile, self.read_n(profile, seq), seq)
+        self.unread_after(profile, self.read_n(profile, seq), seq)
     }
 
-    pub fn unread_behind(&self, profile: Id, read_n: u64, seq: u64) -> u64 {
+    pub fn unread_after(&self, profile: Id, read_n: u64, seq: u64) -> u64 {
         let last_n = self.last_n(seq) as usize;
-        let behind = &self.messages[(read_n as usize).min(last_n)..last_n];
+        let later = &self.messages[(read_n as usize).min(last_n)..last_n];
         let counts = |message: &&Message| message.sender != profile && message.version(seq).body.is_some();
-        behind.iter().filter(counts).count() as u64
+        later.iter().filter(counts).count() as u64
     }
 
     pub fn mark(&mut self, profile: Id, seq: u64, n: u64) {

@@ -1,4 +1,4 @@
-//! Checks what clients receive over plain HTTP: event streams, pages of the log, legacy values and search results.
+//! Checks what arrives over plain HTTP: event streams, pages of the log, the legacy values, and search results.
 //!
 //! Owns their assertions against the model. The events themselves are checked in `event_checker`.
 
@@ -12,7 +12,7 @@ use super::device::{Form, Poll, Start};
 use super::reference::{Chat, holds};
 use crate::support::http::{Response, responses};
 
-/// What was looked for, and the floor below which everything must have been seen.
+/// A search, and the seq up to which it must see all messages.
 pub struct Search {
     pub words: &'static [&'static str],
     pub conversation: Option<Id>,
@@ -25,7 +25,7 @@ pub struct Search {
 impl Run {
     // ---- event streams ------------------------------------------------------------------------------
 
-    /// Reads the head of an event stream; whether its body follows.
+    /// Reads the head of an event stream. Returns whether its body follows.
     pub fn begun(&mut self, d: usize) -> bool {
         let stream = self.devices[d].stream.as_mut().expect("a stream");
         let Some(end) = stream.inbox.windows(4).position(|window| window == b"\r\n\r\n") else {
@@ -48,27 +48,27 @@ impl Run {
         true
     }
 
-    /// Takes what has come whole of an event stream.
+    /// Reads the complete blocks of an event stream.
     pub fn body(&mut self, d: usize, conn: ConnId) {
         while let Some(stream) = self.devices[d].stream.as_mut().filter(|stream| stream.conn == conn) {
             if let Some(block) = codec::take_block(&mut stream.text) {
                 let form = stream.form;
                 match form {
-                    Form::Events => self.told(d, conn, block),
+                    Form::Events => self.event_block(d, conn, block),
                     _ => self.value(d, form, block),
                 }
                 continue;
             }
             let Some(chunk) = codec::take_chunk(&mut stream.inbox) else { return };
             if chunk.is_empty() {
-                assert!(stream.text.is_empty(), "half an event");
+                assert!(stream.text.is_empty(), "an incomplete event");
                 return self.body_ended(d, conn);
             }
             stream.text.extend(chunk);
         }
     }
 
-    /// The server ended the body in order: it needs a reason.
+    /// The server ended the body cleanly: it needs a reason.
     fn body_ended(&mut self, d: usize, conn: ConnId) {
         let proof = self.devices[d].stream.as_ref().expect("a stream").proof.clone();
         let expired = proof.exp <= self.runtime.now.unix_s() || self.clock_was_set;
@@ -78,12 +78,12 @@ impl Run {
             let excused = self.runtime.link(conn).draining || self.runtime.faults > 0 || self.plan.sabotage;
             assert!(excused, "an event stream ended for no reason: {proof:?}");
         }
-        self.hear_end(conn);
+        self.receive_end(conn);
     }
 
-    fn told(&mut self, d: usize, conn: ConnId, block: Block) {
+    fn event_block(&mut self, d: usize, conn: ConnId, block: Block) {
         let Some(id) = &block.id else {
-            // A comment keeps the line alive.
+            // A comment keeps the connection alive.
             assert!(block.event.is_none() && block.data.is_none(), "an event without an id: {block:?}");
             return;
         };
@@ -95,7 +95,7 @@ impl Run {
         let Some(data) = &block.data else {
             assert!(
                 stream.cursor.is_none() && !stream.live && block.event.is_none(),
-                "a place in the middle"
+                "a cursor in the middle"
             );
             assert!(stream.floor <= seq && seq <= self.model.head, "a stream begins at {seq}");
             (stream.live, stream.last) = (true, seq);
@@ -109,7 +109,7 @@ impl Run {
         self.event(d, &event);
     }
 
-    /// A value is one that stood since the last one was told, and another than that.
+    /// A value must be one that was true since the last one was sent, and different from that one.
     fn value(&mut self, d: usize, form: Form, block: Block) {
         let Some(data) = block.data else {
             assert!(block.id.is_none() && block.event.is_none(), "{block:?}");
@@ -120,11 +120,11 @@ impl Run {
         assert_ne!(stream.value.as_ref(), Some(&data), "a value that did not change");
         let shown = json::parse(data.as_bytes()).expect("JSON");
         let since = stream.last.max(stream.floor);
-        let stood = (since..=self.model.head).find(|seq| self.is_value(me, form, &shown, *seq));
-        assert!(stood.is_some(), "{form:?} since {since}: {data}");
+        let held_at = (since..=self.model.head).find(|seq| self.is_value(me, form, &shown, *seq));
+        assert!(held_at.is_some(), "{form:?} since {since}: {data}");
         self.stats.values += 1;
         let stream = self.devices[d].stream.as_mut().expect("a stream");
-        (stream.last, stream.value, stream.live) = (stood.unwrap_or(since), Some(data), true);
+        (stream.last, stream.value, stream.live) = (held_at.unwrap_or(since), Some(data), true);
     }
 
     pub fn is_value(&self, me: Id, form: Form, shown: &Value<'_>, seq: u64) -> bool {
@@ -177,14 +177,14 @@ impl Run {
                     if refused.code == "unauthorized_access" {
                         self.unauthorized(d, conn, &proof);
                     } else {
-                        self.must_be_weather(conn, &refused, "a page of the log");
+                        self.must_be_a_fault(conn, &refused, "a page of the log");
                     }
                 }
             }
         }
     }
 
-    /// Everything behind the cursor, in order, up to the new one.
+    /// All events after the cursor, in order, up to the new one.
     fn log_page(&mut self, d: usize, conn: ConnId, poll: &Poll, response: &Response) {
         let me = self.profile(d).expect("a profile");
         let value = response.json();
@@ -204,9 +204,9 @@ impl Run {
         }
         for row in rows {
             let seq = self.model.check_event(row, false);
-            assert!(seq > last, "seq {seq} behind {last}");
+            assert!(seq > last, "seq {seq} after {last}");
             self.nothing_missed(me, last, seq);
-            assert!(self.model.may_hear(seq, me, false), "seq {seq} is not for {me}");
+            assert!(self.model.may_receive(seq, me, false), "seq {seq} is not for {me}");
             self.not_after_the_end(d, seq);
             if text_at(row, "event").as_deref() == Some("message.posted") {
                 self.devices[d].knows(seq, true);
@@ -214,7 +214,7 @@ impl Run {
             last = seq;
         }
         self.stats.events += rows.len() as u64;
-        assert!(last <= through, "the cursor {through} stands before seq {last}");
+        assert!(last <= through, "the cursor {through} is before seq {last}");
         self.nothing_missed(me, last, through + 1);
         let expired = self.clock_was_set
             || self.devices[d]
@@ -229,7 +229,7 @@ impl Run {
         device.cursor = Some((epoch, through));
         let stream = device.stream.as_mut().expect("a stream");
         stream.last = through;
-        // One that waits for news asks again at once; one that was given all there is comes back later.
+        // A device that waits for events polls again at once; one that received all of them polls later.
         if !stream.closing
             && !self.runtime.calm
             && (!rows.is_empty() || !poll.wait.is_zero())
@@ -265,7 +265,7 @@ impl Run {
         assert!(missed.is_empty(), "between {after} and {before} {missed:?} is missing");
     }
 
-    /// No stream hears what was committed after its server had heard that its session is over.
+    /// No stream receives an event that was committed after the server learned that its session ended.
     pub fn not_after_the_end(&self, d: usize, seq: u64) {
         let session = self.devices[d].stream.as_ref().expect("a stream").proof.session;
         let end = self.runtime.over_at.get(&session);
@@ -277,17 +277,17 @@ impl Run {
 
     // ---- search -------------------------------------------------------------------------------------
 
-    pub fn found(&mut self, d: usize, search: &Search, rows: &Value<'_>, beside: &Value<'_>) {
+    pub fn found(&mut self, d: usize, search: &Search, rows: &Value<'_>, envelope: &Value<'_>) {
         let me = self.profile(d).expect("a profile");
         let rows = rows.as_list().expect("a list");
         assert!(rows.len() <= search.limit, "more than asked for");
-        let mut places = Vec::new();
+        let mut seqs = Vec::new();
         for row in rows {
             let (seq, rev) = self.model.check_message(row);
             let message = self.model.message(seq).expect("it is there");
-            let place = &self.model.conversations[&message.conversation];
-            let was_in = (search.floor..=self.model.head).any(|seq| place.had(me, seq));
-            assert!(was_in, "a search shows {seq} of somebody else's conversation");
+            let known = &self.model.conversations[&message.conversation];
+            let was_in = (search.floor..=self.model.head).any(|seq| known.had(me, seq));
+            assert!(was_in, "a search shows {seq} of a conversation that {me} was not in");
             assert!(
                 search.conversation.is_none_or(|wanted| wanted == message.conversation),
                 "another conversation"
@@ -299,19 +299,19 @@ impl Run {
             let version = message.version(rev);
             assert!(version.body.is_some(), "a search shows the erased {seq}");
             assert!(holds(version, search.words), "{seq} does not say {:?}", search.words);
-            places.push(seq);
+            seqs.push(seq);
         }
-        assert!(places.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {places:?}");
-        let next = text_at(beside, "next");
+        assert!(seqs.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {seqs:?}");
+        let next = text_at(envelope, "next");
         let behind = search.behind.unwrap_or(u64::MAX);
-        assert!(places.first().is_none_or(|first| *first < behind), "a page goes on behind the last one");
-        self.stats.found += places.len() as u64;
+        assert!(seqs.first().is_none_or(|first| *first < behind), "a page continues after the last one");
+        self.stats.found += seqs.len() as u64;
         if search.exact {
             let all = self.model.found(me, search.conversation, search.words);
             let all: Vec<u64> = all.into_iter().filter(|seq| *seq < behind).collect();
-            assert!(all.starts_with(&places), "{:?}: {places:?} of {all:?}", search.words);
-            assert_eq!(next.is_some(), places.len() < all.len(), "`next` after {places:?} of {all:?}");
-            assert!(!places.is_empty() || all.is_empty(), "nothing of {all:?}");
+            assert!(all.starts_with(&seqs), "{:?}: {seqs:?} of {all:?}", search.words);
+            assert_eq!(next.is_some(), seqs.len() < all.len(), "`next` after {seqs:?} of {all:?}");
+            assert!(!seqs.is_empty() || all.is_empty(), "nothing of {all:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! One run: people with devices, a runtime, and a seed that decides what happens next. Owns the order of things and the
-//! end, at which all must be quiet and everybody must know everything.
+//! One run of the simulation: people with devices, a runtime, and a seed that decides what happens next.
 //!
-//! Invariant: a run is a function of its seed; nothing here reads a clock or the system's randomness.
+//! Owns the order of the steps and the end of a run, at which nothing is in progress and every device knows everything.
+//! Invariant: a run is a function of its seed. Nothing here reads a clock or the system's randomness.
 
 pub mod answer_checker;
 pub mod codec;
@@ -34,16 +34,16 @@ use runtime::{FaultRates, Runtime};
 /// What may happen in a run, drawn from its seed before it begins.
 pub struct Plan {
     pub steps: usize,
-    /// Everybody is signed in before it begins, so that the steps are spent on talk.
+    /// All devices are signed in before it begins, so that the steps are spent on messages.
     pub warm: bool,
     pub sabotage: bool,
-    /// Of a thousand bodies, so many are long.
+    /// How many of a thousand bodies are long.
     pub long_bodies: usize,
-    /// Of a thousand streams, this many are legacy sockets.
-    pub pairs: usize,
-    /// Of a thousand streams of the log or of values, so many are plain HTTP.
+    /// How many of a thousand streams are legacy sockets.
+    pub legacy_sockets: usize,
+    /// How many of a thousand streams of the log or of values are plain HTTP.
     pub http_streams: usize,
-    /// Groups are made, joined and left.
+    /// Groups are created, joined and left.
     pub groups: bool,
     /// People block each other.
     pub blocks: bool,
@@ -53,7 +53,7 @@ pub struct Plan {
     pub forgetful: bool,
 }
 
-/// What happened, to see that a run is worth its time.
+/// Counts of what happened, which show whether a run is worth its time.
 #[derive(Debug, Default)]
 pub struct Stats {
     pub seeds: u64,
@@ -117,17 +117,17 @@ pub struct Run {
     pub model: Model,
     pub people: Vec<Person>,
     pub devices: Vec<Device>,
-    /// Which device holds the client's end of a link.
+    /// The device that holds the client's end of a link.
     pub owners: BTreeMap<ConnId, usize>,
     pub bodies: u64,
     /// An expiry may have passed and come back.
     pub clock_was_set: bool,
     pub stats: Stats,
-    /// `SIM_TRACE=1` tells the whole story of a seed.
+    /// `SIM_TRACE=1` prints all steps of a seed.
     tracing: bool,
 }
 
-/// Plays one seed; `step` says where it is, for the one who reports a failure.
+/// Plays one seed. `step` holds the current step, for the report of a failure.
 pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
     let mut run = Run::new(seed);
     if run.plan.warm {
@@ -153,7 +153,7 @@ impl Run {
             warm: rng.chance(800),
             sabotage: rng.chance(400),
             long_bodies: [0, 0, 20, 300][rng.below(4)],
-            pairs: [0, 150, 500][rng.below(3)],
+            legacy_sockets: [0, 150, 500][rng.below(3)],
             http_streams: [0, 250, 700][rng.below(3)],
             groups: rng.chance(700),
             blocks: rng.chance(300),
@@ -226,9 +226,9 @@ impl Run {
                     self.sign(d);
                 }
             }
-            self.settle("the beginning");
+            self.run_until_idle("the beginning");
         }
-        // Most of them listen before anybody speaks.
+        // Most devices open a stream before the first message.
         for d in 0..self.devices.len() {
             if self.rng.chance(750) {
                 self.open_stream(d);
@@ -238,9 +238,9 @@ impl Run {
 
     // ---- steps --------------------------------------------------------------------------------------
 
-    /// One thing happens.
+    /// One random step.
     fn step(&mut self) {
-        let when = |something: usize, weight: usize| if something > 0 { weight } else { 0 };
+        let when = |count: usize, weight: usize| if count > 0 { weight } else { 0 };
         let runtime = &self.runtime;
         let weights = [
             24,
@@ -287,20 +287,20 @@ impl Run {
                 self.runtime.pass(Duration::from_millis(ms));
             }
             10 => self.runtime.tick(),
-            11 => self.stall_somebody(),
-            _ => self.something_rare(),
+            11 => self.stall_a_link(),
+            _ => self.rare_step(),
         }
         if self.plan.forgetful {
             if self.rng.chance(15) {
                 self.runtime.fail(&mut self.rng);
             }
-            // The moment after a sync failed is the one to be afraid of.
+            // A crash is most dangerous right after a failed sync.
             let odds = if self.runtime.is_suspect() { 30 } else { 3 };
             if self.rng.chance(odds) {
                 self.crash();
             }
         }
-        // The loop performs effects once a turn, and a turn may have several inputs.
+        // The loop performs effects once per turn, and a turn may have several inputs.
         if !self.rng.chance(150) {
             self.runtime.perform(&mut self.rng);
         }
@@ -316,7 +316,7 @@ impl Run {
         }
     }
 
-    /// The server writes on to a connection that was full.
+    /// The server continues to write to a connection that was full.
     fn write_one(&mut self) {
         let writable = self.runtime.writable();
         if let Some(conn) = self.rng.pick(&writable).copied() {
@@ -338,14 +338,14 @@ impl Run {
         for _ in 0..self.runtime.link(conn).pieces(&mut self.rng) {
             bytes.extend(self.runtime.link(conn).take_down(&mut self.rng));
         }
-        self.hear(conn, &bytes);
+        self.receive(conn, &bytes);
         let Some(link) = self.runtime.links.get(&conn) else { return };
         if link.client_open && link.down.is_empty() && link.down_ended {
-            self.hear_end(conn);
+            self.receive_end(conn);
         }
     }
 
-    fn stall_somebody(&mut self) {
+    fn stall_a_link(&mut self) {
         let open: Vec<ConnId> = self.runtime.links.keys().copied().collect();
         if let Some(conn) = self.rng.pick(&open).copied() {
             let link = self.runtime.link(conn);
@@ -353,7 +353,7 @@ impl Run {
         }
     }
 
-    fn something_rare(&mut self) {
+    fn rare_step(&mut self) {
         match self.rng.below(20) {
             0 | 1 if self.plan.crashes => self.crash(),
             2 => self.drain(),
@@ -372,7 +372,7 @@ impl Run {
                 self.runtime.set_clock(sign * s * 1_000);
             }
             14 => {
-                // The process does not run, and then it does: no deadline was looked at meanwhile.
+                // The process is suspended and continues: no deadline was checked meanwhile.
                 let s = self.rng.between(1, 300) as u64;
                 self.runtime.pass(Duration::from_secs(s));
                 self.runtime.tick();
@@ -385,7 +385,7 @@ impl Run {
         }
     }
 
-    /// Time passes deadline by deadline, as the loop lets it.
+    /// Time passes from deadline to deadline, as in the real loop.
     fn time_passes(&mut self, time: Duration) {
         let end = self.runtime.now.instant + time;
         while let Some(at) = self.runtime.server.next_deadline().filter(|at| *at <= end) {
@@ -403,7 +403,7 @@ impl Run {
         self.runtime.crash(&mut self.rng, &mut self.model);
     }
 
-    /// A shutdown in order, and a new start.
+    /// A clean shutdown, and a new start.
     fn drain(&mut self) {
         self.stats.drains += 1;
         self.trace(|| "drain".to_owned());
@@ -419,7 +419,7 @@ impl Run {
 
     // ---- the end ------------------------------------------------------------------------------------
 
-    /// Everything that is under way goes on; nobody begins anything. Whether something happened.
+    /// Continues everything that is in progress; no device begins anything. Returns whether something happened.
     fn step_quietly(&mut self) -> bool {
         let readable = self.runtime.readable();
         for conn in &readable {
@@ -445,11 +445,11 @@ impl Run {
             }
             let bytes = link.take_down(&mut self.rng);
             busy |= !bytes.is_empty();
-            self.hear(conn, &bytes);
+            self.receive(conn, &bytes);
             let link = self.runtime.link(conn);
             if link.client_open && link.down.is_empty() && link.down_ended {
                 busy = true;
-                self.hear_end(conn);
+                self.receive_end(conn);
             }
         }
         self.runtime.perform(&mut self.rng);
@@ -457,47 +457,47 @@ impl Run {
         busy
     }
 
-    /// Until nothing is under way any more. Pieces of one byte take their time.
-    fn settle(&mut self, what: &str) {
+    /// Steps until nothing is in progress. Connections that move single bytes need many steps.
+    fn run_until_idle(&mut self, what: &str) {
         for _ in 0..400_000 {
             if !self.step_quietly() {
                 return;
             }
         }
-        panic!("{what}: it does not come to rest");
+        panic!("{what}: it never becomes idle");
     }
 
-    /// The fault_rates clears up, everybody gets what they wait for, and then all is compared.
+    /// Ends all faults, lets every device get what it waits for, and then compares everything.
     fn finish(&mut self, step: &Cell<usize>) {
         self.runtime.sabotage(false);
         self.runtime.heal();
         self.runtime.fault_rates = FaultRates::default();
-        self.plan.sabotage = true; // what was refused before may still be told
+        self.plan.sabotage = true; // refusals from before may still arrive
         self.runtime.calm = true;
         self.runtime.links.values_mut().for_each(network::Link::hurry);
-        self.settle("what was under way");
-        // What is told at most so often has its time.
+        self.run_until_idle("work in progress");
+        // Values that are sent at limited intervals get their time.
         self.time_passes(Duration::from_secs(1));
-        self.settle("what waited for its time");
+        self.run_until_idle("values at intervals");
         self.no_stream_outlived_its_end();
-        self.pairs_are_marked_read();
+        self.legacy_sockets_are_marked_read();
         self.streams_are_up_to_date();
         for round in 0.. {
             step.set(self.plan.steps + round);
-            assert!(round < 200, "somebody never gets what they wait for");
-            if !self.everybody_asks() {
+            assert!(round < 200, "a device never gets what it waits for");
+            if !self.every_device_asks() {
                 break;
             }
-            self.settle("what was missing");
-            // Rates refill, paused frames go on.
+            self.run_until_idle("missing answers");
+            // Rates refill, paused frames continue.
             self.time_passes(Duration::from_secs(2));
-            self.settle("after a while");
+            self.run_until_idle("after a while");
             self.no_stream_outlived_its_end();
         }
         self.streams_are_up_to_date();
-        self.everybody_knows_everything();
+        self.every_device_knows_everything();
         self.posts_kept_their_order();
-        self.histories_are_whole();
+        self.histories_are_complete();
         self.everything_is_found();
         self.tokens_expire();
         self.all_is_quiet();
@@ -505,53 +505,60 @@ impl Run {
         self.runtime.check_database();
     }
 
-    /// A session that is over has no stream, and one that refused a post for now was closed.
+    /// An ended session has no stream, and a stream that refused a post with `retry` was closed.
     fn no_stream_outlived_its_end(&self) {
         let now = self.runtime.now.unix_s();
         for stream in self.devices.iter().filter_map(|device| device.stream.as_ref()) {
             let (proof, form) = (&stream.proof, stream.form);
             let under_way = stream.upgraded || stream.poll.is_some();
             let over = self.runtime.over.contains(&proof.session);
-            assert!(!over || !under_way, "{form:?} of a session that is over");
+            assert!(!over || !under_way, "{form:?} of an ended session");
             let expired = proof.exp < now && !self.clock_was_set;
             assert!(!expired || !under_way, "{form:?} of a token that expired at {}", proof.exp);
             let refused = stream.refused || stream.carried.refused.is_some();
-            assert!(!refused, "{form:?} goes on behind a refused post");
+            assert!(!refused, "{form:?} continues after a refused post");
         }
     }
 
-    /// What an open Go-form socket shows is marked read.
-    fn pairs_are_marked_read(&mut self) {
+    /// The messages that an open legacy socket shows are marked as read.
+    fn legacy_sockets_are_marked_read(&mut self) {
         for d in 0..self.devices.len() {
             let Some(stream) = self.devices[d].stream.as_ref().filter(|stream| stream.live) else { continue };
-            let (Form::Pair(peer), Some(me)) = (stream.form, self.profile(d)) else { continue };
+            let (Form::Legacy(peer), Some(me)) = (stream.form, self.profile(d)) else { continue };
             let Some(id) = self.model.direct(me, peer) else { continue };
             let conversation = &self.model.conversations[&id];
             let texts = conversation.messages.iter().filter(|message| !message.is_deleted());
             let newest = texts.map(|message| message.n).max().unwrap_or(0);
-            assert!(stream.shown.is_some_and(|shown| shown >= newest), "a pair shows its newest line");
-            assert_eq!(conversation.unread(me, self.model.head), 0, "an open pair has nothing unread");
+            assert!(
+                stream.shown.is_some_and(|shown| shown >= newest),
+                "a legacy socket shows its newest message"
+            );
+            assert_eq!(
+                conversation.unread(me, self.model.head),
+                0,
+                "an open legacy socket has nothing unread"
+            );
         }
     }
 
-    /// When nothing is under way any more, every open stream has told all there is.
+    /// When nothing is in progress, every open stream has delivered all events.
     fn streams_are_up_to_date(&self) {
         for (d, device) in self.devices.iter().enumerate() {
             let Some(stream) = device.stream.as_ref().filter(|stream| !stream.closing) else { continue };
             let Some(me) = self.profile(d) else { continue };
             let (form, head) = (stream.form, self.model.head);
-            let listens = match form {
+            let receives = match form {
                 Form::Native | Form::Events => stream.live,
-                // Where `now` was is known with the answer.
+                // The position of `now` is known only with the answer.
                 Form::Poll => stream.poll.as_ref().is_some_and(|poll| poll.start != Start::Now),
                 _ => false,
             };
-            if listens {
+            if receives {
                 let strict = form == Form::Native;
                 let due = self.model.due(stream.last, head + 1, me, stream.conn.lane());
                 let missed: Vec<u64> =
                     due.into_iter().filter(|seq| strict || !self.model.is_excused(*seq, me)).collect();
-                assert!(missed.is_empty(), "{form:?} never told {missed:?} behind {}", stream.last);
+                assert!(missed.is_empty(), "{form:?} never delivered {missed:?} after {}", stream.last);
             }
             if matches!(form, Form::Counter | Form::Chats) && stream.upgraded {
                 let value = stream.value.as_ref().unwrap_or_else(|| panic!("{form:?} shows nothing"));
@@ -561,18 +568,18 @@ impl Run {
         }
     }
 
-    /// Once the index has caught up a search finds all that the model says, and nothing else.
+    /// Once the index has caught up, a search finds exactly what the model finds.
     fn everything_is_found(&mut self) {
         self.runtime.index();
         for d in 0..self.devices.len() {
             for _ in 0..2 {
                 self.search(d, None, true);
             }
-            self.settle("a search");
+            self.run_until_idle("a search");
         }
     }
 
-    /// Time goes by and nobody renews anything: each stream ends with its token.
+    /// Time passes without a refresh: each stream ends with its token.
     fn tokens_expire(&mut self) {
         let ttl = self.runtime.limits.access_ttl;
         if ttl > 60 {
@@ -580,13 +587,13 @@ impl Run {
         }
         for _ in 0..=ttl / 15 {
             self.time_passes(Duration::from_secs(15));
-            self.settle("a quarter of a minute");
+            self.run_until_idle("a quarter of a minute");
         }
         self.no_stream_outlived_its_end();
     }
 
-    /// Who is not yet where they want to be takes a step. Whether anybody was.
-    fn everybody_asks(&mut self) -> bool {
+    /// Every device without its goal takes a step towards it. Returns whether there was one.
+    fn every_device_asks(&mut self) -> bool {
         let mut asked = false;
         for d in 0..self.devices.len() {
             let now = self.runtime.now.unix_s();
@@ -599,7 +606,9 @@ impl Run {
             match &device.token {
                 None => self.sign(d),
                 Some(token) if token.exp <= now + 5 => self.refresh(d),
-                Some(_) if matches!(form, Some(Form::Pair(_) | Form::Poll | Form::Counter | Form::Chats)) => {
+                Some(_)
+                    if matches!(form, Some(Form::Legacy(_) | Form::Poll | Form::Counter | Form::Chats)) =>
+                {
                     let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
                     self.cut(conn);
                 }
@@ -618,7 +627,7 @@ impl Run {
     }
 
     /// Every device that stayed or resumed by its cursor knows every message of its conversations.
-    fn everybody_knows_everything(&self) {
+    fn every_device_knows_everything(&self) {
         for device in &self.devices {
             let me = self.people[device.person].profile.expect("a profile");
             let since = device.since.expect("a beginning");
@@ -629,7 +638,7 @@ impl Run {
                 .filter(|seq| *seq > since && !device.known.contains_key(seq))
                 .filter(|seq| !self.model.is_excused(*seq, me))
                 .collect();
-            assert!(missing.is_empty(), "a device never heard of {missing:?}");
+            assert!(missing.is_empty(), "a device never received {missing:?}");
             for draft in device.drafts.iter().filter(|draft| !draft.given_up) {
                 let stored = self.model.posted(me, draft.client_id).expect("an answered draft is on disk");
                 assert_eq!(stored.versions[0].body.as_ref(), Some(&draft.body));
@@ -637,7 +646,7 @@ impl Run {
         }
     }
 
-    /// Posts of one connection keep their order, and nothing overtakes one that was refused.
+    /// Posts of one connection keep their order, and no post overtakes one that was refused.
     fn posts_kept_their_order(&mut self) {
         for device in &mut self.devices {
             let me = self.people[device.person].profile.expect("a profile");
@@ -646,28 +655,28 @@ impl Run {
             let all: Vec<(ConnId, Carried)> = device.over.drain(..).chain(open).chain(stream).collect();
             for (conn, carried) in all {
                 let mut last = 0;
-                for (place, client_id) in carried.posts.iter().enumerate() {
-                    let stands = |place: &usize| !carried.refusals.contains(place);
-                    let again = (0..place).filter(stands).any(|before| carried.posts[before] == *client_id);
-                    if again || !stands(&place) {
+                for (index, client_id) in carried.posts.iter().enumerate() {
+                    let accepted = |index: &usize| !carried.refusals.contains(index);
+                    let again = (0..index).filter(accepted).any(|before| carried.posts[before] == *client_id);
+                    if again || !accepted(&index) {
                         continue;
                     }
                     let stored = self.model.posted(me, *client_id).filter(|post| post.lane == conn.lane());
                     let Some(stored) = stored else { continue };
                     assert!(
                         stored.seq > last,
-                        "posts of one connection changed places: {carried:?} of {conn:?}"
+                        "posts of one connection changed their order: {carried:?} of {conn:?}"
                     );
                     last = stored.seq;
-                    let refused = carried.refused.is_some_and(|refused| place >= refused);
+                    let refused = carried.refused.is_some_and(|refused| index >= refused);
                     assert!(!refused, "a post overtook one that was refused: {carried:?} of {conn:?}");
                 }
             }
         }
     }
 
-    /// What lists and histories show is what there is: each person reads all of it.
-    fn histories_are_whole(&mut self) {
+    /// Lists and histories show what is stored: each person reads all of it.
+    fn histories_are_complete(&mut self) {
         for d in 0..self.devices.len() {
             // All devices of a person are shown the same.
             if d > 0 && self.devices[d].person == self.devices[d - 1].person {
@@ -682,17 +691,17 @@ impl Run {
                 .collect();
             for (conversation, last_n) in mine {
                 self.list_page(d, conversation, Point::Newest, 200);
-                self.settle("a newest page");
+                self.run_until_idle("a newest page");
                 for n in (0..last_n).step_by(25) {
                     self.list_page(d, conversation, Point::After(n), 50);
-                    self.settle("a page");
+                    self.run_until_idle("a page");
                 }
             }
-            self.settle("the lists");
+            self.run_until_idle("the lists");
         }
     }
 
-    /// Everybody leaves, or the server does: then nothing is open, waited for or listened to.
+    /// All devices disconnect, or the server drains: then nothing is open, waited for or listened to.
     fn all_is_quiet(&mut self) {
         if self.rng.chance(500) {
             self.runtime.drain();
@@ -702,9 +711,9 @@ impl Run {
                 self.runtime.links.iter().filter(|(_, link)| held(link)).map(|(conn, _)| *conn).collect();
             open.into_iter().for_each(|conn| self.cut(conn));
         }
-        self.settle("the end");
+        self.run_until_idle("the end");
         self.time_passes(Duration::from_secs(30));
-        self.settle("the very end");
+        self.run_until_idle("the very end");
         assert_eq!(self.runtime.server.load(), (0, 0, 0), "connections, calls, listeners at the end");
         assert!(!self.runtime.draining || self.runtime.server.is_drained(), "drained");
     }

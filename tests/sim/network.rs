@@ -1,5 +1,7 @@
-//! One connection's two pipes, and all that can happen to bytes on their way. Owns what is in flight; refuses to know what
-//! the bytes mean. Invariant: bytes arrive in order and unchanged, or not at all.
+//! One connection with its two byte streams, and all that can happen to bytes on their way.
+//!
+//! Owns the bytes in flight. Does not know their meaning.
+//! Invariant: bytes arrive in order and unchanged, or not at all.
 
 use std::collections::VecDeque;
 
@@ -8,32 +10,32 @@ use super::random::Rng;
 pub struct Link {
     /// Written by the client, not read by the server.
     pub up: VecDeque<u8>,
-    /// The client will write nothing more; told to the server once `up` is read.
+    /// The client will write no more; the server learns it once `up` is read.
     pub up_ended: bool,
-    pub end_told: bool,
+    pub end_delivered: bool,
     /// Written by the server, not read by the client.
     pub down: VecDeque<u8>,
-    /// What `down` holds at most: the buffers of both kernels.
+    /// The maximum of bytes in `down`: the buffers of both kernels.
     capacity: usize,
-    /// The server has closed or shut its side: the end stands behind `down`.
+    /// The server has closed or shut its side: the end follows `down`.
     pub down_ended: bool,
-    /// The server was told to shut its side when its queue is empty.
+    /// The server wants to shut its side when its queue is empty.
     pub shut_asked: bool,
-    /// The server still has its socket.
+    /// The server has its socket open.
     pub server_open: bool,
-    /// The client still has its socket.
+    /// The client has its socket open.
     pub client_open: bool,
-    /// The wire is cut: the server learns it at its next look.
+    /// The network is cut: the server learns it at its next read.
     pub broken: bool,
     /// The client does not read.
     pub stalled: bool,
-    /// The server has more to write than the link took.
+    /// The server has more bytes to write than the link took.
     pub blocked: bool,
-    /// Bytes move in pieces of at most so many.
+    /// The maximum of bytes that move at once.
     piece_max: usize,
     /// The server at the other end shuts down.
     pub draining: bool,
-    /// Of the server it was opened to.
+    /// The epoch of the server it was opened to.
     pub epoch: String,
 }
 
@@ -44,7 +46,7 @@ impl Link {
         Link {
             up: VecDeque::new(),
             up_ended: false,
-            end_told: false,
+            end_delivered: false,
             down: VecDeque::new(),
             capacity,
             down_ended: false,
@@ -66,20 +68,20 @@ impl Link {
         if room > 1 && rng.chance(200) { rng.between(1, room) } else { room }
     }
 
-    /// The next piece on its way up.
+    /// The next piece for the server.
     pub fn take_up(&mut self, rng: &mut Rng) -> Vec<u8> {
         let count = piece(rng, self.piece_max, self.up.len());
         self.up.drain(..count).collect()
     }
 
-    /// The next piece on its way down.
+    /// The next piece for the client.
     pub fn take_down(&mut self, rng: &mut Rng) -> Vec<u8> {
         let count = piece(rng, self.piece_max, self.down.len());
         self.down.drain(..count).collect()
     }
 
-    /// The server closes its socket. Where it had not read everything, the peer's kernel gets a reset, which may overtake
-    /// what is still on its way.
+    /// The server closes its socket. If it had unread bytes, the peer's kernel receives a reset, which may overtake bytes
+    /// on their way.
     pub fn close_server(&mut self, rng: &mut Rng) {
         self.server_open = false;
         self.down_ended = true;
@@ -90,7 +92,7 @@ impl Link {
         self.up.clear();
     }
 
-    /// The wire is cut, or the client is gone: of what is on its way a part arrives.
+    /// The network is cut, or the client is gone: a part of the bytes on their way arrives.
     pub fn cut(&mut self, rng: &mut Rng) {
         self.broken = true;
         self.client_open = false;
@@ -99,12 +101,12 @@ impl Link {
         self.down.clear();
     }
 
-    /// How many pieces may move at once, so that a connection of single bytes gets on too.
+    /// How many pieces may move at once, so that a connection of single bytes also makes progress.
     pub fn pieces(&self, rng: &mut Rng) -> usize {
         rng.between(1, 1 + 400 / self.piece_max)
     }
 
-    /// From now on bytes move as fast as they can.
+    /// From now on bytes move at full speed.
     pub fn hurry(&mut self) {
         self.piece_max = 1 << 20;
         self.stalled = false;

@@ -1,4 +1,6 @@
-//! The one source of chance of a run. Invariant: the same seed draws the same numbers on every machine.
+//! The only source of randomness of a run.
+//!
+//! Invariant: the same seed gives the same numbers on every machine.
 
 /// SplitMix64.
 pub struct Rng(u64);
@@ -16,7 +18,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Less than `bound`, which is not 0.
+    /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
@@ -26,7 +28,7 @@ impl Rng {
         low + self.below(high - low + 1)
     }
 
-    /// True so many times in a thousand.
+    /// True in this many of a thousand calls.
     pub fn chance(&mut self, per_mille: usize) -> bool {
         self.below(1_000) < per_mille
     }
@@ -35,7 +37,7 @@ impl Rng {
         if all.is_empty() { None } else { Some(&all[self.below(all.len())]) }
     }
 
-    /// An index, as often as its weight says.
+    /// An index, in proportion to its weight.
     pub fn weighted(&mut self, weights: &[usize]) -> usize {
         let mut at = self.below(weights.iter().sum());
         for (index, weight) in weights.iter().enumerate() {

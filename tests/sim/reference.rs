@@ -1,8 +1,8 @@
-//! The shadow model: what must be on disk, by the promises of `protocol.md` alone. It is told each batch when its transaction is
-//! done, predicts every outcome, and knows for every profile which events it must hear. Owns the truth of a run; refuses to
-//! look into the server or the store.
+//! The reference model: what must be stored and delivered, by the promises of `protocol.md` alone.
 //!
-//! Invariant: nothing is ever taken back. A crash or a restart leaves the model as it is: what was committed stays.
+//! It receives each batch after its transaction, predicts every outcome, and knows for every profile which events it must
+//! receive. Does not read the server or the store.
+//! Invariant: nothing is ever undone. A crash or a restart leaves the model unchanged: what was committed stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use natter::model::operation::Lane;
 use super::codec::{at, number_at, text_at};
 use super::history::{Conversation, Message, Version};
 
-/// What an event says.
+/// The content of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     Posted {
@@ -28,7 +28,7 @@ pub enum What {
     Ended {
         session: Id,
     },
-    /// A message is named by its seq.
+    /// A message is identified by its seq.
     Edited {
         message: u64,
     },
@@ -54,7 +54,7 @@ pub enum What {
         profile: Id,
         admin: bool,
     },
-    /// Nothing the model has a rule for.
+    /// An event that the model has no rule for.
     Other {
         name: &'static str,
     },
@@ -64,7 +64,7 @@ pub enum What {
 pub struct Logged {
     pub what: What,
     pub audience: BTreeSet<Id>,
-    /// The connection whose command caused it: it gets the answer instead.
+    /// The connection whose command caused it: it receives the answer instead.
     pub lane: Lane,
 }
 
@@ -91,12 +91,12 @@ pub struct Model {
     pub conversations: BTreeMap<Id, Conversation>,
     pub(super) directs: BTreeMap<(Id, Id), Id>,
     /// Groups by their creator and client_id.
-    pub(super) makings: BTreeMap<(Id, Id), Id>,
-    /// Who blocks whom now, and which pairs ever did.
+    pub(super) created: BTreeMap<(Id, Id), Id>,
+    /// Current blocks, and the pairs that ever had one.
     pub(super) blocks: BTreeSet<(Id, Id)>,
     pub(super) ever_blocked: BTreeSet<(Id, Id)>,
     pub(super) posts: BTreeMap<(Id, Id), u64>,
-    /// Posts that were refused for good: not of a member any more, or blocked.
+    /// Posts that were permanently refused: the sender is no longer a member, or is blocked.
     pub refused: BTreeSet<(Id, Id)>,
     /// (conversation, n) of each message, by seq.
     pub(super) messages: BTreeMap<u64, (Id, u64)>,
@@ -113,7 +113,7 @@ pub struct Chat {
     pub created_at: String,
 }
 
-/// Whether a text has a word beginning with each of these, whatever their case and accents.
+/// Whether a text has a word that begins with each of these, ignoring case and accents.
 pub fn holds(version: &Version, words: &[&str]) -> bool {
     let Some(body) = &version.body else { return false };
     let plain: String = body.to_lowercase().replace('é', "e").replace('ü', "u");
@@ -127,14 +127,14 @@ pub fn pair(a: Id, b: Id) -> (Id, Id) {
 }
 
 impl Model {
-    // ---- what may be asked of the truth -------------------------------------------------------------
+    // ---- queries -----------------------------------------------------------------------------------
 
     pub fn message(&self, seq: u64) -> Option<&Message> {
         let (conversation, n) = self.messages.get(&seq)?;
         self.conversations[conversation].messages.get(*n as usize - 1)
     }
 
-    /// What a sender stored under a `client_id`.
+    /// The message that a sender stored under a `client_id`.
     pub fn posted(&self, sender: Id, client_id: Id) -> Option<&Message> {
         self.message(*self.posts.get(&(sender, client_id))?)
     }
@@ -143,7 +143,7 @@ impl Model {
         self.directs.get(&pair(a, b)).copied()
     }
 
-    /// Conversations a profile is in.
+    /// The conversations of a profile.
     pub fn of(&self, profile: Id) -> impl Iterator<Item = (Id, &Conversation)> {
         let mine = move |(_, conversation): &(&Id, &Conversation)| conversation.has(profile);
         self.conversations.iter().filter(mine).map(|(id, conversation)| (*id, conversation))
@@ -157,7 +157,7 @@ impl Model {
         self.sessions.get(&session).is_none_or(|session| session.refresh_expire <= unix_s)
     }
 
-    /// Ended sessions whose last access token lives, and for how many seconds.
+    /// Ended sessions whose last access token is still valid, and for how many seconds.
     pub fn ended(&self, unix_s: u64) -> Vec<(Id, u64)> {
         let lives = |session: &&Session| session.ended && session.access_until > unix_s;
         let rest = |(id, session): (&Id, &Session)| (*id, session.access_until - unix_s);
@@ -168,8 +168,9 @@ impl Model {
         self.blocks.contains(&(a, b)) || self.blocks.contains(&(b, a))
     }
 
-    /// Whether a replay may leave an event out for this profile: one of the same kind, place and person is newer; or of
-    /// a conversation that was left later, nothing is shown but one's own removal; or the two blocked each other.
+    /// Whether a replay may leave an event out for this profile: because a newer one of the same kind, conversation and
+    /// profile exists; or because the profile left the conversation later, so that it is shown only its own removal; or
+    /// because the two blocked each other.
     pub fn is_excused(&self, seq: u64, profile: Id) -> bool {
         let what = &self.log[&seq].what;
         if let What::Read { conversation, profile: reader, .. } = what {
@@ -180,8 +181,8 @@ impl Model {
                 return true;
             }
         }
-        let place = self.conversation_of(what).map(|id| &self.conversations[&id]);
-        place.is_some_and(|conversation| conversation.was_left_after(profile, seq))
+        let conversation = self.conversation_of(what).map(|id| &self.conversations[&id]);
+        conversation.is_some_and(|conversation| conversation.was_left_after(profile, seq))
     }
 
     fn conversation_of(&self, what: &What) -> Option<Id> {
@@ -199,9 +200,9 @@ impl Model {
         }
     }
 
-    /// Whether a stream of this profile may be told of an event: it is of the audience; in a replay also where a block was
-    /// lifted since.
-    pub fn may_hear(&self, seq: u64, profile: Id, live: bool) -> bool {
+    /// Whether a stream of this profile may receive an event: the profile is in its audience, or, in a replay, a block was
+    /// removed since.
+    pub fn may_receive(&self, seq: u64, profile: Id, live: bool) -> bool {
         let logged = &self.log[&seq];
         let lifted = match &logged.what {
             What::Read { conversation, profile: reader, .. } => {
@@ -214,7 +215,7 @@ impl Model {
         logged.audience.contains(&profile) || !live && lifted
     }
 
-    /// The events between two places of the log, neither included, that this profile must hear on this connection.
+    /// The events between two seqs, both excluded, that this profile must receive on this connection.
     pub fn due(&self, after: u64, before: u64, profile: Id, lane: Lane) -> Vec<u64> {
         if after + 1 >= before {
             return Vec::new();
@@ -224,7 +225,7 @@ impl Model {
         range.filter(|(_, logged)| mine(logged)).map(|(seq, _)| *seq).collect()
     }
 
-    /// Whoever may know that a member of a conversation types there; `None` for one who is not in it.
+    /// The profiles that may see that a member types in a conversation. `None` if the typist is not a member.
     pub fn listeners(&self, typist: Id, conversation: Id) -> Option<BTreeSet<Id>> {
         let conversation =
             self.conversations.get(&conversation).filter(|conversation| conversation.has(typist))?;
@@ -232,7 +233,7 @@ impl Model {
         Some(conversation.joined.iter().copied().filter(may).collect())
     }
 
-    /// Conversations with something unread, as they stood at a seq.
+    /// The number of conversations with unread messages at a seq.
     pub fn counter(&self, profile: Id, seq: u64) -> u64 {
         let unread = |conversation: &&Conversation| {
             conversation.had(profile, seq) && conversation.unread(profile, seq) > 0
@@ -240,7 +241,7 @@ impl Model {
         self.conversations.values().filter(unread).count() as u64
     }
 
-    /// The direct conversations of a profile as the legacy route lists them, at a seq.
+    /// The direct conversations of a profile as the legacy chat list shows them, at a seq.
     pub fn chats(&self, profile: Id, seq: u64) -> Vec<Chat> {
         let mine = |(_, conversation): &(&Id, &Conversation)| {
             !conversation.is_group && conversation.had(profile, seq) && conversation.last_n(seq) > 0
@@ -262,19 +263,19 @@ impl Model {
         all.into_iter().map(chat).collect()
     }
 
-    /// Messages of a profile's conversations that hold a word beginning with each of these; the newest first.
+    /// Messages of a profile's conversations that have a word beginning with each of these; the newest first.
     pub fn found(&self, profile: Id, conversation: Option<Id>, words: &[&str]) -> Vec<u64> {
         let here = |(id, _): &(Id, &Conversation)| conversation.is_none_or(|wanted| wanted == *id);
-        let all = self.of(profile).filter(here).flat_map(|(_, place)| &place.messages);
+        let all = self.of(profile).filter(here).flat_map(|(_, conversation)| &conversation.messages);
         let mut found: Vec<u64> = all.filter(|m| holds(m.now(), words)).map(|m| m.seq).collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
         found
     }
 
-    // ---- what was seen ------------------------------------------------------------------------------
+    // ---- checks of received values -----------------------------------------------------------------
 
-    /// A message as a client was shown it is one that is on disk, whole, in one of its versions. Answers its seq and the
-    /// rev of that version.
+    /// Checks that a message shown to a client is stored, complete, in one of its versions. Returns its seq and the rev of
+    /// that version.
     pub fn check_message(&self, shown: &Value<'_>) -> (u64, u64) {
         let seq = number_at(shown, "seq").expect("seq");
         let message = self.message(seq).unwrap_or_else(|| panic!("a message that is not on disk: seq {seq}"));
@@ -291,9 +292,9 @@ impl Model {
         assert_eq!(version.rev, rev, "seq {seq} never had this rev");
         assert_eq!(text_at(shown, "body"), version.body, "body of seq {seq} at rev {rev}");
         assert_eq!(id("reply_to"), version.reply_to, "reply_to of seq {seq} at rev {rev}");
-        let stands = |name: &str| at(shown, name).is_some_and(|value| *value != Value::Null);
-        assert_eq!(stands("edited_at"), version.edited, "edited_at of seq {seq} at rev {rev}");
-        assert_eq!(stands("deleted_at"), version.body.is_none(), "deleted_at of seq {seq} at rev {rev}");
+        let is_set = |name: &str| at(shown, name).is_some_and(|value| *value != Value::Null);
+        assert_eq!(is_set("edited_at"), version.edited, "edited_at of seq {seq} at rev {rev}");
+        assert_eq!(is_set("deleted_at"), version.body.is_none(), "deleted_at of seq {seq} at rev {rev}");
         let reactions = at(shown, "reactions").and_then(Value::as_list).expect("reactions");
         let told: Vec<(String, Vec<Id>)> = reactions
             .iter()
@@ -308,7 +309,7 @@ impl Model {
         (seq, rev)
     }
 
-    /// An event as a stream was told it is the one of its seq; a replay renders what stands there now.
+    /// Checks an event of a stream against the log. A replay shows the current content.
     pub fn check_event(&self, event: &Value<'_>, live: bool) -> u64 {
         let seq = number_at(event, "seq").expect("seq");
         let name = text_at(event, "event").expect("event");
@@ -321,13 +322,13 @@ impl Model {
             assert!(if live { rev == seq } else { rev >= seq }, "{name} {seq} shows rev {rev}");
         };
         let brief = |conversation: &Id| {
-            let truth = &self.conversations[conversation];
+            let known = &self.conversations[conversation];
             assert_eq!(id("id"), Some(*conversation), "the conversation of {name} {seq}");
             let (title, count) = (text_at(data, "title"), number_at(data, "members_count"));
             let as_of =
-                |at: u64| title.as_deref() == truth.title(at) && count == Some(truth.members_count(at));
-            let stood = if live { as_of(seq) } else { (seq..=self.head).any(as_of) };
-            assert!(stood, "{name} {seq}: {data:?}");
+                |at: u64| title.as_deref() == known.title(at) && count == Some(known.members_count(at));
+            let held = if live { as_of(seq) } else { (seq..=self.head).any(as_of) };
+            assert!(held, "{name} {seq}: {data:?}");
         };
         match (&logged.what, name.as_str()) {
             (What::Posted { .. }, "message.posted") => message(seq),

@@ -1,9 +1,9 @@
-//! The runtime's stand-in: it performs what the server asks, when and as far as the seed says. The server and the store
-//! are the real ones; queues, lanes, sockets and clocks are here, and so is everything that can go wrong with them.
-//! Owns what has to happen and has not yet; refuses to judge it.
+//! The simulated runtime: it performs the server's effects at times and with faults that the seed decides.
 //!
-//! Invariant: what the runtime promises the server is promised here, and nothing more: outcomes of writes come in the order
-//! of their commits, a lane that saw a fault is closed until `LaneReset`, bytes come in order.
+//! The server and the store are the real ones. Queues, lanes, sockets and clocks are simulated here, with all their faults.
+//! Owns what is in progress. Does not check it.
+//! Invariant: it keeps exactly the promises of the real runtime: outcomes of writes come in the order of their commits, a
+//! lane with a fault is closed until `LaneReset`, bytes come in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
@@ -35,13 +35,13 @@ enum Item {
     LaneReset(Lane),
 }
 
-/// A question the queues had no room for, answered within the turn.
+/// A request that the queues had no room for, answered within the turn.
 enum Refused {
     Store(Ticket, Refusal),
     Work(Ticket),
 }
 
-/// How often the world fails, in a thousand.
+/// How many of a thousand requests fail.
 #[derive(Clone, Copy, Default)]
 pub struct FaultRates {
     pub writes_busy: usize,
@@ -72,7 +72,7 @@ pub struct Runtime {
     pub fault_rates: FaultRates,
     pub links: BTreeMap<ConnId, Link>,
     dir: Dir,
-    /// Slots of connections: the generation of each, and whether it is taken.
+    /// Slots of connections: the generation of each, and whether it is in use.
     slots: Vec<(u32, bool)>,
     writes: VecDeque<Item>,
     /// Outcomes on their way to the server, in the order of their commits.
@@ -81,21 +81,21 @@ pub struct Runtime {
     read: Vec<(Ticket, Result<Answer, Refusal>)>,
     jobs: Vec<(Ticket, Job)>,
     refused: Vec<Refused>,
-    /// Lanes that met a full queue, and lanes whose command saw a fault in the writer.
+    /// Lanes that met a full queue, and lanes with a command that failed in the writer.
     closed_at_edge: BTreeSet<Lane>,
     closed_in_writer: BTreeSet<Lane>,
     dirty: Vec<ConnId>,
-    /// The greatest seq the server has heard of.
+    /// The greatest seq that the server has received.
     pub published: u64,
-    /// Sessions whose end the server has heard of.
+    /// Sessions whose end the server has received.
     pub over: BTreeSet<Id>,
-    /// And the end of the log at that time: what came later is not for their streams.
+    /// The head of the log at that time: their streams must not receive later events.
     pub over_at: BTreeMap<Id, u64>,
-    /// The end of the log, known to the server or not.
+    /// The head of the log, whether the server knows it or not.
     head: u64,
-    /// Who was ever found to be one who may know that somebody types somewhere.
+    /// Each profile that a read ever found to be allowed to see another type in a conversation.
     pub may_know: BTreeSet<(Id, Id, Id)>,
-    /// Something failed in this life of the server: refusals that ask for a retry are to be expected.
+    /// The number of faults in this life of the server: after one, refusals that ask for a retry are allowed.
     pub faults: u64,
     pub draining: bool,
     /// This life began with what is not proven to be on disk.
@@ -180,14 +180,14 @@ impl Runtime {
             let peer = [10, 0, 0, address].into();
             self.server.handle(self.now, Input::Accepted { conn, peer, listener_kind: ListenerKind::Public });
         } else {
-            // The listener is closed, or pauses: nobody answers.
+            // The listener is closed or paused: no answer comes.
             self.link(conn).close_server(rng);
             self.slots[slot].1 = false;
         }
         conn
     }
 
-    /// The epoch of the server at the other end: it may be gone, and its last words still on their way.
+    /// The epoch of the server at the other end. It may have stopped while its last bytes are on their way.
     pub fn epoch_of(&self, conn: ConnId) -> String {
         self.links[&conn].epoch.clone()
     }
@@ -196,11 +196,11 @@ impl Runtime {
         self.links.get_mut(&conn).expect("a link")
     }
 
-    /// Links with something for the server: bytes it wants, an end, a break.
+    /// Links with input for the server: bytes it wants, an end, a break.
     pub fn readable(&self) -> Vec<ConnId> {
         let wants = |conn: ConnId, link: &Link| {
             let bytes =
-                (!link.up.is_empty() || link.up_ended && !link.end_told) && self.server.wants_read(conn);
+                (!link.up.is_empty() || link.up_ended && !link.end_delivered) && self.server.wants_read(conn);
             link.server_open && (bytes || link.broken)
         };
         self.links.iter().filter(|(conn, link)| wants(**conn, link)).map(|(conn, _)| *conn).collect()
@@ -218,13 +218,13 @@ impl Runtime {
         if link.broken {
             link.server_open = false;
             self.server.handle(now, Input::Failed { conn });
-        } else if wants_read && link.up_ended && !link.end_told {
-            link.end_told = true;
+        } else if wants_read && link.up_ended && !link.end_delivered {
+            link.end_delivered = true;
             self.server.handle(now, Input::Ended { conn });
         }
     }
 
-    /// Links the server has more to write to, and which have room again.
+    /// Links that the server has more bytes for, and that can take some again.
     pub fn writable(&self) -> Vec<ConnId> {
         let is = |link: &Link| link.blocked && link.server_open && !link.broken;
         self.links.iter().filter(|(_, link)| is(link)).map(|(conn, _)| *conn).collect()
@@ -252,7 +252,7 @@ impl Runtime {
         }
     }
 
-    /// Forgets links neither side has any more.
+    /// Removes links that neither side has open.
     pub fn sweep(&mut self) {
         let gone: Vec<ConnId> =
             self.links.iter().filter(|(_, link)| link.is_gone()).map(|(conn, _)| *conn).collect();
@@ -263,7 +263,7 @@ impl Runtime {
 
     // ---- effects ------------------------------------------------------------------------------------
 
-    /// Performs effects until there are none, as the loop does once a turn.
+    /// Performs effects until there are none, as the loop does once per turn.
     pub fn perform(&mut self, rng: &mut Rng) {
         loop {
             let mut quiet = true;
@@ -306,12 +306,12 @@ impl Runtime {
                     self.reads.push((ticket, *read));
                 }
             }
-            // One that runs may be over before the interruption comes.
+            // A running read may end before the interruption comes.
             Effect::Cancel(ticket) => {
-                if let Some(place) = self.reads.iter().position(|(waits, _)| *waits == ticket)
+                if let Some(index) = self.reads.iter().position(|(waits, _)| *waits == ticket)
                     && rng.chance(700)
                 {
-                    self.reads.swap_remove(place);
+                    self.reads.swap_remove(index);
                     self.refused.push(Refused::Store(ticket, Refusal::Busy));
                 }
             }
@@ -380,14 +380,14 @@ impl Runtime {
         self.jobs.len()
     }
 
-    /// Nothing is under way to storage or work.
+    /// Whether nothing is in progress in storage or the workers.
     pub fn is_idle(&self) -> bool {
         let under_way =
             self.writes.len() + self.committed.len() + self.reads.len() + self.read.len() + self.jobs.len();
         under_way == 0
     }
 
-    /// One batch of so many commands at most: one transaction, and the model learns what is on disk now.
+    /// Commits one batch of at most `count_max` commands in one transaction, and updates the model.
     pub fn commit(&mut self, model: &mut Model, count_max: usize) {
         let (mut tickets, mut batch) = (Vec::new(), Vec::new());
         for item in self.writes.drain(..count_max.min(self.writes.len())) {
@@ -497,7 +497,7 @@ impl Runtime {
         self.server.handle(self.now, Input::Answered { ticket, outcome });
     }
 
-    /// A reader looks: what it sees is what is on disk now, whenever the answer arrives.
+    /// A reader runs: it sees the database as it is now, whenever its answer arrives.
     pub fn look(&mut self, model: &Model, index: usize) {
         let (ticket, read) = self.reads.swap_remove(index);
         let typing = match &read {
@@ -509,9 +509,9 @@ impl Runtime {
             let found = match &result {
                 Ok(Answer::FindListeners(found)) => Some(found.iter().copied().collect()),
                 Err(Refusal::NotFound) => None,
-                other => panic!("who may know: {other:?}"),
+                other => panic!("listeners: {other:?}"),
             };
-            assert_eq!(found, model.listeners(typist, conversation), "who may know that {typist} types");
+            assert_eq!(found, model.listeners(typist, conversation), "the listeners of {typist}");
             let new = found.into_iter().flatten().map(|listener| (conversation, typist, listener));
             self.may_know.extend(new);
         }
@@ -577,7 +577,7 @@ impl Runtime {
         self.now = self.now.later(time);
     }
 
-    /// Somebody sets the clock; the monotonic one knows nothing of it.
+    /// The clock is set. The monotonic clock does not change.
     pub fn set_clock(&mut self, by_ms: i64) {
         self.now.unix_ms = self.now.unix_ms.saturating_add_signed(by_ms);
     }
@@ -590,10 +590,10 @@ impl Runtime {
 
     // ---- the end of a life --------------------------------------------------------------------------
 
-    /// `kill -9`: what is in the files stays, everything else is gone, and every connection breaks. A batch that was
-    /// committed and not answered stays; one that was not committed is lost. Or a power cut, which leaves what is durable.
+    /// `kill -9`: the files stay, everything else is lost, and every connection breaks. A committed batch without an answer
+    /// stays; a batch that was not committed is lost. Or a power cut, which leaves only what is durable.
     pub fn crash(&mut self, rng: &mut Rng, model: &mut Model) {
-        // The files as they are this moment, before the value that holds them open tidies them up.
+        // Copies the files now, before the store closes them cleanly.
         let copy = self.dir.next();
         match self.disk.take() {
             None => {
@@ -674,7 +674,7 @@ impl Runtime {
         let epoch = self.epoch.clone();
         let dir = std::mem::replace(&mut self.dir, Dir { path: PathBuf::new() });
         self.reopen(rng, dir, model);
-        assert_eq!(self.epoch, epoch, "a shutdown in order keeps the epoch");
+        assert_eq!(self.epoch, epoch, "a clean shutdown keeps the epoch");
     }
 
     fn reopen(&mut self, rng: &mut Rng, dir: Dir, model: &Model) {
@@ -696,7 +696,7 @@ impl Runtime {
         for (session, until) in model.ended(self.now.unix_s()) {
             let known = start.ended.iter().any(|(id, _)| *id == session);
             self.over.insert(session);
-            assert!(known, "an ended session is forgotten {until} s before its last token dies");
+            assert!(known, "an ended session is forgotten {until} s before its last token expires");
         }
         self.epoch = start.epoch.clone();
         let settings = settings(self.limits.clone());
@@ -724,7 +724,7 @@ impl Runtime {
         self.server.handle(self.now, Input::Drain);
     }
 
-    /// Every page, index and reference of the database, and its schema; at the end of a run.
+    /// Checks every page, index and reference of the database and its schema, at the end of a run.
     pub fn check_database(&self) {
         if let Some(sabotage) = &self.sabotage {
             sabotage.remove();
@@ -734,7 +734,7 @@ impl Runtime {
     }
 }
 
-/// A folder of a run's own, in memory where the system has such a place: the disk's speed is not what is tested.
+/// A folder for one run, in memory if the system has such a file system: the disk's speed is not tested here.
 struct Dir {
     path: PathBuf,
 }
@@ -762,7 +762,7 @@ impl Dir {
 impl Drop for Dir {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
-            // A folder that stays behind is a nuisance, not a failure.
+            // A folder that can't be removed is not a failure.
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }

@@ -1,14 +1,15 @@
-//! Faults inside of SQLite, at the two places where a write can fail: a statement, and the COMMIT. Made by triggers that
-//! another connection adds to the database, so that the store's own path through them is the one that is tested.
-//! Invariant: off, it changes nothing.
+//! Faults inside of SQLite, at the two places where a write can fail: a statement, and the COMMIT.
+//!
+//! They are triggers that another connection adds to the database, so that the store's own error paths are tested.
+//! Invariant: while it is off, it changes nothing.
 
 use std::path::Path;
 
 use rusqlite::Connection;
 
-/// While sabotage is on, a fresh message whose text begins with this fails alone.
+/// While sabotage is on, a new message whose text begins with this fails alone.
 pub const STATEMENT: &str = "boom";
-/// And one that begins with this fails its whole transaction, at its COMMIT.
+/// A new message whose text begins with this fails its complete transaction, at its COMMIT.
 pub const COMMIT: &str = "doom";
 
 pub struct Sabotage {
@@ -38,7 +39,7 @@ impl Sabotage {
         Sabotage { conn, on: false }
     }
 
-    /// Takes everything back: the database holds again what natter makes and nothing else.
+    /// Removes the triggers and tables: the database again has exactly natter's schema.
     pub fn remove(&self) {
         self.conn
             .execute_batch(

@@ -1,5 +1,6 @@
-//! What devices do: sign up, post, post again, read, list, look for words, and a few things no honest client does;
-//! how they connect is in `connecting`. Owns the choice and the bytes; refuses to judge an answer.
+//! What devices do: sign up, post, retry, read, list, search, and some things that no honest client does.
+//!
+//! How they connect is in `connecting`. Owns the choice and the bytes. Does not check an answer.
 
 use natter::base::id::Id;
 use natter::base::json;
@@ -9,11 +10,11 @@ use super::Run;
 use super::codec;
 use super::device::{Ask, Carried, Draft, Form, Http, Point, Proof, To, Token};
 
-/// Requests pipelined on one connection, and ops in flight on one stream, at most.
+/// Maximum of requests pipelined on one connection, and of ops in flight on one stream.
 const PIPELINED_MAX: usize = 5;
 
 impl Run {
-    /// One thing a device might do now.
+    /// One random action of a device.
     pub fn act(&mut self, d: usize) {
         if self.devices[d].token.is_none() {
             return self.sign(d);
@@ -27,7 +28,7 @@ impl Run {
         let weights = [30, 12, 6, 16, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks, 4, 10, 3];
         match self.rng.weighted(&weights) {
             0 => {
-                // Now and then several at once, which the writer may find in one batch.
+                // Sometimes several at once, which the writer may commit in one batch.
                 for _ in 0..[1, 1, 4][self.rng.below(3)] {
                     self.compose(d);
                     self.send_draft(d);
@@ -49,7 +50,7 @@ impl Run {
             14 => self.block(d),
             15 => self.search(d, None, false),
             16 => self.type_somewhere(d),
-            _ => self.go_on(d),
+            _ => self.renew_stream(d),
         }
     }
 
@@ -140,24 +141,24 @@ impl Run {
         self.devices[d].drafts.push(draft);
     }
 
-    /// Writes the oldest draft no connection carries.
+    /// Sends the oldest draft that is on no connection.
     pub fn send_draft(&mut self, d: usize) {
         let waiting = |draft: &Draft| !draft.answered && draft.carrier.is_none();
-        let Some(place) = self.devices[d].drafts.iter().position(waiting) else { return };
-        self.send_post(d, place);
+        let Some(index) = self.devices[d].drafts.iter().position(waiting) else { return };
+        self.send_post(d, index);
     }
 
-    /// A draft that was answered already, or is under way on another connection.
+    /// Sends a draft that was answered already, or is in flight on another connection.
     fn send_again(&mut self, d: usize) {
         let count = self.devices[d].drafts.len();
         if count > 0 {
-            let place = self.rng.below(count);
-            self.send_post(d, place);
+            let index = self.rng.below(count);
+            self.send_post(d, index);
         }
     }
 
-    pub fn send_post(&mut self, d: usize, place: usize) {
-        let draft = self.devices[d].drafts[place].clone();
+    pub fn send_post(&mut self, d: usize, index: usize) {
+        let draft = self.devices[d].drafts[index].clone();
         let form = self.devices[d].stream.as_ref().filter(|stream| stream.live && !stream.closing);
         let (form, has_room) = match form {
             Some(stream) => (Some(stream.form), stream.asks.len() < PIPELINED_MAX),
@@ -166,8 +167,8 @@ impl Run {
         let body = json::to_string(&draft.body);
         let client_id = draft.client_id;
         let sent = match form {
-            // A Go-form socket speaks to one peer only.
-            Some(Form::Pair(peer)) if draft.to == To::Profile(peer) && draft.reply_to.is_none() => {
+            // A legacy socket has one peer only.
+            Some(Form::Legacy(peer)) if draft.to == To::Profile(peer) && draft.reply_to.is_none() => {
                 let stream = self.devices[d].stream.as_mut().expect("a stream");
                 stream.carried.posts.push(client_id);
                 let conn = stream.conn;
@@ -178,7 +179,7 @@ impl Run {
             }
             Some(Form::Native) if has_room && self.rng.chance(700) => {
                 let stream = self.devices[d].stream.as_mut().expect("a stream");
-                let ask = Ask::Post { client_id, place: stream.carried.posts.len() };
+                let ask = Ask::Post { client_id, index: stream.carried.posts.len() };
                 stream.carried.posts.push(client_id);
                 let members = post_members(&draft, &body);
                 self.op(d, ask, "message.post", &members)
@@ -186,27 +187,27 @@ impl Run {
             _ => self.post_over_http(d, &draft, &body),
         };
         if let Some(conn) = sent {
-            self.devices[d].drafts[place].carrier = Some(conn);
+            self.devices[d].drafts[index].carrier = Some(conn);
         }
     }
 
     fn post_over_http(&mut self, d: usize, draft: &Draft, body: &str) -> Option<ConnId> {
         let client_id = draft.client_id;
-        let place = self.http(d)?;
-        let carried = &mut self.devices[d].https[place].carried;
-        let ask = Ask::Post { client_id, place: carried.posts.len() };
+        let index = self.http(d)?;
+        let carried = &mut self.devices[d].https[index].carried;
+        let ask = Ask::Post { client_id, index: carried.posts.len() };
         carried.posts.push(client_id);
         let text = format!("{{{}}}", post_members(draft, body));
-        Some(self.request_on(d, place, ask, "POST", "/api/v1/messages", Some(&text)))
+        Some(self.request_on(d, index, ask, "POST", "/api/v1/messages", Some(&text)))
     }
 
-    /// One of the messages a device may see, or somebody else's: edited, deleted, reacted to.
+    /// Edits, deletes or reacts to a message of one of the device's conversations, of any sender.
     fn change_message(&mut self, d: usize) {
         let Some((conversation, last_n)) = self.some_conversation(d).filter(|(_, last_n)| *last_n > 0) else {
             return;
         };
         let messages = &self.model.conversations[&conversation].messages;
-        // The newest ones, mostly: they are the ones on their way.
+        // Mostly the newest ones, because they are in flight.
         let reach = if self.rng.chance(700) { 4 } else { 1_000 };
         let back = self.rng.below(reach) as u64;
         let message = messages[(last_n - 1).saturating_sub(back) as usize].id;
@@ -234,7 +235,7 @@ impl Run {
         self.change(d, op, &members, method, &path, body.as_deref());
     }
 
-    /// A group is made, named, joined or left.
+    /// Creates, renames, joins or leaves a group.
     fn change_group(&mut self, d: usize) {
         let Some(me) = self.profile(d) else { return };
         let groups: Vec<Id> =
@@ -248,14 +249,14 @@ impl Run {
         let path = format!("/api/v1/conversations/{group}");
         let named = format!(r#""conversation":"{group}""#);
         let members = format!(r#"{named},"profile":"{other}""#);
-        let place = format!("{path}/members/{other}");
+        let member_path = format!("{path}/members/{other}");
         let (op, members, method, path, body) = match self.rng.below(10) {
-            0..4 => ("member.add", members, "PUT", place, None),
+            0..4 => ("member.add", members, "PUT", member_path, None),
             4 => {
                 let members = format!(r#"{members},"role":"admin""#);
-                ("member.add", members, "PUT", place, Some(r#"{"role":"admin"}"#.to_owned()))
+                ("member.add", members, "PUT", member_path, Some(r#"{"role":"admin"}"#.to_owned()))
             }
-            5..7 => ("member.remove", members, "DELETE", place, None),
+            5..7 => ("member.remove", members, "DELETE", member_path, None),
             7 => {
                 let members = format!(r#"{named},"profile":"{me}""#);
                 ("member.remove", members, "DELETE", format!("{path}/members/{me}"), None)
@@ -285,7 +286,7 @@ impl Run {
         let people: Vec<Id> =
             self.people.iter().filter_map(|person| person.profile).filter(|id| Some(*id) != me).collect();
         let Some(other) = self.rng.pick(&people).copied() else { return };
-        // Most blocks are lifted again, so that there is talk to be seen.
+        // Most blocks are removed again, so that messages can be posted.
         let method = if self.rng.chance(400) { "PUT" } else { "DELETE" };
         self.request(d, Ask::Change, method, &format!("/api/v1/blocks/{other}"), None);
     }
@@ -313,7 +314,7 @@ impl Run {
         }
     }
 
-    /// `behind`: the activity behind which the list goes on.
+    /// `behind`: the activity after which the list continues.
     pub fn list(&mut self, d: usize, behind: Option<(String, u64)>) {
         let floor = self.runtime.published;
         let limit = [1, 2, 50][self.rng.below(3)];
@@ -328,11 +329,11 @@ impl Run {
         }
     }
 
-    pub fn list_messages(&mut self, d: usize, whole: Option<Id>) {
+    pub fn list_messages(&mut self, d: usize, all_of: Option<Id>) {
         let Some((conversation, last_n)) = self.some_conversation(d) else { return };
         let n = self.rng.between(0, last_n as usize + 2) as u64;
         let limit = [1, 7, 50, 200][self.rng.below(4)];
-        let (conversation, point, limit) = match whole {
+        let (conversation, point, limit) = match all_of {
             Some(id) => (id, Point::Newest, 200),
             None => {
                 (conversation, [Point::Newest, Point::Before(n), Point::After(n)][self.rng.below(3)], limit)
@@ -359,7 +360,7 @@ impl Run {
         }
     }
 
-    /// Words somebody looks for, as they type them and as they are meant.
+    /// Search queries, as they are typed and as they are understood.
     pub fn search(&mut self, d: usize, behind: Option<(String, u64)>, exact: bool) {
         const QUESTIONS: [(&str, &[&str]); 10] = [
             ("hi", &["hi"]),
@@ -385,21 +386,21 @@ impl Run {
         behind: Option<(String, u64)>,
         exact: bool,
     ) {
-        let place = self.some_conversation(d).map(|(id, _)| id).filter(|_| self.rng.chance(300));
+        let conversation = self.some_conversation(d).map(|(id, _)| id).filter(|_| self.rng.chance(300));
         let limit = [1, 3, 50][self.rng.below(3)];
         let (next, behind) = behind.unzip();
         let floor = self.runtime.published;
-        let ask = Ask::Search { words, conversation: place, limit, behind, floor, exact };
+        let ask = Ask::Search { words, conversation, limit, behind, floor, exact };
         if self.devices[d].live_native() && self.rng.chance(500) {
-            let place = place.map_or(String::new(), |id| format!(r#","conversation":"{id}""#));
+            let conversation = conversation.map_or(String::new(), |id| format!(r#","conversation":"{id}""#));
             let next = next.map_or(String::new(), |next| format!(r#","next":"{next}""#));
-            let members = format!(r#""q":{},"limit":{limit}{place}{next}"#, json::to_string(&text));
+            let members = format!(r#""q":{},"limit":{limit}{conversation}{next}"#, json::to_string(&text));
             self.op(d, ask, "message.search", &members);
         } else {
-            let place = place.map_or(String::new(), |id| format!("&conversation={id}"));
+            let conversation = conversation.map_or(String::new(), |id| format!("&conversation={id}"));
             let next = next.map_or(String::new(), |next| format!("&next={next}"));
             let text = natter::base::percent::encode(text);
-            let path = format!("/api/v1/search?q={text}&limit={limit}{place}{next}");
+            let path = format!("/api/v1/search?q={text}&limit={limit}{conversation}{next}");
             self.request(d, ask, "GET", &path, None);
         }
     }
@@ -413,8 +414,8 @@ impl Run {
         }
     }
 
-    /// A stream whose session has a newer token goes on with it.
-    fn go_on(&mut self, d: usize) {
+    /// A stream whose session has a newer token authenticates with it.
+    fn renew_stream(&mut self, d: usize) {
         let device = &self.devices[d];
         let (Some(token), Some(stream)) = (&device.token, &device.stream) else { return };
         if device.live_native() && token.session == stream.proof.session && token.exp > stream.proof.exp {
@@ -431,16 +432,16 @@ impl Run {
         self.rng.pick(&all).copied()
     }
 
-    /// What must be refused: other people's conversations, messages to oneself, nonsense.
+    /// Requests that must be refused: for other profiles' conversations, messages to oneself, invalid JSON.
     fn misbehave(&mut self, d: usize) {
         let Some(me) = self.profile(d) else { return };
-        // Nobody can be added to these meanwhile.
+        // No profile can be added to these meanwhile.
         let theirs = |(_, conversation): &(&Id, &super::history::Conversation)| {
             !conversation.is_group && !conversation.has(me)
         };
         let foreign: Vec<Id> = self.model.conversations.iter().filter(theirs).map(|(id, _)| *id).collect();
-        let nobody = Id::new(self.runtime.now.unix_ms, [7; 10]);
-        let foreign = self.rng.pick(&foreign).copied().unwrap_or(nobody);
+        let unknown = Id::new(self.runtime.now.unix_ms, [7; 10]);
+        let foreign = self.rng.pick(&foreign).copied().unwrap_or(unknown);
         let client_id = Id::new(self.runtime.now.unix_ms, [self.rng.next() as u8; 10]);
         let wrong = |code| Ask::Wrong { code };
         let choice = self.rng.below(7);
@@ -486,7 +487,7 @@ impl Run {
                 "not_found",
                 "POST",
                 "/api/v1/messages".to_owned(),
-                Some(post(format!(r#""to":"{nobody}""#))),
+                Some(post(format!(r#""to":"{unknown}""#))),
             ),
             _ => ("error_parsing_data", "POST", "/api/v1/messages".to_owned(), Some("{\"to\":".to_owned())),
         };
@@ -512,7 +513,7 @@ impl Run {
         Some(conn)
     }
 
-    /// A connection that takes one more request: an old one, or a new one.
+    /// A connection that takes one more request: an open one, or a new one.
     fn http(&mut self, d: usize) -> Option<usize> {
         let free = |http: &Http| !http.closing && http.asks.len() < PIPELINED_MAX;
         let open = self.devices[d].https.iter().position(free);
@@ -546,14 +547,14 @@ impl Run {
         if !public && self.devices[d].token.is_none() {
             return None;
         }
-        let place = self.http(d)?;
-        Some(self.request_on(d, place, ask, method, path, body))
+        let index = self.http(d)?;
+        Some(self.request_on(d, index, ask, method, path, body))
     }
 
     fn request_on(
         &mut self,
         d: usize,
-        place: usize,
+        index: usize,
         ask: Ask,
         method: &str,
         path: &str,
@@ -567,9 +568,9 @@ impl Run {
         fields.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
         fields.extend(self.devices[d].unique_id.as_deref().map(|id| ("UniqueId", id)));
         let bytes = codec::request(method, path, &fields, body);
-        let conn = self.devices[d].https[place].conn;
+        let conn = self.devices[d].https[index].conn;
         self.trace(|| format!("device {d} on {:x}: {method} {path} {}", conn.0, body.unwrap_or_default()));
-        self.devices[d].https[place].asks.push_back((ask, proof));
+        self.devices[d].https[index].asks.push_back((ask, proof));
         self.runtime.link(conn).up.extend(bytes);
         conn
     }

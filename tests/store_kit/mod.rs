@@ -1,4 +1,4 @@
-//! What storage tests and benches share: a database in a folder of its own, people, and commands with times and ids.
+//! What storage tests and benches share: a database in its own folder, people, and commands with times and ids.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 #[path = "../support/seed.rs"]
@@ -18,7 +18,7 @@ use natter::model::operation::{Answer, Lane, Operation, Read, Refusal, Start, Wr
 use natter::model::session::{NewSession, OpenSession, SessionId};
 use natter::store::{Committed, OpenFault, Reader, Store, StoreOptions};
 
-/// The moment the tests begin: 2026-11-22.
+/// The time at which the tests begin: 2026-11-22.
 pub const NOW_MS: u64 = 1_795_352_634_120;
 pub const ACCESS_S: u64 = 900;
 pub const REFRESH_S: u64 = 2_592_000;
@@ -31,7 +31,7 @@ pub struct Person {
     pub refresh_uuid: Id,
 }
 
-/// An open database with a reader beside the writer.
+/// An open database with a writer and a reader.
 pub struct Kit {
     pub options: StoreOptions,
     pub seed: Seeded,
@@ -41,7 +41,7 @@ pub struct Kit {
     reader: Option<Reader>,
 }
 
-/// A fresh database file in a folder of its own.
+/// A fresh database file in its own folder.
 pub fn options(name: &str) -> StoreOptions {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("store-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
@@ -68,14 +68,14 @@ impl Kit {
         self.store.as_mut().expect("the store is open")
     }
 
-    /// Without closing, as after a crash. The WAL stays.
+    /// Drops the store without closing it, as a crash does. The WAL stays.
     pub fn crash(&mut self) {
         // A connection that is dropped would checkpoint and remove the WAL; a crash does neither.
         std::mem::forget(self.store.take());
         self.reader = None;
     }
 
-    /// For a test that closed the store and spoilt its file.
+    /// For a test that closed the store and damaged its file.
     pub fn forget_store(&mut self) {
         self.store = None;
         self.reader = None;
@@ -98,8 +98,8 @@ impl Kit {
         self.seed.id(self.now_ms)
     }
 
-    /// Another connection to the same file, for what no operation does yet. Caches of the writer don't see it: close or
-    /// crash before, reopen after.
+    /// Runs SQL over another connection to the same file, for what no operation does. The writer's caches don't see it:
+    /// close or crash before, reopen after.
     pub fn sql(&self, sql: &str) {
         let conn = rusqlite::Connection::open(&self.options.path).expect("a second connection");
         conn.execute_batch(sql).expect("the statement of the test");
@@ -150,7 +150,7 @@ impl Kit {
         }
     }
 
-    /// A sign-in of somebody whose hash is the one of [`Kit::sign_up_command`], from a device of this name.
+    /// A sign-in of a person whose hash is the one of [`Kit::sign_up_command`], from a device with this name.
     pub fn sign_in_command(&mut self, name: &str, member: Id, unique_id: &str) -> OpenSession {
         OpenSession {
             at: self.now_ms,
@@ -190,7 +190,7 @@ impl Kit {
         person
     }
 
-    /// A post of a text under a fresh client_id.
+    /// A post of a text with a new client_id.
     pub fn post(&mut self, sender: Id, destination: Destination, body: &str) -> PostMessage {
         let draft = Message {
             client_id: self.id(),
@@ -208,7 +208,7 @@ impl Kit {
         }
     }
 
-    /// Posts, and hands the message out.
+    /// Posts, and returns the message.
     pub fn say(&mut self, sender: Id, destination: Destination, body: &str) -> Message {
         let post = self.post(sender, destination, body);
         let posted = self.write(post).0.expect("a post");
