@@ -32,15 +32,15 @@ impl Block {
         self.add(self.seqs.len() as u32 - 1, body);
     }
 
-    fn add(&mut self, place: u32, body: Option<&str>) {
+    fn add(&mut self, position: u32, body: Option<&str>) {
         let Some(body) = body else { return };
         words::terms(body, |term| {
-            let places = match self.terms.get_mut(term) {
-                Some(places) => places,
+            let positions = match self.terms.get_mut(term) {
+                Some(positions) => positions,
                 None => self.terms.entry(term.to_owned()).or_default(),
             };
-            if let Err(at) = places.binary_search(&place) {
-                places.insert(at, place);
+            if let Err(at) = positions.binary_search(&position) {
+                positions.insert(at, position);
             }
         });
     }
@@ -49,20 +49,23 @@ impl Block {
     pub fn append(&mut self, next: Block) {
         let offset = self.seqs.len() as u32;
         self.seqs.extend(next.seqs);
-        for (term, places) in next.terms {
-            self.terms.entry(term).or_default().extend(places.into_iter().map(|place| offset + place));
+        for (term, positions) in next.terms {
+            self.terms
+                .entry(term)
+                .or_default()
+                .extend(positions.into_iter().map(|position| offset + position));
         }
     }
 
     /// Replaces the text of one message. Returns `false` if the message is not in this block.
     pub fn replace(&mut self, seq: u64, body: Option<&str>) -> bool {
-        let Ok(place) = self.seqs.binary_search(&seq) else { return false };
-        let place = place as u32;
-        self.terms.retain(|_, places| {
-            places.retain(|each| *each != place);
-            !places.is_empty()
+        let Ok(position) = self.seqs.binary_search(&seq) else { return false };
+        let position = position as u32;
+        self.terms.retain(|_, positions| {
+            positions.retain(|each| *each != position);
+            !positions.is_empty()
         });
-        self.add(place, body);
+        self.add(position, body);
         true
     }
 
@@ -78,16 +81,16 @@ impl Block {
         let mut out = Vec::with_capacity(4_096);
         write(&mut out, self.seqs.len() as u64);
         rising(&mut out, self.seqs.iter().copied());
-        let (mut before, mut places_out): (&str, Vec<u8>) = ("", Vec::new());
-        for (term, places) in &self.terms {
+        let (mut before, mut positions_out): (&str, Vec<u8>) = ("", Vec::new());
+        for (term, positions) in &self.terms {
             let shared = before.bytes().zip(term.bytes()).take_while(|(a, b)| a == b).count();
             write(&mut out, shared as u64);
             write(&mut out, (term.len() - shared) as u64);
             out.extend_from_slice(&term.as_bytes()[shared..]);
-            places_out.clear();
-            rising(&mut places_out, places.iter().map(|place| u64::from(*place)));
-            write(&mut out, places_out.len() as u64);
-            out.extend_from_slice(&places_out);
+            positions_out.clear();
+            rising(&mut positions_out, positions.iter().map(|position| u64::from(*position)));
+            write(&mut out, positions_out.len() as u64);
+            out.extend_from_slice(&positions_out);
             before = term;
         }
         out
@@ -96,9 +99,9 @@ impl Block {
     pub fn decode(bytes: &[u8]) -> Result<Block, Damaged> {
         let mut view = View::new(bytes)?;
         let mut terms = BTreeMap::new();
-        while let Some(places) = view.next_term()? {
+        while let Some(positions) = view.next_term()? {
             let term = std::str::from_utf8(&view.term).map_err(|_| Damaged)?;
-            terms.insert(term.to_owned(), places);
+            terms.insert(term.to_owned(), positions);
         }
         Ok(Block { seqs: view.seqs, terms })
     }
@@ -110,18 +113,18 @@ pub fn candidates(bytes: &[u8], query: &Query) -> Result<Vec<u64>, Damaged> {
     let terms = query.terms();
     let mut found = vec![vec![false; view.seqs.len()]; terms.len()];
     while view.advance()? {
-        let mut places = None;
+        let mut positions = None;
         for (term, found) in terms.iter().zip(&mut found) {
             if !view.term.starts_with(term.as_bytes()) {
                 continue;
             }
-            if places.is_none() {
-                places = Some(view.places()?);
+            if positions.is_none() {
+                positions = Some(view.positions()?);
             }
-            places.iter().flatten().for_each(|place| found[*place as usize] = true);
+            positions.iter().flatten().for_each(|position| found[*position as usize] = true);
         }
     }
-    let all = |(place, seq): (usize, &u64)| found.iter().all(|found| found[place]).then_some(*seq);
+    let all = |(position, seq): (usize, &u64)| found.iter().all(|found| found[position]).then_some(*seq);
     Ok(view.seqs.iter().enumerate().filter_map(all).collect())
 }
 
@@ -131,7 +134,7 @@ struct View<'a> {
     rest: &'a [u8],
     /// The current term, and its positions as bytes.
     term: Vec<u8>,
-    places: &'a [u8],
+    positions: &'a [u8],
 }
 
 impl<'a> View<'a> {
@@ -148,7 +151,7 @@ impl<'a> View<'a> {
             let seq = seqs.last().map_or(Some(step), |last| last.checked_add(step)).ok_or(Damaged)?;
             seqs.push(seq);
         }
-        Ok(View { seqs, rest, term: Vec::new(), places: &[] })
+        Ok(View { seqs, rest, term: Vec::new(), positions: &[] })
     }
 
     /// Moves to the next term. Returns `false` after the last one.
@@ -163,26 +166,27 @@ impl<'a> View<'a> {
         let own = take(&mut self.rest)?;
         self.term.truncate(shared);
         self.term.extend_from_slice(own);
-        self.places = take(&mut self.rest)?;
+        self.positions = take(&mut self.rest)?;
         Ok(true)
     }
 
     fn next_term(&mut self) -> Result<Option<Vec<u32>>, Damaged> {
-        if self.advance()? { self.places().map(Some) } else { Ok(None) }
+        if self.advance()? { self.positions().map(Some) } else { Ok(None) }
     }
 
-    fn places(&self) -> Result<Vec<u32>, Damaged> {
-        let (mut rest, mut last, mut places) = (self.places, None, Vec::with_capacity(self.places.len()));
+    fn positions(&self) -> Result<Vec<u32>, Damaged> {
+        let (mut rest, mut last, mut positions) =
+            (self.positions, None, Vec::with_capacity(self.positions.len()));
         while !rest.is_empty() {
             let step = read(&mut rest)?;
-            let place = last.map_or(Some(step), |last: u64| last.checked_add(step)).ok_or(Damaged)?;
-            if place >= self.seqs.len() as u64 {
+            let position = last.map_or(Some(step), |last: u64| last.checked_add(step)).ok_or(Damaged)?;
+            if position >= self.seqs.len() as u64 {
                 return Err(Damaged);
             }
-            places.push(place as u32);
-            last = Some(place);
+            positions.push(position as u32);
+            last = Some(position);
         }
-        Ok(places)
+        Ok(positions)
     }
 }
 
@@ -279,18 +283,18 @@ mod tests {
             texts in prop::collection::vec("[a-d é#图书]{0,20}", 0..40),
             cut in any::<prop::sample::Index>(),
         ) {
-            let mut whole = Block::default();
+            let mut all = Block::default();
             let mut parts = [Block::default(), Block::default()];
             let cut = cut.index(texts.len() + 1);
             for (at, text) in texts.iter().enumerate() {
                 let seq = 7 * at as u64 + 200;
-                whole.push(seq, Some(text));
+                all.push(seq, Some(text));
                 parts[usize::from(at >= cut)].push(seq, Some(text));
             }
             let [mut first, second] = parts;
             first.append(second);
-            prop_assert_eq!(&first, &whole);
-            prop_assert_eq!(Block::decode(&whole.encode()), Ok(whole));
+            prop_assert_eq!(&first, &all);
+            prop_assert_eq!(Block::decode(&all.encode()), Ok(all));
         }
 
         #[test]

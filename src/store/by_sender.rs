@@ -17,12 +17,11 @@ pub struct OwnMessage {
     pub message: Id,
     /// The key of its conversation.
     pub conversation: u64,
-    /// It is not deleted.
-    pub stands: bool,
+    pub is_deleted: bool,
 }
 
 /// Records that a profile left a conversation. Must be called where a membership ends.
-pub fn note_departure(conn: &Connection, profile: i64, conversation: i64) -> rusqlite::Result<()> {
+pub fn record_departure(conn: &Connection, profile: i64, conversation: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("INSERT OR IGNORE INTO departures (profile, conversation) VALUES (?1, ?2)")?
         .execute((profile, conversation))?;
     Ok(())
@@ -39,38 +38,38 @@ pub fn forget_departures(conn: &Connection, profile: i64) -> rusqlite::Result<()
 pub fn scan(
     conn: &Connection,
     sender: i64,
-    mut place: MessageCursor,
+    mut cursor: MessageCursor,
     mut visit: impl FnMut(OwnMessage) -> rusqlite::Result<bool>,
 ) -> rusqlite::Result<Option<MessageCursor>> {
     let mut statement = conn.prepare_cached(
-        "SELECT n, seq, id_high, sender, deleted_at IS NULL FROM messages WHERE conversation = ?1 AND n > ?2 \
+        "SELECT n, seq, id_high, sender, deleted_at IS NOT NULL FROM messages WHERE conversation = ?1 AND n > ?2 \
          ORDER BY n LIMIT ?3",
     )?;
     let mut left = SENDER_SCAN;
     loop {
-        let mut rows = statement.query((int(place.conversation), int(place.n), left))?;
+        let mut rows = statement.query((int(cursor.conversation), int(cursor.n), left))?;
         while let Some(row) = rows.next()? {
-            place.n = number(row, 0)?;
+            cursor.n = number(row, 0)?;
             left -= 1;
             if row.get::<_, i64>(3)? != sender {
                 continue;
             }
             let own = OwnMessage {
                 message: joined(row.get(2)?, row.get(1)?),
-                conversation: place.conversation,
-                stands: row.get(4)?,
+                conversation: cursor.conversation,
+                is_deleted: row.get(4)?,
             };
             if !visit(own)? {
-                return Ok(Some(place));
+                return Ok(Some(cursor));
             }
         }
         if left == 0 {
-            return Ok(Some(place));
+            return Ok(Some(cursor));
         }
-        let Some(conversation) = next_conversation(conn, sender, place.conversation)? else {
+        let Some(conversation) = next_conversation(conn, sender, cursor.conversation)? else {
             return Ok(None);
         };
-        place = MessageCursor { conversation, n: 0 };
+        cursor = MessageCursor { conversation, n: 0 };
         left -= 1;
     }
 }

@@ -68,7 +68,7 @@ fn changed(
     let seq = log::append_change(batch, target.conversation_key, change, at)?;
     if content_changes {
         // In the same transaction: the index must learn of every text that its file may no longer contain.
-        search_changes::note(batch.conn, seq, target.seq)?;
+        search_changes::record(batch.conn, seq, target.seq)?;
     }
     batch
         .conn
@@ -158,27 +158,27 @@ pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {
     }
     must_be_open(batch, &target)?;
     let conn = batch.conn;
-    let place = (int(target.seq), react.emoji.as_str(), target.actor_key);
+    let row_key = (int(target.seq), react.emoji.as_str(), target.actor_key);
     // Reactions of old versions are stored as sent: all spellings of this emoji are made equal before the lookup.
     conn.prepare_cached(
         "UPDATE OR REPLACE reactions SET emoji = ?2 \
          WHERE message = ?1 AND emoji <> ?2 AND replace(emoji, char(0xFE0F), '') = ?2",
     )?
-    .execute((place.0, place.1))?;
+    .execute((row_key.0, row_key.1))?;
     let rows = if react.on {
         let shown: u64 = conn
             .prepare_cached("SELECT count(DISTINCT emoji) FROM reactions WHERE message = ?1 AND emoji <> ?2")?
-            .query_row((place.0, place.1), |row| number(row, 0))?;
+            .query_row((row_key.0, row_key.1), |row| number(row, 0))?;
         if shown >= REACTIONS_MAX as u64 {
             return Err(Refusal::Invalid("emoji").into());
         }
         conn.prepare_cached(
             "INSERT OR IGNORE INTO reactions (message, emoji, profile, seq) VALUES (?1, ?2, ?3, ?4)",
         )?
-        .execute((place.0, place.1, place.2, int(batch.log.head + 1)))?
+        .execute((row_key.0, row_key.1, row_key.2, int(batch.log.head + 1)))?
     } else {
         conn.prepare_cached("DELETE FROM reactions WHERE message = ?1 AND emoji = ?2 AND profile = ?3")?
-            .execute(place)?
+            .execute(row_key)?
     };
     if rows == 0 && !react.on && emoji::bare(&react.emoji).is_none() {
         return Err(Refusal::Invalid("emoji").into());
@@ -238,7 +238,7 @@ fn joined_spellings(reactions: Vec<Reaction>) -> Vec<Reaction> {
 }
 
 /// How many of the messages after `read_n` are deleted.
-pub fn deleted_behind(conn: &Connection, conversation: i64, read_n: u64) -> rusqlite::Result<u64> {
+pub fn deleted_after(conn: &Connection, conversation: i64, read_n: u64) -> rusqlite::Result<u64> {
     conn.prepare_cached("SELECT count(*) FROM tombstones WHERE conversation = ?1 AND n > ?2")?
         .query_row((conversation, int(read_n)), |row| number(row, 0))
         .optional()

@@ -26,7 +26,7 @@ const CODE_LIFE_MS: u64 = 300_000;
 const CODE_TRIES_MAX: u32 = 5;
 /// Rows for reset codes of addresses without an account: they only have to cost as much as a member's row. Above it, two
 /// addresses share a row, and the newer one takes it.
-const CODE_NOBODY_ROWS: i64 = 4_096;
+const UNKNOWN_ADDRESS_ROWS: i64 = 4_096;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -55,18 +55,18 @@ fn purpose_number(purpose: Purpose) -> i64 {
 
 /// A member's first code, in the transaction of its sign-up.
 pub fn first(conn: &Connection, member: i64, code: &NewCode, at: u64) -> rusqlite::Result<()> {
-    let place = CodeKey { subject: member, purpose: purpose_number(Purpose::Verify), holder: code.holder };
-    make(conn, place, None, code, Some(member), at)
+    let key = CodeKey { subject: member, purpose: purpose_number(Purpose::Verify), holder: code.holder };
+    make(conn, key, None, code, Some(member), at)
 }
 
 pub fn issue_verify(batch: &mut Batch<'_>, issue: IssueVerifyCode) -> Result<Written, Stop> {
     let conn = batch.conn;
     let member = accounts::key(conn, issue.member)?.ok_or(Refusal::Unauthorized)?;
     let purpose = purpose_number(Purpose::Verify);
-    let place = CodeKey { subject: member, purpose, holder: issue.code.holder };
-    let row = find(conn, place)?;
+    let key = CodeKey { subject: member, purpose, holder: issue.code.holder };
+    let row = find(conn, key)?;
     if !too_soon(row.as_ref(), issue.at) {
-        make(conn, place, row, &issue.code, Some(member), issue.at)?;
+        make(conn, key, row, &issue.code, Some(member), issue.at)?;
     }
     Written::quietly(Answer::IssueVerifyCode(()))
 }
@@ -74,13 +74,13 @@ pub fn issue_verify(batch: &mut Batch<'_>, issue: IssueVerifyCode) -> Result<Wri
 pub fn issue_reset(batch: &mut Batch<'_>, issue: IssueResetCode) -> Result<Written, Stop> {
     let conn = batch.conn;
     let member = active_member(conn, &issue.email)?;
-    let place = reset_place(member, issue.code.holder);
-    let row = find(conn, place)?;
+    let key = reset_key(member, issue.code.holder);
+    let row = find(conn, key)?;
     if too_soon(row.as_ref(), issue.at) {
         // A refusal must not be faster than an issued code: a commit without a change would not wait for the disk.
         metadata::touch(conn)?;
     } else {
-        make(conn, place, row, &issue.code, member, issue.at)?;
+        make(conn, key, row, &issue.code, member, issue.at)?;
     }
     Written::quietly(Answer::IssueResetCode(()))
 }
@@ -88,11 +88,11 @@ pub fn issue_reset(batch: &mut Batch<'_>, issue: IssueResetCode) -> Result<Writt
 pub fn verify(batch: &mut Batch<'_>, verify: VerifyMember) -> Result<Written, Stop> {
     let conn = batch.conn;
     let member = accounts::key(conn, verify.member)?.ok_or(Refusal::Unauthorized)?;
-    let place = CodeKey { subject: member, purpose: purpose_number(Purpose::Verify), holder: verify.holder };
-    if !is_right(conn, place, &verify.tag, verify.at)? {
+    let key = CodeKey { subject: member, purpose: purpose_number(Purpose::Verify), holder: verify.holder };
+    if !is_right(conn, key, &verify.tag, verify.at)? {
         return wrong();
     }
-    use_up(conn, place)?;
+    use_up(conn, key)?;
     conn.prepare_cached("UPDATE members SET verified = 1 WHERE key = ?1")?.execute([member])?;
     Written::quietly(Answer::VerifyMember(()))
 }
@@ -100,11 +100,11 @@ pub fn verify(batch: &mut Batch<'_>, verify: VerifyMember) -> Result<Written, St
 pub fn reset(batch: &mut Batch<'_>, reset: ResetPassword) -> Result<Written, Stop> {
     let conn = batch.conn;
     let member = active_member(conn, &reset.email)?;
-    let place = reset_place(member, reset.holder);
-    let right = is_right(conn, place, &reset.tag, reset.at)?;
+    let key = reset_key(member, reset.holder);
+    let right = is_right(conn, key, &reset.tag, reset.at)?;
     let Some(member) = member.filter(|_| right) else { return wrong() };
     let hash = reset.hash.ok_or(Refusal::Invalid("password"))?;
-    use_up(conn, place)?;
+    use_up(conn, key)?;
     conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((member, hash))?;
     outbox::put(conn, Some(member), &reset.mail, reset.at)?;
     let events = sessions::revoke_others(batch, member, None, reset.at)?;
@@ -123,16 +123,16 @@ fn active_member(conn: &Connection, email: &str) -> rusqlite::Result<Option<i64>
         .optional()
 }
 
-fn reset_place(member: Option<i64>, holder: [u8; 16]) -> CodeKey {
-    let nobody = i64::from(u16::from_be_bytes([holder[0], holder[1]])) % CODE_NOBODY_ROWS;
-    CodeKey { subject: member.unwrap_or(-1 - nobody), purpose: purpose_number(Purpose::Reset), holder }
+fn reset_key(member: Option<i64>, holder: [u8; 16]) -> CodeKey {
+    let row = i64::from(u16::from_be_bytes([holder[0], holder[1]])) % UNKNOWN_ADDRESS_ROWS;
+    CodeKey { subject: member.unwrap_or(-1 - row), purpose: purpose_number(Purpose::Reset), holder }
 }
 
 /// The row of this holder. A row of another holder under the same key does not count.
-fn find(conn: &Connection, place: CodeKey) -> rusqlite::Result<Option<Row>> {
+fn find(conn: &Connection, key: CodeKey) -> rusqlite::Result<Option<Row>> {
     let row = conn
         .prepare_cached("SELECT tag, tries, made, holder FROM codes WHERE subject = ?1 AND purpose = ?2")?
-        .query_row((place.subject, place.purpose), |row| {
+        .query_row((key.subject, key.purpose), |row| {
             let made: Vec<u8> = row.get(2)?;
             let times = made.chunks_exact(8).map(|eight| {
                 let mut bytes = [0; 8];
@@ -143,7 +143,7 @@ fn find(conn: &Connection, place: CodeKey) -> rusqlite::Result<Option<Row>> {
             Ok((found, row.get::<_, [u8; 16]>(3)?))
         })
         .optional()?;
-    Ok(row.filter(|(_, holder)| *holder == place.holder).map(|(row, _)| row))
+    Ok(row.filter(|(_, holder)| *holder == key.holder).map(|(row, _)| row))
 }
 
 /// Whether `then` is less than `ms` before `at`. After a clock was set back, no one has to wait for it to catch up.
@@ -160,7 +160,7 @@ fn too_soon(row: Option<&Row>, at: u64) -> bool {
 /// Writes a code that replaces the previous one, and its mail, which replaces one that was not sent yet.
 fn make(
     conn: &Connection,
-    place: CodeKey,
+    key: CodeKey,
     row: Option<Row>,
     code: &NewCode,
     member: Option<i64>,
@@ -172,14 +172,14 @@ fn make(
     conn.prepare_cached(
         "INSERT OR REPLACE INTO codes (subject, purpose, holder, tag, tries, made) VALUES (?1, ?2, ?3, ?4, 0, ?5)",
     )?
-    .execute((place.subject, place.purpose, place.holder, code.tag, made))?;
+    .execute((key.subject, key.purpose, key.holder, code.tag, made))?;
     debug_assert!(matches!(code.mail.content, Content::VerifyCode(_) | Content::ResetCode(_)));
     outbox::replace(conn, member, &code.mail, at)
 }
 
 /// Whether this is the code, and still valid. A wrong one counts as a try.
-fn is_right(conn: &Connection, place: CodeKey, tag: &[u8; 32], at: u64) -> rusqlite::Result<bool> {
-    let Some(row) = find(conn, place)? else { return Ok(false) };
+fn is_right(conn: &Connection, key: CodeKey, tag: &[u8; 32], at: u64) -> rusqlite::Result<bool> {
+    let Some(row) = find(conn, key)? else { return Ok(false) };
     let alive = row.made.first().is_some_and(|made| made.abs_diff(at) < CODE_LIFE_MS);
     if !alive || row.tries >= CODE_TRIES_MAX || row.tag.is_empty() {
         return Ok(false);
@@ -190,7 +190,7 @@ fn is_right(conn: &Connection, place: CodeKey, tag: &[u8; 32], at: u64) -> rusql
         return Ok(true);
     }
     conn.prepare_cached("UPDATE codes SET tries = tries + 1 WHERE subject = ?1 AND purpose = ?2")?
-        .execute((place.subject, place.purpose))?;
+        .execute((key.subject, key.purpose))?;
     Ok(false)
 }
 
@@ -201,8 +201,8 @@ pub fn void_all(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// The row stays, because it records when codes were made.
-fn use_up(conn: &Connection, place: CodeKey) -> rusqlite::Result<()> {
+fn use_up(conn: &Connection, key: CodeKey) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE codes SET tag = x'' WHERE subject = ?1 AND purpose = ?2")?
-        .execute((place.subject, place.purpose))?;
+        .execute((key.subject, key.purpose))?;
     Ok(())
 }

@@ -33,8 +33,8 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     let failed = |error: std::io::Error| OpenFault::Failed { path: path.clone(), detail: error.to_string() };
     replacement::recover(path).map_err(failed)?;
     if length(path) > 0 {
-        judge(path)?;
-    } else if length(&beside(path, "-wal")) > 0 {
+        check_file(path)?;
+    } else if length(&with_suffix(path, "-wal")) > 0 {
         // SQLite would remove it as the log of a missing database.
         let detail = "it is missing or empty, but its -wal file is there".to_owned();
         return Err(OpenFault::Corrupt { path: path.clone(), detail });
@@ -84,7 +84,7 @@ pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFaul
 }
 
 pub(super) fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
-    set_patience(conn, STORE_BUSY_MS)?;
+    set_busy_timeout(conn, STORE_BUSY_MS)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     // A misspelt column must not become a text. A foreign schema must not run functions.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
@@ -124,7 +124,7 @@ fn keep_pages(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Sets how long a connection waits for a lock of another one.
-pub(super) fn set_patience(conn: &Connection, wait_ms: u64) -> rusqlite::Result<()> {
+pub(super) fn set_busy_timeout(conn: &Connection, wait_ms: u64) -> rusqlite::Result<()> {
     conn.busy_timeout(Duration::from_millis(wait_ms))
 }
 
@@ -138,29 +138,29 @@ pub(super) fn application_id(conn: &Connection) -> rusqlite::Result<i32> {
 
 /// Checks that the file belongs to natter and is sound, by a connection that can't write, not even to replay a journal that
 /// another program left. The index of the log, which reading creates, is removed again if the file is refused.
-fn judge(path: &Path) -> Result<(), OpenFault> {
-    let index = beside(path, "-shm");
+fn check_file(path: &Path) -> Result<(), OpenFault> {
+    let index = with_suffix(path, "-shm");
     let had_index = index.exists();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
-    let judged = Connection::open_with_flags(path, flags).map_err(wrap).and_then(|conn| {
+    let checked = Connection::open_with_flags(path, flags).map_err(wrap).and_then(|conn| {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
         configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
         is_ours(&conn, path)?;
         is_sound(&conn, path)
     });
-    if judged.is_err()
+    if checked.is_err()
         && !had_index
         && let Err(error) = std::fs::remove_file(&index)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         ::log::warn!("storage: {} can't be removed: {error}", index.display());
     }
-    judged
+    checked
 }
 
 /// The path of the file to which SQLite gives this suffix, such as `-wal`.
-pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
@@ -203,7 +203,7 @@ fn is_sound(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
         return verdict(conn, path, "PRAGMA quick_check(1)");
     }
     // While a WAL exists, the file may be shorter than the database.
-    if length(&beside(path, "-wal")) == 0 && length(path) < bytes {
+    if length(&with_suffix(path, "-wal")) == 0 && length(path) < bytes {
         let detail = format!("{} bytes are missing at its end", bytes - length(path));
         return Err(OpenFault::Corrupt { path: path.to_owned(), detail });
     }

@@ -174,8 +174,8 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
     if seen_by_peer {
         batch.cache.change(slot).last_seq = seq;
     }
-    let told = ReadMark { conversation: mark.conversation, profile: mark.reader, read_n };
-    let fact = Fact::ConversationRead(Box::new(told));
+    let mark = ReadMark { conversation: mark.conversation, profile: mark.reader, read_n };
+    let fact = Fact::ConversationRead(Box::new(mark));
     let unread = unread(batch.conn, key, read_n, last_n)?;
     Ok(Written {
         result: Ok(Answer::MarkRead(Marked { read_n, unread })),
@@ -257,8 +257,8 @@ fn overview(
 
 pub fn list(conn: &Connection, list: ListConversations) -> Result<ConversationPage, Stop> {
     let viewer = profiles::key(conn, list.viewer)?.ok_or(Refusal::Unauthorized)?;
-    let behind = list.after.map_or(u64::MAX, |place| place.activity);
-    let all = overview(conn, viewer, list.limit, |entry, _| entry.activity < behind)?;
+    let before = list.after.map_or(u64::MAX, |cursor| cursor.activity);
+    let all = overview(conn, viewer, list.limit, |entry, _| entry.activity < before)?;
     let (mut budget, mut names) = (Budget::new(list.limit), Names::default());
     let mut page = ConversationPage {
         conversations: Vec::new(),
@@ -304,11 +304,11 @@ pub fn get(conn: &Connection, get: GetConversation) -> Result<Conversation, Stop
 
 /// How many messages after `read_n` are unread. Tombstones do not count.
 fn unread(conn: &Connection, conversation: i64, read_n: u64, last_n: u64) -> rusqlite::Result<u64> {
-    let behind = last_n.saturating_sub(read_n);
-    if behind == 0 {
+    let later = last_n.saturating_sub(read_n);
+    if later == 0 {
         return Ok(0);
     }
-    Ok(behind - changes::deleted_behind(conn, conversation, read_n)?.min(behind))
+    Ok(later - changes::deleted_after(conn, conversation, read_n)?.min(later))
 }
 
 fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusqlite::Result<Conversation> {

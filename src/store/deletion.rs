@@ -18,7 +18,7 @@ use crate::model::operation::{Answer, Refusal};
 
 /// Direct peers that are notified of a deleted account, those with the newest activity first, all in one transaction. The
 /// other peers see it when they read.
-const FAREWELLS_MAX: u32 = 1_000;
+const NOTIFIED_PEERS_MAX: u32 = 1_000;
 /// Messages of a deleted member erased in one step, which takes the writer a few milliseconds.
 const ERASE_STEP: usize = 100;
 
@@ -27,10 +27,10 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
     let member = accounts::key(conn, delete.member)?.ok_or(Refusal::Unauthorized)?;
     if let Some(hash) = &delete.proven {
         // The password was checked outside of this transaction: the hash it was compared with must still be the same.
-        let stands = conn
+        let is_unchanged = conn
             .prepare_cached("SELECT 1 FROM members WHERE key = ?1 AND hash = ?2 AND active")?
             .exists((member, hash))?;
-        if !stands {
+        if !is_unchanged {
             return Err(Refusal::Unauthorized.into());
         }
     }
@@ -77,7 +77,7 @@ fn notify_peers_of_deletion(batch: &mut Batch<'_>, profile: i64, at: u64) -> rus
              JOIN profiles p ON p.key = CASE WHEN c.low = ?1 THEN c.high ELSE c.low END \
              WHERE m.profile = ?1 AND p.member IS NOT NULL ORDER BY c.activity DESC LIMIT ?2",
         )?
-        .query_map((profile, FAREWELLS_MAX), |row| Ok((row.get::<_, i64>(0)?, id(row, 1)?)))?
+        .query_map((profile, NOTIFIED_PEERS_MAX), |row| Ok((row.get::<_, i64>(0)?, id(row, 1)?)))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut events = Vec::with_capacity(left.len());
     for (conversation, peer) in left {
@@ -110,7 +110,7 @@ pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written
     let Some((profile, done)) = found else { return Written::quietly(Answer::EraseMessages(Erased::All)) };
     let mut step = Vec::new();
     let next = by_sender::scan(conn, profile, done, |own| {
-        if own.stands {
+        if !own.is_deleted {
             step.push(own.message);
         }
         Ok(step.len() < ERASE_STEP)

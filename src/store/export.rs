@@ -95,10 +95,10 @@ fn each<P, T: Serialize>(
     read: impl Fn(&Row<'_>) -> rusqlite::Result<(P, T)>,
 ) -> rusqlite::Result<Option<P>> {
     while let Some(row) = rows.next()? {
-        let (place, data) = read(row)?;
+        let (cursor, data) = read(row)?;
         lines.push(kind, &data);
         if lines.is_full() {
-            return Ok(Some(place));
+            return Ok(Some(cursor));
         }
     }
     Ok(None)

@@ -215,12 +215,12 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
         return Err(Refusal::NotAllowed.into());
     }
     let profile = profiles::key(batch.conn, put.profile)?.ok_or(Refusal::NotFound)?;
-    let pair_status = batch
+    let current_role = batch
         .conn
         .prepare_cached("SELECT role FROM memberships WHERE conversation = ?1 AND profile = ?2")?
         .query_row([acting.key, profile], |row| row.get::<_, i64>(0))
         .optional()?;
-    match pair_status {
+    match current_role {
         Some(now) if now == column(put.role) => {
             return Written::quietly(Answer::PutMember(Box::new(member(batch.conn, acting.key, profile)?)));
         }
@@ -265,8 +265,8 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     if !leaves && !acting.is_admin {
         return Err(Refusal::NotAllowed.into());
     }
-    let place = cached.member(remove.profile).ok_or(Refusal::NotFound)?;
-    let (membership, profile) = (cached.members[place].key, cached.members[place].profile_key);
+    let index = cached.member(remove.profile).ok_or(Refusal::NotFound)?;
+    let (membership, profile) = (cached.members[index].key, cached.members[index].profile_key);
     let had = batch
         .conn
         .prepare_cached("SELECT role FROM memberships WHERE key = ?1")?
@@ -275,7 +275,7 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     // The cache refers to rows, so it is written before one of them is deleted.
     batch.cache.write(batch.conn)?;
     batch.conn.prepare_cached("DELETE FROM memberships WHERE key = ?1")?.execute([membership])?;
-    by_sender::note_departure(batch.conn, profile, acting.key)?;
+    by_sender::record_departure(batch.conn, profile, acting.key)?;
     count_members(batch.conn, acting.key)?;
     let change = Change::MemberRemoved(remove.profile, profile, role(had));
     let seq = log::append_change(batch, acting.key, change, remove.at)?;

@@ -71,7 +71,7 @@ pub struct Index {
     done: u64,
     /// No checkpoint because of erased content before this time.
     erase_at: Option<Instant>,
-    trouble: FaultLog,
+    faults: FaultLog,
 }
 
 /// The writes that one snapshot of `natter.db` requires.
@@ -99,7 +99,7 @@ struct Seal {
 }
 
 /// The file that a fault belongs to.
-enum Side {
+enum FileFault {
     Natter(rusqlite::Error),
     Index(rusqlite::Error),
 }
@@ -119,27 +119,27 @@ impl Index {
             applied: 0,
             done: 0,
             erase_at: None,
-            trouble: FaultLog::new("the search index"),
+            faults: FaultLog::new("the search index"),
         })
     }
 
     /// One bounded step of the outstanding work. After a fault the next step tries the same again.
     pub fn step(&mut self, now: Instant) -> Result<Step, Fault> {
         if connection::inode(&self.options.path).ok() != Some(self.inode) {
-            let now = Index::open(&self.options).map_err(|fault| {
+            let opened = Index::open(&self.options).map_err(|fault| {
                 ::log::error!("storage: the search index can't follow the database to its new file: {fault}");
                 Fault::Io
             })?;
-            (self.natter, self.inode) = (now.natter, now.inode);
+            (self.natter, self.inode) = (opened.natter, opened.inode);
         }
         match self.advance(now) {
             Ok(more) => {
-                self.trouble.is_over();
+                self.faults.is_over();
                 Ok(Step { more, done: self.done, waits: self.applied > self.done })
             }
-            Err(Side::Natter(error)) => Err(self.trouble.begins(&error)),
-            Err(Side::Index(error)) => {
-                let fault = self.trouble.begins(&error);
+            Err(FileFault::Natter(error)) => Err(self.faults.begins(&error)),
+            Err(FileFault::Index(error)) => {
+                let fault = self.faults.begins(&error);
                 self.give_up(fault);
                 // A new file repairs damage of the index, but no other fault.
                 Err(if fault == Fault::Corrupt { Fault::Io } else { fault })
@@ -157,7 +157,7 @@ impl Index {
             return;
         }
         match index_file::discard(&self.path) {
-            Ok(()) => ::log::warn!("storage: the search index is discarded and will be made anew"),
+            Ok(()) => ::log::warn!("storage: the search index is discarded and will be rebuilt"),
             Err(error) => ::log::error!("storage: the search index can't be removed: {error}"),
         }
     }
@@ -166,42 +166,42 @@ impl Index {
         self.natter.prepare_cached("SELECT 1 FROM search_changes LIMIT 1")?.exists([])
     }
 
-    fn advance(&mut self, now: Instant) -> Result<bool, Side> {
+    fn advance(&mut self, now: Instant) -> Result<bool, FileFault> {
         let file = match self.file.take() {
             Some(file) => file,
             None => self.open_file()?,
         };
         let file = self.file.insert(file);
-        let through = through(file).map_err(Side::Index)?;
-        let work = look(&self.natter, through, self.applied).map_err(Side::Natter)?;
+        let through = through(file).map_err(FileFault::Index)?;
+        let work = look(&self.natter, through, self.applied).map_err(FileFault::Natter)?;
         if !work.changes.is_empty() || work.through.is_some() {
-            apply(file, &work).map_err(Side::Index)?;
+            apply(file, &work).map_err(FileFault::Index)?;
         }
         self.applied = self.applied.max(work.applied);
         if self.applied > self.done && self.erase_at.is_none_or(|at| at <= now) {
             self.erase_at = Some(now + ERASE_EVERY);
-            if truncate(file).map_err(Side::Index)? {
+            if truncate(file).map_err(FileFault::Index)? {
                 self.done = self.applied;
             }
         }
         Ok(work.more)
     }
 
-    fn open_file(&mut self) -> Result<Connection, Side> {
-        let opened = match index_file::open_writer(&self.path, &self.natter).map_err(Side::Index)? {
+    fn open_file(&mut self) -> Result<Connection, FileFault> {
+        let opened = match index_file::open_writer(&self.path, &self.natter).map_err(FileFault::Index)? {
             Some(opened) => opened,
             None => {
-                let epoch = index_file::epoch(&self.natter).map_err(Side::Natter)?;
-                ::log::info!("storage: the search index is made anew");
-                index_file::make(&self.path, &epoch).map_err(Side::Index)?;
-                let opened = index_file::open_writer(&self.path, &self.natter).map_err(Side::Index)?;
-                opened.ok_or_else(|| Side::Index(damaged()))?
+                let epoch = index_file::epoch(&self.natter).map_err(FileFault::Natter)?;
+                ::log::info!("storage: the search index is rebuilt");
+                index_file::make(&self.path, &epoch).map_err(FileFault::Index)?;
+                let opened = index_file::open_writer(&self.path, &self.natter).map_err(FileFault::Index)?;
+                opened.ok_or_else(|| FileFault::Index(damaged()))?
             }
         };
         // A crash may have left changes in the file's log: changes that were applied before count only after the log is
         // truncated.
         self.applied = self.done;
-        truncate(&opened).map_err(Side::Index)?;
+        truncate(&opened).map_err(FileFault::Index)?;
         Ok(opened)
     }
 }
@@ -226,7 +226,7 @@ pub fn through(file: &Connection) -> rusqlite::Result<u64> {
 
 /// Truncates the log. Returns whether that was possible.
 fn truncate(file: &Connection) -> rusqlite::Result<bool> {
-    connection::set_patience(file, CHECKPOINT_BUSY_MS)?;
+    connection::set_busy_timeout(file, CHECKPOINT_BUSY_MS)?;
     file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::connection;
+use super::connection::{self, with_suffix};
 use super::fault::Fault;
 use super::value::int;
 use crate::limits::QUICK_CHECK_BYTES_MAX;
@@ -55,12 +55,6 @@ CREATE UNIQUE INDEX blocks_of_conversation ON blocks (conversation, first);
 /// The index file of this database.
 pub fn path(database: &Path) -> PathBuf {
     database.with_file_name("search.db")
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Replaces the file, if there is one, with an empty index.

@@ -11,11 +11,11 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::connection::{APPLICATION_ID, application_id, beside, configure, is_ours, length, verdict};
+use super::connection::{APPLICATION_ID, application_id, configure, is_ours, length, verdict, with_suffix};
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
 use super::value::number;
-use super::{StoreOptions, judge, metadata, replacement};
+use super::{StoreOptions, metadata, replacement, schema_check};
 use crate::limits::READER_CACHE_KIB;
 
 /// Whether another process may have the file open.
@@ -28,7 +28,7 @@ pub enum Held {
 
 /// Whether there is a database. An empty file is none, unless the log next to it has content.
 pub fn exists(options: &StoreOptions) -> bool {
-    [options.path.clone(), beside(&options.path, "-wal")].iter().any(|path| length(path) > 0)
+    [options.path.clone(), with_suffix(&options.path, "-wal")].iter().any(|path| length(path) > 0)
 }
 
 /// Whether there is any account. A missing file has none.
@@ -70,12 +70,12 @@ pub fn check(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
         let detail = "its schema is not yet of this version".to_owned();
         return Err(OpenFault::Failed { path: path.clone(), detail });
     }
-    is_whole(&conn, path)
+    check_content(&conn, path)
 }
 
 /// As [`check`], for a file from another place: it must have natter's application id, any version up to the current one,
 /// and content.
-pub fn judge(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
+pub fn check_restored(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
     let path = &options.path;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     if length(path) == 0 {
@@ -85,13 +85,13 @@ pub fn judge(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
     if application_id(&conn).map_err(wrap)? != APPLICATION_ID {
         return Err(OpenFault::Foreign { path: path.clone() });
     }
-    is_whole(&conn, path)
+    check_content(&conn, path)
 }
 
-fn is_whole(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
+fn check_content(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     verdict(conn, path, "PRAGMA integrity_check(1)")?;
-    if let Some(detail) = judge::strange(conn).map_err(wrap)? {
+    if let Some(detail) = schema_check::difference(conn).map_err(wrap)? {
         return Err(OpenFault::Altered { path: path.to_owned(), detail });
     }
     let broken = conn
@@ -120,13 +120,13 @@ pub fn survey(options: &StoreOptions) -> Result<Survey, OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
     let conn = open(&options.path, Held::Alone)?;
     let files = conn.query_row("SELECT count(*) FROM files", [], |row| number(row, 0)).map_err(wrap)?;
-    Ok(Survey { files, strange: judge::strange(&conn).map_err(wrap)? })
+    Ok(Survey { files, strange: schema_check::difference(&conn).map_err(wrap)? })
 }
 
 fn open(path: &Path, held: Held) -> Result<Connection, OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = match held == Held::Alone && length(&beside(path, "-wal")) == 0 {
+    let conn = match held == Held::Alone && length(&with_suffix(path, "-wal")) == 0 {
         true => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI),
         false => Connection::open_with_flags(path, flags),
     };

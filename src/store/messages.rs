@@ -53,26 +53,26 @@ fn from_row(
     let seq = number(row, 0)?;
     // One row that is damaged on the disk must not hide the rows around it: its readable fields are shown.
     let mut damaged = false;
-    let whole = &mut damaged;
-    let id = joined(or_damaged(row.get(1), whole)?, int(seq));
-    let rev = or_damaged(number_or_null(row, 7), whole)?;
-    let reply_to = match or_damaged(number_or_null(row, 5), whole)? {
-        Some(seq) => or_damaged(row.get::<_, Option<i64>>(6), whole)?.map(|high| joined(high, int(seq))),
+    let damage = &mut damaged;
+    let id = joined(or_damaged(row.get(1), damage)?, int(seq));
+    let rev = or_damaged(number_or_null(row, 7), damage)?;
+    let reply_to = match or_damaged(number_or_null(row, 5), damage)? {
+        Some(seq) => or_damaged(row.get::<_, Option<i64>>(6), damage)?.map(|high| joined(high, int(seq))),
         None => None,
     };
-    let deleted_at = or_damaged(number_or_null(row, 9), whole)?.map(Time);
+    let deleted_at = or_damaged(number_or_null(row, 9), damage)?.map(Time);
     let has_files = row.get_ref(11)? != ValueRef::Null;
-    let body: Option<String> = or_damaged(row.get(10), whole)?;
+    let body: Option<String> = or_damaged(row.get(10), damage)?;
     // Every message was posted with a text or with files.
-    *whole |= body.is_none() && deleted_at.is_none() && !has_files;
+    *damage |= body.is_none() && deleted_at.is_none() && !has_files;
     Ok(Message {
         id,
-        client_id: joined(or_damaged(row.get(4), whole)?, or_damaged(row.get(12), whole)?),
+        client_id: joined(or_damaged(row.get(4), damage)?, or_damaged(row.get(12), damage)?),
         conversation,
-        n: or_damaged(number(row, 2), whole)?,
+        n: or_damaged(number(row, 2), damage)?,
         seq,
         rev: rev.unwrap_or(seq),
-        sender: match or_damaged(row.get::<_, Option<i64>>(3), whole)? {
+        sender: match or_damaged(row.get::<_, Option<i64>>(3), damage)? {
             Some(sender) => names.of(conn, sender)?,
             None => None,
         },
@@ -82,7 +82,7 @@ fn from_row(
         // A message without a change has no reactions: no lookup for nearly all messages.
         reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },
         created_at: Time(id.unix_ms()),
-        edited_at: or_damaged(number_or_null(row, 8), whole)?.map(Time),
+        edited_at: or_damaged(number_or_null(row, 8), damage)?.map(Time),
         deleted_at,
         damaged,
     })
@@ -134,12 +134,12 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
     if let Some(written) = original(batch.conn, sender_key, client_id)? {
         return Ok(written);
     }
-    let (found, files) = find_place(batch, (sender_key, sender), &post)?;
+    let (found, files) = find_destination(batch, (sender_key, sender), &post)?;
     let written = match found {
-        Found::Place(slot, member) if files.is_empty() => insert(batch, slot, member, post, files)?,
+        Found::Conversation(slot, member) if files.is_empty() => insert(batch, slot, member, post, files)?,
         found => batch.in_savepoint(|batch| {
             let (slot, member) = match found {
-                Found::Place(slot, member) => (slot, member),
+                Found::Conversation(slot, member) => (slot, member),
                 Found::NoConversationYet(new) => {
                     let slot = conversations::make_direct(batch, new)?;
                     (slot, batch.cache.get(slot).member(sender).ok_or(Refusal::Internal)?)
@@ -171,14 +171,14 @@ fn known(cache: &Cache, sender: Id, destination: Destination) -> Option<(Slot, u
 
 enum Found {
     /// A conversation, and the sender's index among its members.
-    Place(Slot, usize),
+    Conversation(Slot, usize),
     NoConversationYet(NewDirect),
 }
 
 /// The files a message is about to show: the keys of its uploads, and how they are shown.
 type Files = Vec<(i64, Attachment)>;
 
-fn find_place(
+fn find_destination(
     batch: &mut Batch<'_>,
     (sender_key, sender): (i64, Id),
     post: &PostMessage,
@@ -212,9 +212,9 @@ fn find_place(
     }
     let files = files(batch, sender_key, post)?;
     if let Some(reply_to) = post.draft.reply_to {
-        stands_in(batch, slot, reply_to)?;
+        must_be_in(batch, slot, reply_to)?;
     }
-    Ok((Found::Place(slot, member), files))
+    Ok((Found::Conversation(slot, member), files))
 }
 
 /// The uploads a post shows. All belong to the sender.
@@ -227,12 +227,12 @@ fn files(batch: &Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Files
 }
 
 /// A reply must be to a message of the same conversation.
-fn stands_in(batch: &Batch<'_>, slot: Slot, message: Id) -> Result<(), Stop> {
-    let stands = batch
+fn must_be_in(batch: &Batch<'_>, slot: Slot, message: Id) -> Result<(), Stop> {
+    let exists = batch
         .conn
         .prepare_cached("SELECT 1 FROM messages WHERE seq = ?1 AND id_high = ?2 AND conversation = ?3")?
         .exists((int(message.seq()), message.high() as i64, batch.cache.get(slot).key))?;
-    match stands {
+    match exists {
         true => Ok(()),
         false => Err(Refusal::Invalid("reply_to").into()),
     }
@@ -269,13 +269,13 @@ fn insert(
     let n = conversation.last_n + 1;
     let draft = &post.draft;
     let (key, sender) = (conversation.key, conversation.members[member].profile_key);
-    let (row, (id_high, _), place, (high, low)) = (int(seq), halves(id), int(n), halves(draft.client_id));
+    let (row, (id_high, _), position, (high, low)) = (int(seq), halves(id), int(n), halves(draft.client_id));
     let stored = if draft.reply_to.is_none() && files.is_empty() {
         let statement = match &mut batch.insert {
             Some(statement) => statement,
             none => none.insert(batch.conn.prepare_cached(insert!("", ""))?),
         };
-        statement.execute((row, id_high, key, place, sender, high, low, &draft.body))?
+        statement.execute((row, id_high, key, position, sender, high, low, &draft.body))?
     } else {
         let (reply_to, has_files) =
             (draft.reply_to.map(|id| int(id.seq())), (!files.is_empty()).then_some(1));
@@ -283,7 +283,7 @@ fn insert(
             row,
             id_high,
             key,
-            place,
+            position,
             sender,
             high,
             low,
@@ -351,13 +351,13 @@ fn original(conn: &Connection, sender_key: i64, client_id: Id) -> rusqlite::Resu
 pub fn list(conn: &Connection, list: ListMessages) -> Result<MessagePage, Stop> {
     let readable = conversations::readable(conn, list.viewer, list.conversation)?;
     let conversation = readable.ok_or(Refusal::NotFound)?;
-    let place = (conversation.key, list.conversation);
+    let ids = (conversation.key, list.conversation);
     Ok(match list.at {
         PagePoint::After(n) => {
             let messages = page(
                 conn,
                 select!("WHERE m.conversation = ?1 AND m.n > ?2 ORDER BY m.n LIMIT ?3"),
-                place,
+                ids,
                 n,
                 list.limit,
             )?;
@@ -365,16 +365,16 @@ pub fn list(conn: &Connection, list: ListMessages) -> Result<MessagePage, Stop> 
             let next = (last < conversation.last_n).then_some(PagePoint::After(last));
             MessagePage { messages, next }
         }
-        PagePoint::Newest => before(conn, place, conversation.last_n + 1, list.limit)?,
-        PagePoint::Before(n) => before(conn, place, n, list.limit)?,
+        PagePoint::Newest => before(conn, ids, conversation.last_n + 1, list.limit)?,
+        PagePoint::Before(n) => before(conn, ids, n, list.limit)?,
     })
 }
 
-fn before(conn: &Connection, place: (i64, Id), n: u64, limit: u32) -> rusqlite::Result<MessagePage> {
+fn before(conn: &Connection, ids: (i64, Id), n: u64, limit: u32) -> rusqlite::Result<MessagePage> {
     let mut messages = page(
         conn,
         select!("WHERE m.conversation = ?1 AND m.n < ?2 ORDER BY m.n DESC LIMIT ?3"),
-        place,
+        ids,
         n,
         limit,
     )?;

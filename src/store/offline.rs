@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::connection::{close_in_order, open_writer};
 use super::fault::OpenFault;
 use super::inspect::{self, Held};
-use super::{StoreOptions, codes, judge, metadata, outbox, sessions};
+use super::{StoreOptions, codes, metadata, outbox, schema_check, sessions};
 
 /// Whether a restored database keeps its sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +20,9 @@ pub enum Sessions {
 /// old cursor fits.
 pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault> {
     // Before any write, and before one of its triggers could run.
-    inspect::judge(options, Held::Alone)?;
+    inspect::check_restored(options, Held::Alone)?;
     change(options, |conn| {
-        judge::drop_litestream(conn)?;
+        schema_check::drop_litestream(conn)?;
         if restored == Sessions::Ended {
             sessions::forget_all(conn)?;
         }

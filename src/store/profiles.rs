@@ -166,11 +166,11 @@ pub fn list(conn: &Connection, list: &ListProfiles) -> Result<Vec<Profile>, Stop
 }
 
 /// Sorts after every continuation of a prefix.
-const LAST: char = char::MAX;
+const GREATEST: char = char::MAX;
 
 pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles, Stop> {
     let viewer = key(conn, search.viewer)?.ok_or(Refusal::Unauthorized)?;
-    let end = format!("{}{LAST}", search.prefix);
+    let end = format!("{}{GREATEST}", search.prefix);
     let mut page = Page { viewer, budget: Budget::new(search.limit), profiles: Vec::new(), last: None };
     let by_name = match search.after {
         Some(SearchCursor::Name { name, profile }) => Some((name, key_of_any(conn, profile)?)),
@@ -185,8 +185,8 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
                  ORDER BY p.nick_name"
             ))?;
             let rows = statement.query((&search.prefix, &end, begin))?;
-            let place = |profile: &Profile| SearchCursor::Nick(profile.nick_name.clone());
-            if let Some(next) = page.fill(rows, place)? {
+            let cursor = |profile: &Profile| SearchCursor::Nick(profile.nick_name.clone());
+            if let Some(next) = page.fill(rows, cursor)? {
                 return Ok(FoundProfiles { profiles: page.profiles, next: Some(next) });
             }
             None
@@ -198,11 +198,11 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
          AND NOT (p.nick_name >= ?1 AND p.nick_name < ?2) ORDER BY p.name_key, p.key"
     ))?;
     let rows = statement.query((&search.prefix, &end, name, key))?;
-    let place = |profile: &Profile| SearchCursor::Name {
+    let cursor = |profile: &Profile| SearchCursor::Name {
         name: search_key(&profile.display_name),
         profile: profile.id,
     };
-    let next = page.fill(rows, place)?;
+    let next = page.fill(rows, cursor)?;
     Ok(FoundProfiles { profiles: page.profiles, next })
 }
 
@@ -223,14 +223,14 @@ impl Page {
     fn fill(
         &mut self,
         mut rows: rusqlite::Rows<'_>,
-        place: impl Fn(&Profile) -> SearchCursor,
+        cursor: impl Fn(&Profile) -> SearchCursor,
     ) -> rusqlite::Result<Option<SearchCursor>> {
         while let Some(row) = rows.next()? {
             let (profile, key) = with_key(row)?;
             if !self.budget.take(profile_bytes(&profile)) {
                 return Ok(self.last.take());
             }
-            self.last = Some(place(&profile));
+            self.last = Some(cursor(&profile));
             self.profiles.push(if key == self.viewer { profile } else { profile.for_others() });
         }
         Ok(None)

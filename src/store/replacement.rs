@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::connection::{self, beside};
+use super::connection::{self, with_suffix};
 use super::fault::Fault;
 
 /// Bytes copied and synced in one step. The writer refuses commands between two steps.
@@ -133,8 +133,8 @@ impl Copy {
         let log = match old.frames {
             0 => None,
             _ => {
-                let to = create(&beside(&part, "-wal"))?;
-                Some((File::open(beside(&old.path, "-wal"))?, Part { to, at: 0, end: old.log_bytes }))
+                let to = create(&with_suffix(&part, "-wal"))?;
+                Some((File::open(with_suffix(&old.path, "-wal"))?, Part { to, at: 0, end: old.log_bytes }))
             }
         };
         Ok(Copy { database, log })
@@ -171,7 +171,7 @@ impl Copy {
             return Err(Failed::Damaged(said.replace('\n', " ")));
         }
         conn.close().map_err(|(_, error)| error)?;
-        let log = fs::metadata(beside(&part, "-wal")).map_or(0, |file| file.len());
+        let log = fs::metadata(with_suffix(&part, "-wal")).map_or(0, |file| file.len());
         if busy || log > 0 {
             return Err(Failed::Fault(Fault::Busy, "another process opened the copy".to_owned()));
         }
@@ -187,7 +187,7 @@ pub fn exchange(path: &Path) -> io::Result<()> {
     let replacement = replacement(path);
     if replacement.try_exists()? {
         for end in ["-wal", "-shm"] {
-            remove(&beside(path, end))?;
+            remove(&with_suffix(path, end))?;
         }
         // The rename comes after this sync: after a power cut, the new file must never be found together with the old log.
         sync_folder(path)?;
@@ -213,7 +213,7 @@ pub fn recover(path: &Path) -> io::Result<bool> {
 pub fn clear(path: &Path) -> io::Result<()> {
     let part = part(path);
     for end in ["-wal", "-shm", ""] {
-        remove(&beside(&part, end))?;
+        remove(&with_suffix(&part, end))?;
     }
     Ok(())
 }
@@ -239,15 +239,15 @@ fn frames(conn: &Connection) -> rusqlite::Result<u64> {
 }
 
 fn part(path: &Path) -> PathBuf {
-    beside(path, ".part")
+    with_suffix(path, ".part")
 }
 
 pub fn replacement(path: &Path) -> PathBuf {
-    beside(path, ".replacement")
+    with_suffix(path, ".replacement")
 }
 
 fn mark(path: &Path) -> PathBuf {
-    beside(path, ".suspect")
+    with_suffix(path, ".suspect")
 }
 
 /// Readable by its owner only, because it holds password hashes and messages.

@@ -21,7 +21,7 @@ const BYTES: usize = 17 * 32 * 1_024;
 const STEP: usize = 32 * 1_024;
 const _: () = assert!(BYTES.is_multiple_of(STEP));
 
-fn place(database: &Path) -> PathBuf {
+fn path(database: &Path) -> PathBuf {
     database.with_file_name("reserve")
 }
 
@@ -31,33 +31,33 @@ const FILL_EVERY: Duration = Duration::from_secs(1);
 /// The writer's state of the reserve.
 #[derive(Debug, Default)]
 pub struct Reserve {
-    is_whole: bool,
+    is_full: bool,
     next_at: Option<Instant>,
 }
 
 impl Reserve {
     /// At a start the remaining space goes back into the reserve, so that the first post is refused if the disk is full.
     pub fn begin(&mut self, database: &Path) {
-        self.is_whole = keep(database);
+        self.is_full = refill(database);
     }
 
     /// While the database accepts writes, there is space for the reserve, or there will be.
     pub fn maintain(&mut self, database: &Path, now: Instant) {
-        if !self.is_whole && self.next_at.is_none_or(|at| at <= now) {
+        if !self.is_full && self.next_at.is_none_or(|at| at <= now) {
             self.next_at = Some(now + FILL_EVERY);
-            self.is_whole = keep(database);
+            self.is_full = refill(database);
         }
     }
 }
 
 /// Releases the reserved space. Returns whether there was any.
 pub fn release(database: &Path) -> bool {
-    fs::remove_file(place(database)).is_ok()
+    fs::remove_file(path(database)).is_ok()
 }
 
 /// Fills the file as far as there is space. Returns whether it has its full size.
-fn keep(database: &Path) -> bool {
-    match fill(&place(database)) {
+fn refill(database: &Path) -> bool {
+    match fill(&path(database)) {
         Ok(()) => true,
         Err(error) => {
             ::log::debug!("storage: the reserve file does not have its full size: {error}");
@@ -91,12 +91,12 @@ mod tests {
             if let Some(bytes) = before {
                 fs::write(&path, vec![0; bytes]).expect("written");
             }
-            assert!(keep(&database));
+            assert!(refill(&database));
             assert_eq!(path.metadata().expect("a file").len(), BYTES as u64);
         }
         assert!(release(&database) && !path.exists());
         // A symbolic link is not followed, and a folder is not a file: neither prevents a start.
         std::os::unix::fs::symlink(folder.join("elsewhere"), &path).expect("a link");
-        assert!(!keep(&database) && !folder.join("elsewhere").exists());
+        assert!(!refill(&database) && !folder.join("elsewhere").exists());
     }
 }

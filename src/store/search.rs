@@ -46,12 +46,12 @@ const CONVERSATIONS_A_TEXT: u64 = 4;
 pub struct Lens {
     path: PathBuf,
     open: Option<(Connection, Option<(u64, u64)>)>,
-    trouble: FaultLog,
+    faults: FaultLog,
 }
 
 impl Lens {
     pub fn new(database: &Path) -> Lens {
-        Lens { path: index_file::path(database), open: None, trouble: FaultLog::new("a search in the index") }
+        Lens { path: index_file::path(database), open: None, faults: FaultLog::new("a search in the index") }
     }
 
     /// `None` while there is no usable index: then only the newest messages are searched.
@@ -61,7 +61,7 @@ impl Lens {
             self.open = None;
             match index_file::open_reader(&self.path, natter) {
                 Ok(opened) => self.open = opened.map(|conn| (conn, identity)),
-                Err(error) => drop(self.trouble.begins(&error)),
+                Err(error) => drop(self.faults.begins(&error)),
             }
         }
         self.open.as_ref().map(|(conn, _)| conn)
@@ -69,7 +69,7 @@ impl Lens {
 }
 
 /// The scan of one conversation.
-struct Walk {
+struct Scan {
     key: i64,
     id: Id,
     last_n: u64,
@@ -81,7 +81,7 @@ struct Walk {
     in_blocks: bool,
 }
 
-impl Walk {
+impl Scan {
     /// The seq of the newest message that this scan may still find, or a greater one. `None` at its end.
     fn newest(&self) -> Option<u64> {
         self.found.last().copied().or_else(|| self.below.checked_sub(1).filter(|seq| *seq > 0))
@@ -112,56 +112,56 @@ pub fn search(natter: &Connection, lens: &mut Lens, search: SearchMessages) -> R
         return Ok(FoundMessages { messages: Vec::new(), next: None, complete: true });
     }
     let before = search.before.unwrap_or(u64::MAX);
-    let walks = walks(natter, viewer, conversation, before)?;
+    let scans = scans(natter, viewer, conversation, before)?;
     let with_index = Search { natter, index: lens.connection(natter), query, cost: 0, complete: true };
-    match with_index.run(walks, before, search.limit) {
-        Err(Trip::Index(error)) => {
-            lens.trouble.begins(&error);
+    match with_index.run(scans, before, search.limit) {
+        Err(SearchFault::Index(error)) => {
+            lens.faults.begins(&error);
             lens.open = None;
         }
-        Err(Trip::Natter(stop)) => return Err(stop),
+        Err(SearchFault::Natter(stop)) => return Err(stop),
         Ok(found) => {
             if lens.open.is_some() {
-                lens.trouble.is_over();
+                lens.faults.is_over();
             }
             return Ok(found);
         }
     }
     // The newest messages are searched without the index.
     let query = Query::new(&search.query, SEARCH_WORDS_MAX);
-    let walks = self::walks(natter, viewer, conversation, before)?;
+    let scans = self::scans(natter, viewer, conversation, before)?;
     let without = Search { natter, index: None, query, cost: 0, complete: true };
-    without.run(walks, before, search.limit).map_err(|trip| match trip {
-        Trip::Index(error) => Stop::Failed(error),
-        Trip::Natter(stop) => stop,
+    without.run(scans, before, search.limit).map_err(|fault| match fault {
+        SearchFault::Index(error) => Stop::Failed(error),
+        SearchFault::Natter(stop) => stop,
     })
 }
 
 /// The file whose fault ended a search: after a fault of the index, the search still answers without it.
-enum Trip {
+enum SearchFault {
     Index(rusqlite::Error),
     Natter(Stop),
 }
 
-impl From<rusqlite::Error> for Trip {
-    fn from(error: rusqlite::Error) -> Trip {
-        Trip::Natter(Stop::Failed(error))
+impl From<rusqlite::Error> for SearchFault {
+    fn from(error: rusqlite::Error) -> SearchFault {
+        SearchFault::Natter(Stop::Failed(error))
     }
 }
 
-fn walks(
+fn scans(
     natter: &Connection,
     viewer: i64,
     conversation: Option<i64>,
     before: u64,
-) -> rusqlite::Result<Vec<Walk>> {
+) -> rusqlite::Result<Vec<Scan>> {
     natter
         .prepare_cached(
             "SELECT c.key, c.id, c.last_n, c.activity FROM memberships m JOIN conversations c ON c.key = m.conversation \
              WHERE m.profile = ?1 AND (?2 IS NULL OR m.conversation = ?2)",
         )?
         .query_map((viewer, conversation), |row| {
-            Ok(Walk {
+            Ok(Scan {
                 key: row.get(0)?,
                 id: id(row, 1)?,
                 last_n: number(row, 2)?,
@@ -175,22 +175,22 @@ fn walks(
 }
 
 impl Search<'_> {
-    fn run(mut self, mut walks: Vec<Walk>, before: u64, limit: u32) -> Result<FoundMessages, Trip> {
-        self.cost = walks.len() as u64 / CONVERSATIONS_A_TEXT;
+    fn run(mut self, mut scans: Vec<Scan>, before: u64, limit: u32) -> Result<FoundMessages, SearchFault> {
+        self.cost = scans.len() as u64 / CONVERSATIONS_A_TEXT;
         let (mut names, mut page) = (Names::default(), Budget::new(limit));
         let mut found = FoundMessages { messages: Vec::new(), next: None, complete: true };
         let mut order: BinaryHeap<(u64, usize)> =
-            walks.iter().enumerate().filter_map(|(at, walk)| Some((walk.newest()?, at))).collect();
+            scans.iter().enumerate().filter_map(|(at, scan)| Some((scan.newest()?, at))).collect();
         while let Some((newest, at)) = order.pop() {
             // Progress is required: the next search must begin below the start of this one.
             if self.cost >= COST_MAX && newest + 1 < before {
                 found.next = Some(newest + 1);
                 break;
             }
-            let walk = &mut walks[at];
-            if let Some(seq) = walk.found.pop() {
-                if self.holds(walk.key, seq)? {
-                    let message = messages::of_seq(self.natter, &mut names, walk.id, seq)?;
+            let scan = &mut scans[at];
+            if let Some(seq) = scan.found.pop() {
+                if self.holds(scan.key, seq)? {
+                    let message = messages::of_seq(self.natter, &mut names, scan.id, seq)?;
                     let message = message.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
                     if !page.take(message_bytes(&message)) {
                         found.next = found.messages.last().map(|message| message.seq);
@@ -199,9 +199,9 @@ impl Search<'_> {
                     found.messages.push(message);
                 }
             } else {
-                self.descend(walk)?;
+                self.descend(scan)?;
             }
-            order.extend(walk.newest().map(|newest| (newest, at)));
+            order.extend(scan.newest().map(|newest| (newest, at)));
         }
         found.complete = self.complete;
         Ok(found)
@@ -225,32 +225,32 @@ impl Search<'_> {
     }
 
     /// Scans the next part of a conversation.
-    fn descend(&mut self, walk: &mut Walk) -> Result<(), Trip> {
+    fn descend(&mut self, scan: &mut Scan) -> Result<(), SearchFault> {
         let last = match self.index {
-            Some(index) => last_in_block(index, walk.key, walk.below).map_err(Trip::Index)?,
+            Some(index) => last_in_block(index, scan.key, scan.below).map_err(SearchFault::Index)?,
             None => None,
         };
-        if !std::mem::replace(&mut walk.in_blocks, true) {
+        if !std::mem::replace(&mut scan.in_blocks, true) {
             let last = last.unwrap_or_default();
-            if walk.below > last + 1 {
-                return Ok(self.read_texts(walk, last)?);
+            if scan.below > last + 1 {
+                return Ok(self.read_texts(scan, last)?);
             }
         }
         match (self.index, last) {
-            (Some(index), Some(_)) => self.read_block(index, walk).map_err(Trip::Index),
+            (Some(index), Some(_)) => self.read_block(index, scan).map_err(SearchFault::Index),
             _ => {
-                walk.below = 0;
+                scan.below = 0;
                 Ok(())
             }
         }
     }
 
     /// Reads the messages after the last block.
-    fn read_texts(&mut self, walk: &mut Walk, last: u64) -> rusqlite::Result<()> {
+    fn read_texts(&mut self, scan: &mut Scan, last: u64) -> rusqlite::Result<()> {
         let mut statement = self.natter.prepare_cached(
             "SELECT n, seq, body FROM messages WHERE conversation = ?1 AND n <= ?2 ORDER BY n DESC LIMIT ?3",
         )?;
-        let mut rows = statement.query((walk.key, int(walk.last_n), TEXTS_MAX + 1))?;
+        let mut rows = statement.query((scan.key, int(scan.last_n), TEXTS_MAX + 1))?;
         let mut read = 0;
         while let Some(row) = rows.next()? {
             let seq = number(row, 1)?;
@@ -262,22 +262,22 @@ impl Search<'_> {
                 break;
             }
             read += 1;
-            if seq < walk.below && self.matches(row.get_ref(2)?) {
-                walk.found.push(seq);
+            if seq < scan.below && self.matches(row.get_ref(2)?) {
+                scan.found.push(seq);
             }
         }
         self.cost += u64::from(read);
-        walk.found.reverse();
-        walk.below = last + 1;
+        scan.found.reverse();
+        scan.below = last + 1;
         Ok(())
     }
 
-    fn read_block(&mut self, index: &Connection, walk: &mut Walk) -> rusqlite::Result<()> {
+    fn read_block(&mut self, index: &Connection, scan: &mut Scan) -> rusqlite::Result<()> {
         let mut statement = index.prepare_cached(
             "SELECT first, data FROM blocks WHERE conversation = ?1 AND first < ?2 ORDER BY first DESC LIMIT 1",
         )?;
         let block = statement
-            .query_row((walk.key, int(walk.below)), |row| {
+            .query_row((scan.key, int(scan.below)), |row| {
                 let data = row.get_ref(1)?.as_blob()?;
                 Ok((number(row, 0)?, block::candidates(data, &self.query)?, data.len() as u64))
             })
@@ -285,13 +285,13 @@ impl Search<'_> {
         // The block was there a moment ago: the index is being rebuilt.
         let Some((first, mut candidates, bytes)) = block else {
             self.complete = false;
-            walk.below = 0;
+            scan.below = 0;
             return Ok(());
         };
         self.cost += BLOCK_COST + bytes / 1_024;
-        candidates.retain(|seq| *seq < walk.below);
-        walk.found = candidates;
-        walk.below = first;
+        candidates.retain(|seq| *seq < scan.below);
+        scan.found = candidates;
+        scan.below = first;
         Ok(())
     }
 }

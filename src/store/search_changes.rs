@@ -21,7 +21,7 @@ pub fn is_retired(table: &str) -> bool {
 }
 
 /// Records that a message has another text, or none any more. `op` is the seq of the event of this change.
-pub fn note(conn: &Connection, op: u64, message: u64) -> rusqlite::Result<()> {
+pub fn record(conn: &Connection, op: u64, message: u64) -> rusqlite::Result<()> {
     conn.prepare_cached("INSERT INTO search_changes (op, message) VALUES (?1, ?2)")?
         .execute((int(op), int(message)))?;
     Ok(())

@@ -261,12 +261,12 @@ impl WriteHandle<'_> {
         let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
         let writer_state = &*self.writer_state;
         if wal.pages >= WAL_RESTART_PAGES && writer_state.restart_at.is_none_or(|at| at <= now) {
-            let patience = if writer_state.restart_at.is_some() { HELD_BUSY_MS } else { CHECKPOINT_BUSY_MS };
-            let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", patience)?;
+            let wait_ms = if writer_state.restart_at.is_some() { HELD_BUSY_MS } else { CHECKPOINT_BUSY_MS };
+            let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", wait_ms)?;
             self.writer_state.copy_at = wal.pages + WAL_CHECKPOINT_PAGES;
             self.writer_state.restart_at = wal.busy.then_some(now + RESTART_EVERY);
             self.writer_state.log_held = (wal.busy && wal.pages >= WAL_HELD_PAGES).then(|| LogHeld {
-                pid: holder::of_log(&connection::beside(&self.writer_state.path, "-shm")),
+                pid: holder::of_log(&connection::with_suffix(&self.writer_state.path, "-shm")),
             });
         } else if wal.pages >= WAL_CHECKPOINT_PAGES.max(writer_state.copy_at)
             && wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES
@@ -284,9 +284,9 @@ impl WriteHandle<'_> {
 
     /// A checkpoint that waits for readers, but only as long as posts may wait.
     pub(super) fn checkpoint_soon(&mut self, pragma: &str, wait_ms: u64) -> rusqlite::Result<Wal> {
-        connection::set_patience(self.conn, wait_ms)?;
+        connection::set_busy_timeout(self.conn, wait_ms)?;
         let wal = self.checkpoint(pragma);
-        connection::set_patience(self.conn, STORE_BUSY_MS)?;
+        connection::set_busy_timeout(self.conn, STORE_BUSY_MS)?;
         wal
     }
 

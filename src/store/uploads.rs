@@ -192,8 +192,8 @@ pub fn of_owner(
 pub fn attach(conn: &Connection, message: u64, uploads: &[(i64, Attachment)]) -> rusqlite::Result<()> {
     let mut insert =
         conn.prepare_cached("INSERT INTO attachments (message, place, upload) VALUES (?1, ?2, ?3)")?;
-    for (place, (upload, _)) in (0_i64..).zip(uploads) {
-        insert.execute((int(message), place, upload))?;
+    for (position, (upload, _)) in (0_i64..).zip(uploads) {
+        insert.execute((int(message), position, upload))?;
     }
     Ok(())
 }

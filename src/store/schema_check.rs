@@ -17,7 +17,7 @@ pub const LITESTREAM: [&str; 2] = ["_litestream_seq", "_litestream_lock"];
 type Objects = BTreeMap<(String, String), String>;
 
 /// Describes the first object that differs from natter's schema at this version.
-pub fn strange(conn: &Connection) -> rusqlite::Result<Option<String>> {
+pub fn difference(conn: &Connection) -> rusqlite::Result<Option<String>> {
     let version = migrations::version(conn)?;
     let expect = objects(&migrations::empty_of(version)?)?;
     let mut found = objects(conn)?;
