@@ -208,7 +208,7 @@ impl Server {
         while let Some(ticket) = self.core.hashing.take_refused() {
             self.go_on_with(ticket, Done::Busy);
         }
-        while let Some((ticket, job)) = self.core.hashing.next() {
+        while let Some((ticket, job)) = self.core.hashing.start_next() {
             self.core.effects.push_back(Effect::Work { ticket, job });
         }
     }

@@ -49,6 +49,9 @@ pub struct FaultRates {
     pub work_busy: usize,
 }
 
+/// The batch with its lanes, and the salts of the log that it is in.
+type RefusedBatch = (Vec<(Lane, Write)>, (u64, u64));
+
 pub struct Runtime {
     pub server: Server,
     store: Option<Store>,
@@ -63,7 +66,7 @@ pub struct Runtime {
     pub power_cuts: u64,
     pub revived: u64,
     /// A batch that was refused because its sync failed, and which log it is in while nothing was written since.
-    refused_batch: Option<(Vec<(Lane, Write)>, (u64, u64))>,
+    refused_batch: Option<RefusedBatch>,
     hasher: PasswordHasher,
     pub now: Now,
     pub epoch: String,

@@ -66,10 +66,8 @@ pub(super) fn end<F: Read + Write + Seek>(medium: &mut Medium<'_, F>) -> Result<
         at += 2 + len;
         match code {
             0xc4 => define(&mut frame, &body),
-            0xc0..=0xcf if code != 0xc8 && code != 0xcc => {
-                if read_frame(&mut frame, code, &body).is_none() {
-                    return Ok(None);
-                }
+            0xc0..=0xcf if code != 0xc8 && code != 0xcc && read_frame(&mut frame, code, &body).is_none() => {
+                return Ok(None);
             }
             0xdd => frame.restart = body.first_chunk().map_or(0, |two| u16::from_be_bytes(*two).into()),
             // In a sequential frame a scan of all components is the complete image.

@@ -84,7 +84,7 @@ impl Hashing {
     }
 
     /// The next one for the workers, while they can begin one.
-    pub fn next(&mut self) -> Option<(Ticket, Job)> {
+    pub fn start_next(&mut self) -> Option<(Ticket, Job)> {
         if self.under_way >= UNDER_WAY_MAX {
             return None;
         }
@@ -244,7 +244,7 @@ mod tests {
         /// The addresses of all that wait, as they are served.
         fn serve(&mut self) -> Vec<String> {
             std::iter::from_fn(|| {
-                let (ticket, _) = self.hashing.next()?;
+                let (ticket, _) = self.hashing.start_next()?;
                 self.hashing.done();
                 Some(self.names[&ticket].clone())
             })
@@ -256,10 +256,10 @@ mod tests {
     fn workers_get_no_more_than_they_can_begin() {
         let mut stage = Stage::new();
         (0..5).for_each(|_| drop(stage.ask("192.0.2.1", false)));
-        let given = std::iter::from_fn(|| stage.hashing.next()).count();
+        let given = std::iter::from_fn(|| stage.hashing.start_next()).count();
         assert_eq!(given, UNDER_WAY_MAX);
         stage.hashing.done();
-        assert!(stage.hashing.next().is_some() && stage.hashing.next().is_none());
+        assert!(stage.hashing.start_next().is_some() && stage.hashing.start_next().is_none());
     }
 
     #[test]

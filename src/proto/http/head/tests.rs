@@ -17,10 +17,21 @@ fn run(input: &[u8], head_max: usize, pieces: &[usize]) -> Result<Option<(Head, 
     reader.read(input, head_max)
 }
 
+/// The status of a refusal, as the server answers it.
+fn status(error: HeadError) -> u16 {
+    match error {
+        HeadError::Bad(_) => 400,
+        HeadError::TargetTooLong => 414,
+        HeadError::TooLarge => 431,
+        HeadError::VersionNotSupported => 505,
+        HeadError::CodingNotImplemented => 501,
+    }
+}
+
 /// Reads the input in one piece, byte by byte, and split in two at every byte (every 97th of a long one): the result is the
 /// same.
 fn judge(input: &[u8], head_max: usize) -> Result<Option<(Head, usize)>, u16> {
-    let verdict = |pieces: &[usize]| run(input, head_max, pieces).map_err(HeadError::status);
+    let verdict = |pieces: &[usize]| run(input, head_max, pieces).map_err(status);
     let whole = verdict(&[]);
     let drip: Vec<usize> = (0..input.len()).collect();
     let text = String::from_utf8_lossy(&input[..input.len().min(500)]);
