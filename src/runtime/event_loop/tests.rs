@@ -224,7 +224,10 @@ fn a_drain_finishes_what_was_begun_and_refuses_what_is_new() {
     let stopping = std::thread::spawn(move || server.stop());
     let mut end = Vec::new();
     idle.read_to_end(&mut end).expect("closed");
-    until("the listeners are closed", || TcpStream::connect(address).is_err() && !control.exists());
+    // The socket's file goes when the loop is over.
+    until("the listeners are closed", || {
+        TcpStream::connect(address).is_err() && UnixStream::connect(&control).is_err()
+    });
     let mut back = Vec::new();
     // Bytes that the server read are echoed; unread ones make its close a reset.
     let _ = (&busy).read_to_end(&mut back);
