@@ -136,6 +136,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     pub fn run(mut self) -> Result<(), ServeFault> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.notify("READY=1");
+        kernel::release_code_pages();
         let ended = loop {
             match self.turn(&mut events) {
                 Ok(false) => {}

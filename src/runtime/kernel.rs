@@ -100,6 +100,33 @@ pub fn trim_memory() {
     }
 }
 
+/// Releases the pages of code that only the start needed: they count as memory of the process while they are mapped, and
+/// are two of the eight megabytes of an idle server. Pages that are needed again are in the page cache.
+#[cfg(target_os = "linux")]
+pub fn release_code_pages() {
+    // Without /proc no page is released, which has no other effect.
+    for line in std::fs::read_to_string("/proc/self/maps").unwrap_or_default().lines() {
+        let Some((start, end)) = code_mapping(line) else { continue };
+        // SAFETY: a private mapping of a file that is never written to, because it is executable and not writable: each
+        // page is read from the file again at its next use.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn release_code_pages() {}
+
+/// The address range of a line of `/proc/self/maps` that maps the code of a file: `55d0c0a00000-55d0c0e00000 r-xp 00170000
+/// fe:00 1234  /bin/natter`.
+#[cfg(target_os = "linux")]
+fn code_mapping(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (range, kind, path) = (fields.next()?, fields.next()?, fields.nth(3)?);
+    let (start, end) = range.split_once('-')?;
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    (kind == "r-xp" && path.starts_with('/') && start < end).then_some((start, end))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +153,22 @@ mod tests {
         let mut all = Vec::new();
         theirs.read_to_end(&mut all).expect("read");
         assert!(all.starts_with(b"3456890123456789"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_the_code_pages_of_files_are_released() {
+        let code = "55d0c0a00000-55d0c0e00000 r-xp 00170000 fe:00 1234                       /bin/natter";
+        assert_eq!(code_mapping(code), Some((0x55d0_c0a0_0000, 0x55d0_c0e0_0000)));
+        for other in [
+            "",
+            "55d0c0a00000-55d0c0e00000 r--p 00170000 fe:00 1234 /bin/natter", // may hold relocated data
+            "55d0c0a00000-55d0c0e00000 rwxp 00170000 fe:00 1234 /bin/natter",
+            "7ffd4a5d8000-7ffd4a5da000 r-xp 00000000 00:00 0 [vdso]",
+            "7ffd4a5d8000-7ffd4a5da000 r-xp 00000000 00:00 0",
+        ] {
+            assert_eq!(code_mapping(other), None, "{other}");
+        }
+        release_code_pages(); // the code still runs
     }
 }
