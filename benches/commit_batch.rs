@@ -9,6 +9,8 @@
 
 #[path = "support/bare.rs"]
 mod bare;
+#[path = "../tests/support/seed.rs"]
+mod seed;
 #[path = "../tests/store_kit/mod.rs"]
 mod store_kit;
 

@@ -1,12 +1,9 @@
 //! What storage tests and benches share: a database in its own folder, people, and commands with times and ids.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-#[path = "../support/seed.rs"]
-mod seed;
-
 use std::path::PathBuf;
 
-pub use self::seed::Seeded;
+pub use crate::seed::Seeded;
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::model::event::Event;

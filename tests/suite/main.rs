@@ -7,6 +7,8 @@ mod store_kit;
 #[path = "../support/mod.rs"]
 mod support;
 
+use support::seed;
+
 mod api;
 mod fuzz;
 mod http;

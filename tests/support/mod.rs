@@ -12,7 +12,7 @@ pub mod net;
 pub mod observer;
 pub mod pictures;
 pub mod process;
-mod seed;
+pub mod seed;
 pub mod socket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
