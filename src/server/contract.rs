@@ -73,7 +73,7 @@ pub enum Input<'a> {
     DiskFailed { upload: UploadId, full: bool },
     /// One background error, already logged where it happened.
     BackgroundError(ErrorKind),
-    /// What the database can do, when that changes. A server begins with what its [`Start`] says.
+    /// What the database can do, when that changes. A server begins with what its [`Start`](crate::model::operation::Start) says.
     Storage(Readiness),
     /// Lines of the log that were dropped since the start.
     LogDropped(u64),

@@ -16,7 +16,7 @@ use crate::model::job::{Delivery, Done, Job};
 use crate::model::mail::Letter;
 use crate::proto::smtp::{Action, Address, Dialogue, Mail, Mailbox, Outcome, SmtpOptions, mbox_entry};
 
-/// From the first byte to the mail server until a mail is handed over: less than [`DRAIN_MAX`], so that a hanging server
+/// From the first byte to the mail server until a mail is handed over: less than [`DRAIN_MAX`](crate::limits::DRAIN_MAX), so that a hanging server
 /// delays no end. Beyond: tried again later.
 const SMTP_DEADLINE: Duration = Duration::from_secs(25);
 

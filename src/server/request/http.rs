@@ -22,7 +22,7 @@ use crate::server::request::routes::BodyKind;
 use crate::server::request::steps;
 use crate::server::request::upload_head;
 
-/// See [`LINGER_DEADLINE`].
+/// See [`LINGER_DEADLINE`](crate::limits::LINGER_DEADLINE).
 const LINGER_BYTES: u64 = 1_048_576;
 
 /// A kept-alive connection without a request. Beyond: closed.
