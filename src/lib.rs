@@ -60,7 +60,7 @@
 //!        store/batch.rs, messages.rs   post            client_id, membership, blocks; the next n and seq; one insert
 //!        store/writer.rs               commit          COMMIT: on disk (WAL, synchronous=FULL)
 //! out    server/mod.rs                 answered        Input::Answered: the events first, then the answer
-//!        server/publish.rs             publish         encoded once, queued on every stream of the audience
+//!        server/publish.rs             publish         encoded once per wire form, queued on each stream
 //!        server/reactions.rs           on_fact         what else follows, such as two people who are peers now
 //!        server/dispatch.rs            resume          the handler's continuation, Step::Reply
 //!        server/streams/ops.rs         finish          the answer, in the order of the client's writes
@@ -70,6 +70,13 @@
 //! Nothing is acknowledged before it is durable, and nothing is delivered before it is committed. Events are facts: they go
 //! to their audience whether or not the client that caused them is still connected. Answers are for that client: without it
 //! they are dropped. A client that received no answer posts again with the same `client_id`, as often as it likes.
+//!
+//! If it fails: `messaging/messages.rs` refuses what the protocol forbids (422) before storage is asked. A repeated
+//! `client_id` is answered with the stored original, in `store/messages.rs`, before membership and blocks, and makes no
+//! event. If the COMMIT fails, `store/writer.rs` rolls the batch back and refuses every command of it (503, 507 on a full
+//! disk), `runtime/storage.rs` refuses what the same connection still has in its lane, and the connection closes (1013).
+//! After a failed write or sync, `store/durability.rs` says what must succeed before a write is answered again, and
+//! `store/upkeep.rs` does it; reads go on, and `/readyz` names the state.
 //!
 //! A client that was away resumes by a cursor. Its stream subscribes first and holds live events, reads the log after the
 //! cursor no faster than the peer takes it, sends the held events with a greater `seq`, then `caught_up`, and is live
@@ -97,8 +104,8 @@
 //! *An op*, as `message.react` shows: its question in `model/message.rs` (`React`) and its row in `model/operation.rs`; the
 //! SQL in `store/changes.rs` (`react`) and its arm in `store/batch.rs` (a read: `store/reader.rs`); the handler in
 //! `messaging/changes.rs` (`react`); its row in `server/request/routes.rs`, which makes it a route and an op at once. Six
-//! files, and its description in `server/schema`. One that causes a new kind of event adds that
-//! to `model/event.rs` and `store/log.rs`.
+//! files, and its description in the folder `server/schema` (`.github/CONTRIBUTING.md` has the steps, tests included).
+//! One that causes a new kind of event adds that to `model/event.rs` and `store/log.rs`.
 //!
 //! *A kind of stream*, as the export shows: its phase in `server/streams/export.rs`, a variant of
 //! [`Stream`](model::handler::Stream) that a handler returns, a variant of [`Phase`](server::conn::Phase), and its arms in
@@ -118,7 +125,7 @@
 //! | `seq`, `n`, `rev` | position in the log of all; position in one conversation; the `seq` of a message's last change |
 //! | cursor | `<epoch>:<seq>`: after which event a client continues |
 //! | epoch | names one history of the log; a restored backup begins a new one |
-//! | log | the events of the database in the order of `seq` |
+//! | log | the events of the database in the order of `seq`; SQLite's write-ahead log is the WAL |
 //! | fact, event | what happened; a fact with its `seq` and its audience |
 //! | ephemeral event | presence or typing: no `seq`, not stored, best-effort |
 //! | audience | the profiles that receive an event |
@@ -126,13 +133,14 @@
 //! | op | a request on a WebSocket; the same table row as an HTTP route |
 //! | handler, step | a function of a row; what it wants next: reply, ask storage, have work done, open a stream |
 //! | continuation | what a handler does with an answer it asked for |
-//! | problem, refusal | an error on its way to a client; storage's reason not to do something |
+//! | problem, refusal, fault | an error on its way to a client; storage's reason not to do something; a failure of disk or system |
 //! | command, answer, outcome | a question to storage; what it answers; an answer with its events |
 //! | job, done | slow work for a worker thread; its result |
 //! | ticket | names a call that is waited for. A WebSocket ticket is a one-time credential |
-//! | lane | the writes of one connection, done in order |
+//! | batch | the writes of one transaction: what waited for the writer while the disk synced (group commit) |
+//! | lane | the writes of one connection, done in order; after a fault it refuses all until the connection closes |
 //! | flow | reads that share one turn in the queue of the readers |
-//! | phase | what a connection waits for |
+//! | phase | what a connection is doing now: reading a request, waiting for an answer, being a WebSocket |
 //! | exchange | one HTTP request between its head and its response |
 //! | inbox, send queue | bytes that came and are not parsed; bytes that wait for the socket |
 //! | segment | a part of the send queue: owned bytes, shared bytes, or a range of a file |
