@@ -560,8 +560,8 @@ impl Run {
         }
         if name == "presence" {
             let whose = text_at(event, "data.profile").and_then(|text| Id::parse(&text)).expect("a profile");
-            assert!(self.model.direct(me, whose).is_some(), "the presence of {whose} is nothing to {me}");
             assert!(self.model.direct(me, whose).is_some(), "{me} must not see the presence of {whose}");
+            return;
         }
         if name == "typing" {
             let id = |path| text_at(event, path).and_then(|text| Id::parse(&text)).expect("an id");
