@@ -15,6 +15,8 @@ use super::{client_id, post_to, until};
 /// Bytes the file system believes to have, and those there are.
 const PROMISED: u64 = 64 << 20;
 const THERE: &str = "size=12m,mode=700";
+/// Bytes of a block of the file system: one page, so that no request covers a part of two.
+const BLOCK: &str = "4096";
 
 fn run(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
@@ -33,13 +35,21 @@ impl Thin {
         File::create(image).and_then(|file| file.set_len(PROMISED)).expect("a sparse file");
         let image = image.to_str().expect("a path");
         // Without a journal: what its failure does is not the question.
-        let options = ["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard", image];
+        let options =
+            ["-q", "-F", "-b", BLOCK, "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard", image];
         run("mkfs.ext4", &options)?;
         let device = run("losetup", &["--find", "--show", image])?;
         // From here on the device is given back whatever happens.
         let thin = Thin { mounted: folder.to_owned(), device };
         fs::create_dir_all(folder).expect("a folder");
-        thin.mount_again().then_some(thin)
+        (thin.one_page_a_write() && thin.mount_again()).then_some(thin)
+    }
+
+    /// A loop device reports a short write to its file as a success (`lo_complete_rq` of the kernel): the rest of the
+    /// request is lost without an error, and no program can know. A request of one page is written whole or fails.
+    fn one_page_a_write(&self) -> bool {
+        let name = self.device.trim_start_matches("/dev/");
+        fs::write(format!("/sys/block/{name}/queue/max_sectors_kb"), "4").is_ok()
     }
 
     fn mount_again(&self) -> bool {
