@@ -10,6 +10,21 @@ use super::{refused, said, until};
 
 const LOST: &str = "the password secret is lost";
 
+/// A start, a check and a command that hashes a password are refused for this reason; the start names the remedies.
+fn check_refused(launch: &Launch, reason: &str, finding: &str, remedy: &str) {
+    let mut natter = launch.spawn(Stdio::piped());
+    assert_eq!(natter.wait().code(), Some(1));
+    let text = natter.log().join("\n");
+    for expect in [reason, finding, remedy, "PASSWORD_SECRET", "natter secret reset"] {
+        assert!(text.contains(expect), "{expect} is missing in {text}");
+    }
+    let check = launch.run(&["check"]);
+    assert_eq!(check.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&check.stderr).contains(reason));
+    let create = launch.run_with(&["member", "add", "--create", "bob@example.org"], "correct horse 9\n");
+    assert!(refused(&create).contains(reason));
+}
+
 /// The six digits in the last mail of the file.
 fn code_in(mails: &str) -> Option<String> {
     let last = mails.rsplit("Subject:").next()?;
@@ -37,19 +52,7 @@ fn a_start_without_the_password_secret_of_its_members_is_refused() {
     let kept = fs::read(&secret).expect("a secret");
     fs::remove_file(&secret).expect("removed");
     let before = fs::read(data.join("natter.db")).expect("a database");
-    let mut natter = launch.spawn(Stdio::piped());
-    assert_eq!(natter.wait().code(), Some(1));
-    let text = natter.log().join("\n");
-    for expect in
-        [LOST, "data holds members", "Bring the file back", "PASSWORD_SECRET", "natter secret reset"]
-    {
-        assert!(text.contains(expect), "{expect} is missing in {text}");
-    }
-    let check = launch.run(&["check"]);
-    assert_eq!(check.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&check.stderr).contains(LOST));
-    let create = launch.run_with(&["member", "add", "--create", "bob@example.org"], "correct horse 9\n");
-    assert!(refused(&create).contains(LOST));
+    check_refused(&launch, LOST, "data holds members", "Bring the file back");
     assert!(!secret.exists(), "nothing was made");
     assert_eq!(fs::read(data.join("natter.db")).expect("a database"), before);
 
@@ -140,19 +143,7 @@ fn a_start_with_another_password_secret_than_its_members_need_is_refused() {
     fs::write(&secret, OTHER).expect("written");
     let with_variable = launch.clone().with(&[("PASSWORD_SECRET", OTHER)]);
     for launch in [&launch, &with_variable] {
-        let mut natter = launch.spawn(Stdio::piped());
-        assert_eq!(natter.wait().code(), Some(1));
-        let text = natter.log().join("\n");
-        for expect in
-            [WRONG, "holds members", "Bring the right file back", "PASSWORD_SECRET", "natter secret reset"]
-        {
-            assert!(text.contains(expect), "{expect} is missing in {text}");
-        }
-        let check = launch.run(&["check"]);
-        assert_eq!(check.status.code(), Some(1));
-        assert!(String::from_utf8_lossy(&check.stderr).contains(WRONG));
-        let create = launch.run_with(&["member", "add", "--create", "bob@example.org"], "correct horse 9\n");
-        assert!(refused(&create).contains(WRONG));
+        check_refused(launch, WRONG, "holds members", "Bring the right file back");
     }
     // A restore says so too.
     said(&launch.run(&["backup", "backup.tar"]));
