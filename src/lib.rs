@@ -105,7 +105,7 @@
 //! SQL in `store/changes.rs` (`react`) and its arm in `store/batch.rs` (a read: `store/reader.rs`); the handler in
 //! `messaging/changes.rs` (`react`); its row in `server/request/routes.rs`, which makes it a route and an op at once. Six
 //! files, and its description in the folder `server/schema` (`.github/CONTRIBUTING.md` has the steps, tests included).
-//! One that causes a new kind of event adds that to `model/event.rs` and `store/log.rs`.
+//! One that causes a new kind of event adds that to `model/event.rs` and `store/event_log.rs`.
 //!
 //! *A kind of stream*, as the export shows: its phase in `server/streams/export.rs`, a variant of
 //! [`Stream`](model::handler::Stream) that a handler returns, a variant of [`Phase`](server::conn::Phase), and its arms in

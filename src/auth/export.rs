@@ -12,7 +12,7 @@ pub fn export(ctx: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, 
     let read = ExportAccount {
         member: actor.member,
         profile: actor.profile,
-        place: ExportCursor::Account,
+        cursor: ExportCursor::Account,
         urls: ctx.settings.urls.clone(),
         unix_s: ctx.now.unix_s(),
     };

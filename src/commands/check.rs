@@ -6,7 +6,7 @@ use super::serve::store_options;
 use super::{Place, absolute, configure, keys, refuse};
 use crate::config::secrets;
 use crate::runtime::data_dir;
-use crate::store::{self, Held};
+use crate::store::{self, Access};
 
 pub fn run(place: &Place) -> ExitCode {
     let (config, mut warnings) = match configure(place) {
@@ -29,9 +29,9 @@ pub fn run(place: &Place) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let lock = data_dir::hold(&config.data_dir);
-    let held = if lock.is_some() { Held::Alone } else { Held::Shared };
-    let judged = store::check(&options, held).map_err(|fault| fault.to_string());
-    match judged.and_then(|()| keys::fault(&config, held)) {
+    let access = if lock.is_some() { Access::Exclusive } else { Access::Shared };
+    let judged = store::check(&options, access).map_err(|fault| fault.to_string());
+    match judged.and_then(|()| keys::fault(&config, access)) {
         Ok(None) => {
             println!("configuration and database good: {}", absolute(&options.path));
             ExitCode::SUCCESS

@@ -8,12 +8,12 @@ use super::serve::store_options;
 use crate::base::crypto::{Entropy, HmacKey};
 use crate::config::secrets::Secret;
 use crate::config::{Config, Fault, Secrets, Warning, secrets};
-use crate::store::{self, Held, OpenFault, PasswordTag, StoreOptions};
+use crate::store::{self, Access, OpenFault, PasswordTag, StoreOptions};
 
 /// The keys, for whoever may make what is missing. The caller holds the lock.
 pub fn load_or_make(config: &Config, entropy: &mut dyn Entropy) -> Result<(Secrets, Vec<Warning>), String> {
     let missing = secrets::missing(&config.data_dir, config);
-    let has_members = !missing.is_empty() && has_members(config, Held::Alone)?;
+    let has_members = !missing.is_empty() && has_members(config, Access::Exclusive)?;
     if has_members && missing.contains(&secrets::PASSWORD) {
         return Err(lost_password_secret(config));
     }
@@ -22,7 +22,7 @@ pub fn load_or_make(config: &Config, entropy: &mut dyn Entropy) -> Result<(Secre
     if has_members {
         for name in missing {
             let message = "was lost and is made anew: who is signed in signs in again".to_owned();
-            warnings.push(Warning { place: name.to_owned(), message });
+            warnings.push(Warning { source: name.to_owned(), message });
         }
     }
     Ok((keys, warnings))
@@ -43,12 +43,12 @@ pub fn load(
 }
 
 /// The fault of a start without the secret that a database's passwords need, or with another one.
-pub fn fault(config: &Config, held: Held) -> Result<Option<String>, String> {
+pub fn fault(config: &Config, access: Access) -> Result<Option<String>, String> {
     if secrets::missing(&config.data_dir, config).contains(&secrets::PASSWORD) {
-        return Ok(has_members(config, held)?.then(|| lost_password_secret(config)));
+        return Ok(has_members(config, access)?.then(|| lost_password_secret(config)));
     }
     let options = present(config)?;
-    let is_other = store::needs_other_secret(&options, held).map_err(|fault| fault.to_string())?;
+    let is_other = store::needs_other_secret(&options, access).map_err(|fault| fault.to_string())?;
     Ok(is_other.then(|| OpenFault::OtherSecret { path: options.path }.to_string()))
 }
 
@@ -68,8 +68,8 @@ pub fn tag(password: &Secret) -> PasswordTag {
     tag
 }
 
-fn has_members(config: &Config, held: Held) -> Result<bool, String> {
-    store::has_members(&store_options(config), held).map_err(|fault| fault.to_string())
+fn has_members(config: &Config, access: Access) -> Result<bool, String> {
+    store::has_members(&store_options(config), access).map_err(|fault| fault.to_string())
 }
 
 fn lost_password_secret(config: &Config) -> String {

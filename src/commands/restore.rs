@@ -15,7 +15,7 @@ use super::restoring::{Restoring, make, text};
 use super::{Place, absolute, keys, with_config};
 use crate::config::{Config, secrets};
 use crate::runtime::data_dir::{DataDir, DataDirFault};
-use crate::store::{self, Held, Sessions, StoreOptions};
+use crate::store::{self, Access, Sessions, StoreOptions};
 use crate::work::files;
 
 /// What every database of SQLite begins with (<https://www.sqlite.org/fileformat.html>).
@@ -62,7 +62,7 @@ pub fn run(place: &Place, file: &Path, end_sessions: bool) -> ExitCode {
 fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(Kind, bool), String> {
     let mut from = File::open(file).map_err(text(file))?;
     let kind = kind(&mut from).map_err(text(file))?;
-    // Held until the end.
+    // Access until the end.
     let _data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| match fault {
         DataDirFault::Held { .. } => format!("{fault}: stop the server first"),
         fault => fault.to_string(),
@@ -82,7 +82,7 @@ fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(Kind, bo
     });
     let cleared = places.clear();
     result.and(cleared)?;
-    let needs_other_secret = store::needs_other_secret(&keys::present(config)?, Held::Alone);
+    let needs_other_secret = store::needs_other_secret(&keys::present(config)?, Access::Exclusive);
     Ok((kind, needs_other_secret.map_err(|fault| fault.to_string())?))
 }
 

@@ -12,7 +12,7 @@ use super::{Place, absolute, keys, no_server, with_config};
 use crate::base::crypto::SystemEntropy;
 use crate::config::{Config, Mail, secrets};
 use crate::runtime::data_dir::{DataDir, DataDirFault};
-use crate::store::{self, Held};
+use crate::store::{self, Access};
 
 pub fn run(place: &Place) -> ExitCode {
     with_config(place, |config| {
@@ -42,7 +42,7 @@ fn reset(config: &Config) -> Result<bool, String> {
     let is_missing = secrets::missing(data_dir.path(), config).contains(&secrets::PASSWORD);
     // One that the database does not know stays as it is: the right one may still be needed elsewhere.
     if !is_missing
-        && !store::needs_other_secret(&keys::present(config)?, Held::Alone)
+        && !store::needs_other_secret(&keys::present(config)?, Access::Exclusive)
             .map_err(|fault| fault.to_string())?
     {
         return Err(

@@ -27,7 +27,7 @@ use crate::runtime::{Notify, PoolKind, Runtime, RuntimeOptions};
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
 use crate::work::Trust;
-use crate::work::files::{self, Opener, Places, Publisher, Swept};
+use crate::work::files::{self, FilePaths, Opener, Publisher, Swept};
 use crate::work::geolocation::{Geolocator, PlaceSource};
 use crate::work::mail::{MailOptions, Mailer};
 use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
@@ -124,12 +124,12 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     }
     let publisher = Publisher::new(config.uploads.clone());
     workers.add(PoolKind::Upload, move || publisher.clone())?;
-    let places = Places {
+    let paths = FilePaths {
         uploads: config.uploads.clone(),
         default_image: config.default_profile_pic.clone(),
         conformance: config.conformance_files.clone(),
     };
-    let opener = Opener::new(places, runtime.closer()?);
+    let opener = Opener::new(paths, runtime.closer()?);
     workers.add(PoolKind::File, move || opener.clone())?;
     let settings = settings(config, &secrets, address.port(), default_image);
     let server = Server::new(settings, begin, Box::new(entropy), now);

@@ -151,7 +151,7 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The variable, the line in `.env` or the file with the fault.
-    pub place: String,
+    pub source: String,
     pub problem: String,
     /// Empty if the problem needs no addition.
     pub accepts: String,
@@ -159,7 +159,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.problem)?;
+        write!(f, "{}: {}", self.source, self.problem)?;
         match self.accepts.is_empty() {
             true => Ok(()),
             false => write!(f, "; it accepts {}", self.accepts),
@@ -170,13 +170,13 @@ impl fmt::Display for Fault {
 /// Something that the operator should know and that does not stop the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    pub place: String,
+    pub source: String,
     pub message: String,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
+        write!(f, "{}: {}", self.source, self.message)
     }
 }
 
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
         let (entries, bad) = dotenv::parse(dotenv_text.unwrap_or_default());
         for bad in bad {
             reader.faults.push(Fault {
-                place: format!(".env line {}", bad.line),
+                source: format!(".env line {}", bad.line),
                 problem: format!("the line {}", bad.problem),
                 accepts: "NAME=value, with quotes if the value begins or ends with a blank".into(),
             });
@@ -218,11 +218,11 @@ impl<'a> Reader<'a> {
 
     pub fn fault(&mut self, name: &str, problem: impl Into<String>) {
         let accepts = variables().find(|v| v.name == name).map(|v| v.accepts.to_string()).unwrap_or_default();
-        self.faults.push(Fault { place: name.to_owned(), problem: problem.into(), accepts });
+        self.faults.push(Fault { source: name.to_owned(), problem: problem.into(), accepts });
     }
 
     pub fn warn(&mut self, name: &str, message: impl Into<String>) {
-        self.warnings.push(Warning { place: name.to_owned(), message: message.into() });
+        self.warnings.push(Warning { source: name.to_owned(), message: message.into() });
     }
 
     /// The value as text. A blank value means unset. So `NAME=` in the real environment (what compose files make of a missing
@@ -319,11 +319,11 @@ impl<'a> Reader<'a> {
             return Ok((value, warnings));
         }
         faults.sort_by_key(|fault| {
-            let name = fault.place.strip_suffix("_FILE").unwrap_or(&fault.place);
+            let name = fault.source.strip_suffix("_FILE").unwrap_or(&fault.source);
             variables().position(|variable| variable.name == name)
         });
         warnings.truncate(of_dotenv);
-        let odd = |Warning { place, message }| Fault { place, problem: message, accepts: String::new() };
+        let odd = |Warning { source, message }| Fault { source, problem: message, accepts: String::new() };
         faults.extend(warnings.into_iter().map(odd));
         Err(faults)
     }

@@ -136,7 +136,7 @@ impl Config {
                 Err(problem) => {
                     // The variables are still checked, so that all faults are reported at once.
                     let mut faults = Config::load(env, None).err().unwrap_or_default();
-                    let fault = Fault { place: ".env".into(), problem, accepts: String::new() };
+                    let fault = Fault { source: ".env".into(), problem, accepts: String::new() };
                     faults.insert(0, fault);
                     Err(faults)
                 }

@@ -158,7 +158,7 @@ pub(super) fn same(keys: [Option<&Secret>; 3]) -> Vec<(&'static str, &'static st
 }
 
 fn fault(path: &Path, problem: String) -> Fault {
-    Fault { place: path.display().to_string(), problem, accepts: String::new() }
+    Fault { source: path.display().to_string(), problem, accepts: String::new() }
 }
 
 fn read(
@@ -193,7 +193,7 @@ fn read(
             }
             false => format!("can be read by other users (mode {mode:04o}): set its mode to 0600"),
         };
-        warnings.push(Warning { place: path.display().to_string(), message });
+        warnings.push(Warning { source: path.display().to_string(), message });
     }
     Ok(Some(Secret(value)))
 }

@@ -76,14 +76,14 @@ fn every_variable_is_read() {
             || v.name == "TLS_CA_FILE" && !cfg!(feature = "tls");
         match load(&[(v.name, "x\0y")], "") {
             Err(faults) => {
-                assert!(faults.iter().any(|fault| fault.place == v.name) || free, "{}", v.name)
+                assert!(faults.iter().any(|fault| fault.source == v.name) || free, "{}", v.name)
             }
             Ok(_) => assert!(conformance, "{}", v.name),
         }
         if v.is_secret() {
             let name = format!("{}_FILE", v.name);
             let faults = load(&[(&name, "/nonexistent/natter")], "").expect_err("a fault");
-            assert_eq!(faults[0].place, name);
+            assert_eq!(faults[0].source, name);
             assert!(!faults[0].to_string().contains("nonexistent"), "the path might be the secret itself");
         }
     }
@@ -192,7 +192,7 @@ fn each_variable_at_and_outside_its_range() {
         let alone = |value: u64| load(&[(v.name, &value.to_string())], "");
         let out_of_range = |loaded: Loaded| {
             loaded
-                .is_err_and(|faults| faults.iter().any(|f| f.place == v.name && f.problem.contains("range")))
+                .is_err_and(|faults| faults.iter().any(|f| f.source == v.name && f.problem.contains("range")))
         };
         assert!(!out_of_range(alone(min)) && !out_of_range(alone(max)), "{}", v.name);
         assert!(out_of_range(alone(max + 1)), "{}", v.name);

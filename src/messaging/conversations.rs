@@ -2,7 +2,7 @@
 //!
 //! Owns what a request may contain and how the list is encoded. Storage owns unread counts, order and membership.
 
-use crate::model::conversation::{ConversationPlace, ListConversations, MarkRead};
+use crate::model::conversation::{ConversationCursor, ListConversations, MarkRead};
 use crate::model::handler::{Actor, Ctx, Cursor, Reply, Request, Step};
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
@@ -24,13 +24,13 @@ pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
 }
 
 /// `c<seq>`: the page after the conversation whose last activity was at seq.
-fn write_next(place: ConversationPlace) -> String {
-    format!("c{}", place.activity)
+fn write_next(cursor: ConversationCursor) -> String {
+    format!("c{}", cursor.activity)
 }
 
-fn read_next(text: &str) -> Option<ConversationPlace> {
+fn read_next(text: &str) -> Option<ConversationCursor> {
     let activity = super::read_number(text.strip_prefix('c')?)?;
-    Some(ConversationPlace { activity })
+    Some(ConversationCursor { activity })
 }
 
 /// POST /conversations/{conversation}/read, op `conversation.read`.
@@ -89,11 +89,11 @@ mod tests {
         let step = stage.ask_at(LIST, &[], "limit=1&next=c88", "");
         let step = stage.answer(step, |command| {
             let Command::Read(Read::ListConversations(list)) = command else { panic!("{command:?}") };
-            let after = Some(ConversationPlace { activity: 88 });
+            let after = Some(ConversationCursor { activity: 88 });
             assert_eq!((list.viewer, list.after, list.limit), (Id(12), after, 1));
             Answer::ListConversations(Box::new(ConversationPage {
                 conversations: vec![direct()],
-                next: Some(ConversationPlace { activity: 77 }),
+                next: Some(ConversationCursor { activity: 77 }),
                 as_of: 90,
                 unread_total: 5,
             }))

@@ -77,7 +77,7 @@ pub(super) fn good_body(text: &str, chars_max: usize, with_attachments: bool) ->
 fn posted(ctx: &mut Ctx<'_>, posted: Posted) -> Result<Step, Problem> {
     let status = if posted.duplicate { 200 } else { 201 };
     let reply = match posted.message {
-        PostedMessage::Whole(mut message) => {
+        PostedMessage::Complete(mut message) => {
             let data = match ctx.last_published {
                 Some((rev, json)) if rev == message.rev => json.to_vec(),
                 _ => {
@@ -177,7 +177,7 @@ mod tests {
         let step = stage.answer(step, |command| {
             let Command::Write(Write::PostMessage(post)) = command else { panic!("{command:?}") };
             asked = Some(post);
-            let message = PostedMessage::Whole(Arc::new(message(1)));
+            let message = PostedMessage::Complete(Arc::new(message(1)));
             Answer::PostMessage(Posted { message, duplicate: false })
         });
         assert_eq!(text(step).0, 201);
@@ -283,7 +283,7 @@ mod tests {
             text(stage.answer(step, |_| Answer::PostMessage(Posted { message, duplicate })))
         };
         let whole = crate::base::json::to_string(&message(1));
-        let posted = PostedMessage::Whole(Arc::new(message(1)));
+        let posted = PostedMessage::Complete(Arc::new(message(1)));
         assert_eq!(answer(posted.clone(), false), (201, format!(r#"{{"data":{whole}}}"#)));
         assert_eq!(answer(posted, true), (200, format!(r#"{{"data":{whole},"duplicate":true}}"#)));
         let stub = PostedStub { id: Id(101), client_id: Id(7), n: 1, seq: 1 };
@@ -310,7 +310,7 @@ mod tests {
         let page = MessagePage { messages: vec![shown.clone()], next: None };
         let mut stage = Stage::new();
         let step = stage.ask(POST, &body(r#","body":"x""#));
-        let message = PostedMessage::Whole(Arc::new(shown));
+        let message = PostedMessage::Complete(Arc::new(shown));
         let step = stage.answer(step, |_| Answer::PostMessage(Posted { message, duplicate: false }));
         assert!(text(step).1.contains(r#""url":"/uploads/"#));
         let step = stage.ask_at(LIST, &[("conversation", Id(20).to_string())], "", "");

@@ -93,7 +93,7 @@ pub fn pair_frame(ctx: &mut Ctx<'_>, actor: Actor, receiver: Id, text: &[u8]) ->
     let draft = Message { client_id, body, ..Message::default() };
     let post = messages::post_of(ctx, actor, Destination::To(receiver), draft);
     Ok(Step::store(post, move |_, posted| match posted {
-        Posted { duplicate: true, message: PostedMessage::Whole(message) } => {
+        Posted { duplicate: true, message: PostedMessage::Complete(message) } => {
             let bytes = encode_pair(actor.profile, receiver, [&*message]);
             Reply::raw(200, "application/json", Segment::Owned(bytes)).step()
         }
@@ -272,7 +272,7 @@ mod tests {
             assert_eq!((draft.sender, post.destination), (Some(OWN), Destination::To(PEER)));
             let (said, at) = (draft.body.as_deref(), draft.created_at);
             assert_eq!((draft.client_id, said, at), (Id(7), Some("hi"), Time(UNIX_MS)));
-            let message = PostedMessage::Whole(Arc::new(message(1, Some(OWN), Some("hi"))));
+            let message = PostedMessage::Complete(Arc::new(message(1, Some(OWN), Some("hi"))));
             Answer::PostMessage(Posted { message, duplicate: false })
         });
         assert!(
@@ -291,7 +291,7 @@ mod tests {
                 .answer(step, |command| {
                     let Command::Write(Write::PostMessage(post)) = command else { panic!("{command:?}") };
                     ids.push(post.draft.client_id);
-                    let message = PostedMessage::Whole(Arc::new(message(1, Some(OWN), Some("hi"))));
+                    let message = PostedMessage::Complete(Arc::new(message(1, Some(OWN), Some("hi"))));
                     Answer::PostMessage(Posted { message, duplicate: false })
                 })
                 .map(|_| ())
@@ -300,7 +300,7 @@ mod tests {
         assert_ne!(ids[0], ids[1]);
         let step = frame(&mut stage, format!(r#"{{"message":"hi","client_id":"{}"}}"#, Id(7)).as_bytes());
         let original = message(1, Some(OWN), Some("hi"));
-        let shared = PostedMessage::Whole(Arc::new(original.clone()));
+        let shared = PostedMessage::Complete(Arc::new(original.clone()));
         let step = stage.answer(step, |_| Answer::PostMessage(Posted { message: shared, duplicate: true }));
         let Body::Raw { bytes: Segment::Owned(bytes), .. } = reply(step).body else {
             panic!("expected bytes")

@@ -45,20 +45,20 @@ pub struct Conversation {
 pub struct ListConversations {
     pub viewer: Id,
     /// Continue behind this place.
-    pub after: Option<ConversationPlace>,
+    pub after: Option<ConversationCursor>,
     pub limit: u32,
 }
 
 /// A place in the list: the seq of the conversation's last activity (unique, so no tie-break is needed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConversationPlace {
+pub struct ConversationCursor {
     pub activity: u64,
 }
 
 #[derive(Clone, Debug)]
 pub struct ConversationPage {
     pub conversations: Vec<Conversation>,
-    pub next: Option<ConversationPlace>,
+    pub next: Option<ConversationCursor>,
     /// The log's head this page was read at.
     pub as_of: u64,
     pub unread_total: u64,

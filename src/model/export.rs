@@ -30,7 +30,7 @@ pub struct MessageCursor {
 pub struct ExportAccount {
     pub member: Id,
     pub profile: Id,
-    pub place: ExportCursor,
+    pub cursor: ExportCursor,
     /// Signs what is shown, as of this moment (Unix s): the lines are written by storage.
     pub urls: UrlSigner,
     pub unix_s: u64,

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::mail::Letter;
-use super::upload::{FilePlace, InspectedFile, Inspection};
+use super::upload::{FileSource, InspectedFile, Inspection};
 use crate::base::id::Id;
 use crate::base::open_file::OpenFile;
 use crate::proto::image::Refused;
@@ -72,7 +72,7 @@ pub enum Job {
     /// Opens a file to be sent, and reads its length: a cold disk must not stall the loop.
     OpenFile {
         /// Which file.
-        place: FilePlace,
+        source: FileSource,
     },
 }
 

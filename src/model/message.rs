@@ -143,7 +143,7 @@ pub struct Posted {
 
 #[derive(Clone, Debug)]
 pub enum PostedMessage {
-    Whole(Arc<Message>),
+    Complete(Arc<Message>),
     /// All that one who has left the conversation gets of the original.
     Left(Box<PostedStub>),
 }

@@ -8,11 +8,11 @@ pub struct Readiness {
     /// takes away would name other events afterwards.
     pub unproven: bool,
     /// A reader outside of this process keeps the log from being cut off.
-    pub log_held: Option<LogHeld>,
+    pub wal_held: Option<WalHeld>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogHeld {
+pub struct WalHeld {
     /// Who it is, where the system tells.
     pub pid: Option<u32>,
 }
@@ -28,11 +28,11 @@ impl Readiness {
 
     /// What an operator should know though writes are taken.
     pub fn warnings(&self) -> Vec<String> {
-        self.log_held.iter().map(LogHeld::to_string).collect()
+        self.wal_held.iter().map(WalHeld::to_string).collect()
     }
 }
 
-impl std::fmt::Display for LogHeld {
+impl std::fmt::Display for WalHeld {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a reader outside of this process")?;
         if let Some(pid) = self.pid {

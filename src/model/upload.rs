@@ -234,7 +234,7 @@ pub struct FindOrphans {
 
 /// A file to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FilePlace {
+pub enum FileSource {
     /// `UPLOADS/<aa>/<id>`.
     Upload(Id),
     /// What DEFAULT_PROFILE_PIC names.

@@ -60,10 +60,10 @@ macro_rules! writer {
                 let maintained = self.maintain(Instant::now());
                 // The free space is needed only while a reader holds the log. If the system does not report it, no limit is
                 // set.
-                if self.is_log_held()
+                if self.is_wal_held()
                     && let Some(free) = kernel::free_bytes(self.folder())
                 {
-                    self.bound_log(free);
+                    self.bound_wal(free);
                 }
                 maintained
             }

@@ -40,12 +40,12 @@ pub fn copy(
         Ok(false) => Refusal::Unavailable,
         Err(error) => {
             let fault = Fault::of(&error);
-            ::log::error!("storage: a backup failed: {fault} ({error})");
+            log::error!("storage: a backup failed: {fault} ({error})");
             fault.refusal()
         }
     };
     if let Err(error) = remove(&path) {
-        ::log::warn!("storage: an incomplete backup can't be removed: {error}");
+        log::warn!("storage: an incomplete backup can't be removed: {error}");
     }
     Err(refused)
 }

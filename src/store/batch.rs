@@ -7,7 +7,7 @@ use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
-    accounts, blocks, changes, codes, conversations, deletion, groups, log, messages, outbox, presence,
+    accounts, blocks, changes, codes, conversations, deletion, event_log, groups, messages, outbox, presence,
     profiles, sessions,
 };
 use crate::model::event::Events;
@@ -72,7 +72,7 @@ impl Batch<'_> {
             Stop::Failed(error) if Fault::of(&error) != Fault::Internal => return Err(error),
             Stop::Failed(error) => {
                 // Ours alone: the others of the batch go on, over rows that are certain.
-                ::log::error!("storage: {name} failed: {error}");
+                log::error!("storage: {name} failed: {error}");
                 self.cache.write(self.conn)?;
                 self.cache.clear();
                 Refusal::Internal
@@ -93,7 +93,7 @@ impl Batch<'_> {
             Write::PutMember(put) => self.in_savepoint(|batch| groups::put_member(batch, *put)),
             Write::RemoveMember(remove) => self.in_savepoint(|batch| groups::remove_member(batch, remove)),
             Write::MarkOffline(mark) => presence::mark_offline(self, *mark),
-            Write::PruneLog(prune) => log::prune(self, prune),
+            Write::PruneLog(prune) => event_log::prune(self, prune),
             Write::SignUp(sign_up) => self.in_savepoint(|batch| accounts::sign_up(batch, *sign_up)),
             Write::OpenSession(open) => self.in_savepoint(|batch| sessions::open(batch, *open)),
             Write::RefreshSession(refresh) => self.in_savepoint(|batch| sessions::refresh(batch, *refresh)),

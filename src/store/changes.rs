@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
 use super::cache::{PairStatus, Slot};
+use super::event_log::{self, Change};
 use super::fault::Stop;
-use super::log::{self, Change};
 use super::profiles::Names;
 use super::value::{int, number, text};
 use super::{conversations, groups, messages, search_changes, uploads};
@@ -65,7 +65,7 @@ fn changed(
     at: u64,
 ) -> Result<(u64, Arc<Message>), Stop> {
     let content_changes = matches!(change, Change::MessageEdited(_) | Change::MessageDeleted(_));
-    let seq = log::append_change(batch, target.conversation_key, change, at)?;
+    let seq = event_log::append_change(batch, target.conversation_key, change, at)?;
     if content_changes {
         // In the same transaction: the index must learn of every text that its file may no longer contain.
         search_changes::record(batch.conn, seq, target.seq)?;

@@ -154,7 +154,7 @@ fn check_file(path: &Path) -> Result<(), OpenFault> {
         && let Err(error) = std::fs::remove_file(&index)
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        ::log::warn!("storage: {} can't be removed: {error}", index.display());
+        log::warn!("storage: {} can't be removed: {error}", index.display());
     }
     checked
 }

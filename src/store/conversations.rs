@@ -18,7 +18,7 @@ use super::value::{id, int, number, text_or_null};
 use super::{changes, groups, messages, metadata, uploads};
 use crate::base::id::Id;
 use crate::model::conversation::{
-    Chat, Chats, Conversation, ConversationPage, ConversationPlace, ConversationType, GetConversation,
+    Chat, Chats, Conversation, ConversationCursor, ConversationPage, ConversationType, GetConversation,
     ListChats, ListConversations, MarkRead, Marked,
 };
 use crate::model::event::{Audience, Event, Fact, ReadMark};
@@ -273,7 +273,7 @@ pub fn list(conn: &Connection, list: ListConversations) -> Result<ConversationPa
         match shown.filter(|shown| budget.take(conversation_bytes(shown))) {
             Some(shown) => page.conversations.push(shown),
             None => {
-                page.next = last.map(|activity| ConversationPlace { activity });
+                page.next = last.map(|activity| ConversationCursor { activity });
                 break;
             }
         }

@@ -5,8 +5,8 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
+use super::event_log::{self, Change};
 use super::fault::Stop;
-use super::log::{self, Change};
 use super::value::{id, int, number};
 use super::{accounts, by_sender, changes, groups, sessions, uploads};
 use crate::base::id::Id;
@@ -81,7 +81,7 @@ fn notify_peers_of_deletion(batch: &mut Batch<'_>, profile: i64, at: u64) -> rus
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut events = Vec::with_capacity(left.len());
     for (conversation, peer) in left {
-        let seq = log::append_change(batch, conversation, Change::ConversationUpdated, at)?;
+        let seq = event_log::append_change(batch, conversation, Change::ConversationUpdated, at)?;
         conn.prepare_cached("UPDATE conversations SET last_seq = ?2 WHERE key = ?1")?
             .execute((conversation, int(seq)))?;
         let fact = Fact::ConversationUpdated(Box::new(groups::brief(conn, conversation)?));

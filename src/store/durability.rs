@@ -24,7 +24,7 @@ pub enum State {
     Unproven,
     Sound,
     /// A write or sync of the log failed. Answered writes are in the log and were synced before.
-    Log,
+    Wal,
     /// A sync of the database file may have failed. Its content since the last successful sync is in the log, which is
     /// kept.
     Database,
@@ -34,7 +34,7 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// Another process reads the log.
-    Held,
+    OtherProcess,
     /// The content for the new file is damaged.
     Damaged,
     Fault(Fault),
@@ -75,7 +75,7 @@ impl Durability {
             self.obstacle = None;
             // An unfinished start stays in its state: it needs the same checkpoint, and more.
             if self.state != State::Unproven {
-                self.state = State::Log;
+                self.state = State::Wal;
             }
         }
         wrote
@@ -95,7 +95,8 @@ impl Durability {
 
     /// An attempt to return to `Sound` failed, and the state is not worse than before.
     pub fn blocked(&mut self, fault: Fault) {
-        self.obstacle = Some(if fault == Fault::Busy { Obstacle::Held } else { Obstacle::Fault(fault) });
+        self.obstacle =
+            Some(if fault == Fault::Busy { Obstacle::OtherProcess } else { Obstacle::Fault(fault) });
         if self.state != State::Database {
             self.fault = lasting(fault);
         }
@@ -108,16 +109,18 @@ impl Durability {
 
     /// The reason in words, as `/readyz` shows it.
     pub fn reason(&self) -> Option<&'static str> {
-        use Obstacle::{Damaged, Held};
+        use Obstacle::{Damaged, OtherProcess};
         Some(match (self.state, self.obstacle) {
             (State::Sound, _) => return None,
-            (State::Unproven | State::Log, Some(Held)) => "another process holds the log of the database",
-            (State::Unproven | State::Log, Some(Obstacle::Fault(Fault::Full))) => Fault::Full.reason(),
+            (State::Unproven | State::Wal, Some(OtherProcess)) => {
+                "another process holds the log of the database"
+            }
+            (State::Unproven | State::Wal, Some(Obstacle::Fault(Fault::Full))) => Fault::Full.reason(),
             (State::Unproven, _) => "what the log of the database holds is not yet known to be on disk",
-            (State::Log, _) if self.fault == Fault::Full => Fault::Full.reason(),
-            (State::Log, _) => "a write to the log of the database failed: a checkpoint has to succeed first",
+            (State::Wal, _) if self.fault == Fault::Full => Fault::Full.reason(),
+            (State::Wal, _) => "a write to the log of the database failed: a checkpoint has to succeed first",
             (State::Database, None) => "a sync of the database failed: its content is written to a new file",
-            (State::Database, Some(Held)) => {
+            (State::Database, Some(OtherProcess)) => {
                 "a sync of the database failed, and another process holds the database"
             }
             (State::Database, Some(Damaged)) => {
@@ -173,15 +176,15 @@ mod tests {
     /// Each error code, and the state it leads to from `Sound`: as the error of a COMMIT, and as the error of a checkpoint.
     #[test]
     fn each_error_leads_to_the_state_of_its_worst_meaning() {
-        use State::{Database, Log, Sound};
+        use State::{Database, Sound, Wal};
         for (code, commit, checkpoint) in [
-            (ffi::SQLITE_IOERR_FSYNC, Log, Database),
-            (ffi::SQLITE_IOERR_WRITE, Log, Database),
-            (ffi::SQLITE_IOERR_TRUNCATE, Log, Database),
-            (ffi::SQLITE_IOERR, Log, Database),
-            (ffi::SQLITE_FULL, Log, Sound),
-            (ffi::SQLITE_IOERR_READ, Log, Sound),
-            (ffi::SQLITE_IOERR_SHMMAP, Log, Sound),
+            (ffi::SQLITE_IOERR_FSYNC, Wal, Database),
+            (ffi::SQLITE_IOERR_WRITE, Wal, Database),
+            (ffi::SQLITE_IOERR_TRUNCATE, Wal, Database),
+            (ffi::SQLITE_IOERR, Wal, Database),
+            (ffi::SQLITE_FULL, Wal, Sound),
+            (ffi::SQLITE_IOERR_READ, Wal, Sound),
+            (ffi::SQLITE_IOERR_SHMMAP, Wal, Sound),
             (ffi::SQLITE_IOERR_NOMEM, Sound, Sound),
             (ffi::SQLITE_BUSY, Sound, Sound),
             (ffi::SQLITE_LOCKED, Sound, Sound),
@@ -189,11 +192,11 @@ mod tests {
         ] {
             let sound = || Durability { state: Sound, ..Durability::unproven() };
             let (mut after_commit, mut after_checkpoint) = (sound(), sound());
-            assert_eq!(after_commit.commit_failed(&error(code)), commit == Log, "{code}");
+            assert_eq!(after_commit.commit_failed(&error(code)), commit == Wal, "{code}");
             assert_eq!(after_checkpoint.checkpoint_failed(&error(code)), checkpoint == Database, "{code}");
             assert_eq!((after_commit.state, after_checkpoint.state), (commit, checkpoint), "{code}");
-            assert_eq!(after_commit.fault().is_some(), commit == Log);
-            assert_eq!(after_commit.reason().is_some(), commit == Log);
+            assert_eq!(after_commit.fault().is_some(), commit == Wal);
+            assert_eq!(after_commit.reason().is_some(), commit == Wal);
         }
     }
 
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_lock_of_another_process_is_named() {
-        for state in [State::Unproven, State::Log, State::Database] {
+        for state in [State::Unproven, State::Wal, State::Database] {
             let mut durability = Durability { state, ..Durability::unproven() };
             durability.checkpoint_failed(&error(ffi::SQLITE_BUSY));
             assert!(durability.reason().expect("a reason").contains("another process holds"), "{state:?}");

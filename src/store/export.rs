@@ -52,7 +52,7 @@ pub fn page(conn: &Connection, export: ExportAccount) -> Result<ExportPage, Stop
     let member = accounts::key(conn, export.member)?.ok_or(Refusal::Unauthorized)?;
     let profile = profiles::key(conn, export.profile)?.ok_or(Refusal::Unauthorized)?;
     let mut lines = Lines { out: Vec::new(), left: EXPORT_PAGE };
-    let next = match export.place {
+    let next = match export.cursor {
         ExportCursor::Account => {
             lines.push("member", &account.member);
             account.profile.sign_urls(&export.urls, export.unix_s);

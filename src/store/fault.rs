@@ -120,7 +120,7 @@ impl FaultLog {
     pub fn begins(&mut self, error: &Error) -> Fault {
         let fault = Fault::of(error);
         if self.lasting != Some(fault) {
-            ::log::error!("storage: {} failed: {fault} ({error})", self.of);
+            log::error!("storage: {} failed: {fault} ({error})", self.of);
             self.lasting = Some(fault);
         }
         fault
@@ -128,7 +128,7 @@ impl FaultLog {
 
     pub fn is_over(&mut self) {
         if let Some(fault) = self.lasting.take() {
-            ::log::info!("storage: {} works again after: {fault}", self.of);
+            log::info!("storage: {} works again after: {fault}", self.of);
         }
     }
 }

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::cache::{self, Slot};
 use super::conversations;
+use super::event_log::{self, Change};
 use super::fault::Stop;
-use super::log::{self, Change};
 use super::page::{Budget, profile_bytes};
 use super::value::{id, int, number, text_or_null};
 use super::{by_sender, profiles, uploads};
@@ -92,7 +92,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
             creator,
             create.client_id.map(Id::to_bytes),
         ))?;
-    let seq = log::append_change(batch, key, Change::ConversationCreated, create.at)?;
+    let seq = event_log::append_change(batch, key, Change::ConversationCreated, create.at)?;
     // Founding members receive the creation event, so their log begins before it.
     for (member, _) in &members {
         join(conn, key, *member, i64::from(*member == creator), create.at, seq - 1, 0)?;
@@ -181,7 +181,7 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
         if let Some(image) = update.image {
             set_image(batch.conn, key, profile_key, image)?;
         }
-        let seq = log::append_change(batch, key, Change::ConversationUpdated, update.at)?;
+        let seq = event_log::append_change(batch, key, Change::ConversationUpdated, update.at)?;
         batch.cache.change(slot).last_seq = seq;
         let fact = Fact::ConversationUpdated(Box::new(brief(batch.conn, key)?));
         events.push(Event { seq, audience: batch.cache.get(slot).everyone(), fact });
@@ -248,7 +248,7 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
         }
     }
     let change = Change::MemberAdded(put.profile, put.role);
-    let seq = log::append_change(batch, acting.key, change, put.at)?;
+    let seq = event_log::append_change(batch, acting.key, change, put.at)?;
     batch.cache.change(acting.slot).last_seq = seq;
     let members = forget(batch, put.conversation)?;
     let added = Membership { conversation: put.conversation, profile: put.profile, role: put.role };
@@ -278,7 +278,7 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     by_sender::record_departure(batch.conn, profile, acting.key)?;
     count_members(batch.conn, acting.key)?;
     let change = Change::MemberRemoved(remove.profile, profile, role(had));
-    let seq = log::append_change(batch, acting.key, change, remove.at)?;
+    let seq = event_log::append_change(batch, acting.key, change, remove.at)?;
     batch.cache.change(acting.slot).last_seq = seq;
     let stayed = forget(batch, remove.conversation)?;
     let mut audience = stayed.audience.to_vec();
@@ -307,7 +307,7 @@ fn promote_eldest(batch: &mut Batch<'_>, conversation: Id, key: i64, at: u64) ->
         .optional()?;
     let Some((membership, profile)) = eldest else { return Ok(None) };
     batch.conn.prepare_cached("UPDATE memberships SET role = 1 WHERE key = ?1")?.execute([membership])?;
-    let seq = log::append_change(batch, key, Change::MemberAdded(profile, Role::Admin), at)?;
+    let seq = event_log::append_change(batch, key, Change::MemberAdded(profile, Role::Admin), at)?;
     let slot = conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?;
     batch.cache.change(slot).last_seq = seq;
     let audience = batch.cache.get(slot).everyone();

@@ -127,7 +127,7 @@ impl Index {
     pub fn step(&mut self, now: Instant) -> Result<Step, Fault> {
         if connection::inode(&self.options.path).ok() != Some(self.inode) {
             let opened = Index::open(&self.options).map_err(|fault| {
-                ::log::error!("storage: the search index can't follow the database to its new file: {fault}");
+                log::error!("storage: the search index can't follow the database to its new file: {fault}");
                 Fault::Io
             })?;
             (self.natter, self.inode) = (opened.natter, opened.inode);
@@ -157,8 +157,8 @@ impl Index {
             return;
         }
         match index_file::discard(&self.path) {
-            Ok(()) => ::log::warn!("storage: the search index is discarded and will be rebuilt"),
-            Err(error) => ::log::error!("storage: the search index can't be removed: {error}"),
+            Ok(()) => log::warn!("storage: the search index is discarded and will be rebuilt"),
+            Err(error) => log::error!("storage: the search index can't be removed: {error}"),
         }
     }
 
@@ -192,7 +192,7 @@ impl Index {
             Some(opened) => opened,
             None => {
                 let epoch = index_file::epoch(&self.natter).map_err(FileFault::Natter)?;
-                ::log::info!("storage: the search index is rebuilt");
+                log::info!("storage: the search index is rebuilt");
                 index_file::make(&self.path, &epoch).map_err(FileFault::Index)?;
                 let opened = index_file::open_writer(&self.path, &self.natter).map_err(FileFault::Index)?;
                 opened.ok_or_else(|| FileFault::Index(damaged()))?

@@ -20,9 +20,9 @@ use crate::limits::READER_CACHE_KIB;
 
 /// Whether another process may have the file open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum Access {
     /// The caller holds the lock of its folder.
-    Alone,
+    Exclusive,
     Shared,
 }
 
@@ -32,12 +32,12 @@ pub fn exists(options: &StoreOptions) -> bool {
 }
 
 /// Whether there is any account. A missing file has none.
-pub fn has_members(options: &StoreOptions, held: Held) -> Result<bool, OpenFault> {
+pub fn has_members(options: &StoreOptions, access: Access) -> Result<bool, OpenFault> {
     if !exists(options) {
         return Ok(false);
     }
     let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
-    let conn = open(&options.path, held)?;
+    let conn = open(&options.path, access)?;
     // A file whose first start was interrupted has no table yet.
     if migrations::version(&conn).map_err(wrap)? == 0 {
         return Ok(false);
@@ -46,10 +46,10 @@ pub fn has_members(options: &StoreOptions, held: Held) -> Result<bool, OpenFault
 }
 
 /// Whether its members need another password secret than the one of `options.password_tag`.
-pub fn needs_other_secret(options: &StoreOptions, held: Held) -> Result<bool, OpenFault> {
+pub fn needs_other_secret(options: &StoreOptions, access: Access) -> Result<bool, OpenFault> {
     let Some(tag) = options.password_tag.filter(|_| exists(options)) else { return Ok(false) };
     let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
-    let conn = open(&options.path, held)?;
+    let conn = open(&options.path, access)?;
     if migrations::version(&conn).map_err(wrap)? < migrations::PASSWORD_TAG {
         return Ok(false);
     }
@@ -58,14 +58,14 @@ pub fn needs_other_secret(options: &StoreOptions, held: Held) -> Result<bool, Op
 
 /// Reads the complete database and checks every page, index and reference, and that it has no object that natter did not
 /// make (`natter check`). The time grows with the file. The server may run meanwhile.
-pub fn check(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
+pub fn check(options: &StoreOptions, access: Access) -> Result<(), OpenFault> {
     let path = &options.path;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     if replacement::replacement(path).exists() {
         let detail = "a complete copy is about to replace it: start the server, then check again".to_owned();
         return Err(OpenFault::Failed { path: path.clone(), detail });
     }
-    let conn = open(path, held)?;
+    let conn = open(path, access)?;
     if migrations::version(&conn).map_err(wrap)? != VERSION {
         let detail = "its schema is not yet of this version".to_owned();
         return Err(OpenFault::Failed { path: path.clone(), detail });
@@ -75,13 +75,13 @@ pub fn check(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
 
 /// As [`check`], for a file from another place: it must have natter's application id, any version up to the current one,
 /// and content.
-pub fn check_restored(options: &StoreOptions, held: Held) -> Result<(), OpenFault> {
+pub fn check_restored(options: &StoreOptions, access: Access) -> Result<(), OpenFault> {
     let path = &options.path;
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     if length(path) == 0 {
         return Err(OpenFault::Altered { path: path.clone(), detail: "it is empty".to_owned() });
     }
-    let conn = open(path, held)?;
+    let conn = open(path, access)?;
     if application_id(&conn).map_err(wrap)? != APPLICATION_ID {
         return Err(OpenFault::Foreign { path: path.clone() });
     }
@@ -118,15 +118,15 @@ pub struct Survey {
 /// Reads a copy that no other process has open.
 pub fn survey(options: &StoreOptions) -> Result<Survey, OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
-    let conn = open(&options.path, Held::Alone)?;
+    let conn = open(&options.path, Access::Exclusive)?;
     let files = conn.query_row("SELECT count(*) FROM files", [], |row| number(row, 0)).map_err(wrap)?;
     Ok(Survey { files, strange: schema_check::difference(&conn).map_err(wrap)? })
 }
 
-fn open(path: &Path, held: Held) -> Result<Connection, OpenFault> {
+fn open(path: &Path, access: Access) -> Result<Connection, OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = match held == Held::Alone && length(&with_suffix(path, "-wal")) == 0 {
+    let conn = match access == Access::Exclusive && length(&with_suffix(path, "-wal")) == 0 {
         true => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI),
         false => Connection::open_with_flags(path, flags),
     };

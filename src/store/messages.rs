@@ -312,7 +312,10 @@ fn insert(
     conversation.activity = seq;
     batch.cache.change_member(slot, member).read_n = n;
     Ok(Some(Written {
-        result: Ok(Answer::PostMessage(Posted { message: PostedMessage::Whole(message), duplicate: false })),
+        result: Ok(Answer::PostMessage(Posted {
+            message: PostedMessage::Complete(message),
+            duplicate: false,
+        })),
         events: event.into(),
     }))
 }
@@ -336,7 +339,7 @@ fn original(conn: &Connection, sender_key: i64, client_id: Id) -> rusqlite::Resu
     let Some((stub, conversation, stayed)) = found else { return Ok(None) };
     let message = if stayed {
         let message = of_seq(conn, &mut Names::default(), conversation, stub.seq)?;
-        PostedMessage::Whole(Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
+        PostedMessage::Complete(Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
     } else {
         PostedMessage::Left(Box::new(stub))
     };

@@ -64,7 +64,7 @@ pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<usize> {
     }
     if from > 0 {
         // Logged before the work: with a large file the server does not listen for some time.
-        ::log::info!("storage: the schema goes from version {from} to {VERSION}");
+        log::info!("storage: the schema goes from version {from} to {VERSION}");
     }
     // A step that changes a table which others refer to makes a new table and drops the old one, which enforced references
     // forbid. Inside of a transaction this setting can't be changed
@@ -90,7 +90,7 @@ fn take_steps(conn: &mut Connection, from: usize) -> rusqlite::Result<usize> {
         transaction.execute_batch(migration.sql)?;
         check_references(&transaction, version)?;
         transaction.pragma_update(None, "user_version", version)?;
-        ::log::debug!("storage: schema version {version}: {}", migration.name);
+        log::debug!("storage: schema version {version}: {}", migration.name);
     }
     transaction.commit()?;
     Ok(MIGRATIONS.len() - from)

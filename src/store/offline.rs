@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::connection::{close_in_order, open_writer};
 use super::fault::OpenFault;
-use super::inspect::{self, Held};
+use super::inspect::{self, Access};
 use super::{StoreOptions, codes, metadata, outbox, schema_check, sessions};
 
 /// Whether a restored database keeps its sessions.
@@ -20,7 +20,7 @@ pub enum Sessions {
 /// old cursor fits.
 pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault> {
     // Before any write, and before one of its triggers could run.
-    inspect::check_restored(options, Held::Alone)?;
+    inspect::check_restored(options, Access::Exclusive)?;
     change(options, |conn| {
         schema_check::drop_litestream(conn)?;
         if restored == Sessions::Ended {

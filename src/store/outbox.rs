@@ -94,7 +94,7 @@ pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
         .query_map((int(fetch.at), fetch.limit), from_row)?
         .filter(|mail| match mail {
             Err(error) if is_damage(error) => {
-                ::log::warn!("storage: a mail can't be read and is left out: {error}");
+                log::warn!("storage: a mail can't be read and is left out: {error}");
                 false
             }
             _ => true,

@@ -12,7 +12,7 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
 use super::value::{id, number, text};
-use super::{conversations, log, uploads};
+use super::{conversations, event_log, uploads};
 use crate::base::id::Id;
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::message::Time;
@@ -287,7 +287,7 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
     if (after.is_private, after.presence) != (before.is_private, before.presence) {
         conversations::renew_all(batch, update.profile)?;
     }
-    let seq = log::append_profile_updated(batch, key, for_peers, update.at)?;
+    let seq = event_log::append_profile_updated(batch, key, for_peers, update.at)?;
     let mut audience = vec![update.profile];
     if for_peers {
         audience.extend(direct_peers(conn, key)?);

@@ -7,22 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
 use super::fault::{FaultLog, OpenFault, Stop};
-use super::search::Lens;
+use super::search::IndexReader;
 use super::{
-    StoreOptions, accounts, blocks, connection, conversations, groups, log, messages, outbox, presence,
+    StoreOptions, accounts, blocks, connection, conversations, event_log, groups, messages, outbox, presence,
     profiles, search, sessions, uploads,
 };
 use crate::model::operation::{Answer, Read, Refusal};
 
 pub struct Reader {
     conn: Connection,
-    search: Lens,
+    search: IndexReader,
     options: StoreOptions,
     /// The file that is open. The writer replaces it after a sync that failed.
     file: u64,
     /// Of the connection in use, for other threads.
     interrupt: Arc<Mutex<InterruptHandle>>,
-    trouble: FaultLog,
+    faults: FaultLog,
 }
 
 impl Reader {
@@ -30,27 +30,27 @@ impl Reader {
     pub fn open(options: &StoreOptions) -> Result<Reader, OpenFault> {
         let inode = connection::inode(&options.path)
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
-        let (conn, search) = (connection::open_reader(options)?, Lens::new(&options.path));
+        let (conn, search) = (connection::open_reader(options)?, IndexReader::new(&options.path));
         let interrupt = Arc::new(Mutex::new(conn.get_interrupt_handle()));
-        let (options, trouble) = (options.clone(), FaultLog::new("a read"));
-        Ok(Reader { conn, search, options, file: inode, interrupt, trouble })
+        let (options, faults) = (options.clone(), FaultLog::new("a read"));
+        Ok(Reader { conn, search, options, file: inode, interrupt, faults })
     }
 
     /// Answers one question. `Unavailable` and `Internal` stand for a fault, which is logged here.
     pub fn read(&mut self, read: Read) -> Result<Answer, Refusal> {
         if let Err(fault) = self.follow() {
-            ::log::error!("storage: a reader can't follow the database to its new file: {fault}");
+            log::error!("storage: a reader can't follow the database to its new file: {fault}");
             return Err(Refusal::Unavailable);
         }
         match self.look(read) {
             Ok(answer) => {
-                self.trouble.is_over();
+                self.faults.is_over();
                 Ok(answer)
             }
             Err(Stop::Refused(refusal)) => Err(refusal),
             // Its time was over, or nobody waits for it any more: no fault of the database.
             Err(Stop::Failed(error)) if is_interruption(&error) => Err(Refusal::Busy),
-            Err(Stop::Failed(error)) => Err(self.trouble.begins(&error).refusal()),
+            Err(Stop::Failed(error)) => Err(self.faults.begins(&error).refusal()),
         }
     }
 
@@ -98,7 +98,7 @@ fn is_interruption(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
-fn answer(conn: &Connection, lens: &mut Lens, read: Read) -> Result<Answer, Stop> {
+fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answer, Stop> {
     Ok(match read {
         Read::FindCredential(find) => {
             Answer::FindCredential(Box::new(accounts::find_credential(conn, *find)?))
@@ -123,8 +123,8 @@ fn answer(conn: &Connection, lens: &mut Lens, read: Read) -> Result<Answer, Stop
         Read::ListChats(list) => Answer::ListChats(Box::new(conversations::list_chats(conn, *list)?)),
         Read::FindListeners(find) => Answer::FindListeners(presence::find_listeners(conn, find)?),
         Read::FindPeers(find) => Answer::FindPeers(Box::new(presence::find_peers(conn, *find)?)),
-        Read::SearchMessages(find) => Answer::SearchMessages(Box::new(search::search(conn, lens, *find)?)),
-        Read::ReadLog(read) => Answer::ReadLog(Box::new(log::read(conn, *read)?)),
+        Read::SearchMessages(find) => Answer::SearchMessages(Box::new(search::search(conn, index, *find)?)),
+        Read::ReadLog(read) => Answer::ReadLog(Box::new(event_log::read(conn, *read)?)),
         Read::GetMessage(get) => Answer::GetMessage(Box::new(messages::get(conn, *get)?)),
         Read::GetConversation(get) => Answer::GetConversation(Box::new(conversations::get(conn, *get)?)),
         Read::ListMembers(list) => Answer::ListMembers(Box::new(groups::list_members(conn, *list)?)),

@@ -202,7 +202,7 @@ pub fn recover(path: &Path) -> io::Result<bool> {
     if found {
         exchange(path)?;
         remove(&mark(path))?;
-        ::log::warn!(
+        log::warn!(
             "storage: the database was replaced by its complete copy, which the last process had made"
         );
     }

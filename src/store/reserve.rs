@@ -60,7 +60,7 @@ fn refill(database: &Path) -> bool {
     match fill(&path(database)) {
         Ok(()) => true,
         Err(error) => {
-            ::log::debug!("storage: the reserve file does not have its full size: {error}");
+            log::debug!("storage: the reserve file does not have its full size: {error}");
             false
         }
     }

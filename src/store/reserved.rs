@@ -48,7 +48,7 @@ pub fn release(
     }
     drop(batch);
     transaction.commit()?;
-    ::log::info!("storage: {} nick names are reserved now, and their holders have others", holders.len());
+    log::info!("storage: {} nick names are reserved now, and their holders have others", holders.len());
     Ok(holders.len())
 }
 

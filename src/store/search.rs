@@ -43,15 +43,19 @@ const BLOCK_COST: u64 = 4;
 const CONVERSATIONS_A_TEXT: u64 = 4;
 
 /// A reader's access to the index: opened when it is first needed, and again when its file was replaced.
-pub struct Lens {
+pub struct IndexReader {
     path: PathBuf,
     open: Option<(Connection, Option<(u64, u64)>)>,
     faults: FaultLog,
 }
 
-impl Lens {
-    pub fn new(database: &Path) -> Lens {
-        Lens { path: index_file::path(database), open: None, faults: FaultLog::new("a search in the index") }
+impl IndexReader {
+    pub fn new(database: &Path) -> IndexReader {
+        IndexReader {
+            path: index_file::path(database),
+            open: None,
+            faults: FaultLog::new("a search in the index"),
+        }
     }
 
     /// `None` while there is no usable index: then only the newest messages are searched.
@@ -98,7 +102,11 @@ struct Search<'a> {
 }
 
 /// Messages of the viewer's conversations that contain every word; newest first.
-pub fn search(natter: &Connection, lens: &mut Lens, search: SearchMessages) -> Result<FoundMessages, Stop> {
+pub fn search(
+    natter: &Connection,
+    reader: &mut IndexReader,
+    search: SearchMessages,
+) -> Result<FoundMessages, Stop> {
     let viewer = profiles::key(natter, search.viewer)?.ok_or(Refusal::Unauthorized)?;
     let conversation = match search.conversation {
         Some(conversation) => {
@@ -113,16 +121,16 @@ pub fn search(natter: &Connection, lens: &mut Lens, search: SearchMessages) -> R
     }
     let before = search.before.unwrap_or(u64::MAX);
     let scans = scans(natter, viewer, conversation, before)?;
-    let with_index = Search { natter, index: lens.connection(natter), query, cost: 0, complete: true };
+    let with_index = Search { natter, index: reader.connection(natter), query, cost: 0, complete: true };
     match with_index.run(scans, before, search.limit) {
         Err(SearchFault::Index(error)) => {
-            lens.faults.begins(&error);
-            lens.open = None;
+            reader.faults.begins(&error);
+            reader.open = None;
         }
         Err(SearchFault::Natter(stop)) => return Err(stop),
         Ok(found) => {
-            if lens.open.is_some() {
-                lens.faults.is_over();
+            if reader.open.is_some() {
+                reader.faults.is_over();
             }
             return Ok(found);
         }

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, number_or_null, text, text_or_null};
-use super::{accounts, log, outbox};
+use super::{accounts, event_log, outbox};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
 use crate::model::event::{Audience, EndedSession, Event, Fact};
@@ -305,7 +305,7 @@ fn revoke(batch: &mut Batch<'_>, session: &Session, at: u64) -> rusqlite::Result
     conn.prepare_cached("DELETE FROM ended_sessions WHERE until <= ?1")?.execute([unix_s])?;
     conn.prepare_cached("INSERT INTO ended_sessions (until, session) VALUES (?1, ?2)")?
         .execute((int(until), name.to_bytes()))?;
-    let seq = log::append_session_ended(batch, session.profile_key, name, at)?;
+    let seq = event_log::append_session_ended(batch, session.profile_key, name, at)?;
     let fact = Fact::SessionEnded(Box::new(EndedSession { session: name, until }));
     Ok(Event { seq, audience: Audience::one(session.pair.profile), fact })
 }

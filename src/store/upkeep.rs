@@ -14,7 +14,7 @@ use super::replacement::{self, Copy, Failed, Old};
 use super::writer::{Store, Wal, WriteHandle};
 use super::{connection, holder, metadata};
 use crate::limits::{CHECKPOINT_BUSY_MS, ERASE_EVERY, PROBE_EVERY, STORE_BUSY_MS, WAL_HELD_PAGES};
-use crate::model::readiness::{LogHeld, Readiness};
+use crate::model::readiness::{Readiness, WalHeld};
 
 /// Pages in the WAL that are worth a checkpoint: 8 MiB. Fewer would copy the same busy pages more often (at 4 MiB an eighth
 /// of the writer's time), more would stall longer.
@@ -59,7 +59,7 @@ impl Store {
                 Err(self.not_replaced(failed))
             }
         };
-        self.handle().tell();
+        self.handle().log_state();
         replaced
     }
 
@@ -68,14 +68,14 @@ impl Store {
         self.replacing.copy.is_some()
     }
 
-    /// See [`WriteHandle::is_log_held`].
-    pub fn is_log_held(&mut self) -> bool {
-        self.handle().is_log_held()
+    /// See [`WriteHandle::is_wal_held`].
+    pub fn is_wal_held(&mut self) -> bool {
+        self.handle().is_wal_held()
     }
 
-    /// See [`WriteHandle::bound_log`].
-    pub fn bound_log(&mut self, free_bytes: u64) {
-        self.handle().bound_log(free_bytes);
+    /// See [`WriteHandle::bound_wal`].
+    pub fn bound_wal(&mut self, free_bytes: u64) {
+        self.handle().bound_wal(free_bytes);
     }
 
     /// The folder of the database.
@@ -111,7 +111,7 @@ impl Store {
         self.replacing = Replacing::default();
         replacement::remove_mark(&self.options.path)?;
         self.writer_state.replaced();
-        ::log::warn!("storage: the content of the database is in a new file, which has replaced the old one");
+        log::warn!("storage: the content of the database is in a new file, which has replaced the old one");
         Ok(true)
     }
 
@@ -119,17 +119,17 @@ impl Store {
         self.replacing.copy = None;
         let (obstacle, fault, detail) = match failed {
             Failed::Damaged(detail) => (Obstacle::Damaged, Fault::Io, detail),
-            Failed::Fault(Fault::Busy, detail) => (Obstacle::Held, Fault::Busy, detail),
+            Failed::Fault(Fault::Busy, detail) => (Obstacle::OtherProcess, Fault::Busy, detail),
             Failed::Fault(fault, detail) => (Obstacle::Fault(fault), fault, detail),
         };
         if self.writer_state.durability.obstacle != Some(obstacle) {
-            ::log::error!("storage: the database can't be replaced by a new file: {detail}");
+            log::error!("storage: the database can't be replaced by a new file: {detail}");
         }
         self.writer_state.durability.obstacle = Some(obstacle);
         if !self.replacing.complete
             && let Err(error) = replacement::clear(&self.options.path)
         {
-            ::log::warn!("storage: a part of a copy can't be removed: {error}");
+            log::warn!("storage: a part of a copy can't be removed: {error}");
         }
         fault
     }
@@ -166,16 +166,16 @@ impl WriteHandle<'_> {
                     kept
                 }
             }
-            State::Unproven | State::Log if due => {
+            State::Unproven | State::Wal if due => {
                 self.writer_state.retry_at = Some(now + REPAIR_EVERY);
                 self.prove()
             }
-            State::Unproven | State::Log | State::Database => Ok(()),
+            State::Unproven | State::Wal | State::Database => Ok(()),
         };
         if self.writer_state.failing.is_none() && self.writer_state.durability.is_sound() {
             self.writer_state.reserve.maintain(&self.writer_state.path, now);
         }
-        self.tell();
+        self.log_state();
         result
     }
 
@@ -184,7 +184,7 @@ impl WriteHandle<'_> {
     pub fn prove(&mut self) -> Result<(), Fault> {
         // First a test write: the space that the checkpoint frees would let one small write through, and the next post
         // would fail.
-        if self.writer_state.durability.state == State::Log && self.writer_state.failing == Some(Fault::Full)
+        if self.writer_state.durability.state == State::Wal && self.writer_state.failing == Some(Fault::Full)
         {
             self.probe()?;
         }
@@ -198,7 +198,7 @@ impl WriteHandle<'_> {
         }
         if let Err(error) = self.begin() {
             self.writer_state.durability.commit_failed(&error);
-            let fault = self.writer_state.commit_trouble.begins(&error);
+            let fault = self.writer_state.commit_faults.begins(&error);
             self.writer_state.durability.blocked(fault);
             return Err(fault);
         }
@@ -227,7 +227,7 @@ impl WriteHandle<'_> {
         };
         match result {
             Ok(()) => {
-                self.writer_state.checkpoint_trouble.is_over();
+                self.writer_state.checkpoint_faults.is_over();
                 Ok(())
             }
             Err(error) => Err(self.checkpoint_failed(&error)),
@@ -235,12 +235,12 @@ impl WriteHandle<'_> {
     }
 
     pub(super) fn checkpoint_failed(&mut self, error: &rusqlite::Error) -> Fault {
-        let fault = self.writer_state.checkpoint_trouble.begins(error);
+        let fault = self.writer_state.checkpoint_faults.begins(error);
         let before = self.writer_state.durability.state;
         if self.writer_state.durability.checkpoint_failed(error) && before != State::Database {
             self.writer_state.retry_at = None;
             if let Err(error) = replacement::set_mark(&self.writer_state.path) {
-                ::log::warn!(
+                log::warn!(
                     "storage: the next start will not know that the database file is suspect: {error}"
                 );
             }
@@ -265,7 +265,7 @@ impl WriteHandle<'_> {
             let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", wait_ms)?;
             self.writer_state.copy_at = wal.pages + WAL_CHECKPOINT_PAGES;
             self.writer_state.restart_at = wal.busy.then_some(now + RESTART_EVERY);
-            self.writer_state.log_held = (wal.busy && wal.pages >= WAL_HELD_PAGES).then(|| LogHeld {
+            self.writer_state.wal_held = (wal.busy && wal.pages >= WAL_HELD_PAGES).then(|| WalHeld {
                 pid: holder::of_log(&connection::with_suffix(&self.writer_state.path, "-shm")),
             });
         } else if wal.pages >= WAL_CHECKPOINT_PAGES.max(writer_state.copy_at)
@@ -277,7 +277,7 @@ impl WriteHandle<'_> {
                 if wal.copied < wal.pages { wal.pages + WAL_CHECKPOINT_PAGES } else { wal.copied };
         }
         if wal.pages < WAL_RESTART_PAGES {
-            (self.writer_state.restart_at, self.writer_state.log_held) = (None, None);
+            (self.writer_state.restart_at, self.writer_state.wal_held) = (None, None);
         }
         Ok(())
     }
@@ -309,7 +309,7 @@ impl WriteHandle<'_> {
     pub(super) fn probe(&mut self) -> Result<(), Fault> {
         match metadata::touch(self.conn) {
             Ok(()) => {
-                self.writer_state.commit_trouble.is_over();
+                self.writer_state.commit_faults.is_over();
                 self.writer_state.failing = None;
                 Ok(())
             }
@@ -318,7 +318,7 @@ impl WriteHandle<'_> {
     }
 
     pub(super) fn commit_failed(&mut self, error: &rusqlite::Error) -> Fault {
-        let fault = self.writer_state.commit_trouble.begins(error);
+        let fault = self.writer_state.commit_faults.begins(error);
         self.writer_state.failing = Some(fault);
         let before = self.writer_state.durability.state;
         self.writer_state.durability.commit_failed(error);
@@ -334,26 +334,26 @@ impl WriteHandle<'_> {
     }
 
     /// Logs when writes are no longer answered, and when they are answered again.
-    pub(super) fn tell(&mut self) {
+    pub(super) fn log_state(&mut self) {
         let reason = self.writer_state.durability.reason();
-        if self.writer_state.told == reason {
+        if self.writer_state.logged_reason == reason {
             return;
         }
         match reason {
-            Some(reason) => ::log::error!("storage: no write is answered: {reason}"),
-            None => ::log::info!("storage: writes are answered: everything answered before is on disk"),
+            Some(reason) => log::error!("storage: no write is answered: {reason}"),
+            None => log::info!("storage: writes are answered: everything answered before is on disk"),
         }
-        self.writer_state.told = reason;
+        self.writer_state.logged_reason = reason;
     }
 
-    /// Whether a reader outside of this process prevents the log from being truncated. [`WriteHandle::bound_log`] then
+    /// Whether a reader outside of this process prevents the log from being truncated. [`WriteHandle::bound_wal`] then
     /// needs the free space of the disk.
-    pub fn is_log_held(&self) -> bool {
-        self.writer_state.log_held.is_some()
+    pub fn is_wal_held(&self) -> bool {
+        self.writer_state.wal_held.is_some()
     }
 
     /// Limits a held log to a part of the disk's free space.
-    pub fn bound_log(&mut self, free_bytes: u64) {
+    pub fn bound_wal(&mut self, free_bytes: u64) {
         let free = free_bytes / self.writer_state.page_bytes;
         let bound = (self.writer_state.wal_pages + free) / ROOM_SHARE;
         self.writer_state.wal_pages_max =

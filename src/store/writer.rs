@@ -28,7 +28,7 @@ use crate::base::id::Id;
 use crate::limits::{CHECKPOINT_BUSY_MS, WAL_HELD_PAGES};
 use crate::model::backup::DatabaseCopy;
 use crate::model::operation::{Lane, Outcome, Refusal, Start, Write};
-use crate::model::readiness::{LogHeld, Readiness};
+use crate::model::readiness::{Readiness, WalHeld};
 
 pub struct Store {
     pub(super) conn: Connection,
@@ -59,7 +59,7 @@ pub(super) struct WriterState {
     /// What the start has not written yet.
     pub beginning: Option<Beginning>,
     /// The reason, last written to the log, why writes are not answered.
-    pub told: Option<&'static str>,
+    pub logged_reason: Option<&'static str>,
     /// Something was erased that the WAL may still hold.
     pub erased: bool,
     /// No checkpoint because of erased content before this time.
@@ -74,24 +74,24 @@ pub(super) struct WriterState {
     pub copy_at: u64,
     /// A reader prevents the WAL from restarting: the time of the next attempt.
     pub restart_at: Option<Instant>,
-    pub log_held: Option<LogHeld>,
+    pub wal_held: Option<WalHeld>,
     pub reserve: Reserve,
     pub synchronous_full: bool,
-    pub commit_trouble: FaultLog,
-    pub checkpoint_trouble: FaultLog,
+    pub commit_faults: FaultLog,
+    pub checkpoint_faults: FaultLog,
 }
 
 impl WriterState {
     pub fn readiness(&self) -> Readiness {
         let unready = self.durability.reason().or(self.failing.map(Fault::reason));
-        Readiness { unready, unproven: self.beginning.is_some(), log_held: self.log_held }
+        Readiness { unready, unproven: self.beginning.is_some(), wal_held: self.wal_held }
     }
 
     /// The database was replaced by another file with the same content.
     pub fn replaced(&mut self) {
         self.cache.clear();
         self.stale = true;
-        (self.wal_pages, self.copy_at, self.restart_at, self.log_held) = (0, 0, None, None);
+        (self.wal_pages, self.copy_at, self.restart_at, self.wal_held) = (0, 0, None, None);
         self.retry_at = None;
     }
 }
@@ -157,7 +157,7 @@ impl Store {
             failing: None,
             retry_at: None,
             beginning: Some(beginning),
-            told: None,
+            logged_reason: None,
             erased: false,
             erase_at: None,
             wal_pages: 0,
@@ -166,11 +166,11 @@ impl Store {
             page_bytes,
             copy_at: 0,
             restart_at: None,
-            log_held: None,
+            wal_held: None,
             reserve: Reserve::default(),
             synchronous_full: options.synchronous_full,
-            commit_trouble: FaultLog::new("a commit"),
-            checkpoint_trouble: FaultLog::new("a checkpoint"),
+            commit_faults: FaultLog::new("a commit"),
+            checkpoint_faults: FaultLog::new("a checkpoint"),
         };
         connection::set_synchronous(&conn, true)?;
         let mut store =
@@ -178,7 +178,7 @@ impl Store {
         // Proves what a crash left in the WAL now, or later while reads are already answered.
         if store.writer_state.durability.state == State::Unproven {
             let proven = store.handle().prove();
-            store.handle().tell();
+            store.handle().log_state();
             if proven == Err(Fault::Corrupt) {
                 return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None));
             }
@@ -204,7 +204,7 @@ impl Store {
         if let Err(error) = reserved::release(conn, &mut writer_state.log, entropy, now_ms) {
             self.writer_state.stale = true;
             self.handle().commit_failed(&error);
-            self.handle().tell();
+            self.handle().log_state();
         }
     }
 
@@ -249,17 +249,16 @@ impl Store {
         if self.writer_state.durability.state == State::Database {
             return Err(Fault::Sync);
         }
-        let mut session = self.handle();
-        if !session.writer_state.durability.is_sound() {
-            session.prove()?;
+        let mut handle = self.handle();
+        if !handle.writer_state.durability.is_sound() {
+            handle.prove()?;
         }
-        let ended =
-            connection::set_synchronous(session.conn, true).and_then(|()| metadata::end(session.conn));
+        let ended = connection::set_synchronous(handle.conn, true).and_then(|()| metadata::end(handle.conn));
         if let Err(error) = ended {
-            return Err(session.commit_failed(&error));
+            return Err(handle.commit_failed(&error));
         }
-        match session.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS) {
-            Err(error) => Err(session.checkpoint_failed(&error)),
+        match handle.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS) {
+            Err(error) => Err(handle.checkpoint_failed(&error)),
             Ok(wal) if wal.busy => Ok(()),
             Ok(_) => {
                 let Store { conn, .. } = self;
@@ -280,19 +279,19 @@ impl WriteHandle<'_> {
             return refused(count, fault);
         }
         let written = self.transact(batch).inspect_err(|error| {
-            self.writer_state.failing = Some(self.writer_state.commit_trouble.begins(error));
+            self.writer_state.failing = Some(self.writer_state.commit_faults.begins(error));
         });
         let committed = written.and_then(|outcomes| self.end(outcomes));
         match committed {
             Ok(outcomes) => {
-                self.writer_state.commit_trouble.is_over();
+                self.writer_state.commit_faults.is_over();
                 self.writer_state.failing = None;
                 Committed { outcomes, fault: None }
             }
             Err(error) => {
                 batch.clear();
                 self.roll_back();
-                self.tell();
+                self.log_state();
                 refused(count, Fault::of(&error))
             }
         }
@@ -372,7 +371,7 @@ impl WriteHandle<'_> {
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
             // SQLite ends the transaction when the connection closes. A lasting fault is reported by the next BEGIN.
-            ::log::error!("storage: a rollback failed: {error}");
+            log::error!("storage: a rollback failed: {error}");
         }
     }
 
@@ -389,10 +388,10 @@ impl WriteHandle<'_> {
                 Ok(_) => return Ok(more),
                 Err(error) => Err(self.commit_failed(&error)),
             },
-            Err(error) => Err(self.writer_state.commit_trouble.begins(&error)),
+            Err(error) => Err(self.writer_state.commit_faults.begins(&error)),
         };
         self.roll_back();
-        self.tell();
+        self.log_state();
         result
     }
 }

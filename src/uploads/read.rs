@@ -13,7 +13,7 @@ use crate::model::handler::{Actor, Body, Ctx, Reply, Request, Step};
 use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::problem::{Code, Problem};
 use crate::model::settings::DefaultImage;
-use crate::model::upload::{FilePlace, FindUpload};
+use crate::model::upload::{FileSource, FindUpload};
 use crate::proto::http::head::{Headers, Method};
 use crate::proto::http::mime::{Disposition, content_disposition};
 use crate::proto::http::range::{Decision, decide};
@@ -39,7 +39,7 @@ pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
             mime: stored.mime,
             name,
         };
-        Ok(open(FilePlace::Upload(stored.file), move |_| meta, conditions))
+        Ok(open(FileSource::Upload(stored.file), move |_| meta, conditions))
     }))
 }
 
@@ -47,7 +47,7 @@ pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
 fn default_image(ctx: &Ctx<'_>, name: String, conditions: Conditions) -> Result<Step, Problem> {
     let image = ctx.settings.urls.default_image().filter(|image| image.name == name);
     let mime = image.ok_or(Problem::new(Code::NotFound))?.mime.to_owned();
-    Ok(open(FilePlace::DefaultImage, |opened| Meta::of_file(opened, mime, name), conditions))
+    Ok(open(FileSource::DefaultImage, |opened| Meta::of_file(opened, mime, name), conditions))
 }
 
 /// Whether the request carries a signature that is valid for this upload now.
@@ -66,8 +66,8 @@ pub fn conformance(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pro
         return Err(Problem::new(Code::NotFound));
     }
     let conditions = Conditions::of(request);
-    let (place, mime) = (FilePlace::Conformance(name.clone()), "application/octet-stream".to_owned());
-    Ok(open(place, |opened| Meta::of_file(opened, mime, name), conditions))
+    let (source, mime) = (FileSource::Conformance(name.clone()), "application/octet-stream".to_owned());
+    Ok(open(source, |opened| Meta::of_file(opened, mime, name), conditions))
 }
 
 /// The conditions and the range of a request for a file.
@@ -104,11 +104,11 @@ impl Meta {
 }
 
 fn open(
-    place: FilePlace,
+    source: FileSource,
     meta: impl FnOnce(&OpenedFile) -> Meta + Send + 'static,
     conditions: Conditions,
 ) -> Step {
-    Step::work(Job::OpenFile { place }, move |_, done| match done {
+    Step::work(Job::OpenFile { source }, move |_, done| match done {
         Done::FileOpened(opened) => reply(&conditions, &meta(&opened), opened),
         // Removed after its row was read.
         Done::NoFile => Err(Problem::new(Code::NotFound)),

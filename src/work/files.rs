@@ -23,7 +23,7 @@ use crate::base::crypto::Sha256;
 use crate::base::id::Id;
 use crate::base::open_file::{Closer, OpenFile};
 use crate::model::job::{Done, Job, OpenedFile};
-use crate::model::upload::{FilePlace, InspectedFile, Inspection};
+use crate::model::upload::{FileSource, InspectedFile, Inspection};
 use crate::proto::media::{self, Fault};
 
 /// Files of uploads open for sending, each once however many read it. Beyond: `Done::Busy`, 503.
@@ -186,7 +186,7 @@ fn forget_quietly(path: &Path) {
 
 /// The paths of the files to be sent.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub struct FilePaths {
     pub uploads: PathBuf,
     pub default_image: Option<PathBuf>,
     pub conformance: Option<PathBuf>,
@@ -195,20 +195,20 @@ pub struct Places {
 /// Opens files to be sent. Each is open once, however many connections read it, since a segment is read at an offset.
 #[derive(Clone)]
 pub struct Opener {
-    places: Arc<Places>,
+    paths: Arc<FilePaths>,
     closer: Closer,
-    open: Arc<Mutex<BTreeMap<FilePlace, Weak<OpenFile>>>>,
+    open: Arc<Mutex<BTreeMap<FileSource, Weak<OpenFile>>>>,
 }
 
 impl Opener {
     /// `closer` takes what is read by nobody any more: the last reader is the event loop.
-    pub fn new(places: Places, closer: Closer) -> Opener {
-        Opener { places: Arc::new(places), closer, open: Arc::default() }
+    pub fn new(paths: FilePaths, closer: Closer) -> Opener {
+        Opener { paths: Arc::new(paths), closer, open: Arc::default() }
     }
 
     pub fn run(&mut self, job: Job) -> Done {
-        let Job::OpenFile { place } = job else { return Done::Failed };
-        match self.open(place) {
+        let Job::OpenFile { source } = job else { return Done::Failed };
+        match self.open(source) {
             Ok(Some(opened)) => Done::FileOpened(opened),
             Ok(None) => Done::Busy,
             Err(error) if error.kind() == ErrorKind::NotFound => Done::NoFile,
@@ -220,10 +220,10 @@ impl Opener {
     }
 
     /// `None` if too many are open.
-    fn open(&self, place: FilePlace) -> io::Result<Option<OpenedFile>> {
-        let path = self.path(&place).ok_or(ErrorKind::NotFound)?;
+    fn open(&self, source: FileSource) -> io::Result<Option<OpenedFile>> {
+        let path = self.path(&source).ok_or(ErrorKind::NotFound)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = open.get(&place).and_then(Weak::upgrade);
+        let known = open.get(&source).and_then(Weak::upgrade);
         if known.is_none() && open.len() >= OPEN_FILES_MAX {
             open.retain(|_, file| file.strong_count() > 0);
             if open.len() >= OPEN_FILES_MAX {
@@ -233,7 +233,7 @@ impl Opener {
         drop(open); // a slow disk must not block the other thread
         let file = match known {
             // An uploaded file never changes; a file of the operator may have been replaced.
-            Some(file) if matches!(place, FilePlace::Upload(_)) => file,
+            Some(file) if matches!(source, FileSource::Upload(_)) => file,
             _ => Arc::new(OpenFile::new(File::open(path)?, Arc::clone(&self.closer))),
         };
         let metadata = file.metadata()?;
@@ -243,16 +243,16 @@ impl Opener {
         let modified_s = u64::try_from(metadata.mtime()).unwrap_or_default();
         let modified_ns = u64::try_from(metadata.mtime_nsec()).unwrap_or_default();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.insert(place, Arc::downgrade(&file));
+        open.insert(source, Arc::downgrade(&file));
         Ok(Some(OpenedFile { file, len: metadata.len(), modified_s, modified_ns }))
     }
 
-    fn path(&self, place: &FilePlace) -> Option<PathBuf> {
-        match place {
-            FilePlace::Upload(file) => Some(published(&self.places.uploads, *file)),
-            FilePlace::DefaultImage => self.places.default_image.clone(),
+    fn path(&self, source: &FileSource) -> Option<PathBuf> {
+        match source {
+            FileSource::Upload(file) => Some(published(&self.paths.uploads, *file)),
+            FileSource::DefaultImage => self.paths.default_image.clone(),
             #[cfg(feature = "conformance")]
-            FilePlace::Conformance(name) => self.places.conformance.as_ref().map(|folder| folder.join(name)),
+            FileSource::Conformance(name) => self.paths.conformance.as_ref().map(|folder| folder.join(name)),
         }
     }
 }
@@ -359,13 +359,13 @@ mod tests {
             fs::write(temporary(&self.0).join(file.to_string()), bytes).expect("a file");
         }
 
-        fn place(&self, file: Id, bytes: &[u8]) {
+        fn put(&self, file: Id, bytes: &[u8]) {
             fs::create_dir_all(folder_of(&self.0, file)).expect("a folder");
             fs::write(published(&self.0, file), bytes).expect("a file");
         }
 
         fn opener(&self) -> Opener {
-            Opener::new(Places { uploads: self.0.to_path_buf(), ..Places::default() }, Arc::new(drop))
+            Opener::new(FilePaths { uploads: self.0.to_path_buf(), ..FilePaths::default() }, Arc::new(drop))
         }
     }
 
@@ -433,7 +433,7 @@ mod tests {
     fn removing_is_done_when_nothing_is_left() {
         let uploads = TestUploads::new();
         let mut publisher = Publisher::new(uploads.0.to_path_buf());
-        uploads.place(Id(1), b"hello");
+        uploads.put(Id(1), b"hello");
         let remove = || Job::RemoveFiles { files: vec![Id(1), Id(2)] };
         assert!(
             matches!(publisher.run(remove()), Done::FilesRemoved),
@@ -448,21 +448,24 @@ mod tests {
     #[test]
     fn a_file_is_open_once_however_many_read_it() {
         let uploads = TestUploads::new();
-        uploads.place(Id(1), b"hello");
+        uploads.put(Id(1), b"hello");
         let mut opener = uploads.opener();
-        let mut open = |place| opener.run(Job::OpenFile { place });
-        let Done::FileOpened(first) = open(FilePlace::Upload(Id(1))) else { panic!("a file") };
+        let mut open = |source| opener.run(Job::OpenFile { source });
+        let Done::FileOpened(first) = open(FileSource::Upload(Id(1))) else { panic!("a file") };
         // Connections that have it open read it to its end, even after its name is removed.
         fs::remove_file(published(&uploads.0, Id(1))).expect("removed");
-        let Done::FileOpened(second) = open(FilePlace::Upload(Id(1))) else { panic!("the same file") };
+        let Done::FileOpened(second) = open(FileSource::Upload(Id(1))) else { panic!("the same file") };
         assert!(Arc::ptr_eq(&first.file, &second.file));
         assert_eq!((first.len, second.len), (5, 5));
         drop((first, second));
-        assert!(matches!(open(FilePlace::Upload(Id(1))), Done::NoFile), "no connection has it open any more");
-        assert!(matches!(open(FilePlace::Upload(Id(2))), Done::NoFile));
-        assert!(matches!(open(FilePlace::DefaultImage), Done::NoFile), "there is none");
+        assert!(
+            matches!(open(FileSource::Upload(Id(1))), Done::NoFile),
+            "no connection has it open any more"
+        );
+        assert!(matches!(open(FileSource::Upload(Id(2))), Done::NoFile));
+        assert!(matches!(open(FileSource::DefaultImage), Done::NoFile), "there is none");
         fs::create_dir_all(published(&uploads.0, Id(3))).expect("a folder");
-        assert!(matches!(open(FilePlace::Upload(Id(3))), Done::NoFile), "a folder is no file");
+        assert!(matches!(open(FileSource::Upload(Id(3))), Done::NoFile), "a folder is no file");
     }
 
     #[test]
@@ -470,33 +473,33 @@ mod tests {
         let uploads = TestUploads::new();
         let picture = uploads.0.join("picture.png");
         fs::write(&picture, b"old").expect("a file");
-        let places = Places {
+        let paths = FilePaths {
             uploads: uploads.0.to_path_buf(),
             default_image: Some(picture.clone()),
             conformance: None,
         };
-        let opener = Opener::new(places, Arc::new(drop));
-        let open = |place| opener.clone().run(Job::OpenFile { place });
-        let Done::FileOpened(old) = open(FilePlace::DefaultImage) else { panic!("a file") };
+        let opener = Opener::new(paths, Arc::new(drop));
+        let open = |source| opener.clone().run(Job::OpenFile { source });
+        let Done::FileOpened(old) = open(FileSource::DefaultImage) else { panic!("a file") };
         fs::write(uploads.0.join("new"), b"newer").expect("a file");
         fs::rename(uploads.0.join("new"), &picture).expect("replaced");
-        let Done::FileOpened(new) = open(FilePlace::DefaultImage) else { panic!("a file") };
+        let Done::FileOpened(new) = open(FileSource::DefaultImage) else { panic!("a file") };
         assert_eq!((old.len, new.len), (3, 5));
         // As many names of one file as files may be open.
-        uploads.place(Id(0), b"hello");
+        uploads.put(Id(0), b"hello");
         let upload = |n: usize| Id((n as u128) << 8);
         (1..=OPEN_FILES_MAX).for_each(|n| {
             symlink(published(&uploads.0, Id(0)), published(&uploads.0, upload(n))).expect("a link");
         });
-        let mut held: Vec<Done> = (1..OPEN_FILES_MAX).map(|n| open(FilePlace::Upload(upload(n)))).collect();
+        let mut held: Vec<Done> = (1..OPEN_FILES_MAX).map(|n| open(FileSource::Upload(upload(n)))).collect();
         assert!(held.iter().all(|done| matches!(done, Done::FileOpened(_))));
-        assert!(matches!(open(FilePlace::Upload(upload(OPEN_FILES_MAX))), Done::Busy));
+        assert!(matches!(open(FileSource::Upload(upload(OPEN_FILES_MAX))), Done::Busy));
         assert!(
-            matches!(open(FilePlace::Upload(upload(1))), Done::FileOpened(_)),
+            matches!(open(FileSource::Upload(upload(1))), Done::FileOpened(_)),
             "that one is open already"
         );
         held.pop();
-        assert!(matches!(open(FilePlace::Upload(upload(OPEN_FILES_MAX))), Done::FileOpened(_)));
+        assert!(matches!(open(FileSource::Upload(upload(OPEN_FILES_MAX))), Done::FileOpened(_)));
     }
 
     #[test]
@@ -504,8 +507,8 @@ mod tests {
         let uploads = TestUploads::new();
         let (known, orphan) = (Id(0x1aa), Id(0x2aa));
         uploads.receive(Id(7), b"half");
-        uploads.place(known, b"known");
-        uploads.place(orphan, b"orphan");
+        uploads.put(known, b"known");
+        uploads.put(orphan, b"orphan");
         fs::write(uploads.0.join("aa/notes.txt"), b"an operator's").expect("a file");
         fs::write(uploads.0.join("readme"), b"an operator's").expect("a file");
         let swept = sweep(&uploads.0, |files| -> io::Result<_> {

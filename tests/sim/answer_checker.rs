@@ -157,7 +157,7 @@ impl Model {
                 let known = self.message(seq).expect("it is there");
                 let stays = self.conversations[&known.conversation].has(sender(post));
                 match &posted.message {
-                    PostedMessage::Whole(message) => {
+                    PostedMessage::Complete(message) => {
                         assert!(stays, "a message shown to one who has left");
                         assert_eq!((message.id, message.n, message.seq), (known.id, known.n, known.seq));
                         assert_eq!(message.body, known.now().body, "the original's text");
@@ -169,7 +169,9 @@ impl Model {
                 }
             }
             (Ok(Answer::PostMessage(posted)), Ok(None)) => {
-                let PostedMessage::Whole(message) = &posted.message else { panic!("a stub of a fresh post") };
+                let PostedMessage::Complete(message) = &posted.message else {
+                    panic!("a stub of a fresh post")
+                };
                 assert!(!posted.duplicate, "{} was never stored", post.draft.client_id);
                 let fails = [sabotage::STATEMENT, sabotage::COMMIT].iter().any(|tag| body.starts_with(tag));
                 assert!(!(sabotaged && fails), "what failed was answered");

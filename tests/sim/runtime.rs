@@ -733,7 +733,8 @@ impl Runtime {
             sabotage.remove();
         }
         let options = StoreOptions { synchronous_full: self.full, ..StoreOptions::new(self.dir.database()) };
-        natter::store::check(&options, natter::store::Held::Shared).unwrap_or_else(|fault| panic!("{fault}"));
+        natter::store::check(&options, natter::store::Access::Shared)
+            .unwrap_or_else(|fault| panic!("{fault}"));
     }
 }
 

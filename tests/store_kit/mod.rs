@@ -228,7 +228,7 @@ impl Drop for Kit {
 
 pub fn whole(posted: Posted) -> Message {
     match posted.message {
-        PostedMessage::Whole(message) => (*message).clone(),
+        PostedMessage::Complete(message) => (*message).clone(),
         PostedMessage::Left(stub) => panic!("only a stub: {stub:?}"),
     }
 }
@@ -236,7 +236,7 @@ pub fn whole(posted: Posted) -> Message {
 /// The answer of a post in a batch.
 pub fn posted(result: &Result<Answer, Refusal>) -> Option<(u64, u64, bool)> {
     match result {
-        Ok(Answer::PostMessage(Posted { message: PostedMessage::Whole(message), duplicate })) => {
+        Ok(Answer::PostMessage(Posted { message: PostedMessage::Complete(message), duplicate })) => {
             Some((message.n, message.seq, *duplicate))
         }
         _ => None,

@@ -15,7 +15,7 @@ use natter::base::slab::Key;
 use natter::model::job::{Delivery, Done};
 use natter::model::metrics::ErrorKind;
 use natter::model::operation::{Command, Outcome, Refusal};
-use natter::model::readiness::{LogHeld, Readiness};
+use natter::model::readiness::{Readiness, WalHeld};
 use natter::server::contract::{ConnId, Input, ListenerKind, UploadId};
 
 const SEEDS: u64 = 40;
@@ -185,7 +185,7 @@ impl Play {
                 let readiness = Readiness {
                     unready: (self.dice.roll(2) == 0).then_some("the disk is full"),
                     unproven: self.dice.roll(4) == 0,
-                    log_held: (self.dice.roll(4) == 0).then_some(LogHeld { pid: Some(7) }),
+                    wal_held: (self.dice.roll(4) == 0).then_some(WalHeld { pid: Some(7) }),
                 };
                 self.input(Input::Storage(readiness));
                 let trouble = ErrorKind::ALL[self.dice.index(ErrorKind::ALL.len())];

@@ -5,7 +5,7 @@ use natter::base::id::Id;
 use natter::model::conversation::{MarkRead, Marked};
 use natter::model::member::{EraseMessages, Erased, FindCredential};
 use natter::model::message::{Destination, ListMessages, PagePoint, Time};
-use natter::store::{Held, StoreOptions, VERSION, check};
+use natter::store::{Access, StoreOptions, VERSION, check};
 use rusqlite::Connection;
 
 /// The migrations as they were released.
@@ -135,7 +135,7 @@ fn every_released_version_opens_today() {
         let retired =
             "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'search%' AND name <> 'search_changes'";
         assert_eq!(kit.sql_number(retired), 0);
-        check(&kit.options, Held::Alone).expect("a sound database");
+        check(&kit.options, Access::Exclusive).expect("a sound database");
         assert_eq!(kit.sql_number("PRAGMA user_version"), VERSION);
     }
 }
@@ -224,7 +224,7 @@ fn client_ids_became_integers_without_changing() {
             }
         }
     }
-    check(&kit.options, Held::Alone).expect("a sound database");
+    check(&kit.options, Access::Exclusive).expect("a sound database");
 }
 
 fn the_group_is_as_it_was(kit: &mut Kit, ann: Id, version: usize) {

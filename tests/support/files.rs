@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use natter::base::crypto::Sha256;
 use natter::model::job::{Done, Job};
 use natter::server::contract::UploadId;
-use natter::work::files::{Opener, Places, Publisher};
+use natter::work::files::{FilePaths, Opener, Publisher};
 
 pub struct Files {
     pub uploads: PathBuf,
@@ -31,14 +31,14 @@ impl Files {
         let uploads = dir.join("uploads");
         fs::create_dir_all(uploads.join("tmp")).expect("a folder");
         let default_image = dir.join("default.png");
-        let places = Places {
+        let paths = FilePaths {
             uploads: uploads.clone(),
             default_image: Some(default_image),
             conformance: Some(dir.join("conformance")),
         };
         Files {
             publisher: Publisher::new(uploads.clone()),
-            opener: Opener::new(places, std::sync::Arc::new(drop)),
+            opener: Opener::new(paths, std::sync::Arc::new(drop)),
             uploads,
             append_fails: None,
             publish_fails: false,

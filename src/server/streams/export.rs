@@ -113,8 +113,8 @@ fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, page: Exp
             }
             http::linger(core, conn, CloseReason::Finished);
         }
-        Some(place) => {
-            conn.phase = Phase::Export(Box::new(Export { actor, chunked, state: State::Sending(place) }));
+        Some(cursor) => {
+            conn.phase = Phase::Export(Box::new(Export { actor, chunked, state: State::Sending(cursor) }));
             advance(core, conn);
         }
     }
@@ -125,7 +125,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     let id: ConnId = conn.id;
     let low = conn.send.memory() < REPLAY_LOW_BYTES;
     let Phase::Export(export) = &mut conn.phase else { return };
-    let State::Sending(place) = &export.state else { return };
+    let State::Sending(cursor) = &export.state else { return };
     if core.ended.contains_key(&export.actor.session) {
         // The session ended, so it gets no more.
         conn.phase = Phase::Closed(CloseReason::SessionOver);
@@ -134,7 +134,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     if low {
         let Actor { member, profile, .. } = export.actor;
         let (urls, unix_s) = (core.settings.urls.clone(), core.now.unix_s());
-        let read = ExportAccount { member, profile, place: place.clone(), urls, unix_s };
+        let read = ExportAccount { member, profile, cursor: cursor.clone(), urls, unix_s };
         let ticket = core.ask_store(Caller::Stream(id), read.into_command(), Next::Stream);
         export.state = State::Reading(ticket);
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use natter::base::id::Id;
 use natter::model::message::{Destination, PostMessage};
 use natter::model::operation::{Lane, Refusal};
-use natter::store::{Held, Sessions, StoreOptions, adopt, check};
+use natter::store::{Access, Sessions, StoreOptions, adopt, check};
 
 use crate::store_kit::{Kit, Person, options};
 
@@ -58,7 +58,7 @@ fn writes_during_a_copy_are_in_the_copy() {
     let copy = options("backup-copy");
     std::fs::rename(&path, &copy.path).expect("moved");
     adopt(&copy, Sessions::Kept).expect("a sound database");
-    check(&copy, Held::Alone).expect("a sound database");
+    check(&copy, Access::Exclusive).expect("a sound database");
     let epoch = |options: &StoreOptions| {
         let conn = rusqlite::Connection::open(&options.path).expect("a second connection");
         conn.query_row("SELECT epoch FROM state", [], |row| row.get::<_, String>(0)).expect("an epoch")

@@ -17,20 +17,20 @@ use crate::store_kit::{Kit, Person};
 
 /// The bodies of the member's own messages as an export has them, page by page.
 fn exported(kit: &mut Kit, person: Person) -> Vec<Vec<String>> {
-    let mut place = ExportCursor::Messages(MessageCursor::default());
+    let mut cursor = ExportCursor::Messages(MessageCursor::default());
     let mut pages = Vec::new();
-    while let ExportCursor::Messages(_) = &place {
+    while let ExportCursor::Messages(_) = &cursor {
         let urls = UrlSigner::new(HmacKey::new(&[7; 32]), String::new());
         let export = ExportAccount {
             member: person.member,
             profile: person.profile,
-            place: place.clone(),
+            cursor: cursor.clone(),
             urls,
             unix_s: kit.now_ms / 1_000,
         };
         let page = kit.read(export).expect("a page");
         let next = page.next.expect("reactions follow");
-        assert_ne!(next, place, "each page begins at another position");
+        assert_ne!(next, cursor, "each page begins at another position");
         let lines = String::from_utf8(page.lines).expect("UTF-8");
         let body = |line: &str| {
             let line = json::parse(line.as_bytes()).expect("a line of JSON");
@@ -38,7 +38,7 @@ fn exported(kit: &mut Kit, person: Person) -> Vec<Vec<String>> {
             data.and_then(|body| body.as_str()).expect("a text").to_owned()
         };
         pages.push(lines.lines().map(body).collect());
-        place = next;
+        cursor = next;
     }
     pages
 }

@@ -11,7 +11,7 @@ use natter::limits::STORE_BUSY_MS;
 use natter::model::message::{Destination, PostMessage};
 use natter::model::operation::Refusal;
 use natter::model::readiness::Readiness;
-use natter::store::{Fault, Held, OpenFault, Reader, StoreOptions, check};
+use natter::store::{Access, Fault, OpenFault, Reader, StoreOptions, check};
 
 use crate::storage::{Room, room};
 use crate::store_kit::{Kit, open, options};
@@ -35,11 +35,11 @@ fn a_new_database_is_private_sound_and_empty() {
     assert!(epoch.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()), "{epoch}");
     let mode = std::fs::metadata(&kit.options.path).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    check(&kit.options, Held::Shared).expect("a sound database, while it is open");
+    check(&kit.options, Access::Shared).expect("a sound database, while it is open");
     kit.person("ann");
     kit.close();
     assert_eq!(bytes(&wal(&kit.options)), 0, "a closed database needs no recovery");
-    check(&kit.options, Held::Alone).expect("a sound database, closed");
+    check(&kit.options, Access::Exclusive).expect("a sound database, closed");
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_suspect_database_is_replaced_by_a_new_file_with_all_its_content() {
     let names: Vec<&String> = names.iter().filter(|name| name.starts_with("natter.db")).collect();
     assert_eq!(names, ["natter.db", "natter.db-shm", "natter.db-wal"]);
     kit.close();
-    check(&kit.options, Held::Alone).expect("a sound database");
+    check(&kit.options, Access::Exclusive).expect("a sound database");
 }
 
 /// A power failure at any step of the exchange: the next start completes it, and the old log is never applied to the
@@ -316,8 +316,8 @@ fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
         assert_eq!(kit.store().maintain(now), Ok(()), "writing does not depend on it");
         let readiness = kit.store().readiness();
         let long = bytes(&wal(&kit.options));
-        assert!(readiness.log_held.is_some() || long < 40 << 20, "{long} bytes, and it is not reported");
-        assert!(readiness.log_held.is_none() || long > 30 << 20, "{long} bytes are too few to report");
+        assert!(readiness.wal_held.is_some() || long < 40 << 20, "{long} bytes, and it is not reported");
+        assert!(readiness.wal_held.is_none() || long > 30 << 20, "{long} bytes are too few to report");
         answer
     });
     assert_eq!(refused, Some((Some(Fault::Busy), Refusal::Unavailable)));
@@ -351,8 +351,8 @@ fn a_held_log_uses_half_of_the_free_disk_space() {
     let refused = (0..60).any(|_| {
         now += Duration::from_secs(1);
         kit.store().maintain(now).expect("writing does not depend on it");
-        if kit.store().is_log_held() {
-            kit.store().bound_log(20 << 20);
+        if kit.store().is_wal_held() {
+            kit.store().bound_wal(20 << 20);
         }
         fill(&mut kit, ann.profile, bob.profile, &text, 100).is_err()
     });

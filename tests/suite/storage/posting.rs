@@ -169,13 +169,13 @@ fn a_client_id_has_one_message_at_all_times() {
         assert!(answer.duplicate);
         answer.message
     };
-    let PostedMessage::Whole(message) = again(&mut kit) else { panic!("the whole message") };
+    let PostedMessage::Complete(message) = again(&mut kit) else { panic!("the whole message") };
     assert_eq!((message.n, message.seq, message.body.as_deref()), (2, 3, Some("once")));
     assert_eq!((message.client_id, message.sender), (post.draft.client_id, Some(ann.profile)));
     kit.close();
     kit.sql(&format!("INSERT INTO blocks (blocker, blocked) VALUES ({}, {})", key_of(bob), key_of(ann)));
     kit.reopen();
-    assert!(matches!(again(&mut kit), PostedMessage::Whole(_)));
+    assert!(matches!(again(&mut kit), PostedMessage::Complete(_)));
 
     let group = make_group(&mut kit, &[ann, bob, cat], 0, 4);
     let in_group = kit.post(cat.profile, Destination::Conversation(group), "in the group");

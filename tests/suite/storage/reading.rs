@@ -2,7 +2,7 @@
 
 use natter::base::id::Id;
 use natter::model::conversation::{
-    ConversationPlace, ConversationType, ListChats, ListConversations, MarkRead, Marked,
+    ConversationCursor, ConversationType, ListChats, ListConversations, MarkRead, Marked,
 };
 use natter::model::event::Fact;
 use natter::model::message::{Destination, ListMessages, OpenLegacySocket, PagePoint, PostMessage};
@@ -165,7 +165,7 @@ fn conversations_are_listed_by_their_last_activity() {
         }
     }
     assert_eq!(seen, order);
-    let beyond = kit.read(ask(Some(ConversationPlace { activity: 1 }), 5)).expect("a page");
+    let beyond = kit.read(ask(Some(ConversationCursor { activity: 1 }), 5)).expect("a page");
     assert_eq!((beyond.conversations.len(), beyond.next), (0, None));
     assert_eq!(
         kit.read(ListConversations { viewer: Id(3), after: None, limit: 5 }).err(),

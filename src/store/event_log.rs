@@ -220,9 +220,7 @@ pub fn read(conn: &Connection, read: ReadLog) -> Result<LogPage, Stop> {
             None => None,
             // The row of this event is damaged on the disk. The events after it are not.
             Some(Err(error)) if is_damage(&error) => {
-                ::log::warn!(
-                    "storage: an event of the log can't be read and is left out of a replay: {error}"
-                );
+                log::warn!("storage: an event of the log can't be read and is left out of a replay: {error}");
                 merge.advance(source, seq)?;
                 continue;
             }
@@ -262,15 +260,15 @@ impl Merge<'_> {
                 let read_n = number(row, 6)?;
                 self.add(read_seq, Source::Read { conversation, profile: reader, read_n });
             }
-            let behind = after.max(number(row, 5)?);
-            if number(row, 4)? > behind {
+            let start = after.max(number(row, 5)?);
+            if number(row, 4)? > start {
                 let last_n = number(row, 3)?;
-                if let Some((n, seq)) = first_behind(conn, key, last_n, behind)? {
+                if let Some((n, seq)) = first_message_after(conn, key, last_n, start)? {
                     self.add(seq, Source::Messages { key, conversation, n, last_n });
                 }
             }
-            if number(row, 8)? > behind
-                && let Some(seq) = change_behind(conn, key, behind)?
+            if number(row, 8)? > start
+                && let Some(seq) = next_change(conn, key, start)?
             {
                 self.add(seq, Source::Changes { key, conversation });
             }
@@ -279,7 +277,7 @@ impl Merge<'_> {
             }
         }
         self.gather_peers(after)?;
-        if let Some(seq) = self.own_behind(after)? {
+        if let Some(seq) = self.next_own(after)? {
             self.add(seq, Source::Own);
         }
         Ok(())
@@ -305,7 +303,7 @@ impl Merge<'_> {
         let mut rows = statement.query((self.profile, int(after)))?;
         while let Some(row) = rows.next()? {
             let key = row.get(0)?;
-            if let Some(seq) = update_behind(self.conn, key, after.max(number(row, 1)?))? {
+            if let Some(seq) = next_update(self.conn, key, after.max(number(row, 1)?))? {
                 self.add(seq, Source::Peer { key });
             }
         }
@@ -332,7 +330,7 @@ impl Merge<'_> {
         Ok(())
     }
 
-    fn own_behind(&self, after: u64) -> rusqlite::Result<Option<u64>> {
+    fn next_own(&self, after: u64) -> rusqlite::Result<Option<u64>> {
         self.conn
             .prepare_cached("SELECT seq FROM log WHERE profile = ?1 AND seq > ?2 ORDER BY seq LIMIT 1")?
             .query_row((self.profile, int(after)), |row| number(row, 0))
@@ -426,9 +424,9 @@ impl Merge<'_> {
                 Some(seq_of(self.conn, *key, *n)?)
             }
             Source::Messages { .. } | Source::Read { .. } => None,
-            Source::Changes { key, .. } => change_behind(self.conn, *key, seq)?,
-            Source::Peer { key } => update_behind(self.conn, *key, seq)?,
-            Source::Own => self.own_behind(seq)?,
+            Source::Changes { key, .. } => next_change(self.conn, *key, seq)?,
+            Source::Peer { key } => next_update(self.conn, *key, seq)?,
+            Source::Own => self.next_own(seq)?,
         };
         if let Some(next) = next {
             self.next.push(Reverse((next, source)));
@@ -439,7 +437,7 @@ impl Merge<'_> {
 
 /// The next change of a profile that its peers receive. The kind is a literal, because SQLite does not use a partial index
 /// for a parameter.
-fn update_behind(conn: &Connection, profile: i64, after: u64) -> rusqlite::Result<Option<u64>> {
+fn next_update(conn: &Connection, profile: i64, after: u64) -> rusqlite::Result<Option<u64>> {
     conn.prepare_cached(
         "SELECT seq FROM log WHERE profile = ?1 AND kind = 9 AND seq > ?2 ORDER BY seq LIMIT 1",
     )?
@@ -448,7 +446,7 @@ fn update_behind(conn: &Connection, profile: i64, after: u64) -> rusqlite::Resul
 }
 
 /// The next event of a conversation that is not a message.
-fn change_behind(conn: &Connection, conversation: i64, after: u64) -> rusqlite::Result<Option<u64>> {
+fn next_change(conn: &Connection, conversation: i64, after: u64) -> rusqlite::Result<Option<u64>> {
     conn.prepare_cached("SELECT seq FROM log WHERE conversation = ?1 AND seq > ?2 ORDER BY seq LIMIT 1")?
         .query_row((conversation, int(after)), |row| number(row, 0))
         .optional()
@@ -462,7 +460,7 @@ fn seq_of(conn: &Connection, conversation: i64, n: u64) -> rusqlite::Result<u64>
 
 /// The first message with a `seq` greater than `after`. `n` and `seq` increase together, so a binary search finds it. The
 /// search begins at the end, because most readers missed few messages.
-fn first_behind(
+fn first_message_after(
     conn: &Connection,
     conversation: i64,
     last_n: u64,
