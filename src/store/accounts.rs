@@ -99,7 +99,7 @@ pub fn sign_up(batch: &mut Batch<'_>, sign_up: SignUp) -> Result<Written, Stop> 
     Written::quietly(Answer::SignUp(Box::new(Opened { account, pair })))
 }
 
-/// Inserts both rows. Returns the member's key.
+/// Inserts the rows of a member and of its profile. Returns the member's key.
 fn insert(conn: &Connection, new: &NewAccount, verified: bool) -> Result<i64, Stop> {
     if conn.prepare_cached("SELECT 1 FROM members WHERE email = ?1")?.exists([&new.email])? {
         return Err(Refusal::EmailTaken.into());

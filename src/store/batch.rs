@@ -1,5 +1,6 @@
 //! One open transaction of the writer: what an operation may use, and the dispatch of writes to operations.
-//! Invariant: an operation checks before it writes; one that stops leaves no trace, neither a row nor a `seq`.
+//!
+//! Invariant: an operation checks before it writes. An operation that stops leaves no row and uses no `seq`.
 
 use rusqlite::{CachedStatement, Connection};
 
@@ -13,11 +14,11 @@ use super::{
 use crate::model::event::Events;
 use crate::model::operation::{Answer, Refusal, Write};
 
-/// The ends of the log, as they will stand after the batch.
+/// The newest positions of the event log, as they will be after the batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Log {
     pub head: u64,
-    /// The high half of the newest message's id, which is its time and its random bits: no later id is less.
+    /// The high half of the newest message's id: its time and its random bits. No later message has a smaller one.
     pub newest_id_high: u64,
     /// Whether the head belongs to no row of `messages` or `log`.
     pub head_is_bare: bool,
@@ -27,24 +28,25 @@ pub struct Batch<'a> {
     pub conn: &'a Connection,
     pub log: &'a mut Log,
     pub cache: &'a mut Cache,
-    /// The statement of a plain post, looked up once a batch.
+    /// The statement of a plain post, looked up once per batch.
     pub insert: Option<CachedStatement<'a>>,
 }
 
-/// What an operation did: a refusal may have consequences too (a stolen refresh token ends its session).
+/// The result of an operation. A refusal may have events too: a stolen refresh token ends its session.
 pub struct Written {
     pub result: Result<Answer, Refusal>,
     pub events: Events,
 }
 
 impl Written {
+    /// An answer without events.
     pub fn quietly(answer: Answer) -> Result<Written, Stop> {
         Ok(Written { result: Ok(answer), events: Events::None })
     }
 }
 
 impl Batch<'_> {
-    /// The place of the next event, whose row the caller is about to write to `messages` or `log`.
+    /// The `seq` of the next event. The caller must write its row to `messages` or `log`.
     pub fn next_seq(&mut self) -> u64 {
         self.log.head += 1;
         self.log.head_is_bare = false;
@@ -58,7 +60,7 @@ impl Batch<'_> {
         self.log.head
     }
 
-    /// Performs one write. `Err` is a fault of the world: the whole transaction is over.
+    /// Performs one write. `Err` is a fault of the disk or of SQLite, which ends the complete transaction.
     pub fn perform(&mut self, write: Write) -> Result<Written, rusqlite::Error> {
         let name = write.name();
         let before = *self.log;
@@ -71,7 +73,8 @@ impl Batch<'_> {
             Stop::Refused(refusal) => refusal,
             Stop::Failed(error) if Fault::of(&error) != Fault::Internal => return Err(error),
             Stop::Failed(error) => {
-                // Ours alone: the others of the batch go on, over rows that are certain.
+                // A bug of this operation only. The other writes of the batch continue, with rows read again from the
+                // database.
                 log::error!("storage: {name} failed: {error}");
                 self.cache.write(self.conn)?;
                 self.cache.clear();
@@ -122,13 +125,13 @@ impl Batch<'_> {
         }
     }
 
-    /// Several statements as one: none of them stays when one fails.
+    /// Runs several statements as one: if one fails, the others are undone.
     pub fn in_savepoint<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Stop>) -> Result<T, Stop> {
         self.conn.prepare_cached("SAVEPOINT operation")?.execute([])?;
         let result = work(self);
         match &result {
             Ok(_) => {}
-            // The transaction is over, and the savepoint may be gone with it.
+            // The transaction has ended, and perhaps the savepoint with it.
             Err(Stop::Failed(error)) if Fault::of(error) != Fault::Internal => return result,
             Err(_) => {
                 self.conn.prepare_cached("ROLLBACK TO operation")?.execute([])?;

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replaced_leaves_no_trace() {
+    fn a_replaced_text_leaves_no_terms() {
         let mut block = of(&[(1, "secret plan"), (2, "another plan")]);
         assert!(block.replace(1, Some("public")) && !block.replace(3, Some("nowhere")));
         assert_eq!(
@@ -279,7 +279,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_that_are_joined_are_the_block_of_all(
+        fn joined_blocks_equal_one_block_of_all_messages(
             texts in prop::collection::vec("[a-d é#图书]{0,20}", 0..40),
             cut in any::<prop::sample::Index>(),
         ) {

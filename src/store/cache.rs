@@ -62,7 +62,7 @@ impl Membership {
 }
 
 impl Conversation {
-    /// As read from its row, without its members yet.
+    /// A conversation as read from its row, without its members yet.
     pub fn new(key: i64, id: Id, kind: ConversationType) -> Conversation {
         Conversation {
             key,

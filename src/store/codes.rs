@@ -184,8 +184,8 @@ fn is_right(conn: &Connection, key: CodeKey, tag: &[u8; 32], at: u64) -> rusqlit
     if !alive || row.tries >= CODE_TRIES_MAX || row.tag.is_empty() {
         return Ok(false);
     }
-    // Both are HMACs under a secret key: their common prefix tells an attacker nothing, so the comparison need not be
-    // constant-time.
+    // Both are HMACs under a secret key: an attacker learns nothing from their common prefix, so the comparison need not
+    // be constant-time.
     if row.tag == tag {
         return Ok(true);
     }

@@ -26,7 +26,7 @@ const STATEMENTS_CACHED: usize = 128;
 /// `natt`: marks the file as ours (SQLite's `application_id`).
 pub(super) const APPLICATION_ID: i32 = 0x6e61_7474;
 
-/// The writer's connection, created, checked and migrated. A file that is refused stays unchanged, and so does its log:
+/// The writer's connection, created, checked and migrated. A file that is refused stays unchanged, and so does its WAL:
 /// only [`close_in_order`] lets SQLite checkpoint and remove that.
 pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFault> {
     let path = &options.path;
@@ -35,7 +35,7 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     if length(path) > 0 {
         check_file(path)?;
     } else if length(&with_suffix(path, "-wal")) > 0 {
-        // SQLite would remove it as the log of a missing database.
+        // SQLite would remove it as the WAL of a missing database.
         let detail = "it is missing or empty, but its -wal file is there".to_owned();
         return Err(OpenFault::Corrupt { path: path.clone(), detail });
     }
@@ -52,7 +52,7 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     Ok(conn)
 }
 
-/// Lets SQLite remove the log, which must be empty by now.
+/// Lets SQLite remove the WAL, which must be empty by now.
 pub(super) fn close_in_order(conn: Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     conn.close().map_err(|(_, error)| error)
@@ -109,7 +109,7 @@ fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result
     conn.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
     // Erased content is overwritten.
     conn.pragma_update(None, "secure_delete", true)?;
-    // Written once: it is a transaction, and at a start nothing is to be written before the log is proven.
+    // Written once: it is a transaction, and at a start nothing is to be written before the WAL is proven.
     if application_id(conn)? != APPLICATION_ID {
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     }
@@ -137,7 +137,7 @@ pub(super) fn application_id(conn: &Connection) -> rusqlite::Result<i32> {
 }
 
 /// Checks that the file belongs to natter and is sound, by a connection that can't write, not even to replay a journal that
-/// another program left. The index of the log, which reading creates, is removed again if the file is refused.
+/// another program left. The index of the WAL, which reading creates, is removed again if the file is refused.
 fn check_file(path: &Path) -> Result<(), OpenFault> {
     let index = with_suffix(path, "-shm");
     let had_index = index.exists();
@@ -211,10 +211,10 @@ fn is_sound(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
 }
 
 pub(super) fn verdict(conn: &Connection, path: &Path, pragma: &str) -> Result<(), OpenFault> {
-    let said: String =
+    let result: String =
         conn.query_row(pragma, [], |row| row.get(0)).map_err(|error| OpenFault::new(path, &error))?;
-    match said.as_str() {
+    match result.as_str() {
         "ok" => Ok(()),
-        _ => Err(OpenFault::Corrupt { path: path.to_owned(), detail: said.replace('\n', " ") }),
+        _ => Err(OpenFault::Corrupt { path: path.to_owned(), detail: result.replace('\n', " ") }),
     }
 }

@@ -7,7 +7,7 @@
 //! ```text
 //! Unproven ──TRUNCATE, mark of the start──→ Sound ←──TRUNCATE──┐
 //!     │                                      │ │               │
-//!     │                                      │ └─failed COMMIT─→ Log
+//!     │                                      │ └─failed COMMIT─→ WAL
 //!     └──────────failed checkpoint───────────┴──→ Database ←───┘ failed checkpoint
 //!                                                    └──content in a new, synced file──→ Sound
 //! ```
@@ -19,13 +19,13 @@ use super::fault::Fault;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// After a start: recovery reads the log from the page cache, which may hold writes that the last process could not
+    /// After a start: recovery reads the WAL from the page cache, which may hold writes that the last process could not
     /// sync.
     Unproven,
     Sound,
-    /// A write or sync of the log failed. Answered writes are in the log and were synced before.
+    /// A write or sync of the WAL failed. Answered writes are in the WAL and were synced before.
     Wal,
-    /// A sync of the database file may have failed. Its content since the last successful sync is in the log, which is
+    /// A sync of the database file may have failed. Its content since the last successful sync is in the WAL, which is
     /// kept.
     Database,
 }
@@ -33,7 +33,7 @@ pub enum State {
 /// Why the latest attempt to become sound failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// Another process reads the log.
+    /// Another process reads the WAL.
     OtherProcess,
     /// The content for the new file is damaged.
     Damaged,
@@ -62,7 +62,7 @@ impl Durability {
         (!self.is_sound()).then_some(self.fault)
     }
 
-    /// A COMMIT failed. Returns whether the log may be affected: a transaction writes nothing before its COMMIT.
+    /// A COMMIT failed. Returns whether the WAL may be affected: a transaction writes nothing before its COMMIT.
     pub fn commit_failed(&mut self, error: &Error) -> bool {
         let Error::SqliteFailure(failure, _) = error else { return false };
         let wrote = match failure.code {
@@ -82,7 +82,7 @@ impl Durability {
     }
 
     /// A checkpoint failed. Returns whether the database file has to be written to a new file: because a sync failed, of
-    /// the log or of the file (SQLite does not say which), or a write failed for another reason than lack of space.
+    /// the WAL or of the file (SQLite does not say which), or a write failed for another reason than lack of space.
     pub fn checkpoint_failed(&mut self, error: &Error) -> bool {
         let suspect = is_failed_write(error);
         if suspect {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_database_stays_suspect_whatever_else_fails() {
+    fn a_suspect_database_stays_suspect_after_any_other_fault() {
         let mut durability = Durability::unproven();
         assert!(durability.checkpoint_failed(&error(ffi::SQLITE_IOERR_FSYNC)));
         durability.commit_failed(&error(ffi::SQLITE_FULL));

@@ -41,7 +41,7 @@ const MEMBER_ADDED: i64 = 7;
 const MEMBER_REMOVED: i64 = 8;
 /// An event for the profile itself and for its direct peers (the index log_of_updates contains this number).
 const PROFILE_UPDATED: i64 = 9;
-/// As the previous one, for the profile itself only: no other profile may see what changed.
+/// As `PROFILE_UPDATED`, for the profile itself only: no other profile may see what changed.
 const PROFILE_UPDATED_FOR_ONESELF: i64 = 10;
 
 /// An event of a conversation, as a row: the kind and ids, never content.
@@ -133,8 +133,8 @@ pub fn append_profile_updated(
     Ok(seq)
 }
 
-/// Deletes events older than a time from `log`. A client with an older cursor is told to start again. `seq` and time
-/// increase together, except after the clock was set back: then the later of two adjacent times decides.
+/// Deletes events older than a time from `log`. A client with an older cursor has to start again. `seq` and time increase
+/// together, except after the clock was set back: then the later of two adjacent times decides.
 pub fn prune(batch: &mut Batch<'_>, prune: PruneLog) -> Result<Written, Stop> {
     let conn = batch.conn;
     let head = batch.log.head;

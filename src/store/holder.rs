@@ -1,8 +1,8 @@
-//! The process that currently reads the log of the database, as far as the system shows it.
+//! The process that currently reads the WAL of the database, as far as the system shows it.
 //!
-//! The index of the log (`-shm`) has a lock for each reader (<https://www.sqlite.org/walformat.html>, section 2.3). Asking
-//! the kernel for it would need a descriptor of the file, and closing that would release our own locks. Linux lists all
-//! locks in `/proc/locks`.
+//! The index of the WAL (`-shm`) has a lock for each reader (<https://www.sqlite.org/walformat.html>, section 2.3). To ask
+//! the kernel for a lock needs a descriptor of the file, and closing that descriptor would release our own locks. So this
+//! reads `/proc/locks`, where Linux lists all locks.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

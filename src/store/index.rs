@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! step: look (one snapshot of natter.db: changes, then new messages) → apply (one transaction here)
-//! maintain: TRUNCATE, so that erased content is in neither the file nor its log → those changes are done
+//! maintain: TRUNCATE, so that erased content is in neither the file nor its WAL → those changes are done
 //! ```
 //! Invariant: a change is done only when no file of the index holds what it erased. Applying a change again has no effect.
 
@@ -152,8 +152,8 @@ impl Index {
     fn give_up(&mut self, fault: Fault) {
         self.file = None;
         let holds_erased = self.applied > self.done || self.has_changes().unwrap_or(true);
-        let is_to_go = fault == Fault::Corrupt || fault == Fault::Full && holds_erased;
-        if !is_to_go || !self.path.exists() {
+        let must_go = fault == Fault::Corrupt || fault == Fault::Full && holds_erased;
+        if !must_go || !self.path.exists() {
             return;
         }
         match index_file::discard(&self.path) {
@@ -198,7 +198,7 @@ impl Index {
                 opened.ok_or_else(|| FileFault::Index(damaged()))?
             }
         };
-        // A crash may have left changes in the file's log: changes that were applied before count only after the log is
+        // A crash may have left changes in the file's WAL: changes that were applied before count only after the WAL is
         // truncated.
         self.applied = self.done;
         truncate(&opened).map_err(FileFault::Index)?;
@@ -224,7 +224,7 @@ pub fn through(file: &Connection) -> rusqlite::Result<u64> {
     file.prepare_cached("SELECT through FROM state")?.query_row([], |row| number(row, 0))
 }
 
-/// Truncates the log. Returns whether that was possible.
+/// Truncates the WAL. Returns whether that was possible.
 fn truncate(file: &Connection) -> rusqlite::Result<bool> {
     connection::set_busy_timeout(file, CHECKPOINT_BUSY_MS)?;
     file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))

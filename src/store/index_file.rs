@@ -27,7 +27,7 @@ const FORMAT: i64 = 1;
 const WRITER_CACHE_KIB: i64 = 4_096;
 /// KiB of pages a search caches.
 const READER_CACHE_KIB: i64 = 2_048;
-/// Bytes of its log file that are kept for reuse. The rest is released.
+/// Bytes of its WAL file that are kept for reuse. The rest is released.
 const WAL_KEPT_BYTES: i64 = 4_194_304;
 
 const SCHEMA: &str = "
@@ -75,18 +75,18 @@ pub fn make(path: &Path, epoch: &str) -> rusqlite::Result<()> {
     conn.execute("INSERT INTO state VALUES (1, ?1, 0, 0)", [epoch])?;
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     conn.close().map_err(|(_, error)| error)?;
-    discard_log(path)?;
+    discard_wal(path)?;
     fs::rename(&new, path).map_err(storage)
 }
 
 /// Removes the index. A search that has it open continues with its content.
 pub fn discard(path: &Path) -> rusqlite::Result<()> {
-    discard_log(path)?;
+    discard_wal(path)?;
     remove(path).map_err(storage)
 }
 
-/// Removed before its database: SQLite would take the log of a removed file for the log of the next file with that name.
-fn discard_log(path: &Path) -> rusqlite::Result<()> {
+/// Removed before its database: SQLite would take the WAL of a removed file for the WAL of the next file with that name.
+fn discard_wal(path: &Path) -> rusqlite::Result<()> {
     remove(&with_suffix(path, "-wal")).map_err(storage)?;
     remove(&with_suffix(path, "-shm")).map_err(storage)
 }

@@ -1,8 +1,8 @@
 //! Reads a database file for a command without changing it or the files next to it.
 //!
 //! Owns how a file is opened for that. The caller must know whether a server has it open: SQLite would leave `-wal` and
-//! `-shm` files next to a database that no process has open, so such a file is read without its log, unless a crash left a
-//! log with content.
+//! `-shm` files next to a database that no process has open, so such a file is read without its WAL, unless a crash left a
+//! WAL with content.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +26,7 @@ pub enum Access {
     Shared,
 }
 
-/// Whether there is a database. An empty file is none, unless the log next to it has content.
+/// Whether there is a database. An empty file is none, unless the WAL next to it has content.
 pub fn exists(options: &StoreOptions) -> bool {
     [options.path.clone(), with_suffix(&options.path, "-wal")].iter().any(|path| length(path) > 0)
 }

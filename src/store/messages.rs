@@ -261,8 +261,8 @@ fn insert(
 ) -> rusqlite::Result<Option<Written>> {
     let conversation = batch.cache.get(slot);
     let seq = batch.log.head + 1;
-    // Ids increase with `seq`, also within a millisecond and while the clock is behind the newest message: if the high half
-    // would be smaller than the last one, the last one is used, and the `seq` in the low half decides.
+    // Ids increase with `seq`, also within a millisecond and while the clock shows an earlier time than the newest message:
+    // if the high half would be smaller than the last one, the last one is used, and the `seq` in the low half decides.
     let drawn = Id::of_message(post.draft.created_at.0.min(ID_MS_MAX), post.random, seq);
     let id = Id::from_halves(drawn.high().max(batch.log.newest_id_high), seq);
     let created_at = id.unix_ms();

@@ -106,8 +106,8 @@ pub fn begin(conn: &Connection, beginning: &Beginning) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether there are members whose password hashes need another secret than the one of this tag. A database without a tag
-/// says nothing about it.
+/// Whether there are members whose password hashes need another secret than the one of this tag. `false` for a database
+/// without a tag.
 pub fn needs_other_secret(conn: &Connection, tag: PasswordTag) -> rusqlite::Result<bool> {
     conn.query_row(
         "SELECT password_tag IS NOT NULL AND password_tag <> ?1 AND EXISTS (SELECT 1 FROM members) FROM state",

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_refers_to_nothing_stops_a_step_and_nothing_of_it_stays() {
+    fn a_row_that_refers_to_a_missing_row_stops_a_step_which_is_undone() {
         let mut conn = of_version(8);
         conn.execute_batch(
             "PRAGMA foreign_keys = OFF; INSERT INTO reactions VALUES (6, '+1', 1, 8); PRAGMA foreign_keys = ON",
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_id_that_no_natter_wrote_stops_the_step_instead_of_becoming_another() {
+    fn a_client_id_of_another_length_stops_the_step_and_is_not_changed() {
         let mut conn = of_version(9);
         let before = schema(&conn);
         for strange in ["x''", "x'01'", "zeroblob(15)", "zeroblob(17)"] {

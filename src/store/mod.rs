@@ -77,8 +77,8 @@ pub struct StoreOptions {
     /// Recognizes the password secret. A database whose members need another one is not opened. `None` where nothing is
     /// hashed.
     pub password_tag: Option<PasswordTag>,
-    /// Maximum bytes of the write-ahead log (`-wal`). At this size no more writes are accepted while a reader outside of
-    /// this process prevents the log from being truncated.
+    /// Maximum bytes of the write-ahead log, the WAL (`-wal`). At this size no more writes are accepted while a reader outside of
+    /// this process prevents the WAL from being truncated.
     pub wal_max: u64,
 }
 

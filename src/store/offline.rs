@@ -41,12 +41,12 @@ pub fn forget_codes(options: &StoreOptions) -> Result<(), OpenFault> {
 
 /// Records `options.password_tag` as the one of the secret that the database needs from now on.
 pub fn adopt_secret(options: &StoreOptions) -> Result<(), OpenFault> {
-    // Opened without it: the database may know another one.
+    // Opened without a tag, because the database may have the tag of another secret.
     let unchecked = StoreOptions { password_tag: None, ..options.clone() };
     change(&unchecked, |conn| metadata::set_password_tag(conn, options.password_tag))
 }
 
-/// Runs one transaction and closes the database with an empty log.
+/// Runs one transaction and closes the database with an empty WAL.
 fn change(
     options: &StoreOptions,
     change: impl FnOnce(&Connection) -> rusqlite::Result<()>,

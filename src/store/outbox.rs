@@ -148,7 +148,7 @@ pub fn failed(batch: &mut Batch<'_>, failed: MailFailed) -> Result<Written, Stop
         .query_row([failed.id.to_bytes()], |row| Ok((number(row, 0)?, number(row, 1)?)))
         .optional()?;
     let Some((written_at, tries)) = row else { return Written::quietly(Answer::MailFailed(MailFate::Gone)) };
-    let due_at = failed.at.saturating_add(rest_ms(tries));
+    let due_at = failed.at.saturating_add(delay_ms(tries));
     if failed.permanent || due_at.saturating_sub(written_at) > MAIL_GIVE_UP_MS {
         erase(conn, failed.id)?;
         return Written::quietly(Answer::MailFailed(MailFate::GivenUp));
@@ -159,11 +159,11 @@ pub fn failed(batch: &mut Batch<'_>, failed: MailFailed) -> Result<Written, Stop
 }
 
 /// Milliseconds before the next try: four times as long each time, up to an hour.
-fn rest_ms(tries: u64) -> u64 {
+fn delay_ms(tries: u64) -> u64 {
     let doublings = u32::try_from(tries.saturating_mul(2)).unwrap_or(u32::MAX);
     1u64.checked_shl(doublings)
         .and_then(|factor| MAIL_RETRY_FIRST_MS.checked_mul(factor))
-        .map_or(MAIL_RETRY_MAX_MS, |rest| rest.min(MAIL_RETRY_MAX_MS))
+        .map_or(MAIL_RETRY_MAX_MS, |delay| delay.min(MAIL_RETRY_MAX_MS))
 }
 
 fn erase(conn: &Connection, mail: Id) -> rusqlite::Result<()> {
@@ -171,7 +171,7 @@ fn erase(conn: &Connection, mail: Id) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Stores the place of a session, which may be unknown, in its row, and releases its mail, which waited for it.
+/// Stores the place of a session in its row, or that it is unknown, and makes the mail that waited for it due.
 pub fn place_session(batch: &mut Batch<'_>, found: PlaceSession) -> Result<Written, Stop> {
     let (conn, session) = (batch.conn, found.session.to_bytes());
     conn.prepare_cached("UPDATE sessions SET place = ?2 WHERE id = ?1")?.execute((session, &found.place))?;
@@ -187,9 +187,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_between_two_tries_grows_to_an_hour() {
-        let rests: Vec<u64> = (0..7).map(|tries| rest_ms(tries) / 1_000).collect();
-        assert_eq!(rests, [15, 60, 240, 960, 3_600, 3_600, 3_600]);
-        assert_eq!((rest_ms(64), rest_ms(u64::MAX)), (MAIL_RETRY_MAX_MS, MAIL_RETRY_MAX_MS));
+    fn the_delay_between_two_tries_grows_to_an_hour() {
+        let delays: Vec<u64> = (0..7).map(|tries| delay_ms(tries) / 1_000).collect();
+        assert_eq!(delays, [15, 60, 240, 960, 3_600, 3_600, 3_600]);
+        assert_eq!((delay_ms(64), delay_ms(u64::MAX)), (MAIL_RETRY_MAX_MS, MAIL_RETRY_MAX_MS));
     }
 }

@@ -1,6 +1,7 @@
-//! A reader: one read-only connection, one snapshot a question. Sees everything that was committed before it
-//! was asked, and nothing of an open transaction.
-//! Invariant: a snapshot lasts one answer, which is bounded, so that no reader pins the WAL.
+//! A reader: one read-only connection, with one snapshot for each read.
+//!
+//! A read sees everything that was committed before it began, and nothing of an open transaction.
+//! Invariant: a snapshot lasts for one answer, which is bounded, so that no reader keeps the WAL from restarting.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,15 +19,15 @@ pub struct Reader {
     conn: Connection,
     search: IndexReader,
     options: StoreOptions,
-    /// The file that is open. The writer replaces it after a sync that failed.
+    /// The inode of the open file. The writer replaces the file after a failed sync.
     file: u64,
-    /// Of the connection in use, for other threads.
+    /// Interrupts the current connection, for use by other threads.
     interrupt: Arc<Mutex<InterruptHandle>>,
     faults: FaultLog,
 }
 
 impl Reader {
-    /// The database must have been opened by a [`super::Store`] of this version before.
+    /// A [`super::Store`] of this version must have opened the database before.
     pub fn open(options: &StoreOptions) -> Result<Reader, OpenFault> {
         let inode = connection::inode(&options.path)
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
@@ -36,32 +37,32 @@ impl Reader {
         Ok(Reader { conn, search, options, file: inode, interrupt, faults })
     }
 
-    /// Answers one question. `Unavailable` and `Internal` stand for a fault, which is logged here.
+    /// Answers one read. A fault is logged here and returned as its refusal, such as `Unavailable` or `Internal`.
     pub fn read(&mut self, read: Read) -> Result<Answer, Refusal> {
         if let Err(fault) = self.follow() {
             log::error!("storage: a reader can't follow the database to its new file: {fault}");
             return Err(Refusal::Unavailable);
         }
-        match self.look(read) {
+        match self.answer(read) {
             Ok(answer) => {
                 self.faults.is_over();
                 Ok(answer)
             }
             Err(Stop::Refused(refusal)) => Err(refusal),
-            // Its time was over, or nobody waits for it any more: no fault of the database.
+            // It took too long, or its client is gone: this is not a fault of the database.
             Err(Stop::Failed(error)) if is_interruption(&error) => Err(Refusal::Busy),
             Err(Stop::Failed(error)) => Err(self.faults.begins(&error).refusal()),
         }
     }
 
-    /// What ends a read early, from any thread; what is not under way is not touched.
+    /// A function that ends the current read early, from any thread. It has no effect on later reads.
     pub fn interrupter(&self) -> impl Fn() + Send + 'static {
         let handle = Arc::clone(&self.interrupt);
         move || handle.lock().unwrap_or_else(PoisonError::into_inner).interrupt()
     }
 
-    /// Opens the database anew where it is another file than before: what is written since is in that one alone. As long as
-    /// the old one is open, no other has its number.
+    /// Opens the database again if its file was replaced: only the new file contains later writes. While the old file is
+    /// open, no other file has its inode.
     fn follow(&mut self) -> Result<(), OpenFault> {
         if !connection::inode(&self.options.path).is_ok_and(|now| now == self.file) {
             let reader = Reader::open(&self.options)?;
@@ -71,7 +72,7 @@ impl Reader {
         Ok(())
     }
 
-    fn look(&mut self, read: Read) -> Result<Answer, Stop> {
+    fn answer(&mut self, read: Read) -> Result<Answer, Stop> {
         let Reader { conn, search, .. } = self;
         within_snapshot(conn, |conn| answer(conn, search, read))
     }
@@ -79,15 +80,15 @@ impl Reader {
 
 fn within_snapshot<T>(
     conn: &Connection,
-    look: impl FnOnce(&Connection) -> Result<T, Stop>,
+    read: impl FnOnce(&Connection) -> Result<T, Stop>,
 ) -> Result<T, Stop> {
-    // The last look panicked, and whoever called caught that: its snapshot must not answer this one.
+    // The last read panicked, and its caller caught the panic: this read must not use the old snapshot.
     if !conn.is_autocommit() {
         conn.prepare_cached("ROLLBACK")?.execute([])?;
     }
     conn.prepare_cached("BEGIN")?.execute([])?;
-    let answer = look(conn);
-    // A transaction that only read has nothing to lose: an end that fails is reported by the next BEGIN.
+    let answer = read(conn);
+    // A failed COMMIT loses nothing, because this transaction only read. A lasting fault is reported by the next BEGIN.
     let end = conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
     let answer = answer?;
     end?;
@@ -147,7 +148,7 @@ mod tests {
     use crate::store::Store;
 
     #[test]
-    fn a_look_that_panicked_does_not_keep_its_snapshot() {
+    fn a_read_that_panicked_does_not_keep_its_snapshot() {
         let folder = std::env::temp_dir().join(format!("natter-reader-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let options = StoreOptions::new(folder.join("natter.db"));
@@ -168,7 +169,7 @@ mod tests {
             assert_eq!(
                 within_snapshot(&reader.conn, touched).expect("a number"),
                 expect,
-                "it sees every commit"
+                "it does not see the last commit"
             );
         }
         drop(reader);
@@ -186,7 +187,7 @@ mod tests {
         let interrupt = reader.interrupter();
         interrupt();
         let list = ListAccounts { after: None, limit: 1 };
-        assert!(reader.read(list.clone().into()).is_ok(), "nothing was under way");
+        assert!(reader.read(list.clone().into()).is_ok(), "no read was in progress");
         let ended = AtomicBool::new(false);
         std::thread::scope(|threads| {
             threads.spawn(|| {
@@ -197,11 +198,11 @@ mod tests {
             });
             let endless =
                 "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
-            let looked = within_snapshot(&reader.conn, |conn| {
+            let read = within_snapshot(&reader.conn, |conn| {
                 Ok(conn.query_row(endless, [], |row| row.get::<_, i64>(0))?)
             });
             ended.store(true, Ordering::SeqCst);
-            let Err(Stop::Failed(error)) = looked else { panic!("{looked:?}") };
+            let Err(Stop::Failed(error)) = read else { panic!("{read:?}") };
             assert!(is_interruption(&error), "{error}");
         });
         assert!(reader.read(list.into()).is_ok(), "the next read");

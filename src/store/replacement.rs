@@ -1,14 +1,14 @@
 //! Copies the database into a new file that replaces the old one, after a sync of the old one failed.
 //!
-//! Copies the bytes of the file and of the log up to the last commit. The file alone cannot be trusted: pages that were
-//! written to it since its last successful sync may be lost. All these pages are in the log, which was synced at every
-//! commit and is not truncated before the file is synced. Replayed over the copy, the log completes it.
+//! Copies the bytes of the file and of the WAL up to the last commit. The file alone cannot be trusted: pages that were
+//! written to it since its last successful sync may be lost. All these pages are in the WAL, which was synced at every
+//! commit and is not truncated before the file is synced. Replayed over the copy, the WAL completes it.
 //!
 //! ```text
 //! natter.db, -wal ──copy──→ natter.db.part, -wal ──replay, check, sync──→ natter.db.replacement ──→ natter.db
 //! ```
 //! Invariant: a file `natter.db.replacement` is complete and on disk, and the old file is not written to once it exists. A
-//! start that finds one finishes the exchange first. The old log is removed before the exchange, so that it is never
+//! start that finds one finishes the exchange first. The old WAL is removed before the exchange, so that it is never
 //! replayed over the new file.
 
 use std::fs::{self, File, OpenOptions};
@@ -25,8 +25,8 @@ use super::fault::Fault;
 const STEP_BYTES: u64 = 8 << 20;
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 1 << 20;
-/// The header of a log and of one of its frames (<https://www.sqlite.org/fileformat2.html#walformat>).
-const LOG_HEADER_BYTES: u64 = 32;
+/// The header of a WAL and of one of its frames (<https://www.sqlite.org/fileformat2.html#walformat>).
+const WAL_HEADER_BYTES: u64 = 32;
 const FRAME_HEADER_BYTES: u64 = 24;
 
 /// Why there is no new file.
@@ -57,15 +57,15 @@ impl From<rusqlite::Error> for Failed {
 }
 
 /// The old database at the time of the failed sync. A transaction of the writer's connection pins it: no connection writes,
-/// and no checkpoint of another process restarts the log.
+/// and no checkpoint of another process restarts the WAL.
 pub struct Old {
     path: PathBuf,
     /// Closed only when the connection is: closing any descriptor of a file releases the locks that the process has on it
     /// (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
     file: File,
-    /// Frames of the log up to the last commit, and the offset of their end in bytes.
+    /// Frames of the WAL up to the last commit, and the offset of their end in bytes.
     frames: u64,
-    log_bytes: u64,
+    wal_bytes: u64,
 }
 
 impl Old {
@@ -82,8 +82,8 @@ impl Old {
         });
         match begun {
             Ok(file) => {
-                let log_bytes = LOG_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + u64::from(page));
-                Ok(Old { path: path.to_owned(), file, frames, log_bytes })
+                let wal_bytes = WAL_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + u64::from(page));
+                Ok(Old { path: path.to_owned(), file, frames, wal_bytes })
             }
             Err(failed) => {
                 conn.execute_batch("ROLLBACK")?;
@@ -96,7 +96,7 @@ impl Old {
 /// A copy in progress.
 pub struct Copy {
     database: Part,
-    log: Option<(File, Part)>,
+    wal: Option<(File, Part)>,
 }
 
 /// The copied part of a file: up to `at`, of `end` bytes.
@@ -130,14 +130,14 @@ impl Copy {
         clear(&old.path)?;
         let part = part(&old.path);
         let database = Part { to: create(&part)?, at: 0, end: old.file.metadata()?.len() };
-        let log = match old.frames {
+        let wal = match old.frames {
             0 => None,
             _ => {
                 let to = create(&with_suffix(&part, "-wal"))?;
-                Some((File::open(with_suffix(&old.path, "-wal"))?, Part { to, at: 0, end: old.log_bytes }))
+                Some((File::open(with_suffix(&old.path, "-wal"))?, Part { to, at: 0, end: old.wal_bytes }))
             }
         };
-        Ok(Copy { database, log })
+        Ok(Copy { database, wal })
     }
 
     /// Copies the next step. Returns whether all is copied.
@@ -145,13 +145,13 @@ impl Copy {
         if self.database.step(&old.file)? {
             return Ok(false);
         }
-        match &mut self.log {
+        match &mut self.wal {
             Some((from, part)) => Ok(!part.step(from)?),
             None => Ok(true),
         }
     }
 
-    /// Replays the log over the copy, checks it, and renames it to the name that marks it as complete.
+    /// Replays the WAL over the copy, checks it, and renames it to the name that marks it as complete.
     pub fn complete(self, old: &Old) -> Result<(), Failed> {
         drop(self);
         let part = part(&old.path);
@@ -166,13 +166,13 @@ impl Copy {
             return Err(Failed::Damaged(format!("{found} of {} frames of the log are valid", old.frames)));
         }
         let busy: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        let said: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if said != "ok" {
-            return Err(Failed::Damaged(said.replace('\n', " ")));
+        let result: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if result != "ok" {
+            return Err(Failed::Damaged(result.replace('\n', " ")));
         }
         conn.close().map_err(|(_, error)| error)?;
-        let log = fs::metadata(with_suffix(&part, "-wal")).map_or(0, |file| file.len());
-        if busy || log > 0 {
+        let wal = fs::metadata(with_suffix(&part, "-wal")).map_or(0, |file| file.len());
+        if busy || wal > 0 {
             return Err(Failed::Fault(Fault::Busy, "another process opened the copy".to_owned()));
         }
         File::open(&part)?.sync_all()?;
@@ -189,7 +189,7 @@ pub fn exchange(path: &Path) -> io::Result<()> {
         for end in ["-wal", "-shm"] {
             remove(&with_suffix(path, end))?;
         }
-        // The rename comes after this sync: after a power cut, the new file must never be found together with the old log.
+        // The rename comes after this sync: after a power cut, the new file must never be found together with the old WAL.
         sync_folder(path)?;
         fs::rename(replacement, path)?;
     }
@@ -232,7 +232,7 @@ pub fn remove_mark(path: &Path) -> io::Result<()> {
     remove(&mark(path))
 }
 
-/// Frames in the log up to the last commit.
+/// Frames in the WAL up to the last commit.
 fn frames(conn: &Connection) -> rusqlite::Result<u64> {
     conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1))
         .map(|frames| frames.max(0) as u64)

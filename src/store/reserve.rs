@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::no_follow::NO_FOLLOW;
 
-/// The size of the `-shm` of a log at its limit: 32 KiB for each 4,096 pages in the log
+/// The size of the `-shm` of a WAL at its limit: 32 KiB for each 4,096 pages in the WAL
 /// (<https://www.sqlite.org/walformat.html>), for 65,536 pages of 4 KiB at 256 MiB; the first 32 KiB hold 62 pages fewer.
 const BYTES: usize = 17 * 32 * 1_024;
 
@@ -83,7 +83,7 @@ mod tests {
     use crate::base::testing::Folder;
 
     #[test]
-    fn it_is_filled_up_and_given_back() {
+    fn the_reserve_is_filled_and_released() {
         let folder = Folder::new();
         let (database, path) = (folder.join("natter.db"), folder.join("reserve"));
         assert!(!release(&database));

@@ -25,13 +25,13 @@ const WAL_RESTART_PAGES: u64 = 6_000;
 
 /// Time between two attempts to become sound again.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
-/// Time between two attempts to restart the log while a reader outside of this process prevents it. With
+/// Time between two attempts to restart the WAL while a reader outside of this process prevents it. With
 /// [`HELD_BUSY_MS`] they take one twenty-fifth of the writer's time.
 const RESTART_EVERY: Duration = Duration::from_millis(250);
-/// Milliseconds such an attempt waits for it.
+/// Milliseconds such an attempt waits for the reader.
 const HELD_BUSY_MS: u64 = 10;
-/// A held log may use one part in this many of the free space of the disk.
-const ROOM_SHARE: u64 = 2;
+/// A held WAL may use one part in this many of the free space of the disk.
+const FREE_SPACE_SHARE: u64 = 2;
 
 /// A replacement file in progress.
 #[derive(Default)]
@@ -153,11 +153,11 @@ impl WriteHandle<'_> {
         let result = match self.writer_state.durability.state {
             State::Sound => {
                 let kept = self.keep(now);
-                // A log at its limit accepts no write, not even this one.
-                let room = self.writer_state.wal_pages < self.writer_state.wal_pages_max;
+                // A WAL at its limit accepts no write, not even this one.
+                let has_room = self.writer_state.wal_pages < self.writer_state.wal_pages_max;
                 if self.writer_state.failing.is_some()
                     && due
-                    && room
+                    && has_room
                     && self.writer_state.durability.is_sound()
                 {
                     self.writer_state.retry_at = Some(now + PROBE_EVERY);
@@ -179,7 +179,7 @@ impl WriteHandle<'_> {
         result
     }
 
-    /// Proves that answered writes are on disk, by a checkpoint that syncs the log and the database and truncates the log,
+    /// Proves that answered writes are on disk, by a checkpoint that syncs the WAL and the database and truncates the WAL,
     /// so that later writes go to new blocks. After a start it also writes the mark of the start.
     pub fn prove(&mut self) -> Result<(), Fault> {
         // First a test write: the space that the checkpoint frees would let one small write through, and the next post
@@ -272,7 +272,7 @@ impl WriteHandle<'_> {
             && wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES
         {
             let wal = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
-            // Pages after a reader's old snapshot can't be copied, and each attempt costs more as the log grows.
+            // Pages after a reader's old snapshot can't be copied, and each attempt costs more as the WAL grows.
             self.writer_state.copy_at =
                 if wal.copied < wal.pages { wal.pages + WAL_CHECKPOINT_PAGES } else { wal.copied };
         }
@@ -296,7 +296,7 @@ impl WriteHandle<'_> {
             let pages = |column| row.get(column).map(|pages: i64| pages.max(0) as u64);
             Ok(Wal { busy: row.get(0)?, pages: pages(1)?, copied: pages(2)? })
         })?;
-        // No reader prevented the restart: the next commit begins at the start of the log.
+        // No reader prevented the restart: the next commit begins at the start of the WAL.
         let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
         self.writer_state.wal_pages = if restarted { 0 } else { wal.pages };
         if self.writer_state.wal_pages == 0 {
@@ -346,16 +346,16 @@ impl WriteHandle<'_> {
         self.writer_state.logged_reason = reason;
     }
 
-    /// Whether a reader outside of this process prevents the log from being truncated. [`WriteHandle::bound_wal`] then
+    /// Whether a reader outside of this process prevents the WAL from being truncated. [`WriteHandle::bound_wal`] then
     /// needs the free space of the disk.
     pub fn is_wal_held(&self) -> bool {
         self.writer_state.wal_held.is_some()
     }
 
-    /// Limits a held log to a part of the disk's free space.
+    /// Limits a held WAL to a part of the disk's free space.
     pub fn bound_wal(&mut self, free_bytes: u64) {
         let free = free_bytes / self.writer_state.page_bytes;
-        let bound = (self.writer_state.wal_pages + free) / ROOM_SHARE;
+        let bound = (self.writer_state.wal_pages + free) / FREE_SPACE_SHARE;
         self.writer_state.wal_pages_max =
             self.writer_state.wal_pages_of_option.min(bound.max(WAL_HELD_PAGES));
     }

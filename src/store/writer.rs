@@ -56,7 +56,7 @@ pub(super) struct WriterState {
     pub failing: Option<Fault>,
     /// No attempt to recover from an unsound state or a failing commit before this time.
     pub retry_at: Option<Instant>,
-    /// What the start has not written yet.
+    /// The values that the start has not recorded yet.
     pub beginning: Option<Beginning>,
     /// The reason, last written to the log, why writes are not answered.
     pub logged_reason: Option<&'static str>,
@@ -183,7 +183,7 @@ impl Store {
                 return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None));
             }
         }
-        // A start that is not proven writes nothing: another one has another try.
+        // A start that could not prove the database writes nothing. The next start tries again.
         if store.writer_state.durability.is_sound() {
             store.release_nick_names(entropy, now_ms);
         }
@@ -198,7 +198,7 @@ impl Store {
         Ok((store, start))
     }
 
-    /// A fault of it is one of the database, and does not stop the start.
+    /// Renames the holders of reserved nick names. A fault is handled as that of a commit, and does not stop the start.
     fn release_nick_names(&mut self, entropy: &mut dyn Entropy, now_ms: u64) {
         let Store { conn, writer_state, .. } = self;
         if let Err(error) = reserved::release(conn, &mut writer_state.log, entropy, now_ms) {
@@ -244,7 +244,7 @@ impl Store {
     }
 
     /// Leaves a database that needs no recovery: all content in the file, the WAL empty, marked as closed. If answered
-    /// writes can't be proven to be on disk, the log stays for the next start.
+    /// writes can't be proven to be on disk, the WAL stays for the next start.
     pub fn close(mut self) -> Result<(), Fault> {
         if self.writer_state.durability.state == State::Database {
             return Err(Fault::Sync);
@@ -338,7 +338,7 @@ impl WriteHandle<'_> {
         Ok(outcomes)
     }
 
-    /// The log has its maximum length: it restarts from its beginning, or no more is written.
+    /// The WAL has its maximum length: it restarts from its beginning, or the transaction fails.
     fn restart_wal(&mut self) -> rusqlite::Result<()> {
         let restarted = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", CHECKPOINT_BUSY_MS);
         if let Err(error) = restarted {
@@ -348,7 +348,7 @@ impl WriteHandle<'_> {
         if self.writer_state.wal_pages >= self.writer_state.wal_pages_max { Err(busy()) } else { Ok(()) }
     }
 
-    /// SQLite writes the pages of a transaction at its COMMIT.
+    /// Commits. SQLite writes the pages of a transaction at its COMMIT.
     fn end(&mut self, outcomes: Vec<Outcome>) -> rusqlite::Result<Vec<Outcome>> {
         let committed = self.conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
         match committed {
