@@ -1,6 +1,7 @@
 //! The schema's history: the steps from an empty file to the current schema.
 //!
-//! A released step is never changed, only followed by another.
+//! A released step is never changed, only followed by another. Comments between its statements may change; those inside of
+//! a statement may not, because SQLite stores them in the schema, which `natter check` compares.
 //! Invariant: an upgrade and its version number are committed in one transaction, and no step leaves a row that refers to a
 //! missing row.
 

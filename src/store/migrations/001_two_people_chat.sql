@@ -1,10 +1,10 @@
--- Version 1: accounts, sessions, direct conversations, messages, the log.
+-- Version 1: accounts, sessions, direct conversations, messages, the event log.
 --
--- Rows are named by an integer `key` inside the database and by a 16-byte ULID outside of it: an integer key
+-- Rows have an integer `key` inside the database and a 16-byte ULID outside of it: an integer key
 -- is 1 to 4 bytes in every row and index entry that refers to it.
--- Where later parts belong: an edit, a reaction or a membership change is a row of `log` that also names its
--- conversation; attachments, reactions and tombstone counts are tables beside `messages`, never columns of
--- its hot rows; codes, outbox and uploads refer to `members (key)`; a search index is FTS5 by `seq`.
+-- Where later parts belong: an edit, a reaction or a membership change is a row of `log` with the key of its
+-- conversation. Attachments, reactions and tombstone counts are tables next to `messages`, never columns of
+-- its hot rows. Codes, outbox and uploads refer to `members (key)`. A search index is FTS5 by `seq`.
 
 CREATE TABLE state (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -31,7 +31,7 @@ CREATE TABLE members (
     created_at INTEGER NOT NULL
 ) STRICT;
 
--- A profile outlives its member, as the nameless sender of what it wrote.
+-- The profile of a deleted member stays, as the nameless sender of its messages.
 CREATE TABLE profiles (
     key INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -49,7 +49,7 @@ CREATE TABLE blocks (
     PRIMARY KEY (blocker, blocked)
 ) STRICT, WITHOUT ROWID;
 
--- Sessions that stand. Times are Unix ms, expiries and `issued` Unix s.
+-- Sessions that have not ended. Times are Unix ms, expiries and `issued` Unix s.
 CREATE TABLE sessions (
     key INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -72,15 +72,15 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_of_member ON sessions (member);
 
--- What each member has signed in with: SHA-256 of a device id, or of a user agent where there was none. A sign-in from
--- one that is not here is worth a mail, and more patience with wrong passwords is owed to one that is.
+-- The devices of each member: SHA-256 of a device id, or of the user agent if there was no device id. A sign-in from an
+-- unknown device sends a mail. A known device may try more wrong passwords.
 CREATE TABLE devices (
     member INTEGER NOT NULL REFERENCES members (key) ON DELETE CASCADE,
     device BLOB NOT NULL CHECK (length(device) = 32),
     PRIMARY KEY (member, device)
 ) STRICT, WITHOUT ROWID;
 
--- Sessions that ended while an access token of theirs may still live.
+-- Ended sessions of which an access token may still be valid.
 CREATE TABLE ended_sessions (
     until INTEGER NOT NULL,
     session BLOB NOT NULL,
@@ -121,7 +121,7 @@ CREATE TABLE memberships (
 CREATE INDEX memberships_of_conversation ON memberships (conversation);
 
 -- Each row is its own message.posted event. The writer has looked up `conversation` and `sender` before it
--- inserts; declared, the two foreign keys would look them up again for every message.
+-- inserts: declared foreign keys would look both up again for every message.
 CREATE TABLE messages (
     seq INTEGER PRIMARY KEY,
     -- The upper half of the id: created_at (48 bits) and 16 random ones. The lower half is `seq`.

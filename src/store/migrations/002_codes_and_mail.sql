@@ -1,10 +1,10 @@
--- Version 2: codes, and mails that wait.
+-- Version 2: codes, and the outbox of mails.
 
--- Counts the writes that are made only to reach the disk: one that changed no byte would not.
+-- Counts the writes that are made only to reach the disk: a write that changes no byte does not reach it.
 ALTER TABLE state ADD COLUMN touched INTEGER NOT NULL DEFAULT 0;
 
--- The newest code of each account and purpose, and when codes were made lately. Asking for an address without an
--- account does the same work on a row of its own kind, so that neither answer nor time tells the two apart.
+-- The newest code of each account and purpose, and when recent codes were made. A request for an address without an
+-- account does the same work on a row of its own kind, so that neither the answer nor its time shows the difference.
 CREATE TABLE codes (
     -- A member's key; below zero one of a fixed number of places for addresses that nobody has.
     subject INTEGER NOT NULL,
@@ -24,8 +24,8 @@ CREATE TRIGGER codes_of_member AFTER DELETE ON members BEGIN
     DELETE FROM codes WHERE subject = old.key;
 END;
 
--- Mails on their way. Written with their cause, erased once sent or given up. The address is the member's, read when
--- the mail is sent; a code is sealed with a key that is not in this file.
+-- Mails to be sent. Written in the transaction of their cause, erased once they are sent or given up. The address is the
+-- member's, read when the mail is sent. A code is sealed with a key that is not in this file.
 CREATE TABLE outbox (
     key INTEGER PRIMARY KEY,
     -- The Message-ID: the same for every try.

@@ -1,6 +1,6 @@
 -- Version 6: uploads, and where they are shown.
 
--- Bytes on disk, `UPLOADS/<aa>/<id>`: equal bytes of one owner once.
+-- Bytes on disk, `UPLOADS/<aa>/<id>`: equal bytes of one owner are stored once.
 CREATE TABLE files (
     key INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -23,18 +23,18 @@ CREATE TABLE uploads (
 ) STRICT;
 CREATE INDEX uploads_of_file ON uploads (file);
 
--- Bytes of all uploads of an owner, each counted whole.
+-- Bytes of all uploads of an owner. Each upload counts completely, also if it shares its file with another.
 CREATE TABLE upload_usage (
     owner INTEGER PRIMARY KEY REFERENCES profiles (key),
     bytes INTEGER NOT NULL CHECK (bytes >= 0)
 ) STRICT;
 
--- Files whose last upload is gone, until they are gone from the disk too.
+-- Files whose last upload was deleted, until they are removed from the disk.
 CREATE TABLE erased_files (
     id BLOB PRIMARY KEY CHECK (length(id) = 16)
 ) STRICT, WITHOUT ROWID;
 
--- What messages show. A row stands a moment before its message does, in the same transaction: no foreign key.
+-- The attachments of messages. A row is inserted before its message, in the same transaction: no foreign key.
 CREATE TABLE attachments (
     message INTEGER NOT NULL,
     place INTEGER NOT NULL,
@@ -43,7 +43,7 @@ CREATE TABLE attachments (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attachments_of_upload ON attachments (upload);
 
--- Whether a message has rows there: one byte of each message, and nobody asks for those of a plain text.
+-- Whether a message has attachments: one byte in each message, so that a plain text needs no lookup.
 ALTER TABLE messages ADD COLUMN has_files INTEGER;
 
 ALTER TABLE profiles ADD COLUMN image INTEGER REFERENCES uploads (key);

@@ -1,10 +1,10 @@
 -- Version 10: a client_id is two integers.
 --
--- An index led by an integer is searched by comparing integers; one led by a blob compares whole records, for each post
--- and at each level. A client_id is kept as its halves of 64 bits, in two's complement, as `id_high` always was.
+-- A search in an index whose first column is an integer compares integers. With a blob first it compares complete records,
+-- for each post and at each level. A client_id is stored as its halves of 64 bits, in two's complement, as `id_high` is.
 
 -- Each row is its own message.posted event. The writer has looked up `conversation` and `sender` before it
--- inserts; declared, the two foreign keys would look them up again for every message.
+-- inserts: declared foreign keys would look both up again for every message.
 CREATE TABLE new_messages (
     seq INTEGER PRIMARY KEY,
     -- The upper half of the id: created_at (48 bits) and 16 random ones. The lower half is `seq`.
@@ -29,9 +29,9 @@ CREATE TABLE new_messages (
     UNIQUE (conversation, n),
     UNIQUE (client_high, client_low, sender)
 ) STRICT;
--- SQL makes no integer of a blob: each byte is looked up among all of them. `<<` and `|` are taken from left to right, and
--- what is shifted beyond the top is the sign. No natter wrote a client_id of other than 16 bytes: in a file with such a one
--- nothing is guessed. NULL stays NULL through all of it, and is refused here, and with it the step.
+-- SQL can't convert a blob to an integer: each byte is looked up in a list of all bytes. `<<` and `|` are evaluated from
+-- left to right, and the bit shifted to the top is the sign. Natter never wrote a client_id of another length than 16
+-- bytes. Such a value becomes NULL, which the column refuses, so that the step fails and nothing is guessed.
 INSERT INTO new_messages
     (seq, id_high, conversation, n, sender, client_high, client_low, reply_to, rev, edited_at, deleted_at, has_files, body)
 SELECT seq, id_high, conversation, n, sender,
@@ -66,6 +66,6 @@ FROM messages, (
         || 'e0e1e2e3e4e5e6e7e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff'
     ) AS byte
 ) ORDER BY seq;
--- In this order: `reactions` refers to `messages` by that name throughout.
+-- In this order, so that `reactions` keeps referring to the name `messages`.
 DROP TABLE messages;
 ALTER TABLE new_messages RENAME TO messages;
