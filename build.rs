@@ -1,7 +1,7 @@
 //! Puts the web client and the API documents into the binary, as a table of Rust in `OUT_DIR/client.rs`.
 //!
 //! The table has every file of `src/site/client`; the page of `/docs`, which is `protocol.md`, the README's tour and `reference.md` as
-//! HTML; and the two documents for machines without their white space. Each has a strong entity tag and a gzip copy.
+//! HTML; and the two documents for machines without their white space. Each is stored as gzip alone, with a strong entity tag.
 //!
 //! Owns gzip and the hash of tags and version; changes what a file says only in `index.html`, whose paths get the
 //! client's version, and leaves out comments.
@@ -35,7 +35,7 @@ fn main() {
     files.sort();
     let version = version(&files);
     let versioned = format!("\"/client/{version}/");
-    let mut table = format!("const VERSION: &str = \"{version}\";\n\nstatic FILES: &[File] = &[\n");
+    let mut rows = String::new();
     for (path, bytes) in &mut files {
         if path == INDEX {
             let text = std::str::from_utf8(bytes).expect("index.html is UTF-8");
@@ -43,9 +43,11 @@ fn main() {
         } else {
             *bytes = without_comments(path, bytes);
         }
-        writeln!(table, "    {},", row(&out, path, bytes)).expect("a String takes text");
+        writeln!(rows, "    {},", row(&out, path, bytes)).expect("a String takes text");
     }
-    table.push_str("];\n");
+    let count = files.len();
+    let mut table =
+        format!("const VERSION: &str = \"{version}\";\n\nstatic FILES: [File; {count}] = [\n{rows}];\n");
     let css = fs::read_to_string(DOCS_CSS).expect("the style of /docs");
     let text = |path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let readme = text(README);
@@ -96,14 +98,13 @@ fn without_white_space(json: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A file and its compressed copy in `out`, and the row that includes them.
+/// A file's compressed form in `out`, and the row that includes it.
 fn row(out: &Path, path: &str, bytes: &[u8]) -> String {
     let name = path.replace('/', "~");
-    fs::write(out.join(&name), bytes).expect("OUT_DIR can be written");
     fs::write(out.join(format!("{name}.gz")), gzip(bytes)).expect("OUT_DIR can be written");
     let tag = format!("{:016x}", hash(bytes));
     format!(
-        "File {{ path: \"{path}\", mime: \"{}\", plain: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\")), \
+        "File {{ path: \"{path}\", mime: \"{}\", plain: OnceLock::new(), \
          gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}.gz\")), plain_tag: \"\\\"{tag}\\\"\", \
          gzip_tag: \"\\\"{tag}-gzip\\\"\" }}",
         mime(path)

@@ -10,6 +10,10 @@
 
 pub mod documents;
 
+use std::sync::OnceLock;
+
+use miniz_oxide::inflate;
+
 use crate::base::send_queue::Segment;
 use crate::model::handler::{Body, Ctx, Reply, Request, Step};
 use crate::model::problem::{Code, Problem};
@@ -21,7 +25,10 @@ struct File {
     /// From the client's root: `ui/kit.js`.
     path: &'static str,
     mime: &'static str,
-    plain: &'static [u8],
+    /// Filled from `gzip` when the first client asks without `Accept-Encoding: gzip`. A second copy in the binary would
+    /// make it half a megabyte larger.
+    plain: OnceLock<Box<[u8]>>,
+    /// RFC 1952: a header of `GZIP_HEADER` bytes without optional fields, deflate, and a trailer.
     gzip: &'static [u8],
     /// Two strong tags, since the plain and the compressed form are two sequences of bytes (RFC 9110 §8.8.3.3).
     plain_tag: &'static str,
@@ -30,7 +37,25 @@ struct File {
 
 include!(concat!(env!("OUT_DIR"), "/client.rs"));
 
+impl File {
+    /// The file's own bytes. The first call inflates them, in less than a millisecond; they stay in memory.
+    fn plain(&self) -> &[u8] {
+        self.plain.get_or_init(|| {
+            let (rest, trailer) = self.gzip.split_last_chunk::<GZIP_TRAILER>().expect("gzip has a trailer");
+            let [.., a, b, c, d] = *trailer;
+            let length = u32::from_le_bytes([a, b, c, d]) as usize;
+            inflate::decompress_to_vec_with_limit(&rest[GZIP_HEADER..], length)
+                .expect("build.rs compressed it")
+                .into_boxed_slice()
+        })
+    }
+}
+
 const INDEX: &str = "index.html";
+
+const GZIP_HEADER: usize = 10;
+/// A checksum, then the file's length.
+const GZIP_TRAILER: usize = 8;
 
 /// Permits everything from natter itself and nothing from another origin; pictures also from files that wait in the
 /// page to be sent.
@@ -70,7 +95,7 @@ fn send(
     policy: &'static str,
 ) -> Result<Step, Problem> {
     let gzip = request.headers.is_some_and(prefers_gzip);
-    let (bytes, tag) = if gzip { (file.gzip, file.gzip_tag) } else { (file.plain, file.plain_tag) };
+    let (bytes, tag) = if gzip { (file.gzip, file.gzip_tag) } else { (file.plain(), file.plain_tag) };
     let unchanged = request.headers.is_some_and(|headers| not_modified(headers, tag));
     let mut reply = match unchanged {
         true => Reply { status: 304, headers: Vec::new(), body: Body::Empty },

@@ -11,8 +11,8 @@ use crate::base::crypto::{base64, sha256};
 /// The complete client, compressed. A larger client would make a first visit over a slow line slow.
 const GZIP_BYTES_MAX: usize = 60 * 1024;
 
-fn text(file: &File) -> &'static str {
-    std::str::from_utf8(file.plain).expect("every file of the client is text")
+fn text(file: &'static File) -> &'static str {
+    std::str::from_utf8(file.plain()).expect("every file of the client is text")
 }
 
 fn file(path: &str) -> &'static File {
@@ -38,9 +38,9 @@ fn the_client_is_small() {
 #[test]
 fn every_copy_is_its_file_and_every_tag_its_digest() {
     let mut tags = BTreeSet::new();
-    for file in FILES {
+    for file in &FILES {
         // FNV-1a.
-        let hash = file.plain.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        let hash = file.plain().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
         assert_eq!(file.plain_tag, format!("\"{hash:016x}\""), "{}", file.path);
@@ -50,7 +50,7 @@ fn every_copy_is_its_file_and_every_tag_its_digest() {
         let (head, rest) = file.gzip.split_at(10);
         assert_eq!(head[..4], [0x1f, 0x8b, 8, 0], "{}", file.path);
         let (_, length) = rest.split_at(rest.len() - 4);
-        assert_eq!(length, (file.plain.len() as u32).to_le_bytes(), "{}", file.path);
+        assert_eq!(length, (file.plain().len() as u32).to_le_bytes(), "{}", file.path);
     }
 }
 
@@ -89,7 +89,7 @@ fn the_page_has_no_inline_script_and_no_markup_is_made_of_text() {
 
 #[test]
 fn nothing_is_loaded_from_another_origin() {
-    for file in FILES {
+    for file in &FILES {
         for scheme in ["http://", "https://", "ws://", "wss://", "url(//", "\"//", "'//"] {
             for (at, _) in text(file).match_indices(scheme) {
                 let rest = &text(file)[at..];
