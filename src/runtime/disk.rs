@@ -144,7 +144,7 @@ impl Disk {
     /// An append was completed, successfully or not. After the last one of an upload any thread may remove its file.
     pub fn appended(&mut self, upload: UploadId, bytes: usize, result: Written) {
         self.bytes = self.bytes.saturating_sub(cost(bytes));
-        if matches!(result, Written::Whole { sha256: Some(_) }) {
+        if matches!(result, Written::Stored { sha256: Some(_) }) {
             self.release_thread(upload);
         }
     }
@@ -254,7 +254,7 @@ impl Receiver {
             return Written::Dropped;
         }
         match self.open(upload).and_then(|mut file| file.write_all(bytes).map(|()| file)) {
-            Ok(file) => Written::Whole { sha256: self.hash(upload, &file, bytes, last) },
+            Ok(file) => Written::Stored { sha256: self.hash(upload, &file, bytes, last) },
             Err(error) => {
                 self.hashes.remove(&upload);
                 self.failed.insert(upload);
@@ -398,7 +398,7 @@ mod tests {
         }
         let expect: Vec<u8> = (0..100).flat_map(|round| [round; 3]).collect();
         let results = fixture.results(200);
-        let hashed = |sha256| results.iter().filter(|(_, it)| *it == Written::Whole { sha256 }).count();
+        let hashed = |sha256| results.iter().filter(|(_, it)| *it == Written::Stored { sha256 }).count();
         assert_eq!((hashed(None), hashed(Some(sha256(&expect)))), (198, 2), "with the last bytes of each");
         for upload in uploads {
             assert_eq!(fs::read(fixture.path(upload)).expect("a file"), expect);
@@ -432,7 +432,7 @@ mod tests {
         assert!(fixture.disk.append(upload, b"x".to_vec(), true));
         assert_eq!(
             fixture.results(1),
-            [(upload, Written::Whole { sha256: Some(sha256(b"x")) })],
+            [(upload, Written::Stored { sha256: Some(sha256(b"x")) })],
             "the link is removed, not its target"
         );
         fixture.close();
@@ -461,7 +461,7 @@ mod tests {
             assert!(fixture.disk.append(upload, b"x".to_vec(), true));
         }
         let all = fixture.results(2);
-        assert!(all.iter().all(|(_, it)| *it == Written::Whole { sha256: Some(sha256(b"x")) }), "{all:?}");
+        assert!(all.iter().all(|(_, it)| *it == Written::Stored { sha256: Some(sha256(b"x")) }), "{all:?}");
         fixture.close();
     }
 

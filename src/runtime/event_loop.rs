@@ -154,7 +154,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     fn turn(&mut self, events: &mut Events) -> Result<bool, ServeFault> {
         self.poll(events)?;
         let now = clock();
-        self.note(events);
+        self.record(events);
         self.take_signals(now)?;
         self.count_dropped_lines(now);
         self.accept(now);
@@ -219,7 +219,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 
     /// Records the kernel's events. Nothing is read or written yet.
-    fn note(&mut self, events: &Events) {
+    fn record(&mut self, events: &Events) {
         for event in events {
             let token = event.token();
             if token == WAKER {
@@ -232,11 +232,11 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             if let Some(listener) =
                 LISTENERS.checked_sub(token.0).filter(|&at| at < self.parts.listeners.len())
             {
-                self.parts.listeners[listener].note();
+                self.parts.listeners[listener].record();
                 continue;
             }
             let Some((conn, socket)) = self.sockets.of_token(token) else { continue };
-            let (readable, unblocked) = socket.note(event);
+            let (readable, unblocked) = socket.record(event);
             if readable && !std::mem::replace(&mut socket.listed, true) {
                 self.ready.push(conn);
             }

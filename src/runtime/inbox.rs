@@ -44,7 +44,7 @@ pub enum Completion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Written. With the last bytes of a file comes the hash of all of them.
-    Whole {
+    Stored {
         sha256: Option<[u8; 32]>,
     },
     Failed {

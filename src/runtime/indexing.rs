@@ -31,7 +31,7 @@ pub trait Indexes: Send + 'static {
 
 /// The shared state of the writer and the index.
 #[derive(Default)]
-pub struct Notes {
+pub struct IndexProgress {
     state: Mutex<State>,
     changed: Condvar,
     /// Changes up to this one are done.
@@ -47,7 +47,7 @@ struct State {
     closed: bool,
 }
 
-impl Notes {
+impl IndexProgress {
     /// The writer committed a batch.
     pub fn written(&self) {
         let was = std::mem::replace(&mut lock(&self.state).written, true);
@@ -101,10 +101,10 @@ impl Notes {
     }
 }
 
-/// Runs until the notes are closed. A fault is reported and the step tried again: without it the server only lacks search
+/// Runs until the progress are closed. A fault is reported and the step tried again: without it the server only lacks search
 /// results.
-pub fn index_until_closed(mut index: impl Indexes, notes: &Arc<Notes>, inbox: &Inbox) {
-    while notes.begin() {
+pub fn index_until_closed(mut index: impl Indexes, progress: &Arc<IndexProgress>, inbox: &Inbox) {
+    while progress.begin() {
         let began = Instant::now();
         let step = index.step(began);
         let ended = Instant::now();
@@ -113,18 +113,18 @@ pub fn index_until_closed(mut index: impl Indexes, notes: &Arc<Notes>, inbox: &I
             Err(fault) => {
                 let kind = if fault == Fault::Full { ErrorKind::DiskFull } else { ErrorKind::Search };
                 inbox.count(kind); // logged by the store
-                notes.sleep(Some(ended + PROBE_EVERY), false);
+                progress.sleep(Some(ended + PROBE_EVERY), false);
                 continue;
             }
         };
-        if notes.done.swap(step.done, Ordering::AcqRel) != step.done {
+        if progress.done.swap(step.done, Ordering::AcqRel) != step.done {
             log::debug!("storage: the search index holds no erased text up to {}", step.done);
         }
-        let rest = if notes.is_written() { REST } else { REST_QUIET };
+        let rest = if progress.is_written() { REST } else { REST_QUIET };
         let rest = (ended - began) * rest;
-        notes.sleep(Some(ended + if step.more { rest } else { rest.max(PAUSE) }), false);
+        progress.sleep(Some(ended + if step.more { rest } else { rest.max(PAUSE) }), false);
         if !step.more {
-            notes.sleep(step.waits.then(|| ended + WAIT), true);
+            progress.sleep(step.waits.then(|| ended + WAIT), true);
         }
     }
 }
@@ -152,31 +152,31 @@ mod tests {
     #[test]
     fn a_step_follows_what_is_written_and_nothing_else() {
         let (_poll, inbox) = testing::inbox();
-        let notes = Arc::new(Notes::default());
-        notes.hold(true);
+        let progress = Arc::new(IndexProgress::default());
+        progress.hold(true);
         let ((say, steps), (began, begun)) = (mpsc::channel(), mpsc::channel());
         let thread = {
-            let (notes, inbox) = (Arc::clone(&notes), Arc::clone(&inbox));
-            std::thread::spawn(move || index_until_closed(ScriptedIndex { steps, began }, &notes, &inbox))
+            let (progress, inbox) = (Arc::clone(&progress), Arc::clone(&inbox));
+            std::thread::spawn(move || index_until_closed(ScriptedIndex { steps, began }, &progress, &inbox))
         };
         let step = |more, done| Ok(Step { more, done, waits: false });
         assert!(begun.recv_timeout(PAUSE).is_err(), "readable messages are not proven yet");
-        notes.hold(false);
+        progress.hold(false);
         let next = || begun.recv_timeout(PATIENCE).expect("a step");
         next(); // the start causes a step
         say.send(step(true, 0)).expect("received");
         next(); // more is left
-        notes.written(); // while a step is under way: the next one sees it
+        progress.written(); // while a step is under way: the next one sees it
         say.send(step(false, 7)).expect("received");
         next();
-        assert_eq!(notes.done(), 7);
+        assert_eq!(progress.done(), 7);
         say.send(step(false, 8)).expect("received");
         assert!(begun.recv_timeout(PAUSE * 3).is_err(), "no write came");
-        notes.written();
+        progress.written();
         next();
-        assert_eq!(notes.done(), 8);
+        assert_eq!(progress.done(), 8);
         say.send(Err(Fault::Io)).expect("received");
-        notes.close();
+        progress.close();
         thread.join().expect("it ends");
         assert_eq!(inbox.take(&mut Vec::new()).get(&ErrorKind::Search), Some(&1));
     }

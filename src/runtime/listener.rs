@@ -98,7 +98,7 @@ impl Listener {
     }
 
     /// An event arrived.
-    pub fn note(&mut self) {
+    pub fn record(&mut self) {
         self.ready = true;
     }
 
@@ -185,7 +185,7 @@ mod tests {
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let now = Instant::now();
-        listener.note();
+        listener.record();
         assert!(listener.is_ready(now) && matches!(listener.accept(now), Accept::WouldBlock));
         assert!(!listener.is_ready(now));
         let _client = std::os::unix::net::UnixStream::connect(&path).expect("a connection");

@@ -171,7 +171,7 @@ impl Socket {
     }
 
     /// Records an event. Returns whether there may be bytes to read, and whether the socket became writable.
-    pub fn note(&mut self, event: &mio::event::Event) -> (bool, bool) {
+    pub fn record(&mut self, event: &mio::event::Event) -> (bool, bool) {
         self.closing |= event.is_read_closed();
         self.broken |= event.is_error();
         let readable = event.is_readable() || event.is_read_closed() || event.is_error();
@@ -375,7 +375,7 @@ mod tests {
         let mut events = Events::with_capacity(8);
         poll.poll(&mut events, Some(Duration::from_secs(10))).expect("a poll");
         let event = events.iter().next().expect("an event");
-        socket.note(event)
+        socket.record(event)
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::background::Background;
 use super::inbox::{Completion, Inbox};
-use super::indexing::{Indexes, Notes, index_until_closed};
+use super::indexing::{IndexProgress, Indexes, index_until_closed};
 use super::queue::{Producer, Queue, Taken};
 use super::readers::{Readers, Reads};
 use super::threads::{Thread, spawn};
@@ -39,7 +39,7 @@ const SWEEP_REST: u32 = 19;
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a fault is counted, where it broke this kind of work. The store has logged it.
-fn trouble(fault: Fault, work: ErrorKind) -> ErrorKind {
+fn error_kind(fault: Fault, work: ErrorKind) -> ErrorKind {
     match fault {
         Fault::Full => ErrorKind::DiskFull,
         Fault::Sync => ErrorKind::Sync,
@@ -92,7 +92,7 @@ pub struct Storage {
     readers: Readers,
     /// Apart from all other reads: a search may cost what a hundred of them do.
     searches: Readers,
-    notes: Arc<Notes>,
+    progress: Arc<IndexProgress>,
     /// Lanes that met a full queue.
     closed: Lanes,
     threads: Vec<Thread>,
@@ -108,16 +108,16 @@ impl Storage {
         background: &Background,
     ) -> io::Result<Storage> {
         let writes = Producer::new(WRITES_IN_FLIGHT_MAX);
-        let notes = Arc::new(Notes::default());
+        let progress = Arc::new(IndexProgress::default());
         let readiness = writer.readiness();
-        notes.hold(readiness.unproven);
+        progress.hold(readiness.unproven);
         let mut threads = Vec::with_capacity(3 + readers.len());
         let writer_thread = WriterThread {
             closed: Lanes::default(),
             readiness,
-            notes: Arc::clone(&notes),
+            progress: Arc::clone(&progress),
             swept: 0,
-            unswept: true,
+            is_sweep_left: true,
             sweep_at: Instant::now(),
             backup: None,
             backing_up: false,
@@ -132,9 +132,9 @@ impl Storage {
         threads.push(spawn("writer", inbox, move || writer_thread.run(writer, &queue))?);
         let readers = Readers::start("reader", readers, inbox, background, &mut threads)?;
         let searches = Readers::start("search", vec![searcher], inbox, background, &mut threads)?;
-        let (its_notes, its_inbox) = (Arc::clone(&notes), Arc::clone(inbox));
-        threads.push(spawn("index", inbox, move || index_until_closed(index, &its_notes, &its_inbox))?);
-        Ok(Storage { writes, readers, searches, notes, closed: Lanes::default(), threads })
+        let (its_progress, its_inbox) = (Arc::clone(&progress), Arc::clone(inbox));
+        threads.push(spawn("index", inbox, move || index_until_closed(index, &its_progress, &its_inbox))?);
+        Ok(Storage { writes, readers, searches, progress, closed: Lanes::default(), threads })
     }
 
     /// Takes one write, or says at once why not.
@@ -208,7 +208,7 @@ impl Storage {
         self.writes.close();
         self.readers.close();
         self.searches.close();
-        self.notes.close();
+        self.progress.close();
         std::mem::take(&mut self.threads)
     }
 }
@@ -216,7 +216,7 @@ impl Storage {
 /// A failure at the start drops what was made of it: the index thread ends too.
 impl Drop for Storage {
     fn drop(&mut self) {
-        self.notes.close();
+        self.progress.close();
     }
 }
 
@@ -248,10 +248,10 @@ struct WriterThread {
     /// As the loop was told.
     readiness: Readiness,
     /// What the index says it is done with, and up to where that was forgotten.
-    notes: Arc<Notes>,
+    progress: Arc<IndexProgress>,
     swept: u64,
     /// The last sweep left something to do; none is done before this.
-    unswept: bool,
+    is_sweep_left: bool,
     sweep_at: Instant,
     /// A backup that is asked for.
     backup: Option<(Ticket, BackUp)>,
@@ -355,7 +355,7 @@ impl WriterThread {
     ) -> Iteration {
         // The store's own work has its occasions also while nobody writes.
         let at_once = self.backing_up || !self.deferred.items.is_empty() || writer.is_at_work();
-        let until = match (at_once, self.unswept) {
+        let until = match (at_once, self.is_sweep_left) {
             (true, _) => Instant::now(),
             (_, true) => self.sweep_at,
             _ => Instant::now() + MAINTAIN_EVERY,
@@ -452,55 +452,55 @@ impl WriterThread {
         }
         let reason = match fault {
             Some(fault) => {
-                self.inbox.count(trouble(fault, ErrorKind::Commit));
+                self.inbox.count(error_kind(fault, ErrorKind::Commit));
                 fatal(fault)
             }
             None => {
-                self.notes.written();
+                self.progress.written();
                 None
             }
         };
-        self.tell(writer);
+        self.report_readiness(writer);
         self.inbox.post(Completion::Committed(tickets, outcomes));
         reason
     }
 
     fn maintain(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
-        let tended = writer.maintain();
-        self.tell(writer);
-        tended.err().and_then(|fault| self.broke(fault))
+        let maintained = writer.maintain();
+        self.report_readiness(writer);
+        maintained.err().and_then(|fault| self.maintenance_failed(fault))
     }
 
     /// What the writer does for the search index: rare, and never at the cost of posts.
     fn sweep(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
-        let (began, done) = (Instant::now(), self.notes.done());
-        if !self.readiness.is_ready() || began < self.sweep_at || !(self.unswept || done > self.swept) {
+        let (began, done) = (Instant::now(), self.progress.done());
+        if !self.readiness.is_ready() || began < self.sweep_at || !(self.is_sweep_left || done > self.swept) {
             return None;
         }
         let swept = writer.sweep_search(done);
         self.sweep_at = Instant::now() + SWEEP_PAUSE.max(began.elapsed() * SWEEP_REST);
         match swept {
             Ok(more) => {
-                (self.swept, self.unswept) = (done, more);
+                (self.swept, self.is_sweep_left) = (done, more);
                 None
             }
             Err(fault) => {
                 self.sweep_at += PROBE_EVERY;
-                self.broke(fault)
+                self.maintenance_failed(fault)
             }
         }
     }
 
-    fn broke(&mut self, fault: Fault) -> Option<&'static str> {
-        self.inbox.count(trouble(fault, ErrorKind::Checkpoint));
+    fn maintenance_failed(&mut self, fault: Fault) -> Option<&'static str> {
+        self.inbox.count(error_kind(fault, ErrorKind::Checkpoint));
         fatal(fault)
     }
 
     /// Tells the loop what changed of what the database can do.
-    fn tell(&mut self, writer: &mut dyn Writer) {
+    fn report_readiness(&mut self, writer: &mut dyn Writer) {
         let readiness = writer.readiness();
         if std::mem::replace(&mut self.readiness, readiness) != readiness {
-            self.notes.hold(readiness.unproven);
+            self.progress.hold(readiness.unproven);
             self.inbox.post(Completion::Storage(readiness));
         }
     }

@@ -163,19 +163,19 @@ impl Indexes for Idle {
 /// A worker that is controlled by its jobs' passwords: it panics for `panic`, and otherwise returns the password after the
 /// number of jobs it has done.
 #[derive(Default)]
-pub struct Hand {
+pub struct ScriptedWorker {
     done: usize,
     /// When it was told that it is idle.
-    rests: Arc<Mutex<Vec<String>>>,
+    idle_calls: Arc<Mutex<Vec<String>>>,
 }
 
-impl Hand {
-    pub fn new(rests: &Arc<Mutex<Vec<String>>>) -> Hand {
-        Hand { done: 0, rests: Arc::clone(rests) }
+impl ScriptedWorker {
+    pub fn new(idle_calls: &Arc<Mutex<Vec<String>>>) -> ScriptedWorker {
+        ScriptedWorker { done: 0, idle_calls: Arc::clone(idle_calls) }
     }
 }
 
-impl Worker for Hand {
+impl Worker for ScriptedWorker {
     fn run(&mut self, job: Job) -> Done {
         let Job::HashPassword { password, .. } = job else { return Done::Failed };
         assert_ne!(password.0, "panic", "as the test asks");
@@ -184,11 +184,11 @@ impl Worker for Hand {
     }
 
     fn idle(&mut self) {
-        lock(&self.rests).push(format!("idle after {}", self.done));
+        lock(&self.idle_calls).push(format!("idle after {}", self.done));
     }
 }
 
-/// A job for a [`Hand`].
+/// A job for a [`ScriptedWorker`].
 pub fn job(text: &str) -> Job {
     Job::HashPassword { password: Hidden(text.to_owned()), salt: [0; 16] }
 }

@@ -166,7 +166,7 @@ fn work_until_closed<W: Worker>(
     queue: &Queue<(Ticket, Job)>,
     inbox: &Inbox,
     background: &Background,
-    rest: Duration,
+    idle_after: Duration,
 ) {
     if kind == PoolKind::Password {
         kernel::lower_priority();
@@ -175,7 +175,7 @@ fn work_until_closed<W: Worker>(
     let mut items = VecDeque::with_capacity(1);
     let mut is_idle = true;
     loop {
-        let until = (!is_idle).then(|| Instant::now() + rest);
+        let until = (!is_idle).then(|| Instant::now() + idle_after);
         match queue.take(&mut items, 1, until) {
             Taken::Closed => return,
             Taken::Nothing => {
@@ -205,18 +205,18 @@ mod tests {
     use crate::base::slab::Key;
     use crate::model::job::Hidden;
     use crate::runtime::queue::lock;
-    use crate::runtime::testing::{self, Hand, PATIENCE, job};
+    use crate::runtime::testing::{self, PATIENCE, ScriptedWorker, job};
 
     #[test]
     fn a_panic_is_one_failure_and_idle_is_called_once_after_work() {
         let (_poll, inbox) = testing::inbox();
         let background = Background::new(Arc::clone(&inbox));
-        let rests = Arc::default();
+        let idle_calls = Arc::default();
         let mut jobs = Producer::new(PASSWORD_JOBS_MAX);
         let (queue, answers) = (jobs.queue(), Arc::clone(&inbox));
         let make = {
-            let rests = Arc::clone(&rests);
-            move || Hand::new(&rests)
+            let idle_calls = Arc::clone(&idle_calls);
+            move || ScriptedWorker::new(&idle_calls)
         };
         let thread = std::thread::spawn(move || {
             work_until_closed(
@@ -234,7 +234,7 @@ mod tests {
         jobs.push_staged();
         let (mut seen, mut taken, mut errors) = (Vec::new(), Vec::new(), 0);
         let end = Instant::now() + PATIENCE;
-        while seen.len() < 4 || lock(&rests).is_empty() {
+        while seen.len() < 4 || lock(&idle_calls).is_empty() {
             assert!(Instant::now() < end);
             errors += inbox.take(&mut taken).remove(&ErrorKind::Worker).unwrap_or_default();
             for completion in taken.drain(..) {
@@ -253,7 +253,7 @@ mod tests {
         thread.join().expect("no panic");
         let expect = ["1 a", "2 b", "Failed", "1 c"].map(str::to_owned);
         assert_eq!(seen, (0..).zip(expect).collect::<Vec<_>>(), "after a panic the worker is a new one");
-        assert_eq!((errors, &*lock(&rests)), (1, &vec!["idle after 1".to_owned()]));
+        assert_eq!((errors, &*lock(&idle_calls)), (1, &vec!["idle after 1".to_owned()]));
     }
 
     #[test]

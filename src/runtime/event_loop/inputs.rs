@@ -113,7 +113,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         for (kind, count) in errors {
             (0..count).for_each(|_| self.parts.machine.handle(now, Input::BackgroundError(kind)));
         }
-        let mut lost = None;
+        let mut fatal = None;
         for completion in completions.drain(..) {
             match completion {
                 Completion::Committed(tickets, outcomes) => {
@@ -136,7 +136,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 Completion::Upload { upload, bytes, result } => {
                     self.parts.disk.appended(upload, bytes, result);
                     match result {
-                        Written::Whole { sha256 } => {
+                        Written::Stored { sha256 } => {
                             self.parts.machine.handle(now, Input::Appended { upload, bytes, sha256 });
                         }
                         Written::Failed { full } => {
@@ -146,12 +146,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     }
                 }
                 Completion::Piece(piece) => self.take_piece(now, piece),
-                Completion::Storage(health) => self.parts.machine.handle(now, Input::Storage(health)),
-                Completion::Fatal(reason) => lost = Some(reason),
+                Completion::Storage(readiness) => self.parts.machine.handle(now, Input::Storage(readiness)),
+                Completion::Fatal(reason) => fatal = Some(reason),
             }
         }
         self.completions = completions;
-        lost.map_or(Ok(()), |reason| Err(ServeFault::Lost(reason)))
+        fatal.map_or(Ok(()), |reason| Err(ServeFault::Lost(reason)))
     }
 
     fn take_piece(&mut self, now: Now, piece: Piece) {

@@ -12,19 +12,19 @@ use crate::runtime::queue::lock;
 use crate::runtime::testing::{self, Idle, PATIENCE, Plan, Store, heavy, write};
 
 /// What the loop would be.
-struct Desk {
+struct Fixture {
     _poll: Poll,
     inbox: Arc<Inbox>,
     storage: Storage,
     plan: Arc<Mutex<Plan>>,
     gate: Option<mpsc::Sender<()>>,
-    health: Vec<Readiness>,
-    lost: Option<String>,
-    troubles: Vec<ErrorKind>,
+    readiness: Vec<Readiness>,
+    fatal: Option<String>,
+    errors: Vec<ErrorKind>,
 }
 
-impl Desk {
-    fn new(plan: Plan, gated: bool) -> Desk {
+impl Fixture {
+    fn new(plan: Plan, gated: bool) -> Fixture {
         let (poll, inbox) = testing::inbox();
         let plan = Arc::new(Mutex::new(plan));
         let (sender, receiver) = mpsc::channel();
@@ -34,8 +34,8 @@ impl Desk {
         let storage =
             Storage::start(writer, vec![fake(None), fake(None)], fake(None), Idle, &inbox, &background)
                 .expect("threads");
-        let (health, lost, troubles) = (Vec::new(), None, Vec::new());
-        Desk { _poll: poll, inbox, storage, plan, gate: gated.then_some(sender), health, lost, troubles }
+        let (readiness, fatal, errors) = (Vec::new(), None, Vec::new());
+        Fixture { _poll: poll, inbox, storage, plan, gate: gated.then_some(sender), readiness, fatal, errors }
     }
 
     fn submit(&mut self, lane: u64, n: u64) -> Result<(), Refusal> {
@@ -47,10 +47,10 @@ impl Desk {
         self.storage.push_staged();
         let (mut answers, mut completions) = (Vec::new(), Vec::new());
         let end = Instant::now() + PATIENCE;
-        while answers.len() < count && self.lost.is_none() {
+        while answers.len() < count && self.fatal.is_none() {
             assert!(Instant::now() < end, "{} answers", answers.len());
-            let troubles = self.inbox.take(&mut completions);
-            self.troubles.extend(troubles.into_keys());
+            let errors = self.inbox.take(&mut completions);
+            self.errors.extend(errors.into_keys());
             for completion in completions.drain(..) {
                 match completion {
                     Completion::Committed(tickets, outcomes) => {
@@ -59,8 +59,8 @@ impl Desk {
                         answers
                             .extend(tickets.iter().map(|t| t.to_u64()).zip(outcomes.into_iter().map(result)));
                     }
-                    Completion::Storage(health) => self.health.push(health),
-                    Completion::Fatal(reason) => self.lost = Some(reason),
+                    Completion::Storage(readiness) => self.readiness.push(readiness),
+                    Completion::Fatal(reason) => self.fatal = Some(reason),
                     _ => panic!("not storage's"),
                 }
             }
@@ -79,20 +79,20 @@ impl Desk {
 
 #[test]
 fn writes_are_committed_in_order_in_batches_that_grow_while_one_syncs() {
-    let mut desk = Desk::new(Plan::default(), true);
-    desk.submit(1, 0).expect("room");
-    desk.storage.push_staged();
+    let mut fixture = Fixture::new(Plan::default(), true);
+    fixture.submit(1, 0).expect("room");
+    fixture.storage.push_staged();
     // The rest waits while the first commit does, if the writer has it already; then all of it is one batch or two.
     for n in 1..=2_500 {
-        desk.submit(n % 7, n).expect("room");
+        fixture.submit(n % 7, n).expect("room");
     }
-    desk.storage.push_staged();
-    let gate = desk.gate.clone().expect("gated");
+    fixture.storage.push_staged();
+    let gate = fixture.gate.clone().expect("gated");
     let batches_max = 2 + 2_500_usize.div_ceil(WRITE_BATCH_MAX);
-    (0..batches_max).for_each(|_| gate.send(()).expect("heard"));
-    let answers = desk.answers(2_501);
+    (0..batches_max).for_each(|_| gate.send(()).expect("the writer waits"));
+    let answers = fixture.answers(2_501);
     assert!(answers.iter().zip(0..).all(|((n, result), at)| *n == at && result.is_ok()));
-    let plan = desk.close();
+    let plan = fixture.close();
     let plan = lock(&plan);
     assert!(plan.batches.iter().all(|batch| batch.len() <= WRITE_BATCH_MAX));
     assert!(plan.batches.len() <= batches_max && plan.closed, "{} batches", plan.batches.len());
@@ -101,7 +101,7 @@ fn writes_are_committed_in_order_in_batches_that_grow_while_one_syncs() {
 
 #[test]
 fn nothing_overtakes_a_fault_in_its_lane_until_the_lane_is_over() {
-    let mut desk = Desk::new(Plan { faulty: [2].into(), ..Plan::default() }, false);
+    let mut fixture = Fixture::new(Plan { faulty: [2].into(), ..Plan::default() }, false);
     for (lane, n, expect) in [
         (1, 1, Ok(())),
         (1, 2, Err(Refusal::Unavailable)),
@@ -109,23 +109,23 @@ fn nothing_overtakes_a_fault_in_its_lane_until_the_lane_is_over() {
         (2, 4, Ok(())),
         (1, 5, Err(Refusal::Unavailable)),
     ] {
-        desk.submit(lane, n).expect("room");
-        assert_eq!(desk.answers(1), [(n, expect)]);
+        fixture.submit(lane, n).expect("room");
+        assert_eq!(fixture.answers(1), [(n, expect)]);
     }
-    desk.storage.reset_lane(Lane(1));
-    desk.submit(1, 6).expect("room");
-    assert_eq!(desk.answers(1), [(6, Ok(()))]);
-    let plan = desk.close();
+    fixture.storage.reset_lane(Lane(1));
+    fixture.submit(1, 6).expect("room");
+    assert_eq!(fixture.answers(1), [(6, Ok(()))]);
+    let plan = fixture.close();
     assert_eq!(lock(&plan).batches.concat(), [1, 4, 6]);
 }
 
 /// Posts wait for one heavy write at most, and what follows a heavy write in its lane does not overtake it.
 #[test]
 fn a_heavy_write_is_committed_by_itself_and_keeps_its_place_in_its_lane() {
-    let mut desk = Desk::new(Plan::default(), true);
+    let mut fixture = Fixture::new(Plan::default(), true);
     // The writer is at its first commit while the rest comes.
-    desk.submit(9, 0).expect("room");
-    desk.storage.push_staged();
+    fixture.submit(9, 0).expect("room");
+    fixture.storage.push_staged();
     for (lane, write) in [
         (1, write(1)),
         (1, heavy(2)),
@@ -137,117 +137,117 @@ fn a_heavy_write_is_committed_by_itself_and_keeps_its_place_in_its_lane() {
     ] {
         let Write::MarkRead(MarkRead { n, .. }) = write else {
             let Write::EraseMessages(EraseMessages { at }) = write else { panic!("{write:?}") };
-            desk.storage.submit(Key::from_u64(at), Lane(lane), write).expect("room");
+            fixture.storage.submit(Key::from_u64(at), Lane(lane), write).expect("room");
             continue;
         };
-        desk.storage.submit(Key::from_u64(n), Lane(lane), write).expect("room");
+        fixture.storage.submit(Key::from_u64(n), Lane(lane), write).expect("room");
     }
-    desk.storage.push_staged();
-    let gate = desk.gate.clone().expect("gated");
-    (0..8).for_each(|_| gate.send(()).expect("heard"));
-    assert!(desk.answers(8).iter().all(|(_, result)| result.is_ok()));
-    let plan = desk.close();
+    fixture.storage.push_staged();
+    let gate = fixture.gate.clone().expect("gated");
+    (0..8).for_each(|_| gate.send(()).expect("the writer waits"));
+    assert!(fixture.answers(8).iter().all(|(_, result)| result.is_ok()));
+    let plan = fixture.close();
     let batches: Vec<Vec<u64>> = lock(&plan).batches.clone();
     let all = batches.concat();
-    let place = |n: u64| all.iter().position(|other| *other == n).expect("committed");
-    assert!(place(1) < place(2) && place(2) < place(4) && place(3) < place(6), "{batches:?}");
-    assert!(place(5) < place(2) && place(7) < place(2), "{batches:?}");
+    let index = |n: u64| all.iter().position(|other| *other == n).expect("committed");
+    assert!(index(1) < index(2) && index(2) < index(4) && index(3) < index(6), "{batches:?}");
+    assert!(index(5) < index(2) && index(7) < index(2), "{batches:?}");
     let heavies = |batch: &Vec<u64>| batch.iter().filter(|n| [2, 3].contains(*n)).count();
     assert!(batches.iter().all(|batch| heavies(batch) <= 1), "{batches:?}");
 }
 
 #[test]
 fn a_full_queue_refuses_and_closes_the_lane_there() {
-    let mut desk = Desk::new(Plan::default(), true);
+    let mut fixture = Fixture::new(Plan::default(), true);
     let most = WRITES_IN_FLIGHT_MAX as u64;
-    (0..most).for_each(|n| desk.submit(1, n).expect("room"));
-    assert_eq!(desk.submit(1, most), Err(Refusal::Busy));
-    assert_eq!(desk.submit(2, most), Err(Refusal::Busy));
-    let gate = desk.gate.clone().expect("gated");
-    (0..=most).for_each(|_| gate.send(()).expect("heard"));
-    assert_eq!(desk.answers(WRITES_IN_FLIGHT_MAX).len(), WRITES_IN_FLIGHT_MAX);
+    (0..most).for_each(|n| fixture.submit(1, n).expect("room"));
+    assert_eq!(fixture.submit(1, most), Err(Refusal::Busy));
+    assert_eq!(fixture.submit(2, most), Err(Refusal::Busy));
+    let gate = fixture.gate.clone().expect("gated");
+    (0..=most).for_each(|_| gate.send(()).expect("the writer waits"));
+    assert_eq!(fixture.answers(WRITES_IN_FLIGHT_MAX).len(), WRITES_IN_FLIGHT_MAX);
     // There is room again, but what was refused must not be overtaken.
-    assert_eq!(desk.submit(1, most + 1), Err(Refusal::Unavailable));
-    desk.submit(3, most + 2).expect("another lane");
-    desk.storage.reset_lane(Lane(1));
-    desk.submit(1, most + 3).expect("open again");
-    assert_eq!(desk.answers(2), [(most + 2, Ok(())), (most + 3, Ok(()))]);
-    desk.close();
+    assert_eq!(fixture.submit(1, most + 1), Err(Refusal::Unavailable));
+    fixture.submit(3, most + 2).expect("another lane");
+    fixture.storage.reset_lane(Lane(1));
+    fixture.submit(1, most + 3).expect("open again");
+    assert_eq!(fixture.answers(2), [(most + 2, Ok(())), (most + 3, Ok(()))]);
+    fixture.close();
 }
 
 #[test]
 fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
-    let mut desk = Desk::new(Plan::default(), false);
-    lock(&desk.plan).broken = Some(Fault::Full);
+    let mut fixture = Fixture::new(Plan::default(), false);
+    lock(&fixture.plan).broken = Some(Fault::Full);
     for n in [1, 2] {
-        desk.submit(n, n).expect("room");
-        assert_eq!(desk.answers(1), [(n, Err(Refusal::StorageFull))]);
+        fixture.submit(n, n).expect("room");
+        assert_eq!(fixture.answers(1), [(n, Err(Refusal::StorageFull))]);
     }
-    lock(&desk.plan).broken = None;
-    desk.submit(3, 3).expect("room");
-    assert_eq!(desk.answers(1), [(3, Ok(()))]);
-    assert_eq!(desk.health, [Readiness::unready(Fault::Full.reason()), Readiness::default()]);
-    assert_eq!(desk.troubles.first(), Some(&ErrorKind::DiskFull));
+    lock(&fixture.plan).broken = None;
+    fixture.submit(3, 3).expect("room");
+    assert_eq!(fixture.answers(1), [(3, Ok(()))]);
+    assert_eq!(fixture.readiness, [Readiness::unready(Fault::Full.reason()), Readiness::default()]);
+    assert_eq!(fixture.errors.first(), Some(&ErrorKind::DiskFull));
 
-    lock(&desk.plan).broken = Some(Fault::Corrupt);
-    desk.submit(4, 4).expect("room");
-    assert_eq!(desk.answers(1), [(4, Err(Refusal::Unavailable))], "answered before the end");
-    desk.answers(1);
-    assert_eq!(desk.lost.as_deref(), Some(Fault::Corrupt.reason()));
-    let plan = desk.close();
+    lock(&fixture.plan).broken = Some(Fault::Corrupt);
+    fixture.submit(4, 4).expect("room");
+    assert_eq!(fixture.answers(1), [(4, Err(Refusal::Unavailable))], "answered before the end");
+    fixture.answers(1);
+    assert_eq!(fixture.fatal.as_deref(), Some(Fault::Corrupt.reason()));
+    let plan = fixture.close();
     assert!(!lock(&plan).closed, "no checkpoint over a corrupt database");
 }
 
 /// Without traffic too: the writer's own work ends a fault, and the loop hears of it.
 #[test]
 fn what_the_database_can_do_is_told_when_it_changes() {
-    let mut desk = Desk::new(Plan::default(), false);
-    lock(&desk.plan).broken = Some(Fault::Io);
-    desk.submit(1, 1).expect("room");
-    assert_eq!(desk.answers(1), [(1, Err(Refusal::Unavailable))]);
-    lock(&desk.plan).broken = None;
+    let mut fixture = Fixture::new(Plan::default(), false);
+    lock(&fixture.plan).broken = Some(Fault::Io);
+    fixture.submit(1, 1).expect("room");
+    assert_eq!(fixture.answers(1), [(1, Err(Refusal::Unavailable))]);
+    lock(&fixture.plan).broken = None;
     let end = Instant::now() + PATIENCE;
     let mut completions = Vec::new();
-    while desk.health.len() < 2 {
-        assert!(Instant::now() < end, "{:?}", desk.health);
-        desk.inbox.take(&mut completions);
-        desk.health.extend(completions.drain(..).filter_map(|completion| match completion {
+    while fixture.readiness.len() < 2 {
+        assert!(Instant::now() < end, "{:?}", fixture.readiness);
+        fixture.inbox.take(&mut completions);
+        fixture.readiness.extend(completions.drain(..).filter_map(|completion| match completion {
             Completion::Storage(readiness) => Some(readiness),
             _ => None,
         }));
         std::thread::yield_now();
     }
-    assert_eq!(desk.health, [Readiness::unready(Fault::Io.reason()), Readiness::default()]);
-    desk.close();
+    assert_eq!(fixture.readiness, [Readiness::unready(Fault::Io.reason()), Readiness::default()]);
+    fixture.close();
 }
 
 /// A backup holds up nobody: what comes meanwhile is committed between its steps, and a second backup is refused.
 #[test]
 fn a_backup_is_answered_at_its_end_and_one_at_a_time() {
-    let mut desk = Desk::new(Plan::default(), false);
-    let back_up = |desk: &mut Desk, n: u64| {
-        desk.storage.back_up(Key::from_u64(n), BackUp { id: Id(n.into()) }).expect("room");
+    let mut fixture = Fixture::new(Plan::default(), false);
+    let back_up = |fixture: &mut Fixture, n: u64| {
+        fixture.storage.back_up(Key::from_u64(n), BackUp { id: Id(n.into()) }).expect("room");
     };
-    back_up(&mut desk, 1);
-    back_up(&mut desk, 2);
-    desk.submit(3, 3).expect("room");
-    let mut answers = desk.answers(3);
+    back_up(&mut fixture, 1);
+    back_up(&mut fixture, 2);
+    fixture.submit(3, 3).expect("room");
+    let mut answers = fixture.answers(3);
     answers.sort_by_key(|(number, _)| *number);
     assert_eq!(answers, [(1, Ok(())), (2, Err(Refusal::Busy)), (3, Ok(()))]);
-    back_up(&mut desk, 4);
-    assert_eq!(desk.answers(1), [(4, Ok(()))], "the first is over");
-    desk.close();
+    back_up(&mut fixture, 4);
+    assert_eq!(fixture.answers(1), [(4, Ok(()))], "the first is over");
+    fixture.close();
 }
 
 /// An end of the process does not wait for a copy, which can be made again; it waits for writes.
 #[test]
 fn a_drain_gives_a_backup_up() {
-    let mut desk = Desk::new(Plan::default(), false);
-    desk.storage.back_up(Key::from_u64(1), BackUp { id: Id(1) }).expect("room");
-    desk.storage.drain();
-    desk.submit(2, 2).expect("room");
-    let mut answers = desk.answers(2);
+    let mut fixture = Fixture::new(Plan::default(), false);
+    fixture.storage.back_up(Key::from_u64(1), BackUp { id: Id(1) }).expect("room");
+    fixture.storage.drain();
+    fixture.submit(2, 2).expect("room");
+    let mut answers = fixture.answers(2);
     answers.sort_by_key(|(number, _)| *number);
     assert_eq!(answers, [(1, Err(Refusal::Unavailable)), (2, Ok(()))]);
-    desk.close();
+    fixture.close();
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mio::unix::pipe::{self, Receiver, Sender};
 
-use super::{Folder, Hand, Idle, PATIENCE, Store, job, write};
+use super::{Folder, Idle, PATIENCE, ScriptedWorker, Store, job, write};
 use crate::base::id::Id;
 use crate::base::open_file::OpenFile;
 use crate::base::send_queue::{Segment, SendQueue};
@@ -263,7 +263,7 @@ pub fn start_with(machine: Echo, drain_max: Duration) -> Running {
         runtime.storage(Store::default(), readers, Store::default(), Idle).expect("threads")
     };
     let mut workers = runtime.workers();
-    workers.add(PoolKind::Password, Hand::default).expect("threads");
+    workers.add(PoolKind::Password, ScriptedWorker::default).expect("threads");
     let thread = std::thread::spawn(move || {
         runtime.serve_at_most(drain_max, machine, Pipe(receiver), storage, workers)
     });
