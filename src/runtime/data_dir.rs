@@ -220,7 +220,7 @@ mod tests {
             text,
             format!("{} is locked: process {} uses this folder", lock.display(), std::process::id())
         );
-        std::fs::write(&lock, "nobody").expect("written");
+        std::fs::write(&lock, "no pid").expect("written");
         assert_eq!(
             refused(&path, &uploads),
             format!("{} is locked: another process uses this folder", lock.display())
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_through_a_link() {
+    fn a_lock_that_is_a_link_is_refused_and_not_written_through() {
         let folder = Folder::new();
         let (data, uploads, file) = (folder.join("data"), folder.join("uploads"), folder.join("elsewhere"));
         std::fs::create_dir(&data).expect("a folder");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_disk_refuses_is_named() {
+    fn a_fault_of_the_disk_names_the_path() {
         let folder = Folder::new();
         let file = folder.join("file");
         std::fs::write(&file, "").expect("a file");

@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_from_other_errors() {
+    fn a_full_disk_is_distinguished_from_other_errors() {
         // A device that is always full (full(4)). No upload can be opened there, because links are not followed.
         let mut file = OpenOptions::new().write(true).open("/dev/full").expect("a device");
         assert!(is_full(&file.write_all(b"x").expect_err("no space")));
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_under_way_have_a_bound_and_a_refused_upload_stays_refused() {
+    fn queued_bytes_have_a_bound_and_a_refused_upload_stays_refused() {
         let mut fixture = Fixture::new();
         let (first, second) = (UploadId(Id(1)), UploadId(Id(2)));
         let block = vec![0; 1_048_576 - APPEND_COST];

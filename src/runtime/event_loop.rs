@@ -54,7 +54,7 @@ const LISTENERS: usize = usize::MAX - 2;
 const TRIM_CLOSED_MIN: usize = 256;
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
-/// So late after the end of its sleep, the process did not run. Less is a busy machine.
+/// If a sleep ends this late or later, the process did not run meanwhile. A shorter delay is a busy machine.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 pub fn listener_token(index: usize) -> Token {
@@ -344,7 +344,8 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 }
 
-/// Time in which the process did not run: it asked to be woken earlier. It is not time that others had to finish in.
+/// The time in which the process did not run, although it asked to be woken earlier. It does not count as time in which
+/// work could finish.
 fn standstill(slept: Duration, timeout: Option<Duration>) -> Duration {
     let late = timeout.map_or(Duration::ZERO, |timeout| slept.saturating_sub(timeout));
     if late > STANDSTILL { late } else { Duration::ZERO }

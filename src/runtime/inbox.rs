@@ -167,7 +167,7 @@ mod tests {
         poster.join().expect("it ends");
         (0..INBOX_MAX).for_each(|_| inbox.post(Completion::Storage(Readiness::default())));
         inbox.close();
-        inbox.post(Completion::Storage(Readiness::default())); // returns, though nobody takes
+        inbox.post(Completion::Storage(Readiness::default())); // returns, although the inbox is full
         inbox.count(ErrorKind::Commit);
         inbox.count(ErrorKind::Commit);
         assert_eq!(inbox.take(&mut taken).get(&ErrorKind::Commit), Some(&2));

@@ -101,7 +101,7 @@ impl IndexProgress {
     }
 }
 
-/// Runs until the progress are closed. A fault is reported and the step tried again: without it the server only lacks search
+/// Runs until `progress` is closed. A fault is reported and the step tried again: without it the server only lacks search
 /// results.
 pub fn index_until_closed(mut index: impl Indexes, progress: &Arc<IndexProgress>, inbox: &Inbox) {
     while progress.begin() {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_follows_what_is_written_and_nothing_else() {
+    fn a_step_follows_a_write_and_nothing_else() {
         let (_poll, inbox) = testing::inbox();
         let progress = Arc::new(IndexProgress::default());
         progress.hold(true);
@@ -166,7 +166,7 @@ mod tests {
         next(); // the start causes a step
         say.send(step(true, 0)).expect("received");
         next(); // more is left
-        progress.written(); // while a step is under way: the next one sees it
+        progress.written(); // while a step runs: the next one sees it
         say.send(step(false, 7)).expect("received");
         next();
         assert_eq!(progress.done(), 7);

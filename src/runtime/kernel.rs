@@ -135,7 +135,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn a_file_is_sent_from_where_it_is_asked_and_ends_where_it_ends() {
+    fn a_file_is_sent_from_an_offset_up_to_its_end() {
         let folder = Folder::new();
         let path = folder.join("file");
         std::fs::write(&path, b"0123456789").expect("a file");

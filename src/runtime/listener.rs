@@ -75,7 +75,7 @@ impl Listener {
         Listener { source, ready: false, retry: None }
     }
 
-    /// Nobody can connect any more. The file is left to be removed when that may take its time.
+    /// Stops listening: no client can connect any more. The caller removes the file later, because that may take time.
     pub fn stop(self) -> Option<SocketPath> {
         match self.source {
             Source::Tcp(_) => None,
@@ -139,8 +139,8 @@ impl Listener {
     }
 }
 
-/// Whether an error of accept(2) is about the new connection only. The system call reports network errors of that connection and
-/// the refusal of a firewall as its own error, so one peer could otherwise make all others wait for [`ACCEPT_RETRY`].
+/// Whether an error of accept(2) concerns the new connection only. The system call returns network errors of that connection
+/// and the refusal of a firewall, so without this check one peer could make all others wait for [`ACCEPT_RETRY`].
 /// `InvalidInput` is what setting an option of a closed connection returns on some systems.
 fn is_of_one_connection(error: io::ErrorKind) -> bool {
     use io::ErrorKind as Kind;
@@ -159,7 +159,7 @@ fn is_of_one_connection(error: io::ErrorKind) -> bool {
     )
 }
 
-/// The file of the control socket, which goes with the value.
+/// The file of the control socket, which is removed when the value is dropped.
 pub struct SocketPath(PathBuf);
 
 impl Drop for SocketPath {
@@ -177,10 +177,10 @@ mod tests {
     use crate::base::testing::Folder;
 
     #[test]
-    fn the_control_socket_replaces_a_left_one_is_private_and_goes_with_its_listener() {
+    fn the_control_socket_replaces_an_old_one_is_private_and_is_removed_with_its_listener() {
         let folder = Folder::new();
         let path = folder.join("control.sock");
-        fs::write(&path, b"left behind").expect("a file");
+        fs::write(&path, b"of a killed server").expect("a file");
         let mut listener = Listener::control(&path).expect("a listener");
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_one_connection_lets_no_other_wait() {
+    fn an_error_of_one_connection_delays_no_other() {
         let of_one = |number| is_of_one_connection(io::Error::from_raw_os_error(number).kind());
         for number in [libc::ECONNABORTED, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::ENETDOWN, libc::EPERM]
         {

@@ -20,10 +20,6 @@ mod readers;
 pub mod signals;
 mod socket;
 mod storage;
-
-/// Open files in addition to the sockets: database, listeners, uploads in progress, files being sent. If the system allows
-/// fewer: `accept` fails and is retried later.
-const FILES_SPARE: u64 = 2_048;
 #[cfg(test)]
 mod testing;
 mod threads;
@@ -55,6 +51,10 @@ pub use notify::Notify;
 pub use readers::{Interrupt, Reads};
 pub use storage::{Database, Storage, Writer};
 pub use workers::{PoolKind, Worker, Workers};
+
+/// Open files in addition to the sockets: database, listeners, uploads in progress, files being sent. If the system allows
+/// fewer, `accept` fails and is retried later.
+const FILES_SPARE: u64 = 2_048;
 
 /// The state machine that the loop drives: the server, or a simpler one in the loop's own tests.
 pub trait Machine {
@@ -199,7 +199,7 @@ impl Runtime {
             .map_err(|error| ServeFault::System { what: "no thread for storage", error })
     }
 
-    /// A thread that closes files: nobody waits for one that takes its time.
+    /// A thread that closes files: no other thread waits for a slow close.
     pub fn closer(&self) -> Result<Closer, ServeFault> {
         threads::closer(&self.inbox)
             .map_err(|error| ServeFault::System { what: "no thread to close files", error })

@@ -177,7 +177,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_producer_refuses_at_its_limit_until_something_returns() {
+    fn a_producer_refuses_at_its_limit_until_an_item_is_returned() {
         let mut producer = Producer::new(2);
         assert!(producer.offer(1) && producer.offer(2) && !producer.offer(3));
         producer.force(4);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_hands_out_what_it_holds_and_an_abandoned_one_does_not() {
+    fn a_closed_queue_delivers_its_items_and_an_abandoned_one_does_not() {
         for (abandon, expect) in [(false, Taken::Items), (true, Taken::Closed)] {
             let mut producer = Producer::new(8);
             assert!(producer.offer('a'));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sleeper_wakes_for_work_for_its_time_and_for_the_end() {
+    fn a_sleeper_wakes_for_work_at_its_time_limit_and_at_the_end() {
         let mut producer = Producer::new(8);
         let queue = producer.queue();
         assert_eq!(queue.take(&mut VecDeque::new(), 8, Some(Instant::now())), Taken::Nothing);

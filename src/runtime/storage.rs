@@ -1,7 +1,9 @@
-//! Storage's threads: one that writes, a few that read, one that searches, one that indexes, and the loop's end of them.
-//! Owns batching, lanes and the health of the database; refuses to know SQL.
-//! Invariant: writes are committed in the order they were submitted, and nothing behind a fault in its lane is: a lane
-//! is closed where the fault happened (at the full queue here, or in the writer) until [`Storage::reset_lane`].
+//! The threads of storage (one writes, a few read, one searches, one indexes), and the loop's side of them.
+//!
+//! Owns batching, lanes and the readiness of the database. Does not know SQL.
+//! Invariant: writes are committed in the order in which they were submitted. After a fault in a lane, no later write of
+//! that lane is committed: the lane is closed where the fault happened (at the full queue here, or in the writer) until
+//! [`Storage::reset_lane`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -23,22 +25,23 @@ use crate::model::readiness::Readiness;
 use crate::server::contract::Ticket;
 use crate::store::{Committed, Fault};
 
-/// Writes handed to the writer and not answered: 50 ms of work at full speed. Beyond: `Refusal::Busy`, and the lane is closed.
+/// Writes passed to the writer and not answered: 50 ms of work at full speed. Above it: `Refusal::Busy`, and the lane is
+/// closed.
 const WRITES_IN_FLIGHT_MAX: usize = 8_192;
-/// Commands of one transaction: half of what a thousand posts under way would fill, so that the loop answers one batch while
-/// the next is written. Beyond: the next batch.
+/// Commands of one transaction: half of a thousand posts in progress, so that the loop answers one batch while the next is
+/// written. The rest waits for the next batch.
 const WRITE_BATCH_MAX: usize = 512;
-/// Between two occasions for the store's own work (checkpoint, backup step) while nobody writes.
+/// Time between two calls of [`Writer::maintain`] (checkpoint, repair) while no write comes.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
-/// Lanes closed after a fault. The server ends each; beyond, the one of the oldest connection is forgotten.
+/// Lanes closed after a fault. The server resets each of them. Above it, the lane of the oldest connection is forgotten.
 const LANES_CLOSED_MAX: usize = 65_536;
 
-/// After a step of what the writer does for the search index, in lengths of the step: posts keep 95 % of the writer.
+/// Pause after a deletion of search changes, in lengths of that step: posts keep 95 % of the writer.
 const SWEEP_REST: u32 = 19;
-/// And so long at least.
+/// Minimum of that pause.
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
-/// How a fault is counted, where it broke this kind of work. The store has logged it.
+/// The error kind that counts a fault of this kind of work. The store has logged it.
 fn error_kind(fault: Fault, work: ErrorKind) -> ErrorKind {
     match fault {
         Fault::Full => ErrorKind::DiskFull,
@@ -47,20 +50,20 @@ fn error_kind(fault: Fault, work: ErrorKind) -> ErrorKind {
     }
 }
 
-/// Why the process must stop: going on would make a corrupt database worse.
+/// The reason why the process must stop, if it must: further writes would make a corrupt database worse.
 fn fatal(fault: Fault) -> Option<&'static str> {
     (fault == Fault::Corrupt).then(|| fault.reason())
 }
 
-/// What can be done with the one writer between two steps of a backup, and at any other time.
+/// The operations of the one writer that are possible at any time, also between two steps of a backup.
 pub trait Writer {
-    /// Commits a batch, refusing the rest of a lane after a fault inside it.
+    /// Commits a batch. After a fault it refuses the later writes of that lane.
     fn commit(&mut self, batch: &mut Vec<(Lane, Write)>) -> Committed;
-    /// What keeps the database in order, between two batches.
+    /// Maintains the database between two batches.
     fn maintain(&mut self) -> Result<(), Fault>;
-    /// What the writer does for the search index, which is done with changes up to `done`. Whether more is left to do.
+    /// Deletes search changes up to `done`, which the index has applied. Returns whether there is more to do.
     fn sweep_search(&mut self, done: u64) -> Result<bool, Fault>;
-    /// What the database can do at the moment.
+    /// What the database can do now.
     fn readiness(&self) -> Readiness;
     /// Whether [`Writer::maintain`] has more to do at once.
     fn is_at_work(&self) -> bool;
@@ -68,7 +71,8 @@ pub trait Writer {
 
 /// The one writer, used by one thread.
 pub trait Database: Writer + Send + 'static {
-    /// Copies the database into a new file that `id` names, step by step, with what `between` commits; `false` gives up.
+    /// Copies the database into a new file whose name contains `id`, step by step. `between` may commit, which also changes
+    /// the copy, or cancel the copy with `false`.
     fn back_up(
         &mut self,
         id: Id,
@@ -82,15 +86,15 @@ enum Item {
     Write(Ticket, Lane, Write),
     BackUp(Ticket, BackUp),
     LaneReset(Lane),
-    /// The process is to end: no backup is worth waiting for.
+    /// The process will end: it does not wait for a backup.
     Drain,
 }
 
-/// The loop's end.
+/// The loop's side.
 pub struct Storage {
     writes: Producer<Item>,
     readers: Readers,
-    /// Apart from all other reads: a search may cost what a hundred of them do.
+    /// Separate from all other reads: one search may cost as much as a hundred of them.
     searches: Readers,
     progress: Arc<IndexProgress>,
     /// Lanes that met a full queue.
@@ -137,7 +141,7 @@ impl Storage {
         Ok(Storage { writes, readers, searches, progress, closed: Lanes::default(), threads })
     }
 
-    /// Takes one write, or says at once why not.
+    /// Submits one write, or returns its refusal at once.
     pub(super) fn submit(&mut self, ticket: Ticket, lane: Lane, write: Write) -> Result<(), Refusal> {
         if self.closed.contains(lane) {
             return Err(Refusal::Unavailable);
@@ -149,30 +153,31 @@ impl Storage {
         Ok(())
     }
 
-    /// Takes a wish for a backup, or says at once why not.
+    /// Submits a request for a backup, or returns its refusal at once.
     pub(super) fn back_up(&mut self, ticket: Ticket, wanted: BackUp) -> Result<(), Refusal> {
         if self.writes.offer(Item::BackUp(ticket, wanted)) { Ok(()) } else { Err(Refusal::Busy) }
     }
 
-    /// Nothing of this lane follows that must not overtake what failed. Queued behind what came before.
+    /// Reopens a lane: its connection sends no more writes that depend on the failed one. Takes effect after the writes that
+    /// were submitted before.
     pub(super) fn reset_lane(&mut self, lane: Lane) {
         self.closed.remove(lane);
         self.writes.force(Item::LaneReset(lane));
     }
 
-    /// The process is to end soon: a backup that is under way is given up, everything else goes on.
+    /// The process will end soon: a backup in progress is cancelled. All other work continues.
     pub(super) fn drain(&mut self) {
         self.writes.force(Item::Drain);
     }
 
-    /// Gives the turn's commands to the threads: one lock and no more wakes than sleepers.
+    /// Passes the turn's commands to the threads, with one lock and no more wakes than sleeping threads.
     pub(super) fn push_staged(&mut self) {
         self.writes.push_staged();
         self.readers.push_staged();
         self.searches.push_staged();
     }
 
-    /// Takes one read, and answers which one is refused for it, if one is.
+    /// Submits one read. Returns the ticket of the read that is refused for it, if one is.
     #[must_use]
     pub(super) fn read(&mut self, flow: Flow, ticket: Ticket, read: Box<Read>) -> Option<Ticket> {
         let readers = match *read {
@@ -182,7 +187,7 @@ impl Storage {
         readers.submit(flow, ticket, read)
     }
 
-    /// Nobody waits for this read any more: see [`Readers::cancel`].
+    /// The answer of this read is no longer needed: see [`Readers::cancel`].
     #[must_use]
     pub(super) fn cancel(&mut self, ticket: Ticket) -> bool {
         self.readers.cancel(ticket) || self.searches.cancel(ticket)
@@ -198,12 +203,12 @@ impl Storage {
         self.searches.watch(now);
     }
 
-    /// So many writes were answered.
+    /// `count` writes were answered.
     pub(super) fn written(&mut self, count: usize) {
         self.writes.returned(count);
     }
 
-    /// Says that all is submitted: the writer finishes and closes the database, the others stop.
+    /// Ends the threads: the writer finishes its queue and closes the database, the others stop.
     pub(super) fn close(&mut self) -> Vec<Thread> {
         self.writes.close();
         self.readers.close();
@@ -213,14 +218,15 @@ impl Storage {
     }
 }
 
-/// A failure at the start drops what was made of it: the index thread ends too.
+/// If a later step of the start fails, the value is dropped, and the index thread ends too.
 impl Drop for Storage {
     fn drop(&mut self) {
         self.progress.close();
     }
 }
 
-/// Lanes closed after a fault. Bounded: beyond it the oldest connection's (the least number) is forgotten.
+/// Lanes closed after a fault, at most [`LANES_CLOSED_MAX`]. Above it, the lane of the oldest connection (the smallest
+/// number) is forgotten.
 #[derive(Default)]
 struct Lanes(BTreeSet<Lane>);
 
@@ -241,35 +247,36 @@ impl Lanes {
     }
 }
 
-/// What stands around the store in the writer's thread.
+/// The state of the writer's thread.
 struct WriterThread {
-    /// Lanes that saw a fault in an earlier batch; the store minds those of its own.
+    /// Lanes with a fault in an earlier batch. The store handles the lanes of the current batch.
     closed: Lanes,
-    /// As the loop was told.
+    /// The readiness that was last reported to the loop.
     readiness: Readiness,
-    /// What the index says it is done with, and up to where that was forgotten.
+    /// The shared state of the index, and the last search change that was deleted because the index applied it.
     progress: Arc<IndexProgress>,
     swept: u64,
-    /// The last sweep left something to do; none is done before this.
+    /// The last deletion left something to do, and the time before which the next one does not begin.
     is_sweep_left: bool,
     sweep_at: Instant,
-    /// A backup that is asked for.
+    /// The requested backup.
     backup: Option<(Ticket, BackUp)>,
-    /// One is under way: its steps don't wait for writes.
+    /// A backup is in progress: its steps don't wait for writes.
     backing_up: bool,
-    /// The process is to end.
+    /// The process will end.
     draining: bool,
-    /// Heavy writes, each committed by itself after a batch of others, so that posts wait for one of them at most; and what
-    /// follows one in its lane.
+    /// Heavy writes, each committed by itself after a batch of others, so that posts wait for at most one of them; and the
+    /// writes that follow a heavy one in its lane.
     deferred: Deferred,
-    /// The batch at hand, its tickets and lanes; empty between two, their memory is reused.
+    /// The current batch, with its tickets and lanes. They are empty between two batches, and their memory is reused.
     tickets: Vec<Ticket>,
     lanes: Vec<Lane>,
     batch: Vec<(Lane, Write)>,
     inbox: Arc<Inbox>,
 }
 
-/// What waits in the writer's thread, in the order it came, and how much of each lane. Bounded as all writes under way are.
+/// Items that wait in the writer's thread, in the order in which they came, and their number for each lane. Bounded by
+/// [`WRITES_IN_FLIGHT_MAX`].
 #[derive(Default)]
 struct Deferred {
     items: VecDeque<Item>,
@@ -277,7 +284,7 @@ struct Deferred {
 }
 
 impl Deferred {
-    /// Whether an item has to wait: it is heavy, or follows one in its lane.
+    /// Whether an item has to wait: it is heavy, or it follows a waiting item of its lane.
     fn takes(&self, item: &Item) -> bool {
         match item {
             Item::Write(_, lane, write) => write.is_heavy() || self.lanes.contains_key(lane),
@@ -293,7 +300,7 @@ impl Deferred {
         self.items.push_back(item);
     }
 
-    /// One heavy write, and what is light after it.
+    /// The next heavy write, and the light items after it.
     fn portion(&mut self) -> Vec<Item> {
         let mut portion = Vec::new();
         while let Some(item) = self.items.pop_front() {
@@ -316,7 +323,7 @@ impl Deferred {
     }
 }
 
-/// How a turn of the writer's thread ended.
+/// The result of one iteration of the writer's thread.
 enum Iteration {
     Done,
     /// The queue is closed and empty.
@@ -341,19 +348,19 @@ impl WriterThread {
             }
         }
         if let Err(fault) = database.close() {
-            // What was acknowledged stands in the WAL and is found by the next start.
+            // Acknowledged writes are in the WAL, which the next start reads.
             log::warn!(kind = "checkpoint"; "the database was closed without a checkpoint: {fault}");
         }
     }
 
-    /// A batch if there is one, then the store's own work.
+    /// Commits a batch if there is one, then maintains the database.
     fn iterate(
         &mut self,
         writer: &mut dyn Writer,
         queue: &Queue<Item>,
         items: &mut VecDeque<Item>,
     ) -> Iteration {
-        // The store's own work has its occasions also while nobody writes.
+        // The database is maintained also while no write comes.
         let at_once = self.backing_up || !self.deferred.items.is_empty() || writer.is_at_work();
         let until = match (at_once, self.is_sweep_left) {
             (true, _) => Instant::now(),
@@ -370,14 +377,14 @@ impl WriterThread {
             portion.into_iter().for_each(|item| self.admit(item));
             self.commit(writer)
         });
-        // After the answers are sent: nobody waits for this.
+        // After the answers are sent, so that no answer waits for this work.
         match reason.or_else(|| self.maintain(writer)).or_else(|| self.sweep(writer)) {
             Some(reason) => Iteration::Fatal(reason),
             None => Iteration::Done,
         }
     }
 
-    /// A whole backup, with turns between its steps. A stop of the server ends it: a copy can be made again.
+    /// Makes a complete backup, with iterations between its steps. A drain cancels it: a copy can be made again.
     fn back_up(
         &mut self,
         database: &mut impl Database,
@@ -398,7 +405,7 @@ impl WriterThread {
         end
     }
 
-    /// One transaction of what came, but for what is deferred; a reason if the process must stop.
+    /// Commits the items that came, except the deferred ones. Returns the reason if the process must stop.
     fn batch(&mut self, writer: &mut dyn Writer, items: &mut VecDeque<Item>) -> Option<&'static str> {
         for item in items.drain(..) {
             if self.deferred.takes(&item) {
@@ -410,7 +417,7 @@ impl WriterThread {
         self.commit(writer)
     }
 
-    /// One item comes to the batch at hand, or is done already.
+    /// Adds one item to the current batch, or handles it at once.
     fn admit(&mut self, item: Item) {
         let refuse = |ticket, refusal| {
             let outcome = Outcome::quiet(Err(refusal));
@@ -437,7 +444,7 @@ impl WriterThread {
         }
     }
 
-    /// One transaction and its answers; a reason if the process must stop.
+    /// Commits the current batch and posts its answers. Returns the reason if the process must stop.
     fn commit(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
         if self.tickets.is_empty() {
             return None;
@@ -471,7 +478,7 @@ impl WriterThread {
         maintained.err().and_then(|fault| self.maintenance_failed(fault))
     }
 
-    /// What the writer does for the search index: rare, and never at the cost of posts.
+    /// Deletes search changes that the index has applied. Rare, and limited so that posts keep most of the writer's time.
     fn sweep(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
         let (began, done) = (Instant::now(), self.progress.done());
         if !self.readiness.is_ready() || began < self.sweep_at || !(self.is_sweep_left || done > self.swept) {
@@ -496,7 +503,7 @@ impl WriterThread {
         fatal(fault)
     }
 
-    /// Tells the loop what changed of what the database can do.
+    /// Reports the readiness to the loop if it changed.
     fn report_readiness(&mut self, writer: &mut dyn Writer) {
         let readiness = writer.readiness();
         if std::mem::replace(&mut self.readiness, readiness) != readiness {

@@ -74,7 +74,7 @@ pub const LASTS: u64 = u64::MAX;
 
 impl Writer for Store {
     fn commit(&mut self, batch: &mut Vec<(Lane, Write)>) -> Committed {
-        self.gate.iter().for_each(|gate| gate.recv_timeout(PATIENCE).expect("a word"));
+        self.gate.iter().for_each(|gate| gate.recv_timeout(PATIENCE).expect("the test's message"));
         let mut plan = lock(&self.plan);
         let (mut numbers, mut closed) = (Vec::new(), BTreeSet::new());
         let mut outcome = |(lane, write): (Lane, Write)| {
@@ -165,7 +165,7 @@ impl Indexes for Idle {
 #[derive(Default)]
 pub struct ScriptedWorker {
     done: usize,
-    /// When it was told that it is idle.
+    /// The calls of `idle`, by the number of jobs done before.
     idle_calls: Arc<Mutex<Vec<String>>>,
 }
 

@@ -23,13 +23,13 @@ pub fn spawn(name: &str, inbox: &Arc<Inbox>, run: impl FnOnce() + Send + 'static
     })
 }
 
-/// A thread that closes what it is given, until nobody can give it anything more. Nobody waits for its end: the end of the
-/// process closes everything. Its queue has no bound of its own, but that of the files that may be open.
+/// A thread that closes files, until no sender exists any more. No code waits for its end: the end of the process closes
+/// all files. Its queue has no bound of its own: the number of open files is bounded.
 pub fn closer(inbox: &Arc<Inbox>) -> io::Result<Closer> {
     let (sender, files) = mpsc::channel();
     spawn("close", inbox, move || files.into_iter().for_each(drop))?;
     Ok(Arc::new(move |file| {
-        // Without the thread it is closed here and now.
+        // If the thread is gone, the file is closed here.
         let _ = sender.send(file);
     }))
 }

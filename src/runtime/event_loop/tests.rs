@@ -25,7 +25,7 @@ fn pattern(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn bytes_come_back_in_order_however_they_are_cut_and_the_end_comes_after_the_last() {
+fn bytes_come_back_in_order_in_any_split_and_the_end_comes_after_the_last() {
     let server = start(Echo::new());
     for piece in [1, 7, 1_000, 65_536, 1_000_000] {
         let sent = pattern(if piece < 1_000 { 5_000 } else { 1_000_000 });
@@ -64,7 +64,7 @@ fn a_peer_that_does_not_read_is_not_read_either_and_loses_nothing() {
     stream.set_nonblocking(false).expect("a flag");
     let memory_max = lock(&seen).memory_max;
     assert!(memory_max <= QUEUE_MAX + READ_BUFFER, "{memory_max}");
-    // Others are served meanwhile.
+    // Other connections are served meanwhile.
     ask(&mut server.connect(), "hello", "hello");
     stream.shutdown(Shutdown::Write).expect("a half-close");
     let mut back = Vec::new();
@@ -89,7 +89,7 @@ fn idle_sockets_cost_nothing_in_a_turn() {
     let mut parked: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
     let block = pattern(100_000);
     parked.iter().for_each(|stream| stream.set_nonblocking(true).expect("a flag"));
-    until("all of them are parked", || {
+    until("no bytes of them are read", || {
         let full = parked.iter_mut().filter_map(|stream| stream.write(&block).err()).count() == 20;
         full && lock(&seen).paused == 20 && questions(3) <= 12
     });
@@ -114,7 +114,7 @@ fn a_reset_is_reported_once_and_the_socket_is_gone() {
 }
 
 #[test]
-fn accepting_pauses_at_the_bound_and_goes_on_below_it() {
+fn accepting_pauses_at_the_bound_and_continues_below_it() {
     let mut machine = Echo::new();
     machine.conns_max = 2;
     let seen = Arc::clone(&machine.seen);
@@ -144,7 +144,7 @@ fn accepting_pauses_at_the_bound_and_goes_on_below_it() {
 }
 
 #[test]
-fn effects_reach_their_threads_and_the_answers_their_callers() {
+fn effects_reach_their_threads_and_answers_reach_their_callers() {
     let machine = Echo::new();
     let seen = Arc::clone(&machine.seen);
     let server = start(machine);
@@ -198,7 +198,7 @@ fn a_file_is_sent_in_order_and_a_shorter_one_ends_the_connection() {
 }
 
 #[test]
-fn a_drain_finishes_what_was_begun_and_refuses_what_is_new() {
+fn a_drain_finishes_work_in_progress_and_refuses_new_connections() {
     let machine = Echo::new();
     let seen = Arc::clone(&machine.seen);
     let server = start(machine);
@@ -224,7 +224,7 @@ fn a_drain_finishes_what_was_begun_and_refuses_what_is_new() {
     let stopping = std::thread::spawn(move || server.stop());
     let mut end = Vec::new();
     idle.read_to_end(&mut end).expect("closed");
-    // The socket's file goes when the loop is over.
+    // The socket's file is removed after the loop has ended.
     until("the listeners are closed", || {
         TcpStream::connect(address).is_err() && UnixStream::connect(&control).is_err()
     });

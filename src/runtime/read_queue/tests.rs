@@ -54,7 +54,7 @@ fn the_time_that_reads_take_is_shared_not_their_number() {
 }
 
 #[test]
-fn a_flow_that_read_nothing_lately_is_next_whatever_others_have_queued() {
+fn a_flow_that_read_nothing_recently_is_next_however_much_others_have_queued() {
     let mut queue = ReadQueue::default();
     for heavy in 1..=60 {
         for n in 0..20 {
@@ -94,7 +94,7 @@ fn a_flow_runs_one_read_at_once_and_leaves_the_other_reader_to_others() {
 }
 
 #[test]
-fn what_is_cancelled_never_starts() {
+fn a_cancelled_read_never_starts() {
     let mut queue = ReadQueue::default();
     for n in 0..5 {
         offer(&mut queue, 1, n);
@@ -112,7 +112,7 @@ fn what_is_cancelled_never_starts() {
 }
 
 #[test]
-fn a_flow_has_its_bound_and_the_longest_gives_way_when_all_is_full() {
+fn a_flow_has_a_bound_and_the_longest_loses_a_read_when_the_queue_is_full() {
     let mut queue = ReadQueue::default();
     let mut n = 0;
     for of in 0.. {

@@ -64,7 +64,7 @@ impl Fixture {
 }
 
 #[test]
-fn reads_are_answered_each_and_a_panic_is_one_refusal() {
+fn each_read_is_answered_and_a_panic_is_one_refusal() {
     let mut fixture = Fixture::new(2);
     for n in 0..100 {
         fixture.submit(n % 3, n, n);
@@ -110,7 +110,7 @@ fn a_read_ends_with_its_budget() {
 }
 
 #[test]
-fn a_close_interrupts_what_runs() {
+fn a_close_interrupts_a_running_read() {
     let mut fixture = Fixture::new(1);
     fixture.submit(1, 1, LASTS);
     fixture.runs(1);

@@ -1,4 +1,4 @@
-//! The threads around a store that fails on demand.
+//! The threads of storage, with a store that fails on demand.
 
 use std::sync::{Mutex, mpsc};
 
@@ -11,7 +11,7 @@ use crate::model::member::EraseMessages;
 use crate::runtime::queue::lock;
 use crate::runtime::testing::{self, Idle, PATIENCE, Plan, Store, heavy, write};
 
-/// What the loop would be.
+/// The test's stand-in for the loop.
 struct Fixture {
     _poll: Poll,
     inbox: Arc<Inbox>,
@@ -42,7 +42,7 @@ impl Fixture {
         self.storage.submit(Key::from_u64(n), Lane(lane), write(n))
     }
 
-    /// The next answers, `count` of them or until the process must stop: number and whether it is committed.
+    /// The next `count` answers, or fewer if the process must stop: the number of each write, and its result.
     fn answers(&mut self, count: usize) -> Vec<(u64, Result<(), Refusal>)> {
         self.storage.push_staged();
         let (mut answers, mut completions) = (Vec::new(), Vec::new());
@@ -82,7 +82,7 @@ fn writes_are_committed_in_order_in_batches_that_grow_while_one_syncs() {
     let mut fixture = Fixture::new(Plan::default(), true);
     fixture.submit(1, 0).expect("room");
     fixture.storage.push_staged();
-    // The rest waits while the first commit does, if the writer has it already; then all of it is one batch or two.
+    // These wait while the first commit waits, if the writer already has it.
     for n in 1..=2_500 {
         fixture.submit(n % 7, n).expect("room");
     }
@@ -100,7 +100,7 @@ fn writes_are_committed_in_order_in_batches_that_grow_while_one_syncs() {
 }
 
 #[test]
-fn nothing_overtakes_a_fault_in_its_lane_until_the_lane_is_over() {
+fn no_write_overtakes_a_fault_in_its_lane_until_the_lane_is_reset() {
     let mut fixture = Fixture::new(Plan { faulty: [2].into(), ..Plan::default() }, false);
     for (lane, n, expect) in [
         (1, 1, Ok(())),
@@ -119,11 +119,11 @@ fn nothing_overtakes_a_fault_in_its_lane_until_the_lane_is_over() {
     assert_eq!(lock(&plan).batches.concat(), [1, 4, 6]);
 }
 
-/// Posts wait for one heavy write at most, and what follows a heavy write in its lane does not overtake it.
+/// Posts wait for at most one heavy write, and a write that follows a heavy one in its lane does not overtake it.
 #[test]
-fn a_heavy_write_is_committed_by_itself_and_keeps_its_place_in_its_lane() {
+fn a_heavy_write_is_committed_by_itself_and_in_the_order_of_its_lane() {
     let mut fixture = Fixture::new(Plan::default(), true);
-    // The writer is at its first commit while the rest comes.
+    // The other writes come while the writer is at its first commit.
     fixture.submit(9, 0).expect("room");
     fixture.storage.push_staged();
     for (lane, write) in [
@@ -157,7 +157,7 @@ fn a_heavy_write_is_committed_by_itself_and_keeps_its_place_in_its_lane() {
 }
 
 #[test]
-fn a_full_queue_refuses_and_closes_the_lane_there() {
+fn a_full_queue_refuses_and_closes_the_lane() {
     let mut fixture = Fixture::new(Plan::default(), true);
     let most = WRITES_IN_FLIGHT_MAX as u64;
     (0..most).for_each(|n| fixture.submit(1, n).expect("room"));
@@ -166,7 +166,7 @@ fn a_full_queue_refuses_and_closes_the_lane_there() {
     let gate = fixture.gate.clone().expect("gated");
     (0..=most).for_each(|_| gate.send(()).expect("the writer waits"));
     assert_eq!(fixture.answers(WRITES_IN_FLIGHT_MAX).len(), WRITES_IN_FLIGHT_MAX);
-    // There is room again, but what was refused must not be overtaken.
+    // There is room again, but no write may overtake the refused one.
     assert_eq!(fixture.submit(1, most + 1), Err(Refusal::Unavailable));
     fixture.submit(3, most + 2).expect("another lane");
     fixture.storage.reset_lane(Lane(1));
@@ -176,7 +176,7 @@ fn a_full_queue_refuses_and_closes_the_lane_there() {
 }
 
 #[test]
-fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
+fn a_fault_and_its_end_are_reported_once_and_a_corrupt_database_stops_the_process() {
     let mut fixture = Fixture::new(Plan::default(), false);
     lock(&fixture.plan).broken = Some(Fault::Full);
     for n in [1, 2] {
@@ -198,9 +198,9 @@ fn a_fault_is_told_once_and_its_end_too_and_a_corrupt_database_stops_all() {
     assert!(!lock(&plan).closed, "no checkpoint over a corrupt database");
 }
 
-/// Without traffic too: the writer's own work ends a fault, and the loop hears of it.
+/// Also without traffic: maintenance ends a fault, and the loop receives the new readiness.
 #[test]
-fn what_the_database_can_do_is_told_when_it_changes() {
+fn a_change_of_readiness_is_reported_without_traffic() {
     let mut fixture = Fixture::new(Plan::default(), false);
     lock(&fixture.plan).broken = Some(Fault::Io);
     fixture.submit(1, 1).expect("room");
@@ -221,7 +221,7 @@ fn what_the_database_can_do_is_told_when_it_changes() {
     fixture.close();
 }
 
-/// A backup holds up nobody: what comes meanwhile is committed between its steps, and a second backup is refused.
+/// A backup delays no write: writes that come meanwhile are committed between its steps. A second backup is refused.
 #[test]
 fn a_backup_is_answered_at_its_end_and_one_at_a_time() {
     let mut fixture = Fixture::new(Plan::default(), false);
@@ -239,9 +239,9 @@ fn a_backup_is_answered_at_its_end_and_one_at_a_time() {
     fixture.close();
 }
 
-/// An end of the process does not wait for a copy, which can be made again; it waits for writes.
+/// The end of the process waits for writes, but not for a copy, which can be made again.
 #[test]
-fn a_drain_gives_a_backup_up() {
+fn a_drain_cancels_a_backup() {
     let mut fixture = Fixture::new(Plan::default(), false);
     fixture.storage.back_up(Key::from_u64(1), BackUp { id: Id(1) }).expect("room");
     fixture.storage.drain();

@@ -1,4 +1,4 @@
-//! A machine that echoes, in its own loop.
+//! A machine that echoes its input, in its own event loop.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -149,7 +149,7 @@ impl Machine for Echo {
             }
             Input::Failed { conn } => {
                 lock(&self.seen).failed += 1;
-                assert!(self.conns.remove(&conn).is_some(), "told once");
+                assert!(self.conns.remove(&conn).is_some(), "it is informed once");
             }
             Input::Answered { ticket, outcome } => {
                 let text = match outcome.result {
