@@ -10,14 +10,14 @@ use crate::model::operation::{Answer, Refusal};
 use crate::model::session::SessionId;
 use crate::server::contract::ConnId;
 
-/// One question that is not answered yet.
+/// One question to storage or a worker that is not answered yet.
 pub struct Call {
     pub caller: Caller,
     pub next: Next,
 }
 
 impl Call {
-    /// Whether the process may end before it is answered: a mail stays in the outbox, and a place stays unknown.
+    /// Whether the process may end before the answer: a mail stays in the outbox, and the place of a session stays unknown.
     pub fn may_be_given_up(&self) -> bool {
         matches!(self.next, Next::Task(Task::SendMail(_) | Task::FindPlace(_)))
     }
@@ -51,11 +51,11 @@ impl Caller {
 pub enum Next {
     Store(Then<Result<Answer, Refusal>>),
     Work(Then<Done>),
-    /// A password's, which waits for its turn first.
+    /// For a password hash, which waits in [`hashing`](crate::server::request::hashing) first.
     Hash(Then<Done>),
     /// The stream takes the answer as it is.
     Stream,
-    /// Who may know whether a profile is online.
+    /// Which profiles may know whether this one is online.
     Presence {
         profile: Id,
         online: bool,
@@ -64,12 +64,12 @@ pub enum Next {
     Chats(Id),
     /// Which peers of a stream that is up to date are online.
     Greeting,
-    /// Who may know that a stream types.
+    /// Which profiles may know that a stream types.
     Typing(AskedTyping),
     Task(Task),
 }
 
-/// A question which profiles may know that a stream types.
+/// The question which profiles may know that a stream types.
 #[derive(Clone, Copy, Debug)]
 pub struct AskedTyping {
     pub conversation: Id,
@@ -85,7 +85,7 @@ pub enum Task {
     Run(Periodic),
     SendMail(Id),
     /// The outcome of a mail is being written.
-    SettleMail(Id),
+    RecordMail(Id),
     FindPlace(SessionId),
     PlaceSession,
 }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::base::time::Now;
 
-/// So late for the deadline it asked for, the process did not run. Less is a busy machine.
+/// If the loop comes back this much later than the deadline it asked for, the process did not run. Less is a busy machine.
 const STANDSTILL: Duration = Duration::from_secs(1);
-/// By so much the calendar clock may drift from the monotonic one before deadlines are derived anew.
+/// How far the calendar clock may drift from the monotonic one before deadlines are derived again.
 const STEP_MS: u64 = 1_000;
 
 pub struct Clock {
@@ -21,7 +21,7 @@ pub struct Clock {
     read: Instant,
     /// Time in which the process did not run.
     lost: Duration,
-    /// Where the calendar clock would be had it not been set since this was noted: a reading of both.
+    /// A reading of both clocks: from it follows where the calendar clock would be if it had not been set since.
     reference: Now,
 }
 
@@ -30,8 +30,8 @@ impl Clock {
         Clock { read: now.instant, lost: Duration::ZERO, reference: now }
     }
 
-    /// Turns a reading into own time, and answers whether the calendar clock was set. `deadline` is the first in own time: at the
-    /// latest then the loop would have come back.
+    /// Turns a reading into own time, and says whether the calendar clock was set. `deadline` is the first deadline in own time:
+    /// a process that runs comes back at the latest then.
     pub fn take(&mut self, read: Now, deadline: impl FnOnce() -> Option<Instant>) -> (Now, bool) {
         let before = self.read.checked_sub(self.lost).unwrap_or(self.read);
         self.read = self.read.max(read.instant);
@@ -64,7 +64,7 @@ pub fn soonest(deadlines: impl IntoIterator<Item = Option<Instant>>) -> Option<I
     deadlines.into_iter().flatten().min()
 }
 
-/// Unix seconds from now as an instant, for expiries the wire states in seconds.
+/// The instant of a Unix second, for expiries that the wire states in seconds.
 pub fn instant_of(now: Now, unix_s: u64) -> Instant {
     let ms = unix_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
     // A token may say it expires in the year 9999; a deadline a year ahead is as good.

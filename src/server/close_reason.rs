@@ -1,6 +1,6 @@
 //! Why a connection ended: one reason for each, in its log line and in `natter_connections_closed_total`.
 //!
-//! The phases that end carry it ([`Phase::Linger`], [`Phase::Closed`]), so that no way out of a connection can omit it.
+//! The last phases carry it ([`Phase::Linger`], [`Phase::Closed`]), so that no code that ends a connection can omit it.
 //!
 //! [`Phase::Linger`]: crate::server::conn::Phase::Linger
 //! [`Phase::Closed`]: crate::server::conn::Phase::Closed
@@ -52,11 +52,11 @@ reasons! {
     Finished = "finished";
     /// The server stops.
     Draining = "draining";
-    /// It gave way to another: too many connections, or requests that are too large together.
+    /// It gave way to another one: there were too many connections, or all incomplete requests together were too large.
     GaveWay = "gave_way";
     /// There was no room for it when it came.
     Refused = "refused";
-    /// All send queues together held too much, and its own most.
+    /// All send queues together held too much, and its own held the most.
     QueuesFull = "queues_full";
     /// A phase was left without a next one: a defect of the server.
     Internal = "internal";

@@ -16,7 +16,7 @@
 //!          ──Connection: close─────→ Linger
 //! Linger ──the peer has read the answer, or its time is over──→ Closed
 //! ```
-//! Each phase may go to `Closed` when its peer leaves, its time is over or the server needs its place.
+//! Each phase may go to `Closed` when its peer leaves, its time is over or the server needs its slot.
 //! Invariant: a connection in `Await` parses nothing, so answers can't be reordered.
 
 use std::net::IpAddr;
@@ -45,7 +45,7 @@ pub struct Conn {
     pub id: ConnId,
     pub peer: IpAddr,
     pub listener_kind: ListenerKind,
-    /// It belongs to a trusted proxy, whose requests are many people's.
+    /// Its peer is a trusted proxy, which brings the requests of many people.
     pub is_proxy: bool,
     pub phase: Phase,
     /// Received and not parsed: less than a head, or requests after the one that is being answered.
@@ -53,35 +53,35 @@ pub struct Conn {
     pub send: SendQueue,
     /// The peer will send nothing more.
     pub ended: bool,
-    /// The profile whose events it receives. Here and not in a phase, so that no way out of one can forget it.
+    /// The profile whose events it receives. It is here and not in a phase, so that no change of phase can lose it.
     pub subscription: Option<Subscription>,
-    /// The temporary file of the upload it brings. Here for the same reason.
+    /// The temporary file of the upload it brings. It is here for the same reason.
     pub upload: Option<Temporary>,
-    /// What that upload takes of its owner's quota until its row does. Here for the same reason.
+    /// What that upload reserves of its owner's quota until it has a row. It is here for the same reason.
     pub reservation: Option<Reservation>,
-    /// Whose export it sends. Here for the same reason.
+    /// The member whose export it sends. It is here for the same reason.
     pub exports: Option<Id>,
-    /// Storage met a fault on behalf of this connection: its lane is closed until it is gone.
+    /// A write of this connection met a fault: its lane refuses everything until the connection is closed.
     pub faulted: bool,
-    /// It is open only to read that there is no room for it.
+    /// It is open only so that its peer can read that there is no room for it.
     pub is_refused: bool,
-    /// A request on it was an account's.
+    /// A request on it had a good access token.
     pub has_account: bool,
     /// When it came, or was last answered.
     pub useful_at: Instant,
-    /// As the crowd knows it: whether it gives way to others, and since when it has been of no use.
+    /// What `crowd` has recorded: whether it gives way to others, and since when it has not been useful.
     pub yielding: Option<(Standing, Instant)>,
-    /// From which client the request in progress is, where a trusted proxy brought it. Here, so that no way out of a phase can forget it.
+    /// The client whose request a trusted proxy has brought and that is in progress. It is here for the same reason.
     pub origin: Option<Origin>,
-    /// What it holds of incomplete requests, as it is counted.
+    /// The bytes of incomplete requests that it holds, as `receiving` has counted them.
     pub held: Option<(Holder, usize)>,
-    /// When this phase gives up.
+    /// When this phase ends at the latest.
     pub deadline: Option<Instant>,
     /// The deadline that the timers have: it is set when it changes, not with every step.
     pub armed: Option<Instant>,
-    /// Whose queues its own counts with; `None` for a proxy or the control socket, which bring many people's.
+    /// The prefix with whose send queues its own is counted; `None` for a proxy or the control socket, which serve many people.
     pub address: Option<Prefix>,
-    /// Memory its queue holds, as the sums of `backlog` know it.
+    /// Memory that its send queue holds, as `backlog` has counted it.
     pub charged: usize,
     /// Bytes sent since the progress of this answer was last checked.
     pub progress: u64,
@@ -105,7 +105,7 @@ pub enum Phase {
         ticket: Ticket,
         exchange: Box<Exchange>,
     },
-    /// For nothing: the request is about to be taken over by a stream or an upload. No input finds a connection in it.
+    /// For nothing: a stream or an upload is about to take the connection over. No input finds a connection in this phase.
     HandOver {
         exchange: Box<Exchange>,
         to: Handover,
@@ -169,13 +169,13 @@ impl Conn {
         }
     }
 
-    /// Whether the next request may be looked at: not while much waits to be sent, nor while a file does, whose handle would
-    /// be one of many.
+    /// Whether the next request may be read: not while many bytes wait to be sent, and not while a file does, since each would
+    /// keep one more file open.
     pub fn may_pipeline(&self) -> bool {
         self.send.memory() < PIPELINE_BYTES_MAX && !self.send.has_file()
     }
 
-    /// Leaves the current phase, whose parts the caller goes on with.
+    /// Takes the current phase out; the caller sets the next one.
     pub fn take_phase(&mut self) -> Phase {
         std::mem::replace(&mut self.phase, Phase::Closed(CloseReason::Internal))
     }
@@ -187,7 +187,7 @@ impl Conn {
             return;
         }
         self.inbox.drain(..count);
-        // An incomplete head may stay for long, after a large read.
+        // After a large read an incomplete head may stay for long.
         if self.inbox.capacity() > 4 * self.inbox.len().max(256) {
             self.inbox.shrink_to_fit();
         }

@@ -13,8 +13,8 @@ use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Flow, Lane, Outcome, Read, Write};
 use crate::model::readiness::Readiness;
 
-/// A connection, named by the runtime for as long as its socket lives: slot in the low 32 bits, generation above. A slot
-/// is reused only under another generation.
+/// A connection, named by the runtime for as long as its socket is open: the slot in the low 32 bits, the generation above. A
+/// slot is reused only under another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
@@ -33,7 +33,7 @@ impl ConnId {
     }
 }
 
-/// A question the server waits for; an answer to a call that is gone finds nothing.
+/// Names a call that the server waits for. An answer for a call that no longer exists is ignored.
 pub type Ticket = Key<crate::server::calls::Call>;
 
 /// A file being received: the temporary file `UPLOADS/tmp/<id>` belongs to it.
@@ -92,7 +92,7 @@ pub enum Effect {
     /// Have storage read, in turn with the reads of other flows. A full queue, a budget that is used up and a cancellation
     /// are answered with `Refusal::Busy`. In a box: only one kind of effect may be as wide as a write.
     Read { ticket: Ticket, flow: Flow, read: Box<Read> },
-    /// Have the database copied, beside all writes. One copy at a time: a second is answered with `Refusal::Busy`.
+    /// Have the database copied while writes go on. One copy at a time: a second is answered with `Refusal::Busy`.
     BackUp { ticket: Ticket, wanted: BackUp },
     /// No client waits for this read any more: it is answered early, unless it is answered already.
     Cancel(Ticket),
@@ -100,7 +100,7 @@ pub enum Effect {
     LaneReset(Lane),
     /// Have a worker do something. A full queue is answered at once with `Done::Busy`.
     Work { ticket: Ticket, job: Job },
-    /// Write the next bytes of an upload, and hash them: never on the thread of the loop, which has others to serve.
+    /// Write the next bytes of an upload, and hash them: on another thread, since the loop serves all connections.
     Append { upload: UploadId, bytes: Vec<u8>, last: bool },
     /// Remove a temporary file.
     Abandon { upload: UploadId },

@@ -1,6 +1,7 @@
 //! What the server knows in addition to its connections: keys, counts, calls, listeners, ended sessions.
 //!
-//! It names the state of each folder and calls none of their functions. Invariant: everything here is bounded by a name in `limits` or by the number of connections.
+//! Owns the state that is shared, and asks storage for all. Leaves what the state means to the folder that each type is of.
+//! Invariant: everything here has a named bound, or that of the number of connections.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -40,8 +41,8 @@ use crate::server::streams::values::Values;
 use crate::server::turn::Turn;
 use crate::server::uploads::receive::Uploads;
 
-/// The same while the server ends: a peer that has its last answer and does not close must not hold up a restart, and a
-/// `docker stop` kills after 10 s.
+/// [`LINGER_DEADLINE`] while the server drains: a peer that has its last answer and does not close must not delay a restart,
+/// and `docker stop` kills after 10 s.
 const DRAIN_LINGER: Duration = Duration::from_secs(3);
 
 pub struct Core {
@@ -68,7 +69,7 @@ pub struct Core {
     /// What the database can do.
     pub storage: Readiness,
     pub draining: bool,
-    /// While draining: until then mails and look-ups in progress may end.
+    /// While draining: until when mails and look-ups in progress are waited for.
     pub background_until: Option<Instant>,
     pub outbox: Outbox,
     pub verified: Verified,
@@ -83,8 +84,8 @@ pub struct Core {
     date: (u64, String),
 }
 
-/// How long a session that ended must be known: as long as its last access token may count, by either clock. A calendar clock that
-/// was a day ahead for a minute must not bring a token back to life.
+/// How long a session that ended must be known: as long as its last access token may be accepted, by either clock. If the
+/// calendar clock was a day ahead for a minute, no token becomes good again.
 pub struct Ended {
     /// Unix seconds.
     pub until: u64,
@@ -183,13 +184,13 @@ impl Core {
         self.effects.push_back(Effect::Read { ticket, flow, read: Box::new(read.into()) });
     }
 
-    /// From now on no token of this session counts; `until` is the `exp` of its last one.
+    /// From now on no token of this session is accepted; `until` is the `exp` of the last one.
     pub fn session_ended(&mut self, session: SessionId, until: u64) {
         let kept_until = self.now.instant + Duration::from_secs(self.settings.limits.access_ttl);
         self.ended.insert(session, Ended { until, kept_until });
     }
 
-    /// Counts what a connection's queue holds now.
+    /// Records how much memory a connection's send queue holds now.
     pub fn charge(&mut self, conn: &mut Conn, held: usize) {
         let before = std::mem::replace(&mut conn.charged, held);
         if before != held {
@@ -197,7 +198,7 @@ impl Core {
         }
     }
 
-    /// Whose request a connection brings now: through a proxy, another one's each time.
+    /// Records from which client the request on a connection is: through a proxy, each request may be of another one.
     pub fn comes_from(&mut self, conn: &mut Conn, client: IpAddr) {
         let many =
             conn.listener_kind == ListenerKind::Control || self.settings.trusted_proxies.contains(client);
@@ -210,7 +211,7 @@ impl Core {
         }
     }
 
-    /// What the upload of this connection reserved of its owner's quota is free again, or counted by its row.
+    /// Releases what the upload of this connection reserved: the quota is free again, or its row counts from now on.
     pub fn release_reservation(&mut self, conn: &mut Conn) {
         if let Some(reservation) = conn.reservation.take() {
             self.uploads.reservations.give_back(reservation);

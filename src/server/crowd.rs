@@ -1,13 +1,13 @@
 //! Which connections may be open: counts by address prefix, and which one gives way when all are in use.
 //!
-//! Owns the counts, also those of what trusted proxies bring of one address or account; what a refusal says and what closes a
-//! connection is elsewhere.
+//! Owns the counts, also those of the streams and requests that trusted proxies bring of one address or member. Leaves the
+//! closing of connections to `server`.
 //!
-//! A new connection takes a free slot; else that of the connection without an account that was not useful for longest; else
-//! that of the longest idle one with an account; else that of the account's request that has been incomplete for longest.
-//! Streams and complete requests keep theirs, so beyond them new connections are refused. A connection is useful when it comes
-//! and when it has been answered: bytes of a request that never ends do not count. A trusted proxy's connections never give
-//! way. Instead, while they are many, each closes after its answer: a proxy may keep an idle one for each of its clients.
+//! A new connection takes a free slot; else that of the anonymous connection that was not useful for longest; else that of
+//! the longest idle one of a member; else that of the member's request that has been incomplete for longest. Streams and
+//! complete requests keep theirs: if these use all slots, new connections are refused. A connection is useful when it comes
+//! and when it has been answered: bytes of a request that never ends do not count. The connections of a trusted proxy never
+//! give way. Instead, while they are many, each closes after its answer: a proxy may keep an idle one for each of its clients.
 //!
 //! Invariant: no bound ever stops the server from accepting.
 
@@ -22,10 +22,10 @@ use crate::model::problem::{Code, Problem};
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{ConnId, ListenerKind};
 
-/// How many times CONNECTIONS_PER_ADDRESS a prefix around a subscriber's has, by [`Prefix::width`].
+/// How many times CONNECTIONS_PER_ADDRESS a prefix around a subscriber's may have open, by [`Prefix::width`].
 const WIDER: [usize; 3] = [1, 2, 4];
 
-/// Refused connections that wait until their peer has read why. Beyond: the oldest is closed. They don't count in
+/// Refused connections that wait until their peer has read why. Above: the oldest is closed. They don't count in
 /// CONNECTIONS_MAX.
 const REFUSED_MAX: usize = 256;
 // A refusal must be written before it is closed, so those of one turn must fit.
@@ -34,25 +34,25 @@ const _: () = assert!(REFUSED_MAX >= ACCEPTS_TURN_MAX);
 /// How long a refused peer has to read why.
 pub const REFUSED_LINGER: Duration = Duration::from_secs(2);
 
-/// When the next try may do better.
+/// After how many milliseconds the next try may succeed.
 const RETRY_MS: u64 = 1_000;
 
-/// The part of CONNECTIONS_MAX that connections of trusted proxies may fill while they are idle, as a divisor: beyond it each
-/// closes after its answer.
+/// The part of CONNECTIONS_MAX that idle connections of trusted proxies may use, as a divisor: above it each closes after its
+/// answer.
 const PROXIED_IDLE_PART: usize = 2;
 
-/// Who gives way first.
+/// Which connections give way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// No request of it was an account's.
+    /// No request on it had a good access token.
     Stranger,
-    /// It is idle; an account's request came on it before.
+    /// It is idle; a member's request came on it before.
     Member,
-    /// It receives an account's request.
+    /// It is receiving a member's request.
     Sender,
 }
 
-/// From which client the request is that a proxy brings.
+/// The client whose request a trusted proxy brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub address: IpAddr,
@@ -73,12 +73,12 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Whether one more connection from this address is welcome.
+    /// Whether this address may open one more connection.
     pub fn has_room(&self, peer: IpAddr, per_address: usize) -> bool {
         has_room(&self.open, peer, per_address)
     }
 
-    /// One more connection has a place.
+    /// One more connection is open.
     pub fn enter(&mut self, conn: &Conn) {
         count(&mut self.open, conn.peer);
         self.proxied += usize::from(conn.is_proxy);
@@ -89,7 +89,7 @@ impl Crowd {
         conn.is_proxy && self.proxied > connections_max / PROXIED_IDLE_PART
     }
 
-    /// Everything that was kept for a connection.
+    /// Removes everything that was kept for a connection.
     pub fn leave(&mut self, conn: &mut Conn) {
         self.done(conn);
         self.forget_yielding(conn);
@@ -101,7 +101,7 @@ impl Crowd {
         }
     }
 
-    /// A connection is open only to read its refusal; returns the one that must close for it.
+    /// Adds a connection that is open only to read its refusal; returns the one that must close for it.
     pub fn refuse(&mut self, conn: ConnId) -> Option<ConnId> {
         self.refused.push_back(conn);
         (self.refused.len() > REFUSED_MAX).then(|| self.refused.front().copied())?
@@ -111,13 +111,13 @@ impl Crowd {
         self.refused.len()
     }
 
-    /// Who gives way to a newcomer.
+    /// The connection that gives way to a new one.
     pub fn first_to_yield(&self) -> Option<ConnId> {
         self.yielding.first().map(|(_, _, id)| *id)
     }
 
-    /// Notes whether a connection would give way, after whatever happened to it.
-    pub fn settle(&mut self, conn: &mut Conn) {
+    /// Records whether a connection would give way; called after every step of the connection.
+    pub fn update(&mut self, conn: &mut Conn) {
         let standing = standing(conn);
         if standing == conn.yielding {
             return;
@@ -135,8 +135,8 @@ impl Crowd {
         }
     }
 
-    /// A request of a trusted proxy is admitted: it counts until its answer, or as long as its stream. An address and an
-    /// account have as many as an address may have connections.
+    /// A request of a trusted proxy is admitted: it counts until its answer, or as long as its stream. An address and a member
+    /// may each have as many as an address may have connections.
     pub fn begin(&mut self, conn: &mut Conn, origin: Origin, per_address: usize) -> Result<(), Problem> {
         if !conn.is_proxy {
             return Ok(());
@@ -174,7 +174,7 @@ pub fn too_many() -> Problem {
     Problem::rate_limited(RETRY_MS)
 }
 
-/// Whether a connection would give way, and since when it has been of no use.
+/// Whether a connection would give way, and since when it has not been useful.
 fn standing(conn: &Conn) -> Option<(Standing, Instant)> {
     if conn.is_proxy || conn.is_refused || conn.listener_kind == ListenerKind::Control {
         return None;
@@ -186,7 +186,7 @@ fn standing(conn: &Conn) -> Option<(Standing, Instant)> {
         Phase::ReadHead { since: None, .. } if conn.inbox.is_empty() && conn.send.is_empty() => {
             Some((Standing::Member, conn.useful_at))
         }
-        // One account with many addresses could otherwise hold all places with requests that it never completes.
+        // One member with many addresses could otherwise use all slots with requests that it never completes.
         Phase::ReadHead { since: Some(since), .. } => Some((Standing::Sender, *since)),
         Phase::ReadBody(reading) => Some((Standing::Sender, reading.exchange.started)),
         _ => None,

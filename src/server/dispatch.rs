@@ -1,7 +1,7 @@
-//! The one place that matches on a connection's phase, and gives each phase what happened to its connection.
+//! The only code that matches on all phases of a connection, and gives each phase what happened to its connection.
 //!
-//! Owns which code an input reaches, and what takes a connection over from its request. Leaves to `request`, `streams` and
-//! `uploads` what is done about it: they import nothing from here, and leave a phase by setting the next one.
+//! Owns which code an input reaches, and which code takes a connection over from its request. Leaves the rest to `request`,
+//! `streams` and `uploads`: they import nothing from here, and leave a phase by setting the next one.
 //! Invariant: [`advance`] follows every input, so no connection waits in [`Phase::HandOver`], and none keeps received bytes
 //! that its phase could take.
 
@@ -26,7 +26,7 @@ use crate::server::streams::sse::{self, Opening};
 use crate::server::streams::websocket;
 use crate::server::uploads::receive;
 
-/// After how many milliseconds an account with as many streams as it may have may try again.
+/// After how many milliseconds a member with too many streams may try again.
 const STREAMS_RETRY_MS: u64 = 1_000;
 
 /// Whether the server has a use for more bytes of this connection. Derived from its phase at each question; what the
@@ -92,7 +92,7 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
         Phase::WebSocket(_) => websocket::ended(core, conn),
         // Its request was complete, so the rest of the response is still sent.
         Phase::Export(_) => {}
-        // An EventSource that leaves closes both ways.
+        // An EventSource that leaves closes both directions.
         Phase::EventStream(_) => conn.close(CloseReason::PeerLeft),
         // `advance` reads what has come, and closes after the last response.
         Phase::ReadHead { .. } => {}
@@ -111,7 +111,7 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-/// Goes on as far as the received bytes reach, and closes what has nothing left to do.
+/// Handles the received bytes as far as possible, and closes a connection that has nothing left to do.
 pub fn advance(core: &mut Core, conn: &mut Conn) {
     loop {
         let went_on = match &conn.phase {
@@ -145,7 +145,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-/// Another part of the server takes the connection over from its request.
+/// A stream or an upload takes the connection over from its request.
 fn hand_over(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, to: Handover) {
     match to {
         Handover::Upload => receive::begin(core, conn, exchange),
@@ -179,7 +179,7 @@ fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Strea
     }
 }
 
-/// A continuation has run: the request or op that waits for `ticket` goes on.
+/// A continuation has run: continues the request or op that waits for `ticket`.
 pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, step: Result<Step, Problem>) {
     match caller {
         Caller::Request(_) => match conn.take_phase() {
@@ -196,7 +196,7 @@ pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, 
     }
 }
 
-/// A stream's own question is answered.
+/// Storage has answered a question of the stream itself.
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
     match &conn.phase {
         Phase::WebSocket(_) => websocket::answered(core, conn, ticket, result),
@@ -274,7 +274,7 @@ pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-/// The server stops: streams are told to come back later, and a connection without a request ends.
+/// The server stops: streams are closed with a time to come back, and a connection without a request ends.
 pub fn drain(core: &mut Core, conn: &mut Conn) {
     match &conn.phase {
         Phase::WebSocket(_) => websocket::drain(core, conn),
@@ -283,12 +283,12 @@ pub fn drain(core: &mut Core, conn: &mut Conn) {
         Phase::Linger { .. } | Phase::Drain { .. } => {
             conn.deadline = conn.deadline.min(Some(core.linger_until()));
         }
-        // What was begun is finished first; `advance` ends what was not.
+        // A request that was begun is finished first; `advance` closes connections without one.
         _ => {}
     }
 }
 
-/// Returns what was kept for a connection that is gone.
+/// Releases everything that was kept for a connection that was closed.
 pub fn forget(core: &mut Core, conn: &mut Conn) {
     core.charge(conn, 0);
     core.crowd.leave(conn);

@@ -7,10 +7,10 @@
 //! |---|---|
 //! | this file | the value: who gets an input, and what the runtime must know of a connection after it |
 //! | [`publish`], [`reactions`] | events to their audience, and what else follows from a fact |
-//! | [`dispatch`] | the one place that matches on a connection's phase |
+//! | [`dispatch`] | the only code that matches on all phases of a connection |
 //! | [`streams`], [`uploads`], [`background`] | what a request becomes; work that belongs to no connection |
 //! | [`request`] | one HTTP request, from its head to its response |
-//! | [`conn`], [`core`], [`turn`], [`crowd`], [`calls`], [`contract`], [`clock`] | a connection, what all share, what one input leaves, who may be here, what is waited for |
+//! | [`conn`], [`core`], [`turn`], [`crowd`], [`calls`], [`contract`], [`clock`] | a connection, what all share, what one input leaves, which connections may be open, the calls in flight |
 //!
 //! Invariants: `handle` is total and never panics; every effect of an input is there when `handle` returns.
 //!
@@ -41,7 +41,7 @@
 //! // A peer connects and sends a request.
 //! let conn = ConnId(0);
 //! server.handle(now, Input::Accepted { conn, peer: [127, 0, 0, 1].into(), listener_kind: ListenerKind::Public });
-//! let request = b"GET /api/v1/nobody HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+//! let request = b"GET /api/v1/conversations HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 //! server.handle(now, Input::Received { conn, bytes: request });
 //!
 //! let mut answer = Vec::new();
@@ -62,13 +62,13 @@
 //!             answer.extend_from_slice(&bytes);
 //!             server.handle(now, Input::Sent { conn, bytes: bytes.len() as u64 });
 //!         }
-//!         // Workers, files and the ends of sockets go the same way.
+//!         // Jobs of workers, files and closed sockets are handled in the same way.
 //!         _ => {}
 //!     }
 //! }
-//! // Nobody asks without a token.
+//! // A request without a token is refused.
 //! assert!(answer.starts_with(b"HTTP/1.1 401 Unauthorized\r\n"));
-//! // When the next deadline has come, the loop would say `Input::Tick`.
+//! // When the next deadline has come, the loop passes `Input::Tick`.
 //! assert!(server.next_deadline().is_some());
 //! # drop(reader);
 //! # store.close().expect("closed");
@@ -125,9 +125,10 @@ use crate::model::problem::Problem;
 use crate::model::settings::Settings;
 
 /// How long a mail or a look-up in progress may take while the server ends: most mails are delivered within it, and none
-/// is sent twice then. Beyond: the mail stays in the outbox, for the next start.
+/// is sent twice then. After that the mail stays in the outbox, for the next start.
 const DRAIN_BACKGROUND: Duration = Duration::from_secs(2);
 
+/// The server. One owner calls its methods: [`Server::handle`] for each input, [`Server::poll_effect`] until `None`.
 pub struct Server {
     conns: Conns,
     timers: Timers<ConnId>,
@@ -136,6 +137,7 @@ pub struct Server {
 }
 
 impl Server {
+    /// A server without connections. `start` is what the store found in its database.
     pub fn new(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Server {
         Server {
             conns: Conns::default(),
@@ -194,7 +196,7 @@ impl Server {
         }
     }
 
-    /// Refuses incomplete requests where all together are too large.
+    /// Refuses the largest incomplete requests when all of them together hold too much memory.
     fn relieve(&mut self) {
         let limits = &self.core.settings.limits;
         let request_max = limits.head_max.max(admit::whole_body_max(&self.core));
@@ -203,7 +205,7 @@ impl Server {
         }
     }
 
-    /// Answers passwords that found the queue full, and gives workers the next ones.
+    /// Answers `busy` to the passwords that found the queue full, and gives the next ones to workers.
     fn hash(&mut self) {
         while let Some(ticket) = self.core.hashing.take_refused() {
             self.go_on_with(ticket, Done::Busy);
@@ -240,52 +242,55 @@ impl Server {
         first_deadline(&self.core, &self.timers).map(|at| self.clock.read_at(at))
     }
 
+    /// Whether the runtime is to read from this connection's socket.
     pub fn wants_read(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some_and(|conn| dispatch::wants_read(&self.core, conn))
     }
 
+    /// What waits to be written to this connection's socket.
     pub fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue> {
         self.conns.get_mut(conn).map(|conn| &mut conn.send)
     }
 
-    /// A connection that finds no room gets a refusal, so only the end of the server stops accepting.
+    /// Whether new connections are accepted: always, until the server drains. One for which there is no room gets a refusal.
     pub fn is_accepting(&self) -> bool {
         !self.core.draining
     }
 
-    /// Draining and done: nothing is open, and nothing is waited for but what may be given up.
+    /// Whether a drain is complete: no connection is open, and no call is in flight except those that may be given up.
     pub fn is_drained(&self) -> bool {
         self.core.draining && self.conns.is_empty() && self.calls_are_over()
     }
 
-    /// A mail that is not sent stays in the outbox, and a mail server may take longer to answer than a restart may last.
+    /// Calls that may be given up are not waited for longer than [`DRAIN_BACKGROUND`]: a mail server may take longer to answer
+    /// than a restart may last, and a mail that is not sent stays in the outbox.
     fn calls_are_over(&self) -> bool {
         let may_give_up = self.core.background_until.is_some_and(|until| until <= self.core.now.instant);
         self.core.calls.is_empty() || may_give_up && self.core.calls.values().all(Call::may_be_given_up)
     }
 
-    /// What is open and waited for: connections, calls, profiles with a stream. Zero when all is quiet.
+    /// How many connections, calls in flight and profiles with a stream there are. All are zero when the server is idle.
     pub fn load(&self) -> (usize, usize, usize) {
         (self.conns.len(), self.core.calls.len(), self.core.hub.profiles())
     }
 
-    /// Runs `work` on a connection, then brings its effects up to date.
+    /// Runs `work` on a connection, then updates what follows from its state.
     fn with_conn(&mut self, id: ConnId, work: impl FnOnce(&mut Core, &mut Conn)) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         work(&mut self.core, conn);
         dispatch::advance(&mut self.core, conn);
-        self.settle(id);
+        self.update(id);
     }
 
-    /// Derives from a connection's state what the runtime must know of it.
-    fn settle(&mut self, id: ConnId) {
+    /// Derives from a connection's state what the runtime must know of it: whether it reads, what it writes, its deadline.
+    fn update(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if conn.is_closed() {
             self.close(id, CloseReason::Internal);
             return;
         }
-        self.core.crowd.settle(conn);
-        self.core.receiving.settle(conn);
+        self.core.crowd.update(conn);
+        self.core.receiving.update(conn);
         let wants_read = dispatch::wants_read(&self.core, conn);
         let resumed = wants_read && !conn.reading;
         conn.reading = wants_read;
@@ -308,8 +313,8 @@ impl Server {
         }
     }
 
-    /// Forgets a connection, whatever it was doing. A question of its own that is still out becomes an orphan.
-    /// `reason` counts where the connection had none of its own yet.
+    /// Forgets a connection, whatever it was doing. A call that it still waits for becomes an orphan.
+    /// `reason` is used if the connection has none of its own yet.
     fn close(&mut self, id: ConnId, reason: CloseReason) {
         let Some(mut conn) = self.conns.remove(id) else { return };
         let reason = conn.close_reason().unwrap_or(reason);
@@ -334,7 +339,7 @@ impl Server {
 
     fn accepted(&mut self, id: ConnId, peer: std::net::IpAddr, listener_kind: ListenerKind) {
         let peer = peer.to_canonical();
-        // A name that comes again without a close between: the runtime knows better what became of the old one.
+        // The slot is in use although the runtime reuses it: then the old connection no longer exists.
         if let Some(old) = self.conns.in_slot(id) {
             self.close(old, CloseReason::SocketFailed);
         }
@@ -345,7 +350,7 @@ impl Server {
         let now = self.core.now.instant;
         let mut conn = Conn::new(id, peer, listener_kind, now, now + HEAD_DEADLINE);
         conn.is_proxy = self.core.settings.trusted_proxies.contains(peer);
-        // Proxies carry many people's.
+        // A proxy carries the connections of many people.
         let exempt = conn.is_proxy || listener_kind == ListenerKind::Control;
         let per_address = self.core.settings.limits.connections_per_address;
         let refusal = if !exempt && !self.core.crowd.has_room(peer, per_address) {
@@ -360,13 +365,13 @@ impl Server {
                 self.core.crowd.enter(&conn);
                 self.conns.insert(conn);
                 self.count();
-                self.settle(id);
+                self.update(id);
             }
             Some(problem) => self.refuse(conn, &problem),
         }
     }
 
-    /// Makes room for one more connection, if need be by closing one that gives way.
+    /// Makes room for one more connection, if necessary by closing one that gives way.
     fn make_room(&mut self) -> bool {
         if self.conns.len() - self.core.crowd.refused() < self.core.settings.limits.connections_max {
             return true;
@@ -376,7 +381,7 @@ impl Server {
         true
     }
 
-    /// Answers a new connection for which there is no room, and lets it read that.
+    /// Answers a new connection for which there is no room, and keeps it open until it has read the answer.
     fn refuse(&mut self, mut conn: Conn, problem: &Problem) {
         let id = conn.id;
         conn.is_refused = true;
@@ -399,13 +404,13 @@ impl Server {
         self.go_on_with(ticket, done);
     }
 
-    /// What a worker has done, or will not do.
+    /// A worker has done a job, or the job was refused.
     fn go_on_with(&mut self, ticket: Ticket, done: Done) {
         let Some(call) = self.core.calls.remove(ticket) else { return };
         let then = match call.next {
             Next::Work(then) | Next::Hash(then) => then,
             Next::Task(task) => return tasks::finished(&mut self.core, task, done),
-            // Storage's questions: no worker has them.
+            // Those wait for storage, not for a worker.
             _ => return,
         };
         let step = steps::guard(&mut self.core, |ctx| then(ctx, done));
@@ -473,7 +478,7 @@ impl Server {
         }
     }
 
-    /// An event goes to its audience, then has its consequences.
+    /// Sends an event to its audience, then does what follows from it.
     fn publish(&mut self, origin: ConnId, event: Event) {
         let (fact, audience) = publish::publish(&mut self.core, &mut self.conns, origin, event);
         reactions::on_fact(&mut self.core, &mut self.conns, &fact, &audience);
@@ -499,7 +504,8 @@ impl Server {
         tasks::tick(&mut self.core);
     }
 
-    /// The queues hold more than they may together. A close frame would wait after all that is queued: the connection just ends.
+    /// All send queues together hold too much: the largest close. A close frame would wait after all that is queued, so they
+    /// close without one.
     fn close_largest(&mut self) {
         let held = |conn: &Conn| Held { conn: conn.id, address: conn.address, bytes: conn.charged };
         let all = self.conns.iter().filter(|conn| conn.charged > 0).map(held).collect();
@@ -511,7 +517,7 @@ impl Server {
         }
     }
 
-    /// The calendar clock was set: tokens expire by it, while deadlines are instants that were derived from it before.
+    /// The calendar clock was set: tokens expire by it, while the deadlines were derived from its reading before.
     fn expire(&mut self) {
         for id in self.conns.ids() {
             self.with_conn(id, dispatch::clock_was_set);

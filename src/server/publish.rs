@@ -12,8 +12,8 @@ use crate::server::core::Core;
 use crate::server::dispatch;
 use crate::server::streams::publication::Publication;
 
-/// Queues an event on every open stream of its audience, and returns what it said and to whom. The connections that it
-/// touched are in `core.turn.touched`. `origin` gets its answer instead.
+/// Queues an event on every open stream of its audience, except on `origin`, which gets its answer instead. Returns the fact
+/// and the audience; the connections on which something was queued are in `core.turn.touched`.
 pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event) -> (Fact, Audience) {
     core.head = core.head.max(event.seq);
     core.metrics.events += 1;

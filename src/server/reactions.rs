@@ -1,6 +1,6 @@
-//! What the server does because of a committed fact, in addition to telling its audience.
+//! What the server does because of a committed fact, in addition to sending the event to its audience.
 //!
-//! Owns the list of facts that have a consequence. Leaves the consequences to the parts that bear them.
+//! Owns the list of facts that cause something. Leaves what they cause to `presence` and the streams.
 //! Invariant: a reaction follows from the fact alone, whether or not the connection that caused it is still there.
 
 use crate::model::event::{Audience, EndedSession, Fact};
@@ -26,7 +26,7 @@ pub fn on_fact(core: &mut Core, conns: &mut Conns, fact: &Fact, audience: &Audie
     }
 }
 
-/// Storage has answered: some changes are no events, and concern open streams nevertheless.
+/// Storage has answered: some changes make no event and concern open streams nevertheless.
 pub fn on_answer(core: &mut Core, conns: &mut Conns, result: &Result<Answer, Refusal>) {
     if let Ok(Answer::SetBlock(changed)) = result
         && let Some(changed) = **changed
@@ -35,7 +35,7 @@ pub fn on_answer(core: &mut Core, conns: &mut Conns, result: &Result<Answer, Ref
     }
 }
 
-/// No token of the session counts any more, and its streams end.
+/// No token of the session is accepted any more, and its streams end.
 fn end_session(core: &mut Core, conns: &mut Conns, ended: &EndedSession, audience: &Audience) {
     let EndedSession { session, until } = *ended;
     core.session_ended(session, until);

@@ -1,6 +1,6 @@
-//! What lives for one input: the server's scratch between the beginning and the end of [`Server::handle`].
+//! Scratch data of one input: it exists between the beginning and the end of [`Server::handle`].
 //!
-//! Owns what one step leaves for a later step of the same turn. Nothing in it means anything to the next input.
+//! Owns what one step leaves for a later step of the same turn. The next input uses none of it.
 //! Invariant: [`Turn::end`] finds every list empty.
 //!
 //! [`Server::handle`]: crate::server::Server::handle
@@ -12,18 +12,18 @@ use crate::base::id::Id;
 use crate::model::handler::FollowUp;
 use crate::server::contract::ConnId;
 
-/// Bytes of the buffer that events are written in, kept from one to the next. Beyond: given back.
+/// Bytes of the buffer that events are written in, kept from one event to the next. A larger one is freed.
 const EVENT_TEXT_KEPT: usize = 16_384;
 
 #[derive(Default)]
 pub struct Turn {
     /// The event that was published last.
     pub last_published: LastPublished,
-    /// Connections that the event at hand touched, to be brought up to date after it.
+    /// Connections on which the current event queued something; they are updated after it.
     pub touched: Vec<ConnId>,
-    /// What handlers asked for in addition to their answer.
+    /// Work that handlers asked for in addition to their answer.
     pub follow_ups: Vec<FollowUp>,
-    /// To be queued on other connections than the one at hand, when it is done with.
+    /// Ephemeral events for other connections than the current one; they are queued at the end of the turn.
     pub broadcasts: VecDeque<Broadcast>,
 }
 
@@ -35,14 +35,14 @@ impl Turn {
     }
 }
 
-/// An ephemeral event for the native streams of some profiles: one that has none misses nothing.
+/// An ephemeral event for the native streams of some profiles. A profile without a stream does not get it later.
 pub struct Broadcast {
     pub profiles: Arc<[Id]>,
     pub frame: Arc<[u8]>,
 }
 
-/// The text of the event published last. The answer that follows it shows the same message, and need not write it again;
-/// its buffer is used for the next event.
+/// The text of the event that was published last. The answer after it shows the same message and copies it from here. The
+/// buffer is used for the next event.
 #[derive(Default)]
 pub struct LastPublished {
     seq: u64,

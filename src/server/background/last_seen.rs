@@ -1,6 +1,7 @@
 //! When sessions were last seen: collected in memory, written once a minute, a bounded batch at a time.
 //!
-//! Owns the two lists; `tasks` says when they are written. Invariant: a session's row is written at most once a minute, and no request waits for it.
+//! Owns the two lists; leaves to `tasks` when they are written.
+//! Invariant: a session's row is written at most once a minute, and no request waits for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use crate::server::background::tasks;
 use crate::server::calls::{Caller, Next, Periodic, Task};
 use crate::server::core::Core;
 
-/// Sessions whose last-seen time waits to be written, 24 bytes each. Beyond: not recorded, until the next minute.
+/// Sessions whose last-seen time waits to be written, 24 bytes each. Above: not recorded in this minute.
 const SEEN_SESSIONS_MAX: usize = 65_536;
-/// Of them in one write, about a millisecond of the writer's time; the next follows when it is answered.
+/// Of them in one write, about a millisecond of the writer's time. The next write follows the answer.
 const SEEN_BATCH_MAX: usize = 256;
 
 #[derive(Default)]
@@ -33,7 +34,7 @@ impl LastSeen {
     }
 }
 
-/// Writes a batch of what was seen. Begins with what is left of the last minute.
+/// Writes a batch of last-seen times; those left from the last minute first.
 pub fn run(core: &mut Core) -> bool {
     let LastSeen { pending, in_flight } = &mut core.last_seen;
     if in_flight.is_empty() {
@@ -52,7 +53,7 @@ pub fn run(core: &mut Core) -> bool {
     true
 }
 
-/// A batch is written, or lost to a fault: the next minute records the same sessions again.
+/// A batch is written, or a fault lost it: then the next minute records the same sessions again.
 pub fn written(core: &mut Core) {
     let is_more = !core.last_seen.in_flight.is_empty();
     tasks::ended(core, Periodic::LastSeen, is_more.then_some(Duration::ZERO));

@@ -1,12 +1,12 @@
 //! The outbox: fetches mails that are due, has workers send them, and writes the result of each.
 //!
-//! Owns the state of the mails that were fetched. Leaves to `tasks` when it runs; texts, delivery and the time between two tries
-//! are elsewhere.
+//! Owns the state of the mails that were fetched. Leaves to `tasks` when it runs, to `model` the texts, to `work` the delivery, to
+//! `store` the time of the next try.
 //!
 //! ```text
-//! due ──fetched──► Sending ──done──► Settling ──written──► gone, or due again later
+//! due ──fetched──► Sending ──done──► Recording ──written──► gone, or due again later
 //!                     │ no worker free    │ storage refused
-//!                     └──► due            └──► Unsettled ──next look──► Settling
+//!                     └──► due            └──► Unrecorded ──next look──► Recording
 //! ```
 //! Invariant: a mail that was sent is never handed out again by this process, whatever storage answers.
 
@@ -25,7 +25,7 @@ use crate::server::calls::{Call, Caller, Next, Periodic, Task};
 use crate::server::contract::Effect;
 use crate::server::core::Core;
 
-/// After storage or the workers refused to do the outbox's work.
+/// The wait after storage or the workers refused the outbox's work.
 const OUTBOX_RETRY: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
@@ -38,27 +38,27 @@ pub struct Outbox {
 enum State {
     Sending,
     /// Its outcome is being written.
-    Settling(Delivery),
+    Recording(Delivery),
     /// Its outcome could not be written.
-    Unsettled(Delivery),
-    /// Written; kept until the fetch in flight has ended, which may still show the row.
-    Settled,
+    Unrecorded(Delivery),
+    /// Its outcome is written. It is kept until the fetch in flight has ended, which may still show the row.
+    Recorded,
 }
 
 /// Looks at the outbox: writes again what could not be written, and fetches what is due.
 pub fn run(core: &mut Core) -> bool {
-    let unsettled = core.outbox.under_way.iter().filter_map(|(id, state)| match state {
-        State::Unsettled(delivery) => Some((*id, *delivery)),
+    let unrecorded = core.outbox.under_way.iter().filter_map(|(id, state)| match state {
+        State::Unrecorded(delivery) => Some((*id, *delivery)),
         _ => None,
     });
-    let unsettled: Vec<(Id, Delivery)> = unsettled.collect();
-    for (id, delivery) in unsettled {
-        settle(core, id, delivery);
+    let unrecorded: Vec<(Id, Delivery)> = unrecorded.collect();
+    for (id, delivery) in unrecorded {
+        record(core, id, delivery);
     }
     if core.outbox.under_way.len() >= MAILS_UNDER_WAY_MAX || core.draining {
         return false;
     }
-    // Rows that were fetched already are due too, and come first: the page has room for all of them and one more at least.
+    // Rows that were fetched before are still due, and come first: the page has room for all of them and at least one more.
     let fetch = FetchMail { at: core.now.unix_ms, limit: MAILS_UNDER_WAY_MAX as u32 };
     core.ask_store(Caller::Server, fetch.into_command(), Next::Task(Task::Run(Periodic::Mail)));
     true
@@ -66,7 +66,7 @@ pub fn run(core: &mut Core) -> bool {
 
 pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
     let Ok(Some(page)) = result.map(FetchMail::from_answer) else {
-        forget_settled(core);
+        forget_recorded(core);
         return tasks::ended(core, Periodic::Mail, Some(OUTBOX_RETRY));
     };
     let MailPage { mails, next_due_at } = page;
@@ -80,15 +80,15 @@ pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
         }
         send(core, mail);
     }
-    // Not before: this page may be older than what became of its mails.
-    forget_settled(core);
+    // Not earlier: this page may be older than the outcome of its mails.
+    forget_recorded(core);
     let wait = next_due_at.map(|due_at| Duration::from_millis(due_at.saturating_sub(core.now.unix_ms)));
-    // A row that is due already waits for room, which a mail's end makes and looks again.
+    // A row that is due waits for room; the end of a mail makes room and wakes this task.
     tasks::ended(core, Periodic::Mail, wait.filter(|wait| !wait.is_zero()));
 }
 
-fn forget_settled(core: &mut Core) {
-    core.outbox.under_way.retain(|_, state| *state != State::Settled);
+fn forget_recorded(core: &mut Core) {
+    core.outbox.under_way.retain(|_, state| *state != State::Recorded);
 }
 
 fn retry(core: &mut Core) {
@@ -97,8 +97,8 @@ fn retry(core: &mut Core) {
 
 fn send(core: &mut Core, mail: DueMail) {
     let Some(to) = &mail.to else {
-        // A mail without a recipient takes the time of any other, so that nothing shows that no account has the address.
-        return settle(core, mail.id, Delivery::Sent);
+        // A mail without a recipient takes as long as any other, so that its time does not show that no account has the address.
+        return record(core, mail.id, Delivery::Sent);
     };
     let (subject, body) = mail_text::render(&mail, &core.settings.lookup_key, &core.settings.public_url);
     let letter = Letter {
@@ -120,43 +120,43 @@ fn send(core: &mut Core, mail: DueMail) {
 pub fn delivered(core: &mut Core, id: Id, done: Done) {
     match done {
         Done::Mail(delivery) => {
-            // Counted now and not after a day of tries: only the operator can fix it.
+            // Counted now and not after a day of tries, since only the operator can fix it.
             if delivery == Delivery::Blocked {
                 core.metrics.trouble(ErrorKind::Mail);
             }
-            settle(core, id, delivery);
+            record(core, id, delivery);
         }
         Done::Busy => {
             core.outbox.under_way.remove(&id);
             retry(core);
         }
         // The worker panicked; the pool has logged it.
-        _ => settle(core, id, Delivery::Failed),
+        _ => record(core, id, Delivery::Failed),
     }
 }
 
-fn settle(core: &mut Core, id: Id, delivery: Delivery) {
-    core.outbox.under_way.insert(id, State::Settling(delivery));
+fn record(core: &mut Core, id: Id, delivery: Delivery) {
+    core.outbox.under_way.insert(id, State::Recording(delivery));
     let at = core.now.unix_ms;
     let command = match delivery {
         Delivery::Sent => MailSent { id }.into_command(),
         Delivery::Failed | Delivery::Blocked => MailFailed { id, at, permanent: false }.into_command(),
         Delivery::Refused => MailFailed { id, at, permanent: true }.into_command(),
     };
-    core.ask_store(Caller::Server, command, Next::Task(Task::SettleMail(id)));
+    core.ask_store(Caller::Server, command, Next::Task(Task::RecordMail(id)));
 }
 
-/// What became of a mail is written, or not.
-pub fn settled(core: &mut Core, id: Id, result: Result<Answer, Refusal>) {
-    let Some(State::Settling(delivery)) = core.outbox.under_way.get(&id).copied() else { return };
+/// The outcome of a mail is written, or could not be.
+pub fn recorded(core: &mut Core, id: Id, result: Result<Answer, Refusal>) {
+    let Some(State::Recording(delivery)) = core.outbox.under_way.get(&id).copied() else { return };
     match result {
         Err(_) => {
-            core.outbox.under_way.insert(id, State::Unsettled(delivery));
+            core.outbox.under_way.insert(id, State::Unrecorded(delivery));
             retry(core);
         }
         Ok(answer) => {
             if core.tasks.is_in_flight(Periodic::Mail) {
-                core.outbox.under_way.insert(id, State::Settled);
+                core.outbox.under_way.insert(id, State::Recorded);
             } else {
                 core.outbox.under_way.remove(&id);
             }
@@ -164,7 +164,7 @@ pub fn settled(core: &mut Core, id: Id, result: Result<Answer, Refusal>) {
                 log::error!(target: "natter::mail", mail:% = id; "a mail was given up");
                 core.metrics.trouble(ErrorKind::Mail);
             }
-            // There is room for one more, and a failed one has its next time.
+            // There is room for one more mail, and a failed one has a new time.
             tasks::wake(core, Periodic::Mail);
         }
     }

@@ -1,8 +1,9 @@
 //! Background tasks: what the server does by itself, and when.
 //!
 //! Owns the table of periodic tasks and the one mechanism that runs them. Leaves to `outbox`, `last_seen` and `upkeep` what
-//! a run does. Invariant: at most one run of a task is in flight, and a task belongs to no connection, so no connection can
-//! delay or lose it by closing.
+//! a run does.
+//! Invariant: at most one run of a task is in flight, and a task belongs to no connection, so no connection can delay or lose
+//! it by closing.
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +21,9 @@ use crate::server::core::Core;
 /// One periodic task.
 struct Row {
     task: Periodic,
-    /// From the start of the process to its first run.
+    /// From the start of the process to the first run.
     first: Duration,
-    /// From the start of a run to the start of the next, unless a run says that there is work sooner.
+    /// From the start of a run to the start of the next, unless a run finds that there is work earlier.
     every: Duration,
     /// Begins a run; `true` when it waits for storage or a worker, whose answer then calls [`ended`].
     run: fn(&mut Core) -> bool,
@@ -31,12 +32,12 @@ struct Row {
 const MINUTE: Duration = Duration::from_secs(60);
 
 const TABLE: [Row; 6] = [
-    // A mail that was just written wakes the task; what the last process left is looked for at once.
+    // A new mail wakes the task; mails that the last process left are fetched at once.
     Row { task: Periodic::Mail, first: Duration::ZERO, every: MINUTE, run: outbox::run },
     Row { task: Periodic::LastSeen, first: MINUTE, every: MINUTE, run: last_seen::run },
     Row { task: Periodic::Erase, first: MINUTE, every: MINUTE, run: upkeep::erase },
     Row { task: Periodic::PruneLog, first: MINUTE, every: Duration::from_secs(3_600), run: upkeep::prune },
-    // The file of a deleted upload is gone within a minute.
+    // The file of a deleted upload is removed within a minute.
     Row {
         task: Periodic::RemoveFiles,
         first: Duration::from_secs(20),
@@ -50,7 +51,7 @@ const TABLE: [Row; 6] = [
 struct State {
     next_at: Instant,
     in_flight: bool,
-    /// There is new work that the run in flight may not see.
+    /// Whether there is new work that the run in flight may not see.
     again: bool,
 }
 
@@ -71,7 +72,7 @@ impl Tasks {
         self.0[index(task)].in_flight
     }
 
-    /// The next run of a task is at `at` or sooner.
+    /// Makes the next run of a task start at `at` or earlier.
     pub fn run_by(&mut self, task: Periodic, at: Instant) {
         let state = &mut self.0[index(task)];
         state.next_at = state.next_at.min(at);
@@ -103,13 +104,13 @@ fn start(core: &mut Core, task: Periodic) {
     core.tasks.0[index(task)].in_flight = (row.run)(core);
 }
 
-/// There is work for a task: it runs now, or once more after the run in flight.
+/// There is work for a task: runs it now, or once more after the run in flight.
 pub fn wake(core: &mut Core, task: Periodic) {
     core.tasks.0[index(task)].again = true;
     start_if_due(core, task);
 }
 
-/// The run in flight has ended. `wait` is when the task found it has to run again, zero for work that is left.
+/// The run in flight has ended. `wait` is the time to the next run that the task found, zero if work is left.
 pub fn ended(core: &mut Core, task: Periodic, wait: Option<Duration>) {
     core.tasks.0[index(task)].in_flight = false;
     if let Some(wait) = wait {
@@ -118,7 +119,7 @@ pub fn ended(core: &mut Core, task: Periodic, wait: Option<Duration>) {
     start_if_due(core, task);
 }
 
-/// Does what the handlers of this turn asked for in addition to their answers.
+/// Starts the work that the handlers of this turn asked for in addition to their answers.
 pub fn follow_up(core: &mut Core) {
     for follow_up in std::mem::take(&mut core.turn.follow_ups) {
         match follow_up {
@@ -140,10 +141,10 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         Task::Run(Periodic::LastSeen) => last_seen::written(core),
         Task::Run(Periodic::Erase) => upkeep::erased(core, result),
         Task::Run(Periodic::PruneLog) => upkeep::pruned(core, result),
-        // Handlers and their continuations do the one, nothing is asked for the other.
+        // Handlers and their continuations run the first; the second asks nothing.
         Task::Run(Periodic::RemoveFiles | Periodic::Expire) => {}
-        Task::SettleMail(id) => outbox::settled(core, id, result),
-        // Where it could not be written the place stays empty, and the mail is due by itself.
+        Task::RecordMail(id) => outbox::recorded(core, id, result),
+        // If it could not be written, the place stays empty, and the mail is due at its own time.
         Task::PlaceSession => wake(core, Periodic::Mail),
         Task::SendMail(_) | Task::FindPlace(_) => {}
     }
@@ -161,6 +162,6 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
             let found = PlaceSession { at: core.now.unix_ms, session, place };
             core.ask_store(Caller::Server, found.into_command(), Next::Task(Task::PlaceSession));
         }
-        Task::Run(_) | Task::SettleMail(_) | Task::PlaceSession => {}
+        Task::Run(_) | Task::RecordMail(_) | Task::PlaceSession => {}
     }
 }

@@ -1,7 +1,8 @@
 //! Periodic upkeep: messages of deleted accounts, old events, files of deleted uploads, expired state in memory.
 //!
-//! Leaves to `tasks` when each runs. Invariant: a run is one bounded step, so that posts come in between two of them; what
-//! a step leaves is done by the next run, which follows at once, and after a fault in its usual time.
+//! Leaves to `tasks` when each runs.
+//! Invariant: a run is one bounded step, so that posts come between two steps. What a step leaves is done by the next run,
+//! which follows at once, or after a fault at its usual time.
 
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use crate::server::calls::{Caller, Next, Periodic, Task};
 use crate::server::core::Core;
 use crate::server::request::steps;
 
-/// Erases messages of deleted accounts. The request that deletes an account erases them itself and waits for it; this does
-/// what a crash or a closed connection left. Where nothing is left it costs one look at an empty table.
+/// Erases messages of deleted accounts. The request that deletes an account erases them itself and waits for it; this task does
+/// what a crash or a closed connection left. If nothing is left, it costs one read of an empty table.
 pub fn erase(core: &mut Core) -> bool {
     if core.draining {
         return false;
@@ -29,7 +30,7 @@ pub fn erased(core: &mut Core, result: Result<Answer, Refusal>) {
     tasks::ended(core, Periodic::Erase, is_more.then_some(Duration::ZERO));
 }
 
-/// Forgets old events, where the operator keeps only some.
+/// Removes old events, if the operator has set EVENTS_KEPT.
 pub fn prune(core: &mut Core) -> bool {
     let Some(kept) = core.settings.events_kept.filter(|_| !core.draining) else { return false };
     let before = core.now.unix_ms.saturating_sub(kept.as_millis() as u64);
@@ -43,22 +44,22 @@ pub fn pruned(core: &mut Core, result: Result<Answer, Refusal>) {
     tasks::ended(core, Periodic::PruneLog, is_more.then_some(Duration::ZERO));
 }
 
-/// Removes files that no row refers to. A chain of handler steps, whose end is where it asks nothing more.
+/// Removes files that no row refers to. It is a chain of handler steps, which ends with the step that asks nothing more.
 pub fn remove_files(core: &mut Core) -> bool {
-    // A row that a power cut may bring back needs its file.
+    // A row whose deletion a power cut may undo needs its file.
     if core.draining || core.storage.unproven {
         return false;
     }
     steps::ask(core, Caller::Task(Periodic::RemoveFiles), crate::uploads::sweep()).is_some()
 }
 
-/// Forgets what has expired in memory; nothing is asked for it.
+/// Removes expired state from memory; it asks neither storage nor a worker.
 pub fn expire(core: &mut Core) -> bool {
     let (unix_s, now) = (core.now.unix_s(), core.now.instant);
-    core.rates.sweep(now);
+    core.rates.expire(now);
     core.ended.retain(|_, ended| ended.until >= unix_s || ended.kept_until > now);
     core.tickets.expire(core.now);
     let hub = &core.hub;
-    core.values.sweep(|profile| !hub.of(profile).is_empty());
+    core.values.forget_idle(|profile| !hub.of(profile).is_empty());
     false
 }

@@ -1,6 +1,7 @@
 //! Which requests are allowed: the columns of the route table applied to a head.
 //!
-//! In the order of [`protocol`](crate::protocol), "Precedence". Nothing here reads a body byte or asks storage.
+//! The checks have the order of [`protocol`](crate::protocol), "Precedence".
+//! Invariant: nothing here reads a body byte or asks storage.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -28,15 +29,15 @@ use crate::server::request::router::{self, Found};
 use crate::server::request::routes::{Access, Action, BodyKind, ROUTES, RateClass, Route};
 use crate::server::request::upload_head;
 
-/// A JSON request from its first byte. Beyond: 408.
+/// How long a JSON request may take from its first byte. After that: 408.
 const JSON_DEADLINE: Duration = Duration::from_secs(30);
-/// After how many milliseconds one who brought too many may try again.
+/// After how many milliseconds a member with too many uploads in progress may try again.
 const UPLOADS_RETRY_MS: u64 = 1_000;
 
-/// Groups one account may create in an hour. Beyond: 429.
+/// Groups one member may create in an hour. Above: 429.
 const GROUPS_PER_HOUR: u32 = 120;
-/// Members one account may add to groups in an hour, those of new groups included: five of the largest groups of the default
-/// MEMBERS_MAX. Beyond: 429.
+/// Group members that one member may add in an hour, those of new groups included: five of the largest groups by the default
+/// MEMBERS_MAX. Above: 429.
 const MEMBERS_PER_HOUR: u32 = 5_000;
 
 /// What is known of a request before anything is decided.
@@ -47,7 +48,7 @@ pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> B
         Some(id) => id.to_owned(),
         None => new_request_id(core),
     };
-    // After a request for an upgrade that gets a plain answer frames may follow, which are not requests.
+    // After a request for an upgrade, frames may follow even if its answer is a plain one; they are not requests.
     let upgrade = websocket::is_wanted(head.headers.get_all("upgrade"));
     let crowded = core.crowd.closes_after_answer(conn, core.settings.limits.connections_max);
     let close = !head.keep_alive || core.draining || upgrade || crowded;
@@ -81,7 +82,7 @@ fn is_request_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// Decides. `exchange.route` stays `None` only for a good `OPTIONS`.
+/// Decides whether the request may continue. `exchange.route` stays `None` only for a good `OPTIONS`.
 pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<(), Problem> {
     let method = exchange.head.method;
     if method == Method::Unknown {
@@ -99,7 +100,7 @@ pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<()
         return Err(Problem::new(Code::MethodNotAllowed));
     }
     let Some(route) = find_route(exchange, conn.listener_kind)? else { return admit_options(core, exchange) };
-    // Health, readiness and metrics are answered to the end: they show that the server stops.
+    // Health, readiness and metrics are answered until the end: they show that the server stops.
     if core.draining && matches!(route.action, Action::Handle(_)) {
         return Err(Code::Unavailable.into());
     }
@@ -117,7 +118,7 @@ pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<()
     admit_body(core, exchange, route)
 }
 
-/// A browser asks before it asks, so preflights are free; any other `OPTIONS` is a request like others.
+/// A browser sends a preflight by itself, so it is not counted; any other `OPTIONS` is a request like others.
 fn admit_options(core: &mut Core, exchange: &mut Exchange) -> Result<(), Problem> {
     if cors::preflight_origin(&exchange.head.headers).is_some() {
         return Ok(());
@@ -182,18 +183,18 @@ fn authorize(
     }
 }
 
-/// Whether the request shows a signature, valid or not: the handler checks it.
+/// Whether the request has a signature. The handler checks whether it is valid.
 fn is_signed(exchange: &Exchange) -> bool {
     exchange.query.iter().any(|(name, _)| name == "sig" || name == "expires")
 }
 
-/// Takes one request from a bucket; what it says goes into the answer's `RateLimit` fields.
+/// Takes one request from a bucket; its verdict goes into the answer's `RateLimit` fields.
 fn spend(core: &mut Core, exchange: &mut Exchange, bucket: Bucket) -> Result<(), Problem> {
     let verdict = take(core, bucket);
     heed(exchange, verdict)
 }
 
-/// The same from the buckets of its address.
+/// The same for the buckets of its address.
 fn spend_address(core: &mut Core, exchange: &mut Exchange, class: RateClass) -> Result<(), Problem> {
     let verdict = take_address(core, exchange.client.address, class);
     heed(exchange, verdict)
@@ -211,7 +212,7 @@ fn heed(exchange: &mut Exchange, verdict: Option<Verdict>) -> Result<(), Problem
     }
 }
 
-/// `None` when the rates are lifted.
+/// Takes one request from a bucket; `None` with RATE_LIMIT=off.
 pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
     let limits = &core.settings.limits;
     if !limits.rate_limit {
@@ -222,14 +223,14 @@ pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
         Bucket::Address(_) | Bucket::Overflow => limits.rate_address,
         Bucket::Account(_) => limits.rate_account,
         Bucket::Writes(_) => limits.rate_writes,
-        // These are taken by the hour.
+        // These are counted by the hour.
         Bucket::Groups(_) | Bucket::Members(_) => return None,
     };
     Some(core.rates.take(bucket, rate, core.now.instant))
 }
 
-/// After its handler and before storage: what a write costs beyond one, and whether its author has made as many groups, or
-/// added as many members, as one may in an hour.
+/// Runs after the handler and before storage: charges what a write costs in addition to one request, and refuses a member that
+/// has created as many groups, or added as many group members, as one may in an hour.
 pub fn charge(core: &mut Core, actor: Option<Actor>, step: &Step) -> Result<(), Problem> {
     let (Some(Actor { member, .. }), Step::Store(Command::Write(write), _)) = (actor, step) else {
         return Ok(());
@@ -271,8 +272,8 @@ pub fn take_address(core: &mut Core, address: IpAddr, class: RateClass) -> Optio
     limits.rate_limit.then(|| core.rates.take_nested(address, bucket, rate, core.now.instant))
 }
 
-/// The actor by a bearer token, or by what the row admits in its place. A ticket that is presented is used up, whatever
-/// becomes of the request: one that could be tried again could be used twice.
+/// The actor by a bearer token, or by what the row admits instead of one. A presented ticket is used up even if the request is
+/// refused: a ticket that may be tried again could be used twice.
 fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Option<Actor> {
     let device = exchange.client.unique_id.as_deref();
     if let Some(token) = bearer(&exchange.head.headers) {
@@ -293,16 +294,16 @@ fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Option<Actor
     by_ticket.filter(|actor| !core.ended.contains_key(&actor.session))
 }
 
-/// Who an access token speaks for, if it is good, of this epoch, of a session that has not ended, and shown by the
-/// device it is bound to.
+/// The actor of an access token, if the token is valid, of this epoch, of a session that has not ended, and presented by the
+/// device that it is bound to.
 pub fn actor(core: &Core, token: &str, device: Option<&str>) -> Option<Actor> {
     let claims = token::verify_access(&core.settings, &core.epoch, core.now.unix_s(), token).ok()?;
     let alive = !core.ended.contains_key(&claims.actor.session);
     (alive && token::device_matches(claims.device, device)).then_some(claims.actor)
 }
 
-/// As [`actor`], for a newer token on a stream this session has opened: the device was proven then, with a ticket too,
-/// whose clients can't set headers.
+/// As [`actor`], for a newer token on a stream that this session has opened. The device was proven at the opening, also for a
+/// ticket, whose clients can't set headers.
 pub fn actor_again(core: &Core, token: &str, session: SessionId) -> Option<Actor> {
     let claims = token::verify_access(&core.settings, &core.epoch, core.now.unix_s(), token).ok()?;
     (claims.actor.session == session && !core.ended.contains_key(&session)).then_some(claims.actor)
@@ -327,7 +328,7 @@ fn admit_upgrade(core: &Core, exchange: &mut Exchange) -> Result<(), Problem> {
             if !cors::upgrade_allowed(&core.settings.origins, &core.settings.public_url, head) {
                 return Err(Problem::new(Code::OriginNotAllowed));
             }
-            // Bytes of a body would be where the first frame must be.
+            // The bytes of a body would be where the first frame must be.
             if !matches!(head.framing, Framing::Empty | Framing::Length(0)) {
                 exchange.close = true;
                 return Err(Problem::new(Code::BadRequest));
@@ -347,8 +348,8 @@ fn admit_upgrade(core: &Core, exchange: &mut Exchange) -> Result<(), Problem> {
     }
 }
 
-/// The most bytes of a body this row takes. Where none is looked at, as many as elsewhere are read and dropped: to know
-/// where the next request begins, before this one is answered.
+/// The most bytes of a body that this row takes. A row that takes none has the same maximum as a JSON row: the bytes are read
+/// and dropped before the answer, to find where the next request begins.
 pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
     let limits = &core.settings.limits;
     match route.map_or(BodyKind::None, |route| route.body) {
@@ -372,15 +373,16 @@ pub fn whole_body_max(core: &Core) -> usize {
 /// From the first byte of the request to the last of its body.
 pub fn body_deadline(route: &Route) -> Duration {
     match route.body {
-        // A body that becomes a file has a deadline of its own, by its size.
+        // A body that becomes a file has another deadline, by its size.
         BodyKind::None | BodyKind::Json | BodyKind::Form(_) | BodyKind::Upload => JSON_DEADLINE,
-        // As long as the largest upload of the default limits may take.
+        // As long as the largest upload by the default limits may take.
         #[cfg(feature = "conformance")]
         BodyKind::Any => Duration::from_secs(60 + 10_485_760 / 8_192),
     }
 }
 
-/// 429 for one who brings too many already; 413 where the length is known, then 415. Of a chunked body both are known only as it comes.
+/// 429 for a member with too many uploads in progress; 413 if the length is known, then 415. For a chunked body, length and
+/// emptiness are known only as it comes.
 fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
     if let Some(wanted) = upload_head::wanted(route.body, &exchange.head) {
         if exchange.actor.is_some_and(|actor| !core.uploads.reservations.has_room(actor.profile)) {
@@ -395,7 +397,7 @@ fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Pro
     if takes_type(exchange) { Ok(()) } else { Err(Problem::new(Code::NotSupportedType)) }
 }
 
-/// Whether the row takes a body of the type and coding the head names.
+/// Whether the row takes a body of the type and coding that the head names.
 pub fn takes_type(exchange: &Exchange) -> bool {
     if exchange.route.is_none_or(|route| !matches!(route.body, BodyKind::Json | BodyKind::Form(_))) {
         return true;
@@ -407,8 +409,8 @@ pub fn takes_type(exchange: &Exchange) -> bool {
     json && types.next().is_none() && !headers.get_all("content-encoding").any(coded)
 }
 
-/// A client for connections that never said a word of HTTP.
-pub fn nobody(conn: &Conn) -> Client {
+/// The client of a connection that has sent no complete head.
+pub fn unknown_client(conn: &Conn) -> Client {
     Client {
         address: conn.peer,
         user_agent: String::new(),

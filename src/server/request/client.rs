@@ -10,7 +10,7 @@ use crate::model::settings::Settings;
 use crate::proto::http::head::{Head, Headers};
 use crate::proto::http::language::{Language, language};
 
-/// Characters kept of a `User-Agent`. Beyond: cut.
+/// Characters kept of a `User-Agent`; the rest is cut.
 pub(crate) const USER_AGENT_MAX: usize = 512;
 
 pub fn of(settings: &Settings, peer: IpAddr, head: &Head) -> Client {
@@ -35,14 +35,14 @@ fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(USER_AGENT_MAX).collect()
 }
 
-/// Walks from the peer outwards: each trusted hop vouches for the one it names; the first that is not trusted
-/// is the client.
+/// Follows the hops from the peer outwards: each trusted hop names the one before it; the first that is not trusted is the
+/// client.
 fn address(trusted: &Networks, peer: IpAddr, headers: &Headers) -> IpAddr {
     if !trusted.contains(peer) {
         return peer;
     }
-    // A proxy that writes one of the two passes the other on unread, so only one may count: the older, which every
-    // proxy knows.
+    // A proxy that writes one of the two headers forwards the other one unread, so only one may be used: the older one, which
+    // every proxy knows.
     let named: Vec<Option<IpAddr>> = if headers.get("x-forwarded-for").is_some() {
         headers.get_all("x-forwarded-for").flat_map(|value| value.split(',')).map(hop).collect()
     } else {

@@ -1,4 +1,4 @@
-//! Which web sites may use the server, said in the fields of the Fetch standard's CORS protocol.
+//! Which web sites may use the server, in the fields of the Fetch standard's CORS protocol.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ type Field = (&'static str, Cow<'static, str>);
 /// The fields of any answer.
 pub fn fields(origins: &Origins, origin: Option<&str>, out: &mut Vec<Field>) {
     match (origins, origin) {
-        // Never with credentials: any site could then act as its visitor.
+        // Never with credentials: otherwise any site could act as its visitor.
         (Origins::Any, Some(_)) => {
             out.push(("Access-Control-Allow-Origin", "*".into()));
             out.push(("Access-Control-Expose-Headers", EXPOSED.into()));
@@ -34,7 +34,7 @@ pub fn fields(origins: &Origins, origin: Option<&str>, out: &mut Vec<Field>) {
     }
 }
 
-/// The origin of a preflight: an `OPTIONS` that says on whose behalf and for which method a browser asks.
+/// The origin of a preflight: an `OPTIONS` in which a browser names an origin and the method of the request to come.
 pub fn preflight_origin(headers: &Headers) -> Option<&str> {
     let origin = headers.get("origin")?;
     headers.get("access-control-request-method").map(|_| origin)
@@ -53,7 +53,7 @@ pub fn preflight_fields(origins: &Origins, origin: &str, out: &mut Vec<Field>) {
     }
 }
 
-/// Whether a WebSocket upgrade from this page may go on: browsers do not ask first, so the server must decide.
+/// Whether a page of this origin may open a WebSocket. Browsers send no preflight for it, so the server must decide.
 pub fn upgrade_allowed(origins: &Origins, public_url: &str, head: &Head) -> bool {
     let mut sent = head.headers.get_all("origin");
     let Some(origin) = sent.next() else { return true };

@@ -7,11 +7,11 @@
 //! all others ─────┘
 //! ```
 //!
-//! The workers get no more jobs than they can begin, since they do them in the order they got them. A device is known when it
-//! had a session of the same account: a client that only names an existing account waits as all others do, since a shorter
-//! wait would show that the account exists.
+//! The workers get no more jobs than they can begin, since they do them in the order in which they got them. A device is known
+//! when it had a session of the same member: a client that only names an existing account waits as all others do, since a
+//! shorter wait would show that the account exists.
 //!
-//! Invariant: bounded in all and by prefix; beyond, the network that has most in the queue gives way.
+//! Invariant: the queue is bounded in all and by prefix; when it is full, the network with the most jobs in it gives way.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -21,18 +21,18 @@ use crate::limits::{PASSWORD_JOBS_MAX, PASSWORD_THREADS};
 use crate::model::job::Job;
 use crate::server::contract::Ticket;
 
-/// Jobs handed to the workers: one to be begun when one of theirs ends, so that no thread waits for the loop.
+/// Jobs that the workers have: one more than there are threads, so that no thread waits for the loop.
 const UNDER_WAY_MAX: usize = PASSWORD_THREADS + 1;
-/// Jobs that wait, of known devices and of all others: about a second of work each. Beyond: `busy`.
+/// Jobs that wait: so many of known devices and so many of all others, each about a second of work. Above: `busy`.
 const WAITING_MAX: usize = 64;
-/// Of them from one prefix, by [`Prefix::width`]. Beyond: `busy`.
+/// Of them from one prefix, by [`Prefix::width`]. Above: `busy`.
 const OF_PREFIX_MAX: [usize; 3] = [8, 16, 32];
 
 /// Where a job comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asker {
     pub address: IpAddr,
-    /// Somebody who has a session, or a device that had one of the account.
+    /// Whether it has a session, or its device had one of the same member.
     pub is_known: bool,
 }
 
@@ -40,7 +40,7 @@ pub struct Asker {
 pub struct Hashing {
     known: Line,
     others: Line,
-    /// Whose turn it is next, where both wait.
+    /// Which of the two queues is next when jobs wait in both.
     known_next: bool,
     under_way: usize,
     /// Refused and not answered yet; empty between two inputs.
@@ -57,7 +57,7 @@ struct Line {
     root: Node,
 }
 
-/// Those of one prefix, or of all: its jobs where it is a subscriber's, else the prefixes in it, the next one first.
+/// One prefix, or all: its jobs if it is a subscriber's, else the prefixes in it, the next one first.
 #[derive(Debug, Default)]
 struct Node {
     jobs: VecDeque<Waiting>,
@@ -67,23 +67,23 @@ struct Node {
 }
 
 impl Hashing {
-    /// One more job. Where there is no room, one is refused for it, or itself.
+    /// Adds a job. If there is no room, another one is refused for it, or it is refused itself.
     pub fn ask(&mut self, asker: Asker, ticket: Ticket, job: Job) {
         let line = if asker.is_known { &mut self.known } else { &mut self.others };
         self.refused.extend(line.push(asker.address, (ticket, job)));
     }
 
-    /// One that was refused and has no answer yet.
+    /// A job that was refused and has no answer yet.
     pub fn take_refused(&mut self) -> Option<Ticket> {
         self.refused.pop_front()
     }
 
-    /// Nobody waits for this one any more; `false` where it does not wait here.
+    /// Removes a job that no client waits for any more; `false` if it does not wait here.
     pub fn forget(&mut self, ticket: Ticket) -> bool {
         self.known.root.forget(ticket) || self.others.root.forget(ticket)
     }
 
-    /// The next one for the workers, while they can begin one.
+    /// The next job for the workers, while they can begin one.
     pub fn start_next(&mut self) -> Option<(Ticket, Job)> {
         if self.under_way >= UNDER_WAY_MAX {
             return None;
@@ -99,7 +99,7 @@ impl Hashing {
         Some(next)
     }
 
-    /// A worker has done one.
+    /// A worker has done a job.
     pub fn done(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
     }
@@ -114,7 +114,7 @@ impl Line {
         let mut refused = None;
         if self.root.len >= WAITING_MAX {
             let (most, longest) = self.root.longest()?;
-            // Who has as many as the longest is no better than it.
+            // A prefix with as many jobs as the longest one has no claim against it.
             if self.root.of(path[0]) >= longest || most == path[0] {
                 return Some(waiting.0);
             }
@@ -134,7 +134,7 @@ impl Node {
         self.inner.get(&prefix).map_or(0, |node| node.len)
     }
 
-    /// Whether one of these nested prefixes has as many as it may.
+    /// Whether one of these nested prefixes has as many jobs as it may.
     fn is_full(&self, path: &[Prefix]) -> bool {
         let Some((first, rest)) = path.split_first() else { return false };
         self.inner
@@ -191,12 +191,12 @@ impl Node {
         found
     }
 
-    /// The prefix that has most, and how many.
+    /// The prefix with the most jobs, and how many.
     fn longest(&self) -> Option<(Prefix, usize)> {
         self.inner.iter().map(|(prefix, node)| (*prefix, node.len)).max_by_key(|(_, len)| *len)
     }
 
-    /// Drops the newest job of the prefix that has most.
+    /// Drops the newest job of the prefix with the most jobs.
     fn drop_newest(&mut self) -> Option<Waiting> {
         let dropped = match self.longest() {
             None => self.jobs.pop_back(),
@@ -291,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn who_has_most_in_a_full_queue_gives_way_and_a_newcomer_is_heard() {
+    fn in_a_full_queue_the_prefix_with_the_most_jobs_gives_way_to_a_new_one() {
         let mut stage = Stage::new();
-        // 256 /64s of one /56 have the places of one /56.
+        // 256 /64s of one /56 have together as many jobs as one /56 may.
         let refused =
             (0..256).filter(|i| stage.ask(&format!("2001:db8:0:{i:x}::1"), false).is_some()).count();
         assert_eq!(refused, 256 - 16);
@@ -303,7 +303,7 @@ mod tests {
             assert_eq!(stage.ask(&format!("10.0.{i}.1"), false), None);
         }
         assert_eq!(stage.hashing.others.root.len, WAITING_MAX);
-        // It is full, and each newcomer takes the place of the newest of the busiest network.
+        // It is full, and each new prefix replaces the newest job of the busiest network.
         assert!(stage.ask("203.0.113.1", false).is_some_and(|gone| gone.starts_with("198.51.100.")));
         assert!(stage.ask("198.51.100.200", false).is_some_and(|gone| gone == "198.51.100.200"));
         assert_eq!(stage.hashing.others.root.len, WAITING_MAX);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_leaves_no_place_behind() {
+    fn a_forgotten_job_makes_room() {
         let mut stage = Stage::new();
         for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "198.51.100.1"] {
             stage.ask(address, false);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn known_devices_have_a_part_of_their_own() {
+    fn known_devices_have_a_queue_of_their_own() {
         let mut stage = Stage::new();
         (0..200).for_each(|i| drop(stage.ask(&format!("10.0.{i}.1"), false)));
         (0..3).for_each(|_| assert_eq!(stage.ask("192.0.2.1", true), None));

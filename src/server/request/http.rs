@@ -1,7 +1,7 @@
 //! From bytes to requests: the phases of an HTTP connection that read a head or a body, and those after the last answer.
 //!
-//! Leaves to `server::dispatch` which phase an input belongs to. Invariant: a request is dispatched once, complete, and
-//! nothing after it is read before its answer is queued.
+//! Leaves to `server::dispatch` which phase an input belongs to.
+//! Invariant: a request is dispatched once, complete, and nothing after it is read before its answer is queued.
 
 use std::time::Duration;
 
@@ -25,16 +25,16 @@ use crate::server::request::upload_head;
 /// See [`LINGER_DEADLINE`](crate::limits::LINGER_DEADLINE).
 const LINGER_BYTES: u64 = 1_048_576;
 
-/// A kept-alive connection without a request. Beyond: closed.
+/// How long a kept-alive connection may stay without a request. After that it is closed.
 const IDLE_DEADLINE: Duration = Duration::from_secs(75);
-/// The same of a trusted proxy: longer than proxies keep theirs (load balancers 600 s), so that the proxy is the one who
-/// closes. A request that crosses our close is a 502 that no proxy may repeat.
+/// The same for a trusted proxy: longer than proxies keep theirs (load balancers 600 s), so that the proxy closes first. A
+/// request that crosses the server's close becomes a 502, which no proxy may retry.
 const PROXY_IDLE_DEADLINE: Duration = Duration::from_secs(620);
 const _: () = assert!(PROXY_IDLE_DEADLINE.as_secs() > 600);
 
 /// The runtime wrote bytes of the send queue.
 pub fn sent(core: &Core, conn: &mut Conn) {
-    // An idle connection is one that has its answers.
+    // A connection is idle when its answers are sent.
     if conn.send.is_empty() && matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
         conn.deadline = Some(core.now.instant + idle_deadline(conn));
     }
@@ -96,7 +96,7 @@ pub fn read_head(core: &mut Core, conn: &mut Conn) -> bool {
                 HeadError::VersionNotSupported => Code::VersionNotSupported,
                 HeadError::CodingNotImplemented => Code::NotImplemented,
             };
-            // Where an unreadable head ends is a guess, so no byte after it is read.
+            // The end of an unreadable head can only be guessed, so no byte after it is read.
             conn.inbox = Vec::new();
             respond::headless(core, conn, &Problem::new(code));
             linger(core, conn, CloseReason::ProtocolError);
@@ -115,7 +115,8 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
         let origin =
             Origin { address: exchange.client.address, member: exchange.actor.map(|actor| actor.member) };
         let begun = core.crowd.begin(conn, origin, core.settings.limits.connections_per_address);
-        // It never gives way to others: left idle after a refusal, it would hold the place that was refused.
+        // A proxy's connection never gives way: if it stayed open and idle after a refusal, it would use the slot that was
+        // refused.
         exchange.close |= begun.is_err();
         begun
     });
@@ -136,16 +137,16 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
         conn.phase = Phase::ReadBody(Box::new(reading));
         return;
     }
-    // Answered before the body is read, but not before what is already here of it was looked at: a broken framing
-    // wins over every other answer, since no byte after it can be understood.
+    // The request is answered before its body is read, but after the bytes of it that have come were checked: broken
+    // framing wins over every other answer, since no byte after it can be understood.
     if has_body && is_broken(framing, &conn.inbox) {
         return refuse_framing(core, conn, exchange);
     }
     if has_body {
         exchange.unread = Some(BodyDecoder::new(framing));
         exchange.body_unasked = exchange.head.expect != Expect::None;
-        // A client that asked first may send the body or not: only closing keeps the two apart. And a body that is
-        // longer than what is drained ends the connection anyway, so the answer says so.
+        // A client that sent `Expect: 100-continue` may send the body or not: only a close separates it from the next request.
+        // A body that is longer than what is drained ends the connection in any case, so the answer says so.
         let too_long = matches!(framing, Framing::Length(length) if length > drain_max(core));
         exchange.close |= exchange.body_unasked || too_long;
     }
@@ -168,7 +169,7 @@ fn is_broken(framing: Framing, bytes: &[u8]) -> bool {
     }
 }
 
-/// Where a body with broken framing ends is a guess, so no byte after it is read.
+/// The end of a body with broken framing can only be guessed, so no byte after it is read.
 fn refuse_framing(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     exchange.close = true;
     exchange.unread = None;
@@ -198,7 +199,7 @@ pub fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
         if reading.received > max {
             break Some(Code::TooLarge);
         }
-        // Known here only for a chunked body: an empty one is no body, and needs no type.
+        // For a chunked body this is known only here: an empty one counts as no body, and needs no type.
         if !piece.data.is_empty() && !admit::takes_type(&reading.exchange) {
             break Some(Code::NotSupportedType);
         }
@@ -241,8 +242,8 @@ pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
     match exchange.unread.take() {
         Some(_) if exchange.body_unasked => linger(core, conn, exchange.close_reason),
         Some(decoder) => {
-            // Meanwhile a proxy's connection counts for nobody and never gives way: refused bodies that never end would fill all
-            // places.
+            // While it drains, a proxy's connection is counted for no client and never gives way: refused bodies that never end
+            // would use all slots.
             let proxy_until = conn.is_proxy.then(|| core.now.instant + crowd::REFUSED_LINGER);
             conn.deadline = proxy_until.or(Some(core.linger_until()));
             conn.phase = Phase::Drain { decoder, left: drain_max(core), close };
@@ -259,7 +260,7 @@ fn idle_deadline(conn: &Conn) -> Duration {
 }
 
 fn read_next(core: &mut Core, conn: &mut Conn) {
-    // Until the answer has left, by its progress; `sent` sets the clock of the idle.
+    // Until the answer is sent, its progress decides; then `sent` sets the idle deadline.
     let wait = if conn.send.is_empty() { idle_deadline(conn) } else { PROGRESS_WINDOW };
     conn.deadline = Some(core.now.instant + wait);
     conn.phase = Phase::ReadHead { reader: HeadReader::new(), since: None };
@@ -287,7 +288,7 @@ pub fn drain(core: &mut Core, conn: &mut Conn) -> bool {
             return true;
         }
         if *left == 0 {
-            // The answer went out long ago, and enough was read for it to arrive.
+            // The answer was sent long ago, and enough was read for it to arrive.
             conn.inbox = Vec::new();
             close_when_sent(core, conn, close.unwrap_or(CloseReason::Answered));
             return true;
@@ -299,8 +300,8 @@ pub fn drain(core: &mut Core, conn: &mut Conn) -> bool {
     }
 }
 
-/// Ends in order: what is queued is sent, the write side shuts down, and what still comes is dropped for a while, since a
-/// close with unread bytes would reset the connection and take the answer with it.
+/// Ends in order: what is queued is sent, the write side shuts down, and bytes that still come are dropped for some time. A
+/// close with unread bytes would reset the connection, and the peer would lose the answer.
 pub fn linger(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     let reason = conn.close_reason().unwrap_or(reason);
     conn.inbox = Vec::new();
@@ -314,7 +315,7 @@ pub fn linger(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     conn.phase = Phase::Linger { left: drain_max(core), reason };
 }
 
-/// A head or a body did not come in time, or the time to be idle or to linger is over.
+/// A head or a body did not come in time, or the idle or linger deadline has come.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     match conn.take_phase() {
         Phase::ReadHead { since: Some(_), .. } => {
@@ -347,12 +348,12 @@ pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
             exchange.close = true;
             respond::refuse(core, conn, exchange, &problem);
         }
-        // Bytes after the request that is being answered, or after the last one, are not read any more.
+        // The bytes are of requests after the one that is being answered, or after the last one: they are not read any more.
         _ => {}
     }
 }
 
-/// A long answer may take longer than any deadline, as long as the peer takes it at 1 KiB/s.
+/// A long answer may take longer than any deadline, as long as the peer takes at least 1 KiB/s.
 pub fn slow_but_moving(core: &mut Core, conn: &mut Conn) -> bool {
     let sending = matches!(conn.phase, Phase::ReadHead { .. } | Phase::Linger { .. } | Phase::Drain { .. });
     if !sending || conn.send.is_empty() || conn.progress < PROGRESS_BYTES {

@@ -1,7 +1,7 @@
 //! One HTTP request, from its head to its response.
 //!
-//! Owns the parser's use, access, rates, routing, the step loop of handlers and the response's bytes. It does not know that
-//! streams or uploads exist: what takes a connection over is decided above, in `dispatch`.
+//! Owns the use of the HTTP parser, access, rates, routing, the step loop of handlers and the bytes of the response. It imports
+//! neither streams nor uploads: `dispatch` decides what takes a connection over.
 
 pub mod admit;
 pub mod client;

@@ -2,7 +2,7 @@
 //!
 //! That instant is the theoretical arrival time of the next request (the generic cell rate algorithm). Owns how much each key
 //! has spent; leaves to its callers what a key is and what a refusal means.
-//! Invariant: bounded in keys; a key that has refilled completely costs no memory after the next sweep.
+//! Invariant: the keys are bounded; a key that has refilled completely costs no memory after the next [`RateLimiter::expire`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::base::id::Id;
 use crate::base::network::Prefix;
 use crate::limits::Rate;
 
-/// Keys of the rate limiter. Beyond: full buckets are forgotten first, then newcomers share one bucket.
+/// Keys of the rate limiter. Above: full buckets are forgotten first, then new keys share one bucket.
 /// An IPv6 address has three, so that this is some 16,000 busy ones, of about 60 bytes a key.
 const RATE_KEYS_MAX: usize = 49_152;
 
@@ -29,33 +29,33 @@ pub enum Bucket {
     Writes(Id),
     /// Groups a member creates.
     Groups(Id),
-    /// Members that a member adds to groups.
+    /// Group members that a member adds.
     Members(Id),
-    /// Everyone who came when the table was full: they share one budget rather than have none.
+    /// All keys that came when the table was full: they share one budget, so that none is without a limit.
     Overflow,
 }
 
-/// How many times a subscriber's rate a prefix around it has, by [`Prefix::width`]: a /56, then a /48 or the /24 of IPv4. So
+/// How many times a subscriber's rate a prefix around it has, by [`Prefix::width`]: a /56, then a /48 or the /24 of IPv4. This
 /// many neighbours may be busy at once; a client that rents 256 of them gets no more than that either.
 const WIDER: [u32; 3] = [1, 4, 16];
 
 impl Rate {
-    /// The rate of a prefix, when this is a subscriber's.
+    /// The rate of a prefix; `self` is a subscriber's.
     fn of(self, prefix: Prefix) -> Rate {
         let times = WIDER[prefix.width()];
         Rate { per_second: self.per_second.saturating_mul(times), burst: self.burst.saturating_mul(times) }
     }
 }
 
-/// What a bucket said, for the `RateLimit` fields.
+/// What a bucket decided, for the `RateLimit` fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub policy: &'static str,
     pub rate: Rate,
     pub remaining: u32,
-    /// Until the bucket is full again.
+    /// How long until the bucket is full again.
     pub reset: Duration,
-    /// `Some` when refused: after this long one request passes.
+    /// `Some` if refused: after this time one request passes.
     pub retry_after: Option<Duration>,
 }
 
@@ -66,7 +66,7 @@ pub struct RateLimiter {
 
 impl RateLimiter {
     /// Spends one request of an address: of its own bucket and of each around it, unless one of them has none left. The widest
-    /// is asked first, so that a flood out of a large network leaves no key for each of its addresses.
+    /// is asked first, so that a flood from a large network leaves no key for each of its addresses.
     pub fn take_nested(
         &mut self,
         address: IpAddr,
@@ -76,7 +76,7 @@ impl RateLimiter {
     ) -> Verdict {
         let refused = Prefix::around(address)
             .rev()
-            .map(|prefix| self.judge(bucket(prefix), rate.of(prefix), now))
+            .map(|prefix| self.verdict(bucket(prefix), rate.of(prefix), now))
             .find(|verdict| verdict.retry_after.is_some());
         if let Some(refused) = refused {
             return refused;
@@ -87,8 +87,8 @@ impl RateLimiter {
         })
     }
 
-    /// What [`RateLimiter::take`] would say. A key that is not there has spent nothing.
-    fn judge(&self, bucket: Bucket, rate: Rate, now: Instant) -> Verdict {
+    /// What [`RateLimiter::take`] would decide. A key that is not in the table has spent nothing.
+    fn verdict(&self, bucket: Bucket, rate: Rate, now: Instant) -> Verdict {
         let step = Duration::from_secs(1) / rate.per_second.max(1);
         let size = step * rate.burst.max(1);
         let due = self.arrivals.get(&bucket).copied().unwrap_or(now).max(now);
@@ -103,17 +103,17 @@ impl RateLimiter {
         Verdict { policy, rate, remaining, reset: after - now, retry_after: None }
     }
 
-    /// Takes more from a bucket that has let something pass, since that cost as much as so many. It may owe the difference,
-    /// one whole burst at most: what follows waits until that is paid.
+    /// Takes `more` from a bucket that has let a request pass, if that request costs more than one. The bucket may go into debt
+    /// by at most one burst: the next requests wait until the debt has refilled.
     pub fn charge(&mut self, bucket: Bucket, rate: Rate, more: u32, now: Instant) {
-        let bucket = self.place(bucket, now);
+        let bucket = self.find_room(bucket, now);
         let step = Duration::from_secs(1) / rate.per_second.max(1);
         let due = self.arrivals.get(&bucket).copied().unwrap_or(now).max(now);
         self.arrivals.insert(bucket, due + step * more.min(rate.burst));
     }
 
-    /// Spends `count` of what a bucket gives an hour; `Err` with the time after which so many pass. A bucket that is full
-    /// lets any number pass, so that what is allowed at once is not refused for ever.
+    /// Spends `count` of a bucket that refills within an hour; `Err` with the time after which this many pass. A full bucket lets
+    /// any number pass, so that no request is refused however long it waits.
     pub fn take_hourly(
         &mut self,
         bucket: Bucket,
@@ -122,7 +122,7 @@ impl RateLimiter {
         now: Instant,
     ) -> Result<(), Duration> {
         const HOUR: Duration = Duration::from_secs(3_600);
-        let bucket = self.place(bucket, now);
+        let bucket = self.find_room(bucket, now);
         let cost = (HOUR / an_hour.max(1) * count).min(HOUR);
         let due = self.arrivals.get(&bucket).copied().unwrap_or(now).max(now);
         let after = due + cost;
@@ -135,25 +135,25 @@ impl RateLimiter {
 
     /// Spends one request of `bucket`, unless it has none left.
     pub fn take(&mut self, bucket: Bucket, rate: Rate, now: Instant) -> Verdict {
-        let bucket = self.place(bucket, now);
-        let verdict = self.judge(bucket, rate, now);
+        let bucket = self.find_room(bucket, now);
+        let verdict = self.verdict(bucket, rate, now);
         if verdict.retry_after.is_none() {
             self.arrivals.insert(bucket, now + verdict.reset);
         }
         verdict
     }
 
-    /// Makes room for a new key: refilled buckets are forgotten; with none to forget the key shares the overflow.
-    fn place(&mut self, bucket: Bucket, now: Instant) -> Bucket {
+    /// Makes room for a new key: full buckets are forgotten; if there is none, the key uses the overflow bucket.
+    fn find_room(&mut self, bucket: Bucket, now: Instant) -> Bucket {
         if self.arrivals.len() < RATE_KEYS_MAX || self.arrivals.contains_key(&bucket) {
             return bucket;
         }
-        self.sweep(now);
+        self.expire(now);
         if self.arrivals.len() < RATE_KEYS_MAX { bucket } else { Bucket::Overflow }
     }
 
     /// Forgets the buckets that are full again.
-    pub fn sweep(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant) {
         self.arrivals.retain(|_, due| *due > now);
     }
 }
@@ -181,7 +181,7 @@ impl Verdict {
         (policy, format!("\"{}\";r={};t={reset}", self.policy, self.remaining))
     }
 
-    /// The one that says less is left: what a client should heed.
+    /// The one with less left, which is the one that a client should obey.
     pub fn tighter(self, other: Verdict) -> Verdict {
         if other.remaining < self.remaining { other } else { self }
     }
@@ -210,18 +210,18 @@ mod tests {
         assert_eq!(limiter.take(bucket, RATE, later).retry_after, None);
         assert!(limiter.take(bucket, RATE, later).retry_after.is_some());
         assert_eq!(limiter.take(Bucket::Address(prefix(2)), RATE, later).remaining, 9);
-        limiter.sweep(start + Duration::from_secs(10));
+        limiter.expire(start + Duration::from_secs(10));
         assert!(limiter.arrivals.is_empty());
     }
 
     #[test]
-    fn what_costs_more_is_owed_and_paid_later() {
+    fn a_request_that_costs_more_delays_the_next_ones() {
         let mut limiter = RateLimiter::default();
         let now = Instant::now();
         let bucket = Bucket::Writes(Id(1));
         assert_eq!(limiter.take(bucket, RATE, now).retry_after, None);
         limiter.charge(bucket, RATE, 1_000, now);
-        // One taken and ten owed: a step and a little until the next passes.
+        // One taken and ten in debt: a step and a little until the next passes.
         let wait = limiter.take(bucket, RATE, now).retry_after.expect("it owes");
         assert_eq!(wait, Duration::from_millis(400));
         assert!(limiter.take(bucket, RATE, now + wait - Duration::from_millis(1)).retry_after.is_some());
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(limiter.take_hourly(bucket, 3_600, 600, now), Ok(()));
         assert_eq!(limiter.take_hourly(bucket, 3_600, 1, now), Err(Duration::from_secs(1)));
         assert_eq!(limiter.take_hourly(Bucket::Members(Id(2)), 3_600, 9_999, now), Ok(()));
-        limiter.sweep(now + Duration::from_secs(3_600));
+        limiter.expire(now + Duration::from_secs(3_600));
         assert!(limiter.arrivals.is_empty());
     }
 
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(times(10_000, |i| format!("2001:db8:{i:x}::1")).0, 10_000, "as many sites");
         assert_eq!(times(100, |_| "192.0.2.1".to_owned()), (10, 2));
         assert_eq!(times(1_000, |i| format!("192.0.2.{}", i % 256)), (160, 161), "a /24");
-        // Who is refused for the neighbours' sake spends nothing of anybody's.
+        // A request that is refused because of its neighbours spends nothing of any bucket.
         let mut limiter = RateLimiter::default();
         let now = Instant::now();
         let mut take = |address: &str, now| {

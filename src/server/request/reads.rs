@@ -1,7 +1,7 @@
 //! The flow to which the reads of each connection belong, and which of them are in flight.
 //!
-//! Owns the two for as long as a connection is open. Leaves the order of reads to the runtime. Invariant: a ticket is listed
-//! from its question to its answer, so that a read that no client waits for any more can be cancelled.
+//! Owns both for as long as a connection is open. Leaves the order of reads to the runtime.
+//! Invariant: a ticket is listed from its question to its answer, so that a read that no client waits for can be cancelled.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use crate::model::operation::Flow;
 use crate::server::contract::{ConnId, Ticket};
 
-/// Bits of an IPv6 address whose anonymous readers take turns as one: what one site is given.
+/// The anonymous readers of an IPv6 prefix of this length share one flow: it is what one site is given.
 const V6_PREFIX: u32 = 48;
-/// The same of an IPv4 address: the smallest network that is routed.
+/// The same for IPv4: the smallest network that is routed.
 const V4_PREFIX: u32 = 24;
 
 #[derive(Default)]
@@ -30,7 +30,7 @@ impl Reads {
         self.of.entry(conn).or_insert(Reader { flow, under_way: Vec::new() }).flow = flow;
     }
 
-    /// A read is asked for; answers its flow.
+    /// Lists a read; returns its flow.
     pub fn asked(&mut self, conn: ConnId, ticket: Ticket) -> Flow {
         let Some(reader) = self.of.get_mut(&conn) else { return Flow::SERVER };
         reader.under_way.push(ticket);
@@ -39,21 +39,21 @@ impl Reads {
 
     pub fn answered(&mut self, conn: ConnId, ticket: Ticket) {
         let Some(reader) = self.of.get_mut(&conn) else { return };
-        if let Some(place) = reader.under_way.iter().position(|asked| *asked == ticket) {
-            reader.under_way.swap_remove(place);
+        if let Some(index) = reader.under_way.iter().position(|asked| *asked == ticket) {
+            reader.under_way.swap_remove(index);
         }
         if reader.under_way.is_empty() && reader.under_way.capacity() > 8 {
             reader.under_way = Vec::new();
         }
     }
 
-    /// The connection is gone; answers what it waited for.
+    /// Forgets a connection that was closed; returns the reads that it waited for.
     pub fn closed(&mut self, conn: ConnId) -> Vec<Ticket> {
         self.of.remove(&conn).map_or(Vec::new(), |reader| reader.under_way)
     }
 }
 
-/// The flow of those who show no account.
+/// The flow of requests without an access token.
 pub fn anonymous(address: IpAddr) -> Flow {
     match address.to_canonical() {
         IpAddr::V4(v4) => Flow::of_number(u64::from(v4.to_bits() >> (32 - V4_PREFIX))),

@@ -1,9 +1,9 @@
-//! Bytes of incomplete requests: what all connections together may hold of them, and which give way beyond it.
+//! Bytes of incomplete requests: how many all connections together may hold, and which requests give way above that.
 //!
-//! Owns the two sums; the bytes are the connections'. Uploads have bounds of their own: their bytes go to the disk.
+//! Owns the two sums; the connections own the bytes. Uploads have other bounds, since their bytes go to the disk.
 //!
-//! Requests without an account share one pool, those of accounts another. In a full one the network (or the account) that holds
-//! most gives way, its largest request first: a sign-in is some hundred bytes, and never the largest one.
+//! Anonymous requests share one pool, those of members another. In a full pool the network (or the member) that holds the most
+//! gives way, its largest request first: a sign-in is some hundred bytes, and never the largest one.
 //!
 //! Invariant: a pool is over its bound only while an input is handled.
 
@@ -14,11 +14,11 @@ use crate::base::network::Prefix;
 use crate::server::conn::{Conn, Conns, Phase};
 use crate::server::contract::ConnId;
 
-/// Bytes of requests without an account. Beyond: 503 `busy` for the largest of the network that has most.
+/// Bytes of anonymous requests. Above: 503 `busy` for the largest request of the network that holds the most.
 const STRANGERS_BYTES_MAX: usize = 16_777_216;
-/// Bytes of requests of accounts. Beyond: the same by account.
+/// Bytes of the requests of members. Above: the same by member.
 const MEMBERS_BYTES_MAX: usize = 67_108_864;
-/// Requests of the greatest length a pool has room for at least, whatever the configuration says of that length.
+/// How many requests of the greatest length a pool has room for at least, for any configured length.
 const WHOLE_REQUESTS_MIN: usize = 16;
 
 /// Whose the bytes are.
@@ -44,7 +44,7 @@ pub struct Receiving {
 
 impl Receiving {
     /// Counts what a connection holds, after any input.
-    pub fn settle(&mut self, conn: &mut Conn) {
+    pub fn update(&mut self, conn: &mut Conn) {
         let held = held(conn);
         if held != conn.held {
             self.forget(conn);
@@ -61,8 +61,8 @@ impl Receiving {
         }
     }
 
-    /// Who gives way, so that both pools are a quarter below their bounds again; mostly nobody. `request_max` is the length of
-    /// the largest request.
+    /// The connections that give way so that both pools are a quarter below their bounds again; none unless a pool is full.
+    /// `request_max` is the length of the largest request.
     pub fn victims(&self, conns: &Conns, request_max: usize) -> Vec<ConnId> {
         let mut victims = Vec::new();
         for (pool, max) in [STRANGERS_BYTES_MAX, MEMBERS_BYTES_MAX].into_iter().enumerate() {
@@ -80,7 +80,7 @@ impl Receiving {
     }
 }
 
-/// What a connection holds of incomplete requests, and whose that is. A buffer counts as long as it is.
+/// How many bytes of incomplete requests a connection holds, and for whom. A buffer counts with its capacity.
 fn held(conn: &Conn) -> Option<(Holder, usize)> {
     let mut bytes = conn.inbox.capacity();
     let mut address = conn.peer;
@@ -101,7 +101,7 @@ fn held(conn: &Conn) -> Option<(Holder, usize)> {
     (bytes > 0).then_some((holder, bytes))
 }
 
-/// The largest requests of the holder that has most at the time, until they are `excess` bytes.
+/// The largest requests, each of the holder that has the most then, until they are `excess` bytes together.
 fn largest(held: impl Iterator<Item = (ConnId, (Holder, usize))>, pool: usize, excess: usize) -> Vec<ConnId> {
     let mut of_holder: BTreeMap<Holder, Vec<(usize, ConnId)>> = BTreeMap::new();
     for (id, (holder, bytes)) in held.filter(|(_, (holder, _))| holder.pool() == pool) {
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_of_whoever_has_most_give_way() {
+    fn the_largest_requests_of_the_largest_holder_give_way() {
         let network = |text: &str| Holder::Network(Prefix::outermost(text.parse().expect("an address")));
         let (a, b, c) = (network("192.0.2.1"), network("2001:db8::1"), network("198.51.100.1"));
         let all =

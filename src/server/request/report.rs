@@ -47,7 +47,7 @@ impl Metrics {
     fn text(&self, core: &Core) -> String {
         let mut out = String::with_capacity(4_096);
         let mut one = |name: &str, kind: &str, help: &str, value: u64| {
-            // Writing to a String can't fail.
+            // A write to a String can't fail.
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         };
         one("natter_connections", "gauge", "Open connections.", self.connections);
@@ -55,7 +55,7 @@ impl Metrics {
         one(
             "natter_calls",
             "gauge",
-            "Questions to storage and workers that are not answered yet.",
+            "Calls to storage and workers that are not answered yet.",
             core.calls.len() as u64,
         );
         one("natter_log_seq", "counter", "The log's head.", core.head);
@@ -104,7 +104,7 @@ impl Metrics {
     }
 }
 
-/// 200 while the loop runs: the answer itself is the sign.
+/// 200 while the loop runs: the answer itself proves it.
 pub fn health() -> Reply {
     Reply::ok(&[("status", "ok")].into_iter().collect::<BTreeMap<_, _>>())
 }
@@ -114,7 +114,7 @@ struct Readiness {
     status: &'static str,
     reason: Option<&'static str>,
     durability: &'static str,
-    /// What does not stop it from taking writes and should be known.
+    /// Conditions that the operator should know and that do not stop writes yet.
     warnings: Vec<String>,
     errors: BTreeMap<&'static str, u64>,
 }
@@ -167,16 +167,16 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         .header("Cache-Control", "no-store")
 }
 
-/// Never for a web page. With METRICS_TOKEN for its bearer; without it for a loopback peer that is not a proxy.
+/// With METRICS_TOKEN, for the client that sends it; without, for a loopback peer that is not a proxy. Never for a web page.
 pub fn metrics(core: &Core, conn: &Conn, head: &Head) -> Result<Reply, Problem> {
-    // A page in the operator's browser comes from a loopback address, too.
+    // A page in the operator's browser has a loopback address, too.
     if head.headers.get("origin").is_some() {
         return Err(Problem::new(Code::OriginNotAllowed));
     }
     match &core.settings.metrics_token {
         Some(token) => {
             let sent = admit::bearer(&head.headers).ok_or(Problem::new(Code::UnauthorizedAccess))?;
-            // The key is the token itself: equal tokens sign alike, compared in constant time.
+            // The key is the token itself: equal tokens make equal signatures, which are compared in constant time.
             let expected = token.sign(b"metrics");
             if !crate::base::crypto::HmacKey::new(sent.as_bytes()).verify(b"metrics", &expected) {
                 return Err(Problem::new(Code::UnauthorizedAccess));

@@ -1,6 +1,6 @@
-//! The bytes of an answer: the fields every response has, the body in its one of three shapes, the access line.
+//! The bytes of an answer: the fields that every response has, the body in one of three shapes, the line of the access log.
 //!
-//! Invariant: exactly one answer and one access line a request.
+//! Invariant: each request has exactly one answer and one line in the access log.
 
 use std::borrow::Cow;
 
@@ -54,8 +54,8 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     let failure = count_failure(core, &exchange, problem);
     exchange.rate = exchange.rate.or(failure);
     let is_write = exchange.route.is_some_and(|route| route.rate == RateClass::Write);
-    // Nothing may overtake a post that may be repeated; after a fault the writer refuses the rest of this
-    // connection's lane, so a new connection is the way on.
+    // No request may overtake a post that is to be repeated. After a fault the writer refuses the rest of this connection's
+    // lane, so the client needs a new connection.
     exchange.close |=
         problem.status() >= 500 && problem.code != Code::NotImplemented || problem.retry() && is_write;
     exchange.close |= matches!(problem.code, Code::BadRequest | Code::RequestTimeout);
@@ -78,7 +78,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     finish(core, conn, &mut exchange, problem.status(), head, Some(body));
 }
 
-/// Refuses bytes that are not a request. The caller closes the connection after it.
+/// Refuses bytes that are not a request. The caller closes the connection afterwards.
 pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
     let request_id = admit::new_request_id(core);
     let head = ResponseHead::new(problem.status())
@@ -100,7 +100,7 @@ pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
     );
 }
 
-/// The answer to a good `OPTIONS`: a preflight's fields where it is one.
+/// The answer to a good `OPTIONS`, with the fields of a preflight if it is one.
 pub fn options(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     let mut fields = std::mem::take(&mut exchange.fields);
     if let Some(origin) = cors::preflight_origin(&exchange.head.headers)
@@ -115,7 +115,7 @@ pub fn options(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     finish(core, conn, &mut exchange, 204, head, None);
 }
 
-/// 101: from here on the connection is a WebSocket.
+/// 101: after it the connection is a WebSocket.
 pub fn switch(core: &mut Core, conn: &mut Conn, exchange: &Exchange) {
     let Some(accept) = &exchange.upgrade else { return };
     let mut head = begin(core, exchange, 101)
@@ -131,7 +131,7 @@ pub fn switch(core: &mut Core, conn: &mut Conn, exchange: &Exchange) {
     log_access(core, conn, exchange, 101, 0);
 }
 
-/// 200 and a body that ends with its stream.
+/// 200 and the head of a body that ends with its stream.
 pub fn begin_stream(
     core: &mut Core,
     conn: &mut Conn,
@@ -148,7 +148,7 @@ pub fn begin_stream(
     log_access(core, conn, exchange, 200, 0);
 }
 
-/// Whether no web page may read it, whatever ALLOWED_ORIGINS says.
+/// Whether web pages may not read it, even those of ALLOWED_ORIGINS.
 fn is_private(exchange: &Exchange) -> bool {
     match exchange.route {
         Some(route) => matches!(route.action, Action::Metrics),
@@ -156,7 +156,7 @@ fn is_private(exchange: &Exchange) -> bool {
     }
 }
 
-/// What every response has.
+/// The fields that every response has.
 fn begin(core: &mut Core, exchange: &Exchange, status: u16) -> ResponseHead {
     let mut head = ResponseHead::new(status)
         .header("Date", core.date().to_owned())
@@ -224,7 +224,7 @@ fn finish(
     http::after_answer(core, conn, exchange);
 }
 
-/// One line a request: never a path's content, a token, a code or a text.
+/// One log line for each request. It holds no part of a path that a client chose, no token, no code and no text.
 fn log_access(core: &mut Core, conn: &Conn, exchange: &Exchange, status: u16, bytes: u64) {
     let route = exchange.route.map_or("-", |route| route.name);
     core.metrics.response(route, status);
@@ -242,7 +242,7 @@ fn log_access(core: &mut Core, conn: &Conn, exchange: &Exchange, status: u16, by
     );
 }
 
-/// Failed requests count against their address, unless they were counted there when they came.
+/// Counts a failed request against its address, unless it was counted there when it came.
 fn count_failure(core: &mut Core, exchange: &Exchange, problem: &Problem) -> Option<Verdict> {
     let counted = exchange.route.is_some_and(|route| route.access == Access::Public)
         || problem.code == Code::RateLimited;

@@ -1,4 +1,6 @@
-//! From a target to a row of the table. Invariant: fixed segments win over parameters, so no parameter can shadow a route.
+//! From a target to a row of the table.
+//!
+//! Invariant: fixed segments win over parameters, so no parameter can hide a route.
 
 use crate::auth::rules;
 use crate::base::id::Id;
@@ -9,7 +11,7 @@ use crate::server::request::routes::{Access, ROUTES, Route};
 /// Parameters that are not ids: any text of one segment.
 const TEXT_PARAMS: &[&str] = &["name", "emoji"];
 
-/// Behind the name of a last parameter: it takes all segments that are left, one at least.
+/// Follows the name of a last parameter that takes all segments that are left, at least one.
 const TAIL: &str = "...";
 
 pub enum Found {
@@ -17,16 +19,17 @@ pub enum Found {
         route: &'static Route,
         path: Vec<(&'static str, String)>,
     },
-    /// The path is there, not for this method; these are.
+    /// The path exists for other methods only; these.
     OtherMethods(String),
     Nothing,
 }
 
 pub fn find(method: Method, segments: &[String], listener_kind: ListenerKind) -> Found {
-    let behind =
+    let on_listener =
         |route: &&'static Route| listener_kind == ListenerKind::Control || route.access != Access::Control;
-    let matching =
-        || ROUTES.iter().filter(behind).filter_map(|route| Some((route, captures(route.path, segments)?)));
+    let matching = || {
+        ROUTES.iter().filter(on_listener).filter_map(|route| Some((route, captures(route.path, segments)?)))
+    };
     let fixed_first = |(_, path): &(&Route, Vec<_>)| path.len();
     // HEAD is GET without the body (RFC 9110 §9.3.2).
     let wanted = if method == Method::Head { Method::Get } else { method };
@@ -87,7 +90,7 @@ fn captures(pattern: &'static str, segments: &[String]) -> Option<Vec<(&'static 
                     }
                     Some(name) => {
                         let good = match name {
-                            // What can be no nick name is no profile's path: 404 for everybody, also without a token.
+                            // A text that can't be a nick name is the path of no profile: 404, also without a token.
                             "nick_name" => rules::good_nick_name(&segment.to_ascii_lowercase()),
                             name if TEXT_PARAMS.contains(&name) => !segment.is_empty(),
                             _ => Id::parse(segment).is_some(),
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_path_is_nobodys_nick_name() {
+    fn the_first_segment_of_a_fixed_path_is_a_reserved_nick_name() {
         for route in ROUTES {
             let Some(rest) = route.path.strip_prefix("/api/v1/") else { continue };
             let first = rest.split('/').next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The route table: every path, who may use it, which body it takes and which rate it counts in.
 //!
-//! For the rows that are ops, the name is the WebSocket op too, and the same handler serves both.
+//! The name of a row that is an op is the name of the WebSocket op too, and the same handler serves both.
 //! Invariant: the table decides before a body byte is read.
 
 use crate::auth::{
@@ -12,10 +12,10 @@ use crate::proto::http::head::Method;
 use crate::site;
 use crate::uploads;
 
-/// One row. `path` names its parameters in braces; a parameter that is an id matches nothing but a ULID, a last
-/// one with three dots takes the rest of the path.
+/// One row. `path` names its parameters in braces; a parameter that is an id matches only a ULID, a last one with three dots
+/// takes the rest of the path.
 pub struct Route {
-    /// Metrics label, log label, and the op where `op` says so.
+    /// The label in metrics and logs; the name of the op if `op` is set.
     pub name: &'static str,
     pub method: Method,
     pub path: &'static str,
@@ -24,7 +24,7 @@ pub struct Route {
     pub rate: RateClass,
     pub action: Action,
     pub op: bool,
-    /// Checks the length of a body that becomes a file, before it is read.
+    /// Checks the length of a body that becomes a file before the body is read.
     pub admit: Option<Admit>,
 }
 
@@ -37,7 +37,7 @@ pub enum Access {
     Socket,
     /// The bearer, or an `events` ticket: for streams that EventSource opens, which can't set headers.
     Events,
-    /// Any client that may open the control socket. The public listener has no such row.
+    /// Any client of the control socket. The public listener has no such row.
     Control,
     /// The bearer, unless the query carries a signature, which the handler checks.
     Signed,
@@ -45,7 +45,7 @@ pub enum Access {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyKind {
-    /// What comes is drained and not looked at.
+    /// A body is read and dropped.
     None,
     /// A JSON object of at most JSON_BODY_MAX bytes, or nothing.
     Json,
@@ -60,9 +60,9 @@ pub enum BodyKind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateClass {
-    /// By address, strictly: RATE_CREDENTIALS.
+    /// By address: RATE_CREDENTIALS.
     Credential,
-    /// By account where there is one, else by address.
+    /// By member if the request has an actor, else by address.
     Read,
     /// As `Read`, and RATE_WRITES in addition.
     Write,
@@ -72,7 +72,7 @@ pub enum RateClass {
 #[derive(Clone, Copy)]
 pub enum Action {
     Handle(Handler),
-    /// These three report on the server itself.
+    /// This and the next two report on the server itself.
     Health,
     Ready,
     Metrics,
@@ -118,7 +118,7 @@ const fn op(
     }
 }
 
-/// The row with a check between its head and its body.
+/// A row with a check between its head and its body.
 const fn admitted(row: Route, admit: Admit) -> Route {
     Route { admit: Some(admit), ..row }
 }

@@ -24,7 +24,7 @@ use crate::server::request::respond;
 use crate::server::request::routes::{Action, BodyKind};
 use crate::server::request::verified;
 
-/// What a request that changes something never takes from its query.
+/// Credentials: a request that changes something does not take them from its query.
 const CREDENTIALS: [&str; 6] = ["access", "code", "confirm_password", "new_password", "password", "refresh"];
 
 /// Runs a handler or a continuation.
@@ -33,7 +33,7 @@ pub fn guard(
     work: impl FnOnce(&mut Ctx<'_>) -> Result<Step, Problem>,
 ) -> Result<Step, Problem> {
     let mut ctx = core.ctx();
-    // The context is either unchanged data or counters whose worst state is a lost count.
+    // The context is unchanged data, or counters of which at most one count is lost.
     match catch_unwind(AssertUnwindSafe(|| work(&mut ctx))) {
         Ok(step) => step,
         Err(_) => {
@@ -74,7 +74,7 @@ pub fn call_row(
     call(core, handler, exchange.actor, &Request { params, client: &exchange.client, method, headers, file })
 }
 
-/// Whether a request is still good after its body came, and the checks of its head that wait until then.
+/// Whether a request is still good after its body came; also does the checks of its head that come after those of the body.
 pub fn still_good(core: &Core, exchange: &Exchange) -> Result<(), Problem> {
     if exchange.actor.is_some_and(|actor| core.ended.contains_key(&actor.session)) {
         return Err(Problem::new(Code::UnauthorizedAccess));
@@ -82,7 +82,7 @@ pub fn still_good(core: &Core, exchange: &Exchange) -> Result<(), Problem> {
     if exchange.bad_query {
         return Err(Problem::new(Code::ErrorParsingData));
     }
-    // Targets are written to logs and kept in histories: what may be read there is no secret any more.
+    // Proxies and browsers store targets in logs and histories, where a secret can be read.
     if !matches!(exchange.head.method, Method::Get | Method::Head)
         && let Some(name) = CREDENTIALS.iter().find(|name| exchange.query.iter().any(|(key, _)| key == *name))
     {
@@ -91,7 +91,7 @@ pub fn still_good(core: &Core, exchange: &Exchange) -> Result<(), Problem> {
     Ok(())
 }
 
-/// A complete request meets its handler.
+/// Runs the handler of a complete request.
 pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body: &[u8]) {
     let Some(route) = exchange.route else { return respond::options(core, conn, exchange) };
     if let Err(problem) = still_good(core, &exchange) {
@@ -122,7 +122,7 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
     run(core, conn, exchange, step);
 }
 
-/// No body equals `{}`; anything but an object is not what any route takes.
+/// No body equals `{}`; no route takes JSON that is not an object.
 fn body_object(kind: BodyKind, body: &[u8]) -> Result<Option<Object<'_>>, Problem> {
     if !matches!(kind, BodyKind::Json | BodyKind::Form(_)) || body.is_empty() {
         return Ok(None);
@@ -133,7 +133,7 @@ fn body_object(kind: BodyKind, body: &[u8]) -> Result<Option<Object<'_>>, Proble
     }
 }
 
-/// Goes on with the step of a handler or of a continuation.
+/// Continues with the step of a handler or of a continuation.
 pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Result<Step, Problem>) {
     match step {
         Err(problem) => respond::refuse(core, conn, exchange, &problem),
@@ -154,7 +154,7 @@ pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Resu
     }
 }
 
-/// A password waits in the queue for its hash.
+/// Puts a password hash into the queue of [`hashing`](super::hashing).
 fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, then: Then<Done>) -> Ticket {
     let device_known = matches!(&job, Job::VerifyPassword(verify) if verify.device_known);
     let is_known = device_known || exchange.actor.is_some() || conn.listener_kind == ListenerKind::Control;
@@ -164,7 +164,7 @@ fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, th
     ticket
 }
 
-/// Sends a question out; `None` for a step that asks nothing, and for a password whose client is gone.
+/// Sends a question to storage or a worker; `None` for a step that asks nothing, and for a password hash whose client has left.
 pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
     match step {
         Step::Work(job, _) if job.is_password() => None,
@@ -178,9 +178,9 @@ pub fn ask(core: &mut Core, caller: Caller, step: Step) -> Option<Ticket> {
     }
 }
 
-/// A continuation has run whose connection is gone, or never was: what it asks for is still done, and only the answer is
-/// dropped. An unfinished chain would leave a file without its row. Only a password is not hashed when its client is gone.
-/// `false` when the chain has ended.
+/// A continuation has run that has no connection, or whose connection was closed: what it asks for is still done, and only the
+/// answer is dropped. An unfinished chain could leave a file without its row. Only a password is not hashed if its client has
+/// left. `false` when the chain has ended.
 pub fn resume_alone(core: &mut Core, caller: Caller, step: Result<Step, Problem>) -> bool {
     step.is_ok_and(|step| ask(core, caller, step).is_some())
 }

@@ -1,6 +1,7 @@
 //! The head of a request whose body becomes a file: which body that is, and whether its head can be accepted.
 //!
-//! Leaves the body itself to `server::uploads`. Nothing here reads a byte of it.
+//! Leaves the body itself to `server::uploads`.
+//! Invariant: nothing here reads a byte of the body.
 
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::{Framing, Head};
@@ -8,7 +9,7 @@ use crate::server::core::Core;
 use crate::server::request::routes::BodyKind;
 use crate::uploads::{Source, Wanted};
 
-/// What the row makes of this body, if it is for an intake.
+/// Which form the body has, if an intake receives it.
 pub fn wanted(body: BodyKind, head: &Head) -> Option<Wanted> {
     match body {
         BodyKind::Upload => Some(Wanted { field: "file", file_only: true }),
@@ -20,7 +21,7 @@ pub fn wanted(body: BodyKind, head: &Head) -> Option<Wanted> {
     }
 }
 
-/// Judges the head of a body for an intake: 411, 413, 415, 400, 422.
+/// Checks the head of a body for an intake: 411, 413, 415, 400, 422.
 pub fn admit_head(core: &Core, head: &Head, wanted: Wanted) -> Result<(), Problem> {
     let length = match head.framing {
         Framing::Empty => return Err(Problem::new(Code::LengthRequired)),

@@ -1,7 +1,7 @@
-//! Which members have verified an e-mail address, where REQUIRE_VERIFIED asks for it.
+//! Which members have verified an e-mail address, for REQUIRE_VERIFIED.
 //!
-//! An access token does not say, since it is older than the verification may be; storage does, and the answer is kept, since
-//! a verified member stays verified.
+//! An access token can't say it, since it may be older than the verification. Storage is asked, and the answer is kept, since a
+//! verified member stays verified.
 //! Invariant: nothing outside of `/api/v1/user/` is done for a member that is not known to be verified.
 
 use std::collections::BTreeSet;
@@ -14,11 +14,10 @@ use crate::model::problem::{Code, Problem};
 use crate::server::core::Core;
 use crate::server::request::routes::Route;
 
-/// Members remembered as verified where REQUIRE_VERIFIED asks for it, 32 bytes each. Beyond: one is forgotten, and asked
-/// about again.
+/// Members that are kept as verified, 32 bytes each. Above: one is forgotten, and storage is asked about it again.
 const VERIFIED_KEPT_MAX: usize = 65_536;
 
-/// Members known to be verified; storage is asked about any other.
+/// Members that are known to be verified. Storage is asked about any other.
 #[derive(Debug, Default)]
 pub struct Verified(BTreeSet<Id>);
 
@@ -29,16 +28,16 @@ impl Verified {
 
     pub fn insert(&mut self, member: Id) {
         if self.0.len() >= VERIFIED_KEPT_MAX {
-            // Whoever is forgotten costs one more look.
+            // Storage is asked once more about a forgotten member.
             self.0.pop_first();
         }
         self.0.insert(member);
     }
 }
 
-/// Stands between the first step of a row's handler and its doing: a handler is pure, so that what is wrong with the
-/// request itself (422) is told before who may not ask (403), as the contract's order has it. A stream is opened through
-/// here once; its ops need no second look.
+/// Runs between a handler and its first step. A handler is pure, so what is wrong with the request itself (422) is answered
+/// before what its member may not do (403), as the protocol's order says. A stream is checked once, when it opens; its ops are
+/// not checked again.
 pub fn gate(
     core: &Core,
     route: &'static Route,
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_set_forgets_rather_than_grows() {
+    fn a_full_set_forgets_a_member() {
         let mut verified = Verified::default();
         for n in 0..VERIFIED_KEPT_MAX as u128 + 10 {
             verified.insert(Id(n));

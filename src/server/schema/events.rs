@@ -50,7 +50,7 @@ fn op(name: &str, summary: &str, fields: Vec<Field>) -> Message {
 pub fn ops() -> Vec<Message> {
     let rows = operations::all();
     let mut all: Vec<Message> = rows.iter().filter(|row| row.route().op).map(|row| {
-        let mut fields = row.places();
+        let mut fields = row.path_fields();
         fields.extend(row.query.iter().cloned());
         let mut message = op(row.route().name, row.summary, fields);
         if let Some((_, body)) = row.body.first() {
@@ -99,7 +99,7 @@ fn event(name: &'static str, summary: &str, fields: Vec<Field>) -> Message {
 }
 
 fn seq() -> Field {
-    must("seq", count(), "Its place in the server's one total order: the cursor is `<epoch>:<seq>`.")
+    must("seq", count(), "Its position in the total order of the server: the cursor is `<epoch>:<seq>`.")
 }
 
 /// What is kept in the log, and comes again with a replay.

@@ -131,12 +131,12 @@ fn response(answer: &Answer, example: Option<(u16, Value<'static>)>) -> Value<'s
 }
 
 fn parameters(row: &Operation) -> Vec<Value<'static>> {
-    let places = row.places();
-    let parts = [("path", &places), ("query", &row.query), ("header", &row.headers)];
+    let path_fields = row.path_fields();
+    let parts = [("path", &path_fields), ("query", &row.query), ("header", &row.headers)];
     let mut all = Vec::new();
-    for (place, fields) in parts {
+    for (location, fields) in parts {
         for field in fields {
-            let mut members = vec![("name", string(field.name)), ("in", string(place))];
+            let mut members = vec![("name", string(field.name)), ("in", string(location))];
             if field.required {
                 members.push(("required", Value::Bool(true)));
             }

@@ -148,9 +148,9 @@ impl Operation {
     }
 
     /// The parameters of the path.
-    pub fn places(&self) -> Vec<Field> {
+    pub fn path_fields(&self) -> Vec<Field> {
         let braced = self.path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
-        braced.map(place).collect()
+        braced.map(path_field).collect()
     }
 
     /// A request without a body is refused.
@@ -231,7 +231,7 @@ pub const ALWAYS: &[Code] = &[
     Code::VersionNotSupported,
 ];
 
-fn place(name: &'static str) -> Field {
+fn path_field(name: &'static str) -> Field {
     match name {
         "session" => must(name, id(), "A session of one's own."),
         "profile" => must(name, id(), "Somebody's profile."),

@@ -26,8 +26,8 @@ fn push(out: &mut String, value: &Value<'_>, depth: usize, taken: usize) {
     }
     let (open, close) = if matches!(value, Value::List(_)) { ('[', ']') } else { ('{', '}') };
     out.push(open);
-    for (place, (key, value)) in parts.iter().enumerate() {
-        out.push_str(if place == 0 { "\n" } else { ",\n" });
+    for (index, (key, value)) in parts.iter().enumerate() {
+        out.push_str(if index == 0 { "\n" } else { ",\n" });
         out.push_str(&" ".repeat(depth + 1));
         out.push_str(key);
         push(out, value, depth + 1, depth + 1 + key.chars().count());

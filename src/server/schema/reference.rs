@@ -50,8 +50,8 @@ fn operation(out: &mut String, row: &Operation, examples: &Examples<'_>) {
     let op = if row.route().op { " (also an op)" } else { "" };
     write(out, format_args!("\n#### {id}\n\n`{} {path}`{op}: {}.", row.method.as_str(), row.summary));
     write(out, format_args!("{}{}\n", if row.says.is_empty() { "" } else { " " }, row.says));
-    let places = row.places();
-    let fields: Vec<&Field> = places.iter().chain(&row.query).chain(&row.headers).collect();
+    let path_fields = row.path_fields();
+    let fields: Vec<&Field> = path_fields.iter().chain(&row.query).chain(&row.headers).collect();
     if !fields.is_empty() {
         out.push_str("\n| parameter | | |\n|---|---|---|\n");
         for field in fields {

@@ -144,7 +144,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ]).says("A read mark.")),
         ("Event", object(&[
             must("event", text().length(1, 64), "Its name: see /asyncapi.json for the data of each."),
-            must("seq", count(), "Its place in the server's one total order."),
+            must("seq", count(), "Its position in the total order of the server."),
             must("data", any_object(), "What happened."),
         ]).says("One event of the log.")),
     ]

@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 use crate::base::network::Prefix;
 use crate::server::contract::ConnId;
 
-/// Bytes of memory that all send queues hold together. Beyond: the connections with the most waiting are closed; a stream resumes by
-/// its cursor, so that it loses nothing.
+/// Bytes of memory that all send queues hold together. Above: the connections with the most are closed. A stream resumes by its
+/// cursor, so that it loses nothing.
 pub const QUEUES_MAX: usize = 134_217_728;
-/// The same of one address, unless a trusted proxy speaks for it: some thirty readers that take nothing.
+/// The same of one address, unless it is a trusted proxy's: some thirty readers that take nothing.
 pub const QUEUES_OF_ADDRESS_MAX: usize = 33_554_432;
 const _: () =
     assert!(QUEUES_OF_ADDRESS_MAX < QUEUES_MAX, "one address must not close the streams of all others");
-/// From the moment a bound is passed to the closing: what was queued for those who read is written by then.
+/// Between the moment a bound is passed and the closing: by then, what was queued for peers that read is written.
 const GRACE: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 pub struct Backlog {
     total: usize,
     by_address: BTreeMap<Prefix, usize>,
-    /// A bound was passed: then it is looked at again.
+    /// When to check again, after a bound was passed.
     look_at: Option<Instant>,
 }
 
@@ -62,12 +62,12 @@ impl Backlog {
         self.look_at
     }
 
-    /// Whether it is time to look again; then [`Backlog::beyond`] names the connections to close.
+    /// Whether it is time to check again; then [`Backlog::beyond`] names the connections to close.
     pub fn is_due(&mut self, now: Instant) -> bool {
         self.look_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// Those who have to go until every sum is within its bound again: the largest first.
+    /// The connections to close so that every sum is within its bound again: the largest first.
     pub fn beyond(&self, mut all: Vec<Held>) -> Vec<ConnId> {
         all.sort_unstable_by_key(|held| std::cmp::Reverse((held.bytes, held.conn)));
         let (mut total, mut by_address) = (self.total, self.by_address.clone());

@@ -1,7 +1,6 @@
-//! Ephemeral events on one native socket: which of its peers are online, and who types.
+//! Ephemeral events on one native socket: which of its peers are online, and which of them type.
 //!
-//! `presence` decides what is
-//! sent and to whom.
+//! Leaves to `presence` what is sent and to which profiles.
 //! Invariant: ephemeral events are best-effort: a stream that is not up to date, slow or closing does not get them.
 
 use std::sync::Arc;
@@ -16,13 +15,13 @@ use crate::server::core::Core;
 use crate::server::streams::presence;
 use crate::server::streams::websocket::{self, Protocol, SocketStream};
 
-/// Whether it is a native stream that is up to date, which gets ephemeral events.
+/// Whether it is a native stream that has caught up: only such a stream gets ephemeral events.
 pub fn is_live(conn: &Conn) -> bool {
     let Phase::WebSocket(stream) = &conn.phase else { return false };
     matches!(&stream.protocol, Protocol::Native(replay) if replay.is_live()) && !stream.ws.is_closing()
 }
 
-/// Queues an ephemeral event on a stream that is up to date; a slow one does not get it.
+/// Queues an ephemeral event on a stream that has caught up; a slow one does not get it.
 pub fn send_ephemeral(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
     if is_live(conn) && conn.send.memory() < STREAM_PAUSE_BYTES {
         core.metrics.deliveries += 1;
@@ -31,7 +30,7 @@ pub fn send_ephemeral(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
     }
 }
 
-/// Storage has answered who the stream's peers are.
+/// Storage has answered which profiles are the stream's peers.
 pub fn on_snapshot(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refusal>) {
     let Phase::WebSocket(stream) = &conn.phase else { return };
     if !stream.ws.is_closing() {
@@ -39,7 +38,7 @@ pub fn on_snapshot(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refu
     }
 }
 
-/// Storage has answered who may know that the stream types.
+/// Storage has answered which profiles may know that the stream types.
 pub fn typed(
     core: &mut Core,
     conn: &mut Conn,

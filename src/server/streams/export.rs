@@ -1,7 +1,7 @@
 //! account.export: an answer that is read from storage page by page, as fast as the peer takes it and no faster.
 //!
-//! Invariant: at most one page and what was left of the one before are in memory, however much there is; an export that
-//! could not be finished ends without its last chunk, so that no client takes it for complete.
+//! Invariant: at most one page and the unsent rest of the one before are in memory; an export that could not be finished ends
+//! without its last chunk, so that no client takes it for complete.
 
 use std::collections::BTreeMap;
 
@@ -22,11 +22,11 @@ use crate::server::request::exchange::Exchange;
 use crate::server::request::http;
 use crate::server::request::respond;
 
-/// Exports of one account at once. Beyond: 429.
+/// Exports of one member at once. Above: 429.
 const EXPORTS_PER_ACCOUNT: usize = 2;
-/// Exports at once in all. Beyond: 503.
+/// Exports at once in all. Above: 503.
 const EXPORTS_MAX: usize = 64;
-/// After how many milliseconds one who has as many may try again.
+/// After how many milliseconds a refused client may try again.
 const RETRY_MS: u64 = 1_000;
 
 pub struct Export {
@@ -49,7 +49,7 @@ const HEAD_FIELDS: [(&str, &str); 4] = [
     ("X-Content-Type-Options", "nosniff"),
 ];
 
-/// Exports in progress, of each account and in all.
+/// Exports in progress, of each member and in all.
 #[derive(Default)]
 pub struct Exports(BTreeMap<Id, usize>);
 
@@ -74,7 +74,7 @@ impl Exports {
     }
 }
 
-/// The first page is there: the head, and what it holds.
+/// The first page was read: sends the head and the page.
 pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, actor: Actor, first: ExportPage) {
     if let Err(problem) = core.exports.begin(actor.member) {
         return respond::refuse(core, conn, exchange, &problem);
@@ -91,8 +91,8 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, actor: Ac
     page(core, conn, actor, chunked, first);
 }
 
-/// Queues a page; after the last one the body ends. A page without a line sends nothing, since an empty chunk would be the
-/// body's end: the next is asked for at once, and as each begins after the one before, there is a last.
+/// Queues a page; after the last one the body ends. A page without lines sends nothing, since an empty chunk would end the
+/// body: the next is asked for at once. Each page begins after the one before, so there is a last one.
 fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, page: ExportPage) {
     let mut out = Vec::with_capacity(page.lines.len() + 32);
     if chunked {
@@ -148,12 +148,12 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
     let (actor, chunked) = (export.actor, export.chunked);
     match result.ok().and_then(ExportAccount::from_answer) {
         Some(next) => page(core, conn, actor, chunked, next),
-        // A fault, logged by storage, or the account is gone: cut off, without the last chunk.
+        // A fault, which storage has logged, or the member was deleted: the body ends without its last chunk.
         None => conn.phase = Phase::Closed(CloseReason::Unavailable),
     }
 }
 
-/// A peer that takes less than 1 KiB/s is not waited for.
+/// Closes the connection of a peer that takes less than 1 KiB/s.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     if conn.progress < PROGRESS_BYTES && !conn.send.is_empty() {
         conn.phase = Phase::Closed(CloseReason::SlowReader);

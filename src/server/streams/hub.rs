@@ -11,11 +11,11 @@ use crate::server::contract::ConnId;
 use crate::server::core::Core;
 use crate::server::streams::presence;
 
-/// One connection's listening.
+/// What one connection subscribes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription {
     pub profile: Id,
-    /// A WebSocket or an event stream, which shows that the person is online. A long poll does not.
+    /// Whether it shows that the person is online: a WebSocket or an event stream does, a long poll does not.
     pub device: bool,
 }
 
@@ -73,7 +73,7 @@ pub fn subscribe(core: &mut Core, conn: &mut Conn, subscription: Subscription) {
     core.hub.subscribe(conn.id, subscription);
 }
 
-/// It receives no more of them, and what it was typing has stopped.
+/// Ends its subscription, and what it was typing.
 pub fn unsubscribe(core: &mut Core, conn: &mut Conn) {
     let Some(subscription) = conn.subscription.take() else { return };
     let Subscription { profile, device } = subscription;

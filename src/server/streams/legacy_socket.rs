@@ -1,6 +1,6 @@
 //! A legacy socket: between two people, with arrays of plain chat lines as frames.
 //!
-//! Invariant: what all sockets of the pair show is what is on disk; what an open socket shows is marked read.
+//! Invariant: all sockets of the pair show what is on disk, and nothing else; what an open socket shows is marked read.
 
 use crate::base::id::Id;
 use crate::base::json;
@@ -28,16 +28,16 @@ pub struct LegacySocket {
     receiver: Id,
     conversation: Option<Id>,
     state: State,
-    /// The newest `n` of the other side that was shown, and the newest that storage has marked.
+    /// The newest `n` of the other side that was shown, and the newest that storage has marked as read.
     shown_n: u64,
     marked_n: u64,
     marking: Option<Ticket>,
 }
 
 enum State {
-    /// Nothing is sent yet; what the handler read.
+    /// Nothing is sent yet. The history is what the handler read.
     New(LegacyHistory),
-    /// The history is being read again, since the log moved on after the first reading. Live lines wait.
+    /// The history is being read again, since an event came after the first reading. Live lines wait.
     Reading {
         ticket: Ticket,
         held: Vec<(u64, Vec<u8>)>,
@@ -90,7 +90,7 @@ impl LegacySocket {
 
     fn show(&mut self, send: &mut SendQueue, me: Id, pair: LegacyHistory, held: Vec<(u64, Vec<u8>)>) {
         push_text(send, &streams::encode_pair(me, self.receiver, &pair.messages));
-        // Read before the first message, it does not know the conversation of a held line.
+        // A history that was read before the first message does not know the conversation of a held line.
         self.conversation = pair.conversation.or(self.conversation);
         self.shown_n = self.shown_n.max(pair.last_n);
         let mut last = pair.as_of;
@@ -103,7 +103,7 @@ impl LegacySocket {
         self.state = State::Open { last };
     }
 
-    /// A new message of this pair, from either side and whatever device.
+    /// A new message of this pair, from either side and any device.
     pub fn deliver(&mut self, send: &mut SendQueue, me: Id, publication: &mut Publication) -> bool {
         let event = &publication.event;
         let Fact::MessagePosted(message) = &event.fact else { return false };
@@ -115,7 +115,7 @@ impl LegacySocket {
         if message.sender != Some(me) {
             self.shown_n = self.shown_n.max(message.n);
         }
-        // A line without text has no form here.
+        // The legacy form has no line without text.
         if message.body.is_none() {
             return true;
         }
@@ -200,7 +200,7 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     step(core, stream, send, conn, number, outcome);
 }
 
-/// A post has come to a step: a fresh message is shown by its event, a repeat by its answer.
+/// A post has come to a step: a new message is shown by its event, a repeated one by its answer.
 pub fn step(
     core: &mut Core,
     stream: &mut SocketStream,

@@ -35,13 +35,13 @@ pub struct Ops {
     reads: Vec<Pending>,
     /// A frame that waits for the write rate, and until when.
     deferred: Option<(Instant, String)>,
-    /// A write was refused with `retry`: everything after it is too, and the socket closes once all is answered.
+    /// A write was refused with `retry`: every write after it is refused too, and the socket closes when all are answered.
     refused: bool,
 }
 
 struct Pending {
     number: u64,
-    /// Without one it is answered only when refused.
+    /// An op without an `id` is answered only when it is refused.
     re: Option<RequestId>,
     response: Option<Response>,
 }
@@ -53,10 +53,10 @@ pub enum RequestId {
     Json(String),
 }
 
-/// Bytes of an op's `id` as it is written; it is kept until the op is answered. Beyond: 422 `invalid_id`.
+/// Bytes of an op's `id` as it is written; it is kept until the op is answered. Above: 422 `invalid_id`.
 const ID_BYTES_MAX: usize = 1_024;
 
-/// Of the longest [`RequestId::Number`], with its sign.
+/// Digits of the longest [`RequestId::Number`], with its sign.
 const DIGITS_MAX: usize = 20;
 
 /// An answer, as JSON.
@@ -66,7 +66,7 @@ pub enum Response {
         beside: Vec<u8>,
     },
     Error(Vec<u8>),
-    /// Of a legacy socket: the complete text, or nothing.
+    /// The complete text of a legacy socket's answer, or nothing.
     Line(Vec<u8>),
 }
 
@@ -91,8 +91,8 @@ impl Ops {
         self.deferred.as_ref().map(|(until, _)| *until)
     }
 
-    /// The frame that waited, once its time has come.
-    pub fn take_stash(&mut self, now: Instant) -> Option<String> {
+    /// The frame that waited for the write rate, when its time has come.
+    pub fn take_deferred(&mut self, now: Instant) -> Option<String> {
         if self.deferred.as_ref().is_some_and(|(until, _)| *until <= now) {
             return self.deferred.take().map(|(_, text)| text);
         }
@@ -121,7 +121,7 @@ impl Ops {
             let read = self.reads.swap_remove(position);
             return push_answer(send, read.re.as_ref(), &response);
         }
-        // Answers come in the order of the queue but for a refusal that came at once; numbers rise along it.
+        // Answers come in the order of the queue, except for an op that was refused at once. Numbers rise along the queue.
         let is_next = self.writes.front().is_some_and(|write| write.number == number);
         let found =
             if is_next { Ok(0) } else { self.writes.binary_search_by_key(&number, |write| write.number) };
@@ -160,7 +160,7 @@ fn push_answer(send: &mut SendQueue, re: Option<&RequestId>, response: &Response
     }
 }
 
-/// One text frame: one JSON object.
+/// Handles one text frame, which is one JSON object.
 pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, conn: ConnId, text: &str) {
     let Ok(Value::Object(object)) = json::parse_text(text) else {
         websocket::count_refused(stream, core.now.instant);
@@ -207,7 +207,7 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     step(core, stream, send, conn, number, outcome);
 }
 
-/// The op's `id`, if it has one: a number or a string, to come back as it was sent.
+/// The op's `id`, if it has one: a number or a string, which the answer repeats as it was sent.
 fn re_of(text: &str, object: &Object<'_>) -> Result<Option<RequestId>, Problem> {
     match object.get("id") {
         None | Some(Value::Null) => Ok(None),
@@ -259,7 +259,7 @@ fn answer(
             websocket::count_refused(stream, core.now.instant);
             let is_write = stream.ops.writes.iter().any(|write| write.number == number);
             stream.ops.finish(send, number, refused(&problem, language));
-            // Storage refuses the writes after it, and no further frame is taken: nothing overtakes.
+            // Storage refuses the writes after it, and no further frame is read, so no write overtakes the refused one.
             if is_write && (problem.retry() || problem.code == Code::GeneralError) {
                 stream.ops.refuse_rest();
             }
@@ -278,7 +278,7 @@ fn refused(problem: &Problem, language: Language) -> Response {
     Response::Error(json::to_vec(&problem.on_stream(language)))
 }
 
-/// `{"op":"typing","conversation":…,"active":true}`: sent to the profiles that may know, and to none twice in a short while.
+/// `{"op":"typing","conversation":…,"active":true}`: sent to the profiles that may know, and not again within a short time.
 fn typing(
     core: &mut Core,
     stream: &mut SocketStream,
@@ -319,7 +319,8 @@ struct Extended {
     expires_at: Time,
 }
 
-/// `{"op":"auth","access":…}`: the session goes on with a newer token. Another session's is 401, and the socket stays.
+/// `{"op":"auth","access":…}`: the socket continues with a newer token of its session. A token of another session is 401, and
+/// the socket stays open.
 fn auth(core: &mut Core, stream: &mut SocketStream, object: &Object<'_>) -> Result<Reply, Problem> {
     let access = object.get("access").and_then(Value::as_str).ok_or(Problem::invalid("access"))?;
     let renewed = stream.actor.and_then(|old| admit::actor_again(core, access, old.session));

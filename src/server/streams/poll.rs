@@ -1,7 +1,7 @@
-//! The log as JSON: a page of it at once, or after a wait. The same subscribe-then-read as a stream, for one answer.
+//! The log as JSON: a page of it, at once or after a wait.
 //!
-//! Invariant: nothing that is committed between the question and the answer is missed: the cursor of the answer is where
-//! the next question goes on.
+//! It subscribes first and reads then, as the other streams do, for one answer.
+//! Invariant: no event that is committed between two requests is missed: the next one continues at the cursor of the answer.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::server::streams::hub::{self, Subscription};
 pub struct Poll {
     exchange: Box<Exchange>,
     actor: Actor,
-    /// Exclusive; `None` for the oldest that is kept.
+    /// The `seq` after which the page begins; `None`: the page begins with the oldest event that is kept.
     after: Option<u64>,
     limit: u32,
     until: Instant,
@@ -56,7 +56,7 @@ pub fn open(
     let after = match start {
         PollStart::Oldest => None,
         PollStart::Now => Some(core.head),
-        // One that is ahead of what is known here may not be ahead of the log.
+        // A cursor that is ahead of the head known here may not be ahead of the log.
         PollStart::Cursor(cursor) if *cursor.epoch == *core.epoch => Some(cursor.seq),
         PollStart::Cursor(_) => {
             let problem = Problem::reset(cursor_text(core, core.head));
@@ -64,7 +64,7 @@ pub fn open(
         }
     };
     hub::subscribe(core, conn, Subscription { profile: actor.profile, device: false });
-    // Nobody waits longer than their token lives.
+    // The wait ends with the token.
     let until = (core.now.instant + wait).min(instant_of(core.now, actor.expires));
     let poll = Poll { exchange, actor, after, limit, until, reading: None, stale: true };
     conn.deadline = Some(until);
@@ -76,7 +76,7 @@ fn cursor_text(core: &Core, seq: u64) -> String {
     Cursor { epoch: core.epoch.as_ref().into(), seq }.to_string()
 }
 
-/// Reads when there may be something to read.
+/// Reads the log when there may be something new in it.
 pub fn advance(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
     let Phase::Poll(poll) = &mut conn.phase else { return };
@@ -140,11 +140,11 @@ fn page_reply(core: &Core, events: Vec<(u64, Fact)>, through: u64) -> Reply {
     Reply { status: 200, headers: Vec::new(), body: Body::Data { data, beside } }
 }
 
-/// The wait is over, or the server is about to stop: nothing came, which is an answer too.
+/// The wait is over, or the server is about to stop: answers without an event.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let Phase::Poll(poll) = &mut conn.phase else { return };
     if poll.reading.is_some() {
-        // Its page answers, whatever it holds.
+        // A page is being read; it is the answer, whatever it holds.
         poll.until = core.now.instant;
         return;
     }

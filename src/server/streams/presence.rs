@@ -1,7 +1,7 @@
 //! Presence and typing: sent to the profiles that may know, and never stored.
 //!
 //! Devices are open WebSockets and event streams; the short pause before a change is announced hides a reconnect.
-//! Invariant: what was announced of a profile is taken back when it is no longer true or no longer to be known.
+//! Invariant: what was announced of a profile is taken back when it is no longer true, or when its peer may no longer know it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ const TYPING_LAPSE: Duration = Duration::from_secs(6);
 pub struct Presence {
     /// Profiles that were announced to their peers as online.
     announced: BTreeSet<Id>,
-    /// Profiles whose presence may have changed, and when to look.
+    /// Profiles whose presence may have changed, and when to check.
     due: Timers<Id>,
     /// How many blocks were set.
     blocks: u32,
@@ -78,12 +78,12 @@ impl Presence {
     }
 }
 
-/// A device came or went, or a profile may have hidden itself: looked at after a pause.
+/// A device came or left, or a profile may have hidden itself: its presence is checked after a pause.
 pub fn changed(core: &mut Core, profile: Id) {
     core.presence.due.set(profile, Some(core.now.instant + PRESENCE_DELAY));
 }
 
-/// Looks at the profiles whose time has come.
+/// Checks the profiles whose time has come.
 pub fn tick(core: &mut Core) {
     while let Some(profile) = core.presence.due.pop(core.now.instant) {
         let online = core.hub.has_device(profile);
@@ -97,11 +97,11 @@ pub fn tick(core: &mut Core) {
     }
 }
 
-/// Storage has answered who may know.
+/// Storage has answered which profiles may know whether this one is online.
 pub fn answered(core: &mut Core, profile: Id, online: bool, result: Result<Answer, Refusal>) {
     let peers = match result {
         Ok(Answer::FindPeers(peers) | Answer::MarkOffline(peers)) => peers,
-        // A member who is gone has no peers; after a fault the next change is looked at again.
+        // A deleted member has no peers; after a fault the next change is checked again.
         Ok(_) | Err(_) => {
             core.presence.announced.remove(&profile);
             return;
@@ -124,12 +124,12 @@ fn online_event(profile: Id, online: bool, last_seen_at: Option<Time>) -> Vec<u8
     json::to_vec(&Ephemeral { event: "presence", data: Online { profile, online, last_seen_at } })
 }
 
-/// Sends a stream that is up to date which of its peers are online.
+/// Has a stream that has caught up receive which of its peers are online.
 pub fn send_snapshot(core: &mut Core, conn: ConnId, profile: Id) {
     core.ask_store(Caller::Stream(conn), FindPeers { profile }.into_command(), Next::Greeting);
 }
 
-/// These became peers, or are again: each of their live streams gets a new snapshot.
+/// These profiles became peers, or are peers again: each of their live streams gets a new snapshot.
 pub fn on_new_peers(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
     for profile in profiles {
         for id in core.hub.of(*profile).to_vec() {
@@ -140,8 +140,8 @@ pub fn on_new_peers(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
     }
 }
 
-/// One profile blocked another, or no longer does: typing is not sent to the other any more, and what two peers know of each
-/// other's presence is taken back, or sent again.
+/// One profile blocked another, or no longer does: its typing is not sent to the other any more, and what two peers know of
+/// each other's presence is taken back, or sent again.
 pub fn on_block_changed(core: &mut Core, conns: &mut Conns, changed: ChangedBlock) {
     let ChangedBlock { block: SetBlock { blocker, other, blocked }, peers } = changed;
     if !blocked {
@@ -205,7 +205,7 @@ impl TypingState {
     }
 }
 
-/// Asks which profiles may know that this one types there.
+/// Asks which profiles may know that this one types in that conversation.
 pub fn ask_listeners(core: &mut Core, caller: Caller, viewer: Id, conversation: Id, active: bool) {
     let asked = AskedTyping { conversation, active, blocks: core.presence.blocks };
     let find = FindListeners { viewer, conversation };

@@ -1,6 +1,7 @@
-//! One event on its way to the streams of its audience: written when the first stream takes it, once for each framing.
+//! One event on its way to the streams of its audience: encoded when the first stream takes it, once for each framing.
 //!
-//! Leaves to `server::publish` who the audience is, and to the streams whether they take it.
+//! Leaves to `server::publish` which profiles the audience is, and to the streams whether they take it.
+//! Invariant: all streams with the same framing get the same bytes.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub struct Publication {
     /// Where in `text` the message begins, if it shows one.
     message_at: Option<usize>,
     frame: Option<Arc<[u8]>>,
-    /// As a body of known end frames it, and in a chunk.
+    /// The server-sent event without chunk framing, and as a chunk.
     sse: [Option<Arc<[u8]>>; 2],
     epoch: Arc<str>,
     /// How many streams its audience has open.
@@ -44,7 +45,7 @@ impl Publication {
         (self.event, last)
     }
 
-    /// Queues the event as one WebSocket frame: a small one as a copy, a large one as a reference to the same bytes as all.
+    /// Queues the event as one WebSocket frame: a small one as a copy, a large one as a reference to shared bytes.
     pub fn push_frame(&mut self, send: &mut SendQueue) {
         self.write();
         if self.text.len() <= SEGMENT_COPY_MAX {
@@ -60,7 +61,7 @@ impl Publication {
         Arc::clone(self.frame.get_or_insert_with(|| frames::text_frame(&self.text)))
     }
 
-    /// The event as one server-sent event, the same bytes for every stream that frames its body alike.
+    /// The event as one server-sent event, the same bytes for every stream with the same framing.
     pub fn sse(&mut self, wire: SseWire) -> Arc<[u8]> {
         self.write();
         let Publication { event, text, epoch, sse, .. } = self;

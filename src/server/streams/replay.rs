@@ -5,8 +5,8 @@
 //! Invariant: what is sent has strictly rising seq, and no event between the cursor and the head is missing.
 //!
 //! ```text
-//! Behind ──(page, page, …)──→ held events ──→ caught_up ──→ Live
-//!    └── held too much: dropped, and read from the log instead
+//! CatchingUp ──(page, page, …)──→ held events ──→ caught_up ──→ Live
+//!     └── held too much: dropped, and read from the log instead
 //! ```
 
 use std::collections::VecDeque;
@@ -38,11 +38,11 @@ pub struct Replay {
     /// The greatest seq sent.
     last: u64,
     state: State,
-    /// It has caught up, and the snapshot of presence was not asked for yet.
+    /// It has caught up, and the snapshot of presence was not yet asked for.
     arrived: bool,
 }
 
-/// How events go out: as frames with their greeting, or as server-sent events with their cursor.
+/// How events are sent: as frames after a `hello`, or as server-sent events with their cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wire {
     WebSocket,
@@ -50,9 +50,9 @@ enum Wire {
 }
 
 enum State {
-    /// The 101 is sent, `ready` is not.
+    /// The response head is sent, `hello` is not.
     New(Option<Cursor>),
-    Behind {
+    CatchingUp {
         reading: Option<Ticket>,
         held: VecDeque<(u64, Arc<[u8]>)>,
         held_bytes: usize,
@@ -82,12 +82,12 @@ impl Replay {
         std::mem::take(&mut self.arrived)
     }
 
-    /// What a heartbeat says: everything up to here was sent.
+    /// The `seq` of a heartbeat: every event up to it was sent.
     pub fn high_water(&self, head: u64) -> u64 {
         self.last.max(head)
     }
 
-    /// `hello`, then the replay, a reset, or at once `caught_up`.
+    /// Sends `hello`, then begins the replay, or sends a reset or `caught_up` at once.
     pub fn begin(&mut self, core: &mut Core, send: &mut SendQueue, conn: ConnId, actor: Actor) {
         let State::New(cursor) = std::mem::replace(&mut self.state, State::Live) else { return };
         if self.wire == Wire::WebSocket {
@@ -97,18 +97,18 @@ impl Replay {
             None => {
                 if let Wire::Sse(wire) = self.wire {
                     // An id without data reaches no listener, and gives a client that loses the connection before the
-                    // first event a place to come back to.
+                    // first event a cursor to resume by.
                     wire.push(send, format!("id: {}:{}\n\n", core.epoch, core.head).into_bytes());
                 }
                 self.catch_up(send, core.head);
             }
             Some(cursor) if *cursor.epoch != *core.epoch => self.reset(core, send, "epoch", core.head),
-            // Whether it is ahead of the log is for the log to say: a reader may have shown the peer what is committed
-            // but not yet known here.
+            // The log decides whether the cursor is ahead of it: a reader may have shown the peer an event that is committed
+            // and not yet known here.
             Some(cursor) => {
                 self.last = cursor.seq;
                 self.state =
-                    State::Behind { reading: None, held: VecDeque::new(), held_bytes: 0, dropped: false };
+                    State::CatchingUp { reading: None, held: VecDeque::new(), held_bytes: 0, dropped: false };
                 self.go_on(core, send, conn, actor);
             }
         }
@@ -116,7 +116,7 @@ impl Replay {
 
     /// Reads the next page when the peer has taken most of the last one.
     pub fn go_on(&mut self, core: &mut Core, send: &SendQueue, conn: ConnId, actor: Actor) {
-        let State::Behind { reading: reading @ None, .. } = &mut self.state else { return };
+        let State::CatchingUp { reading: reading @ None, .. } = &mut self.state else { return };
         if send.memory() >= REPLAY_LOW_BYTES {
             return;
         }
@@ -138,7 +138,7 @@ impl Replay {
                 push_live(self.wire, send, publication);
                 true
             }
-            State::Behind { held, held_bytes, dropped, .. } => {
+            State::CatchingUp { held, held_bytes, dropped, .. } => {
                 let frame = match self.wire {
                     Wire::WebSocket => publication.frame(),
                     Wire::Sse(wire) => publication.sse(wire),
@@ -155,7 +155,7 @@ impl Replay {
         }
     }
 
-    /// A page of the log. An error is a fault: the socket closes, and the client's cursor is still good.
+    /// A page of the log was read. An error is a fault: the stream closes, and the client's cursor is still good.
     pub fn answered(
         &mut self,
         core: &mut Core,
@@ -163,7 +163,7 @@ impl Replay {
         ticket: Ticket,
         result: Result<Answer, Refusal>,
     ) -> Result<(), Refusal> {
-        let State::Behind { reading, held, held_bytes, dropped } = &mut self.state else { return Ok(()) };
+        let State::CatchingUp { reading, held, held_bytes, dropped } = &mut self.state else { return Ok(()) };
         if *reading != Some(ticket) {
             return Ok(());
         }
@@ -190,14 +190,14 @@ impl Replay {
                     return Ok(());
                 }
                 if std::mem::take(dropped) {
-                    // What was dropped is in the log; what is held since then may begin after a gap.
+                    // The dropped events are in the log; those held since then may begin after a gap.
                     held.clear();
                     *held_bytes = 0;
                     return Ok(());
                 }
                 for (seq, frame) in std::mem::take(held) {
                     if seq > self.last {
-                        // Others may have sent it long ago: this queue may be the last to hold it.
+                        // Other streams may have sent it long ago, so this queue may be the last one that holds it.
                         send.push_shared(frame, 1);
                         self.last = seq;
                     }
@@ -253,7 +253,7 @@ struct Hello<'a> {
     limits: HelloLimits,
 }
 
-/// The bounds a client should know before it meets them.
+/// The bounds that a client should know in advance.
 #[derive(Serialize)]
 struct HelloLimits {
     message_max: usize,

@@ -1,7 +1,7 @@
 //! Server-sent events: a response that does not end by itself.
 //!
-//! The log resumes by cursor like a WebSocket; the two legacy streams show one value, at once and then only when it changes.
-//! Invariant: a stream that has nothing to say costs one comment in 15 s, and no question to storage.
+//! The log resumes by cursor, as on a WebSocket; the two legacy streams show one value, at once and then only when it changes.
+//! Invariant: a stream without news costs one comment in 15 s, and no question to storage.
 
 use std::time::{Duration, Instant};
 
@@ -29,9 +29,10 @@ use crate::server::streams::values::{self, Found};
 
 /// Between two comments on a stream of server-sent events.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// Comments due within so many milliseconds are sent in one turn: few wake-ups, and few enough at once to delay nobody.
+/// Comments that are due within this many milliseconds are sent in one turn: few wake-ups, and few enough comments at once that
+/// they delay no client.
 const COMMENTS_TOGETHER_MS: u64 = 100;
-/// Comments in a row that find the one before unsent. Beyond: the reader is gone, the stream is closed.
+/// Comments in a row that find the one before unsent. After that the peer counts as gone, and the stream is closed.
 const STALLED_COMMENTS_MAX: u32 = 4;
 
 pub struct EventStream {
@@ -49,7 +50,7 @@ pub enum Kind {
     Value(Value),
 }
 
-/// How the bytes of an event go out.
+/// How the bytes of an event are framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SseWire {
     /// HTTP/1.1 frames a body of unknown length in chunks; HTTP/1.0 ends it by closing.
@@ -75,7 +76,7 @@ impl SseWire {
 /// One value of a profile; `values` reads it for all of the profile's streams.
 pub struct Value {
     form: ValueForm,
-    /// Something happened that may have changed it.
+    /// An event came that may have changed it.
     stale: bool,
     /// The number of the first read that may show it.
     awaited: Option<u64>,
@@ -123,15 +124,15 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
         }
         Opening::Value(form) => Kind::Value(Value { form, stale: true, awaited: None, shown: None }),
     };
-    let next_comment = comment_behind(core.now);
+    let next_comment = next_comment(core.now);
     let stream = EventStream { kind, actor, wire, next_comment, stalled: 0 };
     conn.inbox = Vec::new();
     conn.phase = Phase::EventStream(Box::new(stream));
     advance(core, conn);
 }
 
-/// When the next comment is due. Thousands of idle streams share a few moments, so that one turn of the loop serves many.
-fn comment_behind(now: Now) -> Instant {
+/// When the next comment is due. Thousands of idle streams share a few instants, so that one turn of the loop serves many.
+fn next_comment(now: Now) -> Instant {
     now.instant + COMMENT_EVERY - Duration::from_millis(now.unix_ms % COMMENTS_TOGETHER_MS)
 }
 
@@ -141,7 +142,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     let max = core.settings.limits.send_queue_max;
     let Phase::EventStream(stream) = &mut conn.phase else { return };
     if conn.send.memory() > max {
-        // The client's Last-Event-ID is still good; nothing more can be said to one who does not read.
+        // The client's Last-Event-ID is still good; a client that does not read can be told nothing more.
         core.metrics.streams_cut += 1;
         conn.phase = Phase::Closed(CloseReason::SlowReader);
         return;
@@ -163,7 +164,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     conn.deadline = soonest([Some(stream.next_comment), Some(instant_of(core.now, actor.expires)), due]);
 }
 
-/// The stream's own question is answered.
+/// Storage has answered a question of the stream itself.
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
     let Phase::EventStream(stream) = &mut conn.phase else { return };
     let Kind::Log(replay) = &mut stream.kind else { return };
@@ -186,7 +187,7 @@ pub fn found(core: &mut Core, conn: &mut Conn, found: &Result<Found, Refusal>) {
     advance(core, conn);
 }
 
-/// One of the stream's clocks has come.
+/// One of the stream's deadlines has come.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let now = core.now.instant;
     let Phase::EventStream(stream) = &mut conn.phase else { return };
@@ -200,7 +201,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
             return;
         }
         conn.progress = 0;
-        stream.next_comment = comment_behind(core.now);
+        stream.next_comment = next_comment(core.now);
         let mut comment = Vec::new();
         sse::comment(&mut comment);
         stream.wire.push(&mut conn.send, comment);
@@ -208,7 +209,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     advance(core, conn);
 }
 
-/// Ends the body in order; the client comes back by itself.
+/// Ends the body in order; an EventSource then reconnects by itself.
 pub fn end(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     let Phase::EventStream(stream) = &mut conn.phase else { return };
     if stream.wire.chunked {
@@ -221,7 +222,7 @@ pub fn end(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
 }
 
 impl Value {
-    /// Shows what was found, if it is news. A stream that still sends takes the next one.
+    /// Sends what was found, if it is new. A stream that is still sending takes the next one.
     fn show(&mut self, core: &Core, send: &mut SendQueue, wire: SseWire, found: &Found) {
         if !send.is_empty() || self.awaited.is_none_or(|awaited| awaited > found.number) {
             return;

@@ -1,7 +1,7 @@
 //! The chats of a profile, read once for all of its value streams.
 //!
-//! Owns when the chats of a profile are read. Leaves to `sse` which stream shows what of them. Invariant: one read
-//! of a profile is in flight at most, and its answer serves every stream that waited before it began.
+//! Owns when the chats of a profile are read. Leaves to `sse` what each stream shows of them.
+//! Invariant: at most one read of a profile is in flight, and its answer serves every stream that waited before it began.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::model::settings::{SignUrls, UrlSigner};
 use crate::server::calls::Next;
 use crate::server::core::Core;
 
-/// Between two reads of one profile's chats, but for a stream that has shown nothing yet: at most four a second.
+/// Between two reads of one profile's chats: at most four a second. A stream that has shown nothing yet does not wait for it.
 const READ_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 
 #[derive(Default)]
@@ -27,21 +27,21 @@ pub struct Values {
 }
 
 struct Reading {
-    /// Reads that were begun: the number of the one in flight, if any.
+    /// How many reads were begun, which is the number of the one in flight.
     begun: u64,
     under_way: bool,
-    /// Not before this.
+    /// The next read does not begin before this.
     next_at: Instant,
 }
 
 impl Values {
-    /// The first read whose answer shows what has happened up to now.
+    /// The first read whose answer shows everything up to now.
     pub fn next_read(&self, profile: Id) -> u64 {
         self.of.get(&profile).map_or(0, |reading| reading.begun) + 1
     }
 
     /// Forgets the profiles without a stream.
-    pub fn sweep(&mut self, has_stream: impl Fn(Id) -> bool) {
+    pub fn forget_idle(&mut self, has_stream: impl Fn(Id) -> bool) {
         self.of.retain(|profile, reading| reading.under_way || has_stream(*profile));
     }
 }
@@ -55,14 +55,14 @@ pub struct Found {
     list: OnceCell<Text>,
 }
 
-/// A value as it is shown, and the hash of what is news in it.
+/// A value as it is shown, and the hash of the part whose change is news.
 pub struct Text {
     pub text: Vec<u8>,
     pub hash: [u8; 32],
 }
 
 impl Found {
-    /// Written once for all streams of a form.
+    /// The value in one form, encoded once for all streams of that form.
     pub fn text(&self, form: ValueForm, urls: &UrlSigner, unix_s: u64) -> &Text {
         match form {
             ValueForm::ChatCounter => self.counter.get_or_init(|| {
@@ -71,7 +71,7 @@ impl Found {
             }),
             ValueForm::ChatList => self.list.get_or_init(|| {
                 let mut chats = self.chats.chats.clone();
-                // A signed URL changes by the hour; that is no news.
+                // A signed URL changes every hour; that is not news.
                 let hash = sha256(&json::to_vec(&chats));
                 for chat in &mut chats {
                     chat.receiver.sign_urls(urls, unix_s);
@@ -82,7 +82,8 @@ impl Found {
     }
 }
 
-/// Has the chats read, if no read is in flight; returns when, if that is later. `now` for a stream that shows nothing yet.
+/// Has the chats read, unless a read is in flight; if it must wait, returns until when. `at_once` is for a stream that shows
+/// nothing yet.
 pub fn want(core: &mut Core, actor: Actor, at_once: bool) -> Option<Instant> {
     let now = core.now.instant;
     let reading =

@@ -1,7 +1,6 @@
 //! A WebSocket: its life, its clock, its back-pressure.
 //!
-//! The native frames are in `ops` and `replay`, the legacy ones
-//! in `legacy_socket`; ephemeral events are in `ephemeral`.
+//! Leaves the native frames to `ops` and `replay`, the legacy ones to `legacy_socket`, ephemeral events to `ephemeral`.
 //! Invariant: events reach a connection in strictly rising seq, and nothing is queued after a close frame.
 
 use std::collections::VecDeque;
@@ -49,9 +48,9 @@ pub struct SocketStream {
     last_heard: Instant,
     next_ping: Instant,
     warned: bool,
-    /// When the latest frames were refused: at most [`REFUSED_MAX`], none older than the window.
+    /// When the latest refused frames came: at most [`REFUSED_MAX`], none older than [`REFUSED_WINDOW`].
     refused: VecDeque<Instant>,
-    /// Something waits to be sent and nothing was, since then.
+    /// Since when something waits to be sent and nothing was sent.
     stalled_since: Option<Instant>,
     /// The server stops: ops in progress are answered, then the stream closes with this reason.
     leaving: Option<String>,
@@ -73,7 +72,7 @@ impl SocketStream {
         self.actor.map(|actor| actor.session)
     }
 
-    /// One rule of back-pressure: it takes more bytes only when there is room for what it read before.
+    /// The one rule of back-pressure: more bytes are read only when there is room for the frames that were read before.
     pub fn has_room(&self, send: &SendQueue) -> bool {
         self.ws.is_closing() || (!self.ws.has_input() && self.takes_frames(send))
     }
@@ -119,8 +118,9 @@ pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, strea
         Stream::Echo => (None, Protocol::Echo),
         Stream::Events { .. } | Stream::Poll { .. } | Stream::Value { .. } | Stream::Export { .. } => return,
     };
-    let mut client = std::mem::replace(&mut exchange.client, crate::server::request::admit::nobody(conn));
-    // Thousands of idle sockets: what no op asks for is not kept.
+    let mut client =
+        std::mem::replace(&mut exchange.client, crate::server::request::admit::unknown_client(conn));
+    // There may be thousands of idle sockets: what no op uses is not kept.
     client.user_agent = String::new();
     #[cfg(feature = "conformance")]
     let message_max = match protocol {
@@ -185,7 +185,7 @@ pub fn sent(core: &mut Core, conn: &mut Conn) {
     advance(core, conn);
 }
 
-/// Goes on as far as the received bytes, the bounds and the rates let it.
+/// Handles the received frames as far as the bounds and the rates allow.
 pub fn advance(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
     loop {
@@ -199,7 +199,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
                 }
             }
             let refresh = stream.leaving.is_none() && !stream.ops.is_refused();
-            if refresh && let Some(text) = stream.ops.take_stash(core.now.instant) {
+            if refresh && let Some(text) = stream.ops.take_deferred(core.now.instant) {
                 match stream.protocol {
                     Protocol::Legacy(_) => legacy_socket::text(core, stream, &mut conn.send, id, &text),
                     _ => ops::text(core, stream, &mut conn.send, id, &text),
@@ -214,7 +214,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
         match stream.ws.next(&mut conn.send) {
             None => {
                 if !listened {
-                    // Time in which we did not read is not the peer's silence.
+                    // Time in which the server did not read does not count as the peer's silence.
                     stream.last_heard = core.now.instant;
                 }
                 break;
@@ -246,7 +246,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     rearm(core, conn);
 }
 
-/// After frames, answers or events: whether one of the stream's bounds is passed, and it has to end.
+/// After frames, answers or events: closes the stream if it is over one of its bounds.
 fn enforce_limits(core: &mut Core, conn: &mut Conn) {
     let max = core.settings.limits.send_queue_max;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
@@ -260,14 +260,14 @@ fn enforce_limits(core: &mut Core, conn: &mut Conn) {
     } else if stream.refused.len() >= REFUSED_MAX {
         close(core, conn, CloseReason::Flood, "too many refused frames");
     } else if quiet && stream.ops.is_refused() {
-        // Everything before the refused post has its answer, and so has everything after it.
+        // The ops before the refused post have their answers, and so have those after it.
         close(core, conn, CloseReason::Unavailable, "try again");
     } else if quiet && let Some(reason) = stream.leaving.take() {
         close(core, conn, CloseReason::Draining, &reason);
     }
 }
 
-/// A frame was refused: counted, so that a flood of them ends.
+/// Counts a refused frame, so that a flood of them closes the stream.
 pub fn count_refused(stream: &mut SocketStream, now: Instant) {
     let refused = &mut stream.refused;
     while refused.front().is_some_and(|at| now.saturating_duration_since(*at) >= REFUSED_WINDOW) {
@@ -278,7 +278,7 @@ pub fn count_refused(stream: &mut SocketStream, now: Instant) {
     }
 }
 
-/// The server stops: no more frames are taken, ops in progress are answered, and the close frame says when to come back.
+/// The server stops: no more frames are read, ops in progress are answered, and the close frame says when to come back.
 pub fn drain(core: &mut Core, conn: &mut Conn) {
     let wait_ms = 500 + core.entropy.below(RETRY_JITTER_MS);
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
@@ -286,7 +286,7 @@ pub fn drain(core: &mut Core, conn: &mut Conn) {
     enforce_limits(core, conn);
 }
 
-/// Says why and closes: the peer has a while to answer.
+/// Sends a close frame; the peer has some time to answer it.
 pub fn close(core: &mut Core, conn: &mut Conn, reason: CloseReason, text: &str) {
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
     if stream.ws.is_closing() {
@@ -299,14 +299,14 @@ pub fn close(core: &mut Core, conn: &mut Conn, reason: CloseReason, text: &str) 
     conn.deadline = Some(core.linger_until());
 }
 
-/// The closing handshake is done, or the protocol is broken: only the bytes are left.
+/// The closing handshake is done, or the protocol is broken: only the queued bytes are still sent.
 fn end(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     hub::unsubscribe(core, conn);
     let reason = closing_reason(conn).unwrap_or(reason);
     http::linger(core, conn, reason);
 }
 
-/// Why we sent a close frame, if we did.
+/// Why the server sent a close frame, if it did.
 fn closing_reason(conn: &Conn) -> Option<CloseReason> {
     let Phase::WebSocket(stream) = &conn.phase else { return None };
     stream.closing
@@ -346,7 +346,7 @@ pub fn op_step(core: &mut Core, conn: &mut Conn, op: u64, step: Result<Step, Pro
     on_delivered(core, conn);
 }
 
-/// The stream's own question is answered.
+/// Storage has answered a question of the stream itself.
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
     let id = conn.id;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
@@ -361,13 +361,13 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
         Protocol::Echo => Ok(()),
     };
     if fault.is_err() {
-        // The cursor the client has is still good.
+        // The client's cursor is still good.
         close(core, conn, CloseReason::Unavailable, "try again");
     }
     advance(core, conn);
 }
 
-/// After events or answers were queued: what the queue's bound and the ops ask for.
+/// Events or answers were queued: marks what a legacy socket has shown as read, and enforces the bounds.
 pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
@@ -398,13 +398,13 @@ fn rearm(core: &Core, conn: &mut Conn) {
     ]);
 }
 
-/// One of the stream's clocks has come.
+/// One of the stream's deadlines has come.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let now = core.now.instant;
     let heartbeat = core.settings.limits.heartbeat;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
     if stream.ws.is_closing() {
-        // What is queued before the close frame may take longer than the answer to it, while the peer takes it.
+        // While the peer takes bytes, those queued before the close frame may need longer than its answer may take.
         if !conn.send.is_empty() && conn.progress >= PROGRESS_BYTES {
             conn.progress = 0;
             conn.deadline = Some(now + PROGRESS_WINDOW);
@@ -435,7 +435,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     if conn.send.is_empty() {
         stream.stalled_since = None;
     } else if now >= *stream.stalled_since.get_or_insert(now) + silence {
-        // While its queue is full a peer is not read, so its silence says nothing; that it takes nothing does.
+        // While its queue is full, the peer is not read, so its silence proves nothing. That it takes nothing does.
         core.metrics.streams_cut += 1;
         return close(core, conn, CloseReason::SlowReader, "reader too slow");
     }
@@ -456,7 +456,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     advance(core, conn);
 }
 
-/// The calendar clock was set, and the token may be over by it.
+/// The calendar clock was set, and the token may have expired by it.
 pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
     // A closing stream has the deadline of its close frame, whatever the calendar says.
     if matches!(&conn.phase, Phase::WebSocket(stream) if !stream.ws.is_closing()) {

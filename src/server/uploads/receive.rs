@@ -1,14 +1,13 @@
 //! A body on its way to a file: decoded, checked by an [`Intake`], appended and hashed piece by piece.
 //!
-//! Owns the phase, its
-//! deadline, its backpressure, and the end of every upload that does not become one.
+//! Owns the phase, its deadline, its back-pressure, and the end of every upload that is not published.
 //!
 //! ```text
 //! admit ──Receive──→ Receiving ──body complete──→ Storing ──all appended──→ the row's handler
 //!                        └── refused, timed out, gone, disk failed ──→ Abandon
 //! ```
-//! Invariant: a temporary file has one owner: this phase, then the job that publishes it; whoever is left without a next
-//! step abandons it.
+//! Invariant: a temporary file has one owner: this phase, then the job that publishes it. An owner that has no next step
+//! abandons the file.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -33,14 +32,14 @@ use crate::server::request::verified;
 use crate::server::uploads::reservations::Reservations;
 use crate::uploads::{Intake, Received, Source};
 
-/// Bytes every form has in addition to its file, so that one that just fits the quota is not refused before it is read.
+/// Bytes that every form has in addition to its file, so that a file that just fits the quota is not refused before it is read.
 const FORM_OVERHEAD_MIN: u64 = 128;
-/// Bytes of one upload that its file has not taken yet. Beyond: its connection is not read.
+/// Bytes of one upload that are not yet in its file. Above: its connection is not read.
 const UPLOAD_AHEAD_MAX: usize = 131_072;
-/// The same of all uploads together: what many at once may cost. Beyond: none is read until half of it is on disk, so
-/// that they are not woken for every piece.
+/// The same of all uploads together. Above: none is read until half of it is on disk, so that they are not woken for every
+/// piece.
 const UPLOADS_AHEAD_MAX: usize = 4_194_304;
-/// Bytes gathered before they go to the disk: a slow sender's packets must not be an append each.
+/// Bytes that are collected before they are appended: the packets of a slow sender must not be one append each.
 const APPEND_MIN: usize = 16_384;
 
 /// A body being received.
@@ -48,27 +47,27 @@ pub struct ReadUpload {
     exchange: Box<Exchange>,
     decoder: BodyDecoder,
     intake: Option<Intake>,
-    /// Checked and not given to the disk yet.
+    /// Checked bytes that are not appended yet.
     pending: Vec<u8>,
-    /// Bytes of the body so far, and at the most.
+    /// Bytes of the body so far, and the most it may have.
     body: u64,
     body_max: u64,
     /// The body is complete; its last bytes are being appended.
-    whole: Option<Received>,
+    complete: Option<Received>,
 }
 
 impl ReadUpload {
     pub fn is_receiving(&self) -> bool {
-        self.whole.is_none()
+        self.complete.is_none()
     }
 }
 
 /// The temporary file of an upload.
 pub struct Temporary {
     id: UploadId,
-    /// Bytes handed over and not on disk yet.
+    /// Bytes that are being appended and are not in the file yet.
     ahead: usize,
-    /// Of all its bytes, once the last of them is on disk.
+    /// The hash of all bytes, when the last of them is in the file.
     sha256: Option<[u8; 32]>,
 }
 
@@ -82,11 +81,11 @@ impl Temporary {
 #[derive(Default)]
 pub struct Uploads {
     conns: BTreeMap<UploadId, ConnId>,
-    /// What all of them have handed over and is not on disk yet.
+    /// Bytes of all uploads that are being appended and are not in a file yet.
     ahead: usize,
-    /// That reached its bound: none is read until half of it is on disk.
+    /// Whether `ahead` has reached its bound: none is read until half of it is on disk.
     full: bool,
-    /// That was so until a moment ago.
+    /// Whether `full` has just ended.
     resumed: bool,
     pub reservations: Reservations,
 }
@@ -101,19 +100,19 @@ impl Uploads {
         self.full |= self.ahead >= UPLOADS_AHEAD_MAX;
     }
 
-    fn settle(&mut self, bytes: usize) {
+    fn appended(&mut self, bytes: usize) {
         self.ahead = self.ahead.saturating_sub(bytes);
         let resumed = self.full && self.ahead <= UPLOADS_AHEAD_MAX / 2;
         self.full &= !resumed;
         self.resumed |= resumed;
     }
 
-    /// Connections that may be read again, and were not for want of room.
+    /// Connections that were not read because `full` was set, and may be read again.
     pub fn take_resumed(&mut self) -> Vec<ConnId> {
         if std::mem::take(&mut self.resumed) { self.conns.values().copied().collect() } else { Vec::new() }
     }
 
-    /// Whose upload this is.
+    /// The connection of an upload.
     pub fn conn_of(&self, upload: UploadId) -> Option<ConnId> {
         self.conns.get(&upload).copied()
     }
@@ -121,7 +120,7 @@ impl Uploads {
 
 // ---- before the body -----------------------------------------------------------------------------
 
-/// The head is good: the row's own check, if it has one, comes before the body.
+/// The head is good: runs the row's own check, if it has one, before the body.
 pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     exchange.unread = Some(BodyDecoder::new(exchange.head.framing));
     exchange.body_unasked = exchange.head.expect == Expect::Continue;
@@ -129,7 +128,7 @@ pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     let Some((admit, actor)) = admit else { return receive(core, conn, exchange, u64::MAX) };
     let bytes = match exchange.head.framing {
         Framing::Length(length) => of_file(length),
-        // It will take at least one; how many, it says as it comes.
+        // A body without a length takes at least one byte; how many is known as it comes.
         Framing::Empty | Framing::Chunked => 1,
     };
     conn.reservation = Some(core.uploads.reservations.take(actor.profile, bytes));
@@ -142,12 +141,12 @@ pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     steps::run(core, conn, exchange, step);
 }
 
-/// Of the bytes of a body those that count in the quota, which may be too few and are never too many.
+/// How many bytes of a body count in the quota: an estimate that may be too low and is never too high.
 fn of_file(body: u64) -> u64 {
     body.saturating_sub(FORM_OVERHEAD_MIN).max(1)
 }
 
-/// The body may come. `room` is what its owner has left for this and the others in progress.
+/// Starts to receive the body. `room` is what its owner has left for this upload and the others in progress.
 pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, room: u64) {
     conn.reservation.iter_mut().for_each(|reservation| reservation.room = room);
     let id = core.entropy.id(core.now.unix_ms);
@@ -183,16 +182,16 @@ pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, ro
         pending: Vec::new(),
         body: 0,
         body_max,
-        whole: None,
+        complete: None,
     };
     conn.deadline = Some(deadline(&reading));
     conn.phase = Phase::ReadUpload(Box::new(reading));
-    // An empty body is complete already.
+    // An empty body is complete at once.
     let inbox = std::mem::take(&mut conn.inbox);
     received(core, conn, &inbox);
 }
 
-/// 60 s and the size at 8 KiB/s; a size that is not known is what has come so far.
+/// 60 s plus the size at 8 KiB/s; if the size is not known, that of the bytes so far.
 fn deadline(reading: &ReadUpload) -> Instant {
     let bytes = match reading.exchange.head.framing {
         Framing::Length(length) => length,
@@ -203,7 +202,7 @@ fn deadline(reading: &ReadUpload) -> Instant {
 
 // ---- the body ------------------------------------------------------------------------------------
 
-/// Bytes of the body, and perhaps of what follows it, which stays in the inbox.
+/// Takes bytes of the body. Bytes of the next request may follow; they stay in the inbox.
 pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     let Phase::ReadUpload(mut reading) = conn.take_phase() else { return };
     let mut position = 0;
@@ -229,7 +228,7 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
         if piece.done {
             break match reading.intake.take().map(|intake| intake.finish(&mut reading.pending)) {
                 Some(Ok(received)) => {
-                    reading.whole = Some(received);
+                    reading.complete = Some(received);
                     Ok(true)
                 }
                 Some(Err(problem)) => Err(problem),
@@ -243,19 +242,19 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     conn.inbox.extend_from_slice(&bytes[position..]);
     match outcome {
         Err(problem) => refuse(core, conn, reading, &problem),
-        Ok(whole) => {
+        Ok(complete) => {
             hand_over(core, conn, &mut reading);
-            conn.deadline = if whole { None } else { Some(deadline(&reading)) };
+            conn.deadline = if complete { None } else { Some(deadline(&reading)) };
             conn.phase = Phase::ReadUpload(reading);
             dispatch_if_stored(core, conn);
         }
     }
 }
 
-/// Gives what is pending to the disk, once it is worth an append; the last of a file in any case, for its hash.
+/// Appends the pending bytes when they are enough, and the last bytes of a file in any case, since the hash comes with them.
 fn hand_over(core: &mut Core, conn: &mut Conn, reading: &mut ReadUpload) {
     let Some(temporary) = &mut conn.upload else { return };
-    let last = reading.whole.as_ref().is_some_and(|received| received.file.is_some());
+    let last = reading.complete.as_ref().is_some_and(|received| received.file.is_some());
     if reading.pending.len() < APPEND_MIN && !last {
         return;
     }
@@ -265,18 +264,18 @@ fn hand_over(core: &mut Core, conn: &mut Conn, reading: &mut ReadUpload) {
     core.effects.push_back(Effect::Append { upload: temporary.id, bytes, last });
 }
 
-/// Bytes of this connection's upload are on disk.
+/// Bytes of this connection's upload are in its file.
 pub fn appended(core: &mut Core, conn: &mut Conn, bytes: usize, sha256: Option<[u8; 32]>) {
     let Some(temporary) = &mut conn.upload else { return };
     temporary.ahead = temporary.ahead.saturating_sub(bytes);
     temporary.sha256 = sha256.or(temporary.sha256);
-    core.uploads.settle(bytes);
+    core.uploads.appended(bytes);
     dispatch_if_stored(core, conn);
 }
 
 fn dispatch_if_stored(core: &mut Core, conn: &mut Conn) {
     let Phase::ReadUpload(reading) = &conn.phase else { return };
-    let Some(received) = &reading.whole else { return };
+    let Some(received) = &reading.complete else { return };
     let hashed = conn.upload.as_ref().is_some_and(|temporary| temporary.sha256.is_some());
     if hashed || received.file.is_none() {
         dispatch(core, conn);
@@ -286,8 +285,8 @@ fn dispatch_if_stored(core: &mut Core, conn: &mut Conn) {
 /// The body is complete: its row's handler runs.
 fn dispatch(core: &mut Core, conn: &mut Conn) {
     let Phase::ReadUpload(reading) = conn.take_phase() else { return };
-    let ReadUpload { exchange, whole: Some(received), .. } = *reading else { return };
-    // From here on its row will count it, or nothing.
+    let ReadUpload { exchange, complete: Some(received), .. } = *reading else { return };
+    // From here on its row counts in the quota, if it gets one.
     core.release_reservation(conn);
     if let Err(problem) = steps::still_good(core, &exchange) {
         abandon(core, conn);
@@ -309,7 +308,7 @@ fn dispatch(core: &mut Core, conn: &mut Conn) {
 
 // ---- other ends ----------------------------------------------------------------------------------
 
-/// Answers instead of receiving on; the rest of the body is drained, unless it can't be trusted.
+/// Answers and stops receiving; the rest of the body is drained, unless its framing is broken.
 fn refuse(core: &mut Core, conn: &mut Conn, reading: Box<ReadUpload>, problem: &Problem) {
     abandon(core, conn);
     let ReadUpload { mut exchange, decoder, intake, .. } = *reading;
@@ -323,18 +322,18 @@ fn refuse(core: &mut Core, conn: &mut Conn, reading: Box<ReadUpload>, problem: &
     respond::refuse(core, conn, exchange, problem);
 }
 
-/// Removes the temporary file, if this connection has one: no handler will publish it.
+/// Removes the temporary file, if this connection has one that no handler will publish.
 pub fn abandon(core: &mut Core, conn: &mut Conn) {
     if let Some(upload) = release(core, conn) {
         core.effects.push_back(Effect::Abandon { upload });
     }
 }
 
-/// The temporary file belongs to a job from now on.
+/// Gives the temporary file to the job that publishes it.
 fn release(core: &mut Core, conn: &mut Conn) -> Option<UploadId> {
     let temporary = conn.upload.take()?;
     core.uploads.conns.remove(&temporary.id);
-    core.uploads.settle(temporary.ahead);
+    core.uploads.appended(temporary.ahead);
     Some(temporary.id)
 }
 
@@ -344,12 +343,12 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         Phase::ReadUpload(reading) if reading.is_receiving() => {
             refuse(core, conn, reading, &Problem::new(Code::RequestTimeout));
         }
-        // Its body is complete; the disk takes as long as it takes.
+        // The body is complete, and no deadline applies to the disk.
         other => conn.phase = other,
     }
 }
 
-/// The disk did not take it.
+/// The file could not be written.
 pub fn disk_failed(core: &mut Core, conn: &mut Conn, full: bool) {
     let Phase::ReadUpload(reading) = conn.take_phase() else { return };
     let code = if full { Code::StorageFull } else { Code::Unavailable };

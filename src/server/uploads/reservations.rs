@@ -1,9 +1,9 @@
-//! Upload reservations: what the uploads in progress take of what their accounts may have.
+//! Upload reservations: what the uploads in progress take of their owners' quotas.
 //!
-//! They count against the number of uploads at once, and against the quota, which counts rows only and so knows nothing of a
-//! body that is still coming: without a reservation one account could fill the disk with bodies that never end. Owns the
-//! sums; the limits are decided elsewhere.
-//! Invariant: an account's sum is that of its reservations, and each reservation is given back once, by value.
+//! They count against the number of uploads at once, and against the quota. The quota counts rows only and does not know a body
+//! that is still coming: without a reservation one member could fill the disk with bodies that never end.
+//! Owns the sums; leaves the limits to its callers.
+//! Invariant: a member's sum is that of its reservations, and each reservation is given back once, by value.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::base::id::Id;
 use crate::limits::UPLOADS_OF_MEMBER_MAX;
 use crate::model::upload::UnderWay;
 
-/// What one upload takes, until its row does or it ends.
+/// What one upload takes, until its row counts or it ends.
 #[derive(Debug)]
 pub struct Reservation {
     profile: Id,
     bytes: u64,
-    /// What its owner had left when it was admitted, this and all others in progress included.
+    /// What its owner had left when it was admitted, before this and all others in progress.
     pub room: u64,
 }
 
@@ -26,7 +26,7 @@ pub struct Reservations {
 }
 
 impl Reservations {
-    /// Whether this member may bring one more now.
+    /// Whether this member may start one more upload now.
     pub fn has_room(&self, profile: Id) -> bool {
         self.sum(profile).files < UPLOADS_OF_MEMBER_MAX as u64
     }
@@ -47,7 +47,7 @@ impl Reservations {
         Reservation { profile, bytes, room: u64::MAX }
     }
 
-    /// A body of unknown length has come so far; `false` where its owner has no room for it.
+    /// Records how much of a body of unknown length has come; `false` if its owner has no room for it.
     #[must_use]
     pub fn grow(&mut self, reservation: &mut Reservation, bytes: u64) -> bool {
         let more = bytes.saturating_sub(reservation.bytes);
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_counts_until_it_is_given_back() {
+    fn a_reservation_counts_until_it_is_given_back() {
         let (ann, bob) = (Id(1), Id(2));
         let mut reservations = Reservations::default();
         let whole = reservations.take(ann, 100);
