@@ -82,6 +82,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("lexopt", &["cli.rs"]),
     ("libc", &["base/no_follow.rs", "runtime/"]),
     ("memchr", &["base/", "proto/"]),
+    ("miniz_oxide", &["site/"]),
     ("unicode_normalization", &["base/"]),
     ("unicode_segmentation", &["base/"]),
     ("rustls", &["proto/tls.rs"]),
