@@ -67,7 +67,7 @@ fn every_promise_holds_for_every_seed() {
     assert!(failed.is_empty(), "{} of {} seeds failed:\n{}", failed.len(), until - from, failed.join("\n"));
 }
 
-/// The same seed gives the same run: otherwise no failure could be replayed.
+/// The same seed gives the same run, to each byte and command: otherwise no failure could be replayed.
 #[test]
 fn a_seed_is_one_run() {
     let play = |seed| format!("{:?}", sim::play(seed, &Cell::new(0)));

@@ -16,6 +16,7 @@ pub mod random;
 pub mod reference;
 pub mod runtime;
 pub mod sabotage;
+pub mod transcript;
 pub mod workload;
 
 use std::cell::Cell;
@@ -77,6 +78,8 @@ pub struct Stats {
     pub power_cuts: u64,
     pub revived: u64,
     pub closes: BTreeMap<u16, u64>,
+    /// The digest of the run's transcript; of several runs, of all of them.
+    pub transcript: u64,
 }
 
 impl Stats {
@@ -104,6 +107,8 @@ impl Stats {
         self.disk_failures += other.disk_failures;
         self.power_cuts += other.power_cuts;
         self.revived += other.revived;
+        // In any order: runs of several seeds are played side by side.
+        self.transcript ^= other.transcript;
         for (code, count) in other.closes {
             *self.closes.entry(code).or_default() += count;
         }
@@ -142,6 +147,7 @@ pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
     let runtime = &run.runtime;
     (run.stats.disk_failures, run.stats.power_cuts) = (runtime.all_disk_failures(), runtime.power_cuts);
     run.stats.revived = runtime.revived;
+    run.stats.transcript = runtime.transcript.digest();
     run.stats
 }
 

@@ -28,6 +28,7 @@ use super::network::Link;
 use super::random::Rng;
 use super::reference::Model;
 use super::sabotage::Sabotage;
+use super::transcript::Transcript;
 use crate::support::{START_MS, Seeded, settings};
 
 enum Item {
@@ -105,6 +106,8 @@ pub struct Runtime {
     pub began_unproven: bool,
     /// The end of a run: new links are fast.
     pub calm: bool,
+    /// Everything that passed between the server and the rest of the run.
+    pub transcript: Transcript,
 }
 
 impl Runtime {
@@ -159,7 +162,16 @@ impl Runtime {
             draining: false,
             began_unproven: false,
             calm: false,
+            transcript: Transcript::new(),
         }
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        match &input {
+            Input::Received { conn, bytes } => self.transcript.bytes("received", conn.0, bytes),
+            input => self.transcript.value("input", input),
+        }
+        self.server.handle(self.now, input);
     }
 
     // ---- sockets ------------------------------------------------------------------------------------
@@ -181,7 +193,7 @@ impl Runtime {
         self.links.insert(conn, link);
         if self.server.is_accepting() {
             let peer = [10, 0, 0, address].into();
-            self.server.handle(self.now, Input::Accepted { conn, peer, listener_kind: ListenerKind::Public });
+            self.input(Input::Accepted { conn, peer, listener_kind: ListenerKind::Public });
         } else {
             // The listener is closed or paused: no answer comes.
             self.link(conn).close_server(rng);
@@ -211,19 +223,18 @@ impl Runtime {
 
     /// The server reads once from a link.
     pub fn deliver_up(&mut self, rng: &mut Rng, conn: ConnId) {
-        let now = self.now;
         let wants_read = self.server.wants_read(conn);
         let link = self.links.get_mut(&conn).expect("a link");
         if wants_read && !link.up.is_empty() {
             let bytes = link.take_up(rng);
-            return self.server.handle(now, Input::Received { conn, bytes: &bytes });
+            return self.input(Input::Received { conn, bytes: &bytes });
         }
         if link.broken {
             link.server_open = false;
-            self.server.handle(now, Input::Failed { conn });
+            self.input(Input::Failed { conn });
         } else if wants_read && link.up_ended && !link.end_delivered {
             link.end_delivered = true;
-            self.server.handle(now, Input::Ended { conn });
+            self.input(Input::Ended { conn });
         }
     }
 
@@ -250,8 +261,9 @@ impl Runtime {
         link.down.extend(&bytes);
         link.down_ended |= link.shut_asked && queue.is_empty();
         if !bytes.is_empty() {
+            self.transcript.bytes("sent", conn.0, &bytes);
             let sent = Input::Sent { conn, bytes: bytes.len() as u64 };
-            self.server.handle(self.now, sent);
+            self.input(sent);
         }
     }
 
@@ -285,7 +297,7 @@ impl Runtime {
                     }
                     Refused::Work(ticket) => Input::Finished { ticket, done: Done::Busy },
                 };
-                self.server.handle(self.now, input);
+                self.input(input);
             }
             for conn in std::mem::take(&mut self.dirty) {
                 self.flush(rng, conn);
@@ -294,6 +306,7 @@ impl Runtime {
     }
 
     fn effect(&mut self, rng: &mut Rng, effect: Effect) {
+        self.transcript.value("effect", &effect);
         match effect {
             Effect::Write { ticket, lane, write } => {
                 if let Err(refusal) = self.submit(rng, ticket, lane, write) {
@@ -449,8 +462,9 @@ impl Runtime {
     /// The store's own work.
     fn maintain(&mut self) {
         let (sabotaged, forgetful) = (self.is_sabotaged(), self.has_failed());
+        let readiness = self.store.as_ref().expect("an open store").readiness();
+        self.input(Input::Storage(readiness));
         let store = self.store.as_mut().expect("an open store");
-        self.server.handle(self.now, Input::Storage(store.readiness()));
         let done = store.maintain(self.now.instant);
         assert!(done.is_ok() || forgetful || self.has_failed(), "the store's own work: {done:?}");
         let store = self.store.as_mut().expect("an open store");
@@ -464,8 +478,8 @@ impl Runtime {
             let swept = store.sweep_search(step.done);
             assert!(swept.is_ok() || sabotaged || self.has_failed(), "the writer's part of it: {swept:?}");
         }
-        let store = self.store.as_mut().expect("an open store");
-        self.server.handle(self.now, Input::Storage(store.readiness()));
+        let readiness = self.store.as_ref().expect("an open store").readiness();
+        self.input(Input::Storage(readiness));
     }
 
     fn is_sabotaged(&self) -> bool {
@@ -497,7 +511,7 @@ impl Runtime {
                 self.over_at.insert(ended.session, self.head);
             }
         }
-        self.server.handle(self.now, Input::Answered { ticket, outcome });
+        self.input(Input::Answered { ticket, outcome });
     }
 
     /// A reader runs: it sees the database as it is now, whenever its answer arrives.
@@ -524,7 +538,7 @@ impl Runtime {
     pub fn answer_read(&mut self, index: usize) {
         let (ticket, result) = self.read.swap_remove(index);
         let outcome = Outcome::quiet(result);
-        self.server.handle(self.now, Input::Answered { ticket, outcome });
+        self.input(Input::Answered { ticket, outcome });
     }
 
     pub fn finish_job(&mut self, rng: &mut Rng, index: usize) {
@@ -535,7 +549,7 @@ impl Runtime {
             Job::FindPlace { .. } => Done::Place(rng.chance(500).then(|| "Here".to_owned())),
             job => self.hasher.run(job),
         };
-        self.server.handle(self.now, Input::Finished { ticket, done });
+        self.input(Input::Finished { ticket, done });
     }
 
     /// The search index catches up with what is stored.
@@ -587,7 +601,7 @@ impl Runtime {
 
     pub fn tick(&mut self) {
         if self.server.next_deadline().is_some_and(|at| at <= self.now.instant) {
-            self.server.handle(self.now, Input::Tick);
+            self.input(Input::Tick);
         }
     }
 
@@ -724,7 +738,7 @@ impl Runtime {
     pub fn drain(&mut self) {
         self.draining = true;
         self.links.values_mut().for_each(|link| link.draining = true);
-        self.server.handle(self.now, Input::Drain);
+        self.input(Input::Drain);
     }
 
     /// Checks every page, index and reference of the database and its schema, at the end of a run.
