@@ -142,8 +142,9 @@ impl<R: Read> Reader<R> {
         if block == [0; BLOCK] {
             return if self.proven { Ok(None) } else { Err(damaged("its sum is missing")) };
         }
-        let said = octal(&block[148..156]).ok_or_else(|| damaged("a header is damaged"))?;
-        if said != u64::from(sum(&block)) || &block[257..262] != b"ustar" || !matches!(block[156], b'0' | 0) {
+        let stored = octal(&block[148..156]).ok_or_else(|| damaged("a header is damaged"))?;
+        if stored != u64::from(sum(&block)) || &block[257..262] != b"ustar" || !matches!(block[156], b'0' | 0)
+        {
             return Err(damaged("a header is damaged, or of another kind"));
         }
         let name = block[..100].split(|byte| *byte == 0).next().unwrap_or_default();
@@ -221,35 +222,36 @@ mod tests {
     }
 
     #[test]
-    fn what_was_packed_comes_out() {
-        let all = unpack(&packed()).expect("whole");
+    fn packed_files_are_unpacked_unchanged() {
+        let all = unpack(&packed()).expect("a complete archive");
         let names: Vec<_> = all.iter().map(|(name, bytes)| (name.as_str(), bytes.len())).collect();
         assert_eq!(names, [("natter.db", 1_000), ("uploads/a", 0), ("uploads/b", 512)]);
         // And one may pass over a file.
         let bytes = packed();
         let mut reader = Reader::new(bytes.as_slice());
         let mut count = 0;
-        while reader.entry().expect("whole").is_some() {
+        while reader.entry().expect("complete").is_some() {
             count += 1;
         }
         assert_eq!(count, 3);
     }
 
     #[test]
-    fn what_is_not_whole_is_refused() {
-        let whole = packed();
-        for cut in [0, 1, 511, 512, 600, 1_500, 1_536, whole.len() - 2_048, whole.len() - 1_024] {
-            assert!(unpack(&whole[..cut]).is_err(), "{cut}");
+    fn an_incomplete_or_damaged_archive_is_refused() {
+        let packed_bytes = packed();
+        for cut in [0, 1, 511, 512, 600, 1_500, 1_536, packed_bytes.len() - 2_048, packed_bytes.len() - 1_024]
+        {
+            assert!(unpack(&packed_bytes[..cut]).is_err(), "{cut}");
         }
-        for at in [0, 110, 130, 150, 258, 600, 1_530, whole.len() - 1_500] {
-            let mut bytes = whole.clone();
+        for at in [0, 110, 130, 150, 258, 600, 1_530, packed_bytes.len() - 1_500] {
+            let mut bytes = packed_bytes.clone();
             bytes[at] ^= 1;
             assert!(unpack(&bytes).is_err(), "{at}");
         }
     }
 
     #[test]
-    fn great_sizes_and_long_names() {
+    fn large_sizes_and_long_names() {
         for (bytes, expect) in [(5, 5), (OCTAL_MAX, OCTAL_MAX), (OCTAL_MAX + 1, OCTAL_MAX + 1)] {
             let header = header("x", bytes);
             let entry = Reader::new(header.as_slice()).entry().expect("a header").expect("an entry");

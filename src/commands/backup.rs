@@ -13,14 +13,14 @@ use super::archive::{DATABASE, UPLOADS, Writer};
 use super::control::{BACKUP, Control, Needs};
 use super::member::good;
 use super::serve::store_options;
-use super::{Place, absolute, no_server, with_config};
+use super::{DataFolder, absolute, no_server, with_config};
 use crate::base::json::Value;
 use crate::config::{Config, secrets};
 use crate::store::{self, StoreOptions, Survey};
 use crate::work::files;
 
-pub fn run(place: &Place, file: &Path) -> ExitCode {
-    with_config(place, |config| {
+pub fn run(folder: &DataFolder, file: &Path) -> ExitCode {
+    with_config(folder, |config| {
         let Packed { bytes, uploads, keys, survey } = back_up(config, file)?;
         println!(
             "{}: {bytes} bytes, with {uploads} files of uploads, of the server in {}",

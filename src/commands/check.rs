@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use super::serve::store_options;
-use super::{Place, absolute, configure, keys, refuse};
+use super::{DataFolder, absolute, configure, keys, refuse};
 use crate::config::secrets;
 use crate::runtime::data_dir;
 use crate::store::{self, Access};
 
-pub fn run(place: &Place) -> ExitCode {
-    let (config, mut warnings) = match configure(place) {
+pub fn run(folder: &DataFolder) -> ExitCode {
+    let (config, mut warnings) = match configure(folder) {
         Ok(configured) => configured,
         Err(code) => return code,
     };
@@ -30,8 +30,8 @@ pub fn run(place: &Place) -> ExitCode {
     }
     let lock = data_dir::hold(&config.data_dir);
     let access = if lock.is_some() { Access::Exclusive } else { Access::Shared };
-    let judged = store::check(&options, access).map_err(|fault| fault.to_string());
-    match judged.and_then(|()| keys::fault(&config, access)) {
+    let checked = store::check(&options, access).map_err(|fault| fault.to_string());
+    match checked.and_then(|()| keys::fault(&config, access)) {
         Ok(None) => {
             println!("configuration and database good: {}", absolute(&options.path));
             ExitCode::SUCCESS

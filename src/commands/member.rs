@@ -5,7 +5,7 @@ use std::io::{BufRead, Read};
 use std::process::ExitCode;
 
 use super::control::{Control, Needs, Reply};
-use super::{Place, with_config};
+use super::{DataFolder, with_config};
 use crate::base::json::{self, Value};
 use crate::cli::MemberCommand;
 
@@ -13,8 +13,8 @@ use crate::cli::MemberCommand;
 /// long.
 const PASSWORD_LINE_MAX: u64 = 1_024;
 
-pub fn run(place: &Place, command: &MemberCommand) -> ExitCode {
-    with_config(place, |config| {
+pub fn run(folder: &DataFolder, command: &MemberCommand) -> ExitCode {
+    with_config(folder, |config| {
         let needs = match command {
             MemberCommand::Add { create: true, .. } => Needs::MayCreate,
             MemberCommand::Add { .. } => Needs::PasswordSecret,

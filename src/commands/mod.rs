@@ -21,21 +21,21 @@ use crate::config::{Config, Fault, Warning};
 /// Runs what argv asks for.
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { invocation, data_dir } = arguments;
-    let place = Place(data_dir);
+    let folder = DataFolder(data_dir);
     match invocation {
-        Invocation::Serve => serve::run(&place),
-        Invocation::Check => check::run(&place),
-        Invocation::Member(command) => member::run(&place, &command),
-        Invocation::Backup { file } => backup::run(&place, &file),
-        Invocation::Restore { file, end_sessions } => restore::run(&place, &file, end_sessions),
-        Invocation::ResetSecret => secret::run(&place),
+        Invocation::Serve => serve::run(&folder),
+        Invocation::Check => check::run(&folder),
+        Invocation::Member(command) => member::run(&folder, &command),
+        Invocation::Backup { file } => backup::run(&folder, &file),
+        Invocation::Restore { file, end_sessions } => restore::run(&folder, &file, end_sessions),
+        Invocation::ResetSecret => secret::run(&folder),
         Invocation::Help(topic) => say(&cli::help(topic)),
         Invocation::Version => say(&format!("{}\n", cli::version())),
     }
 }
 
 /// Which server a command is for: the folder of `--data`, else that of DATA_DIR.
-struct Place(Option<PathBuf>);
+struct DataFolder(Option<PathBuf>);
 
 /// A path as an operator finds it from anywhere.
 fn absolute(path: &Path) -> String {
@@ -67,8 +67,8 @@ fn say(text: &str) -> ExitCode {
 }
 
 /// A command that needs nothing but a good configuration: warnings and what went wrong are told on stderr.
-fn with_config(place: &Place, run: impl FnOnce(&Config) -> Result<(), String>) -> ExitCode {
-    let (config, warnings) = match configure(place) {
+fn with_config(folder: &DataFolder, run: impl FnOnce(&Config) -> Result<(), String>) -> ExitCode {
+    let (config, warnings) = match configure(folder) {
         Ok(configured) => configured,
         Err(code) => return code,
     };
@@ -85,8 +85,8 @@ fn with_config(place: &Place, run: impl FnOnce(&Config) -> Result<(), String>) -
 }
 
 /// The configuration, or every fault of it at once on stderr.
-fn configure(place: &Place) -> Result<(Config, Vec<Warning>), ExitCode> {
-    Config::from_environment(place.0.as_deref()).map_err(|faults| refuse(&faults))
+fn configure(folder: &DataFolder) -> Result<(Config, Vec<Warning>), ExitCode> {
+    Config::from_environment(folder.0.as_deref()).map_err(|faults| refuse(&faults))
 }
 
 fn refuse(faults: &[Fault]) -> ExitCode {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use super::archive::{DATABASE, Reader, UPLOADS};
 use super::restoring::{Restoring, make, text};
-use super::{Place, absolute, keys, with_config};
+use super::{DataFolder, absolute, keys, with_config};
 use crate::config::{Config, secrets};
 use crate::runtime::data_dir::{DataDir, DataDirFault};
 use crate::store::{self, Access, Sessions, StoreOptions};
@@ -28,8 +28,8 @@ enum Kind {
     Database,
 }
 
-pub fn run(place: &Place, file: &Path, end_sessions: bool) -> ExitCode {
-    with_config(place, |config| {
+pub fn run(folder: &DataFolder, file: &Path, end_sessions: bool) -> ExitCode {
+    with_config(folder, |config| {
         let sessions = if end_sessions { Sessions::Ended } else { Sessions::Kept };
         let (kind, needs_other_secret) = restore(config, file, sessions)?;
         println!("restored from {} into {}", file.display(), absolute(&config.data_dir));
@@ -67,20 +67,20 @@ fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(Kind, bo
         DataDirFault::Held { .. } => format!("{fault}: stop the server first"),
         fault => fault.to_string(),
     })?;
-    let places = Restoring::new(config);
-    places.clear()?;
-    places.are_empty()?;
+    let restoring = Restoring::new(config);
+    restoring.clear()?;
+    restoring.check_empty()?;
     let unpacked = match kind {
-        Kind::Archive => unpack(from, &places).map_err(text(file)),
-        Kind::Database => take(from, file, &places),
+        Kind::Archive => unpack(from, &restoring).map_err(text(file)),
+        Kind::Database => take(from, file, &restoring),
     };
     let result = unpacked.and_then(|()| {
-        let database = StoreOptions::new(places.stage.join(DATABASE));
+        let database = StoreOptions::new(restoring.stage.join(DATABASE));
         store::adopt(&database, sessions)
             .map_err(|fault| format!("{} can't be restored: {fault}", file.display()))?;
-        places.move_in()
+        restoring.move_in()
     });
-    let cleared = places.clear();
+    let cleared = restoring.clear();
     result.and(cleared)?;
     let needs_other_secret = store::needs_other_secret(&keys::present(config)?, Access::Exclusive);
     Ok((kind, needs_other_secret.map_err(|fault| fault.to_string())?))
@@ -95,7 +95,7 @@ fn kind(from: &mut File) -> io::Result<Kind> {
 
 /// Copies a bare database into its stage. One whose log is beside it is in use, or was left by a crash: the file alone is not
 /// what was written to it.
-fn take(mut from: File, file: &Path, places: &Restoring) -> Result<(), String> {
+fn take(mut from: File, file: &Path, restoring: &Restoring) -> Result<(), String> {
     let mut log = file.as_os_str().to_owned();
     log.push("-wal");
     let log = PathBuf::from(log);
@@ -106,8 +106,8 @@ fn take(mut from: File, file: &Path, places: &Restoring) -> Result<(), String> {
             file.display()
         ));
     }
-    let path = places.stage.join(DATABASE);
-    places.make_stages().map_err(text(&places.stage))?;
+    let path = restoring.stage.join(DATABASE);
+    restoring.make_stages().map_err(text(&restoring.stage))?;
     let copied = create(&path).and_then(|mut out| {
         io::copy(&mut from, &mut out)?;
         out.sync_all()
@@ -120,8 +120,8 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 /// Unpacks everything into its stage; a name that no backup of ours holds is refused.
-fn unpack(archive: File, places: &Restoring) -> io::Result<()> {
-    places.make_stages()?;
+fn unpack(archive: File, restoring: &Restoring) -> io::Result<()> {
+    restoring.make_stages()?;
     let foreign =
         |what: String| io::Error::new(ErrorKind::InvalidData, format!("this is no backup of natter: {what}"));
     let mut reader = Reader::new(BufReader::new(archive));
@@ -129,8 +129,8 @@ fn unpack(archive: File, places: &Restoring) -> io::Result<()> {
     while let Some(entry) = reader.entry()? {
         let name = entry.name.as_str();
         let path = match name.strip_prefix(UPLOADS) {
-            Some(inner) if files::is_published(inner) => places.stage_uploads.join(inner),
-            None if name == DATABASE || secrets::FILES.contains(&name) => places.stage.join(name),
+            Some(inner) if files::is_published(inner) => restoring.stage_uploads.join(inner),
+            None if name == DATABASE || secrets::FILES.contains(&name) => restoring.stage.join(name),
             _ => return Err(foreign(format!("it holds {name:?}"))),
         };
         has_database |= name == DATABASE;

@@ -34,7 +34,7 @@ pub struct Restoring {
 pub enum Left {
     Nothing,
     /// It was killed when everything was in its place.
-    Whole,
+    Complete,
     /// It was killed before.
     Part,
 }
@@ -49,7 +49,7 @@ impl Restoring {
     pub fn left(&self) -> Left {
         match (self.stage.exists(), self.data.join(DATABASE).exists()) {
             (false, _) => Left::Nothing,
-            (true, true) => Left::Whole,
+            (true, true) => Left::Complete,
             (true, false) => Left::Part,
         }
     }
@@ -91,7 +91,7 @@ impl Restoring {
     }
 
     /// Beside what the lock itself needs, nothing may be there: it would be mixed with the backup's, or lost.
-    pub fn are_empty(&self) -> Result<(), String> {
+    pub fn check_empty(&self) -> Result<(), String> {
         let within = self.uploads.canonicalize().map_err(text(&self.uploads))?;
         for entry in entries(&self.data)? {
             let is_ours =

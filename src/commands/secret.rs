@@ -8,14 +8,14 @@
 use std::process::ExitCode;
 
 use super::serve::store_options;
-use super::{Place, absolute, keys, no_server, with_config};
+use super::{DataFolder, absolute, keys, no_server, with_config};
 use crate::base::crypto::SystemEntropy;
 use crate::config::{Config, Mail, secrets};
 use crate::runtime::data_dir::{DataDir, DataDirFault};
 use crate::store::{self, Access};
 
-pub fn run(place: &Place) -> ExitCode {
-    with_config(place, |config| {
+pub fn run(folder: &DataFolder) -> ExitCode {
+    with_config(folder, |config| {
         match reset(config)? {
             true => println!("{} has a new password_secret", absolute(&config.data_dir)),
             false => println!("{} goes on with the present password secret", absolute(&config.data_dir)),

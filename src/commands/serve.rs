@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::restoring::{Left, Restoring};
-use super::{Place, configure, keys};
+use super::{DataFolder, configure, keys};
 use crate::base::crypto::{HmacKey, SystemEntropy};
 use crate::base::time::Now;
 use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous};
@@ -35,8 +35,8 @@ use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
 /// Reader threads: a long page must not stand before a short one. Each costs a page cache.
 const READER_THREADS: usize = 2;
 
-pub fn run(place: &Place) -> ExitCode {
-    let (config, warnings) = match configure(place) {
+pub fn run(folder: &DataFolder) -> ExitCode {
+    let (config, warnings) = match configure(folder) {
         Ok(configured) => configured,
         Err(code) => return code,
     };
@@ -150,7 +150,7 @@ fn finish_restore(config: &Config) -> Result<(), Stop> {
     let restoring = Restoring::new(config);
     match restoring.left() {
         Left::Nothing => Ok(()),
-        Left::Whole => Ok(restoring.clear()?),
+        Left::Complete => Ok(restoring.clear()?),
         Left::Part => Err(Stop::from(format!(
             "a restore was cut off in {}: run `natter restore FILE` once more, which begins anew",
             config.data_dir.display()

@@ -111,7 +111,7 @@ impl LogQueue {
                 if !written {
                     self.dropped.fetch_add(1, Ordering::Relaxed);
                 }
-                self.settle(|state| {
+                self.update(|state| {
                     state.cost -= cost;
                     state.dropped += u64::from(!written);
                     state.failing = !written;
@@ -120,7 +120,7 @@ impl LogQueue {
             // They were dropped after the lines that were just written.
             if dropped > 0 {
                 let written = write_line(&mut sink, report(dropped));
-                self.settle(|state| {
+                self.update(|state| {
                     state.dropped -= if written { dropped } else { 0 };
                     state.failing = !written;
                 });
@@ -141,7 +141,7 @@ impl LogQueue {
         state.dropped
     }
 
-    fn settle(&self, change: impl FnOnce(&mut State)) {
+    fn update(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         change(&mut state);
         if state.is_idle() {

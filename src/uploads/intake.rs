@@ -77,14 +77,14 @@ fn malformed(_: MultipartError) -> Problem {
 /// What a complete body contained.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
-    pub file: Option<JudgedFile>,
+    pub file: Option<CheckedFile>,
     /// The other fields of a form; no name occurs twice.
     pub fields: Vec<(String, String)>,
 }
 
 /// A file whose bytes have all left. Only its hash is not known yet.
 #[derive(Debug, PartialEq, Eq)]
-pub struct JudgedFile {
+pub struct CheckedFile {
     id: Id,
     name: String,
     mime: &'static str,
@@ -94,7 +94,7 @@ pub struct JudgedFile {
     field: &'static str,
 }
 
-impl JudgedFile {
+impl CheckedFile {
     /// `sha256` is of the bytes that left.
     pub fn hashed(self, sha256: [u8; 32]) -> ReceivedFile {
         ReceivedFile {
@@ -119,7 +119,7 @@ pub struct Intake {
     form: Option<Form>,
     /// The file that is being read.
     open: Option<Open>,
-    file: Option<JudgedFile>,
+    file: Option<CheckedFile>,
     fields: Vec<(String, String)>,
 }
 
@@ -246,7 +246,7 @@ impl Intake {
         let Some(open) = self.open.take() else { return Ok(()) };
         let from = out.len();
         let finished = open.filter.finish(out).map_err(|refused| refusal(refused, self.wanted.field))?;
-        self.file = Some(JudgedFile {
+        self.file = Some(CheckedFile {
             id: self.id,
             name: open.name,
             mime: finished.kind.mime(),
@@ -336,7 +336,7 @@ mod tests {
         format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{body}\r\n")
     }
 
-    fn whole(parts: &[String]) -> Vec<u8> {
+    fn form_body(parts: &[String]) -> Vec<u8> {
         format!("{}--b--\r\n", parts.concat()).into_bytes()
     }
 
@@ -357,29 +357,39 @@ mod tests {
         };
         check(raw(), FILE, &gif(1_000), Ok(("x", &gif(1_000), &[])));
         check(raw(), FILE, &gif(1_001), Err("invalid_file"));
-        check(form(), FILE, &whole(std::slice::from_ref(&file)), Ok(("a_b.txt", b"hello", &[])));
-        check(form(), FILE, &whole(&[field("a"), file.clone(), field("b")]), Ok(("a_b.txt", b"hello", &[])));
+        check(form(), FILE, &form_body(std::slice::from_ref(&file)), Ok(("a_b.txt", b"hello", &[])));
+        check(
+            form(),
+            FILE,
+            &form_body(&[field("a"), file.clone(), field("b")]),
+            Ok(("a_b.txt", b"hello", &[])),
+        );
         let plain = part(r#"name="file""#, "hello");
-        check(form(), FILE, &whole(&[plain]), Ok(("file", b"hello", &[])));
+        check(form(), FILE, &form_body(&[plain]), Ok(("file", b"hello", &[])));
         let utf_8 = part("name=\"file\"; filename=\"a \u{635}.txt\"", "x\r\n--c\r\n");
-        check(form(), FILE, &whole(&[utf_8]), Ok(("a \u{635}.txt", b"x\r\n--c\r\n", &[])));
+        check(form(), FILE, &form_body(&[utf_8]), Ok(("a \u{635}.txt", b"x\r\n--c\r\n", &[])));
     }
 
     #[test]
     fn a_bad_upload_is_refused() {
         let file = part(r#"name="file"; filename="a""#, "hello");
-        check(form(), FILE, &whole(&[file.clone(), file.clone()]), Err("invalid_file"));
-        check(form(), FILE, &whole(&[part(r#"name="other"; filename="a""#, "hello")]), Err("invalid_file"));
-        check(form(), FILE, &whole(&[part(r#"name="other""#, "hello")]), Err("invalid_file"));
-        check(form(), FILE, &whole(&[part(r#"name="file"; filename="""#, "")]), Err("invalid_file"));
+        check(form(), FILE, &form_body(&[file.clone(), file.clone()]), Err("invalid_file"));
+        check(
+            form(),
+            FILE,
+            &form_body(&[part(r#"name="other"; filename="a""#, "hello")]),
+            Err("invalid_file"),
+        );
+        check(form(), FILE, &form_body(&[part(r#"name="other""#, "hello")]), Err("invalid_file"));
+        check(form(), FILE, &form_body(&[part(r#"name="file"; filename="""#, "")]), Err("invalid_file"));
         check(form(), FILE, b"--b--\r\n", Err("invalid_file"));
         check(form(), FILE, file.as_bytes(), Err("error_parsing_data"));
         check(form(), FILE, b"", Err("error_parsing_data"));
         check(form(), FILE, b"hello", Err("error_parsing_data"));
         let long = part(r#"name="file"; filename="a""#, &"x".repeat(101));
-        check(form(), FILE, &whole(&[long]), Err("too_large"));
+        check(form(), FILE, &form_body(&[long]), Err("too_large"));
         let wide = part(r#"name="other""#, &"x".repeat(FORM_OVERHEAD_MAX as usize + 1));
-        check(form(), FILE, &whole(&[wide, file]), Err("too_large"));
+        check(form(), FILE, &form_body(&[wide, file]), Err("too_large"));
     }
 
     #[test]
@@ -387,20 +397,20 @@ mod tests {
         let name = part(r#"name="display_name""#, "Ann \u{635}");
         let image = part(r#"name="profile_image"; filename="a.txt""#, "hello");
         let fields: &[(&str, &str)] = &[("display_name", "Ann \u{635}")];
-        check(form(), PROFILE, &whole(std::slice::from_ref(&name)), Ok(("", b"", fields)));
-        check(form(), PROFILE, &whole(&[name.clone(), image.clone()]), Ok(("a.txt", b"hello", fields)));
-        check(form(), PROFILE, &whole(&[image.clone(), name.clone()]), Ok(("a.txt", b"hello", fields)));
+        check(form(), PROFILE, &form_body(std::slice::from_ref(&name)), Ok(("", b"", fields)));
+        check(form(), PROFILE, &form_body(&[name.clone(), image.clone()]), Ok(("a.txt", b"hello", fields)));
+        check(form(), PROFILE, &form_body(&[image.clone(), name.clone()]), Ok(("a.txt", b"hello", fields)));
         let id = part(r#"name="profile_image""#, "an id");
         check(
             form(),
             PROFILE,
-            &whole(std::slice::from_ref(&id)),
+            &form_body(std::slice::from_ref(&id)),
             Ok(("", b"", &[("profile_image", "an id")])),
         );
-        check(form(), PROFILE, &whole(&[image.clone(), id]), Err("error_parsing_data"));
-        check(form(), PROFILE, &whole(&[name.clone(), name]), Err("error_parsing_data"));
-        check(form(), PROFILE, &whole(&[image.clone(), image]), Err("invalid_profile_image"));
+        check(form(), PROFILE, &form_body(&[image.clone(), id]), Err("error_parsing_data"));
+        check(form(), PROFILE, &form_body(&[name.clone(), name]), Err("error_parsing_data"));
+        check(form(), PROFILE, &form_body(&[image.clone(), image]), Err("invalid_profile_image"));
         let empty = part(r#"name="profile_image"; filename="""#, "");
-        check(form(), PROFILE, &whole(&[empty]), Err("invalid_profile_image"));
+        check(form(), PROFILE, &form_body(&[empty]), Err("invalid_profile_image"));
     }
 }

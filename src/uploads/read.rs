@@ -120,7 +120,7 @@ fn reply(conditions: &Conditions, meta: &Meta, opened: OpenedFile) -> Result<Ste
     let OpenedFile { file, len, .. } = opened;
     let decision = decide(conditions.method, &conditions.headers, &meta.etag, meta.modified_s, len);
     let (offset, len) = match decision {
-        Decision::Whole => (0, len),
+        Decision::Complete => (0, len),
         Decision::Part { first, last } => (first, last - first + 1),
         Decision::NotModified => {
             return described(Reply { status: 304, headers: Vec::new(), body: Body::Empty }, meta).step();

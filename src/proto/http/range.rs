@@ -9,7 +9,7 @@ use crate::base::time::parse_http_date;
 /// What a Range header asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selected {
-    Whole,
+    Complete,
     /// Both ends are included: `first <= last < len`.
     Part {
         first: u64,
@@ -22,7 +22,7 @@ pub enum Selected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// 200 with everything.
-    Whole,
+    Complete,
     /// 206 with these bytes, both ends included.
     Part { first: u64, last: u64 },
     /// 304
@@ -36,7 +36,7 @@ pub enum Decision {
 impl Decision {
     pub fn status(self) -> u16 {
         match self {
-            Decision::Whole => 200,
+            Decision::Complete => 200,
             Decision::Part { .. } => 206,
             Decision::NotModified => 304,
             Decision::PreconditionFailed => 412,
@@ -72,10 +72,10 @@ pub fn decide(method: Method, headers: &Headers, etag: &str, last_modified_s: u6
         return Decision::NotModified;
     }
     if method != Method::Get || !range_applies(headers, etag, last_modified_s) {
-        return Decision::Whole;
+        return Decision::Complete;
     }
     match select(single(headers, "range"), len) {
-        Selected::Whole => Decision::Whole,
+        Selected::Complete => Decision::Complete,
         Selected::Part { first, last } => Decision::Part { first, last },
         Selected::Unsatisfiable => Decision::Unsatisfiable,
     }
@@ -95,22 +95,24 @@ pub fn not_modified(headers: &Headers, etag: &str) -> bool {
 /// assert_eq!(select(Some("bytes=0-99"), 1_000), Selected::Part { first: 0, last: 99 });
 /// assert_eq!(select(Some("bytes=-100"), 1_000), Selected::Part { first: 900, last: 999 });
 /// assert_eq!(select(Some("bytes=1000-"), 1_000), Selected::Unsatisfiable);
-/// assert_eq!(select(Some("bytes=0-1,5-6"), 1_000), Selected::Whole);
+/// assert_eq!(select(Some("bytes=0-1,5-6"), 1_000), Selected::Complete);
 /// ```
 pub fn select(range: Option<&str>, len: u64) -> Selected {
-    let Some((unit, range)) = range.and_then(|range| range.split_once('=')) else { return Selected::Whole };
-    let Some((first, last)) = range.split_once('-') else { return Selected::Whole };
+    let Some((unit, range)) = range.and_then(|range| range.split_once('=')) else {
+        return Selected::Complete;
+    };
+    let Some((first, last)) = range.split_once('-') else { return Selected::Complete };
     if !unit.eq_ignore_ascii_case("bytes") {
-        return Selected::Whole;
+        return Selected::Complete;
     }
     let (first, last) = match (number(first), number(last)) {
         (Some(first), Some(last)) if first <= last => (first, last),
         (Some(first), None) if last.is_empty() => (first, u64::MAX),
         (None, Some(0)) if first.is_empty() => return Selected::Unsatisfiable,
         // An empty resource has no suffix that a Content-Range could describe: the answer is the complete resource.
-        (None, Some(_)) if first.is_empty() && len == 0 => return Selected::Whole,
+        (None, Some(_)) if first.is_empty() && len == 0 => return Selected::Complete,
         (None, Some(suffix)) if first.is_empty() => (len.saturating_sub(suffix), u64::MAX),
-        _ => return Selected::Whole,
+        _ => return Selected::Complete,
     };
     if first >= len {
         return Selected::Unsatisfiable;
@@ -197,7 +199,7 @@ mod tests {
             ("bytes=-0", 10, Unsatisfiable),
             ("bytes=0-", 0, Unsatisfiable),
             ("bytes=0-0", 0, Unsatisfiable),
-            ("bytes=-5", 0, Whole),
+            ("bytes=-5", 0, Complete),
             ("bytes=0-18446744073709551615", u64::MAX, part(0, u64::MAX - 1)),
         ] {
             assert_eq!(select(Some(range), len), expect, "{range} of {len}");
@@ -220,9 +222,9 @@ mod tests {
             "items=0-1",
             "0-1",
         ] {
-            assert_eq!(select(Some(range), 10), Whole, "{range}");
+            assert_eq!(select(Some(range), 10), Complete, "{range}");
         }
-        assert_eq!(select(None, 10), Whole);
+        assert_eq!(select(None, 10), Complete);
     }
 
     /// Sun, 06 Nov 1994 08:49:37 GMT
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn each_condition_alone() {
         use Decision::*;
-        check(&[], Whole);
+        check(&[], Complete);
         for (list, found) in [
             ("\"a\"", true),
             ("\"b\", \"a\"", true),
@@ -267,33 +269,33 @@ mod tests {
             ("W/", false),
             ("é\"a\"", false),
         ] {
-            check(&[("If-None-Match", list)], if found { NotModified } else { Whole });
+            check(&[("If-None-Match", list)], if found { NotModified } else { Complete });
             let head = head_of("GET", &[("If-None-Match", list)]);
             assert_eq!(not_modified(&head.headers, "\"a\""), found, "{list}");
-            check(&[("If-Match", list)], if found { Whole } else { PreconditionFailed });
+            check(&[("If-Match", list)], if found { Complete } else { PreconditionFailed });
         }
         check(&[("If-None-Match", "W/\"a\"")], NotModified);
         check(&[("If-Match", "W/\"a\"")], PreconditionFailed);
         check_of("GET", &[("If-None-Match", "\"a\"")], "W/\"a\"", NotModified);
         check_of("GET", &[("If-Match", "W/\"a\"")], "W/\"a\"", PreconditionFailed);
         check(&[("If-None-Match", "\"b\""), ("If-None-Match", "\"a\"")], NotModified);
-        check(&[("If-Modified-Since", BEFORE)], Whole);
+        check(&[("If-Modified-Since", BEFORE)], Complete);
         check(&[("If-Modified-Since", THEN)], NotModified);
         check(&[("If-Modified-Since", AFTER)], NotModified);
-        check(&[("If-Modified-Since", "yesterday")], Whole);
-        check(&[("If-Modified-Since", THEN), ("If-Modified-Since", THEN)], Whole);
+        check(&[("If-Modified-Since", "yesterday")], Complete);
+        check(&[("If-Modified-Since", THEN), ("If-Modified-Since", THEN)], Complete);
         check(&[("If-Unmodified-Since", BEFORE)], PreconditionFailed);
-        check(&[("If-Unmodified-Since", THEN)], Whole);
-        check(&[("If-Unmodified-Since", "yesterday")], Whole);
+        check(&[("If-Unmodified-Since", THEN)], Complete);
+        check(&[("If-Unmodified-Since", "yesterday")], Complete);
     }
 
     #[test]
     fn conditions_apply_in_their_order() {
         use Decision::*;
-        check(&[("If-Match", "\"a\""), ("If-Unmodified-Since", BEFORE)], Whole);
+        check(&[("If-Match", "\"a\""), ("If-Unmodified-Since", BEFORE)], Complete);
         check(&[("If-Match", "\"b\""), ("If-None-Match", "\"a\"")], PreconditionFailed);
         check(&[("If-Match", "\"a\""), ("If-None-Match", "\"a\"")], NotModified);
-        check(&[("If-None-Match", "\"b\""), ("If-Modified-Since", AFTER)], Whole);
+        check(&[("If-None-Match", "\"b\""), ("If-Modified-Since", AFTER)], Complete);
         check(&[("If-None-Match", "\"a\""), ("If-Modified-Since", BEFORE)], NotModified);
         check(&[("If-None-Match", "\"a\""), ("Range", "bytes=0-1")], NotModified);
         check(&[("If-Unmodified-Since", BEFORE), ("Range", "bytes=99-")], PreconditionFailed);
@@ -306,9 +308,9 @@ mod tests {
         let part = Part { first: 2, last: 3 };
         check(&[range], part);
         check(&[("Range", "bytes=10-")], Unsatisfiable);
-        check(&[range, range], Whole);
-        check_of("HEAD", &[range], "\"a\"", Whole);
-        check_of("HEAD", &[("Range", "bytes=10-")], "\"a\"", Whole);
+        check(&[range, range], Complete);
+        check_of("HEAD", &[range], "\"a\"", Complete);
+        check_of("HEAD", &[("Range", "bytes=10-")], "\"a\"", Complete);
         check_of("HEAD", &[("If-None-Match", "*")], "\"a\"", NotModified);
         for (condition, holds) in [
             ("\"a\"", true),
@@ -321,15 +323,15 @@ mod tests {
             (AFTER, false),
             ("", false),
         ] {
-            check(&[range, ("If-Range", condition)], if holds { part } else { Whole });
+            check(&[range, ("If-Range", condition)], if holds { part } else { Complete });
             check(
                 &[("Range", "bytes=10-"), ("If-Range", condition)],
-                if holds { Unsatisfiable } else { Whole },
+                if holds { Unsatisfiable } else { Complete },
             );
         }
-        check(&[range, ("If-Range", "\"a\""), ("If-Range", "\"a\"")], Whole);
+        check(&[range, ("If-Range", "\"a\""), ("If-Range", "\"a\"")], Complete);
         check(&[range, ("If-Range", "\"a\""), ("If-None-Match", "\"b\"")], part);
-        check_of("GET", &[range, ("If-Range", "W/\"a\"")], "W/\"a\"", Whole);
+        check_of("GET", &[range, ("If-Range", "W/\"a\"")], "W/\"a\"", Complete);
     }
 
     #[test]
@@ -337,8 +339,8 @@ mod tests {
         let part = Decision::Part { first: 2, last: 3 };
         assert_eq!(part.content_range(10).as_deref(), Some("bytes 2-3/10"));
         assert_eq!(Decision::Unsatisfiable.content_range(10).as_deref(), Some("bytes */10"));
-        assert_eq!(Decision::Whole.content_range(10), None);
-        let all = [Decision::Whole, part, Decision::NotModified, Decision::PreconditionFailed];
+        assert_eq!(Decision::Complete.content_range(10), None);
+        let all = [Decision::Complete, part, Decision::NotModified, Decision::PreconditionFailed];
         assert_eq!(all.map(Decision::status), [200, 206, 304, 412]);
         assert_eq!(Decision::Unsatisfiable.status(), 416);
     }
