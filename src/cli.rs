@@ -1,7 +1,7 @@
 //! The command line: reads the arguments, and writes the help.
 //!
-//! Owns argv only: it runs no command and reads no file and no environment. Invariant: an argument that is not understood is
-//! refused, never ignored.
+//! Owns argv only: runs no command, and reads no file and no environment.
+//! Invariant: an argument that is not understood is refused, never ignored.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn wrong_arguments_are_refused() {
         check_refused(&["nonsense"], "unknown command \"nonsense\"", "natter");
         check_refused(&["nonsense", "--help"], "unknown command \"nonsense\"", "natter");
         check_refused(&[""], "unknown command \"\"", "natter");

@@ -1,6 +1,6 @@
 //! The log on stderr.
 //!
-//! Owns the form of a line and which levels are logged; leaves the content to its callers.
+//! Owns the format of a line and which levels are logged. Leaves the content to its callers.
 //! Invariant: one record is one line, also with input from a peer in it, and logging never ends the process.
 //!
 //! ```text
@@ -8,9 +8,10 @@
 //! {"time":"2026-11-22T13:03:54.120Z","level":"info","target":"natter::server","message":"request","id":"7QX"}
 //! ```
 //!
-//! simple_logger filters the levels, and its form of a line (time, level, target, message) is kept. It does not write, because it
-//! drops key-values, keeps line breaks, panics when the reader of stderr is gone, and blocks when that reader stops reading. A
-//! line is formatted with its time in the thread that logs it, and written by the thread of [`queue`].
+//! simple_logger filters the levels, and a line has its format (time, level, target, message). It does not write,
+//! because it drops key-values, keeps line breaks, panics when the reader of stderr is gone, and blocks when that
+//! reader stops reading. A line is formatted with its time in the thread that logs it, and written by the thread of
+//! [`queue`].
 
 mod queue;
 
@@ -29,14 +30,15 @@ use simple_logger::SimpleLogger;
 use self::queue::LogQueue;
 use crate::base::time::push_rfc3339;
 
-/// Bytes of one log message, so that no line is a way to fill a disk. Beyond: cut with `…`.
+/// Bytes of one log message, so that a client can't fill a disk with one line. A longer one is cut with `…`.
 const LOG_MESSAGE_BYTES_MAX: usize = 4_096;
-/// Bytes of one value in a log line. Beyond: cut with `…`.
+/// Bytes of one value in a log line. A longer one is cut with `…`.
 const LOG_VALUE_BYTES_MAX: usize = 1_024;
 
-/// How long the end of the process waits for a slow reader of stderr. After that the queued lines are lost.
+/// How long the end of the process waits for a slow reader of stderr. After that, the queued lines are lost.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
-/// How long a panic, which may end the process, waits until its line is written. It does not wait if the log was late before.
+/// How long a panic, which may end the process, waits until its line is written. It does not wait if other lines were
+/// queued before.
 const PANIC_FLUSH_MAX: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +74,8 @@ impl Drop for Logging {
     }
 }
 
-/// Sends the records and the panics of this process to stderr. Fails if there is a logger already or no thread can be started.
+/// Sends the records and the panics of this process to stderr. Fails if there is a logger already or no thread can be
+/// started.
 pub fn init(options: &LogOptions) -> io::Result<Logging> {
     let (simple, format) = (levels(options), options.format);
     let max = simple.max_level();
@@ -272,8 +275,8 @@ fn json_line(record: &Record<'_>, unix_ms: u64) -> String {
     line
 }
 
-/// Not written by `base::json`, which does not escape U+2028 and similar characters: this is right on the wire, but some readers
-/// of logs take them as line breaks.
+/// Not written by `base::json`, which does not escape U+2028 and similar characters: this is right on the wire, but
+/// some readers of logs treat them as line breaks.
 fn push_json_str(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {

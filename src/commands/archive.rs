@@ -1,13 +1,15 @@
-//! The one file of a backup: a tar archive (POSIX ustar, sizes beyond 8 GiB as GNU writes them), so that any `tar` can list
-//! and unpack it. Owns its bytes; what goes in and where it comes out is for `backup` and `restore`.
+//! The file of a backup: a tar archive, which any `tar` can list and unpack.
+//!
+//! POSIX ustar; sizes above 8 GiB are written as GNU tar writes them. Owns the bytes of the archive. Leaves to `backup`
+//! what it contains, and to `restore` where its content goes.
 //!
 //! ```text
-//! natter.db                                     the database, as it was at the end of its copying
-//! access_secret, refresh_secret, password_secret   those keys that were made here and stand in no variable
-//! uploads/<aa>/<id>                                every published upload, where it stands in UPLOADS
-//! natter.sha256                                 the sum of everything before it, in hex
+//! natter.db                                        the database, as it was when its copy was complete
+//! access_secret, refresh_secret, password_secret   those keys that natter made and that are in no variable
+//! uploads/<aa>/<id>                                every published upload, with its path in UPLOADS
+//! natter.sha256                                    the SHA-256 of all bytes before it, in hex
 //! ```
-//! Invariant: what is read back to its end is what was written, byte for byte.
+//! Invariant: an archive that is read to its end without an error has the bytes that were written.
 
 use std::io::{self, Read, Write};
 
@@ -19,7 +21,7 @@ const NAME_MAX: usize = 100;
 /// The greatest size in eleven octal digits.
 const OCTAL_MAX: u64 = 0o777_7777_7777;
 
-/// The name of the database's entry, and what the names of uploads begin with.
+/// The name of the database's entry, and the prefix of the names of uploads.
 pub const DATABASE: &str = "natter.db";
 pub const UPLOADS: &str = "uploads/";
 /// The last entry.
@@ -61,7 +63,7 @@ impl<W: Write> Writer<W> {
         self.write_all(&[0; BLOCK][..padding as usize])
     }
 
-    /// The sum, and two empty blocks.
+    /// Writes the checksum and two empty blocks.
     pub fn finish(mut self) -> io::Result<W> {
         let sum = hex(&self.sum.clone().finish());
         self.add(SUM, sum.len() as u64, &mut sum.as_bytes())?;
@@ -94,7 +96,7 @@ fn header(name: &str, size: u64) -> [u8; BLOCK] {
     block
 }
 
-/// The sum of a header, its own field counted as blanks.
+/// The checksum of a header, with its own field counted as blanks.
 fn sum(block: &[u8; BLOCK]) -> u32 {
     let own = 148..156;
     block.iter().enumerate().map(|(at, byte)| if own.contains(&at) { 32 } else { u32::from(*byte) }).sum()
@@ -102,11 +104,11 @@ fn sum(block: &[u8; BLOCK]) -> u32 {
 
 pub struct Reader<R> {
     from: R,
-    /// Bytes of the entry that stands open, and of its padding.
+    /// Unread bytes of the current entry, and of its padding.
     left: u64,
     padding: u64,
     sum: Sha256,
-    /// The sum was there, and right.
+    /// The checksum was read, and is correct.
     proven: bool,
 }
 
@@ -129,7 +131,7 @@ impl<R: Read> Reader<R> {
         Reader { from, left: 0, padding: 0, sum: Sha256::new(), proven: false }
     }
 
-    /// The next file; `None` at the end. What was not read of the one before is passed over.
+    /// The next file; `None` at the end. Skips the unread bytes of the previous file.
     pub fn entry(&mut self) -> io::Result<Option<Entry>> {
         let rest = self.left + self.padding;
         if io::copy(&mut self.by_ref().take(rest), &mut io::sink())? != rest {
@@ -140,7 +142,7 @@ impl<R: Read> Reader<R> {
         let mut block = [0; BLOCK];
         self.read_exact(&mut block).map_err(|_| damaged("its end is missing"))?;
         if block == [0; BLOCK] {
-            return if self.proven { Ok(None) } else { Err(damaged("its sum is missing")) };
+            return if self.proven { Ok(None) } else { Err(damaged("its checksum is missing")) };
         }
         let stored = octal(&block[148..156]).ok_or_else(|| damaged("a header is damaged"))?;
         if stored != u64::from(sum(&block)) || &block[257..262] != b"ustar" || !matches!(block[156], b'0' | 0)
@@ -153,18 +155,18 @@ impl<R: Read> Reader<R> {
         self.left = size;
         self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
         if self.proven {
-            return Err(damaged("something follows its sum"));
+            return Err(damaged("data follows its checksum"));
         }
         if name == SUM {
             let mut sum = Vec::new();
             self.copy_to(&mut sum)?;
             self.proven = sum == hex(&before.finish()).into_bytes();
-            return if self.proven { self.entry() } else { Err(damaged("its sum is another one")) };
+            return if self.proven { self.entry() } else { Err(damaged("its checksum is wrong")) };
         }
         Ok(Some(Entry { name, size }))
     }
 
-    /// Writes the bytes of the entry that stands open.
+    /// Writes the bytes of the current entry.
     pub fn copy_to(&mut self, out: &mut impl Write) -> io::Result<()> {
         let left = self.left;
         let copied = io::copy(&mut self.by_ref().take(left), out)?;
@@ -177,7 +179,7 @@ impl<R: Read> Reader<R> {
 }
 
 fn damaged(how: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("this is no whole backup: {how}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("this is not a complete backup: {how}"))
 }
 
 fn size(field: &[u8]) -> Option<u64> {
@@ -226,7 +228,7 @@ mod tests {
         let all = unpack(&packed()).expect("a complete archive");
         let names: Vec<_> = all.iter().map(|(name, bytes)| (name.as_str(), bytes.len())).collect();
         assert_eq!(names, [("natter.db", 1_000), ("uploads/a", 0), ("uploads/b", 512)]);
-        // And one may pass over a file.
+        // A file may be skipped.
         let bytes = packed();
         let mut reader = Reader::new(bytes.as_slice());
         let mut count = 0;

@@ -1,7 +1,9 @@
-//! `natter backup FILE`: a copy of the database, made by whoever writes it; then that copy, the keys and the uploads in one
-//! archive, made here. An upload is never changed once it is there, so its file may be read while the server runs; one that was
-//! erased since the copy was made is missing in the archive, as its owner wishes.
-//! Invariant: FILE is whole or not there, and nothing that stood there is overwritten.
+//! `natter backup FILE`: writes the database, the keys and the uploads into one archive.
+//!
+//! The process that writes the database makes a copy of it. This command then archives that copy, the keys and the
+//! uploads. An upload never changes after it is published, so its file can be read while the server runs. An upload
+//! that was erased after the copy was made is not in the archive, because its owner erased it.
+//! Invariant: FILE is complete or does not exist, and no existing file is overwritten.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -45,7 +47,7 @@ pub fn run(folder: &DataFolder, file: &Path) -> ExitCode {
     })
 }
 
-/// What went into an archive.
+/// The content of an archive.
 struct Packed {
     bytes: u64,
     uploads: u64,
@@ -56,18 +58,18 @@ struct Packed {
 fn back_up(config: &Config, file: &Path) -> Result<Packed, String> {
     let text = |error: io::Error| format!("{}: {error}", file.display());
     if file.symlink_metadata().is_ok() {
-        return Err(format!("{} is there already, and is not overwritten", file.display()));
+        return Err(format!("{} already exists, and is not overwritten", file.display()));
     }
     if !store::exists(&store_options(config)) {
         return Err(no_server(config));
     }
     remove_stale(folder_of(file));
-    // Made before the server is asked for anything: a place that can't be written to is told at once.
+    // Created before the request to the server, so that a folder that can't be written to is reported at once.
     let (part, out) = create_part(file).map_err(text)?;
     let result = copy_database(config).and_then(|(copy, survey)| {
         if survey.files > 0 && !config.uploads.is_dir() {
             return Err(format!(
-                "the database knows {} files of uploads, and {} is no folder: set UPLOADS as the server has it",
+                "the database knows {} files of uploads, and {} is not a folder: set UPLOADS as for the server",
                 survey.files,
                 absolute(&config.uploads)
             ));
@@ -85,28 +87,28 @@ fn back_up(config: &Config, file: &Path) -> Result<Packed, String> {
     result
 }
 
-/// What is in the name of a file that grows until it is whole, before the number of the process.
+/// The part of an incomplete file's name before the process id.
 const PART: &str = ".natter-part-";
 
-/// Where FILE grows, under a lock that ends with this process.
+/// Creates the file that becomes FILE when it is complete, with a lock that ends with this process.
 fn create_part(file: &Path) -> io::Result<(PathBuf, File)> {
     let mut name = file.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
     name.push(format!("{PART}{}", std::process::id()));
     let path = file.with_file_name(name);
     let out = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
     match out.try_lock() {
-        // Where there are no locks, no other backup removes anything either.
+        // On a file system without locks, no other backup removes a file either.
         Ok(()) | Err(TryLockError::Error(_)) => {}
         Err(TryLockError::WouldBlock) => return Err(ErrorKind::WouldBlock.into()),
     }
-    // Another backup looked for stale files between the two steps and took it for one.
+    // Another backup looked for stale files between these two steps, and removed this one.
     if out.metadata()?.nlink() == 0 {
-        return Err(io::Error::other("another backup removed its beginning: try again"));
+        return Err(io::Error::other("another backup removed this file while it was created: try again"));
     }
     Ok((path, out))
 }
 
-/// Removes what backups that were killed left in this folder: whoever still writes to such a file holds its lock.
+/// Removes the files that killed backups left in this folder. A backup that still writes to such a file holds its lock.
 fn remove_stale(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -136,17 +138,17 @@ fn folder_of(file: &Path) -> &Path {
     }
 }
 
-/// The copy of the database, whose name is gone already: however this process ends, nothing of it stays.
+/// A copy of the database, whose file is already unlinked: it disappears whenever and however this process ends.
 fn copy_database(config: &Config) -> Result<(File, Survey), String> {
     let mut control = Control::reach(config, Needs::Database)?;
     let asked = control.ask("POST", BACKUP, "");
     let copy = asked.and_then(|answer| {
         if answer.status == 404 {
-            return Err("the server that runs here makes no backups: it is of another version".to_owned());
+            return Err("the running server has another version, which can't make a backup".to_owned());
         }
         let answer = good(&answer).map_err(|problem| match answer.status {
             503 => format!(
-                "the server makes no copy now: it stops, has another one to make, or is in trouble: {problem}"
+                "the server can't make a copy now: it is stopping, is making another copy, or has a fault: {problem}"
             ),
             _ => problem,
         })?;
@@ -164,7 +166,7 @@ fn copy_database(config: &Config) -> Result<(File, Survey), String> {
     copy
 }
 
-/// A name that leads nowhere but into its folder.
+/// Whether the name is one plain path segment.
 fn is_plain(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
@@ -191,7 +193,7 @@ fn add<W: Write>(archive: &mut Writer<W>, name: &str, file: &mut File) -> io::Re
     archive.add(name, size, file)
 }
 
-/// A file that may be erased while we look. Answers whether it was there.
+/// Adds a file that may be erased at any time. Returns whether it existed.
 fn add_if_there<W: Write>(archive: &mut Writer<W>, name: &str, path: &Path) -> io::Result<bool> {
     match File::open(path) {
         Ok(mut file) => add(archive, name, &mut file).map(|()| true),
@@ -200,8 +202,8 @@ fn add_if_there<W: Write>(archive: &mut Writer<W>, name: &str, path: &Path) -> i
     }
 }
 
-/// Gives the whole archive its name. A link fails where something came to stand meanwhile, which a rename would overwrite; where
-/// a file system has no links, the moment between look and rename has to do.
+/// Gives the complete archive its name. A link fails if the name was taken meanwhile, where a rename would overwrite
+/// that file. On a file system without links, a short race between check and rename remains.
 fn put(part: &Path, file: &Path) -> io::Result<()> {
     match fs::hard_link(part, file) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),

@@ -1,4 +1,4 @@
-//! `natter check`: says whether a start would succeed, and changes nothing.
+//! `natter check`: reports whether a start would succeed. Changes nothing.
 
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ pub fn run(folder: &DataFolder) -> ExitCode {
     let options = store_options(&config);
     if !store::exists(&options) {
         println!(
-            "configuration good; no database yet at {}: a first start makes it",
+            "the configuration is valid; no database yet at {}: the first start creates it",
             absolute(&options.path)
         );
         return ExitCode::SUCCESS;
@@ -33,7 +33,7 @@ pub fn run(folder: &DataFolder) -> ExitCode {
     let checked = store::check(&options, access).map_err(|fault| fault.to_string());
     match checked.and_then(|()| keys::fault(&config, access)) {
         Ok(None) => {
-            println!("configuration and database good: {}", absolute(&options.path));
+            println!("the configuration and the database are valid: {}", absolute(&options.path));
             ExitCode::SUCCESS
         }
         Ok(Some(fault)) | Err(fault) => {

@@ -1,5 +1,8 @@
-//! How a command reaches the server: through `DATA_DIR/control.sock` while one runs, else by the same server in this process,
-//! without a socket, a thread or a loop. One set of handlers, and one writer, always: who holds the lock writes.
+//! How a command reaches the server: through the control socket, or as a server in this process.
+//!
+//! While a server runs, the request goes to `DATA_DIR/control.sock`. Otherwise this process runs the same [`Server`],
+//! without a socket, a thread or a loop. So there is one set of handlers and one writer: the process that holds the
+//! lock.
 //! Invariant: a command that can neither reach the server nor take its lock changes nothing.
 
 use std::io::{Read, Write};
@@ -22,35 +25,35 @@ use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 use crate::store::{self, Reader, Store, StoreOptions};
 use crate::work::password::PasswordHasher;
 
-/// Bytes of an answer of the control socket. Beyond: it makes no sense.
+/// Bytes of an answer of the control socket. Above it, the answer is cut and refused as invalid.
 const CONTROL_ANSWER_MAX: u64 = 131_072;
-/// How long a command waits for the server to say something.
+/// How long a command waits for bytes from the server.
 const CONTROL_WAIT: Duration = Duration::from_secs(30);
 
 /// The path of a backup's request.
 pub const BACKUP: &str = "/admin/backup";
 
-/// What a server said.
+/// The response of a server.
 pub struct Reply {
     pub status: u16,
     pub body: Vec<u8>,
 }
 
 pub enum Control {
-    /// A server has DATA_DIR; one connection a request.
+    /// A server holds DATA_DIR. Each request has its own connection.
     Server { socket: PathBuf },
-    /// Nobody has: the folder is ours while this lives.
+    /// No server holds DATA_DIR: this process holds it while the value lives.
     Here(Box<Here>),
 }
 
-/// What a command needs where no server runs.
+/// What a command needs if no server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// A database that is there.
+    /// An existing database.
     Database,
-    /// And the secret that goes into password hashes.
+    /// An existing database, and the secret that goes into password hashes.
     PasswordSecret,
-    /// Whatever is missing is made: folders, keys and database.
+    /// Missing folders, keys and database are created.
     MayCreate,
 }
 
@@ -82,11 +85,11 @@ impl Control {
         }
         let mut reader = ResponseReader::new();
         let response = reader.receive(&bytes).and_then(|_| reader.finish());
-        let response = response.map_err(|_| "the server's answer makes no sense".to_owned())?;
+        let response = response.map_err(|_| "the server's answer is not a valid HTTP response".to_owned())?;
         Ok(Reply { status: response.status, body: response.body })
     }
 
-    /// Leaves a closed database behind, where it was opened here.
+    /// Closes the database if this process opened it.
     pub fn close(self) -> Result<(), String> {
         match self {
             Control::Server { .. } => Ok(()),
@@ -99,7 +102,7 @@ impl Control {
     }
 }
 
-/// How long an answer may take: a backup as long as the database is large.
+/// How long an answer may take. A backup has no limit, because its time grows with the database.
 fn wait(path: &str) -> Option<Duration> {
     (path != BACKUP).then_some(CONTROL_WAIT)
 }
@@ -122,7 +125,7 @@ fn exchange(socket: &Path, request: &[u8], wait: Option<Duration>) -> std::io::R
     Ok(bytes)
 }
 
-/// A whole server in one call after the other.
+/// A complete server in this process, which handles one request per call.
 pub struct Here {
     server: Server,
     store: Store,
@@ -154,7 +157,7 @@ impl Here {
         Ok(Here { server, store, reader, hasher, next: 0, _data_dir: data_dir })
     }
 
-    /// One connection, one request; what the server queued for it until it was done.
+    /// Handles one request on its own connection. Returns the bytes that the server sends to it.
     fn ask(&mut self, request: &[u8]) -> Vec<u8> {
         let conn = ConnId(1 << 32 | self.next);
         self.next += 1;
@@ -180,7 +183,7 @@ impl Here {
                     self.server.handle(clock(), Input::Answered { ticket, outcome });
                 }
                 Effect::Work { ticket, job } => {
-                    // Mails and places wait for a server: they stand in the database.
+                    // Mails and geolocations wait for the next start of a server: they are stored in the database.
                     let done = match job {
                         Job::HashPassword { .. } | Job::VerifyPassword(_) => self.hasher.run(job),
                         _ => Done::Busy,
@@ -195,7 +198,7 @@ impl Here {
                         self.server.handle(clock(), Input::Sent { conn, bytes });
                     }
                 }
-                // A read is answered at once, so that there is nothing to cancel.
+                // Reads are answered at once, so there is nothing to cancel.
                 Effect::Cancel(_)
                 | Effect::Close(_)
                 | Effect::LaneReset(_)

@@ -1,7 +1,8 @@
 //! The three keys as a command needs them: found, made on a first start, or refused.
 //!
-//! Owns the rule that no PASSWORD_SECRET is made beside a database with members: with another one every right password
-//! would be wrong. A database knows its secret by a tag, so that another one is refused too. How keys are read and written is for `config::secrets`.
+//! Owns the rule that no PASSWORD_SECRET is made for a database with members: with another secret, no password would
+//! match. A database stores a tag of its secret, so that another secret is refused too. `config::secrets` reads and
+//! writes the keys.
 
 use super::absolute;
 use super::serve::store_options;
@@ -10,7 +11,7 @@ use crate::config::secrets::Secret;
 use crate::config::{Config, Fault, Secrets, Warning, secrets};
 use crate::store::{self, Access, OpenFault, PasswordTag, StoreOptions};
 
-/// The keys, for whoever may make what is missing. The caller holds the lock.
+/// The keys, for a command that may make missing ones. The caller holds the lock.
 pub fn load_or_make(config: &Config, entropy: &mut dyn Entropy) -> Result<(Secrets, Vec<Warning>), String> {
     let missing = secrets::missing(&config.data_dir, config);
     let has_members = !missing.is_empty() && has_members(config, Access::Exclusive)?;
@@ -21,15 +22,15 @@ pub fn load_or_make(config: &Config, entropy: &mut dyn Entropy) -> Result<(Secre
         secrets::load_or_create(&config.data_dir, config, entropy).map_err(|faults| join(&faults))?;
     if has_members {
         for name in missing {
-            let message = "was lost and is made anew: who is signed in signs in again".to_owned();
+            let message = "was lost, and a new one is made: all members have to sign in again".to_owned();
             warnings.push(Warning { source: name.to_owned(), message });
         }
     }
     Ok((keys, warnings))
 }
 
-/// The keys, for a command that makes none: what is missing is replaced for as long as the command runs, which signs
-/// nothing. Where passwords are hashed, theirs must be there.
+/// The keys, for a command that makes none. A missing key is replaced while the command runs, which signs nothing. If
+/// `hashes`, the password secret must exist, because the command hashes passwords.
 pub fn load(
     config: &Config,
     entropy: &mut dyn Entropy,
@@ -42,7 +43,8 @@ pub fn load(
     secrets::load_or_stand_in(&config.data_dir, config, entropy).map_err(|faults| join(&faults))
 }
 
-/// The fault of a start without the secret that a database's passwords need, or with another one.
+/// The fault that a start would report: the secret that the database's passwords need is missing, or another one is
+/// set.
 pub fn fault(config: &Config, access: Access) -> Result<Option<String>, String> {
     if secrets::missing(&config.data_dir, config).contains(&secrets::PASSWORD) {
         return Ok(has_members(config, access)?.then(|| lost_password_secret(config)));
@@ -52,13 +54,14 @@ pub fn fault(config: &Config, access: Access) -> Result<Option<String>, String> 
     Ok(is_other.then(|| OpenFault::OtherSecret { path: options.path }.to_string()))
 }
 
-/// The database, to be opened with the password secret that is set or in DATA_DIR. Without one there is no tag.
+/// The options of the database, with the tag of the password secret that is set or in DATA_DIR. Without a secret there
+/// is no tag.
 pub fn present(config: &Config) -> Result<StoreOptions, String> {
     let password = secrets::password(&config.data_dir, config).map_err(|faults| join(&faults))?;
     Ok(StoreOptions { password_tag: password.as_ref().map(tag), ..store_options(config) })
 }
 
-/// What a database stores to recognize the password secret.
+/// The tag that a database stores to recognize the password secret.
 pub fn tag(password: &Secret) -> PasswordTag {
     // The first byte is in no UTF-8: no password and no code has the same HMAC.
     let hmac = HmacKey::new(password.expose()).sign(b"\xffthe password secret of a database");
@@ -75,8 +78,8 @@ fn has_members(config: &Config, access: Access) -> Result<bool, String> {
 fn lost_password_secret(config: &Config) -> String {
     format!(
         "the password secret is lost: {} holds members, but no password_secret, and PASSWORD_SECRET is not set. \
-         With another one no password would be right. Bring the file back (it is in each backup made by `natter backup`) \
-         or set PASSWORD_SECRET as it was. If it is gone for good, `natter secret reset` makes a new one, and people \
+         With another secret, no password would match. Restore the file (each backup made by `natter backup` has it) \
+         or set PASSWORD_SECRET to the old value. If it is lost, `natter secret reset` makes a new one, and members \
          choose new passwords with a code by e-mail",
         absolute(&config.data_dir)
     )

@@ -1,5 +1,6 @@
-//! `natter member …`: an admin request to the server that holds DATA_DIR, or to the same handlers in this process where
-//! none does. Owns the words of the command line; what a command does is the server's.
+//! `natter member …`: sends an admin request to the server of DATA_DIR, or to a server in this process if none runs.
+//!
+//! Owns the translation from the command line to requests. The server's handlers own what a command does.
 
 use std::io::{BufRead, Read};
 use std::process::ExitCode;
@@ -9,8 +10,8 @@ use super::{DataFolder, with_config};
 use crate::base::json::{self, Value};
 use crate::cli::MemberCommand;
 
-/// Bytes of the line with a password on stdin: 128 characters of four bytes and a line end. Beyond: cut, and refused as too
-/// long.
+/// Bytes of the line with a password on stdin: 128 characters of four bytes and a line end. Above it, the line is cut
+/// and refused as too long.
 const PASSWORD_LINE_MAX: u64 = 1_024;
 
 pub fn run(folder: &DataFolder, command: &MemberCommand) -> ExitCode {
@@ -20,7 +21,7 @@ pub fn run(folder: &DataFolder, command: &MemberCommand) -> ExitCode {
             MemberCommand::Add { .. } => Needs::PasswordSecret,
             _ => Needs::Database,
         };
-        // Before a server is made: one without a member would be left of a mistake.
+        // Read before a server is created, so that a missing password does not leave a server without a member.
         let password = match command {
             MemberCommand::Add { .. } => password()?,
             _ => String::new(),
@@ -54,7 +55,7 @@ fn body(members: &[(&str, &str)]) -> String {
     format!("{{{}}}", members.iter().map(text).collect::<Vec<_>>().join(","))
 }
 
-/// Page by page, so that neither side holds more than one.
+/// Lists all members, page by page, so that neither side holds more than one page.
 fn list(control: &mut Control) -> Result<(), String> {
     let mut path = "/admin/members?limit=100".to_owned();
     loop {

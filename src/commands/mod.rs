@@ -1,4 +1,6 @@
-//! What the command line can ask for, put together from the rooms below. Owns the order of a start and the exit codes.
+//! The commands of the command line, built from the layers below.
+//!
+//! Owns the order of a start and the exit codes.
 
 mod archive;
 mod backup;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 use crate::cli::{self, Arguments, Invocation};
 use crate::config::{Config, Fault, Warning};
 
-/// Runs what argv asks for.
+/// Runs the command of the arguments.
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { invocation, data_dir } = arguments;
     let folder = DataFolder(data_dir);
@@ -29,20 +31,20 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Invocation::Backup { file } => backup::run(&folder, &file),
         Invocation::Restore { file, end_sessions } => restore::run(&folder, &file, end_sessions),
         Invocation::ResetSecret => secret::run(&folder),
-        Invocation::Help(topic) => say(&cli::help(topic)),
-        Invocation::Version => say(&format!("{}\n", cli::version())),
+        Invocation::Help(topic) => print(&cli::help(topic)),
+        Invocation::Version => print(&format!("{}\n", cli::version())),
     }
 }
 
-/// Which server a command is for: the folder of `--data`, else that of DATA_DIR.
+/// The folder of the server that a command is for: that of `--data`, or `None` for that of DATA_DIR.
 struct DataFolder(Option<PathBuf>);
 
-/// A path as an operator finds it from anywhere.
+/// An absolute path, which an operator can use in any working directory.
 fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-/// The refusal of a command that finds no server where it was told to look.
+/// The refusal of a command that finds no server in its folder.
 fn no_server(config: &Config) -> String {
     let database = serve::store_options(config).path;
     if let Err(error) = database.metadata()
@@ -57,8 +59,8 @@ fn no_server(config: &Config) -> String {
     )
 }
 
-/// Prints to stdout; a reader that has gone is not our fault.
-fn say(text: &str) -> ExitCode {
+/// Prints to stdout. If the reader of stdout is gone, the command fails.
+fn print(text: &str) -> ExitCode {
     use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,7 +68,7 @@ fn say(text: &str) -> ExitCode {
     }
 }
 
-/// A command that needs nothing but a good configuration: warnings and what went wrong are told on stderr.
+/// Runs a command that needs only a valid configuration. Prints warnings and the problem to stderr.
 fn with_config(folder: &DataFolder, run: impl FnOnce(&Config) -> Result<(), String>) -> ExitCode {
     let (config, warnings) = match configure(folder) {
         Ok(configured) => configured,
@@ -84,7 +86,7 @@ fn with_config(folder: &DataFolder, run: impl FnOnce(&Config) -> Result<(), Stri
     }
 }
 
-/// The configuration, or every fault of it at once on stderr.
+/// Reads the configuration. Prints all its faults at once to stderr.
 fn configure(folder: &DataFolder) -> Result<(Config, Vec<Warning>), ExitCode> {
     Config::from_environment(folder.0.as_deref()).map_err(|faults| refuse(&faults))
 }

@@ -1,8 +1,8 @@
-//! `natter restore FILE`: the content of a backup, or a bare database, in an empty DATA_DIR and an empty UPLOADS. Everything
-//! is unpacked and judged in a stage of its own first, and moved to its place in the end, the database last.
+//! `natter restore FILE`: restores a backup, or a database without an archive, into empty DATA_DIR and UPLOADS.
 //!
-//! Invariant: what was there before is never touched, and a file that is not whole, or holds what natter did not make,
-//! leaves both folders as empty as they were.
+//! Everything is unpacked and checked in a staging folder first, and then moved, the database last.
+//! Invariant: existing files are never touched. If FILE is incomplete, or contains anything that natter did not make,
+//! both folders stay empty.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -18,13 +18,13 @@ use crate::runtime::data_dir::{DataDir, DataDirFault};
 use crate::store::{self, Access, Sessions, StoreOptions};
 use crate::work::files;
 
-/// What every database of SQLite begins with (<https://www.sqlite.org/fileformat.html>).
+/// The first bytes of every SQLite database (<https://www.sqlite.org/fileformat.html>).
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// What FILE is.
+/// The kind of FILE.
 enum Kind {
     Archive,
-    /// The database alone, such as Litestream restores it.
+    /// A database without an archive, for example from Litestream.
     Database,
 }
 
@@ -34,20 +34,20 @@ pub fn run(folder: &DataFolder, file: &Path, end_sessions: bool) -> ExitCode {
         let (kind, needs_other_secret) = restore(config, file, sessions)?;
         println!("restored from {} into {}", file.display(), absolute(&config.data_dir));
         println!(
-            "{}members that were disabled and what was erased since this backup was made are back{}",
-            if end_sessions { "everybody signs in again; " } else { "sessions that were revoked, " },
-            if end_sessions { "" } else { "; restored with --end-sessions, everybody signs in again" },
+            "{}members that were disabled and content that was erased since this backup was made are back{}",
+            if end_sessions { "all members have to sign in again; " } else { "sessions that were revoked, " },
+            if end_sessions { "" } else { "; use --end-sessions to have all members sign in again" },
         );
         for name in secrets::missing(&config.data_dir, config) {
             let otherwise = match name == secrets::PASSWORD {
-                true => "the next start refuses",
-                false => "the next start makes another one",
+                true => "the next start is refused",
+                false => "the next start makes a new one",
             };
-            println!("{name} is not in this backup: set it as it was, or {otherwise}");
+            println!("{name} is not in this backup: set the old one, or {otherwise}");
         }
         if needs_other_secret {
             println!(
-                "{} is not the one that the passwords of this database need: bring the right one, or the next start refuses",
+                "{} is not the one that the passwords of this database need: set the right one, or the next start is refused",
                 secrets::PASSWORD
             );
         }
@@ -58,11 +58,11 @@ pub fn run(folder: &DataFolder, file: &Path, end_sessions: bool) -> ExitCode {
     })
 }
 
-/// What FILE was, and whether the database needs another password secret than the one that is there.
+/// Restores FILE. Returns its kind, and whether the database needs another password secret than the present one.
 fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(Kind, bool), String> {
     let mut from = File::open(file).map_err(text(file))?;
     let kind = kind(&mut from).map_err(text(file))?;
-    // Access until the end.
+    // Locked until the end.
     let _data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| match fault {
         DataDirFault::Held { .. } => format!("{fault}: stop the server first"),
         fault => fault.to_string(),
@@ -93,15 +93,15 @@ fn kind(from: &mut File) -> io::Result<Kind> {
     Ok(if front == SQLITE_MAGIC { Kind::Database } else { Kind::Archive })
 }
 
-/// Copies a bare database into its stage. One whose log is beside it is in use, or was left by a crash: the file alone is not
-/// what was written to it.
+/// Copies a database into the staging folder. A database with a WAL next to it is in use, or was left by a crash: its
+/// file alone is incomplete.
 fn take(mut from: File, file: &Path, restoring: &Restoring) -> Result<(), String> {
     let mut log = file.as_os_str().to_owned();
     log.push("-wal");
     let log = PathBuf::from(log);
     if log.metadata().is_ok_and(|log| log.len() > 0) {
         return Err(format!(
-            "{} is the log of {}, which is not whole without it: `natter backup` makes a whole copy",
+            "{} is the write-ahead log of {}, which is incomplete without it: `natter backup` makes a complete copy",
             log.display(),
             file.display()
         ));
@@ -119,11 +119,12 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)
 }
 
-/// Unpacks everything into its stage; a name that no backup of ours holds is refused.
+/// Unpacks everything into the staging folders. Refuses names that natter does not write into a backup.
 fn unpack(archive: File, restoring: &Restoring) -> io::Result<()> {
     restoring.make_stages()?;
-    let foreign =
-        |what: String| io::Error::new(ErrorKind::InvalidData, format!("this is no backup of natter: {what}"));
+    let foreign = |what: String| {
+        io::Error::new(ErrorKind::InvalidData, format!("this is not a backup of natter: {what}"))
+    };
     let mut reader = Reader::new(BufReader::new(archive));
     let mut has_database = false;
     while let Some(entry) = reader.entry()? {

@@ -1,8 +1,9 @@
-//! Where a restore prepares, and how what it prepared comes to its place.
+//! The staging folders of a restore, and the moves from there into DATA_DIR and UPLOADS.
 //!
-//! Both folders have a stage inside of them, so that each move is a rename, also where UPLOADS is a file system of its own.
-//! Before the first move the stage holds a list of what is going to move: a restore that was killed is taken back by the
-//! next one. Invariant: what was there before is never touched; with a database in its place the restore is whole.
+//! Both folders have a staging folder inside of them, so that each move is a rename, also if UPLOADS is another file
+//! system. Before the first move, a list of all moves is in the staging folder, so that the next restore can undo those
+//! of a killed one.
+//! Invariant: files that existed before are never touched. Once DATA_DIR has a database, the restore is complete.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -13,13 +14,13 @@ use super::archive::DATABASE;
 use crate::config::{Config, secrets};
 use crate::runtime::data_dir;
 
-/// In both folders.
+/// The staging folder, in both folders.
 const STAGE: &str = "restoring";
 
-/// In the stage of DATA_DIR: one line for each name that moves, `data NAME` or `uploads NAME`.
+/// The list of moves, in the staging folder of DATA_DIR: one line for each moved name, `data NAME` or `uploads NAME`.
 const MOVES: &str = "moves";
 
-/// What the root of a file system holds from its beginning, and only its owner may look into.
+/// A folder in the root of each ext file system, readable by root only.
 const LOST_AND_FOUND: &str = "lost+found";
 
 pub struct Restoring {
@@ -29,13 +30,13 @@ pub struct Restoring {
     pub stage_uploads: PathBuf,
 }
 
-/// What an earlier restore left.
+/// The state that an earlier restore left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     Nothing,
-    /// It was killed when everything was in its place.
+    /// It was killed after the last move.
     Complete,
-    /// It was killed before.
+    /// It was killed before the last move.
     Part,
 }
 
@@ -45,7 +46,7 @@ impl Restoring {
         Restoring { stage: data.join(STAGE), stage_uploads: uploads.join(STAGE), data, uploads }
     }
 
-    /// The stage of DATA_DIR is removed last: while it is there, something may be left.
+    /// The staging folder of DATA_DIR is removed last: while it exists, other files may be left.
     pub fn left(&self) -> Left {
         match (self.stage.exists(), self.data.join(DATABASE).exists()) {
             (false, _) => Left::Nothing,
@@ -54,10 +55,10 @@ impl Restoring {
         }
     }
 
-    /// Removes what a restore prepared and did not use, and takes back what one that was killed had moved.
+    /// Removes the staging folders, and undoes the moves of a killed restore.
     pub fn clear(&self) -> Result<(), String> {
         if self.left() == Left::Part {
-            self.take_back()?;
+            self.undo_moves()?;
         }
         for path in [&self.stage_uploads, &self.stage] {
             match fs::remove_dir_all(path) {
@@ -68,7 +69,7 @@ impl Restoring {
         Ok(())
     }
 
-    fn take_back(&self) -> Result<(), String> {
+    fn undo_moves(&self) -> Result<(), String> {
         let list = self.stage.join(MOVES);
         let moves = match fs::read_to_string(&list) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -90,7 +91,8 @@ impl Restoring {
         sync(&self.data)
     }
 
-    /// Beside what the lock itself needs, nothing may be there: it would be mixed with the backup's, or lost.
+    /// Refuses folders that contain anything in addition to the files of the lock, because other files would be mixed
+    /// with those of the backup.
     pub fn check_empty(&self) -> Result<(), String> {
         let within = self.uploads.canonicalize().map_err(text(&self.uploads))?;
         for entry in entries(&self.data)? {
@@ -105,7 +107,7 @@ impl Restoring {
             if entry.file_name().is_some_and(|name| name == LOST_AND_FOUND) {
                 continue;
             }
-            // The folder of unfinished uploads is left by every server.
+            // Every server leaves its folder of unfinished uploads.
             let is_empty_folder = entry.is_dir() && entries(&entry)?.is_empty();
             if !is_empty_folder {
                 return Err(occupied("UPLOADS", &self.uploads, &entry));
@@ -119,11 +121,12 @@ impl Restoring {
         make(&self.stage_uploads)
     }
 
-    /// The database last: a folder without it holds no natter. What can't be finished is taken back.
+    /// Moves everything into DATA_DIR and UPLOADS, the database last: a folder without a database is not a server's. If
+    /// a move fails, the moves are undone by [`Restoring::clear`].
     pub fn move_in(&self) -> Result<(), String> {
         let result = self.move_all();
         if result.is_err() {
-            // It may have come to its place, and the folder not to the disk.
+            // It may have been moved, and then the sync of the folder failed.
             match fs::remove_file(self.data.join(DATABASE)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     eprintln!("natter: {} could not be removed: {error}", self.data.join(DATABASE).display());
@@ -145,7 +148,7 @@ impl Restoring {
         let put = |from: &Path, to: PathBuf| fs::rename(from, &to).map_err(text(&to));
         for folder in &folders {
             sync(folder)?;
-            // An empty one of this name may be there, left by a server.
+            // The target may be an empty folder that a server left.
             put(folder, self.uploads.join(name(folder)))?;
         }
         sync(&self.uploads)?;
@@ -157,7 +160,7 @@ impl Restoring {
         sync(&self.data)
     }
 
-    /// On the disk before anything moves.
+    /// Writes and syncs the list before the first move.
     fn write_list(&self, list: &str) -> Result<(), String> {
         let path = self.stage.join(MOVES);
         let written =
@@ -178,7 +181,7 @@ fn is_folder_of_uploads(name: &str) -> bool {
 
 fn occupied(variable: &str, folder: &Path, entry: &Path) -> String {
     format!(
-        "{variable} is not empty: {} holds {:?}; a backup is restored into an empty one",
+        "{variable} is not empty: {} holds {:?}. A backup can only be restored into an empty folder",
         folder.display(),
         entry.file_name().unwrap_or_default(),
     )

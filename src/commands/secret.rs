@@ -1,9 +1,9 @@
 //! `natter secret reset`: a new PASSWORD_SECRET for a database whose own is lost.
 //!
-//! If another secret is already there, the database accepts that one instead.
-//! Without it no password and no code can be judged, and a start refuses. After the reset people ask for a reset code,
-//! which is kept as an HMAC under the new secret. The other two keys sign tokens and stay as they are: sessions go on.
-//! Invariant: a secret that is there is never replaced.
+//! If another secret is already present, the database accepts that one instead. Without its secret no password and no
+//! code can be checked, and a start is refused. After the reset, members request a reset code, which is stored as an
+//! HMAC under the new secret. The other two keys sign tokens and stay unchanged: sessions continue.
+//! Invariant: an existing secret is never replaced.
 
 use std::process::ExitCode;
 
@@ -18,9 +18,9 @@ pub fn run(folder: &DataFolder) -> ExitCode {
     with_config(folder, |config| {
         match reset(config)? {
             true => println!("{} has a new password_secret", absolute(&config.data_dir)),
-            false => println!("{} goes on with the present password secret", absolute(&config.data_dir)),
+            false => println!("{} now uses the present password secret", absolute(&config.data_dir)),
         }
-        println!("no old password is right any more: people ask for a reset code and choose a new one");
+        println!("old passwords are invalid now: members request a reset code and choose a new password");
         if matches!(config.mail, Mail::Mbox { .. }) {
             println!("EMAIL_HOST is not set: the codes are written to mail.mbox in that folder");
         }
@@ -28,7 +28,7 @@ pub fn run(folder: &DataFolder) -> ExitCode {
     })
 }
 
-/// Whether a new secret was made; otherwise the database accepts the present one.
+/// Resets the secret. Returns whether a new one was made; otherwise the database accepts the present one.
 fn reset(config: &Config) -> Result<bool, String> {
     let options = store_options(config);
     if !store::exists(&options) {
@@ -40,17 +40,17 @@ fn reset(config: &Config) -> Result<bool, String> {
             fault => fault.to_string(),
         })?;
     let is_missing = secrets::missing(data_dir.path(), config).contains(&secrets::PASSWORD);
-    // One that the database does not know stays as it is: the right one may still be needed elsewhere.
+    // A secret that the database does not know is not replaced, because it may still be needed elsewhere.
     if !is_missing
         && !store::needs_other_secret(&keys::present(config)?, Access::Exclusive)
             .map_err(|fault| fault.to_string())?
     {
         return Err(
-            "the password secret is there, and a new one would make every password wrong: nothing was changed"
+            "the password secret exists, and a new one would make every password invalid: nothing was changed"
                 .to_owned(),
         );
     }
-    // The codes first: what is sealed or signed under the old secret must not meet the new one.
+    // The codes first: codes that are sealed or signed under the old secret must not be used with the new one.
     store::forget_codes(&options).map_err(|fault| fault.to_string())?;
     let made = secrets::load_or_create(data_dir.path(), config, &mut SystemEntropy::new());
     made.map(drop).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;

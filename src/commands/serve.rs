@@ -1,4 +1,6 @@
-//! `natter serve`: the start in its order. Everything that can fail fails before the server listens, with one clear line.
+//! `natter serve`: the steps of a start, in order.
+//!
+//! Invariant: every step that can fail comes before the server listens, and its failure is one clear line.
 
 use std::fs::File;
 use std::io::Read;
@@ -32,7 +34,7 @@ use crate::work::geolocation::{Geolocator, PlaceSource};
 use crate::work::mail::{MailOptions, Mailer};
 use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
 
-/// Reader threads: a long page must not stand before a short one. Each costs a page cache.
+/// Reader threads: a short read must not wait for a long one. Each costs a page cache.
 const READER_THREADS: usize = 2;
 
 pub fn run(folder: &DataFolder) -> ExitCode {
@@ -62,7 +64,7 @@ pub fn run(folder: &DataFolder) -> ExitCode {
     }
 }
 
-/// Why there is no server any more.
+/// Why the server ended.
 struct Stop {
     message: String,
     code: u8,
@@ -86,13 +88,13 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     let options = StoreOptions { password_tag: Some(keys::tag(&secrets.password)), ..store_options(config) };
     let (store, begin) = Store::open(&options, &mut entropy, now.unix_ms)?;
     if begin.newest_ms > now.unix_ms {
-        log::warn!(target: "natter", "the clock is behind the newest stored time: is it set?");
+        log::warn!(target: "natter", "the clock shows an earlier time than the newest stored row: check the clock");
     }
     if config.synchronous == Synchronous::Normal {
-        log::warn!(target: "natter", "SYNCHRONOUS=normal: a power loss may take the last messages");
+        log::warn!(target: "natter", "SYNCHRONOUS=normal: the last messages may be lost in a power failure");
     }
     let mut readers = (0..READER_THREADS).map(|_| Reader::open(&options)).collect::<Result<Vec<_>, _>>()?;
-    // Rows that a power cut may take away say nothing about files: what is left over goes at a later start.
+    // Rows that may be lost in a power failure do not show which files are orphans: these are removed at a later start.
     if let Some(reader) = readers.first_mut().filter(|_| !store.readiness().unproven) {
         sweep(&config.uploads, reader)?;
     }
@@ -110,7 +112,7 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     let storage = runtime.storage(store, readers, Reader::open(&options)?, Index::open(&options)?)?;
     let mut workers = runtime.workers();
     let password = password_options(config, &secrets);
-    // Once here, so that a cost the crate refuses stops the start rather than the first sign-in.
+    // Made once here, so that a cost that the crate refuses stops the start and not the first sign-in.
     PasswordHasher::new(password.clone()).map_err(|_| "ARGON2: these costs can't be used")?;
     workers.add(PoolKind::Password, move || {
         PasswordHasher::new(password.clone()).expect("these options made a hasher at the start")
@@ -144,38 +146,38 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
         .map_err(|fault| Stop { code: fault.exit_code(), message: fault.to_string() })
 }
 
-/// A restore that was killed left its stage: once its database was in its place, only that is to be removed. Before, a start
-/// would make a new server out of half an old one.
+/// Handles the staging folder of a killed restore. If its database was already moved, only the staging folder is
+/// removed. Otherwise the start is refused, because it would make a new server with a part of the old data.
 fn finish_restore(config: &Config) -> Result<(), Stop> {
     let restoring = Restoring::new(config);
     match restoring.left() {
         Left::Nothing => Ok(()),
         Left::Complete => Ok(restoring.clear()?),
         Left::Part => Err(Stop::from(format!(
-            "a restore was cut off in {}: run `natter restore FILE` once more, which begins anew",
+            "a restore was interrupted in {}: run `natter restore FILE` again, which starts from the beginning",
             config.data_dir.display()
         ))),
     }
 }
 
-/// What DEFAULT_PROFILE_PIC names, if its bytes are a picture's.
+/// The file of DEFAULT_PROFILE_PIC, if its bytes are those of a picture.
 fn default_image(path: &Path) -> Result<DefaultImage, Stop> {
     let fault = |what: &str| Stop::from(format!("DEFAULT_PROFILE_PIC: {} {what}", path.display()));
     let mut prefix = Vec::with_capacity(SNIFF_BYTES);
     let read = File::open(path).and_then(|file| file.take(SNIFF_BYTES as u64).read_to_end(&mut prefix));
     read.map_err(|error| fault(&format!("cannot be read: {error}")))?;
     let kind = image::sniff(&prefix).filter(|kind| kind.is_image());
-    let kind = kind.ok_or_else(|| fault("is no JPEG, PNG, GIF or WebP"))?;
+    let kind = kind.ok_or_else(|| fault("is not a JPEG, PNG, GIF or WebP file"))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(DefaultImage { name, mime: kind.mime() })
 }
 
-/// Removes what a crash left of uploads. Nothing else writes there yet.
+/// Removes the files that a crash left in UPLOADS. No other code writes there yet.
 fn sweep(uploads: &Path, reader: &mut Reader) -> Result<(), Stop> {
     let swept = files::sweep(uploads, |files| {
         match reader.read(FindOrphans { files }.into()).map(FindOrphans::from_answer) {
             Ok(Some(orphans)) => Ok(orphans),
-            Ok(None) | Err(_) => Err(Stop::from("the database does not tell which uploads it knows")),
+            Ok(None) | Err(_) => Err(Stop::from("the database can't list its uploads")),
         }
     });
     let Swept { temporary, orphans, foreign } = swept?;
@@ -185,7 +187,7 @@ fn sweep(uploads: &Path, reader: &mut Reader) -> Result<(), Stop> {
     if foreign > 0 {
         log::warn!(
             target: "natter",
-            "{} holds {foreign} files, and this database knows of no upload: is it the folder's own?",
+            "{} holds {foreign} files, but the database has no uploads: check that UPLOADS and DATA_DIR belong together",
             uploads.display(),
         );
     }
@@ -209,7 +211,7 @@ pub fn password_options(config: &Config, secrets: &Secrets) -> PasswordOptions {
     }
 }
 
-/// Whom our own connections trust.
+/// The certificates that outgoing connections trust.
 fn trust(config: &Config) -> Result<Trust, String> {
     let pem = match &config.tls_ca_file {
         Some(path) => Some(std::fs::read(path).map_err(|error| format!("TLS_CA_FILE: {error}"))?),
@@ -221,21 +223,21 @@ fn trust(config: &Config) -> Result<Trust, String> {
 fn mail_options(config: &Config, data_dir: &DataDir, trust: &Trust) -> Result<MailOptions, String> {
     let mailbox = |from: &config::Mailbox| {
         let address = Address::parse(&from.address)
-            .map_err(|_| "EMAIL_FROM: is no address a mail can come from".to_owned())?;
+            .map_err(|_| "EMAIL_FROM: is not a valid sender address".to_owned())?;
         Ok::<Mailbox, String>(Mailbox { name: from.name.clone(), address })
     };
     let server = match &config.mail {
         config::Mail::Server(server) => server,
         config::Mail::Mbox { from } => {
             log::warn!(target: "natter::mail", "EMAIL_HOST is not set: mails are written to mail.mbox in DATA_DIR");
-            let nobody =
+            let default =
                 config::Mailbox { name: "natter".to_owned(), address: "natter@localhost".to_owned() };
-            let from = mailbox(from.as_ref().unwrap_or(&nobody))?;
+            let from = mailbox(from.as_ref().unwrap_or(&default))?;
             return Ok(MailOptions::File { path: data_dir.path().join("mail.mbox"), from });
         }
     };
     let from = mailbox(&server.from)?;
-    // How we greet: as clients know us, or else as our mails do (RFC 5321 §4.1.3 for addresses).
+    // The name in the greeting: that of PUBLIC_URL, or else the domain of the sender (RFC 5321 §4.1.3 for addresses).
     let host_name = match config.public_url.as_ref().map(|url| &url.host) {
         Some(Host::Name(name)) => name.clone(),
         Some(Host::Address(IpAddr::V4(address))) => format!("[{address}]"),
@@ -256,7 +258,7 @@ fn mail_options(config: &Config, data_dir: &DataDir, trust: &Trust) -> Result<Ma
     Ok(MailOptions::Server { host: bare(&server.host), port: server.port, from, smtp, trust: trust.clone() })
 }
 
-/// As a resolver and a certificate name it: without the brackets of a URL.
+/// The host as resolvers and certificates name it: without the brackets of a URL.
 fn bare(host: &Host) -> String {
     match host {
         Host::Address(address) => address.to_string(),
@@ -271,8 +273,8 @@ fn place_source(config: &Config, trust: &Trust) -> Result<Option<PlaceSource>, S
         return PlaceSource::database(path).map(Some).map_err(|problem| format!("GEOIP_DB: {problem}"));
     }
     let Some(service) = &config.ip_info else { return Ok(None) };
-    let endpoint =
-        Endpoint::parse(&service.url.to_string()).map_err(|_| "IP_INFO_URL: can't be asked".to_owned())?;
+    let endpoint = Endpoint::parse(&service.url.to_string())
+        .map_err(|_| "IP_INFO_URL: is not a usable URL".to_owned())?;
     let token = service.token.expose_str().to_owned();
     Ok(Some(PlaceSource::Service { endpoint, token, trust: trust.clone() }))
 }
@@ -293,8 +295,8 @@ fn listen_address(config: &Config) -> Result<SocketAddr, String> {
     }
 }
 
-/// What handlers and server need of the configuration. Each purpose has a key of its own, derived from the three kept
-/// secrets, so that a signature for one is worth nothing for another.
+/// The part of the configuration that handlers and server need. Each purpose has its own key, derived from the three
+/// stored secrets, so that a signature for one purpose is not valid for another.
 pub fn settings(
     config: &Config,
     secrets: &Secrets,

@@ -1,8 +1,10 @@
 //! The bounded queue of log lines, and the one thread that writes them to stderr.
 //!
-//! A reader of stderr that stops reading (the log pipe of a container, a terminal after Ctrl-S, journald on a full disk) blocks
-//! this thread and no other. Owns the bound, the thread and the count of dropped lines; leaves the form of a line to `logging`.
-//! Invariant: [`LogQueue::push`] never waits for a reader, and each line is written once, in order, or counted as dropped.
+//! A reader of stderr that stops reading (the log pipe of a container, a terminal after Ctrl-S, journald on a full
+//! disk) blocks this thread and no other. Owns the bound, the thread and the count of dropped lines. Leaves the format
+//! of a line to `logging`.
+//! Invariant: [`LogQueue::push`] never waits for a reader, and each line is written once, in order, or counted as
+//! dropped.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -151,8 +153,8 @@ impl LogQueue {
     }
 }
 
-/// One `write` per line, so that lines of other processes on the same pipe do not split it. `false` if it was not written
-/// completely: then stderr has no reader, and the error cannot be reported.
+/// One `write` per line, so that lines of other processes on the same pipe do not split it. `false` if it was not
+/// written completely: then stderr has no reader, and the error cannot be reported.
 fn write_line(sink: &mut impl Write, mut line: String) -> bool {
     line.push('\n');
     let mut bytes = line.as_bytes();
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_costs_lines_and_nobody_waits() {
+    fn a_reader_that_stops_reading_costs_lines_and_blocks_no_thread() {
         let (queue, open, written) = gated();
         let line = "x".repeat(1_024 - LINE_COST);
         // No line is read meanwhile: the test is that this loop ends.

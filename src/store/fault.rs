@@ -9,8 +9,8 @@ use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::model::operation::Refusal;
 
-/// Why storage could not do its work. The same command may succeed later, except after `Corrupt`: then the caller stops the
-/// process, because every further write could make the damage worse.
+/// Why storage could not do its work. The same command may succeed later, except after `Corrupt`: then the caller stops
+/// the process, because every further write could make the damage worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The disk is full.
@@ -104,8 +104,8 @@ impl From<Error> for Stop {
     }
 }
 
-/// Remembers the current fault, so that it is logged once when it begins and once when it is over, not ten thousand times
-/// in between.
+/// Remembers the current fault, so that it is logged once when it begins and once when it is over, not ten thousand
+/// times in between.
 #[derive(Debug)]
 pub(super) struct FaultLog {
     of: &'static str,
@@ -184,9 +184,9 @@ impl fmt::Display for OpenFault {
             OpenFault::OtherSecret { path } => write!(
                 f,
                 "the password secret is the wrong one: {} holds members whose passwords were hashed with another \
-                 password_secret, so no password would be right. Bring the right file back (it is in each backup made \
-                 by `natter backup`) or set PASSWORD_SECRET as it was. If it is gone for good, `natter secret reset` \
-                 accepts the present one, and people choose new passwords with a code by e-mail",
+                 password_secret, so no password would match. Restore the right file (each backup made by \
+                 `natter backup` has it) or set PASSWORD_SECRET to the old value. If it is lost, `natter secret \
+                 reset` accepts the present one, and members choose new passwords with a code by e-mail",
                 path.display()
             ),
             OpenFault::Failed { path, detail } => {

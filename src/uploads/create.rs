@@ -1,11 +1,11 @@
-//! The handler of upload.create: the body is admitted by its length, then the file is published.
+//! The handler of upload.create: admits the body by its length, then publishes the file.
 
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::Problem;
 use crate::model::upload::{AdmitUpload, UnderWay};
 
-/// Checks, before the body is read, that the member has room for all bodies under way. The final check of the
-/// quota comes when an upload is published; the number of files is checked only here, with all that are under way.
+/// Checks, before the body is read, that the member's quota has room for all bodies in progress. The quota is checked
+/// again when an upload is published; the number of files is checked only here, with all uploads in progress.
 pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, under_way: UnderWay) -> Result<Step, Problem> {
     let limits = &ctx.settings.limits;
     let (quota, files_max) = (limits.upload_quota, limits.upload_files_max);

@@ -1,8 +1,8 @@
 //! The intake of a body as a file: raw or as a form, in any split, checked as it passes.
 //!
-//! Owns what a form may contain and which refusal a bad one gets. It keeps no byte of the file: bytes to be stored
-//! leave at once, and are hashed where they are written.
-//! Invariant: `size` counts the bytes that left, and the same body leaves the same bytes in every split.
+//! Owns what a form may contain and which refusal a bad form gets. Keeps no byte of the file: the bytes to be stored
+//! are returned at once, and hashed where they are written.
+//! Invariant: `size` counts the returned bytes, and a body gives the same bytes in every split.
 
 use super::name;
 use crate::base::id::Id;
@@ -14,15 +14,16 @@ use crate::proto::http::mime::ContentType;
 use crate::proto::http::multipart::{Event, Multipart, MultipartError, Part, boundary};
 use crate::proto::image::{Filter, Pixels, Rules};
 
-/// Bytes of a form beside its file: fields, heads of parts, boundaries, preamble, epilogue. Beyond: 413 `too_large`.
+/// Bytes of a form in addition to its file: fields, heads of parts, boundaries, preamble, epilogue. Above it: 413
+/// `too_large`.
 const FORM_OVERHEAD_MAX: u64 = 65_536;
 
-/// What a route makes of a body.
+/// What a route accepts as a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The field of a form that is the file.
     pub field: &'static str,
-    /// The route wants only the file: a body that is no form is the file itself, a form without the file is refused,
+    /// The route wants only the file: a body that is not a form is the file itself, a form without the file is refused,
     /// and other fields are ignored.
     pub file_only: bool,
 }
@@ -63,7 +64,7 @@ impl Source {
     }
 }
 
-/// Whether a Content-Type names a form, well-formed or not.
+/// Whether a Content-Type is that of a form, well-formed or not.
 pub fn is_form(content_type: &str) -> bool {
     let media = content_type.split(';').next().unwrap_or_default();
     media.trim().eq_ignore_ascii_case("multipart/form-data")
@@ -74,7 +75,7 @@ fn malformed(_: MultipartError) -> Problem {
     Problem::new(Code::ErrorParsingData)
 }
 
-/// What a complete body contained.
+/// The content of a complete body.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Received {
     pub file: Option<CheckedFile>,
@@ -82,7 +83,7 @@ pub struct Received {
     pub fields: Vec<(String, String)>,
 }
 
-/// A file whose bytes have all left. Only its hash is not known yet.
+/// A file of which all bytes were returned. Only its hash is not known yet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CheckedFile {
     id: Id,
@@ -95,7 +96,7 @@ pub struct CheckedFile {
 }
 
 impl CheckedFile {
-    /// `sha256` is of the bytes that left.
+    /// `sha256` is that of the returned bytes.
     pub fn hashed(self, sha256: [u8; 32]) -> ReceivedFile {
         ReceivedFile {
             id: self.id,
@@ -164,8 +165,8 @@ impl Intake {
         self.open = Some(Open { name, filter, received: 0, stored: 0 });
     }
 
-    /// Takes the next bytes of the body and appends what is to be stored to `out`. After a refusal the intake is of no
-    /// more use.
+    /// Reads the next bytes of the body and appends the bytes to be stored to `out`. After a refusal the intake must
+    /// not be used any more.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
         let Some(mut form) = self.form.take() else { return self.store(bytes, out) };
         let result = self.push_form(&mut form, bytes, out);
@@ -228,7 +229,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Takes the next bytes of the file.
+    /// Reads the next bytes of the file.
     fn store(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
         let Some(open) = &mut self.open else { return Ok(()) };
         open.received += bytes.len() as u64;
@@ -260,7 +261,7 @@ impl Intake {
         Ok(())
     }
 
-    /// The body is complete; appends what was still held back.
+    /// The body is complete: appends the last bytes to be stored.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Received, Problem> {
         match &self.form {
             Some(form) => form.multipart.finish().map_err(malformed)?,

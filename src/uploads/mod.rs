@@ -1,8 +1,8 @@
 //! Layer 3: uploaded files, from the body to the file and back.
 //!
 //! Owns how a body becomes a file (`intake`), which names a file may have (`name`), and the handlers: an upload is
-//! created, read and deleted, and a background task removes files that no row refers to. It does not touch the disk:
-//! the runtime appends the bytes that leave the intake; workers publish, open and remove files.
+//! created, read and deleted, and a background task removes files that no row refers to. Does not touch the disk: the
+//! runtime appends the bytes that the intake returns; workers publish, open and remove files.
 //! Invariant: the type of a served file was determined by its bytes, never by its name or its declared type.
 
 mod create;

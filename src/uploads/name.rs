@@ -3,7 +3,7 @@
 //!
 //! Invariant: a cleaned name has 1 to 255 bytes, is not `.` or `..`, and cleaning it again changes nothing.
 
-/// Bytes of a file's name. Beyond: cut before its extension.
+/// Bytes of a file's name. A longer name is cut before its extension.
 pub(crate) const FILE_NAME_MAX: usize = 255;
 
 /// The name of a file that was sent without one.
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_safe_and_stays_itself() {
+    fn a_cleaned_name_is_safe_and_cleaning_it_again_changes_nothing() {
         let long = format!("{}.jpeg", "é".repeat(200));
         let rows = [
             ("a b.png", "a b.png"),

@@ -1,9 +1,9 @@
 //! The handler of upload.get: the bytes of a file, complete, in part, or a 304.
 //!
-//! Owns the header fields of every file reply. It does not read: the reply is a segment of an open file, and the
-//! runtime reads ahead of the socket.
-//! Invariant: nothing that is served can run in a browser: the type was determined by the bytes, and the sandbox is
-//! closed.
+//! Owns the header fields of every file reply. Reads no bytes: the reply is a segment of an open file, and the runtime
+//! reads ahead of the socket.
+//! Invariant: no served file can run code in a browser: its type was determined by its bytes, and its sandbox allows
+//! nothing.
 
 use crate::base::crypto::{base64url_decode, hex};
 use crate::base::id::Id;
@@ -110,7 +110,7 @@ fn open(
 ) -> Step {
     Step::work(Job::OpenFile { source }, move |_, done| match done {
         Done::FileOpened(opened) => reply(&conditions, &meta(&opened), opened),
-        // Removed after its row was read.
+        // The file was removed after its row was read.
         Done::NoFile => Err(Problem::new(Code::NotFound)),
         _ => Err(Problem::new(Code::GeneralError)),
     })

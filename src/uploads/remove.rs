@@ -7,7 +7,7 @@ use crate::model::job::{Done, Job};
 use crate::model::problem::{Code, Problem};
 use crate::model::upload::{DeleteUpload, ForgetFiles, ListErasedFiles};
 
-/// Files one sweep removes at once; the next goes on at once where there were as many.
+/// Files that one run removes. If there were as many, the next run follows at once.
 const SWEEP_FILES_MAX: u32 = 256;
 
 /// DELETE /uploads/{upload}.

@@ -96,7 +96,7 @@ fn a_backup_made_under_load_is_complete() {
     assert_eq!(names(dir.path()), ["all.tar", "data"], "nothing else is left");
     assert!(!names(&dir.path().join("data")).iter().any(|name| name.contains("backup")), "no copy is left");
     let whole = fs::read(&file).expect("a file");
-    assert!(refused(&launch.run(&["backup", "all.tar"])).contains("is there already"));
+    assert!(refused(&launch.run(&["backup", "all.tar"])).contains("already exists"));
     assert_eq!(fs::read(&file).expect("a file"), whole);
 
     // Any tar program can read it.
@@ -202,18 +202,18 @@ fn a_backup_needs_no_server_and_an_incomplete_one_restores_nothing() {
     let mut damaged = whole.clone();
     damaged[512 + 5_000..512 + 6_000].fill(0xff);
     for (bytes, expect) in [
-        (&b""[..], "no whole backup"),
-        (b"nonsense", "no whole backup"),
-        (&[0; 1024], "its sum is missing"),
-        (&whole[..whole.len() / 2], "no whole backup"),
+        (&b""[..], "not a complete backup"),
+        (b"nonsense", "not a complete backup"),
+        (&[0; 1024], "its checksum is missing"),
+        (&whole[..whole.len() / 2], "not a complete backup"),
         (&whole[..whole.len() - 1_024], "its end is missing"),
-        (&damaged, "its sum is another one"),
+        (&damaged, "its checksum is wrong"),
         // Names outside the folder, and names that natter does not write.
-        (&renamed(&whole, "uploads/../../escaped"), "no backup of natter"),
-        (&renamed(&whole, "uploads/5a/../../escaped"), "no backup of natter"),
-        (&renamed(&whole, "/tmp/escaped"), "no backup of natter"),
-        (&renamed(&whole, "uploads/tmp/01ARZ3NDEKTSV4RRFFQ69G5FAT"), "no backup of natter"),
-        (&renamed(&whole, "control.sock"), "no backup of natter"),
+        (&renamed(&whole, "uploads/../../escaped"), "not a backup of natter"),
+        (&renamed(&whole, "uploads/5a/../../escaped"), "not a backup of natter"),
+        (&renamed(&whole, "/tmp/escaped"), "not a backup of natter"),
+        (&renamed(&whole, "uploads/tmp/01ARZ3NDEKTSV4RRFFQ69G5FAT"), "not a backup of natter"),
+        (&renamed(&whole, "control.sock"), "not a backup of natter"),
     ] {
         let error = refused(&restore(bytes));
         assert!(error.contains(expect) && error.contains("some.tar"), "{error}");
@@ -380,7 +380,7 @@ fn a_stop_in_the_middle_of_a_backup_ends_it() {
     natter.signal(Signal::Term);
     natter.signal(Signal::Continue);
     let error = refused(&backup.join().expect("no panic"));
-    assert!(error.contains("the server makes no copy now: it stops"), "{error}");
+    assert!(error.contains("the server can't make a copy now: it is stopping"), "{error}");
     assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
     assert!(natter.log().last().is_some_and(|line| line.ends_with("stopped")), "{:#?}", natter.log());

@@ -78,7 +78,7 @@ fn what_natter_did_not_make_is_refused() {
     // A database in use.
     fs::copy(&database, &copy).expect("copied");
     fs::write(other.path().join("some.db-wal"), b"a log").expect("written");
-    check("a log", "is not whole without it");
+    check("a log", "is incomplete without it");
     // An archive whose database is empty, made by hand.
     let archive = other.path().join("some.tar");
     fs::write(&archive, archive_of_nothing()).expect("written");
@@ -139,7 +139,8 @@ fn a_bare_database_is_restored_without_what_litestream_left() {
     drop(conn);
     let other = launch.clone().with(&[("DATA_DIR", "other")]);
     let text = said(&other.run(&["restore", "restored.db"]));
-    for expect in ["uploads are not in it", "PASSWORD_SECRET is not in this backup", "the next start refuses"]
+    for expect in
+        ["uploads are not in it", "PASSWORD_SECRET is not in this backup", "the next start is refused"]
     {
         assert!(text.contains(expect), "{expect} is missing in {text}");
     }
@@ -178,7 +179,7 @@ fn a_bare_database_is_restored_without_what_litestream_left() {
     // With --end-sessions it ends.
     let third = launch.with(&[("DATA_DIR", "third")]);
     let text = said(&third.run(&["restore", "restored.db", "--end-sessions"]));
-    assert!(text.contains("everybody signs in again"), "{text}");
+    assert!(text.contains("all members have to sign in again"), "{text}");
     for key in ["access_secret", "refresh_secret", "password_secret"] {
         fs::copy(dir.path().join("data").join(key), dir.path().join("third").join(key)).expect("copied");
     }
@@ -213,7 +214,7 @@ fn a_killed_restore_is_undone_by_the_next() {
     assert_eq!(natter.wait().code(), Some(1));
     let text = natter.log().join("\n");
     assert!(
-        text.contains("a restore was cut off in other") && text.contains("natter restore FILE"),
+        text.contains("a restore was interrupted in other") && text.contains("natter restore FILE"),
         "{text}"
     );
     assert!(!data.join("natter.db").exists());

@@ -47,12 +47,12 @@ fn a_start_without_the_password_secret_of_its_members_is_refused() {
     assert!(error.contains("is locked") && error.contains("stop the server first"), "{error}");
     natter.stop();
     let error = refused(&launch.run(&["secret", "reset"]));
-    assert!(error.contains("the password secret is there"), "{error}");
+    assert!(error.contains("the password secret exists"), "{error}");
 
     let kept = fs::read(&secret).expect("a secret");
     fs::remove_file(&secret).expect("removed");
     let before = fs::read(data.join("natter.db")).expect("a database");
-    check_refused(&launch, LOST, "data holds members", "Bring the file back");
+    check_refused(&launch, LOST, "data holds members", "Restore the file");
     assert!(!secret.exists(), "nothing was made");
     assert_eq!(fs::read(data.join("natter.db")).expect("a database"), before);
 
@@ -75,7 +75,11 @@ fn a_start_without_the_password_secret_of_its_members_is_refused() {
     assert_eq!(http.ask_as(&ann, "GET", "/api/v1/user/me", None).expect("a response").status, 401);
     assert_eq!(http.ask("POST", "/api/v1/user/sign-in", &[], Some(body)).expect("a response").status, 200);
     let log = natter.stop();
-    assert_eq!(log.iter().filter(|line| line.contains("was lost and is made anew")).count(), 2, "{log:#?}");
+    assert_eq!(
+        log.iter().filter(|line| line.contains("was lost, and a new one is made")).count(),
+        2,
+        "{log:#?}"
+    );
 }
 
 #[test]
@@ -143,7 +147,7 @@ fn a_start_with_another_password_secret_than_its_members_need_is_refused() {
     fs::write(&secret, OTHER).expect("written");
     let with_variable = launch.clone().with(&[("PASSWORD_SECRET", OTHER)]);
     for launch in [&launch, &with_variable] {
-        check_refused(launch, WRONG, "holds members", "Bring the right file back");
+        check_refused(launch, WRONG, "holds members", "Restore the right file");
     }
     // A restore says so too.
     said(&launch.run(&["backup", "backup.tar"]));
@@ -159,9 +163,9 @@ fn a_start_with_another_password_secret_than_its_members_need_is_refused() {
     fs::write(&secret, right).expect("written");
     launch.start().stop();
     let text = said(&other.run(&["secret", "reset"]));
-    assert!(text.contains("goes on with the present password secret"), "{text}");
+    assert!(text.contains("now uses the present password secret"), "{text}");
     assert_eq!(fs::read(dir.path().join("other/password_secret")).expect("a secret"), OTHER.as_bytes());
     let error = refused(&other.run(&["secret", "reset"]));
-    assert!(error.contains("the password secret is there"), "{error}");
+    assert!(error.contains("the password secret exists"), "{error}");
     other.start().stop();
 }

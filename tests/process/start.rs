@@ -158,7 +158,7 @@ fn a_corrupt_database_stops_the_start() {
 /// A clock that was reset: the server runs, logs it at once, and gives no message an earlier time than the previous one.
 #[test]
 fn a_clock_behind_the_newest_stored_time_is_reported() {
-    const BEHIND: &str = "the clock is behind the newest stored time";
+    const BEHIND: &str = "the clock shows an earlier time than the newest stored row";
     const DAY_MS: u64 = 86_400_000;
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
@@ -206,7 +206,7 @@ fn check_changes_nothing_and_reports_what_a_start_would() {
     let launch = Launch::new(dir.path());
     let output = launch.run(&["check"]);
     assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("configuration good; no database yet"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("the configuration is valid; no database yet"));
     assert!(!dir.path().join("data").exists());
     let natter = launch.start();
     // Also while a server runs.
@@ -214,7 +214,7 @@ fn check_changes_nothing_and_reports_what_a_start_would() {
         let output = launch.run(&["check"]);
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(text.starts_with("configuration and database good: /"), "{text}");
+        assert!(text.starts_with("the configuration and the database are valid: /"), "{text}");
         assert!(text.ends_with("data/natter.db\n"), "{text}");
         natter.into_iter().for_each(|natter| drop(natter.stop()));
     }
