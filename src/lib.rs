@@ -2,14 +2,14 @@
 //!
 //! This page is the map: the idea, the layers, the way of one message, what holds everywhere, what a new feature touches,
 //! and the words of the code. Each folder's `mod.rs` continues from here. What the server promises its clients is
-//! [`protocol`]. natter succeeds a chat server written in Go (the Go server), which comments call the predecessor: the
-//! routes that the protocol marks as legacy keep its paths, and tests whose comments name it protect what it got wrong.
+//! [`protocol`]. natter succeeds a chat server written in Go, which comments call the predecessor: the routes that the
+//! protocol marks as legacy keep its paths, and tests whose comments name it protect against its defects.
 //!
 //! # The idea
 //!
-//! [`server::Server`] is a deterministic value: it takes [`Input`]s and yields [`Effect`]s. The runtime does nothing else
-//! than perform them. One thread owns the server and all sockets; one thread writes SQLite, a few read it, a few do slow
-//! work. They share nothing but bounded queues of plain data. So a test can run the whole server, every protocol and every
+//! [`server::Server`] is a deterministic value: it takes [`Input`]s and yields [`Effect`]s. The runtime performs the effects
+//! and does nothing else. One thread owns the server and all sockets; one thread writes SQLite, a few read it, a few do slow
+//! work. They share only bounded queues of plain data. So a test can run the complete server, with every protocol and every
 //! failure, from one seed, without a socket, a clock or a thread: `tests/simulation.rs` does.
 //!
 //! ```text
@@ -32,71 +32,99 @@
 //! | layer | parts | what they are, and what they do not know |
 //! |---|---|---|
 //! | top | [`cli`] [`config`] [`logging`] [`commands`] | the process: arguments and environment become options |
-//! | 5 | [`runtime`] | the only code that touches the world: the loop, sockets, threads, clocks, signals |
+//! | 5 | [`runtime`] | the event loop: the only part with sockets, threads, clocks and signals |
 //! | 4 | [`server`] | connections and their phases, the table of routes, streams; no SQL, no socket |
-//! | 3 | [`auth`] [`messaging`] [`uploads`] [`site`] | handlers: pure functions from a request to the next step; they do not know each other |
+//! | 3 | [`auth`] [`messaging`] [`uploads`] [`site`] | handlers: pure functions from a request to the next step; they do not import each other |
 //! | 3 | [`store`] | SQLite: one function for each operation, group commit; no thread, no clock, no socket |
 //! | 3 | [`work`] | slow jobs in blocking code: password hashes, mail, files, geolocation |
 //! | 2 | [`model`] | the nouns, and the contracts between threads: operations, jobs, handlers, events, problems |
 //! | 1 | [`proto`] | wire formats without I/O: bytes in, values out; no chat |
 //! | 0 | [`base`] [`limits`] | what any program could use; the bounds that the wire or an operator sees |
 //!
-//! A feature has the same name on each layer: `messages` is a file in `model`, `messaging` and `store`. A dependency has
-//! one home, so that its cost and its reach are seen in one place.
+//! A feature has the same name on each layer: messages are in `model/message.rs`, `messaging/messages.rs` and
+//! `store/messages.rs`. Each dependency is used in one folder, which `tests/architecture.rs` names, so that it can be replaced.
 //!
 //! # The way of one message
 //!
-//! A client posts over its WebSocket, `{"op":"message.post",…}`; another client receives the event.
+//! Ann posts over her WebSocket: `{"id":7,"op":"message.post","to":"…","client_id":"…","body":"hi"}`. Bob has a WebSocket
+//! open and receives the event. Each row names a file, a function, and what happens if the step fails. A post over HTTP
+//! differs only at the ends: `server/request/http.rs` `read_head` and `read_body` replace rows 4 to 6, and
+//! `server/request/respond.rs` `reply` replaces row 24.
 //!
-//! ```text
-//! in     runtime/event_loop/inputs.rs  read            bytes of a frame from the socket
-//!        server/mod.rs                 Server::handle  Input::Received
-//!        server/dispatch.rs            received        the connection's phase is a WebSocket
-//!        server/streams/websocket.rs   advance         one frame, as long as there is room for its answer
-//!        server/streams/ops.rs         text            the row of ROUTES that `op` names, the same that HTTP uses
-//!        server/request/steps.rs       call, ask       the handler runs; its Step::Store becomes an effect
-//!        messaging/messages.rs         post            a valid PostMessage with its own time and random bits
-//! store  runtime/storage.rs                            Effect::Store, in the lane of the connection; one batch
-//!        store/batch.rs, messages.rs   post            client_id, membership, blocks; the next n and seq; one insert
-//!        store/writer.rs               commit          COMMIT: on disk (WAL, synchronous=FULL)
-//! out    server/mod.rs                 answered        Input::Answered: the events first, then the answer
-//!        server/publish.rs             publish         encoded once per wire form, queued on each stream
-//!        server/reactions.rs           on_fact         what else follows, such as two people who are peers now
-//!        server/dispatch.rs            resume          the handler's continuation, Step::Reply
-//!        server/streams/ops.rs         finish          the answer, in the order of the client's writes
-//!        runtime/event_loop/effects.rs flush           one write to each socket that has something to send
-//! ```
+//! | | file | function | what it does | if it fails |
+//! |---|---|---|---|---|
+//! | | **in** | | **on the thread of the loop** | |
+//! | 1 | `runtime/event_loop/inputs.rs` | `read` | reads bytes from the socket, gives them to the server as `Input::Received` | a broken socket becomes `Input::Failed`: the connection is forgotten |
+//! | 2 | `server/mod.rs` | `handle` | the only way into the server; `with_conn` finds the connection | an input for a closed connection does nothing |
+//! | 3 | `server/dispatch.rs` | `received` | the connection's phase is a WebSocket | the compiler asks for every phase |
+//! | 4 | `proto/websocket/mod.rs` | `next` | parses one frame; `server/streams/websocket.rs` `advance` calls it only while fewer than 64 ops are in flight and the send queue has room | close 1002, 1007 or 1009; a binary frame closes 1003 |
+//! | 5 | `server/streams/ops.rs` | `text` | parses the JSON, finds the row of the route table (`server/request/routes.rs`) that `op` names | an `error` frame, and the socket stays open; 100 refused frames in 10 s close 4429 |
+//! | 6 | `server/request/admit.rs` | `take` | takes one write from the member's rate | the frame waits in `Ops`, and the socket is not read (no error) |
+//! | 7 | `server/request/steps.rs` | `call` | runs the row's handler | a panic costs this op a 500, `guard` catches it |
+//! | 8 | `messaging/messages.rs` | `post` | checks the form, makes a `PostMessage` with the server's time and random bits; returns `Step::Store` | 422 `invalid_<field>`: storage is not asked |
+//! | 9 | `server/request/steps.rs` | `ask` | queues `Effect::Write` with a ticket and the connection's lane | |
+//! | | **store** | | **on the writer thread** | |
+//! | 10 | `runtime/storage.rs` | `submit` | puts the write into the queue of the writer (on the loop) | a full queue is 503 `busy` and closes the lane; a closed lane is 503 `unavailable` |
+//! | 11 | `runtime/storage.rs` | `iterate` | takes what waits, at most 512 writes, as one batch | |
+//! | 12 | `store/writer.rs` | `transact` | `BEGIN`, then `store/batch.rs` `perform` for each write | a fault of the disk ends the transaction: see row 15 |
+//! | 13 | `store/messages.rs` | `post` | decides whether the sender may post: membership and blocks (`known` in the cache, else `find_destination`) | 404 for a stranger to the conversation, and for a block before the first message; 403 for a block in an existing conversation |
+//! | 14 | `store/messages.rs` | `insert` | gives the message its `n` and `seq`, inserts one row, makes the event | a `client_id` that this sender has used inserts nothing: `original` returns the stored message, without an event |
+//! | 15 | `store/writer.rs` | `end` | `COMMIT`: SQLite syncs the WAL (`synchronous=FULL`) before it returns | `commit` rolls back and refuses **every** write of the batch: 503, or 507 on a full disk |
+//! | 16 | `runtime/storage.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane with a fault refuses its next writes until its connection is closed |
+//! | | **out** | | **on the thread of the loop** | |
+//! | 17 | `runtime/event_loop/inputs.rs` | `complete` | takes the outcomes: `Input::Answered` for each | a corrupt database stops the process |
+//! | 18 | `server/mod.rs` | `answered` | finds the call by its ticket; sends the events first (rows 19 to 22), then runs the continuation | if Ann's connection is closed, the events are sent, the answer is dropped |
+//! | 19 | `server/publish.rs` | `publish` | for each profile of the audience, each stream that the hub lists; not Ann's own connection, which gets the answer | |
+//! | 20 | `server/streams/replay.rs` | `deliver` | queues the event on Bob's send queue, encoded once for all streams (`server/streams/publication.rs` `push_frame`); a stream that catches up holds it | over the bound of held events: it drops them and reads the log instead |
+//! | 21 | `server/reactions.rs` | `on_fact` | does what else follows from the fact, such as presence between new peers | |
+//! | 22 | `server/streams/websocket.rs` | `on_delivered` | `enforce_limits` compares Bob's send queue with SEND_QUEUE_MAX | close 4408: Bob's client reconnects and resumes |
+//! | 23 | `messaging/messages.rs` | `posted` | the continuation: makes the reply; `server/dispatch.rs` `resume` gives it to the op that waits | a refusal becomes its problem, a panic a 500 |
+//! | 24 | `server/streams/ops.rs` | `finish` | queues the answer, in the order of Ann's writes | after a refusal with `retry` all writes after it are refused, and the socket closes 1013 |
+//! | 25 | `runtime/event_loop/effects.rs` | `flush` | one write for each socket with a queue, after all effects of the round | a broken socket becomes `Input::Failed` |
 //!
-//! Nothing is acknowledged before it is durable, and nothing is delivered before it is committed. Events are facts: they go
-//! to their audience whether or not the client that caused them is still connected. Answers are for that client: without it
-//! they are dropped. A client that received no answer posts again with the same `client_id`, as often as it likes.
+//! `tests/architecture.rs` checks that every file and function of this table exists.
 //!
-//! If it fails: `messaging/messages.rs` refuses what the protocol forbids (422) before storage is asked. A repeated
-//! `client_id` is answered with the stored original, in `store/messages.rs`, before membership and blocks, and makes no
-//! event. If the COMMIT fails, `store/writer.rs` rolls the batch back and refuses every command of it (503, 507 on a full
-//! disk), `runtime/storage.rs` refuses what the same connection still has in its lane, and the connection closes (1013).
-//! After a failed write or sync, `store/durability.rs` says what must succeed before a write is answered again, and
-//! `store/upkeep.rs` does it; reads go on, and `/readyz` names the state.
+//! **The answer comes after the sync.** Row 15 is before row 18, so nothing is answered before it is durable, and no event is
+//! delivered before it is committed. Events are facts: they go to their audience also if the client that caused them has
+//! left. A client that received no answer posts again with the same `client_id`, as often as it likes.
 //!
-//! A client that was away resumes by a cursor. Its stream subscribes first and holds live events, reads the log after the
-//! cursor no faster than the peer takes it, sends the held events with a greater `seq`, then `caught_up`, and is live
-//! ([`server::streams::replay`]). So a slow stream can be closed without loss, and the three kinds of stream (WebSocket,
-//! server-sent events, long poll) have one way to catch up.
+//! **If the COMMIT fails**, no part of the batch is stored. Each of its clients gets 503 `unavailable` or 507 `storage_full`, both
+//! with `retry`, and its connection closes, so that no later post overtakes the refused one. After a failed write or sync
+//! `store/durability.rs` decides what must succeed before a write is answered again, and `store/upkeep.rs` `maintain` does it;
+//! until then every write is refused. Reads go on, and `/readyz` names the state.
+//!
+//! **If the disk is full**, writes are refused with 507, uploads too; lists, histories and streams go on. When there is room
+//! again, `store/upkeep.rs` `maintain` notices it within about a second, and writes are answered again without a restart.
+//!
+//! **A client that was away** resumes with a cursor (`GET /api/v1/ws?cursor=…`). `server/streams/websocket.rs` `open` subscribes
+//! first, so that the stream holds live events (row 20). `server/streams/replay.rs` `begin` and `go_on` read the log after the cursor
+//! (`store/event_log.rs` `read`, on a reader's thread), a page at a time and no faster than the peer takes it; `answered` sends
+//! the pages, then the held events with a greater `seq`, then `caught_up`; then it is live. A cursor that is too old, or of another epoch,
+//! gets a `reset`: the client fetches its lists again.
+//!
+//! **A slow reader** is closed, never waited for: by its own send queue (row 22), because it took nothing for 2.5 heartbeats
+//! (`server/streams/websocket.rs` `timed_out`), or because all send queues together hold too much (`server/mod.rs`
+//! `close_largest`). It loses nothing, because it resumes. So the three kinds of stream (WebSocket, server-sent events, long
+//! poll) have one way to catch up, and one slow client delays no other.
+//!
+//! **If the process dies** before row 15, the post may or may not be stored, and no client has an answer. After row 15 the post
+//! is stored: the next start reads the WAL, and the repeated `client_id` gets the original.
 //!
 //! # What holds everywhere
 //!
 //! - **Same seed, same run.** Below [`runtime`] there is no clock, no randomness, no socket, no thread. Time comes with
 //!   each input, randomness from an [`Entropy`](base::crypto::Entropy) that is passed in, and no map has a random order.
+//!   (`work` is blocking code for worker threads: it may open sockets and read the clock.)
 //! - **A handler sees no connection, a connection sees no SQL, the store sees no socket.** What crosses is plain data:
 //!   [`Input`], [`Effect`], [`Command`](model::operation::Command), [`Job`](model::job::Job).
-//! - **One writer gives one total order.** `seq` is the cursor of everything, `n` has no gaps in its conversation; both are
-//!   assigned inside the message's own transaction.
+//! - **One writer makes one total order.** `seq` has no two events, `n` has no gaps in its conversation; both are assigned
+//!   inside the message's own transaction.
 //! - **Order by construction.** An HTTP connection that waits for an answer parses nothing more. After a fault the rest of
-//!   a lane is refused, so nothing overtakes what failed. An answer finds its call by a generational ticket: a connection
-//!   that closed leaves an orphan, never a dangling reference.
-//! - **Every buffer, queue, map and loop has a named bound**, and what is full refuses; nothing blocks the loop.
-//! - **Nothing a peer sends can panic the process**, and a handler that panics costs one 500. A corrupt database stops it.
-//! - **An acknowledged write survives SIGKILL and power loss.** Any other may or may not, and `client_id` makes a retry safe.
+//!   a lane is refused, so no write overtakes a refused one. An outcome finds its call by a generational ticket: a call whose
+//!   connection has closed still gets its outcome, and only the answer is dropped.
+//! - **Every buffer, queue, map and loop has a named bound**; a full one refuses, and nothing blocks the loop.
+//! - **No bytes of a peer can panic the process**, and a handler that panics costs one 500. A corrupt database stops it.
+//! - **An answered write survives SIGKILL and power loss.** Any other may or may not, and `client_id` makes a retry safe.
 //! - **No secret, token, code, password or message body reaches a log or an error.**
 //!
 //! # What a new feature touches
@@ -118,46 +146,42 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | member, profile | an account; how other people see it |
-//! | actor | the member, profile and session that a request proved |
-//! | peer | the other end of a socket; in chat: a person with whom one has a conversation |
+//! | account | what signs in: an e-mail address, a password, a profile, sessions, and all that is stored for them |
+//! | member | the person of an account, for code, database and operators (`natter member`). A *group member* is a profile in a group |
+//! | user | only in paths and field names of the wire, such as `/user/sign-in`: a member |
+//! | profile | a member as other people see it: a name, a nick name, an image |
+//! | session | one login of a member on one device, until it ends or its refresh token expires |
+//! | actor | the member, profile and session that a request has proven |
+//! | peer | of a socket: its other end; a *direct peer*: a profile with which one has a direct conversation |
+//! | place | the geographical place of an address: "Cairo, Egypt" |
 //! | conversation | direct (two profiles) or a group |
-//! | `seq`, `n`, `rev` | position in the log of all; position in one conversation; the `seq` of a message's last change |
-//! | cursor | `<epoch>:<seq>`: after which event a client continues |
-//! | epoch | names one history of the log; a restored backup begins a new one |
-//! | log | the events of the database in the order of `seq`; SQLite's write-ahead log is the WAL |
-//! | fact, event | what happened; a fact with its `seq` and its audience |
-//! | ephemeral event | presence or typing: no `seq`, not stored, best-effort |
-//! | audience | the profiles that receive an event |
 //! | `client_id` | the client's own id of a post, which makes a retry safe |
-//! | op | a request on a WebSocket; the same table row as an HTTP route |
-//! | handler, step | a function of a row; what it wants next: reply, ask storage, have work done, open a stream |
-//! | continuation | what a handler does with an answer it asked for |
-//! | problem, refusal, fault | an error on its way to a client; storage's reason not to do something; a failure of disk or system |
-//! | command, answer, outcome | a question to storage; what it answers; an answer with its events |
-//! | job, done | slow work for a worker thread; its result |
-//! | ticket | names a call that is waited for. A WebSocket ticket is a one-time credential |
-//! | batch | the writes of one transaction: what waited for the writer while the disk synced (group commit) |
-//! | lane | the writes of one connection, done in order; after a fault it refuses all until the connection closes |
-//! | flow | reads that share one turn in the queue of the readers |
-//! | phase | what a connection is doing now: reading a request, waiting for an answer, being a WebSocket |
-//! | exchange | one HTTP request between its head and its response |
-//! | inbox, send queue | bytes that came and are not parsed; bytes that wait for the socket |
-//! | segment | a part of the send queue: owned bytes, shared bytes, or a range of a file |
-//! | stream | a connection that receives events: WebSocket, server-sent events, long poll, or an export |
-//! | legacy socket, value stream | the predecessor's forms of a WebSocket and of an event stream |
+//! | `n` | the position of a message in its conversation: 1, 2, 3 … |
+//! | `seq` | the position of an event in the log; a message has that of its post |
+//! | `rev` | the `seq` of a message's last change |
+//! | log | the events of the database, in the order of `seq`. SQLite's write-ahead log is the WAL |
+//! | epoch | names one history of the log; a restored backup begins a new one |
+//! | cursor | `<epoch>:<seq>`: after which event a client continues |
+//! | fact, event | what happened; a fact with its `seq` and its audience |
+//! | audience | the profiles that receive an event |
+//! | ephemeral event | presence or typing: no `seq`, not stored, best-effort |
+//! | op | a request on a WebSocket; most are rows of the table of routes |
+//! | handler, step | the function of a row of that table; what it wants next: reply, ask storage, have a job done, open a stream |
+//! | problem | an error on its way to a client, with a stable code |
+//! | refusal, fault | why storage did not do a command; a fault is a failure of the disk or the system, and is worth a retry |
+//! | command, outcome | a question to storage (a read or a write); its answer or refusal, and its events |
+//! | ticket | names a call that waits for an outcome. A WebSocket ticket is a one-time credential |
+//! | batch | the writes of one transaction: those that waited while the disk synced (group commit) |
+//! | lane | the writes of one connection, in order; after a fault it refuses all until the connection closes |
+//! | job | slow work for a worker thread |
+//! | phase | what a connection waits for now: a head, an outcome, WebSocket frames … |
+//! | turn | the handling of one input by the server; of the loop: one poll and all that follows from it |
+//! | send queue | bytes and file ranges that wait for one socket |
+//! | stream | a connection that receives events (WebSocket, server-sent events, long poll), or an export |
 //! | replay | the log after a cursor, then live events |
-//! | hub | which connections receive the events of a profile |
-//! | turn | the handling of one input |
-//! | drain | to finish what was begun, and end |
-//! | linger | to read and drop what still comes, so that the last response arrives |
-//! | back-pressure | not to read from a peer that does not take its answers |
+//! | legacy socket | the predecessor's form of a WebSocket: one for each conversation |
 //! | upload reservation | what an upload in progress takes of its owner's quota |
-//! | follow-up | work that a handler causes and no client waits for |
-//! | background task | work of the server itself, by a table of what runs when |
-//! | outbox | mails that are stored and not sent yet |
-//! | listener | a socket that accepts connections: public, or the control socket of the operator |
-//! | tombstone | what remains of a deleted message |
+//! | background task | what the server does by itself, by a table of what runs when |
 //!
 //! [`Input`]: server::contract::Input
 //! [`Effect`]: server::contract::Effect

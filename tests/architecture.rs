@@ -4,6 +4,8 @@
 //! under `#[cfg(test)]`, and a file declared by one, is not read.
 //! Invariant: a path is checked by what it resolves to, so a group, an alias or a `super::super` hides nothing.
 
+#[path = "architecture/map.rs"]
+mod map;
 #[path = "architecture/source.rs"]
 mod source;
 
