@@ -53,6 +53,10 @@ pub struct Limits {
     pub rate_limit: bool,
 }
 
+/// What an operator may set MESSAGE_MAX and MEMBERS_MAX to at most: the documents of the API are the same for every server.
+pub const MESSAGE_MOST: usize = 1_000_000;
+pub const MEMBERS_MOST: usize = 100_000;
+
 /// A token bucket: `per_second` refills it, `burst` is its size. Beyond: 429 with `Retry-After`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {

@@ -13,7 +13,7 @@ use super::secrets::Secret;
 use super::values::{self, Problem};
 use Accepts::{Number, Rate, Secret as Hidden, Switch, Text};
 
-use crate::limits::CONFIG_FILE_BYTES_MAX;
+use crate::limits::{CONFIG_FILE_BYTES_MAX, MEMBERS_MOST, MESSAGE_MOST};
 
 /// Characters of a wrong value that its fault repeats. Beyond: cut with `…`.
 const CONFIG_SHOWN_CHARS_MAX: usize = 80;
@@ -124,8 +124,8 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("UPLOAD_FILES_MAX", "10000", Number(0, 1_000_000), "Uploads a member may keep, whatever their size."),
         row("PIXELS_MAX", "250000000", Number(1, 4_294_967_296), "Width × height of one picture, as it declares them."),
         row("KEEP_METADATA", "false", Switch, "Whether pictures, movies and sounds keep places, times, devices and comments."),
-        row("MESSAGE_MAX", "4000", Number(1, 1_000_000), "Characters of a message."),
-        row("MEMBERS_MAX", "1000", Number(2, 100_000), "Members of a group."),
+        row("MESSAGE_MAX", "4000", Number(1, MESSAGE_MOST as u64), "Characters of a message."),
+        row("MEMBERS_MAX", "1000", Number(2, MEMBERS_MOST as u64), "Members of a group."),
         row("WS_MESSAGE_MAX", "65536", Number(256, 16_777_216), "Bytes of a WebSocket message."),
         row("SEND_QUEUE_MAX", "1048576", Number(4_096, 1_073_741_824), "Bytes that may wait for a slow stream before it is closed."),
         row("CONNECTIONS_MAX", "10000", Number(1, 1_000_000), "Open connections."),

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::random::Rng;
+use crate::support::observer::Observer;
 
 pub struct Link {
     /// Written by the client, not read by the server.
@@ -37,6 +38,8 @@ pub struct Link {
     pub draining: bool,
     /// The epoch of the server it was opened to.
     pub epoch: String,
+    /// Holds what the server reads and writes against the documents.
+    pub observer: Observer,
 }
 
 impl Link {
@@ -59,6 +62,7 @@ impl Link {
             piece_max,
             draining: false,
             epoch: epoch.to_owned(),
+            observer: Observer::default(),
         }
     }
 

@@ -227,6 +227,7 @@ impl Runtime {
         let link = self.links.get_mut(&conn).expect("a link");
         if wants_read && !link.up.is_empty() {
             let bytes = link.take_up(rng);
+            link.observer.sent(&bytes);
             return self.input(Input::Received { conn, bytes: &bytes });
         }
         if link.broken {
@@ -258,6 +259,7 @@ impl Runtime {
         }
         queue.advance(bytes.len());
         link.blocked = !queue.is_empty();
+        link.observer.received(&bytes);
         link.down.extend(&bytes);
         link.down_ended |= link.shut_asked && queue.is_empty();
         if !bytes.is_empty() {

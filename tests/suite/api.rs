@@ -11,6 +11,7 @@ mod groups;
 mod opening;
 mod presence;
 mod search;
+mod tour;
 
 mod codes;
 mod site;

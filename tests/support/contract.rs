@@ -54,8 +54,8 @@ impl Contract {
         Contract { openapi, asyncapi, paths }
     }
 
-    /// The operation of a request, by the path it was sent to.
-    pub fn operation(&self, method: &str, path: &str) -> Option<&Value<'static>> {
+    /// The operation of a request, by the path it was sent to, and that path as the document writes it.
+    pub fn operation(&self, method: &str, path: &str) -> Option<(&str, &Value<'static>)> {
         let segments: Vec<&str> = path.split('/').collect();
         let method = if method == "HEAD" { "get".to_owned() } else { method.to_lowercase() };
         let paths = self.openapi.get("paths")?;
@@ -68,7 +68,8 @@ impl Contract {
                     })
             }
         };
-        paths.get(&self.paths.iter().find(fits)?.text)?.get(&method)
+        let template = &self.paths.iter().find(fits)?.text;
+        Some((template, paths.get(template)?.get(&method)?))
     }
 
     /// The operation with this name in the route table: an op of the WebSocket.
@@ -85,13 +86,18 @@ impl Contract {
     }
 
     /// What a description of an operation's response gives for a media type, with a reference followed.
-    pub fn schema<'a>(&'a self, response: &'a Value<'static>, media: &str) -> Option<&'a Value<'static>> {
+    pub fn medium<'a>(&'a self, response: &'a Value<'static>, media: &str) -> Option<&'a Value<'static>> {
+        let content = self.part(response, "content")?;
+        content.get(media).or(content.get("*/*"))
+    }
+
+    /// A member of a response, with a reference followed.
+    pub fn part<'a>(&'a self, response: &'a Value<'static>, name: &str) -> Option<&'a Value<'static>> {
         let response = match response.get("$ref").and_then(Value::as_str) {
             Some(path) => find(&self.openapi, &path[2..])?,
             None => response,
         };
-        let content = response.get("content")?;
-        content.get(media).or(content.get("*/*"))?.get("schema")
+        response.get(name)
     }
 }
 
@@ -99,9 +105,26 @@ pub fn find<'a, 'v>(document: &'a Value<'v>, path: &str) -> Option<&'a Value<'v>
     path.split('/').try_fold(document, |value, part| value.get(part))
 }
 
-/// Keywords that say nothing of the value.
-const REMARKS: &[&str] =
-    &["description", "default", "example", "required", "properties", "additionalProperties", "items"];
+/// Keywords that say nothing of the value, or that are checked with its members.
+pub const REMARKS: &[&str] =
+    &["description", "default", "required", "properties", "additionalProperties", "items"];
+
+/// Keywords that [`check`] holds a value against.
+pub const CHECKED: &[&str] = &[
+    "$ref",
+    "oneOf",
+    "anyOf",
+    "enum",
+    "const",
+    "type",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "maxItems",
+    "pattern",
+    "format",
+];
 
 /// Whether a value is as a schema says.
 pub fn check(
@@ -119,13 +142,14 @@ pub fn check(
                 let named = find(document, &path[2..]).ok_or_else(|| format!("{path} leads nowhere"))?;
                 check(document, named, value, by, at)?;
             }
-            "oneOf" => {
+            "oneOf" | "anyOf" => {
                 let choices = operand.as_list().unwrap_or_default();
                 let faults: Vec<String> = choices
                     .iter()
                     .filter_map(|choice| check(document, choice, value, by, at).err())
                     .collect();
-                if choices.len() - faults.len() != 1 {
+                let fits = choices.len() - faults.len();
+                if fits == 0 || fits > 1 && keyword == "oneOf" {
                     return Err(format!("{at}: not one of the choices: {faults:?}"));
                 }
             }

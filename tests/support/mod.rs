@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod asked;
 pub mod contract;
 pub mod files;
 pub mod http;
@@ -14,6 +15,8 @@ pub mod pictures;
 pub mod process;
 pub mod seed;
 pub mod socket;
+pub mod streams;
+pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -36,7 +39,7 @@ use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal, Start};
 use natter::model::settings::Settings;
 use natter::server::Server;
 use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket, UploadId};
-use natter::server::schema::examples::Exchange;
+use natter::server::schema::examples::Recording;
 use natter::store::{Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
@@ -390,9 +393,14 @@ impl World {
     }
 
     /// What was judged while the world recorded it, in the order of the connections.
-    pub fn exchanges(&mut self) -> Vec<Exchange> {
+    pub fn recording(&mut self) -> Recording {
+        let mut all = Recording::default();
         let observers = self.peers.values_mut().map(|peer| &mut peer.observer);
-        observers.filter_map(|observer| observer.exchanges.take()).flatten().collect()
+        for recording in observers.filter_map(Observer::take_recording) {
+            all.exchanges.extend(recording.exchanges);
+            all.frames.extend(recording.frames);
+        }
+        all
     }
 
     /// The bytes that arrived since the last call.

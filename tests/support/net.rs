@@ -1,7 +1,7 @@
 //! A client with a real socket: HTTP/1.1 and WebSocket, blocking, on one thread.
 //!
-//! Owns the bytes in both directions. It never retries and hides nothing: a test gets each response, frame and end as it
-//! arrives. Invariant: no wait is longer than [`PATIENCE`], so that a server that hangs is a failed test.
+//! Owns the bytes in both directions, which it holds against the documents. It never retries and hides nothing: a test gets each
+//! response, frame and end as it arrives. Invariant: no wait is longer than [`PATIENCE`], so that a server that hangs is a failed test.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,13 +12,48 @@ use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::http::{Person, Response, next_response, request, text_at};
+use super::observer::Observer;
 
 /// How long a client waits before the test fails: far longer than any delay on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A socket whose bytes are held against the documents.
+pub struct Watched {
+    stream: TcpStream,
+    observer: Observer,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        self.observer.received(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.stream.write(bytes)?;
+        self.observer.sent(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl std::ops::Deref for Watched {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
 /// One HTTP connection, kept alive.
 pub struct Http {
-    pub stream: TcpStream,
+    pub stream: Watched,
     received: Vec<u8>,
 }
 
@@ -32,7 +67,7 @@ impl Http {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Http { stream, received: Vec::new() })
+        Ok(Http { stream: Watched { stream, observer: Observer::default() }, received: Vec::new() })
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -120,7 +155,7 @@ pub enum Heard {
 
 /// One WebSocket of a client. The test writes the handshake, so that a refusal is a plain response.
 pub struct Ws {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Watched>,
 }
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";

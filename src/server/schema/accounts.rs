@@ -1,6 +1,6 @@
 //! The rows of the schema table for accounts, sessions, profiles and blocks.
 
-use super::operations::{JSON, Operation, limit, paging, row};
+use super::operations::{JSON, LINES, Operation, limit, paging, row};
 use super::shape::*;
 use super::types::{display_name, email, nick_name, role};
 use crate::auth::profiles::PROFILE_IDS_MAX;
@@ -168,7 +168,7 @@ fn account() -> Vec<Operation> {
         delete(Delete, "/api/v1/user/me"),
         delete(Post, "/api/v1/user/delete").named("account.delete.post"),
         row(Get, "/api/v1/user/export", tag, "All data about me, one JSON object `{kind,data}` per line; an export that could not be completed ends without its last chunk; 429 for a third export of an account at once, 503 above 64 in all")
-            .answer(200, "One JSON object a line.", vec![("application/x-ndjson", text())]),
+            .answer(200, "One JSON object a line.", vec![(LINES, named("ExportLine"))]),
     ]
 }
 
@@ -199,7 +199,7 @@ fn profiles() -> Vec<Operation> {
         row(Get, "/api/v1/profiles", tag, "Profiles by id, or by the beginning of their names")
             .says("Either `ids` or `query`; private ones are left out of what is found.")
             .query(vec![
-                may("ids", text().length(1, PROFILE_IDS_MAX * 27), "Up to 100, separated by commas."),
+                may("ids", text().length(0, PROFILE_IDS_MAX * 27), "Up to 100, separated by commas."),
                 may("query", text().length(1, DISPLAY_NAME_MAX), "The beginning of a nick name or a display name, literally."),
                 limit(),
                 may("next", text().length(1, 512), "Opaque continuation."),

@@ -1,6 +1,7 @@
 //! Writes the table as an AsyncAPI 3.0 document.
 
 use super::events::{self, CLOSE_CODES, Message};
+use super::examples::Examples;
 use super::shape::*;
 use super::types;
 use crate::base::json::Value;
@@ -9,15 +10,15 @@ use crate::base::json::Value;
 const TYPES: &[&str] =
     &["Id", "Time", "Cursor", "Profile", "Attachment", "Reaction", "Message", "ConversationBrief"];
 
-pub fn document() -> Value<'static> {
+pub fn document(examples: &Examples<'_>) -> Value<'static> {
     let (ops, kept, passing) = (events::ops(), events::kept(), events::passing());
-    let (answers, lines) = (events::answers(), events::lines());
+    let (answers, lines, values) = (events::answers(), events::lines(), events::values());
     let names =
         |messages: &[Message]| messages.iter().map(|message| message.name.clone()).collect::<Vec<_>>();
     let told = [names(&kept), names(&passing), names(&answers)].concat();
     let log = [names(&kept), vec!["event.reset".to_owned()]].concat();
     let socket = [names(&ops), told.clone()].concat();
-    let all = ops.iter().chain(&kept).chain(&passing).chain(&answers).chain(&lines);
+    let all = ops.iter().chain(&kept).chain(&passing).chain(&answers).chain(&lines).chain(&values);
     record([
         ("asyncapi", string("3.0.0")),
         (
@@ -78,6 +79,26 @@ pub fn document() -> Value<'static> {
                         &log,
                     ),
                 ),
+                (
+                    "chats",
+                    channel(
+                        "/api/v1/chat-list",
+                        "The legacy list of chats as server-sent events",
+                        "The value at once, and then whenever it has changed, at most 4 times a second.",
+                        None,
+                        &["chats".to_owned()],
+                    ),
+                ),
+                (
+                    "counter",
+                    channel(
+                        "/api/v1/chat-counter",
+                        "The legacy counter as server-sent events",
+                        "The value at once, and then whenever it has changed, at most 4 times a second.",
+                        None,
+                        &["counter".to_owned()],
+                    ),
+                ),
             ]),
         ),
         (
@@ -104,12 +125,17 @@ pub fn document() -> Value<'static> {
                     ),
                 ),
                 ("receiveLog", operation("send", "events", "What happens, from a cursor on", &log)),
+                ("receiveChats", operation("send", "chats", "All chats", &["chats".to_owned()])),
+                (
+                    "receiveCounter",
+                    operation("send", "counter", "How many are unread", &["counter".to_owned()]),
+                ),
             ]),
         ),
         (
             "components",
             record([
-                ("messages", record(all.map(|message| (message.name.clone(), written(message))))),
+                ("messages", record(all.map(|message| (message.name.clone(), written(message, examples))))),
                 (
                     "schemas",
                     record(
@@ -154,16 +180,20 @@ fn operation(action: &str, channel: &str, summary: &str, messages: &[String]) ->
     ])
 }
 
-fn written(message: &Message) -> Value<'static> {
+fn written(message: &Message, examples: &Examples<'_>) -> Value<'static> {
     let name = message
         .name
         .split_once('.')
         .filter(|(kind, _)| *kind != "pair")
         .map_or(&*message.name, |(_, name)| name);
-    record([
+    let mut members = vec![
         ("name", string(name)),
         ("title", string(&message.title)),
         ("summary", string(&message.summary)),
         ("payload", message.payload.value()),
-    ])
+    ];
+    if let Some(example) = examples.frame(&message.name) {
+        members.push(("examples", Value::List(vec![record([("payload", example)])])));
+    }
+    record(members)
 }

@@ -1,13 +1,16 @@
 //! The rows of the schema table for messages, conversations, uploads and streams.
 
 use super::accounts::asked_role;
-use super::operations::{JSON, Operation, limit, paging, row};
+use super::operations::{Header, JSON, Operation, limit, paging, row};
 use super::shape::*;
-use super::types::{cursor, title};
-use crate::limits::ATTACHMENTS_MAX;
+use super::types::{cursor, message_text, title};
+use crate::limits::{ATTACHMENTS_MAX, MEMBERS_MOST};
 use crate::messaging::events::WAIT_MAX;
 use crate::model::problem::Code;
 use crate::proto::http::head::Method::{Delete, Get, Post, Put};
+
+/// Characters of a query: as many as the largest frame that an operator may allow has bytes.
+const QUERY_MAX: usize = 16_777_216;
 
 const NOT_MINE_TO_CHANGE: &[Code] = &[Code::NotAllowed];
 
@@ -16,10 +19,10 @@ fn client_id(required: bool) -> Field {
     if required { must("client_id", id(), says) } else { may("client_id", id(), says) }
 }
 
-/// 201, and 200 for a repeated `client_id`.
-fn stored(row: Operation, says: &'static str, of: &str) -> Operation {
+/// 201, and 200 for a repeated `client_id`, which gives what is given of the original.
+fn stored(row: Operation, says: &'static str, of: &str, original: Schema) -> Operation {
     let again = object(&[
-        must("data", named(of), "The original."),
+        must("data", original, "The original."),
         must("duplicate", always(true), "This `client_id` was used before."),
     ]);
     row.gives(201, says, named(of), "As stored.").answer(
@@ -39,7 +42,7 @@ pub fn operations() -> Vec<Operation> {
 #[rustfmt::skip]
 fn messages() -> Vec<Operation> {
     let tag = "Messages";
-    let text_of = || text().length(0, 1_000_000);
+    let text_of = message_text;
     let reaction = |method, summary| {
         row(method, "/api/v1/messages/{message}/reactions/{emoji}", tag, summary)
             .says("At most 20 emoji a message.")
@@ -60,7 +63,7 @@ fn messages() -> Vec<Operation> {
             ])
             .codes(&[Code::NotAllowed, Code::NotFound, Code::StorageFull])
             .invalid(&["conversation", "to", "client_id", "body", "attachments", "reply_to"]),
-            "Stored, and told to everybody who may hear it.", "Message"),
+            "Stored, and told to everybody who may hear it.", "Message", any_of([named("Message"), named("MessagePlace")])),
         row(Get, "/api/v1/messages/{message}", tag, "A message")
             .gives(200, "As it is now.", named("Message"), "The message."),
         row(Put, "/api/v1/messages/{message}", tag, "Changes the text; only by the sender")
@@ -77,7 +80,7 @@ fn messages() -> Vec<Operation> {
         row(Get, "/api/v1/search", tag, "Messages of my conversations, newest first")
             .says("May lag by a second; never shows erased text.")
             .query(vec![
-                must("q", text(), "Any text. Words are found by their beginnings, parts of Chinese, Japanese, Korean, Thai and Lao anywhere; case, diacritics, normal forms and variants of a letter count as one."),
+                must("q", text().length(0, QUERY_MAX), "Any text. Words are found by their beginnings, parts of Chinese, Japanese, Korean, Thai and Lao anywhere; case, diacritics, normal forms and variants of a letter count as one."),
                 may("conversation", id(), "In this one only."),
                 limit(),
                 may("next", text().length(1, 512), "Opaque continuation."),
@@ -115,11 +118,11 @@ fn conversations() -> Vec<Operation> {
             .json(&[
                 client_id(false),
                 must("title", title(), "At least one character that is drawn; no control characters."),
-                may("members", list(id()), "Profiles: at most `limits.members_max`."),
+                may("members", list(id()).items_max(MEMBERS_MOST), "Profiles: at most `limits.members_max`."),
             ])
             .codes(&[Code::NotFound])
             .invalid(&["client_id", "title", "members"]),
-            "Made.", "Conversation"),
+            "Made.", "Conversation", named("Conversation")),
         row(Get, "/api/v1/conversations/{conversation}", tag, "A conversation")
             .gives(200, "As it is now.", named("Conversation"), "The conversation."),
         row(Put, "/api/v1/conversations/{conversation}", tag, "Changes title and image, by admins; muted for oneself")
@@ -160,6 +163,10 @@ fn members() -> Vec<Operation> {
     ]
 }
 
+const ETAG: Header = ("ETag", "A strong tag of the bytes as stored.");
+const DISPOSITION: Header =
+    ("Content-Disposition", "`inline` for images, audio and video, else `attachment`; with the file's name.");
+
 const TYPES: &str = "The type comes from the bytes: JPEG, PNG, GIF, WebP, HEIC, HEIF, AVIF, MP4, QuickTime, WebM, Ogg, MP3, WAV, PDF, ZIP; other valid UTF-8 is text/plain; anything else is 415. MP4, WebM and Ogg with sound and no picture are audio/*. Pictures that browsers show are accepted, also incomplete ones; bytes that do not belong to the picture are not stored. Unless KEEP_METADATA is set, places, owners, devices and comments are removed or overwritten; pixels, colour and orientation stay. A WebP keeps its orientation tag, and its width and height are those of its pixels, since browsers ignore the tag. A picture of more than PIXELS_MAX pixels is 422. A member keeps at most UPLOAD_QUOTA bytes in UPLOAD_FILES_MAX uploads, those being received included; more is 413 quota_exceeded. size, sha256 and ETag are of the stored bytes.";
 
 #[rustfmt::skip]
@@ -187,8 +194,11 @@ pub fn uploads() -> Vec<Operation> {
                 may("sig", text().length(1, 128), "The signature of `url`."),
             ])
             .answer(200, "The file.", vec![("*/*", bytes())])
+            .with(&[ETAG, DISPOSITION])
             .answer(206, "The part that Range names.", vec![("*/*", bytes())])
+            .with(&[ETAG, DISPOSITION, ("Content-Range", "Which part of how many bytes.")])
             .answer(304, "What the client has is still so.", vec![])
+            .with(&[ETAG])
             .codes(&[Code::NotFound, Code::PreconditionFailed, Code::RangeNotSatisfiable]),
     ]
 }

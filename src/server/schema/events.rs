@@ -5,8 +5,9 @@
 
 use super::operations;
 use super::shape::*;
-use super::types::{cursor, role, time};
+use super::types::{cursor, message_text, role, time};
 use crate::auth::token::TOKEN_BYTES_MAX;
+use crate::limits::PAIR_HISTORY_MAX;
 use crate::server::request::routes::Route;
 
 /// A message of the document, named with its prefix: `op.`, `event.` or none.
@@ -16,6 +17,9 @@ pub struct Message {
     pub summary: String,
     pub payload: Schema,
 }
+
+/// Characters of an op's `id`, of which at most 1,024 bytes are written, quotes included.
+const OP_ID_MAX: usize = 1_022;
 
 /// What closes a stream, and why.
 pub const CLOSE_CODES: &[(&str, &str)] = &[
@@ -33,7 +37,7 @@ pub const CLOSE_CODES: &[(&str, &str)] = &[
 
 fn op(name: &str, summary: &str, fields: Vec<Field>) -> Message {
     let mut all = vec![
-        may("id", number_or_text(), "Returned as `re`; without it only a refusal gets an answer."),
+        may("id", number_or_text(OP_ID_MAX), "Returned as `re`; without it only a refusal gets an answer."),
         must("op", constant(name), "Its name."),
     ];
     all.extend(fields);
@@ -175,7 +179,7 @@ pub fn passing() -> Vec<Message> {
 /// What answers an op.
 #[rustfmt::skip]
 pub fn answers() -> Vec<Message> {
-    let re = || must("re", or_null(number_or_text()), "The op's `id`, exactly as it was sent.");
+    let re = || must("re", or_null(number_or_text(OP_ID_MAX)), "The op's `id`, exactly as it was sent.");
     let message = |name: &str, title: &str, summary: &str, payload| Message {
         name: name.to_owned(), title: title.to_owned(), summary: summary.to_owned(), payload,
     };
@@ -214,14 +218,14 @@ pub fn lines() -> Vec<Message> {
             must("chat_id", text().length(53, 53), "`sender-receiver`, of the socket's own side."),
             must("sender", or_null(id()), "Null once the account is deleted."),
             must("receiver", id(), "The other one."),
-            must("message", text(), "Its text."),
+            must("message", message_text(), "Its text."),
             must("created_at", time(), "When it was stored."),
-        ]))),
+        ])).items_max(PAIR_HISTORY_MAX as usize)),
         message("pair.post", "a message to the other member", "A message to the other one", object(&[
-            must("message", text(), "Its text: at most `limits.message_max` characters."),
+            must("message", message_text(), "Its text: at most `limits.message_max` characters."),
             may("client_id", id(), "One's own name for it: a repeated one is stored once."),
-            may("sender", text(), "Ignored: the address says it."),
-            may("receiver", text(), "Ignored: the address says it."),
+            may("sender", anything(), "Ignored: the address says it."),
+            may("receiver", anything(), "Ignored: the address says it."),
         ])),
         message("pair.error", "a refusal", "A line that was not taken", object(&[
             must("error", object(&[
@@ -232,5 +236,24 @@ pub fn lines() -> Vec<Message> {
                 must("retry_after_ms", or_null(count()), "When it is worth repeating."),
             ]), "Why."),
         ])),
+    ]
+}
+
+/// The values of the older event streams.
+#[rustfmt::skip]
+pub fn values() -> Vec<Message> {
+    let message = |name: &str, title: &str, summary: &str, payload| Message {
+        name: name.to_owned(), title: title.to_owned(), summary: summary.to_owned(), payload,
+    };
+    vec![
+        message("chats", "all chats", "The direct conversations, the newest first", list(object(&[
+            must("id", id(), "The conversation's."),
+            must("sender", id(), "One's own profile."),
+            must("receiver", list(named("Profile")).items_max(1), "The other one; empty once the account is deleted."),
+            must("message", message_text(), "The last text."),
+            must("is_read", flag(), "Whether one has read it."),
+            must("created_at", time(), "When it was stored."),
+        ]))),
+        message("counter", "the unread conversations", "How many conversations have unread messages", count()),
     ]
 }

@@ -9,16 +9,34 @@ use super::shape::string;
 use crate::base::id::Id;
 use crate::base::json::{self, Object, Value};
 
-/// One request and its response, by operationId.
+/// One request and its response.
 pub struct Exchange {
+    /// Its operationId.
     pub operation: String,
+    pub method: String,
+    pub target: String,
+    /// Those of the path, the query and the head, by name.
+    pub parameters: Vec<(String, Value<'static>)>,
     pub request: Vec<u8>,
     pub status: u16,
     pub response: Vec<u8>,
 }
 
+/// What was said on a stream, by the name of its message.
+pub struct Frame {
+    pub message: String,
+    pub text: Vec<u8>,
+}
+
+/// In the order in which it happened.
+#[derive(Default)]
+pub struct Recording {
+    pub exchanges: Vec<Exchange>,
+    pub frames: Vec<Frame>,
+}
+
 pub struct Examples<'a> {
-    exchanges: &'a [Exchange],
+    recording: &'a Recording,
     /// Ids as they came, and what is shown in their place.
     ids: BTreeMap<String, String>,
 }
@@ -30,11 +48,12 @@ const EXAMPLE_BYTES_MAX: usize = 4_096;
 const ITEMS_SHOWN: usize = 1;
 
 impl<'a> Examples<'a> {
-    /// `exchanges` in the order in which they were made.
-    pub fn new(exchanges: &'a [Exchange]) -> Examples<'a> {
+    pub fn new(recording: &'a Recording) -> Examples<'a> {
         let mut ids = BTreeMap::new();
-        for exchange in exchanges {
-            let texts = [&exchange.request, &exchange.response];
+        let exchanges = recording.exchanges.iter();
+        let http = exchanges.map(|it| [it.target.as_bytes(), &it.request, &it.response]);
+        let frames = recording.frames.iter().map(|frame| [&*frame.text, b"", b""]);
+        for texts in http.chain(frames) {
             for text in texts.into_iter().filter(|text| text.len() <= EXAMPLE_BYTES_MAX) {
                 for word in text.split(|byte| !byte.is_ascii_alphanumeric()) {
                     if let Some(word) =
@@ -46,11 +65,29 @@ impl<'a> Examples<'a> {
                 }
             }
         }
-        Examples { exchanges, ids }
+        Examples { recording, ids }
     }
 
     fn of(&self, operation: &str) -> Option<&Exchange> {
-        self.exchanges.iter().find(|exchange| exchange.operation == operation)
+        self.recording.exchanges.iter().find(|exchange| exchange.operation == operation)
+    }
+
+    /// The method and the target of the request, and the status of its response.
+    pub fn line(&self, operation: &str) -> Option<(String, u16)> {
+        let exchange = self.of(operation)?;
+        let target = self.clean_text("", &exchange.target);
+        Some((format!("{} {target}", exchange.method), exchange.status))
+    }
+
+    pub fn parameter(&self, operation: &str, name: &str) -> Option<Value<'static>> {
+        let sent = self.of(operation)?.parameters.iter().find(|(key, _)| key == name);
+        sent.map(|(name, value)| self.clean(name, value))
+    }
+
+    /// A message of a stream.
+    pub fn frame(&self, message: &str) -> Option<Value<'static>> {
+        let frame = self.recording.frames.iter().find(|frame| frame.message == message)?;
+        self.shown(&frame.text)
     }
 
     pub fn request(&self, operation: &str) -> Option<Value<'static>> {
@@ -92,7 +129,8 @@ impl<'a> Examples<'a> {
             "access" => return "eyJhbGciOiJIUzI1NiJ9.access.signature".to_owned(),
             "refresh" => return "eyJhbGciOiJIUzI1NiJ9.refresh.signature".to_owned(),
             "ticket" => return "ticket".to_owned(),
-            "code" => return "123456".to_owned(),
+            "sig" => return "signature".to_owned(),
+            "code" if text.bytes().all(|byte| byte.is_ascii_digit()) => return "123456".to_owned(),
             _ => {}
         }
         let text =

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::examples::Examples;
-use super::operations::{self, ALWAYS, Answer, JSON, Operation, TAGS};
+use super::operations::{self, ALWAYS, Answer, EVERY, Header, JSON, LINES, Operation, TAGS, headers_of};
 use super::shape::*;
 use super::types;
 use crate::base::json::{Object, Value};
@@ -74,7 +74,10 @@ fn operation(row: &Operation, examples: &Examples<'_>) -> Value<'static> {
     if !row.says.is_empty() {
         members.push(("description", string(row.says)));
     }
-    let parameters = parameters(row);
+    if let Some((line, status)) = examples.line(id) {
+        members.push(("x-natter-example", string(&format!("{line} → {status}"))));
+    }
+    let parameters = parameters(row, examples);
     if !parameters.is_empty() {
         members.push(("parameters", Value::List(parameters)));
     }
@@ -119,9 +122,12 @@ fn medium(schema: &Schema, example: Option<Value<'static>>) -> Value<'static> {
 }
 
 fn response(answer: &Answer, example: Option<(u16, Value<'static>)>) -> Value<'static> {
-    let mut members = vec![("description", string(answer.says))];
+    let mut members = vec![("description", string(answer.says)), ("headers", headers(answer.headers))];
     if !answer.content.is_empty() {
         let content = answer.content.iter().map(|(media, schema)| {
+            if *media == LINES {
+                return (*media, record([("schema", text().value()), ("x-natter-line", schema.value())]));
+            }
             let example = example.clone().filter(|(status, _)| *status == answer.status && *media == JSON);
             (*media, medium(schema, example.map(|(_, value)| value)))
         });
@@ -130,7 +136,22 @@ fn response(answer: &Answer, example: Option<(u16, Value<'static>)>) -> Value<'s
     record(members)
 }
 
-fn parameters(row: &Operation) -> Vec<Value<'static>> {
+/// Fields that a response always has.
+fn headers(all: &[Header]) -> Value<'static> {
+    record(EVERY.iter().chain(all).map(|(name, says)| {
+        let members = [
+            ("description", string(says)),
+            ("required", Value::Bool(true)),
+            ("schema", text().length(1, HEADER_MAX).value()),
+        ];
+        (*name, record(members))
+    }))
+}
+
+/// Bytes of a field's value: far more than any has.
+const HEADER_MAX: usize = 1_024;
+
+fn parameters(row: &Operation, examples: &Examples<'_>) -> Vec<Value<'static>> {
     let path_fields = row.path_fields();
     let parts = [("path", &path_fields), ("query", &row.query), ("header", &row.headers)];
     let mut all = Vec::new();
@@ -151,6 +172,8 @@ fn parameters(row: &Operation) -> Vec<Value<'static>> {
                 }
             }
             members.push(("schema", Value::Object(schema)));
+            let example = examples.parameter(row.operation_id(), field.name);
+            members.extend(example.map(|example| ("example", example)));
             all.push(record(members));
         }
     }
@@ -185,7 +208,9 @@ fn responses() -> Value<'static> {
     titles.retain(|status, _| used.contains(status));
     record(titles.into_iter().map(|(status, title)| {
         let content = record([("application/problem+json", medium(&named("Problem"), None))]);
-        (format!("E{status}"), record([("description", string(title)), ("content", content)]))
+        let members =
+            [("description", string(title)), ("headers", headers(headers_of(status))), ("content", content)];
+        (format!("E{status}"), record(members))
     }))
 }
 

@@ -46,12 +46,32 @@ pub struct Operation {
 pub struct Answer {
     pub status: u16,
     pub says: &'static str,
-    /// By media type.
+    /// By media type; of [`LINES`] the schema of one line.
     pub content: Vec<(&'static str, Schema)>,
-    pub headers: &'static [(&'static str, &'static str)],
+    /// Fields that it always has, besides [`EVERY`]'s.
+    pub headers: &'static [Header],
 }
 
+/// A field of a response, and what it says.
+pub type Header = (&'static str, &'static str);
+
+/// What each response has.
+pub const EVERY: &[Header] =
+    &[("X-Request-Id", "The request's own, if it is 1 to 64 of `[A-Za-z0-9._-]`, else a new one.")];
+
 pub const JSON: &str = "application/json";
+/// One JSON object on each line.
+pub const LINES: &str = "application/x-ndjson";
+
+/// What each problem of a status has, besides [`EVERY`]'s.
+pub fn headers_of(status: u16) -> &'static [Header] {
+    match status {
+        401 => &[("WWW-Authenticate", "Always `Bearer`.")],
+        426 => &[("Sec-WebSocket-Version", "Always 13.")],
+        429 => &[("Retry-After", "Seconds after which the request is worth repeating.")],
+        _ => &[],
+    }
+}
 
 pub fn row(method: Method, path: &'static str, tag: &'static str, summary: &'static str) -> Operation {
     Operation {
@@ -100,6 +120,12 @@ impl Operation {
         content: Vec<(&'static str, Schema)>,
     ) -> Operation {
         self.answers.push(Answer { status, says, content, headers: &[] });
+        self
+    }
+
+    /// The answer that was added last always has these fields.
+    pub fn with(mut self, headers: &'static [Header]) -> Operation {
+        self.answers.last_mut().expect("an answer").headers = headers;
         self
     }
 

@@ -33,11 +33,15 @@ pub fn page(examples: &Examples<'_>) -> String {
     let own = |message: &&Message| {
         message.name.strip_prefix("op.").is_some_and(|op| events::route_of(op).is_none())
     };
-    events::ops().iter().filter(own).for_each(|row| message(&mut out, row));
+    events::ops().iter().filter(own).for_each(|row| message(&mut out, row, examples));
     out.push_str("\n### Reference: events\n");
-    events::kept().iter().chain(&events::passing()).for_each(|row| message(&mut out, row));
-    out.push_str("\n### Reference: answers on a WebSocket\n");
-    events::answers().iter().chain(&events::lines()).for_each(|row| message(&mut out, row));
+    events::kept().iter().chain(&events::passing()).for_each(|row| message(&mut out, row, examples));
+    out.push_str("\n### Reference: answers on a WebSocket, and legacy streams\n");
+    events::answers()
+        .iter()
+        .chain(&events::lines())
+        .chain(&events::values())
+        .for_each(|row| message(&mut out, row, examples));
     out
 }
 
@@ -83,17 +87,21 @@ fn operation(out: &mut String, row: &Operation, examples: &Examples<'_>) {
         last = status;
     }
     out.push('\n');
-    if let Some(request) = examples.request(id) {
-        write(out, format_args!("\n```json\n{}\n```\n", json::to_string(&request)));
-    }
-    if let Some((status, response)) = examples.response(id) {
-        write(out, format_args!("\n```json\n{status} {}\n```\n", json::to_string(&response)));
-    }
+    let Some((line, status)) = examples.line(id) else { return };
+    let shown = |value: Option<Value<'_>>| {
+        value.map_or(String::new(), |value| format!("{}\n", json::to_string(&value)))
+    };
+    let request = shown(examples.request(id));
+    let response = shown(examples.response(id).map(|(_, value)| value));
+    write(out, format_args!("\n```text\n{line}\n{request}→ {status}\n{response}```\n"));
 }
 
-fn message(out: &mut String, row: &Message) {
+fn message(out: &mut String, row: &Message, examples: &Examples<'_>) {
     write(out, format_args!("\n#### {}\n\n{}.\n", row.title, row.summary));
     properties(out, &row.payload.value());
+    if let Some(frame) = examples.frame(&row.name) {
+        write(out, format_args!("\n```json\n{}\n```\n", json::to_string(&frame)));
+    }
 }
 
 /// The properties of an object as a table, those of objects inside of it too.
@@ -125,13 +133,17 @@ fn said(schema: &Value<'_>) -> String {
     schema.get("description").and_then(Value::as_str).unwrap_or_default().replace('|', "\\|")
 }
 
+fn choices<'a, 'v>(schema: &'a Value<'v>) -> Option<&'a [Value<'v>]> {
+    schema.get("oneOf").or(schema.get("anyOf")).and_then(Value::as_list)
+}
+
 /// What a value is, in a few words.
 fn short(schema: &Value<'_>) -> String {
     if let Some(path) = schema.get("$ref").and_then(Value::as_str) {
         let name = path.trim_start_matches(super::shape::NAMED);
         return format!("[{name}](#{})", name.to_lowercase());
     }
-    if let Some(choices) = schema.get("oneOf").and_then(Value::as_list) {
+    if let Some(choices) = choices(schema) {
         return choices.iter().map(short).collect::<Vec<_>>().join(" or ");
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_list) {
@@ -172,7 +184,7 @@ fn plain(schema: &Value<'_>) -> String {
     if let Some(items) = schema.get("items") {
         return format!("[{}]", plain(items));
     }
-    if let Some(choices) = schema.get("oneOf").and_then(Value::as_list) {
+    if let Some(choices) = choices(schema) {
         return choices.iter().map(plain).collect::<Vec<_>>().join(" or ");
     }
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {

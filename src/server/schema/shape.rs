@@ -179,6 +179,12 @@ pub fn one_of<const N: usize>(choices: [Schema; N]) -> Schema {
     Schema(Vec::new()).with("oneOf", Value::List(choices.iter().map(Schema::value).collect()))
 }
 
+/// One of these, of which one may have all the properties of another.
+#[inline(never)]
+pub fn any_of<const N: usize>(choices: [Schema; N]) -> Schema {
+    Schema(Vec::new()).with("anyOf", Value::List(choices.iter().map(Schema::value).collect()))
+}
+
 #[inline(never)]
 pub fn null() -> Schema {
     kind("null")
@@ -202,9 +208,10 @@ pub fn map(of: Schema) -> Schema {
     kind("object").with("additionalProperties", of.value())
 }
 
+/// A number, or a text that is at most this long.
 #[inline(never)]
-pub fn number_or_text() -> Schema {
-    one_of([text(), kind("number")])
+pub fn number_or_text(max: usize) -> Schema {
+    one_of([text().length(0, max), kind("number")])
 }
 
 #[inline(never)]

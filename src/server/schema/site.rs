@@ -40,13 +40,18 @@ pub fn operations() -> Vec<Operation> {
     ]
 }
 
+/// A sentence for an operator.
+fn reason() -> Schema {
+    text().length(1, 4_096)
+}
+
 #[rustfmt::skip]
 fn readiness() -> Schema {
     object(&[
         must("status", text().length(1, 64), "`ready`, or what is wrong."),
-        must("reason", or_null(text()), "Why it takes no writes."),
+        must("reason", or_null(reason()), "Why it takes no writes."),
         must("durability", text().length(4, 128), "SYNCHRONOUS: `full`, or `normal` and what that means."),
-        must("warnings", list(text()), "Conditions that do not stop writes yet: another process that keeps the log of the database from being cut off."),
+        must("warnings", list(reason()).items_max(16), "Conditions that do not stop writes yet: another process that keeps the log of the database from being cut off."),
         must("errors", map(count()), "Background errors since the start, by kind."),
     ])
 }
@@ -58,7 +63,7 @@ fn unready() -> Schema {
         must("status", count_from(503).at_most(503), "The status of the response."),
         must("code", constant("unavailable"), "Never changes for an error."),
         must("title", text().length(1, 256), "In the language of Accept-Language (en, ar)."),
-        must("detail", or_null(text()), "Why it takes no writes."),
+        must("detail", or_null(reason()), "Why it takes no writes."),
         must("field", null(), "Always null."),
         must("retry", always(true), "It may be ready later."),
         must("retry_after_ms", count(), "When it is worth asking again."),

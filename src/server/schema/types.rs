@@ -7,7 +7,7 @@ use super::shape::*;
 use crate::auth::rules::{EMAIL_BYTES_MAX, NICK_NAME_MIN, UNIQUE_ID_MAX};
 use crate::auth::token::TOKEN_BYTES_MAX;
 use crate::limits::{
-    ATTACHMENTS_MAX, DISPLAY_NAME_MAX, NICK_NAME_MAX, REACTION_PROFILES_SHOWN, REACTIONS_MAX,
+    ATTACHMENTS_MAX, DISPLAY_NAME_MAX, MESSAGE_MOST, NICK_NAME_MAX, REACTION_PROFILES_SHOWN, REACTIONS_MAX,
 };
 use crate::messaging::changes::EMOJI_BYTES_MAX;
 use crate::messaging::groups::TITLE_CHARS_MAX;
@@ -47,6 +47,11 @@ pub fn display_name() -> Schema {
 
 pub fn nick_name() -> Schema {
     text().length(NICK_NAME_MIN, NICK_NAME_MAX).pattern("^[A-Za-z0-9._]+$")
+}
+
+/// The body of a message. The operator's own bound is `limits.message_max`.
+pub fn message_text() -> Schema {
+    text().length(0, MESSAGE_MOST)
 }
 
 pub fn title() -> Schema {
@@ -90,8 +95,10 @@ fn file_name() -> Schema {
     text().length(1, FILE_NAME_MAX)
 }
 
-fn file_type() -> Schema {
-    word(FILE_TYPES)
+/// No closed list for a client: a later server takes more, and a damaged disk may show another.
+fn file_type() -> Field {
+    let says = format!("What its bytes say that it is: {}.", FILE_TYPES.join(", "));
+    must("type", text().length(1, 128), &says)
 }
 
 fn size() -> Schema {
@@ -123,6 +130,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
             must("ticket", text().length(1, TOKEN_BYTES_MAX), "Passed as `?ticket=`."),
             must("expires_at", time(), "Until then it opens a stream."),
         ]).says("Opens a stream for a client that can't set headers.")),
+        ("ExportLine", export_line()),
         ("Attachment", attachment()),
         ("Upload", upload()),
         ("Reaction", object(&[
@@ -131,6 +139,12 @@ pub fn all() -> Vec<(&'static str, Schema)> {
             must("profiles", list(id()).items_max(REACTION_PROFILES_SHOWN as usize), "The first 50 of them, by id."),
         ]).says("One emoji under a message. `emoji`: fully qualified. `profiles`: the first 50.")),
         ("Message", message()),
+        ("MessagePlace", object(&[
+            must("id", id(), "Rises with `seq`."),
+            must("client_id", id(), "The sender's own name for it."),
+            must("n", count_from(1), "Dense position in the conversation."),
+            must("seq", count_from(1), "Position in the server's one total order."),
+        ]).says("What a repeated post gets of the original when its sender has left the conversation.")),
         ("Conversation", conversation()),
         ("ConversationBrief", object(&brief_fields()).says("What every member sees of a conversation: an event has no fields of one viewer.")),
         ("GroupMember", object(&[
@@ -201,9 +215,13 @@ fn profile() -> Schema {
     ]).says("`member` and `presence` only in my own profile; images are signed URLs.")
 }
 
-#[rustfmt::skip]
 fn session() -> Schema {
-    object(&[
+    object(&session_fields()).says("One device that is signed in.")
+}
+
+#[rustfmt::skip]
+fn session_fields() -> Vec<Field> {
+    vec![
         must("id", id(), "For `session.revoke`."),
         must("unique_id", or_null(text().length(1, UNIQUE_ID_MAX)), "The device id that it is bound to."),
         must("user_agent", text().length(0, USER_AGENT_MAX), "The program that opened it."),
@@ -212,7 +230,40 @@ fn session() -> Schema {
         must("created_at", time(), "When it was opened."),
         must("last_seen_at", time(), "When it was last used."),
         must("current", flag(), "The one that asks."),
-    ]).says("One device that is signed in.")
+    ]
+}
+
+/// One line of an export: the kind of a thing, and the thing.
+#[rustfmt::skip]
+fn export_line() -> Schema {
+    let line = |kind, data: Schema| object(&[
+        must("kind", constant(kind), "What it is."),
+        must("data", data, "The thing itself."),
+    ]);
+    let shown = |except: &str| session_fields().into_iter().filter(|field| field.name != except).collect::<Vec<_>>();
+    let mut kept = upload_fields();
+    kept.push(must("created_at", time(), "When it was uploaded."));
+    one_of([
+        line("member", named("Member")),
+        line("profile", named("Profile")),
+        line("session", object(&shown("current"))),
+        line("block", object(&[must("profile", id(), "Whom one blocks.")])),
+        line("upload", object(&kept)),
+        line("conversation", object(&[
+            must("id", id(), "For paths."),
+            must("type", kind_of_conversation(), "Between two, or a group."),
+            must("title", or_null(title()), "Of a group."),
+            must("peer", or_null(id()), "The other one of two; null once the account is deleted."),
+            must("read_n", count(), "All up to this `n` is read."),
+            must("last_n", count(), "The `n` of the newest message."),
+            must("muted", flag(), "For oneself only."),
+        ])),
+        line("message", named("Message")),
+        line("reaction", object(&[
+            must("message", id(), "To which message."),
+            must("emoji", emoji(), "Fully qualified."),
+        ])),
+    ]).says("One line of an export: a thing of one's own.")
 }
 
 #[rustfmt::skip]
@@ -220,7 +271,7 @@ fn attachment() -> Schema {
     object(&[
         must("id", id(), "The upload's id."),
         must("name", file_name(), "As the sender named the file."),
-        must("type", file_type(), "What its bytes say that it is."),
+        file_type(),
         must("size", size(), "Bytes."),
         must("width", pixels(), "As displayed; null where it is no picture."),
         must("height", pixels(), "As displayed; null where it is no picture."),
@@ -228,18 +279,22 @@ fn attachment() -> Schema {
     ]).says("A file of a message.")
 }
 
-#[rustfmt::skip]
 fn upload() -> Schema {
-    object(&[
+    object(&upload_fields()).says("A file that is stored.")
+}
+
+#[rustfmt::skip]
+fn upload_fields() -> Vec<Field> {
+    vec![
         must("id", id(), "Goes into `attachments`, `profile_image` or `image`."),
         must("name", file_name(), "Control characters and separators replaced."),
-        must("type", file_type(), "What its bytes say that it is."),
+        file_type(),
         must("size", size(), "Bytes as stored."),
         must("sha256", text().pattern("^[0-9a-f]{64}$"), "Of the bytes as stored."),
         must("width", pixels(), "As displayed; null where it is no picture."),
         must("height", pixels(), "As displayed; null where it is no picture."),
         must("url", url(), "Signed, for 24 hours."),
-    ]).says("A file that is stored.")
+    ]
 }
 
 #[rustfmt::skip]
@@ -252,7 +307,7 @@ fn message() -> Schema {
         must("seq", count_from(1), "Position in the server's one total order."),
         must("rev", count_from(1), "seq of the last change. Of two versions the one with the greater rev is newer."),
         must("sender", or_null(id()), "Their profile; null once the account is deleted."),
-        must("body", or_null(text()), "At most `limits.message_max` characters; null in a tombstone, and without a text."),
+        must("body", or_null(message_text()), "At most `limits.message_max` characters; null in a tombstone, and without a text."),
         must("attachments", list(named("Attachment")).items_max(ATTACHMENTS_MAX), "Its files, in the order sent."),
         must("reply_to", or_null(id()), "The message it answers."),
         must("reactions", list(named("Reaction")).items_max(REACTIONS_MAX), "One item an emoji."),

@@ -8,176 +8,26 @@ use std::collections::BTreeSet;
 
 use natter::base::json::{self, Value};
 use natter::server::request::routes::{Access, BodyKind, ROUTES};
-use natter::server::schema::examples::{Examples, Exchange};
+use natter::server::schema::examples::Examples;
 use natter::server::schema::{asyncapi, openapi, operations, pretty, reference};
 
-use crate::support::contract::{Contract, find};
-use crate::support::http::{Person, next_response, request};
-use crate::support::{Watch, World, pictures};
-
-/// Text that lives as long as the process: the documents borrow from it.
-fn parsed(text: String) -> Value<'static> {
-    json::parse_text(text.leak()).expect("a document is JSON")
-}
-
-/// Every operation, asked once as somebody would who has the whole API before them.
-fn tour() -> Vec<Exchange> {
-    let bare = openapi::document(&Examples::new(&[]));
-    let contract = Contract::new(parsed(pretty::write(&bare)), parsed(pretty::write(&asyncapi::document())));
-    let mut world = World::new();
-    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
-    world.watch = Watch::Records(Box::leak(Box::new(contract)));
-    world.sign_up("eve");
-    world.sign_in("ann");
-    for (method, path) in [
-        ("GET", "/"),
-        ("GET", "/client/app.js"),
-        ("GET", "/healthz"),
-        ("GET", "/readyz"),
-        ("GET", "/metrics"),
-        ("GET", "/docs"),
-        ("GET", "/openapi.json"),
-        ("GET", "/asyncapi.json"),
-    ] {
-        assert_eq!(world.ask(method, path, &[], None).status, 200, "{path}");
-    }
-    let mut ask = |method: &str, path: &str, body: Option<&str>| {
-        let response = world.ask_as(&ann, method, path, body);
-        assert!((200..300).contains(&response.status), "{method} {path} {}", response.text());
-        response
-    };
-    ask("GET", "/api/v1/user/me", None);
-    ask("GET", "/api/v1/user/sessions", None);
-    ask("POST", "/api/v1/user/ticket", Some(r#"{"for":"events"}"#));
-    ask("GET", "/api/v1/profile", None);
-    ask("PUT", "/api/v1/profile", Some(r#"{"display_name":"Ann","nick_name":"ann.l"}"#));
-    ask("GET", "/api/v1/ann.l?source=qr_code", None);
-    ask("GET", &format!("/api/v1/profile/{}", bob.profile), None);
-    ask("GET", "/api/v1/profiles?query=bo", None);
-    let to_bob =
-        format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hello, Bob"}}"#, bob.profile);
-    let posted = ask("POST", "/api/v1/messages", Some(&to_bob));
-    let message = format!("/api/v1/messages/{}", posted.at("data.id"));
-    ask("GET", &message, None);
-    ask("PUT", &message, Some(r#"{"body":"hello, Bob!"}"#));
-    ask("PUT", &format!("{message}/reactions/%F0%9F%91%8D"), None);
-    ask("DELETE", &format!("{message}/reactions/%F0%9F%91%8D"), None);
-    ask("GET", "/api/v1/search?q=hello", None);
-    let direct = format!("/api/v1/conversations/{}", posted.at("data.conversation"));
-    ask("GET", &format!("{direct}/messages?limit=20"), None);
-    ask("POST", &format!("{direct}/read"), Some(r#"{"n":1}"#));
-    ask("GET", "/api/v1/conversations", None);
-    let group = format!(r#"{{"title":"Tea","members":["{}"]}}"#, bob.profile);
-    let group = ask("POST", "/api/v1/conversations", Some(&group)).at("data.id");
-    let group = format!("/api/v1/conversations/{group}");
-    ask("GET", &group, None);
-    ask("PUT", &group, Some(r#"{"title":"Tea time"}"#));
-    ask("GET", &format!("{group}/members"), None);
-    ask("PUT", &format!("{group}/members/{}", bob.profile), Some(r#"{"role":"admin"}"#));
-    ask("DELETE", &format!("{group}/members/{}", bob.profile), None);
-    ask("GET", "/api/v1/events?limit=1", None);
-    ask("PUT", &format!("/api/v1/blocks/{}", bob.profile), None);
-    ask("GET", "/api/v1/blocks", None);
-    ask("DELETE", &format!("/api/v1/blocks/{}", bob.profile), None);
-    ask("DELETE", &message, None);
-    let uploaded = files(&mut world, &ann);
-    assert_eq!(world.ask("GET", &uploaded.0, &[], None).status, 200);
-    assert_eq!(world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{}", uploaded.1), None).status, 204);
-    streams(&mut world, &ann, &bob);
-    codes(&mut world, &ann);
-    let bearer = format!("Bearer {}", ann.access);
-    let conn = world.connect();
-    world.send(conn, &request("GET", "/api/v1/user/export", &[("Authorization", &bearer)], None));
-    let session = world.ask_as(&ann, "GET", "/api/v1/user/sessions", None);
-    let sessions = session.json();
-    let sessions = sessions.get("data").and_then(Value::as_list).expect("sessions");
-    let other = sessions.iter().find(|it| it.get("current") == Some(&Value::Bool(false)));
-    let other = other.and_then(|it| it.get("id")).and_then(Value::as_str).expect("another").to_owned();
-    for (method, path, body) in [
-        ("DELETE", format!("/api/v1/user/sessions/{other}"), None),
-        ("DELETE", "/api/v1/user/sessions".to_owned(), None),
-        (
-            "PUT",
-            "/api/v1/user/password".to_owned(),
-            Some(
-                r#"{"password":"correct horse ann's","new_password":"the best horse","confirm_password":"the best horse"}"#,
-            ),
-        ),
-        ("POST", "/api/v1/user/logout".to_owned(), None),
-    ] {
-        let response = world.ask_as(&ann, method, &path, body);
-        assert!((200..300).contains(&response.status), "{method} {path} {}", response.text());
-    }
-    let refreshed =
-        world.ask("POST", "/api/v1/user/refresh", &[], Some(&format!(r#"{{"refresh":"{}"}}"#, bob.refresh)));
-    assert_eq!(refreshed.status, 200, "{}", refreshed.text());
-    let deletion = r#"{"password":"correct horse bob's","messages":"keep"}"#;
-    assert_eq!(world.ask_as(&bob, "DELETE", "/api/v1/user/me", Some(deletion)).status, 204);
-    let eve = world.sign_in("eve");
-    let deletion = r#"{"password":"correct horse eve's","messages":"erase"}"#;
-    assert_eq!(world.ask_as(&eve, "POST", "/api/v1/user/delete", Some(deletion)).status, 204);
-    world.exchanges()
-}
-
-/// The signed address of a picture, and its id.
-fn files(world: &mut World, person: &Person) -> (String, String) {
-    let picture = pictures::portrait();
-    let (length, bearer) = (picture.len().to_string(), format!("Bearer {}", person.access));
-    let fields = [("Authorization", &*bearer), ("X-Filename", "tea.jpg"), ("Content-Length", &*length)];
-    let conn = world.connect();
-    let head = request("POST", "/api/v1/uploads", &fields, None);
-    world.send(conn, &[head, picture].concat());
-    let mut bytes = world.take(conn);
-    let response = next_response(&mut bytes, false).expect("a response");
-    assert_eq!(response.status, 201, "{}", response.text());
-    (response.at("data.url"), response.at("data.id"))
-}
-
-fn streams(world: &mut World, ann: &Person, bob: &Person) {
-    let bearer = format!("Bearer {}", ann.access);
-    for path in ["/api/v1/chat-list", "/api/v1/chat-counter"] {
-        let conn = world.connect();
-        world.send(conn, &request("GET", path, &[("Authorization", &bearer)], None));
-        assert!(world.take(conn).starts_with(b"HTTP/1.1 200 "), "{path}");
-    }
-    world.open_socket(ann, "/api/v1/ws");
-    world.open_socket(ann, &format!("/api/v1/ws/{}/{}", ann.profile, bob.profile));
-}
-
-fn codes(world: &mut World, ann: &Person) {
-    use super::codes::code_of;
-    let ask = |world: &mut World, path: &str, body: Option<&str>| {
-        let response = world.ask_as(ann, "POST", path, body);
-        assert!((200..300).contains(&response.status), "{path} {}", response.text());
-    };
-    let minute = std::time::Duration::from_secs(61);
-    ask(world, "/api/v1/user/verify/code", None);
-    world.pass(minute);
-    ask(world, "/api/v1/user/verify/renew", None);
-    let code = code_of(world, "ann");
-    ask(world, "/api/v1/user/verify/check", Some(&format!(r#"{{"code":"{code}"}}"#)));
-    for path in ["/api/v1/user/reset/password", "/api/v1/user/verify/reset/password"] {
-        world.pass(minute);
-        ask(world, "/api/v1/user/reset/code", Some(r#"{"email":"eve@example.org"}"#));
-        let code = code_of(world, "eve");
-        let body =
-            format!(r#"{{"email":"eve@example.org","code":"{code}","password":"correct horse eve's"}}"#);
-        ask(world, path, Some(&body));
-    }
-}
+use super::tour::tour;
+use crate::support::asked::Asked;
+use crate::support::contract::{By, CHECKED, Contract, REMARKS, check, find};
 
 #[test]
 fn the_documents_are_written_from_the_table() {
-    let exchanges = tour();
-    let shown: BTreeSet<&str> = exchanges.iter().map(|exchange| exchange.operation.as_str()).collect();
+    let recording = tour();
+    let shown: BTreeSet<&str> =
+        recording.exchanges.iter().map(|exchange| exchange.operation.as_str()).collect();
     let rows = operations::all();
     let missing: Vec<_> =
         rows.iter().map(|row| row.operation_id()).filter(|id| !shown.contains(id)).collect();
     assert!(missing.is_empty(), "not asked: {missing:?}");
-    let examples = Examples::new(&exchanges);
+    let examples = Examples::new(&recording);
     let files = [
         ("openapi.json", pretty::write(&openapi::document(&examples))),
-        ("asyncapi.json", pretty::write(&asyncapi::document())),
+        ("asyncapi.json", pretty::write(&asyncapi::document(&examples))),
         ("reference.md", reference::page(&examples)),
     ];
     for (name, expect) in files {
@@ -299,9 +149,140 @@ fn everything_is_described_and_every_reference_leads_somewhere() {
     }
 }
 
+/// Calls `visit` with each schema of a document, also inside of another, and its place.
+fn schemas(value: &Value<'_>, place: &str, visit: &mut impl FnMut(&str, &Value<'_>)) {
+    let members = value.as_object().into_iter().flat_map(|object| object.iter());
+    for (name, inside) in members {
+        let place = format!("{place}/{name}");
+        match name.as_ref() {
+            "example" | "examples" | "x-natter-example" => {}
+            "schema" | "payload" | "x-natter-line" => schema(inside, &place, visit),
+            "schemas" => {
+                let all = inside.as_object().expect("the named types");
+                all.iter().for_each(|(name, named)| schema(named, &format!("{place}/{name}"), visit));
+            }
+            _ => schemas(inside, &place, visit),
+        }
+    }
+    for (number, inside) in value.as_list().unwrap_or_default().iter().enumerate() {
+        schemas(inside, &format!("{place}/{number}"), visit);
+    }
+}
+
+fn schema(value: &Value<'_>, place: &str, visit: &mut impl FnMut(&str, &Value<'_>)) {
+    visit(place, value);
+    for (name, property) in
+        value.get("properties").and_then(Value::as_object).into_iter().flat_map(|all| all.iter())
+    {
+        schema(property, &format!("{place}/{name}"), visit);
+    }
+    for keyword in ["items", "additionalProperties"] {
+        value
+            .get(keyword)
+            .into_iter()
+            .for_each(|inside| schema(inside, &format!("{place}/{keyword}"), visit));
+    }
+    for choice in value.get("oneOf").or(value.get("anyOf")).and_then(Value::as_list).unwrap_or_default() {
+        schema(choice, place, visit);
+    }
+}
+
+/// Where a document cannot say more: the data of the op that an answer belongs to, the data of the event that has this name, and
+/// what is ignored.
+const ANYTHING: &[&str] =
+    &["answer/payload/ok", "Event/data", "pair.post/payload/sender", "pair.post/payload/receiver"];
+
+/// What a schema does not say of a value and could: its type, and how long, great or many it may be.
+fn unsaid(schema: &Value<'_>) -> Option<&'static str> {
+    let has = |names: &[&str]| names.iter().any(|name| schema.get(name).is_some());
+    if has(&["$ref", "oneOf", "anyOf", "enum", "const"]) {
+        return None;
+    }
+    match schema.get("type").and_then(Value::as_str) {
+        Some("string") if !has(&["maxLength", "pattern", "format"]) => Some("how long"),
+        Some("integer") if !has(&["minimum", "maximum", "format"]) => Some("how great"),
+        Some("array") if !has(&["maxItems"]) => Some("how many"),
+        Some("object") if !has(&["properties", "additionalProperties"]) => Some("which members"),
+        Some("string" | "integer" | "array" | "object" | "number" | "boolean" | "null") => None,
+        _ => Some("what type"),
+    }
+}
+
+#[test]
+fn every_schema_has_known_keywords_and_every_property_a_type_and_a_bound() {
+    let contract = Contract::of_this_build();
+    let mut faults = Vec::new();
+    for document in [&contract.openapi, &contract.asyncapi] {
+        schemas(document, "", &mut |place, schema| {
+            let keywords = schema.as_object().expect("a schema is an object");
+            let unknown = |name: &str| !CHECKED.contains(&name) && !REMARKS.contains(&name);
+            let unknown = keywords.iter().filter(|(name, _)| unknown(name));
+            faults.extend(unknown.map(|(name, _)| format!("{place}: {name} is checked by nobody")));
+            for (name, property) in
+                schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|all| all.iter())
+            {
+                let place = format!("{place}/{name}");
+                let unsaid = unsaid(property).filter(|_| !ANYTHING.iter().any(|end| place.ends_with(end)));
+                faults.extend(unsaid.map(|what| format!("{place} does not say {what}")));
+            }
+            let items = schema.get("items").and_then(unsaid);
+            faults.extend(items.map(|what| format!("{place}: an item does not say {what}")));
+        });
+        walk(document, "", &mut |place, value| {
+            let (Some(_), Some(schema)) = (value.get("in"), value.get("schema")) else { return };
+            faults.extend(unsaid(schema).map(|what| format!("{place} does not say {what}")));
+        });
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn every_operation_and_every_message_has_an_example_that_is_as_described() {
+    let contract = Contract::of_this_build();
+    let mut faults = Vec::new();
+    let mut hold = |document, schema: &Value<'_>, example: &Value<'_>, place: &str| {
+        if let Err(fault) = check(document, schema, example, By::Client, "") {
+            faults.push(format!("{place}: {fault}"));
+        }
+    };
+    walk(&contract.openapi, "", &mut |place, value| {
+        if let (Some(schema), Some(example)) = (value.get("schema"), value.get("example")) {
+            hold(&contract.openapi, schema, example, place);
+        }
+    });
+    let messages =
+        find(&contract.asyncapi, "components/messages").and_then(Value::as_object).expect("messages");
+    for (name, message) in messages.iter() {
+        let payload = message.get("payload").expect("a payload");
+        let examples = message.get("examples").and_then(Value::as_list).unwrap_or_default();
+        let example = examples.first().and_then(|example| example.get("payload"));
+        match example {
+            Some(example) => hold(&contract.asyncapi, payload, example, name),
+            None => panic!("{name} has no example: the tour has to provoke it"),
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+    let paths = contract.openapi.get("paths").and_then(Value::as_object).expect("paths");
+    for (path, methods) in paths.iter() {
+        for (method, operation) in methods.as_object().expect("methods").iter() {
+            let line = operation.get("x-natter-example").and_then(Value::as_str).unwrap_or_default();
+            assert!(line.starts_with(&method.to_uppercase()), "{method} {path} has no example");
+            for parameter in operation.get("parameters").and_then(Value::as_list).unwrap_or_default() {
+                let is_required = parameter.get("required") == Some(&Value::Bool(true));
+                assert!(!is_required || parameter.get("example").is_some(), "{method} {path} {parameter:?}");
+            }
+            if let Some(body) =
+                operation.get("requestBody").and_then(|body| find(body, "content/application/json"))
+            {
+                assert!(body.get("example").is_some(), "{method} {path}: the body has no example");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_judge_knows_right_from_wrong() {
-    use crate::support::contract::{By, check, matches};
+    use crate::support::contract::matches;
     let contract = Contract::of_this_build();
     let id = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$";
     for (pattern, text, fits) in [
@@ -342,4 +323,47 @@ fn the_judge_knows_right_from_wrong() {
         assert!(refused(schema, value, By::Server), "{schema} {value}");
     }
     assert!(!refused(object, r#"{"a":1,"b":2}"#, By::Client), "a client may say more");
+}
+
+/// Whether the judge takes a request as described, had the server taken it.
+fn asked(head: &str, body: &str) -> Result<(), String> {
+    let contract = Contract::of_this_build();
+    let mut asked = Asked::read(&head.replace('\n', "\r\n")).expect("a head");
+    asked.body = body.replace('\n', "\r\n").into_bytes();
+    let (template, operation) = contract.operation(&asked.method, asked.path()).expect("an operation");
+    asked.check(contract, template, operation)
+}
+
+#[test]
+fn parameters_of_a_path_a_query_and_a_form_are_judged() {
+    let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    let get = |target: String| asked(&format!("GET {target} HTTP/1.1\nHost: a"), "");
+    let form = |fields: &str| {
+        let head = "PUT /api/v1/profile HTTP/1.1\nHost: a\nContent-Type: multipart/form-data; boundary=b";
+        asked(head, &format!("--b\nContent-Disposition: form-data; {fields}\n--b--\n"))
+    };
+    for right in [
+        get(format!("/api/v1/messages/{}", id.to_lowercase())),
+        get(format!("/api/v1/conversations/{id}/messages?before=7&limit=99999999999999999999")),
+        get("/api/v1/events?cursor=now&wait=30".to_owned()),
+        get("/api/v1/search?q=caf%C3%A9+au+lait&unknown=1".to_owned()),
+        form("name=\"is_private\"\n\ntrue"),
+        form("name=\"profile_image\"; filename=\"a.png\"\n\n\u{1}"),
+    ] {
+        assert_eq!(right, Ok(()));
+    }
+    for wrong in [
+        get("/api/v1/messages/nobody".to_owned()),
+        get(format!("/api/v1/conversations/{id}/messages?before=-7")),
+        get(format!("/api/v1/conversations/{id}/messages?limit=0")),
+        get("/api/v1/events?wait=31".to_owned()),
+        get("/api/v1/search".to_owned()),
+        get("/api/v1/ann.l?source=hearsay".to_owned()),
+        form("name=\"is_private\"\n\nmaybe"),
+        form("name=\"nick_name\"\n\nx"),
+        asked(&format!("PUT /api/v1/messages/{id} HTTP/1.1\nHost: a\nContent-Type: application/json"), "{}"),
+        asked("POST /api/v1/messages HTTP/1.1\nHost: a", ""),
+    ] {
+        assert!(wrong.is_err());
+    }
 }

@@ -1,0 +1,239 @@
+//! Every operation and every message of the streams, asked and heard once as somebody would who has the whole API before them.
+//!
+//! What is recorded here becomes the examples of the documents. Invariant: it is the same in each run.
+
+use std::time::Duration;
+
+use natter::base::json::{self, Value};
+use natter::server::contract::ConnId;
+use natter::server::schema::examples::{Examples, Recording};
+use natter::server::schema::{asyncapi, openapi, pretty};
+
+use super::codes::code_of;
+use crate::support::contract::Contract;
+use crate::support::http::{Person, next_response, request, text_at};
+use crate::support::{Watch, World, pictures};
+
+/// Text that lives as long as the process: the documents borrow from it.
+fn parsed(text: String) -> Value<'static> {
+    json::parse_text(text.leak()).expect("a document is JSON")
+}
+
+pub fn tour() -> Recording {
+    let nothing = Recording::default();
+    let nothing = Examples::new(&nothing);
+    let bare = openapi::document(&nothing);
+    let contract =
+        Contract::new(parsed(pretty::write(&bare)), parsed(pretty::write(&asyncapi::document(&nothing))));
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    world.watch = Watch::Records(Box::leak(Box::new(contract)));
+    world.sign_up("eve");
+    world.sign_in("ann");
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/client/app.js"),
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/metrics"),
+        ("GET", "/docs"),
+        ("GET", "/openapi.json"),
+        ("GET", "/asyncapi.json"),
+    ] {
+        assert_eq!(world.ask(method, path, &[], None).status, 200, "{path}");
+    }
+    let mut ask = |method: &str, path: &str, body: Option<&str>| {
+        let response = world.ask_as(&ann, method, path, body);
+        assert!((200..300).contains(&response.status), "{method} {path} {}", response.text());
+        response
+    };
+    ask("GET", "/api/v1/user/me", None);
+    ask("GET", "/api/v1/user/sessions", None);
+    ask("POST", "/api/v1/user/ticket", Some(r#"{"for":"events"}"#));
+    ask("GET", "/api/v1/profile", None);
+    ask("PUT", "/api/v1/profile", Some(r#"{"display_name":"Ann","nick_name":"ann.l"}"#));
+    ask("GET", "/api/v1/ann.l?source=qr_code", None);
+    ask("GET", &format!("/api/v1/profile/{}", bob.profile), None);
+    ask("GET", "/api/v1/profiles?query=bo", None);
+    let to_bob =
+        format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hello, Bob"}}"#, bob.profile);
+    let posted = ask("POST", "/api/v1/messages", Some(&to_bob));
+    let message = format!("/api/v1/messages/{}", posted.at("data.id"));
+    ask("GET", &message, None);
+    ask("PUT", &message, Some(r#"{"body":"hello, Bob!"}"#));
+    ask("PUT", &format!("{message}/reactions/%F0%9F%91%8D"), None);
+    ask("DELETE", &format!("{message}/reactions/%F0%9F%91%8D"), None);
+    ask("GET", "/api/v1/search?q=hello", None);
+    let direct = format!("/api/v1/conversations/{}", posted.at("data.conversation"));
+    ask("GET", &format!("{direct}/messages?limit=20"), None);
+    ask("POST", &format!("{direct}/read"), Some(r#"{"n":1}"#));
+    ask("GET", "/api/v1/conversations", None);
+    let group = format!(r#"{{"title":"Tea","members":["{}"]}}"#, bob.profile);
+    let group = ask("POST", "/api/v1/conversations", Some(&group)).at("data.id");
+    let group = format!("/api/v1/conversations/{group}");
+    ask("GET", &group, None);
+    ask("PUT", &group, Some(r#"{"title":"Tea time"}"#));
+    ask("GET", &format!("{group}/members"), None);
+    ask("PUT", &format!("{group}/members/{}", bob.profile), Some(r#"{"role":"admin"}"#));
+    ask("DELETE", &format!("{group}/members/{}", bob.profile), None);
+    ask("GET", "/api/v1/events?limit=1", None);
+    ask("PUT", &format!("/api/v1/blocks/{}", bob.profile), None);
+    ask("GET", "/api/v1/blocks", None);
+    ask("DELETE", &format!("/api/v1/blocks/{}", bob.profile), None);
+    ask("DELETE", &message, None);
+    let uploaded = files(&mut world, &ann);
+    assert_eq!(world.ask("GET", &uploaded.0, &[], None).status, 200);
+    assert_eq!(world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{}", uploaded.1), None).status, 204);
+    streams(&mut world, &ann, &bob);
+    codes(&mut world, &ann);
+    let bearer = format!("Bearer {}", ann.access);
+    let conn = world.connect();
+    world.send(conn, &request("GET", "/api/v1/user/export", &[("Authorization", &bearer)], None));
+    let session = world.ask_as(&ann, "GET", "/api/v1/user/sessions", None);
+    let sessions = session.json();
+    let sessions = sessions.get("data").and_then(Value::as_list).expect("sessions");
+    let other = sessions.iter().find(|it| it.get("current") == Some(&Value::Bool(false)));
+    let other = other.and_then(|it| it.get("id")).and_then(Value::as_str).expect("another").to_owned();
+    for (method, path, body) in [
+        ("DELETE", format!("/api/v1/user/sessions/{other}"), None),
+        ("DELETE", "/api/v1/user/sessions".to_owned(), None),
+        (
+            "PUT",
+            "/api/v1/user/password".to_owned(),
+            Some(
+                r#"{"password":"correct horse ann's","new_password":"the best horse","confirm_password":"the best horse"}"#,
+            ),
+        ),
+        ("POST", "/api/v1/user/logout".to_owned(), None),
+    ] {
+        let response = world.ask_as(&ann, method, &path, body);
+        assert!((200..300).contains(&response.status), "{method} {path} {}", response.text());
+    }
+    let refreshed =
+        world.ask("POST", "/api/v1/user/refresh", &[], Some(&format!(r#"{{"refresh":"{}"}}"#, bob.refresh)));
+    assert_eq!(refreshed.status, 200, "{}", refreshed.text());
+    let deletion = r#"{"password":"correct horse bob's","messages":"keep"}"#;
+    assert_eq!(world.ask_as(&bob, "DELETE", "/api/v1/user/me", Some(deletion)).status, 204);
+    let eve = world.sign_in("eve");
+    let deletion = r#"{"password":"correct horse eve's","messages":"erase"}"#;
+    assert_eq!(world.ask_as(&eve, "POST", "/api/v1/user/delete", Some(deletion)).status, 204);
+    sockets(&mut world);
+    world.recording()
+}
+
+/// The signed address of a picture, and its id.
+fn files(world: &mut World, person: &Person) -> (String, String) {
+    let picture = pictures::portrait();
+    let (length, bearer) = (picture.len().to_string(), format!("Bearer {}", person.access));
+    let fields = [("Authorization", &*bearer), ("X-Filename", "tea.jpg"), ("Content-Length", &*length)];
+    let conn = world.connect();
+    let head = request("POST", "/api/v1/uploads", &fields, None);
+    world.send(conn, &[head, picture].concat());
+    let mut bytes = world.take(conn);
+    let response = next_response(&mut bytes, false).expect("a response");
+    assert_eq!(response.status, 201, "{}", response.text());
+    (response.at("data.url"), response.at("data.id"))
+}
+
+fn streams(world: &mut World, ann: &Person, bob: &Person) {
+    let bearer = format!("Bearer {}", ann.access);
+    for path in ["/api/v1/chat-list", "/api/v1/chat-counter"] {
+        let conn = world.connect();
+        world.send(conn, &request("GET", path, &[("Authorization", &bearer)], None));
+        assert!(world.take(conn).starts_with(b"HTTP/1.1 200 "), "{path}");
+    }
+    world.open_socket(ann, "/api/v1/ws");
+    world.open_socket(ann, &format!("/api/v1/ws/{}/{}", ann.profile, bob.profile));
+}
+
+fn codes(world: &mut World, ann: &Person) {
+    let ask = |world: &mut World, path: &str, body: Option<&str>| {
+        let response = world.ask_as(ann, "POST", path, body);
+        assert!((200..300).contains(&response.status), "{path} {}", response.text());
+    };
+    let minute = Duration::from_secs(61);
+    ask(world, "/api/v1/user/verify/code", None);
+    world.pass(minute);
+    ask(world, "/api/v1/user/verify/renew", None);
+    let code = code_of(world, "ann");
+    ask(world, "/api/v1/user/verify/check", Some(&format!(r#"{{"code":"{code}"}}"#)));
+    for path in ["/api/v1/user/reset/password", "/api/v1/user/verify/reset/password"] {
+        world.pass(minute);
+        ask(world, "/api/v1/user/reset/code", Some(r#"{"email":"eve@example.org"}"#));
+        let code = code_of(world, "eve");
+        let body =
+            format!(r#"{{"email":"eve@example.org","code":"{code}","password":"correct horse eve's"}}"#);
+        ask(world, path, Some(&body));
+    }
+}
+
+/// One op on a socket, and the text at a path of its answer.
+fn op(world: &mut World, conn: ConnId, frame: &str, path: &str) -> String {
+    world.say(conn, frame);
+    let texts = world.texts(conn);
+    let answer = texts.iter().rev().find(|text| text.contains("\"re\":1,\"ok\":"));
+    let answer = answer.unwrap_or_else(|| panic!("{frame}: {texts:?}"));
+    text_at(&json::parse_text(answer).expect("JSON"), path)
+}
+
+/// Every op, and what another member and another device hear of it.
+fn sockets(world: &mut World) {
+    let (fred, gina) = (world.sign_up("fred"), world.sign_up("gina"));
+    let gina_tablet = world.sign_in("gina");
+    let (mine, hers) = (world.open_socket(&fred, "/api/v1/ws"), world.open_socket(&gina, "/api/v1/ws"));
+    let tablet = world.open_socket(&gina_tablet, "/api/v1/ws");
+    let group =
+        format!(r#"{{"id":1,"op":"conversation.create","title":"Tea","members":["{}"]}}"#, gina.profile);
+    let group = op(world, mine, &group, "ok.id");
+    let post = format!(
+        r#"{{"id":1,"op":"message.post","conversation":"{group}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAW","body":"tea?"}}"#
+    );
+    let message = op(world, mine, &post, "ok.id");
+    for frame in [
+        format!(r#"{{"id":1,"op":"message.get","message":"{message}"}}"#),
+        format!(r#"{{"id":1,"op":"message.list","conversation":"{group}","limit":20}}"#),
+        format!(r#"{{"id":1,"op":"message.edit","message":"{message}","body":"tea at five?"}}"#),
+        format!(r#"{{"id":1,"op":"message.react","message":"{message}","emoji":"👍"}}"#),
+        format!(r#"{{"id":1,"op":"message.unreact","message":"{message}","emoji":"👍"}}"#),
+        r#"{"id":1,"op":"message.search","q":"tea"}"#.to_owned(),
+        r#"{"id":1,"op":"conversation.list","limit":20}"#.to_owned(),
+        format!(r#"{{"id":1,"op":"conversation.get","conversation":"{group}"}}"#),
+        format!(r#"{{"id":1,"op":"conversation.update","conversation":"{group}","title":"Tea time"}}"#),
+        format!(r#"{{"id":1,"op":"conversation.read","conversation":"{group}","n":1}}"#),
+        format!(r#"{{"id":1,"op":"member.list","conversation":"{group}"}}"#),
+        format!(
+            r#"{{"id":1,"op":"member.add","conversation":"{group}","profile":"{}","role":"admin"}}"#,
+            gina.profile
+        ),
+        format!(r#"{{"id":1,"op":"typing","conversation":"{group}","active":true}}"#),
+        format!(r#"{{"id":1,"op":"message.delete","message":"{message}"}}"#),
+        format!(r#"{{"id":1,"op":"member.remove","conversation":"{group}","profile":"{}"}}"#, gina.profile),
+    ] {
+        op(world, mine, &frame, "ok");
+    }
+    world.say(mine, r#"{"id":1,"op":"message.get","message":"nobody's"}"#);
+    lines(world, &fred, &gina, hers);
+    world.ask_as(&gina, "DELETE", "/api/v1/user/sessions", None);
+    // The server closes what does not answer its pings.
+    world.pass(Duration::from_secs(31));
+    let _ = (world.texts(hers), world.texts(tablet));
+    let gina = world.sign_in("gina");
+    world.open_socket(&gina, "/api/v1/ws?cursor=another:7");
+    world.pass(Duration::from_secs(835));
+    let late = world.open_socket(&gina, "/api/v1/ws");
+    world.pass(Duration::from_secs(10));
+    world.say(late, &format!(r#"{{"id":1,"op":"auth","access":"{}"}}"#, gina.access));
+}
+
+/// The legacy socket, what a direct peer hears of one, and how one's own other device hears that one has read.
+fn lines(world: &mut World, fred: &Person, gina: &Person, hers: ConnId) {
+    let pair = world.open_socket(fred, &format!("/api/v1/ws/{}/{}", fred.profile, gina.profile));
+    world.say(pair, r#"{"message":"hello, Gina","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAX"}"#);
+    world.say(pair, r#"{"message":""}"#);
+    world.ask_as(fred, "PUT", "/api/v1/profile", Some(r#"{"display_name":"Fred"}"#));
+    let list = world.ask_as(gina, "GET", "/api/v1/conversations", None);
+    let direct = list.at("data.0.id");
+    op(world, hers, &format!(r#"{{"id":1,"op":"conversation.read","conversation":"{direct}","n":1}}"#), "ok");
+    world.reset(pair);
+    world.pass(Duration::from_secs(4));
+}
