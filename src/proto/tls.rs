@@ -1,6 +1,6 @@
 //! TLS for outgoing connections (mail, look-ups); the only module that uses rustls, with ring.
 //!
-//! [`Session`] converts between plain and encrypted bytes and uses no socket. Owns which certificates are trusted; leaves time
+//! [`TlsConnection`] converts between plain and encrypted bytes and uses no socket. Owns which certificates are trusted; leaves time
 //! limits to the caller. rustls reads the clock to check a certificate. This is the only clock reading below `runtime`; the
 //! simulation is not affected, since it opens no outgoing connection.
 //!
@@ -22,7 +22,7 @@ use rustls::{
 #[derive(Clone)]
 pub struct Config(Arc<ClientConfig>);
 
-/// Why a session failed.
+/// Why a connection failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsError {
     /// TLS_CA_FILE has no certificate, or one that cannot be read: an error of the operator.
@@ -130,22 +130,22 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The TLS state of one connection. The caller moves bytes from [`Session::outgoing`] to the socket, and from the socket to
-/// [`Session::receive`].
-pub struct Session(ClientConnection);
+/// The TLS state of one connection. The caller moves bytes from [`TlsConnection::outgoing`] to the socket, and from the socket to
+/// [`TlsConnection::receive`].
+pub struct TlsConnection(ClientConnection);
 
-impl Session {
+impl TlsConnection {
     /// `server_name` is a DNS name or an IP address that the certificate must contain.
-    pub fn new(config: &Config, server_name: &str) -> Result<Session, TlsError> {
+    pub fn new(config: &Config, server_name: &str) -> Result<TlsConnection, TlsError> {
         let name = ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::ServerName)?;
         let mut connection = ClientConnection::new(Arc::clone(&config.0), name).map_err(TlsError::from)?;
         // The caller bounds the sent bytes: a mail or a request.
         connection.set_buffer_limit(None);
-        Ok(Session(connection))
+        Ok(TlsConnection(connection))
     }
 
-    /// Takes bytes of the socket and appends the decrypted bytes to `plain`. After an error the session has ended, and
-    /// [`Session::outgoing`] may still have an alert for the peer.
+    /// Takes bytes of the socket and appends the decrypted bytes to `plain`. After an error the connection has ended, and
+    /// [`TlsConnection::outgoing`] may still have an alert for the peer.
     pub fn receive(&mut self, mut bytes: &[u8], plain: &mut Vec<u8>) -> Result<(), TlsError> {
         while !bytes.is_empty() {
             let taken = self.0.read_tls(&mut bytes).map_err(|error| TlsError::Peer(error.to_string()))?;
@@ -164,7 +164,7 @@ impl Session {
         Ok(())
     }
 
-    /// Takes bytes for the peer. [`Session::outgoing`] returns them encrypted after the handshake.
+    /// Takes bytes for the peer. [`TlsConnection::outgoing`] returns them encrypted after the handshake.
     pub fn send(&mut self, plain: &[u8]) {
         self.0.writer().write_all(plain).expect("a buffer without a limit takes every byte");
     }
@@ -291,12 +291,12 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
         name: &str,
         size: usize,
     ) -> Result<Vec<u8>, TlsError> {
-        let mut session = Session::new(config, name)?;
+        let mut connection = TlsConnection::new(config, name)?;
         let (mut heard, mut echoed) = (Vec::new(), false);
-        session.send(b"hello");
+        connection.send(b"hello");
         for _ in 0..64 {
             let mut to_server = Vec::new();
-            session.outgoing(&mut to_server);
+            connection.outgoing(&mut to_server);
             for mut piece in to_server.chunks(size) {
                 while !piece.is_empty() {
                     server.read_tls(&mut piece).expect("read");
@@ -318,25 +318,25 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
                 server.write_tls(&mut to_client).expect("write");
             }
             for piece in to_client.chunks(size) {
-                session.receive(piece, &mut heard)?;
+                connection.receive(piece, &mut heard)?;
             }
             if echoed {
-                assert!(!session.is_handshaking() && session.peer_closed());
-                session.close();
+                assert!(!connection.is_handshaking() && connection.peer_closed());
+                connection.close();
                 let mut goodbye = Vec::new();
-                session.outgoing(&mut goodbye);
+                connection.outgoing(&mut goodbye);
                 assert!(!goodbye.is_empty());
                 // Not TLS, and ignored.
-                session.receive(b"after the end", &mut heard)?;
+                connection.receive(b"after the end", &mut heard)?;
                 return Ok(heard);
             }
-            assert!(!session.peer_closed());
+            assert!(!connection.peer_closed());
         }
         panic!("the talk does not end");
     }
 
     #[test]
-    fn only_a_trusted_certificate_of_the_right_name_is_talked_to() {
+    fn only_a_trusted_certificate_of_the_right_name_is_accepted() {
         let own = client_config(Some(AUTHORITY.as_bytes())).expect("a configuration");
         for size in [usize::MAX, 1, 5, 100] {
             assert_eq!(talk(&own, "mail.example.org", size), Ok(b"hello".to_vec()), "in pieces of {size}");
@@ -377,10 +377,10 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
     #[test]
     fn a_peer_without_tls_is_an_error() {
         let config = client_config(None).expect("a configuration");
-        let mut session = Session::new(&config, "mail.example.org").expect("a session");
+        let mut connection = TlsConnection::new(&config, "mail.example.org").expect("a connection");
         let mut plain = Vec::new();
-        assert!(matches!(session.receive(b"220 mx ready\r\n", &mut plain), Err(TlsError::Peer(_))));
-        assert!(plain.is_empty() && session.is_handshaking());
+        assert!(matches!(connection.receive(b"220 mx ready\r\n", &mut plain), Err(TlsError::Peer(_))));
+        assert!(plain.is_empty() && connection.is_handshaking());
     }
 
     #[test]

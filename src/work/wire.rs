@@ -67,7 +67,7 @@ pub struct Wire {
     socket: TcpStream,
     until: Instant,
     #[cfg(feature = "tls")]
-    tls: Option<tls::Session>,
+    tls: Option<tls::TlsConnection>,
 }
 
 impl Wire {
@@ -98,27 +98,27 @@ impl Wire {
     /// Does the TLS handshake; from here on every byte goes through TLS.
     #[cfg(feature = "tls")]
     pub fn start_tls(&mut self, trust: &Trust, server_name: &str) -> Result<(), WireFault> {
-        let mut session = tls::Session::new(&trust.config, server_name).map_err(tls_fault)?;
+        let mut tls = tls::TlsConnection::new(&trust.config, server_name).map_err(tls_fault)?;
         let mut plain = Vec::new();
-        while session.is_handshaking() {
-            self.flush(&mut session)?;
+        while tls.is_handshaking() {
+            self.flush(&mut tls)?;
             let mut buffer = [0; BUFFER];
             let count = self.read_socket(&mut buffer)?;
             if count == 0 {
                 return Err(WireFault::failed("the connection was closed in the TLS handshake"));
             }
-            if let Err(fault) = session.receive(&buffer[..count], &mut plain) {
-                // The alert tells the other side why. It does not matter to us whether it arrives.
-                let sent = self.flush(&mut session);
+            if let Err(fault) = tls.receive(&buffer[..count], &mut plain) {
+                // The alert reports the reason to the other side. It does not matter here whether it arrives.
+                let sent = self.flush(&mut tls);
                 log::debug!("an alert was {}", if sent.is_ok() { "sent" } else { "not sent" });
                 return Err(tls_fault(fault));
             }
         }
-        self.flush(&mut session)?;
+        self.flush(&mut tls)?;
         if !plain.is_empty() {
             return Err(WireFault::failed("the server sent data before it was asked"));
         }
-        self.tls = Some(session);
+        self.tls = Some(tls);
         Ok(())
     }
 
@@ -129,10 +129,10 @@ impl Wire {
 
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), WireFault> {
         #[cfg(feature = "tls")]
-        if let Some(mut session) = self.tls.take() {
-            session.send(bytes);
-            let result = self.flush(&mut session);
-            self.tls = Some(session);
+        if let Some(mut tls) = self.tls.take() {
+            tls.send(bytes);
+            let result = self.flush(&mut tls);
+            self.tls = Some(tls);
             return result;
         }
         self.write_socket(bytes)
@@ -143,20 +143,20 @@ impl Wire {
     pub fn receive(&mut self, plain: &mut Vec<u8>) -> Result<bool, WireFault> {
         let mut buffer = [0; BUFFER];
         #[cfg(feature = "tls")]
-        if let Some(mut session) = self.tls.take() {
+        if let Some(mut tls) = self.tls.take() {
             let before = plain.len();
             let result = loop {
-                if session.peer_closed() {
+                if tls.peer_closed() {
                     break Ok(false);
                 }
                 match self.read_socket(&mut buffer) {
                     Err(fault) => break Err(fault),
                     Ok(0) => break Err(WireFault::failed("the connection was closed")),
                     Ok(count) => {
-                        if let Err(fault) = session.receive(&buffer[..count], plain) {
+                        if let Err(fault) = tls.receive(&buffer[..count], plain) {
                             break Err(tls_fault(fault));
                         }
-                        if let Err(fault) = self.flush(&mut session) {
+                        if let Err(fault) = self.flush(&mut tls) {
                             break Err(fault);
                         }
                         if plain.len() > before {
@@ -165,7 +165,7 @@ impl Wire {
                     }
                 }
             };
-            self.tls = Some(session);
+            self.tls = Some(tls);
             return result;
         }
         let count = self.read_socket(&mut buffer)?;
@@ -176,7 +176,7 @@ impl Wire {
     /// Sends close_notify. The work is done, so it does not matter whether it arrives.
     pub fn close(self) {
         #[cfg(feature = "tls")]
-        let wire = self.say_goodbye();
+        let wire = self.send_close_notify();
         #[cfg(not(feature = "tls"))]
         let wire = self;
         let shut = wire.socket.shutdown(Shutdown::Both);
@@ -184,19 +184,19 @@ impl Wire {
     }
 
     #[cfg(feature = "tls")]
-    fn say_goodbye(mut self) -> Wire {
-        if let Some(mut session) = self.tls.take() {
-            session.close();
-            let sent = self.flush(&mut session);
+    fn send_close_notify(mut self) -> Wire {
+        if let Some(mut tls) = self.tls.take() {
+            tls.close();
+            let sent = self.flush(&mut tls);
             log::trace!("close_notify {}", if sent.is_ok() { "sent" } else { "not sent" });
         }
         self
     }
 
     #[cfg(feature = "tls")]
-    fn flush(&mut self, session: &mut tls::Session) -> Result<(), WireFault> {
+    fn flush(&mut self, tls: &mut tls::TlsConnection) -> Result<(), WireFault> {
         let mut out = Vec::new();
-        session.outgoing(&mut out);
+        tls.outgoing(&mut out);
         if out.is_empty() { Ok(()) } else { self.write_socket(&out) }
     }
 

@@ -7,13 +7,13 @@ use httparse::Status;
 
 use crate::limits::{HEADERS_MAX, TARGET_MAX};
 
-/// Bytes of the head of a response to one of our look-ups, and of its trailers. Beyond: the look-up fails.
+/// Bytes of the head of a response to one of our look-ups, and of its trailers. Above it: the look-up fails.
 const LOOKUP_HEAD_MAX: usize = 8_192;
-/// Bytes of the body of such a response: a place is some hundred. Beyond: the look-up fails.
+/// Bytes of the body of such a response: a place is some hundred. Above it: the look-up fails.
 const LOOKUP_BODY_MAX: usize = 65_536;
-/// Bytes of a chunk's size line, extensions included. Beyond: the look-up fails.
+/// Bytes of a chunk's size line, extensions included. Above it: the look-up fails.
 const LOOKUP_CHUNK_LINE_MAX: usize = 256;
-/// Interim (1xx) responses before the one that counts. Beyond: the look-up fails.
+/// Interim (1xx) responses before the one that counts. Above it: the look-up fails.
 const LOOKUP_INTERIM_MAX: u32 = 4;
 
 /// The URL of a service: `https://host[:port][/path]`.
@@ -61,17 +61,17 @@ impl Endpoint {
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (host, port) = match authority.strip_prefix('[') {
             Some(literal) => {
-                let (host, behind) = literal.split_once(']').ok_or(BadEndpoint)?;
+                let (host, rest) = literal.split_once(']').ok_or(BadEndpoint)?;
                 host.parse::<std::net::Ipv6Addr>().map_err(|_| BadEndpoint)?;
-                (host, behind)
+                (host, rest)
             }
             None => {
-                let (host, behind) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+                let (host, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
                 let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
                 if host.is_empty() || !host.bytes().all(is_host_byte) {
                     return Err(BadEndpoint);
                 }
-                (host, behind)
+                (host, rest)
             }
         };
         let port = match port.strip_prefix(':') {
@@ -126,8 +126,8 @@ fn is_path_byte(byte: u8) -> bool {
 /// assert!(request.starts_with(b"GET /192.0.2.7 HTTP/1.1\r\n"));
 ///
 /// let mut reader = ResponseReader::new();
-/// reader.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").expect("a good answer");
-/// assert_eq!(reader.finish().expect("a whole answer").body, b"{}");
+/// reader.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").expect("a valid response");
+/// assert_eq!(reader.finish().expect("a complete response").body, b"{}");
 /// ```
 pub struct ResponseReader {
     state: State,
@@ -269,8 +269,8 @@ impl ResponseReader {
     fn begin(&mut self, head: &[u8]) -> Result<(), ClientError> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut parsed = httparse::Response::new(&mut headers);
-        let whole = matches!(parsed.parse(head), Ok(Status::Complete(length)) if length == head.len());
-        let status = parsed.code.filter(|_| whole).ok_or(ClientError::Malformed)?;
+        let is_complete = matches!(parsed.parse(head), Ok(Status::Complete(length)) if length == head.len());
+        let status = parsed.code.filter(|_| is_complete).ok_or(ClientError::Malformed)?;
         match status {
             100..=199 if status != 101 && self.interim < LOOKUP_INTERIM_MAX => {
                 self.interim += 1;

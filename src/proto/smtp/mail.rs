@@ -6,9 +6,9 @@
 use crate::base::crypto::base64;
 use crate::base::time::mail_date;
 
-/// Characters of a subject or a name in a mail's head. Beyond: cut.
+/// Characters of a subject or a name in a mail's head. A longer one is cut.
 const MAIL_HEADER_TEXT_MAX: usize = 512;
-/// Bytes of a mail line (RFC 5322 §2.1.1). Beyond: wrapped.
+/// Bytes of a mail line (RFC 5322 §2.1.1). A longer one is wrapped.
 const MAIL_LINE_MAX: usize = 998;
 
 /// An e-mail address as a command and a header name it: ASCII, a local part of at most 64 bytes, `@`, and a domain; 254
@@ -235,11 +235,11 @@ fn put_words(out: &mut String, used: usize, text: &str) {
     while !rest.is_empty() {
         let bytes = (room - WORD_FRAME) / 4 * 3;
         let cut = (0..=bytes.min(rest.len())).rev().find(|&at| rest.is_char_boundary(at)).unwrap_or(0);
-        let (front, behind) = rest.split_at(cut);
+        let (front, tail) = rest.split_at(cut);
         out.push_str("=?utf-8?B?");
         out.push_str(&base64(front.as_bytes()));
         out.push_str("?=");
-        rest = behind;
+        rest = tail;
         if !rest.is_empty() {
             out.push_str("\r\n ");
         }
@@ -293,13 +293,13 @@ mod tests {
     #[test]
     fn bodies() {
         let arabic = "\u{0631}\u{0645}\u{0632}";
-        let behind = |mail: &Mail, transport| {
-            let whole = text(mail, transport);
-            let (head, body) = whole.split_once("\r\n\r\n").expect("a head");
+        let body_of = |mail: &Mail, transport| {
+            let bytes = text(mail, transport);
+            let (head, body) = bytes.split_once("\r\n\r\n").expect("a head");
             (head.rsplit_once(": ").expect("an encoding").1.to_owned(), body.to_owned())
         };
         let check = |body: &str, transport, encoding: &str, expect: &str| {
-            let got = behind(&mail("s", body), transport);
+            let got = body_of(&mail("s", body), transport);
             assert_eq!(got, (encoding.to_owned(), expect.to_owned()));
         };
         check("a\rb\r\nc\n\nd", Transport::EightBit, "7bit", "a\r\nb\r\nc\r\n\r\nd\r\n");
@@ -318,11 +318,11 @@ mod tests {
     fn a_subject_outside_ascii_is_encoded_and_folded() {
         let long = "\u{0631}\u{0645}\u{0632} \u{1f44b}".repeat(20);
         for subject in [long.as_str(), "=?utf-8?B?eA==?=", &"x".repeat(80), "caf\u{e9}"] {
-            let whole = text(&mail(subject, "b"), Transport::SevenBit);
-            let (_, rest) = whole.split_once("Subject: ").expect("a subject");
+            let bytes = text(&mail(subject, "b"), Transport::SevenBit);
+            let (_, rest) = bytes.split_once("Subject: ").expect("a subject");
             let (header, _) = rest.split_once("\r\nDate: ").expect("a date");
             assert_eq!(decode(header), subject);
-            assert!(whole.is_ascii() && whole.lines().all(|line| line.len() <= HEADER_LINE_MAX), "{whole}");
+            assert!(bytes.is_ascii() && bytes.lines().all(|line| line.len() <= HEADER_LINE_MAX), "{bytes}");
         }
     }
 
@@ -332,8 +332,8 @@ mod tests {
         evil.from.name = "a\"\r\nBcc: x <y@z>\\".to_owned();
         evil.to.name = "\u{85}\u{2028}\r\n.\r\nQUIT".to_owned();
         evil.message_id = "a>\r\nBcc: <b@c".to_owned();
-        let whole = text(&evil, Transport::EightBit);
-        let (head, body) = whole.split_once("\r\n\r\n").expect("a head");
+        let bytes = text(&evil, Transport::EightBit);
+        let (head, body) = bytes.split_once("\r\n\r\n").expect("a head");
         assert_eq!(body, "b\r\n");
         assert_eq!(head.matches("\r\n").count(), 10, "{head}");
         assert!(
@@ -402,12 +402,12 @@ mod tests {
             mail.from.name = name;
             mail.message_id = id;
             for transport in [Transport::EightBit, Transport::SevenBit] {
-                let whole = compose(&mail, transport);
-                let whole = std::str::from_utf8(&whole).expect("UTF-8");
-                let (head, _) = whole.split_once("\r\n\r\n").expect("a head");
+                let bytes = compose(&mail, transport);
+                let bytes = std::str::from_utf8(&bytes).expect("UTF-8");
+                let (head, _) = bytes.split_once("\r\n\r\n").expect("a head");
                 prop_assert!(head.is_ascii());
-                prop_assert!(whole.ends_with("\r\n") && !whole.replace("\r\n", "").contains(['\r', '\n', '\0']));
-                prop_assert!(whole.lines().all(|line| line.len() <= MAIL_LINE_MAX));
+                prop_assert!(bytes.ends_with("\r\n") && !bytes.replace("\r\n", "").contains(['\r', '\n', '\0']));
+                prop_assert!(bytes.lines().all(|line| line.len() <= MAIL_LINE_MAX));
                 let names: Vec<&str> = head.split("\r\n").filter(|line| !line.starts_with(' '))
                     .filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
                 prop_assert_eq!(names, ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted",

@@ -47,10 +47,10 @@ impl Replies {
             let line = self.searched..self.searched + at + 1;
             self.searched = line.end;
             if parse_line(&self.held[line])?.last {
-                let behind = self.held.split_off(self.searched);
-                let whole = std::mem::replace(&mut self.held, behind);
+                let rest = self.held.split_off(self.searched);
+                let complete = std::mem::replace(&mut self.held, rest);
                 self.searched = 0;
-                return parse(&whole).map(Some);
+                return parse(&complete).map(Some);
             }
         }
         Ok(None)
@@ -80,9 +80,9 @@ fn parse_line(line: &[u8]) -> Result<Line<'_>, NoReply> {
     }
 }
 
-fn parse(whole: &[u8]) -> Result<Reply, NoReply> {
+fn parse(complete: &[u8]) -> Result<Reply, NoReply> {
     let mut reply = Reply { code: 0, lines: Vec::new() };
-    for line in whole.split_inclusive(|&byte| byte == b'\n') {
+    for line in complete.split_inclusive(|&byte| byte == b'\n') {
         let line = parse_line(line)?;
         if reply.lines.is_empty() {
             reply.code = line.code;
