@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused() {
+    fn texts_that_are_not_json_are_refused() {
         let deep = "[".repeat(200) + &"]".repeat(200);
         let many: String = (0..20).map(|i| format!("\"k{i}\":0,")).collect();
         let twice_many = format!("{{{many}\"k3\":1}}");

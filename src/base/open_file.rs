@@ -1,14 +1,14 @@
-//! An open file whose last user need not wait for its end.
+//! An open file whose last user does not wait for its close.
 //!
-//! Closing the last descriptor of a file that was deleted frees its blocks, which may take seconds for a large one. Owns the
-//! file and hands it over when it is dropped; leaves the closing to whoever was named when it was opened.
+//! Closing the last descriptor of a file that was deleted frees its blocks, which may take seconds for a large one. Owns
+//! the file, and hands it to its closer when it is dropped. The closer is chosen when the file is opened.
 
 use std::fmt;
 use std::fs::File;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Takes files that nobody uses any more. Must not block.
+/// Takes files without users, to close them. Must not block.
 pub type Closer = Arc<dyn Fn(File) + Send + Sync>;
 
 pub struct OpenFile {
@@ -57,7 +57,7 @@ mod tests {
         let file = Arc::new(OpenFile::new(File::open("/dev/null").expect("a device"), closer));
         let other = Arc::clone(&file);
         drop(file);
-        assert!(closed.try_recv().is_err(), "somebody uses it still");
+        assert!(closed.try_recv().is_err(), "it still has a user");
         drop(other);
         assert!(closed.try_recv().is_ok());
     }

@@ -1,8 +1,8 @@
 //! The words of a text for search: the terms of the index, and whether a text matches a query.
 //!
 //! Owns where a word begins and ends in every script, after `fold`; leaves the storage of the index to `store`.
-//! Invariant: if [`Query::matches`] accepts a text, then each term of [`Query::terms`] is the beginning of a term that [`terms`]
-//! gives for this text. So an index finds every match, and the text itself decides.
+//! Invariant: if [`Query::matches`] accepts a text, then each term of [`Query::terms`] is the beginning of a term that
+//! [`terms`] gives for this text. So an index finds every match, and the text itself decides.
 
 use super::fold::fold;
 
@@ -312,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_matches_is_in_the_index(
+        fn each_matching_text_is_in_the_index(
             words in prop::collection::vec("[a-cÅéß#@$+%. 北京明ก็ü€🎉👍\u{301}\u{200d}أىة٣-]{1,9}", 1..5),
             at in any::<(usize, usize)>(),
         ) {

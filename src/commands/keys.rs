@@ -40,7 +40,7 @@ pub fn load(
     if hashes && missing.contains(&secrets::PASSWORD) {
         return Err(lost_password_secret(config));
     }
-    secrets::load_or_stand_in(&config.data_dir, config, entropy).map_err(|faults| join(&faults))
+    secrets::load_or_replace(&config.data_dir, config, entropy).map_err(|faults| join(&faults))
 }
 
 /// The fault that a start would report: the secret that the database's passwords need is missing, or another one is

@@ -1,7 +1,8 @@
 //! The table of environment variables, and the reader that reads them.
 //!
-//! Owns names, defaults and what each variable accepts; leaves combinations to `config`. Parsing, `natter --help` and the table
-//! in the README all come from this table, so a variable is defined once. Invariant: a fault never shows the value of a secret.
+//! Owns names, defaults and what each variable accepts. Leaves combinations to `config`. Parsing, `natter --help` and the
+//! table in the README all come from this table, so a variable is defined once.
+//! Invariant: a fault never shows the value of a secret.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use Accepts::{Number, Rate, Secret as Hidden, Switch, Text};
 
 use crate::limits::{CONFIG_FILE_BYTES_MAX, MEMBERS_MOST, MESSAGE_MOST};
 
-/// Characters of a wrong value that its fault repeats. Beyond: cut with `…`.
+/// Characters of a wrong value that its fault repeats. A longer one is cut with `…`.
 const CONFIG_SHOWN_CHARS_MAX: usize = 80;
 /// Bytes a secret must have: the output of the SHA-256 it keys (RFC 7518 §3.2). Below: a fault.
 const SECRET_BYTES_MIN: usize = 32;
@@ -79,7 +80,7 @@ const YEAR_S: u64 = 31_536_000;
 pub static SECTIONS: [(&str, &[Variable]); 5] = [
     ("Server", &[
         row("HOST", "127.0.0.1", Text("an IP address or a host name"), "Address to listen on; `0.0.0.0` or `::` for all."),
-        row("PORT", "8080", Number(0, 65_535), "Port to listen on; 0 takes any free one."),
+        row("PORT", "8080", Number(0, 65_535), "Port to listen on; 0 means any free one."),
         row("PUBLIC_URL", "", Text("http(s)://host[:port] without a path"), "The URL at which clients reach this server; made from HOST and PORT when unset."),
         row("DATA_DIR", "data", Text("a folder"), "The database, the secrets, the lock and the control socket."),
         row("UPLOADS", "data/uploads", Text("a folder other than DATA_DIR"), "Uploaded files; `uploads` in DATA_DIR when unset."),
@@ -87,10 +88,10 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("ALLOWED_ORIGINS", "*", Text("*, or none, or origins (scheme://host[:port]) separated by commas"), "Web pages that may call the API; `*` is all, without credentials."),
         row("TRUSTED_PROXIES", "", Text("IP addresses and networks separated by commas, such as 10.0.0.0/8,::1"), "Peers whose X-Forwarded-For and Forwarded are used."),
         row("SYNCHRONOUS", "full", Text("full or normal"), "`normal` may lose the last acknowledged messages in a power cut."),
-        row("WAL_MAX", "268435456", Number(33_554_432, 1_099_511_627_776), "Bytes of the database's log while a reader outside of natter keeps it from being cut off; beyond it writes are refused. On a disk that is nearly full it is less."),
+        row("WAL_MAX", "268435456", Number(33_554_432, 1_099_511_627_776), "Bytes of the database's write-ahead log while a reader outside of natter prevents it from being truncated; above it writes are refused. On a nearly full disk the limit is lower."),
         row("EVENTS_KEPT", "", Number(1, 36_500), "Days an event can be replayed; all when unset."),
         row("LOG_LEVEL", "info", Text("off, error, warn, info, debug or trace, and module=level, separated by commas"), "What is logged, such as `warn,natter::store=debug`."),
-        row("LOG_FORMAT", "text", Text("text or json"), "Form of the log lines on stderr."),
+        row("LOG_FORMAT", "text", Text("text or json"), "Format of the log lines on stderr."),
         row("METRICS_TOKEN", "", Hidden("at least 32 visible ASCII characters"), "Bearer token of /metrics; when unset, only loopback peers may read it."),
         row("CONFORMANCE_FILES", "", Text("a folder"), "Files of the conformance build's routes; ignored by any other build."),
     ]),
@@ -129,7 +130,7 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("WS_MESSAGE_MAX", "65536", Number(256, 16_777_216), "Bytes of a WebSocket message."),
         row("SEND_QUEUE_MAX", "1048576", Number(4_096, 1_073_741_824), "Bytes that may wait for a slow stream before it is closed."),
         row("CONNECTIONS_MAX", "10000", Number(1, 1_000_000), "Open connections."),
-        row("CONNECTIONS_PER_ADDRESS", "1024", Number(1, 1_000_000), "Open connections of one address (a /64 of IPv6); behind a trusted proxy, its streams and requests under way."),
+        row("CONNECTIONS_PER_ADDRESS", "1024", Number(1, 1_000_000), "Open connections of one address (a /64 of IPv6); behind a trusted proxy, its streams and requests in progress."),
         row("STREAMS_PER_ACCOUNT", "256", Number(1, 1_000_000), "Open WebSockets, event streams and long polls of one account; lifted by RATE_LIMIT=off."),
         row("HEARTBEAT", "30", Number(1, 3_600), "Seconds between two pings of a stream."),
     ]),
@@ -225,8 +226,8 @@ impl<'a> Reader<'a> {
         self.warnings.push(Warning { source: name.to_owned(), message: message.into() });
     }
 
-    /// The value as text. A blank value means unset. So `NAME=` in the real environment (what compose files make of a missing
-    /// variable) overrides a value of `.env` with the default.
+    /// The value as text. A blank value means unset. So `NAME=` in the real environment (what compose files make of a
+    /// missing variable) overrides a value of `.env` with the default.
     fn raw(&mut self, name: &str) -> Option<String> {
         let value = match (self.env)(name) {
             Some(value) => match value.into_string() {
@@ -261,8 +262,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A variable with a default. The default also replaces a wrong value, so that every other variable is checked before the
-    /// start fails.
+    /// A variable with a default. The default also replaces a wrong value, so that every other variable is checked before
+    /// the start fails.
     pub fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Problem>) -> T {
         self.optional(name, &parse).unwrap_or_else(|| {
             parse(variable(name).default).unwrap_or_else(|problem| panic!("default of {name} {problem}"))
@@ -311,8 +312,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns `value`, unless there is a fault. Faults come in the order of the table, and after them the warnings about `.env`:
-    /// an unknown name there may be a misspelled variable that is missing.
+    /// Returns `value`, unless there is a fault. Faults come in the order of the table, and after them the warnings about
+    /// `.env`: an unknown name there may be a misspelled variable that is missing.
     pub fn finish<T>(self, value: T) -> Result<(T, Vec<Warning>), Vec<Fault>> {
         let Reader { mut faults, mut warnings, of_dotenv, .. } = self;
         if faults.is_empty() {
@@ -442,7 +443,7 @@ mod tests {
     #[test]
     fn a_row_for_the_readme() {
         let row = variable("PORT").markdown_row();
-        assert_eq!(row, "| `PORT` | `8080` | Port to listen on; 0 takes any free one. |");
+        assert_eq!(row, "| `PORT` | `8080` | Port to listen on; 0 means any free one. |");
         assert!(variable("PUBLIC_URL").markdown_row().starts_with("| `PUBLIC_URL` |  | "));
     }
 

@@ -2,8 +2,9 @@
 //!
 //! Owns which combinations are valid, and makes the options of each module from the variables. The table of variables is in
 //! `fields`, the grammar of values in `values` and `url`, the rules between variables in `read`, the secrets on disk in
-//! `secrets`. Opens no socket and creates no folder. Invariant: natter can run with every [`Config`] that exists, and all faults
-//! are reported at once, so that a start does not fail twice for one environment.
+//! `secrets`. Opens no socket and creates no folder.
+//! Invariant: natter can run with every [`Config`] that exists, and all faults are reported at once, so that a start does
+//! not fail twice for one environment.
 
 pub mod dotenv;
 pub mod fields;
@@ -65,7 +66,7 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// What a `COMMIT` survives.
+/// The failures that a `COMMIT` survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Synchronous {
     /// A power cut.
@@ -110,8 +111,9 @@ pub enum EmailTls {
 }
 
 impl Config {
-    /// Checks `env` (the real variables, which take precedence) and the text of a `.env` file. It reads no other environment. The
-    /// only other input is the files that variables name (`NAME_FILE`, GEOIP_DB, …), which must be readable.
+    /// Checks `env` (the real variables, which take precedence) and the text of a `.env` file. It reads no other
+    /// environment. The only other input is the files that variables name (`NAME_FILE`, GEOIP_DB, …), which must be
+    /// readable.
     pub fn load(
         env: impl Fn(&str) -> Option<OsString>,
         dotenv_text: Option<&str>,

@@ -1,7 +1,8 @@
 //! Reads the variables into a [`Config`].
 //!
-//! Owns which parser reads which variable, and which values are valid together. Leaves the grammar to `values` and `url`, and
-//! the source of the values to `fields`. Invariant: one fault hides no other: every variable is read in any case.
+//! Owns which parser reads which variable, and which values are valid together. Leaves the grammar to `values` and `url`,
+//! and the source of the values to `fields`.
+//! Invariant: one fault hides no other: every variable is read in any case.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! The three secret keys of the server.
 //!
-//! Owns their files in DATA_DIR: each is made once, has mode 0600, and is on disk before it is used. The caller must hold the
-//! lock of DATA_DIR. Invariant: a key that signed anything can be read again after any crash, and a [`Secret`] is never printed.
+//! Owns their files in DATA_DIR: each is made once, has mode 0600, and is on disk before it is used. The caller must hold
+//! the lock of DATA_DIR.
+//! Invariant: a key that signed anything can be read again after any crash, and a [`Secret`] is never printed.
 
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
@@ -22,7 +23,8 @@ impl Secret {
         Secret(value)
     }
 
-    /// The bytes, for the one purpose of the secret. Do not compare them with bytes from a peer: that must take constant time.
+    /// The bytes, for the one purpose of the secret. Do not compare them with bytes from a peer: that must take constant
+    /// time.
     pub fn expose(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -71,8 +73,8 @@ pub fn missing(data_dir: &Path, config: &Config) -> Vec<&'static str> {
         .collect()
 }
 
-/// The keys from `config`, else from their files in `data_dir`, else new ones. The caller holds the lock of `data_dir`, so that
-/// two first starts cannot make two keys.
+/// The keys from `config`, else from their files in `data_dir`, else new ones. The caller holds the lock of `data_dir`, so
+/// that two first starts cannot make two keys.
 pub fn load_or_create(
     data_dir: &Path,
     config: &Config,
@@ -87,7 +89,7 @@ pub fn load_or_create(
 }
 
 /// The keys that exist, and for each missing one a key that is not stored. Creates and changes no file.
-pub fn load_or_stand_in(
+pub fn load_or_replace(
     data_dir: &Path,
     config: &Config,
     entropy: &mut dyn Entropy,
@@ -147,8 +149,8 @@ fn gather(
     }
 }
 
-/// Pairs of equal keys, by name, the later one first. With one key for two purposes a token of one kind would be accepted as
-/// the other kind.
+/// Pairs of equal keys, by name, the later one first. With one key for two purposes a token of one kind would be accepted
+/// as the other kind.
 pub(super) fn same(keys: [Option<&Secret>; 3]) -> Vec<(&'static str, &'static str)> {
     [(1, 0), (2, 0), (2, 1)]
         .into_iter()

@@ -1,7 +1,7 @@
 //! The grammar of single values: text in; a value, or a phrase about the problem, out.
 //!
-//! The phrase follows the quoted value in a sentence ("is not a number"). Knows no variable and no other value; `config` checks
-//! combinations.
+//! The phrase follows the quoted value in a sentence ("is not a number"). Knows no variable and no other value; `config`
+//! checks combinations.
 
 use log::LevelFilter;
 
@@ -87,11 +87,11 @@ pub fn rate(text: &str) -> Result<Rate, Problem> {
     Ok(Rate { per_second: part(per_second)?, burst: part(burst)? })
 }
 
-/// A rate above a million a second limits nothing: `RATE_LIMIT=off` is for that.
+/// A rate above a million per second limits nothing: use `RATE_LIMIT=off` instead.
 const RATE_PART_MAX: u64 = 1_000_000;
 
-/// Memory is at least 1 MiB: with less, a hash protects nothing. The maxima are 1 GiB, 64 passes and 16 lanes: with more, one
-/// sign-in could occupy a worker for a minute.
+/// Memory is at least 1 MiB: with less, a hash protects nothing. The maxima are 1 GiB, 64 passes and 16 lanes: with more,
+/// one sign-in could occupy a worker for a minute.
 pub fn argon2(text: &str) -> Result<Argon2, Problem> {
     let [memory, passes, lanes] =
         list(text)?.try_into().map_err(|_| "is not three numbers separated by commas".to_owned())?;

@@ -7,10 +7,10 @@
 //! <aa>/<id>     published; `aa` is the last byte of the id, which bounds the size of a folder
 //! ```
 //!
-//! Files of some kinds are inspected as a whole before they are published (`proto::media`). Knows nothing of rows,
-//! except for one question at the start.
-//! Invariant: a published file and its folder are on disk before any client learns of it, and a file is never written
-//! again.
+//! Files of some kinds are inspected when they are complete, before they are published (`proto::media`). Does not know
+//! rows: at the start it asks the caller which files are orphans.
+//! Invariant: a published file and its folder are on disk before any client learns of it, and a published file is never
+//! written again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -26,9 +26,9 @@ use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::upload::{FileSource, InspectedFile, Inspection};
 use crate::proto::media::{self, Fault};
 
-/// Files of uploads open for sending, each once however many read it. Beyond: `Done::Busy`, 503.
+/// Files of uploads open for sending, each once for all its readers. Above it: `Done::Busy`, 503.
 const OPEN_FILES_MAX: usize = 1_024;
-/// File names the start asks storage about at once, when it looks for files that no row refers to.
+/// File names in one question to storage, when the start looks for files that no row refers to.
 const ORPHANS_ASKED_MAX: usize = 1_024;
 
 /// How many bytes of a file are hashed at once.
@@ -103,7 +103,7 @@ impl Publisher {
         }
     }
 
-    /// One thread at a time: nobody publishes into a folder whose name another one still syncs.
+    /// One thread at a time, so that no thread publishes into a folder whose name another one still syncs.
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         let made = match DirBuilder::new().mode(0o700).create(folder) {
@@ -150,8 +150,8 @@ fn hash(file: &mut File) -> io::Result<[u8; 32]> {
     }
 }
 
-/// The folders whose names are known to be on disk. One whose sync failed is not, nor is one that the last process made and
-/// perhaps did not sync: whoever publishes there next syncs first.
+/// The folders whose names are known to be on disk. A folder is unknown if its sync failed, or if an earlier process made
+/// it and may not have synced it: the next publication there syncs first.
 #[derive(Debug, Default)]
 struct Folders(BTreeSet<PathBuf>);
 
@@ -201,7 +201,7 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// `closer` takes what is read by nobody any more: the last reader is the event loop.
+    /// `closer` closes files without readers: the last reader is the event loop, which must not wait for a close.
     pub fn new(paths: FilePaths, closer: Closer) -> Opener {
         Opener { paths: Arc::new(paths), closer, open: Arc::default() }
     }
@@ -259,14 +259,14 @@ impl Opener {
 
 // ---- the start -----------------------------------------------------------------------------------
 
-/// What the clean-up removed.
+/// The result of [`sweep`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Files that were being received.
     pub temporary: usize,
     /// Published files whose row was never written, or is gone.
     pub orphans: usize,
-    /// Published files that were left alone, since the database knows of no file at all.
+    /// Published files that were kept, because the database knows no file at all.
     pub foreign: usize,
 }
 
@@ -391,10 +391,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_synced_until_it_was_once_and_again_when_it_is_made_anew() {
+    fn a_folder_is_synced_until_a_sync_succeeds_and_again_after_it_is_made_again() {
         let mut folders = Folders::default();
         let folder = Path::new("uploads/ab");
-        // Whether it was made, what the sync says, whether there is one.
+        // Whether it was made, the result of a sync, whether a sync is expected.
         for (made, result, expected) in [
             (true, Err(()), true),
             (false, Err(()), true),
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_is_done_when_nothing_is_left() {
+    fn a_removal_is_done_when_no_file_is_left() {
         let uploads = TestUploads::new();
         let mut publisher = Publisher::new(uploads.0.to_path_buf());
         uploads.put(Id(1), b"hello");
@@ -442,7 +442,7 @@ mod tests {
         assert!(!published(&uploads.0, Id(1)).exists());
         assert!(matches!(publisher.run(remove()), Done::FilesRemoved));
         fs::create_dir_all(published(&uploads.0, Id(2))).expect("a folder where a file should be");
-        assert!(matches!(publisher.run(remove()), Done::Failed), "and is tried again by the next sweep");
+        assert!(matches!(publisher.run(remove()), Done::Failed), "and the next run tries again");
     }
 
     #[test]
@@ -465,11 +465,11 @@ mod tests {
         assert!(matches!(open(FileSource::Upload(Id(2))), Done::NoFile));
         assert!(matches!(open(FileSource::DefaultImage), Done::NoFile), "there is none");
         fs::create_dir_all(published(&uploads.0, Id(3))).expect("a folder");
-        assert!(matches!(open(FileSource::Upload(Id(3))), Done::NoFile), "a folder is no file");
+        assert!(matches!(open(FileSource::Upload(Id(3))), Done::NoFile), "a folder is not a file");
     }
 
     #[test]
-    fn open_files_have_a_bound_and_a_file_of_the_operators_may_be_replaced() {
+    fn open_files_have_a_bound_and_the_operators_file_may_be_replaced() {
         let uploads = TestUploads::new();
         let picture = uploads.0.join("picture.png");
         fs::write(&picture, b"old").expect("a file");
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_removes_what_no_row_refers_to_and_nothing_else() {
+    fn the_start_removes_files_that_no_row_refers_to_and_no_others() {
         let uploads = TestUploads::new();
         let (known, orphan) = (Id(0x1aa), Id(0x2aa));
         uploads.receive(Id(7), b"half");

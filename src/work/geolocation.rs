@@ -19,15 +19,16 @@ use crate::base::network::is_public;
 use crate::model::job::{Done, Job};
 use crate::proto::http::client::{Endpoint, ResponseReader};
 
-/// One look-up of a place, connection included (`protocol.md` promises a place, never a wait). Beyond: unknown.
+/// Time limit of one look-up of a place, connection included: no answer of the protocol waits longer for a place. After it,
+/// the place is unknown.
 const PLACE_DEADLINE: Duration = Duration::from_secs(2);
-/// Addresses whose places are remembered, about 200 bytes each. Beyond: the one that expires first is forgotten.
+/// Addresses whose places are cached, about 200 bytes each. Above it, the one that expires first is dropped.
 const PLACES_KEPT_MAX: usize = 4_096;
-/// How long a place is believed.
+/// How long a place is cached.
 const PLACE_KEPT: Duration = Duration::from_secs(24 * 3_600);
-/// How long a failure to learn one is believed, so that a dead service costs one wait a while.
+/// How long a failure is cached, so that a dead service costs one wait in this time.
 const PLACE_FAILURE_KEPT: Duration = Duration::from_secs(60);
-/// Characters of a place. Beyond: cut.
+/// Characters of a place. A longer one is cut.
 const PLACE_CHARS_MAX: usize = 128;
 
 /// Where geolocations come from.
@@ -92,7 +93,7 @@ impl Database {
     fn renew(&self) -> bool {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         let file = FileState::of(&self.path);
-        // A file that is missing for a moment is no new content.
+        // A file that is missing for a moment is not new content.
         if file.is_none() || file == content.file {
             return false;
         }
@@ -225,8 +226,9 @@ fn ask(
     loop {
         received.clear();
         let more = wire.receive(&mut received)?;
-        let whole = reader.receive(&received).map_err(|_| fault("the service's response is not HTTP"))?;
-        if whole || !more {
+        let is_complete =
+            reader.receive(&received).map_err(|_| fault("the service's response is not HTTP"))?;
+        if is_complete || !more {
             break;
         }
     }

@@ -16,8 +16,8 @@ use crate::model::job::{Delivery, Done, Job};
 use crate::model::mail::Letter;
 use crate::proto::smtp::{Action, Address, Dialogue, Mail, Mailbox, Outcome, SmtpOptions, mbox_entry};
 
-/// From the first byte to the mail server until a mail is handed over: less than [`DRAIN_MAX`](crate::limits::DRAIN_MAX), so that a hanging server
-/// delays no end. Beyond: tried again later.
+/// Time limit of one delivery to the mail server: less than [`DRAIN_MAX`](crate::limits::DRAIN_MAX), so that a hanging mail
+/// server does not delay the end of the process. After it, the mail is tried again later.
 const SMTP_DEADLINE: Duration = Duration::from_secs(25);
 
 /// Where mails go.

@@ -13,14 +13,14 @@ use crate::base::crypto::{HmacKey, base64url, base64url_decode};
 use crate::base::text::password_form;
 use crate::model::job::{Done, Hidden, Job};
 
-/// KiB one password hash may use: a misprinted ARGON2 must not take the machine. Beyond: refused at the start.
+/// KiB one password hash may use: a mistyped ARGON2 must not use all memory. Above it: refused at the start.
 const ARGON2_MEMORY_KIB_MAX: u32 = 1_048_576;
-/// Passes over that memory. Beyond: refused at the start.
+/// Passes over that memory. Above it: refused at the start.
 const ARGON2_PASSES_MAX: u32 = 64;
-/// Lanes, which this build computes one after the other. Beyond: refused at the start.
+/// Lanes, which this build computes one after the other. Above it: refused at the start.
 const ARGON2_LANES_MAX: u32 = 16;
 
-/// What one hash costs: ARGON2=m,t,p.
+/// The cost of one hash: ARGON2=m,t,p.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     pub memory_kib: u32,
@@ -69,7 +69,7 @@ pub struct PasswordHasher {
 
 const HASH_LEN: usize = 32;
 
-/// The content of a PHC string of ours.
+/// The content of a PHC string that natter wrote.
 struct Stored {
     cost: Cost,
     params: Params,
@@ -185,8 +185,9 @@ fn parse_phc(text: &str) -> Option<Stored> {
     let mut cost = |name: &str| -> Option<u32> { costs.next()?.strip_prefix(name)?.parse().ok() };
     let cost = Cost { memory_kib: cost("m=")?, passes: cost("t=")?, lanes: cost("p=")? };
     let (salt, hash) = (from_phc_base64(salt)?, from_phc_base64(hash)?);
-    let whole = parts.next().is_none() && costs.next().is_none() && salt.len() >= 8 && hash.len() == HASH_LEN;
-    if !whole {
+    let is_complete =
+        parts.next().is_none() && costs.next().is_none() && salt.len() >= 8 && hash.len() == HASH_LEN;
+    if !is_complete {
         return None;
     }
     Some(Stored { cost, params: cost.params().ok()?, salt, hash })

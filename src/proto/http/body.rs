@@ -15,12 +15,12 @@
 use super::head::Framing;
 use super::headers::is_token_byte;
 
-/// Bytes of one chunk line, its extensions included: room for a size and a signature. Beyond: 400.
+/// Bytes of one chunk line, its extensions included: room for a size and a signature. Above it: 400.
 const CHUNK_LINE_MAX: usize = 256;
 /// Bytes of all chunk extensions of one body. They are read and dropped, so that without a bound one data
-/// byte could cost a chunk line each time (RFC 9112 §7.1.1). Beyond: 400.
+/// byte could cost a chunk line each time (RFC 9112 §7.1.1). Above it: 400.
 const CHUNK_EXTENSIONS_MAX: usize = 16_384;
-/// Bytes of the trailer section of one body, which is read and dropped. Beyond: 400.
+/// Bytes of the trailer section of one body, which is read and dropped. Above it: 400.
 const TRAILERS_MAX: usize = 4_096;
 
 /// Decodes the framing of one request body.
@@ -62,8 +62,8 @@ pub struct Piece<'a> {
     pub done: bool,
 }
 
-/// The framing is broken; the text is for the log. The response is 400 `bad_request`, and the connection closes, since no byte
-/// after the error can be trusted.
+/// The framing is broken; the text is for the log. The response is 400 `bad_request`, and the connection closes, since no
+/// byte after the error can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyError(pub &'static str);
 
@@ -114,8 +114,8 @@ impl BodyDecoder {
         BodyDecoder { state, size: 0, line: 0, extensions: 0, trailers: 0 }
     }
 
-    /// Reads the next piece: at most one run of data, and the framing around it. Call it again with the rest while bytes were
-    /// consumed and the body is not complete. After an error every call fails.
+    /// Reads the next piece: at most one run of data, and the framing around it. Call it again with the rest while bytes
+    /// were consumed and the body is not complete. After an error every call fails.
     pub fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Piece<'a>, BodyError> {
         let mut at = 0;
         let mut data: &[u8] = &[];
@@ -166,11 +166,11 @@ impl BodyDecoder {
     /// One byte of chunked framing.
     fn step(&mut self, state: State, byte: u8) -> Result<State, &'static str> {
         match state {
-            State::DataCr => return expect(byte, b'\r', State::DataLf, "no CRLF behind a chunk"),
+            State::DataCr => return expect(byte, b'\r', State::DataLf, "no CRLF after a chunk"),
             State::DataLf => {
                 self.line = 0;
                 self.size = 0;
-                return expect(byte, b'\n', State::Size(0), "bare CR behind a chunk");
+                return expect(byte, b'\n', State::Size(0), "bare CR after a chunk");
             }
             State::TrailerStart
             | State::TrailerName
@@ -233,8 +233,8 @@ impl BodyDecoder {
     }
 }
 
-/// `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 §7.1.1). Ignored, but only in a form in which
-/// every parser finds the same end of the line.
+/// `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 §7.1.1). Ignored, but only in a form in
+/// which every parser finds the same end of the line.
 fn extension(state: State, byte: u8) -> Result<State, &'static str> {
     use State::*;
     let space = matches!(byte, b' ' | b'\t');
@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(verdict(trailers(TRAILERS_MAX - 6)), Ok((0, true)));
         assert_eq!(verdict(trailers(TRAILERS_MAX - 5)), Err(BodyError("trailers too long")));
         let chunks = "1\r\nx\r\n".repeat(100_000) + "0\r\n\r\n";
-        assert_eq!(verdict(chunks), Ok((100_000, true)), "plain chunks are as many as they like");
+        assert_eq!(verdict(chunks), Ok((100_000, true)), "the number of plain chunks is not bounded");
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 
 use super::headers::is_token;
 
-/// Parameters of one media type. Beyond: the media type is malformed.
+/// Parameters of one media type. Above it: the media type is malformed.
 const PARAMETERS_MAX: usize = 8;
 
 /// A media type with its parameters (RFC 9110 §8.3.1).
@@ -64,8 +64,8 @@ pub enum Disposition {
     Attachment,
 }
 
-/// Content-Disposition with the name of the file in two forms (RFC 6266 §4.3, §5): an ASCII `filename` for old clients, and a
-/// `filename*`, which other clients use. Control characters and path separators become `_` in both.
+/// Content-Disposition with the name of the file in two forms (RFC 6266 §4.3, §5): an ASCII `filename` for old clients, and
+/// a `filename*`, which other clients use. Control characters and path separators become `_` in both.
 pub fn content_disposition(disposition: Disposition, name: &str) -> String {
     let mut text = String::with_capacity(64 + 4 * name.len());
     text.push_str(match disposition {

@@ -1,7 +1,7 @@
 //! A streaming parser for `multipart/form-data` (RFC 7578), sans-IO.
 //!
-//! [`Multipart::next`] reads the available bytes and returns one event. Owns the framing and the two headers that a form uses;
-//! leaves the rules for field names and file names, and the total size, to the route.
+//! [`Multipart::next`] reads the available bytes and returns one event. Owns the framing and the two headers that a form
+//! uses; leaves the rules for field names and file names, and the total size, to the route.
 //!
 //! ```text
 //!   Seek ──delimiter──► Line ──CRLF──► Head ──empty line──► Seek (inside a part) ──► …
@@ -12,14 +12,14 @@
 
 mod part;
 
-/// Bytes of a multipart boundary (RFC 2046 §5.1.1). Beyond: 400 `error_parsing_data`.
+/// Bytes of a multipart boundary (RFC 2046 §5.1.1). Above it: 400 `error_parsing_data`.
 const MULTIPART_BOUNDARY_MAX: usize = 70;
-/// Parts of one form: the widest form of the contract has five fields. Beyond: 400 `error_parsing_data`.
+/// Parts of one form: the widest form of the contract has five fields. Above it: 400 `error_parsing_data`.
 const MULTIPART_PARTS_MAX: usize = 32;
 /// Bytes of one part's head: two spellings of a 255-byte name, percent-encoded, and room to spare.
-/// Beyond: 400 `error_parsing_data`.
+/// Above it: 400 `error_parsing_data`.
 const MULTIPART_HEAD_MAX: usize = 8_192;
-/// White space behind a boundary (RFC 2046 calls it transport padding). Beyond: it was no boundary.
+/// White space after a boundary (RFC 2046 calls it transport padding). With more, it is not a boundary.
 const MULTIPART_PADDING_MAX: usize = 64;
 #[cfg(test)]
 mod tests;
@@ -86,12 +86,12 @@ pub struct Multipart {
     state: State,
     in_part: bool,
     parts: usize,
-    /// Delimiter bytes matched so far, and how many of them were in the input: the first bytes of a part and of the body are
-    /// matched as if a CRLF came before them.
+    /// Delimiter bytes matched so far, and how many of them were in the input: the first bytes of a part and of the body
+    /// are matched as if a CRLF came before them.
     matched: usize,
     sent: usize,
-    /// The rest of the line after a complete delimiter (bounded by MULTIPART_PADDING_MAX), or the head of a part (bounded by
-    /// MULTIPART_HEAD_MAX), or bytes that looked like a delimiter and are data.
+    /// The rest of the line after a complete delimiter (bounded by MULTIPART_PADDING_MAX), or the head of a part (bounded
+    /// by MULTIPART_HEAD_MAX), or bytes that looked like a delimiter and are data.
     held: Vec<u8>,
 }
 
@@ -136,8 +136,8 @@ impl Multipart {
         })
     }
 
-    /// Reads bytes from the front of `input`; returns how many, and the event that they are. Call it again with the rest until
-    /// [`Event::NeedMore`] or [`Event::End`].
+    /// Reads bytes from the front of `input`; returns how many, and the event that they are. Call it again with the rest
+    /// until [`Event::NeedMore`] or [`Event::End`].
     pub fn next<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), MultipartError> {
         let (consumed, step) = self.step(input)?;
         let event = match step {
@@ -246,8 +246,8 @@ impl Multipart {
         }
     }
 
-    /// Bytes at the end of `rest` that may begin a delimiter. CR is only its first byte, so the last CR decides, and after a
-    /// mismatch no earlier byte is read again.
+    /// Bytes at the end of `rest` that may begin a delimiter. CR is only its first byte, so the last CR decides, and after
+    /// a mismatch no earlier byte is read again.
     fn partial(&self, rest: &[u8]) -> usize {
         let tail = &rest[rest.len().saturating_sub(self.delimiter.needle().len() - 1)..];
         match memchr::memrchr(b'\r', tail) {

@@ -10,9 +10,9 @@ use super::head::{HeadError, Method};
 use crate::base::percent;
 use crate::limits::TARGET_MAX;
 
-/// Segments of a path: no route is half as deep. Beyond: the path names nothing, 404 `not_found`.
+/// Segments of a path: no route is half as deep. Above it: the path names nothing, 404 `not_found`.
 const SEGMENTS_MAX: usize = 16;
-/// Parameters of a query: no route takes half as many. Beyond: the query is malformed.
+/// Parameters of a query: no route takes half as many. Above it: the query is malformed.
 const QUERY_PAIRS_MAX: usize = 32;
 
 /// A target as it was sent. It has at most [`TARGET_MAX`] bytes, so that each offset fits two bytes.
@@ -138,8 +138,8 @@ impl Target {
     }
 
     /// The segments of the path, percent-decoded: none for `/`, and an empty last one after a trailing slash. `None` if no
-    /// route can match: a segment is not UTF-8, is `.` or `..`, or has a separator or NUL after decoding; there are more than
-    /// [`SEGMENTS_MAX`]; or there is no path.
+    /// route can match: a segment is not UTF-8, is `.` or `..`, or has a separator or NUL after decoding; there are more
+    /// than [`SEGMENTS_MAX`]; or there is no path.
     pub fn segments(&self) -> Option<Vec<String>> {
         let path = self.path().strip_prefix('/')?;
         if path.is_empty() {
@@ -157,8 +157,8 @@ impl Target {
         Some(segments)
     }
 
-    /// The pairs of the query in the order in which they were sent, decoded as `application/x-www-form-urlencoded`: `+` is a
-    /// space, and a key without `=` has an empty value.
+    /// The pairs of the query in the order in which they were sent, decoded as `application/x-www-form-urlencoded`: `+` is
+    /// a space, and a key without `=` has an empty value.
     pub fn query_pairs(&self) -> Result<Vec<(String, String)>, BadQuery> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in self.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -187,8 +187,8 @@ impl Target {
         pairs
     }
 
-    /// The target for a log: the path, and only those keys of the query that look like names. A ticket, an access token and a
-    /// signature are values; a token in the position of a key is too long for a name or has other characters.
+    /// The target for a log: the path, and only those keys of the query that look like names. A ticket, an access token and
+    /// a signature are values; a token in the position of a key is too long for a name or has other characters.
     pub fn redacted(&self) -> String {
         const KEY_MAX: usize = 24;
         let mut text = String::from(self.path());

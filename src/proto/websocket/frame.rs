@@ -1,8 +1,8 @@
 //! Single WebSocket frames (RFC 6455 §5.2): encodes outgoing ones, and checks the heads of incoming ones.
 //!
-//! An outgoing frame is encoded once for all receivers. An incoming head is checked before its payload arrives. Leaves messages
-//! to tungstenite: unmasking, fragments and UTF-8. Invariant: tungstenite's parser reads each head, so two parsers cannot
-//! disagree.
+//! An outgoing frame is encoded once for all receivers. An incoming head is checked before its payload arrives. Leaves
+//! messages to tungstenite: unmasking, fragments and UTF-8. Invariant: tungstenite's parser reads each head, so two parsers
+//! cannot disagree.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tungstenite::protocol::frame::{Frame, FrameHeader};
 
 use crate::base::send_queue::SendQueue;
 
-/// Bytes of a close reason: what a control frame leaves beside the code (RFC 6455 §5.5). Beyond: cut.
+/// Bytes of a close reason: what a control frame has room for after the code (RFC 6455 §5.5). A longer one is cut.
 const CLOSE_REASON_MAX: usize = 123;
 
 /// Close codes of RFC 6455 §7.4.1 that natter sends.
@@ -117,13 +117,12 @@ impl Piece {
 }
 
 impl Incoming {
-    /// Reads a head and returns its length; `None` if `bytes` end inside it, a close code if the frame is not allowed. `open`
-    /// counts the bytes of the fragmented message that this frame may continue, and is updated for this frame. A message may
-    /// have
-    /// `message_max` bytes.
+    /// Reads a head and returns its length; `None` if `bytes` end inside it, a close code if the frame is not allowed.
+    /// `open` counts the bytes of the fragmented message that this frame may continue, and is updated for this frame. A
+    /// message may have `message_max` bytes.
     ///
-    /// tungstenite checks this too, but it finds a wrong mask, reserved bits and the length of a control frame only after the
-    /// payload has arrived, and it does not check the shortest-length rule.
+    /// tungstenite checks this too, but it finds a wrong mask, reserved bits and the length of a control frame only after
+    /// the payload has arrived, and it does not check the shortest-length rule.
     pub fn begin(
         bytes: &[u8],
         open: &mut Option<usize>,
@@ -157,8 +156,8 @@ impl Incoming {
 
     /// Takes a piece of the payload, of which `available` bytes have arrived; `None` if there is nothing to take.
     ///
-    /// A data frame of which only a part has arrived is passed on as fragments (§5.4 allows this for an intermediary). So bad
-    /// UTF-8 fails as soon as it arrives, and memory grows with the received bytes, not with the length in a head.
+    /// A data frame of which only a part has arrived is passed on as fragments (§5.4 allows this for an intermediary). So
+    /// bad UTF-8 fails as soon as it arrives, and memory grows with the received bytes, not with the length in a head.
     pub fn cut(&mut self, available: usize) -> Option<Piece> {
         let whole = available >= self.left;
         if !whole && (available == 0 || matches!(self.header.opcode, OpCode::Control(_))) {
@@ -267,7 +266,7 @@ mod tests {
             Incoming::begin(&bytes, &mut open, 200).map(|found| found.map(|(frame, _)| frame.left))
         };
         assert_eq!(begin(false, 1, 100), Ok(Some(100)));
-        assert_eq!(begin(true, 9, 125), Ok(Some(125)), "a ping between fragments counts for nothing");
+        assert_eq!(begin(true, 9, 125), Ok(Some(125)), "a ping between fragments does not count");
         assert_eq!(begin(true, 0, 101), Err(TOO_BIG));
         assert_eq!(begin(true, 0, 100), Ok(Some(100)));
         assert_eq!(begin(true, 1, 125), Ok(Some(125)), "the next message counts from 0");

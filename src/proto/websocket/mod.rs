@@ -1,7 +1,7 @@
 //! The server side of a WebSocket (RFC 6455), sans-IO: bytes in, messages out.
 //!
-//! Pongs and close frames go to the send queue of the stream. tungstenite unmasks, joins fragments and checks UTF-8 and close
-//! codes, over a pipe in memory. It has no timer and no socket, and closes by itself only after a protocol error.
+//! Pongs and close frames go to the send queue of the stream. tungstenite unmasks, joins fragments and checks UTF-8 and
+//! close codes, over a pipe in memory. It has no timer and no socket, and closes by itself only after a protocol error.
 //!
 //! Invariant: tungstenite gets only complete frames, one at a time, so it is always at a frame boundary. Its context (which
 //! cannot be shrunk) exists only from the first byte of a message to its last: between messages a WebSocket owns no memory
@@ -34,7 +34,7 @@ pub use handshake::{Accept, PROTOCOL, UpgradeError, VERSION, accept_key, check_u
 /// none is open. Longer frames get a buffer of their own length, so this bounds the cost of small ones only.
 const WS_READ_BUFFER: usize = 1_024;
 /// Bytes the WebSocket decoder may hold to send: one pong or one answer to a close, at most 127, which leave
-/// at once. Beyond: the decoder reports a full buffer, and the stream fails with 1011.
+/// at once. Above it: the decoder reports a full buffer, and the stream fails with 1011.
 const WS_WRITE_BUFFER_MAX: usize = 256;
 /// Bytes waiting in a send queue from which on only the newest ping is answered, when the queue has drained
 /// (RFC 6455 §5.5.3 allows it): a flood of pings by a peer that does not read costs one pong.
@@ -48,8 +48,8 @@ pub enum Incoming {
     /// The pong is queued, or will be queued when the queue has drained.
     Ping,
     Pong,
-    /// The peer closes, or answers our close; the answer, if one is needed, is queued. The code is that of the peer, 1002 for
-    /// a code that is not allowed (§7.4), `None` if there is none. Nothing comes after it.
+    /// The peer closes, or answers our close; the answer, if one is needed, is queued. The code is that of the peer, 1002
+    /// for a code that is not allowed (§7.4), `None` if there is none. Nothing comes after it.
     Close {
         code: Option<u16>,
     },
@@ -146,8 +146,8 @@ impl WebSocket {
         }
     }
 
-    /// Keeps `bytes` for [`WebSocket::next`]. The caller bounds them: it reads the socket only while [`WebSocket::has_input`]
-    /// is false, and then at most a head or a control frame (139 bytes) is kept.
+    /// Keeps `bytes` for [`WebSocket::next`]. The caller bounds them: it reads the socket only while
+    /// [`WebSocket::has_input`] is false, and then at most a head or a control frame (139 bytes) is kept.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.state == State::Ended || bytes.is_empty() {
             return;
