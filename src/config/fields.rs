@@ -130,16 +130,16 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("WS_MESSAGE_MAX", "65536", Number(256, 16_777_216), "Bytes of a WebSocket message."),
         row("SEND_QUEUE_MAX", "1048576", Number(4_096, 1_073_741_824), "Bytes that may wait for a slow stream before it is closed."),
         row("CONNECTIONS_MAX", "10000", Number(1, 1_000_000), "Open connections."),
-        row("CONNECTIONS_PER_ADDRESS", "1024", Number(1, 1_000_000), "Open connections of one address (a /64 of IPv6); behind a trusted proxy, its streams and requests in progress."),
-        row("STREAMS_PER_ACCOUNT", "256", Number(1, 1_000_000), "Open WebSockets, event streams and long polls of one account; lifted by RATE_LIMIT=off."),
+        row("CONNECTIONS_PER_ADDRESS", "1024", Number(1, 1_000_000), "Open connections of one address (a /64 of IPv6); through a trusted proxy, its streams and requests in progress."),
+        row("STREAMS_PER_ACCOUNT", "256", Number(1, 1_000_000), "Open WebSockets, event streams and long polls of one member; lifted by RATE_LIMIT=off."),
         row("HEARTBEAT", "30", Number(1, 3_600), "Seconds between two pings of a stream."),
     ]),
     ("Rates", &[
-        row("RATE_LIMIT", "on", Switch, "`off` lifts the four rates below, and the bounds per account of streams and of groups an hour."),
+        row("RATE_LIMIT", "on", Switch, "`off` lifts the four rates below, and the limits per member of streams and of groups an hour."),
         row("RATE_CREDENTIALS", "5/10", Rate, "Sign-up, sign-in, refresh and reset, by address."),
-        row("RATE_ADDRESS", "50/100", Rate, "Other requests without an account, and failed ones, by address."),
-        row("RATE_ACCOUNT", "50/100", Rate, "Requests of an account."),
-        row("RATE_WRITES", "20/60", Rate, "Writes of an account."),
+        row("RATE_ADDRESS", "50/100", Rate, "Other requests without an access token, and failed ones, by address."),
+        row("RATE_ACCOUNT", "50/100", Rate, "Requests of a member."),
+        row("RATE_WRITES", "20/60", Rate, "Writes of a member."),
     ]),
 ];
 
