@@ -9,11 +9,12 @@ use natter::model::conversation::{CreateConversation, PutMember, RemoveMember, U
 use natter::model::event::{Event, Fact, Role};
 use natter::model::message::{DeleteMessage, Destination, EditMessage, PostMessage, PostedMessage, React};
 use natter::model::operation::{Answer, Lane, Outcome, Refusal, Write};
+use natter::model::profile::{Profile, UpdateProfile};
 use natter::model::session::{NewSession, RefreshSession};
 use natter::store::Fault;
 
 use super::history::{Conversation, Message, Version};
-use super::reference::{Logged, Model, Session, What, pair};
+use super::reference::{Logged, Model, Name, Session, What, pair};
 use super::sabotage;
 
 /// Maximum of different emoji on one message (`protocol.md`, message.react).
@@ -89,8 +90,13 @@ impl Model {
                     self.blocks.remove(&key);
                 }
             }
+            Write::UpdateProfile(update) => self.rename(lane, update, outcome),
             Write::SignUp(sign_up) => match &outcome.result {
-                Ok(_) => {
+                Ok(answer) => {
+                    let Answer::SignUp(opened) = answer else { panic!("sign-up: {answer:?}") };
+                    let name = name_of(&opened.account.profile);
+                    assert!(!self.is_nick_taken(&name.nick_name), "{name:?} is taken");
+                    self.names.insert(sign_up.account.profile, vec![(0, name)]);
                     assert!(
                         self.emails.insert(sign_up.account.email.clone()),
                         "an e-mail address taken twice"
@@ -140,6 +146,33 @@ impl Model {
 
     fn conversation(&mut self, id: Id) -> &mut Conversation {
         self.conversations.get_mut(&id).expect("it is there")
+    }
+
+    // ---- profiles -----------------------------------------------------------------------------------
+
+    fn is_nick_taken(&self, nick_name: &str) -> bool {
+        self.names.keys().any(|profile| self.name(*profile, u64::MAX).nick_name == nick_name)
+    }
+
+    fn rename(&mut self, lane: Lane, update: &UpdateProfile, outcome: &Outcome) {
+        let before = self.name(update.profile, u64::MAX).clone();
+        let mut after = before.clone();
+        after.display_name.clone_from(update.display_name.as_ref().unwrap_or(&before.display_name));
+        after.nick_name.clone_from(update.nick_name.as_ref().unwrap_or(&before.nick_name));
+        after.is_private = update.is_private.unwrap_or(before.is_private);
+        let taken = after.nick_name != before.nick_name && self.is_nick_taken(&after.nick_name);
+        let expect = if taken { Err(Refusal::NicknameTaken) } else { Ok(()) };
+        let fresh = !taken && after != before;
+        check(outcome, expect, usize::from(fresh), "profile.update");
+        if let Ok(Answer::UpdateProfile(profile)) = &outcome.result {
+            assert_eq!(name_of(profile), after, "the answer of profile.update");
+        }
+        if fresh {
+            let event = &outcome.events[0];
+            let what = What::Renamed { profile: update.profile };
+            self.record(lane, event, what, self.who_sees(update.profile));
+            self.names.get_mut(&update.profile).expect("a profile").push((event.seq, after));
+        }
     }
 
     // ---- messages -----------------------------------------------------------------------------------
@@ -384,9 +417,10 @@ impl Model {
         assert_eq!((marked.read_n, marked.unread), (read_n, unread), "a read mark's answer");
         let [event] = &*outcome.events else { return };
         // The peer of a direct conversation sees it; in a group only the reader's own devices do.
-        let blocked =
-            conversation.joined.iter().any(|other| *other != reader && self.is_blocked(reader, *other));
-        let seen = !conversation.is_group && !blocked;
+        let hidden = conversation.joined.iter().any(|other| {
+            *other != reader && (self.is_blocked(reader, *other) || self.hides_reads(reader, *other))
+        });
+        let seen = !conversation.is_group && !hidden;
         let audience = if seen { conversation.members() } else { BTreeSet::from([reader]) };
         self.conversation(id).mark(reader, event.seq, read_n);
         self.record(lane, event, What::Read { conversation: id, profile: reader, read_n }, audience);
@@ -596,4 +630,12 @@ fn check(outcome: &Outcome, expect: Result<(), Refusal>, events: usize, what: &s
     let result = outcome.result.as_ref().map(|_| ()).map_err(|refusal| *refusal);
     assert_eq!(result, expect, "{what}");
     assert_eq!(outcome.events.len(), events, "events of {what}");
+}
+
+fn name_of(profile: &Profile) -> Name {
+    Name {
+        display_name: profile.display_name.clone(),
+        nick_name: profile.nick_name.clone(),
+        is_private: profile.is_private,
+    }
 }

@@ -63,7 +63,11 @@ pub enum Ask {
     SignIn,
     Refresh,
     Logout,
-    Me,
+    /// `floor`: as of `List`.
+    Me {
+        floor: u64,
+    },
+    Rename,
     /// `index`: the index of this post on its connection.
     Post {
         client_id: Id,

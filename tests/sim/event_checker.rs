@@ -161,10 +161,12 @@ impl Run {
                 let device = &mut self.devices[d];
                 device.token.take_if(|token| token.session == session);
             }
-            Ask::Me => {
+            Ask::Me { floor } => {
                 let me = self.profile(d).expect("a profile");
                 assert_eq!(text_at(data, "profile.id"), Some(me.to_string()));
+                self.model.check_profile(at(data, "profile").expect("a profile"), floor);
             }
+            Ask::Rename => self.model.check_profile(data, 0),
             Ask::Post { client_id, .. } => self.posted(d, client_id, data, &reply),
             Ask::Read { conversation } => {
                 let (me, head) = (self.profile(d).expect("a profile"), self.model.head);
@@ -243,6 +245,7 @@ impl Run {
                 }
             }
             ("not_found" | "not_allowed", Ask::Change) => {}
+            ("nickname_taken", Ask::Rename) => {}
             (
                 "not_found",
                 Ask::Read { conversation }
@@ -374,7 +377,7 @@ impl Run {
         let me = self.profile(d).expect("a profile");
         let Some(cursor) = text_at(envelope, "cursor") else {
             // Until the writes of the last process are proven to be on disk, no client may continue from this cursor.
-            assert!(self.runtime.began_unproven, "a list without a cursor");
+            assert!(self.runtime.link(conn).began_unproven, "a list without a cursor");
             return;
         };
         let (epoch, as_of) = cursor.split_once(':').expect("epoch:seq");

@@ -36,6 +36,8 @@ pub struct Link {
     piece_max: usize,
     /// The server at the other end shuts down.
     pub draining: bool,
+    /// The server at the other end began with what is not proven to be on disk.
+    pub began_unproven: bool,
     /// The epoch of the server it was opened to.
     pub epoch: String,
     /// Holds what the server reads and writes against the documents.
@@ -61,6 +63,7 @@ impl Link {
             blocked: false,
             piece_max,
             draining: false,
+            began_unproven: false,
             epoch: epoch.to_owned(),
             observer: Observer::default(),
         }

@@ -54,6 +54,10 @@ pub enum What {
         profile: Id,
         admin: bool,
     },
+    /// A profile's name, nick name or visibility changed.
+    Renamed {
+        profile: Id,
+    },
     /// An event that the model has no rule for.
     Other {
         name: &'static str,
@@ -85,6 +89,8 @@ pub struct Model {
     pub(super) newest_id: Id,
     pub(super) emails: BTreeSet<String>,
     pub profiles: BTreeSet<Id>,
+    /// What others see of each profile, since which seq.
+    pub(super) names: BTreeMap<Id, Vec<(u64, Name)>>,
     /// By member.
     pub(super) profile_of: BTreeMap<Id, Id>,
     pub(super) sessions: BTreeMap<Id, Session>,
@@ -101,6 +107,24 @@ pub struct Model {
     /// (conversation, n) of each message, by seq.
     pub(super) messages: BTreeMap<u64, (Id, u64)>,
     pub log: BTreeMap<u64, Logged>,
+}
+
+/// What others see of a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub display_name: String,
+    pub nick_name: String,
+    pub is_private: bool,
+}
+
+impl Name {
+    fn shown(data: &Value<'_>) -> Name {
+        Name {
+            display_name: text_at(data, "display_name").expect("display_name"),
+            nick_name: text_at(data, "nick_name").expect("nick_name"),
+            is_private: at(data, "is_private") == Some(&Value::Bool(true)),
+        }
+    }
 }
 
 /// A row of the legacy chat list.
@@ -177,9 +201,21 @@ impl Model {
             let newer = self.log.range(seq + 1..).any(|(_, later)| {
                 matches!(&later.what, What::Read { conversation: c, profile: p, .. } if c == conversation && p == reader)
             });
-            if newer || self.ever_blocked.contains(&pair(profile, *reader)) {
+            let hid =
+                self.ever_blocked.contains(&pair(profile, *reader)) || self.ever_hid_reads(profile, *reader);
+            if newer || hid {
                 return true;
             }
+        }
+        // A replay shows a peer's newest change only.
+        if let What::Renamed { profile: renamed } = what
+            && *renamed != profile
+        {
+            let newer = self
+                .log
+                .range(seq + 1..)
+                .any(|(_, later)| matches!(&later.what, What::Renamed { profile } if profile == renamed));
+            return newer || self.ever_blocked.contains(&pair(profile, *renamed));
         }
         let conversation = self.conversation_of(what).map(|id| &self.conversations[&id]);
         conversation.is_some_and(|conversation| conversation.was_left_after(profile, seq))
@@ -196,19 +232,23 @@ impl Model {
             What::Edited { message } | What::Deleted { message } | What::Reacted { message } => {
                 self.message(*message).map(|message| message.conversation)
             }
-            What::Ended { .. } | What::Other { .. } => None,
+            What::Ended { .. } | What::Renamed { .. } | What::Other { .. } => None,
         }
     }
 
     /// Whether a stream of this profile may receive an event: the profile is in its audience, or, in a replay, a block was
-    /// removed since.
+    /// removed, a direct conversation begun or a profile made public since.
     pub fn may_receive(&self, seq: u64, profile: Id, live: bool) -> bool {
         let logged = &self.log[&seq];
         let lifted = match &logged.what {
             What::Read { conversation, profile: reader, .. } => {
                 self.conversations[conversation].has(profile)
                     && !self.conversations[conversation].is_group
-                    && self.ever_blocked.contains(&pair(profile, *reader))
+                    && (self.ever_blocked.contains(&pair(profile, *reader))
+                        || self.ever_hid_reads(profile, *reader))
+            }
+            What::Renamed { profile: renamed } => {
+                self.direct(profile, *renamed).is_some() && !self.is_blocked(profile, *renamed)
             }
             _ => false,
         };
@@ -272,6 +312,31 @@ impl Model {
         found
     }
 
+    /// The profiles that receive a change of this one: itself, and its direct peers except across a block.
+    pub(super) fn who_sees(&self, profile: Id) -> BTreeSet<Id> {
+        let peers = self.directs.keys().filter_map(|(low, high)| match () {
+            () if *low == profile => Some(*high),
+            () if *high == profile => Some(*low),
+            () => None,
+        });
+        peers.filter(|peer| !self.is_blocked(profile, *peer)).chain([profile]).collect()
+    }
+
+    /// Whether two profiles do not see each other's read marks, because one of them is private.
+    pub(super) fn hides_reads(&self, a: Id, b: Id) -> bool {
+        [a, b].iter().any(|profile| self.name(*profile, u64::MAX).is_private)
+    }
+
+    fn ever_hid_reads(&self, a: Id, b: Id) -> bool {
+        [a, b].iter().any(|profile| self.names[profile].iter().any(|(_, name)| name.is_private))
+    }
+
+    pub(super) fn name(&self, profile: Id, seq: u64) -> &Name {
+        let names = &self.names[&profile];
+        let count = names.partition_point(|(since, _)| *since <= seq);
+        &names[count.max(1) - 1].1
+    }
+
     // ---- checks of received values -----------------------------------------------------------------
 
     /// Checks that a message shown to a client is stored, complete, in one of its versions. Returns its seq and the rev of
@@ -307,6 +372,14 @@ impl Model {
             .collect();
         assert_eq!(told, version.reactions, "reactions of seq {seq} at rev {rev}");
         (seq, rev)
+    }
+
+    /// Checks that a profile shown to a client had this name at `since` or later.
+    pub fn check_profile(&self, shown: &Value<'_>, since: u64) {
+        let id = text_at(shown, "id").and_then(|text| Id::parse(&text)).expect("id");
+        let name = Name::shown(shown);
+        let held = (since..=self.head).any(|seq| *self.name(id, seq) == name);
+        assert!(held, "{id} was never {name:?} since seq {since}: {:?}", self.names[&id]);
     }
 
     /// Checks an event of a stream against the log. A replay shows the current content.
@@ -352,6 +425,14 @@ impl Model {
                     told == *read_n || !live && *read_n <= told && told <= now,
                     "read_n {told} of seq {seq}"
                 );
+            }
+            (What::Renamed { profile }, "profile.updated") => {
+                assert_eq!(id("id"), Some(*profile), "the profile of {name} {seq}");
+                if live {
+                    assert_eq!(Name::shown(data), *self.name(*profile, seq), "{name} {seq}");
+                } else {
+                    self.check_profile(data, seq);
+                }
             }
             (What::Ended { session }, "session.ended") => assert_eq!(id("session"), Some(*session)),
             (What::Other { name: known }, name) => assert_eq!(*known, name),

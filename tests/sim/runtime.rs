@@ -187,6 +187,7 @@ impl Runtime {
         let conn = ConnId(u64::from(self.slots[slot].0) << 32 | slot as u64);
         let mut link = Link::new(rng, &self.epoch);
         link.draining = self.draining;
+        link.began_unproven = self.began_unproven;
         if self.calm {
             link.hurry();
         }

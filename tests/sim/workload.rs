@@ -25,7 +25,7 @@ impl Run {
             return self.refresh(d);
         }
         let (groups, blocks) = (usize::from(self.plan.groups), usize::from(self.plan.blocks));
-        let weights = [30, 12, 6, 16, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks, 4, 10, 3];
+        let weights = [30, 12, 6, 16, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks, 4, 10, 3, 4];
         match self.rng.weighted(&weights) {
             0 => {
                 // Sometimes several at once, which the writer may commit in one batch.
@@ -50,7 +50,8 @@ impl Run {
             14 => self.block(d),
             15 => self.search(d, None, false),
             16 => self.type_somewhere(d),
-            _ => self.renew_stream(d),
+            17 => self.renew_stream(d),
+            _ => self.rename(d),
         }
     }
 
@@ -94,7 +95,19 @@ impl Run {
     }
 
     fn ask_me(&mut self, d: usize) {
-        self.request(d, Ask::Me, "GET", "/api/v1/user/me", None);
+        let floor = self.runtime.published;
+        self.request(d, Ask::Me { floor }, "GET", "/api/v1/user/me", None);
+    }
+
+    /// Changes what others see of a profile. The nick names are few, so that some are taken.
+    fn rename(&mut self, d: usize) {
+        let number = self.rng.below(4);
+        let body = match self.rng.below(4) {
+            0 | 1 => format!(r#"{{"display_name":"Renamed {number}"}}"#),
+            2 => format!(r#"{{"nick_name":"renamed.{number}"}}"#),
+            _ => format!(r#"{{"is_private":{}}}"#, number == 0),
+        };
+        self.request(d, Ask::Rename, "PUT", "/api/v1/profile", Some(&body));
     }
 
     // ---- messages -----------------------------------------------------------------------------------
