@@ -46,7 +46,7 @@ use std::time::Instant;
 
 use support::net::PATIENCE;
 
-/// A ULID that no other call of this process returns: what a client makes up for a post.
+/// A ULID that no other call of this process returns, as a client makes it for a post.
 fn client_id() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -60,22 +60,22 @@ fn post_to(profile: &str, client_id: &str, body: &str) -> String {
     )
 }
 
-/// What a command that succeeded wrote to stdout.
+/// The stdout of a command that succeeded.
 #[track_caller]
-fn said(output: &Output) -> String {
+fn stdout_of(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-/// What a command that failed wrote to stderr, and to nothing else.
+/// The stderr of a command that failed. Its stdout must be empty.
 #[track_caller]
-fn refused(output: &Output) -> String {
+fn stderr_of(output: &Output) -> String {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-/// Waits for what must come.
+/// Waits until `holds` returns true; fails after a time limit.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {

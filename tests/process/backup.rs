@@ -14,7 +14,7 @@ use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, Ws, at};
 use super::support::process::{Launch, Natter, Signal};
-use super::{client_id, post_to, refused, said, until};
+use super::{client_id, post_to, stderr_of, stdout_of, until};
 
 fn names(folder: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
@@ -62,7 +62,7 @@ fn show(http: &mut Http, from: &Person, to: &Person, bytes: &str) -> String {
 fn sign_in(http: &mut Http, name: &str) -> Person {
     let body = format!(r#"{{"email":"{name}@example.org","password":"correct horse {name}'s"}}"#);
     let session = http.ask("POST", "/api/v1/user/sign-in", &[], Some(&body)).expect("a response");
-    assert_eq!(session.status, 200, "the keys came with it: {}", session.text());
+    assert_eq!(session.status, 200, "the keys are in the backup: {}", session.text());
     Person::from_response(&session)
 }
 
@@ -87,7 +87,7 @@ fn a_backup_made_under_load_is_complete() {
             post(&mut http, &ann, &bob, "meanwhile");
             count += 1;
         }
-        let text = said(&backup.join().expect("no panic"));
+        let text = stdout_of(&backup.join().expect("no panic"));
         assert!(text.contains("with 1 files of uploads") && text.contains("holds keys"), "{text}");
         count
     });
@@ -95,22 +95,22 @@ fn a_backup_made_under_load_is_complete() {
     assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o7777, 0o600);
     assert_eq!(names(dir.path()), ["all.tar", "data"], "nothing else is left");
     assert!(!names(&dir.path().join("data")).iter().any(|name| name.contains("backup")), "no copy is left");
-    let whole = fs::read(&file).expect("a file");
-    assert!(refused(&launch.run(&["backup", "all.tar"])).contains("already exists"));
-    assert_eq!(fs::read(&file).expect("a file"), whole);
+    let complete = fs::read(&file).expect("a file");
+    assert!(stderr_of(&launch.run(&["backup", "all.tar"])).contains("already exists"));
+    assert_eq!(fs::read(&file).expect("a file"), complete);
 
     // Any tar program can read it.
     if let Ok(listed) = Command::new("tar").arg("-tvf").arg(&file).output() {
-        let text = said(&listed);
+        let text = stdout_of(&listed);
         for entry in ["natter.db", "password_secret", "uploads/", "natter.sha256"] {
             assert!(text.contains(entry), "{text}");
         }
-        assert!(!text.contains("half"), "what is still being received belongs to nobody: {text}");
+        assert!(!text.contains("half"), "an incomplete upload is not in it: {text}");
         assert!(text.lines().all(|line| line.starts_with("-rw-------")), "{text}");
     }
 
     // Not while a server runs.
-    let error = refused(&launch.run(&["restore", "all.tar"]));
+    let error = stderr_of(&launch.run(&["restore", "all.tar"]));
     assert!(error.contains("is locked") && error.contains("stop the server first"), "{error}");
     post(&mut http, &ann, &bob, "after the backup");
     let list = http.ask_as(&ann, "GET", "/api/v1/conversations", None).expect("a response");
@@ -120,7 +120,7 @@ fn a_backup_made_under_load_is_complete() {
 
     // Not into a folder that is not empty.
     let before = below(dir.path());
-    let error = refused(&launch.run(&["restore", "all.tar"]));
+    let error = stderr_of(&launch.run(&["restore", "all.tar"]));
     assert!(error.contains("DATA_DIR is not empty"), "{error}");
     assert_eq!(below(dir.path()), before);
 
@@ -128,7 +128,7 @@ fn a_backup_made_under_load_is_complete() {
     let other = TestDir::new();
     fs::rename(&file, other.path().join("all.tar")).expect("moved");
     let launch = Launch::new(other.path());
-    let text = said(&launch.run(&["restore", "all.tar"]));
+    let text = stdout_of(&launch.run(&["restore", "all.tar"]));
     assert!(text.starts_with("restored from all.tar into /") && text.lines().count() == 2, "{text}");
     assert!(
         text.contains("erased since this backup was made are back") && text.contains("--end-sessions"),
@@ -163,7 +163,7 @@ fn a_backup_made_under_load_is_complete() {
     assert_eq!((at(&text, "event"), at(&text, "reason")), ("reset".into(), "epoch".into()), "{text}");
     post(&mut http, &again, &bob, "and on it goes");
     natter.stop();
-    said(&launch.run(&["check"]));
+    stdout_of(&launch.run(&["check"]));
 }
 
 /// A backup of a folder with one member and one file, made without a server.
@@ -174,7 +174,7 @@ fn small(launch: &Launch) -> Vec<u8> {
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join("01ARZ3NDEKTSV4RRFFQ69G5FAT"), b"bytes").expect("a file");
     fs::write(folder.join("somebody's"), b"no upload").expect("a file");
-    said(&launch.run(&["backup", "all.tar"]));
+    stdout_of(&launch.run(&["backup", "all.tar"]));
     fs::read(launch.folder.join("all.tar")).expect("a file")
 }
 
@@ -192,41 +192,41 @@ fn renamed(archive: &[u8], name: &str) -> Vec<u8> {
 #[test]
 fn a_backup_needs_no_server_and_an_incomplete_one_restores_nothing() {
     let dir = TestDir::new();
-    let whole = small(&Launch::new(dir.path()));
+    let complete = small(&Launch::new(dir.path()));
     let other = TestDir::new();
     let launch = Launch::new(other.path());
     let restore = |bytes: &[u8]| {
         fs::write(other.path().join("some.tar"), bytes).expect("written");
         launch.run(&["restore", "some.tar"])
     };
-    let mut damaged = whole.clone();
+    let mut damaged = complete.clone();
     damaged[512 + 5_000..512 + 6_000].fill(0xff);
     for (bytes, expect) in [
         (&b""[..], "not a complete backup"),
         (b"nonsense", "not a complete backup"),
         (&[0; 1024], "its checksum is missing"),
-        (&whole[..whole.len() / 2], "not a complete backup"),
-        (&whole[..whole.len() - 1_024], "its end is missing"),
+        (&complete[..complete.len() / 2], "not a complete backup"),
+        (&complete[..complete.len() - 1_024], "its end is missing"),
         (&damaged, "its checksum is wrong"),
         // Names outside the folder, and names that natter does not write.
-        (&renamed(&whole, "uploads/../../escaped"), "not a backup of natter"),
-        (&renamed(&whole, "uploads/5a/../../escaped"), "not a backup of natter"),
-        (&renamed(&whole, "/tmp/escaped"), "not a backup of natter"),
-        (&renamed(&whole, "uploads/tmp/01ARZ3NDEKTSV4RRFFQ69G5FAT"), "not a backup of natter"),
-        (&renamed(&whole, "control.sock"), "not a backup of natter"),
+        (&renamed(&complete, "uploads/../../escaped"), "not a backup of natter"),
+        (&renamed(&complete, "uploads/5a/../../escaped"), "not a backup of natter"),
+        (&renamed(&complete, "/tmp/escaped"), "not a backup of natter"),
+        (&renamed(&complete, "uploads/tmp/01ARZ3NDEKTSV4RRFFQ69G5FAT"), "not a backup of natter"),
+        (&renamed(&complete, "control.sock"), "not a backup of natter"),
     ] {
-        let error = refused(&restore(bytes));
+        let error = stderr_of(&restore(bytes));
         assert!(error.contains(expect) && error.contains("some.tar"), "{error}");
         assert_eq!(names(&other.path().join("data")), ["lock", "uploads"]);
         assert_eq!(names(&other.path().join("data/uploads")), [] as [&str; 0]);
         assert_eq!(names(other.path()), ["data", "some.tar"]);
     }
-    assert!(refused(&launch.run(&["restore", "missing.tar"])).contains("missing.tar"));
+    assert!(stderr_of(&launch.run(&["restore", "missing.tar"])).contains("missing.tar"));
     // A folder in which a restore was killed counts as empty.
     fs::create_dir_all(other.path().join("data/restoring")).expect("a folder");
     fs::write(other.path().join("data/restoring/natter.db"), b"half").expect("a file");
     fs::create_dir_all(other.path().join("data/uploads/restoring/5a")).expect("a folder");
-    said(&restore(&whole));
+    stdout_of(&restore(&complete));
     assert_eq!(
         names(&other.path().join("data")),
         ["access_secret", "lock", "natter.db", "password_secret", "refresh_secret", "uploads"]
@@ -234,9 +234,9 @@ fn a_backup_needs_no_server_and_an_incomplete_one_restores_nothing() {
     let upload = other.path().join("data/uploads/5a");
     assert_eq!(names(&upload), ["01ARZ3NDEKTSV4RRFFQ69G5FAT"]);
     assert_eq!(fs::read(upload.join("01ARZ3NDEKTSV4RRFFQ69G5FAT")).expect("a file"), b"bytes");
-    assert!(said(&launch.run(&["member", "list"])).contains("ann@example.org"));
+    assert!(stdout_of(&launch.run(&["member", "list"])).contains("ann@example.org"));
     let before = fs::read(other.path().join("data/natter.db")).expect("a database");
-    assert!(refused(&restore(&whole)).contains("DATA_DIR is not empty"));
+    assert!(stderr_of(&restore(&complete)).contains("DATA_DIR is not empty"));
     assert_eq!(fs::read(other.path().join("data/natter.db")).expect("a database"), before);
 }
 
@@ -251,10 +251,10 @@ fn keys_from_variables_are_reported_and_another_uploads_folder_is_filled() {
     let launch = Launch::new(dir.path()).with(&keys);
     small(&launch);
     fs::remove_file(dir.path().join("all.tar")).expect("removed");
-    let text = said(&launch.run(&["backup", "all.tar"]));
+    let text = stdout_of(&launch.run(&["backup", "all.tar"]));
     assert!(text.contains("the keys are in variables") && !text.contains("pppp"), "{text}");
     for place in ["no/such/folder.tar", "data"] {
-        let error = refused(&launch.run(&["backup", place]));
+        let error = stderr_of(&launch.run(&["backup", place]));
         assert!(error.contains(place), "{error}");
     }
 
@@ -263,14 +263,14 @@ fn keys_from_variables_are_reported_and_another_uploads_folder_is_filled() {
     let launch = Launch::new(dir.path()).with(&env);
     fs::create_dir_all(uploads.join("5a")).expect("a folder");
     fs::write(uploads.join("5a/mine"), b"mine").expect("a file");
-    let error = refused(&launch.run(&["restore", "all.tar"]));
+    let error = stderr_of(&launch.run(&["restore", "all.tar"]));
     assert!(error.contains("UPLOADS is not empty") && error.contains("5a"), "{error}");
     assert_eq!((names(&data), names(&uploads)), (vec!["lock".to_owned()], vec!["5a".to_owned()]));
     fs::remove_file(uploads.join("5a/mine")).expect("removed");
     for root in [&data, &uploads] {
         fs::create_dir(root.join("lost+found")).expect("a folder");
     }
-    let text = said(&launch.run(&["restore", "all.tar"]));
+    let text = stdout_of(&launch.run(&["restore", "all.tar"]));
     for (name, _) in keys {
         assert!(text.contains(&format!("{name} is not in this backup")), "{text}");
     }
@@ -293,15 +293,15 @@ fn a_full_disk_is_reported_and_nothing_is_left_on_it() {
         post(&mut http, &ann, &bob, &"word ".repeat(700));
     }
     let told = |error: String| assert!(error.contains("No space left"), "{error}");
-    told(refused(&launch.run(&["backup", "small/all.tar"])));
+    told(stderr_of(&launch.run(&["backup", "small/all.tar"])));
     assert_eq!(names(&disk.0), [] as [&str; 0]);
     assert!(!names(&dir.path().join("data")).iter().any(|name| name.contains("backup")));
     post(&mut http, &ann, &bob, "and on it goes");
-    said(&launch.run(&["backup", "all.tar"]));
+    stdout_of(&launch.run(&["backup", "all.tar"]));
     natter.stop();
 
     let launch = launch.with(&[("DATA_DIR", "small/data"), ("UPLOADS", "media")]);
-    told(refused(&launch.run(&["restore", "all.tar"])));
+    told(stderr_of(&launch.run(&["restore", "all.tar"])));
     assert_eq!(names(&disk.0.join("data")), ["lock"]);
     assert_eq!(names(&dir.path().join("media")), [] as [&str; 0]);
 }
@@ -330,7 +330,7 @@ fn a_copy_that_does_not_fit_is_refused_and_posts_continue() {
         .expect("written");
     let natter = launch.start();
     let mut http = Http::connect(natter.address);
-    let error = refused(&launch.run(&["backup", "all.tar"]));
+    let error = stderr_of(&launch.run(&["backup", "all.tar"]));
     assert!(error.contains("storage_full"), "{error}");
     assert!(!names(&disk.0).iter().any(|name| name.contains("backup")), "given back");
     assert_eq!(names(dir.path()), ["small"]);
@@ -371,15 +371,15 @@ fn a_stop_in_the_middle_of_a_backup_ends_it() {
             return backup;
         }
         natter.signal(Signal::Continue);
-        said(&backup.join().expect("no panic"));
-        fs::remove_file(dir.path().join("all.tar")).expect("a whole backup");
+        stdout_of(&backup.join().expect("no panic"));
+        fs::remove_file(dir.path().join("all.tar")).expect("a complete backup");
     };
     let mut natter = launch.start();
     let backup = halfway(&natter);
     let asked = Instant::now();
     natter.signal(Signal::Term);
     natter.signal(Signal::Continue);
-    let error = refused(&backup.join().expect("no panic"));
+    let error = stderr_of(&backup.join().expect("no panic"));
     assert!(error.contains("the server can't make a copy now: it is stopping"), "{error}");
     assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
@@ -390,11 +390,11 @@ fn a_stop_in_the_middle_of_a_backup_ends_it() {
     let mut natter = launch.start();
     let backup = halfway(&natter);
     natter.kill();
-    let error = refused(&backup.join().expect("no panic"));
+    let error = stderr_of(&backup.join().expect("no panic"));
     assert!(error.contains("the server ended before it answered"), "{error}");
     assert_eq!((names(dir.path()), copy().is_some()), (vec!["data".to_owned()], true));
     let natter = launch.start();
     assert_eq!(copy(), None);
-    said(&launch.run(&["backup", "all.tar"]));
+    stdout_of(&launch.run(&["backup", "all.tar"]));
     natter.stop();
 }

@@ -1,15 +1,14 @@
-//! The example client keeps the promise that it shows: a post is stored once however often its answer is lost, and a reader
-//! resumes by its cursor.
+//! Tests of the example client: it stores each post once, even if answers are lost, and a reader resumes by its cursor.
 
 use std::path::Path;
 use std::process::Command;
 
-use super::said;
+use super::stdout_of;
 use super::support::TestDir;
 use super::support::net::Http;
 use super::support::process::{Launch, Natter};
 
-/// One run of `examples/client.py`, and what it shows; nothing where there is no Python.
+/// Runs `examples/client.py` and returns its output; `None` without Python.
 fn client(natter: &Natter, folder: &Path, name: &str, post: &[&str]) -> Option<String> {
     std::fs::create_dir_all(folder).expect("a folder");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client.py");
@@ -17,7 +16,7 @@ fn client(natter: &Natter, folder: &Path, name: &str, post: &[&str]) -> Option<S
     command.arg(script).arg(natter.address.to_string()).arg(folder);
     command.args([&format!("{name}@example.org"), &format!("correct horse {name}'s")]).args(post);
     let output = command.output().ok()?;
-    Some(said(&output).trim().to_owned())
+    Some(stdout_of(&output).trim().to_owned())
 }
 
 #[test]
@@ -34,7 +33,7 @@ fn the_example_client_loses_nothing_and_stores_nothing_twice() {
     assert_eq!(shown, r#"["one"]"#);
     assert_eq!(client(&natter, &at_bob, "bob", &[]).as_deref(), Some(r#"["one"]"#));
 
-    // The answer was lost: what was posted is still in the outbox, under its client_id.
+    // The answer was lost: the post is still in the outbox, with its client_id.
     let path = at_ann.join("client.json");
     let state = std::fs::read_to_string(&path).expect("the state of the client");
     let id =

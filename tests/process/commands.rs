@@ -9,7 +9,7 @@ use std::process::Output;
 use super::support::TestDir;
 use super::support::net::Http;
 use super::support::process::Launch;
-use super::{refused, said};
+use super::{stderr_of, stdout_of};
 
 /// All files below a folder with their bytes; a folder has no bytes.
 fn everything(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
@@ -49,10 +49,10 @@ fn each(launch: &Launch, options: &[&str]) -> Vec<(String, Output)> {
 fn no_command_creates_a_server() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
-    let looked = |what: &str, output: &Output, place: &str| {
-        let text = refused(output);
-        let place = dir.path().canonicalize().expect("a folder").join(place);
-        let expect = format!("no natter server in {}: ", place.display());
+    let looked = |what: &str, output: &Output, folder: &str| {
+        let text = stderr_of(output);
+        let folder = dir.path().canonicalize().expect("a folder").join(folder);
+        let expect = format!("no natter server in {}: ", folder.display());
         assert!(text.contains(&expect) && text.contains("--data DIR"), "{what}: {text}");
     };
     // No folder; an empty folder; a folder with an empty database, as after an interrupted first start.
@@ -69,13 +69,13 @@ fn no_command_creates_a_server() {
         for (what, output) in each(&launch, &["--data", "else/where"]) {
             looked(&what, &output, "else/where");
         }
-        let checked = said(&launch.run(&["check"]));
+        let checked = stdout_of(&launch.run(&["check"]));
         assert!(checked.contains("no database yet at /") && checked.contains("data/natter.db"), "{checked}");
         assert_eq!(everything(dir.path()), before, "nothing was made");
     }
     // Without a password no server is created either.
     let output = launch.run(&["member", "add", "--create", "--data", "new", "ann@example.org"]);
-    assert!(refused(&output).contains("no password on stdin"));
+    assert!(stderr_of(&output).contains("no password on stdin"));
     assert!(!dir.path().join("new").exists());
 }
 
@@ -83,31 +83,31 @@ fn no_command_creates_a_server() {
 fn data_names_the_server_for_every_command() {
     let dir = TestDir::new();
     let elsewhere = TestDir::new();
-    let place = elsewhere.path().join("deep/data");
-    let place = place.to_str().expect("text");
+    let folder = elsewhere.path().join("deep/data");
+    let folder = folder.to_str().expect("text");
     let launch = Launch::new(dir.path());
     let with =
-        |arguments: &[&str]| launch.run_with(&[&["--data", place], arguments].concat(), "correct horse 9\n");
-    said(&with(&["member", "add", "--create", "ann@example.org"]));
-    assert!(said(&with(&["member", "list"])).contains("ann@example.org"));
-    assert!(said(&with(&["check"])).contains("deep/data/natter.db"));
-    let text = said(&with(&["backup", "all.tar"]));
-    assert!(text.contains(&format!("of the server in {place}")), "{text}");
+        |arguments: &[&str]| launch.run_with(&[&["--data", folder], arguments].concat(), "correct horse 9\n");
+    stdout_of(&with(&["member", "add", "--create", "ann@example.org"]));
+    assert!(stdout_of(&with(&["member", "list"])).contains("ann@example.org"));
+    assert!(stdout_of(&with(&["check"])).contains("deep/data/natter.db"));
+    let text = stdout_of(&with(&["backup", "all.tar"]));
+    assert!(text.contains(&format!("of the server in {folder}")), "{text}");
     // It takes precedence over the variable.
     let other = launch.clone().with(&[("DATA_DIR", "nothing/here")]);
-    assert!(said(&other.run(&["--data", place, "member", "list"])).contains("ann@example.org"));
-    assert!(refused(&other.run(&["member", "list"])).contains("nothing/here"));
+    assert!(stdout_of(&other.run(&["--data", folder, "member", "list"])).contains("ann@example.org"));
+    assert!(stderr_of(&other.run(&["member", "list"])).contains("nothing/here"));
     // Also for a server, and for commands while it runs.
-    let natter = launch.clone().with(&[("DATA_DIR", place)]).start();
+    let natter = launch.clone().with(&[("DATA_DIR", folder)]).start();
     assert_eq!(
         Http::connect(natter.address).ask("GET", "/readyz", &[], None).expect("a response").status,
         200
     );
-    said(&with(&["member", "disable", "ann@example.org"]));
-    assert!(said(&with(&["member", "list"])).contains("disabled"));
+    stdout_of(&with(&["member", "disable", "ann@example.org"]));
+    assert!(stdout_of(&with(&["member", "list"])).contains("disabled"));
     natter.stop();
     let restored = elsewhere.path().join("restored");
-    said(&launch.run(&["restore", "all.tar", "--data", restored.to_str().expect("text")]));
+    stdout_of(&launch.run(&["restore", "all.tar", "--data", restored.to_str().expect("text")]));
     assert!(restored.join("natter.db").exists() && restored.join("uploads").is_dir());
     assert!(!dir.path().join("data").exists() && !dir.path().join("nothing").exists());
 }
@@ -117,18 +117,18 @@ fn data_names_the_server_for_every_command() {
 fn a_check_changes_nothing() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
-    said(&launch.run_with(&["member", "add", "--create", "ann@example.org"], "correct horse 9\n"));
+    stdout_of(&launch.run_with(&["member", "add", "--create", "ann@example.org"], "correct horse 9\n"));
     let before = everything(&dir.path().join("data"));
-    said(&launch.run(&["check"]));
+    stdout_of(&launch.run(&["check"]));
     assert_eq!(everything(&dir.path().join("data")), before);
     for key in ["access_secret", "refresh_secret", "password_secret"] {
         fs::remove_file(dir.path().join("data").join(key)).expect("removed");
     }
-    said(&launch.run(&["member", "list"]));
-    said(&launch.run(&["member", "disable", "ann@example.org"]));
-    let text = said(&launch.run(&["backup", "all.tar"]));
+    stdout_of(&launch.run(&["member", "list"]));
+    stdout_of(&launch.run(&["member", "disable", "ann@example.org"]));
+    let text = stdout_of(&launch.run(&["backup", "all.tar"]));
     assert!(text.contains("the keys are in variables"), "{text}");
-    let error = refused(&launch.run_with(&["member", "add", "bob@example.org"], "correct horse 9\n"));
+    let error = stderr_of(&launch.run_with(&["member", "add", "bob@example.org"], "correct horse 9\n"));
     assert!(error.contains("password secret is lost"), "{error}");
     for key in ["access_secret", "refresh_secret", "password_secret"] {
         assert!(!dir.path().join("data").join(key).exists(), "{key}");
@@ -148,10 +148,10 @@ fn a_backup_that_would_miss_the_uploads_is_refused() {
     let made = http.ask("POST", "/api/v1/uploads", &fields, Some("bytes")).expect("a response");
     assert_eq!(made.status, 201, "{}", made.text());
     // Without the UPLOADS of the server.
-    let error = refused(&launch.run(&["backup", "all.tar"]));
+    let error = stderr_of(&launch.run(&["backup", "all.tar"]));
     assert!(error.contains("knows 1 files of uploads") && error.contains("set UPLOADS"), "{error}");
     assert!(!dir.path().join("all.tar").exists());
     let with = launch.with(&[("UPLOADS", media.to_str().expect("text"))]);
-    assert!(said(&with.run(&["backup", "all.tar"])).contains("with 1 files of uploads"));
+    assert!(stdout_of(&with.run(&["backup", "all.tar"])).contains("with 1 files of uploads"));
     natter.stop();
 }

@@ -137,7 +137,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
         }
     }
     assert!(cursor.is_some_and(|cursor| cursor.starts_with(&epoch)));
-    assert!(heard.windows(2).all(|pair| pair[0].0 < pair[1].0), "strictly rising, across every restart");
+    assert!(heard.windows(2).all(|pair| pair[0].0 < pair[1].0), "strictly increasing, across every restart");
     let heard: BTreeMap<String, u64> = heard.into_iter().map(|(seq, id)| (id, seq)).collect();
 
     let mut http = Http::connect(natter.address);
@@ -149,8 +149,12 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
         let mut order = sent.order.iter();
         for (id, n, seq) in &stored {
             assert!(order.any(|sent| sent == id), "stored twice, or in another order than sent: {id}");
-            assert!(sent.answered.get(id).is_none_or(|place| *place == (*n, *seq)), "it moved: {id}");
-            assert_eq!(heard.get(id), Some(seq), "the listener missed it, or heard it elsewhere: {id}");
+            assert!(sent.answered.get(id).is_none_or(|answered| *answered == (*n, *seq)), "it moved: {id}");
+            assert_eq!(
+                heard.get(id),
+                Some(seq),
+                "the listener missed it, or received it with another seq: {id}"
+            );
         }
         let stored: BTreeMap<_, _> = stored.iter().map(|(id, n, seq)| (id, (n, seq))).collect();
         for id in sent.answered.keys() {
@@ -167,7 +171,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
         }
         assert_eq!(history(&mut http, person).len(), sent.order.len());
     }
-    assert_eq!(heard.len(), total, "nothing was heard that is not stored");
+    assert_eq!(heard.len(), total, "every received message is stored");
     let list = http.ask_as(&bob, "GET", "/api/v1/conversations", None).expect("a response");
     assert_eq!(list.at("unread_total"), (total + unanswered).to_string());
 }

@@ -10,7 +10,7 @@ use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, PATIENCE, Ws, at};
 use super::support::process::Launch;
-use super::{client_id, post_to, said, until};
+use super::{client_id, post_to, stdout_of, until};
 
 fn get(http: &mut Http, person: &Person, path: &str) -> String {
     let response = http.ask_as(person, "GET", path, None).expect("a response");
@@ -158,5 +158,5 @@ fn one_damaged_text_hides_nothing_else() {
     let expect = [some("first apple"), some("second pear"), (None, false), some("with a file")];
     assert_eq!(texts(&get(&mut http, &bob, &path)), expect);
     natter.stop();
-    assert!(said(&launch.run(&["member", "list"])).contains("ann@example.org"));
+    assert!(stdout_of(&launch.run(&["member", "list"])).contains("ann@example.org"));
 }

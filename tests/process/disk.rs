@@ -42,7 +42,9 @@ fn metric(http: &mut Http, series: &str) -> u64 {
 fn readiness_follows_the_disk() {
     let dir = TestDir::new();
     let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=4m,mode=700") else {
-        println!("SKIPPED: a small disk can be mounted only by root; a fault is told in runtime/storage");
+        println!(
+            "SKIPPED: a small disk can be mounted only by root; the report of a fault is tested in runtime/storage"
+        );
         return;
     };
     let mut natter = Launch::new(dir.path()).with(&[("DATA_DIR", "small")]).start();
@@ -60,7 +62,7 @@ fn readiness_follows_the_disk() {
     let mut file = File::create(&filler).expect("a file");
     while file.write_all(&[b'x'; 4_096]).is_ok() {}
     drop(file); // else its removal would free no space
-    // The log of the database may still have free space: posts fill it.
+    // The WAL may still have free space: posts fill it.
     let mut last = 0;
     let (refused, id) = loop {
         let id = client_id();
@@ -70,7 +72,7 @@ fn readiness_follows_the_disk() {
             break (posted, id);
         }
         last += 1;
-        assert!(last < 2_000, "4 MiB hold no more than that");
+        assert!(last < 2_000, "4 MiB have no space for more posts");
     };
     assert_eq!(
         (refused.status, refused.code(), refused.at("retry")),
@@ -112,11 +114,11 @@ fn readiness_follows_the_disk() {
         "no gap: {}",
         posted.text()
     );
-    let told = |natter: &mut super::support::process::Natter, what: &str| {
+    let logged = |natter: &mut super::support::process::Natter, what: &str| {
         natter.log().iter().filter(|line| line.contains(what)).count()
     };
     natter.wait_for_line("works again after: the disk is full");
-    assert_eq!(told(&mut natter, " failed: the disk is full"), 1, "told once, not at every post");
+    assert_eq!(logged(&mut natter, " failed: the disk is full"), 1, "logged once, not at every post");
     natter.stop();
 }
 
@@ -138,7 +140,7 @@ fn a_start_on_a_full_disk_serves_reads() {
     };
     let conversation = post(&mut http).at("data.conversation");
     let reserve = disk.0.join("reserve");
-    let whole = reserve.metadata().expect("a reserve").len();
+    let reserve_bytes = reserve.metadata().expect("a reserve").len();
     let mut natter = Some(natter);
     for how in ["stopped", "killed"] {
         match natter.take() {
@@ -169,7 +171,7 @@ fn a_start_on_a_full_disk_serves_reads() {
             "{how}: {}",
             refused.text()
         );
-        // A checkpoint frees the space of the log, and a probe is smaller than a post: both fit for some time.
+        // A checkpoint frees the space of the WAL, and a probe is smaller than a post: both fit for some time.
         until("it says that the disk is full", || {
             let mut http = Http::connect(started.address);
             assert!([201, 507].contains(&post(&mut http).status), "{how}");
@@ -185,7 +187,9 @@ fn a_start_on_a_full_disk_serves_reads() {
             http.ask("GET", "/readyz", &[], None).expect("a response").status == 200
         });
         assert_eq!(post(&mut http).status, 201, "{how}");
-        until("the reserve is whole", || reserve.metadata().is_ok_and(|file| file.len() == whole));
+        until("the reserve has its full size", || {
+            reserve.metadata().is_ok_and(|file| file.len() == reserve_bytes)
+        });
         natter = Some(started);
     }
     natter.into_iter().for_each(|natter| drop(natter.stop()));

@@ -10,7 +10,7 @@ use super::support::TestDir;
 use super::support::net::{Http, PATIENCE};
 use super::support::process::{Launch, Signal};
 
-/// The text of the mailbox file, when `enough` of it is written.
+/// The text of the mailbox file, once `enough` returns true for it.
 fn mbox(data: &Path, enough: impl Fn(&str) -> bool) -> String {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -47,11 +47,15 @@ fn without_a_mail_server_codes_go_to_a_private_file_and_never_to_the_log() {
     let log = natter.stop();
     let log = log.join("\n");
     assert!(!log.contains(&code) && !log.contains("ann@example.org"), "{log}");
-    assert_eq!(log.matches("EMAIL_HOST is not set").count(), 2, "once at the start, once a mail: {log}");
+    assert_eq!(
+        log.matches("EMAIL_HOST is not set").count(),
+        2,
+        "once at the start, and once per mail: {log}"
+    );
 }
 
 #[test]
-fn an_answered_sign_up_has_its_mail_whatever_happens() {
+fn the_mail_of_an_answered_sign_up_survives_a_kill() {
     let dir = TestDir::new();
     let data = dir.path().join("data");
     for round in 0..3 {

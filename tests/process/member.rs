@@ -5,7 +5,7 @@ use std::process::Output;
 use super::support::TestDir;
 use super::support::net::Http;
 use super::support::process::Launch;
-use super::{refused, said};
+use super::{stderr_of, stdout_of};
 
 fn add(launch: &Launch, email: &str) -> Output {
     launch.run_with(&["member", "add", email], "correct horse 9\nmore\n")
@@ -28,10 +28,10 @@ fn members_are_managed_with_a_server_and_without() {
     let launch = Launch::new(dir.path());
     // Directly on the database: no server holds the lock.
     let first = launch.run_with(&["member", "add", "--create", "Ann@Example.org"], "correct horse 9\n");
-    assert_eq!(rows(&said(&first)), [("ann@example.org".into(), "active,verified".into())]);
-    assert!(refused(&add(&launch, "ann@example.org")).contains("email_taken"));
-    assert!(refused(&launch.run(&["member", "add", "bob@example.org"])).contains("no password on stdin"));
-    assert!(refused(&launch.run(&["member", "disable", "nobody@example.org"])).contains("no such member"));
+    assert_eq!(rows(&stdout_of(&first)), [("ann@example.org".into(), "active,verified".into())]);
+    assert!(stderr_of(&add(&launch, "ann@example.org")).contains("email_taken"));
+    assert!(stderr_of(&launch.run(&["member", "add", "bob@example.org"])).contains("no password on stdin"));
+    assert!(stderr_of(&launch.run(&["member", "disable", "nobody@example.org"])).contains("no such member"));
 
     // Through the control socket.
     let natter = launch.clone().with(&[("SIGN_UP", "closed")]).start();
@@ -41,10 +41,10 @@ fn members_are_managed_with_a_server_and_without() {
         http.ask("POST", "/api/v1/user/sign-in", &[], Some(body)).expect("a response").status
     };
     assert_eq!(sign_in(&mut http), 200);
-    assert_eq!(rows(&said(&add(&launch, "bob@example.org"))).len(), 1);
-    said(&launch.run(&["member", "disable", "ann@example.org"]));
+    assert_eq!(rows(&stdout_of(&add(&launch, "bob@example.org"))).len(), 1);
+    stdout_of(&launch.run(&["member", "disable", "ann@example.org"]));
     assert_eq!(sign_in(&mut http), 401);
-    let listing = said(&launch.run(&["member", "list"]));
+    let listing = stdout_of(&launch.run(&["member", "list"]));
     assert_eq!(
         rows(&listing),
         [
@@ -52,14 +52,14 @@ fn members_are_managed_with_a_server_and_without() {
             ("bob@example.org".into(), "active,verified".into())
         ]
     );
-    said(&launch.run(&["member", "enable", &listing[..26]]));
+    stdout_of(&launch.run(&["member", "enable", &listing[..26]]));
     assert_eq!(sign_in(&mut http), 200);
-    said(&launch.run(&["member", "delete", "bob@example.org"]));
+    stdout_of(&launch.run(&["member", "delete", "bob@example.org"]));
     // The public listener has no such path.
     assert_eq!(http.ask("GET", "/admin/members", &[], None).expect("a response").status, 404);
     natter.stop();
     assert_eq!(
-        rows(&said(&launch.run(&["member", "list"]))),
+        rows(&stdout_of(&launch.run(&["member", "list"]))),
         [("ann@example.org".into(), "active,verified".into())]
     );
 }

@@ -12,7 +12,7 @@ use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, Ws, at};
 use super::support::process::Launch;
-use super::{client_id, post_to, refused, said};
+use super::{client_id, post_to, stderr_of, stdout_of};
 
 fn names(folder: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
@@ -36,7 +36,7 @@ fn server(launch: &Launch) -> (Person, String) {
 }
 
 #[test]
-fn what_natter_did_not_make_is_refused() {
+fn a_database_with_objects_that_natter_did_not_make_is_refused() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
     server(&launch);
@@ -45,7 +45,7 @@ fn what_natter_did_not_make_is_refused() {
     let launch = Launch::new(other.path());
     let copy = other.path().join("some.db");
     let check = |what: &str, expect: &str| {
-        let error = refused(&launch.run(&["restore", "some.db"]));
+        let error = stderr_of(&launch.run(&["restore", "some.db"]));
         assert!(error.contains(expect) && error.contains("some.db"), "{what}: {error}");
         assert_eq!(names(&other.path().join("data")), ["lock", "uploads"], "{what}");
     };
@@ -78,11 +78,11 @@ fn what_natter_did_not_make_is_refused() {
     // A database in use.
     fs::copy(&database, &copy).expect("copied");
     fs::write(other.path().join("some.db-wal"), b"a log").expect("written");
-    check("a log", "is incomplete without it");
+    check("a WAL", "is incomplete without it");
     // An archive whose database is empty, made by hand.
     let archive = other.path().join("some.tar");
     fs::write(&archive, archive_of_nothing()).expect("written");
-    let error = refused(&launch.run(&["restore", "some.tar"]));
+    let error = stderr_of(&launch.run(&["restore", "some.tar"]));
     assert!(error.contains("it is empty"), "{error}");
     assert_eq!(names(&other.path().join("data")), ["lock", "uploads"]);
     // `check` of such a database is refused too.
@@ -94,9 +94,12 @@ fn what_natter_did_not_make_is_refused() {
     assert!(String::from_utf8_lossy(&output.stderr).contains(r#"the view "evil""#), "{output:?}");
     // A backup of it warns too.
     let output = Launch::new(dir.path()).run(&["backup", "all.tar"]);
-    said(&output);
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("`natter restore` will refuse this backup") && told.contains("evil"), "{told}");
+    stdout_of(&output);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("`natter restore` will refuse this backup") && stderr.contains("evil"),
+        "{stderr}"
+    );
 }
 
 /// The backup that `natter backup` would make of an empty database file.
@@ -124,7 +127,7 @@ fn archive_of_nothing() -> Vec<u8> {
 }
 
 #[test]
-fn a_bare_database_is_restored_without_what_litestream_left() {
+fn a_bare_database_is_restored_without_the_tables_of_litestream() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
     let (ann, cursor) = server(&launch);
@@ -138,7 +141,7 @@ fn a_bare_database_is_restored_without_what_litestream_left() {
     .expect("two tables");
     drop(conn);
     let other = launch.clone().with(&[("DATA_DIR", "other")]);
-    let text = said(&other.run(&["restore", "restored.db"]));
+    let text = stdout_of(&other.run(&["restore", "restored.db"]));
     for expect in
         ["uploads are not in it", "PASSWORD_SECRET is not in this backup", "the next start is refused"]
     {
@@ -178,7 +181,7 @@ fn a_bare_database_is_restored_without_what_litestream_left() {
 
     // With --end-sessions it ends.
     let third = launch.with(&[("DATA_DIR", "third")]);
-    let text = said(&third.run(&["restore", "restored.db", "--end-sessions"]));
+    let text = stdout_of(&third.run(&["restore", "restored.db", "--end-sessions"]));
     assert!(text.contains("all members have to sign in again"), "{text}");
     for key in ["access_secret", "refresh_secret", "password_secret"] {
         fs::copy(dir.path().join("data").join(key), dir.path().join("third").join(key)).expect("copied");
@@ -197,12 +200,12 @@ fn a_killed_restore_is_undone_by_the_next() {
     let uploads = dir.path().join("data/uploads");
     fs::create_dir_all(uploads.join("5a")).expect("a folder");
     fs::write(uploads.join("5a/01ARZ3NDEKTSV4RRFFQ69G5FAT"), b"bytes").expect("a file");
-    said(&launch.run(&["backup", "all.tar"]));
+    stdout_of(&launch.run(&["backup", "all.tar"]));
     let other = launch.clone().with(&[("DATA_DIR", "other"), ("UPLOADS", "media")]);
     let (data, media) = (dir.path().join("other"), dir.path().join("media"));
 
     // As after a kill between two moves: an upload and a key are at their final paths, the rest is not.
-    said(&other.run(&["restore", "all.tar"]));
+    stdout_of(&other.run(&["restore", "all.tar"]));
     fs::create_dir(data.join("restoring")).expect("a folder");
     fs::create_dir(media.join("restoring")).expect("a folder");
     let moves = "uploads 5a\nuploads tmp\ndata access_secret\ndata password_secret\ndata ../all.tar\n";
@@ -218,7 +221,7 @@ fn a_killed_restore_is_undone_by_the_next() {
         "{text}"
     );
     assert!(!data.join("natter.db").exists());
-    let text = said(&other.run(&["restore", "all.tar"]));
+    let text = stdout_of(&other.run(&["restore", "all.tar"]));
     assert!(text.starts_with("restored from all.tar"), "{text}");
     assert_eq!(names(&data), ["access_secret", "lock", "natter.db", "password_secret", "refresh_secret"]);
     assert_eq!(names(&media), ["5a"]);
@@ -232,11 +235,11 @@ fn a_killed_restore_is_undone_by_the_next() {
     other.start().stop();
     assert!(!data.join("restoring").exists() && !media.join("restoring").exists());
     assert!(media.join("5a").exists() || names(&media).contains(&"tmp".to_owned()));
-    said(&other.run(&["check"]));
+    stdout_of(&other.run(&["check"]));
 }
 
 #[test]
-fn a_killed_backup_leaves_nothing_for_long() {
+fn the_next_backup_removes_the_files_of_a_killed_one() {
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
     server(&launch);
@@ -255,9 +258,9 @@ fn a_killed_backup_leaves_nothing_for_long() {
     let held = fs::File::open(&live).expect("a file");
     held.try_lock().expect("a lock");
     let output = launch.run(&["backup", "backups/new.tar"]);
-    said(&output);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.contains("old.tar.natter-part-4194999 was left by a backup that was killed"), "{told}");
+    stdout_of(&output);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("old.tar.natter-part-4194999 was left by a backup that was killed"), "{stderr}");
     let mut expect = vec!["new.tar", "other.tar.natter-part-17"];
     expect.extend(foreign);
     expect.sort_unstable();

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use super::support::TestDir;
 use super::support::net::Http;
 use super::support::process::Launch;
-use super::{refused, said, until};
+use super::{stderr_of, stdout_of, until};
 
 const LOST: &str = "the password secret is lost";
 
@@ -22,7 +22,7 @@ fn check_refused(launch: &Launch, reason: &str, finding: &str, remedy: &str) {
     assert_eq!(check.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&check.stderr).contains(reason));
     let create = launch.run_with(&["member", "add", "--create", "bob@example.org"], "correct horse 9\n");
-    assert!(refused(&create).contains(reason));
+    assert!(stderr_of(&create).contains(reason));
 }
 
 /// The six digits in the last mail of the file.
@@ -43,10 +43,10 @@ fn a_start_without_the_password_secret_of_its_members_is_refused() {
     let natter = launch.start();
     let mut http = Http::connect(natter.address);
     let ann = http.sign_up("ann");
-    let error = refused(&launch.run(&["secret", "reset"]));
+    let error = stderr_of(&launch.run(&["secret", "reset"]));
     assert!(error.contains("is locked") && error.contains("stop the server first"), "{error}");
     natter.stop();
-    let error = refused(&launch.run(&["secret", "reset"]));
+    let error = stderr_of(&launch.run(&["secret", "reset"]));
     assert!(error.contains("the password secret exists"), "{error}");
 
     let kept = fs::read(&secret).expect("a secret");
@@ -94,7 +94,7 @@ fn after_a_reset_members_sign_in_by_codes() {
     let mails = data.join("mail.mbox");
     let verification = fs::read_to_string(&mails).ok().and_then(|text| code_in(&text));
     fs::remove_file(data.join("password_secret")).expect("removed");
-    let text = said(&launch.run(&["secret", "reset"]));
+    let text = stdout_of(&launch.run(&["secret", "reset"]));
     assert!(text.contains("has a new password_secret") && text.contains("mail.mbox"), "{text}");
     let _ = fs::remove_file(&mails);
 
@@ -150,22 +150,22 @@ fn a_start_with_another_password_secret_than_its_members_need_is_refused() {
         check_refused(launch, WRONG, "holds members", "Restore the right file");
     }
     // A restore says so too.
-    said(&launch.run(&["backup", "backup.tar"]));
+    stdout_of(&launch.run(&["backup", "backup.tar"]));
     let other = launch.clone().with(&[("DATA_DIR", "other")]);
-    let text = said(&other.run(&["restore", "backup.tar"]));
+    let text = stdout_of(&other.run(&["restore", "backup.tar"]));
     assert!(
         text.contains("PASSWORD_SECRET is not the one that the passwords of this database need"),
         "{text}"
     );
-    assert!(refused(&other.run(&["check"])).contains(WRONG));
+    assert!(stderr_of(&other.run(&["check"])).contains(WRONG));
 
     // The right file, or a reset, which accepts the secret that is there.
     fs::write(&secret, right).expect("written");
     launch.start().stop();
-    let text = said(&other.run(&["secret", "reset"]));
+    let text = stdout_of(&other.run(&["secret", "reset"]));
     assert!(text.contains("now uses the present password secret"), "{text}");
     assert_eq!(fs::read(dir.path().join("other/password_secret")).expect("a secret"), OTHER.as_bytes());
-    let error = refused(&other.run(&["secret", "reset"]));
+    let error = stderr_of(&other.run(&["secret", "reset"]));
     assert!(error.contains("the password secret exists"), "{error}");
     other.start().stop();
 }

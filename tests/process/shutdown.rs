@@ -45,7 +45,7 @@ fn sigterm_completes_open_requests_and_notifies_every_socket() {
         }
         assert!(idle.rest().expect("a clean end").is_empty());
         drop(http);
-        // Clients that got the close and do not close delay the end only for a moment.
+        // Clients that received the close frame and do not close delay the end only for a moment.
         let status = natter.wait();
         assert_eq!(status.code(), Some(0), "{:#?}", natter.log());
         assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
@@ -100,7 +100,7 @@ fn a_second_signal_ends_at_once() {
     let began = Instant::now();
     natter.signal(Signal::Int);
     assert_eq!(natter.wait().code(), Some(130), "{:#?}", natter.log());
-    assert!(began.elapsed() < Duration::from_secs(5), "at once: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "it did not end at once: {:?}", began.elapsed());
     // As after any crash, every answered message is stored.
     let natter = Launch::new(dir.path()).start();
     let list =

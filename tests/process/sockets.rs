@@ -107,7 +107,7 @@ fn a_peer_that_reads_late_loses_nothing() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(closed > 0, "it was too slow, and told so");
+    assert!(closed > 0, "it was too slow, and received the close code");
     natter.stop();
 }
 
@@ -141,7 +141,7 @@ fn many_connections_are_served_at_once() {
 }
 
 #[test]
-fn at_the_limit_of_connections_idle_ones_give_way_and_streams_do_not() {
+fn at_the_limit_of_connections_idle_ones_are_closed_and_streams_are_not() {
     let dir = TestDir::new();
     let natter = Launch::new(dir.path()).with(&[("CONNECTIONS_MAX", "9")]).start();
     let mut idle: Vec<Http> = (0..9).map(|_| Http::connect(natter.address)).collect();
@@ -173,7 +173,7 @@ fn at_the_limit_of_connections_idle_ones_give_way_and_streams_do_not() {
 }
 
 #[test]
-fn one_address_does_not_take_all_connections() {
+fn one_address_cannot_use_all_connections() {
     let dir = TestDir::new();
     let natter = Launch::new(dir.path()).with(&[("CONNECTIONS_PER_ADDRESS", "4")]).start();
     let mut open: Vec<Http> = Vec::new();
@@ -212,7 +212,7 @@ fn left(http: &mut Http, fields: &[(&str, &str)]) -> u32 {
     let health = http.ask("GET", "/healthz", fields, None).expect("a response");
     assert!(health.status == 200 || health.status == 429, "{}", health.status);
     let field = health.field("ratelimit").expect("a rate").to_owned();
-    let (_, rest) = field.split_once("r=").expect("what is left");
+    let (_, rest) = field.split_once("r=").expect("the rest of the budget");
     rest.split(';').next().and_then(|left| left.parse().ok()).expect("a number")
 }
 
@@ -235,7 +235,7 @@ fn addresses_of_ipv6_are_counted_by_their_64() {
     assert!(natter.address.is_ipv6());
     let mut http = Http::connect(natter.address);
     let spend = |http: &mut Http, fields: &[(&str, &str)]| {
-        (0..BURST * 2).any(|_| left(http, fields) == 0).then_some(()).expect("it is spent at last");
+        (0..BURST * 2).any(|_| left(http, fields) == 0).then_some(()).expect("the budget is used up");
     };
     spend(&mut http, &[("X-Forwarded-For", "2001:db8:0:1::1")]);
     // During this test a budget regains one a second: that of an address in the same /64 is empty or nearly empty, that of

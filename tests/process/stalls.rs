@@ -10,7 +10,7 @@ use super::support::process::{Launch, Natter, Signal};
 use super::{client_id, post_to};
 
 /// A server whose stderr is read up to its first address and then no more.
-fn with_a_log_nobody_reads(launch: &Launch) -> (Natter, std::io::PipeReader) {
+fn with_a_log_without_a_reader(launch: &Launch) -> (Natter, std::io::PipeReader) {
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     let mut natter = launch.spawn(Stdio::from(writer));
     let mut line = Vec::new();
@@ -37,7 +37,7 @@ fn metric(http: &mut Http, name: &str) -> u64 {
 fn a_log_without_a_reader_does_not_stop_the_server() {
     const DROPPED: &str = "natter_log_lines_dropped_total";
     let dir = TestDir::new();
-    let (mut natter, log) = with_a_log_nobody_reads(&Launch::new(dir.path()));
+    let (mut natter, log) = with_a_log_without_a_reader(&Launch::new(dir.path()));
     let mut http = Http::connect(natter.address);
     assert_eq!(metric(&mut http, DROPPED), 0);
     // Each request is a line. The pipe holds 64 KiB, the queue about ten thousand lines.
@@ -64,7 +64,7 @@ fn a_log_without_a_reader_does_not_stop_the_server() {
 #[test]
 fn dropped_lines_are_reported_when_the_log_is_read_again() {
     let dir = TestDir::new();
-    let (mut natter, log) = with_a_log_nobody_reads(&Launch::new(dir.path()));
+    let (mut natter, log) = with_a_log_without_a_reader(&Launch::new(dir.path()));
     let mut http = Http::connect(natter.address);
     while metric(&mut http, "natter_log_lines_dropped_total") == 0 {
         (0..500).for_each(|_| drop(http.ask("GET", "/healthz", &[], None).expect("a response")));
@@ -122,7 +122,7 @@ fn the_loop_makes_no_call_that_may_block() {
     drop(ws);
     assert_eq!(ask("POST", "/api/v1/user/logout", None).status, 200);
     let calls = std::fs::read_to_string(&trace).expect("the library was loaded");
-    assert_eq!(calls, "looking \n", "calls on the loop's thread");
+    assert_eq!(calls, "recording \n", "calls on the loop's thread");
     natter.stop();
 }
 
@@ -144,10 +144,10 @@ fn a_mail_server_that_hangs_does_not_delay_the_shutdown() {
     natter.signal(Signal::Term);
     assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
     let given_up = |line: &String| line.contains("not sent") || line.contains("not finished in time");
-    assert!(!natter.log().iter().any(given_up), "it ended before the mail did: {:#?}", natter.log());
+    assert!(!natter.log().iter().any(given_up), "it ended before the mail was given up: {:#?}", natter.log());
     // The mail is still stored for the next start.
     let natter = Launch::new(dir.path()).with(&env).start();
-    server.accept().expect("the mailer comes again");
+    server.accept().expect("the mailer connects again");
     natter.stop();
 }
 
@@ -185,7 +185,7 @@ fn a_hangup_ends_a_server_that_does_not_ignore_it() {
     launch.binary = "/usr/bin/env".into();
     for (option, ends) in [("--default-signal=HUP", true), ("--ignore-signal=HUP", false)] {
         if launch.run(&[option, "true"]).status.code() != Some(0) {
-            println!("SKIPPED: this env(1) knows no {option}");
+            println!("SKIPPED: this env(1) does not support {option}");
             return;
         }
         let mut natter = launch.start_with(&[option, &natter.to_string_lossy()]);

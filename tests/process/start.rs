@@ -19,7 +19,7 @@ fn stderr(output: &Output, code: i32) -> String {
 
 /// A start that must fail: its status and its output.
 #[track_caller]
-fn refused(mut natter: Natter, code: i32) -> String {
+fn stderr_of(mut natter: Natter, code: i32) -> String {
     let status = natter.wait();
     let text = natter.log().join("\n");
     assert_eq!(status.code(), Some(code), "{text}");
@@ -90,7 +90,7 @@ fn all_faults_of_a_configuration_are_reported() {
 fn a_second_server_on_the_same_folder_names_the_lock() {
     let dir = TestDir::new();
     let first = Launch::new(dir.path()).start();
-    let text = refused(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
+    let text = stderr_of(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
     let expect = format!("data/lock is locked: process {} uses this folder", first.pid());
     assert!(text.contains(&expect), "{text}");
     // The first server is not affected: its control socket exists too.
@@ -105,7 +105,7 @@ fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address");
     let launch = Launch::new(dir.path()).with(&[("PORT", &address.port().to_string())]);
-    let text = refused(launch.spawn(Stdio::piped()), 1);
+    let text = stderr_of(launch.spawn(Stdio::piped()), 1);
     assert!(text.contains(&format!("can't listen on {address}: ")), "{text}");
     drop(taken);
     // The failed start leaves nothing that prevents a later one.
@@ -117,7 +117,7 @@ fn a_control_path_too_long_for_a_socket_is_a_fault_of_the_start() {
     let dir = TestDir::new();
     let data = dir.path().join("x".repeat(100));
     let launch = Launch::new(dir.path()).with(&[("DATA_DIR", data.to_str().expect("text"))]);
-    let text = refused(launch.spawn(Stdio::piped()), 1);
+    let text = stderr_of(launch.spawn(Stdio::piped()), 1);
     assert!(text.contains("control.sock has ") && text.contains("choose a shorter DATA_DIR"), "{text}");
     assert!(!data.exists());
 }
@@ -145,7 +145,7 @@ fn a_corrupt_database_stops_the_start() {
     for (what, damage) in damages {
         fs::write(&path, &whole).expect("written");
         damage();
-        let text = refused(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
+        let text = stderr_of(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
         assert!(text.contains("data/natter.db is corrupt") && text.contains("restore"), "{what}: {text}");
         assert!(!text.contains("listens on"), "{what}: {text}");
         let text = stderr(&Launch::new(dir.path()).run(&["check"]), 1);
@@ -195,7 +195,7 @@ fn another_programs_database_is_not_touched() {
     foreign.execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)").expect("a table");
     drop(foreign);
     let before = fs::read(&path).expect("a database");
-    let text = refused(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
+    let text = stderr_of(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
     assert!(text.contains("is the database of another program"), "{text}");
     assert_eq!(fs::read(&path).expect("a database"), before);
 }
@@ -242,13 +242,13 @@ fn a_folder_that_cannot_be_written_is_named() {
     let dir = TestDir::new();
     let data = dir.path().join("data");
     fs::write(&data, "a file where the folder should be").expect("a file");
-    let text = refused(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
+    let text = stderr_of(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
     assert!(text.contains("cannot use as a folder data: "), "{text}");
     fs::remove_file(&data).expect("gone");
     fs::create_dir(&data).expect("a folder");
     fs::set_permissions(&data, Permissions::from_mode(0o700)).expect("set");
     fs::create_dir(data.join("natter.db")).expect("a folder where the database should be");
-    let text = refused(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
+    let text = stderr_of(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
     assert!(text.contains("data/natter.db can't be opened"), "{text}");
 }
 

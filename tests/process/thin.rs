@@ -1,5 +1,6 @@
-//! A real file system on a real block device that has less room than it says: the kernel's own failed sync, which it forgets
-//! together with what it should have written. Nothing that was answered is lost.
+//! Tests of a failed sync by the kernel: a real file system on a block device with less space than it reports.
+//!
+//! The kernel forgets both the failure and the unwritten bytes. No answered write is lost.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,10 +13,10 @@ use super::support::net::Http;
 use super::support::process::Launch;
 use super::{client_id, post_to, until};
 
-/// Bytes the file system believes to have, and those there are.
+/// Bytes that the file system believes to have, and bytes that the device has.
 const PROMISED: u64 = 64 << 20;
 const THERE: &str = "size=12m,mode=700";
-/// Bytes of a block of the file system: one page, so that no request covers a part of two.
+/// Bytes of a block of the file system: one page, so that no request covers parts of two blocks.
 const BLOCK: &str = "4096";
 
 fn run(program: &str, args: &[&str]) -> Option<String> {
@@ -23,30 +24,31 @@ fn run(program: &str, args: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// An ext4 file system on a loop device over a sparse file; all of it goes with the value.
+/// An ext4 file system on a loop device over a sparse file. All of it is removed when the value is dropped.
 struct Thin {
     mounted: PathBuf,
     device: String,
 }
 
 impl Thin {
-    /// `None` where nobody may make one.
+    /// `None` if this process may not make one.
     fn mount(image: &Path, folder: &Path) -> Option<Thin> {
         File::create(image).and_then(|file| file.set_len(PROMISED)).expect("a sparse file");
         let image = image.to_str().expect("a path");
-        // Without a journal: what its failure does is not the question.
+        // Without a journal, because the effects of a failed journal are not tested here.
         let options =
             ["-q", "-F", "-b", BLOCK, "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard", image];
         run("mkfs.ext4", &options)?;
         let device = run("losetup", &["--find", "--show", image])?;
-        // From here on the device is given back whatever happens.
+        // From here on the device is released in any case.
         let thin = Thin { mounted: folder.to_owned(), device };
         fs::create_dir_all(folder).expect("a folder");
         (thin.one_page_a_write() && thin.mount_again()).then_some(thin)
     }
 
-    /// A loop device reports a short write to its file as a success (`lo_complete_rq` of the kernel): the rest of the
-    /// request is lost without an error, and no program can know. A request of one page is written whole or fails.
+    /// Limits the requests to one page. A loop device reports a short write to its file as a success (`lo_complete_rq` of
+    /// the kernel): the rest of the request is lost without an error, which no program can detect. A request of one page
+    /// is written completely or fails.
     fn one_page_a_write(&self) -> bool {
         let name = self.device.trim_start_matches("/dev/");
         fs::write(format!("/sys/block/{name}/queue/max_sectors_kb"), "4").is_ok()
@@ -57,7 +59,7 @@ impl Thin {
         run("mount", &["-t", "ext4", &self.device, folder]).is_some()
     }
 
-    /// The page cache forgets everything of it: what is left is what the device has.
+    /// Drops the page cache of the file system: only the bytes on the device remain.
     fn power_cut(&self) {
         let unmounted = || run("umount", &[self.mounted.to_str().expect("a path")]).is_some();
         until("it is unmounted", unmounted);
@@ -67,7 +69,7 @@ impl Thin {
 
 impl Drop for Thin {
     fn drop(&mut self) {
-        // Lazily: a server that a failed test leaves behind has files open here.
+        // Lazily, because a server that a failed test left running has open files here.
         let _ = Command::new("umount").arg("-l").arg(&self.mounted).output();
         let _ = Command::new("losetup").args(["-d", &self.device]).output();
     }
@@ -99,13 +101,13 @@ fn a_failed_sync_of_a_real_device_loses_nothing_that_is_answered() {
     for _ in 0..20 {
         assert_eq!(post(), 201);
     }
-    // No room is left below the device.
+    // No space is left under the device.
     let filler = room.0.join("filler");
     let mut file = File::create(&filler).expect("a file");
     while file.write_all(&[b'x'; 4_096]).is_ok() {}
-    drop(file); // or removing it would free nothing
+    drop(file); // else its removal would free no space
     let failed = (0..2_000).any(|_| post() != 201);
-    assert!(failed, "there was room for more than there is");
+    assert!(failed, "more bytes were written than the device has");
     let metrics = Http::connect(address).ask("GET", "/metrics", &[], None).expect("a response");
     assert!(metrics.text().contains(r#"natter_background_errors_total{kind="sync"}"#), "{}", metrics.text());
     fs::remove_file(&filler).expect("freed");

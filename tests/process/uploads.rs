@@ -73,7 +73,7 @@ fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
         http.send(&text(seed, 2_000_000)).expect("half a body");
     }
     let temporary = uploads.join("tmp");
-    until("the halves are on their way to the disk", || files(&temporary).len() == broken.len());
+    until("the server writes the halves", || files(&temporary).len() == broken.len());
     // A kill after a file is published and before its row is stored leaves this: a file without a row.
     let orphan = uploads.join("aa").join("01ARZ3NDEKTSV4RRFFQ69G5F5A");
     fs::create_dir_all(orphan.parent().expect("a folder")).expect("a folder");
@@ -82,7 +82,7 @@ fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
     assert!(files(&temporary).len() == broken.len(), "a kill removes nothing");
 
     natter = launch.start();
-    assert_eq!(files(&uploads), kept, "the start has swept what nothing refers to, and nothing else");
+    assert_eq!(files(&uploads), kept, "the start removes files without a row, and no others");
     let said = "removed 4 unfinished uploads and 1 that nothing refers to";
     assert!(natter.log().iter().any(|line| line.contains(said)), "{:#?}", natter.log());
     let mut http = Http::connect(natter.address);
@@ -143,7 +143,11 @@ fn a_full_disk_refuses_uploads_and_nothing_else() {
         "the database has its own disk"
     );
     until("nothing of them is left", || files(&disk.0.join("tmp")).is_empty());
-    assert_eq!(refused.field("connection"), Some("close"), "nothing may overtake what is to be sent again");
+    assert_eq!(
+        refused.field("connection"),
+        Some("close"),
+        "no request may overtake the one that must be sent again"
+    );
     // All requests succeed when there is space again.
     fs::remove_file(&filler).expect("freed");
     let stored = upload(natter.address, &ann, "large.txt", &text(9, 2_000_000));

@@ -1,8 +1,10 @@
-/* A disk that forgets: loaded with LD_PRELOAD, it keeps beside each `natter.db*` file what a power cut would leave of it.
+/* A disk that loses unsynced writes: loaded with LD_PRELOAD, it keeps a copy of each `natter.db*` file as a power cut would
+ * leave it.
  *
- * A sync brings the blocks that changed to the copy in FORGETFUL_DURABLE. While FORGETFUL_FAIL holds the name of a file, its next
- * sync fails with EIO, once: the blocks that it should have written are dead from then on, as on ext4, whose later syncs of the
- * same place succeed and change nothing, until the file is cut off below them. Names change at once. */
+ * A sync writes the changed blocks to the copy in the folder FORGETFUL_DURABLE. If the file FORGETFUL_FAIL holds the name of a
+ * database file, the next sync of that file fails once with EIO. The blocks that this sync should have written are dead from
+ * then on: as on ext4, later syncs of these blocks succeed and write nothing, until the file is truncated below them. Renames
+ * and removals are durable at once. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -68,7 +70,7 @@ static void durable(char *to, const char *name) {
     snprintf(to, PATH_MAX, "%s/%s", getenv("FORGETFUL_DURABLE"), name);
 }
 
-/* Whether this sync is the one to fail. */
+/* Whether this sync must fail. */
 static int fails(const char *name) {
     char wanted[64] = "";
     FILE *control = fopen(getenv("FORGETFUL_FAIL"), "r");
@@ -103,7 +105,7 @@ static int sync_file(int fd) {
     } else {
         abort();
     }
-    /* The locks of SQLite on the file itself would go with this descriptor: it is never closed. */
+    /* Never closed, because that would release the locks that SQLite has on the database file. */
     if (strcmp(name, "natter.db-wal") == 0) close(from);
     close(out);
     pthread_mutex_unlock(&lock);
