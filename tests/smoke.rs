@@ -13,7 +13,7 @@ use natter::base::id::Id;
 use natter::base::json::{self, Value};
 use support::TestDir;
 use support::http::{Person, Response, text_at};
-use support::net::{Heard, Http, Ws, at};
+use support::net::{Http, Received, Ws, at};
 use support::process::{Launch, Natter};
 
 /// The number of messages that ann sends while the server is killed.
@@ -119,9 +119,9 @@ fn talk(natter: &Natter, http: &mut Http, ann: &Person, bob: &Person) -> String 
     pair.send(r#"{"message":"hi bob"}"#).expect("sent");
     let echoed = pair.text();
     assert_eq!((at(&echoed, "0.message"), at(&echoed, "0.sender")), ("hi bob".into(), ann.profile.clone()));
-    let heard = native.text();
+    let received = native.text();
     assert_eq!(
-        (at(&heard, "event"), at(&heard, "data.body"), at(&heard, "data.n")),
+        (at(&received, "event"), at(&received, "data.body"), at(&received, "data.n")),
         ("message.posted".into(), "hi bob".into(), "1".into())
     );
     ok("ann posts on the legacy socket", "bob receives it on the native one");
@@ -162,8 +162,10 @@ fn under_fire(natter: &Natter, ann: &Person, bob: &Person) -> Vec<usize> {
     }
     let mut answered = Vec::new();
     while answered.len() < ANSWERED_MIN {
-        match ws.hear().expect("a frame") {
-            Heard::Text(text) => answered.extend(numbers.clone().find(|n| client_id(*n) == at(&text, "re"))),
+        match ws.receive().expect("a frame") {
+            Received::Text(text) => {
+                answered.extend(numbers.clone().find(|n| client_id(*n) == at(&text, "re")))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -178,11 +180,11 @@ fn under_fire(natter: &Natter, ann: &Person, bob: &Person) -> Vec<usize> {
 fn resume(natter: &Natter, ann: &Person, bob: &Person, cursor: &str, answered: &[usize]) {
     let mut http = Http::connect(natter.address);
     let (mut ws, _) = Ws::native(natter.address, &bob.access, Some(cursor)).expect("bob's socket");
-    let mut heard: Vec<String> = Vec::new();
+    let mut received: Vec<String> = Vec::new();
     let mut listen = |texts: Vec<String>| {
         let posted = texts.iter().filter(|text| at(text, "event") == "message.posted");
-        heard.extend(posted.map(|text| at(text, "data.client_id")));
-        heard.clone()
+        received.extend(posted.map(|text| at(text, "data.client_id")));
+        received.clone()
     };
     let after_crash = listen(ws.until("event", "caught_up"));
     for number in answered {
@@ -201,10 +203,10 @@ fn resume(natter: &Natter, ann: &Person, bob: &Person, cursor: &str, answered: &
     }
     ok("ann posts again what had no answer", format!("{old} had been stored, {new} had not"));
     let last = (0..new).map(|_| ws.text()).collect();
-    let heard = listen(last);
+    let received = listen(last);
     let stored = history(&mut http, bob);
     let expect: Vec<String> = stored.iter().skip(3).map(|(client_id, _)| client_id.clone()).collect();
-    assert_eq!(heard, expect, "what bob heard is what is stored, in its order");
+    assert_eq!(received, expect, "what bob received is what is stored, in its order");
     assert_eq!(expect.len(), UNDER_FIRE);
     for number in 4..4 + UNDER_FIRE {
         assert_eq!(expect.iter().filter(|id| **id == client_id(number)).count(), 1, "message {number}");

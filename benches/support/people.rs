@@ -39,7 +39,7 @@ struct Peer {
     inbox: Vec<u8>,
     /// When each unanswered post was sent, in order: answers come in order too.
     sent: VecDeque<Instant>,
-    heard: u64,
+    received: u64,
     /// Posts that were answered by an error.
     refused: u64,
 }
@@ -70,7 +70,7 @@ impl People {
             let head = format!(r#"{{"id":{index},"op":"message.post","to":"{partner}","client_id":""#);
             let post = format!(r#"{head}{}","body":"{BODY}"}}"#, Id(0)).into_bytes();
             let (id_at, out, inbox, sent) = (head.len(), Vec::new(), Vec::new(), VecDeque::new());
-            Peer { stream, post, id_at, out, inbox, sent, heard: 0, refused: 0 }
+            Peer { stream, post, id_at, out, inbox, sent, received: 0, refused: 0 }
         });
         let peers = peers.collect();
         People { poll, peers, buffer: vec![0; 65_536], random: 7 }
@@ -82,7 +82,7 @@ impl People {
         let mut times = Vec::new();
         let began = Instant::now();
         let (until, give_up) = (began + time, began + time + PATIENCE);
-        let heard_before: u64 = self.peers.iter().map(|peer| peer.heard).sum();
+        let received_before: u64 = self.peers.iter().map(|peer| peer.received).sum();
         let mut posted = 0;
         for index in 0..senders {
             for _ in 0..window {
@@ -94,7 +94,9 @@ impl People {
         let mut events = Events::with_capacity(1_024);
         let mut under_way = posted;
         // Wait for every answer and every delivery.
-        while under_way > 0 || self.peers.iter().map(|peer| peer.heard).sum::<u64>() < heard_before + posted {
+        while under_way > 0
+            || self.peers.iter().map(|peer| peer.received).sum::<u64>() < received_before + posted
+        {
             assert!(Instant::now() < give_up, "{under_way} posts are not answered");
             self.poll.poll(&mut events, Some(Duration::from_millis(100))).expect("a poll");
             for event in &events {
@@ -225,7 +227,7 @@ impl Peer {
                     self.refused += u64::from(!rest.is_some_and(|rest| rest.starts_with(b",\"ok\":")));
                     *answers += 1;
                 }
-                0x81 if payload.starts_with(b"{\"event\":\"message.posted\"") => self.heard += 1,
+                0x81 if payload.starts_with(b"{\"event\":\"message.posted\"") => self.received += 1,
                 0x89 => {
                     let mut pong = vec![0x8a, 0x80 | payload.len() as u8, 0, 0, 0, 0];
                     pong.extend_from_slice(payload);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::support::TestDir;
 use super::support::http::Person;
-use super::support::net::{Heard, Http, Ws, at};
+use super::support::net::{Http, Received, Ws, at};
 use super::support::process::{Launch, Natter};
 use super::verdict;
 
@@ -163,7 +163,7 @@ fn listen(address: std::net::SocketAddr, person: &Person, over: &AtomicBool, pos
         assert_eq!(epoch, received.epoch, "a crash under FULL keeps the epoch");
         received.returns += 1;
         let leave_at = posted.load(Ordering::Relaxed) + 20_000;
-        while let Ok(Heard::Text(text)) = ws.hear() {
+        while let Ok(Received::Text(text)) = ws.receive() {
             match at(&text, "event").as_str() {
                 "message.posted" => {
                     let seq: u64 = at(&text, "seq").parse().expect("a seq");

@@ -292,8 +292,8 @@ fn a_full_disk_is_reported_and_nothing_is_left_on_it() {
     for _ in 0..600 {
         post(&mut http, &ann, &bob, &"word ".repeat(700));
     }
-    let told = |error: String| assert!(error.contains("No space left"), "{error}");
-    told(stderr_of(&launch.run(&["backup", "small/all.tar"])));
+    let check_no_space = |error: String| assert!(error.contains("No space left"), "{error}");
+    check_no_space(stderr_of(&launch.run(&["backup", "small/all.tar"])));
     assert_eq!(names(&disk.0), [] as [&str; 0]);
     assert!(!names(&dir.path().join("data")).iter().any(|name| name.contains("backup")));
     post(&mut http, &ann, &bob, "and on it goes");
@@ -301,7 +301,7 @@ fn a_full_disk_is_reported_and_nothing_is_left_on_it() {
     natter.stop();
 
     let launch = launch.with(&[("DATA_DIR", "small/data"), ("UPLOADS", "media")]);
-    told(stderr_of(&launch.run(&["restore", "all.tar"])));
+    check_no_space(stderr_of(&launch.run(&["restore", "all.tar"])));
     assert_eq!(names(&disk.0.join("data")), ["lock"]);
     assert_eq!(names(&dir.path().join("media")), [] as [&str; 0]);
 }

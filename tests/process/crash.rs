@@ -9,7 +9,7 @@ use std::thread;
 
 use super::support::TestDir;
 use super::support::http::{Person, text_at};
-use super::support::net::{Heard, Http, Ws, at};
+use super::support::net::{Http, Received, Ws, at};
 use super::support::process::Launch;
 use super::{client_id, post_to};
 
@@ -63,13 +63,13 @@ fn post_over_ws(address: SocketAddr, from: &Person, to: &str, sent: &mut Sent, c
             }
             under_way += 1;
         }
-        match ws.hear() {
-            Ok(Heard::Text(text)) if at(&text, "re") != "null" => {
+        match ws.receive() {
+            Ok(Received::Text(text)) if at(&text, "re") != "null" => {
                 sent.note(&at(&text, "re"), &at(&text, "ok.n"), &at(&text, "ok.seq"));
                 count.fetch_add(1, Ordering::Relaxed);
                 under_way -= 1;
             }
-            Ok(Heard::Text(_)) => {}
+            Ok(Received::Text(_)) => {}
             Ok(_) | Err(_) => return,
         }
     }
@@ -77,13 +77,13 @@ fn post_over_ws(address: SocketAddr, from: &Person, to: &str, sent: &mut Sent, c
 
 /// Listens until the server is gone: the seq and client_id of every message.
 fn listen(mut ws: Ws) -> Vec<(u64, String)> {
-    let mut heard = Vec::new();
-    while let Ok(Heard::Text(text)) = ws.hear() {
+    let mut received = Vec::new();
+    while let Ok(Received::Text(text)) = ws.receive() {
         if at(&text, "event") == "message.posted" {
-            heard.push((at(&text, "seq").parse().expect("a seq"), at(&text, "data.client_id")));
+            received.push((at(&text, "seq").parse().expect("a seq"), at(&text, "data.client_id")));
         }
     }
-    heard
+    received
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
     let bob = http.sign_up("bob");
     let people: Vec<Person> = (0..SENDERS).map(|i| http.sign_up(&format!("ann{i}"))).collect();
     let mut sent: Vec<Sent> = people.iter().map(|_| Sent::default()).collect();
-    let mut heard: Vec<(u64, String)> = Vec::new();
+    let mut received: Vec<(u64, String)> = Vec::new();
     let mut cursor: Option<String> = None;
     for round in 0..ROUNDS {
         let address = natter.address;
@@ -104,7 +104,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
         for text in ws.until("event", "caught_up") {
             assert_ne!(at(&text, "event"), "reset", "a crash under FULL keeps the epoch: {text}");
             if at(&text, "event") == "message.posted" {
-                heard.push((at(&text, "seq").parse().expect("a seq"), at(&text, "data.client_id")));
+                received.push((at(&text, "seq").parse().expect("a seq"), at(&text, "data.client_id")));
             }
         }
         let count = AtomicUsize::new(0);
@@ -122,9 +122,9 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
                 thread::yield_now();
             }
             natter.kill();
-            heard.extend(listener.join().expect("it listens"));
+            received.extend(listener.join().expect("it listens"));
         });
-        if let Some((seq, _)) = heard.last() {
+        if let Some((seq, _)) = received.last() {
             cursor = Some(format!("{epoch}:{seq}"));
         }
         natter = launch.start();
@@ -133,12 +133,15 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
     let (mut ws, epoch) = Ws::native(natter.address, &bob.access, cursor.as_deref()).expect("a socket");
     for text in ws.until("event", "caught_up") {
         if at(&text, "event") == "message.posted" {
-            heard.push((at(&text, "seq").parse().expect("a seq"), at(&text, "data.client_id")));
+            received.push((at(&text, "seq").parse().expect("a seq"), at(&text, "data.client_id")));
         }
     }
     assert!(cursor.is_some_and(|cursor| cursor.starts_with(&epoch)));
-    assert!(heard.windows(2).all(|pair| pair[0].0 < pair[1].0), "strictly increasing, across every restart");
-    let heard: BTreeMap<String, u64> = heard.into_iter().map(|(seq, id)| (id, seq)).collect();
+    assert!(
+        received.windows(2).all(|pair| pair[0].0 < pair[1].0),
+        "strictly increasing, across every restart"
+    );
+    let received: BTreeMap<String, u64> = received.into_iter().map(|(seq, id)| (id, seq)).collect();
 
     let mut http = Http::connect(natter.address);
     let (mut total, mut unanswered) = (0, 0);
@@ -151,7 +154,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
             assert!(order.any(|sent| sent == id), "stored twice, or in another order than sent: {id}");
             assert!(sent.answered.get(id).is_none_or(|answered| *answered == (*n, *seq)), "it moved: {id}");
             assert_eq!(
-                heard.get(id),
+                received.get(id),
                 Some(seq),
                 "the listener missed it, or received it with another seq: {id}"
             );
@@ -171,7 +174,7 @@ fn sigkill_under_load_loses_nothing_and_repeats_nothing() {
         }
         assert_eq!(history(&mut http, person).len(), sent.order.len());
     }
-    assert_eq!(heard.len(), total, "every received message is stored");
+    assert_eq!(received.len(), total, "every received message is stored");
     let list = http.ask_as(&bob, "GET", "/api/v1/conversations", None).expect("a response");
     assert_eq!(list.at("unread_total"), (total + unanswered).to_string());
 }

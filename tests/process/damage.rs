@@ -134,11 +134,11 @@ fn one_damaged_text_hides_nothing_else() {
     let cursor = at(&events, "cursor");
     let oldest = format!("{}:0", cursor.split(':').next().expect("an epoch"));
     let (mut ws, _) = Ws::native(natter.address, &bob.access, Some(&oldest)).expect("a socket");
-    let mut heard = Vec::new();
-    while at(heard.last().map_or("{}", String::as_str), "event") != "caught_up" {
-        heard.push(ws.text());
+    let mut received = Vec::new();
+    while at(received.last().map_or("{}", String::as_str), "event") != "caught_up" {
+        received.push(ws.text());
     }
-    assert_eq!(heard.iter().filter(|text| text.contains(r#""damaged":true"#)).count(), 2, "{heard:#?}");
+    assert_eq!(received.iter().filter(|text| text.contains(r#""damaged":true"#)).count(), 2, "{received:#?}");
     // The legacy socket leaves damaged texts out and shows the others.
     let legacy = format!("/api/v1/ws/{}/{}?access={}", bob.profile, ann.profile, bob.access);
     let Ok(mut ws) = Ws::open(natter.address, &legacy, &bob.access).expect("a connection") else {

@@ -78,16 +78,16 @@ fn a_place_is_looked_up_after_the_answer() {
     let url = format!("http://{}", service.local_addr().expect("an address"));
     let thread = std::thread::spawn(move || {
         let (mut socket, _) = service.accept().expect("a client");
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let mut byte = [0];
-        while !heard.ends_with(b"\r\n\r\n") {
+        while !received.ends_with(b"\r\n\r\n") {
             assert_eq!(socket.read(&mut byte).expect("a request"), 1);
-            heard.push(byte[0]);
+            received.push(byte[0]);
         }
         let body = r#"{"city":"Cairo","country":"EG"}"#;
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         socket.write_all(answer.as_bytes()).expect("the client listens");
-        String::from_utf8(heard).expect("UTF-8")
+        String::from_utf8(received).expect("UTF-8")
     });
     let dir = TestDir::new();
     let env = [("IP_INFO", "t0ken"), ("IP_INFO_URL", url.as_str()), ("TRUSTED_PROXIES", "127.0.0.1")];
@@ -104,7 +104,7 @@ fn a_place_is_looked_up_after_the_answer() {
     let list =
         http.ask("GET", "/api/v1/user/sessions", &[("Authorization", &bearer)], None).expect("a response");
     assert_eq!(list.at("data.0.place"), "Cairo, EG");
-    let heard = thread.join().expect("no panic");
-    assert!(heard.starts_with("GET /8.8.4.4 ") && heard.contains("Bearer t0ken\r\n"), "{heard}");
+    let received = thread.join().expect("no panic");
+    assert!(received.starts_with("GET /8.8.4.4 ") && received.contains("Bearer t0ken\r\n"), "{received}");
     natter.stop();
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::support::TestDir;
-use super::support::net::{Heard, Http, Ws, at};
+use super::support::net::{Http, Received, Ws, at};
 use super::support::process::{Launch, Signal};
 use super::{client_id, post_to};
 
@@ -36,11 +36,11 @@ fn sigterm_completes_open_requests_and_notifies_every_socket() {
         assert_eq!(response.status, 200, "{}", response.text());
         assert_eq!(response.field("connection").map(str::to_ascii_lowercase).as_deref(), Some("close"));
         for ws in [&mut native, &mut pair] {
-            let mut heard = ws.hear().expect("a frame");
-            while let Heard::Text(_) = heard {
-                heard = ws.hear().expect("a frame");
+            let mut received = ws.receive().expect("a frame");
+            while let Received::Text(_) = received {
+                received = ws.receive().expect("a frame");
             }
-            let Heard::Close(1001, reason) = heard else { panic!("1001, not {heard:?}") };
+            let Received::Close(1001, reason) = received else { panic!("1001, not {received:?}") };
             assert!(at(&reason, "retry_after_ms").parse::<u64>().is_ok(), "{reason}");
         }
         assert!(idle.rest().expect("a clean end").is_empty());

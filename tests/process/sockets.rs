@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
 use super::support::TestDir;
-use super::support::net::{Heard, Http, PATIENCE, Ws, at};
+use super::support::net::{Http, PATIENCE, Received, Ws, at};
 use super::support::process::Launch;
 use super::{client_id, post_to};
 
@@ -89,17 +89,17 @@ fn a_peer_that_reads_late_loses_nothing() {
         let posted = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
         assert_eq!(posted.status, 201);
     }
-    let (mut seq, mut heard, mut closed) = (0, 0, 0);
-    while heard < POSTS {
-        match ws.hear().expect("a frame") {
-            Heard::Text(text) if text.contains("message.posted") => {
+    let (mut seq, mut received, mut closed) = (0, 0, 0);
+    while received < POSTS {
+        match ws.receive().expect("a frame") {
+            Received::Text(text) if text.contains("message.posted") => {
                 let next: u64 = at(&text, "seq").parse().expect("a seq");
                 assert!(next > seq, "{next} after {seq}");
                 seq = next;
-                heard += 1;
+                received += 1;
             }
-            Heard::Text(_) => {}
-            Heard::Close(4408, _) | Heard::End => {
+            Received::Text(_) => {}
+            Received::Close(4408, _) | Received::End => {
                 let cursor = format!("{epoch}:{seq}");
                 (ws, _) = Ws::native(natter.address, &bob.access, Some(&cursor)).expect("a socket");
                 closed += 1;

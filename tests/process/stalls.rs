@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use super::support::TestDir;
-use super::support::net::{Heard, Http, Ws};
+use super::support::net::{Http, Received, Ws};
 use super::support::process::{Launch, Natter, Signal};
 use super::{client_id, post_to};
 
@@ -167,9 +167,9 @@ fn a_process_that_did_not_run_keeps_its_sockets() {
     let posted = Http::connect(natter.address).ask_as(&ann, "POST", "/api/v1/messages", Some(&body));
     assert_eq!(posted.expect("a response").status, 201);
     loop {
-        match ws.hear().expect("a frame") {
-            Heard::Text(text) if text.contains("after the standstill") => break,
-            Heard::Text(_) => {}
+        match ws.receive().expect("a frame") {
+            Received::Text(text) if text.contains("after the standstill") => break,
+            Received::Text(_) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -258,7 +258,7 @@ fn a_closed_stderr_does_not_end_the_server() {
     // The port is read from the first lines; then the reader is closed.
     let launch = Launch::new(dir.path());
     let mut natter = launch.start();
-    natter.deafen();
+    natter.close_stderr();
     for _ in 0..20 {
         let mut http = Http::connect(natter.address);
         assert_eq!(http.ask("GET", "/nothing", &[], None).expect("a response").status, 404);

@@ -134,10 +134,10 @@ impl Model {
     }
 
     fn record(&mut self, lane: Lane, event: &Event, what: What, audience: BTreeSet<Id>) {
-        let told: BTreeSet<Id> = event.audience.profiles.iter().copied().collect();
-        assert_eq!(told, audience, "the audience of {what:?}");
+        let receivers: BTreeSet<Id> = event.audience.profiles.iter().copied().collect();
+        assert_eq!(receivers, audience, "the audience of {what:?}");
         assert_eq!(
-            told.len(),
+            receivers.len(),
             event.audience.profiles.len(),
             "a profile is twice in the audience of {what:?}"
         );
@@ -209,8 +209,11 @@ impl Model {
                 let fails = [sabotage::STATEMENT, sabotage::COMMIT].iter().any(|tag| body.starts_with(tag));
                 assert!(!(sabotaged && fails), "what failed was answered");
                 let [event] = &*outcome.events else { panic!("a post has one event") };
-                let Fact::MessagePosted(told) = &event.fact else { panic!("{:?}", event.fact) };
-                assert_eq!((told.id, told.seq, told.n), (message.id, event.seq, message.n));
+                let Fact::MessagePosted(posted_message) = &event.fact else { panic!("{:?}", event.fact) };
+                assert_eq!(
+                    (posted_message.id, posted_message.seq, posted_message.n),
+                    (message.id, event.seq, message.n)
+                );
                 self.stored(lane, post, event, message.id, message.conversation, body);
                 let stored = self.message(event.seq).expect("it is there");
                 assert_eq!((message.n, message.seq, message.id.seq()), (stored.n, event.seq, event.seq));

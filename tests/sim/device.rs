@@ -289,8 +289,8 @@ impl Device {
     }
 
     pub fn knows(&mut self, seq: u64, by_event: bool) {
-        let told = self.known.entry(seq).or_insert(false);
-        assert!(!(*told && by_event), "message {seq} was delivered twice");
-        *told |= by_event;
+        let delivered = self.known.entry(seq).or_insert(false);
+        assert!(!(*delivered && by_event), "message {seq} was delivered twice");
+        *delivered |= by_event;
     }
 }

@@ -416,8 +416,8 @@ impl Run {
             match last_n.checked_sub(1).map(|index| &conversation.messages[index as usize]) {
                 None => assert_eq!(at(row, "last_message"), Some(&Value::Null)),
                 Some(last) => {
-                    let told = self.model.check_message(at(row, "last_message").expect("last_message"));
-                    assert_eq!(told, (last.seq, last.version(as_of).rev), "last_message as of {as_of}");
+                    let shown = self.model.check_message(at(row, "last_message").expect("last_message"));
+                    assert_eq!(shown, (last.seq, last.version(as_of).rev), "last_message as of {as_of}");
                 }
             }
             shown += 1;
@@ -518,10 +518,10 @@ impl Run {
         match code {
             1_000 => assert!(was_closing, "1000 without our asking"),
             1_001 => {
-                let told = self.runtime.link(conn).draining && reason.contains("retry_after_ms");
-                assert!(told, "1001: {reason}");
+                let is_drain = self.runtime.link(conn).draining && reason.contains("retry_after_ms");
+                assert!(is_drain, "1001: {reason}");
             }
-            // A legacy socket that was blocked while it opened is told to retry, and then gets `not_found`.
+            // A legacy socket that was blocked while it opened has to retry, and then gets `not_found`.
             1_013 if self.plan.blocks && matches!(form, Form::Legacy(_)) => {}
             1_013 => assert!(self.runtime.faults > 0 || self.plan.sabotage, "1013 though nothing failed"),
             4_401 => self.unauthorized(d, conn, &proof),

@@ -361,7 +361,7 @@ impl Model {
         assert_eq!(is_set("edited_at"), version.edited, "edited_at of seq {seq} at rev {rev}");
         assert_eq!(is_set("deleted_at"), version.body.is_none(), "deleted_at of seq {seq} at rev {rev}");
         let reactions = at(shown, "reactions").and_then(Value::as_list).expect("reactions");
-        let told: Vec<(String, Vec<Id>)> = reactions
+        let shown: Vec<(String, Vec<Id>)> = reactions
             .iter()
             .map(|reaction| {
                 let who = at(reaction, "profiles").and_then(Value::as_list).expect("profiles");
@@ -370,7 +370,7 @@ impl Model {
                 (text_at(reaction, "emoji").expect("emoji"), who)
             })
             .collect();
-        assert_eq!(told, version.reactions, "reactions of seq {seq} at rev {rev}");
+        assert_eq!(shown, version.reactions, "reactions of seq {seq} at rev {rev}");
         (seq, rev)
     }
 
@@ -390,8 +390,8 @@ impl Model {
         let logged = self.log.get(&seq).unwrap_or_else(|| panic!("{name} of seq {seq} is not on disk"));
         let id = |name: &str| text_at(data, name).and_then(|text| Id::parse(&text));
         let message = |expected: u64| {
-            let (told, rev) = self.check_message(data);
-            assert_eq!(told, expected, "the message of {name} {seq}");
+            let (shown, rev) = self.check_message(data);
+            assert_eq!(shown, expected, "the message of {name} {seq}");
             assert!(if live { rev == seq } else { rev >= seq }, "{name} {seq} shows rev {rev}");
         };
         let brief = |conversation: &Id| {
@@ -420,10 +420,10 @@ impl Model {
                 assert_eq!((id("conversation"), id("profile")), (Some(*conversation), Some(*profile)));
                 // Own posts move the mark without an event.
                 let now = self.conversations[conversation].read_n(*profile, self.head);
-                let told = number_at(data, "read_n").expect("read_n");
+                let shown = number_at(data, "read_n").expect("read_n");
                 assert!(
-                    told == *read_n || !live && *read_n <= told && told <= now,
-                    "read_n {told} of seq {seq}"
+                    shown == *read_n || !live && *read_n <= shown && shown <= now,
+                    "read_n {shown} of seq {seq}"
                 );
             }
             (What::Renamed { profile }, "profile.updated") => {
@@ -436,7 +436,7 @@ impl Model {
             }
             (What::Ended { session }, "session.ended") => assert_eq!(id("session"), Some(*session)),
             (What::Other { name: known }, name) => assert_eq!(*known, name),
-            (what, name) => panic!("seq {seq} is {what:?}, but was told as {name}"),
+            (what, name) => panic!("seq {seq} is {what:?}, but arrived as {name}"),
         }
         seq
     }

@@ -123,8 +123,8 @@ fn every_released_version_opens_today() {
         assert_eq!((next.n, next.seq), (3, head + 1), "from version {version}");
         let blocks = 1 + i64::from(version >= 3);
         assert_eq!(kit.sql_number("SELECT count(*) FROM blocks"), blocks, "from version {version}");
-        let told = kit.write(MarkRead { at: 0, reader: ann.profile, conversation, n: 2 }).0;
-        assert_eq!(told, Ok(Marked { read_n: 3, unread: 0 }));
+        let marked = kit.write(MarkRead { at: 0, reader: ann.profile, conversation, n: 2 }).0;
+        assert_eq!(marked, Ok(Marked { read_n: 3, unread: 0 }));
         a_client_id_has_one_message_of_its_sender(&mut kit, ann.profile);
         if version >= 4 {
             the_group_is_as_it_was(&mut kit, ann.profile, version);

@@ -434,17 +434,17 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
     // The server was not notified of these commits: a new server begins at the end of the log, as after a restart.
     let mut world = world.restart();
     let conn = world.open_socket(&bob, &format!("/api/v1/ws?cursor={cursor}"));
-    let (mut heard, mut last) = (0u128, 0u64);
+    let (mut received, mut last) = (0u128, 0u64);
     for text in world.texts(conn) {
         if let Some(rest) = text.strip_prefix("{\"event\":\"message.posted\",\"seq\":") {
             let seq: u64 = rest.split(',').next().and_then(|seq| seq.parse().ok()).expect("a seq");
             assert!(seq > last);
-            (last, heard) = (seq, heard + 1);
+            (last, received) = (seq, received + 1);
         }
     }
     let most = world.peers[&conn].most_queued;
     assert!(most <= bound, "{most} bytes waited");
-    assert_eq!(heard, MISSED);
+    assert_eq!(received, MISSED);
 }
 
 /// After a start the log may hold what the last process could not sync.

@@ -145,7 +145,7 @@ impl Http {
 
 /// The input from a WebSocket.
 #[derive(Debug)]
-pub enum Heard {
+pub enum Received {
     Text(String),
     /// A close frame, with its code (1005 for none) and reason.
     Close(u16, String),
@@ -193,12 +193,12 @@ impl Ws {
             Ok(ws) => ws,
             Err(response) => panic!("no upgrade: {} {}", response.status, response.text()),
         };
-        match ws.hear()? {
-            Heard::Text(hello) => {
+        match ws.receive()? {
+            Received::Text(hello) => {
                 assert_eq!(at(&hello, "event"), "hello", "{hello}");
                 Ok((ws, at(&hello, "epoch")))
             }
-            Heard::Close(..) | Heard::End => Err(io::ErrorKind::UnexpectedEof.into()),
+            Received::Close(..) | Received::End => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 
@@ -207,10 +207,10 @@ impl Ws {
     }
 
     /// The next text or end. Pings are answered.
-    pub fn hear(&mut self) -> io::Result<Heard> {
+    pub fn receive(&mut self) -> io::Result<Received> {
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => return Ok(Heard::Text(text.to_string())),
+                Ok(Message::Text(text)) => return Ok(Received::Text(text.to_string())),
                 Ok(Message::Close(frame)) => {
                     let (code, reason) = frame
                         .map_or((1005, String::new()), |CloseFrame { code, reason }| {
@@ -218,14 +218,14 @@ impl Ws {
                         });
                     // Answers the close, and waits for the server to end the connection.
                     while self.socket.read().is_ok() {}
-                    return Ok(Heard::Close(code, reason));
+                    return Ok(Received::Close(code, reason));
                 }
                 Ok(Message::Binary(_)) => panic!("natter sends no binary frames"),
                 Ok(_) => {}
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(Heard::End),
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(Received::End),
                 Err(Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake)) => {
-                    return Ok(Heard::End);
+                    return Ok(Received::End);
                 }
                 Err(error) => return Err(io_error(error)),
             }
@@ -234,8 +234,8 @@ impl Ws {
 
     /// The next text; any other input fails the test.
     pub fn text(&mut self) -> String {
-        match self.hear().expect("a frame") {
-            Heard::Text(text) => text,
+        match self.receive().expect("a frame") {
+            Received::Text(text) => text,
             other => panic!("expected a text, got {other:?}"),
         }
     }

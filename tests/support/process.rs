@@ -186,7 +186,7 @@ impl Natter {
     }
 
     /// Closes the reading end of its stderr: from now on writes to it fail.
-    pub fn deafen(&mut self) {
+    pub fn close_stderr(&mut self) {
         self.lines = channel().1;
     }
 

@@ -125,8 +125,8 @@ fn with_erase_every_message_becomes_a_tombstone() {
     let socket = world.open_socket(&bob, "/api/v1/ws");
     let body = r#"{"password":"correct horse ann's","messages":"erase"}"#;
     assert_eq!(delete(&mut world, &ann, body).status, 204);
-    let heard = world.texts(socket);
-    assert_eq!(heard.iter().filter(|text| text.contains("message.deleted")).count(), 230);
+    let received = world.texts(socket);
+    assert_eq!(received.iter().filter(|text| text.contains("message.deleted")).count(), 230);
     let list = messages(&mut world, &bob, &conversation);
     for place in 0..50 {
         let at = |name: &str| list.at(&format!("data.{place}.{name}"));
@@ -160,8 +160,8 @@ fn with_erase_also_in_groups_that_were_left_before() {
     world.texts(socket);
     let body = r#"{"password":"correct horse ann's","messages":"erase"}"#;
     assert_eq!(delete(&mut world, &ann, body).status, 204);
-    let heard = world.texts(socket);
-    assert_eq!(heard.iter().filter(|text| text.contains("message.deleted")).count(), 2, "{heard:?}");
+    let received = world.texts(socket);
+    assert_eq!(received.iter().filter(|text| text.contains("message.deleted")).count(), 2, "{received:?}");
     for group in groups {
         let list = messages(&mut world, &bob, &group);
         assert_eq!(
@@ -189,18 +189,19 @@ fn direct_peers_get_an_event_for_the_deletion() {
     let hello = world.texts(live);
     assert!(!hello.is_empty() && !world.texts(stranger).is_empty());
     assert_eq!(delete(&mut world, &ann, r#"{"password":"correct horse ann's"}"#).status, 204);
-    let heard = world.texts(live);
-    assert_eq!(heard.len(), 1, "{heard:?}");
+    let received = world.texts(live);
+    assert_eq!(received.len(), 1, "{received:?}");
     let expect = format!(
         r#""data":{{"id":"{conversation}","type":"direct","title":null,"image":null,"members_count":2}}}}"#
     );
     assert!(
-        heard[0].starts_with(r#"{"event":"conversation.updated","seq":"#) && heard[0].ends_with(&expect),
-        "{heard:?}"
+        received[0].starts_with(r#"{"event":"conversation.updated","seq":"#)
+            && received[0].ends_with(&expect),
+        "{received:?}"
     );
     assert!(world.texts(stranger).is_empty());
     let log = world.ask_as(&bob, "GET", "/api/v1/events", None);
-    assert!(log.text().contains(&heard[0]), "{}", log.text());
+    assert!(log.text().contains(&received[0]), "{}", log.text());
     let path = format!("/api/v1/conversations/{conversation}");
     assert_eq!(world.ask_as(&bob, "GET", &path, None).at("data.peer"), "null");
 }

@@ -30,7 +30,7 @@ impl Two {
         conn
     }
 
-    fn heard(&mut self, conn: ConnId, event: &str) -> Vec<String> {
+    fn received(&mut self, conn: ConnId, event: &str) -> Vec<String> {
         let named = format!("\"event\":\"{event}\"");
         self.world.texts(conn).into_iter().filter(|text| text.contains(&named)).collect()
     }
@@ -53,25 +53,25 @@ fn typing_is_delivered_once_and_expires() {
         r#"{{"event":"typing","data":{{"conversation":"{}","profile":"{}","active":true}}}}"#,
         t.conversation, ann.profile
     );
-    assert_eq!(t.heard(b, "typing"), [expect]);
+    assert_eq!(t.received(b, "typing"), [expect]);
     assert_eq!(t.world.texts(a), [r#"{"re":1,"ok":null}"#]);
     // A repeat at once is no event; after a while it is; then silence ends it.
     t.type_in(a, true);
-    assert!(t.heard(b, "typing").is_empty());
+    assert!(t.received(b, "typing").is_empty());
     t.world.pass(Duration::from_secs(4));
     t.type_in(a, true);
-    assert_eq!(t.heard(b, "typing").len(), 1);
+    assert_eq!(t.received(b, "typing").len(), 1);
     t.world.pass(Duration::from_secs(7));
-    let lapsed = t.heard(b, "typing");
+    let lapsed = t.received(b, "typing");
     assert!(lapsed.len() == 1 && lapsed[0].contains("\"active\":false"), "{lapsed:?}");
     // A `false` ends it too, and so does leaving.
     t.type_in(a, true);
     t.type_in(a, false);
-    assert_eq!(t.heard(b, "typing").len(), 2);
+    assert_eq!(t.received(b, "typing").len(), 2);
     t.type_in(a, true);
     t.world.reset(a);
-    assert!(t.heard(b, "typing").last().is_some_and(|text| text.contains("\"active\":false")));
-    assert!(t.heard(a2, "typing").is_empty() && t.heard(e, "typing").is_empty());
+    assert!(t.received(b, "typing").last().is_some_and(|text| text.contains("\"active\":false")));
+    assert!(t.received(a2, "typing").is_empty() && t.received(e, "typing").is_empty());
     // The conversation of other members does not exist for her.
     t.type_in(e, true);
     assert!(t.world.texts(e).iter().any(|text| text.contains("\"not_found\"")));
@@ -88,12 +88,12 @@ fn presence_reaches_direct_peers_and_counts_devices() {
     t.world.pass(Duration::from_secs(4));
     let a = t.world.open_socket(&ann, "/api/v1/ws");
     // A member who connects gets the presence of its peers.
-    let greeting = t.heard(a, "presence");
+    let greeting = t.received(a, "presence");
     assert!(
         greeting.len() == 1 && greeting[0].contains(&bob.profile) && greeting[0].contains("\"online\":true")
     );
     t.world.pass(Duration::from_secs(4));
-    let online = t.heard(b, "presence");
+    let online = t.received(b, "presence");
     assert!(online.len() == 1 && online[0].contains(&ann.profile) && online[0].contains("\"online\":true"));
     // A second device and a quick reconnect cause no event.
     let a2 = t.socket(&ann);
@@ -102,13 +102,13 @@ fn presence_reaches_direct_peers_and_counts_devices() {
     t.world.reset(a2);
     let a3 = t.socket(&ann);
     t.world.pass(Duration::from_secs(4));
-    assert!(t.heard(b, "presence").is_empty());
+    assert!(t.received(b, "presence").is_empty());
     t.world.reset(a3);
     t.world.pass(Duration::from_secs(4));
-    let offline = t.heard(b, "presence");
+    let offline = t.received(b, "presence");
     assert!(offline.len() == 1 && offline[0].contains("\"online\":false"), "{offline:?}");
     assert!(offline[0].contains("\"last_seen_at\":\"2026-11-22T"), "{offline:?}");
-    assert!(t.heard(e, "presence").is_empty(), "strangers get no event");
+    assert!(t.received(e, "presence").is_empty(), "strangers get no event");
     t.world.reset(b);
     t.world.reset(e);
     t.world.pass(Duration::from_secs(4));
@@ -127,18 +127,18 @@ fn a_long_poll_is_no_device_and_an_event_stream_is_one() {
     let path = "GET /api/v1/events?cursor=now&wait=30 HTTP/1.1\r\nHost: chat\r\n";
     t.world.send(poll, format!("{path}{auth}\r\n").as_bytes());
     t.world.pass(Duration::from_secs(9));
-    assert!(t.heard(b, "presence").is_empty(), "a poll is no device");
+    assert!(t.received(b, "presence").is_empty(), "a poll is no device");
     assert!(t.world.take(poll).is_empty() && !t.world.is_closed(poll), "it waits");
     let stream = t.world.connect();
     let path = "GET /api/v1/events HTTP/1.1\r\nHost: chat\r\nAccept: text/event-stream\r\n";
     t.world.send(stream, format!("{path}{auth}\r\n").as_bytes());
     t.world.pass(Duration::from_secs(4));
-    let online = t.heard(b, "presence");
+    let online = t.received(b, "presence");
     assert!(online.len() == 1 && online[0].contains("\"online\":true"), "{online:?}");
     // The poll is still open when the stream is closed.
     t.world.reset(stream);
     t.world.pass(Duration::from_secs(4));
-    let offline = t.heard(b, "presence");
+    let offline = t.received(b, "presence");
     assert!(offline.len() == 1 && offline[0].contains("\"online\":false"), "{offline:?}");
 }
 
@@ -149,11 +149,11 @@ fn a_deleted_account_does_not_stay_online() {
     let (ann, bob) = (t.ann.clone(), t.bob.clone());
     let (_a, b) = (t.socket(&ann), t.socket(&bob));
     t.world.pass(Duration::from_secs(4));
-    assert_eq!(t.heard(b, "presence").len(), 1);
+    assert_eq!(t.received(b, "presence").len(), 1);
     let body = r#"{"password":"correct horse ann's"}"#;
     assert_eq!(t.world.ask_as(&ann, "POST", "/api/v1/user/delete", Some(body)).status, 204);
     t.world.pass(Duration::from_secs(9));
-    let offline = t.heard(b, "presence");
+    let offline = t.received(b, "presence");
     let expect = format!(
         r#"{{"event":"presence","data":{{"profile":"{}","online":false,"last_seen_at":null}}}}"#,
         ann.profile
@@ -168,25 +168,25 @@ fn a_block_hides_presence_and_its_end_shows_it_again() {
     let eve = t.world.sign_up("eve");
     let (a, b, e) = (t.socket(&ann), t.socket(&bob), t.socket(&eve));
     t.world.pass(Duration::from_secs(4));
-    assert_eq!([a, b, e].map(|conn| t.heard(conn, "presence").len()), [1, 1, 0]);
-    let told = |t: &mut Two, expect: &str| {
+    assert_eq!([a, b, e].map(|conn| t.received(conn, "presence").len()), [1, 1, 0]);
+    let check_presence = |t: &mut Two, expect: &str| {
         for (conn, peer) in [(a, &bob), (b, &ann)] {
-            let heard = t.heard(conn, "presence");
-            assert!(heard.len() == 1 && heard[0].contains(&peer.profile), "{heard:?}");
-            assert!(heard[0].contains(expect), "{heard:?}");
+            let received = t.received(conn, "presence");
+            assert!(received.len() == 1 && received[0].contains(&peer.profile), "{received:?}");
+            assert!(received[0].contains(expect), "{received:?}");
         }
     };
     let path = |other: &Person| format!("/api/v1/blocks/{}", other.profile);
     assert_eq!(t.world.ask_as(&ann, "PUT", &path(&bob), None).status, 204);
-    told(&mut t, "\"online\":false,\"last_seen_at\":null");
+    check_presence(&mut t, "\"online\":false,\"last_seen_at\":null");
     // A repeated block is no event, and a block between others is none for them.
     assert_eq!(t.world.ask_as(&ann, "PUT", &path(&bob), None).status, 204);
     assert_eq!(t.world.ask_as(&eve, "PUT", &path(&bob), None).status, 204);
     for conn in [a, b, e] {
-        assert!(t.heard(conn, "presence").is_empty());
+        assert!(t.received(conn, "presence").is_empty());
     }
     assert_eq!(t.world.ask_as(&ann, "DELETE", &path(&bob), None).status, 204);
-    told(&mut t, "\"online\":true");
+    check_presence(&mut t, "\"online\":true");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn after_a_block_typing_is_not_delivered() {
             t.world.deliver(looked);
         } else {
             t.type_in(a, true);
-            assert_eq!(t.heard(b, "typing").len(), 1);
+            assert_eq!(t.received(b, "typing").len(), 1);
             let path = format!("/api/v1/blocks/{}", ann.profile);
             assert_eq!(t.world.ask_as(&bob, "PUT", &path, None).status, 204);
         }
@@ -214,7 +214,7 @@ fn after_a_block_typing_is_not_delivered() {
         t.type_in(a, true);
         t.type_in(a, false);
         t.world.pass(Duration::from_secs(20));
-        assert!(t.heard(b, "typing").is_empty(), "{in_flight}");
+        assert!(t.received(b, "typing").is_empty(), "{in_flight}");
         assert_eq!(t.world.server.load().1, 0, "every op is answered");
     }
 }
@@ -227,7 +227,7 @@ fn a_first_message_shows_each_that_the_other_is_online() {
     let (a, b, e) = (t.socket(&ann), t.socket(&bob), t.socket(&eve));
     t.world.pass(Duration::from_secs(4));
     for conn in [a, b, e] {
-        assert!(t.heard(conn, "presence").is_empty(), "strangers get no event");
+        assert!(t.received(conn, "presence").is_empty(), "strangers get no event");
     }
     let say = |world: &mut World, id: u8| {
         let body = format!(
@@ -238,12 +238,12 @@ fn a_first_message_shows_each_that_the_other_is_online() {
     };
     say(&mut t.world, 1);
     for (conn, peer) in [(a, &bob), (b, &ann)] {
-        let told = t.heard(conn, "presence");
-        assert!(told.len() == 1 && told[0].contains(&peer.profile), "{told:?}");
-        assert!(told[0].contains("\"online\":true"), "{told:?}");
+        let events = t.received(conn, "presence");
+        assert!(events.len() == 1 && events[0].contains(&peer.profile), "{events:?}");
+        assert!(events[0].contains("\"online\":true"), "{events:?}");
     }
     say(&mut t.world, 2);
     for conn in [a, b, e] {
-        assert!(t.heard(conn, "presence").is_empty(), "once, and only to the two");
+        assert!(t.received(conn, "presence").is_empty(), "once, and only to the two");
     }
 }

@@ -282,8 +282,11 @@ fn a_change_reaches_the_member_and_direct_peers_live_and_later() {
     set(&mut world, &ann, r#"{"display_name":"Ann 3"}"#);
     set(&mut world, &bob, r#"{"display_name":"Bob 3"}"#);
     let named = |texts: Vec<String>, name: &str| texts.iter().filter(|text| text.contains(name)).count();
-    let heard = [0, 1].map(|at| texts(&mut world, sockets[at]));
-    assert_eq!(heard.map(|texts| (named(texts.clone(), "Ann 3"), named(texts, "Bob 3"))), [(1, 0), (0, 1)]);
+    let received = [0, 1].map(|at| texts(&mut world, sockets[at]));
+    assert_eq!(
+        received.map(|texts| (named(texts.clone(), "Ann 3"), named(texts, "Bob 3"))),
+        [(1, 0), (0, 1)]
+    );
     assert_eq!(named(replay(&mut world, &bob, &last), "Ann 3"), 0);
     assert_eq!(named(replay(&mut world, &ann, &last), "Bob 3"), 0);
     assert_eq!(block(&mut world, "DELETE", &ann, &bob.profile), 204);
@@ -384,7 +387,7 @@ fn a_member_who_hides_neither_shows_nor_sees_receipts() {
     let sockets = [&ann, &bob].map(|person| world.open_socket(person, "/api/v1/ws"));
     let path = format!("/api/v1/conversations/{conversation}/read");
     let mut n = 1;
-    let mut heard = |world: &mut World, body: &str, by: &Person| {
+    let mut received = |world: &mut World, body: &str, by: &Person| {
         set(world, by, body);
         n += 1;
         assert_eq!(post(world, &ann, &to(&bob), n).status, 201);
@@ -395,10 +398,10 @@ fn a_member_who_hides_neither_shows_nor_sees_receipts() {
         assert_eq!(world.ask_as(&bob, "POST", &path, Some(&read)).status, 200);
         sockets.map(|socket| texts(world, socket).len())
     };
-    assert_eq!(heard(&mut world, "{}", &ann), [1, 1]);
-    assert_eq!(heard(&mut world, r#"{"presence":false}"#, &bob), [0, 1]);
-    assert_eq!(heard(&mut world, r#"{"presence":true}"#, &bob), [1, 1]);
-    assert_eq!(heard(&mut world, r#"{"presence":false}"#, &ann), [0, 1]);
-    assert_eq!(heard(&mut world, r#"{"presence":true,"is_private":true}"#, &ann), [0, 1]);
-    assert_eq!(heard(&mut world, r#"{"is_private":false}"#, &ann), [1, 1]);
+    assert_eq!(received(&mut world, "{}", &ann), [1, 1]);
+    assert_eq!(received(&mut world, r#"{"presence":false}"#, &bob), [0, 1]);
+    assert_eq!(received(&mut world, r#"{"presence":true}"#, &bob), [1, 1]);
+    assert_eq!(received(&mut world, r#"{"presence":false}"#, &ann), [0, 1]);
+    assert_eq!(received(&mut world, r#"{"presence":true,"is_private":true}"#, &ann), [0, 1]);
+    assert_eq!(received(&mut world, r#"{"is_private":false}"#, &ann), [1, 1]);
 }

@@ -112,10 +112,10 @@ fn a_revoked_session_ends_at_once_and_stays_ended() {
     let revoked = world.ask_as(&ann, "DELETE", &path, None);
     assert_eq!((revoked.status, revoked.body.len()), (204, 0));
     assert_eq!((world.close_code(socket), world.close_code(pair)), (Some(4401), Some(4401)));
-    let heard = world.texts(kept);
+    let received = world.texts(kept);
     assert!(
-        heard.last().is_some_and(|text| text.contains("session.ended") && text.contains(&id)),
-        "{heard:?}"
+        received.last().is_some_and(|text| text.contains("session.ended") && text.contains(&id)),
+        "{received:?}"
     );
     assert!(!works(&mut world, &phone) && works(&mut world, &ann));
     let refresh = format!(r#"{{"refresh":"{}"}}"#, phone.refresh);

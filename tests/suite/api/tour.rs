@@ -1,4 +1,4 @@
-//! Every operation and every message of the streams, asked and heard once as somebody would who has the whole API before them.
+//! Every operation and every message of the streams, asked and received once as somebody would who has the whole API before them.
 //!
 //! What is recorded here becomes the examples of the documents. Invariant: it is the same in each run.
 

@@ -34,7 +34,7 @@ fn replay(kit: &mut Kit, profile: Id, mut after: u64, limit: u32) -> Vec<(u64, F
 }
 
 /// An event without the values that may have changed since.
-fn told(fact: &Fact) -> String {
+fn text_of(fact: &Fact) -> String {
     match fact {
         Fact::MessagePosted(message) => format!("posted {} {:?}", message.id, message.body),
         Fact::ConversationRead(mark) => format!("read {} {}", mark.conversation, mark.profile),
@@ -77,11 +77,11 @@ fn a_replay_has_the_events_that_were_delivered_live() {
         for person in &people {
             let head = seqs.len() as u64;
             for after in [0, head / 3, head.saturating_sub(2), head] {
-                let expect = heard(&live, person.profile, after);
+                let expect = received(&live, person.profile, after);
                 for limit in [1, 7, 200] {
                     let got: Vec<(u64, String)> = replay(&mut kit, person.profile, after, limit)
                         .iter()
-                        .map(|(seq, fact)| (*seq, told(fact)))
+                        .map(|(seq, fact)| (*seq, text_of(fact)))
                         .collect();
                     assert_eq!(got, expect, "seed {seed}, after {after}, limit {limit}");
                 }
@@ -92,7 +92,7 @@ fn a_replay_has_the_events_that_were_delivered_live() {
 }
 
 /// The events delivered to one profile after a cursor; of read marks only the newest of each.
-fn heard(live: &[Event], profile: Id, after: u64) -> Vec<(u64, String)> {
+fn received(live: &[Event], profile: Id, after: u64) -> Vec<(u64, String)> {
     let mut newest_read = BTreeMap::new();
     for event in live {
         if let Fact::ConversationRead(mark) = &event.fact {
@@ -105,7 +105,7 @@ fn heard(live: &[Event], profile: Id, after: u64) -> Vec<(u64, String)> {
             Fact::ConversationRead(mark) => newest_read[&(mark.conversation, mark.profile)] == event.seq,
             _ => true,
         })
-        .map(|event| (event.seq, told(&event.fact)))
+        .map(|event| (event.seq, text_of(&event.fact)))
         .collect()
 }
 
@@ -202,13 +202,13 @@ fn hidden_and_blocked_read_marks_are_not_replayed() {
     let command = MarkRead { at: 0, reader: bob.profile, conversation: first.conversation, n: 1 };
     kit.write(command).0.expect("a read mark");
     assert_eq!(replay(&mut kit, ann.profile, 1, 9).len(), 1);
-    for (sql, heard) in [
+    for (sql, received) in [
         (format!("INSERT INTO blocks (blocker, blocked) VALUES ({}, {})", key_of(ann), key_of(bob)), 0),
         ("DELETE FROM blocks; UPDATE profiles SET is_private = 1 WHERE nick_name = 'bob'".to_owned(), 0),
         ("UPDATE profiles SET is_private = 0".to_owned(), 1),
     ] {
         kit.sql(&sql);
-        assert_eq!(replay(&mut kit, ann.profile, 1, 9).len(), heard, "{sql}");
+        assert_eq!(replay(&mut kit, ann.profile, 1, 9).len(), received, "{sql}");
         assert_eq!(replay(&mut kit, bob.profile, 1, 9).len(), 1, "the member's own devices always get it");
     }
 }

@@ -92,8 +92,8 @@ fn a_read_mark_moves_forward_only_and_causes_one_event() {
         assert_eq!(answer, Ok(Marked { read_n, unread }), "{n}");
         assert_eq!(events.len(), usize::from(moves), "{n}");
         for event in events {
-            let Fact::ConversationRead(told) = &event.fact else { panic!("{event:?}") };
-            assert_eq!((told.conversation, told.profile, told.read_n), (pair, bob.profile, read_n));
+            let Fact::ConversationRead(mark) = &event.fact else { panic!("{event:?}") };
+            assert_eq!((mark.conversation, mark.profile, mark.read_n), (pair, bob.profile, read_n));
             assert!(event.audience.direct && event.audience.profiles.contains(&ann.profile));
         }
     }

@@ -25,8 +25,8 @@ fn the_member_gets_another_name_an_event_and_one_mail() {
         let mails = kit.read(FetchMail { at: kit.now_ms, limit: 9 }).expect("the outbox").mails;
         assert_eq!(mails.len(), 1);
         assert_eq!(mails[0].to.as_ref().map(|to| to.email.as_str()), Some("bots@example.org"));
-        let Content::NickNameChanged(told) = &mails[0].content else { panic!("{:?}", mails[0]) };
-        assert_eq!(told, &names[0][0]);
+        let Content::NickNameChanged(old_name) = &mails[0].content else { panic!("{:?}", mails[0]) };
+        assert_eq!(old_name, &names[0][0]);
         for profile in [holder.profile, other.profile] {
             let read = ReadLog { profile, after: head, from_oldest: false, limit: 9 };
             let LogPage::Events { events, .. } = kit.read(read).expect("the log") else { panic!("a reset") };

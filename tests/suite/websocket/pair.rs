@@ -246,7 +246,7 @@ fn a_refused_post_refuses_all_after_it_and_closes_1013() {
         world.refuse(Refusal::Unavailable);
         let frames = world.frames(conn);
         let code = natter::model::problem::Problem::from(refusal).code_text();
-        let told: Vec<String> = frames
+        let ends: Vec<String> = frames
             .iter()
             .map(|frame| match frame {
                 Frame::Text(text) if text.starts_with('[') => at(text, "0.message"),
@@ -255,7 +255,7 @@ fn a_refused_post_refuses_all_after_it_and_closes_1013() {
                 other => format!("{other:?}"),
             })
             .collect();
-        assert_eq!(told, ["one".to_owned(), code, "unavailable".to_owned(), "1013".to_owned()]);
+        assert_eq!(ends, ["one".to_owned(), code, "unavailable".to_owned(), "1013".to_owned()]);
     }
 }
 

@@ -48,9 +48,9 @@ fn a_service_is_asked_for_the_client_s_address_once() {
     }
     // The same address as a dual-stack socket shows it.
     assert_eq!(find(&mut geolocator, "::ffff:8.8.4.4"), Ok(Some("Cairo, EG".to_owned())));
-    let heard = server.heard();
-    assert!(heard.starts_with("GET /v1/8.8.4.4 HTTP/1.1\r\nHost: 127.0.0.1:"), "{heard}");
-    assert!(heard.contains("\r\nAuthorization: Bearer t0ken\r\n"), "{heard}");
+    let received = server.received();
+    assert!(received.starts_with("GET /v1/8.8.4.4 HTTP/1.1\r\nHost: 127.0.0.1:"), "{received}");
+    assert!(received.contains("\r\nAuthorization: Bearer t0ken\r\n"), "{received}");
 }
 
 #[test]
@@ -96,11 +96,11 @@ fn a_service_that_fails_costs_one_try() {
         assert_eq!(find(&mut geolocator, "8.8.4.4"), Err(()));
         // The failure is cached for a while: the closed port is not tried again.
         assert_eq!(find(&mut geolocator, "8.8.4.4"), Ok(None));
-        server.heard();
+        server.received();
     }
     let nowhere = answer("200 OK", r#"{"ip":"8.8.4.4","city":5,"bogon":true}"#);
     assert_eq!(find(&mut service(nowhere.address.port()), "8.8.4.4"), Ok(None));
-    nowhere.heard();
+    nowhere.received();
 }
 
 /// A look-up has a limit. The predecessor's had none.

@@ -75,7 +75,7 @@ fn a_mail_is_delivered_byte_for_byte() {
     let server = Script::play(script(7, None));
     let body = "Hello,\n\n.dot\nرمز 042137\n";
     assert_eq!(send(&mut to_server(server.address.port(), None), letter(body)), Delivery::Sent);
-    let heard = server.heard();
+    let received = server.received();
     let expect = [
         "EHLO chat.example.org\r\nMAIL FROM:<chat@example.org> BODY=8BITMIME\r\nRCPT TO:<ada@example.net>\r\nDATA\r\n",
         "From: \"natter\"\r\n <chat@example.org>\r\nTo: <ada@example.net>\r\nSubject: Your code\r\n",
@@ -83,7 +83,7 @@ fn a_mail_is_delivered_byte_for_byte() {
         "\r\n\r\nHello,\r\n\r\n..dot\r\nرمز 042137\r\n.\r\nQUIT\r\n",
     ];
     for part in expect {
-        assert!(heard.contains(part), "{part:?} in {heard:?}");
+        assert!(received.contains(part), "{part:?} in {received:?}");
     }
 }
 
@@ -96,7 +96,7 @@ fn a_login_is_made_if_one_is_configured() {
     let port = server.address.port();
     assert_eq!(send(&mut to_server(port, Some("chat")), letter("x")), Delivery::Sent);
     // base64 of NUL chat NUL secret.
-    assert!(server.heard().contains("AUTH PLAIN AGNoYXQAc2VjcmV0\r\n"));
+    assert!(server.received().contains("AUTH PLAIN AGNoYXQAc2VjcmV0\r\n"));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn the_result_follows_the_server_s_reply() {
         let server = Script::play(script(steps, last));
         let delivery = send(&mut to_server(server.address.port(), None), letter("x"));
         assert_eq!(delivery, expect, "{steps} {last:?}");
-        server.heard();
+        server.received();
     }
 }
 

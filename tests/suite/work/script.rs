@@ -27,32 +27,32 @@ impl Script {
             // A second client would wait without end otherwise.
             drop(listener);
             socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             for (until, answer) in steps {
-                if !until.is_empty() && !read_until(&mut socket, &mut heard, until.as_bytes()) {
-                    return heard;
+                if !until.is_empty() && !read_until(&mut socket, &mut received, until.as_bytes()) {
+                    return received;
                 }
                 socket.write_all(answer.as_bytes()).expect("the client listens");
             }
-            heard
+            received
         });
         Script { address, thread }
     }
 
     /// All received bytes.
-    pub fn heard(self) -> String {
+    pub fn received(self) -> String {
         String::from_utf8(self.thread.join().expect("no panic")).expect("UTF-8")
     }
 }
 
 /// `false` if the client closed first.
-fn read_until(socket: &mut TcpStream, heard: &mut Vec<u8>, until: &[u8]) -> bool {
-    let from = heard.len();
+fn read_until(socket: &mut TcpStream, received: &mut Vec<u8>, until: &[u8]) -> bool {
+    let from = received.len();
     let mut byte = [0];
-    while !heard[from..].ends_with(until) {
+    while !received[from..].ends_with(until) {
         match socket.read(&mut byte).expect("the client says something in time") {
             0 => return false,
-            _ => heard.push(byte[0]),
+            _ => received.push(byte[0]),
         }
     }
     true
