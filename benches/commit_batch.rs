@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use bare::{BODY, Bare};
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
+use natter::model::id::ProfileId;
 use natter::model::message::{Destination, Message, PostMessage, Time};
 use natter::model::operation::{Lane, Write};
 use natter::store::{Store, StoreOptions};
@@ -31,7 +32,7 @@ const ROUND: Duration = Duration::from_millis(500);
 
 struct Ours {
     store: Store,
-    pairs: Vec<(Id, Id)>,
+    pairs: Vec<(ProfileId, ProfileId)>,
     count: usize,
     seed: Seeded,
     batch: Vec<(Lane, Write)>,
@@ -47,7 +48,7 @@ impl Ours {
             // One row of each pair per round, one millisecond later in each round: client_ids rise, as with correct clocks.
             let at = NOW_MS + (self.count / PAIRS) as u64;
             let draft = Message {
-                client_id: self.seed.id(at),
+                client_id: (&mut self.seed as &mut dyn Entropy).id(at),
                 sender: Some(sender),
                 body: Some(BODY.to_owned()),
                 created_at: Time(at),
@@ -59,7 +60,7 @@ impl Ours {
                     draft: draft.into(),
                     destination: Destination::To(to),
                     attachments: [].into(),
-                    conversation_if_new: Id(self.count as u128),
+                    conversation_if_new: Id::from_u128(self.count as u128),
                     random: self.seed.u64() as u16,
                 }),
             ));
@@ -158,7 +159,7 @@ fn main() {
 
     let options = StoreOptions::new(dir.join("natter.db"));
     let mut kit = Kit::with(options.clone());
-    let people: Vec<Id> = (0..2 * PAIRS).map(|i| kit.person(&format!("p{i}")).profile).collect();
+    let people: Vec<ProfileId> = (0..2 * PAIRS).map(|i| kit.person(&format!("p{i}")).profile).collect();
     kit.close();
     let (store, _) = Store::open(&options, &mut Seeded(3), NOW_MS).expect("the store opens");
     let pairs = people.chunks(2).map(|pair| (pair[0], pair[1])).collect();

@@ -50,7 +50,7 @@ use support::net::PATIENCE;
 fn client_id() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    natter::base::id::Id(1 << 100 | u128::from(NEXT.fetch_add(1, Ordering::Relaxed))).to_string()
+    <natter::base::id::Id>::from_u128(1 << 100 | u128::from(NEXT.fetch_add(1, Ordering::Relaxed))).to_string()
 }
 
 /// A post of `body` as JSON params, for HTTP and, with an `op`, for the WebSocket.

@@ -50,7 +50,7 @@ fn ok(step: &str, seen: impl std::fmt::Display) {
 }
 
 fn client_id(number: usize) -> String {
-    Id(1 << 100 | number as u128).to_string()
+    <Id>::from_u128(1 << 100 | number as u128).to_string()
 }
 
 fn post_op(to: &Person, number: usize) -> String {

@@ -116,7 +116,7 @@ impl Running {
 /// A post with a client_id of this time.
 pub fn post(to: &str, body: &str, random: u64) -> String {
     let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let client_id = Id(ms << 80 | u128::from(random.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let client_id = <Id>::from_u128(ms << 80 | u128::from(random.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     format!(r#"{{{to},"client_id":"{client_id}","body":"{body}"}}"#)
 }
 

@@ -116,7 +116,8 @@ fn upload(http: &mut Http, ann: &Person, bob: &Person, index: u64) {
     let made = http.ask("POST", "/api/v1/uploads", &fields, Some(&bytes)).expect("a response");
     assert_eq!(made.status, 201, "{}", made.text());
     // The ids of a run need only differ.
-    let client_id = String::from_utf8(Id(u128::from(index + 1) << 80).text().to_vec()).expect("letters");
+    let client_id =
+        String::from_utf8(<Id>::from_u128(u128::from(index + 1) << 80).text().to_vec()).expect("letters");
     let body = format!(
         r#"{{"to":"{}","client_id":"{client_id}","attachments":["{}"]}}"#,
         bob.profile,

@@ -68,7 +68,7 @@ impl People {
             poll.registry().register(&mut stream, Token(index), both).expect("registered");
             let partner = &persons[index ^ 1].profile;
             let head = format!(r#"{{"id":{index},"op":"message.post","to":"{partner}","client_id":""#);
-            let post = format!(r#"{head}{}","body":"{BODY}"}}"#, Id(0)).into_bytes();
+            let post = format!(r#"{head}{}","body":"{BODY}"}}"#, <Id>::from_u128(0)).into_bytes();
             let (id_at, out, inbox, sent) = (head.len(), Vec::new(), Vec::new(), VecDeque::new());
             Peer { stream, post, id_at, out, inbox, sent, received: 0, refused: 0 }
         });
@@ -161,7 +161,7 @@ impl People {
     fn post(&mut self, index: usize, now: Instant) {
         let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let client_id = Id(ms << 80 | u128::from(self.random) << 16);
+        let client_id = <Id>::from_u128(ms << 80 | u128::from(self.random) << 16);
         let Peer { post, id_at, out, sent, .. } = &mut self.peers[index];
         post[*id_at..][..26].copy_from_slice(&client_id.text());
         let len = u16::try_from(post.len()).expect("a short text").to_be_bytes();

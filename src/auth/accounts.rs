@@ -11,11 +11,12 @@ use serde::Serialize;
 use super::token;
 use crate::base::network::is_public;
 use crate::model::handler::{Actor, Client, Ctx, FollowUp, Reply, Request, Step};
+use crate::model::id::SessionId;
 use crate::model::member::{FindAccount, Member};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
 use crate::model::profile::Profile;
-use crate::model::session::{NewSession, Opened, SessionId, Token};
+use crate::model::session::{NewSession, Opened, Token};
 use crate::model::settings::SignUrls;
 
 /// GET /user/me.
@@ -83,13 +84,13 @@ pub(super) fn find_place(ctx: &mut Ctx<'_>, session: SessionId, address: IpAddr)
 pub(super) mod testing {
     use super::*;
     use crate::base::crypto::sha256;
-    use crate::base::id::Id;
+    use crate::model::id::{MemberId, ProfileId};
     use crate::model::member::Account;
     use crate::model::message::Time;
     use crate::model::session::TokenPair;
     use crate::model::testing::UNIX_MS;
 
-    pub fn account(member: Id, profile: Id) -> Account {
+    pub fn account(member: MemberId, profile: ProfileId) -> Account {
         Account {
             member: Member {
                 id: member,
@@ -111,7 +112,7 @@ pub(super) mod testing {
         }
     }
 
-    pub fn opened(member: Id, profile: Id, session: &NewSession) -> Opened {
+    pub fn opened(member: MemberId, profile: ProfileId, session: &NewSession) -> Opened {
         Opened {
             account: account(member, profile),
             pair: TokenPair {
@@ -135,6 +136,7 @@ mod tests {
     use super::*;
     use crate::base::id::Id;
     use crate::model::handler::Handler;
+    use crate::model::id::{MemberId, ProfileId};
     use crate::model::operation::{Answer, Command, Read};
     use crate::model::testing::{Stage, problem, text};
 
@@ -146,12 +148,12 @@ mod tests {
         let step = stage.ask(ME, "");
         let step = stage.answer(step, |command| {
             let Command::Read(Read::FindAccount(find)) = command else { panic!("{command:?}") };
-            assert_eq!(find.member, Id(11));
-            Answer::FindAccount(Box::new(account(Id(11), Id(12))))
+            assert_eq!(find.member, Id::from_u128(11));
+            Answer::FindAccount(Box::new(account(Id::from_u128(11), Id::from_u128(12))))
         });
         let (status, body) = text(step);
         assert_eq!(status, 200);
-        let (member, profile) = (Id(11), Id(12));
+        let (member, profile) = (MemberId::from_u128(11), ProfileId::from_u128(12));
         assert_eq!(
             body,
             format!(

@@ -7,9 +7,9 @@
 
 use super::{rules, sign_in};
 use crate::base::crypto::HmacKey;
-use crate::base::id::Id;
 use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
 use crate::model::handler::{Actor, Ctx, FollowUp, Reply, Request, Step};
+use crate::model::id::MemberId;
 use crate::model::job::{Done, Hidden, Job};
 use crate::model::mail::{CODES, Content, NewMail, SealedCode};
 use crate::model::member::FindCredential;
@@ -109,7 +109,7 @@ pub fn with_delivery(ctx: &Ctx<'_>, reply: Reply) -> Reply {
 }
 
 /// Makes a code that verifies the address of this member.
-pub fn new_verify_code(ctx: &mut Ctx<'_>, member: Id, language: Language) -> NewCode {
+pub fn new_verify_code(ctx: &mut Ctx<'_>, member: MemberId, language: Language) -> NewCode {
     new_code(ctx, Purpose::Verify, &member.to_bytes(), language)
 }
 

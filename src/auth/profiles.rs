@@ -8,6 +8,7 @@ use crate::base::crypto::{base64url, base64url_decode};
 use crate::base::id::Id;
 use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
+use crate::model::id::ProfileId;
 use crate::model::params::written_text;
 use crate::model::problem::{Code, Problem};
 use crate::model::profile::{
@@ -46,7 +47,7 @@ pub fn get(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step,
     one(actor, request.params.required_id("profile")?, Code::NotFound)
 }
 
-fn one(actor: Actor, profile: Id, missing: Code) -> Result<Step, Problem> {
+fn one(actor: Actor, profile: ProfileId, missing: Code) -> Result<Step, Problem> {
     let list = ListProfiles { viewer: actor.profile, ids: vec![profile] };
     Ok(Step::store(list, move |ctx, mut profiles| {
         profiles.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
@@ -192,11 +193,11 @@ mod tests {
     fn places_are_read_as_they_were_written() {
         for place in [
             SearchCursor::Nick("ada.l_1".to_owned()),
-            SearchCursor::Name { name: "ada é \u{10ffff}".to_owned(), profile: Id(7) },
+            SearchCursor::Name { name: "ada é \u{10ffff}".to_owned(), profile: Id::from_u128(7) },
         ] {
             assert_eq!(read_place(&write_place(&place)), Some(place));
         }
-        let whole = write_place(&SearchCursor::Name { name: "a".to_owned(), profile: Id(7) });
+        let whole = write_place(&SearchCursor::Name { name: "a".to_owned(), profile: Id::from_u128(7) });
         for bad in ["", "n", "d", "nA", "n%", "x1", &whole[..20], &format!("{whole}=")] {
             assert_eq!(read_place(bad), None, "{bad}");
         }

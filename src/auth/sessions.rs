@@ -110,7 +110,7 @@ mod tests {
         let mut next = None;
         let step = stage.answer(step, |command| {
             let Command::Write(Write::RefreshSession(exchange)) = command else { panic!("{command:?}") };
-            assert_eq!((exchange.session, exchange.refresh_uuid), (Id(13), Id(15)));
+            assert_eq!((exchange.session, exchange.refresh_uuid), (Id::from_u128(13), Id::from_u128(15)));
             assert_eq!((exchange.access_expire, exchange.refresh_expire), (NOW + 900, NOW + 2_592_000));
             assert_ne!(exchange.next_access_uuid, exchange.next_refresh_uuid);
             let pair = TokenPair {
@@ -189,7 +189,7 @@ mod tests {
         let step = stage.ask(LOGOUT, "");
         let step = stage.answer(step, |command| {
             let Command::Write(Write::EndSession(end)) = command else { panic!("{command:?}") };
-            assert_eq!((end.session, end.at), (Id(13), UNIX_MS));
+            assert_eq!((end.session, end.at), (Id::from_u128(13), UNIX_MS));
             Answer::EndSession(())
         });
         assert_eq!(text(step), (200, r#"{"data":null}"#.to_owned()));

@@ -117,8 +117,8 @@ mod tests {
 
     fn credential(active: bool, device_known: bool) -> Answer {
         Answer::FindCredential(Box::new(Some(Credential {
-            member: Id(11),
-            profile: Id(12),
+            member: Id::from_u128(11),
+            profile: Id::from_u128(12),
             active,
             hash: "$phc".to_owned(),
             display_name: "Ada".to_owned(),
@@ -136,7 +136,7 @@ mod tests {
     fn open(stage: &mut Stage, step: Played) -> Played {
         stage.answer(step, |command| {
             let Command::Write(Write::OpenSession(open)) = command else { panic!("{command:?}") };
-            Answer::OpenSession(Box::new(opened(Id(11), Id(12), &open.session)))
+            Answer::OpenSession(Box::new(opened(Id::from_u128(11), Id::from_u128(12), &open.session)))
         })
     }
 
@@ -161,9 +161,9 @@ mod tests {
         });
         let step = stage.answer(step, |command| {
             let Command::Write(Write::OpenSession(open)) = command else { panic!("{command:?}") };
-            assert_eq!((open.member, open.rehash.as_deref()), (Id(11), Some("$new")));
+            assert_eq!((open.member, open.rehash.as_deref()), (Id::from_u128(11), Some("$new")));
             assert_eq!(open.session.unique_id.as_deref(), Some("phone"));
-            Answer::OpenSession(Box::new(opened(Id(11), Id(12), &open.session)))
+            Answer::OpenSession(Box::new(opened(Id::from_u128(11), Id::from_u128(12), &open.session)))
         });
         assert_eq!(reply(step).status, 200);
     }

@@ -121,9 +121,9 @@ mod tests {
             );
             assert_eq!(write.session.access_expire, UNIX_MS / 1_000 + 900);
             assert_eq!(write.session.refresh_expire, UNIX_MS / 1_000 + 2_592_000);
-            let ids =
-                [write.account.member, write.account.profile, write.session.id, write.session.access_uuid];
-            assert!(ids.iter().all(|id| id.unix_ms() == UNIX_MS));
+            let (account, session) = (&write.account, &write.session);
+            let drawn = [account.member.unix_ms(), account.profile.unix_ms(), session.id.unix_ms()];
+            assert_eq!((drawn, session.access_uuid.unix_ms()), ([UNIX_MS; 3], UNIX_MS));
             Answer::SignUp(Box::new(opened(write.account.member, write.account.profile, &write.session)))
         });
         let (status, body) = text(step);

@@ -10,8 +10,9 @@ use crate::base::crypto::{HmacKey, base64url, base64url_decode, sha256};
 use crate::base::id::Id;
 use crate::base::json::{self, Value};
 use crate::model::handler::Actor;
+use crate::model::id::{MemberId, ProfileId, SessionId};
 use crate::model::problem::{Code, Problem};
-use crate::model::session::{SessionId, Token, TokenPair};
+use crate::model::session::{Token, TokenPair};
 use crate::model::settings::Settings;
 
 /// Bytes of a token that is looked at: ours are about 550. Beyond: 401, before a byte of it is decoded.
@@ -67,8 +68,8 @@ struct Claims<'a> {
     access_uuid: Option<Id>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_uuid: Option<Id>,
-    user_id: Id,
-    profile_id: Id,
+    user_id: MemberId,
+    profile_id: ProfileId,
     /// Only the hash of the device id, in base64url: a token read by someone else doesn't give the device away.
     #[serde(skip_serializing_if = "Option::is_none")]
     unique_id: Option<String>,
@@ -229,7 +230,7 @@ fn text<'a>(claims: &'a Value<'_>, name: &str) -> Result<&'a str, BadToken> {
     claims.get(name).and_then(Value::as_str).ok_or(BadToken::Claims)
 }
 
-fn id(claims: &Value<'_>, name: &str) -> Result<Id, BadToken> {
+fn id<K>(claims: &Value<'_>, name: &str) -> Result<Id<K>, BadToken> {
     Id::parse(text(claims, name)?).ok_or(BadToken::Claims)
 }
 
@@ -278,10 +279,15 @@ mod tests {
         assert!(token.access.len() < TOKEN_BYTES_MAX && token.refresh.len() < TOKEN_BYTES_MAX);
 
         let access = verify_access(&settings, "k3", NOW, &token.access).expect("good");
-        let actor = Actor { member: Id(11), profile: Id(12), session: Id(13), expires: NOW + 900 };
+        let actor = Actor {
+            member: Id::from_u128(11),
+            profile: Id::from_u128(12),
+            session: Id::from_u128(13),
+            expires: NOW + 900,
+        };
         assert_eq!(access.actor, actor);
         let refresh = verify_refresh(&settings, NOW, &token.refresh).expect("good");
-        assert_eq!((refresh.session, refresh.refresh_uuid), (Id(13), Id(15)));
+        assert_eq!((refresh.session, refresh.refresh_uuid), (Id::from_u128(13), Id::from_u128(15)));
         for device in [access.device, refresh.device] {
             assert!(device_matches(device, Some("device-1")));
             assert!(!device_matches(device, Some("device-2")));
@@ -300,7 +306,7 @@ mod tests {
             String::from_utf8(payload).expect("text")
         };
         let hash = base64url(&sha256(b"device-1"));
-        let ids = |a: u128| Id(a).to_string();
+        let ids = |a: u128| <Id>::from_u128(a).to_string();
         let (member, profile, session) = (ids(11), ids(12), ids(13));
         assert_eq!(
             claims(&token.access),
@@ -417,7 +423,7 @@ mod tests {
     #[test]
     fn claims_we_signed_but_never_set_are_refused() {
         let settings = settings();
-        let (m, s) = (Id(11), Id(13));
+        let (m, s) = (<Id>::from_u128(11), <Id>::from_u128(13));
         for claims in [
             "null".to_owned(),
             "{}".to_owned(),

@@ -12,13 +12,6 @@ use super::id::Id;
 pub trait Entropy: Send {
     fn fill(&mut self, bytes: &mut [u8]);
 
-    /// A new ULID with this time.
-    fn id(&mut self, unix_ms: u64) -> Id {
-        let mut random = [0; 10];
-        self.fill(&mut random);
-        Id::new(unix_ms, random)
-    }
-
     fn u64(&mut self) -> u64 {
         let mut bytes = [0; 8];
         self.fill(&mut bytes);
@@ -34,6 +27,15 @@ pub trait Entropy: Send {
                 return drawn % bound;
             }
         }
+    }
+}
+
+impl dyn Entropy + '_ {
+    /// A new ULID with this time.
+    pub fn id<K>(&mut self, unix_ms: u64) -> Id<K> {
+        let mut random = [0; 10];
+        self.fill(&mut random);
+        Id::new(unix_ms, random)
     }
 }
 

@@ -1,14 +1,30 @@
 //! ULIDs: ids of 128 bits that sort by time, written as 26 characters of Crockford's base 32.
 //!
-//! Owns their text and their parts. Invariant: both cases are read, upper case is written, and ids compare as numbers.
+//! Owns their text and their parts, and keeps ids of different kinds apart: what the kinds are, the model says. Invariant:
+//! both cases are read, upper case is written, and ids compare as numbers.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::{Serialize, Serializer};
 
 /// A ULID: 48 bits of Unix milliseconds, then 80 bits that make it unique.
+///
+/// `K` says what it names. It exists at compile time only: an id of one kind where another is asked for does not compile.
+///
+/// ```compile_fail,E0308
+/// use natter::base::id::Id;
+/// struct Door;
+/// struct Key;
+/// fn open(_: Id<Door>) {}
+/// open(Id::<Key>::from_u128(7));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Id(pub u128);
+pub struct Id<K = NoKind>(u128, PhantomData<K>);
+
+/// The kind of an id that is compared with its like and names nothing: the `uuid` of a token.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct NoKind;
 
 /// Characters of an id on the wire.
 pub const ID_LEN: usize = 26;
@@ -26,41 +42,44 @@ const VALUES: [u8; 256] = {
     values
 };
 
-impl Id {
+impl<K> Id<K> {
     /// An id with this time and 80 random bits.
-    pub fn new(unix_ms: u64, random: [u8; 10]) -> Id {
+    pub fn new(unix_ms: u64, random: [u8; 10]) -> Id<K> {
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&unix_ms.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&random);
-        Id(u128::from_be_bytes(bytes))
+        Id::from_u128(u128::from_be_bytes(bytes))
     }
 
-    /// The id of a message: time (48 bits), random bits (16), `seq` (64). A lookup finds `seq`, then compares all bits.
-    pub fn of_message(unix_ms: u64, random: u16, seq: u64) -> Id {
-        Id(u128::from(unix_ms & 0xffff_ffff_ffff) << 80 | u128::from(random) << 64 | u128::from(seq))
+    pub const fn from_u128(number: u128) -> Id<K> {
+        Id(number, PhantomData)
     }
 
-    pub fn from_halves(high: u64, low: u64) -> Id {
-        Id(u128::from(high) << 64 | u128::from(low))
+    pub const fn to_u128(self) -> u128 {
+        self.0
     }
 
-    /// The low 64 bits: the `seq` of a message.
-    pub fn seq(self) -> u64 {
+    pub fn from_halves(high: u64, low: u64) -> Id<K> {
+        Id::from_u128(u128::from(high) << 64 | u128::from(low))
+    }
+
+    /// The low 64 bits.
+    pub fn low(&self) -> u64 {
         self.0 as u64
     }
 
-    /// The high 64 bits: the time and the random bits of a message.
-    pub fn high(self) -> u64 {
+    /// The high 64 bits.
+    pub fn high(&self) -> u64 {
         (self.0 >> 64) as u64
     }
 
     /// The Unix milliseconds in the first 48 bits.
-    pub fn unix_ms(self) -> u64 {
+    pub fn unix_ms(&self) -> u64 {
         (self.0 >> 80) as u64
     }
 
     /// Reads 26 characters in either case. `None` for any other text, and for a value of more than 128 bits.
-    pub fn parse(text: &str) -> Option<Id> {
+    pub fn parse(text: &str) -> Option<Id<K>> {
         let bytes: &[u8; ID_LEN] = text.as_bytes().try_into().ok()?;
         if VALUES[bytes[0] as usize] > 7 {
             return None;
@@ -73,11 +92,11 @@ impl Id {
             }
             value = value << 5 | u128::from(digit);
         }
-        Some(Id(value))
+        Some(Id::from_u128(value))
     }
 
     /// The 26 characters on the wire.
-    pub fn text(self) -> [u8; ID_LEN] {
+    pub fn text(&self) -> [u8; ID_LEN] {
         let mut out = [0; ID_LEN];
         let mut rest = self.0;
         for slot in out.iter_mut().rev() {
@@ -91,24 +110,24 @@ impl Id {
         self.0.to_be_bytes()
     }
 
-    pub fn from_bytes(bytes: [u8; 16]) -> Id {
-        Id(u128::from_be_bytes(bytes))
+    pub fn from_bytes(bytes: [u8; 16]) -> Id<K> {
+        Id::from_u128(u128::from_be_bytes(bytes))
     }
 }
 
-impl fmt::Display for Id {
+impl<K> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
-impl fmt::Debug for Id {
+impl<K> fmt::Debug for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl Serialize for Id {
+impl<K> Serialize for Id<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
@@ -120,11 +139,11 @@ mod tests {
 
     #[test]
     fn text_and_number_convert_both_ways() {
-        let id = Id::new(1_795_352_634_120, [7; 10]);
+        let id = <Id>::new(1_795_352_634_120, [7; 10]);
         let text = id.to_string();
         assert_eq!((text.len(), Id::parse(&text), id.unix_ms()), (26, Some(id), 1_795_352_634_120));
         assert_eq!(Id::parse(&text.to_lowercase()), Some(id));
-        assert_eq!(Id(u128::MAX).to_string(), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+        assert_eq!(<Id>::from_u128(u128::MAX).to_string(), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
         for bad in [
             "",
             "8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
@@ -132,9 +151,8 @@ mod tests {
             "0123456789ABCDEFGHJKMNPQRI",
             "é123456789ABCDEFGHJKMNPQR",
         ] {
-            assert_eq!(Id::parse(bad), None, "{bad}");
+            assert_eq!(<Id>::parse(bad), None, "{bad}");
         }
-        let message = Id::of_message(5, 9, 77);
-        assert_eq!((message.seq(), message.unix_ms()), (77, 5));
+        assert_eq!(<Id>::from_halves(7, 9).to_u128(), (7 << 64) + 9);
     }
 }

@@ -4,8 +4,8 @@
 
 use super::messages::good_body;
 use crate::base::emoji;
-use crate::base::id::Id;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
+use crate::model::id::MessageId;
 use crate::model::message::{DeleteMessage, EditMessage, GetMessage, React};
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
@@ -22,7 +22,7 @@ pub fn get(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step,
     }))
 }
 
-fn message(request: &Request<'_>) -> Result<Id, Problem> {
+fn message(request: &Request<'_>) -> Result<MessageId, Problem> {
     request.params.required_id("message")
 }
 

@@ -58,17 +58,21 @@ mod tests {
 
     fn direct() -> Conversation {
         Conversation {
-            id: Id(20),
+            id: Id::from_u128(20),
             kind: ConversationType::Direct,
             title: None,
             image: None,
             members_count: 2,
             peer: Some(Profile {
-                id: Id(30),
+                id: Id::from_u128(30),
                 member: None,
                 display_name: "Bo".to_owned(),
                 nick_name: "bo1234".to_owned(),
-                profile_image: Some(Image { upload: Id(40), name: "p.png".to_owned(), url: String::new() }),
+                profile_image: Some(Image {
+                    upload: Id::from_u128(40),
+                    name: "p.png".to_owned(),
+                    url: String::new(),
+                }),
                 is_private: false,
                 created_at: Time(UNIX_MS),
                 presence: None,
@@ -90,7 +94,7 @@ mod tests {
         let step = stage.answer(step, |command| {
             let Command::Read(Read::ListConversations(list)) = command else { panic!("{command:?}") };
             let after = Some(ConversationCursor { activity: 88 });
-            assert_eq!((list.viewer, list.after, list.limit), (Id(12), after, 1));
+            assert_eq!((list.viewer, list.after, list.limit), (Id::from_u128(12), after, 1));
             Answer::ListConversations(Box::new(ConversationPage {
                 conversations: vec![direct()],
                 next: Some(ConversationCursor { activity: 77 }),
@@ -100,8 +104,8 @@ mod tests {
         });
         let (status, body) = text(step);
         assert_eq!(status, 200);
-        let url = stage.settings.urls.url(Id(40), "p.png", UNIX_MS / 1_000);
-        let (id, peer) = (Id(20), Id(30));
+        let url = stage.settings.urls.url(Id::from_u128(40), "p.png", UNIX_MS / 1_000);
+        let (id, peer) = (<Id>::from_u128(20), <Id>::from_u128(30));
         assert_eq!(
             body,
             format!(
@@ -123,11 +127,11 @@ mod tests {
     #[test]
     fn a_reading_is_marked_for_the_actor() {
         let mut stage = Stage::new();
-        let path = [("conversation", Id(20).to_string())];
+        let path = [("conversation", <Id>::from_u128(20).to_string())];
         let step = stage.ask_at(READ, &path, "", r#"{"n":7,"profile":"someone else"}"#);
         let step = stage.answer(step, |command| {
             let Command::Write(Write::MarkRead(mark)) = command else { panic!("{command:?}") };
-            let expect = (UNIX_MS, Id(12), Id(20), 7);
+            let expect = (UNIX_MS, Id::from_u128(12), Id::from_u128(20), 7);
             assert_eq!((mark.at, mark.reader, mark.conversation, mark.n), expect);
             Answer::MarkRead(Marked { read_n: 7, unread: 0 })
         });

@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::base::id::Id;
     use crate::model::handler::Handler;
+    use crate::model::id::UploadId;
     use crate::model::message::{MessagePage, PostedStub};
     use crate::model::operation::{Answer, Command, Read, Refusal, Write};
     use crate::model::testing::{Stage, UNIX_MS, problem, text};
@@ -148,13 +149,13 @@ mod tests {
 
     fn message(n: u64) -> Message {
         Message {
-            id: Id(100 + u128::from(n)),
-            client_id: Id(7),
-            conversation: Id(20),
+            id: Id::from_u128(100 + u128::from(n)),
+            client_id: Id::from_u128(7),
+            conversation: Id::from_u128(20),
             n,
             seq: n,
             rev: n,
-            sender: Some(Id(12)),
+            sender: Some(Id::from_u128(12)),
             body: Some("hi".to_owned()),
             attachments: Vec::new(),
             reply_to: None,
@@ -168,7 +169,7 @@ mod tests {
 
     /// A post as JSON, with a good `to` and `client_id`, and `rest`.
     fn body(rest: &str) -> String {
-        format!(r#"{{"to":"{}","client_id":"{}"{rest}}}"#, Id(30), Id(7))
+        format!(r#"{{"to":"{}","client_id":"{}"{rest}}}"#, <Id>::from_u128(30), <Id>::from_u128(7))
     }
 
     fn asked(stage: &mut Stage, body: &str) -> PostMessage {
@@ -187,14 +188,18 @@ mod tests {
     #[test]
     fn a_post_reaches_storage_complete() {
         let mut stage = Stage::new();
-        let attachments: Vec<Id> = (40..50).map(Id).collect();
+        let attachments: Vec<UploadId> = (40..50).map(Id::from_u128).collect();
         let list = crate::base::json::to_string(&attachments);
-        let rest = format!(r#","body":" as  sent\n","attachments":{list},"reply_to":"{}""#, Id(60));
+        let rest =
+            format!(r#","body":" as  sent\n","attachments":{list},"reply_to":"{}""#, <Id>::from_u128(60));
         let post = asked(&mut stage, &body(&rest));
         let draft = &post.draft;
-        assert_eq!((draft.created_at, draft.sender), (Time(UNIX_MS), Some(Id(12))));
-        assert_eq!((draft.client_id, draft.body.as_deref()), (Id(7), Some(" as  sent\n")));
-        assert_eq!((post.destination, draft.reply_to), (Destination::To(Id(30)), Some(Id(60))));
+        assert_eq!((draft.created_at, draft.sender), (Time(UNIX_MS), Some(Id::from_u128(12))));
+        assert_eq!((draft.client_id, draft.body.as_deref()), (Id::from_u128(7), Some(" as  sent\n")));
+        assert_eq!(
+            (post.destination, draft.reply_to),
+            (Destination::To(Id::from_u128(30)), Some(Id::from_u128(60)))
+        );
         assert_eq!(&*post.attachments, attachments);
         assert_eq!(post.conversation_if_new.unix_ms(), UNIX_MS);
         let again = asked(&mut stage, &body(r#","body":"x""#));
@@ -203,8 +208,12 @@ mod tests {
             (again.random, again.conversation_if_new),
             "drawn anew each time"
         );
-        let named = format!(r#"{{"conversation":"{}","client_id":"{}","body":"x"}}"#, Id(20), Id(7));
-        assert_eq!(asked(&mut stage, &named).destination, Destination::Conversation(Id(20)));
+        let named = format!(
+            r#"{{"conversation":"{}","client_id":"{}","body":"x"}}"#,
+            <Id>::from_u128(20),
+            <Id>::from_u128(7)
+        );
+        assert_eq!(asked(&mut stage, &named).destination, Destination::Conversation(Id::from_u128(20)));
     }
 
     /// The sender is the one who is signed in. The predecessor took the sender from the JSON: anyone could write as
@@ -212,7 +221,7 @@ mod tests {
     #[test]
     fn the_sender_is_the_actor() {
         let mut stage = Stage::new();
-        let rest = format!(r#","body":"x","sender":"{0}","profile":"{0}""#, Id(99));
+        let rest = format!(r#","body":"x","sender":"{0}","profile":"{0}""#, <Id>::from_u128(99));
         assert_eq!(asked(&mut stage, &body(&rest)).draft.sender, Some(stage.actor.profile));
     }
 
@@ -225,7 +234,7 @@ mod tests {
         let bad = |rest: &str, code: &str| {
             assert_eq!(problem(Stage::new().ask(POST, &body(rest))), (422, code.to_owned()), "{rest}");
         };
-        let attached = format!(r#","attachments":["{}"]"#, Id(40));
+        let attached = format!(r#","attachments":["{}"]"#, <Id>::from_u128(40));
         let text = |text: &str| format!(r#","body":"{text}""#);
         let (longest, long) = ("é".repeat(limit), "é".repeat(limit + 1));
         good(&text("x"), Some("x"));
@@ -247,8 +256,8 @@ mod tests {
         bad(&format!(r#"{attached},"body":"{long}""#), "invalid_body");
         bad(r#","body":"x","attachments":["x"]"#, "invalid_attachments");
         bad(r#","body":"x","attachments":"""#, "invalid_attachments");
-        bad(&format!(r#","attachments":["{0}","{0}"]"#, Id(40)), "invalid_attachments");
-        let eleven = crate::base::json::to_string(&(0..11).map(Id).collect::<Vec<_>>());
+        bad(&format!(r#","attachments":["{0}","{0}"]"#, <Id>::from_u128(40)), "invalid_attachments");
+        let eleven = crate::base::json::to_string(&(0..11).map(<Id>::from_u128).collect::<Vec<_>>());
         bad(&format!(r#","attachments":{eleven}"#), "invalid_attachments");
         bad(r#","body":"x","reply_to":"x""#, "invalid_reply_to");
     }
@@ -258,7 +267,7 @@ mod tests {
         let check = |body: String, code: &str| {
             assert_eq!(problem(Stage::new().ask(POST, &body)), (422, code.to_owned()), "{body}");
         };
-        let (to, own, client) = (Id(30), Id(12), Id(7));
+        let (to, own, client) = (<Id>::from_u128(30), <Id>::from_u128(12), <Id>::from_u128(7));
         check(format!(r#"{{"client_id":"{client}","body":"x"}}"#), "invalid_to");
         check(
             format!(r#"{{"client_id":"{client}","body":"x","to":"{to}","conversation":"{to}"}}"#),
@@ -286,11 +295,11 @@ mod tests {
         let posted = PostedMessage::Complete(Arc::new(message(1)));
         assert_eq!(answer(posted.clone(), false), (201, format!(r#"{{"data":{whole}}}"#)));
         assert_eq!(answer(posted, true), (200, format!(r#"{{"data":{whole},"duplicate":true}}"#)));
-        let stub = PostedStub { id: Id(101), client_id: Id(7), n: 1, seq: 1 };
+        let stub = PostedStub { id: Id::from_u128(101), client_id: Id::from_u128(7), n: 1, seq: 1 };
         let expect = format!(
             r#"{{"data":{{"id":"{}","client_id":"{}","n":1,"seq":1}},"duplicate":true}}"#,
-            Id(101),
-            Id(7)
+            <Id>::from_u128(101),
+            <Id>::from_u128(7)
         );
         assert_eq!(answer(PostedMessage::Left(Box::new(stub)), true), (200, expect));
     }
@@ -299,7 +308,7 @@ mod tests {
     fn an_answer_s_attachments_have_signed_urls() {
         let mut shown = message(1);
         shown.attachments.push(Attachment {
-            id: Id(40),
+            id: Id::from_u128(40),
             name: "a.png".to_owned(),
             mime: "image/png".to_owned(),
             size: 1,
@@ -313,7 +322,7 @@ mod tests {
         let message = PostedMessage::Complete(Arc::new(shown));
         let step = stage.answer(step, |_| Answer::PostMessage(Posted { message, duplicate: false }));
         assert!(text(step).1.contains(r#""url":"/uploads/"#));
-        let step = stage.ask_at(LIST, &[("conversation", Id(20).to_string())], "", "");
+        let step = stage.ask_at(LIST, &[("conversation", <Id>::from_u128(20).to_string())], "", "");
         let step = stage.answer(step, |_| Answer::ListMessages(Box::new(page)));
         assert!(text(step).1.contains(r#""url":"/uploads/"#));
     }
@@ -340,10 +349,10 @@ mod tests {
         let asked = |query: &str| {
             let mut point = None;
             let mut stage = Stage::new();
-            let step = stage.ask_at(LIST, &[("conversation", Id(20).to_string())], query, "");
+            let step = stage.ask_at(LIST, &[("conversation", <Id>::from_u128(20).to_string())], query, "");
             let page = stage.answer(step, |command| {
                 let Command::Read(Read::ListMessages(list)) = command else { panic!("{command:?}") };
-                assert_eq!((list.viewer, list.conversation), (Id(12), Id(20)));
+                assert_eq!((list.viewer, list.conversation), (Id::from_u128(12), Id::from_u128(20)));
                 point = Some((list.at, list.limit));
                 Answer::ListMessages(Box::new(MessagePage { messages: Vec::new(), next: Some(list.at) }))
             });
@@ -366,7 +375,7 @@ mod tests {
     #[test]
     fn a_page_with_bad_params_is_refused() {
         let check = |query: &str, status: u16, code: &str| {
-            let path = [("conversation", Id(20).to_string())];
+            let path = [("conversation", <Id>::from_u128(20).to_string())];
             let step = Stage::new().ask_at(LIST, &path, query, "");
             assert_eq!(problem(step), (status, code.to_owned()), "{query}");
         };
@@ -385,7 +394,7 @@ mod tests {
     #[test]
     fn a_list_asked_over_a_web_socket_is_the_same() {
         let mut stage = Stage::new();
-        let body = format!(r#"{{"conversation":"{}","before":9,"limit":2}}"#, Id(20));
+        let body = format!(r#"{{"conversation":"{}","before":9,"limit":2}}"#, <Id>::from_u128(20));
         let step = stage.ask(LIST, &body);
         let step = stage.answer(step, |command| {
             let Command::Read(Read::ListMessages(list)) = command else { panic!("{command:?}") };

@@ -14,6 +14,7 @@ use crate::base::json::{self, Value};
 use crate::base::send_queue::Segment;
 use crate::limits::PAIR_HISTORY_MAX;
 use crate::model::handler::{Actor, Ctx, Cursor, Reply, Request, Step, Stream};
+use crate::model::id::{MessageId, ProfileId};
 use crate::model::message::{Destination, Message, OpenLegacySocket, Posted, PostedMessage, Time};
 use crate::model::problem::{Code, Problem};
 
@@ -45,17 +46,21 @@ pub fn open_legacy_socket(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) 
 /// One message as the predecessor showed it.
 #[derive(Serialize)]
 struct PairRow<'a> {
-    id: Id,
+    id: MessageId,
     chat_id: &'a str,
-    sender: Option<Id>,
-    receiver: Id,
+    sender: Option<ProfileId>,
+    receiver: ProfileId,
     message: &'a str,
     created_at: Time,
 }
 
 /// `[{…},…]`: what a legacy socket between `own` and `peer` sends, as its history and, one at a time, live. Tombstones
 /// and messages without a text are left out. `chat_id` is of the socket's own side, so each side has its own encoding.
-pub fn encode_pair<'a>(own: Id, peer: Id, messages: impl IntoIterator<Item = &'a Message>) -> Vec<u8> {
+pub fn encode_pair<'a>(
+    own: ProfileId,
+    peer: ProfileId,
+    messages: impl IntoIterator<Item = &'a Message>,
+) -> Vec<u8> {
     let chat_id = format!("{own}-{peer}");
     let rows: Vec<PairRow<'_>> = messages
         .into_iter()
@@ -77,7 +82,12 @@ pub fn encode_pair<'a>(own: Id, peer: Id, messages: impl IntoIterator<Item = &'a
 ///
 /// All sockets of the two profiles, this one included, get the message as a live event, so the reply is empty (204) and
 /// nothing is sent. Only a repeated `client_id`, which causes no event, is answered on this socket, with the original.
-pub fn pair_frame(ctx: &mut Ctx<'_>, actor: Actor, receiver: Id, text: &[u8]) -> Result<Step, Problem> {
+pub fn pair_frame(
+    ctx: &mut Ctx<'_>,
+    actor: Actor,
+    receiver: ProfileId,
+    text: &[u8],
+) -> Result<Step, Problem> {
     let frame = json::parse(text).map_err(|_| Problem::new(Code::ErrorParsingData))?;
     // `null`, a list or a number is valid JSON but no frame. The predecessor's process crashed on it.
     let frame = frame.as_object().ok_or(Problem::new(Code::ErrorParsingData))?;
@@ -113,14 +123,14 @@ mod tests {
 
     const OPEN: Handler = Handler::Member(open_socket);
     const OPEN_PAIR: Handler = Handler::Member(open_legacy_socket);
-    const OWN: Id = Id(12);
-    const PEER: Id = Id(30);
+    const OWN: ProfileId = ProfileId::from_u128(12);
+    const PEER: ProfileId = ProfileId::from_u128(30);
 
-    fn message(n: u64, sender: Option<Id>, body: Option<&str>) -> Message {
+    fn message(n: u64, sender: Option<ProfileId>, body: Option<&str>) -> Message {
         Message {
-            id: Id(100 + u128::from(n)),
-            client_id: Id(7),
-            conversation: Id(20),
+            id: Id::from_u128(100 + u128::from(n)),
+            client_id: Id::from_u128(7),
+            conversation: Id::from_u128(20),
             n,
             seq: n,
             rev: n,
@@ -136,7 +146,7 @@ mod tests {
         }
     }
 
-    fn path(sender: Id, receiver: Id) -> [(&'static str, String); 2] {
+    fn path(sender: ProfileId, receiver: ProfileId) -> [(&'static str, String); 2] {
         [("sender", sender.to_string()), ("receiver", receiver.to_string())]
     }
 
@@ -163,7 +173,7 @@ mod tests {
         }
     }
 
-    fn opened_pair(step: Played) -> (Id, LegacyHistory) {
+    fn opened_pair(step: Played) -> (ProfileId, LegacyHistory) {
         let stream = stream(step);
         let Stream::LegacySocket { actor, receiver, pair } = stream else { panic!("{stream:?}") };
         assert_eq!(actor.profile, OWN);
@@ -179,7 +189,7 @@ mod tests {
             assert_eq!((open.sender, open.receiver, open.limit), (OWN, PEER, 100));
             let messages = vec![message(1, Some(PEER), Some("hi"))];
             Answer::OpenLegacySocket(Box::new(LegacyHistory {
-                conversation: Some(Id(20)),
+                conversation: Some(Id::from_u128(20)),
                 last_n: 3,
                 as_of: 9,
                 messages,
@@ -205,13 +215,13 @@ mod tests {
     /// read and wrote anyone's chat.
     #[test]
     fn a_legacy_socket_is_opened_by_its_sender_only() {
-        let check = |sender: Id, receiver: Id, expect: (u16, &str)| {
+        let check = |sender: ProfileId, receiver: ProfileId, expect: (u16, &str)| {
             let step = Stage::new().ask_at(OPEN_PAIR, &path(sender, receiver), "", "");
             let (status, code) = problem(step);
             assert_eq!((status, code.as_str()), expect);
         };
         check(PEER, OWN, (403, "not_allowed"));
-        check(PEER, Id(31), (403, "not_allowed"));
+        check(PEER, Id::from_u128(31), (403, "not_allowed"));
         check(PEER, PEER, (403, "not_allowed"));
         check(OWN, OWN, (422, "invalid_receiver"));
         let mut stage = Stage::new();
@@ -228,10 +238,10 @@ mod tests {
             message(4, Some(OWN), None),
             message(5, None, Some("from someone who left")),
         ];
-        let row = |n: u128, sender: String, receiver: Id, text: &str| {
+        let row = |n: u128, sender: String, receiver: ProfileId, text: &str| {
             format!(
                 r#"{{"id":"{}","chat_id":"{OWN}-{PEER}","sender":{sender},"receiver":"{receiver}","message":{text},"created_at":"2026-11-22T13:03:54.120Z"}}"#,
-                Id(100 + n)
+                <Id>::from_u128(100 + n)
             )
         };
         let expect = format!(
@@ -262,8 +272,8 @@ mod tests {
         let mut stage = Stage::new();
         let text = format!(
             r#"{{"sender":"{0}","receiver":"{0}","message":"hi","client_id":"{1}","id":5}}"#,
-            Id(99),
-            Id(7)
+            <Id>::from_u128(99),
+            <Id>::from_u128(7)
         );
         let step = frame(&mut stage, text.as_bytes());
         let step = stage.answer(step, |command| {
@@ -271,7 +281,7 @@ mod tests {
             let draft = &post.draft;
             assert_eq!((draft.sender, post.destination), (Some(OWN), Destination::To(PEER)));
             let (said, at) = (draft.body.as_deref(), draft.created_at);
-            assert_eq!((draft.client_id, said, at), (Id(7), Some("hi"), Time(UNIX_MS)));
+            assert_eq!((draft.client_id, said, at), (Id::from_u128(7), Some("hi"), Time(UNIX_MS)));
             let message = PostedMessage::Complete(Arc::new(message(1, Some(OWN), Some("hi"))));
             Answer::PostMessage(Posted { message, duplicate: false })
         });
@@ -298,7 +308,10 @@ mod tests {
                 .expect("an answer");
         }
         assert_ne!(ids[0], ids[1]);
-        let step = frame(&mut stage, format!(r#"{{"message":"hi","client_id":"{}"}}"#, Id(7)).as_bytes());
+        let step = frame(
+            &mut stage,
+            format!(r#"{{"message":"hi","client_id":"{}"}}"#, <Id>::from_u128(7)).as_bytes(),
+        );
         let original = message(1, Some(OWN), Some("hi"));
         let shared = PostedMessage::Complete(Arc::new(original.clone()));
         let step = stage.answer(step, |_| Answer::PostMessage(Posted { message: shared, duplicate: true }));

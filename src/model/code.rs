@@ -3,8 +3,8 @@
 
 use std::fmt;
 
+use super::id::MemberId;
 use super::mail::NewMail;
-use crate::base::id::Id;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -35,7 +35,7 @@ impl fmt::Debug for NewCode {
 #[derive(Clone, Debug)]
 pub struct IssueVerifyCode {
     pub at: u64,
-    pub member: Id,
+    pub member: MemberId,
     pub code: NewCode,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Debug for IssueResetCode {
 #[derive(Clone)]
 pub struct VerifyMember {
     pub at: u64,
-    pub member: Id,
+    pub member: MemberId,
     pub holder: [u8; 16],
     pub tag: [u8; 32],
 }

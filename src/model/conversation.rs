@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::event::Role;
+use super::id::{ClientId, ConversationId, ProfileId, UploadId};
 use super::message::{Message, Time};
 use super::profile::Profile;
 use super::upload::Image;
-use crate::base::id::Id;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -18,7 +18,7 @@ pub enum ConversationType {
 /// A row of conversation.list, and conversation.get's answer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Conversation {
-    pub id: Id,
+    pub id: ConversationId,
     #[serde(rename = "type")]
     pub kind: ConversationType,
     pub title: Option<String>,
@@ -43,7 +43,7 @@ pub struct Conversation {
 /// Newest activity first.
 #[derive(Clone, Debug)]
 pub struct ListConversations {
-    pub viewer: Id,
+    pub viewer: ProfileId,
     /// Continue behind this place.
     pub after: Option<ConversationCursor>,
     pub limit: u32,
@@ -67,8 +67,8 @@ pub struct ConversationPage {
 /// `NotFound` unless `viewer` is a member.
 #[derive(Clone, Debug)]
 pub struct GetConversation {
-    pub viewer: Id,
-    pub conversation: Id,
+    pub viewer: ProfileId,
+    pub conversation: ConversationId,
 }
 
 /// A group, its creator its admin. A repeated `client_id` of this creator answers the group it made.
@@ -76,12 +76,12 @@ pub struct GetConversation {
 #[derive(Clone, Debug)]
 pub struct CreateConversation {
     pub at: u64,
-    pub creator: Id,
-    pub client_id: Option<Id>,
-    pub id: Id,
+    pub creator: ProfileId,
+    pub client_id: Option<ClientId>,
+    pub id: ConversationId,
     pub title: String,
     /// Without the creator or with, each once.
-    pub members: Vec<Id>,
+    pub members: Vec<ProfileId>,
     pub members_max: usize,
 }
 
@@ -95,11 +95,11 @@ pub struct CreatedConversation {
 #[derive(Clone, Debug)]
 pub struct UpdateConversation {
     pub at: u64,
-    pub actor: Id,
-    pub conversation: Id,
+    pub actor: ProfileId,
+    pub conversation: ConversationId,
     pub title: Option<String>,
     /// An upload of the actor, or `Some(None)` for no image.
-    pub image: Option<Option<Id>>,
+    pub image: Option<Option<UploadId>>,
     /// For oneself only.
     pub muted: Option<bool>,
 }
@@ -115,8 +115,8 @@ pub struct GroupMember {
 /// In the order of joining.
 #[derive(Clone, Debug)]
 pub struct ListMembers {
-    pub viewer: Id,
-    pub conversation: Id,
+    pub viewer: ProfileId,
+    pub conversation: ConversationId,
     /// Continue behind this place.
     pub after: Option<u64>,
     pub limit: u32,
@@ -132,9 +132,9 @@ pub struct MemberPage {
 #[derive(Clone, Debug)]
 pub struct PutMember {
     pub at: u64,
-    pub actor: Id,
-    pub conversation: Id,
-    pub profile: Id,
+    pub actor: ProfileId,
+    pub conversation: ConversationId,
+    pub profile: ProfileId,
     pub role: Role,
     pub members_max: usize,
 }
@@ -143,17 +143,17 @@ pub struct PutMember {
 #[derive(Clone, Debug)]
 pub struct RemoveMember {
     pub at: u64,
-    pub actor: Id,
-    pub conversation: Id,
-    pub profile: Id,
+    pub actor: ProfileId,
+    pub conversation: ConversationId,
+    pub profile: ProfileId,
 }
 
 /// Forward only, clamped to `last_n`. `NotFound` unless `reader` is a member.
 #[derive(Clone, Debug)]
 pub struct MarkRead {
     pub at: u64,
-    pub reader: Id,
-    pub conversation: Id,
+    pub reader: ProfileId,
+    pub conversation: ConversationId,
     pub n: u64,
 }
 
@@ -166,7 +166,7 @@ pub struct Marked {
 /// The chat list of the legacy route: every direct conversation of `viewer`, newest first.
 #[derive(Clone, Debug)]
 pub struct ListChats {
-    pub viewer: Id,
+    pub viewer: ProfileId,
     pub limit: u32,
 }
 
@@ -181,8 +181,8 @@ pub struct Chats {
 /// `{id,sender,receiver:[profile],message,is_read,created_at}`: id = conversation, sender = me.
 #[derive(Clone, Debug, Serialize)]
 pub struct Chat {
-    pub id: Id,
-    pub sender: Id,
+    pub id: ConversationId,
+    pub sender: ProfileId,
     pub receiver: Vec<Profile>,
     pub message: String,
     pub is_read: bool,

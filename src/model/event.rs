@@ -12,11 +12,10 @@ use std::{option, slice, vec};
 use serde::Serialize;
 
 use super::conversation::ConversationType;
+use super::id::{ConversationId, ProfileId, SessionId};
 use super::message::Message;
 use super::profile::Profile;
-use super::session::SessionId;
 use super::upload::Image;
-use crate::base::id::Id;
 use crate::base::json::{self, push_key, push_plain};
 
 /// A fact in the log.
@@ -94,14 +93,14 @@ impl<'a> IntoIterator for &'a Events {
 #[derive(Clone, Debug)]
 pub struct Audience {
     /// Each once, in no particular order.
-    pub profiles: Arc<[Id]>,
+    pub profiles: Arc<[ProfileId]>,
     /// They are the two of a direct conversation: legacy sockets of this pair receive it too.
     pub direct: bool,
 }
 
 impl Audience {
     /// The devices of one profile only.
-    pub fn one(profile: Id) -> Audience {
+    pub fn one(profile: ProfileId) -> Audience {
         Audience { profiles: Arc::new([profile]), direct: false }
     }
 }
@@ -137,9 +136,9 @@ pub enum Fact {
 #[derive(Clone, Debug, Serialize)]
 pub struct ReadMark {
     /// Where.
-    pub conversation: Id,
+    pub conversation: ConversationId,
     /// Who.
-    pub profile: Id,
+    pub profile: ProfileId,
     /// The greatest `n` read.
     pub read_n: u64,
 }
@@ -148,9 +147,9 @@ pub struct ReadMark {
 #[derive(Clone, Debug, Serialize)]
 pub struct Membership {
     /// The group.
-    pub conversation: Id,
+    pub conversation: ConversationId,
     /// Who.
-    pub profile: Id,
+    pub profile: ProfileId,
     /// What it may do there.
     pub role: Role,
 }
@@ -179,7 +178,7 @@ pub enum Role {
 #[derive(Clone, Debug, Serialize)]
 pub struct ConversationBrief {
     /// The conversation.
-    pub id: Id,
+    pub id: ConversationId,
     /// `"type"` on the wire.
     #[serde(rename = "type")]
     pub kind: ConversationType,
@@ -284,7 +283,7 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
 #[derive(Clone, Debug)]
 pub struct ReadLog {
     /// Whose events.
-    pub profile: Id,
+    pub profile: ProfileId,
     /// Exclusive.
     pub after: u64,
     /// Begin at the oldest event that is kept; otherwise the answer says when older ones are gone.
@@ -328,6 +327,7 @@ pub enum LogPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
     use crate::model::message::Time;
 
     fn check(fact: Fact, expect: &str) {
@@ -336,16 +336,15 @@ mod tests {
 
     #[test]
     fn events_on_the_wire() {
-        let (a, b) = (Id(1), Id(2));
-        let (ta, tb) = (a.to_string(), b.to_string());
+        let (ta, tb) = (<Id>::from_u128(1).to_string(), <Id>::from_u128(2).to_string());
         let message = Message {
-            id: a,
-            client_id: b,
-            conversation: a,
+            id: Id::from_u128(1),
+            client_id: Id::from_u128(2),
+            conversation: Id::from_u128(1),
             n: 3,
             seq: 9,
             rev: 9,
-            sender: Some(b),
+            sender: Some(Id::from_u128(2)),
             body: Some("é\"".to_owned()),
             attachments: Vec::new(),
             reply_to: None,
@@ -362,14 +361,18 @@ mod tests {
             ),
         );
         check(
-            Fact::ConversationRead(Box::new(ReadMark { conversation: a, profile: b, read_n: 4 })),
+            Fact::ConversationRead(Box::new(ReadMark {
+                conversation: Id::from_u128(1),
+                profile: Id::from_u128(2),
+                read_n: 4,
+            })),
             &format!(
                 r#"{{"event":"conversation.read","seq":9,"data":{{"conversation":"{ta}","profile":"{tb}","read_n":4}}}}"#
             ),
         );
         check(
             Fact::ConversationCreated(Box::new(ConversationBrief {
-                id: a,
+                id: Id::from_u128(1),
                 kind: ConversationType::Group,
                 title: Some("t".to_owned()),
                 image: None,
@@ -380,18 +383,22 @@ mod tests {
             ),
         );
         check(
-            Fact::MemberRemoved(Box::new(Membership { conversation: a, profile: b, role: Role::Admin })),
+            Fact::MemberRemoved(Box::new(Membership {
+                conversation: Id::from_u128(1),
+                profile: Id::from_u128(2),
+                role: Role::Admin,
+            })),
             &format!(
                 r#"{{"event":"member.removed","seq":9,"data":{{"conversation":"{ta}","profile":"{tb}","role":"admin"}}}}"#
             ),
         );
         check(
-            Fact::SessionEnded(Box::new(EndedSession { session: a, until: 5 })),
+            Fact::SessionEnded(Box::new(EndedSession { session: Id::from_u128(1), until: 5 })),
             &format!(r#"{{"event":"session.ended","seq":9,"data":{{"session":"{ta}"}}}}"#),
         );
         let own = Profile {
-            id: a,
-            member: Some(b),
+            id: Id::from_u128(1),
+            member: Some(Id::from_u128(2)),
             display_name: "A".to_owned(),
             nick_name: "aaa".to_owned(),
             profile_image: None,

@@ -1,7 +1,7 @@
 //! Everything stored about one member, as lines of JSON, a page at a time.
 
+use super::id::{MemberId, ProfileId};
 use super::settings::UrlSigner;
-use crate::base::id::Id;
 
 /// Where the next page begins: a section and a place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ pub struct MessageCursor {
 /// One bounded page. `Unauthorized` when the member is gone.
 #[derive(Clone, Debug)]
 pub struct ExportAccount {
-    pub member: Id,
-    pub profile: Id,
+    pub member: MemberId,
+    pub profile: ProfileId,
     pub cursor: ExportCursor,
     /// Signs what is shown, as of this moment (Unix s): the lines are written by storage.
     pub urls: UrlSigner,

@@ -12,11 +12,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::attempts::Attempts;
+use super::id::{MemberId, ProfileId, SessionId};
 use super::job::{Done, Job};
 use super::operation::{Answer, Command, Operation, Refusal};
 use super::params::Params;
 use super::problem::{Code, Problem};
-use super::session::SessionId;
 use super::settings::Settings;
 use super::tickets::Tickets;
 use super::upload::{ReceivedFile, UnderWay};
@@ -32,9 +32,9 @@ use crate::proto::http::language::Language;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// The account.
-    pub member: Id,
+    pub member: MemberId,
     /// How others see it.
-    pub profile: Id,
+    pub profile: ProfileId,
     /// The login the credential belongs to.
     pub session: SessionId,
     /// The access token's `exp`, Unix seconds: a stream opened with it ends then unless extended.
@@ -113,12 +113,12 @@ pub enum FollowUp {
         address: IpAddr,
     },
     /// The member's e-mail address is verified now.
-    Verified(Id),
+    Verified(MemberId),
 }
 
 impl Ctx<'_> {
     /// A fresh id of this moment.
-    pub fn id(&mut self) -> Id {
+    pub fn id<K>(&mut self) -> Id<K> {
         self.entropy.id(self.now.unix_ms)
     }
 
@@ -316,7 +316,7 @@ pub enum Stream {
     /// `/api/v1/ws`: from the cursor, or from now.
     WebSocket { actor: Actor, cursor: Option<Cursor> },
     /// `/api/v1/ws/{sender}/{receiver}`.
-    LegacySocket { actor: Actor, receiver: Id, pair: super::message::LegacyHistory },
+    LegacySocket { actor: Actor, receiver: ProfileId, pair: super::message::LegacyHistory },
     /// The log as server-sent events: from the cursor, or from now.
     Events { actor: Actor, cursor: Option<Cursor> },
     /// The log as JSON, after a wait where there is nothing yet.

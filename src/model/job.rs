@@ -8,9 +8,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::id::UploadId;
 use super::mail::Letter;
 use super::upload::{FileSource, InspectedFile, Inspection};
-use crate::base::id::Id;
 use crate::base::open_file::OpenFile;
 use crate::proto::image::Refused;
 
@@ -60,14 +60,14 @@ pub enum Job {
     /// Makes a received file durable and moves it: `UPLOADS/tmp/<id>` becomes `UPLOADS/<aa>/<id>`.
     PublishUpload {
         /// The id of the file.
-        file: Id,
+        file: UploadId,
         /// For the types that only the complete file shows: how it is inspected and cleaned first.
         inspect: Option<Inspection>,
     },
     /// Removes published files. A file that does not exist counts as removed.
     RemoveFiles {
         /// Their ids.
-        files: Vec<Id>,
+        files: Vec<UploadId>,
     },
     /// Opens a file to be sent, and reads its length: a cold disk must not stall the loop.
     OpenFile {
@@ -141,7 +141,7 @@ pub struct OpenedFile {
 
 impl Job {
     /// The temporary file this job owns: it must be removed if the job is never done.
-    pub fn received_file(&self) -> Option<Id> {
+    pub fn received_file(&self) -> Option<UploadId> {
         match self {
             Job::PublishUpload { file, .. } => Some(*file),
             _ => None,

@@ -4,16 +4,15 @@
 
 use std::fmt;
 
-use super::session::SessionId;
+use super::id::{MailId, MemberId, SessionId};
 use crate::base::crypto::HmacKey;
-use crate::base::id::Id;
 pub use crate::proto::http::language::Language;
 
 /// A mail to be written to the outbox; the member it goes to is the write's.
 #[derive(Clone, Debug)]
 pub struct NewMail {
     /// Names the row, and is the Message-ID of every try.
-    pub id: Id,
+    pub id: MailId,
     /// Of the request that caused it.
     pub language: Language,
     pub content: Content,
@@ -23,7 +22,7 @@ pub struct NewMail {
 
 impl NewMail {
     /// A mail that is due at once.
-    pub fn new(id: Id, language: Language, content: Content) -> NewMail {
+    pub fn new(id: MailId, language: Language, content: Content) -> NewMail {
         NewMail { id, language, content, hold_ms: 0 }
     }
 }
@@ -58,12 +57,12 @@ pub struct SealedCode(u32);
 pub const CODES: u32 = 1_000_000;
 
 impl SealedCode {
-    pub fn seal(key: &HmacKey, mail: Id, code: u32) -> SealedCode {
+    pub fn seal(key: &HmacKey, mail: MailId, code: u32) -> SealedCode {
         SealedCode((code % CODES + pad(key, mail)) % CODES)
     }
 
     /// The six digits.
-    pub fn open(self, key: &HmacKey, mail: Id) -> String {
+    pub fn open(self, key: &HmacKey, mail: MailId) -> String {
         format!("{:06}", (self.0 + CODES - pad(key, mail)) % CODES)
     }
 
@@ -83,7 +82,7 @@ impl fmt::Debug for SealedCode {
     }
 }
 
-fn pad(key: &HmacKey, mail: Id) -> u32 {
+fn pad(key: &HmacKey, mail: MailId) -> u32 {
     let tag = key.sign(&[&b"natter code mail "[..], &mail.to_bytes()].concat());
     let mut first = [0; 8];
     first.copy_from_slice(&tag[..8]);
@@ -106,7 +105,7 @@ pub struct MailPage {
 
 #[derive(Clone, Debug)]
 pub struct DueMail {
-    pub id: Id,
+    pub id: MailId,
     /// `None`: a code was asked for an address that nobody has; nothing is sent.
     pub to: Option<Recipient>,
     pub language: Language,
@@ -117,7 +116,7 @@ pub struct DueMail {
 
 #[derive(Clone)]
 pub struct Recipient {
-    pub member: Id,
+    pub member: MemberId,
     pub email: String,
 }
 
@@ -130,13 +129,13 @@ impl fmt::Debug for Recipient {
 /// A mail left the house: its row goes.
 #[derive(Clone, Debug)]
 pub struct MailSent {
-    pub id: Id,
+    pub id: MailId,
 }
 
 /// A try failed: the row stays until its next try, or goes when trying is of no more use.
 #[derive(Clone, Debug)]
 pub struct MailFailed {
-    pub id: Id,
+    pub id: MailId,
     pub at: u64,
     /// The server said that it never will take this mail.
     pub permanent: bool,
@@ -164,8 +163,8 @@ pub struct PlaceSession {
 /// A mail as a worker gets it: rendered, addressed, ready to be sent.
 #[derive(Clone)]
 pub struct Letter {
-    pub id: Id,
-    pub member: Id,
+    pub id: MailId,
+    pub member: MemberId,
     /// For the log.
     pub kind: &'static str,
     pub to: String,
@@ -199,16 +198,17 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
 
     #[test]
     fn a_sealed_code_opens_with_its_key_and_its_mail_only() {
         let (key, other) = (HmacKey::new(b"key"), HmacKey::new(b"other"));
         for code in [0, 7, 42_000, 999_999] {
-            let sealed = SealedCode::seal(&key, Id(5), code);
-            assert_eq!(sealed.open(&key, Id(5)), format!("{code:06}"));
+            let sealed = SealedCode::seal(&key, Id::from_u128(5), code);
+            assert_eq!(sealed.open(&key, Id::from_u128(5)), format!("{code:06}"));
             assert_eq!(SealedCode::from_number(sealed.number()), sealed);
-            assert_ne!(sealed.open(&key, Id(6)), format!("{code:06}"));
-            assert_ne!(sealed.open(&other, Id(5)), format!("{code:06}"));
+            assert_ne!(sealed.open(&key, Id::from_u128(6)), format!("{code:06}"));
+            assert_ne!(sealed.open(&other, Id::from_u128(5)), format!("{code:06}"));
             assert_eq!(format!("{sealed:?}"), "SealedCode(..)");
         }
     }

@@ -135,9 +135,9 @@ mod tests {
     }
 
     fn contents() -> [(Content, &'static [&'static str]); 5] {
-        let code = || SealedCode::seal(&key(), Id(1), 42);
+        let code = || SealedCode::seal(&key(), Id::from_u128(1), 42);
         let device = NewDevice {
-            session: Id(2),
+            session: Id::from_u128(2),
             address: "192.0.2.7".to_owned(),
             user_agent: "{code} Mozilla\r\nBcc: x".to_owned(),
             place: Some("Cairo, Egypt".to_owned()),
@@ -155,7 +155,8 @@ mod tests {
     }
 
     fn rendered(content: Content, language: Language) -> (String, String) {
-        let mail = DueMail { id: Id(1), to: None, language, written_at: 1_795_352_634_120, content };
+        let mail =
+            DueMail { id: Id::from_u128(1), to: None, language, written_at: 1_795_352_634_120, content };
         render(&mail, &key(), "https://chat.example.org")
     }
 
@@ -190,8 +191,12 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_said_to_be_unknown() {
-        let device =
-            NewDevice { session: Id(2), address: "::1".to_owned(), user_agent: String::new(), place: None };
+        let device = NewDevice {
+            session: Id::from_u128(2),
+            address: "::1".to_owned(),
+            user_agent: String::new(),
+            place: None,
+        };
         let (_, body) = rendered(Content::NewDevice(Box::new(device.clone())), Language::En);
         assert!(body.contains("Place: unknown\nDevice: unknown\n"), "{body}");
         let (_, body) = rendered(Content::NewDevice(Box::new(device)), Language::Ar);

@@ -3,14 +3,14 @@
 use serde::Serialize;
 
 use super::code::NewCode;
+use super::id::{MemberId, ProfileId};
 use super::message::Time;
 use super::profile::Profile;
 use super::session::NewSession;
-use crate::base::id::Id;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Member {
-    pub id: Id,
+    pub id: MemberId,
     pub email: String,
     pub verified: bool,
     pub active: bool,
@@ -20,8 +20,8 @@ pub struct Member {
 /// What sign-in compares: never leaves the server.
 #[derive(Clone)]
 pub struct Credential {
-    pub member: Id,
-    pub profile: Id,
+    pub member: MemberId,
+    pub profile: ProfileId,
     pub active: bool,
     /// A PHC string.
     pub hash: String,
@@ -69,21 +69,21 @@ impl std::fmt::Debug for Secret {
 /// `Unauthorized` when the member is gone or disabled.
 #[derive(Clone, Debug)]
 pub struct FindSecret {
-    pub member: Id,
+    pub member: MemberId,
 }
 
 /// `NotFound` when the member is gone.
 #[derive(Clone, Debug)]
 pub struct FindAccount {
-    pub member: Id,
+    pub member: MemberId,
 }
 
 /// A member and its profile, about to be made.
 #[derive(Clone)]
 pub struct NewAccount {
     pub at: u64,
-    pub member: Id,
-    pub profile: Id,
+    pub member: MemberId,
+    pub profile: ProfileId,
     /// In lower case.
     pub email: String,
     /// A PHC string.
@@ -129,7 +129,7 @@ pub enum Leftovers {
 #[derive(Clone)]
 pub struct DeleteAccount {
     pub at: u64,
-    pub member: Id,
+    pub member: MemberId,
     /// The PHC string the password was compared with; `None` for an operator, who needs none.
     pub proven: Option<String>,
     pub leftovers: Leftovers,
@@ -171,7 +171,7 @@ pub struct AccountPage {
 /// A member as an operator names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberRef {
-    Id(Id),
+    Id(MemberId),
     /// In lower case.
     Email(String),
 }
@@ -193,6 +193,6 @@ pub struct AddMember {
 #[derive(Clone, Copy, Debug)]
 pub struct SetActive {
     pub at: u64,
-    pub member: Id,
+    pub member: MemberId,
     pub active: bool,
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use super::id::{ClientId, ConversationId, MessageId, ProfileId, UploadId};
 use super::upload::Attachment;
-use crate::base::id::{ID_LEN, Id};
+use crate::base::id::ID_LEN;
 use crate::base::json::{self, push_key, push_plain, push_plain_or_null, push_text};
 use crate::base::time::{rfc3339, rfc3339_digits};
 
@@ -23,18 +24,18 @@ impl Serialize for Time {
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Message {
-    pub id: Id,
-    pub client_id: Id,
-    pub conversation: Id,
+    pub id: MessageId,
+    pub client_id: ClientId,
+    pub conversation: ConversationId,
     pub n: u64,
     pub seq: u64,
     pub rev: u64,
     /// A profile; `None` once its account is deleted.
-    pub sender: Option<Id>,
+    pub sender: Option<ProfileId>,
     /// `None` for a tombstone and for a message of attachments only.
     pub body: Option<String>,
     pub attachments: Vec<Attachment>,
-    pub reply_to: Option<Id>,
+    pub reply_to: Option<MessageId>,
     pub reactions: Vec<Reaction>,
     pub created_at: Time,
     pub edited_at: Option<Time>,
@@ -66,7 +67,7 @@ impl Message {
         push_key!(out, "rev");
         json::write(out, &self.rev);
         push_key!(out, "sender");
-        push_plain_or_null(out, self.sender.map(Id::text).as_ref().map(<[u8; ID_LEN]>::as_slice));
+        push_plain_or_null(out, self.sender.map(|id| id.text()).as_ref().map(<[u8; ID_LEN]>::as_slice));
         push_key!(out, "body");
         match &self.body {
             Some(body) => push_text(out, body),
@@ -75,7 +76,7 @@ impl Message {
         push_key!(out, "attachments");
         json::write(out, &self.attachments);
         push_key!(out, "reply_to");
-        push_plain_or_null(out, self.reply_to.map(Id::text).as_ref().map(<[u8; ID_LEN]>::as_slice));
+        push_plain_or_null(out, self.reply_to.map(|id| id.text()).as_ref().map(<[u8; ID_LEN]>::as_slice));
         push_key!(out, "reactions");
         json::write(out, &self.reactions);
         push_key!(out, "created_at");
@@ -97,14 +98,14 @@ pub struct Reaction {
     pub emoji: String,
     pub count: u64,
     /// The first 50.
-    pub profiles: Vec<Id>,
+    pub profiles: Vec<ProfileId>,
 }
 
 /// Where a post goes: to a conversation, or to a profile, whose direct conversation the first message makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    Conversation(Id),
-    To(Id),
+    Conversation(ConversationId),
+    To(ProfileId),
 }
 
 /// The `client_id` is looked up before anything else is judged: a repeat answers the original.
@@ -120,9 +121,9 @@ pub struct PostMessage {
     pub draft: Arc<Message>,
     pub destination: Destination,
     /// The uploads it shows, by name: what is shown of them only storage knows.
-    pub attachments: Box<[Id]>,
+    pub attachments: Box<[UploadId]>,
     /// The id of the direct conversation, should this message be its first.
-    pub conversation_if_new: Id,
+    pub conversation_if_new: ConversationId,
     /// The 16 random bits of the message's id.
     pub random: u16,
 }
@@ -150,8 +151,8 @@ pub enum PostedMessage {
 
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PostedStub {
-    pub id: Id,
-    pub client_id: Id,
+    pub id: MessageId,
+    pub client_id: ClientId,
     pub n: u64,
     pub seq: u64,
 }
@@ -159,16 +160,16 @@ pub struct PostedStub {
 /// `NotFound` unless `viewer` is a member of its conversation.
 #[derive(Clone, Debug)]
 pub struct GetMessage {
-    pub viewer: Id,
-    pub message: Id,
+    pub viewer: ProfileId,
+    pub message: MessageId,
 }
 
 /// By its sender; `NotAllowed` for anyone else, for a deleted message and between two of whom one blocked the other.
 #[derive(Clone, Debug)]
 pub struct EditMessage {
     pub at: u64,
-    pub actor: Id,
-    pub message: Id,
+    pub actor: ProfileId,
+    pub message: MessageId,
     pub body: String,
 }
 
@@ -177,8 +178,8 @@ pub struct EditMessage {
 #[derive(Clone, Debug)]
 pub struct DeleteMessage {
     pub at: u64,
-    pub actor: Id,
-    pub message: Id,
+    pub actor: ProfileId,
+    pub message: MessageId,
 }
 
 /// Adds (`on`) or takes back one's reaction. `Invalid("emoji")` beyond 20 different ones on a message, and for what is no
@@ -186,8 +187,8 @@ pub struct DeleteMessage {
 #[derive(Clone, Debug)]
 pub struct React {
     pub at: u64,
-    pub actor: Id,
-    pub message: Id,
+    pub actor: ProfileId,
+    pub message: MessageId,
     /// In its bare form.
     pub emoji: String,
     pub on: bool,
@@ -196,9 +197,9 @@ pub struct React {
 /// In the messages of one conversation, or of all of the viewer's.
 #[derive(Clone)]
 pub struct SearchMessages {
-    pub viewer: Id,
+    pub viewer: ProfileId,
     pub query: String,
-    pub conversation: Option<Id>,
+    pub conversation: Option<ConversationId>,
     /// A seq, exclusive.
     pub before: Option<u64>,
     pub limit: u32,
@@ -223,8 +224,8 @@ pub struct FoundMessages {
 /// A page in `n` order. `NotFound` unless `viewer` is a member.
 #[derive(Clone, Debug)]
 pub struct ListMessages {
-    pub viewer: Id,
-    pub conversation: Id,
+    pub viewer: ProfileId,
+    pub conversation: ConversationId,
     pub at: PagePoint,
     pub limit: u32,
 }
@@ -247,8 +248,8 @@ pub struct MessagePage {
 /// What a Go-form socket needs on open: `NotFound` when there is no such receiver (or one is blocked).
 #[derive(Clone, Debug)]
 pub struct OpenLegacySocket {
-    pub sender: Id,
-    pub receiver: Id,
+    pub sender: ProfileId,
+    pub receiver: ProfileId,
     /// At most this many newest messages with text, oldest first, within 256 KiB.
     pub limit: u32,
 }
@@ -256,7 +257,7 @@ pub struct OpenLegacySocket {
 #[derive(Clone, Debug)]
 pub struct LegacyHistory {
     /// `None` before the first message.
-    pub conversation: Option<Id>,
+    pub conversation: Option<ConversationId>,
     pub last_n: u64,
     /// The log's head these messages were read at: live events up to it are in the list.
     pub as_of: u64,
@@ -268,9 +269,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::id::Id;
 
-    fn id() -> impl Strategy<Value = Id> {
-        any::<u128>().prop_map(Id)
+    fn id<K: std::fmt::Debug>() -> impl Strategy<Value = Id<K>> {
+        any::<u128>().prop_map(Id::from_u128)
     }
 
     fn time() -> impl Strategy<Value = Time> {
@@ -285,7 +287,7 @@ mod tests {
     proptest! {
         #[test]
         fn by_hand_and_by_serde_are_the_same_bytes(
-            ids in [id(), id(), id()],
+            (id, client_id, conversation) in (id(), id(), id()),
             (n, seq, rev) in any::<(u64, u64, u64)>(),
             sender in prop::option::of(id()),
             // Everything a text can hold: quotes, backslashes, controls, all planes.
@@ -297,7 +299,7 @@ mod tests {
             with_file in any::<bool>(),
         ) {
             let file = Attachment {
-                id: ids[0],
+                id: Id::from_u128(n.into()),
                 name: "a \"name\".png".to_owned(),
                 mime: "image/png".into(),
                 size: n,
@@ -306,7 +308,7 @@ mod tests {
                 url: "/u?x=1".to_owned(),
             };
             let message = Message {
-                id: ids[0], client_id: ids[1], conversation: ids[2], n, seq, rev, sender, body,
+                id, client_id, conversation, n, seq, rev, sender, body,
                 attachments: with_file.then_some(file).into_iter().collect(),
                 reply_to, reactions, created_at, edited_at, deleted_at, damaged: n % 2 == 1,
             };

@@ -7,6 +7,7 @@ pub mod conversation;
 pub mod event;
 pub mod export;
 pub mod handler;
+pub mod id;
 pub mod job;
 pub mod mail;
 pub mod mail_text;

@@ -16,6 +16,7 @@ use super::conversation::{
 };
 use super::event::{Events, LogPage, PruneLog, ReadLog};
 use super::export::{ExportAccount, ExportPage};
+use super::id::{MemberId, ProfileId, SessionId, UploadId};
 use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
 use super::member::{
     Account, AccountPage, AddMember, Credential, DeleteAccount, EraseMessages, Erased, FindAccount,
@@ -38,7 +39,6 @@ use super::upload::{
     AdmitUpload, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, ListErasedFiles, PublishUpload,
     PublishedUpload, StoredFile,
 };
-use crate::base::id::Id;
 
 /// Members of a new group that are worth one post: each is a row in two indexes.
 const MEMBERS_A_POST: usize = 16;
@@ -194,13 +194,13 @@ operations! {
         OpenLegacySocket => LegacyHistory;
         ListChats => Chats;
         // Presence.
-        FindListeners -> Vec<Id>;
+        FindListeners -> Vec<ProfileId>;
         FindPeers => Peers;
         // Uploads.
         AdmitUpload -> u64;
         FindUpload => StoredFile;
-        ListErasedFiles -> Vec<Id>;
-        FindOrphans -> Option<Vec<Id>>;
+        ListErasedFiles -> Vec<UploadId>;
+        FindOrphans -> Option<Vec<UploadId>>;
         // The log.
         ReadLog => LogPage;
     }
@@ -307,9 +307,9 @@ impl Flow {
     pub const SERVER: Flow = Flow(0);
 
     /// The flow of an account.
-    pub fn of_account(member: Id) -> Flow {
+    pub fn of_account(member: MemberId) -> Flow {
         // The random half of an id tells accounts apart.
-        Flow(member.0 as u64 | 1 << 63)
+        Flow(member.low() | 1 << 63)
     }
 
     /// An address prefix, or whatever else has a number of less than 62 bits.
@@ -342,7 +342,7 @@ pub struct Start {
     /// The greatest `seq` on disk; 0 for an empty log.
     pub head: u64,
     /// Sessions that ended while an access token of theirs still lives: id and that token's `exp` (Unix s).
-    pub ended: Vec<(super::session::SessionId, u64)>,
+    pub ended: Vec<(SessionId, u64)>,
     /// The newest time stored anywhere, Unix ms: a clock behind it is worth a warning.
     pub newest_ms: u64,
     /// What the database can do already.

@@ -68,14 +68,14 @@ impl<'a> Params<'a> {
         self.text(name)?.ok_or(Problem::invalid(name))
     }
 
-    pub fn id(&self, name: &'static str) -> Result<Option<Id>, Problem> {
+    pub fn id<K>(&self, name: &'static str) -> Result<Option<Id<K>>, Problem> {
         match self.text(name)? {
             None => Ok(None),
             Some(text) => Id::parse(text).map(Some).ok_or(Problem::invalid(name)),
         }
     }
 
-    pub fn required_id(&self, name: &'static str) -> Result<Id, Problem> {
+    pub fn required_id<K>(&self, name: &'static str) -> Result<Id<K>, Problem> {
         self.id(name)?.ok_or(Problem::invalid(name))
     }
 
@@ -112,9 +112,9 @@ impl<'a> Params<'a> {
     }
 
     /// A list of ids: a JSON array, or separated by commas in a query. Absent is empty.
-    pub fn ids(&self, name: &'static str, max: usize) -> Result<Vec<Id>, Problem> {
+    pub fn ids<K>(&self, name: &'static str, max: usize) -> Result<Vec<Id<K>>, Problem> {
         let invalid = || Problem::invalid(name);
-        let ids: Option<Vec<Id>> = match self.find(name) {
+        let ids: Option<Vec<Id<K>>> = match self.find(name) {
             None => Some(Vec::new()),
             Some(Param::Text("")) => Some(Vec::new()),
             Some(Param::Text(text)) => text.split(',').map(Id::parse).collect(),
@@ -163,6 +163,7 @@ pub fn written_name(text: &str, max: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::NoKind;
     use crate::base::json;
 
     #[test]
@@ -186,9 +187,9 @@ mod tests {
             assert_eq!(params.number(name), Err(Problem::invalid(name)));
         }
         assert_eq!((params.text("nil"), params.is_null("nil"), params.has("nil")), (Ok(None), true, false));
-        assert_eq!(params.ids("ids", 1).map(|ids| ids.len()), Ok(1));
-        assert_eq!(params.ids("ids", 0), Err(Problem::invalid("ids")));
-        assert!(params.required_id("conversation").is_ok());
+        assert_eq!(params.ids::<NoKind>("ids", 1).map(|ids| ids.len()), Ok(1));
+        assert_eq!(params.ids::<NoKind>("ids", 0), Err(Problem::invalid("ids")));
+        assert!(params.required_id::<NoKind>("conversation").is_ok());
         assert_eq!(params.limit(), Err(Problem::invalid("limit")));
         let far = [("limit".to_owned(), "9".repeat(30))];
         assert_eq!(Params::new(&[], &far, None).limit(), Ok(PAGE_MAX));

@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
+use super::id::{MemberId, ProfileId, UploadId};
 use super::message::Time;
 use super::upload::Image;
-use crate::base::id::Id;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Profile {
-    pub id: Id,
+    pub id: ProfileId,
     /// The member's id in one's own profile, `None` in other people's and in events.
-    pub member: Option<Id>,
+    pub member: Option<MemberId>,
     pub display_name: String,
     pub nick_name: String,
     pub profile_image: Option<Image>,
@@ -41,7 +41,7 @@ pub enum Source {
 /// a conversation with it.
 #[derive(Clone, Debug)]
 pub struct FindProfile {
-    pub viewer: Id,
+    pub viewer: ProfileId,
     pub nick_name: String,
     pub source: Source,
 }
@@ -49,15 +49,15 @@ pub struct FindProfile {
 /// Those of these profiles that the viewer may see, in the order asked; each once.
 #[derive(Clone, Debug)]
 pub struct ListProfiles {
-    pub viewer: Id,
-    pub ids: Vec<Id>,
+    pub viewer: ProfileId,
+    pub ids: Vec<ProfileId>,
 }
 
 /// Profiles whose nick name begins with `prefix`, in the order of their nick names; then those whose display name
 /// does, in the order of those. Private ones are left out.
 #[derive(Clone, Debug)]
 pub struct SearchProfiles {
-    pub viewer: Id,
+    pub viewer: ProfileId,
     /// As [`search_key`] makes it.
     pub prefix: String,
     /// Continue behind this place.
@@ -68,7 +68,7 @@ pub struct SearchProfiles {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchCursor {
     Nick(String),
-    Name { name: String, profile: Id },
+    Name { name: String, profile: ProfileId },
 }
 
 #[derive(Clone, Debug)]
@@ -118,14 +118,14 @@ pub const RESERVED_NICK_NAMES: &[&str] = &[
 #[derive(Clone, Debug, Default)]
 pub struct UpdateProfile {
     pub at: u64,
-    pub profile: Id,
+    pub profile: ProfileId,
     pub display_name: Option<String>,
     /// In lower case.
     pub nick_name: Option<String>,
     pub is_private: Option<bool>,
     pub presence: Option<bool>,
     /// An upload of this profile's member, or `Some(None)` for no image.
-    pub image: Option<Option<Id>>,
+    pub image: Option<Option<UploadId>>,
 }
 
 impl UpdateProfile {
@@ -141,7 +141,7 @@ impl UpdateProfile {
 /// The profiles one has blocked, the newest block first.
 #[derive(Clone, Debug)]
 pub struct ListBlocks {
-    pub blocker: Id,
+    pub blocker: ProfileId,
     /// Continue behind this place.
     pub after: Option<u64>,
     pub limit: u32,
@@ -157,8 +157,8 @@ pub struct BlockPage {
 /// it changed, if it did.
 #[derive(Clone, Copy, Debug)]
 pub struct SetBlock {
-    pub blocker: Id,
-    pub other: Id,
+    pub blocker: ProfileId,
+    pub other: ProfileId,
     pub blocked: bool,
 }
 

@@ -2,13 +2,12 @@
 
 use serde::Serialize;
 
+use super::id::{MemberId, ProfileId, SessionId};
 use super::job::Hidden;
 use super::mail::NewMail;
 use super::member::Account;
 use super::message::Time;
 use crate::base::id::Id;
-
-pub type SessionId = Id;
 
 /// What a session's row needs at sign-in. Times are Unix milliseconds, expiries Unix seconds.
 #[derive(Clone, Debug)]
@@ -28,7 +27,7 @@ pub struct NewSession {
 #[derive(Clone, Debug)]
 pub struct OpenSession {
     pub at: u64,
-    pub member: Id,
+    pub member: MemberId,
     pub session: NewSession,
     /// What the password was compared with: `Unauthorized` if another one was set since.
     pub hash: Hidden,
@@ -50,8 +49,8 @@ pub struct Opened {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenPair {
     pub session: SessionId,
-    pub member: Id,
-    pub profile: Id,
+    pub member: MemberId,
+    pub profile: ProfileId,
     pub access_uuid: Id,
     pub refresh_uuid: Id,
     /// SHA-256 of the device id, `None` for a session without one.
@@ -94,7 +93,7 @@ pub struct EndSession {
 #[derive(Clone, Debug)]
 pub struct ListSessions {
     pub at: u64,
-    pub member: Id,
+    pub member: MemberId,
     /// The asker's, shown as `current`.
     pub current: SessionId,
     /// Continue behind this place.
@@ -134,7 +133,7 @@ pub enum SessionSelector {
 #[derive(Clone, Copy, Debug)]
 pub struct RevokeSessions {
     pub at: u64,
-    pub member: Id,
+    pub member: MemberId,
     pub which: SessionSelector,
 }
 
@@ -143,7 +142,7 @@ pub struct RevokeSessions {
 #[derive(Clone)]
 pub struct ChangePassword {
     pub at: u64,
-    pub member: Id,
+    pub member: MemberId,
     /// The session that stays.
     pub session: SessionId,
     /// The PHC string the old password was compared with.

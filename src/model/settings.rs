@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::conversation::Conversation;
 use super::event::Fact;
+use super::id::UploadId;
 use super::message::Message;
 use super::profile::Profile;
 use super::upload::{Image, Upload};
 use crate::base::crypto::{HmacKey, base64url};
-use crate::base::id::Id;
 use crate::base::network::Networks;
 use crate::base::percent;
 use crate::limits::Limits;
@@ -102,7 +102,7 @@ pub struct DefaultImage {
 
 impl DefaultImage {
     /// No upload has this id: each holds a time.
-    pub const ID: Id = Id(0);
+    pub const ID: UploadId = UploadId::from_u128(0);
 }
 
 /// A signed URL lives at least this long, in seconds; then up to the full hour, so that caches see one URL.
@@ -122,21 +122,21 @@ impl UrlSigner {
         self.default_image.as_ref()
     }
 
-    fn signed_bytes(upload: Id, expires: u64) -> [u8; 24] {
+    fn signed_bytes(upload: UploadId, expires: u64) -> [u8; 24] {
         let mut bytes = [0; 24];
         bytes[..16].copy_from_slice(&upload.to_bytes());
         bytes[16..].copy_from_slice(&expires.to_be_bytes());
         bytes
     }
 
-    pub fn url(&self, upload: Id, name: &str, unix_s: u64) -> String {
+    pub fn url(&self, upload: UploadId, name: &str, unix_s: u64) -> String {
         let expires = (unix_s + URL_LIFE_S).div_ceil(HOUR_S) * HOUR_S;
         let sig = base64url(&self.key.sign(&Self::signed_bytes(upload, expires)));
         format!("{}/uploads/{upload}/{}?expires={expires}&sig={sig}", self.prefix, percent::encode(name))
     }
 
     /// Whether `sig` was made for this upload and this expiry, and the expiry has not passed.
-    pub fn verify(&self, upload: Id, expires: u64, sig: &[u8], unix_s: u64) -> bool {
+    pub fn verify(&self, upload: UploadId, expires: u64, sig: &[u8], unix_s: u64) -> bool {
         unix_s < expires && self.key.verify(&Self::signed_bytes(upload, expires), sig)
     }
 }
@@ -227,11 +227,12 @@ impl SignUrls for Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
 
     #[test]
     fn a_url_is_good_for_its_upload_until_it_expires() {
         let urls = UrlSigner::new(HmacKey::new(b"key"), String::new());
-        let url = urls.url(Id(7), "a b.png", 1_000_000);
+        let url = urls.url(Id::from_u128(7), "a b.png", 1_000_000);
         let expires = 1_087_200; // 24 h later, rounded up to the hour
         assert!(
             url.starts_with("/uploads/00000000000000000000000007/a%20b.png?expires=1087200&sig="),
@@ -239,8 +240,11 @@ mod tests {
         );
         let sig =
             crate::base::crypto::base64url_decode(url.rsplit('=').next().expect("sig")).expect("base64url");
-        assert!(urls.verify(Id(7), expires, &sig, expires - 1));
-        assert!(!urls.verify(Id(7), expires, &sig, expires));
-        assert!(!urls.verify(Id(8), expires, &sig, 0) && !urls.verify(Id(7), expires + 1, &sig, 0));
+        assert!(urls.verify(Id::from_u128(7), expires, &sig, expires - 1));
+        assert!(!urls.verify(Id::from_u128(7), expires, &sig, expires));
+        assert!(
+            !urls.verify(Id::from_u128(8), expires, &sig, 0)
+                && !urls.verify(Id::from_u128(7), expires + 1, &sig, 0)
+        );
     }
 }

@@ -55,7 +55,12 @@ impl Stage {
                 unique_id: None,
                 language: Language::En,
             },
-            actor: Actor { member: Id(11), profile: Id(12), session: Id(13), expires: UNIX_MS / 1_000 + 900 },
+            actor: Actor {
+                member: Id::from_u128(11),
+                profile: Id::from_u128(12),
+                session: Id::from_u128(13),
+                expires: UNIX_MS / 1_000 + 900,
+            },
             epoch: "k3".to_owned(),
             follow_ups: Vec::new(),
         }
@@ -176,11 +181,11 @@ fn show(step: &Played) -> String {
 pub fn pair(device: Option<&str>) -> TokenPair {
     let issued = UNIX_MS / 1_000;
     TokenPair {
-        session: Id(13),
-        member: Id(11),
-        profile: Id(12),
-        access_uuid: Id(14),
-        refresh_uuid: Id(15),
+        session: Id::from_u128(13),
+        member: Id::from_u128(11),
+        profile: Id::from_u128(12),
+        access_uuid: Id::from_u128(14),
+        refresh_uuid: Id::from_u128(15),
         device: device.map(|id| sha256(id.as_bytes())),
         issued,
         access_expire: issued + 900,

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::handler::Actor;
+use super::id::MemberId;
 use crate::base::crypto::sha256;
-use crate::base::id::Id;
 use crate::base::time::Now;
 use crate::limits::TICKET_TTL;
 
@@ -24,7 +24,7 @@ type Key = [u8; 32];
 pub struct Tickets {
     by_key: BTreeMap<Key, (Actor, Instant)>,
     /// Of each member, oldest first.
-    of_member: BTreeMap<Id, Vec<Key>>,
+    of_member: BTreeMap<MemberId, Vec<Key>>,
     /// All that were issued, by expiry; those used meanwhile are still here.
     expiries: VecDeque<(Instant, Key)>,
 }
@@ -94,9 +94,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::base::id::Id;
 
     fn actor(member: u128) -> Actor {
-        Actor { member: Id(member), profile: Id(2), session: Id(3), expires: 1_000 }
+        Actor {
+            member: Id::from_u128(member),
+            profile: Id::from_u128(2),
+            session: Id::from_u128(3),
+            expires: 1_000,
+        }
     }
 
     fn start() -> Now {

@@ -4,16 +4,16 @@
 use serde::{Serialize, Serializer};
 
 use super::handler::{Actor, Ctx, Step};
+use super::id::{ProfileId, UploadId};
 use super::job::{Done, Job};
 use super::problem::{Code, Problem};
 use super::settings::SignUrls;
-use crate::base::id::Id;
 use crate::proto::image::{Kind, Pixels, Refused, Rules};
 
 /// An image of a profile or a conversation: a signed URL on the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
-    pub upload: Id,
+    pub upload: UploadId,
     pub name: String,
     /// Empty until [`super::settings::UrlSigner`] has signed it; never sent empty.
     pub url: String,
@@ -28,7 +28,7 @@ impl Serialize for Image {
 /// A file a message shows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Attachment {
-    pub id: Id,
+    pub id: UploadId,
     pub name: String,
     #[serde(rename = "type")]
     pub mime: String,
@@ -41,7 +41,7 @@ pub struct Attachment {
 /// The answer to upload.create.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Upload {
-    pub id: Id,
+    pub id: UploadId,
     pub name: String,
     #[serde(rename = "type")]
     pub mime: String,
@@ -56,7 +56,7 @@ pub struct Upload {
 /// A file that was received whole: its bytes stand in `UPLOADS/tmp/<id>`, and are dropped unless they are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedFile {
-    pub id: Id,
+    pub id: UploadId,
     pub name: String,
     pub mime: &'static str,
     pub size: u64,
@@ -141,7 +141,10 @@ pub fn refusal(refused: Refused, field: &'static str) -> Problem {
 }
 
 /// Goes on once a file is gone. One that could not be removed was reported where it failed, and the next start sweeps it.
-fn removed(file: Id, then: impl FnOnce(&mut Ctx<'_>) -> Result<Step, Problem> + Send + 'static) -> Step {
+fn removed(
+    file: UploadId,
+    then: impl FnOnce(&mut Ctx<'_>) -> Result<Step, Problem> + Send + 'static,
+) -> Step {
     Step::Work(Job::RemoveFiles { files: vec![file] }, Box::new(move |ctx, _| then(ctx)))
 }
 
@@ -161,7 +164,7 @@ pub struct UnderWay {
 /// body is read; the verdict that counts falls in [`PublishUpload`].
 #[derive(Clone, Copy, Debug)]
 pub struct AdmitUpload {
-    pub owner: Id,
+    pub owner: ProfileId,
     /// Of all uploads under way, this one included, and their number.
     pub bytes: u64,
     pub files: u64,
@@ -174,7 +177,7 @@ pub struct AdmitUpload {
 pub struct PublishUpload {
     pub at: u64,
     /// A profile.
-    pub owner: Id,
+    pub owner: ProfileId,
     /// Its id becomes the upload's, and names the file.
     pub file: ReceivedFile,
     pub quota: u64,
@@ -191,15 +194,15 @@ pub struct PublishedUpload {
 /// conversation in which a message shows it, and for images of profiles and groups any member may.
 #[derive(Clone, Debug)]
 pub struct FindUpload {
-    pub upload: Id,
+    pub upload: UploadId,
     pub name: String,
     /// A profile; `None` for the holder of a signed URL.
-    pub viewer: Option<Id>,
+    pub viewer: Option<ProfileId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFile {
-    pub file: Id,
+    pub file: UploadId,
     pub mime: String,
     pub size: u64,
     pub sha256: [u8; 32],
@@ -209,8 +212,8 @@ pub struct StoredFile {
 /// `InUse` while something shows it, `NotAllowed` for others who may read it.
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteUpload {
-    pub actor: Id,
-    pub upload: Id,
+    pub actor: ProfileId,
+    pub upload: UploadId,
 }
 
 /// Files no row refers to any more, the oldest first.
@@ -222,21 +225,21 @@ pub struct ListErasedFiles {
 /// These files are gone from the disk.
 #[derive(Clone, Debug)]
 pub struct ForgetFiles {
-    pub files: Vec<Id>,
+    pub files: Vec<UploadId>,
 }
 
 /// Which of these files no row refers to. `None` where storage knows of no file at all: then it is more likely another
 /// folder's database than that all of them are orphans.
 #[derive(Clone, Debug)]
 pub struct FindOrphans {
-    pub files: Vec<Id>,
+    pub files: Vec<UploadId>,
 }
 
 /// A file to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileSource {
     /// `UPLOADS/<aa>/<id>`.
-    Upload(Id),
+    Upload(UploadId),
     /// What DEFAULT_PROFILE_PIC names.
     DefaultImage,
     /// A file of the folder CONFORMANCE_FILES.

@@ -20,8 +20,9 @@ use super::threads::{Thread, spawn};
 use crate::base::crypto::Sha256;
 use crate::base::no_follow::NO_FOLLOW;
 use crate::base::open_file::OpenFile;
+use crate::model::id::UploadId;
 use crate::model::metrics::ErrorKind;
-use crate::server::contract::{ConnId, UploadId};
+use crate::server::contract::ConnId;
 
 /// Threads that write and hash uploads: each upload stays with one of them, and one upload must not delay all others.
 const APPEND_THREADS: usize = 2;
@@ -246,7 +247,7 @@ impl Receiver {
     }
 
     fn path(&self, upload: UploadId) -> PathBuf {
-        self.folder.join(upload.0.to_string())
+        self.folder.join(upload.to_string())
     }
 
     fn append(&mut self, upload: UploadId, bytes: &[u8], last: bool) -> Written {
@@ -359,7 +360,7 @@ mod tests {
         }
 
         fn path(&self, upload: UploadId) -> PathBuf {
-            self.uploads.join("tmp").join(upload.0.to_string())
+            self.uploads.join("tmp").join(upload.to_string())
         }
 
         /// The results of the next `count` completions.
@@ -390,7 +391,7 @@ mod tests {
     #[test]
     fn appends_reach_their_files_in_order_and_abandoned_files_are_gone() {
         let mut fixture = Fixture::new();
-        let uploads = [UploadId(Id(1)), UploadId(Id(2))];
+        let uploads = [Id::from_u128(1), Id::from_u128(2)];
         for round in 0..100_u8 {
             uploads
                 .iter()
@@ -406,7 +407,7 @@ mod tests {
         fixture.disk.abandon(uploads[0]);
         assert!(fixture.disk.thread_by_upload.is_empty() && fixture.disk.loads == [0; APPEND_THREADS]);
         // The removal keeps its order after appends that are still in progress.
-        let third = UploadId(Id(3));
+        let third = Id::from_u128(3);
         (0..50).for_each(|_| assert!(fixture.disk.append(third, vec![3; 1_000], false)));
         assert_eq!(fixture.disk.loads.iter().sum::<usize>(), 1);
         fixture.disk.abandon(third);
@@ -422,7 +423,7 @@ mod tests {
     #[test]
     fn after_a_failure_the_rest_is_dropped_until_the_upload_is_abandoned() {
         let mut fixture = Fixture::new();
-        let upload = UploadId(Id(7));
+        let upload = Id::from_u128(7);
         // A link in the upload's path makes the open fail: nothing is written through it.
         std::os::unix::fs::symlink("/dev/null", fixture.path(upload)).expect("a link");
         (0..3).for_each(|_| assert!(fixture.disk.append(upload, b"x".to_vec(), true)));
@@ -450,7 +451,7 @@ mod tests {
     #[test]
     fn an_uploads_folder_that_came_back_empty_is_used_again() {
         let mut fixture = Fixture::new();
-        let (first, second, third) = (UploadId(Id(1)), UploadId(Id(2)), UploadId(Id(3)));
+        let (first, second, third) = (Id::from_u128(1), Id::from_u128(2), Id::from_u128(3));
         let uploads = fixture.uploads.to_path_buf();
         fs::remove_dir_all(&uploads).expect("gone");
         assert!(fixture.disk.append(first, b"x".to_vec(), true));
@@ -468,7 +469,7 @@ mod tests {
     #[test]
     fn queued_bytes_have_a_bound_and_a_refused_upload_stays_refused() {
         let mut fixture = Fixture::new();
-        let (first, second) = (UploadId(Id(1)), UploadId(Id(2)));
+        let (first, second) = (Id::from_u128(1), Id::from_u128(2));
         let block = vec![0; 1_048_576 - APPEND_COST];
         let blocks = APPEND_BYTES_MAX / 1_048_576;
         (0..blocks).for_each(|_| assert!(fixture.disk.append(first, block.clone(), false)));

@@ -12,11 +12,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use super::queue::lock;
 use super::workers::PoolKind;
 use crate::base::open_file::OpenFile;
+use crate::model::id::UploadId;
 use crate::model::job::Done;
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Outcome, Refusal};
 use crate::model::readiness::Readiness;
-use crate::server::contract::{ConnId, Ticket, UploadId};
+use crate::server::contract::{ConnId, Ticket};
 
 /// Completions the loop has not taken yet. Above it, the posting thread waits, because the loop is the slower one.
 const INBOX_MAX: usize = 128;

@@ -36,7 +36,7 @@ pub fn inbox() -> (Poll, Arc<Inbox>) {
 
 /// A write that is identified by its number.
 pub fn write(n: u64) -> Write {
-    Write::MarkRead(MarkRead { at: 0, reader: Id(1), conversation: Id(2), n })
+    Write::MarkRead(MarkRead { at: 0, reader: Id::from_u128(1), conversation: Id::from_u128(2), n })
 }
 
 /// As [`write`], for a write that is committed by itself.
@@ -45,7 +45,7 @@ pub fn heavy(n: u64) -> Write {
 }
 
 pub fn read(after: u64) -> Read {
-    ReadLog { profile: Id(1), after, limit: 1, from_oldest: false }.into()
+    ReadLog { profile: Id::from_u128(1), after, limit: 1, from_oldest: false }.into()
 }
 
 /// The planned failures of a [`Store`], and the record of its writes.

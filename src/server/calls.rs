@@ -3,11 +3,10 @@
 //! Invariant: a call whose connection has closed is an orphan, never dangling: its outcome still finds its events
 //! and its continuation, and only the answer is dropped.
 
-use crate::base::id::Id;
 use crate::model::handler::Then;
+use crate::model::id::{ConversationId, MailId, ProfileId, SessionId};
 use crate::model::job::Done;
 use crate::model::operation::{Answer, Refusal};
-use crate::model::session::SessionId;
 use crate::server::contract::ConnId;
 
 /// One question to storage or a worker that is not answered yet.
@@ -57,11 +56,11 @@ pub enum Next {
     Stream,
     /// Which profiles may know whether this one is online.
     Presence {
-        profile: Id,
+        profile: ProfileId,
         online: bool,
     },
     /// The chats of a profile, for the streams that show them.
-    Chats(Id),
+    Chats(ProfileId),
     /// Which peers of a stream that is up to date are online.
     Greeting,
     /// Which profiles may know that a stream types.
@@ -72,7 +71,7 @@ pub enum Next {
 /// The question which profiles may know that a stream types.
 #[derive(Clone, Copy, Debug)]
 pub struct AskedTyping {
-    pub conversation: Id,
+    pub conversation: ConversationId,
     pub active: bool,
     /// How many blocks there were when it was asked: the answer may not know of one that was set since.
     pub blocks: u32,
@@ -83,9 +82,9 @@ pub struct AskedTyping {
 pub enum Task {
     /// The run in flight of a periodic task.
     Run(Periodic),
-    SendMail(Id),
+    SendMail(MailId),
     /// The outcome of a mail is being written.
-    RecordMail(Id),
+    RecordMail(MailId),
     FindPlace(SessionId),
     PlaceSession,
 }

@@ -22,10 +22,10 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::base::id::Id;
 use crate::base::network::Prefix;
 use crate::base::send_queue::SendQueue;
 use crate::limits::PIPELINE_BYTES_MAX;
+use crate::model::id::MemberId;
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::HeadReader;
 use crate::server::close_reason::CloseReason;
@@ -60,7 +60,7 @@ pub struct Conn {
     /// What that upload reserves of its owner's quota until it has a row. It is here for the same reason.
     pub reservation: Option<Reservation>,
     /// The member whose export it sends. It is here for the same reason.
-    pub exports: Option<Id>,
+    pub exports: Option<MemberId>,
     /// A write of this connection met a fault: its lane refuses everything until the connection is closed.
     pub faulted: bool,
     /// It is open only so that its peer can read that there is no room for it.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use crate::base::slab::Key;
 use crate::model::backup::BackUp;
+use crate::model::id::UploadId;
 use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Flow, Lane, Outcome, Read, Write};
@@ -35,10 +36,6 @@ impl ConnId {
 
 /// Names a call that the server waits for. An answer for a call that no longer exists is ignored.
 pub type Ticket = Key<crate::server::calls::Call>;
-
-/// A file being received: the temporary file `UPLOADS/tmp/<id>` belongs to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UploadId(pub crate::base::id::Id);
 
 /// Which listener accepted a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

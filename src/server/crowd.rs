@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::base::id::Id;
 use crate::base::network::Prefix;
 use crate::limits::ACCEPTS_TURN_MAX;
+use crate::model::id::MemberId;
 use crate::model::problem::{Code, Problem};
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{ConnId, ListenerKind};
@@ -56,7 +56,7 @@ pub enum Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub address: IpAddr,
-    pub member: Option<Id>,
+    pub member: Option<MemberId>,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ pub struct Crowd {
     proxied: usize,
     /// Streams and requests in progress through trusted proxies.
     by_address: BTreeMap<Prefix, usize>,
-    by_member: BTreeMap<Id, usize>,
+    by_member: BTreeMap<MemberId, usize>,
 }
 
 impl Crowd {

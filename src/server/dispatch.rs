@@ -6,9 +6,9 @@
 //! that its phase could take.
 
 use crate::model::handler::{Step, Stream};
+use crate::model::id::SessionId;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::{Code, Problem};
-use crate::model::session::SessionId;
 use crate::server::calls::Caller;
 use crate::server::close_reason::CloseReason;
 use crate::server::conn::{Conn, Phase};

@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::base::id::Id;
 use crate::model::handler::FollowUp;
+use crate::model::id::ProfileId;
 use crate::server::contract::ConnId;
 
 /// Bytes of the buffer that events are written in, kept from one event to the next. A larger one is freed.
@@ -37,7 +37,7 @@ impl Turn {
 
 /// An ephemeral event for the native streams of some profiles. A profile without a stream does not get it later.
 pub struct Broadcast {
-    pub profiles: Arc<[Id]>,
+    pub profiles: Arc<[ProfileId]>,
     pub frame: Arc<[u8]>,
 }
 

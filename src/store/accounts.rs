@@ -8,7 +8,7 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, text};
 use super::{codes, profiles, sessions};
-use crate::base::id::Id;
+use crate::model::id::MemberId;
 use crate::model::member::{
     Account, AccountPage, AddMember, Credential, FindAccount, FindCredential, FindMember, FindSecret,
     ListAccounts, Member, MemberRef, NewAccount, Secret, SetActive, SignUp,
@@ -53,7 +53,7 @@ pub fn find_secret(conn: &Connection, find: FindSecret) -> Result<Secret, Stop> 
 }
 
 /// The key of a member.
-pub fn key(conn: &Connection, member: Id) -> rusqlite::Result<Option<i64>> {
+pub fn key(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT key FROM members WHERE id = ?1")?
         .query_row([member.to_bytes()], |row| row.get(0))
         .optional()
@@ -64,7 +64,7 @@ pub fn find_account(conn: &Connection, find: FindAccount) -> Result<Account, Sto
 }
 
 /// A member and its profile.
-pub fn account(conn: &Connection, member: Id) -> rusqlite::Result<Option<Account>> {
+pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<Account>> {
     conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
          i.id, i.name, m.email, m.verified, m.active, m.created_at \

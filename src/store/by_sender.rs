@@ -8,13 +8,13 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::value::{int, joined, number};
-use crate::base::id::Id;
 use crate::limits::SENDER_SCAN;
 use crate::model::export::MessageCursor;
+use crate::model::id::MessageId;
 
 /// A message that a scan found.
 pub struct OwnMessage {
-    pub message: Id,
+    pub message: MessageId,
     /// The key of its conversation.
     pub conversation: u64,
     pub is_deleted: bool,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::value::int;
-use crate::base::id::Id;
 use crate::model::conversation::ConversationType;
 use crate::model::event::Audience;
+use crate::model::id::{ConversationId, ProfileId};
 
 /// Memberships in the writer's cache of conversations (about 100 bytes each). Above it, the cache is emptied after the
 /// batch and loaded again from the database.
@@ -30,7 +30,7 @@ pub enum PairStatus {
 #[derive(Debug)]
 pub struct Conversation {
     pub key: i64,
-    pub id: Id,
+    pub id: ConversationId,
     pub kind: ConversationType,
     pub last_n: u64,
     pub last_seq: u64,
@@ -41,14 +41,14 @@ pub struct Conversation {
     /// By profile id.
     pub members: Vec<Membership>,
     /// The ids of `members`, shared by all events.
-    pub audience: Arc<[Id]>,
+    pub audience: Arc<[ProfileId]>,
     changed: bool,
 }
 
 #[derive(Debug)]
 pub struct Membership {
     pub key: i64,
-    pub profile: Id,
+    pub profile: ProfileId,
     pub profile_key: i64,
     pub read_n: u64,
     pub read_seq: u64,
@@ -56,14 +56,14 @@ pub struct Membership {
 }
 
 impl Membership {
-    pub fn new(key: i64, profile: Id, profile_key: i64, read_n: u64, read_seq: u64) -> Membership {
+    pub fn new(key: i64, profile: ProfileId, profile_key: i64, read_n: u64, read_seq: u64) -> Membership {
         Membership { key, profile, profile_key, read_n, read_seq, changed: false }
     }
 }
 
 impl Conversation {
     /// A conversation as read from its row, without its members yet.
-    pub fn new(key: i64, id: Id, kind: ConversationType) -> Conversation {
+    pub fn new(key: i64, id: ConversationId, kind: ConversationType) -> Conversation {
         Conversation {
             key,
             id,
@@ -87,7 +87,7 @@ impl Conversation {
         self
     }
 
-    pub fn member(&self, profile: Id) -> Option<usize> {
+    pub fn member(&self, profile: ProfileId) -> Option<usize> {
         self.members.binary_search_by_key(&profile, |member| member.profile).ok()
     }
 
@@ -104,24 +104,24 @@ pub struct Slot(usize);
 #[derive(Debug, Default)]
 pub struct Cache {
     slots: Vec<Conversation>,
-    by_id: BTreeMap<Id, usize>,
+    by_id: BTreeMap<ConversationId, usize>,
     /// The smaller id first.
-    by_pair: BTreeMap<(Id, Id), usize>,
+    by_pair: BTreeMap<(ProfileId, ProfileId), usize>,
     changed: Vec<usize>,
     changed_members: Vec<(usize, usize)>,
     memberships: usize,
 }
 
-fn pair(a: Id, b: Id) -> (Id, Id) {
+fn pair(a: ProfileId, b: ProfileId) -> (ProfileId, ProfileId) {
     (a.min(b), a.max(b))
 }
 
 impl Cache {
-    pub fn by_id(&self, id: Id) -> Option<Slot> {
+    pub fn by_id(&self, id: ConversationId) -> Option<Slot> {
         self.by_id.get(&id).copied().map(Slot)
     }
 
-    pub fn by_pair(&self, a: Id, b: Id) -> Option<Slot> {
+    pub fn by_pair(&self, a: ProfileId, b: ProfileId) -> Option<Slot> {
         self.by_pair.get(&pair(a, b)).copied().map(Slot)
     }
 
@@ -141,8 +141,8 @@ impl Cache {
     }
 
     /// The direct conversations of a profile that are in the cache.
-    pub fn pairs_of(&self, profile: Id) -> Vec<Slot> {
-        let of = |(pair, slot): (&(Id, Id), &usize)| {
+    pub fn pairs_of(&self, profile: ProfileId) -> Vec<Slot> {
+        let of = |(pair, slot): (&(ProfileId, ProfileId), &usize)| {
             (pair.0 == profile || pair.1 == profile).then_some(Slot(*slot))
         };
         self.by_pair.iter().filter_map(of).collect()

@@ -15,16 +15,16 @@ use super::profiles::Names;
 use super::value::{int, number, text};
 use super::{conversations, groups, messages, search_changes, uploads};
 use crate::base::emoji;
-use crate::base::id::Id;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
 use crate::model::event::{Event, Fact};
+use crate::model::id::{ConversationId, MessageId, ProfileId};
 use crate::model::message::{DeleteMessage, EditMessage, Message, React, Reaction};
 use crate::model::operation::{Answer, Refusal};
 
 /// A message that is about to be changed, and its position.
 struct Target {
     slot: Slot,
-    conversation: Id,
+    conversation: ConversationId,
     conversation_key: i64,
     actor_key: i64,
     seq: u64,
@@ -34,7 +34,7 @@ struct Target {
 }
 
 /// `NotFound` unless the actor is a member of its conversation.
-fn find(batch: &mut Batch<'_>, actor: Id, message: Id) -> Result<Target, Stop> {
+fn find(batch: &mut Batch<'_>, actor: ProfileId, message: MessageId) -> Result<Target, Stop> {
     let conversation = messages::conversation_of(batch.conn, message)?.ok_or(Refusal::NotFound)?;
     let slot = conversations::load(batch, conversation)?.ok_or(Refusal::NotFound)?;
     let cached = batch.cache.get(slot);
@@ -127,7 +127,7 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) ->
 }
 
 /// Turns a message of a deleted member into a tombstone, as its sender could have.
-pub fn tombstone(batch: &mut Batch<'_>, message: Id, at: u64) -> Result<Option<Event>, Stop> {
+pub fn tombstone(batch: &mut Batch<'_>, message: MessageId, at: u64) -> Result<Option<Event>, Stop> {
     let Some(conversation) = messages::conversation_of(batch.conn, message)? else { return Ok(None) };
     let Some(slot) = conversations::load(batch, conversation)? else { return Ok(None) };
     let (seq, conversation_key) = (message.seq(), batch.cache.get(slot).key);

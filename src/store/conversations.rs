@@ -16,12 +16,12 @@ use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number, text_or_null};
 use super::{changes, groups, messages, metadata, uploads};
-use crate::base::id::Id;
 use crate::model::conversation::{
     Chat, Chats, Conversation, ConversationCursor, ConversationPage, ConversationType, GetConversation,
     ListChats, ListConversations, MarkRead, Marked,
 };
 use crate::model::event::{Audience, Event, Fact, ReadMark};
+use crate::model::id::{ConversationId, ProfileId};
 use crate::model::operation::{Answer, Refusal};
 
 pub fn kind(column: i64) -> ConversationType {
@@ -34,14 +34,14 @@ pub fn kind(column: i64) -> ConversationType {
 // ---- for the writer ------------------------------------------------------------------------------
 
 /// The id of the direct conversation of two profiles.
-pub fn direct_between(conn: &Connection, a: i64, b: i64) -> rusqlite::Result<Option<Id>> {
+pub fn direct_between(conn: &Connection, a: i64, b: i64) -> rusqlite::Result<Option<ConversationId>> {
     conn.prepare_cached("SELECT id FROM conversations WHERE low = ?1 AND high = ?2")?
         .query_row((a.min(b), a.max(b)), |row| id(row, 0))
         .optional()
 }
 
 /// A conversation in the cache, loaded from its rows if it is not there yet.
-pub fn load(batch: &mut Batch<'_>, conversation: Id) -> rusqlite::Result<Option<Slot>> {
+pub fn load(batch: &mut Batch<'_>, conversation: ConversationId) -> rusqlite::Result<Option<Slot>> {
     if let Some(slot) = batch.cache.by_id(conversation) {
         return Ok(Some(slot));
     }
@@ -99,7 +99,7 @@ fn relation(conn: &Connection, a: i64, b: i64, gone: bool) -> rusqlite::Result<(
 }
 
 /// Reloads the cached status of the conversation of two profiles: one blocked or unblocked the other.
-pub fn renew_pair(batch: &mut Batch<'_>, a: Id, b: Id) -> rusqlite::Result<()> {
+pub fn renew_pair(batch: &mut Batch<'_>, a: ProfileId, b: ProfileId) -> rusqlite::Result<()> {
     match batch.cache.by_pair(a, b) {
         Some(slot) => renew(batch, slot),
         None => Ok(()),
@@ -107,7 +107,7 @@ pub fn renew_pair(batch: &mut Batch<'_>, a: Id, b: Id) -> rusqlite::Result<()> {
 }
 
 /// As [`renew_pair`], for every direct conversation of a profile that became hidden or visible.
-pub fn renew_all(batch: &mut Batch<'_>, profile: Id) -> rusqlite::Result<()> {
+pub fn renew_all(batch: &mut Batch<'_>, profile: ProfileId) -> rusqlite::Result<()> {
     for slot in batch.cache.pairs_of(profile) {
         renew(batch, slot)?;
     }
@@ -124,9 +124,9 @@ fn renew(batch: &mut Batch<'_>, slot: Slot) -> rusqlite::Result<()> {
 
 /// A direct conversation that its first message is about to create.
 pub struct NewDirect {
-    pub id: Id,
+    pub id: ConversationId,
     /// The key and the id of both.
-    pub sides: [(i64, Id); 2],
+    pub sides: [(i64, ProfileId); 2],
 }
 
 /// Inserts the rows of a direct conversation. Its first message follows in the same transaction.
@@ -192,7 +192,11 @@ pub struct Readable {
 }
 
 /// `None` unless `viewer` is a member.
-pub fn readable(conn: &Connection, viewer: Id, conversation: Id) -> rusqlite::Result<Option<Readable>> {
+pub fn readable(
+    conn: &Connection,
+    viewer: ProfileId,
+    conversation: ConversationId,
+) -> rusqlite::Result<Option<Readable>> {
     conn.prepare_cached(
         "SELECT c.key, c.last_n FROM conversations c JOIN profiles p ON p.id = ?2 \
          JOIN memberships m ON m.profile = p.key AND m.conversation = c.key WHERE c.id = ?1",

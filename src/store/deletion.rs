@@ -9,10 +9,10 @@ use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::value::{id, int, number};
 use super::{accounts, by_sender, changes, groups, sessions, uploads};
-use crate::base::id::Id;
 use crate::model::conversation::RemoveMember;
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::export::MessageCursor;
+use crate::model::id::ConversationId;
 use crate::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
 use crate::model::operation::{Answer, Refusal};
 
@@ -90,7 +90,7 @@ fn notify_peers_of_deletion(batch: &mut Batch<'_>, profile: i64, at: u64) -> rus
     Ok(events)
 }
 
-fn groups_of(conn: &Connection, profile: i64) -> rusqlite::Result<Vec<Id>> {
+fn groups_of(conn: &Connection, profile: i64) -> rusqlite::Result<Vec<ConversationId>> {
     conn.prepare_cached(
         "SELECT c.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 1 \
          WHERE m.profile = ?1",

@@ -24,6 +24,7 @@ use super::{groups, messages, metadata};
 use crate::base::id::Id;
 use crate::model::conversation::ConversationType;
 use crate::model::event::{EndedSession, Fact, LogPage, Membership, PruneLog, ReadLog, ReadMark, Role};
+use crate::model::id::{ConversationId, MessageId, ProfileId, SessionId};
 use crate::model::operation::{Answer, Refusal};
 
 /// Rows of the log deleted in one transaction.
@@ -47,14 +48,14 @@ const PROFILE_UPDATED_FOR_ONESELF: i64 = 10;
 /// An event of a conversation, as a row: the kind and ids, never content.
 #[derive(Clone, Copy, Debug)]
 pub enum Change {
-    MessageEdited(Id),
-    MessageDeleted(Id),
-    MessageReacted(Id),
+    MessageEdited(MessageId),
+    MessageDeleted(MessageId),
+    MessageReacted(MessageId),
     ConversationCreated,
     ConversationUpdated,
-    MemberAdded(Id, Role),
+    MemberAdded(ProfileId, Role),
     /// The key of the removed profile: it is no longer a member, but receives this event.
-    MemberRemoved(Id, i64, Role),
+    MemberRemoved(ProfileId, i64, Role),
 }
 
 /// Appends an event of a conversation.
@@ -85,13 +86,13 @@ pub fn append_change(
     Ok(seq)
 }
 
-fn member_subject(profile: Id, role: Role) -> Vec<u8> {
+fn member_subject(profile: ProfileId, role: Role) -> Vec<u8> {
     let mut subject = profile.to_bytes().to_vec();
     subject.push(u8::from(role == Role::Admin));
     subject
 }
 
-fn read_member_subject(subject: &[u8]) -> Option<(Id, Role)> {
+fn read_member_subject(subject: &[u8]) -> Option<(ProfileId, Role)> {
     let (id, role) = subject.split_at_checked(16)?;
     let role = if role == [1] { Role::Admin } else { Role::Member };
     Some((Id::from_bytes(id.try_into().ok()?), role))
@@ -100,7 +101,7 @@ fn read_member_subject(subject: &[u8]) -> Option<(Id, Role)> {
 pub fn append_session_ended(
     batch: &mut Batch<'_>,
     profile: i64,
-    session: Id,
+    session: SessionId,
     at: u64,
 ) -> rusqlite::Result<u64> {
     let seq = batch.next_seq();
@@ -179,11 +180,11 @@ fn time_from(conn: &Connection, seq: u64, end: u64) -> rusqlite::Result<Option<(
 /// A source of events. Its next event has its `seq` in the heap.
 enum Source {
     /// The messages of a conversation; the next is `n`.
-    Messages { key: i64, conversation: Id, n: u64, last_n: u64 },
+    Messages { key: i64, conversation: ConversationId, n: u64, last_n: u64 },
     /// A read mark: one event.
-    Read { conversation: Id, profile: Id, read_n: u64 },
+    Read { conversation: ConversationId, profile: ProfileId, read_n: u64 },
     /// All other events of a conversation.
-    Changes { key: i64, conversation: Id },
+    Changes { key: i64, conversation: ConversationId },
     /// The changes of a direct peer's profile.
     Peer { key: i64 },
     /// The profile's own rows of `log`.
@@ -245,7 +246,7 @@ impl Merge<'_> {
     }
 
     /// Adds every source with an event after `after`.
-    fn gather(&mut self, reader: Id, after: u64) -> rusqlite::Result<()> {
+    fn gather(&mut self, reader: ProfileId, after: u64) -> rusqlite::Result<()> {
         let conn = self.conn;
         let mut statement = conn.prepare_cached(
             "SELECT c.key, c.id, c.kind, c.last_n, c.activity, m.joined_seq, m.read_n, m.read_seq, c.last_seq \
@@ -311,7 +312,12 @@ impl Merge<'_> {
     }
 
     /// Adds the peer's read mark in a direct conversation, if the profile may see it.
-    fn gather_peer_read(&mut self, key: i64, conversation: Id, after: u64) -> rusqlite::Result<()> {
+    fn gather_peer_read(
+        &mut self,
+        key: i64,
+        conversation: ConversationId,
+        after: u64,
+    ) -> rusqlite::Result<()> {
         let peer = self
             .conn
             .prepare_cached(
@@ -359,7 +365,7 @@ impl Merge<'_> {
         &self,
         names: &mut Names,
         key: i64,
-        conversation: Id,
+        conversation: ConversationId,
         seq: u64,
     ) -> rusqlite::Result<Fact> {
         let (kind, subject) = self

@@ -12,10 +12,10 @@ use super::value::{id, int, joined, number, text, text_or_null};
 use super::{accounts, by_sender, messages};
 use crate::base::crypto::hex;
 use crate::base::emoji;
-use crate::base::id::Id;
 use crate::base::json;
 use crate::limits::PAGE_BYTES_MAX;
 use crate::model::export::{ExportAccount, ExportCursor, ExportPage, MessageCursor};
+use crate::model::id::{ConversationId, MessageId, ProfileId, SessionId};
 use crate::model::message::{Message, Time};
 use crate::model::operation::Refusal;
 use crate::model::settings::SignUrls;
@@ -107,7 +107,7 @@ fn each<P, T: Serialize>(
 fn sessions(conn: &Connection, lines: &mut Lines, member: i64, after: u64) -> rusqlite::Result<Option<u64>> {
     #[derive(Serialize)]
     struct Session {
-        id: Id,
+        id: SessionId,
         unique_id: Option<String>,
         user_agent: String,
         address: String,
@@ -136,7 +136,7 @@ fn sessions(conn: &Connection, lines: &mut Lines, member: i64, after: u64) -> ru
 fn blocks(conn: &Connection, lines: &mut Lines, profile: i64, after: u64) -> rusqlite::Result<Option<u64>> {
     #[derive(Serialize)]
     struct Block {
-        profile: Id,
+        profile: ProfileId,
     }
     let mut statement = conn.prepare_cached(
         "SELECT b.key, p.id FROM blocks b JOIN profiles p ON p.key = b.blocked \
@@ -155,12 +155,12 @@ fn conversations(
 ) -> rusqlite::Result<Option<u64>> {
     #[derive(Serialize)]
     struct Conversation {
-        id: Id,
+        id: ConversationId,
         #[serde(rename = "type")]
         kind: &'static str,
         title: Option<String>,
         /// The other profile of a direct conversation; null once deleted and for groups.
-        peer: Option<Id>,
+        peer: Option<ProfileId>,
         read_n: u64,
         last_n: u64,
         muted: bool,
@@ -176,7 +176,7 @@ fn conversations(
             id: id(row, 1)?,
             kind: if row.get::<_, i64>(2)? == 0 { "direct" } else { "group" },
             title: text_or_null(row, 3)?,
-            peer: row.get::<_, Option<[u8; 16]>>(7)?.map(Id::from_bytes),
+            peer: row.get::<_, Option<[u8; 16]>>(7)?.map(ProfileId::from_bytes),
             read_n: number(row, 4)?,
             last_n: number(row, 5)?,
             muted: row.get(6)?,
@@ -252,7 +252,7 @@ fn reactions(
 ) -> rusqlite::Result<Option<(u64, String)>> {
     #[derive(Serialize)]
     struct Reaction {
-        message: Id,
+        message: MessageId,
         emoji: String,
     }
     let mut statement = conn.prepare_cached(

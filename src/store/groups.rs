@@ -19,6 +19,7 @@ use crate::model::conversation::{
     MemberPage, PutMember, RemoveMember, UpdateConversation,
 };
 use crate::model::event::{Audience, ConversationBrief, Event, Fact, Membership, Role};
+use crate::model::id::{ClientId, ConversationId, ProfileId, UploadId};
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 
@@ -99,7 +100,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
     }
     conn.prepare_cached("UPDATE conversations SET last_seq = ?2, activity = ?2 WHERE key = ?1")?
         .execute((key, int(seq)))?;
-    let audience: Vec<Id> = members.iter().map(|(_, profile)| *profile).collect();
+    let audience: Vec<ProfileId> = members.iter().map(|(_, profile)| *profile).collect();
     let event = Event {
         seq,
         audience: Audience { profiles: audience.into(), direct: false },
@@ -116,7 +117,11 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
     })
 }
 
-fn made_before(conn: &Connection, creator: i64, client_id: Id) -> rusqlite::Result<Option<Id>> {
+fn made_before(
+    conn: &Connection,
+    creator: i64,
+    client_id: ClientId,
+) -> rusqlite::Result<Option<ConversationId>> {
     conn.prepare_cached("SELECT id FROM conversations WHERE creator = ?1 AND client_id = ?2")?
         .query_row((creator, client_id.to_bytes()), |row| id(row, 0))
         .optional()
@@ -149,7 +154,7 @@ struct Acting {
 }
 
 /// `NotFound` unless the actor is a member. `NotAllowed` in a direct conversation.
-fn acting(batch: &mut Batch<'_>, actor: Id, conversation: Id) -> Result<Acting, Stop> {
+fn acting(batch: &mut Batch<'_>, actor: ProfileId, conversation: ConversationId) -> Result<Acting, Stop> {
     let slot = conversations::load(batch, conversation)?.ok_or(Refusal::NotFound)?;
     let cached = batch.cache.get(slot);
     let member = cached.member(actor).ok_or(Refusal::NotFound)?;
@@ -200,7 +205,7 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
 }
 
 /// Sets the image of a group, one of this member's uploads, or none.
-fn set_image(conn: &Connection, group: i64, owner: i64, image: Option<Id>) -> Result<(), Stop> {
+fn set_image(conn: &Connection, group: i64, owner: i64, image: Option<UploadId>) -> Result<(), Stop> {
     let now = image.map(|image| uploads::picture(conn, owner, image, "image")).transpose()?;
     let before = conn
         .prepare_cached("SELECT image FROM conversations WHERE key = ?1")?
@@ -296,7 +301,12 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
 }
 
 /// Makes the eldest member an admin: a group with members always has one.
-fn promote_eldest(batch: &mut Batch<'_>, conversation: Id, key: i64, at: u64) -> Result<Option<Event>, Stop> {
+fn promote_eldest(
+    batch: &mut Batch<'_>,
+    conversation: ConversationId,
+    key: i64,
+    at: u64,
+) -> Result<Option<Event>, Stop> {
     let eldest = batch
         .conn
         .prepare_cached(
@@ -330,7 +340,10 @@ fn count_members(conn: &Connection, conversation: i64) -> rusqlite::Result<()> {
 }
 
 /// Drops the cache, because the members of a conversation changed, and loads this conversation again.
-fn forget<'a>(batch: &'a mut Batch<'_>, conversation: Id) -> Result<&'a cache::Conversation, Stop> {
+fn forget<'a>(
+    batch: &'a mut Batch<'_>,
+    conversation: ConversationId,
+) -> Result<&'a cache::Conversation, Stop> {
     batch.cache.write(batch.conn)?;
     batch.cache.clear();
     let slot = conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?;

@@ -19,6 +19,7 @@ use super::value::{halves, id, int, joined, number, number_or_null, or_damaged};
 use super::{changes, metadata, uploads};
 use crate::base::id::Id;
 use crate::model::event::{Event, Events, Fact};
+use crate::model::id::{ClientId, ConversationId, MessageId, ProfileId};
 use crate::model::message::{
     Destination, GetMessage, LegacyHistory, ListMessages, Message, MessagePage, OpenLegacySocket, PagePoint,
     PostMessage, Posted, PostedMessage, PostedStub, Time,
@@ -47,7 +48,7 @@ macro_rules! select {
 fn from_row(
     conn: &Connection,
     names: &mut Names,
-    conversation: Id,
+    conversation: ConversationId,
     row: &Row<'_>,
 ) -> rusqlite::Result<Message> {
     let seq = number(row, 0)?;
@@ -92,7 +93,7 @@ fn from_row(
 pub fn of_seq(
     conn: &Connection,
     names: &mut Names,
-    conversation: Id,
+    conversation: ConversationId,
     seq: u64,
 ) -> rusqlite::Result<Option<Message>> {
     conn.prepare_cached(select!("WHERE m.seq = ?1"))?
@@ -104,7 +105,7 @@ pub fn of_seq(
 pub fn at(
     conn: &Connection,
     names: &mut Names,
-    (key, conversation): (i64, Id),
+    (key, conversation): (i64, ConversationId),
     n: u64,
 ) -> rusqlite::Result<Option<Message>> {
     conn.prepare_cached(select!("WHERE m.conversation = ?1 AND m.n = ?2"))?
@@ -155,7 +156,7 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
 }
 
 /// The destination of a post, if the cache has it and the post is allowed.
-fn known(cache: &Cache, sender: Id, destination: Destination) -> Option<(Slot, usize)> {
+fn known(cache: &Cache, sender: ProfileId, destination: Destination) -> Option<(Slot, usize)> {
     let (slot, may) = match destination {
         Destination::Conversation(id) => {
             let slot = cache.by_id(id)?;
@@ -180,7 +181,7 @@ type Files = Vec<(i64, Attachment)>;
 
 fn find_destination(
     batch: &mut Batch<'_>,
-    (sender_key, sender): (i64, Id),
+    (sender_key, sender): (i64, ProfileId),
     post: &PostMessage,
 ) -> Result<(Found, Files), Stop> {
     let id = match post.destination {
@@ -227,7 +228,7 @@ fn files(batch: &Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Files
 }
 
 /// A reply must be to a message of the same conversation.
-fn must_be_in(batch: &Batch<'_>, slot: Slot, message: Id) -> Result<(), Stop> {
+fn must_be_in(batch: &Batch<'_>, slot: Slot, message: MessageId) -> Result<(), Stop> {
     let exists = batch
         .conn
         .prepare_cached("SELECT 1 FROM messages WHERE seq = ?1 AND id_high = ?2 AND conversation = ?3")?
@@ -263,7 +264,7 @@ fn insert(
     let seq = batch.log.head + 1;
     // Ids increase with `seq`, also within a millisecond and while the clock shows an earlier time than the newest message:
     // if the high half would be smaller than the last one, the last one is used, and the `seq` in the low half decides.
-    let drawn = Id::of_message(post.draft.created_at.0.min(ID_MS_MAX), post.random, seq);
+    let drawn = MessageId::of(post.draft.created_at.0.min(ID_MS_MAX), post.random, seq);
     let id = Id::from_halves(drawn.high().max(batch.log.newest_id_high), seq);
     let created_at = id.unix_ms();
     let n = conversation.last_n + 1;
@@ -321,7 +322,7 @@ fn insert(
 }
 
 /// The message that this sender posted under this `client_id` before, as it is now.
-fn original(conn: &Connection, sender_key: i64, client_id: Id) -> rusqlite::Result<Option<Written>> {
+fn original(conn: &Connection, sender_key: i64, client_id: ClientId) -> rusqlite::Result<Option<Written>> {
     let (client_high, client_low) = halves(client_id);
     let found = conn
         .prepare_cached(
@@ -373,7 +374,12 @@ pub fn list(conn: &Connection, list: ListMessages) -> Result<MessagePage, Stop> 
     })
 }
 
-fn before(conn: &Connection, ids: (i64, Id), n: u64, limit: u32) -> rusqlite::Result<MessagePage> {
+fn before(
+    conn: &Connection,
+    ids: (i64, ConversationId),
+    n: u64,
+    limit: u32,
+) -> rusqlite::Result<MessagePage> {
     let mut messages = page(
         conn,
         select!("WHERE m.conversation = ?1 AND m.n < ?2 ORDER BY m.n DESC LIMIT ?3"),
@@ -394,7 +400,7 @@ pub fn get(conn: &Connection, get: GetMessage) -> Result<Message, Stop> {
 }
 
 /// The conversation of a message. The id is compared completely.
-pub fn conversation_of(conn: &Connection, message: Id) -> rusqlite::Result<Option<Id>> {
+pub fn conversation_of(conn: &Connection, message: MessageId) -> rusqlite::Result<Option<ConversationId>> {
     conn.prepare_cached(
         "SELECT c.id FROM messages m JOIN conversations c ON c.key = m.conversation \
          WHERE m.seq = ?1 AND m.id_high = ?2",
@@ -407,7 +413,7 @@ pub fn conversation_of(conn: &Connection, message: Id) -> rusqlite::Result<Optio
 fn page(
     conn: &Connection,
     sql: &str,
-    (key, conversation): (i64, Id),
+    (key, conversation): (i64, ConversationId),
     n: u64,
     limit: u32,
 ) -> rusqlite::Result<Vec<Message>> {

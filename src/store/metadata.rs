@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::value::{id, int, number};
 use super::{PasswordTag, StoreOptions};
 use crate::base::crypto::Entropy;
-use crate::base::id::Id;
+use crate::model::id::SessionId;
 
 /// Letters of a new epoch: 50 bits, so that no two histories have the same.
 const EPOCH_LEN: usize = 10;
@@ -69,7 +69,7 @@ pub fn newest_ms(conn: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// Sessions that ended and whose last access token is still valid at `unix_s`.
-pub fn ended(conn: &Connection, unix_s: u64) -> rusqlite::Result<Vec<(Id, u64)>> {
+pub fn ended(conn: &Connection, unix_s: u64) -> rusqlite::Result<Vec<(SessionId, u64)>> {
     conn.prepare("SELECT session, until FROM ended_sessions WHERE until > ?1")?
         .query_map([int(unix_s)], |row| Ok((id(row, 0)?, number(row, 1)?)))?
         .collect()

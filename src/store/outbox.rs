@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, is_damage, number, text, text_or_null};
-use crate::base::id::Id;
+use crate::model::id::MailId;
 use crate::model::mail::{
     Content, DueMail, FetchMail, Language, MailFailed, MailFate, MailPage, MailSent, NewDevice, NewMail,
     PlaceSession, Recipient, SealedCode,
@@ -166,7 +166,7 @@ fn delay_ms(tries: u64) -> u64 {
         .map_or(MAIL_RETRY_MAX_MS, |delay| delay.min(MAIL_RETRY_MAX_MS))
 }
 
-fn erase(conn: &Connection, mail: Id) -> rusqlite::Result<()> {
+fn erase(conn: &Connection, mail: MailId) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([mail.to_bytes()])?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number_or_null};
 use super::{conversations, profiles};
-use crate::base::id::Id;
+use crate::model::id::ProfileId;
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
@@ -16,7 +16,7 @@ use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 /// Direct peers that receive a profile's presence, those with the newest activity first. The others don't.
 const PRESENCE_PEERS_MAX: u32 = 1_000;
 
-pub fn find_listeners(conn: &Connection, find: FindListeners) -> Result<Vec<Id>, Stop> {
+pub fn find_listeners(conn: &Connection, find: FindListeners) -> Result<Vec<ProfileId>, Stop> {
     let readable = conversations::readable(conn, find.viewer, find.conversation)?;
     let conversation = readable.ok_or(Refusal::NotFound)?;
     let viewer = profiles::key(conn, find.viewer)?.ok_or(Refusal::NotFound)?;

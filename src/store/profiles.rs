@@ -13,8 +13,8 @@ use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
 use super::value::{id, number, text};
 use super::{conversations, event_log, uploads};
-use crate::base::id::Id;
 use crate::model::event::{Audience, Event, Fact};
+use crate::model::id::ProfileId;
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::profile::{
@@ -42,14 +42,14 @@ pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Profile> {
 }
 
 /// The key of a profile whose member exists.
-pub fn key(conn: &Connection, profile: Id) -> rusqlite::Result<Option<i64>> {
+pub fn key(conn: &Connection, profile: ProfileId) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT key FROM profiles WHERE id = ?1 AND member IS NOT NULL")?
         .query_row([profile.to_bytes()], |row| row.get(0))
         .optional()
 }
 
 /// The key of a profile, with or without a member.
-pub fn remembered_key(conn: &Connection, profile: Id) -> rusqlite::Result<Option<i64>> {
+pub fn remembered_key(conn: &Connection, profile: ProfileId) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached("SELECT key FROM profiles WHERE id = ?1")?
         .query_row([profile.to_bytes()], |row| row.get(0))
         .optional()
@@ -81,7 +81,7 @@ pub fn with_key(row: &Row<'_>) -> rusqlite::Result<(Profile, i64)> {
 /// A profile as `viewer` may see it: its own with all fields, a private one only in a shared conversation.
 pub fn as_seen_by(
     conn: &Connection,
-    viewer: (i64, Id),
+    viewer: (i64, ProfileId),
     (profile, key): (Profile, i64),
 ) -> rusqlite::Result<Option<Profile>> {
     if key == viewer.0 {
@@ -102,11 +102,11 @@ pub fn share_conversation(conn: &Connection, a: i64, b: i64) -> rusqlite::Result
 
 /// The ids of the keys in one answer, each looked up once.
 #[derive(Default)]
-pub struct Names(BTreeMap<i64, Option<Id>>);
+pub struct Names(BTreeMap<i64, Option<ProfileId>>);
 
 impl Names {
     /// `None` once deleted.
-    pub fn of(&mut self, conn: &Connection, key: i64) -> rusqlite::Result<Option<Id>> {
+    pub fn of(&mut self, conn: &Connection, key: i64) -> rusqlite::Result<Option<ProfileId>> {
         if let Some(known) = self.0.get(&key) {
             return Ok(*known);
         }
@@ -207,7 +207,7 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
 }
 
 /// The key of a profile, deleted or not: a cursor in an order outlives the profile.
-fn key_of_any(conn: &Connection, profile: Id) -> rusqlite::Result<i64> {
+fn key_of_any(conn: &Connection, profile: ProfileId) -> rusqlite::Result<i64> {
     Ok(remembered_key(conn, profile)?.unwrap_or_default())
 }
 
@@ -298,7 +298,7 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
 }
 
 /// All profiles that this profile has a direct conversation with, except across a block.
-fn direct_peers(conn: &Connection, key: i64) -> rusqlite::Result<Vec<Id>> {
+fn direct_peers(conn: &Connection, key: i64) -> rusqlite::Result<Vec<ProfileId>> {
     conn.prepare_cached(
         "SELECT p.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 0 \
          JOIN profiles p ON p.key = iif(c.low = m.profile, c.high, c.low) \

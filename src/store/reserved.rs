@@ -13,6 +13,7 @@ use super::value::id;
 use super::{outbox, profiles};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
+use crate::model::id::ProfileId;
 use crate::model::mail::{Content, Language, NewMail};
 use crate::model::profile::{RESERVED_NICK_NAMES, UpdateProfile};
 
@@ -53,7 +54,7 @@ pub fn release(
 }
 
 struct Holder {
-    profile: Id,
+    profile: ProfileId,
     member: Option<i64>,
     nick_name: String,
 }

@@ -23,8 +23,8 @@ use super::messages;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number};
-use crate::base::id::Id;
 use crate::base::words::Query;
+use crate::model::id::ConversationId;
 use crate::model::message::{FoundMessages, SearchMessages};
 use crate::model::operation::Refusal;
 
@@ -75,7 +75,7 @@ impl IndexReader {
 /// The scan of one conversation.
 struct Scan {
     key: i64,
-    id: Id,
+    id: ConversationId,
     last_n: u64,
     /// Messages below this seq are not scanned yet.
     below: u64,

@@ -19,6 +19,7 @@ use super::{accounts, event_log, outbox};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
 use crate::model::event::{Audience, EndedSession, Event, Fact};
+use crate::model::id::SessionId;
 use crate::model::member::Account;
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
@@ -200,7 +201,7 @@ pub fn forget_all(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn revoke_all(batch: &mut Batch<'_>, ids: &[Id], at: u64) -> rusqlite::Result<Vec<Event>> {
+fn revoke_all(batch: &mut Batch<'_>, ids: &[SessionId], at: u64) -> rusqlite::Result<Vec<Event>> {
     let mut events = Vec::with_capacity(ids.len());
     for id in ids {
         if let Some(session) = find(batch.conn, *id)? {
@@ -214,7 +215,7 @@ fn revoke_all(batch: &mut Batch<'_>, ids: &[Id], at: u64) -> rusqlite::Result<Ve
 pub fn revoke_others(
     batch: &mut Batch<'_>,
     member: i64,
-    kept: Option<Id>,
+    kept: Option<SessionId>,
     at: u64,
 ) -> rusqlite::Result<Vec<Event>> {
     let ids = batch
@@ -310,7 +311,7 @@ fn revoke(batch: &mut Batch<'_>, session: &Session, at: u64) -> rusqlite::Result
     Ok(Event { seq, audience: Audience::one(session.pair.profile), fact })
 }
 
-fn find(conn: &Connection, session: Id) -> rusqlite::Result<Option<Session>> {
+fn find(conn: &Connection, session: SessionId) -> rusqlite::Result<Option<Session>> {
     conn.prepare_cached(
         "SELECT s.key, m.id, p.id, p.key, m.active, s.access_uuid, s.refresh_uuid, s.prior_refresh_uuid, \
          s.rotated_at, s.unique_id, s.issued, s.access_expire, s.refresh_expire, s.access_until \

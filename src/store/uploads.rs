@@ -11,7 +11,7 @@ use super::fault::Stop;
 use super::profiles;
 use super::value::{id, int, number, text};
 use crate::base::crypto::hex;
-use crate::base::id::Id;
+use crate::model::id::UploadId;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::{
     AdmitUpload, Attachment, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, Image, ListErasedFiles,
@@ -171,7 +171,7 @@ fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
 pub fn of_owner(
     conn: &Connection,
     owner: i64,
-    uploads: &[Id],
+    uploads: &[UploadId],
 ) -> rusqlite::Result<Option<Vec<(i64, Attachment)>>> {
     let mut statement = conn.prepare_cached(
         "SELECT u.id, u.name, f.mime, f.size, f.width, f.height, u.key \
@@ -208,7 +208,7 @@ pub fn detach(conn: &Connection, message: u64) -> rusqlite::Result<()> {
 }
 
 /// The key of an image of this owner. `Invalid` for an upload that is not an image, or not this owner's.
-pub fn picture(conn: &Connection, owner: i64, upload: Id, field: &'static str) -> Result<i64, Stop> {
+pub fn picture(conn: &Connection, owner: i64, upload: UploadId, field: &'static str) -> Result<i64, Stop> {
     let found = of_owner(conn, owner, &[upload])?.and_then(|mut found| found.pop());
     match found {
         Some((key, attachment)) if is_image(&attachment.mime) => Ok(key),
@@ -298,7 +298,7 @@ pub fn erase_all(conn: &Connection, owner: i64) -> rusqlite::Result<()> {
 
 // ---- for the removal of files --------------------------------------------------------------------
 
-pub fn list_erased(conn: &Connection, list: ListErasedFiles) -> Result<Vec<Id>, Stop> {
+pub fn list_erased(conn: &Connection, list: ListErasedFiles) -> Result<Vec<UploadId>, Stop> {
     let files = conn
         .prepare_cached("SELECT id FROM erased_files ORDER BY id LIMIT ?1")?
         .query_map([list.limit], |row| id(row, 0))?
@@ -314,7 +314,7 @@ pub fn forget(batch: &mut Batch<'_>, forget: ForgetFiles) -> Result<Written, Sto
     Written::quietly(Answer::ForgetFiles(()))
 }
 
-pub fn orphans(conn: &Connection, find: FindOrphans) -> Result<Option<Vec<Id>>, Stop> {
+pub fn orphans(conn: &Connection, find: FindOrphans) -> Result<Option<Vec<UploadId>>, Stop> {
     let knows_any =
         conn.prepare_cached("SELECT 1 FROM files UNION ALL SELECT 1 FROM erased_files LIMIT 1")?.exists([])?;
     if !knows_any {

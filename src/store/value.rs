@@ -31,20 +31,20 @@ pub fn number_or_null(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u
 }
 
 /// The two columns of an id that is stored as integers: its halves, in two's complement.
-pub fn halves(id: Id) -> (i64, i64) {
-    (id.high() as i64, id.0 as i64)
+pub fn halves<K>(id: Id<K>) -> (i64, i64) {
+    (id.high() as i64, id.low() as i64)
 }
 
 /// The id of its [`halves`].
-pub fn joined(high: i64, low: i64) -> Id {
-    Id(u128::from(high as u64) << 64 | u128::from(low as u64))
+pub fn joined<K>(high: i64, low: i64) -> Id<K> {
+    Id::from_halves(high as u64, low as u64)
 }
 
 /// A 16-byte id. A damaged one, of another length or type, is read as an id that belongs to no object.
-pub fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Id> {
+pub fn id<K>(row: &Row<'_>, column: usize) -> rusqlite::Result<Id<K>> {
     Ok(match row.get_ref(column)? {
-        ValueRef::Blob(bytes) => bytes.try_into().map_or(Id(0), Id::from_bytes),
-        _ => Id(0),
+        ValueRef::Blob(bytes) => bytes.try_into().map_or(Id::from_u128(0), Id::from_bytes),
+        _ => Id::from_u128(0),
     })
 }
 
@@ -91,6 +91,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::base::id::NoKind;
 
     /// The result of each read for values that natter never writes: one flipped bit in a row's header gives a value any
     /// type.
@@ -101,7 +102,7 @@ mod tests {
             let read = conn.query_row(&format!("SELECT {sql}"), [], |row| {
                 let mut damaged = false;
                 let number = or_damaged(row.get::<_, i64>(0), &mut damaged)?;
-                Ok((text(row, 0)?, text_or_null(row, 0)?, id(row, 0)?.0, (number, damaged)))
+                Ok((text(row, 0)?, text_or_null(row, 0)?, id::<NoKind>(row, 0)?.to_u128(), (number, damaged)))
             });
             let (text, optional, id, number) = read.expect(sql);
             assert_eq!((text.as_str(), optional.as_deref(), id, number), expect, "{sql}");
@@ -135,8 +136,8 @@ mod tests {
             (0x0123_4567_89ab_cdef_fedc_ba98_7654_3210, (0x0123_4567_89ab_cdef, -0x0123_4567_89ab_cdf0)),
         ];
         for (id, expect) in table {
-            assert_eq!(halves(Id(id)), expect, "{id:x}");
-            assert_eq!(joined(expect.0, expect.1), Id(id));
+            assert_eq!(halves(<Id>::from_u128(id)), expect, "{id:x}");
+            assert_eq!(joined(expect.0, expect.1), <Id>::from_u128(id));
         }
     }
 }

@@ -5,8 +5,8 @@
 //! Invariant: `size` counts the returned bytes, and a body gives the same bytes in every split.
 
 use super::name;
-use crate::base::id::Id;
 use crate::base::percent;
+use crate::model::id::UploadId;
 use crate::model::problem::{Code, Problem};
 use crate::model::upload::{Inspection, ReceivedFile, refusal};
 use crate::proto::http::head::Headers;
@@ -86,7 +86,7 @@ pub struct Received {
 /// A file of which all bytes were returned. Only its hash is not known yet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CheckedFile {
-    id: Id,
+    id: UploadId,
     name: String,
     mime: &'static str,
     size: u64,
@@ -113,7 +113,7 @@ impl CheckedFile {
 }
 
 pub struct Intake {
-    id: Id,
+    id: UploadId,
     wanted: Wanted,
     file_max: u64,
     rules: Rules,
@@ -142,7 +142,7 @@ struct Open {
 impl Intake {
     /// `id` becomes the file's id; `file_max` bounds the file as it was sent.
     pub fn new(
-        id: Id,
+        id: UploadId,
         source: Source,
         wanted: Wanted,
         file_max: u64,
@@ -277,6 +277,7 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
 
     const FILE: Wanted = Wanted { field: "file", file_only: true };
     const PROFILE: Wanted = Wanted { field: "profile_image", file_only: false };
@@ -296,7 +297,7 @@ mod tests {
         step: usize,
     ) -> Result<(Received, Vec<u8>), Problem> {
         let mut intake = Intake::new(
-            Id(9),
+            Id::from_u128(9),
             source.clone(),
             wanted,
             100,
@@ -322,7 +323,7 @@ mod tests {
                     let found: Vec<_> = received.fields.iter().map(|(k, v)| (&**k, &**v)).collect();
                     assert_eq!(found, *fields, "step {step}");
                     let file = received.file.map(|file| {
-                        assert_eq!((file.id, file.size), (Id(9), bytes.len() as u64));
+                        assert_eq!((file.id, file.size), (Id::from_u128(9), bytes.len() as u64));
                         file.name
                     });
                     assert_eq!(file.as_deref().unwrap_or_default(), *name);

@@ -6,10 +6,10 @@
 //! nothing.
 
 use crate::base::crypto::{base64url_decode, hex};
-use crate::base::id::Id;
 use crate::base::send_queue::Segment;
 use crate::base::time::imf_fixdate;
 use crate::model::handler::{Actor, Body, Ctx, Reply, Request, Step};
+use crate::model::id::UploadId;
 use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::problem::{Code, Problem};
 use crate::model::settings::DefaultImage;
@@ -51,7 +51,7 @@ fn default_image(ctx: &Ctx<'_>, name: String, conditions: Conditions) -> Result<
 }
 
 /// Whether the request carries a signature that is valid for this upload now.
-fn is_signed(ctx: &Ctx<'_>, upload: Id, request: &Request<'_>) -> bool {
+fn is_signed(ctx: &Ctx<'_>, upload: UploadId, request: &Request<'_>) -> bool {
     let text = |name| request.params.text(name).ok().flatten();
     let Some(sig) = text("sig").and_then(base64url_decode) else { return false };
     let expires = request.params.number("expires").ok().flatten();

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::base::crypto::Sha256;
 use crate::base::id::Id;
 use crate::base::open_file::{Closer, OpenFile};
+use crate::model::id::UploadId;
 use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::upload::{FileSource, InspectedFile, Inspection};
 use crate::proto::media::{self, Fault};
@@ -35,12 +36,12 @@ const ORPHANS_ASKED_MAX: usize = 1_024;
 const HASH_BUFFER: usize = 65_536;
 
 /// The path of a published file.
-fn published(uploads: &Path, file: Id) -> PathBuf {
+fn published(uploads: &Path, file: UploadId) -> PathBuf {
     folder_of(uploads, file).join(file.to_string())
 }
 
-fn folder_of(uploads: &Path, file: Id) -> PathBuf {
-    uploads.join(format!("{:02x}", file.0 as u8))
+fn folder_of(uploads: &Path, file: UploadId) -> PathBuf {
+    uploads.join(format!("{:02x}", file.low() as u8))
 }
 
 fn temporary(uploads: &Path) -> PathBuf {
@@ -71,7 +72,7 @@ impl Publisher {
     }
 
     /// The file is flushed first, then its name: a file that has a name after a power failure must be complete.
-    fn publish(&self, file: Id, inspection: Option<Inspection>) -> Done {
+    fn publish(&self, file: UploadId, inspection: Option<Inspection>) -> Done {
         let from = temporary(&self.uploads).join(file.to_string());
         let (folder, to) = (folder_of(&self.uploads, file), published(&self.uploads, file));
         let inspected = match inspection.map(|inspection| inspect(&from, inspection)).transpose() {
@@ -114,7 +115,7 @@ impl Publisher {
         folders.sync(folder, made, || sync_folder(&self.uploads))
     }
 
-    fn remove(&self, files: &[Id]) -> Done {
+    fn remove(&self, files: &[UploadId]) -> Done {
         for file in files {
             match fs::remove_file(published(&self.uploads, *file)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -274,7 +275,7 @@ pub struct Swept {
 /// or `None` if the database knows of no file.
 pub fn sweep<E: From<io::Error>>(
     uploads: &Path,
-    mut orphans: impl FnMut(Vec<Id>) -> Result<Option<Vec<Id>>, E>,
+    mut orphans: impl FnMut(Vec<UploadId>) -> Result<Option<Vec<UploadId>>, E>,
 ) -> Result<Swept, E> {
     let mut swept = Swept::default();
     for file in entries(&temporary(uploads))? {
@@ -284,7 +285,7 @@ pub fn sweep<E: From<io::Error>>(
     for byte in 0..=u8::MAX {
         let folder = uploads.join(format!("{byte:02x}"));
         let named = |path: &PathBuf| path.file_name()?.to_str().and_then(Id::parse);
-        let files: Vec<Id> = entries(&folder)?.iter().filter_map(named).collect();
+        let files: Vec<UploadId> = entries(&folder)?.iter().filter_map(named).collect();
         for asked in files.chunks(ORPHANS_ASKED_MAX) {
             let Some(found) = orphans(asked.to_vec())? else {
                 swept.foreign += asked.len();
@@ -355,11 +356,11 @@ mod tests {
             uploads
         }
 
-        fn receive(&self, file: Id, bytes: &[u8]) {
+        fn receive(&self, file: UploadId, bytes: &[u8]) {
             fs::write(temporary(&self.0).join(file.to_string()), bytes).expect("a file");
         }
 
-        fn put(&self, file: Id, bytes: &[u8]) {
+        fn put(&self, file: UploadId, bytes: &[u8]) {
             fs::create_dir_all(folder_of(&self.0, file)).expect("a folder");
             fs::write(published(&self.0, file), bytes).expect("a file");
         }
@@ -373,7 +374,7 @@ mod tests {
     fn a_published_file_is_in_its_folder_and_nowhere_else() {
         let uploads = TestUploads::new();
         let mut publisher = Publisher::new(uploads.0.to_path_buf());
-        for file in [Id(0x1ab), Id(0x2ab), Id(0x300)] {
+        for file in [Id::from_u128(0x1ab), Id::from_u128(0x2ab), Id::from_u128(0x300)] {
             uploads.receive(file, b"hello");
             assert!(matches!(
                 publisher.run(Job::PublishUpload { file, inspect: None }),
@@ -382,7 +383,7 @@ mod tests {
             assert_eq!(fs::read(published(&uploads.0, file)).expect("a file"), b"hello");
         }
         assert!(
-            published(&uploads.0, Id(0x2ab)).starts_with(uploads.0.join("ab")),
+            published(&uploads.0, Id::from_u128(0x2ab)).starts_with(uploads.0.join("ab")),
             "the last byte of the id"
         );
         assert_eq!(entries(&temporary(&uploads.0)).expect("a folder").len(), 0);
@@ -419,13 +420,19 @@ mod tests {
         let uploads = TestUploads::new();
         let mut publisher = Publisher::new(uploads.0.to_path_buf());
         assert!(
-            matches!(publisher.run(Job::PublishUpload { file: Id(1), inspect: None }), Done::Failed),
+            matches!(
+                publisher.run(Job::PublishUpload { file: Id::from_u128(1), inspect: None }),
+                Done::Failed
+            ),
             "never received"
         );
         // A file has the name that its folder needs.
         fs::write(uploads.0.join("02"), b"").expect("a file");
-        uploads.receive(Id(2), b"hello");
-        assert!(matches!(publisher.run(Job::PublishUpload { file: Id(2), inspect: None }), Done::Failed));
+        uploads.receive(Id::from_u128(2), b"hello");
+        assert!(matches!(
+            publisher.run(Job::PublishUpload { file: Id::from_u128(2), inspect: None }),
+            Done::Failed
+        ));
         assert_eq!(entries(&temporary(&uploads.0)).expect("a folder").len(), 0);
     }
 
@@ -433,39 +440,41 @@ mod tests {
     fn a_removal_is_done_when_no_file_is_left() {
         let uploads = TestUploads::new();
         let mut publisher = Publisher::new(uploads.0.to_path_buf());
-        uploads.put(Id(1), b"hello");
-        let remove = || Job::RemoveFiles { files: vec![Id(1), Id(2)] };
+        uploads.put(Id::from_u128(1), b"hello");
+        let remove = || Job::RemoveFiles { files: vec![Id::from_u128(1), Id::from_u128(2)] };
         assert!(
             matches!(publisher.run(remove()), Done::FilesRemoved),
             "a file that does not exist counts as removed"
         );
-        assert!(!published(&uploads.0, Id(1)).exists());
+        assert!(!published(&uploads.0, Id::from_u128(1)).exists());
         assert!(matches!(publisher.run(remove()), Done::FilesRemoved));
-        fs::create_dir_all(published(&uploads.0, Id(2))).expect("a folder where a file should be");
+        fs::create_dir_all(published(&uploads.0, Id::from_u128(2))).expect("a folder where a file should be");
         assert!(matches!(publisher.run(remove()), Done::Failed), "and the next run tries again");
     }
 
     #[test]
     fn a_file_is_open_once_however_many_read_it() {
         let uploads = TestUploads::new();
-        uploads.put(Id(1), b"hello");
+        uploads.put(Id::from_u128(1), b"hello");
         let mut opener = uploads.opener();
         let mut open = |source| opener.run(Job::OpenFile { source });
-        let Done::FileOpened(first) = open(FileSource::Upload(Id(1))) else { panic!("a file") };
+        let Done::FileOpened(first) = open(FileSource::Upload(Id::from_u128(1))) else { panic!("a file") };
         // Connections that have it open read it to its end, even after its name is removed.
-        fs::remove_file(published(&uploads.0, Id(1))).expect("removed");
-        let Done::FileOpened(second) = open(FileSource::Upload(Id(1))) else { panic!("the same file") };
+        fs::remove_file(published(&uploads.0, Id::from_u128(1))).expect("removed");
+        let Done::FileOpened(second) = open(FileSource::Upload(Id::from_u128(1))) else {
+            panic!("the same file")
+        };
         assert!(Arc::ptr_eq(&first.file, &second.file));
         assert_eq!((first.len, second.len), (5, 5));
         drop((first, second));
         assert!(
-            matches!(open(FileSource::Upload(Id(1))), Done::NoFile),
+            matches!(open(FileSource::Upload(Id::from_u128(1))), Done::NoFile),
             "no connection has it open any more"
         );
-        assert!(matches!(open(FileSource::Upload(Id(2))), Done::NoFile));
+        assert!(matches!(open(FileSource::Upload(Id::from_u128(2))), Done::NoFile));
         assert!(matches!(open(FileSource::DefaultImage), Done::NoFile), "there is none");
-        fs::create_dir_all(published(&uploads.0, Id(3))).expect("a folder");
-        assert!(matches!(open(FileSource::Upload(Id(3))), Done::NoFile), "a folder is not a file");
+        fs::create_dir_all(published(&uploads.0, Id::from_u128(3))).expect("a folder");
+        assert!(matches!(open(FileSource::Upload(Id::from_u128(3))), Done::NoFile), "a folder is not a file");
     }
 
     #[test]
@@ -486,10 +495,11 @@ mod tests {
         let Done::FileOpened(new) = open(FileSource::DefaultImage) else { panic!("a file") };
         assert_eq!((old.len, new.len), (3, 5));
         // As many names of one file as files may be open.
-        uploads.put(Id(0), b"hello");
-        let upload = |n: usize| Id((n as u128) << 8);
+        uploads.put(Id::from_u128(0), b"hello");
+        let upload = |n: usize| Id::from_u128((n as u128) << 8);
         (1..=OPEN_FILES_MAX).for_each(|n| {
-            symlink(published(&uploads.0, Id(0)), published(&uploads.0, upload(n))).expect("a link");
+            symlink(published(&uploads.0, Id::from_u128(0)), published(&uploads.0, upload(n)))
+                .expect("a link");
         });
         let mut held: Vec<Done> = (1..OPEN_FILES_MAX).map(|n| open(FileSource::Upload(upload(n)))).collect();
         assert!(held.iter().all(|done| matches!(done, Done::FileOpened(_))));
@@ -505,8 +515,8 @@ mod tests {
     #[test]
     fn the_start_removes_files_that_no_row_refers_to_and_no_others() {
         let uploads = TestUploads::new();
-        let (known, orphan) = (Id(0x1aa), Id(0x2aa));
-        uploads.receive(Id(7), b"half");
+        let (known, orphan) = (Id::from_u128(0x1aa), Id::from_u128(0x2aa));
+        uploads.receive(Id::from_u128(7), b"half");
         uploads.put(known, b"known");
         uploads.put(orphan, b"orphan");
         fs::write(uploads.0.join("aa/notes.txt"), b"an operator's").expect("a file");
@@ -522,7 +532,7 @@ mod tests {
         assert_eq!(swept.expect("swept"), Swept { temporary: 0, orphans: 0, foreign: 1 });
         assert!(published(&uploads.0, known).exists());
         // Nothing is removed because of a database that can't be read.
-        let failed = sweep(&uploads.0, |_| Err::<Option<Vec<Id>>, _>(io::Error::other("no database")));
+        let failed = sweep(&uploads.0, |_| Err::<Option<Vec<UploadId>>, _>(io::Error::other("no database")));
         assert!(failed.is_err() && published(&uploads.0, known).exists());
         let nowhere = sweep(&uploads.0.join("nowhere"), |_| -> io::Result<_> { Ok(None) });
         assert_eq!(nowhere.expect("nothing there"), Swept::default());

@@ -123,7 +123,7 @@ fn talk(
     let mut number = 0;
     while !over.load(Ordering::Relaxed) {
         number += 1;
-        let id = natter::base::id::Id(u128::from(lane + 1) << 100 | number);
+        let id = natter::base::id::Id::from_u128(u128::from(lane + 1) << 100 | number);
         let body = format!(r#"{{"to":"{}","client_id":"{id}","body":"message {number}"}}"#, to.profile);
         loop {
             if http.is_none() {

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use natter::base::id::Id;
 use natter::model::conversation::{CreateConversation, PutMember, RemoveMember, UpdateConversation};
 use natter::model::event::{Event, Fact, Role};
+use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId, SessionId};
 use natter::model::message::{DeleteMessage, Destination, EditMessage, PostMessage, PostedMessage, React};
 use natter::model::operation::{Answer, Lane, Outcome, Refusal, Write};
 use natter::model::profile::{Profile, UpdateProfile};
@@ -21,12 +21,12 @@ use super::sabotage;
 const EMOJI_MAX: usize = 20;
 
 /// The sender of a post. The clients write no draft without one.
-fn sender(post: &PostMessage) -> Id {
+fn sender(post: &PostMessage) -> ProfileId {
     post.draft.sender.expect("a sender")
 }
 
 /// The key of a post: a repeat has the same.
-fn key_of(post: &PostMessage) -> (Id, Id) {
+fn key_of(post: &PostMessage) -> (ProfileId, ClientId) {
     (sender(post), post.draft.client_id)
 }
 
@@ -133,8 +133,8 @@ impl Model {
         }
     }
 
-    fn record(&mut self, lane: Lane, event: &Event, what: What, audience: BTreeSet<Id>) {
-        let receivers: BTreeSet<Id> = event.audience.profiles.iter().copied().collect();
+    fn record(&mut self, lane: Lane, event: &Event, what: What, audience: BTreeSet<ProfileId>) {
+        let receivers: BTreeSet<ProfileId> = event.audience.profiles.iter().copied().collect();
         assert_eq!(receivers, audience, "the audience of {what:?}");
         assert_eq!(
             receivers.len(),
@@ -144,7 +144,7 @@ impl Model {
         self.log.insert(event.seq, Logged { what, audience, lane });
     }
 
-    fn conversation(&mut self, id: Id) -> &mut Conversation {
+    fn conversation(&mut self, id: ConversationId) -> &mut Conversation {
         self.conversations.get_mut(&id).expect("it is there")
     }
 
@@ -230,7 +230,15 @@ impl Model {
     }
 
     /// A new message: it gets the next `n` of its conversation, and a time that never decreases.
-    fn stored(&mut self, lane: Lane, post: &PostMessage, event: &Event, id: Id, found: Id, body: String) {
+    fn stored(
+        &mut self,
+        lane: Lane,
+        post: &PostMessage,
+        event: &Event,
+        id: MessageId,
+        found: ConversationId,
+        body: String,
+    ) {
         let conversation_id = self.conversation_of_post(post, found, event.seq);
         let created_at = post.draft.created_at.0.max(self.newest_id.unix_ms());
         assert!(id > self.newest_id, "an id decreases while seq increases");
@@ -270,7 +278,7 @@ impl Model {
                 Some(id)
             }
         };
-        let exists = |reply: Id| {
+        let exists = |reply: MessageId| {
             let message = self.message(reply.seq()).filter(|message| message.id == reply);
             message.is_some_and(|message| Some(message.conversation) == conversation)
         };
@@ -281,10 +289,10 @@ impl Model {
     }
 
     /// Whether a member may post and change messages there: not in a direct conversation with a block.
-    fn open_to(&self, actor: Id, id: Id) -> Result<(), Refusal> {
+    fn open_to(&self, actor: ProfileId, id: ConversationId) -> Result<(), Refusal> {
         let conversation = self.conversations.get(&id).filter(|conversation| conversation.has(actor));
         let conversation = conversation.ok_or(Refusal::NotFound)?;
-        let blocked = |other: &Id| *other != actor && self.is_blocked(actor, *other);
+        let blocked = |other: &ProfileId| *other != actor && self.is_blocked(actor, *other);
         if !conversation.is_group && conversation.joined.iter().any(blocked) {
             return Err(Refusal::NotAllowed);
         }
@@ -292,7 +300,12 @@ impl Model {
     }
 
     /// The conversation of a post, created if it is the first message between two profiles.
-    fn conversation_of_post(&mut self, post: &PostMessage, found: Id, seq: u64) -> Id {
+    fn conversation_of_post(
+        &mut self,
+        post: &PostMessage,
+        found: ConversationId,
+        seq: u64,
+    ) -> ConversationId {
         let id = match post.destination {
             Destination::Conversation(id) => id,
             Destination::To(peer) => *self.directs.entry(pair(sender(post), peer)).or_insert_with(|| {
@@ -308,7 +321,7 @@ impl Model {
     }
 
     /// A message that its actor may see.
-    fn target(&self, actor: Id, id: Id) -> Result<&Message, Refusal> {
+    fn target(&self, actor: ProfileId, id: MessageId) -> Result<&Message, Refusal> {
         let message = self.message(id.seq()).filter(|message| message.id == id).ok_or(Refusal::NotFound)?;
         let conversation = &self.conversations[&message.conversation];
         if conversation.has(actor) { Ok(message) } else { Err(Refusal::NotFound) }
@@ -407,7 +420,7 @@ impl Model {
         });
     }
 
-    fn mark_read(&mut self, lane: Lane, reader: Id, id: Id, n: u64, outcome: &Outcome) {
+    fn mark_read(&mut self, lane: Lane, reader: ProfileId, id: ConversationId, n: u64, outcome: &Outcome) {
         let conversation = self.conversations.get(&id).filter(|conversation| conversation.has(reader));
         let Some(conversation) = conversation else {
             return check(outcome, Err(Refusal::NotFound), 0, "conversation.read");
@@ -448,7 +461,7 @@ impl Model {
                 members.push(*profile);
             }
         }
-        let unknown = |profile: &Id| {
+        let unknown = |profile: &ProfileId| {
             !self.profiles.contains(profile)
                 || *profile != create.creator && self.is_blocked(create.creator, *profile)
         };
@@ -469,7 +482,7 @@ impl Model {
     }
 
     /// A group of which the actor is a member. `NotAllowed` for a direct conversation.
-    fn in_group(&self, actor: Id, id: Id) -> Result<&Conversation, Refusal> {
+    fn in_group(&self, actor: ProfileId, id: ConversationId) -> Result<&Conversation, Refusal> {
         let conversation = self.conversations.get(&id).filter(|conversation| conversation.has(actor));
         let conversation = conversation.ok_or(Refusal::NotFound)?;
         if conversation.is_group { Ok(conversation) } else { Err(Refusal::NotAllowed) }
@@ -571,7 +584,7 @@ impl Model {
 
     // ---- sessions -----------------------------------------------------------------------------------
 
-    fn open_session(&mut self, profile: Id, session: &NewSession) {
+    fn open_session(&mut self, profile: ProfileId, session: &NewSession) {
         let opened = Session {
             profile,
             refresh: vec![session.refresh_uuid],
@@ -620,7 +633,7 @@ impl Model {
         assert!(outcome.events.is_empty(), "an event of a refresh");
     }
 
-    fn end_session(&mut self, lane: Lane, id: Id, event: &Event) {
+    fn end_session(&mut self, lane: Lane, id: SessionId, event: &Event) {
         let session = self.sessions.get_mut(&id).expect("it is there");
         session.ended = true;
         let audience = BTreeSet::from([session.profile]);

@@ -3,6 +3,7 @@
 //! Invariant: an incomplete message stays in its buffer, so that bytes may come one by one.
 
 use natter::base::crypto::base64url_decode;
+use natter::base::id::Id;
 use natter::base::json::{self, Value};
 
 use super::random::Rng;
@@ -122,6 +123,11 @@ pub fn take_block(bytes: &mut Vec<u8>) -> Option<Block> {
 /// The value at a path of member names.
 pub fn at<'v, 'a>(value: &'v Value<'a>, path: &str) -> Option<&'v Value<'a>> {
     path.split('.').try_fold(value, |value, name| value.get(name))
+}
+
+/// An id of the kind that the caller compares it with.
+pub fn id_at<K>(value: &Value<'_>, path: &str) -> Option<Id<K>> {
+    Id::parse(&text_at(value, path)?)
 }
 
 pub fn text_at(value: &Value<'_>, path: &str) -> Option<String> {

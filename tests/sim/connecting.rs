@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use natter::base::id::Id;
+use natter::model::id::ProfileId;
 use natter::server::contract::ConnId;
 
 use super::Run;
@@ -24,7 +24,7 @@ impl Run {
             }
             return;
         }
-        let others: Vec<Id> = self.people.iter().filter_map(|person| person.profile).collect();
+        let others: Vec<ProfileId> = self.people.iter().filter_map(|person| person.profile).collect();
         let me = self.profile(d);
         let peer = self.rng.pick(&others).copied().filter(|peer| Some(*peer) != me);
         match peer {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use natter::base::id::Id;
+use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId, SessionId};
 use natter::server::contract::ConnId;
 
 pub struct Person {
@@ -14,7 +14,7 @@ pub struct Person {
     pub email: String,
     pub password: String,
     /// Known after the first sign-up.
-    pub profile: Option<Id>,
+    pub profile: Option<ProfileId>,
     /// The account exists, as far as its devices know.
     pub signed_up: bool,
 }
@@ -23,7 +23,7 @@ pub struct Person {
 pub struct Token {
     pub access: String,
     pub refresh: String,
-    pub session: Id,
+    pub session: SessionId,
     /// Unix seconds.
     pub exp: u64,
     /// The epoch it was made in: a token of another epoch is refused.
@@ -32,16 +32,16 @@ pub struct Token {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    Profile(Id),
-    Conversation(Id),
+    Profile(ProfileId),
+    Conversation(ConversationId),
 }
 
 #[derive(Clone, Debug)]
 pub struct Draft {
-    pub client_id: Id,
+    pub client_id: ClientId,
     pub to: To,
     pub body: String,
-    pub reply_to: Option<Id>,
+    pub reply_to: Option<MessageId>,
     pub answered: bool,
     /// It was permanently refused: the sender left its conversation, or is blocked.
     pub given_up: bool,
@@ -70,11 +70,11 @@ pub enum Ask {
     Rename,
     /// `index`: the index of this post on its connection.
     Post {
-        client_id: Id,
+        client_id: ClientId,
         index: usize,
     },
     Read {
-        conversation: Id,
+        conversation: ConversationId,
     },
     /// `floor`: the greatest seq whose outcome was known when this was sent; a read must see it.
     List {
@@ -82,7 +82,7 @@ pub enum Ask {
         floor: u64,
     },
     Messages {
-        conversation: Id,
+        conversation: ConversationId,
         point: Point,
         limit: u64,
         floor: u64,
@@ -92,14 +92,14 @@ pub enum Ask {
     /// `behind`: the seq below which the search continues; `exact`: the index has caught up and no device writes.
     Search {
         words: &'static [&'static str],
-        conversation: Option<Id>,
+        conversation: Option<ConversationId>,
         limit: usize,
         behind: Option<u64>,
         floor: u64,
         exact: bool,
     },
     Typing {
-        conversation: Id,
+        conversation: ConversationId,
     },
     /// A stream authenticates with the newer token of its session.
     Auth {
@@ -120,7 +120,7 @@ impl Ask {
 /// The token that a request was sent with.
 #[derive(Clone, Debug)]
 pub struct Proof {
-    pub session: Id,
+    pub session: SessionId,
     pub exp: u64,
     pub epoch: String,
     /// The server knew of the session's end before a byte of this was written.
@@ -130,7 +130,7 @@ pub struct Proof {
 /// The posts that one connection carried, in the order they were written.
 #[derive(Clone, Debug, Default)]
 pub struct Carried {
-    pub posts: Vec<Id>,
+    pub posts: Vec<ClientId>,
     /// The indexes of refused posts: a later index may hold the same post again.
     pub refusals: BTreeSet<usize>,
     /// The first post that was refused with `retry:true`: no later post may be stored through this connection.
@@ -149,7 +149,7 @@ pub struct Http {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Native,
-    Legacy(Id),
+    Legacy(ProfileId),
     /// The log as server-sent events.
     Events,
     /// The log as JSON, a page at a time, sometimes after a wait.

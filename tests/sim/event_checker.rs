@@ -4,10 +4,11 @@
 
 use natter::base::id::Id;
 use natter::base::json::{self, Value};
+use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId};
 use natter::server::contract::ConnId;
 
 use super::Run;
-use super::codec::{self, at, number_at, text_at};
+use super::codec::{self, at, id_at, number_at, text_at};
 use super::device::{Ask, Form, Point, Proof, Token};
 use super::history::Message;
 use super::http_checker::Search;
@@ -301,7 +302,7 @@ impl Run {
     }
 
     fn signed(&mut self, d: usize, data: &Value<'_>) {
-        let profile = text_at(data, "profile.id").and_then(|text| Id::parse(&text)).expect("a profile");
+        let profile = id_at(data, "profile.id").expect("a profile");
         let person = &mut self.people[self.devices[d].person];
         assert!(self.model.profiles.contains(&profile), "a profile that is not on disk");
         assert!(person.profile.is_none_or(|known| known == profile), "another profile for the same person");
@@ -332,7 +333,7 @@ impl Run {
         }
     }
 
-    fn posted(&mut self, d: usize, client_id: Id, data: &Value<'_>, reply: &Reply<'_, '_>) {
+    fn posted(&mut self, d: usize, client_id: ClientId, data: &Value<'_>, reply: &Reply<'_, '_>) {
         let me = self.profile(d).expect("a profile");
         let stored = self.model.posted(me, client_id).expect("an answered message is on disk");
         let seq = if at(data, "conversation").is_some() {
@@ -388,7 +389,7 @@ impl Run {
             "a list as of {as_of}, not {floor}..={}",
             self.model.head
         );
-        let mut all: Vec<(u64, Id)> = Vec::new();
+        let mut all: Vec<(u64, ConversationId)> = Vec::new();
         let mut unread_total = 0;
         for (id, conversation) in self.model.conversations.iter().filter(|(_, all)| all.had(me, as_of)) {
             unread_total += conversation.unread(me, as_of);
@@ -438,7 +439,7 @@ impl Run {
 
     fn page(
         &mut self,
-        conversation: Id,
+        conversation: ConversationId,
         point: Point,
         limit: u64,
         floor: u64,
@@ -562,13 +563,15 @@ impl Run {
             return;
         }
         if name == "presence" {
-            let whose = text_at(event, "data.profile").and_then(|text| Id::parse(&text)).expect("a profile");
+            let whose = id_at(event, "data.profile").expect("a profile");
             assert!(self.model.direct(me, whose).is_some(), "{me} must not see the presence of {whose}");
             return;
         }
         if name == "typing" {
-            let id = |path| text_at(event, path).and_then(|text| Id::parse(&text)).expect("an id");
-            let (conversation, typist) = (id("data.conversation"), id("data.profile"));
+            let (conversation, typist) = (
+                id_at(event, "data.conversation").expect("a conversation"),
+                id_at(event, "data.profile").expect("a profile"),
+            );
             let may = socket && stream.live && self.runtime.may_know.contains(&(conversation, typist, me));
             assert!(may && seq.is_none(), "{me} must not see that {typist} types: {event:?}");
             self.stats.typings += 1;
@@ -658,7 +661,7 @@ impl Run {
     }
 
     /// A legacy socket: first the history, then each new text of the conversation, once and in order.
-    fn legacy_line(&mut self, d: usize, peer: Id, value: &Value<'_>) {
+    fn legacy_line(&mut self, d: usize, peer: ProfileId, value: &Value<'_>) {
         let me = self.profile(d).expect("a profile");
         if let Some(problem) = value.get("error") {
             return self.legacy_refused(d, &refused(problem));
@@ -669,7 +672,7 @@ impl Run {
         let chat = format!("{me}-{peer}");
         let mut positions = Vec::new();
         for row in rows {
-            let id = text_at(row, "id").and_then(|text| Id::parse(&text)).expect("an id");
+            let id: MessageId = id_at(row, "id").expect("an id");
             let message = self.model.message(id.seq()).expect("a stored message");
             assert_eq!(message.id, id);
             assert_eq!(Some(message.conversation), conversation, "a message of another conversation");
@@ -709,7 +712,8 @@ impl Run {
         };
         if positions.is_empty() {
             // The answer to a repeated client_id whose original was deleted since.
-            let gone = |client_id: &Id| self.model.posted(me, *client_id).is_some_and(Message::is_deleted);
+            let gone =
+                |client_id: &ClientId| self.model.posted(me, *client_id).is_some_and(Message::is_deleted);
             assert!(stream.carried.posts.iter().any(gone), "an empty line");
             for draft in device.drafts.iter_mut().filter(|draft| gone(&draft.client_id)) {
                 draft.answered = true;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use natter::base::id::Id;
+use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId};
 use natter::model::operation::Lane;
 
 /// A message from one `rev` to the next.
@@ -14,19 +14,19 @@ pub struct Version {
     /// `None` for a tombstone.
     pub body: Option<String>,
     pub edited: bool,
-    pub reply_to: Option<Id>,
+    pub reply_to: Option<MessageId>,
     /// In the order the emoji were first used.
-    pub reactions: Vec<(String, Vec<Id>)>,
+    pub reactions: Vec<(String, Vec<ProfileId>)>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Message {
-    pub id: Id,
-    pub client_id: Id,
-    pub conversation: Id,
+    pub id: MessageId,
+    pub client_id: ClientId,
+    pub conversation: ConversationId,
     pub n: u64,
     pub seq: u64,
-    pub sender: Id,
+    pub sender: ProfileId,
     pub created_at: u64,
     /// The connection through which it was stored.
     pub lane: Lane,
@@ -60,16 +60,16 @@ impl Message {
 pub struct Conversation {
     pub is_group: bool,
     /// From the seq of each joining to the seq of the removal.
-    spans: BTreeMap<Id, Vec<(u64, u64)>>,
-    pub admins: BTreeSet<Id>,
+    spans: BTreeMap<ProfileId, Vec<(u64, u64)>>,
+    pub admins: BTreeSet<ProfileId>,
     /// Its current members, the eldest first.
-    pub joined: Vec<Id>,
+    pub joined: Vec<ProfileId>,
     pub made: u64,
     pub titles: Vec<(u64, String)>,
     /// Each message is at index n - 1.
     pub messages: Vec<Message>,
     /// The read marks of each member, with the seq of each.
-    reads: BTreeMap<Id, Vec<(u64, u64)>>,
+    reads: BTreeMap<ProfileId, Vec<(u64, u64)>>,
 }
 
 impl Conversation {
@@ -78,25 +78,25 @@ impl Conversation {
         Conversation { is_group, made, ..Conversation::default() }
     }
 
-    pub fn members(&self) -> BTreeSet<Id> {
+    pub fn members(&self) -> BTreeSet<ProfileId> {
         self.joined.iter().copied().collect()
     }
 
-    pub fn has(&self, profile: Id) -> bool {
+    pub fn has(&self, profile: ProfileId) -> bool {
         self.joined.contains(&profile)
     }
 
-    pub fn had(&self, profile: Id, seq: u64) -> bool {
+    pub fn had(&self, profile: ProfileId, seq: u64) -> bool {
         let spans = self.spans.get(&profile).map_or(&[][..], Vec::as_slice);
         spans.iter().any(|(from, until)| *from <= seq && seq < *until)
     }
 
     /// Whether a profile has ever left it.
-    pub fn was_left_by(&self, profile: Id) -> bool {
+    pub fn was_left_by(&self, profile: ProfileId) -> bool {
         self.was_left_after(profile, 0)
     }
 
-    pub fn was_left_after(&self, profile: Id, seq: u64) -> bool {
+    pub fn was_left_after(&self, profile: ProfileId, seq: u64) -> bool {
         let spans = self.spans.get(&profile).map_or(&[][..], Vec::as_slice);
         spans.iter().any(|(_, until)| *until != u64::MAX && *until > seq)
     }
@@ -119,33 +119,33 @@ impl Conversation {
     }
 
     /// The read mark of a member at a seq.
-    pub fn read_n(&self, profile: Id, seq: u64) -> u64 {
+    pub fn read_n(&self, profile: ProfileId, seq: u64) -> u64 {
         let marks = self.reads.get(&profile).map_or(&[][..], Vec::as_slice);
         marks.iter().rev().find(|(since, _)| *since <= seq).map_or(0, |(_, n)| *n)
     }
 
     /// Messages after the mark that are neither the profile's own nor deleted.
-    pub fn unread(&self, profile: Id, seq: u64) -> u64 {
+    pub fn unread(&self, profile: ProfileId, seq: u64) -> u64 {
         self.unread_after(profile, self.read_n(profile, seq), seq)
     }
 
-    pub fn unread_after(&self, profile: Id, read_n: u64, seq: u64) -> u64 {
+    pub fn unread_after(&self, profile: ProfileId, read_n: u64, seq: u64) -> u64 {
         let last_n = self.last_n(seq) as usize;
         let later = &self.messages[(read_n as usize).min(last_n)..last_n];
         let counts = |message: &&Message| message.sender != profile && message.version(seq).body.is_some();
         later.iter().filter(counts).count() as u64
     }
 
-    pub fn mark(&mut self, profile: Id, seq: u64, n: u64) {
+    pub fn mark(&mut self, profile: ProfileId, seq: u64, n: u64) {
         self.reads.entry(profile).or_default().push((seq, n));
     }
 
-    pub fn join(&mut self, profile: Id, seq: u64) {
+    pub fn join(&mut self, profile: ProfileId, seq: u64) {
         self.joined.push(profile);
         self.spans.entry(profile).or_default().push((seq, u64::MAX));
     }
 
-    pub fn leave(&mut self, profile: Id, seq: u64) {
+    pub fn leave(&mut self, profile: ProfileId, seq: u64) {
         self.joined.retain(|member| *member != profile);
         self.admins.remove(&profile);
         let span = self.spans.get_mut(&profile).and_then(|spans| spans.last_mut()).expect("a member");

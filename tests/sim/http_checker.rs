@@ -2,12 +2,12 @@
 //!
 //! Owns their assertions against the model. The events themselves are checked in `event_checker`.
 
-use natter::base::id::Id;
 use natter::base::json::{self, Value};
+use natter::model::id::{ConversationId, ProfileId};
 use natter::server::contract::ConnId;
 
 use super::Run;
-use super::codec::{self, Block, at, number_at, text_at};
+use super::codec::{self, Block, at, id_at, number_at, text_at};
 use super::device::{Form, Poll, Start};
 use super::reference::{Chat, holds};
 use crate::support::http::{Response, responses};
@@ -15,7 +15,7 @@ use crate::support::http::{Response, responses};
 /// A search, and the seq up to which it must see all messages.
 pub struct Search {
     pub words: &'static [&'static str],
-    pub conversation: Option<Id>,
+    pub conversation: Option<ConversationId>,
     pub limit: usize,
     pub behind: Option<u64>,
     pub floor: u64,
@@ -127,19 +127,18 @@ impl Run {
         (stream.last, stream.value, stream.live) = (held_at.unwrap_or(since), Some(data), true);
     }
 
-    pub fn is_value(&self, me: Id, form: Form, shown: &Value<'_>, seq: u64) -> bool {
+    pub fn is_value(&self, me: ProfileId, form: Form, shown: &Value<'_>, seq: u64) -> bool {
         if form == Form::Counter {
             return shown.as_i64() == Some(self.model.counter(me, seq) as i64);
         }
-        let id = |text: Option<String>| text.and_then(|text| Id::parse(&text));
         let rows = shown.as_list().expect("a list");
         let chat = |row: &Value<'_>| {
-            assert_eq!(id(text_at(row, "sender")), Some(me), "the sender of a chat is oneself");
+            assert_eq!(id_at(row, "sender"), Some(me), "the sender of a chat is oneself");
             let receivers = at(row, "receiver").and_then(Value::as_list).expect("receivers");
             assert_eq!(receivers.len(), 1, "a chat has one receiver");
             Chat {
-                id: id(text_at(row, "id")).expect("an id"),
-                receiver: id(text_at(&receivers[0], "id")),
+                id: id_at(row, "id").expect("an id"),
+                receiver: id_at(&receivers[0], "id"),
                 message: text_at(row, "message").expect("a text"),
                 is_read: at(row, "is_read") == Some(&Value::Bool(true)),
                 created_at: text_at(row, "created_at").expect("a time"),
@@ -259,7 +258,7 @@ impl Run {
         (epoch.to_owned(), seq.parse().expect("a seq"))
     }
 
-    fn nothing_missed(&self, me: Id, after: u64, before: u64) {
+    fn nothing_missed(&self, me: ProfileId, after: u64, before: u64) {
         let due = self.model.due(after, before, me, natter::model::operation::Lane(u64::MAX));
         let missed: Vec<u64> = due.into_iter().filter(|seq| !self.model.is_excused(*seq, me)).collect();
         assert!(missed.is_empty(), "between {after} and {before} {missed:?} is missing");

@@ -23,8 +23,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use natter::base::id::Id;
 use natter::limits::Limits;
+use natter::model::id::{ConversationId, ProfileId};
 use natter::server::contract::ConnId;
 
 use device::{Carried, Device, Form, Person, Point, Start};
@@ -220,7 +220,7 @@ impl Run {
         }
     }
 
-    pub fn profile(&self, d: usize) -> Option<Id> {
+    pub fn profile(&self, d: usize) -> Option<ProfileId> {
         self.people[self.devices[d].person].profile
     }
 
@@ -690,7 +690,7 @@ impl Run {
             }
             let me = self.profile(d).expect("a profile");
             self.list(d, None);
-            let mine: Vec<(Id, u64)> = self
+            let mine: Vec<(ConversationId, u64)> = self
                 .model
                 .of(me)
                 .map(|(id, conversation)| (id, conversation.messages.len() as u64))

@@ -8,25 +8,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use natter::base::id::Id;
 use natter::base::json::Value;
+use natter::model::id::{ClientId, ConversationId, MemberId, MessageId, ProfileId, SessionId};
 use natter::model::operation::Lane;
 
-use super::codec::{at, number_at, text_at};
+use super::codec::{at, id_at, number_at, text_at};
 use super::history::{Conversation, Message, Version};
 
 /// The content of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     Posted {
-        conversation: Id,
+        conversation: ConversationId,
         n: u64,
     },
     Read {
-        conversation: Id,
-        profile: Id,
+        conversation: ConversationId,
+        profile: ProfileId,
         read_n: u64,
     },
     Ended {
-        session: Id,
+        session: SessionId,
     },
     /// A message is identified by its seq.
     Edited {
@@ -39,24 +40,24 @@ pub enum What {
         message: u64,
     },
     Created {
-        conversation: Id,
+        conversation: ConversationId,
     },
     Updated {
-        conversation: Id,
+        conversation: ConversationId,
     },
     Added {
-        conversation: Id,
-        profile: Id,
+        conversation: ConversationId,
+        profile: ProfileId,
         admin: bool,
     },
     Removed {
-        conversation: Id,
-        profile: Id,
+        conversation: ConversationId,
+        profile: ProfileId,
         admin: bool,
     },
     /// A profile's name, nick name or visibility changed.
     Renamed {
-        profile: Id,
+        profile: ProfileId,
     },
     /// An event that the model has no rule for.
     Other {
@@ -67,14 +68,14 @@ pub enum What {
 #[derive(Clone, Debug)]
 pub struct Logged {
     pub what: What,
-    pub audience: BTreeSet<Id>,
+    pub audience: BTreeSet<ProfileId>,
     /// The connection whose command caused it: it receives the answer instead.
     pub lane: Lane,
 }
 
 #[derive(Debug)]
 pub struct Session {
-    pub(super) profile: Id,
+    pub(super) profile: ProfileId,
     /// All refresh tokens it ever had; the last is the current one.
     pub(super) refresh: Vec<Id>,
     pub(super) rotated_at: u64,
@@ -86,26 +87,26 @@ pub struct Session {
 #[derive(Default)]
 pub struct Model {
     pub head: u64,
-    pub(super) newest_id: Id,
+    pub(super) newest_id: MessageId,
     pub(super) emails: BTreeSet<String>,
-    pub profiles: BTreeSet<Id>,
+    pub profiles: BTreeSet<ProfileId>,
     /// What others see of each profile, since which seq.
-    pub(super) names: BTreeMap<Id, Vec<(u64, Name)>>,
+    pub(super) names: BTreeMap<ProfileId, Vec<(u64, Name)>>,
     /// By member.
-    pub(super) profile_of: BTreeMap<Id, Id>,
-    pub(super) sessions: BTreeMap<Id, Session>,
-    pub conversations: BTreeMap<Id, Conversation>,
-    pub(super) directs: BTreeMap<(Id, Id), Id>,
+    pub(super) profile_of: BTreeMap<MemberId, ProfileId>,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub conversations: BTreeMap<ConversationId, Conversation>,
+    pub(super) directs: BTreeMap<(ProfileId, ProfileId), ConversationId>,
     /// Groups by their creator and client_id.
-    pub(super) created: BTreeMap<(Id, Id), Id>,
+    pub(super) created: BTreeMap<(ProfileId, ClientId), ConversationId>,
     /// Current blocks, and the pairs that ever had one.
-    pub(super) blocks: BTreeSet<(Id, Id)>,
-    pub(super) ever_blocked: BTreeSet<(Id, Id)>,
-    pub(super) posts: BTreeMap<(Id, Id), u64>,
+    pub(super) blocks: BTreeSet<(ProfileId, ProfileId)>,
+    pub(super) ever_blocked: BTreeSet<(ProfileId, ProfileId)>,
+    pub(super) posts: BTreeMap<(ProfileId, ClientId), u64>,
     /// Posts that were permanently refused: the sender is no longer a member, or is blocked.
-    pub refused: BTreeSet<(Id, Id)>,
+    pub refused: BTreeSet<(ProfileId, ClientId)>,
     /// (conversation, n) of each message, by seq.
-    pub(super) messages: BTreeMap<u64, (Id, u64)>,
+    pub(super) messages: BTreeMap<u64, (ConversationId, u64)>,
     pub log: BTreeMap<u64, Logged>,
 }
 
@@ -130,8 +131,8 @@ impl Name {
 /// A row of the legacy chat list.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Chat {
-    pub id: Id,
-    pub receiver: Option<Id>,
+    pub id: ConversationId,
+    pub receiver: Option<ProfileId>,
     pub message: String,
     pub is_read: bool,
     pub created_at: String,
@@ -146,7 +147,7 @@ pub fn holds(version: &Version, words: &[&str]) -> bool {
     words.iter().all(|word| said.iter().any(|said| said.starts_with(word)))
 }
 
-pub fn pair(a: Id, b: Id) -> (Id, Id) {
+pub fn pair(a: ProfileId, b: ProfileId) -> (ProfileId, ProfileId) {
     (a.min(b), a.max(b))
 }
 
@@ -159,43 +160,43 @@ impl Model {
     }
 
     /// The message that a sender stored under a `client_id`.
-    pub fn posted(&self, sender: Id, client_id: Id) -> Option<&Message> {
+    pub fn posted(&self, sender: ProfileId, client_id: ClientId) -> Option<&Message> {
         self.message(*self.posts.get(&(sender, client_id))?)
     }
 
-    pub fn direct(&self, a: Id, b: Id) -> Option<Id> {
+    pub fn direct(&self, a: ProfileId, b: ProfileId) -> Option<ConversationId> {
         self.directs.get(&pair(a, b)).copied()
     }
 
     /// The conversations of a profile.
-    pub fn of(&self, profile: Id) -> impl Iterator<Item = (Id, &Conversation)> {
-        let mine = move |(_, conversation): &(&Id, &Conversation)| conversation.has(profile);
+    pub fn of(&self, profile: ProfileId) -> impl Iterator<Item = (ConversationId, &Conversation)> {
+        let mine = move |(_, conversation): &(&ConversationId, &Conversation)| conversation.has(profile);
         self.conversations.iter().filter(mine).map(|(id, conversation)| (*id, conversation))
     }
 
-    pub fn is_ended(&self, session: Id) -> bool {
+    pub fn is_ended(&self, session: SessionId) -> bool {
         self.sessions.get(&session).is_none_or(|session| session.ended)
     }
 
-    pub fn refresh_expired(&self, session: Id, unix_s: u64) -> bool {
+    pub fn refresh_expired(&self, session: SessionId, unix_s: u64) -> bool {
         self.sessions.get(&session).is_none_or(|session| session.refresh_expire <= unix_s)
     }
 
     /// Ended sessions whose last access token is still valid, and for how many seconds.
-    pub fn ended(&self, unix_s: u64) -> Vec<(Id, u64)> {
+    pub fn ended(&self, unix_s: u64) -> Vec<(SessionId, u64)> {
         let lives = |session: &&Session| session.ended && session.access_until > unix_s;
-        let rest = |(id, session): (&Id, &Session)| (*id, session.access_until - unix_s);
+        let rest = |(id, session): (&SessionId, &Session)| (*id, session.access_until - unix_s);
         self.sessions.iter().filter(|(_, session)| lives(session)).map(rest).collect()
     }
 
-    pub fn is_blocked(&self, a: Id, b: Id) -> bool {
+    pub fn is_blocked(&self, a: ProfileId, b: ProfileId) -> bool {
         self.blocks.contains(&(a, b)) || self.blocks.contains(&(b, a))
     }
 
     /// Whether a replay may leave an event out for this profile: because a newer one of the same kind, conversation and
     /// profile exists; or because the profile left the conversation later, so that it is shown only its own removal; or
     /// because the two blocked each other.
-    pub fn is_excused(&self, seq: u64, profile: Id) -> bool {
+    pub fn is_excused(&self, seq: u64, profile: ProfileId) -> bool {
         let what = &self.log[&seq].what;
         if let What::Read { conversation, profile: reader, .. } = what {
             let newer = self.log.range(seq + 1..).any(|(_, later)| {
@@ -221,7 +222,7 @@ impl Model {
         conversation.is_some_and(|conversation| conversation.was_left_after(profile, seq))
     }
 
-    fn conversation_of(&self, what: &What) -> Option<Id> {
+    fn conversation_of(&self, what: &What) -> Option<ConversationId> {
         match what {
             What::Posted { conversation, .. }
             | What::Read { conversation, .. }
@@ -238,7 +239,7 @@ impl Model {
 
     /// Whether a stream of this profile may receive an event: the profile is in its audience, or, in a replay, a block was
     /// removed, a direct conversation begun or a profile made public since.
-    pub fn may_receive(&self, seq: u64, profile: Id, live: bool) -> bool {
+    pub fn may_receive(&self, seq: u64, profile: ProfileId, live: bool) -> bool {
         let logged = &self.log[&seq];
         let lifted = match &logged.what {
             What::Read { conversation, profile: reader, .. } => {
@@ -256,7 +257,7 @@ impl Model {
     }
 
     /// The events between two seqs, both excluded, that this profile must receive on this connection.
-    pub fn due(&self, after: u64, before: u64, profile: Id, lane: Lane) -> Vec<u64> {
+    pub fn due(&self, after: u64, before: u64, profile: ProfileId, lane: Lane) -> Vec<u64> {
         if after + 1 >= before {
             return Vec::new();
         }
@@ -266,15 +267,15 @@ impl Model {
     }
 
     /// The profiles that may see that a member types in a conversation. `None` if the typist is not a member.
-    pub fn listeners(&self, typist: Id, conversation: Id) -> Option<BTreeSet<Id>> {
+    pub fn listeners(&self, typist: ProfileId, conversation: ConversationId) -> Option<BTreeSet<ProfileId>> {
         let conversation =
             self.conversations.get(&conversation).filter(|conversation| conversation.has(typist))?;
-        let may = |other: &Id| *other != typist && !self.is_blocked(typist, *other);
+        let may = |other: &ProfileId| *other != typist && !self.is_blocked(typist, *other);
         Some(conversation.joined.iter().copied().filter(may).collect())
     }
 
     /// The number of conversations with unread messages at a seq.
-    pub fn counter(&self, profile: Id, seq: u64) -> u64 {
+    pub fn counter(&self, profile: ProfileId, seq: u64) -> u64 {
         let unread = |conversation: &&Conversation| {
             conversation.had(profile, seq) && conversation.unread(profile, seq) > 0
         };
@@ -282,13 +283,13 @@ impl Model {
     }
 
     /// The direct conversations of a profile as the legacy chat list shows them, at a seq.
-    pub fn chats(&self, profile: Id, seq: u64) -> Vec<Chat> {
-        let mine = |(_, conversation): &(&Id, &Conversation)| {
+    pub fn chats(&self, profile: ProfileId, seq: u64) -> Vec<Chat> {
+        let mine = |(_, conversation): &(&ConversationId, &Conversation)| {
             !conversation.is_group && conversation.had(profile, seq) && conversation.last_n(seq) > 0
         };
-        let mut all: Vec<(&Id, &Conversation)> = self.conversations.iter().filter(mine).collect();
+        let mut all: Vec<(&ConversationId, &Conversation)> = self.conversations.iter().filter(mine).collect();
         all.sort_unstable_by_key(|(_, conversation)| std::cmp::Reverse(conversation.activity(seq)));
-        let chat = |(id, conversation): (&Id, &Conversation)| {
+        let chat = |(id, conversation): (&ConversationId, &Conversation)| {
             let said = &conversation.messages[..conversation.last_n(seq) as usize];
             let text = |message: &&Message| message.version(seq).body.is_some();
             let newest = said.iter().rev().find(text).or(said.last()).expect("a first message");
@@ -304,8 +305,14 @@ impl Model {
     }
 
     /// Messages of a profile's conversations that have a word beginning with each of these; the newest first.
-    pub fn found(&self, profile: Id, conversation: Option<Id>, words: &[&str]) -> Vec<u64> {
-        let here = |(id, _): &(Id, &Conversation)| conversation.is_none_or(|wanted| wanted == *id);
+    pub fn found(
+        &self,
+        profile: ProfileId,
+        conversation: Option<ConversationId>,
+        words: &[&str],
+    ) -> Vec<u64> {
+        let here =
+            |(id, _): &(ConversationId, &Conversation)| conversation.is_none_or(|wanted| wanted == *id);
         let all = self.of(profile).filter(here).flat_map(|(_, conversation)| &conversation.messages);
         let mut found: Vec<u64> = all.filter(|m| holds(m.now(), words)).map(|m| m.seq).collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
@@ -313,7 +320,7 @@ impl Model {
     }
 
     /// The profiles that receive a change of this one: itself, and its direct peers except across a block.
-    pub(super) fn who_sees(&self, profile: Id) -> BTreeSet<Id> {
+    pub(super) fn who_sees(&self, profile: ProfileId) -> BTreeSet<ProfileId> {
         let peers = self.directs.keys().filter_map(|(low, high)| match () {
             () if *low == profile => Some(*high),
             () if *high == profile => Some(*low),
@@ -323,15 +330,15 @@ impl Model {
     }
 
     /// Whether two profiles do not see each other's read marks, because one of them is private.
-    pub(super) fn hides_reads(&self, a: Id, b: Id) -> bool {
+    pub(super) fn hides_reads(&self, a: ProfileId, b: ProfileId) -> bool {
         [a, b].iter().any(|profile| self.name(*profile, u64::MAX).is_private)
     }
 
-    fn ever_hid_reads(&self, a: Id, b: Id) -> bool {
+    fn ever_hid_reads(&self, a: ProfileId, b: ProfileId) -> bool {
         [a, b].iter().any(|profile| self.names[profile].iter().any(|(_, name)| name.is_private))
     }
 
-    pub(super) fn name(&self, profile: Id, seq: u64) -> &Name {
+    pub(super) fn name(&self, profile: ProfileId, seq: u64) -> &Name {
         let names = &self.names[&profile];
         let count = names.partition_point(|(since, _)| *since <= seq);
         &names[count.max(1) - 1].1
@@ -344,11 +351,10 @@ impl Model {
     pub fn check_message(&self, shown: &Value<'_>) -> (u64, u64) {
         let seq = number_at(shown, "seq").expect("seq");
         let message = self.message(seq).unwrap_or_else(|| panic!("a message that is not on disk: seq {seq}"));
-        let id = |name: &str| text_at(shown, name).and_then(|text| Id::parse(&text));
-        assert_eq!(id("id"), Some(message.id), "id of seq {seq}");
-        assert_eq!(id("client_id"), Some(message.client_id), "client_id of seq {seq}");
-        assert_eq!(id("conversation"), Some(message.conversation), "conversation of seq {seq}");
-        assert_eq!(id("sender"), Some(message.sender), "sender of seq {seq}");
+        assert_eq!(id_at(shown, "id"), Some(message.id), "id of seq {seq}");
+        assert_eq!(id_at(shown, "client_id"), Some(message.client_id), "client_id of seq {seq}");
+        assert_eq!(id_at(shown, "conversation"), Some(message.conversation), "conversation of seq {seq}");
+        assert_eq!(id_at(shown, "sender"), Some(message.sender), "sender of seq {seq}");
         assert_eq!(number_at(shown, "n"), Some(message.n), "n of seq {seq}");
         let created_at = natter::base::time::rfc3339(message.created_at);
         assert_eq!(text_at(shown, "created_at"), Some(created_at), "created_at of seq {seq}");
@@ -356,16 +362,16 @@ impl Model {
         let version: &Version = message.version(rev);
         assert_eq!(version.rev, rev, "seq {seq} never had this rev");
         assert_eq!(text_at(shown, "body"), version.body, "body of seq {seq} at rev {rev}");
-        assert_eq!(id("reply_to"), version.reply_to, "reply_to of seq {seq} at rev {rev}");
+        assert_eq!(id_at(shown, "reply_to"), version.reply_to, "reply_to of seq {seq} at rev {rev}");
         let is_set = |name: &str| at(shown, name).is_some_and(|value| *value != Value::Null);
         assert_eq!(is_set("edited_at"), version.edited, "edited_at of seq {seq} at rev {rev}");
         assert_eq!(is_set("deleted_at"), version.body.is_none(), "deleted_at of seq {seq} at rev {rev}");
         let reactions = at(shown, "reactions").and_then(Value::as_list).expect("reactions");
-        let shown: Vec<(String, Vec<Id>)> = reactions
+        let shown: Vec<(String, Vec<ProfileId>)> = reactions
             .iter()
             .map(|reaction| {
                 let who = at(reaction, "profiles").and_then(Value::as_list).expect("profiles");
-                let who: Vec<Id> = who.iter().filter_map(|id| Id::parse(id.as_str()?)).collect();
+                let who: Vec<ProfileId> = who.iter().filter_map(|id| Id::parse(id.as_str()?)).collect();
                 assert_eq!(number_at(reaction, "count"), Some(who.len() as u64), "count of a reaction");
                 (text_at(reaction, "emoji").expect("emoji"), who)
             })
@@ -376,7 +382,7 @@ impl Model {
 
     /// Checks that a profile shown to a client had this name at `since` or later.
     pub fn check_profile(&self, shown: &Value<'_>, since: u64) {
-        let id = text_at(shown, "id").and_then(|text| Id::parse(&text)).expect("id");
+        let id = id_at(shown, "id").expect("id");
         let name = Name::shown(shown);
         let held = (since..=self.head).any(|seq| *self.name(id, seq) == name);
         assert!(held, "{id} was never {name:?} since seq {since}: {:?}", self.names[&id]);
@@ -388,15 +394,14 @@ impl Model {
         let name = text_at(event, "event").expect("event");
         let data = at(event, "data").expect("data");
         let logged = self.log.get(&seq).unwrap_or_else(|| panic!("{name} of seq {seq} is not on disk"));
-        let id = |name: &str| text_at(data, name).and_then(|text| Id::parse(&text));
         let message = |expected: u64| {
             let (shown, rev) = self.check_message(data);
             assert_eq!(shown, expected, "the message of {name} {seq}");
             assert!(if live { rev == seq } else { rev >= seq }, "{name} {seq} shows rev {rev}");
         };
-        let brief = |conversation: &Id| {
+        let brief = |conversation: &ConversationId| {
             let known = &self.conversations[conversation];
-            assert_eq!(id("id"), Some(*conversation), "the conversation of {name} {seq}");
+            assert_eq!(id_at(data, "id"), Some(*conversation), "the conversation of {name} {seq}");
             let (title, count) = (text_at(data, "title"), number_at(data, "members_count"));
             let as_of =
                 |at: u64| title.as_deref() == known.title(at) && count == Some(known.members_count(at));
@@ -412,12 +417,18 @@ impl Model {
             | (What::Updated { conversation }, "conversation.updated") => brief(conversation),
             (What::Added { conversation, profile, admin }, "member.added")
             | (What::Removed { conversation, profile, admin }, "member.removed") => {
-                assert_eq!((id("conversation"), id("profile")), (Some(*conversation), Some(*profile)));
+                assert_eq!(
+                    (id_at(data, "conversation"), id_at(data, "profile")),
+                    (Some(*conversation), Some(*profile))
+                );
                 let role = if *admin { "admin" } else { "member" };
                 assert_eq!(text_at(data, "role").as_deref(), Some(role), "the role of {name} {seq}");
             }
             (What::Read { conversation, profile, read_n }, "conversation.read") => {
-                assert_eq!((id("conversation"), id("profile")), (Some(*conversation), Some(*profile)));
+                assert_eq!(
+                    (id_at(data, "conversation"), id_at(data, "profile")),
+                    (Some(*conversation), Some(*profile))
+                );
                 // Own posts move the mark without an event.
                 let now = self.conversations[conversation].read_n(*profile, self.head);
                 let shown = number_at(data, "read_n").expect("read_n");
@@ -427,14 +438,14 @@ impl Model {
                 );
             }
             (What::Renamed { profile }, "profile.updated") => {
-                assert_eq!(id("id"), Some(*profile), "the profile of {name} {seq}");
+                assert_eq!(id_at(data, "id"), Some(*profile), "the profile of {name} {seq}");
                 if live {
                     assert_eq!(Name::shown(data), *self.name(*profile, seq), "{name} {seq}");
                 } else {
                     self.check_profile(data, seq);
                 }
             }
-            (What::Ended { session }, "session.ended") => assert_eq!(id("session"), Some(*session)),
+            (What::Ended { session }, "session.ended") => assert_eq!(id_at(data, "session"), Some(*session)),
             (What::Other { name: known }, name) => assert_eq!(*known, name),
             (what, name) => panic!("seq {seq} is {what:?}, but arrived as {name}"),
         }

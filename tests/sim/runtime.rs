@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use natter::base::crypto::HmacKey;
-use natter::base::id::Id;
 use natter::base::time::Now;
 use natter::limits::Limits;
 use natter::model::event::Fact;
+use natter::model::id::{ConversationId, ProfileId, SessionId};
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use natter::server::Server;
@@ -92,13 +92,13 @@ pub struct Runtime {
     /// The greatest seq that the server has received.
     pub published: u64,
     /// Sessions whose end the server has received.
-    pub over: BTreeSet<Id>,
+    pub over: BTreeSet<SessionId>,
     /// The head of the log at that time: their streams must not receive later events.
-    pub over_at: BTreeMap<Id, u64>,
+    pub over_at: BTreeMap<SessionId, u64>,
     /// The head of the log, whether the server knows it or not.
     head: u64,
     /// Each profile that a read ever found to be allowed to see another type in a conversation.
-    pub may_know: BTreeSet<(Id, Id, Id)>,
+    pub may_know: BTreeSet<(ConversationId, ProfileId, ProfileId)>,
     /// The number of faults in this life of the server: after one, refusals that ask for a retry are allowed.
     pub faults: u64,
     pub draining: bool,

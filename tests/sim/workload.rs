@@ -4,6 +4,7 @@
 
 use natter::base::id::Id;
 use natter::base::json;
+use natter::model::id::{ConversationId, ProfileId};
 use natter::server::contract::ConnId;
 
 use super::Run;
@@ -114,7 +115,7 @@ impl Run {
 
     pub fn compose(&mut self, d: usize) {
         let me = self.people[self.devices[d].person].profile;
-        let others: Vec<Id> =
+        let others: Vec<ProfileId> =
             self.people.iter().filter_map(|person| person.profile).filter(|id| Some(*id) != me).collect();
         let Some(to) = self.rng.pick(&others).copied() else { return };
         self.bodies += 1;
@@ -133,7 +134,7 @@ impl Run {
         }
         let group = me.and_then(|me| {
             let groups = self.model.of(me).filter(|(_, conversation)| conversation.is_group);
-            let groups: Vec<Id> = groups.map(|(id, _)| id).collect();
+            let groups: Vec<ConversationId> = groups.map(|(id, _)| id).collect();
             self.rng.pick(&groups).copied()
         });
         let group = group.filter(|_| self.rng.chance(500));
@@ -251,9 +252,9 @@ impl Run {
     /// Creates, renames, joins or leaves a group.
     fn change_group(&mut self, d: usize) {
         let Some(me) = self.profile(d) else { return };
-        let groups: Vec<Id> =
+        let groups: Vec<ConversationId> =
             self.model.of(me).filter(|(_, group)| group.is_group).map(|(id, _)| id).collect();
-        let people: Vec<Id> = self.people.iter().filter_map(|person| person.profile).collect();
+        let people: Vec<ProfileId> = self.people.iter().filter_map(|person| person.profile).collect();
         let Some(other) = self.rng.pick(&people).copied() else { return };
         let group = self.rng.pick(&groups).copied();
         let Some(group) = group.filter(|_| groups.len() > 1 || self.rng.chance(800)) else {
@@ -283,10 +284,10 @@ impl Run {
         self.change(d, op, &members, method, &path, body.as_deref());
     }
 
-    fn make_group(&mut self, d: usize, people: &[Id]) {
-        let members: Vec<Id> = people.iter().copied().filter(|_| self.rng.chance(600)).collect();
+    fn make_group(&mut self, d: usize, people: &[ProfileId]) {
+        let members: Vec<ProfileId> = people.iter().copied().filter(|_| self.rng.chance(600)).collect();
         self.bodies += 1;
-        let client_id = Id::new(self.runtime.now.unix_ms, [self.rng.below(3) as u8; 10]);
+        let client_id = <Id>::new(self.runtime.now.unix_ms, [self.rng.below(3) as u8; 10]);
         let members = json::to_string(&members);
         let members =
             format!(r#""client_id":"{client_id}","title":"Group {}","members":{members}"#, self.bodies);
@@ -296,7 +297,7 @@ impl Run {
 
     fn block(&mut self, d: usize) {
         let me = self.profile(d);
-        let people: Vec<Id> =
+        let people: Vec<ProfileId> =
             self.people.iter().filter_map(|person| person.profile).filter(|id| Some(*id) != me).collect();
         let Some(other) = self.rng.pick(&people).copied() else { return };
         // Most blocks are removed again, so that messages can be posted.
@@ -342,7 +343,7 @@ impl Run {
         }
     }
 
-    pub fn list_messages(&mut self, d: usize, all_of: Option<Id>) {
+    pub fn list_messages(&mut self, d: usize, all_of: Option<ConversationId>) {
         let Some((conversation, last_n)) = self.some_conversation(d) else { return };
         let n = self.rng.between(0, last_n as usize + 2) as u64;
         let limit = [1, 7, 50, 200][self.rng.below(4)];
@@ -355,7 +356,7 @@ impl Run {
         self.list_page(d, conversation, point, limit);
     }
 
-    pub fn list_page(&mut self, d: usize, conversation: Id, point: Point, limit: u64) {
+    pub fn list_page(&mut self, d: usize, conversation: ConversationId, point: Point, limit: u64) {
         let ask = Ask::Messages { conversation, point, limit, floor: self.runtime.published };
         let (name, n) = match point {
             Point::Newest => ("", 0),
@@ -438,9 +439,9 @@ impl Run {
         }
     }
 
-    fn some_conversation(&mut self, d: usize) -> Option<(Id, u64)> {
+    fn some_conversation(&mut self, d: usize) -> Option<(ConversationId, u64)> {
         let me = self.profile(d)?;
-        let all: Vec<(Id, u64)> =
+        let all: Vec<(ConversationId, u64)> =
             self.model.of(me).map(|(id, conversation)| (id, conversation.messages.len() as u64)).collect();
         self.rng.pick(&all).copied()
     }
@@ -449,13 +450,14 @@ impl Run {
     fn misbehave(&mut self, d: usize) {
         let Some(me) = self.profile(d) else { return };
         // No profile can be added to these meanwhile.
-        let theirs = |(_, conversation): &(&Id, &super::history::Conversation)| {
+        let theirs = |(_, conversation): &(&ConversationId, &super::history::Conversation)| {
             !conversation.is_group && !conversation.has(me)
         };
-        let foreign: Vec<Id> = self.model.conversations.iter().filter(theirs).map(|(id, _)| *id).collect();
+        let foreign: Vec<ConversationId> =
+            self.model.conversations.iter().filter(theirs).map(|(id, _)| *id).collect();
         let unknown = Id::new(self.runtime.now.unix_ms, [7; 10]);
         let foreign = self.rng.pick(&foreign).copied().unwrap_or(unknown);
-        let client_id = Id::new(self.runtime.now.unix_ms, [self.rng.next() as u8; 10]);
+        let client_id = <Id>::new(self.runtime.now.unix_ms, [self.rng.next() as u8; 10]);
         let wrong = |code| Ask::Wrong { code };
         let choice = self.rng.below(7);
         if self.devices[d].live_native() && self.rng.chance(500) {

@@ -7,12 +7,13 @@ pub use crate::seed::Seeded;
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::model::event::Event;
+use natter::model::id::{MemberId, ProfileId, SessionId};
 use natter::model::job::Hidden;
 use natter::model::mail::{Content, Language, NewMail};
 use natter::model::member::{NewAccount, SignUp};
 use natter::model::message::{Destination, Message, PostMessage, Posted, PostedMessage, Time};
 use natter::model::operation::{Answer, Lane, Operation, Read, Refusal, Start, Write};
-use natter::model::session::{NewSession, OpenSession, SessionId};
+use natter::model::session::{NewSession, OpenSession};
 use natter::store::{Committed, OpenFault, Reader, Store, StoreOptions};
 
 /// The time at which the tests begin: 2026-11-22.
@@ -22,8 +23,8 @@ pub const REFRESH_S: u64 = 2_592_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Person {
-    pub member: Id,
-    pub profile: Id,
+    pub member: MemberId,
+    pub profile: ProfileId,
     pub session: SessionId,
     pub refresh_uuid: Id,
 }
@@ -91,8 +92,8 @@ impl Kit {
         self.start = start;
     }
 
-    pub fn id(&mut self) -> Id {
-        self.seed.id(self.now_ms)
+    pub fn id<K>(&mut self) -> Id<K> {
+        (&mut self.seed as &mut dyn Entropy).id(self.now_ms)
     }
 
     /// Runs SQL over another connection to the same file, for what no operation does. The writer's caches don't see it:
@@ -148,7 +149,7 @@ impl Kit {
     }
 
     /// A sign-in of a person whose hash is the one of [`Kit::sign_up_command`], from a device with this name.
-    pub fn sign_in_command(&mut self, name: &str, member: Id, unique_id: &str) -> OpenSession {
+    pub fn sign_in_command(&mut self, name: &str, member: MemberId, unique_id: &str) -> OpenSession {
         OpenSession {
             at: self.now_ms,
             member,
@@ -188,7 +189,7 @@ impl Kit {
     }
 
     /// A post of a text with a new client_id.
-    pub fn post(&mut self, sender: Id, destination: Destination, body: &str) -> PostMessage {
+    pub fn post(&mut self, sender: ProfileId, destination: Destination, body: &str) -> PostMessage {
         let draft = Message {
             client_id: self.id(),
             sender: Some(sender),
@@ -206,7 +207,7 @@ impl Kit {
     }
 
     /// Posts, and returns the message.
-    pub fn say(&mut self, sender: Id, destination: Destination, body: &str) -> Message {
+    pub fn say(&mut self, sender: ProfileId, destination: Destination, body: &str) -> Message {
         let post = self.post(sender, destination, body);
         let posted = self.write(post).0.expect("a post");
         assert!(!posted.duplicate);

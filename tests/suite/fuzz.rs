@@ -16,7 +16,7 @@ use natter::model::job::{Delivery, Done};
 use natter::model::metrics::ErrorKind;
 use natter::model::operation::{Command, Outcome, Refusal};
 use natter::model::readiness::{Readiness, WalHeld};
-use natter::server::contract::{ConnId, Input, ListenerKind, UploadId};
+use natter::server::contract::{ConnId, Input, ListenerKind};
 
 const SEEDS: u64 = 40;
 const STEPS: u64 = 400;
@@ -174,7 +174,7 @@ impl Play {
                 }
             }
             20 => {
-                let upload = UploadId(Id(self.dice.roll(9).into()));
+                let upload = Id::from_u128(self.dice.roll(9).into());
                 let bytes = self.dice.index(1_000_000);
                 let sha256 = (self.dice.roll(2) == 0).then_some([7; 32]);
                 self.input(Input::Appended { upload, bytes, sha256 });

@@ -3,6 +3,7 @@
 use crate::store_kit::{Kit, options, whole};
 use natter::base::id::Id;
 use natter::model::conversation::{MarkRead, Marked};
+use natter::model::id::ProfileId;
 use natter::model::member::{EraseMessages, Erased, FindCredential};
 use natter::model::message::{Destination, ListMessages, PagePoint, Time};
 use natter::store::{Access, StoreOptions, VERSION, check};
@@ -114,7 +115,7 @@ fn every_released_version_opens_today() {
         assert_eq!((kit.start.epoch.as_str(), kit.start.head), ("kept", head), "from version {version}");
         let find = FindCredential { email: "ann@example.org".to_owned(), device: None };
         let ann = kit.read(find).expect("a look-up").expect("ann");
-        let conversation = Id(0x21);
+        let conversation = Id::from_u128(0x21);
         let list = ListMessages { viewer: ann.profile, conversation, at: PagePoint::Newest, limit: 9 };
         let page = kit.read(list).expect("a page");
         let texts: Vec<_> = page.messages.iter().map(|message| message.body.as_deref()).collect();
@@ -140,11 +141,11 @@ fn every_released_version_opens_today() {
     }
 }
 
-fn a_client_id_has_one_message_of_its_sender(kit: &mut Kit, ann: Id) {
-    let bob = Id(0x12);
+fn a_client_id_has_one_message_of_its_sender(kit: &mut Kit, ann: ProfileId) {
+    let bob = Id::from_u128(0x12);
     for (sender, to, expect) in [(ann, bob, Some(1)), (bob, ann, None), (bob, ann, Some(4))] {
         let mut post = kit.post(sender, Destination::To(to), "under 1");
-        post.draft_mut().client_id = Id(1);
+        post.draft_mut().client_id = Id::from_u128(1);
         let posted = kit.write(post).0.expect("a post");
         assert_eq!(posted.duplicate, expect.is_some());
         assert_eq!(whole(posted).n, expect.unwrap_or(4));
@@ -171,10 +172,11 @@ fn client_ids_became_integers_without_changing() {
         (1 << 95) | (1 << 31),
         0x0123_4567_89ab_cdef_fedc_ba98_7654_3210,
     ]
-    .map(Id);
+    .map(Id::from_u128);
     // The same client_ids of two senders, alternating.
-    let people = [(1, Id(0x11)), (2, Id(0x12))];
-    let mut kept: Vec<_> = [(Id(0x11), Id(1)), (Id(0x12), Id(2))].into();
+    let people = [(1, Id::from_u128(0x11)), (2, Id::from_u128(0x12))];
+    let mut kept: Vec<_> =
+        [(Id::from_u128(0x11), Id::from_u128(1)), (Id::from_u128(0x12), Id::from_u128(2))].into();
     for client_id in ids {
         for (key, sender) in people {
             kept.push((sender, client_id));
@@ -196,10 +198,14 @@ fn client_ids_became_integers_without_changing() {
 
     let mut kit = Kit::with(options);
     assert_eq!(kit.start.head, 100 + kept.len() as u64);
-    let destination = Destination::Conversation(Id(0x21));
+    let destination = Destination::Conversation(Id::from_u128(0x21));
     for _ in 0..2 {
-        let list =
-            ListMessages { viewer: Id(0x11), conversation: Id(0x21), at: PagePoint::After(0), limit: 99 };
+        let list = ListMessages {
+            viewer: Id::from_u128(0x11),
+            conversation: Id::from_u128(0x21),
+            at: PagePoint::After(0),
+            limit: 99,
+        };
         let messages = kit.read(list).expect("a page").messages;
         let found: Vec<_> =
             messages.iter().map(|message| (message.sender.expect("a sender"), message.client_id)).collect();
@@ -213,22 +219,23 @@ fn client_ids_became_integers_without_changing() {
             assert_eq!(whole(answer).id, message.id);
         }
         // Messages that are posted today are stored in the same way.
-        let neighbours = [(1 << 127) + 1, (1 << 63) + 1, 1 << 64, u128::MAX - 1].map(Id);
+        let neighbours = [(1 << 127) + 1, (1 << 63) + 1, 1 << 64, u128::MAX - 1].map(Id::from_u128);
         for client_id in neighbours {
-            let mut post = kit.post(Id(0x11), destination, "new");
+            let mut post = kit.post(Id::from_u128(0x11), destination, "new");
             post.draft_mut().client_id = client_id;
-            let repeated = kept.contains(&(Id(0x11), client_id));
+            let repeated = kept.contains(&(Id::from_u128(0x11), client_id));
             assert_eq!(kit.write(post).0.expect("a post").duplicate, repeated, "{client_id}");
             if !repeated {
-                kept.push((Id(0x11), client_id));
+                kept.push((Id::from_u128(0x11), client_id));
             }
         }
     }
     check(&kit.options, Access::Exclusive).expect("a sound database");
 }
 
-fn the_group_is_as_it_was(kit: &mut Kit, ann: Id, version: usize) {
-    let list = ListMessages { viewer: ann, conversation: Id(0x22), at: PagePoint::Newest, limit: 9 };
+fn the_group_is_as_it_was(kit: &mut Kit, ann: ProfileId, version: usize) {
+    let list =
+        ListMessages { viewer: ann, conversation: Id::from_u128(0x22), at: PagePoint::Newest, limit: 9 };
     let messages = kit.read(list).expect("a page").messages;
     let texts: Vec<_> = messages.iter().map(|message| message.body.as_deref()).collect();
     let expect = ["of cat", "an answer", "edited", "", "to be erased", "kept, of nobody"];
@@ -242,7 +249,8 @@ fn the_group_is_as_it_was(kit: &mut Kit, ann: Id, version: usize) {
     assert_eq!(shown, if version >= 6 { vec!["notes.txt"] } else { vec![] });
     assert_eq!((messages[2].edited_at, messages[2].rev), (Some(Time(7)), 10));
     assert_eq!((messages[3].deleted_at, messages[3].rev), (Some(Time(8)), 11));
-    let list = ListMessages { viewer: ann, conversation: Id(0x21), at: PagePoint::After(0), limit: 1 };
+    let list =
+        ListMessages { viewer: ann, conversation: Id::from_u128(0x21), at: PagePoint::After(0), limit: 1 };
     let first = kit.read(list).expect("a page").messages.remove(0);
     let reactions: Vec<_> = first.reactions.iter().map(|of| (of.emoji.as_str(), of.count)).collect();
     assert_eq!((first.rev, reactions), (3, vec![("+1", 1)]));
@@ -251,10 +259,11 @@ fn the_group_is_as_it_was(kit: &mut Kit, ann: Id, version: usize) {
     assert_eq!(kit.sql_number("SELECT count(*) FROM departures WHERE profile = 3 AND conversation = 2"), 1);
 }
 
-fn an_erasure_that_was_under_way_is_finished(kit: &mut Kit, ann: Id) {
+fn an_erasure_that_was_under_way_is_finished(kit: &mut Kit, ann: ProfileId) {
     let (erased, events) = kit.write(EraseMessages { at: 9 });
     assert_eq!((erased, events.len()), (Ok(Erased::All), 1), "a tombstone is not erased again");
-    let list = ListMessages { viewer: ann, conversation: Id(0x22), at: PagePoint::After(3), limit: 9 };
+    let list =
+        ListMessages { viewer: ann, conversation: Id::from_u128(0x22), at: PagePoint::After(3), limit: 9 };
     let messages = kit.read(list).expect("a page").messages;
     let texts: Vec<_> = messages.iter().map(|message| message.body.as_deref()).collect();
     assert_eq!(texts, [None, None, Some("kept, of nobody")]);

@@ -121,7 +121,7 @@ fn readers_that_never_read(world: &mut World, peer: &str, person: &Person) -> Ve
 
 fn post_many(world: &mut World, from: &Person, to: &Person, count: usize, body: &str) {
     for at in 0..count {
-        let client_id = natter::base::id::Id(1 << 100 | at as u128);
+        let client_id = <natter::base::id::Id>::from_u128(1 << 100 | at as u128);
         let body = format!(r#"{{"to":"{}","client_id":"{client_id}","body":"{body}"}}"#, to.profile);
         assert_eq!(world.ask_as(from, "POST", "/api/v1/messages", Some(&body)).status, 201);
     }
@@ -154,7 +154,7 @@ fn the_queues_of_one_address_have_a_bound_together() {
     // Events that are small enough to be copied, until one stream must be closed.
     let mut posts = 0;
     while stalled.iter().all(|conn| !world.peers[conn].closed) {
-        let client_id = natter::base::id::Id(1 << 100 | posts);
+        let client_id = <natter::base::id::Id>::from_u128(1 << 100 | posts);
         let body = "x".repeat(400);
         let body = format!(r#"{{"to":"{}","client_id":"{client_id}","body":"{body}"}}"#, bob.profile);
         assert_eq!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).status, 201);
@@ -412,7 +412,7 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
     let cursor = world.ask_as(&bob, "GET", "/api/v1/events?cursor=now", None).at("cursor");
     for batch in 0..MISSED / 1_000 {
         let draft = |key: u128| Message {
-            client_id: Id(batch * 1_000 + key + 1),
+            client_id: Id::from_u128(batch * 1_000 + key + 1),
             sender: Some(sender),
             body: Some("what was said while you were away".to_owned()),
             created_at: Time(crate::support::START_MS),
@@ -422,7 +422,7 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
             draft: draft(key).into(),
             destination: Destination::To(to),
             attachments: [].into(),
-            conversation_if_new: Id(77),
+            conversation_if_new: Id::from_u128(77),
             random: 0,
         };
         let mut commands = (0..1_000).map(|key| (Lane(0), post(key).into())).collect();

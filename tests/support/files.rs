@@ -8,8 +8,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use natter::base::crypto::Sha256;
+use natter::model::id::UploadId;
 use natter::model::job::{Done, Job};
-use natter::server::contract::UploadId;
 use natter::work::files::{FilePaths, Opener, Publisher};
 
 pub struct Files {
@@ -52,7 +52,7 @@ impl Files {
         match job {
             Job::OpenFile { .. } => self.opener.run(job),
             Job::PublishUpload { file, .. } if self.publish_fails => {
-                self.abandon(UploadId(file));
+                self.abandon(file);
                 Done::DiskFull
             }
             job => self.publisher.run(job),
@@ -64,7 +64,7 @@ impl Files {
         if let Some(full) = self.append_fails {
             return Err(full);
         }
-        let path = self.uploads.join("tmp").join(upload.0.to_string());
+        let path = self.uploads.join("tmp").join(upload.to_string());
         let mut file = OpenOptions::new().append(true).create(true).open(path).expect("a temporary file");
         file.write_all(bytes).expect("an append");
         self.hashes.entry(upload).or_insert_with(Sha256::new).update(bytes);
@@ -74,7 +74,7 @@ impl Files {
     pub fn abandon(&mut self, upload: UploadId) {
         self.hashes.remove(&upload);
         // An upload without any byte has no file.
-        let _ = fs::remove_file(self.uploads.join("tmp").join(upload.0.to_string()));
+        let _ = fs::remove_file(self.uploads.join("tmp").join(upload.to_string()));
     }
 
     /// All files below the folder: those being received, and the published ones.

@@ -8,9 +8,10 @@ use super::super::socket::{Flushed, Socket};
 use super::super::{Machine, Stops};
 use super::{EventLoop, TRIM_AFTER, TRIM_CLOSED_MIN};
 use crate::base::time::Now;
+use crate::model::id::UploadId;
 use crate::model::job::Done;
 use crate::model::operation::{Outcome, Refusal};
-use crate::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket, UploadId};
+use crate::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 
 /// Rounds of effects → flush → `Sent` → effects in one turn. More rounds wait for the next turn, after a poll of the
 /// sockets.
@@ -83,7 +84,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 let received = job.received_file();
                 if let Err(done) = self.parts.workers.submit(ticket, job) {
                     // The upload will never be published.
-                    received.into_iter().for_each(|file| self.parts.disk.abandon(UploadId(file)));
+                    received.into_iter().for_each(|file| self.parts.disk.abandon(file));
                     self.refused.push(Refused::Work(ticket, done));
                 }
             }

@@ -226,7 +226,7 @@ fn a_change_of_readiness_is_reported_without_traffic() {
 fn a_backup_is_answered_at_its_end_and_one_at_a_time() {
     let mut fixture = Fixture::new(Plan::default(), false);
     let back_up = |fixture: &mut Fixture, n: u64| {
-        fixture.storage.back_up(Key::from_u64(n), BackUp { id: Id(n.into()) }).expect("room");
+        fixture.storage.back_up(Key::from_u64(n), BackUp { id: Id::from_u128(n.into()) }).expect("room");
     };
     back_up(&mut fixture, 1);
     back_up(&mut fixture, 2);
@@ -243,7 +243,7 @@ fn a_backup_is_answered_at_its_end_and_one_at_a_time() {
 #[test]
 fn a_drain_cancels_a_backup() {
     let mut fixture = Fixture::new(Plan::default(), false);
-    fixture.storage.back_up(Key::from_u64(1), BackUp { id: Id(1) }).expect("room");
+    fixture.storage.back_up(Key::from_u64(1), BackUp { id: Id::from_u128(1) }).expect("room");
     fixture.storage.drain();
     fixture.submit(2, 2).expect("room");
     let mut answers = fixture.answers(2);

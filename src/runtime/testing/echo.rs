@@ -21,7 +21,7 @@ use crate::base::time::Now;
 use crate::model::metrics::ErrorKind;
 use crate::runtime::queue::lock;
 use crate::runtime::{Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops};
-use crate::server::contract::{ConnId, Effect, Input, ListenerKind, UploadId};
+use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 
 /// Above it the machine wants no more bytes of a connection.
 pub const QUEUE_MAX: usize = 65_536;
@@ -81,7 +81,7 @@ impl Echo {
 
     fn received(&mut self, conn: ConnId, bytes: &[u8]) {
         let ticket = Key::from_u64(conn.0);
-        let upload = UploadId(Id(u128::from(conn.0)));
+        let upload = Id::from_u128(u128::from(conn.0));
         match bytes {
             b"store" => {
                 self.effects.push_back(Effect::Write { ticket, lane: conn.lane(), write: write(1) });
@@ -160,11 +160,11 @@ impl Machine for Echo {
             }
             Input::Finished { ticket, done } => self.send(ConnId(ticket.to_u64()), &format!("{done:?}")),
             Input::Appended { upload, bytes, .. } => {
-                self.send(ConnId(upload.0.0 as u64), &format!("appended {bytes}"));
+                self.send(ConnId(upload.low()), &format!("appended {bytes}"));
                 self.effects.push_back(Effect::Abandon { upload });
             }
             Input::DiskFailed { upload, full } => {
-                self.send(ConnId(upload.0.0 as u64), &format!("disk failed, full: {full}"));
+                self.send(ConnId(upload.low()), &format!("disk failed, full: {full}"));
             }
             Input::BackgroundError(kind) => lock(&self.seen).errors.push(kind),
             Input::Storage(_) | Input::LogDropped(_) | Input::Tick => {}

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::time::Now;
+use crate::model::id::SessionId;
 use crate::model::operation::Operation;
-use crate::model::session::{NoteSeen, SessionId};
+use crate::model::session::NoteSeen;
 use crate::server::background::tasks;
 use crate::server::calls::{Caller, Next, Periodic, Task};
 use crate::server::core::Core;

@@ -13,8 +13,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::id::Id;
 use crate::limits::MAILS_UNDER_WAY_MAX;
+use crate::model::id::MailId;
 use crate::model::job::{Delivery, Done, Job};
 use crate::model::mail::{DueMail, FetchMail, Letter, MailFailed, MailFate, MailPage, MailSent};
 use crate::model::mail_text;
@@ -31,7 +31,7 @@ const OUTBOX_RETRY: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Outbox {
     /// At most [`MAILS_UNDER_WAY_MAX`].
-    under_way: BTreeMap<Id, State>,
+    under_way: BTreeMap<MailId, State>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn run(core: &mut Core) -> bool {
         State::Unrecorded(delivery) => Some((*id, *delivery)),
         _ => None,
     });
-    let unrecorded: Vec<(Id, Delivery)> = unrecorded.collect();
+    let unrecorded: Vec<(MailId, Delivery)> = unrecorded.collect();
     for (id, delivery) in unrecorded {
         record(core, id, delivery);
     }
@@ -117,7 +117,7 @@ fn send(core: &mut Core, mail: DueMail) {
 }
 
 /// A worker is done with a mail.
-pub fn delivered(core: &mut Core, id: Id, done: Done) {
+pub fn delivered(core: &mut Core, id: MailId, done: Done) {
     match done {
         Done::Mail(delivery) => {
             // Counted now and not after a day of tries, since only the operator can fix it.
@@ -135,7 +135,7 @@ pub fn delivered(core: &mut Core, id: Id, done: Done) {
     }
 }
 
-fn record(core: &mut Core, id: Id, delivery: Delivery) {
+fn record(core: &mut Core, id: MailId, delivery: Delivery) {
     core.outbox.under_way.insert(id, State::Recording(delivery));
     let at = core.now.unix_ms;
     let command = match delivery {
@@ -147,7 +147,7 @@ fn record(core: &mut Core, id: Id, delivery: Delivery) {
 }
 
 /// The outcome of a mail is written, or could not be.
-pub fn recorded(core: &mut Core, id: Id, result: Result<Answer, Refusal>) {
+pub fn recorded(core: &mut Core, id: MailId, result: Result<Answer, Refusal>) {
     let Some(State::Recording(delivery)) = core.outbox.under_way.get(&id).copied() else { return };
     match result {
         Err(_) => {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::base::id::Id;
 use crate::base::network::Prefix;
 use crate::limits::Rate;
+use crate::model::id::MemberId;
 
 /// Keys of the rate limiter. Above: full buckets are forgotten first, then new keys share one bucket.
 /// An IPv6 address has three, so that this is some 16,000 busy ones, of about 60 bytes a key.
@@ -24,13 +24,13 @@ pub enum Bucket {
     /// Unauthenticated and failed requests of a prefix.
     Address(Prefix),
     /// Authenticated requests of a member.
-    Account(Id),
+    Account(MemberId),
     /// Writes of a member.
-    Writes(Id),
+    Writes(MemberId),
     /// Groups a member creates.
-    Groups(Id),
+    Groups(MemberId),
     /// Group members that a member adds.
-    Members(Id),
+    Members(MemberId),
     /// All keys that came when the table was full: they share one budget, so that none is without a limit.
     Overflow,
 }
@@ -190,6 +190,7 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
 
     const RATE: Rate = Rate { per_second: 5, burst: 10 };
 
@@ -218,7 +219,7 @@ mod tests {
     fn a_request_that_costs_more_delays_the_next_ones() {
         let mut limiter = RateLimiter::default();
         let now = Instant::now();
-        let bucket = Bucket::Writes(Id(1));
+        let bucket = Bucket::Writes(Id::from_u128(1));
         assert_eq!(limiter.take(bucket, RATE, now).retry_after, None);
         limiter.charge(bucket, RATE, 1_000, now);
         // One taken and ten in debt: a step and a little until the next passes.
@@ -232,12 +233,12 @@ mod tests {
     fn an_hour_has_its_number() {
         let mut limiter = RateLimiter::default();
         let now = Instant::now();
-        let bucket = Bucket::Members(Id(1));
+        let bucket = Bucket::Members(Id::from_u128(1));
         assert_eq!(limiter.take_hourly(bucket, 3_600, 3_000, now), Ok(()));
         assert_eq!(limiter.take_hourly(bucket, 3_600, 1_000, now), Err(Duration::from_secs(400)));
         assert_eq!(limiter.take_hourly(bucket, 3_600, 600, now), Ok(()));
         assert_eq!(limiter.take_hourly(bucket, 3_600, 1, now), Err(Duration::from_secs(1)));
-        assert_eq!(limiter.take_hourly(Bucket::Members(Id(2)), 3_600, 9_999, now), Ok(()));
+        assert_eq!(limiter.take_hourly(Bucket::Members(Id::from_u128(2)), 3_600, 9_999, now), Ok(()));
         limiter.expire(now + Duration::from_secs(3_600));
         assert!(limiter.arrivals.is_empty());
     }

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_read_is_listed_until_it_is_answered() {
         let mut reads = Reads::default();
-        let (conn, flow) = (ConnId(1), Flow::of_account(Id(7)));
+        let (conn, flow) = (ConnId(1), Flow::of_account(Id::from_u128(7)));
         assert_eq!(reads.asked(conn, Key::from_u64(1)), Flow::SERVER, "no connection of ours");
         reads.set(conn, anonymous(IpAddr::from([10, 0, 0, 1])));
         reads.set(conn, flow);

@@ -9,8 +9,8 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 
-use crate::base::id::Id;
 use crate::base::network::Prefix;
+use crate::model::id::MemberId;
 use crate::server::conn::{Conn, Conns, Phase};
 use crate::server::contract::ConnId;
 
@@ -25,7 +25,7 @@ const WHOLE_REQUESTS_MIN: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Holder {
     Network(Prefix),
-    Account(Id),
+    Account(MemberId),
 }
 
 impl Holder {
@@ -128,13 +128,20 @@ fn largest(held: impl Iterator<Item = (ConnId, (Holder, usize))>, pool: usize, e
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
 
     #[test]
     fn the_largest_requests_of_the_largest_holder_give_way() {
         let network = |text: &str| Holder::Network(Prefix::outermost(text.parse().expect("an address")));
         let (a, b, c) = (network("192.0.2.1"), network("2001:db8::1"), network("198.51.100.1"));
-        let all =
-            [(a, 300), (b, 60_000), (b, 9_000), (c, 40_000), (c, 50_000), (Holder::Account(Id(1)), 99_000)];
+        let all = [
+            (a, 300),
+            (b, 60_000),
+            (b, 9_000),
+            (c, 40_000),
+            (c, 50_000),
+            (Holder::Account(Id::from_u128(1)), 99_000),
+        ];
         let held = || all.iter().enumerate().map(|(id, it)| (ConnId(id as u64), *it));
         let victims = |excess| largest(held(), 0, excess).iter().map(|id| id.0).collect::<Vec<_>>();
         assert_eq!(victims(0), [0; 0]);

@@ -93,7 +93,7 @@ fn captures(pattern: &'static str, segments: &[String]) -> Option<Vec<(&'static 
                             // A text that can't be a nick name is the path of no profile: 404, also without a token.
                             "nick_name" => rules::good_nick_name(&segment.to_ascii_lowercase()),
                             name if TEXT_PARAMS.contains(&name) => !segment.is_empty(),
-                            _ => Id::parse(segment).is_some(),
+                            _ => <Id>::parse(segment).is_some(),
                         };
                         if !good {
                             return None;

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::id::Id;
 use crate::model::handler::{Actor, FollowUp, Step};
+use crate::model::id::MemberId;
 use crate::model::member::FindAccount;
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
@@ -19,14 +19,14 @@ const VERIFIED_KEPT_MAX: usize = 65_536;
 
 /// Members that are known to be verified. Storage is asked about any other.
 #[derive(Debug, Default)]
-pub struct Verified(BTreeSet<Id>);
+pub struct Verified(BTreeSet<MemberId>);
 
 impl Verified {
-    pub fn contains(&self, member: Id) -> bool {
+    pub fn contains(&self, member: MemberId) -> bool {
         self.0.contains(&member)
     }
 
-    pub fn insert(&mut self, member: Id) {
+    pub fn insert(&mut self, member: MemberId) {
         if self.0.len() >= VERIFIED_KEPT_MAX {
             // Storage is asked once more about a forgotten member.
             self.0.pop_first();
@@ -64,14 +64,18 @@ pub fn gate(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
 
     #[test]
     fn a_full_set_forgets_a_member() {
         let mut verified = Verified::default();
         for n in 0..VERIFIED_KEPT_MAX as u128 + 10 {
-            verified.insert(Id(n));
+            verified.insert(Id::from_u128(n));
         }
         assert_eq!(verified.0.len(), VERIFIED_KEPT_MAX);
-        assert!(!verified.contains(Id(0)) && verified.contains(Id(VERIFIED_KEPT_MAX as u128 + 9)));
+        assert!(
+            !verified.contains(Id::from_u128(0))
+                && verified.contains(Id::from_u128(VERIFIED_KEPT_MAX as u128 + 9))
+        );
     }
 }

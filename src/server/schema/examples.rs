@@ -57,7 +57,7 @@ impl<'a> Examples<'a> {
             for text in texts.into_iter().filter(|text| text.len() <= EXAMPLE_BYTES_MAX) {
                 for word in text.split(|byte| !byte.is_ascii_alphanumeric()) {
                     if let Some(word) =
-                        std::str::from_utf8(word).ok().filter(|word| Id::parse(word).is_some())
+                        std::str::from_utf8(word).ok().filter(|word| <Id>::parse(word).is_some())
                     {
                         let number = ids.len();
                         ids.entry(word.to_owned()).or_insert_with(|| format!("01KATEXAMP1E{number:014}"));

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::id::Id;
 use crate::limits::{PROGRESS_BYTES, PROGRESS_WINDOW, REPLAY_LOW_BYTES};
 use crate::model::export::{ExportAccount, ExportCursor, ExportPage};
 use crate::model::handler::Actor;
+use crate::model::id::MemberId;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::{Method, Version};
@@ -51,10 +51,10 @@ const HEAD_FIELDS: [(&str, &str); 4] = [
 
 /// Exports in progress, of each member and in all.
 #[derive(Default)]
-pub struct Exports(BTreeMap<Id, usize>);
+pub struct Exports(BTreeMap<MemberId, usize>);
 
 impl Exports {
-    fn begin(&mut self, member: Id) -> Result<(), Problem> {
+    fn begin(&mut self, member: MemberId) -> Result<(), Problem> {
         if self.0.get(&member).is_some_and(|count| *count >= EXPORTS_PER_ACCOUNT) {
             return Err(Problem::rate_limited(RETRY_MS));
         }
@@ -65,7 +65,7 @@ impl Exports {
         Ok(())
     }
 
-    pub fn ended(&mut self, member: Id) {
+    pub fn ended(&mut self, member: MemberId) {
         let Some(count) = self.0.get_mut(&member) else { return };
         *count -= 1;
         if *count == 0 {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::id::Id;
+use crate::model::id::ProfileId;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::ConnId;
 use crate::server::core::Core;
@@ -14,7 +14,7 @@ use crate::server::streams::presence;
 /// What one connection subscribes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    pub profile: Id,
+    pub profile: ProfileId,
     /// Whether it shows that the person is online: a WebSocket or an event stream does, a long poll does not.
     pub device: bool,
 }
@@ -27,7 +27,7 @@ struct Listeners {
 
 #[derive(Default)]
 pub struct Hub {
-    streams: BTreeMap<Id, Listeners>,
+    streams: BTreeMap<ProfileId, Listeners>,
 }
 
 impl Hub {
@@ -49,11 +49,11 @@ impl Hub {
     }
 
     /// The streams of a profile in the order they were opened.
-    pub fn of(&self, profile: Id) -> &[ConnId] {
+    pub fn of(&self, profile: ProfileId) -> &[ConnId] {
         self.streams.get(&profile).map_or(&[], |listeners| &listeners.conns)
     }
 
-    pub fn has_device(&self, profile: Id) -> bool {
+    pub fn has_device(&self, profile: ProfileId) -> bool {
         self.streams.get(&profile).is_some_and(|listeners| listeners.devices > 0)
     }
 

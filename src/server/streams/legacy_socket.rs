@@ -2,7 +2,6 @@
 //!
 //! Invariant: all sockets of the pair show what is on disk, and nothing else; what an open socket shows is marked read.
 
-use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
 use crate::limits::{HELD_BYTES_MAX, PAIR_HISTORY_MAX};
@@ -10,6 +9,7 @@ use crate::messaging::streams;
 use crate::model::conversation::MarkRead;
 use crate::model::event::Fact;
 use crate::model::handler::{Actor, Body, Step};
+use crate::model::id::{ConversationId, ProfileId};
 use crate::model::message::{LegacyHistory, OpenLegacySocket};
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::problem::{Code, Problem};
@@ -25,8 +25,8 @@ use crate::server::streams::publication::Publication;
 use crate::server::streams::websocket::{self, SocketStream, push_text};
 
 pub struct LegacySocket {
-    receiver: Id,
-    conversation: Option<Id>,
+    receiver: ProfileId,
+    conversation: Option<ConversationId>,
     state: State,
     /// The newest `n` of the other side that was shown, and the newest that storage has marked as read.
     shown_n: u64,
@@ -50,7 +50,7 @@ enum State {
 }
 
 impl LegacySocket {
-    pub fn new(receiver: Id, pair: LegacyHistory) -> LegacySocket {
+    pub fn new(receiver: ProfileId, pair: LegacyHistory) -> LegacySocket {
         let conversation = pair.conversation;
         LegacySocket {
             receiver,
@@ -62,7 +62,7 @@ impl LegacySocket {
         }
     }
 
-    pub fn receiver(&self) -> Id {
+    pub fn receiver(&self) -> ProfileId {
         self.receiver
     }
 
@@ -88,7 +88,7 @@ impl LegacySocket {
         self.state = State::Reading { ticket, held: Vec::new(), held_bytes: 0, dropped: false };
     }
 
-    fn show(&mut self, send: &mut SendQueue, me: Id, pair: LegacyHistory, held: Vec<(u64, Vec<u8>)>) {
+    fn show(&mut self, send: &mut SendQueue, me: ProfileId, pair: LegacyHistory, held: Vec<(u64, Vec<u8>)>) {
         push_text(send, &streams::encode_pair(me, self.receiver, &pair.messages));
         // A history that was read before the first message does not know the conversation of a held line.
         self.conversation = pair.conversation.or(self.conversation);
@@ -104,7 +104,7 @@ impl LegacySocket {
     }
 
     /// A new message of this pair, from either side and any device.
-    pub fn deliver(&mut self, send: &mut SendQueue, me: Id, publication: &mut Publication) -> bool {
+    pub fn deliver(&mut self, send: &mut SendQueue, me: ProfileId, publication: &mut Publication) -> bool {
         let event = &publication.event;
         let Fact::MessagePosted(message) = &event.fact else { return false };
         let audience = &event.audience;

@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::id::Id;
 use crate::base::json;
 use crate::model::event::{Fact, LogPage, ReadLog, encode_event};
 use crate::model::handler::{Actor, Body, Cursor, PollStart, Reply};
+use crate::model::id::SessionId;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::problem::{Code, Problem};
 use crate::model::settings::SignUrls;
@@ -34,7 +34,7 @@ pub struct Poll {
 }
 
 impl Poll {
-    pub fn session(&self) -> Id {
+    pub fn session(&self) -> SessionId {
         self.actor.session
     }
 

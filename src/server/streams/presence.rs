@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
 use crate::base::timers::Timers;
+use crate::model::id::{ConversationId, ProfileId};
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
@@ -37,9 +37,9 @@ const TYPING_LAPSE: Duration = Duration::from_secs(6);
 #[derive(Default)]
 pub struct Presence {
     /// Profiles that were announced to their peers as online.
-    announced: BTreeSet<Id>,
+    announced: BTreeSet<ProfileId>,
     /// Profiles whose presence may have changed, and when to check.
-    due: Timers<Id>,
+    due: Timers<ProfileId>,
     /// How many blocks were set.
     blocks: u32,
 }
@@ -52,15 +52,15 @@ struct Ephemeral<T> {
 
 #[derive(Serialize)]
 struct Online {
-    profile: Id,
+    profile: ProfileId,
     online: bool,
     last_seen_at: Option<Time>,
 }
 
 #[derive(Serialize)]
 struct Typing {
-    conversation: Id,
-    profile: Id,
+    conversation: ConversationId,
+    profile: ProfileId,
     active: bool,
 }
 
@@ -73,13 +73,13 @@ impl Presence {
         self.blocks
     }
 
-    pub fn is_announced(&self, profile: Id) -> bool {
+    pub fn is_announced(&self, profile: ProfileId) -> bool {
         self.announced.contains(&profile)
     }
 }
 
 /// A device came or left, or a profile may have hidden itself: its presence is checked after a pause.
-pub fn changed(core: &mut Core, profile: Id) {
+pub fn changed(core: &mut Core, profile: ProfileId) {
     core.presence.due.set(profile, Some(core.now.instant + PRESENCE_DELAY));
 }
 
@@ -98,7 +98,7 @@ pub fn tick(core: &mut Core) {
 }
 
 /// Storage has answered which profiles may know whether this one is online.
-pub fn answered(core: &mut Core, profile: Id, online: bool, result: Result<Answer, Refusal>) {
+pub fn answered(core: &mut Core, profile: ProfileId, online: bool, result: Result<Answer, Refusal>) {
     let peers = match result {
         Ok(Answer::FindPeers(peers) | Answer::MarkOffline(peers)) => peers,
         // A deleted member has no peers; after a fault the next change is checked again.
@@ -120,17 +120,17 @@ pub fn answered(core: &mut Core, profile: Id, online: bool, result: Result<Answe
     }
 }
 
-fn online_event(profile: Id, online: bool, last_seen_at: Option<Time>) -> Vec<u8> {
+fn online_event(profile: ProfileId, online: bool, last_seen_at: Option<Time>) -> Vec<u8> {
     json::to_vec(&Ephemeral { event: "presence", data: Online { profile, online, last_seen_at } })
 }
 
 /// Has a stream that has caught up receive which of its peers are online.
-pub fn send_snapshot(core: &mut Core, conn: ConnId, profile: Id) {
+pub fn send_snapshot(core: &mut Core, conn: ConnId, profile: ProfileId) {
     core.ask_store(Caller::Stream(conn), FindPeers { profile }.into_command(), Next::Greeting);
 }
 
 /// These profiles became peers, or are peers again: each of their live streams gets a new snapshot.
-pub fn on_new_peers(core: &mut Core, conns: &mut Conns, profiles: &[Id]) {
+pub fn on_new_peers(core: &mut Core, conns: &mut Conns, profiles: &[ProfileId]) {
     for profile in profiles {
         for id in core.hub.of(*profile).to_vec() {
             if conns.get_mut(id).is_some_and(|conn| ephemeral::is_live(conn)) {
@@ -179,15 +179,15 @@ pub fn on_snapshot(core: &Core, send: &mut SendQueue, result: Result<Answer, Ref
 /// What one stream types at the moment.
 #[derive(Debug)]
 pub struct TypingState {
-    conversation: Id,
-    listeners: Arc<[Id]>,
+    conversation: ConversationId,
+    listeners: Arc<[ProfileId]>,
     /// Not announced again before this.
     again_at: Instant,
     expires_at: Instant,
 }
 
 impl TypingState {
-    pub fn is_in(&self, conversation: Id) -> bool {
+    pub fn is_in(&self, conversation: ConversationId) -> bool {
         self.conversation == conversation
     }
 
@@ -196,7 +196,7 @@ impl TypingState {
     }
 
     /// Continues typing in the same conversation; `true` when no new event is due, so that no read is needed.
-    pub fn refresh(&mut self, conversation: Id, now: Instant) -> bool {
+    pub fn refresh(&mut self, conversation: ConversationId, now: Instant) -> bool {
         if self.conversation != conversation || now >= self.again_at {
             return false;
         }
@@ -206,7 +206,13 @@ impl TypingState {
 }
 
 /// Asks which profiles may know that this one types in that conversation.
-pub fn ask_listeners(core: &mut Core, caller: Caller, viewer: Id, conversation: Id, active: bool) {
+pub fn ask_listeners(
+    core: &mut Core,
+    caller: Caller,
+    viewer: ProfileId,
+    conversation: ConversationId,
+    active: bool,
+) {
     let asked = AskedTyping { conversation, active, blocks: core.presence.blocks };
     let find = FindListeners { viewer, conversation };
     core.ask_store(caller, find.into_command(), Next::Typing(asked));
@@ -215,10 +221,10 @@ pub fn ask_listeners(core: &mut Core, caller: Caller, viewer: Id, conversation: 
 /// Sends the event; returns what the stream keeps while it types.
 pub fn typing(
     core: &mut Core,
-    profile: Id,
-    conversation: Id,
+    profile: ProfileId,
+    conversation: ConversationId,
     active: bool,
-    listeners: Arc<[Id]>,
+    listeners: Arc<[ProfileId]>,
 ) -> Option<TypingState> {
     let typing = Ephemeral { event: "typing", data: Typing { conversation, profile, active } };
     let frame = websocket::text_frame(&json::to_vec(&typing));
@@ -233,6 +239,6 @@ pub fn typing(
 }
 
 /// Typing ends: after a pause, or with its stream.
-pub fn stopped(core: &mut Core, profile: Id, typing_state: TypingState) {
+pub fn stopped(core: &mut Core, profile: ProfileId, typing_state: TypingState) {
     typing(core, profile, typing_state.conversation, false, typing_state.listeners);
 }

@@ -14,12 +14,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
 use crate::limits::{HELD_BYTES_MAX, Limits, REPLAY_LOW_BYTES};
 use crate::model::event::{LogPage, ReadLog, encode_event};
 use crate::model::handler::{Actor, Cursor};
+use crate::model::id::{ProfileId, SessionId};
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::settings::SignUrls;
 use crate::proto::sse;
@@ -245,8 +245,8 @@ pub fn sse_event(epoch: &str, seq: u64, name: &str, event: &[u8]) -> Vec<u8> {
 #[derive(Serialize)]
 struct Hello<'a> {
     event: &'static str,
-    profile: Id,
-    session: Id,
+    profile: ProfileId,
+    session: SessionId,
     epoch: &'a str,
     seq: u64,
     heartbeat_ms: u64,

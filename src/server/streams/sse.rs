@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::model::event::Fact;
 use crate::model::handler::{Actor, Cursor, ValueForm};
+use crate::model::id::SessionId;
 use crate::model::operation::{Answer, Refusal};
 use crate::proto::http::head::{Method, Version};
 use crate::proto::http::response;
@@ -85,7 +85,7 @@ pub struct Value {
 }
 
 impl EventStream {
-    pub fn session(&self) -> Id {
+    pub fn session(&self) -> SessionId {
         self.actor.session
     }
 

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::base::crypto::sha256;
-use crate::base::id::Id;
 use crate::base::json;
 use crate::limits::PAGE_MAX;
 use crate::model::conversation::{Chats, ListChats};
 use crate::model::handler::{Actor, ValueForm};
+use crate::model::id::ProfileId;
 use crate::model::operation::{Answer, Flow, Operation, Refusal};
 use crate::model::settings::{SignUrls, UrlSigner};
 use crate::server::calls::Next;
@@ -23,7 +23,7 @@ const READ_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 
 #[derive(Default)]
 pub struct Values {
-    of: BTreeMap<Id, Reading>,
+    of: BTreeMap<ProfileId, Reading>,
 }
 
 struct Reading {
@@ -36,12 +36,12 @@ struct Reading {
 
 impl Values {
     /// The first read whose answer shows everything up to now.
-    pub fn next_read(&self, profile: Id) -> u64 {
+    pub fn next_read(&self, profile: ProfileId) -> u64 {
         self.of.get(&profile).map_or(0, |reading| reading.begun) + 1
     }
 
     /// Forgets the profiles without a stream.
-    pub fn forget_idle(&mut self, has_stream: impl Fn(Id) -> bool) {
+    pub fn forget_idle(&mut self, has_stream: impl Fn(ProfileId) -> bool) {
         self.of.retain(|profile, reading| reading.under_way || has_stream(*profile));
     }
 }
@@ -104,7 +104,7 @@ pub fn want(core: &mut Core, actor: Actor, at_once: bool) -> Option<Instant> {
 /// A read has ended.
 pub fn answered(
     core: &mut Core,
-    profile: Id,
+    profile: ProfileId,
     result: Result<Answer, Refusal>,
 ) -> Option<Result<Found, Refusal>> {
     let reading = core.values.of.get_mut(&profile)?;

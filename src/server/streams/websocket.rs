@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
 use crate::limits::{
     IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_WINDOW, REFUSED_MAX, REFUSED_WINDOW, STREAM_PAUSE_BYTES,
 };
 use crate::model::handler::{Actor, Client, Step, Stream};
+use crate::model::id::SessionId;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::Problem;
 use crate::proto::websocket::{self, Incoming, WebSocket};
@@ -68,7 +68,7 @@ pub enum Protocol {
 }
 
 impl SocketStream {
-    pub fn session(&self) -> Option<Id> {
+    pub fn session(&self) -> Option<SessionId> {
         self.actor.map(|actor| actor.session)
     }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{UPLOAD_BYTES_PER_S, UPLOAD_DEADLINE};
 use crate::model::handler::Step;
+use crate::model::id::UploadId;
 use crate::model::job::Job;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
@@ -22,7 +23,7 @@ use crate::proto::http::head::{Expect, Framing};
 use crate::proto::http::response::CONTINUE;
 use crate::proto::image::Rules;
 use crate::server::conn::{Conn, Phase};
-use crate::server::contract::{ConnId, Effect, UploadId};
+use crate::server::contract::{ConnId, Effect};
 use crate::server::core::Core;
 use crate::server::request::exchange::Exchange;
 use crate::server::request::respond;
@@ -172,9 +173,8 @@ pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, ro
     let framing = exchange.head.framing;
     exchange.body_unasked = false;
     let decoder = exchange.unread.take().unwrap_or_else(|| BodyDecoder::new(framing));
-    let upload = UploadId(id);
-    core.uploads.conns.insert(upload, conn.id);
-    conn.upload = Some(Temporary { id: upload, ahead: 0, sha256: None });
+    core.uploads.conns.insert(id, conn.id);
+    conn.upload = Some(Temporary { id, ahead: 0, sha256: None });
     let reading = ReadUpload {
         exchange,
         decoder,

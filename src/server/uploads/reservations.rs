@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::id::Id;
 use crate::limits::UPLOADS_OF_MEMBER_MAX;
+use crate::model::id::ProfileId;
 use crate::model::upload::UnderWay;
 
 /// What one upload takes, until its row counts or it ends.
 #[derive(Debug)]
 pub struct Reservation {
-    profile: Id,
+    profile: ProfileId,
     bytes: u64,
     /// What its owner had left when it was admitted, before this and all others in progress.
     pub room: u64,
@@ -22,25 +22,25 @@ pub struct Reservation {
 
 #[derive(Default)]
 pub struct Reservations {
-    of: BTreeMap<Id, UnderWay>,
+    of: BTreeMap<ProfileId, UnderWay>,
 }
 
 impl Reservations {
     /// Whether this member may start one more upload now.
-    pub fn has_room(&self, profile: Id) -> bool {
+    pub fn has_room(&self, profile: ProfileId) -> bool {
         self.sum(profile).files < UPLOADS_OF_MEMBER_MAX as u64
     }
 
     /// All uploads of this member that are being received now.
-    pub fn under_way(&self, profile: Id) -> UnderWay {
+    pub fn under_way(&self, profile: ProfileId) -> UnderWay {
         self.sum(profile)
     }
 
-    fn sum(&self, profile: Id) -> UnderWay {
+    fn sum(&self, profile: ProfileId) -> UnderWay {
         self.of.get(&profile).copied().unwrap_or_default()
     }
 
-    pub fn take(&mut self, profile: Id, bytes: u64) -> Reservation {
+    pub fn take(&mut self, profile: ProfileId, bytes: u64) -> Reservation {
         let sum = self.of.entry(profile).or_default();
         sum.files += 1;
         sum.bytes = sum.bytes.saturating_add(bytes);
@@ -73,10 +73,11 @@ impl Reservations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
 
     #[test]
     fn a_reservation_counts_until_it_is_given_back() {
-        let (ann, bob) = (Id(1), Id(2));
+        let (ann, bob) = (Id::from_u128(1), Id::from_u128(2));
         let mut reservations = Reservations::default();
         let whole = reservations.take(ann, 100);
         let mut growing = Reservation { room: 150, ..reservations.take(ann, 1) };

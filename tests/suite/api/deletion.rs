@@ -294,7 +294,7 @@ fn an_interrupted_erasure_is_completed() {
         assert_eq!(post(&mut world, &ann, &to(&bob), n, "from ann").status, 201);
     }
     // The account is deleted, and the process ends before a message is erased.
-    let member = natter::base::id::Id::parse(&ann.member).expect("an id");
+    let member = natter::model::id::MemberId::parse(&ann.member).expect("an id");
     let write = natter::model::operation::Write::DeleteAccount(natter::model::member::DeleteAccount {
         at: world.now.unix_ms,
         member,

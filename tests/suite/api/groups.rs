@@ -285,11 +285,11 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
         assert!(committed.outcomes.iter().all(|outcome| outcome.result.is_ok()));
         committed.outcomes
     };
-    let profile = |i: u128| Id(1_000_000 + i);
+    let profile = |i: u128| Id::from_u128(1_000_000 + i);
     let sign_up = |i: u128| SignUp {
         account: NewAccount {
             at,
-            member: Id(2_000_000 + i),
+            member: Id::from_u128(2_000_000 + i),
             profile: profile(i),
             email: format!("m{i}@example.org"),
             hash: String::new(),
@@ -297,9 +297,9 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
             nick_names: vec![format!("m{i}")],
         },
         session: NewSession {
-            id: Id(3_000_000 + i),
-            access_uuid: Id(4_000_000 + i),
-            refresh_uuid: Id(5_000_000 + i),
+            id: Id::from_u128(3_000_000 + i),
+            access_uuid: Id::from_u128(4_000_000 + i),
+            refresh_uuid: Id::from_u128(5_000_000 + i),
             unique_id: None,
             user_agent: String::new(),
             address: String::new(),
@@ -309,7 +309,7 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
         code: None,
     };
     commit((0..MEMBERS).map(|i| sign_up(i).into()).collect());
-    let group = Id(9);
+    let group = Id::from_u128(9);
     let create = CreateConversation {
         at,
         creator: profile(0),
@@ -321,7 +321,7 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
     };
     commit(vec![create.into()]);
     let draft = Message {
-        client_id: Id(7),
+        client_id: Id::from_u128(7),
         sender: Some(profile(0)),
         body: Some("hello, all".to_owned()),
         created_at: Time(at),

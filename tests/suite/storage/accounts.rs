@@ -39,7 +39,7 @@ fn an_account_is_made_once_and_found_again() {
         (account.member.email.as_str(), account.profile.nick_name.as_str()),
         ("ann@example.org", "ann")
     );
-    assert_eq!(kit.read(FindAccount { member: Id(1) }).err(), Some(Refusal::NotFound));
+    assert_eq!(kit.read(FindAccount { member: Id::from_u128(1) }).err(), Some(Refusal::NotFound));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_session_opens_only_for_active_members() {
     for (name, member, expect) in [
         ("ann", ann.member, Ok(())),
         ("bob", bob.member, refused),
-        ("nobody", Id(9), refused),
+        ("nobody", Id::from_u128(9), refused),
         // Ann's password was compared with a hash that was replaced meanwhile.
         ("ann", ann.member, refused),
     ] {

@@ -39,7 +39,7 @@ fn writes_during_a_copy_are_in_the_copy() {
     let mut posts: Vec<PostMessage> =
         (0..2_000).map(|_| kit.post(ann.profile, Destination::To(bob.profile), "meanwhile")).collect();
     let (mut steps, mut posted) = (0, 0);
-    let copy = kit.store().back_up(Id(7), &mut |session| {
+    let copy = kit.store().back_up(Id::from_u128(7), &mut |session| {
         steps += 1;
         for post in posts.drain(..posts.len().min(5)) {
             let committed = session.commit(&mut vec![(Lane(1), post.into())]);
@@ -80,18 +80,21 @@ fn writes_during_a_copy_are_in_the_copy() {
 #[test]
 fn a_copy_that_is_cancelled_or_fails_or_is_not_fetched_is_removed() {
     let (mut kit, ann, bob) = long_talk("backup-gone");
-    let given_up = kit.store().back_up(Id(7), &mut |_| false);
+    let given_up = kit.store().back_up(Id::from_u128(7), &mut |_| false);
     assert_eq!(given_up.expect_err("no copy"), Refusal::Unavailable);
     assert_eq!(copies(&kit), [] as [PathBuf; 0]);
 
     // A folder that can't be removed has its name.
-    let taken = kit.options.path.with_file_name(format!("natter.backup-{}", Id(8)));
+    let taken = kit.options.path.with_file_name(format!("natter.backup-{}", <Id>::from_u128(8)));
     std::fs::create_dir(&taken).expect("a folder");
-    assert_eq!(kit.store().back_up(Id(8), &mut |_| true).expect_err("no copy"), Refusal::Unavailable);
+    assert_eq!(
+        kit.store().back_up(Id::from_u128(8), &mut |_| true).expect_err("no copy"),
+        Refusal::Unavailable
+    );
     std::fs::remove_dir(&taken).expect("removed");
 
-    let first = kit.store().back_up(Id(9), &mut |_| true).expect("a copy");
-    let second = kit.store().back_up(Id(10), &mut |_| true).expect("a copy");
+    let first = kit.store().back_up(Id::from_u128(9), &mut |_| true).expect("a copy");
+    let second = kit.store().back_up(Id::from_u128(10), &mut |_| true).expect("a copy");
     assert_ne!(first, second);
     assert_eq!(copies(&kit).len(), 1, "the next backup removes a copy that was not fetched");
     kit.close();

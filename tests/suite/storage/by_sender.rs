@@ -8,11 +8,12 @@ use natter::limits::SENDER_SCAN;
 use natter::model::conversation::{CreateConversation, PutMember, RemoveMember};
 use natter::model::event::{Event, Fact, Role};
 use natter::model::export::{ExportAccount, ExportCursor, MessageCursor};
+use natter::model::id::ConversationId;
 use natter::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
 use natter::model::message::{Destination, ListMessages, PagePoint};
 use natter::model::settings::UrlSigner;
 
-use crate::storage::{Id, Room, key_of, room};
+use crate::storage::{Room, key_of, room};
 use crate::store_kit::{Kit, Person};
 
 /// The bodies of the member's own messages as an export has them, page by page.
@@ -57,12 +58,12 @@ fn erased(kit: &mut Kit, person: Person) -> Vec<Vec<Event>> {
     }
 }
 
-fn texts(kit: &mut Kit, viewer: Person, conversation: Id) -> Vec<Option<String>> {
+fn texts(kit: &mut Kit, viewer: Person, conversation: ConversationId) -> Vec<Option<String>> {
     let list = ListMessages { viewer: viewer.profile, conversation, at: PagePoint::Newest, limit: 50 };
     kit.read(list).expect("a page").messages.into_iter().map(|message| message.body).collect()
 }
 
-fn group(kit: &mut Kit, maker: Person, others: &[Person]) -> Id {
+fn group(kit: &mut Kit, maker: Person, others: &[Person]) -> ConversationId {
     let id = kit.id();
     let create = CreateConversation {
         at: kit.now_ms,
@@ -77,12 +78,12 @@ fn group(kit: &mut Kit, maker: Person, others: &[Person]) -> Id {
     id
 }
 
-fn remove(kit: &mut Kit, actor: Person, conversation: Id, person: Person) {
+fn remove(kit: &mut Kit, actor: Person, conversation: ConversationId, person: Person) {
     let remove = RemoveMember { at: kit.now_ms, actor: actor.profile, conversation, profile: person.profile };
     kit.write(remove).0.expect("one member less");
 }
 
-fn add(kit: &mut Kit, actor: Person, conversation: Id, person: Person) {
+fn add(kit: &mut Kit, actor: Person, conversation: ConversationId, person: Person) {
     let put = PutMember {
         at: kit.now_ms,
         actor: actor.profile,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use natter::limits::STORE_BUSY_MS;
+use natter::model::id::ProfileId;
 use natter::model::message::{Destination, PostMessage};
 use natter::model::operation::Refusal;
 use natter::model::readiness::Readiness;
@@ -365,8 +366,8 @@ fn a_held_log_uses_half_of_the_free_disk_space() {
 /// Posts a batch of long messages.
 fn fill(
     kit: &mut Kit,
-    sender: natter::base::id::Id,
-    to: natter::base::id::Id,
+    sender: ProfileId,
+    to: ProfileId,
     text: &str,
     count: usize,
 ) -> Result<(), (Option<Fault>, Refusal)> {

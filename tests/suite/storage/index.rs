@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use natter::base::id::Id;
 use natter::model::conversation::CreateConversation;
+use natter::model::id::{ConversationId, ProfileId};
 use natter::model::message::{
     DeleteMessage, Destination, EditMessage, FoundMessages, Message, SearchMessages,
 };
@@ -39,7 +39,7 @@ fn follow(index: &mut Index, now: Instant) -> u64 {
     }
 }
 
-fn find(kit: &mut Kit, viewer: Id, query: &str, before: Option<u64>) -> FoundMessages {
+fn find(kit: &mut Kit, viewer: ProfileId, query: &str, before: Option<u64>) -> FoundMessages {
     let search = SearchMessages { viewer, query: query.to_owned(), conversation: None, before, limit: 50 };
     kit.read(search).expect("an answer")
 }
@@ -187,7 +187,7 @@ fn an_unusable_index_is_rebuilt_and_searches_continue() {
 fn a_long_search_continues_by_next_and_reports_what_it_skipped() {
     let mut kit = Kit::new("index-long");
     let ann = kit.person("ann");
-    let groups: Vec<Id> = (0..5)
+    let groups: Vec<ConversationId> = (0..5)
         .map(|i| {
             let create = CreateConversation {
                 at: 1,

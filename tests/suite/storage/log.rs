@@ -7,6 +7,7 @@ use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::model::conversation::{ListConversations, MarkRead};
 use natter::model::event::{Event, Fact, LogPage, ReadLog};
+use natter::model::id::{ConversationId, ProfileId};
 use natter::model::message::Destination;
 use natter::model::operation::{Refusal, Write};
 use natter::model::session::EndSession;
@@ -16,7 +17,7 @@ use crate::storage::{Room, key_of, make_group, room};
 use crate::store_kit::{Kit, Person, Seeded};
 
 /// All events after a cursor, a page at a time.
-fn replay(kit: &mut Kit, profile: Id, mut after: u64, limit: u32) -> Vec<(u64, Fact)> {
+fn replay(kit: &mut Kit, profile: ProfileId, mut after: u64, limit: u32) -> Vec<(u64, Fact)> {
     let mut all = Vec::new();
     loop {
         let page =
@@ -92,7 +93,7 @@ fn a_replay_has_the_events_that_were_delivered_live() {
 }
 
 /// The events delivered to one profile after a cursor; of read marks only the newest of each.
-fn received(live: &[Event], profile: Id, after: u64) -> Vec<(u64, String)> {
+fn received(live: &[Event], profile: ProfileId, after: u64) -> Vec<(u64, String)> {
     let mut newest_read = BTreeMap::new();
     for event in live {
         if let Fact::ConversationRead(mark) = &event.fact {
@@ -110,7 +111,7 @@ fn received(live: &[Event], profile: Id, after: u64) -> Vec<(u64, String)> {
 }
 
 /// Checks the unread counts against their definition over all posts: messages of others with n > read_n.
-fn counts_agree(kit: &mut Kit, live: &[Event], person: Person, group: Id, seed: u64) {
+fn counts_agree(kit: &mut Kit, live: &[Event], person: Person, group: ConversationId, seed: u64) {
     let page = kit
         .read(ListConversations { viewer: person.profile, after: None, limit: 200 })
         .expect("the conversations");
@@ -129,7 +130,7 @@ fn counts_agree(kit: &mut Kit, live: &[Event], person: Person, group: Id, seed: 
     assert_eq!(page.unread_total, total);
 }
 
-fn command(kit: &mut Kit, dice: &mut Seeded, people: &[Person], conversations: &[Id]) -> Write {
+fn command(kit: &mut Kit, dice: &mut Seeded, people: &[Person], conversations: &[ConversationId]) -> Write {
     let mut pick = |count: usize| dice.below(count as u64) as usize;
     let person = people[pick(people.len())];
     let conversation = conversations[pick(conversations.len())];
@@ -160,7 +161,7 @@ fn a_cursor_is_checked_before_it_is_used() {
         "{page:?}"
     );
     assert_eq!(
-        kit.read(ReadLog { profile: Id(4), after: 0, from_oldest: false, limit: 1 }).err(),
+        kit.read(ReadLog { profile: Id::from_u128(4), after: 0, from_oldest: false, limit: 1 }).err(),
         Some(Refusal::Unauthorized)
     );
     kit.say(bob.profile, Destination::To(ann.profile), "third");
@@ -224,7 +225,7 @@ fn the_head_survives_events_without_a_row() {
     kit.crash();
     kit.reopen();
     assert_eq!(kit.start.head, 3);
-    let theft = refresh(&mut kit, cat.session, Id(1));
+    let theft = refresh(&mut kit, cat.session, Id::from_u128(1));
     kit.write(theft).0.expect_err("a theft");
     kit.crash();
     kit.reopen();

@@ -13,7 +13,7 @@ mod reserved;
 mod sessions;
 
 use crate::store_kit::{Kit, Person};
-use natter::base::id::Id;
+use natter::model::id::ConversationId;
 use natter::model::message::{Destination, Message};
 
 /// Four people; ann and bob have a conversation of one message, cat and dan have another.
@@ -38,17 +38,17 @@ pub fn room(name: &str) -> Room {
 }
 
 pub fn key_of(person: Person) -> String {
-    format!("(SELECT key FROM profiles WHERE id = x'{:032x}')", person.profile.0)
+    format!("(SELECT key FROM profiles WHERE id = x'{:032x}')", person.profile.to_u128())
 }
 
 /// A group of these people, created by the first; written directly into the tables.
-pub fn make_group(kit: &mut Kit, people: &[Person], last_n: u64, joined_seq: u64) -> Id {
-    let id = kit.id();
+pub fn make_group(kit: &mut Kit, people: &[Person], last_n: u64, joined_seq: u64) -> ConversationId {
+    let id: ConversationId = kit.id();
     kit.close();
     let mut sql = format!(
         "INSERT INTO conversations (id, kind, title, members_count, last_n, last_seq, activity) \
          VALUES (x'{:032x}', 1, 'group', {}, {last_n}, {joined_seq}, {joined_seq});",
-        id.0,
+        id.to_u128(),
         people.len()
     );
     for person in people {

@@ -2,6 +2,7 @@
 
 use natter::base::id::Id;
 use natter::model::conversation::MarkRead;
+use natter::model::id::{MessageId, UploadId};
 use natter::model::member::FindAccount;
 use natter::model::message::{Destination, ListMessages, PagePoint, PostMessage, PostedMessage};
 use natter::model::operation::{Refusal, Write};
@@ -82,10 +83,10 @@ fn a_post_is_refused_because_of_stored_state() {
             let to = match to {
                 To::Ann => Destination::To(ann.profile),
                 To::Bob => Destination::To(bob.profile),
-                To::Nobody => Destination::To(Id(77)),
+                To::Nobody => Destination::To(Id::from_u128(77)),
                 To::Pair => Destination::Conversation(first.conversation),
                 To::Foreign => Destination::Conversation(other.conversation),
-                To::NoConversation => Destination::Conversation(Id(77)),
+                To::NoConversation => Destination::Conversation(Id::from_u128(77)),
             };
             let post = kit.post(ann.profile, to, "again");
             let (answer, events) = kit.write(post);
@@ -106,14 +107,14 @@ fn a_post_is_refused_because_of_stored_state() {
 fn the_references_of_a_post_must_exist() {
     let Room { mut kit, ann, bob, cat, first, other, .. } = room("shows");
     let to = Destination::To(bob.profile);
-    let wrong_time = Id::of_message(first.id.unix_ms() + 1, 0x5a5a, first.seq);
-    type Row = (&'static str, Option<Id>, Vec<Id>, Result<(), Refusal>);
+    let wrong_time = MessageId::of(first.id.unix_ms() + 1, 0x5a5a, first.seq);
+    type Row = (&'static str, Option<MessageId>, Vec<UploadId>, Result<(), Refusal>);
     let rows: [Row; 6] = [
         ("a message of this conversation", Some(first.id), vec![], Ok(())),
         ("of another", Some(other.id), vec![], Err(Refusal::Invalid("reply_to"))),
-        ("of none", Some(Id(12345)), vec![], Err(Refusal::Invalid("reply_to"))),
+        ("of none", Some(Id::from_u128(12345)), vec![], Err(Refusal::Invalid("reply_to"))),
         ("its seq with another id", Some(wrong_time), vec![], Err(Refusal::Invalid("reply_to"))),
-        ("an upload that does not exist", None, vec![Id(5)], Err(Refusal::Invalid("attachments"))),
+        ("an upload that does not exist", None, vec![Id::from_u128(5)], Err(Refusal::Invalid("attachments"))),
         ("nothing", None, vec![], Ok(())),
     ];
     for (name, reply_to, attachments, expect) in rows {
@@ -136,7 +137,7 @@ fn the_references_of_a_post_must_exist() {
     let mut first_words = kit.post(cat.profile, Destination::To(ann.profile), "x");
     first_words.draft_mut().reply_to = Some(first.id);
     assert_eq!(kit.write(first_words).0.err(), Some(Refusal::Invalid("reply_to")));
-    let stranger = kit.post(Id(4), to, "who am I");
+    let stranger = kit.post(Id::from_u128(4), to, "who am I");
     assert_eq!(kit.write(stranger).0.err(), Some(Refusal::Unauthorized));
 }
 
@@ -145,10 +146,10 @@ fn a_client_id_has_one_message_at_all_times() {
     let Room { mut kit, ann, bob, cat, first, .. } = room("twice");
     let post = kit.post(ann.profile, Destination::To(bob.profile), "once");
     // Twice in one batch, with a destination that is refused, and by another sender.
-    let mut elsewhere = PostMessage { destination: Destination::To(Id(7)), ..post.clone() };
+    let mut elsewhere = PostMessage { destination: Destination::To(Id::from_u128(7)), ..post.clone() };
     elsewhere.draft_mut().body = None;
-    let mut with_reply = PostMessage { attachments: [Id(8)].into(), ..post.clone() };
-    with_reply.draft_mut().reply_to = Some(Id(7));
+    let mut with_reply = PostMessage { attachments: [Id::from_u128(8)].into(), ..post.clone() };
+    with_reply.draft_mut().reply_to = Some(Id::from_u128(7));
     let mut by_bob = PostMessage { destination: Destination::To(ann.profile), ..post.clone() };
     by_bob.draft_mut().sender = Some(bob.profile);
     let batch = [post.clone(), post.clone(), elsewhere, with_reply, by_bob];
@@ -199,9 +200,9 @@ fn a_refusal_inside_a_batch_leaves_no_gap() {
     for i in 0..20 {
         let destination = match i % 5 {
             0 => Destination::To(bob.profile),
-            1 => Destination::To(Id(77)),
+            1 => Destination::To(Id::from_u128(77)),
             2 => Destination::Conversation(first.conversation),
-            3 => Destination::Conversation(Id(78)),
+            3 => Destination::Conversation(Id::from_u128(78)),
             _ => Destination::To(dan.profile),
         };
         batch.push((i, Write::PostMessage(kit.post(ann.profile, destination, "x"))));
@@ -209,7 +210,7 @@ fn a_refusal_inside_a_batch_leaves_no_gap() {
             let mut taken = kit.sign_up_command("x");
             taken.account.email = "ann@example.org".to_owned();
             batch.push((i, taken.into()));
-            batch.push((i, refresh(&mut kit, Id(3), Id(4)).into()));
+            batch.push((i, refresh(&mut kit, Id::from_u128(3), Id::from_u128(4)).into()));
         }
     }
     let committed = kit.commit(batch);

@@ -1,6 +1,6 @@
 //! Reactions: an emoji counts once, however it is spelled and however an older version stored it.
 
-use natter::base::id::Id;
+use natter::model::id::{MessageId, ProfileId};
 use natter::model::message::{GetMessage, Message, React};
 use natter::model::operation::Refusal;
 
@@ -10,13 +10,13 @@ use crate::store_kit::{Kit, Person};
 const BARE: &str = "\u{2764}";
 const QUALIFIED: &str = "\u{2764}\u{fe0f}";
 
-fn react(kit: &mut Kit, person: Person, message: Id, emoji: &str, on: bool) -> Result<usize, Refusal> {
+fn react(kit: &mut Kit, person: Person, message: MessageId, emoji: &str, on: bool) -> Result<usize, Refusal> {
     let (at, emoji) = (kit.now_ms, emoji.to_owned());
     let (answer, events) = kit.write(React { at, actor: person.profile, message, emoji, on });
     answer.map(|_| events.len())
 }
 
-fn shown(kit: &mut Kit, person: Person, message: Id) -> Vec<(String, u64, Vec<Id>)> {
+fn shown(kit: &mut Kit, person: Person, message: MessageId) -> Vec<(String, u64, Vec<ProfileId>)> {
     let message: Message = kit.read(GetMessage { viewer: person.profile, message }).expect("the message");
     message.reactions.into_iter().map(|one| (one.emoji, one.count, one.profiles)).collect()
 }

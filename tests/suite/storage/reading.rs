@@ -5,13 +5,14 @@ use natter::model::conversation::{
     ConversationCursor, ConversationType, ListChats, ListConversations, MarkRead, Marked,
 };
 use natter::model::event::Fact;
+use natter::model::id::{ConversationId, ProfileId};
 use natter::model::message::{Destination, ListMessages, OpenLegacySocket, PagePoint, PostMessage};
 use natter::model::operation::Refusal;
 
 use crate::storage::{Room, key_of, make_group, room};
 use crate::store_kit::{Kit, Person};
 
-fn list(viewer: Person, conversation: Id, at: PagePoint, limit: u32) -> ListMessages {
+fn list(viewer: Person, conversation: ConversationId, at: PagePoint, limit: u32) -> ListMessages {
     ListMessages { viewer: viewer.profile, conversation, at, limit }
 }
 
@@ -41,7 +42,7 @@ fn pages_begin_at_either_end() {
         let ns: Vec<u64> = page.messages.iter().map(|message| message.n).collect();
         assert_eq!((ns, page.next), (expect.clone().collect(), *next), "{at:?} {limit}");
     }
-    for (viewer, conversation) in [(cat, first.conversation), (ann, Id(5))] {
+    for (viewer, conversation) in [(cat, first.conversation), (ann, Id::from_u128(5))] {
         assert_eq!(kit.read(list(viewer, conversation, Newest, 5)).err(), Some(Refusal::NotFound));
     }
 
@@ -66,7 +67,7 @@ fn pages_begin_at_either_end() {
     }
 }
 
-fn mark(kit: &Kit, reader: Person, conversation: Id, n: u64) -> MarkRead {
+fn mark(kit: &Kit, reader: Person, conversation: ConversationId, n: u64) -> MarkRead {
     MarkRead { at: kit.now_ms, reader: reader.profile, conversation, n }
 }
 
@@ -97,7 +98,7 @@ fn a_read_mark_moves_forward_only_and_causes_one_event() {
             assert!(event.audience.direct && event.audience.profiles.contains(&ann.profile));
         }
     }
-    for (reader, conversation) in [(cat, pair), (bob, Id(9))] {
+    for (reader, conversation) in [(cat, pair), (bob, Id::from_u128(9))] {
         let command = mark(&kit, reader, conversation, 1);
         assert_eq!(kit.write(command).0.err(), Some(Refusal::NotFound));
     }
@@ -142,7 +143,7 @@ fn conversations_are_listed_by_their_last_activity() {
     kit.say(bob.profile, Destination::To(ann.profile), "newest");
     let ask = |after, limit| ListConversations { viewer: ann.profile, after, limit };
     let page = kit.read(ask(None, 50)).expect("a page");
-    let order: Vec<Id> = page.conversations.iter().map(|conversation| conversation.id).collect();
+    let order: Vec<ConversationId> = page.conversations.iter().map(|conversation| conversation.id).collect();
     assert_eq!(order, [first.conversation, with_dan.conversation, with_cat.conversation]);
     assert_eq!((page.unread_total, page.as_of, page.next), (2, 5, None));
     let newest = &page.conversations[0];
@@ -168,7 +169,7 @@ fn conversations_are_listed_by_their_last_activity() {
     let beyond = kit.read(ask(Some(ConversationCursor { activity: 1 }), 5)).expect("a page");
     assert_eq!((beyond.conversations.len(), beyond.next), (0, None));
     assert_eq!(
-        kit.read(ListConversations { viewer: Id(3), after: None, limit: 5 }).err(),
+        kit.read(ListConversations { viewer: Id::from_u128(3), after: None, limit: 5 }).err(),
         Some(Refusal::Unauthorized)
     );
 
@@ -204,8 +205,11 @@ fn a_legacy_socket_opens_with_the_newest_texts() {
     }
     let post = textless(&mut kit, bob, ann);
     kit.write(post).0.expect("a post");
-    let open =
-        |sender: Person, receiver: Id, limit| OpenLegacySocket { sender: sender.profile, receiver, limit };
+    let open = |sender: Person, receiver: ProfileId, limit| OpenLegacySocket {
+        sender: sender.profile,
+        receiver,
+        limit,
+    };
     let pair = kit.read(open(bob, ann.profile, 3)).expect("a pair");
     let texts: Vec<_> =
         pair.messages.iter().map(|message| message.body.as_deref().expect("a text")).collect();
@@ -213,7 +217,7 @@ fn a_legacy_socket_opens_with_the_newest_texts() {
     assert_eq!((pair.conversation, pair.last_n, pair.as_of), (Some(first.conversation), 6, 7));
     let none_yet = kit.read(open(cat, ann.profile, 3)).expect("a pair");
     assert_eq!((none_yet.conversation, none_yet.last_n, none_yet.messages.len()), (None, 0, 0));
-    for receiver in [Id(5), bob.profile] {
+    for receiver in [Id::from_u128(5), bob.profile] {
         assert_eq!(kit.read(open(bob, receiver, 3)).err(), Some(Refusal::NotFound));
     }
     kit.close();

@@ -2,12 +2,13 @@
 
 use natter::base::id::Id;
 use natter::model::event::{Event, Fact};
+use natter::model::id::SessionId;
 use natter::model::operation::Refusal;
 use natter::model::session::{EndSession, RefreshSession};
 
 use crate::store_kit::{ACCESS_S, Kit, REFRESH_S};
 
-pub fn refresh(kit: &mut Kit, session: Id, refresh_uuid: Id) -> RefreshSession {
+pub fn refresh(kit: &mut Kit, session: SessionId, refresh_uuid: Id) -> RefreshSession {
     let unix_s = kit.now_ms / 1_000;
     RefreshSession {
         at: kit.now_ms,
@@ -21,7 +22,7 @@ pub fn refresh(kit: &mut Kit, session: Id, refresh_uuid: Id) -> RefreshSession {
     }
 }
 
-fn ended(events: &[Event]) -> Option<(Id, u64)> {
+fn ended(events: &[Event]) -> Option<(SessionId, u64)> {
     match events {
         [Event { fact: Fact::SessionEnded(ended), .. }] => Some((ended.session, ended.until)),
         _ => None,
@@ -62,7 +63,7 @@ fn a_refresh_token_rotates_repeats_and_detects_reuse() {
         let mut until = kit.now_ms / 1_000 + ACCESS_S;
         for (step, (token, later, expect)) in steps.iter().enumerate() {
             kit.now_ms += later;
-            let presented = given.get(*token).copied().unwrap_or(Id(*token as u128));
+            let presented = given.get(*token).copied().unwrap_or(Id::from_u128(*token as u128));
             let command = refresh(&mut kit, ann.session, presented);
             let (next_refresh, access_expire) = (command.next_refresh_uuid, command.access_expire);
             let (answer, events) = kit.write(command);
@@ -125,7 +126,7 @@ fn an_ended_session_is_remembered_until_its_tokens_expire() {
     assert_eq!(kit.write(command).0.err(), Some(Refusal::Unauthorized));
 
     // A reused token ends the session, although its request was refused.
-    let command = refresh(&mut kit, bob.session, Id(5));
+    let command = refresh(&mut kit, bob.session, Id::from_u128(5));
     assert_eq!(ended(&kit.write(command).1), Some((bob.session, until)));
     kit.crash();
     kit.reopen();

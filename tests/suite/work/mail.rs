@@ -15,8 +15,8 @@ use crate::support::TestDir;
 
 fn letter(body: &str) -> Letter {
     Letter {
-        id: Id(7),
-        member: Id(9),
+        id: Id::from_u128(7),
+        member: Id::from_u128(9),
         kind: "verification code",
         to: "ada@example.net".to_owned(),
         date_ms: 1_795_352_634_120,
