@@ -132,7 +132,7 @@ fn docs(markdown: &str, css: &str) -> String {
     }
     let mut text = String::new();
     html::push_html(&mut text, events.into_iter());
-    // What HTML lets a page leave out: a cell, a row and an item end where the next one begins.
+    // HTML lets a page omit these: a cell, a row and an item end where the next one begins.
     for end in ["</td>", "</th>", "</tr>", "</li>"] {
         text = text.replace(end, "");
     }
@@ -151,7 +151,7 @@ fn gather(folder: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) {
         let entry = entry.expect("an entry");
         let name = entry.file_name().into_string().expect("a name in UTF-8");
         let path = format!("{prefix}{name}");
-        // What an editor leaves behind is no part of the client.
+        // Temporary files of an editor are no part of the client.
         if name.starts_with('.') || name.ends_with('~') {
             continue;
         }
@@ -176,8 +176,8 @@ fn mime(path: &str) -> &'static str {
     }
 }
 
-/// One name for all files together: whichever of them changes, all get new addresses, so that no browser ever runs
-/// modules of two builds side by side.
+/// One name for all files together: if one of them changes, all get new addresses, so that no browser runs modules of two
+/// builds together.
 fn version(files: &[(String, Vec<u8>)]) -> String {
     let mut all = Vec::new();
     for (path, bytes) in files {
@@ -205,7 +205,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// FNV-1a, 64 bits: names bytes that nobody forges. Unlike the standard library's hashes it stays the same for ever.
+/// FNV-1a, 64 bits: names bytes that no attacker chooses. Unlike the standard library's hashes it never changes.
 fn hash(bytes: &[u8]) -> u64 {
     bytes
         .iter()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A client of natter in the Python standard library that keeps the whole promise: nothing lost, nothing twice, one order.
+"""A client of natter in the Python standard library that keeps the complete promise: nothing lost, nothing twice, one order.
 
 It owns an outbox on disk (a post keeps its client_id until it is answered), a cursor on disk (events are read from where it
 stopped) and a store that keeps, of each message, the greatest `rev`.
@@ -40,7 +40,7 @@ class Client:
                 self.state = json.load(file)
 
     def save(self):
-        """Whole or not at all: another file, synced, then renamed over the old one."""
+        """Replaces the file at once: writes and syncs another one, then renames it over the old one."""
         with open(self.path + ".new", "w", encoding="utf-8") as file:
             json.dump(self.state, file)
             file.flush()
@@ -68,7 +68,7 @@ class Client:
         self.save()
 
     def flush(self):
-        """Posts the outbox in order. What is not answered is posted again under its client_id, which stores it once."""
+        """Posts the outbox in order. A post without an answer is posted again with its client_id, so that it is stored once."""
         while self.state["outbox"]:
             try:
                 self.keep(self.ask("POST", "/messages", self.state["outbox"][0])["data"])
@@ -85,7 +85,7 @@ class Client:
     def keep(self, message):
         """An answer and an event may bring the same message, in any order: the greater `rev` is the newer one."""
         known = self.state["messages"].get(message["id"])
-        # Of a conversation that one has left there are only ids.
+        # For a conversation that one has left, there are only ids.
         if "rev" in message and (known is None or known["rev"] < message["rev"]):
             self.state["messages"][message["id"]] = message
 
@@ -99,7 +99,7 @@ class Client:
             except Refused as refused:
                 if refused.problem.get("code") != "cursor_reset":
                     raise
-                # The log does not reach back this far: the lists are fetched anew, and merged by `rev`.
+                # The log does not reach back this far: the lists are fetched again, and merged by `rev`.
                 self.state["cursor"] = refused.problem["cursor"]
                 self.fetch()
                 continue

@@ -1,43 +1,43 @@
-//! Every bound of natter: its reason, and what happens beyond it.
+//! The bounds that the wire or an operator sees, and those that several parts use: the reason, and what happens above each.
 //!
-//! A bound an operator may move is a field of [`Limits`] (its name in the environment is the field's
-//! name in capitals); a bound that is part of the design is a constant below it.
+//! A bound that an operator may change is a field of [`Limits`] (its name in the environment is the field's name in
+//! capitals); a bound that is part of the design is a constant. A bound with one user is a constant next to that user.
 
 use std::time::Duration;
 
 /// The bounds an operator may set ([`protocol`](crate::protocol), "Limits" and "Rates").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a request head, request line included. Beyond: 431 `head_too_large`.
+    /// Bytes of a request head, request line included. Above: 431 `head_too_large`.
     pub head_max: usize,
-    /// Bytes of a JSON request body. Beyond: 413 `too_large`.
+    /// Bytes of a JSON request body. Above: 413 `too_large`.
     pub json_body_max: usize,
-    /// Bytes of one uploaded file. Beyond: 413 `too_large`.
+    /// Bytes of one uploaded file. Above: 413 `too_large`.
     pub upload_max: u64,
-    /// Bytes one member may keep in uploads. Beyond: 413 `quota_exceeded`.
+    /// Bytes one member may keep in uploads. Above: 413 `quota_exceeded`.
     pub upload_quota: u64,
-    /// Uploads one member may keep, whatever their size. Beyond: 413 `quota_exceeded`.
+    /// Uploads one member may keep, whatever their size. Above: 413 `quota_exceeded`.
     pub upload_files_max: u64,
-    /// Declared width × height of one picture. Beyond: 422 `invalid_file`.
+    /// Declared width × height of one picture. Above: 422 `invalid_file`.
     pub pixels_max: u64,
-    /// Characters (Unicode scalar values) of a message body. Beyond: 422 `invalid_body`.
+    /// Characters (Unicode scalar values) of a message body. Above: 422 `invalid_body`.
     pub message_max: usize,
-    /// Members of a group. Beyond: 422 `invalid_members`.
+    /// Members of a group. Above: 422 `invalid_members`.
     pub members_max: usize,
-    /// Bytes of one WebSocket message, this number included. Beyond: close 1009.
+    /// Bytes of one WebSocket message, this number included. Above: close 1009.
     pub ws_message_max: usize,
-    /// Bytes waiting for one slow stream. Beyond: close 4408; the client resumes by cursor.
+    /// Bytes waiting for one slow stream. Above: close 4408; the client resumes by cursor.
     pub send_queue_max: usize,
-    /// Open connections. Beyond: one without an account gives way, else an idle one, else the newcomer gets 503 `busy`.
+    /// Open connections. Above: an anonymous one gives way, else an idle one, else the new one gets 503 `busy`.
     pub connections_max: usize,
-    /// Open connections of one address (a /64 for IPv6), twice as many of a /56, four times of a /48 or of a /24 of IPv4; of a
-    /// trusted proxy: streams and requests under way of each address and account. Beyond: 429 `rate_limited`.
+    /// Open connections of one address (a /64 for IPv6), twice as many of a /56, four times of a /48 or of a /24 of IPv4; through
+    /// a trusted proxy: streams and requests in progress of each address and member. Above: 429 `rate_limited`.
     pub connections_per_address: usize,
-    /// Open WebSockets, event streams and long polls of one account. Beyond: 429 `rate_limited`.
+    /// Open WebSockets, event streams and long polls of one member. Above: 429 `rate_limited`.
     pub streams_per_account: usize,
-    /// Seconds an access token lives.
+    /// Seconds until an access token expires.
     pub access_ttl: u64,
-    /// Seconds a refresh token lives.
+    /// Seconds until a refresh token expires.
     pub refresh_ttl: u64,
     /// Between two pings of a stream; a stream silent for 2.5 × this is closed.
     pub heartbeat: Duration,
@@ -45,11 +45,11 @@ pub struct Limits {
     pub rate_credentials: Rate,
     /// Unauthenticated and failed requests, by address.
     pub rate_address: Rate,
-    /// Authenticated requests, by account.
+    /// Authenticated requests, by member.
     pub rate_account: Rate,
-    /// Writes, by account.
+    /// Writes, by member.
     pub rate_writes: Rate,
-    /// `RATE_LIMIT=off` lifts the four rates and the streams of one account, never the limits on codes and failed sign-ins.
+    /// `RATE_LIMIT=off` lifts the four rates and the streams of one member, never the limits on codes and failed sign-ins.
     pub rate_limit: bool,
 }
 
@@ -57,7 +57,7 @@ pub struct Limits {
 pub const MESSAGE_MOST: usize = 1_000_000;
 pub const MEMBERS_MOST: usize = 100_000;
 
-/// A token bucket: `per_second` refills it, `burst` is its size. Beyond: 429 with `Retry-After`.
+/// A token bucket: `per_second` refills it, `burst` is its size. When it is empty: 429 with `Retry-After`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub per_second: u32,
@@ -100,29 +100,29 @@ pub const SEGMENT_COPY_MAX: usize = 1_024;
 
 // ---- proto/http ----------------------------------------------------------------------------------
 
-/// Headers of one request. Beyond: 431 `head_too_large`.
+/// Headers of one request. Above: 431 `head_too_large`.
 pub const HEADERS_MAX: usize = 64;
-/// Bytes of a request target. Beyond: 414 `target_too_long`.
+/// Bytes of a request target. Above: 414 `target_too_long`.
 pub const TARGET_MAX: usize = 8_192;
 
 // ---- proto: multipart, image, smtp, http client ---------------------------------------------------
 
-/// Bytes of an upload held back until its type is known: the brands of an MP4 and the DocType of a WebM
-/// stand in them. What names its type only later is taken for text, or refused.
+/// Bytes of an upload that are held until its type is known: they contain the brands of an MP4 and the DocType of a WebM. A
+/// file that names its type later counts as text, or is refused.
 pub const SNIFF_BYTES: usize = 512;
-/// Bytes of one SMTP reply, all its lines (RFC 5321 §4.5.3.1.5 allows 512 each). Beyond: the try ends as a
-/// transient failure.
+/// Bytes of one SMTP reply, all its lines (RFC 5321 §4.5.3.1.5 allows 512 each). Above: the try ends as a transient
+/// failure.
 pub const SMTP_REPLY_MAX: usize = 16_384;
 
 // ---- proto: websocket, sse -------------------------------------------------------------------------
 
 // ---- model, auth, messaging, uploads ---------------------------------------------------------------
 
-/// Items of a list at the most; a greater `limit` is clamped.
+/// The most items of a page of a list; a greater `limit` is clamped.
 pub const PAGE_MAX: u32 = 200;
 /// Bytes after which a page of a list ends, whatever its `limit`.
 pub const PAGE_BYTES_MAX: usize = 262_144;
-/// Characters of a display name. Beyond: 422 `invalid_display_name`.
+/// Characters of a display name. Above: 422 `invalid_display_name`.
 pub const DISPLAY_NAME_MAX: usize = 64;
 pub const NICK_NAME_MAX: usize = 25;
 /// Different emoji on one message. Above it: 422 `invalid_emoji`.
@@ -133,67 +133,66 @@ pub const SIGN_IN_WINDOW: Duration = Duration::from_secs(15 * 60);
 pub const EMAIL_TAKEN_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// How long a WebSocket ticket waits to be used (`protocol.md`, "Authentication").
 pub const TICKET_TTL: Duration = Duration::from_secs(30);
-/// Milliseconds between two codes of one account and purpose. Sooner: no mail, and the old code stays.
+/// Milliseconds between two codes of one account and purpose. Earlier: no mail, and the old code stays valid.
 pub const CODE_INTERVAL_MS: u64 = 60_000;
-/// Codes of one account and purpose within an hour. Beyond: as sooner than [`CODE_INTERVAL_MS`].
+/// Codes of one account and purpose within an hour. Above: the same as within [`CODE_INTERVAL_MS`].
 pub const CODES_AN_HOUR: usize = 5;
-/// Attachments of one message. Beyond: 422 `invalid_attachments`.
+/// Attachments of one message. Above: 422 `invalid_attachments`.
 pub const ATTACHMENTS_MAX: usize = 10;
-/// Messages a Go-form socket is given when it opens; older ones come by message.list.
+/// Messages that a legacy socket gets when it opens; older ones come by message.list.
 pub const PAIR_HISTORY_MAX: u32 = 100;
 
 // ---- store -----------------------------------------------------------------------------------------
 
-/// KiB of pages the writer keeps: the inner pages and the fresh leaves of its indexes. Beyond: read again.
+/// KiB of pages that the writer caches: the inner pages and the newest leaves of its indexes. Above: pages are read again.
 pub const WRITER_CACHE_KIB: i64 = 16_384;
-/// KiB of pages a reader keeps. Beyond: read again, from the system's cache.
+/// KiB of pages that a reader caches. Above: pages are read again, from the system's cache.
 pub const READER_CACHE_KIB: i64 = 2_048;
-/// Milliseconds a connection waits for a lock of another process (a shell, a backup). Beyond: `Unavailable`.
+/// Milliseconds that a connection waits for a lock of another process (a shell, a backup). After that: `Unavailable`.
 pub const STORE_BUSY_MS: u64 = 5_000;
-/// Milliseconds a checkpoint waits for a reader's old snapshot, while every post waits for the checkpoint. Ours last
-/// milliseconds. Beyond: tried again by the next occasion for the store's own work.
+/// Milliseconds that a checkpoint waits for a reader's old snapshot, while every post waits for the checkpoint. Snapshots of
+/// this process last milliseconds. After that: the store's next maintenance tries again.
 pub const CHECKPOINT_BUSY_MS: u64 = 100;
-/// Bytes up to which every start reads the whole database (about 1 ms a MiB). Beyond: header, schema and length only.
+/// Bytes up to which every start reads the complete database (about 1 ms a MiB). Above: header, schema and length only.
 pub const QUICK_CHECK_BYTES_MAX: u64 = 33_554_432;
-/// Pages in the WAL (32 MiB, 33 MB) from which on `/readyz` warns of a reader outside of this process. Writing goes on up to
-/// WAL_MAX, which is no less.
+/// Pages in the WAL (32 MiB) from which on `/readyz` warns of a reader outside of this process. Writes continue up to WAL_MAX,
+/// which is not smaller.
 pub const WAL_HELD_PAGES: u64 = 8_000;
-/// Between two checkpoints for the sake of erasure: what was erased is gone from every file within a minute, and a flood of
+/// Between two checkpoints that complete an erasure: erased text is removed from every file within a minute, and a flood of
 /// erasures costs four checkpoints a minute.
 pub const ERASE_EVERY: Duration = Duration::from_secs(15);
-/// Messages looked at in one step of an erasure and for one page of an export, on the way through conversations to those of
-/// one sender: a few milliseconds, though each row may be a page of its own. A conversation counts as one more. Beyond: the
-/// next step or page.
+/// Messages that one step of an erasure or one page of an export reads to find those of one sender: a few milliseconds, even
+/// if each row is on a page of its own. A conversation counts as one more. The rest is for the next step or page.
 pub const SENDER_SCAN: u32 = 1_000;
-/// Bytes of the WAL file that stay on disk for its next round. Beyond: given back.
+/// Bytes of the WAL file that stay on disk for its next use. The rest is truncated.
 pub const WAL_KEPT_BYTES: i64 = 16_777_216;
 
 // ---- work ------------------------------------------------------------------------------------------
 
 // ---- server ----------------------------------------------------------------------------------------
 
-/// Answers waiting on a connection before the next pipelined request is looked at.
+/// Bytes of answers that wait on a connection. Above: its next pipelined request waits.
 pub const PIPELINE_BYTES_MAX: usize = 65_536;
-/// Answers and events waiting on a WebSocket before its next frame is looked at.
+/// Bytes of answers and events that wait on a WebSocket. Above: its next frame waits.
 pub const STREAM_PAUSE_BYTES: usize = 262_144;
-/// Replay waiting on a stream before the next page of the log is read.
+/// Bytes of a replay that wait on a stream. Above: the next page of the log is read later.
 pub const REPLAY_LOW_BYTES: usize = 65_536;
-/// Bytes of live events held while a stream replays. Beyond: they are dropped and read from the log instead.
+/// Bytes of live events that are held while a stream replays. Above: they are dropped and read from the log instead.
 pub const HELD_BYTES_MAX: usize = 65_536;
-/// Ops of one WebSocket under way (`protocol.md`, "WebSocket"). Beyond: the socket is not read.
+/// Ops of one WebSocket in flight (`protocol.md`, "WebSocket"). Above: the socket is not read.
 pub const IN_FLIGHT_MAX: usize = 64;
 /// Refused frames within [`REFUSED_WINDOW`] after which a WebSocket is closed 4429.
 pub const REFUSED_MAX: usize = 100;
 /// See [`REFUSED_MAX`].
 pub const REFUSED_WINDOW: Duration = Duration::from_secs(10);
-/// A whole request head from its first byte (`protocol.md`, "HTTP"). Beyond: 408.
+/// How long a request head may take from its first byte (`protocol.md`, "HTTP"). After that: 408.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// An upload from its first byte: this, and its size at [`UPLOAD_BYTES_PER_S`]. Beyond: 408.
+/// How long an upload may take from its first byte: this, plus its size at [`UPLOAD_BYTES_PER_S`]. After that: 408.
 pub const UPLOAD_DEADLINE: Duration = Duration::from_secs(60);
 /// See [`UPLOAD_DEADLINE`].
 pub const UPLOAD_BYTES_PER_S: u64 = 8_192;
-/// Uploads one member brings at once; twice the burst of RATE_WRITES, which begins them. Their bytes count in the quota as they
-/// come. Beyond: 429.
+/// Uploads of one member at once: twice the burst of RATE_WRITES, which limits how many begin. Their bytes count in the quota
+/// as they come. Above: 429.
 pub const UPLOADS_OF_MEMBER_MAX: usize = 128;
 /// How long and how much is read and dropped after an answer that came before its body: the peer must be able to read
 /// the answer. The upload limit is added to the bytes.
@@ -202,29 +201,29 @@ pub const LINGER_DEADLINE: Duration = Duration::from_secs(10);
 pub const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 /// See [`PROGRESS_WINDOW`].
 pub const PROGRESS_BYTES: u64 = 10_240;
-/// Mails being sent or settled at once. Beyond: they wait in the outbox.
+/// Mails that are being sent or recorded at once. Above: they wait in the outbox.
 pub const MAILS_UNDER_WAY_MAX: usize = 8;
 
 // ---- runtime ---------------------------------------------------------------------------------------
 
-/// Bytes of the one buffer all sockets are read into. A larger read takes another turn of the same loop.
+/// Bytes of the one buffer into which all sockets are read. More bytes need another read.
 pub const READ_BUFFER: usize = 65_536;
-/// Connections accepted in one turn by one listener. Beyond: the next turn, so that a flood of them can't stop the talk.
+/// Connections that one listener accepts in one turn. The rest waits for the next turn, so that a flood delays no posts.
 pub const ACCEPTS_TURN_MAX: usize = 256;
-/// From the first signal to the end, finished or not. Beyond: what is still open is dropped.
+/// From the first signal to the end of the process. After that, connections that are still open are dropped.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);
 
-/// Between two looks whether a database that failed takes writes again.
+/// Between two checks whether a database that failed takes writes again.
 pub const PROBE_EVERY: Duration = Duration::from_secs(3);
 
 /// Threads that hash passwords: each holds its arena (some MiB) while it has work, and a core.
 pub const PASSWORD_THREADS: usize = 2;
-/// Passwords handed to them: the server keeps those that wait, in the order of its turns. Beyond: `Done::Busy`.
+/// Passwords that these threads have; the others wait in the server. Above: `Done::Busy`.
 pub const PASSWORD_JOBS_MAX: usize = 4;
 
 // ---- config, cli, logging --------------------------------------------------------------------------
 
-/// Bytes of `.env` and of a file named by `NAME_FILE`: a mistyped path must not be read whole. Beyond: a fault.
+/// Bytes of `.env` and of a file named by `NAME_FILE`: a mistyped path must not be read completely. Above: a fault.
 pub const CONFIG_FILE_BYTES_MAX: usize = 65_536;
-/// Entries of a list in one variable; each request walks ALLOWED_ORIGINS and TRUSTED_PROXIES. Beyond: a fault.
+/// Entries of a list in one variable; each request scans ALLOWED_ORIGINS and TRUSTED_PROXIES. Above: a fault.
 pub const CONFIG_LIST_MAX: usize = 256;

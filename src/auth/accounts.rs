@@ -51,8 +51,8 @@ pub(super) fn signed_in(ctx: &Ctx<'_>, status: u16, opened: Opened) -> Reply {
     Reply::data(status, &SignedIn { token, member: account.member, profile: account.profile })
 }
 
-/// The session is bound to the `unique_id` of the body and to nothing else: a client that merely sends the `UniqueId`
-/// header has not asked to be bound, and would be locked out the day it leaves the header away.
+/// The session is bound to the `unique_id` of the body and to nothing else: a client that only sends the `UniqueId` header
+/// has not asked to be bound, and would be locked out as soon as it omits the header.
 pub(super) fn new_session(ctx: &mut Ctx<'_>, client: &Client, unique_id: Option<String>) -> NewSession {
     let issued = ctx.now.unix_s();
     NewSession {

@@ -1,6 +1,6 @@
 //! Layer 3: accounts, sessions and their tokens, as pure handlers.
 //!
-//! Knows nothing of messages.
+//! Imports nothing of messages.
 
 pub mod accounts;
 pub mod admin;

@@ -18,7 +18,7 @@ use crate::model::profile::{
 use crate::model::settings::SignUrls;
 use crate::model::upload::DeleteUpload;
 
-/// Ids of one profile.list (`protocol.md`, "Profiles and blocks"). Beyond: 422 `invalid_ids`.
+/// Ids of one profile.list (`protocol.md`, "Profiles and blocks"). Above: 422 `invalid_ids`.
 pub(crate) const PROFILE_IDS_MAX: usize = 100;
 
 /// GET /{nick_name}.

@@ -1,6 +1,6 @@
 //! The syntax of an account's values: e-mail, name, password, device id, nick name.
 //!
-//! Storage decides whether an address or a nick name is taken.
+//! Owns what is well-formed. Leaves to storage whether an address or a nick name is taken.
 //! Invariant: a value that passes here is not checked again anywhere.
 
 use super::common_passwords;
@@ -12,15 +12,15 @@ use crate::model::params::{Params, written_name, written_text};
 use crate::model::problem::Problem;
 use crate::model::profile::RESERVED_NICK_NAMES;
 
-/// Bytes of an e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets). Beyond: 422 `invalid_email`.
+/// Bytes of an e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets). Above: 422 `invalid_email`.
 pub(crate) const EMAIL_BYTES_MAX: usize = 254;
-/// Characters of a password at the least: below it, guessing is cheap. Beneath: 422 `invalid_password`.
+/// The fewest characters of a password: shorter ones are guessed cheaply. Below: 422 `invalid_password`.
 pub(crate) const PASSWORD_MIN: usize = 8;
-/// Characters of a password at the most: room for any phrase. Beyond: 422 `invalid_password`.
+/// The most characters of a password: enough for any phrase. Above: 422 `invalid_password`.
 pub(crate) const PASSWORD_MAX: usize = 128;
-/// Bytes of a device id. Beyond: 422 `invalid_unique_id`.
+/// Bytes of a device id. Above: 422 `invalid_unique_id`.
 pub(crate) const UNIQUE_ID_MAX: usize = 128;
-/// Characters of a nick name, from and to. Outside: 422 `invalid_nickname`.
+/// Characters of a nick name, from and to. Any other length: 422 `invalid_nickname`.
 pub(crate) const NICK_NAME_MIN: usize = 3;
 
 /// The request's e-mail, in lower case. Blanks around it are removed: phone keyboards add one after a word that they
@@ -31,8 +31,8 @@ pub fn email(params: &Params<'_>) -> Result<String, Problem> {
 }
 
 /// A mailbox of RFC 5321 §4.1.2 without its rare forms: no quoted local part, no address literal, ASCII only. A domain
-/// of one label is good, for mail inside one organisation. Dots may follow each other or end the local part, against
-/// §4.1.2: large providers gave such addresses out, and their holders have no other. The mail quotes them.
+/// of one label is valid, for mail inside one organisation. Dots may follow each other or end the local part, against
+/// §4.1.2: large providers have assigned such addresses, and their holders have no other. The mail quotes them.
 fn good_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let atom = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
@@ -114,8 +114,8 @@ pub fn good_nick_name(text: &str) -> bool {
 /// How many letters a generated nick name takes from the display name: it still fits with the most digits.
 const NICK_NAME_BASE_MAX: usize = 16;
 
-/// How many random digits each candidate ends in. Ten thousand people of one name make the first candidates scarce,
-/// never the last: nine random digits collide too rarely to matter.
+/// How many random digits each candidate ends in. With ten thousand people of one name most of the first candidates are
+/// taken, but not the last one: nine random digits collide too rarely to matter.
 const NICK_NAME_DIGITS: [u32; 5] = [4, 4, 6, 6, 9];
 
 /// Nick names for a new profile, the best first: the display name's letters and random digits.

@@ -16,14 +16,14 @@ use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
 use crate::model::session::{NewSession, OpenSession};
 
-/// Milliseconds a mail about a new device waits for its place: a look-up's limit and the queue before it. Beyond: the
-/// mail says that the place is unknown.
+/// Milliseconds that a mail about a new device waits for the place of its address: the limit of a look-up and the queue before
+/// it. After that the mail says that the place is unknown.
 const PLACE_HOLD_MS: u64 = 10_000;
 
 /// POST /user/sign-in.
 ///
-/// After ten failures an account takes no sign-in from a device that it does not know, so that strangers can't lock out
-/// the owner's devices. A device is known by its `unique_id` only, since a user agent can be guessed.
+/// After ten failures an account takes sign-ins from known devices only, so that strangers can't lock out the member's
+/// devices. A device is known by its `unique_id` only, since a user agent can be guessed.
 pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     let email = rules::email(&request.params)?;
     let password = rules::presented_password(&request.params)?;

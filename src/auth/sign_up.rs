@@ -64,8 +64,8 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
     }))
 }
 
-/// `email_taken` is the one permitted disclosure: an address that asked often enough may not sign anyone up for a
-/// while, whether the e-mail is taken or not. It is a rate limit by address, so `RATE_LIMIT=off` removes it.
+/// `email_taken` is the one permitted disclosure: a client address that got it often enough may not sign anyone up for some
+/// time, whether the e-mail is taken or not. It is a rate limit by address, so `RATE_LIMIT=off` removes it.
 fn refuse_prober(ctx: &Ctx<'_>, address: &AttemptKey) -> Result<(), Problem> {
     match ctx.attempts.email_taken.blocked(address, ctx.now) {
         Some(wait) if ctx.settings.limits.rate_limit => Err(Problem::rate_limited(wait.as_millis() as u64)),

@@ -15,7 +15,7 @@ use crate::model::problem::{Code, Problem};
 use crate::model::session::{Token, TokenPair};
 use crate::model::settings::Settings;
 
-/// Bytes of a token that is looked at: ours are about 550. Beyond: 401, before a byte of it is decoded.
+/// Bytes of a token that is decoded: natter's are about 550. Above: 401, before a byte of it is decoded.
 pub(crate) const TOKEN_BYTES_MAX: usize = 1_024;
 
 /// `{"alg":"HS256","typ":"JWT"}`. A token's header is compared with these bytes, not interpreted: `none`, another
@@ -45,11 +45,11 @@ pub struct RefreshClaims {
 /// Why a token is refused: for tests and counts. The peer gets 401 in each case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadToken {
-    /// It has not three parts with our header, or is too long.
+    /// It does not have three parts with natter's header, or is too long.
     Malformed,
-    /// The signature is not ours, or not of this kind of token.
+    /// The signature is not natter's, or not that of this kind of token.
     Forged,
-    /// Ours, but of the other kind, or without a claim that we always set.
+    /// Signed by natter, but of the other kind, or without a claim that natter always sets.
     Claims,
     /// Issued in another epoch of this database: a backup was restored since.
     Epoch,
@@ -70,7 +70,7 @@ struct Claims<'a> {
     refresh_uuid: Option<Id>,
     user_id: MemberId,
     profile_id: ProfileId,
-    /// Only the hash of the device id, in base64url: a token read by someone else doesn't give the device away.
+    /// Only the hash of the device id, in base64url: a stolen token does not disclose the device id.
     #[serde(skip_serializing_if = "Option::is_none")]
     unique_id: Option<String>,
     sid: SessionId,

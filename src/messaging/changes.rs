@@ -10,7 +10,7 @@ use crate::model::message::{DeleteMessage, EditMessage, GetMessage, React};
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
 
-/// Bytes of the emoji of one reaction, as sent and fully qualified. Beyond: 422 `invalid_emoji`.
+/// Bytes of the emoji of one reaction, as sent and fully qualified. Above: 422 `invalid_emoji`.
 pub(crate) const EMOJI_BYTES_MAX: usize = 64;
 
 /// GET /messages/{message}, op `message.get`.

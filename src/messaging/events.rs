@@ -8,7 +8,7 @@ use crate::model::handler::{Actor, Ctx, Cursor, PollStart, Request, Step, Stream
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::weight_of;
 
-/// The longest a poll of the log may ask to wait. Beyond: 422.
+/// The longest wait that a poll of the log may ask for. Above: 422.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// GET /events: server-sent events for a client whose Accept names them, JSON for any other.

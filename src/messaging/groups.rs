@@ -11,7 +11,7 @@ use crate::model::params::written_name;
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
 
-/// Characters of a group's title. Beyond: 422 `invalid_title`.
+/// Characters of a group's title. Above: 422 `invalid_title`.
 pub(crate) const TITLE_CHARS_MAX: usize = 128;
 
 /// POST /conversations, op `conversation.create`.

@@ -1,6 +1,6 @@
 //! Layer 3: conversations and messages, as pure handlers.
 //!
-//! Knows nothing of passwords and tokens.
+//! Imports nothing of passwords and tokens.
 
 pub mod changes;
 pub mod conversations;

@@ -7,7 +7,7 @@ use crate::model::message::SearchMessages;
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
 
-/// Characters of a search. Beyond: 422 `invalid_q`.
+/// Characters of a search. Above: 422 `invalid_q`.
 const SEARCH_CHARS_MAX: usize = 512;
 
 /// GET /search, op `message.search`.

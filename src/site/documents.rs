@@ -10,7 +10,7 @@ use crate::base::crypto::{base64, sha256};
 use crate::model::handler::{Ctx, Request, Step};
 use crate::model::problem::Problem;
 
-/// Permits nothing but the style that is in the page.
+/// Permits only the style that is in the page.
 pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
     let digest = base64(&sha256(include_bytes!("docs.css")));
     format!(
@@ -18,7 +18,7 @@ pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A document for machines shows nothing.
+/// A document for machines loads nothing.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// `GET /docs`.

@@ -1,6 +1,6 @@
 //! Checks of the client's source that need no browser: size, isolation and translations.
 //!
-//! They hold that no file loads anything from another origin, that no text of a member can become code or markup, and
+//! They check that no file loads anything from another origin, that no text of a member can become code or markup, and
 //! that each text exists in both languages.
 
 use std::collections::BTreeSet;

@@ -65,7 +65,7 @@ fn sessions() -> Vec<Operation> {
             .invalid(&["display_name", "email", "password", "unique_id"]),
             "The account is stored and signed in.", named("SignedIn"), "The session."),
         row(Post, "/api/v1/user/sign-in", tag, "Opens a session; credentials in the query are 422")
-            .says("A device that was not seen before is told to the account's owner by mail. After 10 failures within 15 minutes new devices get 429.")
+            .says("A device that was not seen before is reported to the member by mail. After 10 failures within 15 minutes new devices get 429.")
             .json(&[
                 must("email", email(), "In any case."),
                 must("password", presented(), "The account's."),
@@ -75,18 +75,18 @@ fn sessions() -> Vec<Operation> {
             .codes(&[Code::EmailPasswordWrong])
             .invalid(&["email", "password", "unique_id"]),
         row(Post, "/api/v1/user/refresh", tag, "A new token pair for a refresh token, which becomes invalid")
-            .says("Repeated within 60 s, until its successor is presented, it gives the same pair again, so that a lost answer signs nobody out; any other reuse revokes the session.")
+            .says("Repeated within 60 s, until its successor is presented, it gives the same pair again, so that a lost answer ends no session; any other reuse revokes the session.")
             .json(&[must("refresh", text().length(1, TOKEN_BYTES_MAX), "The refresh token.")])
             .gives(200, "The next pair.", named("Token"), "The tokens.")
             .codes(&[Code::UnauthorizedAccess])
             .invalid(&["refresh", "unique_id"]),
         row(Post, "/api/v1/user/logout", tag, "Ends this session")
-            .done("The tokens are dead and the session's streams closed."),
+            .done("The tokens are invalid and the session's streams are closed."),
         row(Put, "/api/v1/user/password", tag, "Changes the password and ends all other sessions")
             .json(&[
                 must("password", presented(), "The present one."),
                 must("new_password", password(), "Neither the address nor the name nor a common one."),
-                must("confirm_password", text().format("password").length(1, 1_024), "The new one again."),
+                must("confirm_password", text().format("password").length(1, 1_024), "The new password again."),
             ])
             .done("Changed.")
             .codes(&[Code::EmailPasswordWrong, Code::PasswordMismatch])
@@ -96,9 +96,9 @@ fn sessions() -> Vec<Operation> {
             .pages("The devices that are signed in.", named("Session"), vec![]),
         row(Delete, "/api/v1/user/sessions", tag, "Ends all other sessions")
             .named("session.revoke.others")
-            .no_content("They are over, and their streams closed (4401)."),
+            .no_content("They have ended, and their streams are closed (4401)."),
         row(Delete, "/api/v1/user/sessions/{session}", tag, "Ends one session")
-            .no_content("It is over, and its streams closed (4401)."),
+            .no_content("It has ended, and its streams are closed (4401)."),
         row(Post, "/api/v1/user/ticket", tag, "A ticket for a client that can't set headers: for one socket within 30 s, or for the event streams")
             .says("Without a body it opens one WebSocket; with `for` the event streams, until the access token expires.")
             .json(&[may("for", word(&["events"]), "The event streams.")])
@@ -112,20 +112,20 @@ fn codes() -> Vec<Operation> {
     let tag = "Accounts";
     let verify = |path| {
         let row = row(Post, path, tag, "Mails a verification code")
-            .says("To the account's own address; an earlier code is dead. One a minute and five an hour are sent: beyond, the answer is the same and no mail goes out.")
+            .says("To the account's own address; an earlier code becomes invalid. One a minute and five an hour are sent: above that, the answer is the same and no mail is sent.")
             .json(&[may("code_type", text().length(0, 64), "Ignored: there is one kind for a token's own member.")])
             .invalid(&["code_type"]);
-        mailed(row, "Mailed, unless one was just sent.", null(), "Always null.")
+        mailed(row, "Mailed, unless one was sent within the last minute.", null(), "Always null.")
     };
     let reset = |path| {
         row(Post, path, tag, "Sets a new password with a code and ends every session")
-            .says("The address, the code that was mailed there, and the password to be.")
+            .says("The address, the code that was mailed there, and the new password.")
             .json(&[
                 must("email", email(), "Whose password it is."),
                 code(),
                 must("password", password(), "Neither the address nor the name nor a common one."),
             ])
-            .done("Changed; everybody has to sign in anew.")
+            .done("Changed; every session has ended.")
             .codes(&[Code::CodeWrong])
             .invalid(&["email", "code", "password"])
     };
@@ -133,13 +133,13 @@ fn codes() -> Vec<Operation> {
         verify("/api/v1/user/verify/code"),
         verify("/api/v1/user/verify/renew"),
         row(Post, "/api/v1/user/verify/check", tag, "Verifies the address")
-            .says("A code lives 5 minutes, for 5 tries and one use.")
+            .says("A code is valid for 5 minutes, 5 attempts and one use.")
             .json(&[code()])
             .done("The address is verified.")
             .codes(&[Code::CodeWrong])
             .invalid(&["code"]),
         mailed(row(Post, "/api/v1/user/reset/code", tag, "Mails a reset code if the account exists; the response is the same if it does not")
-            .says("Answered alike, and in the same time, whether or not there is one.")
+            .says("The answer is the same, in the same time, whether or not there is an account.")
             .json(&[must("email", email(), "The account's address.")])
             .invalid(&["email"]),
             "Mailed, if there is such an account.", null(), "Always null."),
@@ -158,13 +158,13 @@ fn account() -> Vec<Operation> {
                 must("password", presented(), "The account's."),
                 may("messages", word(&["keep", "erase"]).or_else(string("keep")), "Whether its messages stay, without a sender."),
             ])
-            .no_content("The account is gone.")
+            .no_content("The account is deleted.")
             .codes(&[Code::EmailPasswordWrong])
             .invalid(&["password", "messages"])
     };
     vec![
         row(Get, "/api/v1/user/me", tag, "The member and its profile")
-            .gives(200, "Who the token speaks for.", named("Account"), "The account."),
+            .gives(200, "The actor of the token.", named("Account"), "The account."),
         delete(Delete, "/api/v1/user/me"),
         delete(Post, "/api/v1/user/delete").named("account.delete.post"),
         row(Get, "/api/v1/user/export", tag, "All data about me, one JSON object `{kind,data}` per line; an export that could not be completed ends without its last chunk; 429 for a third export of an account at once, 503 above 64 in all")
@@ -177,8 +177,8 @@ fn profiles() -> Vec<Operation> {
     let tag = "Profiles";
     let fields = |flag: fn() -> Schema, image: Field| object(&[
         may("display_name", display_name(), "At least one character that is drawn; no control characters."),
-        may("nick_name", nick_name(), "Unique whatever the case; the first segments of fixed paths are none."),
-        may("is_private", flag(), "To be found by QR code and in shared conversations only."),
+        may("nick_name", nick_name(), "Unique, compared without case; the reserved first segments of paths are no nick names."),
+        may("is_private", flag(), "Found only by its QR code and in shared conversations."),
         may("presence", flag(), "Whether others see one online."),
         image,
     ]);
@@ -187,7 +187,7 @@ fn profiles() -> Vec<Operation> {
         row(Get, "/api/v1/profile", tag, "My profile")
             .gives(200, "It, with `member` and `presence`.", named("Profile"), "The profile."),
         row(Put, "/api/v1/profile", tag, "Changes my profile")
-            .says("What is not named stays. As JSON, or as a form that may carry the picture itself.")
+            .says("A field that is not named stays as it is. As JSON, or as a form that may carry the picture itself.")
             .body(JSON, fields(flag, may("profile_image", or_null(id()), "An upload that is a picture; null removes it.")))
             .body("multipart/form-data", fields(in_form, may("profile_image", bytes(), "The picture itself.")))
             .gives(200, "As it is now.", named("Profile"), "The profile.")
@@ -218,7 +218,7 @@ fn profiles() -> Vec<Operation> {
             .invalid(&["profile"]),
         row(Get, "/api/v1/{nick_name}", tag, "The profile with exactly this nick name")
             .says("A private one is 404 unless by its QR code or in a shared conversation. Fixed paths win.")
-            .query(vec![may("source", word(&["search", "qr_code"]).or_else(string("search")), "How one came to the name.")])
+            .query(vec![may("source", word(&["search", "qr_code"]).or_else(string("search")), "How the name was found.")])
             .gives(200, "It.", named("Profile"), "The profile.")
             .invalid(&["source"]),
     ]

@@ -15,9 +15,9 @@ pub fn document(examples: &Examples<'_>) -> Value<'static> {
     let (answers, lines, values) = (events::answers(), events::lines(), events::values());
     let names =
         |messages: &[Message]| messages.iter().map(|message| message.name.clone()).collect::<Vec<_>>();
-    let told = [names(&kept), names(&passing), names(&answers)].concat();
+    let sent = [names(&kept), names(&passing), names(&answers)].concat();
     let log = [names(&kept), vec!["event.reset".to_owned()]].concat();
-    let socket = [names(&ops), told.clone()].concat();
+    let socket = [names(&ops), sent.clone()].concat();
     let all = ops.iter().chain(&kept).chain(&passing).chain(&answers).chain(&lines).chain(&values);
     record([
         ("asyncapi", string("3.0.0")),
@@ -58,7 +58,7 @@ pub fn document(examples: &Examples<'_>) -> Value<'static> {
                     channel(
                         "/api/v1/ws/{sender}/{receiver}",
                         "The legacy WebSocket between two members",
-                        "The older form: lines of text between two.",
+                        "The predecessor's form: lines of text between two members.",
                         Some(record([
                             ("sender", record([("description", string("My profile."))])),
                             (
@@ -105,7 +105,7 @@ pub fn document(examples: &Examples<'_>) -> Value<'static> {
             "operations",
             record([
                 ("sendOps", operation("receive", "socket", "The client sends operations", &names(&ops))),
-                ("receiveEvents", operation("send", "socket", "The server sends events and answers", &told)),
+                ("receiveEvents", operation("send", "socket", "The server sends events and answers", &sent)),
                 (
                     "sendLines",
                     operation(
@@ -124,7 +124,7 @@ pub fn document(examples: &Examples<'_>) -> Value<'static> {
                         &["pair.lines".to_owned(), "pair.error".to_owned()],
                     ),
                 ),
-                ("receiveLog", operation("send", "events", "What happens, from a cursor on", &log)),
+                ("receiveLog", operation("send", "events", "The events from a cursor on", &log)),
                 ("receiveChats", operation("send", "chats", "All chats", &["chats".to_owned()])),
                 (
                     "receiveCounter",

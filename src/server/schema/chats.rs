@@ -52,7 +52,7 @@ fn messages() -> Vec<Operation> {
     };
     vec![
         stored(row(Post, "/api/v1/messages", tag, "Posts a message; answered when it is on disk")
-            .says("Exactly one of `conversation` and `to`; a body or an attachment. An unanswered post is safe to repeat under its `client_id`, for ever.")
+            .says("Exactly one of `conversation` and `to`; a body or an attachment. An unanswered post can be repeated with its `client_id` at any time.")
             .json(&[
                 may("conversation", id(), "Where to."),
                 may("to", id(), "A profile: to the direct conversation with it, which the first message makes."),
@@ -63,7 +63,7 @@ fn messages() -> Vec<Operation> {
             ])
             .codes(&[Code::NotAllowed, Code::NotFound, Code::StorageFull])
             .invalid(&["conversation", "to", "client_id", "body", "attachments", "reply_to"]),
-            "Stored, and told to everybody who may hear it.", "Message", any_of([named("Message"), named("MessagePlace")])),
+            "Stored, and its event is sent to the members of the conversation.", "Message", any_of([named("Message"), named("MessagePlace")])),
         row(Get, "/api/v1/messages/{message}", tag, "A message")
             .gives(200, "As it is now.", named("Message"), "The message."),
         row(Put, "/api/v1/messages/{message}", tag, "Changes the text; only by the sender")
@@ -93,7 +93,7 @@ fn messages() -> Vec<Operation> {
             .codes(&[Code::NotFound])
             .invalid(&["q", "conversation"]),
         row(Get, "/api/v1/conversations/{conversation}/messages", tag, "A page of messages in the order of n")
-            .says("Without `before` and `after` the newest page; `next` goes on in the direction asked, older when neither.")
+            .says("Without `before` and `after` the newest page; `next` continues in the same direction; without either, to older ones.")
             .query([vec![
                 may("before", count(), "Those with a smaller `n`, the nearest ones."),
                 may("after", count(), "Those with a greater `n`, the nearest ones; not both."),
@@ -114,7 +114,7 @@ fn conversations() -> Vec<Operation> {
                 must("unread_total", count(), "Over all conversations."),
             ]),
         stored(row(Post, "/api/v1/conversations", tag, "Creates a group; 429 above 120 groups or 5,000 added members an hour; each 16 members cost one write")
-            .says("The creator is its admin. Whoever blocks or is blocked is not added.")
+            .says("The creator is its admin. A profile that blocks the creator or is blocked by the creator is 404.")
             .json(&[
                 client_id(false),
                 must("title", title(), "At least one character that is drawn; no control characters."),
@@ -126,7 +126,7 @@ fn conversations() -> Vec<Operation> {
         row(Get, "/api/v1/conversations/{conversation}", tag, "A conversation")
             .gives(200, "As it is now.", named("Conversation"), "The conversation."),
         row(Put, "/api/v1/conversations/{conversation}", tag, "Changes title and image, by admins; muted for oneself")
-            .says("What is not named stays.")
+            .says("A field that is not named stays as it is.")
             .json(&[
                 may("title", title(), "Of a group."),
                 may("image", or_null(id()), "An upload that is a picture; null removes it."),
@@ -157,7 +157,7 @@ fn members() -> Vec<Operation> {
             .codes(NOT_MINE_TO_CHANGE)
             .invalid(&["role", "members"]),
         row(Delete, path, tag, "Removes a member, by admins or by oneself")
-            .says("When the last admin leaves, the eldest member becomes one.")
+            .says("When the last admin leaves, the earliest member becomes one.")
             .no_content("No longer in it.")
             .codes(NOT_MINE_TO_CHANGE),
     ]
@@ -197,7 +197,7 @@ pub fn uploads() -> Vec<Operation> {
             .with(&[ETAG, DISPOSITION])
             .answer(206, "The part that Range names.", vec![("*/*", bytes())])
             .with(&[ETAG, DISPOSITION, ("Content-Range", "Which part of how many bytes.")])
-            .answer(304, "What the client has is still so.", vec![])
+            .answer(304, "The client's copy is still current.", vec![])
             .with(&[ETAG])
             .codes(&[Code::NotFound, Code::PreconditionFailed, Code::RangeNotSatisfiable]),
     ]

@@ -128,7 +128,7 @@ pub fn kept() -> Vec<Message> {
             must("read_n", count(), "All up to this `n`."),
         ]), "How far."),
         brief("conversation.created", "A group that one is in was made"),
-        brief("conversation.updated", "A conversation has another title or image, or one of two is gone"),
+        brief("conversation.updated", "A conversation has another title or image, or the other of two was deleted"),
         member("member.added", "Somebody is a member now, or has another role"),
         member("member.removed", "Somebody is no member any more"),
         kept("profile.updated", "A profile was changed: one's own, or that of somebody one writes with", named("Profile"), "The profile as it is now."),
@@ -136,7 +136,7 @@ pub fn kept() -> Vec<Message> {
     ]
 }
 
-/// What is told once, and never again.
+/// Frames that are sent once and never repeated.
 #[rustfmt::skip]
 pub fn passing() -> Vec<Message> {
     vec![
@@ -152,12 +152,12 @@ pub fn passing() -> Vec<Message> {
                 must("attachments_max", count(), "Files of a message."),
                 must("in_flight_max", count(), "Ops under way at once; then the socket is not read."),
                 must("upload_max", count(), "Bytes of a file."),
-                must("send_queue_max", count(), "Bytes that may wait for a slow reader; beyond, 4408."),
+                must("send_queue_max", count(), "Bytes that may wait for a slow reader; above: 4408."),
                 must("members_max", count(), "Members of a group."),
             ]), "What the operator allows."),
         ]),
         event("caught_up", "All that was missed has come; from here on it is live", vec![seq()]),
-        event("reset", "Instead of a replay that is not possible: lists are to be fetched anew", vec![
+        event("reset", "Instead of a replay that is not possible: the client fetches its lists again", vec![
             must("reason", word(&["epoch", "pruned"]), "A cursor of another epoch or ahead of the log, or one older than what is kept."),
             seq(),
         ]),

@@ -1,10 +1,10 @@
-//! The schema table: what every operation takes and gives, and what every stream says, beside the row of `ROUTES` that does it.
+//! The schema table: the request, the answer and the problems of every operation, and the frames of every stream.
 //!
-//! `openapi.json`, `asyncapi.json` and `reference.md` of `site` are written from it by a test (`SCHEMA_UPDATE=1`), never by hand.
-//! Which problems an operation may be answered with follows from its route where it can: access, rate, body, path. The running
-//! server does not read the table: it serves what was written, so that nothing of it is in the binary.
-//! Invariant: each route of the public door and each event has exactly one row; the tests hold all requests, answers and frames
-//! that they see against the documents.
+//! A test writes `openapi.json`, `asyncapi.json` and `reference.md` of `site` from it (`SCHEMA_UPDATE=1`); they are never
+//! edited by hand. The problems of an operation follow from its row of `ROUTES` where possible: access, rate, body, path. The
+//! running server serves the written documents and does not read the table, so that the table is not in the binary.
+//! Invariant: each route of the public listener and each event has exactly one row; the tests compare all requests, answers
+//! and frames that they see with the documents.
 
 pub mod asyncapi;
 pub mod events;

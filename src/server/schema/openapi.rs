@@ -244,7 +244,7 @@ fn security_schemes() -> Value<'static> {
             record([
                 ("type", string("http")),
                 ("scheme", string("bearer")),
-                ("description", string("METRICS_TOKEN, where the operator set one.")),
+                ("description", string("METRICS_TOKEN, if the operator has set one.")),
             ]),
         ),
     ])

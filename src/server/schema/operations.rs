@@ -31,7 +31,7 @@ pub struct Operation {
     pub tag: &'static str,
     pub summary: &'static str,
     pub says: &'static str,
-    /// In the query, besides those of the path.
+    /// In the query, in addition to those of the path.
     pub query: Vec<Field>,
     pub headers: Vec<Field>,
     /// By media type.
@@ -39,7 +39,7 @@ pub struct Operation {
     pub answers: Vec<Answer>,
     /// Besides those that follow from the route.
     pub codes: Vec<Code>,
-    /// Fields that may be 422, besides those of the path.
+    /// Fields that may be 422, in addition to those of the path.
     pub invalid: Vec<&'static str>,
 }
 
@@ -48,7 +48,7 @@ pub struct Answer {
     pub says: &'static str,
     /// By media type; of [`LINES`] the schema of one line.
     pub content: Vec<(&'static str, Schema)>,
-    /// Fields that it always has, besides [`EVERY`]'s.
+    /// Fields that it always has, in addition to [`EVERY`]'s.
     pub headers: &'static [Header],
 }
 
@@ -63,7 +63,7 @@ pub const JSON: &str = "application/json";
 /// One JSON object on each line.
 pub const LINES: &str = "application/x-ndjson";
 
-/// What each problem of a status has, besides [`EVERY`]'s.
+/// What each problem of a status has, in addition to [`EVERY`]'s.
 pub fn headers_of(status: u16) -> &'static [Header] {
     match status {
         401 => &[("WWW-Authenticate", "Always `Bearer`.")],
@@ -143,11 +143,11 @@ impl Operation {
         self.answer(204, says, Vec::new())
     }
 
-    /// A page of a list, with what is given beside it.
+    /// A page of a list, with the members next to `data`.
     pub fn pages(self, says: &'static str, of: Schema, beside: Vec<Field>) -> Operation {
         let mut fields = vec![
             must("data", list(of).items_max(PAGE_MAX as usize), "One page."),
-            must("next", or_null(text().length(1, 512)), "Goes on as `?next=`; null on the last page."),
+            must("next", or_null(text().length(1, 512)), "Passed as `?next=` for the next page; null on the last page."),
         ];
         fields.extend(beside);
         self.answer(200, says, vec![(JSON, object(&fields))])
@@ -184,7 +184,7 @@ impl Operation {
         self.body.first().is_some_and(|(_, schema)| schema.keyword("required").is_some())
     }
 
-    /// Every code it may be answered with, beside those of any request (`ALWAYS`).
+    /// Every code it may be answered with, in addition to those of any request (`ALWAYS`).
     pub fn problems(&self) -> BTreeSet<(u16, String)> {
         let route = self.route();
         let mut codes = vec![Code::RateLimited];
@@ -260,7 +260,7 @@ pub const ALWAYS: &[Code] = &[
 fn path_field(name: &'static str) -> Field {
     match name {
         "session" => must(name, id(), "A session of one's own."),
-        "profile" => must(name, id(), "Somebody's profile."),
+        "profile" => must(name, id(), "A profile."),
         "message" => must(name, id(), "A message of a conversation of one's own."),
         "conversation" => must(name, id(), "A conversation of one's own."),
         "upload" => must(name, id(), "The file."),

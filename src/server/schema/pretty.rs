@@ -1,4 +1,4 @@
-//! Writes a document for people who read its changes: an object that fits on a line is one.
+//! Writes a document so that its changes are easy to read: an object that fits on one line is one line.
 
 use crate::base::json::{self, Value};
 
@@ -11,7 +11,7 @@ pub fn write(value: &Value<'_>) -> String {
     out
 }
 
-/// `taken` is what already stands on the line.
+/// `taken` is how many characters are already on the line.
 fn push(out: &mut String, value: &Value<'_>, depth: usize, taken: usize) {
     let line = json::to_string(value);
     let parts: Vec<(String, &Value<'_>)> = match value {

@@ -5,7 +5,7 @@ use super::shape::*;
 use crate::model::problem::Code;
 use crate::proto::http::head::Method::Get;
 
-const SAME: &str = "What the client has is still so.";
+const SAME: &str = "The client's copy is still current.";
 
 #[rustfmt::skip]
 pub fn operations() -> Vec<Operation> {
@@ -51,7 +51,7 @@ fn readiness() -> Schema {
         must("status", text().length(1, 64), "`ready`, or what is wrong."),
         must("reason", or_null(reason()), "Why it takes no writes."),
         must("durability", text().length(4, 128), "SYNCHRONOUS: `full`, or `normal` and what that means."),
-        must("warnings", list(reason()).items_max(16), "Conditions that do not stop writes yet: another process that keeps the log of the database from being cut off."),
+        must("warnings", list(reason()).items_max(16), "Conditions that do not stop writes yet: another process that keeps the write-ahead log of the database from being truncated."),
         must("errors", map(count()), "Background errors since the start, by kind."),
     ])
 }

@@ -142,8 +142,8 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("MessagePlace", object(&[
             must("id", id(), "Rises with `seq`."),
             must("client_id", id(), "The sender's own name for it."),
-            must("n", count_from(1), "Dense position in the conversation."),
-            must("seq", count_from(1), "Position in the server's one total order."),
+            must("n", count_from(1), "Position in the conversation: 1, 2, 3 …, without gaps."),
+            must("seq", count_from(1), "Position in the total order of the server."),
         ]).says("What a repeated post gets of the original when its sender has left the conversation.")),
         ("Conversation", conversation()),
         ("ConversationBrief", object(&brief_fields()).says("What every member sees of a conversation: an event has no fields of one viewer.")),
@@ -154,7 +154,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ]).says("A member of a group.")),
         ("Marked", object(&[
             must("read_n", count(), "All up to this `n` is read."),
-            must("unread", count(), "What is left to read."),
+            must("unread", count(), "How many messages are still unread."),
         ]).says("A read mark.")),
         ("Event", object(&[
             must("event", text().length(1, 64), "Its name: see /asyncapi.json for the data of each."),
@@ -174,7 +174,7 @@ fn problem() -> Schema {
         must("field", or_null(text().length(1, 64)), "The member of the request that is wrong."),
         must("retry", flag(), "The same request may succeed later."),
         must("retry_after_ms", or_null(count()), "When it is worth repeating, in milliseconds from now."),
-        may("cursor", cursor(), "Where to go on; only with 410 `cursor_reset`."),
+        may("cursor", cursor(), "Where to continue; only with 410 `cursor_reset`."),
     ]).says("RFC 9457. `cursor` only with 410 cursor_reset.")
 }
 
@@ -182,7 +182,7 @@ fn problem() -> Schema {
 fn token() -> Schema {
     object(&[
         must("access", text().length(1, TOKEN_BYTES_MAX), "The bearer of requests."),
-        must("refresh", text().length(1, TOKEN_BYTES_MAX), "Buys the next pair, once."),
+        must("refresh", text().length(1, TOKEN_BYTES_MAX), "Is exchanged for the next pair, once."),
         must("token_uuid", id(), "The id of the access token."),
         must("refresh_uuid", id(), "The id of the refresh token."),
         must("token_expire", unix_s(), "When the access token expires, in Unix seconds."),
@@ -207,9 +207,9 @@ fn profile() -> Schema {
         must("id", id(), "How others name it: in `to`, `members` and paths."),
         must("member", or_null(id()), "The account's id; null in other people's profiles."),
         must("display_name", text().length(0, DISPLAY_NAME_MAX), "Empty once the account is deleted."),
-        must("nick_name", text().length(0, NICK_NAME_MAX), "Unique whatever the case; empty where none is chosen."),
+        must("nick_name", text().length(0, NICK_NAME_MAX), "Unique, compared without case; empty if there is none."),
         must("profile_image", or_null(url()), "A signed URL."),
-        must("is_private", flag(), "Found by nobody who has neither its QR code nor a conversation with it."),
+        must("is_private", flag(), "Found only by its QR code, and by profiles that share a conversation with it."),
         must("created_at", time(), "When it signed up."),
         may("presence", flag(), "Whether others see it online; only in one's own."),
     ]).says("`member` and `presence` only in my own profile; images are signed URLs.")
@@ -273,8 +273,8 @@ fn attachment() -> Schema {
         must("name", file_name(), "As the sender named the file."),
         file_type(),
         must("size", size(), "Bytes."),
-        must("width", pixels(), "As displayed; null where it is no picture."),
-        must("height", pixels(), "As displayed; null where it is no picture."),
+        must("width", pixels(), "As displayed; null if it is no picture."),
+        must("height", pixels(), "As displayed; null if it is no picture."),
         must("url", url(), "Signed, for 24 hours; every read renews it."),
     ]).says("A file of a message.")
 }
@@ -291,8 +291,8 @@ fn upload_fields() -> Vec<Field> {
         file_type(),
         must("size", size(), "Bytes as stored."),
         must("sha256", text().pattern("^[0-9a-f]{64}$"), "Of the bytes as stored."),
-        must("width", pixels(), "As displayed; null where it is no picture."),
-        must("height", pixels(), "As displayed; null where it is no picture."),
+        must("width", pixels(), "As displayed; null if it is no picture."),
+        must("height", pixels(), "As displayed; null if it is no picture."),
         must("url", url(), "Signed, for 24 hours."),
     ]
 }
@@ -303,14 +303,14 @@ fn message() -> Schema {
         must("id", id(), "Rises with `seq`."),
         must("client_id", id(), "The sender's own name for it, by which a repeated post is known."),
         must("conversation", id(), "Where it was posted."),
-        must("n", count_from(1), "Dense position in the conversation."),
-        must("seq", count_from(1), "Position in the server's one total order."),
+        must("n", count_from(1), "Position in the conversation: 1, 2, 3 …, without gaps."),
+        must("seq", count_from(1), "Position in the total order of the server."),
         must("rev", count_from(1), "seq of the last change. Of two versions the one with the greater rev is newer."),
         must("sender", or_null(id()), "Their profile; null once the account is deleted."),
         must("body", or_null(message_text()), "At most `limits.message_max` characters; null in a tombstone, and without a text."),
         must("attachments", list(named("Attachment")).items_max(ATTACHMENTS_MAX), "Its files, in the order sent."),
         must("reply_to", or_null(id()), "The message it answers."),
-        must("reactions", list(named("Reaction")).items_max(REACTIONS_MAX), "One item an emoji."),
+        must("reactions", list(named("Reaction")).items_max(REACTIONS_MAX), "One item for each emoji."),
         must("created_at", time(), "When it was stored; never runs backwards."),
         must("edited_at", or_null(time()), "When its text was last changed."),
         must("deleted_at", or_null(time()), "When it became a tombstone."),
