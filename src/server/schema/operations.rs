@@ -147,7 +147,11 @@ impl Operation {
     pub fn pages(self, says: &'static str, of: Schema, beside: Vec<Field>) -> Operation {
         let mut fields = vec![
             must("data", list(of).items_max(PAGE_MAX as usize), "One page."),
-            must("next", or_null(text().length(1, 512)), "Passed as `?next=` for the next page; null on the last page."),
+            must(
+                "next",
+                or_null(text().length(1, 512)),
+                "Passed as `?next=` for the next page; null on the last page.",
+            ),
         ];
         fields.extend(beside);
         self.answer(200, says, vec![(JSON, object(&fields))])
