@@ -78,7 +78,7 @@ pub enum Ask {
     },
     /// `floor`: the greatest seq whose outcome was known when this was sent; a read must see it.
     List {
-        behind: Option<u64>,
+        below: Option<u64>,
         floor: u64,
     },
     Messages {
@@ -89,12 +89,12 @@ pub enum Ask {
     },
     /// A change of a message or a group, which the rules may refuse.
     Change,
-    /// `behind`: the seq below which the search continues; `exact`: the index has caught up and no device writes.
+    /// `below`: the seq below which the search continues; `exact`: the index has caught up and no device writes.
     Search {
         words: &'static [&'static str],
         conversation: Option<ConversationId>,
         limit: usize,
-        behind: Option<u64>,
+        below: Option<u64>,
         floor: u64,
         exact: bool,
     },

@@ -39,15 +39,15 @@ pub enum Failure {
 
 /// Of which file of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    Log,
+pub enum DatabaseFile {
+    Wal,
     Database,
 }
 
 /// A fault that waits for its occasion, so many times.
 #[derive(Clone, Copy, Debug)]
 struct Armed {
-    which: Which,
+    file: DatabaseFile,
     failure: Failure,
     times: usize,
 }
@@ -81,7 +81,7 @@ pub struct Disk {
 struct Open {
     state: Arc<Mutex<State>>,
     inode: u64,
-    which: Option<Which>,
+    file: Option<DatabaseFile>,
     methods: &'static ffi::sqlite3_io_methods,
 }
 
@@ -125,11 +125,11 @@ impl Content {
     }
 
     /// What the disk has once some of the dirty blocks were brought there.
-    fn written_back(&self, mut which: impl FnMut() -> bool) -> Vec<u8> {
+    fn written_back(&self, mut is_durable: impl FnMut() -> bool) -> Vec<u8> {
         let mut durable = self.durable.clone();
         let len = self.file.metadata().expect("a file").len();
         for block in &self.dirty {
-            if self.dead.contains(block) || !which() {
+            if self.dead.contains(block) || !is_durable() {
                 continue;
             }
             let (from, until) = (block * BLOCK, len.min((block + 1) * BLOCK));
@@ -163,9 +163,9 @@ impl Content {
 
 impl State {
     /// Whether the fault that is armed meets its occasion.
-    fn fails(&mut self, which: Option<Which>, failures: &[Failure]) -> Option<Failure> {
+    fn fails(&mut self, file: Option<DatabaseFile>, failures: &[Failure]) -> Option<Failure> {
         let armed = self.armed.as_mut()?;
-        if Some(armed.which) != which || !failures.contains(&armed.failure) {
+        if Some(armed.file) != file || !failures.contains(&armed.failure) {
             return None;
         }
         let failure = armed.failure;
@@ -187,8 +187,8 @@ impl Disk {
         Disk { folder: folder.to_owned(), state }
     }
 
-    pub fn arm(&self, which: Which, failure: Failure, times: usize) {
-        lock(&self.state).armed = Some(Armed { which, failure, times });
+    pub fn arm(&self, file: DatabaseFile, failure: Failure, times: usize) {
+        lock(&self.state).armed = Some(Armed { file, failure, times });
     }
 
     pub fn disarm(&self) {
@@ -216,7 +216,7 @@ impl Disk {
         inode.and_then(|inode| state.files.get(&inode)).is_some_and(|content| !content.dead.is_empty())
     }
 
-    /// Which log there is and how often it was changed, if the sync after a transaction failed: a killed process leaves then what
+    /// DatabaseFile log there is and how often it was changed, if the sync after a transaction failed: a killed process leaves then what
     /// was refused. The header of a log that begins anew is synced before anything follows it.
     pub fn refused(&self) -> Option<(u64, u64)> {
         let inode = inode(&self.folder.join("natter.db-wal"))?;
@@ -333,14 +333,14 @@ unsafe extern "C" fn open(
     let inode = content.file.metadata().expect("a file").ino();
     lock(&state).files.entry(inode).or_insert(content);
     let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
-    let which = match name {
+    let file_kind = match name {
         _ if !name.starts_with(b"natter.db") => None,
-        _ if name.ends_with(b"-wal") => Some(Which::Log),
-        _ => Some(Which::Database),
+        _ if name.ends_with(b"-wal") => Some(DatabaseFile::Wal),
+        _ => Some(DatabaseFile::Database),
     };
     // SAFETY: a file that was opened has methods, which are constants of SQLite.
     let methods = unsafe { &*(*file).pMethods };
-    lock(&OPEN).insert(file as usize, Arc::new(Open { state, inode, which, methods }));
+    lock(&OPEN).insert(file as usize, Arc::new(Open { state, inode, file: file_kind, methods }));
     let replaced = *lock(&METHODS).entry(std::ptr::from_ref(methods) as usize).or_insert_with(|| {
         Box::leak(Box::new(ffi::sqlite3_io_methods {
             xClose: Some(close),
@@ -369,7 +369,7 @@ unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
 unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, bytes: *const c_void, len: c_int, at: i64) -> c_int {
     let open = of(file);
     let mut state = lock(&open.state);
-    let failure = state.fails(open.which, &[Failure::Write, Failure::Full]);
+    let failure = state.fails(open.file, &[Failure::Write, Failure::Full]);
     let written = match failure {
         None => len,
         Some(Failure::Full) => return ffi::SQLITE_FULL,
@@ -393,7 +393,7 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
     let open = of(file);
     let mut state = lock(&open.state);
-    let failed = state.fails(open.which, &[Failure::Sync]).is_some();
+    let failed = state.fails(open.file, &[Failure::Sync]).is_some();
     let content = state.files.get_mut(&open.inode).expect("a file");
     if failed {
         content.forget();

@@ -175,13 +175,13 @@ impl Run {
                 let now = self.model.conversations[&conversation].read_n(me, head);
                 assert!(read_n <= now, "a read mark that is not on disk: {read_n}, it is {now}");
             }
-            Ask::List { behind, floor } => self.listed(d, conn, behind, floor, data, reply.envelope),
+            Ask::List { below, floor } => self.listed(d, conn, below, floor, data, reply.envelope),
             Ask::Messages { conversation, point, limit, floor } => {
                 self.page(conversation, point, limit, floor, data, reply.envelope);
             }
             Ask::Change => self.changed(d, data, &reply),
-            Ask::Search { words, conversation, limit, behind, floor, exact } => {
-                let search = Search { words, conversation, limit, behind, floor, exact };
+            Ask::Search { words, conversation, limit, below, floor, exact } => {
+                let search = Search { words, conversation, limit, below, floor, exact };
                 self.found(d, &search, data, reply.envelope);
             }
             Ask::Typing { conversation } => {
@@ -370,7 +370,7 @@ impl Run {
         &mut self,
         d: usize,
         conn: ConnId,
-        behind: Option<u64>,
+        below: Option<u64>,
         floor: u64,
         rows: &Value<'_>,
         envelope: &Value<'_>,
@@ -397,7 +397,7 @@ impl Run {
         }
         assert_eq!(number_at(envelope, "unread_total"), Some(unread_total), "unread_total as of {as_of}");
         all.sort_unstable_by(|a, b| b.cmp(a));
-        let expected = all.iter().filter(|(activity, _)| behind.is_none_or(|behind| *activity < behind));
+        let expected = all.iter().filter(|(activity, _)| below.is_none_or(|below| *activity < below));
         let rows = rows.as_list().expect("a list");
         let mut shown = 0;
         for (row, (_, id)) in rows.iter().zip(expected.clone()) {
@@ -427,7 +427,7 @@ impl Run {
         let next = text_at(envelope, "next");
         assert_eq!(next.is_none(), shown == expected.clone().count(), "`next` after {shown} conversations");
         let last = expected.clone().nth(shown.saturating_sub(1)).map(|(activity, _)| *activity);
-        if behind.is_none() {
+        if below.is_none() {
             self.devices[d].list_cursor = Some((epoch.to_owned(), as_of));
         }
         if let (Some(next), Some(last)) = (next, last)

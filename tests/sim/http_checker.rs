@@ -17,7 +17,7 @@ pub struct Search {
     pub words: &'static [&'static str],
     pub conversation: Option<ConversationId>,
     pub limit: usize,
-    pub behind: Option<u64>,
+    pub below: Option<u64>,
     pub floor: u64,
     pub exact: bool,
 }
@@ -302,12 +302,12 @@ impl Run {
         }
         assert!(seqs.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {seqs:?}");
         let next = text_at(envelope, "next");
-        let behind = search.behind.unwrap_or(u64::MAX);
-        assert!(seqs.first().is_none_or(|first| *first < behind), "a page continues after the last one");
+        let below = search.below.unwrap_or(u64::MAX);
+        assert!(seqs.first().is_none_or(|first| *first < below), "a page continues after the last one");
         self.stats.found += seqs.len() as u64;
         if search.exact {
             let all = self.model.found(me, search.conversation, search.words);
-            let all: Vec<u64> = all.into_iter().filter(|seq| *seq < behind).collect();
+            let all: Vec<u64> = all.into_iter().filter(|seq| *seq < below).collect();
             assert!(all.starts_with(&seqs), "{:?}: {seqs:?} of {all:?}", search.words);
             assert_eq!(next.is_some(), seqs.len() < all.len(), "`next` after {seqs:?} of {all:?}");
             assert!(!seqs.is_empty() || all.is_empty(), "nothing of {all:?}");

@@ -23,7 +23,7 @@ use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use natter::store::{Fault, Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
-use super::disk::{Disk, Failure, Which};
+use super::disk::{DatabaseFile, Disk, Failure};
 use super::network::Link;
 use super::random::Rng;
 use super::reference::Model;
@@ -569,7 +569,7 @@ impl Runtime {
     /// The next write or sync of a file fails, if there is one before the next fault.
     pub fn fail(&mut self, rng: &mut Rng) {
         let Some(disk) = &self.disk else { return };
-        let which = [Which::Log, Which::Database][rng.below(2)];
+        let which = [DatabaseFile::Wal, DatabaseFile::Database][rng.below(2)];
         match rng.below(5) {
             0..=2 => disk.arm(which, Failure::Sync, rng.between(1, 2)),
             3 => disk.arm(which, Failure::Write, 1),
@@ -644,7 +644,11 @@ impl Runtime {
                             disk.killed(&copy.path)
                         };
                         if rng.chance(300) {
-                            next.arm([Which::Log, Which::Database][rng.below(2)], Failure::Sync, 1);
+                            next.arm(
+                                [DatabaseFile::Wal, DatabaseFile::Database][rng.below(2)],
+                                Failure::Sync,
+                                1,
+                            );
                         }
                         next
                     }

@@ -328,12 +328,12 @@ impl Run {
         }
     }
 
-    /// `behind`: the activity after which the list continues.
-    pub fn list(&mut self, d: usize, behind: Option<(String, u64)>) {
+    /// `below`: the activity below which the list continues.
+    pub fn list(&mut self, d: usize, below: Option<(String, u64)>) {
         let floor = self.runtime.published;
         let limit = [1, 2, 50][self.rng.below(3)];
-        let (next, behind) = behind.unzip();
-        let ask = Ask::List { behind, floor };
+        let (next, below) = below.unzip();
+        let ask = Ask::List { below, floor };
         if self.devices[d].live_native() && self.rng.chance(400) {
             let next = next.map_or(String::new(), |next| format!(r#","next":"{next}""#));
             self.op(d, ask, "conversation.list", &format!(r#""limit":{limit}{next}"#));
@@ -375,7 +375,7 @@ impl Run {
     }
 
     /// Search queries, as they are typed and as they are understood.
-    pub fn search(&mut self, d: usize, behind: Option<(String, u64)>, exact: bool) {
+    pub fn search(&mut self, d: usize, below: Option<(String, u64)>, exact: bool) {
         const QUESTIONS: [(&str, &[&str]); 10] = [
             ("hi", &["hi"]),
             ("1", &["1"]),
@@ -389,7 +389,7 @@ impl Run {
             ("boom", &["boom"]),
         ];
         let (text, words) = QUESTIONS[self.rng.below(QUESTIONS.len())];
-        self.search_for(d, text, words, behind, exact);
+        self.search_for(d, text, words, below, exact);
     }
 
     pub fn search_for(
@@ -397,14 +397,14 @@ impl Run {
         d: usize,
         text: &str,
         words: &'static [&'static str],
-        behind: Option<(String, u64)>,
+        below: Option<(String, u64)>,
         exact: bool,
     ) {
         let conversation = self.some_conversation(d).map(|(id, _)| id).filter(|_| self.rng.chance(300));
         let limit = [1, 3, 50][self.rng.below(3)];
-        let (next, behind) = behind.unzip();
+        let (next, below) = below.unzip();
         let floor = self.runtime.published;
-        let ask = Ask::Search { words, conversation, limit, behind, floor, exact };
+        let ask = Ask::Search { words, conversation, limit, below, floor, exact };
         if self.devices[d].live_native() && self.rng.chance(500) {
             let conversation = conversation.map_or(String::new(), |id| format!(r#","conversation":"{id}""#));
             let next = next.map_or(String::new(), |next| format!(r#","next":"{next}""#));
