@@ -53,7 +53,7 @@ impl Model {
                 assert_eq!(
                     outcome.result.as_ref().err(),
                     Some(&Refusal::Unavailable),
-                    "{} overtook what failed in its lane",
+                    "{} overtook a failed command of its lane",
                     command.name()
                 );
                 continue;
@@ -207,7 +207,7 @@ impl Model {
                 };
                 assert!(!posted.duplicate, "{} was never stored", post.draft.client_id);
                 let fails = [sabotage::STATEMENT, sabotage::COMMIT].iter().any(|tag| body.starts_with(tag));
-                assert!(!(sabotaged && fails), "what failed was answered");
+                assert!(!(sabotaged && fails), "a failed post was answered");
                 let [event] = &*outcome.events else { panic!("a post has one event") };
                 let Fact::MessagePosted(posted_message) = &event.fact else { panic!("{:?}", event.fact) };
                 assert_eq!(
@@ -603,7 +603,7 @@ impl Model {
             other => panic!("refresh: {other:?}"),
         };
         let Some(session) = self.sessions.get_mut(&refresh.session).filter(|session| !session.ended) else {
-            assert_eq!(answer, None, "a session that had ended went on");
+            assert_eq!(answer, None, "an ended session was continued");
             return;
         };
         if session.refresh_expire <= refresh.at / 1_000 {

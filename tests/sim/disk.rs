@@ -1,17 +1,16 @@
-//! A disk that forgets: a VFS of SQLite that keeps, beside each file, what a power cut would leave of it, and fails writes and
-//! syncs on demand.
+//! A disk that loses unsynced writes: a VFS of SQLite that keeps the durable content of each file, and fails on demand.
 //!
-//! Owns what is durable of each file in a folder that asked for it; all other files are SQLite's own business. The file
-//! itself is what the page cache holds: reads and a killed process see it. What code reaches without SQLite (a copy of the
-//! database, a rename) counts as synced.
+//! Owns the durable content of each file in a folder that was registered. All other files use SQLite's VFS unchanged. The
+//! file itself has the content of the page cache, which reads and a killed process see. Changes without SQLite (a copy of the
+//! database, a rename) count as synced.
 //!
 //! ```text
 //! write          → the page cache; its blocks are dirty
 //! sync           → dirty blocks become durable
-//! a failed sync  → dirty blocks are dead: written again and synced again, they stay what they were, as on ext4
-//! truncate       → blocks beyond the end are forgotten, dead ones too
+//! a failed sync  → dirty blocks are dead: later writes and syncs do not change their durable content, as on ext4
+//! truncate       → blocks after the end are dropped, dead ones too
 //! ```
-//! Invariant: a block is durable only by a sync that succeeded, or after a power cut, by chance, while it was dirty.
+//! Invariant: a block is durable only after a successful sync, or by chance, if it is dirty at a power cut.
 #![allow(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,25 +25,25 @@ use rusqlite::ffi;
 
 const BLOCK: u64 = 4_096;
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// A sync, which forgets what it should have written.
+    /// A sync fails, and its blocks are dead.
     Sync,
-    /// A write, of which half is done.
+    /// A write fails after half of its bytes.
     Write,
-    /// A write that finds no room.
+    /// A write fails because the disk is full.
     Full,
 }
 
-/// Of which file of the database.
+/// The file of the database that a fault affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseFile {
     Wal,
     Database,
 }
 
-/// A fault that waits for its occasion, so many times.
+/// A fault that is armed for the next matching calls, this many times.
 #[derive(Clone, Copy, Debug)]
 struct Armed {
     file: DatabaseFile,
@@ -52,14 +51,14 @@ struct Armed {
     times: usize,
 }
 
-/// One file, known by its inode, so that a rename changes nothing.
+/// One file, identified by its inode, so that a rename changes nothing.
 struct Content {
-    /// Open as long as the disk is: no other file gets its inode.
+    /// Open as long as the disk exists, so that no other file gets its inode.
     file: File,
     durable: Vec<u8>,
     dirty: BTreeSet<u64>,
     dead: BTreeSet<u64>,
-    /// Writes and truncations so far, and where the last write began.
+    /// The number of writes and truncations, and the offset of the last write.
     changes: u64,
     written_at: u64,
 }
@@ -77,7 +76,7 @@ pub struct Disk {
     state: Arc<Mutex<State>>,
 }
 
-/// What a file open in SQLite belongs to.
+/// The disk and the file of an open SQLite file.
 struct Open {
     state: Arc<Mutex<State>>,
     inode: u64,
@@ -85,13 +84,13 @@ struct Open {
     methods: &'static ffi::sqlite3_io_methods,
 }
 
-/// The folders that have such a disk, the files of theirs that SQLite has open, by address, and the methods of such a file
-/// beside those of SQLite that they replace.
+/// The folders with such a disk; their open SQLite files, by address; and the replaced methods of such a file with the
+/// original ones.
 static DISKS: Mutex<BTreeMap<PathBuf, Arc<Mutex<State>>>> = Mutex::new(BTreeMap::new());
 static OPEN: Mutex<BTreeMap<usize, Arc<Open>>> = Mutex::new(BTreeMap::new());
 static METHODS: Mutex<BTreeMap<usize, &'static ffi::sqlite3_io_methods>> = Mutex::new(BTreeMap::new());
 
-/// The VFS that SQLite made, which does the work.
+/// SQLite's own VFS, which does the work.
 struct Real(*mut ffi::sqlite3_vfs);
 // SAFETY: SQLite never changes or frees its own VFS.
 unsafe impl Send for Real {}
@@ -124,7 +123,7 @@ impl Content {
         self.dead.retain(|block| *block < kept);
     }
 
-    /// What the disk has once some of the dirty blocks were brought there.
+    /// Makes some of the dirty blocks durable. Returns the durable content.
     fn written_back(&self, mut is_durable: impl FnMut() -> bool) -> Vec<u8> {
         let mut durable = self.durable.clone();
         let len = self.file.metadata().expect("a file").len();
@@ -150,7 +149,7 @@ impl Content {
         self.durable = self.written_back(|| true);
         self.dirty.clear();
         let len = self.file.metadata().expect("a file").len();
-        // The end of a file is durable even where its last blocks are not.
+        // The length of a file is durable even if its last blocks are not.
         if self.durable.len() < len as usize {
             self.durable.resize(len as usize, 0);
         }
@@ -162,7 +161,7 @@ impl Content {
 }
 
 impl State {
-    /// Whether the fault that is armed meets its occasion.
+    /// Whether the armed fault matches this call.
     fn fails(&mut self, file: Option<DatabaseFile>, failures: &[Failure]) -> Option<Failure> {
         let armed = self.armed.as_mut()?;
         if Some(armed.file) != file || !failures.contains(&armed.failure) {
@@ -179,7 +178,7 @@ impl State {
 }
 
 impl Disk {
-    /// The files that SQLite opens in this folder from now on are of such a disk.
+    /// Registers a folder: the files that SQLite opens in it from now on belong to this disk.
     pub fn new(folder: &Path) -> Disk {
         register();
         let state = Arc::<Mutex<State>>::default();
@@ -195,17 +194,17 @@ impl Disk {
         lock(&self.state).armed = None;
     }
 
-    /// Faults that happened.
+    /// The number of faults that happened.
     pub fn failures(&self) -> u64 {
         lock(&self.state).failures
     }
 
-    /// Whether the database or its log has blocks that no power cut would leave, whatever was synced since.
+    /// Whether the database or its WAL has dead blocks, which would be lost in a power cut also after later syncs.
     pub fn is_suspect(&self) -> bool {
         self.has_dead("natter.db") || self.has_dead("natter.db-wal")
     }
 
-    /// Whether it may be the database file itself, as far as the store knows.
+    /// Whether the store must assume that the database file itself has dead blocks.
     pub fn is_database_suspect(&self) -> bool {
         self.has_dead("natter.db") || self.folder.join("natter.db.suspect").exists()
     }
@@ -216,8 +215,8 @@ impl Disk {
         inode.and_then(|inode| state.files.get(&inode)).is_some_and(|content| !content.dead.is_empty())
     }
 
-    /// DatabaseFile log there is and how often it was changed, if the sync after a transaction failed: a killed process leaves then what
-    /// was refused. The header of a log that begins anew is synced before anything follows it.
+    /// The current WAL and its number of changes, if the sync after a transaction failed: then a killed process leaves the
+    /// refused transaction. The header of a restarted WAL is synced before any frame follows it.
     pub fn refused(&self) -> Option<(u64, u64)> {
         let inode = inode(&self.folder.join("natter.db-wal"))?;
         let state = lock(&self.state);
@@ -226,7 +225,7 @@ impl Disk {
         is_kept.then_some((inode, content.changes))
     }
 
-    /// The files in another folder as a killed process leaves them: what the page cache holds, and what is durable of it.
+    /// Copies the files into another folder as a killed process leaves them: the page cache, and the durable part of it.
     pub fn killed(&self, to: &Path) -> Disk {
         let disk = Disk::new(to);
         for (name, content) in self.names(to) {
@@ -245,24 +244,23 @@ impl Disk {
         disk
     }
 
-    /// The files in another folder as a power cut leaves them. `by_chance`: whether a block that was not synced is durable all
-    /// the same.
+    /// Copies the files into another folder as a power cut leaves them. `by_chance` decides whether a dirty block is durable.
     pub fn power_cut(&self, to: &Path, mut by_chance: impl FnMut() -> bool) -> Disk {
         for (name, content) in self.names(to) {
             match content {
-                // Never synced, by its own word.
+                // SQLite never syncs this file.
                 None if name.ends_with(".suspect") => {}
                 None => drop(fs::copy(self.folder.join(&name), to.join(&name)).expect("a copy")),
                 Some(inode) => {
                     let durable = lock(&self.state).files[&inode].written_back(&mut by_chance);
-                    fs::write(to.join(&name), durable).expect("what is durable");
+                    fs::write(to.join(&name), durable).expect("the durable content");
                 }
             }
         }
         Disk::new(to)
     }
 
-    /// The files of the folder but those that hold nothing, in an order, and their inodes where they are known.
+    /// The files of the folder that are not empty, in a fixed order, and their inodes if they are known.
     fn names(&self, to: &Path) -> Vec<(String, Option<u64>)> {
         assert_ne!(self.folder, to);
         let entries = fs::read_dir(&self.folder).expect("the folder");
@@ -289,12 +287,12 @@ fn inode(path: &Path) -> Option<u64> {
 
 // ---- the VFS -------------------------------------------------------------------------------------
 
-/// Makes the VFS the one that is used where none is named: it is SQLite's own, but for [`open`].
+/// Makes this VFS the default one: it is SQLite's own VFS with another [`open`].
 fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // SAFETY: SQLite's default VFS lives as long as the process, and so does the copy, which is leaked. The copy has the
-        // same size of a file and the same data, so that the functions of the one work with the other.
+        // same file size and the same data, so the functions of the original work with it.
         let registered = unsafe {
             let real = ffi::sqlite3_vfs_find(std::ptr::null());
             assert!(!real.is_null(), "SQLite has a VFS");
@@ -319,7 +317,7 @@ unsafe extern "C" fn open(
     out_flags: *mut c_int,
 ) -> c_int {
     let real = lock(&REAL).as_ref().expect("registered").0;
-    // SAFETY: all arguments are SQLite's own, handed on to its own VFS.
+    // SAFETY: all arguments come from SQLite and are passed to its own VFS.
     let opened = unsafe { (*real).xOpen.expect("a method")(real, name, file, flags, out_flags) };
     if opened != ffi::SQLITE_OK || name.is_null() {
         return opened;
@@ -350,19 +348,19 @@ unsafe extern "C" fn open(
             ..*methods
         }))
     });
-    // SAFETY: the first field of SQLite's own file is what it calls methods by; nobody else has the file yet.
+    // SAFETY: the first field of an SQLite file is the pointer to its methods. No other code has the file yet.
     unsafe { (*file).pMethods = replaced };
     opened
 }
 
-/// What a file belongs to whose methods are ours.
+/// The disk and the file of an SQLite file with replaced methods.
 fn of(file: *mut ffi::sqlite3_file) -> Arc<Open> {
     Arc::clone(&lock(&OPEN)[&(file as usize)])
 }
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
     let open = lock(&OPEN).remove(&(file as usize)).expect("an open file");
-    // SAFETY: the arguments are those of the method that is replaced; so below.
+    // SAFETY: the arguments are those of the replaced method. The same holds below.
     unsafe { open.methods.xClose.expect("a method")(file) }
 }
 
@@ -399,7 +397,7 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, _: c_int) -> c_int {
         content.forget();
         return ffi::SQLITE_IOERR_FSYNC;
     }
-    // The real disk's speed is not what is tested, and no real power cut.
+    // No real sync: neither the speed of the real disk nor a real power cut is tested.
     content.sync();
     ffi::SQLITE_OK
 }

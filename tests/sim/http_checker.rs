@@ -291,13 +291,10 @@ impl Run {
                 search.conversation.is_none_or(|wanted| wanted == message.conversation),
                 "another conversation"
             );
-            assert!(
-                rev >= message.version(search.floor).rev,
-                "a search shows what {seq} said before it was changed"
-            );
+            assert!(rev >= message.version(search.floor).rev, "a search shows {seq} by its old text");
             let version = message.version(rev);
             assert!(version.body.is_some(), "a search shows the erased {seq}");
-            assert!(holds(version, search.words), "{seq} does not say {:?}", search.words);
+            assert!(holds(version, search.words), "{seq} does not contain {:?}", search.words);
             seqs.push(seq);
         }
         assert!(seqs.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {seqs:?}");

@@ -40,7 +40,7 @@ pub struct Link {
     pub began_unproven: bool,
     /// The epoch of the server it was opened to.
     pub epoch: String,
-    /// Holds what the server reads and writes against the documents.
+    /// Checks what the server reads and writes against the documents.
     pub observer: Observer,
 }
 

@@ -58,9 +58,9 @@ pub struct Runtime {
     store: Option<Store>,
     reader: Reader,
     index: Index,
-    /// Where the seed has no faults of the disk.
+    /// The folder of a run without faults of the disk.
     sabotage: Option<Sabotage>,
-    /// Where it has.
+    /// The disk of a run with faults.
     disk: Option<Disk>,
     /// Faults of the disks before this one, crashes that were power cuts, and refused batches that a killed process left.
     pub disk_failures: u64,
@@ -359,7 +359,7 @@ impl Runtime {
                 }
                 self.slots[conn.slot()].1 = false;
             }
-            Effect::BackUp { .. } => panic!("nobody asks for a backup here"),
+            Effect::BackUp { .. } => panic!("no client requests a backup here"),
             Effect::Append { .. } | Effect::Abandon { .. } => {}
         }
     }
@@ -441,10 +441,7 @@ impl Runtime {
             "a commit failed: {:?}",
             committed.fault
         );
-        assert!(
-            !was_suspect || committed.fault.is_some(),
-            "answered by a disk that forgot what it should keep"
-        );
+        assert!(!was_suspect || committed.fault.is_some(), "an answer although the disk has dead blocks");
         model.committed(&commands, &committed.outcomes, committed.fault, self.is_sabotaged());
         self.head = model.head;
         let refused_in =
@@ -462,7 +459,7 @@ impl Runtime {
         }
     }
 
-    /// The store's own work.
+    /// The maintenance of the store.
     fn maintain(&mut self) {
         let (sabotaged, forgetful) = (self.is_sabotaged(), self.has_failed());
         let readiness = self.store.as_ref().expect("an open store").readiness();
@@ -474,12 +471,15 @@ impl Runtime {
         let readiness = store.readiness();
         let suspect = self.is_suspect();
         let store = self.store.as_mut().expect("an open store");
-        assert!(!suspect || !readiness.is_ready(), "ready on a disk that forgot what it should keep");
-        // The other threads go on with their work while the writer has other worries, but for what is not proven.
+        assert!(!suspect || !readiness.is_ready(), "ready although the disk has dead blocks");
+        // The other threads continue while the writer has a fault, except before the WAL is proven.
         if self.head.is_multiple_of(3) && !readiness.unproven {
             let step = self.index.step(self.now.instant).expect("the search index");
             let swept = store.sweep_search(step.done);
-            assert!(swept.is_ok() || sabotaged || self.has_failed(), "the writer's part of it: {swept:?}");
+            assert!(
+                swept.is_ok() || sabotaged || self.has_failed(),
+                "the deletion of search changes: {swept:?}"
+            );
         }
         let readiness = self.store.as_ref().expect("an open store").readiness();
         self.input(Input::Storage(readiness));
@@ -489,7 +489,7 @@ impl Runtime {
         self.sabotage.as_ref().is_some_and(Sabotage::is_on)
     }
 
-    /// Whether the disk forgot what it should keep.
+    /// Whether the disk has dead blocks.
     pub fn is_suspect(&self) -> bool {
         self.disk.as_ref().is_some_and(Disk::is_suspect)
     }
@@ -626,10 +626,10 @@ impl Runtime {
             Some(disk) => {
                 let refused = self.refused_batch.take().filter(|(_, place)| disk.refused() == Some(*place));
                 self.disk_failures += disk.failures();
-                // A start that can't prove the log at once may lose it still, which is more than the model can follow.
+                // A start that can't prove the WAL at once may still lose it, which the model does not cover.
                 let is_cut = refused.is_some() && disk.is_database_suspect() || rng.chance(500);
                 let next = match refused {
-                    // What nobody was answered for is there until a power cut, or for good once the start has proven it.
+                    // An unanswered write exists until a power cut, or permanently once the start has proven it.
                     Some((batch, _)) if !is_cut => {
                         self.revived += 1;
                         self.learn_refused(rng, &disk, batch, model);
@@ -664,8 +664,8 @@ impl Runtime {
         self.faults += 1;
     }
 
-    /// A killed process leaves in the log what it refused because its sync failed, and the next one finds it there: an
-    /// unacknowledged write may or may not survive. The model learns of it what it would have been.
+    /// A killed process leaves a batch in the WAL that it refused because its sync failed, and the next process finds it: an
+    /// unacknowledged write may or may not survive. The model applies the batch as if it had been committed.
     fn learn_refused(
         &mut self,
         rng: &mut Rng,

@@ -12,13 +12,13 @@ impl Transcript {
         Transcript(0xcbf2_9ce4_8422_2325)
     }
 
-    /// `bytes` passed at the place `what` of the connection `conn`.
+    /// `bytes` passed at the point `what` of the connection `conn`.
     pub fn bytes(&mut self, what: &str, conn: u64, bytes: &[u8]) {
         self.value(what, &(conn, bytes.len()));
         self.add(bytes);
     }
 
-    /// `value` passed at the place `what`.
+    /// `value` passed at the point `what`.
     pub fn value(&mut self, what: &str, value: &impl Debug) {
         write!(self, "{what} {value:?};").expect("a digest takes all text");
     }
