@@ -91,6 +91,33 @@ pub fn take_chunk(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(data)
 }
 
+/// Whether the response at the front of `bytes` has a complete head and a chunked body.
+pub fn is_chunked(bytes: &[u8]) -> bool {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    let chunked = b"\r\ntransfer-encoding: chunked";
+    end.is_some_and(|end| {
+        bytes[..end].to_ascii_lowercase().windows(chunked.len()).any(|part| part == chunked)
+    })
+}
+
+/// Takes one complete chunked response from the front of `bytes`: its body.
+pub fn take_chunked(bytes: &mut Vec<u8>) -> Option<Vec<u8>> {
+    // Bytes may come one by one: the chunks are read once, with the last one.
+    if !bytes.windows(7).any(|window| window == b"\r\n0\r\n\r\n") {
+        return None;
+    }
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let (mut rest, mut body) = (bytes[end + 4..].to_vec(), Vec::new());
+    loop {
+        let chunk = take_chunk(&mut rest)?;
+        if chunk.is_empty() {
+            *bytes = rest;
+            return Some(body);
+        }
+        body.extend(chunk);
+    }
+}
+
 /// The fields of one block of an event stream.
 #[derive(Debug, Default)]
 pub struct Block {

@@ -68,6 +68,10 @@ pub enum Ask {
         floor: u64,
     },
     Rename,
+    /// `exact`: nothing changes until it is complete.
+    Export {
+        exact: bool,
+    },
     /// `index`: the index of this post on its connection.
     Post {
         client_id: ClientId,

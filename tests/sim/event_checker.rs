@@ -12,7 +12,7 @@ use super::codec::{self, at, id_at, number_at, text_at};
 use super::device::{Ask, Form, Point, Proof, Token};
 use super::history::Message;
 use super::http_checker::Search;
-use crate::support::http::{Response, responses};
+use crate::support::http::{Response, next_response, responses};
 
 /// An answer, of HTTP or of a stream.
 struct Reply<'v, 'a> {
@@ -43,8 +43,14 @@ impl Run {
         let device = &mut self.devices[d];
         if let Some(http) = device.https.iter_mut().find(|http| http.conn == conn) {
             http.inbox.extend_from_slice(bytes);
-            let all = responses(&mut http.inbox, false);
-            for response in all {
+            while let Some(http) = self.devices[d].https.iter_mut().find(|http| http.conn == conn) {
+                let is_export = matches!(http.asks.front(), Some((Ask::Export { .. }, _)));
+                if is_export && codec::is_chunked(&http.inbox) {
+                    let Some(body) = codec::take_chunked(&mut http.inbox) else { return };
+                    self.exported(d, conn, &body);
+                    continue;
+                }
+                let Some(response) = next_response(&mut http.inbox, false) else { return };
                 self.response(d, conn, &response);
             }
             return;
@@ -167,6 +173,7 @@ impl Run {
                 assert_eq!(text_at(data, "profile.id"), Some(me.to_string()));
                 self.model.check_profile(at(data, "profile").expect("a profile"), floor);
             }
+            Ask::Export { .. } => panic!("an export without chunks"),
             Ask::Rename => self.model.check_profile(data, 0),
             Ask::Post { client_id, .. } => self.posted(d, client_id, data, &reply),
             Ask::Read { conversation } => {

@@ -9,6 +9,7 @@ pub mod connecting;
 pub mod device;
 pub mod disk;
 pub mod event_checker;
+pub mod export_checker;
 pub mod history;
 pub mod http_checker;
 pub mod network;
@@ -71,6 +72,7 @@ pub struct Stats {
     pub polls: u64,
     pub typings: u64,
     pub found: u64,
+    pub exports: u64,
     pub resets: u64,
     pub crashes: u64,
     pub drains: u64,
@@ -101,6 +103,7 @@ impl Stats {
         self.polls += other.polls;
         self.typings += other.typings;
         self.found += other.found;
+        self.exports += other.exports;
         self.resets += resets;
         self.crashes += other.crashes;
         self.drains += other.drains;
@@ -505,6 +508,7 @@ impl Run {
         self.posts_kept_their_order();
         self.histories_are_complete();
         self.everything_is_found();
+        self.exports_are_complete();
         self.tokens_expire();
         self.all_is_quiet();
         self.runtime.restart(&mut self.rng, &mut self.model);
@@ -582,6 +586,19 @@ impl Run {
                 self.search(d, None, true);
             }
             self.run_until_idle("a search");
+        }
+    }
+
+    /// Each person's export holds everything that is stored about them.
+    fn exports_are_complete(&mut self) {
+        for d in 0..self.devices.len() {
+            let before = self.stats.exports;
+            if self.devices[d].token.is_some() {
+                self.export(d, true);
+                self.run_until_idle("an export");
+                // Two at once are allowed; an earlier one may still be sent.
+                assert!(self.stats.exports > before, "an export never came");
+            }
         }
     }
 

@@ -189,6 +189,10 @@ impl Model {
         self.sessions.iter().filter(|(_, session)| lives(session)).map(rest).collect()
     }
 
+    pub fn blocked_by(&self, blocker: ProfileId) -> BTreeSet<ProfileId> {
+        self.blocks.iter().filter(|(by, _)| *by == blocker).map(|(_, other)| *other).collect()
+    }
+
     pub fn is_blocked(&self, a: ProfileId, b: ProfileId) -> bool {
         self.blocks.contains(&(a, b)) || self.blocks.contains(&(b, a))
     }

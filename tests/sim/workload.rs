@@ -26,7 +26,7 @@ impl Run {
             return self.refresh(d);
         }
         let (groups, blocks) = (usize::from(self.plan.groups), usize::from(self.plan.blocks));
-        let weights = [30, 12, 6, 16, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks, 4, 10, 3, 4];
+        let weights = [30, 12, 6, 16, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks, 4, 10, 3, 4, 1];
         match self.rng.weighted(&weights) {
             0 => {
                 // Sometimes several at once, which the writer may commit in one batch.
@@ -52,7 +52,8 @@ impl Run {
             15 => self.search(d, None, false),
             16 => self.type_somewhere(d),
             17 => self.renew_stream(d),
-            _ => self.rename(d),
+            18 => self.rename(d),
+            _ => self.export(d, false),
         }
     }
 
@@ -98,6 +99,10 @@ impl Run {
     fn ask_me(&mut self, d: usize) {
         let floor = self.runtime.published;
         self.request(d, Ask::Me { floor }, "GET", "/api/v1/user/me", None);
+    }
+
+    pub fn export(&mut self, d: usize, exact: bool) {
+        self.request(d, Ask::Export { exact }, "GET", "/api/v1/user/export", None);
     }
 
     /// Changes what others see of a profile. The nick names are few, so that some are taken.
