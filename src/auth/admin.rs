@@ -6,11 +6,12 @@
 
 use super::rules;
 use crate::base::id::Id;
+use crate::base::secret::Secret;
 use crate::base::text::trim_blanks;
 use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::backup::BackUp;
 use crate::model::handler::{Ctx, Reply, Request, Step};
-use crate::model::job::{Done, Hidden, Job};
+use crate::model::job::{Done, Job};
 use crate::model::member::{
     AddMember, DeleteAccount, FindMember, Leftovers, ListAccounts, Member, MemberRef, NewAccount, SetActive,
 };
@@ -39,14 +40,14 @@ pub fn add(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     if !rules::good_password(password, &email, &display_name) {
         return Err(Problem::invalid("password"));
     }
-    let job = Job::HashPassword { password: Hidden(password.to_owned()), salt: ctx.salt() };
+    let job = Job::HashPassword { password: Secret::new(password.to_owned()), salt: ctx.salt() };
     Ok(Step::work(job, move |ctx, done| {
-        let Done::PasswordHashed(Hidden(hash)) = done else { return Err(Code::GeneralError.into()) };
+        let Done::PasswordHashed(hash) = done else { return Err(Code::GeneralError.into()) };
         let account = NewAccount {
             at: ctx.now.unix_ms,
             member: ctx.id(),
             profile: ctx.id(),
-            email,
+            email: Secret::new(email),
             hash,
             nick_names: rules::nick_names(&display_name, ctx.entropy),
             display_name,

@@ -7,10 +7,11 @@
 
 use super::{rules, sign_in};
 use crate::base::crypto::HmacKey;
+use crate::base::secret::Secret;
 use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
 use crate::model::handler::{Actor, Ctx, FollowUp, Reply, Request, Step};
 use crate::model::id::MemberId;
-use crate::model::job::{Done, Hidden, Job};
+use crate::model::job::{Done, Job};
 use crate::model::mail::{CODES, Content, NewMail, SealedCode};
 use crate::model::member::FindCredential;
 use crate::model::operation::Refusal;
@@ -52,7 +53,7 @@ pub fn verify_check(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> R
 pub fn reset_code(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     let email = rules::email(&request.params)?;
     let code = new_code(ctx, Purpose::Reset, email.as_bytes(), request.client.language);
-    let issue = IssueResetCode { at: ctx.now.unix_ms, email, code };
+    let issue = IssueResetCode { at: ctx.now.unix_ms, email: Secret::new(email), code };
     Ok(Step::store(issue, |ctx, ()| {
         ctx.follow_ups.push(FollowUp::Mail);
         with_delivery(ctx, Reply::created(&())).step()
@@ -74,9 +75,9 @@ pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pr
         // Only a client with a right code learns that the password is the account's name. Storage checks the code.
         let allowed = credential
             .is_none_or(|credential| rules::good_password(&password, &email, &credential.display_name));
-        let job = Job::HashPassword { password: Hidden(password), salt: ctx.salt() };
+        let job = Job::HashPassword { password: Secret::new(password), salt: ctx.salt() };
         Ok(Step::work(job, move |ctx, done| {
-            let Done::PasswordHashed(Hidden(hash)) = done else { return Err(Code::GeneralError.into()) };
+            let Done::PasswordHashed(hash) = done else { return Err(Code::GeneralError.into()) };
             let mail = NewMail::new(ctx.id(), language, Content::PasswordChanged);
             let key = &ctx.settings.lookup_key;
             let reset = ResetPassword {
@@ -84,7 +85,7 @@ pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pr
                 holder: holder(key, Purpose::Reset, email.as_bytes()),
                 tag: tag(key, Purpose::Reset, email.as_bytes(), &code),
                 hash: allowed.then_some(hash),
-                email: email.clone(),
+                email: Secret::new(email.clone()),
                 mail,
             };
             Ok(Step::store_or(reset, move |ctx, result| {
@@ -131,10 +132,10 @@ fn new_code(ctx: &mut Ctx<'_>, purpose: Purpose, subject: &[u8], language: Langu
 }
 
 /// The form in which storage keeps a code.
-fn tag(key: &HmacKey, purpose: Purpose, subject: &[u8], code: &str) -> [u8; 32] {
+fn tag(key: &HmacKey, purpose: Purpose, subject: &[u8], code: &str) -> Secret<[u8; 32]> {
     // The length comes first, so that two different pairs of subject and code never give the same bytes.
     let length = (subject.len() as u64).to_be_bytes();
-    key.sign(&[&b"natter code "[..], word(purpose), &length, subject, code.as_bytes()].concat())
+    Secret::new(key.sign(&[&b"natter code "[..], word(purpose), &length, subject, code.as_bytes()].concat()))
 }
 
 /// Identifies the member or the address in a row that must not show it.

@@ -3,12 +3,13 @@
 //! A signed-in member must present the password itself for these requests, since an access token may have been stolen.
 //! Invariant: a worker compares a password, and every failed guess is counted.
 
+use crate::base::secret::Secret;
 use crate::base::text::password_form;
 use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Actor, Ctx, FollowUp, Reply, Request, Step};
-use crate::model::job::{Done, Hidden, Job, VerifyPassword};
+use crate::model::job::{Done, Job, VerifyPassword};
 use crate::model::mail::{Content, NewMail};
-use crate::model::member::{FindSecret, Secret};
+use crate::model::member::{FindSecret, StoredSecret};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
 use crate::model::session::ChangePassword;
@@ -29,13 +30,13 @@ pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
     let new = new.to_owned();
     let language = request.client.language;
     Ok(Step::store(FindSecret { member: actor.member }, move |ctx, secret| {
-        if !rules::good_password(&new, &secret.email, &secret.display_name) {
+        if !rules::good_password(&new, secret.email.expose(), &secret.display_name) {
             return Err(Problem::invalid("new_password"));
         }
         prove(ctx, actor, old, secret, move |ctx, old_hash| {
-            let job = Job::HashPassword { password: Hidden(new), salt: ctx.salt() };
+            let job = Job::HashPassword { password: Secret::new(new), salt: ctx.salt() };
             Ok(Step::work(job, move |ctx, done| {
-                let Done::PasswordHashed(Hidden(hash)) = done else {
+                let Done::PasswordHashed(hash) = done else {
                     return Err(Code::GeneralError.into());
                 };
                 let change = ChangePassword {
@@ -65,13 +66,13 @@ pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
 pub fn prove(
     ctx: &mut Ctx<'_>,
     actor: Actor,
-    password: Hidden,
-    secret: Secret,
-    then: impl FnOnce(&mut Ctx<'_>, String) -> Result<Step, Problem> + Send + 'static,
+    password: Secret,
+    secret: StoredSecret,
+    then: impl FnOnce(&mut Ctx<'_>, Secret) -> Result<Step, Problem> + Send + 'static,
 ) -> Result<Step, Problem> {
     let key = ctx.settings.lookup_key.sign(format!("password:{}", actor.member).as_bytes());
     refuse_guesser(ctx, &key)?;
-    let hash = Hidden(secret.hash.clone());
+    let hash = secret.hash.clone();
     let job = VerifyPassword { password, hash: Some(hash), salt: ctx.salt(), device_known: true };
     let job = Job::VerifyPassword(Box::new(job));
     Ok(Step::work(job, move |ctx, done| {

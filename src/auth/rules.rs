@@ -5,9 +5,9 @@
 
 use super::common_passwords;
 use crate::base::crypto::Entropy;
+use crate::base::secret::Secret;
 use crate::base::text::{PASSWORD_FORM_SHRINKS_MAX, password_form, trim_blanks};
 use crate::limits::{DISPLAY_NAME_MAX, NICK_NAME_MAX};
-use crate::model::job::Hidden;
 use crate::model::params::{Params, written_name, written_text};
 use crate::model::problem::Problem;
 use crate::model::profile::RESERVED_NICK_NAMES;
@@ -76,10 +76,10 @@ pub fn good_password(password: &str, email: &str, display_name: &str) -> bool {
 
 /// A password that is to be compared with a stored hash. One that breaks the rules is treated as a wrong one, so that a
 /// client does not learn by which rules an old password was made: it becomes the empty text, which no account has.
-pub fn presented_password(params: &Params<'_>) -> Result<Hidden, Problem> {
+pub fn presented_password(params: &Params<'_>) -> Result<Secret, Problem> {
     let password = params.required_text("password")?;
     let fits = may_fit(password) && password_form(password).chars().nth(PASSWORD_MAX).is_none();
-    Ok(Hidden(if fits { password } else { "" }.to_owned()))
+    Ok(Secret::new(if fits { password } else { "" }.to_owned()))
 }
 
 /// Whether the compared form of a password can have a valid length. Checked first, so that no long text is normalised.
@@ -281,7 +281,7 @@ mod tests {
         let check = |sent: &str, kept: bool| {
             let got = with(&format!(r#"{{"password":{}}}"#, text(sent)), super::presented_password);
             assert_eq!(
-                got.map(|Hidden(password)| password),
+                got.map(|secret| secret.expose().clone()),
                 Ok(if kept { sent } else { "" }.to_owned()),
                 "{sent:?}"
             );

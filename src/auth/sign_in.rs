@@ -9,7 +9,7 @@ use super::rules;
 use crate::base::crypto::sha256;
 use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Client, Ctx, FollowUp, Request, Step};
-use crate::model::job::{Done, Hidden, Job, VerifyPassword};
+use crate::model::job::{Done, Job, VerifyPassword};
 use crate::model::mail::{Content, NewDevice, NewMail};
 use crate::model::member::FindCredential;
 use crate::model::operation::Refusal;
@@ -38,7 +38,7 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
         refuse_guesser(ctx, &account_key, device_known)?;
         // Without an active member the worker uses a dummy hash of the same cost.
         let credential = credential.filter(|credential| credential.active);
-        let hash = credential.as_ref().map(|credential| Hidden(credential.hash.clone()));
+        let hash = credential.as_ref().map(|credential| credential.hash.clone());
         let job = VerifyPassword { password, hash, salt: ctx.salt(), device_known };
         let job = Job::VerifyPassword(Box::new(job));
         Ok(Step::work(job, move |ctx, done| {
@@ -58,8 +58,8 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
                 at: ctx.now.unix_ms,
                 member: credential.member,
                 session,
-                hash: Hidden(credential.hash),
-                rehash: rehash.map(|Hidden(hash)| hash),
+                hash: credential.hash,
+                rehash,
                 mail,
             };
             Ok(Step::store_or(write, move |ctx, opened| match opened {
@@ -107,6 +107,7 @@ mod tests {
     use super::super::accounts::testing::opened;
     use super::*;
     use crate::base::id::Id;
+    use crate::base::secret::Secret;
     use crate::model::handler::Handler;
     use crate::model::member::Credential;
     use crate::model::operation::{Answer, Command, Read, Write};
@@ -120,7 +121,7 @@ mod tests {
             member: Id::from_u128(11),
             profile: Id::from_u128(12),
             active,
-            hash: "$phc".to_owned(),
+            hash: Secret::new("$phc".to_owned()),
             display_name: "Ada".to_owned(),
             device_known,
         })))
@@ -154,14 +155,14 @@ mod tests {
             let Job::VerifyPassword(verify) = job else { panic!("{job:?}") };
             let VerifyPassword { password, hash, .. } = *verify;
             assert_eq!(
-                (password.0.as_str(), hash.map(|h| h.0).as_deref()),
+                (password.expose().as_str(), hash.as_ref().map(|hash| hash.expose().as_str())),
                 ("analytical engine", Some("$phc"))
             );
-            Done::PasswordVerified { matches: true, rehash: Some(Hidden("$new".to_owned())) }
+            Done::PasswordVerified { matches: true, rehash: Some(Secret::new("$new".to_owned())) }
         });
         let step = stage.answer(step, |command| {
             let Command::Write(Write::OpenSession(open)) = command else { panic!("{command:?}") };
-            assert_eq!((open.member, open.rehash.as_deref()), (Id::from_u128(11), Some("$new")));
+            assert_eq!((open.member, open.rehash), (Id::from_u128(11), Some(Secret::new("$new".to_owned()))));
             assert_eq!(open.session.unique_id.as_deref(), Some("phone"));
             Answer::OpenSession(Box::new(opened(Id::from_u128(11), Id::from_u128(12), &open.session)))
         });
@@ -213,7 +214,7 @@ mod tests {
             let step = stage.finish(step, |job| {
                 let Job::VerifyPassword(verify) = job else { panic!("{job:?}") };
                 let password = verify.password;
-                assert!(password.0.len() <= 128);
+                assert!(password.expose().len() <= 128);
                 Done::PasswordVerified { matches: false, rehash: None }
             });
             assert_eq!(problem(step), (401, "email_password_wrong".to_owned()), "{password}");

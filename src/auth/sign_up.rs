@@ -7,9 +7,10 @@ use std::net::IpAddr;
 
 use super::accounts::{find_place, new_session, signed_in};
 use super::{codes, rules};
+use crate::base::secret::Secret;
 use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Ctx, FollowUp, Request, Step};
-use crate::model::job::{Done, Hidden, Job};
+use crate::model::job::{Done, Job};
 use crate::model::member::{NewAccount, SignUp};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
@@ -30,16 +31,16 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
     refuse_prober(ctx, &address_key)?;
 
     let client = request.client.clone();
-    let job = Job::HashPassword { password: Hidden(password.to_owned()), salt: ctx.salt() };
+    let job = Job::HashPassword { password: Secret::new(password.to_owned()), salt: ctx.salt() };
     Ok(Step::work(job, move |ctx, done| {
-        let Done::PasswordHashed(Hidden(hash)) = done else { return Err(Code::GeneralError.into()) };
+        let Done::PasswordHashed(hash) = done else { return Err(Code::GeneralError.into()) };
         let member = ctx.id();
         let code = codes::new_verify_code(ctx, member, client.language);
         let account = NewAccount {
             at: ctx.now.unix_ms,
             member,
             profile: ctx.id(),
-            email,
+            email: Secret::new(email),
             hash,
             nick_names: rules::nick_names(&display_name, ctx.entropy),
             display_name,
@@ -97,9 +98,9 @@ mod tests {
 
     fn hashed(job: Job) -> Done {
         let Job::HashPassword { password, salt } = job else { panic!("{job:?}") };
-        assert_eq!(password.0, "analytical engine");
+        assert_eq!(password.expose(), "analytical engine");
         assert_ne!(salt, [0; 16]);
-        Done::PasswordHashed(Hidden("$phc".to_owned()))
+        Done::PasswordHashed(Secret::new("$phc".to_owned()))
     }
 
     #[test]
@@ -110,7 +111,11 @@ mod tests {
         let step = stage.answer(step, |command| {
             let Command::Write(Write::SignUp(write)) = command else { panic!("{command:?}") };
             assert_eq!(
-                (write.account.at, write.account.email.as_str(), write.account.hash.as_str()),
+                (
+                    write.account.at,
+                    write.account.email.expose().as_str(),
+                    write.account.hash.expose().as_str()
+                ),
                 (UNIX_MS, "ada@example.org", "$phc")
             );
             assert_eq!((write.account.display_name.as_str(), write.account.nick_names.len()), ("Ada", 5));

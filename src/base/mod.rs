@@ -11,6 +11,7 @@ pub mod network;
 pub mod no_follow;
 pub mod open_file;
 pub mod percent;
+pub mod secret;
 pub mod send_queue;
 pub mod slab;
 #[cfg(test)]

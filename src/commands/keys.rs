@@ -7,7 +7,7 @@
 use super::absolute;
 use super::serve::store_options;
 use crate::base::crypto::{Entropy, HmacKey};
-use crate::config::secrets::Secret;
+use crate::base::secret::Secret;
 use crate::config::{Config, Fault, Secrets, Warning, secrets};
 use crate::store::{self, Access, OpenFault, PasswordTag, StoreOptions};
 
@@ -64,7 +64,7 @@ pub fn present(config: &Config) -> Result<StoreOptions, String> {
 /// The tag that a database stores to recognize the password secret.
 pub fn tag(password: &Secret) -> PasswordTag {
     // The first byte is in no UTF-8: no password and no code has the same HMAC.
-    let hmac = HmacKey::new(password.expose()).sign(b"\xffthe password secret of a database");
+    let hmac = HmacKey::new(password.expose().as_bytes()).sign(b"\xffthe password secret of a database");
     let mut tag = PasswordTag::default();
     let length = tag.len();
     tag.copy_from_slice(&hmac[..length]);

@@ -206,7 +206,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
 pub fn password_options(config: &Config, secrets: &Secrets) -> PasswordOptions {
     let config::Argon2 { memory_kib, passes, lanes } = config.argon2;
     PasswordOptions {
-        secret: HmacKey::new(secrets.password.expose()),
+        secret: HmacKey::new(secrets.password.expose().as_bytes()),
         cost: Cost { memory_kib, passes, lanes },
     }
 }
@@ -253,7 +253,7 @@ fn mail_options(config: &Config, data_dir: &DataDir, trust: &Trust) -> Result<Ma
             EmailTls::None => Tls::None,
         },
         user: login.map(|(user, _)| user.clone()),
-        password: login.map(|(_, password)| password.expose_str().to_owned()).unwrap_or_default(),
+        password: login.map(|(_, password)| password.expose().clone()).unwrap_or_default(),
     };
     Ok(MailOptions::Server { host: bare(&server.host), port: server.port, from, smtp, trust: trust.clone() })
 }
@@ -275,7 +275,7 @@ fn place_source(config: &Config, trust: &Trust) -> Result<Option<PlaceSource>, S
     let Some(service) = &config.ip_info else { return Ok(None) };
     let endpoint = Endpoint::parse(&service.url.to_string())
         .map_err(|_| "IP_INFO_URL: is not a usable URL".to_owned())?;
-    let token = service.token.expose_str().to_owned();
+    let token = service.token.expose().clone();
     Ok(Some(PlaceSource::Service { endpoint, token, trust: trust.clone() }))
 }
 
@@ -306,17 +306,20 @@ pub fn settings(
     let derive = |secret: &[u8], purpose: &[u8]| HmacKey::new(&HmacKey::new(secret).sign(purpose));
     Settings {
         limits: config.limits.clone(),
-        access_key: HmacKey::new(secrets.access.expose()),
-        refresh_key: HmacKey::new(secrets.refresh.expose()),
-        urls: UrlSigner::new(derive(secrets.access.expose(), b"natter upload url 1"), String::new())
-            .with_default_image(default_image),
-        lookup_key: derive(secrets.password.expose(), b"natter lookup 1"),
+        access_key: HmacKey::new(secrets.access.expose().as_bytes()),
+        refresh_key: HmacKey::new(secrets.refresh.expose().as_bytes()),
+        urls: UrlSigner::new(
+            derive(secrets.access.expose().as_bytes(), b"natter upload url 1"),
+            String::new(),
+        )
+        .with_default_image(default_image),
+        lookup_key: derive(secrets.password.expose().as_bytes(), b"natter lookup 1"),
         origins: config.allowed_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         public_url: config.public_url(port),
         sign_up_open: config.sign_up_open,
         require_verified: config.require_verified,
-        metrics_token: config.metrics_token.as_ref().map(|token| HmacKey::new(token.expose())),
+        metrics_token: config.metrics_token.as_ref().map(|token| HmacKey::new(token.expose().as_bytes())),
         synchronous_full: config.synchronous == Synchronous::Full,
         keep_metadata: config.keep_metadata,
         mail_to_file: matches!(config.mail, config::Mail::Mbox { .. }),

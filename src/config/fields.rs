@@ -10,10 +10,10 @@ use std::fmt;
 use std::io::Read;
 
 use super::dotenv;
-use super::secrets::Secret;
 use super::values::{self, Problem};
 use Accepts::{Number, Rate, Secret as Hidden, Switch, Text};
 
+use crate::base::secret::Secret;
 use crate::limits::{CONFIG_FILE_BYTES_MAX, MEMBERS_MOST, MESSAGE_MOST};
 
 /// Characters of a wrong value that its fault repeats. A longer one is cut with `…`.

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::base::secret::Secret;
 use crate::config::fields::Reader;
 use crate::limits::Limits;
 use crate::logging::LogOptions;
@@ -24,7 +25,7 @@ use crate::model::settings::Origins;
 
 pub use crate::base::network::{Network, Networks};
 pub use fields::{Accepts, Fault, SECTIONS, Variable, Warning, variables};
-pub use secrets::{Secret, Secrets};
+pub use secrets::Secrets;
 pub use url::{Host, Url};
 pub use values::{Argon2, Mailbox};
 

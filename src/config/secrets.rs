@@ -4,7 +4,6 @@
 //! the lock of DATA_DIR.
 //! Invariant: a key that signed anything can be read again after any crash, and a [`Secret`] is never printed.
 
-use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -13,32 +12,7 @@ use std::path::Path;
 use super::Config;
 use super::fields::{Fault, SecretRule, Warning, read_text};
 use crate::base::crypto::{Entropy, base64url};
-
-/// Text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(value: String) -> Secret {
-        Secret(value)
-    }
-
-    /// The bytes, for the one purpose of the secret. Do not compare them with bytes from a peer: that must take constant
-    /// time.
-    pub fn expose(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-
-    pub fn expose_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
+use crate::base::secret::Secret;
 
 /// The keys of a running server. No two are equal.
 #[derive(Debug)]
@@ -197,13 +171,13 @@ fn read(
         };
         warnings.push(Warning { source: path.display().to_string(), message });
     }
-    Ok(Some(Secret(value)))
+    Ok(Some(Secret::new(value)))
 }
 
 fn random(entropy: &mut dyn Entropy) -> Secret {
     let mut bytes = [0; 32];
     entropy.fill(&mut bytes);
-    Secret(base64url(&bytes))
+    Secret::new(base64url(&bytes))
 }
 
 /// Writes the key to a temporary file and renames it: a crash leaves no incomplete key, which the next start would have to
@@ -216,7 +190,7 @@ fn create(data_dir: &Path, file: &str, entropy: &mut dyn Entropy) -> io::Result<
         _ => {}
     }
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    out.write_all(secret.expose())?;
+    out.write_all(secret.expose().as_bytes())?;
     out.write_all(b"\n")?;
     out.sync_all()?;
     std::fs::rename(&fresh, data_dir.join(file))?;
@@ -275,7 +249,7 @@ mod tests {
         assert!(again.made.is_empty());
         assert!(again.access == first.access && again.password == first.password);
         let (set, _) = load_or_create(&folder, &config(Some(KEY)), &mut Counting(0)).expect("keys");
-        assert!(set.access.expose() == KEY.as_bytes() && set.refresh == first.refresh);
+        assert!(set.access.expose() == KEY && set.refresh == first.refresh);
         assert_eq!(format!("{set:?}").matches("Secret(..)").count(), 3);
     }
 
@@ -294,7 +268,7 @@ mod tests {
         let folder = Folder::new();
         put(&folder, "access_secret", &format!("{KEY}\n"), 0o640);
         let (secrets, warnings) = load_or_create(&folder, &config(None), &mut Counting(0)).expect("keys");
-        assert_eq!(secrets.access.expose(), KEY.as_bytes());
+        assert_eq!(secrets.access.expose(), KEY);
         assert!(warnings.len() == 1 && warnings[0].message.contains("0640"), "{warnings:?}");
         assert_eq!(mode(&folder, "access_secret"), 0o600);
     }

@@ -297,7 +297,7 @@ fn secrets_are_read_from_files_and_never_shown() {
     let write = |bytes: &[u8]| std::fs::write(&path, bytes).expect("a file");
     write(format!("{KEY_A}\r\n").as_bytes());
     let config = good(&[("ACCESS_SECRET_FILE", path_text)]);
-    assert_eq!(config.access_secret.as_ref().map(Secret::expose), Some(KEY_A.as_bytes()));
+    assert_eq!(config.access_secret.as_ref().map(|key| key.expose().as_str()), Some(KEY_A));
     check_faults(
         &[("ACCESS_SECRET_FILE", path_text), ("ACCESS_SECRET", KEY_B)],
         &["ACCESS_SECRET: is set, and ACCESS_SECRET_FILE too"],

@@ -2,6 +2,7 @@
 //!
 //! Any text is a valid query; one without a word finds nothing.
 
+use crate::base::secret::Secret;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::message::SearchMessages;
 use crate::model::problem::Problem;
@@ -20,8 +21,13 @@ pub fn messages(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
     let conversation = params.id("conversation")?;
     let limit = params.limit()?;
     let before = params.next(|text| super::read_number(text.strip_prefix('s')?))?;
-    let search =
-        SearchMessages { viewer: actor.profile, query: query.to_owned(), conversation, before, limit };
+    let search = SearchMessages {
+        viewer: actor.profile,
+        query: Secret::new(query.to_owned()),
+        conversation,
+        before,
+        limit,
+    };
     Ok(Step::store(search, |ctx, mut found| {
         found.messages.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
         let reply = Reply::list(&found.messages, found.next.map(|seq| format!("s{seq}")));

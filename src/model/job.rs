@@ -12,26 +12,17 @@ use super::id::UploadId;
 use super::mail::Letter;
 use super::upload::{FileSource, InspectedFile, Inspection};
 use crate::base::open_file::OpenFile;
+use crate::base::secret::Secret;
 use crate::proto::image::Refused;
-
-/// A text that must not be printed.
-#[derive(Clone)]
-pub struct Hidden(pub String);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hidden(..)")
-    }
-}
 
 /// A password to be compared with `hash`, or with a dummy of the same cost where there is none, so that an unknown address
 /// takes the same time.
 #[derive(Debug)]
 pub struct VerifyPassword {
     /// The password to check.
-    pub password: Hidden,
+    pub password: Secret,
     /// The stored PHC string; `None` for an unknown address.
-    pub hash: Option<Hidden>,
+    pub hash: Option<Secret>,
     /// For the new hash, should the parameters have changed.
     pub salt: [u8; 16],
     /// The device that asks had a session of this account, or has one.
@@ -44,7 +35,7 @@ pub enum Job {
     /// A new PHC string for this password; the handler draws the salt, so that a worker needs no entropy.
     HashPassword {
         /// The new password.
-        password: Hidden,
+        password: Secret,
         /// Sixteen random bytes.
         salt: [u8; 16],
     },
@@ -93,13 +84,13 @@ pub enum Delivery {
 #[derive(Debug)]
 pub enum Done {
     /// The PHC string of [`Job::HashPassword`].
-    PasswordHashed(Hidden),
+    PasswordHashed(Secret),
     /// Of [`Job::VerifyPassword`].
     PasswordVerified {
         /// Whether the password is right.
         matches: bool,
         /// A new PHC string where the parameters have changed since.
-        rehash: Option<Hidden>,
+        rehash: Option<Secret>,
     },
     /// Of [`Job::SendMail`].
     Mail(Delivery),

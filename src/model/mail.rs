@@ -2,10 +2,9 @@
 //! in `mail_text`, delivery is a worker's.
 //! Invariant: a mail is written in the transaction of its cause, and its row is gone once it is sent or given up.
 
-use std::fmt;
-
 use super::id::{MailId, MemberId, SessionId};
 use crate::base::crypto::HmacKey;
+use crate::base::secret::Secret;
 pub use crate::proto::http::language::Language;
 
 /// A mail to be written to the outbox; the member it goes to is the write's.
@@ -50,35 +49,29 @@ pub struct NewDevice {
 
 /// Six digits as they stand in a row of the outbox: neither the database nor a backup of it holds a code that could be
 /// used. A pad of six digits, made of a key and the mail's id, is added: each id is drawn once, so each pad hides once.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SealedCode(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedCode(Secret<u32>);
 
 /// Codes are numbers below this, written with all their zeros.
 pub const CODES: u32 = 1_000_000;
 
 impl SealedCode {
     pub fn seal(key: &HmacKey, mail: MailId, code: u32) -> SealedCode {
-        SealedCode((code % CODES + pad(key, mail)) % CODES)
+        SealedCode::from_number((code % CODES + pad(key, mail)) % CODES)
     }
 
     /// The six digits.
     pub fn open(self, key: &HmacKey, mail: MailId) -> String {
-        format!("{:06}", (self.0 + CODES - pad(key, mail)) % CODES)
+        format!("{:06}", (self.number() + CODES - pad(key, mail)) % CODES)
     }
 
     /// As it stands in its row.
     pub fn number(self) -> u32 {
-        self.0
+        *self.0.expose()
     }
 
     pub fn from_number(number: u32) -> SealedCode {
-        SealedCode(number % CODES)
-    }
-}
-
-impl fmt::Debug for SealedCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SealedCode(..)")
+        SealedCode(Secret::new(number % CODES))
     }
 }
 
@@ -114,16 +107,10 @@ pub struct DueMail {
     pub content: Content,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Recipient {
     pub member: MemberId,
-    pub email: String,
-}
-
-impl fmt::Debug for Recipient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recipient").field("member", &self.member).finish_non_exhaustive()
-    }
+    pub email: Secret,
 }
 
 /// A mail left the house: its row goes.
@@ -161,26 +148,16 @@ pub struct PlaceSession {
 }
 
 /// A mail as a worker gets it: rendered, addressed, ready to be sent.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Letter {
     pub id: MailId,
     pub member: MemberId,
     /// For the log.
     pub kind: &'static str,
-    pub to: String,
+    pub to: Secret,
     pub date_ms: u64,
-    pub subject: String,
-    pub body: String,
-}
-
-impl fmt::Debug for Letter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Letter")
-            .field("id", &self.id)
-            .field("member", &self.member)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
+    pub subject: Secret,
+    pub body: Secret,
 }
 
 impl Content {

@@ -1,5 +1,6 @@
 //! A member: the person behind an account. Only its owner ever sees it.
 
+use crate::base::secret::Secret;
 use serde::Serialize;
 
 use super::code::NewCode;
@@ -18,22 +19,16 @@ pub struct Member {
 }
 
 /// What sign-in compares: never leaves the server.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Credential {
     pub member: MemberId,
     pub profile: ProfileId,
     pub active: bool,
     /// A PHC string.
-    pub hash: String,
+    pub hash: Secret,
     pub display_name: String,
     /// This member had a session with [`FindCredential::device`] before, living or ended.
     pub device_known: bool,
-}
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential").field("member", &self.member).finish_non_exhaustive()
-    }
 }
 
 /// A member together with the profile it speaks as.
@@ -52,18 +47,12 @@ pub struct FindCredential {
 }
 
 /// What a password is compared with and judged by: never leaves the server.
-#[derive(Clone)]
-pub struct Secret {
+#[derive(Clone, Debug)]
+pub struct StoredSecret {
     /// A PHC string.
-    pub hash: String,
-    pub email: String,
+    pub hash: Secret,
+    pub email: Secret,
     pub display_name: String,
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 /// `Unauthorized` when the member is gone or disabled.
@@ -79,39 +68,27 @@ pub struct FindAccount {
 }
 
 /// A member and its profile, about to be made.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct NewAccount {
     pub at: u64,
     pub member: MemberId,
     pub profile: ProfileId,
     /// In lower case.
-    pub email: String,
+    pub email: Secret,
     /// A PHC string.
-    pub hash: String,
+    pub hash: Secret,
     pub display_name: String,
     /// Tried in order until one is free; the last has enough random digits to be free in practice.
     pub nick_names: Vec<String>,
 }
 
-impl std::fmt::Debug for NewAccount {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewAccount").field("member", &self.member).finish_non_exhaustive()
-    }
-}
-
 /// Member, profile and first session in one transaction. `EmailTaken` when the address is in use.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SignUp {
     pub account: NewAccount,
     pub session: NewSession,
     /// Verifies the address; without one nobody is asked to.
     pub code: Option<Box<NewCode>>,
-}
-
-impl std::fmt::Debug for SignUp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SignUp").field("account", &self.account).finish_non_exhaustive()
-    }
 }
 
 /// What becomes of a deleted member's messages.
@@ -126,19 +103,13 @@ pub enum Leftovers {
 /// The end of an account: sessions end, groups are left, e-mail, hash, codes and the texts of the profile are erased.
 /// With [`Leftovers::Erase`] the messages follow by [`EraseMessages`]. `Unauthorized` when the member is gone, or its
 /// hash is not the proven one any more.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct DeleteAccount {
     pub at: u64,
     pub member: MemberId,
     /// The PHC string the password was compared with; `None` for an operator, who needs none.
-    pub proven: Option<String>,
+    pub proven: Option<Secret>,
     pub leftovers: Leftovers,
-}
-
-impl std::fmt::Debug for DeleteAccount {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeleteAccount").field("member", &self.member).finish_non_exhaustive()
-    }
 }
 
 /// One bounded step of turning a deleted member's messages into tombstones; the oldest deletion that is not done yet.

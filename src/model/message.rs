@@ -10,6 +10,7 @@ use super::id::{ClientId, ConversationId, MessageId, ProfileId, UploadId};
 use super::upload::Attachment;
 use crate::base::id::ID_LEN;
 use crate::base::json::{self, push_key, push_plain, push_plain_or_null, push_text};
+use crate::base::secret::Secret;
 use crate::base::time::{rfc3339, rfc3339_digits};
 
 /// Unix milliseconds; RFC 3339 on the wire.
@@ -195,20 +196,14 @@ pub struct React {
 }
 
 /// In the messages of one conversation, or of all of the viewer's.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SearchMessages {
     pub viewer: ProfileId,
-    pub query: String,
+    pub query: Secret,
     pub conversation: Option<ConversationId>,
     /// A seq, exclusive.
     pub before: Option<u64>,
     pub limit: u32,
-}
-
-impl std::fmt::Debug for SearchMessages {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SearchMessages").field("viewer", &self.viewer).finish_non_exhaustive()
-    }
 }
 
 /// Newest first.

@@ -20,7 +20,7 @@ use super::id::{MemberId, ProfileId, SessionId, UploadId};
 use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
 use super::member::{
     Account, AccountPage, AddMember, Credential, DeleteAccount, EraseMessages, Erased, FindAccount,
-    FindCredential, FindMember, FindSecret, ListAccounts, Member, Secret, SetActive, SignUp,
+    FindCredential, FindMember, FindSecret, ListAccounts, Member, SetActive, SignUp, StoredSecret,
 };
 use super::message::{
     DeleteMessage, EditMessage, FoundMessages, GetMessage, LegacyHistory, ListMessages, Message, MessagePage,
@@ -172,7 +172,7 @@ operations! {
         FindCredential => Option<Credential>;
         FindAccount => Account;
         ListSessions => SessionPage;
-        FindSecret => Secret;
+        FindSecret => StoredSecret;
         ExportAccount => ExportPage;
         // An operator's.
         ListAccounts => AccountPage;

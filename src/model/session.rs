@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::id::{MemberId, ProfileId, SessionId};
-use super::job::Hidden;
 use super::mail::NewMail;
 use super::member::Account;
 use super::message::Time;
 use crate::base::id::Id;
+use crate::base::secret::Secret;
 
 /// What a session's row needs at sign-in. Times are Unix milliseconds, expiries Unix seconds.
 #[derive(Clone, Debug)]
@@ -30,9 +30,9 @@ pub struct OpenSession {
     pub member: MemberId,
     pub session: NewSession,
     /// What the password was compared with: `Unauthorized` if another one was set since.
-    pub hash: Hidden,
+    pub hash: Secret,
     /// A new PHC string where the hash parameters changed.
-    pub rehash: Option<String>,
+    pub rehash: Option<Secret>,
     /// Sent if this device is new.
     pub mail: NewMail,
 }
@@ -139,23 +139,17 @@ pub struct RevokeSessions {
 
 /// A new password; every other session of the member ends. `Unauthorized` when the old hash is no longer the
 /// member's: another change came first.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ChangePassword {
     pub at: u64,
     pub member: MemberId,
     /// The session that stays.
     pub session: SessionId,
     /// The PHC string the old password was compared with.
-    pub old_hash: String,
+    pub old_hash: Secret,
     /// A PHC string.
-    pub hash: String,
+    pub hash: Secret,
     pub mail: NewMail,
-}
-
-impl std::fmt::Debug for ChangePassword {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChangePassword").field("member", &self.member).finish_non_exhaustive()
-    }
 }
 
 /// When sessions were last seen (Unix ms), collected over a while. One that has ended meanwhile is passed over.

@@ -17,11 +17,12 @@ use super::inbox::Inbox;
 use super::queue::lock;
 use super::{Database, Indexes, Interrupt, Reads, Worker, Writer};
 use crate::base::id::Id;
+use crate::base::secret::Secret;
 pub use crate::base::testing::{Folder, PATIENCE, until};
 use crate::model::backup::DatabaseCopy;
 use crate::model::conversation::{MarkRead, Marked};
 use crate::model::event::{LogPage, ReadLog};
-use crate::model::job::{Done, Hidden, Job};
+use crate::model::job::{Done, Job};
 use crate::model::member::EraseMessages;
 use crate::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use crate::model::readiness::Readiness;
@@ -178,9 +179,9 @@ impl ScriptedWorker {
 impl Worker for ScriptedWorker {
     fn run(&mut self, job: Job) -> Done {
         let Job::HashPassword { password, .. } = job else { return Done::Failed };
-        assert_ne!(password.0, "panic", "as the test asks");
+        assert_ne!(password.expose(), "panic", "as the test asks");
         self.done += 1;
-        Done::PasswordHashed(Hidden(format!("{} {}", self.done, password.0)))
+        Done::PasswordHashed(Secret::new(format!("{} {}", self.done, password.expose())))
     }
 
     fn idle(&mut self) {
@@ -190,5 +191,5 @@ impl Worker for ScriptedWorker {
 
 /// A job for a [`ScriptedWorker`].
 pub fn job(text: &str) -> Job {
-    Job::HashPassword { password: Hidden(text.to_owned()), salt: [0; 16] }
+    Job::HashPassword { password: Secret::new(text.to_owned()), salt: [0; 16] }
 }

@@ -203,7 +203,6 @@ fn work_until_closed<W: Worker>(
 mod tests {
     use super::*;
     use crate::base::slab::Key;
-    use crate::model::job::Hidden;
     use crate::runtime::queue::lock;
     use crate::runtime::testing::{self, PATIENCE, ScriptedWorker, job};
 
@@ -242,7 +241,7 @@ mod tests {
                     panic!("a job")
                 };
                 let text = match done {
-                    Done::PasswordHashed(Hidden(text)) => text,
+                    Done::PasswordHashed(text) => text.expose().clone(),
                     other => format!("{other:?}"),
                 };
                 seen.push((ticket.to_u64(), text));

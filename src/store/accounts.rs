@@ -8,10 +8,11 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, text};
 use super::{codes, profiles, sessions};
+use crate::base::secret::Secret;
 use crate::model::id::MemberId;
 use crate::model::member::{
     Account, AccountPage, AddMember, Credential, FindAccount, FindCredential, FindMember, FindSecret,
-    ListAccounts, Member, MemberRef, NewAccount, Secret, SetActive, SignUp,
+    ListAccounts, Member, MemberRef, NewAccount, SetActive, SignUp, StoredSecret,
 };
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
@@ -39,14 +40,18 @@ pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option
     Ok(found)
 }
 
-pub fn find_secret(conn: &Connection, find: FindSecret) -> Result<Secret, Stop> {
+pub fn find_secret(conn: &Connection, find: FindSecret) -> Result<StoredSecret, Stop> {
     let found = conn
         .prepare_cached(
             "SELECT m.hash, m.email, p.display_name FROM members m JOIN profiles p ON p.member = m.key \
              WHERE m.id = ?1 AND m.active",
         )?
         .query_row([find.member.to_bytes()], |row| {
-            Ok(Secret { hash: row.get(0)?, email: text(row, 1)?, display_name: text(row, 2)? })
+            Ok(StoredSecret {
+                hash: row.get(0)?,
+                email: Secret::new(text(row, 1)?),
+                display_name: text(row, 2)?,
+            })
         })
         .optional()?;
     Ok(found.ok_or(Refusal::Unauthorized)?)

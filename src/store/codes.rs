@@ -73,7 +73,7 @@ pub fn issue_verify(batch: &mut Batch<'_>, issue: IssueVerifyCode) -> Result<Wri
 
 pub fn issue_reset(batch: &mut Batch<'_>, issue: IssueResetCode) -> Result<Written, Stop> {
     let conn = batch.conn;
-    let member = active_member(conn, &issue.email)?;
+    let member = active_member(conn, issue.email.expose())?;
     let key = reset_key(member, issue.code.holder);
     let row = find(conn, key)?;
     if too_soon(row.as_ref(), issue.at) {
@@ -89,7 +89,7 @@ pub fn verify(batch: &mut Batch<'_>, verify: VerifyMember) -> Result<Written, St
     let conn = batch.conn;
     let member = accounts::key(conn, verify.member)?.ok_or(Refusal::Unauthorized)?;
     let key = CodeKey { subject: member, purpose: purpose_number(Purpose::Verify), holder: verify.holder };
-    if !is_right(conn, key, &verify.tag, verify.at)? {
+    if !is_right(conn, key, verify.tag.expose(), verify.at)? {
         return wrong();
     }
     use_up(conn, key)?;
@@ -99,9 +99,9 @@ pub fn verify(batch: &mut Batch<'_>, verify: VerifyMember) -> Result<Written, St
 
 pub fn reset(batch: &mut Batch<'_>, reset: ResetPassword) -> Result<Written, Stop> {
     let conn = batch.conn;
-    let member = active_member(conn, &reset.email)?;
+    let member = active_member(conn, reset.email.expose())?;
     let key = reset_key(member, reset.holder);
-    let right = is_right(conn, key, &reset.tag, reset.at)?;
+    let right = is_right(conn, key, reset.tag.expose(), reset.at)?;
     let Some(member) = member.filter(|_| right) else { return wrong() };
     let hash = reset.hash.ok_or(Refusal::Invalid("password"))?;
     use_up(conn, key)?;

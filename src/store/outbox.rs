@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, is_damage, number, text, text_or_null};
+use crate::base::secret::Secret;
 use crate::model::id::MailId;
 use crate::model::mail::{
     Content, DueMail, FetchMail, Language, MailFailed, MailFate, MailPage, MailSent, NewDevice, NewMail,
@@ -125,7 +126,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<DueMail> {
     let language = text(row, 2)?;
     let to = match row.get_ref(9)? {
         ValueRef::Null => None,
-        _ => Some(Recipient { member: id(row, 9)?, email: text(row, 10)? }),
+        _ => Some(Recipient { member: id(row, 9)?, email: Secret::new(text(row, 10)?) }),
     };
     Ok(DueMail {
         id: id(row, 0)?,

@@ -115,7 +115,7 @@ pub fn search(
         }
         None => None,
     };
-    let query = Query::new(&search.query, SEARCH_WORDS_MAX);
+    let query = Query::new(search.query.expose(), SEARCH_WORDS_MAX);
     if query.is_empty() {
         return Ok(FoundMessages { messages: Vec::new(), next: None, complete: true });
     }
@@ -136,7 +136,7 @@ pub fn search(
         }
     }
     // The newest messages are searched without the index.
-    let query = Query::new(&search.query, SEARCH_WORDS_MAX);
+    let query = Query::new(search.query.expose(), SEARCH_WORDS_MAX);
     let scans = self::scans(natter, viewer, conversation, before)?;
     let without = Search { natter, index: None, query, cost: 0, complete: true };
     without.run(scans, before, search.limit).map_err(|fault| match fault {

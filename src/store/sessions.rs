@@ -104,7 +104,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     // The password was checked outside of this transaction: it may have been changed since, and every session ended.
     let member: i64 = conn
         .prepare_cached("SELECT key FROM members WHERE id = ?1 AND hash = ?2")?
-        .query_row((open.member.to_bytes(), &open.hash.0), |row| row.get(0))
+        .query_row((open.member.to_bytes(), &open.hash), |row| row.get(0))
         .optional()?
         .ok_or(Refusal::Unauthorized)?;
     if let Some(hash) = &open.rehash {

@@ -3,10 +3,23 @@
 //! SQLite has signed 64-bit integers. The model has unsigned integers that never reach the sign bit. Greater numbers from a
 //! client are clamped to the greatest that fits.
 
-use rusqlite::types::ValueRef;
+use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Error, Row};
 
 use crate::base::id::Id;
+use crate::base::secret::Secret;
+
+impl<T: ToSql> ToSql for Secret<T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.expose().to_sql()
+    }
+}
+
+impl<T: FromSql> FromSql for Secret<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Secret<T>> {
+        T::column_result(value).map(Secret::new)
+    }
+}
 
 /// A number as a column. A number that does not fit becomes the greatest that does.
 pub fn int(number: u64) -> i64 {

@@ -64,7 +64,7 @@ impl Mailer {
 
     fn send(&self, letter: &Letter) -> Delivery {
         let (id, member) = (letter.id, letter.member);
-        let Ok(to) = Address::parse(&letter.to) else {
+        let Ok(to) = Address::parse(letter.to.expose()) else {
             // Sign-up refuses such an address; only a row that another program wrote can hold one.
             log::error!(target: "natter::mail", mail:% = id, member:% = member; "this member's address is not valid, so no mail can be sent to it");
             return Delivery::Refused;
@@ -103,8 +103,8 @@ fn compose(letter: &Letter, from: &Mailbox, to: Mailbox) -> Mail {
         message_id: format!("{}@{domain}", letter.id),
         from: from.clone(),
         to,
-        subject: letter.subject.clone(),
-        body: letter.body.clone(),
+        subject: letter.subject.expose().clone(),
+        body: letter.body.expose().clone(),
         date_ms: letter.date_ms,
     }
 }
@@ -186,17 +186,17 @@ fn log_result(letter: &Letter, outcome: Result<Outcome, WireFault>) -> Delivery 
             Delivery::Sent
         }
         Ok(Outcome::TransientFailure { code, text }) => {
-            let text = without(&text, &letter.to);
+            let text = without(&text, letter.to.expose());
             log::warn!(target: "natter::mail", mail:% = id, member:% = member, code = code; "not sent, to be tried again: {text}");
             Delivery::Failed
         }
         Ok(Outcome::PermanentFailure { code, text }) => {
-            let text = without(&text, &letter.to);
+            let text = without(&text, letter.to.expose());
             log::warn!(target: "natter::mail", mail:% = id, member:% = member, code = code; "refused, and not tried again: {text}");
             Delivery::Refused
         }
         Ok(Outcome::Misconfigured { code, text }) => {
-            let text = without(&text, &letter.to);
+            let text = without(&text, letter.to.expose());
             log::error!(target: "natter::mail", mail:% = id, member:% = member, code = code; "no mail can be sent until the EMAIL_ settings match the server: {text}");
             Delivery::Blocked
         }

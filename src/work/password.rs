@@ -10,8 +10,9 @@ use std::hint::black_box;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::base::crypto::{HmacKey, base64url, base64url_decode};
+use crate::base::secret::Secret;
 use crate::base::text::password_form;
-use crate::model::job::{Done, Hidden, Job};
+use crate::model::job::{Done, Job};
 
 /// KiB one password hash may use: a mistyped ARGON2 must not use all memory. Above it: refused at the start.
 const ARGON2_MEMORY_KIB_MAX: u32 = 1_048_576;
@@ -86,9 +87,7 @@ impl PasswordHasher {
     /// Does the job, in this thread, for as long as it takes.
     pub fn run(&mut self, job: Job) -> Done {
         let done = match job {
-            Job::HashPassword { password, salt } => {
-                self.hash(&password, &salt).map(|hash| Done::PasswordHashed(Hidden(hash)))
-            }
+            Job::HashPassword { password, salt } => self.hash(&password, &salt).map(Done::PasswordHashed),
             Job::VerifyPassword(job) => match &job.hash {
                 Some(hash) => self.verify(&job.password, hash, &job.salt),
                 None => self.verify_without_hash(&job.password, &job.salt),
@@ -107,15 +106,16 @@ impl PasswordHasher {
         self.arena = Vec::new();
     }
 
-    fn hash(&mut self, password: &Hidden, salt: &[u8]) -> Result<String, &'static str> {
-        let hash = self.derive(&password_form(&password.0), salt, &self.params.clone())?;
+    fn hash(&mut self, password: &Secret, salt: &[u8]) -> Result<Secret, &'static str> {
+        let hash = self.derive(&password_form(password.expose()), salt, &self.params.clone())?;
         let Cost { memory_kib, passes, lanes } = self.cost;
         let (salt, hash) = (phc_base64(salt), phc_base64(&hash));
-        Ok(format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${hash}"))
+        let phc = format!("$argon2id$v=19$m={memory_kib},t={passes},p={lanes}${salt}${hash}");
+        Ok(Secret::new(phc))
     }
 
-    fn verify(&mut self, password: &Hidden, phc: &Hidden, salt: &[u8]) -> Result<Done, &'static str> {
-        let stored = parse_phc(&phc.0).ok_or("the stored hash is not one of ours")?;
+    fn verify(&mut self, password: &Secret, phc: &Secret, salt: &[u8]) -> Result<Done, &'static str> {
+        let stored = parse_phc(phc.expose()).ok_or("the stored hash is not one of ours")?;
         let (mut matches, mut is_raw) = (false, false);
         for (form, text) in forms(password).enumerate() {
             let hash = self.derive(&text, &stored.salt, &stored.params)?;
@@ -125,14 +125,14 @@ impl PasswordHasher {
             }
         }
         let rehash = match matches && (is_raw || stored.cost != self.cost) {
-            true => Some(Hidden(self.hash(password, salt)?)),
+            true => Some(self.hash(password, salt)?),
             false => None,
         };
         Ok(Done::PasswordVerified { matches, rehash })
     }
 
     /// Spends the time of a comparison although there is no hash.
-    fn verify_without_hash(&mut self, password: &Hidden, salt: &[u8]) -> Result<Done, &'static str> {
+    fn verify_without_hash(&mut self, password: &Secret, salt: &[u8]) -> Result<Done, &'static str> {
         let params = self.params.clone();
         for text in forms(password) {
             black_box(self.derive(&text, salt, &params)?);
@@ -154,9 +154,9 @@ impl PasswordHasher {
 /// The forms in which a presented password is compared: its compared form, then the password as sent if it differs,
 /// since older hashes were made of passwords as sent. The number of forms depends on the password alone, and each is
 /// tried even if an earlier one matched: the time discloses nothing about the stored hash.
-fn forms(password: &Hidden) -> impl Iterator<Item = Cow<'_, str>> {
-    let form = password_form(&password.0);
-    let raw = (form != password.0).then_some(Cow::Borrowed(password.0.as_str()));
+fn forms(password: &Secret) -> impl Iterator<Item = Cow<'_, str>> {
+    let form = password_form(password.expose());
+    let raw = (form != *password.expose()).then_some(Cow::Borrowed(password.expose().as_str()));
     std::iter::once(form).chain(raw)
 }
 
@@ -217,23 +217,25 @@ mod tests {
     }
 
     fn hash(hasher: &mut PasswordHasher, password: &str, salt: u8) -> String {
-        let job = Job::HashPassword { password: Hidden(password.to_owned()), salt: [salt; 16] };
+        let job = Job::HashPassword { password: Secret::new(password.to_owned()), salt: [salt; 16] };
         match hasher.run(job) {
-            Done::PasswordHashed(Hidden(hash)) => hash,
+            Done::PasswordHashed(hash) => hash.expose().clone(),
             done => panic!("{done:?}"),
         }
     }
 
     /// Whether the password matches, and the new hash if there is one.
     fn verify(hasher: &mut PasswordHasher, password: &str, hash: Option<&str>) -> (bool, Option<String>) {
-        let hash = hash.map(|hash| Hidden(hash.to_owned()));
+        let hash = hash.map(|hash| Secret::new(hash.to_owned()));
         match hasher.run(Job::VerifyPassword(Box::new(VerifyPassword {
-            password: Hidden(password.to_owned()),
+            password: Secret::new(password.to_owned()),
             hash,
             salt: [9; 16],
             device_known: false,
         }))) {
-            Done::PasswordVerified { matches, rehash } => (matches, rehash.map(|Hidden(hash)| hash)),
+            Done::PasswordVerified { matches, rehash } => {
+                (matches, rehash.map(|secret| secret.expose().clone()))
+            }
             done => panic!("{done:?}"),
         }
     }
@@ -349,8 +351,8 @@ mod tests {
         ];
         for phc in bad {
             let job = Job::VerifyPassword(Box::new(VerifyPassword {
-                password: Hidden("analytical engine".to_owned()),
-                hash: Some(Hidden(phc.to_owned())),
+                password: Secret::new("analytical engine".to_owned()),
+                hash: Some(Secret::new(phc.to_owned())),
                 salt: [0; 16],
                 device_known: false,
             }));

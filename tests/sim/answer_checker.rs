@@ -98,7 +98,7 @@ impl Model {
                     assert!(!self.is_nick_taken(&name.nick_name), "{name:?} is taken");
                     self.names.insert(sign_up.account.profile, vec![(0, name)]);
                     assert!(
-                        self.emails.insert(sign_up.account.email.clone()),
+                        self.emails.insert(sign_up.account.email.expose().clone()),
                         "an e-mail address taken twice"
                     );
                     self.profiles.insert(sign_up.account.profile);
@@ -106,7 +106,7 @@ impl Model {
                     self.open_session(sign_up.account.profile, &sign_up.session);
                 }
                 Err(Refusal::EmailTaken) => {
-                    assert!(self.emails.contains(&sign_up.account.email), "a free address")
+                    assert!(self.emails.contains(sign_up.account.email.expose()), "a free address")
                 }
                 Err(refusal) => panic!("sign-up: {refusal:?}"),
             },

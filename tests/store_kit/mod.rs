@@ -6,9 +6,9 @@ use std::path::PathBuf;
 pub use crate::seed::Seeded;
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
+use natter::base::secret::Secret;
 use natter::model::event::Event;
 use natter::model::id::{MemberId, ProfileId, SessionId};
-use natter::model::job::Hidden;
 use natter::model::mail::{Content, Language, NewMail};
 use natter::model::member::{NewAccount, SignUp};
 use natter::model::message::{Destination, Message, PostMessage, Posted, PostedMessage, Time};
@@ -154,7 +154,7 @@ impl Kit {
             at: self.now_ms,
             member,
             session: self.new_session(Some(unique_id)),
-            hash: Hidden(format!("$argon2id${name}")),
+            hash: Secret::new(format!("$argon2id${name}")),
             rehash: None,
             mail: NewMail::new(self.id(), Language::En, Content::PasswordChanged),
         }
@@ -166,8 +166,8 @@ impl Kit {
                 at: self.now_ms,
                 member: self.id(),
                 profile: self.id(),
-                email: format!("{name}@example.org"),
-                hash: format!("$argon2id${name}"),
+                email: Secret::new(format!("{name}@example.org")),
+                hash: Secret::new(format!("$argon2id${name}")),
                 display_name: name.to_uppercase(),
                 nick_names: vec![name.to_owned()],
             },

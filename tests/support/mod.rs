@@ -508,7 +508,11 @@ impl World {
 
     /// The newest mail to this address.
     pub fn mail_to(&self, email: &str) -> &Letter {
-        self.mails.iter().rev().find(|mail| mail.to == email).unwrap_or_else(|| panic!("no mail to {email}"))
+        self.mails
+            .iter()
+            .rev()
+            .find(|mail| mail.to.expose() == email)
+            .unwrap_or_else(|| panic!("no mail to {email}"))
     }
 
     fn append(&mut self, upload: UploadId, bytes: &[u8], last: bool) {

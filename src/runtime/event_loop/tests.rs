@@ -151,7 +151,7 @@ fn effects_reach_their_threads_and_answers_reach_their_callers() {
     let mut stream = server.connect();
     for _ in 0..3 {
         ask(&mut stream, "store", "stored");
-        ask(&mut stream, "hash", "PasswordHashed(Hidden(..))");
+        ask(&mut stream, "hash", "PasswordHashed(Secret(..))");
         ask(&mut stream, "panic", "Failed");
         ask(&mut stream, "append", "appended 6");
     }

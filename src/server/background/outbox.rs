@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::base::secret::Secret;
 use crate::limits::MAILS_UNDER_WAY_MAX;
 use crate::model::id::MailId;
 use crate::model::job::{Delivery, Done, Job};
@@ -107,8 +108,8 @@ fn send(core: &mut Core, mail: DueMail) {
         kind: mail.content.kind(),
         to: to.email.clone(),
         date_ms: mail.written_at,
-        subject,
-        body,
+        subject: Secret::new(subject),
+        body: Secret::new(body),
     };
     core.outbox.under_way.insert(mail.id, State::Sending);
     let call = Call { caller: Caller::Server, next: Next::Task(Task::SendMail(mail.id)) };

@@ -218,8 +218,8 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::secret::Secret;
     use crate::base::slab::Key;
-    use crate::model::job::Hidden;
 
     struct Stage {
         hashing: Hashing,
@@ -235,7 +235,7 @@ mod tests {
         fn ask(&mut self, address: &str, is_known: bool) -> Option<String> {
             let ticket = Key::from_u64(self.names.len() as u64);
             self.names.insert(ticket, address.to_owned());
-            let job = Job::HashPassword { password: Hidden(String::new()), salt: [0; 16] };
+            let job = Job::HashPassword { password: Secret::new(String::new()), salt: [0; 16] };
             let asker = Asker { address: address.parse().expect("an address"), is_known };
             self.hashing.ask(asker, ticket, job);
             self.hashing.take_refused().map(|refused| self.names[&refused].clone())

@@ -1,6 +1,7 @@
 //! Groups, and messages that change: each route's success, each refusal, and an attempt by another member.
 
 use natter::base::percent::encode;
+use natter::base::secret::Secret;
 
 use crate::support::World;
 use crate::support::http::{Person, Response};
@@ -291,8 +292,8 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
             at,
             member: Id::from_u128(2_000_000 + i),
             profile: profile(i),
-            email: format!("m{i}@example.org"),
-            hash: String::new(),
+            email: Secret::new(format!("m{i}@example.org")),
+            hash: Secret::new(String::new()),
             display_name: format!("m{i}"),
             nick_names: vec![format!("m{i}")],
         },

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use natter::base::secret::Secret;
 use natter::model::conversation::CreateConversation;
 use natter::model::id::{ConversationId, ProfileId};
 use natter::model::message::{
@@ -40,7 +41,13 @@ fn follow(index: &mut Index, now: Instant) -> u64 {
 }
 
 fn find(kit: &mut Kit, viewer: ProfileId, query: &str, before: Option<u64>) -> FoundMessages {
-    let search = SearchMessages { viewer, query: query.to_owned(), conversation: None, before, limit: 50 };
+    let search = SearchMessages {
+        viewer,
+        query: Secret::new(query.to_owned()),
+        conversation: None,
+        before,
+        limit: 50,
+    };
     kit.read(search).expect("an answer")
 }
 

@@ -1,6 +1,7 @@
 //! Posting: the conversation of a message, refusals, and that no message is stored twice or leaves a gap.
 
 use natter::base::id::Id;
+use natter::base::secret::Secret;
 use natter::model::conversation::MarkRead;
 use natter::model::id::{MessageId, UploadId};
 use natter::model::member::FindAccount;
@@ -208,7 +209,7 @@ fn a_refusal_inside_a_batch_leaves_no_gap() {
         batch.push((i, Write::PostMessage(kit.post(ann.profile, destination, "x"))));
         if i % 4 == 0 {
             let mut taken = kit.sign_up_command("x");
-            taken.account.email = "ann@example.org".to_owned();
+            taken.account.email = Secret::new("ann@example.org".to_owned());
             batch.push((i, taken.into()));
             batch.push((i, refresh(&mut kit, Id::from_u128(3), Id::from_u128(4)).into()));
         }

@@ -24,7 +24,7 @@ fn the_member_gets_another_name_an_event_and_one_mail() {
         names.push(nick_names);
         let mails = kit.read(FetchMail { at: kit.now_ms, limit: 9 }).expect("the outbox").mails;
         assert_eq!(mails.len(), 1);
-        assert_eq!(mails[0].to.as_ref().map(|to| to.email.as_str()), Some("bots@example.org"));
+        assert_eq!(mails[0].to.as_ref().map(|to| to.email.expose().as_str()), Some("bots@example.org"));
         let Content::NickNameChanged(old_name) = &mails[0].content else { panic!("{:?}", mails[0]) };
         assert_eq!(old_name, &names[0][0]);
         for profile in [holder.profile, other.profile] {

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use natter::base::id::Id;
+use natter::base::secret::Secret;
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
 use natter::proto::smtp::{Mailbox, SmtpOptions, Tls};
@@ -18,10 +19,10 @@ fn letter(body: &str) -> Letter {
         id: Id::from_u128(7),
         member: Id::from_u128(9),
         kind: "verification code",
-        to: "ada@example.net".to_owned(),
+        to: Secret::new("ada@example.net".to_owned()),
         date_ms: 1_795_352_634_120,
-        subject: "Your code".to_owned(),
-        body: body.to_owned(),
+        subject: Secret::new("Your code".to_owned()),
+        body: Secret::new(body.to_owned()),
     }
 }
 
@@ -152,7 +153,7 @@ fn without_a_server_mails_are_kept_in_a_private_file() {
 fn no_address_carries_a_command_or_a_header() {
     let mut mailer = to_server(1, None);
     for to in ["ada@example.net>\r\nRCPT TO:<bob@example.net", "", "ada", "ada@example.net\n"] {
-        let letter = Letter { to: to.to_owned(), ..letter("x") };
+        let letter = Letter { to: Secret::new(to.to_owned()), ..letter("x") };
         assert_eq!(send(&mut mailer, letter), Delivery::Refused, "{to:?}");
     }
 }
