@@ -1,7 +1,8 @@
-//! What was tried and failed lately, by key: failed sign-ins of an account, addresses told that an e-mail is taken.
-//! Owns the counting; what follows from a count is for the handlers. The counts live in memory and end with the
-//! process. Keys are HMACs, so that neither an e-mail nor an address can be read back.
-//! Invariant: at most [`ATTEMPT_KEYS_MAX`] keys, whoever fails how often.
+//! Recent failed attempts, counted by key: wrong passwords of an account, answers `email_taken` to an address.
+//!
+//! Owns the counts; leaves to the handlers what follows from a count. The counts are in memory and end with the process. Keys
+//! are HMACs, so that neither an e-mail nor an address can be read back.
+//! Invariant: at most [`ATTEMPT_KEYS_MAX`] keys.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,15 +10,15 @@ use std::time::{Duration, Instant};
 use crate::base::time::Now;
 use crate::limits::{EMAIL_TAKEN_WINDOW, SIGN_IN_WINDOW};
 
-/// Failed sign-ins of one account within [`SIGN_IN_WINDOW`]. Beyond: 429 for devices not seen before.
+/// Failed sign-ins of one account within [`SIGN_IN_WINDOW`]. Then: 429 for devices that are not known.
 const SIGN_IN_FAILURES_MAX: usize = 10;
-/// Answers `email_taken` to one address within [`EMAIL_TAKEN_WINDOW`]. Beyond: 429 for its sign-ups.
+/// Answers `email_taken` to one address within [`EMAIL_TAKEN_WINDOW`]. Then: 429 for its sign-ups.
 const EMAIL_TAKEN_MAX: usize = 10;
-/// Accounts (or addresses) whose failures are remembered at once, up to 250 bytes each. Beyond: the one with
-/// the fewest failures is forgotten, so that a flood of names cannot wash out the count of a name under attack.
+/// Accounts (or addresses) whose failures are counted at once, up to 250 bytes each. Above: the one with the fewest failures
+/// is forgotten, so that a flood of names cannot remove the count of a name under attack.
 const ATTEMPT_KEYS_MAX: usize = 10_000;
 /// Wrong passwords in account.password and account.delete within [`SIGN_IN_WINDOW`]: a stolen access token must not be
-/// a way to guess. Beyond: 429 for that member's tries.
+/// a way to guess. Then: 429 for that member.
 const PASSWORD_FAILURES_MAX: usize = 10;
 
 /// The counts of a server.
@@ -25,7 +26,7 @@ const PASSWORD_FAILURES_MAX: usize = 10;
 pub struct Attempts {
     /// Wrong passwords, by account, known or unknown.
     pub sign_in: Failures,
-    /// Wrong passwords of somebody who holds an access token, by member.
+    /// Wrong passwords in requests with an access token, by member.
     pub password: Failures,
     /// Answers `email_taken`, by address.
     pub email_taken: Failures,
@@ -55,6 +56,7 @@ pub struct Failures {
 }
 
 impl Failures {
+    /// Counts up to `max` failures of a key within `window`.
     pub fn new(max: usize, window: Duration) -> Failures {
         Failures { max, window, keys_max: ATTEMPT_KEYS_MAX, by_key: BTreeMap::new() }
     }
@@ -62,12 +64,13 @@ impl Failures {
     /// How long until this key may try again; `None` when it may now.
     pub fn blocked(&self, key: &AttemptKey, now: Now) -> Option<Duration> {
         let times = self.by_key.get(key)?;
-        // With `max` failures on record, the oldest of them decides.
+        // With `max` failures recorded, the oldest of them decides.
         let oldest = *times.first().filter(|_| times.len() >= self.max)?;
         let left = (oldest + self.window).saturating_duration_since(now.instant);
         (!left.is_zero()).then_some(left)
     }
 
+    /// Records a failure.
     pub fn failed(&mut self, key: AttemptKey, now: Now) {
         if !self.by_key.contains_key(&key) && self.by_key.len() >= self.keys_max {
             self.make_room(now);
@@ -79,12 +82,13 @@ impl Failures {
         times.push(now.instant);
     }
 
+    /// Forgets the failures of a key.
     pub fn succeeded(&mut self, key: &AttemptKey) {
         self.by_key.remove(key);
     }
 
-    /// Forgets what has left the window, or else the key with the fewest failures, the stalest of those first.
-    /// It walks all keys: a failure costs its asker a password hash, against which this is nothing.
+    /// Forgets the keys outside of the window, or else the key with the fewest failures, the oldest of those first. It scans all
+    /// keys, which costs little compared with the password hash of each failure.
     fn make_room(&mut self, now: Now) {
         let window = self.window;
         self.by_key.retain(|_, times| times.last().is_some_and(|last| *last + window > now.instant));

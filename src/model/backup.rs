@@ -1,20 +1,20 @@
-//! A copy of the whole database, as an operator asks for it.
+//! A copy of the complete database, as an operator asks for it.
 
 use serde::Serialize;
 
 use crate::base::id::Id;
 
-/// Copies the database, while it is in use, into a new file beside it. The writer's thread does it between its batches and
-/// answers at the end; one at a time, a second one is `Busy`.
+/// Copies the database, while it is in use, into a new file in the same folder. The writer thread does it between its batches
+/// and answers at the end; one at a time, a second one is `Busy`.
 #[derive(Clone, Debug)]
 pub struct BackUp {
     /// Names the copy.
     pub id: Id,
 }
 
-/// A copy that is whole.
+/// A complete copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DatabaseCopy {
-    /// Its name in DATA_DIR. Whoever fetches it removes it; one that stays is removed by the next backup, or the next start.
+    /// Its file name in DATA_DIR. The command that reads it removes it; else the next backup or the next start does.
     pub file: String,
 }

@@ -1,4 +1,6 @@
-//! A conversation as one viewer sees it in lists.
+//! Conversations and their members: as one viewer sees them, and what storage may be asked about them.
+//!
+//! Invariant: `Conversation` has fields of one viewer, so it is never part of an event.
 
 use serde::Serialize;
 
@@ -8,31 +10,44 @@ use super::message::{Message, Time};
 use super::profile::Profile;
 use super::upload::Image;
 
+/// The kind of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConversationType {
+    /// Two profiles.
     Direct,
+    /// Any number of profiles, with admins.
     Group,
 }
 
 /// A row of conversation.list, and conversation.get's answer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Conversation {
+    /// The id.
     pub id: ConversationId,
+    /// Direct or group.
     #[serde(rename = "type")]
     pub kind: ConversationType,
+    /// The title of a group.
     pub title: Option<String>,
+    /// The image of a group.
     pub image: Option<Image>,
+    /// How many members it has.
     pub members_count: u64,
-    /// The other one of a direct conversation, `None` once deleted and for groups.
+    /// The peer of a direct conversation; `None` if it was deleted, and for groups.
     pub peer: Option<Profile>,
+    /// The newest message.
     pub last_message: Option<Message>,
+    /// How many messages are unread.
     pub unread: u64,
+    /// Up to which `n` the viewer has read.
     pub read_n: u64,
+    /// The `n` of the newest message.
     pub last_n: u64,
+    /// Whether the viewer has muted it.
     pub muted: bool,
-    /// How far the other one of a direct conversation has read, where that may be seen: a client that just came draws its
-    /// marks with it.
+    /// How far the peer of a direct conversation has read, if the viewer may see it: a client that just connected shows its read
+    /// marks by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_read_n: Option<u64>,
     /// The viewer's own role in a group.
@@ -40,63 +55,86 @@ pub struct Conversation {
     pub role: Option<Role>,
 }
 
-/// Newest activity first.
+/// The conversations of a profile, newest activity first.
 #[derive(Clone, Debug)]
 pub struct ListConversations {
+    /// The profile that asks.
     pub viewer: ProfileId,
-    /// Continue behind this place.
+    /// The page begins after this; `None`: at the beginning.
     pub after: Option<ConversationCursor>,
+    /// The most items of the page.
     pub limit: u32,
 }
 
-/// A place in the list: the seq of the conversation's last activity (unique, so no tie-break is needed).
+/// A position in the list: the `seq` of the conversation's last activity (unique, so no tie-break is needed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConversationCursor {
+    /// The `seq` of the last activity.
     pub activity: u64,
 }
 
+/// A page of [`ListConversations`].
 #[derive(Clone, Debug)]
 pub struct ConversationPage {
+    /// The conversations.
     pub conversations: Vec<Conversation>,
+    /// Where the next page begins; `None` at the end.
     pub next: Option<ConversationCursor>,
-    /// The log's head this page was read at.
+    /// The head of the log when the page was read.
     pub as_of: u64,
+    /// Unread messages of all conversations.
     pub unread_total: u64,
 }
 
-/// `NotFound` unless `viewer` is a member.
+/// One conversation. `NotFound` unless `viewer` is a member of it.
 #[derive(Clone, Debug)]
 pub struct GetConversation {
+    /// The profile that asks.
     pub viewer: ProfileId,
+    /// The conversation.
     pub conversation: ConversationId,
 }
 
-/// A group, its creator its admin. A repeated `client_id` of this creator answers the group it made.
-/// `NotFound` when a member does not exist or is blocked, either way; `Invalid("members")` beyond the limit.
+/// Makes a group; its creator is admin. A repeated `client_id` of this creator returns the group that it made. `NotFound` if a
+/// profile does not exist, or if there is a block between it and the creator; `Invalid("members")` above `members_max`.
 #[derive(Clone, Debug)]
 pub struct CreateConversation {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The profile that creates it.
     pub creator: ProfileId,
+    /// The client's own id.
     pub client_id: Option<ClientId>,
+    /// The id of the new conversation.
     pub id: ConversationId,
+    /// Its title.
     pub title: String,
-    /// Without the creator or with, each once.
+    /// Each once, with or without the creator.
     pub members: Vec<ProfileId>,
+    /// The most members that a group may have.
     pub members_max: usize,
 }
 
+/// The answer to [`CreateConversation`].
 #[derive(Clone, Debug)]
 pub struct CreatedConversation {
+    /// The new conversation, or the original.
     pub conversation: Conversation,
+    /// This creator used this `client_id` before.
     pub duplicate: bool,
 }
 
-/// `NotAllowed` for a title by one who is no admin, and for any title of a direct conversation.
+/// Changes a conversation; `None` leaves a field as it is. `NotAllowed` for a title or an image by a profile that is not admin,
+/// and for those of a direct conversation.
 #[derive(Clone, Debug)]
 pub struct UpdateConversation {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The profile that asks.
     pub actor: ProfileId,
+    /// The conversation.
     pub conversation: ConversationId,
+    /// The new title.
     pub title: Option<String>,
     /// An upload of the actor, or `Some(None)` for no image.
     pub image: Option<Option<UploadId>>,
@@ -104,87 +142,125 @@ pub struct UpdateConversation {
     pub muted: Option<bool>,
 }
 
-/// A member as the others see it.
+/// A member of a group, as the others see it.
 #[derive(Clone, Debug, Serialize)]
 pub struct GroupMember {
+    /// The profile.
     pub profile: Profile,
+    /// What it may do.
     pub role: Role,
+    /// When it joined.
     pub joined_at: Time,
 }
 
-/// In the order of joining.
+/// The members of a conversation, in the order in which they joined. `NotFound` unless `viewer` is one.
 #[derive(Clone, Debug)]
 pub struct ListMembers {
+    /// The profile that asks.
     pub viewer: ProfileId,
+    /// The conversation.
     pub conversation: ConversationId,
-    /// Continue behind this place.
+    /// The page begins after this; `None`: at the beginning.
     pub after: Option<u64>,
+    /// The most items of the page.
     pub limit: u32,
 }
 
+/// A page of [`ListMembers`].
 #[derive(Clone, Debug)]
 pub struct MemberPage {
+    /// The members.
     pub members: Vec<GroupMember>,
+    /// Where the next page begins; `None` at the end.
     pub next: Option<u64>,
 }
 
-/// Adds a member, or changes the role of one. By an admin; the last admin can't be made a member.
+/// Adds a profile to a group, or changes its role. `NotAllowed` unless `actor` is admin, and for the role of the last admin.
 #[derive(Clone, Debug)]
 pub struct PutMember {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The profile that asks.
     pub actor: ProfileId,
+    /// The conversation.
     pub conversation: ConversationId,
+    /// The profile to be added or changed.
     pub profile: ProfileId,
+    /// What it may do from now on.
     pub role: Role,
+    /// The most members that a group may have.
     pub members_max: usize,
 }
 
-/// By an admin, or of oneself. When the last admin leaves, the eldest member becomes one.
+/// Removes a profile from a group. `NotAllowed` unless `actor` is admin or the profile itself. When the last admin leaves, the
+/// earliest member becomes admin.
 #[derive(Clone, Debug)]
 pub struct RemoveMember {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The profile that asks.
     pub actor: ProfileId,
+    /// The conversation.
     pub conversation: ConversationId,
+    /// The profile to be removed.
     pub profile: ProfileId,
 }
 
-/// Forward only, clamped to `last_n`. `NotFound` unless `reader` is a member.
+/// Moves a read mark: only forward, clamped to `last_n`. `NotFound` unless `reader` is a member.
 #[derive(Clone, Debug)]
 pub struct MarkRead {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The profile that has read.
     pub reader: ProfileId,
+    /// The conversation.
     pub conversation: ConversationId,
+    /// Up to which message.
     pub n: u64,
 }
 
+/// The answer to [`MarkRead`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Marked {
+    /// Up to which `n` the viewer has read.
     pub read_n: u64,
+    /// How many messages are unread.
     pub unread: u64,
 }
 
 /// The chat list of the legacy route: every direct conversation of `viewer`, newest first.
 #[derive(Clone, Debug)]
 pub struct ListChats {
+    /// The profile that asks.
     pub viewer: ProfileId,
+    /// The most items of the page.
     pub limit: u32,
 }
 
+/// The answer to [`ListChats`].
 #[derive(Clone, Debug)]
 pub struct Chats {
+    /// The chats.
     pub chats: Vec<Chat>,
     /// Conversations of any type with unread messages.
     pub unread_conversations: u64,
+    /// The head of the log when it was read.
     pub as_of: u64,
 }
 
 /// `{id,sender,receiver:[profile],message,is_read,created_at}`: id = conversation, sender = me.
 #[derive(Clone, Debug, Serialize)]
 pub struct Chat {
+    /// The conversation.
     pub id: ConversationId,
+    /// The viewer.
     pub sender: ProfileId,
+    /// The other profile.
     pub receiver: Vec<Profile>,
+    /// The newest text.
     pub message: String,
+    /// Whether the viewer has read it.
     pub is_read: bool,
+    /// When it was posted.
     pub created_at: Time,
 }

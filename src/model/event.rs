@@ -29,14 +29,14 @@ pub struct Event {
     pub fact: Fact,
 }
 
-/// What one command caused, in the order of seq. One event, which is what every post has, needs no list: it travels in place,
-/// and no memory made by one thread is given back by another.
+/// What one command caused, in the order of `seq`. One event, as every post has, is stored without a list, so that no memory is
+/// allocated by one thread and freed by another.
 #[derive(Clone, Debug, Default)]
 pub enum Events {
     /// A read, or a write that changed nothing.
     #[default]
     None,
-    /// In place.
+    /// Exactly one.
     One(Event),
     /// In the order of their `seq`.
     Many(Vec<Event>),
@@ -94,7 +94,7 @@ impl<'a> IntoIterator for &'a Events {
 pub struct Audience {
     /// Each once, in no particular order.
     pub profiles: Arc<[ProfileId]>,
-    /// They are the two of a direct conversation: legacy sockets of this pair receive it too.
+    /// Whether they are the two of a direct conversation: then the legacy sockets of this pair receive it too.
     pub direct: bool,
 }
 
@@ -105,7 +105,7 @@ impl Audience {
     }
 }
 
-/// What happened: a pointer each, since an event travels with its outcome from list to list.
+/// What happened. Each variant is a pointer, since an event is moved with its outcome from list to list.
 #[derive(Clone, Debug)]
 pub enum Fact {
     /// A new message.
@@ -128,16 +128,16 @@ pub enum Fact {
     MemberRemoved(Box<Membership>),
     /// A changed profile.
     ProfileUpdated(Box<Profile>),
-    /// A login ended; only for its own account.
+    /// A session ended; only for the profile of its member.
     SessionEnded(Box<EndedSession>),
 }
 
 /// How far a profile has read.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReadMark {
-    /// Where.
+    /// The conversation.
     pub conversation: ConversationId,
-    /// Who.
+    /// The profile.
     pub profile: ProfileId,
     /// The greatest `n` read.
     pub read_n: u64,
@@ -148,16 +148,16 @@ pub struct ReadMark {
 pub struct Membership {
     /// The group.
     pub conversation: ConversationId,
-    /// Who.
+    /// The profile.
     pub profile: ProfileId,
     /// What it may do there.
     pub role: Role,
 }
 
-/// A login that ended.
+/// A session that ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct EndedSession {
-    /// Which.
+    /// The session.
     pub session: SessionId,
     /// The `exp` of its last access token (Unix s), for the list of ended sessions; not on the wire.
     #[serde(skip)]
@@ -251,7 +251,7 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
         Session(&'a EndedSession),
     }
     let data = match *fact {
-        // Nearly all that is ever encoded.
+        // Nearly all events are this one.
         Fact::MessagePosted(ref message)
         | Fact::MessageEdited(ref message)
         | Fact::MessageDeleted(ref message)
@@ -271,7 +271,7 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
             Data::Conversation(brief)
         }
         Fact::MemberAdded(ref member) | Fact::MemberRemoved(ref member) => Data::Member(member),
-        // Its owner and others receive the same bytes, so no field that only its owner may see is in it.
+        // The member itself and others receive the same bytes, so no field that only the member may see is in it.
         Fact::ProfileUpdated(ref profile) => Data::Profile(Profile::clone(profile).for_others()),
         Fact::SessionEnded(ref ended) => Data::Session(ended),
     };
@@ -282,18 +282,18 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
 /// Reads the events of one profile after a cursor, a page at a time, in the order of `seq`.
 #[derive(Clone, Debug)]
 pub struct ReadLog {
-    /// Whose events.
+    /// The profile whose events are read.
     pub profile: ProfileId,
     /// Exclusive.
     pub after: u64,
-    /// Begin at the oldest event that is kept; otherwise the answer says when older ones are gone.
+    /// Begin at the oldest event that is kept; otherwise the answer is `Pruned` if older ones were removed.
     pub from_oldest: bool,
     /// Events of a page.
     pub limit: u32,
 }
 
-/// Forgets events older than `before`, a bounded number at a time; the answer is whether more are left. Messages stay: a
-/// client that returns with a cursor from that time gets a reset.
+/// Removes events that are older than `before`, a bounded number at a time; the answer is whether more are left. Messages stay:
+/// a client that returns with a cursor from that time gets a reset.
 #[derive(Clone, Copy, Debug)]
 pub struct PruneLog {
     /// Unix milliseconds.
@@ -309,7 +309,7 @@ pub enum LogPage {
         events: Vec<(u64, Fact)>,
         /// Everything of this profile up to here is in this page or before it.
         through: u64,
-        /// Whether `through` is the head the page was read at.
+        /// Whether `through` is the head of the log when the page was read.
         complete: bool,
     },
     /// `after` is older than what is kept.

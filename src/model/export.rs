@@ -1,46 +1,58 @@
-//! Everything stored about one member, as lines of JSON, a page at a time.
+//! Everything that is stored about one member, as lines of JSON, a page at a time.
 
 use super::id::{MemberId, ProfileId};
 use super::settings::UrlSigner;
 
-/// Where the next page begins: a section and a place in it.
+/// Where the next page begins: a section and a position in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExportCursor {
+    /// The member and the profile.
     Account,
-    /// Behind this key; 0 for the first. So in the sections below.
+    /// After this key; 0 for the first. The sections below do the same.
     Sessions(u64),
+    /// The blocks.
     Blocks(u64),
+    /// The uploads.
     Uploads(u64),
+    /// The conversations.
     Conversations(u64),
+    /// The messages that the member sent.
     Messages(MessageCursor),
-    /// Behind this message and emoji.
+    /// After this message and emoji.
     Reactions(u64, String),
 }
 
-/// A place among the messages of one sender, which are taken conversation by conversation: behind message `n` of the
+/// A position among the messages of one sender, which are read conversation by conversation: after message `n` of the
 /// conversation of this key. The default is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageCursor {
+    /// The key of the conversation; 0 before the first.
     pub conversation: u64,
+    /// The `n` of the last message that was exported.
     pub n: u64,
 }
 
-/// One bounded page. `Unauthorized` when the member is gone.
+/// One bounded page. `Unauthorized` if the member was deleted.
 #[derive(Clone, Debug)]
 pub struct ExportAccount {
+    /// The member.
     pub member: MemberId,
+    /// The profile.
     pub profile: ProfileId,
+    /// Where the page begins.
     pub cursor: ExportCursor,
-    /// Signs what is shown, as of this moment (Unix s): the lines are written by storage.
+    /// Signs the URLs in the lines, which storage writes.
     pub urls: UrlSigner,
+    /// The time of the signatures, Unix s.
     pub unix_s: u64,
 }
 
+/// The answer to [`ExportAccount`].
 #[derive(Clone, Debug)]
 pub struct ExportPage {
-    /// Whole lines: `{"kind":…,"data":{…}}`. None at all where a page's time went into looking for the next: the next page
-    /// goes on from there.
+    /// Complete lines: `{"kind":…,"data":{…}}`. There is none if the search for the next one took all the time of the page: the next
+    /// page continues from there.
     pub lines: Vec<u8>,
-    /// `None` behind the last line.
+    /// `None` after the last line.
     pub next: Option<ExportCursor>,
 }

@@ -1,7 +1,8 @@
 //! The handler contract: a pure function from a request to the next step.
 //!
-//! A handler sees no connection, no socket and no SQL. What it needs from the world comes with [`Ctx`]; what it wants done
-//! leaves as a [`Step`]. Invariant: a handler that is called twice with the same context and request takes the same step.
+//! A handler sees no connection, no socket and no SQL. Time, randomness and settings come with [`Ctx`]; what it wants done
+//! leaves as a [`Step`].
+//! Invariant: a handler that is called twice with the same context and request takes the same step.
 
 #![warn(missing_docs)]
 
@@ -28,14 +29,14 @@ use crate::base::time::Now;
 use crate::proto::http::head::{Headers, Method};
 use crate::proto::http::language::Language;
 
-/// The account that asks, proven by an access token or a ticket.
+/// The member, profile and session that ask, proven by an access token or a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The account.
+    /// The member.
     pub member: MemberId,
-    /// How others see it.
+    /// Its profile.
     pub profile: ProfileId,
-    /// The login the credential belongs to.
+    /// The session of the credential.
     pub session: SessionId,
     /// The access token's `exp`, Unix seconds: a stream opened with it ends then unless extended.
     pub expires: u64,
@@ -44,7 +45,7 @@ pub struct Actor {
 /// Where a request comes from.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The peer, or what a trusted proxy says of it.
+    /// The address of the peer, or the one that a trusted proxy names.
     pub address: IpAddr,
     /// At most 512 bytes of printable characters; the rest is cut.
     pub user_agent: String,
@@ -75,7 +76,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a step may use of the world.
+/// What a step may use.
 pub struct Ctx<'a> {
     /// The time of the input that is being handled.
     pub now: Now,
@@ -83,7 +84,7 @@ pub struct Ctx<'a> {
     pub entropy: &'a mut dyn Entropy,
     /// The configuration.
     pub settings: &'a Settings,
-    /// Recent failed attempts: the server keeps them, handlers decide what follows from them.
+    /// Recent failed attempts: the server stores them, handlers decide what follows from them.
     pub attempts: &'a mut Attempts,
     /// One-time credentials that were issued and not used.
     pub tickets: &'a mut Tickets,
@@ -91,10 +92,10 @@ pub struct Ctx<'a> {
     pub epoch: &'a str,
     /// The greatest `seq` the server has seen.
     pub head: u64,
-    /// Whether what is read is known to be on disk, so that a cursor may be answered.
+    /// Whether all stored data is known to be on disk, so that an answer may have a cursor.
     pub proven: bool,
-    /// The message as the event of the same outcome showed it to others: its `rev` and its JSON, to be answered as it is. `None`
-    /// when no stream took the event.
+    /// The message as the event of the same outcome showed it to others: its `rev` and its JSON, which the answer copies. `None` if
+    /// no stream took the event.
     pub last_published: Option<(u64, &'a [u8])>,
     /// Work in addition to the answer, which does not wait for it. The server does it at the end of the turn.
     pub follow_ups: &'a mut Vec<FollowUp>,
@@ -105,11 +106,11 @@ pub struct Ctx<'a> {
 pub enum FollowUp {
     /// A write put a mail into the outbox.
     Mail,
-    /// Where this address is, for the session's row and for the mail that waits for it.
+    /// Look up the place of this address, for the session's row and for the mail that waits for it.
     FindPlace {
         /// The session whose row gets the place.
         session: SessionId,
-        /// Where it signed in from.
+        /// The address from which it signed in.
         address: IpAddr,
     },
     /// The member's e-mail address is verified now.
@@ -117,7 +118,7 @@ pub enum FollowUp {
 }
 
 impl Ctx<'_> {
-    /// A fresh id of this moment.
+    /// A new id with the current time.
     pub fn id<K>(&mut self) -> Id<K> {
         self.entropy.id(self.now.unix_ms)
     }
@@ -133,7 +134,7 @@ impl Ctx<'_> {
 /// A handler of a row of the route table. The router has proven the actor before a member handler runs.
 #[derive(Clone, Copy)]
 pub enum Handler {
-    /// For any client; it proves what it needs itself.
+    /// For any client; the handler proves what it needs itself.
     Public(fn(&mut Ctx<'_>, &Request<'_>) -> Result<Step, Problem>),
     /// For a proven actor.
     Member(fn(&mut Ctx<'_>, Actor, &Request<'_>) -> Result<Step, Problem>),
@@ -141,8 +142,8 @@ pub enum Handler {
     Either(fn(&mut Ctx<'_>, Option<Actor>, &Request<'_>) -> Result<Step, Problem>),
 }
 
-/// Decides from its head whether a body may come. It gets what this body and all others that the account uploads at the moment
-/// take, and answers [`Step::Receive`] or a problem.
+/// Decides by the head of a request whether its body may come. It gets what this and all other uploads in progress of the member
+/// take, and returns [`Step::Receive`] or a problem.
 pub type Admit = fn(&mut Ctx<'_>, Actor, UnderWay) -> Result<Step, Problem>;
 
 /// What comes next: an answer, or work to be done first.
@@ -157,7 +158,7 @@ pub enum Step {
     Stream(Box<Stream>),
     /// From [`Admit`] only: the body may come.
     Receive {
-        /// Bytes of the quota that are left for it and the account's other uploads in progress.
+        /// Bytes of the quota that are left for it and the member's other uploads in progress.
         room: u64,
     },
 }
@@ -251,7 +252,7 @@ impl Reply {
         Reply::json(status, json::to_vec(data))
     }
 
-    /// As [`Reply::data`], of what is JSON already.
+    /// As [`Reply::data`], for a value that is encoded already.
     pub fn json(status: u16, data: Vec<u8>) -> Reply {
         Reply { status, headers: Vec::new(), body: Body::Data { data, beside: Vec::new() } }
     }
@@ -319,11 +320,11 @@ pub enum Stream {
     LegacySocket { actor: Actor, receiver: ProfileId, pair: super::message::LegacyHistory },
     /// The log as server-sent events: from the cursor, or from now.
     Events { actor: Actor, cursor: Option<Cursor> },
-    /// The log as JSON, after a wait where there is nothing yet.
+    /// The log as JSON, after a wait if there is nothing yet.
     Poll { actor: Actor, start: PollStart, limit: u32, wait: Duration },
     /// One value of a profile, at once and when it changes (a legacy stream).
     Value { actor: Actor, form: ValueForm },
-    /// Everything stored about the actor, page by page; the first is read.
+    /// Everything that is stored about the actor, page by page; the first page was read.
     Export { actor: Actor, first: super::export::ExportPage },
     /// The conformance build's WebSocket echo.
     #[cfg(feature = "conformance")]
@@ -331,7 +332,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// The actor that receives events on it; `None` for one that shows only what is stored.
+    /// The actor that receives events on it; `None` for a stream that shows only stored data.
     pub fn listener(&self) -> Option<Actor> {
         match self {
             Stream::WebSocket { actor, .. }
@@ -350,7 +351,7 @@ impl Stream {
         Ok(Step::Stream(Box::new(self)))
     }
 
-    /// Whether it shows events to come, and not only what is stored.
+    /// Whether it shows future events, and not only stored data.
     pub fn follows_log(&self) -> bool {
         match self {
             Stream::WebSocket { .. }

@@ -1,5 +1,6 @@
-//! What natter's mails say, in every language it speaks: one table. Placeholders stand in braces.
-//! Invariant: each mail has a text in each language, and each text uses all that its mail has to tell.
+//! The texts of natter's mails in every language: one table, with placeholders in braces.
+//!
+//! Invariant: each mail has a text in each language, and each text uses every value of its mail.
 
 use super::mail::{Content, DueMail};
 use crate::base::crypto::HmacKey;
@@ -15,7 +16,7 @@ fn text(content: &Content, language: Language) -> Text {
         (Content::VerifyCode(_), Language::En) => Text(
             "Your verification code",
             "Hello,\n\nyour verification code for {site} is:\n\n{code}\n\n\
-             It is good for five minutes. If you did not ask for it, you need not do anything.\n",
+             It is valid for five minutes. If you did not ask for it, you need not do anything.\n",
         ),
         (Content::VerifyCode(_), Language::Ar) => Text(
             "رمز التأكيد الخاص بك",
@@ -25,7 +26,7 @@ fn text(content: &Content, language: Language) -> Text {
         (Content::ResetCode(_), Language::En) => Text(
             "Your code for a new password",
             "Hello,\n\nyour code to set a new password at {site} is:\n\n{code}\n\n\
-             It is good for five minutes. Give it to nobody. If you did not ask for it, \
+             It is valid for five minutes. Do not give it to anyone. If you did not ask for it, \
              your password is unchanged and you need not do anything.\n",
         ),
         (Content::ResetCode(_), Language::Ar) => Text(
@@ -35,25 +36,25 @@ fn text(content: &Content, language: Language) -> Text {
         ),
         (Content::NewDevice(_), Language::En) => Text(
             "New sign-in to your account",
-            "Hello,\n\nsomebody signed in to your account at {site} from a device we have not seen before.\n\n\
+            "Hello,\n\nsomeone signed in to your account at {site} from a new device.\n\n\
              Time: {time}\nAddress: {address}\nPlace: {place}\nDevice: {user_agent}\n\n\
-             If it was you, all is well. If not, set a new password now: that signs every other device out.\n",
+             If it was you, you need not do anything. If not, set a new password now: that signs out every other device.\n",
         ),
         (Content::NewDevice(_), Language::Ar) => Text(
             "تسجيل دخول جديد إلى حسابك",
-            "مرحبًا،\n\nسجّل شخص ما الدخول إلى حسابك في {site} من جهاز لم نره من قبل.\n\n\
+            "مرحبًا،\n\nسجّل شخص ما الدخول إلى حسابك في {site} من جهاز جديد.\n\n\
              الوقت: {time}\nالعنوان: {address}\nالمكان: {place}\nالجهاز: {user_agent}\n\n\
-             إذا كنت أنت فكل شيء على ما يرام. وإلا فعيّن كلمة مرور جديدة الآن: هذا يُخرج كل الأجهزة الأخرى.\n",
+             إذا كنت أنت فلا حاجة إلى فعل أي شيء. وإلا فعيّن كلمة مرور جديدة الآن: هذا يُخرج كل الأجهزة الأخرى.\n",
         ),
         (Content::PasswordChanged, Language::En) => Text(
             "Your password was changed",
             "Hello,\n\nthe password of your account at {site} was changed.\n\nTime: {time}\n\n\
-             If it was not you, ask for a new password right away, and look after your mailbox.\n",
+             If it was not you, ask for a new password now, and check who else can read your mailbox.\n",
         ),
         (Content::PasswordChanged, Language::Ar) => Text(
             "تم تغيير كلمة مرورك",
             "مرحبًا،\n\nتم تغيير كلمة مرور حسابك في {site}.\n\nالوقت: {time}\n\n\
-             إذا لم تكن أنت من غيّرها فاطلب كلمة مرور جديدة فورًا وتفقّد بريدك الإلكتروني.\n",
+             إذا لم تكن أنت من غيّرها فاطلب كلمة مرور جديدة فورًا وتحقّق ممن يستطيع قراءة بريدك الإلكتروني.\n",
         ),
         (Content::NickNameChanged(_), Language::En) => Text(
             "Your nick name was changed",
@@ -68,7 +69,7 @@ fn text(content: &Content, language: Language) -> Text {
     }
 }
 
-/// What stands for something nobody knows.
+/// The word for a value that is not known.
 fn unknown(language: Language) -> &'static str {
     match language {
         Language::En => "unknown",
@@ -79,24 +80,24 @@ fn unknown(language: Language) -> &'static str {
 /// Subject and body of a mail. `key` opens its code.
 pub fn render(mail: &DueMail, key: &HmacKey, site: &str) -> (String, String) {
     let Text(subject, body) = text(&mail.content, mail.language);
-    let said = |text: Option<&str>| -> String {
-        // A device may call itself anything; it stays on its line.
+    let one_line = |text: Option<&str>| -> String {
+        // A device may send any text; it must stay on its line.
         let line: String = text.unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
         if line.trim().is_empty() { unknown(mail.language).to_owned() } else { line }
     };
-    // "2026-11-22T13:03:54.120Z", without the milliseconds nobody asked for.
+    // "2026-11-22T13:03:54.120Z" without the milliseconds.
     let stamp = rfc3339(mail.written_at);
     let time = format!("{} {} UTC", &stamp[..10], &stamp[11..19]);
     let (mut code, mut address, mut place, mut user_agent, mut nick_name) = Default::default();
     match &mail.content {
         Content::VerifyCode(sealed) | Content::ResetCode(sealed) => code = sealed.open(key, mail.id),
         Content::NewDevice(device) => {
-            address = said(Some(&device.address));
-            place = said(device.place.as_deref());
-            user_agent = said(Some(&device.user_agent));
+            address = one_line(Some(&device.address));
+            place = one_line(device.place.as_deref());
+            user_agent = one_line(Some(&device.user_agent));
         }
         Content::PasswordChanged => {}
-        Content::NickNameChanged(name) => nick_name = said(Some(name)),
+        Content::NickNameChanged(name) => nick_name = one_line(Some(name)),
     }
     let values: [(&str, &str); 7] = [
         ("site", site),
@@ -110,15 +111,15 @@ pub fn render(mail: &DueMail, key: &HmacKey, site: &str) -> (String, String) {
     (subject.to_owned(), fill(body, &values))
 }
 
-/// Puts values in their places, in one pass: what a value holds is never a placeholder.
+/// Replaces the placeholders in one pass, so that a value never contains one.
 fn fill(text: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(text.len() + 256);
     let mut rest = text;
-    while let Some((front, behind)) = rest.split_once('{') {
-        let (name, behind) = behind.split_once('}').unwrap_or((behind, ""));
+    while let Some((front, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
         out.push_str(front);
         out.push_str(values.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value));
-        rest = behind;
+        rest = after;
     }
     out.push_str(rest);
     out

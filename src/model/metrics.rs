@@ -1,4 +1,4 @@
-//! Counts of what happened, for `/metrics`. Plain numbers owned by one thread; a scrape reads them between two turns.
+//! The kinds of background error, for `/metrics` and `/readyz`.
 
 /// The kinds of background error. Each is logged once where it is handled, counted here, and shown by `/readyz`
 /// while it lasts.
@@ -8,13 +8,13 @@ pub enum ErrorKind {
     Commit,
     /// The disk is full.
     DiskFull,
-    /// A sync of the database or its log failed.
+    /// A sync of the database or its WAL failed.
     Sync,
     /// A read of the database failed.
     Read,
     /// A checkpoint failed: the WAL grows until one succeeds.
     Checkpoint,
-    /// The search index could not be read or written: searches find less until it can.
+    /// The search index could not be read or written: searches find fewer messages until it can.
     Search,
     /// A worker failed at its job.
     Worker,
@@ -31,6 +31,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind.
     pub const ALL: [ErrorKind; 12] = [
         ErrorKind::Commit,
         ErrorKind::DiskFull,
@@ -46,6 +47,7 @@ impl ErrorKind {
         ErrorKind::Panic,
     ];
 
+    /// The label in `/metrics` and `/readyz`.
     pub fn name(self) -> &'static str {
         match self {
             ErrorKind::Commit => "commit",

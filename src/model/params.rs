@@ -1,5 +1,6 @@
-//! The parameters of one request: path, query and JSON body of HTTP, or the fields of a WebSocket op, read through
-//! one set of words, so that one handler serves both.
+//! The parameters of one request: path, query and JSON body of HTTP, or the members of a WebSocket op.
+//!
+//! Both are read by the same functions, so that one handler serves both.
 //! Invariant: a wrong value names its field; an absent member and `null` are the same.
 
 use super::problem::{Code, Problem};
@@ -11,6 +12,7 @@ use crate::limits::PAGE_MAX;
 /// Items of a list when `limit` is not given (`protocol.md`, "Shapes").
 pub(crate) const PAGE_DEFAULT: u32 = 50;
 
+/// The parameters of one request.
 #[derive(Clone, Copy)]
 pub struct Params<'a> {
     /// Captured from the path; checked for form by the router.
@@ -20,12 +22,13 @@ pub struct Params<'a> {
 }
 
 enum Param<'a> {
-    /// From a path or a query: text, whatever it stands for.
+    /// From a path or a query: always a text.
     Text(&'a str),
     Json(&'a Value<'a>),
 }
 
 impl<'a> Params<'a> {
+    /// From the parts of an HTTP request, or from the object of an op as `body`.
     pub fn new(
         path: &'a [(&'static str, String)],
         query: &'a [(String, String)],
@@ -46,15 +49,17 @@ impl<'a> Params<'a> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, text)| Param::Text(text))
     }
 
+    /// Whether the parameter is given.
     pub fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
-    /// Whether the body names the member, `null` included: where `null` means "take it away".
+    /// Whether the body has the member with the value `null`, which removes a stored value.
     pub fn is_null(&self, name: &str) -> bool {
         matches!(self.body.and_then(|body| body.get(name)), Some(Value::Null))
     }
 
+    /// A text; anything else is 422.
     pub fn text(&self, name: &'static str) -> Result<Option<&'a str>, Problem> {
         match self.find(name) {
             None => Ok(None),
@@ -64,10 +69,12 @@ impl<'a> Params<'a> {
         }
     }
 
+    /// A text; 422 if it is absent.
     pub fn required_text(&self, name: &'static str) -> Result<&'a str, Problem> {
         self.text(name)?.ok_or(Problem::invalid(name))
     }
 
+    /// An id; anything else is 422.
     pub fn id<K>(&self, name: &'static str) -> Result<Option<Id<K>>, Problem> {
         match self.text(name)? {
             None => Ok(None),
@@ -75,17 +82,17 @@ impl<'a> Params<'a> {
         }
     }
 
+    /// An id; 422 if it is absent.
     pub fn required_id<K>(&self, name: &'static str) -> Result<Id<K>, Problem> {
         self.id(name)?.ok_or(Problem::invalid(name))
     }
 
-    /// A whole number from 0. One beyond 63 bits, which is what storage counts with, is as far as any end: it is clamped as
-    /// any other that is too large.
+    /// A whole number from 0. Storage counts with 63 bits: a greater number is clamped, as any other that is too large.
     pub fn number(&self, name: &'static str) -> Result<Option<u64>, Problem> {
         let invalid = || Problem::invalid(name);
         match self.find(name) {
             None => Ok(None),
-            // Digits only: `+5` and ` 5` are numbers to Rust, not to us.
+            // Digits only: Rust's `parse` accepts `+5`, the contract does not.
             Some(Param::Text(text)) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => {
                 Ok(Some(text.parse::<i64>().unwrap_or(i64::MAX) as u64))
             }
@@ -97,10 +104,12 @@ impl<'a> Params<'a> {
         }
     }
 
+    /// As [`Params::number`]; 422 if it is absent.
     pub fn required_number(&self, name: &'static str) -> Result<u64, Problem> {
         self.number(name)?.ok_or(Problem::invalid(name))
     }
 
+    /// `true` or `false`.
     pub fn flag(&self, name: &'static str) -> Result<Option<bool>, Problem> {
         match self.find(name) {
             None => Ok(None),
@@ -135,7 +144,7 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// The opaque `next` of a list: whatever `read` does not take is 400.
+    /// The opaque `next` of a list; a text that `read` does not accept is 400.
     pub fn next<T>(&self, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
         match self.find("next") {
             None => Ok(None),
@@ -148,14 +157,14 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Text a person wrote: 1 to `max` characters that show something, no U+0000. Stored as sent.
+/// Whether a text may be stored as a person's text: 1 to `max` characters of which one is visible, no U+0000.
 pub fn written_text(text: &str, max: usize) -> bool {
-    // Bytes bound characters from above: the count walks only texts that might be too long.
+    // A text has no more characters than bytes, so only a text that might be too long is counted.
     (text.len() <= max || text.chars().count() <= max) && !text.contains('\0') && shows_something(text)
 }
 
-/// What others are shown as a name or a title: text a person wrote, on one line, that leaves the direction of the text around
-/// it alone.
+/// Whether a text may be a name or a title: as [`written_text`], on one line, without a control that changes the direction of
+/// the text around it.
 pub fn written_name(text: &str, max: usize) -> bool {
     written_text(text, max) && is_one_line(text)
 }

@@ -1,34 +1,43 @@
-//! Who may hear that somebody types or is online. Never stored, but for the time of the last good-bye.
+//! Which profiles may know that one types or is online.
+//!
+//! Presence is never stored, except the time at which a profile went offline.
 
 use super::id::{ConversationId, ProfileId};
 use super::message::Time;
 
-/// Those of a conversation who may hear that `viewer` types: its other members, less those between whom and the viewer a
-/// block stands. `NotFound` unless `viewer` is a member.
+/// The profiles that may know that `viewer` types in a conversation: its other members, except those with a block between them
+/// and the viewer. `NotFound` unless `viewer` is a member.
 #[derive(Clone, Debug)]
 pub struct FindListeners {
+    /// The profile that asks.
     pub viewer: ProfileId,
+    /// The conversation.
     pub conversation: ConversationId,
 }
 
-/// The direct peers of a profile between whom presence may be known, of newest activity first.
+/// The direct peers of a profile that may know its presence and whose presence it may know, newest activity first.
 #[derive(Clone, Debug)]
 pub struct FindPeers {
+    /// The profile.
     pub profile: ProfileId,
 }
 
-/// A profile went offline; answers as [`FindPeers`].
+/// Stores that a profile went offline; the answer is that of [`FindPeers`].
 #[derive(Clone, Debug)]
 pub struct MarkOffline {
+    /// The profile that went offline.
     pub profile: ProfileId,
+    /// When it was asked, Unix ms.
     pub at: u64,
 }
 
+/// The answer to [`FindPeers`] and [`MarkOffline`].
 #[derive(Clone, Debug)]
 pub struct Peers {
-    /// The profile hides its presence, or is private.
+    /// Whether the profile hides its presence, or is private.
     pub hidden: bool,
-    /// Direct peers who don't hide theirs, with no block in between.
+    /// The direct peers that do not hide theirs, with no block in between.
     pub peers: Vec<ProfileId>,
+    /// When the profile was last online.
     pub last_seen_at: Option<Time>,
 }

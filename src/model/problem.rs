@@ -16,7 +16,7 @@ pub struct Problem {
     pub code: Code,
     /// The member of the request that is wrong.
     pub field: Option<&'static str>,
-    /// When a retry is worth it, in milliseconds.
+    /// After how many milliseconds a retry may succeed.
     pub retry_after_ms: Option<u64>,
     /// The cursor from which a client continues after `cursor_reset`.
     pub cursor: Option<String>,
@@ -240,7 +240,7 @@ pub struct ProblemBody {
     cursor: Option<String>,
 }
 
-/// How soon a refusal by load or by a fault is worth repeating.
+/// After how long a request that was refused by load or by a fault may be retried.
 const RETRY_AFTER_MS: u64 = 1_000;
 
 impl From<Refusal> for Problem {
@@ -276,7 +276,7 @@ mod tests {
     use crate::base::json;
 
     #[test]
-    fn every_code_speaks_every_language() {
+    fn every_code_has_a_title_in_every_language() {
         for &code in Code::ALL {
             assert!((400..600).contains(&code.status()), "{code:?}");
             let (en, ar) = (code.title(Language::En), code.title(Language::Ar));

@@ -1,4 +1,6 @@
-//! A profile: what others see of a member, and what may be asked of profiles and blocks.
+//! Profiles and blocks: what others see of a member, and what storage may be asked about it.
+//!
+//! Invariant: the reserved nick names are the first segments of all paths under `/api/v1`.
 
 use serde::Serialize;
 
@@ -6,15 +8,22 @@ use super::id::{MemberId, ProfileId, UploadId};
 use super::message::Time;
 use super::upload::Image;
 
+/// A profile, as the members that may see it see it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Profile {
+    /// The id.
     pub id: ProfileId,
     /// The member's id in one's own profile, `None` in other people's and in events.
     pub member: Option<MemberId>,
+    /// The display name.
     pub display_name: String,
+    /// The nick name; unique.
     pub nick_name: String,
+    /// The picture.
     pub profile_image: Option<Image>,
+    /// Whether it is found only by its QR code and by profiles that share a conversation with it.
     pub is_private: bool,
+    /// When its member signed up.
     pub created_at: Time,
     /// Only in one's own profile.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,60 +39,75 @@ impl Profile {
     }
 }
 
-/// How a profile was come upon: by its code one is shown even a private one.
+/// How a profile was found. By its QR code even a private profile is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// By a search or a typed name.
     Search,
+    /// By its QR code.
     QrCode,
 }
 
-/// Exactly this nick name, in lower case. `NotFound` also for a private one, unless it was scanned or the viewer shares
-/// a conversation with it.
+/// The profile with exactly this nick name. `NotFound` also for a private one, unless it was found by its QR code or the viewer
+/// shares a conversation with it.
 #[derive(Clone, Debug)]
 pub struct FindProfile {
+    /// The profile that asks.
     pub viewer: ProfileId,
+    /// The nick name, in lower case.
     pub nick_name: String,
+    /// How the name was found.
     pub source: Source,
 }
 
-/// Those of these profiles that the viewer may see, in the order asked; each once.
+/// Those of these profiles that the viewer may see, in the same order, each once.
 #[derive(Clone, Debug)]
 pub struct ListProfiles {
+    /// The profile that asks.
     pub viewer: ProfileId,
+    /// The profiles that are asked for.
     pub ids: Vec<ProfileId>,
 }
 
-/// Profiles whose nick name begins with `prefix`, in the order of their nick names; then those whose display name
-/// does, in the order of those. Private ones are left out.
+/// Profiles whose nick name begins with `prefix`, in the order of their nick names; then those whose display name does, in the
+/// order of their display names. Private ones are left out.
 #[derive(Clone, Debug)]
 pub struct SearchProfiles {
+    /// The profile that asks.
     pub viewer: ProfileId,
     /// As [`search_key`] makes it.
     pub prefix: String,
-    /// Continue behind this place.
+    /// The page begins after this; `None`: at the beginning.
     pub after: Option<SearchCursor>,
+    /// The most items of the page.
     pub limit: u32,
 }
 
+/// Where the next page of [`SearchProfiles`] begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchCursor {
+    /// After this nick name.
     Nick(String),
+    /// After this display name and profile.
     Name { name: String, profile: ProfileId },
 }
 
+/// A page of [`SearchProfiles`].
 #[derive(Clone, Debug)]
 pub struct FoundProfiles {
+    /// The profiles.
     pub profiles: Vec<Profile>,
+    /// Where the next page begins; `None` at the end.
     pub next: Option<SearchCursor>,
 }
 
-/// What a name is searched by.
+/// The form of a name that is searched.
 pub fn search_key(name: &str) -> String {
     name.to_lowercase()
 }
 
-/// First segments of the paths under `/api/v1`, those that are kept for later included: `GET /api/v1/{nick_name}` would never
-/// reach a profile of such a name. A holder from before gets another when the database is opened.
+/// First segments of the paths under `/api/v1`, also those that are reserved for later: `GET /api/v1/{nick_name}` would never
+/// find a profile with such a name. When the database is opened, a profile that has one gets another name.
 pub const RESERVED_NICK_NAMES: &[&str] = &[
     "admin",
     "all",
@@ -114,15 +138,20 @@ pub const RESERVED_NICK_NAMES: &[&str] = &[
     "ws",
 ];
 
-/// Changes of one's own profile; `None` leaves a field as it is. `NicknameTaken` when somebody else has it.
+/// Changes one's own profile; `None` leaves a field as it is. `NicknameTaken` if another profile has the nick name.
 #[derive(Clone, Debug, Default)]
 pub struct UpdateProfile {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The profile.
     pub profile: ProfileId,
+    /// The new display name.
     pub display_name: Option<String>,
     /// In lower case.
     pub nick_name: Option<String>,
+    /// Whether it is private from now on.
     pub is_private: Option<bool>,
+    /// Whether others see it online from now on.
     pub presence: Option<bool>,
     /// An upload of this profile's member, or `Some(None)` for no image.
     pub image: Option<Option<UploadId>>,
@@ -138,34 +167,42 @@ impl UpdateProfile {
     }
 }
 
-/// The profiles one has blocked, the newest block first.
+/// The profiles that `blocker` has blocked, the newest block first.
 #[derive(Clone, Debug)]
 pub struct ListBlocks {
+    /// The profile that blocks.
     pub blocker: ProfileId,
-    /// Continue behind this place.
+    /// The page begins after this; `None`: at the beginning.
     pub after: Option<u64>,
+    /// The most items of the page.
     pub limit: u32,
 }
 
+/// A page of [`ListBlocks`].
 #[derive(Clone, Debug)]
 pub struct BlockPage {
+    /// The profiles.
     pub profiles: Vec<Profile>,
+    /// Where the next page begins; `None` at the end.
     pub next: Option<u64>,
 }
 
-/// Blocking the blocked and unblocking the unblocked is done already. `NotFound` when there is no such profile. Answers what
-/// it changed, if it did.
+/// Sets or lifts a block. The answer is what changed; `None` if nothing did. `NotFound` if there is no such profile.
 #[derive(Clone, Copy, Debug)]
 pub struct SetBlock {
+    /// The profile that blocks.
     pub blocker: ProfileId,
+    /// The profile that is blocked.
     pub other: ProfileId,
+    /// Whether it is blocked from now on.
     pub blocked: bool,
 }
 
-/// A block that was set or lifted just now.
+/// A block that was set or lifted.
 #[derive(Clone, Copy, Debug)]
 pub struct ChangedBlock {
+    /// What changed.
     pub block: SetBlock,
-    /// The two have a direct conversation, and so may know of each other's presence.
+    /// Whether the two have a direct conversation, so that they may know each other's presence.
     pub peers: bool,
 }

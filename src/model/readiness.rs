@@ -1,32 +1,36 @@
-//! What the database can do at the moment: the writer says so, `/readyz` shows it, and streams open by it.
+//! What the database can do now: the writer reports it, `/readyz` shows it, and streams open by it.
 
+/// What the database can do now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// Why no write is answered, if none is.
+    /// The reason if no write is answered.
     pub unready: Option<&'static str>,
-    /// What is read may not be on disk: no stream opens and no answer carries a cursor, since a cursor of what a power cut
-    /// takes away would name other events afterwards.
+    /// Whether stored data may not be on disk: then no stream opens and no answer has a cursor, since a power cut could remove
+    /// events, and the cursor would name other events afterwards.
     pub unproven: bool,
-    /// A reader outside of this process keeps the log from being cut off.
+    /// A reader outside of this process that prevents the WAL from being truncated.
     pub wal_held: Option<WalHeld>,
 }
 
+/// A process that reads the database for long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalHeld {
-    /// Who it is, where the system tells.
+    /// Its process id, if the system shows it.
     pub pid: Option<u32>,
 }
 
 impl Readiness {
+    /// A database that answers no write.
     pub fn unready(reason: &'static str) -> Readiness {
         Readiness { unready: Some(reason), ..Readiness::default() }
     }
 
+    /// Whether writes are answered.
     pub fn is_ready(&self) -> bool {
         self.unready.is_none()
     }
 
-    /// What an operator should know though writes are taken.
+    /// What an operator should know although writes are answered.
     pub fn warnings(&self) -> Vec<String> {
         self.wal_held.iter().map(WalHeld::to_string).collect()
     }
@@ -38,6 +42,8 @@ impl std::fmt::Display for WalHeld {
         if let Some(pid) = self.pid {
             write!(f, " (pid {pid})")?;
         }
-        f.write_str(" keeps the log of the database (natter.db-wal) from being cut off: at WAL_MAX no more is written")
+        f.write_str(
+    " prevents the log of the database (natter.db-wal) from being truncated: at WAL_MAX writes are refused",
+)
     }
 }

@@ -1,5 +1,6 @@
-//! What handlers and the server know of their surroundings: keys, limits and switches, fixed at the start.
-//! Invariant: read-only after the start; no secret can be printed.
+//! What handlers and the server know of the configuration: keys, limits and switches.
+//!
+//! Invariant: it does not change after the start, and no secret can be printed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,8 +16,10 @@ use crate::base::network::Networks;
 use crate::base::percent;
 use crate::limits::Limits;
 
+/// The configuration, as the server and the handlers see it.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The limits and rates.
     pub limits: Limits,
     /// Signs access tokens.
     pub access_key: HmacKey,
@@ -26,32 +29,34 @@ pub struct Settings {
     pub urls: UrlSigner,
     /// Keys codes and the counts of failed sign-ins by HMAC, so that neither can be read back.
     pub lookup_key: HmacKey,
+    /// ALLOWED_ORIGINS.
     pub origins: Origins,
-    /// Peers whose X-Forwarded-For and Forwarded count.
+    /// Peers whose X-Forwarded-For and Forwarded are used.
     pub trusted_proxies: Networks,
-    /// `http(s)://host[:port]` as clients reach it; same-origin is judged by Host as well.
+    /// `http(s)://host[:port]` as clients reach it; a request is also of the same origin if its Host says so.
     pub public_url: String,
+    /// SIGN_UP.
     pub sign_up_open: bool,
+    /// REQUIRE_VERIFIED.
     pub require_verified: bool,
     /// The bearer that may read `/metrics`; without it only loopback may.
     pub metrics_token: Option<HmacKey>,
-    /// Why `/readyz` should mention durability: `SYNCHRONOUS=normal`.
+    /// `false` with `SYNCHRONOUS=normal`, which `/readyz` reports.
     pub synchronous_full: bool,
-    /// Leaves places, times and devices in images.
+    /// Keeps places, times and devices in images.
     pub keep_metadata: bool,
     /// The folder of the conformance file route.
     pub conformance_files: Option<PathBuf>,
-    /// Events older than this are forgotten; `None` keeps all.
+    /// Events that are older than this are removed; `None` keeps all.
     pub events_kept: Option<Duration>,
-    /// EMAIL_HOST is not set: who asks for a code is told to look for it in the server's mailbox file.
+    /// EMAIL_HOST is not set: the answer to a request for a code says that the code is in the server's mailbox file.
     pub mail_to_file: bool,
-    /// Whether there is anybody to ask where an address is.
+    /// Whether a service or a database for the place of an address is configured.
     pub places: bool,
 }
 
 impl Settings {
-    /// What the defaults of the configuration come to, for a server that no operator configured: an example, a test. `key`
-    /// makes the key of a purpose.
+    /// The defaults of the configuration, for an example or a test. `key` makes the key of a purpose.
     pub fn with_defaults(key: impl Fn(&str) -> HmacKey) -> Settings {
         Settings {
             limits: Limits::default(),
@@ -80,7 +85,7 @@ impl Settings {
 pub enum Origins {
     /// `*`: every site, without credentials.
     Any,
-    /// These, echoed, with credentials. Lower case, no trailing slash.
+    /// These, which are echoed, with credentials. In lower case, without a trailing slash.
     Listed(Vec<String>),
 }
 
@@ -88,36 +93,41 @@ pub enum Origins {
 #[derive(Clone, Debug)]
 pub struct UrlSigner {
     key: HmacKey,
-    /// What stands before `/uploads`: empty, so that a client takes the host it already talks to.
+    /// Comes before `/uploads`: empty, so that a client uses the host of its API.
     prefix: String,
     default_image: Option<DefaultImage>,
 }
 
-/// The picture of profiles that have none: a file of the operator's, read like an upload that nobody owns.
+/// The picture of profiles that have none: a file of the operator, read like an upload without an owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefaultImage {
+    /// The file name.
     pub name: String,
+    /// The media type, found from the bytes.
     pub mime: &'static str,
 }
 
 impl DefaultImage {
-    /// No upload has this id: each holds a time.
+    /// No upload has this id, since each contains a time.
     pub const ID: UploadId = UploadId::from_u128(0);
 }
 
-/// A signed URL lives at least this long, in seconds; then up to the full hour, so that caches see one URL.
+/// A signed URL is valid for at least this long, in seconds, then up to the full hour, so that caches see one URL.
 const URL_LIFE_S: u64 = 86_400;
 const HOUR_S: u64 = 3_600;
 
 impl UrlSigner {
+    /// Signs with `key`; `prefix` comes before `/uploads`.
     pub fn new(key: HmacKey, prefix: String) -> UrlSigner {
         UrlSigner { key, prefix, default_image: None }
     }
 
+    /// With the picture of profiles that have none.
     pub fn with_default_image(self, default_image: Option<DefaultImage>) -> UrlSigner {
         UrlSigner { default_image, ..self }
     }
 
+    /// The picture of profiles that have none.
     pub fn default_image(&self) -> Option<&DefaultImage> {
         self.default_image.as_ref()
     }
@@ -129,6 +139,7 @@ impl UrlSigner {
         bytes
     }
 
+    /// The signed URL of an upload at this time.
     pub fn url(&self, upload: UploadId, name: &str, unix_s: u64) -> String {
         let expires = (unix_s + URL_LIFE_S).div_ceil(HOUR_S) * HOUR_S;
         let sig = base64url(&self.key.sign(&Self::signed_bytes(upload, expires)));
@@ -141,8 +152,9 @@ impl UrlSigner {
     }
 }
 
-/// Gives every upload inside a value the URL of this moment. Done once, just before encoding.
+/// A value with uploads in it, whose URLs are signed once, just before it is encoded.
 pub trait SignUrls {
+    /// Signs every URL of the value, as of this time.
     fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64);
 }
 
@@ -198,7 +210,7 @@ impl<T: SignUrls> SignUrls for Vec<T> {
 
 impl SignUrls for std::sync::Arc<Message> {
     fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
-        // A message without attachments, nearly all of them, is neither copied nor touched.
+        // A message without attachments, as nearly all are, is not copied.
         if !self.attachments.is_empty() {
             std::sync::Arc::make_mut(self).sign_urls(urls, unix_s);
         }

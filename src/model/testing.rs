@@ -1,5 +1,6 @@
-//! A stage for handler tests: a world with a fixed clock, seeded randomness and test keys, on which a handler is
-//! played step by step. Storage and workers are the test itself: it reads each question and gives the answer.
+//! The environment of handler tests: a fixed clock, seeded randomness and test keys.
+//!
+//! A handler runs step by step. The test itself takes the role of storage and workers: it reads each question and answers it.
 
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ impl Stage {
         self.now = self.now.later(Duration::from_secs(seconds));
     }
 
-    /// Plays `with` in this world.
+    /// Runs `with` in this environment.
     pub fn act<T>(&mut self, with: impl FnOnce(&mut Ctx<'_>) -> T) -> T {
         with(&mut Ctx {
             now: self.now,

@@ -1,6 +1,8 @@
-//! WebSocket tickets: a capability for clients that can't set headers. Good for one use within half a minute, in memory
-//! only, so that they end with the process. Owns their look-up; who gets one is for `auth`, where one is taken for the
-//! server. Invariant: a ticket is found at most once, whatever becomes of the request that presented it.
+//! WebSocket tickets: one-time credentials for clients that can't set headers.
+//!
+//! A ticket is valid for one use within half a minute. Tickets are in memory only, so they end with the process. Owns their
+//! look-up; leaves to `auth` who gets one, and to the server where one is accepted.
+//! Invariant: a ticket is found at most once, also if the request that presented it is refused.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -11,12 +13,12 @@ use crate::base::crypto::sha256;
 use crate::base::time::Now;
 use crate::limits::TICKET_TTL;
 
-/// Unused WebSocket tickets of one member. Beyond: the oldest of them dies.
+/// Unused WebSocket tickets of one member. Above: the oldest of them becomes invalid.
 const TICKETS_OF_MEMBER_MAX: usize = 32;
-/// Unused WebSocket tickets in all, about 150 bytes each; they live for seconds. Beyond: `busy`.
+/// Unused WebSocket tickets in all, about 150 bytes each; they expire within seconds. Above: `busy`.
 const TICKETS_MAX: usize = 65_536;
 
-/// SHA-256 of a ticket: finding one by its hash tells nothing by its time.
+/// SHA-256 of a ticket: the time of a look-up by hash discloses nothing about the ticket.
 type Key = [u8; 32];
 
 /// Tickets that wait to be used.
@@ -25,16 +27,16 @@ pub struct Tickets {
     by_key: BTreeMap<Key, (Actor, Instant)>,
     /// Of each member, oldest first.
     of_member: BTreeMap<MemberId, Vec<Key>>,
-    /// All that were issued, by expiry; those used meanwhile are still here.
+    /// All that were issued, by expiry; those that were used in the meantime are still here.
     expiries: VecDeque<(Instant, Key)>,
 }
 
-/// There is no room for one more.
+/// There is no room for one more ticket.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
 impl Tickets {
-    /// Remembers a ticket. A member who asks for too many loses the oldest.
+    /// Stores a ticket. A member with too many loses the oldest.
     pub fn issue(&mut self, ticket: &str, actor: Actor, now: Now) -> Result<(), Full> {
         self.expire(now);
         if self.expiries.len() >= TICKETS_MAX {
@@ -51,17 +53,18 @@ impl Tickets {
         Ok(())
     }
 
-    /// Uses a ticket up.
+    /// Uses a ticket: it is not found again.
     pub fn take(&mut self, ticket: &str, now: Now) -> Option<Actor> {
         let (actor, expires) = self.remove(&sha256(ticket.as_bytes()))?;
         (expires > now.instant && actor.expires > now.unix_s()).then_some(actor)
     }
 
-    /// Tickets that could still be used.
+    /// How many tickets can still be used.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }

@@ -1,5 +1,6 @@
-//! Uploads: as they appear in JSON (an id in, a signed URL out), and what may be asked of them.
-//! Bytes and name are two things: equal bytes of one owner are one file under several uploads, each counted.
+//! Uploads: their form in JSON (an id in, a signed URL out), and what storage may be asked about them.
+//!
+//! Invariant: equal bytes of one owner are one file with several uploads, and each counts in the quota.
 
 use serde::{Serialize, Serializer};
 
@@ -13,7 +14,9 @@ use crate::proto::image::{Kind, Pixels, Refused, Rules};
 /// An image of a profile or a conversation: a signed URL on the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
+    /// The upload.
     pub upload: UploadId,
+    /// The file name.
     pub name: String,
     /// Empty until [`super::settings::UrlSigner`] has signed it; never sent empty.
     pub url: String,
@@ -25,64 +28,90 @@ impl Serialize for Image {
     }
 }
 
-/// A file a message shows.
+/// A file that a message shows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Attachment {
+    /// The id.
     pub id: UploadId,
+    /// The file name.
     pub name: String,
+    /// The media type, found from the bytes.
     #[serde(rename = "type")]
     pub mime: String,
+    /// Bytes.
     pub size: u64,
+    /// Pixels, as displayed.
     pub width: Option<u32>,
+    /// Pixels, as displayed.
     pub height: Option<u32>,
+    /// Signed; empty until then.
     pub url: String,
 }
 
 /// The answer to upload.create.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Upload {
+    /// The id, which a message or a profile names.
     pub id: UploadId,
+    /// The file name.
     pub name: String,
+    /// The media type, found from the bytes.
     #[serde(rename = "type")]
     pub mime: String,
+    /// Bytes.
     pub size: u64,
     /// In hexadecimal, of the stored bytes.
     pub sha256: String,
+    /// Pixels, as displayed.
     pub width: Option<u32>,
+    /// Pixels, as displayed.
     pub height: Option<u32>,
+    /// Signed; empty until then.
     pub url: String,
 }
 
-/// A file that was received whole: its bytes stand in `UPLOADS/tmp/<id>`, and are dropped unless they are published.
+/// A file that was received completely: its bytes are in `UPLOADS/tmp/<id>`, and are removed unless they are published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedFile {
+    /// The id of the file, which becomes the upload's.
     pub id: UploadId,
+    /// The file name.
     pub name: String,
+    /// The media type, found from the bytes.
     pub mime: &'static str,
+    /// Bytes.
     pub size: u64,
+    /// SHA-256 of the bytes.
     pub sha256: [u8; 32],
+    /// Pixels, as displayed.
     pub width: Option<u32>,
+    /// Pixels, as displayed.
     pub height: Option<u32>,
-    /// What is left to be found out once the whole file is on disk.
+    /// How the complete file has to be inspected.
     pub inspect: Option<Inspection>,
     /// The field that a refusal names.
     pub field: &'static str,
 }
 
-/// A file of a kind that only its whole tells of.
+/// An inspection of the complete file, for types that the first bytes do not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
+    /// What the first bytes say.
     pub kind: Kind,
+    /// What is removed and checked.
     pub rules: Rules,
 }
 
 /// What an inspection found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InspectedFile {
+    /// The media type, found from the bytes.
     pub mime: &'static str,
+    /// Its size in pixels, if it has one.
     pub pixels: Option<Pixels>,
-    /// Of the bytes as they are now, where some were overwritten or cut off.
+    /// SHA-256 of the bytes, if some were overwritten or cut off.
     pub sha256: Option<[u8; 32]>,
+    /// Bytes after the inspection.
     pub size: u64,
 }
 
@@ -95,12 +124,13 @@ impl ReceivedFile {
         self.sha256 = inspected.sha256.unwrap_or(self.sha256);
     }
 
+    /// Whether it may be an image of a profile or a group.
     pub fn is_image(&self) -> bool {
         is_image(self.mime)
     }
 
-    /// Publishes the bytes, then writes the row, then goes on: nobody hears of an upload whose bytes a power cut could
-    /// still take. What comes of a handler that takes a file is this step: the server drops a file that is not published.
+    /// Publishes the bytes, then writes the row, then continues with `then`: no client learns of an upload whose bytes a power cut
+    /// could still remove. A handler that takes a file must return this step: the server removes a file that is not published.
     pub fn publish(
         self,
         ctx: &Ctx<'_>,
@@ -121,7 +151,7 @@ impl ReceivedFile {
                         upload.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
                         if is_copy { Ok(removed(file, |ctx| then(ctx, upload))) } else { then(ctx, upload) }
                     }
-                    // Nothing refers to the file, and nobody was told of it.
+                    // Nothing refers to the file, and no client knows it.
                     Err(refusal) => Ok(removed(file, move |_| Err(refusal.into()))),
                 },
             )),
@@ -132,7 +162,7 @@ impl ReceivedFile {
     }
 }
 
-/// What is answered for a file that is not stored; `field` is what brought it.
+/// The problem for a file that is not stored; `field` is the parameter that contained it.
 pub fn refusal(refused: Refused, field: &'static str) -> Problem {
     match refused {
         Refused::Empty | Refused::TooManyPixels => Problem::invalid(field),
@@ -140,7 +170,7 @@ pub fn refusal(refused: Refused, field: &'static str) -> Problem {
     }
 }
 
-/// Goes on once a file is gone. One that could not be removed was reported where it failed, and the next start sweeps it.
+/// Continues when a file is removed. A file that could not be removed was reported where it failed; the next start removes it.
 fn removed(
     file: UploadId,
     then: impl FnOnce(&mut Ctx<'_>) -> Result<Step, Problem> + Send + 'static,
@@ -148,90 +178,113 @@ fn removed(
     Step::Work(Job::RemoveFiles { files: vec![file] }, Box::new(move |ctx, _| then(ctx)))
 }
 
-/// Whether a type is one that may stand as a picture of somebody or something.
+/// Whether a file of this type may be the image of a profile or a group.
 pub fn is_image(mime: &str) -> bool {
     mime.starts_with("image/")
 }
 
-/// What the uploads of one member that have no row yet take, the one to be admitted included.
+/// The uploads of one member that have no row yet, the one to be admitted included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnderWay {
+    /// How many.
     pub files: u64,
+    /// Their bytes so far.
     pub bytes: u64,
 }
 
-/// Whether there is room for so many bytes more, and how much there is: `QuotaExceeded` where there is not. Asked before a
-/// body is read; the verdict that counts falls in [`PublishUpload`].
+/// Asks how many bytes of the quota are left: `QuotaExceeded` if these uploads do not fit. It is asked before a body is read;
+/// [`PublishUpload`] decides finally.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmitUpload {
+    /// The profile that uploads.
     pub owner: ProfileId,
-    /// Of all uploads under way, this one included, and their number.
+    /// Bytes of all uploads in progress, this one included.
     pub bytes: u64,
+    /// How many uploads are in progress.
     pub files: u64,
+    /// The most bytes that the owner may keep.
     pub quota: u64,
+    /// The most files that the owner may keep.
     pub files_max: u64,
 }
 
-/// Makes an upload of bytes that stand in their place on disk. `QuotaExceeded` where its owner has no room for them.
+/// Makes an upload of a file that is on disk. `QuotaExceeded` if its owner has no room for it.
 #[derive(Clone, Debug)]
 pub struct PublishUpload {
+    /// When it was asked, Unix ms.
     pub at: u64,
-    /// A profile.
+    /// The profile that uploads.
     pub owner: ProfileId,
-    /// Its id becomes the upload's, and names the file.
+    /// The file; its id becomes the upload's.
     pub file: ReceivedFile,
+    /// The most bytes that the owner may keep.
     pub quota: u64,
 }
 
+/// The answer to [`PublishUpload`].
 #[derive(Clone, Debug)]
 pub struct PublishedUpload {
+    /// The upload.
     pub upload: Upload,
-    /// The owner had these bytes already: the new file is not referred to.
+    /// Whether the owner had these bytes before: then nothing refers to the new file.
     pub is_copy: bool,
 }
 
-/// `NotFound` where there is no such upload of this name, or the viewer may not read it: its owner, the members of a
-/// conversation in which a message shows it, and for images of profiles and groups any member may.
+/// `NotFound` if there is no such upload of this name, or if the viewer may not read it. Its owner may, the members of a
+/// conversation in which a message shows it, and for images of profiles and groups any member.
 #[derive(Clone, Debug)]
 pub struct FindUpload {
+    /// The upload.
     pub upload: UploadId,
+    /// The file name, as in the URL.
     pub name: String,
-    /// A profile; `None` for the holder of a signed URL.
+    /// The profile that asks; `None` for the holder of a signed URL.
     pub viewer: Option<ProfileId>,
 }
 
+/// The answer to [`FindUpload`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFile {
+    /// The id of the file on disk.
     pub file: UploadId,
+    /// The media type, found from the bytes.
     pub mime: String,
+    /// Bytes.
     pub size: u64,
+    /// SHA-256 of the bytes.
     pub sha256: [u8; 32],
+    /// When it was uploaded, Unix ms.
     pub created_at: u64,
 }
 
-/// `InUse` while something shows it, `NotAllowed` for others who may read it.
+/// Deletes an upload. `InUse` while something shows it, `NotAllowed` for other profiles that may read it.
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteUpload {
+    /// The profile that asks.
     pub actor: ProfileId,
+    /// The upload.
     pub upload: UploadId,
 }
 
-/// Files no row refers to any more, the oldest first.
+/// Files to which no row refers any more, the oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct ListErasedFiles {
+    /// The most files.
     pub limit: u32,
 }
 
-/// These files are gone from the disk.
+/// These files were removed from the disk.
 #[derive(Clone, Debug)]
 pub struct ForgetFiles {
+    /// The files.
     pub files: Vec<UploadId>,
 }
 
-/// Which of these files no row refers to. `None` where storage knows of no file at all: then it is more likely another
-/// folder's database than that all of them are orphans.
+/// To which of these files no row refers. `None` if storage has no file at all: then the database probably belongs to another
+/// folder, and the files are no orphans.
 #[derive(Clone, Debug)]
 pub struct FindOrphans {
+    /// Their ids.
     pub files: Vec<UploadId>,
 }
 
