@@ -314,18 +314,18 @@ mod tests {
         /// serde_json is the reference for every text whose numbers it can represent.
         #[test]
         fn texts_are_read_as_serde_json_reads_them(text in r#"[\[\]{}:,"\\a0-9eE.+\-nulltruefalse \t/ud8Cé\x00-\x1f]{0,24}"#) {
-            judge(&text);
+            check_against_serde(&text);
         }
 
         #[test]
         fn values_are_read_as_serde_json_writes_them(text in ".{0,40}", number: i64, large: u64, float: f64) {
             let written = serde_json::json!({"t": text, "n": [number, large, float], "k": {text.as_str(): null}});
-            judge(&written.to_string());
-            judge(&serde_json::to_string_pretty(&written).expect("JSON"));
+            check_against_serde(&written.to_string());
+            check_against_serde(&serde_json::to_string_pretty(&written).expect("JSON"));
         }
     }
 
-    fn judge(text: &str) {
+    fn check_against_serde(text: &str) {
         let theirs: Result<serde_json::Value, _> = serde_json::from_str(text);
         match (parse_text(text), theirs) {
             (Ok(ours), Ok(theirs)) => {

@@ -66,7 +66,7 @@ impl Control {
         };
         match data_dir {
             Ok(data_dir) => Ok(Control::Here(Box::new(Here::open(config, data_dir, needs)?))),
-            Err(DataDirFault::Held { .. }) => {
+            Err(DataDirFault::Locked { .. }) => {
                 Ok(Control::Server { socket: control_socket(&config.data_dir) })
             }
             Err(fault) => Err(fault.to_string()),

@@ -64,7 +64,7 @@ fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(Kind, bo
     let kind = kind(&mut from).map_err(text(file))?;
     // Locked until the end.
     let _data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| match fault {
-        DataDirFault::Held { .. } => format!("{fault}: stop the server first"),
+        DataDirFault::Locked { .. } => format!("{fault}: stop the server first"),
         fault => fault.to_string(),
     })?;
     let restoring = Restoring::new(config);

@@ -36,7 +36,7 @@ fn reset(config: &Config) -> Result<bool, String> {
     }
     let data_dir =
         DataDir::open_existing(&config.data_dir, &config.uploads).map_err(|fault| match fault {
-            DataDirFault::Held { .. } => format!("{fault}: stop the server first"),
+            DataDirFault::Locked { .. } => format!("{fault}: stop the server first"),
             fault => fault.to_string(),
         })?;
     let is_missing = secrets::missing(data_dir.path(), config).contains(&secrets::PASSWORD);

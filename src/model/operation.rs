@@ -32,7 +32,7 @@ use super::profile::{
     SetBlock, UpdateProfile,
 };
 use super::session::{
-    ChangePassword, EndSession, ListSessions, NoteSeen, OpenSession, Opened, RefreshSession, Refreshed,
+    ChangePassword, EndSession, ListSessions, OpenSession, Opened, RecordLastSeen, RefreshSession, Refreshed,
     RevokeSessions, SessionPage,
 };
 use super::upload::{
@@ -213,7 +213,7 @@ operations! {
         EndSession -> ();
         RevokeSessions -> ();
         ChangePassword >> ();
-        NoteSeen -> ();
+        RecordLastSeen -> ();
         DeleteAccount -> ();
         EraseMessages -> Erased;
         // An operator's.

@@ -152,9 +152,9 @@ pub struct ChangePassword {
     pub mail: NewMail,
 }
 
-/// When sessions were last seen (Unix ms), collected over a while. One that has ended meanwhile is passed over.
+/// When sessions were last seen (Unix ms), collected since the last write. Ended sessions are skipped.
 #[derive(Clone, Debug)]
-pub struct NoteSeen {
+pub struct RecordLastSeen {
     pub seen: Vec<(SessionId, u64)>,
 }
 

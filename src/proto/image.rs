@@ -266,7 +266,7 @@ mod tests {
     proptest! {
         /// The beginning of a real file followed by any bytes: no panic, one result for every split, and a fixed point.
         #[test]
-        fn any_bytes_give_the_same_whole_and_split(
+        fn any_bytes_give_the_same_at_once_and_split(
             sample in 0..samples::all().len(),
             cut in any::<prop::sample::Index>(),
             noise in prop::collection::vec(any::<u8>(), 0..64),

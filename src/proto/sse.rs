@@ -28,7 +28,7 @@ pub fn event(out: &mut Vec<u8>, id: &str, event: &str, data: &[u8]) {
         out.push(b'\n');
         rest = match &rest[end..] {
             [] => break,
-            [b'\r', b'\n', behind @ ..] | [_, behind @ ..] => behind,
+            [b'\r', b'\n', following @ ..] | [_, following @ ..] => following,
         };
     }
     out.push(b'\n');

@@ -292,7 +292,7 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
         size: usize,
     ) -> Result<Vec<u8>, TlsError> {
         let mut connection = TlsConnection::new(config, name)?;
-        let (mut heard, mut echoed) = (Vec::new(), false);
+        let (mut received, mut echoed) = (Vec::new(), false);
         connection.send(b"hello");
         for _ in 0..64 {
             let mut to_server = Vec::new();
@@ -318,7 +318,7 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
                 server.write_tls(&mut to_client).expect("write");
             }
             for piece in to_client.chunks(size) {
-                connection.receive(piece, &mut heard)?;
+                connection.receive(piece, &mut received)?;
             }
             if echoed {
                 assert!(!connection.is_handshaking() && connection.peer_closed());
@@ -327,8 +327,8 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
                 connection.outgoing(&mut goodbye);
                 assert!(!goodbye.is_empty());
                 // Not TLS, and ignored.
-                connection.receive(b"after the end", &mut heard)?;
-                return Ok(heard);
+                connection.receive(b"after the end", &mut received)?;
+                return Ok(received);
             }
             assert!(!connection.peer_closed());
         }

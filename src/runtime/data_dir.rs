@@ -33,7 +33,7 @@ pub struct DataDir {
 #[derive(Debug)]
 pub enum DataDirFault {
     /// Another process has it. `pid` is the one in the lock file, if it can be read.
-    Held { lock: PathBuf, pid: Option<u32> },
+    Locked { lock: PathBuf, pid: Option<u32> },
     /// The path of the control socket would be too long to bind.
     SocketPathTooLong { path: PathBuf },
     /// The file system refused an operation.
@@ -43,10 +43,10 @@ pub enum DataDirFault {
 impl fmt::Display for DataDirFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DataDirFault::Held { lock, pid: Some(pid) } => {
+            DataDirFault::Locked { lock, pid: Some(pid) } => {
                 write!(f, "{} is locked: process {pid} uses this folder", lock.display())
             }
-            DataDirFault::Held { lock, pid: None } => {
+            DataDirFault::Locked { lock, pid: None } => {
                 write!(f, "{} is locked: another process uses this folder", lock.display())
             }
             DataDirFault::SocketPathTooLong { path } => write!(
@@ -137,7 +137,7 @@ fn take_lock(path: &Path) -> Result<File, DataDirFault> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            return Err(DataDirFault::Held { lock: path.to_owned(), pid: read_pid(&mut file) });
+            return Err(DataDirFault::Locked { lock: path.to_owned(), pid: read_pid(&mut file) });
         }
         Err(TryLockError::Error(error)) => return Err(disk("lock", error)),
     }

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manager_receives_the_state_and_its_absence_is_no_fault() {
+    fn the_manager_receives_the_state_and_its_absence_is_not_a_fault() {
         let name = format!("natter-notify-{}", std::process::id());
         let manager = UnixDatagram::bind_addr(&address(OsStr::new(&format!("@{name}"))).expect("an address"))
             .expect("a socket");

@@ -105,7 +105,7 @@ impl Batch<'_> {
             Write::ChangePassword(change) => {
                 self.in_savepoint(|batch| sessions::change_password(batch, *change))
             }
-            Write::NoteSeen(note) => sessions::note_seen(self, &note),
+            Write::RecordLastSeen(seen) => sessions::record_last_seen(self, &seen),
             Write::DeleteAccount(delete) => self.in_savepoint(|batch| deletion::delete(batch, &delete)),
             Write::EraseMessages(erase) => self.in_savepoint(|batch| deletion::erase_some(batch, erase)),
             Write::AddMember(add) => self.in_savepoint(|batch| accounts::add(batch, &add)),

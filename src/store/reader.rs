@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_is_interrupted_is_no_fault_and_leaves_the_reader_usable() {
+    fn an_interrupted_read_is_not_a_fault_and_leaves_the_reader_usable() {
         let folder = std::env::temp_dir().join(format!("natter-interrupt-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let options = StoreOptions::new(folder.join("natter.db"));

@@ -24,8 +24,8 @@ use crate::model::member::Account;
 use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::session::{
-    ChangePassword, EndSession, ListSessions, NewSession, NoteSeen, OpenSession, Opened, RefreshSession,
-    Refreshed, RevokeSessions, SessionPage, SessionSelector, SessionView, TokenPair,
+    ChangePassword, EndSession, ListSessions, NewSession, OpenSession, Opened, RecordLastSeen,
+    RefreshSession, Refreshed, RevokeSessions, SessionPage, SessionSelector, SessionView, TokenPair,
 };
 
 /// Milliseconds in which a refresh token that was just exchanged returns the same pair again
@@ -254,14 +254,14 @@ pub fn change_password(batch: &mut Batch<'_>, change: ChangePassword) -> Result<
     Ok(Written { result: Ok(Answer::ChangePassword(())), events: events.into() })
 }
 
-pub fn note_seen(batch: &mut Batch<'_>, note: &NoteSeen) -> Result<Written, Stop> {
+pub fn record_last_seen(batch: &mut Batch<'_>, seen: &RecordLastSeen) -> Result<Written, Stop> {
     let mut update = batch
         .conn
         .prepare_cached("UPDATE sessions SET last_seen_at = max(last_seen_at, ?2) WHERE id = ?1")?;
-    for (session, at) in &note.seen {
+    for (session, at) in &seen.seen {
         update.execute((session.to_bytes(), int(*at)))?;
     }
-    Written::quietly(Answer::NoteSeen(()))
+    Written::quietly(Answer::RecordLastSeen(()))
 }
 
 pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop> {

@@ -276,9 +276,9 @@ mod tests {
     use super::*;
 
     /// The complete result of a decoder: the data, and the bytes after the body, or `None` if the body is incomplete.
-    type Whole<'a> = Result<(Vec<u8>, Option<&'a [u8]>), BodyError>;
+    type Complete<'a> = Result<(Vec<u8>, Option<&'a [u8]>), BodyError>;
 
-    fn run<'a>(framing: Framing, input: &'a [u8], pieces: &[usize]) -> Whole<'a> {
+    fn run<'a>(framing: Framing, input: &'a [u8], pieces: &[usize]) -> Complete<'a> {
         let mut decoder = BodyDecoder::new(framing);
         let mut data = Vec::new();
         let mut at = 0;
@@ -294,8 +294,8 @@ mod tests {
         Ok((data, decoder.is_done().then(|| &input[at..])))
     }
 
-    /// Decodes whole, split in two at every byte, and byte by byte.
-    fn check(framing: Framing, input: &[u8], expect: Whole<'_>) {
+    /// Decodes the input at once, split in two at every byte, and byte by byte.
+    fn check(framing: Framing, input: &[u8], expect: Complete<'_>) {
         let text = String::from_utf8_lossy(input);
         assert_eq!(run(framing, input, &[]), expect, "{text:?}");
         let drip: Vec<usize> = (0..input.len()).collect();
@@ -305,16 +305,16 @@ mod tests {
         }
     }
 
-    fn whole<'a>(data: &[u8], behind: &'a [u8]) -> Whole<'a> {
-        Ok((data.to_vec(), Some(behind)))
+    fn complete<'a>(data: &[u8], following: &'a [u8]) -> Complete<'a> {
+        Ok((data.to_vec(), Some(following)))
     }
 
     #[test]
     fn a_length_is_counted() {
-        check(Framing::Empty, b"GET", whole(b"", b"GET"));
-        check(Framing::Length(0), b"GET", whole(b"", b"GET"));
-        check(Framing::Length(3), b"abcGET", whole(b"abc", b"GET"));
-        check(Framing::Length(3), b"abc", whole(b"abc", b""));
+        check(Framing::Empty, b"GET", complete(b"", b"GET"));
+        check(Framing::Length(0), b"GET", complete(b"", b"GET"));
+        check(Framing::Length(3), b"abcGET", complete(b"abc", b"GET"));
+        check(Framing::Length(3), b"abc", complete(b"abc", b""));
         check(Framing::Length(u64::MAX), b"abc", Ok((b"abc".to_vec(), None)));
         let mut decoder = BodyDecoder::new(Framing::Length(5));
         assert_eq!(decoder.remaining(), Some(5));
@@ -338,7 +338,7 @@ mod tests {
             ("1\r\nx\r\n0\r\nA: b\r\nContent-Length:\t5\r\nc:\r\n\r\n", "x"),
         ] {
             let pipelined = format!("{input}GET / HTTP/1.1\r\n");
-            check(Framing::Chunked, pipelined.as_bytes(), whole(data.as_bytes(), b"GET / HTTP/1.1\r\n"));
+            check(Framing::Chunked, pipelined.as_bytes(), complete(data.as_bytes(), b"GET / HTTP/1.1\r\n"));
         }
     }
 
@@ -426,7 +426,7 @@ mod tests {
             let seen = run(Framing::Chunked, input.as_bytes(), &[]);
             let drip: Vec<usize> = (0..input.len()).collect();
             assert_eq!(run(Framing::Chunked, input.as_bytes(), &drip), seen);
-            seen.map(|(data, behind)| (data.len(), behind.is_some()))
+            seen.map(|(data, following)| (data.len(), following.is_some()))
         };
         // The line has "1;" and CRLF in addition to the name.
         let line = |name: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(name));

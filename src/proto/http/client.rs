@@ -132,7 +132,7 @@ fn is_path_byte(byte: u8) -> bool {
 pub struct ResponseReader {
     state: State,
     /// Bytes of a head, a chunk line or a trailer that is not complete yet.
-    held: Vec<u8>,
+    buffered: Vec<u8>,
     interim: u32,
     status: u16,
     body: Vec<u8>,
@@ -164,7 +164,7 @@ impl Default for ResponseReader {
 
 impl ResponseReader {
     pub fn new() -> ResponseReader {
-        ResponseReader { state: State::Head, held: Vec::new(), interim: 0, status: 0, body: Vec::new() }
+        ResponseReader { state: State::Head, buffered: Vec::new(), interim: 0, status: 0, body: Vec::new() }
     }
 
     /// Reads bytes of the service. Returns true when the response is complete; bytes after it are ignored.
@@ -176,7 +176,7 @@ impl ResponseReader {
                     if !self.hold_until(b"\r\n\r\n", LOOKUP_HEAD_MAX, input)? {
                         return Ok(false);
                     }
-                    let head = std::mem::take(&mut self.held);
+                    let head = std::mem::take(&mut self.buffered);
                     self.begin(&head)?;
                 }
                 State::Bytes { left: 0, chunked } => {
@@ -194,7 +194,7 @@ impl ResponseReader {
                     if !self.hold_until(b"\r\n", LOOKUP_CHUNK_LINE_MAX, input)? {
                         return Ok(false);
                     }
-                    let line = std::mem::take(&mut self.held);
+                    let line = std::mem::take(&mut self.buffered);
                     self.state = match chunk_size(&line)? {
                         0 => State::Trailers,
                         size if size > LOOKUP_BODY_MAX as u64 => return Err(ClientError::TooLarge),
@@ -203,13 +203,13 @@ impl ResponseReader {
                 }
                 State::ChunkEnd => {
                     let Some((&byte, rest)) = input.split_first() else { return Ok(false) };
-                    if byte != b"\r\n"[self.held.len()] {
+                    if byte != b"\r\n"[self.buffered.len()] {
                         return Err(ClientError::Malformed);
                     }
                     *input = rest;
-                    self.held.push(byte);
-                    if self.held.len() == 2 {
-                        self.held.clear();
+                    self.buffered.push(byte);
+                    if self.buffered.len() == 2 {
+                        self.buffered.clear();
                         self.state = State::ChunkLine;
                     }
                 }
@@ -218,7 +218,7 @@ impl ResponseReader {
                     if !self.hold_until(b"\r\n", LOOKUP_HEAD_MAX, input)? {
                         return Ok(false);
                     }
-                    if self.held == b"\r\n" || self.held.ends_with(b"\r\n\r\n") {
+                    if self.buffered == b"\r\n" || self.buffered.ends_with(b"\r\n\r\n") {
                         self.state = State::Done;
                     }
                 }
@@ -244,11 +244,11 @@ impl ResponseReader {
     fn hold_until(&mut self, mark: &[u8], bound: usize, input: &mut &[u8]) -> Result<bool, ClientError> {
         while let Some((&byte, rest)) = input.split_first() {
             *input = rest;
-            self.held.push(byte);
-            if self.held.ends_with(mark) {
+            self.buffered.push(byte);
+            if self.buffered.ends_with(mark) {
                 return Ok(true);
             }
-            if self.held.len() >= bound {
+            if self.buffered.len() >= bound {
                 return Err(ClientError::TooLarge);
             }
         }
@@ -465,7 +465,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_the_same_whole_and_split(
+        fn any_bytes_are_read_the_same_at_once_and_split(
             start in prop_oneof![
                 Just("HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n"), Just("HTTP/1.1 200 x\r\n"), Just(""),
             ],

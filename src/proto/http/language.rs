@@ -29,8 +29,8 @@ impl Language {
 /// neither. A range selects its language (`ar-EG` selects Arabic, RFC 4647 §3.4); `*` stands for languages that are not named.
 pub fn language(header: Option<&str>) -> Language {
     let (mut en, mut ar, mut other) = (None, None, 0);
-    for (place, (range, weight)) in header.into_iter().flat_map(weighted).enumerate() {
-        let wish = Some((weight, Reverse(place)));
+    for (index, (range, weight)) in header.into_iter().flat_map(weighted).enumerate() {
+        let wish = Some((weight, Reverse(index)));
         match range.split('-').next() {
             Some(primary) if primary.eq_ignore_ascii_case("en") => en = en.max(wish),
             Some(primary) if primary.eq_ignore_ascii_case("ar") => ar = ar.max(wish),
@@ -85,13 +85,13 @@ fn weighted(list: &str) -> impl Iterator<Item = (&str, u16)> {
 
 /// `qvalue` (RFC 9110 §12.4.2): 0 to 1 with at most three decimals.
 fn qvalue(text: &str) -> Option<u16> {
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let (integer, decimals) = text.split_once('.').unwrap_or((text, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     let thousandths = (0..3)
         .fold(0, |sum, at| sum * 10 + decimals.as_bytes().get(at).map_or(0, |digit| u16::from(digit - b'0')));
-    match whole {
+    match integer {
         "0" => Some(thousandths),
         "1" if thousandths == 0 => Some(1_000),
         _ => None,
@@ -186,7 +186,8 @@ mod tests {
         ] {
             let text: String = lines.iter().map(|line| format!("Accept-Encoding: {line}\r\n")).collect();
             let text = format!("GET / HTTP/1.1\r\nHost: h\r\n{text}\r\n");
-            let head = HeadReader::new().read(text.as_bytes(), 16_384).expect("valid").expect("whole").0;
+            let head =
+                HeadReader::new().read(text.as_bytes(), 16_384).expect("valid").expect("a complete head").0;
             assert_eq!(prefers_gzip(&head.headers), expect, "{lines:?}");
         }
     }

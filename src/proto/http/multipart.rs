@@ -92,7 +92,7 @@ pub struct Multipart {
     sent: usize,
     /// The rest of the line after a complete delimiter (bounded by MULTIPART_PADDING_MAX), or the head of a part (bounded
     /// by MULTIPART_HEAD_MAX), or bytes that looked like a delimiter and are data.
-    held: Vec<u8>,
+    buffered: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ enum Step {
     /// This range of the input.
     Data(std::ops::Range<usize>),
     /// The bytes in `held`.
-    Held,
+    Buffered,
     PartEnd,
     End,
     NeedMore,
@@ -132,7 +132,7 @@ impl Multipart {
             parts: 0,
             matched: 2,
             sent: 0,
-            held: Vec::new(),
+            buffered: Vec::new(),
         })
     }
 
@@ -143,7 +143,7 @@ impl Multipart {
         let event = match step {
             Step::PartBegin(part) => Event::PartBegin(part),
             Step::Data(range) => Event::Data(&input[range]),
-            Step::Held => Event::Data(&self.held),
+            Step::Buffered => Event::Data(&self.buffered),
             Step::PartEnd => Event::PartEnd,
             Step::End => Event::End,
             Step::NeedMore => Event::NeedMore,
@@ -182,7 +182,7 @@ impl Multipart {
                     let Some(&byte) = input.get(at) else { return Ok((at, Step::NeedMore)) };
                     if byte != self.delimiter.needle()[self.matched] {
                         if self.not_a_delimiter() {
-                            return Ok((at, Step::Held));
+                            return Ok((at, Step::Buffered));
                         }
                         continue;
                     }
@@ -195,16 +195,16 @@ impl Multipart {
                 }
                 State::Line => {
                     let Some(&byte) = input.get(at) else { return Ok((at, Step::NeedMore)) };
-                    match (self.held.last(), byte) {
+                    match (self.buffered.last(), byte) {
                         (Some(b'\r'), b'\n') => {
                             self.state = State::Head;
                             self.parts += 1;
                         }
                         (Some(b'-'), b'-') => self.state = State::End,
                         (None, b'-') | (None | Some(b' ' | b'\t'), b' ' | b'\t' | b'\r')
-                            if self.held.len() < MULTIPART_PADDING_MAX =>
+                            if self.buffered.len() < MULTIPART_PADDING_MAX =>
                         {
-                            self.held.push(byte);
+                            self.buffered.push(byte);
                             at += 1;
                             continue;
                         }
@@ -212,12 +212,12 @@ impl Multipart {
                         // continues with other bytes is data, so that a file may have such a line.
                         _ => {
                             if self.not_a_delimiter() {
-                                return Ok((at, Step::Held));
+                                return Ok((at, Step::Buffered));
                             }
                             continue;
                         }
                     }
-                    self.held.clear();
+                    self.buffered.clear();
                     at += 1;
                     if std::mem::take(&mut self.in_part) {
                         return Ok((at, Step::PartEnd));
@@ -229,15 +229,15 @@ impl Multipart {
                     }
                     let Some(&byte) = input.get(at) else { return Ok((at, Step::NeedMore)) };
                     at += 1;
-                    self.held.push(byte);
-                    if self.held.ends_with(b"\r\n\r\n") || self.held == b"\r\n" {
-                        let part = parse_head(&self.held)?;
-                        self.held = Vec::new();
+                    self.buffered.push(byte);
+                    if self.buffered.ends_with(b"\r\n\r\n") || self.buffered == b"\r\n" {
+                        let part = parse_head(&self.buffered)?;
+                        self.buffered = Vec::new();
                         (self.state, self.in_part) = (State::Seek, true);
                         (self.matched, self.sent) = (2, 0);
                         return Ok((at, Step::PartBegin(part)));
                     }
-                    if self.held.len() == MULTIPART_HEAD_MAX {
+                    if self.buffered.len() == MULTIPART_HEAD_MAX {
                         return Err(MultipartError::HeadTooLarge);
                     }
                 }
@@ -258,17 +258,17 @@ impl Multipart {
 
     fn enter_line(&mut self) {
         self.state = State::Line;
-        self.held.clear();
+        self.buffered.clear();
     }
 
     /// The bytes matched so far are data: they are put into `held`. False if there are none to return.
     fn not_a_delimiter(&mut self) -> bool {
         let needle = &self.delimiter.needle()[..self.matched];
-        let line = if self.state == State::Line { std::mem::take(&mut self.held) } else { Vec::new() };
-        self.held.clear();
-        self.held.extend_from_slice(&needle[self.matched - self.sent..]);
-        self.held.extend_from_slice(&line);
+        let line = if self.state == State::Line { std::mem::take(&mut self.buffered) } else { Vec::new() };
+        self.buffered.clear();
+        self.buffered.extend_from_slice(&needle[self.matched - self.sent..]);
+        self.buffered.extend_from_slice(&line);
         (self.matched, self.sent, self.state) = (0, 0, State::Seek);
-        self.in_part && !self.held.is_empty()
+        self.in_part && !self.buffered.is_empty()
     }
 }

@@ -236,7 +236,7 @@ mod tests {
     fn head_of(method: &str, fields: &[(&str, &str)]) -> Head {
         let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let text = format!("{method} / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
-        HeadReader::new().read(text.as_bytes(), 16_384).expect("valid").expect("whole").0
+        HeadReader::new().read(text.as_bytes(), 16_384).expect("valid").expect("a complete head").0
     }
 
     fn check_of(method: &str, fields: &[(&str, &str)], etag: &str, expect: Decision) {

@@ -224,8 +224,8 @@ mod tests {
             check(&with, false, Kind::Gif, SIZE, &picture);
             check(&with, true, Kind::Gif, SIZE, &with);
         }
-        for behind in [&b";"[..], b"PK\x03\x04", b"<script>"] {
-            check(&[&picture[..], behind].concat(), false, Kind::Gif, SIZE, &picture);
+        for trailing in [&b";"[..], b"PK\x03\x04", b"<script>"] {
+            check(&[&picture[..], trailing].concat(), false, Kind::Gif, SIZE, &picture);
         }
     }
 

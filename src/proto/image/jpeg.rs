@@ -307,9 +307,9 @@ mod tests {
     #[test]
     fn bytes_after_the_end_are_removed() {
         let picture = jpeg(b"");
-        for behind in [&b"PK\x03\x04"[..], b"<script>", b"\xff\xd9", &jpeg(b""), b"\0"] {
-            check(&[&picture[..], behind].concat(), false, Kind::Jpeg, WIDE, &picture);
-            check(&[&picture[..], behind].concat(), true, Kind::Jpeg, WIDE, &picture);
+        for trailing in [&b"PK\x03\x04"[..], b"<script>", b"\xff\xd9", &jpeg(b""), b"\0"] {
+            check(&[&picture[..], trailing].concat(), false, Kind::Jpeg, WIDE, &picture);
+            check(&[&picture[..], trailing].concat(), true, Kind::Jpeg, WIDE, &picture);
         }
         // A multi-picture file loses its directory and its other images, with metadata kept or not.
         let several = [jpeg(&segment(0xe2, b"MPF\0II*\0")), jpeg(b"")].concat();

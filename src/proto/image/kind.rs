@@ -144,14 +144,14 @@ fn is_webm(prefix: &[u8]) -> bool {
     // Each turn takes at least two bytes of a bounded prefix.
     while !rest.is_empty() {
         let id_len = rest[0].leading_zeros() as usize + 1;
-        let (Some(id), Some(behind)) = (rest.get(..id_len), rest.get(id_len..)) else { return false };
-        let Some((size, behind)) = read_vint(behind) else { return false };
+        let (Some(id), Some(following)) = (rest.get(..id_len), rest.get(id_len..)) else { return false };
+        let Some((size, following)) = read_vint(following) else { return false };
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let Some(value) = behind.get(..size) else { return false };
+        let Some(value) = following.get(..size) else { return false };
         if id == b"\x42\x82" {
             return value.strip_suffix(b"\0").unwrap_or(value) == b"webm";
         }
-        rest = &behind[size..];
+        rest = &following[size..];
     }
     false
 }

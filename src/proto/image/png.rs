@@ -257,9 +257,9 @@ mod tests {
     #[test]
     fn bytes_after_the_end_are_removed() {
         let picture = png(b"", b"");
-        for behind in [&b"PK\x03\x04"[..], b"<script>", b"\0", &picture] {
-            check(&[&picture[..], behind].concat(), false, Kind::Png, WIDE, &picture);
-            check(&[&picture[..], behind].concat(), true, Kind::Png, WIDE, &picture);
+        for trailing in [&b"PK\x03\x04"[..], b"<script>", b"\0", &picture] {
+            check(&[&picture[..], trailing].concat(), false, Kind::Png, WIDE, &picture);
+            check(&[&picture[..], trailing].concat(), true, Kind::Png, WIDE, &picture);
         }
     }
 

@@ -20,7 +20,7 @@ fn filter<'a>(
 /// The stored bytes of `file`: the same in one piece, byte by byte, and split in two at every byte.
 pub(super) fn run(file: &[u8], keep_metadata: bool) -> Result<(Finished, Vec<u8>), Refused> {
     let rules = Rules { keep_metadata, pixels_max: 250_000_000 };
-    let whole = filter(Filter::new(rules), [file].into_iter());
+    let at_once = filter(Filter::new(rules), [file].into_iter());
     // The sniffer holds the first bytes back and passes them on in one piece, so the splits are also tested on a filter
     // that knows the type from the start.
     let known = || {
@@ -31,13 +31,13 @@ pub(super) fn run(file: &[u8], keep_metadata: bool) -> Result<(Finished, Vec<u8>
         if file.is_empty() {
             break;
         }
-        assert_eq!(filter(new(), file.chunks(1)), whole, "byte by byte: {file:?}");
+        assert_eq!(filter(new(), file.chunks(1)), at_once, "byte by byte: {file:?}");
         for at in 0..=file.len() {
             let (a, b) = file.split_at(at);
-            assert_eq!(filter(new(), [a, b].into_iter()), whole, "split at {at}: {file:?}");
+            assert_eq!(filter(new(), [a, b].into_iter()), at_once, "split at {at}: {file:?}");
         }
     }
-    whole
+    at_once
 }
 
 pub(super) fn check(file: &[u8], keep_metadata: bool, kind: Kind, pixels: Pixels, stored: &[u8]) {

@@ -60,18 +60,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_stream_agrees_with_the_whole(
+        fn the_stream_agrees_with_std(
             pieces in prop::collection::vec(prop_oneof![
                 any::<char>().prop_map(|c| c.to_string().into_bytes()),
                 prop::collection::vec(any::<u8>(), 0..3),
             ], 0..12),
         ) {
             let bytes = pieces.concat();
-            let whole = std::str::from_utf8(&bytes).map(|_| ()).map_err(|_| NotUtf8);
-            prop_assert_eq!(run(bytes.chunks(1)), whole);
+            let expect = std::str::from_utf8(&bytes).map(|_| ()).map_err(|_| NotUtf8);
+            prop_assert_eq!(run(bytes.chunks(1)), expect);
             for at in 0..=bytes.len() {
                 let (a, b) = bytes.split_at(at);
-                prop_assert_eq!(run([a, b].into_iter()), whole);
+                prop_assert_eq!(run([a, b].into_iter()), expect);
             }
         }
     }

@@ -394,8 +394,8 @@ mod tests {
     #[test]
     fn bytes_after_the_end_are_removed() {
         let picture = webp(&[&vp8l()]);
-        for behind in [&b"PK\x03\x04"[..], b"<script>", b"\0", &picture] {
-            check(&[&picture[..], behind].concat(), false, Kind::WebP, SIZE, &picture);
+        for trailing in [&b"PK\x03\x04"[..], b"<script>", b"\0", &picture] {
+            check(&[&picture[..], trailing].concat(), false, Kind::WebP, SIZE, &picture);
         }
     }
 

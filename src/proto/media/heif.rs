@@ -227,7 +227,7 @@ fn displayed<F: Read + Write + Seek>(
                 let mut side = || Ok::<u64, Fault>(table.number(4)? / table.number(4)?.max(1));
                 let (width, height) = (side()? as u32, side()? as u32);
                 pixels = pixels
-                    .and_then(|whole| Pixels::new(width.min(whole.width), height.min(whole.height)))
+                    .and_then(|image| Pixels::new(width.min(image.width), height.min(image.height)))
                     .or(pixels);
             }
             b"irot" => {

@@ -87,10 +87,10 @@ fn define(frame: &mut Frame, mut body: &[u8]) {
     while let Some((head, rest)) = body.split_first_chunk::<17>() {
         let total: usize = head[1..].iter().map(|count| usize::from(*count)).sum();
         let Some((symbols, rest)) = rest.split_at_checked(total) else { return };
-        let place = usize::from(head[0] >> 4 & 1) * 4 + usize::from(head[0] & 3);
+        let table = usize::from(head[0] >> 4 & 1) * 4 + usize::from(head[0] & 3);
         let mut counts = [0; 16];
         counts.iter_mut().zip(&head[1..]).for_each(|(count, byte)| *count = u16::from(*byte));
-        frame.codes[place] = Codes { counts, symbols: symbols.to_vec() };
+        frame.codes[table] = Codes { counts, symbols: symbols.to_vec() };
         body = rest;
     }
 }
@@ -145,10 +145,10 @@ fn scan_end<F: Read + Write + Seek>(
     let (across, down) = (most(|it| it.across), most(|it| it.down));
     // A scan of one component has blocks of this component; a scan of several has units of all of them (annex A.2).
     let (units, blocks): (u64, Vec<_>) = if let [(one, dc, ac)] = parts[..] {
-        let side = |whole: u32, own: u32, most: u32| u64::from((whole * own).div_ceil(most).div_ceil(8));
+        let side = |image: u32, own: u32, most: u32| u64::from((image * own).div_ceil(most).div_ceil(8));
         (side(frame.width, one.across, across) * side(frame.height, one.down, down), vec![(1, dc, ac)])
     } else {
-        let side = |whole: u32, most: u32| u64::from(whole.div_ceil(8 * most));
+        let side = |image: u32, most: u32| u64::from(image.div_ceil(8 * most));
         let blocks = parts.iter().map(|(it, dc, ac)| (it.across * it.down, *dc, *ac)).collect();
         (side(frame.width, across) * side(frame.height, down), blocks)
     };
@@ -178,15 +178,15 @@ fn block<F: Read + Write + Seek>(
     if !bits.skip(size)? {
         return Ok(None);
     }
-    let mut place = 1;
-    while place < 64 {
+    let mut index = 1;
+    while index < 64 {
         let Some(symbol) = ac.symbol(bits)? else { return Ok(None) };
         let (run, size) = (symbol >> 4, symbol & 15);
         match (run, size) {
             (0, 0) => break,
-            (15, 0) => place += 16,
+            (15, 0) => index += 16,
             (run, size) => {
-                place += u32::from(run) + 1;
+                index += u32::from(run) + 1;
                 if !bits.skip(size)? {
                     return Ok(None);
                 }

@@ -209,13 +209,13 @@ fn clear_samples<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, table: &Ato
     let (mut sample, mut run) = (0_u32, 0_usize);
     for chunk in 0..chunk_count {
         medium.turn()?;
-        let place = chunks.body + 8 + u64::from(chunk) * if wide { 8 } else { 4 };
-        if place >= chunks.end || sample >= count {
+        let entry = chunks.body + 8 + u64::from(chunk) * if wide { 8 } else { 4 };
+        if entry >= chunks.end || sample >= count {
             break;
         }
         let offset = match wide {
-            true => medium.array(place)?.map(u64::from_be_bytes),
-            false => medium.u32(place)?.map(u64::from),
+            true => medium.array(entry)?.map(u64::from_be_bytes),
+            false => medium.u32(entry)?.map(u64::from),
         };
         let Some(mut offset) = offset else { break };
         while runs.get(run + 1).is_some_and(|next| next.0 <= chunk + 1) {

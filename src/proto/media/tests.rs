@@ -254,12 +254,12 @@ fn a_heif_picture_keeps_its_orientation_and_has_its_size() {
         (vec![&turn(3), &ispe(8, 8), &size, &crop], b"\x03\x03\x84\x81", (40, 30)),
     ] {
         let file = |exif: &[u8], xmp: &[u8], name: &[u8]| heif(&properties, links, exif, xmp, name);
-        let (whole, stored) = (file(&exif, SECRET, SECRET), file(&kept, &zeroes, &zeroes));
-        check(&whole, Kind::Heic, Kind::Heic, Some(pixels), &stored);
+        let (original, stored) = (file(&exif, SECRET, SECRET), file(&kept, &zeroes, &zeroes));
+        check(&original, Kind::Heic, Kind::Heic, Some(pixels), &stored);
         // A movie that a phone appends, with a place in it.
         let film = atom(b"mpvd", &[SECRET]);
         check(
-            &[&whole[..], &film].concat(),
+            &[&original[..], &film].concat(),
             Kind::Heic,
             Kind::Heic,
             Some(pixels),
@@ -291,7 +291,7 @@ fn a_heif_picture_of_no_size_or_too_many_pixels_is_refused() {
 /// 16 by 16 of three components, 2 × 2, 1, 1: six blocks in one unit. Each has two codes of one bit and ends at once.
 fn jpeg(restart: &[u8], scan: &[u8]) -> Vec<u8> {
     let segment = |code: u8, body: &[u8]| [&[0xff, code, 0, body.len() as u8 + 2], body].concat();
-    let table = |place: u8| segment(0xc4, &[&[place, 1], &[0; 15][..], &[0]].concat());
+    let table = |id: u8| segment(0xc4, &[&[id, 1], &[0; 15][..], &[0]].concat());
     [
         b"\xff\xd8".to_vec(),
         segment(0xc0, b"\x08\0\x10\0\x20\x03\x01\x22\0\x02\x11\0\x03\x11\0"),
@@ -455,9 +455,9 @@ fn an_ogg_keeps_its_sound_and_has_no_comments() {
         [prefix, &text].concat()
     };
     let none = |prefix: &[u8], framing: &[u8]| {
-        let whole = comments(prefix, framing).len();
+        let len = comments(prefix, framing).len();
         let mut out = [prefix, b"\x04\0\0\0Lavf\0\0\0\0", framing].concat();
-        out.resize(whole, 0);
+        out.resize(len, 0);
         out
     };
     for (head, prefix, framing, found, pixels) in [

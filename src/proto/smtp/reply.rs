@@ -15,7 +15,7 @@ pub(super) struct NoReply;
 
 #[derive(Default)]
 pub(super) struct Replies {
-    held: Vec<u8>,
+    buffered: Vec<u8>,
     /// Where the first line without an end begins.
     searched: usize,
     /// Bytes were lost: later bytes cannot be trusted.
@@ -24,9 +24,9 @@ pub(super) struct Replies {
 
 impl Replies {
     pub(super) fn receive(&mut self, bytes: &[u8]) {
-        let room = SMTP_REPLY_MAX - self.held.len();
+        let room = SMTP_REPLY_MAX - self.buffered.len();
         self.overflown |= bytes.len() > room;
-        self.held.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.buffered.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// Drops the bytes that arrived before a command was sent.
@@ -35,7 +35,7 @@ impl Replies {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.buffered.is_empty()
     }
 
     /// The next complete reply, if it has arrived.
@@ -43,12 +43,12 @@ impl Replies {
         if self.overflown {
             return Err(NoReply);
         }
-        while let Some(at) = memchr::memchr(b'\n', &self.held[self.searched..]) {
+        while let Some(at) = memchr::memchr(b'\n', &self.buffered[self.searched..]) {
             let line = self.searched..self.searched + at + 1;
             self.searched = line.end;
-            if parse_line(&self.held[line])?.last {
-                let rest = self.held.split_off(self.searched);
-                let complete = std::mem::replace(&mut self.held, rest);
+            if parse_line(&self.buffered[line])?.last {
+                let rest = self.buffered.split_off(self.searched);
+                let complete = std::mem::replace(&mut self.buffered, rest);
                 self.searched = 0;
                 return parse(&complete).map(Some);
             }
@@ -152,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_the_same_whole_and_split(bytes in prop::collection::vec(
+        fn any_bytes_are_read_the_same_at_once_and_split(bytes in prop::collection::vec(
             prop_oneof![any::<u8>(), Just(b'2'), Just(b'5'), Just(b'0'), Just(b'-'), Just(b'\n')], 0..40)) {
             prop_assert_eq!(run(bytes.chunks(1)), run([&bytes[..]].into_iter()));
         }

@@ -159,12 +159,12 @@ impl Incoming {
     /// A data frame of which only a part has arrived is passed on as fragments (§5.4 allows this for an intermediary). So
     /// bad UTF-8 fails as soon as it arrives, and memory grows with the received bytes, not with the length in a head.
     pub fn cut(&mut self, available: usize) -> Option<Piece> {
-        let whole = available >= self.left;
-        if !whole && (available == 0 || matches!(self.header.opcode, OpCode::Control(_))) {
+        let is_complete = available >= self.left;
+        if !is_complete && (available == 0 || matches!(self.header.opcode, OpCode::Control(_))) {
             return None;
         }
         let len = self.left.min(available);
-        let header = FrameHeader { is_final: self.header.is_final && whole, ..self.header.clone() };
+        let header = FrameHeader { is_final: self.header.is_final && is_complete, ..self.header.clone() };
         let mut piece = Piece { head: [0; HEAD_MAX], head_len: header.len(len as u64), len };
         header.format(len as u64, &mut &mut piece.head[..]).expect("the longest head has room");
         self.left -= len;
@@ -228,13 +228,13 @@ mod tests {
                 let part = Incoming::begin(&bytes[..end], &mut None, 1_000);
                 assert!(matches!(part, Ok(None)), "{bytes:x?} up to {end}: {part:?}");
             }
-            let whole = Incoming::begin(bytes, &mut None, 1_000).map(|found| {
+            let at_once = Incoming::begin(bytes, &mut None, 1_000).map(|found| {
                 found.map(|(frame, head_len)| {
                     assert_eq!(head_len, bytes.len());
                     frame.left
                 })
             });
-            assert_eq!(whole, expect, "{bytes:x?}");
+            assert_eq!(at_once, expect, "{bytes:x?}");
         };
         check(&[0x81, 0x80, 1, 2, 3, 4], Ok(Some(0)));
         check(&[0x01, 0xfd, 1, 2, 3, 4], Ok(Some(125)));

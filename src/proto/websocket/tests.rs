@@ -214,12 +214,12 @@ fn text_is_utf8_across_fragments_and_fails_at_the_first_bad_byte() {
         }
     }
     // 6.4: the rest of the frame, or of the message, has not arrived and is not needed.
-    let whole = frame(TEXT, [b"\xce\xba\xe1\xbd\xb9\xf4\x90", &[b'x'; 300][..]].concat());
+    let bytes = frame(TEXT, [b"\xce\xba\xe1\xbd\xb9\xf4\x90", &[b'x'; 300][..]].concat());
     let bad_at = 8 + 7;
-    assert_eq!(run([&whole[..bad_at - 1]]), (vec![], vec![]));
+    assert_eq!(run([&bytes[..bad_at - 1]]), (vec![], vec![]));
     let failed = (vec!["failed 1007".to_string()], our_close(INVALID_UTF8, ""));
-    assert_eq!(run([&whole[..bad_at]]), failed);
-    assert_eq!(run([&whole[..bad_at - 1], &whole[bad_at - 1..bad_at]]), failed);
+    assert_eq!(run([&bytes[..bad_at]]), failed);
+    assert_eq!(run([&bytes[..bad_at - 1], &bytes[bad_at - 1..bad_at]]), failed);
     assert_eq!(run([&frame(TEXT | MORE, "a\u{7ff}")[..], &frame(CONTINUE | MORE, b"\xed\xa0")[..]]), failed);
     check("binary is not text", &[frame(BINARY, [0xff])], &["binary [ff]"], b"");
 }
@@ -371,16 +371,16 @@ fn random_streams_come_out_the_same_in_any_pieces() {
             bytes[at] ^= 1 << draw(8);
         }
         bytes.truncate(bytes.len() - if draw(2) == 0 { draw(bytes.len()) } else { 0 });
-        let whole = run([&bytes[..]]);
+        let at_once = run([&bytes[..]]);
         let mut rest = &bytes[..];
         let mut chunks = Vec::new();
         while !rest.is_empty() {
             let longest = 1 << draw(9);
-            let (chunk, behind) = rest.split_at(1 + draw(rest.len().min(longest)));
+            let (chunk, following) = rest.split_at(1 + draw(rest.len().min(longest)));
             chunks.push(chunk);
-            rest = behind;
+            rest = following;
         }
-        assert_eq!(run(chunks), whole, "seed {seed}");
+        assert_eq!(run(chunks), at_once, "seed {seed}");
     }
 }
 

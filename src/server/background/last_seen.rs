@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::base::time::Now;
 use crate::model::id::SessionId;
 use crate::model::operation::Operation;
-use crate::model::session::NoteSeen;
+use crate::model::session::RecordLastSeen;
 use crate::server::background::tasks;
 use crate::server::calls::{Caller, Next, Periodic, Task};
 use crate::server::core::Core;
@@ -49,7 +49,7 @@ pub fn run(core: &mut Core) -> bool {
         None => BTreeMap::new(),
     };
     let batch = std::mem::replace(in_flight, rest);
-    let seen = NoteSeen { seen: batch.into_iter().collect() };
+    let seen = RecordLastSeen { seen: batch.into_iter().collect() };
     core.ask_store(Caller::Server, seen.into_command(), Next::Task(Task::Run(Periodic::LastSeen)));
     true
 }

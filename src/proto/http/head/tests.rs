@@ -30,27 +30,27 @@ fn status(error: HeadError) -> u16 {
 
 /// Reads the input in one piece, byte by byte, and split in two at every byte (every 97th of a long one): the result is the
 /// same.
-fn judge(input: &[u8], head_max: usize) -> Result<Option<(Head, usize)>, u16> {
+fn parse(input: &[u8], head_max: usize) -> Result<Option<(Head, usize)>, u16> {
     let verdict = |pieces: &[usize]| run(input, head_max, pieces).map_err(status);
-    let whole = verdict(&[]);
+    let at_once = verdict(&[]);
     let drip: Vec<usize> = (0..input.len()).collect();
     let text = String::from_utf8_lossy(&input[..input.len().min(500)]);
-    assert_eq!(verdict(&drip), whole, "{text:?}, drip");
+    assert_eq!(verdict(&drip), at_once, "{text:?}, drip");
     for at in (0..input.len()).step_by(if input.len() < 500 { 1 } else { 97 }) {
-        assert_eq!(verdict(&[at]), whole, "{text:?} split at {at}");
+        assert_eq!(verdict(&[at]), at_once, "{text:?} split at {at}");
     }
-    whole
+    at_once
 }
 
 fn accept(input: &str) -> Head {
     let piped = format!("{input}GET /next HTTP/1.1\r\nHost: h\r\n\r\n");
-    let (head, taken) = judge(piped.as_bytes(), HEAD_MAX).expect(input).expect(input);
+    let (head, taken) = parse(piped.as_bytes(), HEAD_MAX).expect(input).expect(input);
     assert_eq!(taken, input.len(), "{input:?}");
     head
 }
 
 fn refuse(status: u16, input: &str) {
-    assert_eq!(judge(input.as_bytes(), HEAD_MAX), Err(status), "{input:?}");
+    assert_eq!(parse(input.as_bytes(), HEAD_MAX), Err(status), "{input:?}");
 }
 
 /// A GET in HTTP/1.1 with a Host and these lines.
@@ -83,7 +83,7 @@ fn a_head_has_method_target_fields_and_framing() {
 #[test]
 fn bytes_of_other_codings_are_kept_apart_from_text() {
     let (head, _) =
-        judge(b"GET / HTTP/1.1\r\nHost: h\r\nA: \xc3\xa9 \xff\r\n\r\n", HEAD_MAX).unwrap().unwrap();
+        parse(b"GET / HTTP/1.1\r\nHost: h\r\nA: \xc3\xa9 \xff\r\n\r\n", HEAD_MAX).unwrap().unwrap();
     assert_eq!(head.headers.get("a"), Some("é \u{fffd}"));
 }
 
@@ -112,7 +112,7 @@ fn one_empty_line_before_a_request_is_ignored() {
     {
         assert_eq!(reader.is_partial(bytes.as_bytes()), expect, "{bytes:?}");
     }
-    assert_eq!(judge(b"\r\n", HEAD_MAX), Ok(None));
+    assert_eq!(parse(b"\r\n", HEAD_MAX), Ok(None));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_bad_head_is_refused_before_its_end() {
         "GET / HTTP/1.1\r\nA: b\r\n",
         "GET / HTTP/1.1\r\nA: b\r\n\r",
     ] {
-        assert_eq!(judge(text.as_bytes(), HEAD_MAX), Ok(None), "{text:?}");
+        assert_eq!(parse(text.as_bytes(), HEAD_MAX), Ok(None), "{text:?}");
     }
 }
 
@@ -357,14 +357,14 @@ fn sizes_are_bounded_at_below_and_above() {
         bare.replace("A: ", &format!("A: {}", "b".repeat(len - bare.len())))
     };
     assert_eq!(
-        judge(padded(HEAD_MAX).as_bytes(), HEAD_MAX).map(|read| read.map(|r| r.1)),
+        parse(padded(HEAD_MAX).as_bytes(), HEAD_MAX).map(|read| read.map(|r| r.1)),
         Ok(Some(HEAD_MAX))
     );
-    assert!(judge(format!("\r\n{}", padded(HEAD_MAX)).as_bytes(), HEAD_MAX).is_ok());
+    assert!(parse(format!("\r\n{}", padded(HEAD_MAX)).as_bytes(), HEAD_MAX).is_ok());
     refuse(431, &padded(HEAD_MAX + 1));
     refuse(431, &padded(100_000));
     refuse(431, &padded(100_000)[..HEAD_MAX]);
-    assert_eq!(judge(&padded(100_000).as_bytes()[..HEAD_MAX - 1], HEAD_MAX), Ok(None));
+    assert_eq!(parse(&padded(100_000).as_bytes()[..HEAD_MAX - 1], HEAD_MAX), Ok(None));
     // The first error in the order of the bytes is reported.
     refuse(400, &padded(HEAD_MAX + 1).replacen("A: ", "B : c\r\nA: ", 1));
     refuse(431, &format!("{}B : c\r\n\r\n", padded(HEAD_MAX + 1).trim_end_matches("\r\n")));
@@ -429,11 +429,11 @@ proptest! {
         head_max in prop_oneof![Just(HEAD_MAX), 1..80_usize],
     ) {
         start.extend(rest);
-        if let Ok(Some((head, taken))) = judge(&start, head_max) {
+        if let Ok(Some((head, taken))) = parse(&start, head_max) {
             prop_assert!(start[..taken].ends_with(b"\r\n\r\n") && taken <= head_max + 2);
             prop_assert!(head.headers.len() <= HEADERS_MAX);
             let _ = (head.target.segments(), head.target.query_pairs(), head.target.redacted());
         }
-        let _ = judge(&start[start.len() / 2..], head_max);
+        let _ = parse(&start[start.len() / 2..], head_max);
     }
 }

@@ -166,11 +166,11 @@ fn heads_that_are_refused() {
 #[test]
 fn a_body_that_ends_early_is_truncated() {
     let body = field("Content-Disposition: form-data; name=a", "12");
-    let whole = body.len() - 2; // the last CRLF is already epilogue
-    for at in 0..whole {
+    let end = body.len() - 2; // the last CRLF is already epilogue
+    for at in 0..end {
         assert_eq!(run("XX", [&body[..at]].into_iter()), Err(MultipartError::Truncated), "{at}");
     }
-    assert!(run("XX", [&body[..whole]].into_iter()).is_ok());
+    assert!(run("XX", [&body[..end]].into_iter()).is_ok());
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn boundaries() {
 
 proptest! {
     #[test]
-    fn any_bytes_give_the_same_whole_and_split(
+    fn any_bytes_give_the_same_at_once_and_split(
         pieces in prop::collection::vec(prop_oneof![
             Just(b"\r\n--XX".to_vec()), Just(b"\r\n".to_vec()), Just(b"--".to_vec()), Just(b"\r".to_vec()),
             Just(b"--XX\r\nContent-Disposition: form-data; name=a\r\n\r\n".to_vec()),
@@ -215,9 +215,9 @@ proptest! {
         at in any::<prop::sample::Index>(),
     ) {
         let body = pieces.concat();
-        let whole = run("XX", [&body[..]].into_iter());
+        let at_once = run("XX", [&body[..]].into_iter());
         let (a, b) = body.split_at(at.index(body.len() + 1));
-        prop_assert_eq!(run("XX", [a, b].into_iter()), whole.clone());
-        prop_assert_eq!(run("XX", body.chunks(1)), whole);
+        prop_assert_eq!(run("XX", [a, b].into_iter()), at_once.clone());
+        prop_assert_eq!(run("XX", body.chunks(1)), at_once);
     }
 }
