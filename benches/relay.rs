@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     println!(
         "senders × in flight   posts/s   p50 ms   p99 ms   cpu µs |  bare rows/s  commit p50 ms | of bare"
     );
-    let mut held = true;
+    let mut met = true;
     for (senders, window) in loads {
         let batch = senders * window;
         let (mut ours, mut yardstick) = (Vec::new(), Vec::new());
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
             bare.p50_us / 1e3,
             ratio * 100.0,
         );
-        held &= match batch {
+        met &= match batch {
             1 => {
                 let times = ours.p50_us / bare.p50_us;
                 verdict(times < LATENCY_CEILING, format_args!("one in flight: {times:.2} × a bare commit"))
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     }
     natter.stop();
     let _ = std::fs::remove_dir_all(&dir); // what stays is in the target folder
-    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// `64x16`: senders, and unanswered posts of each.
@@ -107,9 +107,9 @@ fn load(argument: &str) -> Option<(usize, usize)> {
     Some((senders.parse().ok()?, window.parse().ok()?))
 }
 
-fn verdict(held: bool, what: std::fmt::Arguments<'_>) -> bool {
-    println!("  {} {what}", if held { "reached:" } else { "MISSED: " });
-    held
+fn verdict(met: bool, what: std::fmt::Arguments<'_>) -> bool {
+    println!("  {} {what}", if met { "reached:" } else { "MISSED: " });
+    met
 }
 
 fn measure_bare(bare: &mut Bare, size: usize) -> Measured {

@@ -55,14 +55,14 @@ impl Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    pub fn is_said(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Sleeps, at most until the end.
     fn sleep(&self, time: Duration) {
         let until = Instant::now() + time;
-        while !self.is_said() && Instant::now() < until {
+        while !self.is_set() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(20).min(time));
         }
     }
@@ -94,7 +94,7 @@ fn again(
 ) {
     let mut client: Option<Client> = None;
     for number in 0.. {
-        if stop.is_said() {
+        if stop.is_set() {
             return;
         }
         let began = Instant::now();
@@ -115,7 +115,7 @@ fn drain(client: &mut Client, stop: &Stop) {
     if client.stream.set_read_timeout(Some(Duration::from_millis(100))).is_err() {
         return;
     }
-    while !stop.is_said() {
+    while !stop.is_set() {
         match client.stream.read(&mut piece) {
             Ok(0) => return,
             Ok(_) => {}
@@ -138,7 +138,7 @@ fn search_hang_up(scene: &Scene<'_>, stop: &Stop) {
     let path = format!("/api/v1/search?limit=200&q={LETTERS}");
     let bytes = request("GET", &path, Some(&scene.cast().writer.access), "", None);
     for number in 0.. {
-        if stop.is_said() {
+        if stop.is_set() {
             return;
         }
         if let Ok(mut client) = scene.connect(ATTACKER) {
@@ -164,7 +164,7 @@ fn counters(scene: &Scene<'_>, stop: &Stop) {
         });
         let mut streams = Vec::new();
         let mut piece = [0; 16_384];
-        while !stop.is_said() {
+        while !stop.is_set() {
             if streams.len() < 400
                 && let Ok(mut client) = scene.connect(ATTACKER)
                 && client.send(&bytes).is_ok()
@@ -184,7 +184,7 @@ fn counters(scene: &Scene<'_>, stop: &Stop) {
 fn exports(scene: &Scene<'_>, stop: &Stop) {
     let bytes = request("GET", "/api/v1/user/export", Some(&scene.cast().writer.access), "", None);
     each(60, |_| {
-        while !stop.is_said() {
+        while !stop.is_set() {
             if let Ok(mut client) = scene.connect(ATTACKER)
                 && client.send(&bytes).is_ok()
             {
@@ -263,16 +263,16 @@ fn hold(
         client.stream.set_nonblocking(true).ok()?;
         Some(client)
     };
-    let mut held: Vec<Option<Client>> = Vec::new();
+    let mut kept: Vec<Option<Client>> = Vec::new();
     let mut piece = [0; 4_096];
-    while !stop.is_said() {
-        while held.len() < count && !stop.is_said() {
-            held.push(open(held.len()));
+    while !stop.is_set() {
+        while kept.len() < count && !stop.is_set() {
+            kept.push(open(kept.len()));
         }
-        assert!(held.iter().any(Option::is_some), "an attack that never gets in shows nothing");
+        assert!(kept.iter().any(Option::is_some), "an attack that never gets in shows nothing");
         let began = Instant::now();
-        for (number, client) in held.iter_mut().enumerate() {
-            if number % 64 == 0 && stop.is_said() {
+        for (number, client) in kept.iter_mut().enumerate() {
+            if number % 64 == 0 && stop.is_set() {
                 return;
             }
             let lives = client.as_mut().is_some_and(|client| {
@@ -309,7 +309,7 @@ fn proxied(scene: &Scene<'_>, stop: &Stop) {
     let bytes = request("GET", "/api/v1/events", Some(&scene.cast().grouped.access), &field, None);
     let mut streams = Vec::new();
     let mut piece = [0; 4_096];
-    while !stop.is_said() {
+    while !stop.is_set() {
         if streams.len() < 600
             && let Ok(mut client) = scene.connect(PROXY)
             && client.send(&bytes).is_ok()
@@ -324,7 +324,7 @@ fn proxied(scene: &Scene<'_>, stop: &Stop) {
 
 fn connects(scene: &Scene<'_>, stop: &Stop) {
     each(4, |_| {
-        while !stop.is_said() {
+        while !stop.is_set() {
             drop(scene.connect(ATTACKER));
         }
     });
@@ -335,8 +335,8 @@ fn slow_bodies(scene: &Scene<'_>, stop: &Stop) {
     let first = |number: usize| {
         let address = Ipv6Addr::new(0x2001, 0xdb8, 0x100 + (number / 8) as u16, 0, 0, 0, 0, 1).into();
         let body = format!("{{\"email\":\"{}", "x".repeat(65_400));
-        let whole = request("POST", "/api/v1/user/sign-in", None, &forwarded(address), Some(&body));
-        let mut bytes = whole;
+        let complete = request("POST", "/api/v1/user/sign-in", None, &forwarded(address), Some(&body));
+        let mut bytes = complete;
         bytes.truncate(bytes.len() - 1);
         bytes
     };

@@ -141,8 +141,8 @@ fn report(attack: &Attack, rounds: &[Round], missed: &mut Vec<String>) {
         let (p50, p99) =
             ([false, true].map(|war| of(|it| it.p50, war)), [false, true].map(|war| of(|it| it.p99, war)));
         let failed: usize = rounds.iter().map(|round| round.war[kind].failed).sum();
-        let held = p99[1] < (TIMES_MAX * p99[0]).max(UNNOTICED_MS);
-        if !held {
+        let met = p99[1] < (TIMES_MAX * p99[0]).max(UNNOTICED_MS);
+        if !met {
             missed.push(format!("{} {name}", attack.name));
         }
         println!(
@@ -152,17 +152,17 @@ fn report(attack: &Attack, rounds: &[Round], missed: &mut Vec<String>) {
             p50[1],
             p99[1],
             p99[1] / p99[0].max(0.001),
-            if held { "reached" } else { "MISSED" },
+            if met { "reached" } else { "MISSED" },
             if failed > 0 { format!("  !{failed}") } else { String::new() },
         );
     }
     let [before, most, after] =
         [0, 1, 2].map(|at| median(rounds.iter().map(|round| round.memory[at] as f64)) as u64);
-    let held = most <= MEMORY_MAX_MIB;
-    if !held {
+    let met = most <= MEMORY_MAX_MIB;
+    if !met {
         missed.push(format!("{} memory", attack.name));
     }
-    let verdict = if held { "reached" } else { "MISSED" };
+    let verdict = if met { "reached" } else { "MISSED" };
     println!("  memory       {before} MiB in peace, {most} at most, {after} after   {verdict}");
 }
 

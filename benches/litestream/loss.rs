@@ -52,7 +52,7 @@ pub fn play(dir: &Path, launch: &Launch, natter: Natter, mut people: People) -> 
     let other = launch.clone().with(&[("DATA_DIR", "other")]);
     let output = other.run(&["restore", "restored.db"]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let mut held = verdict(output.status.success(), format_args!("natter restore {text}"));
+    let mut met = verdict(output.status.success(), format_args!("natter restore {text}"));
     for key in KEYS {
         std::fs::copy(copies.join(key), dir.join("other").join(key)).expect("a key");
     }
@@ -61,16 +61,16 @@ pub fn play(dir: &Path, launch: &Launch, natter: Natter, mut people: People) -> 
     let (source, copy) = (rows(&replica::database(dir)), rows(&dir.join("other/natter.db")));
     // A row that a post changed after the quiet time is in neither the source nor, necessarily, the copy.
     let lost = before.difference(&copy).filter(|row| source.contains(*row)).count();
-    held &= verdict(
+    met &= verdict(
         lost == 0,
         format_args!("{lost} of {} rows from before the quiet time are missing", before.len()),
     );
     let of_messages = |rows: &Rows| rows.iter().filter(|row| row.starts_with("messages|")).cloned().collect();
     let (ours, theirs): (Rows, Rows) = (of_messages(&source), of_messages(&copy));
     let foreign = theirs.difference(&ours).count();
-    held &= verdict(foreign == 0, format_args!("{foreign} messages of the copy are not in the source"));
+    met &= verdict(foreign == 0, format_args!("{foreign} messages of the copy are not in the source"));
     let gaps = gaps(&dir.join("other/natter.db"), &replica::database(dir));
-    held &= verdict(gaps == 0, format_args!("{gaps} messages are missing before the newest of the copy"));
+    met &= verdict(gaps == 0, format_args!("{gaps} messages are missing before the newest of the copy"));
     let missing = ours.len().saturating_sub(theirs.len());
     println!(
         "  {missing} of {} messages were lost, {:.2} s of posts",
@@ -79,11 +79,11 @@ pub fn play(dir: &Path, launch: &Launch, natter: Natter, mut people: People) -> 
     );
     let files = |folder: PathBuf| files(&folder, &folder);
     let (here, there) = (files(dir.join("data/uploads")), files(dir.join("other/uploads")));
-    held &= verdict(
+    met &= verdict(
         here == there && here.len() as u64 >= UPLOADS,
         format_args!("{} of {} files of uploads are the same", there.intersection(&here).count(), here.len()),
     );
-    held && comes_back(&other, &newest_cursor)
+    met && comes_back(&other, &newest_cursor)
 }
 
 /// Signs in on the restored server, and follows the log with a cursor of the lost one.
@@ -92,8 +92,8 @@ fn comes_back(other: &Launch, newest_cursor: &str) -> bool {
     let mut http = Http::connect(natter.address);
     let body = r#"{"email":"ann@example.org","password":"correct horse ann's"}"#;
     let session = http.ask("POST", "/api/v1/user/sign-in", &[], Some(body)).expect("a response");
-    let mut held = verdict(session.status == 200, format_args!("a member signs in with the old password"));
-    if !held {
+    let mut met = verdict(session.status == 200, format_args!("a member signs in with the old password"));
+    if !met {
         return false;
     }
     let ann = Person::from_response(&session);
@@ -101,10 +101,10 @@ fn comes_back(other: &Launch, newest_cursor: &str) -> bool {
     for cursor in [newest_cursor, &format!("{epoch}:999999999")] {
         let (mut ws, _) = Ws::native(natter.address, &ann.access, Some(cursor)).expect("a socket");
         let event = at(&ws.text(), "event");
-        held &= verdict(event == "reset", format_args!("a client with the cursor {cursor} gets {event:?}"));
+        met &= verdict(event == "reset", format_args!("a client with the cursor {cursor} gets {event:?}"));
     }
     natter.stop();
-    held
+    met
 }
 
 /// Posts a message with an upload.

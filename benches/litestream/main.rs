@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     people.talk_at(WARM_UP.0, WARM_UP.1);
 
     println!("posts/s  Litestream   p50 ms   p99 ms   max ms  refused  largest WAL");
-    let mut held = true;
+    let mut met = true;
     for rate in rates {
         let (mut without, mut with, mut locks) = (Vec::new(), Vec::new(), Locks::default());
         for _ in 0..rounds {
@@ -93,25 +93,25 @@ fn main() -> ExitCode {
         println!("         Litestream's own times: {locks}");
         let times = with.p99_ms / without.p99_ms;
         if rate <= JUDGED_RATE {
-            held &= verdict(
+            met &= verdict(
                 times <= TIMES_MAX || with.p99_ms <= UNNOTICED_MS,
                 format_args!("{rate}/s: p99 is {times:.1} × as without Litestream"),
             );
         }
-        held &= verdict(with.refused == 0, format_args!("{rate}/s: {} posts refused", with.refused));
-        held &= verdict(
+        met &= verdict(with.refused == 0, format_args!("{rate}/s: {} posts refused", with.refused));
+        met &= verdict(
             with.wal_mib <= WAL_MAX_MIB + WAL_SLACK_MIB,
             format_args!("{rate}/s: the WAL stays below WAL_MAX"),
         );
     }
-    held &= loss::play(&dir, &launch, natter, people);
+    met &= loss::play(&dir, &launch, natter, people);
     let _ = std::fs::remove_dir_all(&dir); // what stays is in the target folder
-    if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn verdict(held: bool, what: std::fmt::Arguments<'_>) -> bool {
-    println!("  {} {what}", if held { "reached:" } else { "MISSED: " });
-    held
+fn verdict(met: bool, what: std::fmt::Arguments<'_>) -> bool {
+    println!("  {} {what}", if met { "reached:" } else { "MISSED: " });
+    met
 }
 
 fn measure(dir: &Path, people: &mut People, rate: u32, time: Duration) -> Seen {

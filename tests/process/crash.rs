@@ -28,10 +28,10 @@ struct Sent {
 }
 
 impl Sent {
-    fn note(&mut self, client_id: &str, n: &str, seq: &str) {
-        let place = (n.parse().expect("an n"), seq.parse().expect("a seq"));
-        let earlier = self.answered.insert(client_id.to_owned(), place);
-        assert!(earlier.is_none_or(|earlier| earlier == place), "a message moved");
+    fn record(&mut self, client_id: &str, n: &str, seq: &str) {
+        let position = (n.parse().expect("an n"), seq.parse().expect("a seq"));
+        let earlier = self.answered.insert(client_id.to_owned(), position);
+        assert!(earlier.is_none_or(|earlier| earlier == position), "a message moved");
     }
 }
 
@@ -45,7 +45,7 @@ fn post_over_http(address: SocketAddr, from: &Person, to: &str, sent: &mut Sent,
             return;
         };
         assert_eq!(posted.status, 201, "{}", posted.text());
-        sent.note(&id, &posted.at("data.n"), &posted.at("data.seq"));
+        sent.record(&id, &posted.at("data.n"), &posted.at("data.seq"));
         count.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -65,7 +65,7 @@ fn post_over_ws(address: SocketAddr, from: &Person, to: &str, sent: &mut Sent, c
         }
         match ws.receive() {
             Ok(Received::Text(text)) if at(&text, "re") != "null" => {
-                sent.note(&at(&text, "re"), &at(&text, "ok.n"), &at(&text, "ok.seq"));
+                sent.record(&at(&text, "re"), &at(&text, "ok.n"), &at(&text, "ok.seq"));
                 count.fetch_add(1, Ordering::Relaxed);
                 under_way -= 1;
             }

@@ -129,12 +129,12 @@ fn a_corrupt_database_stops_the_start() {
     Http::connect(natter.address).sign_up("ann");
     natter.stop();
     let path = dir.path().join("data/natter.db");
-    let whole = fs::read(&path).expect("a database");
+    let complete = fs::read(&path).expect("a database");
     // A page in the middle with other bytes; a file that is not a database; one that ends too early.
     let damages: [(&str, &dyn Fn()); 3] = [
         ("a page", &|| {
             let mut file = File::options().write(true).open(&path).expect("a file");
-            file.seek(SeekFrom::Start(4_096)).expect("a place");
+            file.seek(SeekFrom::Start(4_096)).expect("an offset");
             file.write_all(&[0xa5; 4_096 * 8]).expect("written");
         }),
         ("a header", &|| fs::write(&path, b"this is no database at all".repeat(400)).expect("written")),
@@ -143,7 +143,7 @@ fn a_corrupt_database_stops_the_start() {
         }),
     ];
     for (what, damage) in damages {
-        fs::write(&path, &whole).expect("written");
+        fs::write(&path, &complete).expect("written");
         damage();
         let text = stderr_of(Launch::new(dir.path()).spawn(Stdio::piped()), 1);
         assert!(text.contains("data/natter.db is corrupt") && text.contains("restore"), "{what}: {text}");
@@ -151,21 +151,21 @@ fn a_corrupt_database_stops_the_start() {
         let text = stderr(&Launch::new(dir.path()).run(&["check"]), 1);
         assert!(text.contains("data/natter.db is corrupt"), "{what}: {text}");
     }
-    fs::write(&path, &whole).expect("written");
+    fs::write(&path, &complete).expect("written");
     Launch::new(dir.path()).start().stop();
 }
 
 /// A clock that was reset: the server runs, logs it at once, and gives no message an earlier time than the previous one.
 #[test]
-fn a_clock_behind_the_newest_stored_time_is_reported() {
-    const BEHIND: &str = "the clock shows an earlier time than the newest stored row";
+fn a_clock_earlier_than_the_newest_stored_time_is_reported() {
+    const EARLIER: &str = "the clock shows an earlier time than the newest stored row";
     const DAY_MS: u64 = 86_400_000;
     let dir = TestDir::new();
     let launch = Launch::new(dir.path());
     let natter = launch.start();
     Http::connect(natter.address).sign_up("ann");
     let log = natter.stop();
-    assert!(log.iter().all(|line| !line.contains(BEHIND)), "{log:#?}");
+    assert!(log.iter().all(|line| !line.contains(EARLIER)), "{log:#?}");
     let path = dir.path().join("data/natter.db");
     let shift = |by: i64| {
         let database = rusqlite::Connection::open(&path).expect("a database");
@@ -178,11 +178,11 @@ fn a_clock_behind_the_newest_stored_time_is_reported() {
     let mut http = Http::connect(natter.address);
     assert_eq!(http.ask("GET", "/readyz", &[], None).expect("a response").status, 200);
     let log = natter.stop();
-    let lines: Vec<_> = log.iter().filter(|line| line.contains(BEHIND)).collect();
+    let lines: Vec<_> = log.iter().filter(|line| line.contains(EARLIER)).collect();
     assert!(matches!(lines[..], [line] if line.contains("WARN")), "{log:#?}");
     shift(-2 * DAY_MS as i64);
     let log = launch.start().stop();
-    assert!(log.iter().all(|line| !line.contains(BEHIND)), "{log:#?}");
+    assert!(log.iter().all(|line| !line.contains(EARLIER)), "{log:#?}");
 }
 
 #[test]

@@ -62,8 +62,8 @@ fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
     let mut natter = launch.start();
     let mut http = Http::connect(natter.address);
     let ann = http.sign_up("ann");
-    let whole = upload(natter.address, &ann, "whole.txt", &text(1, 100_000));
-    assert_eq!(whole.status, 201, "{}", whole.text());
+    let complete = upload(natter.address, &ann, "whole.txt", &text(1, 100_000));
+    assert_eq!(complete.status, 201, "{}", complete.text());
     let kept = files(&uploads);
     assert_eq!(kept.len(), 1);
 
@@ -86,7 +86,7 @@ fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
     let said = "removed 4 unfinished uploads and 1 that nothing refers to";
     assert!(natter.log().iter().any(|line| line.contains(said)), "{:#?}", natter.log());
     let mut http = Http::connect(natter.address);
-    let shown = http.ask("GET", &whole.at("data.url"), &[], None).expect("a response");
+    let shown = http.ask("GET", &complete.at("data.url"), &[], None).expect("a response");
     assert_eq!((shown.status, shown.body == text(1, 100_000)), (200, true));
     let mut all = String::new();
     let request = format!(
@@ -188,7 +188,7 @@ fn five_hundred_slow_downloads_cost_bounded_memory() {
     // Some readers continue at once and get every byte. A reader that reads nothing for ten seconds is closed, and on a busy
     // machine the others take longer than that, so they stay in the middle.
     let (reading, mut staying): (Vec<_>, Vec<_>) =
-        readers.into_iter().enumerate().partition(|(place, _)| place % 25 == 0);
+        readers.into_iter().enumerate().partition(|(index, _)| index % 25 == 0);
     let body = Arc::new(body);
     let threads: Vec<_> = reading
         .into_iter()

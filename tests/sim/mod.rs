@@ -281,7 +281,7 @@ impl Run {
             5 => (0..self.rng.between(1, 4)).for_each(|_| self.runtime.answer()),
             6 => {
                 let index = self.rng.below(self.runtime.reads());
-                self.runtime.look(&self.model, index);
+                self.runtime.run_reader(&self.model, index);
             }
             7 => {
                 let index = self.rng.below(self.runtime.reads_done());
@@ -437,7 +437,7 @@ impl Run {
         let mut busy = !readable.is_empty() || !self.runtime.is_idle();
         self.runtime.commit(&mut self.model, 1_000);
         (0..self.runtime.outcomes()).for_each(|_| self.runtime.answer());
-        (0..self.runtime.reads()).for_each(|_| self.runtime.look(&self.model, 0));
+        (0..self.runtime.reads()).for_each(|_| self.runtime.run_reader(&self.model, 0));
         (0..self.runtime.reads_done()).for_each(|_| self.runtime.answer_read(0));
         (0..self.runtime.jobs()).for_each(|_| self.runtime.finish_job(&mut self.rng, 0));
         self.runtime.perform(&mut self.rng);

@@ -20,7 +20,7 @@ pub struct Link {
     capacity: usize,
     /// The server has closed or shut its side: the end follows `down`.
     pub down_ended: bool,
-    /// The server wants to shut its side when its queue is empty.
+    /// The server shuts its side when its queue is empty.
     pub shut_asked: bool,
     /// The server has its socket open.
     pub server_open: bool,

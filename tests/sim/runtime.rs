@@ -212,7 +212,7 @@ impl Runtime {
         self.links.get_mut(&conn).expect("a link")
     }
 
-    /// Links with input for the server: bytes it wants, an end, a break.
+    /// Links with input for the server: bytes that it reads, an end, a reset.
     pub fn readable(&self) -> Vec<ConnId> {
         let wants = |conn: ConnId, link: &Link| {
             let bytes =
@@ -447,7 +447,7 @@ impl Runtime {
         let refused_in =
             self.disk.as_ref().and_then(Disk::refused).filter(|_| committed.fault == Some(Fault::Sync));
         self.refused_batch = match refused_in {
-            Some(place) => Some((commands, place)),
+            Some(changes) => Some((commands, changes)),
             None => self.refused_batch.take(),
         };
         for ((ticket, lane), outcome) in tickets.iter().zip(committed.outcomes) {
@@ -518,7 +518,7 @@ impl Runtime {
     }
 
     /// A reader runs: it sees the database as it is now, whenever its answer arrives.
-    pub fn look(&mut self, model: &Model, index: usize) {
+    pub fn run_reader(&mut self, model: &Model, index: usize) {
         let (ticket, read) = self.reads.swap_remove(index);
         let typing = match &read {
             Read::FindListeners(find) => Some((find.viewer, find.conversation)),
@@ -624,7 +624,8 @@ impl Runtime {
                 }
             }
             Some(disk) => {
-                let refused = self.refused_batch.take().filter(|(_, place)| disk.refused() == Some(*place));
+                let refused =
+                    self.refused_batch.take().filter(|(_, changes)| disk.refused() == Some(*changes));
                 self.disk_failures += disk.failures();
                 // A start that can't prove the WAL at once may still lose it, which the model does not cover.
                 let is_cut = refused.is_some() && disk.is_database_suspect() || rng.chance(500);

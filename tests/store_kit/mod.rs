@@ -211,7 +211,7 @@ impl Kit {
         let post = self.post(sender, destination, body);
         let posted = self.write(post).0.expect("a post");
         assert!(!posted.duplicate);
-        whole(posted)
+        complete(posted)
     }
 }
 
@@ -227,7 +227,7 @@ impl Drop for Kit {
     }
 }
 
-pub fn whole(posted: Posted) -> Message {
+pub fn complete(posted: Posted) -> Message {
     match posted.message {
         PostedMessage::Complete(message) => (*message).clone(),
         PostedMessage::Left(stub) => panic!("only a stub: {stub:?}"),

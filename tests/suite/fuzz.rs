@@ -67,7 +67,7 @@ impl Play {
             ..limits()
         };
         let mut world = World::with(settings(limits));
-        // Connections are accepted twice here, and told of bytes that nobody took.
+        // The fuzzer accepts connections twice, and reports bytes as sent that no socket took.
         world.watch = Watch::Nothing;
         let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
         Play { world, dice, conns: Vec::new(), corpus: corpus(&ann, &bob) }

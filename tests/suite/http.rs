@@ -39,7 +39,7 @@ pub fn play(world: &mut World, pieces: &[&[u8]]) -> (Vec<Response>, Then) {
 }
 
 /// A response without its random parts.
-fn settled(mut response: Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
+fn without_random_parts(mut response: Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
     response.fields.retain(|(name, _)| name != "X-Request-Id");
     (response.status, response.fields, response.body)
 }
@@ -48,19 +48,19 @@ fn settled(mut response: Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
 pub fn check(world: &mut World, input: impl AsRef<[u8]>, status: u16, code: &str, then: Then) -> Response {
     let input = input.as_ref();
     let name = String::from_utf8_lossy(&input[..input.len().min(300)]).into_owned();
-    let (mut whole, ended) = play(world, &[input]);
-    assert_eq!(whole.len(), 1, "{name:?}: {whole:?}");
-    let response = whole.remove(0);
+    let (mut complete, ended) = play(world, &[input]);
+    assert_eq!(complete.len(), 1, "{name:?}: {complete:?}");
+    let response = complete.remove(0);
     let is_head = input.starts_with(b"HEAD ");
     let found = if response.status >= 400 && !is_head { response.code() } else { String::new() };
     assert_eq!((response.status, found.as_str(), ended), (status, code, then), "{name:?}");
     assert_eq!(response.field("Connection") == Some("close"), then == Then::Closes, "{name:?}");
     assert_basics(&response, &name);
 
-    let expect = (vec![settled(response.clone())], then);
+    let expect = (vec![without_random_parts(response.clone())], then);
     let same = |world: &mut World, pieces: &[&[u8]], how: &str| {
         let (all, ended) = play(world, pieces);
-        let all: Vec<_> = all.into_iter().map(settled).collect();
+        let all: Vec<_> = all.into_iter().map(without_random_parts).collect();
         assert_eq!((all, ended), expect, "{name:?} {how}");
     };
     let step = match input.len() {
@@ -77,8 +77,8 @@ pub fn check(world: &mut World, input: impl AsRef<[u8]>, status: u16, code: &str
     }
     let (twice, ended) = play(world, &[&[input, input].concat()]);
     let count = if then == Then::Keeps { 2 } else { 1 };
-    let twice: Vec<_> = twice.into_iter().map(settled).collect();
-    assert_eq!((twice, ended), (vec![settled(response.clone()); count], then), "{name:?} twice");
+    let twice: Vec<_> = twice.into_iter().map(without_random_parts).collect();
+    assert_eq!((twice, ended), (vec![without_random_parts(response.clone()); count], then), "{name:?} twice");
     response
 }
 

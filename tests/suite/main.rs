@@ -1,4 +1,4 @@
-//! The tests that need no process of their own: the whole server in memory, storage on real files, workers.
+//! The tests that need no separate process: the complete server in memory, storage on real files, workers.
 //!
 //! One binary, so that SQLite and TLS are linked once. A module is a suite: `cargo test --test suite http`.
 

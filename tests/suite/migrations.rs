@@ -1,6 +1,6 @@
 //! The history of the schema: every released version opens today with all of its content.
 
-use crate::store_kit::{Kit, options, whole};
+use crate::store_kit::{Kit, complete, options};
 use natter::base::id::Id;
 use natter::model::conversation::{MarkRead, Marked};
 use natter::model::id::ProfileId;
@@ -129,7 +129,7 @@ fn every_released_version_opens_today() {
         a_client_id_has_one_message_of_its_sender(&mut kit, ann.profile);
         if version >= 4 {
             the_group_is_as_it_was(&mut kit, ann.profile, version);
-            an_erasure_that_was_under_way_is_finished(&mut kit, ann.profile);
+            an_unfinished_erasure_is_continued(&mut kit, ann.profile);
         }
         // The rows that versions 7 to 10 kept for the index are removed step by step.
         while kit.store().sweep_search(0).expect("a sweep") {}
@@ -148,7 +148,7 @@ fn a_client_id_has_one_message_of_its_sender(kit: &mut Kit, ann: ProfileId) {
         post.draft_mut().client_id = Id::from_u128(1);
         let posted = kit.write(post).0.expect("a post");
         assert_eq!(posted.duplicate, expect.is_some());
-        assert_eq!(whole(posted).n, expect.unwrap_or(4));
+        assert_eq!(complete(posted).n, expect.unwrap_or(4));
     }
     let again = "INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low) \
          SELECT 1000, 0, 1, 1000, sender, client_high, client_low FROM messages WHERE seq = 1";
@@ -216,7 +216,7 @@ fn client_ids_became_integers_without_changing() {
             again.draft_mut().client_id = client_id;
             let answer = kit.write(again).0.expect("an answer");
             assert!(answer.duplicate, "{client_id}");
-            assert_eq!(whole(answer).id, message.id);
+            assert_eq!(complete(answer).id, message.id);
         }
         // Messages that are posted today are stored in the same way.
         let neighbours = [(1 << 127) + 1, (1 << 63) + 1, 1 << 64, u128::MAX - 1].map(Id::from_u128);
@@ -259,7 +259,7 @@ fn the_group_is_as_it_was(kit: &mut Kit, ann: ProfileId, version: usize) {
     assert_eq!(kit.sql_number("SELECT count(*) FROM departures WHERE profile = 3 AND conversation = 2"), 1);
 }
 
-fn an_erasure_that_was_under_way_is_finished(kit: &mut Kit, ann: ProfileId) {
+fn an_unfinished_erasure_is_continued(kit: &mut Kit, ann: ProfileId) {
     let (erased, events) = kit.write(EraseMessages { at: 9 });
     assert_eq!((erased, events.len()), (Ok(Erased::All), 1), "a tombstone is not erased again");
     let list =

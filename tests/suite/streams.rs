@@ -447,9 +447,9 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
     assert_eq!(received, MISSED);
 }
 
-/// After a start the log may hold what the last process could not sync.
+/// After a start the WAL may contain transactions that the last process could not sync.
 #[test]
-fn until_the_log_is_proven_nobody_writes_or_follows_it_and_no_answer_has_a_cursor() {
+fn until_the_wal_is_proven_writes_and_streams_are_refused_and_no_answer_has_a_cursor() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conversation = post(&mut world, &ann, &bob, "before", 1);
@@ -458,7 +458,7 @@ fn until_the_log_is_proven_nobody_writes_or_follows_it_and_no_answer_has_a_curso
     assert_eq!((ready.status, ready.code()), (503, "unavailable".into()));
     assert_eq!(ready.at("detail"), "another process holds the log of the database");
     assert_eq!(world.ask("GET", "/healthz", &[], None).status, 200);
-    // What there is, is shown.
+    // Reads are answered.
     let list = world.ask_as(&ann, "GET", "/api/v1/conversations", None);
     assert_eq!(
         (list.status, list.at("cursor"), list.at("data.0.id")),
@@ -469,7 +469,7 @@ fn until_the_log_is_proven_nobody_writes_or_follows_it_and_no_answer_has_a_curso
     let page = world.ask_as(&bob, "GET", &history, None);
     assert_eq!((page.status, page.at("data.0.body")), (200, "before".into()));
     assert_eq!(world.ask_as(&bob, "GET", "/api/v1/user/me", None).status, 200);
-    // Nothing is written.
+    // Writes are refused.
     let (to_bob, read) = (
         format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5F02","body":"no"}}"#, bob.profile),
         format!("/api/v1/conversations/{conversation}/read"),
@@ -494,7 +494,7 @@ fn until_the_log_is_proven_nobody_writes_or_follows_it_and_no_answer_has_a_curso
             "{path}"
         );
     }
-    // And nobody follows the log: a stream, a page of it, a socket.
+    // Streams are refused: event streams, pages of events, sockets.
     let bearer = format!("Bearer {}", bob.access);
     let refused = |response: Response| (response.status, response.code(), response.at("retry"));
     let unavailable = (503, "unavailable".to_owned(), "true".to_owned());
@@ -513,7 +513,7 @@ fn until_the_log_is_proven_nobody_writes_or_follows_it_and_no_answer_has_a_curso
             Err(response) => assert_eq!(refused(response), unavailable, "{path}"),
         }
     }
-    // The other process is done, and the next look proves the log.
+    // The other process ends, and the next maintenance proves the WAL.
     drop(shell);
     world.pass(Duration::from_secs(2));
     world.maintain(world.now.instant);

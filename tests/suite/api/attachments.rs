@@ -141,8 +141,8 @@ fn a_member_who_left_a_group_reads_its_files_no_longer() {
     let body = format!(r#"{{"title":"t","members":["{}"]}}"#, bob.profile);
     let group = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(&body)).at("data.id");
     let upload = raw(&mut world, &ann, "a", b"hello");
-    let place = format!(r#""conversation":"{group}""#);
-    assert_eq!(post(&mut world, &ann, &place, &[&upload.at("data.id")], 1).status, 201);
+    let destination = format!(r#""conversation":"{group}""#);
+    assert_eq!(post(&mut world, &ann, &destination, &[&upload.at("data.id")], 1).status, 201);
     assert_eq!(world.ask_as(&bob, "GET", &plain(&upload), None).status, 200);
     let member = format!("/api/v1/conversations/{group}/members/{}", bob.profile);
     assert_eq!(world.ask_as(&bob, "DELETE", &member, None).status, 204);
@@ -167,7 +167,7 @@ fn a_profile_has_a_picture() {
     assert_eq!(world.ask("GET", &seen.at("data.profile_image"), &[], None).body, pictures::picture(1));
     let me = world.ask_as(&ann, "GET", "/api/v1/user/me", None);
     assert!(me.at("data.profile.profile_image").starts_with(&plain(&picture)));
-    // An upload of another member, a file that is no picture, an unknown id.
+    // An upload of another member, a file that is not a picture, an unknown id.
     let text = raw(&mut world, &ann, "t", b"text").at("data.id");
     for (person, value) in [(&bob, &*id), (&ann, &*text), (&ann, "01ARZ3NDEKTSV4RRFFQ69G5FAV"), (&ann, "x")] {
         let refused = update(&mut world, person, &format!("\"{value}\""));

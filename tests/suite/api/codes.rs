@@ -84,7 +84,7 @@ fn a_newer_code_replaces_the_older_at_most_once_a_minute() {
         let asked = world.ask_as(&ann, "POST", path, None);
         assert_eq!((asked.status, asked.text()), (201, r#"{"data":null}"#));
     }
-    assert_eq!(world.mails.len(), 1, "sooner than a minute there is no mail");
+    assert_eq!(world.mails.len(), 1, "within a minute no second mail is sent");
     minute(&mut world);
     let asked = world.ask_as(&ann, "POST", VERIFY_RENEW, Some(r#"{"code_type":"email"}"#));
     assert_eq!((asked.status, asked.text()), (201, r#"{"data":null}"#));
@@ -296,7 +296,7 @@ fn a_reset_works_and_ends_every_session() {
 }
 
 #[test]
-fn a_reset_code_of_one_address_is_worth_nothing_at_another() {
+fn a_reset_code_of_one_address_is_refused_for_another() {
     let mut world = World::new();
     world.sign_up("ann");
     world.sign_up("bob");
@@ -485,7 +485,7 @@ fn codes_and_mails_are_deleted_with_their_member() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_locks_nobody_out() {
+fn a_clock_that_was_set_back_does_not_lock_members_out() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     world.now.unix_ms -= 1_000;

@@ -104,8 +104,8 @@ fn the_deletion_of_an_account_needs_its_password() {
         check(&bob, r#"{"password":"correct horse ann's"}"#, (401, "email_password_wrong"));
         check(&ann, r#"{"password":"correct horse ann's","messages":"burn"}"#, (422, "invalid_messages"));
         check(&ann, "nonsense", (400, "error_parsing_data"));
-        let nobody = world.ask(method, path, &[], Some(r#"{"password":"correct horse ann's"}"#));
-        assert_eq!(refused(&nobody), (401, "unauthorized_access".into()));
+        let anonymous = world.ask(method, path, &[], Some(r#"{"password":"correct horse ann's"}"#));
+        assert_eq!(refused(&anonymous), (401, "unauthorized_access".into()));
     }
     assert_eq!(world.ask_as(&ann, "GET", ME, None).status, 200);
     let body = r#"{"password":"correct horse ann's","messages":"keep"}"#;
@@ -128,9 +128,9 @@ fn with_erase_every_message_becomes_a_tombstone() {
     let received = world.texts(socket);
     assert_eq!(received.iter().filter(|text| text.contains("message.deleted")).count(), 230);
     let list = messages(&mut world, &bob, &conversation);
-    for place in 0..50 {
-        let at = |name: &str| list.at(&format!("data.{place}.{name}"));
-        assert_eq!((at("body"), at("sender")), ("null".into(), "null".into()), "{place}");
+    for index in 0..50 {
+        let at = |name: &str| list.at(&format!("data.{index}.{name}"));
+        assert_eq!((at("body"), at("sender")), ("null".into(), "null".into()), "{index}");
         assert_ne!(at("deleted_at"), "null");
     }
     assert_eq!(list.at("data.49.n"), "231", "every position stays");

@@ -1,8 +1,8 @@
-//! The documents say what the server does: they are written from the schema table, with examples of what was really asked and
-//! answered; no route, op or event is without its entry, no property without its description.
+//! The documents of the API: they match the schema table, with examples of recorded requests and answers. Every route, op and
+//! event has an entry, and every property a description.
 //!
-//! `SCHEMA_UPDATE=1 cargo test documents` writes them. That every other request, response and frame of the tests is as they say
-//! is the `Observer`'s to judge.
+//! `SCHEMA_UPDATE=1 cargo test documents` writes them. The `Observer` checks all other requests, responses and frames of the
+//! tests against them.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ fn the_documents_are_written_from_the_table() {
     let rows = operations::all();
     let missing: Vec<_> =
         rows.iter().map(|row| row.operation_id()).filter(|id| !shown.contains(id)).collect();
-    assert!(missing.is_empty(), "not asked: {missing:?}");
+    assert!(missing.is_empty(), "without an example: {missing:?}");
     let examples = Examples::new(&recording);
     let files = [
         ("openapi.json", pretty::write(&openapi::document(&examples))),
@@ -53,7 +53,7 @@ fn every_route_has_one_row_and_no_row_is_without_one() {
     let there: Vec<_> = ROUTES
         .iter()
         .filter(|route| !route.name.starts_with("conformance"))
-        // The document describes the public door; the control socket is between the commands and their server.
+        // The documents describe the public API only; the control socket is between the commands and their server.
         .filter(|route| route.access != Access::Control)
         .map(|route| (route.path, route.method.as_str()))
         .collect();
@@ -94,38 +94,38 @@ fn every_op_and_every_event_is_described_and_nothing_else() {
     assert_eq!(of("event."), facts);
 }
 
-/// Calls `visit` with every object of a document and its place.
-fn walk(value: &Value<'_>, place: &str, visit: &mut impl FnMut(&str, &Value<'_>)) {
-    visit(place, value);
+/// Calls `visit` with every value of a document and its JSON pointer.
+fn walk(value: &Value<'_>, pointer: &str, visit: &mut impl FnMut(&str, &Value<'_>)) {
+    visit(pointer, value);
     match value {
         Value::Object(object) => {
-            object.iter().for_each(|(name, value)| walk(value, &format!("{place}/{name}"), visit));
+            object.iter().for_each(|(name, value)| walk(value, &format!("{pointer}/{name}"), visit));
         }
         Value::List(list) => {
-            list.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{place}/{i}"), visit));
+            list.iter().enumerate().for_each(|(i, value)| walk(value, &format!("{pointer}/{i}"), visit));
         }
         _ => {}
     }
 }
 
 #[test]
-fn everything_is_described_and_every_reference_leads_somewhere() {
+fn everything_is_described_and_every_reference_has_a_target() {
     let contract = Contract::of_this_build();
     for document in [&contract.openapi, &contract.asyncapi] {
-        walk(document, "", &mut |place, value| {
-            // An example is no schema.
-            if place.contains("/example") {
+        walk(document, "", &mut |pointer, value| {
+            // An example is not a schema.
+            if pointer.contains("/example") {
                 return;
             }
             if let Some(path) = value.get("$ref").and_then(Value::as_str) {
-                assert!(find(document, &path[2..]).is_some(), "{place}: {path}");
+                assert!(find(document, &path[2..]).is_some(), "{pointer}: {path}");
             }
             for (name, property) in
                 value.get("properties").and_then(Value::as_object).into_iter().flat_map(|all| all.iter())
             {
-                // A property of this name is no list of properties.
-                let says = property.get("description").and_then(Value::as_str);
-                assert!(says.is_some_and(|text| text.len() > 3), "{place}/{name} has no description");
+                // A property that is called `properties` is not a list of properties: its members have no description.
+                let text = property.get("description").and_then(Value::as_str);
+                assert!(text.is_some_and(|text| text.len() > 3), "{pointer}/{name} has no description");
             }
         });
     }
@@ -142,69 +142,68 @@ fn everything_is_described_and_every_reference_leads_somewhere() {
             for (status, response) in
                 operation.get("responses").and_then(Value::as_object).expect("responses").iter()
             {
-                let says = response.get("description").and_then(Value::as_str).unwrap_or_default();
-                assert!(says.len() > 2 && says != "Done", "{method} {path} {status}");
+                let text = response.get("description").and_then(Value::as_str).unwrap_or_default();
+                assert!(text.len() > 2 && text != "Done", "{method} {path} {status}");
             }
         }
     }
 }
 
-/// Calls `visit` with each schema of a document, also inside of another, and its place.
-fn schemas(value: &Value<'_>, place: &str, visit: &mut impl FnMut(&str, &Value<'_>)) {
+/// Calls `visit` with each schema of a document, also of nested ones, and its JSON pointer.
+fn schemas(value: &Value<'_>, pointer: &str, visit: &mut impl FnMut(&str, &Value<'_>)) {
     let members = value.as_object().into_iter().flat_map(|object| object.iter());
     for (name, inside) in members {
-        let place = format!("{place}/{name}");
+        let pointer = format!("{pointer}/{name}");
         match name.as_ref() {
             "example" | "examples" | "x-natter-example" => {}
-            "schema" | "payload" | "x-natter-line" => schema(inside, &place, visit),
+            "schema" | "payload" | "x-natter-line" => schema(inside, &pointer, visit),
             "schemas" => {
                 let all = inside.as_object().expect("the named types");
-                all.iter().for_each(|(name, named)| schema(named, &format!("{place}/{name}"), visit));
+                all.iter().for_each(|(name, named)| schema(named, &format!("{pointer}/{name}"), visit));
             }
-            _ => schemas(inside, &place, visit),
+            _ => schemas(inside, &pointer, visit),
         }
     }
     for (number, inside) in value.as_list().unwrap_or_default().iter().enumerate() {
-        schemas(inside, &format!("{place}/{number}"), visit);
+        schemas(inside, &format!("{pointer}/{number}"), visit);
     }
 }
 
-fn schema(value: &Value<'_>, place: &str, visit: &mut impl FnMut(&str, &Value<'_>)) {
-    visit(place, value);
+fn schema(value: &Value<'_>, pointer: &str, visit: &mut impl FnMut(&str, &Value<'_>)) {
+    visit(pointer, value);
     for (name, property) in
         value.get("properties").and_then(Value::as_object).into_iter().flat_map(|all| all.iter())
     {
-        schema(property, &format!("{place}/{name}"), visit);
+        schema(property, &format!("{pointer}/{name}"), visit);
     }
     for keyword in ["items", "additionalProperties"] {
         value
             .get(keyword)
             .into_iter()
-            .for_each(|inside| schema(inside, &format!("{place}/{keyword}"), visit));
+            .for_each(|inside| schema(inside, &format!("{pointer}/{keyword}"), visit));
     }
     for choice in value.get("oneOf").or(value.get("anyOf")).and_then(Value::as_list).unwrap_or_default() {
-        schema(choice, place, visit);
+        schema(choice, pointer, visit);
     }
 }
 
-/// Where a document cannot say more: the data of the op that an answer belongs to, the data of the event that has this name, and
-/// what is ignored.
+/// Schemas that cannot be more exact: the data of the op that is answered, the data of the named event, and ignored members.
 const ANYTHING: &[&str] =
     &["answer/payload/ok", "Event/data", "pair.post/payload/sender", "pair.post/payload/receiver"];
 
-/// What a schema does not say of a value and could: its type, and how long, great or many it may be.
-fn unsaid(schema: &Value<'_>) -> Option<&'static str> {
+/// The constraint that a schema lacks: the type, or a bound of the length, size or number.
+fn missing_keyword(schema: &Value<'_>) -> Option<&'static str> {
     let has = |names: &[&str]| names.iter().any(|name| schema.get(name).is_some());
     if has(&["$ref", "oneOf", "anyOf", "enum", "const"]) {
         return None;
     }
     match schema.get("type").and_then(Value::as_str) {
-        Some("string") if !has(&["maxLength", "pattern", "format"]) => Some("how long"),
-        Some("integer") if !has(&["minimum", "maximum", "format"]) => Some("how great"),
-        Some("array") if !has(&["maxItems"]) => Some("how many"),
-        Some("object") if !has(&["properties", "additionalProperties"]) => Some("which members"),
+        Some("string") if !has(&["maxLength", "pattern", "format"]) => Some("a maximum length"),
+        Some("integer") if !has(&["minimum", "maximum", "format"]) => Some("a range"),
+        Some("array") if !has(&["maxItems"]) => Some("a maximum number of items"),
+        Some("object") if !has(&["properties", "additionalProperties"]) => Some("its members"),
         Some("string" | "integer" | "array" | "object" | "number" | "boolean" | "null") => None,
-        _ => Some("what type"),
+        _ => Some("a type"),
     }
 }
 
@@ -213,24 +212,25 @@ fn every_schema_has_known_keywords_and_every_property_a_type_and_a_bound() {
     let contract = Contract::of_this_build();
     let mut faults = Vec::new();
     for document in [&contract.openapi, &contract.asyncapi] {
-        schemas(document, "", &mut |place, schema| {
+        schemas(document, "", &mut |pointer, schema| {
             let keywords = schema.as_object().expect("a schema is an object");
             let unknown = |name: &str| !CHECKED.contains(&name) && !REMARKS.contains(&name);
             let unknown = keywords.iter().filter(|(name, _)| unknown(name));
-            faults.extend(unknown.map(|(name, _)| format!("{place}: {name} is checked by nobody")));
+            faults.extend(unknown.map(|(name, _)| format!("{pointer}: {name} is not checked by the tests")));
             for (name, property) in
                 schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|all| all.iter())
             {
-                let place = format!("{place}/{name}");
-                let unsaid = unsaid(property).filter(|_| !ANYTHING.iter().any(|end| place.ends_with(end)));
-                faults.extend(unsaid.map(|what| format!("{place} does not say {what}")));
+                let pointer = format!("{pointer}/{name}");
+                let missing_keyword =
+                    missing_keyword(property).filter(|_| !ANYTHING.iter().any(|end| pointer.ends_with(end)));
+                faults.extend(missing_keyword.map(|what| format!("{pointer} does not say {what}")));
             }
-            let items = schema.get("items").and_then(unsaid);
-            faults.extend(items.map(|what| format!("{place}: an item does not say {what}")));
+            let items = schema.get("items").and_then(missing_keyword);
+            faults.extend(items.map(|what| format!("{pointer}: an item does not say {what}")));
         });
-        walk(document, "", &mut |place, value| {
+        walk(document, "", &mut |pointer, value| {
             let (Some(_), Some(schema)) = (value.get("in"), value.get("schema")) else { return };
-            faults.extend(unsaid(schema).map(|what| format!("{place} does not say {what}")));
+            faults.extend(missing_keyword(schema).map(|what| format!("{pointer} does not say {what}")));
         });
     }
     assert!(faults.is_empty(), "{faults:#?}");
@@ -240,14 +240,14 @@ fn every_schema_has_known_keywords_and_every_property_a_type_and_a_bound() {
 fn every_operation_and_every_message_has_an_example_that_is_as_described() {
     let contract = Contract::of_this_build();
     let mut faults = Vec::new();
-    let mut hold = |document, schema: &Value<'_>, example: &Value<'_>, place: &str| {
+    let mut hold = |document, schema: &Value<'_>, example: &Value<'_>, pointer: &str| {
         if let Err(fault) = check(document, schema, example, By::Client, "") {
-            faults.push(format!("{place}: {fault}"));
+            faults.push(format!("{pointer}: {fault}"));
         }
     };
-    walk(&contract.openapi, "", &mut |place, value| {
+    walk(&contract.openapi, "", &mut |pointer, value| {
         if let (Some(schema), Some(example)) = (value.get("schema"), value.get("example")) {
-            hold(&contract.openapi, schema, example, place);
+            hold(&contract.openapi, schema, example, pointer);
         }
     });
     let messages =
@@ -281,7 +281,7 @@ fn every_operation_and_every_message_has_an_example_that_is_as_described() {
 }
 
 #[test]
-fn the_judge_knows_right_from_wrong() {
+fn the_contract_check_accepts_right_values_and_refuses_wrong_ones() {
     use crate::support::contract::matches;
     let contract = Contract::of_this_build();
     let id = r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$";
@@ -322,10 +322,10 @@ fn the_judge_knows_right_from_wrong() {
     ] {
         assert!(refused(schema, value, By::Server), "{schema} {value}");
     }
-    assert!(!refused(object, r#"{"a":1,"b":2}"#, By::Client), "a client may say more");
+    assert!(!refused(object, r#"{"a":1,"b":2}"#, By::Client), "a client may send unknown members");
 }
 
-/// Whether the judge takes a request as described, had the server taken it.
+/// Checks a request against the contract, as if the server had accepted it.
 fn asked(head: &str, body: &str) -> Result<(), String> {
     let contract = Contract::of_this_build();
     let mut asked = Asked::read(&head.replace('\n', "\r\n")).expect("a head");
@@ -335,7 +335,7 @@ fn asked(head: &str, body: &str) -> Result<(), String> {
 }
 
 #[test]
-fn parameters_of_a_path_a_query_and_a_form_are_judged() {
+fn parameters_of_a_path_a_query_and_a_form_are_checked() {
     let id = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
     let get = |target: String| asked(&format!("GET {target} HTTP/1.1\nHost: a"), "");
     let form = |fields: &str| {

@@ -35,7 +35,7 @@ fn lines(bytes: &[u8]) -> (Vec<String>, bool) {
         done = piece.done;
     }
     let text = String::from_utf8(out).expect("UTF-8");
-    assert!(text.is_empty() || text.ends_with('\n'), "whole lines");
+    assert!(text.is_empty() || text.ends_with('\n'), "complete lines");
     (text.lines().map(str::to_owned).collect(), done)
 }
 
@@ -68,8 +68,8 @@ fn an_account_has_two_exports_at_once() {
     assert!(lines(&world.take(others)).1, "each account has its own limit");
     world.reset(first);
     for _ in 0..3 {
-        let whole = begin(&mut world, &ann, false);
-        assert!(lines(&world.take(whole)).1, "one that has ended does not count");
+        let complete = begin(&mut world, &ann, false);
+        assert!(lines(&world.take(complete)).1, "one that has ended does not count");
     }
     world.reset(second);
 }
@@ -106,8 +106,8 @@ fn an_export_has_all_data_of_the_member_and_none_of_others() {
     for secret in ["from bob", "a secret of others", "argon2", "refresh"] {
         assert!(!all.contains(secret), "{secret}");
     }
-    let nobody = world.ask("GET", EXPORT, &[], None);
-    assert_eq!((nobody.status, nobody.code()), (401, "unauthorized_access".into()));
+    let anonymous = world.ask("GET", EXPORT, &[], None);
+    assert_eq!((anonymous.status, anonymous.code()), (401, "unauthorized_access".into()));
 }
 
 /// One page at a time, and the next only after the peer took the last.

@@ -199,7 +199,7 @@ fn messages_change_and_keep_their_position() {
     );
     assert_eq!(reacted.at("data.reactions.0.profiles.0"), cat.profile);
     let rev = reacted.at("data.rev");
-    assert_eq!(g.world.ask_as(&ann, "PUT", &thumb, None).at("data.rev"), rev, "a repeat is no event");
+    assert_eq!(g.world.ask_as(&ann, "PUT", &thumb, None).at("data.rev"), rev, "a repeat causes no event");
     assert_eq!(g.world.ask_as(&ann, "DELETE", &thumb, None).at("data.reactions.0.count"), "1");
     // Ten people and the joiners between them.
     let long = encode(&["\u{1f468}"; 10].join("\u{200d}"));

@@ -193,9 +193,9 @@ fn each_of_many_mails_is_sent_once() {
 
 /// Moves the one held question of this name to the front.
 fn next_is(world: &mut World, name: &str) {
-    let place = world.held.iter().position(|(_, _, command)| command.name() == name);
+    let index = world.held.iter().position(|(_, _, command)| command.name() == name);
     let question =
-        world.held.remove(place.unwrap_or_else(|| panic!("no {name} is held"))).expect("a question");
+        world.held.remove(index.unwrap_or_else(|| panic!("no {name} is held"))).expect("a question");
     world.held.push_front(question);
 }
 

@@ -55,7 +55,7 @@ fn typing_is_delivered_once_and_expires() {
     );
     assert_eq!(t.received(b, "typing"), [expect]);
     assert_eq!(t.world.texts(a), [r#"{"re":1,"ok":null}"#]);
-    // A repeat at once is no event; after a while it is; then silence ends it.
+    // A repeat at once causes no event, but a later one does; then silence ends it.
     t.type_in(a, true);
     assert!(t.received(b, "typing").is_empty());
     t.world.pass(Duration::from_secs(4));
@@ -115,9 +115,9 @@ fn presence_reaches_direct_peers_and_counts_devices() {
     assert_eq!(t.world.server.load(), (0, 0, 0));
 }
 
-/// A long poll is no device; WebSockets and event streams are.
+/// WebSockets and event streams count as devices; long polls do not.
 #[test]
-fn a_long_poll_is_no_device_and_an_event_stream_is_one() {
+fn a_long_poll_does_not_count_as_a_device_but_an_event_stream_does() {
     let mut t = two();
     let (ann, bob) = (t.ann.clone(), t.bob.clone());
     let b = t.socket(&bob);
@@ -127,7 +127,7 @@ fn a_long_poll_is_no_device_and_an_event_stream_is_one() {
     let path = "GET /api/v1/events?cursor=now&wait=30 HTTP/1.1\r\nHost: chat\r\n";
     t.world.send(poll, format!("{path}{auth}\r\n").as_bytes());
     t.world.pass(Duration::from_secs(9));
-    assert!(t.received(b, "presence").is_empty(), "a poll is no device");
+    assert!(t.received(b, "presence").is_empty(), "a poll is not a device");
     assert!(t.world.take(poll).is_empty() && !t.world.is_closed(poll), "it waits");
     let stream = t.world.connect();
     let path = "GET /api/v1/events HTTP/1.1\r\nHost: chat\r\nAccept: text/event-stream\r\n";
@@ -179,7 +179,7 @@ fn a_block_hides_presence_and_its_end_shows_it_again() {
     let path = |other: &Person| format!("/api/v1/blocks/{}", other.profile);
     assert_eq!(t.world.ask_as(&ann, "PUT", &path(&bob), None).status, 204);
     check_presence(&mut t, "\"online\":false,\"last_seen_at\":null");
-    // A repeated block is no event, and a block between others is none for them.
+    // A repeated block causes no event, and others receive no event of a block.
     assert_eq!(t.world.ask_as(&ann, "PUT", &path(&bob), None).status, 204);
     assert_eq!(t.world.ask_as(&eve, "PUT", &path(&bob), None).status, 204);
     for conn in [a, b, e] {

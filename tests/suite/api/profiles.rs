@@ -72,7 +72,7 @@ fn only_the_own_profile_has_all_fields() {
 /// A nick name is compared literally, and a private profile is hidden. The predecessor ran nick names as regular
 /// expressions and showed private profiles to everyone.
 #[test]
-fn a_nick_name_is_no_pattern_and_a_private_profile_is_hidden() {
+fn a_nick_name_is_not_a_pattern_and_a_private_profile_is_hidden() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     set(&mut world, &ann, r#"{"nick_name":"ann.lovelace"}"#);
@@ -153,7 +153,7 @@ fn search_takes_the_beginning_of_a_name_literally() {
         pages.extend(ids(&page));
         match page.at("next") {
             end if end == "null" => break,
-            place => next = format!("&next={place}"),
+            cursor => next = format!("&next={cursor}"),
         }
     }
     assert_eq!(pages, all);
@@ -207,8 +207,8 @@ fn a_profile_is_changed_by_its_owner_within_the_rules() {
     check(r#"{"profile_image":"x"}"#, (422, "invalid_profile_image"));
     check(r#"{"profile_image":"01ARZ3NDEKTSV4RRFFQ69G5FAV"}"#, (422, "invalid_profile_image"));
     check("[1]", (400, "error_parsing_data"));
-    let nobody = world.ask("PUT", "/api/v1/profile", &[], Some("{}"));
-    assert_eq!(refused(&nobody), (401, "unauthorized_access".into()));
+    let anonymous = world.ask("PUT", "/api/v1/profile", &[], Some("{}"));
+    assert_eq!(refused(&anonymous), (401, "unauthorized_access".into()));
     // A nick name that is no longer used is free.
     set(&mut world, &ann, r#"{"nick_name":"ann_2"}"#);
     set(&mut world, &bob, r#"{"nick_name":"ann_1"}"#);
@@ -325,8 +325,8 @@ fn blocks_are_put_listed_and_removed_by_the_one_who_blocks() {
         assert_eq!(refused(&ask(&mut world, &ann.profile)), (422, "invalid_profile".into()));
         assert_eq!(refused(&ask(&mut world, "01ARZ3NDEKTSV4RRFFQ69G5FAV")), not_found());
         assert_eq!(refused(&ask(&mut world, "nonsense")), not_found());
-        let nobody = world.ask(method, &format!("/api/v1/blocks/{}", ann.profile), &[], None);
-        assert_eq!(refused(&nobody), (401, "unauthorized_access".into()));
+        let anonymous = world.ask(method, &format!("/api/v1/blocks/{}", ann.profile), &[], None);
+        assert_eq!(refused(&anonymous), (401, "unauthorized_access".into()));
     }
 }
 

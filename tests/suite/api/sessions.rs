@@ -125,7 +125,7 @@ fn a_revoked_session_ends_at_once_and_stays_ended() {
     assert_eq!(world.ask_as(&ann, "GET", SESSIONS, None).at("data.1"), "null");
 
     let mut world = world.restart();
-    // The access token has not expired and is refused all the same.
+    // The access token has not expired, but is refused.
     assert!(!works(&mut world, &phone) && works(&mut world, &ann));
 }
 

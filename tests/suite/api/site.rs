@@ -95,8 +95,8 @@ fn what_a_browser_has_is_not_sent_again() {
     let mut world = World::new();
     for coding in ["identity", "gzip"] {
         let accept = ("Accept-Encoding", coding);
-        let whole = get(&mut world, "/", &[accept]);
-        let tag = field(&whole, "ETag");
+        let complete = get(&mut world, "/", &[accept]);
+        let tag = field(&complete, "ETag");
         let hash = tag.trim_matches('"').trim_end_matches("-gzip");
         assert!(tag.starts_with('"') && hash.len() == 16, "a strong tag: {tag}");
         for known in [tag.clone(), format!("\"other\", {tag}"), format!("W/{tag}"), "*".to_owned()] {
@@ -112,13 +112,13 @@ fn what_a_browser_has_is_not_sent_again() {
             );
         }
         let other = get(&mut world, "/", &[accept, ("If-None-Match", "\"other\"")]);
-        assert_eq!((other.status, other.body == whole.body), (200, true));
+        assert_eq!((other.status, other.body == complete.body), (200, true));
         // The tag of the other form does not prove that the browser has this one.
         let wrong = if coding == "gzip" { format!("\"{hash}\"") } else { format!("\"{hash}-gzip\"") };
         assert_eq!(get(&mut world, "/", &[accept, ("If-None-Match", &wrong)]).status, 200, "{wrong}");
         let head = world.ask("HEAD", "/", &[accept], None);
         assert_eq!((head.status, field(&head, "ETag"), head.body.len()), (200, tag.clone(), 0));
-        assert_eq!(field(&head, "Content-Length"), whole.body.len().to_string());
+        assert_eq!(field(&head, "Content-Length"), complete.body.len().to_string());
         assert_eq!(world.ask("HEAD", "/", &[accept, ("If-None-Match", &tag)], None).status, 304);
     }
 }

@@ -1,6 +1,6 @@
-//! Every operation and every message of the streams, asked and received once as somebody would who has the whole API before them.
+//! Calls every operation, and receives every message of the streams, at least once.
 //!
-//! What is recorded here becomes the examples of the documents. Invariant: it is the same in each run.
+//! The recording becomes the examples of the documents. Invariant: it is the same in each run.
 
 use std::time::Duration;
 
@@ -176,7 +176,7 @@ fn op(world: &mut World, conn: ConnId, frame: &str, path: &str) -> String {
     text_at(&json::parse_text(answer).expect("JSON"), path)
 }
 
-/// Every op, and what another member and another device hear of it.
+/// Every op, and the events that another member and another device receive.
 fn sockets(world: &mut World) {
     let (fred, gina) = (world.sign_up("fred"), world.sign_up("gina"));
     let gina_tablet = world.sign_in("gina");
@@ -214,7 +214,7 @@ fn sockets(world: &mut World) {
     world.say(mine, r#"{"id":1,"op":"message.get","message":"nobody's"}"#);
     lines(world, &fred, &gina, hers);
     world.ask_as(&gina, "DELETE", "/api/v1/user/sessions", None);
-    // The server closes what does not answer its pings.
+    // The server closes sockets that do not answer its pings.
     world.pass(Duration::from_secs(31));
     let _ = (world.texts(hers), world.texts(tablet));
     let gina = world.sign_in("gina");
@@ -225,7 +225,8 @@ fn sockets(world: &mut World) {
     world.say(late, &format!(r#"{{"id":1,"op":"auth","access":"{}"}}"#, gina.access));
 }
 
-/// The legacy socket, what a direct peer hears of one, and how one's own other device hears that one has read.
+/// The legacy socket, the events that the peer of a direct conversation receives, and the read event on the reader's other
+/// device.
 fn lines(world: &mut World, fred: &Person, gina: &Person, hers: ConnId) {
     let pair = world.open_socket(fred, &format!("/api/v1/ws/{}/{}", fred.profile, gina.profile));
     world.say(pair, r#"{"message":"hello, Gina","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAX"}"#);

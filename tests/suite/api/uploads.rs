@@ -416,7 +416,7 @@ fn the_quota_counts_concurrent_uploads() {
     assert_eq!((temporary.len(), published.len()), (0, 1), "what was refused at the end is gone too");
 }
 
-/// A body that is being received has no row, and uses its owner's room all the same: no one can fill a disk with bodies
+/// A body that is being received has no row, but counts in its owner's quota: a member cannot fill the disk with bodies
 /// that never end.
 #[test]
 fn the_quota_counts_bodies_that_are_being_received() {
@@ -483,9 +483,9 @@ fn the_concurrent_uploads_of_a_member_are_bounded() {
     world.send(conns[0], b"b");
     assert!(world.take(conns[0]).starts_with(b"HTTP/1.1 201 "));
     let next = begin(&mut world, &ann);
-    let beyond = begin(&mut world, &ann);
+    let excess = begin(&mut world, &ann);
     assert_eq!(world.take(next), b"");
-    assert!(world.take(beyond).starts_with(b"HTTP/1.1 429 "));
+    assert!(world.take(excess).starts_with(b"HTTP/1.1 429 "));
 }
 
 #[test]
@@ -575,7 +575,7 @@ fn a_film_and_a_picture_of_a_phone_lose_their_geolocation() {
             assert_eq!(answer.at("data.sha256"), hex(&sha256(&stored.body)));
             assert_eq!(stored.field("etag"), Some(&*format!("\"{}\"", hex(&sha256(&stored.body)))));
         }
-        // It begins like a picture, but is none.
+        // It begins like a picture, but is not one.
         let (temporary, published) = world.files.all();
         let none = raw(&mut world, &ann, "x.heic", &brand(b"heic"));
         assert_eq!((none.status, none.code()), (415, "not_supported_type".to_owned()));
@@ -647,16 +647,16 @@ fn a_file_is_read_complete_in_part_or_as_a_304() {
     let ann = world.sign_up("ann");
     let upload = raw(&mut world, &ann, "a%22%C3%A9.txt", b"0123456789");
     let url = upload.at("data.url");
-    let whole = get(&mut world, &url);
-    let etag = whole.field("etag").expect("a tag").to_owned();
-    let modified = whole.field("last-modified").expect("a date").to_owned();
-    assert_eq!((whole.status, &*whole.body), (200, &b"0123456789"[..]));
+    let complete = get(&mut world, &url);
+    let etag = complete.field("etag").expect("a tag").to_owned();
+    let modified = complete.field("last-modified").expect("a date").to_owned();
+    assert_eq!((complete.status, &*complete.body), (200, &b"0123456789"[..]));
     assert_eq!(etag, format!("\"{}\"", upload.at("data.sha256")));
     assert_eq!(modified, "Sun, 22 Nov 2026 13:03:54 GMT");
-    assert_eq!(whole.field("cache-control"), Some("private, max-age=3600, immutable"));
-    assert_eq!(whole.field("accept-ranges"), Some("bytes"));
+    assert_eq!(complete.field("cache-control"), Some("private, max-age=3600, immutable"));
+    assert_eq!(complete.field("accept-ranges"), Some("bytes"));
     assert_eq!(
-        whole.field("content-disposition"),
+        complete.field("content-disposition"),
         Some("attachment; filename=\"a__.txt\"; filename*=UTF-8''a%22%C3%A9.txt")
     );
     let rows: &[Asked<'_>] = &[
@@ -706,11 +706,11 @@ fn only_a_member_who_may_read_it_finds_a_file() {
     assert_eq!(get(&mut world, &url).status, 200);
     assert_eq!(get(&mut world, &url.to_lowercase().replace("sig=", "SIG=")).status, 404);
     assert_eq!(world.ask_as(&ann, "GET", &plain, None).body, b"hello");
-    assert_eq!(world.ask_as(&ann, "GET", &plain.to_uppercase(), None).status, 404, "a name is no id");
+    assert_eq!(world.ask_as(&ann, "GET", &plain.to_uppercase(), None).status, 404, "a name is not an id");
     assert_eq!(world.ask_as(&ann, "GET", &format!("/uploads/{}/a.txt", id.to_lowercase()), None).status, 200);
     assert_eq!(world.ask_as(&bob, "GET", &plain, None).status, 404);
-    let nobody = get(&mut world, &plain);
-    assert_eq!((nobody.status, nobody.field("www-authenticate")), (401, Some("Bearer")));
+    let anonymous = get(&mut world, &plain);
+    assert_eq!((anonymous.status, anonymous.field("www-authenticate")), (401, Some("Bearer")));
     let (path, query) = url.split_once('?').expect("a query");
     let (expires, sig) = query.split_once('&').expect("two parts");
     let last = if sig.ends_with('A') { "B" } else { "A" };
@@ -775,7 +775,7 @@ fn pipelined_reads_of_files_wait_for_each_other() {
     world.send(conn, &request.repeat(50));
     assert!(!world.server.wants_read(conn));
     let queue = world.server.send_queue(conn).expect("a queue");
-    assert!(queue.len() < 110_000 && queue.memory() < 2_000, "one answer, and its file is no buffer");
+    assert!(queue.len() < 110_000 && queue.memory() < 2_000, "one answer, and its file is not in memory");
     world.unstall(conn);
     let mut bytes = world.take(conn);
     assert_eq!(responses(&mut bytes, false).len(), 50);

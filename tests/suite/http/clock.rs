@@ -108,19 +108,19 @@ fn slow_bytes_do_not_extend_a_deadline() {
 #[test]
 fn a_json_request_has_thirty_seconds_in_all() {
     let mut world = World::new();
-    let whole = request("POST", "/api/v1/user/refresh", &[], Some("{\"refresh\":1}"));
+    let complete = request("POST", "/api/v1/user/refresh", &[], Some("{\"refresh\":1}"));
     let conn = world.connect();
-    world.send(conn, &whole[..10]);
+    world.send(conn, &complete[..10]);
     world.pass(seconds(9));
-    world.send(conn, &whole[10..whole.len() - 1]);
+    world.send(conn, &complete[10..complete.len() - 1]);
     world.pass(seconds(21) - MS);
     assert!(!world.is_closed(conn));
     world.pass(MS);
     assert_eq!(responses(&mut world.take(conn), false)[0].status, 408);
     let conn = world.connect();
-    world.send(conn, &whole[..whole.len() - 1]);
+    world.send(conn, &complete[..complete.len() - 1]);
     world.pass(seconds(30) - MS);
-    world.send(conn, &whole[whole.len() - 1..]);
+    world.send(conn, &complete[complete.len() - 1..]);
     assert_eq!(responses(&mut world.take(conn), false)[0].status, 422);
 }
 

@@ -33,10 +33,10 @@ fn json_bodies_are_bounded() {
     let ann = world.sign_up("ann");
     let max = 65_536;
     let body = |len: usize| format!("{{\"n\":1}}{}", " ".repeat(len - 7));
-    let whole = |len: usize| read(&ann, &format!("{JSON}Content-Length: {len}\r\n"), &body(len));
-    check(&mut world, whole(max - 1), 404, "not_found", Keeps);
-    check(&mut world, whole(max), 404, "not_found", Keeps);
-    check(&mut world, whole(max + 1), 413, "too_large", Keeps);
+    let complete = |len: usize| read(&ann, &format!("{JSON}Content-Length: {len}\r\n"), &body(len));
+    check(&mut world, complete(max - 1), 404, "not_found", Keeps);
+    check(&mut world, complete(max), 404, "not_found", Keeps);
+    check(&mut world, complete(max + 1), 413, "too_large", Keeps);
     let chunked = |len: usize| {
         read(
             &ann,
@@ -277,9 +277,14 @@ fn no_request_is_authorized_without_a_token() {
         if matches!(route.access, Access::Public | Access::Control) {
             continue;
         }
-        let nobody = world.ask(route.method.as_str(), &path, &[], None);
-        assert_eq!((nobody.status, nobody.code().as_str()), (401, "unauthorized_access"), "{}", route.name);
-        assert_eq!(nobody.field("WWW-Authenticate"), Some("Bearer"));
+        let anonymous = world.ask(route.method.as_str(), &path, &[], None);
+        assert_eq!(
+            (anonymous.status, anonymous.code().as_str()),
+            (401, "unauthorized_access"),
+            "{}",
+            route.name
+        );
+        assert_eq!(anonymous.field("WWW-Authenticate"), Some("Bearer"));
         for bearer in &bearer {
             let response = world.ask(route.method.as_str(), &path, &[("Authorization", bearer)], None);
             assert_eq!(response.status, 401, "{} {bearer}", route.name);
@@ -445,8 +450,9 @@ fn the_conformance_build_echoes() {
     use crate::support::socket::Frame;
     let mut world = World::new();
     let body = "x".repeat(300_000);
-    let whole = format!("POST /__echo HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    assert_eq!(check(&mut world, whole, 200, "", Keeps).text(), body);
+    let complete =
+        format!("POST /__echo HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(check(&mut world, complete, 200, "", Keeps).text(), body);
     let chunked = "POST /__echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     assert_eq!(check(&mut world, chunked, 200, "", Keeps).text(), "abcde");
     assert_eq!(check(&mut world, "POST /__echo HTTP/1.1\r\nHost: h\r\n\r\n", 200, "", Keeps).body, b"");
@@ -479,8 +485,8 @@ fn the_conformance_build_serves_the_files_of_its_folder_as_uploads_are() {
     assert_eq!(begin(false).ask("GET", "/__files/a.html", &[], None).status, 404);
     let mut world = begin(true);
     let mut ask = |method: &str, path: &str, fields: &[(&str, &str)]| world.ask(method, path, fields, None);
-    let whole = ask("GET", "/__files/a.html", &[]);
-    assert_eq!((whole.status, whole.text()), (200, "0123456789"));
+    let complete = ask("GET", "/__files/a.html", &[]);
+    assert_eq!((complete.status, complete.text()), (200, "0123456789"));
     for (name, value) in [
         ("Content-Type", "application/octet-stream"),
         ("Content-Length", "10"),
@@ -488,11 +494,11 @@ fn the_conformance_build_serves_the_files_of_its_folder_as_uploads_are() {
         ("X-Content-Type-Options", "nosniff"),
         ("Content-Security-Policy", "sandbox; default-src 'none'"),
     ] {
-        assert_eq!(whole.field(name), Some(value));
+        assert_eq!(complete.field(name), Some(value));
     }
     let (etag, modified) = (
-        whole.field("ETag").expect("a tag").to_owned(),
-        whole.field("Last-Modified").expect("a date").to_owned(),
+        complete.field("ETag").expect("a tag").to_owned(),
+        complete.field("Last-Modified").expect("a date").to_owned(),
     );
 
     let head = ask("HEAD", "/__files/a.html", &[]);
@@ -548,7 +554,7 @@ fn the_conformance_build_serves_the_files_of_its_folder_as_uploads_are() {
     }
     assert_eq!(ask("POST", "/__files/a.html", &[]).status, 405);
 
-    // Replaced by a file of the same size within the same second: it is another file all the same.
+    // Replaced by a file of the same size within the same second: it still counts as another file.
     let own = world.dir.path().join("conformance");
     std::fs::write(own.join("new"), "abcdefghij").expect("a file");
     std::fs::rename(own.join("new"), own.join("a.html")).expect("replaced");

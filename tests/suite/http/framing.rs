@@ -164,8 +164,8 @@ fn a_broken_chunk_is_400_also_if_the_body_is_ignored() {
     ] {
         let head = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
         let next = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
-        let whole = format!("{head}2\r\n{{}}\r\n0\r\n\r\n{next}");
-        let (all, then) = super::play(&mut world, &[whole.as_bytes()]);
+        let complete = format!("{head}2\r\n{{}}\r\n0\r\n\r\n{next}");
+        let (all, then) = super::play(&mut world, &[complete.as_bytes()]);
         assert_eq!((all.len(), all[0].status, all[1].status, then), (2, status, 200, Keeps), "{head}");
         let broken = format!("{head}2\r\n{{}}XX{next}");
         let (all, then) = super::play(&mut world, &[broken.as_bytes()]);

@@ -62,7 +62,7 @@ fn addresses_are_counted_not_connections() {
     assert_eq!(exhaust(&mut world, health("192.0.2.2")).0, 100);
     assert_eq!(exhaust(&mut world, health("::ffff:192.0.2.2")).0, 0, "the same address");
     assert_eq!(exhaust(&mut world, health("2001:db8::1")).0, 100);
-    assert_eq!(exhaust(&mut world, health("2001:db8::ffff:1")).0, 0, "one subscriber has the whole /64");
+    assert_eq!(exhaust(&mut world, health("2001:db8::ffff:1")).0, 0, "a /64 counts as one subscriber");
     assert_eq!(exhaust(&mut world, health("2001:db8:0:1::1")).0, 100);
 }
 
@@ -257,13 +257,17 @@ fn above_the_limit_of_connections_there_is_a_prompt_503() {
     assert_eq!(world.server.load().0, 3);
     world.reset(streams[0]);
     let conn = world.connect_from("203.0.113.1");
-    assert_eq!(world.ask_on(conn, "GET", "/healthz", &[], None).status, 200, "a place was free again");
+    assert_eq!(
+        world.ask_on(conn, "GET", "/healthz", &[], None).status,
+        200,
+        "a closed stream frees a connection"
+    );
     // The control socket has its own limit.
     let control = world.connect_through("127.0.0.1", ListenerKind::Control);
     assert_eq!(world.ask_on(control, "GET", "/healthz", &[], None).status, 200);
 }
 
-/// Its connections have one address, and none is idle for long: their streams and requests are counted.
+/// All connections of a proxy have one address, and few are idle: so their streams and requests are counted instead.
 #[test]
 fn behind_a_trusted_proxy_streams_and_requests_are_counted_by_address_and_account() {
     let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
@@ -295,12 +299,12 @@ fn behind_a_trusted_proxy_streams_and_requests_are_counted_by_address_and_accoun
     ] {
         let (conn, seen) = open(&mut world, person, address);
         assert_eq!(seen, status, "{address}");
-        assert_eq!(world.is_closed(conn), status == 429, "a refused one leaves its place");
+        assert_eq!(world.is_closed(conn), status == 429, "a refused one is closed");
         conns.push(conn);
     }
     world.reset(conns[0]);
-    assert_eq!(open(&mut world, &bob, "192.0.2.1").1, 200, "a place was free again");
-    // Idle connections are owned by no client, so no client's requests are lost.
+    assert_eq!(open(&mut world, &bob, "192.0.2.1").1, 200, "a closed stream no longer counts");
+    // Idle connections of a proxy belong to no client, so no client's requests are lost.
     let fields = [("X-Forwarded-For", "192.0.2.77")];
     for _ in 0..2 {
         let conn = world.connect_from("10.0.0.1");
@@ -319,9 +323,9 @@ fn behind_a_trusted_proxy_streams_and_requests_are_counted_by_address_and_accoun
     assert_eq!(refusal(&mut world, conn).0, 503);
 }
 
-/// A proxy may keep an idle connection for each client of its own, and these never give way to others.
+/// A proxy may keep an idle connection for each of its clients, and the server never evicts these.
 #[test]
-fn idle_connections_of_a_trusted_proxy_fill_a_part_of_the_places() {
+fn idle_connections_of_a_trusted_proxy_leave_connections_for_others() {
     let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
     let limits = Limits { connections_max: 8, ..limits() };
     let mut world = World::with(Settings { trusted_proxies, ..settings(limits) });
@@ -341,9 +345,9 @@ fn idle_connections_of_a_trusted_proxy_fill_a_part_of_the_places() {
     assert_eq!(world.ask_on(conn, "GET", "/healthz", &[], None).status, 200);
 }
 
-/// One address behind a proxy sends heads, and never the bodies: each refusal ends soon.
+/// One client of a proxy sends heads and never the bodies: each refused connection is closed soon.
 #[test]
-fn a_refused_body_that_never_ends_leaves_the_place_of_a_proxy() {
+fn a_refused_body_that_never_ends_does_not_keep_a_connection_of_a_proxy() {
     let trusted_proxies = Networks::new(vec![Network::parse("10.0.0.1").expect("a network")]);
     let mut world = World::with(Settings { trusted_proxies, ..settings(limits()) });
     let [of_proxy, direct] = ["10.0.0.1", "192.0.2.1"].map(|peer| {
@@ -356,9 +360,9 @@ fn a_refused_body_that_never_ends_leaves_the_place_of_a_proxy() {
     assert!(world.peers[&of_proxy].closed && !world.peers[&direct].closed);
 }
 
-/// One account from many networks: requests that never become complete give way, those of longest first.
+/// One account in many networks: idle connections are evicted first, then incomplete requests, the oldest first.
 #[test]
-fn an_incomplete_request_of_an_account_gives_way_last() {
+fn an_incomplete_request_of_an_account_is_evicted_last() {
     let mut world = World::with(settings(Limits { connections_max: 3, ..limits() }));
     let ann = world.sign_up("ann");
     let bearer = format!("Bearer {}", ann.access);
@@ -488,7 +492,7 @@ fn a_large_group_costs_several_writes_and_groups_are_limited_per_hour() {
 fn bodies_without_an_account_share_one_pool() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
-    let whole = request("POST", "/api/v1/user/refresh", &[], Some(&"x".repeat(65_000)));
+    let complete = request("POST", "/api/v1/user/refresh", &[], Some(&"x".repeat(65_000)));
     let honest = world.connect_from("192.0.2.1");
     let small = request("POST", "/api/v1/user/refresh", &[], Some(r#"{"refresh":"nonsense"}"#));
     world.send(honest, &small[..small.len() - 1]);
@@ -501,7 +505,7 @@ fn bodies_without_an_account_share_one_pool() {
     let slow: Vec<ConnId> = (0..1_000)
         .map(|number| {
             let conn = world.connect_from(&format!("198.51.{}.1", 100 + number % 4));
-            world.send(conn, &whole[..whole.len() - 1]);
+            world.send(conn, &complete[..complete.len() - 1]);
             conn
         })
         .collect();

@@ -91,7 +91,7 @@ fn the_epoch_changes_only_if_confirmed_writes_may_be_lost() {
 fn a_damaged_file_is_refused_by_name() {
     let spoil = |path: &Path, offset: u64, bytes: &[u8]| {
         let mut file = OpenOptions::new().write(true).open(path).expect("the file");
-        file.seek(SeekFrom::Start(offset)).expect("a place");
+        file.seek(SeekFrom::Start(offset)).expect("an offset");
         file.write_all(bytes).expect("the damage");
     };
     type Damage<'a> = &'a dyn Fn(&Path);
@@ -152,14 +152,14 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Also with a log file, which a connection would copy into the database on close.
+/// Also with a WAL, which a connection would copy into the database on close.
 #[test]
 fn a_refused_start_changes_no_byte_of_any_file() {
     type Spoil<'a> = &'a dyn Fn(&rusqlite::Connection, &Path);
     let rows: [(&str, Spoil<'_>); 4] = [
         ("damaged", &|_, path| {
             let mut file = OpenOptions::new().write(true).open(path).expect("the file");
-            file.seek(SeekFrom::Start(4_096 * 9)).expect("a place");
+            file.seek(SeekFrom::Start(4_096 * 9)).expect("an offset");
             file.write_all(&[0x55; 4_096]).expect("the damage");
         }),
         ("foreign", &|conn, _| conn.execute_batch("PRAGMA application_id = 7").expect("another's")),
@@ -169,7 +169,7 @@ fn a_refused_start_changes_no_byte_of_any_file() {
     for (name, spoil) in rows {
         let Room { mut kit, .. } = room(&format!("refused-{name}"));
         kit.close();
-        // A log that was not copied: its writer ended without a close.
+        // A WAL that was not copied: its writer ended without a close.
         let conn = rusqlite::Connection::open(&kit.options.path).expect("a second connection");
         conn.execute_batch("UPDATE state SET touched = touched + 1").expect("a write");
         spoil(&conn, &kit.options.path);
@@ -184,7 +184,7 @@ fn a_refused_start_changes_no_byte_of_any_file() {
         let folder = copy.path.parent().expect("a folder");
         let before = contents(folder);
         assert!(
-            before.get("natter.db-wal").is_some_and(|log| !log.is_empty()),
+            before.get("natter.db-wal").is_some_and(|wal| !wal.is_empty()),
             "{name}: {:?}",
             before.keys()
         );
@@ -261,26 +261,26 @@ fn a_suspect_database_is_replaced_by_a_new_file_with_all_its_content() {
     check(&kit.options, Access::Exclusive).expect("a sound database");
 }
 
-/// A power failure at any step of the exchange: the next start completes it, and the old log is never applied to the
+/// A power failure at any step of the exchange: the next start completes it, and the old WAL is never applied to the
 /// new file.
 #[test]
 fn a_start_completes_an_interrupted_exchange() {
-    for log_is_there in [true, false] {
-        let Room { mut kit, ann, .. } = room(&format!("exchange-{log_is_there}"));
+    for has_wal in [true, false] {
+        let Room { mut kit, ann, .. } = room(&format!("exchange-{has_wal}"));
         kit.close();
         let path = kit.options.path.clone();
         std::fs::copy(&path, path.with_file_name("natter.db.replacement")).expect("a complete copy");
-        // By now the old file and its log have other content.
+        // By now the old file and its WAL have other content.
         kit.sql("PRAGMA wal_autocheckpoint = 0");
         let old = rusqlite::Connection::open(&path).expect("a second connection");
         old.execute_batch("DELETE FROM log; DELETE FROM messages").expect("content that must not come back");
         std::mem::forget(old);
-        if !log_is_there {
+        if !has_wal {
             std::fs::remove_file(wal(&kit.options)).expect("the first step of the exchange");
         }
         kit.reopen();
         assert!(!path.with_file_name("natter.db.replacement").exists());
-        assert_eq!(kit.sql_number("SELECT count(*) FROM messages"), 2, "log there: {log_is_there}");
+        assert_eq!(kit.sql_number("SELECT count(*) FROM messages"), 2, "with its WAL: {has_wal}");
         assert!(kit.read(natter::model::member::FindAccount { member: ann.member }).is_ok());
         kit.close();
     }
@@ -342,7 +342,7 @@ fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
 }
 
 #[test]
-fn a_held_log_uses_half_of_the_free_disk_space() {
+fn a_held_wal_uses_half_of_the_free_disk_space() {
     let mut kit = Kit::new("room");
     let (ann, bob) = (kit.person("ann"), kit.person("bob"));
     let shell = rusqlite::Connection::open(&kit.options.path).expect("a shell");

@@ -184,7 +184,7 @@ fn an_unusable_index_is_rebuilt_and_searches_continue() {
     drop(index);
     std::fs::remove_file(file(&room.kit)).expect("removed");
     std::fs::create_dir(file(&room.kit)).expect("a folder of that name");
-    let mut index = Index::open(&room.kit.options).expect("a start all the same");
+    let mut index = Index::open(&room.kit.options).expect("a start");
     assert!(index.step(Instant::now()).is_err());
     assert_eq!(bodies(&find(&mut room.kit, room.ann.profile, "number7", None)), ["number7 talks"]);
 }

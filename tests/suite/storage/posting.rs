@@ -10,7 +10,7 @@ use natter::model::operation::{Refusal, Write};
 
 use crate::storage::sessions::refresh;
 use crate::storage::{Room, key_of, make_group, room};
-use crate::store_kit::{Kit, NOW_MS, posted, whole};
+use crate::store_kit::{Kit, NOW_MS, complete, posted};
 
 #[test]
 fn the_first_message_creates_the_conversation_for_both() {
@@ -21,7 +21,7 @@ fn the_first_message_creates_the_conversation_for_both() {
     assert_eq!((first.sender, first.body.as_deref()), (Some(ann.profile), Some("hello")));
     let post = kit.post(bob.profile, Destination::To(ann.profile), "back");
     let (answer, events) = kit.write(post);
-    let back = whole(answer.expect("a post"));
+    let back = complete(answer.expect("a post"));
     assert_eq!((back.conversation, back.n, back.seq), (first.conversation, 2, 3));
     let [event] = events.as_slice() else { panic!("one event: {events:?}") };
     assert_eq!(event.seq, 3);
@@ -98,7 +98,7 @@ fn a_post_is_refused_because_of_stored_state() {
             );
             assert_eq!(events.len(), usize::from(expect.is_ok()));
             if let Ok(answer) = answer {
-                assert_eq!(whole(answer).seq, head + 1);
+                assert_eq!(complete(answer).seq, head + 1);
             }
         }
     }
@@ -124,7 +124,7 @@ fn the_references_of_a_post_must_exist() {
         let answer = kit.write(post).0;
         assert_eq!(answer.as_ref().map(|_| ()).map_err(|refusal| *refusal), expect, "{name}");
         if let Ok(answer) = answer {
-            let message = whole(answer);
+            let message = complete(answer);
             assert_eq!(message.reply_to, reply_to);
             let list = ListMessages {
                 viewer: bob.profile,
@@ -171,7 +171,7 @@ fn a_client_id_has_one_message_at_all_times() {
         assert!(answer.duplicate);
         answer.message
     };
-    let PostedMessage::Complete(message) = again(&mut kit) else { panic!("the whole message") };
+    let PostedMessage::Complete(message) = again(&mut kit) else { panic!("a complete message") };
     assert_eq!((message.n, message.seq, message.body.as_deref()), (2, 3, Some("once")));
     assert_eq!((message.client_id, message.sender), (post.draft.client_id, Some(ann.profile)));
     kit.close();
@@ -181,7 +181,7 @@ fn a_client_id_has_one_message_at_all_times() {
 
     let group = make_group(&mut kit, &[ann, bob, cat], 0, 4);
     let in_group = kit.post(cat.profile, Destination::Conversation(group), "in the group");
-    let said = whole(kit.write(in_group.clone()).0.expect("a post"));
+    let said = complete(kit.write(in_group.clone()).0.expect("a post"));
     kit.close();
     kit.sql(&format!("DELETE FROM memberships WHERE profile = {}", key_of(cat)));
     kit.reopen();
@@ -189,8 +189,8 @@ fn a_client_id_has_one_message_at_all_times() {
         panic!("a stub")
     };
     assert_eq!((stub.id, stub.n, stub.seq), (said.id, said.n, said.seq));
-    let anew = kit.post(cat.profile, Destination::Conversation(group), "again");
-    assert_eq!(kit.write(anew).0.err(), Some(Refusal::NotFound));
+    let new_post = kit.post(cat.profile, Destination::Conversation(group), "again");
+    assert_eq!(kit.write(new_post).0.err(), Some(Refusal::NotFound));
     assert_eq!(first.n, 1);
 }
 
@@ -303,7 +303,7 @@ fn time_and_ids_never_run_backwards() {
     let mut newest = late.id;
     for random in [0, 0xffff, 0, 7, 0x5a5a, 1] {
         let post = PostMessage { random, ..kit.post(ann.profile, Destination::To(bob.profile), "burst") };
-        let id = whole(kit.write(post).0.expect("a post")).id;
+        let id = complete(kit.write(post).0.expect("a post")).id;
         assert!(id > newest, "{id} after {newest}");
         assert_eq!(id.unix_ms(), NOW_MS + 2);
         newest = id;
@@ -325,11 +325,11 @@ fn time_and_ids_never_run_backwards() {
     kit.reopen();
     let post =
         PostMessage { random: 3, ..kit.post(ann.profile, Destination::To(bob.profile), "after the upgrade") };
-    let id = whole(kit.write(post).0.expect("a post")).id;
+    let id = complete(kit.write(post).0.expect("a post")).id;
     assert_eq!(id.high(), newest.high() | 0xffff);
     // A clock with an absurd time neither panics nor breaks an id.
     kit.now_ms = u64::MAX;
     let post = kit.post(ann.profile, Destination::To(bob.profile), "far");
-    let far = whole(kit.write(post).0.expect("a post"));
+    let far = complete(kit.write(post).0.expect("a post"));
     assert_eq!(far.created_at.0, (1 << 48) - 1);
 }

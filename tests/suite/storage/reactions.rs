@@ -25,7 +25,7 @@ fn shown(kit: &mut Kit, person: Person, message: MessageId) -> Vec<(String, u64,
 fn one_emoji_is_shown_fully_qualified_and_counted_once() {
     let Room { mut kit, ann, bob, first, .. } = room("emoji");
     assert_eq!(react(&mut kit, ann, first.id, BARE, true), Ok(1));
-    assert_eq!(react(&mut kit, ann, first.id, BARE, true), Ok(0), "a repeat is no event");
+    assert_eq!(react(&mut kit, ann, first.id, BARE, true), Ok(0), "a repeat causes no event");
     assert_eq!(react(&mut kit, bob, first.id, BARE, true), Ok(1));
     let both = vec![ann.profile, bob.profile];
     assert_eq!(shown(&mut kit, bob, first.id), [(QUALIFIED.to_owned(), 2, both)]);

@@ -166,8 +166,8 @@ fn conversations_are_listed_by_their_last_activity() {
         }
     }
     assert_eq!(seen, order);
-    let beyond = kit.read(ask(Some(ConversationCursor { activity: 1 }), 5)).expect("a page");
-    assert_eq!((beyond.conversations.len(), beyond.next), (0, None));
+    let excess = kit.read(ask(Some(ConversationCursor { activity: 1 }), 5)).expect("a page");
+    assert_eq!((excess.conversations.len(), excess.next), (0, None));
     assert_eq!(
         kit.read(ListConversations { viewer: Id::from_u128(3), after: None, limit: 5 }).err(),
         Some(Refusal::Unauthorized)

@@ -41,7 +41,7 @@ fn a_heartbeat_comes_with_the_ping_and_silence_ends_the_stream() {
 
 /// SIGSTOP, or a suspended machine: bytes that clients sent meanwhile wait in the kernel.
 #[test]
-fn time_in_which_the_process_did_not_run_is_no_silence() {
+fn time_in_which_the_process_did_not_run_does_not_count_as_silence() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let (conn, other) = (ready(&mut world, &ann), ready(&mut world, &bob));
@@ -95,7 +95,7 @@ fn a_clock_that_was_ahead_makes_no_token_valid_again() {
 
 /// While the server does not read, it can't see that a peer is alive.
 #[test]
-fn time_in_which_nothing_is_read_is_no_silence() {
+fn time_in_which_nothing_is_read_does_not_count_as_silence() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conn = ready(&mut world, &ann);

@@ -86,9 +86,9 @@ fn a_refused_upgrade_is_plain_http() {
 #[test]
 fn nothing_after_a_refused_upgrade_is_served() {
     let mut world = World::new();
-    let behind = "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
+    let following = "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
     for path in ["/api/v1/ws", "/nowhere", "/healthz"] {
-        let input = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{REST}{KEY}\r\n{behind}{behind}");
+        let input = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{REST}{KEY}\r\n{following}{following}");
         let conn = world.connect();
         world.send(conn, input.as_bytes());
         let all = responses(&mut world.take(conn), false);

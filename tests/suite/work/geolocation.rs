@@ -137,7 +137,7 @@ fn a_database_answers_without_a_request() {
         assert_eq!(find(&mut geolocator, "9.9.9.9"), Ok(None));
         assert_eq!(find(&mut geolocator, "127.0.0.1"), Ok(None));
     }
-    // A file that replaces it is used at once, for cached addresses too; a file that is no database is not used.
+    // A file that replaces it is used at once, for cached addresses too; a file that is not a database is ignored.
     let dir = TestDir::new();
     let path = dir.path().join("places.mmdb");
     let put = |bytes: &[u8]| {
