@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         let batch = senders * window;
         let (mut ours, mut yardstick) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            settle(&natter);
+            wait_until_idle(&natter);
             yardstick.push(measure_bare(&mut bare, batch));
             ours.push(measure(&natter, &mut people, senders, window));
         }
@@ -125,7 +125,7 @@ fn measure_bare(bare: &mut Bare, size: usize) -> Measured {
 }
 
 /// Waits until the server has completed its background work (the search index), which would slow the baseline.
-fn settle(natter: &Natter) {
+fn wait_until_idle(natter: &Natter) {
     const LOOK: Duration = Duration::from_millis(100);
     let give_up = Instant::now() + PATIENCE;
     let mut before = natter.cpu_time();
@@ -142,7 +142,7 @@ fn settle(natter: &Natter) {
 
 fn measure(natter: &Natter, people: &mut People, senders: usize, window: usize) -> Measured {
     let before = natter.cpu_time();
-    let mut times = people.talk(senders, window, ROUND);
+    let mut times = people.exchange(senders, window, ROUND);
     let cpu = natter.cpu_time().saturating_sub(before);
     let count = times.len();
     let (p50_us, p99_us) = quantiles(&mut times);

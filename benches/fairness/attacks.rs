@@ -51,7 +51,7 @@ pub const ATTACKS: &[Attack] = &[
 pub struct Stop(AtomicBool);
 
 impl Stop {
-    pub fn say(&self) {
+    pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 

@@ -75,7 +75,7 @@ impl Stage {
             Launch::bare(template.path()).with(&env).with(&[("LOG_LEVEL", "info,natter::access=warn")]);
         let natter = natter.start();
         let cast = seed(natter.address);
-        settle(&natter);
+        wait_until_idle(&natter);
         natter.stop();
         Stage { template, cast, ipv6: std::env::var_os("FAIRNESS_IPV6").is_some() }
     }
@@ -167,7 +167,7 @@ fn write(address: SocketAddr, writer: &Person, reader: &Person, number: u64) {
 }
 
 /// Waits until the server has no more work: the index of all messages is complete.
-pub fn settle(natter: &Natter) {
+pub fn wait_until_idle(natter: &Natter) {
     const LOOK: Duration = Duration::from_millis(200);
     let give_up = Instant::now() + SETTLE_MAX;
     let mut before = natter.cpu_time();

@@ -78,7 +78,7 @@ impl People {
 
     /// The first `senders` post to their partners for `time`, each with `window` unanswered posts. Returns the time of each
     /// answer that came before the end.
-    pub fn talk(&mut self, senders: usize, window: usize, time: Duration) -> Vec<Duration> {
+    pub fn exchange(&mut self, senders: usize, window: usize, time: Duration) -> Vec<Duration> {
         let mut times = Vec::new();
         let began = Instant::now();
         let (until, give_up) = (began + time, began + time + PATIENCE);

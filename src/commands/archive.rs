@@ -261,6 +261,6 @@ mod tests {
         }
         let mut writer = Writer::new(Vec::new());
         assert!(writer.add(&"x".repeat(101), 0, &mut io::empty()).is_err());
-        assert!(writer.add("x", 5, &mut io::empty()).is_err(), "shorter than it said");
+        assert!(writer.add("x", 5, &mut io::empty()).is_err(), "shorter than its declared size");
     }
 }

@@ -281,7 +281,7 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
     }
 
     /// Both sides send in pieces of `size`: the client sends hello at once, the server echoes it and closes.
-    fn talk(config: &Config, name: &str, size: usize) -> Result<Vec<u8>, TlsError> {
+    fn exchange(config: &Config, name: &str, size: usize) -> Result<Vec<u8>, TlsError> {
         talk_to(server(CERTIFICATE, KEY), config, name, size)
     }
 
@@ -305,11 +305,11 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
                     }
                 }
             }
-            let mut said = [0; 16];
-            if let Ok(count) = server.reader().read(&mut said)
+            let mut buffer = [0; 16];
+            if let Ok(count) = server.reader().read(&mut buffer)
                 && count > 0
             {
-                server.writer().write_all(&said[..count]).expect("write");
+                server.writer().write_all(&buffer[..count]).expect("write");
                 server.send_close_notify();
                 echoed = true;
             }
@@ -332,23 +332,27 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
             }
             assert!(!connection.peer_closed());
         }
-        panic!("the talk does not end");
+        panic!("the exchange does not end");
     }
 
     #[test]
     fn only_a_trusted_certificate_of_the_right_name_is_accepted() {
         let own = client_config(Some(AUTHORITY.as_bytes())).expect("a configuration");
         for size in [usize::MAX, 1, 5, 100] {
-            assert_eq!(talk(&own, "mail.example.org", size), Ok(b"hello".to_vec()), "in pieces of {size}");
+            assert_eq!(
+                exchange(&own, "mail.example.org", size),
+                Ok(b"hello".to_vec()),
+                "in pieces of {size}"
+            );
         }
-        assert_eq!(talk(&own, "127.0.0.1", usize::MAX), Ok(b"hello".to_vec()));
+        assert_eq!(exchange(&own, "127.0.0.1", usize::MAX), Ok(b"hello".to_vec()));
         let public = client_config(None).expect("a configuration");
         for (config, name) in
             [(&own, "other.example.org"), (&own, "127.0.0.2"), (&public, "mail.example.org")]
         {
-            assert!(matches!(talk(config, name, usize::MAX), Err(TlsError::Untrusted(_))), "{name}");
+            assert!(matches!(exchange(config, name, usize::MAX), Err(TlsError::Untrusted(_))), "{name}");
         }
-        assert_eq!(talk(&own, "not a name", usize::MAX), Err(TlsError::ServerName));
+        assert_eq!(exchange(&own, "not a name", usize::MAX), Err(TlsError::ServerName));
     }
 
     /// A certificate is trusted because it is in TLS_CA_FILE, with any issuer and any declared use.
@@ -357,7 +361,7 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
         let trusting = |pem: &str| client_config(Some(pem.as_bytes())).expect("a configuration");
         let (leaf, own) = (trusting(CERTIFICATE), trusting(&format!("{AUTHORITY}{OWN}")));
         assert_eq!(
-            talk(&leaf, "mail.example.org", usize::MAX),
+            exchange(&leaf, "mail.example.org", usize::MAX),
             Ok(b"hello".to_vec()),
             "its issuer is unknown"
         );
@@ -365,7 +369,7 @@ epaqy3Spdm0MSlG8xCMJR8S9oxUZKcd6Gmutn5HhvHkjlXdeH2YJlNh5
         assert_eq!(to_own(&own, "mail.example.org"), Ok(b"hello".to_vec()), "it is an authority");
         let expired = talk_to(server(EXPIRED, OWN_KEY), &trusting(EXPIRED), "mail.example.org", usize::MAX);
         for refused in [
-            talk(&leaf, "other.example.org", usize::MAX),
+            exchange(&leaf, "other.example.org", usize::MAX),
             to_own(&own, "other.example.org"),
             to_own(&leaf, "mail.example.org"),
             expired,

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_of_the_log_is_found_among_all_locks() {
+    fn a_reader_of_the_wal_is_found_among_all_locks() {
         let locks = "1: FLOCK  ADVISORY  WRITE 7 08:01:131 0 EOF\n\
                      2: POSIX  ADVISORY  READ 1 08:01:131 128 128\n\
                      3: POSIX  ADVISORY  READ 2 08:01:132 124 124\n\

@@ -26,7 +26,7 @@ pub enum Access {
     Shared,
 }
 
-/// Whether there is a database. An empty file is none, unless the WAL next to it has content.
+/// Whether there is a database. An empty file is not one, unless the WAL next to it has content.
 pub fn exists(options: &StoreOptions) -> bool {
     [options.path.clone(), with_suffix(&options.path, "-wal")].iter().any(|path| length(path) > 0)
 }
@@ -73,7 +73,7 @@ pub fn check(options: &StoreOptions, access: Access) -> Result<(), OpenFault> {
     check_content(&conn, path)
 }
 
-/// As [`check`], for a file from another place: it must have natter's application id, any version up to the current one,
+/// As [`check`], for a file from another machine: it must have natter's application id, any version up to the current one,
 /// and content.
 pub fn check_restored(options: &StoreOptions, access: Access) -> Result<(), OpenFault> {
     let path = &options.path;

@@ -163,7 +163,7 @@ impl Copy {
         conn.pragma_update(None, "cell_size_check", true)?;
         let found = frames(&conn)?;
         if found != old.frames {
-            return Err(Failed::Damaged(format!("{found} of {} frames of the log are valid", old.frames)));
+            return Err(Failed::Damaged(format!("{found} of {} frames of the WAL are valid", old.frames)));
         }
         let busy: bool = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         let result: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;

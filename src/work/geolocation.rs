@@ -135,7 +135,7 @@ impl Geolocator {
     /// Does the job in this thread, in at most [`PLACE_DEADLINE`] and the time of the resolver.
     pub fn run(&mut self, job: Job) -> Done {
         let Job::FindPlace { address } = job else {
-            log::error!(target: "natter::geolocation", "{} is no geolocator's job", job.name());
+            log::error!(target: "natter::geolocation", "{} is not a geolocation job", job.name());
             return Done::Failed;
         };
         let address = address.to_canonical();

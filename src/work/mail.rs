@@ -56,7 +56,7 @@ impl Mailer {
             Job::SendMail(letter) => Done::Mail(self.send(&letter)),
             // The pools give each worker only its own kinds of job.
             _ => {
-                log::error!(target: "natter::mail", "{} is no mailer's job", job.name());
+                log::error!(target: "natter::mail", "{} is not a mail job", job.name());
                 Done::Failed
             }
         }

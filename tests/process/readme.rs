@@ -72,7 +72,7 @@ fn the_tour_runs_unchanged() {
     let text = readme();
     let tour = between(&text, "## A two-minute tour", "\n## ");
     let shell = between(tour, "```sh", "```");
-    let said = run("sh", shell, dir.path(), &natter, &[]).expect("a shell");
+    let shown = run("sh", shell, dir.path(), &natter, &[]).expect("a shell");
     for expect in [
         r#""body":"hello, Bob""#,
         r#""duplicate":true"#,
@@ -81,9 +81,9 @@ fn the_tour_runs_unchanged() {
         "event: message.posted",
         r#""body":"are you there?""#,
     ] {
-        assert!(said.contains(expect), "{expect} is missing in {said}");
+        assert!(shown.contains(expect), "{expect} is missing in {shown}");
     }
-    assert!(!said.contains("reset"), "the cursor is good: {said}");
+    assert!(!shown.contains("reset"), "the cursor is good: {shown}");
     if old("node", (22, 0)) {
         eprintln!("skipped: the JavaScript needs node 22");
         return;
@@ -95,6 +95,6 @@ fn the_tour_runs_unchanged() {
          socket.addEventListener('message', (m) => m.data.startsWith('{{\"re\":1') && process.exit(0));",
         between(tour, "```js", "```")
     );
-    let said = run("node", &script, dir.path(), &natter, &[("ACCESS", &access)]).expect("node");
-    assert!(said.contains(r#""event":"hello""#) && said.contains(r#"{"re":1,"ok":["#), "{said}");
+    let shown = run("node", &script, dir.path(), &natter, &[("ACCESS", &access)]).expect("node");
+    assert!(shown.contains(r#""event":"hello""#) && shown.contains(r#"{"re":1,"ok":["#), "{shown}");
 }

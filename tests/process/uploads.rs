@@ -47,11 +47,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// One post, answered and delivered.
-fn talk(http: &mut Http, ears: &mut Ws, from: &Person, to: &Person) {
+fn post_and_receive(http: &mut Http, receiver: &mut Ws, from: &Person, to: &Person) {
     let id = client_id();
     let posted = http.ask_as(from, "POST", "/api/v1/messages", Some(&post_to(&to.profile, &id, "hi")));
     assert_eq!(posted.expect("a response").status, 201);
-    ears.until("data.client_id", &id);
+    receiver.until("data.client_id", &id);
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn sigkill_in_the_middle_of_an_upload_leaves_nothing() {
 
     natter = launch.start();
     assert_eq!(files(&uploads), kept, "the start removes files without a row, and no others");
-    let said = "removed 4 unfinished uploads and 1 that nothing refers to";
-    assert!(natter.log().iter().any(|line| line.contains(said)), "{:#?}", natter.log());
+    let report = "removed 4 unfinished uploads and 1 that nothing refers to";
+    assert!(natter.log().iter().any(|line| line.contains(report)), "{:#?}", natter.log());
     let mut http = Http::connect(natter.address);
     let shown = http.ask("GET", &complete.at("data.url"), &[], None).expect("a response");
     assert_eq!((shown.status, shown.body == text(1, 100_000)), (200, true));
@@ -113,8 +113,8 @@ fn a_full_disk_refuses_uploads_and_nothing_else() {
     let natter = Launch::new(dir.path()).with(&[("UPLOADS", &disk.0.display().to_string())]).start();
     let mut http = Http::connect(natter.address);
     let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
-    let (mut ears, _) = Ws::native(natter.address, &bob.access, None).expect("a socket");
-    ears.until("event", "caught_up");
+    let (mut receiver, _) = Ws::native(natter.address, &bob.access, None).expect("a socket");
+    receiver.until("event", "caught_up");
     assert_eq!(upload(natter.address, &ann, "small.txt", &text(1, 100_000)).status, 201);
     let kept = files(&disk.0);
 
@@ -124,7 +124,7 @@ fn a_full_disk_refuses_uploads_and_nothing_else() {
     let mut full = Http::connect(natter.address);
     full.send(head(&ann, "large.txt", 3_000_000).as_bytes()).expect("a head");
     full.send(&text(2, 1_500_000)).expect("half a body");
-    talk(&mut http, &mut ears, &ann, &bob);
+    post_and_receive(&mut http, &mut receiver, &ann, &bob);
     full.send(&text(3, 1_500_000)).expect("the other half");
     let refused = full.response(false).expect("a response").expect("a response");
     assert_eq!(
@@ -135,7 +135,7 @@ fn a_full_disk_refuses_uploads_and_nothing_else() {
     for seed in 4..8 {
         let refused = upload(natter.address, &ann, "large.txt", &text(seed, 2_000_000));
         assert_eq!((refused.status, refused.code()), (507, "storage_full".into()));
-        talk(&mut http, &mut ears, &ann, &bob);
+        post_and_receive(&mut http, &mut receiver, &ann, &bob);
     }
     assert_eq!(
         http.ask("GET", "/readyz", &[], None).expect("a response").status,
@@ -172,13 +172,13 @@ fn five_hundred_slow_downloads_cost_bounded_memory() {
     let natter = Launch::new(dir.path()).start();
     let mut http = Http::connect(natter.address);
     let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
-    let (mut ears, _) = Ws::native(natter.address, &bob.access, None).expect("a socket");
-    ears.until("event", "caught_up");
+    let (mut receiver, _) = Ws::native(natter.address, &bob.access, None).expect("a socket");
+    receiver.until("event", "caught_up");
     let body = text(1, 10_000_000);
     let large = upload(natter.address, &ann, "large.txt", &body);
     assert_eq!(large.status, 201, "{}", large.text());
     let request = format!("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", large.at("data.url"));
-    talk(&mut http, &mut ears, &ann, &bob);
+    post_and_receive(&mut http, &mut receiver, &ann, &bob);
     let before = natter.memory_kib("VmHWM:");
 
     let mut readers: Vec<Http> = (0..READERS).map(|_| Http::connect(natter.address)).collect();
@@ -212,11 +212,11 @@ fn five_hundred_slow_downloads_cost_bounded_memory() {
         assert!(first.starts_with(b"HTTP/1.1 200 "));
     }
     for _ in 0..20 {
-        talk(&mut http, &mut ears, &ann, &bob);
+        post_and_receive(&mut http, &mut receiver, &ann, &bob);
     }
     for thread in threads {
         thread.join().expect("every byte");
-        talk(&mut http, &mut ears, &ann, &bob);
+        post_and_receive(&mut http, &mut receiver, &ann, &bob);
     }
     match before.zip(natter.memory_kib("VmHWM:")) {
         Some((before, after)) => {
@@ -226,6 +226,6 @@ fn five_hundred_slow_downloads_cost_bounded_memory() {
         None => println!("SKIPPED: no /proc here: memory is not measured"),
     }
     drop(staying);
-    talk(&mut http, &mut ears, &ann, &bob);
+    post_and_receive(&mut http, &mut receiver, &ann, &bob);
     natter.stop();
 }

@@ -142,9 +142,9 @@ pub struct Chat {
 pub fn holds(version: &Version, words: &[&str]) -> bool {
     let Some(body) = &version.body else { return false };
     let plain: String = body.to_lowercase().replace('é', "e").replace('ü', "u");
-    let said: Vec<&str> =
+    let own: Vec<&str> =
         plain.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    words.iter().all(|word| said.iter().any(|said| said.starts_with(word)))
+    words.iter().all(|word| own.iter().any(|own| own.starts_with(word)))
 }
 
 pub fn pair(a: ProfileId, b: ProfileId) -> (ProfileId, ProfileId) {
@@ -294,9 +294,9 @@ impl Model {
         let mut all: Vec<(&ConversationId, &Conversation)> = self.conversations.iter().filter(mine).collect();
         all.sort_unstable_by_key(|(_, conversation)| std::cmp::Reverse(conversation.activity(seq)));
         let chat = |(id, conversation): (&ConversationId, &Conversation)| {
-            let said = &conversation.messages[..conversation.last_n(seq) as usize];
+            let messages = &conversation.messages[..conversation.last_n(seq) as usize];
             let text = |message: &&Message| message.version(seq).body.is_some();
-            let newest = said.iter().rev().find(text).or(said.last()).expect("a first message");
+            let newest = messages.iter().rev().find(text).or(messages.last()).expect("a first message");
             Chat {
                 id: *id,
                 receiver: conversation.joined.iter().copied().find(|other| *other != profile),

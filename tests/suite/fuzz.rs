@@ -188,10 +188,10 @@ impl Play {
                     wal_held: (self.dice.roll(4) == 0).then_some(WalHeld { pid: Some(7) }),
                 };
                 self.input(Input::Storage(readiness));
-                let trouble = ErrorKind::ALL[self.dice.index(ErrorKind::ALL.len())];
+                let kind = ErrorKind::ALL[self.dice.index(ErrorKind::ALL.len())];
                 // A panic is what this test looks for.
-                if trouble != ErrorKind::Panic {
-                    self.input(Input::BackgroundError(trouble));
+                if kind != ErrorKind::Panic {
+                    self.input(Input::BackgroundError(kind));
                 }
             }
             22 => {

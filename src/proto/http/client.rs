@@ -240,7 +240,7 @@ impl ResponseReader {
         }
     }
 
-    /// Moves bytes into `held` until it ends with `mark`; returns true when it does.
+    /// Moves bytes into `buffered` until it ends with `mark`; returns true when it does.
     fn hold_until(&mut self, mark: &[u8], bound: usize, input: &mut &[u8]) -> Result<bool, ClientError> {
         while let Some((&byte, rest)) = input.split_first() {
             *input = rest;

@@ -12,8 +12,8 @@ use crate::limits::{HEADERS_MAX, TARGET_MAX};
 
 pub use super::headers::Headers;
 
-/// Bytes of a method: far above any that is registered, so that an unknown one still gets its 501. A first
-/// word beyond it is no request line at all: 400 `bad_request`, before the line has ended.
+/// Bytes of a method: far above any that is registered, so that an unknown one still gets its 501. A longer
+/// first word is not a method: 400 `bad_request`, before the line has ended.
 const METHOD_MAX: usize = 64;
 
 /// A request method. Names are case-sensitive (RFC 9110 §9.1).

@@ -30,10 +30,10 @@ impl Language {
 pub fn language(header: Option<&str>) -> Language {
     let (mut en, mut ar, mut other) = (None, None, 0);
     for (index, (range, weight)) in header.into_iter().flat_map(weighted).enumerate() {
-        let wish = Some((weight, Reverse(index)));
+        let preference = Some((weight, Reverse(index)));
         match range.split('-').next() {
-            Some(primary) if primary.eq_ignore_ascii_case("en") => en = en.max(wish),
-            Some(primary) if primary.eq_ignore_ascii_case("ar") => ar = ar.max(wish),
+            Some(primary) if primary.eq_ignore_ascii_case("en") => en = en.max(preference),
+            Some(primary) if primary.eq_ignore_ascii_case("ar") => ar = ar.max(preference),
             _ if range == "*" => other = weight,
             _ => {}
         }

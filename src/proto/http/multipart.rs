@@ -111,7 +111,7 @@ enum Step {
     PartBegin(Part),
     /// This range of the input.
     Data(std::ops::Range<usize>),
-    /// The bytes in `held`.
+    /// The bytes in `buffered`.
     Buffered,
     PartEnd,
     End,
@@ -261,7 +261,7 @@ impl Multipart {
         self.buffered.clear();
     }
 
-    /// The bytes matched so far are data: they are put into `held`. False if there are none to return.
+    /// The bytes matched so far are data: they are put into `buffered`. False if there are none to return.
     fn not_a_delimiter(&mut self) -> bool {
         let needle = &self.delimiter.needle()[..self.matched];
         let line = if self.state == State::Line { std::mem::take(&mut self.buffered) } else { Vec::new() };

@@ -18,7 +18,7 @@ fn run(bytes: &[u8], kind: Kind, rules: Rules) -> (Verdict, Vec<u8>) {
     let found = match inspect(&mut file, kind, rules) {
         Ok(found) => {
             let is_cut = found.len < bytes.len() as u64;
-            assert_eq!(found.changed, is_cut || file.get_ref() != bytes, "what was said of the bytes");
+            assert_eq!(found.changed, is_cut || file.get_ref() != bytes, "`changed` is right");
             file.get_mut().truncate(found.len as usize);
             Ok((found.kind, found.pixels.map(|pixels| (pixels.width, pixels.height))))
         }

@@ -311,8 +311,8 @@ impl Dialogue {
                 self.say("AUTH LOGIN")
             }
             Some(_) => {
-                let said = kept_text(reply);
-                self.quit(unable(&format!("the server offers neither AUTH PLAIN nor AUTH LOGIN: {said}")))
+                let refusal = kept_text(reply);
+                self.quit(unable(&format!("the server offers neither AUTH PLAIN nor AUTH LOGIN: {refusal}")))
             }
         }
     }

@@ -523,14 +523,15 @@ fn the_conformance_build_serves_the_files_of_its_folder_as_uploads_are() {
     let mut part = |range: &str, fields: &[(&str, &str)]| {
         let fields: Vec<_> = [("Range", range)].into_iter().chain(fields.iter().copied()).collect();
         let response = ask("GET", "/__files/a.html", &fields);
-        let said = response.field("Content-Range").unwrap_or_default().to_owned();
+        let content_range = response.field("Content-Range").unwrap_or_default().to_owned();
         (
             response.status,
-            said,
+            content_range,
             if response.status == 416 { String::new() } else { response.text().to_owned() },
         )
     };
-    let answer = |status, said: &str, text: &str| (status, said.to_owned(), text.to_owned());
+    let answer =
+        |status, content_range: &str, text: &str| (status, content_range.to_owned(), text.to_owned());
     assert_eq!(part("bytes=2-4", &[]), answer(206, "bytes 2-4/10", "234"));
     assert_eq!(part("bytes=-3", &[]), answer(206, "bytes 7-9/10", "789"));
     assert_eq!(part("bytes=8-", &[("If-Range", &etag)]), answer(206, "bytes 8-9/10", "89"));

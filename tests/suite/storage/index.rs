@@ -56,7 +56,7 @@ fn bodies(found: &FoundMessages) -> Vec<&str> {
 }
 
 /// Ann posts this many messages in her conversation with Bob.
-fn talk(room: &mut Room, count: usize) -> Vec<Message> {
+fn post_numbered(room: &mut Room, count: usize) -> Vec<Message> {
     let to = Destination::Conversation(room.first.conversation);
     (0..count).map(|i| room.kit.say(room.ann.profile, to, &format!("number{i} talk"))).collect()
 }
@@ -64,7 +64,7 @@ fn talk(room: &mut Room, count: usize) -> Vec<Message> {
 #[test]
 fn a_search_finds_the_same_with_all_of_an_index_with_half_and_with_none() {
     let mut room = room("index-halves");
-    let said = talk(&mut room, 70);
+    let sent = post_numbered(&mut room, 70);
     let mut index = Index::open(&room.kit.options).expect("an index");
     let newest_first: Vec<String> = (0..70).rev().map(|i| format!("number{i} talk")).collect();
     for round in 0..3 {
@@ -81,7 +81,7 @@ fn a_search_finds_the_same_with_all_of_an_index_with_half_and_with_none() {
             let edit = EditMessage {
                 at: 1,
                 actor: room.ann.profile,
-                message: said[0].id,
+                message: sent[0].id,
                 body: "number0 talk".to_owned(),
             };
             room.kit.write(edit).0.expect("an edit");
@@ -95,7 +95,7 @@ fn an_erased_text_is_removed_from_the_index_and_then_its_row_also_after_a_crash(
     let to = Destination::Conversation(room.first.conversation);
     let secrets: Vec<Message> =
         (0..3).map(|i| room.kit.say(room.ann.profile, to, &format!("secretword{i}"))).collect();
-    talk(&mut room, 70);
+    post_numbered(&mut room, 70);
     let now = Instant::now();
     let rows = |kit: &Kit| kit.sql_number("SELECT count(*) FROM search_changes");
     let mut index = Index::open(&room.kit.options).expect("an index");
@@ -145,7 +145,7 @@ fn an_unusable_index_is_rebuilt_and_searches_continue() {
         conn.execute_batch(sql).expect(sql);
     }
     let mut room = room("index-spoilt");
-    talk(&mut room, 40);
+    post_numbered(&mut room, 40);
     for (what, spoil) in spoils {
         let mut index = Index::open(&room.kit.options).expect("an index");
         follow(&mut index, Instant::now());

@@ -3,9 +3,9 @@
 mod accounts;
 mod backup;
 mod by_sender;
+mod event_log;
 mod files;
 mod index;
-mod log;
 mod posting;
 mod reactions;
 mod reading;

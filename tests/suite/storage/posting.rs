@@ -181,14 +181,14 @@ fn a_client_id_has_one_message_at_all_times() {
 
     let group = make_group(&mut kit, &[ann, bob, cat], 0, 4);
     let in_group = kit.post(cat.profile, Destination::Conversation(group), "in the group");
-    let said = complete(kit.write(in_group.clone()).0.expect("a post"));
+    let to_group = complete(kit.write(in_group.clone()).0.expect("a post"));
     kit.close();
     kit.sql(&format!("DELETE FROM memberships WHERE profile = {}", key_of(cat)));
     kit.reopen();
     let PostedMessage::Left(stub) = kit.write(in_group).0.expect("the original").message else {
         panic!("a stub")
     };
-    assert_eq!((stub.id, stub.n, stub.seq), (said.id, said.n, said.seq));
+    assert_eq!((stub.id, stub.n, stub.seq), (to_group.id, to_group.n, to_group.seq));
     let new_post = kit.post(cat.profile, Destination::Conversation(group), "again");
     assert_eq!(kit.write(new_post).0.err(), Some(Refusal::NotFound));
     assert_eq!(first.n, 1);

@@ -39,9 +39,9 @@ fn options(tls: Tls, user: Option<&str>) -> SmtpOptions {
 fn play(options: &SmtpOptions, body: &str, script: Script<'_>, size: usize) -> Outcome {
     let mut dialogue = Dialogue::new(options.clone(), mail(body));
     let mut script = script.iter();
-    let mut answer = |dialogue: &mut Dialogue, said: &str| match script.next() {
+    let mut answer = |dialogue: &mut Dialogue, line: &str| match script.next() {
         Some(&(expect, reply)) => {
-            assert_eq!(said, expect);
+            assert_eq!(line, expect);
             reply.as_bytes().chunks(size).map(<[u8]>::to_vec).collect::<VecDeque<_>>()
         }
         None => {
@@ -214,8 +214,8 @@ fn a_failure_is_permanent_only_if_it_is_about_the_mail() {
         (5, "552 too big\r\n", permanent(552, "too big")),
         (5, "354 again\r\n", transient(354, "again")),
     ] {
-        let said = if steps == 5 { sent.as_str() } else { full[steps].0 };
-        let script = [&full[..steps], &[(said, reply), QUIT]].concat();
+        let line = if steps == 5 { sent.as_str() } else { full[steps].0 };
+        let script = [&full[..steps], &[(line, reply), QUIT]].concat();
         check(&plain, "b", &script, &expect);
     }
     let auth = [GREETING, (EHLO, "250-mx\r\n250 AUTH PLAIN\r\n")];
