@@ -165,7 +165,7 @@ pub const ERASE_EVERY: Duration = Duration::from_secs(15);
 /// if each row is on a page of its own. A conversation counts as one more. The rest is for the next step or page.
 pub const SENDER_SCAN: u32 = 1_000;
 /// Bytes of the WAL file that stay on disk for its next use. The rest is truncated.
-pub const WAL_KEPT_BYTES: i64 = 16_777_216;
+pub const WAL_KEPT_BYTES: u64 = 16_777_216;
 
 // ---- work ------------------------------------------------------------------------------------------
 

@@ -51,7 +51,7 @@ impl Litestream {
         let metrics = free.expect("a free port");
         let settings = std::env::var("LITESTREAM_DB").unwrap_or_default();
         let text = format!(
-            "addr: \"{metrics}\"\ndbs:\n  - path: {}\n{settings}\n    replicas:\n      - {{ type: file, path: {}, sync-interval: 1s, snapshot-interval: 6h, retention: 24h }}\n",
+            "addr: \"{metrics}\"\ndbs:\n  - path: {}\n    monitor-interval: 200ms\n{settings}\n    replicas:\n      - {{ type: file, path: {}, sync-interval: 1s, snapshot-interval: 6h, retention: 24h }}\n",
             database(dir).display(),
             dir.join("replica").display()
         );

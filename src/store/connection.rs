@@ -15,9 +15,7 @@ use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
 use super::replacement;
 use super::value::number;
-use crate::limits::{
-    QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STORE_BUSY_MS, WAL_KEPT_BYTES, WRITER_CACHE_KIB,
-};
+use crate::limits::{QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STORE_BUSY_MS, WRITER_CACHE_KIB};
 
 /// Prepared statements a connection keeps: more than there are texts of SQL. Above it, the least recently used is prepared
 /// again.
@@ -106,7 +104,6 @@ fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result
     set_synchronous(conn, synchronous_full)?;
     // Checkpoints run between batches, where no answer waits for them (`Store::maintain`).
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
-    conn.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
     // Erased content is overwritten.
     conn.pragma_update(None, "secure_delete", true)?;
     // Written once: it is a transaction, and at a start nothing is to be written before the WAL is proven.

@@ -18,6 +18,7 @@ mod blocks;
 mod by_sender;
 mod cache;
 mod changes;
+mod checkpoints;
 mod codes;
 mod connection;
 mod conversations;
@@ -50,6 +51,7 @@ mod sessions;
 mod upkeep;
 mod uploads;
 mod value;
+mod wal_file;
 mod writer;
 
 use std::path::PathBuf;

@@ -11,25 +11,13 @@ use std::time::{Duration, Instant};
 use super::durability::{Obstacle, State};
 use super::fault::Fault;
 use super::replacement::{self, Copy, Failed, Old};
-use super::writer::{Store, Wal, WriteHandle};
-use super::{connection, holder, metadata};
-use crate::limits::{CHECKPOINT_BUSY_MS, ERASE_EVERY, PROBE_EVERY, STORE_BUSY_MS, WAL_HELD_PAGES};
-use crate::model::readiness::{Readiness, WalHeld};
-
-/// Pages in the WAL that are worth a checkpoint: 8 MiB. Fewer would copy the same busy pages more often (at 4 MiB an eighth
-/// of the writer's time), more would stall longer.
-const WAL_CHECKPOINT_PAGES: u64 = 2_000;
-/// Pages in the WAL (24 MiB) after which a checkpoint waits for the readers of old snapshots, which take milliseconds, so
-/// that the WAL restarts.
-const WAL_RESTART_PAGES: u64 = 6_000;
+use super::writer::{Store, WriteHandle};
+use super::{connection, metadata};
+use crate::limits::{CHECKPOINT_BUSY_MS, ERASE_EVERY, PROBE_EVERY, WAL_HELD_PAGES};
+use crate::model::readiness::Readiness;
 
 /// Time between two attempts to become sound again.
 const REPAIR_EVERY: Duration = Duration::from_secs(1);
-/// Time between two attempts to restart the WAL while a reader outside of this process prevents it. With
-/// [`HELD_BUSY_MS`] they take one twenty-fifth of the writer's time.
-const RESTART_EVERY: Duration = Duration::from_millis(250);
-/// Milliseconds such an attempt waits for the reader.
-const HELD_BUSY_MS: u64 = 10;
 /// A held WAL may use one part in this many of the free space of the disk.
 const FREE_SPACE_SHARE: u64 = 2;
 
@@ -202,7 +190,7 @@ impl WriteHandle<'_> {
             self.writer_state.durability.blocked(fault);
             return Err(fault);
         }
-        self.writer_state.erased = false;
+        (self.writer_state.erased, self.writer_state.erased_in) = (false, None);
         self.writer_state.durability.is_proven();
         // The failure may persist, and only a write shows it.
         if self.writer_state.failing.is_some() { self.probe() } else { Ok(()) }
@@ -219,16 +207,18 @@ impl WriteHandle<'_> {
     }
 
     fn keep(&mut self, now: Instant) -> Result<(), Fault> {
-        let result = if self.writer_state.erased && self.writer_state.erase_at.is_none_or(|at| at <= now) {
+        let due = self.writer_state.erase_at.is_none_or(|at| at <= now);
+        let result = if due && self.holds_too_much() {
             self.writer_state.erase_at = Some(now + ERASE_EVERY);
-            self.empty_wal()
+            self.is_shared()
+                .and_then(|shared| if shared { self.cut_wal() } else { self.empty_wal().map(|()| false) })
         } else {
-            self.shorten_wal(now)
+            self.shorten_wal(now).map(|()| false)
         };
         match result {
-            Ok(()) => {
+            Ok(begins_log) => {
                 self.writer_state.checkpoint_faults.is_over();
-                Ok(())
+                if begins_log { self.probe() } else { Ok(()) }
             }
             Err(error) => Err(self.checkpoint_failed(&error)),
         }
@@ -246,63 +236,6 @@ impl WriteHandle<'_> {
             }
         }
         fault
-    }
-
-    /// `secure_delete` removes erased content from the database file. Earlier copies of it stay in the WAL until that is
-    /// truncated.
-    fn empty_wal(&mut self) -> rusqlite::Result<()> {
-        let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS)?;
-        // A reader of an old snapshot prevented it: tried again later.
-        self.writer_state.erased = wal.busy;
-        Ok(())
-    }
-
-    fn shorten_wal(&mut self, now: Instant) -> rusqlite::Result<()> {
-        let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
-        let writer_state = &*self.writer_state;
-        if wal.pages >= WAL_RESTART_PAGES && writer_state.restart_at.is_none_or(|at| at <= now) {
-            let wait_ms = if writer_state.restart_at.is_some() { HELD_BUSY_MS } else { CHECKPOINT_BUSY_MS };
-            let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", wait_ms)?;
-            self.writer_state.copy_at = wal.pages + WAL_CHECKPOINT_PAGES;
-            self.writer_state.restart_at = wal.busy.then_some(now + RESTART_EVERY);
-            self.writer_state.wal_held = (wal.busy && wal.pages >= WAL_HELD_PAGES).then(|| WalHeld {
-                pid: holder::of_log(&connection::with_suffix(&self.writer_state.path, "-shm")),
-            });
-        } else if wal.pages >= WAL_CHECKPOINT_PAGES.max(writer_state.copy_at)
-            && wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES
-        {
-            let wal = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
-            // Pages after a reader's old snapshot can't be copied, and each attempt costs more as the WAL grows.
-            self.writer_state.copy_at =
-                if wal.copied < wal.pages { wal.pages + WAL_CHECKPOINT_PAGES } else { wal.copied };
-        }
-        if wal.pages < WAL_RESTART_PAGES {
-            (self.writer_state.restart_at, self.writer_state.wal_held) = (None, None);
-        }
-        Ok(())
-    }
-
-    /// A checkpoint that waits for readers, but only as long as posts may wait.
-    pub(super) fn checkpoint_soon(&mut self, pragma: &str, wait_ms: u64) -> rusqlite::Result<Wal> {
-        connection::set_busy_timeout(self.conn, wait_ms)?;
-        let wal = self.checkpoint(pragma);
-        connection::set_busy_timeout(self.conn, STORE_BUSY_MS)?;
-        wal
-    }
-
-    fn checkpoint(&mut self, pragma: &str) -> rusqlite::Result<Wal> {
-        let wal = self.conn.prepare_cached(pragma)?.query_row([], |row| {
-            // -1 where there is no WAL at all.
-            let pages = |column| row.get(column).map(|pages: i64| pages.max(0) as u64);
-            Ok(Wal { busy: row.get(0)?, pages: pages(1)?, copied: pages(2)? })
-        })?;
-        // No reader prevented the restart: the next commit begins at the start of the WAL.
-        let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
-        self.writer_state.wal_pages = if restarted { 0 } else { wal.pages };
-        if self.writer_state.wal_pages == 0 {
-            self.writer_state.copy_at = 0;
-        }
-        Ok(wal)
     }
 
     /// A small real write, which shows whether the database accepts writes again after a fault.

@@ -62,6 +62,10 @@ pub(super) struct WriterState {
     pub logged_reason: Option<&'static str>,
     /// Something was erased that the WAL may still hold.
     pub erased: bool,
+    /// The number of the log in the WAL file that may hold it, while the file is not emptied at once.
+    pub erased_in: Option<u32>,
+    /// The number of the log at the last look at the WAL file.
+    pub log_seen: Option<u32>,
     /// No checkpoint because of erased content before this time.
     pub erase_at: Option<Instant>,
     /// Pages in the WAL as the last [`Store::maintain`] left it.
@@ -159,6 +163,8 @@ impl Store {
             beginning: Some(beginning),
             logged_reason: None,
             erased: false,
+            erased_in: None,
+            log_seen: None,
             erase_at: None,
             wal_pages: 0,
             wal_pages_max: wal_pages_of_option,
@@ -257,9 +263,15 @@ impl Store {
         if let Err(error) = ended {
             return Err(handle.commit_failed(&error));
         }
-        match handle.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS) {
+        let checkpoint = handle.is_shared().and_then(|shared| {
+            // The next start empties the WAL: another process may not have copied the last writes.
+            let mode = if shared { "PASSIVE" } else { "TRUNCATE" };
+            let pragma = format!("PRAGMA wal_checkpoint({mode})");
+            Ok((shared, handle.checkpoint_soon(&pragma, CHECKPOINT_BUSY_MS)?))
+        });
+        match checkpoint {
             Err(error) => Err(handle.checkpoint_failed(&error)),
-            Ok(wal) if wal.busy => Ok(()),
+            Ok((shared, wal)) if shared || wal.busy => Ok(()),
             Ok(_) => {
                 let Store { conn, .. } = self;
                 connection::close_in_order(conn).map_err(|error| Fault::of(&error))

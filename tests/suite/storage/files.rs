@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use natter::limits::STORE_BUSY_MS;
+use natter::limits::{ERASE_EVERY, STORE_BUSY_MS};
 use natter::model::id::ProfileId;
-use natter::model::message::{Destination, PostMessage};
+use natter::model::message::{DeleteMessage, Destination, PostMessage};
 use natter::model::operation::Refusal;
 use natter::model::readiness::Readiness;
 use natter::store::{Access, Fault, OpenFault, Reader, StoreOptions, check};
@@ -339,6 +339,45 @@ fn a_foreign_reader_stops_writing_at_wal_max_and_is_named_before() {
     assert_eq!(kit.store().readiness(), Readiness::default());
     kit.close();
     assert_eq!(bytes(&wal(&kit.options)), 0);
+}
+
+/// Next to a process that copies the WAL, such as Litestream, what it may not have copied yet is not removed with the erased
+/// content: the file keeps the previous log for one interval. A stop leaves the WAL too.
+#[test]
+fn erased_content_leaves_a_shared_wal_after_the_other_process_could_copy_it() {
+    let Room { mut kit, ann, bob, .. } = room("shared");
+    let shell = rusqlite::Connection::open(&kit.options.path).expect("a shell");
+    shell
+        .execute_batch("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER); CREATE TABLE _litestream_lock (id INTEGER)")
+        .expect("Litestream's tables");
+    let secret = "unforgettable";
+    let holds_secret = |kit: &Kit| {
+        let files = [kit.options.path.clone(), wal(&kit.options)];
+        files.map(|file| {
+            let bytes = std::fs::read(file).expect("a file");
+            bytes.windows(secret.len()).any(|window| window == secret.as_bytes())
+        })
+    };
+    // Enough that the next log does not overwrite the previous one.
+    fill(&mut kit, ann.profile, bob.profile, &"x".repeat(12_000), 20).expect("a commit");
+    let message = kit.say(ann.profile, Destination::To(bob.profile), secret).id;
+    kit.write(DeleteMessage { at: 2, actor: ann.profile, message }).0.expect("deleted");
+    let mut now = Instant::now();
+    let mut look = |kit: &mut Kit| {
+        kit.store().maintain(now).expect("a checkpoint");
+        now += ERASE_EVERY;
+        holds_secret(kit)
+    };
+    assert_eq!(look(&mut kit), [false, true], "the WAL is restarted, and its file is not shorter");
+    assert_eq!(look(&mut kit), [false, true], "the log may have been restarted just now");
+    assert_eq!(look(&mut kit), [false, false]);
+    kit.say(ann.profile, Destination::To(bob.profile), "the last words");
+    kit.close();
+    let left = bytes(&wal(&kit.options));
+    assert!(left > 0, "Litestream may still copy it");
+    kit.reopen();
+    assert!(bytes(&wal(&kit.options)) < left, "a start empties it");
+    kit.close();
 }
 
 #[test]

@@ -1,0 +1,174 @@
+//! Checkpoints: how long the WAL becomes, and when erased content is gone from it.
+//!
+//! Owns when the WAL is copied into the database, restarted, emptied or shortened. What a failed checkpoint means is left to
+//! `durability`.
+//! Invariant: next to another process that has the database open, the WAL never loses what that process may still copy.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::fault::Fault;
+use super::wal_file::WalFile;
+use super::writer::{Wal, WriteHandle};
+use super::{connection, holder};
+use crate::limits::{CHECKPOINT_BUSY_MS, STORE_BUSY_MS, WAL_HELD_PAGES, WAL_KEPT_BYTES};
+use crate::model::readiness::WalHeld;
+
+/// Pages in the WAL that are worth a checkpoint: 8 MiB. Fewer would copy the same busy pages more often (at 4 MiB an eighth
+/// of the writer's time), more would stall longer.
+const WAL_CHECKPOINT_PAGES: u64 = 2_000;
+/// Pages in the WAL (24 MiB) after which a checkpoint waits for the readers of old snapshots, which take milliseconds, so
+/// that the WAL restarts.
+const WAL_RESTART_PAGES: u64 = 6_000;
+
+/// Time between two attempts to restart the WAL after a reader prevented one. With [`HELD_BUSY_MS`] they take one
+/// twenty-fifth of the writer's time.
+const RESTART_EVERY: Duration = Duration::from_millis(250);
+/// Milliseconds such an attempt waits for the readers of this process. For another process no attempt waits, because every
+/// post would wait too: its snapshot can last for minutes. Litestream has one at all times, except during its own
+/// checkpoints, which restart the WAL.
+const HELD_BUSY_MS: u64 = 10;
+
+// A held WAL is reported only after attempts to restart it.
+const _: () = assert!(WAL_CHECKPOINT_PAGES < WAL_RESTART_PAGES && WAL_RESTART_PAGES < WAL_HELD_PAGES);
+const _: () = assert!(HELD_BUSY_MS < CHECKPOINT_BUSY_MS && CHECKPOINT_BUSY_MS < STORE_BUSY_MS);
+
+impl WriteHandle<'_> {
+    fn wal_path(&self) -> PathBuf {
+        connection::with_suffix(&self.writer_state.path, "-wal")
+    }
+
+    /// Whether the file of the WAL may hold erased content, or is longer than it has to be.
+    pub(super) fn holds_too_much(&self) -> bool {
+        self.writer_state.erased
+            || self.writer_state.erased_in.is_some()
+            || connection::length(&self.wal_path()) > WAL_KEPT_BYTES
+    }
+
+    /// Whether another process may copy the WAL. Litestream's tables tell it where `/proc` does not.
+    pub(super) fn is_shared(&self) -> rusqlite::Result<bool> {
+        let mut tables =
+            self.conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = '_litestream_lock'")?;
+        let index = connection::with_suffix(&self.writer_state.path, "-shm");
+        Ok(tables.exists([])? || holder::of_database(&index).is_some())
+    }
+
+    /// `secure_delete` removes erased content from the database file. Earlier copies of it stay in the WAL until that is
+    /// truncated.
+    pub(super) fn empty_wal(&mut self) -> rusqlite::Result<()> {
+        let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS)?;
+        // A reader of an old snapshot prevented it: tried again later.
+        self.writer_state.erased = wal.busy;
+        if !wal.busy {
+            self.writer_state.erased_in = None;
+        }
+        Ok(())
+    }
+
+    /// As [`WriteHandle::empty_wal`], next to a process that copies the WAL. Litestream copies what was written since its
+    /// last look only after the WAL was restarted, from the rest of the previous log: if the file is shorter by then, its
+    /// replica is corrupt and it does not notice. So the WAL is restarted, and the file keeps the previous log until there is
+    /// another one or until the next look. Returns whether a write has to begin the next log.
+    pub(super) fn cut_wal(&mut self) -> rusqlite::Result<bool> {
+        match self.remove_earlier_logs()? {
+            Some(number) if self.writer_state.erased_in == Some(number) => {
+                Ok(!self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", 0)?.busy)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Removes earlier logs from the file of the WAL. Returns the number of the current log, if there is one and nobody else
+    /// writes.
+    fn remove_earlier_logs(&mut self) -> rusqlite::Result<Option<u32>> {
+        connection::set_busy_timeout(self.conn, 0)?;
+        let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        connection::set_busy_timeout(self.conn, STORE_BUSY_MS)?;
+        match begun {
+            Err(error) if Fault::of(&error) == Fault::Busy => return Ok(None),
+            begun => begun?,
+        };
+        let removed = self.remove_earlier_locked();
+        self.conn.prepare_cached("ROLLBACK")?.execute([])?;
+        Ok(removed.unwrap_or_else(|error| {
+            log::warn!("storage: earlier parts of the WAL can't be removed: {error}");
+            None
+        }))
+    }
+
+    /// The part of [`WriteHandle::remove_earlier_logs`] that needs the write lock.
+    fn remove_earlier_locked(&mut self) -> std::io::Result<Option<u32>> {
+        let path = self.wal_path();
+        let writer_state = &mut *self.writer_state;
+        let Some(file) = WalFile::open(&path, writer_state.page_bytes)? else {
+            (writer_state.erased, writer_state.erased_in, writer_state.log_seen) = (false, None, None);
+            return Ok(None);
+        };
+        if std::mem::take(&mut writer_state.erased) {
+            writer_state.erased_in = Some(file.number);
+        }
+        let is_old = writer_state.log_seen.replace(file.number) == Some(file.number);
+        let kept = u32::from(!is_old);
+        file.remove_earlier(kept)?;
+        writer_state.erased_in = writer_state.erased_in.filter(|it| file.number.wrapping_sub(*it) <= kept);
+        Ok(Some(file.number))
+    }
+
+    pub(super) fn shorten_wal(&mut self, now: Instant) -> rusqlite::Result<()> {
+        let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
+        let writer_state = &*self.writer_state;
+        if wal.pages >= WAL_RESTART_PAGES && writer_state.restart_at.is_none_or(|at| at <= now) {
+            let wait_ms = match writer_state.restart_at {
+                _ if self.is_shared()? => 0,
+                Some(_) => HELD_BUSY_MS,
+                None => CHECKPOINT_BUSY_MS,
+            };
+            let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", wait_ms)?;
+            self.writer_state.copy_at = wal.pages + WAL_CHECKPOINT_PAGES;
+            self.writer_state.restart_at = wal.busy.then_some(now + RESTART_EVERY);
+            self.writer_state.wal_held = (wal.busy && wal.pages >= WAL_HELD_PAGES).then(|| WalHeld {
+                pid: holder::of_log(&connection::with_suffix(&self.writer_state.path, "-shm")),
+            });
+        } else if wal.pages >= WAL_CHECKPOINT_PAGES.max(writer_state.copy_at)
+            && wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES
+        {
+            let wal = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+            // Pages after a reader's old snapshot can't be copied, and each attempt costs more as the WAL grows.
+            self.writer_state.copy_at =
+                if wal.copied < wal.pages { wal.pages + WAL_CHECKPOINT_PAGES } else { wal.copied };
+        }
+        if wal.pages < WAL_RESTART_PAGES {
+            (self.writer_state.restart_at, self.writer_state.wal_held) = (None, None);
+        }
+        Ok(())
+    }
+
+    /// A checkpoint that waits for readers, but only as long as posts may wait.
+    pub(super) fn checkpoint_soon(&mut self, pragma: &str, wait_ms: u64) -> rusqlite::Result<Wal> {
+        connection::set_busy_timeout(self.conn, wait_ms)?;
+        let wal = self.checkpoint(pragma);
+        connection::set_busy_timeout(self.conn, STORE_BUSY_MS)?;
+        wal
+    }
+
+    fn checkpoint(&mut self, pragma: &str) -> rusqlite::Result<Wal> {
+        let before = self.writer_state.wal_pages;
+        let wal = self.conn.prepare_cached(pragma)?.query_row([], |row| {
+            let (busy, pages, copied): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(match u64::try_from(pages) {
+                Ok(pages) => Wal { busy, pages, copied: copied.max(0) as u64 },
+                // Another process is in a checkpoint: nothing was done, and SQLite does not report the length.
+                Err(_) if busy => Wal { busy, pages: before, copied: 0 },
+                // There is no WAL.
+                Err(_) => Wal { busy, pages: 0, copied: 0 },
+            })
+        })?;
+        // No reader prevented the restart: the next commit begins at the start of the WAL.
+        let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
+        self.writer_state.wal_pages = if restarted { 0 } else { wal.pages };
+        if self.writer_state.wal_pages == 0 {
+            self.writer_state.copy_at = 0;
+        }
+        Ok(wal)
+    }
+}

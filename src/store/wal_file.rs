@@ -1,0 +1,108 @@
+//! The WAL as a file: which of its logs is the current one, and the removal of what earlier logs left in it.
+//!
+//! SQLite writes one log after another into the same file, each from its beginning, and marks each frame with the number of
+//! its log (<https://www.sqlite.org/fileformat2.html#walformat>: salt-1 increases by one with each log). After the frames of
+//! the current log the file still holds the rest of earlier ones. Knows nothing of transactions: the caller holds the
+//! database's write lock, so that nobody writes to the file.
+//! Invariant: no frame of the current log is removed.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::base::no_follow::NO_FOLLOW;
+
+const HEADER_BYTES: u64 = 32;
+const FRAME_HEADER_BYTES: u64 = 24;
+/// Offset of the log's number in the header of the file and in that of a frame.
+const NUMBER_IN_HEADER: u64 = 16;
+const NUMBER_IN_FRAME: u64 = 8;
+
+pub struct WalFile {
+    file: File,
+    frames: u64,
+    frame_bytes: u64,
+    /// The number of the current log.
+    pub number: u32,
+}
+
+impl WalFile {
+    /// `None` if the file holds no log.
+    pub fn open(path: &Path, page_bytes: u64) -> io::Result<Option<WalFile>> {
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(NO_FOLLOW).open(path);
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let Some(bytes) = file.metadata()?.len().checked_sub(HEADER_BYTES) else { return Ok(None) };
+        let frame_bytes = FRAME_HEADER_BYTES + page_bytes;
+        let number = number_at(&file, NUMBER_IN_HEADER)?;
+        Ok(Some(WalFile { file, frames: bytes / frame_bytes, frame_bytes, number }))
+    }
+
+    /// Shortens the file by the frames that are of neither the current log nor one of the `kept` logs before it.
+    pub fn remove_earlier(&self, kept: u32) -> io::Result<()> {
+        // Each log began at the beginning of the file: a frame is of the same log as the frame before it or of an earlier one.
+        let (mut low, mut high) = (0, self.frames);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let number = number_at(&self.file, HEADER_BYTES + middle * self.frame_bytes + NUMBER_IN_FRAME)?;
+            if self.number.wrapping_sub(number) <= kept { low = middle + 1 } else { high = middle }
+        }
+        if low == self.frames { Ok(()) } else { self.file.set_len(HEADER_BYTES + low * self.frame_bytes) }
+    }
+}
+
+fn number_at(file: &File, offset: u64) -> io::Result<u32> {
+    let mut bytes = [0; 4];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(u32::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::testing::Folder;
+
+    const PAGE: u64 = 512;
+
+    /// A file whose current log has `current`, and whose frames have `numbers`.
+    fn file(path: &Path, current: u32, numbers: &[u32]) {
+        let mut bytes = vec![0; HEADER_BYTES as usize];
+        bytes[16..20].copy_from_slice(&current.to_be_bytes());
+        for number in numbers {
+            let mut frame = vec![0; (FRAME_HEADER_BYTES + PAGE) as usize];
+            frame[8..12].copy_from_slice(&number.to_be_bytes());
+            bytes.extend(frame);
+        }
+        std::fs::write(path, bytes).expect("written");
+    }
+
+    #[test]
+    fn only_frames_of_earlier_logs_are_removed() {
+        let folder = Folder::new();
+        let path = folder.join("natter.db-wal");
+        assert!(WalFile::open(&path, PAGE).expect("no file").is_none());
+        for (current, numbers, kept, left) in [
+            (7, &[][..], 0, 0),
+            (7, &[7, 7, 7], 0, 3),
+            (7, &[7, 7, 6, 6, 5, 3], 0, 2),
+            (7, &[7, 7, 6, 6, 5, 3], 1, 4),
+            (7, &[6, 6, 5], 0, 0),
+            (0, &[0, u32::MAX, u32::MAX - 1], 1, 2),
+            // A value that no log before the current one has.
+            (7, &[7, 8], 1, 1),
+        ] {
+            file(&path, current, numbers);
+            let wal = WalFile::open(&path, PAGE).expect("read").expect("a log");
+            assert_eq!(wal.number, current);
+            wal.remove_earlier(kept).expect("shortened");
+            let length = path.metadata().expect("a file").len();
+            let expected = HEADER_BYTES + left * (FRAME_HEADER_BYTES + PAGE);
+            assert_eq!(length, expected, "{numbers:?}, {kept} kept");
+        }
+        std::fs::write(&path, b"").expect("written");
+        assert!(WalFile::open(&path, PAGE).expect("an empty file").is_none());
+    }
+}
