@@ -166,6 +166,10 @@ impl Index {
         self.natter.prepare_cached("SELECT 1 FROM search_changes LIMIT 1")?.exists([])
     }
 
+    fn has_messages(&self) -> rusqlite::Result<bool> {
+        self.natter.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])
+    }
+
     fn advance(&mut self, now: Instant) -> Result<bool, FileFault> {
         let file = match self.file.take() {
             Some(file) => file,
@@ -192,7 +196,11 @@ impl Index {
             Some(opened) => opened,
             None => {
                 let epoch = index_file::epoch(&self.natter).map_err(FileFault::Natter)?;
-                log::info!("storage: the search index is rebuilt");
+                let has_messages = self.has_messages().map_err(FileFault::Natter)?;
+                log::info!(
+                    "storage: the search index is {}",
+                    if has_messages { "rebuilt" } else { "created" }
+                );
                 index_file::make(&self.path, &epoch).map_err(FileFault::Index)?;
                 let opened = index_file::open_writer(&self.path, &self.natter).map_err(FileFault::Index)?;
                 opened.ok_or_else(|| FileFault::Index(damaged()))?

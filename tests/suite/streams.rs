@@ -5,9 +5,10 @@ use std::time::Duration;
 use crate::support::World;
 use crate::support::http::{Person, Response, request, responses};
 use natter::limits::Limits;
+use natter::model::readiness::{Readiness, WalHeld};
 use natter::proto::http::body::BodyDecoder;
 use natter::proto::http::head::Framing;
-use natter::server::contract::ConnId;
+use natter::server::contract::{ConnId, Input};
 
 /// Opens a stream and returns its connection; the head of the response is already taken.
 fn open(world: &mut World, person: &Person, path: &str, fields: &[(&str, &str)]) -> ConnId {
@@ -457,6 +458,16 @@ fn until_the_wal_is_proven_writes_and_streams_are_refused_and_no_answer_has_a_cu
     let ready = world.ask("GET", "/readyz", &[], None);
     assert_eq!((ready.status, ready.code()), (503, "unavailable".into()));
     assert_eq!(ready.at("detail"), "another process holds the log of the database");
+    let held = Some(WalHeld { pid: Some(7) });
+    for (unready, status, warnings) in
+        [(None, 200, "data.warnings.0"), (Some("the disk is full"), 503, "warnings.0")]
+    {
+        world.input(Input::Storage(Readiness { unready, unproven: true, wal_held: held }));
+        let ready = world.ask("GET", "/readyz", &[], None);
+        assert_eq!(ready.status, status);
+        assert!(ready.at(warnings).contains("pid 7"), "{}", ready.text());
+    }
+    world.tell_readiness();
     assert_eq!(world.ask("GET", "/healthz", &[], None).status, 200);
     // Reads are answered.
     let list = world.ask_as(&ann, "GET", "/api/v1/conversations", None);

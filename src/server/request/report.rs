@@ -148,6 +148,7 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         field: Option<&'static str>,
         retry: bool,
         retry_after_ms: u64,
+        warnings: Vec<String>,
         errors: BTreeMap<&'static str, u64>,
     }
     let body = Unready {
@@ -159,6 +160,7 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         field: None,
         retry: true,
         retry_after_ms: 1_000,
+        warnings: readiness.warnings,
         errors: readiness.errors,
     };
     Reply::raw(503, "application/problem+json", Segment::Owned(json::to_vec(&body)))

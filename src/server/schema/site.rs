@@ -51,10 +51,12 @@ fn readiness() -> Schema {
         must("status", text().length(1, 64), "`ready`, or what is wrong."),
         must("reason", or_null(reason()), "Why it takes no writes."),
         must("durability", text().length(4, 128), "SYNCHRONOUS: `full`, or `normal` and what that means."),
-        must("warnings", list(reason()).items_max(16), "Conditions that do not stop writes yet: another process that keeps the write-ahead log of the database from being truncated."),
+        must("warnings", list(reason()).items_max(16), WARNINGS),
         must("errors", map(count()), "Background errors since the start, by kind."),
     ])
 }
+
+const WARNINGS: &str = "Conditions that do not stop writes by themselves: another process that keeps the write-ahead log of the database from being restarted.";
 
 #[rustfmt::skip]
 fn unready() -> Schema {
@@ -67,6 +69,7 @@ fn unready() -> Schema {
         must("field", null(), "Always null."),
         must("retry", always(true), "It may be ready later."),
         must("retry_after_ms", count(), "When it is worth asking again."),
+        must("warnings", list(reason()).items_max(16), WARNINGS),
         must("errors", map(count()), "Background errors since the start, by kind."),
     ])
 }

@@ -234,6 +234,16 @@ fn a_long_search_continues_by_next_and_reports_what_it_skipped() {
     }
     assert_eq!((all, complete), (vec!["a needle".to_owned()], false));
     assert!(pages > 1, "the first page was empty and not the last");
+    // As long as the index can't be made, each search reports it.
+    std::fs::create_dir(file(&kit)).expect("a folder of that name");
+    let mut index = Index::open(&kit.options).expect("a start all the same");
+    for _ in 0..2 {
+        assert!(index.step(Instant::now()).is_err());
+        let found = find(&mut kit, ann.profile, "over", None);
+        assert_eq!((bodies(&found).len(), found.complete), (0, false));
+    }
+    std::fs::remove_dir(file(&kit)).expect("removed");
+    drop(index);
     let mut index = Index::open(&kit.options).expect("an index");
     follow(&mut index, Instant::now());
     let found = find(&mut kit, ann.profile, "needle", None);
