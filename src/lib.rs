@@ -65,12 +65,12 @@
 //! | 9 | `server/request/steps.rs` | `ask` | queues `Effect::Write` with a ticket and the connection's lane | |
 //! | | **store** | | **on the writer thread** | |
 //! | 10 | `runtime/storage.rs` | `submit` | puts the write into the queue of the writer (on the loop) | a full queue is 503 `busy` and closes the lane; a closed lane is 503 `unavailable` |
-//! | 11 | `runtime/storage.rs` | `iterate` | takes what waits, at most 512 writes, as one batch | |
+//! | 11 | `runtime/storage/writer_thread.rs` | `iterate` | takes what waits, at most 512 writes, as one batch | |
 //! | 12 | `store/writer.rs` | `transact` | `BEGIN`, then `store/batch.rs` `perform` for each write | a fault of the disk ends the transaction: see row 15 |
 //! | 13 | `store/messages.rs` | `post` | decides whether the sender may post: membership and blocks (`known` in the cache, else `find_destination`) | 404 for a stranger to the conversation, and for a block before the first message; 403 for a block in an existing conversation |
 //! | 14 | `store/messages.rs` | `insert` | gives the message its `n` and `seq`, inserts one row, makes the event | a `client_id` that this sender has used inserts nothing: `original` returns the stored message, without an event |
 //! | 15 | `store/writer.rs` | `end` | `COMMIT`: SQLite syncs the WAL (`synchronous=FULL`) before it returns | `commit` rolls back and refuses **every** write of the batch: 503, or 507 on a full disk |
-//! | 16 | `runtime/storage.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane with a fault refuses its next writes until its connection is closed |
+//! | 16 | `runtime/storage/writer_thread.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane with a fault refuses its next writes until its connection is closed |
 //! | | **out** | | **on the thread of the loop** | |
 //! | 17 | `runtime/event_loop/inputs.rs` | `complete` | takes the outcomes: `Input::Answered` for each | a corrupt database stops the process |
 //! | 18 | `server/mod.rs` | `answered` | finds the call by its ticket; sends the events first (rows 19 to 22), then runs the continuation | if Ann's connection is closed, the events are sent, the answer is dropped |
@@ -103,7 +103,7 @@
 //! gets a `reset`: the client fetches its lists again.
 //!
 //! **A slow reader** is closed, never waited for: by its own send queue (row 22), because it took nothing for 2.5 heartbeats
-//! (`server/streams/websocket.rs` `timed_out`), or because all send queues together hold too much (`server/mod.rs`
+//! (`server/streams/websocket.rs` `timed_out`), or because all send queues together hold too much (`server/admission.rs`
 //! `close_largest`). It loses nothing, because it resumes. So the three kinds of stream (WebSocket, server-sent events, long
 //! poll) have one way to catch up, and one slow client delays no other.
 //!

@@ -4,12 +4,19 @@ use std::sync::{Mutex, mpsc};
 
 use mio::Poll;
 
+use super::writer_thread::WRITE_BATCH_MAX;
 use super::*;
+use crate::base::id::Id;
 use crate::base::slab::Key;
 use crate::model::conversation::MarkRead;
 use crate::model::member::EraseMessages;
+use crate::model::metrics::ErrorKind;
+use crate::model::operation::Outcome;
+use crate::model::readiness::Readiness;
+use crate::runtime::inbox::Completion;
 use crate::runtime::queue::lock;
 use crate::runtime::testing::{self, Idle, PATIENCE, Plan, Store, heavy, write};
+use crate::store::Fault;
 
 /// The test's stand-in for the loop.
 struct Fixture {
