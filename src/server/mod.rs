@@ -6,6 +6,7 @@
 //! | | |
 //! |---|---|
 //! | this file | the value: who gets an input, and what the runtime must know of a connection after it |
+//! | `admission` | which connections may be open, and which close when all of them together hold too much |
 //! | [`publish`], [`reactions`] | events to their audience, and what else follows from a fact |
 //! | [`dispatch`] | the only code that matches on all phases of a connection |
 //! | [`streams`], [`uploads`], [`background`] | what a request becomes; work that belongs to no connection |
@@ -75,6 +76,7 @@
 //! # std::fs::remove_dir_all(&dir).expect("removed");
 //! ```
 
+mod admission;
 pub mod background;
 pub mod calls;
 pub mod clock;
@@ -98,14 +100,10 @@ use self::background::tasks;
 use self::calls::{Call, Caller, Next, Periodic};
 use self::clock::{Clock, soonest};
 use self::close_reason::CloseReason;
-use self::conn::{Conn, Conns, Phase};
-use self::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
+use self::conn::{Conn, Conns};
+use self::contract::{ConnId, Effect, Input, Ticket};
 use self::core::Core;
-use self::request::admit;
-use self::request::http;
-use self::request::respond;
 use self::request::steps;
-use self::streams::backlog::Held;
 use self::streams::ephemeral;
 use self::streams::presence;
 use self::streams::sse;
@@ -116,7 +114,6 @@ use crate::base::crypto::Entropy;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::base::timers::Timers;
-use crate::limits::HEAD_DEADLINE;
 use crate::model::event::Event;
 use crate::model::handler::Step;
 use crate::model::job::Done;
@@ -193,15 +190,6 @@ impl Server {
             Input::LogDropped(total) => self.core.metrics.log_dropped = total,
             Input::Tick => self.tick(),
             Input::Drain => self.drain(),
-        }
-    }
-
-    /// Refuses the largest incomplete requests when all of them together hold too much memory.
-    fn relieve(&mut self) {
-        let limits = &self.core.settings.limits;
-        let request_max = limits.head_max.max(admit::whole_body_max(&self.core));
-        for id in self.core.receiving.victims(&self.conns, request_max) {
-            self.with_conn(id, http::crowded_out);
         }
     }
 
@@ -337,66 +325,6 @@ impl Server {
         self.core.metrics.connections = (self.conns.len() - self.core.crowd.refused()) as u64;
     }
 
-    fn accepted(&mut self, id: ConnId, peer: std::net::IpAddr, listener_kind: ListenerKind) {
-        let peer = peer.to_canonical();
-        // The slot is in use although the runtime reuses it: then the old connection no longer exists.
-        if let Some(old) = self.conns.in_slot(id) {
-            self.close(old, CloseReason::SocketFailed);
-        }
-        if self.core.draining {
-            self.core.effects.push_back(Effect::Close(id));
-            return;
-        }
-        let now = self.core.now.instant;
-        let mut conn = Conn::new(id, peer, listener_kind, now, now + HEAD_DEADLINE);
-        conn.is_proxy = self.core.settings.trusted_proxies.contains(peer);
-        // A proxy carries the connections of many people.
-        let exempt = conn.is_proxy || listener_kind == ListenerKind::Control;
-        let per_address = self.core.settings.limits.connections_per_address;
-        let refusal = if !exempt && !self.core.crowd.has_room(peer, per_address) {
-            Some(crowd::too_many())
-        } else if listener_kind == ListenerKind::Public && !self.make_room() {
-            Some(crowd::full())
-        } else {
-            None
-        };
-        match refusal {
-            None => {
-                self.core.crowd.enter(&conn);
-                self.conns.insert(conn);
-                self.count();
-                self.update(id);
-            }
-            Some(problem) => self.refuse(conn, &problem),
-        }
-    }
-
-    /// Makes room for one more connection, if necessary by closing one that gives way.
-    fn make_room(&mut self) -> bool {
-        if self.conns.len() - self.core.crowd.refused() < self.core.settings.limits.connections_max {
-            return true;
-        }
-        let Some(first) = self.core.crowd.first_to_yield() else { return false };
-        self.close(first, CloseReason::GaveWay);
-        true
-    }
-
-    /// Answers a new connection for which there is no room, and keeps it open until it has read the answer.
-    fn refuse(&mut self, mut conn: Conn, problem: &Problem) {
-        let id = conn.id;
-        conn.is_refused = true;
-        self.conns.insert(conn);
-        if let Some(oldest) = self.core.crowd.refuse(id) {
-            self.close(oldest, CloseReason::Refused);
-        }
-        self.count();
-        self.with_conn(id, |core, conn| {
-            respond::headless(core, conn, problem);
-            http::linger(core, conn, CloseReason::Refused);
-            conn.deadline = Some(core.now.instant + crowd::REFUSED_LINGER);
-        });
-    }
-
     fn finished(&mut self, ticket: Ticket, done: Done) {
         if self.core.calls.get(ticket).is_some_and(|call| matches!(call.next, Next::Hash(_))) {
             self.core.hashing.done();
@@ -502,19 +430,6 @@ impl Server {
             self.close_largest();
         }
         tasks::tick(&mut self.core);
-    }
-
-    /// All send queues together hold too much: the largest close. A close frame would wait after all that is queued, so they
-    /// close without one.
-    fn close_largest(&mut self) {
-        let held = |conn: &Conn| Held { conn: conn.id, address: conn.address, bytes: conn.charged };
-        let all = self.conns.iter().filter(|conn| conn.charged > 0).map(held).collect();
-        for id in self.core.backlog.beyond(all) {
-            self.with_conn(id, |core, conn| {
-                core.metrics.streams_cut += 1;
-                conn.phase = Phase::Closed(CloseReason::QueuesFull);
-            });
-        }
     }
 
     /// The calendar clock was set: tokens expire by it, while the deadlines were derived from its reading before.
