@@ -1,10 +1,12 @@
-//! Codes of six digits that prove who reads a mailbox: what storage is told of them. It never sees a code, only its HMAC.
-//! Invariant: a code is good for one member, one purpose, five minutes, five tries and one use.
+//! Codes of six digits that prove access to a mailbox, as storage sees them: an HMAC, never the code.
+//!
+//! Invariant: a code is valid for one member, one purpose, five minutes, five attempts and one use.
 
 use super::id::MemberId;
 use super::mail::NewMail;
 use crate::base::secret::Secret;
 
+/// What a code proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// That the address is the member's.
@@ -13,53 +15,67 @@ pub enum Purpose {
     Reset,
 }
 
-/// A code just drawn. Where its account and purpose had one within a minute, or five within an hour, storage keeps what
-/// is there and sends nothing.
+/// A new code. If its account and purpose had one within a minute, or five within an hour, storage keeps the old one and sends
+/// nothing.
 #[derive(Clone, Debug)]
 pub struct NewCode {
     /// HMAC of code, purpose and holder.
     pub tag: Secret<[u8; 32]>,
-    /// An HMAC that stands for the member or the address.
+    /// An HMAC that identifies the member or the address.
     pub holder: [u8; 16],
+    /// The mail that goes with it.
     pub mail: NewMail,
 }
 
-/// A verification code for the member of a token. `Unauthorized` when the member is gone.
+/// Issues a verification code for the member of a token. `Unauthorized` if the member was deleted.
 #[derive(Clone, Debug)]
 pub struct IssueVerifyCode {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The member.
     pub member: MemberId,
+    /// The code.
     pub code: NewCode,
 }
 
-/// A reset code for whoever has this address: answered alike, after the same work, where nobody has it.
+/// Issues a reset code for the member with this address. Without one, the work and the answer are the same.
 #[derive(Clone, Debug)]
 pub struct IssueResetCode {
+    /// When it was asked, Unix ms.
     pub at: u64,
     /// In lower case.
     pub email: Secret,
+    /// The code.
     pub code: NewCode,
 }
 
-/// Uses a verification code up: the member is verified then. `CodeWrong` for any other.
+/// Uses a verification code: the member is verified then. `CodeWrong` for any other code.
 #[derive(Clone, Debug)]
 pub struct VerifyMember {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The member.
     pub member: MemberId,
+    /// As in [`NewCode::holder`].
     pub holder: [u8; 16],
+    /// As in [`NewCode::tag`].
     pub tag: Secret<[u8; 32]>,
 }
 
-/// Uses a reset code up: the member has a new password then, and no session. `CodeWrong` for any other code or address.
+/// Uses a reset code: the member has a new password then, and no session. `CodeWrong` for any other code or address.
 #[derive(Clone, Debug)]
 pub struct ResetPassword {
+    /// When it was asked, Unix ms.
     pub at: u64,
     /// In lower case.
     pub email: Secret,
+    /// As in [`NewCode::holder`].
     pub holder: [u8; 16],
+    /// As in [`NewCode::tag`].
     pub tag: Secret<[u8; 32]>,
-    /// A PHC string; `None` when this password may not guard this account, which only the owner of a right code is told
-    /// (`Invalid`), and the code stays good.
+    /// A PHC string; `None` if the password may not protect this account: then the answer to a right code is `Invalid`, and the
+    /// code stays valid.
     pub hash: Option<Secret>,
+    /// The mail that goes with it.
     pub mail: NewMail,
 }

@@ -21,7 +21,7 @@ use crate::base::json::{self, push_key, push_plain};
 /// A fact in the log.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its position in the log of all.
+    /// Its position in the log.
     pub seq: u64,
     /// The profiles that receive it.
     pub audience: Audience,

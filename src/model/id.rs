@@ -1,6 +1,6 @@
 //! The kinds of ids: what an id names is part of its type.
 //!
-//! Owns the kinds and the form of a message's id. The text and the parts of an id are [`base::id`](crate::base::id).
+//! Owns the kinds and the form of a message's id. Leaves the text and the parts of an id to [`base::id`](crate::base::id).
 //! Invariant: an id gets its kind where it is drawn, read from a row or parsed, and no function changes it.
 
 use crate::base::id::Id;
@@ -8,7 +8,8 @@ use crate::base::id::Id;
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident $id:ident;)*) => {$(
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-        pub struct $kind;
+        #[doc = concat!("The kind of [`", stringify!($id), "`].")]
+pub struct $kind;
 
         $(#[$doc])*
         pub type $id = Id<$kind>;
@@ -16,19 +17,19 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// An account.
+    /// A member.
     OfMember MemberId;
-    /// How others see a member.
+    /// A profile: a member as others see it.
     OfProfile ProfileId;
     /// A direct conversation or a group.
     OfConversation ConversationId;
     /// A message; [`MessageId::of`] has its form.
     OfMessage MessageId;
-    /// A client's own id of what it posts, which makes a retry safe.
+    /// A client's own id of a post, which makes a retry safe.
     OfPost ClientId;
     /// A file: from its first byte, `UPLOADS/tmp/<id>`, to the upload that clients see.
     OfUpload UploadId;
-    /// One signed-in device.
+    /// A session: one login of a member on one device.
     OfSession SessionId;
     /// A row of the outbox.
     OfMail MailId;
@@ -42,7 +43,7 @@ impl MessageId {
         )
     }
 
-    /// Its position in the log of all.
+    /// Its position in the log.
     pub fn seq(self) -> u64 {
         self.low()
     }

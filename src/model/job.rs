@@ -1,7 +1,7 @@
 //! The job contract: slow work for a worker thread, and its result.
 //!
-//! A worker runs blocking code, off the event loop and outside of transactions. Invariant: a job carries all it needs; a
-//! worker shares nothing with the loop but the queue.
+//! A worker runs blocking code, off the event loop and outside of transactions.
+//! Invariant: a job contains all that it needs; a worker shares only the queue with the loop.
 
 #![warn(missing_docs)]
 
@@ -15,17 +15,17 @@ use crate::base::open_file::OpenFile;
 use crate::base::secret::Secret;
 use crate::proto::image::Refused;
 
-/// A password to be compared with `hash`, or with a dummy of the same cost where there is none, so that an unknown address
-/// takes the same time.
+/// A password to be compared with `hash`, or without one with a dummy of the same cost, so that an unknown address takes the
+/// same time.
 #[derive(Debug)]
 pub struct VerifyPassword {
     /// The password to check.
     pub password: Secret,
     /// The stored PHC string; `None` for an unknown address.
     pub hash: Option<Secret>,
-    /// For the new hash, should the parameters have changed.
+    /// For a new hash, if the parameters have changed.
     pub salt: [u8; 16],
-    /// The device that asks had a session of this account, or has one.
+    /// Whether the device that asks has or had a session of this member.
     pub device_known: bool,
 }
 
@@ -43,7 +43,7 @@ pub enum Job {
     VerifyPassword(Box<VerifyPassword>),
     /// Gives a mail to the mail server, or writes it to its file. No client waits for it.
     SendMail(Box<Letter>),
-    /// "City, Region, Country" of an address that is public. No client waits for it.
+    /// Looks up the place of a public address: "City, Region, Country". No client waits for it.
     FindPlace {
         /// The address.
         address: IpAddr,
@@ -89,14 +89,14 @@ pub enum Done {
     PasswordVerified {
         /// Whether the password is right.
         matches: bool,
-        /// A new PHC string where the parameters have changed since.
+        /// A new PHC string, if the parameters have changed.
         rehash: Option<Secret>,
     },
     /// Of [`Job::SendMail`].
     Mail(Delivery),
-    /// `None` where the place of this address is not known.
+    /// The place of the address; `None` if it is not known.
     Place(Option<String>),
-    /// Of [`Job::PublishUpload`]: durable, in its place.
+    /// Of [`Job::PublishUpload`]: the file is durable and has its final path.
     UploadPublished {
         /// What the inspection of the complete file found.
         inspected: Option<InspectedFile>,

@@ -1,21 +1,23 @@
-//! Mails natter sends by itself: what each says, to whom, and what storage keeps of it until it is sent. The texts are
-//! in `mail_text`, delivery is a worker's.
-//! Invariant: a mail is written in the transaction of its cause, and its row is gone once it is sent or given up.
+//! The mails that natter sends: the content of each, its recipient, and its row in the outbox until it is sent.
+//!
+//! Leaves the texts to `mail_text` and the delivery to a worker.
+//! Invariant: a mail is written in the transaction of its cause, and its row is deleted when it is sent or given up.
 
 use super::id::{MailId, MemberId, SessionId};
 use crate::base::crypto::HmacKey;
 use crate::base::secret::Secret;
 pub use crate::proto::http::language::Language;
 
-/// A mail to be written to the outbox; the member it goes to is the write's.
+/// A mail to be written to the outbox. It goes to the member of the write that contains it.
 #[derive(Clone, Debug)]
 pub struct NewMail {
-    /// Names the row, and is the Message-ID of every try.
+    /// The id of the row, and the Message-ID of every try.
     pub id: MailId,
-    /// Of the request that caused it.
+    /// The language of the request that caused it.
     pub language: Language,
+    /// What it says.
     pub content: Content,
-    /// Milliseconds it may be held back for what is still to be found out.
+    /// Milliseconds that it may wait for the place of an address.
     pub hold_ms: u64,
 }
 
@@ -26,36 +28,44 @@ impl NewMail {
     }
 }
 
-/// What a mail says, beside its time.
+/// What a mail says, in addition to its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
+    /// The code that verifies the address.
     VerifyCode(SealedCode),
+    /// The code for a new password.
     ResetCode(SealedCode),
     /// Boxed: every command is as large as the largest.
     NewDevice(Box<NewDevice>),
+    /// The password was changed.
     PasswordChanged,
-    /// The nick name became reserved, and this is the new one: the profile's own, as it is when the mail is sent.
+    /// The nick name became reserved. This is the new one, as the profile has it when the mail is sent.
     NickNameChanged(String),
 }
 
+/// A sign-in from a device that the member has not used before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDevice {
-    /// The place is found later, by its session.
+    /// The session; its place is found later.
     pub session: SessionId,
+    /// The IP address, as text.
     pub address: String,
+    /// The `User-Agent`, cut to 512 characters.
     pub user_agent: String,
+    /// The place of the address, if it is known.
     pub place: Option<String>,
 }
 
-/// Six digits as they stand in a row of the outbox: neither the database nor a backup of it holds a code that could be
-/// used. A pad of six digits, made of a key and the mail's id, is added: each id is drawn once, so each pad hides once.
+/// Six digits as they are stored in a row of the outbox: neither the database nor a backup of it holds a code that can be used.
+/// A pad of six digits is added, made from a key and the mail's id: each id is drawn once, so each pad is used once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedCode(Secret<u32>);
 
-/// Codes are numbers below this, written with all their zeros.
+/// Codes are numbers below this, written with leading zeros.
 pub const CODES: u32 = 1_000_000;
 
 impl SealedCode {
+    /// Seals a code for the row of this mail.
     pub fn seal(key: &HmacKey, mail: MailId, code: u32) -> SealedCode {
         SealedCode::from_number((code % CODES + pad(key, mail)) % CODES)
     }
@@ -65,11 +75,12 @@ impl SealedCode {
         format!("{:06}", (self.number() + CODES - pad(key, mail)) % CODES)
     }
 
-    /// As it stands in its row.
+    /// As it is stored in its row.
     pub fn number(self) -> u32 {
         *self.0.expose()
     }
 
+    /// From its row.
     pub fn from_number(number: u32) -> SealedCode {
         SealedCode(Secret::new(number % CODES))
     }
@@ -85,82 +96,109 @@ fn pad(key: &HmacKey, mail: MailId) -> u32 {
 /// The rows of the outbox that are due, the longest waiting first.
 #[derive(Clone, Debug)]
 pub struct FetchMail {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The most items of the page.
     pub limit: u32,
 }
 
+/// The answer to [`FetchMail`].
 #[derive(Clone, Debug)]
 pub struct MailPage {
+    /// The mails, at most [`FetchMail::limit`].
     pub mails: Vec<DueMail>,
-    /// When the first of the others is due, Unix ms; past, where the limit cut the page.
+    /// When the first of the other rows is due, Unix ms; in the past, if the limit cut the page.
     pub next_due_at: Option<u64>,
 }
 
+/// A row of the outbox that is due.
 #[derive(Clone, Debug)]
 pub struct DueMail {
+    /// The id of the row.
     pub id: MailId,
-    /// `None`: a code was asked for an address that nobody has; nothing is sent.
+    /// `None`: a code was asked for an address without an account; nothing is sent.
     pub to: Option<Recipient>,
+    /// The language.
     pub language: Language,
     /// When its cause happened, Unix ms.
     pub written_at: u64,
+    /// What it says.
     pub content: Content,
 }
 
+/// To whom a mail goes.
 #[derive(Clone, Debug)]
 pub struct Recipient {
+    /// The member.
     pub member: MemberId,
+    /// The e-mail address, in lower case.
     pub email: Secret,
 }
 
-/// A mail left the house: its row goes.
+/// A mail was sent: its row is deleted.
 #[derive(Clone, Debug)]
 pub struct MailSent {
+    /// The mail.
     pub id: MailId,
 }
 
-/// A try failed: the row stays until its next try, or goes when trying is of no more use.
+/// A try failed: the row stays until the next try, or is deleted if no further try is worth it.
 #[derive(Clone, Debug)]
 pub struct MailFailed {
+    /// The mail.
     pub id: MailId,
+    /// When it was asked, Unix ms.
     pub at: u64,
-    /// The server said that it never will take this mail.
+    /// Whether the mail server refused it permanently.
     pub permanent: bool,
 }
 
+/// What follows from a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailFate {
-    /// Tried again then, Unix ms.
+    /// It is tried again.
     Again {
+        /// When, Unix ms.
         due_at: u64,
     },
+    /// It is not tried again.
     GivenUp,
-    /// The row is gone already, with its member or with the code it carried.
+    /// The row was deleted before, with its member or with the code in it.
     Gone,
 }
 
-/// Where a session was opened: for its row, and for the mail that waited for it.
+/// The place where a session was opened: for its row, and for the mail that waited for it.
 #[derive(Clone, Debug)]
 pub struct PlaceSession {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The session.
     pub session: SessionId,
+    /// The place of the address, if it is known.
     pub place: Option<String>,
 }
 
-/// A mail as a worker gets it: rendered, addressed, ready to be sent.
+/// A mail as a worker gets it: ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Letter {
+    /// The Message-ID.
     pub id: MailId,
+    /// The member it goes to, for the log.
     pub member: MemberId,
-    /// For the log.
+    /// What it is, for the log.
     pub kind: &'static str,
+    /// The e-mail address.
     pub to: Secret,
+    /// Its date, Unix ms.
     pub date_ms: u64,
+    /// The subject.
     pub subject: Secret,
+    /// The text.
     pub body: Secret,
 }
 
 impl Content {
+    /// A name for logs.
     pub fn kind(&self) -> &'static str {
         match self {
             Content::VerifyCode(_) => "verification code",

@@ -1,4 +1,6 @@
-//! A member: the person behind an account. Only its owner ever sees it.
+//! Members and their accounts: what storage may be asked about them.
+//!
+//! Invariant: only the member itself and an operator see a [`Member`]; others see its profile.
 
 use crate::base::secret::Secret;
 use serde::Serialize;
@@ -9,85 +11,108 @@ use super::message::Time;
 use super::profile::Profile;
 use super::session::NewSession;
 
+/// A member as it sees itself and as an operator sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Member {
+    /// The id.
     pub id: MemberId,
+    /// The e-mail address, in lower case.
     pub email: String,
+    /// Whether the e-mail address is verified.
     pub verified: bool,
+    /// Whether it may sign in.
     pub active: bool,
+    /// When it signed up.
     pub created_at: Time,
 }
 
-/// What sign-in compares: never leaves the server.
+/// What a sign-in compares. It never leaves the server.
 #[derive(Clone, Debug)]
 pub struct Credential {
+    /// The member.
     pub member: MemberId,
+    /// The profile.
     pub profile: ProfileId,
+    /// Whether it may sign in.
     pub active: bool,
     /// A PHC string.
     pub hash: Secret,
+    /// The display name.
     pub display_name: String,
-    /// This member had a session with [`FindCredential::device`] before, living or ended.
+    /// Whether this member has or had a session with [`FindCredential::device`].
     pub device_known: bool,
 }
 
-/// A member together with the profile it speaks as.
+/// A member and its profile.
 #[derive(Clone, Debug)]
 pub struct Account {
+    /// The member.
     pub member: Member,
+    /// The profile.
     pub profile: Profile,
 }
 
-/// By e-mail, in lower case.
+/// The credential of an e-mail address; `None` if no member has it.
 #[derive(Clone, Debug)]
 pub struct FindCredential {
+    /// The e-mail address, in lower case.
     pub email: String,
-    /// SHA-256 of the device id the sign-in came with.
+    /// SHA-256 of the device id in the sign-in.
     pub device: Option<[u8; 32]>,
 }
 
-/// What a password is compared with and judged by: never leaves the server.
+/// What a password is compared with, and by which rules it is checked. It never leaves the server.
 #[derive(Clone, Debug)]
 pub struct StoredSecret {
     /// A PHC string.
     pub hash: Secret,
+    /// The e-mail address, in lower case.
     pub email: Secret,
+    /// The display name.
     pub display_name: String,
 }
 
-/// `Unauthorized` when the member is gone or disabled.
+/// `Unauthorized` if the member was deleted or is disabled.
 #[derive(Clone, Debug)]
 pub struct FindSecret {
+    /// The member.
     pub member: MemberId,
 }
 
-/// `NotFound` when the member is gone.
+/// `NotFound` if the member was deleted.
 #[derive(Clone, Debug)]
 pub struct FindAccount {
+    /// The member.
     pub member: MemberId,
 }
 
-/// A member and its profile, about to be made.
+/// A new member and its profile.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The id of the member.
     pub member: MemberId,
+    /// The id of the profile.
     pub profile: ProfileId,
     /// In lower case.
     pub email: Secret,
     /// A PHC string.
     pub hash: Secret,
+    /// The display name.
     pub display_name: String,
     /// Tried in order until one is free; the last has enough random digits to be free in practice.
     pub nick_names: Vec<String>,
 }
 
-/// Member, profile and first session in one transaction. `EmailTaken` when the address is in use.
+/// Makes member, profile and first session in one transaction. `EmailTaken` if the address is in use.
 #[derive(Clone, Debug)]
 pub struct SignUp {
+    /// The new account.
     pub account: NewAccount,
+    /// Its first session.
     pub session: NewSession,
-    /// Verifies the address; without one nobody is asked to.
+    /// The code that verifies the address; `None` sends none.
     pub code: Option<Box<NewCode>>,
 }
 
@@ -100,48 +125,59 @@ pub enum Leftovers {
     Erase,
 }
 
-/// The end of an account: sessions end, groups are left, e-mail, hash, codes and the texts of the profile are erased.
-/// With [`Leftovers::Erase`] the messages follow by [`EraseMessages`]. `Unauthorized` when the member is gone, or its
-/// hash is not the proven one any more.
+/// Deletes an account: sessions end, groups are left, e-mail, hash, codes and the texts of the profile are erased. With
+/// [`Leftovers::Erase`] the messages are erased later by [`EraseMessages`]. `Unauthorized` if the member was deleted, or its
+/// hash is no longer the proven one.
 #[derive(Clone, Debug)]
 pub struct DeleteAccount {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The member.
     pub member: MemberId,
-    /// The PHC string the password was compared with; `None` for an operator, who needs none.
+    /// The PHC string with which the password was compared; `None` for an operator, who needs no password.
     pub proven: Option<Secret>,
+    /// What becomes of the messages.
     pub leftovers: Leftovers,
 }
 
-/// One bounded step of turning a deleted member's messages into tombstones; the oldest deletion that is not done yet.
+/// One bounded step that turns messages of a deleted member into tombstones, of the oldest deletion that is not complete.
 #[derive(Clone, Copy, Debug)]
 pub struct EraseMessages {
+    /// When it was asked, Unix ms.
     pub at: u64,
 }
 
 /// Whether there is more to erase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Erased {
+    /// Nothing is left to erase.
     All,
+    /// There is more: ask again.
     Some,
 }
 
-/// Every member, in the order they signed up.
+/// Every member, in the order in which they signed up.
 #[derive(Clone, Debug)]
 pub struct ListAccounts {
-    /// Continue behind this place.
+    /// The page begins after this; `None`: at the beginning.
     pub after: Option<u64>,
+    /// The most items of the page.
     pub limit: u32,
 }
 
+/// A page of [`ListAccounts`].
 #[derive(Clone, Debug)]
 pub struct AccountPage {
+    /// The members.
     pub members: Vec<Member>,
+    /// Where the next page begins; `None` at the end.
     pub next: Option<u64>,
 }
 
 /// A member as an operator names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberRef {
+    /// By its id.
     Id(MemberId),
     /// In lower case.
     Email(String),
@@ -150,20 +186,25 @@ pub enum MemberRef {
 /// `NotFound` when there is none.
 #[derive(Clone, Debug)]
 pub struct FindMember {
+    /// Which member.
     pub who: MemberRef,
 }
 
-/// A member made by an operator, who vouches for the address: verified, without a session and without a mail.
-/// `EmailTaken` when the address is in use.
+/// Makes a member for an operator, who vouches for the address: verified, without a session and without a mail. `EmailTaken`
+/// if the address is in use.
 #[derive(Clone, Debug)]
 pub struct AddMember {
+    /// The new account.
     pub account: NewAccount,
 }
 
 /// Disables a member, which ends every session, or enables it again.
 #[derive(Clone, Copy, Debug)]
 pub struct SetActive {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The member.
     pub member: MemberId,
+    /// Whether it may sign in from now on.
     pub active: bool,
 }

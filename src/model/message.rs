@@ -1,6 +1,7 @@
-//! A message and what may be asked of messages.
-//! `n` is its dense place in its conversation, `seq` its place in the server's one total order, `rev` the seq of
-//! its last change: a client keeps the greater.
+//! Messages: what one is, and what storage may be asked about them.
+//!
+//! `n` is its position in its conversation, `seq` its position in the log, `rev` the `seq` of its last change.
+//! Invariant: of two versions of a message, the one with the greater `rev` is newer.
 
 use std::sync::Arc;
 
@@ -23,25 +24,38 @@ impl Serialize for Time {
     }
 }
 
+/// A message, as every member of its conversation sees it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Message {
+    /// The id.
     pub id: MessageId,
+    /// The client's own id.
     pub client_id: ClientId,
+    /// The conversation.
     pub conversation: ConversationId,
+    /// The position in the conversation.
     pub n: u64,
+    /// The position in the log.
     pub seq: u64,
+    /// The `seq` of its last change.
     pub rev: u64,
-    /// A profile; `None` once its account is deleted.
+    /// The profile; `None` after its account was deleted.
     pub sender: Option<ProfileId>,
     /// `None` for a tombstone and for a message of attachments only.
     pub body: Option<String>,
+    /// The files it shows.
     pub attachments: Vec<Attachment>,
+    /// The message it answers, of the same conversation.
     pub reply_to: Option<MessageId>,
+    /// The reactions, by emoji.
     pub reactions: Vec<Reaction>,
+    /// When it was posted; never before that of an older message.
     pub created_at: Time,
+    /// When its text was last changed.
     pub edited_at: Option<Time>,
+    /// When it became a tombstone.
     pub deleted_at: Option<Time>,
-    /// Something of it can't be read any more: its text is `None`, and it is no tombstone.
+    /// The disk lost a part of it: its text is `None`, and it is not a tombstone.
     #[serde(skip_serializing_if = "is_false")]
     pub damaged: bool,
 }
@@ -52,8 +66,8 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl Message {
-    /// Appends its JSON, the bytes [`Serialize`] gives it (a test holds them equal): every post is written as an answer and
-    /// as an event, and by way of serde that is a third of the loop's work.
+    /// Appends its JSON, the same bytes as [`Serialize`] makes (a test compares them). Every post is encoded as an answer and as an
+    /// event, and with serde that is a third of the loop's work.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"id\":");
         push_plain(out, &self.id.text());
@@ -93,37 +107,44 @@ impl Message {
     }
 }
 
+/// One emoji under a message.
 #[derive(Clone, Debug, Serialize)]
 pub struct Reaction {
     /// Fully qualified.
     pub emoji: String,
+    /// How many profiles reacted with it.
     pub count: u64,
     /// The first 50.
     pub profiles: Vec<ProfileId>,
 }
 
-/// Where a post goes: to a conversation, or to a profile, whose direct conversation the first message makes.
+/// Where a post goes: to a conversation, or to a profile; the first message makes the direct conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
+    /// This conversation.
     Conversation(ConversationId),
+    /// The direct conversation with this profile.
     To(ProfileId),
 }
 
-/// The `client_id` is looked up before anything else is judged: a repeat answers the original.
+/// Stores a message. A repeated `client_id` of the sender returns the original, whatever else the post says. `NotFound` for a
+/// conversation of which the sender is no member, and for a profile that does not exist or with a block in between;
+/// `NotAllowed` for a block in an existing conversation; `Invalid` for `reply_to` and `attachments`.
 #[derive(Clone, Debug)]
 pub struct PostMessage {
-    /// The message as far as its asker knows it: sender, client_id, body, reply_to, and in `created_at` the time it is asked
-    /// at. Storage completes it in place, and hands out this very paper: id, conversation, n, seq, rev, attachments, and a
-    /// `created_at` that is not before the newest message's. What is left a message has only later.
+    /// The message as the handler knows it: `sender`, `client_id`, `body`, `reply_to`, and in `created_at` the time of the post.
+    /// Storage fills in the other fields of the same allocation: `id`, `conversation`, `n`, `seq`, `rev`, `attachments`, and a
+    /// `created_at` that is not before that of the newest message.
     ///
-    /// So a post is moved a dozen times as little more than a pointer, and who brings the memory also gives it back: made by
-    /// one thread and freed by another it has both wait for the allocator, a tenth of the loop's time with a thousand posts
-    /// under way. Nobody else holds a draft; one that somebody does is copied.
+    /// So a post is moved a dozen times as little more than a pointer, and the thread that allocates it also frees it: memory
+    /// that one thread allocates and another frees makes both wait for the allocator, a tenth of the loop's time with a thousand
+    /// posts in flight. A draft has one owner; with a second one it would be copied.
     pub draft: Arc<Message>,
+    /// Where it goes.
     pub destination: Destination,
-    /// The uploads it shows, by name: what is shown of them only storage knows.
+    /// The ids of the uploads it shows. Storage adds how they are shown.
     pub attachments: Box<[UploadId]>,
-    /// The id of the direct conversation, should this message be its first.
+    /// The id of the direct conversation, if this message is its first.
     pub conversation_if_new: ConversationId,
     /// The 16 random bits of the message's id.
     pub random: u16,
@@ -136,126 +157,167 @@ impl PostMessage {
     }
 }
 
+/// The answer to [`PostMessage`].
 #[derive(Clone, Debug)]
 pub struct Posted {
+    /// The message.
     pub message: PostedMessage,
-    /// This sender posted this `client_id` before; `message` is the original.
+    /// Whether this sender used this `client_id` before; then `message` is the original.
     pub duplicate: bool,
 }
 
+/// What the sender gets of a message.
 #[derive(Clone, Debug)]
 pub enum PostedMessage {
+    /// The complete message.
     Complete(Arc<Message>),
-    /// All that one who has left the conversation gets of the original.
+    /// For a sender who has left the conversation: only the ids of the original.
     Left(Box<PostedStub>),
 }
 
+/// The ids of a message in a conversation that its sender has left.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct PostedStub {
+    /// The id.
     pub id: MessageId,
+    /// The client's own id.
     pub client_id: ClientId,
+    /// The position in the conversation.
     pub n: u64,
+    /// The position in the log.
     pub seq: u64,
 }
 
-/// `NotFound` unless `viewer` is a member of its conversation.
+/// One message. `NotFound` unless `viewer` is a member of its conversation.
 #[derive(Clone, Debug)]
 pub struct GetMessage {
+    /// The profile that asks.
     pub viewer: ProfileId,
+    /// The message.
     pub message: MessageId,
 }
 
-/// By its sender; `NotAllowed` for anyone else, for a deleted message and between two of whom one blocked the other.
+/// Changes the text. `NotAllowed` unless `actor` is the sender, for a deleted message, and between two with a block.
 #[derive(Clone, Debug)]
 pub struct EditMessage {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The profile that asks.
     pub actor: ProfileId,
+    /// The message.
     pub message: MessageId,
+    /// The new text.
     pub body: String,
 }
 
-/// By its sender or an admin of its group. Body, reactions and attachments are erased; `n` stays. Deleting what is deleted
-/// is done already.
+/// Deletes a message: body, reactions and attachments are erased; `n` stays. `NotAllowed` unless `actor` is the sender or an
+/// admin of the group. A second deletion succeeds and changes nothing.
 #[derive(Clone, Debug)]
 pub struct DeleteMessage {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The profile that asks.
     pub actor: ProfileId,
+    /// The message.
     pub message: MessageId,
 }
 
-/// Adds (`on`) or takes back one's reaction. `Invalid("emoji")` beyond 20 different ones on a message, and for what is no
-/// emoji and was no reaction of before either.
+/// Adds or removes one reaction of `actor`. `Invalid("emoji")` above 20 different ones on a message, and for a text that is no
+/// emoji and no existing reaction.
 #[derive(Clone, Debug)]
 pub struct React {
+    /// When it was asked, Unix ms.
     pub at: u64,
+    /// The profile that asks.
     pub actor: ProfileId,
+    /// The message.
     pub message: MessageId,
-    /// In its bare form.
+    /// The emoji without U+FE0F.
     pub emoji: String,
+    /// Whether to add it.
     pub on: bool,
 }
 
-/// In the messages of one conversation, or of all of the viewer's.
+/// Searches one conversation, or all of the viewer's.
 #[derive(Clone, Debug)]
 pub struct SearchMessages {
+    /// The profile that asks.
     pub viewer: ProfileId,
+    /// Any text.
     pub query: Secret,
+    /// Only in this conversation.
     pub conversation: Option<ConversationId>,
-    /// A seq, exclusive.
+    /// Only messages with a smaller `seq`.
     pub before: Option<u64>,
+    /// The most items of the page.
     pub limit: u32,
 }
 
-/// Newest first.
+/// The answer to [`SearchMessages`], newest first.
 #[derive(Clone, Debug)]
 pub struct FoundMessages {
+    /// What was found.
     pub messages: Vec<Message>,
-    /// Messages below this seq were not looked at; there may be one even where this page is empty.
+    /// Messages with a smaller `seq` were not searched; there may be one even if this page is empty.
     pub next: Option<u64>,
-    /// `false`: older messages were passed over, since the index is being made anew.
+    /// `false`: older messages were left out, since the index is being built.
     pub complete: bool,
 }
 
-/// A page in `n` order. `NotFound` unless `viewer` is a member.
+/// A page of a conversation, in the order of `n`. `NotFound` unless `viewer` is a member.
 #[derive(Clone, Debug)]
 pub struct ListMessages {
+    /// The profile that asks.
     pub viewer: ProfileId,
+    /// The conversation.
     pub conversation: ConversationId,
+    /// Where the page begins.
     pub at: PagePoint,
+    /// The most items of the page.
     pub limit: u32,
 }
 
-/// Which end of the history a page hangs on; the number is an `n`, exclusive.
+/// Where a page begins; the number is an `n`, exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagePoint {
+    /// The newest messages.
     Newest,
+    /// Those with a smaller `n`.
     Before(u64),
+    /// Those with a greater `n`.
     After(u64),
 }
 
+/// A page of [`ListMessages`].
 #[derive(Clone, Debug)]
 pub struct MessagePage {
+    /// In the order of `n`.
     pub messages: Vec<Message>,
-    /// Where the next page in the same direction hangs; `None` at the end.
+    /// Where the next page in the same direction begins; `None` at the end.
     pub next: Option<PagePoint>,
 }
 
-/// What a Go-form socket needs on open: `NotFound` when there is no such receiver (or one is blocked).
+/// What a legacy socket needs when it opens. `NotFound` if there is no such receiver, or a block in between.
 #[derive(Clone, Debug)]
 pub struct OpenLegacySocket {
+    /// The profile that sends.
     pub sender: ProfileId,
+    /// The profile that receives.
     pub receiver: ProfileId,
     /// At most this many newest messages with text, oldest first, within 256 KiB.
     pub limit: u32,
 }
 
+/// The answer to [`OpenLegacySocket`].
 #[derive(Clone, Debug)]
 pub struct LegacyHistory {
     /// `None` before the first message.
     pub conversation: Option<ConversationId>,
+    /// The `n` of the newest message.
     pub last_n: u64,
-    /// The log's head these messages were read at: live events up to it are in the list.
+    /// The head of the log when these messages were read: events up to it are in the list.
     pub as_of: u64,
+    /// Oldest first.
     pub messages: Vec<Message>,
 }
 

@@ -1,4 +1,9 @@
-//! Floor 2: the nouns of chat and the contracts between threads. Plain data; no SQL, no socket, no clock.
+//! Layer 2: the nouns of chat, and the contracts between threads.
+//!
+//! Owns plain data and the rules of a handler. Leaves SQL to `store`, sockets to `runtime`, connections to `server`.
+//! Invariant: every public item is documented, with its units and errors.
+
+#![warn(missing_docs)]
 
 pub mod attempts;
 pub mod backup;

@@ -40,13 +40,13 @@ use super::upload::{
     PublishedUpload, StoredFile,
 };
 
-/// Members of a new group that are worth one post: each is a row in two indexes.
+/// As many members of a new group cost as much as one post: each is a row in two indexes.
 const MEMBERS_A_POST: usize = 16;
-/// From so many posts on, a write is committed by itself.
+/// A write that costs as much as this many posts is committed by itself.
 const HEAVY: u32 = 8;
 
 impl Write {
-    /// How many posts a write is worth, by the time of the writer that it takes.
+    /// The cost of a write in posts, by the time that it takes the writer.
     pub fn weight(&self) -> u32 {
         match self {
             Write::CreateConversation(create) => {
@@ -54,13 +54,13 @@ impl Write {
             }
             // The writer reads every direct peer, each of whom gets the event. A change of `presence` alone is for oneself.
             Write::UpdateProfile(update) if update.is_told_to_peers() => HEAVY,
-            // Steps of work whose size is bounded, and notices to all peers.
+            // Steps of bounded work, and events to all peers.
             Write::DeleteAccount(_) | Write::EraseMessages(_) | Write::PruneLog(_) => HEAVY,
             _ => 1,
         }
     }
 
-    /// Whether posts would wait for this write for longer than for many others together.
+    /// Whether posts would wait for this write longer than for many others together.
     pub fn is_heavy(&self) -> bool {
         self.weight() >= HEAVY
     }
@@ -70,10 +70,10 @@ impl Write {
 pub trait Operation: Sized {
     /// What storage answers.
     type Answer;
-    /// The question, ready to be sent.
+    /// The question as a command.
     fn into_command(self) -> Command;
-    /// The answer of this row; `None` only if the store answered another row's question, which is a bug the
-    /// caller turns into `general_error`.
+    /// The answer of this row; `None` only if the store has answered another row's question, which is a bug that the caller turns
+    /// into `general_error`.
     fn from_answer(answer: Answer) -> Option<Self::Answer>;
 }
 
@@ -82,11 +82,11 @@ macro_rules! operations {
         $($(#[$doc:meta])* $kind:ident { $($name:ident $arrow:tt $answer:ty;)* })*
         + $copy:ident -> $copied:ty;
     ) => {
-        /// What may be asked of storage, by who does it.
+        /// What storage may be asked, by the thread that does it.
         #[derive(Clone, Debug)]
         pub enum Command {
             $($(#[$doc])* $kind($kind),)*
-            /// For the thread around the writer, which does other work between the steps of a copy.
+            /// For the writer thread, which does other work between the steps of a copy.
             $copy($copy),
         }
 
@@ -161,12 +161,12 @@ macro_rules! operations {
     (@open $in_place:tt $value:expr) => { $value };
 }
 
-// A post is moved from list to list a dozen times, and every list is as wide as the widest row. So what is rarer than a
-// post travels in a box where it is wide: `>>` the question (more than 64 bytes), `=>` the answer (more than 24) and the
-// question with it; `->` neither.
+// A post is moved from list to list a dozen times, and every list is as wide as the widest row. So a row that is rarer than a
+// post is boxed where it is wide: `>>` the question (more than 64 bytes), `=>` the answer (more than 24) and the question with
+// it; `->` neither.
 
 operations! {
-    /// For a reader: answered from one snapshot, and nothing changes.
+    /// For a reader: answered from one snapshot; changes nothing.
     Read {
         // Accounts and sessions.
         FindCredential => Option<Credential>;
@@ -204,7 +204,7 @@ operations! {
         // The log.
         ReadLog => LogPage;
     }
-    /// For the one writer: part of a transaction.
+    /// For the one writer: a part of a transaction.
     Write {
         // Accounts and sessions.
         SignUp => Opened;
@@ -252,67 +252,66 @@ operations! {
     + BackUp -> DatabaseCopy;
 }
 
-/// Why storage did not do what it was asked. The peer's blame is a rule of the contract; the world's blame
-/// (the last four) is worth a retry.
+/// Why storage did not do a command. The last four are faults of the system and worth a retry; the others are rules of the
+/// contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Also everything that is not readable by the asker.
+    /// It does not exist, or the asker may not read it.
     NotFound,
-    /// Readable, but not the asker's to change; a blocked pair in an existing conversation.
+    /// The asker may read it but not change it; or a block in an existing conversation.
     NotAllowed,
-    /// A refresh token, session or member that is no longer good.
+    /// A refresh token, session or member that is no longer valid.
     Unauthorized,
-    /// Another account has this e-mail address.
+    /// Another member has this e-mail address.
     EmailTaken,
     /// Another profile has this nick name.
     NicknameTaken,
-    /// It is referred to, so it cannot be deleted.
+    /// Something refers to it, so it cannot be deleted.
     InUse,
     /// The code is wrong or has expired.
     CodeWrong,
-    /// 422 `invalid_<field>`, where only storage can know.
+    /// 422 `invalid_<field>`, for a rule that only storage can check.
     Invalid(&'static str),
     /// The quota of the member is used up.
     QuotaExceeded,
-    /// A queue was full; nothing was tried.
+    /// A queue was full; nothing was done.
     Busy,
     /// The transaction did not reach the disk, or the lane is closed after a fault.
     Unavailable,
     /// The disk is full.
     StorageFull,
-    /// We are wrong; logged where it happened.
+    /// A bug of natter; logged where it happened.
     Internal,
 }
 
 impl Refusal {
-    /// A fault of the world rather than of the peer: the same command may succeed later, and everything
-    /// after it in its lane must not overtake it.
+    /// Whether it is a fault of the system: the same command may succeed later, and no write after it in its lane may overtake
+    /// it.
     pub fn is_fault(self) -> bool {
         matches!(self, Refusal::Busy | Refusal::Unavailable | Refusal::StorageFull | Refusal::Internal)
     }
 }
 
-/// The queue position a command shares with all others of its connection: after a fault the rest of the lane
-/// is refused, so that posts keep their order.
+/// The writes of one connection: after a fault the rest of the lane is refused, so that posts keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lane(pub u64);
 
-/// Reads that take turns with those of others (fair queueing calls it a flow): of one account, of an address prefix, or of the
-/// server itself. Two whose numbers are equal by chance share one turn.
+/// Reads that share one turn in the queue of the readers (fair queueing calls them a flow): those of one member, of an address
+/// prefix, or of the server itself. Two flows whose numbers are equal by chance share one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flow(u64);
 
 impl Flow {
-    /// What the server reads by itself.
+    /// The reads of the server itself.
     pub const SERVER: Flow = Flow(0);
 
-    /// The flow of an account.
+    /// The flow of a member.
     pub fn of_account(member: MemberId) -> Flow {
-        // The random half of an id tells accounts apart.
+        // The random half of an id distinguishes members.
         Flow(member.low() | 1 << 63)
     }
 
-    /// An address prefix, or whatever else has a number of less than 62 bits.
+    /// The flow of an address prefix, or of anything else with a number of less than 62 bits.
     pub fn of_number(number: u64) -> Flow {
         Flow(number & (u64::MAX >> 2) | 1 << 62)
     }
@@ -328,24 +327,24 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// One without events.
+    /// An outcome without events.
     pub fn quiet(result: Result<Answer, Refusal>) -> Outcome {
         Outcome { result, events: Events::None }
     }
 }
 
-/// What the store knows when it opens: loaded before the server listens.
+/// What the store has found when it opened, before the server listens.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// 1–32 of `[a-z0-9]`; changes when a backup is restored.
     pub epoch: String,
     /// The greatest `seq` on disk; 0 for an empty log.
     pub head: u64,
-    /// Sessions that ended while an access token of theirs still lives: id and that token's `exp` (Unix s).
+    /// Sessions that ended while an access token of theirs is not expired: the id, and the `exp` of that token (Unix s).
     pub ended: Vec<(SessionId, u64)>,
-    /// The newest time stored anywhere, Unix ms: a clock behind it is worth a warning.
+    /// The newest stored time, Unix ms: a clock that is earlier is worth a warning.
     pub newest_ms: u64,
-    /// What the database can do already.
+    /// What the database can do at the start.
     pub readiness: super::readiness::Readiness,
 }
 
@@ -356,7 +355,7 @@ mod tests {
     use crate::model::handler::Step;
 
     #[test]
-    fn a_write_weighs_what_it_makes_others_wait() {
+    fn the_weight_of_a_write_is_the_time_that_others_wait_for_it() {
         let weight = |update: UpdateProfile| Write::from(update).weight();
         assert_eq!(weight(UpdateProfile { presence: Some(false), ..UpdateProfile::default() }), 1);
         let name = Some("Ann".to_owned());
@@ -365,10 +364,10 @@ mod tests {
         assert_eq!(weight(UpdateProfile { image: Some(None), ..UpdateProfile::default() }), renamed.weight());
     }
 
-    /// See the table. A post stands in about eight lists on its way there and back (step, effect, stage, batch; outcome,
-    /// completion, input, event), and is copied at each: what grows past a cache line or two makes every post dearer.
+    /// See the table. A post is in about eight lists on its way there and back (step, effect, stage, batch; outcome, completion,
+    /// input, event), and is copied at each: a type larger than a cache line or two makes every post cost more.
     #[test]
-    fn a_post_travels_light() {
+    fn the_types_that_carry_a_post_are_small() {
         let (step, command, write) = (size_of::<Step>(), size_of::<Command>(), size_of::<Write>());
         assert!(step <= 112 && command <= 80 && write == command, "{step}, {command}, {write}");
         let (answer, event, outcome) = (size_of::<Answer>(), size_of::<Event>(), size_of::<Outcome>());

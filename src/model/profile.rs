@@ -89,7 +89,12 @@ pub enum SearchCursor {
     /// After this nick name.
     Nick(String),
     /// After this display name and profile.
-    Name { name: String, profile: ProfileId },
+    Name {
+        /// The display name, as [`search_key`] makes it.
+        name: String,
+        /// The profile.
+        profile: ProfileId,
+    },
 }
 
 /// A page of [`SearchProfiles`].

@@ -2,6 +2,8 @@
 //!
 //! A handler runs step by step. The test itself takes the role of storage and workers: it reads each question and answers it.
 
+#![allow(missing_docs, reason = "only tests use it")]
+
 use std::time::{Duration, Instant};
 
 use super::attempts::Attempts;
