@@ -92,7 +92,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("miniz_oxide", &["site/"]),
     ("unicode_normalization", &["base/"]),
     ("unicode_segmentation", &["base/"]),
-    ("rustls", &["proto/tls.rs"]),
+    ("rustls", &["proto/tls"]),
     ("webpki_roots", &["proto/tls.rs"]),
     ("maxminddb", &["work/geolocation.rs"]),
     ("unicode_normalization", &["base/"]),

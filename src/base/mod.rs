@@ -19,4 +19,5 @@ pub mod testing;
 pub mod text;
 pub mod time;
 pub mod timers;
+pub mod turns;
 pub mod words;

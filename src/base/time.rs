@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime};
 
 /// One reading of both clocks: `instant` is for deadlines, `unix_ms` (milliseconds since 1970, UTC) for texts and stored times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,15 @@ pub fn imf_fixdate(unix_ms: u64) -> String {
 /// `Sun, 22 Nov 2026 13:03:54 +0000` (RFC 5322 §3.3), for mail.
 pub fn mail_date(unix_ms: u64) -> String {
     date(unix_ms).format(&Rfc2822).unwrap_or_default()
+}
+
+/// Unix seconds of a calendar time in UTC: `rest` is month, day, hour, minute, second. `None` if there is no such time, or if it
+/// is before 1970.
+pub fn utc(year: u32, rest: [u8; 5]) -> Option<u64> {
+    let [month, day, hour, minute, second] = rest;
+    let date = Date::from_calendar_date(i32::try_from(year).ok()?, Month::try_from(month).ok()?, day).ok()?;
+    let at = date.with_hms(hour, minute, second).ok()?;
+    u64::try_from(at.assume_utc().unix_timestamp()).ok()
 }
 
 /// Reads a date in a request as Unix seconds. A recipient must accept three forms (RFC 9110 §5.6.7), although a sender must not

@@ -1,11 +1,14 @@
-//! TLS for outgoing connections (mail, look-ups); the only module that uses rustls, with ring.
+//! TLS for outgoing connections (mail, look-ups); with [`server`] the only module that uses rustls, with ring.
 //!
 //! [`TlsConnection`] converts between plain and encrypted bytes and uses no socket. Owns which certificates are trusted; leaves time
-//! limits to the caller. rustls reads the clock to check a certificate. This is the only clock reading below `runtime`; the
-//! simulation is not affected, since it opens no outgoing connection.
+//! limits to the caller. rustls reads the clock to check a certificate and to date a session ticket. This is the only clock
+//! reading below `runtime`; the simulation is not affected, since it opens no outgoing connection and its connections are plain.
 //!
 //! Invariant: no plain byte is returned before the certificate of the peer is checked against its name.
 
+pub mod server;
+
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 
@@ -33,6 +36,16 @@ pub enum TlsError {
     Untrusted(String),
     /// The peer does not support our TLS, or ended the handshake; the text is for the log.
     Peer(String),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TlsError::CaFile => f.write_str("TLS_CA_FILE can't be read as certificates"),
+            TlsError::ServerName => f.write_str("the host name can't be in a certificate"),
+            TlsError::Untrusted(reason) | TlsError::Peer(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl From<rustls::Error> for TlsError {

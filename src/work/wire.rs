@@ -235,13 +235,10 @@ fn left(until: Instant) -> Result<Duration, WireFault> {
 #[cfg(feature = "tls")]
 fn tls_fault(error: tls::TlsError) -> WireFault {
     match error {
-        tls::TlsError::CaFile => {
-            WireFault::Misconfigured("TLS_CA_FILE can't be read as certificates".to_owned())
-        }
-        tls::TlsError::ServerName => {
-            WireFault::Misconfigured("the host name can't be in a certificate".to_owned())
-        }
-        tls::TlsError::Untrusted(reason) => WireFault::Misconfigured(format!("TLS: {reason}")),
         tls::TlsError::Peer(reason) => WireFault::Failed(format!("TLS: {reason}")),
+        tls::TlsError::Untrusted(reason) => WireFault::Misconfigured(format!("TLS: {reason}")),
+        operators @ (tls::TlsError::CaFile | tls::TlsError::ServerName) => {
+            WireFault::Misconfigured(operators.to_string())
+        }
     }
 }
