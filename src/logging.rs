@@ -19,8 +19,8 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::{self, Write as _};
 use std::io;
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use log::kv::{self, VisitSource, VisitValue};
@@ -59,9 +59,15 @@ pub enum LogFormat {
 /// The log of this process. Its drop waits until the queued lines are written, at most [`FLUSH_MAX`].
 pub struct Logging {
     queue: Arc<LogQueue>,
+    levels: Levels,
 }
 
 impl Logging {
+    /// What is logged, to be changed while the process runs.
+    pub fn levels(&self) -> Levels {
+        self.levels.clone()
+    }
+
     /// Lines dropped since the start because stderr was not read fast enough.
     pub fn dropped(&self) -> Arc<AtomicU64> {
         self.queue.dropped()
@@ -80,13 +86,14 @@ pub fn init(options: &LogOptions) -> io::Result<Logging> {
     let (simple, format) = (levels(options), options.format);
     let max = simple.max_level();
     let queue = LogQueue::start(io::stderr(), move |dropped| dropped_line(format, dropped))?;
-    let logger = Logger { levels: simple, format, queue: Arc::clone(&queue) };
+    let levels = Levels(Arc::new(RwLock::new(simple)));
+    let logger = Logger { levels: levels.clone(), format, queue: Arc::clone(&queue) };
     log::set_boxed_logger(Box::new(logger)).map_err(io::Error::other)?;
     log::set_max_level(max);
     let lines = Arc::clone(&queue);
     // The default hook would write to stderr in the thread that panics.
     std::panic::set_hook(Box::new(move |panic| log_panic(&lines, format, panic)));
-    Ok(Logging { queue })
+    Ok(Logging { queue, levels })
 }
 
 fn levels(options: &LogOptions) -> SimpleLogger {
@@ -100,15 +107,27 @@ fn levels(options: &LogOptions) -> SimpleLogger {
     simple
 }
 
+/// What is logged. It may change while the process runs.
+#[derive(Clone)]
+pub struct Levels(Arc<RwLock<SimpleLogger>>);
+
+impl Levels {
+    pub fn set(&self, options: &LogOptions) {
+        let simple = levels(options);
+        log::set_max_level(simple.max_level());
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = simple;
+    }
+}
+
 struct Logger {
-    levels: SimpleLogger,
+    levels: Levels,
     format: LogFormat,
     queue: Arc<LogQueue>,
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.levels.enabled(metadata)
+        self.levels.0.read().unwrap_or_else(PoisonError::into_inner).enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -203,7 +203,8 @@ impl Here {
                 | Effect::Close(_)
                 | Effect::LaneReset(_)
                 | Effect::Append { .. }
-                | Effect::Abandon { .. } => {}
+                | Effect::Abandon { .. }
+                | Effect::UseCertificate(_) => {}
             }
         }
         self.server.handle(clock(), Input::Failed { conn });

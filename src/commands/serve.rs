@@ -14,21 +14,23 @@ use super::restoring::{Left, Restoring};
 use super::{DataFolder, configure, keys};
 use crate::base::crypto::{HmacKey, SystemEntropy};
 use crate::base::time::Now;
-use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous};
+use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, Url};
 use crate::limits::SNIFF_BYTES;
 use crate::logging::{self, Logging};
 use crate::model::operation::Operation;
-use crate::model::settings::{DefaultImage, Settings, UrlSigner};
+use crate::model::settings::{DefaultImage, Https, Settings, UrlSigner};
 use crate::model::upload::FindOrphans;
 use crate::proto::http::client::Endpoint;
 use crate::proto::image;
 use crate::proto::smtp::{Address, Mailbox, SmtpOptions, Tls};
+use crate::proto::tls::server::Acceptor;
 use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
-use crate::runtime::{Notify, PoolKind, Runtime, RuntimeOptions};
+use crate::runtime::{Notify, OnReload, PoolKind, Runtime, RuntimeOptions};
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
 use crate::work::Trust;
+use crate::work::certificate::CertificateFiles;
 use crate::work::files::{self, FilePaths, Opener, Publisher, Swept};
 use crate::work::geolocation::{Geolocator, PlaceSource};
 use crate::work::mail::{MailOptions, Mailer};
@@ -100,13 +102,18 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     }
     let default_image = config.default_profile_pic.as_deref().map(default_image).transpose()?;
     let signals = Signals::install().map_err(|error| format!("no signal handler: {error}"))?;
+    let certificate = certificate(config)?;
+    let listen = listen_address(config)?;
     let runtime = Runtime::bind(RuntimeOptions {
-        listen: listen_address(config)?,
+        listen,
+        acceptor: certificate.as_ref().map(|(_, acceptor)| acceptor.clone()),
+        redirect: http_port(config).map(|port| SocketAddr::new(listen.ip(), port)),
         control: Some(data_dir.control_socket()),
         uploads: config.uploads.clone(),
         connections_max: config.limits.connections_max,
         notify: std::env::var_os("NOTIFY_SOCKET").map(Notify),
         log_dropped: log.dropped(),
+        on_reload: Some(reload_log(log)),
     })?;
     let address = runtime.address();
     let storage = runtime.storage(store, readers, Reader::open(&options)?, Index::open(&options)?)?;
@@ -133,14 +140,27 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     };
     let opener = Opener::new(paths, runtime.closer()?);
     workers.add(PoolKind::File, move || opener.clone())?;
-    let settings = settings(config, &secrets, address.port(), default_image);
+    let mut settings = settings(config, &secrets, address.port(), default_image);
+    if let (Some((files, acceptor)), Some(https)) = (certificate, &config.https) {
+        settings.https = Some(Https {
+            hsts_s: https.hsts_s,
+            redirect_to: config.public_url.as_ref().map(Url::to_string),
+            port: address.port(),
+            not_after: acceptor.facts().not_after,
+        });
+        workers.add(PoolKind::Certificate, move || files.clone())?;
+    }
     let server = Server::new(settings, begin, Box::new(entropy), now);
     log::info!(
         target: "natter",
-        "natter {} listens on http://{address}, data in {}",
+        "natter {} listens on {}://{address}, data in {}",
         env!("CARGO_PKG_VERSION"),
+        if config.https.is_some() { "https" } else { "http" },
         config.data_dir.display(),
     );
+    if let Some(redirect) = runtime.redirect() {
+        log::info!(target: "natter", "requests to http://{redirect} are redirected");
+    }
     runtime
         .serve(server, signals, storage, workers)
         .map_err(|fault| Stop { code: fault.exit_code(), message: fault.to_string() })
@@ -209,6 +229,26 @@ pub fn password_options(config: &Config, secrets: &Secrets) -> PasswordOptions {
         secret: HmacKey::new(secrets.password.expose().as_bytes()),
         cost: Cost { memory_kib, passes, lanes },
     }
+}
+
+/// The files of the certificate, and what connections are accepted with.
+fn certificate(config: &Config) -> Result<Option<(CertificateFiles, Acceptor)>, String> {
+    let Some(https) = &config.https else { return Ok(None) };
+    CertificateFiles::open(https.certificate.clone(), https.key.clone()).map(Some)
+}
+
+fn http_port(config: &Config) -> Option<u16> {
+    config.https.as_ref().and_then(|https| https.http_port)
+}
+
+/// LOG_LEVEL is read again from `.env`.
+fn reload_log(log: &Logging) -> OnReload {
+    let levels = log.levels();
+    OnReload(Arc::new(move || match Config::reload_log() {
+        Ok(Some(options)) => levels.set(&options),
+        Ok(None) => {}
+        Err(problem) => log::error!(target: "natter::config", "LOG_LEVEL stays as it is: {problem}"),
+    }))
 }
 
 /// The certificates that outgoing connections trust.
@@ -326,5 +366,6 @@ pub fn settings(
         conformance_files: config.conformance_files.clone(),
         events_kept: config.events_kept.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
         places: config.ip_info.is_some() || config.geoip_db.is_some(),
+        https: None,
     }
 }

@@ -77,7 +77,7 @@ const YEAR_S: u64 = 31_536_000;
 
 /// Every variable, under the headings of `--help` and of the README.
 #[rustfmt::skip]
-pub static SECTIONS: [(&str, &[Variable]); 5] = [
+pub static SECTIONS: [(&str, &[Variable]); 6] = [
     ("Server", &[
         row("HOST", "127.0.0.1", Text("an IP address or a host name"), "Address to listen on; `0.0.0.0` or `::` for all."),
         row("PORT", "8080", Number(0, 65_535), "Port to listen on; 0 means any free one."),
@@ -94,6 +94,12 @@ pub static SECTIONS: [(&str, &[Variable]); 5] = [
         row("LOG_FORMAT", "text", Text("text or json"), "Format of the log lines on stderr."),
         row("METRICS_TOKEN", "", Hidden("at least 32 visible ASCII characters"), "Bearer token of /metrics; when unset, only loopback peers may read it."),
         row("CONFORMANCE_FILES", "", Text("a folder"), "Files of the conformance build's routes; ignored by any other build."),
+    ]),
+    ("HTTPS", &[
+        row("TLS_CERT", "", Text("a PEM file"), "Certificate of this server, then those of its authorities: PORT then speaks https. A new file is read without a restart."),
+        row("TLS_KEY", "", Text("a PEM file"), "Its private key: ECDSA, Ed25519 or RSA."),
+        row("HTTP_PORT", "", Number(0, 65_535), "Port on which plain requests are redirected to https; none when unset, and 0 takes any free one."),
+        row("HSTS", "0", Number(0, 2 * YEAR_S), "Seconds for which browsers that were here use only https; 0 does not ask them to."),
     ]),
     ("Accounts", &[
         row("ACCESS_SECRET", "", KEY, "Signs access tokens; when unset, it is made on the first start and kept in DATA_DIR."),

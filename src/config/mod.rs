@@ -63,8 +63,22 @@ pub struct Config {
     pub geoip_db: Option<PathBuf>,
     pub mail: Mail,
     pub tls_ca_file: Option<PathBuf>,
+    /// https of the server's own; `None` speaks plain HTTP, as behind a proxy.
+    pub https: Option<Https>,
     pub keep_metadata: bool,
     pub limits: Limits,
+}
+
+/// A certificate and how it is used.
+#[derive(Clone, Debug)]
+pub struct Https {
+    /// Files that could be read.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// For redirects.
+    pub http_port: Option<u16>,
+    /// Seconds; 0 sends no field.
+    pub hsts_s: u64,
 }
 
 /// The failures that a `COMMIT` survives.
@@ -147,6 +161,22 @@ impl Config {
         }
     }
 
+    /// LOG_LEVEL as `.env` has it now. `None` if a real variable sets it, which can't change.
+    pub fn reload_log() -> Result<Option<LogOptions>, String> {
+        if std::env::var_os("LOG_LEVEL").is_some() {
+            return Ok(None);
+        }
+        let text = match Path::new(".env").symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            _ => Some(fields::read_text(".env").map_err(|problem| format!(".env {problem}"))?),
+        };
+        let env = |name: &str| std::env::var_os(name);
+        let mut reader = Reader::new(&env, text.as_deref());
+        let options = read::log_options(&mut reader);
+        let fault = |faults: Vec<Fault>| faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ");
+        reader.finish(options).map(|(options, _)| Some(options)).map_err(fault)
+    }
+
     /// The URL at which clients reach this server, without a `/` at its end; `port` is the port that it listens on.
     pub fn public_url(&self, port: u16) -> String {
         match &self.public_url {
@@ -157,8 +187,10 @@ impl Config {
                     Host::Address(address) if address.is_unspecified() => Host::Name("localhost".into()),
                     host => host.clone(),
                 };
-                Url { https: false, host, port: Some(port).filter(|port| *port != 80), path: String::new() }
-                    .to_string()
+                let https = self.https.is_some();
+                let default_port = if https { 443 } else { 80 };
+                let port = Some(port).filter(|port| *port != default_port);
+                Url { https, host, port, path: String::new() }.to_string()
             }
         }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fields::{Reader, SecretRule};
-use super::{Config, EmailTls, IpInfo, Mail, MailServer, Synchronous, secrets, url, values};
+use super::{Config, EmailTls, Https, IpInfo, Mail, MailServer, Synchronous, secrets, url, values};
 use crate::limits::Limits;
 use crate::logging::{LogFormat, LogOptions};
 
@@ -43,6 +43,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         geoip_db: geoip_db(r),
         mail: mail(r),
         tls_ca_file: tls_ca_file(r),
+        https: https(r),
         keep_metadata: r.value("KEEP_METADATA", values::switch),
         limits,
     };
@@ -117,7 +118,7 @@ fn limits(r: &mut Reader<'_>) -> Limits {
     limits
 }
 
-fn log_options(r: &mut Reader<'_>) -> LogOptions {
+pub(super) fn log_options(r: &mut Reader<'_>) -> LogOptions {
     let levels = r.value("LOG_LEVEL", values::log_levels);
     LogOptions {
         level: levels.default.unwrap_or(log::LevelFilter::Info),
@@ -173,6 +174,32 @@ fn tls_ca_file(r: &mut Reader<'_>) -> Option<PathBuf> {
         return None;
     }
     r.optional("TLS_CA_FILE", readable_file)
+}
+
+fn https(r: &mut Reader<'_>) -> Option<Https> {
+    let certificate = r.optional("TLS_CERT", readable_file);
+    let key = r.optional("TLS_KEY", readable_file);
+    let http_port = r.optional_number("HTTP_PORT").map(|port| port as u16);
+    let hsts_s = r.number("HSTS");
+    let is_set = ["TLS_CERT", "TLS_KEY"].map(|name| r.is_set(name));
+    match is_set {
+        [true, true] if !cfg!(feature = "tls") => {
+            r.fault("TLS_CERT", "is set, and this build is without the feature tls");
+        }
+        [true, true] => {}
+        [true, false] => r.fault("TLS_KEY", "is not set, and TLS_CERT needs it"),
+        [false, true] => r.fault("TLS_CERT", "is not set, and TLS_KEY needs it"),
+        [false, false] => {
+            if r.is_set("HTTP_PORT") {
+                // A server that was to redirect to https would serve plain HTTP instead.
+                r.fault("HTTP_PORT", "is set, and there is no https to redirect to: TLS_CERT is not set");
+            }
+            if hsts_s > 0 {
+                r.warn("HSTS", "has no effect without TLS_CERT");
+            }
+        }
+    }
+    Some(Https { certificate: certificate?, key: key?, http_port, hsts_s })
 }
 
 fn mail(r: &mut Reader<'_>) -> Mail {

@@ -14,6 +14,7 @@ use super::upload::{FileSource, InspectedFile, Inspection};
 use crate::base::open_file::OpenFile;
 use crate::base::secret::Secret;
 use crate::proto::image::Refused;
+use crate::proto::tls::server::Acceptor;
 
 /// A password to be compared with `hash`, or without one with a dummy of the same cost, so that an unknown address takes the
 /// same time.
@@ -59,6 +60,11 @@ pub enum Job {
     RemoveFiles {
         /// Their ids.
         files: Vec<UploadId>,
+    },
+    /// Reads the certificate and its key again, if their files changed, or in any case.
+    LoadCertificate {
+        /// Also if the files did not change.
+        always: bool,
     },
     /// Opens a file to be sent, and reads its length: a cold disk must not stall the loop.
     OpenFile {
@@ -107,6 +113,12 @@ pub enum Done {
     FilesRemoved,
     /// Of [`Job::OpenFile`].
     FileOpened(OpenedFile),
+    /// Of [`Job::LoadCertificate`]: what new connections are accepted with.
+    CertificateLoaded(Acceptor),
+    /// The files are those of the certificate in use.
+    CertificateUnchanged,
+    /// They can't be used; the reason is already logged.
+    CertificateRefused(String),
     /// There is no such file.
     NoFile,
     /// The disk is full: 507 `storage_full`.
@@ -153,6 +165,7 @@ impl Job {
             Job::FindPlace { .. } => "find_place",
             Job::PublishUpload { .. } => "publish_upload",
             Job::RemoveFiles { .. } => "remove_files",
+            Job::LoadCertificate { .. } => "load_certificate",
             Job::OpenFile { .. } => "open_file",
         }
     }

@@ -26,13 +26,15 @@ pub enum ErrorKind {
     Upload,
     /// `accept` failed.
     Accept,
+    /// The certificate could not be read again.
+    Certificate,
     /// A handler panicked; its caller got a 500.
     Panic,
 }
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [ErrorKind; 12] = [
+    pub const ALL: [ErrorKind; 13] = [
         ErrorKind::Commit,
         ErrorKind::DiskFull,
         ErrorKind::Sync,
@@ -44,6 +46,7 @@ impl ErrorKind {
         ErrorKind::Geolocation,
         ErrorKind::Upload,
         ErrorKind::Accept,
+        ErrorKind::Certificate,
         ErrorKind::Panic,
     ];
 
@@ -61,6 +64,7 @@ impl ErrorKind {
             ErrorKind::Geolocation => "geolocation",
             ErrorKind::Upload => "upload",
             ErrorKind::Accept => "accept",
+            ErrorKind::Certificate => "certificate",
             ErrorKind::Panic => "panic",
         }
     }

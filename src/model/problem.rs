@@ -69,6 +69,7 @@ codes! {
     ErrorParsingData 400 "error_parsing_data" false "The data sent could not be read." "تعذّرت قراءة البيانات المرسلة.";
     CodeWrong 400 "code_wrong" false "The code is wrong or has expired." "الرمز خاطئ أو انتهت صلاحيته.";
     PasswordMismatch 400 "password_mismatch" false "The two passwords are not the same." "كلمتا المرور غير متطابقتين.";
+    HttpsRequired 400 "https_required" false "This port speaks HTTPS: the address must begin with https://." "هذا المنفذ يستخدم HTTPS: يجب أن يبدأ العنوان بـ https://.";
     UnauthorizedAccess 401 "unauthorized_access" false "Please sign in." "يرجى تسجيل الدخول.";
     EmailPasswordWrong 401 "email_password_wrong" false "The e-mail address or the password is wrong." "البريد الإلكتروني أو كلمة المرور غير صحيحة.";
     NotAllowed 403 "not_allowed" false "You may not do this." "لا يُسمح لك بهذا.";

@@ -53,6 +53,20 @@ pub struct Settings {
     pub mail_to_file: bool,
     /// Whether a service or a database for the place of an address is configured.
     pub places: bool,
+    /// How it speaks https, if it does so itself.
+    pub https: Option<Https>,
+}
+
+/// https of this server's own, without a proxy.
+#[derive(Clone, Debug)]
+pub struct Https {
+    /// Seconds for which browsers use nothing but https (RFC 6797); 0 says nothing about it.
+    pub hsts_s: u64,
+    /// Where plain requests are redirected: PUBLIC_URL, if an operator set it. Else to the host they name, at `port`.
+    pub redirect_to: Option<String>,
+    pub port: u16,
+    /// Unix seconds: the end of the certificate that it starts with.
+    pub not_after: u64,
 }
 
 impl Settings {
@@ -76,6 +90,7 @@ impl Settings {
             conformance_files: None,
             events_kept: None,
             places: false,
+            https: None,
         }
     }
 }

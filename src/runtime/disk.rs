@@ -38,7 +38,8 @@ const APPEND_COST: usize = 256;
 const UPLOADS_FAILED_MAX: usize = 16_384;
 /// Bytes a thread reads at once into its buffer, which fits the processor's cache.
 const PIECE_SCRATCH: usize = 65_536;
-/// Pieces being read. Above it, the connection waits.
+/// Pieces being read, each for a TLS connection held in memory until its socket took it or blocked. Above it, the connection
+/// waits.
 const PIECES_IN_FLIGHT_MAX: usize = 32;
 /// Connections that wait to read a piece. Above it (a disk that hangs, while peers come and go): closed.
 const PIECES_WAITING_MAX: usize = 16_384;
@@ -52,9 +53,16 @@ enum Item {
 
 struct Wanted {
     conn: ConnId,
-    file: Arc<OpenFile>,
-    offset: u64,
-    len: usize,
+    part: Part,
+}
+
+/// A part of a file to be read.
+pub struct Part {
+    pub file: Arc<OpenFile>,
+    pub offset: u64,
+    pub len: usize,
+    /// Into memory, not only into the page cache.
+    pub in_memory: bool,
 }
 
 /// The loop's side.
@@ -153,8 +161,8 @@ impl Disk {
     /// Requests the next bytes of a file for a connection. If no slot is free, the connection may ask again when
     /// [`Disk::next_waiting`] returns it. Returns `false` if too many wait already.
     #[must_use]
-    pub fn read(&mut self, conn: ConnId, file: Arc<OpenFile>, offset: u64, len: usize) -> bool {
-        if self.pieces.offer(Wanted { conn, file, offset, len }) {
+    pub fn read(&mut self, conn: ConnId, part: Part) -> bool {
+        if self.pieces.offer(Wanted { conn, part }) {
             return true;
         }
         if self.waiting.len() < PIECES_WAITING_MAX {
@@ -318,18 +326,25 @@ fn is_full(error: &io::Error) -> bool {
 /// Items taken at once: more would only hold memory longer.
 const APPENDS_TAKEN: usize = 16;
 
-/// Reads pieces into the page cache, from where the socket sends them. Keeps nothing in memory.
+/// Reads pieces: into the page cache, from where the socket sends them, or into memory to be encrypted.
 fn read_until_closed(queue: &Queue<Wanted>, inbox: &Inbox) {
     let mut items = VecDeque::with_capacity(1);
     let mut scratch = vec![0; PIECE_SCRATCH];
     while queue.take(&mut items, 1, None) != Taken::Closed {
-        for Wanted { conn, file, offset, len } in items.drain(..) {
+        for Wanted { conn, part: Part { file, offset, len, in_memory } } in items.drain(..) {
             // A file that became shorter is an error: its length was announced to the peer.
-            let result = (0..len).step_by(PIECE_SCRATCH).try_for_each(|at| {
-                let part = PIECE_SCRATCH.min(len - at);
-                file.read_exact_at(&mut scratch[..part], offset + at as u64)
-            });
-            inbox.post(Completion::Piece(Piece { conn, file, offset, len, result }));
+            let (bytes, result) = if in_memory {
+                let mut bytes = vec![0; len];
+                let result = file.read_exact_at(&mut bytes, offset);
+                (Some(bytes), result)
+            } else {
+                let result = (0..len).step_by(PIECE_SCRATCH).try_for_each(|at| {
+                    let part = PIECE_SCRATCH.min(len - at);
+                    file.read_exact_at(&mut scratch[..part], offset + at as u64)
+                });
+                (None, result)
+            };
+            inbox.post(Completion::Piece(Piece { conn, file, offset, len, bytes, result }));
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod effects;
 mod inputs;
+mod secure;
 
 use std::io;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use mio::{Events, Poll, Token};
 
 use super::background::Background;
 use super::disk::Disk;
+use super::handshakes::Handshakes;
 use super::inbox::{Completion, Inbox};
 use super::kernel;
 use super::listener::{Listener, SocketPath};
@@ -29,10 +31,11 @@ use super::socket::Sockets;
 use super::storage::Storage;
 use super::threads::Thread;
 use super::workers::Workers;
-use super::{Machine, ServeFault, Stops};
+use super::{Asked, Machine, OnReload, ServeFault, Stops};
 use crate::base::time::Now;
 use crate::limits::READ_BUFFER;
 use crate::model::metrics::ErrorKind;
+use crate::proto::tls::server::Acceptor;
 use crate::server::contract::{ConnId, Input};
 use effects::Refused;
 
@@ -70,10 +73,14 @@ pub struct Parts<M, S> {
     pub storage: Storage,
     pub workers: Workers,
     pub disk: Disk,
+    /// For a listener of TLS: what its connections are accepted with, and their handshakes.
+    pub acceptor: Option<Acceptor>,
+    pub handshakes: Option<Handshakes>,
     pub inbox: Arc<Inbox>,
     pub background: Background,
     pub notify: Option<Notify>,
     pub log_dropped: Arc<AtomicU64>,
+    pub on_reload: Option<OnReload>,
     pub drain_max: Duration,
 }
 
@@ -83,6 +90,8 @@ pub struct EventLoop<M, S> {
     sockets: Sockets,
     control_open: usize,
     buffer: Box<[u8]>,
+    /// Decrypted bytes of one read; empty between two.
+    plain: Vec<u8>,
     /// Sockets with something to read that the machine wants; each once (`Socket::listed`).
     ready: Vec<ConnId>,
     /// Sockets to flush; each once (`Socket::dirty`).
@@ -118,6 +127,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             sockets: Sockets::default(),
             control_open: 0,
             buffer: vec![0; READ_BUFFER].into(),
+            plain: Vec::new(),
             ready: Vec::new(),
             dirty: Vec::new(),
             closing: Vec::new(),
@@ -250,7 +260,11 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         if !std::mem::take(&mut self.signalled) {
             return Ok(());
         }
-        for _ in 0..self.parts.signals.drain() {
+        let Asked { stops, reload } = self.parts.signals.drain();
+        if reload {
+            self.reload(now);
+        }
+        for _ in 0..stops {
             match self.phase {
                 Phase::Serving => {
                     log::info!(
@@ -268,6 +282,17 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             }
         }
         Ok(())
+    }
+
+    /// The machine reloads what is its own; the rest may wait for a file, so a thread does it.
+    fn reload(&mut self, now: Now) {
+        log::info!("reloading");
+        self.parts.machine.handle(now, Input::Reload);
+        if let Some(OnReload(run)) = self.parts.on_reload.clone()
+            && let Err(error) = std::thread::Builder::new().name("reload".to_owned()).spawn(move || run())
+        {
+            self.parts.background.report(ErrorKind::Worker, format_args!("no thread to reload: {error}"));
+        }
     }
 
     /// Before the reads: a request for the metrics in this turn must see the lines dropped until now.
@@ -308,12 +333,22 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
 
     /// Closes everything and joins the threads. The writer finishes its queue and checkpoints.
     fn finish(self, events: &mut Events) -> Result<(), ServeFault> {
-        let Parts { mut poll, mut signals, mut storage, mut workers, mut disk, inbox, background, .. } =
-            self.parts;
+        let Parts {
+            mut poll,
+            mut signals,
+            mut storage,
+            mut workers,
+            mut disk,
+            mut handshakes,
+            inbox,
+            background,
+            ..
+        } = self.parts;
         drop(self.sockets);
         inbox.close();
         let mut others: Vec<Thread> = workers.close();
         others.extend(disk.close());
+        others.extend(handshakes.iter_mut().flat_map(Handshakes::close));
         let storage = storage.close();
         let is_running = |thread: &Thread| !thread.is_finished();
         let until = Instant::now() + JOIN_MAX;
@@ -325,7 +360,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 }
                 _ => {}
             }
-            if signals.drain() > 0 {
+            if signals.drain().stops > 0 {
                 return Err(ServeFault::Forced);
             }
         }
@@ -357,5 +392,7 @@ fn clock() -> Now {
     Now { instant: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
 }
 
+#[cfg(all(test, feature = "tls"))]
+mod secure_tests;
 #[cfg(test)]
 mod tests;

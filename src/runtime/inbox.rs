@@ -9,6 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use super::handshakes::Worked;
 use super::queue::lock;
 use super::workers::PoolKind;
 use crate::base::open_file::OpenFile;
@@ -35,6 +36,8 @@ pub enum Completion {
         result: Written,
     },
     Piece(Piece),
+    /// A part of a TLS handshake.
+    Handshake(Worked),
     /// The readiness of the database, when it changes.
     Storage(Readiness),
     /// A necessary thread ended; the reason.
@@ -55,13 +58,14 @@ pub enum Written {
     Dropped,
 }
 
-/// A part of a file that was read ahead of a socket, and is now in the page cache.
+/// A part of a file that was read ahead of a socket, and is now in the page cache, or here.
 pub struct Piece {
     pub conn: ConnId,
     /// The file and position, so that a late piece is not assigned to another file.
     pub file: Arc<OpenFile>,
     pub offset: u64,
     pub len: usize,
+    pub bytes: Option<Vec<u8>>,
     pub result: io::Result<()>,
 }
 

@@ -1,4 +1,4 @@
-//! The two listeners: the public TCP listener and the control socket.
+//! The listeners: public ones for TCP, and the control socket.
 //!
 //! Owns binding, accepting, and the pause after a failed `accept`. Does not decide which connections are admitted.
 //! Invariant: a listener that can't accept costs no turn: it waits for an event, for the server, or for its retry.
@@ -27,7 +27,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(250);
 const BACKLOG: i32 = 4_096;
 
 enum Source {
-    Tcp(TcpListener),
+    Tcp(TcpListener, ListenerKind),
     Unix { listener: UnixListener, path: SocketPath },
 }
 
@@ -51,12 +51,12 @@ pub enum Accept {
 }
 
 impl Listener {
-    /// Binds the public listener. Port 0 lets the kernel choose. Returns the bound address too.
-    pub fn public(address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
+    /// Binds a listener for TCP. Port 0 lets the kernel choose. Returns the bound address too.
+    pub fn tcp(address: SocketAddr, kind: ListenerKind) -> io::Result<(Listener, SocketAddr)> {
         let listener = TcpListener::bind(address)?;
         kernel::set_backlog(&listener, BACKLOG)?;
         let bound = listener.local_addr()?;
-        Ok((Listener::new(Source::Tcp(listener)), bound))
+        Ok((Listener::new(Source::Tcp(listener, kind)), bound))
     }
 
     /// Binds the control socket with mode 0600, and replaces one that a killed server left. The caller holds the lock of
@@ -78,21 +78,21 @@ impl Listener {
     /// Stops listening: no client can connect any more. The caller removes the file later, because that may take time.
     pub fn stop(self) -> Option<SocketPath> {
         match self.source {
-            Source::Tcp(_) => None,
+            Source::Tcp(..) => None,
             Source::Unix { path, .. } => Some(path),
         }
     }
 
     pub fn listener_kind(&self) -> ListenerKind {
         match self.source {
-            Source::Tcp(_) => ListenerKind::Public,
+            Source::Tcp(_, kind) => kind,
             Source::Unix { .. } => ListenerKind::Control,
         }
     }
 
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match &mut self.source {
-            Source::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Source::Tcp(listener, _) => registry.register(listener, token, Interest::READABLE),
             Source::Unix { listener, .. } => registry.register(listener, token, Interest::READABLE),
         }
     }
@@ -115,7 +115,7 @@ impl Listener {
     pub fn accept(&mut self, now: Instant) -> Accept {
         self.retry = None;
         let accepted = match &self.source {
-            Source::Tcp(listener) => listener.accept().and_then(|(stream, peer)| {
+            Source::Tcp(listener, _) => listener.accept().and_then(|(stream, peer)| {
                 // A small frame must not wait for the acknowledgement of the previous one.
                 stream.set_nodelay(true)?;
                 Ok((Stream::Tcp(stream), peer.ip().to_canonical()))
@@ -213,7 +213,9 @@ mod tests {
 
     #[test]
     fn a_mapped_address_is_an_ipv4_address() {
-        let Ok((mut listener, bound)) = Listener::public("[::]:0".parse().expect("an address")) else {
+        let Ok((mut listener, bound)) =
+            Listener::tcp("[::]:0".parse().expect("an address"), ListenerKind::Public)
+        else {
             return; // a host without IPv6
         };
         let _client = std::net::TcpStream::connect(("127.0.0.1", bound.port())).expect("a connection");

@@ -8,6 +8,7 @@ pub mod background;
 pub mod data_dir;
 mod disk;
 mod event_loop;
+mod handshakes;
 mod inbox;
 mod indexing;
 mod kernel;
@@ -40,15 +41,18 @@ use crate::base::open_file::Closer;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::limits::DRAIN_MAX;
-use crate::server::contract::{ConnId, Effect, Input};
+use crate::proto::tls::server::Acceptor;
+use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 use background::Background;
 use disk::Disk;
 use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
+use handshakes::Handshakes;
 use inbox::Inbox;
 pub use indexing::Indexes;
 use listener::Listener;
 pub use notify::Notify;
 pub use readers::{Interrupt, Reads};
+pub use signals::Asked;
 pub use storage::{Database, Storage, Writer};
 pub use workers::{PoolKind, Worker, Workers};
 
@@ -70,11 +74,21 @@ pub trait Machine {
     fn is_drained(&self) -> bool;
 }
 
-/// The source of requests to stop: signals, or a pipe in tests.
+/// The source of requests to stop or to reload: signals, or a pipe in tests.
 pub trait Stops {
     fn receiver(&mut self) -> &mut Receiver;
-    /// How many requests came since the last call.
-    fn drain(&mut self) -> u32;
+    /// What came since the last call.
+    fn drain(&mut self) -> Asked;
+}
+
+/// What a reload does in addition to what the machine does. It may block.
+#[derive(Clone)]
+pub struct OnReload(pub Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for OnReload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnReload(..)")
+    }
 }
 
 impl Stops for signals::Signals {
@@ -82,7 +96,7 @@ impl Stops for signals::Signals {
         self.receiver()
     }
 
-    fn drain(&mut self) -> u32 {
+    fn drain(&mut self) -> Asked {
         self.drain()
     }
 }
@@ -92,6 +106,10 @@ impl Stops for signals::Signals {
 pub struct RuntimeOptions {
     /// Port 0 lets the kernel choose; [`Runtime::address`] returns the choice.
     pub listen: SocketAddr,
+    /// What connections to `listen` are accepted with, if they speak TLS.
+    pub acceptor: Option<Acceptor>,
+    /// Where plain requests are redirected to `listen`.
+    pub redirect: Option<SocketAddr>,
     /// The path of the control socket, in a folder whose lock the caller holds.
     pub control: Option<PathBuf>,
     /// The folder of uploads. Its subfolder `tmp` belongs to the runtime.
@@ -102,6 +120,7 @@ pub struct RuntimeOptions {
     pub notify: Option<Notify>,
     /// Lines of the log that were dropped since the start.
     pub log_dropped: Arc<AtomicU64>,
+    pub on_reload: Option<OnReload>,
 }
 
 /// Why serving did not start, or ended unexpectedly.
@@ -145,13 +164,14 @@ pub struct Runtime {
     poll: Poll,
     listeners: Vec<Listener>,
     address: SocketAddr,
+    redirect: Option<SocketAddr>,
     inbox: Arc<Inbox>,
     background: Background,
     options: RuntimeOptions,
 }
 
 impl Runtime {
-    /// Binds both listeners, so that a start that can't succeed fails before a thread runs.
+    /// Binds all listeners, so that a start that can't succeed fails before a thread runs.
     pub fn bind(options: RuntimeOptions) -> Result<Runtime, ServeFault> {
         let system = |what| move |error| ServeFault::System { what, error };
         let files = options.connections_max as u64 + FILES_SPARE;
@@ -162,9 +182,19 @@ impl Runtime {
         let poll = Poll::new().map_err(system("no poll"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(system("no waker"))?;
         let inbox = Arc::new(Inbox::new(waker));
-        let (public, address) = Listener::public(options.listen)
-            .map_err(|error| ServeFault::Bind { what: options.listen.to_string(), error })?;
+        let tcp = |address: SocketAddr, kind| {
+            Listener::tcp(address, kind)
+                .map_err(|error| ServeFault::Bind { what: address.to_string(), error })
+        };
+        let kind = if options.acceptor.is_some() { ListenerKind::Tls } else { ListenerKind::Public };
+        let (public, address) = tcp(options.listen, kind)?;
         let mut listeners = vec![public];
+        let mut redirect = None;
+        if let Some(from) = options.redirect {
+            let (listener, bound) = tcp(from, ListenerKind::Redirect)?;
+            listeners.push(listener);
+            redirect = Some(bound);
+        }
         if let Some(path) = &options.control {
             let control = Listener::control(path)
                 .map_err(|error| ServeFault::Bind { what: path.display().to_string(), error })?;
@@ -174,12 +204,17 @@ impl Runtime {
             listener.register(poll.registry(), listener_token(index)).map_err(system("no registration"))?;
         }
         let background = Background::new(Arc::clone(&inbox));
-        Ok(Runtime { poll, listeners, address, inbox, background, options })
+        Ok(Runtime { poll, listeners, address, redirect, inbox, background, options })
     }
 
     /// The public address that was bound.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address that was bound for redirects.
+    pub fn redirect(&self) -> Option<SocketAddr> {
+        self.redirect
     }
 
     /// The channel of background errors.
@@ -233,6 +268,10 @@ impl Runtime {
         let system = |what| move |error| ServeFault::System { what, error };
         let disk = Disk::start(&self.options.uploads, &self.inbox, &self.background)
             .map_err(system("no folder or thread for uploads"))?;
+        let handshakes = match &self.options.acceptor {
+            Some(_) => Some(Handshakes::start(&self.inbox).map_err(system("no thread for handshakes"))?),
+            None => None,
+        };
         self.poll
             .registry()
             .register(signals.receiver(), SIGNALS, Interest::READABLE)
@@ -245,10 +284,13 @@ impl Runtime {
             storage,
             workers,
             disk,
+            acceptor: self.options.acceptor,
+            handshakes,
             inbox: self.inbox,
             background: self.background,
             notify: self.options.notify,
             log_dropped: self.options.log_dropped,
+            on_reload: self.options.on_reload,
             drain_max,
         })
         .run()

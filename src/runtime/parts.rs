@@ -13,6 +13,7 @@ use crate::model::readiness::Readiness;
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
 use crate::store::{Committed, Fault, Index, Reader, Step, Store, WriteHandle};
+use crate::work::certificate::CertificateFiles;
 use crate::work::files::{Opener, Publisher};
 use crate::work::geolocation::Geolocator;
 use crate::work::mail::Mailer;
@@ -125,7 +126,7 @@ macro_rules! workers {
     };
 }
 
-workers!(Mailer, Geolocator, Publisher, Opener);
+workers!(CertificateFiles, Mailer, Geolocator, Publisher, Opener);
 
 impl Worker for PasswordHasher {
     fn run(&mut self, job: Job) -> Done {

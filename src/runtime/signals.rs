@@ -1,8 +1,8 @@
 //! Signals as bytes in a pipe, and the process's limit of open files.
 //!
-//! Owns the dispositions of SIGTERM, SIGINT, SIGHUP and SIGPIPE. The event loop reads how many signals came and decides
-//! what that means. SIGHUP drains like the others: natter has no configuration to reload, and it must end when its terminal
-//! ends. If the process was started with SIGHUP ignored (`nohup`), it stays ignored.
+//! Owns the dispositions of SIGTERM, SIGINT, SIGHUP and SIGPIPE. The event loop reads what the signals ask for and does it.
+//! SIGHUP asks to reload. A process with a controlling terminal gets it when that terminal ends, and then it must end too, so
+//! there it drains like the others. If the process was started with SIGHUP ignored (`nohup`), it stays ignored.
 //! Invariant: the handler does nothing but one `write` to a descriptor that is never closed.
 #![allow(unsafe_code)]
 
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use mio::unix::pipe::{self, Receiver};
 
-/// Signals that end the server.
-const ENDING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+/// Signals that ask for something.
+const ASKING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 
 /// The descriptor that the handler writes to; -1 before [`Signals::install`]. Never closed once set, so that a late handler
 /// can't write into a reused descriptor.
@@ -25,6 +25,17 @@ static PIPE: AtomicI32 = AtomicI32::new(-1);
 #[derive(Debug)]
 pub struct Signals {
     receiver: Receiver,
+    /// SIGHUP ends the server: it has a terminal.
+    hangup_stops: bool,
+}
+
+/// What came since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Signals to stop.
+    pub stops: u32,
+    /// A signal to reload.
+    pub reload: bool,
 }
 
 impl Signals {
@@ -39,14 +50,16 @@ impl Signals {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let handler: extern "C" fn(libc::c_int) = on_signal;
-        for signal in ENDING {
+        for signal in ASKING {
             if signal == libc::SIGHUP && disposition(signal)? == libc::SIG_IGN {
                 continue;
             }
             set_disposition(signal, handler as *const () as libc::sighandler_t)?;
         }
         set_disposition(libc::SIGPIPE, libc::SIG_IGN)?;
-        Ok(Signals { receiver })
+        // Only a process with a controlling terminal can open this device (tty(4)).
+        let hangup_stops = std::fs::File::open("/dev/tty").is_ok();
+        Ok(Signals { receiver, hangup_stops })
     }
 
     /// To be registered for reading.
@@ -54,15 +67,23 @@ impl Signals {
         &mut self.receiver
     }
 
-    /// How many signals came since the last call. Empties the pipe, as an edge-triggered poll requires.
-    pub fn drain(&mut self) -> u32 {
-        let mut seen: u32 = 0;
+    /// What the signals since the last call ask for. Empties the pipe, as an edge-triggered poll requires.
+    pub fn drain(&mut self) -> Asked {
+        let mut seen = Asked::default();
         let mut bytes = [0; 64];
         // Terminates: each byte read was one signal, and 64 KiB of them fill the pipe.
         loop {
             match self.receiver.read(&mut bytes) {
                 Ok(0) => return seen,
-                Ok(read) => seen = seen.saturating_add(u32::try_from(read).unwrap_or(u32::MAX)),
+                Ok(read) => {
+                    for byte in &bytes[..read] {
+                        if libc::c_int::from(*byte) == libc::SIGHUP && !self.hangup_stops {
+                            seen.reload = true;
+                        } else {
+                            seen.stops = seen.stops.saturating_add(1);
+                        }
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Empty. The pipe has no other error, because its other end stays open.
                 Err(_) => return seen,
@@ -170,23 +191,30 @@ mod tests {
         // The process may have been started with SIGHUP ignored (`nohup`), and it would stay ignored.
         set_disposition(libc::SIGHUP, libc::SIG_DFL).expect("set");
         let mut signals = Signals::install().expect("installed");
+        signals.hangup_stops = true;
+        let stops = |stops| Asked { stops, reload: false };
         assert_eq!(Signals::install().expect_err("once").kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(signals.drain(), 0);
+        assert_eq!(signals.drain(), stops(0));
 
         let mut poll = Poll::new().expect("a poll");
         let mut events = Events::with_capacity(4);
         poll.registry().register(signals.receiver(), Token(7), Interest::READABLE).expect("registered");
         for round in 1..=3_u32 {
-            for signal in ENDING.iter().take(round as usize) {
+            for signal in ASKING.iter().take(round as usize) {
                 raise(*signal);
             }
             poll.poll(&mut events, Some(Duration::from_secs(5))).expect("polled");
             assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(7)]);
-            assert_eq!((signals.drain(), signals.drain()), (round, 0));
+            assert_eq!((signals.drain(), signals.drain()), (stops(round), stops(0)));
         }
+        // Without a terminal SIGHUP asks for something else.
+        signals.hangup_stops = false;
+        [libc::SIGHUP, libc::SIGTERM, libc::SIGHUP].into_iter().for_each(raise);
+        assert_eq!(signals.drain(), Asked { stops: 1, reload: true });
+        signals.hangup_stops = true;
         // More signals than one buffer holds.
         (0..100).for_each(|_| raise(libc::SIGTERM));
-        assert_eq!(signals.drain(), 100);
+        assert_eq!(signals.drain(), stops(100));
 
         // errno survives the handler, also when its write fails.
         (0..70_000).for_each(|_| raise(libc::SIGINT));
@@ -194,11 +222,11 @@ mod tests {
         unsafe { *errno_location() = libc::ENOTDIR };
         raise(libc::SIGHUP);
         assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOTDIR));
-        assert!(signals.drain() >= 4_096);
+        assert!(signals.drain().stops >= 4_096);
 
         raise(libc::SIGPIPE);
-        assert_eq!(signals.drain(), 0);
-        for signal in ENDING {
+        assert_eq!(signals.drain(), stops(0));
+        for signal in ASKING {
             // Ctrl-C ends the other tests again.
             set_disposition(signal, libc::SIG_DFL).expect("restored");
         }

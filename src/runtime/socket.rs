@@ -1,12 +1,15 @@
 //! Sockets and their readiness as the kernel last reported it.
 //!
-//! Owns readiness and the system calls. Does not know what the bytes mean or whether the server wants them.
+//! Owns readiness and the system calls. Does not know what the bytes mean or whether the server wants them; [`secure`] is the
+//! TLS layer of those that have one.
 //! Invariant: each socket is registered once, edge-triggered, for both directions. Its readiness is stored here until a
 //! call returns `WouldBlock`, or a read is short: epoll(7), question 9, promises an edge for later bytes.
 
+mod secure;
+
 use std::fs::File;
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::Shutdown;
+use std::io::{self, IoSlice, Read as _, Write};
+use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -19,6 +22,9 @@ use crate::base::open_file::OpenFile;
 use crate::base::send_queue::{Front, SendQueue};
 use crate::base::slab::{Key, Slab};
 use crate::server::contract::{ConnId, ListenerKind};
+use secure::Secure;
+
+pub use secure::Came;
 
 /// Bytes written to one socket in one turn. Above it, the socket waits for the next turn, so that one fast receiver does
 /// not delay others.
@@ -46,13 +52,6 @@ impl Stream {
         }
     }
 
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write_vectored(slices),
-            Stream::Unix(stream) => stream.write_vectored(slices),
-        }
-    }
-
     fn send_file(&mut self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => send_file(stream, file, offset, len),
@@ -73,6 +72,24 @@ impl Stream {
             Stream::Tcp(stream) => registry.register(stream, token, both),
             Stream::Unix(stream) => registry.register(stream, token, both),
         }
+    }
+}
+
+/// For TLS, which writes by itself.
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write_vectored(slices),
+            Stream::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -98,7 +115,10 @@ enum Ending {
 
 pub struct Socket {
     stream: Stream,
+    /// The TLS layer, if it has one.
+    secure: Option<Box<Secure>>,
     pub listener_kind: ListenerKind,
+    pub peer: IpAddr,
     incoming: Incoming,
     ending: Ending,
     writable: bool,
@@ -153,10 +173,12 @@ pub enum Flushed {
 }
 
 impl Socket {
-    pub fn new(stream: Stream, listener_kind: ListenerKind) -> Socket {
+    pub fn new(stream: Stream, listener_kind: ListenerKind, peer: IpAddr) -> Socket {
         Socket {
             stream,
+            secure: None,
             listener_kind,
+            peer,
             incoming: Incoming::Drained,
             ending: Ending::Open,
             writable: false,
@@ -184,14 +206,17 @@ impl Socket {
     }
 
     pub fn is_readable(&self) -> bool {
-        self.incoming == Incoming::Waiting
+        self.incoming == Incoming::Waiting && !self.is_held()
     }
 
     pub fn is_broken(&self) -> bool {
         self.broken
     }
 
+    /// The bytes of a secure socket are then to be given to [`Socket::decrypt`].
     pub fn read(&mut self, buffer: &mut [u8]) -> Read {
+        let max = self.read_max().min(buffer.len());
+        let buffer = &mut buffer[..max];
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => {
@@ -226,6 +251,9 @@ impl Socket {
 
     /// Writes as much of the queue as the socket accepts. Returns the number of bytes.
     pub fn flush(&mut self, queue: &mut SendQueue) -> (u64, Flushed) {
+        if self.secure.is_some() {
+            return self.flush_secure(queue);
+        }
         let mut sent = 0;
         loop {
             let result = match queue.front() {
@@ -288,8 +316,12 @@ impl Socket {
             .map_or(0, |ahead| ahead.until.saturating_sub(offset))
     }
 
-    /// A piece was read: the next may be larger, unless the socket blocks on this one.
-    pub fn piece_arrived(&mut self, file: Arc<OpenFile>, offset: u64, len: usize) {
+    /// A piece was read: the next may be larger, unless the socket blocks on this one. `bytes` are here if the socket needs
+    /// them in memory.
+    pub fn piece_arrived(&mut self, file: Arc<OpenFile>, offset: u64, len: usize, bytes: Option<Vec<u8>>) {
+        if let Some(bytes) = bytes {
+            return self.bytes_arrived(file, offset, bytes);
+        }
         self.piece_under_way = false;
         self.piece = (self.piece * 2).min(FILE_PIECE_MAX);
         let until = offset + len as u64;
@@ -360,13 +392,16 @@ mod tests {
     use crate::base::send_queue::Segment;
     use crate::base::testing::Folder;
     use mio::{Events, Poll};
+    use std::net::Ipv4Addr;
     use std::time::Duration;
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn pair() -> (Poll, Socket, std::os::unix::net::UnixStream) {
         let poll = Poll::new().expect("a poll");
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
         ours.set_nonblocking(true).expect("a flag");
-        let mut socket = Socket::new(Stream::Unix(UnixStream::from_std(ours)), ListenerKind::Public);
+        let mut socket = Socket::new(Stream::Unix(UnixStream::from_std(ours)), ListenerKind::Public, LOCAL);
         socket.stream.register(poll.registry(), Token(0)).expect("a registration");
         (poll, socket, theirs)
     }
@@ -444,7 +479,7 @@ mod tests {
             matches!(socket.flush(&mut queue), (0, Flushed::Done)),
             "nothing to send, nothing to request"
         );
-        socket.piece_arrived(file, 0, FILE_PIECE_MIN);
+        socket.piece_arrived(file, 0, FILE_PIECE_MIN, None);
         assert_eq!(socket.piece, FILE_PIECE_MIN * 2);
         // The peer does not read: at some point the socket blocks, and no more is read ahead.
         let mut asked = FILE_PIECE_MIN;
@@ -455,7 +490,7 @@ mod tests {
             if let Flushed::File { file, offset, len } = flushed {
                 assert_eq!(offset as usize, asked, "each part is read once");
                 asked += len;
-                socket.piece_arrived(file, offset, len);
+                socket.piece_arrived(file, offset, len, None);
             }
         }
         assert!(asked - sent as usize <= 2 * FILE_PIECE_MAX, "{asked} read, {sent} sent");
@@ -467,7 +502,7 @@ mod tests {
         socket.end_after_flush();
         while !queue.is_empty() {
             match socket.flush(&mut queue).1 {
-                Flushed::File { file, offset, len } => socket.piece_arrived(file, offset, len),
+                Flushed::File { file, offset, len } => socket.piece_arrived(file, offset, len, None),
                 Flushed::Done if queue.is_empty() => {}
                 Flushed::Done => while !wait(&mut poll, &mut socket).1 {},
                 Flushed::Again => {}
@@ -487,7 +522,7 @@ mod tests {
         let file = Arc::new(OpenFile::new(File::open("/dev/null").expect("a device"), Arc::new(drop)));
         let mut queue = SendQueue::new();
         queue.push(Segment::File { file: Arc::clone(&file), offset: 0, len: 10 });
-        socket.piece_arrived(file, 0, 10);
+        socket.piece_arrived(file, 0, 10, None);
         assert!(matches!(socket.flush(&mut queue).1, Flushed::Broken));
     }
 }

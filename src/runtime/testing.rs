@@ -4,6 +4,8 @@
 //! Each fulfils the contract of its trait, so that a test can only fail for what it tests.
 
 mod echo;
+#[cfg(feature = "tls")]
+pub mod secure;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,8 @@ use std::time::Instant;
 
 use mio::{Poll, Token, Waker};
 
+#[cfg(feature = "tls")]
+pub use self::echo::start_secure;
 pub use self::echo::{Echo, QUEUE_MAX, start, start_with};
 use super::inbox::Inbox;
 use super::queue::lock;

@@ -31,6 +31,10 @@ const UPLOAD_THREADS: usize = 2;
 const UPLOAD_JOBS_MAX: usize = 1_024;
 /// Threads that open files: one slow lookup must not delay all others.
 const FILE_THREADS: usize = 2;
+/// Threads that read certificates.
+const CERTIFICATE_THREADS: usize = 1;
+/// Certificates being read: the server asks for one at a time. Above it: `Done::Busy`.
+const CERTIFICATE_JOBS_MAX: usize = 1;
 /// Files being opened. Above it: `Done::Busy`.
 const FILE_JOBS_MAX: usize = 4_096;
 /// A worker without work for this long releases its memory.
@@ -53,6 +57,8 @@ pub enum PoolKind {
     Upload,
     /// Opens files to be sent.
     File,
+    /// Reads the certificate of https.
+    Certificate,
 }
 
 impl PoolKind {
@@ -63,6 +69,7 @@ impl PoolKind {
             Job::FindPlace { .. } => PoolKind::Place,
             Job::PublishUpload { .. } | Job::RemoveFiles { .. } => PoolKind::Upload,
             Job::OpenFile { .. } => PoolKind::File,
+            Job::LoadCertificate { .. } => PoolKind::Certificate,
         }
     }
 
@@ -73,6 +80,7 @@ impl PoolKind {
             PoolKind::Place => "place",
             PoolKind::Upload => "publish",
             PoolKind::File => "open",
+            PoolKind::Certificate => "certificate",
         }
     }
 
@@ -82,6 +90,7 @@ impl PoolKind {
             PoolKind::Mail => ErrorKind::Mail,
             PoolKind::Place => ErrorKind::Geolocation,
             PoolKind::Upload | PoolKind::File => ErrorKind::Upload,
+            PoolKind::Certificate => ErrorKind::Certificate,
         }
     }
 
@@ -93,6 +102,7 @@ impl PoolKind {
             PoolKind::Place => (PLACE_THREADS, PLACE_JOBS_MAX),
             PoolKind::Upload => (UPLOAD_THREADS, UPLOAD_JOBS_MAX),
             PoolKind::File => (FILE_THREADS, FILE_JOBS_MAX),
+            PoolKind::Certificate => (CERTIFICATE_THREADS, CERTIFICATE_JOBS_MAX),
         }
     }
 }

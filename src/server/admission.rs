@@ -37,7 +37,7 @@ impl Server {
         let per_address = self.core.settings.limits.connections_per_address;
         let refusal = if !exempt && !self.core.crowd.has_room(peer, per_address) {
             Some(crowd::too_many())
-        } else if listener_kind == ListenerKind::Public && !self.make_room() {
+        } else if listener_kind != ListenerKind::Control && !self.make_room() {
             Some(crowd::full())
         } else {
             None
@@ -48,6 +48,11 @@ impl Server {
                 self.conns.insert(conn);
                 self.count();
                 self.update(id);
+            }
+            // A refusal that the peer can read would cost a handshake.
+            Some(_) if listener_kind == ListenerKind::Tls => {
+                self.core.metrics.closed(CloseReason::Refused);
+                self.core.effects.push_back(Effect::Close(id));
             }
             Some(problem) => self.refuse(conn, &problem),
         }

@@ -18,7 +18,10 @@ pub struct Call {
 impl Call {
     /// Whether the process may end before the answer: a mail stays in the outbox, and the place of a session stays unknown.
     pub fn may_be_given_up(&self) -> bool {
-        matches!(self.next, Next::Task(Task::SendMail(_) | Task::FindPlace(_)))
+        matches!(
+            self.next,
+            Next::Task(Task::SendMail(_) | Task::FindPlace(_) | Task::Run(Periodic::Certificate))
+        )
     }
 }
 
@@ -104,4 +107,6 @@ pub enum Periodic {
     RemoveFiles,
     /// Forgets expired state in memory.
     Expire,
+    /// Reads the certificate again where its files changed.
+    Certificate,
 }

@@ -34,6 +34,8 @@ reasons! {
     SocketFailed = "socket_failed";
     /// What came is not HTTP or not WebSocket, so nothing after it can be understood.
     ProtocolError = "protocol_error";
+    /// A TLS handshake failed, or did not end in time.
+    TlsHandshake = "tls_handshake";
     /// A request did not arrive in time.
     RequestTimeout = "request_timeout";
     /// No request came for as long as an unused connection is kept.

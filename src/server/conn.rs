@@ -45,6 +45,8 @@ pub struct Conn {
     pub id: ConnId,
     pub peer: IpAddr,
     pub listener_kind: ListenerKind,
+    /// Its TLS handshake is not complete.
+    pub is_handshaking: bool,
     /// Its peer is a trusted proxy, which brings the requests of many people.
     pub is_proxy: bool,
     pub phase: Phase,
@@ -143,6 +145,7 @@ impl Conn {
             id,
             peer,
             listener_kind,
+            is_handshaking: listener_kind == ListenerKind::Tls,
             is_proxy: false,
             phase: Phase::ReadHead { reader: HeadReader::new(), since: None },
             inbox: Vec::new(),

@@ -13,6 +13,7 @@ use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Flow, Lane, Outcome, Read, Write};
 use crate::model::readiness::Readiness;
+use crate::proto::tls::server::Acceptor;
 
 /// A connection, named by the runtime for as long as its socket is open: the slot in the low 32 bits, the generation above. A
 /// slot is reused only under another generation.
@@ -42,6 +43,10 @@ pub type Ticket = Key<crate::server::calls::Call>;
 pub enum ListenerKind {
     /// The public listener.
     Public,
+    /// The public listener, whose connections speak TLS.
+    Tls,
+    /// The public listener of plain requests while the other one speaks TLS: it only redirects to that.
+    Redirect,
     /// `DATA_DIR/control.sock`: the admin routes, only there.
     Control,
 }
@@ -52,7 +57,11 @@ pub enum ListenerKind {
 pub enum Input<'a> {
     /// A connection was accepted.
     Accepted { conn: ConnId, peer: IpAddr, listener_kind: ListenerKind },
-    /// Bytes came.
+    /// The TLS handshake of a connection is complete; `resumed` if it continued an earlier session.
+    Secured { conn: ConnId, resumed: bool },
+    /// A connection that should speak TLS does not. It has become a plain one.
+    NotTls { conn: ConnId },
+    /// Bytes came: of a TLS connection, decrypted.
     Received { conn: ConnId, bytes: &'a [u8] },
     /// The runtime wrote this many bytes of the connection's send queue to its socket.
     Sent { conn: ConnId, bytes: u64 },
@@ -74,6 +83,8 @@ pub enum Input<'a> {
     Storage(Readiness),
     /// Lines of the log that were dropped since the start.
     LogDropped(u64),
+    /// An operator asks for the certificate to be read again.
+    Reload,
     /// A deadline may have come.
     Tick,
     /// Stop: finish what was begun, refuse what is new.
@@ -107,6 +118,8 @@ pub enum Effect {
     ShutdownWrite(ConnId),
     /// Close the socket now; the server has forgotten it.
     Close(ConnId),
+    /// Accept new TLS connections with this certificate.
+    UseCertificate(Acceptor),
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::model::operation::{Command, Flow, Read, Start};
 use crate::model::readiness::Readiness;
 use crate::model::settings::Settings;
 use crate::model::tickets::Tickets;
+use crate::server::background::certificate::Certificate;
 use crate::server::background::last_seen::LastSeen;
 use crate::server::background::outbox::Outbox;
 use crate::server::background::tasks::Tasks;
@@ -80,6 +81,7 @@ pub struct Core {
     pub crowd: Crowd,
     pub hashing: Hashing,
     pub receiving: Receiving,
+    pub certificate: Certificate,
     /// `Date` is the same within a second.
     date: (u64, String),
 }
@@ -101,6 +103,7 @@ impl Core {
     }
 
     fn empty(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Core {
+        let certificate = Certificate::new(settings.https.as_ref());
         Core {
             settings,
             entropy,
@@ -132,6 +135,7 @@ impl Core {
             crowd: Crowd::default(),
             hashing: Hashing::default(),
             receiving: Receiving::default(),
+            certificate,
             date: (u64::MAX, String::new()),
         }
     }

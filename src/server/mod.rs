@@ -96,6 +96,7 @@ pub mod uploads;
 
 use std::time::{Duration, Instant};
 
+use self::background::certificate;
 use self::background::tasks;
 use self::calls::{Call, Caller, Next, Periodic};
 use self::clock::{Clock, soonest};
@@ -103,6 +104,7 @@ use self::close_reason::CloseReason;
 use self::conn::{Conn, Conns};
 use self::contract::{ConnId, Effect, Input, Ticket};
 use self::core::Core;
+use self::request::http;
 use self::request::steps;
 use self::streams::ephemeral;
 use self::streams::presence;
@@ -165,6 +167,10 @@ impl Server {
     fn take(&mut self, input: Input<'_>) {
         match input {
             Input::Accepted { conn, peer, listener_kind } => self.accepted(conn, peer, listener_kind),
+            Input::Secured { conn, resumed } => {
+                self.with_conn(conn, |core, conn| http::secured(core, conn, resumed))
+            }
+            Input::NotTls { conn } => self.with_conn(conn, http::not_tls),
             Input::Received { conn, bytes } => {
                 self.with_conn(conn, |core, conn| dispatch::received(core, conn, bytes))
             }
@@ -188,6 +194,7 @@ impl Server {
             Input::BackgroundError(trouble) => self.core.metrics.trouble(trouble),
             Input::Storage(state) => self.core.storage = state,
             Input::LogDropped(total) => self.core.metrics.log_dropped = total,
+            Input::Reload => certificate::reload(&mut self.core),
             Input::Tick => self.tick(),
             Input::Drain => self.drain(),
         }
@@ -305,7 +312,12 @@ impl Server {
     /// `reason` is used if the connection has none of its own yet.
     fn close(&mut self, id: ConnId, reason: CloseReason) {
         let Some(mut conn) = self.conns.remove(id) else { return };
-        let reason = conn.close_reason().unwrap_or(reason);
+        let reason = match conn.close_reason().unwrap_or(reason) {
+            CloseReason::Idle | CloseReason::PeerLeft | CloseReason::SocketFailed if conn.is_handshaking => {
+                CloseReason::TlsHandshake
+            }
+            reason => reason,
+        };
         self.core.metrics.closed(reason);
         log::debug!(
             target: "natter::connection", peer:% = conn.peer, reason = reason.name(), unsent = conn.send.memory();

@@ -3,6 +3,7 @@
 //! A worker owns what it needs (an arena, a socket to a mail server) and shares almost nothing. It draws no randomness:
 //! salts come with the job.
 
+pub mod certificate;
 pub mod files;
 pub mod geolocation;
 pub mod mail;

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use super::super::disk::Part;
 use super::super::socket::{Flushed, Socket};
 use super::super::{Machine, Stops};
 use super::{EventLoop, TRIM_AFTER, TRIM_CLOSED_MIN};
@@ -55,6 +56,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.parts.storage.push_staged();
         self.parts.workers.push_staged();
         self.parts.disk.push_staged();
+        self.start_handshakes();
         any
     }
 
@@ -100,6 +102,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 self.mark_dirty(conn);
             }
             Effect::Close(conn) => self.closing.push(conn),
+            Effect::UseCertificate(acceptor) => self.parts.acceptor = Some(acceptor),
         }
     }
 
@@ -135,7 +138,8 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             if let Flushed::File { file, offset, len } = flushed {
                 // The part that is already read is sent while this part is read.
                 socket.piece_under_way = true;
-                if self.parts.disk.read(conn, file, offset, len) {
+                let part = Part { file, offset, len, in_memory: socket.needs_bytes() };
+                if self.parts.disk.read(conn, part) {
                     let more;
                     (more, flushed) = socket.flush(queue);
                     bytes += more;
@@ -170,6 +174,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
 
     pub(super) fn close(&mut self) {
         for conn in std::mem::take(&mut self.closing) {
+            self.sockets.get_mut(conn).into_iter().for_each(Socket::say_goodbye);
             self.drop_socket(conn);
         }
     }
@@ -177,6 +182,9 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     fn drop_socket(&mut self, conn: ConnId) -> bool {
         let Some(socket) = self.sockets.remove(conn) else { return false };
         self.control_open -= usize::from(socket.listener_kind == ListenerKind::Control);
+        if socket.is_held() {
+            self.parts.handshakes.iter_mut().for_each(|handshakes| handshakes.forget(conn, socket.peer));
+        }
         self.closed += 1;
         if self.closed >= TRIM_CLOSED_MIN {
             self.trim_at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::inbox::{Completion, Piece, Written};
 use super::super::listener::{Accept, Listener};
-use super::super::socket::{Read, Socket};
+use super::super::socket::{Read, Socket, Stream};
 use super::super::{Machine, ServeFault, Stops};
 use super::EventLoop;
 use crate::base::send_queue::Front;
@@ -31,7 +31,9 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     pub(super) fn may_accept(&self, listener: &Listener) -> bool {
         match listener.listener_kind() {
             ListenerKind::Control => true,
-            ListenerKind::Public => self.parts.machine.is_accepting(),
+            ListenerKind::Public | ListenerKind::Tls | ListenerKind::Redirect => {
+                self.parts.machine.is_accepting()
+            }
         }
     }
 
@@ -58,7 +60,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                             .report(ErrorKind::Accept, "the control socket has no free connection");
                     }
                     Accept::One(stream, peer) => {
-                        let socket = Socket::new(stream, listener_kind);
+                        let socket = match stream {
+                            Stream::Tcp(stream) if listener_kind == ListenerKind::Tls => {
+                                Socket::secure(stream, peer)
+                            }
+                            stream => Socket::new(stream, listener_kind, peer),
+                        };
                         match self.sockets.insert(socket, self.parts.poll.registry()) {
                             Ok(conn) => {
                                 self.control_open += usize::from(listener_kind == ListenerKind::Control);
@@ -79,10 +86,14 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     pub(super) fn read(&mut self, now: Now) {
         // Sockets with bytes left go to the new list, for the next turn.
         for conn in std::mem::take(&mut self.ready) {
-            let Some(socket) = self.sockets.get_mut(conn) else { continue };
-            socket.listed = false;
             let mut left = READ_TURN_MAX;
-            while socket.is_readable() && self.parts.machine.wants_read(conn) {
+            if let Some(socket) = self.sockets.get_mut(conn) {
+                socket.listed = false;
+            }
+            while let Some(socket) = self.sockets.get_mut(conn)
+                && socket.is_readable()
+                && self.parts.machine.wants_read(conn)
+            {
                 if left == 0 {
                     socket.listed = true;
                     self.ready.push(conn);
@@ -91,8 +102,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 match socket.read(&mut self.buffer) {
                     Read::Bytes(count) => {
                         left = left.saturating_sub(count);
-                        let bytes = &self.buffer[..count];
-                        self.parts.machine.handle(now, Input::Received { conn, bytes });
+                        if socket.is_secure() {
+                            self.decrypt(now, conn, count);
+                        } else {
+                            let bytes = &self.buffer[..count];
+                            self.parts.machine.handle(now, Input::Received { conn, bytes });
+                        }
                     }
                     Read::Nothing => {}
                     Read::End => self.parts.machine.handle(now, Input::Ended { conn }),
@@ -101,7 +116,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             }
             // A broken socket is read as far as the machine wants, because the peer may have sent a complete request
             // before. After that nothing more can arrive.
-            if socket.is_broken() && !socket.listed {
+            if self.sockets.get_mut(conn).is_some_and(|socket| socket.is_broken() && !socket.listed) {
                 self.fail(now, conn);
             }
         }
@@ -146,6 +161,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     }
                 }
                 Completion::Piece(piece) => self.take_piece(now, piece),
+                Completion::Handshake(worked) => self.worked(now, worked),
                 Completion::Storage(readiness) => self.parts.machine.handle(now, Input::Storage(readiness)),
                 Completion::Fatal(reason) => fatal = Some(reason),
             }
@@ -160,7 +176,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         let Some(socket) = self.sockets.get_mut(piece.conn) else { return };
         let conn = piece.conn;
         match piece.result {
-            Ok(()) => socket.piece_arrived(piece.file, piece.offset, piece.len),
+            Ok(()) => socket.piece_arrived(piece.file, piece.offset, piece.len, piece.bytes),
             Err(error) => {
                 socket.piece_under_way = false;
                 // The queue may have another file at its front by now, or none.

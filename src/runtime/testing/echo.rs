@@ -19,8 +19,9 @@ use crate::base::send_queue::{Segment, SendQueue};
 use crate::base::slab::Key;
 use crate::base::time::Now;
 use crate::model::metrics::ErrorKind;
+use crate::proto::tls::server::Acceptor;
 use crate::runtime::queue::lock;
-use crate::runtime::{Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops};
+use crate::runtime::{Asked, Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops};
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 
 /// Above it the machine wants no more bytes of a connection.
@@ -34,6 +35,8 @@ pub struct Seen {
     pub memory_max: usize,
     /// Connections whose bytes the machine does not want at the moment.
     pub paused: usize,
+    /// Of each TLS handshake that was completed, whether it resumed a session.
+    pub secured: Vec<bool>,
     pub errors: Vec<ErrorKind>,
     pub peers: Vec<(IpAddr, ListenerKind)>,
 }
@@ -167,7 +170,9 @@ impl Machine for Echo {
                 self.send(ConnId(upload.low()), &format!("disk failed, full: {full}"));
             }
             Input::BackgroundError(kind) => lock(&self.seen).errors.push(kind),
-            Input::Storage(_) | Input::LogDropped(_) | Input::Tick => {}
+            Input::Storage(_) | Input::LogDropped(_) | Input::Tick | Input::Reload => {}
+            Input::Secured { resumed, .. } => lock(&self.seen).secured.push(resumed),
+            Input::NotTls { conn } => self.send(conn, "not tls"),
             Input::Drain => {
                 self.draining = true;
                 let conns: Vec<ConnId> = self.conns.keys().copied().collect();
@@ -211,9 +216,9 @@ impl Stops for Pipe {
         &mut self.0
     }
 
-    fn drain(&mut self) -> u32 {
+    fn drain(&mut self) -> Asked {
         let mut bytes = [0; 8];
-        self.0.read(&mut bytes).map_or(0, |count| count as u32)
+        Asked { stops: self.0.read(&mut bytes).map_or(0, |count| count as u32), reload: false }
     }
 }
 
@@ -244,16 +249,29 @@ pub fn start(machine: Echo) -> Running {
     start_with(machine, PATIENCE)
 }
 
+/// [`start`] with TLS.
+#[cfg(feature = "tls")]
+pub fn start_secure(machine: Echo) -> Running {
+    run(machine, PATIENCE, Some(super::secure::acceptor()))
+}
+
 /// [`start`] with another limit of the time from the request to stop to the end.
 pub fn start_with(machine: Echo, drain_max: Duration) -> Running {
+    run(machine, drain_max, None)
+}
+
+fn run(machine: Echo, drain_max: Duration, acceptor: Option<Acceptor>) -> Running {
     let folder = Folder::new();
     let runtime = Runtime::bind(RuntimeOptions {
         listen: "127.0.0.1:0".parse().expect("an address"),
+        acceptor,
+        redirect: None,
         control: Some(folder.join("control.sock")),
         uploads: folder.to_path_buf(),
         connections_max: 1_000,
         notify: None,
         log_dropped: Arc::default(),
+        on_reload: None,
     })
     .expect("bound");
     let address = runtime.address();

@@ -2,6 +2,7 @@
 //!
 //! `tasks` has the table of what runs when; the other files have what one run does.
 
+pub mod certificate;
 pub mod last_seen;
 pub mod outbox;
 pub mod tasks;

@@ -11,6 +11,7 @@ use crate::model::handler::FollowUp;
 use crate::model::job::{Done, Job};
 use crate::model::mail::PlaceSession;
 use crate::model::operation::{Answer, Operation, Refusal};
+use crate::server::background::certificate;
 use crate::server::background::last_seen;
 use crate::server::background::outbox;
 use crate::server::background::upkeep;
@@ -31,7 +32,7 @@ struct Row {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-const TABLE: [Row; 6] = [
+const TABLE: [Row; 7] = [
     // A new mail wakes the task; mails that the last process left are fetched at once.
     Row { task: Periodic::Mail, first: Duration::ZERO, every: MINUTE, run: outbox::run },
     Row { task: Periodic::LastSeen, first: MINUTE, every: MINUTE, run: last_seen::run },
@@ -45,6 +46,13 @@ const TABLE: [Row; 6] = [
         run: upkeep::remove_files,
     },
     Row { task: Periodic::Expire, first: MINUTE, every: MINUTE, run: upkeep::expire },
+    // A new certificate is in use within half a minute.
+    Row {
+        task: Periodic::Certificate,
+        first: Duration::from_secs(20),
+        every: Duration::from_secs(20),
+        run: certificate::run,
+    },
 ];
 
 #[derive(Clone, Copy)]
@@ -142,7 +150,7 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         Task::Run(Periodic::Erase) => upkeep::erased(core, result),
         Task::Run(Periodic::PruneLog) => upkeep::pruned(core, result),
         // Handlers and their continuations run the first; the second asks nothing.
-        Task::Run(Periodic::RemoveFiles | Periodic::Expire) => {}
+        Task::Run(Periodic::RemoveFiles | Periodic::Expire | Periodic::Certificate) => {}
         Task::RecordMail(id) => outbox::recorded(core, id, result),
         // If it could not be written, the place stays empty, and the mail is due at its own time.
         Task::PlaceSession => wake(core, Periodic::Mail),
@@ -162,6 +170,7 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
             let found = PlaceSession { at: core.now.unix_ms, session, place };
             core.ask_store(Caller::Server, found.into_command(), Next::Task(Task::PlaceSession));
         }
+        Task::Run(Periodic::Certificate) => certificate::loaded(core, done),
         Task::Run(_) | Task::RecordMail(_) | Task::PlaceSession => {}
     }
 }

@@ -5,14 +5,16 @@
 
 use std::time::Duration;
 
+use crate::base::send_queue::Segment;
 use crate::limits::{HEAD_DEADLINE, PROGRESS_BYTES, PROGRESS_WINDOW};
+use crate::model::handler::Reply;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
 use crate::proto::http::response::CONTINUE;
 use crate::server::close_reason::CloseReason;
 use crate::server::conn::{Conn, Phase};
-use crate::server::contract::Effect;
+use crate::server::contract::{Effect, ListenerKind};
 use crate::server::core::Core;
 use crate::server::crowd::{self, Origin};
 use crate::server::request::admit;
@@ -38,6 +40,22 @@ pub fn sent(core: &Core, conn: &mut Conn) {
     if conn.send.is_empty() && matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
         conn.deadline = Some(core.now.instant + idle_deadline(conn));
     }
+}
+
+/// The TLS handshake is complete: the head of a request has its own time.
+pub fn secured(core: &mut Core, conn: &mut Conn, resumed: bool) {
+    conn.is_handshaking = false;
+    core.metrics.secured(resumed);
+    if matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
+        conn.deadline = Some(core.now.instant + HEAD_DEADLINE);
+    }
+}
+
+/// A plain request came where TLS is spoken.
+pub fn not_tls(core: &mut Core, conn: &mut Conn) {
+    conn.is_handshaking = false;
+    respond::headless(core, conn, &Problem::new(Code::HttpsRequired));
+    linger(core, conn, CloseReason::ProtocolError);
 }
 
 /// Bytes that come after the last answer are dropped.
@@ -111,6 +129,9 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
     core.comes_from(conn, exchange.client.address);
     let framing = exchange.head.framing;
     let has_body = !matches!(framing, Framing::Empty | Framing::Length(0));
+    if conn.listener_kind == ListenerKind::Redirect {
+        return redirect(core, conn, exchange);
+    }
     let admitted = admit::admit(core, conn, &mut exchange).and_then(|()| {
         let origin =
             Origin { address: exchange.client.address, member: exchange.actor.map(|actor| actor.member) };
@@ -154,6 +175,44 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
         Ok(()) => respond::options(core, conn, exchange),
         Err(problem) => respond::refuse(core, conn, exchange, &problem),
     }
+}
+
+/// Every plain request is answered by the same address with https. 308 keeps the method (RFC 9110 §15.4.9). The connection
+/// closes, since nothing more is said on it.
+fn redirect(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
+    exchange.close = true;
+    match secure_url(core, &exchange.head) {
+        Some(url) => {
+            let reply = Reply::raw(308, "text/plain; charset=utf-8", Segment::Static(b"See https.\n"));
+            respond::reply(core, conn, exchange, reply.header("Location", url));
+        }
+        None => respond::refuse(core, conn, exchange, &Problem::new(Code::HttpsRequired)),
+    }
+}
+
+/// The address of a request with https: at PUBLIC_URL, else at the host that it names. `None` if it names none.
+fn secure_url(core: &Core, head: &Head) -> Option<String> {
+    let https = core.settings.https.as_ref()?;
+    let mut url = match &https.redirect_to {
+        Some(url) => url.clone(),
+        None => {
+            let host = head.host.as_deref().filter(|host| !host.is_empty())?;
+            // The brackets of an IPv6 address hold colons.
+            let name = match host.rfind(':').filter(|at| !host[*at..].contains(']')) {
+                Some(at) => &host[..at],
+                None => host,
+            };
+            match https.port {
+                443 => format!("https://{name}"),
+                port => format!("https://{name}:{port}"),
+            }
+        }
+    };
+    if !head.target.is_asterisk() {
+        url.push_str(head.target.path());
+        url.extend(head.target.query().iter().flat_map(|query| ["?", *query]));
+    }
+    Some(url)
 }
 
 /// Whether the bytes of a body that have come already break its framing.

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub deliveries: u64,
     pub streams_cut: u64,
     pub log_dropped: u64,
+    /// TLS handshakes that were completed: in full, and by a ticket.
+    handshakes: [u64; 2],
     responses: BTreeMap<(&'static str, u16), u64>,
     troubles: BTreeMap<ErrorKind, u64>,
     closed: BTreeMap<CloseReason, u64>,
@@ -38,6 +40,11 @@ impl Metrics {
 
     pub fn trouble(&mut self, trouble: ErrorKind) {
         *self.troubles.entry(trouble).or_default() += 1;
+    }
+
+    /// A TLS handshake was completed.
+    pub fn secured(&mut self, resumed: bool) {
+        self.handshakes[usize::from(resumed)] += 1;
     }
 
     pub fn closed(&mut self, reason: CloseReason) {
@@ -79,6 +86,19 @@ impl Metrics {
         );
         let ready = u64::from(core.storage.is_ready());
         one("natter_storage_ready", "gauge", "Whether the database takes writes.", ready);
+        if core.settings.https.is_some() {
+            one(
+                "natter_tls_certificate_expires_seconds",
+                "gauge",
+                "The end of the certificate, in Unix seconds.",
+                core.certificate.not_after(),
+            );
+            let [full, resumed] = self.handshakes;
+            out.push_str("# HELP natter_tls_handshakes_total TLS handshakes that were completed.\n");
+            out.push_str("# TYPE natter_tls_handshakes_total counter\n");
+            let _ = writeln!(out, "natter_tls_handshakes_total{{kind=\"full\"}} {full}");
+            let _ = writeln!(out, "natter_tls_handshakes_total{{kind=\"resumed\"}} {resumed}");
+        }
         out.push_str("# HELP natter_responses_total Responses by route and status.\n");
         out.push_str("# TYPE natter_responses_total counter\n");
         for ((route, status), count) in &self.responses {
@@ -130,7 +150,7 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         } else {
             "normal: a power loss may take the last messages"
         },
-        warnings: core.storage.warnings(),
+        warnings: [core.storage.warnings(), core.certificate.warnings(core.now.unix_s())].concat(),
         errors: core.metrics.troubled().into_iter().collect(),
     };
     if reason.is_none() {
@@ -187,7 +207,7 @@ pub fn metrics(core: &Core, conn: &Conn, head: &Head) -> Result<Reply, Problem> 
         None => {
             let proxied =
                 head.headers.get("forwarded").is_some() || head.headers.get("x-forwarded-for").is_some();
-            if conn.listener_kind == ListenerKind::Public && (!conn.peer.is_loopback() || proxied) {
+            if conn.listener_kind != ListenerKind::Control && (!conn.peer.is_loopback() || proxied) {
                 return Err(Problem::new(Code::NotAllowed));
             }
         }

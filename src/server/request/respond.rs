@@ -13,6 +13,7 @@ use crate::proto::http::language::Language;
 use crate::proto::http::response::{BodyFraming, ResponseHead};
 use crate::server::close_reason::CloseReason;
 use crate::server::conn::Conn;
+use crate::server::contract::ListenerKind;
 use crate::server::core::Core;
 use crate::server::request::admit;
 use crate::server::request::cors;
@@ -26,7 +27,7 @@ const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Queues a handler's reply and moves on.
 pub fn reply(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, reply: Reply) {
-    let mut head = begin(core, &exchange, reply.status);
+    let mut head = begin(core, conn, &exchange, reply.status);
     for (name, value) in reply.headers {
         head = head.header(name, value);
     }
@@ -67,7 +68,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     }
     exchange.close |= exchange.unread.is_some() && exchange.body_unasked;
     let language = exchange.client.language;
-    let mut head = problem_fields(begin(core, &exchange, problem.status()), problem, language);
+    let mut head = problem_fields(begin(core, conn, &exchange, problem.status()), problem, language);
     for (name, value) in std::mem::take(&mut exchange.fields) {
         head = head.header(name, value);
     }
@@ -108,7 +109,7 @@ pub fn options(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     {
         cors::preflight_fields(&core.settings.origins, origin, &mut fields);
     }
-    let mut head = begin(core, &exchange, 204);
+    let mut head = begin(core, conn, &exchange, 204);
     for (name, value) in fields {
         head = head.header(name, value);
     }
@@ -118,7 +119,7 @@ pub fn options(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
 /// 101: after it the connection is a WebSocket.
 pub fn switch(core: &mut Core, conn: &mut Conn, exchange: &Exchange) {
     let Some(accept) = &exchange.upgrade else { return };
-    let mut head = begin(core, exchange, 101)
+    let mut head = begin(core, conn, exchange, 101)
         .header("Connection", "Upgrade")
         .header("Upgrade", "websocket")
         .header("Sec-WebSocket-Accept", accept.key.clone());
@@ -138,7 +139,7 @@ pub fn begin_stream(
     exchange: &Exchange,
     fields: &[(&'static str, &'static str)],
 ) {
-    let mut head = begin(core, exchange, 200);
+    let mut head = begin(core, conn, exchange, 200);
     for (name, value) in fields {
         head = head.header(name, *value);
     }
@@ -157,11 +158,17 @@ fn is_private(exchange: &Exchange) -> bool {
 }
 
 /// The fields that every response has.
-fn begin(core: &mut Core, exchange: &Exchange, status: u16) -> ResponseHead {
+fn begin(core: &mut Core, conn: &Conn, exchange: &Exchange, status: u16) -> ResponseHead {
     let mut head = ResponseHead::new(status)
         .header("Date", core.date().to_owned())
         .header("X-Request-Id", exchange.request_id.clone());
     head = rate_fields(head, exchange.rate);
+    // Only over TLS (RFC 6797 §7.2).
+    if let Some(https) = core.settings.https.as_ref().filter(|https| https.hsts_s > 0)
+        && conn.listener_kind == ListenerKind::Tls
+    {
+        head = head.header("Strict-Transport-Security", format!("max-age={}", https.hsts_s));
+    }
     let mut fields = Vec::new();
     if !is_private(exchange) {
         cors::fields(&core.settings.origins, exchange.head.headers.get("origin"), &mut fields);
