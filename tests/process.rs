@@ -14,6 +14,9 @@ mod crash;
 mod damage;
 #[path = "process/disk.rs"]
 mod disk;
+#[cfg(feature = "tls")]
+#[path = "process/https.rs"]
+mod https;
 #[path = "process/mail.rs"]
 mod mail;
 #[path = "process/member.rs"]
@@ -22,6 +25,8 @@ mod member;
 mod proxies;
 #[path = "process/readme.rs"]
 mod readme;
+#[path = "process/reload.rs"]
+mod reload;
 #[path = "process/restore.rs"]
 mod restore;
 #[path = "process/secret.rs"]

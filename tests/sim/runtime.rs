@@ -360,7 +360,7 @@ impl Runtime {
                 self.slots[conn.slot()].1 = false;
             }
             Effect::BackUp { .. } => panic!("no client requests a backup here"),
-            Effect::Append { .. } | Effect::Abandon { .. } => {}
+            Effect::Append { .. } | Effect::Abandon { .. } | Effect::UseCertificate(_) => {}
         }
     }
 

@@ -16,6 +16,8 @@ pub mod process;
 pub mod seed;
 pub mod socket;
 pub mod streams;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -480,7 +482,7 @@ impl World {
                     peer.closed = true;
                 }
             }
-            Effect::LaneReset(_) => {}
+            Effect::LaneReset(_) | Effect::UseCertificate(_) => {}
             Effect::Append { upload, bytes, last } if self.files.hold_appends => {
                 self.files.held.push_back((upload, bytes, last));
             }

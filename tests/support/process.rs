@@ -19,6 +19,8 @@ pub struct Launch {
     /// Its working directory: `data` in it is DATA_DIR, unless `env` says otherwise.
     pub folder: PathBuf,
     pub env: BTreeMap<String, String>,
+    /// A program and its arguments that run the binary.
+    pub wrapper: Vec<String>,
 }
 
 impl Launch {
@@ -32,7 +34,8 @@ impl Launch {
     pub fn bare(folder: &Path) -> Launch {
         let binary = std::env::var_os("NATTER_BIN")
             .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_natter")), PathBuf::from);
-        Launch { binary, folder: folder.to_owned(), env: BTreeMap::new() }.with(&[("PORT", "0")])
+        Launch { binary, folder: folder.to_owned(), env: BTreeMap::new(), wrapper: Vec::new() }
+            .with(&[("PORT", "0")])
     }
 
     pub fn with(mut self, env: &[(&str, &str)]) -> Launch {
@@ -40,8 +43,21 @@ impl Launch {
         self
     }
 
+    /// Runs the binary by another program, which becomes it.
+    pub fn by(mut self, wrapper: &[&str]) -> Launch {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(&self.binary),
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&self.binary);
+                command
+            }
+        };
         // The environment of the test runner has no influence.
         command.args(arguments).env_clear().envs(&self.env).current_dir(&self.folder);
         command
@@ -69,10 +85,21 @@ impl Launch {
         self.start_with(&[])
     }
 
-    /// The same with arguments.
+    /// The same with arguments. With NATTER_OVER_TLS in the environment of the tests the server speaks TLS, and the address is
+    /// that of a forwarder to it, so that every test of the process can be run over TLS.
     pub fn start_with(&self, arguments: &[&str]) -> Natter {
+        #[cfg(feature = "tls")]
+        if std::env::var_os("NATTER_OVER_TLS").is_some() && !self.env.contains_key("TLS_CERT") {
+            let mut natter = super::tls::secure(self.clone()).start_here(arguments);
+            natter.address = super::tls::forward_to(natter.address);
+            return natter;
+        }
+        self.start_here(arguments)
+    }
+
+    fn start_here(&self, arguments: &[&str]) -> Natter {
         let mut natter = self.spawn_with(arguments, Stdio::piped());
-        let line = natter.wait_for_line("listens on http://");
+        let line = natter.wait_for_line(" listens on http");
         natter.address = address_in(&line);
         natter
     }
@@ -103,7 +130,7 @@ impl Launch {
 
 /// The address in a start-up line.
 pub fn address_in(line: &str) -> SocketAddr {
-    let (_, rest) = line.split_once("http://").expect("an address");
+    let (_, rest) = line.split_once("://").expect("an address");
     let end = rest.find([',', ' ', '/']).unwrap_or(rest.len());
     rest[..end].parse().expect("an address of numbers")
 }

@@ -1,0 +1,91 @@
+//! SIGHUP: what it reloads, and when it ends the server instead.
+
+use std::fs;
+use std::process::Command;
+
+use super::support::TestDir;
+use super::support::net::Http;
+use super::support::process::{Launch, Signal};
+use super::until;
+
+/// A session of its own has no controlling terminal, whatever the tests were started from.
+pub const DETACHED: &[&str] = &["setsid"];
+
+pub fn is_detachable() -> bool {
+    let found = Command::new("setsid").arg("true").status().is_ok_and(|status| status.success());
+    if !found {
+        println!("SKIPPED: setsid is not installed");
+    }
+    found
+}
+
+#[test]
+fn sighup_reads_the_log_level_again_from_the_file() {
+    if !is_detachable() {
+        return;
+    }
+    let dir = TestDir::new();
+    let env_file = dir.path().join(".env");
+    fs::write(&env_file, "LOG_LEVEL=warn,natter=info\n").expect("a file");
+    let mut natter = Launch::new(dir.path()).by(DETACHED).start();
+    let mut http = Http::connect(natter.address);
+    let ask = |http: &mut Http| {
+        assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    };
+    ask(&mut http);
+    natter.wait_for_line("route=healthz");
+    fs::write(&env_file, "LOG_LEVEL=natter=info,natter::access=off\n").expect("a file");
+    natter.signal(Signal::Hup);
+    // The file is read by a thread: at some point no line of a request appears any more.
+    natter.wait_for_line("reloading");
+    until("requests are not logged", || {
+        natter.log();
+        ask(&mut http);
+        ask(&mut http);
+        let before = natter.log().len();
+        ask(&mut http);
+        ask(&mut http);
+        natter.log().len() == before
+    });
+    // A fault keeps what is.
+    fs::write(&env_file, "LOG_LEVEL=loud\n").expect("a file");
+    natter.signal(Signal::Hup);
+    natter.wait_for_line("LOG_LEVEL stays as it is");
+    fs::write(&env_file, "LOG_LEVEL=debug\n").expect("a file");
+    natter.signal(Signal::Hup);
+    natter.wait_for_line("reloading");
+    until("requests are logged", || {
+        ask(&mut http);
+        natter.log().iter().any(|line| line.contains("DEBUG")) || {
+            drop(Http::connect(natter.address));
+            natter.log().iter().any(|line| line.contains("DEBUG"))
+        }
+    });
+    // The connection was open all the time.
+    ask(&mut http);
+    natter.stop();
+}
+
+#[test]
+fn a_level_of_the_environment_stays_and_an_ignored_sighup_stays_ignored() {
+    if !is_detachable() {
+        return;
+    }
+    let dir = TestDir::new();
+    fs::write(dir.path().join(".env"), "LOG_LEVEL=off\n").expect("a file");
+    let mut natter = Launch::new(dir.path()).with(&[("LOG_LEVEL", "info")]).by(DETACHED).start();
+    natter.signal(Signal::Hup);
+    natter.wait_for_line("reloading");
+    let mut http = Http::connect(natter.address);
+    assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    natter.wait_for_line("route=healthz");
+    natter.stop();
+
+    let dir = TestDir::new();
+    let mut natter = Launch::new(dir.path()).by(&["nohup"]).start();
+    natter.signal(Signal::Hup);
+    let mut http = Http::connect(natter.address);
+    assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    assert!(!natter.log().iter().any(|line| line.contains("reloading")), "{:#?}", natter.log());
+    natter.stop();
+}
