@@ -15,6 +15,7 @@ use super::request::admit;
 use super::request::http;
 use super::request::respond;
 use super::streams::backlog::Held;
+use super::streams::hub;
 use crate::limits::HEAD_DEADLINE;
 use crate::model::problem::Problem;
 
@@ -101,6 +102,7 @@ impl Server {
         for id in self.core.backlog.beyond(all) {
             self.with_conn(id, |core, conn| {
                 core.metrics.streams_cut += 1;
+                hub::unsubscribe(core, conn);
                 conn.phase = Phase::Closed(CloseReason::QueuesFull);
             });
         }

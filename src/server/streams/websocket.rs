@@ -428,7 +428,8 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     }
     let silence = heartbeat * 5 / 2;
     if now >= stream.last_heard + silence {
-        // No peer is there to read a close frame.
+        // No peer is there to read a close frame. What it was typing ends with its phase.
+        hub::unsubscribe(core, conn);
         conn.phase = Phase::Closed(CloseReason::Silent);
         return;
     }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::World;
 use crate::support::http::Person;
+use crate::support::{World, limits, settings};
+use natter::limits::Limits;
 use natter::server::contract::ConnId;
 
 /// Two members who have a conversation, each with an open socket.
@@ -15,7 +16,10 @@ struct Two {
 }
 
 fn two() -> Two {
-    let mut world = World::new();
+    two_in(World::new())
+}
+
+fn two_in(mut world: World) -> Two {
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let body = format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hi"}}"#, bob.profile);
     let posted = world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body));
@@ -40,6 +44,22 @@ impl Two {
             format!(r#"{{"id":1,"op":"typing","conversation":"{}","active":{active}}}"#, self.conversation);
         self.world.say(conn, &text);
     }
+}
+
+#[test]
+fn a_device_that_falls_silent_types_no_more() {
+    let limits = Limits { heartbeat: Duration::from_secs(2), ..limits() };
+    let mut t = two_in(World::with(settings(limits)));
+    let (ann, bob) = (t.ann.clone(), t.bob.clone());
+    let (a, b) = (t.socket(&ann), t.socket(&bob));
+    t.type_in(a, true);
+    assert_eq!(t.heard(b, "typing").len(), 1);
+    t.world.pass(Duration::from_secs(3));
+    t.type_in(b, false);
+    t.world.pass(Duration::from_millis(2_500));
+    assert!(t.world.is_closed(a) && !t.world.is_closed(b));
+    let ended = t.heard(b, "typing");
+    assert!(ended.len() == 1 && ended[0].contains("\"active\":false"), "{ended:?}");
 }
 
 #[test]
