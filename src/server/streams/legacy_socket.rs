@@ -37,9 +37,12 @@ pub struct LegacySocket {
 enum State {
     /// Nothing is sent yet. The history is what the handler read.
     New(LegacyHistory),
-    /// The history is being read again, since an event came after the first reading. Live lines wait.
-    Reading {
+    /// The history waits until it is marked as read, or is being read again, since an event came after the first reading. Live
+    /// lines wait.
+    Waiting {
         ticket: Ticket,
+        /// What is shown once it is marked.
+        history: Option<LegacyHistory>,
         held: Vec<(u64, Vec<u8>)>,
         held_bytes: usize,
         /// Some were dropped: the history is read once more.
@@ -70,22 +73,42 @@ impl LegacySocket {
         matches!(self.state, State::Open { .. })
     }
 
-    /// Shows the history, if it is still the newest; else reads it again after the subscription.
+    /// Has the history marked and shown, if it is still the newest; else reads it again after the subscription.
     pub fn begin(&mut self, core: &mut Core, send: &mut SendQueue, conn: ConnId, actor: Actor) {
         match std::mem::replace(&mut self.state, State::Open { last: 0 }) {
             State::New(pair) if pair.as_of >= core.head => {
-                self.show(send, actor.profile, pair, Vec::new());
-                self.mark_read(core, conn, actor);
+                self.mark_and_show(core, send, conn, actor, pair, Vec::new());
             }
             _ => self.read(core, conn, actor),
         }
+    }
+
+    /// A client that has the history finds the conversation read.
+    fn mark_and_show(
+        &mut self,
+        core: &mut Core,
+        send: &mut SendQueue,
+        conn: ConnId,
+        actor: Actor,
+        pair: LegacyHistory,
+        held: Vec<(u64, Vec<u8>)>,
+    ) {
+        let Some(conversation) = pair.conversation.filter(|_| pair.last_n > self.marked_n) else {
+            self.show(send, actor.profile, pair, held);
+            return self.mark_read(core, conn, actor);
+        };
+        self.marked_n = pair.last_n;
+        let ticket = mark(core, conn, actor, conversation, pair.last_n);
+        let held_bytes = held.iter().map(|(_, line)| line.len()).sum();
+        self.state = State::Waiting { ticket, history: Some(pair), held, held_bytes, dropped: false };
     }
 
     fn read(&mut self, core: &mut Core, conn: ConnId, actor: Actor) {
         let read =
             OpenLegacySocket { sender: actor.profile, receiver: self.receiver, limit: PAIR_HISTORY_MAX };
         let ticket = core.ask_store(Caller::Stream(conn), read.into_command(), Next::Stream);
-        self.state = State::Reading { ticket, held: Vec::new(), held_bytes: 0, dropped: false };
+        self.state =
+            State::Waiting { ticket, history: None, held: Vec::new(), held_bytes: 0, dropped: false };
     }
 
     fn show(&mut self, send: &mut SendQueue, me: ProfileId, pair: LegacyHistory, held: Vec<(u64, Vec<u8>)>) {
@@ -122,7 +145,7 @@ impl LegacySocket {
         let line = streams::encode_pair(me, self.receiver, [&**message]);
         match &mut self.state {
             State::New(_) => false,
-            State::Reading { held, held_bytes, dropped, .. } => {
+            State::Waiting { held, held_bytes, dropped, .. } => {
                 *held_bytes += line.len();
                 held.push((event.seq, line));
                 if *held_bytes > HELD_BYTES_MAX {
@@ -150,8 +173,7 @@ impl LegacySocket {
             return;
         }
         self.marked_n = self.shown_n;
-        let mark = MarkRead { at: core.now.unix_ms, reader: actor.profile, conversation, n: self.shown_n };
-        self.marking = Some(core.ask_store(Caller::Stream(conn), mark.into_command(), Next::Stream));
+        self.marking = Some(mark(core, conn, actor, conversation, self.shown_n));
     }
 
     pub fn answered(
@@ -170,20 +192,30 @@ impl LegacySocket {
             return Ok(());
         }
         match &mut self.state {
-            State::Reading { ticket: awaited, held, dropped, .. } if *awaited == ticket => {
-                let pair = OpenLegacySocket::from_answer(result?).ok_or(Refusal::Internal)?;
-                if *dropped {
-                    self.read(core, conn, actor);
-                } else {
-                    let held = std::mem::take(held);
-                    self.show(send, actor.profile, pair, held);
-                    self.mark_read(core, conn, actor);
+            State::Waiting { ticket: awaited, history, held, dropped, .. } if *awaited == ticket => {
+                let answer = result?;
+                let (history, held) = (history.take(), std::mem::take(held));
+                match history {
+                    _ if *dropped => self.read(core, conn, actor),
+                    Some(pair) => {
+                        self.show(send, actor.profile, pair, held);
+                        self.mark_read(core, conn, actor);
+                    }
+                    None => {
+                        let pair = OpenLegacySocket::from_answer(answer).ok_or(Refusal::Internal)?;
+                        self.mark_and_show(core, send, conn, actor, pair, held);
+                    }
                 }
             }
             _ => {}
         }
         Ok(())
     }
+}
+
+fn mark(core: &mut Core, conn: ConnId, actor: Actor, conversation: Id, n: u64) -> Ticket {
+    let mark = MarkRead { at: core.now.unix_ms, reader: actor.profile, conversation, n };
+    core.ask_store(Caller::Stream(conn), mark.into_command(), Next::Stream)
 }
 
 /// One text frame of the client: a message to the other side.

@@ -52,6 +52,24 @@ fn a_legacy_socket_opens_for_its_sender_only() {
     assert_eq!(world.server.load(), (0, 0, 0));
 }
 
+#[test]
+fn a_client_that_has_the_history_finds_the_conversation_read() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let body = format!(r#"{{"to":"{}","client_id":"{}","body":"hi"}}"#, ann.profile, client_id(1));
+    assert_eq!(world.ask_as(&bob, "POST", "/api/v1/messages", Some(&body)).status, 201);
+    world.holds = true;
+    let conn = world.connect();
+    world.send(conn, &request("GET", &path(&ann, &bob), &UPGRADE, None));
+    world.release(1);
+    assert!(world.take(conn).ends_with(b"\r\n\r\n"), "the history waits until it is marked");
+    world.release(1);
+    let texts = world.texts(conn);
+    assert!(texts.len() == 1 && texts[0].contains("\"hi\""), "{texts:?}");
+    world.holds = false;
+    assert_eq!(unread(&mut world, &ann), "0");
+}
+
 /// Every device of both members gets the same message. In the predecessor there was one session per two members: a
 /// second device replaced the first, and each side had its own copy of a message.
 #[test]
