@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A client of natter in the Python standard library that keeps the complete promise: nothing lost, nothing twice, one order.
 
-It owns an outbox on disk (a post keeps its client_id until it is answered), a cursor on disk (events are read from where it
-stopped) and a store that keeps, of each message, the greatest `rev`.
+It owns an outbox on disk (a post keeps its client_id until it is answered), a cursor on disk (events are read from where it stopped)
+and a store that keeps, of each message, the greatest `rev`.
 
-    client.py ADDRESS FOLDER EMAIL PASSWORD [TO TEXT]    posts what is in the outbox, then reads what happened
+    client.py ADDRESS FOLDER EMAIL PASSWORD [TO TEXT…]    posts what is in the outbox, then reads what happened
 """
+import http.client
 import json
 import os
 import secrets
@@ -36,8 +37,7 @@ class Client:
         self.base, self.path, self.access = f"http://{address}/api/v1", os.path.join(folder, "client.json"), None
         self.state = {"outbox": [], "cursor": None, "messages": {}}
         if os.path.exists(self.path):
-            with open(self.path, encoding="utf-8") as file:
-                self.state = json.load(file)
+            self.state = json.load(open(self.path, encoding="utf-8"))
 
     def save(self):
         """Replaces the file at once: writes and syncs another one, then renames it over the old one."""
@@ -48,19 +48,28 @@ class Client:
         os.replace(self.path + ".new", self.path)
 
     def ask(self, method, path, body=None, timeout=40):
-        headers = {"Content-Type": "application/json"}
-        if self.access:
-            headers["Authorization"] = f"Bearer {self.access}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.base + path, data, headers, method=method)
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.access}"} if self.access else {})}
+        request = urllib.request.Request(self.base + path, body and json.dumps(body).encode(), headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
             raise Refused(error.code, json.load(error)) from None
 
+    def insist(self, method, path, body=None):
+        """Until the server answers. What was not answered may be asked again: a post has its client_id."""
+        while True:
+            try:
+                return self.ask(method, path, body)
+            except Refused as refused:
+                if not refused.problem.get("retry"):
+                    raise
+                time.sleep((refused.problem.get("retry_after_ms") or 1_000) / 1_000)
+            except (OSError, http.client.HTTPException):
+                time.sleep(1)
+
     def sign_in(self, email, password):
-        self.access = self.ask("POST", "/user/sign-in", {"email": email, "password": password})["data"]["token"]["access"]
+        self.access = self.insist("POST", "/user/sign-in", {"email": email, "password": password})["data"]["token"]["access"]
 
     def write(self, to, text):
         """Into the outbox first: from now on a crash loses nothing."""
@@ -71,22 +80,18 @@ class Client:
         """Posts the outbox in order. A post without an answer is posted again with its client_id, so that it is stored once."""
         while self.state["outbox"]:
             try:
-                self.keep(self.ask("POST", "/messages", self.state["outbox"][0])["data"])
+                self.keep(self.insist("POST", "/messages", self.state["outbox"][0])["data"])
             except Refused as refused:
-                if refused.problem.get("retry") or refused.status == 401:
+                if refused.status == 401:
                     raise
                 print(f"not taken: {refused}", file=sys.stderr)
-            except (urllib.error.URLError, TimeoutError, ConnectionError):
-                time.sleep(1)
-                continue
             self.state["outbox"].pop(0)
             self.save()
 
     def keep(self, message):
-        """An answer and an event may bring the same message, in any order: the greater `rev` is the newer one."""
-        known = self.state["messages"].get(message["id"])
-        # For a conversation that one has left, there are only ids.
-        if "rev" in message and (known is None or known["rev"] < message["rev"]):
+        """An answer and an event may bring the same message, in any order. After one has left there is no `rev`."""
+        known = self.state["messages"].get(message["id"], {"rev": 0})
+        if message.get("rev", 0) > known["rev"]:
             self.state["messages"][message["id"]] = message
 
     def listen(self, wait=0):
@@ -95,7 +100,7 @@ class Client:
             cursor = self.state["cursor"]
             query = f"?wait={wait}&limit=200" + (f"&cursor={cursor}" if cursor else "")
             try:
-                page = self.ask("GET", "/events" + query)
+                page = self.insist("GET", "/events" + query)
             except Refused as refused:
                 if refused.problem.get("code") != "cursor_reset":
                     raise
@@ -118,24 +123,23 @@ class Client:
         self.save()
 
     def pages(self, path):
-        page = self.ask("GET", path)
-        while True:
+        page = self.insist("GET", path)
+        yield from page["data"]
+        while page["next"] is not None:
+            page = self.insist("GET", f"{path}&next={page['next']}")
             yield from page["data"]
-            if page["next"] is None:
-                return
-            page = self.ask("GET", f"{path}&next={page['next']}")
 
     def shown(self):
         """In the one order, without tombstones."""
-        messages = sorted(self.state["messages"].values(), key=lambda message: message["seq"])
-        return [message["body"] for message in messages if message["deleted_at"] is None]
+        messages = [message for message in self.state["messages"].values() if message["deleted_at"] is None]
+        return [message["body"] for message in sorted(messages, key=lambda message: message["seq"])]
 
 
-def main(address, folder, email, password, *post):
+def main(address, folder, email, password, to=None, *texts):
     client = Client(address, folder)
+    for text in texts:
+        client.write(to, text)
     client.sign_in(email, password)
-    if post:
-        client.write(*post)
     client.flush()
     client.listen()
     print(json.dumps(client.shown(), ensure_ascii=False))

@@ -9,6 +9,8 @@
 mod accounts;
 #[path = "browser/chromium.rs"]
 mod chromium;
+#[path = "browser/example.rs"]
+mod example;
 #[path = "browser/history.rs"]
 mod history;
 #[path = "browser/page.rs"]

@@ -213,7 +213,7 @@ impl LegacySocket {
     }
 }
 
-fn mark(core: &mut Core, conn: ConnId, actor: Actor, conversation: Id, n: u64) -> Ticket {
+fn mark(core: &mut Core, conn: ConnId, actor: Actor, conversation: ConversationId, n: u64) -> Ticket {
     let mark = MarkRead { at: core.now.unix_ms, reader: actor.profile, conversation, n };
     core.ask_store(Caller::Stream(conn), mark.into_command(), Next::Stream)
 }

@@ -53,12 +53,12 @@ fn a_device_that_falls_silent_types_no_more() {
     let (ann, bob) = (t.ann.clone(), t.bob.clone());
     let (a, b) = (t.socket(&ann), t.socket(&bob));
     t.type_in(a, true);
-    assert_eq!(t.heard(b, "typing").len(), 1);
+    assert_eq!(t.received(b, "typing").len(), 1);
     t.world.pass(Duration::from_secs(3));
     t.type_in(b, false);
     t.world.pass(Duration::from_millis(2_500));
     assert!(t.world.is_closed(a) && !t.world.is_closed(b));
-    let ended = t.heard(b, "typing");
+    let ended = t.received(b, "typing");
     assert!(ended.len() == 1 && ended[0].contains("\"active\":false"), "{ended:?}");
 }
 
