@@ -93,11 +93,6 @@ impl Schema {
         self.0.iter().find(|(keyword, _)| *keyword == name).map(|(_, value)| value)
     }
 
-    /// The name of the type that this refers to.
-    pub fn refers_to(&self) -> Option<&str> {
-        self.keyword("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix(NAMED))
-    }
-
     pub fn value(&self) -> Value<'static> {
         record(self.0.iter().map(|(keyword, value)| (*keyword, value.clone())))
     }
