@@ -1,0 +1,159 @@
+//! Publishes received files and removes erased ones.
+//!
+//! Owns which folders are known to be on disk. Invariant: a file and its folder are on disk before a publication is
+//! answered, and a received file that is refused is gone.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{folder_of, published, temporary};
+use crate::base::crypto::Sha256;
+use crate::model::id::UploadId;
+use crate::model::job::{Done, Job};
+use crate::model::upload::{InspectedFile, Inspection};
+use crate::proto::media::{self, Fault};
+
+/// How many bytes of a file are hashed at once.
+const HASH_BUFFER: usize = 65_536;
+
+/// Publishes received files and removes erased ones.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    uploads: PathBuf,
+    folders: Arc<Mutex<Folders>>,
+}
+
+impl Publisher {
+    pub fn new(uploads: PathBuf) -> Publisher {
+        Publisher { uploads, folders: Arc::default() }
+    }
+
+    pub fn run(&mut self, job: Job) -> Done {
+        match job {
+            Job::PublishUpload { file, inspect } => self.publish(file, inspect),
+            Job::RemoveFiles { files } => self.remove(&files),
+            // The pools give each worker only its own kinds of job.
+            _ => Done::Failed,
+        }
+    }
+
+    /// The file is flushed first, then its name: a file that has a name after a power failure must be complete.
+    fn publish(&self, file: UploadId, inspection: Option<Inspection>) -> Done {
+        let from = temporary(&self.uploads).join(file.to_string());
+        let (folder, to) = (folder_of(&self.uploads, file), published(&self.uploads, file));
+        let inspected = match inspection.map(|inspection| inspect(&from, inspection)).transpose() {
+            Ok(inspected) => Ok(inspected),
+            Err(Fault::Refused(refused)) => {
+                forget_quietly(&from);
+                return Done::UploadRefused(refused);
+            }
+            Err(Fault::Io(error)) => Err(error),
+        };
+        let result = inspected.and_then(|inspected| {
+            File::open(&from)?.sync_all()?;
+            self.make_folder(&folder)?;
+            fs::rename(&from, &to)?;
+            sync_folder(&folder)?;
+            Ok(inspected)
+        });
+        let error = match result {
+            Ok(inspected) => return Done::UploadPublished { inspected },
+            Err(error) => error,
+        };
+        log::error!("publishing an upload: {error}");
+        for path in [from, to] {
+            forget_quietly(&path);
+        }
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Done::DiskFull,
+            _ => Done::Failed,
+        }
+    }
+
+    /// One thread at a time, so that no thread publishes into a folder whose name another one still syncs.
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = match DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(error),
+        };
+        folders.sync(folder, made, || sync_folder(&self.uploads))
+    }
+
+    fn remove(&self, files: &[UploadId]) -> Done {
+        for file in files {
+            match fs::remove_file(published(&self.uploads, *file)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    log::error!("removing a file of an upload: {error}");
+                    return Done::Failed;
+                }
+                _ => {}
+            }
+        }
+        Done::FilesRemoved
+    }
+}
+
+/// Inspects and cleans a complete file at its temporary path. Nothing else refers to it yet.
+fn inspect(path: &Path, inspection: Inspection) -> Result<InspectedFile, Fault> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let found = media::inspect(&mut file, inspection.kind, inspection.rules)?;
+    if file.metadata()?.len() > found.len {
+        file.set_len(found.len)?;
+    }
+    let sha256 = if found.changed { Some(hash(&mut file)?) } else { None };
+    Ok(InspectedFile { mime: found.kind.mime(), pixels: found.pixels, sha256, size: found.len })
+}
+
+fn hash(file: &mut File) -> io::Result<[u8; 32]> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; HASH_BUFFER]);
+    file.seek(SeekFrom::Start(0))?;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash.finish()),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}
+
+/// The folders whose names are known to be on disk. A folder is unknown if its sync failed, or if an earlier process made
+/// it and may not have synced it: the next publication there syncs first.
+#[derive(Debug, Default)]
+pub(super) struct Folders(BTreeSet<PathBuf>);
+
+impl Folders {
+    pub(super) fn sync(
+        &mut self,
+        folder: &Path,
+        made: bool,
+        sync: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        if made {
+            self.0.remove(folder);
+        }
+        if !self.0.contains(folder) {
+            sync()?;
+            self.0.insert(folder.to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Used after a failure that was already reported. The next start removes what is left.
+fn forget_quietly(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            log::warn!("a temporary file could not be removed; the next start tries again: {error}")
+        }
+        _ => {}
+    }
+}
