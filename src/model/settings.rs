@@ -64,6 +64,7 @@ pub struct Https {
     pub hsts_s: u64,
     /// Where plain requests are redirected: PUBLIC_URL, if an operator set it. Else to the host they name, at `port`.
     pub redirect_to: Option<String>,
+    /// The port of https.
     pub port: u16,
     /// Unix seconds: the end of the certificate that it starts with.
     pub not_after: u64,
