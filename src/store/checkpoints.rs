@@ -29,6 +29,11 @@ const RESTART_EVERY: Duration = Duration::from_millis(250);
 /// checkpoints, which restart the WAL.
 const HELD_BUSY_MS: u64 = 10;
 
+/// Pages in the WAL (96 MiB) up to which all checkpoints are left to Litestream. It loses a log that begins and ends between
+/// two steps of its own checkpoint, and its replica is then corrupt: no other process may restart the WAL meanwhile.
+const WAL_LITESTREAM_PAGES: u64 = 24_000;
+
+const _: () = assert!(WAL_HELD_PAGES < WAL_LITESTREAM_PAGES);
 // A held WAL is reported only after attempts to restart it.
 const _: () = assert!(WAL_CHECKPOINT_PAGES < WAL_RESTART_PAGES && WAL_RESTART_PAGES < WAL_HELD_PAGES);
 const _: () = assert!(HELD_BUSY_MS < CHECKPOINT_BUSY_MS && CHECKPOINT_BUSY_MS < STORE_BUSY_MS);
@@ -47,10 +52,22 @@ impl WriteHandle<'_> {
 
     /// Whether another process may copy the WAL. Litestream's tables tell it where `/proc` does not.
     pub(super) fn is_shared(&self) -> rusqlite::Result<bool> {
+        Ok(self.has_litestream()? || self.is_open_elsewhere())
+    }
+
+    fn has_litestream(&self) -> rusqlite::Result<bool> {
         let mut tables =
             self.conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = '_litestream_lock'")?;
+        tables.exists([])
+    }
+
+    fn is_open_elsewhere(&self) -> bool {
+        holder::of_database(&connection::with_suffix(&self.writer_state.path, "-shm")).is_some()
+    }
+
+    fn held(&self, pages: u64) -> Option<WalHeld> {
         let index = connection::with_suffix(&self.writer_state.path, "-shm");
-        Ok(tables.exists([])? || holder::of_database(&index).is_some())
+        (pages >= WAL_HELD_PAGES).then(|| WalHeld { pid: holder::of_log(&index) })
     }
 
     /// `secure_delete` removes erased content from the database file. Earlier copies of it stay in the WAL until that is
@@ -71,6 +88,8 @@ impl WriteHandle<'_> {
     /// another one or until the next look. Returns whether a write has to begin the next log.
     pub(super) fn cut_wal(&mut self) -> rusqlite::Result<bool> {
         match self.remove_earlier_logs()? {
+            // Litestream restarts the WAL itself, and may lose a log if another process does.
+            Some(_) if self.has_litestream()? && self.is_open_elsewhere() => Ok(false),
             Some(number) if self.writer_state.erased_in == Some(number) => {
                 Ok(!self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", 0)?.busy)
             }
@@ -116,8 +135,14 @@ impl WriteHandle<'_> {
 
     pub(super) fn shorten_wal(&mut self, now: Instant) -> rusqlite::Result<()> {
         let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
+        let due = self.writer_state.restart_at.is_none_or(|at| at <= now);
         let writer_state = &*self.writer_state;
-        if wal.pages >= WAL_RESTART_PAGES && writer_state.restart_at.is_none_or(|at| at <= now) {
+        if (WAL_CHECKPOINT_PAGES..WAL_LITESTREAM_PAGES).contains(&wal.pages) && self.has_litestream()? {
+            if due {
+                self.writer_state.restart_at = Some(now + RESTART_EVERY);
+                self.writer_state.wal_held = self.held(wal.pages);
+            }
+        } else if wal.pages >= WAL_RESTART_PAGES && due {
             let wait_ms = match writer_state.restart_at {
                 _ if self.is_shared()? => 0,
                 Some(_) => HELD_BUSY_MS,
@@ -126,9 +151,7 @@ impl WriteHandle<'_> {
             let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", wait_ms)?;
             self.writer_state.copy_at = wal.pages + WAL_CHECKPOINT_PAGES;
             self.writer_state.restart_at = wal.busy.then_some(now + RESTART_EVERY);
-            self.writer_state.wal_held = (wal.busy && wal.pages >= WAL_HELD_PAGES).then(|| WalHeld {
-                pid: holder::of_log(&connection::with_suffix(&self.writer_state.path, "-shm")),
-            });
+            self.writer_state.wal_held = if wal.busy { self.held(wal.pages) } else { None };
         } else if wal.pages >= WAL_CHECKPOINT_PAGES.max(writer_state.copy_at)
             && wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES
         {

@@ -263,15 +263,15 @@ impl Store {
         if let Err(error) = ended {
             return Err(handle.commit_failed(&error));
         }
-        let checkpoint = handle.is_shared().and_then(|shared| {
-            // The next start empties the WAL: another process may not have copied the last writes.
-            let mode = if shared { "PASSIVE" } else { "TRUNCATE" };
-            let pragma = format!("PRAGMA wal_checkpoint({mode})");
-            Ok((shared, handle.checkpoint_soon(&pragma, CHECKPOINT_BUSY_MS)?))
-        });
-        match checkpoint {
+        // Another process may not have copied the last writes: the next start empties the WAL.
+        match handle.is_shared() {
+            Err(error) => return Err(handle.checkpoint_failed(&error)),
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+        }
+        match handle.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS) {
             Err(error) => Err(handle.checkpoint_failed(&error)),
-            Ok((shared, wal)) if shared || wal.busy => Ok(()),
+            Ok(wal) if wal.busy => Ok(()),
             Ok(_) => {
                 let Store { conn, .. } = self;
                 connection::close_in_order(conn).map_err(|error| Fault::of(&error))
