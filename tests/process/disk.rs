@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::support::TestDir;
@@ -193,4 +193,81 @@ fn a_start_on_a_full_disk_serves_reads() {
         natter = Some(started);
     }
     natter.into_iter().for_each(|natter| drop(natter.stop()));
+}
+
+/// Bytes that fill the disk of `folder`, up to its last block.
+fn fill_up(filler: &Path) {
+    let mut file = File::create(filler).expect("a file");
+    while file.write_all(&[b'x'; 4_096]).is_ok() {}
+}
+
+/// A database of version 8, whose messages the next step copies to another table.
+fn old_database(path: &Path) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/migrations");
+    let entries = fs::read_dir(folder).expect("the migrations");
+    let mut steps: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    steps.sort();
+    let conn = rusqlite::Connection::open(path).expect("a database");
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA application_id = 0x6e617474; PRAGMA foreign_keys = OFF",
+    )
+    .expect("its header");
+    for step in &steps[..8] {
+        conn.execute_batch(&fs::read_to_string(step).expect("a step")).expect("its schema");
+    }
+    conn.execute_batch(
+        "INSERT INTO profiles (id, display_name, is_private, presence, created_at) VALUES (zeroblob(16), 'Ann', 0, 1, 0); \
+         INSERT INTO conversations (id, kind, title, members_count, last_n, last_seq, activity) VALUES (zeroblob(16), 1, 'group', 1, 2000, 2000, 2000); \
+         INSERT INTO memberships (profile, conversation, joined_seq, read_n, read_seq, role) VALUES (1, 1, 0, 2000, 0, 1); \
+         WITH numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2000) \
+         INSERT INTO messages (seq, id_high, conversation, n, sender, client_id, body) \
+         SELECT n, 65536000, 1, n, 1, CAST(printf('%016d', n) AS BLOB), printf('%01500d', n) FROM numbers; \
+         UPDATE state SET head = 2000; PRAGMA user_version = 8",
+    )
+    .expect("its content");
+}
+
+/// What a database holds: its version, and the number and the length of its messages.
+fn content(path: &Path) -> (i64, i64, i64) {
+    let conn = rusqlite::Connection::open(path).expect("a database");
+    let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+    assert_eq!(number("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'"), 0);
+    (
+        number("PRAGMA user_version"),
+        number("SELECT count(*) FROM messages"),
+        number("SELECT sum(length(body)) FROM messages"),
+    )
+}
+
+#[test]
+fn an_upgrade_on_a_full_disk_changes_nothing_and_succeeds_with_space() {
+    let dir = TestDir::new();
+    let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=24m,mode=700") else {
+        println!("SKIPPED: a small disk can be mounted only by root");
+        return;
+    };
+    let (database, filler) = (disk.0.join("natter.db"), disk.0.join("filler"));
+    old_database(&database);
+    let (bytes, before) = (fs::read(&database).expect("a file"), content(&database));
+    let launch = Launch::new(dir.path()).with(&[("DATA_DIR", "small")]);
+    // As often as it is tried, there is no space for the copies of the messages.
+    for spare in [2 << 20, 1 << 20, 0] {
+        // As the old server left it.
+        fs::write(disk.0.join("reserve"), vec![0; 17 * 32 * 1_024]).expect("the reserve");
+        fill_up(&filler);
+        let file = File::options().write(true).open(&filler).expect("a file");
+        let filled = file.metadata().expect("a file").len();
+        file.set_len(filled.saturating_sub(spare)).expect("some space");
+        let mut natter = launch.spawn(std::process::Stdio::piped());
+        assert_eq!(natter.wait().code(), Some(1), "{spare}");
+        let log = natter.log().join("\n");
+        assert!(log.contains("natter.db can't be opened") && log.contains("disk is full"), "{spare}: {log}");
+        fs::remove_file(&filler).expect("freed");
+        assert!(fs::read(&database).expect("a file") == bytes, "{spare}: the old database is changed");
+        assert_eq!(content(&database), before, "{spare}");
+    }
+    launch.start().stop();
+    let after = content(&database);
+    assert!(after.0 > before.0, "version {}", after.0);
+    assert_eq!((after.1, after.2), (before.1, before.2), "with every message");
 }
