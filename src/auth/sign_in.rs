@@ -189,8 +189,8 @@ mod tests {
                 jobs += 1;
                 Done::PasswordVerified { matches: false, rehash: None }
             });
-            let Err(told) = step else { panic!("expected a problem") };
-            seen.push((told, jobs));
+            let Err(refused) = step else { panic!("expected a problem") };
+            seen.push((refused, jobs));
         }
         assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
         assert_eq!(seen[0].0.code_text(), "email_password_wrong");
@@ -245,8 +245,8 @@ mod tests {
                 stage.client.address = "192.0.2.9".parse().expect("an address");
             }
             let step = guess(&mut stage, found(false), true);
-            let Err(told) = step else { panic!("expected a problem") };
-            assert_eq!((told.status(), told.retry_after_ms), (429, Some(900_000)));
+            let Err(refused) = step else { panic!("expected a problem") };
+            assert_eq!((refused.status(), refused.retry_after_ms), (429, Some(900_000)));
             stage.settings.limits.rate_limit = false;
             assert_eq!(
                 problem(guess(&mut stage, found(false), true)).0,

@@ -206,7 +206,7 @@ mod tests {
         assert_ne!(
             (post.random, post.conversation_if_new),
             (again.random, again.conversation_if_new),
-            "drawn anew each time"
+            "drawn again each time"
         );
         let named = format!(
             r#"{{"conversation":"{}","client_id":"{}","body":"x"}}"#,

@@ -1,7 +1,7 @@
-//! Test doubles for the loop and the threads: a machine that echoes, a store that fails on demand, a worker that obeys its
-//! jobs.
+//! Test doubles for the loop and the threads.
 //!
-//! Each fulfils the contract of its trait, so that a test can only fail for what it tests.
+//! A machine that echoes, a store that fails on demand, a worker that obeys its jobs. Each fulfils the contract of its trait,
+//! so that a test can only fail for what it tests.
 
 mod echo;
 #[cfg(feature = "tls")]

@@ -1,5 +1,4 @@
-//! Maintenance of the database between two batches: checkpoints, proofs of durability, and the replacement of a suspect
-//! file.
+//! Maintenance of the database between two batches: checkpoints, proofs of durability, the replacement of a suspect file.
 //!
 //! After a start or a failed write it proves that all answered writes are on disk; if only a new file can achieve that, it
 //! makes one. Owns when each is tried. Which fault leads to which state is the rule of `durability`.

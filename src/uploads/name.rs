@@ -1,5 +1,4 @@
-//! The name of a file: a name from a peer, made safe as a path segment, a header field and a file name on a client's
-//! disk.
+//! The name of a file: made safe as a path segment, a header field and a file name on a client's disk.
 //!
 //! Invariant: a cleaned name has 1 to 255 bytes, is not `.` or `..`, and cleaning it again changes nothing.
 

@@ -1,5 +1,6 @@
-//! Writes the table as the reference part of `/docs`, in Markdown: each operation and each event with its parameters, answers,
-//! problems and an example.
+//! Writes the table as the reference part of `/docs`, in Markdown.
+//!
+//! Each operation and each event has its parameters, answers, problems and an example.
 
 use std::fmt::Write as _;
 
