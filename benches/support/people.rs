@@ -92,12 +92,12 @@ impl People {
             self.peers[index].flush();
         }
         let mut events = Events::with_capacity(1_024);
-        let mut under_way = posted;
+        let mut unanswered = posted;
         // Wait for every answer and every delivery.
-        while under_way > 0
+        while unanswered > 0
             || self.peers.iter().map(|peer| peer.received).sum::<u64>() < received_before + posted
         {
-            assert!(Instant::now() < give_up, "{under_way} posts are not answered");
+            assert!(Instant::now() < give_up, "{unanswered} posts are not answered");
             self.poll.poll(&mut events, Some(Duration::from_millis(100))).expect("a poll");
             for event in &events {
                 let index = event.token().0;
@@ -105,11 +105,11 @@ impl People {
                 let now = Instant::now();
                 for _ in 0..answered {
                     let sent = self.peers[index].sent.pop_front().expect("an answer to a post");
-                    under_way -= 1;
+                    unanswered -= 1;
                     if now < until {
                         times.push(now - sent);
                         posted += 1;
-                        under_way += 1;
+                        unanswered += 1;
                         self.post(index, now);
                     }
                 }

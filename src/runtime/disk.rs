@@ -78,7 +78,7 @@ pub struct Disk {
     /// Uploads that met a full queue.
     refused: Failed,
     pieces: Producer<Wanted>,
-    /// Connections whose piece must wait; each once, by `Socket::piece_under_way`.
+    /// Connections whose piece must wait; each once, by `Socket::is_reading_piece`.
     waiting: VecDeque<ConnId>,
     threads: Vec<Thread>,
 }
@@ -296,13 +296,13 @@ impl Receiver {
 
     /// Hashes the bytes that were just written, while the disk writes earlier ones.
     fn hash(&mut self, upload: UploadId, file: &File, bytes: &[u8], last: bool) -> Option<[u8; 32]> {
-        let under_way = self.hashes.entry(upload).or_insert_with(|| Hashed { hash: Sha256::new(), bytes: 0 });
-        let before = under_way.bytes;
-        under_way.bytes += bytes.len();
-        if before / WRITE_BEHIND != under_way.bytes / WRITE_BEHIND || last && before >= WRITE_BEHIND {
+        let progress = self.hashes.entry(upload).or_insert_with(|| Hashed { hash: Sha256::new(), bytes: 0 });
+        let before = progress.bytes;
+        progress.bytes += bytes.len();
+        if before / WRITE_BEHIND != progress.bytes / WRITE_BEHIND || last && before >= WRITE_BEHIND {
             kernel::begin_writing(file);
         }
-        under_way.hash.update(bytes);
+        progress.hash.update(bytes);
         if last { self.hashes.remove(&upload).map(|hashed| hashed.hash.finish()) } else { None }
     }
 

@@ -59,7 +59,7 @@ macro_rules! writer {
 
             fn maintain(&mut self) -> Result<(), Fault> {
                 let maintained = self.maintain(Instant::now());
-                // The free space is needed only while a reader holds the log. If the system does not report it, no limit is
+                // The free space is needed only while a reader holds the WAL. If the system does not report it, no limit is
                 // set.
                 if self.is_wal_held()
                     && let Some(free) = kernel::free_bytes(self.folder())

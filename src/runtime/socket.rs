@@ -131,7 +131,7 @@ pub struct Socket {
     /// In the loop's list of sockets to flush.
     pub dirty: bool,
     /// A piece of a file is being read for this socket.
-    pub piece_under_way: bool,
+    pub is_reading_piece: bool,
     /// Bytes of the next piece: doubled while the socket accepts all at once; after it blocked, what it accepted at once.
     piece: usize,
     /// The part of a file that can be sent without waiting for a disk.
@@ -186,7 +186,7 @@ impl Socket {
             broken: false,
             listed: false,
             dirty: false,
-            piece_under_way: false,
+            is_reading_piece: false,
             piece: FILE_PIECE_MIN,
             ahead: None,
         }
@@ -264,7 +264,7 @@ impl Socket {
                 _ if !self.writable => return (sent, Flushed::Done),
                 Front::File { file, offset, len } => {
                     let ahead = self.ahead_of(&file, offset).min(len);
-                    if ahead < len && ahead < self.piece as u64 && !self.piece_under_way {
+                    if ahead < len && ahead < self.piece as u64 && !self.is_reading_piece {
                         let len = (len - ahead).min(self.piece as u64) as usize;
                         return (sent, Flushed::File { file, offset: offset + ahead, len });
                     }
@@ -322,7 +322,7 @@ impl Socket {
         if let Some(bytes) = bytes {
             return self.bytes_arrived(file, offset, bytes);
         }
-        self.piece_under_way = false;
+        self.is_reading_piece = false;
         self.piece = (self.piece * 2).min(FILE_PIECE_MAX);
         let until = offset + len as u64;
         // If it continues the previous part, that part is still in the page cache.
@@ -474,7 +474,7 @@ mod tests {
             panic!("nothing is sent that was not read ahead");
         };
         assert_eq!(sent, 0);
-        socket.piece_under_way = true;
+        socket.is_reading_piece = true;
         assert!(
             matches!(socket.flush(&mut queue), (0, Flushed::Done)),
             "nothing to send, nothing to request"

@@ -78,11 +78,11 @@ impl Store {
                 Some(old) => old,
                 None => old.insert(Old::pin(&self.conn, &self.options.path)?),
             };
-            let under_way = match copy {
+            let copying = match copy {
                 Some(copy) => copy,
                 None => copy.insert(Copy::begin(old)?),
             };
-            if !under_way.step(old)? {
+            if !copying.step(old)? {
                 return Ok(false);
             }
             if let Some(copy) = copy.take() {

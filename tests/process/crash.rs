@@ -53,21 +53,21 @@ fn post_over_http(address: SocketAddr, from: &Person, to: &str, sent: &mut Sent,
 /// Posts over the native WebSocket, a window of them at a time, until the server is gone.
 fn post_over_ws(address: SocketAddr, from: &Person, to: &str, sent: &mut Sent, count: &AtomicUsize) {
     let (mut ws, _) = Ws::native(address, &from.access, None).expect("a socket");
-    let mut under_way = 0;
+    let mut in_flight = 0;
     loop {
-        while under_way < WINDOW {
+        while in_flight < WINDOW {
             let id = client_id();
             sent.order.push(id.clone());
             if ws.send(&post_to(to, &id, &id)).is_err() {
                 return;
             }
-            under_way += 1;
+            in_flight += 1;
         }
         match ws.receive() {
             Ok(Received::Text(text)) if at(&text, "re") != "null" => {
                 sent.record(&at(&text, "re"), &at(&text, "ok.n"), &at(&text, "ok.seq"));
                 count.fetch_add(1, Ordering::Relaxed);
-                under_way -= 1;
+                in_flight -= 1;
             }
             Ok(Received::Text(_)) => {}
             Ok(_) | Err(_) => return,

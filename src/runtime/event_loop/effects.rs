@@ -137,7 +137,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             let (mut bytes, mut flushed) = socket.flush(queue);
             if let Flushed::File { file, offset, len } = flushed {
                 // The part that is already read is sent while this part is read.
-                socket.piece_under_way = true;
+                socket.is_reading_piece = true;
                 let part = Part { file, offset, len, in_memory: socket.needs_bytes() };
                 if self.parts.disk.read(conn, part) {
                     let more;

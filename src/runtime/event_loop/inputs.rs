@@ -178,7 +178,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         match piece.result {
             Ok(()) => socket.piece_arrived(piece.file, piece.offset, piece.len, piece.bytes),
             Err(error) => {
-                socket.piece_under_way = false;
+                socket.is_reading_piece = false;
                 // The queue may have another file at its front by now, or none.
                 let front = self.parts.machine.send_queue(conn).map(|queue| queue.front());
                 if matches!(front, Some(Front::File { file, .. }) if Arc::ptr_eq(&file, &piece.file)) {
@@ -194,7 +194,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     fn wake_a_waiting_piece(&mut self) {
         while let Some(conn) = self.parts.disk.next_waiting() {
             if let Some(socket) = self.sockets.get_mut(conn) {
-                socket.piece_under_way = false;
+                socket.is_reading_piece = false;
                 return self.mark_dirty(conn);
             }
         }

@@ -227,7 +227,7 @@ impl Socket {
 
     /// A part of a file was read for a secure socket. If the socket takes nothing, it is dropped: it will be read again.
     pub(super) fn bytes_arrived(&mut self, file: Arc<OpenFile>, from: u64, bytes: Vec<u8>) {
-        self.piece_under_way = false;
+        self.is_reading_piece = false;
         if let Some(secure) = self.secure.as_mut().filter(|_| self.writable) {
             secure.piece = Some(Piece { file, from, bytes });
         }
@@ -293,7 +293,7 @@ impl Socket {
         // What is used up is not kept while the next one is waited for.
         self.secure.iter_mut().for_each(|secure| secure.piece = None);
         match queue.front() {
-            Front::File { file, offset, len } if !self.piece_under_way => {
+            Front::File { file, offset, len } if !self.is_reading_piece => {
                 // They are in the memory of this process, so it is never more than for a slow socket.
                 let len = len.min(FILE_PIECE_MIN as u64) as usize;
                 Flushed::File { file, offset, len }
