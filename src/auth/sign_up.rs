@@ -1,19 +1,34 @@
-//! The handler of account.sign_up.
+//! The handlers of account.sign_up and sign_up.policy.
 //!
 //! Owns the order of its steps and what a response may disclose. A worker computes the hash; storage writes the rows.
 //! Invariant: a client address that asked too often whether an e-mail is taken learns nothing more.
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use super::accounts::{find_place, new_session, signed_in};
 use super::{codes, rules};
 use crate::base::secret::Secret;
 use crate::model::attempts::AttemptKey;
-use crate::model::handler::{Ctx, FollowUp, Request, Step};
+use crate::model::handler::{Ctx, FollowUp, Reply, Request, Step};
 use crate::model::job::{Done, Job};
 use crate::model::member::{NewAccount, SignUp};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
+
+#[derive(Serialize)]
+struct Policy {
+    open: bool,
+    verification_required: bool,
+}
+
+/// GET /user/sign-up: a client offers no form that the server refuses.
+pub fn policy(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<Step, Problem> {
+    let policy =
+        Policy { open: ctx.settings.sign_up_open, verification_required: ctx.settings.require_verified };
+    Reply::ok(&policy).step()
+}
 
 /// POST /user/sign-up.
 pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
@@ -166,6 +181,17 @@ mod tests {
         let mut closed = Stage::new();
         closed.settings.sign_up_open = false;
         assert_eq!(problem(closed.ask(SIGN_UP, GOOD)), (403, "sign_up_closed".to_owned()));
+    }
+
+    #[test]
+    fn the_policy_is_what_the_operator_configured() {
+        for (open, required) in [(true, false), (false, true)] {
+            let mut stage = Stage::new();
+            stage.settings.sign_up_open = open;
+            stage.settings.require_verified = required;
+            let expect = format!(r#"{{"data":{{"open":{open},"verification_required":{required}}}}}"#);
+            assert_eq!(text(stage.ask(Handler::Public(policy), "{}")), (200, expect));
+        }
     }
 
     #[test]

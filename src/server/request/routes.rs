@@ -141,6 +141,7 @@ pub static ROUTES: &[Route] = &[
     row("readyz", Get, "/readyz", Public, NoBody, Read, Action::Ready),
     row("metrics", Get, "/metrics", Public, NoBody, Read, Action::Metrics),
     // Accounts and sessions.
+    row("sign_up.policy", Get, "/api/v1/user/sign-up", Public, NoBody, Read, Handle(Handler::Public(sign_up::policy))),
     row("account.sign_up", Post, "/api/v1/user/sign-up", Public, Json, Credential, Handle(Handler::Public(sign_up::sign_up))),
     row("account.sign_in", Post, "/api/v1/user/sign-in", Public, Json, Credential, Handle(Handler::Public(sign_in::sign_in))),
     row("session.refresh", Post, "/api/v1/user/refresh", Public, Json, Credential, Handle(Handler::Public(sessions::refresh))),

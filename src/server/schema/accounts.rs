@@ -53,6 +53,12 @@ pub fn operations() -> Vec<Operation> {
 fn sessions() -> Vec<Operation> {
     let tag = "Accounts";
     vec![
+        row(Get, "/api/v1/user/sign-up", tag, "What a client may offer to somebody without an account")
+            .says("The operator's SIGN_UP and REQUIRE_VERIFIED.")
+            .gives(200, "The policy.", object(&[
+                must("open", flag(), "Whether `POST /user/sign-up` makes accounts; else it is 403 `sign_up_closed`."),
+                must("verification_required", flag(), "Whether all paths except `/user/*` are 403 `not_verified` until the address is verified."),
+            ]), "The policy."),
         mailed(row(Post, "/api/v1/user/sign-up", tag, "Creates an account and mails a verification code")
             .says("Gives the tokens of a first session at once.")
             .json(&[

@@ -15,6 +15,7 @@ pub mod pretty;
 pub mod reference;
 pub mod shape;
 pub mod types;
+pub mod typescript;
 
 mod accounts;
 mod chats;

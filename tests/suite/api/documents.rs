@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use natter::base::json::{self, Value};
 use natter::server::request::routes::{Access, BodyKind, ROUTES};
 use natter::server::schema::examples::Examples;
-use natter::server::schema::{asyncapi, openapi, operations, pretty, reference};
+use natter::server::schema::{asyncapi, openapi, operations, pretty, reference, typescript};
 
 use super::tour::tour;
 use crate::support::asked::Asked;
@@ -29,6 +29,10 @@ fn the_documents_are_written_from_the_table() {
         ("openapi.json", pretty::write(&openapi::document(&examples))),
         ("asyncapi.json", pretty::write(&asyncapi::document(&examples))),
         ("reference.md", reference::page(&examples)),
+        (
+            "types.d.ts",
+            typescript::declarations(&openapi::document(&examples), &asyncapi::document(&examples)),
+        ),
     ];
     for (name, expect) in files {
         let path = format!("{}/src/site/{name}", env!("CARGO_MANIFEST_DIR"));

@@ -39,6 +39,7 @@ pub fn tour() -> Recording {
         ("GET", "/docs"),
         ("GET", "/openapi.json"),
         ("GET", "/asyncapi.json"),
+        ("GET", "/api/v1/user/sign-up"),
     ] {
         assert_eq!(world.ask(method, path, &[], None).status, 200, "{path}");
     }
