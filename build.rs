@@ -1,11 +1,14 @@
 //! Puts the web client and the API documents into the binary, as a table of Rust in `OUT_DIR/client.rs`.
 //!
-//! The table has every file of `src/site/client`; the page of `/docs`, which is `protocol.md`, the README's tour and `reference.md` as
+//! The table has the files of `src/site/client`, the modules joined into one; the page of `/docs`, which is `protocol.md`, the README's tour and `reference.md` as
 //! HTML; and the two documents for machines without their white space. Each is stored as gzip alone, with a strong entity tag.
 //!
 //! Owns gzip and the hash of tags and version; changes what a file says only in `index.html`, whose paths get the
 //! client's version, and leaves out comments.
 //! Invariant: the same files make the same table, wherever and whenever it is built.
+
+#[path = "src/site/bundle.rs"]
+mod bundle;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,8 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 const CLIENT: &str = "src/site/client";
 const INDEX: &str = "index.html";
+/// The module that runs; the others are joined with it.
+const ENTRY: &str = "app.js";
 const PROTOCOL: &str = "src/site/protocol.md";
 const REFERENCE: &str = "src/site/reference.md";
 const README: &str = "README.md";
@@ -25,6 +30,7 @@ const TOUR: &str = "## A two-minute tour";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/site/bundle.rs");
     println!("cargo::rerun-if-changed={CLIENT}");
     for file in [PROTOCOL, REFERENCE, README, DOCS_CSS] {
         println!("cargo::rerun-if-changed={file}");
@@ -32,7 +38,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names OUT_DIR"));
     let mut files = Vec::new();
     gather(Path::new(CLIENT), "", &mut files);
-    files.sort();
+    let mut files = join_modules(files);
     let version = version(&files);
     let versioned = format!("\"/client/{version}/");
     let mut rows = String::new();
@@ -40,8 +46,8 @@ fn main() {
         if path == INDEX {
             let text = std::str::from_utf8(bytes).expect("index.html is UTF-8");
             *bytes = text.replace("\"/client/", &versioned).into_bytes();
-        } else {
-            *bytes = without_comments(path, bytes);
+        } else if path.ends_with(".css") {
+            *bytes = without_comments(bytes);
         }
         writeln!(rows, "    {},", row(&out, path, bytes)).expect("a String takes text");
     }
@@ -67,22 +73,27 @@ fn main() {
     fs::write(out.join("client.rs"), table).expect("OUT_DIR can be written");
 }
 
-/// A script or a style without its comments, which no browser reads and every visitor would load. Lines keep their numbers. A
-/// comment of a script is a line of its own; one of a style has its lines to itself.
-fn without_comments(path: &str, bytes: &[u8]) -> Vec<u8> {
-    let (is_script, is_style) = (path.ends_with(".js"), path.ends_with(".css"));
-    if !is_script && !is_style {
-        return bytes.to_vec();
-    }
-    let (mut out, mut inside) = (Vec::with_capacity(bytes.len()), false);
-    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+/// A style without its comments, which no browser reads and every visitor would load. A comment has its lines to itself.
+fn without_comments(style: &[u8]) -> Vec<u8> {
+    let (mut out, mut inside) = (Vec::with_capacity(style.len()), false);
+    for line in style.split_inclusive(|&byte| byte == b'\n') {
         let text = line.trim_ascii();
-        inside |= is_style && text.starts_with(b"/*");
-        let is_comment = inside || is_script && text.starts_with(b"//");
+        inside |= text.starts_with(b"/*");
+        out.extend_from_slice(if inside { b"\n" } else { line });
         inside &= !text.ends_with(b"*/");
-        out.extend_from_slice(if is_comment { b"\n" } else { line });
     }
     out
+}
+
+/// The modules among the files, as one file with the name of the first that runs.
+fn join_modules(files: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    let (scripts, mut rest): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|(path, _)| path.ends_with(".js"));
+    let text = |bytes| String::from_utf8(bytes).expect("a module is UTF-8");
+    let modules = scripts.into_iter().map(|(path, bytes)| (path, text(bytes))).collect();
+    rest.push((ENTRY.to_owned(), bundle::bundle(&modules, ENTRY).into_bytes()));
+    rest.sort();
+    rest
 }
 
 /// JSON without the white space between its tokens.

@@ -9,12 +9,18 @@
 mod accounts;
 #[path = "browser/chromium.rs"]
 mod chromium;
+#[path = "browser/drafts.rs"]
+mod drafts;
 #[path = "browser/example.rs"]
 mod example;
+#[path = "browser/frictions.rs"]
+mod frictions;
 #[path = "browser/history.rs"]
 mod history;
 #[path = "browser/page.rs"]
 mod page;
+#[path = "browser/proxies.rs"]
+mod proxies;
 mod support;
 #[path = "browser/trust.rs"]
 mod trust;
@@ -88,7 +94,13 @@ impl Stage {
 
     /// Signs a new member up through the form; ends at the empty list.
     fn sign_up(&mut self, name: &'static str) -> Page {
-        let page = self.page(name);
+        let url = self.url();
+        self.sign_up_at(name, &url)
+    }
+
+    /// As [`Stage::sign_up`], at another address of the server.
+    fn sign_up_at(&mut self, name: &'static str, url: &str) -> Page {
+        let page = Page::open(&mut self.chromium, name, url);
         let c = &mut self.chromium;
         page.wait(c, "the ways in", &by("sign-in"));
         page.click(c, "go-sign-up");

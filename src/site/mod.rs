@@ -8,6 +8,8 @@
 //! source.
 //! Invariant: the policy permits no script, style or connection from another origin.
 
+#[cfg(test)]
+mod bundle;
 pub mod documents;
 
 use std::sync::OnceLock;

@@ -110,34 +110,24 @@ fn the_page_names_every_file_and_each_name_exists() {
         let path = link.strip_prefix(&*versioned).unwrap_or_else(|| panic!("without a version: {link}"));
         assert!(named.insert(path.to_owned()), "{path} is named twice");
     }
-    for script in scripts() {
-        for import in between(text(script), " from '", '\'') {
-            let folder = script.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let path = match (import.strip_prefix("../"), import.strip_prefix("./")) {
-                (Some(path), _) => path.to_owned(),
-                (None, Some(name)) if folder.is_empty() => name.to_owned(),
-                (None, Some(name)) => format!("{folder}/{name}"),
-                // An absolute path would leave the version and load a module twice.
-                (None, None) => panic!("{}: {import}", script.path),
-            };
-            assert!(named.contains(&path), "{} imports {path}, which {INDEX} does not name", script.path);
-        }
-    }
     let files: BTreeSet<String> = FILES.iter().map(|file| file.path.to_owned()).collect();
     assert_eq!(named, files);
 }
 
 /// The keys of one table of texts, each with the names that it has in braces.
 fn words(table: &str) -> Vec<(&str, BTreeSet<&str>)> {
-    let mut rest = table;
-    let mut words = Vec::new();
-    // A key is at the start of a line or after a comma, in quotes, before a colon.
-    while let Some(at) = rest.find("': ") {
-        let key = &rest[..at][rest[..at].rfind('\'').expect("an open quote") + 1..];
-        rest = &rest[at + 3..];
-        let close = if rest.starts_with('{') { "}," } else { "'," };
-        let value = &rest[..rest.find(close).unwrap_or(rest.len())];
-        words.push((key, between(value, "{", '}').into_iter().filter(|name| is_name(name)).collect()));
+    let mut words: Vec<(&str, BTreeSet<&str>)> = Vec::new();
+    for line in table.lines() {
+        // A key begins a line, in quotes, before a colon; its text may go on in the lines that follow.
+        let row = line.strip_prefix("  '").and_then(|rest| rest.split_once("':"));
+        if let Some((key, _)) = row {
+            words.push((key, BTreeSet::new()));
+        }
+        let text = row.map_or(line, |(_, text)| text);
+        let names = between(text, "{", '}').into_iter().filter(|name| is_name(name));
+        if let Some((_, known)) = words.last_mut() {
+            known.extend(names);
+        }
     }
     words
 }
@@ -148,12 +138,7 @@ fn is_name(text: &str) -> bool {
 
 #[test]
 fn both_languages_have_every_text() {
-    let source = text(file("i18n.js"));
-    let table = |name: &str| {
-        let rest = source.split(&format!("const {name} = {{\n")).nth(1).expect("a table of words");
-        words(rest.split("\n};").next().expect("an end of it"))
-    };
-    let (en, ar) = (table("en"), table("ar"));
+    let (en, ar) = (words(include_str!("client/texts/en.js")), words(include_str!("client/texts/ar.js")));
     let keys = |table: &[(&'static str, BTreeSet<&'static str>)]| -> BTreeSet<&'static str> {
         table.iter().map(|(key, _)| *key).collect()
     };

@@ -19,6 +19,9 @@ use crate::support::net::at;
 /// The limit for anything a browser does on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A name of 127.0.0.1 for which a browser offers only what it offers over plain HTTP.
+pub const PLAIN_HOST: &str = "natter.test";
+
 /// The pause between two checks of a condition. Nothing waits for it to pass.
 pub const GLANCE: Duration = Duration::from_millis(10);
 
@@ -60,6 +63,8 @@ impl Chromium {
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             // A mouse, which a machine without a screen does not have: the tests use elements that show on hover.
             .arg("--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4")
+            // A name that is no secure context, as a server in a local network without a certificate.
+            .arg(format!("--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1"))
             .args(["--disable-breakpad", "--disable-dev-shm-usage", "--remote-debugging-port=0"])
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg("about:blank")

@@ -227,7 +227,9 @@ fn pasted_pictures_are_sent_and_a_refused_message_can_be_retried() {
     bob.wait(c, "blocked", &by("chat-unblock"));
     bob.click(c, "info-dialog-close");
     send(c, &ann, "Are you there?");
+    let why = "document.querySelector('[data-testid=message-failure] > span').textContent";
     ann.wait(c, "refused", &by("message-failure"));
+    assert_eq!(ann.eval(c, why), "You cannot write to this person.");
     let name = "document.querySelector('[data-state=failed]')?.dataset.clientId";
     let client_id = ann.eval(c, name);
     assert_eq!(client_id.len(), 26);

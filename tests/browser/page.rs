@@ -5,7 +5,7 @@
 //! The names of the client's parts for tests (`data-testid`; * repeated; "-x" continues the first name of its group):
 //!
 //! - signed out: sign-up, sign-in, reset, reset-code, verify: forms, each with -submit and -error; field-display-name, -email,
-//!   -password, -code; go-sign-up, -sign-in, -reset; verify-renew, -later; auth-notice; gate-lang
+//!   -password, -code; go-sign-up, -sign-in, -reset; verify-renew, -later; auth-notice; sign-up-offer; gate-lang
 //! - frame: connection [data-state=online|connecting|offline], connection-strip, -retry; open-settings; new-conversation;
 //!   verify-open; stage-empty, -gone; toast*
 //! - list: conversation* [data-id, data-unread], conversation-preview*, unread-count*, list-empty; search, search-clear,
@@ -16,12 +16,12 @@
 //!   -image, -file, -quote, -failure, -retry, -discard; upload-progress; reaction* [data-emoji]; on hover or focus
 //!   message-react, -reply, -more
 //! - menus: menu-reply, -copy, -edit, -delete; quick-react*, emoji*; confirm-yes, -no; lightbox, -image, -close
-//! - dialogs: new-dialog, group-dialog, add-dialog, info-dialog, settings, each with -close; people-search,
+//! - dialogs: new-dialog, group-dialog, add-dialog, info-dialog, delete-dialog, shortcuts, settings, each with -close; people-search,
 //!   person* [data-profile], new-group, field-title, group-submit, add-submit; info-message, -mute, -block, -add,
 //!   -leave, -title, -rename, -image, -image-file; member*, member-more*, -message, -role, -remove
 //! - settings: tab-profile|account|devices|look; profile-display-name, -nick-name, -submit, -image, -image-file,
 //!   -image-remove, -presence, -private; password-old, -new, -repeat, -submit; account-verify, -delete; delete-password,
-//!   -messages; sign-out; session* [data-session, data-current], session-revoke*, sessions-revoke-all;
+//!   -messages, -submit; sign-out; session* [data-session, data-current], session-revoke*, sessions-revoke-all;
 //!   theme-system|light|dark; lang-en|ar
 //!
 //! Invariant: a step that does not succeed in time fails with a picture of the page, in `target/browser`.
@@ -102,8 +102,24 @@ impl Page {
 
     /// `light` or `dark`, as the system would report it.
     pub fn scheme(&self, chromium: &mut Chromium, scheme: &str) {
-        let params = format!(r#"{{"features":[{{"name":"prefers-color-scheme","value":"{scheme}"}}]}}"#);
+        self.medium(chromium, "prefers-color-scheme", scheme);
+    }
+
+    /// One feature of the medium, as CSS names it.
+    pub fn medium(&self, chromium: &mut Chromium, feature: &str, value: &str) {
+        let params = format!(r#"{{"features":[{{"name":"{feature}","value":"{value}"}}]}}"#);
         self.must(chromium, "Emulation.setEmulatedMedia", &params);
+    }
+
+    /// A key with Ctrl held: `k` is Ctrl-K. `command` is what an editor does with it, such as `paste`.
+    pub fn press_with_ctrl(&self, chromium: &mut Chromium, key: char, command: &str) {
+        let (upper, code) = (key.to_ascii_uppercase(), u32::from(key.to_ascii_uppercase()));
+        for kind in ["rawKeyDown", "keyUp"] {
+            let params = format!(
+                r#"{{"type":"{kind}","modifiers":2,"key":"{key}","code":"Key{upper}","windowsVirtualKeyCode":{code},"commands":["{command}"]}}"#
+            );
+            self.must(chromium, "Input.dispatchKeyEvent", &params);
+        }
     }
 
     /// Sets the network of this page offline or online.

@@ -1,3 +1,4 @@
+// @ts-check
 // Small tools that every module needs: an emitter, ids, locks across tabs, and key-value storage. No chat, no DOM.
 //
 // Invariant: nothing here throws if a browser refuses a feature (private windows, plain http on a LAN); it falls back
@@ -16,7 +17,11 @@ export class Emitter {
   emit(name, value) {
     for (const listener of [...(this.#listeners.get(name) ?? [])]) {
       // One broken view must not stop the others, or the cursor.
-      try { listener(value); } catch (error) { console.error(error); }
+      try {
+        listener(value);
+      } catch (error) {
+        console.error(error);
+      }
     }
   }
 }
@@ -70,7 +75,10 @@ const chains = new Map();
 export function alone(name, work) {
   if (navigator.locks) return navigator.locks.request(`natter:${name}`, work);
   const run = (chains.get(name) ?? Promise.resolve()).then(work, work);
-  chains.set(name, run.catch(() => {}));
+  chains.set(
+    name,
+    run.catch(() => {}),
+  );
   return run;
 }
 
@@ -78,14 +86,35 @@ const memory = new Map();
 
 export const local = {
   get(key) {
-    try { return localStorage.getItem(`natter.${key}`); } catch { return memory.get(key) ?? null; }
+    try {
+      return localStorage.getItem(`natter.${key}`);
+    } catch {
+      return memory.get(key) ?? null;
+    }
   },
   set(key, value) {
-    try { localStorage.setItem(`natter.${key}`, value); } catch { memory.set(key, value); }
+    try {
+      localStorage.setItem(`natter.${key}`, value);
+    } catch {
+      memory.set(key, value);
+    }
+  },
+  keys(prefix) {
+    let names = [...memory.keys()];
+    try {
+      names = names.concat(Object.keys(localStorage).flatMap((name) => name.match(/^natter\.(.+)/s)?.[1] ?? []));
+    } catch {
+      /* only what is in memory */
+    }
+    return names.filter((name) => name.startsWith(prefix));
   },
   remove(key) {
     memory.delete(key);
-    try { localStorage.removeItem(`natter.${key}`); } catch { /* nothing was stored */ }
+    try {
+      localStorage.removeItem(`natter.${key}`);
+    } catch {
+      /* nothing was stored */
+    }
   },
 };
 

@@ -1,0 +1,116 @@
+// @ts-check
+// What is known of one conversation, and how responses and events change it. Pure.
+//
+// Invariant: in whatever order responses and events come, a position, a read mark and the last message move forward
+// only.
+
+import { ulidMs } from '../util.js';
+import { Window } from './window.js';
+
+/** @typedef {import('../../types.d.ts').Message} Message */
+/** @typedef {import('../../types.d.ts').GroupMember} GroupMember */
+/** @typedef {import('../../types.d.ts').Conversation} Listed */
+/**
+ * A conversation as the server lists it, and what this tab adds: the window of its messages, the position up to which
+ * events were applied, and the members once they were asked for.
+ * @typedef {Listed & {window: Window, seq: number, peer_read_n: number, members: GroupMember[] | null}} Conversation
+ */
+
+/**
+ * Takes what a response says. What an event has already moved past `seq` is kept.
+ * @param {Conversation | undefined} held
+ * @param {Listed} fresh
+ * @param {number} seq the position up to which the response is known to be current; 0 if unknown
+ * @returns {Conversation}
+ */
+export function merge(held, fresh, seq = 0) {
+  if (!held) {
+    return { ...fresh, window: new Window(), seq, peer_read_n: fresh.peer_read_n ?? 0, members: null };
+  }
+  const { last_n, read_n, unread, last_message, peer_read_n } = held;
+  const isLate = held.seq > seq;
+  Object.assign(held, fresh);
+  if (isLate) Object.assign(held, { last_n, unread, last_message, read_n: Math.max(read_n, fresh.read_n) });
+  held.seq = Math.max(held.seq, seq);
+  held.peer_read_n = Math.max(peer_read_n, fresh.peer_read_n ?? 0);
+  return held;
+}
+
+// The data of before belongs to another history: only the names are kept until the lists are fetched again.
+export function forget(conversation) {
+  conversation.window = new Window();
+  conversation.seq = 0;
+}
+
+/**
+ * Takes a message, from wherever it came.
+ * @param {Conversation} conversation
+ * @param {Message} message
+ * @param {string} me
+ * @returns {boolean} whether the unread count is no longer certain
+ */
+export function note(conversation, message, me) {
+  const before = conversation.window.at(message.n);
+  const changed = conversation.window.put(message);
+  const mine = message.sender === me;
+  if (!mine && conversation.type === 'direct') peerRead(conversation, message.n);
+  keepLast(conversation, message);
+  if (message.n > conversation.last_n) {
+    count(conversation, message, mine);
+    return false;
+  }
+  const vanished = changed && message.deleted_at && !before?.deleted_at;
+  return Boolean(vanished && !mine && message.n > conversation.read_n);
+}
+
+function count(conversation, message, mine) {
+  conversation.last_n = message.n;
+  if (mine) {
+    conversation.read_n = message.n;
+    conversation.unread = 0;
+  } else if (!message.deleted_at) conversation.unread += 1;
+}
+
+function keepLast(conversation, message) {
+  const last = conversation.last_message;
+  const isNewer = !last || message.n > last.n || (message.n === last.n && message.rev >= last.rev);
+  if (isNewer) conversation.last_message = message;
+}
+
+/**
+ * @param {Conversation} conversation
+ * @param {number} n
+ */
+export function peerRead(conversation, n) {
+  conversation.peer_read_n = Math.max(conversation.peer_read_n, n);
+}
+
+/**
+ * Counts the unread messages again.
+ * @param {Conversation} conversation
+ * @param {string} me
+ * @returns {boolean} false if the window does not have them all: then the server must be asked
+ */
+export function recount(conversation, me) {
+  const { window, read_n, last_n } = conversation;
+  if (read_n >= last_n) conversation.unread = 0;
+  else if (!window.covers(read_n + 1, last_n)) return false;
+  else conversation.unread = window.run().filter((m) => m.n > read_n && m.sender !== me && !m.deleted_at).length;
+  return true;
+}
+
+/** @param {Conversation} conversation */
+export const atTail = ({ window, last_n }) => window.loaded && window.hi >= last_n;
+
+/**
+ * The lane of a direct conversation is its peer, so that messages from before the conversation existed stay ahead of
+ * later ones.
+ * @param {Conversation} conversation
+ */
+export const laneOf = ({ type, peer, id }) => (type === 'direct' && peer ? `to:${peer.id}` : id);
+
+/** @param {Iterable<Conversation>} conversations */
+export function sorted(conversations) {
+  const at = (c) => (c.last_message ? Date.parse(c.last_message.created_at) : ulidMs(c.id));
+  return [...conversations].sort((a, b) => at(b) - at(a) || (a.id < b.id ? 1 : -1));
+}

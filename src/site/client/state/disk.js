@@ -1,0 +1,114 @@
+// @ts-check
+// The database of this browser: what waits to be sent, and the files of drafts.
+//
+// Invariant: if the browser refuses a database (some private windows), a store is kept in this tab's memory instead.
+
+const NAME = 'natter';
+const VERSION = 2;
+export const OUTBOX = 'outbox';
+export const DRAFT_FILES = 'draft_files';
+
+/** @type {Promise<IDBDatabase | null> | undefined} */
+let opened;
+
+function database() {
+  opened ??= new Promise((resolve) => {
+    let request;
+    try {
+      request = indexedDB.open(NAME, VERSION);
+    } catch {
+      return resolve(null);
+    }
+    request.onupgradeneeded = () => {
+      const { result: db } = request;
+      if (!db.objectStoreNames.contains(OUTBOX)) db.createObjectStore(OUTBOX, { keyPath: 'key', autoIncrement: true });
+      if (!db.objectStoreNames.contains(DRAFT_FILES)) db.createObjectStore(DRAFT_FILES, { keyPath: 'key' });
+    };
+    request.onsuccess = () => {
+      request.result.onversionchange = () => request.result.close();
+      resolve(request.result);
+    };
+    request.onerror = () => resolve(null);
+  });
+  return opened;
+}
+
+/** Rows with a `key`, as the outbox and the drafts store them. */
+export class Store {
+  #name;
+  #spare = new Map();
+  #spareKey = 0;
+
+  /** @param {string} name */
+  constructor(name) {
+    this.#name = name;
+  }
+
+  /**
+   * @param {IDBTransactionMode} mode
+   * @param {(store: IDBObjectStore) => IDBRequest} work
+   * @param {() => any} otherwise
+   * @returns {Promise<any>}
+   */
+  async #within(mode, work, otherwise) {
+    const db = await database();
+    if (!db) return otherwise();
+    return new Promise((resolve, reject) => {
+      const transaction = db.transaction(this.#name, mode, { durability: 'strict' });
+      const request = work(transaction.objectStore(this.#name));
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onabort = () => reject(transaction.error);
+    });
+  }
+
+  all() {
+    return this.#within(
+      'readonly',
+      (store) => store.getAll(),
+      () => [...this.#spare.values()],
+    );
+  }
+
+  // Gives a row without a key the next one.
+  async put(row) {
+    const key = await this.#within(
+      'readwrite',
+      (store) => store.put(row),
+      () => {
+        const own = row.key ?? ++this.#spareKey;
+        this.#spare.set(own, { ...row, key: own });
+        return own;
+      },
+    );
+    return { ...row, key };
+  }
+
+  // Changes a row only while it exists: a discarded row must not come back.
+  update(row) {
+    return this.#within(
+      'readwrite',
+      (store) => {
+        const held = store.get(row.key);
+        held.onsuccess = () => held.result && store.put(row);
+        return held;
+      },
+      () => this.#spare.has(row.key) && this.#spare.set(row.key, row),
+    );
+  }
+
+  remove(key) {
+    return this.#within(
+      'readwrite',
+      (store) => store.delete(key),
+      () => this.#spare.delete(key),
+    );
+  }
+
+  clear() {
+    return this.#within(
+      'readwrite',
+      (store) => store.clear(),
+      () => this.#spare.clear(),
+    );
+  }
+}

@@ -1,0 +1,459 @@
+// @ts-check
+// The state of this tab: the member, people, conversations and their messages, presence and typing. It draws nothing.
+//
+// Owns every change of this state: a view calls a method and draws what it is notified of.
+// Invariant: each message, from an event, response, page or search, enters through `see`, so a position shows the
+// greatest rev seen, once, and a run of positions has no gap.
+
+import * as http from '../net/http.js';
+import { link } from '../net/link.js';
+import { session } from '../net/session.js';
+import { EVENT, SIGNAL, TOPIC } from '../names.js';
+import * as rules from './conversation.js';
+import { drafts, outbox } from './here.js';
+import { Notifier } from './notifier.js';
+import { People } from './people.js';
+import { Typing } from './typing.js';
+
+/** @typedef {import('../../types.d.ts').Message} Message */
+/** @typedef {import('../../types.d.ts').EventFrame} EventFrame */
+/** @typedef {import('../../types.d.ts').Profile} Profile */
+/** @typedef {import('../../types.d.ts').Member} Member */
+/** @typedef {import('./conversation.js').Conversation} Conversation */
+
+const PAGE_ITEMS = 50;
+// A jump loads the target with about as many messages after it as before it.
+const AFTER_TARGET = 26;
+const AGAIN_MS = 3_000;
+// A gap of more than a page is not closed: the view offers to go to the end.
+const CLOSE_PAGES_MAX = 3;
+// Where neither way of the connection works, requests may: show the lists in this case too.
+const LISTS_WITHOUT_EVENTS_MS = 4_000;
+
+class Model extends Notifier {
+  /** @type {Profile | null} */
+  me = null;
+  /** @type {Member | null} */
+  member = null;
+  people = new People({
+    fetch: (ids) => http.get('/profiles', { ids: ids.join(',') }),
+    learned: () => this.touch(TOPIC.people),
+  });
+  /** @type {Map<string, import('../../types.d.ts').Events['presence']['data']>} */
+  presence = new Map();
+  /** @type {Map<string, Conversation>} */
+  conversations = new Map();
+  /** @type {Set<string>} */
+  blocked = new Set();
+  /** @type {'loading' | 'ready' | 'failed'} */
+  listState = 'loading';
+  #next = null;
+  #typing = new Typing((conversation) => this.touch(TOPIC.list, conversation));
+  #fetching = new Map();
+
+  constructor() {
+    super();
+    link.on(SIGNAL.event, (frame) => this.#apply(frame));
+    link.on(SIGNAL.caughtUp, ({ fresh }) => fresh && this.#begin());
+    link.on(SIGNAL.state, (state) => {
+      if (state === 'online') return;
+      this.presence.clear();
+      this.#typing.clear();
+      this.touch(TOPIC.list, ...this.conversations.keys());
+    });
+    outbox.onPosted = (message) => this.#posted(message);
+    for (const signal of [SIGNAL.change, SIGNAL.progress]) outbox.on(signal, () => this.touch(TOPIC.outbox));
+  }
+
+  /** @param {import('../net/session.js').Held} held */
+  async start({ member, profile }) {
+    this.#remember(member, profile);
+    await Promise.all([outbox.start(profile.id), drafts.start(profile.id)]);
+    if (!this.me) return;
+    link.start();
+    setTimeout(() => this.me && this.listState === 'loading' && this.#begin(), LISTS_WITHOUT_EVENTS_MS);
+    http.all('/blocks').then(
+      (list) => {
+        this.blocked = new Set(list.map((profile) => profile.id));
+        this.touch(TOPIC.list);
+      },
+      (error) => this.#refused(error),
+    );
+  }
+
+  stop() {
+    link.stop();
+    outbox.stop();
+    drafts.stop();
+    this.people.clear();
+    for (const map of [this.presence, this.conversations, this.#typing]) map.clear();
+    this.me = this.member = null;
+    this.listState = 'loading';
+  }
+
+  #refused(error) {
+    if (error.code === 'not_verified') this.emit(TOPIC.notVerified);
+  }
+
+  #remember(member, profile) {
+    this.member = member ?? this.member;
+    if (profile) {
+      this.me = profile;
+      this.people.learn(profile);
+    }
+    if (this.member && this.me) session.remember({ member: this.member, profile: this.me });
+    this.touch(TOPIC.me);
+  }
+
+  /** @param {{member?: Member, profile?: Profile}} part */
+  learnMe({ member, profile }) {
+    this.#remember(member, profile);
+  }
+
+  /** @param {Profile | null} profile */
+  learn(profile) {
+    if (!profile) return;
+    this.people.learn(profile);
+    if (profile.id === this.me?.id) this.me = this.people.get(profile.id) ?? this.me;
+  }
+
+  /** @param {string} id */
+  isMe(id) {
+    return id === this.me?.id;
+  }
+
+  get #myId() {
+    return this.me?.id ?? '';
+  }
+
+  async #begin() {
+    for (const conversation of this.conversations.values()) rules.forget(conversation);
+    try {
+      const answer = await this.#listPage();
+      const listed = new Set(answer.data.map((conversation) => conversation.id));
+      if (!answer.next) {
+        for (const id of this.conversations.keys()) if (!listed.has(id)) this.conversations.delete(id);
+      }
+      this.listState = 'ready';
+    } catch (error) {
+      if (error.code === 'not_verified') return this.#refused(error);
+      if (this.listState === 'loading') this.listState = 'failed';
+      setTimeout(() => session.read() && this.#begin(), AGAIN_MS * (1 + Math.random()));
+    }
+    this.touch(TOPIC.list, TOPIC.reloaded);
+  }
+
+  async #listPage(next) {
+    const answer = await http.page('/conversations', { next });
+    const seq = Number(answer.cursor?.split(':')[1] ?? 0);
+    for (const conversation of answer.data) this.#merge(conversation, seq);
+    this.#next = answer.next;
+    return answer;
+  }
+
+  async moreConversations() {
+    if (!this.#next) return;
+    const next = this.#next;
+    this.#next = null;
+    try {
+      await this.#listPage(next);
+    } catch {
+      this.#next = next;
+    }
+    this.touch(TOPIC.list);
+  }
+
+  #merge(fresh, seq = 0) {
+    const conversation = rules.merge(this.conversations.get(fresh.id), fresh, seq);
+    this.conversations.set(fresh.id, conversation);
+    this.learn(fresh.peer);
+    if (fresh.last_message) this.#note(fresh.last_message, conversation);
+    return conversation;
+  }
+
+  async conversation(id) {
+    return this.conversations.get(id) ?? this.refresh(id);
+  }
+
+  /** @returns {Promise<Conversation | null>} */
+  refresh(id) {
+    const running = this.#fetching.get(id);
+    if (running) return running;
+    const fetching = this.#refresh(id).finally(() => this.#fetching.delete(id));
+    this.#fetching.set(id, fetching);
+    return fetching;
+  }
+
+  async #refresh(id) {
+    const seq = this.conversations.get(id)?.seq ?? 0;
+    try {
+      const fresh = await http.get(`/conversations/${id}`);
+      // Requested after all received events, so it is at least as new as they are.
+      const conversation = this.#merge(fresh, this.conversations.get(id)?.seq === seq ? seq : 0);
+      this.touch(TOPIC.list, id);
+      return conversation;
+    } catch (error) {
+      if (error.status === 404) this.forget(id);
+      // The event that named it was already processed: no other event would bring it back.
+      else setTimeout(() => this.me && this.refresh(id), AGAIN_MS * (1 + Math.random()));
+      return null;
+    }
+  }
+
+  async members(conversation, again = false) {
+    if (!conversation.members || again) {
+      const members = await http.all(`/conversations/${conversation.id}/members`);
+      for (const { profile } of members) this.learn(profile);
+      conversation.members = members;
+      this.touch(TOPIC.people, conversation.id);
+    }
+    return conversation.members;
+  }
+
+  // The member is no longer in it.
+  forget(id) {
+    if (this.conversations.delete(id)) this.touch(TOPIC.list, id);
+  }
+
+  direct(profile) {
+    for (const conversation of this.conversations.values()) {
+      if (conversation.type === 'direct' && conversation.peer?.id === profile) return conversation;
+    }
+    return null;
+  }
+
+  sorted() {
+    return rules.sorted(this.conversations.values());
+  }
+
+  unreadTotal() {
+    let total = 0;
+    for (const { muted, unread } of this.conversations.values()) if (!muted) total += unread;
+    return total;
+  }
+
+  /**
+   * @param {Message} message
+   * @param {number} [seq] the event's position; absent for responses and pages
+   */
+  see(message, seq) {
+    const conversation = this.conversations.get(message.conversation);
+    if (!conversation) {
+      const settle = () => this.isMe(message.sender ?? '') && outbox.settle(message.client_id);
+      this.refresh(message.conversation).then((fetched) => (fetched ? this.see(message, seq) : settle()));
+      return;
+    }
+    if (seq) conversation.seq = Math.max(conversation.seq, seq);
+    this.#note(message, conversation);
+    this.touch(TOPIC.list, conversation.id);
+  }
+
+  #note(message, conversation) {
+    const isUncertain = rules.note(conversation, message, this.#myId);
+    if (message.sender === this.#myId) outbox.settle(message.client_id);
+    if (isUncertain) this.#recount(conversation);
+  }
+
+  #recount(conversation) {
+    if (!rules.recount(conversation, this.#myId)) this.refresh(conversation.id);
+  }
+
+  async #posted(message) {
+    // A member who has left gets only the position of the original.
+    if (!message.conversation) return;
+    if (await this.conversation(message.conversation)) this.see(message);
+  }
+
+  // The newest page, or the page around a position.
+  async load(conversation, n) {
+    const { window } = conversation;
+    const before = n === undefined ? undefined : n + AFTER_TARGET;
+    const answer = await this.#messages(conversation, { before });
+    if (window !== conversation.window) return;
+    window.take(answer, { replace: true });
+    await this.#close(conversation);
+    this.touch(conversation.id);
+  }
+
+  async older(conversation) {
+    if (conversation.window.lo > 1) await this.#more(conversation, { before: conversation.window.lo });
+  }
+
+  async newer(conversation) {
+    const { window, last_n } = conversation;
+    if (window.hi < last_n) await this.#more(conversation, { after: window.hi });
+  }
+
+  async #more(conversation, query) {
+    const { window } = conversation;
+    const answer = await this.#messages(conversation, query);
+    if (window !== conversation.window) return;
+    window.take(answer);
+    this.touch(conversation.id);
+  }
+
+  async #messages(conversation, query) {
+    const { window } = conversation;
+    const { data } = await http.page(`/conversations/${conversation.id}/messages`, { limit: PAGE_ITEMS, ...query });
+    if (window === conversation.window) for (const message of data) this.#note(message, conversation);
+    return data;
+  }
+
+  // A message that was posted while a page was being fetched leaves a gap before it: fetch the gap.
+  async #close(conversation) {
+    const gap = () => conversation.last_n - conversation.window.hi;
+    for (let i = 0; i < CLOSE_PAGES_MAX && gap() > 0 && gap() < PAGE_ITEMS; i++) await this.newer(conversation);
+  }
+
+  async read(conversation, n) {
+    if (n <= conversation.read_n || !link.online) return;
+    const before = conversation.read_n;
+    conversation.read_n = n;
+    this.#recount(conversation);
+    this.touch(TOPIC.list, conversation.id);
+    try {
+      const answer = await link.op('conversation.read', { conversation: conversation.id, n });
+      if (answer.read_n >= conversation.last_n) conversation.unread = answer.unread;
+    } catch {
+      if (conversation.read_n === n) conversation.read_n = before;
+    }
+    this.touch(TOPIC.list, conversation.id);
+  }
+
+  typists(conversation) {
+    return this.#typing.of(conversation.id);
+  }
+
+  // Changes that a member makes. Each throws what the server refuses.
+
+  async edit(message, body) {
+    this.see(await link.op('message.edit', { message: message.id, body }));
+  }
+
+  async react(message, emoji) {
+    const now = this.conversations.get(message.conversation)?.window.at(message.n) ?? message;
+    const isMine = now.reactions.some((it) => it.emoji === emoji && it.profiles.includes(this.#myId));
+    this.see(await link.op(isMine ? 'message.unreact' : 'message.react', { message: message.id, emoji }));
+  }
+
+  async erase(message) {
+    await link.op('message.delete', { message: message.id });
+    // The client that deletes gets an empty response and no event: fetch the tombstone.
+    await this.renew(message);
+  }
+
+  // Its signed URLs expire.
+  async renew(message) {
+    this.see(await http.get(`/messages/${message.id}`));
+  }
+
+  async mute(conversation, muted) {
+    await http.put(`/conversations/${conversation.id}`, { muted });
+    conversation.muted = muted;
+    this.touch(TOPIC.list, conversation.id);
+  }
+
+  async change(conversation, change) {
+    Object.assign(conversation, await http.put(`/conversations/${conversation.id}`, change));
+    this.touch(TOPIC.list, conversation.id);
+  }
+
+  async leave(conversation) {
+    await http.remove(`/conversations/${conversation.id}/members/${this.#myId}`);
+    this.forget(conversation.id);
+  }
+
+  async block(profile, blocked) {
+    if (blocked) {
+      await http.put(`/blocks/${profile.id}`);
+      this.blocked.add(profile.id);
+      this.presence.delete(profile.id);
+    } else {
+      await http.remove(`/blocks/${profile.id}`);
+      this.blocked.delete(profile.id);
+    }
+    this.touch(TOPIC.list);
+  }
+
+  async changeProfile(change) {
+    this.learnMe({ profile: await http.put('/profile', change) });
+  }
+
+  /** @param {EventFrame} frame */
+  #apply(frame) {
+    switch (frame.event) {
+      case EVENT.posted:
+        return this.#arrived(frame.data, frame.seq);
+      case EVENT.edited:
+      case EVENT.deleted:
+      case EVENT.reacted:
+        return this.see(frame.data, frame.seq);
+      case EVENT.read:
+        return this.#markRead(frame.data, frame.seq);
+      case EVENT.created:
+      case EVENT.updated:
+        return this.#changed(frame.data);
+      case EVENT.memberAdded:
+      case EVENT.memberRemoved:
+        return this.#membership(frame.event, frame.data);
+      case EVENT.profile:
+        return this.#renamed(frame.data);
+      case EVENT.sessionEnded:
+        if (frame.data.session === link.sessionId) session.end('revoked');
+        return this.touch(TOPIC.sessions);
+      case EVENT.typing:
+        return this.isMe(frame.data.profile) || this.#typing.heard(frame.data);
+      case EVENT.presence:
+        this.presence.set(frame.data.profile, frame.data);
+        return this.touch(TOPIC.list, TOPIC.presence);
+    }
+  }
+
+  /**
+   * @param {Message} message
+   * @param {number} seq
+   */
+  #arrived(message, seq) {
+    const known = this.conversations.get(message.conversation);
+    const isNew = !known || message.n > known.last_n;
+    this.see(message, seq);
+    if (message.sender) this.#typing.stopped(message.conversation, message.sender);
+    if (isNew && message.sender !== this.#myId) this.emit(TOPIC.arrived, message);
+  }
+
+  #markRead({ conversation: id, profile, read_n }, seq) {
+    const conversation = this.conversations.get(id);
+    if (!conversation) return;
+    conversation.seq = Math.max(conversation.seq, seq);
+    if (!this.isMe(profile)) rules.peerRead(conversation, read_n);
+    else if (read_n > conversation.read_n) {
+      conversation.read_n = read_n;
+      this.#recount(conversation);
+    }
+    this.touch(TOPIC.list, id);
+  }
+
+  #changed(brief) {
+    const conversation = this.conversations.get(brief.id);
+    // The event of a direct conversation says only that it changed: its other member may have been deleted.
+    if (!conversation || brief.type === 'direct') return void this.refresh(brief.id);
+    Object.assign(conversation, brief);
+    this.touch(TOPIC.list, brief.id);
+  }
+
+  #membership(event, { conversation: id, profile }) {
+    if (event === EVENT.memberRemoved && this.isMe(profile)) return this.forget(id);
+    const conversation = this.conversations.get(id);
+    if (conversation) conversation.members = null;
+    this.refresh(id);
+  }
+
+  #renamed(profile) {
+    this.learn(profile);
+    const conversation = this.direct(profile.id);
+    if (conversation) conversation.peer = this.people.get(profile.id) ?? null;
+    this.touch(TOPIC.people, TOPIC.list, ...(this.isMe(profile.id) ? [TOPIC.me] : []));
+  }
+}
+
+export const model = new Model();

@@ -1,0 +1,251 @@
+// @ts-check
+// The queue of messages that the server has not confirmed yet. Pure: its parts are given to it.
+//
+// Owns their order, and their repetition with the same client_id until the server confirms them.
+// Invariant: a row is on disk before it is shown as sending, and is removed only by a response, by an event with its
+// client_id, or by the member. Sending twice is safe (the server knows the client_id); sending out of order is not, so
+// each lane has one sender at a time over all tabs.
+
+import { SIGNAL } from '../names.js';
+import { Emitter, ulid } from '../util.js';
+
+/** @typedef {import('../../types.d.ts').Message} Message */
+/** @typedef {{name: string, type: string, size: number, blob: Blob, upload: string | null}} RowFile */
+/**
+ * @typedef {object} Row
+ * @property {number} key its position in the queue
+ * @property {string} profile
+ * @property {string} client_id
+ * @property {string} lane
+ * @property {string} [to] the profile, if the conversation was not known
+ * @property {string} [conversation]
+ * @property {string} body
+ * @property {string} [reply_to]
+ * @property {RowFile[]} files
+ * @property {'queued' | 'failed'} state
+ * @property {{code: string, title: string} | null} error why it failed
+ * @property {number} tries failed uploads
+ * @property {string} created_at
+ * @property {boolean} [settled] another tab got the response
+ */
+/**
+ * What the outbox uses.
+ * @typedef {object} Parts
+ * @property {{all(): Promise<any[]>, put(row: object): Promise<any>, update(row: object): Promise<any>,
+ *   remove(key: any): Promise<any>}} store
+ * @property {{readonly online: boolean, op(name: string, params: object): Promise<any>}} link
+ * @property {(file: RowFile, onProgress: (part: number) => void) => Promise<{id: string}>} upload
+ * @property {(name: string, work: () => Promise<any>) => Promise<any>} alone
+ * @property {{postMessage(data: object): void, addEventListener(name: 'message', on: (event: any) => void): void}
+ *   | null} tabs
+ * @property {(work: () => void) => void} later calls it after a pause
+ */
+
+const UPLOAD_TRIES_MAX = 4;
+
+/** @param {Row} row */
+export const postOf = (row) => ({
+  ...(row.conversation ? { conversation: row.conversation } : { to: row.to }),
+  client_id: row.client_id,
+  ...(row.body ? { body: row.body } : {}),
+  ...(row.files.length ? { attachments: row.files.map((file) => file.upload) } : {}),
+  ...(row.reply_to ? { reply_to: row.reply_to } : {}),
+});
+
+export class Outbox extends Emitter {
+  /** @type {Parts} */
+  #parts;
+  /** @type {string | null} */
+  #profile = null;
+  /** @type {Row[]} */
+  #rows = [];
+  #draining = new Set();
+  /** @type {Map<string, {file: number, part: number}>} */
+  progress = new Map();
+  /** @type {(message: Message) => Promise<void>} */
+  onPosted = async () => {};
+
+  /** @param {Parts} parts */
+  constructor(parts) {
+    super();
+    this.#parts = parts;
+    parts.tabs?.addEventListener('message', ({ data }) => {
+      if (data.profile !== this.#profile) return;
+      // Another tab got the response. The row stays shown until the message reaches this tab as an event: it must not
+      // disappear in between.
+      const row = data.settled && this.#find(data.settled);
+      if (row) row.settled = true;
+      // That tab may be offline or be closed before it could send: any tab that is connected sends.
+      this.#read().then(
+        () => this.drain(),
+        () => {},
+      );
+    });
+  }
+
+  /** @param {string} profile */
+  async start(profile) {
+    this.#profile = profile;
+    this.#rows = [];
+    await this.#read();
+    this.drain();
+  }
+
+  stop() {
+    this.#profile = null;
+    this.#rows = [];
+  }
+
+  #find(clientId) {
+    return this.#rows.find((row) => row.client_id === clientId);
+  }
+
+  /** @param {string} lane */
+  lane(lane) {
+    return this.#rows.filter((row) => row.lane === lane);
+  }
+
+  get count() {
+    return this.#rows.filter((row) => !row.settled).length;
+  }
+
+  /**
+   * @param {{lane: string, to?: string, conversation?: string, body: string, files: File[], reply_to?: string}} what
+   */
+  async add({ lane, to, conversation, body, files, reply_to }) {
+    const row = await this.#parts.store.put({
+      profile: this.#profile,
+      client_id: ulid(),
+      lane,
+      to,
+      conversation,
+      body,
+      reply_to,
+      files: files.map((file) => ({ name: file.name, type: file.type, size: file.size, blob: file, upload: null })),
+      state: 'queued',
+      error: null,
+      tries: 0,
+      created_at: new Date().toISOString(),
+    });
+    this.#rows.push(row);
+    this.#changed(row);
+    this.drain();
+    return row;
+  }
+
+  /** @param {string} clientId */
+  async retry(clientId) {
+    const row = this.#find(clientId);
+    if (!row) return;
+    Object.assign(row, { state: 'queued', error: null, tries: 0 });
+    await this.#parts.store.update(row);
+    this.#changed(row);
+    this.drain();
+  }
+
+  /** @param {string} clientId */
+  async discard(clientId) {
+    const row = this.#find(clientId);
+    if (row) await this.#forget(row);
+  }
+
+  async discardAll() {
+    for (const row of [...this.#rows]) await this.#forget(row);
+  }
+
+  /**
+   * The message came by a response, an event or a list: the server has it.
+   * @param {string} clientId
+   */
+  settle(clientId) {
+    const row = this.#find(clientId);
+    if (row) this.#forget(row);
+  }
+
+  drain() {
+    if (!this.#parts.link.online || !this.#profile) return;
+    for (const lane of new Set(this.#rows.map((row) => row.lane))) {
+      if (this.#draining.has(lane)) continue;
+      this.#draining.add(lane);
+      this.#parts
+        .alone(`lane:${this.#profile}:${lane}`, () => this.#drainLane(lane))
+        .catch(() => 'later')
+        .then((outcome) => {
+          this.#draining.delete(lane);
+          if (outcome === 'later') this.#parts.later(() => this.drain());
+          // A row may have been added after the lane's last check.
+          else if (this.#next(lane)) this.drain();
+        });
+    }
+  }
+
+  #next(lane) {
+    return this.#rows.find((row) => row.lane === lane && row.state === 'queued' && !row.settled);
+  }
+
+  async #drainLane(lane) {
+    for (;;) {
+      // Read from disk: another tab may have sent the row while this tab waited.
+      await this.#read();
+      const row = this.#next(lane);
+      if (!row || !this.#parts.link.online || !this.#profile) return 'done';
+      try {
+        await this.#uploadFiles(row);
+        if (!this.#rows.includes(row)) continue; // discarded meanwhile
+        const message = await this.#parts.link.op('message.post', postOf(row));
+        await this.onPosted(message);
+        this.#parts.tabs?.postMessage({ profile: this.#profile, settled: row.client_id });
+        await this.#forget(row);
+      } catch (error) {
+        if (error.retry || error.status === 401) return 'later';
+        Object.assign(row, { state: 'failed', error: { code: error.code, title: error.message } });
+        await this.#parts.store.update(row);
+        this.#changed(row);
+      }
+    }
+  }
+
+  // After a crash before this is on disk a file is uploaded again; the first upload is then an orphan.
+  async #uploadFiles(row) {
+    for (const [index, file] of row.files.entries()) {
+      if (file.upload) continue;
+      try {
+        const answer = await this.#parts.upload(file, (part) => {
+          this.progress.set(row.client_id, { file: index, part });
+          this.emit(SIGNAL.progress, row);
+        });
+        file.upload = answer.id;
+        await this.#parts.store.update(row);
+      } catch (error) {
+        row.tries = (row.tries ?? 0) + 1;
+        if (error.retry && row.tries >= UPLOAD_TRIES_MAX && this.#parts.link.online) error.retry = false;
+        throw error;
+      }
+    }
+    this.progress.delete(row.client_id);
+  }
+
+  async #forget(row) {
+    this.#rows = this.#rows.filter((held) => held.key !== row.key);
+    await this.#parts.store.remove(row.key);
+    this.#changed(row);
+  }
+
+  #changed(row) {
+    this.emit(SIGNAL.change, row);
+    this.#parts.tabs?.postMessage({ profile: this.#profile });
+  }
+
+  async #read() {
+    const profile = this.#profile;
+    const stored = (await this.#parts.store.all()).filter((row) => row.profile === profile);
+    if (profile !== this.#profile) return;
+    const held = new Map(this.#rows.map((row) => [row.key, row]));
+    const kept = this.#rows.filter((row) => row.settled && !stored.some((other) => other.key === row.key));
+    // The objects stay the same: a lane that is sending records its uploads on them.
+    this.#rows = [...stored.map((row) => Object.assign(held.get(row.key) ?? {}, row)), ...kept].sort(
+      (a, b) => a.key - b.key,
+    );
+    this.emit(SIGNAL.change, null);
+  }
+}

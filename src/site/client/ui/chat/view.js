@@ -1,0 +1,251 @@
+// @ts-check
+// One open conversation: it puts the parts of this folder together, and redraws them when the model changes.
+//
+// Owns when a message counts as read, and the line before new messages.
+
+import { t } from '../../i18n.js';
+import { link } from '../../net/link.js';
+import { SIGNAL, TOPIC } from '../../names.js';
+import { outbox } from '../../state/here.js';
+import { model } from '../../state/model.js';
+import { timeline } from '../../state/timeline.js';
+import { debounce } from '../../util.js';
+import { composer } from '../composer.js';
+import { h } from '../dom.js';
+import { icon } from '../icons.js';
+import { announce, failed } from '../layers.js';
+import { nameOf, preview } from '../words.js';
+import { messageActions, react } from './actions.js';
+import { fileDrop } from './drop.js';
+import { chatFoot } from './foot.js';
+import { chatHead } from './head.js';
+import { History } from './history.js';
+import { runOfMessages, topOfRun, typingLine } from './list.js';
+import { quotedIn } from './quotes.js';
+import { Scroll } from './scroll.js';
+import { Source } from './source.js';
+
+const LIT_MS = 1_600;
+const READ_AFTER_MS = 200;
+
+/**
+ * @param {{conversation?: any, profile?: any, at?: number, shell: any}} options a conversation or, before its first
+ *   message, a profile
+ */
+export function chatView({ conversation, profile, at, shell }) {
+  const source = new Source({ conversation, profile });
+  const ending = new AbortController();
+  const { signal } = ending;
+  const history = new History(source.conversation);
+  // Messages of others after this position are new.
+  let divider = conversation?.unread ? conversation.read_n : null;
+
+  const run = runOfMessages();
+  const top = topOfRun(source, open);
+  const typing = typingLine();
+  const scroller = h(
+    'div.messages',
+    {
+      role: 'log',
+      'aria-live': 'off',
+      tabindex: '0',
+      'aria-label': t('chat.messages', { name: source.name }),
+      testid: 'messages',
+      id: 'messages',
+    },
+    top.element,
+    run.element,
+    typing.element,
+  );
+  const scroll = new Scroll(scroller, run.element);
+  const pill = latestPill(toLatest);
+  const head = chatHead(source, shell);
+  const writer = composer({
+    signal,
+    lastOwn,
+    target: () => ({ lane: source.lane, to: profile?.id, conversation: conversation?.id }),
+    onSent: () => {
+      divider = null;
+      shell.wrote(source.peer);
+      toLatest();
+    },
+  });
+  const foot = chatFoot(source, writer.element);
+  const element = h(
+    'section.chat',
+    { 'aria-label': source.name, testid: 'chat', data: { conversation: conversation?.id ?? '' } },
+    head.element,
+    h('div.messages-frame', null, scroller, pill.element),
+    foot.element,
+  );
+  const actions = messageActions({ list: run.element, scroller, conversation, writer });
+  const schedule = once(() => signal.aborted || draw());
+  const quoted = quotedIn(conversation, schedule);
+  const renewed = new Set();
+  const act = {
+    react,
+    jump: (message) => conversation && message.conversation === conversation.id && jumpTo(message.n),
+    // A signed URL has expired: fetching the message renews it, once.
+    renew: (message) => {
+      if (!renewed.has(message.id)) model.renew(message).catch(() => {});
+      renewed.add(message.id);
+    },
+  };
+
+  function items() {
+    return timeline({
+      messages: conversation?.window.loaded ? conversation.window.run() : [],
+      rows: history.isAtTail ? outbox.lane(source.lane) : [],
+      divider,
+      me: model.me?.id ?? '',
+      isGroup: source.isGroup,
+      peerReadN: conversation?.peer_read_n ?? 0,
+      quoted,
+    });
+  }
+
+  function draw() {
+    const typists = conversation ? model.typists(conversation) : [];
+    head.draw(typists);
+    foot.draw();
+    if (history.isUnopened) return open();
+    scroll.during(() => {
+      run.draw(items(), act, actions.keepTools);
+      typing.draw(typists);
+      top.draw(history);
+    });
+    drawPill();
+    look();
+  }
+
+  function drawPill() {
+    const isBehind = conversation?.window.loaded && !history.isAtTail;
+    pill.draw(Boolean(conversation && (isBehind || scroll.isFarFromEnd)), conversation?.unread ?? 0);
+  }
+
+  async function open() {
+    const opening = history.open(at, divider);
+    top.draw(history);
+    const isOpen = await opening;
+    if (signal.aborted || (!isOpen && !history.failure)) return;
+    const isLeft = conversation && scroll.hasLeft(conversation.id);
+    if (isOpen) scroll.stick = at === undefined && divider === null && !isLeft;
+    draw();
+    if (!isOpen) return;
+    if (at !== undefined) await jumpTo(at);
+    else if (divider !== null) run.element.querySelector('.divider')?.scrollIntoView({ block: 'center' });
+    else if (isLeft) scroll.back(conversation.id);
+    at = undefined;
+    scrolled();
+  }
+
+  function scrolled() {
+    scroll.stick = scroll.isAtEnd && history.isAtTail;
+    if (scroll.nearTop && conversation?.window.lo > 1) more('older');
+    else if (scroll.nearEnd && !history.isAtTail) more('newer');
+    drawPill();
+    look();
+  }
+
+  async function more(which) {
+    if ((await history.more(which)) && !signal.aborted) draw();
+  }
+
+  async function toLatest() {
+    try {
+      await history.toLatest();
+    } catch (error) {
+      // Offline, the messages that wait to be sent are shown too.
+      if (error.code !== 'offline') return failed(error);
+    }
+    scroll.stick = true;
+    draw();
+  }
+
+  async function jumpTo(n) {
+    try {
+      await history.reach(n);
+    } catch (error) {
+      return failed(error);
+    }
+    scroll.stick = false;
+    draw();
+    const target = run.element.querySelector(`[data-n="${n}"]`);
+    if (!target) return;
+    target.scrollIntoView({ block: 'center' });
+    target.classList.add('lit');
+    setTimeout(() => target.classList.remove('lit'), LIT_MS);
+    target.focus({ preventScroll: true });
+  }
+
+  // A message in the visible part of a visible page is read.
+  const look = debounce(() => {
+    if (signal.aborted || document.visibilityState !== 'visible' || !conversation?.window.loaded) return;
+    const n = scroll.lastInSight();
+    if (n > conversation.read_n && conversation.unread !== 0) model.read(conversation, n);
+  }, READ_AFTER_MS);
+
+  function lastOwn() {
+    const own = (message) => model.isMe(message.sender) && !message.deleted_at && message.body;
+    return conversation?.window.loaded ? conversation.window.run().reverse().find(own) : null;
+  }
+
+  function arrived(message) {
+    if (message.conversation !== conversation?.id) return;
+    announce(`${nameOf(message.sender)}: ${preview(message)}`);
+    // It arrived in a visible page: no line "new" for it.
+    if (document.visibilityState !== 'visible') divider ??= message.n - 1;
+  }
+
+  fileDrop(element, foot.mayWrite, writer.attach);
+  scroller.addEventListener('scroll', scrolled, { passive: true });
+  document.addEventListener('visibilitychange', look, { signal });
+  const { outbox: waiting, people, presence, list, reloaded } = TOPIC;
+  for (const topic of [waiting, people, presence, list, reloaded]) model.on(topic, schedule, signal);
+  if (conversation) model.on(conversation.id, schedule, signal);
+  model.on(TOPIC.arrived, arrived, signal);
+  link.on(SIGNAL.caughtUp, () => history.failure && open(), signal);
+
+  // The rest follows after it is in the page: no position can be scrolled to before.
+  foot.draw();
+  schedule();
+  return {
+    element,
+    jumpTo,
+    focus: writer.focus,
+    end: () => {
+      if (conversation) scroll.leave(conversation.id);
+      else scroll.end();
+      ending.abort();
+    },
+  };
+}
+
+function latestPill(onclick) {
+  const word = h('span');
+  const element = h(
+    'button.pill',
+    { type: 'button', hidden: true, testid: 'jump-latest', onclick },
+    icon('down'),
+    word,
+  );
+  const draw = (isShown, count) => {
+    element.hidden = !isShown;
+    word.textContent = count ? t('chat.new_count', { count }) : '';
+    element.setAttribute('aria-label', count ? t('chat.new_count', { count }) : t('chat.latest'));
+  };
+  return { element, draw };
+}
+
+// Does the work once for however many calls of one turn.
+function once(work) {
+  let isDue = false;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    queueMicrotask(() => {
+      isDue = false;
+      work();
+    });
+  };
+}

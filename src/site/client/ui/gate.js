@@ -1,0 +1,216 @@
+// @ts-check
+// The page of a signed-out browser: sign in, sign up, reset a password, and verify an address before the first use.
+
+import { lang, setLang, t } from '../i18n.js';
+import { open, openForCode, signUpPolicy } from '../net/http.js';
+import { deviceId, session } from '../net/session.js';
+import { scalars } from '../util.js';
+import { codeField, farewell, signOut, verifyForm } from './account.js';
+import { h } from './dom.js';
+import { field, form } from './forms.js';
+import { mark } from './icons.js';
+import { succeeded } from './layers.js';
+import { link } from './parts.js';
+
+const PASSWORD_MIN = 8;
+
+// Where the code of the last sign-up is delivered; a sign-in sends none.
+let delivery = /** @type {'file' | 'mail' | 'none'} */ ('none');
+
+const email = (value = '') =>
+  field({
+    name: 'email',
+    label: t('auth.email'),
+    type: 'email',
+    autocomplete: 'username',
+    inputmode: 'email',
+    dir: 'ltr',
+    required: true,
+    value,
+    testid: 'field-email',
+  });
+
+const password = (label, autocomplete, hint) =>
+  field({
+    name: 'password',
+    label,
+    type: 'password',
+    autocomplete,
+    hint,
+    dir: 'ltr',
+    required: true,
+    testid: 'field-password',
+  });
+
+const displayName = () =>
+  field({
+    name: 'display_name',
+    label: t('auth.name'),
+    autocomplete: 'name',
+    maxlength: 64,
+    required: true,
+    dir: 'auto',
+    testid: 'field-display-name',
+  });
+
+const lead = (...parts) => h('p.quiet.center', null, ...parts);
+const backToSignIn = (go, address) =>
+  h(
+    'p.center',
+    null,
+    link('go-sign-in', t('back'), () => go('sign-in', { address })),
+  );
+
+// An account is offered where it can be had. Without an answer the server may still say so itself.
+function signUpOffer(go) {
+  // The line has its height from the beginning: nothing moves under a press when the answer comes.
+  const line = h('p.quiet.center.gate-offer', { testid: 'sign-up-offer' });
+  const offer = () => [t('auth.no_account'), ' ', link('go-sign-up', t('auth.sign_up'), () => go('sign-up'))];
+  signUpPolicy().then(
+    ({ open: isOpen }) => line.replaceChildren(...(isOpen ? offer() : [t('auth.closed')])),
+    () => line.replaceChildren(...offer()),
+  );
+  return line;
+}
+
+async function signIn(values) {
+  delivery = 'none';
+  const { email, password } = values;
+  session.begin(await open('/user/sign-in', { email, password, unique_id: deviceId() }));
+}
+
+async function signUp({ display_name, email, password }) {
+  if (scalars(password) < PASSWORD_MIN) throw Object.assign(new Error(t('auth.password_hint')), { field: 'password' });
+  const answer = await openForCode('/user/sign-up', { display_name, email, password, unique_id: deviceId() });
+  delivery = answer.delivery ?? 'mail';
+  session.begin(answer.data);
+}
+
+const SCREENS = {
+  'sign-in': (go, { notice, address }) => [
+    h('h1', null, t('auth.welcome')),
+    notice && h('p.notice', { role: 'status', testid: 'auth-notice' }, notice),
+    form({
+      testid: 'sign-in',
+      action: t('auth.sign_in'),
+      submit: signIn,
+      children: [
+        email(address),
+        password(t('auth.password'), 'current-password'),
+        h(
+          'button.link.self-end',
+          {
+            type: 'button',
+            testid: 'go-reset',
+            onclick: (event) => go('reset', { address: event.target.closest('form').elements.email.value }),
+          },
+          t('auth.forgot'),
+        ),
+      ],
+    }),
+    signUpOffer(go),
+  ],
+
+  'sign-up': (go) => [
+    h('h1', null, t('auth.sign_up')),
+    form({
+      testid: 'sign-up',
+      action: t('auth.sign_up'),
+      submit: signUp,
+      children: [displayName(), email(), password(t('auth.password'), 'new-password', t('auth.password_hint'))],
+    }),
+    lead(
+      t('auth.have_account'),
+      ' ',
+      link('go-sign-in', t('auth.sign_in'), () => go('sign-in')),
+    ),
+  ],
+
+  'reset': (go, { address }) => [
+    h('h1', null, t('reset.title')),
+    h('p.quiet', null, t('reset.lead')),
+    form({
+      testid: 'reset',
+      action: t('reset.send'),
+      submit: async (values) => {
+        const answer = await openForCode('/user/reset/code', { email: values.email });
+        go('reset-code', { address: values.email, delivery: answer.delivery });
+      },
+      children: [email(address)],
+    }),
+    backToSignIn(go, address),
+  ],
+
+  'reset-code': (go, { address, delivery: by }) => [
+    h('h1', null, t('reset.title')),
+    h('p.quiet', { testid: 'code-lead' }, t(by === 'file' ? 'reset.lead2_file' : 'reset.lead2', { email: address })),
+    form({
+      testid: 'reset-code',
+      action: t('reset.set'),
+      submit: async (values) => {
+        await open('/user/reset/password', { email: address, code: values.code, password: values.password });
+        go('sign-in', { notice: t('reset.done'), address });
+      },
+      children: [codeField(), password(t('set.new_password'), 'new-password', t('auth.password_hint'))],
+    }),
+    backToSignIn(go, address),
+  ],
+};
+
+function frame(content, redraw) {
+  const other = lang() === 'ar' ? 'en' : 'ar';
+  const turn = () => {
+    setLang(other);
+    redraw();
+  };
+  const toggle = h(
+    'button.link',
+    { type: 'button', lang: other, testid: 'gate-lang', onclick: turn },
+    other === 'ar' ? 'العربية' : 'English',
+  );
+  const brand = () => h('div.brand', null, mark(), 'natter');
+  const bubbles = [0, 1, 2, 3].map((i) => h(`span.gate-bubble.talk-${i}`));
+  return h(
+    'div.gate',
+    null,
+    h(
+      'aside.gate-side',
+      { 'aria-hidden': 'true' },
+      brand(),
+      h('div.gate-talk', null, bubbles),
+      h('p.gate-lead', null, t('app.tagline')),
+    ),
+    h('main.gate-main', null, h('div.gate-top', null, brand(), toggle), h('div.gate-form', null, content)),
+  );
+}
+
+export function authView(root) {
+  const { notice } = farewell;
+  Object.assign(farewell, { notice: null, isWanted: false });
+  const go = (name, params = {}) => {
+    root.replaceChildren(frame(SCREENS[name](go, params), () => go(name, params)));
+    root.querySelector('input')?.focus();
+  };
+  go('sign-in', { notice });
+}
+
+/**
+ * Asks for the code of a new account.
+ * @param {any} root
+ * @param {import('../net/session.js').Held} held
+ * @param {{done: () => void, later: (() => void) | null}} ways `later` is null if the server requires the verification
+ */
+export function verifyView(root, held, { done, later }) {
+  const other = later ? link('verify-later', t('verify.later'), later) : link('sign-out', t('signout'), signOut);
+  const verified = () => {
+    succeeded();
+    session.remember({ ...held, member: { ...held.member, verified: true } });
+    done();
+  };
+  const draw = () => {
+    const { email: address } = held.member;
+    const parts = verifyForm({ address, later: other, delivery, done: verified });
+    root.replaceChildren(frame([h('h1', null, t('verify.title')), ...parts], draw));
+  };
+  draw();
+}

@@ -1,0 +1,185 @@
+// @ts-check
+// The details of a conversation: the person, or the group and its members.
+
+import { ago, t } from '../i18n.js';
+import { put, remove, upload } from '../net/http.js';
+import { TOPIC } from '../names.js';
+import { model } from '../state/model.js';
+import { h } from './dom.js';
+import { iconButton } from './icons.js';
+import { confirm, failed, openDialog, openMenu } from './layers.js';
+import { actionRow, avatar, pictureChooser, spinner } from './parts.js';
+import { openAdd, personRow } from './people.js';
+import { titleOf } from './words.js';
+
+export function openInfo({ conversation, profile, shell }) {
+  openDialog({
+    title: t('chat.details'),
+    testid: 'info-dialog',
+    build: ({ close, signal }) => {
+      const box = h('div.info');
+      const view = conversation?.type === 'group' ? group : person;
+      const draw = () => box.replaceChildren(...view({ conversation, profile, close, draw, shell }).filter(Boolean));
+      // A title that is being written is not replaced.
+      const isWriting = () => box.contains(document.activeElement) && document.activeElement?.matches('input,textarea');
+      draw();
+      for (const topic of [TOPIC.list, TOPIC.people, TOPIC.presence])
+        model.on(topic, () => isWriting() || draw(), signal);
+      return box;
+    },
+  });
+}
+
+function muteRow(conversation, draw) {
+  const { muted } = conversation;
+  const change = () => model.mute(conversation, !muted).then(draw, failed);
+  return actionRow(muted ? 'bell' : 'mute', t(muted ? 'info.unmute' : 'info.mute'), 'info-mute', change);
+}
+
+function seenLine(presence) {
+  if (!presence) return null;
+  const seen = presence.last_seen_at ? t('people.seen', { when: ago(presence.last_seen_at) }) : '';
+  return h('p.quiet', null, presence.online ? t('people.online') : seen);
+}
+
+function blockRow(profile, draw) {
+  const blocked = model.blocked.has(profile.id);
+  const change = async () => {
+    const title = t('info.block_title', { name: profile.display_name });
+    if (!blocked && !(await confirm({ title, more: t('info.block_more'), action: t('info.block') }))) return;
+    model.block(profile, !blocked).then(draw, failed);
+  };
+  return actionRow('block', t(blocked ? 'info.unblock' : 'info.block'), 'info-block', change, !blocked);
+}
+
+function person({ conversation, profile, close, draw, shell }) {
+  if (!profile) return [h('p.quiet.center', null, t('people.deleted'))];
+  const presence = model.presence.get(profile.id);
+  const { id, display_name: name, profile_image: image } = profile;
+  const write = () => {
+    close();
+    shell.openPerson(profile);
+  };
+  return [
+    h(
+      'div.info-head',
+      null,
+      avatar({ id, name, image, size: 'large', online: presence?.online }),
+      h('h3', { dir: 'auto' }, name),
+      h('p.quiet', null, h('bdi', null, `@${profile.nick_name}`)),
+      seenLine(presence),
+    ),
+    conversation ? muteRow(conversation, draw) : actionRow('reply', t('info.message'), 'info-message', write),
+    blockRow(profile, draw),
+  ];
+}
+
+function group({ conversation, close, draw, shell }) {
+  const isAdmin = conversation.role === 'admin';
+  const again = () => model.members(conversation, true).catch(failed);
+  const list = h('ul.people', { testid: 'members' });
+  const fill = (members) => {
+    const row = (member) => memberRow(member, { conversation, isAdmin, again, close, shell });
+    list.replaceChildren(...members.map(row));
+  };
+  if (conversation.members) fill(conversation.members);
+  else {
+    list.append(spinner(t('app.loading')));
+    // Redraws only the list: the buttons around it may be under a press now.
+    model.members(conversation).then(fill, failed);
+  }
+  const add = () => model.members(conversation).then((members) => openAdd(conversation, members, again), failed);
+  const leave = async () => {
+    const title = t('info.leave_title', { name: titleOf(conversation) });
+    if (!(await confirm({ title, action: t('info.leave') }))) return;
+    try {
+      await model.leave(conversation);
+      close();
+      shell.go('#/');
+    } catch (error) {
+      failed(error);
+    }
+  };
+  return [
+    groupHead(conversation, isAdmin, draw),
+    isAdmin && actionRow('plus', t('info.add'), 'info-add', add),
+    muteRow(conversation, draw),
+    list,
+    actionRow('exit', t('info.leave'), 'info-leave', leave, true),
+  ];
+}
+
+function groupHead(conversation, isAdmin, draw) {
+  const change = (what) => model.change(conversation, what).then(draw, failed);
+  const face = avatar({
+    id: conversation.id,
+    name: titleOf(conversation),
+    image: conversation.image,
+    size: 'large.group',
+  });
+  const chooser = pictureChooser('info-image-file', t('info.image'), (file) =>
+    upload(file).then(({ id }) => change({ image: id }), failed),
+  );
+  const camera = { testid: 'info-image', onclick: () => chooser.click() };
+  return h(
+    'div.info-head',
+    null,
+    h('div.face-edit', null, face, isAdmin && iconButton('camera', t('info.image'), camera), chooser),
+    isAdmin ? renameForm(conversation, change) : h('h3', { dir: 'auto' }, titleOf(conversation)),
+    h('p.quiet', null, t('people.members', { count: conversation.members_count })),
+  );
+}
+
+function renameForm(conversation, change) {
+  const title = h('input', {
+    value: titleOf(conversation),
+    maxlength: 64,
+    dir: 'auto',
+    'aria-label': t('new.group_title'),
+    testid: 'info-title',
+  });
+  const onsubmit = (event) => {
+    event.preventDefault();
+    change({ title: title.value });
+  };
+  const rename = h('button.button', { testid: 'info-rename' }, t('info.rename'));
+  return h('form.inline', { method: 'post', onsubmit }, title, rename);
+}
+
+function memberRow({ profile, role }, { conversation, isAdmin, again, close, shell }) {
+  const path = `/conversations/${conversation.id}/members/${profile.id}`;
+  const isMe = model.isMe(profile.id);
+  const other = role === 'admin' ? 'member' : 'admin';
+  const write = () => {
+    close();
+    shell.openPerson(profile);
+  };
+  const items = [
+    { label: t('info.message'), icon: 'reply', testid: 'member-message', act: write },
+    isAdmin && {
+      label: t(role === 'admin' ? 'info.drop_admin' : 'info.make_admin'),
+      icon: 'person',
+      testid: 'member-role',
+      act: () => put(path, { role: other }).then(again, failed),
+    },
+    isAdmin && {
+      label: t('info.remove'),
+      icon: 'exit',
+      testid: 'member-remove',
+      danger: true,
+      act: () => remove(path).then(again, failed),
+    },
+  ];
+  const label = t('info.member_actions', { name: profile.display_name });
+  const more = iconButton('more', label, {
+    testid: 'member-more',
+    'aria-haspopup': 'menu',
+    onclick: () => openMenu(more, items, { label: t('msg.actions') }),
+  });
+  const extra = [
+    isMe && h('span.quiet', null, t('people.you')),
+    role === 'admin' && h('span.badge', null, t('info.admin')),
+    !isMe && more,
+  ];
+  return personRow(profile, { testid: 'member', extra });
+}

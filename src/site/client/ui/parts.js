@@ -1,0 +1,99 @@
+// @ts-check
+// Small parts that several views show: faces, buttons, texts with links.
+
+import { firstSign } from '../util.js';
+import { h } from './dom.js';
+import { icon } from './icons.js';
+
+/** @param {{id?: string, name?: string, image?: string | null, size?: string, online?: boolean}} options */
+export function avatar({ id, name, image, size = '', online }) {
+  const words = (name || '?').trim().split(/\s+/);
+  const [first] = words;
+  const last = words[words.length - 1];
+  const initials = words.length > 1 ? `${firstSign(first)}\u200c${firstSign(last)}` : firstSign(first);
+  let hue = 0;
+  for (const letter of id ?? name ?? '') hue = (hue * 31 + (letter.codePointAt(0) ?? 0)) % 360;
+  const face = h(`span.avatar${size ? `.${size}` : ''}`, {
+    'aria-hidden': 'true',
+    data: { initials: initials.toLocaleUpperCase() },
+  });
+  face.style.setProperty('--hue', hue);
+  if (image) {
+    const img = h('img', {
+      alt: '',
+      src: image,
+      decoding: 'async',
+      loading: 'lazy',
+      draggable: false,
+      onerror: () => img.remove(),
+    });
+    face.append(img);
+  }
+  if (online) face.append(h('span.presence'));
+  return face;
+}
+
+export const link = (testid, label, onclick) => h('button.link', { type: 'button', testid, onclick }, label);
+export const button = (testid, label, onclick) => h('button.button', { type: 'button', testid, onclick }, label);
+
+export const spinner = (label) => h('div.spinner', { role: 'status', 'aria-label': label });
+
+export function rich(text) {
+  const parts = [];
+  let from = 0;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: an address ends before them
+  for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"'\u0060\u0000-\u001f\u202a-\u202e\u2066-\u2069]+/gi)) {
+    // The end of a sentence is not part of the address; a closing bracket only if the address has the opening one.
+    let address = found[0].replace(/[.,;:!?…،؛؟]+$/u, '');
+    while (address.endsWith(')') && address.split(')').length > address.split('(').length)
+      address = address.slice(0, -1);
+    let url;
+    try {
+      url = new URL(address);
+    } catch {
+      continue;
+    }
+    // Text before an @ may look like the name of another host.
+    if (!/^https?:$/.test(url.protocol) || url.username || url.password) continue;
+    parts.push(
+      text.slice(from, found.index),
+      h('a', { href: url.href, title: url.href, target: '_blank', rel: 'noopener noreferrer nofollow' }, address),
+    );
+    from = found.index + address.length;
+  }
+  parts.push(text.slice(from));
+  return parts.filter((part) => part !== '');
+}
+
+export const isEmojiOnly = (text) =>
+  /^(?:\p{Extended_Pictographic}(?:\uFE0F|\p{Emoji_Modifier}|\u200D\p{Extended_Pictographic})*\s*){1,3}$/u.test(
+    text.trim(),
+  );
+
+export const actionRow = (name, label, testid, onclick, danger = false) =>
+  h(
+    `button.action-row${danger ? '.danger' : ''}`,
+    { type: 'button', testid, onclick },
+    h('span.action-icon', null, icon(name)),
+    label,
+  );
+
+const PICTURES = 'image/jpeg,image/png,image/gif,image/webp,image/avif';
+
+// A hidden field for one picture; `chosen` gets it.
+export function pictureChooser(testid, label, chosen) {
+  const input = h('input', {
+    type: 'file',
+    accept: PICTURES,
+    hidden: true,
+    tabindex: '-1',
+    testid,
+    'aria-label': label,
+  });
+  input.addEventListener('change', async () => {
+    const [file] = input.files;
+    if (file) await chosen(file);
+    input.value = '';
+  });
+  return input;
+}

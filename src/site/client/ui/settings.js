@@ -1,0 +1,299 @@
+// @ts-check
+// The settings: profile, account, devices, appearance.
+
+import { ago, lang, setLang, t } from '../i18n.js';
+import { all, put, remove, upload } from '../net/http.js';
+import { TOPIC } from '../names.js';
+import { model } from '../state/model.js';
+import { openDeletion, signOut } from './account.js';
+import { h } from './dom.js';
+import { field, form } from './forms.js';
+import { icon, iconButton } from './icons.js';
+import { failed, openDialog, succeeded } from './layers.js';
+import { actionRow, avatar, link, pictureChooser, spinner } from './parts.js';
+import { applyTheme, themeOf } from './theme.js';
+
+const TABS = [
+  ['profile', 'person'],
+  ['account', 'lock'],
+  ['devices', 'device'],
+  ['look', 'sun'],
+];
+const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+
+export function openSettings(shell, first = 'profile') {
+  openDialog({
+    title: t('set.title'),
+    testid: 'settings',
+    wide: true,
+    build: ({ close, signal }) => {
+      const panel = h('div.tab-panel', { role: 'tabpanel', id: 'settings-panel', tabindex: '-1' });
+      const tabs = TABS.map(([name, picture]) => tabButton(name, picture, () => show(name)));
+      const show = (name) => {
+        for (const tab of tabs) {
+          const isOn = tab.id === `tab-${name}`;
+          tab.setAttribute('aria-selected', String(isOn));
+          tab.tabIndex = isOn ? 0 : -1;
+        }
+        panel.setAttribute('aria-labelledby', `tab-${name}`);
+        panel.replaceChildren(...PANELS[name]({ shell, close, signal, show }));
+      };
+      const onkeydown = (event) => {
+        const step = STEPS[event.key];
+        if (!step) return;
+        event.preventDefault();
+        const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
+        next.click();
+        next.focus();
+      };
+      show(first);
+      const strip = h('div.tabs', { role: 'tablist', 'aria-label': t('set.title'), onkeydown }, tabs);
+      return h('div.settings', null, strip, panel);
+    },
+  });
+}
+
+const tabButton = (name, picture, onclick) =>
+  h(
+    'button.tab',
+    {
+      type: 'button',
+      role: 'tab',
+      testid: `tab-${name}`,
+      id: `tab-${name}`,
+      'aria-controls': 'settings-panel',
+      onclick,
+    },
+    icon(picture),
+    h('span', null, t(`set.${name}`)),
+  );
+
+function toggleRow({ label, hint, value, testid, change }) {
+  const box = h('input', { type: 'checkbox', role: 'switch', checked: value, testid });
+  box.addEventListener('change', async () => {
+    try {
+      await change(box.checked);
+    } catch (error) {
+      box.checked = !box.checked;
+      failed(error);
+    }
+  });
+  return h('label.toggle', null, h('span', null, h('span', null, label), h('span.quiet', null, hint)), box);
+}
+
+function choices(legend, name, options, value, change) {
+  const choice = ([key, label, of]) => {
+    const props = { type: 'radio', name, value: key, checked: key === value, testid: `${name}-${key}` };
+    return h('label', { lang: of }, h('input', { ...props, onchange: () => change(key) }), h('span', null, label));
+  };
+  return h('fieldset.choices', null, h('legend', null, legend), h('div.segments', null, options.map(choice)));
+}
+
+const PANELS = { profile: profilePanel, account: accountPanel, devices: devicesPanel, look: lookPanel };
+
+function profilePanel({ show }) {
+  const { me } = model;
+  const again = () => show('profile');
+  const change = (what) => model.changeProfile(what);
+  const chooser = pictureChooser('profile-image-file', t('info.image'), (file) =>
+    upload(file)
+      .then(({ id }) => change({ profile_image: id }))
+      .then(again, failed),
+  );
+  const removeImage = () => change({ profile_image: null }).then(again, failed);
+  const camera = { testid: 'profile-image', onclick: () => chooser.click() };
+  const face = avatar({ id: me?.id, name: me?.display_name, image: me?.profile_image, size: 'large' });
+  return [
+    h(
+      'div.info-head',
+      null,
+      h('div.face-edit', null, face, iconButton('camera', t('info.image'), camera), chooser),
+      me?.profile_image && link('profile-image-remove', t('info.image_remove'), removeImage),
+    ),
+    form({
+      testid: 'profile',
+      action: t('save'),
+      submit: async ({ display_name, nick_name }) => {
+        await change({ display_name, nick_name });
+        again();
+        succeeded();
+      },
+      children: nameFields(me),
+    }),
+    h('h3', null, t('set.privacy')),
+    toggleRow({
+      label: t('set.presence'),
+      hint: t('set.presence_hint'),
+      value: me?.presence,
+      testid: 'profile-presence',
+      change: (presence) => change({ presence }),
+    }),
+    toggleRow({
+      label: t('set.private'),
+      hint: t('set.private_hint'),
+      value: me?.is_private,
+      testid: 'profile-private',
+      change: (is_private) => change({ is_private }),
+    }),
+  ];
+}
+
+const nameFields = (me) => [
+  field({
+    name: 'display_name',
+    label: t('auth.name'),
+    value: me.display_name,
+    maxlength: 64,
+    required: true,
+    dir: 'auto',
+    autocomplete: 'name',
+    testid: 'profile-display-name',
+  }),
+  field({
+    name: 'nick_name',
+    label: t('set.nick'),
+    hint: t('set.nick_hint'),
+    value: me.nick_name,
+    maxlength: 25,
+    required: true,
+    dir: 'ltr',
+    autocapitalize: 'none',
+    autocomplete: 'off',
+    spellcheck: false,
+    testid: 'profile-nick-name',
+  }),
+];
+
+function accountPanel({ shell, close }) {
+  const member = /** @type {import('../../types.d.ts').Member} */ (model.member);
+  const leave = () => {
+    close();
+    signOut();
+  };
+  return [
+    h(
+      'div.fact',
+      null,
+      h('span', null, t('auth.email')),
+      h('bdi', null, member.email),
+      !member.verified && link('account-verify', t('verify.not_yet'), () => shell.verify()),
+    ),
+    h('h3', null, t('set.password')),
+    form({
+      testid: 'password',
+      action: t('set.password'),
+      submit: async (values, element) => {
+        if (values.new_password !== values.confirm_password) {
+          throw Object.assign(new Error(t('error.passwords_differ')), { field: 'confirm_password' });
+        }
+        await put('/user/password', values);
+        element.reset();
+        succeeded(t('set.password_done'));
+      },
+      children: passwordFields(member.email),
+    }),
+    actionRow('exit', t('signout'), 'sign-out', leave),
+    actionRow('trash', t('set.delete'), 'account-delete', openDeletion, true),
+  ];
+}
+
+function passwordFields(address) {
+  const secret = (name, label, testid, autocomplete, hint) =>
+    field({ name, label, hint, type: 'password', autocomplete, dir: 'ltr', testid });
+  return [
+    // A password manager stores the new password with the address.
+    h('input', {
+      type: 'text',
+      name: 'username',
+      autocomplete: 'username',
+      value: address,
+      hidden: true,
+      'aria-hidden': 'true',
+      tabindex: '-1',
+    }),
+    secret('password', t('set.old_password'), 'password-old', 'current-password'),
+    secret('new_password', t('set.new_password'), 'password-new', 'new-password', t('auth.password_hint')),
+    secret('confirm_password', t('set.repeat_password'), 'password-repeat', 'new-password'),
+  ];
+}
+
+function devicesPanel({ signal }) {
+  const list = h('ul.people', { testid: 'sessions' }, spinner(t('app.loading')));
+  const load = async () => {
+    try {
+      const sessions = await all('/user/sessions');
+      others.hidden = sessions.length < 2;
+      sessions.sort((a, b) => Number(b.current) - Number(a.current));
+      list.replaceChildren(...sessions.map((entry) => sessionRow(entry, load)));
+    } catch (error) {
+      list.replaceChildren(h('li.quiet.center', null, error.message));
+    }
+  };
+  const revokeOthers = async () => {
+    try {
+      await remove('/user/sessions');
+      succeeded();
+      load();
+    } catch (error) {
+      failed(error);
+    }
+  };
+  const others = actionRow('exit', t('set.revoke_all'), 'sessions-revoke-all', revokeOthers, true);
+  others.hidden = true;
+  load();
+  model.on(TOPIC.sessions, load, signal);
+  return [list, others];
+}
+
+function deviceName(agent) {
+  const browser = agent?.match(/(Edg|OPR|Firefox|Chrome|Safari)\//);
+  const system = agent?.match(/Android|iPhone|iPad|Windows|Mac|Linux/);
+  return browser && system ? `${browser[1]} · ${system[0]}` : agent?.slice(0, 60) || '?';
+}
+
+function sessionRow(entry, load) {
+  const name = deviceName(entry.user_agent);
+  const where = [entry.place, entry.address].filter(Boolean).join(' · ');
+  // The server records use only from time to time; this session is in use now.
+  const active = entry.current ? t('set.active_now') : t('set.active', { when: ago(entry.last_seen_at) });
+  const revoke = h(
+    'button.button',
+    {
+      type: 'button',
+      testid: 'session-revoke',
+      'aria-label': t('set.revoke_name', { name }),
+      onclick: () => remove(`/user/sessions/${entry.id}`).then(load, failed),
+    },
+    t('signout'),
+  );
+  const words = h(
+    'span.person-text',
+    null,
+    h('span.person-name.line', null, h('bdi', null, name)),
+    h('span.quiet.line', null, h('bdi', null, where), where && ' · ', active),
+  );
+  return h(
+    'li.person',
+    { testid: 'session', data: { session: entry.id, current: String(entry.current) } },
+    h('div.person-main', null, h('span.action-icon', null, icon('device')), words),
+    entry.current ? h('span.badge', null, t('set.this_device')) : revoke,
+  );
+}
+
+function lookPanel({ shell, close }) {
+  const themes = ['system', 'light', 'dark'].map((key) => [key, t(`set.theme_${key}`)]);
+  const languages = [
+    ['en', 'English', 'en'],
+    ['ar', 'العربية', 'ar'],
+  ];
+  const speak = (key) => {
+    setLang(key);
+    close();
+    shell.redraw();
+    openSettings(shell.current(), 'look');
+  };
+  return [
+    choices(t('set.theme'), 'theme', themes, themeOf(), applyTheme),
+    choices(t('set.lang'), 'lang', languages, lang(), speak),
+  ];
+}

@@ -1,0 +1,48 @@
+// @ts-check
+// The keys of the page, and the dialog that lists them.
+
+import { t } from '../i18n.js';
+import { h } from './dom.js';
+import { openDialog } from './layers.js';
+
+// In the order of the dialog. The last three are handled where they apply.
+/** @type {Array<[keys: string[], says: string]>} */
+const KEYS = [
+  [['Ctrl', 'K'], 'keys.search'],
+  [['?'], 'keys.help'],
+  [['↑'], 'keys.edit'],
+  [['R'], 'keys.reply'],
+  [['Esc'], 'keys.leave'],
+];
+
+const isWriting = (element) => element?.matches?.('input,textarea,[contenteditable]');
+
+export function openShortcuts() {
+  openDialog({
+    title: t('keys.title'),
+    testid: 'shortcuts',
+    small: true,
+    build: () => {
+      const keys = (names) => names.map((name) => h('kbd', null, name));
+      const row = ([names, says]) =>
+        h('div.shortcut', null, h('dt', { dir: 'ltr' }, keys(names)), h('dd', null, t(says)));
+      return h('dl.shortcuts', null, KEYS.map(row));
+    },
+  });
+}
+
+/**
+ * @param {{search: () => void}} acts
+ * @param {AbortSignal} signal
+ */
+export function listenToKeys({ search }, signal) {
+  const keyed = (event) => {
+    const isOverlaid = document.querySelector('dialog[open]');
+    if (event.defaultPrevented || event.isComposing || isOverlaid) return;
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') search();
+    else if (event.key === '?' && !isWriting(document.activeElement)) openShortcuts();
+    else return;
+    event.preventDefault();
+  };
+  addEventListener('keydown', keyed, { signal });
+}

@@ -1,0 +1,217 @@
+// @ts-check
+// The side list: the member, the connection, and the conversations, the newest first.
+//
+// Invariant: the connection element always exists and shows exactly the connection's state.
+
+import { briefly, fullTime, number, t } from '../i18n.js';
+import { SIGNAL, TOPIC } from '../names.js';
+import { link as connection } from '../net/link.js';
+import { laneOf } from '../state/conversation.js';
+import { outbox } from '../state/here.js';
+import { model } from '../state/model.js';
+import { h, reconcile } from './dom.js';
+import { icon, iconButton, mark } from './icons.js';
+import { avatar, button, link, spinner } from './parts.js';
+import { openNew } from './people.js';
+import { search } from './search.js';
+import { openSettings } from './settings.js';
+import { nameOf, preview, titleOf } from './words.js';
+
+const MORE_PX = 400;
+const COUNT_MAX = 999;
+const STATES = {
+  online: ['online', 'conn.online'],
+  connecting: ['connecting', 'conn.connecting'],
+  offline: ['offline', 'conn.offline_short'],
+  stopped: ['offline', 'conn.offline_short'],
+};
+
+export const countWord = (count) => (count > COUNT_MAX ? `${COUNT_MAX}+` : number(count));
+
+export function sidebar({ shell, signal }) {
+  let isSearching = false;
+
+  const me = h('button.me', {
+    type: 'button',
+    testid: 'open-settings',
+    'aria-label': t('set.title'),
+    title: t('set.title'),
+    onclick: () => openSettings(shell),
+  });
+  const word = h('span');
+  const state = h('p.connection', { role: 'status', testid: 'connection' }, h('span.dot'), word);
+  const banner = h('div.banner', { hidden: true, testid: 'verify-banner' });
+  const list = h('ul.conversations', { testid: 'conversations' });
+  const note = h('div.list-note');
+  const found = search({
+    shell,
+    row: (conversation) => conversationRow(conversation, false),
+    changed: (isOpen) => {
+      isSearching = isOpen;
+      list.hidden = isOpen;
+      drawList();
+    },
+  });
+  const scroller = h('div.side-scroll', { tabindex: '-1' }, list, found.results, note);
+  const start = iconButton('plus', t('list.new'), { testid: 'new-conversation', onclick: () => openNew(shell) });
+  const element = h(
+    'nav.sidebar',
+    { 'aria-label': t('list.title') },
+    h('header.side-head', null, me, h('div.side-title', null, h('h1.brand', null, mark(), 'natter'), state), start),
+    found.box,
+    banner,
+    scroller,
+  );
+
+  function drawMe() {
+    const { me: profile, member } = model;
+    if (profile) {
+      me.replaceChildren(avatar({ id: profile.id, name: profile.display_name, image: profile.profile_image }));
+    }
+    banner.hidden = !member || member.verified;
+    banner.replaceChildren(
+      icon('info'),
+      link('verify-open', t('verify.banner'), () => shell.verify()),
+    );
+  }
+
+  function drawConnection() {
+    const [name, text] = STATES[connection.state];
+    state.dataset.state = name;
+    word.textContent = t(text);
+  }
+
+  function drawList() {
+    const current = shell.openId();
+    const all = model.sorted();
+    reconcile(list, all, {
+      key: (conversation) => conversation.id,
+      sign: (conversation) => signRow(conversation, conversation.id === current),
+      create: () => h('li'),
+      draw: (target, conversation) =>
+        target.replaceChildren(conversationRow(conversation, conversation.id === current)),
+    });
+    note.replaceChildren(...(all.length || isSearching ? [] : [emptyNote(shell)]));
+  }
+
+  element.addEventListener('keydown', (event) => event.key === 'Escape' && found.escape());
+  const scrolled = () => {
+    const left = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
+    if (left < MORE_PX) model.moreConversations();
+  };
+  scroller.addEventListener('scroll', scrolled, { passive: true });
+  for (const topic of [TOPIC.list, TOPIC.people, TOPIC.outbox]) model.on(topic, drawList, signal);
+  model.on(TOPIC.me, drawMe, signal);
+  connection.on(SIGNAL.state, drawConnection, signal);
+  drawMe();
+  drawConnection();
+  drawList();
+  return { element, drawList, search: found };
+}
+
+function emptyNote(shell) {
+  if (model.listState === 'loading') return spinner(t('app.loading'));
+  if (model.listState === 'failed') {
+    const again = button('list-retry', t('retry'), () => connection.hurry());
+    return h('div.empty', { role: 'alert' }, icon('alert'), h('p', null, t('error.load')), again);
+  }
+  const find = { type: 'button', testid: 'list-find', onclick: () => openNew(shell) };
+  return h(
+    'div.empty',
+    { testid: 'list-empty' },
+    icon('group'),
+    h('h2', null, t('list.empty')),
+    h('p.quiet', null, t('list.empty_more')),
+    h('button.button.primary', find, t('list.new')),
+  );
+}
+
+function signRow(conversation, isCurrent) {
+  const { image, peer, unread, muted, last_message: last, peer_read_n, type } = conversation;
+  return [
+    isCurrent,
+    titleOf(conversation),
+    image,
+    peer?.profile_image,
+    unread,
+    muted,
+    last?.id,
+    last?.rev,
+    peer_read_n,
+    last && briefly(last.created_at),
+    type === 'group' && last && nameOf(last.sender),
+    model.typists(conversation).join(),
+    model.presence.get(peer?.id ?? '')?.online,
+    ...outbox.lane(laneOf(conversation)).map((row) => row.state),
+  ].join('|');
+}
+
+// What the second line shows: what waits to be sent, who types, or the last message.
+function lineOf(conversation) {
+  const { last_message: last, type, peer_read_n } = conversation;
+  const waiting = outbox.lane(laneOf(conversation));
+  const pending = waiting.at(-1);
+  if (pending) {
+    const isBad = waiting.some((row) => row.state === 'failed');
+    return { text: t('list.you', { text: preview(pending) }), sign: isBad ? 'alert' : 'clock', isBad };
+  }
+  if (model.typists(conversation).length) return { text: t('typing.short'), isAccent: true };
+  if (!last || last.deleted_at) return { text: preview(last) };
+  const isGroup = type === 'group';
+  if (!model.isMe(last.sender)) return { text: isGroup ? `${nameOf(last.sender)}: ${preview(last)}` : preview(last) };
+  const isRead = !isGroup && last.n <= peer_read_n;
+  return { text: t('list.you', { text: preview(last) }), sign: isRead ? 'checks' : 'check', isRead };
+}
+
+function conversationRow(conversation, isCurrent) {
+  const { id, peer, last_message: last, unread, muted, type } = conversation;
+  const line = lineOf(conversation);
+  const isGroup = type === 'group';
+  const face = avatar({
+    id: isGroup ? id : peer?.id,
+    name: titleOf(conversation),
+    image: isGroup ? conversation.image : peer?.profile_image,
+    size: isGroup ? 'group' : '',
+    online: model.presence.get(peer?.id)?.online,
+  });
+  const ticks = ['span.ticks', line.isRead && 'read', line.isBad && 'bad'].filter(Boolean).join('.');
+  const time =
+    last && h('time', { datetime: last.created_at, title: fullTime(last.created_at) }, briefly(last.created_at));
+  const text = `span.conversation-text.line${line.isAccent ? '.accent' : ''}`;
+  return h(
+    ['a.conversation', isCurrent && 'current', unread && 'unread'].filter(Boolean).join('.'),
+    {
+      href: `#/c/${id}`,
+      testid: 'conversation',
+      'aria-current': isCurrent ? 'page' : null,
+      draggable: false,
+      data: { id, unread: String(unread) },
+    },
+    face,
+    h(
+      'span.conversation-main',
+      null,
+      h(
+        'span.conversation-top',
+        null,
+        h('span.conversation-name.line', { dir: 'auto' }, titleOf(conversation)),
+        muted && h('span.muted-mark', { role: 'img', 'aria-label': t('list.muted') }, icon('mute')),
+        time,
+      ),
+      h(
+        'span.conversation-bottom',
+        null,
+        line.sign && h(ticks, null, icon(line.sign)),
+        h(text, { dir: 'auto', testid: 'conversation-preview' }, line.text),
+        unread > 0 && unreadCount(unread, muted),
+      ),
+    ),
+  );
+}
+
+const unreadCount = (unread, muted) =>
+  h(
+    `span.unread-count${muted ? '.calm' : ''}`,
+    { testid: 'unread-count', 'aria-label': t('list.unread', { count: unread }), role: 'img' },
+    countWord(unread),
+  );

@@ -1,0 +1,50 @@
+// @ts-check
+// How people, conversations and messages are named in a line of text.
+
+import { t } from '../i18n.js';
+import { model } from '../state/model.js';
+import { beginning } from '../util.js';
+
+const PREVIEW_MAX = 160;
+
+// A name is part of our sentences: it may not change the direction of the text after it.
+const unturned = (name) => name.replace(/[\u202a-\u202e\u2066-\u2069]/g, '');
+
+/** @param {string | null} id */
+export function nameOf(id) {
+  if (id === null) return t('people.deleted');
+  return unturned(model.people.person(id)?.display_name ?? '…');
+}
+
+/** @param {string | null} id */
+export const nameOrYou = (id) => (id !== null && model.isMe(id) ? t('people.you') : nameOf(id));
+
+export function titleOf(conversation) {
+  if (conversation.type === 'group') return unturned(conversation.title || t('new.group'));
+  return unturned(conversation.peer?.display_name ?? t('people.deleted'));
+}
+
+// Of a message, a row of the outbox, or a reply.
+export function preview(message) {
+  if (!message) return t('list.no_messages');
+  if (message.deleted_at) return t('msg.deleted');
+  if (message.damaged) return t('msg.damaged');
+  if (message.body) return beginning(message.body.replace(/\s+/g, ' '), PREVIEW_MAX);
+  const file = (message.attachments ?? message.files)?.[0];
+  return file?.type.startsWith('image/') ? t('preview.photo') : (file?.name ?? '');
+}
+
+/** @param {string[]} ids */
+export function typingWords(ids) {
+  const names = ids.map(nameOf);
+  if (names.length === 1) return t('typing.one', { name: names[0] });
+  return t('typing.many', { names: names.slice(0, 3).join(', ') });
+}
+
+// Why a row of the outbox was refused.
+export function refusalOf(row) {
+  // The server does not say who blocked whom: to each of the two it is the same.
+  const isDirect = row.lane.startsWith('to:');
+  if (isDirect && ['not_allowed', 'not_found'].includes(row.error?.code)) return t('msg.refused_blocked');
+  return row.error?.title || t('msg.failed');
+}
