@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(SealedCode::from_number(sealed.number()), sealed);
             assert_ne!(sealed.open(&key, Id::from_u128(6)), format!("{code:06}"));
             assert_ne!(sealed.open(&other, Id::from_u128(5)), format!("{code:06}"));
-            assert_eq!(format!("{sealed:?}"), "SealedCode(..)");
+            assert_eq!(format!("{sealed:?}"), "SealedCode(Secret(..))");
         }
     }
 }
