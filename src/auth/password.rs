@@ -73,7 +73,7 @@ pub fn prove(
     let key = ctx.settings.lookup_key.sign(format!("password:{}", actor.member).as_bytes());
     refuse_guesser(ctx, &key)?;
     let hash = secret.hash.clone();
-    let job = VerifyPassword { password, hash: Some(hash), salt: ctx.salt(), device_known: true };
+    let job = VerifyPassword { password, hash: Some(hash), salt: ctx.salt(), known_to: Some(actor.member) };
     let job = Job::VerifyPassword(Box::new(job));
     Ok(Step::work(job, move |ctx, done| {
         let Done::PasswordVerified { matches, .. } = done else { return Err(Code::GeneralError.into()) };

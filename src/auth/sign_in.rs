@@ -39,7 +39,8 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
         // Without an active member the worker uses a dummy hash of the same cost.
         let credential = credential.filter(|credential| credential.active);
         let hash = credential.as_ref().map(|credential| credential.hash.clone());
-        let job = VerifyPassword { password, hash, salt: ctx.salt(), device_known };
+        let known_to = credential.as_ref().filter(|_| device_known).map(|credential| credential.member);
+        let job = VerifyPassword { password, hash, salt: ctx.salt(), known_to };
         let job = Job::VerifyPassword(Box::new(job));
         Ok(Step::work(job, move |ctx, done| {
             let Done::PasswordVerified { matches, rehash } = done else {

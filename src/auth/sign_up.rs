@@ -1,7 +1,7 @@
 //! The handlers of account.sign_up and sign_up.policy.
 //!
 //! Owns the order of its steps and what a response may disclose. A worker computes the hash; storage writes the rows.
-//! Invariant: a client address that asked too often whether an e-mail is taken learns nothing more.
+//! Invariant: a network that asked too often whether an e-mail is taken learns nothing more.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::accounts::{find_place, new_session, signed_in};
 use super::{codes, rules};
 use crate::base::secret::Secret;
-use crate::model::attempts::AttemptKey;
 use crate::model::handler::{Ctx, FollowUp, Reply, Request, Step};
 use crate::model::job::{Done, Job};
 use crate::model::member::{NewAccount, SignUp};
@@ -42,8 +41,7 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
         return Err(Problem::invalid("password"));
     }
     let device = rules::unique_id(&request.params)?;
-    let address_key = address_key(ctx, request.client.address);
-    refuse_prober(ctx, &address_key)?;
+    refuse_prober(ctx, request.client.address)?;
 
     let client = request.client.clone();
     let job = Job::HashPassword { password: Secret::new(password.to_owned()), salt: ctx.salt() };
@@ -70,9 +68,9 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
                 codes::with_delivery(ctx, reply).step()
             }
             Err(Refusal::EmailTaken) => {
-                // Checked again: other requests of this address may have been answered meanwhile.
-                refuse_prober(ctx, &address_key)?;
-                ctx.attempts.email_taken.failed(address_key, ctx.now);
+                // Checked again: other requests of this network may have been answered meanwhile.
+                refuse_prober(ctx, client.address)?;
+                ctx.attempts.email_taken.failed(client.address, ctx.now);
                 Err(Code::EmailTaken.into())
             }
             Err(refusal) => Err(refusal.into()),
@@ -80,22 +78,13 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
     }))
 }
 
-/// `email_taken` is the one permitted disclosure: a client address that got it often enough may not sign anyone up for some
-/// time, whether the e-mail is taken or not. It is a rate limit by address, so `RATE_LIMIT=off` removes it.
-fn refuse_prober(ctx: &Ctx<'_>, address: &AttemptKey) -> Result<(), Problem> {
+/// `email_taken` is the one permitted disclosure: a network that asked often enough may not sign anyone up for a while, whether
+/// the e-mail is taken or not. It is a rate limit by address, so `RATE_LIMIT=off` removes it.
+fn refuse_prober(ctx: &Ctx<'_>, address: IpAddr) -> Result<(), Problem> {
     match ctx.attempts.email_taken.blocked(address, ctx.now) {
         Some(wait) if ctx.settings.limits.rate_limit => Err(Problem::rate_limited(wait.as_millis() as u64)),
         _ => Ok(()),
     }
-}
-
-/// An IPv6 household has a /64, so it counts as one address.
-fn address_key(ctx: &Ctx<'_>, address: IpAddr) -> AttemptKey {
-    let network = match address.to_canonical() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets()[..8].to_vec(),
-    };
-    ctx.settings.lookup_key.sign(&[b"email-taken:", network.as_slice()].concat())
 }
 
 #[cfg(test)]

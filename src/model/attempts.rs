@@ -1,19 +1,23 @@
-//! Recent failed attempts, counted by key: wrong passwords of an account, answers `email_taken` to an address.
+//! Recent failed attempts, counted by key: wrong passwords of an account, answers `email_taken` to a network.
 //!
-//! Owns the counts; leaves to the handlers what follows from a count. The counts are in memory and end with the process. Keys
-//! are HMACs, so that neither an e-mail nor an address can be read back.
-//! Invariant: at most [`ATTEMPT_KEYS_MAX`] keys.
+//! Owns the counts; leaves to the handlers what follows from a count. The counts are in memory and end with the process. The
+//! key of an account is an HMAC, so that no e-mail can be read back.
+//! Invariant: each table has at most [`ATTEMPT_KEYS_MAX`] keys.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::base::network::Prefix;
 use crate::base::time::Now;
 use crate::limits::{EMAIL_TAKEN_WINDOW, SIGN_IN_WINDOW};
 
 /// Failed sign-ins of one account within [`SIGN_IN_WINDOW`]. Then: 429 for devices that are not known.
 const SIGN_IN_FAILURES_MAX: usize = 10;
-/// Answers `email_taken` to one address within [`EMAIL_TAKEN_WINDOW`]. Then: 429 for its sign-ups.
+/// Answers `email_taken` to one subscriber within [`EMAIL_TAKEN_WINDOW`]. Then: 429 for its sign-ups.
 const EMAIL_TAKEN_MAX: usize = 10;
+/// How many times as many a prefix around a subscriber's gets, by [`Prefix::width`].
+const WIDER: [usize; 3] = [1, 4, 16];
 /// Accounts (or addresses) whose failures are counted at once, up to 250 bytes each. Above: the one with the fewest failures
 /// is forgotten, so that a flood of names cannot remove the count of a name under attack.
 const ATTEMPT_KEYS_MAX: usize = 10_000;
@@ -25,11 +29,11 @@ const PASSWORD_FAILURES_MAX: usize = 10;
 #[derive(Debug)]
 pub struct Attempts {
     /// Wrong passwords, by account, known or unknown.
-    pub sign_in: Failures,
+    pub sign_in: Failures<AttemptKey>,
     /// Wrong passwords in requests with an access token, by member.
-    pub password: Failures,
-    /// Answers `email_taken`, by address.
-    pub email_taken: Failures,
+    pub password: Failures<AttemptKey>,
+    /// Answers `email_taken`, by network.
+    pub email_taken: NetworkFailures,
 }
 
 impl Default for Attempts {
@@ -37,7 +41,7 @@ impl Default for Attempts {
         Attempts {
             sign_in: Failures::new(SIGN_IN_FAILURES_MAX, SIGN_IN_WINDOW),
             password: Failures::new(PASSWORD_FAILURES_MAX, SIGN_IN_WINDOW),
-            email_taken: Failures::new(EMAIL_TAKEN_MAX, EMAIL_TAKEN_WINDOW),
+            email_taken: NetworkFailures::new(EMAIL_TAKEN_MAX, EMAIL_TAKEN_WINDOW),
         }
     }
 }
@@ -47,22 +51,22 @@ pub type AttemptKey = [u8; 32];
 
 /// Failures within a window that slides with the clock.
 #[derive(Debug)]
-pub struct Failures {
+pub struct Failures<K> {
     max: usize,
     window: Duration,
     keys_max: usize,
     /// The newest `max` failures of each key, oldest first.
-    by_key: BTreeMap<AttemptKey, Vec<Instant>>,
+    by_key: BTreeMap<K, Vec<Instant>>,
 }
 
-impl Failures {
+impl<K: Ord + Copy> Failures<K> {
     /// Counts up to `max` failures of a key within `window`.
-    pub fn new(max: usize, window: Duration) -> Failures {
+    pub fn new(max: usize, window: Duration) -> Failures<K> {
         Failures { max, window, keys_max: ATTEMPT_KEYS_MAX, by_key: BTreeMap::new() }
     }
 
     /// How long until this key may try again; `None` when it may now.
-    pub fn blocked(&self, key: &AttemptKey, now: Now) -> Option<Duration> {
+    pub fn blocked(&self, key: &K, now: Now) -> Option<Duration> {
         let times = self.by_key.get(key)?;
         // With `max` failures recorded, the oldest of them decides.
         let oldest = *times.first().filter(|_| times.len() >= self.max)?;
@@ -71,7 +75,7 @@ impl Failures {
     }
 
     /// Records a failure.
-    pub fn failed(&mut self, key: AttemptKey, now: Now) {
+    pub fn failed(&mut self, key: K, now: Now) {
         if !self.by_key.contains_key(&key) && self.by_key.len() >= self.keys_max {
             self.make_room(now);
         }
@@ -83,7 +87,7 @@ impl Failures {
     }
 
     /// Forgets the failures of a key.
-    pub fn succeeded(&mut self, key: &AttemptKey) {
+    pub fn succeeded(&mut self, key: &K) {
         self.by_key.remove(key);
     }
 
@@ -100,6 +104,34 @@ impl Failures {
         if let Some(weakest) = weakest {
             self.by_key.remove(&weakest);
         }
+    }
+}
+
+/// Failures of an address, counted for the subscriber and for each prefix around it: a client that rents 256 neighbouring
+/// prefixes gets no more than the widest one.
+#[derive(Debug)]
+pub struct NetworkFailures {
+    by_width: [Failures<Prefix>; 3],
+}
+
+impl NetworkFailures {
+    fn new(max: usize, window: Duration) -> NetworkFailures {
+        // A key of a wider prefix may take more memory, so there are fewer of them.
+        let of = |times: usize| Failures {
+            keys_max: ATTEMPT_KEYS_MAX / times,
+            ..Failures::new(max * times, window)
+        };
+        NetworkFailures { by_width: WIDER.map(of) }
+    }
+
+    /// How long until this address may try again; `None` if it may now.
+    pub fn blocked(&self, address: IpAddr, now: Now) -> Option<Duration> {
+        Prefix::around(address).filter_map(|prefix| self.by_width[prefix.width()].blocked(&prefix, now)).max()
+    }
+
+    /// Records a failure of this address.
+    pub fn failed(&mut self, address: IpAddr, now: Now) {
+        Prefix::around(address).for_each(|prefix| self.by_width[prefix.width()].failed(prefix, now));
     }
 }
 
@@ -140,7 +172,7 @@ mod tests {
         let mut failures = Failures { keys_max: 4, ..Failures::new(2, Duration::from_secs(100)) };
         failures.failed(attacked, start);
         failures.failed(attacked, start);
-        for i in 0..50 {
+        for i in 0..50u8 {
             failures.failed([i; 32], after(start, u64::from(i)));
             assert!(failures.by_key.len() <= 4);
         }
@@ -148,5 +180,29 @@ mod tests {
         // Once its window is over it makes room like the rest.
         failures.failed([70; 32], after(start, 120));
         assert!(!failures.by_key.contains_key(&attacked));
+    }
+
+    #[test]
+    fn failures_of_an_address_count_for_each_prefix_around_it() {
+        let start = now();
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let mut failures = NetworkFailures::new(2, Duration::from_secs(100));
+        let mut passed = |count: usize, of: &dyn Fn(usize) -> String| {
+            let free = |at: &usize| {
+                let from = address(&of(*at));
+                let free = failures.blocked(from, start).is_none();
+                if free {
+                    failures.failed(from, start);
+                }
+                free
+            };
+            (0..count).filter(free).count()
+        };
+        assert_eq!(passed(9, &|at| format!("2001:db8::{at}")), 2, "a /64");
+        assert_eq!(passed(99, &|at| format!("2001:db8:0:{:x}::1", 1 + at)), 6, "8 of a /56");
+        assert_eq!(passed(999, &|at| format!("2001:db8:0:{:x}::1", 0x100 + at)), 24, "32 of a /48");
+        assert_eq!(passed(9, &|_| "2001:db8:1::1".to_owned()), 2, "elsewhere");
+        assert_eq!(passed(9, &|_| "192.0.2.1".to_owned()), 2);
+        assert_eq!(passed(99, &|at| format!("192.0.2.{}", 2 + at)), 30, "32 of a /24");
     }
 }

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::id::UploadId;
+use super::id::{MemberId, UploadId};
 use super::mail::Letter;
 use super::upload::{FileSource, InspectedFile, Inspection};
 use crate::base::open_file::OpenFile;
@@ -26,8 +26,8 @@ pub struct VerifyPassword {
     pub hash: Option<Secret>,
     /// For a new hash, if the parameters have changed.
     pub salt: [u8; 16],
-    /// Whether the device that asks has or had a session of this member.
-    pub device_known: bool,
+    /// The member of whom the device that asks had a session, or has one.
+    pub known_to: Option<MemberId>,
 }
 
 /// Work for a worker.

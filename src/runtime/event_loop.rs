@@ -27,6 +27,7 @@ use super::inbox::{Completion, Inbox};
 use super::kernel;
 use super::listener::{Listener, SocketPath};
 use super::notify::Notify;
+use super::ready::Ready;
 use super::socket::Sockets;
 use super::storage::Storage;
 use super::threads::Thread;
@@ -93,7 +94,7 @@ pub struct EventLoop<M, S> {
     /// Decrypted bytes of one read; empty between two.
     plain: Vec<u8>,
     /// Sockets with something to read that the machine wants; each once (`Socket::listed`).
-    ready: Vec<ConnId>,
+    ready: Ready,
     /// Sockets to flush; each once (`Socket::dirty`).
     dirty: Vec<ConnId>,
     /// Sockets to drop at the end of the turn.
@@ -128,7 +129,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             control_open: 0,
             buffer: vec![0; READ_BUFFER].into(),
             plain: Vec::new(),
-            ready: Vec::new(),
+            ready: Ready::default(),
             dirty: Vec::new(),
             closing: Vec::new(),
             refused: Vec::new(),
@@ -248,7 +249,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             let Some((conn, socket)) = self.sockets.of_token(token) else { continue };
             let (readable, unblocked) = socket.record(event);
             if readable && !std::mem::replace(&mut socket.listed, true) {
-                self.ready.push(conn);
+                self.ready.push(conn, socket.network(), self.parts.machine.is_of_member(conn));
             }
             if unblocked && !std::mem::replace(&mut socket.dirty, true) {
                 self.dirty.push(conn);

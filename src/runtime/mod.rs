@@ -18,6 +18,7 @@ mod parts;
 mod queue;
 mod read_queue;
 mod readers;
+mod ready;
 pub mod signals;
 mod socket;
 mod storage;
@@ -68,6 +69,8 @@ pub trait Machine {
     fn next_deadline(&self) -> Option<Instant>;
     /// Changes only while an input is handled. When it becomes true, a `Flush` of that connection follows.
     fn wants_read(&self, conn: ConnId) -> bool;
+    /// Whether it is a connection of a member, which is read before those of unknown clients.
+    fn is_of_member(&self, conn: ConnId) -> bool;
     fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue>;
     fn is_accepting(&self) -> bool;
     /// After `Drain`: no work is in progress any more.

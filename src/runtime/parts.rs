@@ -36,6 +36,10 @@ impl Machine for Server {
         self.wants_read(conn)
     }
 
+    fn is_of_member(&self, conn: ConnId) -> bool {
+        self.is_of_member(conn)
+    }
+
     fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue> {
         self.send_queue(conn)
     }

@@ -18,6 +18,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
 use super::kernel::send_file;
+use crate::base::network::Prefix;
 use crate::base::open_file::OpenFile;
 use crate::base::send_queue::{Front, SendQueue};
 use crate::base::slab::{Key, Slab};
@@ -203,6 +204,11 @@ impl Socket {
         let unblocked = event.is_writable() && !self.writable;
         self.writable |= event.is_writable();
         (readable, unblocked)
+    }
+
+    /// The network with which it is read in turn.
+    pub fn network(&self) -> Prefix {
+        Prefix::outermost(self.peer)
     }
 
     pub fn is_readable(&self) -> bool {

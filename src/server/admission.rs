@@ -2,7 +2,8 @@
 //!
 //! Owns what a new connection is answered, and the two bounds over all connections: incomplete requests and send queues.
 //! Who gives way first is decided in [`crowd`], `request::receiving` and `streams::backlog`. Invariant: a connection for
-//! which there is no room gets an answer, and no more than `connections_max` others are open.
+//! which there is no room gets an answer unless its network is refused again and again, and no more than `connections_max`
+//! others are open.
 
 use std::net::IpAddr;
 
@@ -10,8 +11,11 @@ use super::Server;
 use super::close_reason::CloseReason;
 use super::conn::{Conn, Phase};
 use super::contract::{ConnId, Effect, ListenerKind};
+use super::core::Core;
 use super::crowd;
+use super::dispatch;
 use super::request::admit;
+use super::request::delays;
 use super::request::http;
 use super::request::respond;
 use super::streams::backlog::Held;
@@ -55,7 +59,12 @@ impl Server {
                 self.core.metrics.closed(CloseReason::Refused);
                 self.core.effects.push_back(Effect::Close(id));
             }
-            Some(problem) => self.refuse(conn, &problem),
+            Some(problem) if delays::is_prompt(&mut self.core, peer) => self.refuse(conn, &problem),
+            // A network that is refused again and again: an answer to each would keep the loop from the requests of others.
+            Some(_) => {
+                self.core.metrics.closed(CloseReason::Refused);
+                self.core.effects.push_back(Effect::Close(id));
+            }
         }
     }
 
@@ -85,12 +94,15 @@ impl Server {
         });
     }
 
-    /// Refuses the largest incomplete requests when all of them together hold too much memory.
+    /// Refuses the largest incomplete requests and messages while all of them together hold too much memory.
     pub(super) fn relieve(&mut self) {
-        let limits = &self.core.settings.limits;
-        let request_max = limits.head_max.max(admit::whole_body_max(&self.core));
-        for id in self.core.receiving.victims(&self.conns, request_max) {
-            self.with_conn(id, http::crowded_out);
+        let request_max = |core: &Core| core.settings.limits.head_max.max(admit::whole_body_max(core));
+        while let Some(id) = self.core.receiving.victim(|| request_max(&self.core)) {
+            self.with_conn(id, dispatch::crowded_out);
+            // What is left of it holds nothing, or it is closed.
+            if self.conns.get(id).is_some_and(|conn| conn.held.is_some()) {
+                self.close(id, CloseReason::GaveWay);
+            }
         }
     }
 

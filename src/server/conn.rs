@@ -9,7 +9,8 @@
 //!    │                                    │      ↑    ├─────→ EventStream ────────────→ Linger
 //!    ├──head of an upload, or a stream────│──────┘    ├─────→ Export ─────────────────→ Linger
 //!    │                                    │           ├─────→ Poll ──────→ (answer)
-//!    └──→ (answer)                        └───────────┴─────→ ReadUpload ─→ (answer)
+//!    ├──→ (answer)                        └───────────┴─────→ ReadUpload ─→ (answer)
+//!    └──a refusal by rate──→ Delay ──→ (answer)
 //!
 //! (answer) ──its body still comes──→ Drain ──→ ReadHead, or Linger
 //!          ──kept alive────────────→ ReadHead
@@ -17,7 +18,7 @@
 //! Linger ──the peer has read the answer, or its time is over──→ Closed
 //! ```
 //! Each phase may go to `Closed` when its peer leaves, its time is over or the server needs its slot.
-//! Invariant: a connection in `Await` parses nothing, so answers can't be reordered.
+//! Invariant: a connection in `Await` or `Delay` parses nothing, so answers can't be reordered.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -26,6 +27,7 @@ use crate::base::network::Prefix;
 use crate::base::send_queue::SendQueue;
 use crate::limits::PIPELINE_BYTES_MAX;
 use crate::model::id::MemberId;
+use crate::model::problem::Problem;
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::HeadReader;
 use crate::server::close_reason::CloseReason;
@@ -63,6 +65,8 @@ pub struct Conn {
     pub reservation: Option<Reservation>,
     /// The member whose export it sends. It is here for the same reason.
     pub exports: Option<MemberId>,
+    /// It waits in [`Phase::Delay`], as `delays` has counted it. It is here for the same reason.
+    pub is_delayed: bool,
     /// A write of this connection met a fault: its lane refuses everything until the connection is closed.
     pub faulted: bool,
     /// It is open only so that its peer can read that there is no room for it.
@@ -106,6 +110,11 @@ pub enum Phase {
     Await {
         ticket: Ticket,
         exchange: Box<Exchange>,
+    },
+    /// For the time at which a refusal by rate is answered.
+    Delay {
+        exchange: Box<Exchange>,
+        problem: Problem,
     },
     /// For nothing: a stream or an upload is about to take the connection over. No input finds a connection in this phase.
     HandOver {
@@ -155,6 +164,7 @@ impl Conn {
             upload: None,
             reservation: None,
             exports: None,
+            is_delayed: false,
             faulted: false,
             is_refused: false,
             has_account: false,

@@ -28,6 +28,7 @@ use crate::server::calls::{Call, Caller, Next};
 use crate::server::conn::Conn;
 use crate::server::contract::{Effect, ListenerKind, Ticket};
 use crate::server::crowd::Crowd;
+use crate::server::request::delays::Delays;
 use crate::server::request::hashing::Hashing;
 use crate::server::request::rate_limit::RateLimiter;
 use crate::server::request::reads::Reads;
@@ -80,6 +81,7 @@ pub struct Core {
     pub exports: Exports,
     pub crowd: Crowd,
     pub hashing: Hashing,
+    pub delays: Delays,
     pub receiving: Receiving,
     pub certificate: Certificate,
     /// `Date` is the same within a second.
@@ -134,6 +136,7 @@ impl Core {
             exports: Exports::default(),
             crowd: Crowd::default(),
             hashing: Hashing::default(),
+            delays: Delays::default(),
             receiving: Receiving::default(),
             certificate,
             date: (u64::MAX, String::new()),

@@ -181,7 +181,11 @@ fn standing(conn: &Conn) -> Option<(Standing, Instant)> {
     }
     let stranger = Some((Standing::Stranger, conn.useful_at));
     match &conn.phase {
-        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } if !conn.has_account => stranger,
+        Phase::ReadHead { .. } | Phase::Drain { .. } | Phase::Linger { .. } | Phase::Delay { .. }
+            if !conn.has_account =>
+        {
+            stranger
+        }
         Phase::ReadBody(reading) if !conn.has_account && reading.exchange.actor.is_none() => stranger,
         Phase::ReadHead { since: None, .. } if conn.inbox.is_empty() && conn.send.is_empty() => {
             Some((Standing::Member, conn.useful_at))
@@ -189,6 +193,7 @@ fn standing(conn: &Conn) -> Option<(Standing, Instant)> {
         // One member with many addresses could otherwise use all slots with requests that it never completes.
         Phase::ReadHead { since: Some(since), .. } => Some((Standing::Sender, *since)),
         Phase::ReadBody(reading) => Some((Standing::Sender, reading.exchange.started)),
+        Phase::Delay { exchange, .. } => Some((Standing::Sender, exchange.started)),
         _ => None,
     }
 }

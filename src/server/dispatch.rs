@@ -14,6 +14,7 @@ use crate::server::close_reason::CloseReason;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{Effect, Ticket};
 use crate::server::core::Core;
+use crate::server::request::delays;
 use crate::server::request::exchange::{Exchange, Handover};
 use crate::server::request::http;
 use crate::server::request::respond;
@@ -47,7 +48,11 @@ pub fn wants_read(core: &Core, conn: &Conn) -> bool {
         | Phase::Linger { .. }
         | Phase::EventStream(_)
         | Phase::Export(_) => true,
-        Phase::Await { .. } | Phase::HandOver { .. } | Phase::Poll(_) | Phase::Closed(_) => false,
+        Phase::Await { .. }
+        | Phase::Delay { .. }
+        | Phase::HandOver { .. }
+        | Phase::Poll(_)
+        | Phase::Closed(_) => false,
         Phase::WebSocket(stream) => stream.has_room(&conn.send),
     }
 }
@@ -65,6 +70,7 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
         | Phase::ReadBody(_)
         | Phase::ReadUpload(_)
         | Phase::Await { .. }
+        | Phase::Delay { .. }
         | Phase::HandOver { .. }
         | Phase::Drain { .. }
         | Phase::Poll(_)
@@ -104,6 +110,7 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
             http::close_when_sent(core, conn, CloseReason::PeerLeft)
         }
         Phase::Await { .. }
+        | Phase::Delay { .. }
         | Phase::HandOver { .. }
         | Phase::ReadUpload(_)
         | Phase::Poll(_)
@@ -126,6 +133,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
                 true
             }
             Phase::Await { .. }
+            | Phase::Delay { .. }
             | Phase::ReadUpload(_)
             | Phase::WebSocket(_)
             | Phase::EventStream(_)
@@ -242,6 +250,14 @@ pub fn session_ended(core: &mut Core, conn: &mut Conn, session: SessionId) -> bo
     true
 }
 
+/// All that is incomplete holds too much memory, and this connection gives way.
+pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
+    match &conn.phase {
+        Phase::WebSocket(_) => websocket::crowded_out(core, conn),
+        _ => http::crowded_out(core, conn),
+    }
+}
+
 /// The deadline of the phase has come.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     conn.deadline = None;
@@ -259,6 +275,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         Phase::EventStream(_) => sse::timed_out(core, conn),
         Phase::Export(_) => export::timed_out(core, conn),
         Phase::Poll(_) => poll::timed_out(core, conn),
+        Phase::Delay { .. } => delays::answer(core, conn),
         // A call always ends, and its answer sets the next deadline.
         Phase::Await { .. } | Phase::HandOver { .. } => {}
     }
@@ -280,6 +297,7 @@ pub fn drain(core: &mut Core, conn: &mut Conn) {
         Phase::WebSocket(_) => websocket::drain(core, conn),
         Phase::EventStream(_) => sse::end(core, conn, CloseReason::Draining),
         Phase::Poll(_) => poll::timed_out(core, conn),
+        Phase::Delay { .. } => delays::answer(core, conn),
         Phase::Linger { .. } | Phase::Drain { .. } => {
             conn.deadline = conn.deadline.min(Some(core.linger_until()));
         }
@@ -293,6 +311,7 @@ pub fn forget(core: &mut Core, conn: &mut Conn) {
     core.charge(conn, 0);
     core.crowd.leave(conn);
     core.receiving.forget(conn);
+    delays::forget(core, conn);
     if let Phase::Await { ticket, .. } = &conn.phase
         && core.hashing.forget(*ticket)
     {

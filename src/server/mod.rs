@@ -242,6 +242,11 @@ impl Server {
         self.conns.get(conn).is_some_and(|conn| dispatch::wants_read(&self.core, conn))
     }
 
+    /// Whether a request on this connection had a good access token.
+    pub fn is_of_member(&self, conn: ConnId) -> bool {
+        self.conns.get(conn).is_some_and(|conn| conn.has_account || conn.subscription.is_some())
+    }
+
     /// What waits to be written to this connection's socket.
     pub fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue> {
         self.conns.get_mut(conn).map(|conn| &mut conn.send)

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::batch::{Batch, Written};
 use super::cache::{PairStatus, Slot};
@@ -121,8 +121,16 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) ->
     .execute((int(seq), int(at)))?;
     uploads::detach(conn, seq)?;
     conn.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([int(seq)])?;
-    conn.prepare_cached("INSERT OR IGNORE INTO tombstones (conversation, n) VALUES (?1, ?2)")?
+    let added = conn
+        .prepare_cached("INSERT OR IGNORE INTO tombstones (conversation, n) VALUES (?1, ?2)")?
         .execute((conversation, int(n)))?;
+    if added > 0 {
+        conn.prepare_cached(
+            "INSERT INTO tombstone_blocks (conversation, block, count) VALUES (?1, ?2, 1) \
+             ON CONFLICT DO UPDATE SET count = count + 1",
+        )?
+        .execute((conversation, int(n >> BLOCK_BITS)))?;
+    }
     Ok(())
 }
 
@@ -159,17 +167,15 @@ pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {
     must_be_open(batch, &target)?;
     let conn = batch.conn;
     let row_key = (int(target.seq), react.emoji.as_str(), target.actor_key);
+    let mut others = emoji_of(conn, row_key.0)?;
+    others.retain(|other| other != row_key.1);
     // Reactions of old versions are stored as sent: all spellings of this emoji are made equal before the lookup.
-    conn.prepare_cached(
-        "UPDATE OR REPLACE reactions SET emoji = ?2 \
-         WHERE message = ?1 AND emoji <> ?2 AND replace(emoji, char(0xFE0F), '') = ?2",
-    )?
-    .execute((row_key.0, row_key.1))?;
+    for spelling in others.extract_if(.., |other| emoji::without_style(other) == row_key.1) {
+        conn.prepare_cached("UPDATE OR REPLACE reactions SET emoji = ?2 WHERE message = ?1 AND emoji = ?3")?
+            .execute((row_key.0, row_key.1, spelling))?;
+    }
     let rows = if react.on {
-        let shown: u64 = conn
-            .prepare_cached("SELECT count(DISTINCT emoji) FROM reactions WHERE message = ?1 AND emoji <> ?2")?
-            .query_row((row_key.0, row_key.1), |row| number(row, 0))?;
-        if shown >= REACTIONS_MAX as u64 {
+        if others.len() >= REACTIONS_MAX {
             return Err(Refusal::Invalid("emoji").into());
         }
         conn.prepare_cached(
@@ -191,6 +197,17 @@ pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {
     let (seq, message) = changed(batch, &target, Change::MessageReacted(react.message), react.at)?;
     let answer = Answer::React(Arc::clone(&message));
     Ok(written(batch, &target, seq, answer, Fact::MessageReacted(message)))
+}
+
+/// The different emoji of a message as they are stored. Each costs one look-up in the index, however many profiles used it.
+fn emoji_of(conn: &Connection, message: i64) -> rusqlite::Result<Vec<String>> {
+    conn.prepare_cached(
+        "WITH RECURSIVE found (emoji) AS (SELECT min(emoji) FROM reactions WHERE message = ?1 UNION ALL \
+         SELECT (SELECT min(emoji) FROM reactions WHERE message = ?1 AND emoji > found.emoji) \
+         FROM found WHERE emoji IS NOT NULL) SELECT emoji FROM found WHERE emoji IS NOT NULL",
+    )?
+    .query_map([message], |row| text(row, 0))?
+    .collect()
 }
 
 /// The reactions of a message, in the order their emoji were first used.
@@ -237,10 +254,15 @@ fn joined_spellings(reactions: Vec<Reaction>) -> Vec<Reaction> {
     joined
 }
 
-/// How many of the messages after `read_n` are deleted.
+/// Tombstones are counted in blocks of so many messages, as a power of two: of a block a count reads single tombstones.
+const BLOCK_BITS: u32 = 10;
+
+/// How many of the messages after `read_n` are deleted: those of its block one by one, all later ones by blocks.
 pub fn deleted_after(conn: &Connection, conversation: i64, read_n: u64) -> rusqlite::Result<u64> {
-    conn.prepare_cached("SELECT count(*) FROM tombstones WHERE conversation = ?1 AND n > ?2")?
-        .query_row((conversation, int(read_n)), |row| number(row, 0))
-        .optional()
-        .map(Option::unwrap_or_default)
+    let block = (read_n >> BLOCK_BITS) + 1;
+    conn.prepare_cached(
+        "SELECT (SELECT count(*) FROM tombstones WHERE conversation = ?1 AND n > ?2 AND n < ?3) \
+         + (SELECT ifnull(sum(count), 0) FROM tombstone_blocks WHERE conversation = ?1 AND block >= ?4)",
+    )?
+    .query_row((conversation, int(read_n), int(block << BLOCK_BITS), int(block)), |row| number(row, 0))
 }

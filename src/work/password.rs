@@ -231,7 +231,7 @@ mod tests {
             password: Secret::new(password.to_owned()),
             hash,
             salt: [9; 16],
-            device_known: false,
+            known_to: None,
         }))) {
             Done::PasswordVerified { matches, rehash } => {
                 (matches, rehash.map(|secret| secret.expose().clone()))
@@ -354,7 +354,7 @@ mod tests {
                 password: Secret::new("analytical engine".to_owned()),
                 hash: Some(Secret::new(phc.to_owned())),
                 salt: [0; 16],
-                device_known: false,
+                known_to: None,
             }));
             let done = hasher.run(job);
             assert!(matches!(done, Done::Failed), "{phc}: {done:?}");

@@ -23,6 +23,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/010_client_ids_as_integers.sql"),
     include_str!("../../src/store/migrations/011_search_in_its_own_file.sql"),
     include_str!("../../src/store/migrations/012_tag_of_the_password_secret.sql"),
+    include_str!("../../src/store/migrations/013_tombstones_in_blocks.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -85,6 +86,7 @@ const CONTENT: &[&str] = &[
     "",
     "",
     "UPDATE state SET password_tag = x'00112233445566778899aabbccddeeff'",
+    "",
 ];
 
 /// A file as natter of this version would have left it.
@@ -136,6 +138,9 @@ fn every_released_version_opens_today() {
         let retired =
             "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'search%' AND name <> 'search_changes'";
         assert_eq!(kit.sql_number(retired), 0);
+        let counted =
+            "SELECT count(*) - (SELECT ifnull(sum(count), 0) FROM tombstone_blocks) FROM tombstones";
+        assert_eq!(kit.sql_number(counted), 0, "from version {version}");
         check(&kit.options, Access::Exclusive).expect("a sound database");
         assert_eq!(kit.sql_number("PRAGMA user_version"), VERSION);
     }

@@ -73,6 +73,13 @@ pub struct Head {
     pub host: Option<String>,
 }
 
+impl Head {
+    /// Bytes of memory that it takes in addition to its value.
+    pub fn memory(&self) -> usize {
+        self.target.memory() + self.headers.memory() + self.host.as_ref().map_or(0, String::capacity)
+    }
+}
+
 /// Why a head is refused. The connection closes after the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {

@@ -40,6 +40,11 @@ impl Headers {
         self.fields.len()
     }
 
+    /// Bytes of memory that the fields take.
+    pub fn memory(&self) -> usize {
+        self.text.capacity() + self.fields.capacity() * size_of::<Field>()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }

@@ -112,6 +112,10 @@ impl Target {
         }
     }
 
+    pub fn memory(&self) -> usize {
+        self.text.len()
+    }
+
     /// The path as it was sent; empty only for CONNECT, and `*` for the asterisk form.
     pub fn path(&self) -> &str {
         match (self.form, &self.text[self.path_start.into()..self.path_end.into()]) {

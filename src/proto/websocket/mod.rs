@@ -125,6 +125,8 @@ pub struct WebSocket {
     open: Option<usize>,
     /// Exists while it has a part of a message, and while there is input.
     context: Option<Box<WebSocketContext>>,
+    /// Payload bytes of the incomplete message that the context has.
+    held: u32,
     /// The newest pong that was not queued because the queue was too long.
     pong: Vec<u8>,
     message_max: usize,
@@ -141,6 +143,7 @@ impl WebSocket {
             frame: None,
             open: None,
             context: None,
+            held: 0,
             pong: Vec::new(),
             message_max,
         }
@@ -160,6 +163,11 @@ impl WebSocket {
     /// Whether [`WebSocket::next`] may continue without new bytes: true if the caller stopped before it returned `None`.
     pub fn has_input(&self) -> bool {
         !self.starved
+    }
+
+    /// Bytes that it keeps of messages that are not complete, or not parsed.
+    pub fn memory(&self) -> usize {
+        self.input.capacity() + self.held as usize
     }
 
     /// Whether our close frame is queued or sent: nothing may be queued after it.
@@ -211,8 +219,14 @@ impl WebSocket {
                     }
                     Incoming::Ping
                 }
-                Message::Text(text) => Incoming::Text(Text(text)),
-                Message::Binary(bytes) => Incoming::Binary(Binary(bytes)),
+                Message::Text(text) => {
+                    self.held = 0;
+                    Incoming::Text(Text(text))
+                }
+                Message::Binary(bytes) => {
+                    self.held = 0;
+                    Incoming::Binary(Binary(bytes))
+                }
                 Message::Pong(_) => Incoming::Pong,
                 // tungstenite documents that it never returns this.
                 Message::Frame(_) => return Some(self.fail(out, INTERNAL_ERROR)),
@@ -244,6 +258,7 @@ impl WebSocket {
         let end = self.start + piece.len;
         let mut pipe = Pipe { head: piece.head(), body: &self.input[self.start..end], written: Vec::new() };
         self.start = end;
+        self.held = self.held.saturating_add(u32::try_from(piece.len).unwrap_or(u32::MAX));
         self.frame.take_if(|frame| frame.left == 0);
         let message_max = self.message_max;
         self.context.get_or_insert_with(|| Box::new(new_context(message_max))).read(&mut pipe)
@@ -275,6 +290,7 @@ impl WebSocket {
         }
         if self.frame.is_none() && self.open.is_none() {
             self.context = None;
+            self.held = 0;
         }
     }
 

@@ -320,18 +320,23 @@ fn between_messages_it_owns_no_memory() {
     let middle = [frame(TEXT | MORE, "a"), frame(PING, ""), large[..9].to_vec()].concat();
     socket.feed(&middle[..middle.len() - 9]);
     assert_eq!(drain(&mut socket, &mut out), ["ping"]);
-    assert!(!owns_nothing(&socket));
+    assert!(!owns_nothing(&socket) && socket.memory() == 1);
     socket.feed(&[frame(CONTINUE, "b"), large[..9].to_vec()].concat());
     assert_eq!(drain(&mut socket, &mut out), ["text ab"]);
     assert_eq!(socket.input.capacity(), 9, "the beginning of a head");
     socket.feed(&large[9..]);
     assert_eq!(drain(&mut socket, &mut out), [format!("text of {MAX}")]);
-    assert!(owns_nothing(&socket));
+    assert!(owns_nothing(&socket) && socket.memory() == 0);
     assert!(size_of::<WebSocket>() <= 144, "{}", size_of::<WebSocket>());
     // A head with a large length has used no memory yet.
     socket.feed(&large[..large.len() - MAX + 1]);
     assert_eq!(drain(&mut socket, &mut out).len(), 0);
-    assert_eq!(socket.input.capacity(), 0);
+    assert_eq!((socket.input.capacity(), socket.memory()), (0, 1));
+    // Of a message that is not complete, each byte that has come is counted.
+    socket.feed(&large[large.len() - MAX + 1..large.len() - 9]);
+    assert_eq!((drain(&mut socket, &mut out).len(), socket.memory()), (0, MAX - 9));
+    socket.feed(&large[large.len() - 9..]);
+    assert_eq!((drain(&mut socket, &mut out).len(), socket.memory()), (1, 0));
 }
 
 /// Any stream gives the same result in all splits, and none panics.

@@ -1,8 +1,9 @@
 //! Inputs: connections, bytes and completions, each passed to the machine.
 //!
-//! Invariant: no input is handled twice, and none waits for a later turn unless its socket used its share of the turn.
+//! Invariant: no input is handled twice, and none waits for a later turn unless the time of this one is over.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::super::inbox::{Completion, Piece, Written};
 use super::super::listener::{Accept, Listener};
@@ -14,11 +15,15 @@ use crate::base::time::Now;
 use crate::limits::ACCEPTS_TURN_MAX;
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::Outcome;
-use crate::server::contract::{Input, ListenerKind};
+use crate::server::contract::{ConnId, Input, ListenerKind};
 
-/// Bytes read from one socket in one turn. Above it, the socket waits for the next turn, so that one fast sender does not
-/// delay others.
+/// Bytes read from one socket at once. Above it, the socket waits for all others, so that one fast sender does not delay them.
 const READ_TURN_MAX: usize = 262_144;
+/// Time in which one turn reads sockets. After it, answers are sent first: when thousands of sockets are readable, a request
+/// waits for some of them, and its answer not for all the rest.
+const READ_TURN_TIME: Duration = Duration::from_millis(1);
+/// Time in which one turn accepts connections.
+const ACCEPT_TURN_TIME: Duration = Duration::from_micros(500);
 /// Concurrent connections of the control socket. They don't count in `connections_max`, so that an operator can connect
 /// when it is reached. Above it: closed at accept.
 const CONTROL_CONNECTIONS_MAX: usize = 16;
@@ -38,6 +43,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 
     pub(super) fn accept(&mut self, now: Now) {
+        let begun = Instant::now();
         for index in 0..self.parts.listeners.len() {
             for _ in 0..ACCEPTS_TURN_MAX {
                 let listener = &self.parts.listeners[index];
@@ -45,6 +51,9 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     break;
                 }
                 let listener_kind = listener.listener_kind();
+                if listener_kind != ListenerKind::Control && begun.elapsed() >= ACCEPT_TURN_TIME {
+                    break;
+                }
                 match self.parts.listeners[index].accept(now.instant) {
                     Accept::WouldBlock => break,
                     Accept::Gone => {}
@@ -83,42 +92,50 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         }
     }
 
+    /// Reads sockets in turn. When the time of the turn is over, the rest waits until completions were handled and answers sent.
     pub(super) fn read(&mut self, now: Now) {
-        // Sockets with bytes left go to the new list, for the next turn.
-        for conn in std::mem::take(&mut self.ready) {
-            let mut left = READ_TURN_MAX;
-            if let Some(socket) = self.sockets.get_mut(conn) {
-                socket.listed = false;
+        let begun = Instant::now();
+        while let Some(conn) = self.ready.pop() {
+            self.read_socket(now, conn);
+            if begun.elapsed() >= READ_TURN_TIME {
+                break;
             }
-            while let Some(socket) = self.sockets.get_mut(conn)
-                && socket.is_readable()
-                && self.parts.machine.wants_read(conn)
-            {
-                if left == 0 {
-                    socket.listed = true;
-                    self.ready.push(conn);
-                    break;
-                }
-                match socket.read(&mut self.buffer) {
-                    Read::Bytes(count) => {
-                        left = left.saturating_sub(count);
-                        if socket.is_secure() {
-                            self.decrypt(now, conn, count);
-                        } else {
-                            let bytes = &self.buffer[..count];
-                            self.parts.machine.handle(now, Input::Received { conn, bytes });
-                        }
+        }
+    }
+
+    fn read_socket(&mut self, now: Now, conn: ConnId) {
+        let mut left = READ_TURN_MAX;
+        if let Some(socket) = self.sockets.get_mut(conn) {
+            socket.listed = false;
+        }
+        while let Some(socket) = self.sockets.get_mut(conn)
+            && socket.is_readable()
+            && self.parts.machine.wants_read(conn)
+        {
+            if left == 0 {
+                socket.listed = true;
+                self.ready.push(conn, socket.network(), self.parts.machine.is_of_member(conn));
+                break;
+            }
+            match socket.read(&mut self.buffer) {
+                Read::Bytes(count) => {
+                    left = left.saturating_sub(count);
+                    if socket.is_secure() {
+                        self.decrypt(now, conn, count);
+                    } else {
+                        let bytes = &self.buffer[..count];
+                        self.parts.machine.handle(now, Input::Received { conn, bytes });
                     }
-                    Read::Nothing => {}
-                    Read::End => self.parts.machine.handle(now, Input::Ended { conn }),
-                    Read::Broken => break,
                 }
+                Read::Nothing => {}
+                Read::End => self.parts.machine.handle(now, Input::Ended { conn }),
+                Read::Broken => break,
             }
-            // A broken socket is read as far as the machine wants, because the peer may have sent a complete request
-            // before. After that nothing more can arrive.
-            if self.sockets.get_mut(conn).is_some_and(|socket| socket.is_broken() && !socket.listed) {
-                self.fail(now, conn);
-            }
+        }
+        // A broken socket is read as far as the machine wants, because the peer may have sent a complete request before. After
+        // that nothing more can arrive.
+        if self.sockets.get_mut(conn).is_some_and(|socket| socket.is_broken() && !socket.listed) {
+            self.fail(now, conn);
         }
     }
 

@@ -150,7 +150,7 @@ fn a_file_that_ends_too_early_ends_the_connection() {
     // An end without close_notify: the client knows that bytes are missing.
     stream.read_to_end(&mut back).expect_err("cut off");
     assert!(back.len() <= 4 + 700_000);
-    until("it is reported", || lock(&seen).failed == 1);
+    until("it is closed and reported", || lock(&seen).failed == 1 && !lock(&seen).errors.is_empty());
     assert_eq!(lock(&seen).errors.first(), Some(&ErrorKind::Upload));
     server.stop().expect("drained");
 }

@@ -196,6 +196,10 @@ impl Machine for Echo {
         !self.stubborn && self.conns.get(&conn).is_some_and(|conn| conn.reading)
     }
 
+    fn is_of_member(&self, _conn: ConnId) -> bool {
+        false
+    }
+
     fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue> {
         self.conns.get_mut(&conn).map(|conn| &mut conn.queue)
     }

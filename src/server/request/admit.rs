@@ -223,8 +223,8 @@ pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
         Bucket::Address(_) | Bucket::Overflow => limits.rate_address,
         Bucket::Account(_) => limits.rate_account,
         Bucket::Writes(_) => limits.rate_writes,
-        // These are counted by the hour.
-        Bucket::Groups(_) | Bucket::Members(_) => return None,
+        // These have rates of their own.
+        Bucket::Groups(_) | Bucket::Members(_) | Bucket::Refusals(_) => return None,
     };
     Some(core.rates.take(bucket, rate, core.now.instant))
 }

@@ -3,37 +3,61 @@
 //! Owns the queue before the worker threads; handlers decide what is hashed and what follows from it.
 //!
 //! ```text
-//! known devices ──┐ in turn      /48s and /24s ── in turn ──→ /56s ── in turn ──→ /64s and addresses ──→ oldest first
-//! all others ─────┘
+//! known devices ──┐ in turn      accounts ── in turn ──→ oldest first
+//! all others ─────┘              /48s and /24s ── in turn ──→ /56s ── in turn ──→ /64s and addresses ──→ oldest first
 //! ```
 //!
 //! The workers get no more jobs than they can begin, since they do them in the order in which they got them. A device is known
 //! when it had a session of the same member: a client that only names an existing account waits as all others do, since a
 //! shorter wait would show that the account exists.
 //!
-//! Invariant: the queue is bounded in all and by prefix; when it is full, the network with the most jobs in it gives way.
+//! Invariant: both queues are bounded in all, by account and by prefix; when one is full, the account or network with the most
+//! jobs in it gives way.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::base::network::Prefix;
 use crate::limits::{PASSWORD_JOBS_MAX, PASSWORD_THREADS};
+use crate::model::id::MemberId;
 use crate::model::job::Job;
 use crate::server::contract::Ticket;
 
-/// Jobs that the workers have: one more than there are threads, so that no thread waits for the loop.
-const UNDER_WAY_MAX: usize = PASSWORD_THREADS + 1;
+/// Jobs that the workers have. One more would save a thread the time of a turn of the loop, and cost each sign-in the time of
+/// one more hash.
+const UNDER_WAY_MAX: usize = PASSWORD_THREADS;
 /// Jobs that wait: so many of known devices and so many of all others, each about a second of work. Above: `busy`.
 const WAITING_MAX: usize = 64;
 /// Of them from one prefix, by [`Prefix::width`]. Above: `busy`.
 const OF_PREFIX_MAX: [usize; 3] = [8, 16, 32];
+/// Of them of one account, whose devices may ask from many networks. Above: `busy`.
+const OF_ACCOUNT_MAX: usize = 8;
 
 /// Where a job comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
-    pub address: IpAddr,
-    /// Whether it has a session, or its device had one of the same member.
-    pub is_known: bool,
+pub enum Asker {
+    /// A session of this member, or a device that had one.
+    Account(MemberId),
+    /// The control socket.
+    Operator,
+    Address(IpAddr),
+}
+
+/// What is served in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Share {
+    Operator,
+    Account(MemberId),
+    Network(Prefix),
+}
+
+impl Share {
+    fn jobs_max(self) -> usize {
+        match self {
+            Share::Operator | Share::Account(_) => OF_ACCOUNT_MAX,
+            Share::Network(prefix) => OF_PREFIX_MAX[prefix.width()],
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,26 +75,32 @@ const _: () = assert!(UNDER_WAY_MAX <= PASSWORD_JOBS_MAX);
 
 type Waiting = (Ticket, Job);
 
-/// One queue, served in turn by prefix.
+/// One queue, served in turn by account or prefix.
 #[derive(Debug, Default)]
 struct Line {
     root: Node,
 }
 
-/// One prefix, or all: its jobs if it is a subscriber's, else the prefixes in it, the next one first.
+/// One share, or all: its jobs if it is an account's or a subscriber's, else the shares in it, the next one first.
 #[derive(Debug, Default)]
 struct Node {
     jobs: VecDeque<Waiting>,
-    inner: BTreeMap<Prefix, Node>,
-    turns: VecDeque<Prefix>,
+    inner: BTreeMap<Share, Node>,
+    turns: VecDeque<Share>,
     len: usize,
 }
 
 impl Hashing {
     /// Adds a job. If there is no room, another one is refused for it, or it is refused itself.
     pub fn ask(&mut self, asker: Asker, ticket: Ticket, job: Job) {
-        let line = if asker.is_known { &mut self.known } else { &mut self.others };
-        self.refused.extend(line.push(asker.address, (ticket, job)));
+        let (line, path) = match asker {
+            Asker::Account(member) => (&mut self.known, vec![Share::Account(member)]),
+            Asker::Operator => (&mut self.known, vec![Share::Operator]),
+            Asker::Address(address) => {
+                (&mut self.others, Prefix::around(address).rev().map(Share::Network).collect())
+            }
+        };
+        self.refused.extend(line.push(&path, (ticket, job)));
     }
 
     /// A job that was refused and has no answer yet.
@@ -106,21 +136,20 @@ impl Hashing {
 }
 
 impl Line {
-    fn push(&mut self, address: IpAddr, waiting: Waiting) -> Option<Ticket> {
-        let path: Vec<Prefix> = Prefix::around(address).rev().collect();
-        if self.root.is_full(&path) {
+    fn push(&mut self, path: &[Share], waiting: Waiting) -> Option<Ticket> {
+        if self.root.is_full(path) {
             return Some(waiting.0);
         }
         let mut refused = None;
         if self.root.len >= WAITING_MAX {
             let (most, longest) = self.root.longest()?;
-            // A prefix with as many jobs as the longest one has no claim against it.
+            // One with as many jobs as the longest one has no claim against it.
             if self.root.of(path[0]) >= longest || most == path[0] {
                 return Some(waiting.0);
             }
             refused = self.root.drop_newest().map(|(ticket, _)| ticket);
         }
-        self.root.push(&path, waiting);
+        self.root.push(path, waiting);
         refused
     }
 
@@ -130,19 +159,17 @@ impl Line {
 }
 
 impl Node {
-    fn of(&self, prefix: Prefix) -> usize {
-        self.inner.get(&prefix).map_or(0, |node| node.len)
+    fn of(&self, share: Share) -> usize {
+        self.inner.get(&share).map_or(0, |node| node.len)
     }
 
-    /// Whether one of these nested prefixes has as many jobs as it may.
-    fn is_full(&self, path: &[Prefix]) -> bool {
+    /// Whether one of these nested shares has as many jobs as it may.
+    fn is_full(&self, path: &[Share]) -> bool {
         let Some((first, rest)) = path.split_first() else { return false };
-        self.inner
-            .get(first)
-            .is_some_and(|node| node.len >= OF_PREFIX_MAX[first.width()] || node.is_full(rest))
+        self.inner.get(first).is_some_and(|node| node.len >= first.jobs_max() || node.is_full(rest))
     }
 
-    fn push(&mut self, path: &[Prefix], waiting: Waiting) {
+    fn push(&mut self, path: &[Share], waiting: Waiting) {
         self.len += 1;
         let Some((first, rest)) = path.split_first() else { return self.jobs.push_back(waiting) };
         let node = self.inner.entry(*first).or_default();
@@ -152,17 +179,17 @@ impl Node {
         node.push(rest, waiting);
     }
 
-    /// The oldest job of the prefix whose turn it is; that prefix then waits for all others.
+    /// The oldest job of the share whose turn it is; that share then waits for all others.
     fn pop(&mut self) -> Option<Waiting> {
         let next = match self.turns.pop_front() {
             None => self.jobs.pop_front(),
-            Some(prefix) => {
-                let node = self.inner.get_mut(&prefix)?;
+            Some(share) => {
+                let node = self.inner.get_mut(&share)?;
                 let next = node.pop();
                 if node.len == 0 {
-                    self.inner.remove(&prefix);
+                    self.inner.remove(&share);
                 } else {
-                    self.turns.push_back(prefix);
+                    self.turns.push_back(share);
                 }
                 next
             }
@@ -176,36 +203,36 @@ impl Node {
         self.jobs.retain(|(waiting, _)| *waiting != ticket);
         let mut found = self.jobs.len() < before;
         if !found
-            && let Some((prefix, node)) = self.inner.iter_mut().find_map(|(prefix, node)| {
+            && let Some((share, node)) = self.inner.iter_mut().find_map(|(share, node)| {
                 let found = node.forget(ticket);
-                found.then_some((*prefix, &*node))
+                found.then_some((*share, &*node))
             })
         {
             found = true;
             if node.len == 0 {
-                self.inner.remove(&prefix);
-                self.turns.retain(|turn| *turn != prefix);
+                self.inner.remove(&share);
+                self.turns.retain(|turn| *turn != share);
             }
         }
         self.len -= usize::from(found);
         found
     }
 
-    /// The prefix with the most jobs, and how many.
-    fn longest(&self) -> Option<(Prefix, usize)> {
-        self.inner.iter().map(|(prefix, node)| (*prefix, node.len)).max_by_key(|(_, len)| *len)
+    /// The share with the most jobs, and how many.
+    fn longest(&self) -> Option<(Share, usize)> {
+        self.inner.iter().map(|(share, node)| (*share, node.len)).max_by_key(|(_, len)| *len)
     }
 
-    /// Drops the newest job of the prefix with the most jobs.
+    /// Drops the newest job of the share with the most jobs.
     fn drop_newest(&mut self) -> Option<Waiting> {
         let dropped = match self.longest() {
             None => self.jobs.pop_back(),
-            Some((prefix, _)) => {
-                let node = self.inner.get_mut(&prefix)?;
+            Some((share, _)) => {
+                let node = self.inner.get_mut(&share)?;
                 let dropped = node.drop_newest();
                 if node.len == 0 {
-                    self.inner.remove(&prefix);
-                    self.turns.retain(|turn| *turn != prefix);
+                    self.inner.remove(&share);
+                    self.turns.retain(|turn| *turn != share);
                 }
                 dropped
             }
@@ -218,6 +245,7 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
     use crate::base::secret::Secret;
     use crate::base::slab::Key;
 
@@ -231,12 +259,15 @@ mod tests {
             Stage { hashing: Hashing::default(), names: BTreeMap::new() }
         }
 
-        /// The address of the one that is refused for it.
-        fn ask(&mut self, address: &str, is_known: bool) -> Option<String> {
+        /// The address, or the number of an account, of the one that is refused for it.
+        fn ask(&mut self, address: &str) -> Option<String> {
             let ticket = Key::from_u64(self.names.len() as u64);
             self.names.insert(ticket, address.to_owned());
             let job = Job::HashPassword { password: Secret::new(String::new()), salt: [0; 16] };
-            let asker = Asker { address: address.parse().expect("an address"), is_known };
+            let asker = match address.parse() {
+                Ok(number) => Asker::Account(Id::from_u128(number)),
+                Err(_) => Asker::Address(address.parse().expect("an address")),
+            };
             self.hashing.ask(asker, ticket, job);
             self.hashing.take_refused().map(|refused| self.names[&refused].clone())
         }
@@ -255,7 +286,7 @@ mod tests {
     #[test]
     fn workers_get_no_more_than_they_can_begin() {
         let mut stage = Stage::new();
-        (0..5).for_each(|_| drop(stage.ask("192.0.2.1", false)));
+        (0..5).for_each(|_| drop(stage.ask("192.0.2.1")));
         let given = std::iter::from_fn(|| stage.hashing.start_next()).count();
         assert_eq!(given, UNDER_WAY_MAX);
         stage.hashing.done();
@@ -275,7 +306,7 @@ mod tests {
             "192.0.2.1",
             "192.0.2.2",
         ] {
-            assert_eq!(stage.ask(address, false), None);
+            assert_eq!(stage.ask(address), None);
         }
         let expect = [
             "2001:db8::1",
@@ -294,18 +325,17 @@ mod tests {
     fn in_a_full_queue_the_prefix_with_the_most_jobs_gives_way_to_a_new_one() {
         let mut stage = Stage::new();
         // 256 /64s of one /56 have together as many jobs as one /56 may.
-        let refused =
-            (0..256).filter(|i| stage.ask(&format!("2001:db8:0:{i:x}::1"), false).is_some()).count();
+        let refused = (0..256).filter(|i| stage.ask(&format!("2001:db8:0:{i:x}::1")).is_some()).count();
         assert_eq!(refused, 256 - 16);
-        assert_eq!((0..20).filter(|_| stage.ask("192.0.2.1", false).is_some()).count(), 12, "of one address");
-        assert_eq!((0..99).filter(|i| stage.ask(&format!("198.51.100.{i}"), false).is_some()).count(), 67);
+        assert_eq!((0..20).filter(|_| stage.ask("192.0.2.1").is_some()).count(), 12, "of one address");
+        assert_eq!((0..99).filter(|i| stage.ask(&format!("198.51.100.{i}")).is_some()).count(), 67);
         for i in 0..8 {
-            assert_eq!(stage.ask(&format!("10.0.{i}.1"), false), None);
+            assert_eq!(stage.ask(&format!("10.0.{i}.1")), None);
         }
         assert_eq!(stage.hashing.others.root.len, WAITING_MAX);
         // It is full, and each new prefix replaces the newest job of the busiest network.
-        assert!(stage.ask("203.0.113.1", false).is_some_and(|gone| gone.starts_with("198.51.100.")));
-        assert!(stage.ask("198.51.100.200", false).is_some_and(|gone| gone == "198.51.100.200"));
+        assert!(stage.ask("203.0.113.1").is_some_and(|gone| gone.starts_with("198.51.100.")));
+        assert!(stage.ask("198.51.100.200").is_some_and(|gone| gone == "198.51.100.200"));
         assert_eq!(stage.hashing.others.root.len, WAITING_MAX);
         let served = stage.serve();
         assert_eq!(served.len(), WAITING_MAX);
@@ -316,7 +346,7 @@ mod tests {
     fn a_forgotten_job_makes_room() {
         let mut stage = Stage::new();
         for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "198.51.100.1"] {
-            stage.ask(address, false);
+            stage.ask(address);
         }
         assert!(stage.hashing.forget(Key::from_u64(0)) && stage.hashing.forget(Key::from_u64(3)));
         assert!(!stage.hashing.forget(Key::from_u64(3)) && !stage.hashing.forget(Key::from_u64(9)));
@@ -328,10 +358,24 @@ mod tests {
     #[test]
     fn known_devices_have_a_queue_of_their_own() {
         let mut stage = Stage::new();
-        (0..200).for_each(|i| drop(stage.ask(&format!("10.0.{i}.1"), false)));
-        (0..3).for_each(|_| assert_eq!(stage.ask("192.0.2.1", true), None));
+        (0..200).for_each(|i| drop(stage.ask(&format!("10.0.{i}.1"))));
+        (0..3).for_each(|_| assert_eq!(stage.ask("7"), None));
         let served = stage.serve();
-        let known = served.iter().enumerate().filter(|(_, address)| *address == "192.0.2.1");
+        let known = served.iter().enumerate().filter(|(_, address)| *address == "7");
         assert_eq!(known.map(|(at, _)| at).collect::<Vec<_>>(), [1, 3, 5]);
+    }
+
+    #[test]
+    fn one_account_never_fills_the_queue_of_known_devices() {
+        let mut stage = Stage::new();
+        assert_eq!((0..99).filter(|_| stage.ask("7").is_some()).count(), 99 - OF_ACCOUNT_MAX);
+        assert_eq!(stage.ask("8"), None);
+        assert_eq!(stage.serve()[..3], ["7", "8", "7"]);
+        // In a full queue the account with the most jobs gives way.
+        (0..OF_ACCOUNT_MAX).for_each(|_| assert_eq!(stage.ask("7"), None));
+        (0..WAITING_MAX - OF_ACCOUNT_MAX)
+            .for_each(|at| assert_eq!(stage.ask(&format!("{}", 100 + at)), None));
+        assert_eq!(stage.ask("8").as_deref(), Some("7"));
+        assert_eq!(stage.hashing.known.root.len, WAITING_MAX);
     }
 }

@@ -18,6 +18,7 @@ use crate::server::contract::{Effect, ListenerKind};
 use crate::server::core::Core;
 use crate::server::crowd::{self, Origin};
 use crate::server::request::admit;
+use crate::server::request::delays;
 use crate::server::request::exchange::{Exchange, Handover, ReadBody};
 use crate::server::request::respond;
 use crate::server::request::routes::BodyKind;
@@ -173,7 +174,7 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
     }
     match admitted {
         Ok(()) => respond::options(core, conn, exchange),
-        Err(problem) => respond::refuse(core, conn, exchange, &problem),
+        Err(problem) => delays::refuse(core, conn, exchange, problem),
     }
 }
 
@@ -393,22 +394,35 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-/// All incomplete requests together are too large, and this one gives way.
+/// All incomplete requests together are too large, and this one gives way. Those of a flood get no answer.
 pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
     let problem = crowd::full();
-    match conn.take_phase() {
+    conn.inbox = Vec::new();
+    let phase = conn.take_phase();
+    let address = match &phase {
+        Phase::ReadBody(reading) => reading.exchange.client.address,
+        _ => conn.peer,
+    };
+    match phase {
+        Phase::ReadHead { .. } | Phase::ReadBody(_) if !delays::is_prompt(core, address) => {
+            conn.close(CloseReason::GaveWay);
+        }
         Phase::ReadHead { .. } => {
             respond::headless(core, conn, &problem);
             linger(core, conn, CloseReason::GaveWay);
         }
         Phase::ReadBody(reading) => {
-            conn.inbox = Vec::new();
             let mut exchange = reading.exchange;
             exchange.close = true;
             respond::refuse(core, conn, exchange, &problem);
         }
+        Phase::Delay { mut exchange, problem } => {
+            exchange.close = true;
+            conn.phase = Phase::Delay { exchange, problem };
+            delays::answer(core, conn);
+        }
         // The bytes are of requests after the one that is being answered, or after the last one: they are not read any more.
-        _ => {}
+        _ => conn.close(CloseReason::GaveWay),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod admit;
 pub mod client;
 pub mod cors;
+pub mod delays;
 pub mod exchange;
 pub mod hashing;
 pub mod http;

@@ -31,6 +31,8 @@ pub enum Bucket {
     Groups(MemberId),
     /// Group members that a member adds.
     Members(MemberId),
+    /// Prompt refusals of a prefix.
+    Refusals(Prefix),
     /// All keys that came when the table was full: they share one budget, so that none is without a limit.
     Overflow,
 }
@@ -168,6 +170,7 @@ impl Bucket {
             Bucket::Writes(_) => "writes",
             Bucket::Groups(_) => "groups",
             Bucket::Members(_) => "members",
+            Bucket::Refusals(_) => "refusals",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Bytes of incomplete requests: how many all connections together may hold, and which requests give way above that.
+//! Bytes of incomplete requests and WebSocket messages: how many all connections together may hold, and which give way above
+//! that.
 //!
 //! Owns the two sums; the connections own the bytes. Uploads have other bounds, since their bytes go to the disk.
 //!
@@ -7,11 +8,11 @@
 //!
 //! Invariant: a pool is over its bound only while an input is handled.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::network::Prefix;
 use crate::model::id::MemberId;
-use crate::server::conn::{Conn, Conns, Phase};
+use crate::server::conn::{Conn, Phase};
 use crate::server::contract::ConnId;
 
 /// Bytes of anonymous requests. Above: 503 `busy` for the largest request of the network that holds the most.
@@ -39,7 +40,22 @@ impl Holder {
 
 #[derive(Debug, Default)]
 pub struct Receiving {
-    held: [usize; 2],
+    pools: [Pool; 2],
+}
+
+/// What the connections of one pool hold, in an order in which the next one that gives way is found at once.
+#[derive(Debug, Default)]
+struct Pool {
+    bytes: usize,
+    shares: BTreeMap<Holder, Share>,
+    /// The holders by what they hold.
+    by_bytes: BTreeSet<(usize, Holder)>,
+}
+
+#[derive(Debug, Default)]
+struct Share {
+    bytes: usize,
+    conns: BTreeSet<(usize, ConnId)>,
 }
 
 impl Receiving {
@@ -49,7 +65,7 @@ impl Receiving {
         if held != conn.held {
             self.forget(conn);
             if let Some((holder, bytes)) = held {
-                self.held[holder.pool()] += bytes;
+                self.pools[holder.pool()].add(holder, conn.id, bytes);
             }
             conn.held = held;
         }
@@ -57,26 +73,47 @@ impl Receiving {
 
     pub fn forget(&mut self, conn: &mut Conn) {
         if let Some((holder, bytes)) = conn.held.take() {
-            self.held[holder.pool()] -= bytes;
+            self.pools[holder.pool()].remove(holder, conn.id, bytes);
         }
     }
 
-    /// The connections that give way so that both pools are a quarter below their bounds again; none unless a pool is full.
-    /// `request_max` is the length of the largest request.
-    pub fn victims(&self, conns: &Conns, request_max: usize) -> Vec<ConnId> {
-        let mut victims = Vec::new();
-        for (pool, max) in [STRANGERS_BYTES_MAX, MEMBERS_BYTES_MAX].into_iter().enumerate() {
-            let max = max.max(request_max.saturating_mul(WHOLE_REQUESTS_MIN));
-            if self.held[pool] > max {
-                let excess = self.held[pool] - max / 4 * 3;
-                victims.extend(largest(
-                    conns.iter().filter_map(|conn| Some((conn.id, conn.held?))),
-                    pool,
-                    excess,
-                ));
-            }
+    /// The connection that gives way; `None` unless a pool is over its bound. `request_max` is the length of the largest request.
+    pub fn victim(&self, request_max: impl Fn() -> usize) -> Option<ConnId> {
+        [STRANGERS_BYTES_MAX, MEMBERS_BYTES_MAX].into_iter().zip(&self.pools).find_map(|(max, pool)| {
+            // The length is asked for only in a full pool, since this runs after each input.
+            let is_full = pool.bytes > max && pool.bytes > request_max().saturating_mul(WHOLE_REQUESTS_MIN);
+            is_full.then(|| pool.largest())?
+        })
+    }
+}
+
+impl Pool {
+    fn add(&mut self, holder: Holder, conn: ConnId, bytes: usize) {
+        let share = self.shares.entry(holder).or_default();
+        self.by_bytes.remove(&(share.bytes, holder));
+        share.bytes += bytes;
+        share.conns.insert((bytes, conn));
+        self.by_bytes.insert((share.bytes, holder));
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, holder: Holder, conn: ConnId, bytes: usize) {
+        let Some(share) = self.shares.get_mut(&holder) else { return };
+        self.by_bytes.remove(&(share.bytes, holder));
+        share.bytes -= bytes;
+        share.conns.remove(&(bytes, conn));
+        if share.conns.is_empty() {
+            self.shares.remove(&holder);
+        } else {
+            self.by_bytes.insert((share.bytes, holder));
         }
-        victims
+        self.bytes -= bytes;
+    }
+
+    /// The largest request of the holder that has the most.
+    fn largest(&self) -> Option<ConnId> {
+        let (_, holder) = self.by_bytes.last()?;
+        self.shares.get(holder)?.conns.last().map(|(_, conn)| *conn)
     }
 }
 
@@ -91,7 +128,19 @@ fn held(conn: &Conn) -> Option<(Holder, usize)> {
             address = reading.exchange.client.address;
             account = reading.exchange.actor.map(|actor| actor.member);
         }
+        // Fragments of a message, or one that arrives slowly.
+        Phase::WebSocket(stream) => {
+            bytes += stream.ws.memory();
+            address = stream.client.address;
+            account = stream.actor.map(|actor| actor.member);
+        }
         Phase::Await { exchange, .. } => {
+            address = exchange.client.address;
+            account = exchange.actor.map(|actor| actor.member);
+        }
+        // Until its refusal is due it keeps its head.
+        Phase::Delay { exchange, .. } => {
+            bytes += exchange.head.memory();
             address = exchange.client.address;
             account = exchange.actor.map(|actor| actor.member);
         }
@@ -101,53 +150,38 @@ fn held(conn: &Conn) -> Option<(Holder, usize)> {
     (bytes > 0).then_some((holder, bytes))
 }
 
-/// The largest requests, each of the holder that has the most then, until they are `excess` bytes together.
-fn largest(held: impl Iterator<Item = (ConnId, (Holder, usize))>, pool: usize, excess: usize) -> Vec<ConnId> {
-    let mut of_holder: BTreeMap<Holder, Vec<(usize, ConnId)>> = BTreeMap::new();
-    for (id, (holder, bytes)) in held.filter(|(_, (holder, _))| holder.pool() == pool) {
-        of_holder.entry(holder).or_default().push((bytes, id));
-    }
-    let mut most: BinaryHeap<(usize, Holder)> = BinaryHeap::new();
-    for (holder, requests) in &mut of_holder {
-        requests.sort_unstable();
-        most.push((requests.iter().map(|(bytes, _)| bytes).sum(), *holder));
-    }
-    let (mut victims, mut freed) = (Vec::new(), 0);
-    while freed < excess
-        && let Some((sum, holder)) = most.pop()
-    {
-        if let Some((bytes, id)) = of_holder.get_mut(&holder).and_then(Vec::pop) {
-            victims.push(id);
-            freed += bytes;
-            most.push((sum - bytes, holder));
-        }
-    }
-    victims
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::id::Id;
 
     #[test]
-    fn the_largest_requests_of_the_largest_holder_give_way() {
+    fn the_largest_request_of_the_largest_holder_gives_way() {
         let network = |text: &str| Holder::Network(Prefix::outermost(text.parse().expect("an address")));
         let (a, b, c) = (network("192.0.2.1"), network("2001:db8::1"), network("198.51.100.1"));
-        let all = [
-            (a, 300),
-            (b, 60_000),
-            (b, 9_000),
-            (c, 40_000),
-            (c, 50_000),
-            (Holder::Account(Id::from_u128(1)), 99_000),
-        ];
-        let held = || all.iter().enumerate().map(|(id, it)| (ConnId(id as u64), *it));
-        let victims = |excess| largest(held(), 0, excess).iter().map(|id| id.0).collect::<Vec<_>>();
-        assert_eq!(victims(0), [0; 0]);
-        assert_eq!(victims(1), [4], "90,000 are of one network");
-        assert_eq!(victims(60_000), [4, 1]);
-        assert_eq!(victims(120_000), [4, 1, 3]);
-        assert_eq!(victims(1_000_000).len(), 5, "an account's bytes are in another pool");
+        let mut pool = Pool::default();
+        let all = [(a, 300), (b, 60_000), (b, 9_000), (c, 40_000), (c, 50_000)];
+        for (id, (holder, bytes)) in all.into_iter().enumerate() {
+            pool.add(holder, ConnId(id as u64), bytes);
+        }
+        let mut victims = Vec::new();
+        while let Some(id) = pool.largest() {
+            let (holder, bytes) = all[id.0 as usize];
+            pool.remove(holder, id, bytes);
+            victims.push(id.0);
+        }
+        assert_eq!(victims, [4, 1, 3, 2, 0], "90,000 are of one network");
+        assert!(pool.bytes == 0 && pool.shares.is_empty() && pool.by_bytes.is_empty());
+    }
+
+    #[test]
+    fn a_pool_has_room_for_some_of_the_largest_requests() {
+        let mut receiving = Receiving::default();
+        let holder = Holder::Account(Id::from_u128(1));
+        receiving.pools[1].add(holder, ConnId(7), MEMBERS_BYTES_MAX);
+        assert_eq!(receiving.victim(|| 0), None, "at the bound");
+        receiving.pools[1].add(holder, ConnId(8), 1);
+        assert_eq!(receiving.victim(|| 0), Some(ConnId(7)));
+        assert_eq!(receiving.victim(|| MEMBERS_BYTES_MAX), None);
     }
 }

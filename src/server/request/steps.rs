@@ -156,9 +156,16 @@ pub fn run(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, step: Resu
 
 /// Puts a password hash into the queue of [`hashing`](super::hashing).
 fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, then: Then<Done>) -> Ticket {
-    let device_known = matches!(&job, Job::VerifyPassword(verify) if verify.device_known);
-    let is_known = device_known || exchange.actor.is_some() || conn.listener_kind == ListenerKind::Control;
-    let asker = Asker { address: exchange.client.address, is_known };
+    let known_to = match &job {
+        Job::VerifyPassword(verify) => verify.known_to,
+        _ => None,
+    };
+    let member = exchange.actor.map(|actor| actor.member).or(known_to);
+    let asker = match member {
+        Some(member) => Asker::Account(member),
+        None if conn.listener_kind == ListenerKind::Control => Asker::Operator,
+        None => Asker::Address(exchange.client.address),
+    };
     let ticket = core.calls.insert(Call { caller: Caller::Request(conn.id), next: Next::Hash(then) });
     core.hashing.ask(asker, ticket, job);
     ticket

@@ -163,3 +163,29 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     conn.deadline = Some(core.now.instant + PROGRESS_WINDOW);
     advance(core, conn);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::Id;
+
+    #[test]
+    fn exports_are_bounded_by_member_and_in_all() {
+        let mut exports = Exports::default();
+        let code = |exports: &mut Exports, member| {
+            exports.begin(Id::from_u128(member)).err().map(|problem| problem.code)
+        };
+        let members = (EXPORTS_MAX / EXPORTS_PER_ACCOUNT) as u128;
+        for member in 1..=members {
+            (0..EXPORTS_PER_ACCOUNT).for_each(|_| assert_eq!(code(&mut exports, member), None));
+            assert_eq!(code(&mut exports, member), Some(Code::RateLimited));
+        }
+        assert_eq!(code(&mut exports, members + 1), Some(Code::Busy));
+        exports.ended(Id::from_u128(1));
+        assert_eq!(code(&mut exports, members + 1), None, "there is room again");
+        assert_eq!(code(&mut exports, 1), Some(Code::Busy));
+        (1..=members + 1)
+            .for_each(|member| (0..EXPORTS_PER_ACCOUNT).for_each(|_| exports.ended(Id::from_u128(member))));
+        assert!(exports.0.is_empty());
+    }
+}

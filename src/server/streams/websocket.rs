@@ -306,6 +306,12 @@ fn end(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
     http::linger(core, conn, reason);
 }
 
+/// All incomplete messages together are too large, and this one gives way: its bytes are dropped at once.
+pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
+    close(core, conn, CloseReason::GaveWay, "try again");
+    end(core, conn, CloseReason::GaveWay);
+}
+
 /// Why the server sent a close frame, if it did.
 fn closing_reason(conn: &Conn) -> Option<CloseReason> {
     let Phase::WebSocket(stream) = &conn.phase else { return None };

@@ -6,7 +6,9 @@ use natter::model::conversation::{
 };
 use natter::model::event::Fact;
 use natter::model::id::{ConversationId, ProfileId};
-use natter::model::message::{Destination, ListMessages, OpenLegacySocket, PagePoint, PostMessage};
+use natter::model::message::{
+    DeleteMessage, Destination, ListMessages, OpenLegacySocket, PagePoint, PostMessage,
+};
 use natter::model::operation::Refusal;
 
 use crate::storage::{Room, key_of, make_group, room};
@@ -245,4 +247,30 @@ fn the_chat_list_shows_the_last_text() {
     assert_eq!((chats.chats[2].sender, chats.chats[2].receiver[0].id), (ann.profile, bob.profile));
     assert_eq!(chats.unread_conversations, 2);
     assert_eq!(kit.read(ListChats { viewer: ann.profile, limit: 1 }).expect("the chats").chats.len(), 1);
+}
+
+/// A member who deletes a million messages makes no read mark of the other one slow: tombstones are counted in blocks.
+#[test]
+fn deleted_messages_are_not_unread_wherever_the_read_mark_is() {
+    let Room { mut kit, ann, bob, first, .. } = room("tombstones");
+    let pair = first.conversation;
+    let posted: Vec<_> =
+        (0..2_100).map(|_| kit.say(ann.profile, Destination::To(bob.profile), "x")).collect();
+    let deleted = |n: u64| n.is_multiple_of(3) || (1_020..=1_030).contains(&n);
+    let mut last = 0;
+    for message in &posted {
+        last = message.n;
+        if deleted(message.n) {
+            let delete = DeleteMessage { actor: ann.profile, message: message.id, at: kit.now_ms };
+            assert_eq!(kit.write(delete).0, Ok(()));
+        }
+    }
+    // A message that was deleted before is counted once.
+    let again = DeleteMessage { actor: ann.profile, message: posted[1].id, at: kit.now_ms };
+    assert!(deleted(posted[1].n) && kit.write(again).0 == Ok(()));
+    for read_n in [1, 2, 3, 1_019, 1_022, 1_023, 1_024, 1_025, 1_030, 2_047, 2_048, 2_049, last - 1, last] {
+        let command = mark(&kit, bob, pair, read_n);
+        let unread = (read_n + 1..=last).filter(|n| !deleted(*n)).count() as u64;
+        assert_eq!(kit.write(command).0, Ok(Marked { read_n, unread }));
+    }
 }

@@ -208,3 +208,26 @@ fn a_replay_waits_for_its_reader() {
     assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]));
     assert_eq!(kinds(&texts).last().map(String::as_str), Some("caught_up"));
 }
+
+/// One account with many sockets may not fill the memory with messages that it never completes.
+#[test]
+fn incomplete_messages_share_a_bound_and_those_of_the_largest_holder_give_way() {
+    let mut world = World::with(settings(Limits { connections_per_address: 2_000, ..limits() }));
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let half = frame(0x01, &[b' '; 65_000]);
+    let others = ready(&mut world, &bob);
+    world.send(others, &half);
+    let sockets: Vec<_> = (0..1_100)
+        .map(|_| {
+            let conn = ready(&mut world, &ann);
+            world.send(conn, &half);
+            conn
+        })
+        .collect();
+    let closed: Vec<_> = sockets.iter().filter_map(|conn| closed(&mut world, *conn)).collect();
+    let open = sockets.len() - closed.len();
+    assert!(open * half.len() <= 67_108_864 && open > 700, "{open}");
+    assert!(closed.iter().all(|(code, reason)| (*code, reason.as_str()) == (1_013, "try again")));
+    world.send(others, &frame(0x80, b"{}"));
+    assert_eq!(kinds(&world.texts(others)), ["null unknown_op"]);
+}

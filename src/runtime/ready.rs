@@ -1,0 +1,87 @@
+//! The sockets with something to read, and which is next: a flood from one network never delays the requests of others.
+//!
+//! Owns the order; the loop owns the sockets. Connections of members and all others are served alternately, each in turn by
+//! network, and the oldest first within a network.
+//! Invariant: a socket is in the queue at most once (`Socket::listed`), and each of its networks has something to read.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::network::Prefix;
+use crate::server::contract::ConnId;
+
+#[derive(Debug, Default)]
+pub struct Ready {
+    members: Line,
+    others: Line,
+    /// Which of the two is next when both have something.
+    members_next: bool,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    networks: BTreeMap<Prefix, VecDeque<ConnId>>,
+    turns: VecDeque<Prefix>,
+}
+
+impl Ready {
+    pub fn push(&mut self, conn: ConnId, network: Prefix, is_member: bool) {
+        let line = if is_member { &mut self.members } else { &mut self.others };
+        line.push(conn, network);
+    }
+
+    pub fn pop(&mut self) -> Option<ConnId> {
+        let (first, second) = if self.members_next {
+            (&mut self.members, &mut self.others)
+        } else {
+            (&mut self.others, &mut self.members)
+        };
+        self.members_next = !self.members_next;
+        first.pop().or_else(|| second.pop())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.turns.is_empty() && self.others.turns.is_empty()
+    }
+}
+
+impl Line {
+    fn push(&mut self, conn: ConnId, network: Prefix) {
+        let waiting = self.networks.entry(network).or_default();
+        if waiting.is_empty() {
+            self.turns.push_back(network);
+        }
+        waiting.push_back(conn);
+    }
+
+    fn pop(&mut self) -> Option<ConnId> {
+        let network = self.turns.pop_front()?;
+        let waiting = self.networks.get_mut(&network)?;
+        let conn = waiting.pop_front();
+        if waiting.is_empty() {
+            self.networks.remove(&network);
+        } else {
+            self.turns.push_back(network);
+        }
+        conn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_served_in_turn_and_members_alternate_with_all_others() {
+        let network = |text: &str| Prefix::outermost(text.parse().expect("an address"));
+        let mut ready = Ready::default();
+        (0..4).for_each(|conn| ready.push(ConnId(conn), network("192.0.2.1"), false));
+        ready.push(ConnId(4), network("192.0.2.77"), false);
+        ready.push(ConnId(5), network("198.51.100.1"), false);
+        (6..9).for_each(|conn| ready.push(ConnId(conn), network("2001:db8::1"), true));
+        ready.push(ConnId(9), network("192.0.2.1"), true);
+        let served: Vec<u64> = std::iter::from_fn(|| ready.pop()).map(|conn| conn.0).collect();
+        assert_eq!(served, [0, 6, 5, 9, 1, 7, 2, 8, 3, 4]);
+        assert!(ready.is_empty() && ready.pop().is_none());
+        assert!(ready.members.networks.is_empty() && ready.others.networks.is_empty());
+    }
+}
