@@ -64,7 +64,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ("publish", &["streams", "dispatch"]),
     ("reactions", &["streams", "dispatch"]),
     // A part of the value itself, which it names: see [`SERVER_ITSELF`].
-    ("admission", &["request", "streams"]),
+    ("admission", &["request", "streams", "dispatch"]),
     // The API documents, written from the table of routes.
     ("schema", &["request"]),
 ];
