@@ -50,7 +50,10 @@ impl Bundle<'_> {
                 exports.push(exported(path, rest));
                 body.push_str(&format!("{}\n", rest.trim_end()));
             } else if !code.is_empty() {
-                assert!(code.matches('`').count() % 2 == 0, "{path}: a template of two lines: {code}");
+                assert!(
+                    code.matches('`').count().is_multiple_of(2),
+                    "{path}: a template of two lines: {code}"
+                );
                 body.push_str(&format!("{code}\n"));
             }
         }

@@ -248,6 +248,7 @@ fn invalid(field: &'static str) -> String {
 /// What any request may be answered with, for reasons that have nothing to do with what it asks.
 pub const ALWAYS: &[Code] = &[
     Code::BadRequest,
+    Code::HttpsRequired,
     Code::MethodNotAllowed,
     Code::RequestTimeout,
     Code::TooLarge,

@@ -20,7 +20,7 @@ pub fn digits(body: &str) -> String {
 
 /// The code in the newest mail to `name`.
 pub fn code_of(world: &World, name: &str) -> String {
-    digits(&world.mail_to(&format!("{name}@example.org")).body.expose())
+    digits(world.mail_to(&format!("{name}@example.org")).body.expose())
 }
 
 /// A code that differs from this one.
