@@ -5,14 +5,12 @@
 pub mod http;
 pub mod image;
 pub mod media;
-#[cfg(not(feature = "tls"))]
-mod no_tls;
 pub mod smtp;
 pub mod sse;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+pub mod tls;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod websocket;
 pub mod x509;
-
-#[cfg(not(feature = "tls"))]
-pub use no_tls as tls;

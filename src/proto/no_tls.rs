@@ -95,7 +95,7 @@ pub mod server {
             match self.0 {}
         }
 
-        pub fn peer_closed(&self) -> bool {
+        pub fn peer_closed(&mut self) -> bool {
             match self.0 {}
         }
     }

@@ -192,7 +192,7 @@ fn a_hangup_without_a_terminal_ends_no_server() {
             println!("SKIPPED: this env(1) does not support {option}");
             return;
         }
-        let mut natter = launch.start_with(&[option, "setsid", &natter.to_string_lossy()]);
+        let natter = launch.start_with(&[option, "setsid", &natter.to_string_lossy()]);
         natter.signal(Signal::Hup);
         let mut http = Http::connect(natter.address);
         assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
