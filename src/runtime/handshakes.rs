@@ -15,7 +15,8 @@ use super::inbox::{Completion, Inbox};
 use super::kernel;
 use super::queue::{Producer, Queue, Taken};
 use super::threads::{Thread, spawn};
-use crate::base::turns::Turns;
+use crate::base::network::Prefix;
+use crate::base::turns::{Turns, prefixes};
 use crate::proto::tls::TlsError;
 use crate::proto::tls::server::Session;
 use crate::server::contract::ConnId;
@@ -37,7 +38,7 @@ type Part = (ConnId, Box<Session>);
 
 /// The loop's side.
 pub struct Handshakes {
-    waiting: Turns<ConnId>,
+    waiting: Turns<Prefix, ConnId>,
     parts: Producer<Part>,
     threads: Vec<Thread>,
 }
@@ -55,12 +56,12 @@ impl Handshakes {
 
     /// A connection has a part to be worked on.
     pub fn wait(&mut self, conn: ConnId, peer: IpAddr) {
-        self.waiting.push(peer, conn);
+        self.waiting.push(&prefixes(peer), conn);
     }
 
     /// A connection is gone.
     pub fn forget(&mut self, conn: ConnId, peer: IpAddr) {
-        self.waiting.remove(peer, |waiting| *waiting == conn);
+        self.waiting.remove(&prefixes(peer), |waiting| *waiting == conn);
     }
 
     /// The connection whose turn it is, while a thread can begin a part soon.

@@ -4,29 +4,22 @@
 //! network, and the oldest first within a network.
 //! Invariant: a socket is in the queue at most once (`Socket::listed`), and each of its networks has something to read.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use crate::base::network::Prefix;
+use crate::base::turns::Turns;
 use crate::server::contract::ConnId;
 
 #[derive(Debug, Default)]
 pub struct Ready {
-    members: Line,
-    others: Line,
+    members: Turns<Prefix, ConnId>,
+    others: Turns<Prefix, ConnId>,
     /// Which of the two is next when both have something.
     members_next: bool,
-}
-
-#[derive(Debug, Default)]
-struct Line {
-    networks: BTreeMap<Prefix, VecDeque<ConnId>>,
-    turns: VecDeque<Prefix>,
 }
 
 impl Ready {
     pub fn push(&mut self, conn: ConnId, network: Prefix, is_member: bool) {
         let line = if is_member { &mut self.members } else { &mut self.others };
-        line.push(conn, network);
+        line.push(&[network], conn);
     }
 
     pub fn pop(&mut self) -> Option<ConnId> {
@@ -40,29 +33,7 @@ impl Ready {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.members.turns.is_empty() && self.others.turns.is_empty()
-    }
-}
-
-impl Line {
-    fn push(&mut self, conn: ConnId, network: Prefix) {
-        let waiting = self.networks.entry(network).or_default();
-        if waiting.is_empty() {
-            self.turns.push_back(network);
-        }
-        waiting.push_back(conn);
-    }
-
-    fn pop(&mut self) -> Option<ConnId> {
-        let network = self.turns.pop_front()?;
-        let waiting = self.networks.get_mut(&network)?;
-        let conn = waiting.pop_front();
-        if waiting.is_empty() {
-            self.networks.remove(&network);
-        } else {
-            self.turns.push_back(network);
-        }
-        conn
+        self.members.is_empty() && self.others.is_empty()
     }
 }
 
@@ -82,6 +53,5 @@ mod tests {
         let served: Vec<u64> = std::iter::from_fn(|| ready.pop()).map(|conn| conn.0).collect();
         assert_eq!(served, [0, 6, 5, 9, 1, 7, 2, 8, 3, 4]);
         assert!(ready.is_empty() && ready.pop().is_none());
-        assert!(ready.members.networks.is_empty() && ready.others.networks.is_empty());
     }
 }

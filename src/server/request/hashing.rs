@@ -14,10 +14,11 @@
 //! Invariant: both queues are bounded in all, by account and by prefix; when one is full, the account or network with the most
 //! jobs in it gives way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::base::network::Prefix;
+use crate::base::turns::{Turns, prefixes};
 use crate::limits::{PASSWORD_JOBS_MAX, PASSWORD_THREADS};
 use crate::model::id::MemberId;
 use crate::model::job::Job;
@@ -77,18 +78,7 @@ type Waiting = (Ticket, Job);
 
 /// One queue, served in turn by account or prefix.
 #[derive(Debug, Default)]
-struct Line {
-    root: Node,
-}
-
-/// One share, or all: its jobs if it is an account's or a subscriber's, else the shares in it, the next one first.
-#[derive(Debug, Default)]
-struct Node {
-    jobs: VecDeque<Waiting>,
-    inner: BTreeMap<Share, Node>,
-    turns: VecDeque<Share>,
-    len: usize,
-}
+struct Line(Turns<Share, Waiting>);
 
 impl Hashing {
     /// Adds a job. If there is no room, another one is refused for it, or it is refused itself.
@@ -97,7 +87,7 @@ impl Hashing {
             Asker::Account(member) => (&mut self.known, vec![Share::Account(member)]),
             Asker::Operator => (&mut self.known, vec![Share::Operator]),
             Asker::Address(address) => {
-                (&mut self.others, Prefix::around(address).rev().map(Share::Network).collect())
+                (&mut self.others, prefixes(address).into_iter().map(Share::Network).collect())
             }
         };
         self.refused.extend(line.push(&path, (ticket, job)));
@@ -110,7 +100,8 @@ impl Hashing {
 
     /// Removes a job that no client waits for any more; `false` if it does not wait here.
     pub fn forget(&mut self, ticket: Ticket) -> bool {
-        self.known.root.forget(ticket) || self.others.root.forget(ticket)
+        let is_it = |(waiting, _): &Waiting| *waiting == ticket;
+        self.known.0.remove(&[], is_it).or_else(|| self.others.0.remove(&[], is_it)).is_some()
     }
 
     /// The next job for the workers, while they can begin one.
@@ -123,7 +114,7 @@ impl Hashing {
         } else {
             (&mut self.others, &mut self.known)
         };
-        let next = first.pop().or_else(|| second.pop())?;
+        let next = first.0.pop().or_else(|| second.0.pop())?;
         self.known_next = !self.known_next;
         self.under_way += 1;
         Some(next)
@@ -136,114 +127,29 @@ impl Hashing {
 }
 
 impl Line {
+    /// Adds a job. Returns the one that is refused for it, or its own ticket if it is refused itself.
     fn push(&mut self, path: &[Share], waiting: Waiting) -> Option<Ticket> {
-        if self.root.is_full(path) {
+        if self.0.is_full(path, Share::jobs_max) {
             return Some(waiting.0);
         }
         let mut refused = None;
-        if self.root.len >= WAITING_MAX {
-            let (most, longest) = self.root.longest()?;
+        if self.0.len() >= WAITING_MAX {
+            let (most, longest) = self.0.longest()?;
             // One with as many jobs as the longest one has no claim against it.
-            if self.root.of(path[0]) >= longest || most == path[0] {
+            if self.0.len_of(path[0]) >= longest || most == path[0] {
                 return Some(waiting.0);
             }
-            refused = self.root.drop_newest().map(|(ticket, _)| ticket);
+            refused = self.0.drop_newest().map(|(ticket, _)| ticket);
         }
-        self.root.push(path, waiting);
+        self.0.push(path, waiting);
         refused
-    }
-
-    fn pop(&mut self) -> Option<Waiting> {
-        self.root.pop()
-    }
-}
-
-impl Node {
-    fn of(&self, share: Share) -> usize {
-        self.inner.get(&share).map_or(0, |node| node.len)
-    }
-
-    /// Whether one of these nested shares has as many jobs as it may.
-    fn is_full(&self, path: &[Share]) -> bool {
-        let Some((first, rest)) = path.split_first() else { return false };
-        self.inner.get(first).is_some_and(|node| node.len >= first.jobs_max() || node.is_full(rest))
-    }
-
-    fn push(&mut self, path: &[Share], waiting: Waiting) {
-        self.len += 1;
-        let Some((first, rest)) = path.split_first() else { return self.jobs.push_back(waiting) };
-        let node = self.inner.entry(*first).or_default();
-        if node.len == 0 {
-            self.turns.push_back(*first);
-        }
-        node.push(rest, waiting);
-    }
-
-    /// The oldest job of the share whose turn it is; that share then waits for all others.
-    fn pop(&mut self) -> Option<Waiting> {
-        let next = match self.turns.pop_front() {
-            None => self.jobs.pop_front(),
-            Some(share) => {
-                let node = self.inner.get_mut(&share)?;
-                let next = node.pop();
-                if node.len == 0 {
-                    self.inner.remove(&share);
-                } else {
-                    self.turns.push_back(share);
-                }
-                next
-            }
-        };
-        self.len -= usize::from(next.is_some());
-        next
-    }
-
-    fn forget(&mut self, ticket: Ticket) -> bool {
-        let before = self.jobs.len();
-        self.jobs.retain(|(waiting, _)| *waiting != ticket);
-        let mut found = self.jobs.len() < before;
-        if !found
-            && let Some((share, node)) = self.inner.iter_mut().find_map(|(share, node)| {
-                let found = node.forget(ticket);
-                found.then_some((*share, &*node))
-            })
-        {
-            found = true;
-            if node.len == 0 {
-                self.inner.remove(&share);
-                self.turns.retain(|turn| *turn != share);
-            }
-        }
-        self.len -= usize::from(found);
-        found
-    }
-
-    /// The share with the most jobs, and how many.
-    fn longest(&self) -> Option<(Share, usize)> {
-        self.inner.iter().map(|(share, node)| (*share, node.len)).max_by_key(|(_, len)| *len)
-    }
-
-    /// Drops the newest job of the share with the most jobs.
-    fn drop_newest(&mut self) -> Option<Waiting> {
-        let dropped = match self.longest() {
-            None => self.jobs.pop_back(),
-            Some((share, _)) => {
-                let node = self.inner.get_mut(&share)?;
-                let dropped = node.drop_newest();
-                if node.len == 0 {
-                    self.inner.remove(&share);
-                    self.turns.retain(|turn| *turn != share);
-                }
-                dropped
-            }
-        };
-        self.len -= usize::from(dropped.is_some());
-        dropped
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::base::id::Id;
     use crate::base::secret::Secret;
@@ -294,34 +200,6 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_are_served_in_turn_at_each_width() {
-        let mut stage = Stage::new();
-        for address in [
-            "2001:db8::1",
-            "2001:db8::2",
-            "2001:db8:0:1::1",
-            "2001:db8:0:100::1",
-            "2001:db8:1::1",
-            "192.0.2.1",
-            "192.0.2.1",
-            "192.0.2.2",
-        ] {
-            assert_eq!(stage.ask(address), None);
-        }
-        let expect = [
-            "2001:db8::1",
-            "2001:db8:1::1",
-            "192.0.2.1",
-            "2001:db8:0:100::1",
-            "192.0.2.2",
-            "2001:db8:0:1::1",
-            "192.0.2.1",
-            "2001:db8::2",
-        ];
-        assert_eq!(stage.serve(), expect);
-    }
-
-    #[test]
     fn in_a_full_queue_the_prefix_with_the_most_jobs_gives_way_to_a_new_one() {
         let mut stage = Stage::new();
         // 256 /64s of one /56 have together as many jobs as one /56 may.
@@ -332,11 +210,11 @@ mod tests {
         for i in 0..8 {
             assert_eq!(stage.ask(&format!("10.0.{i}.1")), None);
         }
-        assert_eq!(stage.hashing.others.root.len, WAITING_MAX);
+        assert_eq!(stage.hashing.others.0.len(), WAITING_MAX);
         // It is full, and each new prefix replaces the newest job of the busiest network.
         assert!(stage.ask("203.0.113.1").is_some_and(|gone| gone.starts_with("198.51.100.")));
         assert!(stage.ask("198.51.100.200").is_some_and(|gone| gone == "198.51.100.200"));
-        assert_eq!(stage.hashing.others.root.len, WAITING_MAX);
+        assert_eq!(stage.hashing.others.0.len(), WAITING_MAX);
         let served = stage.serve();
         assert_eq!(served.len(), WAITING_MAX);
         assert!(served[..12].contains(&"203.0.113.1".to_owned()), "in the first round of turns");
@@ -350,9 +228,9 @@ mod tests {
         }
         assert!(stage.hashing.forget(Key::from_u64(0)) && stage.hashing.forget(Key::from_u64(3)));
         assert!(!stage.hashing.forget(Key::from_u64(3)) && !stage.hashing.forget(Key::from_u64(9)));
-        assert_eq!(stage.hashing.others.root.len, 2);
+        assert_eq!(stage.hashing.others.0.len(), 2);
         assert_eq!(stage.serve(), ["192.0.2.1", "192.0.2.2"]);
-        assert!(stage.hashing.others.root.inner.is_empty());
+        assert!(stage.hashing.others.0.is_empty());
     }
 
     #[test]
@@ -376,6 +254,6 @@ mod tests {
         (0..WAITING_MAX - OF_ACCOUNT_MAX)
             .for_each(|at| assert_eq!(stage.ask(&format!("{}", 100 + at)), None));
         assert_eq!(stage.ask("8").as_deref(), Some("7"));
-        assert_eq!(stage.hashing.known.root.len, WAITING_MAX);
+        assert_eq!(stage.hashing.known.0.len(), WAITING_MAX);
     }
 }
