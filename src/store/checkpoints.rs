@@ -140,7 +140,8 @@ impl WriteHandle<'_> {
         if (WAL_CHECKPOINT_PAGES..WAL_LITESTREAM_PAGES).contains(&wal.pages) && self.has_litestream()? {
             if due {
                 self.writer_state.restart_at = Some(now + RESTART_EVERY);
-                self.writer_state.wal_held = self.held(wal.pages);
+                // Without a process that is seen, the WAL is only left alone: nothing prevents its restart.
+                self.writer_state.wal_held = self.held(wal.pages).filter(|held| held.pid.is_some());
             }
         } else if wal.pages >= WAL_RESTART_PAGES && due {
             let wait_ms = match writer_state.restart_at {
