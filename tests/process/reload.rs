@@ -90,3 +90,32 @@ fn a_level_of_the_environment_stays_and_an_ignored_sighup_stays_ignored() {
     assert!(!natter.log().iter().any(|line| line.contains("reloading")), "{:#?}", natter.log());
     natter.stop();
 }
+
+/// Starts its arguments in a terminal of their own, except for standard error, and closes the terminal at SIGHUP.
+const IN_A_TERMINAL: &str = "
+import os, pty, signal, sys
+stderr = os.dup(2)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+pid, terminal = pty.fork()
+if pid == 0:
+    os.dup2(stderr, 2)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+    os.execv(sys.argv[1], sys.argv[1:])
+signal.signal(signal.SIGHUP, lambda *_: os.close(terminal))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn a_server_in_a_terminal_ends_with_it() {
+    let python = Command::new("python3").arg("--version").output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        println!("SKIPPED: python3 is not installed");
+        return;
+    }
+    let dir = TestDir::new();
+    let mut natter = Launch::new(dir.path()).by(&["python3", "-c", IN_A_TERMINAL]).start();
+    natter.signal(Signal::Hup);
+    assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
+}
