@@ -49,38 +49,39 @@
 //! Ann posts over her WebSocket: `{"id":7,"op":"message.post","to":"…","client_id":"…","body":"hi"}`. Bob has a WebSocket
 //! open and receives the event. Each row names a file, a function, and what happens if the step fails. A post over HTTP
 //! differs only at the ends: `server/request/http.rs` `read_head` and `read_body` replace rows 4 to 6, and
-//! `server/request/respond.rs` `reply` replaces row 24.
+//! `server/request/respond.rs` `reply` replaces row 24; a rate that is used up is 429 there. An empty last column means that the
+//! step cannot fail.
 //!
 //! | | file | function | what it does | if it fails |
 //! |---|---|---|---|---|
 //! | | **in** | | **on the thread of the loop** | |
 //! | 1 | `runtime/event_loop/inputs.rs` | `read` | reads bytes from the socket, gives them to the server as `Input::Received` | a broken socket becomes `Input::Failed`: the connection is forgotten |
 //! | 2 | `server/mod.rs` | `handle` | the only way into the server; `with_conn` finds the connection | an input for a closed connection does nothing |
-//! | 3 | `server/dispatch.rs` | `received` | the connection's phase is a WebSocket | the compiler asks for every phase |
-//! | 4 | `proto/websocket/mod.rs` | `next` | parses one frame; `server/streams/websocket.rs` `advance` calls it only while fewer than 64 ops are in flight and the send queue has room | close 1002, 1007 or 1009; a binary frame closes 1003 |
+//! | 3 | `server/dispatch.rs` | `received` | the connection's phase is a WebSocket | |
+//! | 4 | `proto/websocket/mod.rs` | `next` | parses one frame; `server/streams/websocket.rs` `advance` calls it only while fewer than 64 ops are in flight and the send queue has room | close 1002 for a violation of the protocol, 1007 for text that is not UTF-8, 1009 for a message that is too long, 1003 for a binary frame |
 //! | 5 | `server/streams/ops.rs` | `text` | parses the JSON, finds the row of the route table (`server/request/routes.rs`) that `op` names | an `error` frame, and the socket stays open; 100 refused frames in 10 s close 4429 |
-//! | 6 | `server/request/admit.rs` | `take` | takes one write from the member's rate | the frame waits in `Ops`, and the socket is not read (no error) |
-//! | 7 | `server/request/steps.rs` | `call` | runs the row's handler | a panic costs this op a 500, `guard` catches it |
+//! | 6 | `server/request/admit.rs` | `take` | takes one write from the member's rate | the frame waits in the connection's `Ops` (`server/streams/ops.rs`) until the rate allows it, and the socket is not read meanwhile; no error |
+//! | 7 | `server/request/steps.rs` | `call` | runs the row's handler | a panic costs this op a 500: `guard` in the same file catches it |
 //! | 8 | `messaging/messages.rs` | `post` | checks the form, makes a `PostMessage` with the server's time and random bits; returns `Step::Store` | 422 `invalid_<field>`: storage is not asked |
 //! | 9 | `server/request/steps.rs` | `ask` | queues `Effect::Write` with a ticket and the connection's lane | |
 //! | | **store** | | **on the writer thread** | |
 //! | 10 | `runtime/storage.rs` | `submit` | puts the write into the queue of the writer (on the loop) | a full queue is 503 `busy` and closes the lane; a closed lane is 503 `unavailable` |
 //! | 11 | `runtime/storage/writer_thread.rs` | `iterate` | takes what waits, at most 512 writes, as one batch | |
-//! | 12 | `store/writer.rs` | `transact` | `BEGIN`, then `store/batch.rs` `perform` for each write | a fault of the disk ends the transaction: see row 15 |
+//! | 12 | `store/writer.rs` | `transact` | begins the transaction, then `store/batch.rs` `perform` for each write | a fault of the disk ends the transaction: see row 15 |
 //! | 13 | `store/messages.rs` | `post` | decides whether the sender may post: membership and blocks (`known` in the cache, else `find_destination`) | 404 for a stranger to the conversation, and for a block before the first message; 403 for a block in an existing conversation |
 //! | 14 | `store/messages.rs` | `insert` | gives the message its `n` and `seq`, inserts one row, makes the event | a `client_id` that this sender has used inserts nothing: `original` returns the stored message, without an event |
-//! | 15 | `store/writer.rs` | `end` | `COMMIT`: SQLite syncs the WAL (`synchronous=FULL`) before it returns | `commit` rolls back and refuses **every** write of the batch: 503, or 507 on a full disk |
-//! | 16 | `runtime/storage/writer_thread.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane with a fault refuses its next writes until its connection is closed |
+//! | 15 | `store/writer.rs` | `end` | `COMMIT`: SQLite syncs the WAL (`synchronous=FULL`) before it returns | `commit` in the same file rolls back and refuses **every** write of the batch: 503, or 507 on a full disk |
+//! | 16 | `runtime/storage/writer_thread.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane whose write had a fault is closed: this thread refuses what is in its queue, row 10 what comes, until the connection is closed |
 //! | | **out** | | **on the thread of the loop** | |
 //! | 17 | `runtime/event_loop/inputs.rs` | `complete` | takes the outcomes: `Input::Answered` for each | a corrupt database stops the process |
-//! | 18 | `server/mod.rs` | `answered` | finds the call by its ticket; sends the events first (rows 19 to 22), then runs the continuation | if Ann's connection is closed, the events are sent, the answer is dropped |
+//! | 18 | `server/mod.rs` | `answered` | finds the call by its ticket; first handles the events (rows 19 to 22), then runs the continuation | if Ann's connection is closed, the events are sent, the answer is dropped |
 //! | 19 | `server/publish.rs` | `publish` | for each profile of the audience, each stream that the hub lists; not Ann's own connection, which gets the answer | |
-//! | 20 | `server/streams/replay.rs` | `deliver` | queues the event on Bob's send queue, encoded once for all streams (`server/streams/publication.rs` `push_frame`); a stream that catches up holds it | over the bound of held events: it drops them and reads the log instead |
-//! | 21 | `server/reactions.rs` | `on_fact` | does what else follows from the fact, such as presence between new peers | |
+//! | 20 | `server/streams/replay.rs` | `deliver` | queues the event on Bob's send queue. `server/streams/publication.rs` `push_frame` encodes it once for all WebSockets, since they get the same bytes. A stream that still reads the log keeps the event until then | more such events than a bound: the stream drops them and reads them from the log |
+//! | 21 | `server/reactions.rs` | `on_fact` | what else follows from a fact: two profiles whose first message this is learn whether the other is online | |
 //! | 22 | `server/streams/websocket.rs` | `on_delivered` | `enforce_limits` compares Bob's send queue with SEND_QUEUE_MAX | close 4408: Bob's client reconnects and resumes |
 //! | 23 | `messaging/messages.rs` | `posted` | the continuation: makes the reply; `server/dispatch.rs` `resume` gives it to the op that waits | a refusal becomes its problem, a panic a 500 |
 //! | 24 | `server/streams/ops.rs` | `finish` | queues the answer, in the order of Ann's writes | after a refusal with `retry` all writes after it are refused, and the socket closes 1013 |
-//! | 25 | `runtime/event_loop/effects.rs` | `flush` | one write for each socket with a queue, after all effects of the round | a broken socket becomes `Input::Failed` |
+//! | 25 | `runtime/event_loop/effects.rs` | `flush` | one write for each socket with a queue, after all effects of the turn | a broken socket becomes `Input::Failed` |
 //!
 //! `tests/architecture.rs` checks that every file and function of this table exists.
 //!
@@ -93,7 +94,7 @@
 //! `store/durability.rs` decides what must succeed before a write is answered again, and `store/upkeep.rs` `maintain` does it;
 //! until then every write is refused. Reads go on, and `/readyz` names the state.
 //!
-//! **If the disk is full**, writes are refused with 507, uploads too; lists, histories and streams go on. When there is room
+//! **If the disk is full**, writes are refused with 507, uploads too; lists, histories and the streams of all who do not post go on. When there is room
 //! again, `store/upkeep.rs` `maintain` notices it within about a second, and writes are answered again without a restart.
 //!
 //! **A client that was away** resumes with a cursor (`GET /api/v1/ws?cursor=…`). `server/streams/websocket.rs` `open` subscribes
@@ -107,7 +108,7 @@
 //! `close_largest`). It loses nothing, because it resumes. So the three kinds of stream (WebSocket, server-sent events, long
 //! poll) have one way to catch up, and one slow client delays no other.
 //!
-//! **If the process dies** before row 15, the post may or may not be stored, and no client has an answer. After row 15 the post
+//! **If the process dies** before row 15 has returned, the post may or may not be stored, and no client has an answer. After that the post
 //! is stored: the next start reads the WAL, and the repeated `client_id` gets the original.
 //!
 //! # What holds everywhere
@@ -117,19 +118,19 @@
 //!   (`work` is blocking code for worker threads: it may open sockets and read the clock.)
 //! - **A handler sees no connection, a connection sees no SQL, the store sees no socket.** What crosses is plain data:
 //!   [`Input`], [`Effect`], [`Command`](model::operation::Command), [`Job`](model::job::Job).
-//! - **One writer makes one total order.** `seq` has no two events, `n` has no gaps in its conversation; both are assigned
-//!   inside the message's own transaction.
+//! - **One writer makes one total order.** No two events have the same `seq`, and `n` has no gaps in its conversation; both are
+//!   assigned in the transaction that stores the message.
 //! - **Order by construction.** An HTTP connection that waits for an answer parses nothing more. After a fault the rest of
-//!   a lane is refused, so no write overtakes a refused one. An outcome finds its call by a generational ticket: a call whose
+//!   a lane is refused, so no write overtakes a refused one. An outcome finds its call by a ticket that is never used twice: a call whose
 //!   connection has closed still gets its outcome, and only the answer is dropped.
 //! - **Every buffer, queue, map and loop has a named bound**; a full one refuses, and nothing blocks the loop.
 //! - **No bytes of a peer can panic the process**, and a handler that panics costs one 500. A corrupt database stops it.
-//! - **An answered write survives SIGKILL and power loss.** Any other may or may not, and `client_id` makes a retry safe.
+//! - **An answered write survives SIGKILL and power loss** (power loss: unless SYNCHRONOUS=normal is set). Any other may or may not, and `client_id` makes a retry safe.
 //! - **No secret, token, code, password or message body reaches a log or an error.**
 //!
 //! # What a new feature touches
 //!
-//! *An op*, as `message.react` shows: its question in `model/message.rs` (`React`) and its row in `model/operation.rs`; the
+//! *An op*, as `message.react` shows: its command in `model/message.rs` (`React`) and its row in `model/operation.rs`; the
 //! SQL in `store/changes.rs` (`react`) and its arm in `store/batch.rs` (a read: `store/reader.rs`); the handler in
 //! `messaging/changes.rs` (`react`); its row in `server/request/routes.rs`, which makes it a route and an op at once. Six
 //! files, and its description in the folder `server/schema` (`.github/CONTRIBUTING.md` has the steps, tests included).
@@ -162,13 +163,13 @@
 //! | log | the events of the database, in the order of `seq`. SQLite's write-ahead log is the WAL |
 //! | epoch | names one history of the log; a restored backup begins a new one |
 //! | cursor | `<epoch>:<seq>`: after which event a client continues |
-//! | fact, event | what happened; a fact with its `seq` and its audience |
-//! | audience | the profiles that receive an event |
+//! | fact, event | a fact is what happened; an event is a fact with its `seq` and its audience |
+//! | audience | the profiles that receive an event; the *hub* lists the streams of each |
 //! | ephemeral event | presence or typing: no `seq`, not stored, best-effort |
 //! | op | a request on a WebSocket; most are rows of the table of routes |
 //! | handler, step | the function of a row of that table; what it wants next: reply, ask storage, have a job done, open a stream |
 //! | problem | an error on its way to a client, with a stable code |
-//! | refusal, fault | why storage did not do a command; a fault is a failure of the disk or the system, and is worth a retry |
+//! | refusal, fault | a refusal says why storage did not do a command; a fault is the kind of refusal that a failing or full disk causes, and is worth a retry |
 //! | command, outcome | a question to storage (a read or a write); its answer or refusal, and its events |
 //! | ticket | names a call that waits for an outcome. A WebSocket ticket is a one-time credential |
 //! | batch | the writes of one transaction: those that waited while the disk synced (group commit) |

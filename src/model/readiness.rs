@@ -43,7 +43,7 @@ impl std::fmt::Display for WalHeld {
             write!(f, " (pid {pid})")?;
         }
         f.write_str(
-    " prevents the log of the database (natter.db-wal) from being truncated: at WAL_MAX writes are refused",
+    " prevents the write-ahead log (natter.db-wal) from being truncated: at WAL_MAX writes are refused",
 )
     }
 }

@@ -112,13 +112,11 @@ impl Durability {
         use Obstacle::{Damaged, OtherProcess};
         Some(match (self.state, self.obstacle) {
             (State::Sound, _) => return None,
-            (State::Unproven | State::Wal, Some(OtherProcess)) => {
-                "another process holds the log of the database"
-            }
+            (State::Unproven | State::Wal, Some(OtherProcess)) => "another process holds the write-ahead log",
             (State::Unproven | State::Wal, Some(Obstacle::Fault(Fault::Full))) => Fault::Full.reason(),
-            (State::Unproven, _) => "what the log of the database holds is not yet known to be on disk",
+            (State::Unproven, _) => "what the write-ahead log holds is not yet known to be on disk",
             (State::Wal, _) if self.fault == Fault::Full => Fault::Full.reason(),
-            (State::Wal, _) => "a write to the log of the database failed: a checkpoint has to succeed first",
+            (State::Wal, _) => "a write to the write-ahead log failed: a checkpoint has to succeed first",
             (State::Database, None) => "a sync of the database failed: its content is written to a new file",
             (State::Database, Some(OtherProcess)) => {
                 "a sync of the database failed, and another process holds the database"

@@ -457,7 +457,7 @@ fn until_the_wal_is_proven_writes_and_streams_are_refused_and_no_answer_has_a_cu
     let (mut world, shell) = world.crash_and_hold();
     let ready = world.ask("GET", "/readyz", &[], None);
     assert_eq!((ready.status, ready.code()), (503, "unavailable".into()));
-    assert_eq!(ready.at("detail"), "another process holds the log of the database");
+    assert_eq!(ready.at("detail"), "another process holds the write-ahead log");
     let held = Some(WalHeld { pid: Some(7) });
     for (unready, status, warnings) in
         [(None, 200, "data.warnings.0"), (Some("the disk is full"), 503, "warnings.0")]

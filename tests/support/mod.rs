@@ -224,7 +224,7 @@ impl World {
         World { files, next_conn, mails, deliveries, places, ..started }
     }
 
-    /// The process is killed and another one starts, while the value that comes with it holds the log of the database: what the
+    /// The process is killed and another one starts, while the value that comes with it holds the write-ahead log: what the
     /// log holds can't be proven to be on disk.
     pub fn crash_and_hold(self) -> (World, rusqlite::Connection) {
         let World { settings, store, reader, index, files, now, dir, next_conn, mails, .. } = self;

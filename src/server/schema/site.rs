@@ -56,7 +56,7 @@ fn readiness() -> Schema {
     ])
 }
 
-const WARNINGS: &str = "Conditions that do not stop writes by themselves: another process that keeps the write-ahead log of the database from being restarted.";
+const WARNINGS: &str = "Conditions that do not stop writes by themselves: another process that keeps the write-ahead log from being restarted.";
 
 #[rustfmt::skip]
 fn unready() -> Schema {

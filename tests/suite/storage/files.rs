@@ -206,7 +206,7 @@ fn a_start_answers_no_write_before_its_checkpoint_has_succeeded() {
     let shell = rusqlite::Connection::open(&kit.options.path).expect("a shell");
     shell.execute_batch("BEGIN; SELECT count(*) FROM messages").expect("a snapshot");
     kit.reopen();
-    let held = Some("another process holds the log of the database");
+    let held = Some("another process holds the write-ahead log");
     assert_eq!((kit.start.readiness.unready, kit.start.readiness.unproven), (held, true));
     let refused = fill(&mut kit, ann.profile, bob.profile, "no", 2);
     assert_eq!(refused, Err((Some(Fault::Busy), Refusal::Unavailable)));
