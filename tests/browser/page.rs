@@ -266,12 +266,24 @@ impl Page {
     pub fn drop_file(&self, chromium: &mut Chromium, element: &str, file: &Path) {
         let (x, y) = self.place(chromium, element);
         let file = json::to_string(&file.display().to_string());
-        for kind in ["dragEnter", "dragOver", "drop"] {
+        let drag = |chromium: &mut Chromium, kind: &str| {
             let params = format!(
                 r#"{{"type":"{kind}","x":{x},"y":{y},"data":{{"items":[],"files":[{file}],"dragOperationsMask":1}}}}"#
             );
             self.must(chromium, "Input.dispatchDragEvent", &params);
+        };
+        self.eval(
+            chromium,
+            "window.overs = 0; addEventListener('dragover', () => { window.overs += 1; }); 1",
+        );
+        drag(chromium, "dragEnter");
+        // Chromium refuses a drop until the page has answered to an earlier `dragover`. A mouse sends one after another.
+        for overs in 1..=2 {
+            drag(chromium, "dragOver");
+            self.wait(chromium, "the page notices the file", &format!("window.overs >= {overs}"));
         }
+        self.settle(chromium);
+        drag(chromium, "drop");
     }
 
     /// Waits until nothing moves and all requested content is drawn.
