@@ -99,7 +99,7 @@
 //!
 //! **A client that was away** resumes with a cursor (`GET /api/v1/ws?cursor=…`). `server/streams/websocket.rs` `open` subscribes
 //! first, so that the stream holds live events (row 20). `server/streams/replay.rs` `begin` and `go_on` read the log after the cursor
-//! (`store/event_log.rs` `read`, on a reader's thread), a page at a time and no faster than the peer takes it; `answered` sends
+//! (`store/event_log/merge.rs` `read`, on a reader's thread), a page at a time and no faster than the peer takes it; `answered` sends
 //! the pages, then the held events with a greater `seq`, then `caught_up`; then it is live. A cursor that is too old, or of another epoch,
 //! gets a `reset`: the client fetches its lists again.
 //!
