@@ -1,9 +1,9 @@
 //! Which connections may be open, and which close when all of them together hold too much.
 //!
 //! Owns what a new connection is answered, and the two bounds over all connections: incomplete requests and send queues.
-//! Who gives way first is decided in [`crowd`], `request::receiving` and `streams::backlog`. Invariant: a connection for
-//! which there is no room gets an answer unless its network is refused again and again, and no more than `connections_max`
-//! others are open.
+//! [`crowd`], `request::receiving` and `streams::backlog` decide which connection closes first.
+//! Invariant: a connection for which there is no room gets an answer unless its network is refused again and again, and no
+//! more than `connections_max` others are open.
 
 use std::net::IpAddr;
 

@@ -97,8 +97,8 @@ impl WriteHandle<'_> {
         }
     }
 
-    /// Removes earlier logs from the file of the WAL. Returns the number of the current log, if there is one and nobody else
-    /// writes.
+    /// Removes earlier logs from the file of the WAL. Returns the number of the current log, if there is one and no other
+    /// connection writes.
     fn remove_earlier_logs(&mut self) -> rusqlite::Result<Option<u32>> {
         connection::set_busy_timeout(self.conn, 0)?;
         let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));

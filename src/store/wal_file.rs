@@ -3,7 +3,7 @@
 //! SQLite writes one log after another into the same file, each from its beginning, and marks each frame with the number of
 //! its log (<https://www.sqlite.org/fileformat2.html#walformat>: salt-1 increases by one with each log). After the frames of
 //! the current log the file still holds the rest of earlier ones. Knows nothing of transactions: the caller holds the
-//! database's write lock, so that nobody writes to the file.
+//! database's write lock, so that no other connection writes to the file.
 //! Invariant: no frame of the current log is removed.
 
 use std::fs::{File, OpenOptions};

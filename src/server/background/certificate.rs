@@ -11,7 +11,7 @@ use crate::server::calls::{Call, Caller, Next, Periodic, Task};
 use crate::server::contract::Effect;
 use crate::server::core::Core;
 
-/// Days before the end of a certificate from which `/readyz` warns: whoever renews it by hand has two weeks.
+/// Days before the end of a certificate from which `/readyz` warns: an operator who renews it by hand has two weeks.
 const WARNED_DAYS: u64 = 14;
 const DAY_S: u64 = 86_400;
 
