@@ -363,7 +363,6 @@ pub fn settings(
         synchronous_full: config.synchronous == Synchronous::Full,
         keep_metadata: config.keep_metadata,
         mail_to_file: matches!(config.mail, config::Mail::Mbox { .. }),
-        conformance_files: config.conformance_files.clone(),
         events_kept: config.events_kept.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
         places: config.ip_info.is_some() || config.geoip_db.is_some(),
         https: None,

@@ -326,8 +326,7 @@ pub enum Stream {
     Value { actor: Actor, form: ValueForm },
     /// Everything that is stored about the actor, page by page; the first page was read.
     Export { actor: Actor, first: super::export::ExportPage },
-    /// The conformance build's WebSocket echo.
-    #[cfg(feature = "conformance")]
+    /// A WebSocket that sends back what it receives, for conformance suites.
     Echo,
 }
 
@@ -340,9 +339,7 @@ impl Stream {
             | Stream::Events { actor, .. }
             | Stream::Poll { actor, .. }
             | Stream::Value { actor, .. } => Some(*actor),
-            Stream::Export { .. } => None,
-            #[cfg(feature = "conformance")]
-            Stream::Echo => None,
+            Stream::Export { .. } | Stream::Echo => None,
         }
     }
 
@@ -359,9 +356,7 @@ impl Stream {
             | Stream::Events { .. }
             | Stream::Poll { .. }
             | Stream::Value { .. } => true,
-            Stream::Export { .. } => false,
-            #[cfg(feature = "conformance")]
-            Stream::Echo => false,
+            Stream::Export { .. } | Stream::Echo => false,
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Invariant: it does not change after the start, and no secret can be printed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::conversation::Conversation;
@@ -45,8 +44,6 @@ pub struct Settings {
     pub synchronous_full: bool,
     /// Keeps places, times and devices in images.
     pub keep_metadata: bool,
-    /// The folder of the conformance file route.
-    pub conformance_files: Option<PathBuf>,
     /// Events that are older than this are removed; `None` keeps all.
     pub events_kept: Option<Duration>,
     /// EMAIL_HOST is not set: the answer to a request for a code says that the code is in the server's mailbox file.
@@ -88,7 +85,6 @@ impl Settings {
             synchronous_full: true,
             keep_metadata: false,
             mail_to_file: false,
-            conformance_files: None,
             events_kept: None,
             places: false,
             https: None,

@@ -296,6 +296,5 @@ pub enum FileSource {
     /// What DEFAULT_PROFILE_PIC names.
     DefaultImage,
     /// A file of the folder CONFORMANCE_FILES.
-    #[cfg(feature = "conformance")]
     Conformance(String),
 }

@@ -9,6 +9,7 @@
 //!    │                                    │      ↑    ├─────→ EventStream ────────────→ Linger
 //!    ├──head of an upload, or a stream────│──────┘    ├─────→ Export ─────────────────→ Linger
 //!    │                                    │           ├─────→ Poll ──────→ (answer)
+//!    │                                    │           ├─────→ Echo ───────────────────→ Linger
 //!    ├──→ (answer)                        └───────────┴─────→ ReadUpload ─→ (answer)
 //!    └──a refusal by rate──→ Delay ──→ (answer)
 //!
@@ -30,6 +31,7 @@ use crate::model::id::MemberId;
 use crate::model::problem::Problem;
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::HeadReader;
+use crate::proto::websocket::WebSocket;
 use crate::server::close_reason::CloseReason;
 use crate::server::contract::{ConnId, ListenerKind, Ticket};
 use crate::server::crowd::{Origin, Standing};
@@ -134,6 +136,8 @@ pub enum Phase {
     Export(Box<Export>),
     /// For an event, or for the end of the wait.
     Poll(Box<Poll>),
+    /// For a message to send back; only in the conformance build.
+    Echo(Box<WebSocket>),
     /// For the peer to read the last response: the write side shuts down, what comes is dropped.
     Linger {
         left: u64,

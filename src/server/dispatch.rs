@@ -19,12 +19,15 @@ use crate::server::request::exchange::{Exchange, Handover};
 use crate::server::request::http;
 use crate::server::request::respond;
 use crate::server::request::steps;
+use crate::server::streams::echo;
 use crate::server::streams::export;
 use crate::server::streams::hub;
+use crate::server::streams::legacy_socket::LegacySocket;
 use crate::server::streams::poll;
 use crate::server::streams::publication::Publication;
+use crate::server::streams::replay::Replay;
 use crate::server::streams::sse::{self, Opening};
-use crate::server::streams::websocket;
+use crate::server::streams::websocket::{self, Protocol};
 use crate::server::uploads::receive;
 
 /// After how many milliseconds a member with too many streams may try again.
@@ -54,6 +57,7 @@ pub fn wants_read(core: &Core, conn: &Conn) -> bool {
         | Phase::Poll(_)
         | Phase::Closed(_) => false,
         Phase::WebSocket(stream) => stream.has_room(&conn.send),
+        Phase::Echo(ws) => echo::has_room(ws, conn),
     }
 }
 
@@ -64,6 +68,7 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
         Phase::WebSocket(_) => websocket::received(core, conn, bytes),
         // A client that receives events or an export can ask for nothing else on this connection.
         Phase::EventStream(_) | Phase::Export(_) => {}
+        Phase::Echo(_) => echo::received(core, conn, bytes),
         Phase::ReadUpload(reading) if reading.is_receiving() => receive::received(core, conn, bytes),
         Phase::Linger { .. } => http::received_late(conn, bytes.len()),
         Phase::ReadHead { .. }
@@ -86,6 +91,7 @@ pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
         Phase::WebSocket(_) => websocket::sent(core, conn),
         Phase::EventStream(_) => sse::advance(core, conn),
         Phase::Export(_) => export::advance(core, conn),
+        Phase::Echo(_) => echo::advance(core, conn),
         Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.close(CloseReason::PeerLeft),
         _ => http::sent(core, conn),
     }
@@ -99,7 +105,7 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
         // Its request was complete, so the rest of the response is still sent.
         Phase::Export(_) => {}
         // An EventSource that leaves closes both directions.
-        Phase::EventStream(_) => conn.close(CloseReason::PeerLeft),
+        Phase::EventStream(_) | Phase::Echo(_) => conn.close(CloseReason::PeerLeft),
         // `advance` reads what has come, and closes after the last response.
         Phase::ReadHead { .. } => {}
         // An incomplete request gets no response, but earlier pipelined responses must still be flushed.
@@ -139,6 +145,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
             | Phase::EventStream(_)
             | Phase::Export(_)
             | Phase::Poll(_)
+            | Phase::Echo(_)
             | Phase::Linger { .. }
             | Phase::Closed(_) => false,
         };
@@ -183,7 +190,13 @@ fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Strea
         Stream::Poll { actor, start, limit, wait } => {
             poll::open(core, conn, exchange, actor, start, limit, wait);
         }
-        socket => websocket::open(core, conn, exchange, socket),
+        Stream::WebSocket { actor, cursor } => {
+            websocket::open(core, conn, exchange, actor, Protocol::Native(Replay::new(cursor)));
+        }
+        Stream::LegacySocket { actor, receiver, pair } => {
+            websocket::open(core, conn, exchange, actor, Protocol::Legacy(LegacySocket::new(receiver, pair)));
+        }
+        Stream::Echo => echo::open(core, conn, &exchange),
     }
 }
 
@@ -238,7 +251,7 @@ pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
 /// A session is over: its stream ends. `false` when the connection is not a stream of that session.
 pub fn session_ended(core: &mut Core, conn: &mut Conn, session: SessionId) -> bool {
     match &conn.phase {
-        Phase::WebSocket(stream) if stream.session() == Some(session) => {
+        Phase::WebSocket(stream) if stream.session() == session => {
             websocket::close(core, conn, CloseReason::SessionOver, "session over");
         }
         Phase::EventStream(stream) if stream.session() == session => {
@@ -275,6 +288,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         Phase::EventStream(_) => sse::timed_out(core, conn),
         Phase::Export(_) => export::timed_out(core, conn),
         Phase::Poll(_) => poll::timed_out(core, conn),
+        Phase::Echo(_) => conn.close(CloseReason::Silent),
         Phase::Delay { .. } => delays::answer(core, conn),
         // A call always ends, and its answer sets the next deadline.
         Phase::Await { .. } | Phase::HandOver { .. } => {}
@@ -297,6 +311,7 @@ pub fn drain(core: &mut Core, conn: &mut Conn) {
         Phase::WebSocket(_) => websocket::drain(core, conn),
         Phase::EventStream(_) => sse::end(core, conn, CloseReason::Draining),
         Phase::Poll(_) => poll::timed_out(core, conn),
+        Phase::Echo(_) => conn.close(CloseReason::Draining),
         Phase::Delay { .. } => delays::answer(core, conn),
         Phase::Linger { .. } | Phase::Drain { .. } => {
             conn.deadline = conn.deadline.min(Some(core.linger_until()));

@@ -14,7 +14,5 @@ mod remove;
 pub use create::{admit, create};
 pub use intake::{Intake, Received, Source, Wanted, is_form};
 pub(crate) use name::FILE_NAME_MAX;
-#[cfg(feature = "conformance")]
-pub use read::conformance;
-pub use read::get;
+pub use read::{get, operator_file};
 pub use remove::{delete, sweep};

@@ -27,10 +27,10 @@ pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
         None if is_signed(ctx, upload, request) => None,
         None => return Err(Problem::new(Code::NotFound)),
     };
-    let conditions = Conditions::of(request);
     if upload == DefaultImage::ID {
-        return default_image(ctx, name, conditions);
+        return default_image(ctx, name, request);
     }
+    let conditions = Conditions::of(request);
     let find = FindUpload { upload, name: name.clone(), viewer };
     Ok(Step::store(find, move |_, stored| {
         let meta = Meta {
@@ -44,10 +44,10 @@ pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
 }
 
 /// The picture of a profile without one: any member may see it.
-fn default_image(ctx: &Ctx<'_>, name: String, conditions: Conditions) -> Result<Step, Problem> {
+fn default_image(ctx: &Ctx<'_>, name: String, request: &Request<'_>) -> Result<Step, Problem> {
     let image = ctx.settings.urls.default_image().filter(|image| image.name == name);
     let mime = image.ok_or(Problem::new(Code::NotFound))?.mime.to_owned();
-    Ok(open(FileSource::DefaultImage, |opened| Meta::of_file(opened, mime, name), conditions))
+    Ok(operator_file(request, FileSource::DefaultImage, mime, name))
 }
 
 /// Whether the request carries a signature that is valid for this upload now.
@@ -58,16 +58,9 @@ fn is_signed(ctx: &Ctx<'_>, upload: UploadId, request: &Request<'_>) -> bool {
     expires.is_some_and(|expires| ctx.settings.urls.verify(upload, expires, &sig, ctx.now.unix_s()))
 }
 
-/// GET /__files/{name}: a file of CONFORMANCE_FILES, through the same reply.
-#[cfg(feature = "conformance")]
-pub fn conformance(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    let name = request.params.required_text("name")?.to_owned();
-    if ctx.settings.conformance_files.is_none() {
-        return Err(Problem::new(Code::NotFound));
-    }
-    let conditions = Conditions::of(request);
-    let (source, mime) = (FileSource::Conformance(name.clone()), "application/octet-stream".to_owned());
-    Ok(open(source, |opened| Meta::of_file(opened, mime, name), conditions))
+/// A file that the operator owns and may replace.
+pub fn operator_file(request: &Request<'_>, source: FileSource, mime: String, name: String) -> Step {
+    open(source, |opened| Meta::of_file(opened, mime, name), Conditions::of(request))
 }
 
 /// The conditions and the range of a request for a file.
@@ -95,7 +88,6 @@ struct Meta {
 }
 
 impl Meta {
-    /// For a file that the operator owns and may replace.
     fn of_file(opened: &OpenedFile, mime: String, name: String) -> Meta {
         let OpenedFile { len, modified_s, modified_ns, .. } = opened;
         let etag = format!("\"{len:x}-{modified_s:x}-{modified_ns:x}\"");

@@ -26,7 +26,7 @@ use crate::server::request::exchange::Exchange;
 use crate::server::request::rate_limit::{Bucket, Verdict};
 use crate::server::request::reads;
 use crate::server::request::router::{self, Found};
-use crate::server::request::routes::{Access, Action, BodyKind, ROUTES, RateClass, Route};
+use crate::server::request::routes::{self, Access, Action, BodyKind, RateClass, Route};
 use crate::server::request::upload_head;
 
 /// How long a JSON request may take from its first byte. After that: 408.
@@ -354,16 +354,13 @@ pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
     let limits = &core.settings.limits;
     match route.map_or(BodyKind::None, |route| route.body) {
         BodyKind::None | BodyKind::Json | BodyKind::Form(_) => limits.json_body_max,
-        BodyKind::Upload => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
-        #[cfg(feature = "conformance")]
-        BodyKind::Any => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
+        BodyKind::Upload | BodyKind::Any => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
     }
 }
 
 /// The most bytes of a body that is kept in memory until it is complete.
 pub fn whole_body_max(core: &Core) -> usize {
-    ROUTES
-        .iter()
+    routes::all()
         .filter(|route| !matches!(route.body, BodyKind::Upload))
         .map(|route| body_max(core, Some(route)))
         .max()
@@ -376,7 +373,6 @@ pub fn body_deadline(route: &Route) -> Duration {
         // A body that becomes a file has another deadline, by its size.
         BodyKind::None | BodyKind::Json | BodyKind::Form(_) | BodyKind::Upload => JSON_DEADLINE,
         // As long as the largest upload by the default limits may take.
-        #[cfg(feature = "conformance")]
         BodyKind::Any => Duration::from_secs(60 + 10_485_760 / 8_192),
     }
 }

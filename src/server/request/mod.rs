@@ -5,6 +5,7 @@
 
 pub mod admit;
 pub mod client;
+pub mod conformance;
 pub mod cors;
 pub mod delays;
 pub mod exchange;

@@ -132,7 +132,7 @@ fn held(conn: &Conn) -> Option<(Holder, usize)> {
         Phase::WebSocket(stream) => {
             bytes += stream.ws.memory();
             address = stream.client.address;
-            account = stream.actor.map(|actor| actor.member);
+            account = Some(stream.actor.member);
         }
         Phase::Await { exchange, .. } => {
             address = exchange.client.address;

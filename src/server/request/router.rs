@@ -6,7 +6,7 @@ use crate::auth::rules;
 use crate::base::id::Id;
 use crate::proto::http::head::Method;
 use crate::server::contract::ListenerKind;
-use crate::server::request::routes::{Access, ROUTES, Route};
+use crate::server::request::routes::{self, Access, Route};
 
 /// Parameters that are not ids: any text of one segment.
 const TEXT_PARAMS: &[&str] = &["name", "emoji"];
@@ -28,7 +28,7 @@ pub fn find(method: Method, segments: &[String], listener_kind: ListenerKind) ->
     let on_listener =
         |route: &&'static Route| listener_kind == ListenerKind::Control || route.access != Access::Control;
     let matching = || {
-        ROUTES.iter().filter(on_listener).filter_map(|route| Some((route, captures(route.path, segments)?)))
+        routes::all().filter(on_listener).filter_map(|route| Some((route, captures(route.path, segments)?)))
     };
     let fixed_first = |(_, path): &(&Route, Vec<_>)| path.len();
     // HEAD is GET without the body (RFC 9110 §9.3.2).
@@ -44,7 +44,7 @@ pub fn find(method: Method, segments: &[String], listener_kind: ListenerKind) ->
 
 /// The row of a WebSocket op.
 pub fn find_op(name: &str) -> Option<&'static Route> {
-    ROUTES.iter().find(|route| route.op && route.name == name)
+    routes::all().find(|route| route.op && route.name == name)
 }
 
 /// The value of `Allow`.
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_first_segment_of_a_fixed_path_is_a_reserved_nick_name() {
-        for route in ROUTES {
+        for route in routes::all() {
             let Some(rest) = route.path.strip_prefix("/api/v1/") else { continue };
             let first = rest.split('/').next().unwrap_or_default();
             let reserved = RESERVED_NICK_NAMES.contains(&first);
@@ -175,9 +175,9 @@ mod tests {
 
     #[test]
     fn every_name_is_one_row_or_one_alias() {
-        for route in ROUTES {
+        for route in routes::all() {
             assert!(route.path.starts_with('/'), "{}", route.name);
-            let same = ROUTES.iter().filter(|r| r.path == route.path && r.method == route.method).count();
+            let same = routes::all().filter(|r| r.path == route.path && r.method == route.method).count();
             assert_eq!(same, 1, "{}", route.path);
         }
     }

@@ -9,6 +9,7 @@ use crate::auth::{
 use crate::messaging::{changes, conversations, events, groups, messages, search, streams};
 use crate::model::handler::{Admit, Handler};
 use crate::proto::http::head::Method;
+use crate::server::request::conformance;
 use crate::site;
 use crate::uploads;
 
@@ -54,7 +55,6 @@ pub enum BodyKind {
     /// As `Json`, or a form whose field of this name may be a file.
     Form(&'static str),
     /// Any bytes, for the conformance echo.
-    #[cfg(feature = "conformance")]
     Any,
 }
 
@@ -76,13 +76,12 @@ pub enum Action {
     Health,
     Ready,
     Metrics,
-    #[cfg(feature = "conformance")]
+    /// This and the next are the conformance build's: the body, or each message, is sent back.
     Echo,
-    #[cfg(feature = "conformance")]
     EchoSocket,
 }
 
-const fn row(
+pub const fn row(
     name: &'static str,
     method: Method,
     path: &'static str,
@@ -204,22 +203,16 @@ pub static ROUTES: &[Route] = &[
     row("event.list", Get, "/api/v1/events", Events, NoBody, Read, Handle(Handler::Member(events::list))),
     row("chat.list", Get, "/api/v1/chat-list", Events, NoBody, Read, Handle(Handler::Member(events::chat_list))),
     row("chat.counter", Get, "/api/v1/chat-counter", Events, NoBody, Read, Handle(Handler::Member(events::chat_counter))),
-    // Conformance.
-    #[cfg(feature = "conformance")]
-    row("conformance.echo", Post, "/__echo", Public, BodyKind::Any, Read, Action::Echo),
-    #[cfg(feature = "conformance")]
-    row("conformance.file", Get, "/__files/{name}", Public, NoBody, Read, Handle(Handler::Public(uploads::conformance))),
-    #[cfg(feature = "conformance")]
-    row("conformance.socket", Get, "/__echo", Public, NoBody, Read, Action::EchoSocket),
 ];
+
+/// The rows of this build.
+pub fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(conformance::ROUTES)
+}
 
 impl Route {
     /// A WebSocket route: without a version-13 upgrade it is 426.
     pub fn is_socket(&self) -> bool {
-        #[cfg(feature = "conformance")]
-        if matches!(self.action, Action::EchoSocket) {
-            return true;
-        }
-        self.access == Access::Socket
+        self.access == Access::Socket || matches!(self.action, Action::EchoSocket)
     }
 }

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::base::json::{self, Object, Value};
-use crate::model::handler::{Actor, Ctx, Handler, Request, Step, Then};
+use crate::model::handler::{Actor, Ctx, Handler, Request, Step, Stream, Then};
 use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
 use crate::model::params::Params;
@@ -17,6 +17,7 @@ use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{Effect, ListenerKind, Ticket};
 use crate::server::core::Core;
 use crate::server::request::admit;
+use crate::server::request::conformance;
 use crate::server::request::exchange::{Exchange, Handover};
 use crate::server::request::hashing::Asker;
 use crate::server::request::report;
@@ -110,14 +111,8 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
         Action::Health => Ok(Step::Reply(report::health())),
         Action::Ready => Ok(Step::Reply(report::ready(core, exchange.client.language))),
         Action::Metrics => report::metrics(core, conn, &exchange.head).map(Step::Reply),
-        #[cfg(feature = "conformance")]
-        Action::Echo => Ok(Step::Reply(crate::model::handler::Reply::raw(
-            200,
-            "application/octet-stream",
-            crate::base::send_queue::Segment::Owned(body.to_vec()),
-        ))),
-        #[cfg(feature = "conformance")]
-        Action::EchoSocket => crate::model::handler::Stream::Echo.step(),
+        Action::Echo => conformance::echo(body),
+        Action::EchoSocket => Stream::Echo.step(),
     };
     run(core, conn, exchange, step);
 }

@@ -48,13 +48,12 @@ pub fn typed(
 ) {
     let AskedTyping { conversation, active, blocks } = asked;
     let (Caller::Op { op, .. }, Phase::WebSocket(socket)) = (caller, &mut conn.phase) else { return };
-    if let (Ok(_), Some(actor)) = (&result, socket.actor)
-        && blocks != core.presence.blocks()
-    {
+    let actor = socket.actor;
+    if result.is_ok() && blocks != core.presence.blocks() {
         return presence::ask_listeners(core, caller, actor.profile, conversation, active);
     }
-    let step = match (result, socket.actor) {
-        (Ok(Answer::FindListeners(listeners)), Some(actor)) => {
+    let step = match result {
+        Ok(Answer::FindListeners(listeners)) => {
             // One conversation at a time: typing in another one ends it here.
             if let Some(typing_state) =
                 socket.typing_state.take_if(|typing_state| !typing_state.is_in(conversation))
@@ -65,8 +64,8 @@ pub fn typed(
             socket.typing_state = typing_state.map(Box::new);
             Ok(Step::Reply(Reply::done()))
         }
-        (Ok(_), _) | (_, None) => Err(Problem::new(Code::GeneralError)),
-        (Err(refusal), _) => Err(refusal.into()),
+        Ok(_) => Err(Problem::new(Code::GeneralError)),
+        Err(refusal) => Err(refusal.into()),
     };
     websocket::op_step(core, conn, op, step);
     websocket::advance(core, conn);
@@ -75,9 +74,7 @@ pub fn typed(
 /// A stream that has typed nothing for a while has stopped.
 pub fn expire_typing(core: &mut Core, socket: &mut SocketStream) {
     let now = core.now.instant;
-    if let Some(typing_state) = socket.typing_state.take_if(|typing_state| typing_state.expires_at() <= now)
-        && let Some(actor) = socket.actor
-    {
-        presence::stopped(core, actor.profile, *typing_state);
+    if let Some(typing_state) = socket.typing_state.take_if(|typing_state| typing_state.expires_at() <= now) {
+        presence::stopped(core, socket.actor.profile, *typing_state);
     }
 }

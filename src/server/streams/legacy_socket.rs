@@ -220,8 +220,8 @@ fn mark(core: &mut Core, conn: ConnId, actor: Actor, conversation: ConversationI
 
 /// One text frame of the client: a message to the other side.
 pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, conn: ConnId, text: &str) {
-    let (Some(actor), websocket::Protocol::Legacy(pair)) = (stream.actor, &stream.protocol) else { return };
-    let receiver = pair.receiver();
+    let websocket::Protocol::Legacy(pair) = &stream.protocol else { return };
+    let (actor, receiver) = (stream.actor, pair.receiver());
     if let Some(after) =
         admit::take(core, Bucket::Writes(actor.member)).and_then(|verdict| verdict.retry_after)
     {

@@ -3,6 +3,7 @@
 //! Owns the delivery of events: the hub, the replay after a cursor, presence and other ephemeral events.
 
 pub mod backlog;
+pub mod echo;
 pub mod ephemeral;
 pub mod export;
 pub mod hub;

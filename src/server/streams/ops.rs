@@ -178,10 +178,8 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
         return answer(core, stream, send, number, result);
     }
     if name == "typing" {
-        if let Some(actor) = stream.actor
-            && let Some(after) =
-                admit::take(core, Bucket::Account(actor.member)).and_then(|verdict| verdict.retry_after)
-        {
+        let bucket = Bucket::Account(stream.actor.member);
+        if let Some(after) = admit::take(core, bucket).and_then(|verdict| verdict.retry_after) {
             return stream.ops.pause(core.now.instant, after, text);
         }
         let number = stream.ops.begin(re, false);
@@ -192,18 +190,17 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
         return answer(core, stream, send, number, Err(Problem::new(Code::UnknownOp)));
     };
     let is_write = route.rate == RateClass::Write;
-    if let Some(actor) = stream.actor {
-        let bucket = if is_write { Bucket::Writes(actor.member) } else { Bucket::Account(actor.member) };
-        if let Some(after) = admit::take(core, bucket).and_then(|verdict| verdict.retry_after) {
-            return stream.ops.pause(core.now.instant, after, text);
-        }
+    let actor = stream.actor;
+    let bucket = if is_write { Bucket::Writes(actor.member) } else { Bucket::Account(actor.member) };
+    if let Some(after) = admit::take(core, bucket).and_then(|verdict| verdict.retry_after) {
+        return stream.ops.pause(core.now.instant, after, text);
     }
     let number = stream.ops.begin(re, is_write);
     let Action::Handle(handler) = route.action else { return };
     let params = Params::new(&[], &[], Some(&object));
     let request = Request { params, client: &stream.client, method: None, headers: None, file: None };
-    let outcome = steps::call(core, handler, stream.actor, &request)
-        .and_then(|step| admit::charge(core, stream.actor, &step).map(|()| step));
+    let outcome = steps::call(core, handler, Some(actor), &request)
+        .and_then(|step| admit::charge(core, Some(actor), &step).map(|()| step));
     step(core, stream, send, conn, number, outcome);
 }
 
@@ -291,12 +288,11 @@ fn typing(
     let asked = params
         .required_id("conversation")
         .and_then(|conversation| Ok((conversation, params.flag("active")?.unwrap_or(true))));
-    let ((conversation, active), actor) = match (asked, stream.actor) {
-        (Ok(asked), Some(actor)) => (asked, actor),
-        (Err(problem), _) => return answer(core, stream, send, number, Err(problem)),
-        (Ok(_), None) => return answer(core, stream, send, number, Err(Code::UnauthorizedAccess.into())),
+    let (conversation, active) = match asked {
+        Ok(asked) => asked,
+        Err(problem) => return answer(core, stream, send, number, Err(problem)),
     };
-    let now = core.now.instant;
+    let (now, actor) = (core.now.instant, stream.actor);
     let known = if active {
         stream.typing_state.as_mut().is_some_and(|typing_state| typing_state.refresh(conversation, now))
     } else {
@@ -323,7 +319,7 @@ struct Extended {
 /// the socket stays open.
 fn auth(core: &mut Core, stream: &mut SocketStream, object: &Object<'_>) -> Result<Reply, Problem> {
     let access = object.get("access").and_then(Value::as_str).ok_or(Problem::invalid("access"))?;
-    let renewed = stream.actor.and_then(|old| admit::actor_again(core, access, old.session));
+    let renewed = admit::actor_again(core, access, stream.actor.session);
     let actor = renewed.ok_or(Problem::new(Code::UnauthorizedAccess))?;
     websocket::extend(stream, actor);
     Ok(Reply::ok(&Extended { expires_at: Time(actor.expires * 1_000) }))

@@ -11,7 +11,7 @@ use crate::base::send_queue::SendQueue;
 use crate::limits::{
     IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_WINDOW, REFUSED_MAX, REFUSED_WINDOW, STREAM_PAUSE_BYTES,
 };
-use crate::model::handler::{Actor, Client, Step, Stream};
+use crate::model::handler::{Actor, Client, Step};
 use crate::model::id::SessionId;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::Problem;
@@ -41,8 +41,7 @@ pub struct SocketStream {
     pub ws: WebSocket,
     pub protocol: Protocol,
     pub ops: Ops,
-    /// `None` only in the conformance echo.
-    pub actor: Option<Actor>,
+    pub actor: Actor,
     pub client: Client,
     /// When the peer last sent anything, or we last began to read.
     last_heard: Instant,
@@ -63,13 +62,11 @@ pub struct SocketStream {
 pub enum Protocol {
     Native(Replay),
     Legacy(LegacySocket),
-    #[cfg(feature = "conformance")]
-    Echo,
 }
 
 impl SocketStream {
-    pub fn session(&self) -> Option<SessionId> {
-        self.actor.map(|actor| actor.session)
+    pub fn session(&self) -> SessionId {
+        self.actor.session
     }
 
     /// The one rule of back-pressure: more bytes are read only when there is room for the frames that were read before.
@@ -95,41 +92,21 @@ impl SocketStream {
         }
         match &mut self.protocol {
             Protocol::Native(replay) => !is_origin && replay.deliver(send, publication),
-            Protocol::Legacy(pair) => {
-                self.actor.is_some_and(|actor| pair.deliver(send, actor.profile, publication))
-            }
-            #[cfg(feature = "conformance")]
-            Protocol::Echo => false,
+            Protocol::Legacy(pair) => pair.deliver(send, self.actor.profile, publication),
         }
     }
 }
 
 /// 101, the subscription, and what the stream sends first.
-pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, stream: Stream) {
+pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, actor: Actor, protocol: Protocol) {
     respond::switch(core, conn, &exchange);
     let now = core.now.instant;
     let heartbeat = core.settings.limits.heartbeat;
-    let (actor, protocol) = match stream {
-        Stream::WebSocket { actor, cursor } => (Some(actor), Protocol::Native(Replay::new(cursor))),
-        Stream::LegacySocket { actor, receiver, pair } => {
-            (Some(actor), Protocol::Legacy(LegacySocket::new(receiver, pair)))
-        }
-        #[cfg(feature = "conformance")]
-        Stream::Echo => (None, Protocol::Echo),
-        Stream::Events { .. } | Stream::Poll { .. } | Stream::Value { .. } | Stream::Export { .. } => return,
-    };
     let mut client =
         std::mem::replace(&mut exchange.client, crate::server::request::admit::unknown_client(conn));
     // There may be thousands of idle sockets: what no op uses is not kept.
     client.user_agent = String::new();
-    #[cfg(feature = "conformance")]
-    let message_max = match protocol {
-        Protocol::Echo => core.settings.limits.upload_max as usize,
-        _ => core.settings.limits.ws_message_max,
-    };
-    #[cfg(not(feature = "conformance"))]
-    let message_max = core.settings.limits.ws_message_max;
-    let mut ws = WebSocket::new(message_max);
+    let mut ws = WebSocket::new(core.settings.limits.ws_message_max);
     ws.feed(&std::mem::take(&mut conn.inbox));
     let mut socket = Box::new(SocketStream {
         ws,
@@ -146,23 +123,11 @@ pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, strea
         closing: None,
         typing_state: None,
     });
-    if let Some(actor) = actor {
-        // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
-        hub::subscribe(core, conn, Subscription { profile: actor.profile, device: true });
-    }
+    // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
+    hub::subscribe(core, conn, Subscription { profile: actor.profile, device: true });
     match &mut socket.protocol {
-        Protocol::Native(replay) => {
-            if let Some(actor) = actor {
-                replay.begin(core, &mut conn.send, conn.id, actor);
-            }
-        }
-        Protocol::Legacy(pair) => {
-            if let Some(actor) = actor {
-                pair.begin(core, &mut conn.send, conn.id, actor);
-            }
-        }
-        #[cfg(feature = "conformance")]
-        Protocol::Echo => {}
+        Protocol::Native(replay) => replay.begin(core, &mut conn.send, conn.id, actor),
+        Protocol::Legacy(pair) => pair.begin(core, &mut conn.send, conn.id, actor),
     }
     conn.phase = Phase::WebSocket(socket);
     advance(core, conn);
@@ -192,17 +157,17 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
         let Phase::WebSocket(stream) = &mut conn.phase else { return };
         let listened = stream.has_room(&conn.send);
         if !stream.ws.is_closing() {
-            if let (Protocol::Native(replay), Some(actor)) = (&mut stream.protocol, stream.actor) {
-                replay.go_on(core, &conn.send, id, actor);
+            if let Protocol::Native(replay) = &mut stream.protocol {
+                replay.go_on(core, &conn.send, id, stream.actor);
                 if replay.take_arrival() {
-                    presence::send_snapshot(core, id, actor.profile);
+                    presence::send_snapshot(core, id, stream.actor.profile);
                 }
             }
             let refresh = stream.leaving.is_none() && !stream.ops.is_refused();
             if refresh && let Some(text) = stream.ops.take_deferred(core.now.instant) {
                 match stream.protocol {
                     Protocol::Legacy(_) => legacy_socket::text(core, stream, &mut conn.send, id, &text),
-                    _ => ops::text(core, stream, &mut conn.send, id, &text),
+                    Protocol::Native(_) => ops::text(core, stream, &mut conn.send, id, &text),
                 }
                 enforce_limits(core, conn);
                 continue;
@@ -222,18 +187,8 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
             Some(Incoming::Text(text)) => match &mut stream.protocol {
                 Protocol::Native(_) => ops::text(core, stream, &mut conn.send, id, &text),
                 Protocol::Legacy(_) => legacy_socket::text(core, stream, &mut conn.send, id, &text),
-                #[cfg(feature = "conformance")]
-                Protocol::Echo => push_text(&mut conn.send, text.as_bytes()),
             },
-            Some(Incoming::Binary(bytes)) => {
-                #[cfg(feature = "conformance")]
-                if matches!(stream.protocol, Protocol::Echo) {
-                    let mut frame = Vec::new();
-                    websocket::binary(&mut frame, &bytes);
-                    conn.send.push_bytes(&frame);
-                    continue;
-                }
-                drop(bytes);
+            Some(Incoming::Binary(_)) => {
                 close(core, conn, CloseReason::ProtocolError, "text frames only");
                 continue;
             }
@@ -254,7 +209,7 @@ fn enforce_limits(core: &mut Core, conn: &mut Conn) {
         return;
     }
     let quiet = stream.ops.in_flight() == 0;
-    if stream.actor.is_some() && conn.send.memory() > max {
+    if conn.send.memory() > max {
         core.metrics.streams_cut += 1;
         close(core, conn, CloseReason::SlowReader, "reader too slow");
     } else if stream.refused.len() >= REFUSED_MAX {
@@ -346,8 +301,6 @@ pub fn op_step(core: &mut Core, conn: &mut Conn, op: u64, step: Result<Step, Pro
     match stream.protocol {
         Protocol::Native(_) => ops::step(core, stream, &mut conn.send, id, op, step),
         Protocol::Legacy(_) => legacy_socket::step(core, stream, &mut conn.send, id, op, step),
-        #[cfg(feature = "conformance")]
-        Protocol::Echo => {}
     }
     on_delivered(core, conn);
 }
@@ -356,15 +309,13 @@ pub fn op_step(core: &mut Core, conn: &mut Conn, op: u64, step: Result<Step, Pro
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
     let id = conn.id;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
-    let Some(actor) = stream.actor else { return };
+    let actor = stream.actor;
     if stream.ws.is_closing() {
         return;
     }
     let fault = match &mut stream.protocol {
         Protocol::Native(replay) => replay.answered(core, &mut conn.send, ticket, result),
         Protocol::Legacy(pair) => pair.answered(core, &mut conn.send, id, actor, ticket, result),
-        #[cfg(feature = "conformance")]
-        Protocol::Echo => Ok(()),
     };
     if fault.is_err() {
         // The client's cursor is still good.
@@ -377,8 +328,8 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
 pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
     let Phase::WebSocket(stream) = &mut conn.phase else { return };
-    if let (Protocol::Legacy(pair), Some(actor)) = (&mut stream.protocol, stream.actor) {
-        pair.mark_read(core, id, actor);
+    if let Protocol::Legacy(pair) = &mut stream.protocol {
+        pair.mark_read(core, id, stream.actor);
     }
     enforce_limits(core, conn);
 }
@@ -390,14 +341,13 @@ fn rearm(core: &Core, conn: &mut Conn) {
         return;
     }
     let silence = core.settings.limits.heartbeat * 5 / 2;
-    let expiry = stream.actor.map(|actor| instant_of(core.now, actor.expires));
-    let warning = expiry
-        .filter(|_| !stream.warned && matches!(stream.protocol, Protocol::Native(_)))
-        .map(|at| at.checked_sub(EXPIRING_NOTICE).unwrap_or(core.now.instant));
+    let expiry = instant_of(core.now, stream.actor.expires);
+    let warning = (!stream.warned && matches!(stream.protocol, Protocol::Native(_)))
+        .then(|| expiry.checked_sub(EXPIRING_NOTICE).unwrap_or(core.now.instant));
     conn.deadline = soonest([
         Some(stream.next_ping),
         Some(stream.last_heard + silence),
-        expiry,
+        Some(expiry),
         warning,
         stream.typing_state.as_ref().map(|typing_state| typing_state.expires_at()),
         stream.ops.paused_until().filter(|_| stream.leaving.is_none() && !stream.ops.is_refused()),
@@ -419,15 +369,13 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         }
         return;
     }
-    if let Some(actor) = stream.actor {
-        if actor.expires <= core.now.unix_s() {
-            return close(core, conn, CloseReason::SessionOver, "token expired");
-        }
-        let warn_at = actor.expires.saturating_sub(EXPIRING_NOTICE.as_secs());
-        if !stream.warned && matches!(stream.protocol, Protocol::Native(_)) && warn_at <= core.now.unix_s() {
-            stream.warned = true;
-            push_text(&mut conn.send, br#"{"event":"expiring"}"#);
-        }
+    if stream.actor.expires <= core.now.unix_s() {
+        return close(core, conn, CloseReason::SessionOver, "token expired");
+    }
+    let warn_at = stream.actor.expires.saturating_sub(EXPIRING_NOTICE.as_secs());
+    if !stream.warned && matches!(stream.protocol, Protocol::Native(_)) && warn_at <= core.now.unix_s() {
+        stream.warned = true;
+        push_text(&mut conn.send, br#"{"event":"expiring"}"#);
     }
     if !stream.has_room(&conn.send) {
         stream.last_heard = now;
@@ -449,9 +397,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     ephemeral::expire_typing(core, stream);
     if now >= stream.next_ping {
         stream.next_ping = now + heartbeat;
-        if let Some(actor) = stream.actor {
-            core.last_seen.record(actor.session, core.now);
-        }
+        core.last_seen.record(stream.actor.session, core.now);
         websocket::ping(&mut conn.send);
         if let Protocol::Native(replay) = &stream.protocol
             && replay.is_live()
@@ -473,7 +419,7 @@ pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
 
 /// The actor's token was renewed in place.
 pub fn extend(stream: &mut SocketStream, actor: Actor) {
-    stream.actor = Some(actor);
+    stream.actor = actor;
     stream.warned = false;
 }
 

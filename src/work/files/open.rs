@@ -84,7 +84,6 @@ impl Opener {
         match source {
             FileSource::Upload(file) => Some(published(&self.paths.uploads, *file)),
             FileSource::DefaultImage => self.paths.default_image.clone(),
-            #[cfg(feature = "conformance")]
             FileSource::Conformance(name) => self.paths.conformance.as_ref().map(|folder| folder.join(name)),
         }
     }

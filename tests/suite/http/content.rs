@@ -469,21 +469,12 @@ fn the_conformance_build_echoes() {
 #[cfg(feature = "conformance")]
 #[test]
 fn the_conformance_build_serves_the_files_of_its_folder_as_uploads_are() {
-    use crate::support::{limits, settings};
-    let begin = |is_set: bool| {
-        let mut settings = settings(limits());
-        settings.conformance_files = is_set.then(|| "conformance".into());
-        let world = World::with(settings);
-        let folder = world.dir.path().join("conformance");
-        std::fs::create_dir_all(folder.join("folder")).expect("a folder");
-        std::fs::write(folder.join("a.html"), "0123456789").expect("a file");
-        std::fs::write(folder.join("empty"), "").expect("a file");
-        std::fs::write(world.dir.path().join("outside"), "secret").expect("a file");
-        world
-    };
-    // Without CONFORMANCE_FILES there are none.
-    assert_eq!(begin(false).ask("GET", "/__files/a.html", &[], None).status, 404);
-    let mut world = begin(true);
+    let mut world = World::new();
+    let folder = world.dir.path().join("conformance");
+    std::fs::create_dir_all(folder.join("folder")).expect("a folder");
+    std::fs::write(folder.join("a.html"), "0123456789").expect("a file");
+    std::fs::write(folder.join("empty"), "").expect("a file");
+    std::fs::write(world.dir.path().join("outside"), "secret").expect("a file");
     let mut ask = |method: &str, path: &str, fields: &[(&str, &str)]| world.ask(method, path, fields, None);
     let complete = ask("GET", "/__files/a.html", &[]);
     assert_eq!((complete.status, complete.text()), (200, "0123456789"));
