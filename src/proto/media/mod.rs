@@ -78,10 +78,9 @@ pub fn inspect<F: Read + Write + Seek>(file: &mut F, kind: Kind, rules: Rules) -
             (kind, None)
         }
         Kind::Jpeg => {
-            if let Some(end) = jpeg::end(&mut medium)?.filter(|end| end + 2 < len) {
-                medium.write(end, b"\xff\xd9")?;
-                len = end + 2;
-            }
+            let end = jpeg::end(&mut medium)?;
+            medium.write(end, b"\xff\xd9")?;
+            len = len.min(end + 2);
             (kind, None)
         }
         Kind::Png | Kind::Gif | Kind::WebP | Kind::Pdf | Kind::Zip | Kind::Text => (kind, None),
