@@ -1,10 +1,13 @@
 //! The cryptographic primitives that natter uses, all from ring.
 //!
-//! Owns HMAC-SHA-256, SHA-256, SHA-1 (for the WebSocket accept key only), their text encodings, and randomness as a value.
-//! Leaves to its callers what is signed and with which key. Invariant: `Debug` never shows a secret.
+//! Owns HMAC-SHA-256, SHA-256, SHA-1 (for the WebSocket accept key only), AES-128-GCM, their text encodings, and randomness as a
+//! value; [`p256`] has the elliptic curve. Leaves to its callers what is signed and with which key. Invariant: `Debug` never
+//! shows a secret.
+
+pub mod p256;
 
 use ring::rand::SecureRandom;
-use ring::{digest, hmac};
+use ring::{aead, digest, hmac};
 
 use super::id::Id;
 
@@ -141,6 +144,14 @@ pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     let mut out = [0; 20];
     out.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes).as_ref());
     out
+}
+
+/// AES-128-GCM (RFC 5116 §5.1) in place, without additional data: appends the tag. A key and a nonce are used together once.
+pub fn seal_aes_128_gcm(key: &[u8; 16], nonce: [u8; 12], bytes: &mut Vec<u8>) {
+    let key = aead::UnboundKey::new(&aead::AES_128_GCM, key).expect("a key of this algorithm has 16 bytes");
+    aead::LessSafeKey::new(key)
+        .seal_in_place_append_tag(aead::Nonce::assume_unique_for_key(nonce), aead::Aad::empty(), bytes)
+        .expect("the text is shorter than the 64 GiB of one message");
 }
 
 pub fn hex(bytes: &[u8]) -> String {

@@ -5,6 +5,7 @@
 pub mod http;
 pub mod image;
 pub mod media;
+pub mod push;
 pub mod smtp;
 pub mod sse;
 #[cfg(not(feature = "tls"))]

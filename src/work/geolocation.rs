@@ -217,9 +217,10 @@ fn ask(
     let request = endpoint
         .get(&address.to_string(), Some(token))
         .map_err(|_| fault("IP_INFO has characters that a request can't carry"))?;
-    let mut wire = Wire::connect(&endpoint.host, endpoint.port, PLACE_DEADLINE)?;
-    if endpoint.tls {
-        wire.start_tls(trust, &endpoint.host)?;
+    let service = &endpoint.authority;
+    let mut wire = Wire::connect(&service.host, service.port, PLACE_DEADLINE)?;
+    if service.tls {
+        wire.start_tls(trust, &service.host)?;
     }
     wire.send(&request)?;
     let (mut reader, mut received) = (ResponseReader::new(), Vec::new());

@@ -1,10 +1,12 @@
-//! An HTTP client for one GET request to a look-up service (RFC 9112), sans-IO.
+//! An HTTP client for one request (RFC 9112), sans-IO: the GET of a look-up service, and what other requests need.
 //!
-//! Has no redirects, cookies, caches or second request: the connection is closed after the response.
+//! Has no redirects, cookies, caches or second request: the connection is closed after the response. Leaves the request of a push
+//! to `proto::push`.
 //! Invariant: at most LOOKUP_HEAD_MAX and LOOKUP_BODY_MAX bytes of a response are held.
 
 use httparse::Status;
 
+use crate::base::time::parse_http_date;
 use crate::limits::{HEADERS_MAX, TARGET_MAX};
 
 /// Bytes of the head of a response to one of our look-ups, and of its trailers. Above it: the look-up fails.
@@ -16,13 +18,19 @@ const LOOKUP_CHUNK_LINE_MAX: usize = 256;
 /// Interim (1xx) responses before the one that counts. Above it: the look-up fails.
 const LOOKUP_INTERIM_MAX: u32 = 4;
 
-/// The URL of a service: `https://host[:port][/path]`.
+/// The scheme and the authority of an `http` or `https` URL, without a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct Authority {
     pub tls: bool,
     /// As in a certificate or for a resolver: no port, no brackets.
     pub host: String,
     pub port: u16,
+}
+
+/// The URL of a service: `https://host[:port][/path]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub authority: Authority,
     /// Without a slash at its end.
     path: String,
 }
@@ -50,28 +58,45 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-impl Endpoint {
-    pub fn parse(url: &str) -> Result<Endpoint, BadEndpoint> {
+/// When the server asks for the next request: the header Retry-After (RFC 9110 §10.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// Seconds from now.
+    Seconds(u64),
+    /// Unix seconds.
+    At(u64),
+}
+
+/// What is known of a response once its head is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    pub status: u16,
+    pub retry_after: Option<RetryAfter>,
+}
+
+impl Authority {
+    /// Splits a URL into its authority and what follows it, which is not checked.
+    pub fn split(url: &str) -> Result<(Authority, &str), BadEndpoint> {
         let (scheme, rest) = url.split_once("://").ok_or(BadEndpoint)?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
             _ => return Err(BadEndpoint),
         };
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (host, port) = match authority.strip_prefix('[') {
             Some(literal) => {
-                let (host, rest) = literal.split_once(']').ok_or(BadEndpoint)?;
+                let (host, port) = literal.split_once(']').ok_or(BadEndpoint)?;
                 host.parse::<std::net::Ipv6Addr>().map_err(|_| BadEndpoint)?;
-                (host, rest)
+                (host, port)
             }
             None => {
-                let (host, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+                let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
                 let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
                 if host.is_empty() || !host.bytes().all(is_host_byte) {
                     return Err(BadEndpoint);
                 }
-                (host, rest)
+                (host, port)
             }
         };
         let port = match port.strip_prefix(':') {
@@ -83,10 +108,27 @@ impl Endpoint {
             }
             _ => return Err(BadEndpoint),
         };
-        if port == 0 || path.len() > TARGET_MAX || !path.bytes().all(is_path_byte) {
+        if port == 0 {
             return Err(BadEndpoint);
         }
-        Ok(Endpoint { tls, host: host.to_owned(), port, path: path.trim_end_matches('/').to_owned() })
+        Ok((Authority { tls, host: host.to_owned(), port }, rest))
+    }
+
+    /// `host[:port]`, as the header Host has it and as an origin does: the port of the scheme is left out.
+    pub fn host_and_port(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let default = if self.tls { 443 } else { 80 };
+        if self.port == default { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl Endpoint {
+    pub fn parse(url: &str) -> Result<Endpoint, BadEndpoint> {
+        let (authority, path) = Authority::split(url)?;
+        if path.len() > TARGET_MAX || !path.bytes().all(is_path_byte) {
+            return Err(BadEndpoint);
+        }
+        Ok(Endpoint { authority, path: path.trim_end_matches('/').to_owned() })
     }
 
     /// The bytes of `GET {path}/{segment}`; `bearer` is a token for the Authorization header.
@@ -99,10 +141,8 @@ impl Endpoint {
         if !segment_ok || !bearer.is_none_or(token_ok) {
             return Err(BadRequest);
         }
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let default = if self.tls { 443 } else { 80 };
-        let port = if self.port == default { String::new() } else { format!(":{}", self.port) };
-        let mut head = format!("GET {}/{segment} HTTP/1.1\r\nHost: {host}{port}\r\n", self.path);
+        let host = self.authority.host_and_port();
+        let mut head = format!("GET {}/{segment} HTTP/1.1\r\nHost: {host}\r\n", self.path);
         if let Some(token) = bearer {
             head.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
@@ -112,7 +152,7 @@ impl Endpoint {
 }
 
 /// `pchar` and `/` (RFC 3986 §3.3). A percent sign is accepted without a check.
-fn is_path_byte(byte: u8) -> bool {
+pub(crate) fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte)
 }
 
@@ -134,7 +174,8 @@ pub struct ResponseReader {
     /// Bytes of a head, a chunk line or a trailer that is not complete yet.
     buffered: Vec<u8>,
     interim: u32,
-    status: u16,
+    /// Of the response that counts.
+    head: Option<ResponseHead>,
     body: Vec<u8>,
 }
 
@@ -164,7 +205,7 @@ impl Default for ResponseReader {
 
 impl ResponseReader {
     pub fn new() -> ResponseReader {
-        ResponseReader { state: State::Head, buffered: Vec::new(), interim: 0, status: 0, body: Vec::new() }
+        ResponseReader { state: State::Head, buffered: Vec::new(), interim: 0, head: None, body: Vec::new() }
     }
 
     /// Reads bytes of the service. Returns true when the response is complete; bytes after it are ignored.
@@ -232,10 +273,15 @@ impl ResponseReader {
         }
     }
 
+    /// The status of the response, once its head is complete; also if the body is then refused.
+    pub fn head(&self) -> Option<ResponseHead> {
+        self.head
+    }
+
     /// The connection ended: returns the response if it is complete.
     pub fn finish(self) -> Result<Response, ClientError> {
-        match self.state {
-            State::Done | State::Close => Ok(Response { status: self.status, body: self.body }),
+        match (self.state, self.head) {
+            (State::Done | State::Close, Some(head)) => Ok(Response { status: head.status, body: self.body }),
             _ => Err(ClientError::Truncated),
         }
     }
@@ -276,9 +322,13 @@ impl ResponseReader {
                 self.interim += 1;
                 return Ok(());
             }
-            200..=599 => self.status = status,
+            200..=599 => {}
             _ => return Err(ClientError::Malformed),
         }
+        let retry_after =
+            parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case("retry-after"));
+        let retry_after = retry_after.and_then(|header| RetryAfter::parse(header.value));
+        self.head = Some(ResponseHead { status, retry_after });
         let (mut length, mut chunked) = (None, false);
         for header in parsed.headers.iter() {
             if header.name.eq_ignore_ascii_case("content-length") {
@@ -302,6 +352,17 @@ impl ResponseReader {
             (None, false) => State::Close,
         };
         Ok(())
+    }
+}
+
+impl RetryAfter {
+    /// A value of neither form counts as absent.
+    fn parse(value: &[u8]) -> Option<RetryAfter> {
+        let text = std::str::from_utf8(value).ok()?;
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            return Some(RetryAfter::Seconds(text.parse().unwrap_or(u64::MAX)));
+        }
+        parse_http_date(text).map(RetryAfter::At)
     }
 }
 
@@ -417,6 +478,27 @@ mod tests {
     }
 
     #[test]
+    fn a_head_is_known_before_its_body_and_if_that_is_refused() {
+        for (headers, expect) in [
+            ("", None),
+            ("Retry-After: 120\r\n", Some(RetryAfter::Seconds(120))),
+            ("retry-after: 99999999999999999999\r\n", Some(RetryAfter::Seconds(u64::MAX))),
+            ("Retry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n", Some(RetryAfter::At(946_684_799))),
+            ("Retry-After: soon\r\n", None),
+            ("Retry-After: -1\r\n", None),
+        ] {
+            for length in ["5", "99999999999", "x"] {
+                let mut reader = ResponseReader::new();
+                let text = format!("HTTP/1.1 503 x\r\n{headers}Content-Length: {length}\r\n\r\n");
+                let (last, before) = text.as_bytes().split_last().expect("bytes");
+                assert_eq!((reader.receive(before), reader.head()), (Ok(false), None));
+                assert_eq!(reader.receive(&[*last]).is_ok(), length == "5");
+                assert_eq!(reader.head(), Some(ResponseHead { status: 503, retry_after: expect }), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn endpoints_and_requests() {
         for (url, expect) in [
             ("https://ipinfo.io", Some((true, "ipinfo.io", 443, ""))),
@@ -438,7 +520,10 @@ mod tests {
             ("https://a/b c", None),
         ] {
             let got = Endpoint::parse(url).ok();
-            let seen = got.as_ref().map(|e| (e.tls, e.host.as_str(), e.port, e.path.as_str()));
+            let seen = got.as_ref().map(|e| {
+                let Authority { tls, host, port } = &e.authority;
+                (*tls, host.as_str(), *port, e.path.as_str())
+            });
             assert_eq!(seen, expect, "{url}");
         }
         let text = |url: &str, segment: &str, bearer: Option<&str>| {
