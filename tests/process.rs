@@ -23,6 +23,8 @@ mod mail;
 mod member;
 #[path = "process/proxies.rs"]
 mod proxies;
+#[path = "process/quota.rs"]
+mod quota;
 #[path = "process/readme.rs"]
 mod readme;
 #[path = "process/reload.rs"]

@@ -16,7 +16,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::connection;
-use super::fault::Fault;
+use super::fault::{Fault, with_cause};
 use crate::base::id::Id;
 use crate::model::operation::Refusal;
 
@@ -39,6 +39,7 @@ pub fn copy(
         Ok(true) => return Ok(name),
         Ok(false) => Refusal::Unavailable,
         Err(error) => {
+            let error = with_cause(error);
             let fault = Fault::of(&error);
             log::error!("storage: a backup failed: {fault} ({error})");
             fault.refusal()

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::fault::Fault;
+use super::fault::{Fault, with_cause};
 use super::wal_file::WalFile;
 use super::writer::{Wal, WriteHandle};
 use super::{connection, holder};
@@ -115,7 +115,7 @@ impl WriteHandle<'_> {
         }))
     }
 
-    /// The part of [`WriteHandle::remove_earlier_logs`] that needs the write lock.
+    /// The part of [`WriteHandle::remove_earlier_logs`] that runs with the write lock.
     fn remove_earlier_locked(&mut self) -> std::io::Result<Option<u32>> {
         let path = self.wal_path();
         let writer_state = &mut *self.writer_state;
@@ -186,7 +186,8 @@ impl WriteHandle<'_> {
                 // There is no WAL.
                 Err(_) => Wal { busy, pages: 0, copied: 0 },
             })
-        })?;
+        });
+        let wal = wal.map_err(with_cause)?;
         // No reader prevented the restart: the next commit begins at the start of the WAL.
         let restarted = !wal.busy && wal.copied == wal.pages && pragma.contains("RESTART");
         self.writer_state.wal_pages = if restarted { 0 } else { wal.pages };

@@ -40,7 +40,7 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     // Created before SQLite opens it, because SQLite would let every user read it: it holds password hashes and messages.
     OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(failed)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     let mut conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
     configure(&conn, WRITER_CACHE_KIB).map_err(wrap)?;
@@ -68,7 +68,7 @@ pub(super) fn folder(database: &Path) -> &Path {
 pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFault> {
     let path = &options.path;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     let conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
     configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
@@ -134,24 +134,28 @@ pub(super) fn application_id(conn: &Connection) -> rusqlite::Result<i32> {
 }
 
 /// Checks that the file belongs to natter and is sound, by a connection that can't write, not even to replay a journal that
-/// another program left. The index of the WAL, which reading creates, is removed again if the file is refused.
+/// another program left. What reading creates, the index of the WAL and an empty WAL, is removed again if the file is refused.
 fn check_file(path: &Path) -> Result<(), OpenFault> {
-    let index = with_suffix(path, "-shm");
-    let had_index = index.exists();
+    let (wal, index) = (with_suffix(path, "-wal"), with_suffix(path, "-shm"));
+    let (had_wal, had_index) = (wal.exists(), index.exists());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     let checked = Connection::open_with_flags(path, flags).map_err(wrap).and_then(|conn| {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
         configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
         is_ours(&conn, path)?;
         is_sound(&conn, path)
     });
-    if checked.is_err()
-        && !had_index
-        && let Err(error) = std::fs::remove_file(&index)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        log::warn!("storage: {} can't be removed: {error}", index.display());
+    if checked.is_err() {
+        // A WAL that is not empty is that of another process.
+        let created = [(!had_index, index), (!had_wal && length(&wal) == 0, wal)];
+        for (_, file) in created.into_iter().filter(|(is_new, _)| *is_new) {
+            if let Err(error) = std::fs::remove_file(&file)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                log::warn!("storage: {} can't be removed: {error}", file.display());
+            }
+        }
     }
     checked
 }
@@ -174,7 +178,7 @@ pub(super) fn length(path: &Path) -> u64 {
 
 /// Refuses another program's file and a newer natter's. An empty file is accepted: it is about to become natter's.
 pub(super) fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
-    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     let application = application_id(conn).map_err(wrap)?;
     let objects: i64 =
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(wrap)?;
@@ -192,8 +196,7 @@ pub(super) fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
 /// read by now) and the length of the file. `natter check` reads everything.
 fn is_sound(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     let pragma = |name| {
-        conn.pragma_query_value(None, name, |row| number(row, 0))
-            .map_err(|error| OpenFault::new(path, &error))
+        conn.pragma_query_value(None, name, |row| number(row, 0)).map_err(|error| OpenFault::new(path, error))
     };
     let bytes = pragma("page_count")? * pragma("page_size")?;
     if bytes <= QUICK_CHECK_BYTES_MAX {
@@ -209,7 +212,7 @@ fn is_sound(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
 
 pub(super) fn verdict(conn: &Connection, path: &Path, pragma: &str) -> Result<(), OpenFault> {
     let result: String =
-        conn.query_row(pragma, [], |row| row.get(0)).map_err(|error| OpenFault::new(path, &error))?;
+        conn.query_row(pragma, [], |row| row.get(0)).map_err(|error| OpenFault::new(path, error))?;
     match result.as_str() {
         "ok" => Ok(()),
         _ => Err(OpenFault::Corrupt { path: path.to_owned(), detail: result.replace('\n', " ") }),

@@ -140,9 +140,8 @@ fn lasting(fault: Fault) -> Fault {
 }
 
 /// Errors of reading, locking and mapping leave the disk unchanged. For any other I/O error the worst case is assumed. A
-/// full disk is `SQLITE_FULL` when a write meets it, and an error of the sync on a thin volume. An exceeded quota (EDQUOT) is
-/// `SQLITE_IOERR_WRITE`, since SQLite's `unixWrite` tells only ENOSPC apart, and rusqlite does not give the errno: the file is
-/// replaced although it would be enough to try again. As long as the quota has no room for the copy, that is tried again.
+/// full disk or quota is `SQLITE_FULL` when a write meets it (see `fault::with_cause`), and an error of the sync on a thin
+/// volume.
 fn is_failed_write(error: &Error) -> bool {
     let Error::SqliteFailure(failure, _) = error else { return false };
     failure.code == ErrorCode::SystemIoFailure

@@ -3,6 +3,7 @@
 //! Their texts show no content and no SQL. Only [`OpenFault`], which an operator reads, names the file.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use rusqlite::{Error, ErrorCode, ffi};
@@ -13,7 +14,7 @@ use crate::model::operation::Refusal;
 /// the process, because every further write could make the damage worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The disk is full.
+    /// The disk is full, or a quota of the operating system is used up.
     Full,
     /// The file does not contain what was written to it.
     Corrupt,
@@ -84,6 +85,25 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// The same error, and `SQLITE_FULL` if it is one of a write that found no space. SQLite returns that code only for ENOSPC
+/// in a write of the database or the WAL: an exceeded quota (EDQUOT) is an I/O error, and so is any lack of space for the
+/// `-shm` file. The errno tells them apart. It is read here and not by `sqlite3_system_errno`, which returns the same value,
+/// so `error` must come from the last call on this thread.
+pub(super) fn with_cause(error: Error) -> Error {
+    let Error::SqliteFailure(failure, _) = &error else { return error };
+    let cause = io::Error::last_os_error();
+    if !is_lack_of_space(failure.extended_code, cause.kind()) {
+        return error;
+    }
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), Some(cause.to_string()))
+}
+
+/// A failed write leaves the errno of this write. After any other error, the errno may be an older one.
+fn is_lack_of_space(extended_code: i32, cause: ErrorKind) -> bool {
+    matches!(extended_code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)
+        && matches!(cause, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 /// Why an operation ended without an answer.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -146,15 +166,20 @@ pub enum OpenFault {
     Altered { path: PathBuf, detail: String },
     /// Another password secret than the one that the hashes of its members need.
     OtherSecret { path: PathBuf },
+    /// The disk has no space for what a start writes: at least the `-shm` file, in an upgrade the changed tables.
+    Full { path: PathBuf, detail: String },
     /// The operating system or SQLite refused.
     Failed { path: PathBuf, detail: String },
 }
 
 impl OpenFault {
-    pub(super) fn new(path: &std::path::Path, error: &Error) -> OpenFault {
+    /// `error` must come from the last call on this thread: see [`with_cause`].
+    pub(super) fn new(path: &std::path::Path, error: Error) -> OpenFault {
+        let error = with_cause(error);
         let (path, detail) = (path.to_owned(), error.to_string());
-        match Fault::of(error) {
+        match Fault::of(&error) {
             Fault::Corrupt => OpenFault::Corrupt { path, detail },
+            Fault::Full => OpenFault::Full { path, detail },
             _ => OpenFault::Failed { path, detail },
         }
     }
@@ -189,6 +214,13 @@ impl fmt::Display for OpenFault {
                  reset` accepts the present one, and members choose new passwords with a code by e-mail",
                 path.display()
             ),
+            OpenFault::Full { path, detail } => write!(
+                f,
+                "the database {} can't be opened, because its disk is full ({detail}): a start needs about a MiB of free \
+                 space there, and an upgrade as much as the database takes. Free that much, or raise the quota, and start \
+                 again; nothing is changed until then",
+                path.display()
+            ),
             OpenFault::Failed { path, detail } => {
                 write!(f, "the database {} can't be opened: {detail}", path.display())
             }
@@ -197,3 +229,27 @@ impl fmt::Display for OpenFault {
 }
 
 impl std::error::Error for OpenFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_write_without_space_is_a_full_disk() {
+        use ErrorKind::{InvalidInput, QuotaExceeded, StorageFull};
+        for (code, cause, is_full) in [
+            (ffi::SQLITE_IOERR_WRITE, QuotaExceeded, true),
+            (ffi::SQLITE_IOERR_WRITE, StorageFull, true),
+            (ffi::SQLITE_IOERR_WRITE, InvalidInput, false),
+            (ffi::SQLITE_IOERR_SHMSIZE, StorageFull, true),
+            (ffi::SQLITE_IOERR_SHMSIZE, QuotaExceeded, true),
+            // A failed sync has lost data, whatever the reason. The errno of the others may be that of an earlier call.
+            (ffi::SQLITE_IOERR_FSYNC, StorageFull, false),
+            (ffi::SQLITE_IOERR_FSYNC, QuotaExceeded, false),
+            (ffi::SQLITE_IOERR_READ, QuotaExceeded, false),
+            (ffi::SQLITE_BUSY, QuotaExceeded, false),
+        ] {
+            assert_eq!(is_lack_of_space(code, cause), is_full, "{code}, {cause}");
+        }
+    }
+}

@@ -20,7 +20,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, ffi};
 
 use super::block::{Block, Damaged};
-use super::fault::{Fault, FaultLog, OpenFault};
+use super::fault::{Fault, FaultLog, OpenFault, with_cause};
 use super::value::{int, number};
 use super::{StoreOptions, connection, index_file};
 
@@ -104,6 +104,12 @@ enum FileFault {
     Index(rusqlite::Error),
 }
 
+impl FileFault {
+    fn of_index(error: rusqlite::Error) -> FileFault {
+        FileFault::Index(with_cause(error))
+    }
+}
+
 impl Index {
     /// A [`super::Store`] must have opened the database before. The first step opens or creates the file of the index: the
     /// server starts even if that fails.
@@ -176,15 +182,15 @@ impl Index {
             None => self.open_file()?,
         };
         let file = self.file.insert(file);
-        let through = through(file).map_err(FileFault::Index)?;
+        let through = through(file).map_err(FileFault::of_index)?;
         let work = look(&self.natter, through, self.applied).map_err(FileFault::Natter)?;
         if !work.changes.is_empty() || work.through.is_some() {
-            apply(file, &work).map_err(FileFault::Index)?;
+            apply(file, &work).map_err(FileFault::of_index)?;
         }
         self.applied = self.applied.max(work.applied);
         if self.applied > self.done && self.erase_at.is_none_or(|at| at <= now) {
             self.erase_at = Some(now + ERASE_EVERY);
-            if truncate(file).map_err(FileFault::Index)? {
+            if truncate(file).map_err(FileFault::of_index)? {
                 self.done = self.applied;
             }
         }
@@ -192,7 +198,7 @@ impl Index {
     }
 
     fn open_file(&mut self) -> Result<Connection, FileFault> {
-        let opened = match index_file::open_writer(&self.path, &self.natter).map_err(FileFault::Index)? {
+        let opened = match index_file::open_writer(&self.path, &self.natter).map_err(FileFault::of_index)? {
             Some(opened) => opened,
             None => {
                 let epoch = index_file::epoch(&self.natter).map_err(FileFault::Natter)?;
@@ -201,15 +207,16 @@ impl Index {
                     "storage: the search index is {}",
                     if has_messages { "rebuilt" } else { "created" }
                 );
-                index_file::make(&self.path, &epoch).map_err(FileFault::Index)?;
-                let opened = index_file::open_writer(&self.path, &self.natter).map_err(FileFault::Index)?;
+                index_file::make(&self.path, &epoch).map_err(FileFault::of_index)?;
+                let opened =
+                    index_file::open_writer(&self.path, &self.natter).map_err(FileFault::of_index)?;
                 opened.ok_or_else(|| FileFault::Index(damaged()))?
             }
         };
         // A crash may have left changes in the file's WAL: changes that were applied before count only after the WAL is
         // truncated.
         self.applied = self.done;
-        truncate(&opened).map_err(FileFault::Index)?;
+        truncate(&opened).map_err(FileFault::of_index)?;
         Ok(opened)
     }
 }

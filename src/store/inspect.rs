@@ -36,7 +36,7 @@ pub fn has_members(options: &StoreOptions, access: Access) -> Result<bool, OpenF
     if !exists(options) {
         return Ok(false);
     }
-    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, error);
     let conn = open(&options.path, access)?;
     // A file whose first start was interrupted has no table yet.
     if migrations::version(&conn).map_err(wrap)? == 0 {
@@ -48,7 +48,7 @@ pub fn has_members(options: &StoreOptions, access: Access) -> Result<bool, OpenF
 /// Whether its members need another password secret than the one of `options.password_tag`.
 pub fn needs_other_secret(options: &StoreOptions, access: Access) -> Result<bool, OpenFault> {
     let Some(tag) = options.password_tag.filter(|_| exists(options)) else { return Ok(false) };
-    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, error);
     let conn = open(&options.path, access)?;
     if migrations::version(&conn).map_err(wrap)? < migrations::PASSWORD_TAG {
         return Ok(false);
@@ -60,7 +60,7 @@ pub fn needs_other_secret(options: &StoreOptions, access: Access) -> Result<bool
 /// make (`natter check`). The time grows with the file. The server may run meanwhile.
 pub fn check(options: &StoreOptions, access: Access) -> Result<(), OpenFault> {
     let path = &options.path;
-    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     if replacement::replacement(path).exists() {
         let detail = "a complete copy is about to replace it: start the server, then check again".to_owned();
         return Err(OpenFault::Failed { path: path.clone(), detail });
@@ -77,7 +77,7 @@ pub fn check(options: &StoreOptions, access: Access) -> Result<(), OpenFault> {
 /// and content.
 pub fn check_restored(options: &StoreOptions, access: Access) -> Result<(), OpenFault> {
     let path = &options.path;
-    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     if length(path) == 0 {
         return Err(OpenFault::Altered { path: path.clone(), detail: "it is empty".to_owned() });
     }
@@ -89,7 +89,7 @@ pub fn check_restored(options: &StoreOptions, access: Access) -> Result<(), Open
 }
 
 fn check_content(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
-    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     verdict(conn, path, "PRAGMA integrity_check(1)")?;
     if let Some(detail) = schema_check::difference(conn).map_err(wrap)? {
         return Err(OpenFault::Altered { path: path.to_owned(), detail });
@@ -117,14 +117,14 @@ pub struct Survey {
 
 /// Reads a copy that no other process has open.
 pub fn survey(options: &StoreOptions) -> Result<Survey, OpenFault> {
-    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, error);
     let conn = open(&options.path, Access::Exclusive)?;
     let files = conn.query_row("SELECT count(*) FROM files", [], |row| number(row, 0)).map_err(wrap)?;
     Ok(Survey { files, strange: schema_check::difference(&conn).map_err(wrap)? })
 }
 
 fn open(path: &Path, access: Access) -> Result<Connection, OpenFault> {
-    let wrap = |error: rusqlite::Error| OpenFault::new(path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = match access == Access::Exclusive && length(&with_suffix(path, "-wal")) == 0 {
         true => Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI),

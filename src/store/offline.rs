@@ -51,7 +51,7 @@ fn change(
     options: &StoreOptions,
     change: impl FnOnce(&Connection) -> rusqlite::Result<()>,
 ) -> Result<(), OpenFault> {
-    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, &error);
+    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, error);
     let mut conn = open_writer(options)?;
     let transaction = conn.transaction().map_err(wrap)?;
     change(&transaction).map_err(wrap)?;

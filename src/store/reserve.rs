@@ -11,11 +11,28 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::StoreOptions;
 use crate::base::no_follow::NO_FOLLOW;
 
-/// The size of the `-shm` of a WAL at its limit: 32 KiB for each 4,096 pages in the WAL
-/// (<https://www.sqlite.org/walformat.html>), for 65,536 pages of 4 KiB at 256 MiB; the first 32 KiB hold 62 pages fewer.
-const BYTES: usize = 17 * 32 * 1_024;
+/// Bytes of the file: enough for the `-shm` of a WAL at the default limit. A start with a longer one (WAL_MAX is greater, and
+/// another process held the WAL) says that the disk is full.
+const BYTES: usize = 17 * SHM_BLOCK_BYTES;
+
+/// SQLite adds blocks of this size to the `-shm` file. Each lists 4,096 pages of the WAL, the first one 34 fewer for its header
+/// (<https://www.sqlite.org/walformat.html>).
+const SHM_BLOCK_BYTES: usize = 32 * 1_024;
+const SHM_BLOCK_PAGES: u64 = 4_096;
+const SHM_HEADER_PAGES: u64 = 34;
+
+/// Bytes of a page of the database: SQLite's default.
+const PAGE_BYTES: u64 = 4_096;
+/// Pages that the last batch may add to a WAL just below its limit: 8 MiB.
+const BATCH_PAGES: u64 = 2_048;
+
+const fn shm_bytes(wal_pages: u64) -> u64 {
+    (wal_pages + SHM_HEADER_PAGES).div_ceil(SHM_BLOCK_PAGES) * SHM_BLOCK_BYTES as u64
+}
+const _: () = assert!(BYTES as u64 >= shm_bytes(StoreOptions::WAL_MAX / PAGE_BYTES + BATCH_PAGES));
 
 /// Bytes written at once: a full disk takes as many of them as fit.
 const STEP: usize = 32 * 1_024;
@@ -79,8 +96,37 @@ fn fill(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
     use crate::base::testing::Folder;
+
+    /// The sizes that SQLite gives to the file, at both sides of a new block.
+    #[test]
+    fn the_size_of_the_shm_file_is_that_of_sqlite() {
+        let folder = Folder::new();
+        let path = folder.join("wal.db");
+        let conn = Connection::open(&path).expect("a database");
+        conn.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_spill = OFF; PRAGMA synchronous = OFF; \
+             CREATE TABLE pages (content)",
+        )
+        .expect("a table");
+        let pages = |conn: &Connection| {
+            conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1)).expect("a length")
+        };
+        let shm = folder.join("wal.db-shm");
+        for end in [10, 4_062, 4_063, 8_158, 8_159, 12_400] {
+            while pages(&conn) < end {
+                // The leaf of an inner page or a first row: each commit adds a few pages at most.
+                let missing = end - pages(&conn);
+                let content = if missing > 40 { (missing - 20) * 4_096 } else { 100 };
+                conn.execute("INSERT INTO pages VALUES (zeroblob(?1))", [content]).expect("a row");
+            }
+            let length = shm.metadata().expect("a file").len();
+            assert_eq!(length, shm_bytes(pages(&conn) as u64), "{} pages", pages(&conn));
+        }
+    }
 
     #[test]
     fn the_reserve_is_filled_and_released() {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::durability::{Obstacle, State};
-use super::fault::Fault;
+use super::fault::{Fault, with_cause};
 use super::replacement::{self, Copy, Failed, Old};
 use super::writer::{Store, WriteHandle};
 use super::{connection, metadata};
@@ -183,7 +183,7 @@ impl WriteHandle<'_> {
             }
             Ok(_) => {}
         }
-        if let Err(error) = self.begin() {
+        if let Err(error) = self.begin().map_err(with_cause) {
             self.writer_state.durability.commit_failed(&error);
             let fault = self.writer_state.commit_faults.begins(&error);
             self.writer_state.durability.blocked(fault);
@@ -239,7 +239,7 @@ impl WriteHandle<'_> {
 
     /// A small real write, which shows whether the database accepts writes again after a fault.
     pub(super) fn probe(&mut self) -> Result<(), Fault> {
-        match metadata::touch(self.conn) {
+        match metadata::touch(self.conn).map_err(with_cause) {
             Ok(()) => {
                 self.writer_state.commit_faults.is_over();
                 self.writer_state.failing = None;

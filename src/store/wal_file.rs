@@ -1,4 +1,4 @@
-//! The WAL as a file: which of its logs is the current one, and the removal of what earlier logs left in it.
+//! The WAL as a file: finds the current log in it, and removes what earlier logs left.
 //!
 //! SQLite writes one log after another into the same file, each from its beginning, and marks each frame with the number of
 //! its log (<https://www.sqlite.org/fileformat2.html#walformat>: salt-1 increases by one with each log). After the frames of

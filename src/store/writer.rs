@@ -16,7 +16,7 @@ use rusqlite::{Connection, ffi};
 use super::batch::{Batch, Log};
 use super::cache::Cache;
 use super::durability::{Durability, State};
-use super::fault::{Fault, FaultLog, OpenFault};
+use super::fault::{Fault, FaultLog, OpenFault, with_cause};
 use super::metadata::Beginning;
 use super::reserve::Reserve;
 use super::upkeep::Replacing;
@@ -120,21 +120,21 @@ impl Store {
         let conn = match connection::open_writer(options) {
             // The disk may be full, so that SQLite can't create the `-shm` file. A file that was refused for another reason
             // is refused again.
-            Err(OpenFault::Failed { .. }) if reserve::release(&options.path) => {
+            Err(OpenFault::Full { .. } | OpenFault::Failed { .. }) if reserve::release(&options.path) => {
                 connection::open_writer(options)?
             }
             opened => opened?,
         };
         if let Some(tag) = options.password_tag
             && metadata::needs_other_secret(&conn, tag)
-                .map_err(|error| OpenFault::new(&options.path, &error))?
+                .map_err(|error| OpenFault::new(&options.path, error))?
         {
             return Err(OpenFault::OtherSecret { path: options.path.clone() });
         }
         backup::clear(&options.path)
             .and_then(|()| replacement::clear(&options.path))
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
-        Store::start(conn, options, entropy, now_ms).map_err(|error| OpenFault::new(&options.path, &error))
+        Store::start(conn, options, entropy, now_ms).map_err(|error| OpenFault::new(&options.path, error))
     }
 
     fn start(
@@ -207,7 +207,9 @@ impl Store {
     /// Renames the holders of reserved nick names. A fault is handled as that of a commit, and does not stop the start.
     fn release_nick_names(&mut self, entropy: &mut dyn Entropy, now_ms: u64) {
         let Store { conn, writer_state, .. } = self;
-        if let Err(error) = reserved::release(conn, &mut writer_state.log, entropy, now_ms) {
+        if let Err(error) =
+            reserved::release(conn, &mut writer_state.log, entropy, now_ms).map_err(with_cause)
+        {
             self.writer_state.stale = true;
             self.handle().commit_failed(&error);
             self.handle().log_state();
@@ -260,7 +262,7 @@ impl Store {
             handle.prove()?;
         }
         let ended = connection::set_synchronous(handle.conn, true).and_then(|()| metadata::end(handle.conn));
-        if let Err(error) = ended {
+        if let Err(error) = ended.map_err(with_cause) {
             return Err(handle.commit_failed(&error));
         }
         // Another process may not have copied the last writes: the next start empties the WAL.
@@ -290,7 +292,7 @@ impl WriteHandle<'_> {
             batch.clear();
             return refused(count, fault);
         }
-        let written = self.transact(batch).inspect_err(|error| {
+        let written = self.transact(batch).map_err(with_cause).inspect_err(|error| {
             self.writer_state.failing = Some(self.writer_state.commit_faults.begins(error));
         });
         let committed = written.and_then(|outcomes| self.end(outcomes));
@@ -369,6 +371,7 @@ impl WriteHandle<'_> {
                 Ok(outcomes)
             }
             Err(error) => {
+                let error = with_cause(error);
                 self.commit_failed(&error);
                 Err(error)
             }
@@ -398,9 +401,9 @@ impl WriteHandle<'_> {
         let result = match swept {
             Ok(more) => match self.conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([])) {
                 Ok(_) => return Ok(more),
-                Err(error) => Err(self.commit_failed(&error)),
+                Err(error) => Err(self.commit_failed(&with_cause(error))),
             },
-            Err(error) => Err(self.writer_state.commit_faults.begins(&error)),
+            Err(error) => Err(self.writer_state.commit_faults.begins(&with_cause(error))),
         };
         self.roll_back();
         self.log_state();

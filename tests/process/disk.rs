@@ -195,10 +195,43 @@ fn a_start_on_a_full_disk_serves_reads() {
     natter.into_iter().for_each(|natter| drop(natter.stop()));
 }
 
-/// Bytes that fill the disk of `folder`, up to its last block.
+/// Without a single free block, SQLite can't create its `-shm` file. The start says so and changes nothing.
+#[test]
+fn a_start_without_any_space_says_what_to_do() {
+    let dir = TestDir::new();
+    let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=8m,mode=700") else {
+        println!("SKIPPED: a small disk can be mounted only by root");
+        return;
+    };
+    let launch = Launch::new(dir.path()).with(&[("DATA_DIR", "small")]);
+    launch.start().stop();
+    let (database, filler) = (disk.0.join("natter.db"), disk.0.join("filler"));
+    let before = fs::read(&database).expect("a database");
+    fs::remove_file(disk.0.join("reserve")).expect("no reserve");
+    fill_up(&filler);
+    let output = launch.run(&["serve"]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("because its disk is full") && errors.contains("Free"), "{errors}");
+    assert!(fs::read(&database).expect("a database") == before, "the database is changed");
+    for created in ["natter.db-wal", "natter.db-shm"] {
+        assert!(!disk.0.join(created).exists(), "{created}: {errors}");
+    }
+    fs::remove_file(&filler).expect("freed");
+    launch.start().stop();
+}
+
+/// Fills the disk of `filler`, up to its last block. The kernel may free the blocks of a removed file a moment later.
 fn fill_up(filler: &Path) {
     let mut file = File::create(filler).expect("a file");
-    while file.write_all(&[b'x'; 4_096]).is_ok() {}
+    let (mut before, mut attempts) = (0, 0);
+    while attempts < 50 {
+        while file.write_all(&[b'x'; 4_096]).is_ok() {}
+        let length = file.metadata().expect("a file").len();
+        attempts = if length == before { attempts + 1 } else { 0 };
+        before = length;
+        std::thread::yield_now();
+    }
 }
 
 /// A database of version 8, whose messages the next step copies to another table.

@@ -11,10 +11,10 @@ use super::support::net::Http;
 use super::support::process::Launch;
 use super::{client_id, post_to, until};
 
-/// `None` if there is no C compiler, or no LD_PRELOAD.
-fn forgetful_disk(folder: &Path) -> Option<PathBuf> {
-    let shim = folder.join("forgetful_disk.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/shim/forgetful_disk.c");
+/// Compiles a library of the folder `shim`. `None` if there is no C compiler, or no LD_PRELOAD.
+pub fn shim(folder: &Path, name: &str) -> Option<PathBuf> {
+    let shim = folder.join(format!("{name}.so"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/process/shim/{name}.c"));
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-o"])
         .arg(&shim)
@@ -29,7 +29,7 @@ fn forgetful_disk(folder: &Path) -> Option<PathBuf> {
 /// Fails one sync of `file` while posts are sent; `erases` also deletes a message, which makes natter sync the database.
 fn play(file: &str, erases: bool) {
     let dir = TestDir::new();
-    let Some(shim) = forgetful_disk(dir.path()) else {
+    let Some(library) = shim(dir.path(), "forgetful_disk") else {
         println!("SKIPPED: the disk that forgets needs a C compiler and Linux");
         return;
     };
@@ -38,7 +38,7 @@ fn play(file: &str, erases: bool) {
     let text = |path: &Path| path.to_str().expect("a path").to_owned();
     let plain = Launch::new(dir.path());
     let launch = plain.clone().with(&[
-        ("LD_PRELOAD", &text(&shim)),
+        ("LD_PRELOAD", &text(&library)),
         ("FORGETFUL_DURABLE", &text(&durable)),
         ("FORGETFUL_FAIL", &text(&fail)),
     ]);
