@@ -118,7 +118,31 @@ pub struct EventLoop<M, S> {
 
 enum Phase {
     Serving,
-    Draining { until: Instant },
+    Draining(Drain),
+}
+
+/// The time that the work in progress has left. Time in which the process did not run does not count.
+struct Drain {
+    until: Instant,
+    /// The end of the last turn.
+    seen: Instant,
+}
+
+impl Drain {
+    /// When the next turn ends at the latest, if the process runs.
+    fn wake(&self) -> Instant {
+        self.until.min(self.seen + STANDSTILL)
+    }
+
+    /// Whether the work in progress has no time left at the end of a turn.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let late = now.saturating_duration_since(self.seen + STANDSTILL);
+        if late > STANDSTILL {
+            self.until += late;
+        }
+        self.seen = now;
+        now >= self.until
+    }
 }
 
 impl<M: Machine, S: Stops> EventLoop<M, S> {
@@ -178,25 +202,20 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.trim(now.instant);
         self.run_rounds(now);
         self.close();
-        Ok(match self.phase {
-            Phase::Serving => false,
-            Phase::Draining { .. } if self.parts.machine.is_drained() => true,
-            Phase::Draining { until } if now.instant >= until => {
-                log::warn!("{} connections were not finished in time", self.sockets.len());
-                true
-            }
-            Phase::Draining { .. } => false,
-        })
+        let Phase::Draining(drain) = &mut self.phase else { return Ok(false) };
+        let is_over = drain.is_over(now.instant);
+        if self.parts.machine.is_drained() {
+            return Ok(true);
+        }
+        if is_over {
+            log::warn!("{} connections were not finished in time", self.sockets.len());
+        }
+        Ok(is_over)
     }
 
     fn poll(&mut self, events: &mut Events) -> Result<(), ServeFault> {
         let timeout = if self.has_work() { Some(Duration::ZERO) } else { self.sleep() };
-        let begun = Instant::now();
-        let polled = self.parts.poll.poll(events, timeout);
-        if let Phase::Draining { until } = &mut self.phase {
-            *until += standstill(begun.elapsed(), timeout);
-        }
-        match polled {
+        match self.parts.poll.poll(events, timeout) {
             Ok(()) => Ok(()),
             // Without events, the next turn polls again.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -216,10 +235,11 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         let machine = self.parts.machine.next_deadline();
         let own = [self.parts.background.next_deadline(), self.parts.storage.next_deadline(), self.trim_at];
         let mut first = machine.into_iter().chain(own.into_iter().flatten()).min();
-        if let Phase::Draining { until } = self.phase {
-            first = Some(first.map_or(until, |first| first.min(until)));
-        }
         let now = Instant::now();
+        if let Phase::Draining(drain) = &self.phase {
+            let wake = drain.wake();
+            first = Some(first.map_or(wake, |first| first.min(wake)));
+        }
         for listener in &self.parts.listeners {
             if self.may_accept(listener) {
                 let at = if listener.is_ready(now) { Some(now) } else { listener.retry() };
@@ -273,13 +293,14 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                         self.parts.drain_max
                     );
                     self.notify("STOPPING=1");
-                    self.phase = Phase::Draining { until: now.instant + self.parts.drain_max };
+                    let until = now.instant + self.parts.drain_max;
+                    self.phase = Phase::Draining(Drain { until, seen: now.instant });
                     // The kernel refuses new connections, which is better than leaving them waiting.
                     self.socket_path = self.parts.listeners.drain(..).find_map(Listener::stop);
                     self.parts.machine.handle(now, Input::Drain);
                     self.parts.storage.drain();
                 }
-                Phase::Draining { .. } => return Err(ServeFault::Forced),
+                Phase::Draining(_) => return Err(ServeFault::Forced),
             }
         }
         Ok(())
@@ -378,13 +399,6 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         }
         Ok(())
     }
-}
-
-/// The time in which the process did not run, although it asked to be woken earlier. It does not count as time in which
-/// work could finish.
-fn standstill(slept: Duration, timeout: Option<Duration>) -> Duration {
-    let late = timeout.map_or(Duration::ZERO, |timeout| slept.saturating_sub(timeout));
-    if late > STANDSTILL { late } else { Duration::ZERO }
 }
 
 /// Reads both clocks once. A clock before 1970 reads as 1970.

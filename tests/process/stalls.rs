@@ -177,6 +177,33 @@ fn a_process_that_did_not_run_keeps_its_sockets() {
     natter.stop();
 }
 
+/// The limit of a shutdown (30 s) counts only the time in which the process runs: here it is stopped for longer than that.
+#[test]
+fn a_process_that_did_not_run_finishes_its_requests_at_a_shutdown() {
+    let dir = TestDir::new();
+    // Slow hashes, so that the request is not answered in the turn in which its last bytes are read.
+    let mut natter = Launch::new(dir.path()).with(&[("ARGON2", "16384,20,1")]).start();
+    let mut http = Http::connect(natter.address);
+    http.sign_up("ann");
+    let body = r#"{"email":"ann@example.org","password":"correct horse ann's"}"#;
+    let request = super::support::http::request("POST", "/api/v1/user/sign-in", &[], Some(body));
+    let (begin, rest) = request.split_at(request.len() - 5);
+    let mut waiting = Http::connect(natter.address);
+    waiting.send(begin).expect("sent");
+    assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    natter.signal(Signal::Term);
+    natter.wait_for_line("stopping");
+    natter.signal(Signal::Stop);
+    waiting.send(rest).expect("sent");
+    std::thread::sleep(std::time::Duration::from_secs(31));
+    natter.signal(Signal::Continue);
+    let response = waiting.response(false).expect("a connection").expect("an answer");
+    assert_eq!(response.status, 200, "{}", response.text());
+    drop((waiting, http));
+    assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
+    assert!(!natter.log().iter().any(|line| line.contains("not finished in time")), "{:#?}", natter.log());
+}
+
 /// A server that has no terminal continues after a hangup, whether `nohup` started it or not.
 #[test]
 fn a_hangup_without_a_terminal_ends_no_server() {

@@ -253,3 +253,28 @@ fn a_drain_ends_at_its_limit_and_at_once_after_a_second_signal() {
     assert!(matches!(fault, ServeFault::Forced), "{fault}");
     assert_eq!(fault.exit_code(), 130);
 }
+
+#[test]
+fn time_in_which_the_process_did_not_run_does_not_count_as_time_of_a_drain() {
+    let begun = Instant::now();
+    let at = |seconds: f64| begun + Duration::from_secs_f64(seconds);
+    let mut drain = Drain { until: at(30.0), seen: at(0.0) };
+    assert_eq!(drain.wake(), at(0.0) + STANDSTILL);
+    // The end of a turn, and the end of the drain after it.
+    for (now, until) in [
+        (0.2, 30.0),    // woken by an event
+        (1.2, 30.0),    // a complete sleep
+        (3.1, 30.0),    // a busy machine
+        (24.1, 50.0),   // 20 s of standstill
+        (124.1, 149.0), // longer than all that was left
+        (148.5, 172.4),
+        (149.5, 172.4),
+    ] {
+        assert!(!drain.is_over(at(now)), "{now}");
+        assert_eq!(drain.until, at(until), "{now}");
+    }
+    while drain.wake() < drain.until {
+        assert!(!drain.is_over(drain.wake()));
+    }
+    assert!(drain.is_over(drain.wake()));
+}
