@@ -88,7 +88,7 @@ pub static SECTIONS: [(&str, &[Variable]); 6] = [
         row("ALLOWED_ORIGINS", "*", Text("*, or none, or origins (scheme://host[:port]) separated by commas"), "Web pages that may call the API; `*` is all, without credentials."),
         row("TRUSTED_PROXIES", "", Text("IP addresses and networks separated by commas, such as 10.0.0.0/8,::1"), "Peers whose X-Forwarded-For and Forwarded are used."),
         row("SYNCHRONOUS", "full", Text("full or normal"), "`normal` may lose the last acknowledged messages in a power cut."),
-        row("WAL_MAX", "268435456", Number(33_554_432, 1_099_511_627_776), "Bytes of the database's write-ahead log while a reader outside of natter prevents it from being truncated; above it writes are refused. On a nearly full disk the limit is lower."),
+        row("WAL_MAX", "268435456", Number(33_554_432, 1_099_511_627_776), "Bytes up to which the database's write-ahead log may grow while another process, such as a shell or a replication, reads the database; above it writes are refused until that read ends. On a nearly full disk the limit is lower."),
         row("EVENTS_KEPT", "", Number(1, 36_500), "Days an event can be replayed; all when unset."),
         row("LOG_LEVEL", "info", Text("off, error, warn, info, debug or trace, and module=level, separated by commas"), "What is logged, such as `warn,natter::store=debug`."),
         row("LOG_FORMAT", "text", Text("text or json"), "Format of the log lines on stderr."),

@@ -44,7 +44,7 @@ use super::upload::{
 const MEMBERS_A_POST: usize = 16;
 /// A write that costs as much as this many posts is committed by itself.
 const HEAVY: u32 = 8;
-/// A profile update that is told to peers: with 10,000 of them it takes the writer 10 ms, and one per second leaves it 99 % of
+/// A profile update of which peers are notified: with 10,000 of them it takes the writer 10 ms, and one per second leaves it 99 % of
 /// its time.
 const TOLD: u32 = 20;
 const _: () = assert!(TOLD >= HEAVY);

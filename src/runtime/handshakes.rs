@@ -1,9 +1,10 @@
-//! TLS handshakes: which connection's part of one is worked on next, and the threads that do it.
+//! The threads that do the work of TLS handshakes, and the order in which connections get them.
 //!
-//! A part is what one flight of the client asks for: a signature and a key exchange, or the check of its last message. Owns the
-//! order (in turn by address prefix) and the threads. Leaves the bytes to the sockets, and the time limit to the machine.
-//! Invariant: a connection waits here at most once, so their number bounds the queue; a session is with a thread or with its
-//! socket, never with both.
+//! A part of a handshake is the work that one flight of the client causes: a signature and a key exchange, or the check of its
+//! last message. Owns the order (in turn by address prefix) and the threads. Leaves the bytes to the sockets, and the time limit
+//! to the machine.
+//! Invariants: a connection waits here at most once, so the number of connections bounds the queue; a session is with a thread
+//! or with its socket, never with both.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,16 +22,16 @@ use crate::proto::tls::TlsError;
 use crate::proto::tls::server::Session;
 use crate::server::contract::ConnId;
 
-/// Threads that do handshakes. After a restart all clients come back at once, so it is all that two processors can do; at low
-/// priority, since those who are connected already come first.
+/// Threads that do handshakes. After a restart all clients come back at once, so there are as many as two processors can use.
+/// They have low priority, since connected clients come first.
 const HANDSHAKE_THREADS: usize = 2;
-/// Parts given to the threads: one that each works on, and one to begin when it ends, so that none waits for the loop.
+/// Parts given to the threads: each has one in work and one that is next, so that no thread waits for the loop.
 const IN_FLIGHT_MAX: usize = HANDSHAKE_THREADS * 2;
 
 /// A part of a handshake that was worked on.
 pub struct Worked {
     pub conn: ConnId,
-    /// The session goes on, or ends with this error after it wrote its alert; `None` if the thread panicked.
+    /// The session continues, or it ends with this error after it wrote its alert. `None` if the thread panicked.
     pub session: Option<(Box<Session>, Result<(), TlsError>)>,
 }
 

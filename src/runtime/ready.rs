@@ -1,8 +1,8 @@
-//! The sockets with something to read, and which is next: a flood from one network never delays the requests of others.
+//! The order in which sockets with something to read are read, so that a flood from one network delays no other network.
 //!
-//! Owns the order; the loop owns the sockets. Connections of members and all others are served alternately, each in turn by
-//! network, and the oldest first within a network.
-//! Invariant: a socket is in the queue at most once (`Socket::listed`), and each of its networks has something to read.
+//! Owns the order; the loop owns the sockets. Members' connections alternate with all others. Within both, networks take turns,
+//! and within a network the oldest socket is first.
+//! Invariant: a socket is in the queue at most once (`Socket::listed`), and each network in the queue has a socket to read.
 
 use crate::base::network::Prefix;
 use crate::base::turns::Turns;
@@ -18,8 +18,8 @@ pub struct Ready {
 
 impl Ready {
     pub fn push(&mut self, conn: ConnId, network: Prefix, is_member: bool) {
-        let line = if is_member { &mut self.members } else { &mut self.others };
-        line.push(&[network], conn);
+        let turns = if is_member { &mut self.members } else { &mut self.others };
+        turns.push(&[network], conn);
     }
 
     pub fn pop(&mut self) -> Option<ConnId> {

@@ -114,7 +114,7 @@ pub enum Effect {
     Abandon { upload: UploadId },
     /// The send queue has something to write.
     Flush(ConnId),
-    /// Shut the writing side down once the send queue is empty; reading goes on.
+    /// Shut the writing side down once the send queue is empty. Reading continues.
     ShutdownWrite(ConnId),
     /// Close the socket now; the server has forgotten it.
     Close(ConnId),

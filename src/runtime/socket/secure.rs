@@ -1,9 +1,10 @@
 //! The TLS layer of a socket: the server's bytes are plain, the kernel's are encrypted.
 //!
-//! Owns the session of a connection, when bytes are encrypted, and what is left of a record that the socket did not take. Leaves
-//! to the loop who works on a handshake.
-//! The send queue holds plain bytes, often shared with other queues. Only what the socket takes is encrypted, a record at a time,
-//! and its bytes leave the queue when all of it is written: so the queue is empty when the kernel has all, as without TLS.
+//! Owns the session of a connection, when bytes are encrypted, and the rest of a record that the socket did not take. Leaves to
+//! the loop which thread works on a handshake.
+//! The send queue holds plain bytes, often shared with other queues. Bytes are encrypted a record at a time, when the socket can
+//! take them, and leave the queue when the complete record is written. So the queue is empty when the kernel has all bytes, as
+//! without TLS.
 //! Invariant: a connection holds at most one record of encrypted bytes, and a part of a file only while its socket takes bytes.
 
 use std::io::{self, IoSlice};
@@ -41,7 +42,7 @@ pub(super) struct Secure {
 }
 
 enum State {
-    /// No byte has come.
+    /// No byte was received.
     Fresh,
     Ready(Box<Session>),
     /// A part of the handshake waits for its turn.
@@ -57,14 +58,14 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// What bytes of the peer were.
+/// The meaning of bytes that were received.
 #[derive(Debug)]
 pub enum Came {
     /// Not TLS. From here on the socket is a plain one.
     NotTls,
     /// A part of a message: nothing to do yet.
     Partial,
-    /// A part of the handshake is to be worked on. Until then nothing more is read.
+    /// A part of the handshake needs a thread. Until it is done, nothing more is read.
     Part,
     /// Decrypted bytes, perhaps none.
     Traffic {
@@ -119,7 +120,7 @@ impl Socket {
         self.secure.is_some()
     }
 
-    /// Whether a part of its handshake is being worked on, or waits for that.
+    /// Whether a part of its handshake is with a thread, or waits for one.
     pub fn is_held(&self) -> bool {
         self.secure.as_ref().is_some_and(|secure| matches!(secure.state, State::Waiting(_) | State::Away))
     }
@@ -132,7 +133,7 @@ impl Socket {
         }
     }
 
-    /// Takes bytes that were read from a secure socket, and appends what they are decrypted to `plain`.
+    /// Takes bytes that were read from a secure socket, and appends the decrypted ones to `plain`.
     pub fn decrypt(&mut self, wire: &[u8], plain: &mut Vec<u8>, acceptor: &Acceptor) -> Came {
         let Some(secure) = &mut self.secure else { return Came::NotTls };
         if let State::Fresh = secure.state {
@@ -146,7 +147,7 @@ impl Socket {
             }
         }
         let State::Ready(mut session) = std::mem::replace(&mut secure.state, State::Away) else {
-            return Came::Partial; // not read while it is away
+            return Came::Partial; // a thread has it: such a socket is not read
         };
         if !session.is_handshaking() {
             let received = session.receive(wire, plain);
@@ -179,8 +180,8 @@ impl Socket {
         }
     }
 
-    /// A thread has worked on the session. Returns whether that completed the handshake, and if so whether it resumed one; what
-    /// came decrypted after it is appended to `plain`.
+    /// A thread has worked on the session. If that completed the handshake, returns whether it resumed an earlier session.
+    /// Decrypted bytes that came with its last messages are appended to `plain`.
     pub fn put_session(
         &mut self,
         mut session: Box<Session>,
@@ -205,7 +206,7 @@ impl Socket {
         self.incoming = Incoming::Ended;
     }
 
-    /// The last thing before the socket is closed: an alert or close_notify, if the socket takes it at once.
+    /// Writes an alert or close_notify before the socket is closed, if the socket takes it at once.
     pub fn say_goodbye(&mut self) {
         let Some(secure) = &mut self.secure else { return };
         let (is_established, unsent) = (secure.established, secure.unsent);
@@ -288,13 +289,13 @@ impl Socket {
         }
     }
 
-    /// The next part of a file has to be read, unless that is under way.
+    /// The next part of a file has to be read, unless it is being read.
     fn wants_piece(&mut self, queue: &SendQueue) -> Flushed {
-        // What is used up is not kept while the next one is waited for.
+        // The last part is sent: it is not kept while the next one is read.
         self.secure.iter_mut().for_each(|secure| secure.piece = None);
         match queue.front() {
             Front::File { file, offset, len } if !self.is_reading_piece => {
-                // They are in the memory of this process, so it is never more than for a slow socket.
+                // The bytes are in the memory of this process, so a part is as short as that of a slow socket.
                 let len = len.min(FILE_PIECE_MIN as u64) as usize;
                 Flushed::File { file, offset, len }
             }
@@ -302,7 +303,7 @@ impl Socket {
         }
     }
 
-    /// Without a session nothing can be said: a connection that ends before its first byte, or within the handshake.
+    /// Without a session nothing can be sent: the connection ends before its first byte, or within the handshake.
     fn end_unspoken(&mut self) -> Flushed {
         if self.is_held() { Flushed::Done } else { self.end_if_wanted() }
     }

@@ -1,10 +1,9 @@
-//! Refusals by rate that are answered after a pause: a client that asks again as soon as it is refused would otherwise keep the
-//! loop busy with refusals, and all others would wait for it.
+//! Refusals by rate that are answered after a pause, so that a client that repeats them at once does not occupy the loop.
 //!
-//! The first refusals of a network are prompt. Above its rate of them an answer waits for [`PAUSE`], and the connection parses
+//! The first refusals of a network are prompt. Above a rate of refusals an answer waits for [`PAUSE`], and the connection parses
 //! nothing meanwhile: n connections get n answers in that time. A pause after the answer would delay the next request of the
-//! connection, which behind a proxy may be that of another person.
-//! Owns which refusals wait. Invariant: those that wait have a bound; above it a refusal is prompt.
+//! connection, which through a proxy may be that of another person.
+//! Owns which refusals wait. Invariant: the number of those that wait has a bound; above it a refusal is prompt.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::server::request::exchange::Exchange;
 use crate::server::request::rate_limit::Bucket;
 use crate::server::request::respond;
 
-/// Prompt refusals of one subscriber. The prefixes around it have more, as they have of all rates.
+/// Prompt refusals of one address (a /64 of IPv6). The prefixes around it may have more, as with all rates.
 const PROMPT: Rate = Rate { per_second: 10, burst: 20 };
 /// How long each further refusal waits. A client that obeys `Retry-After` waits longer than that.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -42,7 +41,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     conn.phase = Phase::Delay { exchange, problem };
 }
 
-/// Whether a refusal of this address is prompt: those of a flood are not.
+/// Whether a refusal of this address is prompt. Those of a flood are not.
 pub fn is_prompt(core: &mut Core, address: IpAddr) -> bool {
     let now = core.now.instant;
     !core.settings.limits.rate_limit
@@ -78,7 +77,7 @@ pub fn answer(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-/// The connection waits no longer.
+/// The connection does not wait any more.
 pub fn forget(core: &mut Core, conn: &mut Conn) {
     core.delays.waiting -= usize::from(std::mem::take(&mut conn.is_delayed));
 }

@@ -1,6 +1,6 @@
 //! What a row of the schema table is, and which problem codes follow from its row of `ROUTES`.
 //!
-//! The rows themselves are in `accounts`, `chats` and `site`. Invariant: each route of the public door has exactly one row.
+//! The rows themselves are in `accounts`, `chats` and `site`. Invariant: each route of the public listener has exactly one row.
 
 use std::collections::BTreeSet;
 

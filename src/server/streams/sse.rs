@@ -142,7 +142,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     let max = core.settings.limits.send_queue_max;
     let Phase::EventStream(stream) = &mut conn.phase else { return };
     if conn.send.memory() > max {
-        // The client's Last-Event-ID is still good; a client that does not read can be told nothing more.
+        // The client's Last-Event-ID is still valid, and a client that does not read would not read a last event.
         core.metrics.streams_cut += 1;
         conn.phase = Phase::Closed(CloseReason::SlowReader);
         return;
