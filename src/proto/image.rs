@@ -7,6 +7,24 @@
 //! appended as they arrive: later bytes cannot correct earlier ones. For this reason a WebP keeps its length (see `webp.rs`).
 //!
 //! Invariant: the stored bytes are the same for every split of the file, and a second filter changes nothing.
+//!
+//! ```
+//! use natter::proto::image::{Filter, Kind, Pixels, Rules};
+//!
+//! // A GIF of one pixel with a comment.
+//! let head = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff";
+//! let comment = b"!\xfe\x06by Ann\0";
+//! let pixel = b",\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+//!
+//! let mut filter = Filter::new(Rules { keep_metadata: false, pixels_max: 1_000_000 });
+//! let mut stored = Vec::new();
+//! for bytes in [&head[..], comment, pixel, b"bytes after the end"] {
+//!     filter.push(bytes, &mut stored).expect("a picture");
+//! }
+//! let finished = filter.finish(&mut stored).expect("a complete picture");
+//! assert_eq!((finished.kind, finished.pixels), (Kind::Gif, Some(Pixels { width: 1, height: 1 })));
+//! assert_eq!(stored, [&head[..], pixel].concat());
+//! ```
 
 mod exif;
 mod gather;

@@ -1,6 +1,6 @@
-//! What stands for `proto::tls` in a build without the feature `tls`: types without a value.
+//! Replaces `proto::tls` in a build without the feature `tls`: types without a value.
 //!
-//! So the code around a TLS connection compiles as it is, and none of it can run.
+//! The code around a TLS connection compiles unchanged, and none of it can run.
 
 pub mod server {
     //! The server's side of TLS, which this build does not have.

@@ -5,6 +5,20 @@
 //! reading below `runtime`; the simulation is not affected, since it opens no outgoing connection and its connections are plain.
 //!
 //! Invariant: no plain byte is returned before the certificate of the peer is checked against its name.
+//!
+//! ```
+//! use natter::proto::tls::{TlsConnection, TlsError, client_config};
+//!
+//! let roots = client_config(None).expect("the built-in roots");
+//! let mut connection = TlsConnection::new(&roots, "mail.example.org").expect("a name");
+//! let mut to_server = Vec::new();
+//! connection.outgoing(&mut to_server); // for the socket
+//! assert!(connection.is_handshaking() && to_server[0] == 22); // a record with a handshake message
+//!
+//! let mut plain = Vec::new();
+//! let failed = connection.receive(b"220 a server without TLS\r\n", &mut plain);
+//! assert!(matches!(failed, Err(TlsError::Peer(_))) && plain.is_empty());
+//! ```
 
 pub mod server;
 

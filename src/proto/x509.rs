@@ -27,6 +27,18 @@ pub struct Facts {
 }
 
 /// Reads a certificate in DER.
+///
+/// ```
+/// use natter::proto::x509::facts;
+///
+/// let pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/p256.pem"));
+/// let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+/// let der = data_encoding::BASE64.decode(base64.as_bytes()).expect("base64");
+///
+/// let facts = facts(&der).expect("a certificate");
+/// assert!(facts.has_names && facts.not_before < facts.not_after);
+/// assert_eq!(natter::proto::x509::facts(b"other bytes"), None);
+/// ```
 pub fn facts(der: &[u8]) -> Option<Facts> {
     let (certificate, _) = element(der, SEQUENCE)?;
     let (mut rest, _) = element(certificate, SEQUENCE)?;

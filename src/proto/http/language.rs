@@ -27,6 +27,14 @@ impl Language {
 
 /// The language of a response: the one with the greater weight, of equal ones the first, and English if the header names
 /// neither. A range selects its language (`ar-EG` selects Arabic, RFC 4647 §3.4); `*` stands for languages that are not named.
+///
+/// ```
+/// use natter::proto::http::language::{Language, language};
+///
+/// assert_eq!(language(Some("fr, ar-EG;q=0.8, en;q=0.5")), Language::Ar);
+/// assert_eq!(language(Some("fr, *;q=0.1")), Language::En);
+/// assert_eq!(language(None), Language::En);
+/// ```
 pub fn language(header: Option<&str>) -> Language {
     let (mut en, mut ar, mut other) = (None, None, 0);
     for (index, (range, weight)) in header.into_iter().flat_map(weighted).enumerate() {

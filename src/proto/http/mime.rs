@@ -9,6 +9,14 @@ use super::headers::is_token;
 const PARAMETERS_MAX: usize = 8;
 
 /// A media type with its parameters (RFC 9110 §8.3.1).
+///
+/// ```
+/// use natter::proto::http::mime::ContentType;
+///
+/// let type_ = ContentType::parse("Text/HTML; Charset=\"utf-8\"").expect("a media type");
+/// assert_eq!((type_.essence(), type_.parameter("charset")), ("text/html", Some("utf-8")));
+/// assert!(ContentType::parse("text/html; charset=a; charset=b").is_none());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentType {
     /// `type/subtype` in lower case.

@@ -6,6 +6,22 @@
 //! Owns the rules of each container; works on anything that can read, write and seek. Invariants: no byte moves, so that every
 //! offset in a file stays correct, and only a trailer is cut off; memory is bounded by [`TABLE_MAX`], work by the length of the
 //! file (`medium`); a second run changes nothing.
+//!
+//! ```
+//! use std::io::Cursor;
+//!
+//! use natter::proto::image::{Kind, Rules};
+//! use natter::proto::media::inspect;
+//!
+//! // A WAV with two samples, and a chunk that says where it was recorded.
+//! let sound = b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\x02\0\0\0\x80\x80";
+//! let mut file = [b"RIFF\x3a\0\0\0", &sound[..], b"LIST\x06\0\0\0at sea"].concat();
+//!
+//! let rules = Rules { keep_metadata: false, pixels_max: 1_000_000 };
+//! let inspected = inspect(&mut Cursor::new(&mut file), Kind::Wav, rules).expect("a sound");
+//! assert!(inspected.changed);
+//! assert!(file.ends_with(b"data\x02\0\0\0\x80\x80JUNK\x06\0\0\0\0\0\0\0\0\0"));
+//! ```
 
 mod boxes;
 mod ebml;

@@ -1,10 +1,45 @@
 //! TLS of the connections that clients open: the server's side, sans-IO.
 //!
-//! [`Acceptor`] owns a certificate, its key and who is shown it; [`Session`] is the TLS state of one connection. The caller moves
-//! bytes between the socket and the session, decides which thread does the work of a handshake, and sets time limits. TLS 1.2
-//! and 1.3 with the suites of rustls and ring: all have forward secrecy and authenticated encryption.
-//! Invariant: no plain byte is returned before the handshake is complete, and a session holds at most the records that were
-//! encrypted and not written.
+//! [`Acceptor`] owns a certificate, its key, and the rule which clients get it; [`Session`] is the TLS state of one connection.
+//! The caller moves bytes between the socket and the session, decides which thread does the work of a handshake, and sets time
+//! limits. TLS 1.2 and 1.3 with the suites of rustls and ring: all have forward secrecy and authenticated encryption.
+//! Invariants: no plain byte is returned before the handshake is complete; a session holds no encrypted bytes but the records
+//! that are not written yet.
+//!
+//! ```
+//! use std::io::IoSlice;
+//!
+//! use natter::proto::tls::server::{Acceptor, Tickets};
+//! use natter::proto::tls::{TlsConnection, client_config};
+//! # const AUTHORITY: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/authority.pem"));
+//! # const CHAIN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/p256.pem"));
+//! # const KEY: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/p256.key.pem"));
+//!
+//! let tickets = Tickets::new().expect("random bits");
+//! let acceptor = Acceptor::new(CHAIN.as_bytes(), KEY.as_bytes(), &tickets).expect("a certificate and its key");
+//! let mut server = acceptor.accept().expect("a session");
+//! let trusted = client_config(Some(AUTHORITY.as_bytes())).expect("an authority");
+//! let mut client = TlsConnection::new(&trusted, "chat.example.org").expect("a name");
+//!
+//! // The bytes that a socket would carry in each direction.
+//! let (mut to_server, mut to_client, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+//! while server.is_handshaking() {
+//!     client.outgoing(&mut to_server);
+//!     if server.take(&to_server).expect("records") {
+//!         server.work().expect("a handshake"); // natter has a thread do this
+//!     }
+//!     to_server.clear();
+//!     while server.has_output() {
+//!         server.write_to(&mut to_client).expect("a Vec takes every byte");
+//!     }
+//!     client.receive(&to_client, &mut plain).expect("a certificate of the authority");
+//!     to_client.clear();
+//! }
+//! server.encrypt(&[IoSlice::new(b"hello")], 16_384).expect("a record");
+//! server.write_to(&mut to_client).expect("a Vec takes every byte");
+//! client.receive(&to_client, &mut plain).expect("a record");
+//! assert_eq!(plain, b"hello");
+//! ```
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -31,8 +66,8 @@ const HANDSHAKE: u8 = 22;
 /// Slices that one record is made of.
 const RECORD_SLICES_MAX: usize = 64;
 
-/// The keys of session tickets (RFC 8446 §4.6.1). rustls changes them every six hours. They outlive a certificate, so that a
-/// renewal does not make all clients handshake anew.
+/// The keys of session tickets (RFC 8446 §4.6.1). rustls changes them every six hours. They are kept when the certificate
+/// changes, so that clients still resume their sessions.
 #[derive(Clone)]
 pub struct Tickets(Arc<dyn ProducesTickets>);
 
@@ -138,8 +173,8 @@ fn certify(
     }
 }
 
-/// Shows the certificate to clients that ask for one of its names (RFC 6066 §3), and to those that ask for no name, such as one
-/// that connects to an address. A certificate without names, as `openssl req -x509` makes it, is shown to all.
+/// Sends the certificate to clients that ask for one of its names (RFC 6066 §3), and to those that ask for no name, such as one
+/// that connects to an address. A certificate without names, as `openssl req -x509` makes it, is sent to all.
 #[derive(Debug)]
 struct Names {
     certified: Arc<CertifiedKey>,
@@ -178,8 +213,7 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Takes bytes of a handshake, and does nothing with them. Returns whether a record is complete: then [`Session::work`] has
-    /// something to do.
+    /// Takes bytes of a handshake without processing them. Returns whether a record is complete: then call [`Session::work`].
     pub fn take(&mut self, bytes: &[u8]) -> Result<bool, TlsError> {
         let mut left = bytes;
         while !left.is_empty() {
@@ -211,7 +245,7 @@ impl Session {
         Ok(())
     }
 
-    /// Appends what came decrypted with the last messages of the handshake.
+    /// Appends decrypted bytes that came with the last messages of the handshake.
     pub fn take_plain(&mut self, plain: &mut Vec<u8>) -> Result<(), TlsError> {
         match self.tls.reader().read_to_end(plain) {
             Ok(_) => Ok(()),
@@ -247,7 +281,7 @@ impl Session {
         self.tls.write_tls(socket)
     }
 
-    /// There is a close_notify to write, the last one of this side (RFC 8446 §6.1).
+    /// Makes a close_notify to write. Nothing can be sent after it (RFC 8446 §6.1).
     pub fn close(&mut self) {
         self.tls.send_close_notify();
     }
@@ -267,17 +301,17 @@ impl Session {
     }
 }
 
-/// The borders of the records of a handshake, so that a worker is not asked about each byte of a slow client.
+/// Finds where the records of a handshake end, so that a slow client does not give a thread work with each byte.
 #[derive(Debug, Default)]
 struct Records {
     header: [u8; 5],
     have: usize,
-    /// Bytes of the record that are to come, once its header is complete.
+    /// Missing bytes of the record, once its header is complete.
     left: usize,
 }
 
 impl Records {
-    /// Passes over `bytes`; whether a record ended in them.
+    /// Counts `bytes`. Returns whether a record ended in them.
     fn end_in(&mut self, mut bytes: &[u8]) -> bool {
         let mut ended = false;
         while !bytes.is_empty() {

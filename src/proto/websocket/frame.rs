@@ -34,6 +34,13 @@ pub fn binary(out: &mut Vec<u8>, payload: &[u8]) {
 }
 
 /// One text frame for any number of receivers: encoded once, queued by reference.
+///
+/// ```
+/// use natter::proto::websocket::text_frame;
+///
+/// // Unmasked and complete: 0x81, then the length.
+/// assert_eq!(*text_frame(b"Hello"), *b"\x81\x05Hello");
+/// ```
 pub fn text_frame(payload: &[u8]) -> Arc<[u8]> {
     let mut out = Vec::with_capacity(HEAD_MAX + payload.len());
     encode_text(&mut out, payload);

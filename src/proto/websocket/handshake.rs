@@ -47,6 +47,22 @@ impl UpgradeError {
 
 /// Checks a request by its method, its minor HTTP version, and `values`, which returns every value of the field with this
 /// (lower-case) name, in order.
+///
+/// ```
+/// use natter::proto::websocket::{UpgradeError, check_upgrade};
+///
+/// // The example of RFC 6455 §1.3.
+/// let fields = [
+///     ("upgrade", "websocket"),
+///     ("connection", "keep-alive, Upgrade"),
+///     ("sec-websocket-version", "13"),
+///     ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+/// ];
+/// let values = |name| fields.iter().filter(move |field| field.0 == name).map(|field| field.1);
+/// let accept = check_upgrade("GET", 1, values).expect("a complete request");
+/// assert_eq!(accept.key, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// assert_eq!(check_upgrade("POST", 1, values), Err(UpgradeError::NotAnUpgrade));
+/// ```
 pub fn check_upgrade<'a, Values: Iterator<Item = &'a str>>(
     method: &str,
     http_minor: u8,
