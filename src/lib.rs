@@ -83,10 +83,12 @@
 //! | 24 | `server/streams/ops.rs` | `finish` | queues the answer, in the order of Ann's writes | after a refusal with `retry` all writes after it are refused, and the socket closes 1013 |
 //! | 25 | `runtime/event_loop/effects.rs` | `flush` | one write for each socket with a queue, after all effects of the turn | a broken socket becomes `Input::Failed` |
 //!
-//! `tests/architecture.rs` checks that every file and function of this table exists. The same function name in several files
-//! is the same step on several layers: `post` in `messaging` checks the form, `post` in `store` decides and inserts; `read` of a
-//! socket, of the log; `commit` of the writer thread, which posts the outcomes, and of the store, which ends the transaction;
-//! `answered` of the server, which calls that of the stream that waits.
+//! `tests/architecture.rs` checks that every file and function of this table exists.
+//!
+//! One function name in several files is one step on several layers: `messaging/messages.rs` `post` checks the form, `store/messages.rs`
+//! `post` decides and inserts; `runtime/event_loop/inputs.rs` `read` reads a socket, `store/event_log/merge.rs` `read` the log;
+//! `runtime/storage/writer_thread.rs` `commit` posts the outcomes of `store/writer.rs` `commit`; `server/mod.rs` `answered` calls
+//! `server/streams/replay.rs` `answered` if a stream waits for the outcome.
 //!
 //! **The answer comes after the sync.** Row 15 is before row 18, so nothing is answered before it is durable, and no event is
 //! delivered before it is committed. Events are facts: they go to their audience also if the client that caused them has
