@@ -17,6 +17,8 @@ mod disk;
 #[cfg(feature = "tls")]
 #[path = "process/https.rs"]
 mod https;
+#[path = "process/listening.rs"]
+mod listening;
 #[path = "process/mail.rs"]
 mod mail;
 #[path = "process/member.rs"]

@@ -26,7 +26,9 @@ use crate::proto::smtp::{Address, Mailbox, SmtpOptions, Tls};
 use crate::proto::tls::server::Acceptor;
 use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
-use crate::runtime::{Notify, OnReload, PoolKind, Runtime, RuntimeOptions};
+use crate::runtime::{
+    Assigned, Listen, Listeners, Notify, OnReload, Passed, PoolKind, Runtime, RuntimeOptions,
+};
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
 use crate::work::Trust;
@@ -40,6 +42,8 @@ use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
 const READER_THREADS: usize = 2;
 
 pub fn run(folder: &DataFolder) -> ExitCode {
+    // First of all: it must come before any thread and any open file.
+    let passed = Passed::take();
     let (config, warnings) = match configure(folder) {
         Ok(configured) => configured,
         Err(code) => return code,
@@ -54,7 +58,7 @@ pub fn run(folder: &DataFolder) -> ExitCode {
     for warning in warnings {
         log::warn!(target: "natter::config", "{warning}");
     }
-    match start(&config, &log) {
+    match start(&config, &log, passed) {
         Ok(()) => {
             log::info!(target: "natter", "stopped");
             ExitCode::SUCCESS
@@ -78,7 +82,8 @@ impl<E: std::fmt::Display> From<E> for Stop {
     }
 }
 
-fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
+fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Result<(), Stop> {
+    let listen = listeners(config, passed?)?;
     let data_dir = DataDir::open(&config.data_dir, &config.uploads)?;
     finish_restore(config)?;
     let mut entropy = SystemEntropy::new();
@@ -103,18 +108,16 @@ fn start(config: &Config, log: &Logging) -> Result<(), Stop> {
     let default_image = config.default_profile_pic.as_deref().map(default_image).transpose()?;
     let signals = Signals::install().map_err(|error| format!("no signal handler: {error}"))?;
     let certificate = certificate(config)?;
-    let listen = listen_address(config)?;
-    let runtime = Runtime::bind(RuntimeOptions {
-        listen,
+    let runtime_options = RuntimeOptions {
         acceptor: certificate.as_ref().map(|(_, acceptor)| acceptor.clone()),
-        redirect: http_port(config).map(|port| SocketAddr::new(listen.ip(), port)),
         control: Some(data_dir.control_socket()),
         uploads: config.uploads.clone(),
         connections_max: config.limits.connections_max,
         notify: std::env::var_os("NOTIFY_SOCKET").map(Notify),
         log_dropped: log.dropped(),
         on_reload: Some(reload_log(log)),
-    })?;
+    };
+    let runtime = Runtime::bind(listen, runtime_options)?;
     let address = runtime.address();
     let storage = runtime.storage(store, readers, Reader::open(&options)?, Index::open(&options)?)?;
     let mut workers = runtime.workers();
@@ -237,8 +240,21 @@ fn certificate(config: &Config) -> Result<Option<(CertificateFiles, Acceptor)>, 
     CertificateFiles::open(https.certificate.clone(), https.key.clone()).map(Some)
 }
 
-fn http_port(config: &Config) -> Option<u16> {
-    config.https.as_ref().and_then(|https| https.http_port)
+/// The sockets of the service manager; the server binds what it did not pass.
+fn listeners(config: &Config, passed: Passed) -> Result<Listeners, String> {
+    if let Some(warning) = &passed.warning {
+        log::warn!(target: "natter", "{warning}");
+    }
+    let Assigned { public, redirect } = passed.assign(config.https.is_some())?;
+    let bind = |port| listen_address(config, port).map(Listen::Bind);
+    Ok(Listeners {
+        public: public.map_or_else(|| bind(config.port), |socket| Ok(Listen::Passed(socket)))?,
+        redirect: match (redirect, config.https.as_ref().and_then(|https| https.http_port)) {
+            (Some(socket), _) => Some(Listen::Passed(socket)),
+            (None, Some(port)) => Some(bind(port)?),
+            (None, None) => None,
+        },
+    })
 }
 
 /// LOG_LEVEL is read again from `.env`.
@@ -324,10 +340,10 @@ pub fn clock() -> Now {
     Now { instant: Instant::now(), unix_ms }
 }
 
-fn listen_address(config: &Config) -> Result<SocketAddr, String> {
+fn listen_address(config: &Config, port: u16) -> Result<SocketAddr, String> {
     match &config.host {
-        Host::Address(address) => Ok(SocketAddr::new(*address, config.port)),
-        Host::Name(name) => (name.as_str(), config.port)
+        Host::Address(address) => Ok(SocketAddr::new(*address, port)),
+        Host::Name(name) => (name.as_str(), port)
             .to_socket_addrs()
             .ok()
             .and_then(|mut addresses| addresses.next())

@@ -81,6 +81,20 @@ pub fn set_backlog(listener: &impl AsFd, connections: i32) -> io::Result<()> {
     }
 }
 
+/// An option of a socket, of the level SOL_SOCKET, whose value is an integer.
+pub fn socket_option(socket: &impl AsFd, option: libc::c_int) -> io::Result<libc::c_int> {
+    use std::os::fd::AsRawFd;
+    let mut value: libc::c_int = 0;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes at most `size` bytes to `value`, which lives through
+    // the call.
+    let done = unsafe {
+        let value = (&raw mut value).cast();
+        libc::getsockopt(socket.as_fd().as_raw_fd(), libc::SOL_SOCKET, option, value, &raw mut size)
+    };
+    if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Lowers the priority of this thread: its work is long and not urgent. Only to nice 3: at 10, a sign-in on the core of a
 /// busy loop took five seconds. If the system refuses, the thread continues unchanged.
 pub fn lower_priority() {

@@ -59,6 +59,12 @@ impl Listener {
         Ok((Listener::new(Source::Tcp(listener, kind)), bound))
     }
 
+    /// A listener that the service manager opened, with the backlog of its unit. It never blocks.
+    pub fn passed(listener: std::net::TcpListener, kind: ListenerKind) -> io::Result<(Listener, SocketAddr)> {
+        let bound = listener.local_addr()?;
+        Ok((Listener::new(Source::Tcp(TcpListener::from_std(listener), kind)), bound))
+    }
+
     /// Binds the control socket with mode 0600, and replaces one that a killed server left. The caller holds the lock of
     /// the folder, so no other process listens there.
     pub fn control(path: &Path) -> io::Result<Listener> {

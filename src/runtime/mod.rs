@@ -4,6 +4,7 @@
 //! Invariant: one thread runs the server and never blocks on anything but `poll`. The other threads share only bounded
 //! queues with it.
 
+mod activation;
 pub mod background;
 pub mod data_dir;
 mod disk;
@@ -29,7 +30,7 @@ mod workers;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -44,6 +45,7 @@ use crate::base::time::Now;
 use crate::limits::DRAIN_MAX;
 use crate::proto::tls::server::Acceptor;
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
+pub use activation::{Assigned, Passed};
 use background::Background;
 use disk::Disk;
 use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
@@ -104,15 +106,45 @@ impl Stops for signals::Signals {
     }
 }
 
+/// Where a listener comes from.
+#[derive(Debug)]
+pub enum Listen {
+    /// Port 0 lets the kernel choose.
+    Bind(SocketAddr),
+    /// The service manager opened it.
+    Passed(TcpListener),
+}
+
+impl Listen {
+    fn open(self, kind: ListenerKind) -> Result<(Listener, SocketAddr), ServeFault> {
+        match self {
+            Listen::Bind(address) => {
+                Listener::tcp(address, kind).map_err(|error| ServeFault::Listen { address, error })
+            }
+            Listen::Passed(listener) => {
+                let opened = Listener::passed(listener, kind)
+                    .map_err(|error| ServeFault::System { what: "no use of a passed socket", error })?;
+                log::info!("the service manager opened {}", opened.1);
+                Ok(opened)
+            }
+        }
+    }
+}
+
+/// The public listeners.
+#[derive(Debug)]
+pub struct Listeners {
+    /// [`Runtime::address`] returns where it listens.
+    pub public: Listen,
+    /// Where plain requests are redirected to `public`.
+    pub redirect: Option<Listen>,
+}
+
 /// The resources that the runtime uses.
 #[derive(Clone, Debug)]
 pub struct RuntimeOptions {
-    /// Port 0 lets the kernel choose; [`Runtime::address`] returns the choice.
-    pub listen: SocketAddr,
-    /// What connections to `listen` are accepted with, if they speak TLS.
+    /// What public connections are accepted with, if they speak TLS.
     pub acceptor: Option<Acceptor>,
-    /// Where plain requests are redirected to `listen`.
-    pub redirect: Option<SocketAddr>,
     /// The path of the control socket, in a folder whose lock the caller holds.
     pub control: Option<PathBuf>,
     /// The folder of uploads. Its subfolder `tmp` belongs to the runtime.
@@ -129,8 +161,10 @@ pub struct RuntimeOptions {
 /// Why serving did not start, or ended unexpectedly.
 #[derive(Debug)]
 pub enum ServeFault {
-    /// An address or a path could not be listened on.
-    Bind { what: String, error: io::Error },
+    /// A public address could not be listened on.
+    Listen { address: SocketAddr, error: io::Error },
+    /// The control socket could not be listened on.
+    Control { path: PathBuf, error: io::Error },
     /// The system refused a resource that every server needs.
     System { what: &'static str, error: io::Error },
     /// A necessary thread ended, or the database must not be used any more.
@@ -143,7 +177,10 @@ impl ServeFault {
     /// The exit status: 1 for a failure of the environment, 130 (128 + SIGINT, as shells report it) after a second signal.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServeFault::Bind { .. } | ServeFault::System { .. } | ServeFault::Lost(_) => 1,
+            ServeFault::Listen { .. }
+            | ServeFault::Control { .. }
+            | ServeFault::System { .. }
+            | ServeFault::Lost(_) => 1,
             ServeFault::Forced => 130,
         }
     }
@@ -152,7 +189,11 @@ impl ServeFault {
 impl fmt::Display for ServeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServeFault::Bind { what, error } => write!(f, "can't listen on {what}: {error}"),
+            ServeFault::Listen { address, error } => {
+                write!(f, "can't listen on {address}: {error}")?;
+                ways_out(error).iter().try_for_each(|ways| write!(f, ". {ways}"))
+            }
+            ServeFault::Control { path, error } => write!(f, "can't listen on {}: {error}", path.display()),
             ServeFault::System { what, error } => write!(f, "{what}: {error}"),
             ServeFault::Lost(reason) => write!(f, "natter must stop: {reason}"),
             ServeFault::Forced => f.write_str("stopped at once by a second signal"),
@@ -161,6 +202,29 @@ impl fmt::Display for ServeFault {
 }
 
 impl std::error::Error for ServeFault {}
+
+/// What an operator can do about an address that can't be listened on.
+fn ways_out(error: &io::Error) -> Option<&'static str> {
+    Some(match error.raw_os_error()? {
+        libc::EACCES => {
+            "Ports below 1024 need a capability. There are three ways: AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit of \
+             the service; socket activation, where the service manager opens the port; or ports from 1024 on in PORT and \
+             HTTP_PORT"
+        }
+        libc::EADDRINUSE => {
+            "A socket listens there already (`ss -ltnp` shows whose): end that process, or set another PORT or HTTP_PORT. A \
+             port that the service manager opened is used by socket activation only"
+        }
+        libc::EADDRNOTAVAIL => {
+            "No interface of this machine has this address: set HOST to one that `ip address` shows, or to 0.0.0.0 or :: for \
+             all"
+        }
+        libc::EAFNOSUPPORT => {
+            "This system does not have this version of IP: set HOST to an address of the other one"
+        }
+        _ => return None,
+    })
+}
 
 /// The open resources: bound, not yet serving. New connections wait in the kernel.
 pub struct Runtime {
@@ -175,7 +239,7 @@ pub struct Runtime {
 
 impl Runtime {
     /// Binds all listeners, so that a start that can't succeed fails before a thread runs.
-    pub fn bind(options: RuntimeOptions) -> Result<Runtime, ServeFault> {
+    pub fn bind(listen: Listeners, options: RuntimeOptions) -> Result<Runtime, ServeFault> {
         let system = |what| move |error| ServeFault::System { what, error };
         let files = options.connections_max as u64 + FILES_SPARE;
         let allowed = signals::raise_open_files(files);
@@ -185,22 +249,18 @@ impl Runtime {
         let poll = Poll::new().map_err(system("no poll"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(system("no waker"))?;
         let inbox = Arc::new(Inbox::new(waker));
-        let tcp = |address: SocketAddr, kind| {
-            Listener::tcp(address, kind)
-                .map_err(|error| ServeFault::Bind { what: address.to_string(), error })
-        };
         let kind = if options.acceptor.is_some() { ListenerKind::Tls } else { ListenerKind::Public };
-        let (public, address) = tcp(options.listen, kind)?;
+        let (public, address) = listen.public.open(kind)?;
         let mut listeners = vec![public];
         let mut redirect = None;
-        if let Some(from) = options.redirect {
-            let (listener, bound) = tcp(from, ListenerKind::Redirect)?;
+        if let Some(from) = listen.redirect {
+            let (listener, bound) = from.open(ListenerKind::Redirect)?;
             listeners.push(listener);
             redirect = Some(bound);
         }
         if let Some(path) = &options.control {
-            let control = Listener::control(path)
-                .map_err(|error| ServeFault::Bind { what: path.display().to_string(), error })?;
+            let control =
+                Listener::control(path).map_err(|error| ServeFault::Control { path: path.clone(), error })?;
             listeners.push(control);
         }
         for (index, listener) in listeners.iter_mut().enumerate() {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -98,20 +99,31 @@ impl Launch {
     }
 
     fn start_here(&self, arguments: &[&str]) -> Natter {
-        let mut natter = self.spawn_with(arguments, Stdio::piped());
-        let line = natter.wait_for_line(" listens on http");
-        natter.address = address_in(&line);
-        natter
+        self.spawn_with(arguments, [Stdio::null(), Stdio::null(), Stdio::piped()]).started()
     }
 
     /// Starts a process without waiting for anything.
     pub fn spawn(&self, stderr: Stdio) -> Natter {
-        self.spawn_with(&[], stderr)
+        self.spawn_with(&[], [Stdio::null(), Stdio::null(), stderr])
     }
 
-    fn spawn_with(&self, arguments: &[&str], stderr: Stdio) -> Natter {
+    /// Starts a process that gets these sockets as a service manager passes them: at most two, as descriptors from 3 on.
+    /// `variables` sets the rest of the protocol, such as `LISTEN_FDNAMES=http`.
+    pub fn spawn_with_sockets(&self, sockets: Vec<OwnedFd>, variables: &str) -> Natter {
+        // A program gets no other descriptors from std than these three.
+        let (count, mut sockets) = (sockets.len(), sockets.into_iter().map(Stdio::from));
+        let mut next = || sockets.next().unwrap_or_else(Stdio::null);
+        let (first, second) = (next(), next());
+        assert!(sockets.next().is_none());
+        let script = format!(
+            "exec 3<&0 4<&1 </dev/null >/dev/null; LISTEN_PID=$$ LISTEN_FDS={count} {variables} exec \"$@\""
+        );
+        self.clone().by(&["sh", "-c", &script, "sh"]).spawn_with(&[], [first, second, Stdio::piped()])
+    }
+
+    fn spawn_with(&self, arguments: &[&str], [stdin, stdout, stderr]: [Stdio; 3]) -> Natter {
         let mut command = self.command(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command.stdin(stdin).stdout(stdout).stderr(stderr);
         let mut child = command.spawn().expect("the binary starts");
         let (tx, lines) = channel();
         if let Some(stderr) = child.stderr.take() {
@@ -157,6 +169,13 @@ pub enum Signal {
 impl Natter {
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits for its start-up line.
+    pub fn started(mut self) -> Natter {
+        let line = self.wait_for_line(" listens on http");
+        self.address = address_in(&line);
+        self
     }
 
     /// The next line of the log that contains `text`.

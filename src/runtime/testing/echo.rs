@@ -21,7 +21,9 @@ use crate::base::time::Now;
 use crate::model::metrics::ErrorKind;
 use crate::proto::tls::server::Acceptor;
 use crate::runtime::queue::lock;
-use crate::runtime::{Asked, Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops};
+use crate::runtime::{
+    Asked, Listen, Listeners, Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops,
+};
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 
 /// Above it the machine wants no more bytes of a connection.
@@ -266,18 +268,18 @@ pub fn start_with(machine: Echo, drain_max: Duration) -> Running {
 
 fn run(machine: Echo, drain_max: Duration, acceptor: Option<Acceptor>) -> Running {
     let folder = Folder::new();
-    let runtime = Runtime::bind(RuntimeOptions {
-        listen: "127.0.0.1:0".parse().expect("an address"),
+    let public = Listen::Bind("127.0.0.1:0".parse().expect("an address"));
+    let listen = Listeners { public, redirect: None };
+    let options = RuntimeOptions {
         acceptor,
-        redirect: None,
         control: Some(folder.join("control.sock")),
         uploads: folder.to_path_buf(),
         connections_max: 1_000,
         notify: None,
         log_dropped: Arc::default(),
         on_reload: None,
-    })
-    .expect("bound");
+    };
+    let runtime = Runtime::bind(listen, options).expect("bound");
     let address = runtime.address();
     let (stop, receiver) = pipe::new().expect("a pipe");
     let storage = {
