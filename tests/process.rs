@@ -8,6 +8,8 @@ mod backup;
 mod clients;
 #[path = "process/commands.rs"]
 mod commands;
+#[path = "process/conformance.rs"]
+mod conformance;
 #[path = "process/crash.rs"]
 mod crash;
 #[path = "process/damage.rs"]

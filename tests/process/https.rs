@@ -19,7 +19,7 @@ use super::support::http::request;
 use super::support::net::{Http, PATIENCE, Ws};
 use super::support::process::{Launch, Natter, Signal};
 use super::support::tls::{self, TlsStream};
-use super::uploads::{slow_downloads, upload};
+use super::uploads::{SECURE_READER_KIB_MAX, slow_downloads, upload};
 use super::{client_id, post_to, until};
 
 fn start(dir: &TestDir, env: &[(&str, &str)]) -> Natter {
@@ -111,8 +111,8 @@ fn slow_downloads_cost_bounded_memory_over_tls() {
     let dir = TestDir::new();
     let mut natter = start(&dir, &[]);
     natter.address = tls::forward_to(natter.address);
-    // A session, and what a socket did not take of a record; and the parts of files that are read at the same time.
-    slow_downloads(natter, 100, 100 * 40 + 4_096);
+    // In addition the parts of files that are read at the same time.
+    slow_downloads(natter, 100, 100 * SECURE_READER_KIB_MAX + 4_096);
 }
 
 #[test]
@@ -173,6 +173,61 @@ fn openssl_agrees_only_to_what_is_strong() {
         assert!(String::from_utf8_lossy(&second.stdout).contains("Reused, TLSv1."), "{second:?}");
     }
     natter.stop();
+}
+
+/// What testssl.sh looks at.
+#[test]
+fn no_suite_group_or_signature_is_accepted_but_the_strong() {
+    let every = ["ciphers", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"];
+    let Some(output) = run("openssl", &every) else { return };
+    let every = String::from_utf8(output.stdout).expect("UTF-8");
+    for (kind, signature) in [("p256", "ECDSA"), ("rsa", "RSA")] {
+        let dir = TestDir::new();
+        tls::install(kind, dir.path());
+        let env = [("TLS_CERT", "tls.pem"), ("TLS_KEY", "tls.key.pem")];
+        let natter = Launch::new(dir.path()).with(&env).start();
+        let address = natter.address.to_string();
+        let agreed = |more: &[&str]| {
+            let fixed = ["s_client", "-connect", &address, "-servername", tls::NAME];
+            run("openssl", &[&fixed, more].concat()).expect("as before").status.success()
+        };
+        let strong = ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"];
+        let strong = strong.map(|cipher| format!("ECDHE-{signature}-{cipher}"));
+        for suite in &strong {
+            assert!(agreed(&["-tls1_2", "-cipher", suite]), "{suite}");
+        }
+        // All others together: the server would choose one that it has.
+        let weak: Vec<&str> =
+            every.trim().split(':').filter(|suite| !strong.iter().any(|it| it == suite)).collect();
+        assert!(weak.len() > 50 && weak.contains(&"AES128-SHA"), "{weak:?}");
+        assert!(!agreed(&["-tls1_2", "-cipher", &format!("{}:@SECLEVEL=0", weak.join(":"))]));
+        for group in ["X25519", "P-256", "P-384"] {
+            assert!(agreed(&["-tls1_3", "-groups", group]), "{group}");
+        }
+        for version in ["-tls1_2", "-tls1_3"] {
+            assert!(!agreed(&[version, "-groups", "ffdhe2048:brainpoolP256r1:secp192k1"]), "{version}");
+        }
+        assert!(!agreed(&[
+            "-tls1_2",
+            "-sigalgs",
+            "RSA+SHA1:ECDSA+SHA1:RSA+SHA224",
+            "-cipher",
+            "ALL:@SECLEVEL=0"
+        ]));
+        // A client can't begin a second handshake on a connection of TLS 1.2, and nothing is compressed.
+        let fixed = ["s_client", "-connect", &address, "-servername", tls::NAME, "-tls1_2"];
+        let mut command = Command::new("openssl");
+        command.args(fixed).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut client = command.spawn().expect("as before");
+        let mut stdin = client.stdin.take().expect("a pipe");
+        stdin.write_all(b"R\n").expect("its command to begin one");
+        // It ends by the refusal: its stdin has not ended.
+        let output = client.wait_with_output().expect("an end");
+        drop(stdin);
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("Compression: NONE") && said.contains("no renegotiation"), "{said}");
+        natter.stop();
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::support::TestDir;
 use super::support::net::{Http, PATIENCE, Received, Ws, at};
-use super::support::process::Launch;
+use super::support::process::{Launch, is_left_out_over_tls, is_over_tls};
 use super::{client_id, post_to};
 
 const GET: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -74,7 +74,8 @@ fn a_peer_that_sends_no_more_still_gets_its_answers() {
 
 #[test]
 fn a_peer_that_reads_late_loses_nothing() {
-    const POSTS: u64 = 200;
+    // A forwarder to TLS buffers too.
+    let posts: u64 = if is_over_tls() { 600 } else { 200 };
     let dir = TestDir::new();
     let env = [("SEND_QUEUE_MAX", "65536"), ("MESSAGE_MAX", "60000"), ("WS_MESSAGE_MAX", "65536")];
     let natter = Launch::new(dir.path()).with(&env).start();
@@ -84,13 +85,13 @@ fn a_peer_that_reads_late_loses_nothing() {
     let text = "x".repeat(40_000);
     let (mut ws, epoch) = Ws::native(natter.address, &bob.access, None).expect("a socket");
     ws.until("event", "caught_up");
-    for _ in 0..POSTS {
+    for _ in 0..posts {
         let body = post_to(&bob.profile, &client_id(), &text);
         let posted = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
         assert_eq!(posted.status, 201);
     }
     let (mut seq, mut received, mut closed) = (0, 0, 0);
-    while received < POSTS {
+    while received < posts {
         match ws.receive().expect("a frame") {
             Received::Text(text) if text.contains("message.posted") => {
                 let next: u64 = at(&text, "seq").parse().expect("a seq");
@@ -142,6 +143,9 @@ fn many_connections_are_served_at_once() {
 
 #[test]
 fn at_the_limit_of_connections_idle_ones_are_closed_and_streams_are_not() {
+    if is_left_out_over_tls("a connection beyond the limit gets no answer: see https") {
+        return;
+    }
     let dir = TestDir::new();
     let natter = Launch::new(dir.path()).with(&[("CONNECTIONS_MAX", "9")]).start();
     let mut idle: Vec<Http> = (0..9).map(|_| Http::connect(natter.address)).collect();
@@ -174,6 +178,9 @@ fn at_the_limit_of_connections_idle_ones_are_closed_and_streams_are_not() {
 
 #[test]
 fn one_address_cannot_use_all_connections() {
+    if is_left_out_over_tls("a connection beyond the limit gets no answer: see https") {
+        return;
+    }
     let dir = TestDir::new();
     let natter = Launch::new(dir.path()).with(&[("CONNECTIONS_PER_ADDRESS", "4")]).start();
     let mut open: Vec<Http> = Vec::new();
@@ -220,6 +227,9 @@ fn left(http: &mut Http, fields: &[(&str, &str)]) -> u32 {
 /// sockets, which are IPv6-mapped IPv4 addresses on a dual-stack socket.
 #[test]
 fn addresses_of_ipv6_are_counted_by_their_64() {
+    if is_left_out_over_tls("a forwarder has one address") {
+        return;
+    }
     const BURST: u32 = 60;
     let rated = |dir: &TestDir, host: &str, trusted: &str| {
         let env =

@@ -90,9 +90,19 @@ impl Launch {
     /// that of a forwarder to it, so that every test of the process can be run over TLS.
     pub fn start_with(&self, arguments: &[&str]) -> Natter {
         #[cfg(feature = "tls")]
-        if std::env::var_os("NATTER_OVER_TLS").is_some() && !self.env.contains_key("TLS_CERT") {
-            let mut natter = super::tls::secure(self.clone()).start_here(arguments);
-            natter.address = super::tls::forward_to(natter.address);
+        if is_over_tls() && !self.env.contains_key("TLS_CERT") {
+            let mut launch = super::tls::secure_in_place(self.clone());
+            let port = launch.env.get("PORT").and_then(|port| port.parse().ok());
+            // The port of an earlier server, as a test knows it, is that of the forwarder to it.
+            let forwarded = port.and_then(super::tls::forwarded_by);
+            if let Some(server) = forwarded {
+                launch = launch.with(&[("PORT", &server.port().to_string())]);
+            }
+            let mut natter = launch.start_here(arguments);
+            natter.address = match (forwarded, port) {
+                (Some(_), Some(port)) => SocketAddr::from(([127, 0, 0, 1], port)),
+                _ => super::tls::forward_to(natter.address),
+            };
             return natter;
         }
         self.start_here(arguments)
@@ -138,6 +148,19 @@ impl Launch {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         Natter { child, address, lines, log: Vec::new() }
     }
+}
+
+/// Whether [`Launch::start`] starts servers with TLS.
+pub fn is_over_tls() -> bool {
+    std::env::var_os("NATTER_OVER_TLS").is_some()
+}
+
+/// Whether a test is left out since a forwarder can't pass on what it is about; says so.
+pub fn is_left_out_over_tls(what: &str) -> bool {
+    if is_over_tls() {
+        println!("SKIPPED: over TLS {what}");
+    }
+    is_over_tls()
 }
 
 /// The address in a start-up line.

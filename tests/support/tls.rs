@@ -2,6 +2,7 @@
 //!
 //! Owns no assertion. Invariant: the forwarder loses no byte and keeps both half-closes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -37,6 +38,12 @@ pub fn secure(launch: Launch) -> Launch {
     launch.with(&[("TLS_CERT", "tls.pem"), ("TLS_KEY", "tls.key.pem")])
 }
 
+/// The same with the certificate where it is, so that nothing is added to the folder of the server.
+pub fn secure_in_place(launch: Launch) -> Launch {
+    let (certificate, key) = (format!("{FOLDER}/p256.pem"), format!("{FOLDER}/p256.key.pem"));
+    launch.with(&[("TLS_CERT", &certificate), ("TLS_KEY", &key)])
+}
+
 /// Trusts the authority of the tests.
 pub fn config() -> Arc<ClientConfig> {
     let pem = fs::read(Path::new(FOLDER).join("authority.pem")).expect("a file");
@@ -68,11 +75,20 @@ pub fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Tl
     Ok(StreamOwned::new(conn, socket))
 }
 
+/// The servers by the ports of their forwarders.
+static FORWARDED: Mutex<BTreeMap<u16, SocketAddr>> = Mutex::new(BTreeMap::new());
+
+/// The server of the forwarder at a port.
+pub fn forwarded_by(port: u16) -> Option<SocketAddr> {
+    FORWARDED.lock().expect("no panic").get(&port).copied()
+}
+
 /// Starts a forwarder to a server with TLS, and returns the address where plain clients reach it. It ends with the process.
 pub fn forward_to(server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let config = config();
+    FORWARDED.lock().expect("no panic").insert(address.port(), server);
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let (client, config) = (client.expect("a connection"), Arc::clone(&config));
