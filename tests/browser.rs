@@ -3,7 +3,8 @@
 //! A test sees and does only what a member sees and does. Pictures of it (phone and desktop, light and dark) are left
 //! in `target/browser`.
 //!
-//! Without a Chromium the tests print so and pass; with `NATTER_REQUIRE_BROWSER=1` they fail.
+//! Without a Chromium the tests print so and pass; with `NATTER_REQUIRE_BROWSER=1` they fail. With `NATTER_OVER_TLS=1` the browser
+//! speaks https with the server.
 
 #[path = "browser/accounts.rs"]
 mod accounts;
@@ -28,6 +29,7 @@ mod trust;
 mod writing;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -37,7 +39,7 @@ use natter::base::json;
 use chromium::{Chromium, GLANCE, PATIENCE};
 use page::{DESKTOP, PHONE, Page, by};
 use support::TestDir;
-use support::process::{Launch, Natter};
+use support::process::{Launch, Natter, is_over_tls};
 
 /// A server, a browser, and the folder of both.
 struct Stage {
@@ -75,16 +77,32 @@ impl Stage {
             path
         };
         let (server, browser) = (folder("server"), folder("browser"));
-        let launch = Launch::new(&server).with(env);
+        let mut launch = Launch::new(&server).with(env);
+        if is_over_tls() {
+            launch = secure(launch);
+        }
         let natter = launch.start();
         // The server restarts on the same port.
         let launch = launch.with(&[("PORT", &natter.address.port().to_string())]);
-        let chromium = Chromium::start(&binary, &browser);
+        let chromium = Chromium::start(&binary, &browser, is_over_tls());
         Some(Stage { chromium, natter, launch, _dir: dir, _turn: turn })
     }
 
+    fn origin(&self) -> String {
+        format!("{}://{}", if is_over_tls() { "https" } else { "http" }, self.natter.address)
+    }
+
     fn url(&self) -> String {
-        format!("http://{}/", self.natter.address)
+        format!("{}/", self.origin())
+    }
+
+    /// Where the server is reached without TLS.
+    fn plain(&self) -> SocketAddr {
+        #[cfg(feature = "tls")]
+        if is_over_tls() {
+            return support::tls::forward_to(self.natter.address);
+        }
+        self.natter.address
     }
 
     fn page(&mut self, name: &'static str) -> Page {
@@ -113,6 +131,13 @@ impl Stage {
         page.wait(c, "the empty list", &by("list-empty"));
         page
     }
+}
+
+fn secure(launch: Launch) -> Launch {
+    #[cfg(feature = "tls")]
+    return support::tls::secure(launch);
+    #[cfg(not(feature = "tls"))]
+    panic!("NATTER_OVER_TLS is set, and this build is without the feature tls: {launch:?}");
 }
 
 const PASSWORD: &str = "correct horse battery";

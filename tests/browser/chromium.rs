@@ -50,8 +50,8 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// Starts `binary` with all its files below `folder`, which must be empty.
-    pub fn start(binary: &Path, folder: &Path) -> Chromium {
+    /// Starts `binary` with all its files below `folder`, which must be empty. It trusts any certificate if `trusts_all` is set.
+    pub fn start(binary: &Path, folder: &Path, trusts_all: bool) -> Chromium {
         let profile = folder.join("profile");
         let home = folder.join("home");
         for folder in [&profile, &home] {
@@ -67,6 +67,7 @@ impl Chromium {
             .arg(format!("--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1"))
             .args(["--disable-breakpad", "--disable-dev-shm-usage", "--remote-debugging-port=0"])
             .arg(format!("--user-data-dir={}", profile.display()))
+            .args(trusts_all.then_some("--ignore-certificate-errors"))
             .arg("about:blank")
             .env("HOME", &home)
             .env("TMPDIR", &home)

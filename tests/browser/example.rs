@@ -84,11 +84,11 @@ fn serve(mut stream: TcpStream) {
 }
 
 /// Loads the page and signs in; the client shows what it stored before.
-fn open(c: &mut Chromium, page: &Page, site: &Site, server: SocketAddr, name: &str) {
+fn open(c: &mut Chromium, page: &Page, site: &Site, server: &str, name: &str) {
     page.go(c, &format!("{}/", site.origin()));
     page.wait(c, "the module", "window.Client");
     let sign_in = format!(
-        "(async () => {{ window.client = new Client('http://{server}'); \
+        "(async () => {{ window.client = new Client('{server}'); \
          await client.signIn('{name}@example.org', \"correct horse {name}'s\"); return 'in'; }})()"
     );
     assert_eq!(page.eval(c, &sign_in), "in");
@@ -106,14 +106,14 @@ const BODIES: &str = "JSON.stringify(client.shown().map((message) => message.bod
 fn the_example_client_outlives_a_server_that_is_killed_and_a_page_that_is_loaded_anew() {
     let site = Site::start();
     let Some(mut stage) = Stage::with(&[("ALLOWED_ORIGINS", &site.origin())]) else { return };
-    let server = stage.natter.address;
-    let mut http = Http::connect(server);
+    let server = stage.origin();
+    let mut http = Http::connect(stage.plain());
     let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
     let url = format!("{}/", site.origin());
     let c = &mut stage.chromium;
     let (at_ann, at_bob) = (Page::open(c, "Ann", &url), Page::open(c, "Bob", &url));
-    open(c, &at_ann, &site, server, "ann");
-    open(c, &at_bob, &site, server, "bob");
+    open(c, &at_ann, &site, &server, "ann");
+    open(c, &at_bob, &site, &server, "bob");
     let texts = |name: &str, from: usize| (from..from + 5).map(|n| format!("{name} {n}")).collect::<Vec<_>>();
 
     write(c, &at_ann, &bob.profile, &texts("ann", 0));
@@ -129,7 +129,7 @@ fn the_example_client_outlives_a_server_that_is_killed_and_a_page_that_is_loaded
     at_bob.wait(c, "noticed", "!client.live && client.state.outbox.length === 5");
     stage.natter = stage.launch.start();
     // Ann's page begins anew, from what it stored.
-    open(c, &at_ann, &site, server, "ann");
+    open(c, &at_ann, &site, &server, "ann");
     for page in [&at_ann, &at_bob] {
         page.wait(c, "all messages", "client.shown().length === 25 && client.state.outbox.length === 0");
     }

@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn a_text_is_copied_over_plain_http() {
     let Some(mut stage) = Stage::set() else { return };
-    let url = format!("http://{PLAIN_HOST}:{}/", stage.natter.address.port());
+    let url = format!("http://{PLAIN_HOST}:{}/", stage.plain().port());
     let (ann, _bob) = (stage.sign_up_at("Ann", &url), stage.sign_up("Bob"));
     let c = &mut stage.chromium;
     assert_eq!(ann.eval(c, "isSecureContext + ' ' + Boolean(navigator.clipboard)"), "false false");

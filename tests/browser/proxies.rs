@@ -107,7 +107,7 @@ fn pass(mut client: TcpStream, server: SocketAddr, passes_streams: bool, counts:
 /// Ann is behind the proxy and Bob is not: both write, and read what the other wrote.
 fn converse(passes_streams: bool, has_expected: fn(&Counts) -> bool) {
     let Some(mut stage) = Stage::set() else { return };
-    let proxy = Proxy::start(stage.natter.address, passes_streams);
+    let proxy = Proxy::start(stage.plain(), passes_streams);
     let ann = stage.sign_up_at("Ann", &format!("http://{}/", proxy.address));
     let bob = stage.sign_up("Bob");
     let folder = stage.launch.folder.clone();
