@@ -10,6 +10,8 @@
 
 #[path = "support/bare.rs"]
 mod bare;
+#[path = "support/line.rs"]
+mod line;
 #[path = "support/people.rs"]
 mod people;
 #[path = "../tests/support/mod.rs"]

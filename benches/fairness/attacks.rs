@@ -42,8 +42,17 @@ pub const ATTACKS: &[Attack] = &[
     Attack { lead: Duration::from_secs(9), env: &[("CONNECTIONS_MAX", "400"), ("CONNECTIONS_PER_ADDRESS", "100")],
         ..attack("proxied", "one account and one address behind a proxy hold all the streams they get (CONNECTIONS_MAX=400)", proxied) },
     attack("connects", "one address connects and leaves as fast as it can", connects),
+    #[cfg(feature = "tls")]
+    Attack { env: HTTPS, ..attack("handshakes", "250 addresses of one /24 begin TLS handshakes as fast as they can, and leave when they are answered", handshakes) },
     Attack { lead: Duration::from_secs(4), ..attack("slow-bodies", "6,000 sign-in bodies of 64 KiB that stay a byte short", slow_bodies) },
     Attack { lead: Duration::from_secs(4), ..attack("slow-heads", "6,000 heads of 15 KiB that never end", slow_heads) },
+];
+
+/// A server with https, to which the bystander connects by TLS too.
+#[cfg(feature = "tls")]
+const HTTPS: &[(&str, &str)] = &[
+    ("TLS_CERT", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/p256.pem")),
+    ("TLS_KEY", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/p256.key.pem")),
 ];
 
 /// The signal that ends an attack.
@@ -326,6 +335,24 @@ fn connects(scene: &Scene<'_>, stop: &Stop) {
     each(4, |_| {
         while !stop.is_set() {
             drop(scene.connect(ATTACKER));
+        }
+    });
+}
+
+/// The same first message again and again, so that the server alone pays for a key exchange and a signature.
+#[cfg(feature = "tls")]
+fn handshakes(scene: &Scene<'_>, stop: &Stop) {
+    let hello = scene.client_hello();
+    each(250, |number| {
+        let source = IpAddr::from([127, 82, 0, number as u8 + 1]);
+        while !stop.is_set() {
+            let answered = scene.connect_raw(source).and_then(|mut client| {
+                client.send(&hello)?;
+                client.stream.read(&mut [0; 4_096])
+            });
+            if answered.is_err() {
+                stop.sleep(Duration::from_millis(10));
+            }
         }
     });
 }

@@ -52,6 +52,9 @@ pub struct Stage {
     template: TestDir,
     pub cast: Cast,
     pub ipv6: bool,
+    /// Of clients that resume no session, as a new one.
+    #[cfg(feature = "tls")]
+    tls: std::sync::Arc<rustls::ClientConfig>,
 }
 
 /// One server on a copy of the template. It ends with its value.
@@ -65,6 +68,7 @@ pub struct Running {
 pub struct Scene<'a> {
     stage: &'a Stage,
     port: u16,
+    is_secure: bool,
 }
 
 impl Stage {
@@ -77,7 +81,17 @@ impl Stage {
         let cast = seed(natter.address);
         wait_until_idle(&natter);
         natter.stop();
-        Stage { template, cast, ipv6: std::env::var_os("FAIRNESS_IPV6").is_some() }
+        Stage {
+            template,
+            cast,
+            ipv6: std::env::var_os("FAIRNESS_IPV6").is_some(),
+            #[cfg(feature = "tls")]
+            tls: {
+                let mut config = rustls::ClientConfig::clone(&super::support::tls::config());
+                config.resumption = rustls::client::Resumption::disabled();
+                config.into()
+            },
+        }
     }
 
     /// A server with its default settings and `env`, alone on the first core.
@@ -91,7 +105,8 @@ impl Stage {
         // With one core this has no effect.
         let _ = Command::new("taskset").args(["-a", "-p", "-c", "0", &pid]).output();
         let port = natter.address.port();
-        (Running { natter, _dir: dir }, Scene { stage: self, port })
+        let is_secure = env.iter().any(|(name, _)| *name == "TLS_CERT");
+        (Running { natter, _dir: dir }, Scene { stage: self, port, is_secure })
     }
 }
 
@@ -100,8 +115,29 @@ impl Scene<'_> {
         &self.stage.cast
     }
 
+    /// A connection that can take a request: over TLS after its handshake.
     pub fn connect(&self, source: IpAddr) -> std::io::Result<Client> {
+        #[cfg(feature = "tls")]
+        if self.is_secure {
+            return Client::connect_secure(source, self.port, &self.stage.tls);
+        }
+        assert!(!self.is_secure, "this build is without the feature tls");
         Client::connect(source, self.port)
+    }
+
+    /// A connection without a handshake.
+    #[cfg(feature = "tls")]
+    pub fn connect_raw(&self, source: IpAddr) -> std::io::Result<Client> {
+        Client::connect(source, self.port)
+    }
+
+    /// The first message of a client, which asks for a complete handshake. It may be sent any number of times.
+    #[cfg(feature = "tls")]
+    pub fn client_hello(&self) -> Vec<u8> {
+        let mut hello = Vec::new();
+        let mut conn = super::support::tls::client(&self.stage.tls);
+        conn.write_tls(&mut hello).expect("a Vec takes all");
+        hello
     }
 }
 

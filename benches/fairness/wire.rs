@@ -17,6 +17,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Client {
     pub stream: TcpStream,
+    /// A connection over TLS, whose handshake is complete.
+    #[cfg(feature = "tls")]
+    secure: Option<Box<rustls::ClientConnection>>,
     received: Vec<u8>,
 }
 
@@ -27,11 +30,44 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { stream, received: Vec::new() })
+        Ok(Client {
+            stream,
+            #[cfg(feature = "tls")]
+            secure: None,
+            received: Vec::new(),
+        })
+    }
+
+    /// The same by TLS, with a complete handshake.
+    #[cfg(feature = "tls")]
+    pub fn connect_secure(
+        source: IpAddr,
+        port: u16,
+        config: &std::sync::Arc<rustls::ClientConfig>,
+    ) -> io::Result<Client> {
+        let mut client = Client::connect(source, port)?;
+        let mut conn = super::support::tls::client(config);
+        while conn.is_handshaking() {
+            conn.complete_io(&mut client.stream)?;
+        }
+        client.secure = Some(Box::new(conn));
+        Ok(client)
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(conn) = &mut self.secure {
+            return rustls::Stream::new(conn.as_mut(), &mut self.stream).write_all(bytes);
+        }
         self.stream.write_all(bytes)
+    }
+
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(conn) = &mut self.secure {
+            return rustls::Stream::new(conn.as_mut(), &mut self.stream).read(piece);
+        }
+        self.stream.read(piece)
     }
 
     /// Sends one request, and reads one complete response.
@@ -47,7 +83,7 @@ impl Client {
             if let Some(response) = next_response(&mut self.received, false) {
                 return Ok(response);
             }
-            let count = self.stream.read(&mut piece)?;
+            let count = self.read(&mut piece)?;
             if count == 0 || Instant::now() > until {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -8,6 +8,8 @@
 #[path = "../support/bare.rs"]
 #[allow(dead_code, reason = "only the text of a message is used")]
 mod bare;
+#[path = "../support/line.rs"]
+mod line;
 mod loss;
 #[path = "../support/people.rs"]
 mod people;

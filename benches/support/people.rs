@@ -9,27 +9,29 @@
 #![allow(dead_code, reason = "each bench uses one of the loads")]
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 use natter::base::id::Id;
 
 use super::bare::BODY;
+use super::line::{Buffers, Line, Target, frame};
 use super::support::http::Person;
-use super::support::net::{Http, PATIENCE, Ws};
+use super::support::net::{Http, PATIENCE};
 
 pub struct People {
     poll: Poll,
     peers: Vec<Peer>,
-    buffer: Vec<u8>,
+    buffers: Buffers,
     random: u64,
+    /// How many of the peers receive each post.
+    receivers: u64,
 }
 
 struct Peer {
-    stream: TcpStream,
+    line: Line,
     /// A post of this client; its client_id is written at `id_at`.
     post: Vec<u8>,
     id_at: usize,
@@ -55,25 +57,48 @@ pub struct Paced {
 impl People {
     /// `count` clients, an even number, in pairs, each with a native WebSocket.
     pub fn arrive(address: SocketAddr, count: usize) -> People {
-        let mut http = Http::connect(address);
+        People::in_pairs(Target { address, is_secure: false }, address, count)
+    }
+
+    /// As [`People::arrive`], by any kind of connection; `plain` is where the server takes plain requests.
+    pub fn in_pairs(target: Target, plain: SocketAddr, count: usize) -> People {
+        let mut http = Http::connect(plain);
         let persons: Vec<Person> = (0..count).map(|i| http.sign_up(&format!("person{i}"))).collect();
+        let to = |index: usize| format!(r#""to":"{}""#, persons[index ^ 1].profile);
+        People::enter(target, &persons, to, 1)
+    }
+
+    /// A group of `count` members, each with a native WebSocket. Only the first one posts, and all others receive it.
+    pub fn in_a_group(target: Target, plain: SocketAddr, count: usize) -> People {
+        let mut http = Http::connect(plain);
+        let persons: Vec<Person> = (0..count).map(|i| http.sign_up(&format!("member{i}"))).collect();
+        let members: Vec<String> =
+            persons[1..].iter().map(|person| format!("\"{}\"", person.profile)).collect();
+        let body = format!(r#"{{"title":"everybody","members":[{}]}}"#, members.join(","));
+        let made =
+            http.ask_as(&persons[0], "POST", "/api/v1/conversations", Some(&body)).expect("a response");
+        assert_eq!(made.status, 201, "{}", made.text());
+        let to = format!(r#""conversation":"{}""#, made.at("data.id"));
+        People::enter(target, &persons, |_| to.clone(), count as u64 - 1)
+    }
+
+    fn enter(target: Target, persons: &[Person], to: impl Fn(usize) -> String, receivers: u64) -> People {
         let poll = Poll::new().expect("a poll");
         let peers = persons.iter().enumerate().map(|(index, person)| {
-            let (mut ws, _) = Ws::native(address, &person.access, None).expect("a socket");
-            ws.until("event", "caught_up");
-            let stream = ws.stream().try_clone().expect("a second handle");
-            stream.set_nonblocking(true).expect("a flag");
-            let mut stream = TcpStream::from_std(stream);
-            let both = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut stream, Token(index), both).expect("registered");
-            let partner = &persons[index ^ 1].profile;
-            let head = format!(r#"{{"id":{index},"op":"message.post","to":"{partner}","client_id":""#);
+            let (mut line, inbox) = Line::open(target, &person.access);
+            line.register(poll.registry(), Token(index));
+            let head = format!(r#"{{"id":{index},"op":"message.post",{},"client_id":""#, to(index));
             let post = format!(r#"{head}{}","body":"{BODY}"}}"#, <Id>::from_u128(0)).into_bytes();
-            let (id_at, out, inbox, sent) = (head.len(), Vec::new(), Vec::new(), VecDeque::new());
-            Peer { stream, post, id_at, out, inbox, sent, received: 0, refused: 0 }
+            let (id_at, out, sent) = (head.len(), Vec::new(), VecDeque::new());
+            Peer { line, post, id_at, out, inbox, sent, received: 0, refused: 0 }
         });
         let peers = peers.collect();
-        People { poll, peers, buffer: vec![0; 65_536], random: 7 }
+        People { poll, peers, buffers: Buffers::new(), random: 7, receivers }
+    }
+
+    /// Messages that were received so far.
+    pub fn received(&self) -> u64 {
+        self.peers.iter().map(|peer| peer.received).sum()
     }
 
     /// The first `senders` post to their partners for `time`, each with `window` unanswered posts. Returns the time of each
@@ -82,7 +107,7 @@ impl People {
         let mut times = Vec::new();
         let began = Instant::now();
         let (until, give_up) = (began + time, began + time + PATIENCE);
-        let received_before: u64 = self.peers.iter().map(|peer| peer.received).sum();
+        let received_before = self.received();
         let mut posted = 0;
         for index in 0..senders {
             for _ in 0..window {
@@ -94,14 +119,12 @@ impl People {
         let mut events = Events::with_capacity(1_024);
         let mut unanswered = posted;
         // Wait for every answer and every delivery.
-        while unanswered > 0
-            || self.peers.iter().map(|peer| peer.received).sum::<u64>() < received_before + posted
-        {
+        while unanswered > 0 || self.received() < received_before + posted * self.receivers {
             assert!(Instant::now() < give_up, "{unanswered} posts are not answered");
             self.poll.poll(&mut events, Some(Duration::from_millis(100))).expect("a poll");
             for event in &events {
                 let index = event.token().0;
-                let answered = self.peers[index].read(&mut self.buffer);
+                let answered = self.peers[index].read(&mut self.buffers);
                 let now = Instant::now();
                 for _ in 0..answered {
                     let sent = self.peers[index].sent.pop_front().expect("an answer to a post");
@@ -144,7 +167,7 @@ impl People {
             self.poll.poll(&mut events, Some(wait)).expect("a poll");
             for event in &events {
                 let peer = &mut self.peers[event.token().0];
-                let count = peer.read(&mut self.buffer);
+                let count = peer.read(&mut self.buffers);
                 let now = Instant::now();
                 times.extend(peer.sent.drain(..count).map(|due| now.saturating_duration_since(due)));
                 answered += u32::try_from(count).expect("no more than posted");
@@ -179,38 +202,29 @@ impl People {
 
 impl Peer {
     fn flush(&mut self) {
-        let mut written = 0;
-        while written < self.out.len() {
-            match self.stream.write(&self.out[written..]) {
-                Ok(count) => written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break, // an event will tell
-                Err(error) => panic!("a write: {error}"),
-            }
-        }
-        self.out.drain(..written);
+        self.line.write(&mut self.out);
     }
 
     /// Reads the available bytes; returns the number of answers in them.
-    fn read(&mut self, buffer: &mut [u8]) -> usize {
+    fn read(&mut self, buffers: &mut Buffers) -> usize {
         let mut answers = 0;
         loop {
-            let count = match self.stream.read(buffer) {
-                Ok(0) => panic!("the server closed a socket"),
-                Ok(count) => count,
+            let (bytes, has_more) = match self.line.read(buffers) {
+                Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return answers,
                 Err(error) => panic!("a read: {error}"),
             };
             if self.inbox.is_empty() {
-                let taken = self.take(&buffer[..count], &mut answers);
-                self.inbox.extend_from_slice(&buffer[taken..count]);
+                let taken = self.take(bytes, &mut answers);
+                self.inbox.extend_from_slice(&bytes[taken..]);
             } else {
                 let mut inbox = std::mem::take(&mut self.inbox);
-                inbox.extend_from_slice(&buffer[..count]);
+                inbox.extend_from_slice(bytes);
                 let taken = self.take(&inbox, &mut answers);
                 inbox.drain(..taken);
                 self.inbox = inbox;
             }
-            if count < buffer.len() {
+            if !has_more {
                 return answers; // more would be another event
             }
         }
@@ -239,14 +253,4 @@ impl Peer {
         }
         at
     }
-}
-
-/// Where the payload of the first frame begins and ends, if the frame is complete.
-fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
-    let (start, len) = match *bytes.get(1)? {
-        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize),
-        len => (2, usize::from(len)),
-    };
-    (bytes.len() >= start + len).then_some((start, start + len))
 }
