@@ -53,6 +53,12 @@ pub struct Limits {
     pub rate_limit: bool,
 }
 
+/// Subscriptions to notifications of one member. Above: 413 `quota_exceeded`.
+pub const PUSH_SUBSCRIPTIONS_MAX: u64 = 20;
+
+/// Threads that give notifications to push services.
+pub const PUSH_THREADS: usize = 8;
+
 /// What an operator may set MESSAGE_MAX and MEMBERS_MAX to at most: the documents of the API are the same for every server.
 pub const MESSAGE_MOST: usize = 1_000_000;
 pub const MEMBERS_MOST: usize = 100_000;

@@ -27,6 +27,9 @@ mod mail;
 mod member;
 #[path = "process/proxies.rs"]
 mod proxies;
+#[cfg(feature = "tls")]
+#[path = "process/push.rs"]
+mod push;
 #[path = "process/quota.rs"]
 mod quota;
 #[path = "process/readme.rs"]

@@ -10,6 +10,7 @@ pub mod deletion;
 pub mod export;
 pub mod password;
 pub mod profiles;
+pub mod push;
 pub mod rules;
 pub mod sessions;
 pub mod sign_in;

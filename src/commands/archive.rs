@@ -6,6 +6,7 @@
 //! ```text
 //! natter.db                                        the database, as it was when its copy was complete
 //! access_secret, refresh_secret, password_secret   those keys that natter made and that are in no variable
+//! push_key                                         the key that signs for push services
 //! uploads/<aa>/<id>                                every published upload, with its path in UPLOADS
 //! natter.sha256                                    the SHA-256 of all bytes before it, in hex
 //! ```

@@ -1,4 +1,4 @@
-//! The three keys as a command needs them: found, made on a first start, or refused.
+//! The keys as a command needs them: found, made on a first start, or refused.
 //!
 //! Owns the rule that no PASSWORD_SECRET is made for a database with members: with another secret, no password would
 //! match. A database stores a tag of its secret, so that another secret is refused too. `config::secrets` reads and
@@ -6,7 +6,8 @@
 
 use super::absolute;
 use super::serve::store_options;
-use crate::base::crypto::{Entropy, HmacKey};
+use crate::base::crypto::p256::{P256, SigningKey};
+use crate::base::crypto::{Entropy, HmacKey, base64url, base64url_decode};
 use crate::base::secret::Secret;
 use crate::config::{Config, Fault, Secrets, Warning, secrets};
 use crate::store::{self, Access, OpenFault, PasswordTag, StoreOptions};
@@ -41,6 +42,21 @@ pub fn load(
         return Err(lost_password_secret(config));
     }
     secrets::load_or_replace(&config.data_dir, config, entropy).map_err(|faults| join(&faults))
+}
+
+/// The key that signs for push services, made on the first start. The caller holds the lock.
+pub fn push(config: &Config, curve: &P256) -> Result<(SigningKey, Vec<Warning>), String> {
+    let make = || Secret::new(base64url(curve.generate_signing_key().expose()));
+    let (text, warnings) = secrets::push_key(&config.data_dir, make).map_err(|faults| join(&faults))?;
+    let key = base64url_decode(text.expose()).and_then(|pkcs8| curve.signing_key(&pkcs8));
+    let key = key.ok_or_else(|| {
+        format!(
+            "{} is not a key. Restore the file (each backup made by `natter backup` has it), or remove it: then each device \
+             has to turn its notifications on again",
+            absolute(&config.data_dir.join(secrets::PUSH_KEY))
+        )
+    })?;
+    Ok((key, warnings))
 }
 
 /// The fault that a start would report: the secret that the database's passwords need is missing, or another one is

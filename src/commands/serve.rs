@@ -12,13 +12,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::restoring::{Left, Restoring};
 use super::{DataFolder, configure, keys};
-use crate::base::crypto::{HmacKey, SystemEntropy};
+use crate::base::crypto::p256::P256;
+use crate::base::crypto::{HmacKey, SystemEntropy, base64url};
 use crate::base::time::Now;
 use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, Url};
 use crate::limits::SNIFF_BYTES;
 use crate::logging::{self, Logging};
 use crate::model::operation::Operation;
-use crate::model::settings::{DefaultImage, Https, Settings, UrlSigner};
+use crate::model::settings::{DefaultImage, Https, PushSettings, Settings, UrlSigner};
 use crate::model::upload::FindOrphans;
 use crate::proto::http::client::Endpoint;
 use crate::proto::image;
@@ -37,6 +38,7 @@ use crate::work::files::{self, FilePaths, Opener, Publisher, Swept};
 use crate::work::geolocation::{Geolocator, PlaceSource};
 use crate::work::mail::{MailOptions, Mailer};
 use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
+use crate::work::push::{PushOptions, PushSender};
 
 /// Reader threads: a short read must not wait for a long one. Each costs a page cache.
 const READER_THREADS: usize = 2;
@@ -87,7 +89,10 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     let data_dir = DataDir::open(&config.data_dir, &config.uploads)?;
     finish_restore(config)?;
     let mut entropy = SystemEntropy::new();
-    let (secrets, warnings) = keys::load_or_make(config, &mut entropy)?;
+    let (secrets, mut warnings) = keys::load_or_make(config, &mut entropy)?;
+    let curve = P256::new(&entropy);
+    let (push_key, more) = keys::push(config, &curve)?;
+    warnings.extend(more);
     for warning in warnings {
         log::warn!(target: "natter::config", "{warning}");
     }
@@ -134,6 +139,15 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         let known = Arc::default();
         workers.add(PoolKind::Place, move || Geolocator::new(source.clone(), Arc::clone(&known)))?;
     }
+    let pushes = PushOptions {
+        curve,
+        key: Arc::new(push_key),
+        contact: contact(config),
+        private: config.push_private,
+        trust: trust.clone(),
+    };
+    let push_settings = PushSettings { key: base64url(&pushes.key.public()), private: pushes.private };
+    workers.add(PoolKind::Push, move || PushSender::new(pushes.clone()))?;
     let publisher = Publisher::new(config.uploads.clone());
     workers.add(PoolKind::Upload, move || publisher.clone())?;
     let paths = FilePaths {
@@ -144,6 +158,8 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     let opener = Opener::new(paths, runtime.closer()?);
     workers.add(PoolKind::File, move || opener.clone())?;
     let mut settings = settings(config, &secrets, address.port(), default_image);
+    // Every push service speaks https.
+    settings.push = cfg!(feature = "tls").then_some(push_settings);
     if let (Some((files, acceptor)), Some(https)) = (certificate, &config.https) {
         settings.https = Some(Https {
             hsts_s: https.hsts_s,
@@ -314,6 +330,15 @@ fn mail_options(config: &Config, data_dir: &DataDir, trust: &Trust) -> Result<Ma
     Ok(MailOptions::Server { host: bare(&server.host), port: server.port, from, smtp, trust: trust.clone() })
 }
 
+/// How the operator of a push service reaches ours (RFC 8292 §2.1): by the web if it is https, else by mail.
+fn contact(config: &Config) -> Option<String> {
+    let url = config.public_url.as_ref().map(Url::to_string).filter(|url| url.starts_with("https:"));
+    url.or_else(|| match &config.mail {
+        config::Mail::Server(server) => Some(format!("mailto:{}", server.from.address)),
+        config::Mail::Mbox { .. } => None,
+    })
+}
+
 /// The host as resolvers and certificates name it: without the brackets of a URL.
 fn bare(host: &Host) -> String {
     match host {
@@ -381,6 +406,7 @@ pub fn settings(
         mail_to_file: matches!(config.mail, config::Mail::Mbox { .. }),
         events_kept: config.events_kept.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
         places: config.ip_info.is_some() || config.geoip_db.is_some(),
+        push: None,
         https: None,
     }
 }

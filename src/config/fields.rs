@@ -77,7 +77,7 @@ const YEAR_S: u64 = 31_536_000;
 
 /// Every variable, under the headings of `--help` and of the README.
 #[rustfmt::skip]
-pub static SECTIONS: [(&str, &[Variable]); 6] = [
+pub static SECTIONS: [(&str, &[Variable]); 7] = [
     ("Server", &[
         row("HOST", "127.0.0.1", Text("an IP address or a host name"), "Address to listen on; `0.0.0.0` or `::` for all."),
         row("PORT", "8080", Number(0, 65_535), "Port to listen on; 0 means any free one."),
@@ -122,6 +122,9 @@ pub static SECTIONS: [(&str, &[Variable]); 6] = [
         row("EMAIL_USER", "", Text("visible ASCII characters"), "User to sign in as; the address of EMAIL_FROM when unset."),
         row("EMAIL_PASSWORD", "", Hidden("text without control characters"), "Password of that user; no sign-in when unset."),
         row("TLS_CA_FILE", "", Text("a PEM file"), "Certificate authorities to trust in addition to the built-in ones; a server certificate in it is trusted without an authority."),
+    ]),
+    ("Notifications", &[
+        row("PUSH_PRIVATE", "off", Switch, "Whether notifications may be sent to a push service whose address is not public, such as one of your own network."),
     ]),
     ("Limits", &[
         row("HEAD_MAX", "16384", Number(1_024, 1_048_576), "Bytes of a request head."),

@@ -65,6 +65,7 @@ pub struct Config {
     pub tls_ca_file: Option<PathBuf>,
     /// https of the server's own; `None` speaks plain HTTP, as behind a proxy.
     pub https: Option<Https>,
+    pub push_private: bool,
     pub keep_metadata: bool,
     pub limits: Limits,
 }

@@ -44,6 +44,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         mail: mail(r),
         tls_ca_file: tls_ca_file(r),
         https: https(r),
+        push_private: r.value("PUSH_PRIVATE", values::switch),
         keep_metadata: r.value("KEEP_METADATA", values::switch),
         limits,
     };

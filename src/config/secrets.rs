@@ -1,4 +1,4 @@
-//! The three secret keys of the server.
+//! The three secret keys of the server, and the one that signs for push services.
 //!
 //! Owns their files in DATA_DIR: each is made once, has mode 0600, and is on disk before it is used. The caller must hold
 //! the lock of DATA_DIR.
@@ -31,8 +31,11 @@ const NAMES: [(&str, &str); 3] = [
     ("PASSWORD_SECRET", "password_secret"),
 ];
 
+/// The file of the key that signs for push services. No variable sets it.
+pub const PUSH_KEY: &str = "push_key";
+
 /// The files of the keys in DATA_DIR, if they were made there. A backup without them is not complete.
-pub const FILES: [&str; 3] = [NAMES[0].1, NAMES[1].1, NAMES[2].1];
+pub const FILES: [&str; 4] = [NAMES[0].1, NAMES[1].1, NAMES[2].1, PUSH_KEY];
 
 /// The name of the key that is part of password hashes and codes. A new one cannot replace it.
 pub const PASSWORD: &str = NAMES[2].0;
@@ -84,6 +87,23 @@ pub fn password(data_dir: &Path, config: &Config) -> Result<Option<Secret>, Vec<
     gather(data_dir, config, None).map(|([_, _, password], _, _)| password)
 }
 
+/// The key that signs for push services, as text: from its file, else the one that `make` makes, which is stored. The caller holds
+/// the lock of `data_dir`.
+pub fn push_key(
+    data_dir: &Path,
+    make: impl FnOnce() -> Secret,
+) -> Result<(Secret, Vec<Warning>), Vec<Fault>> {
+    let (path, mut warnings) = (data_dir.join(PUSH_KEY), Vec::new());
+    match read(&path, PUSH_KEY, true, &mut warnings) {
+        Ok(Some(key)) => Ok((key, warnings)),
+        Ok(None) => match create(data_dir, PUSH_KEY, make()) {
+            Ok(key) => Ok((key, warnings)),
+            Err(error) => Err(vec![fault(&path, format!("cannot be made: {error}"))]),
+        },
+        Err(problem) => Err(vec![fault(&path, problem)]),
+    }
+}
+
 type Gathered = ([Option<Secret>; 3], Vec<&'static str>, Vec<Warning>);
 
 /// With `entropy`, makes missing keys and corrects file modes that are too open; without, it only reads.
@@ -103,7 +123,7 @@ fn gather(
             Ok(Some(secret)) => *key = Some(secret),
             Ok(None) => {
                 let Some(entropy) = entropy.as_deref_mut() else { continue };
-                match create(data_dir, file, entropy) {
+                match create(data_dir, file, random(entropy)) {
                     Ok(secret) => {
                         made.push(file);
                         *key = Some(secret);
@@ -153,7 +173,8 @@ fn read(
     let text = path.to_str().ok_or("has a path that is not UTF-8")?;
     let value = read_text(text)?;
     if let Some(problem) = SecretRule::Key.problem(name, &value) {
-        return Err(format!("{problem}: restore the file from a backup, or set {name}"));
+        let way = if name == PUSH_KEY { String::new() } else { format!(", or set {name}") };
+        return Err(format!("{problem}: restore the file from a backup{way}"));
     }
     if mode & 0o077 != 0 {
         let message = match tighten {
@@ -182,8 +203,7 @@ fn random(entropy: &mut dyn Entropy) -> Secret {
 
 /// Writes the key to a temporary file and renames it: a crash leaves no incomplete key, which the next start would have to
 /// refuse. No file is overwritten: the caller holds the lock and found no key.
-fn create(data_dir: &Path, file: &str, entropy: &mut dyn Entropy) -> io::Result<Secret> {
-    let secret = random(entropy);
+fn create(data_dir: &Path, file: &str, secret: Secret) -> io::Result<Secret> {
     let fresh = data_dir.join(format!("{file}.new"));
     match std::fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -251,6 +271,19 @@ mod tests {
         let (set, _) = load_or_create(&folder, &config(Some(KEY)), &mut Counting(0)).expect("keys");
         assert!(set.access.expose() == KEY && set.refresh == first.refresh);
         assert_eq!(format!("{set:?}").matches("Secret(..)").count(), 3);
+    }
+
+    #[test]
+    fn the_key_for_push_services_is_made_once() {
+        let folder = Folder::new();
+        let (first, warnings) = push_key(&folder, || Secret::new(KEY.to_owned())).expect("a key");
+        assert!(first.expose() == KEY && warnings.is_empty());
+        assert_eq!(mode(&folder, PUSH_KEY), 0o600);
+        let (again, _) = push_key(&folder, || unreachable!("it is there")).expect("a key");
+        assert!(again == first);
+        put(&folder, PUSH_KEY, "short", 0o600);
+        let faults = push_key(&folder, || unreachable!("it is there")).expect_err("a fault");
+        assert!(faults.len() == 1 && faults[0].to_string().contains("push_key: the secret is too short"));
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
     assert_eq!(config.log.level, log::LevelFilter::Info);
     assert_eq!(config.log.format, LogFormat::Text);
     assert_eq!(config.argon2, Argon2 { memory_kib: 7_168, passes: 5, lanes: 1 });
-    assert!(config.sign_up_open && !config.require_verified && !config.keep_metadata);
+    assert!(config.sign_up_open && !config.require_verified && !config.keep_metadata && !config.push_private);
     assert!(config.access_secret.is_none() && config.metrics_token.is_none() && config.ip_info.is_none());
     assert!(matches!(config.mail, Mail::Mbox { from: None }));
     assert_eq!(config.public_url(8080), "http://127.0.0.1:8080");

@@ -113,6 +113,8 @@ pub enum FollowUp {
         /// The address from which it signed in.
         address: IpAddr,
     },
+    /// A device subscribed to notifications.
+    Push,
     /// The member's e-mail address is verified now.
     Verified(MemberId),
 }

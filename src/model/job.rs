@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::id::{MemberId, UploadId};
 use super::mail::Letter;
+use super::push::{Notification, Pushed};
 use super::upload::{FileSource, InspectedFile, Inspection};
 use crate::base::open_file::OpenFile;
 use crate::base::secret::Secret;
@@ -44,6 +45,8 @@ pub enum Job {
     VerifyPassword(Box<VerifyPassword>),
     /// Gives a mail to the mail server, or writes it to its file. No client waits for it.
     SendMail(Box<Letter>),
+    /// Gives a notification to its push service. No client waits for it.
+    Push(Box<Notification>),
     /// Looks up the place of a public address: "City, Region, Country". No client waits for it.
     FindPlace {
         /// The address.
@@ -100,6 +103,8 @@ pub enum Done {
     },
     /// Of [`Job::SendMail`].
     Mail(Delivery),
+    /// Of [`Job::Push`].
+    Pushed(Pushed),
     /// The place of the address; `None` if it is not known.
     Place(Option<String>),
     /// Of [`Job::PublishUpload`]: the file is durable and has its final path.
@@ -162,6 +167,7 @@ impl Job {
             Job::HashPassword { .. } => "hash_password",
             Job::VerifyPassword(_) => "verify_password",
             Job::SendMail(_) => "send_mail",
+            Job::Push(_) => "push",
             Job::FindPlace { .. } => "find_place",
             Job::PublishUpload { .. } => "publish_upload",
             Job::RemoveFiles { .. } => "remove_files",

@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Mail,
     /// A look-up of a place failed.
     Geolocation,
+    /// A push service refused a notification, or did not answer in several tries.
+    Push,
     /// A file of an upload could not be written, published or removed.
     Upload,
     /// `accept` failed.
@@ -34,7 +36,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [ErrorKind; 13] = [
+    pub const ALL: [ErrorKind; 14] = [
         ErrorKind::Commit,
         ErrorKind::DiskFull,
         ErrorKind::Sync,
@@ -44,6 +46,7 @@ impl ErrorKind {
         ErrorKind::Worker,
         ErrorKind::Mail,
         ErrorKind::Geolocation,
+        ErrorKind::Push,
         ErrorKind::Upload,
         ErrorKind::Accept,
         ErrorKind::Certificate,
@@ -62,6 +65,7 @@ impl ErrorKind {
             ErrorKind::Worker => "worker",
             ErrorKind::Mail => "mail",
             ErrorKind::Geolocation => "geolocation",
+            ErrorKind::Push => "push",
             ErrorKind::Upload => "upload",
             ErrorKind::Accept => "accept",
             ErrorKind::Certificate => "certificate",

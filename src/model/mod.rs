@@ -24,6 +24,7 @@ pub mod params;
 pub mod presence;
 pub mod problem;
 pub mod profile;
+pub mod push;
 pub mod readiness;
 pub mod session;
 pub mod settings;

@@ -31,6 +31,10 @@ use super::profile::{
     BlockPage, ChangedBlock, FindProfile, FoundProfiles, ListBlocks, ListProfiles, Profile, SearchProfiles,
     SetBlock, UpdateProfile,
 };
+use super::push::{
+    FindPush, ForgetSubscription, MovePushCursor, PostedPage, Push, PushSubscription, ReadPosted,
+    SetPushLevel, Subscribe, Unsubscribe,
+};
 use super::session::{
     ChangePassword, EndSession, ListSessions, OpenSession, Opened, RecordLastSeen, RefreshSession, Refreshed,
     RevokeSessions, SessionPage,
@@ -200,6 +204,9 @@ operations! {
         // Presence.
         FindListeners -> Vec<ProfileId>;
         FindPeers => Peers;
+        // Notifications.
+        ReadPosted => PostedPage;
+        FindPush => Option<Push>;
         // Uploads.
         AdmitUpload -> u64;
         FindUpload => StoredFile;
@@ -246,6 +253,12 @@ operations! {
         RemoveMember -> ();
         // Presence.
         MarkOffline => Peers;
+        // Notifications.
+        Subscribe >> PushSubscription;
+        SetPushLevel -> PushSubscription;
+        Unsubscribe -> ();
+        ForgetSubscription -> ();
+        MovePushCursor -> ();
         // Uploads.
         PublishUpload => PublishedUpload;
         DeleteUpload -> ();
@@ -348,6 +361,8 @@ pub struct Start {
     pub ended: Vec<(SessionId, u64)>,
     /// The newest stored time, Unix ms: a clock that is earlier is worth a warning.
     pub newest_ms: u64,
+    /// Whether anyone has a subscription to notifications.
+    pub is_subscribed: bool,
     /// What the database can do at the start.
     pub readiness: super::readiness::Readiness,
 }

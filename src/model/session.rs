@@ -8,6 +8,7 @@ use super::id::{MemberId, ProfileId, SessionId};
 use super::mail::NewMail;
 use super::member::Account;
 use super::message::Time;
+use super::push::PushSubscription;
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 
@@ -163,6 +164,8 @@ pub struct SessionView {
     pub last_seen_at: Time,
     /// Whether it is the one that asks.
     pub current: bool,
+    /// Its subscription to notifications.
+    pub push: Option<PushSubscription>,
 }
 
 /// Which sessions of a member a revocation ends.

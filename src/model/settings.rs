@@ -50,8 +50,19 @@ pub struct Settings {
     pub mail_to_file: bool,
     /// Whether a service or a database for the place of an address is configured.
     pub places: bool,
+    /// How it sends notifications; `None` in a build without TLS.
+    pub push: Option<PushSettings>,
     /// How it speaks https, if it does so itself.
     pub https: Option<Https>,
+}
+
+/// What members need to subscribe to notifications.
+#[derive(Clone, Debug)]
+pub struct PushSettings {
+    /// The public key of this server for push services (RFC 8292 §4), in base64url.
+    pub key: String,
+    /// PUSH_PRIVATE: whether a push service may have an address that is not public.
+    pub private: bool,
 }
 
 /// https of this server's own, without a proxy.
@@ -87,6 +98,7 @@ impl Settings {
             mail_to_file: false,
             events_kept: None,
             places: false,
+            push: Some(PushSettings { key: base64url(&[4; 65]), private: false }),
             https: None,
         }
     }

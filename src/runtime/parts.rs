@@ -18,6 +18,7 @@ use crate::work::files::{Opener, Publisher};
 use crate::work::geolocation::Geolocator;
 use crate::work::mail::Mailer;
 use crate::work::password::PasswordHasher;
+use crate::work::push::PushSender;
 
 impl Machine for Server {
     fn handle(&mut self, now: Now, input: Input<'_>) {
@@ -130,7 +131,7 @@ macro_rules! workers {
     };
 }
 
-workers!(CertificateFiles, Mailer, Geolocator, Publisher, Opener);
+workers!(CertificateFiles, Mailer, Geolocator, PushSender, Publisher, Opener);
 
 impl Worker for PasswordHasher {
     fn run(&mut self, job: Job) -> Done {

@@ -14,7 +14,7 @@ use super::inbox::{Completion, Inbox};
 use super::kernel;
 use super::queue::{Producer, Queue, Taken};
 use super::threads::{Thread, spawn};
-use crate::limits::{MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS};
+use crate::limits::{MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS, PUSH_THREADS};
 use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
 use crate::server::contract::Ticket;
@@ -53,6 +53,8 @@ pub enum PoolKind {
     Password,
     Mail,
     Place,
+    /// Gives notifications to push services.
+    Push,
     /// Syncs, publishes and removes uploads.
     Upload,
     /// Opens files to be sent.
@@ -67,6 +69,7 @@ impl PoolKind {
             Job::HashPassword { .. } | Job::VerifyPassword(_) => PoolKind::Password,
             Job::SendMail(_) => PoolKind::Mail,
             Job::FindPlace { .. } => PoolKind::Place,
+            Job::Push(_) => PoolKind::Push,
             Job::PublishUpload { .. } | Job::RemoveFiles { .. } => PoolKind::Upload,
             Job::OpenFile { .. } => PoolKind::File,
             Job::LoadCertificate { .. } => PoolKind::Certificate,
@@ -78,6 +81,7 @@ impl PoolKind {
             PoolKind::Password => "password",
             PoolKind::Mail => "mail",
             PoolKind::Place => "place",
+            PoolKind::Push => "push",
             PoolKind::Upload => "publish",
             PoolKind::File => "open",
             PoolKind::Certificate => "certificate",
@@ -89,6 +93,7 @@ impl PoolKind {
             PoolKind::Password => ErrorKind::Worker,
             PoolKind::Mail => ErrorKind::Mail,
             PoolKind::Place => ErrorKind::Geolocation,
+            PoolKind::Push => ErrorKind::Push,
             PoolKind::Upload | PoolKind::File => ErrorKind::Upload,
             PoolKind::Certificate => ErrorKind::Certificate,
         }
@@ -100,6 +105,8 @@ impl PoolKind {
             PoolKind::Password => (PASSWORD_THREADS, PASSWORD_JOBS_MAX),
             PoolKind::Mail => (MAIL_THREADS, MAILS_UNDER_WAY_MAX),
             PoolKind::Place => (PLACE_THREADS, PLACE_JOBS_MAX),
+            // The server gives each thread one at a time.
+            PoolKind::Push => (PUSH_THREADS, PUSH_THREADS),
             PoolKind::Upload => (UPLOAD_THREADS, UPLOAD_JOBS_MAX),
             PoolKind::File => (FILE_THREADS, FILE_JOBS_MAX),
             PoolKind::Certificate => (CERTIFICATE_THREADS, CERTIFICATE_JOBS_MAX),

@@ -16,11 +16,14 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether the process may end before the answer: a mail stays in the outbox, and the place of a session stays unknown.
+    /// Whether the process may end before the answer: a mail stays in the outbox, the place of a session stays unknown, and
+    /// a notification that was not sent is after the stored cursor, so that the next start sends it.
     pub fn may_be_given_up(&self) -> bool {
         matches!(
             self.next,
-            Next::Task(Task::SendMail(_) | Task::FindPlace(_) | Task::Run(Periodic::Certificate))
+            Next::Task(
+                Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) | Task::Run(Periodic::Certificate)
+            )
         )
     }
 }
@@ -90,6 +93,13 @@ pub enum Task {
     RecordMail(MailId),
     FindPlace(SessionId),
     PlaceSession,
+    /// What is to be pushed is being read.
+    FindPush(u64),
+    /// A notification is on its way.
+    Push(u64),
+    /// All notifications up to this `seq` are sent, and that is being written.
+    MovePushCursor(u64),
+    ForgetSubscription,
 }
 
 /// What the server does again and again; `background::tasks` has a row for each.
@@ -105,6 +115,8 @@ pub enum Periodic {
     PruneLog,
     /// Removes the files of deleted uploads.
     RemoveFiles,
+    /// Reads the log for messages that are to be pushed.
+    Push,
     /// Forgets expired state in memory.
     Expire,
     /// Reads the certificate again where its files changed.

@@ -23,6 +23,7 @@ use crate::model::tickets::Tickets;
 use crate::server::background::certificate::Certificate;
 use crate::server::background::last_seen::LastSeen;
 use crate::server::background::outbox::Outbox;
+use crate::server::background::push::Pusher;
 use crate::server::background::tasks::Tasks;
 use crate::server::calls::{Call, Caller, Next};
 use crate::server::conn::Conn;
@@ -37,6 +38,7 @@ use crate::server::request::report::Metrics;
 use crate::server::request::verified::Verified;
 use crate::server::streams::backlog::Backlog;
 use crate::server::streams::export::Exports;
+use crate::server::streams::focus::Focus;
 use crate::server::streams::hub::Hub;
 use crate::server::streams::presence::Presence;
 use crate::server::streams::values::Values;
@@ -74,6 +76,8 @@ pub struct Core {
     /// While draining: until when mails and look-ups in progress are waited for.
     pub background_until: Option<Instant>,
     pub outbox: Outbox,
+    pub pusher: Pusher,
+    pub focus: Focus,
     pub verified: Verified,
     pub tasks: Tasks,
     pub uploads: Uploads,
@@ -129,6 +133,8 @@ impl Core {
             draining: false,
             background_until: None,
             outbox: Outbox::default(),
+            pusher: Pusher::new(start.is_subscribed),
+            focus: Focus::default(),
             verified: Verified::default(),
             tasks: Tasks::new(now.instant),
             uploads: Uploads::default(),

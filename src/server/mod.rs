@@ -97,6 +97,7 @@ pub mod uploads;
 use std::time::{Duration, Instant};
 
 use self::background::certificate;
+use self::background::push;
 use self::background::tasks;
 use self::calls::{Call, Caller, Next, Periodic};
 use self::clock::{Clock, soonest};
@@ -443,6 +444,7 @@ impl Server {
             self.with_conn(id, dispatch::timed_out);
         }
         presence::tick(&mut self.core);
+        push::tick(&mut self.core);
         if self.core.backlog.is_due(now) {
             self.close_largest();
         }
@@ -478,6 +480,7 @@ fn first_deadline(core: &Core, timers: &Timers<ConnId>) -> Option<Instant> {
         giving_up,
         timers.next(),
         core.presence.next_deadline(),
+        core.pusher.next_deadline().filter(|_| !core.draining),
         core.backlog.next_deadline(),
     ])
 }

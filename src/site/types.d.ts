@@ -65,6 +65,12 @@ export type Session = {
   created_at: Time;
   last_seen_at: Time;
   current: boolean;
+  push: PushSubscription | null;
+};
+
+export type PushSubscription = {
+  level: 'off' | 'who' | 'text';
+  created_at: Time;
 };
 
 export type Ticket = {
@@ -88,6 +94,7 @@ export type ExportLine = {
     place: string | null;
     created_at: Time;
     last_seen_at: Time;
+    push: PushSubscription | null;
   };
 } | {
   kind: 'block';
@@ -335,6 +342,11 @@ export interface Ops {
     op: 'typing';
     conversation: Id;
     active?: boolean;
+  };
+  'focus': {
+    id?: string | number;
+    op: 'focus';
+    conversation: Id | null;
   };
   'auth': {
     id?: string | number;

@@ -9,7 +9,7 @@ use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
     accounts, blocks, changes, codes, conversations, deletion, event_log, groups, messages, outbox, presence,
-    profiles, sessions,
+    profiles, push, sessions,
 };
 use crate::model::event::Events;
 use crate::model::operation::{Answer, Refusal, Write};
@@ -119,6 +119,11 @@ impl Batch<'_> {
             Write::MailSent(sent) => outbox::sent(self, sent),
             Write::MailFailed(failed) => outbox::failed(self, failed),
             Write::PlaceSession(found) => self.in_savepoint(|batch| outbox::place_session(batch, found)),
+            Write::Subscribe(subscribe) => self.in_savepoint(|batch| push::subscribe(batch, *subscribe)),
+            Write::SetPushLevel(set) => self.in_savepoint(|batch| push::set_level(batch, &set)),
+            Write::Unsubscribe(unsubscribe) => push::unsubscribe(self, &unsubscribe),
+            Write::ForgetSubscription(gone) => push::forget(self, &gone),
+            Write::MovePushCursor(moved) => push::move_cursor(self, moved),
             Write::PublishUpload(publish) => self.in_savepoint(|batch| uploads::publish(batch, *publish)),
             Write::DeleteUpload(delete) => self.in_savepoint(|batch| uploads::delete(batch, delete)),
             Write::ForgetFiles(forget) => self.in_savepoint(|batch| uploads::forget(batch, forget)),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::fault::Stop;
 use super::profiles::{self, Names};
 use super::value::{id, int, joined, number, text, text_or_null};
-use super::{accounts, by_sender, messages};
+use super::{accounts, by_sender, messages, push};
 use crate::base::crypto::hex;
 use crate::base::emoji;
 use crate::base::json;
@@ -18,6 +18,7 @@ use crate::model::export::{ExportAccount, ExportCursor, ExportPage, MessageCurso
 use crate::model::id::{ConversationId, MessageId, ProfileId, SessionId};
 use crate::model::message::{Message, Time};
 use crate::model::operation::Refusal;
+use crate::model::push::PushSubscription;
 use crate::model::settings::SignUrls;
 use crate::model::upload::Upload;
 
@@ -114,10 +115,12 @@ fn sessions(conn: &Connection, lines: &mut Lines, member: i64, after: u64) -> ru
         place: Option<String>,
         created_at: Time,
         last_seen_at: Time,
+        push: Option<PushSubscription>,
     }
     let mut statement = conn.prepare_cached(
-        "SELECT key, id, unique_id, user_agent, address, place, created_at, last_seen_at FROM sessions \
-         WHERE member = ?1 AND key > ?2 ORDER BY key",
+        "SELECT s.key, s.id, s.unique_id, s.user_agent, s.address, s.place, s.created_at, s.last_seen_at, \
+         u.level, u.created_at FROM sessions s LEFT JOIN push_subscriptions u ON u.session = s.key \
+         WHERE s.member = ?1 AND s.key > ?2 ORDER BY s.key",
     )?;
     each(lines, "session", statement.query((member, int(after)))?, |row| {
         let session = Session {
@@ -128,6 +131,7 @@ fn sessions(conn: &Connection, lines: &mut Lines, member: i64, after: u64) -> ru
             place: text_or_null(row, 5)?,
             created_at: Time(number(row, 6)?),
             last_seen_at: Time(number(row, 7)?),
+            push: push::of_session(row, 8)?,
         };
         Ok((number(row, 0)?, session))
     })

@@ -37,6 +37,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/012_tag_of_the_password_secret.sql"),
     },
     Migration { name: "tombstones in blocks", sql: include_str!("migrations/013_tombstones_in_blocks.sql") },
+    Migration { name: "push", sql: include_str!("migrations/014_push.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

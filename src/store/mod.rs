@@ -40,6 +40,7 @@ mod outbox;
 mod page;
 mod presence;
 mod profiles;
+mod push;
 mod reader;
 mod replacement;
 mod reserve;

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, number_or_null, text, text_or_null};
-use super::{accounts, event_log, outbox};
+use super::{accounts, event_log, outbox, push};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
 use crate::model::event::{Audience, EndedSession, Event, Fact};
@@ -269,9 +269,10 @@ pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop>
     // One row more than fits shows whether there is a next page.
     let mut rows = conn
         .prepare_cached(
-            "SELECT key, id, unique_id, user_agent, address, place, created_at, last_seen_at FROM sessions \
-             WHERE member = ?1 AND key < ?2 AND max(refresh_expire, access_until) > ?3 \
-             ORDER BY key DESC LIMIT ?4",
+            "SELECT s.key, s.id, s.unique_id, s.user_agent, s.address, s.place, s.created_at, s.last_seen_at, \
+             u.level, u.created_at FROM sessions s LEFT JOIN push_subscriptions u ON u.session = s.key \
+             WHERE s.member = ?1 AND s.key < ?2 AND max(s.refresh_expire, s.access_until) > ?3 \
+             ORDER BY s.key DESC LIMIT ?4",
         )?
         .query_map(
             (member, int(list.after.unwrap_or(u64::MAX)), int(list.at / 1_000), list.limit + 1),
@@ -286,6 +287,7 @@ pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop>
                     created_at: Time(number(row, 6)?),
                     last_seen_at: Time(number(row, 7)?),
                     current: id == list.current,
+                    push: push::of_session(row, 8)?,
                 };
                 Ok((number(row, 0)?, session))
             },

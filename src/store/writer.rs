@@ -21,7 +21,8 @@ use super::metadata::Beginning;
 use super::reserve::Reserve;
 use super::upkeep::Replacing;
 use super::{
-    Committed, StoreOptions, backup, connection, metadata, replacement, reserve, reserved, search_changes,
+    Committed, StoreOptions, backup, connection, metadata, push, replacement, reserve, reserved,
+    search_changes,
 };
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
@@ -198,6 +199,7 @@ impl Store {
             head: store.writer_state.log.head,
             ended: metadata::ended(&store.conn, now_ms / 1_000)?,
             newest_ms: metadata::newest_ms(&store.conn)?,
+            is_subscribed: push::is_anyone_subscribed(&store.conn)?,
             readiness: store.readiness(),
         };
         store.writer_state.reserve.begin(&options.path);

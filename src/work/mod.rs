@@ -8,6 +8,7 @@ pub mod files;
 pub mod geolocation;
 pub mod mail;
 pub mod password;
+pub mod push;
 mod wire;
 
 pub use wire::Trust;

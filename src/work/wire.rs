@@ -5,7 +5,7 @@
 //! resolver, which takes no limit.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "tls")]
@@ -73,9 +73,21 @@ pub struct Wire {
 impl Wire {
     /// Tries each address of `host` until one answers or the deadline has passed.
     pub fn connect(host: &str, port: u16, limit: Duration) -> Result<Wire, WireFault> {
+        Wire::connect_to(host, port, limit, |_| true)
+    }
+
+    /// As [`Wire::connect`], for a host that somebody else has chosen: only addresses that are allowed are connected to. The name is
+    /// resolved once, so that it can't have another address when it is connected to.
+    pub fn connect_to(
+        host: &str,
+        port: u16,
+        limit: Duration,
+        allowed: impl Fn(IpAddr) -> bool,
+    ) -> Result<Wire, WireFault> {
         let until = Instant::now() + limit;
-        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-        let mut last = WireFault::failed("the host name has no address");
+        let resolved = (host, port).to_socket_addrs()?;
+        let addresses: Vec<SocketAddr> = resolved.filter(|address| allowed(address.ip())).collect();
+        let mut last = WireFault::failed("the host name has no address that may be used");
         for (tried, address) in addresses.iter().enumerate() {
             // An address that never answers must leave time for the next one.
             let share = left(until)? / (addresses.len() - tried) as u32;

@@ -208,7 +208,8 @@ fn a_killed_restore_is_undone_by_the_next() {
     stdout_of(&other.run(&["restore", "all.tar"]));
     fs::create_dir(data.join("restoring")).expect("a folder");
     fs::create_dir(media.join("restoring")).expect("a folder");
-    let moves = "uploads 5a\nuploads tmp\ndata access_secret\ndata password_secret\ndata ../all.tar\n";
+    let moves =
+        "uploads 5a\nuploads tmp\ndata access_secret\ndata password_secret\ndata push_key\ndata ../all.tar\n";
     fs::write(data.join("restoring/moves"), moves).expect("a list");
     fs::rename(data.join("natter.db"), data.join("restoring/natter.db")).expect("moved");
     fs::rename(data.join("refresh_secret"), data.join("restoring/refresh_secret")).expect("moved");
@@ -223,7 +224,10 @@ fn a_killed_restore_is_undone_by_the_next() {
     assert!(!data.join("natter.db").exists());
     let text = stdout_of(&other.run(&["restore", "all.tar"]));
     assert!(text.starts_with("restored from all.tar"), "{text}");
-    assert_eq!(names(&data), ["access_secret", "lock", "natter.db", "password_secret", "refresh_secret"]);
+    assert_eq!(
+        names(&data),
+        ["access_secret", "lock", "natter.db", "password_secret", "push_key", "refresh_secret"]
+    );
     assert_eq!(names(&media), ["5a"]);
     assert!(dir.path().join("all.tar").exists(), "no name leads out of the two folders");
 

@@ -3,6 +3,7 @@
 mod admin;
 mod deletion;
 mod profiles;
+mod push;
 mod sessions;
 
 mod documents;

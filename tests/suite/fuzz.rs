@@ -15,6 +15,7 @@ use natter::base::slab::Key;
 use natter::model::job::{Delivery, Done};
 use natter::model::metrics::ErrorKind;
 use natter::model::operation::{Command, Outcome, Refusal};
+use natter::model::push::Pushed;
 use natter::model::readiness::{Readiness, WalHeld};
 use natter::server::contract::{ConnId, Input, ListenerKind};
 
@@ -167,7 +168,8 @@ impl Play {
                 let ticket = Key::from_u64(self.dice.roll(1 << 34));
                 let result = Err(Refusal::NotFound);
                 self.input(Input::Answered { ticket, outcome: Outcome::quiet(result) });
-                let dones = [Done::Busy, Done::Failed, Done::Place(None), Done::Mail(Delivery::Sent)];
+                let pushed = Done::Pushed(Pushed::Later(None));
+                let dones = [Done::Busy, Done::Failed, Done::Place(None), Done::Mail(Delivery::Sent), pushed];
                 for done in dones {
                     let ticket = Key::from_u64(1 << 32 | self.dice.roll(40));
                     self.input(Input::Finished { ticket, done });

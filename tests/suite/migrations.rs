@@ -24,6 +24,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/011_search_in_its_own_file.sql"),
     include_str!("../../src/store/migrations/012_tag_of_the_password_secret.sql"),
     include_str!("../../src/store/migrations/013_tombstones_in_blocks.sql"),
+    include_str!("../../src/store/migrations/014_push.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -87,6 +88,15 @@ const CONTENT: &[&str] = &[
     "",
     "UPDATE state SET password_tag = x'00112233445566778899aabbccddeeff'",
     "",
+    "
+    INSERT INTO sessions
+        (key, id, member, access_uuid, refresh_uuid, user_agent, address, issued, access_expire, refresh_expire,
+         access_until, created_at, last_seen_at)
+        VALUES (1, x'00000000000000000000000000000031', 1, x'00000000000000000000000000000041',
+            x'00000000000000000000000000000042', 'phone', '192.0.2.1', 1, 1, 1, 1, 1, 1);
+    INSERT INTO push_subscriptions VALUES (1, 'https://push.example/a', zeroblob(65), zeroblob(16), 2, 0, 1);
+    UPDATE state SET pushed = 1;
+    ",
 ];
 
 /// A file as natter of this version would have left it.

@@ -39,6 +39,7 @@ use natter::model::id::UploadId;
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
 use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal, Start};
+use natter::model::push::{Notification, Pushed};
 use natter::model::settings::Settings;
 use natter::server::Server;
 use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
@@ -133,6 +134,13 @@ pub struct World {
     pub places: BTreeMap<IpAddr, String>,
     /// While set, look-ups of places never finish.
     pub lookups_hang: bool,
+    /// Notifications that were given to workers.
+    pub pushes: Vec<Notification>,
+    /// What becomes of the next ones; accepted if there is none.
+    pub push_outcomes: VecDeque<Pushed>,
+    /// While set, push services do not answer: the notifications wait in `pushes_held`.
+    pub pushes_hang: bool,
+    pub pushes_held: Vec<Ticket>,
     /// The names of the commands and jobs since a test last emptied it.
     pub trace: Vec<&'static str>,
     /// While set, storage gets no commands: they wait in `held`.
@@ -192,6 +200,10 @@ impl World {
             deliveries: VecDeque::new(),
             places: BTreeMap::new(),
             lookups_hang: false,
+            pushes: Vec::new(),
+            push_outcomes: VecDeque::new(),
+            pushes_hang: false,
+            pushes_held: Vec::new(),
             trace: Vec::new(),
             holds: false,
             held: VecDeque::new(),
@@ -466,6 +478,10 @@ impl World {
             Effect::BackUp { ticket, wanted } => self.command(ticket, READS, Command::BackUp(wanted)),
             Effect::Cancel(ticket) => self.cancel(ticket),
             Effect::Work { job: Job::FindPlace { .. }, .. } if self.lookups_hang => {}
+            Effect::Work { ticket, job: Job::Push(notification) } if self.pushes_hang => {
+                self.pushes.push(*notification);
+                self.pushes_held.push(ticket);
+            }
             Effect::Work { ticket, job } => {
                 let done = self.work(job);
                 self.server.handle(self.now, Input::Finished { ticket, done });
@@ -502,6 +518,10 @@ impl World {
                 }
                 failed => Done::Mail(failed),
             },
+            Job::Push(notification) => {
+                self.pushes.push(*notification);
+                Done::Pushed(self.push_outcomes.pop_front().unwrap_or(Pushed::Accepted))
+            }
             Job::FindPlace { address } => Done::Place(self.places.get(&address).cloned()),
             Job::HashPassword { .. } | Job::VerifyPassword(_) => self.hasher.run(job),
             job => self.files.run(job),

@@ -5,5 +5,6 @@
 pub mod certificate;
 pub mod last_seen;
 pub mod outbox;
+pub mod push;
 pub mod tasks;
 pub mod upkeep;

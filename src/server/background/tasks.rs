@@ -1,7 +1,7 @@
 //! Background tasks: what the server does by itself, and when.
 //!
-//! Owns the table of periodic tasks and the one mechanism that runs them. Leaves to `outbox`, `last_seen` and `upkeep` what
-//! a run does.
+//! Owns the table of periodic tasks and the one mechanism that runs them. Leaves to `outbox`, `last_seen`, `push` and `upkeep`
+//! what a run does.
 //! Invariant: at most one run of a task is in flight, and a task belongs to no connection, so no connection can delay or lose
 //! it by closing.
 
@@ -14,6 +14,7 @@ use crate::model::operation::{Answer, Operation, Refusal};
 use crate::server::background::certificate;
 use crate::server::background::last_seen;
 use crate::server::background::outbox;
+use crate::server::background::push;
 use crate::server::background::upkeep;
 use crate::server::calls::{Call, Caller, Next, Periodic, Task};
 use crate::server::contract::Effect;
@@ -32,7 +33,7 @@ struct Row {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-const TABLE: [Row; 7] = [
+const TABLE: [Row; 8] = [
     // A new mail wakes the task; mails that the last process left are fetched at once.
     Row { task: Periodic::Mail, first: Duration::ZERO, every: MINUTE, run: outbox::run },
     Row { task: Periodic::LastSeen, first: MINUTE, every: MINUTE, run: last_seen::run },
@@ -45,6 +46,8 @@ const TABLE: [Row; 7] = [
         every: Duration::from_secs(20),
         run: upkeep::remove_files,
     },
+    // Each second while anyone has a subscription; the first one wakes the task.
+    Row { task: Periodic::Push, first: Duration::ZERO, every: MINUTE, run: push::run },
     Row { task: Periodic::Expire, first: MINUTE, every: MINUTE, run: upkeep::expire },
     // A new certificate is in use within half a minute.
     Row {
@@ -132,6 +135,7 @@ pub fn follow_up(core: &mut Core) {
     for follow_up in std::mem::take(&mut core.turn.follow_ups) {
         match follow_up {
             FollowUp::Mail => wake(core, Periodic::Mail),
+            FollowUp::Push => push::subscribed(core),
             FollowUp::Verified(member) => core.verified.insert(member),
             FollowUp::FindPlace { session, address } => {
                 let call = Call { caller: Caller::Server, next: Next::Task(Task::FindPlace(session)) };
@@ -149,12 +153,17 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         Task::Run(Periodic::LastSeen) => last_seen::written(core),
         Task::Run(Periodic::Erase) => upkeep::erased(core, result),
         Task::Run(Periodic::PruneLog) => upkeep::pruned(core, result),
+        Task::Run(Periodic::Push) => push::read(core, result),
         // Handlers and their continuations run the first; the second asks nothing.
         Task::Run(Periodic::RemoveFiles | Periodic::Expire | Periodic::Certificate) => {}
         Task::RecordMail(id) => outbox::recorded(core, id, result),
         // If it could not be written, the place stays empty, and the mail is due at its own time.
         Task::PlaceSession => wake(core, Periodic::Mail),
-        Task::SendMail(_) | Task::FindPlace(_) => {}
+        Task::FindPush(number) => push::found(core, number, result),
+        Task::MovePushCursor(through) => push::stored(core, through, &result),
+        // After a fault the push service says again that it is gone.
+        Task::ForgetSubscription => {}
+        Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) => {}
     }
 }
 
@@ -171,6 +180,12 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
             core.ask_store(Caller::Server, found.into_command(), Next::Task(Task::PlaceSession));
         }
         Task::Run(Periodic::Certificate) => certificate::loaded(core, done),
-        Task::Run(_) | Task::RecordMail(_) | Task::PlaceSession => {}
+        Task::Push(number) => push::devices::pushed(core, number, done),
+        Task::Run(_)
+        | Task::RecordMail(_)
+        | Task::PlaceSession
+        | Task::FindPush(_)
+        | Task::MovePushCursor(_)
+        | Task::ForgetSubscription => {}
     }
 }

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub events: u64,
     pub deliveries: u64,
     pub streams_cut: u64,
+    pub pushes: u64,
+    pub push_failures: u64,
     pub log_dropped: u64,
     /// TLS handshakes that were completed: in full, and by a ticket.
     handshakes: [u64; 2],
@@ -84,6 +86,17 @@ impl Metrics {
             "Log lines dropped because stderr was not read.",
             self.log_dropped,
         );
+        one("natter_pushes_total", "counter", "Notifications that a push service took.", self.pushes);
+        one(
+            "natter_push_failures_total",
+            "counter",
+            "Tries to push a notification that failed.",
+            self.push_failures,
+        );
+        let queue = (core.pusher.waiting() + core.pusher.devices.len()) as u64;
+        one("natter_push_queue", "gauge", "Notifications that wait.", queue);
+        let lag = core.pusher.lag(core.head);
+        one("natter_push_lag", "gauge", "Events between the log's head and the notifications sent.", lag);
         let ready = u64::from(core.storage.is_ready());
         one("natter_storage_ready", "gauge", "Whether the database takes writes.", ready);
         if core.settings.https.is_some() {

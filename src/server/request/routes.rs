@@ -4,7 +4,7 @@
 //! Invariant: the table decides before a body byte is read.
 
 use crate::auth::{
-    accounts, admin, codes, deletion, export, password, profiles, sessions, sign_in, sign_up, tickets,
+    accounts, admin, codes, deletion, export, password, profiles, push, sessions, sign_in, sign_up, tickets,
 };
 use crate::messaging::{changes, conversations, events, groups, messages, search, streams};
 use crate::model::handler::{Admit, Handler};
@@ -154,6 +154,11 @@ pub static ROUTES: &[Route] = &[
     row("account.export", Get, "/api/v1/user/export", Bearer, NoBody, Read, Handle(Handler::Member(export::export))),
     row("account.delete", Delete, "/api/v1/user/me", Bearer, Json, Write, Handle(Handler::Member(deletion::delete))),
     row("account.delete", Post, "/api/v1/user/delete", Bearer, Json, Write, Handle(Handler::Member(deletion::delete))),
+    // Notifications.
+    row("push.key", Get, "/api/v1/push", Bearer, NoBody, Read, Handle(Handler::Member(push::key))),
+    row("push.subscribe", Put, "/api/v1/push", Bearer, Json, Write, Handle(Handler::Member(push::subscribe))),
+    row("push.level", Put, "/api/v1/push/{session}", Bearer, Json, Write, Handle(Handler::Member(push::set_level))),
+    row("push.unsubscribe", Delete, "/api/v1/push/{session}", Bearer, NoBody, Write, Handle(Handler::Member(push::unsubscribe))),
     // An operator's.
     row("admin.member.list", Get, "/admin/members", Control, NoBody, Read, Handle(Handler::Public(admin::list))),
     row("admin.member.add", Post, "/admin/members", Control, Json, Write, Handle(Handler::Public(admin::add))),

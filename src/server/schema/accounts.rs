@@ -9,6 +9,7 @@ use crate::auth::token::TOKEN_BYTES_MAX;
 use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::problem::Code;
 use crate::proto::http::head::Method::{Delete, Get, Post, Put};
+use crate::proto::push::request::ENDPOINT_BYTES_MAX;
 
 /// One that is to guard an account; one that is presented may be anything.
 fn password() -> Schema {
@@ -45,6 +46,7 @@ pub fn operations() -> Vec<Operation> {
     let mut all = sessions();
     all.extend(codes());
     all.extend(account());
+    all.extend(push());
     all.extend(profiles());
     all
 }
@@ -175,6 +177,37 @@ fn account() -> Vec<Operation> {
         delete(Post, "/api/v1/user/delete").named("account.delete.post"),
         row(Get, "/api/v1/user/export", tag, "All data about me, one JSON object `{kind,data}` per line; an export that could not be completed ends without its last chunk; 429 for a third export of an account at once, 503 above 64 in all")
             .answer(200, "One JSON object a line.", vec![(LINES, named("ExportLine"))]),
+    ]
+}
+
+#[rustfmt::skip]
+fn push() -> Vec<Operation> {
+    let tag = "Notifications";
+    let level = || must("level", super::types::push_level(), "What the device shows of a new message: nothing, from whom and where, or its text too.");
+    let key = |bytes: usize| text().length((bytes * 4).div_ceil(3), (bytes * 4).div_ceil(3));
+    vec![
+        row(Get, "/api/v1/push", tag, "The key with which a browser subscribes")
+            .says("The `applicationServerKey` of the Push API (RFC 8292). 404 if the server has no TLS and so can't push.")
+            .gives(200, "The server's public key.", object(&[must("key", key(65), "A point of P-256, uncompressed, in base64url.")]), "The key.")
+            .codes(&[Code::NotFound]),
+        row(Put, "/api/v1/push", tag, "Subscribes this session to notifications, or replaces its subscription")
+            .says("It ends with the session. An account has at most 20.")
+            .json(&[
+                must("endpoint", text().length(1, ENDPOINT_BYTES_MAX), "The address at the push service: https, at a public address unless the operator allows others."),
+                must("p256dh", key(65), "The browser's public key, in base64url."),
+                must("auth", key(16), "The browser's secret, in base64url."),
+                level(),
+            ])
+            .gives(200, "Subscribed.", named("PushSubscription"), "The subscription.")
+            .codes(&[Code::NotFound, Code::QuotaExceeded])
+            .invalid(&["endpoint", "p256dh", "auth", "level"]),
+        row(Put, "/api/v1/push/{session}", tag, "Changes what one of my devices shows")
+            .says("404 if the session has no subscription.")
+            .json(&[level()])
+            .gives(200, "Changed.", named("PushSubscription"), "The subscription.")
+            .invalid(&["level"]),
+        row(Delete, "/api/v1/push/{session}", tag, "Ends the notifications of one of my devices")
+            .no_content("The session has no subscription."),
     ]
 }
 

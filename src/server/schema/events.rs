@@ -1,6 +1,6 @@
 //! What the streams say: the ops of a WebSocket, the events, the answers, and the lines of the older form.
 //!
-//! An op is the row of HTTP that has its name; only `typing` and `auth` are no rows. Owns everything else that goes over a stream.
+//! An op is the row of HTTP that has its name; only `typing`, `focus` and `auth` are no rows. Owns everything else that goes over a stream.
 //! Invariant: each name of `model::event::NAMES` has exactly one row.
 
 use super::operations;
@@ -65,6 +65,9 @@ pub fn ops() -> Vec<Message> {
     all.push(op("typing", "Shows the other members that I am typing; expires after 6 s", vec![
         must("conversation", id(), "Where."),
         may("active", flag(), "False says that one stopped."),
+    ]));
+    all.push(op("focus", "Says what I show: there is no notification of it; ends with the socket", vec![
+        must("conversation", or_null(id()), "Which conversation; null for none."),
     ]));
     all.push(op("auth", "Continues with a newer access token of the same session", vec![
         must("access", text().length(1, TOKEN_BYTES_MAX), "The newer token."),

@@ -15,6 +15,7 @@ use crate::server::request::routes::{Access, Action, BodyKind, ROUTES, RateClass
 /// A part of the API, for those who look for something in it.
 pub const TAGS: &[(&str, &str)] = &[
     ("Accounts", "Sign up, sign in, passwords, codes by mail, sessions, tickets, export and deletion."),
+    ("Notifications", "Web Push: messages that reach a device whose client is closed."),
     ("Profiles", "What others see of a member, how one is found, and whom one blocks."),
     ("Messages", "Post, read, change, react, search. Each is also an op of the WebSocket."),
     ("Conversations", "Lists, groups and their members, read marks. Each is also an op of the WebSocket."),

@@ -11,6 +11,7 @@ use crate::limits::{
 };
 use crate::messaging::changes::EMOJI_BYTES_MAX;
 use crate::messaging::groups::TITLE_CHARS_MAX;
+use crate::model::push::PushLevel;
 use crate::server::request::client::USER_AGENT_MAX;
 use crate::uploads::FILE_NAME_MAX;
 
@@ -126,6 +127,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
             must("profile", named("Profile"), "What others see of it."),
         ]).says("What a client keeps after a sign-up or a sign-in.")),
         ("Session", session()),
+        ("PushSubscription", push_subscription()),
         ("Ticket", object(&[
             must("ticket", text().length(1, TOKEN_BYTES_MAX), "Passed as `?ticket=`."),
             must("expires_at", time(), "Until then it opens a stream."),
@@ -230,7 +232,20 @@ fn session_fields() -> Vec<Field> {
         must("created_at", time(), "When it was opened."),
         must("last_seen_at", time(), "When it was last used."),
         must("current", flag(), "The one that asks."),
+        must("push", or_null(named("PushSubscription")), "Its subscription to notifications."),
     ]
+}
+
+pub fn push_level() -> Schema {
+    word(&PushLevel::ALL.map(|(name, _)| name))
+}
+
+fn push_subscription() -> Schema {
+    object(&[
+        must("level", push_level(), "What the device shows of a new message."),
+        must("created_at", time(), "When it was made."),
+    ])
+    .says("The notifications of one device.")
 }
 
 /// One line of an export: the kind of a thing, and the thing.

@@ -73,7 +73,7 @@ pub fn subscribe(core: &mut Core, conn: &mut Conn, subscription: Subscription) {
     core.hub.subscribe(conn.id, subscription);
 }
 
-/// Ends its subscription, and what it was typing.
+/// Ends its subscription, what it showed and what it was typing.
 pub fn unsubscribe(core: &mut Core, conn: &mut Conn) {
     let Some(subscription) = conn.subscription.take() else { return };
     let Subscription { profile, device } = subscription;
@@ -81,9 +81,10 @@ pub fn unsubscribe(core: &mut Core, conn: &mut Conn) {
     if device && !core.hub.has_device(profile) {
         presence::changed(core, profile);
     }
-    if let Phase::WebSocket(stream) = &mut conn.phase
-        && let Some(typing_state) = stream.typing_state.take()
-    {
-        presence::stopped(core, profile, *typing_state);
+    if let Phase::WebSocket(stream) = &mut conn.phase {
+        core.focus.change(profile, stream.focus.take(), None);
+        if let Some(typing_state) = stream.typing_state.take() {
+            presence::stopped(core, profile, *typing_state);
+        }
     }
 }

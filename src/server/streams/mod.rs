@@ -6,6 +6,7 @@ pub mod backlog;
 pub mod echo;
 pub mod ephemeral;
 pub mod export;
+pub mod focus;
 pub mod hub;
 pub mod legacy_socket;
 pub mod ops;

@@ -177,6 +177,15 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
         let result = auth(core, stream, &object);
         return answer(core, stream, send, number, result);
     }
+    if name == "focus" {
+        let bucket = Bucket::Account(stream.actor.member);
+        if let Some(after) = admit::take(core, bucket).and_then(|verdict| verdict.retry_after) {
+            return stream.ops.pause(core.now.instant, after, text);
+        }
+        let number = stream.ops.begin(re, false);
+        let result = focus(core, stream, &object);
+        return answer(core, stream, send, number, result);
+    }
     if name == "typing" {
         let bucket = Bucket::Account(stream.actor.member);
         if let Some(after) = admit::take(core, bucket).and_then(|verdict| verdict.retry_after) {
@@ -308,6 +317,17 @@ fn typing(
         return answer(core, stream, send, number, Ok(Reply::done()));
     }
     presence::ask_listeners(core, Caller::Op { conn, op: number }, actor.profile, conversation, active);
+}
+
+/// `{"op":"focus","conversation":…}`: what the device shows, or `null`. The person gets no notification of it.
+fn focus(core: &mut Core, stream: &mut SocketStream, object: &Object<'_>) -> Result<Reply, Problem> {
+    let conversation = Params::new(&[], &[], Some(object)).id("conversation")?;
+    // A stream that closes has left the hub, which would end what it shows.
+    if !stream.ws.is_closing() {
+        core.focus.change(stream.actor.profile, stream.focus, conversation);
+        stream.focus = conversation;
+    }
+    Ok(Reply::done())
 }
 
 #[derive(Serialize)]

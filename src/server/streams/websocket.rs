@@ -12,7 +12,7 @@ use crate::limits::{
     IN_FLIGHT_MAX, PROGRESS_BYTES, PROGRESS_WINDOW, REFUSED_MAX, REFUSED_WINDOW, STREAM_PAUSE_BYTES,
 };
 use crate::model::handler::{Actor, Client, Step};
-use crate::model::id::SessionId;
+use crate::model::id::{ConversationId, SessionId};
 use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::Problem;
 use crate::proto::websocket::{self, Incoming, WebSocket};
@@ -57,6 +57,8 @@ pub struct SocketStream {
     closing: Option<CloseReason>,
     /// What it types at the moment.
     pub typing_state: Option<Box<TypingState>>,
+    /// The conversation that it shows at the moment.
+    pub focus: Option<ConversationId>,
 }
 
 pub enum Protocol {
@@ -122,6 +124,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, actor
         leaving: None,
         closing: None,
         typing_state: None,
+        focus: None,
     });
     // Subscribed first, read afterwards: what is committed meanwhile is held, not missed.
     hub::subscribe(core, conn, Subscription { profile: actor.profile, device: true });

@@ -89,7 +89,7 @@ fn every_op_and_every_event_is_described_and_nothing_else() {
     };
     let mut there: BTreeSet<String> =
         ROUTES.iter().filter(|route| route.op).map(|route| route.name.to_owned()).collect();
-    there.extend(["typing".to_owned(), "auth".to_owned()]);
+    there.extend(["typing", "focus", "auth"].map(str::to_owned));
     assert_eq!(of("op."), there);
     let mut facts: BTreeSet<String> =
         natter::model::event::NAMES.iter().map(|name| (*name).to_owned()).collect();

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use natter::base::crypto::base64url;
 use natter::base::json::{self, Value};
 use natter::server::contract::ConnId;
 use natter::server::schema::examples::{Examples, Recording};
@@ -49,7 +50,19 @@ pub fn tour() -> Recording {
         response
     };
     ask("GET", "/api/v1/user/me", None);
-    ask("GET", "/api/v1/user/sessions", None);
+    ask("GET", "/api/v1/push", None);
+    let subscription = format!(
+        r#"{{"endpoint":"https://push.example/ann","p256dh":"{}","auth":"{}","level":"text"}}"#,
+        base64url(&[4; 65]),
+        base64url(&[7; 16])
+    );
+    ask("PUT", "/api/v1/push", Some(&subscription));
+    let sessions = ask("GET", "/api/v1/user/sessions", None);
+    let subscribed =
+        (0..2).find(|n| sessions.at(&format!("data.{n}.push")) != "null").expect("the current one");
+    let subscribed = format!("/api/v1/push/{}", sessions.at(&format!("data.{subscribed}.id")));
+    ask("PUT", &subscribed, Some(r#"{"level":"who"}"#));
+    ask("DELETE", &subscribed, None);
     ask("POST", "/api/v1/user/ticket", Some(r#"{"for":"events"}"#));
     ask("GET", "/api/v1/profile", None);
     ask("PUT", "/api/v1/profile", Some(r#"{"display_name":"Ann","nick_name":"ann.l"}"#));
@@ -206,6 +219,7 @@ fn sockets(world: &mut World) {
             r#"{{"id":1,"op":"member.add","conversation":"{group}","profile":"{}","role":"admin"}}"#,
             gina.profile
         ),
+        format!(r#"{{"id":1,"op":"focus","conversation":"{group}"}}"#),
         format!(r#"{{"id":1,"op":"typing","conversation":"{group}","active":true}}"#),
         format!(r#"{{"id":1,"op":"message.delete","message":"{message}"}}"#),
         format!(r#"{{"id":1,"op":"member.remove","conversation":"{group}","profile":"{}"}}"#, gina.profile),
