@@ -5,6 +5,7 @@
 //! shows a secret.
 
 pub mod p256;
+pub mod pem;
 
 use ring::rand::SecureRandom;
 use ring::{aead, digest, hmac};

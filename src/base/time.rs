@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use time::format_description::well_known::Rfc2822;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 use time::macros::format_description;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime};
 
@@ -93,6 +93,11 @@ pub fn utc(year: u32, rest: [u8; 5]) -> Option<u64> {
     let date = Date::from_calendar_date(i32::try_from(year).ok()?, Month::try_from(month).ok()?, day).ok()?;
     let at = date.with_hms(hour, minute, second).ok()?;
     u64::try_from(at.assume_utc().unix_timestamp()).ok()
+}
+
+/// Reads a time of RFC 3339, with any offset, as Unix seconds; parts of a second are dropped. `None` if it is none, or before 1970.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    u64::try_from(OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp()).ok()
 }
 
 /// Reads a date in a request as Unix seconds. A recipient must accept three forms (RFC 9110 §5.6.7), although a sender must not

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::wire::{Trust, Wire, WireFault};
+use super::exchange::exchange;
+use super::wire::{Trust, WireFault};
 use crate::base::json::{self, Value};
 use crate::base::network::is_public;
 use crate::model::job::{Done, Job};
@@ -217,24 +218,7 @@ fn ask(
     let request = endpoint
         .get(&address.to_string(), Some(token))
         .map_err(|_| fault("IP_INFO has characters that a request can't carry"))?;
-    let service = &endpoint.authority;
-    let mut wire = Wire::connect(&service.host, service.port, PLACE_DEADLINE)?;
-    if service.tls {
-        wire.start_tls(trust, &service.host)?;
-    }
-    wire.send(&request)?;
-    let (mut reader, mut received) = (ResponseReader::new(), Vec::new());
-    loop {
-        received.clear();
-        let more = wire.receive(&mut received)?;
-        let is_complete =
-            reader.receive(&received).map_err(|_| fault("the service's response is not HTTP"))?;
-        if is_complete || !more {
-            break;
-        }
-    }
-    wire.close();
-    let response = reader.finish().map_err(|_| fault("the service's response is incomplete"))?;
+    let response = exchange(endpoint, &request, ResponseReader::new(), trust, PLACE_DEADLINE)?;
     if response.status != 200 {
         return Err(WireFault::Failed(format!("the service responded with status {}", response.status)));
     }

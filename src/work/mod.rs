@@ -4,6 +4,7 @@
 //! salts come with the job.
 
 pub mod certificate;
+mod exchange;
 pub mod files;
 pub mod geolocation;
 pub mod mail;

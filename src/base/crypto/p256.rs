@@ -31,6 +31,7 @@ pub struct Agreement {
 /// A key that signs.
 pub struct SigningKey {
     pair: EcdsaKeyPair,
+    pkcs8: Secret<Vec<u8>>,
     system: SystemRandom,
 }
 
@@ -47,10 +48,15 @@ impl P256 {
         Secret::new(key.as_ref().to_vec())
     }
 
+    /// A new key that signs, to be used at once.
+    pub fn new_signing_key(&self) -> SigningKey {
+        self.signing_key(self.generate_signing_key().expose()).expect("ring reads the key that it made")
+    }
+
     /// The key of [`P256::generate_signing_key`]; `None` if the bytes are not one.
     pub fn signing_key(&self, pkcs8: &[u8]) -> Option<SigningKey> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &self.0).ok()?;
-        Some(SigningKey { pair, system: self.0.clone() })
+        Some(SigningKey { pair, pkcs8: Secret::new(pkcs8.to_vec()), system: self.0.clone() })
     }
 
     /// Makes a key for one message and agrees on a secret with `peer`; `None` if that is not a point of the curve.
@@ -70,6 +76,11 @@ impl P256 {
 }
 
 impl SigningKey {
+    /// The key as PKCS#8, to be stored, or for a library that signs with it.
+    pub fn pkcs8(&self) -> &Secret<Vec<u8>> {
+        &self.pkcs8
+    }
+
     pub fn public(&self) -> Point {
         point(self.pair.public_key().as_ref())
     }

@@ -11,7 +11,8 @@ use crate::limits::{HEADERS_MAX, TARGET_MAX};
 
 /// Bytes of the head of a response to one of our look-ups, and of its trailers. Above it: the look-up fails.
 const LOOKUP_HEAD_MAX: usize = 8_192;
-/// Bytes of the body of such a response: a place is some hundred. Above it: the look-up fails.
+/// Bytes of the body of such a response: a place is some hundred, a chain of certificates some thousand. Above it: the look-up
+/// fails.
 const LOOKUP_BODY_MAX: usize = 65_536;
 /// Bytes of a chunk's size line, extensions included. Above it: the look-up fails.
 const LOOKUP_CHUNK_LINE_MAX: usize = 256;
@@ -31,8 +32,20 @@ pub struct Authority {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub authority: Authority,
-    /// Without a slash at its end.
+    /// Of a service: without a slash at its end. Of a resource: with its query, and never empty.
     path: String,
+}
+
+/// What is asked of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask<'a> {
+    Get,
+    /// The head of the response alone.
+    Head,
+    Post {
+        content_type: &'static str,
+        body: &'a [u8],
+    },
 }
 
 /// The text is not an `http` or `https` URL, or it has a user, a query or a fragment.
@@ -55,7 +68,16 @@ pub enum ClientError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     pub status: u16,
+    /// The fields that the reader was to keep, in the order in which they came.
+    pub fields: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The first field with this name, as it was given to [`ResponseReader::keeping`].
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(kept, _)| *kept == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// When the server asks for the next request: the header Retry-After (RFC 9110 §10.2.3).
@@ -131,6 +153,37 @@ impl Endpoint {
         Ok(Endpoint { authority, path: path.trim_end_matches('/').to_owned() })
     }
 
+    /// Reads the URL of one resource, which may have a query and is asked for as it is.
+    pub fn resource(url: &str) -> Result<Endpoint, BadEndpoint> {
+        let (authority, path) = Authority::split(url)?;
+        if path.len() > TARGET_MAX || !path.bytes().all(|b| is_path_byte(b) || b == b'?') {
+            return Err(BadEndpoint);
+        }
+        let root = if path.starts_with('/') { "" } else { "/" };
+        Ok(Endpoint { authority, path: format!("{root}{path}") })
+    }
+
+    /// The bytes of a request for a resource.
+    pub fn request(&self, ask: Ask<'_>) -> Vec<u8> {
+        let method = match ask {
+            Ask::Get => "GET",
+            Ask::Head => "HEAD",
+            Ask::Post { .. } => "POST",
+        };
+        let mut head = format!(
+            "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: natter\r\nConnection: close\r\n",
+            self.path,
+            self.authority.host_and_port()
+        );
+        let mut content: &[u8] = &[];
+        if let Ask::Post { content_type, body } = ask {
+            head.push_str(&format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len()));
+            content = body;
+        }
+        head.push_str("\r\n");
+        [head.as_bytes(), content].concat()
+    }
+
     /// The bytes of `GET {path}/{segment}`; `bearer` is a token for the Authorization header.
     pub fn get(&self, segment: &str, bearer: Option<&str>) -> Result<Vec<u8>, BadRequest> {
         let segment_ok = !segment.is_empty() && segment.bytes().all(|b| is_path_byte(b) && b != b'/');
@@ -176,6 +229,11 @@ pub struct ResponseReader {
     interim: u32,
     /// Of the response that counts.
     head: Option<ResponseHead>,
+    /// The names of the fields to keep, in lower case.
+    kept: &'static [&'static str],
+    fields: Vec<(&'static str, String)>,
+    /// The answer to a HEAD request, which has no body whatever its head says (RFC 9112 §6.3, rule 1).
+    is_bodiless: bool,
     body: Vec<u8>,
 }
 
@@ -205,7 +263,22 @@ impl Default for ResponseReader {
 
 impl ResponseReader {
     pub fn new() -> ResponseReader {
-        ResponseReader { state: State::Head, buffered: Vec::new(), interim: 0, head: None, body: Vec::new() }
+        ResponseReader::keeping(&[], Ask::Get)
+    }
+
+    /// Reads the response to `ask`, and keeps the fields of its head with these names, in lower case. The bound of the head is
+    /// theirs too.
+    pub fn keeping(kept: &'static [&'static str], ask: Ask<'_>) -> ResponseReader {
+        ResponseReader {
+            state: State::Head,
+            buffered: Vec::new(),
+            interim: 0,
+            head: None,
+            kept,
+            fields: Vec::new(),
+            is_bodiless: ask == Ask::Head,
+            body: Vec::new(),
+        }
     }
 
     /// Reads bytes of the service. Returns true when the response is complete; bytes after it are ignored.
@@ -281,7 +354,9 @@ impl ResponseReader {
     /// The connection ended: returns the response if it is complete.
     pub fn finish(self) -> Result<Response, ClientError> {
         match (self.state, self.head) {
-            (State::Done | State::Close, Some(head)) => Ok(Response { status: head.status, body: self.body }),
+            (State::Done | State::Close, Some(head)) => {
+                Ok(Response { status: head.status, fields: self.fields, body: self.body })
+            }
             _ => Err(ClientError::Truncated),
         }
     }
@@ -342,9 +417,13 @@ impl ResponseReader {
                 }
                 chunked = true;
             }
+            let kept = self.kept.iter().find(|kept| header.name.eq_ignore_ascii_case(kept));
+            if let (Some(name), Ok(value)) = (kept, std::str::from_utf8(header.value)) {
+                self.fields.push((name, value.to_owned()));
+            }
         }
         self.state = match (length, chunked) {
-            _ if status == 204 || status == 304 => State::Done,
+            _ if status == 204 || status == 304 || self.is_bodiless => State::Done,
             (Some(_), true) => return Err(ClientError::Malformed),
             (None, true) => State::ChunkLine,
             (Some(length), false) if length > LOOKUP_BODY_MAX as u64 => return Err(ClientError::TooLarge),
@@ -356,8 +435,16 @@ impl ResponseReader {
 }
 
 impl RetryAfter {
+    /// Unix seconds.
+    pub fn at(self, now_s: u64) -> u64 {
+        match self {
+            RetryAfter::Seconds(seconds) => now_s.saturating_add(seconds),
+            RetryAfter::At(at) => at,
+        }
+    }
+
     /// A value of neither form counts as absent.
-    fn parse(value: &[u8]) -> Option<RetryAfter> {
+    pub fn parse(value: &[u8]) -> Option<RetryAfter> {
         let text = std::str::from_utf8(value).ok()?;
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
             return Some(RetryAfter::Seconds(text.parse().unwrap_or(u64::MAX)));
@@ -398,7 +485,11 @@ mod tests {
     }
 
     fn check(text: &str, expect: Result<(u16, &str), ClientError>) {
-        let expect = expect.map(|(status, body)| Response { status, body: body.as_bytes().to_vec() });
+        let expect = expect.map(|(status, body)| Response {
+            status,
+            fields: Vec::new(),
+            body: body.as_bytes().to_vec(),
+        });
         let bytes = text.as_bytes();
         assert_eq!(run([bytes].into_iter()), expect, "{text:?}");
         assert_eq!(run(bytes.chunks(1)), expect, "byte by byte: {text:?}");
@@ -546,6 +637,44 @@ mod tests {
         {
             assert_eq!(text("https://a", segment, bearer), None, "{segment:?} {bearer:?}");
         }
+    }
+
+    #[test]
+    fn resources_are_asked_for_as_they_are() {
+        let text = |url: &str, ask: Ask<'_>| {
+            let resource = Endpoint::resource(url).expect("a URL");
+            String::from_utf8(resource.request(ask)).expect("ASCII")
+        };
+        let end = "User-Agent: natter\r\nConnection: close\r\n\r\n";
+        assert_eq!(text("https://a", Ask::Get), format!("GET / HTTP/1.1\r\nHost: a\r\n{end}"));
+        assert_eq!(
+            text("https://[::1]:14000/x/?y=z/", Ask::Head),
+            format!("HEAD /x/?y=z/ HTTP/1.1\r\nHost: [::1]:14000\r\n{end}")
+        );
+        let post = Ask::Post { content_type: "application/jose+json", body: b"{}" };
+        assert_eq!(
+            text("https://a?b", post),
+            "POST /?b HTTP/1.1\r\nHost: a\r\nUser-Agent: natter\r\nConnection: close\r\n\
+             Content-Type: application/jose+json\r\nContent-Length: 2\r\n\r\n{}"
+        );
+        for bad in ["https://a/b c", "https://a/#b", "ftp://a", "https://u@a/", "https://a/\r\nX: y", "/a"] {
+            assert_eq!(Endpoint::resource(bad), Err(BadEndpoint), "{bad}");
+        }
+    }
+
+    #[test]
+    fn fields_are_kept_by_name_and_a_head_has_no_body() {
+        let read = |ask: Ask<'_>, text: &str| {
+            let mut reader = ResponseReader::keeping(&["location", "etag"], ask);
+            let is_complete = reader.receive(text.as_bytes()).expect("a response");
+            (is_complete, reader.finish())
+        };
+        let head = "HTTP/1.1 200 x\r\nLOCATION: /a\r\nX: y\r\nlocation: /b\r\nETag: \u{e9}\r\nContent-Length: 1\r\n\r\n";
+        let (is_complete, response) = read(Ask::Head, head);
+        let response = response.expect("complete");
+        assert!(is_complete && response.field("location") == Some("/a") && response.fields.len() == 3);
+        assert_eq!((response.field("x"), response.body.len()), (None, 0));
+        assert_eq!(read(Ask::Get, head), (false, Err(ClientError::Truncated)));
     }
 
     proptest! {
