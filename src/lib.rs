@@ -36,7 +36,7 @@
 //! | 4 | [`server`] | connections and their phases, the table of routes, streams; no SQL, no socket |
 //! | 3 | [`auth`] [`messaging`] [`uploads`] [`site`] | handlers: pure functions from a request to the next step; they do not import each other |
 //! | 3 | [`store`] | SQLite: one function for each operation, group commit; no thread, no clock, no socket |
-//! | 3 | [`work`] | slow jobs in blocking code: password hashes, mail, notifications, files, geolocation |
+//! | 3 | [`work`] | slow jobs in blocking code: password hashes, mail, notifications, files, geolocation, certificates |
 //! | 2 | [`model`] | the nouns, and the contracts between threads: operations, jobs, handlers, events, problems |
 //! | 1 | [`proto`] | wire formats without I/O: bytes in, values out; no chat |
 //! | 0 | [`base`] [`limits`] | what any program could use; the bounds that the wire or an operator sees |

@@ -233,3 +233,6 @@ pub const PASSWORD_JOBS_MAX: usize = 4;
 pub const CONFIG_FILE_BYTES_MAX: usize = 65_536;
 /// Entries of a list in one variable; each request scans ALLOWED_ORIGINS and TRUSTED_PROXIES. Above: a fault.
 pub const CONFIG_LIST_MAX: usize = 256;
+
+/// Names in TLS_DOMAIN: as many as Let's Encrypt puts into one certificate. Above: a fault at the start.
+pub const TLS_DOMAINS_MAX: usize = 100;

@@ -94,6 +94,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("unicode_segmentation", &["base/"]),
     ("rustls", &["proto/tls"]),
     ("webpki_roots", &["proto/tls.rs"]),
+    ("rcgen", &["proto/acme/certificate.rs"]),
     ("maxminddb", &["work/geolocation.rs"]),
     ("unicode_normalization", &["base/"]),
     ("unicode_segmentation", &["base/"]),

@@ -2,6 +2,9 @@
 
 mod support;
 
+#[cfg(feature = "acme")]
+#[path = "process/acme.rs"]
+mod acme;
 #[path = "process/backup.rs"]
 mod backup;
 #[path = "process/clients.rs"]

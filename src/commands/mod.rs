@@ -6,6 +6,7 @@ mod archive;
 mod backup;
 mod check;
 mod control;
+mod https;
 mod keys;
 mod member;
 mod restore;

@@ -4,12 +4,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::https::{self, Certificate};
 use super::restoring::{Left, Restoring};
 use super::{DataFolder, configure, keys};
 use crate::base::crypto::p256::P256;
@@ -19,12 +20,11 @@ use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, Url};
 use crate::limits::SNIFF_BYTES;
 use crate::logging::{self, Logging};
 use crate::model::operation::Operation;
-use crate::model::settings::{DefaultImage, Https, PushSettings, Settings, UrlSigner};
+use crate::model::settings::{DefaultImage, PushSettings, Settings, UrlSigner};
 use crate::model::upload::FindOrphans;
 use crate::proto::http::client::Endpoint;
 use crate::proto::image;
 use crate::proto::smtp::{Address, Mailbox, SmtpOptions, Tls};
-use crate::proto::tls::server::Acceptor;
 use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
 use crate::runtime::{
@@ -33,7 +33,6 @@ use crate::runtime::{
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
 use crate::work::Trust;
-use crate::work::certificate::CertificateFiles;
 use crate::work::files::{self, FilePaths, Opener, Publisher, Swept};
 use crate::work::geolocation::{Geolocator, PlaceSource};
 use crate::work::mail::{MailOptions, Mailer};
@@ -112,9 +111,10 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     }
     let default_image = config.default_profile_pic.as_deref().map(default_image).transpose()?;
     let signals = Signals::install().map_err(|error| format!("no signal handler: {error}"))?;
-    let certificate = certificate(config)?;
+    let trust = trust(config)?;
+    let certificate = Certificate::open(config, &data_dir, &trust, curve.clone())?;
     let runtime_options = RuntimeOptions {
-        acceptor: certificate.as_ref().map(|(_, acceptor)| acceptor.clone()),
+        acceptor: certificate.as_ref().map(|certificate| certificate.acceptor.clone()),
         control: Some(data_dir.control_socket()),
         uploads: config.uploads.clone(),
         connections_max: config.limits.connections_max,
@@ -132,7 +132,6 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     workers.add(PoolKind::Password, move || {
         PasswordHasher::new(password.clone()).expect("these options made a hasher at the start")
     })?;
-    let trust = trust(config)?;
     let (mails, mail_file) = (mail_options(config, &data_dir, &trust)?, Arc::default());
     workers.add(PoolKind::Mail, move || Mailer::new(mails.clone(), Arc::clone(&mail_file)))?;
     if let Some(source) = place_source(config, &trust)? {
@@ -160,14 +159,9 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     let mut settings = settings(config, &secrets, address.port(), default_image);
     // Every push service speaks https.
     settings.push = cfg!(feature = "tls").then_some(push_settings);
-    if let (Some((files, acceptor)), Some(https)) = (certificate, &config.https) {
-        settings.https = Some(Https {
-            hsts_s: https.hsts_s,
-            redirect_to: config.public_url.as_ref().map(Url::to_string),
-            port: address.port(),
-            not_after: acceptor.facts().not_after,
-        });
-        workers.add(PoolKind::Certificate, move || files.clone())?;
+    if let Some(certificate) = certificate {
+        settings.https = certificate.settings(config, address.port());
+        certificate.add_to(&mut workers)?;
     }
     let server = Server::new(settings, begin, Box::new(entropy), now);
     log::info!(
@@ -250,22 +244,16 @@ pub fn password_options(config: &Config, secrets: &Secrets) -> PasswordOptions {
     }
 }
 
-/// The files of the certificate, and what connections are accepted with.
-fn certificate(config: &Config) -> Result<Option<(CertificateFiles, Acceptor)>, String> {
-    let Some(https) = &config.https else { return Ok(None) };
-    CertificateFiles::open(https.certificate.clone(), https.key.clone()).map(Some)
-}
-
 /// The sockets of the service manager; the server binds what it did not pass.
 fn listeners(config: &Config, passed: Passed) -> Result<Listeners, String> {
     if let Some(warning) = &passed.warning {
         log::warn!(target: "natter", "{warning}");
     }
     let Assigned { public, redirect } = passed.assign(config.https.is_some())?;
-    let bind = |port| listen_address(config, port).map(Listen::Bind);
+    let bind = |port| https::listen_address(config, port).map(Listen::Bind);
     Ok(Listeners {
         public: public.map_or_else(|| bind(config.port), |socket| Ok(Listen::Passed(socket)))?,
-        redirect: match (redirect, config.https.as_ref().and_then(|https| https.http_port)) {
+        redirect: match (redirect, https::http_port(config)) {
             (Some(socket), _) => Some(Listen::Passed(socket)),
             (None, Some(port)) => Some(bind(port)?),
             (None, None) => None,
@@ -363,17 +351,6 @@ fn place_source(config: &Config, trust: &Trust) -> Result<Option<PlaceSource>, S
 pub fn clock() -> Now {
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     Now { instant: Instant::now(), unix_ms }
-}
-
-fn listen_address(config: &Config, port: u16) -> Result<SocketAddr, String> {
-    match &config.host {
-        Host::Address(address) => Ok(SocketAddr::new(*address, port)),
-        Host::Name(name) => (name.as_str(), port)
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .ok_or_else(|| format!("HOST: {name} has no address")),
-    }
 }
 
 /// The part of the configuration that handlers and server need. Each purpose has its own key, derived from the three

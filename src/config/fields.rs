@@ -79,8 +79,8 @@ const YEAR_S: u64 = 31_536_000;
 #[rustfmt::skip]
 pub static SECTIONS: [(&str, &[Variable]); 7] = [
     ("Server", &[
-        row("HOST", "127.0.0.1", Text("an IP address or a host name"), "Address to listen on; `0.0.0.0` or `::` for all."),
-        row("PORT", "8080", Number(0, 65_535), "Port to listen on; 0 means any free one."),
+        row("HOST", "127.0.0.1", Text("an IP address or a host name"), "Address to listen on; `0.0.0.0` or `::` for all. With TLS_DOMAIN all, when unset."),
+        row("PORT", "8080", Number(0, 65_535), "Port to listen on; 0 means any free one. With TLS_DOMAIN 443, when unset."),
         row("PUBLIC_URL", "", Text("http(s)://host[:port] without a path"), "The URL at which clients reach this server; made from HOST and PORT when unset."),
         row("DATA_DIR", "data", Text("a folder"), "The database, the secrets, the lock and the control socket."),
         row("UPLOADS", "data/uploads", Text("a folder other than DATA_DIR"), "Uploaded files; `uploads` in DATA_DIR when unset."),
@@ -96,9 +96,12 @@ pub static SECTIONS: [(&str, &[Variable]); 7] = [
         row("CONFORMANCE_FILES", "", Text("a folder"), "Files of the conformance build's routes; ignored by any other build."),
     ]),
     ("HTTPS", &[
+        row("TLS_DOMAIN", "", Text("host names separated by commas, such as chat.example.org"), "Names of this server: it gets a certificate for them from an authority by ACME, and PORT speaks https. Changes the defaults of HOST, PORT, HTTP_PORT and SIGN_UP."),
+        row("ACME_DIRECTORY", "https://acme-v02.api.letsencrypt.org/directory", Text("https://host[:port]/path"), "The directory of that authority; its terms of service are agreed to."),
+        row("ACME_EMAIL", "", Text("an e-mail address"), "Where the authority reaches you."),
         row("TLS_CERT", "", Text("a PEM file"), "Certificate of this server, then those of its authorities: PORT then speaks https. A new file is read without a restart."),
         row("TLS_KEY", "", Text("a PEM file"), "Its private key: ECDSA, Ed25519 or RSA."),
-        row("HTTP_PORT", "", Number(0, 65_535), "Port on which plain requests are redirected to https; none when unset, and 0 takes any free one."),
+        row("HTTP_PORT", "", Number(0, 65_535), "Port on which plain requests are redirected to https; when unset, 80 with TLS_DOMAIN, else none. 0 takes any free one."),
         row("HSTS", "0", Number(0, 2 * YEAR_S), "Seconds for which browsers that were here use only https; 0 does not ask them to."),
     ]),
     ("Accounts", &[
@@ -108,7 +111,7 @@ pub static SECTIONS: [(&str, &[Variable]); 7] = [
         row("ACCESS_TTL", "900", Number(1, YEAR_S), "Seconds until an access token expires."),
         row("REFRESH_TTL", "2592000", Number(1, 10 * YEAR_S), "Seconds until a refresh token expires."),
         row("ARGON2", "7168,5,1", Text("memory in KiB (1024 to 1048576), passes (1 to 64), lanes (1 to 16), separated by commas"), "Cost of a password hash."),
-        row("SIGN_UP", "open", Text("open or closed"), "Whether anyone may create an account."),
+        row("SIGN_UP", "open", Text("open or closed"), "Whether anyone may create an account; with TLS_DOMAIN `closed` when unset."),
         row("REQUIRE_VERIFIED", "false", Switch, "Whether members must verify their e-mail address before they chat."),
         row("IP_INFO", "", Hidden("visible ASCII characters"), "Token of the service that looks up the place of an address; no look-ups when unset."),
         row("IP_INFO_URL", "https://ipinfo.io", Text("http(s)://host[:port][/path]"), "URL of that service."),
@@ -452,7 +455,10 @@ mod tests {
     #[test]
     fn a_row_for_the_readme() {
         let row = variable("PORT").markdown_row();
-        assert_eq!(row, "| `PORT` | `8080` | Port to listen on; 0 means any free one. |");
+        assert_eq!(
+            row,
+            "| `PORT` | `8080` | Port to listen on; 0 means any free one. With TLS_DOMAIN 443, when unset. |"
+        );
         assert!(variable("PUBLIC_URL").markdown_row().starts_with("| `PUBLIC_URL` |  | "));
     }
 

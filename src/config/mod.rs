@@ -33,6 +33,8 @@ pub use values::{Argon2, Mailbox};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub host: Host,
+    /// HOST is not set and means all addresses: those of IPv4 where there is no IPv6.
+    pub host_is_any: bool,
     /// 0 means any free port.
     pub port: u16,
     /// As set. [`Config::public_url`] also works if it is not set.
@@ -73,13 +75,39 @@ pub struct Config {
 /// A certificate and how it is used.
 #[derive(Clone, Debug)]
 pub struct Https {
-    /// Files that could be read.
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-    /// For redirects.
+    pub certificate: CertificateSource,
+    /// For redirects, and for the authority.
     pub http_port: Option<u16>,
     /// Seconds; 0 sends no field.
     pub hsts_s: u64,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug)]
+pub enum CertificateSource {
+    /// From files that could be read.
+    Files { certificate: PathBuf, key: PathBuf },
+    /// From an authority.
+    Acme(Acme),
+}
+
+/// What is asked of which authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// At least one, in lower case.
+    pub domains: Vec<String>,
+    pub directory: Url,
+    pub email: Option<String>,
+}
+
+impl Https {
+    /// The names for which certificates are ordered.
+    pub fn domains(&self) -> &[String] {
+        match &self.certificate {
+            CertificateSource::Files { .. } => &[],
+            CertificateSource::Acme(acme) => &acme.domains,
+        }
+    }
 }
 
 /// The failures that a `COMMIT` survives.
@@ -183,7 +211,9 @@ impl Config {
         match &self.public_url {
             Some(url) => url.to_string(),
             None => {
+                let domain = self.https.as_ref().and_then(|https| https.domains().first());
                 let host = match &self.host {
+                    _ if domain.is_some() => Host::Name(domain.cloned().unwrap_or_default()),
                     // A client cannot connect to the address that means all addresses.
                     Host::Address(address) if address.is_unspecified() => Host::Name("localhost".into()),
                     host => host.clone(),

@@ -5,20 +5,27 @@
 //! Invariant: one fault hides no other: every variable is read in any case.
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fields::{Reader, SecretRule};
-use super::{Config, EmailTls, Https, IpInfo, Mail, MailServer, Synchronous, secrets, url, values};
-use crate::limits::Limits;
+use super::{
+    Acme, CertificateSource, Config, EmailTls, Host, Https, IpInfo, Mail, MailServer, Synchronous, secrets,
+    url, values,
+};
+use crate::limits::{Limits, TLS_DOMAINS_MAX};
 use crate::logging::{LogFormat, LogOptions};
 
 pub(super) fn read(r: &mut Reader<'_>) -> Config {
     let (data_dir, uploads) = folders(r);
     let limits = limits(r);
+    let orders = r.is_set("TLS_DOMAIN");
+    let (host_is_any, host, port) = listen(r, orders);
     let config = Config {
-        host: r.value("HOST", url::host),
-        port: r.number("PORT") as u16,
+        host,
+        host_is_any,
+        port,
         public_url: r.optional("PUBLIC_URL", url::site),
         data_dir,
         uploads,
@@ -37,7 +44,10 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         refresh_secret: r.secret("REFRESH_SECRET", SecretRule::Key),
         password_secret: r.secret("PASSWORD_SECRET", SecretRule::Key),
         argon2: r.value("ARGON2", values::argon2),
-        sign_up_open: r.value("SIGN_UP", |text| values::word(text, &[("open", true), ("closed", false)])),
+        // One line must not open a server to strangers.
+        sign_up_open: r
+            .optional("SIGN_UP", |text| values::word(text, &[("open", true), ("closed", false)]))
+            .unwrap_or(!orders),
         require_verified: r.value("REQUIRE_VERIFIED", values::switch),
         ip_info: ip_info(r),
         geoip_db: geoip_db(r),
@@ -177,30 +187,85 @@ fn tls_ca_file(r: &mut Reader<'_>) -> Option<PathBuf> {
     r.optional("TLS_CA_FILE", readable_file)
 }
 
+/// Whether HOST is the default of a server that is reached from anywhere, HOST, PORT.
+fn listen(r: &mut Reader<'_>, orders: bool) -> (bool, Host, u16) {
+    let (host, port) = (r.value("HOST", url::host), r.number("PORT") as u16);
+    let host_is_any = orders && !r.is_set("HOST");
+    let host = if host_is_any { Host::Address(Ipv6Addr::UNSPECIFIED.into()) } else { host };
+    (host_is_any, host, if orders && !r.is_set("PORT") { 443 } else { port })
+}
+
+/// TLS_DOMAIN and what belongs to it; `None` if it is not set or wrong.
+fn acme(r: &mut Reader<'_>) -> Option<Acme> {
+    let domains = r.optional("TLS_DOMAIN", |text| {
+        let domains = values::list(text)?.into_iter().map(domain).collect::<Result<Vec<_>, _>>()?;
+        match domains.len() <= TLS_DOMAINS_MAX {
+            true => Ok(domains),
+            false => Err(format!("has more than {TLS_DOMAINS_MAX} names")),
+        }
+    });
+    let directory = r.value("ACME_DIRECTORY", |text| match url::url(text)? {
+        url if url.https => Ok(url),
+        _ => Err("is not https".to_owned()),
+    });
+    let email = r.optional("ACME_EMAIL", values::mailbox).map(|mailbox| mailbox.address);
+    if !r.is_set("TLS_DOMAIN") {
+        if r.is_set("ACME_EMAIL") {
+            r.warn("ACME_EMAIL", "has no effect without TLS_DOMAIN");
+        }
+    } else if !cfg!(feature = "acme") {
+        r.fault("TLS_DOMAIN", "is set, and this build is without the feature acme");
+    }
+    Some(Acme { domains: domains?, directory, email })
+}
+
+/// A name that an authority can look at by HTTP or TLS.
+fn domain(text: &str) -> Result<String, String> {
+    if text.starts_with("*.") {
+        return Err("has a wildcard, which an authority proves by DNS only: name each host".to_owned());
+    }
+    match url::host(text).map_err(|problem| format!("has an entry that {problem}"))? {
+        Host::Name(name) => Ok(name),
+        Host::Address(_) => Err("has an address, and certificates are ordered for names only".to_owned()),
+    }
+}
+
 fn https(r: &mut Reader<'_>) -> Option<Https> {
+    let acme = acme(r);
     let certificate = r.optional("TLS_CERT", readable_file);
     let key = r.optional("TLS_KEY", readable_file);
     let http_port = r.optional_number("HTTP_PORT").map(|port| port as u16);
     let hsts_s = r.number("HSTS");
     let is_set = ["TLS_CERT", "TLS_KEY"].map(|name| r.is_set(name));
     match is_set {
+        [true, _] | [_, true] if r.is_set("TLS_DOMAIN") => {
+            r.fault("TLS_DOMAIN", "is set, and TLS_CERT or TLS_KEY too: unset one of them");
+        }
         [true, true] if !cfg!(feature = "tls") => {
             r.fault("TLS_CERT", "is set, and this build is without the feature tls");
         }
         [true, true] => {}
         [true, false] => r.fault("TLS_KEY", "is not set, and TLS_CERT needs it"),
         [false, true] => r.fault("TLS_CERT", "is not set, and TLS_KEY needs it"),
+        [false, false] if r.is_set("TLS_DOMAIN") => {
+            let http_port = http_port.or(Some(80));
+            return acme.map(|acme| Https { certificate: CertificateSource::Acme(acme), http_port, hsts_s });
+        }
         [false, false] => {
             if r.is_set("HTTP_PORT") {
                 // A server that was to redirect to https would serve plain HTTP instead.
-                r.fault("HTTP_PORT", "is set, and there is no https to redirect to: TLS_CERT is not set");
+                r.fault(
+                    "HTTP_PORT",
+                    "is set, and there is no https to redirect to: neither TLS_DOMAIN nor TLS_CERT is set",
+                );
             }
             if hsts_s > 0 {
-                r.warn("HSTS", "has no effect without TLS_CERT");
+                r.warn("HSTS", "has no effect without https");
             }
         }
     }
-    Some(Https { certificate: certificate?, key: key?, http_port, hsts_s })
+    let certificate = CertificateSource::Files { certificate: certificate?, key: key? };
+    Some(Https { certificate, http_port, hsts_s })
 }
 
 fn mail(r: &mut Reader<'_>) -> Mail {

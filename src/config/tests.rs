@@ -133,6 +133,52 @@ fn each_limit_from_its_variable() {
     assert_eq!(good(&env).limits, expect);
 }
 
+#[cfg(feature = "acme")]
+#[test]
+fn a_domain_changes_defaults_and_needs_no_files() {
+    let config = good(&[("TLS_DOMAIN", "Chat.example.org, b.example")]);
+    let https = config.https.as_ref().expect("https");
+    assert_eq!(https.domains(), ["chat.example.org", "b.example"]);
+    assert_eq!((config.host.to_string().as_str(), config.port, https.http_port), ("[::]", 443, Some(80)));
+    assert!(config.host_is_any && !config.sign_up_open);
+    assert_eq!(config.public_url(443), "https://chat.example.org");
+    let set = [("HOST", "::1"), ("PORT", "8443"), ("HTTP_PORT", "8080"), ("SIGN_UP", "open")];
+    let directory = ("ACME_DIRECTORY", "https://127.0.0.1:14000/dir");
+    let config =
+        good(&[&set[..], &[("TLS_DOMAIN", "a.example"), directory, ("ACME_EMAIL", "me@b.example")]].concat());
+    let https = config.https.as_ref().expect("https");
+    let CertificateSource::Acme(acme) = &https.certificate else { panic!("not from files") };
+    assert_eq!(
+        (acme.directory.to_string().as_str(), acme.email.as_deref()),
+        (directory.1, Some("me@b.example"))
+    );
+    assert_eq!(
+        (config.host.to_string().as_str(), config.port, https.http_port),
+        ("[::1]", 8_443, Some(8_080))
+    );
+    assert!(!config.host_is_any && config.sign_up_open);
+    for (value, expect) in [
+        ("*.example.org", "TLS_DOMAIN: \"*.example.org\" has a wildcard"),
+        ("192.0.2.1", "TLS_DOMAIN: \"192.0.2.1\" has an address"),
+        ("a,,b", "TLS_DOMAIN: \"a,,b\" has an empty entry"),
+        ("a b", "TLS_DOMAIN: \"a b\" has an entry that is neither"),
+    ] {
+        check_faults(&[("TLS_DOMAIN", value)], &[expect]);
+    }
+    let many = vec!["a"; crate::limits::TLS_DOMAINS_MAX + 1].join(",");
+    check_faults(&[("TLS_DOMAIN", &many)], &["TLS_DOMAIN: \"a,"]);
+    let domain = ("TLS_DOMAIN", "a.example");
+    check_faults(
+        &[domain, ("ACME_DIRECTORY", "http://a/dir")],
+        &["ACME_DIRECTORY: \"http://a/dir\" is not https"],
+    );
+    check_faults(
+        &[domain, ("TLS_CERT", "Cargo.toml"), ("TLS_KEY", "Cargo.toml")],
+        &["TLS_DOMAIN: is set, and TLS_CERT"],
+    );
+    check_warnings(&[("ACME_EMAIL", "a@b.example")], "", &["ACME_EMAIL: has no effect without TLS_DOMAIN"]);
+}
+
 #[test]
 fn real_variables_win_and_blank_ones_are_unset() {
     let config = check_warnings(&[("PORT", "1")], "PORT=2\nHOST=::1 # here", &[]);

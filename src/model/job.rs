@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::id::{MemberId, UploadId};
 use super::mail::Letter;
@@ -14,6 +15,7 @@ use super::push::{Notification, Pushed};
 use super::upload::{FileSource, InspectedFile, Inspection};
 use crate::base::open_file::OpenFile;
 use crate::base::secret::Secret;
+use crate::base::time::Now;
 use crate::proto::image::Refused;
 use crate::proto::tls::server::Acceptor;
 
@@ -64,10 +66,12 @@ pub enum Job {
         /// Their ids.
         files: Vec<UploadId>,
     },
-    /// Reads the certificate and its key again, if their files changed, or in any case.
-    LoadCertificate {
-        /// Also if the files did not change.
+    /// Looks after the certificate of https: reads its files again if they changed, or goes on with the order of a new one.
+    RenewCertificate {
+        /// An operator asks: also if the files did not change, and without the wait after a failed order.
         always: bool,
+        /// The time.
+        at: Now,
     },
     /// Opens a file to be sent, and reads its length: a cold disk must not stall the loop.
     OpenFile {
@@ -118,12 +122,8 @@ pub enum Done {
     FilesRemoved,
     /// Of [`Job::OpenFile`].
     FileOpened(OpenedFile),
-    /// Of [`Job::LoadCertificate`]: what new connections are accepted with.
-    CertificateLoaded(Acceptor),
-    /// The files are those of the certificate in use.
-    CertificateUnchanged,
-    /// They can't be used; the reason is already logged.
-    CertificateRefused(String),
+    /// Of [`Job::RenewCertificate`].
+    Certificate(Box<CertificateReport>),
     /// There is no such file.
     NoFile,
     /// The disk is full: 507 `storage_full`.
@@ -132,6 +132,32 @@ pub enum Done {
     Busy,
     /// The worker failed; already logged and counted on the background channel.
     Failed,
+}
+
+/// What became of the certificate of https.
+#[derive(Debug, Default)]
+pub struct CertificateReport {
+    /// What new connections are accepted with from now on, if that has changed.
+    pub acceptor: Option<Acceptor>,
+    /// What an authority is answered on the port of plain requests; earlier ones are over.
+    pub challenges: Vec<HttpChallenge>,
+    /// Why there is no certificate, or no newer one. It is already logged.
+    pub problem: Option<String>,
+    /// A try has failed now: files that can't be used, or an order.
+    pub failed: bool,
+    /// An order has given a certificate now.
+    pub issued: bool,
+    /// When there is more to do, if that is sooner than usual.
+    pub next_in: Option<Duration>,
+}
+
+/// What a plain request with this token is answered (RFC 8555 §8.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpChallenge {
+    /// The last part of the path.
+    pub token: String,
+    /// The body of the response.
+    pub content: String,
 }
 
 /// A file to be sent, as it was when it was opened.
@@ -171,7 +197,7 @@ impl Job {
             Job::FindPlace { .. } => "find_place",
             Job::PublishUpload { .. } => "publish_upload",
             Job::RemoveFiles { .. } => "remove_files",
-            Job::LoadCertificate { .. } => "load_certificate",
+            Job::RenewCertificate { .. } => "renew_certificate",
             Job::OpenFile { .. } => "open_file",
         }
     }

@@ -14,6 +14,7 @@ use crate::base::crypto::{HmacKey, base64url};
 use crate::base::network::Networks;
 use crate::base::percent;
 use crate::limits::Limits;
+use crate::proto::x509::Facts;
 
 /// The configuration, as the server and the handlers see it.
 #[derive(Clone, Debug)]
@@ -74,8 +75,27 @@ pub struct Https {
     pub redirect_to: Option<String>,
     /// The port of https.
     pub port: u16,
-    /// Unix seconds: the end of the certificate that it starts with.
+    /// Of the certificate that it starts with, if there is one yet.
+    pub validity: Option<Validity>,
+    /// The names for which it orders certificates, in lower case; none with a certificate in files. A plain request for another
+    /// host is redirected to the first.
+    pub domains: Vec<String>,
+}
+
+/// From when to when a certificate is valid, in Unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Its first second.
+    pub not_before: u64,
+    /// Its last one.
     pub not_after: u64,
+}
+
+impl Validity {
+    /// Of a certificate that was read.
+    pub fn of(facts: &Facts) -> Validity {
+        Validity { not_before: facts.not_before, not_after: facts.not_after }
+    }
 }
 
 impl Settings {

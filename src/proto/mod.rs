@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of chat, and uses no socket and no clock.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 pub mod http;
 pub mod image;
 pub mod media;

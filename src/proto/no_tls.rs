@@ -41,7 +41,7 @@ pub mod server {
             match tickets.0 {}
         }
 
-        pub fn facts(&self) -> Facts {
+        pub fn facts(&self) -> Option<&Facts> {
             match self.0 {}
         }
 
@@ -88,6 +88,10 @@ pub mod server {
         }
 
         pub fn is_handshaking(&self) -> bool {
+            match self.0 {}
+        }
+
+        pub fn is_challenge(&self) -> bool {
             match self.0 {}
         }
 

@@ -20,6 +20,7 @@
 //! assert!(matches!(failed, Err(TlsError::Peer(_))) && plain.is_empty());
 //! ```
 
+mod resolver;
 pub mod server;
 
 use std::fmt;

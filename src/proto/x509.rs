@@ -1,22 +1,29 @@
-//! Reads two facts of a certificate: when it is valid, and whether it names its servers (RFC 5280 §4.1).
+//! Reads some facts of a certificate: when it is valid, whether it names its servers, and what its authority calls it (RFC 5280 §4.1).
 //!
 //! Owns no check of a signature, a chain or a name: rustls does those. Invariant: any bytes give an answer or `None`.
 
 use crate::base::time::utc;
 
 /// Tags of DER (X.690 §8.1.2).
+const BOOLEAN: u8 = 0x01;
 const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 /// `[0]` and `[3]` of a certificate: its version, its extensions.
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
-/// The extension subjectAltName, 2.5.29.17, as an object identifier in DER.
-const SUBJECT_ALT_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x11];
+/// `[0]` of an authority key identifier: the identifier of the key.
+const KEY_IDENTIFIER: u8 = 0x80;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+/// The extension subjectAltName, 2.5.29.17, as the content of an object identifier.
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+/// The extension authorityKeyIdentifier, 2.5.29.35.
+const AUTHORITY_KEY: &[u8] = &[0x55, 0x1d, 0x23];
 
 /// What this server asks of a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Unix seconds; valid from here.
     pub not_before: u64,
@@ -24,6 +31,10 @@ pub struct Facts {
     pub not_after: u64,
     /// It says for which names it is, as every certificate of a public authority does.
     pub has_names: bool,
+    /// The number that its authority gave it, as it is encoded.
+    pub serial: Vec<u8>,
+    /// Names the key that signed it (§4.2.1.1).
+    pub issuer_key: Option<Vec<u8>>,
 }
 
 /// Reads a certificate in DER.
@@ -45,20 +56,36 @@ pub fn facts(der: &[u8]) -> Option<Facts> {
     if let Some((_, after)) = element(rest, VERSION) {
         rest = after;
     }
-    let (_, rest) = element(rest, INTEGER)?;
+    let (serial, rest) = element(rest, INTEGER)?;
     let (_, rest) = element(rest, SEQUENCE)?; // the algorithm of the signature
     let (_, rest) = element(rest, SEQUENCE)?; // the issuer
     let (validity, mut rest) = element(rest, SEQUENCE)?;
     let (not_before, validity) = time(validity)?;
     let (not_after, _) = time(validity)?;
-    let mut has_names = false;
+    let (mut has_names, mut issuer_key) = (false, None);
     while let Some((tag, content, after)) = next(rest) {
-        if tag == EXTENSIONS {
-            has_names = content.windows(SUBJECT_ALT_NAME.len()).any(|bytes| bytes == SUBJECT_ALT_NAME);
+        let mut extensions =
+            element(content, SEQUENCE).filter(|_| tag == EXTENSIONS).map_or(&[][..], |it| it.0);
+        while let Some((extension, others)) = element(extensions, SEQUENCE) {
+            extensions = others;
+            let Some((kind, value)) = element(extension, OBJECT_IDENTIFIER) else { continue };
+            has_names |= kind == SUBJECT_ALT_NAME;
+            if kind == AUTHORITY_KEY {
+                issuer_key = key_identifier(value);
+            }
         }
         rest = after;
     }
-    Some(Facts { not_before, not_after, has_names })
+    let serial = serial.to_vec();
+    Some(Facts { not_before, not_after, has_names, serial, issuer_key })
+}
+
+/// Of the value of an authority key identifier, with the flag before it that says whether it is critical.
+fn key_identifier(value: &[u8]) -> Option<Vec<u8>> {
+    let value = element(value, BOOLEAN).map_or(value, |(_, rest)| rest);
+    let (octets, _) = element(value, OCTET_STRING)?;
+    let (identifier, _) = element(octets, SEQUENCE)?;
+    element(identifier, KEY_IDENTIFIER).map(|(key, _)| key.to_vec())
 }
 
 /// The content of the first element, if it has this tag, and what follows it.
@@ -129,11 +156,21 @@ mod tests {
     #[test]
     fn times_of_both_forms() {
         let (utc, long) = (wrap(UTC_TIME, b"200229235959Z"), wrap(GENERALIZED_TIME, b"21200101000000Z"));
-        let names = wrap(EXTENSIONS, &wrap(SEQUENCE, &wrap(SEQUENCE, SUBJECT_ALT_NAME)));
+        let name = wrap(SEQUENCE, &wrap(OBJECT_IDENTIFIER, SUBJECT_ALT_NAME));
+        let key = wrap(OCTET_STRING, &wrap(SEQUENCE, &wrap(KEY_IDENTIFIER, &[7; 20])));
+        let issuer = wrap(SEQUENCE, &[wrap(OBJECT_IDENTIFIER, AUTHORITY_KEY), key].concat());
+        let names = wrap(EXTENSIONS, &wrap(SEQUENCE, &[issuer, name].concat()));
         let facts = |der: &[u8]| super::facts(der);
-        let expect = Facts { not_before: 1_583_020_799, not_after: 4_733_510_400, has_names: true };
-        assert_eq!(facts(&certificate(&[&utc, &long], &names)), Some(expect));
-        assert_eq!(facts(&certificate(&[&utc, &long], b"")), Some(Facts { has_names: false, ..expect }));
+        let expect = Facts {
+            not_before: 1_583_020_799,
+            not_after: 4_733_510_400,
+            has_names: true,
+            serial: vec![9; 20],
+            issuer_key: Some(vec![7; 20]),
+        };
+        assert_eq!(facts(&certificate(&[&utc, &long], &names)), Some(expect.clone()));
+        let bare = Facts { has_names: false, issuer_key: None, ..expect };
+        assert_eq!(facts(&certificate(&[&utc, &long], b"")), Some(bare));
         let before = wrap(UTC_TIME, b"991231235959Z");
         assert_eq!(facts(&certificate(&[&before, &long], b"")).map(|it| it.not_before), Some(946_684_799));
         for bad in ["2002292359Z", "200230235959Z", "200229245959Z", "200229235959", "2002292359-1Z"] {
@@ -143,7 +180,11 @@ mod tests {
 
     #[test]
     fn any_bytes_give_an_answer() {
-        let whole = certificate(&[&wrap(UTC_TIME, b"200101000000Z"), &wrap(UTC_TIME, b"300101000000Z")], b"");
+        let key = wrap(OCTET_STRING, &wrap(SEQUENCE, &wrap(KEY_IDENTIFIER, &[7; 20])));
+        let issuer = wrap(SEQUENCE, &[wrap(OBJECT_IDENTIFIER, AUTHORITY_KEY), key].concat());
+        let extensions = wrap(EXTENSIONS, &wrap(SEQUENCE, &issuer));
+        let times = [wrap(UTC_TIME, b"200101000000Z"), wrap(UTC_TIME, b"300101000000Z")];
+        let whole = certificate(&[&times[0], &times[1]], &extensions);
         for end in 0..whole.len() {
             assert_eq!(facts(&whole[..end]), None);
         }

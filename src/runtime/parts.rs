@@ -13,6 +13,8 @@ use crate::model::readiness::Readiness;
 use crate::server::Server;
 use crate::server::contract::{ConnId, Effect, Input};
 use crate::store::{Committed, Fault, Index, Reader, Step, Store, WriteHandle};
+#[cfg(feature = "acme")]
+use crate::work::acme::Renewer;
 use crate::work::certificate::CertificateFiles;
 use crate::work::files::{Opener, Publisher};
 use crate::work::geolocation::Geolocator;
@@ -132,6 +134,8 @@ macro_rules! workers {
 }
 
 workers!(CertificateFiles, Mailer, Geolocator, PushSender, Publisher, Opener);
+#[cfg(feature = "acme")]
+workers!(Renewer);
 
 impl Worker for PasswordHasher {
     fn run(&mut self, job: Job) -> Done {

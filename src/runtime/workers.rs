@@ -31,9 +31,9 @@ const UPLOAD_THREADS: usize = 2;
 const UPLOAD_JOBS_MAX: usize = 1_024;
 /// Threads that open files: one slow lookup must not delay all others.
 const FILE_THREADS: usize = 2;
-/// Threads that read certificates.
+/// Threads that look after the certificate.
 const CERTIFICATE_THREADS: usize = 1;
-/// Certificates being read: the server asks for one at a time. Above it: `Done::Busy`.
+/// Looks after the certificate: the server asks for one at a time. Above it: `Done::Busy`.
 const CERTIFICATE_JOBS_MAX: usize = 1;
 /// Files being opened. Above it: `Done::Busy`.
 const FILE_JOBS_MAX: usize = 4_096;
@@ -59,7 +59,7 @@ pub enum PoolKind {
     Upload,
     /// Opens files to be sent.
     File,
-    /// Reads the certificate of https.
+    /// Reads the certificate of https, or orders it.
     Certificate,
 }
 
@@ -72,7 +72,7 @@ impl PoolKind {
             Job::Push(_) => PoolKind::Push,
             Job::PublishUpload { .. } | Job::RemoveFiles { .. } => PoolKind::Upload,
             Job::OpenFile { .. } => PoolKind::File,
-            Job::LoadCertificate { .. } => PoolKind::Certificate,
+            Job::RenewCertificate { .. } => PoolKind::Certificate,
         }
     }
 

@@ -119,6 +119,6 @@ pub enum Periodic {
     Push,
     /// Forgets expired state in memory.
     Expire,
-    /// Reads the certificate again where its files changed.
+    /// Reads the certificate again if its files changed, or goes on with the order of the next one.
     Certificate,
 }

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::model::job::{Done, Job};
+use crate::model::job::{CertificateReport, Done, Job};
 use crate::proto::tls::server::{Acceptor, Tickets};
 
 /// Bytes of a file with certificates or a key; a chain has a few kilobytes. Beyond: refused.
@@ -49,22 +49,26 @@ impl CertificateFiles {
     }
 
     pub fn run(&mut self, job: Job) -> Done {
-        let Job::LoadCertificate { always } = job else { return Done::Failed };
+        let Job::RenewCertificate { always, .. } = job else { return Done::Failed };
+        let mut report = CertificateReport::default();
         match self.load(always) {
             Ok(acceptor) => {
                 self.problem = None;
-                let Some(acceptor) = acceptor else { return Done::CertificateUnchanged };
-                log::info!(target: "natter::tls", "the certificate was read again");
-                Done::CertificateLoaded(acceptor)
+                if acceptor.is_some() {
+                    log::info!(target: "natter::tls", "the certificate was read again");
+                }
+                report.acceptor = acceptor;
             }
             Err(problem) => {
                 if self.problem.as_ref() != Some(&problem) {
                     log::error!(target: "natter::tls", "{problem}; the certificate in use stays");
                 }
                 self.problem = Some(problem.clone());
-                Done::CertificateRefused(format!("{problem}; the certificate in use stays"))
+                report.failed = true;
+                report.problem = Some(format!("{problem}; the certificate in use stays"));
             }
         }
+        Done::Certificate(Box::new(report))
     }
 }
 

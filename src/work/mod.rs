@@ -1,8 +1,10 @@
 //! Layer 3: slow jobs in blocking code, run by the runtime's worker threads.
 //!
 //! A worker owns what it needs (an arena, a socket to a mail server) and shares almost nothing. It draws no randomness:
-//! salts come with the job.
+//! salts come with the job. Only `acme` is given a source of keys.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 pub mod certificate;
 mod exchange;
 pub mod files;

@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod asked;
+#[cfg(feature = "acme")]
+pub mod authority;
 pub mod contract;
 pub mod files;
 pub mod http;

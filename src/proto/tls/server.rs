@@ -1,6 +1,6 @@
 //! TLS of the connections that clients open: the server's side, sans-IO.
 //!
-//! [`Acceptor`] owns a certificate, its key, and the rule which clients get it; [`Session`] is the TLS state of one connection.
+//! [`Acceptor`] owns a certificate and its key; `resolver` decides which clients get it. [`Session`] is the TLS state of one connection.
 //! The caller moves bytes between the socket and the session, decides which thread does the work of a handshake, and sets time
 //! limits. TLS 1.2 and 1.3 with the suites of rustls and ring: all have forward secrecy and authenticated encryption.
 //! Invariants: no plain byte is returned before the handshake is complete; a session holds no encrypted bytes but the records
@@ -41,22 +41,21 @@
 //! assert_eq!(plain, b"hello");
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
 use rustls::client::verify_server_name;
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert, ServerConfig,
-};
-use rustls::sign::CertifiedKey;
-use rustls::{HandshakeKind, InconsistentKeys, ServerConnection};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, ProducesTickets, ServerConfig};
+use rustls::{HandshakeKind, ServerConnection};
 
 use super::TlsError;
+pub use super::resolver::ChallengeCertificate;
+use super::resolver::{ACME_TLS_1, Resolver, certify};
 use crate::proto::x509::{Facts, facts};
 
 /// The one protocol that is spoken over TLS (RFC 7301).
@@ -115,7 +114,8 @@ impl fmt::Display for CertificateFault {
 #[derive(Clone)]
 pub struct Acceptor {
     config: Arc<ServerConfig>,
-    facts: Facts,
+    resolver: Resolver,
+    facts: Option<Facts>,
 }
 
 impl fmt::Debug for Acceptor {
@@ -132,24 +132,46 @@ impl Acceptor {
             .map_err(|_| CertificateFault::Certificate)?;
         let facts = chain.first().and_then(|first| facts(first)).ok_or(CertificateFault::Certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| CertificateFault::Key)?;
-        let provider = default_provider();
-        let certified = certify(chain, key, &provider)?;
-        let names = Names { certified: Arc::new(certified), has_names: facts.has_names };
-        let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
-            .with_safe_default_protocol_versions()
-            .expect("ring has the suites of TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(names));
-        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        config.ticketer = Arc::clone(&tickets.0);
-        // The ticket holds the state of a session, so that no client can fill a table of them.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Acceptor { config: Arc::new(config), facts })
+        let certified = certify(chain, key, &default_provider())?;
+        let resolver = Resolver {
+            certified: Some(Arc::new(certified)),
+            has_names: facts.has_names,
+            challenges: BTreeMap::new(),
+        };
+        Ok(Acceptor { config: config(&resolver, tickets.0.clone()), resolver, facts: Some(facts) })
     }
 
-    /// What the certificate of the server says.
-    pub fn facts(&self) -> Facts {
-        self.facts
+    /// Without a certificate: each client gets an alert.
+    pub fn without_certificate(tickets: &Tickets) -> Acceptor {
+        let resolver = Resolver::default();
+        Acceptor { config: config(&resolver, tickets.0.clone()), resolver, facts: None }
+    }
+
+    /// The same, which shows exactly these challenges to an authority.
+    pub fn with_challenges(
+        &self,
+        challenges: &[ChallengeCertificate<'_>],
+    ) -> Result<Acceptor, CertificateFault> {
+        let mut resolver = Resolver { challenges: BTreeMap::new(), ..self.resolver.clone() };
+        for challenge in challenges {
+            resolver.add_challenge(challenge, &default_provider())?;
+        }
+        let config = config(&resolver, Arc::clone(&self.config.ticketer));
+        Ok(Acceptor { config, resolver, facts: self.facts.clone() })
+    }
+
+    /// What the certificate of the server says, if there is one.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.facts.as_ref()
+    }
+
+    /// Whether the certificate is for this domain.
+    pub fn covers(&self, domain: &str) -> bool {
+        let Some(certified) = &self.resolver.certified else { return false };
+        let (Ok(name), Ok(certificate)) = (ServerName::try_from(domain), certified.end_entity_cert()) else {
+            return false;
+        };
+        ParsedCertificate::try_from(certificate).is_ok_and(|it| verify_server_name(&it, &name).is_ok())
     }
 
     /// The session of a new connection.
@@ -159,40 +181,21 @@ impl Acceptor {
     }
 }
 
-fn certify(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    provider: &CryptoProvider,
-) -> Result<CertifiedKey, CertificateFault> {
-    let key = provider.key_provider.load_private_key(key).map_err(|_| CertificateFault::KeyKind)?;
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(CertificateFault::Mismatch),
-        Err(_) => Err(CertificateFault::Certificate),
+fn config(resolver: &Resolver, ticketer: Arc<dyn ProducesTickets>) -> Arc<ServerConfig> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has the suites of TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(resolver.clone()));
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    // Agreed to only while there is something to show.
+    if !resolver.challenges.is_empty() {
+        config.alpn_protocols.push(ACME_TLS_1.to_vec());
     }
-}
-
-/// Sends the certificate to clients that ask for one of its names (RFC 6066 §3), and to those that ask for no name, such as one
-/// that connects to an address. A certificate without names, as `openssl req -x509` makes it, is sent to all.
-#[derive(Debug)]
-struct Names {
-    certified: Arc<CertifiedKey>,
-    has_names: bool,
-}
-
-impl ResolvesServerCert for Names {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let is_right = match hello.server_name() {
-            Some(name) if self.has_names => {
-                let name = ServerName::try_from(name).ok()?;
-                let certificate = ParsedCertificate::try_from(self.certified.end_entity_cert().ok()?).ok()?;
-                verify_server_name(&certificate, &name).is_ok()
-            }
-            _ => true,
-        };
-        is_right.then(|| Arc::clone(&self.certified))
-    }
+    config.ticketer = ticketer;
+    // The ticket holds the state of a session, so that no client can fill a table of them.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Arc::new(config)
 }
 
 /// Whether a connection that begins with this byte is TLS. The method of an HTTP request begins with a letter.
@@ -288,6 +291,11 @@ impl Session {
 
     pub fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
+    }
+
+    /// Whether it is that of an authority that looks at a challenge, and has seen it: nothing more is said (RFC 8737 §3).
+    pub fn is_challenge(&self) -> bool {
+        self.tls.alpn_protocol() == Some(ACME_TLS_1)
     }
 
     /// Whether the handshake resumed an earlier session.
@@ -512,6 +520,60 @@ mod tests {
     }
 
     #[test]
+    fn without_a_certificate_a_client_gets_an_alert() {
+        let empty = Acceptor::without_certificate(&Tickets::new().expect("randomness"));
+        assert!(empty.facts().is_none() && !empty.covers(NAME));
+        let mut session = empty.accept().expect("a session");
+        let mut client = client(&client_config(ALL_VERSIONS, &[]), NAME);
+        let mut wire = Vec::new();
+        client.write_tls(&mut wire).expect("a Vec takes all");
+        assert!(session.take(&wire).expect("a hello") && session.work().is_err());
+        let mut wire = Vec::new();
+        session.write_to(&mut wire).expect("a Vec takes all");
+        client.read_tls(&mut &wire[..]).expect("read");
+        let alert = client.process_new_packets().expect_err("an alert");
+        assert!(matches!(alert, rustls::Error::AlertReceived(_)), "{alert}");
+    }
+
+    /// What the server agrees to and whether it shows a challenge, or why it shows nothing.
+    #[cfg(feature = "acme")]
+    fn shown(acceptor: &Acceptor, alpn: &[&str], name: &str) -> Result<(Vec<u8>, bool), String> {
+        let mut session = acceptor.accept().expect("a session");
+        let mut client = client(&client_config(ALL_VERSIONS, alpn), name);
+        let mut wire = Vec::new();
+        client.write_tls(&mut wire).expect("a Vec takes all");
+        session.take(&wire).and_then(|_| session.work()).map_err(|error| error.to_string())?;
+        let agreed = session.tls.alpn_protocol().map(<[u8]>::to_vec).unwrap_or_default();
+        Ok((agreed, session.is_challenge()))
+    }
+
+    #[cfg(feature = "acme")]
+    #[test]
+    fn an_authority_is_shown_the_challenge_of_a_domain_and_nobody_else_is() {
+        use crate::base::crypto::SystemEntropy;
+        use crate::base::crypto::p256::P256;
+        use crate::proto::acme::certificate::challenge;
+        let plain = acceptor(P256).expect("a pair");
+        assert!(plain.covers(NAME) && !plain.covers("other.example.org"));
+        let key = P256::new(&SystemEntropy::new()).new_signing_key();
+        let made = challenge("other.example.org", "t0ken.thumb", &key).expect("a name");
+        let [certificate, pkcs8] = [&made[..], key.pkcs8().expose()];
+        let with = plain
+            .with_challenges(&[ChallengeCertificate { domain: "Other.example.org", certificate, pkcs8 }])
+            .expect("a challenge");
+        let acme = (b"acme-tls/1".to_vec(), true);
+        assert_eq!(shown(&with, &["acme-tls/1"], "other.example.org"), Ok(acme));
+        // Not for another name, not for one that is not asked for, and not in the name of http.
+        assert!(shown(&with, &["acme-tls/1"], NAME).is_err());
+        assert!(shown(&with, &["acme-tls/1"], "127.0.0.1").is_err());
+        assert!(shown(&with, &["http/1.1"], "other.example.org").is_err());
+        assert_eq!(shown(&with, &["acme-tls/1", "http/1.1"], NAME), Ok((b"http/1.1".to_vec(), false)));
+        assert!(talk(&with, client(&client_config(ALL_VERSIONS, &[]), NAME), usize::MAX).is_ok());
+        let over = with.with_challenges(&[]).expect("none");
+        assert!(shown(&over, &["acme-tls/1"], "other.example.org").is_err());
+    }
+
+    #[test]
     fn faults_of_the_files() {
         let cut = &P256[0][..P256[0].len() - 60];
         for (certificate, key, expect) in [
@@ -527,9 +589,10 @@ mod tests {
         }
         let bad = P256[1].replacen("MIG", "MIH", 1);
         assert!(acceptor([P256[0], &bad]).is_err());
-        let facts = acceptor(P256).expect("a pair").facts();
+        let facts = acceptor(P256).expect("a pair").facts().cloned().expect("facts");
         assert_eq!((facts.not_before, facts.not_after), (1_577_836_800, 4_733_510_400));
-        assert!(facts.has_names && !acceptor([NAMELESS, P256[1]]).expect("a pair").facts().has_names);
+        let nameless = acceptor([NAMELESS, P256[1]]).expect("a pair");
+        assert!(facts.has_names && nameless.facts().is_some_and(|facts| !facts.has_names));
     }
 
     #[test]

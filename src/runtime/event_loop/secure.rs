@@ -64,6 +64,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             Ok(resumed) => resumed,
             Err(error) => return self.break_off(now, conn, &error),
         };
+        if resumed.is_some() && socket.is_challenge() {
+            // It has seen the certificate, which is all that it came for (RFC 8737 §3).
+            log::debug!(target: "natter::tls", peer:% = socket.peer; "the authority has looked at a challenge");
+            socket.say_goodbye();
+            return self.fail(now, conn);
+        }
         if let Some(resumed) = resumed {
             self.parts.machine.handle(now, Input::Secured { conn, resumed });
         }

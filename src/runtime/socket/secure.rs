@@ -196,6 +196,11 @@ impl Socket {
         taken.map(|()| resumed)
     }
 
+    /// Whether the peer is an authority that looks at a challenge.
+    pub fn is_challenge(&mut self) -> bool {
+        self.secure.as_mut().and_then(|secure| secure.session()).is_some_and(|session| session.is_challenge())
+    }
+
     /// The peer has ended its side by close_notify.
     pub fn peer_closed(&mut self) -> bool {
         self.secure.as_mut().and_then(|secure| secure.session()).is_some_and(Session::peer_closed)

@@ -1,11 +1,13 @@
-//! The certificate of https: a worker reads it again when its files change or an operator asks, and the runtime uses it.
+//! The certificate of https: a worker reads it again when its files change or orders the next one, and the runtime uses it.
 //!
-//! Owns what is known of the certificate in use, and which warnings follow. Invariant: a certificate that can't be used replaces
-//! none, so the server keeps the one that it has.
+//! Owns what is known of the certificate in use, which warnings follow, and what plain requests of an authority are answered. Leaves
+//! to the worker when there is something to do. Invariant: a certificate that can't be used replaces none, so the server keeps the
+//! one that it has.
 
-use crate::model::job::{Done, Job};
+use crate::model::job::{CertificateReport, Done, HttpChallenge, Job};
 use crate::model::metrics::ErrorKind;
-use crate::model::settings::Https;
+use crate::model::settings::{Https, Validity};
+use crate::proto::tls::server::Acceptor;
 use crate::server::background::tasks;
 use crate::server::calls::{Call, Caller, Next, Periodic, Task};
 use crate::server::contract::Effect;
@@ -13,81 +15,118 @@ use crate::server::core::Core;
 
 /// Days before the end of a certificate from which `/readyz` warns: an operator who renews it by hand has two weeks.
 const WARNED_DAYS: u64 = 14;
+/// The part of its life from which it warns, if that is less: some authorities give certificates of six days.
+const WARNED_PART: u64 = 4;
 const DAY_S: u64 = 86_400;
+/// Where an authority looks (RFC 8555 §8.3).
+const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
-/// The certificate in use.
+/// What is known of the certificate.
 #[derive(Debug, Default)]
 pub struct Certificate {
-    /// Unix seconds; `None` without https.
-    not_after: Option<u64>,
-    /// The next run reads the files in any case.
+    /// There is https.
+    wanted: bool,
+    /// Of the certificate in use; `None` before the first order is done.
+    validity: Option<Validity>,
+    /// An operator has asked for it.
     always: bool,
-    /// Why the files on disk are not in use.
+    /// Why there is none, or no newer one.
     problem: Option<String>,
+    challenges: Vec<HttpChallenge>,
+    /// Orders that failed, and those that gave a certificate.
+    orders: [u64; 2],
 }
 
 impl Certificate {
     pub fn new(https: Option<&Https>) -> Certificate {
-        Certificate { not_after: https.map(|https| https.not_after), ..Certificate::default() }
+        let validity = https.and_then(|https| https.validity);
+        Certificate { wanted: https.is_some(), validity, ..Certificate::default() }
     }
 
-    /// Unix seconds; 0 without https.
+    /// Unix seconds; 0 without a certificate.
     pub fn not_after(&self) -> u64 {
-        self.not_after.unwrap_or_default()
+        self.validity.map(|validity| validity.not_after).unwrap_or_default()
+    }
+
+    /// Orders that failed, and those that gave a certificate.
+    pub fn orders(&self) -> [u64; 2] {
+        self.orders
+    }
+
+    /// What an authority that asks for this path is answered.
+    pub fn challenge(&self, path: &str) -> Option<&HttpChallenge> {
+        let token = path.strip_prefix(CHALLENGE_PATH)?;
+        self.challenges.iter().find(|challenge| challenge.token == token)
+    }
+
+    /// Why no client can connect yet; `None` if there is a certificate.
+    pub fn missing(&self) -> Option<&str> {
+        let under_way = "the certificate of this server is being ordered";
+        (self.wanted && self.validity.is_none()).then(|| self.problem.as_deref().unwrap_or(under_way))
     }
 
     /// What an operator should know of it.
     pub fn warnings(&self, now_s: u64) -> Vec<String> {
         let mut warnings: Vec<String> = self.problem.iter().cloned().collect();
-        if let Some(not_after) = self.not_after {
+        if let Some(Validity { not_before, not_after }) = self.validity {
+            let warned = (WARNED_DAYS * DAY_S).min(not_after.saturating_sub(not_before) / WARNED_PART);
             match not_after.checked_sub(now_s) {
                 None => warnings.push("the certificate has expired: clients refuse to connect".to_owned()),
-                Some(left) if left < WARNED_DAYS * DAY_S => {
+                Some(left) if left < warned => {
                     warnings.push(format!("the certificate expires in {} days", left / DAY_S));
                 }
                 Some(_) => {}
             }
+        } else if self.problem.is_none() {
+            warnings.extend(self.missing().map(str::to_owned));
         }
         warnings
     }
 }
 
-/// An operator asks for it to be read again.
+/// An operator asks for it to be read again, or ordered now.
 pub fn reload(core: &mut Core) {
-    if core.certificate.not_after.is_some() {
+    if core.certificate.wanted {
         core.certificate.always = true;
         tasks::wake(core, Periodic::Certificate);
     }
 }
 
 pub fn run(core: &mut Core) -> bool {
-    if core.certificate.not_after.is_none() || core.draining {
+    if !core.certificate.wanted || core.draining {
         return false;
     }
     let always = std::mem::take(&mut core.certificate.always);
     let next = Next::Task(Task::Run(Periodic::Certificate));
     let ticket = core.calls.insert(Call { caller: Caller::Server, next });
-    core.effects.push_back(Effect::Work { ticket, job: Job::LoadCertificate { always } });
+    core.effects.push_back(Effect::Work { ticket, job: Job::RenewCertificate { always, at: core.now } });
     true
 }
 
-/// The worker has looked at the files.
-pub fn loaded(core: &mut Core, done: Done) {
-    match done {
-        Done::CertificateLoaded(acceptor) => {
-            core.certificate.not_after = Some(acceptor.facts().not_after);
-            core.certificate.problem = None;
+/// The worker has done what it can do now.
+pub fn renewed(core: &mut Core, done: Done) {
+    let mut wait = None;
+    if let Done::Certificate(report) = done {
+        let CertificateReport { acceptor, challenges, problem, failed, issued, next_in } = *report;
+        core.certificate.challenges = challenges;
+        core.certificate.problem = problem;
+        if failed {
+            core.metrics.trouble(ErrorKind::Certificate);
+        }
+        for (count, happened) in core.certificate.orders.iter_mut().zip([failed, issued]) {
+            *count += u64::from(happened);
+        }
+        if let Some(acceptor) = acceptor {
+            core.certificate.validity = validity(&acceptor);
             core.effects.push_back(Effect::UseCertificate(acceptor));
         }
-        Done::CertificateRefused(problem) => {
-            core.metrics.trouble(ErrorKind::Certificate);
-            core.certificate.problem = Some(problem);
-        }
-        // The files of the certificate in use came back.
-        Done::CertificateUnchanged => core.certificate.problem = None,
-        _ => {}
+        wait = next_in;
     }
-    tasks::ended(core, Periodic::Certificate, None);
+    tasks::ended(core, Periodic::Certificate, wait);
+}
+
+fn validity(acceptor: &Acceptor) -> Option<Validity> {
+    acceptor.facts().map(Validity::of)
 }
 
 #[cfg(test)]
@@ -96,18 +135,44 @@ mod tests {
 
     #[test]
     fn an_end_that_comes_near_is_told() {
-        let certificate = |not_after, problem: Option<&str>| Certificate {
-            not_after,
-            always: false,
-            problem: problem.map(str::to_owned),
-        };
         let now = 1_000 * DAY_S;
-        assert!(certificate(None, None).warnings(now).is_empty());
-        assert!(certificate(Some(now + 14 * DAY_S), None).warnings(now).is_empty());
+        let certificate = |days: i64, life: u64, problem: Option<&str>| {
+            let not_after = now.saturating_add_signed(days * DAY_S as i64) - 1;
+            Certificate {
+                wanted: true,
+                validity: Some(Validity { not_before: not_after - life * DAY_S, not_after }),
+                problem: problem.map(str::to_owned),
+                ..Certificate::default()
+            }
+        };
+        assert!(Certificate::default().warnings(now).is_empty());
+        assert!(certificate(15, 90, None).warnings(now).is_empty());
         assert_eq!(
-            certificate(Some(now + 14 * DAY_S - 1), Some("why")).warnings(now),
+            certificate(14, 90, Some("why")).warnings(now),
             ["why", "the certificate expires in 13 days"]
         );
-        assert!(certificate(Some(now - 1), None).warnings(now)[0].contains("has expired"));
+        assert!(certificate(0, 90, None).warnings(now)[0].contains("has expired"));
+        // Of six days.
+        assert!(certificate(2, 6, None).warnings(now).is_empty());
+        assert_eq!(certificate(1, 6, None).warnings(now), ["the certificate expires in 0 days"]);
+    }
+
+    #[test]
+    fn without_a_certificate_it_says_why() {
+        let mut certificate = Certificate { wanted: true, ..Certificate::default() };
+        assert_eq!(certificate.warnings(0), ["the certificate of this server is being ordered"]);
+        certificate.problem = Some("why".to_owned());
+        assert_eq!((certificate.missing(), certificate.warnings(0)), (Some("why"), vec!["why".to_owned()]));
+        assert_eq!(Certificate::default().missing(), None);
+    }
+
+    #[test]
+    fn a_challenge_is_found_by_its_path() {
+        let challenge = HttpChallenge { token: "t0ken".to_owned(), content: "t0ken.thumb".to_owned() };
+        let certificate = Certificate { challenges: vec![challenge.clone()], ..Certificate::default() };
+        assert_eq!(certificate.challenge("/.well-known/acme-challenge/t0ken"), Some(&challenge));
+        for other in ["/t0ken", "/.well-known/acme-challenge/", "/.well-known/acme-challenge/t0ken/"] {
+            assert_eq!(certificate.challenge(other), None);
+        }
     }
 }

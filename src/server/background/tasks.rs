@@ -49,10 +49,10 @@ const TABLE: [Row; 8] = [
     // Each second while anyone has a subscription; the first one wakes the task.
     Row { task: Periodic::Push, first: Duration::ZERO, every: MINUTE, run: push::run },
     Row { task: Periodic::Expire, first: MINUTE, every: MINUTE, run: upkeep::expire },
-    // A new certificate is in use within half a minute.
+    // A new file of a certificate is in use within half a minute; an order asks for earlier runs.
     Row {
         task: Periodic::Certificate,
-        first: Duration::from_secs(20),
+        first: Duration::ZERO,
         every: Duration::from_secs(20),
         run: certificate::run,
     },
@@ -179,7 +179,7 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
             let found = PlaceSession { at: core.now.unix_ms, session, place };
             core.ask_store(Caller::Server, found.into_command(), Next::Task(Task::PlaceSession));
         }
-        Task::Run(Periodic::Certificate) => certificate::loaded(core, done),
+        Task::Run(Periodic::Certificate) => certificate::renewed(core, done),
         Task::Push(number) => push::devices::pushed(core, number, done),
         Task::Run(_)
         | Task::RecordMail(_)

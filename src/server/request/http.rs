@@ -178,10 +178,23 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
     }
 }
 
-/// Every plain request is answered by the same address with https. 308 keeps the method (RFC 9110 §15.4.9). The connection
-/// closes, since nothing more is said on it.
+/// On the port of plain requests an authority that looks at a challenge gets its answer. Without a certificate there is no https to
+/// redirect to, so the answer says what is under way. Every other request is answered by the same address with https: 308 keeps
+/// the method (RFC 9110 §15.4.9). The connection closes, since nothing more is said on it.
 fn redirect(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     exchange.close = true;
+    if let Some(challenge) = core.certificate.challenge(exchange.head.target.path()) {
+        let content = Segment::Owned(challenge.content.clone().into_bytes());
+        let reply = Reply::raw(200, "application/octet-stream", content).header("Cache-Control", "no-store");
+        return respond::reply(core, conn, exchange, reply);
+    }
+    if let Some(reason) = core.certificate.missing() {
+        let text = format!("This server speaks https, and it has no certificate yet: {reason}.\n");
+        let reply = Reply::raw(503, "text/plain; charset=utf-8", Segment::Owned(text.into_bytes()))
+            .header("Retry-After", "30")
+            .header("Cache-Control", "no-store");
+        return respond::reply(core, conn, exchange, reply);
+    }
     match secure_url(core, &exchange.head) {
         Some(url) => {
             let reply = Reply::raw(308, "text/plain; charset=utf-8", Segment::Static(b"See https.\n"));
@@ -191,7 +204,8 @@ fn redirect(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     }
 }
 
-/// The address of a request with https: at PUBLIC_URL, else at the host that it names. `None` if it names none.
+/// The address of a request with https: at PUBLIC_URL, else at the host that it names, if that may have a certificate. `None` if it
+/// names none.
 fn secure_url(core: &Core, head: &Head) -> Option<String> {
     let https = core.settings.https.as_ref()?;
     let mut url = match &https.redirect_to {
@@ -203,6 +217,8 @@ fn secure_url(core: &Core, head: &Head) -> Option<String> {
                 Some(at) => &host[..at],
                 None => host,
             };
+            let is_own = https.domains.iter().any(|domain| domain.eq_ignore_ascii_case(name));
+            let name = https.domains.first().filter(|_| !is_own).map_or(name, String::as_str);
             match https.port {
                 443 => format!("https://{name}"),
                 port => format!("https://{name}:{port}"),

@@ -106,6 +106,15 @@ impl Metrics {
                 "The end of the certificate, in Unix seconds.",
                 core.certificate.not_after(),
             );
+            if core.settings.https.as_ref().is_some_and(|https| !https.domains.is_empty()) {
+                let [failed, issued] = core.certificate.orders();
+                out.push_str(
+                    "# HELP natter_acme_orders_total Orders of a certificate that ended, by result.\n",
+                );
+                out.push_str("# TYPE natter_acme_orders_total counter\n");
+                let _ = writeln!(out, "natter_acme_orders_total{{result=\"failed\"}} {failed}");
+                let _ = writeln!(out, "natter_acme_orders_total{{result=\"issued\"}} {issued}");
+            }
             let [full, resumed] = self.handshakes;
             out.push_str("# HELP natter_tls_handshakes_total TLS handshakes that were completed.\n");
             out.push_str("# TYPE natter_tls_handshakes_total counter\n");
