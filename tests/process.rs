@@ -28,6 +28,9 @@ mod listening;
 mod mail;
 #[path = "process/member.rs"]
 mod member;
+#[cfg(feature = "acme")]
+#[path = "process/pebble.rs"]
+mod pebble;
 #[path = "process/proxies.rs"]
 mod proxies;
 #[cfg(feature = "tls")]
