@@ -12,6 +12,7 @@ use support::seed;
 mod api;
 mod fuzz;
 mod http;
+mod media;
 mod migrations;
 mod storage;
 mod streams;

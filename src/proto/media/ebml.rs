@@ -1,39 +1,148 @@
 //! WebM (RFC 8794, RFC 9559): finds the tracks and the displayed size, and removes metadata.
 //!
-//! Tags, attachments, chapters, titles, dates, names of tracks and unknown elements become `Void` with zeroes. The names of the
-//! programs that wrote the file become empty, since the format requires these elements. A check sum (CRC-32) in a changed
-//! element would be wrong, so it becomes `Void` too.
+//! Elements that are needed to play the file are listed by name and stay, at every level. Any other element becomes `Void`
+//! with zeroes: tags, attachments, chapters, titles, dates, names of tracks, unknown elements. A track that is neither shown
+//! nor heard is removed with its blocks. The names of the programs that wrote the file become empty, since the format requires
+//! these elements, and so do the comments of Vorbis. A check sum (CRC-32) in a changed element would be wrong, so it becomes
+//! `Void` too.
 
 use std::io::{Read, Seek, Write};
 
 use super::super::image::{Kind, Pixels};
-use super::Fault;
 use super::medium::Medium;
+use super::{Fault, TABLE_MAX, ogg};
 
 const HEADER: u32 = 0x1a45_dfa3;
 const SEGMENT: u32 = 0x1853_8067;
 const VOID: u32 = 0xec;
-const CRC: u32 = 0xbf;
-const INFO: u32 = 0x1549_a966;
-const TRACKS: u32 = 0x1654_ae6b;
 const CLUSTER: u32 = 0x1f43_b675;
-const SEEK_HEAD: u32 = 0x114d_9b74;
-const CUES: u32 = 0x1c53_bb6b;
-/// Timestamp, silent tracks, position, size of the one before, blocks.
-const IN_CLUSTER: [u32; 7] = [0xe7, 0x5854, 0xa7, 0xab, 0xa3, 0xa0, 0xaf];
-/// The scale of time and the duration.
-const IN_INFO: [u32; 2] = [0x002a_d7b1, 0x4489];
+const INFO: u32 = 0x1549_a966;
 const MUXING_APP: u32 = 0x4d80;
 const WRITING_APP: u32 = 0x5741;
+const TRACKS: u32 = 0x1654_ae6b;
 const TRACK_ENTRY: u32 = 0xae;
-const TRACK_NAME: u32 = 0x536e;
+const TRACK_NUMBER: u32 = 0xd7;
 const TRACK_TYPE: u32 = 0x83;
+const CODEC_ID: u32 = 0x86;
+const CODEC_PRIVATE: u32 = 0x63a2;
 const VIDEO: u32 = 0xe0;
 const PIXEL_WIDTH: u32 = 0xb0;
 const PIXEL_HEIGHT: u32 = 0xba;
 const DISPLAY_WIDTH: u32 = 0x54b0;
 const DISPLAY_HEIGHT: u32 = 0x54ba;
 const DISPLAY_UNIT: u32 = 0x54b2;
+const BLOCK_GROUP: u32 = 0xa0;
+const BLOCK: u32 = 0xa1;
+const SIMPLE_BLOCK: u32 = 0xa3;
+
+/// The elements that contain others, and those that each may contain (RFC 9559 §5).
+const KNOWN: &[(u32, &[u32])] = &[
+    (HEADER, &[0x4286, 0x42f7, 0x42f2, 0x42f3, 0x4282, 0x4287, 0x4285]),
+    (SEGMENT, &[0x114d_9b74, INFO, TRACKS, 0x1c53_bb6b, CLUSTER]),
+    // The positions of other elements.
+    (0x114d_9b74, &[0x4dbb]),
+    (0x4dbb, &[0x53ab, 0x53ac]),
+    // The scale of time, the duration, programs.
+    (INFO, &[0x002a_d7b1, 0x4489, MUXING_APP, WRITING_APP]),
+    (TRACKS, &[TRACK_ENTRY]),
+    (
+        TRACK_ENTRY,
+        &[
+            TRACK_NUMBER,
+            0x73c5,
+            TRACK_TYPE,
+            CODEC_ID,
+            CODEC_PRIVATE,
+            VIDEO,
+            // Flags: enabled, default, forced, for whom, lacing.
+            0xb9,
+            0x88,
+            0x55aa,
+            0x55ab,
+            0x55ac,
+            0x55ad,
+            0x55ae,
+            0x55af,
+            0x9c,
+            // Caches, durations, delays.
+            0x6de7,
+            0x6df8,
+            0x0023_e383,
+            0x0023_4e7a,
+            0x0023_314f,
+            0x56aa,
+            0x56bb,
+            0xaa,
+            // Additions of blocks, for transparency.
+            0x55ee,
+            0x41e4,
+            // Languages, overlays, sound, encodings.
+            0x0022_b59c,
+            0x0022_b59d,
+            0x6fab,
+            0xe1,
+            0x6d80,
+        ],
+    ),
+    (0x41e4, &[0x41f0, 0x41e7, 0x41ed]),
+    (
+        VIDEO,
+        &[
+            PIXEL_WIDTH,
+            PIXEL_HEIGHT,
+            DISPLAY_WIDTH,
+            DISPLAY_HEIGHT,
+            DISPLAY_UNIT,
+            // Interlacing, stereo, transparency, crops, the kind of ratio, format, rate, colour, projection.
+            0x9a,
+            0x9d,
+            0x53b8,
+            0x53b9,
+            0x53c0,
+            0x54aa,
+            0x54bb,
+            0x54cc,
+            0x54dd,
+            0x54b3,
+            0x002e_b524,
+            0x0023_83e3,
+            0x55b0,
+            0x7670,
+        ],
+    ),
+    (
+        0x55b0,
+        &[
+            0x55b1, 0x55b2, 0x55b3, 0x55b4, 0x55b5, 0x55b6, 0x55b7, 0x55b8, 0x55b9, 0x55ba, 0x55bb, 0x55bc,
+            0x55bd, 0x55d0,
+        ],
+    ),
+    (0x55d0, &[0x55d1, 0x55d2, 0x55d3, 0x55d4, 0x55d5, 0x55d6, 0x55d7, 0x55d8, 0x55d9, 0x55da]),
+    (0x7670, &[0x7671, 0x7672, 0x7673, 0x7674, 0x7675]),
+    (0xe1, &[0xb5, 0x78b5, 0x9f, 0x6264, 0x52f1]),
+    (0x6d80, &[0x6240]),
+    (0x6240, &[0x5031, 0x5032, 0x5033, 0x5034, 0x5035]),
+    (0x5034, &[0x4254, 0x4255]),
+    (0x5035, &[0x47e1, 0x47e2, 0x47e7]),
+    (0x47e7, &[0x47e8]),
+    // Cues: points in time, and their positions.
+    (0x1c53_bb6b, &[0xbb]),
+    (0xbb, &[0xb3, 0xb7]),
+    (0xb7, &[0xf7, 0xf1, 0xf0, 0xb2, 0x5378, 0xea]),
+    // Timestamp, silent tracks, position, size of the one before, blocks.
+    (CLUSTER, &[0xe7, 0x5854, 0xa7, 0xab, SIMPLE_BLOCK, BLOCK_GROUP, 0xaf]),
+    (0x5854, &[0x58d7]),
+    // The block, its additions, duration, priority, references, state, padding, slices.
+    (BLOCK_GROUP, &[BLOCK, 0x75a1, 0x9b, 0xfa, 0xfb, 0xa4, 0x75a2, 0x8e]),
+    (0x75a1, &[0xa6]),
+    (0xa6, &[0xa5, 0xee]),
+    (0x8e, &[0xe8]),
+    (0xe8, &[0xcc]),
+];
+
+fn known(id: u32) -> Option<&'static [u32]> {
+    KNOWN.iter().find(|(parent, _)| *parent == id).map(|(_, children)| *children)
+}
 
 /// One element. Its size may be unknown (§6.2 of RFC 8794), as in a recording that was not closed.
 #[derive(Clone, Copy)]
@@ -50,6 +159,19 @@ struct Found {
     pixels: Option<Pixels>,
     has_video: bool,
     has_sound: bool,
+    /// The numbers of the tracks that are shown or heard, after the list of tracks.
+    shown: Option<Vec<u64>>,
+    track: Track,
+}
+
+/// The track whose elements are read.
+#[derive(Default)]
+struct Track {
+    number: u64,
+    kind: u64,
+    pixels: Option<Pixels>,
+    is_vorbis: bool,
+    private: Option<Element>,
 }
 
 pub(super) fn inspect<F: Read + Write + Seek>(
@@ -60,10 +182,9 @@ pub(super) fn inspect<F: Read + Write + Seek>(
     while let Some(element) = next(medium, at, end)? {
         at = element.end;
         match element.id {
-            HEADER if !is_inside => {}
-            SEGMENT if !is_inside => {
-                segment(medium, &element, &mut found)?;
-                is_inside = true;
+            HEADER | SEGMENT if !is_inside => {
+                children(medium, &element, &mut found)?;
+                is_inside = element.id == SEGMENT;
             }
             _ => void(medium, &element)?,
         }
@@ -73,79 +194,114 @@ pub(super) fn inspect<F: Read + Write + Seek>(
     Ok((kind, found.pixels))
 }
 
-fn segment<F: Read + Write + Seek>(
+/// Reads the elements in another one, which is in the table. Returns where the next one after it begins: an element of unknown
+/// size ends where an element begins that only the segment can contain.
+fn children<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
-    segment: &Element,
+    parent: &Element,
     found: &mut Found,
-) -> Result<(), Fault> {
-    let mut at = segment.body;
-    while let Some(element) = next(medium, at, segment.end)? {
+) -> Result<u64, Fault> {
+    let names = known(parent.id).unwrap_or_default();
+    let mut at = parent.body;
+    while let Some(element) = next(medium, at, parent.end)? {
         at = element.end;
-        match element.id {
-            // A cluster of unknown size ends where an element begins that cannot be inside it: the loop reads both.
-            CLUSTER if element.is_open => at = element.body,
-            CLUSTER | SEEK_HEAD | CUES => {}
-            id if IN_CLUSTER.contains(&id) => {}
-            INFO => info(medium, &element)?,
-            TRACKS => tracks(medium, &element, found)?,
-            _ => void(medium, &element)?,
+        if names.contains(&element.id) {
+            if known(element.id).is_some() {
+                begin(&element, found);
+                at = children(medium, &element, found)?;
+            }
+            complete(medium, &element, found)?;
+        } else if parent.is_open && known(SEGMENT).is_some_and(|names| names.contains(&element.id)) {
+            return Ok(element.at);
+        } else {
+            void(medium, &element)?;
         }
     }
-    medium.zero(at, segment.end - at)
+    medium.zero(at, parent.end.saturating_sub(at))?;
+    Ok(parent.end)
 }
 
-fn info<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, info: &Element) -> Result<(), Fault> {
-    let mut at = info.body;
-    while let Some(element) = next(medium, at, info.end)? {
-        at = element.end;
-        match element.id {
-            MUXING_APP | WRITING_APP => medium.zero(element.body, element.end - element.body)?,
-            id if IN_INFO.contains(&id) => {}
-            _ => void(medium, &element)?,
-        }
+fn begin(element: &Element, found: &mut Found) {
+    match element.id {
+        TRACKS => found.shown = Some(found.shown.take().unwrap_or_default()),
+        TRACK_ENTRY => found.track = Track::default(),
+        _ => {}
     }
-    Ok(())
 }
 
-fn tracks<F: Read + Write + Seek>(
+fn complete<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
-    tracks: &Element,
+    element: &Element,
     found: &mut Found,
 ) -> Result<(), Fault> {
-    let mut at = tracks.body;
-    while let Some(element) = next(medium, at, tracks.end)? {
-        at = element.end;
-        match element.id {
-            TRACK_ENTRY => track(medium, &element, found)?,
-            _ => void(medium, &element)?,
+    match element.id {
+        MUXING_APP | WRITING_APP => medium.zero(element.body, element.end - element.body)?,
+        TRACK_NUMBER => found.track.number = number(medium, element)?,
+        TRACK_TYPE => found.track.kind = number(medium, element)?,
+        CODEC_ID => {
+            let name = medium.range(element.body, element.end - element.body, TABLE_MAX)?;
+            found.track.is_vorbis = name.is_some_and(|name| name.starts_with(b"A_VORBIS"));
         }
+        CODEC_PRIVATE => found.track.private = Some(*element),
+        VIDEO => found.track.pixels = displayed(medium, element)?,
+        TRACK_ENTRY => track(medium, element, found)?,
+        SIMPLE_BLOCK | BLOCK => {
+            let mut head = [0; 8];
+            let have = medium.read(element.body, &mut head)?;
+            let track = vint(&head[..have]).map(|(number, _)| number);
+            if found.shown.as_ref().is_some_and(|shown| track.is_none_or(|track| !shown.contains(&track))) {
+                void(medium, element)?;
+            }
+        }
+        _ => {}
     }
     Ok(())
 }
 
 fn track<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
-    track: &Element,
+    element: &Element,
     found: &mut Found,
 ) -> Result<(), Fault> {
-    let (mut at, mut kind, mut pixels) = (track.body, 0, None);
-    while let Some(element) = next(medium, at, track.end)? {
-        at = element.end;
-        match element.id {
-            TRACK_TYPE => kind = number(medium, &element)?,
-            VIDEO => pixels = displayed(medium, &element)?,
-            // A track can be played without these.
-            TRACK_NAME | CRC | VOID => void(medium, &element)?,
-            _ => {}
+    let track = std::mem::take(&mut found.track);
+    // RFC 9559 §5.1.4.1.3: video, audio, both in one, subtitles.
+    if !matches!(track.kind, 1..=3 | 17) {
+        return void(medium, element);
+    }
+    if let Some(shown) = &mut found.shown {
+        shown.push(track.number);
+    }
+    found.has_video |= matches!(track.kind, 1 | 3);
+    found.has_sound |= track.kind == 2;
+    if matches!(track.kind, 1 | 3) {
+        found.pixels = found.pixels.or(track.pixels);
+    }
+    match track.private {
+        Some(private) if track.is_vorbis => clear_vorbis(medium, &private),
+        _ => Ok(()),
+    }
+}
+
+/// The three first packets of a Vorbis stream, with their sizes before them; the second has comments.
+fn clear_vorbis<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, private: &Element) -> Result<(), Fault> {
+    let bytes = medium.range(private.body, private.end - private.body, TABLE_MAX)?;
+    let Some(mut bytes) = bytes.filter(|bytes| bytes.first() == Some(&2)) else { return Ok(()) };
+    let (mut at, mut sizes) = (1, [0_usize; 2]);
+    for size in &mut sizes {
+        loop {
+            let Some(byte) = bytes.get(at) else { return Ok(()) };
+            at += 1;
+            *size += usize::from(*byte);
+            if *byte < 255 {
+                break;
+            }
         }
     }
-    // RFC 9559 §5.1.4.1.3: video, audio, and both in one.
-    found.has_video |= matches!(kind, 1 | 3);
-    found.has_sound |= kind == 2;
-    if matches!(kind, 1 | 3) {
-        found.pixels = found.pixels.or(pixels);
-    }
-    Ok(())
+    let Some(packet) = bytes.get_mut(at + sizes[0]..).and_then(|rest| rest.get_mut(..sizes[1])) else {
+        return Ok(());
+    };
+    ogg::clear_vorbis(packet);
+    Ok(medium.write(private.body, &bytes)?)
 }
 
 fn displayed<F: Read + Write + Seek>(
@@ -191,15 +347,20 @@ fn next<F: Read + Write + Seek>(
     let Some(id_len) = head.first().map(|first| first.leading_zeros() as usize + 1) else { return Ok(None) };
     let (Some(id), true) = (head.get(..id_len), id_len <= 4) else { return Ok(None) };
     let id = id.iter().fold(0, |id, byte| id << 8 | u32::from(*byte));
-    let Some(first) = head.get(id_len).filter(|first| **first != 0) else { return Ok(None) };
-    let size_len = first.leading_zeros() as usize + 1;
-    let Some(size) = head.get(id_len..id_len + size_len) else { return Ok(None) };
-    let mask = 0x7f_u8 >> (size_len - 1);
-    let size = size[1..].iter().fold(u64::from(first & mask), |size, byte| size << 8 | u64::from(*byte));
+    let Some((size, size_len)) = vint(&head[id_len..]) else { return Ok(None) };
     let is_open = size == (1 << (7 * size_len)) - 1;
     let body = at + (id_len + size_len) as u64;
     let end = if is_open { end } else { body.saturating_add(size).min(end) };
     Ok(Some(Element { id, at, body, end, is_open }))
+}
+
+/// A number of variable length, and its length (RFC 8794 §4).
+fn vint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let first = bytes.first().filter(|first| **first != 0)?;
+    let len = first.leading_zeros() as usize + 1;
+    let rest = bytes.get(1..len)?;
+    let mask = 0x7f_u8 >> (len - 1);
+    Some((rest.iter().fold(u64::from(first & mask), |number, byte| number << 8 | u64::from(*byte)), len))
 }
 
 /// Changes an element to one of the same length that every reader skips, with a body of zeroes.

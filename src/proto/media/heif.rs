@@ -1,8 +1,9 @@
 //! HEIF pictures (ISO/IEC 23008-12), including HEIC and AVIF: finds the displayed size, and removes metadata.
 //!
-//! An item of type Exif keeps its length and the orientation, and nothing else. Items of type `mime` (XMP) and `uri ` become
-//! zeroes, and so do the boxes that [`super::movie`] clears, for example a movie that a phone appends. Everything that is
-//! needed to show the picture stays: its properties (size, turn, mirror, colour) and its data.
+//! An item of type Exif keeps its length and the orientation, and nothing else. Every other item that is not a picture becomes
+//! zeroes (`mime` has XMP), and so do the names of all items, texts and times among the properties, and the boxes that
+//! [`super::movie`] clears, for example a movie that a phone appends. Everything that is needed to show the picture stays: its
+//! properties (size, turn, mirror, colour) and its data.
 
 use std::io::{Read, Seek, Write};
 
@@ -19,6 +20,15 @@ const EXIF_READ: u64 = 4_096;
 const TOP: [&[u8; 4]; 4] = [b"ftyp", b"meta", b"mdat", b"moov"];
 const IN_META: [&[u8; 4]; 11] =
     [b"hdlr", b"pitm", b"iinf", b"iloc", b"iprp", b"iref", b"idat", b"dinf", b"grpl", b"ipro", b"altr"];
+
+/// Pictures, and what they are made of: coded pictures, tiles, grids, overlays, tone maps, masks.
+const PICTURES: [&[u8; 4]; 19] = [
+    b"hvc1", b"hev1", b"hvt1", b"lhv1", b"av01", b"avc1", b"vvc1", b"evc1", b"jpeg", b"j2k1", b"unci",
+    b"grid", b"iovl", b"iden", b"tmap", b"mski", b"ster", b"hvt2", b"jxl ",
+];
+/// Properties that are texts or times, or of no known type. Their bodies become zeroes.
+const PRIVATE_PROPERTIES: [&[u8; 4]; 8] =
+    [b"free", b"skip", b"udes", b"uuid", b"altt", b"crtt", b"mdft", b"itai"];
 
 #[derive(Default)]
 struct Meta {
@@ -73,6 +83,12 @@ fn meta<F: Read + Write + Seek>(
             b"iinf" => meta.private = private_items(medium, &inner)?,
             b"iloc" => meta.locations = Some(inner),
             b"idat" => meta.data = Some(inner),
+            b"dinf" => {
+                let mut lists = Atoms::of(&inner);
+                while let Some(list) = lists.next(medium)? {
+                    movie::clear_paths(medium, &list)?;
+                }
+            }
             b"iprp" => meta.properties = Some(inner),
             name if IN_META.contains(&name) => {}
             _ => blank(medium, &inner)?,
@@ -101,16 +117,18 @@ fn private_items<F: Read + Write + Seek>(
         let bytes = medium.range(item.body, item.len().min(16), 16)?.ok_or(BROKEN)?;
         let mut table = Table::new(&bytes);
         let version = table.number(4)? >> 24;
-        if version < 2 {
-            continue;
-        }
-        let id = table.number(if version == 2 { 2 } else { 4 })? as u32;
+        let id = table.number(if version == 3 { 4 } else { 2 })? as u32;
         table.number(2)?;
-        match &(table.number(4)? as u32).to_be_bytes() {
-            b"Exif" => private.push((id, true)),
-            b"mime" | b"uri " => private.push((id, false)),
-            _ => {}
+        // Before version 2 an item had no type, and was not a picture of this kind of file.
+        let kind = if version < 2 { *b"mime" } else { (table.number(4)? as u32).to_be_bytes() };
+        if &kind == b"Exif" {
+            private.push((id, true));
+        } else if !PICTURES.contains(&&kind) {
+            private.push((id, false));
         }
+        // A name, and for some types a second text.
+        let text = (bytes.len() - table.bytes.len()) as u64;
+        medium.zero(item.body + text, item.len().saturating_sub(text))?;
     }
     Ok(private)
 }
@@ -137,13 +155,13 @@ fn clear_items<F: Read + Write + Seek>(
         table.number(2)?;
         let base = table.number(base_width)?;
         let extents = table.number(2)?;
-        let fate = private.iter().find(|(private, _)| *private == id).map(|(_, is_exif)| *is_exif);
+        let is_exif = private.iter().find(|(private, _)| *private == id).map(|(_, is_exif)| *is_exif);
         for extent in 0..extents {
             medium.turn()?;
             table.number(index_width)?;
             let offset = base.saturating_add(table.number(offset_width)?);
             let length = table.number(length_width)?;
-            let Some(is_exif) = fate else { continue };
+            let Some(is_exif) = is_exif else { continue };
             let (from, end) = match (method, data) {
                 (0, _) => (offset, medium.len()),
                 (1, Some(data)) => (data.body.saturating_add(offset), data.end),
@@ -198,9 +216,8 @@ fn displayed<F: Read + Write + Seek>(
                     if list.len() == ITEMS_MAX {
                         return Err(BROKEN);
                     }
-                    match &inner.name {
-                        b"free" | b"skip" | b"udes" | b"uuid" => blank(medium, &inner)?,
-                        _ => {}
+                    if PRIVATE_PROPERTIES.contains(&&inner.name) {
+                        blank(medium, &inner)?;
                     }
                     list.push(inner);
                 }

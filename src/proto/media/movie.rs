@@ -1,31 +1,67 @@
 //! MP4 and QuickTime movies: finds the tracks and the displayed size, and removes metadata.
 //!
-//! Boxes that are needed to play the movie are listed by name and stay. Any other box becomes `free` with zeroes: user data,
-//! iTunes and QuickTime metadata (`udta`, `meta`: places, makers, serial numbers, comments), XMP (`uuid`), data that makers
-//! append. A track that is neither shown nor heard (places and motion during the recording) is removed with its samples.
-//! Creation times and the names of handlers and encoders become zeroes.
+//! Boxes that are needed to play the movie are listed by name and stay, at every level and in fragments. Any other box becomes
+//! `free` with zeroes: user data, iTunes and QuickTime metadata (`udta`, `meta`: places, makers, serial numbers, comments), XMP
+//! (`uuid`), data that makers append. A track that is neither shown nor heard (places and motion during the recording) is
+//! removed with its samples, also those in fragments. Creation times, the names of handlers, encoders and tapes, and the paths
+//! of other files become zeroes.
+
+mod samples;
 
 use std::io::{Read, Seek, Write};
 
 use super::super::image::{Kind, Pixels};
+use super::Fault;
 use super::boxes::{Atom, Atoms, blank};
 use super::medium::Medium;
-use super::{Fault, TABLE_MAX};
 
-const TOP: [&[u8; 4]; 9] = [b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"mfra", b"sidx", b"ssix", b"wide"];
-const IN_MOVIE: [&[u8; 4]; 4] = [b"mvhd", b"trak", b"mvex", b"iods"];
-const IN_TRACK: [&[u8; 4]; 8] = [b"tkhd", b"tref", b"edts", b"mdia", b"tapt", b"clip", b"matt", b"trgr"];
-const IN_MEDIA: [&[u8; 4]; 4] = [b"mdhd", b"hdlr", b"minf", b"elng"];
+/// The boxes that a movie needs, by the box that contains them (`file` is the file itself). A box that is no key here stays as
+/// it is.
+const KNOWN: &[(&[u8; 4], &[&[u8; 4]])] = &[
+    (FILE, &[b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"mfra", b"sidx", b"ssix", b"wide"]),
+    (b"moov", &[b"mvhd", b"trak", b"mvex"]),
+    (b"mvex", &[b"mehd", b"trex", b"leva"]),
+    (b"trak", &[b"tkhd", b"tref", b"edts", b"mdia", b"tapt", b"clip", b"matt", b"trgr"]),
+    (b"edts", &[b"elst"]),
+    (b"tapt", &[b"clef", b"prof", b"enof"]),
+    (b"mdia", &[b"mdhd", b"hdlr", b"minf", b"elng"]),
+    (b"minf", &[b"vmhd", b"smhd", b"hmhd", b"nmhd", b"sthd", b"gmhd", b"dinf", b"stbl", b"hdlr"]),
+    (b"dinf", &[b"dref"]),
+    (
+        b"stbl",
+        &[
+            b"stsd", b"stts", b"ctts", b"cslg", b"stsc", b"stsz", b"stz2", b"stco", b"co64", b"stss",
+            b"stps", b"stsh", b"padb", b"stdp", b"sdtp", b"sbgp", b"sgpd", b"subs", b"saiz", b"saio",
+        ],
+    ),
+    (b"moof", &[b"mfhd", b"traf"]),
+    (b"traf", &[b"tfhd", b"trun", b"tfdt", b"sdtp", b"sbgp", b"sgpd", b"subs", b"saiz", b"saio"]),
+    (b"mfra", &[b"tfra", b"mfro"]),
+];
+const FILE: &[u8; 4] = b"file";
 /// Handlers of tracks that are shown or heard, and of their texts and time codes.
 const SHOWN: [&[u8; 4]; 9] =
     [b"vide", b"soun", b"text", b"sbtl", b"subt", b"clcp", b"tmcd", b"pict", b"auxv"];
 
-/// The kinds of tracks in a movie.
+/// The tracks of a movie.
 #[derive(Default)]
 pub(super) struct Tracks {
     pub(super) pixels: Option<Pixels>,
     has_video: bool,
     has_sound: bool,
+    /// The ids of the tracks that stay.
+    shown: Vec<u32>,
+    /// The size of a sample in fragments, by the id of its track, where the fragment does not tell it.
+    sizes: Vec<(u32, u32)>,
+}
+
+/// What was read of the track in progress.
+#[derive(Default)]
+struct Track {
+    id: u32,
+    handler: Option<[u8; 4]>,
+    pixels: Option<Pixels>,
+    table: Option<Atom>,
 }
 
 pub(super) fn inspect<F: Read + Write + Seek>(
@@ -37,7 +73,8 @@ pub(super) fn inspect<F: Read + Write + Seek>(
     while let Some(atom) = atoms.next(medium)? {
         match &atom.name {
             b"moov" => movie(medium, &atom, &mut tracks)?,
-            name if TOP.contains(&name) => {}
+            b"moof" => fragment(medium, &atom, &tracks)?,
+            name if known(FILE).contains(&name) => clean(medium, &atom, &mut Track::default())?,
             _ => blank(medium, &atom)?,
         }
     }
@@ -47,6 +84,10 @@ pub(super) fn inspect<F: Read + Write + Seek>(
     let kind = if is_sound && kind != Kind::Mov { Kind::Mp4Audio } else { kind };
     let kind = if tracks.has_video && kind == Kind::Mp4Audio { Kind::Mp4 } else { kind };
     Ok((kind, tracks.pixels))
+}
+
+fn known(name: &[u8; 4]) -> &'static [&'static [u8; 4]] {
+    KNOWN.iter().find(|(parent, _)| *parent == name).map_or(&[], |(_, children)| children)
 }
 
 /// The box `moov`, of a movie or of a sequence of pictures.
@@ -60,7 +101,10 @@ pub(super) fn movie<F: Read + Write + Seek>(
         match &atom.name {
             b"mvhd" => clear_times(medium, &atom)?,
             b"trak" => track(medium, &atom, tracks)?,
-            name if IN_MOVIE.contains(&name) => {}
+            b"mvex" => {
+                clean(medium, &atom, &mut Track::default())?;
+                samples::defaults(medium, &atom, &mut tracks.sizes)?;
+            }
             _ => blank(medium, &atom)?,
         }
     }
@@ -69,72 +113,110 @@ pub(super) fn movie<F: Read + Write + Seek>(
 
 fn track<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
-    track: &Atom,
+    atom: &Atom,
     tracks: &mut Tracks,
 ) -> Result<(), Fault> {
-    let (mut handler, mut pixels, mut table) = (None, None, None);
-    let mut atoms = Atoms::of(track);
-    while let Some(atom) = atoms.next(medium)? {
-        match &atom.name {
-            b"tkhd" => {
-                pixels = displayed(medium, &atom)?;
-                clear_times(medium, &atom)?;
-            }
-            b"mdia" => (handler, table) = media(medium, &atom)?,
-            name if IN_TRACK.contains(&name) => {}
-            _ => blank(medium, &atom)?,
-        }
-    }
-    match handler.as_ref() {
+    let mut track = Track::default();
+    clean(medium, atom, &mut track)?;
+    match track.handler.as_ref() {
         Some(b"vide" | b"pict") => {
             tracks.has_video = true;
-            tracks.pixels = tracks.pixels.or(pixels);
+            tracks.pixels = tracks.pixels.or(track.pixels);
         }
         Some(b"soun") => tracks.has_sound = true,
         Some(name) if SHOWN.contains(&name) => {}
         _ => {
-            if let Some(table) = table {
-                clear_samples(medium, &table)?;
+            if let Some(table) = track.table {
+                samples::clear(medium, &table)?;
             }
-            blank(medium, track)?;
+            return blank(medium, atom);
+        }
+    }
+    tracks.shown.push(track.id);
+    if let (Some(name), Some(table)) = (track.handler, track.table) {
+        clear_descriptions(medium, &name, &table)?;
+    }
+    Ok(())
+}
+
+/// Removes from a box, and from all boxes in it, what is not needed.
+fn clean<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    parent: &Atom,
+    track: &mut Track,
+) -> Result<(), Fault> {
+    let names = known(&parent.name);
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut atoms = Atoms::of(parent);
+    while let Some(atom) = atoms.next(medium)? {
+        if !names.contains(&&atom.name) {
+            blank(medium, &atom)?;
+            continue;
+        }
+        match &atom.name {
+            b"tkhd" => {
+                (track.id, track.pixels) = (track_id(medium, &atom)?, displayed(medium, &atom)?);
+                clear_times(medium, &atom)?;
+            }
+            b"mdhd" => clear_times(medium, &atom)?,
+            b"hdlr" => {
+                if &parent.name == b"mdia" {
+                    track.handler = medium.array::<4>(atom.body + 8)?;
+                }
+                clear_name(medium, &atom)?;
+            }
+            b"dref" => clear_paths(medium, &atom)?,
+            b"stbl" => {
+                track.table = Some(atom);
+                clean(medium, &atom, track)?;
+            }
+            _ => clean(medium, &atom, track)?,
         }
     }
     Ok(())
 }
 
-/// The handler of a track, and its table of samples.
-fn media<F: Read + Write + Seek>(
+/// The box `moof`: a fragment, whose tracks are named by their ids.
+fn fragment<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
-    media: &Atom,
-) -> Result<(Option<[u8; 4]>, Option<Atom>), Fault> {
-    let (mut handler, mut table) = (None, None);
-    let mut atoms = Atoms::of(media);
+    moof: &Atom,
+    tracks: &Tracks,
+) -> Result<(), Fault> {
+    clean(medium, moof, &mut Track::default())?;
+    let mut data_end = None;
+    let mut atoms = Atoms::of(moof);
     while let Some(atom) = atoms.next(medium)? {
-        match &atom.name {
-            b"mdhd" => clear_times(medium, &atom)?,
-            b"hdlr" => {
-                handler = medium.array::<4>(atom.body + 8)?;
-                clear_name(medium, &atom)?;
-            }
-            b"minf" => {
-                let mut inner = Atoms::of(&atom);
-                while let Some(inner) = inner.next(medium)? {
-                    match &inner.name {
-                        b"stbl" => table = Some(inner),
-                        b"hdlr" => clear_name(medium, &inner)?,
-                        b"udta" | b"meta" | b"uuid" | b"free" | b"skip" => blank(medium, &inner)?,
-                        _ => {}
-                    }
-                }
-            }
-            name if IN_MEDIA.contains(&name) => {}
-            _ => blank(medium, &atom)?,
+        if &atom.name != b"traf" {
+            continue;
+        }
+        let is_shown = |id: u32| tracks.shown.contains(&id);
+        let run = samples::run(medium, moof, &atom, &tracks.sizes, data_end, is_shown)?;
+        data_end = Some(run.end);
+        if !run.is_shown {
+            blank(medium, &atom)?;
         }
     }
-    if let (Some(b"vide"), Some(table)) = (handler.as_ref(), &table) {
-        clear_encoder(medium, table)?;
+    Ok(())
+}
+
+/// After the version, the flags and two times.
+fn track_id<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, header: &Atom) -> Result<u32, Fault> {
+    let Some([version]) = medium.array::<1>(header.body)? else { return Ok(0) };
+    Ok(medium.u32(header.body + if version == 1 { 20 } else { 12 })?.unwrap_or_default())
+}
+
+/// The paths and names of data in other files, which are not part of an upload: four bytes of each entry are needed.
+pub(super) fn clear_paths<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    list: &Atom,
+) -> Result<(), Fault> {
+    let mut entries = Atoms::between(list.body + 8, list.end);
+    while let Some(entry) = entries.next(medium)? {
+        medium.zero(entry.body + 4, entry.len().saturating_sub(4))?;
     }
-    Ok((handler, table))
+    Ok(())
 }
 
 /// A name follows 24 bytes; zeroes are an empty one, terminated or counted.
@@ -149,8 +231,17 @@ fn clear_times<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, header: &Atom
     medium.zero(header.body + 4, header.len().saturating_sub(4).min(len))
 }
 
-/// The name of the encoder in each sample description of a video track.
-fn clear_encoder<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, table: &Atom) -> Result<(), Fault> {
+/// The name of the encoder in each sample description of a video track, and the name of the tape in those of time codes.
+fn clear_descriptions<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    handler: &[u8; 4],
+    table: &Atom,
+) -> Result<(), Fault> {
+    let (from, len) = match handler {
+        b"vide" => (42, 32),
+        b"tmcd" => (26, u64::MAX),
+        _ => return Ok(()),
+    };
     let mut atoms = Atoms::of(table);
     while let Some(atom) = atoms.next(medium)? {
         if &atom.name != b"stsd" || atom.len() < 8 {
@@ -158,8 +249,9 @@ fn clear_encoder<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, table: &Ato
         }
         let mut entries = Atoms::between(atom.body + 8, atom.end);
         while let Some(entry) = entries.next(medium)? {
-            if entry.len() >= 42 + 32 {
-                medium.zero(entry.body + 42, 32)?;
+            let room = entry.len().saturating_sub(from);
+            if len == u64::MAX || room >= len {
+                medium.zero(entry.body + from, len.min(room))?;
             }
         }
     }
@@ -183,59 +275,4 @@ fn displayed<F: Read + Write + Seek>(
     let (width, height) = (at(9) >> 16, at(10) >> 16);
     let is_turned = at(0) == 0 && at(4) == 0 && at(1) != 0 && at(3) != 0;
     Ok(Pixels::new(width, height).map(|pixels| pixels.turned(is_turned.then_some(6))))
-}
-
-/// Overwrites every sample of a table with zeroes.
-fn clear_samples<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, table: &Atom) -> Result<(), Fault> {
-    let (mut sizes, mut chunks, mut runs, mut wide) = (None, None, Vec::new(), false);
-    let mut atoms = Atoms::of(table);
-    while let Some(atom) = atoms.next(medium)? {
-        match &atom.name {
-            b"stsz" => sizes = Some(atom),
-            b"stco" => chunks = Some(atom),
-            b"co64" => (chunks, wide) = (Some(atom), true),
-            b"stsc" => {
-                let bytes = medium.range(atom.body, atom.len(), TABLE_MAX)?.unwrap_or_default();
-                let entries = bytes.get(8..).unwrap_or_default().chunks_exact(12);
-                runs = entries.map(|entry| (u32_of(&entry[0..]), u32_of(&entry[4..]))).collect();
-            }
-            _ => {}
-        }
-    }
-    let (Some(sizes), Some(chunks)) = (sizes, chunks) else { return Ok(()) };
-    let equal = medium.u32(sizes.body + 4)?.unwrap_or_default();
-    let count = medium.u32(sizes.body + 8)?.unwrap_or_default();
-    let chunk_count = medium.u32(chunks.body + 4)?.unwrap_or_default();
-    let (mut sample, mut run) = (0_u32, 0_usize);
-    for chunk in 0..chunk_count {
-        medium.turn()?;
-        let entry = chunks.body + 8 + u64::from(chunk) * if wide { 8 } else { 4 };
-        if entry >= chunks.end || sample >= count {
-            break;
-        }
-        let offset = match wide {
-            true => medium.array(entry)?.map(u64::from_be_bytes),
-            false => medium.u32(entry)?.map(u64::from),
-        };
-        let Some(mut offset) = offset else { break };
-        while runs.get(run + 1).is_some_and(|next| next.0 <= chunk + 1) {
-            run += 1;
-        }
-        let in_chunk = runs.get(run).map_or(1, |run| run.1).min(count - sample);
-        for _ in 0..in_chunk {
-            medium.turn()?;
-            let size = match equal {
-                0 => medium.u32(sizes.body + 12 + u64::from(sample) * 4)?.unwrap_or_default(),
-                size => size,
-            };
-            medium.zero(offset, size.into())?;
-            offset = offset.saturating_add(size.into());
-            sample += 1;
-        }
-    }
-    Ok(())
-}
-
-fn u32_of(bytes: &[u8]) -> u32 {
-    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }

@@ -1,22 +1,23 @@
 //! Ogg (RFC 3533): finds the kinds of its streams, and removes their comments.
 //!
-//! The second packet of a Vorbis, Opus, Theora or Speex stream has the name of the encoder and comments, which may be anything,
-//! also pictures. The number of comments becomes zero and their bytes become padding; check sums are computed again. In the
-//! mapping of FLAC, each packet before the sound is a block of metadata, which is treated in the same way.
-//! Bytes that belong to no page become zeroes.
+//! The second packet of most streams has the name of the encoder and comments, which may be anything, also pictures. The number
+//! of comments becomes zero and their bytes become padding; check sums are computed again. In the mapping of FLAC, each packet
+//! before the sound is a block of metadata, which is treated in the same way. A stream of an unknown kind becomes zeroes, for
+//! example a description of the other streams (Skeleton). Bytes that belong to no page become zeroes.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
 
 use super::super::image::{Kind, Pixels};
 use super::medium::Medium;
-use super::{Fault, TABLE_MAX};
+use super::{BROKEN, Fault, TABLE_MAX};
 
 const PAGE_HEAD: usize = 27;
-/// Streams that are tracked at once. More streams are treated as continuations and kept unchanged.
+/// Streams that are tracked at once. A file with more is refused as malformed.
 const STREAMS_MAX: usize = 64;
 const BEGINS: u8 = 2;
 const CONTINUES: u8 = 1;
+const ENDS: u8 = 4;
 
 /// The format of the comments of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,31 +25,48 @@ enum Codec {
     Vorbis,
     Opus,
     Theora,
-    Speex,
+    /// Without bytes before the comments: Speex, CELT, PCM.
+    Bare,
     Flac,
+    Vp8,
+    Kate,
+    /// Without comments: Dirac.
+    Plain,
+    /// Not shown and not heard.
+    Unknown,
 }
 
 impl Codec {
-    fn of(packet: &[u8]) -> Option<Codec> {
+    fn of(packet: &[u8]) -> Codec {
         [
             (&b"\x01vorbis"[..], Codec::Vorbis),
+            // OGM has comments as in Vorbis.
+            (b"\x01video\0", Codec::Vorbis),
+            (b"\x01audio\0", Codec::Vorbis),
+            (b"\x01text\0", Codec::Vorbis),
             (b"OpusHead", Codec::Opus),
             (b"\x80theora", Codec::Theora),
-            (b"Speex   ", Codec::Speex),
+            (b"Speex   ", Codec::Bare),
+            (b"CELT    ", Codec::Bare),
+            (b"PCM     ", Codec::Bare),
             (b"\x7fFLAC", Codec::Flac),
+            (b"OVP80", Codec::Vp8),
+            (b"\x80kate\0", Codec::Kate),
+            (b"BBCD\0", Codec::Plain),
         ]
         .into_iter()
         .find(|(mark, _)| packet.starts_with(mark))
-        .map(|(_, codec)| codec)
+        .map_or(Codec::Unknown, |(_, codec)| codec)
     }
 
     /// Bytes of the packet before the length of the name of the encoder.
     fn prefix(self) -> u64 {
         match self {
-            Codec::Vorbis | Codec::Theora => 7,
+            Codec::Vorbis | Codec::Theora | Codec::Vp8 => 7,
             Codec::Opus => 8,
+            Codec::Kate => 9,
             Codec::Flac => 4,
-            Codec::Speex => 0,
+            Codec::Bare | Codec::Plain | Codec::Unknown => 0,
         }
     }
 }
@@ -76,12 +94,16 @@ impl Stream {
         self.at = 0;
         self.vendor = 0;
         // The last block has its highest bit set; a packet that begins with all bits set is sound.
-        self.codec == Codec::Flac && self.first & 0x80 == 0
+        self.codec == Codec::Unknown || self.codec == Codec::Flac && self.first & 0x80 == 0
     }
 
     fn clear(&mut self, byte: &mut u8) {
         if self.at == 0 {
             self.first = *byte;
+        }
+        if self.codec == Codec::Unknown {
+            *byte = 0;
+            return;
         }
         let prefix = self.codec.prefix();
         if self.codec == Codec::Flac && self.first & 0x7f != 4 {
@@ -122,15 +144,19 @@ pub(super) fn inspect<F: Read + Write + Seek>(
             let packet = &packet[..have];
             has_video |= is_video(packet);
             pixels = pixels.or_else(|| theora_size(packet));
-            if let Some(codec) = Codec::of(packet)
-                && streams.len() < STREAMS_MAX
-            {
+            let codec = Codec::of(packet);
+            streams.remove(&serial);
+            if codec != Codec::Plain {
+                if streams.len() == STREAMS_MAX {
+                    return Err(BROKEN);
+                }
                 streams.insert(serial, Stream { codec, at: 0, first: 0, vendor: 0 });
             }
-        } else if let Some(stream) = streams.get_mut(&serial)
+        }
+        if let Some(stream) = streams.get_mut(&serial)
             && let Some(mut bytes) = medium.range(at, len, TABLE_MAX)?
         {
-            if !clear_page(stream, &mut bytes, head_len as usize) {
+            if !clear_page(stream, &mut bytes, head_len as usize) || head[5] & ENDS != 0 {
                 streams.remove(&serial);
             }
             let sum = check_sum(&mut bytes);
@@ -164,20 +190,26 @@ fn page<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, at: u64) -> Result<O
 
 /// True while the comments continue or more of them may follow.
 fn clear_page(stream: &mut Stream, bytes: &mut [u8], head_len: usize) -> bool {
-    let lengths: Vec<u8> = bytes[PAGE_HEAD..head_len].to_vec();
-    // A packet that continues from a missing page is not a packet of comments.
-    if stream.at == 0 && bytes[5] & CONTINUES != 0 {
-        return true;
-    }
+    let (flags, lengths) = (bytes[5], bytes[PAGE_HEAD..head_len].to_vec());
+    // The first packet of a stream names its kind. A packet that continues from a missing page is not a packet of comments.
+    let mut is_other =
+        stream.codec != Codec::Unknown && (flags & BEGINS != 0 || stream.at == 0 && flags & CONTINUES != 0);
     let mut from = head_len;
     for length in lengths {
         let to = (from + usize::from(length)).min(bytes.len());
-        if !stream.take(&mut bytes[from..to], length < 255) {
+        if is_other {
+            is_other = length == 255;
+        } else if !stream.take(&mut bytes[from..to], length < 255) {
             return false;
         }
         from = to;
     }
     true
+}
+
+/// Clears a complete packet of comments that is outside of a page.
+pub(super) fn clear_vorbis(packet: &mut [u8]) {
+    Stream { codec: Codec::Vorbis, at: 0, first: 0, vendor: 0 }.take(packet, true);
 }
 
 fn is_video(packet: &[u8]) -> bool {

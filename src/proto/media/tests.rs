@@ -72,14 +72,14 @@ fn handler(kind: &[u8; 4], name: &[u8]) -> Vec<u8> {
     atom(b"hdlr", &[&[0; 8], kind, &[0; 12], name])
 }
 
-/// Version 0; a matrix and a size of 16.16.
+/// Version 0, track 1; a matrix and a size of 16.16.
 fn tkhd(times: u8, is_turned: bool) -> Vec<u8> {
     let one = 0x1_0000_u32.to_be_bytes();
     let zero = [0; 4];
     let (a, b, c, d) = if is_turned { (zero, one, [0xff; 4], zero) } else { (one, zero, zero, one) };
     let matrix = [a, b, zero, c, d, zero, zero, zero, [0x40, 0, 0, 0]].concat();
     let side = |side: u32| (side << 16).to_be_bytes();
-    atom(b"tkhd", &[&[0, 0, 0, 1], &[times; 8], &[0; 28], &matrix, &side(64), &side(48)])
+    atom(b"tkhd", &[&[0, 0, 0, 1], &[times; 8], &[0, 0, 0, 1], &[0; 24], &matrix, &side(64), &side(48)])
 }
 
 fn track(kind: &[u8; 4], is_turned: bool, secret: &[u8], times: u8, rest: &[u8], table: &[u8]) -> Vec<u8> {
@@ -94,20 +94,14 @@ fn mvhd(times: u8) -> Vec<u8> {
 
 // ---- pictures ------------------------------------------------------------------------------------
 
-/// A HEIF file of a picture, an Exif item in `mdat` and XMP in `idat`.
+/// A HEIF file of a picture, an Exif item in `mdat` and XMP in `idat`. The list of items and the XMP item have this name.
 fn heif(properties: &[&[u8]], links: &[u8], exif: &[u8], xmp: &[u8], name: &[u8]) -> Vec<u8> {
     let item = |id: u8, kind: &[u8; 4], rest: &[u8]| {
         atom(b"infe", &[&[2, 0, 0, 0], &[0, id], &[0, 0], kind, b"\0", rest])
     };
     let items = atom(
         b"iinf",
-        &[
-            &[0; 4],
-            &[0, 3],
-            &item(1, b"hvc1", b""),
-            &item(2, b"Exif", b""),
-            &item(3, b"mime", b"application/rdf+xml\0"),
-        ],
+        &[&[0; 4], &[0, 3], &item(1, b"hvc1", b""), &item(2, b"Exif", b""), &item(3, b"mime", name)],
     );
     let property =
         atom(b"iprp", &[&atom(b"ipco", properties), &atom(b"ipma", &[&[0; 4], &[0, 0, 0, 1, 0, 1], links])]);
@@ -178,8 +172,10 @@ fn void(head: usize, len: usize) -> Vec<u8> {
     out
 }
 
+/// A track whose number is its kind.
 fn webm_track(kind: u8, more: &[u8]) -> Vec<u8> {
-    element(b"\xae", &[&element(b"\x83", &[&[kind]]), &element(b"\x86", &[b"V_VP8"]), more])
+    let (number, kind) = (element(b"\xd7", &[&[kind]]), element(b"\x83", &[&[kind]]));
+    element(b"\xae", &[&number, &kind, &element(b"\x86", &[b"V_VP8"]), more])
 }
 
 fn webm(parts: &[&[u8]]) -> Vec<u8> {
@@ -223,6 +219,10 @@ fn samples() -> Vec<Vec<u8>> {
         webm(&[
             &element(b"\x16\x54\xae\x6b", &[&webm_track(1, b"")]),
             &element(b"\x12\x54\xc3\x67", &[SECRET]),
+            &element(
+                b"\x1f\x43\xb6\x75",
+                &[&element(b"\xa3", &[b"\x81block"]), &element(b"\xec", &[SECRET])],
+            ),
         ]),
         [ogg_page(2, 1, &[8], b"OpusHead"), ogg_page(0, 1, &[20], b"OpusTags\0\0\0\0\0\0\0\0GPS+")].concat(),
         b"RIFF\0\0\0\0WAVELIST\x04\0\0\0GPS+".to_vec(),

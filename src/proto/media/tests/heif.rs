@@ -53,3 +53,26 @@ fn a_heif_picture_of_no_size_or_too_many_pixels_is_refused() {
     let sequence = [ftyp(b"avis"), atom(b"moov", &[&video])].concat();
     check(&sequence, Kind::Avif, Kind::Avif, Some((48, 64)), &sequence);
 }
+
+#[test]
+fn a_heif_picture_has_no_texts_and_times() {
+    let file = |kind: &[u8; 4], name: &[u8]| {
+        let properties = [atom(kind, &[name]), ispe(64, 48)].concat();
+        heif(&[&properties], b"\x01\x02", &[0; 34], &[0; 9], name)
+    };
+    for kind in [b"udes", b"uuid", b"altt", b"crtt", b"mdft", b"itai"] {
+        let (given, stored) = (file(kind, SECRET), file(b"free", &[0; SECRET.len()]));
+        check(&given, Kind::Heic, Kind::Heic, Some((64, 48)), &stored);
+    }
+    // Items of no known type, and of the first versions, which had none.
+    for (version, kind) in [(2, b"blob"), (2, b"uri "), (2, b"XMP "), (0, b"\0\0\0\0")] {
+        let with = |bytes: &[u8]| {
+            let mut file = heif(&[&ispe(64, 48)], b"\x01\x01", &[0; 34], bytes, &[0; 9]);
+            let at = file.windows(4).position(|four| four == b"mime").expect("an item");
+            file[at..at + 4].copy_from_slice(kind);
+            file[at - 8] = version;
+            file
+        };
+        check(&with(SECRET), Kind::Heic, Kind::Heic, Some((64, 48)), &with(&[0; SECRET.len()]));
+    }
+}

@@ -97,3 +97,118 @@ fn tables_with_unbounded_cost_are_refused() {
     let file = [ftyp(b"isom"), atom(b"moov", &[&places]), vec![0; 100_000]].concat();
     assert_eq!(run(&file, Kind::Mp4, RULES).0, Err(Refused::BrokenImage));
 }
+
+#[test]
+fn a_movie_has_nothing_else_at_any_level() {
+    let hidden = [atom(b"udta", &[SECRET]), atom(b"meta", &[SECRET]), atom(b"GPS ", &[SECRET])].concat();
+    let blank = free(SECRET.len() + 8).repeat(3);
+    let part = |name: &[u8; 4], parts: &[&[u8]]| atom(name, parts);
+    let file = |extra: &[u8], path: &[u8], tape: &[u8]| {
+        let paths = part(
+            b"dinf",
+            &[&part(b"dref", &[&[0; 4], &[0, 0, 0, 1], &part(b"url ", &[b"\0\0\0\x01", path])])],
+        );
+        let code = part(b"tmcd", &[&[0; 26], tape]);
+        let table = part(b"stbl", &[&part(b"stsd", &[&[0; 4], &[0, 0, 0, 1], &code]), extra]);
+        let media = part(b"mdia", &[&handler(b"tmcd", b""), &part(b"minf", &[&paths, &table, extra]), extra]);
+        let edits = part(b"edts", &[&part(b"elst", &[&[0; 8]]), extra]);
+        let codes = part(b"trak", &[&tkhd(0, false), &edits, &media, extra]);
+        let more = part(b"mvex", &[&part(b"trex", &[&[0; 24]]), extra]);
+        [ftyp(b"isom"), part(b"moov", &[&codes, &more, extra]), extra.to_vec()].concat()
+    };
+    let zeroes = [0; SECRET.len()];
+    let stored = file(&blank, &zeroes, &[0; SECRET.len() + 8]);
+    check(&file(&hidden, SECRET, &atom(b"name", &[SECRET])), Kind::Mp4, Kind::Mp4, None, &stored);
+}
+
+/// A movie in fragments, as browsers record it: the samples of a track of places are in the same data as the pictures.
+#[test]
+fn a_fragment_keeps_what_is_shown() {
+    let number = |n: u32| n.to_be_bytes();
+    let video = track(b"vide", false, b"", 0, b"", b"");
+    let mut places = track(b"meta", false, SECRET, 0, b"", b"");
+    // The id of the second track.
+    places[8 + 8 + 15] = 2;
+    let more = atom(
+        b"mvex",
+        &[&atom(b"trex", &[&[0; 4], &number(2), &number(1), &number(0), &number(4), &number(0)])],
+    );
+    let hidden = [atom(b"udta", &[SECRET]), atom(b"meta", &[SECRET]), atom(b"uuid", &[SECRET])].concat();
+    let blank = free(SECRET.len() + 8).repeat(3);
+    let sizes = |sizes: &[u32]| sizes.iter().flat_map(|size| size.to_be_bytes()).collect::<Vec<u8>>();
+    // Each track's flags, fields and runs; the data of the second one.
+    for (flags, fields, runs, data) in [
+        // The base is the fragment, and each run tells where it begins.
+        (0x2_0000_u32, vec![], vec![(0x201_u32, vec![3_u32, 2])], b"GPS+5".to_vec()),
+        // The data follows that of the track before; one size for all.
+        (0x10, sizes(&[3]), vec![(0, vec![0; 2])], b"GPSGPS".to_vec()),
+        // The size of the movie's default.
+        (0, vec![], vec![(0, vec![0; 1]), (0x4, vec![0; 1])], b"GPS+59.3".to_vec()),
+        // Each sample with a duration and a size, after a description and a duration for all.
+        (0xa, sizes(&[1, 9]), vec![(0x300, vec![2, 2])], b"GPS+".to_vec()),
+    ] {
+        let fragment = |extra: &[u8], data: &[u8], traf: Option<&[u8]>| {
+            let build = |offset: u32| {
+                let first = {
+                    let head = atom(b"tfhd", &[&[0, 2, 0, 0], &number(1)]);
+                    let run = atom(b"trun", &[&number(0x201), &number(1), &number(offset), &number(4)]);
+                    atom(b"traf", &[&head, &run, extra])
+                };
+                let head = atom(b"tfhd", &[&number(flags), &number(2), &fields]);
+                let runs: Vec<u8> = runs
+                    .iter()
+                    .flat_map(|(flags, list)| {
+                        let mut body = [number(*flags), number(list.len() as u32)].concat();
+                        if flags & 0x1 != 0 {
+                            body.extend(number(offset + 4));
+                        }
+                        if flags & 0x4 != 0 {
+                            body.extend(number(0));
+                        }
+                        for size in list.iter().filter(|_| flags & 0x200 != 0) {
+                            body.extend(number(77).iter().filter(|_| flags & 0x100 != 0));
+                            body.extend(number(*size));
+                        }
+                        atom(b"trun", &[&body])
+                    })
+                    .collect();
+                let second = atom(b"traf", &[&head, &runs]);
+                let second = traf
+                    .map_or(second.clone(), |traf| if traf.is_empty() { free(second.len()) } else { second });
+                atom(b"moof", &[&atom(b"mfhd", &[&[0; 8]]), &first, &second, extra])
+            };
+            let len = build(0).len() as u32;
+            [build(len + 8), atom(b"mdat", &[b"show", data, b"rest"])].concat()
+        };
+        let movie = |places: &[u8]| [ftyp(b"isom"), atom(b"moov", &[&video, places, &more])].concat();
+        let given = [movie(&places), fragment(&hidden, &data, None), fragment(b"", &data, None)].concat();
+        let zeroes = vec![0; data.len()];
+        let stored = [
+            movie(&free(places.len())),
+            fragment(&blank, &zeroes, Some(b"")),
+            fragment(b"", &zeroes, Some(b"")),
+        ]
+        .concat();
+        check(&given, Kind::Mp4, Kind::Mp4, Some((64, 48)), &stored);
+    }
+}
+
+#[test]
+fn samples_of_compact_sizes_are_overwritten() {
+    let number = |n: u32| n.to_be_bytes();
+    let video = track(b"vide", false, b"", 0, b"", b"");
+    let first = (ftyp(b"isom").len() + 8) as u32;
+    for (bits, sizes) in [(4_u8, &b"\x45"[..]), (8, b"\x04\x05"), (16, b"\0\x04\0\x05")] {
+        let table = [
+            atom(b"stz2", &[&[0; 7], &[bits], &number(2), sizes]),
+            atom(b"stsc", &[&[0; 4], &number(1), &number(1), &number(2), &number(1)]),
+            atom(b"stco", &[&[0; 4], &number(1), &number(first)]),
+        ];
+        let places = track(b"meta", false, SECRET, 7, b"", &table.concat());
+        let file = |data: &[u8], places: &[u8]| {
+            [ftyp(b"isom"), atom(b"mdat", &[data, b"show"]), atom(b"moov", &[&video, places])].concat()
+        };
+        let stored = file(&[0; 9], &free(places.len()));
+        check(&file(SECRET, &places), Kind::Mp4, Kind::Mp4, Some((64, 48)), &stored);
+    }
+}

@@ -60,3 +60,34 @@ fn an_ogg_keeps_its_sound_and_has_no_comments() {
     let (last, last_clean) = (comments(b"\x84\0\0\x1e", b""), none(b"\x84\0\0\x1e", b""));
     check(&flac(&picture, &last), Kind::Ogg, Kind::Ogg, None, &flac(&padding, &last_clean));
 }
+
+#[test]
+fn comments_in_unusual_places_are_removed() {
+    let text = [&b"OpusTags\x04\0\0\0Lavf\x01\0\0\0\x09\0\0\0"[..], SECRET].concat();
+    let none = [&b"OpusTags\x04\0\0\0Lavf"[..], &vec![0; text.len() - 16]].concat();
+    let page = |flags, serial, body: &[u8]| ogg_page(flags, serial, &[body.len() as u8], body);
+    let sound = page(4, 1, b"sound");
+    // On the page of the first packet, and after the end of a packet whose beginning is missing.
+    let joined = |text: &[u8]| {
+        [ogg_page(2, 1, &[8, text.len() as u8], &[b"OpusHead", text].concat()), sound.clone()].concat()
+    };
+    check(&joined(&text), Kind::Ogg, Kind::Ogg, None, &joined(&none));
+    let after = |text: &[u8]| {
+        let next = ogg_page(1, 1, &[3, text.len() as u8], &[b"end", text].concat());
+        [page(2, 1, b"OpusHead"), next, sound.clone()].concat()
+    };
+    check(&after(&text), Kind::Ogg, Kind::Ogg, None, &after(&none));
+    // A stream that is neither shown nor heard.
+    let described = |first: &[u8], then: &[u8]| {
+        [page(2, 1, b"OpusHead"), page(2, 2, first), page(0, 1, &none), page(0, 2, then), sound.clone()]
+            .concat()
+    };
+    let zeroes = [0; SECRET.len()];
+    check(&described(b"fishead\0", SECRET), Kind::Ogg, Kind::Ogg, None, &described(&[0; 8], &zeroes));
+    // One after the other any number of streams, at once not.
+    let chained: Vec<u8> =
+        (0..100).flat_map(|serial| [page(2, serial, b"OpusHead"), page(0, serial, &none)].concat()).collect();
+    check(&chained, Kind::Ogg, Kind::Ogg, None, &chained);
+    let many: Vec<u8> = (0..100).flat_map(|serial| page(2, serial, b"OpusHead")).collect();
+    assert_eq!(run(&many, Kind::Ogg, RULES).0, Err(Refused::BrokenImage));
+}

@@ -9,7 +9,7 @@ fn a_webm_keeps_what_plays_it() {
     };
     let cluster = element(
         b"\x1f\x43\xb6\x75",
-        &[&element(b"\xe7", &[b"\0"]), &element(b"\xa3", &[b"GPS, but a block"])],
+        &[&element(b"\xe7", &[b"\0"]), &element(b"\xa3", &[b"\x81GPS, but a block"])],
     );
     let info = |title: &[u8], app: &[u8]| {
         let scale = element(b"\x2a\xd7\xb1", &[b"\x0f\x42\x40"]);
@@ -44,13 +44,14 @@ fn a_webm_keeps_what_plays_it() {
         &gone,
     ]);
     check(&file, Kind::WebM, Kind::WebM, Some((64, 48)), &stored);
-    let sound = webm(&[&tracks(&[&webm_track(2, b"")]), &cluster]);
+    let heard = element(b"\x1f\x43\xb6\x75", &[&element(b"\xa3", &[b"\x82sound"])]);
+    let sound = webm(&[&tracks(&[&webm_track(2, b"")]), &heard]);
     check(&sound, Kind::WebM, Kind::WebMAudio, None, &sound);
     // As a browser records it: the segment and its clusters have no size and end where the next one begins.
     let open = |tags: &[u8]| {
         let head = element(b"\x1a\x45\xdf\xa3", &[&element(b"\x42\x82", &[b"webm"])]);
         let cluster =
-            [&b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff"[..], &element(b"\xa3", &[b"block"])]
+            [&b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff"[..], &element(b"\xa3", &[b"\x81block"])]
                 .concat();
         [
             &head[..],
@@ -74,4 +75,49 @@ fn a_webm_keeps_what_plays_it() {
     );
     let wide = webm(&[&tracks(&[&webm_track(1, &shown)])]);
     check(&wide, Kind::WebM, Kind::WebM, Some((96, 48)), &wide);
+}
+
+#[test]
+fn a_webm_has_nothing_else_at_any_level() {
+    let bits = |parts: &[&[u8]]| element(b"\x1f\x43\xb6\x75", parts);
+    let (video, places) = (webm_track(1, b""), webm_track(33, &element(b"\x63\xa2", &[SECRET])));
+    let tracks = |tracks: &[&[u8]]| element(b"\x16\x54\xae\x6b", tracks);
+    let block = |id: &[u8], track: u8, text: &[u8]| element(id, &[&[0x80 | track], b"\0\0\x80", text]);
+    let group = |parts: &[&[u8]]| element(b"\xa0", parts);
+    let hidden = [element(b"\xec", &[SECRET]), element(b"\xbf", &[SECRET]), element(b"\x67\xc8", &[SECRET])];
+    let blank = [void(3, SECRET.len()), void(3, SECRET.len()), void(4, SECRET.len())];
+    let file = |tracks: &[u8], inside: &[Vec<u8>; 3], simple: &[u8], grouped: &[u8]| {
+        let head = element(b"\x1a\x45\xdf\xa3", &[&element(b"\x42\x82", &[b"webm"]), &inside[0], &inside[2]]);
+        let cues =
+            element(b"\x1c\x53\xbb\x6b", &[&element(b"\xbb", &[&inside[0], &element(b"\xb3", &[b"\0"])])]);
+        let shown = block(b"\xa3", 1, b"show");
+        let cluster = bits(&[
+            &inside[1],
+            &element(b"\xe7", &[b"\0"]),
+            &shown,
+            simple,
+            &group(&[&block(b"\xa1", 1, b"show"), &inside[2]]),
+            &group(&[grouped, &element(b"\x9b", &[b"\x01"])]),
+        ]);
+        let parts = [tracks, &cues, &cluster, &inside[0], &cluster].concat();
+        [head, element(b"\x18\x53\x80\x67", &[&parts])].concat()
+    };
+    let given =
+        file(&tracks(&[&video, &places]), &hidden, &block(b"\xa3", 33, SECRET), &block(b"\xa1", 33, SECRET));
+    let gone = void(3, SECRET.len() + 4);
+    let stored = file(&tracks(&[&video, &void(3, places.len() - 3)]), &blank, &gone, &gone);
+    check(&given, Kind::WebM, Kind::WebM, None, &stored);
+
+    // The second of three packets before the sound has comments.
+    let packet =
+        |text: &[u8], count: u8| [b"\x03vorbis\x04\0\0\0Lavf", &[count, 0, 0, 0][..], text, b"\x01"].concat();
+    let text = [b"\x09\0\0\0", SECRET].concat();
+    let private = |packet: &[u8]| {
+        let id = element(b"\x86", &[b"A_VORBIS"]);
+        let head = [b"\x02\x03", &[packet.len() as u8][..], b"id.", packet, b"set-up"].concat();
+        let sound = [element(b"\xd7", &[b"\x02"]), element(b"\x83", &[b"\x02"]), id].concat();
+        webm(&[&tracks(&[&element(b"\xae", &[&sound, &element(b"\x63\xa2", &[&head])])])])
+    };
+    let clean = [&packet(b"", 0)[..], &vec![0; text.len()]].concat();
+    check(&private(&packet(&text, 1)), Kind::WebM, Kind::WebMAudio, None, &private(&clean));
 }

@@ -1,0 +1,204 @@
+//! Real files of each container, made by the tools of the field: what is stored still plays, and has no metadata.
+//!
+//! A secret is in every place for metadata that the tools can write. Owns the list of files and their changes. A tool that is
+//! not installed is named, and its files are left out; `NATTER_REQUIRE_TOOLS=1` requires all of them.
+
+use std::collections::BTreeSet;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Seeded, TestDir};
+use natter::base::crypto::Entropy;
+use natter::proto::image::{Filter, Finished, Refused, Rules};
+use natter::proto::media::{Fault, inspect};
+
+const SECRET: &str = "Ann59N18E";
+const PIXELS_MAX: u64 = 250_000_000;
+/// Changed copies of each file.
+const CHANGES: usize = 60;
+
+/// A file, and how it is made: a program with its arguments for each step. `$` is the folder.
+struct Row {
+    name: &'static str,
+    steps: &'static [&'static str],
+}
+
+const fn row(name: &'static str, steps: &'static [&'static str]) -> Row {
+    Row { name, steps }
+}
+
+const ROWS: [Row; 22] = [
+    row("a.jpg", &["ffmpeg PICTURE $/a.jpg", "exiftool TAGS -Comment=SECRET $/a.jpg"]),
+    row("a.png", &["ffmpeg PICTURE $/a.png", "exiftool TAGS -PNG:Comment=SECRET $/a.png"]),
+    row("a.gif", &["ffmpeg FILM $/a.gif", "exiftool -Comment=SECRET -XMP:Creator=SECRET $/a.gif"]),
+    row("a.webp", &["ffmpeg PICTURE -c:v libwebp $/a.webp", "exiftool TAGS $/a.webp"]),
+    row("b.heic", &["heif-enc $/a.jpg -o $/b.heic", "exiftool TAGS $/b.heic"]),
+    row("b.avif", &["heif-enc -A $/a.jpg -o $/b.avif", "exiftool TAGS $/b.avif"]),
+    row("a.mp4", &["ffmpeg FILM SOUND MARKS -movflags use_metadata_tags $/a.mp4", "exiftool TAGS $/a.mp4"]),
+    row("fast.mp4", &["ffmpeg FILM SOUND MARKS -movflags faststart $/fast.mp4"]),
+    row("parts.mp4", &["ffmpeg FILM SOUND MARKS -movflags frag_keyframe+empty_moov $/parts.mp4"]),
+    row("dash.mp4", &["ffmpeg FILM SOUND MARKS -movflags dash+frag_every_frame $/dash.mp4"]),
+    row("a.mov", &["ffmpeg FILM SOUND MARKS -timecode 01:02:03:04 $/a.mov", "exiftool TAGS $/a.mov"]),
+    row("a.m4a", &["ffmpeg SOUND MARKS $/a.m4a"]),
+    row("a.webm", &["ffmpeg FILM SOUND MARKS -c:v libvpx -c:a libopus $/a.webm"]),
+    row("vorbis.webm", &["ffmpeg FILM SOUND MARKS -c:v libvpx-vp9 -c:a libvorbis $/vorbis.webm"]),
+    row("live.webm", &["ffmpeg FILM SOUND MARKS -c:v libvpx -c:a libopus -live 1 $/live.webm"]),
+    row(
+        "mkvmerge.webm",
+        &["mkvmerge --webm --title SECRET --track-name 0:SECRET -o $/mkvmerge.webm $/a.webm"],
+    ),
+    row("a.ogg", &["ffmpeg SOUND MARKS -c:a libvorbis $/a.ogg"]),
+    row("opus.ogg", &["ffmpeg SOUND MARKS -c:a libopus $/opus.ogg"]),
+    row("flac.ogg", &["ffmpeg SOUND MARKS -c:a flac $/flac.ogg"]),
+    row("theora.ogg", &["ffmpeg FILM SOUND MARKS -c:v libtheora -c:a libvorbis $/theora.ogg"]),
+    row("a.mp3", &["ffmpeg SOUND MARKS -write_id3v1 1 $/a.mp3"]),
+    row("a.wav", &["ffmpeg SOUND MARKS $/a.wav"]),
+];
+
+/// What the words in capitals mean.
+const WORDS: [(&str, &str); 5] = [
+    ("PICTURE", "-f lavfi -i testsrc2=size=96x64 -frames:v 1"),
+    ("FILM", "-f lavfi -i testsrc2=size=96x64:rate=10 -t 1 -pix_fmt yuv420p"),
+    ("SOUND", "-f lavfi -i sine=frequency=440:duration=1"),
+    (
+        "MARKS",
+        "-metadata title=SECRET -metadata comment=SECRET -metadata artist=SECRET -metadata copyright=SECRET \
+         -metadata location=+59.3293+018.0686/SECRET -metadata:s title=SECRET -metadata:s handler_name=SECRET",
+    ),
+    (
+        "TAGS",
+        "-q -overwrite_original -m -Artist=SECRET -Copyright=SECRET -XMP:Creator=SECRET -XMP:Location=SECRET \
+         -EXIF:OwnerName=SECRET -EXIF:SerialNumber=SECRET -EXIF:UserComment=SECRET -EXIF:GPSAreaInformation=SECRET",
+    ),
+];
+
+/// Arguments of a step. The inputs of ffmpeg come before what is done with them.
+fn arguments(step: &str, folder: &Path) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut inputs = 0;
+    for word in step.split_whitespace() {
+        let meaning = WORDS.iter().find(|(name, _)| *name == word).map_or(word, |(_, meaning)| meaning);
+        for part in meaning.split_whitespace() {
+            words.push(part.replace("SECRET", SECRET).replace('$', &folder.display().to_string()));
+        }
+    }
+    // Moves `-f lavfi -i …` to the front.
+    for at in 0..words.len() {
+        if words[at] == "lavfi" && at > inputs + 1 {
+            let input: Vec<String> = words.drain(at - 1..at + 3).collect();
+            words.splice(inputs..inputs, input);
+        }
+        if words[at] == "lavfi" {
+            inputs += 4;
+        }
+    }
+    words
+}
+
+/// Makes a file. `None` with a line if a tool is not installed, or cannot write this kind.
+fn make(row: &Row, folder: &Path) -> Option<PathBuf> {
+    let required = std::env::var_os("NATTER_REQUIRE_TOOLS").is_some();
+    for step in row.steps {
+        let (program, rest) = step.split_once(' ').expect("a program and its arguments");
+        let quiet: &[&str] = if program == "ffmpeg" { &["-v", "error", "-y"] } else { &[] };
+        let output = Command::new(program).args(quiet).args(arguments(rest, folder)).output();
+        let failure = match output {
+            Ok(output) if output.status.success() => continue,
+            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert!(!required, "{}: {program}: {failure}", row.name);
+        eprintln!("{} is left out: {program}: {}", row.name, failure.lines().next().unwrap_or_default());
+        return None;
+    }
+    Some(folder.join(row.name))
+}
+
+/// The stored bytes of a file that arrives in pieces, as the server makes them.
+fn store(bytes: &[u8], piece: usize, rules: Rules) -> Result<(Finished, Vec<u8>), Refused> {
+    let (mut filter, mut stored) = (Filter::new(rules), Vec::new());
+    for piece in bytes.chunks(piece) {
+        filter.push(piece, &mut stored)?;
+    }
+    let finished = filter.finish(&mut stored)?;
+    if finished.needs_inspection() {
+        let mut file = Cursor::new(stored);
+        let inspected = match inspect(&mut file, finished.kind, rules) {
+            Ok(inspected) => inspected,
+            Err(Fault::Refused(refused)) => return Err(refused),
+            Err(Fault::Io(error)) => panic!("a file in memory: {error}"),
+        };
+        stored = file.into_inner();
+        stored.truncate(inspected.len as usize);
+    }
+    Ok((finished, stored))
+}
+
+/// A sum of every decoded picture and of all sound. `None` if ffmpeg cannot read the file.
+fn content(path: &Path) -> Option<BTreeSet<String>> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-map", "0:v?", "-map", "0:a?", "-f", "framemd5", "-"])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let sums: BTreeSet<String> =
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    (output.status.success() && !sums.is_empty()).then_some(sums)
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+const CLEAN: Rules = Rules { keep_metadata: false, pixels_max: PIXELS_MAX };
+const KEEP: Rules = Rules { keep_metadata: true, pixels_max: PIXELS_MAX };
+
+#[test]
+fn real_files_are_stored_without_metadata_and_still_play() {
+    let folder = TestDir::new();
+    let mut random = Seeded(7);
+    let mut below = |bound: usize| {
+        let mut bytes = [0; 8];
+        random.fill(&mut bytes);
+        u64::from_be_bytes(bytes) as usize % bound.max(1)
+    };
+    for row in &ROWS {
+        let Some(path) = make(row, folder.path()) else { continue };
+        let bytes = std::fs::read(&path).expect("a file");
+        assert!(holds(&bytes, SECRET), "{}: the secret is in the file", row.name);
+        let (finished, stored) = store(&bytes, 65_536, CLEAN).expect(row.name);
+        assert!(!holds(&stored, SECRET), "{}: the secret is stored", row.name);
+        assert_eq!(store(&bytes, 61, CLEAN), Ok((finished, stored.clone())), "{}: in small pieces", row.name);
+        let again = store(&stored, 65_536, CLEAN).map(|(_, bytes)| bytes);
+        assert_eq!(again, Ok(stored.clone()), "{}: a second run changes nothing", row.name);
+        let (_, kept) = store(&bytes, 65_536, KEEP).expect(row.name);
+        assert!(holds(&kept, SECRET), "{}: metadata is kept where it is wanted", row.name);
+        let clean = path.with_file_name(format!("clean-{}", row.name));
+        std::fs::write(&clean, &stored).expect("a file");
+        assert_eq!(content(&clean), content(&path), "{}: the same pictures and sound", row.name);
+
+        for _ in 0..CHANGES {
+            // The secret is found in no part of the file.
+            let cut = &bytes[..below(bytes.len() + 1)];
+            let result = store(cut, 1 + below(4_096), CLEAN);
+            assert_eq!(result, store(cut, 65_536, CLEAN), "{}: cut at {}", row.name, cut.len());
+            if let Ok((_, stored)) = result {
+                assert!(!holds(&stored, SECRET), "{}: the secret is stored of {} bytes", row.name, cut.len());
+            }
+            // Wrong bytes: a result, and a second run changes nothing.
+            let mut wrong = bytes.clone();
+            for _ in 0..1 + below(4) {
+                let at = below(wrong.len());
+                wrong[at] = below(256) as u8;
+            }
+            if let Ok((_, stored)) = store(&wrong, 1 + below(4_096), CLEAN)
+                && let Ok((_, again)) = store(&stored, 65_536, CLEAN)
+            {
+                assert!(again.len() <= stored.len(), "{}", row.name);
+            }
+        }
+    }
+}
