@@ -1,7 +1,7 @@
 //! Measures posts next to a real Litestream that replicates the database, then restores the replica after a loss.
 //!
-//! See `scripts/litestream`, which finds both binaries. At each rate the posts are due at fixed times (an open loop), in
-//! rounds without and with Litestream in the same run. Afterwards the server and Litestream are killed during posts, and the
+//! See `scripts/litestream`, which finds both binaries. At each rate the posts are due at fixed times (an open loop), in turns
+//! on a server that never had a Litestream and on one with it. Afterwards the server and Litestream are killed during posts, and the
 //! restored copy is compared with the source. The bench prints a result for each required value, and ends with status 1 if
 //! one is missed. Arguments: rates, `--rounds=N`, `--seconds=N`. The data is in the target folder, or in `BENCH_DIR`.
 
@@ -68,17 +68,24 @@ fn main() -> ExitCode {
     let _ = std::fs::remove_dir_all(&dir); // of an earlier run
     std::fs::create_dir_all(&dir).expect("a folder for the bench");
     let env = [("LOG_LEVEL", "info,natter::access=warn"), ("CONNECTIONS_PER_ADDRESS", "10000")];
-    let launch = Launch::new(&dir).with(&env);
-    let natter = launch.start();
-    let mut people = People::arrive(natter.address, CLIENTS);
-    people.talk_at(WARM_UP.0, WARM_UP.1);
+    let plain_dir = dir.join("plain");
+    std::fs::create_dir_all(&plain_dir).expect("a folder for the other server");
+    let start = |dir: &Path| {
+        let launch = Launch::new(dir).with(&env);
+        let natter = launch.start();
+        let mut people = People::arrive(natter.address, CLIENTS);
+        people.talk_at(WARM_UP.0, WARM_UP.1);
+        (launch, natter, people)
+    };
+    let (_, plain, mut plain_people) = start(&plain_dir);
+    let (launch, natter, mut people) = start(&dir);
 
     println!("posts/s  Litestream   p50 ms   p99 ms   max ms  refused  largest WAL");
     let mut met = true;
     for rate in rates {
         let (mut without, mut with, mut locks) = (Vec::new(), Vec::new(), Locks::default());
         for _ in 0..rounds {
-            without.push(measure(&dir, &mut people, rate, time));
+            without.push(measure(&plain_dir, &mut plain_people, rate, time));
             let litestream = Litestream::start(&dir);
             let before = litestream.locks();
             with.push(measure(&dir, &mut people, rate, time));
@@ -106,6 +113,8 @@ fn main() -> ExitCode {
             format_args!("{rate}/s: the WAL stays below WAL_MAX"),
         );
     }
+    drop(plain_people);
+    plain.stop();
     met &= loss::play(&dir, &launch, natter, people);
     let _ = std::fs::remove_dir_all(&dir); // what stays is in the target folder
     if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -114,6 +123,15 @@ fn main() -> ExitCode {
 fn verdict(met: bool, what: std::fmt::Arguments<'_>) -> bool {
     println!("  {} {what}", if met { "reached:" } else { "MISSED: " });
     met
+}
+
+/// Ends the watch of a round, also after a panic.
+struct Watched<'a>(&'a AtomicBool);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn measure(dir: &Path, people: &mut People, rate: u32, time: Duration) -> Seen {
@@ -128,8 +146,9 @@ fn measure(dir: &Path, people: &mut People, rate: u32, time: Duration) -> Seen {
             }
             largest
         });
+        let watched = Watched(&ended);
         let paced = people.talk_at(rate, time);
-        ended.store(true, Ordering::Relaxed);
+        drop(watched);
         (paced, watch.join().expect("the largest size"))
     });
     let mut times = paced.times;

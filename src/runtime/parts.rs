@@ -1,6 +1,6 @@
 //! Connects the real components: the server to the loop, the store to its threads, the workers to their pools.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Database, Indexes, Interrupt, Machine, Reads, Worker, Writer, kernel};
 use crate::base::id::Id;
@@ -86,6 +86,10 @@ macro_rules! writer {
 
             fn is_at_work(&self) -> bool {
                 self.is_at_work()
+            }
+
+            fn pause(&mut self) -> Duration {
+                self.pause()
             }
         })*
     };

@@ -10,7 +10,7 @@ pub mod secure;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Poll, Token, Waker};
 
@@ -118,6 +118,10 @@ impl Writer for Store {
 
     fn is_at_work(&self) -> bool {
         false
+    }
+
+    fn pause(&mut self) -> Duration {
+        Duration::ZERO
     }
 }
 

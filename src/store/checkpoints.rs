@@ -4,12 +4,15 @@
 //! `durability`.
 //! Invariant: next to another process that has the database open, the WAL never loses what that process may still copy.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
 
 use super::fault::{Fault, with_cause};
 use super::wal_file::WalFile;
-use super::writer::{Wal, WriteHandle};
+use super::writer::{Wal, WriteHandle, WriterState};
 use super::{connection, holder};
 use crate::limits::{CHECKPOINT_BUSY_MS, STORE_BUSY_MS, WAL_HELD_PAGES, WAL_KEPT_BYTES};
 use crate::model::readiness::WalHeld;
@@ -33,36 +36,118 @@ const HELD_BUSY_MS: u64 = 10;
 /// two steps of its own checkpoint, and its replica is then corrupt: no other process may restart the WAL meanwhile.
 const WAL_LITESTREAM_PAGES: u64 = 24_000;
 
-const _: () = assert!(WAL_HELD_PAGES < WAL_LITESTREAM_PAGES);
+/// Pages in the WAL (48 MiB) from which on the write lock stays free between two batches. Litestream waits for the lock
+/// from 40 MiB on, and asks for it ten times in a second: without the pauses a writer with much to do never leaves it free,
+/// and the WAL grows up to WAL_MAX.
+const WAL_YIELD_PAGES: u64 = 12_000;
+/// Such a pause: longer than most batches.
+const YIELD: Duration = Duration::from_millis(20);
+/// Pages (128 MiB) from which on the pauses are long, so that larger batches change fewer pages.
+const WAL_PRESSED_PAGES: u64 = 32_000;
+const PRESSED_YIELD: Duration = Duration::from_millis(100);
+
+const _: () = assert!(WAL_HELD_PAGES < WAL_YIELD_PAGES && WAL_YIELD_PAGES < WAL_LITESTREAM_PAGES);
+const _: () = assert!(WAL_LITESTREAM_PAGES < WAL_PRESSED_PAGES);
 // A held WAL is reported only after attempts to restart it.
 const _: () = assert!(WAL_CHECKPOINT_PAGES < WAL_RESTART_PAGES && WAL_RESTART_PAGES < WAL_HELD_PAGES);
 const _: () = assert!(HELD_BUSY_MS < CHECKPOINT_BUSY_MS && CHECKPOINT_BUSY_MS < STORE_BUSY_MS);
 
-impl WriteHandle<'_> {
-    fn wal_path(&self) -> PathBuf {
-        connection::with_suffix(&self.writer_state.path, "-wal")
+/// Whether another process may copy the WAL. Litestream's tables tell it where `/proc` does not.
+pub(super) fn is_shared(conn: &Connection, path: &Path) -> rusqlite::Result<bool> {
+    Ok(has_litestream(conn)? || is_open_elsewhere(path))
+}
+
+fn has_litestream(conn: &Connection) -> rusqlite::Result<bool> {
+    let mut tables = conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = '_litestream_lock'")?;
+    tables.exists([])
+}
+
+fn is_open_elsewhere(path: &Path) -> bool {
+    holder::of_database(&connection::with_suffix(path, "-shm")).is_some()
+}
+
+impl WriterState {
+    fn path_of_wal(&self) -> PathBuf {
+        connection::with_suffix(&self.path, "-wal")
     }
 
+    /// The part of [`WriteHandle::remove_earlier_logs`] that needs the write lock.
+    fn remove_earlier_logs(&mut self) -> std::io::Result<Option<u32>> {
+        let Some(file) = WalFile::open(&self.path_of_wal(), self.page_bytes)? else {
+            (self.erased, self.erased_in, self.log_seen) = (false, None, None);
+            return Ok(None);
+        };
+        if std::mem::take(&mut self.erased) {
+            self.erased_in = Some(file.number);
+        }
+        let is_old = self.log_seen.replace(file.number) == Some(file.number);
+        let kept = u32::from(!is_old);
+        file.remove_earlier(kept)?;
+        self.erased_in = self.erased_in.filter(|it| file.number.wrapping_sub(*it) <= kept);
+        Ok(Some(file.number))
+    }
+}
+
+impl WriteHandle<'_> {
     /// Whether the file of the WAL may hold erased content, or is longer than it has to be.
     pub(super) fn holds_too_much(&self) -> bool {
         self.writer_state.erased
             || self.writer_state.erased_in.is_some()
-            || connection::length(&self.wal_path()) > WAL_KEPT_BYTES
+            || connection::length(&self.writer_state.path_of_wal()) > WAL_KEPT_BYTES
     }
 
-    /// Whether another process may copy the WAL. Litestream's tables tell it where `/proc` does not.
     pub(super) fn is_shared(&self) -> rusqlite::Result<bool> {
-        Ok(self.has_litestream()? || self.is_open_elsewhere())
+        is_shared(self.conn, &self.writer_state.path)
+    }
+
+    /// How long the database must stay unlocked before the next batch.
+    pub fn pause(&mut self) -> Duration {
+        match self.writer_state.wal_pages {
+            WAL_YIELD_PAGES.. if !self.has_litestream().unwrap_or(false) => Duration::ZERO,
+            WAL_PRESSED_PAGES.. => PRESSED_YIELD,
+            WAL_YIELD_PAGES.. => YIELD,
+            _ => Duration::ZERO,
+        }
     }
 
     fn has_litestream(&self) -> rusqlite::Result<bool> {
-        let mut tables =
-            self.conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = '_litestream_lock'")?;
-        tables.exists([])
+        has_litestream(self.conn)
     }
 
     fn is_open_elsewhere(&self) -> bool {
-        holder::of_database(&connection::with_suffix(&self.writer_state.path, "-shm")).is_some()
+        is_open_elsewhere(&self.writer_state.path)
+    }
+
+    /// Proves that the WAL is on disk where it can't be truncated, because another process may not have copied it.
+    pub(super) fn rewrite_wal(&mut self) -> Result<(), Fault> {
+        let rewritten = self.locked(|state| match WalFile::open(&state.path_of_wal(), state.page_bytes)? {
+            Some(file) => file.rewrite(),
+            None => Ok(()),
+        });
+        match rewritten {
+            Err(error) => Err(self.checkpoint_failed(&error)),
+            Ok(None) => Err(self.blocked(Fault::Busy)),
+            Ok(Some(Ok(()))) => Ok(()),
+            Ok(Some(Err(error))) => {
+                log::error!("storage: the WAL can't be written again: {error}");
+                let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+                Err(self.blocked(if is_full { Fault::Full } else { Fault::Io }))
+            }
+        }
+    }
+
+    /// Runs `work` while no other connection writes. `None` if another one does.
+    fn locked<T>(&mut self, work: impl FnOnce(&mut WriterState) -> T) -> rusqlite::Result<Option<T>> {
+        connection::set_busy_timeout(self.conn, 0)?;
+        let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        connection::set_busy_timeout(self.conn, STORE_BUSY_MS)?;
+        match begun {
+            Err(error) if Fault::of(&error) == Fault::Busy => return Ok(None),
+            begun => begun?,
+        };
+        let result = work(self.writer_state);
+        self.conn.prepare_cached("ROLLBACK")?.execute([])?;
+        Ok(Some(result))
     }
 
     fn held(&self, pages: u64) -> Option<WalHeld> {
@@ -100,37 +185,11 @@ impl WriteHandle<'_> {
     /// Removes earlier logs from the file of the WAL. Returns the number of the current log, if there is one and no other
     /// connection writes.
     fn remove_earlier_logs(&mut self) -> rusqlite::Result<Option<u32>> {
-        connection::set_busy_timeout(self.conn, 0)?;
-        let begun = self.conn.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
-        connection::set_busy_timeout(self.conn, STORE_BUSY_MS)?;
-        match begun {
-            Err(error) if Fault::of(&error) == Fault::Busy => return Ok(None),
-            begun => begun?,
-        };
-        let removed = self.remove_earlier_locked();
-        self.conn.prepare_cached("ROLLBACK")?.execute([])?;
+        let removed = self.locked(WriterState::remove_earlier_logs)?.unwrap_or(Ok(None));
         Ok(removed.unwrap_or_else(|error| {
             log::warn!("storage: earlier parts of the WAL can't be removed: {error}");
             None
         }))
-    }
-
-    /// The part of [`WriteHandle::remove_earlier_logs`] that runs with the write lock.
-    fn remove_earlier_locked(&mut self) -> std::io::Result<Option<u32>> {
-        let path = self.wal_path();
-        let writer_state = &mut *self.writer_state;
-        let Some(file) = WalFile::open(&path, writer_state.page_bytes)? else {
-            (writer_state.erased, writer_state.erased_in, writer_state.log_seen) = (false, None, None);
-            return Ok(None);
-        };
-        if std::mem::take(&mut writer_state.erased) {
-            writer_state.erased_in = Some(file.number);
-        }
-        let is_old = writer_state.log_seen.replace(file.number) == Some(file.number);
-        let kept = u32::from(!is_old);
-        file.remove_earlier(kept)?;
-        writer_state.erased_in = writer_state.erased_in.filter(|it| file.number.wrapping_sub(*it) <= kept);
-        Ok(Some(file.number))
     }
 
     pub(super) fn shorten_wal(&mut self, now: Instant) -> rusqlite::Result<()> {

@@ -1,11 +1,12 @@
 //! Whether answered writes are on disk, and what has to succeed before the writer answers again.
 //!
 //! After a sync that failed, Linux marks the pages clean: a later sync of the same pages returns 0 and writes nothing. So a
-//! failed sync is never repeated: its bytes are written to other blocks. Owns the states and the rule of which fault leads
-//! to which state. Leaves the work to `upkeep` (checkpoints) and `replacement` (a new file).
+//! failed sync is never repeated: its bytes are written to other blocks, or, where another process copies the WAL, written
+//! again to the same ones (`wal_file`). Owns the states and the rule of which fault leads to which state. Leaves the work to
+//! `upkeep` (checkpoints) and `replacement` (a new file).
 //!
 //! ```text
-//! Unproven ──TRUNCATE, mark of the start──→ Sound ←──TRUNCATE──┐
+//! Unproven ──TRUNCATE, mark of the start──→ Sound ←──TRUNCATE──┐        (TRUNCATE: or the WAL is written again)
 //!     │                                      │ │               │
 //!     │                                      │ └─failed COMMIT─→ WAL
 //!     └──────────failed checkpoint───────────┴──→ Database ←───┘ failed checkpoint

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::connection::{close_in_order, open_writer};
 use super::fault::OpenFault;
 use super::inspect::{self, Access};
-use super::{StoreOptions, codes, metadata, outbox, schema_check, sessions};
+use super::{StoreOptions, checkpoints, codes, metadata, outbox, schema_check, sessions};
 
 /// Whether a restored database keeps its sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub fn adopt_secret(options: &StoreOptions) -> Result<(), OpenFault> {
     change(&unchecked, |conn| metadata::set_password_tag(conn, options.password_tag))
 }
 
-/// Runs one transaction and closes the database with an empty WAL.
+/// Runs one transaction and closes the database with an empty WAL, unless another process may not have copied the WAL: the
+/// next server removes what it may.
 fn change(
     options: &StoreOptions,
     change: impl FnOnce(&Connection) -> rusqlite::Result<()>,
@@ -56,6 +57,9 @@ fn change(
     let transaction = conn.transaction().map_err(wrap)?;
     change(&transaction).map_err(wrap)?;
     transaction.commit().map_err(wrap)?;
+    if checkpoints::is_shared(&conn, &options.path).map_err(wrap)? {
+        return conn.close().map_err(|(_, error)| wrap(error));
+    }
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(wrap)?;
     close_in_order(conn).map_err(wrap)
 }

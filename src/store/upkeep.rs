@@ -55,6 +55,11 @@ impl Store {
         self.replacing.copy.is_some()
     }
 
+    /// See [`WriteHandle::pause`].
+    pub fn pause(&mut self) -> Duration {
+        self.handle().pause()
+    }
+
     /// See [`WriteHandle::is_wal_held`].
     pub fn is_wal_held(&mut self) -> bool {
         self.handle().is_wal_held()
@@ -167,7 +172,8 @@ impl WriteHandle<'_> {
     }
 
     /// Proves that answered writes are on disk, by a checkpoint that syncs the WAL and the database and truncates the WAL,
-    /// so that later writes go to new blocks. After a start it also writes the mark of the start.
+    /// so that later writes go to new blocks. Next to a process that copies the WAL, the WAL is written again instead. After a
+    /// start it also writes the mark of the start.
     pub fn prove(&mut self) -> Result<(), Fault> {
         // First a test write: the space that the checkpoint frees would let one small write through, and the next post
         // would fail.
@@ -175,24 +181,36 @@ impl WriteHandle<'_> {
         {
             self.probe()?;
         }
-        match self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS) {
+        let is_shared = match self.is_shared() {
             Err(error) => return Err(self.checkpoint_failed(&error)),
-            Ok(wal) if wal.busy => {
-                self.writer_state.durability.blocked(Fault::Busy);
-                return Err(Fault::Busy);
-            }
-            Ok(_) => {}
-        }
+            Ok(is_shared) => is_shared,
+        };
+        if is_shared { self.rewrite_wal() } else { self.truncate_wal() }?;
         if let Err(error) = self.begin().map_err(with_cause) {
             self.writer_state.durability.commit_failed(&error);
             let fault = self.writer_state.commit_faults.begins(&error);
             self.writer_state.durability.blocked(fault);
             return Err(fault);
         }
-        (self.writer_state.erased, self.writer_state.erased_in) = (false, None);
+        // A log that stays may hold content that an earlier process erased.
+        (self.writer_state.erased, self.writer_state.erased_in) = (is_shared, None);
         self.writer_state.durability.is_proven();
         // The failure may persist, and only a write shows it.
         if self.writer_state.failing.is_some() { self.probe() } else { Ok(()) }
+    }
+
+    fn truncate_wal(&mut self) -> Result<(), Fault> {
+        match self.checkpoint_soon("PRAGMA wal_checkpoint(TRUNCATE)", CHECKPOINT_BUSY_MS) {
+            Err(error) => Err(self.checkpoint_failed(&error)),
+            Ok(wal) if wal.busy => Err(self.blocked(Fault::Busy)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// An attempt to prove the WAL failed without a change of the files.
+    pub(super) fn blocked(&mut self, fault: Fault) -> Fault {
+        self.writer_state.durability.blocked(fault);
+        fault
     }
 
     /// Records once that the database is open.

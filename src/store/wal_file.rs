@@ -1,10 +1,10 @@
-//! The WAL as a file: finds the current log in it, and removes what earlier logs left.
+//! The WAL as a file: finds the current log in it, proves it on disk, and removes what earlier logs left.
 //!
 //! SQLite writes one log after another into the same file, each from its beginning, and marks each frame with the number of
 //! its log (<https://www.sqlite.org/fileformat2.html#walformat>: salt-1 increases by one with each log). After the frames of
 //! the current log the file still holds the rest of earlier ones. Knows nothing of transactions: the caller holds the
 //! database's write lock, so that no other connection writes to the file.
-//! Invariant: no frame of the current log is removed.
+//! Invariant: no frame of the current log is removed or changed.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,6 +18,8 @@ const FRAME_HEADER_BYTES: u64 = 24;
 /// Offset of the log's number in the header of the file and in that of a frame.
 const NUMBER_IN_HEADER: u64 = 16;
 const NUMBER_IN_FRAME: u64 = 8;
+/// Bytes that are written again at once.
+const COPY_BYTES: u64 = 1 << 20;
 
 pub struct WalFile {
     file: File,
@@ -43,6 +45,29 @@ impl WalFile {
 
     /// Shortens the file by the frames that are of neither the current log nor one of the `kept` logs before it.
     pub fn remove_earlier(&self, kept: u32) -> io::Result<()> {
+        let frames = self.frames_since(kept)?;
+        if frames == self.frames {
+            Ok(())
+        } else {
+            self.file.set_len(HEADER_BYTES + frames * self.frame_bytes)
+        }
+    }
+
+    /// Writes the current log again as it is, and syncs it. A page whose sync has failed is clean, and another sync would not
+    /// write it; after this, all of them are on disk.
+    pub fn rewrite(&self) -> io::Result<()> {
+        let end = HEADER_BYTES + self.frames_since(0)? * self.frame_bytes;
+        let mut buffer = vec![0; COPY_BYTES as usize];
+        for at in (0..end).step_by(COPY_BYTES as usize) {
+            let piece = &mut buffer[..(end - at).min(COPY_BYTES) as usize];
+            self.file.read_exact_at(piece, at)?;
+            self.file.write_all_at(piece, at)?;
+        }
+        self.file.sync_all()
+    }
+
+    /// How many frames are of the current log or of one of the `kept` logs before it.
+    fn frames_since(&self, kept: u32) -> io::Result<u64> {
         // Each log began at the beginning of the file: a frame is of the same log as the frame before it or of an earlier one.
         let (mut low, mut high) = (0, self.frames);
         while low < high {
@@ -50,7 +75,7 @@ impl WalFile {
             let number = number_at(&self.file, HEADER_BYTES + middle * self.frame_bytes + NUMBER_IN_FRAME)?;
             if self.number.wrapping_sub(number) <= kept { low = middle + 1 } else { high = middle }
         }
-        if low == self.frames { Ok(()) } else { self.file.set_len(HEADER_BYTES + low * self.frame_bytes) }
+        Ok(low)
     }
 }
 
@@ -97,6 +122,9 @@ mod tests {
             file(&path, current, numbers);
             let wal = WalFile::open(&path, PAGE).expect("read").expect("a log");
             assert_eq!(wal.number, current);
+            let before = std::fs::read(&path).expect("a file");
+            wal.rewrite().expect("written again");
+            assert_eq!(std::fs::read(&path).expect("a file"), before);
             wal.remove_earlier(kept).expect("shortened");
             let length = path.metadata().expect("a file").len();
             let expected = HEADER_BYTES + left * (FRAME_HEADER_BYTES + PAGE);

@@ -56,6 +56,8 @@ pub trait Writer {
     fn readiness(&self) -> Readiness;
     /// Whether [`Writer::maintain`] has more to do at once.
     fn is_at_work(&self) -> bool;
+    /// How long the database must stay unlocked before the next batch, for another process that waits for it.
+    fn pause(&mut self) -> Duration;
 }
 
 /// The one writer, used by one thread.
@@ -223,7 +225,10 @@ impl WriterThread {
         // After the answers are sent, so that no answer waits for this work.
         match reason.or_else(|| self.maintain(writer)).or_else(|| self.sweep(writer)) {
             Some(reason) => Iteration::Fatal(reason),
-            None => Iteration::Done,
+            None => {
+                std::thread::sleep(writer.pause());
+                Iteration::Done
+            }
         }
     }
 
