@@ -135,8 +135,15 @@ fn store(bytes: &[u8], piece: usize, rules: Rules) -> Result<(Finished, Vec<u8>)
     Ok((finished, stored))
 }
 
-/// A sum of every decoded picture and of all sound. `None` if ffmpeg cannot read the file.
+/// A sum of every decoded picture and of all sound. `None` if the file cannot be read.
 fn content(path: &Path) -> Option<BTreeSet<String>> {
+    // ffmpeg reads no HEIF pictures.
+    let is_heif = path.extension().is_some_and(|it| it == "heic" || it == "avif");
+    let decoded = path.with_extension("png");
+    if is_heif && !Command::new("heif-convert").arg(path).arg(&decoded).output().ok()?.status.success() {
+        return None;
+    }
+    let path = if is_heif { &decoded } else { path };
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(path)
@@ -178,7 +185,9 @@ fn real_files_are_stored_without_metadata_and_still_play() {
         assert!(holds(&kept, SECRET), "{}: metadata is kept where it is wanted", row.name);
         let clean = path.with_file_name(format!("clean-{}", row.name));
         std::fs::write(&clean, &stored).expect("a file");
-        assert_eq!(content(&clean), content(&path), "{}: the same pictures and sound", row.name);
+        let played = content(&path);
+        assert!(played.is_some(), "{}: it plays", row.name);
+        assert_eq!(content(&clean), played, "{}: the same pictures and sound", row.name);
 
         for _ in 0..CHANGES {
             // The secret is found in no part of the file.

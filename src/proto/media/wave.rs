@@ -49,7 +49,18 @@ pub(super) fn clean_mp3<F: Read + Write + Seek>(medium: &mut Medium<'_, F>) -> R
         let Some(from) = clear_tag_before(medium, end)? else { break };
         end = from;
     }
-    Ok(())
+    if end == medium.len() { clear_incomplete_tag(medium) } else { Ok(()) }
+}
+
+/// An incomplete file may end inside of its last tag. In sound these three letters are next to impossible so near to the end,
+/// and would cost a part of a frame.
+fn clear_incomplete_tag<F: Read + Write + Seek>(medium: &mut Medium<'_, F>) -> Result<(), Fault> {
+    let from = medium.len().saturating_sub(ID3V1 - 1);
+    let last = medium.range(from, medium.len() - from, ID3V1 as usize)?.unwrap_or_default();
+    match last.windows(3).rposition(|three| three == b"TAG") {
+        Some(at) => medium.zero(from + at as u64 + 3, last.len() as u64),
+        None => Ok(()),
+    }
 }
 
 /// The size after the head of an ID3v2 tag: four bytes of seven bits.

@@ -43,6 +43,8 @@ fn a_wav_and_an_mp3_keep_their_sound_alone() {
     let file = [&id3(0x80, SECRET)[..], frame, &ape(SECRET, 1), &lyrics(SECRET), &v1(SECRET, 17)].concat();
     let stored = [&id3(0, &[0; 9])[..], frame, &ape(&[0; 9], 0), &lyrics(&[0; 9]), &v1(b"", 0xff)].concat();
     check(&file, Kind::Mp3, Kind::Mp3, None, &stored);
+    let cut = |text: &[u8]| [&frame[..], b"TAG", text].concat();
+    check(&cut(SECRET), Kind::Mp3, Kind::Mp3, None, &cut(&[0; 9]));
     let bare = [&frame[..], frame].concat();
     check(&bare, Kind::Mp3, Kind::Mp3, None, &bare);
 }
