@@ -68,6 +68,10 @@ pub enum Ask {
         floor: u64,
     },
     Rename,
+    /// Subscribes a session to notifications.
+    Push,
+    /// Says what a device shows.
+    Focus,
     /// `exact`: nothing changes until it is complete.
     Export {
         exact: bool,

@@ -174,6 +174,14 @@ impl Run {
                 self.model.check_profile(at(data, "profile").expect("a profile"), floor);
             }
             Ask::Export { .. } => panic!("an export without chunks"),
+            Ask::Push => {
+                let level = text_at(data, "level");
+                assert!(
+                    level.is_some_and(|level| ["off", "who", "text"].contains(&level.as_str())),
+                    "{data:?}"
+                );
+            }
+            Ask::Focus => assert_eq!(data, &Value::Null),
             Ask::Rename => self.model.check_profile(data, 0),
             Ask::Post { client_id, .. } => self.posted(d, client_id, data, &reply),
             Ask::Read { conversation } => {

@@ -18,6 +18,7 @@ use natter::model::event::Fact;
 use natter::model::id::{ConversationId, ProfileId, SessionId};
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
+use natter::model::push::Pushed;
 use natter::server::Server;
 use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use natter::store::{Fault, Index, Reader, Store, StoreOptions};
@@ -549,6 +550,15 @@ impl Runtime {
         let done = match job {
             Job::SendMail(_) if !self.calm && rng.chance(200) => Done::Mail(Delivery::Failed),
             Job::SendMail(_) => Done::Mail(Delivery::Sent),
+            Job::Push(_) if !self.calm && rng.chance(300) => Done::Pushed(
+                [
+                    Pushed::Gone,
+                    Pushed::Refused,
+                    Pushed::Later(None),
+                    Pushed::Later(Some(Duration::from_secs(1))),
+                ][rng.below(4)],
+            ),
+            Job::Push(_) => Done::Pushed(Pushed::Accepted),
             Job::FindPlace { .. } => Done::Place(rng.chance(500).then(|| "Here".to_owned())),
             job => self.hasher.run(job),
         };

@@ -2,6 +2,7 @@
 //!
 //! How they connect is in `connecting`. Owns the choice and the bytes. Does not check an answer.
 
+use natter::base::crypto::base64url;
 use natter::base::id::Id;
 use natter::base::json;
 use natter::model::id::{ConversationId, ProfileId};
@@ -26,7 +27,8 @@ impl Run {
             return self.refresh(d);
         }
         let (groups, blocks) = (usize::from(self.plan.groups), usize::from(self.plan.blocks));
-        let weights = [30, 12, 6, 16, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks, 4, 10, 3, 4, 1];
+        let weights =
+            [30, 12, 6, 16, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks, 4, 10, 3, 4, 1, 2, 3];
         match self.rng.weighted(&weights) {
             0 => {
                 // Sometimes several at once, which the writer may commit in one batch.
@@ -53,7 +55,9 @@ impl Run {
             16 => self.type_somewhere(d),
             17 => self.renew_stream(d),
             18 => self.rename(d),
-            _ => self.export(d, false),
+            19 => self.export(d, false),
+            20 => self.subscribe(d),
+            _ => self.show(d),
         }
     }
 
@@ -103,6 +107,26 @@ impl Run {
 
     pub fn export(&mut self, d: usize, exact: bool) {
         self.request(d, Ask::Export { exact }, "GET", "/api/v1/user/export", None);
+    }
+
+    /// Has notifications pushed, or no longer. The devices of all share two browsers.
+    fn subscribe(&mut self, d: usize) {
+        let level = ["off", "who", "text"][self.rng.below(3)];
+        let (public, auth) = (base64url(&[4; 65]), base64url(&[7; 16]));
+        let body = format!(
+            r#"{{"endpoint":"https://push.example/{}","p256dh":"{public}","auth":"{auth}","level":"{level}"}}"#,
+            self.rng.below(2)
+        );
+        self.request(d, Ask::Push, "PUT", "/api/v1/push", Some(&body));
+    }
+
+    /// Says which conversation a device shows.
+    fn show(&mut self, d: usize) {
+        let shown = self.some_conversation(d).filter(|_| self.rng.chance(700));
+        let shown = shown.map_or("null".to_owned(), |(conversation, _)| format!("\"{conversation}\""));
+        if self.devices[d].live_native() {
+            self.op(d, Ask::Focus, "focus", &format!(r#""conversation":{shown}"#));
+        }
     }
 
     /// Changes what others see of a profile. The nick names are few, so that some are taken.
