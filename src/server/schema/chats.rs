@@ -1,7 +1,7 @@
 //! The rows of the schema table for messages, conversations, uploads and streams.
 
 use super::accounts::asked_role;
-use super::operations::{Header, JSON, Operation, limit, paging, row};
+use super::operations::{BYTES, Header, JSON, Operation, limit, paging, row};
 use super::shape::*;
 use super::types::{cursor, message_text, title};
 use crate::limits::{ATTACHMENTS_MAX, MEMBERS_MOST};
@@ -167,7 +167,17 @@ const ETAG: Header = ("ETag", "A strong tag of the bytes as stored.");
 const DISPOSITION: Header =
     ("Content-Disposition", "`inline` for images, audio and video, else `attachment`; with the file's name.");
 
-const TYPES: &str = "The type comes from the bytes: JPEG, PNG, GIF, WebP, HEIC, HEIF, AVIF, MP4, QuickTime, WebM, Ogg, MP3, WAV, PDF, ZIP; other valid UTF-8 is text/plain; anything else is 415. MP4, WebM and Ogg with sound and no picture are audio/*. Pictures that browsers show are accepted, also incomplete ones; bytes that do not belong to the picture are not stored. Unless KEEP_METADATA is set, places, owners, devices and comments are removed or overwritten; pixels, colour and orientation stay. A WebP keeps its orientation tag, and its width and height are those of its pixels, since browsers ignore the tag. A picture of more than PIXELS_MAX pixels is 422. A member keeps at most UPLOAD_QUOTA bytes in UPLOAD_FILES_MAX uploads, those being received included; more is 413 quota_exceeded. size, sha256 and ETag are of the stored bytes.";
+/// Far more than any field of a request has.
+fn field() -> Schema {
+    text().length(1, 8_192)
+}
+
+/// A file has the type of its bytes. Generators of clients know [`BYTES`] and not the range, which includes it.
+fn file() -> Vec<(&'static str, Schema)> {
+    vec![(BYTES, bytes()), ("*/*", bytes())]
+}
+
+const TYPES: &str = "The Content-Type of a raw body is not read. The type comes from the bytes: JPEG, PNG, GIF, WebP, HEIC, HEIF, AVIF, MP4, QuickTime, WebM, Ogg, MP3, WAV, PDF, ZIP; other valid UTF-8 is text/plain; anything else is 415. MP4, WebM and Ogg with sound and no picture are audio/*. Pictures that browsers show are accepted, also incomplete ones; bytes that do not belong to the picture are not stored. Unless KEEP_METADATA is set, places, owners, devices and comments are removed or overwritten; pixels, colour and orientation stay. A WebP keeps its orientation tag, and its width and height are those of its pixels, since browsers ignore the tag. A picture of more than PIXELS_MAX pixels is 422. A member keeps at most UPLOAD_QUOTA bytes in UPLOAD_FILES_MAX uploads, those being received included; more is 413 quota_exceeded. size, sha256 and ETag are of the stored bytes.";
 
 #[rustfmt::skip]
 pub fn uploads() -> Vec<Operation> {
@@ -179,7 +189,7 @@ pub fn uploads() -> Vec<Operation> {
         }
             .says(TYPES)
             .body("multipart/form-data", object(&[must("file", bytes(), "The file.")]))
-            .body("*/*", bytes())
+            .body(BYTES, bytes())
             .gives(201, "On disk.", named("Upload"), "The file.")
             .codes(&[Code::StorageFull])
             .invalid(&["file", "filename"]),
@@ -187,15 +197,22 @@ pub fn uploads() -> Vec<Operation> {
             .says("409 while a message shows it.")
             .no_content("Removed.")
             .codes(&[Code::InUse, Code::NotAllowed]),
-        row(Get, "/uploads/{upload}/{name}", tag, "The bytes of the file; supports ETag, Range, If-None-Match and If-Range")
+        Operation {
+            headers: vec![
+                may("Range", field(), "One range, such as `bytes=0-99`; more or others are ignored."),
+                may("If-Range", field(), "The range counts only for the bytes with this ETag."),
+                may("If-None-Match", field(), "ETags of the client's copies."),
+            ],
+            ..row(Get, "/uploads/{upload}/{name}", tag, "The bytes of the file; supports ETag, Range, If-None-Match and If-Range")
+        }
             .says("With a bearer token, readable by its owner and by the members of a conversation in which a message shows it; or by the signature of its `url`.")
             .query(vec![
                 may("expires", count().format("int64"), "Until when the signature is good, in Unix seconds."),
                 may("sig", text().length(1, 128), "The signature of `url`."),
             ])
-            .answer(200, "The file.", vec![("*/*", bytes())])
+            .answer(200, "The file; its Content-Type is that of the bytes.", file())
             .with(&[ETAG, DISPOSITION])
-            .answer(206, "The part that Range names.", vec![("*/*", bytes())])
+            .answer(206, "The part that Range names.", file())
             .with(&[ETAG, DISPOSITION, ("Content-Range", "Which part of how many bytes.")])
             .answer(304, "The client's copy is still current.", vec![])
             .with(&[ETAG])

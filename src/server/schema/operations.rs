@@ -61,6 +61,8 @@ pub const EVERY: &[Header] =
     &[("X-Request-Id", "The request's own, if it is 1 to 64 of `[A-Za-z0-9._-]`, else a new one.")];
 
 pub const JSON: &str = "application/json";
+/// Bytes of any type.
+pub const BYTES: &str = "application/octet-stream";
 /// One JSON object on each line.
 pub const LINES: &str = "application/x-ndjson";
 

@@ -109,7 +109,7 @@ fn size() -> Schema {
 /// Every type with a name, in the order of the documents.
 #[rustfmt::skip]
 pub fn all() -> Vec<(&'static str, Schema)> {
-    vec![
+    let mut all = vec![
         ("Id", text().pattern("^[0-7][0-9A-HJKMNP-TV-Z]{25}$").says("A ULID: 26 characters of Crockford's base 32, accepted in either case, sent in upper case.")),
         ("Time", text().format("date-time").pattern(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$").says("RFC 3339, UTC, milliseconds.")),
         ("Cursor", text().pattern(r"^[a-z0-9]{1,32}:\d+$").says("A position in the log: <epoch>:<seq>.")),
@@ -163,7 +163,9 @@ pub fn all() -> Vec<(&'static str, Schema)> {
             must("seq", count(), "Its position in the total order of the server."),
             must("data", any_object(), "What happened."),
         ]).says("One event of the log.")),
-    ]
+    ];
+    all.extend(export_lines());
+    all
 }
 
 #[rustfmt::skip]
@@ -248,23 +250,37 @@ fn push_subscription() -> Schema {
     .says("The notifications of one device.")
 }
 
-/// One line of an export: the kind of a thing, and the thing.
-#[rustfmt::skip]
+/// One line of an export: the kind of a thing, and the thing. Each has a name, since generators of clients name no choice.
 fn export_line() -> Schema {
+    one_of([
+        named("ExportedMember"),
+        named("ExportedProfile"),
+        named("ExportedSession"),
+        named("ExportedBlock"),
+        named("ExportedUpload"),
+        named("ExportedConversation"),
+        named("ExportedMessage"),
+        named("ExportedReaction"),
+    ])
+    .says("One line of an export: a thing of one's own.")
+}
+
+#[rustfmt::skip]
+fn export_lines() -> Vec<(&'static str, Schema)> {
     let line = |kind, data: Schema| object(&[
         must("kind", constant(kind), "What it is."),
         must("data", data, "The thing itself."),
-    ]);
+    ]).says("A line of an export.");
     let shown = |except: &str| session_fields().into_iter().filter(|field| field.name != except).collect::<Vec<_>>();
     let mut kept = upload_fields();
     kept.push(must("created_at", time(), "When it was uploaded."));
-    one_of([
-        line("member", named("Member")),
-        line("profile", named("Profile")),
-        line("session", object(&shown("current"))),
-        line("block", object(&[must("profile", id(), "Whom one blocks.")])),
-        line("upload", object(&kept)),
-        line("conversation", object(&[
+    vec![
+        ("ExportedMember", line("member", named("Member"))),
+        ("ExportedProfile", line("profile", named("Profile"))),
+        ("ExportedSession", line("session", object(&shown("current")))),
+        ("ExportedBlock", line("block", object(&[must("profile", id(), "Whom one blocks.")]))),
+        ("ExportedUpload", line("upload", object(&kept))),
+        ("ExportedConversation", line("conversation", object(&[
             must("id", id(), "For paths."),
             must("type", kind_of_conversation(), "Between two, or a group."),
             must("title", or_null(title()), "Of a group."),
@@ -272,13 +288,13 @@ fn export_line() -> Schema {
             must("read_n", count(), "All up to this `n` is read."),
             must("last_n", count(), "The `n` of the newest message."),
             must("muted", flag(), "For oneself only."),
-        ])),
-        line("message", named("Message")),
-        line("reaction", object(&[
+        ]))),
+        ("ExportedMessage", line("message", named("Message"))),
+        ("ExportedReaction", line("reaction", object(&[
             must("message", id(), "To which message."),
             must("emoji", emoji(), "Fully qualified."),
-        ])),
-    ]).says("One line of an export: a thing of one's own.")
+        ]))),
+    ]
 }
 
 #[rustfmt::skip]
