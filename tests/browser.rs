@@ -39,11 +39,14 @@ use natter::base::json;
 use chromium::{Chromium, GLANCE, PATIENCE};
 use page::{DESKTOP, PHONE, Page, by};
 use support::TestDir;
+use support::hop::Hop;
 use support::process::{Launch, Natter, is_over_tls};
 
-/// A server, a browser, and the folder of both.
+/// A server, a browser, the hop between them, and the folder of both.
 struct Stage {
     chromium: Chromium,
+    /// None over TLS, which a hop cannot read.
+    hop: Option<Hop>,
     natter: Natter,
     launch: Launch,
     _dir: TestDir,
@@ -85,11 +88,17 @@ impl Stage {
         // The server restarts on the same port.
         let launch = launch.with(&[("PORT", &natter.address.port().to_string())]);
         let chromium = Chromium::start(&binary, &browser, is_over_tls());
-        Some(Stage { chromium, natter, launch, _dir: dir, _turn: turn })
+        let hop = (!is_over_tls()).then(|| Hop::to(natter.address));
+        Some(Stage { chromium, hop, natter, launch, _dir: dir, _turn: turn })
+    }
+
+    /// Where a browser reaches the server.
+    fn address(&self) -> SocketAddr {
+        self.hop.as_ref().map_or(self.natter.address, |hop| hop.address)
     }
 
     fn origin(&self) -> String {
-        format!("{}://{}", if is_over_tls() { "https" } else { "http" }, self.natter.address)
+        format!("{}://{}", if is_over_tls() { "https" } else { "http" }, self.address())
     }
 
     fn url(&self) -> String {
@@ -102,7 +111,7 @@ impl Stage {
         if is_over_tls() {
             return support::tls::forward_to(self.natter.address);
         }
-        self.natter.address
+        self.address()
     }
 
     fn page(&mut self, name: &'static str) -> Page {

@@ -119,10 +119,21 @@ fn without_comments(bytes: &[u8]) -> Vec<u8> {
         let is_comment = inside || text.starts_with(b"//");
         inside &= !text.ends_with(b"*/");
         if !is_comment {
-            out.extend_from_slice(line);
+            without_casts(line, &mut out);
         }
     }
     out
+}
+
+/// No browser reads a cast. One is on one line, and no text of the client begins like it.
+fn without_casts(mut line: &[u8], out: &mut Vec<u8>) {
+    let find = |text: &[u8], part: &[u8]| text.windows(part.len()).position(|it| it == part);
+    while let Some(start) = find(line, b"/** @") {
+        let end = find(&line[start..], b"*/ ").expect("a cast ends on its line");
+        out.extend_from_slice(&line[..start]);
+        line = &line[start + end + 3..];
+    }
+    out.extend_from_slice(line);
 }
 
 #[cfg(test)]
@@ -153,9 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cast_is_code_and_a_comment_is_not() {
-        let text = "/** @type {X} */\nconst a = 1;\n/** @type {Y} */ (a).b = 2;\n// no\n/**\n * no\n */\n";
-        assert_eq!(without_comments(text.as_bytes()), b"const a = 1;\n/** @type {Y} */ (a).b = 2;\n");
+    fn a_cast_leaves_its_value_and_a_comment_nothing() {
+        let text = "/** @type {X} */\nconst a = 1;\n/** @type {Y} */ (a).b = 2;\n// no\n/**\n * no\n */\nlet c = /** @type {Z} */ (f(/** @type {W} */ (a)));\n";
+        assert_eq!(without_comments(text.as_bytes()), b"const a = 1;\n(a).b = 2;\nlet c = (f((a)));\n");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { requestOf, ROUTES } from '../../src/site/client/net/ops.js';
+import { requestOf, ROUTES } from '../../src/site/client/net/request.js';
 import { SseParser } from '../../src/site/client/net/sse.js';
 import { Typing } from '../../src/site/client/state/typing.js';
 
@@ -39,20 +39,27 @@ test('a line without an end is refused', () => {
 
 test('an op is the request that the API documents for it', () => {
   const { paths } = JSON.parse(readFileSync(new URL('../../src/site/openapi.json', import.meta.url), 'utf8'));
-  for (const [op, [method, path]] of Object.entries(ROUTES)) {
+  for (const [op, route] of Object.entries(ROUTES)) {
+    const [method, path] = route.split(' ');
     const operation = paths[`/api/v1${path}`]?.[method.toLowerCase()];
     assert.equal(operation?.['x-natter-name'], op, `${method} ${path}`);
   }
-  assert.deepEqual(requestOf('message.react', { message: 'm', emoji: '👍' }), {
+  assert.deepEqual(requestOf(ROUTES['message.react'], { message: 'm', emoji: '👍' }), {
     method: 'PUT',
     path: '/messages/m/reactions/%F0%9F%91%8D',
     body: undefined,
   });
-  assert.deepEqual(requestOf('conversation.read', { conversation: 'c', n: 3 }), {
+  assert.deepEqual(requestOf(ROUTES['conversation.read'], { conversation: 'c', n: 3 }), {
     method: 'POST',
     path: '/conversations/c/read',
     body: { n: 3 },
   });
+  // What a read leaves open is not in its query.
+  assert.deepEqual(requestOf('GET /search', { q: 'a&b', conversation: 'c', next: undefined }), {
+    method: 'GET',
+    path: '/search?q=a%26b&conversation=c',
+  });
+  assert.deepEqual(requestOf('GET /conversations', { next: undefined }), { method: 'GET', path: '/conversations' });
 });
 
 test('who types stops by a word, or by silence', (context) => {

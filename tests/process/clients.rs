@@ -1,20 +1,23 @@
 //! Tests of the example client: it stores each post once, even if answers are lost or the server is killed, and a reader resumes by
 //! its cursor.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::stdout_of;
 use super::support::TestDir;
+use super::support::hop::Hop;
 use super::support::net::Http;
-use super::support::process::{Launch, Natter};
+use super::support::process::Launch;
 
 /// Starts `examples/client.py`; `None` without Python.
-fn start(natter: &Natter, folder: &Path, name: &str, post: &[&str]) -> Option<Child> {
+fn start(hop: &Hop, folder: &Path, name: &str, post: &[&str]) -> Option<Child> {
     std::fs::create_dir_all(folder).expect("a folder");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client.py");
     let mut command = Command::new("python3");
-    command.arg(script).arg(natter.address.to_string()).arg(folder);
+    command.arg(script).arg(hop.address.to_string()).arg(folder);
     command.args([&format!("{name}@example.org"), &format!("correct horse {name}'s")]).args(post);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()
 }
@@ -24,23 +27,24 @@ fn shown(client: Child) -> String {
     stdout_of(&client.wait_with_output().expect("its end")).trim().to_owned()
 }
 
-fn client(natter: &Natter, folder: &Path, name: &str, post: &[&str]) -> Option<String> {
-    start(natter, folder, name, post).map(shown)
+fn client(hop: &Hop, folder: &Path, name: &str, post: &[&str]) -> Option<String> {
+    start(hop, folder, name, post).map(shown)
 }
 
 #[test]
 fn the_example_client_loses_nothing_and_stores_nothing_twice() {
     let dir = TestDir::new();
     let natter = Launch::new(dir.path()).start();
-    let mut http = Http::connect(natter.address);
+    let hop = Hop::to(natter.address);
+    let mut http = Http::connect(hop.address);
     let (_, bob) = (http.sign_up("ann"), http.sign_up("bob"));
     let (at_ann, at_bob) = (dir.path().join("ann"), dir.path().join("bob"));
-    let Some(shown) = client(&natter, &at_ann, "ann", &[&bob.profile, "one"]) else {
+    let Some(shown) = client(&hop, &at_ann, "ann", &[&bob.profile, "one"]) else {
         eprintln!("skipped: the example client needs python3");
         return;
     };
     assert_eq!(shown, r#"["one"]"#);
-    assert_eq!(client(&natter, &at_bob, "bob", &[]).as_deref(), Some(r#"["one"]"#));
+    assert_eq!(client(&hop, &at_bob, "bob", &[]).as_deref(), Some(r#"["one"]"#));
 
     // The answer was lost: the post is still in the outbox, with its client_id.
     let path = at_ann.join("client.json");
@@ -49,20 +53,21 @@ fn the_example_client_loses_nothing_and_stores_nothing_twice() {
         state.split("\"client_id\": \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a client_id");
     let waiting = format!(r#""outbox": [{{"to": "{}", "client_id": "{id}", "body": "one"}}]"#, bob.profile);
     std::fs::write(&path, state.replace(r#""outbox": []"#, &waiting)).expect("written");
-    assert_eq!(client(&natter, &at_ann, "ann", &[&bob.profile, "two"]).as_deref(), Some(r#"["one", "two"]"#));
-    assert_eq!(client(&natter, &at_bob, "bob", &[]).as_deref(), Some(r#"["one", "two"]"#));
+    assert_eq!(client(&hop, &at_ann, "ann", &[&bob.profile, "two"]).as_deref(), Some(r#"["one", "two"]"#));
+    assert_eq!(client(&hop, &at_bob, "bob", &[]).as_deref(), Some(r#"["one", "two"]"#));
 }
 
 #[test]
 fn the_example_client_outlives_a_server_that_is_killed() {
     let dir = TestDir::new();
     let mut natter = Launch::new(dir.path()).start();
+    let hop = Hop::to(natter.address);
     let again = Launch::new(dir.path()).with(&[("PORT", &natter.address.port().to_string())]);
-    let mut http = Http::connect(natter.address);
+    let mut http = Http::connect(hop.address);
     let (_, bob) = (http.sign_up("ann"), http.sign_up("bob"));
     let texts: Vec<String> = (0..40).map(|number| format!("text {number}")).collect();
     let post: Vec<&str> = std::iter::once(&*bob.profile).chain(texts.iter().map(String::as_str)).collect();
-    let Some(ann) = start(&natter, &dir.path().join("ann"), "ann", &post) else {
+    let Some(ann) = start(&hop, &dir.path().join("ann"), "ann", &post) else {
         eprintln!("skipped: the example client needs python3");
         return;
     };
@@ -70,8 +75,31 @@ fn the_example_client_outlives_a_server_that_is_killed() {
     let first = http.ask_as(&bob, "GET", "/api/v1/events?wait=30", None).expect("an answer");
     assert_eq!(first.at("data.0.data.body"), "text 0");
     natter.kill();
-    let natter = again.start();
+    let _natter = again.start();
     let all = format!("[{}]", texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(", "));
     assert_eq!(shown(ann), all);
-    assert_eq!(client(&natter, &dir.path().join("bob"), "bob", &[]), Some(all));
+    assert_eq!(client(&hop, &dir.path().join("bob"), "bob", &[]), Some(all));
+}
+
+#[test]
+fn a_hop_reports_what_the_documents_do_not_describe() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let hop = Hop::to(server.local_addr().expect("an address"));
+    let answering = std::thread::spawn(move || {
+        let (mut client, _) = server.accept().expect("a client");
+        let mut head = [0; 1_024];
+        let count = client.read(&mut head).expect("a request");
+        let body = r#"{"data":{"open":"perhaps","verification_required":false}}"#;
+        let head = "HTTP/1.1 200 OK\r\nX-Request-Id: 1\r\nContent-Type: application/json";
+        write!(client, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("written");
+        count
+    });
+    let mut client = TcpStream::connect(hop.address).expect("the hop");
+    client.write_all(b"GET /api/v1/user/sign-up HTTP/1.1\r\nHost: natter\r\n\r\n").expect("written");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("the answer, to its end");
+    assert!(answer.ends_with("false}}"), "passed on all the same: {answer}");
+    assert!(answering.join().expect("no panic") > 0);
+    let faults = hop.take_faults();
+    assert!(faults.len() == 1 && faults[0].contains("/api/v1/user/sign-up 200"), "{faults:?}");
 }

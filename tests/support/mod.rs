@@ -10,6 +10,7 @@ pub mod asked;
 pub mod authority;
 pub mod contract;
 pub mod files;
+pub mod hop;
 pub mod http;
 pub mod net;
 pub mod observer;

@@ -76,6 +76,11 @@ impl Observer {
         Observer::by(Judge { recording: Some(Recording::default()), ..Judge::new(contract) })
     }
 
+    /// How many exchanges, events and frames it has held against the documents.
+    pub fn judged(&self) -> usize {
+        self.judge.judged
+    }
+
     pub fn take_recording(&mut self) -> Option<Recording> {
         self.judge.recording.take()
     }
@@ -252,6 +257,7 @@ impl Observer {
     ) {
         let contract = self.judge.contract;
         let Some((template, operation)) = contract.operation(&asked.method, asked.path()) else { return };
+        self.judge.judged += 1;
         let judged = judge_response(contract, operation, asked, status, field, body).and_then(|()| {
             match status < 300 && asked.is_whole {
                 true => asked

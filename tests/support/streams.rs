@@ -16,14 +16,17 @@ pub struct Judge {
     pub contract: &'static Contract,
     /// What was judged, where a test wants it.
     pub recording: Option<Recording>,
+    /// How many exchanges, events and frames it has held against the documents.
+    pub judged: usize,
 }
 
 impl Judge {
     pub fn new(contract: &'static Contract) -> Judge {
-        Judge { contract, recording: None }
+        Judge { contract, recording: None, judged: 0 }
     }
 
     fn message(&mut self, message: &str, text: &str, by: By) {
+        self.judged += 1;
         let contract = self.contract;
         let value = json::parse(text.as_bytes()).unwrap_or_else(|_| panic!("not JSON: {text}"));
         let payload =

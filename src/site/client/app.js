@@ -10,7 +10,7 @@
 
 import { t } from './i18n.js';
 import { SIGNAL, TOPIC } from './names.js';
-import { get, signUpPolicy } from './net/http.js';
+import { call, signUpPolicy } from './net/http.js';
 import { session } from './net/session.js';
 import { model } from './state/model.js';
 import { farewell } from './ui/account.js';
@@ -21,7 +21,7 @@ import { applyTheme } from './ui/theme.js';
 
 /** @typedef {import('./net/session.js').Held} Held */
 
-const root = document.getElementById('app');
+const root = /** @type {HTMLElement} */ (document.getElementById('app'));
 /** @type {string | null | undefined} */
 let shown;
 
@@ -42,6 +42,7 @@ function show(held) {
 }
 
 // A code exists right after sign-up: ask for it, but insist only if the server does.
+/** @param {Held} held */
 async function offerVerification(held) {
   let isRequired = false;
   try {
@@ -65,7 +66,7 @@ function verify(held, isRequired) {
 function start(held) {
   model.start(held);
   shellView(root);
-  get('/user/me').then(
+  call('GET /user/me', {}).then(
     (me) => model.learnMe(me),
     () => {},
   );

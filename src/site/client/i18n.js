@@ -9,24 +9,38 @@ import { local } from './util.js';
 
 const DAY_MS = 86_400_000;
 
+/** @typedef {Record<string, string | Record<string, string>>} Words */
+/** @type {Record<string, Words>} */
 const WORDS = { en, ar };
 let current =
   local.get('lang') ?? (navigator.languages ?? []).map((tag) => tag.slice(0, 2)).find((tag) => tag in WORDS) ?? 'en';
-let plural, formats;
+/** @type {Intl.PluralRules} */
+let plural;
+/** @type {ReturnType<typeof formatsFor>} */
+let formats;
 
 export const lang = () => current;
 export const dir = () => (current === 'ar' ? 'rtl' : 'ltr');
 
+/** @param {string} next */
 export function setLang(next) {
   current = next in WORDS ? next : 'en';
   local.set('lang', current);
   plural = new Intl.PluralRules(current);
+  formats = formatsFor(current);
+  document.documentElement.lang = current;
+  document.documentElement.dir = dir();
+}
+
+/** @param {string} language */
+function formatsFor(language) {
   // The browser's own variant of the language, and its 12- or 24-hour clock in each language.
   const own = new Intl.DateTimeFormat(undefined, { hour: 'numeric' }).resolvedOptions();
-  const locale = [own.locale, ...(navigator.languages ?? [])].find((tag) => tag.split('-')[0] === current) ?? current;
+  const locale = [own.locale, ...(navigator.languages ?? [])].find((tag) => tag.split('-')[0] === language) ?? language;
   const { hourCycle } = own;
+  /** @param {Intl.DateTimeFormatOptions} options */
   const made = (options) => new Intl.DateTimeFormat(locale, options);
-  formats = {
+  return {
     time: made({ hour: 'numeric', minute: '2-digit', hourCycle }),
     weekday: made({ weekday: 'long' }),
     short: made({ day: 'numeric', month: 'short' }),
@@ -37,27 +51,39 @@ export function setLang(next) {
     ago: new Intl.RelativeTimeFormat(locale, { numeric: 'auto' }),
     list: new Intl.ListFormat(locale),
   };
-  document.documentElement.lang = current;
-  document.documentElement.dir = dir();
 }
 
+/**
+ * The text of a key, with its parameters; `count` chooses the plural form.
+ * @param {string} key
+ * @param {Record<string, string | number>} [params]
+ * @returns {string}
+ */
 export function t(key, params = {}) {
-  let words = WORDS[current][key] ?? en[key] ?? key;
-  if (typeof words === 'object') words = words[plural.select(params.count)] ?? words.other;
+  let words = WORDS[current][key] ?? WORDS.en[key] ?? key;
+  if (typeof words === 'object') words = words[plural.select(Number(params.count))] ?? words.other;
   return words.replace(/\{(\w+)\}/g, (_, name) =>
-    typeof params[name] === 'number' ? formats.number.format(params[name]) : (params[name] ?? ''),
+    typeof params[name] === 'number' ? formats.number.format(params[name]) : String(params[name] ?? ''),
   );
 }
 
+/** @param {string} word */
 const capital = (word) => word[0].toLocaleUpperCase() + word.slice(1);
+/** @param {Date} date */
 const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+/** @param {Date} date */
 const daysAgo = (date) => Math.round((midnight(new Date()) - midnight(date)) / DAY_MS);
 
+/** @param {string} iso */
 export const timeOf = (iso) => formats.time.format(new Date(iso));
+/** @param {string} iso */
 export const fullTime = (iso) => formats.full.format(new Date(iso));
+/** @param {number} value */
 export const number = (value) => formats.number.format(value);
+/** @param {string[]} items */
 export const listOf = (items) => formats.list.format(items);
 
+/** @param {string} iso */
 export function briefly(iso) {
   const date = new Date(iso),
     days = daysAgo(date);
@@ -66,6 +92,7 @@ export function briefly(iso) {
   return days < 7 ? formats.weekday.format(date) : formats.short.format(date);
 }
 
+/** @param {string} iso */
 export function dayOf(iso) {
   const date = new Date(iso),
     days = daysAgo(date);
@@ -74,6 +101,7 @@ export function dayOf(iso) {
   return (date.getFullYear() === new Date().getFullYear() ? formats.day : formats.year).format(date);
 }
 
+/** @param {string} iso */
 export function ago(iso) {
   const minutes = Math.floor((Date.now() - Date.parse(iso)) / 60_000);
   if (minutes < 1) return formats.ago.format(0, 'second');
@@ -82,6 +110,7 @@ export function ago(iso) {
   return formats.ago.format(-Math.floor(minutes / 1440), 'day');
 }
 
+/** @param {number} size */
 export function bytes(size) {
   const units = ['byte', 'kilobyte', 'megabyte'];
   let i = 0;

@@ -4,17 +4,42 @@
 // Invariant: nothing here throws if a browser refuses a feature (private windows, plain http on a LAN); it falls back
 // to this tab alone.
 
+/**
+ * What has listeners. `E` has the values of the names that come with one.
+ * @template {object} [E={}]
+ */
 export class Emitter {
+  /** @type {Map<string, Set<(value: any) => void>>} */
   #listeners = new Map();
 
-  // `signal` ends the subscription, so a view needs one AbortController and no list.
+  /**
+   * `signal` ends the subscription, so a view needs one AbortController and no list.
+   * @template {string} N
+   * @param {N} name
+   * @param {(value: N extends keyof E ? E[N] : undefined) => void} listener
+   * @param {AbortSignal} [signal]
+   */
   on(name, listener, signal) {
     const set = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, set.add(listener));
     signal?.addEventListener('abort', () => set.delete(listener));
   }
 
+  /**
+   * @template {keyof E & string} N
+   * @param {N} name
+   * @param {E[N]} value
+   */
   emit(name, value) {
+    this.notify(name, value);
+  }
+
+  /**
+   * As `emit`, of a name that may have no value.
+   * @param {string} name
+   * @param {unknown} [value]
+   */
+  notify(name, value) {
     for (const listener of [...(this.#listeners.get(name) ?? [])]) {
       // One broken view must not stop the others, or the cursor.
       try {
@@ -37,6 +62,7 @@ export function ulid(ms = Date.now()) {
   return time + Array.from(random, (byte) => BASE32[byte & 31]).join('');
 }
 
+/** @param {string} id */
 export function ulidMs(id) {
   let ms = 0;
   for (const letter of id.slice(0, 10)) ms = ms * 32 + Math.max(0, BASE32.indexOf(letter));
@@ -50,6 +76,10 @@ const segmenter = globalThis.Intl?.Segmenter && new Intl.Segmenter(undefined, { 
 const EXTENDS = '[\\p{M}\\p{Emoji_Modifier}\\u200c\\u{e0020}-\\u{e007f}]*';
 const ONE_SIGN = `(?:\\r\\n|\\p{RI}{2}|[^])${EXTENDS}(?:\\u200d\\p{Extended_Pictographic}${EXTENDS})*`;
 
+/**
+ * @param {string} text
+ * @returns {Generator<[from: number, to: number]>}
+ */
 function* signs(text) {
   if (segmenter) {
     for (const { index, segment } of segmenter.segment(text)) yield [index, index + segment.length];
@@ -58,22 +88,41 @@ function* signs(text) {
   }
 }
 
-// Start and end of the sign at this index of a text.
+/**
+ * Start and end of the sign at this index of a text.
+ * @param {string} text
+ * @param {number} at
+ */
 export function signAt(text, at) {
   for (const [from, to] of signs(text)) if (to > at) return [from, to];
   return [text.length, text.length];
 }
 
+/** @param {string} text */
 export const firstSign = (text) => text.slice(...signAt(text, 0));
 
-// At most `max` units of a text, without cutting a sign.
+/**
+ * At most `max` units of a text, without cutting a sign.
+ * @param {string} text
+ * @param {number} max
+ */
 export const beginning = (text, max) => (text.length <= max ? text : text.slice(0, signAt(text, max)[0]));
 
+/** @type {Map<string, Promise<any>>} */
 const chains = new Map();
 
-// Runs `work` exclusively under `name`: across tabs if the browser can (secure contexts), else within this tab.
+/**
+ * Runs `work` exclusively under `name`: across tabs if the browser can (secure contexts), else within this tab.
+ * @template T
+ * @param {string} name
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
 export function alone(name, work) {
-  if (navigator.locks) return navigator.locks.request(`natter:${name}`, work);
+  // Node 20, which runs the tests, has no navigator.
+  if (globalThis.navigator?.locks) {
+    return /** @type {Promise<T>} */ (navigator.locks.request(`natter:${name}`, work));
+  }
   const run = (chains.get(name) ?? Promise.resolve()).then(work, work);
   chains.set(
     name,
@@ -82,9 +131,11 @@ export function alone(name, work) {
   return run;
 }
 
+/** @type {Map<string, string>} */
 const memory = new Map();
 
 export const local = {
+  /** @param {string} key */
   get(key) {
     try {
       return localStorage.getItem(`natter.${key}`);
@@ -92,6 +143,10 @@ export const local = {
       return memory.get(key) ?? null;
     }
   },
+  /**
+   * @param {string} key
+   * @param {string} value
+   */
   set(key, value) {
     try {
       localStorage.setItem(`natter.${key}`, value);
@@ -99,6 +154,7 @@ export const local = {
       memory.set(key, value);
     }
   },
+  /** @param {string} prefix */
   keys(prefix) {
     let names = [...memory.keys()];
     try {
@@ -108,6 +164,7 @@ export const local = {
     }
     return names.filter((name) => name.startsWith(prefix));
   },
+  /** @param {string} key */
   remove(key) {
     memory.delete(key);
     try {
@@ -118,13 +175,24 @@ export const local = {
   },
 };
 
-export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/** @param {number} ms */
+export const wait = (ms) => /** @type {Promise<void>} */ (new Promise((resolve) => setTimeout(resolve, ms)));
 
-// Full jitter: many clients that lost one server reconnect spread out in time.
+/**
+ * Full jitter: many clients that lost one server reconnect spread out in time.
+ * @param {number} attempt
+ */
 export const jitter = (attempt, baseMs = 400, capMs = 30_000) =>
   Math.random() * Math.min(capMs, baseMs * 2 ** attempt) + 100;
 
+/**
+ * @template {unknown[]} V
+ * @param {(...values: V) => void} work
+ * @param {number} ms
+ * @returns {(...values: V) => void}
+ */
 export function debounce(work, ms) {
+  /** @type {number | undefined} */
   let timer;
   return (...values) => {
     clearTimeout(timer);
@@ -132,5 +200,8 @@ export function debounce(work, ms) {
   };
 }
 
-// The server counts Unicode scalar values, not UTF-16 units.
+/**
+ * The server counts Unicode scalar values, not UTF-16 units.
+ * @param {string} text
+ */
 export const scalars = (text) => [...text].length;

@@ -6,7 +6,17 @@
 
 import { lang, t } from '../i18n.js';
 import { alone, jitter, wait } from '../util.js';
+import { requestOf } from './request.js';
 import { deviceId, session } from './session.js';
+
+/** @typedef {import('./request.js').Routes} Routes */
+/** @typedef {import('./request.js').Route} Route */
+/** @typedef {import('./request.js').ListRoute} ListRoute */
+/** @typedef {import('./request.js').Request} Request */
+/**
+ * @template {Route} R
+ * @typedef {import('./request.js').Data<R>} Data
+ */
 
 const BASE = '/api/v1';
 const ANSWER_MS_MAX = 30_000;
@@ -43,16 +53,17 @@ export class Offline extends Error {
   }
 }
 
+/**
+ * @param {string | null | undefined} access
+ * @param {string} [accept]
+ */
 function headers(access, accept = 'application/json') {
+  /** @type {Record<string, string>} */
   const list = { Accept: accept, 'Accept-Language': lang(), UniqueId: deviceId() };
   return access ? { ...list, Authorization: `Bearer ${access}` } : list;
 }
 
-function target(path, query) {
-  const pairs = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== null);
-  return BASE + path + (pairs.length ? `?${new URLSearchParams(/** @type {any} */ (pairs))}` : '');
-}
-
+/** @param {Response} response */
 async function problemOf(response) {
   try {
     return new Problem(response.status, await response.json());
@@ -62,18 +73,21 @@ async function problemOf(response) {
 }
 
 /**
- * @typedef {{query?: object, body?: unknown, signal?: AbortSignal, access?: string | null, open?: boolean,
- *   accept?: string}} Options
- * @param {string} method
- * @param {string} path
+ * @typedef {object} Options
+ * @property {AbortSignal} [signal]
+ * @property {string | null} [access]
+ * @property {boolean} [open] without an account
+ * @property {string} [accept]
+ */
+/**
+ * @param {Request} request
  * @param {Options} options
  */
-async function attempt(method, path, { query, body, signal, access, accept }) {
-  /** @type {Record<string, string>} */
+async function attempt({ method, path, body }, { signal, access, accept }) {
   const list = headers(access, accept);
   if (body !== undefined) list['Content-Type'] = 'application/json';
   try {
-    return await fetch(target(path, query), {
+    return await fetch(BASE + path, {
       method,
       headers: list,
       cache: 'no-store',
@@ -90,6 +104,7 @@ async function attempt(method, path, { query, body, signal, access, accept }) {
 
 /**
  * Renews the tokens unless another tab already replaced `stale`.
+ * @param {string | null | undefined} stale
  * @returns {Promise<boolean>} false: the session has ended, and this browser is signed out
  */
 export function renew(stale) {
@@ -100,7 +115,7 @@ export function renew(stale) {
     if (!held) return false;
     if (held.token.access !== stale) return true;
     // A lost response is safe: within 60 s the server repeats the same tokens.
-    const response = await attempt('POST', '/user/refresh', { body: { refresh: held.token.refresh } });
+    const response = await attempt(requestOf('POST /user/refresh', { refresh: held.token.refresh }), {});
     if (response.ok) {
       session.renewed((await response.json()).data);
       return true;
@@ -114,58 +129,87 @@ export function renew(stale) {
 }
 
 const signedOut = () => new Problem(401, { code: 'unauthorized_access', title: t('error.signed_out') });
+/** @param {Problem} problem */
 const isStale = (problem) => problem.status === 401 && problem.code === 'unauthorized_access';
 
-/** @param {Options} [options] */
-export async function send(method, path, options = {}) {
+/**
+ * @template {Route} R
+ * @param {R} route
+ * @param {Routes[R]['params']} params
+ * @param {Options} [options]
+ */
+export async function send(route, params, options = {}) {
+  const request = requestOf(route, params);
   for (let tries = 0; ; tries++) {
     const access = options.open ? null : session.read()?.token.access;
     if (!options.open && !access) throw signedOut();
-    const response = await attempt(method, path, { ...options, access });
+    const response = await attempt(request, { ...options, access });
     if (response.ok) return response;
     const problem = await problemOf(response);
     const mayRenew = isStale(problem) && !options.open && tries === 0;
     if (mayRenew && (await renew(access))) continue;
     // Only reads are repeated here; the caller decides whether a write is repeated.
-    if (!problem.retry || method !== 'GET' || tries >= READ_TRIES_MAX) throw problem;
+    if (!problem.retry || request.method !== 'GET' || tries >= READ_TRIES_MAX) throw problem;
     await wait(problem.retryAfterMs ?? jitter(tries));
   }
 }
 
-/** @param {Options} [options] */
-export async function envelope(method, path, options) {
-  const response = await send(method, path, options);
+/**
+ * The complete answer.
+ * @template {Route} R
+ * @param {R} route such as `GET /messages/{message}`
+ * @param {Routes[R]['params']} params those that its path does not name are its query or its body
+ * @param {Options} [options]
+ * @returns {Promise<Routes[R]['answer']>}
+ */
+export async function ask(route, params, options) {
+  const response = await send(route, params, options);
   return response.status === 204 ? { data: null } : response.json();
 }
 
-export const get = async (path, query, signal) => (await envelope('GET', path, { query, signal })).data;
-export const page = (path, query, signal) => envelope('GET', path, { query, signal });
-export const post = async (path, body) => (await envelope('POST', path, { body })).data;
-export const put = async (path, body) => (await envelope('PUT', path, { body })).data;
-export const remove = async (path, body) => (await envelope('DELETE', path, { body })).data;
-// Without an account.
-export const open = async (path, body) => (await envelope('POST', path, { body, open: true })).data;
-// For a code: its data, and where it is delivered ('file', or undefined for the mailbox).
-export const askCode = (path, body) => envelope('POST', path, { body });
-export const openForCode = (path, body) => envelope('POST', path, { body, open: true });
+/**
+ * The data of the answer.
+ * @template {Route} R
+ * @param {R} route
+ * @param {Routes[R]['params']} params
+ * @param {Options} [options]
+ * @returns {Promise<Data<R>>}
+ */
+export async function call(route, params, options) {
+  const answer = /** @type {{data: Data<R>}} */ (await ask(route, params, options));
+  return answer.data;
+}
 
 // What the operator permits people without an account to do.
-export const signUpPolicy = async () => (await envelope('GET', '/user/sign-up', { open: true })).data;
+export const signUpPolicy = () => call('GET /user/sign-up', {}, { open: true });
 
-export async function all(path, query) {
+/**
+ * Every item of a list, page by page.
+ * @template {ListRoute} R
+ * @param {R} route
+ * @param {Routes[R]['params']} params
+ * @returns {Promise<Data<R>>}
+ */
+export async function all(route, params) {
+  /** @type {any[]} */
   const items = [];
-  for (let next; ; ) {
-    const answer = await page(path, { ...query, limit: PAGE_ITEMS, next });
+  /** @type {string | undefined} */
+  let next;
+  do {
+    const answer = /** @type {{data: any[], next: string | null}} */ (
+      await ask(route, { ...params, limit: PAGE_ITEMS, next })
+    );
     items.push(...answer.data);
-    next = answer.next;
-    if (!next) return items;
-  }
+    next = answer.next ?? undefined;
+  } while (next);
+  return /** @type {Data<R>} */ (items);
 }
 
 /**
  * Sends a raw body with X-Filename, which the server streams to disk.
  * @param {File} file
  * @param {{onProgress?: (part: number) => void, signal?: AbortSignal}} [options]
+ * @returns {Promise<import('../../types.d.ts').Upload>}
  */
 export async function upload(file, { onProgress, signal } = {}) {
   for (let tries = 0; ; tries++) {
@@ -179,7 +223,14 @@ export async function upload(file, { onProgress, signal } = {}) {
   }
 }
 
-// Uses XMLHttpRequest, because fetch reports no progress of an upload.
+/**
+ * Uses XMLHttpRequest, because fetch reports no progress of an upload.
+ * @param {File} file
+ * @param {string} access
+ * @param {((part: number) => void) | undefined} onProgress
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<{status: number, body: any}>}
+ */
 function transfer(file, access, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();

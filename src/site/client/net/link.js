@@ -23,20 +23,27 @@ const WATCH_EVERY_MS = 5_000;
 const OTHER_WAY_MS = 10 * 60_000;
 const WAYS = [SocketWay, StreamWay, PollWay];
 
+/** @typedef {'stopped' | 'connecting' | 'online' | 'offline'} State */
+/** @typedef {SocketWay | StreamWay | PollWay} Way */
+/** @typedef {import('./websocket.js').Position} Position */
+/** @typedef {import('./websocket.js').Lost} Lost */
+/** @typedef {{state: State, event: import('../../types.d.ts').EventFrame, caught_up: {fresh: boolean}}} Signals */
+
+/** @extends {Emitter<Signals>} */
 class Link extends Emitter {
-  /** @type {'stopped' | 'connecting' | 'online' | 'offline'} */
+  /** @type {State} */
   state = 'stopped';
   /** @type {string | null} */
   sessionId = null;
   /** @type {Partial<import('../../types.d.ts').Events['hello']['limits']>} */
   limits = {};
-  /** @type {SocketWay | StreamWay | PollWay | null} */
+  /** @type {Way | null} */
   #way = null;
   #wayIndex = 0;
   #wayUntil = 0;
   #tries = 0;
-  #timer = /** @type {any} */ (0);
-  /** @type {{epoch: string, seq: number} | null} */
+  #timer = 0;
+  /** @type {Position | null} */
   #position = null;
   // Stays true until the listeners got a `caught_up`, however often the connection broke before.
   #fresh = true;
@@ -79,16 +86,22 @@ class Link extends Emitter {
 
   /**
    * The server's response, or a `Problem`, or `Offline` if no response came: the op may then have been executed or not.
-   * @returns {Promise<any>}
+   * @template {import('./request.js').SentOp} O
+   * @param {O} name
+   * @param {import('./request.js').Params<O>} params
+   * @returns {Promise<import('./request.js').Ok<O>>}
    */
   op(name, params) {
     if (!this.online || !this.#way) return Promise.reject(new Offline());
     return this.#way.call(name, params);
   }
 
-  // An op that may be lost (typing).
-  tell(name, params) {
-    if (this.online) this.#way?.tell(name, params);
+  /**
+   * An op that may be lost.
+   * @param {import('../../types.d.ts').Ops['typing']} frame
+   */
+  tell(frame) {
+    if (this.online) this.#way?.tell(frame);
   }
 
   #connect() {
@@ -96,14 +109,25 @@ class Link extends Emitter {
     this.#enter('connecting');
     if (Date.now() > this.#wayUntil) this.#wayIndex = 0;
     const cursor = this.#position && `${this.#position.epoch}:${this.#position.seq}`;
+    /** @type {Way} */
     const way = new WAYS[this.#wayIndex](this.#reports(() => way));
     this.#way = way;
     way.open(cursor);
   }
 
-  /** @returns {import('./websocket.js').Reports} */
+  /**
+   * @param {() => Way} way
+   * @returns {import('./websocket.js').Reports}
+   */
   #reports(way) {
-    const only = (report) => (value) => way() === this.#way && report(value);
+    /**
+     * @template V
+     * @param {(value: V) => void} report
+     * @returns {(value: V) => void}
+     */
+    const only = (report) => (value) => {
+      if (way() === this.#way) report(value);
+    };
     return {
       hello: only((hello) => {
         this.sessionId = hello.session;
@@ -118,16 +142,18 @@ class Link extends Emitter {
       reached: only((seq) => this.#reached(seq)),
       event: only((frame) => {
         this.emit(SIGNAL.event, frame);
-        if (frame.seq !== undefined) this.#reached(frame.seq);
+        if ('seq' in frame) this.#reached(frame.seq);
       }),
       lost: (why) => this.#lost(way(), why),
     };
   }
 
+  /** @param {number} seq */
   #reached(seq) {
     if (this.#position) this.#position.seq = Math.max(this.#position.seq, seq);
   }
 
+  /** @param {Position} position */
   #caughtUp({ epoch, seq }) {
     const known = this.#position && this.#position.epoch === epoch ? this.#position.seq : 0;
     this.#position = { epoch, seq: Math.max(known, seq) };
@@ -138,8 +164,8 @@ class Link extends Emitter {
   }
 
   /**
-   * @param {SocketWay | StreamWay | PollWay} way
-   * @param {{delayMs?: number | null, tries?: number, error?: Error}} why
+   * @param {Way} way
+   * @param {Lost} why
    */
   #lost(way, { delayMs = null, tries = 0, error }) {
     if (way !== this.#way || this.state === 'stopped') return;
@@ -166,6 +192,7 @@ class Link extends Emitter {
     way?.close();
   }
 
+  /** @param {State} state */
   #enter(state) {
     if (this.state === state) return;
     this.state = state;

@@ -21,6 +21,7 @@ export function deviceId() {
   return made;
 }
 
+/** @param {string} key */
 function stored(key) {
   try {
     return JSON.parse(local.get(key) ?? 'null');
@@ -29,6 +30,7 @@ function stored(key) {
   }
 }
 
+/** @extends {Emitter<{ended: string | undefined, change: Held | null}>} */
 class Session extends Emitter {
   /** @returns {Held | null} null if no one is signed in */
   read() {

@@ -35,6 +35,7 @@ export class SseParser {
     return done;
   }
 
+  /** @param {string} line */
   #line(line) {
     if (line === '') return this.#dispatch();
     const colon = line.indexOf(':');

@@ -6,8 +6,8 @@
 // Invariant: a cursor is reported only after its event.
 
 import { EVENT } from '../names.js';
-import { envelope, page, send } from './http.js';
-import { requestOf } from './ops.js';
+import { ask, call, send } from './http.js';
+import { ROUTES } from './request.js';
 import { SseParser } from './sse.js';
 
 // A comment comes every 15 s.
@@ -21,6 +21,9 @@ const POLL_WAIT_S = 25;
 const POLL_MS_MAX = (POLL_WAIT_S + 15) * 1_000;
 
 /** @typedef {import('./websocket.js').Reports} Reports */
+/** @typedef {import('./websocket.js').Lost} Lost */
+/** @typedef {import('./request.js').SentOp} SentOp */
+/** @typedef {import('../../types.d.ts').EventFrame} EventFrame */
 
 /** @param {string} cursor */
 function positionOf(cursor) {
@@ -29,6 +32,7 @@ function positionOf(cursor) {
 }
 
 class HttpWay {
+  /** @type {Reports} */
   reports;
   ending = new AbortController();
   heardAt = Date.now();
@@ -70,10 +74,14 @@ class HttpWay {
     if (Date.now() - this.heardAt > this.silentMsMax()) this.lost({});
   }
 
-  /** @returns {Promise<any>} */
-  async call(op, params) {
-    const { method, path, body } = requestOf(op, params);
-    return (await envelope(method, path, { body })).data;
+  /**
+   * @template {SentOp} O
+   * @param {O} op
+   * @param {import('./request.js').Params<O>} params
+   * @returns {Promise<import('./request.js').Ok<O>>}
+   */
+  call(op, params) {
+    return call(ROUTES[op], params);
   }
 
   tell() {}
@@ -84,6 +92,7 @@ class HttpWay {
     this.reports.caughtUp(positionOf(cursor));
   }
 
+  /** @param {Lost} why */
   lost(why) {
     if (this.over) return;
     this.close();
@@ -96,9 +105,11 @@ export class StreamWay extends HttpWay {
     return this.ready ? SILENT_MS_MAX : FIRST_MS_MAX;
   }
 
+  /** @param {string | null} cursor */
   async run(cursor) {
     const { signal } = this.ending;
-    const response = await send('GET', '/events', { query: { cursor }, accept: 'text/event-stream', signal });
+    const from = { cursor: cursor ?? undefined };
+    const response = await send('GET /events', from, { accept: 'text/event-stream', signal });
     // Something between answers in the server's place: another way may pass.
     if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return this.lost({});
     const reader = /** @type {ReadableStream} */ (response.body).pipeThrough(new TextDecoderStream()).getReader();
@@ -130,25 +141,30 @@ export class PollWay extends HttpWay {
     return POLL_MS_MAX;
   }
 
+  /** @param {string | null} cursor */
   async run(cursor) {
     let at = cursor;
     while (!this.over) {
       const answer = await this.#ask(at);
       if (this.over) return;
       this.heardAt = Date.now();
-      for (const frame of answer.data) this.reports.event(frame);
+      for (const frame of answer.data) this.reports.event(/** @type {EventFrame} */ (frame));
       at = answer.cursor;
       if (!this.ready) this.caughtUp(answer.cursor);
       else this.reports.reached(positionOf(answer.cursor).seq);
     }
   }
 
+  /**
+   * @param {string | null} cursor
+   * @returns {Promise<import('../../types.d.ts').Routes['GET /events']['answer']>}
+   */
   async #ask(cursor) {
     const { signal } = this.ending;
     // The first answer comes at once: it shows that this way works.
     const wait = this.ready ? POLL_WAIT_S : 0;
     try {
-      return await page('/events', { cursor: cursor ?? 'now', wait }, signal);
+      return await ask('GET /events', { cursor: cursor ?? 'now', wait }, { signal });
     } catch (error) {
       if (error.code !== 'cursor_reset' || !error.cursor) throw error;
       this.reports.reset(positionOf(error.cursor));

@@ -5,7 +5,7 @@
 
 import { EVENT } from '../names.js';
 import { jitter, wait } from '../util.js';
-import { Offline, Problem, post, renew } from './http.js';
+import { call, Offline, Problem, renew } from './http.js';
 import { session } from './session.js';
 
 const OP_MS_MAX = 30_000;
@@ -16,15 +16,22 @@ const HEARTBEATS_MISSED_MAX = 2.5;
 // The attempt of the backoff at which to continue after the server closed the connection as a flood.
 const FLOOD_TRIES = 5;
 
+/** @typedef {import('../../types.d.ts').Events} Events */
+/** @typedef {import('../../types.d.ts').EventFrame} EventFrame */
+/** @typedef {import('../../types.d.ts').ErrorFrame} ErrorFrame */
+/** @typedef {import('../../types.d.ts').AnswerFrame} AnswerFrame */
+/** @typedef {import('./request.js').SentOp} SentOp */
+/** @typedef {{epoch: string, seq: number}} Position */
+/** @typedef {{delayMs?: number | null, tries?: number, error?: Error}} Lost */
 /**
  * What a way reports to the connection.
  * @typedef {object} Reports
- * @property {(hello: any) => void} hello
- * @property {(frame: any) => void} event
- * @property {(position: {epoch: string, seq: number}) => void} reset
- * @property {(position: {epoch: string, seq: number}) => void} caughtUp
+ * @property {(hello: Events['hello']) => void} hello
+ * @property {(frame: EventFrame) => void} event
+ * @property {(position: Position) => void} reset
+ * @property {(position: Position) => void} caughtUp
  * @property {(seq: number) => void} reached
- * @property {(why: {delayMs?: number | null, tries?: number, error?: Error}) => void} lost
+ * @property {(why: Lost) => void} lost
  */
 
 export class SocketWay {
@@ -38,7 +45,7 @@ export class SocketWay {
   #ready = false;
   #over = false;
   #lastId = 0;
-  /** @type {Map<number, {resolve: (ok: any) => void, reject: (error: Error) => void, timer: any}>} */
+  /** @type {Map<number, {resolve: (ok: any) => void, reject: (error: Error) => void, timer: number}>} */
   #calls = new Map();
 
   /** @param {Reports} reports */
@@ -50,7 +57,7 @@ export class SocketWay {
   async open(cursor) {
     let ticket;
     try {
-      ({ ticket } = await post('/user/ticket'));
+      ({ ticket } = await call('POST /user/ticket', {}));
     } catch (error) {
       return this.#lost({ error, delayMs: error.retryAfterMs });
     }
@@ -85,8 +92,22 @@ export class SocketWay {
     if (Date.now() - this.#heardAt > most) this.#lost({});
   }
 
-  /** @returns {Promise<any>} */
+  /**
+   * @template {SentOp} O
+   * @param {O} op
+   * @param {import('./request.js').Params<O>} params
+   * @returns {Promise<import('./request.js').Ok<O>>}
+   */
   call(op, params) {
+    return this.#call(op, params);
+  }
+
+  /**
+   * @param {keyof import('../../types.d.ts').Ops} op
+   * @param {object} params
+   * @returns {Promise<any>} what the op gives
+   */
+  #call(op, params) {
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#lost({}), OP_MS_MAX);
@@ -95,13 +116,18 @@ export class SocketWay {
     });
   }
 
-  // Without an id, only a refusal is answered.
-  tell(op, params) {
-    this.#ws?.send(JSON.stringify({ op, ...params }));
+  /**
+   * Without an id, only a refusal is answered.
+   * @param {import('../../types.d.ts').Ops['typing']} frame
+   */
+  tell(frame) {
+    this.#ws?.send(JSON.stringify(frame));
   }
 
+  /** @param {string} text */
   #heard(text) {
     this.#heardAt = Date.now();
+    /** @type {EventFrame | AnswerFrame | ErrorFrame} */
     const frame = JSON.parse(text);
     if ('re' in frame) return this.#answered(frame);
     switch (frame.event) {
@@ -123,12 +149,14 @@ export class SocketWay {
     }
   }
 
+  /** @param {AnswerFrame | ErrorFrame} frame */
   #answered(frame) {
-    const call = this.#calls.get(frame.re);
+    const id = Number(frame.re);
+    const call = this.#calls.get(id);
     if (!call) return;
-    this.#calls.delete(frame.re);
+    this.#calls.delete(id);
     clearTimeout(call.timer);
-    if (frame.error) call.reject(new Problem(0, frame.error));
+    if ('error' in frame) call.reject(new Problem(0, frame.error));
     else call.resolve(frame.ok);
   }
 
@@ -139,12 +167,13 @@ export class SocketWay {
       await wait(jitter(4));
       if (!(await renew(this.#access))) return;
       this.#access = session.read()?.token.access ?? '';
-      await this.call('auth', { access: this.#access });
+      await this.#call('auth', { access: this.#access });
     } catch {
       /* 4401 follows; the reconnect renews or signs out */
     }
   }
 
+  /** @param {Lost} why */
   #lost(why) {
     if (this.#over) return;
     this.close();
@@ -152,6 +181,10 @@ export class SocketWay {
   }
 }
 
+/**
+ * @param {CloseEvent} event
+ * @returns {Lost}
+ */
 function reasonOf({ code, reason }) {
   if (code === 4429) return { tries: FLOOD_TRIES };
   if (code !== 1001) return {};

@@ -36,7 +36,10 @@ export function merge(held, fresh, seq = 0) {
   return held;
 }
 
-// The data of before belongs to another history: only the names are kept until the lists are fetched again.
+/**
+ * The data of before belongs to another history: only the names are kept until the lists are fetched again.
+ * @param {Conversation} conversation
+ */
 export function forget(conversation) {
   conversation.window = new Window();
   conversation.seq = 0;
@@ -63,6 +66,11 @@ export function note(conversation, message, me) {
   return Boolean(vanished && !mine && message.n > conversation.read_n);
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {Message} message
+ * @param {boolean} mine
+ */
 function count(conversation, message, mine) {
   conversation.last_n = message.n;
   if (mine) {
@@ -71,6 +79,10 @@ function count(conversation, message, mine) {
   } else if (!message.deleted_at) conversation.unread += 1;
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {Message} message
+ */
 function keepLast(conversation, message) {
   const last = conversation.last_message;
   const isNewer = !last || message.n > last.n || (message.n === last.n && message.rev >= last.rev);
@@ -111,6 +123,7 @@ export const laneOf = ({ type, peer, id }) => (type === 'direct' && peer ? `to:$
 
 /** @param {Iterable<Conversation>} conversations */
 export function sorted(conversations) {
+  /** @param {Conversation} c */
   const at = (c) => (c.last_message ? Date.parse(c.last_message.created_at) : ulidMs(c.id));
   return [...conversations].sort((a, b) => at(b) - at(a) || (a.id < b.id ? 1 : -1));
 }

@@ -33,9 +33,13 @@ function database() {
   return opened;
 }
 
-/** Rows with a `key`, as the outbox and the drafts store them. */
+/**
+ * Rows with a `key`, as the outbox and the drafts store them.
+ * @template {{key: number | string}} R
+ */
 export class Store {
   #name;
+  /** @type {Map<number | string, R>} */
   #spare = new Map();
   #spareKey = 0;
 
@@ -47,8 +51,8 @@ export class Store {
   /**
    * @param {IDBTransactionMode} mode
    * @param {(store: IDBObjectStore) => IDBRequest} work
-   * @param {() => any} otherwise
-   * @returns {Promise<any>}
+   * @param {() => unknown} otherwise
+   * @returns {Promise<any>} what the database gives for it
    */
   async #within(mode, work, otherwise) {
     const db = await database();
@@ -61,6 +65,7 @@ export class Store {
     });
   }
 
+  /** @returns {Promise<R[]>} */
   all() {
     return this.#within(
       'readonly',
@@ -69,21 +74,28 @@ export class Store {
     );
   }
 
-  // Gives a row without a key the next one.
+  /**
+   * Gives a row without a key the next one.
+   * @param {R | Omit<R, 'key'>} row
+   * @returns {Promise<R>}
+   */
   async put(row) {
     const key = await this.#within(
       'readwrite',
       (store) => store.put(row),
       () => {
-        const own = row.key ?? ++this.#spareKey;
-        this.#spare.set(own, { ...row, key: own });
+        const own = 'key' in row ? row.key : ++this.#spareKey;
+        this.#spare.set(own, /** @type {R} */ ({ ...row, key: own }));
         return own;
       },
     );
-    return { ...row, key };
+    return /** @type {R} */ ({ ...row, key });
   }
 
-  // Changes a row only while it exists: a discarded row must not come back.
+  /**
+   * Changes a row only while it exists: a discarded row must not come back.
+   * @param {R} row
+   */
   update(row) {
     return this.#within(
       'readwrite',
@@ -96,6 +108,7 @@ export class Store {
     );
   }
 
+  /** @param {R['key']} key */
   remove(key) {
     return this.#within(
       'readwrite',

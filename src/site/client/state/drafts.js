@@ -17,15 +17,17 @@ const PREFIX = 'draft:';
 /** @typedef {import('../../types.d.ts').Message} Message */
 /** @typedef {{id: string, sender: string | null, body: string | null, attachments: Message['attachments']}} Reply */
 /** @typedef {{text: string, reply: Reply | null, files: File[]}} Draft */
+/** @typedef {{key: string, profile: string, lane: string, files: File[]}} Row the files of a draft, on disk */
 /**
  * @typedef {object} Parts
  * @property {{get(key: string): string | null, set(key: string, value: string): void, remove(key: string): void,
  *   keys(prefix: string): string[]}} local
- * @property {{all(): Promise<any[]>, put(row: object): Promise<any>, remove(key: string): Promise<any>,
- *   clear(): Promise<any>}} store
+ * @property {{all(): Promise<Row[]>, put(row: Row): Promise<unknown>, remove(key: string): Promise<unknown>,
+ *   clear(): Promise<unknown>}} store
  * @property {() => number} now
  */
 
+/** @extends {Emitter<{change: string}>} */
 export class Drafts extends Emitter {
   #parts;
   /** @type {string | null} */
@@ -111,10 +113,15 @@ export class Drafts extends Emitter {
     await this.#parts.store.clear();
   }
 
+  /** @param {string} lane */
   #key(lane) {
     return `${PREFIX}${this.#profile}:${lane}`;
   }
 
+  /**
+   * @param {string} key
+   * @returns {{text?: string, reply?: Reply | null, at?: number} | null}
+   */
   #stored(key) {
     try {
       return JSON.parse(this.#parts.local.get(key) ?? 'null');

@@ -11,7 +11,7 @@ import { Drafts } from './drafts.js';
 import { Outbox } from './outbox.js';
 
 export const outbox = new Outbox({
-  store: new Store(OUTBOX),
+  store: /** @type {Store<import('./outbox.js').Row>} */ (new Store(OUTBOX)),
   link,
   alone,
   upload: (file, onProgress) => upload(new File([file.blob], file.name, { type: file.type }), { onProgress }),
@@ -19,7 +19,10 @@ export const outbox = new Outbox({
   later: (work) => setTimeout(work, jitter(3)),
 });
 
-export const drafts = new Drafts({ local, store: new Store(DRAFT_FILES), now: Date.now });
+/** @type {Store<import('./drafts.js').Row>} */
+const files = new Store(DRAFT_FILES);
+
+export const drafts = new Drafts({ local, store: files, now: Date.now });
 
 link.on(SIGNAL.caughtUp, () => outbox.drain());
 // A device that was signed out keeps no draft. What waits to be sent is the member's to discard.

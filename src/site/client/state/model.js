@@ -5,7 +5,7 @@
 // Invariant: each message, from an event, response, page or search, enters through `see`, so a position shows the
 // greatest rev seen, once, and a run of positions has no gap.
 
-import * as http from '../net/http.js';
+import { all, ask, call } from '../net/http.js';
 import { link } from '../net/link.js';
 import { session } from '../net/session.js';
 import { EVENT, SIGNAL, TOPIC } from '../names.js';
@@ -19,6 +19,11 @@ import { Typing } from './typing.js';
 /** @typedef {import('../../types.d.ts').EventFrame} EventFrame */
 /** @typedef {import('../../types.d.ts').Profile} Profile */
 /** @typedef {import('../../types.d.ts').Member} Member */
+/** @typedef {import('../../types.d.ts').GroupMember} GroupMember */
+/** @typedef {import('../../types.d.ts').Events} Events */
+/** @typedef {import('../../types.d.ts').Conversation} Listed */
+/** @typedef {import('../../types.d.ts').ConversationBrief} Brief */
+/** @typedef {import('../net/http.js').Problem} Problem */
 /** @typedef {import('./conversation.js').Conversation} Conversation */
 
 const PAGE_ITEMS = 50;
@@ -30,13 +35,14 @@ const CLOSE_PAGES_MAX = 3;
 // Where neither way of the connection works, requests may: show the lists in this case too.
 const LISTS_WITHOUT_EVENTS_MS = 4_000;
 
+/** @extends {Notifier<{arrived: Message}>} */
 class Model extends Notifier {
   /** @type {Profile | null} */
   me = null;
   /** @type {Member | null} */
   member = null;
   people = new People({
-    fetch: (ids) => http.get('/profiles', { ids: ids.join(',') }),
+    fetch: (ids) => call('GET /profiles', { ids: ids.join(',') }),
     learned: () => this.touch(TOPIC.people),
   });
   /** @type {Map<string, import('../../types.d.ts').Events['presence']['data']>} */
@@ -47,8 +53,10 @@ class Model extends Notifier {
   blocked = new Set();
   /** @type {'loading' | 'ready' | 'failed'} */
   listState = 'loading';
+  /** @type {string | null} */
   #next = null;
   #typing = new Typing((conversation) => this.touch(TOPIC.list, conversation));
+  /** @type {Map<string, Promise<Conversation | null>>} */
   #fetching = new Map();
 
   constructor() {
@@ -72,7 +80,7 @@ class Model extends Notifier {
     if (!this.me) return;
     link.start();
     setTimeout(() => this.me && this.listState === 'loading' && this.#begin(), LISTS_WITHOUT_EVENTS_MS);
-    http.all('/blocks').then(
+    all('GET /blocks', {}).then(
       (list) => {
         this.blocked = new Set(list.map((profile) => profile.id));
         this.touch(TOPIC.list);
@@ -91,10 +99,15 @@ class Model extends Notifier {
     this.listState = 'loading';
   }
 
+  /** @param {Problem} error */
   #refused(error) {
-    if (error.code === 'not_verified') this.emit(TOPIC.notVerified);
+    if (error.code === 'not_verified') this.notify(TOPIC.notVerified);
   }
 
+  /**
+   * @param {Member | undefined} member
+   * @param {Profile | undefined} profile
+   */
   #remember(member, profile) {
     this.member = member ?? this.member;
     if (profile) {
@@ -117,7 +130,7 @@ class Model extends Notifier {
     if (profile.id === this.me?.id) this.me = this.people.get(profile.id) ?? this.me;
   }
 
-  /** @param {string} id */
+  /** @param {string | null} id */
   isMe(id) {
     return id === this.me?.id;
   }
@@ -143,8 +156,9 @@ class Model extends Notifier {
     this.touch(TOPIC.list, TOPIC.reloaded);
   }
 
+  /** @param {string} [next] */
   async #listPage(next) {
-    const answer = await http.page('/conversations', { next });
+    const answer = await ask('GET /conversations', { next });
     const seq = Number(answer.cursor?.split(':')[1] ?? 0);
     for (const conversation of answer.data) this.#merge(conversation, seq);
     this.#next = answer.next;
@@ -163,6 +177,7 @@ class Model extends Notifier {
     this.touch(TOPIC.list);
   }
 
+  /** @param {Listed} fresh */
   #merge(fresh, seq = 0) {
     const conversation = rules.merge(this.conversations.get(fresh.id), fresh, seq);
     this.conversations.set(fresh.id, conversation);
@@ -171,11 +186,15 @@ class Model extends Notifier {
     return conversation;
   }
 
+  /** @param {string} id */
   async conversation(id) {
     return this.conversations.get(id) ?? this.refresh(id);
   }
 
-  /** @returns {Promise<Conversation | null>} */
+  /**
+   * @param {string} id
+   * @returns {Promise<Conversation | null>}
+   */
   refresh(id) {
     const running = this.#fetching.get(id);
     if (running) return running;
@@ -184,10 +203,11 @@ class Model extends Notifier {
     return fetching;
   }
 
+  /** @param {string} id */
   async #refresh(id) {
     const seq = this.conversations.get(id)?.seq ?? 0;
     try {
-      const fresh = await http.get(`/conversations/${id}`);
+      const fresh = await call('GET /conversations/{conversation}', { conversation: id });
       // Requested after all received events, so it is at least as new as they are.
       const conversation = this.#merge(fresh, this.conversations.get(id)?.seq === seq ? seq : 0);
       this.touch(TOPIC.list, id);
@@ -200,21 +220,30 @@ class Model extends Notifier {
     }
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @returns {Promise<GroupMember[]>}
+   */
   async members(conversation, again = false) {
     if (!conversation.members || again) {
-      const members = await http.all(`/conversations/${conversation.id}/members`);
+      const members = await all('GET /conversations/{conversation}/members', { conversation: conversation.id });
       for (const { profile } of members) this.learn(profile);
       conversation.members = members;
       this.touch(TOPIC.people, conversation.id);
+      return members;
     }
     return conversation.members;
   }
 
-  // The member is no longer in it.
+  /**
+   * The member is no longer in it.
+   * @param {string} id
+   */
   forget(id) {
     if (this.conversations.delete(id)) this.touch(TOPIC.list, id);
   }
 
+  /** @param {string} profile */
   direct(profile) {
     for (const conversation of this.conversations.values()) {
       if (conversation.type === 'direct' && conversation.peer?.id === profile) return conversation;
@@ -239,7 +268,7 @@ class Model extends Notifier {
   see(message, seq) {
     const conversation = this.conversations.get(message.conversation);
     if (!conversation) {
-      const settle = () => this.isMe(message.sender ?? '') && outbox.settle(message.client_id);
+      const settle = () => this.isMe(message.sender) && outbox.settle(message.client_id);
       this.refresh(message.conversation).then((fetched) => (fetched ? this.see(message, seq) : settle()));
       return;
     }
@@ -248,23 +277,33 @@ class Model extends Notifier {
     this.touch(TOPIC.list, conversation.id);
   }
 
+  /**
+   * @param {Message} message
+   * @param {Conversation} conversation
+   */
   #note(message, conversation) {
     const isUncertain = rules.note(conversation, message, this.#myId);
     if (message.sender === this.#myId) outbox.settle(message.client_id);
     if (isUncertain) this.#recount(conversation);
   }
 
+  /** @param {Conversation} conversation */
   #recount(conversation) {
     if (!rules.recount(conversation, this.#myId)) this.refresh(conversation.id);
   }
 
+  /** @param {import('./outbox.js').Posted} message */
   async #posted(message) {
     // A member who has left gets only the position of the original.
-    if (!message.conversation) return;
-    if (await this.conversation(message.conversation)) this.see(message);
+    const stored = /** @type {Message} */ (message);
+    if (stored.conversation && (await this.conversation(stored.conversation))) this.see(stored);
   }
 
-  // The newest page, or the page around a position.
+  /**
+   * The newest page, or the page around a position.
+   * @param {Conversation} conversation
+   * @param {number} [n]
+   */
   async load(conversation, n) {
     const { window } = conversation;
     const before = n === undefined ? undefined : n + AFTER_TARGET;
@@ -275,15 +314,21 @@ class Model extends Notifier {
     this.touch(conversation.id);
   }
 
+  /** @param {Conversation} conversation */
   async older(conversation) {
     if (conversation.window.lo > 1) await this.#more(conversation, { before: conversation.window.lo });
   }
 
+  /** @param {Conversation} conversation */
   async newer(conversation) {
     const { window, last_n } = conversation;
     if (window.hi < last_n) await this.#more(conversation, { after: window.hi });
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {{before?: number, after?: number}} query
+   */
   async #more(conversation, query) {
     const { window } = conversation;
     const answer = await this.#messages(conversation, query);
@@ -292,19 +337,31 @@ class Model extends Notifier {
     this.touch(conversation.id);
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {{before?: number, after?: number}} query
+   */
   async #messages(conversation, query) {
     const { window } = conversation;
-    const { data } = await http.page(`/conversations/${conversation.id}/messages`, { limit: PAGE_ITEMS, ...query });
+    const which = { conversation: conversation.id, limit: PAGE_ITEMS, ...query };
+    const data = await call('GET /conversations/{conversation}/messages', which);
     if (window === conversation.window) for (const message of data) this.#note(message, conversation);
     return data;
   }
 
-  // A message that was posted while a page was being fetched leaves a gap before it: fetch the gap.
+  /**
+   * A message that was posted while a page was being fetched leaves a gap before it: fetch the gap.
+   * @param {Conversation} conversation
+   */
   async #close(conversation) {
     const gap = () => conversation.last_n - conversation.window.hi;
     for (let i = 0; i < CLOSE_PAGES_MAX && gap() > 0 && gap() < PAGE_ITEMS; i++) await this.newer(conversation);
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {number} n
+   */
   async read(conversation, n) {
     if (n <= conversation.read_n || !link.online) return;
     const before = conversation.read_n;
@@ -320,63 +377,92 @@ class Model extends Notifier {
     this.touch(TOPIC.list, conversation.id);
   }
 
+  /** @param {Conversation} conversation */
   typists(conversation) {
     return this.#typing.of(conversation.id);
   }
 
   // Changes that a member makes. Each throws what the server refuses.
 
+  /**
+   * @param {Message} message
+   * @param {string} body
+   */
   async edit(message, body) {
     this.see(await link.op('message.edit', { message: message.id, body }));
   }
 
+  /**
+   * @param {Message} message
+   * @param {string} emoji
+   */
   async react(message, emoji) {
     const now = this.conversations.get(message.conversation)?.window.at(message.n) ?? message;
     const isMine = now.reactions.some((it) => it.emoji === emoji && it.profiles.includes(this.#myId));
     this.see(await link.op(isMine ? 'message.unreact' : 'message.react', { message: message.id, emoji }));
   }
 
+  /** @param {Message} message */
   async erase(message) {
     await link.op('message.delete', { message: message.id });
     // The client that deletes gets an empty response and no event: fetch the tombstone.
     await this.renew(message);
   }
 
-  // Its signed URLs expire.
+  /**
+   * Its signed URLs expire.
+   * @param {Message} message
+   */
   async renew(message) {
-    this.see(await http.get(`/messages/${message.id}`));
+    this.see(await call('GET /messages/{message}', { message: message.id }));
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {boolean} muted
+   */
   async mute(conversation, muted) {
-    await http.put(`/conversations/${conversation.id}`, { muted });
+    await call('PUT /conversations/{conversation}', { conversation: conversation.id, muted });
     conversation.muted = muted;
     this.touch(TOPIC.list, conversation.id);
   }
 
+  /**
+   * @param {Conversation} conversation
+   * @param {{title?: string, image?: string | null}} change
+   */
   async change(conversation, change) {
-    Object.assign(conversation, await http.put(`/conversations/${conversation.id}`, change));
+    const fresh = await call('PUT /conversations/{conversation}', { conversation: conversation.id, ...change });
+    Object.assign(conversation, fresh);
     this.touch(TOPIC.list, conversation.id);
   }
 
+  /** @param {Conversation} conversation */
   async leave(conversation) {
-    await http.remove(`/conversations/${conversation.id}/members/${this.#myId}`);
+    const me = { conversation: conversation.id, profile: this.#myId };
+    await call('DELETE /conversations/{conversation}/members/{profile}', me);
     this.forget(conversation.id);
   }
 
+  /**
+   * @param {Profile} profile
+   * @param {boolean} blocked
+   */
   async block(profile, blocked) {
     if (blocked) {
-      await http.put(`/blocks/${profile.id}`);
+      await call('PUT /blocks/{profile}', { profile: profile.id });
       this.blocked.add(profile.id);
       this.presence.delete(profile.id);
     } else {
-      await http.remove(`/blocks/${profile.id}`);
+      await call('DELETE /blocks/{profile}', { profile: profile.id });
       this.blocked.delete(profile.id);
     }
     this.touch(TOPIC.list);
   }
 
+  /** @param {import('../../types.d.ts').Routes['PUT /profile']['params']} change */
   async changeProfile(change) {
-    this.learnMe({ profile: await http.put('/profile', change) });
+    this.learnMe({ profile: await call('PUT /profile', change) });
   }
 
   /** @param {EventFrame} frame */
@@ -421,6 +507,10 @@ class Model extends Notifier {
     if (isNew && message.sender !== this.#myId) this.emit(TOPIC.arrived, message);
   }
 
+  /**
+   * @param {Events['conversation.read']['data']} data
+   * @param {number} seq
+   */
   #markRead({ conversation: id, profile, read_n }, seq) {
     const conversation = this.conversations.get(id);
     if (!conversation) return;
@@ -433,6 +523,7 @@ class Model extends Notifier {
     this.touch(TOPIC.list, id);
   }
 
+  /** @param {Brief} brief */
   #changed(brief) {
     const conversation = this.conversations.get(brief.id);
     // The event of a direct conversation says only that it changed: its other member may have been deleted.
@@ -441,6 +532,10 @@ class Model extends Notifier {
     this.touch(TOPIC.list, brief.id);
   }
 
+  /**
+   * @param {string} event
+   * @param {Events['member.added']['data']} data
+   */
   #membership(event, { conversation: id, profile }) {
     if (event === EVENT.memberRemoved && this.isMe(profile)) return this.forget(id);
     const conversation = this.conversations.get(id);
@@ -448,6 +543,7 @@ class Model extends Notifier {
     this.refresh(id);
   }
 
+  /** @param {Profile} profile */
   #renamed(profile) {
     this.learn(profile);
     const conversation = this.direct(profile.id);

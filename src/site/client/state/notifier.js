@@ -3,10 +3,14 @@
 
 import { Emitter } from '../util.js';
 
+/**
+ * @template {object} [E={}]
+ * @extends {Emitter<E>}
+ */
 export class Notifier extends Emitter {
   /** @type {Set<string>} */
   #dirty = new Set();
-  #held = /** @type {any} */ (0);
+  #held = 0;
 
   /** @param {string[]} names */
   touch(...names) {
@@ -18,10 +22,13 @@ export class Notifier extends Emitter {
     if (this.#held) return;
     const dirty = [...this.#dirty];
     this.#dirty.clear();
-    for (const name of dirty) this.emit(name);
+    for (const name of dirty) this.notify(name);
   }
 
-  // Delays notifications for this time: an element that is redrawn during a press gets no click.
+  /**
+   * Delays notifications for this time: an element that is redrawn during a press gets no click.
+   * @param {number} ms
+   */
   hold(ms) {
     clearTimeout(this.#held);
     this.#held = setTimeout(() => {

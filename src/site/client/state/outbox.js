@@ -10,6 +10,7 @@ import { SIGNAL } from '../names.js';
 import { Emitter, ulid } from '../util.js';
 
 /** @typedef {import('../../types.d.ts').Message} Message */
+/** @typedef {import('../net/request.js').Ok<'message.post'>} Posted */
 /** @typedef {{name: string, type: string, size: number, blob: Blob, upload: string | null}} RowFile */
 /**
  * @typedef {object} Row
@@ -28,30 +29,37 @@ import { Emitter, ulid } from '../util.js';
  * @property {string} created_at
  * @property {boolean} [settled] another tab got the response
  */
+/** @typedef {'done' | 'later'} Outcome */
+/** @typedef {{profile: string | null, settled?: string}} Notice to the other tabs */
 /**
  * What the outbox uses.
  * @typedef {object} Parts
- * @property {{all(): Promise<any[]>, put(row: object): Promise<any>, update(row: object): Promise<any>,
- *   remove(key: any): Promise<any>}} store
- * @property {{readonly online: boolean, op(name: string, params: object): Promise<any>}} link
+ * @property {{all(): Promise<Row[]>, put(row: Omit<Row, 'key'>): Promise<Row>, update(row: Row): Promise<unknown>,
+ *   remove(key: number): Promise<unknown>}} store
+ * @property {{readonly online: boolean,
+ *   op(name: 'message.post', params: import('../net/request.js').Params<'message.post'>): Promise<Posted>}} link
  * @property {(file: RowFile, onProgress: (part: number) => void) => Promise<{id: string}>} upload
- * @property {(name: string, work: () => Promise<any>) => Promise<any>} alone
- * @property {{postMessage(data: object): void, addEventListener(name: 'message', on: (event: any) => void): void}
- *   | null} tabs
+ * @property {(name: string, work: () => Promise<Outcome>) => Promise<Outcome>} alone
+ * @property {{postMessage(data: Notice): void,
+ *   addEventListener(name: 'message', on: (event: {data: Notice}) => void): void} | null} tabs
  * @property {(work: () => void) => void} later calls it after a pause
  */
 
 const UPLOAD_TRIES_MAX = 4;
 
-/** @param {Row} row */
+/**
+ * @param {Row} row
+ * @returns {import('../net/request.js').Params<'message.post'>}
+ */
 export const postOf = (row) => ({
   ...(row.conversation ? { conversation: row.conversation } : { to: row.to }),
   client_id: row.client_id,
   ...(row.body ? { body: row.body } : {}),
-  ...(row.files.length ? { attachments: row.files.map((file) => file.upload) } : {}),
+  ...(row.files.length ? { attachments: row.files.flatMap((file) => file.upload ?? []) } : {}),
   ...(row.reply_to ? { reply_to: row.reply_to } : {}),
 });
 
+/** @extends {Emitter<{change: Row | null, progress: Row}>} */
 export class Outbox extends Emitter {
   /** @type {Parts} */
   #parts;
@@ -59,10 +67,11 @@ export class Outbox extends Emitter {
   #profile = null;
   /** @type {Row[]} */
   #rows = [];
+  /** @type {Set<string>} */
   #draining = new Set();
   /** @type {Map<string, {file: number, part: number}>} */
   progress = new Map();
-  /** @type {(message: Message) => Promise<void>} */
+  /** @type {(message: Posted) => Promise<void>} */
   onPosted = async () => {};
 
   /** @param {Parts} parts */
@@ -96,6 +105,7 @@ export class Outbox extends Emitter {
     this.#rows = [];
   }
 
+  /** @param {string} clientId */
   #find(clientId) {
     return this.#rows.find((row) => row.client_id === clientId);
   }
@@ -114,7 +124,7 @@ export class Outbox extends Emitter {
    */
   async add({ lane, to, conversation, body, files, reply_to }) {
     const row = await this.#parts.store.put({
-      profile: this.#profile,
+      profile: this.#profile ?? '',
       client_id: ulid(),
       lane,
       to,
@@ -169,7 +179,7 @@ export class Outbox extends Emitter {
       this.#draining.add(lane);
       this.#parts
         .alone(`lane:${this.#profile}:${lane}`, () => this.#drainLane(lane))
-        .catch(() => 'later')
+        .catch(() => /** @type {Outcome} */ ('later'))
         .then((outcome) => {
           this.#draining.delete(lane);
           if (outcome === 'later') this.#parts.later(() => this.drain());
@@ -179,10 +189,15 @@ export class Outbox extends Emitter {
     }
   }
 
+  /** @param {string} lane */
   #next(lane) {
     return this.#rows.find((row) => row.lane === lane && row.state === 'queued' && !row.settled);
   }
 
+  /**
+   * @param {string} lane
+   * @returns {Promise<Outcome>}
+   */
   async #drainLane(lane) {
     for (;;) {
       // Read from disk: another tab may have sent the row while this tab waited.
@@ -205,7 +220,10 @@ export class Outbox extends Emitter {
     }
   }
 
-  // After a crash before this is on disk a file is uploaded again; the first upload is then an orphan.
+  /**
+   * After a crash before this is on disk a file is uploaded again; the first upload is then an orphan.
+   * @param {Row} row
+   */
   async #uploadFiles(row) {
     for (const [index, file] of row.files.entries()) {
       if (file.upload) continue;
@@ -225,12 +243,14 @@ export class Outbox extends Emitter {
     this.progress.delete(row.client_id);
   }
 
+  /** @param {Row} row */
   async #forget(row) {
     this.#rows = this.#rows.filter((held) => held.key !== row.key);
     await this.#parts.store.remove(row.key);
     this.#changed(row);
   }
 
+  /** @param {Row} row */
   #changed(row) {
     this.emit(SIGNAL.change, row);
     this.#parts.tabs?.postMessage({ profile: this.#profile });

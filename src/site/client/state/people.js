@@ -13,6 +13,7 @@ export class People {
   #parts;
   /** @type {Map<string, Profile>} */
   #profiles = new Map();
+  /** @type {Set<string>} */
   #asked = new Set();
   /** @type {Set<string>} */
   #wanted = new Set();

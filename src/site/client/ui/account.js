@@ -2,7 +2,7 @@
 // The end of a session and of an account, and the verification of an address.
 
 import { t } from '../i18n.js';
-import { askCode, post, remove } from '../net/http.js';
+import { ask, call } from '../net/http.js';
 import { session } from '../net/session.js';
 import { drafts, outbox } from '../state/here.js';
 import { h } from './dom.js';
@@ -23,7 +23,7 @@ export async function signOut() {
   farewell.isWanted = true;
   await leave();
   try {
-    await post('/user/logout');
+    await call('POST /user/logout', {});
   } catch {
     /* offline: the tokens are at least removed from this browser */
   }
@@ -61,10 +61,14 @@ export function openDeletion() {
   });
 }
 
+/**
+ * @param {string} password
+ * @param {'keep' | 'erase'} messages
+ */
 async function deleteAccount(password, messages) {
   Object.assign(farewell, { notice: t('set.deleted'), isWanted: true });
   try {
-    await remove('/user/me', { password, messages });
+    await call('DELETE /user/me', { password, messages });
   } catch (error) {
     Object.assign(farewell, { notice: null, isWanted: false });
     if (error.code === 'email_password_wrong') error.field = 'password';
@@ -93,23 +97,25 @@ const LEADS = { file: 'verify.lead_file', mail: 'verify.lead', none: 'verify.lea
  * @param {object} options
  * @param {string} options.address
  * @param {() => void} options.done
- * @param {any} [options.later] a button for what else can be done
+ * @param {HTMLElement} [options.later] a button for what else can be done
  * @param {'file' | 'mail' | 'none'} [options.delivery] where the code is delivered; none: no code was made
  */
 export function verifyForm({ address, done, later, delivery = 'none' }) {
   const lead = h('p.quiet', { testid: 'code-lead' }, t(LEADS[delivery], { email: address }));
+  /** @param {{delivery?: 'file'}} answer */
   const renewed = (answer) => {
     lead.textContent = t(LEADS[answer.delivery ?? 'mail'], { email: address });
     toast(t('done'));
   };
-  const renew = link('verify-renew', t('verify.again'), () => askCode('/user/verify/renew', {}).then(renewed, failed));
+  const again = () => ask('POST /user/verify/renew', {}).then(renewed, failed);
+  const renew = link('verify-renew', t('verify.again'), again);
   return [
     lead,
     form({
       testid: 'verify',
       action: t('verify.check'),
       submit: async (values) => {
-        await post('/user/verify/check', { code: values.code });
+        await call('POST /user/verify/check', { code: values.code });
         done();
       },
       children: [codeField()],

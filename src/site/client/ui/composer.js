@@ -28,15 +28,18 @@ const COUNTED_BELOW = 200;
 // Part of the page's height that the field may take.
 const HEIGHT_MAX = 0.35;
 
+/** @typedef {import('../../types.d.ts').Message} Message */
+/** @typedef {ReturnType<typeof composer>} Writer */
+
 /**
  * @param {{target: () => {lane: string, to?: string, conversation?: string}, onSent: () => void,
- *   lastOwn: () => any, signal: AbortSignal}} options
+ *   lastOwn: () => Message | null | undefined, signal: AbortSignal}} options
  */
 export function composer({ target, onSent, lastOwn, signal }) {
   const { lane } = target();
   const draft = drafts.of(lane);
   const typing = typist(() => target().conversation);
-  let editing = /** @type {any} */ (null);
+  let editing = /** @type {Message | null} */ (null);
 
   const input = h('textarea', {
     rows: 1,
@@ -62,6 +65,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
   const counter = h('span.counter', { 'aria-live': 'polite' });
   const context = h('div.compose-context', { hidden: true, testid: 'composer-context' });
   const tray = h('ul.tray', { 'aria-label': t('compose.files'), hidden: true, testid: 'composer-files' });
+  /** @type {HTMLElement} */
   const emoji = iconButton('smile', t('msg.react'), {
     testid: 'composer-emoji',
     onclick: () => pickEmoji(emoji, insert),
@@ -96,6 +100,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     send.disabled = left < 0 || !(input.value.trim() || (draft.files.length && !editing));
   }
 
+  /** @param {string} text */
   function insert(text) {
     input.setRangeText(text, input.selectionStart, input.selectionEnd, 'end');
     input.focus();
@@ -140,12 +145,14 @@ export function composer({ target, onSent, lastOwn, signal }) {
     fit();
   }
 
+  /** @param {File} file */
   function discard(file) {
     draft.files.splice(draft.files.indexOf(file), 1);
     saveFiles();
     drawTray();
   }
 
+  /** @param {File[]} files */
   function attach(files) {
     for (const file of files) {
       const refusal = refusalOf(file, draft.files.length);
@@ -160,7 +167,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
   async function submit() {
     const body = input.value;
     if (send.disabled) return;
-    if (editing) return saveEdit(body);
+    if (editing) return saveEdit(editing, body);
     const { files, reply } = draft;
     const text = body.trim() ? body : '';
     // Emptied first, so that a second Enter sends nothing; restored on failure.
@@ -179,14 +186,18 @@ export function composer({ target, onSent, lastOwn, signal }) {
     input.focus();
   }
 
+  /** @param {import('../state/drafts.js').Draft} content */
   function fill(content) {
     Object.assign(draft, content);
     input.value = draft.text;
     restore();
   }
 
-  async function saveEdit(body) {
-    const message = editing;
+  /**
+   * @param {Message} message
+   * @param {string} body
+   */
+  async function saveEdit(message, body) {
     if (body === message.body) return cancel();
     send.disabled = true;
     try {
@@ -215,6 +226,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     input.focus();
   }
 
+  /** @param {Message} message */
   function edit(message) {
     editing = message;
     input.value = message.body ?? '';
@@ -223,6 +235,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     input.setSelectionRange(input.value.length, input.value.length);
   }
 
+  /** @param {Message} message */
   function reply(message) {
     if (editing) cancel();
     draft.reply = message;
@@ -231,6 +244,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     input.focus();
   }
 
+  /** @param {KeyboardEvent} event */
   function keyed(event) {
     // Safari ends the composition before the Enter that confirmed it: 229 says that an input method took the key.
     if (event.isComposing || event.keyCode === 229) return;
@@ -248,13 +262,13 @@ export function composer({ target, onSent, lastOwn, signal }) {
   input.addEventListener('blur', () => typing(false));
   input.addEventListener('keydown', keyed);
   input.addEventListener('paste', (event) => {
-    const files = [...event.clipboardData.files];
+    const files = [...(event.clipboardData?.files ?? [])];
     if (!files.length) return;
     event.preventDefault();
     attach(files);
   });
   chooser.addEventListener('change', () => {
-    attach([...chooser.files]);
+    attach([...(chooser.files ?? [])]);
     chooser.value = '';
   });
   drafts.on(SIGNAL.change, (changed) => changed === lane && drawTray(), signal);
@@ -271,7 +285,11 @@ export function composer({ target, onSent, lastOwn, signal }) {
   return { element, edit, reply, attach, focus: () => input.focus({ preventScroll: true }) };
 }
 
-// Says that the member types, no more often than it expires.
+/**
+ * Says that the member types, no more often than it expires.
+ * @param {() => string | undefined} conversationOf
+ * @returns {(active: boolean) => void}
+ */
 function typist(conversationOf) {
   let typedAt = 0;
   return (active) => {
@@ -280,10 +298,14 @@ function typist(conversationOf) {
     const isKnown = active ? now - typedAt < TYPING_EVERY_MS : !typedAt;
     if (!conversation || isKnown) return;
     typedAt = active ? now : 0;
-    link.tell('typing', { conversation, active });
+    link.tell({ op: 'typing', conversation, active });
   };
 }
 
+/**
+ * @param {File} file
+ * @param {number} count
+ */
 function refusalOf(file, count) {
   const bytesMax = link.limits.upload_max ?? UPLOAD_BYTES_MAX;
   const filesMax = link.limits.attachments_max ?? FILES_MAX;
@@ -292,6 +314,10 @@ function refusalOf(file, count) {
   return count >= filesMax ? t('error.files_many', { count: filesMax }) : null;
 }
 
+/**
+ * @param {File} file
+ * @param {() => void} onclick
+ */
 function trayItem(file, onclick) {
   const isImage = file.type.startsWith('image/');
   return h(

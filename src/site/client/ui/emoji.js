@@ -7,31 +7,25 @@ import { openMenu } from './layers.js';
 
 const EMOJI = '👍 ❤️ 😂 😮 😢 🙏 🎉 🔥 👏 😀 😅 😉 😊 😍 🤔 😎 😭 😡 👋 💪 👀 ✅ ❌ 💯'.split(' ');
 
+/**
+ * @param {HTMLElement} anchor
+ * @param {(emoji: string) => void} chosen
+ */
 export function pickEmoji(anchor, chosen) {
-  let grid;
-  const finish = openMenu(anchor, [], {
+  openMenu(anchor, [], {
     label: t('msg.react'),
-    head: (close) =>
-      (grid = h(
+    head: (close) => {
+      /** @param {string} emoji */
+      const choose = (emoji) => {
+        close(true);
+        chosen(emoji);
+      };
+      const props = { type: 'button', role: 'menuitem', tabindex: '-1', testid: 'emoji' };
+      return h(
         'div.emoji-grid',
         null,
-        EMOJI.map((emoji) =>
-          h(
-            'button',
-            {
-              type: 'button',
-              role: 'menuitem',
-              tabindex: '-1',
-              testid: 'emoji',
-              onclick: () => {
-                close(true);
-                chosen(emoji);
-              },
-            },
-            emoji,
-          ),
-        ),
-      )),
+        EMOJI.map((emoji) => h('button', { ...props, onclick: () => choose(emoji) }, emoji)),
+      );
+    },
   });
-  return () => grid.isConnected && finish(false);
 }

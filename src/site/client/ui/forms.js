@@ -9,7 +9,11 @@ import { iconButton } from './icons.js';
 
 let fields = 0;
 
-/** @param {{name: string, label: string, hint?: string, testid: string, [property: string]: any}} options */
+/**
+ * @typedef {{name: string, label: string, hint?: string, testid: string,
+ *   [name: string]: import('./dom.js').Value}} Field
+ */
+/** @param {Field} options */
 export function field({ name, label, hint, testid, ...input }) {
   // A dialog may have a field of the same name as the page below it.
   const id = `field-${++fields}`;
@@ -28,60 +32,74 @@ export function field({ name, label, hint, testid, ...input }) {
   }
   return h(
     'div.field',
-    { data: { field: name } },
+    { data: { field: name, hint: hint ?? '' } },
     h('label', { for: id }, label),
     box,
-    h('p.field-note', { id: `${id}-note`, data: { hint: hint ?? '' } }, hint ?? ''),
+    h('p.field-note', { id: `${id}-note` }, hint ?? ''),
   );
 }
 
-function fieldError(form, error) {
-  for (const note of form.querySelectorAll('.field-note')) {
-    note.textContent = note.dataset.hint;
-    note.classList.remove('bad');
-    note.closest('.field').querySelector('input')?.removeAttribute('aria-invalid');
-  }
-  const whole = form.querySelector('.form-error');
-  whole.textContent = '';
-  if (!error) return;
-  const place = error.field && form.querySelector(`[data-field="${CSS.escape(error.field)}"]`);
-  if (!place) {
-    whole.textContent = error.message;
-    return;
-  }
-  const note = place.querySelector('.field-note'),
-    input = place.querySelector('input');
-  note.textContent = error.message;
-  note.classList.add('bad');
-  input.setAttribute('aria-invalid', 'true');
-  input.focus();
+/**
+ * @param {HTMLElement} field
+ * @param {string} text
+ * @param {boolean} isBad
+ */
+function noteOn(field, text, isBad) {
+  const note = field.querySelector('.field-note');
+  if (note) note.textContent = text;
+  note?.classList.toggle('bad', isBad);
+  const input = field.querySelector('input');
+  if (!isBad) return input?.removeAttribute('aria-invalid');
+  input?.setAttribute('aria-invalid', 'true');
+  input?.focus();
 }
 
-export function form({ testid, submit, action, children, danger = false, ...props }) {
+/**
+ * @param {HTMLFormElement} form
+ * @param {HTMLElement} complete where an error is shown that belongs to no field
+ * @param {{message: string, field?: string | null} | null} error
+ */
+function fieldError(form, complete, error) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const fields = form.querySelectorAll('.field');
+  for (const field of fields) noteOn(field, field.dataset.hint ?? '', false);
+  complete.textContent = '';
+  if (!error) return;
+  const place = [...fields].find((field) => field.dataset.field === error.field);
+  if (place) noteOn(place, error.message, true);
+  else complete.textContent = error.message;
+}
+
+/** @typedef {Record<string, string>} Values what a form has in its fields */
+/**
+ * @param {{testid: string, action: string, children: import('./dom.js').Child[], danger?: boolean,
+ *   submit: (values: Values, form: HTMLFormElement) => unknown}} options
+ */
+export function form({ testid, submit, action, children, danger = false }) {
   const button = h(`button.button.${danger ? 'danger' : 'primary'}`, { testid: `${testid}-submit` }, action);
+  const whole = h('p.form-error', { role: 'alert', testid: `${testid}-error` });
   const element = h(
     'form.form',
     {
       method: 'post',
       noValidate: true,
       testid,
-      ...props,
       onsubmit: async (event) => {
         event.preventDefault();
         if (button.disabled) return;
-        fieldError(element, null);
+        fieldError(element, whole, null);
         button.disabled = true;
         try {
-          await submit(Object.fromEntries(new FormData(element)), element);
+          await submit(/** @type {Values} */ (Object.fromEntries(new FormData(element))), element);
         } catch (error) {
-          fieldError(element, error);
+          fieldError(element, whole, error);
         } finally {
           button.disabled = false;
         }
       },
     },
     children,
-    h('p.form-error', { role: 'alert', testid: `${testid}-error` }),
+    whole,
     button,
   );
   return element;

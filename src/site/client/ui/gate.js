@@ -2,7 +2,7 @@
 // The page of a signed-out browser: sign in, sign up, reset a password, and verify an address before the first use.
 
 import { lang, setLang, t } from '../i18n.js';
-import { open, openForCode, signUpPolicy } from '../net/http.js';
+import { ask, call, signUpPolicy } from '../net/http.js';
 import { deviceId, session } from '../net/session.js';
 import { scalars } from '../util.js';
 import { codeField, farewell, signOut, verifyForm } from './account.js';
@@ -30,6 +30,11 @@ const email = (value = '') =>
     testid: 'field-email',
   });
 
+/**
+ * @param {string} label
+ * @param {string} autocomplete
+ * @param {string} [hint]
+ */
 const password = (label, autocomplete, hint) =>
   field({
     name: 'password',
@@ -53,7 +58,13 @@ const displayName = () =>
     testid: 'field-display-name',
   });
 
-const lead = (...parts) => h('p.quiet.center', null, ...parts);
+/** @typedef {{notice?: string | null, address?: string, delivery?: 'file'}} Params of a screen */
+/** @typedef {(name: keyof typeof SCREENS, params?: Params) => void} Go */
+
+/**
+ * @param {Go} go
+ * @param {string} [address]
+ */
 const backToSignIn = (go, address) =>
   h(
     'p.center',
@@ -61,7 +72,10 @@ const backToSignIn = (go, address) =>
     link('go-sign-in', t('back'), () => go('sign-in', { address })),
   );
 
-// An account is offered where it can be had. Without an answer the server may still say so itself.
+/**
+ * An account is offered where it can be had. Without an answer the server may still say so itself.
+ * @param {Go} go
+ */
 function signUpOffer(go) {
   // The line has its height from the beginning: nothing moves under a press when the answer comes.
   const line = h('p.quiet.center.gate-offer', { testid: 'sign-up-offer' });
@@ -73,20 +87,27 @@ function signUpOffer(go) {
   return line;
 }
 
+/** @param {import('./forms.js').Values} values */
 async function signIn(values) {
   delivery = 'none';
   const { email, password } = values;
-  session.begin(await open('/user/sign-in', { email, password, unique_id: deviceId() }));
+  session.begin(await call('POST /user/sign-in', { email, password, unique_id: deviceId() }, { open: true }));
 }
 
+/** @param {import('./forms.js').Values} values */
 async function signUp({ display_name, email, password }) {
   if (scalars(password) < PASSWORD_MIN) throw Object.assign(new Error(t('auth.password_hint')), { field: 'password' });
-  const answer = await openForCode('/user/sign-up', { display_name, email, password, unique_id: deviceId() });
+  const who = { display_name, email, password, unique_id: deviceId() };
+  const answer = await ask('POST /user/sign-up', who, { open: true });
   delivery = answer.delivery ?? 'mail';
   session.begin(answer.data);
 }
 
 const SCREENS = {
+  /**
+   * @param {Go} go
+   * @param {Params} params
+   */
   'sign-in': (go, { notice, address }) => [
     h('h1', null, t('auth.welcome')),
     notice && h('p.notice', { role: 'status', testid: 'auth-notice' }, notice),
@@ -102,7 +123,10 @@ const SCREENS = {
           {
             type: 'button',
             testid: 'go-reset',
-            onclick: (event) => go('reset', { address: event.target.closest('form').elements.email.value }),
+            onclick: ({ currentTarget }) => {
+              const form = /** @type {HTMLButtonElement} */ (currentTarget).form;
+              go('reset', { address: String(form && new FormData(form).get('email')) });
+            },
           },
           t('auth.forgot'),
         ),
@@ -111,6 +135,7 @@ const SCREENS = {
     signUpOffer(go),
   ],
 
+  /** @param {Go} go */
   'sign-up': (go) => [
     h('h1', null, t('auth.sign_up')),
     form({
@@ -119,13 +144,19 @@ const SCREENS = {
       submit: signUp,
       children: [displayName(), email(), password(t('auth.password'), 'new-password', t('auth.password_hint'))],
     }),
-    lead(
+    h(
+      'p.quiet.center',
+      null,
       t('auth.have_account'),
       ' ',
       link('go-sign-in', t('auth.sign_in'), () => go('sign-in')),
     ),
   ],
 
+  /**
+   * @param {Go} go
+   * @param {Params} params
+   */
   'reset': (go, { address }) => [
     h('h1', null, t('reset.title')),
     h('p.quiet', null, t('reset.lead')),
@@ -133,7 +164,7 @@ const SCREENS = {
       testid: 'reset',
       action: t('reset.send'),
       submit: async (values) => {
-        const answer = await openForCode('/user/reset/code', { email: values.email });
+        const answer = await ask('POST /user/reset/code', { email: values.email }, { open: true });
         go('reset-code', { address: values.email, delivery: answer.delivery });
       },
       children: [email(address)],
@@ -141,14 +172,19 @@ const SCREENS = {
     backToSignIn(go, address),
   ],
 
-  'reset-code': (go, { address, delivery: by }) => [
+  /**
+   * @param {Go} go
+   * @param {Params} params
+   */
+  'reset-code': (go, { address = '', delivery: by }) => [
     h('h1', null, t('reset.title')),
     h('p.quiet', { testid: 'code-lead' }, t(by === 'file' ? 'reset.lead2_file' : 'reset.lead2', { email: address })),
     form({
       testid: 'reset-code',
       action: t('reset.set'),
       submit: async (values) => {
-        await open('/user/reset/password', { email: address, code: values.code, password: values.password });
+        const { code, password } = values;
+        await call('POST /user/reset/password', { email: address, code, password }, { open: true });
         go('sign-in', { notice: t('reset.done'), address });
       },
       children: [codeField(), password(t('set.new_password'), 'new-password', t('auth.password_hint'))],
@@ -157,6 +193,10 @@ const SCREENS = {
   ],
 };
 
+/**
+ * @param {import('./dom.js').Child[]} content
+ * @param {() => void} redraw
+ */
 function frame(content, redraw) {
   const other = lang() === 'ar' ? 'en' : 'ar';
   const turn = () => {
@@ -184,9 +224,11 @@ function frame(content, redraw) {
   );
 }
 
+/** @param {HTMLElement} root */
 export function authView(root) {
   const { notice } = farewell;
   Object.assign(farewell, { notice: null, isWanted: false });
+  /** @type {Go} */
   const go = (name, params = {}) => {
     root.replaceChildren(frame(SCREENS[name](go, params), () => go(name, params)));
     root.querySelector('input')?.focus();
@@ -196,7 +238,7 @@ export function authView(root) {
 
 /**
  * Asks for the code of a new account.
- * @param {any} root
+ * @param {HTMLElement} root
  * @param {import('../net/session.js').Held} held
  * @param {{done: () => void, later: (() => void) | null}} ways `later` is null if the server requires the verification
  */

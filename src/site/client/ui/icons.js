@@ -3,6 +3,7 @@
 
 import { h } from './dom.js';
 
+/** @type {Record<string, string>} */
 const PATHS = {
   back: 'M15 5l-7 7 7 7',
   search: 'M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16.2 16.2 21 21',
@@ -45,6 +46,7 @@ const TURNING = new Set(['back', 'send', 'reply', 'exit']);
 
 const SVG = 'http://www.w3.org/2000/svg';
 
+/** @param {string} name */
 export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', '0 0 24 24');
@@ -73,6 +75,11 @@ export function mark() {
   return svg;
 }
 
+/**
+ * @param {string} name
+ * @param {string} label
+ * @param {Parameters<typeof h>[1]} [props]
+ */
 export function iconButton(name, label, props) {
   return h('button.icon-button', { type: 'button', 'aria-label': label, title: label, ...props }, icon(name));
 }

@@ -2,24 +2,34 @@
 // The details of a conversation: the person, or the group and its members.
 
 import { ago, t } from '../i18n.js';
-import { put, remove, upload } from '../net/http.js';
+import { call, upload } from '../net/http.js';
 import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
-import { h } from './dom.js';
+import { h, those } from './dom.js';
 import { iconButton } from './icons.js';
 import { confirm, failed, openDialog, openMenu } from './layers.js';
 import { actionRow, avatar, pictureChooser, spinner } from './parts.js';
 import { openAdd, personRow } from './people.js';
 import { titleOf } from './words.js';
 
+/** @typedef {import('./shell.js').Shell} Shell */
+/** @typedef {import('./shell.js').Conversation} Conversation */
+/** @typedef {import('../../types.d.ts').Profile} Profile */
+/** @typedef {import('../../types.d.ts').GroupMember} GroupMember */
+/** @typedef {{close: () => void, draw: () => void, shell: Shell}} Sheet */
+
+/** @param {{conversation: Conversation | null, profile: Profile | null, shell: Shell}} about */
 export function openInfo({ conversation, profile, shell }) {
   openDialog({
     title: t('chat.details'),
     testid: 'info-dialog',
     build: ({ close, signal }) => {
       const box = h('div.info');
-      const view = conversation?.type === 'group' ? group : person;
-      const draw = () => box.replaceChildren(...view({ conversation, profile, close, draw, shell }).filter(Boolean));
+      const draw = () => {
+        const sheet = { close, draw, shell };
+        const isGroup = conversation?.type === 'group';
+        box.replaceChildren(...those(...(isGroup ? group(conversation, sheet) : person(conversation, profile, sheet))));
+      };
       // A title that is being written is not replaced.
       const isWriting = () => box.contains(document.activeElement) && document.activeElement?.matches('input,textarea');
       draw();
@@ -30,18 +40,27 @@ export function openInfo({ conversation, profile, shell }) {
   });
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {() => void} draw
+ */
 function muteRow(conversation, draw) {
   const { muted } = conversation;
   const change = () => model.mute(conversation, !muted).then(draw, failed);
   return actionRow(muted ? 'bell' : 'mute', t(muted ? 'info.unmute' : 'info.mute'), 'info-mute', change);
 }
 
+/** @param {ReturnType<typeof model.presence.get>} presence */
 function seenLine(presence) {
   if (!presence) return null;
   const seen = presence.last_seen_at ? t('people.seen', { when: ago(presence.last_seen_at) }) : '';
   return h('p.quiet', null, presence.online ? t('people.online') : seen);
 }
 
+/**
+ * @param {Profile} profile
+ * @param {() => void} draw
+ */
 function blockRow(profile, draw) {
   const blocked = model.blocked.has(profile.id);
   const change = async () => {
@@ -52,7 +71,12 @@ function blockRow(profile, draw) {
   return actionRow('block', t(blocked ? 'info.unblock' : 'info.block'), 'info-block', change, !blocked);
 }
 
-function person({ conversation, profile, close, draw, shell }) {
+/**
+ * @param {Conversation | null} conversation
+ * @param {Profile | null} profile
+ * @param {Sheet} sheet
+ */
+function person(conversation, profile, { close, draw, shell }) {
   if (!profile) return [h('p.quiet.center', null, t('people.deleted'))];
   const presence = model.presence.get(profile.id);
   const { id, display_name: name, profile_image: image } = profile;
@@ -74,11 +98,17 @@ function person({ conversation, profile, close, draw, shell }) {
   ];
 }
 
-function group({ conversation, close, draw, shell }) {
+/**
+ * @param {Conversation} conversation
+ * @param {Sheet} sheet
+ */
+function group(conversation, { close, draw, shell }) {
   const isAdmin = conversation.role === 'admin';
   const again = () => model.members(conversation, true).catch(failed);
   const list = h('ul.people', { testid: 'members' });
+  /** @param {GroupMember[]} members */
   const fill = (members) => {
+    /** @param {GroupMember} member */
     const row = (member) => memberRow(member, { conversation, isAdmin, again, close, shell });
     list.replaceChildren(...members.map(row));
   };
@@ -109,7 +139,13 @@ function group({ conversation, close, draw, shell }) {
   ];
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {boolean} isAdmin
+ * @param {() => void} draw
+ */
 function groupHead(conversation, isAdmin, draw) {
+  /** @param {{title?: string, image?: string}} what */
   const change = (what) => model.change(conversation, what).then(draw, failed);
   const face = avatar({
     id: conversation.id,
@@ -130,6 +166,10 @@ function groupHead(conversation, isAdmin, draw) {
   );
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {(what: {title: string}) => void} change
+ */
 function renameForm(conversation, change) {
   const title = h('input', {
     value: titleOf(conversation),
@@ -138,6 +178,7 @@ function renameForm(conversation, change) {
     'aria-label': t('new.group_title'),
     testid: 'info-title',
   });
+  /** @param {Event} event */
   const onsubmit = (event) => {
     event.preventDefault();
     change({ title: title.value });
@@ -146,10 +187,15 @@ function renameForm(conversation, change) {
   return h('form.inline', { method: 'post', onsubmit }, title, rename);
 }
 
+/**
+ * @param {GroupMember} member
+ * @param {{conversation: Conversation, isAdmin: boolean, again: () => unknown, close: () => void, shell: Shell}} parts
+ */
 function memberRow({ profile, role }, { conversation, isAdmin, again, close, shell }) {
-  const path = `/conversations/${conversation.id}/members/${profile.id}`;
+  const which = { conversation: conversation.id, profile: profile.id };
   const isMe = model.isMe(profile.id);
-  const other = role === 'admin' ? 'member' : 'admin';
+  /** @type {{conversation: string, profile: string, role: 'admin' | 'member'}} */
+  const promoted = { ...which, role: role === 'admin' ? 'member' : 'admin' };
   const write = () => {
     close();
     shell.openPerson(profile);
@@ -160,17 +206,18 @@ function memberRow({ profile, role }, { conversation, isAdmin, again, close, she
       label: t(role === 'admin' ? 'info.drop_admin' : 'info.make_admin'),
       icon: 'person',
       testid: 'member-role',
-      act: () => put(path, { role: other }).then(again, failed),
+      act: () => call('PUT /conversations/{conversation}/members/{profile}', promoted).then(again, failed),
     },
     isAdmin && {
       label: t('info.remove'),
       icon: 'exit',
       testid: 'member-remove',
       danger: true,
-      act: () => remove(path).then(again, failed),
+      act: () => call('DELETE /conversations/{conversation}/members/{profile}', which).then(again, failed),
     },
   ];
   const label = t('info.member_actions', { name: profile.display_name });
+  /** @type {HTMLElement} */
   const more = iconButton('more', label, {
     testid: 'member-more',
     'aria-haspopup': 'menu',

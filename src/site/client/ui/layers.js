@@ -4,8 +4,10 @@
 // Invariants: each layer gives the focus back when it closes; none stays over a page that was left.
 
 import { t } from '../i18n.js';
-import { h } from './dom.js';
+import { h, those } from './dom.js';
 import { icon, iconButton } from './icons.js';
+
+/** @typedef {import('./dom.js').Child} Child */
 
 // An address that changes below a dialog is another page: no dialog stays over it.
 addEventListener('hashchange', closeDialogs);
@@ -16,14 +18,16 @@ export function closeDialogs() {
 
 /**
  * @param {{title: string, testid: string, wide?: boolean, small?: boolean,
- *   build: (sheet: {close: () => void, signal: AbortSignal}) => any}} options
+ *   build: (sheet: {close: () => void, signal: AbortSignal}) => Child | Child[]}} options
  */
 export function openDialog({ title, testid, wide = false, small = false, build }) {
   const before = /** @type {HTMLElement | null} */ (document.activeElement);
   const close = () => dialog.close();
   const heading = h('h2', { id: `title-${testid}` }, title);
   const ending = new AbortController();
-  const dialog = h(['dialog.sheet', wide && 'wide', small && 'small'].filter(Boolean).join('.'), {
+  /** @type {HTMLDialogElement} */
+  const dialog = h('dialog', {
+    class: ['sheet', wide && 'wide', small && 'small'].filter(Boolean).join(' '),
     testid,
     'aria-labelledby': heading.id,
     onclose: () => {
@@ -54,6 +58,7 @@ export function openDialog({ title, testid, wide = false, small = false, build }
 export function confirm({ title, more, action }) {
   return new Promise((resolve) => {
     let answer = false;
+    /** @type {HTMLDialogElement} */
     const dialog = h(
       'dialog.sheet.small',
       {
@@ -91,8 +96,10 @@ const topLayer = () => [...document.querySelectorAll('dialog[open]')].at(-1) ?? 
 
 const TOAST_MS = 3_000;
 const BAD_TOAST_MS = 6_000;
+/** @type {HTMLElement | undefined} */
 let toasts;
 
+/** @param {string} text */
 export function toast(text, { kind = 'plain' } = {}) {
   toasts ??= h('div.toasts', { role: 'status', 'aria-live': 'polite' });
   topLayer().append(toasts);
@@ -101,17 +108,22 @@ export function toast(text, { kind = 'plain' } = {}) {
   setTimeout(() => note.remove(), kind === 'bad' ? BAD_TOAST_MS : TOAST_MS);
 }
 
+/** @param {Error} error */
 export const failed = (error) => toast(error.message, { kind: 'bad' });
 export const succeeded = (text = t('done')) => toast(text, { kind: 'good' });
 
-let voice;
+const voice = h('div.unseen', { 'aria-live': 'polite' });
 
+/** @param {string} text */
 export function announce(text) {
-  if (!voice) document.body.append((voice = h('div.unseen', { 'aria-live': 'polite' })));
+  if (!voice.isConnected) document.body.append(voice);
   voice.textContent = text;
 }
 
-// Over plain http a browser has no clipboard for scripts, but it copies what is selected.
+/**
+ * Over plain http a browser has no clipboard for scripts, but it copies what is selected.
+ * @param {string} text
+ */
 export async function copy(text) {
   if (navigator.clipboard) await navigator.clipboard.writeText(text);
   else {
@@ -127,32 +139,38 @@ export async function copy(text) {
   succeeded(t('msg.copied'));
 }
 
+/** @typedef {{label: string, icon: string, testid: string, danger?: boolean, act: () => unknown}} MenuItem */
+/** @typedef {(refocus: boolean) => void} Close */
+
 /**
  * A menu at `anchor`.
  * @param {HTMLElement} anchor
- * @param {Array<{label: string, icon: string, testid: string, danger?: boolean, act: () => void} | false | null>} items
- * @param {{label: string, head?: (close: (refocus: boolean) => void) => any}} options
+ * @param {Array<MenuItem | false | null | ''>} items
+ * @param {{label: string, head?: (close: Close) => Child}} options
  */
 export function openMenu(anchor, items, { label, head }) {
   const before = /** @type {HTMLElement | null} */ (document.activeElement);
   const ending = new AbortController();
   const { signal } = ending;
+  /** @type {Close} */
   const close = (refocus) => {
     ending.abort();
     menu.remove();
     if (refocus && before?.isConnected) before.focus({ preventScroll: true });
   };
+  /** @type {HTMLElement} */
   const menu = h('div.menu', {
     role: 'menu',
     'aria-label': label,
     testid: 'menu',
     onkeydown: menuKeys(() => menu, close),
   });
-  menu.append(...[head?.(close), items.map((item) => item && menuItem(item, close))].flat().filter(Boolean));
+  menu.append(...those(head?.(close), ...items.map((item) => item && menuItem(item, close))));
   anchor.closest('dialog,main')?.append(menu);
   place(menu, anchor);
+  /** @param {Event} event */
   const outside = (event) => {
-    if (menu.contains(event.target)) return;
+    if (event.target instanceof Node && menu.contains(event.target)) return;
     close(false);
     swallowClick();
   };
@@ -167,6 +185,7 @@ export function openMenu(anchor, items, { label, head }) {
 function swallowClick() {
   const ending = new AbortController();
   const { signal } = ending;
+  /** @param {Event} event */
   const swallow = (event) => {
     event.preventDefault();
     event.stopPropagation();
@@ -176,6 +195,10 @@ function swallowClick() {
   addEventListener('pointerdown', () => ending.abort(), { capture: true, signal });
 }
 
+/**
+ * @param {MenuItem} item
+ * @param {Close} close
+ */
 function menuItem(item, close) {
   return h(
     `button.menu-item${item.danger ? '.danger' : ''}`,
@@ -194,13 +217,22 @@ function menuItem(item, close) {
   );
 }
 
+/** @type {Record<string, number>} */
 const STEPS = { ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 };
 
+/**
+ * @param {() => HTMLElement} menu
+ * @param {Close} close
+ * @returns {(event: KeyboardEvent) => void}
+ */
 function menuKeys(menu, close) {
   return (event) => {
     const all = [...menu().querySelectorAll('button')];
     const step = STEPS[event.key];
-    if (step) all[(all.indexOf(document.activeElement) + step + all.length) % all.length].focus();
+    if (step)
+      all[
+        (all.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement)) + step + all.length) % all.length
+      ].focus();
     else if (event.key === 'Escape' || event.key === 'Tab') close(true);
     else return;
     event.preventDefault();
@@ -210,6 +242,10 @@ function menuKeys(menu, close) {
 
 const EDGE_PX = 8;
 
+/**
+ * @param {HTMLElement} menu
+ * @param {HTMLElement} anchor
+ */
 function place(menu, anchor) {
   const at = anchor.getBoundingClientRect();
   const size = menu.getBoundingClientRect();
@@ -220,10 +256,14 @@ function place(menu, anchor) {
   menu.style.top = `${Math.max(EDGE_PX, top)}px`;
 }
 
-// The picture is an entry of the history: Back closes it and leaves the conversation where it is.
+/**
+ * The picture is an entry of the history: Back closes it and leaves the conversation where it is.
+ * @param {{url: string, name: string}} file
+ */
 export function openPicture({ url, name }) {
   const ending = new AbortController();
   const image = h('img', { src: url, alt: name, testid: 'lightbox-image' });
+  /** @type {HTMLDialogElement} */
   const dialog = h(
     'dialog.lightbox',
     {
@@ -235,7 +275,8 @@ export function openPicture({ url, name }) {
         dialog.remove();
         if (!isBack) history.back();
       },
-      onclick: (event) => event.target !== image && !event.target.closest('a') && dialog.close(),
+      onclick: ({ target }) =>
+        target !== image && !(target instanceof Element && target.closest('a')) && dialog.close(),
     },
     h(
       'header',

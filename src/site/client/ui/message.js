@@ -7,25 +7,45 @@ import { bytes, fullTime, listOf, number, t, timeOf } from '../i18n.js';
 import { link as connection } from '../net/link.js';
 import { outbox } from '../state/here.js';
 import { model } from '../state/model.js';
-import { h } from './dom.js';
+import { h, those } from './dom.js';
 import { icon } from './icons.js';
 import { openPicture } from './layers.js';
 import { avatar, isEmojiOnly, link, rich } from './parts.js';
 import { nameOf, nameOrYou, preview, refusalOf } from './words.js';
 
 /** @typedef {import('../state/timeline.js').Entry} Entry */
+/** @typedef {import('../state/outbox.js').Row} Row */
+/** @typedef {import('../../types.d.ts').Message} Message */
+/** @typedef {{name: string, type: string, size: number, url: string, width?: number | null, height?: number | null,
+ *   upload?: string | null}} Shown a file, stored or not */
+/** @typedef {'sent' | 'sending' | 'failed'} State */
+/**
+ * What a member can do with a message.
+ * @typedef {object} Act
+ * @property {(message: Message, emoji: string) => void} react
+ * @property {(message: Message) => void} jump
+ * @property {(message: Message) => void} renew
+ */
 
 const PICTURE_PX = 340;
 const PROGRESS_STEPS = 50;
 
-// What an entry shows, whichever of the two it is.
+/**
+ * What an entry shows, whichever of the two it is.
+ * @param {Entry} entry
+ */
 function contentOf({ message, row }) {
-  const files = message ? message.attachments : row.files.map((file) => ({ ...file, url: localUrl(file.blob) }));
-  const { body, reply_to, created_at, client_id } = message ?? row;
-  return { files, body: body ?? '', reply_to, created_at, client_id: client_id ?? '' };
+  const waiting = (row?.files ?? []).map((file) => ({ ...file, url: localUrl(file.blob) }));
+  /** @type {Shown[]} */
+  const files = message ? message.attachments : waiting;
+  const { body, reply_to, created_at, client_id } = /** @type {Message | Row} */ (message ?? row);
+  return { files, body: body ?? '', reply_to, created_at, client_id };
 }
 
-/** @param {Entry} entry */
+/**
+ * @param {Entry} entry
+ * @returns {State}
+ */
 function stateOf({ row }) {
   if (!row) return 'sent';
   return row.state === 'failed' ? 'failed' : 'sending';
@@ -50,6 +70,11 @@ export function signEntry(entry) {
   return [...parts, first, last, quote?.rev ?? quote === null].join('|');
 }
 
+/**
+ * @param {HTMLElement} element
+ * @param {Entry} entry
+ * @param {Act} act
+ */
 export function drawEntry(element, entry, act) {
   const { message, row, mine } = entry;
   const state = stateOf(entry);
@@ -64,7 +89,7 @@ export function drawEntry(element, entry, act) {
     clientId: content.client_id,
     mine: String(mine),
     read: String(entry.read),
-    n: message?.n ?? '',
+    n: String(message?.n ?? ''),
     id: message?.id ?? '',
   });
   const sender = mine ? t('people.you') : nameOf(message?.sender ?? null);
@@ -72,8 +97,8 @@ export function drawEntry(element, entry, act) {
   element.setAttribute('aria-label', state === 'sent' ? said : `${said}. ${stateWord(state, false)}`);
   const isNamed = entry.named && !mine;
   element.replaceChildren(
-    ...[
-      isNamed && h('span.message-face', null, entry.last && faceOf(message, sender)),
+    ...those(
+      isNamed && h('span.message-face', null, entry.last && faceOf(message?.sender ?? null, sender)),
       h(
         'div.message-main',
         null,
@@ -86,24 +111,38 @@ export function drawEntry(element, entry, act) {
           bodyOf(message, content.body, isBig),
           meta(entry, content.created_at, isDeleted),
         ),
-        message?.reactions.length > 0 && reactions(message, act),
+        message && message.reactions.length > 0 && reactions(message, act),
         row && state === 'failed' && failure(row),
       ),
-    ].filter(Boolean),
+    ),
   );
 }
 
-function faceOf({ sender }, name) {
+/**
+ * @param {string | null} sender
+ * @param {string} name
+ */
+function faceOf(sender, name) {
   const person = sender === null ? null : model.people.person(sender);
   return avatar({ id: sender ?? '', name, image: person?.profile_image, size: 'small' });
 }
 
+/**
+ * @param {Message | undefined} message
+ * @param {string} body
+ * @param {boolean} isBig
+ */
 function bodyOf(message, body, isBig) {
   if (message?.deleted_at) return h('p.body', null, t('msg.deleted'));
   if (message?.damaged && !body) return h('p.body.damaged', { testid: 'message-damaged' }, t('msg.damaged'));
   return body && h('p.body', { testid: 'message-body' }, isBig ? body : rich(body));
 }
 
+/**
+ * @param {Entry} entry
+ * @param {string} at
+ * @param {boolean} isDeleted
+ */
 function meta(entry, at, isDeleted) {
   return h(
     'span.meta',
@@ -114,6 +153,7 @@ function meta(entry, at, isDeleted) {
   );
 }
 
+/** @param {Row} row */
 function failure(row) {
   return h(
     'div.failure',
@@ -125,18 +165,30 @@ function failure(row) {
   );
 }
 
+/**
+ * @param {State} state
+ * @param {boolean} read
+ */
 function stateWord(state, read) {
   if (state === 'sending') return t(connection.online ? 'msg.sending' : 'msg.waiting');
   if (state === 'failed') return t('msg.failed');
   return t(read ? 'msg.read' : 'msg.sent');
 }
 
+/**
+ * @param {State} state
+ * @param {boolean} read
+ */
 function ticks(state, read) {
   const word = stateWord(state, read);
   const name = { sending: 'clock', failed: 'alert', sent: read ? 'checks' : 'check' }[state];
   return h(`span.ticks${read ? '.read' : ''}`, { title: word, role: 'img', 'aria-label': word }, icon(name));
 }
 
+/**
+ * @param {Entry} entry
+ * @param {Act} act
+ */
 function quote({ quote: original }, act) {
   const gone = t(original === null ? 'chat.gone_quote' : 'app.loading');
   return h(
@@ -152,16 +204,24 @@ function quote({ quote: original }, act) {
   );
 }
 
+/** @type {WeakMap<Blob, string>} */
 const localUrls = new WeakMap();
 
 /** @param {Blob} blob */
 export function localUrl(blob) {
-  if (!localUrls.has(blob)) localUrls.set(blob, URL.createObjectURL(blob));
-  return localUrls.get(blob);
+  const url = localUrls.get(blob) ?? URL.createObjectURL(blob);
+  localUrls.set(blob, url);
+  return url;
 }
 
+/** @param {Shown} file */
 const isImage = (file) => file.type.startsWith('image/');
 
+/**
+ * @param {Entry} entry
+ * @param {Shown[]} files
+ * @param {Act} act
+ */
 function attachments({ message, row }, files, act) {
   if (!files.length) return null;
   const parts = files.map((file, index) => {
@@ -171,6 +231,11 @@ function attachments({ message, row }, files, act) {
   return h(`div.attachments${files.length > 1 && files.every(isImage) ? '.grid' : ''}`, null, parts);
 }
 
+/**
+ * @param {Row} row
+ * @param {Shown} file
+ * @param {number} index
+ */
 function progressBar(row, file, index) {
   const progress = outbox.progress.get(row.client_id);
   if (progress?.file !== index && file.upload) return null;
@@ -179,6 +244,10 @@ function progressBar(row, file, index) {
   return h('progress', { value, max: 1, 'aria-label': label, testid: 'upload-progress' });
 }
 
+/**
+ * @param {Shown} file
+ * @param {HTMLElement | null} bar
+ */
 function fileLink(file, bar) {
   return h(
     'a.file',
@@ -188,7 +257,7 @@ function fileLink(file, bar) {
       rel: 'noopener',
       download: file.name,
       testid: 'message-file',
-      title: t('file.download', file),
+      title: t('file.download', { name: file.name }),
     },
     h('span.file-icon', null, icon('file')),
     h(
@@ -204,10 +273,18 @@ function fileLink(file, bar) {
 // Pictures that not every browser can show: one that can't offers the file.
 const RARE_PICTURES = ['image/heic', 'image/heif', 'image/avif'];
 
+/**
+ * @param {Shown} file
+ * @param {HTMLElement | null} bar
+ * @param {Act} act
+ * @param {Message | undefined} message
+ */
 function picture(file, bar, act, message) {
   // Known sizes keep the scroll position while pictures load.
-  const { width, height } = file.width ? file : { width: 320, height: 240 };
+  const width = file.width || 320;
+  const height = file.height || 240;
   const scale = Math.min(1, PICTURE_PX / width, PICTURE_PX / height);
+  /** @type {HTMLImageElement} */
   const image = h('img', {
     src: file.url,
     alt: file.name,
@@ -222,7 +299,8 @@ function picture(file, bar, act, message) {
       if (message) act.renew(message);
     },
   });
-  const label = t('file.open', file);
+  const label = t('file.open', { name: file.name });
+  /** @type {HTMLElement} */
   const button = h(
     'button.picture',
     { type: 'button', 'aria-label': label, onclick: () => openPicture(file) },
@@ -234,6 +312,10 @@ function picture(file, bar, act, message) {
 
 const NAMES_SHOWN = 8;
 
+/**
+ * @param {Message} message
+ * @param {Act} act
+ */
 function reactions(message, act) {
   return h(
     'div.reactions',
@@ -242,6 +324,11 @@ function reactions(message, act) {
   );
 }
 
+/**
+ * @param {Message} message
+ * @param {import('../../types.d.ts').Reaction} reaction
+ * @param {Act} act
+ */
 function reactionButton(message, { emoji, count, profiles }, act) {
   const names = listOf(profiles.slice(0, NAMES_SHOWN).map(nameOrYou));
   return h(

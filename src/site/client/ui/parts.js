@@ -17,8 +17,9 @@ export function avatar({ id, name, image, size = '', online }) {
     'aria-hidden': 'true',
     data: { initials: initials.toLocaleUpperCase() },
   });
-  face.style.setProperty('--hue', hue);
+  face.style.setProperty('--hue', String(hue));
   if (image) {
+    /** @type {HTMLImageElement} */
     const img = h('img', {
       alt: '',
       src: image,
@@ -33,12 +34,28 @@ export function avatar({ id, name, image, size = '', online }) {
   return face;
 }
 
+/**
+ * @param {string} testid
+ * @param {string} label
+ * @param {() => unknown} onclick
+ */
 export const link = (testid, label, onclick) => h('button.link', { type: 'button', testid, onclick }, label);
+/**
+ * @param {string} testid
+ * @param {string} label
+ * @param {() => unknown} onclick
+ */
 export const button = (testid, label, onclick) => h('button.button', { type: 'button', testid, onclick }, label);
 
+/** @param {string} label */
 export const spinner = (label) => h('div.spinner', { role: 'status', 'aria-label': label });
 
+/**
+ * @param {string} text
+ * @returns {Array<string | Node>}
+ */
 export function rich(text) {
+  /** @type {Array<string | Node>} */
   const parts = [];
   let from = 0;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: an address ends before them
@@ -65,11 +82,18 @@ export function rich(text) {
   return parts.filter((part) => part !== '');
 }
 
+/** @param {string} text */
 export const isEmojiOnly = (text) =>
   /^(?:\p{Extended_Pictographic}(?:\uFE0F|\p{Emoji_Modifier}|\u200D\p{Extended_Pictographic})*\s*){1,3}$/u.test(
     text.trim(),
   );
 
+/**
+ * @param {string} name of its icon
+ * @param {string} label
+ * @param {string} testid
+ * @param {() => unknown} onclick
+ */
 export const actionRow = (name, label, testid, onclick, danger = false) =>
   h(
     `button.action-row${danger ? '.danger' : ''}`,
@@ -80,7 +104,12 @@ export const actionRow = (name, label, testid, onclick, danger = false) =>
 
 const PICTURES = 'image/jpeg,image/png,image/gif,image/webp,image/avif';
 
-// A hidden field for one picture; `chosen` gets it.
+/**
+ * A hidden field for one picture; `chosen` gets it.
+ * @param {string} testid
+ * @param {string} label
+ * @param {(file: File) => unknown} chosen
+ */
 export function pictureChooser(testid, label, chosen) {
   const input = h('input', {
     type: 'file',
@@ -91,7 +120,7 @@ export function pictureChooser(testid, label, chosen) {
     'aria-label': label,
   });
   input.addEventListener('change', async () => {
-    const [file] = input.files;
+    const file = input.files?.[0];
     if (file) await chosen(file);
     input.value = '';
   });

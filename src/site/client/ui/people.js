@@ -2,10 +2,10 @@
 // People to choose from: rows, the search by name, and the dialogs for a new conversation or group.
 
 import { t } from '../i18n.js';
-import { get, post, put } from '../net/http.js';
+import { call } from '../net/http.js';
 import { model } from '../state/model.js';
 import { debounce, ulid } from '../util.js';
-import { h } from './dom.js';
+import { h, those } from './dom.js';
 import { field, form } from './forms.js';
 import { icon, iconButton } from './icons.js';
 import { openDialog } from './layers.js';
@@ -16,12 +16,17 @@ const QUERY_MIN = 2;
 const SEARCH_AFTER_MS = 200;
 const KNOWN_SHOWN = 8;
 
+/** @typedef {import('../../types.d.ts').Profile} Profile */
+/** @typedef {import('./shell.js').Shell} Shell */
+/** @typedef {import('./shell.js').Conversation} Conversation */
+
+/** @param {Profile} profile */
 const faceOf = (profile, more = {}) =>
   avatar({ id: profile.id, name: profile.display_name, image: profile.profile_image, ...more });
 
 /**
- * @param {import('../../types.d.ts').Profile} profile
- * @param {{testid?: string, onclick?: () => void, extra?: any, chosen?: boolean}} options
+ * @param {Profile} profile
+ * @param {{testid?: string, onclick?: () => void, extra?: import('./dom.js').Child[], chosen?: boolean}} options
  */
 export function personRow(profile, { testid = 'person', onclick, extra, chosen }) {
   const inside = [
@@ -39,10 +44,14 @@ export function personRow(profile, { testid = 'person', onclick, extra, chosen }
   const main = onclick
     ? h('button.person-main', { ...props, type: 'button', onclick, 'aria-pressed': pressed }, inside)
     : h('div.person-main', props, inside);
-  return h('li.person', null, main, extra);
+  return h('li.person', null, main, extra ?? []);
 }
 
-// Calls `show(profiles, query)` as the member types; the newest query wins.
+/**
+ * Calls `show` as the member types; the newest query wins. Null: there is nothing to search for.
+ * @param {HTMLInputElement} input
+ * @param {(found: Profile[] | null, error?: Error) => void} show
+ */
 function searchPeople(input, show) {
   let turn = 0;
   const run = debounce(async () => {
@@ -50,7 +59,7 @@ function searchPeople(input, show) {
     const mine = ++turn;
     if (query.length < QUERY_MIN) return show(null);
     try {
-      const found = await get('/profiles', { query, limit: FOUND_MAX });
+      const found = await call('GET /profiles', { query, limit: FOUND_MAX });
       if (mine === turn) show(found.filter((profile) => !model.isMe(profile.id)));
     } catch (error) {
       if (mine === turn) show([], error);
@@ -59,12 +68,17 @@ function searchPeople(input, show) {
   input.addEventListener('input', run);
 }
 
+/**
+ * @param {Profile[] | null} found
+ * @param {Error} [error]
+ */
 function noteOf(found, error) {
   if (error) return error.message;
   if (found === null) return t('new.hint');
   return found.length ? '' : t('new.none');
 }
 
+/** @param {(profile: Profile) => HTMLElement | false} rows */
 function finder(rows) {
   const input = h('input', {
     type: 'search',
@@ -76,8 +90,9 @@ function finder(rows) {
   });
   const list = h('ul.people', { testid: 'people-results' });
   const note = h('p.quiet.center', { role: 'status' }, t('new.hint'));
+  /** @type {Profile[] | null} */
   let last = null;
-  const draw = () => list.replaceChildren(...(last ?? []).map(rows).filter(Boolean));
+  const draw = () => list.replaceChildren(...those(...(last ?? []).map(rows)));
   searchPeople(input, (found, error) => {
     last = found;
     note.textContent = noteOf(found, error);
@@ -86,11 +101,13 @@ function finder(rows) {
   return { parts: [h('div.search-box', null, icon('search'), input), note, list], draw, input };
 }
 
+/** @param {Shell} shell */
 export function openNew(shell) {
   openDialog({
     title: t('list.new'),
     testid: 'new-dialog',
     build: ({ close }) => {
+      /** @param {Profile} profile */
       const choose = (profile) => {
         close();
         shell.openPerson(profile);
@@ -106,6 +123,7 @@ export function openNew(shell) {
   });
 }
 
+/** @param {Shell} shell */
 function openGroup(shell) {
   const clientId = ulid();
   openDialog({
@@ -128,7 +146,7 @@ function openGroup(shell) {
         submit: async (values) => {
           const members = [...picked.chosen.keys()];
           // The same client_id on each try: after a lost response no second group is made.
-          const made = await post('/conversations', { client_id: clientId, title: values.title, members });
+          const made = await call('POST /conversations', { client_id: clientId, title: values.title, members });
           await model.refresh(made.id);
           close();
           shell.go(`#/c/${made.id}`);
@@ -139,15 +157,20 @@ function openGroup(shell) {
   });
 }
 
+/** @param {Set<string>} [without] profiles that are not offered */
 function picker(without = new Set()) {
+  /** @type {Map<string, Profile>} */
   const chosen = new Map();
   const chips = h('ul.chips');
   const known = h('ul.people');
+  /** @param {Profile} profile */
   const toggle = (profile) => {
     if (!chosen.delete(profile.id)) chosen.set(profile.id, profile);
     draw();
   };
+  /** @param {Profile} profile */
   const row = (profile) => personRow(profile, { chosen: chosen.has(profile.id), onclick: () => toggle(profile) });
+  /** @param {Profile} profile */
   const chip = (profile) => {
     const label = t('new.remove', { name: profile.display_name });
     const remove = iconButton('close', label, { onclick: () => toggle(profile) });
@@ -161,10 +184,11 @@ function picker(without = new Set()) {
   };
   const find = finder((profile) => !without.has(profile.id) && row(profile));
   function draw() {
-    const direct = model.sorted().filter(({ type, peer }) => type === 'direct' && peer && !without.has(peer.id));
+    const direct = model.sorted().flatMap(({ type, peer }) => (type === 'direct' && peer ? [peer] : []));
+    const offered = direct.filter(({ id }) => !without.has(id)).slice(0, KNOWN_SHOWN);
     chips.replaceChildren(...[...chosen.values()].map(chip));
     find.draw();
-    known.replaceChildren(...direct.slice(0, KNOWN_SHOWN).map(({ peer }) => row(peer)));
+    known.replaceChildren(...offered.map(row));
   }
   find.input.addEventListener('input', () => {
     known.hidden = Boolean(find.input.value.trim());
@@ -173,6 +197,11 @@ function picker(without = new Set()) {
   return { chosen, parts: [chips, ...find.parts, known] };
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {import('../../types.d.ts').GroupMember[]} members
+ * @param {() => unknown} done
+ */
 export function openAdd(conversation, members, done) {
   openDialog({
     title: t('info.add'),
@@ -183,8 +212,9 @@ export function openAdd(conversation, members, done) {
         testid: 'add',
         action: t('info.add'),
         submit: async () => {
-          for (const id of picked.chosen.keys()) {
-            await put(`/conversations/${conversation.id}/members/${id}`, { role: 'member' });
+          for (const profile of picked.chosen.keys()) {
+            const who = { conversation: conversation.id, profile, role: /** @type {const} */ ('member') };
+            await call('PUT /conversations/{conversation}/members/{profile}', who);
           }
           close();
           done();

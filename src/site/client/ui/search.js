@@ -4,10 +4,10 @@
 // Owns the query, its scope and the results; the newest query wins.
 
 import { briefly, t } from '../i18n.js';
-import { get, page } from '../net/http.js';
+import { ask, call } from '../net/http.js';
 import { model } from '../state/model.js';
 import { debounce, signAt } from '../util.js';
-import { h } from './dom.js';
+import { h, those } from './dom.js';
 import { icon, iconButton } from './icons.js';
 import { personRow } from './people.js';
 import { nameOf, preview, titleOf } from './words.js';
@@ -18,11 +18,17 @@ const CHATS_MAX = 6;
 const MESSAGES_MAX = 40;
 const PERSON_QUERY_MIN = 2;
 
+/** @typedef {import('./shell.js').Shell} Shell */
+/** @typedef {import('./shell.js').Conversation} Conversation */
+/** @typedef {import('../../types.d.ts').Message} Message */
+/** @typedef {import('../../types.d.ts').Profile} Profile */
+/** @typedef {{found: Message[], complete: boolean}} Hits */
+
 /**
- * @param {{shell: any, row: (conversation: any) => any, changed: (isOpen: boolean) => void}} parts
+ * @param {{shell: Shell, row: (conversation: Conversation) => HTMLElement, changed: (isOpen: boolean) => void}} parts
  */
 export function search({ shell, row, changed }) {
-  let scope = /** @type {any} */ (null);
+  let scope = /** @type {Conversation | null} */ (null);
   let turn = 0;
 
   const input = h('input', {
@@ -46,7 +52,7 @@ export function search({ shell, row, changed }) {
     const name = query.replace(/^@/, '');
     const byName = !scope && name.length >= PERSON_QUERY_MIN;
     const [people, messages] = await Promise.allSettled([
-      byName ? get('/profiles', { query: name, limit: PEOPLE_MAX }) : [],
+      byName ? call('GET /profiles', { query: name, limit: PEOPLE_MAX }) : [],
       searchMessages(query, scope?.id, () => mine === turn),
     ]);
     if (mine !== turn) return;
@@ -67,6 +73,7 @@ export function search({ shell, row, changed }) {
     close();
   }
 
+  /** @param {Conversation | null} conversation */
   function setScope(conversation) {
     scope = conversation;
     chip.hidden = !scope;
@@ -75,13 +82,19 @@ export function search({ shell, row, changed }) {
     clear.hidden = !scope && !input.value;
   }
 
+  /**
+   * @param {string} query
+   * @param {Hits & {people: Profile[], error?: Error}} results
+   */
   function draw(query, { people, found: messages, complete, error }) {
     const low = query.toLocaleLowerCase();
+    /** @param {Conversation} conversation */
     const titled = (conversation) => titleOf(conversation).toLocaleLowerCase().includes(low);
     const chats = scope ? [] : model.sorted().filter(titled).slice(0, CHATS_MAX);
     const known = new Set(chats.map((conversation) => conversation.peer?.id));
     const others = people.filter((profile) => !model.isMe(profile.id) && !known.has(profile.id));
     const isEmpty = !chats.length && !others.length && !messages.length;
+    /** @param {Profile} profile */
     const person = (profile) =>
       personRow(profile, { testid: 'found-person', onclick: () => shell.openPerson(profile) });
     const parts = [
@@ -98,7 +111,7 @@ export function search({ shell, row, changed }) {
       error && h('p.empty.quiet', { role: 'alert' }, error.message),
       !error && isEmpty && h('p.empty.quiet', { role: 'status' }, t('search.none', { q: query })),
     ];
-    results.replaceChildren(...parts.filter(Boolean));
+    results.replaceChildren(...those(...parts));
     results.hidden = false;
     changed(true);
   }
@@ -113,6 +126,7 @@ export function search({ shell, row, changed }) {
       input.focus();
       input.select();
     },
+    /** @param {Conversation} conversation */
     within: (conversation) => {
       setScope(conversation);
       input.focus();
@@ -121,20 +135,36 @@ export function search({ shell, row, changed }) {
   };
 }
 
+/**
+ * @param {string} title
+ * @param {HTMLElement[]} rows
+ */
 const part = (title, rows) =>
   rows.length > 0 && h('section', null, h('h2.result-title', null, title), h('ul', null, rows));
 
-// A page may be empty and not be the last: the server stops a long search and returns where it continues.
+/**
+ * A page may be empty and not be the last: the server stops a long search and returns where it continues.
+ * @param {string} query
+ * @param {string | undefined} conversation
+ * @param {() => boolean} isWanted
+ * @returns {Promise<Hits>}
+ */
 async function searchMessages(query, conversation, isWanted) {
   let complete = true;
-  for (let next; ; ) {
-    const answer = await page('/search', { q: query, conversation, limit: MESSAGES_MAX, next });
-    next = answer.next;
+  /** @type {string | undefined} */
+  let next;
+  for (;;) {
+    const answer = await ask('GET /search', { q: query, conversation, limit: MESSAGES_MAX, next });
+    next = answer.next ?? undefined;
     complete &&= answer.complete !== false;
     if (answer.data.length || !next || !isWanted()) return { found: answer.data, complete };
   }
 }
 
+/**
+ * @param {Message} message
+ * @param {string} low
+ */
 function messageHit(message, low) {
   const conversation = model.conversations.get(message.conversation);
   const text = preview({ ...message, body: message.body && around(message.body, low) });
@@ -157,7 +187,11 @@ function messageHit(message, low) {
   );
 }
 
-// The title of a direct conversation names who wrote it, unless the member did.
+/**
+ * The title of a direct conversation names who wrote it, unless the member did.
+ * @param {Message} message
+ * @param {Conversation | undefined} conversation
+ */
 function authorOf({ sender }, conversation) {
   if (model.isMe(sender)) return t('people.you');
   return conversation?.type === 'group' && nameOf(sender);
@@ -166,6 +200,10 @@ function authorOf({ sender }, conversation) {
 const SHOWN_BEFORE = 30;
 const CUT_FROM = 40;
 
+/**
+ * @param {string} body
+ * @param {string} low
+ */
 function around(body, low) {
   const at = body.toLocaleLowerCase().indexOf(low);
   if (at < CUT_FROM) return body;
@@ -174,7 +212,12 @@ function around(body, low) {
   return `…${body.slice(isBefore ? word : signAt(body, at - 20)[0])}`;
 }
 
-// The server folds accents and letter forms; only literal hits are marked here.
+/**
+ * The server folds accents and letter forms; only literal hits are marked here.
+ * @param {string} text
+ * @param {string} low
+ * @returns {import('./dom.js').Child[]}
+ */
 function marked(text, low) {
   const lowered = text.toLocaleLowerCase();
   const at = low ? lowered.indexOf(low) : -1;

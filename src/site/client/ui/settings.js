@@ -2,25 +2,37 @@
 // The settings: profile, account, devices, appearance.
 
 import { ago, lang, setLang, t } from '../i18n.js';
-import { all, put, remove, upload } from '../net/http.js';
+import { all, call, upload } from '../net/http.js';
 import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
 import { openDeletion, signOut } from './account.js';
-import { h } from './dom.js';
+import { h, those } from './dom.js';
 import { field, form } from './forms.js';
 import { icon, iconButton } from './icons.js';
 import { failed, openDialog, succeeded } from './layers.js';
 import { actionRow, avatar, link, pictureChooser, spinner } from './parts.js';
 import { applyTheme, themeOf } from './theme.js';
 
+/** @type {Array<[Tab, string]>} */
 const TABS = [
   ['profile', 'person'],
   ['account', 'lock'],
   ['devices', 'device'],
   ['look', 'sun'],
 ];
+/** @type {Record<string, number>} */
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
+/** @typedef {import('./shell.js').Shell} Shell */
+/** @typedef {import('../../types.d.ts').Session} Session */
+/** @typedef {keyof typeof PANELS} Tab */
+/** @typedef {{shell: Shell, close: () => void, signal: AbortSignal, show: (tab: Tab) => void}} Sheet */
+/** @typedef {Parameters<typeof model.changeProfile>[0]} Change of the profile */
+
+/**
+ * @param {Shell} shell
+ * @param {Tab} first
+ */
 export function openSettings(shell, first = 'profile') {
   openDialog({
     title: t('set.title'),
@@ -29,6 +41,7 @@ export function openSettings(shell, first = 'profile') {
     build: ({ close, signal }) => {
       const panel = h('div.tab-panel', { role: 'tabpanel', id: 'settings-panel', tabindex: '-1' });
       const tabs = TABS.map(([name, picture]) => tabButton(name, picture, () => show(name)));
+      /** @param {Tab} name */
       const show = (name) => {
         for (const tab of tabs) {
           const isOn = tab.id === `tab-${name}`;
@@ -36,13 +49,15 @@ export function openSettings(shell, first = 'profile') {
           tab.tabIndex = isOn ? 0 : -1;
         }
         panel.setAttribute('aria-labelledby', `tab-${name}`);
-        panel.replaceChildren(...PANELS[name]({ shell, close, signal, show }));
+        panel.replaceChildren(...those(...PANELS[name]({ shell, close, signal, show })));
       };
+      /** @param {KeyboardEvent} event */
       const onkeydown = (event) => {
         const step = STEPS[event.key];
         if (!step) return;
         event.preventDefault();
-        const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
+        const at = tabs.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+        const next = tabs[(at + step + tabs.length) % tabs.length];
         next.click();
         next.focus();
       };
@@ -53,6 +68,11 @@ export function openSettings(shell, first = 'profile') {
   });
 }
 
+/**
+ * @param {string} name
+ * @param {string} picture
+ * @param {() => void} onclick
+ */
 const tabButton = (name, picture, onclick) =>
   h(
     'button.tab',
@@ -68,8 +88,12 @@ const tabButton = (name, picture, onclick) =>
     h('span', null, t(`set.${name}`)),
   );
 
+/**
+ * @param {{label: string, hint: string, value: boolean | undefined, testid: string,
+ *   change: (value: boolean) => Promise<void>}} options
+ */
 function toggleRow({ label, hint, value, testid, change }) {
-  const box = h('input', { type: 'checkbox', role: 'switch', checked: value, testid });
+  const box = h('input', { type: 'checkbox', role: 'switch', checked: Boolean(value), testid });
   box.addEventListener('change', async () => {
     try {
       await change(box.checked);
@@ -81,7 +105,15 @@ function toggleRow({ label, hint, value, testid, change }) {
   return h('label.toggle', null, h('span', null, h('span', null, label), h('span.quiet', null, hint)), box);
 }
 
+/**
+ * @param {string} legend
+ * @param {string} name
+ * @param {Array<[key: string, label: string, language?: string]>} options
+ * @param {string} value
+ * @param {(key: string) => void} change
+ */
 function choices(legend, name, options, value, change) {
+  /** @param {[key: string, label: string, language?: string]} option */
   const choice = ([key, label, of]) => {
     const props = { type: 'radio', name, value: key, checked: key === value, testid: `${name}-${key}` };
     return h('label', { lang: of }, h('input', { ...props, onchange: () => change(key) }), h('span', null, label));
@@ -91,9 +123,11 @@ function choices(legend, name, options, value, change) {
 
 const PANELS = { profile: profilePanel, account: accountPanel, devices: devicesPanel, look: lookPanel };
 
+/** @param {Sheet} sheet */
 function profilePanel({ show }) {
-  const { me } = model;
+  const me = /** @type {import('../../types.d.ts').Profile} */ (model.me);
   const again = () => show('profile');
+  /** @param {Change} what */
   const change = (what) => model.changeProfile(what);
   const chooser = pictureChooser('profile-image-file', t('info.image'), (file) =>
     upload(file)
@@ -102,13 +136,13 @@ function profilePanel({ show }) {
   );
   const removeImage = () => change({ profile_image: null }).then(again, failed);
   const camera = { testid: 'profile-image', onclick: () => chooser.click() };
-  const face = avatar({ id: me?.id, name: me?.display_name, image: me?.profile_image, size: 'large' });
+  const face = avatar({ id: me.id, name: me.display_name, image: me.profile_image, size: 'large' });
   return [
     h(
       'div.info-head',
       null,
       h('div.face-edit', null, face, iconButton('camera', t('info.image'), camera), chooser),
-      me?.profile_image && link('profile-image-remove', t('info.image_remove'), removeImage),
+      me.profile_image && link('profile-image-remove', t('info.image_remove'), removeImage),
     ),
     form({
       testid: 'profile',
@@ -124,20 +158,21 @@ function profilePanel({ show }) {
     toggleRow({
       label: t('set.presence'),
       hint: t('set.presence_hint'),
-      value: me?.presence,
+      value: me.presence,
       testid: 'profile-presence',
       change: (presence) => change({ presence }),
     }),
     toggleRow({
       label: t('set.private'),
       hint: t('set.private_hint'),
-      value: me?.is_private,
+      value: me.is_private,
       testid: 'profile-private',
       change: (is_private) => change({ is_private }),
     }),
   ];
 }
 
+/** @param {import('../../types.d.ts').Profile} me */
 const nameFields = (me) => [
   field({
     name: 'display_name',
@@ -164,6 +199,7 @@ const nameFields = (me) => [
   }),
 ];
 
+/** @param {Sheet} sheet */
 function accountPanel({ shell, close }) {
   const member = /** @type {import('../../types.d.ts').Member} */ (model.member);
   const leave = () => {
@@ -186,7 +222,8 @@ function accountPanel({ shell, close }) {
         if (values.new_password !== values.confirm_password) {
           throw Object.assign(new Error(t('error.passwords_differ')), { field: 'confirm_password' });
         }
-        await put('/user/password', values);
+        const { password, new_password, confirm_password } = values;
+        await call('PUT /user/password', { password, new_password, confirm_password });
         element.reset();
         succeeded(t('set.password_done'));
       },
@@ -197,7 +234,15 @@ function accountPanel({ shell, close }) {
   ];
 }
 
+/** @param {string} address */
 function passwordFields(address) {
+  /**
+   * @param {string} name
+   * @param {string} label
+   * @param {string} testid
+   * @param {string} autocomplete
+   * @param {string} [hint]
+   */
   const secret = (name, label, testid, autocomplete, hint) =>
     field({ name, label, hint, type: 'password', autocomplete, dir: 'ltr', testid });
   return [
@@ -217,11 +262,12 @@ function passwordFields(address) {
   ];
 }
 
+/** @param {Sheet} sheet */
 function devicesPanel({ signal }) {
   const list = h('ul.people', { testid: 'sessions' }, spinner(t('app.loading')));
   const load = async () => {
     try {
-      const sessions = await all('/user/sessions');
+      const sessions = await all('GET /user/sessions', {});
       others.hidden = sessions.length < 2;
       sessions.sort((a, b) => Number(b.current) - Number(a.current));
       list.replaceChildren(...sessions.map((entry) => sessionRow(entry, load)));
@@ -231,7 +277,7 @@ function devicesPanel({ signal }) {
   };
   const revokeOthers = async () => {
     try {
-      await remove('/user/sessions');
+      await call('DELETE /user/sessions', {});
       succeeded();
       load();
     } catch (error) {
@@ -245,12 +291,17 @@ function devicesPanel({ signal }) {
   return [list, others];
 }
 
+/** @param {string} agent */
 function deviceName(agent) {
-  const browser = agent?.match(/(Edg|OPR|Firefox|Chrome|Safari)\//);
-  const system = agent?.match(/Android|iPhone|iPad|Windows|Mac|Linux/);
-  return browser && system ? `${browser[1]} · ${system[0]}` : agent?.slice(0, 60) || '?';
+  const browser = agent.match(/(Edg|OPR|Firefox|Chrome|Safari)\//);
+  const system = agent.match(/Android|iPhone|iPad|Windows|Mac|Linux/);
+  return browser && system ? `${browser[1]} · ${system[0]}` : agent.slice(0, 60) || '?';
 }
 
+/**
+ * @param {Session} entry
+ * @param {() => unknown} load
+ */
 function sessionRow(entry, load) {
   const name = deviceName(entry.user_agent);
   const where = [entry.place, entry.address].filter(Boolean).join(' · ');
@@ -262,7 +313,7 @@ function sessionRow(entry, load) {
       type: 'button',
       testid: 'session-revoke',
       'aria-label': t('set.revoke_name', { name }),
-      onclick: () => remove(`/user/sessions/${entry.id}`).then(load, failed),
+      onclick: () => call('DELETE /user/sessions/{session}', { session: entry.id }).then(load, failed),
     },
     t('signout'),
   );
@@ -280,17 +331,21 @@ function sessionRow(entry, load) {
   );
 }
 
+/** @param {Sheet} sheet */
 function lookPanel({ shell, close }) {
-  const themes = ['system', 'light', 'dark'].map((key) => [key, t(`set.theme_${key}`)]);
+  const themes = ['system', 'light', 'dark'].map(
+    (key) => /** @type {[string, string]} */ ([key, t(`set.theme_${key}`)]),
+  );
+  /** @type {Array<[string, string, string]>} */
   const languages = [
     ['en', 'English', 'en'],
     ['ar', 'العربية', 'ar'],
   ];
+  /** @param {string} key */
   const speak = (key) => {
     setLang(key);
     close();
-    shell.redraw();
-    openSettings(shell.current(), 'look');
+    openSettings(shell.redraw(), 'look');
   };
   return [
     choices(t('set.theme'), 'theme', themes, themeOf(), applyTheme),

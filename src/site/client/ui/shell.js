@@ -5,7 +5,7 @@
 
 import { t } from '../i18n.js';
 import { SIGNAL, TOPIC } from '../names.js';
-import { get } from '../net/http.js';
+import { call } from '../net/http.js';
 import { link as connection } from '../net/link.js';
 import { model } from '../state/model.js';
 import { verifyForm } from './account.js';
@@ -21,9 +21,31 @@ const STRIP_AFTER_MS = 1_500;
 const PRESS_MS_MAX = 3_000;
 const NARROW = '(max-width: 760px)';
 
-/** @type {{shell: any, end: () => void} | null} */
+/** @typedef {import('../../types.d.ts').Profile} Profile */
+/** What a view gets of a conversation: only the model changes it.
+ * @typedef {Readonly<import('../state/conversation.js').Conversation>} Conversation
+ */
+/**
+ * What a view may ask of the page.
+ * @typedef {object} Shell
+ * @property {(hash: string) => void} go
+ * @property {() => string | null} openId
+ * @property {(profile: Profile) => void} openPerson
+ * @property {(peer: Profile | null) => void} wrote
+ * @property {(conversation: Conversation) => void} searchIn
+ * @property {() => void} verify
+ * @property {() => Shell} redraw gives the page of after
+ */
+/** @typedef {{conversation?: string, profile?: string, at?: number}} Route */
+/** @typedef {ReturnType<typeof chatView>} View */
+
+/** @type {{shell: Shell, end: () => void} | null} */
 let now = null;
 
+/**
+ * @param {HTMLElement} root
+ * @returns {Shell}
+ */
 export function shellView(root) {
   now?.end();
   const ending = new AbortController();
@@ -34,6 +56,7 @@ export function shellView(root) {
   // Whom the member found and may write to: the search has then done its work.
   let found = /** @type {string | null} */ (null);
 
+  /** @type {Shell} */
   const shell = {
     go: (hash) => {
       location.hash = hash;
@@ -55,13 +78,15 @@ export function shellView(root) {
     },
     verify: openVerification,
     redraw: () => shellView(root),
-    current: () => now?.shell,
   };
+  /** @param {Route} route */
   const show = (route) => {
     element.dataset.pane = route.conversation || route.profile ? 'chat' : 'list';
     side?.drawList();
   };
+  /** @type {Router} */
   const router = new Router(stage, shell, show);
+  /** @type {ReturnType<typeof sidebar>} */
   const side = sidebar({ shell, signal });
 
   function drawTitle() {
@@ -84,6 +109,10 @@ export function shellView(root) {
   );
   addEventListener('hashchange', () => router.follow(), { signal });
   listenToKeys({ search: searchAll }, signal);
+  /**
+   * @param {string} name
+   * @param {number} ms
+   */
   const hold = (name, ms) => addEventListener(name, () => model.hold(ms), { capture: true, signal });
   // A release may never be reported (of a scroll bar): no press delays longer than this.
   hold('pointerdown', PRESS_MS_MAX);
@@ -100,6 +129,7 @@ export function shellView(root) {
   element.append(side.element, stage.element);
   root.replaceChildren(element);
   router.follow().catch(failed);
+  return shell;
 }
 
 export function endShell() {
@@ -109,11 +139,12 @@ export function endShell() {
 
 // The part of the page that shows a conversation, or a note in its place.
 class Stage {
-  /** @type {any} */
+  /** @type {View | null} */
   view = null;
   element = h('div.stage');
   #strip;
 
+  /** @param {HTMLElement} strip */
   constructor(strip) {
     this.#strip = strip;
   }
@@ -123,28 +154,40 @@ class Stage {
     this.view = null;
   }
 
+  /** @param {View} view */
   show(view) {
     this.view = view;
     this.element.replaceChildren(this.#strip, view.element);
   }
 
+  /**
+   * @param {Parameters<typeof h>[1]} props
+   * @param {import('./dom.js').Child[]} parts
+   */
   note(props, ...parts) {
     this.leave();
     this.element.replaceChildren(this.#strip, h('div.stage-note', props, ...parts));
   }
 
+  /** @param {HTMLElement} back */
   gone(back) {
     this.note({ testid: 'stage-gone' }, icon('info'), h('h1', null, t('error.gone')), back);
   }
 }
 
 class Router {
-  route = /** @type {{conversation?: string, profile?: string, at?: number}} */ ({});
+  /** @type {Route} */
+  route = {};
   #turn = 0;
   #stage;
   #shell;
   #show;
 
+  /**
+   * @param {Stage} stage
+   * @param {Shell} shell
+   * @param {(route: Route) => void} show
+   */
   constructor(stage, shell, show) {
     this.#stage = stage;
     this.#shell = shell;
@@ -176,23 +219,28 @@ class Router {
     );
   }
 
-  // The address names the conversation; the position was only the way into it.
-  #jump({ conversation, at }) {
+  /**
+   * The address names the conversation; the position was only the way into it.
+   * @param {Route} route
+   */
+  #jump({ conversation, at = 0 }) {
     history.replaceState(history.state, '', `#/c/${conversation}`);
-    this.#stage.view.jumpTo(at);
+    this.#stage.view?.jumpTo(at);
   }
 
+  /** @param {Route} route */
   async #open(route) {
     const mine = ++this.#turn;
-    if (!model.conversations.has(route.conversation)) this.#stage.note(null, spinner(t('app.loading')));
+    if (!model.conversations.has(route.conversation ?? '')) this.#stage.note(null, spinner(t('app.loading')));
     try {
       const source = await this.#find(route);
       if (mine !== this.#turn || route !== this.route) return;
       if (!source) return this.#stage.gone(this.#back());
       if (route.at) history.replaceState(null, '', `#/c/${route.conversation}`);
-      this.#stage.show(chatView({ ...source, at: route.at, shell: this.#shell }));
+      const view = chatView({ ...source, at: route.at, shell: this.#shell });
+      this.#stage.show(view);
       this.#show(this.route);
-      if (matchMedia('(hover: hover)').matches && !route.at) this.#stage.view.focus();
+      if (matchMedia('(hover: hover)').matches && !route.at) view.focus();
     } catch (error) {
       if (mine !== this.#turn) return;
       this.route = {};
@@ -201,13 +249,18 @@ class Router {
     }
   }
 
+  /**
+   * @param {Route} route
+   * @returns {Promise<{conversation?: Conversation, profile?: Profile} | null>}
+   */
   async #find(route) {
     if (route.conversation) {
       const conversation = await model.conversation(route.conversation);
       return conversation && { conversation };
     }
     try {
-      const person = model.people.get(route.profile) ?? (await get(`/profile/${route.profile}`));
+      const { profile = '' } = route;
+      const person = model.people.get(profile) ?? (await call('GET /profile/{profile}', { profile }));
       model.learn(person);
       const conversation = model.direct(person.id);
       if (!conversation) return { profile: person };
@@ -234,6 +287,7 @@ class Router {
   }
 }
 
+/** @returns {Route} */
 function parse() {
   const [, kind, id, n] = location.hash.split('/');
   if (kind === 'c' && id) return { conversation: id, at: Number(n) || undefined };
@@ -241,12 +295,15 @@ function parse() {
   return {};
 }
 
-// One timer for the complete interruption, however often it tries: offline, connecting, offline …
+/**
+ * One timer for the complete interruption, however often it tries: offline, connecting, offline …
+ * @param {AbortSignal} signal
+ */
 function connectionStrip(signal) {
   const retry = link('connection-retry', t('retry'), () => connection.hurry());
   const text = h('span', null, t('conn.offline'));
   const element = h('div.strip', { hidden: true, testid: 'connection-strip' }, icon('alert'), text, retry);
-  /** @type {any} */
+  /** @type {number | null} */
   let timer = null;
   const draw = () => {
     if (!connection.online) {
@@ -255,12 +312,12 @@ function connectionStrip(signal) {
       }, STRIP_AFTER_MS);
       return;
     }
-    clearTimeout(timer);
+    clearTimeout(timer ?? undefined);
     timer = null;
     element.hidden = true;
   };
   connection.on(SIGNAL.state, draw, signal);
-  signal.addEventListener('abort', () => clearTimeout(timer));
+  signal.addEventListener('abort', () => clearTimeout(timer ?? undefined));
   draw();
   return element;
 }

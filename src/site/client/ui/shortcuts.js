@@ -15,7 +15,8 @@ const KEYS = [
   [['Esc'], 'keys.leave'],
 ];
 
-const isWriting = (element) => element?.matches?.('input,textarea,[contenteditable]');
+/** @param {Element | null} element */
+const isWriting = (element) => element?.matches('input,textarea,[contenteditable]');
 
 export function openShortcuts() {
   openDialog({
@@ -23,7 +24,9 @@ export function openShortcuts() {
     testid: 'shortcuts',
     small: true,
     build: () => {
+      /** @param {string[]} names */
       const keys = (names) => names.map((name) => h('kbd', null, name));
+      /** @param {[string[], string]} key */
       const row = ([names, says]) =>
         h('div.shortcut', null, h('dt', { dir: 'ltr' }, keys(names)), h('dd', null, t(says)));
       return h('dl.shortcuts', null, KEYS.map(row));
@@ -36,6 +39,7 @@ export function openShortcuts() {
  * @param {AbortSignal} signal
  */
 export function listenToKeys({ search }, signal) {
+  /** @param {KeyboardEvent} event */
   const keyed = (event) => {
     const isOverlaid = document.querySelector('dialog[open]');
     if (event.defaultPrevented || event.isComposing || isOverlaid) return;

@@ -26,8 +26,13 @@ const STATES = {
   stopped: ['offline', 'conn.offline_short'],
 };
 
+/** @typedef {import('./shell.js').Shell} Shell */
+/** @typedef {import('./shell.js').Conversation} Conversation */
+
+/** @param {number} count */
 export const countWord = (count) => (count > COUNT_MAX ? `${COUNT_MAX}+` : number(count));
 
+/** @param {{shell: Shell, signal: AbortSignal}} parts */
 export function sidebar({ shell, signal }) {
   let isSearching = false;
 
@@ -109,6 +114,7 @@ export function sidebar({ shell, signal }) {
   return { element, drawList, search: found };
 }
 
+/** @param {Shell} shell */
 function emptyNote(shell) {
   if (model.listState === 'loading') return spinner(t('app.loading'));
   if (model.listState === 'failed') {
@@ -126,6 +132,10 @@ function emptyNote(shell) {
   );
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {boolean} isCurrent
+ */
 function signRow(conversation, isCurrent) {
   const { image, peer, unread, muted, last_message: last, peer_read_n, type } = conversation;
   return [
@@ -146,7 +156,12 @@ function signRow(conversation, isCurrent) {
   ].join('|');
 }
 
-// What the second line shows: what waits to be sent, who types, or the last message.
+/** @typedef {{text: string, sign?: string, isBad?: boolean, isRead?: boolean, isAccent?: boolean}} Line */
+/**
+ * What the second line shows: what waits to be sent, who types, or the last message.
+ * @param {Conversation} conversation
+ * @returns {Line}
+ */
 function lineOf(conversation) {
   const { last_message: last, type, peer_read_n } = conversation;
   const waiting = outbox.lane(laneOf(conversation));
@@ -163,6 +178,10 @@ function lineOf(conversation) {
   return { text: t('list.you', { text: preview(last) }), sign: isRead ? 'checks' : 'check', isRead };
 }
 
+/**
+ * @param {Conversation} conversation
+ * @param {boolean} isCurrent
+ */
 function conversationRow(conversation, isCurrent) {
   const { id, peer, last_message: last, unread, muted, type } = conversation;
   const line = lineOf(conversation);
@@ -172,15 +191,16 @@ function conversationRow(conversation, isCurrent) {
     name: titleOf(conversation),
     image: isGroup ? conversation.image : peer?.profile_image,
     size: isGroup ? 'group' : '',
-    online: model.presence.get(peer?.id)?.online,
+    online: model.presence.get(peer?.id ?? '')?.online,
   });
-  const ticks = ['span.ticks', line.isRead && 'read', line.isBad && 'bad'].filter(Boolean).join('.');
+  const ticks = ['ticks', line.isRead && 'read', line.isBad && 'bad'].filter(Boolean).join(' ');
   const time =
     last && h('time', { datetime: last.created_at, title: fullTime(last.created_at) }, briefly(last.created_at));
   const text = `span.conversation-text.line${line.isAccent ? '.accent' : ''}`;
   return h(
-    ['a.conversation', isCurrent && 'current', unread && 'unread'].filter(Boolean).join('.'),
+    'a',
     {
+      class: ['conversation', isCurrent && 'current', unread && 'unread'].filter(Boolean).join(' '),
       href: `#/c/${id}`,
       testid: 'conversation',
       'aria-current': isCurrent ? 'page' : null,
@@ -201,7 +221,7 @@ function conversationRow(conversation, isCurrent) {
       h(
         'span.conversation-bottom',
         null,
-        line.sign && h(ticks, null, icon(line.sign)),
+        line.sign && h('span', { class: ticks }, icon(line.sign)),
         h(text, { dir: 'auto', testid: 'conversation-preview' }, line.text),
         unread > 0 && unreadCount(unread, muted),
       ),
@@ -209,6 +229,10 @@ function conversationRow(conversation, isCurrent) {
   );
 }
 
+/**
+ * @param {number} unread
+ * @param {boolean} muted
+ */
 const unreadCount = (unread, muted) =>
   h(
     `span.unread-count${muted ? '.calm' : ''}`,

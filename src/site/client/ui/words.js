@@ -8,6 +8,7 @@ import { beginning } from '../util.js';
 const PREVIEW_MAX = 160;
 
 // A name is part of our sentences: it may not change the direction of the text after it.
+/** @param {string} name */
 const unturned = (name) => name.replace(/[\u202a-\u202e\u2066-\u2069]/g, '');
 
 /** @param {string | null} id */
@@ -19,12 +20,18 @@ export function nameOf(id) {
 /** @param {string | null} id */
 export const nameOrYou = (id) => (id !== null && model.isMe(id) ? t('people.you') : nameOf(id));
 
+/** @param {Pick<import('../../types.d.ts').Conversation, 'type' | 'title' | 'peer'>} conversation */
 export function titleOf(conversation) {
   if (conversation.type === 'group') return unturned(conversation.title || t('new.group'));
   return unturned(conversation.peer?.display_name ?? t('people.deleted'));
 }
 
-// Of a message, a row of the outbox, or a reply.
+/** @typedef {{name: string, type: string}} Named */
+/**
+ * Of a message, a row of the outbox, or a reply.
+ * @param {{body: string | null, attachments?: Named[], files?: Named[], deleted_at?: string | null,
+ *   damaged?: true} | null | undefined} message
+ */
 export function preview(message) {
   if (!message) return t('list.no_messages');
   if (message.deleted_at) return t('msg.deleted');
@@ -41,10 +48,13 @@ export function typingWords(ids) {
   return t('typing.many', { names: names.slice(0, 3).join(', ') });
 }
 
-// Why a row of the outbox was refused.
+/**
+ * Why a row of the outbox was refused.
+ * @param {import('../state/outbox.js').Row} row
+ */
 export function refusalOf(row) {
   // The server does not say who blocked whom: to each of the two it is the same.
   const isDirect = row.lane.startsWith('to:');
-  if (isDirect && ['not_allowed', 'not_found'].includes(row.error?.code)) return t('msg.refused_blocked');
+  if (isDirect && ['not_allowed', 'not_found'].includes(row.error?.code ?? '')) return t('msg.refused_blocked');
   return row.error?.title || t('msg.failed');
 }

@@ -10,19 +10,39 @@ import { confirm, copy, failed, openMenu } from '../layers.js';
 
 const QUICK = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
 
-const messageOf = (node) => node?.closest?.('article.message');
-const storedAt = (target) => target?.__item?.message;
-const bubbleOf = (target) => target.querySelector('.bubble');
+/** @typedef {import('../../../types.d.ts').Message} Message */
+/** @typedef {import('./list.js').Line} Line */
 
+/**
+ * @param {EventTarget | null} node
+ * @returns {Line | null}
+ */
+const messageOf = (node) => (node instanceof Element ? node.closest('article.message') : null);
+/** @param {Line | null} line */
+const storedAt = (line) => (line?.__item?.kind === 'message' ? line.__item.message : undefined);
+/** @param {Line} line */
+const bubbleOf = (line) => /** @type {HTMLElement} */ (line.querySelector('.bubble'));
+
+/**
+ * @param {Message} message
+ * @param {string} emoji
+ */
 export const react = (message, emoji) => model.react(message, emoji).catch(failed);
 
+/** @param {Message} message */
 async function erase(message) {
   const question = { title: t('msg.delete_title'), more: t('msg.delete_more'), action: t('msg.delete') };
   if (await confirm(question)) model.erase(message).catch(failed);
 }
 
+/**
+ * @param {Line} target
+ * @param {Message} message
+ * @returns {(close: import('../layers.js').Close) => HTMLElement}
+ */
 function quickRow(target, message) {
   return (close) => {
+    /** @param {string} emoji */
     const quick = (emoji) => {
       const onclick = () => {
         close(true);
@@ -40,27 +60,32 @@ function quickRow(target, message) {
 }
 
 /**
- * @param {{list: any, scroller: any, conversation: any, writer: any}} parts
+ * @param {{list: HTMLElement, scroller: HTMLElement, conversation?: import('../shell.js').Conversation,
+ *   writer: import('../composer.js').Writer}} parts
  */
 export function messageActions({ list, scroller, conversation, writer }) {
   // One toolbar for all messages: it is at the message under the pointer or with the focus.
   const tools = h('div.tools', { role: 'toolbar', 'aria-label': t('msg.actions') });
 
+  /**
+   * @param {Line} target
+   * @param {HTMLElement} [anchor]
+   */
   function menuFor(target, anchor = bubbleOf(target)) {
     const message = storedAt(target);
     if (!message || message.deleted_at) return;
     const mine = model.isMe(message.sender);
-    const mayDelete = mine || conversation.role === 'admin';
+    const mayDelete = mine || conversation?.role === 'admin';
+    const { body } = message;
     const items = [
       { label: t('msg.reply'), icon: 'reply', testid: 'menu-reply', act: () => writer.reply(message) },
-      message.body && {
+      body && {
         label: t('msg.copy'),
         icon: 'copy',
         testid: 'menu-copy',
-        act: () => copy(message.body).catch(failed),
+        act: () => copy(body).catch(failed),
       },
-      mine &&
-        message.body && { label: t('msg.edit'), icon: 'edit', testid: 'menu-edit', act: () => writer.edit(message) },
+      mine && body && { label: t('msg.edit'), icon: 'edit', testid: 'menu-edit', act: () => writer.edit(message) },
       mayDelete && {
         label: t('msg.delete'),
         icon: 'trash',
@@ -72,14 +97,22 @@ export function messageActions({ list, scroller, conversation, writer }) {
     openMenu(anchor, items, { label: t('msg.actions'), head: quickRow(target, message) });
   }
 
+  /** @param {Line | null} target */
   function showTools(target) {
     const message = storedAt(target);
-    if (!message || message.deleted_at) return tools.remove();
+    if (!target || !message || message.deleted_at) return tools.remove();
     if (target.contains(tools)) return;
+    /** @param {(message: Message) => void} act on the message as it is when it is pressed */
+    const onNow = (act) => {
+      const now = storedAt(target);
+      if (now) act(now);
+    };
+    /** @type {HTMLElement} */
     const smile = iconButton('smile', t('msg.react'), {
       testid: 'message-react',
-      onclick: () => pickEmoji(smile, (emoji) => react(storedAt(target), emoji)),
+      onclick: () => pickEmoji(smile, (emoji) => onNow((now) => react(now, emoji))),
     });
+    /** @type {HTMLElement} */
     const menu = iconButton('more', t('msg.more'), {
       testid: 'message-more',
       'aria-haspopup': 'menu',
@@ -87,45 +120,68 @@ export function messageActions({ list, scroller, conversation, writer }) {
     });
     const reply = iconButton('reply', t('msg.reply'), {
       testid: 'message-reply',
-      onclick: () => writer.reply(storedAt(target)),
+      onclick: () => onNow(writer.reply),
     });
     tools.replaceChildren(smile, reply, menu);
     bubbleOf(target).append(tools);
   }
 
-  // A message is drawn anew: the toolbar stays at it.
+  /**
+   * A message is drawn anew: the toolbar stays at it.
+   * @param {Line} target
+   * @param {() => void} draw
+   */
   function keepTools(target, draw) {
     const isEquipped = target.contains(tools);
     draw();
     if (isEquipped) bubbleOf(target).append(tools);
   }
 
+  /**
+   * @param {Event} event
+   * @param {string} parts which have an action of their own
+   */
+  const isOn = ({ target }, parts) => target instanceof Element && target.closest(parts);
+
+  /** @param {Event} event */
   function tapped(event) {
     const target = messageOf(event.target);
     const isTouch = matchMedia('(hover: none)').matches;
-    if (!target || !isTouch || event.target.closest('a,button') || !getSelection()?.isCollapsed) return;
+    if (!target || !isTouch || isOn(event, 'a,button') || !getSelection()?.isCollapsed) return;
     menuFor(target);
   }
 
+  /** @param {Event} event */
   function contextMenu(event) {
     const target = messageOf(event.target);
-    if (!target || event.target.closest('a,img') || !getSelection()?.isCollapsed) return;
+    if (!target || isOn(event, 'a,img') || !getSelection()?.isCollapsed) return;
     event.preventDefault();
     menuFor(target);
   }
 
+  /**
+   * Where an arrow leads: from the field that has them all to the last one, else to the next one.
+   * @param {string} key
+   * @param {Line | null} now
+   */
+  function neighbour(key, now) {
+    /** @type {Line[]} */
+    const all = [...list.querySelectorAll('article.message')].map((line) => /** @type {Line} */ (line));
+    if (key === 'ArrowUp') return now ? all[all.indexOf(now) - 1] : all.at(-1);
+    return now && key === 'ArrowDown' ? all[all.indexOf(now) + 1] : undefined;
+  }
+
+  /** @param {KeyboardEvent} event */
   function keyed(event) {
-    const all = [...list.querySelectorAll('article.message')];
     const now = messageOf(document.activeElement);
     if (event.target !== now && event.target !== scroller) return;
-    const to = { ArrowUp: now ? all[all.indexOf(now) - 1] : all.at(-1), ArrowDown: all[all.indexOf(now) + 1] }[
-      event.key
-    ];
-    if (to && (now || event.key === 'ArrowUp')) {
+    const to = neighbour(event.key, now);
+    const message = storedAt(now);
+    if (to) {
       to.focus({ preventScroll: true });
       to.scrollIntoView({ block: 'nearest' });
     } else if (now && ['Enter', 'ContextMenu'].includes(event.key)) menuFor(now);
-    else if (storedAt(now) && event.key === 'r' && !event.ctrlKey && !event.metaKey) writer.reply(storedAt(now));
+    else if (message && event.key === 'r' && !event.ctrlKey && !event.metaKey) writer.reply(message);
     else if (event.key === 'Escape') return writer.focus();
     else return;
     event.preventDefault();

@@ -6,7 +6,7 @@ import { h } from '../dom.js';
 import { icon } from '../icons.js';
 
 /**
- * @param {any} element
+ * @param {HTMLElement} element
  * @param {() => boolean} mayWrite
  * @param {(files: File[]) => void} attach
  */
@@ -15,10 +15,15 @@ export function fileDrop(element, mayWrite, attach) {
   element.append(sign);
   // Each element that is entered is left again, those inside of it too.
   let depth = 0;
+  /** @param {number} change */
   const show = (change) => {
     depth = Math.max(0, depth + change);
     sign.hidden = depth === 0;
   };
+  /**
+   * @param {'dragenter' | 'dragleave' | 'dragover' | 'drop'} name
+   * @param {(event: DragEvent) => void} act
+   */
   const on = (name, act) =>
     element.addEventListener(name, (event) => {
       if (event.dataTransfer?.types.includes('Files') && mayWrite()) act(event);
@@ -29,6 +34,6 @@ export function fileDrop(element, mayWrite, attach) {
   on('drop', (event) => {
     event.preventDefault();
     show(-depth);
-    attach([...event.dataTransfer.files]);
+    attach([...(event.dataTransfer?.files ?? [])]);
   });
 }

@@ -7,11 +7,16 @@ import { h } from '../dom.js';
 import { failed } from '../layers.js';
 import { button } from '../parts.js';
 
+/**
+ * @param {import('./source.js').Source} source
+ * @param {HTMLElement} writer
+ */
 export function chatFoot(source, writer) {
   const element = h('div.chat-foot');
 
   function blockedNote() {
-    const unblock = button('chat-unblock', t('info.unblock'), () => model.block(source.peer, false).catch(failed));
+    const { peer } = source;
+    const unblock = button('chat-unblock', t('info.unblock'), () => peer && model.block(peer, false).catch(failed));
     return h('div.foot-note', null, h('span', null, t('chat.blocked', { name: source.name })), unblock);
   }
 
@@ -21,6 +26,7 @@ export function chatFoot(source, writer) {
     writer: () => writer,
   };
 
+  /** @returns {keyof typeof kinds} */
   function kindOf() {
     if (source.isGroup) return 'writer';
     if (!source.peer) return 'gone';

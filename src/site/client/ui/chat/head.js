@@ -8,10 +8,17 @@ import { iconButton } from '../icons.js';
 import { openInfo } from '../info.js';
 import { typingWords } from '../words.js';
 
+/** @typedef {import('./source.js').Source} Source */
+
+/**
+ * @param {Source} source
+ * @param {import('../shell.js').Shell} shell
+ */
 export function chatHead(source, shell) {
   const element = h('header.chat-head');
   const info = () => openInfo({ conversation: source.conversation, profile: source.peer, shell });
 
+  /** @param {string[]} typists */
   function draw(typists) {
     const line = lineOf(source, typists);
     const sign = [source.name, line, isOnline(source), source.image].join('|');
@@ -30,7 +37,7 @@ export function chatHead(source, shell) {
       ),
     );
     const back = { testid: 'chat-back', class: 'icon-button chat-back', onclick: () => shell.go('#/') };
-    const search = { testid: 'chat-search', onclick: () => shell.searchIn(conversation) };
+    const search = { testid: 'chat-search', onclick: () => conversation && shell.searchIn(conversation) };
     element.replaceChildren(
       iconButton('back', t('back'), back),
       h('h1.chat-title', null, who),
@@ -42,8 +49,13 @@ export function chatHead(source, shell) {
   return { element, draw };
 }
 
+/** @param {Source} source */
 const isOnline = ({ peer }) => Boolean(peer && model.presence.get(peer.id)?.online);
 
+/**
+ * @param {Source} source
+ * @param {string[]} typists
+ */
 function lineOf({ conversation, peer }, typists) {
   if (typists.length) return typingWords(typists);
   if (conversation?.type === 'group') return t('people.members', { count: conversation.members_count });

@@ -7,7 +7,15 @@ import { drawEntry, signEntry } from '../message.js';
 import { button, spinner } from '../parts.js';
 import { typingWords } from '../words.js';
 
-const SIGNS = { day: (item) => dayOf(item.at), new: () => 'new', message: signEntry };
+/** @typedef {import('../../state/timeline.js').Item} Item */
+/** @typedef {HTMLElement & {__item?: Item}} Line an element of the run, with what it shows */
+
+/** @param {Item} item */
+function signOf(item) {
+  if (item.kind === 'message') return signEntry(item);
+  return item.kind === 'day' ? dayOf(item.at) : item.kind;
+}
+
 const ELEMENTS = {
   day: () => h('div.day'),
   new: () => h('div.divider', { testid: 'unread-divider' }),
@@ -18,35 +26,43 @@ export function runOfMessages() {
   const element = h('div.run', { role: 'presentation' });
 
   /**
-   * @param {import('../../state/timeline.js').Item[]} items
-   * @param {object} act
-   * @param {(target: any, draw: () => void) => void} keepTools
+   * @param {Item[]} items
+   * @param {import('../message.js').Act} act
+   * @param {(target: Line, draw: () => void) => void} keepTools
    */
   function draw(items, act, keepTools) {
-    const drawers = {
-      day: (target, item) => target.replaceChildren(h('span', null, dayOf(item.at))),
-      new: (target) => target.replaceChildren(h('span', null, t('chat.new'))),
-      message: (target, item) => {
-        const hadFocus = target.contains(document.activeElement) && document.activeElement !== target;
-        keepTools(target, () => drawEntry(target, item, act));
-        if (hadFocus) target.focus({ preventScroll: true });
-      },
-    };
+    /**
+     * @param {HTMLElement} target
+     * @param {Item} item
+     */
+    function drawItem(target, item) {
+      if (item.kind !== 'message') {
+        const words = item.kind === 'day' ? dayOf(item.at) : t('chat.new');
+        return target.replaceChildren(h('span', null, words));
+      }
+      const hadFocus = target.contains(document.activeElement) && document.activeElement !== target;
+      keepTools(target, () => drawEntry(target, item, act));
+      if (hadFocus) target.focus({ preventScroll: true });
+    }
     reconcile(element, items, {
       key: (item) => item.key,
-      sign: (item) => SIGNS[item.kind](item),
+      sign: signOf,
       create: (item) => ELEMENTS[item.kind](),
-      draw: (target, item) => drawers[item.kind](target, item),
+      draw: drawItem,
     });
     // An element that did not change shows an item of before; its actions need the present one.
-    [...element.children].forEach((child, index) => {
-      child.__item = items[index];
-    });
+    /** @type {Iterable<[number, Line]>} */
+    const lines = Array.from(element.children, (child) => /** @type {Line} */ (child)).entries();
+    for (const [index, line] of lines) line.__item = items[index];
   }
 
   return { element, draw };
 }
 
+/**
+ * @param {import('./source.js').Source} source
+ * @param {() => void} retry
+ */
 export function topOfRun(source, retry) {
   const element = h('div.run-top');
 
@@ -56,6 +72,7 @@ export function topOfRun(source, retry) {
     return h('div.beginning', null, face, title, h('p.quiet', null, t('chat.start')));
   }
 
+  /** @param {import('./history.js').History} history */
   function draw(history) {
     if (history.failure) {
       const again = button('history-retry', t('retry'), retry);
@@ -69,6 +86,7 @@ export function topOfRun(source, retry) {
 
 export function typingLine() {
   const element = h('div.typing', { testid: 'typing', 'aria-live': 'off' });
+  /** @param {string[]} typists */
   const draw = (typists) => {
     const dots = h('span.dots', null, h('i'), h('i'), h('i'));
     element.replaceChildren(...(typists.length ? [dots, h('span', null, typingWords(typists))] : []));

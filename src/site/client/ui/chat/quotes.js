@@ -1,15 +1,18 @@
 // @ts-check
 // The messages that others reply to: from the window, else fetched once.
 
-import { get } from '../../net/http.js';
+import { call } from '../../net/http.js';
 
-/** @type {Map<string, import('../../../types.d.ts').Message | null | undefined>} */
+/** @typedef {import('../../../types.d.ts').Message} Message */
+
+/** @type {Map<string, Message | null | undefined>} */
 const quotes = new Map();
 
 /**
  * Undefined: it is not known yet, and `learned` is called once it is. Null: it no longer exists.
- * @param {any} conversation
+ * @param {import('../shell.js').Conversation | undefined} conversation
  * @param {() => void} learned
+ * @returns {(id: string) => Message | null | undefined}
  */
 export function quotedIn(conversation, learned) {
   return (id) => {
@@ -23,9 +26,10 @@ export function quotedIn(conversation, learned) {
   };
 }
 
+/** @param {string} id */
 async function fetchQuote(id) {
   try {
-    quotes.set(id, await get(`/messages/${id}`));
+    quotes.set(id, await call('GET /messages/{message}', { message: id }));
   } catch (error) {
     if (error.status === 404) quotes.set(id, null);
     else quotes.delete(id);

@@ -15,6 +15,7 @@ const EDGE_PX = 8;
 /** @type {Map<string, Anchor>} */
 const places = new Map();
 
+/** @param {HTMLElement} element */
 const isMessage = (element) => element.dataset.testid === 'message';
 
 export class Scroll {
@@ -61,7 +62,10 @@ export class Scroll {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
-  // Draws, and keeps what is being read where it is.
+  /**
+   * Draws, and keeps what is being read where it is.
+   * @param {() => void} draw
+   */
   during(draw) {
     const anchor = this.stick ? null : this.#anchor();
     draw();
@@ -72,8 +76,8 @@ export class Scroll {
   /** The position of the last message that is in sight; 0 if there is none. */
   lastInSight() {
     const edge = this.#scroller.getBoundingClientRect().bottom - EDGE_PX;
-    for (const child of [...this.#list.children].reverse()) {
-      const n = Number(/** @type {HTMLElement} */ (child).dataset.n);
+    for (const child of this.#lines().reverse()) {
+      const n = Number(child.dataset.n);
       if (n && child.getBoundingClientRect().top < edge) return n;
     }
     return 0;
@@ -82,31 +86,40 @@ export class Scroll {
   /** @returns {Anchor | null} */
   #anchor() {
     const edge = this.#scroller.getBoundingClientRect().top;
-    for (const child of /** @type {Iterable<any>} */ (this.#list.children)) {
+    for (const child of this.#lines()) {
       // Not the line of a day: earlier messages of that day are inserted after it.
       const box = child.getBoundingClientRect();
-      if (isMessage(child) && box.bottom > edge) return { key: child.__key, offset: box.top - edge };
+      if (isMessage(child) && box.bottom > edge) return { key: child.__key ?? '', offset: box.top - edge };
     }
     return null;
   }
 
+  #lines() {
+    return Array.from(this.#list.children, (child) => /** @type {import('../dom.js').Keyed} */ (child));
+  }
+
+  /** @param {Anchor | null | undefined} anchor */
   #restore(anchor) {
-    const child =
-      anchor && /** @type {any[]} */ ([...this.#list.children]).find((element) => element.__key === anchor.key);
+    const child = anchor && this.#lines().find((line) => line.__key === anchor.key);
     if (!child) return;
     const edge = this.#scroller.getBoundingClientRect().top;
     this.#scroller.scrollTop += child.getBoundingClientRect().top - edge - anchor.offset;
   }
 
-  // Where this conversation was left, if it was left in the middle.
+  /**
+   * Whether this conversation was left in the middle.
+   * @param {string} id
+   */
   hasLeft(id) {
     return places.has(id);
   }
 
+  /** @param {string} id */
   back(id) {
     this.#restore(places.get(id));
   }
 
+  /** @param {string} id */
   leave(id) {
     const anchor = this.stick ? null : this.#anchor();
     if (anchor) places.set(id, anchor);

@@ -28,9 +28,12 @@ import { Source } from './source.js';
 const LIT_MS = 1_600;
 const READ_AFTER_MS = 200;
 
+/** @typedef {import('../shell.js').Conversation} Conversation */
+/** @typedef {import('../../../types.d.ts').Message} Message */
+
 /**
- * @param {{conversation?: any, profile?: any, at?: number, shell: any}} options a conversation or, before its first
- *   message, a profile
+ * @param {{conversation?: Conversation, profile?: import('../../../types.d.ts').Profile, at?: number,
+ *   shell: import('../shell.js').Shell}} options a conversation or, before its first message, a profile
  */
 export function chatView({ conversation, profile, at, shell }) {
   const source = new Source({ conversation, profile });
@@ -81,10 +84,14 @@ export function chatView({ conversation, profile, at, shell }) {
   const actions = messageActions({ list: run.element, scroller, conversation, writer });
   const schedule = once(() => signal.aborted || draw());
   const quoted = quotedIn(conversation, schedule);
+  /** @type {Set<string>} */
   const renewed = new Set();
+  /** @type {import('../message.js').Act} */
   const act = {
     react,
-    jump: (message) => conversation && message.conversation === conversation.id && jumpTo(message.n),
+    jump: (message) => {
+      if (message.conversation === conversation?.id) jumpTo(message.n);
+    },
     // A signed URL has expired: fetching the message renews it, once.
     renew: (message) => {
       if (!renewed.has(message.id)) model.renew(message).catch(() => {});
@@ -128,25 +135,26 @@ export function chatView({ conversation, profile, at, shell }) {
     top.draw(history);
     const isOpen = await opening;
     if (signal.aborted || (!isOpen && !history.failure)) return;
-    const isLeft = conversation && scroll.hasLeft(conversation.id);
-    if (isOpen) scroll.stick = at === undefined && divider === null && !isLeft;
+    const left = conversation && scroll.hasLeft(conversation.id) ? conversation.id : null;
+    if (isOpen) scroll.stick = at === undefined && divider === null && left === null;
     draw();
     if (!isOpen) return;
     if (at !== undefined) await jumpTo(at);
     else if (divider !== null) run.element.querySelector('.divider')?.scrollIntoView({ block: 'center' });
-    else if (isLeft) scroll.back(conversation.id);
+    else if (left !== null) scroll.back(left);
     at = undefined;
     scrolled();
   }
 
   function scrolled() {
     scroll.stick = scroll.isAtEnd && history.isAtTail;
-    if (scroll.nearTop && conversation?.window.lo > 1) more('older');
+    if (scroll.nearTop && history.hasOlder) more('older');
     else if (scroll.nearEnd && !history.isAtTail) more('newer');
     drawPill();
     look();
   }
 
+  /** @param {'older' | 'newer'} which */
   async function more(which) {
     if ((await history.more(which)) && !signal.aborted) draw();
   }
@@ -162,6 +170,7 @@ export function chatView({ conversation, profile, at, shell }) {
     draw();
   }
 
+  /** @param {number} n */
   async function jumpTo(n) {
     try {
       await history.reach(n);
@@ -170,6 +179,7 @@ export function chatView({ conversation, profile, at, shell }) {
     }
     scroll.stick = false;
     draw();
+    /** @type {HTMLElement | null} */
     const target = run.element.querySelector(`[data-n="${n}"]`);
     if (!target) return;
     target.scrollIntoView({ block: 'center' });
@@ -186,10 +196,12 @@ export function chatView({ conversation, profile, at, shell }) {
   }, READ_AFTER_MS);
 
   function lastOwn() {
+    /** @param {Message} message */
     const own = (message) => model.isMe(message.sender) && !message.deleted_at && message.body;
     return conversation?.window.loaded ? conversation.window.run().reverse().find(own) : null;
   }
 
+  /** @param {Message} message */
   function arrived(message) {
     if (message.conversation !== conversation?.id) return;
     announce(`${nameOf(message.sender)}: ${preview(message)}`);
@@ -221,6 +233,7 @@ export function chatView({ conversation, profile, at, shell }) {
   };
 }
 
+/** @param {() => void} onclick */
 function latestPill(onclick) {
   const word = h('span');
   const element = h(
@@ -229,6 +242,10 @@ function latestPill(onclick) {
     icon('down'),
     word,
   );
+  /**
+   * @param {boolean} isShown
+   * @param {number} count
+   */
   const draw = (isShown, count) => {
     element.hidden = !isShown;
     word.textContent = count ? t('chat.new_count', { count }) : '';
@@ -237,7 +254,10 @@ function latestPill(onclick) {
   return { element, draw };
 }
 
-// Does the work once for however many calls of one turn.
+/**
+ * Does the work once for however many calls of one turn.
+ * @param {() => void} work
+ */
 function once(work) {
   let isDue = false;
   return () => {
