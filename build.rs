@@ -73,16 +73,28 @@ fn main() {
     fs::write(out.join("client.rs"), table).expect("OUT_DIR can be written");
 }
 
-/// A style without its comments, which no browser reads and every visitor would load. A comment has its lines to itself.
+/// A style without its comments and the white space around its punctuation, which no browser reads and every visitor
+/// would load. A comment has its lines to itself.
 fn without_comments(style: &[u8]) -> Vec<u8> {
-    let (mut out, mut inside) = (Vec::with_capacity(style.len()), false);
-    for line in style.split_inclusive(|&byte| byte == b'\n') {
-        let text = line.trim_ascii();
-        inside |= text.starts_with(b"/*");
-        out.extend_from_slice(if inside { b"\n" } else { line });
-        inside &= !text.ends_with(b"*/");
+    let style = std::str::from_utf8(style).expect("a style is UTF-8");
+    let (mut out, mut inside) = (String::with_capacity(style.len()), false);
+    for line in style.lines().map(str::trim) {
+        inside |= line.starts_with("/*");
+        if !inside && !line.is_empty() {
+            let mut quoted = line.split('"').skip(1).step_by(2);
+            assert!(
+                !quoted.any(|text| text.contains(['{', '}', ';', ':', ','])),
+                "a text with punctuation: {line}"
+            );
+            let pairs = [("; ", ";"), (" {", "{"), ("{ ", "{"), (";}", "}"), (": ", ":"), (", ", ",")];
+            out.push_str(&pairs.iter().fold(line.to_owned(), |line, (from, to)| line.replace(from, to)));
+            if !line.ends_with([';', '{', '}', ',']) {
+                out.push('\n');
+            }
+        }
+        inside &= !line.ends_with("*/");
     }
-    out
+    out.into_bytes()
 }
 
 /// The modules among the files, as one file with the name of the first that runs.
