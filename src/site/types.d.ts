@@ -78,63 +78,7 @@ export type Ticket = {
   expires_at: Time;
 };
 
-export type ExportLine = {
-  kind: 'member';
-  data: Member;
-} | {
-  kind: 'profile';
-  data: Profile;
-} | {
-  kind: 'session';
-  data: {
-    id: Id;
-    unique_id: string | null;
-    user_agent: string;
-    address: string;
-    place: string | null;
-    created_at: Time;
-    last_seen_at: Time;
-    push: PushSubscription | null;
-  };
-} | {
-  kind: 'block';
-  data: {
-    profile: Id;
-  };
-} | {
-  kind: 'upload';
-  data: {
-    id: Id;
-    name: string;
-    type: string;
-    size: number;
-    sha256: string;
-    width: number | null;
-    height: number | null;
-    url: string;
-    created_at: Time;
-  };
-} | {
-  kind: 'conversation';
-  data: {
-    id: Id;
-    type: 'direct' | 'group';
-    title: string | null;
-    peer: Id | null;
-    read_n: number;
-    last_n: number;
-    muted: boolean;
-  };
-} | {
-  kind: 'message';
-  data: Message;
-} | {
-  kind: 'reaction';
-  data: {
-    message: Id;
-    emoji: string;
-  };
-};
+export type ExportLine = ExportedMember | ExportedProfile | ExportedSession | ExportedBlock | ExportedUpload | ExportedConversation | ExportedMessage | ExportedReaction;
 
 export type Attachment = {
   id: Id;
@@ -228,6 +172,615 @@ export type Event = {
   seq: number;
   data: Record<string, unknown>;
 };
+
+export type ExportedMember = {
+  kind: 'member';
+  data: Member;
+};
+
+export type ExportedProfile = {
+  kind: 'profile';
+  data: Profile;
+};
+
+export type ExportedSession = {
+  kind: 'session';
+  data: {
+    id: Id;
+    unique_id: string | null;
+    user_agent: string;
+    address: string;
+    place: string | null;
+    created_at: Time;
+    last_seen_at: Time;
+    push: PushSubscription | null;
+  };
+};
+
+export type ExportedBlock = {
+  kind: 'block';
+  data: {
+    profile: Id;
+  };
+};
+
+export type ExportedUpload = {
+  kind: 'upload';
+  data: {
+    id: Id;
+    name: string;
+    type: string;
+    size: number;
+    sha256: string;
+    width: number | null;
+    height: number | null;
+    url: string;
+    created_at: Time;
+  };
+};
+
+export type ExportedConversation = {
+  kind: 'conversation';
+  data: {
+    id: Id;
+    type: 'direct' | 'group';
+    title: string | null;
+    peer: Id | null;
+    read_n: number;
+    last_n: number;
+    muted: boolean;
+  };
+};
+
+export type ExportedMessage = {
+  kind: 'message';
+  data: Message;
+};
+
+export type ExportedReaction = {
+  kind: 'reaction';
+  data: {
+    message: Id;
+    emoji: string;
+  };
+};
+
+export interface Routes {
+  'GET /user/sign-up': {
+    params: {};
+    answer: {
+      data: {
+        open: boolean;
+        verification_required: boolean;
+      };
+    };
+  };
+  'POST /user/sign-up': {
+    params: {
+      display_name: string;
+      email: string;
+      password: string;
+      unique_id?: string;
+    };
+    answer: {
+      data: SignedIn;
+      delivery?: 'file';
+    };
+  };
+  'POST /user/sign-in': {
+    params: {
+      email: string;
+      password: string;
+      unique_id?: string;
+    };
+    answer: {
+      data: SignedIn;
+    };
+  };
+  'POST /user/refresh': {
+    params: {
+      refresh: string;
+    };
+    answer: {
+      data: Token;
+    };
+  };
+  'POST /user/logout': {
+    params: {};
+    answer: {
+      data: null;
+    };
+  };
+  'PUT /user/password': {
+    params: {
+      password: string;
+      new_password: string;
+      confirm_password: string;
+    };
+    answer: {
+      data: null;
+    };
+  };
+  'GET /user/sessions': {
+    params: {
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<Session>;
+      next: string | null;
+    };
+  };
+  'DELETE /user/sessions': {
+    params: {};
+    answer: { data: null };
+  };
+  'DELETE /user/sessions/{session}': {
+    params: {
+      session: Id;
+    };
+    answer: { data: null };
+  };
+  'POST /user/ticket': {
+    params: {
+      for?: 'events';
+    };
+    answer: {
+      data: Ticket;
+    };
+  };
+  'POST /user/verify/code': {
+    params: {
+      code_type?: string;
+    };
+    answer: {
+      data: null;
+      delivery?: 'file';
+    };
+  };
+  'POST /user/verify/renew': {
+    params: {
+      code_type?: string;
+    };
+    answer: {
+      data: null;
+      delivery?: 'file';
+    };
+  };
+  'POST /user/verify/check': {
+    params: {
+      code: string;
+    };
+    answer: {
+      data: null;
+    };
+  };
+  'POST /user/reset/code': {
+    params: {
+      email: string;
+    };
+    answer: {
+      data: null;
+      delivery?: 'file';
+    };
+  };
+  'POST /user/reset/password': {
+    params: {
+      email: string;
+      code: string;
+      password: string;
+    };
+    answer: {
+      data: null;
+    };
+  };
+  'POST /user/verify/reset/password': {
+    params: {
+      email: string;
+      code: string;
+      password: string;
+    };
+    answer: {
+      data: null;
+    };
+  };
+  'GET /user/me': {
+    params: {};
+    answer: {
+      data: Account;
+    };
+  };
+  'DELETE /user/me': {
+    params: {
+      password: string;
+      messages?: 'keep' | 'erase';
+    };
+    answer: { data: null };
+  };
+  'POST /user/delete': {
+    params: {
+      password: string;
+      messages?: 'keep' | 'erase';
+    };
+    answer: { data: null };
+  };
+  'GET /user/export': {
+    params: {};
+    answer: unknown;
+  };
+  'GET /push': {
+    params: {};
+    answer: {
+      data: {
+        key: string;
+      };
+    };
+  };
+  'PUT /push': {
+    params: {
+      endpoint: string;
+      p256dh: string;
+      auth: string;
+      level: 'off' | 'who' | 'text';
+    };
+    answer: {
+      data: PushSubscription;
+    };
+  };
+  'PUT /push/{session}': {
+    params: {
+      session: Id;
+      level: 'off' | 'who' | 'text';
+    };
+    answer: {
+      data: PushSubscription;
+    };
+  };
+  'DELETE /push/{session}': {
+    params: {
+      session: Id;
+    };
+    answer: { data: null };
+  };
+  'GET /profile': {
+    params: {};
+    answer: {
+      data: Profile;
+    };
+  };
+  'PUT /profile': {
+    params: {
+      display_name?: string;
+      nick_name?: string;
+      is_private?: boolean;
+      presence?: boolean;
+      profile_image?: Id | null;
+    };
+    answer: {
+      data: Profile;
+    };
+  };
+  'GET /profile/{profile}': {
+    params: {
+      profile: Id;
+    };
+    answer: {
+      data: Profile;
+    };
+  };
+  'GET /profiles': {
+    params: {
+      ids?: string;
+      query?: string;
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<Profile>;
+      next: string | null;
+    };
+  };
+  'GET /blocks': {
+    params: {
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<Profile>;
+      next: string | null;
+    };
+  };
+  'PUT /blocks/{profile}': {
+    params: {
+      profile: Id;
+    };
+    answer: { data: null };
+  };
+  'DELETE /blocks/{profile}': {
+    params: {
+      profile: Id;
+    };
+    answer: { data: null };
+  };
+  'GET /{nick_name}': {
+    params: {
+      nick_name: string;
+      source?: 'search' | 'qr_code';
+    };
+    answer: {
+      data: Profile;
+    };
+  };
+  'POST /messages': {
+    params: {
+      conversation?: Id;
+      to?: Id;
+      client_id: Id;
+      body?: string;
+      attachments?: Array<Id>;
+      reply_to?: Id;
+    };
+    answer: {
+      data: Message;
+    } | {
+      data: Message | MessagePlace;
+      duplicate: true;
+    };
+  };
+  'GET /messages/{message}': {
+    params: {
+      message: Id;
+    };
+    answer: {
+      data: Message;
+    };
+  };
+  'PUT /messages/{message}': {
+    params: {
+      message: Id;
+      body: string;
+    };
+    answer: {
+      data: Message;
+    };
+  };
+  'DELETE /messages/{message}': {
+    params: {
+      message: Id;
+    };
+    answer: { data: null };
+  };
+  'PUT /messages/{message}/reactions/{emoji}': {
+    params: {
+      message: Id;
+      emoji: string;
+    };
+    answer: {
+      data: Message;
+    };
+  };
+  'DELETE /messages/{message}/reactions/{emoji}': {
+    params: {
+      message: Id;
+      emoji: string;
+    };
+    answer: {
+      data: Message;
+    };
+  };
+  'GET /search': {
+    params: {
+      q: string;
+      conversation?: Id;
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<Message>;
+      next: string | null;
+      complete?: false;
+    };
+  };
+  'GET /conversations/{conversation}/messages': {
+    params: {
+      conversation: Id;
+      before?: number;
+      after?: number;
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<Message>;
+      next: string | null;
+    };
+  };
+  'GET /conversations': {
+    params: {
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<Conversation>;
+      next: string | null;
+      cursor: Cursor | null;
+      unread_total: number;
+    };
+  };
+  'POST /conversations': {
+    params: {
+      client_id?: Id;
+      title: string;
+      members?: Array<Id>;
+    };
+    answer: {
+      data: Conversation;
+    } | {
+      data: Conversation;
+      duplicate: true;
+    };
+  };
+  'GET /conversations/{conversation}': {
+    params: {
+      conversation: Id;
+    };
+    answer: {
+      data: Conversation;
+    };
+  };
+  'PUT /conversations/{conversation}': {
+    params: {
+      conversation: Id;
+      title?: string;
+      image?: Id | null;
+      muted?: boolean;
+    };
+    answer: {
+      data: Conversation;
+    };
+  };
+  'POST /conversations/{conversation}/read': {
+    params: {
+      conversation: Id;
+      n: number;
+    };
+    answer: {
+      data: Marked;
+    };
+  };
+  'GET /conversations/{conversation}/members': {
+    params: {
+      conversation: Id;
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<GroupMember>;
+      next: string | null;
+    };
+  };
+  'PUT /conversations/{conversation}/members/{profile}': {
+    params: {
+      conversation: Id;
+      profile: Id;
+      role?: 'admin' | 'member';
+    };
+    answer: {
+      data: GroupMember;
+    };
+  };
+  'DELETE /conversations/{conversation}/members/{profile}': {
+    params: {
+      conversation: Id;
+      profile: Id;
+    };
+    answer: { data: null };
+  };
+  'POST /uploads': {
+    params: {};
+    answer: {
+      data: Upload;
+    };
+  };
+  'DELETE /uploads/{upload}': {
+    params: {
+      upload: Id;
+    };
+    answer: { data: null };
+  };
+  'GET /events': {
+    params: {
+      cursor?: string;
+      limit?: number;
+      wait?: number;
+    };
+    answer: {
+      data: Array<Event>;
+      cursor: Cursor;
+    };
+  };
+  'GET /chat-list': {
+    params: {};
+    answer: unknown;
+  };
+  'GET /chat-counter': {
+    params: {};
+    answer: unknown;
+  };
+  'GET /ws': {
+    params: {
+      cursor?: string;
+      ticket?: string;
+      access?: string;
+      unique_id?: string;
+    };
+    answer: { data: null };
+  };
+  'GET /ws/{sender}/{receiver}': {
+    params: {
+      sender: Id;
+      receiver: Id;
+      ticket?: string;
+      access?: string;
+      unique_id?: string;
+    };
+    answer: { data: null };
+  };
+}
+
+export interface RouteOf {
+  'sign_up.policy': 'GET /user/sign-up';
+  'account.sign_up': 'POST /user/sign-up';
+  'account.sign_in': 'POST /user/sign-in';
+  'session.refresh': 'POST /user/refresh';
+  'session.end': 'POST /user/logout';
+  'account.password': 'PUT /user/password';
+  'session.list': 'GET /user/sessions';
+  'session.revoke': 'DELETE /user/sessions/{session}';
+  'ticket.create': 'POST /user/ticket';
+  'verify.code': 'POST /user/verify/code';
+  'verify.renew': 'POST /user/verify/renew';
+  'verify.check': 'POST /user/verify/check';
+  'reset.code': 'POST /user/reset/code';
+  'reset.password': 'POST /user/reset/password';
+  'account.me': 'GET /user/me';
+  'account.delete': 'DELETE /user/me';
+  'account.export': 'GET /user/export';
+  'push.key': 'GET /push';
+  'push.subscribe': 'PUT /push';
+  'push.level': 'PUT /push/{session}';
+  'push.unsubscribe': 'DELETE /push/{session}';
+  'profile.me': 'GET /profile';
+  'profile.update': 'PUT /profile';
+  'profile.get': 'GET /profile/{profile}';
+  'profile.list': 'GET /profiles';
+  'block.list': 'GET /blocks';
+  'block.put': 'PUT /blocks/{profile}';
+  'block.remove': 'DELETE /blocks/{profile}';
+  'profile.find': 'GET /{nick_name}';
+  'message.post': 'POST /messages';
+  'message.get': 'GET /messages/{message}';
+  'message.edit': 'PUT /messages/{message}';
+  'message.delete': 'DELETE /messages/{message}';
+  'message.react': 'PUT /messages/{message}/reactions/{emoji}';
+  'message.unreact': 'DELETE /messages/{message}/reactions/{emoji}';
+  'message.search': 'GET /search';
+  'message.list': 'GET /conversations/{conversation}/messages';
+  'conversation.list': 'GET /conversations';
+  'conversation.create': 'POST /conversations';
+  'conversation.get': 'GET /conversations/{conversation}';
+  'conversation.update': 'PUT /conversations/{conversation}';
+  'conversation.read': 'POST /conversations/{conversation}/read';
+  'member.list': 'GET /conversations/{conversation}/members';
+  'member.add': 'PUT /conversations/{conversation}/members/{profile}';
+  'member.remove': 'DELETE /conversations/{conversation}/members/{profile}';
+  'upload.create': 'POST /uploads';
+  'upload.delete': 'DELETE /uploads/{upload}';
+  'event.list': 'GET /events';
+  'chat.list': 'GET /chat-list';
+  'chat.counter': 'GET /chat-counter';
+  'socket.open': 'GET /ws';
+  'pair.open': 'GET /ws/{sender}/{receiver}';
+}
 
 export interface Ops {
   'message.post': {
