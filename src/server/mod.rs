@@ -128,6 +128,10 @@ use crate::model::settings::Settings;
 /// is sent twice then. After that the mail stays in the outbox, for the next start.
 const DRAIN_BACKGROUND: Duration = Duration::from_secs(2);
 
+/// Deadlines of connections that one tick handles. The rest is due at once: thousands of requests that began together and never
+/// end must not delay all others.
+const TIMEOUTS_TICK_MAX: usize = 64;
+
 /// The server. One owner calls its methods: [`Server::handle`] for each input, [`Server::poll_effect`] until `None`.
 pub struct Server {
     conns: Conns,
@@ -437,7 +441,8 @@ impl Server {
 
     fn tick(&mut self) {
         let now = self.core.now.instant;
-        while let Some(id) = self.timers.pop(now) {
+        for _ in 0..TIMEOUTS_TICK_MAX {
+            let Some(id) = self.timers.pop(now) else { break };
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.armed = None;
             }

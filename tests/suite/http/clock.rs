@@ -52,6 +52,36 @@ fn a_slow_head_is_408_and_an_empty_one_is_closed() {
     }
 }
 
+/// The answers to thousands of late requests must not be one step that all others wait for.
+#[test]
+fn many_deadlines_at_once_are_handled_in_steps() {
+    let mut world = World::new();
+    let conns: Vec<_> = (0..200).map(|_| world.connect()).collect();
+    conns.iter().for_each(|conn| world.send(*conn, b"G"));
+    let late = |world: &World| conns.iter().filter(|conn| world.is_closed(**conn)).count();
+    world.pass(seconds(10) - MS);
+    assert_eq!(late(&world), 0);
+    world.now = world.now.later(MS);
+    let mut before = 0;
+    let mut steps = 0;
+    while before < conns.len() {
+        assert!(
+            world.server.next_deadline().is_some_and(|at| at <= world.now.instant),
+            "the rest is due at once"
+        );
+        world.input(Input::Tick);
+        world.perform();
+        let after = late(&world);
+        assert!(before < after && after <= before + 64, "{before} {after}");
+        before = after;
+        steps += 1;
+    }
+    assert_eq!(steps, 4);
+    for conn in conns {
+        assert_eq!(responses(&mut world.take(conn), false)[0].status, 408);
+    }
+}
+
 /// A peer can't be late while the server does not run: heads, bodies and responses continue afterwards.
 #[test]
 fn the_time_of_a_stopped_process_counts_against_no_peer() {
