@@ -64,6 +64,8 @@ impl Write {
             Write::UpdateProfile(update) if update.is_told_to_peers() => TOLD,
             // Steps of bounded work, and events to all peers.
             Write::DeleteAccount(_) | Write::EraseMessages(_) | Write::PruneLog(_) => HEAVY,
+            // Also a reaction, which reads all others of its message: 1,000 of them take as long as a post, and no account adds
+            // more than `REACTIONS_MAX` to a message.
             _ => 1,
         }
     }
