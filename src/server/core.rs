@@ -224,6 +224,13 @@ impl Core {
         }
     }
 
+    /// A connection's export, or the request for one, has ended.
+    pub fn end_export(&mut self, conn: &mut Conn) {
+        if let Some(member) = conn.exports.take() {
+            self.exports.ended(member);
+        }
+    }
+
     /// Releases what the upload of this connection reserved: the quota is free again, or its row counts from now on.
     pub fn release_reservation(&mut self, conn: &mut Conn) {
         if let Some(reservation) = conn.reservation.take() {

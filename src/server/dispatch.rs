@@ -335,9 +335,7 @@ pub fn forget(core: &mut Core, conn: &mut Conn) {
     let reads = core.reads.closed(conn.id);
     core.effects.extend(reads.into_iter().map(Effect::Cancel));
     hub::unsubscribe(core, conn);
-    if let Some(member) = conn.exports.take() {
-        core.exports.ended(member);
-    }
+    core.end_export(conn);
     receive::abandon(core, conn);
     core.release_reservation(conn);
 }

@@ -311,6 +311,7 @@ pub fn read_body(core: &mut Core, conn: &mut Conn) -> bool {
 pub fn after_answer(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) {
     let close = exchange.close.then_some(exchange.close_reason);
     core.release_reservation(conn);
+    core.end_export(conn);
     core.crowd.done(conn);
     conn.has_account |= exchange.actor.is_some();
     conn.useful_at = core.now.instant;

@@ -8,6 +8,7 @@ use crate::base::json::{self, Object, Value};
 use crate::model::handler::{Actor, Ctx, Handler, Request, Step, Stream, Then};
 use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
+use crate::model::operation::{Command, Read};
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 use crate::model::upload::ReceivedFile;
@@ -103,7 +104,8 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
             Ok(object) => {
                 let params = Params::new(&exchange.path, &exchange.query, object.as_ref());
                 let step = call_row(core, &exchange, params, None)
-                    .and_then(|step| admit::charge(core, exchange.actor, &step).map(|()| step));
+                    .and_then(|step| admit::charge(core, exchange.actor, &step).map(|()| step))
+                    .and_then(|step| begin_export(core, conn, &step).map(|()| step));
                 verified::gate(core, route, exchange.actor, step)
             }
             Err(problem) => Err(problem),
@@ -115,6 +117,15 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
         Action::EchoSocket => Stream::Echo.step(),
     };
     run(core, conn, exchange, step);
+}
+
+/// An export counts before its first page is read.
+fn begin_export(core: &mut Core, conn: &mut Conn, step: &Step) -> Result<(), Problem> {
+    if let Step::Store(Command::Read(Read::ExportAccount(export)), _) = step {
+        core.exports.begin(export.member)?;
+        conn.exports = Some(export.member);
+    }
+    Ok(())
 }
 
 /// No body equals `{}`; no route takes JSON that is not an object.

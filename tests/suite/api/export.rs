@@ -1,5 +1,7 @@
 //! account.export: all data of the member, none of others, as fast as it is read, complete or visibly incomplete.
 
+use std::time::Duration;
+
 use natter::base::json;
 use natter::proto::http::body::BodyDecoder;
 use natter::proto::http::head::Framing;
@@ -61,8 +63,10 @@ fn an_account_has_two_exports_at_once() {
         post(&mut world, &ann, &bob, n, &"x".repeat(3_000));
     }
     let (first, second) = (begin(&mut world, &ann, true), begin(&mut world, &ann, true));
+    world.trace.clear();
     let refused = world.ask_as(&ann, "GET", EXPORT, None);
     assert_eq!((refused.status, refused.code()), (429, "rate_limited".into()));
+    assert!(world.trace.is_empty(), "it reads nothing: {:?}", world.trace);
     assert_eq!(refused.field("Retry-After"), Some("1"));
     let others = begin(&mut world, &bob, false);
     assert!(lines(&world.take(others)).1, "each account has its own limit");
@@ -108,6 +112,36 @@ fn an_export_has_all_data_of_the_member_and_none_of_others() {
     }
     let anonymous = world.ask("GET", EXPORT, &[], None);
     assert_eq!((anonymous.status, anonymous.code()), (401, "unauthorized_access".into()));
+}
+
+/// Exports that follow each other would otherwise use a reader all the time, and most of a core.
+#[test]
+fn an_export_pauses_by_the_time_that_a_page_took() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    for n in 0..300 {
+        post(&mut world, &ann, &bob, n, &"word ".repeat(700));
+    }
+    let ms = Duration::from_millis;
+    world.holds = true;
+    let conn = begin(&mut world, &ann, false);
+    let mut pauses = Vec::new();
+    for took in [ms(0), ms(40), ms(600)] {
+        world.pass(took);
+        world.release(1);
+        let paused = (0..100).find(|_| {
+            let asked = !world.held.is_empty();
+            if !asked {
+                world.pass(ms(20));
+            }
+            asked
+        });
+        pauses.push(20 * paused.expect("the next page is asked for"));
+    }
+    assert_eq!(pauses, [0, 120, 1_000], "three times, but at most a second");
+    world.holds = false;
+    world.release(1);
+    assert!(lines(&world.take(conn)).1);
 }
 
 /// One page at a time, and the next only after the peer took the last.
