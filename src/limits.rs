@@ -214,7 +214,7 @@ pub const MAILS_UNDER_WAY_MAX: usize = 8;
 
 /// Bytes of the one buffer into which all sockets are read. More bytes need another read.
 pub const READ_BUFFER: usize = 65_536;
-/// Connections that one listener accepts in one turn. The rest waits for the next turn, so that a flood delays no posts.
+/// Connections that enter the server in one turn. The rest waits for the next turn, so that a flood delays no posts.
 pub const ACCEPTS_TURN_MAX: usize = 256;
 /// From the first signal to the end of the process. After that, connections that are still open are dropped.
 pub const DRAIN_MAX: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@
 //! performs.
 //!
 //! ```text
-//! poll → clock → signals → accepts → reads → push staged → completions → tick → (effects → push staged → flush)* → close
+//! poll → clock → signals → accepts → admissions → reads → push staged → completions → tick → (effects → push staged → flush)* → close
 //! ```
 //! Invariant: the work is proportional to the events, never to the number of open sockets. A socket whose bytes the machine
 //! does not want, or that accepts no bytes, is in no list and costs nothing until an event or a `Flush` names it.
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
 
+use super::arrivals::Arrivals;
 use super::background::Background;
 use super::disk::Disk;
 use super::handshakes::Handshakes;
@@ -85,10 +86,12 @@ pub struct Parts<M, S> {
     pub drain_max: Duration,
 }
 
-/// See the modules `inputs` (accepts, reads, completions) and `effects` (all later steps).
+/// See the modules `inputs` (accepts, admissions, reads, completions) and `effects` (all later steps).
 pub struct EventLoop<M, S> {
     parts: Parts<M, S>,
     sockets: Sockets,
+    /// Accepted, and not yet given to the machine.
+    arrivals: Arrivals,
     control_open: usize,
     buffer: Box<[u8]>,
     /// Decrypted bytes of one read; empty between two.
@@ -150,6 +153,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         EventLoop {
             parts,
             sockets: Sockets::default(),
+            arrivals: Arrivals::default(),
             control_open: 0,
             buffer: vec![0; READ_BUFFER].into(),
             plain: Vec::new(),
@@ -193,6 +197,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.take_signals(now)?;
         self.count_dropped_lines(now);
         self.accept(now);
+        self.admit(now);
         self.read(now);
         self.push_staged();
         // Submitted work may be complete already: with the old clock its access line would show no duration.
@@ -227,7 +232,8 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     }
 
     fn has_work(&self) -> bool {
-        self.has_rounds_left || !self.ready.is_empty() || !self.dirty.is_empty()
+        let has_arrivals = !self.arrivals.is_empty() && self.parts.machine.is_accepting();
+        has_arrivals || self.has_rounds_left || !self.ready.is_empty() || !self.dirty.is_empty()
     }
 
     /// The time until the first deadline; `None` if there is none.
@@ -297,6 +303,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     self.phase = Phase::Draining(Drain { until, seen: now.instant });
                     // The kernel refuses new connections, which is better than leaving them waiting.
                     self.socket_path = self.parts.listeners.drain(..).find_map(Listener::stop);
+                    self.arrivals = Arrivals::default();
                     self.parts.machine.handle(now, Input::Drain);
                     self.parts.storage.drain();
                 }

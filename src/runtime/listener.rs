@@ -121,11 +121,9 @@ impl Listener {
     pub fn accept(&mut self, now: Instant) -> Accept {
         self.retry = None;
         let accepted = match &self.source {
-            Source::Tcp(listener, _) => listener.accept().and_then(|(stream, peer)| {
-                // A small frame must not wait for the acknowledgement of the previous one.
-                stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream), peer.ip().to_canonical()))
-            }),
+            Source::Tcp(listener, _) => {
+                listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), peer.ip().to_canonical()))
+            }
             Source::Unix { listener, .. } => {
                 listener.accept().map(|(stream, _)| (Stream::Unix(stream), IpAddr::V4(Ipv4Addr::LOCALHOST)))
             }
@@ -147,7 +145,6 @@ impl Listener {
 
 /// Whether an error of accept(2) concerns the new connection only. The system call returns network errors of that connection
 /// and the refusal of a firewall, so without this check one peer could make all others wait for [`ACCEPT_RETRY`].
-/// `InvalidInput` is what setting an option of a closed connection returns on some systems.
 fn is_of_one_connection(error: io::ErrorKind) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -156,7 +153,6 @@ fn is_of_one_connection(error: io::ErrorKind) -> bool {
             | Kind::ConnectionAborted
             | Kind::ConnectionReset
             | Kind::NotConnected
-            | Kind::InvalidInput
             | Kind::HostUnreachable
             | Kind::NetworkUnreachable
             | Kind::NetworkDown

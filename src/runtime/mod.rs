@@ -5,6 +5,7 @@
 //! queues with it.
 
 mod activation;
+mod arrivals;
 pub mod background;
 pub mod data_dir;
 mod disk;
@@ -30,7 +31,7 @@ mod workers;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -46,6 +47,7 @@ use crate::limits::DRAIN_MAX;
 use crate::proto::tls::server::Acceptor;
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 pub use activation::{Assigned, Passed};
+use arrivals::ARRIVALS_MAX;
 use background::Background;
 use disk::Disk;
 use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
@@ -61,7 +63,7 @@ pub use workers::{PoolKind, Worker, Workers};
 
 /// Open files in addition to the sockets: database, listeners, uploads in progress, files being sent. If the system allows
 /// fewer, `accept` fails and is retried later.
-const FILES_SPARE: u64 = 2_048;
+const FILES_SPARE: u64 = 2_048 + ARRIVALS_MAX as u64;
 
 /// The state machine that the loop drives: the server, or a simpler one in the loop's own tests.
 pub trait Machine {
@@ -75,6 +77,8 @@ pub trait Machine {
     fn is_of_member(&self, conn: ConnId) -> bool;
     fn send_queue(&mut self, conn: ConnId) -> Option<&mut SendQueue>;
     fn is_accepting(&self) -> bool;
+    /// Whether it is the address of a trusted proxy, whose connections carry the requests of many people.
+    fn is_proxy(&self, peer: IpAddr) -> bool;
     /// After `Drain`: no work is in progress any more.
     fn is_drained(&self) -> bool;
 }

@@ -1,5 +1,6 @@
 //! Connects the real components: the server to the loop, the store to its threads, the workers to their pools.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::{Database, Indexes, Interrupt, Machine, Reads, Worker, Writer, kernel};
@@ -49,6 +50,10 @@ impl Machine for Server {
 
     fn is_accepting(&self) -> bool {
         self.is_accepting()
+    }
+
+    fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.is_proxy(peer)
     }
 
     fn is_drained(&self) -> bool {

@@ -60,6 +60,14 @@ impl Stream {
         }
     }
 
+    /// A small frame must not wait for the acknowledgement of the previous one.
+    pub fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_nodelay(true),
+            Stream::Unix(_) => Ok(()),
+        }
+    }
+
     fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -348,8 +356,8 @@ impl Socket {
     }
 }
 
-/// All open sockets. The poll token is only the slot, so that it fits a 32-bit `usize`. No event is stale, because a slot
-/// is reused only by the accepts of the next turn, after a poll that can't name the old socket any more.
+/// All open sockets. The poll token is only the slot, so that it fits a 32-bit `usize`. No event is stale, because all
+/// events of a poll are recorded before the first socket of a turn is closed.
 #[derive(Default)]
 pub struct Sockets {
     slab: Slab<Socket>,

@@ -36,7 +36,7 @@ impl Server {
         }
         let now = self.core.now.instant;
         let mut conn = Conn::new(id, peer, listener_kind, now, now + HEAD_DEADLINE);
-        conn.is_proxy = self.core.settings.trusted_proxies.contains(peer);
+        conn.is_proxy = self.is_proxy(peer);
         // A proxy carries the connections of many people.
         let exempt = conn.is_proxy || listener_kind == ListenerKind::Control;
         let per_address = self.core.settings.limits.connections_per_address;

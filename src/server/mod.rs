@@ -94,6 +94,7 @@ pub mod streams;
 pub mod turn;
 pub mod uploads;
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use self::background::certificate;
@@ -260,6 +261,11 @@ impl Server {
     /// Whether new connections are accepted: always, until the server drains. One for which there is no room gets a refusal.
     pub fn is_accepting(&self) -> bool {
         !self.core.draining
+    }
+
+    /// Whether it is the address of a trusted proxy.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.core.settings.trusted_proxies.contains(peer)
     }
 
     /// Whether a drain is complete: no connection is open, and no call is in flight except those that may be given up.

@@ -48,16 +48,27 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     /// Performs the machine's effects and passes work to the threads, which run while the loop handles other completions
     /// and writes sockets. Returns `false` if there were no effects.
     pub(super) fn push_staged(&mut self) -> bool {
-        let mut any = false;
-        while let Some(effect) = self.parts.machine.poll_effect() {
-            any = true;
-            self.perform(effect);
-        }
+        let any = self.perform_all();
         self.parts.storage.push_staged();
         self.parts.workers.push_staged();
         self.parts.disk.push_staged();
         self.start_handshakes();
         any
+    }
+
+    fn perform_all(&mut self) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.parts.machine.poll_effect() {
+            any = true;
+            self.perform(effect);
+        }
+        any
+    }
+
+    /// Closes what the inputs until now have ended. A connection that the machine has ended has no bytes to be written.
+    pub(super) fn settle(&mut self) {
+        self.perform_all();
+        self.close();
     }
 
     fn perform(&mut self, effect: Effect) {

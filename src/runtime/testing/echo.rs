@@ -210,6 +210,10 @@ impl Machine for Echo {
         !self.draining && self.conns.len() < self.conns_max
     }
 
+    fn is_proxy(&self, _peer: IpAddr) -> bool {
+        false
+    }
+
     fn is_drained(&self) -> bool {
         !self.stubborn && self.draining && self.conns.is_empty()
     }
