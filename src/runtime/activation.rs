@@ -50,7 +50,7 @@ pub struct Assigned {
 impl Passed {
     /// Takes the sockets of this process. To be called once, before another thread runs and before a file is opened.
     pub fn take() -> Result<Passed, String> {
-        let [pid, count, names, _] = VARIABLES.map(|name| env::var_os(name));
+        let [pid, count, names, _] = VARIABLES.map(env::var_os);
         for name in VARIABLES {
             // SAFETY: no other thread runs yet, so none reads the environment.
             unsafe { env::remove_var(name) };

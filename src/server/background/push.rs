@@ -96,7 +96,7 @@ impl Pusher {
     /// Whether the next subject may be looked up.
     fn has_room(&self) -> bool {
         let most = (self.finding.len() + 1) * PUSH_SUBSCRIPTIONS_MAX as usize;
-        self.finding.len() < FINDING_MAX && self.devices.len() + most <= NOTIFICATIONS_MAX
+        self.finding.len() < FINDING_MAX && self.devices.count() + most <= NOTIFICATIONS_MAX
     }
 
     /// `None` while there is no room: the end of a look-up or of a notification makes room, and calls [`tick`].

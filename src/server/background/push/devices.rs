@@ -95,7 +95,7 @@ pub enum Waits {
 
 impl Devices {
     /// Notifications that wait or are under way.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.len
     }
 
