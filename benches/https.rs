@@ -59,10 +59,14 @@ struct Measured {
     cpu_us: f64,
 }
 
+/// A part of the bench; it returns whether its required values are met.
+type Part = fn() -> bool;
+/// How a client connects to an address.
+type Connect = fn(SocketAddr) -> Client;
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let parts: [(&str, fn() -> bool); 3] =
-        [("posts", posts), ("fan-out", fan_out), ("handshakes", handshakes)];
+    let parts: [(&str, Part); 3] = [("posts", posts), ("fan-out", fan_out), ("handshakes", handshakes)];
     if let Some(unknown) = words.iter().find(|word| !parts.iter().any(|(name, _)| name == word)) {
         eprintln!("no part is called {unknown}: posts, fan-out, handshakes");
         return ExitCode::from(2);
@@ -186,7 +190,7 @@ fn handshakes() -> bool {
     let pair = Pair::start();
     let (plain, secure) = (pair.servers[0].1.address, pair.servers[1].1.address);
     println!("connections/s, {HANDSHAKERS} at a time, each with its handshake");
-    let kinds: [(&str, usize, fn(SocketAddr) -> Client); 3] = [
+    let kinds: [(&str, usize, Connect); 3] = [
         ("plain", 0, |address| Client { address, config: None }),
         ("full", 1, |address| Client { address, config: Some(resuming(Resumption::disabled())) }),
         ("resumed", 1, |address| Client {

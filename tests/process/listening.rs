@@ -172,9 +172,11 @@ fn a_port_that_needs_a_capability_names_three_ways() {
     if !wrapper.is_empty() {
         launch = launch.by(wrapper);
     }
-    let mut launches = vec![launch.clone().with(&[("PORT", "443")])];
-    #[cfg(feature = "tls")]
-    launches.push(super::support::tls::secure(launch).with(&[("HTTP_PORT", "80")]));
+    let launches = [
+        launch.clone().with(&[("PORT", "443")]),
+        #[cfg(feature = "tls")]
+        super::support::tls::secure(launch).with(&[("HTTP_PORT", "80")]),
+    ];
     for launch in launches {
         let errors = refused(&launch);
         for way in ["AmbientCapabilities=CAP_NET_BIND_SERVICE", "socket activation", "PORT and HTTP_PORT"] {

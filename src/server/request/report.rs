@@ -93,7 +93,7 @@ impl Metrics {
             "Tries to push a notification that failed.",
             self.push_failures,
         );
-        let queue = (core.pusher.waiting() + core.pusher.devices.len()) as u64;
+        let queue = (core.pusher.waiting() + core.pusher.devices.count()) as u64;
         one("natter_push_queue", "gauge", "Notifications that wait.", queue);
         let lag = core.pusher.lag(core.head);
         one("natter_push_lag", "gauge", "Events between the log's head and the notifications sent.", lag);
