@@ -118,8 +118,8 @@ pub enum Effect {
     ShutdownWrite(ConnId),
     /// Close the socket now; the server has forgotten it.
     Close(ConnId),
-    /// Accept new TLS connections with this certificate.
-    UseCertificate(Acceptor),
+    /// Accept new TLS connections with this certificate. In a box, as a read is.
+    UseCertificate(Box<Acceptor>),
 }
 
 #[cfg(test)]

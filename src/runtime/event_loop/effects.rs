@@ -113,7 +113,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 self.mark_dirty(conn);
             }
             Effect::Close(conn) => self.closing.push(conn),
-            Effect::UseCertificate(acceptor) => self.parts.acceptor = Some(acceptor),
+            Effect::UseCertificate(acceptor) => self.parts.acceptor = Some(*acceptor),
         }
     }
 

@@ -118,7 +118,7 @@ pub fn renewed(core: &mut Core, done: Done) {
         }
         if let Some(acceptor) = acceptor {
             core.certificate.validity = validity(&acceptor);
-            core.effects.push_back(Effect::UseCertificate(acceptor));
+            core.effects.push_back(Effect::UseCertificate(Box::new(acceptor)));
         }
         wait = next_in;
     }
