@@ -90,7 +90,9 @@ impl Launch {
     /// that of a forwarder to it, so that every test of the process can be run over TLS.
     pub fn start_with(&self, arguments: &[&str]) -> Natter {
         #[cfg(feature = "tls")]
-        if is_over_tls() && !self.env.contains_key("TLS_CERT") {
+        let brings_its_own = ["TLS_CERT", "TLS_DOMAIN"].iter().any(|name| self.env.contains_key(*name));
+        #[cfg(feature = "tls")]
+        if is_over_tls() && !brings_its_own {
             let mut launch = super::tls::secure_in_place(self.clone());
             let port = launch.env.get("PORT").and_then(|port| port.parse().ok());
             // The port of an earlier server, as a test knows it, is that of the forwarder to it.
