@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::support::TestDir;
 use super::support::http::Person;
-use super::support::net::{Http, Received, Ws, at};
+use super::support::net::{Http, Received as Frame, Ws, at};
 use super::support::process::{Launch, Natter};
 use super::verdict;
 
@@ -123,7 +123,7 @@ fn talk(
     let mut number = 0;
     while !over.load(Ordering::Relaxed) {
         number += 1;
-        let id = natter::base::id::Id::from_u128(u128::from(lane + 1) << 100 | number);
+        let id = <natter::base::id::Id>::from_u128(u128::from(lane + 1) << 100 | number);
         let body = format!(r#"{{"to":"{}","client_id":"{id}","body":"message {number}"}}"#, to.profile);
         loop {
             if http.is_none() {
@@ -163,7 +163,7 @@ fn listen(address: std::net::SocketAddr, person: &Person, over: &AtomicBool, pos
         assert_eq!(epoch, received.epoch, "a crash under FULL keeps the epoch");
         received.returns += 1;
         let leave_at = posted.load(Ordering::Relaxed) + 20_000;
-        while let Ok(Received::Text(text)) = ws.receive() {
+        while let Ok(Frame::Text(text)) = ws.receive() {
             match at(&text, "event").as_str() {
                 "message.posted" => {
                     let seq: u64 = at(&text, "seq").parse().expect("a seq");
