@@ -119,6 +119,11 @@ impl<T> Producer<T> {
         Arc::clone(&self.queue)
     }
 
+    /// Items that were offered and not returned.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
     pub fn is_full(&self) -> bool {
         self.in_flight >= self.in_flight_max
     }

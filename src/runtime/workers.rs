@@ -114,9 +114,28 @@ impl PoolKind {
     }
 }
 
+/// A pool has one thread from the start, so that the start fails if it can have none. Another is started only when all have
+/// a job: a thread that never had one still costs memory.
 struct Pool {
     kind: PoolKind,
     jobs: Producer<(Ticket, Job)>,
+    /// Starts a thread.
+    start: Box<dyn Fn() -> io::Result<Thread> + Send>,
+    /// Threads that were started, and how many there may be.
+    threads: usize,
+    threads_max: usize,
+}
+
+impl Pool {
+    /// A thread more, if each has a job and there may be one.
+    fn grow(&mut self) -> io::Result<Option<Thread>> {
+        if self.threads == self.threads_max || self.jobs.in_flight() <= self.threads {
+            return Ok(None);
+        }
+        let thread = (self.start)()?;
+        self.threads += 1;
+        Ok(Some(thread))
+    }
 }
 
 /// The loop's side of all pools.
@@ -139,15 +158,17 @@ impl Workers {
         kind: PoolKind,
         make: impl Fn() -> W + Clone + Send + 'static,
     ) -> io::Result<()> {
-        let (threads, in_flight_max) = kind.bounds();
+        let (threads_max, in_flight_max) = kind.bounds();
         let jobs = Producer::new(in_flight_max);
-        for _ in 0..threads {
-            let (queue, make) = (jobs.queue(), make.clone());
-            let (inbox, background) = (Arc::clone(&self.inbox), self.background.clone());
-            let run = move || work_until_closed(kind, make, &queue, &inbox, &background, WORKER_IDLE);
-            self.threads.push(spawn(kind.name(), &self.inbox, run)?);
-        }
-        self.pools.push(Pool { kind, jobs });
+        let (queue, inbox, background) = (jobs.queue(), Arc::clone(&self.inbox), self.background.clone());
+        let start = Box::new(move || {
+            let (queue, make) = (Arc::clone(&queue), make.clone());
+            let (to, background) = (Arc::clone(&inbox), background.clone());
+            let run = move || work_until_closed(kind, make, &queue, &to, &background, WORKER_IDLE);
+            spawn(kind.name(), &inbox, run)
+        });
+        self.threads.push(start()?);
+        self.pools.push(Pool { kind, jobs, start, threads: 1, threads_max });
         Ok(())
     }
 
@@ -158,7 +179,17 @@ impl Workers {
             self.background.report(kind.error_kind(), format_args!("no workers for {}", job.name()));
             return Err(Done::Failed);
         };
-        if pool.jobs.offer((ticket, job)) { Ok(()) } else { Err(Done::Busy) }
+        if !pool.jobs.offer((ticket, job)) {
+            return Err(Done::Busy);
+        }
+        match pool.grow() {
+            Ok(thread) => self.threads.extend(thread),
+            // The threads that there are do the job later.
+            Err(error) => {
+                self.background.report(kind.error_kind(), format_args!("no further thread: {error}"))
+            }
+        }
+        Ok(())
     }
 
     pub fn push_staged(&mut self) {
@@ -218,6 +249,8 @@ fn work_until_closed<W: Worker>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::base::slab::Key;
     use crate::runtime::queue::lock;
@@ -277,13 +310,38 @@ mod tests {
         let (_poll, inbox) = testing::inbox();
         let mut workers = Workers::new(&inbox, &Background::new(Arc::clone(&inbox)));
         assert!(matches!(workers.submit(Key::from_u64(0), job("a")), Err(Done::Failed)));
-        let pool = Pool { kind: PoolKind::Password, jobs: Producer::new(PASSWORD_JOBS_MAX) };
-        workers.pools.push(pool);
+        let started = Arc::new(AtomicUsize::new(0));
+        let start = {
+            let started = Arc::clone(&started);
+            Box::new(move || {
+                started.fetch_add(1, Ordering::Relaxed);
+                std::thread::Builder::new().spawn(|| {})
+            })
+        };
+        let jobs = Producer::new(PASSWORD_JOBS_MAX);
+        workers.pools.push(Pool { kind: PoolKind::Password, jobs, start, threads: 1, threads_max: 3 });
         for n in 0..PASSWORD_JOBS_MAX as u64 {
             assert!(workers.submit(Key::from_u64(n), job("a")).is_ok());
         }
         assert!(matches!(workers.submit(Key::from_u64(0), job("a")), Err(Done::Busy)));
         workers.finished(PoolKind::Password);
         assert!(workers.submit(Key::from_u64(0), job("a")).is_ok());
+        // Two more than at the start, and none above the maximum.
+        assert_eq!(started.load(Ordering::Relaxed), 2);
+        assert_eq!(workers.close().len(), 2);
+    }
+
+    #[test]
+    fn another_thread_starts_only_when_each_has_a_job() {
+        let (_poll, inbox) = testing::inbox();
+        let mut workers = Workers::new(&inbox, &Background::new(Arc::clone(&inbox)));
+        let start = Box::new(|| std::thread::Builder::new().spawn(|| {}));
+        let jobs = Producer::new(PASSWORD_JOBS_MAX);
+        workers.pools.push(Pool { kind: PoolKind::Password, jobs, start, threads: 1, threads_max: 3 });
+        for _ in 0..3 {
+            assert!(workers.submit(Key::from_u64(0), job("a")).is_ok());
+            workers.finished(PoolKind::Password);
+        }
+        assert!(workers.close().is_empty());
     }
 }
