@@ -102,7 +102,7 @@ impl Pair {
         let mut rounds = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
             for (index, (natter, ..)) in self.servers.iter().enumerate() {
-                wait_until_idle(natter);
+                natter.wait_until_idle(PATIENCE);
                 rounds[index].push(measure(index, natter));
             }
         }
@@ -169,22 +169,6 @@ fn compare(what: &str, [plain, secure]: [Measured; 2], floor: f64) -> bool {
     met
 }
 
-/// Waits until the server has completed its background work (the search index).
-fn wait_until_idle(natter: &Natter) {
-    const LOOK: Duration = Duration::from_millis(100);
-    let give_up = Instant::now() + PATIENCE;
-    let mut before = natter.cpu_time();
-    while Instant::now() < give_up {
-        std::thread::sleep(LOOK);
-        let now = natter.cpu_time();
-        if now.saturating_sub(before) < LOOK / 10 {
-            return;
-        }
-        before = now;
-    }
-    eprintln!("the server is busy without any request: the values may be too low");
-}
-
 /// There is no required value: the rates depend on the machine. Plain connections are their measure.
 fn handshakes() -> bool {
     let pair = Pair::start();
@@ -202,7 +186,7 @@ fn handshakes() -> bool {
     for _ in 0..ROUNDS {
         for ((_, index, client), rounds) in kinds.iter().zip(&mut rounds) {
             let natter = &pair.servers[*index].0;
-            wait_until_idle(natter);
+            natter.wait_until_idle(PATIENCE);
             rounds.push(connect_for(ROUND, natter, || client([plain, secure][*index])));
         }
     }

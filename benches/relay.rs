@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         let batch = senders * window;
         let (mut ours, mut yardstick) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            wait_until_idle(&natter);
+            natter.wait_until_idle(PATIENCE);
             yardstick.push(measure_bare(&mut bare, batch));
             ours.push(measure(&natter, &mut people, senders, window));
         }
@@ -124,22 +124,6 @@ fn measure_bare(bare: &mut Bare, size: usize) -> Measured {
     let per_second = (size * times.len()) as f64 / spent.as_secs_f64();
     let (p50_us, p99_us) = quantiles(&mut times);
     Measured { per_second, p50_us, p99_us, cpu_us: 0.0 }
-}
-
-/// Waits until the server has completed its background work (the search index), which would slow the baseline.
-fn wait_until_idle(natter: &Natter) {
-    const LOOK: Duration = Duration::from_millis(100);
-    let give_up = Instant::now() + PATIENCE;
-    let mut before = natter.cpu_time();
-    while Instant::now() < give_up {
-        std::thread::sleep(LOOK);
-        let now = natter.cpu_time();
-        if now.saturating_sub(before) < LOOK / 10 {
-            return;
-        }
-        before = now;
-    }
-    eprintln!("the server is busy without any request: the baseline may be too low");
 }
 
 fn measure(natter: &Natter, people: &mut People, senders: usize, window: usize) -> Measured {

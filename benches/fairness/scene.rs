@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use natter::base::id::Id;
 
@@ -79,7 +79,7 @@ impl Stage {
             Launch::bare(template.path()).with(&env).with(&[("LOG_LEVEL", "info,natter::access=warn")]);
         let natter = natter.start();
         let cast = seed(natter.address);
-        wait_until_idle(&natter);
+        natter.wait_until_idle(SETTLE_MAX);
         natter.stop();
         Stage {
             template,
@@ -200,22 +200,6 @@ fn write(address: SocketAddr, writer: &Person, reader: &Person, number: u64) {
         let posted = client.ask(&post).expect("a response");
         assert_eq!(posted.status, 201, "{}", posted.text());
     }
-}
-
-/// Waits until the server has no more work: the index of all messages is complete.
-pub fn wait_until_idle(natter: &Natter) {
-    const LOOK: Duration = Duration::from_millis(200);
-    let give_up = Instant::now() + SETTLE_MAX;
-    let mut before = natter.cpu_time();
-    while Instant::now() < give_up {
-        std::thread::sleep(LOOK);
-        let now = natter.cpu_time();
-        if now.saturating_sub(before) < LOOK / 20 {
-            return;
-        }
-        before = now;
-    }
-    eprintln!("the server is busy without any request: the measurements may be too high");
 }
 
 fn copy(from: &Path, to: &Path) {

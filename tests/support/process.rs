@@ -290,6 +290,23 @@ impl Natter {
         Duration::from_millis(ticks * 10)
     }
 
+    /// Waits until it has completed its background work, such as the search index, and says so if that does not come.
+    #[allow(dead_code, reason = "only benches measure")]
+    pub fn wait_until_idle(&self, patience: Duration) {
+        const LOOK: Duration = Duration::from_millis(200);
+        let give_up = Instant::now() + patience;
+        let mut before = self.cpu_time();
+        while Instant::now() < give_up {
+            std::thread::sleep(LOOK); // between two looks
+            let now = self.cpu_time();
+            if now.saturating_sub(before) < LOOK / 20 {
+                return;
+            }
+            before = now;
+        }
+        eprintln!("the server is busy without any request: the measurements are less exact");
+    }
+
     /// A number of `/proc/<pid>/status`, in KiB; `None` if there is no such file.
     pub fn memory_kib(&self, name: &str) -> Option<u64> {
         let mut text = String::new();
