@@ -34,6 +34,9 @@ use natter::base::json;
 use super::chromium::{Chromium, GLANCE, PATIENCE};
 use crate::support::net::at;
 
+/// Times that a file is dropped until the page gets it.
+const DROPS_MAX: usize = 10;
+
 /// Width, height, and whether it is a phone.
 pub const DESKTOP: (u32, u32, bool) = (1280, 800, false);
 pub const PHONE: (u32, u32, bool) = (390, 844, true);
@@ -274,16 +277,29 @@ impl Page {
         };
         self.eval(
             chromium,
-            "window.overs = 0; addEventListener('dragover', () => { window.overs += 1; }); 1",
+            "window.seen ??= (() => { \
+               const seen = { dragover: 0, dragleave: 0, drop: 0 }; \
+               for (const kind in seen) addEventListener(kind, () => { seen[kind] += 1; }, true); \
+               return seen; })(); 1",
         );
-        drag(chromium, "dragEnter");
-        // Chromium refuses a drop until the page has answered to an earlier `dragover`. A mouse sends one after another.
-        for overs in 1..=2 {
-            drag(chromium, "dragOver");
-            self.wait(chromium, "the page notices the file", &format!("window.overs >= {overs}"));
+        // Chromium ends a drag by a `dragleave` if its own process has not yet got the page's answer to a `dragover`, which
+        // comes on another way than what the page says here. A person would drop the file again.
+        for _ in 0..DROPS_MAX {
+            self.eval(chromium, "window.seen.dragover = 0; 1");
+            drag(chromium, "dragEnter");
+            for overs in 1..=2 {
+                drag(chromium, "dragOver");
+                self.wait(chromium, "the page notices the file", &format!("window.seen.dragover >= {overs}"));
+            }
+            self.settle(chromium);
+            self.eval(chromium, "window.seen.dragleave = window.seen.drop = 0; 1");
+            drag(chromium, "drop");
+            self.wait(chromium, "the end of the drag", "window.seen.drop + window.seen.dragleave > 0");
+            if self.eval(chromium, "window.seen.drop") != "0" {
+                return;
+            }
         }
-        self.settle(chromium);
-        drag(chromium, "drop");
+        panic!("{}: no drop reached the page", self.name);
     }
 
     /// Waits until nothing moves and all requested content is drawn.
