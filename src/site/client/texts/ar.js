@@ -18,7 +18,7 @@ export const ar = {
   'save': 'حفظ',
   'close': 'إغلاق',
   'back': 'رجوع',
-  'done': 'تم ذلك',
+  'done': 'تم',
 
   'conn.online': 'متصل',
   'conn.connecting': 'جارٍ الاتصال…',
