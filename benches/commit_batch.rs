@@ -21,7 +21,7 @@ use bare::{BODY, Bare};
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::model::id::ProfileId;
-use natter::model::message::{Destination, Message, PostMessage, Time};
+use natter::model::message::{Destination, Message, PostMessage};
 use natter::model::operation::{Lane, Write};
 use natter::store::{Store, StoreOptions};
 use store_kit::{Kit, NOW_MS, Seeded};
@@ -46,12 +46,12 @@ impl Ours {
             let (a, b) = self.pairs[self.count % PAIRS];
             let (sender, to) = if (self.count / PAIRS).is_multiple_of(2) { (a, b) } else { (b, a) };
             // One row of each pair per round, one millisecond later in each round: client_ids rise, as with correct clocks.
-            let at = NOW_MS + (self.count / PAIRS) as u64;
+            let at = NOW_MS.after((self.count / PAIRS) as u64);
             let draft = Message {
                 client_id: (&mut self.seed as &mut dyn Entropy).id(at),
                 sender: Some(sender),
                 body: Some(BODY.to_owned()),
-                created_at: Time(at),
+                created_at: at,
                 ..Message::default()
             };
             self.batch.push((

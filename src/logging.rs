@@ -28,7 +28,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
 use self::queue::LogQueue;
-use crate::base::time::push_rfc3339;
+use crate::base::time::{UnixMs, push_rfc3339};
 
 /// Bytes of one log message, so that a client can't fill a disk with one line. A longer one is cut with `…`.
 const LOG_MESSAGE_BYTES_MAX: usize = 4_096;
@@ -177,13 +177,13 @@ fn line(format: LogFormat, record: &Record<'_>) -> String {
     }
 }
 
-fn unix_ms() -> u64 {
+fn unix_ms() -> UnixMs {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The line that simple_logger would write.
-fn text_line(record: &Record<'_>, text: &str, unix_ms: u64) -> String {
+fn text_line(record: &Record<'_>, text: &str, unix_ms: UnixMs) -> String {
     let mut line = String::with_capacity(text.len() + 64);
     push_rfc3339(&mut line, unix_ms);
     let target = escaped(record.target(), LOG_VALUE_BYTES_MAX);
@@ -226,7 +226,7 @@ fn text_message(record: &Record<'_>) -> String {
     text
 }
 
-fn json_line(record: &Record<'_>, unix_ms: u64) -> String {
+fn json_line(record: &Record<'_>, unix_ms: UnixMs) -> String {
     struct Members<'a>(&'a mut String);
 
     impl<'kvs> VisitSource<'kvs> for Members<'_> {
@@ -371,7 +371,7 @@ mod tests {
     use crate::base::json;
     use log::Level;
 
-    const AT: u64 = 1_795_352_634_120;
+    const AT: UnixMs = UnixMs(1_795_352_634_120);
 
     #[track_caller]
     fn check(message: &str, pairs: &[(&str, kv::Value<'_>)], text: &str, json: &str) {

@@ -62,8 +62,8 @@ pub(super) fn new_session(ctx: &mut Ctx<'_>, client: &Client, unique_id: Option<
         unique_id,
         user_agent: client.user_agent.clone(),
         address: client.address.to_canonical().to_string(),
-        access_expire: issued + ctx.settings.limits.access_ttl,
-        refresh_expire: issued + ctx.settings.limits.refresh_ttl,
+        access_expire: issued.after(ctx.settings.limits.access_ttl),
+        refresh_expire: issued.after(ctx.settings.limits.refresh_ttl),
     }
 }
 
@@ -86,7 +86,6 @@ pub(super) mod testing {
     use crate::base::crypto::sha256;
     use crate::model::id::{MemberId, ProfileId};
     use crate::model::member::Account;
-    use crate::model::message::Time;
     use crate::model::session::TokenPair;
     use crate::model::testing::UNIX_MS;
 
@@ -97,7 +96,7 @@ pub(super) mod testing {
                 email: "ada@example.org".to_owned(),
                 verified: false,
                 active: true,
-                created_at: Time(UNIX_MS),
+                created_at: UNIX_MS,
             },
             profile: Profile {
                 id: profile,
@@ -106,7 +105,7 @@ pub(super) mod testing {
                 nick_name: "ada1234".to_owned(),
                 profile_image: None,
                 is_private: false,
-                created_at: Time(UNIX_MS),
+                created_at: UNIX_MS,
                 presence: Some(true),
             },
         }
@@ -122,7 +121,7 @@ pub(super) mod testing {
                 access_uuid: session.access_uuid,
                 refresh_uuid: session.refresh_uuid,
                 device: session.unique_id.as_deref().map(|id| sha256(id.as_bytes())),
-                issued: UNIX_MS / 1_000,
+                issued: UNIX_MS.s(),
                 access_expire: session.access_expire,
                 refresh_expire: session.refresh_expire,
             },

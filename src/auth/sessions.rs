@@ -28,8 +28,8 @@ pub fn refresh(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
         device: unique_id.map(|id| sha256(id.as_bytes())),
         next_access_uuid: ctx.id(),
         next_refresh_uuid: ctx.id(),
-        access_expire: now + ctx.settings.limits.access_ttl,
-        refresh_expire: now + ctx.settings.limits.refresh_ttl,
+        access_expire: now.after(ctx.settings.limits.access_ttl),
+        refresh_expire: now.after(ctx.settings.limits.refresh_ttl),
     };
     Ok(Step::store(exchange, |ctx, refreshed| {
         Reply::ok(&token::sign_pair(ctx.settings, ctx.epoch, &refreshed.pair)).step()
@@ -85,6 +85,7 @@ mod tests {
     use super::*;
     use crate::base::id::Id;
     use crate::base::json;
+    use crate::base::time::UnixS;
     use crate::model::handler::Handler;
     use crate::model::operation::{Answer, Command, Refusal, Write};
     use crate::model::session::{Refreshed, Token, TokenPair};
@@ -92,7 +93,7 @@ mod tests {
 
     const REFRESH: Handler = Handler::Public(refresh);
     const LOGOUT: Handler = Handler::Member(logout);
-    const NOW: u64 = UNIX_MS / 1_000;
+    const NOW: UnixS = UNIX_MS.s();
 
     fn tokens(stage: &Stage, device: Option<&str>) -> Token {
         token::sign_pair(&stage.settings, "k3", &pair(device))
@@ -111,7 +112,10 @@ mod tests {
         let step = stage.answer(step, |command| {
             let Command::Write(Write::RefreshSession(exchange)) = command else { panic!("{command:?}") };
             assert_eq!((exchange.session, exchange.refresh_uuid), (Id::from_u128(13), Id::from_u128(15)));
-            assert_eq!((exchange.access_expire, exchange.refresh_expire), (NOW + 900, NOW + 2_592_000));
+            assert_eq!(
+                (exchange.access_expire, exchange.refresh_expire),
+                (NOW.after(900), NOW.after(2_592_000))
+            );
             assert_ne!(exchange.next_access_uuid, exchange.next_refresh_uuid);
             let pair = TokenPair {
                 access_uuid: exchange.next_access_uuid,

@@ -128,8 +128,8 @@ mod tests {
                 (write.session.address.as_str(), write.session.user_agent.as_str()),
                 ("192.0.2.7", "test")
             );
-            assert_eq!(write.session.access_expire, UNIX_MS / 1_000 + 900);
-            assert_eq!(write.session.refresh_expire, UNIX_MS / 1_000 + 2_592_000);
+            assert_eq!(write.session.access_expire, UNIX_MS.s().after(900));
+            assert_eq!(write.session.refresh_expire, UNIX_MS.s().after(2_592_000));
             let (account, session) = (&write.account, &write.session);
             let drawn = [account.member.unix_ms(), account.profile.unix_ms(), session.id.unix_ms()];
             assert_eq!((drawn, session.access_uuid.unix_ms()), ([UNIX_MS; 3], UNIX_MS));
@@ -140,8 +140,8 @@ mod tests {
         let value = json::parse(body.as_bytes()).expect("JSON");
         let data = value.get("data").expect("data");
         let access = data.get("token").and_then(|token| token.get("access")).and_then(|a| a.as_str());
-        let claims = token::verify_access(&stage.settings, "k3", UNIX_MS / 1_000, access.expect("access"))
-            .expect("good");
+        let claims =
+            token::verify_access(&stage.settings, "k3", UNIX_MS.s(), access.expect("access")).expect("good");
         assert!(token::device_matches(claims.device, Some("phone")) && claims.device.is_some());
         for name in ["access", "refresh", "token_uuid", "refresh_uuid", "token_expire", "refresh_expire"] {
             assert!(data.get("token").and_then(|token| token.get(name)).is_some(), "{name}");

@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use super::token;
 use crate::base::crypto::base64url;
+use crate::base::time::UnixMs;
 use crate::limits::TICKET_TTL;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
-use crate::model::message::Time;
 use crate::model::problem::{Code, Problem};
 use crate::model::tickets::Full;
 
 #[derive(Serialize)]
 struct Issued<'a> {
     ticket: &'a str,
-    expires_at: Time,
+    expires_at: UnixMs,
 }
 
 /// POST /user/ticket.
@@ -27,13 +27,13 @@ pub fn create(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
             ctx.entropy.fill(&mut random);
             let ticket = base64url(&random);
             ctx.tickets.issue(&ticket, actor, ctx.now).map_err(|Full| Problem::from(Code::Busy))?;
-            let expires_ms = ctx.now.unix_ms + TICKET_TTL.as_millis() as u64;
-            let expires_at = Time(expires_ms.min(actor.expires.saturating_mul(1_000)));
+            let expires_ms = ctx.now.unix_ms.after(TICKET_TTL.as_millis() as u64);
+            let expires_at = expires_ms.min(actor.expires.ms());
             Reply::created(&Issued { ticket: &ticket, expires_at }).step()
         }
         Some("events") => {
             let ticket = token::sign_events_ticket(ctx.settings, ctx.epoch, actor, ctx.now.unix_s());
-            let expires_at = Time(actor.expires.saturating_mul(1_000));
+            let expires_at = actor.expires.ms();
             Reply::created(&Issued { ticket: &ticket, expires_at }).step()
         }
         Some(_) => Err(Problem::invalid("for")),
@@ -78,11 +78,11 @@ mod tests {
         let mut stage = Stage::new();
         let (events, expires) = ticket(&mut stage, r#"{"for":"events"}"#);
         assert_eq!(expires, "2026-11-22T13:18:54.000Z");
-        let now = UNIX_MS / 1_000;
+        let now = UNIX_MS.s();
         let verify = |epoch, at| token::verify_events_ticket(&stage.settings, epoch, at, &events);
         assert_eq!(verify("k3", now), Ok(stage.actor));
         assert_eq!(verify("k4", now), Err(token::BadToken::Epoch));
-        assert_eq!(verify("k3", now + 900), Err(token::BadToken::Expired));
+        assert_eq!(verify("k3", now.after(900)), Err(token::BadToken::Expired));
         assert_eq!(
             token::verify_access(&stage.settings, "k3", now, &events),
             Err(token::BadToken::Claims),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::base::crypto::{HmacKey, base64url, base64url_decode, sha256};
 use crate::base::id::Id;
 use crate::base::json::{self, Value};
+use crate::base::time::UnixS;
 use crate::model::handler::Actor;
 use crate::model::id::{MemberId, ProfileId, SessionId};
 use crate::model::problem::{Code, Problem};
@@ -76,8 +77,8 @@ struct Claims<'a> {
     sid: SessionId,
     typ: &'static str,
     epoch: &'a str,
-    iat: u64,
-    exp: u64,
+    iat: UnixS,
+    exp: UnixS,
 }
 
 /// Signs both tokens. The same input gives the same bytes, so that a lost response to a refresh can be repeated.
@@ -122,7 +123,7 @@ fn sign(key: &HmacKey, claims: &Claims<'_>) -> String {
 
 /// A ticket for the event streams, valid as long as the access token it was requested with. It is signed and not
 /// remembered, since an EventSource reconnects with the same URL after a restart too.
-pub fn sign_events_ticket(settings: &Settings, epoch: &str, actor: Actor, issued: u64) -> String {
+pub fn sign_events_ticket(settings: &Settings, epoch: &str, actor: Actor, issued: UnixS) -> String {
     let claims = Claims {
         access_uuid: None,
         refresh_uuid: None,
@@ -142,7 +143,7 @@ pub fn sign_events_ticket(settings: &Settings, epoch: &str, actor: Actor, issued
 pub fn verify_events_ticket(
     settings: &Settings,
     epoch: &str,
-    now_unix_s: u64,
+    now_unix_s: UnixS,
     ticket: &str,
 ) -> Result<Actor, BadToken> {
     verify(settings, epoch, now_unix_s, ticket, EVENTS).map(|claims| claims.actor)
@@ -152,7 +153,7 @@ pub fn verify_events_ticket(
 pub fn verify_access(
     settings: &Settings,
     epoch: &str,
-    now_unix_s: u64,
+    now_unix_s: UnixS,
     token: &str,
 ) -> Result<AccessClaims, BadToken> {
     verify(settings, epoch, now_unix_s, token, ACCESS)
@@ -161,7 +162,7 @@ pub fn verify_access(
 fn verify(
     settings: &Settings,
     epoch: &str,
-    now_unix_s: u64,
+    now_unix_s: UnixS,
     token: &str,
     typ: &str,
 ) -> Result<AccessClaims, BadToken> {
@@ -184,7 +185,11 @@ fn verify(
 
 /// Verifies a refresh token at this second. Its epoch is not compared: the session's row decides
 /// ([`protocol`](crate::protocol), `token`).
-pub fn verify_refresh(settings: &Settings, now_unix_s: u64, token: &str) -> Result<RefreshClaims, BadToken> {
+pub fn verify_refresh(
+    settings: &Settings,
+    now_unix_s: UnixS,
+    token: &str,
+) -> Result<RefreshClaims, BadToken> {
     let payload = signed_payload(&settings.refresh_key, token)?;
     let claims = json::parse(&payload).map_err(|_| BadToken::Claims)?;
     if text(&claims, "typ")? != REFRESH {
@@ -234,9 +239,9 @@ fn id<K>(claims: &Value<'_>, name: &str) -> Result<Id<K>, BadToken> {
     Id::parse(text(claims, name)?).ok_or(BadToken::Claims)
 }
 
-fn expires(claims: &Value<'_>, now_unix_s: u64) -> Result<u64, BadToken> {
+fn expires(claims: &Value<'_>, now_unix_s: UnixS) -> Result<UnixS, BadToken> {
     let exp = claims.get("exp").and_then(Value::as_i64).ok_or(BadToken::Claims)?;
-    let exp = u64::try_from(exp).map_err(|_| BadToken::Claims)?;
+    let exp = u64::try_from(exp).map(UnixS).map_err(|_| BadToken::Claims)?;
     // RFC 7519 §4.1.4: a token is expired on and after `exp`.
     if now_unix_s < exp { Ok(exp) } else { Err(BadToken::Expired) }
 }
@@ -252,7 +257,7 @@ mod tests {
     use super::*;
     use crate::model::testing::{pair, settings};
 
-    const NOW: u64 = 1_795_352_634;
+    const NOW: UnixS = UnixS(1_795_352_634);
 
     fn token() -> Token {
         sign_pair(&settings(), "k3", &pair(None))
@@ -260,8 +265,8 @@ mod tests {
 
     /// Checks one text as both kinds of token, a second after it was issued.
     fn check(what: &str, token: &str, access: BadToken, refresh: BadToken) {
-        assert_eq!(verify_access(&settings(), "k3", NOW + 1, token), Err(access), "{what}: as access");
-        assert_eq!(verify_refresh(&settings(), NOW + 1, token), Err(refresh), "{what}: as refresh");
+        assert_eq!(verify_access(&settings(), "k3", NOW.after(1), token), Err(access), "{what}: as access");
+        assert_eq!(verify_refresh(&settings(), NOW.after(1), token), Err(refresh), "{what}: as refresh");
     }
 
     fn signed(header: &str, claims: &str, key: &HmacKey) -> String {
@@ -283,7 +288,7 @@ mod tests {
             member: Id::from_u128(11),
             profile: Id::from_u128(12),
             session: Id::from_u128(13),
-            expires: NOW + 900,
+            expires: NOW.after(900),
         };
         assert_eq!(access.actor, actor);
         let refresh = verify_refresh(&settings, NOW, &token.refresh).expect("good");
@@ -313,7 +318,7 @@ mod tests {
             format!(
                 r#"{{"access_uuid":"{}","user_id":"{member}","profile_id":"{profile}","unique_id":"{hash}","sid":"{session}","typ":"access","epoch":"k3","iat":{NOW},"exp":{}}}"#,
                 ids(14),
-                NOW + 900
+                NOW.after(900)
             )
         );
         assert!(
@@ -346,7 +351,7 @@ mod tests {
     #[test]
     fn only_hs256_is_accepted() {
         let settings = settings();
-        let claims = format!(r#"{{"typ":"access","epoch":"k3","exp":{}}}"#, NOW + 900);
+        let claims = format!(r#"{{"typ":"access","epoch":"k3","exp":{}}}"#, NOW.after(900));
         for header in [
             r#"{"alg":"none","typ":"JWT"}"#,
             r#"{"alg":"None"}"#,
@@ -368,11 +373,11 @@ mod tests {
     #[test]
     fn an_expired_token_is_refused() {
         let (settings, token) = (settings(), token());
-        for (at, good) in [(NOW + 899, true), (NOW + 900, false), (u64::MAX, false)] {
+        for (at, good) in [(NOW.after(899), true), (NOW.after(900), false), (UnixS(u64::MAX), false)] {
             let verdict = verify_access(&settings, "k3", at, &token.access).map(|_| ());
             assert_eq!(verdict, if good { Ok(()) } else { Err(BadToken::Expired) }, "{at}");
         }
-        for (at, good) in [(NOW + 2_591_999, true), (NOW + 2_592_000, false)] {
+        for (at, good) in [(NOW.after(2_591_999), true), (NOW.after(2_592_000), false)] {
             let verdict = verify_refresh(&settings, at, &token.refresh).map(|_| ());
             assert_eq!(verdict, if good { Ok(()) } else { Err(BadToken::Expired) }, "{at}");
         }

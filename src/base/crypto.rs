@@ -7,6 +7,7 @@
 pub mod p256;
 pub mod pem;
 
+use crate::base::time::UnixMs;
 use ring::rand::SecureRandom;
 use ring::{aead, digest, hmac};
 
@@ -36,7 +37,7 @@ pub trait Entropy: Send {
 
 impl dyn Entropy + '_ {
     /// A new ULID with this time.
-    pub fn id<K>(&mut self, unix_ms: u64) -> Id<K> {
+    pub fn id<K>(&mut self, unix_ms: UnixMs) -> Id<K> {
         let mut random = [0; 10];
         self.fill(&mut random);
         Id::new(unix_ms, random)

@@ -3,6 +3,7 @@
 //! Owns their text and their parts, and keeps ids of different kinds apart: what the kinds are, the model says. Invariant:
 //! both cases are read, upper case is written, and ids compare as numbers.
 
+use crate::base::time::UnixMs;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -44,9 +45,9 @@ const VALUES: [u8; 256] = {
 
 impl<K> Id<K> {
     /// An id with this time and 80 random bits.
-    pub fn new(unix_ms: u64, random: [u8; 10]) -> Id<K> {
+    pub fn new(unix_ms: UnixMs, random: [u8; 10]) -> Id<K> {
         let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&unix_ms.to_be_bytes()[2..]);
+        bytes[..6].copy_from_slice(&unix_ms.0.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&random);
         Id::from_u128(u128::from_be_bytes(bytes))
     }
@@ -74,8 +75,8 @@ impl<K> Id<K> {
     }
 
     /// The Unix milliseconds in the first 48 bits.
-    pub fn unix_ms(&self) -> u64 {
-        (self.0 >> 80) as u64
+    pub fn unix_ms(&self) -> UnixMs {
+        UnixMs((self.0 >> 80) as u64)
     }
 
     /// Reads 26 characters in either case. `None` for any other text, and for a value of more than 128 bits.
@@ -139,9 +140,9 @@ mod tests {
 
     #[test]
     fn text_and_number_convert_both_ways() {
-        let id = <Id>::new(1_795_352_634_120, [7; 10]);
+        let id = <Id>::new(UnixMs(1_795_352_634_120), [7; 10]);
         let text = id.to_string();
-        assert_eq!((text.len(), Id::parse(&text), id.unix_ms()), (26, Some(id), 1_795_352_634_120));
+        assert_eq!((text.len(), Id::parse(&text), id.unix_ms()), (26, Some(id), UnixMs(1_795_352_634_120)));
         assert_eq!(Id::parse(&text.to_lowercase()), Some(id));
         assert_eq!(<Id>::from_u128(u128::MAX).to_string(), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
         for bad in [

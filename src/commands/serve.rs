@@ -15,7 +15,7 @@ use super::restoring::{Left, Restoring};
 use super::{DataFolder, configure, keys};
 use crate::base::crypto::p256::P256;
 use crate::base::crypto::{HmacKey, SystemEntropy, base64url};
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixMs};
 use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, Url};
 use crate::limits::SNIFF_BYTES;
 use crate::logging::{self, Logging};
@@ -350,7 +350,7 @@ fn place_source(config: &Config, trust: &Trust) -> Result<Option<PlaceSource>, S
 
 pub fn clock() -> Now {
     let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    Now { instant: Instant::now(), unix_ms }
+    Now { instant: Instant::now(), unix_ms: UnixMs(unix_ms) }
 }
 
 /// The part of the configuration that handlers and server need. Each purpose has its own key, derived from the three

@@ -47,7 +47,6 @@ mod tests {
     use crate::base::id::Id;
     use crate::model::conversation::{Conversation, ConversationPage, ConversationType, Marked};
     use crate::model::handler::Handler;
-    use crate::model::message::Time;
     use crate::model::operation::{Answer, Command, Read, Refusal, Write};
     use crate::model::profile::Profile;
     use crate::model::testing::{Stage, UNIX_MS, problem, text};
@@ -74,7 +73,7 @@ mod tests {
                     url: String::new(),
                 }),
                 is_private: false,
-                created_at: Time(UNIX_MS),
+                created_at: UNIX_MS,
                 presence: None,
             }),
             last_message: None,
@@ -104,7 +103,7 @@ mod tests {
         });
         let (status, body) = text(step);
         assert_eq!(status, 200);
-        let url = stage.settings.urls.url(Id::from_u128(40), "p.png", UNIX_MS / 1_000);
+        let url = stage.settings.urls.url(Id::from_u128(40), "p.png", UNIX_MS.s());
         let (id, peer) = (<Id>::from_u128(20), <Id>::from_u128(30));
         assert_eq!(
             body,

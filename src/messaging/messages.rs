@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::limits::ATTACHMENTS_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::message::{
-    Destination, ListMessages, Message, PagePoint, PostMessage, Posted, PostedMessage, Time,
+    Destination, ListMessages, Message, PagePoint, PostMessage, Posted, PostedMessage,
 };
 use crate::model::params::written_text;
 use crate::model::problem::Problem;
@@ -56,7 +56,7 @@ pub(super) fn post_of(
     let mut random = [0; 2];
     ctx.entropy.fill(&mut random);
     PostMessage {
-        draft: Arc::new(Message { sender: Some(actor.profile), created_at: Time(ctx.now.unix_ms), ..draft }),
+        draft: Arc::new(Message { sender: Some(actor.profile), created_at: ctx.now.unix_ms, ..draft }),
         destination,
         attachments: Box::default(),
         conversation_if_new: match destination {
@@ -160,7 +160,7 @@ mod tests {
             attachments: Vec::new(),
             reply_to: None,
             reactions: Vec::new(),
-            created_at: Time(UNIX_MS),
+            created_at: UNIX_MS,
             edited_at: None,
             deleted_at: None,
             damaged: false,
@@ -194,7 +194,7 @@ mod tests {
             format!(r#","body":" as  sent\n","attachments":{list},"reply_to":"{}""#, <Id>::from_u128(60));
         let post = asked(&mut stage, &body(&rest));
         let draft = &post.draft;
-        assert_eq!((draft.created_at, draft.sender), (Time(UNIX_MS), Some(Id::from_u128(12))));
+        assert_eq!((draft.created_at, draft.sender), (UNIX_MS, Some(Id::from_u128(12))));
         assert_eq!((draft.client_id, draft.body.as_deref()), (Id::from_u128(7), Some(" as  sent\n")));
         assert_eq!(
             (post.destination, draft.reply_to),

@@ -12,10 +12,11 @@ use super::messages;
 use crate::base::id::Id;
 use crate::base::json::{self, Value};
 use crate::base::send_queue::Segment;
+use crate::base::time::UnixMs;
 use crate::limits::PAIR_HISTORY_MAX;
 use crate::model::handler::{Actor, Ctx, Cursor, Reply, Request, Step, Stream};
 use crate::model::id::{MessageId, ProfileId};
-use crate::model::message::{Destination, Message, OpenLegacySocket, Posted, PostedMessage, Time};
+use crate::model::message::{Destination, Message, OpenLegacySocket, Posted, PostedMessage};
 use crate::model::problem::{Code, Problem};
 
 /// GET /api/v1/ws: from the given cursor, or from now.
@@ -51,7 +52,7 @@ struct PairRow<'a> {
     sender: Option<ProfileId>,
     receiver: ProfileId,
     message: &'a str,
-    created_at: Time,
+    created_at: UnixMs,
 }
 
 /// `[{…},…]`: what a legacy socket between `own` and `peer` sends, as its history and, one at a time, live. Tombstones
@@ -139,7 +140,7 @@ mod tests {
             attachments: Vec::new(),
             reply_to: None,
             reactions: Vec::new(),
-            created_at: Time(UNIX_MS),
+            created_at: UNIX_MS,
             edited_at: None,
             deleted_at: None,
             damaged: false,
@@ -281,7 +282,7 @@ mod tests {
             let draft = &post.draft;
             assert_eq!((draft.sender, post.destination), (Some(OWN), Destination::To(PEER)));
             let (said, at) = (draft.body.as_deref(), draft.created_at);
-            assert_eq!((draft.client_id, said, at), (Id::from_u128(7), Some("hi"), Time(UNIX_MS)));
+            assert_eq!((draft.client_id, said, at), (Id::from_u128(7), Some("hi"), UNIX_MS));
             let message = PostedMessage::Complete(Arc::new(message(1, Some(OWN), Some("hi"))));
             Answer::PostMessage(Posted { message, duplicate: false })
         });

@@ -138,9 +138,10 @@ impl NetworkFailures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::UnixMs;
 
     fn now() -> Now {
-        Now { instant: Instant::now(), unix_ms: 0 }
+        Now { instant: Instant::now(), unix_ms: UnixMs(0) }
     }
 
     fn after(now: Now, s: u64) -> Now {

@@ -5,6 +5,7 @@
 use super::id::MemberId;
 use super::mail::NewMail;
 use crate::base::secret::Secret;
+use crate::base::time::UnixMs;
 
 /// What a code proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct NewCode {
 #[derive(Clone, Debug)]
 pub struct IssueVerifyCode {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// The code.
@@ -42,7 +43,7 @@ pub struct IssueVerifyCode {
 #[derive(Clone, Debug)]
 pub struct IssueResetCode {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// In lower case.
     pub email: Secret,
     /// The code.
@@ -53,7 +54,7 @@ pub struct IssueResetCode {
 #[derive(Clone, Debug)]
 pub struct VerifyMember {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// As in [`NewCode::holder`].
@@ -66,7 +67,7 @@ pub struct VerifyMember {
 #[derive(Clone, Debug)]
 pub struct ResetPassword {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// In lower case.
     pub email: Secret,
     /// As in [`NewCode::holder`].

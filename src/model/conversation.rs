@@ -2,11 +2,12 @@
 //!
 //! Invariant: `Conversation` has fields of one viewer, so it is never part of an event.
 
+use crate::base::time::UnixMs;
 use serde::Serialize;
 
 use super::event::Role;
 use super::id::{ClientId, ConversationId, ProfileId, UploadId};
-use super::message::{Message, Time};
+use super::message::Message;
 use super::profile::Profile;
 use super::upload::Image;
 
@@ -100,7 +101,7 @@ pub struct GetConversation {
 #[derive(Clone, Debug)]
 pub struct CreateConversation {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile that creates it.
     pub creator: ProfileId,
     /// The client's own id.
@@ -129,7 +130,7 @@ pub struct CreatedConversation {
 #[derive(Clone, Debug)]
 pub struct UpdateConversation {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile that asks.
     pub actor: ProfileId,
     /// The conversation.
@@ -150,7 +151,7 @@ pub struct GroupMember {
     /// What it may do.
     pub role: Role,
     /// When it joined.
-    pub joined_at: Time,
+    pub joined_at: UnixMs,
 }
 
 /// The members of a conversation, in the order in which they joined. `NotFound` unless `viewer` is one.
@@ -179,7 +180,7 @@ pub struct MemberPage {
 #[derive(Clone, Debug)]
 pub struct PutMember {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile that asks.
     pub actor: ProfileId,
     /// The conversation.
@@ -197,7 +198,7 @@ pub struct PutMember {
 #[derive(Clone, Debug)]
 pub struct RemoveMember {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile that asks.
     pub actor: ProfileId,
     /// The conversation.
@@ -210,7 +211,7 @@ pub struct RemoveMember {
 #[derive(Clone, Debug)]
 pub struct MarkRead {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile that has read.
     pub reader: ProfileId,
     /// The conversation.
@@ -262,5 +263,5 @@ pub struct Chat {
     /// Whether the viewer has read it.
     pub is_read: bool,
     /// When it was posted.
-    pub created_at: Time,
+    pub created_at: UnixMs,
 }

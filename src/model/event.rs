@@ -17,6 +17,7 @@ use super::message::Message;
 use super::profile::Profile;
 use super::upload::Image;
 use crate::base::json::{self, push_key, push_plain};
+use crate::base::time::{UnixMs, UnixS};
 
 /// A fact in the log.
 #[derive(Clone, Debug)]
@@ -161,7 +162,7 @@ pub struct EndedSession {
     pub session: SessionId,
     /// The `exp` of its last access token (Unix s), for the list of ended sessions; not on the wire.
     #[serde(skip)]
-    pub until: u64,
+    pub until: UnixS,
 }
 
 /// What a member of a group may do.
@@ -297,7 +298,7 @@ pub struct ReadLog {
 #[derive(Clone, Copy, Debug)]
 pub struct PruneLog {
     /// Unix milliseconds.
-    pub before: u64,
+    pub before: UnixMs,
 }
 
 /// The answer to [`ReadLog`].
@@ -328,7 +329,6 @@ pub enum LogPage {
 mod tests {
     use super::*;
     use crate::base::id::Id;
-    use crate::model::message::Time;
 
     fn check(fact: Fact, expect: &str) {
         assert_eq!(String::from_utf8_lossy(&encode_event(9, &fact)), expect);
@@ -349,7 +349,7 @@ mod tests {
             attachments: Vec::new(),
             reply_to: None,
             reactions: Vec::new(),
-            created_at: Time(0),
+            created_at: UnixMs(0),
             edited_at: None,
             deleted_at: None,
             damaged: false,
@@ -393,7 +393,7 @@ mod tests {
             ),
         );
         check(
-            Fact::SessionEnded(Box::new(EndedSession { session: Id::from_u128(1), until: 5 })),
+            Fact::SessionEnded(Box::new(EndedSession { session: Id::from_u128(1), until: UnixS(5) })),
             &format!(r#"{{"event":"session.ended","seq":9,"data":{{"session":"{ta}"}}}}"#),
         );
         let own = Profile {
@@ -403,7 +403,7 @@ mod tests {
             nick_name: "aaa".to_owned(),
             profile_image: None,
             is_private: false,
-            created_at: Time(0),
+            created_at: UnixMs(0),
             presence: Some(true),
         };
         check(

@@ -2,6 +2,7 @@
 
 use super::id::{MemberId, ProfileId};
 use super::settings::UrlSigner;
+use crate::base::time::UnixS;
 
 /// Where the next page begins: a section and a position in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub struct ExportAccount {
     /// Signs the URLs in the lines, which storage writes.
     pub urls: UrlSigner,
     /// The time of the signatures, Unix s.
-    pub unix_s: u64,
+    pub unix_s: UnixS,
 }
 
 /// The answer to [`ExportAccount`].

@@ -25,7 +25,7 @@ use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::send_queue::Segment;
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixS};
 use crate::proto::http::head::{Headers, Method};
 use crate::proto::http::language::Language;
 
@@ -39,7 +39,7 @@ pub struct Actor {
     /// The session of the credential.
     pub session: SessionId,
     /// The access token's `exp`, Unix seconds: a stream opened with it ends then unless extended.
-    pub expires: u64,
+    pub expires: UnixS,
 }
 
 /// Where a request comes from.

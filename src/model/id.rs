@@ -4,6 +4,7 @@
 //! Invariant: an id gets its kind where it is drawn, read from a row or parsed, and no function changes it.
 
 use crate::base::id::Id;
+use crate::base::time::UnixMs;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident $id:ident;)*) => {$(
@@ -37,9 +38,9 @@ kinds! {
 
 impl MessageId {
     /// Time (48 bits), random bits (16), `seq` (64). A lookup finds `seq`, then compares all bits.
-    pub fn of(unix_ms: u64, random: u16, seq: u64) -> MessageId {
+    pub fn of(unix_ms: UnixMs, random: u16, seq: u64) -> MessageId {
         MessageId::from_u128(
-            u128::from(unix_ms & 0xffff_ffff_ffff) << 80 | u128::from(random) << 64 | u128::from(seq),
+            u128::from(unix_ms.0 & 0xffff_ffff_ffff) << 80 | u128::from(random) << 64 | u128::from(seq),
         )
     }
 
@@ -55,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_message_is_found_by_its_seq() {
-        let message = MessageId::of(5, 9, 77);
-        assert_eq!((message.seq(), message.unix_ms(), message.high()), (77, 5, (5 << 16) + 9));
+        let message = MessageId::of(UnixMs(5), 9, 77);
+        assert_eq!((message.seq(), message.unix_ms(), message.high()), (77, UnixMs(5), (5 << 16) + 9));
     }
 }

@@ -6,6 +6,7 @@
 use super::id::{MailId, MemberId, SessionId};
 use crate::base::crypto::HmacKey;
 use crate::base::secret::Secret;
+use crate::base::time::UnixMs;
 pub use crate::proto::http::language::Language;
 
 /// A mail to be written to the outbox. It goes to the member of the write that contains it.
@@ -97,7 +98,7 @@ fn pad(key: &HmacKey, mail: MailId) -> u32 {
 #[derive(Clone, Debug)]
 pub struct FetchMail {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The most items of the page.
     pub limit: u32,
 }
@@ -108,7 +109,7 @@ pub struct MailPage {
     /// The mails, at most [`FetchMail::limit`].
     pub mails: Vec<DueMail>,
     /// When the first of the other rows is due, Unix ms; in the past, if the limit cut the page.
-    pub next_due_at: Option<u64>,
+    pub next_due_at: Option<UnixMs>,
 }
 
 /// A row of the outbox that is due.
@@ -121,7 +122,7 @@ pub struct DueMail {
     /// The language.
     pub language: Language,
     /// When its cause happened, Unix ms.
-    pub written_at: u64,
+    pub written_at: UnixMs,
     /// What it says.
     pub content: Content,
 }
@@ -148,7 +149,7 @@ pub struct MailFailed {
     /// The mail.
     pub id: MailId,
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// Whether the mail server refused it permanently.
     pub permanent: bool,
 }
@@ -159,7 +160,7 @@ pub enum MailFate {
     /// It is tried again.
     Again {
         /// When, Unix ms.
-        due_at: u64,
+        due_at: UnixMs,
     },
     /// It is not tried again.
     GivenUp,
@@ -171,7 +172,7 @@ pub enum MailFate {
 #[derive(Clone, Debug)]
 pub struct PlaceSession {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The session.
     pub session: SessionId,
     /// The place of the address, if it is known.
@@ -190,7 +191,7 @@ pub struct Letter {
     /// The e-mail address.
     pub to: Secret,
     /// Its date, Unix ms.
-    pub date_ms: u64,
+    pub date_ms: UnixMs,
     /// The subject.
     pub subject: Secret,
     /// The text.

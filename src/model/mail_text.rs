@@ -129,6 +129,7 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
 mod tests {
     use super::*;
     use crate::base::id::Id;
+    use crate::base::time::UnixMs;
     use crate::model::mail::{NewDevice, SealedCode};
 
     fn key() -> HmacKey {
@@ -156,8 +157,13 @@ mod tests {
     }
 
     fn rendered(content: Content, language: Language) -> (String, String) {
-        let mail =
-            DueMail { id: Id::from_u128(1), to: None, language, written_at: 1_795_352_634_120, content };
+        let mail = DueMail {
+            id: Id::from_u128(1),
+            to: None,
+            language,
+            written_at: UnixMs(1_795_352_634_120),
+            content,
+        };
         render(&mail, &key(), "https://chat.example.org")
     }
 

@@ -3,11 +3,11 @@
 //! Invariant: only the member itself and an operator see a [`Member`]; others see its profile.
 
 use crate::base::secret::Secret;
+use crate::base::time::UnixMs;
 use serde::Serialize;
 
 use super::code::NewCode;
 use super::id::{MemberId, ProfileId};
-use super::message::Time;
 use super::profile::Profile;
 use super::session::NewSession;
 
@@ -23,7 +23,7 @@ pub struct Member {
     /// Whether it may sign in.
     pub active: bool,
     /// When it signed up.
-    pub created_at: Time,
+    pub created_at: UnixMs,
 }
 
 /// What a sign-in compares. It never leaves the server.
@@ -90,7 +90,7 @@ pub struct FindAccount {
 #[derive(Clone, Debug)]
 pub struct NewAccount {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The id of the member.
     pub member: MemberId,
     /// The id of the profile.
@@ -131,7 +131,7 @@ pub enum Leftovers {
 #[derive(Clone, Debug)]
 pub struct DeleteAccount {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// The PHC string with which the password was compared; `None` for an operator, who needs no password.
@@ -144,7 +144,7 @@ pub struct DeleteAccount {
 #[derive(Clone, Copy, Debug)]
 pub struct EraseMessages {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
 }
 
 /// Whether there is more to erase.
@@ -202,7 +202,7 @@ pub struct AddMember {
 #[derive(Clone, Copy, Debug)]
 pub struct SetActive {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// Whether it may sign in from now on.

@@ -5,24 +5,14 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::id::{ClientId, ConversationId, MessageId, ProfileId, UploadId};
 use super::upload::Attachment;
 use crate::base::id::ID_LEN;
 use crate::base::json::{self, push_key, push_plain, push_plain_or_null, push_text};
 use crate::base::secret::Secret;
-use crate::base::time::{rfc3339, rfc3339_digits};
-
-/// Unix milliseconds; RFC 3339 on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub u64);
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&rfc3339(self.0))
-    }
-}
+use crate::base::time::{UnixMs, rfc3339_digits};
 
 /// A message, as every member of its conversation sees it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -50,11 +40,11 @@ pub struct Message {
     /// The reactions, by emoji.
     pub reactions: Vec<Reaction>,
     /// When it was posted; never before that of an older message.
-    pub created_at: Time,
+    pub created_at: UnixMs,
     /// When its text was last changed.
-    pub edited_at: Option<Time>,
+    pub edited_at: Option<UnixMs>,
     /// When it became a tombstone.
-    pub deleted_at: Option<Time>,
+    pub deleted_at: Option<UnixMs>,
     /// The disk lost a part of it: its text is `None`, and it is not a tombstone.
     #[serde(skip_serializing_if = "is_false")]
     pub damaged: bool,
@@ -95,7 +85,7 @@ impl Message {
         push_key!(out, "reactions");
         json::write(out, &self.reactions);
         push_key!(out, "created_at");
-        push_plain(out, &rfc3339_digits(self.created_at.0));
+        push_plain(out, &rfc3339_digits(self.created_at));
         push_key!(out, "edited_at");
         json::write(out, &self.edited_at);
         push_key!(out, "deleted_at");
@@ -201,7 +191,7 @@ pub struct GetMessage {
 #[derive(Clone, Debug)]
 pub struct EditMessage {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile that asks.
     pub actor: ProfileId,
     /// The message.
@@ -215,7 +205,7 @@ pub struct EditMessage {
 #[derive(Clone, Debug)]
 pub struct DeleteMessage {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile that asks.
     pub actor: ProfileId,
     /// The message.
@@ -227,7 +217,7 @@ pub struct DeleteMessage {
 #[derive(Clone, Debug)]
 pub struct React {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile that asks.
     pub actor: ProfileId,
     /// The message.
@@ -332,8 +322,8 @@ mod tests {
         any::<u128>().prop_map(Id::from_u128)
     }
 
-    fn time() -> impl Strategy<Value = Time> {
-        (0..253_402_300_799_999u64).prop_map(Time)
+    fn time() -> impl Strategy<Value = UnixMs> {
+        (0..253_402_300_799_999u64).prop_map(UnixMs)
     }
 
     fn reaction() -> impl Strategy<Value = Reaction> {

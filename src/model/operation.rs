@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+use crate::base::time::{UnixMs, UnixS};
 use std::sync::Arc;
 
 use super::backup::{BackUp, DatabaseCopy};
@@ -360,9 +361,9 @@ pub struct Start {
     /// The greatest `seq` on disk; 0 for an empty log.
     pub head: u64,
     /// Sessions that ended while an access token of theirs is not expired: the id, and the `exp` of that token (Unix s).
-    pub ended: Vec<(SessionId, u64)>,
+    pub ended: Vec<(SessionId, UnixS)>,
     /// The newest stored time, Unix ms: a clock that is earlier is worth a warning.
-    pub newest_ms: u64,
+    pub newest_ms: UnixMs,
     /// Whether anyone has a subscription to notifications.
     pub is_subscribed: bool,
     /// What the database can do at the start.

@@ -3,7 +3,7 @@
 //! Presence is never stored, except the time at which a profile went offline.
 
 use super::id::{ConversationId, ProfileId};
-use super::message::Time;
+use crate::base::time::UnixMs;
 
 /// The profiles that may know that `viewer` types in a conversation: its other members, except those with a block between them
 /// and the viewer. `NotFound` unless `viewer` is a member.
@@ -28,7 +28,7 @@ pub struct MarkOffline {
     /// The profile that went offline.
     pub profile: ProfileId,
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
 }
 
 /// The answer to [`FindPeers`] and [`MarkOffline`].
@@ -39,5 +39,5 @@ pub struct Peers {
     /// The direct peers that do not hide theirs, with no block in between.
     pub peers: Vec<ProfileId>,
     /// When the profile was last online.
-    pub last_seen_at: Option<Time>,
+    pub last_seen_at: Option<UnixMs>,
 }

@@ -2,10 +2,10 @@
 //!
 //! Invariant: the reserved nick names are the first segments of all paths under `/api/v1`.
 
+use crate::base::time::UnixMs;
 use serde::Serialize;
 
 use super::id::{MemberId, ProfileId, UploadId};
-use super::message::Time;
 use super::upload::Image;
 
 /// A profile, as the members that may see it see it.
@@ -24,7 +24,7 @@ pub struct Profile {
     /// Whether it is found only by its QR code and by profiles that share a conversation with it.
     pub is_private: bool,
     /// When its member signed up.
-    pub created_at: Time,
+    pub created_at: UnixMs,
     /// Only in one's own profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence: Option<bool>,
@@ -147,7 +147,7 @@ pub const RESERVED_NICK_NAMES: &[&str] = &[
 #[derive(Clone, Debug, Default)]
 pub struct UpdateProfile {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile.
     pub profile: ProfileId,
     /// The new display name.

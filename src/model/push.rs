@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::conversation::{Conversation, ConversationType};
 use super::id::{ConversationId, MemberId, MessageId, ProfileId, SessionId};
-use super::message::Time;
 use crate::base::json;
 use crate::base::secret::Secret;
+use crate::base::time::{UnixMs, UnixS};
 pub use crate::proto::push::encryption::Recipient;
 use crate::proto::push::encryption::TEXT_BYTES_MAX;
 
@@ -56,8 +56,8 @@ impl PushLevel {
 /// many as it may.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
-    /// When it was asked, Unix ms.
-    pub at: u64,
+    /// When it was asked.
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// The session that asks.
@@ -105,7 +105,7 @@ pub struct PushSubscription {
     /// What it shows.
     pub level: PushLevel,
     /// When it was made.
-    pub created_at: Time,
+    pub created_at: UnixMs,
 }
 
 /// The conversations with new posts after a position of the log, for the members that have them unread and want notifications.
@@ -140,8 +140,8 @@ pub struct MovePushCursor {
 /// What is to be pushed to the devices of a profile about a conversation, as it is now. `None` if it has read it or muted it.
 #[derive(Clone, Copy, Debug)]
 pub struct FindPush {
-    /// Unix ms.
-    pub at: u64,
+    /// When it is asked.
+    pub at: UnixMs,
     /// Whose devices.
     pub profile: ProfileId,
     /// Which conversation.
@@ -185,8 +185,8 @@ pub struct Notification {
     pub topic: String,
     /// Sixteen random bytes.
     pub salt: [u8; 16],
-    /// The time for its signature, Unix s.
-    pub unix_s: u64,
+    /// The time for its signature.
+    pub unix_s: UnixS,
 }
 
 /// What became of a [`Notification`].

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::id::{MemberId, ProfileId, SessionId};
 use super::mail::NewMail;
 use super::member::Account;
-use super::message::Time;
 use super::push::PushSubscription;
 use crate::base::id::Id;
 use crate::base::secret::Secret;
+use crate::base::time::{UnixMs, UnixS};
 
 /// A new session. Times are Unix milliseconds, expiries Unix seconds.
 #[derive(Clone, Debug)]
@@ -28,16 +28,16 @@ pub struct NewSession {
     /// The IP address, as text.
     pub address: String,
     /// When the access token expires, Unix s.
-    pub access_expire: u64,
+    pub access_expire: UnixS,
     /// When the refresh token expires, Unix s.
-    pub refresh_expire: u64,
+    pub refresh_expire: UnixS,
 }
 
 /// Opens a session for a member whose password was right. `Unauthorized` if the member was deleted or is disabled.
 #[derive(Clone, Debug)]
 pub struct OpenSession {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The member that signs in.
     pub member: MemberId,
     /// The new session.
@@ -75,11 +75,11 @@ pub struct TokenPair {
     /// SHA-256 of the device id, `None` for a session without one.
     pub device: Option<[u8; 32]>,
     /// Unix seconds.
-    pub issued: u64,
+    pub issued: UnixS,
     /// When the access token expires, Unix s.
-    pub access_expire: u64,
+    pub access_expire: UnixS,
     /// When the refresh token expires, Unix s.
-    pub refresh_expire: u64,
+    pub refresh_expire: UnixS,
 }
 
 /// Exchanges a refresh token ([`protocol`](crate::protocol), session.refresh): the current one rotates; the one before it
@@ -88,7 +88,7 @@ pub struct TokenPair {
 #[derive(Clone, Debug)]
 pub struct RefreshSession {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The session.
     pub session: SessionId,
     /// The id of the presented token.
@@ -100,9 +100,9 @@ pub struct RefreshSession {
     /// The id of the next refresh token.
     pub next_refresh_uuid: Id,
     /// When the next access token expires, Unix s.
-    pub access_expire: u64,
+    pub access_expire: UnixS,
     /// When the next refresh token expires, Unix s.
-    pub refresh_expire: u64,
+    pub refresh_expire: UnixS,
 }
 
 /// The answer to [`RefreshSession`].
@@ -116,7 +116,7 @@ pub struct Refreshed {
 #[derive(Clone, Debug)]
 pub struct EndSession {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The session.
     pub session: SessionId,
 }
@@ -125,7 +125,7 @@ pub struct EndSession {
 #[derive(Clone, Debug)]
 pub struct ListSessions {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// The session that asks, shown as `current`.
@@ -159,9 +159,9 @@ pub struct SessionView {
     /// The place of that address, if it is known.
     pub place: Option<String>,
     /// When it was opened.
-    pub created_at: Time,
+    pub created_at: UnixMs,
     /// When it was last used.
-    pub last_seen_at: Time,
+    pub last_seen_at: UnixMs,
     /// Whether it is the one that asks.
     pub current: bool,
     /// Its subscription to notifications.
@@ -181,7 +181,7 @@ pub enum SessionSelector {
 #[derive(Clone, Copy, Debug)]
 pub struct RevokeSessions {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// Which ones.
@@ -193,7 +193,7 @@ pub struct RevokeSessions {
 #[derive(Clone, Debug)]
 pub struct ChangePassword {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// The session that does not end.
@@ -210,7 +210,7 @@ pub struct ChangePassword {
 #[derive(Clone, Debug)]
 pub struct RecordLastSeen {
     /// Each session and its time.
-    pub seen: Vec<(SessionId, u64)>,
+    pub seen: Vec<(SessionId, UnixMs)>,
 }
 
 /// The token pair on the wire ([`protocol`](crate::protocol), `token`).
@@ -225,7 +225,7 @@ pub struct Token {
     /// The id of the refresh token.
     pub refresh_uuid: Id,
     /// When the access token expires, Unix s.
-    pub token_expire: u64,
+    pub token_expire: UnixS,
     /// When the refresh token expires, Unix s.
-    pub refresh_expire: u64,
+    pub refresh_expire: UnixS,
 }

@@ -13,6 +13,7 @@ use super::upload::{Image, Upload};
 use crate::base::crypto::{HmacKey, base64url};
 use crate::base::network::Networks;
 use crate::base::percent;
+use crate::base::time::UnixS;
 use crate::limits::Limits;
 use crate::proto::x509::Facts;
 
@@ -82,13 +83,13 @@ pub struct Https {
     pub domains: Vec<String>,
 }
 
-/// From when to when a certificate is valid, in Unix seconds.
+/// From when to when a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// Its first second.
-    pub not_before: u64,
+    pub not_before: UnixS,
     /// Its last one.
-    pub not_after: u64,
+    pub not_after: UnixS,
 }
 
 impl Validity {
@@ -176,22 +177,22 @@ impl UrlSigner {
         self.default_image.as_ref()
     }
 
-    fn signed_bytes(upload: UploadId, expires: u64) -> [u8; 24] {
+    fn signed_bytes(upload: UploadId, expires: UnixS) -> [u8; 24] {
         let mut bytes = [0; 24];
         bytes[..16].copy_from_slice(&upload.to_bytes());
-        bytes[16..].copy_from_slice(&expires.to_be_bytes());
+        bytes[16..].copy_from_slice(&expires.0.to_be_bytes());
         bytes
     }
 
     /// The signed URL of an upload at this time.
-    pub fn url(&self, upload: UploadId, name: &str, unix_s: u64) -> String {
-        let expires = (unix_s + URL_LIFE_S).div_ceil(HOUR_S) * HOUR_S;
+    pub fn url(&self, upload: UploadId, name: &str, unix_s: UnixS) -> String {
+        let expires = UnixS(unix_s.after(URL_LIFE_S).0.div_ceil(HOUR_S) * HOUR_S);
         let sig = base64url(&self.key.sign(&Self::signed_bytes(upload, expires)));
         format!("{}/uploads/{upload}/{}?expires={expires}&sig={sig}", self.prefix, percent::encode(name))
     }
 
     /// Whether `sig` was made for this upload and this expiry, and the expiry has not passed.
-    pub fn verify(&self, upload: UploadId, expires: u64, sig: &[u8], unix_s: u64) -> bool {
+    pub fn verify(&self, upload: UploadId, expires: UnixS, sig: &[u8], unix_s: UnixS) -> bool {
         unix_s < expires && self.key.verify(&Self::signed_bytes(upload, expires), sig)
     }
 }
@@ -199,23 +200,23 @@ impl UrlSigner {
 /// A value with uploads in it, whose URLs are signed once, just before it is encoded.
 pub trait SignUrls {
     /// Signs every URL of the value, as of this time.
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64);
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS);
 }
 
 impl SignUrls for Image {
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         self.url = urls.url(self.upload, &self.name, unix_s);
     }
 }
 
 impl SignUrls for Upload {
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         self.url = urls.url(self.id, &self.name, unix_s);
     }
 }
 
 impl SignUrls for Profile {
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         if let (None, Some(default)) = (&self.profile_image, urls.default_image()) {
             let (upload, name) = (DefaultImage::ID, default.name.clone());
             self.profile_image = Some(Image { upload, name, url: String::new() });
@@ -225,7 +226,7 @@ impl SignUrls for Profile {
 }
 
 impl SignUrls for Message {
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         for attachment in &mut self.attachments {
             attachment.url = urls.url(attachment.id, &attachment.name, unix_s);
         }
@@ -233,7 +234,7 @@ impl SignUrls for Message {
 }
 
 impl SignUrls for Conversation {
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         self.image.sign_urls(urls, unix_s);
         self.peer.sign_urls(urls, unix_s);
         self.last_message.sign_urls(urls, unix_s);
@@ -241,19 +242,19 @@ impl SignUrls for Conversation {
 }
 
 impl<T: SignUrls> SignUrls for Option<T> {
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         self.iter_mut().for_each(|value| value.sign_urls(urls, unix_s));
     }
 }
 
 impl<T: SignUrls> SignUrls for Vec<T> {
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         self.iter_mut().for_each(|value| value.sign_urls(urls, unix_s));
     }
 }
 
 impl SignUrls for std::sync::Arc<Message> {
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         // A message without attachments, as nearly all are, is not copied.
         if !self.attachments.is_empty() {
             std::sync::Arc::make_mut(self).sign_urls(urls, unix_s);
@@ -262,7 +263,7 @@ impl SignUrls for std::sync::Arc<Message> {
 }
 
 impl SignUrls for Fact {
-    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         match self {
             Fact::MessagePosted(message)
             | Fact::MessageEdited(message)
@@ -288,19 +289,19 @@ mod tests {
     #[test]
     fn a_url_is_good_for_its_upload_until_it_expires() {
         let urls = UrlSigner::new(HmacKey::new(b"key"), String::new());
-        let url = urls.url(Id::from_u128(7), "a b.png", 1_000_000);
-        let expires = 1_087_200; // 24 h later, rounded up to the hour
+        let url = urls.url(Id::from_u128(7), "a b.png", UnixS(1_000_000));
+        let expires = UnixS(1_087_200); // 24 h later, rounded up to the hour
         assert!(
             url.starts_with("/uploads/00000000000000000000000007/a%20b.png?expires=1087200&sig="),
             "{url}"
         );
         let sig =
             crate::base::crypto::base64url_decode(url.rsplit('=').next().expect("sig")).expect("base64url");
-        assert!(urls.verify(Id::from_u128(7), expires, &sig, expires - 1));
+        assert!(urls.verify(Id::from_u128(7), expires, &sig, UnixS(expires.0 - 1)));
         assert!(!urls.verify(Id::from_u128(7), expires, &sig, expires));
         assert!(
-            !urls.verify(Id::from_u128(8), expires, &sig, 0)
-                && !urls.verify(Id::from_u128(7), expires + 1, &sig, 0)
+            !urls.verify(Id::from_u128(8), expires, &sig, UnixS(0))
+                && !urls.verify(Id::from_u128(7), expires.after(1), &sig, UnixS(0))
         );
     }
 }

@@ -19,7 +19,7 @@ use crate::base::crypto::{HmacKey, sha256};
 use crate::base::id::Id;
 use crate::base::json;
 use crate::base::testing::Seeded;
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixMs};
 use crate::proto::http::language::Language;
 
 pub fn settings() -> Settings {
@@ -27,7 +27,7 @@ pub fn settings() -> Settings {
 }
 
 /// 2026-11-22T13:03:54.120Z.
-pub const UNIX_MS: u64 = 1_795_352_634_120;
+pub const UNIX_MS: UnixMs = UnixMs(1_795_352_634_120);
 
 pub struct Stage {
     pub now: Now,
@@ -62,7 +62,7 @@ impl Stage {
                 member: Id::from_u128(11),
                 profile: Id::from_u128(12),
                 session: Id::from_u128(13),
-                expires: UNIX_MS / 1_000 + 900,
+                expires: UNIX_MS.s().after(900),
             },
             epoch: "k3".to_owned(),
             follow_ups: Vec::new(),
@@ -182,7 +182,7 @@ fn show(step: &Played) -> String {
 
 /// The tokens of the [`Stage`]'s actor, of a session bound to `device`.
 pub fn pair(device: Option<&str>) -> TokenPair {
-    let issued = UNIX_MS / 1_000;
+    let issued = UNIX_MS.s();
     TokenPair {
         session: Id::from_u128(13),
         member: Id::from_u128(11),
@@ -191,7 +191,7 @@ pub fn pair(device: Option<&str>) -> TokenPair {
         refresh_uuid: Id::from_u128(15),
         device: device.map(|id| sha256(id.as_bytes())),
         issued,
-        access_expire: issued + 900,
-        refresh_expire: issued + 2_592_000,
+        access_expire: issued.after(900),
+        refresh_expire: issued.after(2_592_000),
     }
 }

@@ -98,18 +98,19 @@ mod tests {
 
     use super::*;
     use crate::base::id::Id;
+    use crate::base::time::{UnixMs, UnixS};
 
     fn actor(member: u128) -> Actor {
         Actor {
             member: Id::from_u128(member),
             profile: Id::from_u128(2),
             session: Id::from_u128(3),
-            expires: 1_000,
+            expires: UnixS(1_000),
         }
     }
 
     fn start() -> Now {
-        Now { instant: Instant::now(), unix_ms: 500_000 }
+        Now { instant: Instant::now(), unix_ms: UnixMs(500_000) }
     }
 
     #[test]
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_ticket_outlives_no_token() {
-        let (mut tickets, now) = (Tickets::default(), Now { unix_ms: 990_000, ..start() });
+        let (mut tickets, now) = (Tickets::default(), Now { unix_ms: UnixMs(990_000), ..start() });
         tickets.issue("a", actor(1), now).expect("room");
         assert_eq!(tickets.take("a", now.later(Duration::from_secs(10))), None);
     }

@@ -9,6 +9,7 @@ use super::id::{ProfileId, UploadId};
 use super::job::{Done, Job};
 use super::problem::{Code, Problem};
 use super::settings::SignUrls;
+use crate::base::time::UnixMs;
 use crate::proto::image::{Kind, Pixels, Refused, Rules};
 
 /// An image of a profile or a conversation: a signed URL on the wire.
@@ -212,7 +213,7 @@ pub struct AdmitUpload {
 #[derive(Clone, Debug)]
 pub struct PublishUpload {
     /// When it was asked, Unix ms.
-    pub at: u64,
+    pub at: UnixMs,
     /// The profile that uploads.
     pub owner: ProfileId,
     /// The file; its id becomes the upload's.
@@ -254,7 +255,7 @@ pub struct StoredFile {
     /// SHA-256 of the bytes.
     pub sha256: [u8; 32],
     /// When it was uploaded, Unix ms.
-    pub created_at: u64,
+    pub created_at: UnixMs,
 }
 
 /// Deletes an upload. `InUse` while something shows it, `NotAllowed` for other profiles that may read it.

@@ -2,7 +2,7 @@
 //!
 //! Owns no check of a signature, a chain or a name: rustls does those. Invariant: any bytes give an answer or `None`.
 
-use crate::base::time::utc;
+use crate::base::time::{UnixS, utc};
 
 /// Tags of DER (X.690 §8.1.2).
 const BOOLEAN: u8 = 0x01;
@@ -25,10 +25,10 @@ const AUTHORITY_KEY: &[u8] = &[0x55, 0x1d, 0x23];
 /// What this server asks of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Unix seconds; valid from here.
-    pub not_before: u64,
-    /// Unix seconds; valid until here.
-    pub not_after: u64,
+    /// Valid from here.
+    pub not_before: UnixS,
+    /// Valid until here.
+    pub not_after: UnixS,
     /// It says for which names it is, as every certificate of a public authority does.
     pub has_names: bool,
     /// The number that its authority gave it, as it is encoded.
@@ -111,7 +111,7 @@ fn next(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// A time with a `Z` (RFC 5280 §4.1.2.5): the year has two digits until 2049, and four after it.
-fn time(bytes: &[u8]) -> Option<(u64, &[u8])> {
+fn time(bytes: &[u8]) -> Option<(UnixS, &[u8])> {
     let (tag, content, rest) = next(bytes)?;
     let digits = content.strip_suffix(b"Z")?;
     if !digits.iter().all(u8::is_ascii_digit) {
@@ -162,8 +162,8 @@ mod tests {
         let names = wrap(EXTENSIONS, &wrap(SEQUENCE, &[issuer, name].concat()));
         let facts = |der: &[u8]| super::facts(der);
         let expect = Facts {
-            not_before: 1_583_020_799,
-            not_after: 4_733_510_400,
+            not_before: UnixS(1_583_020_799),
+            not_after: UnixS(4_733_510_400),
             has_names: true,
             serial: vec![9; 20],
             issuer_key: Some(vec![7; 20]),
@@ -172,7 +172,10 @@ mod tests {
         let bare = Facts { has_names: false, issuer_key: None, ..expect };
         assert_eq!(facts(&certificate(&[&utc, &long], b"")), Some(bare));
         let before = wrap(UTC_TIME, b"991231235959Z");
-        assert_eq!(facts(&certificate(&[&before, &long], b"")).map(|it| it.not_before), Some(946_684_799));
+        assert_eq!(
+            facts(&certificate(&[&before, &long], b"")).map(|it| it.not_before),
+            Some(UnixS(946_684_799))
+        );
         for bad in ["2002292359Z", "200230235959Z", "200229245959Z", "200229235959", "2002292359-1Z"] {
             assert_eq!(facts(&certificate(&[&wrap(UTC_TIME, bad.as_bytes()), &long], b"")), None, "{bad}");
         }

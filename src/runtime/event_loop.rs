@@ -34,7 +34,7 @@ use super::storage::Storage;
 use super::threads::Thread;
 use super::workers::Workers;
 use super::{Asked, Machine, OnReload, ServeFault, Stops};
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixMs};
 use crate::limits::READ_BUFFER;
 use crate::model::metrics::ErrorKind;
 use crate::proto::tls::server::Acceptor;
@@ -411,7 +411,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
 /// Reads both clocks once. A clock before 1970 reads as 1970.
 fn clock() -> Now {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { instant: Instant::now(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+    Now { instant: Instant::now(), unix_ms: UnixMs(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)) }
 }
 
 #[cfg(all(test, feature = "tls"))]

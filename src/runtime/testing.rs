@@ -23,6 +23,7 @@ use super::{Database, Indexes, Interrupt, Reads, Worker, Writer};
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 pub use crate::base::testing::{Folder, PATIENCE, until};
+use crate::base::time::UnixMs;
 use crate::model::backup::DatabaseCopy;
 use crate::model::conversation::{MarkRead, Marked};
 use crate::model::event::{LogPage, ReadLog};
@@ -41,12 +42,12 @@ pub fn inbox() -> (Poll, Arc<Inbox>) {
 
 /// A write that is identified by its number.
 pub fn write(n: u64) -> Write {
-    Write::MarkRead(MarkRead { at: 0, reader: Id::from_u128(1), conversation: Id::from_u128(2), n })
+    Write::MarkRead(MarkRead { at: UnixMs(0), reader: Id::from_u128(1), conversation: Id::from_u128(2), n })
 }
 
 /// As [`write`], for a write that is committed by itself.
 pub fn heavy(n: u64) -> Write {
-    EraseMessages { at: n }.into()
+    EraseMessages { at: UnixMs(n) }.into()
 }
 
 pub fn read(after: u64) -> Read {
@@ -85,7 +86,7 @@ impl Writer for Store {
         let mut outcome = |(lane, write): (Lane, Write)| {
             let n = match write {
                 Write::MarkRead(MarkRead { n, .. }) => n,
-                Write::EraseMessages(EraseMessages { at }) => at,
+                Write::EraseMessages(EraseMessages { at }) => at.0,
                 _ => panic!("a write"),
             };
             let result = if let Some(fault) = plan.broken {

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixS};
 
 /// If the loop comes back this much later than the deadline it asked for, the process did not run. Less is a busy machine.
 const STANDSTILL: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl Clock {
         }
         let now = Now { instant, unix_ms: read.unix_ms };
         let elapsed = instant.saturating_duration_since(self.reference.instant).as_millis() as u64;
-        let is_set = read.unix_ms.abs_diff(self.reference.unix_ms.saturating_add(elapsed)) > STEP_MS;
+        let is_set = read.unix_ms.0.abs_diff(self.reference.unix_ms.after(elapsed).0) > STEP_MS;
         if is_set {
             self.reference = now;
         }
@@ -65,8 +65,8 @@ pub fn soonest(deadlines: impl IntoIterator<Item = Option<Instant>>) -> Option<I
 }
 
 /// The instant of a Unix second, for expiries that the wire states in seconds.
-pub fn instant_of(now: Now, unix_s: u64) -> Instant {
-    let ms = unix_s.saturating_mul(1_000).saturating_sub(now.unix_ms);
+pub fn instant_of(now: Now, unix_s: UnixS) -> Instant {
+    let ms = unix_s.ms().since(now.unix_ms);
     // A token may say it expires in the year 9999; a deadline a year ahead is as good.
     now.instant + Duration::from_millis(ms.min(31_536_000_000))
 }
@@ -74,10 +74,11 @@ pub fn instant_of(now: Now, unix_s: u64) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::UnixMs;
 
     #[test]
     fn time_beyond_the_deadline_does_not_count_and_the_calendar_is_watched() {
-        let start = Now { instant: Instant::now(), unix_ms: 1_000_000 };
+        let start = Now { instant: Instant::now(), unix_ms: UnixMs(1_000_000) };
         let at = |ms: u64| start.later(Duration::from_millis(ms));
         let mut clock = Clock::new(start);
         let mut check = |read: Now, deadline_ms: Option<u64>, own_ms: u64, is_set: bool| {
@@ -101,7 +102,10 @@ mod tests {
         check(at(163_000), None, 134_000, false);
         // A reading that is older than the last one changes nothing.
         check(at(162_999), None, 134_000, false);
-        let set = |read: Now, by_ms: i64| Now { unix_ms: read.unix_ms.saturating_add_signed(by_ms), ..read };
+        let set = |read: Now, by_ms: i64| Now {
+            unix_ms: UnixMs(read.unix_ms.0.saturating_add_signed(by_ms)),
+            ..read
+        };
         check(set(at(163_100), 86_400_000), None, 134_100, true);
         check(set(at(163_200), 86_400_000), None, 134_200, false);
         check(at(163_300), None, 134_300, true);

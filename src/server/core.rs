@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::base::crypto::Entropy;
 use crate::base::network::Prefix;
 use crate::base::slab::Slab;
-use crate::base::time::{Now, imf_fixdate};
+use crate::base::time::{Now, UnixS, imf_fixdate};
 use crate::limits::LINGER_DEADLINE;
 use crate::model::attempts::Attempts;
 use crate::model::handler::Ctx;
@@ -89,14 +89,14 @@ pub struct Core {
     pub receiving: Receiving,
     pub certificate: Certificate,
     /// `Date` is the same within a second.
-    date: (u64, String),
+    date: (UnixS, String),
 }
 
 /// How long a session that ended must be known: as long as its last access token may be accepted, by either clock. If the
 /// calendar clock was a day ahead for a minute, no token becomes good again.
 pub struct Ended {
     /// Unix seconds.
-    pub until: u64,
+    pub until: UnixS,
     pub kept_until: Instant,
 }
 
@@ -145,7 +145,7 @@ impl Core {
             delays: Delays::default(),
             receiving: Receiving::default(),
             certificate,
-            date: (u64::MAX, String::new()),
+            date: (UnixS(u64::MAX), String::new()),
         }
     }
 
@@ -167,7 +167,7 @@ impl Core {
     pub fn date(&mut self) -> &str {
         let second = self.now.unix_s();
         if self.date.0 != second {
-            self.date = (second, imf_fixdate(self.now.unix_ms));
+            self.date = (second, imf_fixdate(second));
         }
         &self.date.1
     }
@@ -198,7 +198,7 @@ impl Core {
     }
 
     /// From now on no token of this session is accepted; `until` is the `exp` of the last one.
-    pub fn session_ended(&mut self, session: SessionId, until: u64) {
+    pub fn session_ended(&mut self, session: SessionId, until: UnixS) {
         let kept_until = self.now.instant + Duration::from_secs(self.settings.limits.access_ttl);
         self.ended.insert(session, Ended { until, kept_until });
     }

@@ -23,7 +23,7 @@
 //! use std::time::Instant;
 //!
 //! use natter::base::crypto::{HmacKey, SystemEntropy};
-//! use natter::base::time::Now;
+//! use natter::base::time::{Now, UnixMs};
 //! use natter::model::operation::Outcome;
 //! use natter::model::settings::Settings;
 //! use natter::server::Server;
@@ -32,7 +32,7 @@
 //! # let dir = std::env::temp_dir().join(format!("natter-example-{}", std::process::id()));
 //! # std::fs::create_dir_all(&dir).expect("a folder");
 //!
-//! let now = Now { instant: Instant::now(), unix_ms: 1_795_352_634_120 };
+//! let now = Now { instant: Instant::now(), unix_ms: UnixMs(1_795_352_634_120) };
 //! let options = StoreOptions::new(dir.join("natter.db"));
 //! let (mut store, start) = Store::open(&options, &mut SystemEntropy::new(), now.unix_ms).expect("a database");
 //! let mut reader = Reader::open(&options).expect("a reader");

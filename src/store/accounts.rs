@@ -9,12 +9,12 @@ use super::fault::Stop;
 use super::value::{id, int, number, text};
 use super::{codes, profiles, sessions};
 use crate::base::secret::Secret;
+use crate::base::time::UnixMs;
 use crate::model::id::MemberId;
 use crate::model::member::{
     Account, AccountPage, AddMember, Credential, FindAccount, FindCredential, FindMember, FindSecret,
     ListAccounts, Member, MemberRef, NewAccount, SetActive, SignUp, StoredSecret,
 };
-use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::profile::search_key;
 use crate::model::session::Opened;
@@ -84,7 +84,7 @@ pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<A
                 email: text(row, 9)?,
                 verified: row.get(10)?,
                 active: row.get(11)?,
-                created_at: Time(number(row, 12)?),
+                created_at: UnixMs(number(row, 12)?),
             },
         })
     })
@@ -160,7 +160,7 @@ fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
         email: text(row, 1)?,
         verified: row.get(2)?,
         active: row.get(3)?,
-        created_at: Time(number(row, 4)?),
+        created_at: UnixMs(number(row, 4)?),
     })
 }
 

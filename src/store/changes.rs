@@ -15,6 +15,7 @@ use super::profiles::Names;
 use super::value::{int, number, text};
 use super::{conversations, groups, messages, search_changes, uploads};
 use crate::base::emoji;
+use crate::base::time::UnixMs;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
 use crate::model::event::{Event, Fact};
 use crate::model::id::{ConversationId, MessageId, ProfileId};
@@ -62,7 +63,7 @@ fn changed(
     batch: &mut Batch<'_>,
     target: &Target,
     change: Change,
-    at: u64,
+    at: UnixMs,
 ) -> Result<(u64, Arc<Message>), Stop> {
     let content_changes = matches!(change, Change::MessageEdited(_) | Change::MessageDeleted(_));
     let seq = event_log::append_change(batch, target.conversation_key, change, at)?;
@@ -114,7 +115,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: DeleteMessage) -> Result<Written, S
 }
 
 /// Removes all content of a message. Its position stays, and it does not count as unread.
-pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) -> rusqlite::Result<()> {
+pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: UnixMs) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "UPDATE messages SET body = NULL, reply_to = NULL, has_files = NULL, deleted_at = ?2 WHERE seq = ?1",
     )?
@@ -135,7 +136,7 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: u64) ->
 }
 
 /// Turns a message of a deleted member into a tombstone, as its sender could have.
-pub fn tombstone(batch: &mut Batch<'_>, message: MessageId, at: u64) -> Result<Option<Event>, Stop> {
+pub fn tombstone(batch: &mut Batch<'_>, message: MessageId, at: UnixMs) -> Result<Option<Event>, Stop> {
     let Some(conversation) = messages::conversation_of(batch.conn, message)? else { return Ok(None) };
     let Some(slot) = conversations::load(batch, conversation)? else { return Ok(None) };
     let (seq, conversation_key) = (message.seq(), batch.cache.get(slot).key);

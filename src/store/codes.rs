@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::{accounts, metadata, outbox, sessions};
+use crate::base::time::UnixMs;
 use crate::limits::{CODE_INTERVAL_MS, CODES_AN_HOUR};
 use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
 use crate::model::event::Events;
@@ -42,7 +43,7 @@ struct Row {
     tag: Vec<u8>,
     tries: u32,
     /// The times of recent codes, newest first.
-    made: Vec<u64>,
+    made: Vec<UnixMs>,
 }
 
 /// The values of `codes.purpose` are stored in databases: never change them.
@@ -54,7 +55,7 @@ fn purpose_number(purpose: Purpose) -> i64 {
 }
 
 /// A member's first code, in the transaction of its sign-up.
-pub fn first(conn: &Connection, member: i64, code: &NewCode, at: u64) -> rusqlite::Result<()> {
+pub fn first(conn: &Connection, member: i64, code: &NewCode, at: UnixMs) -> rusqlite::Result<()> {
     let key = CodeKey { subject: member, purpose: purpose_number(Purpose::Verify), holder: code.holder };
     make(conn, key, None, code, Some(member), at)
 }
@@ -137,7 +138,7 @@ fn find(conn: &Connection, key: CodeKey) -> rusqlite::Result<Option<Row>> {
             let times = made.chunks_exact(8).map(|eight| {
                 let mut bytes = [0; 8];
                 bytes.copy_from_slice(eight);
-                u64::from_be_bytes(bytes)
+                UnixMs(u64::from_be_bytes(bytes))
             });
             let found = Row { tag: row.get(0)?, tries: row.get(1)?, made: times.collect() };
             Ok((found, row.get::<_, [u8; 16]>(3)?))
@@ -147,11 +148,11 @@ fn find(conn: &Connection, key: CodeKey) -> rusqlite::Result<Option<Row>> {
 }
 
 /// Whether `then` is less than `ms` before `at`. After a clock was set back, no one has to wait for it to catch up.
-fn within(then: u64, at: u64, ms: u64) -> bool {
-    at.checked_sub(then).is_some_and(|ago| ago < ms)
+fn within(then: UnixMs, at: UnixMs, ms: u64) -> bool {
+    at.0.checked_sub(then.0).is_some_and(|ago| ago < ms)
 }
 
-fn too_soon(row: Option<&Row>, at: u64) -> bool {
+fn too_soon(row: Option<&Row>, at: UnixMs) -> bool {
     let Some(row) = row else { return false };
     let in_an_hour = row.made.iter().filter(|made| within(**made, at, HOUR_MS)).count();
     row.made.first().is_some_and(|made| within(*made, at, CODE_INTERVAL_MS)) || in_an_hour >= CODES_AN_HOUR
@@ -164,11 +165,11 @@ fn make(
     row: Option<Row>,
     code: &NewCode,
     member: Option<i64>,
-    at: u64,
+    at: UnixMs,
 ) -> rusqlite::Result<()> {
     let earlier = row.map(|row| row.made).unwrap_or_default();
     let made: Vec<u8> =
-        [at].into_iter().chain(earlier).take(CODES_AN_HOUR).flat_map(u64::to_be_bytes).collect();
+        [at].into_iter().chain(earlier).take(CODES_AN_HOUR).flat_map(|at| at.0.to_be_bytes()).collect();
     conn.prepare_cached(
         "INSERT OR REPLACE INTO codes (subject, purpose, holder, tag, tries, made) VALUES (?1, ?2, ?3, ?4, 0, ?5)",
     )?
@@ -178,9 +179,9 @@ fn make(
 }
 
 /// Whether this is the code, and still valid. A wrong one counts as a try.
-fn is_right(conn: &Connection, key: CodeKey, tag: &[u8; 32], at: u64) -> rusqlite::Result<bool> {
+fn is_right(conn: &Connection, key: CodeKey, tag: &[u8; 32], at: UnixMs) -> rusqlite::Result<bool> {
     let Some(row) = find(conn, key)? else { return Ok(false) };
-    let alive = row.made.first().is_some_and(|made| made.abs_diff(at) < CODE_LIFE_MS);
+    let alive = row.made.first().is_some_and(|made| made.0.abs_diff(at.0) < CODE_LIFE_MS);
     if !alive || row.tries >= CODE_TRIES_MAX || row.tag.is_empty() {
         return Ok(false);
     }

@@ -9,6 +9,7 @@ use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::value::{id, int, number};
 use super::{accounts, by_sender, changes, groups, sessions, uploads};
+use crate::base::time::UnixMs;
 use crate::model::conversation::RemoveMember;
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::export::MessageCursor;
@@ -69,7 +70,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
 
 /// Notifies direct peers that their conversation changed: a client that reads it again finds no peer. The profile itself
 /// gets no event, because there is no content of it left to show.
-fn notify_peers_of_deletion(batch: &mut Batch<'_>, profile: i64, at: u64) -> rusqlite::Result<Vec<Event>> {
+fn notify_peers_of_deletion(batch: &mut Batch<'_>, profile: i64, at: UnixMs) -> rusqlite::Result<Vec<Event>> {
     let conn = batch.conn;
     let left = conn
         .prepare_cached(

@@ -18,6 +18,7 @@ use super::fault::Stop;
 use super::metadata;
 use super::value::{int, number};
 use crate::base::id::Id;
+use crate::base::time::UnixMs;
 use crate::model::event::{PruneLog, Role};
 use crate::model::id::{MessageId, ProfileId, SessionId};
 use crate::model::operation::Answer;
@@ -58,7 +59,7 @@ pub fn append_change(
     batch: &mut Batch<'_>,
     conversation: i64,
     change: Change,
-    at: u64,
+    at: UnixMs,
 ) -> rusqlite::Result<u64> {
     let (kind, profile, subject) = match change {
         Change::MessageEdited(message) => (MESSAGE_EDITED, None, message.to_bytes().to_vec()),
@@ -97,7 +98,7 @@ pub fn append_session_ended(
     batch: &mut Batch<'_>,
     profile: i64,
     session: SessionId,
-    at: u64,
+    at: UnixMs,
 ) -> rusqlite::Result<u64> {
     let seq = batch.next_seq();
     batch
@@ -112,7 +113,7 @@ pub fn append_profile_updated(
     batch: &mut Batch<'_>,
     profile: i64,
     for_peers: bool,
-    at: u64,
+    at: UnixMs,
 ) -> rusqlite::Result<u64> {
     let kind = if for_peers { PROFILE_UPDATED } else { PROFILE_UPDATED_FOR_ONESELF };
     let seq = batch.next_seq();
@@ -157,17 +158,17 @@ pub fn prune(batch: &mut Batch<'_>, prune: PruneLog) -> Result<Written, Stop> {
 }
 
 /// The first event with at least this seq, and its time. `None` if there is none before `end`.
-fn time_from(conn: &Connection, seq: u64, end: u64) -> rusqlite::Result<Option<(u64, u64)>> {
+fn time_from(conn: &Connection, seq: u64, end: u64) -> rusqlite::Result<Option<(u64, UnixMs)>> {
     let bounds = (int(seq), int(end));
     let message = conn
         .prepare_cached(
             "SELECT seq, id_high FROM messages WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
         )?
-        .query_row(bounds, |row| Ok((number(row, 0)?, (row.get::<_, i64>(1)? as u64) >> 16)))
+        .query_row(bounds, |row| Ok((number(row, 0)?, UnixMs((row.get::<_, i64>(1)? as u64) >> 16))))
         .optional()?;
     let other = conn
         .prepare_cached("SELECT seq, at FROM log WHERE seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT 1")?
-        .query_row(bounds, |row| Ok((number(row, 0)?, number(row, 1)?)))
+        .query_row(bounds, |row| Ok((number(row, 0)?, UnixMs(number(row, 1)?))))
         .optional()?;
     Ok([message, other].into_iter().flatten().min())
 }

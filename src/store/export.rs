@@ -13,10 +13,11 @@ use super::{accounts, by_sender, messages, push};
 use crate::base::crypto::hex;
 use crate::base::emoji;
 use crate::base::json;
+use crate::base::time::UnixMs;
 use crate::limits::PAGE_BYTES_MAX;
 use crate::model::export::{ExportAccount, ExportCursor, ExportPage, MessageCursor};
 use crate::model::id::{ConversationId, MessageId, ProfileId, SessionId};
-use crate::model::message::{Message, Time};
+use crate::model::message::Message;
 use crate::model::operation::Refusal;
 use crate::model::push::PushSubscription;
 use crate::model::settings::SignUrls;
@@ -113,8 +114,8 @@ fn sessions(conn: &Connection, lines: &mut Lines, member: i64, after: u64) -> ru
         user_agent: String,
         address: String,
         place: Option<String>,
-        created_at: Time,
-        last_seen_at: Time,
+        created_at: UnixMs,
+        last_seen_at: UnixMs,
         push: Option<PushSubscription>,
     }
     let mut statement = conn.prepare_cached(
@@ -129,8 +130,8 @@ fn sessions(conn: &Connection, lines: &mut Lines, member: i64, after: u64) -> ru
             user_agent: text(row, 3)?,
             address: text(row, 4)?,
             place: text_or_null(row, 5)?,
-            created_at: Time(number(row, 6)?),
-            last_seen_at: Time(number(row, 7)?),
+            created_at: UnixMs(number(row, 6)?),
+            last_seen_at: UnixMs(number(row, 7)?),
             push: push::of_session(row, 8)?,
         };
         Ok((number(row, 0)?, session))
@@ -200,7 +201,7 @@ fn own_uploads(
     struct Own {
         #[serde(flatten)]
         upload: Upload,
-        created_at: Time,
+        created_at: UnixMs,
     }
     let mut statement = conn.prepare_cached(
         "SELECT u.key, u.id, u.name, f.mime, f.size, f.sha256, f.width, f.height, u.created_at \
@@ -218,7 +219,7 @@ fn own_uploads(
             url: String::new(),
         };
         sign(&mut upload);
-        Ok((number(row, 0)?, Own { upload, created_at: Time(number(row, 8)?) }))
+        Ok((number(row, 0)?, Own { upload, created_at: UnixMs(number(row, 8)?) }))
     })
 }
 

@@ -14,13 +14,13 @@ use super::page::{Budget, profile_bytes};
 use super::value::{id, int, number, text_or_null};
 use super::{by_sender, profiles, uploads};
 use crate::base::id::Id;
+use crate::base::time::UnixMs;
 use crate::model::conversation::{
     ConversationType, CreateConversation, CreatedConversation, GetConversation, GroupMember, ListMembers,
     MemberPage, PutMember, RemoveMember, UpdateConversation,
 };
 use crate::model::event::{Audience, ConversationBrief, Event, Fact, Membership, Role};
 use crate::model::id::{ClientId, ConversationId, ProfileId, UploadId};
-use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 
 const ADMIN: i64 = 1;
@@ -132,7 +132,7 @@ fn join(
     conversation: i64,
     profile: i64,
     role: i64,
-    at: u64,
+    at: UnixMs,
     joined_seq: u64,
     read_n: u64,
 ) -> rusqlite::Result<()> {
@@ -305,7 +305,7 @@ fn promote_eldest(
     batch: &mut Batch<'_>,
     conversation: ConversationId,
     key: i64,
-    at: u64,
+    at: UnixMs,
 ) -> Result<Option<Event>, Stop> {
     let eldest = batch
         .conn
@@ -355,7 +355,7 @@ fn member(conn: &Connection, conversation: i64, profile: i64) -> Result<GroupMem
         .prepare_cached("SELECT role, joined_at FROM memberships WHERE conversation = ?1 AND profile = ?2")?
         .query_row([conversation, profile], |row| Ok((row.get::<_, i64>(0)?, number(row, 1)?)))?;
     let profile = profiles::for_others(conn, profile)?.ok_or(Refusal::NotFound)?;
-    Ok(GroupMember { profile, role: role(had), joined_at: Time(joined_at) })
+    Ok(GroupMember { profile, role: role(had), joined_at: UnixMs(joined_at) })
 }
 
 pub fn list_members(conn: &Connection, list: ListMembers) -> Result<MemberPage, Stop> {
@@ -375,7 +375,11 @@ pub fn list_members(conn: &Connection, list: ListMembers) -> Result<MemberPage, 
             break;
         }
         last = number(row, 0)?;
-        page.members.push(GroupMember { profile, role: role(row.get(2)?), joined_at: Time(number(row, 3)?) });
+        page.members.push(GroupMember {
+            profile,
+            role: role(row.get(2)?),
+            joined_at: UnixMs(number(row, 3)?),
+        });
     }
     Ok(page)
 }

@@ -18,11 +18,12 @@ use super::profiles::{self, Names};
 use super::value::{halves, id, int, joined, number, number_or_null, or_damaged};
 use super::{changes, metadata, uploads};
 use crate::base::id::Id;
+use crate::base::time::UnixMs;
 use crate::model::event::{Event, Events, Fact};
 use crate::model::id::{ClientId, ConversationId, MessageId, ProfileId};
 use crate::model::message::{
     Destination, GetMessage, LegacyHistory, ListMessages, Message, MessagePage, OpenLegacySocket, PagePoint,
-    PostMessage, Posted, PostedMessage, PostedStub, Time,
+    PostMessage, Posted, PostedMessage, PostedStub,
 };
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::Attachment;
@@ -61,7 +62,7 @@ fn from_row(
         Some(seq) => or_damaged(row.get::<_, Option<i64>>(6), damage)?.map(|high| joined(high, int(seq))),
         None => None,
     };
-    let deleted_at = or_damaged(number_or_null(row, 9), damage)?.map(Time);
+    let deleted_at = or_damaged(number_or_null(row, 9), damage)?.map(UnixMs);
     let has_files = row.get_ref(11)? != ValueRef::Null;
     let body: Option<String> = or_damaged(row.get(10), damage)?;
     // Every message was posted with a text or with files.
@@ -82,8 +83,8 @@ fn from_row(
         reply_to,
         // A message without a change has no reactions: no lookup for nearly all messages.
         reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },
-        created_at: Time(id.unix_ms()),
-        edited_at: or_damaged(number_or_null(row, 8), damage)?.map(Time),
+        created_at: id.unix_ms(),
+        edited_at: or_damaged(number_or_null(row, 8), damage)?.map(UnixMs),
         deleted_at,
         damaged,
     })
@@ -264,7 +265,7 @@ fn insert(
     let seq = batch.log.head + 1;
     // Ids increase with `seq`, also within a millisecond and while the clock shows an earlier time than the newest message:
     // if the high half would be smaller than the last one, the last one is used, and the `seq` in the low half decides.
-    let drawn = MessageId::of(post.draft.created_at.0.min(ID_MS_MAX), post.random, seq);
+    let drawn = MessageId::of(post.draft.created_at.min(UnixMs(ID_MS_MAX)), post.random, seq);
     let id = Id::from_halves(drawn.high().max(batch.log.newest_id_high), seq);
     let created_at = id.unix_ms();
     let n = conversation.last_n + 1;
@@ -301,7 +302,7 @@ fn insert(
     message.conversation = conversation.id;
     (message.n, message.seq, message.rev) = (n, seq, seq);
     message.attachments = files.into_iter().map(|(_, shown)| shown).collect();
-    message.created_at = Time(created_at);
+    message.created_at = created_at;
     let message = post.draft;
     let event =
         Event { seq, audience: conversation.everyone(), fact: Fact::MessagePosted(Arc::clone(&message)) };
@@ -457,9 +458,9 @@ pub fn open_legacy_socket(conn: &Connection, open: OpenLegacySocket) -> Result<L
 }
 
 /// The newest text of a conversation and its time. If no message has one, the last message's time with an empty text.
-pub fn newest_text(conn: &Connection, key: i64, last_n: u64) -> rusqlite::Result<Option<(String, Time)>> {
+pub fn newest_text(conn: &Connection, key: i64, last_n: u64) -> rusqlite::Result<Option<(String, UnixMs)>> {
     let time = |row: &Row<'_>| {
-        Ok::<_, rusqlite::Error>(Time((or_damaged(row.get::<_, i64>(0), &mut false)? as u64) >> 16))
+        Ok::<_, rusqlite::Error>(UnixMs((or_damaged(row.get::<_, i64>(0), &mut false)? as u64) >> 16))
     };
     let text = conn
         .prepare_cached(

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::value::{id, int, number};
 use super::{PasswordTag, StoreOptions};
 use crate::base::crypto::Entropy;
+use crate::base::time::{UnixMs, UnixS};
 use crate::model::id::SessionId;
 
 /// Letters of a new epoch: 50 bits, so that no two histories have the same.
@@ -55,7 +56,7 @@ pub fn newest_id_high(conn: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// The newest time in any row. Rows are made in the order of their keys.
-pub fn newest_ms(conn: &Connection) -> rusqlite::Result<u64> {
+pub fn newest_ms(conn: &Connection) -> rusqlite::Result<UnixMs> {
     let mut newest = newest_id_high(conn)? >> 16;
     for sql in [
         "SELECT at FROM log ORDER BY seq DESC LIMIT 1",
@@ -65,13 +66,13 @@ pub fn newest_ms(conn: &Connection) -> rusqlite::Result<u64> {
         let time = conn.query_row(sql, [], |row| number(row, 0)).optional()?;
         newest = newest.max(time.unwrap_or_default());
     }
-    Ok(newest)
+    Ok(UnixMs(newest))
 }
 
 /// Sessions that ended and whose last access token is still valid at `unix_s`.
-pub fn ended(conn: &Connection, unix_s: u64) -> rusqlite::Result<Vec<(SessionId, u64)>> {
+pub fn ended(conn: &Connection, unix_s: UnixS) -> rusqlite::Result<Vec<(SessionId, UnixS)>> {
     conn.prepare("SELECT session, until FROM ended_sessions WHERE until > ?1")?
-        .query_map([int(unix_s)], |row| Ok((id(row, 0)?, number(row, 1)?)))?
+        .query_map([int(unix_s)], |row| Ok((id(row, 0)?, UnixS(number(row, 1)?))))?
         .collect()
 }
 

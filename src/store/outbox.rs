@@ -10,6 +10,7 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, is_damage, number, text, text_or_null};
 use crate::base::secret::Secret;
+use crate::base::time::UnixMs;
 use crate::model::id::MailId;
 use crate::model::mail::{
     Content, DueMail, FetchMail, Language, MailFailed, MailFate, MailPage, MailSent, NewDevice, NewMail,
@@ -42,7 +43,7 @@ fn kind(content: &Content) -> i64 {
 }
 
 /// Writes a mail, in the transaction of its cause. A mail without a member has no recipient.
-pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> rusqlite::Result<()> {
+pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: UnixMs) -> rusqlite::Result<()> {
     let sealed = match &mail.content {
         Content::VerifyCode(code) | Content::ResetCode(code) => Some(code.number()),
         Content::NewDevice(_) | Content::PasswordChanged | Content::NickNameChanged(_) => None,
@@ -61,7 +62,7 @@ pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> r
         kind(&mail.content),
         mail.language.as_str(),
         int(at),
-        int(at.saturating_add(mail.hold_ms)),
+        int(at.after(mail.hold_ms)),
         sealed,
         device.map(|device| device.session.to_bytes()),
         device.map(|device| &device.address),
@@ -72,7 +73,7 @@ pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> r
 }
 
 /// As [`put`], and deletes this member's waiting mails of this kind: their codes are dead.
-pub fn replace(conn: &Connection, member: Option<i64>, mail: &NewMail, at: u64) -> rusqlite::Result<()> {
+pub fn replace(conn: &Connection, member: Option<i64>, mail: &NewMail, at: UnixMs) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM outbox WHERE member = ?1 AND kind = ?2")?
         .execute((member.unwrap_or(-1), kind(&mail.content)))?;
     put(conn, member, mail, at)
@@ -103,7 +104,7 @@ pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
         .collect::<rusqlite::Result<Vec<DueMail>>>()?;
     let next_due_at = conn
         .prepare_cached("SELECT due_at FROM outbox ORDER BY due_at LIMIT 1 OFFSET ?1")?
-        .query_row([int(mails.len() as u64)], |row| number(row, 0))
+        .query_row([int(mails.len() as u64)], |row| number(row, 0).map(UnixMs))
         .optional()?;
     Ok(MailPage { mails, next_due_at })
 }
@@ -132,7 +133,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<DueMail> {
         id: id(row, 0)?,
         to,
         language: if language == Language::Ar.as_str() { Language::Ar } else { Language::En },
-        written_at: number(row, 3)?,
+        written_at: UnixMs(number(row, 3)?),
         content,
     })
 }
@@ -146,11 +147,11 @@ pub fn failed(batch: &mut Batch<'_>, failed: MailFailed) -> Result<Written, Stop
     let conn = batch.conn;
     let row = conn
         .prepare_cached("SELECT written_at, tries FROM outbox WHERE id = ?1")?
-        .query_row([failed.id.to_bytes()], |row| Ok((number(row, 0)?, number(row, 1)?)))
+        .query_row([failed.id.to_bytes()], |row| Ok((UnixMs(number(row, 0)?), number(row, 1)?)))
         .optional()?;
     let Some((written_at, tries)) = row else { return Written::quietly(Answer::MailFailed(MailFate::Gone)) };
-    let due_at = failed.at.saturating_add(delay_ms(tries));
-    if failed.permanent || due_at.saturating_sub(written_at) > MAIL_GIVE_UP_MS {
+    let due_at = failed.at.after(delay_ms(tries));
+    if failed.permanent || due_at.since(written_at) > MAIL_GIVE_UP_MS {
         erase(conn, failed.id)?;
         return Written::quietly(Answer::MailFailed(MailFate::GivenUp));
     }

@@ -8,8 +8,8 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number_or_null};
 use super::{conversations, profiles};
+use crate::base::time::UnixMs;
 use crate::model::id::ProfileId;
-use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 
@@ -50,7 +50,7 @@ pub fn mark_offline(batch: &mut Batch<'_>, mark: MarkOffline) -> Result<Written,
 fn peers(conn: &Connection, key: i64) -> Result<Peers, Stop> {
     let (hidden, last_seen_at) = conn
         .prepare_cached("SELECT is_private OR NOT presence, last_seen_at FROM profiles WHERE key = ?1")?
-        .query_row([key], |row| Ok((row.get(0)?, number_or_null(row, 1)?.map(Time))))?;
+        .query_row([key], |row| Ok((row.get(0)?, number_or_null(row, 1)?.map(UnixMs))))?;
     let peers = conn
         .prepare_cached(
             "SELECT p.id FROM memberships m JOIN conversations c ON c.key = m.conversation \

@@ -13,9 +13,9 @@ use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
 use super::value::{id, number, text};
 use super::{conversations, event_log, uploads};
+use crate::base::time::UnixMs;
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::id::ProfileId;
-use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::profile::{
     FindProfile, FoundProfiles, ListProfiles, Profile, SearchCursor, SearchProfiles, Source, UpdateProfile,
@@ -37,7 +37,7 @@ pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Profile> {
         },
         is_private: row.get(4)?,
         presence: Some(row.get(5)?),
-        created_at: Time(number(row, 6)?),
+        created_at: UnixMs(number(row, 6)?),
     })
 }
 

@@ -13,10 +13,10 @@ use super::fault::Stop;
 use super::value::{id, int, number, number_or_null, text, text_or_null};
 use super::{accounts, conversations, metadata};
 use crate::base::secret::Secret;
+use crate::base::time::UnixMs;
 use crate::limits::PUSH_SUBSCRIPTIONS_MAX;
 use crate::model::conversation::GetConversation;
 use crate::model::id::{ConversationId, MemberId, ProfileId, SessionId};
-use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::push::{
     FindPush, ForgetSubscription, MovePushCursor, PostedPage, Push, PushDevice, PushLevel, PushSubscription,
@@ -61,7 +61,7 @@ pub fn subscribe(batch: &mut Batch<'_>, subscribe: Subscribe) -> Result<Written,
         int(batch.log.head),
         int(subscribe.at),
     ))?;
-    let made = PushSubscription { level: subscribe.level, created_at: Time(subscribe.at) };
+    let made = PushSubscription { level: subscribe.level, created_at: subscribe.at };
     Written::quietly(Answer::Subscribe(made))
 }
 
@@ -76,7 +76,7 @@ pub fn set_level(batch: &mut Batch<'_>, set: &SetPushLevel) -> Result<Written, S
         .ok_or(Refusal::NotFound)?;
     Written::quietly(Answer::SetPushLevel(PushSubscription {
         level: set.level,
-        created_at: Time(created_at),
+        created_at: UnixMs(created_at),
     }))
 }
 
@@ -144,7 +144,7 @@ fn level_of(column: i64) -> PushLevel {
 pub fn of_session(row: &Row<'_>, level: usize) -> rusqlite::Result<Option<PushSubscription>> {
     let Some(column) = row.get::<_, Option<i64>>(level)? else { return Ok(None) };
     let created_at = number_or_null(row, level + 1)?.unwrap_or_default();
-    Ok(Some(PushSubscription { level: level_of(column), created_at: Time(created_at) }))
+    Ok(Some(PushSubscription { level: level_of(column), created_at: UnixMs(created_at) }))
 }
 
 // ---- for the readers -----------------------------------------------------------------------------
@@ -228,7 +228,7 @@ pub fn find(conn: &Connection, find: FindPush) -> Result<Option<Push>, Stop> {
              WHERE p.id = ?1 AND u.level > 0 AND u.since < ?2 AND max(s.refresh_expire, s.access_until) > ?3 \
              ORDER BY s.key",
         )?
-        .query_map((find.profile.to_bytes(), int(newest.seq), int(find.at / 1_000)), |row| {
+        .query_map((find.profile.to_bytes(), int(newest.seq), int(find.at.s())), |row| {
             Ok(PushDevice {
                 session: id(row, 0)?,
                 endpoint: Secret::new(text(row, 1)?),

@@ -146,6 +146,7 @@ mod tests {
 
     use super::*;
     use crate::base::crypto::SystemEntropy;
+    use crate::base::time::UnixMs;
     use crate::model::member::ListAccounts;
     use crate::store::Store;
 
@@ -154,7 +155,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("natter-reader-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let options = StoreOptions::new(folder.join("natter.db"));
-        let (mut store, _) = Store::open(&options, &mut SystemEntropy::new(), 0).expect("a store");
+        let (mut store, _) = Store::open(&options, &mut SystemEntropy::new(), UnixMs(0)).expect("a store");
         let reader = Reader::open(&options).expect("a reader");
         let touched = |conn: &Connection| {
             Ok(conn.query_row("SELECT touched FROM state", [], |row| row.get::<_, i64>(0))?)
@@ -184,7 +185,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("natter-interrupt-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let options = StoreOptions::new(folder.join("natter.db"));
-        let (store, _) = Store::open(&options, &mut SystemEntropy::new(), 0).expect("a store");
+        let (store, _) = Store::open(&options, &mut SystemEntropy::new(), UnixMs(0)).expect("a store");
         let mut reader = Reader::open(&options).expect("a reader");
         let interrupt = reader.interrupter();
         interrupt();

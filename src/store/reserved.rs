@@ -13,6 +13,7 @@ use super::value::id;
 use super::{outbox, profiles};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
+use crate::base::time::UnixMs;
 use crate::model::id::ProfileId;
 use crate::model::mail::{Content, Language, NewMail};
 use crate::model::profile::{RESERVED_NICK_NAMES, UpdateProfile};
@@ -35,7 +36,7 @@ pub fn release(
     conn: &mut Connection,
     log: &mut Log,
     entropy: &mut dyn Entropy,
-    at: u64,
+    at: UnixMs,
 ) -> rusqlite::Result<usize> {
     let holders = holders(conn)?;
     if holders.is_empty() {
@@ -75,7 +76,7 @@ fn rename(
     batch: &mut Batch<'_>,
     holder: &Holder,
     entropy: &mut dyn Entropy,
-    at: u64,
+    at: UnixMs,
 ) -> rusqlite::Result<()> {
     for _ in 0..DRAWS_MAX {
         let nick_name = format!("{}{:0DIGITS$}", holder.nick_name, entropy.below(10u64.pow(DIGITS as u32)));

@@ -18,10 +18,10 @@ use super::value::{id, int, number, number_or_null, text, text_or_null};
 use super::{accounts, event_log, outbox, push};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
+use crate::base::time::{UnixMs, UnixS};
 use crate::model::event::{Audience, EndedSession, Event, Fact};
 use crate::model::id::SessionId;
 use crate::model::member::Account;
-use crate::model::message::Time;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::session::{
     ChangePassword, EndSession, ListSessions, NewSession, OpenSession, Opened, RecordLastSeen,
@@ -41,12 +41,12 @@ struct Session {
     profile_key: i64,
     member_active: bool,
     prior_refresh_uuid: Option<Id>,
-    rotated_at: Option<u64>,
-    access_until: u64,
+    rotated_at: Option<UnixMs>,
+    access_until: UnixS,
 }
 
 /// Inserts a session's row. Returns `true` if its member never had a session on this device before.
-pub fn insert(conn: &Connection, member: i64, session: &NewSession, at: u64) -> rusqlite::Result<bool> {
+pub fn insert(conn: &Connection, member: i64, session: &NewSession, at: UnixMs) -> rusqlite::Result<bool> {
     conn.prepare_cached(
         "INSERT INTO sessions (id, member, access_uuid, refresh_uuid, unique_id, user_agent, address, issued, \
          access_expire, refresh_expire, access_until, created_at, last_seen_at) \
@@ -60,7 +60,7 @@ pub fn insert(conn: &Connection, member: i64, session: &NewSession, at: u64) -> 
         &session.unique_id,
         &session.user_agent,
         &session.address,
-        int(at / 1_000),
+        int(at.s()),
         int(session.access_expire),
         int(session.refresh_expire),
         int(at),
@@ -81,7 +81,7 @@ fn device_of(session: &NewSession) -> [u8; 32] {
 }
 
 /// The claims of a session's first tokens.
-pub fn first_pair(account: &Account, session: &NewSession, at: u64) -> TokenPair {
+pub fn first_pair(account: &Account, session: &NewSession, at: UnixMs) -> TokenPair {
     TokenPair {
         session: session.id,
         member: account.member.id,
@@ -89,7 +89,7 @@ pub fn first_pair(account: &Account, session: &NewSession, at: u64) -> TokenPair
         access_uuid: session.access_uuid,
         refresh_uuid: session.refresh_uuid,
         device: session.unique_id.as_deref().map(|unique_id| sha256(unique_id.as_bytes())),
-        issued: at / 1_000,
+        issued: at.s(),
         access_expire: session.access_expire,
         refresh_expire: session.refresh_expire,
     }
@@ -114,7 +114,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     conn.prepare_cached(
         "DELETE FROM sessions WHERE member = ?1 AND refresh_expire <= ?2 AND access_until <= ?2",
     )?
-    .execute((member, int(open.at / 1_000)))?;
+    .execute((member, int(open.at.s())))?;
     let events = make_room(batch, member, open.at)?;
     if insert(conn, member, &open.session, open.at)? {
         outbox::put(conn, Some(member), &open.mail, open.at)?;
@@ -124,7 +124,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
 }
 
 /// Ends the sessions with the oldest activity if one more session would exceed the limit.
-fn make_room(batch: &mut Batch<'_>, member: i64, at: u64) -> rusqlite::Result<Vec<Event>> {
+fn make_room(batch: &mut Batch<'_>, member: i64, at: UnixMs) -> rusqlite::Result<Vec<Event>> {
     let count = batch
         .conn
         .prepare_cached("SELECT count(*) FROM sessions WHERE member = ?1")?
@@ -145,7 +145,7 @@ pub fn refresh(batch: &mut Batch<'_>, refresh: RefreshSession) -> Result<Written
     let conn = batch.conn;
     let session = find(conn, refresh.session)?.ok_or(Refusal::Unauthorized)?;
     let foreign_device = session.pair.device.is_some() && session.pair.device != refresh.device;
-    if foreign_device || !session.member_active || session.pair.refresh_expire <= refresh.at / 1_000 {
+    if foreign_device || !session.member_active || session.pair.refresh_expire <= refresh.at.s() {
         return Err(Refusal::Unauthorized.into());
     }
     if refresh.refresh_uuid == session.pair.refresh_uuid {
@@ -153,7 +153,7 @@ pub fn refresh(batch: &mut Batch<'_>, refresh: RefreshSession) -> Result<Written
         return Written::quietly(Answer::RefreshSession(Box::new(Refreshed { pair })));
     }
     let repeats = session.prior_refresh_uuid == Some(refresh.refresh_uuid)
-        && session.rotated_at.is_some_and(|at| refresh.at.saturating_sub(at) <= REFRESH_REPEAT_MS);
+        && session.rotated_at.is_some_and(|at| refresh.at.since(at) <= REFRESH_REPEAT_MS);
     if repeats {
         return Written::quietly(Answer::RefreshSession(Box::new(Refreshed { pair: session.pair })));
     }
@@ -165,7 +165,7 @@ fn rotate(conn: &Connection, session: &Session, refresh: &RefreshSession) -> rus
     let pair = TokenPair {
         access_uuid: refresh.next_access_uuid,
         refresh_uuid: refresh.next_refresh_uuid,
-        issued: refresh.at / 1_000,
+        issued: refresh.at.s(),
         access_expire: refresh.access_expire,
         refresh_expire: refresh.refresh_expire,
         ..session.pair
@@ -201,7 +201,7 @@ pub fn forget_all(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn revoke_all(batch: &mut Batch<'_>, ids: &[SessionId], at: u64) -> rusqlite::Result<Vec<Event>> {
+fn revoke_all(batch: &mut Batch<'_>, ids: &[SessionId], at: UnixMs) -> rusqlite::Result<Vec<Event>> {
     let mut events = Vec::with_capacity(ids.len());
     for id in ids {
         if let Some(session) = find(batch.conn, *id)? {
@@ -216,7 +216,7 @@ pub fn revoke_others(
     batch: &mut Batch<'_>,
     member: i64,
     kept: Option<SessionId>,
-    at: u64,
+    at: UnixMs,
 ) -> rusqlite::Result<Vec<Event>> {
     let ids = batch
         .conn
@@ -275,7 +275,7 @@ pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop>
              ORDER BY s.key DESC LIMIT ?4",
         )?
         .query_map(
-            (member, int(list.after.unwrap_or(u64::MAX)), int(list.at / 1_000), list.limit + 1),
+            (member, int(list.after.unwrap_or(u64::MAX)), int(list.at.s()), list.limit + 1),
             |row| {
                 let id = id(row, 1)?;
                 let session = SessionView {
@@ -284,8 +284,8 @@ pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop>
                     user_agent: text(row, 3)?,
                     address: text(row, 4)?,
                     place: text_or_null(row, 5)?,
-                    created_at: Time(number(row, 6)?),
-                    last_seen_at: Time(number(row, 7)?),
+                    created_at: UnixMs(number(row, 6)?),
+                    last_seen_at: UnixMs(number(row, 7)?),
                     current: id == list.current,
                     push: push::of_session(row, 8)?,
                 };
@@ -300,9 +300,9 @@ pub fn list(conn: &Connection, list: &ListSessions) -> Result<SessionPage, Stop>
 }
 
 /// Ends a session: deletes its row, and remembers its id while an access token of it may be valid.
-fn revoke(batch: &mut Batch<'_>, session: &Session, at: u64) -> rusqlite::Result<Event> {
+fn revoke(batch: &mut Batch<'_>, session: &Session, at: UnixMs) -> rusqlite::Result<Event> {
     let conn = batch.conn;
-    let unix_s = int(at / 1_000);
+    let unix_s = int(at.s());
     let (name, until) = (session.pair.session, session.access_until);
     conn.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([session.key])?;
     conn.prepare_cached("DELETE FROM ended_sessions WHERE until <= ?1")?.execute([unix_s])?;
@@ -331,15 +331,15 @@ fn find(conn: &Connection, session: SessionId) -> rusqlite::Result<Option<Sessio
                 access_uuid: id(row, 5)?,
                 refresh_uuid: id(row, 6)?,
                 device: unique_id.map(|unique_id| sha256(unique_id.as_bytes())),
-                issued: number(row, 10)?,
-                access_expire: number(row, 11)?,
-                refresh_expire: number(row, 12)?,
+                issued: UnixS(number(row, 10)?),
+                access_expire: UnixS(number(row, 11)?),
+                refresh_expire: UnixS(number(row, 12)?),
             },
             profile_key: row.get(3)?,
             member_active: row.get(4)?,
             prior_refresh_uuid: row.get::<_, Option<[u8; 16]>>(7)?.map(Id::from_bytes),
-            rotated_at: number_or_null(row, 8)?,
-            access_until: number(row, 13)?,
+            rotated_at: number_or_null(row, 8)?.map(UnixMs),
+            access_until: UnixS(number(row, 13)?),
         })
     })
     .optional()

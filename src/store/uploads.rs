@@ -11,6 +11,7 @@ use super::fault::Stop;
 use super::profiles;
 use super::value::{id, int, number, text};
 use crate::base::crypto::hex;
+use crate::base::time::UnixMs;
 use crate::model::id::UploadId;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::{
@@ -96,7 +97,7 @@ pub fn find(conn: &Connection, find: FindUpload) -> Result<StoredFile, Stop> {
                 mime: text(row, 3)?,
                 size: number(row, 4)?,
                 sha256: row.get(5)?,
-                created_at: number(row, 6)?,
+                created_at: UnixMs(number(row, 6)?),
             };
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, stored, text(row, 7)?))
         })

@@ -8,6 +8,7 @@ use rusqlite::{Error, Row};
 
 use crate::base::id::Id;
 use crate::base::secret::Secret;
+use crate::base::time::{UnixMs, UnixS};
 
 impl<T: ToSql> ToSql for Secret<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -22,8 +23,32 @@ impl<T: FromSql> FromSql for Secret<T> {
 }
 
 /// A number as a column. A number that does not fit becomes the greatest that does.
-pub fn int(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+pub fn int(number: impl Number) -> i64 {
+    i64::try_from(number.value()).unwrap_or(i64::MAX)
+}
+
+/// What a column of integers may hold.
+pub trait Number {
+    /// As it is stored.
+    fn value(self) -> u64;
+}
+
+impl Number for u64 {
+    fn value(self) -> u64 {
+        self
+    }
+}
+
+impl Number for UnixMs {
+    fn value(self) -> u64 {
+        self.0
+    }
+}
+
+impl Number for UnixS {
+    fn value(self) -> u64 {
+        self.0
+    }
 }
 
 /// A column that is never negative.

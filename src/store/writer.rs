@@ -26,6 +26,7 @@ use super::{
 };
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
+use crate::base::time::UnixMs;
 use crate::limits::{CHECKPOINT_BUSY_MS, WAL_HELD_PAGES};
 use crate::model::backup::DatabaseCopy;
 use crate::model::operation::{Lane, Outcome, Refusal, Start, Write};
@@ -116,7 +117,7 @@ impl Store {
     pub fn open(
         options: &StoreOptions,
         entropy: &mut dyn Entropy,
-        now_ms: u64,
+        now_ms: UnixMs,
     ) -> Result<(Store, Start), OpenFault> {
         let conn = match connection::open_writer(options) {
             // The disk may be full, so that SQLite can't create the `-shm` file. A file that was refused for another reason
@@ -142,7 +143,7 @@ impl Store {
         conn: Connection,
         options: &StoreOptions,
         entropy: &mut dyn Entropy,
-        now_ms: u64,
+        now_ms: UnixMs,
     ) -> rusqlite::Result<(Store, Start)> {
         let beginning = metadata::beginning(&conn, options, entropy)?;
         let (epoch, log) = (beginning.epoch.clone(), ends_of_log(&conn)?);
@@ -197,7 +198,7 @@ impl Store {
         let start = Start {
             epoch,
             head: store.writer_state.log.head,
-            ended: metadata::ended(&store.conn, now_ms / 1_000)?,
+            ended: metadata::ended(&store.conn, now_ms.s())?,
             newest_ms: metadata::newest_ms(&store.conn)?,
             is_subscribed: push::is_anyone_subscribed(&store.conn)?,
             readiness: store.readiness(),
@@ -207,7 +208,7 @@ impl Store {
     }
 
     /// Renames the holders of reserved nick names. A fault is handled as that of a commit, and does not stop the start.
-    fn release_nick_names(&mut self, entropy: &mut dyn Entropy, now_ms: u64) {
+    fn release_nick_names(&mut self, entropy: &mut dyn Entropy, now_ms: UnixMs) {
         let Store { conn, writer_state, .. } = self;
         if let Err(error) =
             reserved::release(conn, &mut writer_state.log, entropy, now_ms).map_err(with_cause)

@@ -7,7 +7,7 @@
 
 use crate::base::crypto::{base64url_decode, hex};
 use crate::base::send_queue::Segment;
-use crate::base::time::imf_fixdate;
+use crate::base::time::{UnixS, imf_fixdate};
 use crate::model::handler::{Actor, Body, Ctx, Reply, Request, Step};
 use crate::model::id::UploadId;
 use crate::model::job::{Done, Job, OpenedFile};
@@ -35,7 +35,7 @@ pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
     Ok(Step::store(find, move |_, stored| {
         let meta = Meta {
             etag: format!("\"{}\"", hex(&stored.sha256)),
-            modified_s: stored.created_at / 1_000,
+            modified: stored.created_at.s(),
             mime: stored.mime,
             name,
         };
@@ -55,7 +55,7 @@ fn is_signed(ctx: &Ctx<'_>, upload: UploadId, request: &Request<'_>) -> bool {
     let text = |name| request.params.text(name).ok().flatten();
     let Some(sig) = text("sig").and_then(base64url_decode) else { return false };
     let expires = request.params.number("expires").ok().flatten();
-    expires.is_some_and(|expires| ctx.settings.urls.verify(upload, expires, &sig, ctx.now.unix_s()))
+    expires.is_some_and(|expires| ctx.settings.urls.verify(upload, UnixS(expires), &sig, ctx.now.unix_s()))
 }
 
 /// A file that the operator owns and may replace.
@@ -82,7 +82,7 @@ impl Conditions {
 struct Meta {
     /// As sent, quotes included.
     etag: String,
-    modified_s: u64,
+    modified: UnixS,
     mime: String,
     name: String,
 }
@@ -91,7 +91,7 @@ impl Meta {
     fn of_file(opened: &OpenedFile, mime: String, name: String) -> Meta {
         let OpenedFile { len, modified_s, modified_ns, .. } = opened;
         let etag = format!("\"{len:x}-{modified_s:x}-{modified_ns:x}\"");
-        Meta { etag, modified_s: opened.modified_s, mime, name }
+        Meta { etag, modified: UnixS(opened.modified_s), mime, name }
     }
 }
 
@@ -110,7 +110,7 @@ fn open(
 
 fn reply(conditions: &Conditions, meta: &Meta, opened: OpenedFile) -> Result<Step, Problem> {
     let OpenedFile { file, len, .. } = opened;
-    let decision = decide(conditions.method, &conditions.headers, &meta.etag, meta.modified_s, len);
+    let decision = decide(conditions.method, &conditions.headers, &meta.etag, meta.modified, len);
     let (offset, len) = match decision {
         Decision::Complete => (0, len),
         Decision::Part { first, last } => (first, last - first + 1),
@@ -141,6 +141,6 @@ fn reply(conditions: &Conditions, meta: &Meta, opened: OpenedFile) -> Result<Ste
 fn described(reply: Reply, meta: &Meta) -> Reply {
     reply
         .header("ETag", meta.etag.clone())
-        .header("Last-Modified", imf_fixdate(meta.modified_s * 1_000))
+        .header("Last-Modified", imf_fixdate(meta.modified))
         .header("Cache-Control", "private, max-age=3600, immutable")
 }

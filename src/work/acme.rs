@@ -16,7 +16,7 @@ use super::exchange::exchange;
 use super::wire::Trust;
 use crate::base::crypto::p256::{P256, SigningKey};
 use crate::base::crypto::pem;
-use crate::base::time::{Now, rfc3339};
+use crate::base::time::{Now, UnixS, rfc3339};
 use crate::model::job::{CertificateReport, Done, HttpChallenge, Job};
 use crate::proto::acme::certificate;
 use crate::proto::acme::order::{Action, Failure, Order, Request, Wanted, What};
@@ -67,8 +67,8 @@ struct Renewal {
     /// By which methods the next order proves the domains.
     methods: Vec<Method>,
     suggestion: Option<Suggestion>,
-    /// Unix seconds: until then no suggestion makes an order earlier.
-    hasten_again_at: u64,
+    /// Until then no suggestion makes an order earlier.
+    hasten_again_at: UnixS,
     problem: Option<String>,
 }
 
@@ -133,7 +133,7 @@ impl Renewer {
             challenges: Vec::new(),
             methods,
             suggestion: None,
-            hasten_again_at: 0,
+            hasten_again_at: UnixS(0),
             problem: None,
         };
         Ok((Renewer(Arc::new(Mutex::new(renewal))), acceptor))
@@ -183,12 +183,12 @@ impl Renewal {
             methods: self.methods.clone(),
             // Only an authority that knows renewals takes it.
             replaces: facts
-                .filter(|_| is_renewal && self.suggestion.is_some_and(|it| it.renew_at > 0))
+                .filter(|_| is_renewal && self.suggestion.is_some_and(|it| it.renew_at > UnixS(0)))
                 .and_then(renewal_info::name),
             account: self.state.account.clone(),
         };
         if facts.is_some_and(|facts| is_renewal && now.unix_s() < Schedule::renew_at(facts, None)) {
-            self.hasten_again_at = now.unix_s() + HASTEN_EVERY;
+            self.hasten_again_at = now.unix_s().after(HASTEN_EVERY);
         }
         log::info!(target: "natter::acme", "ordering a certificate for {}", self.options.domains.join(", "));
         self.schedule.began(now.unix_s());
@@ -199,31 +199,34 @@ impl Renewal {
     }
 
     /// When the next certificate is due; 0 if the one in use is not what is configured.
-    fn due(&self) -> u64 {
+    fn due(&self) -> UnixS {
         let is_right = self.state.issued_by.as_ref() == Some(&self.options.directory)
             && self.options.domains.iter().all(|domain| self.acceptor.covers(domain));
-        let suggested = self.suggestion.map(|suggestion| suggestion.renew_at).filter(|at| *at > 0);
+        let suggested = self.suggestion.map(|suggestion| suggestion.renew_at).filter(|at| *at > UnixS(0));
         let suggested = suggested.map(|at| at.max(self.hasten_again_at));
-        self.acceptor.facts().filter(|_| is_right).map_or(0, |facts| Schedule::renew_at(facts, suggested))
+        self.acceptor
+            .facts()
+            .filter(|_| is_right)
+            .map_or(UnixS(0), |facts| Schedule::renew_at(facts, suggested))
     }
 
     /// Asks the authority when it wants the certificate to be renewed, if it is time to ask.
     fn ask_when(&mut self, now: Now) {
-        let now_s = now.unix_s();
-        if self.due() == 0 || self.suggestion.is_some_and(|it| it.ask_at > now_s) {
+        let now = now.unix_s();
+        if self.due() == UnixS(0) || self.suggestion.is_some_and(|it| it.ask_at > now) {
             return;
         }
-        let before = self.suggestion.map_or(0, |suggestion| suggestion.renew_at);
-        let asked = self.suggested(now_s);
+        let before = self.suggestion.map_or(UnixS(0), |suggestion| suggestion.renew_at);
+        let asked = self.suggested(now);
         if let Err(reason) = &asked {
             log::warn!(target: "natter::acme", "the authority does not say when to renew: {reason}");
         }
         // An authority that does not answer, or knows no renewals, is asked again later.
-        let unknown = Suggestion { renew_at: before, ask_at: now_s + renewal_info::ASK_AFTER };
+        let unknown = Suggestion { renew_at: before, ask_at: now.after(renewal_info::ASK_AFTER) };
         self.suggestion = Some(asked.ok().flatten().unwrap_or(unknown));
     }
 
-    fn suggested(&self, now_s: u64) -> Result<Option<Suggestion>, String> {
+    fn suggested(&self, now: UnixS) -> Result<Option<Suggestion>, String> {
         let get = |url: String| {
             let response = self.request(&Request { url, what: What::Get })?;
             if response.status == 200 { Ok(response) } else { Err(message::problem(&response).detail) }
@@ -233,7 +236,7 @@ impl Renewal {
         let directory = message::directory(&directory.body).map_err(|_| "it has no directory".to_owned())?;
         let Some(url) = directory.renewal_info else { return Ok(None) };
         let response = get(renewal_info::url(&url, &name))?;
-        let suggestion = renewal_info::read(&response, now_s, &name);
+        let suggestion = renewal_info::read(&response, now, &name);
         suggestion.map(Some).map_err(|_| "it suggests no window".to_owned())
     }
 
@@ -341,8 +344,8 @@ impl Renewal {
         self.state.issued_by = Some(self.options.directory.clone());
         // An order of an account with another contact has told it before.
         self.state.contact.clone_from(&self.options.email);
-        let not_after = self.acceptor.facts().map_or(0, |facts| facts.not_after);
-        log::info!(target: "natter::acme", "the new certificate is in use; it ends at {}", rfc3339(not_after * 1_000));
+        let not_after = self.acceptor.facts().map_or(UnixS(0), |facts| facts.not_after);
+        log::info!(target: "natter::acme", "the new certificate is in use; it ends at {}", rfc3339(not_after.ms()));
         self.problem = None;
         // It is used in any case. After a restart another one is ordered.
         if let Err(error) = self.storage.write(CERTIFICATE, &format!("{key}{chain}")) {
@@ -374,7 +377,7 @@ impl Renewal {
             Some(_) => "the certificate can't be renewed",
             None => "no certificate can be had",
         };
-        let problem = format!("{what}: {}; the next try is at {}", failure.reason, rfc3339(retry_at * 1_000));
+        let problem = format!("{what}: {}; the next try is at {}", failure.reason, rfc3339(retry_at.ms()));
         log::error!(target: "natter::acme", "{problem}");
         self.problem = Some(problem);
     }

@@ -27,7 +27,7 @@ pub fn measure() -> bool {
     let members: Vec<Person> = (0..MEMBERS).map(|i| http.sign_up(&format!("idle{i}"))).collect();
     // Every member has a chat with an unread message.
     for pair in members.windows(2) {
-        let client_id = <natter::base::id::Id>::new(1, [7; 10]);
+        let client_id = <natter::base::id::Id>::new(natter::base::time::UnixMs(1), [7; 10]);
         let body = format!(r#"{{"to":"{}","client_id":"{client_id}","body":"hi"}}"#, pair[1].profile);
         let posted = http.ask_as(&pair[0], "POST", "/api/v1/messages", Some(&body)).expect("a response");
         assert_eq!(posted.status, 201, "{}", posted.text());
@@ -55,7 +55,7 @@ pub fn measure() -> bool {
     );
 
     // The streams must still work: after one message, each stream of these two delivers it.
-    let client_id = <natter::base::id::Id>::new(2, [8; 10]);
+    let client_id = <natter::base::id::Id>::new(natter::base::time::UnixMs(2), [8; 10]);
     let body = format!(r#"{{"to":"{}","client_id":"{client_id}","body":"awake"}}"#, members[1].profile);
     let posted = http.ask_as(&members[0], "POST", "/api/v1/messages", Some(&body)).expect("a response");
     assert_eq!(posted.status, 201, "{}", posted.text());

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use natter::base::time::UnixMs;
 use natter::model::conversation::{CreateConversation, PutMember, RemoveMember, UpdateConversation};
 use natter::model::event::{Event, Fact, Role};
 use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId, SessionId};
@@ -217,7 +218,7 @@ impl Model {
                 self.stored(lane, post, event, message.id, message.conversation, body);
                 let stored = self.message(event.seq).expect("it is there");
                 assert_eq!((message.n, message.seq, message.id.seq()), (stored.n, event.seq, event.seq));
-                let created_at = (message.created_at.0, message.id.unix_ms());
+                let created_at = (message.created_at, message.id.unix_ms());
                 assert_eq!(created_at, (stored.created_at, stored.created_at), "created_at");
             }
             (Err(refusal), Err(expected)) if *refusal == expected => {
@@ -240,7 +241,7 @@ impl Model {
         body: String,
     ) {
         let conversation_id = self.conversation_of_post(post, found, event.seq);
-        let created_at = post.draft.created_at.0.max(self.newest_id.unix_ms());
+        let created_at = post.draft.created_at.max(self.newest_id.unix_ms());
         assert!(id > self.newest_id, "an id decreases while seq increases");
         self.newest_id = id;
         let conversation = self.conversation(conversation_id);
@@ -588,7 +589,7 @@ impl Model {
         let opened = Session {
             profile,
             refresh: vec![session.refresh_uuid],
-            rotated_at: 0,
+            rotated_at: UnixMs(0),
             refresh_expire: session.refresh_expire,
             access_until: session.access_expire,
             ended: false,
@@ -606,7 +607,7 @@ impl Model {
             assert_eq!(answer, None, "an ended session was continued");
             return;
         };
-        if session.refresh_expire <= refresh.at / 1_000 {
+        if session.refresh_expire <= refresh.at.s() {
             assert_eq!(answer, None, "an expired refresh token was exchanged");
             return;
         }
@@ -620,7 +621,7 @@ impl Model {
                 session.refresh_expire = refresh.refresh_expire;
                 session.access_until = session.access_until.max(refresh.access_expire);
             }
-            Some(1) if refresh.at.saturating_sub(session.rotated_at) <= 60_000 => {
+            Some(1) if refresh.at.since(session.rotated_at) <= 60_000 => {
                 assert_eq!(answer, session.refresh.last().copied(), "the same pair again");
             }
             _ => {

@@ -300,7 +300,7 @@ impl Run {
 
     /// A 401 needs a reason.
     pub fn unauthorized(&mut self, d: usize, conn: ConnId, proof: &Proof) {
-        let expired = proof.exp <= self.runtime.now.unix_s() || self.clock_was_set;
+        let expired = proof.exp <= self.runtime.now.unix_s().0 || self.clock_was_set;
         let over = self.model.is_ended(proof.session);
         let foreign = proof.epoch != self.runtime.epoch_of(conn);
         assert!(expired || over || foreign, "a good token was refused: {proof:?}");

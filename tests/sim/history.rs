@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use natter::base::time::UnixMs;
 use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId};
 use natter::model::operation::Lane;
 
@@ -27,7 +28,7 @@ pub struct Message {
     pub n: u64,
     pub seq: u64,
     pub sender: ProfileId,
-    pub created_at: u64,
+    pub created_at: UnixMs,
     /// The connection through which it was stored.
     pub lane: Lane,
     pub versions: Vec<Version>,

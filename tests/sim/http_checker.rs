@@ -71,7 +71,7 @@ impl Run {
     /// The server ended the body cleanly: it needs a reason.
     fn body_ended(&mut self, d: usize, conn: ConnId) {
         let proof = self.devices[d].stream.as_ref().expect("a stream").proof.clone();
-        let expired = proof.exp <= self.runtime.now.unix_s() || self.clock_was_set;
+        let expired = proof.exp <= self.runtime.now.unix_s().0 || self.clock_was_set;
         if expired || self.model.is_ended(proof.session) {
             self.unauthorized(d, conn, &proof);
         } else {
@@ -219,7 +219,7 @@ impl Run {
             || self.devices[d]
                 .stream
                 .as_ref()
-                .is_some_and(|stream| stream.proof.exp <= self.runtime.now.unix_s());
+                .is_some_and(|stream| stream.proof.exp <= self.runtime.now.unix_s().0);
         let waited = self.runtime.now.instant >= poll.asked + poll.wait;
         let gave_up = waited || expired || self.runtime.link(conn).draining;
         assert!(!rows.is_empty() || gave_up, "an empty page before the {:?} were over", poll.wait);

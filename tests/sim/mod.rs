@@ -517,7 +517,7 @@ impl Run {
 
     /// An ended session has no stream, and a stream that refused a post with `retry` was closed.
     fn no_stream_outlived_its_end(&self) {
-        let now = self.runtime.now.unix_s();
+        let now = self.runtime.now.unix_s().0;
         for stream in self.devices.iter().filter_map(|device| device.stream.as_ref()) {
             let (proof, form) = (&stream.proof, stream.form);
             let under_way = stream.upgraded || stream.poll.is_some();
@@ -619,7 +619,7 @@ impl Run {
     fn every_device_asks(&mut self) -> bool {
         let mut asked = false;
         for d in 0..self.devices.len() {
-            let now = self.runtime.now.unix_s();
+            let now = self.runtime.now.unix_s().0;
             let device = &self.devices[d];
             let waits = device.https.iter().any(|http| !http.asks.is_empty());
             let unsent =

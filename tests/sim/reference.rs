@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use natter::base::id::Id;
 use natter::base::json::Value;
+use natter::base::time::{UnixMs, UnixS};
 use natter::model::id::{ClientId, ConversationId, MemberId, MessageId, ProfileId, SessionId};
 use natter::model::operation::Lane;
 
@@ -78,9 +79,9 @@ pub struct Session {
     pub(super) profile: ProfileId,
     /// All refresh tokens it ever had; the last is the current one.
     pub(super) refresh: Vec<Id>,
-    pub(super) rotated_at: u64,
-    pub(super) refresh_expire: u64,
-    pub(super) access_until: u64,
+    pub(super) rotated_at: UnixMs,
+    pub(super) refresh_expire: UnixS,
+    pub(super) access_until: UnixS,
     pub(super) ended: bool,
 }
 
@@ -178,14 +179,14 @@ impl Model {
         self.sessions.get(&session).is_none_or(|session| session.ended)
     }
 
-    pub fn refresh_expired(&self, session: SessionId, unix_s: u64) -> bool {
+    pub fn refresh_expired(&self, session: SessionId, unix_s: UnixS) -> bool {
         self.sessions.get(&session).is_none_or(|session| session.refresh_expire <= unix_s)
     }
 
     /// Ended sessions whose last access token is still valid, and for how many seconds.
-    pub fn ended(&self, unix_s: u64) -> Vec<(SessionId, u64)> {
+    pub fn ended(&self, unix_s: UnixS) -> Vec<(SessionId, u64)> {
         let lives = |session: &&Session| session.ended && session.access_until > unix_s;
-        let rest = |(id, session): (&SessionId, &Session)| (*id, session.access_until - unix_s);
+        let rest = |(id, session): (&SessionId, &Session)| (*id, session.access_until.0 - unix_s.0);
         self.sessions.iter().filter(|(_, session)| lives(session)).map(rest).collect()
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use natter::base::crypto::HmacKey;
-use natter::base::time::Now;
+use natter::base::time::{Now, UnixMs};
 use natter::limits::Limits;
 use natter::model::event::Fact;
 use natter::model::id::{ConversationId, ProfileId, SessionId};
@@ -609,7 +609,7 @@ impl Runtime {
 
     /// The clock is set. The monotonic clock does not change.
     pub fn set_clock(&mut self, by_ms: i64) {
-        self.now.unix_ms = self.now.unix_ms.saturating_add_signed(by_ms);
+        self.now.unix_ms = UnixMs(self.now.unix_ms.0.saturating_add_signed(by_ms));
     }
 
     pub fn tick(&mut self) {

@@ -22,7 +22,7 @@ impl Run {
             return self.sign(d);
         }
         let expired =
-            self.devices[d].token.as_ref().is_some_and(|token| token.exp <= self.runtime.now.unix_s());
+            self.devices[d].token.as_ref().is_some_and(|token| token.exp <= self.runtime.now.unix_s().0);
         if expired && self.rng.chance(700) {
             return self.refresh(d);
         }

@@ -7,17 +7,18 @@ pub use crate::seed::Seeded;
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::base::secret::Secret;
+use natter::base::time::UnixMs;
 use natter::model::event::Event;
 use natter::model::id::{MemberId, ProfileId, SessionId};
 use natter::model::mail::{Content, Language, NewMail};
 use natter::model::member::{NewAccount, SignUp};
-use natter::model::message::{Destination, Message, PostMessage, Posted, PostedMessage, Time};
+use natter::model::message::{Destination, Message, PostMessage, Posted, PostedMessage};
 use natter::model::operation::{Answer, Lane, Operation, Read, Refusal, Start, Write};
 use natter::model::session::{NewSession, OpenSession};
 use natter::store::{Committed, OpenFault, Reader, Store, StoreOptions};
 
 /// The time at which the tests begin: 2026-11-22.
-pub const NOW_MS: u64 = 1_795_352_634_120;
+pub const NOW_MS: UnixMs = UnixMs(1_795_352_634_120);
 pub const ACCESS_S: u64 = 900;
 pub const REFRESH_S: u64 = 2_592_000;
 
@@ -33,7 +34,7 @@ pub struct Person {
 pub struct Kit {
     pub options: StoreOptions,
     pub seed: Seeded,
-    pub now_ms: u64,
+    pub now_ms: UnixMs,
     pub start: Start,
     store: Option<Store>,
     reader: Option<Reader>,
@@ -135,7 +136,7 @@ impl Kit {
     }
 
     pub fn new_session(&mut self, unique_id: Option<&str>) -> NewSession {
-        let unix_s = self.now_ms / 1_000;
+        let unix_s = self.now_ms.s();
         NewSession {
             id: self.id(),
             access_uuid: self.id(),
@@ -143,8 +144,8 @@ impl Kit {
             unique_id: unique_id.map(str::to_owned),
             user_agent: "test".to_owned(),
             address: "127.0.0.1".to_owned(),
-            access_expire: unix_s + ACCESS_S,
-            refresh_expire: unix_s + REFRESH_S,
+            access_expire: unix_s.after(ACCESS_S),
+            refresh_expire: unix_s.after(REFRESH_S),
         }
     }
 
@@ -194,7 +195,7 @@ impl Kit {
             client_id: self.id(),
             sender: Some(sender),
             body: Some(body.to_owned()),
-            created_at: Time(self.now_ms),
+            created_at: self.now_ms,
             ..Message::default()
         };
         PostMessage {

@@ -207,7 +207,7 @@ impl Play {
                 let time = Duration::from_millis(self.dice.roll(most));
                 self.world.now = self.world.now.later(time);
                 // A wall clock may be set back.
-                self.world.now.unix_ms -= self.dice.roll(2) * self.dice.roll(5_000);
+                self.world.now.unix_ms.0 -= self.dice.roll(2) * self.dice.roll(5_000);
                 self.input(Input::Tick);
             }
         }

@@ -2,10 +2,11 @@
 
 use crate::store_kit::{Kit, complete, options};
 use natter::base::id::Id;
+use natter::base::time::UnixMs;
 use natter::model::conversation::{MarkRead, Marked};
 use natter::model::id::ProfileId;
 use natter::model::member::{EraseMessages, Erased, FindCredential};
-use natter::model::message::{Destination, ListMessages, PagePoint, Time};
+use natter::model::message::{Destination, ListMessages, PagePoint};
 use natter::store::{Access, StoreOptions, VERSION, check};
 use rusqlite::Connection;
 
@@ -136,7 +137,7 @@ fn every_released_version_opens_today() {
         assert_eq!((next.n, next.seq), (3, head + 1), "from version {version}");
         let blocks = 1 + i64::from(version >= 3);
         assert_eq!(kit.sql_number("SELECT count(*) FROM blocks"), blocks, "from version {version}");
-        let marked = kit.write(MarkRead { at: 0, reader: ann.profile, conversation, n: 2 }).0;
+        let marked = kit.write(MarkRead { at: UnixMs(0), reader: ann.profile, conversation, n: 2 }).0;
         assert_eq!(marked, Ok(Marked { read_n: 3, unread: 0 }));
         a_client_id_has_one_message_of_its_sender(&mut kit, ann.profile);
         if version >= 4 {
@@ -262,8 +263,8 @@ fn the_group_is_as_it_was(kit: &mut Kit, ann: ProfileId, version: usize) {
     assert_eq!(messages[1].reply_to, Some(messages[0].id));
     let shown: Vec<_> = messages[1].attachments.iter().map(|shown| shown.name.as_str()).collect();
     assert_eq!(shown, if version >= 6 { vec!["notes.txt"] } else { vec![] });
-    assert_eq!((messages[2].edited_at, messages[2].rev), (Some(Time(7)), 10));
-    assert_eq!((messages[3].deleted_at, messages[3].rev), (Some(Time(8)), 11));
+    assert_eq!((messages[2].edited_at, messages[2].rev), (Some(UnixMs(7)), 10));
+    assert_eq!((messages[3].deleted_at, messages[3].rev), (Some(UnixMs(8)), 11));
     let list =
         ListMessages { viewer: ann, conversation: Id::from_u128(0x21), at: PagePoint::After(0), limit: 1 };
     let first = kit.read(list).expect("a page").messages.remove(0);
@@ -275,14 +276,14 @@ fn the_group_is_as_it_was(kit: &mut Kit, ann: ProfileId, version: usize) {
 }
 
 fn an_unfinished_erasure_is_continued(kit: &mut Kit, ann: ProfileId) {
-    let (erased, events) = kit.write(EraseMessages { at: 9 });
+    let (erased, events) = kit.write(EraseMessages { at: UnixMs(9) });
     assert_eq!((erased, events.len()), (Ok(Erased::All), 1), "a tombstone is not erased again");
     let list =
         ListMessages { viewer: ann, conversation: Id::from_u128(0x22), at: PagePoint::After(3), limit: 9 };
     let messages = kit.read(list).expect("a page").messages;
     let texts: Vec<_> = messages.iter().map(|message| message.body.as_deref()).collect();
     assert_eq!(texts, [None, None, Some("kept, of nobody")]);
-    assert_eq!((messages[0].deleted_at, messages[1].deleted_at), (Some(Time(8)), Some(Time(9))));
+    assert_eq!((messages[0].deleted_at, messages[1].deleted_at), (Some(UnixMs(8)), Some(UnixMs(9))));
     assert_eq!(kit.sql_number("SELECT count(*) FROM erasures"), 0);
     assert_eq!(kit.sql_number("SELECT count(*) FROM departures"), 1);
 }

@@ -183,7 +183,7 @@ fn a_clock_set_ahead_ends_streams_and_polls_of_expired_tokens() {
     let wait = request("GET", "/api/v1/events?cursor=now&wait=30", &[("Authorization", &bearer)], None);
     world.send(poll, &wait);
     text(&mut world, events);
-    world.now.unix_ms += 86_400_000;
+    world.now.unix_ms.0 += 86_400_000;
     assert_eq!(world.ask("GET", "/healthz", &[], None).status, 200);
     assert_eq!(text(&mut world, events), (String::new(), true));
     assert_eq!(responses(&mut world.take(poll), false)[0].status, 401);
@@ -403,7 +403,7 @@ fn old_events_are_pruned_and_old_cursors_get_a_reset() {
 fn a_hundred_thousand_missed_events_cost_no_memory() {
     use natter::base::id::Id;
     use natter::limits::{PAGE_BYTES_MAX, REPLAY_LOW_BYTES};
-    use natter::model::message::{Destination, Message, PostMessage, Time};
+    use natter::model::message::{Destination, Message, PostMessage};
     use natter::model::operation::Lane;
 
     const MISSED: u128 = 100_000;
@@ -416,7 +416,7 @@ fn a_hundred_thousand_missed_events_cost_no_memory() {
             client_id: Id::from_u128(batch * 1_000 + key + 1),
             sender: Some(sender),
             body: Some("what was said while you were away".to_owned()),
-            created_at: Time(crate::support::START_MS),
+            created_at: crate::support::START_MS,
             ..Message::default()
         };
         let post = |key: u128| PostMessage {

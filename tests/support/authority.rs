@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use natter::base::crypto::{base64url, base64url_decode, sha256};
 use natter::base::json::{self, Value};
+use natter::base::time::{UnixS, rfc3339};
 use rcgen::{
     BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData,
 };
@@ -322,7 +323,7 @@ impl State {
         if !self.issued.iter().any(|der| path.ends_with(&names(der))) {
             self.complaints.push(format!("a question about an unknown certificate: {path}"));
         }
-        let time = |at: u64| natter::base::time::rfc3339(at * 1_000);
+        let time = |at: u64| rfc3339(UnixS(at).ms());
         let body = format!(r#"{{"suggestedWindow":{{"start":"{}","end":"{}"}}}}"#, time(start), time(end));
         (200, vec![("Retry-After", "21600".to_owned())], body)
     }

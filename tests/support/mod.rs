@@ -35,7 +35,7 @@ use self::observer::Observer;
 pub use self::seed::Seeded;
 use natter::base::crypto::HmacKey;
 use natter::base::send_queue::Front;
-use natter::base::time::Now;
+use natter::base::time::{Now, UnixMs};
 use natter::limits::{Limits, READ_BUFFER};
 use natter::model::backup::BackUp;
 use natter::model::id::UploadId;
@@ -51,7 +51,7 @@ use natter::store::{Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
 /// 2026-11-22T13:03:54.120Z.
-pub const START_MS: u64 = 1_795_352_634_120;
+pub const START_MS: UnixMs = UnixMs(1_795_352_634_120);
 
 /// A temporary folder of one test, removed when the value is dropped.
 pub struct TestDir(PathBuf);

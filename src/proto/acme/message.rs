@@ -5,6 +5,7 @@
 
 use super::{Method, shown};
 use crate::base::json::{self, Value};
+use crate::base::time::UnixS;
 use crate::limits::TLS_DOMAINS_MAX;
 use crate::proto::http::client::{Endpoint, Response, RetryAfter};
 
@@ -137,10 +138,10 @@ pub fn problem(response: &Response) -> Problem {
     problem
 }
 
-/// Unix seconds: when the authority wants to be asked again (RFC 9110 §10.2.3).
-pub fn retry_after(response: &Response, now_s: u64) -> Option<u64> {
+/// When the authority wants to be asked again (RFC 9110 §10.2.3).
+pub fn retry_after(response: &Response, now: UnixS) -> Option<UnixS> {
     let value = response.field("retry-after")?.trim();
-    RetryAfter::parse(value.as_bytes()).map(|after| after.at(now_s))
+    RetryAfter::parse(value.as_bytes()).map(|after| after.at(now))
 }
 
 /// The nonce for the next request (RFC 8555 §6.5.1).
@@ -237,11 +238,11 @@ mod tests {
     fn a_time_to_wait_has_two_forms() {
         let after = |value: &str| {
             let fields = vec![("retry-after", value.to_owned())];
-            retry_after(&Response { status: 429, fields, body: Vec::new() }, 1_000)
+            retry_after(&Response { status: 429, fields, body: Vec::new() }, UnixS(1_000))
         };
-        assert_eq!(after("120"), Some(1_120));
-        assert_eq!(after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        assert_eq!(after("99999999999999999999999"), Some(u64::MAX));
+        assert_eq!(after("120"), Some(UnixS(1_120)));
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(UnixS(784_111_777)));
+        assert_eq!(after("99999999999999999999999"), Some(UnixS(u64::MAX)));
         assert_eq!((after("soon"), after("-1"), after("")), (None, None, None));
     }
 

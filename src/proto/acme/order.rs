@@ -22,7 +22,7 @@ use super::{Challenge, Method, certificate, jws};
 use crate::base::crypto::base64url;
 use crate::base::crypto::p256::SigningKey;
 use crate::base::json;
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixS};
 use crate::proto::http::client::Response;
 
 /// From the begin of an order to its end. An authority that looks from several places and signs by hand takes some minutes.
@@ -93,7 +93,7 @@ pub struct Failure {
     /// For the log.
     pub reason: String,
     /// Unix seconds: the authority wants no order before this.
-    pub not_before: Option<u64>,
+    pub not_before: Option<UnixS>,
     /// The authority looked, and did not find what it should.
     pub of_validation: bool,
 }
@@ -488,8 +488,8 @@ impl Order {
     }
 
     /// The request is repeated later: the connection failed, or the authority did.
-    fn interrupted(&mut self, now: Now, reason: String, not_before: Option<u64>) {
-        let asked_wait = not_before.map(|at| Duration::from_secs(at.saturating_sub(now.unix_s())));
+    fn interrupted(&mut self, now: Now, reason: String, not_before: Option<UnixS>) {
+        let asked_wait = not_before.map(|at| Duration::from_secs(at.since(now.unix_s())));
         if self.interruptions >= INTERRUPTIONS_MAX || asked_wait.is_some_and(|wait| wait > POLL_MAX) {
             let reason = format!("the authority can't be asked to {}: {reason}", self.doing());
             self.step = Step::Failed(Failure { reason, not_before, of_validation: false });
@@ -505,7 +505,7 @@ impl Order {
     /// Polls later: when the authority says, else soon and then less often.
     fn wait(&mut self, now: Now, response: &Response) {
         let asked = message::retry_after(response, now.unix_s())
-            .map(|at| Duration::from_secs(at.saturating_sub(now.unix_s())));
+            .map(|at| Duration::from_secs(at.since(now.unix_s())));
         let wait = asked.unwrap_or(self.poll_wait).clamp(POLL_FIRST, POLL_MAX);
         self.poll_wait = (self.poll_wait * 2).min(POLL_GROWN);
         self.wait_until = Some(now.instant + wait);

@@ -4,7 +4,7 @@
 
 use crate::base::crypto::{base64url, sha256};
 use crate::base::json::{self, Value};
-use crate::base::time::parse_rfc3339;
+use crate::base::time::{UnixS, parse_rfc3339};
 use crate::proto::acme::message::{self, Unexpected};
 use crate::proto::http::client::Response;
 use crate::proto::x509::Facts;
@@ -19,11 +19,11 @@ const _: () = assert!(ASK_AFTER_MIN < ASK_AFTER && ASK_AFTER < ASK_AFTER_MAX);
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suggestion {
-    /// Unix seconds: a moment in the window. It follows from the name of the certificate, so that not all clients come at once, and
+    /// A moment in the window. It follows from the name of the certificate, so that not all clients come at once, and
     /// the same window gives the same moment.
-    pub renew_at: u64,
-    /// Unix seconds: when to ask again.
-    pub ask_at: u64,
+    pub renew_at: UnixS,
+    /// When to ask again.
+    pub ask_at: UnixS,
 }
 
 /// The name of a certificate (RFC 9773 §4.1). `None` if it does not say which key signed it.
@@ -38,7 +38,7 @@ pub fn url(renewal_info: &str, name: &str) -> String {
 }
 
 /// The answer to the question about the certificate with this name.
-pub fn read(response: &Response, now_s: u64, name: &str) -> Result<Suggestion, Unexpected> {
+pub fn read(response: &Response, now: UnixS, name: &str) -> Result<Suggestion, Unexpected> {
     let missing = Unexpected("a suggested window");
     let value = json::parse(&response.body).map_err(|_| missing)?;
     let time = |name| {
@@ -46,11 +46,11 @@ pub fn read(response: &Response, now_s: u64, name: &str) -> Result<Suggestion, U
         parse_rfc3339(window.get(name).and_then(Value::as_str)?)
     };
     let (start, end) = (time("start").ok_or(missing)?, time("end").ok_or(missing)?);
-    let length = end.checked_sub(start).ok_or(missing)?;
-    let ask_at = message::retry_after(response, now_s).unwrap_or(now_s + ASK_AFTER);
+    let length = end.0.checked_sub(start.0).ok_or(missing)?;
+    let ask_at = message::retry_after(response, now).unwrap_or(now.after(ASK_AFTER));
     Ok(Suggestion {
-        renew_at: start.saturating_add(spread(name) % length.saturating_add(1)),
-        ask_at: ask_at.clamp(now_s + ASK_AFTER_MIN, now_s + ASK_AFTER_MAX),
+        renew_at: start.after(spread(name) % length.saturating_add(1)),
+        ask_at: ask_at.clamp(now.after(ASK_AFTER_MIN), now.after(ASK_AFTER_MAX)),
     })
 }
 
@@ -66,20 +66,20 @@ mod tests {
 
     fn read_text(body: &str, retry_after: Option<&str>) -> Result<Suggestion, Unexpected> {
         let fields = retry_after.map(|value| ("retry-after", value.to_owned())).into_iter().collect();
-        read(&Response { status: 200, fields, body: body.as_bytes().to_vec() }, 1_000, "x.y")
+        read(&Response { status: 200, fields, body: body.as_bytes().to_vec() }, UnixS(1_000), "x.y")
     }
 
     #[test]
     fn a_moment_in_the_window_and_the_next_question() {
         let body = r#"{"suggestedWindow":{"start":"1970-01-01T01:00:00Z","end":"1970-01-01T02:00:00.5+00:00"},"explanationURL":"x"}"#;
-        let renew_at = 3_600 + spread("x.y") % 3_601;
+        let renew_at = UnixS(3_600 + spread("x.y") % 3_601);
         for (after, ask_at) in [
             (Some("100"), 1_100),
             (None, 1_000 + ASK_AFTER),
             (Some("1"), 1_000 + ASK_AFTER_MIN),
             (Some("99999999999999999999"), 1_000 + ASK_AFTER_MAX),
         ] {
-            assert_eq!(read_text(body, after), Ok(Suggestion { renew_at, ask_at }));
+            assert_eq!(read_text(body, after), Ok(Suggestion { renew_at, ask_at: UnixS(ask_at) }));
         }
         assert!(spread("x.y") != spread("x.z"));
         for (what, instead) in [("02:00", "00:59"), ("start", "begin"), ("1970-01-01T01", "1970-01-01 01x")] {
@@ -91,8 +91,8 @@ mod tests {
     fn the_name_of_the_rfc_s_example() {
         // RFC 9773 §4.1: the serial has a leading zero, since its first bit is set.
         let facts = Facts {
-            not_before: 0,
-            not_after: 0,
+            not_before: UnixS(0),
+            not_after: UnixS(0),
             has_names: true,
             serial: vec![0x00, 0x87, 0x65, 0x43, 0x21],
             issuer_key: Some(

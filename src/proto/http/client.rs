@@ -7,7 +7,7 @@ mod endpoint;
 
 use httparse::Status;
 
-use crate::base::time::parse_http_date;
+use crate::base::time::{UnixS, parse_http_date};
 use crate::limits::HEADERS_MAX;
 
 pub(crate) use endpoint::is_path_byte;
@@ -52,8 +52,8 @@ impl Response {
 pub enum RetryAfter {
     /// Seconds from now.
     Seconds(u64),
-    /// Unix seconds.
-    At(u64),
+    /// A date.
+    At(UnixS),
 }
 
 /// What is known of a response once its head is complete.
@@ -289,10 +289,10 @@ impl ResponseReader {
 }
 
 impl RetryAfter {
-    /// Unix seconds.
-    pub fn at(self, now_s: u64) -> u64 {
+    /// As a time.
+    pub fn at(self, now: UnixS) -> UnixS {
         match self {
-            RetryAfter::Seconds(seconds) => now_s.saturating_add(seconds),
+            RetryAfter::Seconds(seconds) => now.after(seconds),
             RetryAfter::At(at) => at,
         }
     }
@@ -428,7 +428,7 @@ mod tests {
             ("", None),
             ("Retry-After: 120\r\n", Some(RetryAfter::Seconds(120))),
             ("retry-after: 99999999999999999999\r\n", Some(RetryAfter::Seconds(u64::MAX))),
-            ("Retry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n", Some(RetryAfter::At(946_684_799))),
+            ("Retry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n", Some(RetryAfter::At(UnixS(946_684_799)))),
             ("Retry-After: soon\r\n", None),
             ("Retry-After: -1\r\n", None),
         ] {

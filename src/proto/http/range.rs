@@ -4,7 +4,7 @@
 //! Invariant: a selected part is within the length.
 
 use super::head::{Headers, Method};
-use crate::base::time::parse_http_date;
+use crate::base::time::{UnixS, parse_http_date};
 
 /// What a Range header asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,24 +54,24 @@ impl Decision {
     }
 }
 
-/// Decides by RFC 9110 §13.2.2. `etag` is the current one with its quotes; `last_modified_s` is in Unix seconds; `len` is the
+/// Decides by RFC 9110 §13.2.2. `etag` is the current one with its quotes; `len` is the
 /// length of the complete resource. Only GET has ranges (§14.2).
-pub fn decide(method: Method, headers: &Headers, etag: &str, last_modified_s: u64, len: u64) -> Decision {
+pub fn decide(method: Method, headers: &Headers, etag: &str, last_modified: UnixS, len: u64) -> Decision {
     let matched = match headers.get("if-match") {
         Some(_) => any_etag(headers, "if-match", etag, strong_match),
-        None => date(headers, "if-unmodified-since").is_none_or(|date| last_modified_s <= date),
+        None => date(headers, "if-unmodified-since").is_none_or(|date| last_modified <= date),
     };
     if !matched {
         return Decision::PreconditionFailed;
     }
     let unchanged = match headers.get("if-none-match") {
         Some(_) => any_etag(headers, "if-none-match", etag, weak_match),
-        None => date(headers, "if-modified-since").is_some_and(|date| last_modified_s <= date),
+        None => date(headers, "if-modified-since").is_some_and(|date| last_modified <= date),
     };
     if unchanged {
         return Decision::NotModified;
     }
-    if method != Method::Get || !range_applies(headers, etag, last_modified_s) {
+    if method != Method::Get || !range_applies(headers, etag, last_modified) {
         return Decision::Complete;
     }
     match select(single(headers, "range"), len) {
@@ -128,17 +128,17 @@ fn number(text: &str) -> Option<u64> {
 
 /// RFC 9110 §13.1.5: if If-Range does not match, the request is for the complete resource. A date must be equal, not only
 /// later.
-fn range_applies(headers: &Headers, etag: &str, last_modified_s: u64) -> bool {
+fn range_applies(headers: &Headers, etag: &str, last_modified: UnixS) -> bool {
     match headers.get("if-range") {
         None => true,
         Some(_) => single(headers, "if-range").is_some_and(|condition| {
-            strong_match(condition, etag) || parse_http_date(condition) == Some(last_modified_s)
+            strong_match(condition, etag) || parse_http_date(condition) == Some(last_modified)
         }),
     }
 }
 
 /// The date of a field that occurs once. Otherwise there is no condition (RFC 9110 §13.1.3, §13.1.4).
-fn date(headers: &Headers, name: &str) -> Option<u64> {
+fn date(headers: &Headers, name: &str) -> Option<UnixS> {
     single(headers, name).and_then(parse_http_date)
 }
 
@@ -228,7 +228,7 @@ mod tests {
     }
 
     /// Sun, 06 Nov 1994 08:49:37 GMT
-    const MODIFIED: u64 = 784_111_777;
+    const MODIFIED: UnixS = UnixS(784_111_777);
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
     const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";

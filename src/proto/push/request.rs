@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::base::time::UnixS;
 use crate::proto::http::client::{Authority, ResponseHead, RetryAfter, is_path_byte};
 
 /// Bytes of the address of a subscription. Those of the browsers' services have 150 to 500. Above it: refused.
@@ -94,13 +95,13 @@ impl PushEndpoint {
 }
 
 /// What the head of an answer means; the body does not count.
-pub fn verdict(head: ResponseHead, now_unix_s: u64) -> Verdict {
+pub fn verdict(head: ResponseHead, now: UnixS) -> Verdict {
     match head.status {
         200..=299 => Verdict::Accepted,
         404 | 410 => Verdict::Gone,
         429 | 500..=599 => Verdict::Later(head.retry_after.map(|after| match after {
             RetryAfter::Seconds(seconds) => Duration::from_secs(seconds),
-            RetryAfter::At(unix_s) => Duration::from_secs(unix_s.saturating_sub(now_unix_s)),
+            RetryAfter::At(at) => Duration::from_secs(at.since(now)),
         })),
         _ => Verdict::Refused,
     }
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn answers() {
-        let at = |status, retry_after| verdict(ResponseHead { status, retry_after }, 1_000);
+        let at = |status, retry_after| verdict(ResponseHead { status, retry_after }, UnixS(1_000));
         for (status, expect) in [
             (200, Verdict::Accepted),
             (201, Verdict::Accepted),
@@ -183,7 +184,7 @@ mod tests {
         }
         let later = |seconds| Verdict::Later(Some(Duration::from_secs(seconds)));
         assert_eq!(at(429, Some(RetryAfter::Seconds(7))), later(7));
-        assert_eq!(at(503, Some(RetryAfter::At(1_060))), later(60));
-        assert_eq!(at(503, Some(RetryAfter::At(900))), later(0));
+        assert_eq!(at(503, Some(RetryAfter::At(UnixS(1_060)))), later(60));
+        assert_eq!(at(503, Some(RetryAfter::At(UnixS(900)))), later(0));
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::base::crypto::base64url;
 use crate::base::crypto::p256::SigningKey;
 use crate::base::json;
+use crate::base::time::UnixS;
 use crate::proto::http::client::Authority;
 
 /// How long a token is good. A push service refuses one for more than 24 hours (RFC 8292 §2), by its own clock.
@@ -16,25 +17,20 @@ const TOKEN_LIFE_S: u64 = 12 * 3_600;
 #[derive(Serialize)]
 struct Claims<'a> {
     aud: String,
-    exp: u64,
+    exp: UnixS,
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<&'a str>,
 }
 
 /// The value of the header Authorization. `contact` is the `mailto:` or `https:` URL by which the service's operator reaches ours.
-pub fn authorization(
-    key: &SigningKey,
-    service: &Authority,
-    contact: Option<&str>,
-    now_unix_s: u64,
-) -> String {
-    let signed = signing_input(service, contact, now_unix_s + TOKEN_LIFE_S);
+pub fn authorization(key: &SigningKey, service: &Authority, contact: Option<&str>, now: UnixS) -> String {
+    let signed = signing_input(service, contact, now.after(TOKEN_LIFE_S));
     let signature = base64url(&key.sign(signed.as_bytes()));
     format!("vapid t={signed}.{signature}, k={}", base64url(&key.public()))
 }
 
 /// The first two parts of the token (RFC 7515 §5.1).
-fn signing_input(service: &Authority, contact: Option<&str>, exp: u64) -> String {
+fn signing_input(service: &Authority, contact: Option<&str>, exp: UnixS) -> String {
     let scheme = if service.tls { "https" } else { "http" };
     let claims = Claims { aud: format!("{scheme}://{}", service.host_and_port()), exp, sub: contact };
     format!("{}.{}", base64url(br#"{"typ":"JWT","alg":"ES256"}"#), base64url(&json::to_vec(&claims)))
@@ -58,7 +54,7 @@ mod tests {
         let signed = signing_input(
             &service("https://push.example.net/p/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV"),
             Some("mailto:push@example.com"),
-            1_453_523_768,
+            UnixS(1_453_523_768),
         );
         assert_eq!(
             signed,
@@ -91,7 +87,7 @@ mod tests {
             ),
             ("https://[2001:db8::1]/", None, r#"{"aud":"https://[2001:db8::1]","exp":43300}"#),
         ] {
-            let header = authorization(&key, &service(url), contact, 100);
+            let header = authorization(&key, &service(url), contact, UnixS(100));
             let (token, public) = header
                 .strip_prefix("vapid t=")
                 .and_then(|rest| rest.split_once(", k="))

@@ -74,6 +74,7 @@ pub enum Outcome {
 }
 
 /// ```
+/// use natter::base::time::UnixMs;
 /// use natter::proto::smtp::{Action, Dialogue, Mail, Mailbox, Outcome, SmtpOptions, Tls};
 ///
 /// let mail = Mail {
@@ -81,7 +82,7 @@ pub enum Outcome {
 ///     to: Mailbox::parse("ada@example.net").expect("a mailbox"),
 ///     subject: "Hello".to_owned(),
 ///     body: "Hello.\n".to_owned(),
-///     date_ms: 0,
+///     date_ms: UnixMs(0),
 ///     message_id: "1@example.org".to_owned(),
 /// };
 /// let options =

@@ -4,7 +4,7 @@
 //! ASCII is encoded.
 
 use crate::base::crypto::base64;
-use crate::base::time::mail_date;
+use crate::base::time::{UnixMs, mail_date};
 
 /// Characters of a subject or a name in a mail's head. A longer one is cut.
 const MAIL_HEADER_TEXT_MAX: usize = 512;
@@ -34,7 +34,7 @@ pub struct Mail {
     pub subject: String,
     /// With any line ends. Control characters except TAB are left out.
     pub body: String,
-    pub date_ms: u64,
+    pub date_ms: UnixMs,
     /// Without angle brackets, as `01J…@host`. It is the same for every attempt to send one mail.
     pub message_id: String,
 }
@@ -258,7 +258,7 @@ mod tests {
             to: Mailbox::parse("ada@example.net").expect("a mailbox"),
             subject: subject.to_owned(),
             body: body.to_owned(),
-            date_ms: 1_795_352_634_120,
+            date_ms: UnixMs(1_795_352_634_120),
             message_id: "01JD@example.org".to_owned(),
         }
     }
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn an_mbox_entry_byte_for_byte() {
         let mut mail = mail("s", "From here\n>From there\nFromage\n> From\n>>From x");
-        mail.date_ms = 1_793_538_234_120;
+        mail.date_ms = UnixMs(1_793_538_234_120);
         let entry = String::from_utf8(mbox_entry(&mail)).expect("UTF-8");
         assert!(
             entry.starts_with("From chat@example.org Sun Nov  1 13:03:54 2026\nFrom: \"natter\"\n <chat@"),

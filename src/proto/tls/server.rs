@@ -347,6 +347,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::UnixS;
     use rustls::client::WebPkiServerVerifier;
     use rustls::{
         ALL_VERSIONS, ClientConfig, ClientConnection, ProtocolVersion, RootCertStore,
@@ -590,7 +591,7 @@ mod tests {
         let bad = P256[1].replacen("MIG", "MIH", 1);
         assert!(acceptor([P256[0], &bad]).is_err());
         let facts = acceptor(P256).expect("a pair").facts().cloned().expect("facts");
-        assert_eq!((facts.not_before, facts.not_after), (1_577_836_800, 4_733_510_400));
+        assert_eq!((facts.not_before, facts.not_after), (UnixS(1_577_836_800), UnixS(4_733_510_400)));
         let nameless = acceptor([NAMELESS, P256[1]]).expect("a pair");
         assert!(facts.has_names && nameless.facts().is_some_and(|facts| !facts.has_names));
     }

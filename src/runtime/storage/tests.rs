@@ -144,7 +144,7 @@ fn a_heavy_write_is_committed_by_itself_and_in_the_order_of_its_lane() {
     ] {
         let Write::MarkRead(MarkRead { n, .. }) = write else {
             let Write::EraseMessages(EraseMessages { at }) = write else { panic!("{write:?}") };
-            fixture.storage.submit(Key::from_u64(at), Lane(lane), write).expect("room");
+            fixture.storage.submit(Key::from_u64(at.0), Lane(lane), write).expect("room");
             continue;
         };
         fixture.storage.submit(Key::from_u64(n), Lane(lane), write).expect("room");

@@ -4,6 +4,7 @@
 //! to the worker when there is something to do. Invariant: a certificate that can't be used replaces none, so the server keeps the
 //! one that it has.
 
+use crate::base::time::UnixS;
 use crate::model::job::{CertificateReport, Done, HttpChallenge, Job};
 use crate::model::metrics::ErrorKind;
 use crate::model::settings::{Https, Validity};
@@ -44,7 +45,7 @@ impl Certificate {
     }
 
     /// Unix seconds; 0 without a certificate.
-    pub fn not_after(&self) -> u64 {
+    pub fn not_after(&self) -> UnixS {
         self.validity.map(|validity| validity.not_after).unwrap_or_default()
     }
 
@@ -66,11 +67,11 @@ impl Certificate {
     }
 
     /// What an operator should know of it.
-    pub fn warnings(&self, now_s: u64) -> Vec<String> {
+    pub fn warnings(&self, now: UnixS) -> Vec<String> {
         let mut warnings: Vec<String> = self.problem.iter().cloned().collect();
         if let Some(Validity { not_before, not_after }) = self.validity {
-            let warned = (WARNED_DAYS * DAY_S).min(not_after.saturating_sub(not_before) / WARNED_PART);
-            match not_after.checked_sub(now_s) {
+            let warned = (WARNED_DAYS * DAY_S).min(not_after.since(not_before) / WARNED_PART);
+            match not_after.0.checked_sub(now.0) {
                 None => warnings.push("the certificate has expired: clients refuse to connect".to_owned()),
                 Some(left) if left < warned => {
                     warnings.push(format!("the certificate expires in {} days", left / DAY_S));
@@ -135,12 +136,15 @@ mod tests {
 
     #[test]
     fn an_end_that_comes_near_is_told() {
-        let now = 1_000 * DAY_S;
+        let now = UnixS(1_000 * DAY_S);
         let certificate = |days: i64, life: u64, problem: Option<&str>| {
-            let not_after = now.saturating_add_signed(days * DAY_S as i64) - 1;
+            let not_after = now.0.saturating_add_signed(days * DAY_S as i64) - 1;
             Certificate {
                 wanted: true,
-                validity: Some(Validity { not_before: not_after - life * DAY_S, not_after }),
+                validity: Some(Validity {
+                    not_before: UnixS(not_after - life * DAY_S),
+                    not_after: UnixS(not_after),
+                }),
                 problem: problem.map(str::to_owned),
                 ..Certificate::default()
             }
@@ -160,9 +164,12 @@ mod tests {
     #[test]
     fn without_a_certificate_it_says_why() {
         let mut certificate = Certificate { wanted: true, ..Certificate::default() };
-        assert_eq!(certificate.warnings(0), ["the certificate of this server is being ordered"]);
+        assert_eq!(certificate.warnings(UnixS(0)), ["the certificate of this server is being ordered"]);
         certificate.problem = Some("why".to_owned());
-        assert_eq!((certificate.missing(), certificate.warnings(0)), (Some("why"), vec!["why".to_owned()]));
+        assert_eq!(
+            (certificate.missing(), certificate.warnings(UnixS(0))),
+            (Some("why"), vec!["why".to_owned()])
+        );
         assert_eq!(Certificate::default().missing(), None);
     }
 

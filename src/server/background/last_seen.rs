@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixMs};
 use crate::model::id::SessionId;
 use crate::model::operation::Operation;
 use crate::model::session::RecordLastSeen;
@@ -22,9 +22,9 @@ const SEEN_BATCH_MAX: usize = 256;
 #[derive(Default)]
 pub struct LastSeen {
     /// Since the last run.
-    pending: BTreeMap<SessionId, u64>,
+    pending: BTreeMap<SessionId, UnixMs>,
     /// On their way to storage.
-    in_flight: BTreeMap<SessionId, u64>,
+    in_flight: BTreeMap<SessionId, UnixMs>,
 }
 
 impl LastSeen {

@@ -83,7 +83,7 @@ pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
     }
     // Not earlier: this page may be older than the outcome of its mails.
     forget_recorded(core);
-    let wait = next_due_at.map(|due_at| Duration::from_millis(due_at.saturating_sub(core.now.unix_ms)));
+    let wait = next_due_at.map(|due_at| Duration::from_millis(due_at.since(core.now.unix_ms)));
     // A row that is due waits for room; the end of a mail makes room and wakes this task.
     tasks::ended(core, Periodic::Mail, wait.filter(|wait| !wait.is_zero()));
 }

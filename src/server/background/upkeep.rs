@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::base::time::UnixMs;
 use crate::model::event::PruneLog;
 use crate::model::member::{EraseMessages, Erased};
 use crate::model::operation::{Answer, Operation, Refusal};
@@ -33,7 +34,7 @@ pub fn erased(core: &mut Core, result: Result<Answer, Refusal>) {
 /// Removes old events, if the operator has set EVENTS_KEPT.
 pub fn prune(core: &mut Core) -> bool {
     let Some(kept) = core.settings.events_kept.filter(|_| !core.draining) else { return false };
-    let before = core.now.unix_ms.saturating_sub(kept.as_millis() as u64);
+    let before = UnixMs(core.now.unix_ms.0.saturating_sub(kept.as_millis() as u64));
     let next = Next::Task(Task::Run(Periodic::PruneLog));
     core.ask_store(Caller::Server, PruneLog { before }.into_command(), next);
     true

@@ -104,7 +104,7 @@ impl Metrics {
                 "natter_tls_certificate_expires_seconds",
                 "gauge",
                 "The end of the certificate, in Unix seconds.",
-                core.certificate.not_after(),
+                core.certificate.not_after().0,
             );
             if core.settings.https.as_ref().is_some_and(|https| !https.domains.is_empty()) {
                 let [failed, issued] = core.certificate.orders();

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::base::json::{self, Object, Value};
 use crate::base::send_queue::SendQueue;
+use crate::base::time::UnixMs;
 use crate::model::handler::{Body, Reply, Request, Step};
-use crate::model::message::Time;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::Language;
@@ -332,7 +332,7 @@ fn focus(core: &mut Core, stream: &mut SocketStream, object: &Object<'_>) -> Res
 
 #[derive(Serialize)]
 struct Extended {
-    expires_at: Time,
+    expires_at: UnixMs,
 }
 
 /// `{"op":"auth","access":…}`: the socket continues with a newer token of its session. A token of another session is 401, and
@@ -342,5 +342,5 @@ fn auth(core: &mut Core, stream: &mut SocketStream, object: &Object<'_>) -> Resu
     let renewed = admit::actor_again(core, access, stream.actor.session);
     let actor = renewed.ok_or(Problem::new(Code::UnauthorizedAccess))?;
     websocket::extend(stream, actor);
-    Ok(Reply::ok(&Extended { expires_at: Time(actor.expires * 1_000) }))
+    Ok(Reply::ok(&Extended { expires_at: actor.expires.ms() }))
 }

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use crate::base::json;
 use crate::base::send_queue::SendQueue;
+use crate::base::time::UnixMs;
 use crate::base::timers::Timers;
 use crate::model::id::{ConversationId, ProfileId};
-use crate::model::message::Time;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 use crate::model::profile::{ChangedBlock, SetBlock};
@@ -54,7 +54,7 @@ struct Ephemeral<T> {
 struct Online {
     profile: ProfileId,
     online: bool,
-    last_seen_at: Option<Time>,
+    last_seen_at: Option<UnixMs>,
 }
 
 #[derive(Serialize)]
@@ -120,7 +120,7 @@ pub fn answered(core: &mut Core, profile: ProfileId, online: bool, result: Resul
     }
 }
 
-fn online_event(profile: ProfileId, online: bool, last_seen_at: Option<Time>) -> Vec<u8> {
+fn online_event(profile: ProfileId, online: bool, last_seen_at: Option<UnixMs>) -> Vec<u8> {
     json::to_vec(&Ephemeral { event: "presence", data: Online { profile, online, last_seen_at } })
 }
 

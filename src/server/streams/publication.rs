@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::send_queue::SendQueue;
+use crate::base::time::UnixS;
 use crate::limits::SEGMENT_COPY_MAX;
 use crate::model::event::{Event, write_event};
 use crate::model::settings::{SignUrls, UrlSigner};
@@ -35,7 +36,7 @@ impl Publication {
         Publication { event, text, message_at: None, frame: None, sse: [None, None], epoch, sharers }
     }
 
-    pub fn sign_urls(&mut self, urls: &UrlSigner, unix_s: u64) {
+    pub fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         self.event.fact.sign_urls(urls, unix_s);
     }
 

@@ -133,7 +133,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
 
 /// When the next comment is due. Thousands of idle streams share a few instants, so that one turn of the loop serves many.
 fn next_comment(now: Now) -> Instant {
-    now.instant + COMMENT_EVERY - Duration::from_millis(now.unix_ms % COMMENTS_TOGETHER_MS)
+    now.instant + COMMENT_EVERY - Duration::from_millis(now.unix_ms.0 % COMMENTS_TOGETHER_MS)
 }
 
 /// Asks for what is due, and sets the one deadline.

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::base::crypto::sha256;
 use crate::base::json;
+use crate::base::time::UnixS;
 use crate::limits::PAGE_MAX;
 use crate::model::conversation::{Chats, ListChats};
 use crate::model::handler::{Actor, ValueForm};
@@ -63,7 +64,7 @@ pub struct Text {
 
 impl Found {
     /// The value in one form, encoded once for all streams of that form.
-    pub fn text(&self, form: ValueForm, urls: &UrlSigner, unix_s: u64) -> &Text {
+    pub fn text(&self, form: ValueForm, urls: &UrlSigner, unix_s: UnixS) -> &Text {
         match form {
             ValueForm::ChatCounter => self.counter.get_or_init(|| {
                 let text = json::to_vec(&self.chats.unread_conversations);

@@ -375,8 +375,10 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     if stream.actor.expires <= core.now.unix_s() {
         return close(core, conn, CloseReason::SessionOver, "token expired");
     }
-    let warn_at = stream.actor.expires.saturating_sub(EXPIRING_NOTICE.as_secs());
-    if !stream.warned && matches!(stream.protocol, Protocol::Native(_)) && warn_at <= core.now.unix_s() {
+    if !stream.warned
+        && matches!(stream.protocol, Protocol::Native(_))
+        && stream.actor.expires <= core.now.unix_s().after(EXPIRING_NOTICE.as_secs())
+    {
         stream.warned = true;
         push_text(&mut conn.send, br#"{"event":"expiring"}"#);
     }

@@ -15,6 +15,7 @@ use super::{
     read_member_subject,
 };
 use crate::base::id::Id;
+use crate::base::time::UnixS;
 use crate::model::conversation::ConversationType;
 use crate::model::event::{EndedSession, Fact, LogPage, Membership, ReadLog, ReadMark};
 use crate::model::id::{ConversationId, ProfileId};
@@ -253,7 +254,7 @@ impl Merge<'_> {
             match row.get(0)? {
                 // A past event: the lifetime of its last access token does not matter to a stream that opened later.
                 SESSION_ENDED => {
-                    Ok(Fact::SessionEnded(Box::new(EndedSession { session: id(row, 1)?, until: 0 })))
+                    Ok(Fact::SessionEnded(Box::new(EndedSession { session: id(row, 1)?, until: UnixS(0) })))
                 }
                 MEMBER_REMOVED => {
                     let subject: Vec<u8> = row.get(1)?;

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::base::json::{self, Value};
 use crate::base::no_follow::NO_FOLLOW;
+use crate::base::time::UnixS;
 use crate::proto::acme::schedule::Record;
 
 /// Bytes of one of the files; a chain has a few kilobytes. Beyond: not read.
@@ -92,7 +93,7 @@ impl Storage {
             return State::default();
         };
         let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        let number = |value: &Value<'_>| u64::try_from(value.as_i64()?).ok();
+        let time = |value: &Value<'_>| u64::try_from(value.as_i64()?).ok().map(UnixS);
         State {
             directory: text("directory").unwrap_or_default(),
             account: text("account"),
@@ -102,9 +103,9 @@ impl Storage {
                 orders: value
                     .get("orders")
                     .and_then(Value::as_list)
-                    .map(|list| list.iter().filter_map(number).collect())
+                    .map(|list| list.iter().filter_map(time).collect())
                     .unwrap_or_default(),
-                held_until: value.get("held_until").and_then(number).unwrap_or_default(),
+                held_until: value.get("held_until").and_then(time).unwrap_or_default(),
             },
         }
     }
@@ -131,7 +132,7 @@ mod tests {
             account: Some("https://a/1".to_owned()),
             contact: None,
             issued_by: Some("https://a/dir".to_owned()),
-            record: Record { orders: vec![1, 2], held_until: 3 },
+            record: Record { orders: vec![UnixS(1), UnixS(2)], held_until: UnixS(3) },
         };
         storage.put_state(&state).expect("written");
         // A crash left this.

@@ -2,6 +2,7 @@
 
 use natter::base::percent::encode;
 use natter::base::secret::Secret;
+use natter::base::time::UnixS;
 
 use crate::support::World;
 use crate::support::http::{Person, Response};
@@ -273,7 +274,7 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
     use natter::base::id::Id;
     use natter::model::conversation::{CreateConversation, MarkRead};
     use natter::model::member::{NewAccount, SignUp};
-    use natter::model::message::{Destination, Message, PostMessage, Time};
+    use natter::model::message::{Destination, Message, PostMessage};
     use natter::model::operation::{Lane, Outcome, Write};
     use natter::model::session::NewSession;
 
@@ -304,8 +305,8 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
             unique_id: None,
             user_agent: String::new(),
             address: String::new(),
-            access_expire: 0,
-            refresh_expire: 0,
+            access_expire: UnixS(0),
+            refresh_expire: UnixS(0),
         },
         code: None,
     };
@@ -325,7 +326,7 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
         client_id: Id::from_u128(7),
         sender: Some(profile(0)),
         body: Some("hello, all".to_owned()),
-        created_at: Time(at),
+        created_at: at,
         ..Message::default()
     };
     let post = PostMessage {

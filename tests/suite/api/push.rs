@@ -6,6 +6,7 @@ use crate::support::http::{Person, request, text_at};
 use crate::support::{Seeded, World, limits, settings};
 use natter::base::crypto::{Entropy, base64url};
 use natter::base::json;
+use natter::base::time::UnixMs;
 use natter::limits::Limits;
 use natter::model::push::Pushed;
 
@@ -41,7 +42,7 @@ impl Stage {
 
     /// A message to a profile, or in a conversation. Returns its conversation.
     fn post(&mut self, from: &Person, to: &str, body: &str) -> String {
-        let id: natter::base::id::Id = (&mut self.random as &mut dyn Entropy).id(7);
+        let id: natter::base::id::Id = (&mut self.random as &mut dyn Entropy).id(UnixMs(7));
         let body = format!(r#"{{"to":"{to}","client_id":"{id}","body":"{body}"}}"#);
         let posted = self.world.ask_as(from, "POST", "/api/v1/messages", Some(&body));
         assert_eq!(posted.status, 201, "{}", posted.text());

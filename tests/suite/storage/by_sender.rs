@@ -27,7 +27,7 @@ fn exported(kit: &mut Kit, person: Person) -> Vec<Vec<String>> {
             profile: person.profile,
             cursor: cursor.clone(),
             urls,
-            unix_s: kit.now_ms / 1_000,
+            unix_s: kit.now_ms.s(),
         };
         let page = kit.read(export).expect("a page");
         let next = page.next.expect("reactions follow");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
+use natter::base::time::UnixMs;
 use natter::model::conversation::{ListConversations, MarkRead};
 use natter::model::event::{Event, Fact, LogPage, ReadLog};
 use natter::model::id::{ConversationId, ProfileId};
@@ -200,7 +201,7 @@ fn a_new_member_gets_the_events_from_the_joining_on() {
 #[test]
 fn hidden_and_blocked_read_marks_are_not_replayed() {
     let Room { mut kit, ann, bob, first, .. } = room("hidden");
-    let command = MarkRead { at: 0, reader: bob.profile, conversation: first.conversation, n: 1 };
+    let command = MarkRead { at: UnixMs(0), reader: bob.profile, conversation: first.conversation, n: 1 };
     kit.write(command).0.expect("a read mark");
     assert_eq!(replay(&mut kit, ann.profile, 1, 9).len(), 1);
     for (sql, received) in [
@@ -219,7 +220,7 @@ fn the_head_survives_events_without_a_row() {
     let Room { mut kit, bob, cat, first, .. } = room("head");
     // A read mark that moved twice is one column, and a session's end is a row; both count for the head.
     for n in [0, 1] {
-        let command = MarkRead { at: 0, reader: bob.profile, conversation: first.conversation, n };
+        let command = MarkRead { at: UnixMs(0), reader: bob.profile, conversation: first.conversation, n };
         kit.write(command).0.expect("a read mark");
     }
     kit.crash();

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use natter::base::time::UnixMs;
 use natter::limits::{ERASE_EVERY, STORE_BUSY_MS};
 use natter::model::id::ProfileId;
 use natter::model::message::{DeleteMessage, Destination, PostMessage};
@@ -30,7 +31,7 @@ fn bytes(path: &Path) -> u64 {
 #[test]
 fn a_new_database_is_private_sound_and_empty() {
     let mut kit = Kit::new("new");
-    assert_eq!((kit.start.head, kit.start.newest_ms, kit.start.ended.len()), (0, 0, 0));
+    assert_eq!((kit.start.head, kit.start.newest_ms.0, kit.start.ended.len()), (0, 0, 0));
     let epoch = kit.start.epoch.clone();
     assert!((1..=32).contains(&epoch.len()));
     assert!(epoch.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()), "{epoch}");
@@ -361,7 +362,7 @@ fn erased_content_leaves_a_shared_wal_after_the_other_process_could_copy_it() {
     // Enough that the next log does not overwrite the previous one.
     fill(&mut kit, ann.profile, bob.profile, &"x".repeat(12_000), 20).expect("a commit");
     let message = kit.say(ann.profile, Destination::To(bob.profile), secret).id;
-    kit.write(DeleteMessage { at: 2, actor: ann.profile, message }).0.expect("deleted");
+    kit.write(DeleteMessage { at: UnixMs(2), actor: ann.profile, message }).0.expect("deleted");
     let mut now = Instant::now();
     let mut look = |kit: &mut Kit| {
         kit.store().maintain(now).expect("a checkpoint");

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use natter::base::secret::Secret;
+use natter::base::time::UnixMs;
 use natter::model::conversation::CreateConversation;
 use natter::model::id::{ConversationId, ProfileId};
 use natter::model::message::{
@@ -79,7 +80,7 @@ fn a_search_finds_the_same_with_all_of_an_index_with_half_and_with_none() {
         follow(&mut index, Instant::now());
         if round == 1 {
             let edit = EditMessage {
-                at: 1,
+                at: UnixMs(1),
                 actor: room.ann.profile,
                 message: sent[0].id,
                 body: "number0 talk".to_owned(),
@@ -104,7 +105,7 @@ fn an_erased_text_is_removed_from_the_index_and_then_its_row_also_after_a_crash(
     assert!(holds(&room.kit, "secretword0"));
 
     let delete = |room: &mut Room, at: usize| {
-        let delete = DeleteMessage { at: 2, actor: room.ann.profile, message: secrets[at].id };
+        let delete = DeleteMessage { at: UnixMs(2), actor: room.ann.profile, message: secrets[at].id };
         room.kit.write(delete).0.expect("a deletion");
     };
     delete(&mut room, 0);
@@ -171,7 +172,7 @@ fn an_unusable_index_is_rebuilt_and_searches_continue() {
     let found = find(&mut room.kit, room.ann.profile, "number7", None);
     assert_eq!(bodies(&found), ["number7 talk"], "without the index");
     let edit = EditMessage {
-        at: 1,
+        at: UnixMs(1),
         actor: room.ann.profile,
         message: found.messages[0].id,
         body: "number7 talks".to_owned(),
@@ -197,7 +198,7 @@ fn a_long_search_continues_by_next_and_reports_what_it_skipped() {
     let groups: Vec<ConversationId> = (0..5)
         .map(|i| {
             let create = CreateConversation {
-                at: 1,
+                at: UnixMs(1),
                 creator: ann.profile,
                 client_id: None,
                 id: kit.id(),

@@ -2,6 +2,7 @@
 
 use natter::base::id::Id;
 use natter::base::secret::Secret;
+use natter::base::time::UnixMs;
 use natter::model::conversation::MarkRead;
 use natter::model::id::{MessageId, UploadId};
 use natter::model::member::FindAccount;
@@ -108,7 +109,7 @@ fn a_post_is_refused_because_of_stored_state() {
 fn the_references_of_a_post_must_exist() {
     let Room { mut kit, ann, bob, cat, first, other, .. } = room("shows");
     let to = Destination::To(bob.profile);
-    let wrong_time = MessageId::of(first.id.unix_ms() + 1, 0x5a5a, first.seq);
+    let wrong_time = MessageId::of(first.id.unix_ms().after(1), 0x5a5a, first.seq);
     type Row = (&'static str, Option<MessageId>, Vec<UploadId>, Result<(), Refusal>);
     let rows: [Row; 6] = [
         ("a message of this conversation", Some(first.id), vec![], Ok(())),
@@ -285,27 +286,27 @@ fn an_internal_fault_undoes_its_command_alone() {
 #[test]
 fn time_and_ids_never_run_backwards() {
     let Room { mut kit, ann, bob, .. } = room("time");
-    kit.now_ms = NOW_MS - 5_000;
+    kit.now_ms = UnixMs(NOW_MS.0 - 5_000);
     let early = kit.say(ann.profile, Destination::To(bob.profile), "the clock was set back");
-    assert_eq!((early.created_at.0, early.id.unix_ms()), (NOW_MS, NOW_MS));
+    assert_eq!((early.created_at, early.id.unix_ms()), (NOW_MS, NOW_MS));
     kit.crash();
     kit.reopen();
     let after = kit.say(ann.profile, Destination::To(bob.profile), "still");
-    assert_eq!(after.created_at.0, NOW_MS);
-    kit.now_ms = NOW_MS + 1;
+    assert_eq!(after.created_at, NOW_MS);
+    kit.now_ms = NOW_MS.after(1);
     let late = kit.say(ann.profile, Destination::To(bob.profile), "and on");
-    assert_eq!(late.created_at.0, NOW_MS + 1);
+    assert_eq!(late.created_at, NOW_MS.after(1));
     kit.close();
     kit.reopen();
-    assert_eq!(kit.start.newest_ms, NOW_MS + 1);
+    assert_eq!(kit.start.newest_ms, NOW_MS.after(1));
     // Ids keep the order within a millisecond, whatever random bits they have, and across a restart.
-    kit.now_ms = NOW_MS + 2;
+    kit.now_ms = NOW_MS.after(2);
     let mut newest = late.id;
     for random in [0, 0xffff, 0, 7, 0x5a5a, 1] {
         let post = PostMessage { random, ..kit.post(ann.profile, Destination::To(bob.profile), "burst") };
         let id = complete(kit.write(post).0.expect("a post")).id;
         assert!(id > newest, "{id} after {newest}");
-        assert_eq!(id.unix_ms(), NOW_MS + 2);
+        assert_eq!(id.unix_ms(), NOW_MS.after(2));
         newest = id;
         kit.close();
         kit.reopen();
@@ -328,7 +329,7 @@ fn time_and_ids_never_run_backwards() {
     let id = complete(kit.write(post).0.expect("a post")).id;
     assert_eq!(id.high(), newest.high() | 0xffff);
     // A clock with an absurd time neither panics nor breaks an id.
-    kit.now_ms = u64::MAX;
+    kit.now_ms = UnixMs(u64::MAX);
     let post = kit.post(ann.profile, Destination::To(bob.profile), "far");
     let far = complete(kit.write(post).0.expect("a post"));
     assert_eq!(far.created_at.0, (1 << 48) - 1);

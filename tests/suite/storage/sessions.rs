@@ -1,6 +1,7 @@
 //! Sessions: the exchange of refresh tokens, and which ended sessions are remembered.
 
 use natter::base::id::Id;
+use natter::base::time::UnixS;
 use natter::model::event::{Event, Fact};
 use natter::model::id::SessionId;
 use natter::model::operation::Refusal;
@@ -9,7 +10,7 @@ use natter::model::session::{EndSession, RefreshSession};
 use crate::store_kit::{ACCESS_S, Kit, REFRESH_S};
 
 pub fn refresh(kit: &mut Kit, session: SessionId, refresh_uuid: Id) -> RefreshSession {
-    let unix_s = kit.now_ms / 1_000;
+    let unix_s = kit.now_ms.s();
     RefreshSession {
         at: kit.now_ms,
         session,
@@ -17,12 +18,12 @@ pub fn refresh(kit: &mut Kit, session: SessionId, refresh_uuid: Id) -> RefreshSe
         device: None,
         next_access_uuid: kit.id(),
         next_refresh_uuid: kit.id(),
-        access_expire: unix_s + ACCESS_S,
-        refresh_expire: unix_s + REFRESH_S,
+        access_expire: unix_s.after(ACCESS_S),
+        refresh_expire: unix_s.after(REFRESH_S),
     }
 }
 
-fn ended(events: &[Event]) -> Option<(SessionId, u64)> {
+fn ended(events: &[Event]) -> Option<(SessionId, UnixS)> {
     match events {
         [Event { fact: Fact::SessionEnded(ended), .. }] => Some((ended.session, ended.until)),
         _ => None,
@@ -60,9 +61,9 @@ fn a_refresh_token_rotates_repeats_and_detects_reuse() {
         let ann = kit.person("ann");
         let mut given = vec![ann.refresh_uuid];
         let mut newest = None;
-        let mut until = kit.now_ms / 1_000 + ACCESS_S;
+        let mut until = kit.now_ms.s().after(ACCESS_S);
         for (step, (token, later, expect)) in steps.iter().enumerate() {
-            kit.now_ms += later;
+            kit.now_ms.0 += later;
             let presented = given.get(*token).copied().unwrap_or(Id::from_u128(*token as u128));
             let command = refresh(&mut kit, ann.session, presented);
             let (next_refresh, access_expire) = (command.next_refresh_uuid, command.access_expire);
@@ -114,7 +115,7 @@ fn a_session_bound_to_a_device_is_valid_there_only() {
 fn an_ended_session_is_remembered_until_its_tokens_expire() {
     let mut kit = Kit::new("ended");
     let (ann, bob) = (kit.person("ann"), kit.person("bob"));
-    let until = kit.now_ms / 1_000 + ACCESS_S;
+    let until = kit.now_ms.s().after(ACCESS_S);
     let end = |kit: &Kit, session| EndSession { at: kit.now_ms, session };
     let command = end(&kit, ann.session);
     let (answer, events) = kit.write(command.clone());
@@ -139,7 +140,7 @@ fn an_ended_session_is_remembered_until_its_tokens_expire() {
     assert_eq!(kit.write(command).0.err(), Some(Refusal::Unauthorized));
 
     kit.close();
-    kit.now_ms = until * 1_000;
+    kit.now_ms = until.ms();
     kit.reopen();
     assert_eq!(kit.start.ended, []);
     let cat = kit.person("cat");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use natter::base::crypto::SystemEntropy;
 use natter::base::crypto::p256::P256;
-use natter::base::time::Now;
+use natter::base::time::{Now, UnixS};
 use natter::model::job::{CertificateReport, Done, Job};
 use natter::work::Trust;
 use natter::work::acme::{Renewer, RenewerOptions};
@@ -58,7 +58,7 @@ impl Stage {
     fn new(conduct: Conduct) -> Stage {
         let (dir, authority) = (TestDir::new(), Authority::start(conduct));
         let renewer = open(&dir, &authority, &[NAME]);
-        let now = Now { instant: Instant::now(), unix_ms: START * 1_000 };
+        let now = Now { instant: Instant::now(), unix_ms: UnixS(START).ms() };
         Stage { dir, authority, renewer, now }
     }
 
@@ -101,7 +101,7 @@ impl Stage {
 fn end_of(report: &CertificateReport) -> u64 {
     assert!(report.issued && !report.failed && report.problem.is_none(), "{report:?}");
     let facts = report.acceptor.as_ref().and_then(|acceptor| acceptor.facts()).expect("a certificate");
-    (facts.not_after - START) / DAY
+    facts.not_after.since(UnixS(START)) / DAY
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn an_authority_that_is_not_trusted_or_not_there_is_a_problem_and_no_more() {
         };
         let (mut renewer, acceptor) = Renewer::open(options).expect("a folder");
         assert!(acceptor.facts().is_none());
-        let mut now = Now { instant: Instant::now(), unix_ms: START * 1_000 };
+        let mut now = Now { instant: Instant::now(), unix_ms: UnixS(START).ms() };
         let problem = loop {
             let Done::Certificate(report) = renewer.run(Job::RenewCertificate { always: false, at: now })
             else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use natter::base::id::Id;
 use natter::base::secret::Secret;
+use natter::base::time::UnixMs;
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
 use natter::proto::smtp::{Mailbox, SmtpOptions, Tls};
@@ -20,7 +21,7 @@ fn letter(body: &str) -> Letter {
         member: Id::from_u128(9),
         kind: "verification code",
         to: Secret::new("ada@example.net".to_owned()),
-        date_ms: 1_795_352_634_120,
+        date_ms: UnixMs(1_795_352_634_120),
         subject: Secret::new("Your code".to_owned()),
         body: Secret::new(body.to_owned()),
     }

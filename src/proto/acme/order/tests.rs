@@ -4,13 +4,14 @@ use super::*;
 use crate::base::crypto::SystemEntropy;
 use crate::base::crypto::p256::P256;
 use crate::base::json::Value;
+use crate::base::time::UnixMs;
 use crate::proto::x509;
 use Method::{Http01, TlsAlpn01};
 
 const DOMAIN: &str = "chat.example.org";
 
 fn now() -> Now {
-    Now { instant: Instant::now(), unix_ms: 1_000_000_000_000 }
+    Now { instant: Instant::now(), unix_ms: UnixMs(1_000_000_000_000) }
 }
 
 fn new_key() -> SigningKey {
@@ -197,7 +198,7 @@ fn a_broken_connection_is_tried_again_some_times() {
         (url == "https://a/dir").then(|| Ok(response(503, &[("retry-after", "3600")], "")))
     });
     let failure = ran.result.expect_err("a failure");
-    assert_eq!(failure.not_before, Some(1_000_000_000 + 3_600));
+    assert_eq!(failure.not_before, Some(UnixS(1_000_000_000 + 3_600)));
     assert_eq!(ran.urls.len(), 1, "it asked for patience");
 }
 
@@ -209,7 +210,7 @@ fn a_limit_ends_the_order_until_the_authority_says() {
         (url == "https://a/new-order").then_some(Ok(refusal))
     });
     let failure = ran.result.expect_err("a failure");
-    assert_eq!((failure.not_before, failure.of_validation), (Some(1_000_007_200), false));
+    assert_eq!((failure.not_before, failure.of_validation), (Some(UnixS(1_000_007_200)), false));
     assert_eq!(failure.reason, "the authority refused to take an order: why");
 }
 

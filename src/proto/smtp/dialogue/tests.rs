@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::super::Mailbox;
 use super::*;
+use crate::base::time::UnixMs;
 use crate::limits::SMTP_REPLY_MAX;
 
 /// What the client must send, and the reply of the server. `*` is the TLS handshake.
@@ -21,7 +22,7 @@ fn mail(body: &str) -> Mail {
         to: Mailbox::parse("ada@example.net").expect("a mailbox"),
         subject: "s".to_owned(),
         body: body.to_owned(),
-        date_ms: 0,
+        date_ms: UnixMs(0),
         message_id: "1@example.org".to_owned(),
     }
 }
