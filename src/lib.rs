@@ -195,19 +195,21 @@
 #[doc = include_str!("site/protocol.md")]
 pub mod protocol {}
 
-pub mod auth;
+// Public are the parts that tests, benches and examples drive by hand (the server and the store as values, the wire formats,
+// the nouns between them), and what `main` calls. All else is private, so that the compiler reports what nothing uses.
+mod auth;
 pub mod base;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod limits;
-pub mod logging;
-pub mod messaging;
+mod logging;
+mod messaging;
 pub mod model;
 pub mod proto;
-pub mod runtime;
+mod runtime;
 pub mod server;
-pub mod site;
+mod site;
 pub mod store;
-pub mod uploads;
+mod uploads;
 pub mod work;

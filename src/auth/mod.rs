@@ -2,18 +2,18 @@
 //!
 //! Imports nothing of messages.
 
-pub mod accounts;
-pub mod admin;
-pub mod codes;
+pub(crate) mod accounts;
+pub(crate) mod admin;
+pub(crate) mod codes;
 mod common_passwords;
-pub mod deletion;
-pub mod export;
-pub mod password;
-pub mod profiles;
-pub mod push;
-pub mod rules;
-pub mod sessions;
-pub mod sign_in;
-pub mod sign_up;
-pub mod tickets;
-pub mod token;
+pub(crate) mod deletion;
+pub(crate) mod export;
+pub(crate) mod password;
+pub(crate) mod profiles;
+pub(crate) mod push;
+pub(crate) mod rules;
+pub(crate) mod sessions;
+pub(crate) mod sign_in;
+pub(crate) mod sign_up;
+pub(crate) mod tickets;
+pub(crate) mod token;

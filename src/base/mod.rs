@@ -3,21 +3,21 @@
 //! It imports no other module of natter but `limits`, and knows neither protocols nor chat.
 
 pub mod crypto;
-pub mod emoji;
-pub mod fold;
+pub(crate) mod emoji;
+pub(crate) mod fold;
 pub mod id;
 pub mod json;
 pub mod network;
-pub mod no_follow;
-pub mod open_file;
+pub(crate) mod no_follow;
+pub(crate) mod open_file;
 pub mod percent;
 pub mod secret;
 pub mod send_queue;
 pub mod slab;
 #[cfg(test)]
-pub mod testing;
-pub mod text;
+pub(crate) mod testing;
+pub(crate) mod text;
 pub mod time;
-pub mod timers;
-pub mod turns;
-pub mod words;
+pub(crate) mod timers;
+pub(crate) mod turns;
+pub(crate) mod words;

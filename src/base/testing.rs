@@ -26,7 +26,6 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 pub struct Folder(PathBuf);
 
 impl Folder {
-    #[expect(clippy::new_without_default, reason = "it makes a folder")]
     pub fn new() -> Folder {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("natter-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

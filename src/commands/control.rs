@@ -62,7 +62,7 @@ impl Control {
         let data_dir = match needs {
             Needs::MayCreate => DataDir::open(&config.data_dir, &config.uploads),
             _ if !store::exists(&store_options(config)) => return Err(no_server(config)),
-            _ => DataDir::open_existing(&config.data_dir, &config.uploads),
+            _ => DataDir::open_existing(&config.data_dir),
         };
         match data_dir {
             Ok(data_dir) => Ok(Control::Here(Box::new(Here::open(config, data_dir, needs)?))),

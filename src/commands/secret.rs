@@ -34,11 +34,10 @@ fn reset(config: &Config) -> Result<bool, String> {
     if !store::exists(&options) {
         return Err(no_server(config));
     }
-    let data_dir =
-        DataDir::open_existing(&config.data_dir, &config.uploads).map_err(|fault| match fault {
-            DataDirFault::Locked { .. } => format!("{fault}: stop the server first"),
-            fault => fault.to_string(),
-        })?;
+    let data_dir = DataDir::open_existing(&config.data_dir).map_err(|fault| match fault {
+        DataDirFault::Locked { .. } => format!("{fault}: stop the server first"),
+        fault => fault.to_string(),
+    })?;
     let is_missing = secrets::missing(data_dir.path(), config).contains(&secrets::PASSWORD);
     // A secret that the database does not know is not replaced, because it may still be needed elsewhere.
     if !is_missing

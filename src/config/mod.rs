@@ -6,12 +6,12 @@
 //! Invariant: natter can run with every [`Config`] that exists, and all faults are reported at once, so that a start does
 //! not fail twice for one environment.
 
-pub mod dotenv;
-pub mod fields;
+pub(crate) mod dotenv;
+pub(crate) mod fields;
 mod read;
-pub mod secrets;
-pub mod url;
-pub mod values;
+pub(crate) mod secrets;
+pub(crate) mod url;
+pub(crate) mod values;
 
 use std::ffi::OsString;
 use std::io;

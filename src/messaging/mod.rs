@@ -2,13 +2,13 @@
 //!
 //! Imports nothing of passwords and tokens.
 
-pub mod changes;
-pub mod conversations;
-pub mod events;
-pub mod groups;
-pub mod messages;
-pub mod search;
-pub mod streams;
+pub(crate) mod changes;
+pub(crate) mod conversations;
+pub(crate) mod events;
+pub(crate) mod groups;
+pub(crate) mod messages;
+pub(crate) mod search;
+pub(crate) mod streams;
 
 /// A number in an opaque `next`: decimal digits and nothing else.
 fn read_number(text: &str) -> Option<u64> {

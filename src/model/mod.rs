@@ -5,7 +5,7 @@
 
 #![warn(missing_docs)]
 
-pub mod attempts;
+pub(crate) mod attempts;
 pub mod backup;
 pub mod code;
 pub mod conversation;
@@ -15,7 +15,7 @@ pub mod handler;
 pub mod id;
 pub mod job;
 pub mod mail;
-pub mod mail_text;
+pub(crate) mod mail_text;
 pub mod member;
 pub mod message;
 pub mod metrics;
@@ -29,6 +29,6 @@ pub mod readiness;
 pub mod session;
 pub mod settings;
 #[cfg(test)]
-pub mod testing;
-pub mod tickets;
+pub(crate) mod testing;
+pub(crate) mod tickets;
 pub mod upload;

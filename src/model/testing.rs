@@ -44,7 +44,6 @@ pub struct Stage {
 pub type Played = Result<Step, Problem>;
 
 impl Stage {
-    #[expect(clippy::new_without_default, reason = "a stage is set up by name")]
     pub fn new() -> Stage {
         Stage {
             now: Now { instant: Instant::now(), unix_ms: UNIX_MS },

@@ -7,7 +7,7 @@ pub mod acme;
 pub mod http;
 pub mod image;
 pub mod media;
-pub mod push;
+pub(crate) mod push;
 pub mod smtp;
 pub mod sse;
 #[cfg(not(feature = "tls"))]

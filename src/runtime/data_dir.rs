@@ -24,7 +24,6 @@ pub const SOCKET_PATH_MAX: usize =
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    uploads: PathBuf,
     /// Kept for its lock.
     _lock: File,
 }
@@ -70,24 +69,20 @@ impl DataDir {
     pub fn open(path: &Path, uploads: &Path) -> Result<DataDir, DataDirFault> {
         fits_socket(path)?;
         make_folder(path)?;
-        let data_dir = DataDir::open_existing(path, uploads)?;
+        let data_dir = DataDir::open_existing(path)?;
         make_folder(uploads)?;
         Ok(data_dir)
     }
 
     /// As [`DataDir::open`], in a folder that must exist.
-    pub fn open_existing(path: &Path, uploads: &Path) -> Result<DataDir, DataDirFault> {
+    pub fn open_existing(path: &Path) -> Result<DataDir, DataDirFault> {
         fits_socket(path)?;
         let lock = take_lock(&path.join(LOCK))?;
-        Ok(DataDir { path: path.to_owned(), uploads: uploads.to_owned(), _lock: lock })
+        Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    pub fn uploads(&self) -> &Path {
-        &self.uploads
     }
 
     /// The path of the control socket. Only the holder of the lock may unlink and bind it.
@@ -213,7 +208,8 @@ mod tests {
         }
         let lock = path.join("lock");
         assert_eq!(mode(&lock), 0o600);
-        assert_eq!((held.path(), held.uploads()), (path.as_path(), uploads.as_path()));
+        assert_eq!(held.path(), path.as_path());
+
         assert_eq!(held.control_socket(), path.join("control.sock"));
         let text = refused(&path, &uploads);
         assert_eq!(

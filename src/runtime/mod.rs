@@ -284,11 +284,6 @@ impl Runtime {
         self.redirect
     }
 
-    /// The channel of background errors.
-    pub fn background(&self) -> Background {
-        self.background.clone()
-    }
-
     /// Starts the threads of the database. If a later step of the start fails, dropping the queue ends them.
     pub fn storage<R: Reads>(
         &self,

@@ -77,22 +77,22 @@
 //! ```
 
 mod admission;
-pub mod background;
-pub mod calls;
-pub mod clock;
-pub mod close_reason;
-pub mod conn;
+pub(crate) mod background;
+pub(crate) mod calls;
+pub(crate) mod clock;
+pub(crate) mod close_reason;
+pub(crate) mod conn;
 pub mod contract;
-pub mod core;
-pub mod crowd;
-pub mod dispatch;
-pub mod publish;
-pub mod reactions;
+pub(crate) mod core;
+pub(crate) mod crowd;
+pub(crate) mod dispatch;
+pub(crate) mod publish;
+pub(crate) mod reactions;
 pub mod request;
 pub mod schema;
 pub mod streams;
-pub mod turn;
-pub mod uploads;
+pub(crate) mod turn;
+pub(crate) mod uploads;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

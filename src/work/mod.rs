@@ -5,7 +5,7 @@
 
 #[cfg(feature = "acme")]
 pub mod acme;
-pub mod certificate;
+pub(crate) mod certificate;
 mod exchange;
 pub mod files;
 pub mod geolocation;

@@ -15,7 +15,7 @@ use crate::model::job::{Done, Job};
 use crate::model::push::{Notification, Pushed};
 use crate::proto::http::client::{ResponseHead, ResponseReader};
 use crate::proto::push::encryption::{PADDING_STEP, encrypt};
-use crate::proto::push::request::{PushEndpoint, PushRequest, Urgency, Verdict, verdict};
+use crate::proto::push::request::{PushEndpoint, PushRequest, Verdict, verdict};
 use crate::proto::push::vapid;
 
 /// Time limit of one notification, connection included.
@@ -76,7 +76,6 @@ impl PushSender {
         let authorization = vapid::authorization(key, service, contact.as_deref(), notification.unix_s);
         let request = endpoint.post(&PushRequest {
             ttl_s: PUSH_TTL_S,
-            urgency: Urgency::High,
             topic: &notification.topic,
             authorization: &authorization,
             body: &body,

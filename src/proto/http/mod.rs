@@ -10,5 +10,5 @@ pub mod language;
 pub mod mime;
 pub mod multipart;
 pub mod range;
-pub mod response;
+pub(crate) mod response;
 pub mod target;

@@ -47,10 +47,6 @@ impl ResponseHead {
         ResponseHead { status, lines: Vec::with_capacity(256) }
     }
 
-    pub fn status(&self) -> u16 {
-        self.status
-    }
-
     /// Adds a field; see [`ResponseHead::push`].
     pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> ResponseHead {
         self.push(name, &value.into());

@@ -25,19 +25,11 @@ pub struct PushEndpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadPushEndpoint;
 
-/// How soon a device is to be woken (RFC 8030 §5.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
-    Normal,
-    High,
-}
-
 /// One message for a push service.
 #[derive(Clone, Copy, Debug)]
 pub struct PushRequest<'a> {
     /// Seconds for which the service keeps it for a device that is away.
     pub ttl_s: u32,
-    pub urgency: Urgency,
     /// A later message of the same topic replaces it while the device is away.
     pub topic: &'a str,
     /// Of [`super::vapid::authorization`].
@@ -72,16 +64,12 @@ impl PushEndpoint {
         Ok(PushEndpoint { service, target })
     }
 
-    /// The bytes of the request.
+    /// The bytes of the request. A device is to be woken at once (RFC 8030 §5.3).
     pub fn post(&self, request: &PushRequest<'_>) -> Vec<u8> {
-        let PushRequest { ttl_s, urgency, topic, authorization, body } = *request;
+        let PushRequest { ttl_s, topic, authorization, body } = *request;
         debug_assert!(topic.len() <= TOPIC_CHARS_MAX, "a topic of {} characters", topic.len());
-        let urgency = match urgency {
-            Urgency::Normal => "normal",
-            Urgency::High => "high",
-        };
         let mut bytes = format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: {authorization}\r\nTTL: {ttl_s}\r\nUrgency: {urgency}\r\n\
+            "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: {authorization}\r\nTTL: {ttl_s}\r\nUrgency: high\r\n\
              Topic: {topic}\r\nContent-Encoding: aes128gcm\r\nContent-Type: application/octet-stream\r\n\
              Content-Length: {}\r\nUser-Agent: natter\r\nConnection: close\r\n\r\n",
             self.target,
@@ -147,13 +135,8 @@ mod tests {
     #[test]
     fn a_request() {
         let endpoint = PushEndpoint::parse("https://push.example:8443/a?b").expect("an address");
-        let request = PushRequest {
-            ttl_s: 60,
-            urgency: Urgency::High,
-            topic: "topic",
-            authorization: "vapid t=x, k=y",
-            body: b"\x00\xff",
-        };
+        let request =
+            PushRequest { ttl_s: 60, topic: "topic", authorization: "vapid t=x, k=y", body: b"\x00\xff" };
         let expect = "POST /a?b HTTP/1.1\r\nHost: push.example:8443\r\nAuthorization: vapid t=x, k=y\r\nTTL: 60\r\n\
                       Urgency: high\r\nTopic: topic\r\nContent-Encoding: aes128gcm\r\n\
                       Content-Type: application/octet-stream\r\nContent-Length: 2\r\nUser-Agent: natter\r\n\

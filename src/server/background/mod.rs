@@ -2,9 +2,9 @@
 //!
 //! `tasks` has the table of what runs when; the other files have what one run does.
 
-pub mod certificate;
-pub mod last_seen;
-pub mod outbox;
-pub mod push;
-pub mod tasks;
-pub mod upkeep;
+pub(crate) mod certificate;
+pub(crate) mod last_seen;
+pub(crate) mod outbox;
+pub(crate) mod push;
+pub(crate) mod tasks;
+pub(crate) mod upkeep;

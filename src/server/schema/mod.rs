@@ -7,14 +7,14 @@
 //! and frames that they see with the documents.
 
 pub mod asyncapi;
-pub mod events;
+pub(crate) mod events;
 pub mod examples;
 pub mod openapi;
 pub mod operations;
 pub mod pretty;
 pub mod reference;
-pub mod shape;
-pub mod types;
+pub(crate) mod shape;
+pub(crate) mod types;
 pub mod typescript;
 
 mod accounts;

@@ -3,17 +3,17 @@
 //! Owns the delivery of events: the hub, the replay after a cursor, presence and other ephemeral events.
 
 pub mod backlog;
-pub mod echo;
-pub mod ephemeral;
-pub mod export;
-pub mod focus;
-pub mod hub;
-pub mod legacy_socket;
-pub mod ops;
-pub mod poll;
-pub mod presence;
-pub mod publication;
-pub mod replay;
-pub mod sse;
-pub mod values;
-pub mod websocket;
+pub(crate) mod echo;
+pub(crate) mod ephemeral;
+pub(crate) mod export;
+pub(crate) mod focus;
+pub(crate) mod hub;
+pub(crate) mod legacy_socket;
+pub(crate) mod ops;
+pub(crate) mod poll;
+pub(crate) mod presence;
+pub(crate) mod publication;
+pub(crate) mod replay;
+pub(crate) mod sse;
+pub(crate) mod values;
+pub(crate) mod websocket;

@@ -1,4 +1,4 @@
 //! The body of an upload, from the socket to its file, and what uploads in progress reserve of their owner's quota.
 
-pub mod receive;
-pub mod reservations;
+pub(crate) mod receive;
+pub(crate) mod reservations;
