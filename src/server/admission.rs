@@ -11,10 +11,8 @@ use super::Server;
 use super::close_reason::CloseReason;
 use super::conn::{Conn, Phase};
 use super::contract::{ConnId, Effect, ListenerKind};
-use super::core::Core;
 use super::crowd;
 use super::dispatch;
-use super::request::admit;
 use super::request::delays;
 use super::request::http;
 use super::request::respond;
@@ -96,8 +94,7 @@ impl Server {
 
     /// Refuses the largest incomplete requests and messages while all of them together hold too much memory.
     pub(super) fn relieve(&mut self) {
-        let request_max = |core: &Core| core.settings.limits.head_max.max(admit::whole_body_max(core));
-        while let Some(id) = self.core.receiving.victim(|| request_max(&self.core)) {
+        while let Some(id) = self.core.receiving.victim(&self.core.settings.limits) {
             self.with_conn(id, dispatch::crowded_out);
             // What is left of it holds nothing, or it is closed.
             if self.conns.get(id).is_some_and(|conn| conn.held.is_some()) {

@@ -26,7 +26,7 @@ use crate::server::request::exchange::Exchange;
 use crate::server::request::rate_limit::{Bucket, Verdict};
 use crate::server::request::reads;
 use crate::server::request::router::{self, Found};
-use crate::server::request::routes::{self, Access, Action, BodyKind, RateClass, Route};
+use crate::server::request::routes::{Access, Action, BodyKind, RateClass, Route};
 use crate::server::request::upload_head;
 
 /// How long a JSON request may take from its first byte. After that: 408.
@@ -356,15 +356,6 @@ pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
         BodyKind::None | BodyKind::Json | BodyKind::Form(_) => limits.json_body_max,
         BodyKind::Upload | BodyKind::Any => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
     }
-}
-
-/// The most bytes of a body that is kept in memory until it is complete.
-pub fn whole_body_max(core: &Core) -> usize {
-    routes::all()
-        .filter(|route| !matches!(route.body, BodyKind::Upload))
-        .map(|route| body_max(core, Some(route)))
-        .max()
-        .unwrap_or(0)
 }
 
 /// From the first byte of the request to the last of its body.

@@ -11,15 +11,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::network::Prefix;
+use crate::limits::Limits;
 use crate::model::id::MemberId;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::ConnId;
+use crate::server::request::routes::BodyKind;
 
 /// Bytes of anonymous requests. Above: 503 `busy` for the largest request of the network that holds the most.
 const STRANGERS_BYTES_MAX: usize = 16_777_216;
 /// Bytes of the requests of members. Above: the same by member.
 const MEMBERS_BYTES_MAX: usize = 67_108_864;
-/// How many requests of the greatest length a pool has room for at least, for any configured length.
+/// How many requests or messages of the greatest length a pool has room for at least, for any configured length.
 const WHOLE_REQUESTS_MIN: usize = 16;
 
 /// Whose the bytes are.
@@ -77,11 +79,14 @@ impl Receiving {
         }
     }
 
-    /// The connection that gives way; `None` unless a pool is over its bound. `request_max` is the length of the largest request.
-    pub fn victim(&self, request_max: impl Fn() -> usize) -> Option<ConnId> {
-        [STRANGERS_BYTES_MAX, MEMBERS_BYTES_MAX].into_iter().zip(&self.pools).find_map(|(max, pool)| {
-            // The length is asked for only in a full pool, since this runs after each input.
-            let is_full = pool.bytes > max && pool.bytes > request_max().saturating_mul(WHOLE_REQUESTS_MIN);
+    /// The connection that gives way; `None` unless a pool is over its bound.
+    pub fn victim(&self, limits: &Limits) -> Option<ConnId> {
+        let request_max = limits.head_max.max(limits.json_body_max);
+        // Only members have WebSockets.
+        let bounds =
+            [(STRANGERS_BYTES_MAX, request_max), (MEMBERS_BYTES_MAX, request_max.max(limits.ws_message_max))];
+        self.pools.iter().zip(bounds).find_map(|(pool, (bytes_max, whole_max))| {
+            let is_full = pool.bytes > bytes_max.max(whole_max.saturating_mul(WHOLE_REQUESTS_MIN));
             is_full.then(|| pool.largest())?
         })
     }
@@ -117,14 +122,16 @@ impl Pool {
     }
 }
 
-/// How many bytes of incomplete requests a connection holds, and for whom. A buffer counts with its capacity.
+/// How many bytes of incomplete requests a connection holds, and for whom. A buffer counts with its capacity. What an echo of the
+/// conformance build holds does not count: 16 of its bodies would make the pools of all others as large.
 fn held(conn: &Conn) -> Option<(Holder, usize)> {
     let mut bytes = conn.inbox.capacity();
     let mut address = conn.peer;
     let mut account = None;
     match &conn.phase {
         Phase::ReadBody(reading) => {
-            bytes += reading.body.capacity();
+            let is_echo = reading.exchange.route.is_some_and(|route| route.body == BodyKind::Any);
+            bytes += if is_echo { 0 } else { reading.body.capacity() };
             address = reading.exchange.client.address;
             account = reading.exchange.actor.map(|actor| actor.member);
         }
@@ -179,9 +186,20 @@ mod tests {
         let mut receiving = Receiving::default();
         let holder = Holder::Account(Id::from_u128(1));
         receiving.pools[1].add(holder, ConnId(7), MEMBERS_BYTES_MAX);
-        assert_eq!(receiving.victim(|| 0), None, "at the bound");
+        assert_eq!(receiving.victim(&Limits::default()), None, "at the bound");
         receiving.pools[1].add(holder, ConnId(8), 1);
-        assert_eq!(receiving.victim(|| 0), Some(ConnId(7)));
-        assert_eq!(receiving.victim(|| MEMBERS_BYTES_MAX), None);
+        assert_eq!(receiving.victim(&Limits::default()), Some(ConnId(7)));
+        let large = MEMBERS_BYTES_MAX / WHOLE_REQUESTS_MIN + 1;
+        for limits in [
+            Limits { head_max: large, ..Limits::default() },
+            Limits { json_body_max: large, ..Limits::default() },
+            Limits { ws_message_max: large, ..Limits::default() },
+        ] {
+            assert_eq!(receiving.victim(&limits), None);
+        }
+        let stranger = Holder::Network(Prefix::outermost("192.0.2.1".parse().expect("an address")));
+        receiving.pools[0].add(stranger, ConnId(9), STRANGERS_BYTES_MAX + 1);
+        let limits = Limits { ws_message_max: large, ..Limits::default() };
+        assert_eq!(receiving.victim(&limits), Some(ConnId(9)), "a stranger has no WebSocket");
     }
 }

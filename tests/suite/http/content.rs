@@ -464,6 +464,16 @@ fn the_conformance_build_echoes() {
     world.say(conn, "text");
     world.send(conn, &[0x82, 0x83, 0, 0, 0, 0, 1, 2, 3]);
     assert_eq!(world.frames(conn), [Frame::Text("text".to_owned()), Frame::Binary(vec![1, 2, 3])]);
+    // More than the requests of strangers may hold.
+    let body = "x".repeat(7_000_000);
+    let complete =
+        format!("POST /__echo HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let conns = [(); 3].map(|()| world.connect());
+    conns.iter().for_each(|conn| world.send(*conn, &complete.as_bytes()[..complete.len() - 1]));
+    for conn in conns {
+        world.send(conn, b"x");
+        assert_eq!(responses(&mut world.take(conn), false)[0].text(), body);
+    }
 }
 
 #[cfg(feature = "conformance")]
