@@ -62,7 +62,7 @@ const SERVER: &[(&str, &[&str])] = &[
     ("background", &["request"]),
     ("dispatch", &["request", "streams", "uploads", "background"]),
     ("publish", &["streams", "dispatch"]),
-    ("reactions", &["streams", "dispatch"]),
+    ("reactions", &["streams", "background", "dispatch"]),
     // A part of the value itself, which it names: see [`SERVER_ITSELF`].
     ("admission", &["request", "streams", "dispatch"]),
     // The API documents, written from the table of routes.

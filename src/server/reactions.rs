@@ -1,10 +1,11 @@
 //! What the server does because of a committed fact, in addition to sending the event to its audience.
 //!
-//! Owns the list of facts that cause something. Leaves what they cause to `presence` and the streams.
+//! Owns the list of facts that cause something. Leaves what they cause to `presence`, the streams and the pusher.
 //! Invariant: a reaction follows from the fact alone, whether or not the connection that caused it is still there.
 
 use crate::model::event::{Audience, EndedSession, Fact};
 use crate::model::operation::{Answer, Refusal};
+use crate::server::background::push::devices;
 use crate::server::conn::Conns;
 use crate::server::core::Core;
 use crate::server::dispatch;
@@ -40,6 +41,7 @@ fn end_session(core: &mut Core, conns: &mut Conns, ended: &EndedSession, audienc
     let EndedSession { session, until } = *ended;
     core.session_ended(session, until);
     for profile in audience.profiles.iter() {
+        devices::session_ended(core, *profile, session);
         for id in core.hub.of(*profile).to_vec() {
             if let Some(conn) = conns.get_mut(id)
                 && dispatch::session_ended(core, conn, session)

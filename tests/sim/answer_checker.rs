@@ -124,6 +124,17 @@ impl Model {
                     self.end_session(lane, end.session, &outcome.events[0]);
                 }
             }
+            Write::Subscribe(subscribe) => self.subscribe(subscribe, outcome),
+            Write::SetPushLevel(set) => self.set_push_level(set, outcome),
+            Write::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe, outcome),
+            Write::ForgetSubscription(gone) => {
+                check(outcome, Ok(()), 0, "the end of a subscription");
+                self.forget_subscription(gone);
+            }
+            Write::MovePushCursor(moved) => {
+                check(outcome, Ok(()), 0, "the cursor of notifications");
+                self.all_is_pushed(moved.through);
+            }
             // The server's own commands: mail, last seen. Their events are accepted as they are.
             _ => {
                 for event in &outcome.events {
@@ -490,7 +501,17 @@ impl Model {
     }
 
     fn update(&mut self, lane: Lane, update: &UpdateConversation, outcome: &Outcome) {
-        let title = update.title.clone().expect("the clients change titles");
+        let Some(title) = update.title.clone() else {
+            let muted = update.muted.expect("a change");
+            let known = self.conversations.get(&update.conversation);
+            let is_member = known.is_some_and(|known| known.has(update.actor));
+            let expect = if is_member { Ok(()) } else { Err(Refusal::NotFound) };
+            check(outcome, expect, 0, "conversation.update");
+            if is_member {
+                self.mute(update.actor, update.conversation, muted);
+            }
+            return;
+        };
         let expect = self.in_group(update.actor, update.conversation).and_then(|group| {
             if group.admins.contains(&update.actor) { Ok(()) } else { Err(Refusal::NotAllowed) }
         });
@@ -571,6 +592,7 @@ impl Model {
         let group = self.conversation(id);
         let audience = group.members();
         group.leave(remove.profile, removal.seq);
+        self.mute(remove.profile, id, false);
         let what = What::Removed { conversation: id, profile: remove.profile, admin: was_admin };
         self.record(lane, removal, what, audience);
         if orphaned {
@@ -638,12 +660,13 @@ impl Model {
         let session = self.sessions.get_mut(&id).expect("it is there");
         session.ended = true;
         let audience = BTreeSet::from([session.profile]);
+        self.end_subscription(id);
         self.record(lane, event, What::Ended { session: id }, audience);
     }
 }
 
 /// Compares an outcome with the prediction: the same refusal or none, and the number of events.
-fn check(outcome: &Outcome, expect: Result<(), Refusal>, events: usize, what: &str) {
+pub fn check(outcome: &Outcome, expect: Result<(), Refusal>, events: usize, what: &str) {
     let result = outcome.result.as_ref().map(|_| ()).map_err(|refusal| *refusal);
     assert_eq!(result, expect, "{what}");
     assert_eq!(outcome.events.len(), events, "events of {what}");

@@ -136,6 +136,7 @@ impl Run {
             live: false,
             resetting: false,
             shown: None,
+            showing: None,
             text: Vec::new(),
             value: None,
             poll: None,

@@ -70,8 +70,12 @@ pub enum Ask {
     Rename,
     /// Subscribes a session to notifications.
     Push,
+    /// Changes or ends a subscription, also one that is not there.
+    PushChange,
     /// Says what a device shows.
-    Focus,
+    Focus {
+        shown: Option<ConversationId>,
+    },
     /// `exact`: nothing changes until it is complete.
     Export {
         exact: bool,
@@ -207,6 +211,8 @@ pub struct Stream {
     pub resetting: bool,
     /// Legacy socket: the `n` of the last message shown.
     pub shown: Option<u64>,
+    /// Native: the conversation that the server knows to be shown.
+    pub showing: Option<ConversationId>,
     /// An event stream: its body without the chunks.
     pub text: Vec<u8>,
     /// A value stream: the last value.

@@ -181,7 +181,13 @@ impl Run {
                     "{data:?}"
                 );
             }
-            Ask::Focus => assert_eq!(data, &Value::Null),
+            Ask::PushChange => {}
+            Ask::Focus { shown } => {
+                assert_eq!(data, &Value::Null);
+                if let Some(stream) = self.devices[d].stream.as_mut().filter(|stream| stream.conn == conn) {
+                    stream.showing = shown;
+                }
+            }
             Ask::Rename => self.model.check_profile(data, 0),
             Ask::Post { client_id, .. } => self.posted(d, client_id, data, &reply),
             Ask::Read { conversation } => {
@@ -260,7 +266,7 @@ impl Run {
                     }
                 }
             }
-            ("not_found" | "not_allowed", Ask::Change) => {}
+            ("not_found" | "not_allowed", Ask::Change) | ("not_found", Ask::PushChange) => {}
             ("nickname_taken", Ask::Rename) => {}
             (
                 "not_found",

@@ -13,6 +13,7 @@ pub mod export_checker;
 pub mod history;
 pub mod http_checker;
 pub mod network;
+pub mod push_checker;
 pub mod random;
 pub mod reference;
 pub mod runtime;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub http_streams: usize,
     /// Groups are created, joined and left.
     pub groups: bool,
+    /// Most devices have notifications pushed.
+    pub pushes: bool,
     /// People block each other.
     pub blocks: bool,
     pub crashes: bool,
@@ -73,6 +76,7 @@ pub struct Stats {
     pub typings: u64,
     pub found: u64,
     pub exports: u64,
+    pub pushes: u64,
     pub resets: u64,
     pub crashes: u64,
     pub drains: u64,
@@ -104,6 +108,7 @@ impl Stats {
         self.typings += other.typings;
         self.found += other.found;
         self.exports += other.exports;
+        self.pushes += other.pushes;
         self.resets += resets;
         self.crashes += other.crashes;
         self.drains += other.drains;
@@ -150,6 +155,7 @@ pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
     let runtime = &run.runtime;
     (run.stats.disk_failures, run.stats.power_cuts) = (runtime.all_disk_failures(), runtime.power_cuts);
     run.stats.revived = runtime.revived;
+    run.stats.pushes = run.model.pushes.accepted;
     run.stats.transcript = runtime.transcript.digest();
     run.stats
 }
@@ -166,6 +172,7 @@ impl Run {
             http_streams: [0, 250, 700][rng.below(3)],
             groups: rng.chance(700),
             blocks: rng.chance(300),
+            pushes: rng.chance(500),
             crashes: rng.chance(600),
             clock_jumps: rng.chance(300),
             forgetful: false,
@@ -242,6 +249,9 @@ impl Run {
             if self.rng.chance(750) {
                 self.open_stream(d);
             }
+            if self.plan.pushes && self.rng.chance(700) {
+                self.subscribe(d);
+            }
         }
     }
 
@@ -265,6 +275,7 @@ impl Run {
             4,
             3,
             2,
+            when(usize::from(self.plan.pushes), 6),
         ];
         match self.rng.weighted(&weights) {
             0 => {
@@ -289,7 +300,7 @@ impl Run {
             }
             8 => {
                 let index = self.rng.below(self.runtime.jobs());
-                self.runtime.finish_job(&mut self.rng, index);
+                self.runtime.finish_job(&mut self.rng, &mut self.model, index);
             }
             9 => {
                 let ms = [1, 20, 300][self.rng.below(3)];
@@ -297,7 +308,12 @@ impl Run {
             }
             10 => self.runtime.tick(),
             11 => self.stall_a_link(),
-            _ => self.rare_step(),
+            12 => self.rare_step(),
+            // Notifications wait for seconds.
+            _ => {
+                let ms = self.rng.between(500, 6_000) as u64;
+                self.time_passes(Duration::from_millis(ms));
+            }
         }
         if self.plan.forgetful {
             if self.rng.chance(15) {
@@ -311,9 +327,14 @@ impl Run {
         }
         // The loop performs effects once per turn, and a turn may have several inputs.
         if !self.rng.chance(150) {
-            self.runtime.perform(&mut self.rng);
+            self.perform();
         }
         self.runtime.sweep();
+    }
+
+    fn perform(&mut self) {
+        self.runtime.perform(&mut self.rng, &self.model);
+        self.shown_is_not_pushed();
     }
 
     /// The server reads from a connection.
@@ -401,7 +422,7 @@ impl Run {
             let step = at.saturating_duration_since(self.runtime.now.instant);
             self.runtime.pass(step.max(Duration::from_millis(1)));
             self.runtime.tick();
-            self.runtime.perform(&mut self.rng);
+            self.perform();
         }
         self.runtime.pass(end.saturating_duration_since(self.runtime.now.instant));
     }
@@ -439,13 +460,13 @@ impl Run {
         (0..self.runtime.outcomes()).for_each(|_| self.runtime.answer());
         (0..self.runtime.reads()).for_each(|_| self.runtime.run_reader(&self.model, 0));
         (0..self.runtime.reads_done()).for_each(|_| self.runtime.answer_read(0));
-        (0..self.runtime.jobs()).for_each(|_| self.runtime.finish_job(&mut self.rng, 0));
-        self.runtime.perform(&mut self.rng);
+        (0..self.runtime.jobs()).for_each(|_| self.runtime.finish_job(&mut self.rng, &mut self.model, 0));
+        self.perform();
         let writable = self.runtime.writable();
         for conn in writable {
             self.runtime.flush(&mut self.rng, conn);
         }
-        self.runtime.perform(&mut self.rng);
+        self.perform();
         let conns: Vec<ConnId> = self.runtime.links.keys().copied().collect();
         for conn in conns {
             let link = self.runtime.link(conn);
@@ -461,7 +482,7 @@ impl Run {
                 self.receive_end(conn);
             }
         }
-        self.runtime.perform(&mut self.rng);
+        self.perform();
         self.runtime.sweep();
         busy
     }
@@ -510,6 +531,7 @@ impl Run {
         self.everything_is_found();
         self.exports_are_complete();
         self.tokens_expire();
+        self.everything_is_pushed();
         self.all_is_quiet();
         self.runtime.restart(&mut self.rng, &mut self.model);
         self.runtime.check_database();
@@ -600,6 +622,21 @@ impl Run {
                 assert!(self.stats.exports > before, "an export never came");
             }
         }
+    }
+
+    /// Push services answer again, and each message that is unread then was pushed.
+    fn everything_is_pushed(&mut self) {
+        // Longer than the longest wait for a push service.
+        for _ in 0..80 {
+            self.time_passes(Duration::from_secs(10));
+            self.run_until_idle("notifications");
+            if self.model.owed(self.model.head).is_none() {
+                return;
+            }
+            self.time_passes(Duration::from_secs(50));
+            self.run_until_idle("notifications");
+        }
+        self.model.all_is_pushed(self.model.head);
     }
 
     /// Time passes without a refresh: each stream ends with its token.

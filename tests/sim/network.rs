@@ -119,6 +119,11 @@ impl Link {
         self.stalled = false;
     }
 
+    /// The server has nothing more to say on it, as far as it knows.
+    pub fn is_quiet(&self) -> bool {
+        self.server_open && self.client_open && !self.draining && !self.blocked && self.down.is_empty()
+    }
+
     pub fn is_gone(&self) -> bool {
         !self.server_open && !self.client_open
     }

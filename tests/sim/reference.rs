@@ -14,6 +14,7 @@ use natter::model::operation::Lane;
 
 use super::codec::{at, id_at, number_at, text_at};
 use super::history::{Conversation, Message, Version};
+use super::push_checker::Pushes;
 
 /// The content of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +110,7 @@ pub struct Model {
     /// (conversation, n) of each message, by seq.
     pub(super) messages: BTreeMap<u64, (ConversationId, u64)>,
     pub log: BTreeMap<u64, Logged>,
+    pub pushes: Pushes,
 }
 
 /// What others see of a profile.

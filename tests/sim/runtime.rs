@@ -107,6 +107,8 @@ pub struct Runtime {
     pub began_unproven: bool,
     /// The end of a run: new links are fast.
     pub calm: bool,
+    /// Whose notifications about which conversation were looked up.
+    pub looked_up: Vec<(ProfileId, ConversationId)>,
     /// Everything that passed between the server and the rest of the run.
     pub transcript: Transcript,
 }
@@ -163,6 +165,7 @@ impl Runtime {
             draining: false,
             began_unproven: false,
             calm: false,
+            looked_up: Vec::new(),
             transcript: Transcript::new(),
         }
     }
@@ -283,12 +286,12 @@ impl Runtime {
     // ---- effects ------------------------------------------------------------------------------------
 
     /// Performs effects until there are none, as the loop does once per turn.
-    pub fn perform(&mut self, rng: &mut Rng) {
+    pub fn perform(&mut self, rng: &mut Rng, model: &Model) {
         loop {
             let mut quiet = true;
             while let Some(effect) = self.server.poll_effect() {
                 quiet = false;
-                self.effect(rng, effect);
+                self.effect(rng, model, effect);
             }
             if quiet && self.dirty.is_empty() && self.refused.is_empty() {
                 return;
@@ -309,8 +312,17 @@ impl Runtime {
         }
     }
 
-    fn effect(&mut self, rng: &mut Rng, effect: Effect) {
+    fn effect(&mut self, rng: &mut Rng, model: &Model, effect: Effect) {
         self.transcript.value("effect", &effect);
+        match &effect {
+            Effect::Read { read, .. } => {
+                if let Read::FindPush(find) = &**read {
+                    self.looked_up.push((find.profile, find.conversation));
+                }
+            }
+            Effect::Work { job: Job::Push(notification), .. } => model.check_push(notification, &self.over),
+            _ => {}
+        }
         match effect {
             Effect::Write { ticket, lane, write } => {
                 if let Err(refusal) = self.submit(rng, ticket, lane, write) {
@@ -525,7 +537,11 @@ impl Runtime {
             Read::FindListeners(find) => Some((find.viewer, find.conversation)),
             _ => None,
         };
+        let asked = matches!(read, Read::FindPush(_) | Read::ReadPosted(_)).then(|| read.clone());
         let result = self.reader.read(read);
+        if let Some(asked) = asked {
+            model.check_push_read(&asked, &result);
+        }
         if let Some((typist, conversation)) = typing {
             let found = match &result {
                 Ok(Answer::FindListeners(found)) => Some(found.iter().copied().collect()),
@@ -545,20 +561,22 @@ impl Runtime {
         self.input(Input::Answered { ticket, outcome });
     }
 
-    pub fn finish_job(&mut self, rng: &mut Rng, index: usize) {
+    pub fn finish_job(&mut self, rng: &mut Rng, model: &mut Model, index: usize) {
         let (ticket, job) = self.jobs.swap_remove(index);
         let done = match job {
             Job::SendMail(_) if !self.calm && rng.chance(200) => Done::Mail(Delivery::Failed),
             Job::SendMail(_) => Done::Mail(Delivery::Sent),
-            Job::Push(_) if !self.calm && rng.chance(300) => Done::Pushed(
-                [
-                    Pushed::Gone,
-                    Pushed::Refused,
-                    Pushed::Later(None),
-                    Pushed::Later(Some(Duration::from_secs(1))),
-                ][rng.below(4)],
-            ),
-            Job::Push(_) => Done::Pushed(Pushed::Accepted),
+            Job::Push(notification) => {
+                let pushed = match rng.below(if self.calm { 1 } else { 30 }) {
+                    0..21 => Pushed::Accepted,
+                    21 => Pushed::Gone,
+                    22 => Pushed::Refused,
+                    23..26 => Pushed::Later(None),
+                    _ => Pushed::Later(Some(Duration::from_secs(1))),
+                };
+                model.pushed(&notification, pushed);
+                Done::Pushed(pushed)
+            }
             Job::FindPlace { .. } => Done::Place(rng.chance(500).then(|| "Here".to_owned())),
             job => self.hasher.run(job),
         };
@@ -712,7 +730,8 @@ impl Runtime {
         assert_eq!(self.epoch, epoch, "a clean shutdown keeps the epoch");
     }
 
-    fn reopen(&mut self, rng: &mut Rng, dir: Dir, model: &Model) {
+    fn reopen(&mut self, rng: &mut Rng, dir: Dir, model: &mut Model) {
+        model.shows_nothing();
         let options = StoreOptions { synchronous_full: self.full, ..StoreOptions::new(dir.database()) };
         let opened = Store::open(&options, &mut Seeded(rng.next()), self.now.unix_ms);
         let (store, start) = opened.unwrap_or_else(|fault| panic!("the database does not open: {fault}"));
@@ -749,6 +768,7 @@ impl Runtime {
         self.dirty.clear();
         self.closed_at_edge.clear();
         self.closed_in_writer.clear();
+        self.looked_up.clear();
         self.published = model.head;
         self.draining = false;
     }

@@ -5,7 +5,7 @@
 use natter::base::crypto::base64url;
 use natter::base::id::Id;
 use natter::base::json;
-use natter::model::id::{ConversationId, ProfileId};
+use natter::model::id::{ConversationId, ProfileId, SessionId};
 use natter::server::contract::ConnId;
 
 use super::Run;
@@ -27,8 +27,33 @@ impl Run {
             return self.refresh(d);
         }
         let (groups, blocks) = (usize::from(self.plan.groups), usize::from(self.plan.blocks));
-        let weights =
-            [30, 12, 6, 16, 8, 8, 8, 6, 3, 2, 4, 2, 14, 12 * groups, 3 * blocks, 4, 10, 3, 4, 1, 2, 3];
+        let pushes = usize::from(self.plan.pushes);
+        let weights = [
+            30,
+            12,
+            6,
+            16,
+            8,
+            8,
+            8,
+            6,
+            3,
+            2,
+            4,
+            2,
+            14,
+            12 * groups,
+            3 * blocks,
+            4,
+            10,
+            3,
+            4,
+            1,
+            1 + 3 * pushes,
+            3,
+            2 * pushes,
+            2 * pushes,
+        ];
         match self.rng.weighted(&weights) {
             0 => {
                 // Sometimes several at once, which the writer may commit in one batch.
@@ -57,7 +82,9 @@ impl Run {
             18 => self.rename(d),
             19 => self.export(d, false),
             20 => self.subscribe(d),
-            _ => self.show(d),
+            21 => self.show(d),
+            22 => self.change_subscription(d),
+            _ => self.mute(d),
         }
     }
 
@@ -109,10 +136,11 @@ impl Run {
         self.request(d, Ask::Export { exact }, "GET", "/api/v1/user/export", None);
     }
 
-    /// Has notifications pushed, or no longer. The devices of all share two browsers.
-    fn subscribe(&mut self, d: usize) {
-        let level = ["off", "who", "text"][self.rng.below(3)];
-        let (public, auth) = (base64url(&[4; 65]), base64url(&[7; 16]));
+    /// Has notifications pushed, or no longer. The devices of all share two browsers; the secret says whose it is.
+    pub fn subscribe(&mut self, d: usize) {
+        let Some(session) = self.devices[d].token.as_ref().map(|token| token.session) else { return };
+        let level = ["off", "who", "text", "text"][self.rng.below(4)];
+        let (public, auth) = (base64url(&[4; 65]), base64url(&session.to_bytes()));
         let body = format!(
             r#"{{"endpoint":"https://push.example/{}","p256dh":"{public}","auth":"{auth}","level":"{level}"}}"#,
             self.rng.below(2)
@@ -120,13 +148,42 @@ impl Run {
         self.request(d, Ask::Push, "PUT", "/api/v1/push", Some(&body));
     }
 
+    /// Changes the level of a device of any person, or ends its subscription.
+    fn change_subscription(&mut self, d: usize) {
+        let tokens = self.devices.iter().filter_map(|device| device.token.as_ref());
+        let sessions: Vec<SessionId> = tokens.map(|token| token.session).collect();
+        let own = self.devices[d].token.as_ref().map(|token| token.session);
+        let any = self.rng.pick(&sessions).copied();
+        let Some(session) = own.filter(|_| self.rng.chance(600)).or(any) else { return };
+        let path = format!("/api/v1/push/{session}");
+        if self.rng.chance(200) {
+            self.request(d, Ask::PushChange, "DELETE", &path, None);
+        } else {
+            let level = ["off", "who", "text"][self.rng.below(3)];
+            let body = format!(r#"{{"level":"{level}"}}"#);
+            self.request(d, Ask::PushChange, "PUT", &path, Some(&body));
+        }
+    }
+
+    /// Mutes a conversation, or hears it again.
+    fn mute(&mut self, d: usize) {
+        let Some((conversation, _)) = self.some_conversation(d) else { return };
+        let (path, muted) = (format!("/api/v1/conversations/{conversation}"), self.rng.chance(500));
+        let members = format!(r#""conversation":"{conversation}","muted":{muted}"#);
+        let body = format!(r#"{{"muted":{muted}}}"#);
+        self.change(d, "conversation.update", &members, "PUT", &path, Some(&body));
+    }
+
     /// Says which conversation a device shows.
     fn show(&mut self, d: usize) {
-        let shown = self.some_conversation(d).filter(|_| self.rng.chance(700));
-        let shown = shown.map_or("null".to_owned(), |(conversation, _)| format!("\"{conversation}\""));
-        if self.devices[d].live_native() {
-            self.op(d, Ask::Focus, "focus", &format!(r#""conversation":{shown}"#));
+        let shown = self.some_conversation(d).map(|(id, _)| id).filter(|_| self.rng.chance(700));
+        let (Some(me), true) = (self.profile(d), self.devices[d].live_native()) else { return };
+        let text = shown.map_or("null".to_owned(), |conversation| format!("\"{conversation}\""));
+        if let Some(conversation) = shown {
+            self.model.shows(me, conversation);
         }
+        self.devices[d].stream.as_mut().expect("a stream").showing = None;
+        self.op(d, Ask::Focus { shown }, "focus", &format!(r#""conversation":{text}"#));
     }
 
     /// Changes what others see of a profile. The nick names are few, so that some are taken.

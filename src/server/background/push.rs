@@ -257,7 +257,9 @@ pub fn found(core: &mut Core, number: u64, result: Result<Answer, Refusal>) {
     match result.map(FindPush::from_answer) {
         Ok(Some(Some(push))) => {
             for device in &push.devices {
-                if subject.device.is_some_and(|only| only != device.session) {
+                // A session may have ended since storage looked.
+                let is_over = core.ended.contains_key(&device.session);
+                if is_over || subject.device.is_some_and(|only| only != device.session) {
                     continue;
                 }
                 let one = Subject { device: Some(device.session), ..subject };

@@ -8,7 +8,9 @@ use natter::base::crypto::{Entropy, base64url};
 use natter::base::json;
 use natter::base::time::UnixMs;
 use natter::limits::Limits;
+use natter::model::job::Done;
 use natter::model::push::Pushed;
+use natter::server::contract::Input;
 
 /// Longer than a message waits for its notification.
 const DELAY: Duration = Duration::from_secs(8);
@@ -319,6 +321,29 @@ fn a_slow_push_service_delays_no_proven_device() {
     s.ann_writes("two");
     s.world.pass(DELAY);
     assert_eq!(s.names(), ["phone"]);
+}
+
+/// A device that was signed out shows nothing more, also not what waited for a worker.
+#[test]
+fn what_is_queued_for_a_session_is_dropped_with_it() {
+    let mut s = Stage::new();
+    let devices = ["phone", "tablet", "watch"].map(|name| {
+        let device = s.world.sign_in("bob");
+        s.subscribe(&device, name, "text");
+        device
+    });
+    s.world.pushes_hang = true;
+    s.ann_writes("one");
+    s.world.pass(DELAY);
+    assert_eq!(s.names(), ["phone"], "one at a time");
+    s.world.ask_as(&devices[1], "POST", "/api/v1/user/logout", None);
+    s.world.pushes_hang = false;
+    let ticket = s.world.pushes_held.remove(0);
+    s.world.input(Input::Finished { ticket, done: Done::Pushed(Pushed::Accepted) });
+    assert_eq!(s.names(), ["watch"]);
+    s.ann_writes("two");
+    s.world.pass(DELAY);
+    assert_eq!(s.names(), ["phone", "watch"]);
 }
 
 /// Each message is pushed at least once, whatever is lost with the process.

@@ -142,9 +142,13 @@ impl Devices {
         Some(queued)
     }
 
-    /// Puts an account in line, by its next device.
+    /// Puts an account in line that has nothing under way, by its next device.
     fn line_up(&mut self, profile: ProfileId) {
-        let Some(next) = self.queues.get(&profile).and_then(VecDeque::front) else { return };
+        let Some(queue) = self.queues.get(&profile) else { return };
+        let Some(next) = queue.front() else {
+            self.queues.remove(&profile);
+            return;
+        };
         match self.class(next.session) {
             Class::Proven => self.proven.push_back(profile),
             Class::Unproven => self.unproven.push_back(profile),
@@ -219,6 +223,24 @@ pub fn start(core: &mut Core) {
     }
 }
 
+/// A session has ended: what is queued for its device is not sent.
+pub fn session_ended(core: &mut Core, profile: ProfileId, session: SessionId) {
+    let devices = &mut core.pusher.devices;
+    devices.known.remove(&session);
+    let before = devices.len;
+    while devices.take(profile, Some(session)).is_some() {
+        devices.len -= 1;
+    }
+    let is_under_way = || devices.under_way.values().any(|one| one.subject.profile == profile);
+    if devices.len == before || is_under_way() {
+        return;
+    }
+    // Another device is next.
+    devices.proven.retain(|waiting| *waiting != profile);
+    devices.unproven.retain(|waiting| *waiting != profile);
+    devices.line_up(profile);
+}
+
 /// A worker is done with a notification.
 pub fn pushed(core: &mut Core, number: u64, done: Done) {
     let devices = &mut core.pusher.devices;
@@ -257,11 +279,7 @@ pub fn pushed(core: &mut Core, number: u64, done: Done) {
             failed(core, subject.profile, session, None);
         }
     }
-    let devices = &mut core.pusher.devices;
-    if devices.queues.get(&subject.profile).is_some_and(VecDeque::is_empty) {
-        devices.queues.remove(&subject.profile);
-    }
-    devices.line_up(subject.profile);
+    core.pusher.devices.line_up(subject.profile);
     start(core);
     super::tick(core);
 }
