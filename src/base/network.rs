@@ -106,6 +106,16 @@ impl Prefix {
         Prefix::around(address).next_back().unwrap_or(Prefix { bits: 0, len: 0 })
     }
 
+    /// The networks with which a connection takes turns, the outermost first: the /16 and the /24 for IPv4, the /32 (what a
+    /// registry gives one operator) and the /48 for IPv6. Thousands of networks of one operator are one share.
+    pub fn networks(address: IpAddr) -> [Prefix; 2] {
+        let (bits, len): (u128, u8) = match address.to_canonical() {
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), 112),
+            IpAddr::V6(v6) => (v6.to_bits(), 32),
+        };
+        [Prefix { bits: bits & !(u128::MAX >> len), len }, Prefix::outermost(address)]
+    }
+
     /// Its size class: 0 for that of a subscriber, 1 for a /56, 2 for a /48 or the /24 of IPv4.
     pub fn width(self) -> usize {
         match self.len {
@@ -213,6 +223,18 @@ mod tests {
         assert_eq!(same("192.0.2.1", "192.0.3.1"), [false; 2]);
         let widths = |text: &str| around(text).into_iter().map(Prefix::width).collect::<Vec<_>>();
         assert_eq!((widths("::1"), widths("10.0.0.1")), (vec![0, 1, 2], vec![0, 2]));
+    }
+
+    #[test]
+    fn an_address_takes_turns_with_its_networks() {
+        let networks = |text: &str| Prefix::networks(text.parse().expect("an address"));
+        let same = |a: &str, b: &str| [0, 1].map(|at| networks(a)[at] == networks(b)[at]);
+        assert_eq!(same("192.0.2.1", "::ffff:192.0.2.9"), [true, true]);
+        assert_eq!(same("192.0.2.1", "192.0.3.1"), [true, false]);
+        assert_eq!(same("192.0.2.1", "192.1.2.1"), [false, false]);
+        assert_eq!(same("2001:db8::1", "2001:db8:0:ffff::1"), [true, true]);
+        assert_eq!(same("2001:db8::1", "2001:db8:1::1"), [true, false]);
+        assert_eq!(same("2001:db8::1", "2001:db9::1"), [false, false]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Accepted connections that wait for the server, in turn by network: the kernel's queue has one order for all, and thousands of
-//! connections of one network would delay every other.
+//! Accepted connections that wait for the server, in turn by network ([`Prefix::networks`]): the kernel's queue has one order
+//! for all, and thousands of connections of one network would delay every other.
 //!
 //! Owns the order, and which connection is closed when too many wait. The listeners fill it as fast as they can, since accepting
 //! alone costs little; the loop gives the connections to the server.
@@ -44,7 +44,7 @@ impl Arrivals {
             self.proxied.push_back(arrival);
             return None;
         }
-        self.clients.push(&[Prefix::outermost(arrival.peer)], arrival);
+        self.clients.push(&Prefix::networks(arrival.peer), arrival);
         (self.clients.len() > ARRIVALS_MAX).then(|| self.clients.drop_newest())?
     }
 
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn networks_and_proxies_come_in_turn() {
         let mut arrivals = Arrivals::default();
-        let peers = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", "2001:db8::1"];
+        let peers = ["192.0.2.1", "192.0.2.2", "192.0.3.3", "198.51.100.1", "2001:db8::1"];
         for peer in peers {
             assert!(arrivals.push(arrival(peer), false).is_none());
         }
@@ -90,8 +90,8 @@ mod tests {
             "127.0.0.1",
             "2001:db8::1",
             "127.0.0.1",
+            "192.0.3.3",
             "192.0.2.2",
-            "192.0.2.3",
         ];
         assert_eq!(order, expect);
         assert!(arrivals.is_empty());

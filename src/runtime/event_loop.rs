@@ -275,7 +275,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             let Some((conn, socket)) = self.sockets.of_token(token) else { continue };
             let (readable, unblocked) = socket.record(event);
             if readable && !std::mem::replace(&mut socket.listed, true) {
-                self.ready.push(conn, socket.network(), self.parts.machine.is_of_member(conn));
+                self.ready.push(conn, socket.networks(), self.parts.machine.is_of_member(conn));
             }
             if unblocked && !std::mem::replace(&mut socket.dirty, true) {
                 self.dirty.push(conn);

@@ -1,7 +1,7 @@
 //! The order in which sockets with something to read are read, so that a flood from one network delays no other network.
 //!
-//! Owns the order; the loop owns the sockets. Members' connections alternate with all others. Within both, networks take turns,
-//! and within a network the oldest socket is first.
+//! Owns the order; the loop owns the sockets. Members' connections alternate with all others. Within both, networks take
+//! turns at both sizes of [`Prefix::networks`], and within a network the oldest socket is first.
 //! Invariant: a socket is in the queue at most once (`Socket::listed`), and each network in the queue has a socket to read.
 
 use crate::base::network::Prefix;
@@ -17,9 +17,9 @@ pub struct Ready {
 }
 
 impl Ready {
-    pub fn push(&mut self, conn: ConnId, network: Prefix, is_member: bool) {
+    pub fn push(&mut self, conn: ConnId, networks: [Prefix; 2], is_member: bool) {
         let turns = if is_member { &mut self.members } else { &mut self.others };
-        turns.push(&[network], conn);
+        turns.push(&networks, conn);
     }
 
     pub fn pop(&mut self) -> Option<ConnId> {
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn networks_are_served_in_turn_and_members_alternate_with_all_others() {
-        let network = |text: &str| Prefix::outermost(text.parse().expect("an address"));
+        let network = |text: &str| Prefix::networks(text.parse().expect("an address"));
         let mut ready = Ready::default();
         (0..4).for_each(|conn| ready.push(ConnId(conn), network("192.0.2.1"), false));
         ready.push(ConnId(4), network("192.0.2.77"), false);

@@ -214,9 +214,9 @@ impl Socket {
         (readable, unblocked)
     }
 
-    /// The network with which it is read in turn.
-    pub fn network(&self) -> Prefix {
-        Prefix::outermost(self.peer)
+    /// The networks with which it is read in turn.
+    pub fn networks(&self) -> [Prefix; 2] {
+        Prefix::networks(self.peer)
     }
 
     pub fn is_readable(&self) -> bool {

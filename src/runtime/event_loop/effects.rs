@@ -171,7 +171,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             }
             if socket.is_readable() && !socket.listed && self.parts.machine.wants_read(conn) {
                 socket.listed = true;
-                self.ready.push(conn, socket.network(), self.parts.machine.is_of_member(conn));
+                self.ready.push(conn, socket.networks(), self.parts.machine.is_of_member(conn));
             }
         }
     }

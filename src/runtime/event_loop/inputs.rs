@@ -159,7 +159,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         {
             if left == 0 {
                 socket.listed = true;
-                self.ready.push(conn, socket.network(), self.parts.machine.is_of_member(conn));
+                self.ready.push(conn, socket.networks(), self.parts.machine.is_of_member(conn));
                 break;
             }
             match socket.read(&mut self.buffer) {
