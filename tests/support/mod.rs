@@ -16,6 +16,8 @@ pub mod net;
 pub mod observer;
 pub mod pictures;
 pub mod process;
+#[cfg(feature = "tls")]
+pub mod push_service;
 pub mod seed;
 pub mod socket;
 pub mod streams;
