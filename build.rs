@@ -1,9 +1,9 @@
 //! Puts the web client and the API documents into the binary, as a table of Rust in `OUT_DIR/client.rs`.
 //!
-//! The table has the files of `src/site/client`, the modules joined into one; the page of `/docs`, which is `protocol.md`, the README's tour and `reference.md` as
+//! The table has the files of `src/site/client`, the modules joined into one script for the page and one for its worker; the page of `/docs`, which is `protocol.md`, the README's tour and `reference.md` as
 //! HTML; and the two documents for machines without their white space. Each is stored as gzip alone, with a strong entity tag.
 //!
-//! Owns gzip and the hash of tags and version; changes what a file says only in `index.html`, whose paths get the
+//! Owns gzip and the hash of tags and version; changes what a file says only where it names others, whose paths get the
 //! client's version, and leaves out comments.
 //! Invariant: the same files make the same table, wherever and whenever it is built.
 
@@ -17,9 +17,12 @@ use std::{env, fs};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 const CLIENT: &str = "src/site/client";
+/// The files that name others.
 const INDEX: &str = "index.html";
-/// The module that runs; the others are joined with it.
+const MANIFEST: &str = "manifest.webmanifest";
+/// The modules that run, in the page and in its worker; the others are joined with them.
 const ENTRY: &str = "app.js";
+const WORKER: &str = "worker.js";
 const PROTOCOL: &str = "src/site/protocol.md";
 const REFERENCE: &str = "src/site/reference.md";
 const README: &str = "README.md";
@@ -40,12 +43,14 @@ fn main() {
     gather(Path::new(CLIENT), "", &mut files);
     let mut files = join_modules(files);
     let version = version(&files);
-    let versioned = format!("\"/client/{version}/");
+    let versioned = format!("/client/{version}/");
     let mut rows = String::new();
     for (path, bytes) in &mut files {
-        if path == INDEX {
-            let text = std::str::from_utf8(bytes).expect("index.html is UTF-8");
-            *bytes = text.replace("\"/client/", &versioned).into_bytes();
+        if [INDEX, MANIFEST, WORKER].contains(&path.as_str()) {
+            let text = std::str::from_utf8(bytes).expect("a text is UTF-8");
+            let quotes = ['"', '\''].map(|quote| (format!("{quote}/client/"), format!("{quote}{versioned}")));
+            *bytes =
+                quotes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to)).into_bytes();
         } else if path.ends_with(".css") {
             *bytes = without_comments(bytes);
         }
@@ -103,7 +108,10 @@ fn join_modules(files: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
         files.into_iter().partition(|(path, _)| path.ends_with(".js"));
     let text = |bytes| String::from_utf8(bytes).expect("a module is UTF-8");
     let modules = scripts.into_iter().map(|(path, bytes)| (path, text(bytes))).collect();
-    rest.push((ENTRY.to_owned(), bundle::bundle(&modules, ENTRY).into_bytes()));
+    let entries = [ENTRY, WORKER];
+    for (entry, script) in entries.into_iter().zip(bundle::bundle(&modules, &entries)) {
+        rest.push((entry.to_owned(), script.into_bytes()));
+    }
     rest.sort();
     rest
 }

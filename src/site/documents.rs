@@ -23,15 +23,15 @@ const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// `GET /docs`.
 pub fn docs(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    super::send(request, &super::DOCS, super::ASK, &POLICY)
+    super::send(request, &super::DOCS, super::ASK, &POLICY).step()
 }
 
 /// `GET /openapi.json`.
 pub fn openapi(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    super::send(request, &super::OPENAPI, super::ASK, NOTHING)
+    super::send(request, &super::OPENAPI, super::ASK, NOTHING).step()
 }
 
 /// `GET /asyncapi.json`.
 pub fn asyncapi(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    super::send(request, &super::ASYNCAPI, super::ASK, NOTHING)
+    super::send(request, &super::ASYNCAPI, super::ASK, NOTHING).step()
 }

@@ -5,7 +5,7 @@
 //! `/` names its files under `/client/<version>/`, where they never change and are cached for a year. A browser
 //! revalidates the page itself at each load, by its tag. So the next load after an upgrade of the server gets the
 //! complete new client. `/client/<path>` without a version is the current file, for a person who reads the client's
-//! source.
+//! source, and for a browser that looks for another version of the worker.
 //! Invariant: the policy permits no script, style or connection from another origin.
 
 #[cfg(test)]
@@ -54,6 +54,8 @@ impl File {
 }
 
 const INDEX: &str = "index.html";
+/// The page's worker. Its address has no version: a browser compares what is there with what it runs.
+const WORKER: &str = "worker.js";
 
 const GZIP_HEADER: usize = 10;
 /// A checksum, then the file's length.
@@ -87,15 +89,15 @@ pub fn file(_ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
 
 fn serve(request: &Request<'_>, path: &str, cache: &'static str) -> Result<Step, Problem> {
     let file = FILES.iter().find(|file| file.path == path).ok_or(Problem::new(Code::NotFound))?;
-    send(request, file, cache, POLICY)
+    let reply = send(request, file, cache, POLICY);
+    match path {
+        // It answers for the page at `/`, which is above its own address.
+        WORKER => reply.header("Service-Worker-Allowed", "/").step(),
+        _ => reply.step(),
+    }
 }
 
-fn send(
-    request: &Request<'_>,
-    file: &'static File,
-    cache: &'static str,
-    policy: &'static str,
-) -> Result<Step, Problem> {
+fn send(request: &Request<'_>, file: &'static File, cache: &'static str, policy: &'static str) -> Reply {
     let gzip = request.headers.is_some_and(prefers_gzip);
     let (bytes, tag) = if gzip { (file.gzip, file.gzip_tag) } else { (file.plain(), file.plain_tag) };
     let unchanged = request.headers.is_some_and(|headers| not_modified(headers, tag));
@@ -114,7 +116,6 @@ fn send(
         .header("X-Content-Type-Options", "nosniff")
         .header("Referrer-Policy", "no-referrer")
         .header("Cross-Origin-Opener-Policy", "same-origin")
-        .step()
 }
 
 #[cfg(test)]

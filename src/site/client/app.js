@@ -11,8 +11,11 @@
 import { t } from './i18n.js';
 import { SIGNAL, TOPIC } from './names.js';
 import { call, signUpPolicy } from './net/http.js';
-import { session } from './net/session.js';
+import { installed } from './net/installed.js';
+import { link } from './net/link.js';
+import { REVOKED, session } from './net/session.js';
 import { model } from './state/model.js';
+import { push } from './state/push.js';
 import { farewell } from './ui/account.js';
 import { authView, verifyView } from './ui/gate.js';
 import { closeDialogs } from './ui/layers.js';
@@ -63,8 +66,11 @@ function verify(held, isRequired) {
 }
 
 /** @param {Held} held */
-function start(held) {
-  model.start(held);
+async function start(held) {
+  installed.start().then(() => push.start(held.profile.id), console.error);
+  // What this device knows is shown first.
+  await model.start(held);
+  if (!model.me) return;
   shellView(root);
   call('GET /user/me', {}).then(
     (me) => model.learnMe(me),
@@ -79,9 +85,13 @@ model.on(TOPIC.notVerified, () => {
   if (held) verify(held, true);
 });
 session.on(SIGNAL.ended, (reason) => {
-  if (reason && !farewell.isWanted) farewell.notice = t('auth.ended');
+  if (reason && !farewell.isWanted) farewell.notice = t(reason === REVOKED ? 'auth.revoked' : 'auth.ended');
 });
 session.on(SIGNAL.change, show);
+installed.on(SIGNAL.open, (conversation) => {
+  location.hash = `#/c/${conversation}`;
+});
+link.on(SIGNAL.caughtUp, () => installed.look());
 
 applyTheme();
 show(session.read());

@@ -3,13 +3,14 @@
 //
 // Invariant: a key that is missing in one language falls back to English, never to an empty control.
 
+import { phrase } from './phrase.js';
 import { ar } from './texts/ar.js';
 import { en } from './texts/en.js';
 import { local } from './util.js';
 
 const DAY_MS = 86_400_000;
 
-/** @typedef {Record<string, string | Record<string, string>>} Words */
+/** @typedef {Record<string, import('./phrase.js').Phrase>} Words */
 /** @type {Record<string, Words>} */
 const WORDS = { en, ar };
 let current =
@@ -60,12 +61,14 @@ function formatsFor(language) {
  * @returns {string}
  */
 export function t(key, params = {}) {
-  let words = WORDS[current][key] ?? WORDS.en[key] ?? key;
-  if (typeof words === 'object') words = words[plural.select(Number(params.count))] ?? words.other;
-  return words.replace(/\{(\w+)\}/g, (_, name) =>
-    typeof params[name] === 'number' ? formats.number.format(params[name]) : String(params[name] ?? ''),
-  );
+  return phrase(wordsOf(key), params, plural, formats.number);
 }
+
+/**
+ * What `t` makes a text of.
+ * @param {string} key
+ */
+export const wordsOf = (key) => WORDS[current][key] ?? WORDS.en[key] ?? key;
 
 /** @param {string} word */
 const capital = (word) => word[0].toLocaleUpperCase() + word.slice(1);

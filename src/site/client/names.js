@@ -21,6 +21,7 @@ export const SIGNAL = Object.freeze({
   caughtUp: 'caught_up',
   change: 'change',
   ended: 'ended',
+  open: 'open',
   progress: 'progress',
 });
 

@@ -179,6 +179,18 @@ export const local = {
 export const wait = (ms) => /** @type {Promise<void>} */ (new Promise((resolve) => setTimeout(resolve, ms)));
 
 /**
+ * Fails if there is no answer in time.
+ * @template T
+ * @param {number} ms
+ * @param {Promise<T>} answer
+ * @returns {Promise<T>}
+ */
+export function within(ms, answer) {
+  const late = wait(ms).then(() => Promise.reject(new DOMException('no answer', 'TimeoutError')));
+  return Promise.race([answer, late]);
+}
+
+/**
  * Full jitter: many clients that lost one server reconnect spread out in time.
  * @param {number} attempt
  */

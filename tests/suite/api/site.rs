@@ -28,7 +28,11 @@ fn the_page_and_all_files_it_names_are_served() {
     assert_eq!(field(&page, "Cache-Control"), "no-cache");
     let links = links(&page);
     let endings: Vec<_> = links.iter().filter_map(|link| link.rsplit('.').next()).collect();
-    assert_eq!(endings, ["svg", "css", "js"], "an icon, a style, and one script of all modules");
+    assert_eq!(
+        endings,
+        ["svg", "png", "webmanifest", "css", "js"],
+        "icons, the manifest, a style, and one script of all modules"
+    );
     for link in &links {
         let file = get(&mut world, link, &[]);
         assert_eq!(file.status, 200, "{link}");
@@ -37,6 +41,8 @@ fn the_page_and_all_files_it_names_are_served() {
             Some("js") => "text/javascript; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
             Some("svg") => "image/svg+xml",
+            Some("png") => "image/png",
+            Some("webmanifest") => "application/manifest+json",
             other => panic!("{other:?}"),
         };
         assert_eq!(field(&file, "Content-Type"), expect, "{link}");
@@ -45,6 +51,35 @@ fn the_page_and_all_files_it_names_are_served() {
         let plain = get(&mut world, &format!("/client/{path}"), &[]);
         assert_eq!((plain.status, &plain.body), (200, &file.body), "{path}");
         assert_eq!(field(&plain, "Cache-Control"), "no-cache", "{path}");
+    }
+}
+
+/// The worker answers for the page at `/`, and a browser asks for another version at its one address.
+#[test]
+fn the_worker_has_its_scope_and_its_address() {
+    let mut world = World::new();
+    let worker = get(&mut world, "/client/worker.js", &[]);
+    for (name, expect) in [
+        ("Content-Type", "text/javascript; charset=utf-8"),
+        ("Cache-Control", "no-cache"),
+        ("Service-Worker-Allowed", "/"),
+        ("Content-Security-Policy", POLICY),
+    ] {
+        assert_eq!(field(&worker, name), expect, "{name}");
+    }
+    let tag = field(&worker, "ETag");
+    let same = get(&mut world, "/client/worker.js", &[("If-None-Match", &tag)]);
+    assert_eq!((same.status, field(&same, "Service-Worker-Allowed")), (304, "/".into()));
+    for path in ["/", "/client/app.js"] {
+        assert_eq!(field(&get(&mut world, path, &[]), "Service-Worker-Allowed"), "-", "{path}");
+    }
+    let text = worker.text();
+    let files: Vec<&str> = text.split('\'').filter(|part| part.starts_with("/client/")).collect();
+    assert!(files.len() > 5, "{files:?}");
+    for path in files {
+        let file = get(&mut world, path, &[]);
+        assert_eq!(file.status, 200, "{path}");
+        assert_eq!(field(&file, "Cache-Control"), "public, max-age=31536000, immutable", "{path}");
     }
 }
 

@@ -25,6 +25,8 @@ const WAYS = [SocketWay, StreamWay, PollWay];
 
 /** @typedef {'stopped' | 'connecting' | 'online' | 'offline'} State */
 /** @typedef {SocketWay | StreamWay | PollWay} Way */
+/** @typedef {import('../../types.d.ts').Ops['typing'] | import('../../types.d.ts').Ops['focus']} Lossy */
+/** @typedef {Link} Connection */
 /** @typedef {import('./websocket.js').Position} Position */
 /** @typedef {import('./websocket.js').Lost} Lost */
 /** @typedef {{state: State, event: import('../../types.d.ts').EventFrame, caught_up: {fresh: boolean}}} Signals */
@@ -98,7 +100,7 @@ class Link extends Emitter {
 
   /**
    * An op that may be lost.
-   * @param {import('../../types.d.ts').Ops['typing']} frame
+   * @param {Lossy} frame
    */
   tell(frame) {
     if (this.online) this.#way?.tell(frame);

@@ -30,6 +30,9 @@ function stored(key) {
   }
 }
 
+// Why a session ended: another device ended it.
+export const REVOKED = 'revoked';
+
 /** @extends {Emitter<{ended: string | undefined, change: Held | null}>} */
 class Session extends Emitter {
   /** @returns {Held | null} null if no one is signed in */

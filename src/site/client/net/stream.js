@@ -2,7 +2,7 @@
 // The ways of the connection over plain HTTP, for networks that pass no WebSocket: server-sent events, and long polls
 // where a proxy holds a stream back. Ops are requests.
 //
-// They report what `SocketWay` reports. Typing is not sent: it is an op of the WebSocket only.
+// They report what `SocketWay` reports. Typing and focus are not sent: they are ops of the WebSocket only.
 // Invariant: a cursor is reported only after its event.
 
 import { EVENT } from '../names.js';

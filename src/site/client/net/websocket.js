@@ -118,7 +118,7 @@ export class SocketWay {
 
   /**
    * Without an id, only a refusal is answered.
-   * @param {import('../../types.d.ts').Ops['typing']} frame
+   * @param {import('./link.js').Lossy} frame
    */
   tell(frame) {
     this.#ws?.send(JSON.stringify(frame));

@@ -1,12 +1,17 @@
 // @ts-check
-// The database of this browser: what waits to be sent, and the files of drafts.
+// The database of this browser: what waits to be sent, the files of drafts, what is shown while the server cannot be
+// reached, and
+// what the page and its worker share.
 //
 // Invariant: if the browser refuses a database (some private windows), a store is kept in this tab's memory instead.
 
 const NAME = 'natter';
-const VERSION = 2;
+const VERSION = 3;
 export const OUTBOX = 'outbox';
 export const DRAFT_FILES = 'draft_files';
+export const KNOWN = 'known';
+export const DEVICE = 'device';
+export const NOTIFIED = 'notified';
 
 /** @type {Promise<IDBDatabase | null> | undefined} */
 let opened;
@@ -22,10 +27,15 @@ function database() {
     request.onupgradeneeded = () => {
       const { result: db } = request;
       if (!db.objectStoreNames.contains(OUTBOX)) db.createObjectStore(OUTBOX, { keyPath: 'key', autoIncrement: true });
-      if (!db.objectStoreNames.contains(DRAFT_FILES)) db.createObjectStore(DRAFT_FILES, { keyPath: 'key' });
+      for (const name of [DRAFT_FILES, KNOWN, DEVICE, NOTIFIED]) {
+        if (!db.objectStoreNames.contains(name)) db.createObjectStore(name, { keyPath: 'key' });
+      }
     };
     request.onsuccess = () => {
-      request.result.onversionchange = () => request.result.close();
+      request.result.onversionchange = () => {
+        request.result.close();
+        opened = undefined;
+      };
       resolve(request.result);
     };
     request.onerror = () => resolve(null);
@@ -106,6 +116,29 @@ export class Store {
       },
       () => this.#spare.has(row.key) && this.#spare.set(row.key, row),
     );
+  }
+
+  /**
+   * Stores a row if `mayReplace` permits it for the row that is there.
+   * @param {R} row
+   * @param {(held: R | undefined) => boolean} mayReplace
+   * @returns {Promise<boolean>} whether it was stored
+   */
+  async replace(row, mayReplace) {
+    const held = await this.#within(
+      'readwrite',
+      (store) => {
+        const found = store.get(row.key);
+        found.onsuccess = () => mayReplace(found.result) && store.put(row);
+        return found;
+      },
+      () => {
+        const found = this.#spare.get(row.key);
+        if (mayReplace(found)) this.#spare.set(row.key, row);
+        return found;
+      },
+    );
+    return mayReplace(held);
   }
 
   /** @param {R['key']} key */

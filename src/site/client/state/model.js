@@ -7,10 +7,10 @@
 
 import { all, ask, call } from '../net/http.js';
 import { link } from '../net/link.js';
-import { session } from '../net/session.js';
+import { REVOKED, session } from '../net/session.js';
 import { EVENT, SIGNAL, TOPIC } from '../names.js';
 import * as rules from './conversation.js';
-import { drafts, outbox } from './here.js';
+import { drafts, known, outbox } from './here.js';
 import { Notifier } from './notifier.js';
 import { People } from './people.js';
 import { Typing } from './typing.js';
@@ -34,6 +34,7 @@ const AGAIN_MS = 3_000;
 const CLOSE_PAGES_MAX = 3;
 // Where neither way of the connection works, requests may: show the lists in this case too.
 const LISTS_WITHOUT_EVENTS_MS = 4_000;
+const KEEP_EVERY_MS = 3_000;
 
 /** @extends {Notifier<{arrived: Message}>} */
 class Model extends Notifier {
@@ -51,8 +52,10 @@ class Model extends Notifier {
   conversations = new Map();
   /** @type {Set<string>} */
   blocked = new Set();
-  /** @type {'loading' | 'ready' | 'failed'} */
+  /** Known: shown from this device, the server has not answered yet.
+   * @type {'loading' | 'known' | 'ready' | 'failed'} */
   listState = 'loading';
+  #keeping = 0;
   /** @type {string | null} */
   #next = null;
   #typing = new Typing((conversation) => this.touch(TOPIC.list, conversation));
@@ -71,15 +74,19 @@ class Model extends Notifier {
     });
     outbox.onPosted = (message) => this.#posted(message);
     for (const signal of [SIGNAL.change, SIGNAL.progress]) outbox.on(signal, () => this.touch(TOPIC.outbox));
+    this.on(TOPIC.list, () => this.#keepSoon());
+    document.addEventListener('visibilitychange', () => document.visibilityState === 'hidden' && this.#keep());
   }
 
   /** @param {import('../net/session.js').Held} held */
   async start({ member, profile }) {
     this.#remember(member, profile);
-    await Promise.all([outbox.start(profile.id), drafts.start(profile.id)]);
+    const recalled = known.start(profile.id).catch(() => null);
+    const [list] = await Promise.all([recalled, outbox.start(profile.id), drafts.start(profile.id)]);
     if (!this.me) return;
+    if (list) this.#recall(list);
     link.start();
-    setTimeout(() => this.me && this.listState === 'loading' && this.#begin(), LISTS_WITHOUT_EVENTS_MS);
+    setTimeout(() => this.me && this.listState !== 'ready' && this.#begin(), LISTS_WITHOUT_EVENTS_MS);
     all('GET /blocks', {}).then(
       (list) => {
         this.blocked = new Set(list.map((profile) => profile.id));
@@ -93,6 +100,7 @@ class Model extends Notifier {
     link.stop();
     outbox.stop();
     drafts.stop();
+    known.stop();
     this.people.clear();
     for (const map of [this.presence, this.conversations, this.#typing]) map.clear();
     this.me = this.member = null;
@@ -139,8 +147,36 @@ class Model extends Notifier {
     return this.me?.id ?? '';
   }
 
+  /** @param {import('./known.js').List} list */
+  #recall({ conversations, people }) {
+    for (const profile of people) this.people.learn(profile);
+    for (const conversation of conversations) {
+      this.conversations.set(conversation.id, rules.merge(undefined, conversation));
+      if (conversation.peer) this.people.learn(conversation.peer);
+    }
+    this.listState = 'known';
+    this.touch(TOPIC.list, TOPIC.reloaded);
+  }
+
+  // What is shown comes from this device, and the server is about to answer.
+  get isSettling() {
+    return this.listState === 'known' && link.online;
+  }
+
+  #keepSoon() {
+    this.#keeping ||= setTimeout(() => this.#keep(), KEEP_EVERY_MS);
+  }
+
+  #keep() {
+    clearTimeout(this.#keeping);
+    this.#keeping = 0;
+    if (!this.me || this.listState !== 'ready') return;
+    known.save(this.me.id, this.sorted(), (id) => this.people.get(id)).catch(console.error);
+  }
+
   async #begin() {
-    for (const conversation of this.conversations.values()) rules.forget(conversation);
+    // Without a connection, what is shown is the best there is.
+    if (link.online) for (const conversation of this.conversations.values()) rules.forget(conversation);
     try {
       const answer = await this.#listPage();
       const listed = new Set(answer.data.map((conversation) => conversation.id));
@@ -306,11 +342,17 @@ class Model extends Notifier {
    */
   async load(conversation, n) {
     const { window } = conversation;
+    const kept = link.online || window.loaded ? null : known.page(conversation.id);
+    if (kept) {
+      window.take(kept, { replace: true });
+      return this.touch(conversation.id);
+    }
     const before = n === undefined ? undefined : n + AFTER_TARGET;
     const answer = await this.#messages(conversation, { before });
     if (window !== conversation.window) return;
     window.take(answer, { replace: true });
     await this.#close(conversation);
+    this.#keepSoon();
     this.touch(conversation.id);
   }
 
@@ -485,7 +527,7 @@ class Model extends Notifier {
       case EVENT.profile:
         return this.#renamed(frame.data);
       case EVENT.sessionEnded:
-        if (frame.data.session === link.sessionId) session.end('revoked');
+        if (frame.data.session === link.sessionId) session.end(REVOKED);
         return this.touch(TOPIC.sessions);
       case EVENT.typing:
         return this.isMe(frame.data.profile) || this.#typing.heard(frame.data);

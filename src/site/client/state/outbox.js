@@ -35,7 +35,7 @@ import { Emitter, ulid } from '../util.js';
  * What the outbox uses.
  * @typedef {object} Parts
  * @property {{all(): Promise<Row[]>, put(row: Omit<Row, 'key'>): Promise<Row>, update(row: Row): Promise<unknown>,
- *   remove(key: number): Promise<unknown>}} store
+ *   remove(key: number): Promise<unknown>, clear(): Promise<unknown>}} store
  * @property {{readonly online: boolean,
  *   op(name: 'message.post', params: import('../net/request.js').Params<'message.post'>): Promise<Posted>}} link
  * @property {(file: RowFile, onProgress: (part: number) => void) => Promise<{id: string}>} upload
@@ -157,6 +157,12 @@ export class Outbox extends Emitter {
   async discard(clientId) {
     const row = this.#find(clientId);
     if (row) await this.#forget(row);
+  }
+
+  // Of every member: the device is no longer theirs.
+  async erase() {
+    this.stop();
+    await this.#parts.store.clear();
   }
 
   async discardAll() {

@@ -36,6 +36,7 @@ export const en = {
   'auth.no_account': 'New here?',
   'auth.have_account': 'Already have an account?',
   'auth.ended': 'Your session has ended. Sign in again; unsent messages are kept.',
+  'auth.revoked': 'Another device signed this one out. What was kept here is erased.',
   'auth.show': 'Show password',
   'auth.hide': 'Hide password',
   'auth.closed': 'This server does not take new members.',
@@ -219,6 +220,39 @@ export const en = {
   'set.lang': 'Language',
   'set.deleted': 'Your account is deleted.',
   'set.active_now': 'Active now',
+
+  'update.ready': 'A new version is ready.',
+  'update.now': 'Use it now',
+
+  'set.notify': 'Notify',
+  'notify.device': 'Notify me on this device',
+  'notify.level_off': 'Off',
+  'notify.level_who': 'Names',
+  'notify.level_text': 'With text',
+  'notify.hint':
+    'Names: who wrote, and where. Muted conversations and messages that you read elsewhere are left out. Each ' +
+    'notification is encrypted for this device.',
+  'notify.sound': 'Sound',
+  'notify.sound_hint': 'While natter is open and you look at something else.',
+  'notify.state_on': 'This device is notified, also when natter is closed.',
+  'notify.state_here':
+    'This device is notified while natter is open. Its browser has no push service that this server can reach.',
+  'notify.state_off': 'This device is not notified.',
+  'notify.state_asking': 'Your browser asks for the permission…',
+  'notify.state_refused':
+    'This browser does not permit notifications of natter. Change that in its settings for this page.',
+  'notify.state_insecure': 'Notifications need a secure connection (https).',
+  'notify.state_install':
+    'Add natter to the home screen first: Share, then “Add to Home Screen”. Then open it there and come back here.',
+  'notify.state_unsupported': 'This browser has no notifications for web pages.',
+  'notify.message': {
+    one: 'New message',
+    other: '{count} new messages',
+  },
+  'notify.files': {
+    one: '{count} file',
+    other: '{count} files',
+  },
 
   'keys.title': 'Keyboard shortcuts',
   'keys.search': 'Search people and messages',

@@ -226,7 +226,7 @@ function attachments({ message, row }, files, act) {
   if (!files.length) return null;
   const parts = files.map((file, index) => {
     const bar = row && row.state !== 'failed' ? progressBar(row, file, index) : null;
-    return isImage(file) ? picture(file, bar, act, message) : fileLink(file, bar);
+    return isImage(file) && file.url ? picture(file, bar, act, message) : fileLink(file, bar);
   });
   return h(`div.attachments${files.length > 1 && files.every(isImage) ? '.grid' : ''}`, null, parts);
 }
@@ -252,7 +252,8 @@ function fileLink(file, bar) {
   return h(
     'a.file',
     {
-      href: file.url,
+      // What was kept on this device has no address.
+      href: file.url || null,
       target: '_blank',
       rel: 'noopener',
       download: file.name,

@@ -1,15 +1,18 @@
 // @ts-check
-// The settings: profile, account, devices, appearance.
+// The settings: profile, account, notifications, devices, appearance.
 
 import { ago, lang, setLang, t } from '../i18n.js';
 import { all, call, upload } from '../net/http.js';
 import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
+import { push } from '../state/push.js';
 import { openDeletion, signOut } from './account.js';
+import { choices, toggleRow } from './controls.js';
 import { h, those } from './dom.js';
 import { field, form } from './forms.js';
 import { icon, iconButton } from './icons.js';
 import { failed, openDialog, succeeded } from './layers.js';
+import { notifyPanel } from './notify.js';
 import { actionRow, avatar, link, pictureChooser, spinner } from './parts.js';
 import { applyTheme, themeOf } from './theme.js';
 
@@ -17,6 +20,7 @@ import { applyTheme, themeOf } from './theme.js';
 const TABS = [
   ['profile', 'person'],
   ['account', 'lock'],
+  ['notify', 'bell'],
   ['devices', 'device'],
   ['look', 'sun'],
 ];
@@ -88,40 +92,13 @@ const tabButton = (name, picture, onclick) =>
     h('span', null, t(`set.${name}`)),
   );
 
-/**
- * @param {{label: string, hint: string, value: boolean | undefined, testid: string,
- *   change: (value: boolean) => Promise<void>}} options
- */
-function toggleRow({ label, hint, value, testid, change }) {
-  const box = h('input', { type: 'checkbox', role: 'switch', checked: Boolean(value), testid });
-  box.addEventListener('change', async () => {
-    try {
-      await change(box.checked);
-    } catch (error) {
-      box.checked = !box.checked;
-      failed(error);
-    }
-  });
-  return h('label.toggle', null, h('span', null, h('span', null, label), h('span.quiet', null, hint)), box);
-}
-
-/**
- * @param {string} legend
- * @param {string} name
- * @param {Array<[key: string, label: string, language?: string]>} options
- * @param {string} value
- * @param {(key: string) => void} change
- */
-function choices(legend, name, options, value, change) {
-  /** @param {[key: string, label: string, language?: string]} option */
-  const choice = ([key, label, of]) => {
-    const props = { type: 'radio', name, value: key, checked: key === value, testid: `${name}-${key}` };
-    return h('label', { lang: of }, h('input', { ...props, onchange: () => change(key) }), h('span', null, label));
-  };
-  return h('fieldset.choices', null, h('legend', null, legend), h('div.segments', null, options.map(choice)));
-}
-
-const PANELS = { profile: profilePanel, account: accountPanel, devices: devicesPanel, look: lookPanel };
+const PANELS = {
+  profile: profilePanel,
+  account: accountPanel,
+  notify: (/** @type {Sheet} */ { show }) => notifyPanel(() => show('notify')),
+  devices: devicesPanel,
+  look: lookPanel,
+};
 
 /** @param {Sheet} sheet */
 function profilePanel({ show }) {
@@ -344,6 +321,7 @@ function lookPanel({ shell, close }) {
   /** @param {string} key */
   const speak = (key) => {
     setLang(key);
+    push.speak().catch(failed);
     close();
     openSettings(shell.redraw(), 'look');
   };

@@ -9,6 +9,7 @@ import { call } from '../net/http.js';
 import { link as connection } from '../net/link.js';
 import { model } from '../state/model.js';
 import { verifyForm } from './account.js';
+import { startAlerts, startFocus } from './alerts.js';
 import { chatView } from './chat/view.js';
 import { h } from './dom.js';
 import { icon, mark } from './icons.js';
@@ -79,8 +80,11 @@ export function shellView(root) {
     verify: openVerification,
     redraw: () => shellView(root),
   };
+  const focus = startFocus(connection, () => router?.route.conversation ?? null, signal);
+  startAlerts(signal);
   /** @param {Route} route */
   const show = (route) => {
+    focus();
     element.dataset.pane = route.conversation || route.profile ? 'chat' : 'list';
     side?.drawList();
   };

@@ -5,6 +5,7 @@
 
 import { briefly, fullTime, number, t } from '../i18n.js';
 import { SIGNAL, TOPIC } from '../names.js';
+import { installed } from '../net/installed.js';
 import { link as connection } from '../net/link.js';
 import { laneOf } from '../state/conversation.js';
 import { outbox } from '../state/here.js';
@@ -46,6 +47,13 @@ export function sidebar({ shell, signal }) {
   const word = h('span');
   const state = h('p.connection', { role: 'status', testid: 'connection' }, h('span.dot'), word);
   const banner = h('div.banner', { hidden: true, testid: 'verify-banner' });
+  const update = h(
+    'div.banner',
+    { hidden: !installed.isOutdated, testid: 'update-banner' },
+    icon('info'),
+    h('span', null, t('update.ready')),
+    link('update-now', t('update.now'), () => installed.update()),
+  );
   const list = h('ul.conversations', { testid: 'conversations' });
   const note = h('div.list-note');
   const found = search({
@@ -65,6 +73,7 @@ export function sidebar({ shell, signal }) {
     h('header.side-head', null, me, h('div.side-title', null, h('h1.brand', null, mark(), 'natter'), state), start),
     found.box,
     banner,
+    update,
     scroller,
   );
 
@@ -108,6 +117,10 @@ export function sidebar({ shell, signal }) {
   for (const topic of [TOPIC.list, TOPIC.people, TOPIC.outbox]) model.on(topic, drawList, signal);
   model.on(TOPIC.me, drawMe, signal);
   connection.on(SIGNAL.state, drawConnection, signal);
+  const offer = () => {
+    update.hidden = false;
+  };
+  installed.on(SIGNAL.change, offer, signal);
   drawMe();
   drawConnection();
   drawList();

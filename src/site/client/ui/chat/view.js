@@ -41,7 +41,10 @@ export function chatView({ conversation, profile, at, shell }) {
   const { signal } = ending;
   const history = new History(source.conversation);
   // Messages of others after this position are new.
-  let divider = conversation?.unread ? conversation.read_n : null;
+  const unreadFrom = () => (conversation?.unread ? conversation.read_n : null);
+  let divider = unreadFrom();
+  // What this device knew may be old: the server's answer decides what is new.
+  let isSettled = model.listState === 'ready';
 
   const run = runOfMessages();
   const top = topOfRun(source, open);
@@ -115,7 +118,11 @@ export function chatView({ conversation, profile, at, shell }) {
     const typists = conversation ? model.typists(conversation) : [];
     head.draw(typists);
     foot.draw();
-    if (history.isUnopened) return open();
+    if (!isSettled && model.listState === 'ready') {
+      isSettled = true;
+      divider = unreadFrom();
+    }
+    if (history.isUnopened) return model.isSettling || open();
     scroll.during(() => {
       run.draw(items(), act, actions.keepTools);
       typing.draw(typists);
