@@ -18,6 +18,9 @@ mod example;
 mod frictions;
 #[path = "browser/history.rs"]
 mod history;
+#[cfg(feature = "tls")]
+#[path = "browser/installed.rs"]
+mod installed;
 #[path = "browser/page.rs"]
 mod page;
 #[path = "browser/proxies.rs"]
@@ -25,6 +28,8 @@ mod proxies;
 mod support;
 #[path = "browser/trust.rs"]
 mod trust;
+#[path = "browser/update.rs"]
+mod update;
 #[path = "browser/writing.rs"]
 mod writing;
 
@@ -49,6 +54,7 @@ struct Stage {
     hop: Option<Hop>,
     natter: Natter,
     launch: Launch,
+    is_secure: bool,
     _dir: TestDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -61,6 +67,10 @@ impl Stage {
 
     /// A stage whose server has other settings.
     fn with(env: &[(&str, &str)]) -> Option<Stage> {
+        Stage::build(env, is_over_tls())
+    }
+
+    fn build(env: &[(&str, &str)], is_secure: bool) -> Option<Stage> {
         // One browser at a time: two would only slow each other down.
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,15 +91,15 @@ impl Stage {
         };
         let (server, browser) = (folder("server"), folder("browser"));
         let mut launch = Launch::new(&server).with(env);
-        if is_over_tls() {
+        if is_secure {
             launch = secure(launch);
         }
         let natter = launch.start();
         // The server restarts on the same port.
         let launch = launch.with(&[("PORT", &natter.address.port().to_string())]);
-        let chromium = Chromium::start(&binary, &browser, is_over_tls());
-        let hop = (!is_over_tls()).then(|| Hop::to(natter.address));
-        Some(Stage { chromium, hop, natter, launch, _dir: dir, _turn: turn })
+        let chromium = Chromium::start(&binary, &browser, is_secure);
+        let hop = (!is_secure).then(|| Hop::to(natter.address));
+        Some(Stage { chromium, hop, natter, launch, is_secure, _dir: dir, _turn: turn })
     }
 
     /// Where a browser reaches the server.
@@ -98,7 +108,7 @@ impl Stage {
     }
 
     fn origin(&self) -> String {
-        format!("{}://{}", if is_over_tls() { "https" } else { "http" }, self.address())
+        format!("{}://{}", if self.is_secure { "https" } else { "http" }, self.address())
     }
 
     fn url(&self) -> String {
@@ -108,7 +118,7 @@ impl Stage {
     /// Where the server is reached without TLS.
     fn plain(&self) -> SocketAddr {
         #[cfg(feature = "tls")]
-        if is_over_tls() {
+        if self.is_secure {
             return support::tls::forward_to(self.natter.address);
         }
         self.address()
@@ -128,6 +138,11 @@ impl Stage {
     /// As [`Stage::sign_up`], at another address of the server.
     fn sign_up_at(&mut self, name: &'static str, url: &str) -> Page {
         let page = Page::open(&mut self.chromium, name, url);
+        self.sign_up_on(&page, name);
+        page
+    }
+
+    fn sign_up_on(&mut self, page: &Page, name: &str) {
         let c = &mut self.chromium;
         page.wait(c, "the ways in", &by("sign-in"));
         page.click(c, "go-sign-up");
@@ -138,7 +153,6 @@ impl Stage {
         page.click(c, "verify-later");
         page.wait(c, "the connection", ONLINE);
         page.wait(c, "the empty list", &by("list-empty"));
-        page
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Chromium {
     last_id: u64,
     /// The faults that each page reported: exceptions, errors in its console, refusals of its policy.
     faults: BTreeMap<String, Vec<String>>,
+    /// The registrations of workers that a page with the domain `ServiceWorker` reported, by their scope.
+    registrations: BTreeMap<String, String>,
 }
 
 impl Chromium {
@@ -80,7 +82,13 @@ impl Chromium {
             .stderr(Stdio::null());
         let mut process = Process(command.spawn().expect("Chromium starts"));
         let (address, path) = endpoint(&mut process, &profile.join("DevToolsActivePort"));
-        Chromium { socket: open(address, &path), process, last_id: 0, faults: BTreeMap::new() }
+        Chromium {
+            socket: open(address, &path),
+            process,
+            last_id: 0,
+            faults: BTreeMap::new(),
+            registrations: BTreeMap::new(),
+        }
     }
 
     /// Sends one command; returns its response as the text of `{"id":…,"result":…}`. `params` are JSON.
@@ -112,6 +120,11 @@ impl Chromium {
         self.faults.remove(session).unwrap_or_default()
     }
 
+    /// The registration of the worker of `scope`.
+    pub fn registration(&self, scope: &str) -> Option<&str> {
+        self.registrations.get(scope).map(String::as_str)
+    }
+
     fn hear(&mut self, until: Instant) -> Option<String> {
         loop {
             match self.socket.read() {
@@ -129,6 +142,16 @@ impl Chromium {
 
     fn note(&mut self, event: &str) {
         let session = at(event, "sessionId");
+        if at(event, "method") == "ServiceWorker.workerRegistrationUpdated" {
+            for i in 0.. {
+                let of = |name: &str| at(event, &format!("params.registrations.{i}.{name}"));
+                match of("isDeleted").as_str() {
+                    "false" => drop(self.registrations.insert(of("scopeURL"), of("registrationId"))),
+                    "true" => drop(self.registrations.remove(&of("scopeURL"))),
+                    _ => return,
+                }
+            }
+        }
         let fault = match at(event, "method").as_str() {
             "Runtime.exceptionThrown" => {
                 let thrown = at(event, "params.exceptionDetails.exception.description");

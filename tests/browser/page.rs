@@ -6,6 +6,8 @@
 //!
 //! - signed out: sign-up, sign-in, reset, reset-code, verify: forms, each with -submit and -error; field-display-name, -email,
 //!   -password, -code; go-sign-up, -sign-in, -reset; verify-renew, -later; auth-notice; sign-up-offer; gate-lang
+//! - settings of notifications: notify-state [data-state=on|here|off|asking|refused|insecure|install|unsupported], notify-off, -who,
+//!   -text, -sound; update-banner, update-now
 //! - frame: connection [data-state=online|connecting|offline], connection-strip, -retry; open-settings; new-conversation;
 //!   verify-open; stage-empty, -gone; toast*
 //! - list: conversation* [data-id, data-unread], conversation-preview*, unread-count*, list-empty; search, search-clear,
@@ -19,7 +21,7 @@
 //! - dialogs: new-dialog, group-dialog, add-dialog, info-dialog, delete-dialog, shortcuts, settings, each with -close; people-search,
 //!   person* [data-profile], new-group, field-title, group-submit, add-submit; info-message, -mute, -block, -add,
 //!   -leave, -title, -rename, -image, -image-file; member*, member-more*, -message, -role, -remove
-//! - settings: tab-profile|account|devices|look; profile-display-name, -nick-name, -submit, -image, -image-file,
+//! - settings: tab-profile|account|notify|devices|look; profile-display-name, -nick-name, -submit, -image, -image-file,
 //!   -image-remove, -presence, -private; password-old, -new, -repeat, -submit; account-verify, -delete; delete-password,
 //!   -messages, -submit; sign-out; session* [data-session, data-current], session-revoke*, sessions-revoke-all;
 //!   theme-system|light|dark; lang-en|ar
@@ -44,6 +46,7 @@ pub const PHONE: (u32, u32, bool) = (390, 844, true);
 /// A page in its own browser context: it shares nothing with another page but the server.
 pub struct Page {
     session: String,
+    /// Empty: the browser's own, which unlike the others is not a private window.
     context: String,
     /// The member's name, for pictures and failures.
     name: &'static str,
@@ -56,16 +59,22 @@ impl Page {
         Page::open_in(chromium, name, url, context)
     }
 
+    /// A page of the browser's own context, where a client can be installed. A browser has one.
+    pub fn open_own(chromium: &mut Chromium, name: &'static str, url: &str) -> Page {
+        Page::open_in(chromium, name, url, String::new())
+    }
+
     /// Another tab of the same browser.
     pub fn tab(&self, chromium: &mut Chromium, name: &'static str, url: &str) -> Page {
         Page::open_in(chromium, name, url, self.context.clone())
     }
 
     fn open_in(chromium: &mut Chromium, name: &'static str, url: &str, context: String) -> Page {
+        let of_context = of_context(&context);
         let target = chromium.must(
             None,
             "Target.createTarget",
-            &format!(r#"{{"url":"about:blank","browserContextId":"{context}","newWindow":true}}"#),
+            &format!(r#"{{"url":"about:blank","newWindow":true{of_context}}}"#),
         );
         let target = at(&target, "result.targetId");
         let attached = chromium.must(
@@ -77,11 +86,41 @@ impl Page {
         for domain in ["Page", "Runtime", "Log", "Network", "DOM"] {
             page.must(chromium, &format!("{domain}.enable"), "{}");
         }
-        // As if it had the focus: both members look at their screens.
-        page.must(chromium, "Emulation.setFocusEmulationEnabled", r#"{"enabled":true}"#);
+        // Both members look at their screens.
+        page.has_focus(chromium, true);
         page.size(chromium, DESKTOP);
         page.go(chromium, url);
         page
+    }
+
+    /// Whether the member looks at the page. If not, its window is minimized.
+    pub fn watched(&self, chromium: &mut Chromium, is_watched: bool) {
+        let window = self.must(chromium, "Browser.getWindowForTarget", "{}");
+        let (id, state) = (at(&window, "result.windowId"), if is_watched { "normal" } else { "minimized" });
+        let params = format!(r#"{{"windowId":{id},"bounds":{{"windowState":"{state}"}}}}"#);
+        self.must(chromium, "Browser.setWindowBounds", &params);
+        self.has_focus(chromium, is_watched);
+    }
+
+    /// As if it had the focus, whichever window has it.
+    fn has_focus(&self, chromium: &mut Chromium, has_focus: bool) {
+        let params = format!(r#"{{"enabled":{has_focus}}}"#);
+        self.must(chromium, "Emulation.setFocusEmulationEnabled", &params);
+    }
+
+    /// What the browser answers when a page of this origin asks for a permission: `granted` or `denied`.
+    pub fn permission(&self, chromium: &mut Chromium, origin: &str, name: &str, setting: &str) {
+        let params = format!(
+            r#"{{"permission":{{"name":"{name}"}},"setting":"{setting}","origin":"{origin}"{}}}"#,
+            of_context(&self.context)
+        );
+        chromium.must(None, "Browser.setPermission", &params);
+    }
+
+    /// Runs a script before those of each page that is loaded from now on.
+    pub fn before_each_load(&self, chromium: &mut Chromium, script: &str) {
+        let params = format!(r#"{{"source":{}}}"#, json::to_string(script));
+        self.must(chromium, "Page.addScriptToEvaluateOnNewDocument", &params);
     }
 
     pub fn must(&self, chromium: &mut Chromium, method: &str, params: &str) -> String {
@@ -328,6 +367,14 @@ impl Page {
     pub fn has_no_faults(&self, chromium: &mut Chromium) {
         let faults = chromium.faults(&self.session);
         assert!(faults.is_empty(), "{}: {faults:#?}", self.name);
+    }
+}
+
+/// The parameter of a command that names a context.
+fn of_context(context: &str) -> String {
+    match context {
+        "" => String::new(),
+        context => format!(r#","browserContextId":"{context}""#),
     }
 }
 
