@@ -103,7 +103,13 @@ impl Model {
                         "an e-mail address taken twice"
                     );
                     self.profiles.insert(sign_up.account.profile);
-                    self.profile_of.insert(sign_up.account.member, sign_up.account.profile);
+                    let member = sign_up.account.member;
+                    self.profile_of.insert(member, sign_up.account.profile);
+                    self.mails.emails.insert(member, sign_up.account.email.expose().clone());
+                    self.device_is_new(member, &sign_up.session);
+                    if let Some(code) = &sign_up.code {
+                        self.code_issued(member, code, sign_up.account.at);
+                    }
                     self.open_session(sign_up.account.profile, &sign_up.session);
                 }
                 Err(Refusal::EmailTaken) => {
@@ -115,6 +121,9 @@ impl Model {
                 assert!(outcome.result.is_ok(), "sign-in: {:?}", outcome.result);
                 let profile = self.profile_of[&open.member];
                 self.open_session(profile, &open.session);
+                if self.device_is_new(open.member, &open.session) {
+                    self.mail_written(open.member, &open.mail, open.at);
+                }
             }
             Write::RefreshSession(refresh) => self.refresh(lane, refresh, outcome),
             Write::EndSession(end) => {
@@ -135,7 +144,19 @@ impl Model {
                 check(outcome, Ok(()), 0, "the cursor of notifications");
                 self.all_is_pushed(moved.through);
             }
-            // The server's own commands: mail, last seen. Their events are accepted as they are.
+            Write::IssueVerifyCode(issue) => {
+                check(outcome, Ok(()), 0, "verify.renew");
+                self.code_issued(issue.member, &issue.code, issue.at);
+            }
+            Write::IssueResetCode(issue) => {
+                check(outcome, Ok(()), 0, "reset.code");
+                let member = self.mails.member(issue.email.expose());
+                self.code_issued(member, &issue.code, issue.at);
+            }
+            Write::MailSent(sent) => self.mail_sent(sent, outcome),
+            Write::MailFailed(failed) => self.mail_failed(failed, outcome),
+            Write::PlaceSession(found) => self.placed(found, outcome),
+            // The server's own commands, last seen for example. Their events are accepted as they are.
             _ => {
                 for event in &outcome.events {
                     let audience = event.audience.profiles.iter().copied().collect();
@@ -614,6 +635,7 @@ impl Model {
             rotated_at: UnixMs(0),
             refresh_expire: session.refresh_expire,
             access_until: session.access_expire,
+            place: None,
             ended: false,
         };
         assert!(self.sessions.insert(session.id, opened).is_none(), "a session id twice");

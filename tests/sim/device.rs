@@ -70,6 +70,8 @@ pub enum Ask {
     Rename,
     /// Subscribes a session to notifications.
     Push,
+    /// A code by mail.
+    Code,
     /// Changes or ends a subscription, also one that is not there.
     PushChange,
     /// Says what a device shows.

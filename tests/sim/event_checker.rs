@@ -181,7 +181,7 @@ impl Run {
                     "{data:?}"
                 );
             }
-            Ask::PushChange => {}
+            Ask::PushChange | Ask::Code => {}
             Ask::Focus { shown } => {
                 assert_eq!(data, &Value::Null);
                 if let Some(stream) = self.devices[d].stream.as_mut().filter(|stream| stream.conn == conn) {

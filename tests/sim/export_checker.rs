@@ -51,7 +51,13 @@ impl Run {
                     self.model.check_profile(data, if exact { self.model.head } else { 0 });
                     true
                 }
-                "session" => sessions.insert(id_at::<OfSession>(data, "id")),
+                "session" => {
+                    let id = id_at::<OfSession>(data, "id");
+                    if exact {
+                        assert_eq!(text_at(data, "place"), self.model.place(id), "the place of {id}");
+                    }
+                    sessions.insert(id)
+                }
                 "block" => blocks.insert(id_at(data, "profile")),
                 "conversation" => conversations.insert(id_at(data, "id")),
                 "message" => {

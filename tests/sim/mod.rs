@@ -4,6 +4,7 @@
 //! Invariant: a run is a function of its seed. Nothing here reads a clock or the system's randomness.
 
 pub mod answer_checker;
+pub mod backup_checker;
 pub mod codec;
 pub mod connecting;
 pub mod device;
@@ -12,6 +13,7 @@ pub mod event_checker;
 pub mod export_checker;
 pub mod history;
 pub mod http_checker;
+pub mod mail_checker;
 pub mod network;
 pub mod push_checker;
 pub mod random;
@@ -77,6 +79,8 @@ pub struct Stats {
     pub found: u64,
     pub exports: u64,
     pub pushes: u64,
+    pub mails: u64,
+    pub backups: u64,
     pub resets: u64,
     pub crashes: u64,
     pub drains: u64,
@@ -109,6 +113,8 @@ impl Stats {
         self.found += other.found;
         self.exports += other.exports;
         self.pushes += other.pushes;
+        self.mails += other.mails;
+        self.backups += other.backups;
         self.resets += resets;
         self.crashes += other.crashes;
         self.drains += other.drains;
@@ -156,6 +162,7 @@ pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
     (run.stats.disk_failures, run.stats.power_cuts) = (runtime.all_disk_failures(), runtime.power_cuts);
     run.stats.revived = runtime.revived;
     run.stats.pushes = run.model.pushes.accepted;
+    run.stats.mails = run.model.mail_counts().1 as u64;
     run.stats.transcript = runtime.transcript.digest();
     run.stats
 }
@@ -333,7 +340,7 @@ impl Run {
     }
 
     fn perform(&mut self) {
-        self.runtime.perform(&mut self.rng, &self.model);
+        self.runtime.perform(&mut self.rng, &mut self.model);
         self.shown_is_not_pushed();
     }
 
@@ -407,6 +414,7 @@ impl Run {
                 self.runtime.pass(Duration::from_secs(s));
                 self.runtime.tick();
             }
+            15 => self.back_up(),
             9..=13 => {
                 let on = self.plan.sabotage && self.rng.chance(700);
                 self.runtime.sabotage(on);
@@ -431,6 +439,12 @@ impl Run {
         self.stats.crashes += 1;
         self.trace(|| "crash".to_owned());
         self.runtime.crash(&mut self.rng, &mut self.model);
+    }
+
+    /// A copy while the server works, which is restored elsewhere.
+    fn back_up(&mut self) {
+        self.trace(|| "backup".to_owned());
+        self.stats.backups += u64::from(self.runtime.back_up(&mut self.rng, &mut self.model));
     }
 
     /// A clean shutdown, and a new start.
@@ -531,8 +545,11 @@ impl Run {
         self.everything_is_found();
         self.exports_are_complete();
         self.tokens_expire();
-        self.everything_is_pushed();
+        self.everything_is_pushed_and_mailed();
         self.all_is_quiet();
+        if self.rng.chance(300) {
+            self.back_up();
+        }
         self.runtime.restart(&mut self.rng, &mut self.model);
         self.runtime.check_database();
     }
@@ -624,19 +641,21 @@ impl Run {
         }
     }
 
-    /// Push services answer again, and each message that is unread then was pushed.
-    fn everything_is_pushed(&mut self) {
-        // Longer than the longest wait for a push service.
+    /// Push services and mail servers answer again: each message that is unread then was pushed, and each mail was sent.
+    fn everything_is_pushed_and_mailed(&mut self) {
+        // Longer than the longest wait for either, and than a clock that was set back has to catch up.
+        let pause = Duration::from_secs(if self.clock_was_set { 300 } else { 50 });
         for _ in 0..80 {
             self.time_passes(Duration::from_secs(10));
-            self.run_until_idle("notifications");
-            if self.model.owed(self.model.head).is_none() {
+            self.run_until_idle("notifications and mails");
+            if self.model.owed(self.model.head).is_none() && self.model.mail_counts().0 == 0 {
                 return;
             }
-            self.time_passes(Duration::from_secs(50));
-            self.run_until_idle("notifications");
+            self.time_passes(pause);
+            self.run_until_idle("notifications and mails");
         }
         self.model.all_is_pushed(self.model.head);
+        assert_eq!(self.model.mail_counts().0, 0, "mails that are never sent");
     }
 
     /// Time passes without a refresh: each stream ends with its token.

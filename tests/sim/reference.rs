@@ -14,6 +14,7 @@ use natter::model::operation::Lane;
 
 use super::codec::{at, id_at, number_at, text_at};
 use super::history::{Conversation, Message, Version};
+use super::mail_checker::Mails;
 use super::push_checker::Pushes;
 
 /// The content of an event.
@@ -83,6 +84,7 @@ pub struct Session {
     pub(super) rotated_at: UnixMs,
     pub(super) refresh_expire: UnixS,
     pub(super) access_until: UnixS,
+    pub(super) place: Option<String>,
     pub(super) ended: bool,
 }
 
@@ -111,6 +113,7 @@ pub struct Model {
     pub(super) messages: BTreeMap<u64, (ConversationId, u64)>,
     pub log: BTreeMap<u64, Logged>,
     pub pushes: Pushes,
+    pub(super) mails: Mails,
 }
 
 /// What others see of a profile.
@@ -179,6 +182,10 @@ impl Model {
 
     pub fn is_ended(&self, session: SessionId) -> bool {
         self.sessions.get(&session).is_none_or(|session| session.ended)
+    }
+
+    pub fn place(&self, session: SessionId) -> Option<String> {
+        self.sessions[&session].place.clone()
     }
 
     pub fn refresh_expired(&self, session: SessionId, unix_s: UnixS) -> bool {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use natter::base::crypto::HmacKey;
+use natter::base::id::Id;
 use natter::base::time::{Now, UnixMs};
 use natter::limits::Limits;
 use natter::model::event::Fact;
@@ -19,9 +20,10 @@ use natter::model::id::{ConversationId, ProfileId, SessionId};
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use natter::model::push::Pushed;
+use natter::model::settings::Settings;
 use natter::server::Server;
 use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
-use natter::store::{Fault, Index, Reader, Store, StoreOptions};
+use natter::store::{Fault, Index, Reader, Sessions, Store, StoreOptions, adopt};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
 use super::disk::{DatabaseFile, Disk, Failure};
@@ -126,7 +128,12 @@ impl Runtime {
         let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let hasher = PasswordHasher::new(PasswordOptions { secret: HmacKey::new(b"password"), cost });
         let epoch = start.epoch.clone();
-        let server = Server::new(settings(limits.clone()), start, Box::new(Seeded(rng.next())), now);
+        let server = Server::new(
+            Settings { places: true, ..settings(limits.clone()) },
+            start,
+            Box::new(Seeded(rng.next())),
+            now,
+        );
         Runtime {
             server,
             store: Some(store),
@@ -197,7 +204,8 @@ impl Runtime {
         }
         self.links.insert(conn, link);
         if self.server.is_accepting() {
-            let peer = [10, 0, 0, address].into();
+            // One that has a place.
+            let peer = [9, 0, 0, address].into();
             self.input(Input::Accepted { conn, peer, listener_kind: ListenerKind::Public });
         } else {
             // The listener is closed or paused: no answer comes.
@@ -286,7 +294,7 @@ impl Runtime {
     // ---- effects ------------------------------------------------------------------------------------
 
     /// Performs effects until there are none, as the loop does once per turn.
-    pub fn perform(&mut self, rng: &mut Rng, model: &Model) {
+    pub fn perform(&mut self, rng: &mut Rng, model: &mut Model) {
         loop {
             let mut quiet = true;
             while let Some(effect) = self.server.poll_effect() {
@@ -312,7 +320,7 @@ impl Runtime {
         }
     }
 
-    fn effect(&mut self, rng: &mut Rng, model: &Model, effect: Effect) {
+    fn effect(&mut self, rng: &mut Rng, model: &mut Model, effect: Effect) {
         self.transcript.value("effect", &effect);
         match &effect {
             Effect::Read { read, .. } => {
@@ -356,6 +364,9 @@ impl Runtime {
                     self.faults += 1;
                     self.refused.push(Refused::Work(ticket));
                 } else {
+                    if let Job::SendMail(letter) = &job {
+                        model.mail_sending(letter);
+                    }
                     self.jobs.push((ticket, job));
                 }
             }
@@ -537,10 +548,15 @@ impl Runtime {
             Read::FindListeners(find) => Some((find.viewer, find.conversation)),
             _ => None,
         };
-        let asked = matches!(read, Read::FindPush(_) | Read::ReadPosted(_)).then(|| read.clone());
+        let checked = matches!(read, Read::FindPush(_) | Read::ReadPosted(_) | Read::FetchMail(_));
+        let asked = checked.then(|| read.clone());
         let result = self.reader.read(read);
         if let Some(asked) = asked {
-            model.check_push_read(&asked, &result);
+            match (&asked, &result) {
+                (Read::FetchMail(fetch), Ok(Answer::FetchMail(page))) => model.check_fetched(fetch, page),
+                (Read::FetchMail(_), other) => panic!("mails: {other:?}"),
+                _ => model.check_push_read(&asked, &result),
+            }
         }
         if let Some((typist, conversation)) = typing {
             let found = match &result {
@@ -564,8 +580,16 @@ impl Runtime {
     pub fn finish_job(&mut self, rng: &mut Rng, model: &mut Model, index: usize) {
         let (ticket, job) = self.jobs.swap_remove(index);
         let done = match job {
-            Job::SendMail(_) if !self.calm && rng.chance(200) => Done::Mail(Delivery::Failed),
-            Job::SendMail(_) => Done::Mail(Delivery::Sent),
+            Job::SendMail(letter) => {
+                let delivery = match rng.below(if self.calm { 1 } else { 20 }) {
+                    0..15 => Delivery::Sent,
+                    15..18 => Delivery::Failed,
+                    18 => Delivery::Blocked,
+                    _ => Delivery::Refused,
+                };
+                model.mail_answered(letter.id, delivery);
+                Done::Mail(delivery)
+            }
             Job::Push(notification) => {
                 let pushed = match rng.below(if self.calm { 1 } else { 30 }) {
                     0..21 => Pushed::Accepted,
@@ -577,7 +601,9 @@ impl Runtime {
                 model.pushed(&notification, pushed);
                 Done::Pushed(pushed)
             }
-            Job::FindPlace { .. } => Done::Place(rng.chance(500).then(|| "Here".to_owned())),
+            Job::FindPlace { .. } => {
+                Done::Place(rng.chance(500).then(|| format!("Place {}", rng.below(100))))
+            }
             job => self.hasher.run(job),
         };
         self.input(Input::Finished { ticket, done });
@@ -637,6 +663,37 @@ impl Runtime {
     }
 
     // ---- the end of a life --------------------------------------------------------------------------
+
+    /// Copies the database between its batches, and opens the copy as a restored one. Returns whether there is one.
+    pub fn back_up(&mut self, rng: &mut Rng, model: &mut Model) -> bool {
+        while self.writes() > 0 {
+            self.commit(model, 1_000);
+        }
+        let excused = self.is_sabotaged() || self.has_failed();
+        let store = self.store.as_mut().expect("an open store");
+        let copied = match store.back_up(Id::from_u128(1), &mut |_| true) {
+            Ok(copied) => copied,
+            Err(refusal) => {
+                assert!(excused, "no backup: {refusal:?}");
+                return false;
+            }
+        };
+        let dir = self.dir.next();
+        std::fs::rename(self.dir.path.join(copied.file), dir.database()).expect("the copy");
+        if self.sabotage.is_some() {
+            Sabotage::new(&dir.database()).remove();
+        }
+        let options = StoreOptions::new(dir.database());
+        let sessions = if rng.chance(500) { Sessions::Kept } else { Sessions::Ended };
+        adopt(&options, sessions).unwrap_or_else(|fault| panic!("a backup is refused: {fault}"));
+        let opened = Store::open(&options, &mut Seeded(rng.next()), self.now.unix_ms);
+        let (store, start) = opened.unwrap_or_else(|fault| panic!("a backup does not open: {fault}"));
+        let mut reader = Reader::open(&options).expect("a reader");
+        assert_ne!(start.epoch, self.epoch, "an old cursor fits a restored backup");
+        model.check_copy(&start, &mut reader);
+        assert_eq!(store.close(), Ok(()), "the copy closes");
+        true
+    }
 
     /// `kill -9`: the files stay, everything else is lost, and every connection breaks. A committed batch without an answer
     /// stays; a batch that was not committed is lost. Or a power cut, which leaves only what is durable.
@@ -732,6 +789,7 @@ impl Runtime {
 
     fn reopen(&mut self, rng: &mut Rng, dir: Dir, model: &mut Model) {
         model.shows_nothing();
+        model.mails_forgotten();
         let options = StoreOptions { synchronous_full: self.full, ..StoreOptions::new(dir.database()) };
         let opened = Store::open(&options, &mut Seeded(rng.next()), self.now.unix_ms);
         let (store, start) = opened.unwrap_or_else(|fault| panic!("the database does not open: {fault}"));
@@ -753,7 +811,7 @@ impl Runtime {
             assert!(known, "an ended session is forgotten {until} s before its last token expires");
         }
         self.epoch = start.epoch.clone();
-        let settings = settings(self.limits.clone());
+        let settings = Settings { places: true, ..settings(self.limits.clone()) };
         self.server = Server::new(settings, start, Box::new(Seeded(rng.next())), self.now);
         for link in self.links.values_mut() {
             link.close_server(rng);

@@ -53,6 +53,7 @@ impl Run {
             3,
             2 * pushes,
             2 * pushes,
+            2,
         ];
         match self.rng.weighted(&weights) {
             0 => {
@@ -84,7 +85,8 @@ impl Run {
             20 => self.subscribe(d),
             21 => self.show(d),
             22 => self.change_subscription(d),
-            _ => self.mute(d),
+            23 => self.mute(d),
+            _ => self.ask_for_a_code(d),
         }
     }
 
@@ -162,6 +164,17 @@ impl Run {
             let level = ["off", "who", "text"][self.rng.below(3)];
             let body = format!(r#"{{"level":"{level}"}}"#);
             self.request(d, Ask::PushChange, "PUT", &path, Some(&body));
+        }
+    }
+
+    /// A code that verifies the address, or one for a new password.
+    fn ask_for_a_code(&mut self, d: usize) {
+        let person = &self.people[self.devices[d].person];
+        if self.rng.chance(500) {
+            self.request(d, Ask::Code, "POST", "/api/v1/user/verify/renew", Some("{}"));
+        } else if person.signed_up {
+            let body = format!(r#"{{"email":"{}"}}"#, person.email);
+            self.request(d, Ask::Code, "POST", "/api/v1/user/reset/code", Some(&body));
         }
     }
 

@@ -1,0 +1,191 @@
+//! Checks mails: which rows the outbox has, when each is due, and that each is sent, to its member alone.
+//!
+//! Owns the rows and what mail servers have answered. A crash may send a mail twice; one process never does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use natter::base::time::UnixMs;
+use natter::limits::{CODE_INTERVAL_MS, CODES_AN_HOUR};
+use natter::model::code::NewCode;
+use natter::model::id::{MailId, MemberId};
+use natter::model::job::Delivery;
+use natter::model::mail::{
+    Content, DueMail, FetchMail, Letter, MailFailed, MailFate, MailPage, MailSent, NewMail, PlaceSession,
+};
+use natter::model::operation::{Answer, Outcome};
+use natter::model::session::NewSession;
+
+use super::answer_checker::check;
+use super::reference::Model;
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+
+#[derive(Clone, Debug)]
+struct Mail {
+    member: MemberId,
+    content: Content,
+    written_at: UnixMs,
+    due_at: UnixMs,
+    tries: u32,
+}
+
+#[derive(Default)]
+pub struct Mails {
+    pub emails: BTreeMap<MemberId, String>,
+    /// What every member has signed in with.
+    devices: BTreeSet<(MemberId, String)>,
+    /// When the codes of each kind were made.
+    codes: BTreeMap<(MemberId, &'static str), Vec<UnixMs>>,
+    /// Each mail that was ever written.
+    written: BTreeMap<MailId, MemberId>,
+    outbox: BTreeMap<MailId, Mail>,
+    /// Mails that a mail server has taken, and those of this process.
+    sent: BTreeSet<MailId>,
+    sent_by_process: BTreeSet<MailId>,
+    sending: BTreeSet<MailId>,
+    /// The last answer of a mail server.
+    answers: BTreeMap<MailId, Delivery>,
+}
+
+impl Mails {
+    /// Codes are requested for the addresses of members alone.
+    pub fn member(&self, email: &str) -> MemberId {
+        *self.emails.iter().find(|(_, known)| *known == email).expect("a member's address").0
+    }
+}
+
+impl Model {
+    // ---- what writes a mail -------------------------------------------------------------------------
+
+    /// A session was opened. Returns whether its device is new to its member.
+    pub(super) fn device_is_new(&mut self, member: MemberId, session: &NewSession) -> bool {
+        let device = match &session.unique_id {
+            Some(unique_id) => unique_id.clone(),
+            None => format!("user agent {}", session.user_agent),
+        };
+        self.mails.devices.insert((member, device))
+    }
+
+    pub(super) fn mail_written(&mut self, member: MemberId, mail: &NewMail, at: UnixMs) {
+        let NewMail { id, content, hold_ms, .. } = mail;
+        let due_at = at.after(*hold_ms);
+        let row = Mail { member, content: content.clone(), written_at: at, due_at, tries: 0 };
+        assert!(self.mails.written.insert(*id, member).is_none(), "a mail twice");
+        self.mails.outbox.insert(*id, row);
+    }
+
+    /// A code replaces the one before it, unless that is too young or there were too many.
+    pub(super) fn code_issued(&mut self, member: MemberId, code: &NewCode, at: UnixMs) {
+        let kind = code.mail.content.kind();
+        let made = self.mails.codes.entry((member, kind)).or_default();
+        let within = |then: &UnixMs, ms: u64| at >= *then && at.since(*then) < ms;
+        let recent = made.iter().rev().take(CODES_AN_HOUR).filter(|then| within(then, HOUR_MS)).count();
+        if made.last().is_some_and(|then| within(then, CODE_INTERVAL_MS)) || recent >= CODES_AN_HOUR {
+            return;
+        }
+        made.push(at);
+        self.mails.outbox.retain(|_, mail| mail.member != member || mail.content.kind() != kind);
+        self.mail_written(member, &code.mail, at);
+    }
+
+    // ---- what becomes of it -------------------------------------------------------------------------
+
+    pub(super) fn mail_sent(&mut self, sent: &MailSent, outcome: &Outcome) {
+        check(outcome, Ok(()), 0, "a mail that was sent");
+        assert!(self.mails.sent.contains(&sent.id), "no mail server has taken {}", sent.id);
+        self.mails.outbox.remove(&sent.id);
+    }
+
+    pub(super) fn mail_failed(&mut self, failed: &MailFailed, outcome: &Outcome) {
+        check(outcome, Ok(()), 0, "a mail that failed");
+        let MailFailed { id, at, permanent } = *failed;
+        let answer = self.mails.answers.get(&id);
+        let is_true = match answer {
+            Some(Delivery::Refused) => permanent,
+            Some(Delivery::Failed | Delivery::Blocked) => !permanent,
+            _ => false,
+        };
+        assert!(is_true, "{failed:?} after {answer:?}");
+        let fate = match self.mails.outbox.get_mut(&id) {
+            None => MailFate::Gone,
+            Some(mail) => {
+                let wait = 15_000_u64.saturating_mul(4_u64.saturating_pow(mail.tries)).min(HOUR_MS);
+                let due_at = at.after(wait);
+                if permanent || due_at.since(mail.written_at) > DAY_MS {
+                    self.mails.outbox.remove(&id);
+                    MailFate::GivenUp
+                } else {
+                    (mail.tries, mail.due_at) = (mail.tries + 1, due_at);
+                    MailFate::Again { due_at }
+                }
+            }
+        };
+        let Ok(Answer::MailFailed(answer)) = &outcome.result else { panic!("{:?}", outcome.result) };
+        assert_eq!(*answer, fate, "what becomes of {id}");
+    }
+
+    pub(super) fn placed(&mut self, found: &PlaceSession, outcome: &Outcome) {
+        check(outcome, Ok(()), 0, "a place");
+        if let Some(session) = self.sessions.get_mut(&found.session) {
+            session.place.clone_from(&found.place);
+        }
+        for mail in self.mails.outbox.values_mut().filter(|mail| mail.tries == 0) {
+            if let Content::NewDevice(device) = &mut mail.content
+                && device.session == found.session
+            {
+                device.place.clone_from(&found.place);
+                mail.due_at = mail.due_at.min(found.at);
+            }
+        }
+    }
+
+    /// A reader has answered which mails are due: from the database as it is now.
+    pub fn check_fetched(&self, fetch: &FetchMail, page: &MailPage) {
+        let mut due: Vec<(UnixMs, MailId)> =
+            self.mails.outbox.iter().map(|(id, mail)| (mail.due_at, *id)).collect();
+        due.sort_unstable();
+        let count = due.iter().filter(|(due_at, _)| *due_at <= fetch.at).count().min(fetch.limit as usize);
+        assert_eq!(page.mails.len(), count, "mails that are due");
+        assert_eq!(page.next_due_at, due.get(count).map(|(due_at, _)| *due_at), "when the next is due");
+        let latest = due[..count].last().map(|(due_at, _)| *due_at);
+        for mail in &page.mails {
+            let DueMail { id, to, written_at, content, .. } = mail;
+            let row = &self.mails.outbox[id];
+            let to = to.as_ref().expect("only members get mails here");
+            assert_eq!((to.member, to.email.expose()), (row.member, &self.mails.emails[&row.member]));
+            assert_eq!((written_at, content), (&row.written_at, &row.content), "the mail {id}");
+            assert!(Some(row.due_at) <= latest, "{id} before one that is longer due");
+        }
+    }
+
+    /// A worker gets a mail.
+    pub fn mail_sending(&mut self, letter: &Letter) {
+        let Letter { id, member, to, .. } = letter;
+        assert_eq!(self.mails.written.get(id), Some(member), "the recipient of {id}");
+        assert_eq!(*to.expose(), self.mails.emails[member], "the address of {id}");
+        assert!(!self.mails.sent_by_process.contains(id), "{id} is sent again by the process that sent it");
+        assert!(self.mails.sending.insert(*id), "{id} is sent by two workers");
+    }
+
+    /// A mail server has answered.
+    pub fn mail_answered(&mut self, id: MailId, delivery: Delivery) {
+        self.mails.sending.remove(&id);
+        self.mails.answers.insert(id, delivery);
+        if delivery == Delivery::Sent {
+            self.mails.sent.insert(id);
+            self.mails.sent_by_process.insert(id);
+        }
+    }
+
+    /// A new process knows nothing of the last one's mails.
+    pub fn mails_forgotten(&mut self) {
+        self.mails.sending.clear();
+        self.mails.sent_by_process.clear();
+    }
+
+    /// How many mails wait, and how many mail servers have taken.
+    pub fn mail_counts(&self) -> (usize, usize) {
+        (self.mails.outbox.len(), self.mails.sent.len())
+    }
+}
