@@ -131,6 +131,11 @@ pub const PAGE_BYTES_MAX: usize = 262_144;
 /// Characters of a display name. Above: 422 `invalid_display_name`.
 pub const DISPLAY_NAME_MAX: usize = 64;
 pub const NICK_NAME_MAX: usize = 25;
+/// Different names after an `@` that are looked up for one message. Later ones mention nobody.
+pub const MENTIONS_MAX: usize = 64;
+/// Unread mentions of a conversation are counted up to this, so that a list costs the same however many there are. A client shows
+/// "99+".
+pub const UNREAD_MENTIONS_MAX: u64 = 100;
 /// Different emoji on one message. Above it: 422 `invalid_emoji`.
 pub const REACTIONS_MAX: usize = 20;
 /// Profiles shown for one emoji. The count includes all of them.

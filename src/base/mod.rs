@@ -7,6 +7,7 @@ pub(crate) mod emoji;
 pub(crate) mod fold;
 pub mod id;
 pub mod json;
+pub(crate) mod mention;
 pub mod network;
 pub(crate) mod no_follow;
 pub(crate) mod open_file;

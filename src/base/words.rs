@@ -34,7 +34,8 @@ fn class(c: char) -> Class {
     }
 }
 
-fn is_unspaced(c: char) -> bool {
+/// Whether it is a letter of a script that writes no spaces between words.
+pub fn is_unspaced(c: char) -> bool {
     let script = matches!(c,
         // Thai, Lao, Tibetan, Myanmar; Khmer; Tai scripts; Javanese; Myanmar extensions, Tai Viet.
         '\u{e00}'..='\u{109f}' | '\u{1780}'..='\u{17d3}' | '\u{1950}'..='\u{19df}' | '\u{1a20}'..='\u{1aad}'
