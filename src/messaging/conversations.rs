@@ -45,7 +45,9 @@ pub fn read(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
 mod tests {
     use super::*;
     use crate::base::id::Id;
-    use crate::model::conversation::{Conversation, ConversationPage, ConversationType, Marked};
+    use crate::model::conversation::{
+        Conversation, ConversationPage, ConversationType, Marked, UnreadMentions,
+    };
     use crate::model::handler::Handler;
     use crate::model::operation::{Answer, Command, Read, Refusal, Write};
     use crate::model::profile::Profile;
@@ -83,6 +85,7 @@ mod tests {
             muted: false,
             peer_read_n: None,
             role: None,
+            mentions: UnreadMentions::default(),
         }
     }
 
@@ -132,7 +135,7 @@ mod tests {
             let Command::Write(Write::MarkRead(mark)) = command else { panic!("{command:?}") };
             let expect = (UNIX_MS, Id::from_u128(12), Id::from_u128(20), 7);
             assert_eq!((mark.at, mark.reader, mark.conversation, mark.n), expect);
-            Answer::MarkRead(Marked { read_n: 7, unread: 0 })
+            Answer::MarkRead(Box::new(Marked { read_n: 7, unread: 0, mentions: UnreadMentions::default() }))
         });
         assert_eq!(text(step), (200, r#"{"data":{"read_n":7,"unread":0}}"#.to_owned()));
         let step = stage.ask_at(READ, &path, "", r#"{"n":7}"#);

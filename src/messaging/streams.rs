@@ -140,6 +140,7 @@ mod tests {
             attachments: Vec::new(),
             reply_to: None,
             reactions: Vec::new(),
+            mentions: Vec::new(),
             created_at: UNIX_MS,
             edited_at: None,
             deleted_at: None,

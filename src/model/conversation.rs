@@ -54,6 +54,20 @@ pub struct Conversation {
     /// The viewer's own role in a group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// The viewer's unread mentions in a group.
+    #[serde(flatten)]
+    pub mentions: UnreadMentions,
+}
+
+/// The unread messages of a group that mention the viewer. Both are `None` if there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UnreadMentions {
+    /// How many, counted up to a bound.
+    #[serde(rename = "unread_mentions", skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// The `n` of the oldest.
+    #[serde(rename = "mention_n", skip_serializing_if = "Option::is_none")]
+    pub first: Option<u64>,
 }
 
 /// The conversations of a profile, newest activity first.
@@ -227,6 +241,9 @@ pub struct Marked {
     pub read_n: u64,
     /// How many messages are unread.
     pub unread: u64,
+    /// How many of them mention the viewer.
+    #[serde(flatten)]
+    pub mentions: UnreadMentions,
 }
 
 /// The chat list of the legacy route: every direct conversation of `viewer`, newest first.

@@ -349,6 +349,7 @@ mod tests {
             attachments: Vec::new(),
             reply_to: None,
             reactions: Vec::new(),
+            mentions: Vec::new(),
             created_at: UnixMs(0),
             edited_at: None,
             deleted_at: None,

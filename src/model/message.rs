@@ -39,6 +39,9 @@ pub struct Message {
     pub reply_to: Option<MessageId>,
     /// The reactions, by emoji.
     pub reactions: Vec<Reaction>,
+    /// Whom its text addresses with `@`, in a group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<Mention>,
     /// When it was posted; never before that of an older message.
     pub created_at: UnixMs,
     /// When its text was last changed.
@@ -84,6 +87,10 @@ impl Message {
         push_plain_or_null(out, self.reply_to.map(|id| id.text()).as_ref().map(<[u8; ID_LEN]>::as_slice));
         push_key!(out, "reactions");
         json::write(out, &self.reactions);
+        if !self.mentions.is_empty() {
+            push_key!(out, "mentions");
+            json::write(out, &self.mentions);
+        }
         push_key!(out, "created_at");
         push_plain(out, &rfc3339_digits(self.created_at));
         push_key!(out, "edited_at");
@@ -107,6 +114,27 @@ pub struct Reaction {
     /// The first 50.
     pub profiles: Vec<ProfileId>,
 }
+
+/// Whom a text addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mention {
+    /// All members: `@all` of an admin. On the wire `"all"`.
+    All,
+    /// This member.
+    Profile(ProfileId),
+}
+
+impl Serialize for Mention {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Mention::All => serializer.serialize_str(ALL),
+            Mention::Profile(profile) => profile.serialize(serializer),
+        }
+    }
+}
+
+/// The name that means all members of a group. No nick name: it is a reserved one.
+pub const ALL: &str = "all";
 
 /// Where a post goes: to a conversation, or to a profile; the first message makes the direct conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,6 +372,7 @@ mod tests {
             created_at in time(),
             (edited_at, deleted_at) in (prop::option::of(time()), prop::option::of(time())),
             with_file in any::<bool>(),
+            mentions in prop::collection::vec(prop::option::of(id()), 0..3),
         ) {
             let file = Attachment {
                 id: Id::from_u128(n.into()),
@@ -357,7 +386,8 @@ mod tests {
             let message = Message {
                 id, client_id, conversation, n, seq, rev, sender, body,
                 attachments: with_file.then_some(file).into_iter().collect(),
-                reply_to, reactions, created_at, edited_at, deleted_at, damaged: n % 2 == 1,
+                reply_to, reactions, mentions: mentions.into_iter().map(|who| who.map_or(Mention::All, Mention::Profile)).collect(),
+                created_at, edited_at, deleted_at, damaged: n % 2 == 1,
             };
             let mut written = Vec::new();
             message.write(&mut written);

@@ -249,7 +249,7 @@ operations! {
         EditMessage -> Arc<Message>;
         DeleteMessage -> ();
         React >> Arc<Message>;
-        MarkRead -> Marked;
+        MarkRead -> Box<Marked>;
         CreateConversation => CreatedConversation;
         UpdateConversation => Conversation;
         PutMember => GroupMember;

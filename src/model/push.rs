@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::conversation::{Conversation, ConversationType};
 use super::id::{ConversationId, MemberId, MessageId, ProfileId, SessionId};
+use super::message::{Mention, Message};
 use crate::base::json;
 use crate::base::secret::Secret;
 use crate::base::time::{UnixMs, UnixS};
@@ -122,7 +123,7 @@ pub struct PostedPage {
     pub after: u64,
     /// All posts up to this `seq` are in the page.
     pub through: u64,
-    /// Who has a subscription and has not read which conversation, and has not muted it.
+    /// Who has a subscription and has not read which conversation, and has not muted it or is mentioned in it.
     pub unread: Vec<(ProfileId, ConversationId)>,
     /// Whether anyone has a subscription.
     pub is_subscribed: bool,
@@ -137,7 +138,8 @@ pub struct MovePushCursor {
     pub through: u64,
 }
 
-/// What is to be pushed to the devices of a profile about a conversation, as it is now. `None` if it has read it or muted it.
+/// What is to be pushed to the devices of a profile about a conversation, as it is now. `None` if it has read it, or
+/// muted it and is not mentioned in it.
 #[derive(Clone, Copy, Debug)]
 pub struct FindPush {
     /// When it is asked.
@@ -151,8 +153,12 @@ pub struct FindPush {
 /// The answer to [`FindPush`].
 #[derive(Clone, Debug)]
 pub struct Push {
-    /// The conversation as the profile sees it, with its newest message.
+    /// Whose devices.
+    pub profile: ProfileId,
+    /// The conversation as the profile sees it.
     pub conversation: Conversation,
+    /// Its newest message; of a muted conversation the newest one that mentions the profile.
+    pub newest: Message,
     /// The name of that message's sender; `None` once its account is deleted.
     pub sender: Option<String>,
     /// The devices, none of which is off.
@@ -213,6 +219,7 @@ struct Text<'a> {
     sender: Option<&'a str>,
     unread: u64,
     n: u64,
+    mention: bool,
     #[serde(flatten)]
     message: Option<TextOfMessage<'a>>,
 }
@@ -227,8 +234,9 @@ struct TextOfMessage<'a> {
 impl Push {
     /// The JSON that a device of this level gets.
     pub fn text(&self, level: PushLevel) -> Vec<u8> {
-        let Push { conversation, sender, .. } = self;
-        let newest = conversation.last_message.as_ref().filter(|_| level == PushLevel::Text);
+        let Push { profile, conversation, newest, sender, .. } = self;
+        let shown = Some(newest).filter(|_| level == PushLevel::Text);
+        let mention = |who: &Mention| *who == Mention::All || *who == Mention::Profile(*profile);
         json::to_vec(&Text {
             tag: conversation.id,
             conversation: conversation.id,
@@ -236,8 +244,9 @@ impl Push {
             title: conversation.title.as_deref().map(|title| cut(title, NAME_CHARS_MAX)),
             sender: sender.as_deref().map(|sender| cut(sender, NAME_CHARS_MAX)),
             unread: conversation.unread,
-            n: conversation.last_n,
-            message: newest.map(|message| TextOfMessage {
+            n: newest.n,
+            mention: newest.mentions.iter().any(mention),
+            message: shown.map(|message| TextOfMessage {
                 message: message.id,
                 body: message.body.as_deref().map(|body| cut(body, BODY_CHARS_MAX)),
                 attachments: message.attachments.len(),

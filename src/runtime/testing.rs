@@ -25,7 +25,7 @@ use crate::base::secret::Secret;
 pub use crate::base::testing::{Folder, PATIENCE, until};
 use crate::base::time::UnixMs;
 use crate::model::backup::DatabaseCopy;
-use crate::model::conversation::{MarkRead, Marked};
+use crate::model::conversation::{MarkRead, Marked, UnreadMentions};
 use crate::model::event::{LogPage, ReadLog};
 use crate::model::job::{Done, Job};
 use crate::model::member::EraseMessages;
@@ -96,7 +96,11 @@ impl Writer for Store {
                 Err(Refusal::Unavailable)
             } else {
                 numbers.push(n);
-                Ok(Answer::MarkRead(Marked { read_n: n, unread: 0 }))
+                Ok(Answer::MarkRead(Box::new(Marked {
+                    read_n: n,
+                    unread: 0,
+                    mentions: UnreadMentions::default(),
+                })))
             };
             Outcome::quiet(result)
         };

@@ -119,6 +119,7 @@ export type Message = {
   attachments: Array<Attachment>;
   reply_to: Id | null;
   reactions: Array<Reaction>;
+  mentions?: Array<Id | 'all'>;
   created_at: Time;
   edited_at: Time | null;
   deleted_at: Time | null;
@@ -146,6 +147,8 @@ export type Conversation = {
   muted: boolean;
   peer_read_n?: number;
   role?: 'admin' | 'member';
+  unread_mentions?: number;
+  mention_n?: number;
 };
 
 export type ConversationBrief = {
@@ -165,6 +168,8 @@ export type GroupMember = {
 export type Marked = {
   read_n: number;
   unread: number;
+  unread_mentions?: number;
+  mention_n?: number;
 };
 
 export type Event = {

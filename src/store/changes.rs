@@ -13,7 +13,7 @@ use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::profiles::Names;
 use super::value::{int, number, text};
-use super::{conversations, groups, messages, search_changes, uploads};
+use super::{conversations, groups, mentions, messages, search_changes, uploads};
 use crate::base::emoji;
 use crate::base::time::UnixMs;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
@@ -96,6 +96,10 @@ pub fn edit(batch: &mut Batch<'_>, edit: EditMessage) -> Result<Written, Stop> {
         &edit.body,
         int(edit.at),
     ))?;
+    // By the nick names and the members of now: who is mentioned anew has it as an unread mention, if the message is unread.
+    let mentioned = mentions::resolve(batch, target.slot, target.actor_key, Some(&edit.body))?;
+    mentions::erase(batch.conn, target.seq)?;
+    mentions::insert(batch.conn, (target.seq, target.conversation_key, target.n), &mentioned)?;
     let (seq, message) = changed(batch, &target, Change::MessageEdited(edit.message), edit.at)?;
     let answer = Answer::EditMessage(Arc::clone(&message));
     Ok(written(batch, &target, seq, answer, Fact::MessageEdited(message)))
@@ -121,6 +125,7 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: UnixMs)
     )?
     .execute((int(seq), int(at)))?;
     uploads::detach(conn, seq)?;
+    mentions::erase(conn, seq)?;
     conn.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([int(seq)])?;
     let added = conn
         .prepare_cached("INSERT OR IGNORE INTO tombstones (conversation, n) VALUES (?1, ?2)")?

@@ -15,10 +15,10 @@ use super::fault::Stop;
 use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number, text_or_null};
-use super::{changes, groups, messages, metadata, uploads};
+use super::{changes, groups, mentions, messages, metadata, uploads};
 use crate::model::conversation::{
     Chat, Chats, Conversation, ConversationCursor, ConversationPage, ConversationType, GetConversation,
-    ListChats, ListConversations, MarkRead, Marked,
+    ListChats, ListConversations, MarkRead, Marked, UnreadMentions,
 };
 use crate::model::event::{Audience, Event, Fact, ReadMark};
 use crate::model::id::{ConversationId, ProfileId};
@@ -160,10 +160,11 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
     let member = conversation.member(mark.reader).ok_or(Refusal::NotFound)?;
     let (last_n, before) = (conversation.last_n, conversation.members[member].read_n);
     let read_n = mark.n.min(last_n);
-    let key = conversation.key;
+    let (key, profile_key) = (conversation.key, conversation.members[member].profile_key);
+    let kind = conversation.kind;
     if read_n <= before {
-        let marked = Marked { read_n: before, unread: unread(batch.conn, key, before, last_n)? };
-        return Written::quietly(Answer::MarkRead(marked));
+        let marked = marked(batch.conn, (kind, key, profile_key), before, last_n)?;
+        return Written::quietly(Answer::MarkRead(Box::new(marked)));
     }
     let seen_by_peer = conversation.kind == ConversationType::Direct && conversation.receipts;
     let audience = if seen_by_peer { conversation.everyone() } else { Audience::one(mark.reader) };
@@ -176,11 +177,22 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
     }
     let mark = ReadMark { conversation: mark.conversation, profile: mark.reader, read_n };
     let fact = Fact::ConversationRead(Box::new(mark));
-    let unread = unread(batch.conn, key, read_n, last_n)?;
+    let marked = marked(batch.conn, (kind, key, profile_key), read_n, last_n)?;
     Ok(Written {
-        result: Ok(Answer::MarkRead(Marked { read_n, unread })),
+        result: Ok(Answer::MarkRead(Box::new(marked))),
         events: Event { seq, audience, fact }.into(),
     })
+}
+
+fn marked(
+    conn: &Connection,
+    (kind, conversation, profile): (ConversationType, i64, i64),
+    read_n: u64,
+    last_n: u64,
+) -> rusqlite::Result<Marked> {
+    let unread = unread(conn, conversation, read_n, last_n)?;
+    let mentions = unread_mentions(conn, (kind, conversation, profile), read_n, unread)?;
+    Ok(Marked { read_n, unread, mentions })
 }
 
 // ---- for the readers -----------------------------------------------------------------------------
@@ -315,6 +327,19 @@ fn unread(conn: &Connection, conversation: i64, read_n: u64, last_n: u64) -> rus
     Ok(later - changes::deleted_after(conn, conversation, read_n)?.min(later))
 }
 
+/// Only for a group with unread messages: others have no mentions that are unread.
+fn unread_mentions(
+    conn: &Connection,
+    (kind, conversation, profile): (ConversationType, i64, i64),
+    read_n: u64,
+    unread: u64,
+) -> rusqlite::Result<UnreadMentions> {
+    if kind == ConversationType::Direct || unread == 0 {
+        return Ok(UnreadMentions::default());
+    }
+    mentions::unread(conn, profile, conversation, read_n)
+}
+
 fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusqlite::Result<Conversation> {
     let (mut shown, peer) = conn
         .prepare_cached(
@@ -339,6 +364,7 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
                 muted: row.get(6)?,
                 peer_read_n: None,
                 role: (kind == ConversationType::Group).then_some(role),
+                mentions: UnreadMentions::default(),
             };
             Ok((shown, other(viewer, row.get(4)?, row.get(5)?)))
         })?;
@@ -349,6 +375,7 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
         }
     }
     shown.unread = unread(conn, entry.key, entry.read_n, entry.last_n)?;
+    shown.mentions = unread_mentions(conn, (shown.kind, entry.key, viewer), entry.read_n, shown.unread)?;
     shown.last_message = messages::at(conn, names, (entry.key, shown.id), entry.last_n)?;
     Ok(shown)
 }

@@ -13,6 +13,7 @@ use super::batch::{Batch, Written};
 use super::cache::{Cache, PairStatus, Slot};
 use super::conversations::{self, NewDirect};
 use super::fault::Stop;
+use super::mentions::{self, Mentions};
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
 use super::value::{halves, id, int, joined, number, number_or_null, or_damaged};
@@ -67,6 +68,7 @@ fn from_row(
     let body: Option<String> = or_damaged(row.get(10), damage)?;
     // Every message was posted with a text or with files.
     *damage |= body.is_none() && deleted_at.is_none() && !has_files;
+    let mentions = mentions::of(conn, names, seq, body.as_deref())?;
     Ok(Message {
         id,
         client_id: joined(or_damaged(row.get(4), damage)?, or_damaged(row.get(12), damage)?),
@@ -83,6 +85,7 @@ fn from_row(
         reply_to,
         // A message without a change has no reactions: no lookup for nearly all messages.
         reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },
+        mentions,
         created_at: id.unix_ms(),
         edited_at: or_damaged(number_or_null(row, 8), damage)?.map(UnixMs),
         deleted_at,
@@ -122,9 +125,10 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
     if post.draft.reply_to.is_none()
         && post.attachments.is_empty()
         && let Some((slot, member)) = known(batch.cache, sender, post.destination)
+        && !mentions::may_mention(batch.cache.get(slot), post.draft.body.as_deref())
     {
         let sender_key = batch.cache.get(slot).members[member].profile_key;
-        return match insert(batch, slot, member, post, Vec::new())? {
+        return match insert(batch, slot, member, post, Shown::default())? {
             Some(written) => Ok(written),
             None => {
                 let original = original(batch.conn, sender_key, client_id)?;
@@ -137,8 +141,15 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
         return Ok(written);
     }
     let (found, files) = find_destination(batch, (sender_key, sender), &post)?;
+    let mentions = match &found {
+        Found::Conversation(slot, _) => {
+            mentions::resolve(batch, *slot, sender_key, post.draft.body.as_deref())?
+        }
+        Found::NoConversationYet(_) => Mentions::new(),
+    };
+    let shown = Shown { files, mentions };
     let written = match found {
-        Found::Conversation(slot, member) if files.is_empty() => insert(batch, slot, member, post, files)?,
+        Found::Conversation(slot, member) if shown.is_empty() => insert(batch, slot, member, post, shown)?,
         found => batch.in_savepoint(|batch| {
             let (slot, member) = match found {
                 Found::Conversation(slot, member) => (slot, member),
@@ -148,8 +159,11 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
                 }
             };
             // Before the insert of the message, which changes the cache: the savepoint does not restore the cache.
-            uploads::attach(batch.conn, batch.log.head + 1, &files)?;
-            Ok(insert(batch, slot, member, post, files)?)
+            let (seq, conversation) = (batch.log.head + 1, batch.cache.get(slot));
+            uploads::attach(batch.conn, seq, &shown.files)?;
+            let place = (seq, conversation.key, conversation.last_n + 1);
+            mentions::insert(batch.conn, place, &shown.mentions)?;
+            Ok(insert(batch, slot, member, post, shown)?)
         })?,
     };
     // The `client_id` was looked up in this transaction, and only this thread writes.
@@ -179,6 +193,19 @@ enum Found {
 
 /// The files a message is about to show: the keys of its uploads, and how they are shown.
 type Files = Vec<(i64, Attachment)>;
+
+/// What a message is about to show besides its text.
+#[derive(Default)]
+struct Shown {
+    files: Files,
+    mentions: Mentions,
+}
+
+impl Shown {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.mentions.is_empty()
+    }
+}
 
 fn find_destination(
     batch: &mut Batch<'_>,
@@ -259,7 +286,7 @@ fn insert(
     slot: Slot,
     member: usize,
     mut post: PostMessage,
-    files: Files,
+    shown: Shown,
 ) -> rusqlite::Result<Option<Written>> {
     let conversation = batch.cache.get(slot);
     let seq = batch.log.head + 1;
@@ -272,7 +299,7 @@ fn insert(
     let draft = &post.draft;
     let (key, sender) = (conversation.key, conversation.members[member].profile_key);
     let (row, (id_high, _), position, (high, low)) = (int(seq), halves(id), int(n), halves(draft.client_id));
-    let stored = if draft.reply_to.is_none() && files.is_empty() {
+    let stored = if draft.reply_to.is_none() && shown.files.is_empty() {
         let statement = match &mut batch.insert {
             Some(statement) => statement,
             none => none.insert(batch.conn.prepare_cached(insert!("", ""))?),
@@ -280,7 +307,7 @@ fn insert(
         statement.execute((row, id_high, key, position, sender, high, low, &draft.body))?
     } else {
         let (reply_to, has_files) =
-            (draft.reply_to.map(|id| int(id.seq())), (!files.is_empty()).then_some(1));
+            (draft.reply_to.map(|id| int(id.seq())), (!shown.files.is_empty()).then_some(1));
         batch.conn.prepare_cached(insert!(", reply_to, has_files", ", ?9, ?10"))?.execute((
             row,
             id_high,
@@ -301,7 +328,8 @@ fn insert(
     message.id = id;
     message.conversation = conversation.id;
     (message.n, message.seq, message.rev) = (n, seq, seq);
-    message.attachments = files.into_iter().map(|(_, shown)| shown).collect();
+    message.attachments = shown.files.into_iter().map(|(_, file)| file).collect();
+    message.mentions = shown.mentions.into_iter().map(|(_, who)| who).collect();
     message.created_at = created_at;
     let message = post.draft;
     let event =

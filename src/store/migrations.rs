@@ -38,6 +38,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { name: "tombstones in blocks", sql: include_str!("migrations/013_tombstones_in_blocks.sql") },
     Migration { name: "push", sql: include_str!("migrations/014_push.sql") },
+    Migration { name: "mentions", sql: include_str!("migrations/015_mentions.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

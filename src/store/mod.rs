@@ -32,6 +32,7 @@ mod holder;
 mod index;
 mod index_file;
 mod inspect;
+mod mentions;
 mod messages;
 mod metadata;
 mod migrations;

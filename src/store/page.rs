@@ -64,6 +64,7 @@ pub fn message_bytes(message: &Message) -> usize {
         .map(|each| REACTION_BYTES + each.emoji.len() + ID_BYTES * each.profiles.len());
     MESSAGE_BYTES
         + message.body.as_deref().map_or(0, text_bytes)
+        + ID_BYTES * message.mentions.len()
         + attachments.sum::<usize>()
         + reactions.sum::<usize>()
 }

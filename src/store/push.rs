@@ -11,12 +11,13 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, number_or_null, text, text_or_null};
-use super::{accounts, conversations, metadata};
+use super::{accounts, conversations, mentions, metadata, profiles};
 use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
 use crate::limits::PUSH_SUBSCRIPTIONS_MAX;
-use crate::model::conversation::GetConversation;
+use crate::model::conversation::{Conversation, GetConversation};
 use crate::model::id::{ConversationId, MemberId, ProfileId, SessionId};
+use crate::model::message::Message;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::push::{
     FindPush, ForgetSubscription, MovePushCursor, PostedPage, Push, PushDevice, PushLevel, PushSubscription,
@@ -172,7 +173,7 @@ pub fn read_posted(conn: &Connection, read: ReadPosted) -> Result<PostedPage, St
                 (page.through, page.is_full) = (last, true);
                 return Ok(page);
             }
-            unread_by(conn, conversation, &mut page.unread)?;
+            unread_by(conn, conversation, after, &mut page.unread)?;
         }
         (count, last) = (count + 1, seq);
     }
@@ -182,20 +183,26 @@ pub fn read_posted(conn: &Connection, read: ReadPosted) -> Result<PostedPage, St
     Ok(page)
 }
 
-/// The members of a conversation that have it unread and not muted, and have a subscription.
+/// The members of a conversation that have it unread, and have a subscription. Of those who have muted it, the ones that a message
+/// after this position mentions.
 fn unread_by(
     conn: &Connection,
     conversation: i64,
+    after: u64,
     out: &mut Vec<(ProfileId, ConversationId)>,
 ) -> rusqlite::Result<()> {
     let mut members = conn.prepare_cached(
         "SELECT p.id, c.id FROM conversations c JOIN memberships m ON m.conversation = c.key \
          JOIN profiles p ON p.key = m.profile \
-         WHERE c.key = ?1 AND m.read_n < c.last_n AND NOT m.muted AND EXISTS \
+         WHERE c.key = ?1 AND m.read_n < c.last_n AND (NOT m.muted \
+         OR (SELECT x.message FROM mentions x WHERE x.profile = m.profile AND x.conversation = c.key \
+             AND x.n > m.read_n ORDER BY x.n DESC LIMIT 1) > ?2 \
+         OR (SELECT x.message FROM mentions x WHERE x.profile = 0 AND x.conversation = c.key \
+             AND x.n > m.read_n ORDER BY x.n DESC LIMIT 1) > ?2) AND EXISTS \
          (SELECT 1 FROM sessions s JOIN push_subscriptions u ON u.session = s.key \
           WHERE s.member = p.member AND u.level > 0)",
     )?;
-    let mut rows = members.query([conversation])?;
+    let mut rows = members.query((conversation, int(after)))?;
     while let Some(row) = rows.next()? {
         out.push((id(row, 0)?, id(row, 1)?));
     }
@@ -209,10 +216,15 @@ pub fn find(conn: &Connection, find: FindPush) -> Result<Option<Push>, Stop> {
         Err(Stop::Refused(_)) => return Ok(None),
         found => found?,
     };
-    if conversation.muted || conversation.unread == 0 {
+    if conversation.unread == 0 {
         return Ok(None);
     }
-    let Some(newest) = &conversation.last_message else { return Ok(None) };
+    let newest = if conversation.muted {
+        newest_mention(conn, find.profile, &conversation)?
+    } else {
+        conversation.last_message.clone()
+    };
+    let Some(newest) = newest else { return Ok(None) };
     let sender = match newest.sender {
         Some(sender) => conn
             .prepare_cached("SELECT display_name FROM profiles WHERE id = ?1 AND member IS NOT NULL")?
@@ -237,5 +249,19 @@ pub fn find(conn: &Connection, find: FindPush) -> Result<Option<Push>, Stop> {
             })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok((!devices.is_empty()).then_some(Push { conversation, sender, devices }))
+    let push = Push { profile: find.profile, conversation, newest, sender, devices };
+    Ok((!push.devices.is_empty()).then_some(push))
+}
+
+/// Of a conversation that is muted, only a mention is pushed.
+fn newest_mention(
+    conn: &Connection,
+    profile: ProfileId,
+    conversation: &Conversation,
+) -> rusqlite::Result<Option<Message>> {
+    if conversation.mentions.count.is_none() {
+        return Ok(None);
+    }
+    let Some(profile) = profiles::key(conn, profile)? else { return Ok(None) };
+    mentions::newest_unread(conn, profile, conversation.id, conversation.read_n)
 }

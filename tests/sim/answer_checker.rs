@@ -276,10 +276,11 @@ impl Model {
         let created_at = post.draft.created_at.max(self.newest_id.unix_ms());
         assert!(id > self.newest_id, "an id decreases while seq increases");
         self.newest_id = id;
+        let mentions = self.mentions(conversation_id, sender(post), &body);
         let conversation = self.conversation(conversation_id);
         let n = conversation.messages.len() as u64 + 1;
-        let version =
-            Version { rev: event.seq, body: Some(body), reply_to: post.draft.reply_to, ..Version::default() };
+        let reply_to = post.draft.reply_to;
+        let version = Version { rev: event.seq, body: Some(body), reply_to, mentions, ..Version::default() };
         conversation.messages.push(Message {
             id,
             client_id: post.draft.client_id,
@@ -386,8 +387,10 @@ impl Model {
         });
         check(outcome, expect, usize::from(expect.is_ok()), "message.edit");
         if expect.is_ok() {
+            let mentions = self.mentions(self.messages[&seq].0, edit.actor, &edit.body);
             self.changed(lane, &outcome.events[0], seq, What::Edited { message: seq }, |version| {
                 version.body = Some(edit.body.clone());
+                version.mentions = mentions;
                 version.edited = true;
             });
         }
@@ -406,6 +409,7 @@ impl Model {
             self.changed(lane, &outcome.events[0], seq, What::Deleted { message: seq }, |version| {
                 version.body = None;
                 version.reply_to = None;
+                version.mentions.clear();
                 version.reactions.clear();
             });
         }
@@ -464,6 +468,8 @@ impl Model {
         check(outcome, Ok(()), usize::from(read_n > before), "conversation.read");
         let Ok(Answer::MarkRead(marked)) = &outcome.result else { panic!("{:?}", outcome.result) };
         assert_eq!((marked.read_n, marked.unread), (read_n, unread), "a read mark's answer");
+        let mentions = conversation.unread_mentions(reader, read_n, u64::MAX);
+        assert_eq!((marked.mentions.count, marked.mentions.first), mentions, "mentions after a read mark");
         let [event] = &*outcome.events else { return };
         // The peer of a direct conversation sees it; in a group only the reader's own devices do.
         let hidden = conversation.joined.iter().any(|other| {

@@ -432,6 +432,8 @@ impl Run {
                 Some(conversation.unread(me, as_of)),
                 "unread as of {as_of}"
             );
+            let mentions = (number_at(row, "unread_mentions"), number_at(row, "mention_n"));
+            assert_eq!(mentions, conversation.unread_mentions(me, read_n, as_of), "mentions as of {as_of}");
             assert_eq!(text_at(row, "title").as_deref(), conversation.title(as_of), "title as of {as_of}");
             let count = conversation.members_count(as_of);
             assert_eq!(number_at(row, "members_count"), Some(count), "members_count as of {as_of}");

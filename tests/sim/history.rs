@@ -18,6 +18,14 @@ pub struct Version {
     pub reply_to: Option<MessageId>,
     /// In the order the emoji were first used.
     pub reactions: Vec<(String, Vec<ProfileId>)>,
+    /// `all`, and the ids of profiles.
+    pub mentions: BTreeSet<String>,
+}
+
+impl Version {
+    pub fn does_mention(&self, profile: ProfileId) -> bool {
+        self.mentions.contains("all") || self.mentions.contains(&profile.to_string())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +143,15 @@ impl Conversation {
         let later = &self.messages[(read_n as usize).min(last_n)..last_n];
         let counts = |message: &&Message| message.sender != profile && message.version(seq).body.is_some();
         later.iter().filter(counts).count() as u64
+    }
+
+    /// How many messages after a mark mention the profile, up to 100, and the first of them.
+    pub fn unread_mentions(&self, profile: ProfileId, read_n: u64, seq: u64) -> (Option<u64>, Option<u64>) {
+        let last_n = self.last_n(seq) as usize;
+        let later = &self.messages[(read_n as usize).min(last_n)..last_n];
+        let own = |message: &&Message| message.version(seq).does_mention(profile);
+        let count = later.iter().filter(own).count() as u64;
+        ((count > 0).then_some(count.min(100)), later.iter().find(own).map(|message| message.n))
     }
 
     pub fn mark(&mut self, profile: ProfileId, seq: u64, n: u64) {

@@ -177,8 +177,10 @@ impl Model {
                 (known.unread(profile, self.head), known.messages.len() as u64),
                 "what a notification counts"
             );
-            let name = known.messages.last().map(|message| self.name(message.sender, self.head));
-            assert_eq!(push.sender.as_ref(), name.map(|name| &name.display_name), "the sender");
+            let newest = self.shown_by_push(profile, conversation).expect("an unread message");
+            assert_eq!(push.newest.seq, newest.seq, "the message that a notification shows");
+            let name = self.name(newest.sender, self.head);
+            assert_eq!(push.sender.as_ref(), Some(&name.display_name), "the sender");
         }
     }
 
@@ -187,14 +189,25 @@ impl Model {
         profile: ProfileId,
         conversation: ConversationId,
     ) -> BTreeSet<(SessionId, &str, PushLevel)> {
-        let known = self.conversations.get(&conversation).filter(|known| known.has(profile));
-        let is_heard = !self.pushes.muted.contains(&(profile, conversation));
-        let unread = known.filter(|known| is_heard && known.unread(profile, self.head) > 0);
-        let newest = unread.and_then(|known| known.messages.last()).map_or(0, |message| message.seq);
+        let newest = self.shown_by_push(profile, conversation).map_or(0, |message| message.seq);
         self.subscriptions_of(profile)
             .filter(|(_, subscription)| subscription.is_on() && subscription.since < newest)
             .map(|(session, subscription)| (session, subscription.endpoint.as_str(), subscription.level))
             .collect()
+    }
+
+    /// What a notification is about: the newest message, or where it is muted the newest unread one that mentions the profile.
+    fn shown_by_push(&self, profile: ProfileId, conversation: ConversationId) -> Option<&Message> {
+        let known = self.conversations.get(&conversation).filter(|known| known.has(profile))?;
+        if known.unread(profile, self.head) == 0 {
+            return None;
+        }
+        if !self.pushes.muted.contains(&(profile, conversation)) {
+            return known.messages.last();
+        }
+        let read_n = known.read_n(profile, self.head);
+        let unread = known.messages.iter().rev().take_while(|message| message.n > read_n);
+        unread.into_iter().find(|message| message.now().does_mention(profile))
     }
 
     fn subscriptions_of(&self, profile: ProfileId) -> impl Iterator<Item = (SessionId, &Subscription)> {
@@ -206,12 +219,21 @@ impl Model {
     fn check_posted(&self, page: &PostedPage) {
         let found: BTreeSet<(ProfileId, ConversationId)> = page.unread.iter().copied().collect();
         assert_eq!(found.len(), page.unread.len(), "a pair twice");
-        for (seq, (id, _)) in self.messages.range((Excluded(page.after), Included(page.through))) {
+        for (profile, id) in &found {
+            let shown = self.shown_by_push(*profile, *id);
+            if self.pushes.muted.contains(&(*profile, *id)) {
+                let is_new = shown.is_some_and(|message| message.seq > page.after);
+                assert!(is_new, "{id} is muted, and has no new mention of {profile}");
+            }
+        }
+        for (seq, (id, n)) in self.messages.range((Excluded(page.after), Included(page.through))) {
             let conversation = &self.conversations[id];
             for profile in &conversation.joined {
                 let read_n = conversation.read_n(*profile, self.head);
                 let wants = read_n < conversation.messages.len() as u64
-                    && !self.pushes.muted.contains(&(*profile, *id))
+                    && (!self.pushes.muted.contains(&(*profile, *id))
+                        || *n > read_n
+                            && conversation.messages[*n as usize - 1].now().does_mention(*profile))
                     && self.subscriptions_of(*profile).any(|(_, one)| one.is_on());
                 let has = found.contains(&(*profile, *id));
                 assert!(has || !wants, "{profile} does not get seq {seq} of {id}");
@@ -269,15 +291,15 @@ impl Model {
             }
             for (conversation, known) in self.of(profile) {
                 let key = (profile, conversation);
-                if pushes.muted.contains(&key) {
-                    continue;
-                }
+                let is_muted = pushes.muted.contains(&key);
                 let of = |known: &BTreeMap<_, u64>| known.get(&key).copied().unwrap_or_default();
                 let since = subscription.on_since.max(of(&pushes.heard_since)).max(of(&pushes.shown_until));
                 let read_n = known.read_n(profile, self.head);
                 let owed = known.messages.iter().rev().find(|message| {
                     let is_new = message.seq > since && message.seq <= through && message.n > read_n;
-                    is_new && message.sender != profile && !message.is_deleted()
+                    // An edit pushes nothing, so that it had to mention the profile at any time that the pusher read it.
+                    let is_heard = !is_muted || message.versions.iter().all(|all| all.does_mention(profile));
+                    is_new && is_heard && message.sender != profile && !message.is_deleted()
                 });
                 let settled = pushes.settled.get(&(*id, conversation)).copied().unwrap_or_default();
                 if let Some(message) = owed.filter(|message| message.n > settled) {

@@ -174,6 +174,26 @@ impl Model {
         self.directs.get(&pair(a, b)).copied()
     }
 
+    /// Whom a text mentions: in a group, its members by their nick names, but nobody with a block in between; all by an admin. The
+    /// texts of the workload have names as words of their own.
+    pub(super) fn mentions(&self, id: ConversationId, sender: ProfileId, body: &str) -> BTreeSet<String> {
+        let conversation = &self.conversations[&id];
+        if !conversation.is_group {
+            return BTreeSet::new();
+        }
+        let words: Vec<&str> = body.split_whitespace().filter_map(|word| word.strip_prefix('@')).collect();
+        let named = |profile: &&ProfileId| {
+            let name = &self.name(**profile, u64::MAX).nick_name;
+            words.contains(&name.as_str()) && !self.is_blocked(sender, **profile)
+        };
+        let mut mentions: BTreeSet<String> =
+            conversation.joined.iter().filter(named).map(ProfileId::to_string).collect();
+        if conversation.admins.contains(&sender) && words.contains(&"all") {
+            mentions.insert("all".to_owned());
+        }
+        mentions
+    }
+
     /// The conversations of a profile.
     pub fn of(&self, profile: ProfileId) -> impl Iterator<Item = (ConversationId, &Conversation)> {
         let mine = move |(_, conversation): &(&ConversationId, &Conversation)| conversation.has(profile);
@@ -377,6 +397,15 @@ impl Model {
         assert_eq!(version.rev, rev, "seq {seq} never had this rev");
         assert_eq!(text_at(shown, "body"), version.body, "body of seq {seq} at rev {rev}");
         assert_eq!(id_at(shown, "reply_to"), version.reply_to, "reply_to of seq {seq} at rev {rev}");
+        let mentions = at(shown, "mentions").and_then(Value::as_list).unwrap_or_default();
+        let mentions: Vec<String> =
+            mentions.iter().map(|who| who.as_str().expect("a mention").to_owned()).collect();
+        let set: BTreeSet<String> = mentions.iter().cloned().collect();
+        assert_eq!(
+            (&set, set.len()),
+            (&version.mentions, mentions.len()),
+            "mentions of seq {seq} at rev {rev}"
+        );
         let is_set = |name: &str| at(shown, name).is_some_and(|value| *value != Value::Null);
         assert_eq!(is_set("edited_at"), version.edited, "edited_at of seq {seq} at rev {rev}");
         assert_eq!(is_set("deleted_at"), version.body.is_none(), "deleted_at of seq {seq} at rev {rev}");

@@ -237,6 +237,9 @@ impl Run {
             self.rng.pick(&groups).copied()
         });
         let group = group.filter(|_| self.rng.chance(500));
+        if group.is_some() || self.rng.chance(100) {
+            body.push_str(&self.some_names());
+        }
         let conversation = group.or(me.and_then(|me| self.model.direct(me, to)));
         let messages = conversation.map(|id| &self.model.conversations[&id].messages);
         let reply_to = match messages {
@@ -252,6 +255,24 @@ impl Run {
         let client_id = Id::new(self.runtime.now.unix_ms, random);
         let draft = Draft { client_id, to, body, reply_to, answered: false, given_up: false, carrier: None };
         self.devices[d].drafts.push(draft);
+    }
+
+    /// Names of people after an `@`, mostly of some that exist, and what is no name.
+    fn some_names(&mut self) -> String {
+        let mut text = String::new();
+        while self.rng.chance(350) {
+            let people: Vec<ProfileId> = self.people.iter().filter_map(|person| person.profile).collect();
+            let name = self.rng.pick(&people).filter(|id| self.model.profiles.contains(id));
+            let name = name.map(|id| self.model.name(*id, u64::MAX).nick_name.clone());
+            let name = name.unwrap_or_else(|| "nobody.at.all".to_owned());
+            text.push_str(&match self.rng.below(8) {
+                0 => " @all".to_owned(),
+                1 => format!(" a@{name}"),
+                2 => format!(" @{name}x"),
+                _ => format!(" @{name}"),
+            });
+        }
+        text
     }
 
     /// Sends the oldest draft that is on no connection.
@@ -331,7 +352,8 @@ impl Run {
         let (op, members, method, path, body) = match self.rng.below(10) {
             0..4 => {
                 self.bodies += 1;
-                let body = json::to_string(&format!("edited {}", self.bodies));
+                let names = self.some_names();
+                let body = json::to_string(&format!("edited {}{names}", self.bodies));
                 let text = Some(format!(r#"{{"body":{body}}}"#));
                 ("message.edit", format!(r#""message":"{message}","body":{body}"#), "PUT", path, text)
             }

@@ -3,7 +3,7 @@
 use crate::store_kit::{Kit, complete, options};
 use natter::base::id::Id;
 use natter::base::time::UnixMs;
-use natter::model::conversation::{MarkRead, Marked};
+use natter::model::conversation::{MarkRead, Marked, UnreadMentions};
 use natter::model::id::ProfileId;
 use natter::model::member::{EraseMessages, Erased, FindCredential};
 use natter::model::message::{Destination, ListMessages, PagePoint};
@@ -26,6 +26,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/012_tag_of_the_password_secret.sql"),
     include_str!("../../src/store/migrations/013_tombstones_in_blocks.sql"),
     include_str!("../../src/store/migrations/014_push.sql"),
+    include_str!("../../src/store/migrations/015_mentions.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -98,6 +99,7 @@ const CONTENT: &[&str] = &[
     INSERT INTO push_subscriptions VALUES (1, 'https://push.example/a', zeroblob(65), zeroblob(16), 2, 0, 1);
     UPDATE state SET pushed = 1;
     ",
+    "INSERT INTO mentions (message, profile, conversation, n) VALUES (4, 0, 2, 1), (4, 1, 2, 1);",
 ];
 
 /// A file as natter of this version would have left it.
@@ -138,7 +140,10 @@ fn every_released_version_opens_today() {
         let blocks = 1 + i64::from(version >= 3);
         assert_eq!(kit.sql_number("SELECT count(*) FROM blocks"), blocks, "from version {version}");
         let marked = kit.write(MarkRead { at: UnixMs(0), reader: ann.profile, conversation, n: 2 }).0;
-        assert_eq!(marked, Ok(Marked { read_n: 3, unread: 0 }));
+        assert_eq!(
+            marked,
+            Ok(Box::new(Marked { read_n: 3, unread: 0, mentions: UnreadMentions::default() }))
+        );
         a_client_id_has_one_message_of_its_sender(&mut kit, ann.profile);
         if version >= 4 {
             the_group_is_as_it_was(&mut kit, ann.profile, version);
@@ -260,6 +265,7 @@ fn the_group_is_as_it_was(kit: &mut Kit, ann: ProfileId, version: usize) {
         expect.map(|text| Some(text).filter(|text| !text.is_empty())),
         "from version {version}"
     );
+    assert_eq!(kit.sql_number("SELECT count(*) FROM mentions"), if version >= 15 { 2 } else { 0 });
     assert_eq!(messages[1].reply_to, Some(messages[0].id));
     let shown: Vec<_> = messages[1].attachments.iter().map(|shown| shown.name.as_str()).collect();
     assert_eq!(shown, if version >= 6 { vec!["notes.txt"] } else { vec![] });

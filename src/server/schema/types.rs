@@ -7,7 +7,8 @@ use super::shape::*;
 use crate::auth::rules::{EMAIL_BYTES_MAX, NICK_NAME_MIN, UNIQUE_ID_MAX};
 use crate::auth::token::TOKEN_BYTES_MAX;
 use crate::limits::{
-    ATTACHMENTS_MAX, DISPLAY_NAME_MAX, MESSAGE_MOST, NICK_NAME_MAX, REACTION_PROFILES_SHOWN, REACTIONS_MAX,
+    ATTACHMENTS_MAX, DISPLAY_NAME_MAX, MENTIONS_MAX, MESSAGE_MOST, NICK_NAME_MAX, REACTION_PROFILES_SHOWN,
+    REACTIONS_MAX, UNREAD_MENTIONS_MAX,
 };
 use crate::messaging::changes::EMOJI_BYTES_MAX;
 use crate::messaging::groups::TITLE_CHARS_MAX;
@@ -88,6 +89,19 @@ pub fn url() -> Schema {
     text().format("uri-reference").length(1, 2_048)
 }
 
+/// A member of the group, or all of them.
+fn mention() -> Schema {
+    any_of([id(), constant("all")])
+}
+
+#[rustfmt::skip]
+fn unread_mentions() -> Vec<Field> {
+    vec![
+        may("unread_mentions", count_from(1).at_most(UNREAD_MENTIONS_MAX), "How many unread messages of a group mention me; 100 for more. Absent if none."),
+        may("mention_n", count_from(1), "The `n` of the oldest of them."),
+    ]
+}
+
 fn pixels() -> Schema {
     or_null(count().at_most(u32::MAX.into()))
 }
@@ -154,10 +168,10 @@ pub fn all() -> Vec<(&'static str, Schema)> {
             must("role", role(), "An admin changes title, image and members."),
             must("joined_at", time(), "Since when."),
         ]).says("A member of a group.")),
-        ("Marked", object(&[
+        ("Marked", object(&[vec![
             must("read_n", count(), "All up to this `n` is read."),
             must("unread", count(), "How many messages are still unread."),
-        ]).says("A read mark.")),
+        ], unread_mentions()].concat()).says("A read mark.")),
         ("Event", object(&[
             must("event", text().length(1, 64), "Its name: see /asyncapi.json for the data of each."),
             must("seq", count(), "Its position in the total order of the server."),
@@ -342,6 +356,7 @@ fn message() -> Schema {
         must("attachments", list(named("Attachment")).items_max(ATTACHMENTS_MAX), "Its files, in the order sent."),
         must("reply_to", or_null(id()), "The message it answers."),
         must("reactions", list(named("Reaction")).items_max(REACTIONS_MAX), "One item for each emoji."),
+        may("mentions", list(mention()).items_max(MENTIONS_MAX), "Whom its text addresses with `@`: profiles of the group, or `all`. Absent if nobody."),
         must("created_at", time(), "When it was stored; never runs backwards."),
         must("edited_at", or_null(time()), "When its text was last changed."),
         must("deleted_at", or_null(time()), "When it became a tombstone."),
@@ -372,5 +387,6 @@ fn conversation() -> Schema {
         may("peer_read_n", count(), "How far the other one has read; in a direct conversation, where it may be seen."),
         may("role", role(), "Mine, in a group."),
     ]);
+    fields.extend(unread_mentions());
     object(&fields).says("A conversation as one member sees it. `peer_read_n` in a direct conversation, if receipts are visible; `role` in a group.")
 }

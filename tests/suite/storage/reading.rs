@@ -2,7 +2,7 @@
 
 use natter::base::id::Id;
 use natter::model::conversation::{
-    ConversationCursor, ConversationType, ListChats, ListConversations, MarkRead, Marked,
+    ConversationCursor, ConversationType, ListChats, ListConversations, MarkRead, Marked, UnreadMentions,
 };
 use natter::model::event::Fact;
 use natter::model::id::{ConversationId, ProfileId};
@@ -92,7 +92,11 @@ fn a_read_mark_moves_forward_only_and_causes_one_event() {
     for (n, read_n, unread, moves) in rows {
         let command = mark(&kit, bob, pair, n);
         let (answer, events) = kit.write(command);
-        assert_eq!(answer, Ok(Marked { read_n, unread }), "{n}");
+        assert_eq!(
+            answer,
+            Ok(Box::new(Marked { read_n, unread, mentions: UnreadMentions::default() })),
+            "{n}"
+        );
         assert_eq!(events.len(), usize::from(moves), "{n}");
         for event in events {
             let Fact::ConversationRead(mark) = &event.fact else { panic!("{event:?}") };
@@ -109,9 +113,15 @@ fn a_read_mark_moves_forward_only_and_causes_one_event() {
     let post = kit.post(bob.profile, Destination::To(ann.profile), "answer");
     assert_eq!(kit.write(post).1.len(), 1);
     let command = mark(&kit, bob, pair, 0);
-    assert_eq!(kit.write(command).0, Ok(Marked { read_n: 7, unread: 0 }));
+    assert_eq!(
+        kit.write(command).0,
+        Ok(Box::new(Marked { read_n: 7, unread: 0, mentions: UnreadMentions::default() }))
+    );
     let command = mark(&kit, ann, pair, 0);
-    assert_eq!(kit.write(command).0, Ok(Marked { read_n: 6, unread: 1 }));
+    assert_eq!(
+        kit.write(command).0,
+        Ok(Box::new(Marked { read_n: 6, unread: 1, mentions: UnreadMentions::default() }))
+    );
     // In a group, and between members who hide presence or have a block, only the reader's own devices get the event.
     let group = make_group(&mut kit, &[ann, bob, cat], 0, 20);
     kit.say(ann.profile, Destination::Conversation(group), "all");
@@ -271,6 +281,9 @@ fn deleted_messages_are_not_unread_wherever_the_read_mark_is() {
     for read_n in [1, 2, 3, 1_019, 1_022, 1_023, 1_024, 1_025, 1_030, 2_047, 2_048, 2_049, last - 1, last] {
         let command = mark(&kit, bob, pair, read_n);
         let unread = (read_n + 1..=last).filter(|n| !deleted(*n)).count() as u64;
-        assert_eq!(kit.write(command).0, Ok(Marked { read_n, unread }));
+        assert_eq!(
+            kit.write(command).0,
+            Ok(Box::new(Marked { read_n, unread, mentions: UnreadMentions::default() }))
+        );
     }
 }
