@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::fault::{Fault, with_cause};
 use super::wal_file::WalFile;
 use super::writer::{Wal, WriteHandle, WriterState};
-use super::{connection, holder};
+use super::{connection, holder, litestream};
 use crate::limits::{CHECKPOINT_BUSY_MS, STORE_BUSY_MS, WAL_HELD_PAGES, WAL_KEPT_BYTES};
 use crate::model::readiness::WalHeld;
 
@@ -32,7 +32,7 @@ const RESTART_EVERY: Duration = Duration::from_millis(250);
 /// checkpoints, which restart the WAL.
 const HELD_BUSY_MS: u64 = 10;
 
-/// Pages in the WAL (96 MiB) up to which all checkpoints are left to Litestream. It loses a log that begins and ends between
+/// Pages in the WAL (96 MiB) up to which all checkpoints are left to Litestream, if it runs. It loses a log that begins and ends between
 /// two steps of its own checkpoint, and its replica is then corrupt: no other process may restart the WAL meanwhile.
 const WAL_LITESTREAM_PAGES: u64 = 24_000;
 
@@ -54,12 +54,7 @@ const _: () = assert!(HELD_BUSY_MS < CHECKPOINT_BUSY_MS && CHECKPOINT_BUSY_MS < 
 
 /// Whether another process may copy the WAL. Litestream's tables tell it where `/proc` does not.
 pub(super) fn is_shared(conn: &Connection, path: &Path) -> rusqlite::Result<bool> {
-    Ok(has_litestream(conn)? || is_open_elsewhere(path))
-}
-
-fn has_litestream(conn: &Connection) -> rusqlite::Result<bool> {
-    let mut tables = conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = '_litestream_lock'")?;
-    tables.exists([])
+    Ok(litestream::has_tables(conn)? || is_open_elsewhere(path))
 }
 
 fn is_open_elsewhere(path: &Path) -> bool {
@@ -111,7 +106,13 @@ impl WriteHandle<'_> {
     }
 
     fn has_litestream(&self) -> rusqlite::Result<bool> {
-        has_litestream(self.conn)
+        litestream::has_tables(self.conn)
+    }
+
+    /// Whether Litestream runs, as far as it can be known while the WAL is long.
+    fn is_litestream_running(&mut self, now: Instant) -> rusqlite::Result<bool> {
+        let WriterState { litestream, path, .. } = &mut *self.writer_state;
+        litestream.is_running(self.conn, now, || is_open_elsewhere(path))
     }
 
     fn is_open_elsewhere(&self) -> bool {
@@ -195,8 +196,13 @@ impl WriteHandle<'_> {
     pub(super) fn shorten_wal(&mut self, now: Instant) -> rusqlite::Result<()> {
         let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
         let due = self.writer_state.restart_at.is_none_or(|at| at <= now);
+        if wal.pages < WAL_CHECKPOINT_PAGES {
+            self.writer_state.litestream.rest();
+        }
+        let is_left = (WAL_CHECKPOINT_PAGES..WAL_LITESTREAM_PAGES).contains(&wal.pages)
+            && self.is_litestream_running(now)?;
         let writer_state = &*self.writer_state;
-        if (WAL_CHECKPOINT_PAGES..WAL_LITESTREAM_PAGES).contains(&wal.pages) && self.has_litestream()? {
+        if is_left {
             if due {
                 self.writer_state.restart_at = Some(now + RESTART_EVERY);
                 // Without a process that is seen, the WAL is only left alone: nothing prevents its restart.

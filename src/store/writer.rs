@@ -17,6 +17,7 @@ use super::batch::{Batch, Log};
 use super::cache::Cache;
 use super::durability::{Durability, State};
 use super::fault::{Fault, FaultLog, OpenFault, with_cause};
+use super::litestream::Litestream;
 use super::metadata::Beginning;
 use super::reserve::Reserve;
 use super::upkeep::Replacing;
@@ -81,6 +82,7 @@ pub(super) struct WriterState {
     /// A reader prevents the WAL from restarting: the time of the next attempt.
     pub restart_at: Option<Instant>,
     pub wal_held: Option<WalHeld>,
+    pub litestream: Litestream,
     pub reserve: Reserve,
     pub synchronous_full: bool,
     pub commit_faults: FaultLog,
@@ -175,6 +177,7 @@ impl Store {
             copy_at: 0,
             restart_at: None,
             wal_held: None,
+            litestream: Litestream::default(),
             reserve: Reserve::default(),
             synchronous_full: options.synchronous_full,
             commit_faults: FaultLog::new("a commit"),

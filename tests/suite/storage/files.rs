@@ -388,6 +388,40 @@ fn erased_content_leaves_a_shared_wal_after_the_other_process_could_copy_it() {
     kit.close();
 }
 
+/// A database that Litestream once copied has its tables for ever. The WAL stays as short as without them once Litestream
+/// has not been seen for long, and is left to it again from its next checkpoint on.
+#[test]
+fn the_tables_of_litestream_alone_let_no_wal_grow() {
+    let Room { mut kit, ann, bob, .. } = room("abandoned");
+    let shell = rusqlite::Connection::open(&kit.options.path).expect("a shell");
+    shell
+        .execute_batch(
+            "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER); \
+             CREATE TABLE _litestream_lock (id INTEGER); INSERT INTO _litestream_seq VALUES (1, 7)",
+        )
+        .expect("Litestream's tables");
+    let (text, mut now) = ("x".repeat(12_000), Instant::now());
+    let mut grow = |kit: &mut Kit, mib: usize, seconds: u64| {
+        let mut longest = 0;
+        for _ in 0..mib {
+            fill(kit, ann.profile, bob.profile, &text, 70).expect("no post is refused");
+            now += Duration::from_secs(seconds);
+            kit.store().maintain(now).expect("maintained");
+            longest = longest.max(bytes(&wal(&kit.options)) >> 20);
+        }
+        longest
+    };
+    assert!(grow(&mut kit, 35, 1) > 26, "Litestream may be about to begin");
+    // Minutes without its checkpoint.
+    grow(&mut kit, 4, 100);
+    let longest = grow(&mut kit, 90, 1);
+    assert!(longest <= 40, "the WAL restarts from 24 MiB on: {longest}");
+    shell.execute_batch("UPDATE _litestream_seq SET seq = seq + 1").expect("a checkpoint of Litestream");
+    let longest = grow(&mut kit, 60, 1);
+    assert!(longest > 45, "it is left to Litestream again: {longest}");
+    kit.close();
+}
+
 /// Litestream needs the write lock to restart the WAL, and gets it only where the lock is free for a moment.
 #[test]
 fn a_long_wal_leaves_the_write_lock_to_litestream() {
