@@ -62,7 +62,7 @@ pub fn ops() -> Vec<Message> {
         }
         message
     }).collect();
-    all.push(op("typing", "Shows the other members that I am typing; expires after 6 s", vec![
+    all.push(op("typing", "Shows the other members that I am typing; expires after 6 s. A start and an end are writes for the rates", vec![
         must("conversation", id(), "Where."),
         may("active", flag(), "False says that one stopped."),
     ]));

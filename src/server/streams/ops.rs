@@ -187,7 +187,10 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
         return answer(core, stream, send, number, result);
     }
     if name == "typing" {
-        let bucket = Bucket::Account(stream.actor.member);
+        // What others get costs as much as a post: a start or an end goes to as many streams.
+        let member = stream.actor.member;
+        let is_told = is_typing_told(stream, core.now.instant, &object);
+        let bucket = if is_told { Bucket::Writes(member) } else { Bucket::Account(member) };
         if let Some(after) = admit::take(core, bucket).and_then(|verdict| verdict.retry_after) {
             return stream.ops.pause(core.now.instant, after, text);
         }
@@ -282,6 +285,14 @@ fn done(reply: Reply) -> Response {
 
 fn refused(problem: &Problem, language: Language) -> Response {
     Response::Error(json::to_vec(&problem.on_stream(language)))
+}
+
+/// Whether `typing` causes more than that what was announced continues.
+fn is_typing_told(stream: &SocketStream, now: Instant, object: &Object<'_>) -> bool {
+    let params = Params::new(&[], &[], Some(object));
+    let Ok(Some(conversation)) = params.id("conversation") else { return false };
+    let continues = stream.typing_state.as_ref().is_some_and(|state| state.is_fresh(conversation, now));
+    !continues || params.flag("active").is_ok_and(|active| active == Some(false))
 }
 
 /// `{"op":"typing","conversation":…,"active":true}`: sent to the profiles that may know, and not again within a short time.

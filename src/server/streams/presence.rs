@@ -195,9 +195,14 @@ impl TypingState {
         self.expires_at
     }
 
+    /// Whether typing in this conversation causes no new event yet.
+    pub fn is_fresh(&self, conversation: ConversationId, now: Instant) -> bool {
+        self.conversation == conversation && now < self.again_at
+    }
+
     /// Continues typing in the same conversation; `true` when no new event is due, so that no read is needed.
     pub fn refresh(&mut self, conversation: ConversationId, now: Instant) -> bool {
-        if self.conversation != conversation || now >= self.again_at {
+        if !self.is_fresh(conversation, now) {
             return false;
         }
         self.expires_at = now + TYPING_LAPSE;

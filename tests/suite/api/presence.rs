@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::http::Person;
 use crate::support::{World, limits, settings};
-use natter::limits::Limits;
+use natter::limits::{Limits, Rate};
 use natter::server::contract::ConnId;
 
 /// Two members who have a conversation, each with an open socket.
@@ -209,6 +209,33 @@ fn a_block_hides_presence_and_its_end_shows_it_again() {
     check_presence(&mut t, "\"online\":true");
 }
 
+/// A start or an end of typing goes to as many streams as a post, so it has the rate of posts. Typing that continues does not.
+#[test]
+fn typing_that_is_told_to_others_is_a_write() {
+    let rate_writes = Rate { per_second: 1, burst: 4 };
+    let mut t = two_in(World::with(settings(Limits { rate_limit: true, rate_writes, ..limits() })));
+    let (ann, bob) = (t.ann.clone(), t.bob.clone());
+    let (a, b) = (t.socket(&ann), t.socket(&bob));
+    t.world.pass(Duration::from_secs(10));
+    t.received(b, "");
+    for _ in 0..20 {
+        t.type_in(a, true);
+    }
+    assert_eq!((t.received(b, "typing").len(), t.world.unread(a)), (1, 0));
+    for n in 0..20 {
+        t.type_in(a, n % 2 == 1);
+    }
+    assert_eq!(t.received(b, "typing").len(), 3, "the burst");
+    assert!(t.world.unread(a) > 0, "the others wait");
+    t.world.pass(Duration::from_secs(1));
+    assert_eq!(t.received(b, "typing").len(), 1);
+    // Nothing else of this member is refused meanwhile, but its writes are.
+    assert_eq!(t.world.ask_as(&ann, "GET", "/api/v1/conversations", None).status, 200);
+    let path = format!("/api/v1/conversations/{}/read", t.conversation);
+    assert_eq!(t.world.ask_as(&ann, "POST", &path, Some(r#"{"n":1}"#)).status, 429);
+    assert_eq!(t.world.ask_as(&bob, "POST", &path, Some(r#"{"n":1}"#)).status, 200);
+}
+
 #[test]
 fn after_a_block_typing_is_not_delivered() {
     for in_flight in [false, true] {
@@ -231,10 +258,13 @@ fn after_a_block_typing_is_not_delivered() {
             assert_eq!(t.world.ask_as(&bob, "PUT", &path, None).status, 204);
         }
         t.world.pass(Duration::from_secs(4));
-        t.type_in(a, true);
-        t.type_in(a, false);
+        for conn in [a, b] {
+            t.type_in(conn, true);
+            t.type_in(conn, false);
+        }
         t.world.pass(Duration::from_secs(20));
         assert!(t.received(b, "typing").is_empty(), "{in_flight}");
+        assert!(t.received(a, "typing").is_empty(), "neither does the one who blocked: {in_flight}");
         assert_eq!(t.world.server.load().1, 0, "every op is answered");
     }
 }
