@@ -28,7 +28,7 @@ const fn row(name: &'static str, steps: &'static [&'static str]) -> Row {
     Row { name, steps }
 }
 
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 33] = [
     row("a.jpg", &["ffmpeg PICTURE $/a.jpg", "exiftool TAGS -Comment=SECRET $/a.jpg"]),
     row("a.png", &["ffmpeg PICTURE $/a.png", "exiftool TAGS -PNG:Comment=SECRET $/a.png"]),
     row("a.gif", &["ffmpeg FILM $/a.gif", "exiftool -Comment=SECRET -XMP:Creator=SECRET $/a.gif"]),
@@ -40,10 +40,24 @@ const ROWS: [Row; 22] = [
     row("parts.mp4", &["ffmpeg FILM SOUND MARKS -movflags frag_keyframe+empty_moov $/parts.mp4"]),
     row("dash.mp4", &["ffmpeg FILM SOUND MARKS -movflags dash+frag_every_frame $/dash.mp4"]),
     row("a.mov", &["ffmpeg FILM SOUND MARKS -timecode 01:02:03:04 $/a.mov", "exiftool TAGS $/a.mov"]),
+    row("gaps.mp4", &["ffmpeg FILM SOUND $/gaps.mp4", "hide $/gaps.mp4"]),
+    row("gaps-fast.mp4", &["ffmpeg FILM SOUND -movflags faststart $/gaps-fast.mp4", "hide $/gaps-fast.mp4"]),
+    row("gaps.heic", &["heif-enc $/a.jpg -o $/gaps.heic", "hide $/gaps.heic"]),
+    row("pcm.mov", &["ffmpeg FILM SOUND -c:a pcm_s16le $/pcm.mov", "hide $/pcm.mov"]),
+    row("pcm24.mov", &["ffmpeg FILM SOUND -ac 2 -c:a pcm_s24be $/pcm24.mov", "hide $/pcm24.mov"]),
+    row("float.mov", &["ffmpeg FILM SOUND -ac 2 -c:a pcm_f32le $/float.mov", "hide $/float.mov"]),
+    row("alaw.mov", &["ffmpeg FILM SOUND -c:a pcm_alaw $/alaw.mov", "hide $/alaw.mov"]),
+    row("ima.mov", &["ffmpeg FILM SOUND -ac 2 -c:a adpcm_ima_qt $/ima.mov", "hide $/ima.mov"]),
+    row("text.mp4", &["ffmpeg TEXT FILM SOUND -c:s mov_text $/text.mp4"]),
+    row(
+        "text-parts.mp4",
+        &["ffmpeg TEXT FILM SOUND -c:s mov_text -movflags frag_keyframe+empty_moov $/text-parts.mp4"],
+    ),
     row("a.m4a", &["ffmpeg SOUND MARKS $/a.m4a"]),
     row("a.webm", &["ffmpeg FILM SOUND MARKS -c:v libvpx -c:a libopus $/a.webm"]),
     row("vorbis.webm", &["ffmpeg FILM SOUND MARKS -c:v libvpx-vp9 -c:a libvorbis $/vorbis.webm"]),
     row("live.webm", &["ffmpeg FILM SOUND MARKS -c:v libvpx -c:a libopus -live 1 $/live.webm"]),
+    row("text.webm", &["ffmpeg TEXT FILM SOUND -c:v libvpx -c:a libopus -c:s webvtt $/text.webm"]),
     row(
         "mkvmerge.webm",
         &["mkvmerge --webm --title SECRET --track-name 0:SECRET -o $/mkvmerge.webm $/a.webm"],
@@ -57,7 +71,8 @@ const ROWS: [Row; 22] = [
 ];
 
 /// What the words in capitals mean.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 6] = [
+    ("TEXT", "-i $/a.srt"),
     ("PICTURE", "-f lavfi -i testsrc2=size=96x64 -frames:v 1"),
     ("FILM", "-f lavfi -i testsrc2=size=96x64:rate=10 -t 1 -pix_fmt yuv420p"),
     ("SOUND", "-f lavfi -i sine=frequency=440:duration=1"),
@@ -101,6 +116,10 @@ fn make(row: &Row, folder: &Path) -> Option<PathBuf> {
     let required = std::env::var_os("NATTER_REQUIRE_TOOLS").is_some();
     for step in row.steps {
         let (program, rest) = step.split_once(' ').expect("a program and its arguments");
+        if program == "hide" {
+            hide(&folder.join(row.name));
+            continue;
+        }
         let quiet: &[&str] = if program == "ffmpeg" { &["-v", "error", "-y"] } else { &[] };
         let output = Command::new(program).args(quiet).args(arguments(rest, folder)).output();
         let failure = match output {
@@ -113,6 +132,39 @@ fn make(row: &Row, folder: &Path) -> Option<PathBuf> {
         return None;
     }
     Some(folder.join(row.name))
+}
+
+/// Puts the secret into the data of a movie where no table refers to it, as dashcams do: before the samples, between two
+/// chunks, and after the samples. In a picture after the items.
+fn hide(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    let find = |bytes: &[u8], name: &[u8]| bytes.windows(4).position(|window| window == name);
+    let number = |bytes: &[u8], at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four"));
+    let data = find(&bytes, b"mdat").expect("data") - 4;
+    let end = data + number(&bytes, data) as usize;
+    let mut places = vec![end];
+    let mut from = 0;
+    let mut entries = Vec::new();
+    while let Some(at) = find(&bytes[from..], b"stco").map(|at| from + at) {
+        entries.extend((0..number(&bytes, at + 8) as usize).map(|entry| at + 12 + 4 * entry));
+        from = at + 4;
+    }
+    if !entries.is_empty() {
+        let mut offsets: Vec<usize> = entries.iter().map(|at| number(&bytes, *at) as usize).collect();
+        offsets.sort_unstable();
+        places = vec![data + 8, offsets[offsets.len() / 2], end];
+    }
+    for at in entries {
+        let offset = number(&bytes, at);
+        let shift = SECRET.len() * places.iter().filter(|place| **place <= offset as usize).count();
+        bytes[at..at + 4].copy_from_slice(&(offset + shift as u32).to_be_bytes());
+    }
+    let len = (end - data + SECRET.len() * places.len()) as u32;
+    bytes[data..data + 4].copy_from_slice(&len.to_be_bytes());
+    for place in places.into_iter().rev() {
+        bytes.splice(place..place, SECRET.bytes());
+    }
+    std::fs::write(path, bytes).expect("a file");
 }
 
 /// The stored bytes of a file that arrives in pieces, as the server makes them.
@@ -166,6 +218,8 @@ const KEEP: Rules = Rules { keep_metadata: true, pixels_max: PIXELS_MAX };
 #[test]
 fn real_files_are_stored_without_metadata_and_still_play() {
     let folder = TestDir::new();
+    let text = format!("1\n00:00:00,000 --> 00:00:00,900\n{SECRET}\n");
+    std::fs::write(folder.path().join("a.srt"), text).expect("subtitles");
     let mut random = Seeded(7);
     let mut below = |bound: usize| {
         let mut bytes = [0; 8];

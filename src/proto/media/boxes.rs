@@ -36,11 +36,6 @@ impl Atoms {
         Atoms { at: atom.body, end: atom.end }
     }
 
-    /// The range after the last box: empty, or bytes that are not a box.
-    pub(super) fn rest(&self) -> (u64, u64) {
-        (self.at, self.end)
-    }
-
     pub(super) fn next<F: Read + Write + Seek>(
         &mut self,
         medium: &mut Medium<'_, F>,

@@ -1,8 +1,8 @@
 //! WebM (RFC 8794, RFC 9559): finds the tracks and the displayed size, and removes metadata.
 //!
 //! Elements that are needed to play the file are listed by name and stay, at every level. Any other element becomes `Void`
-//! with zeroes: tags, attachments, chapters, titles, dates, names of tracks, unknown elements. A track that is neither shown
-//! nor heard is removed with its blocks. The names of the programs that wrote the file become empty, since the format requires
+//! with zeroes: tags, attachments, chapters, titles, dates, names of tracks, unknown elements. A track that is no picture and
+//! no sound, subtitles included, is removed with its blocks. The names of the programs that wrote the file become empty, since the format requires
 //! these elements, and so do the comments of Vorbis. A check sum (CRC-32) in a changed element would be wrong, so it becomes
 //! `Void` too.
 
@@ -264,8 +264,8 @@ fn track<F: Read + Write + Seek>(
     found: &mut Found,
 ) -> Result<(), Fault> {
     let track = std::mem::take(&mut found.track);
-    // RFC 9559 §5.1.4.1.3: video, audio, both in one, subtitles.
-    if !matches!(track.kind, 1..=3 | 17) {
+    // RFC 9559 §5.1.4.1.3: video, audio, both in one. Not subtitles: cameras write places as such, and no browser shows them.
+    if !matches!(track.kind, 1..=3) {
         return void(medium, element);
     }
     if let Some(shown) = &mut found.shown {

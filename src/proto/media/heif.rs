@@ -1,14 +1,17 @@
 //! HEIF pictures (ISO/IEC 23008-12), including HEIC and AVIF: finds the displayed size, and removes metadata.
 //!
-//! An item of type Exif keeps its length and the orientation, and nothing else. Every other item that is not a picture becomes
-//! zeroes (`mime` has XMP), and so do the names of all items, texts and times among the properties, and the boxes that
-//! [`super::movie`] clears, for example a movie that a phone appends. Everything that is needed to show the picture stays: its
-//! properties (size, turn, mirror, colour) and its data.
+//! Of the data (`mdat`, `idat`) only the items that are pictures are kept, and the samples of a sequence of pictures; all other
+//! bytes become zeroes: XMP (`mime`), other items, what no item refers to. An item of type Exif keeps its length and the
+//! orientation. The names of all items, texts and times among the properties, and the boxes that [`super::movie`] clears, for
+//! example a movie that a phone appends, become zeroes too. Everything that is needed to show the picture stays: its properties
+//! (size, turn, mirror, colour) and its data.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
 
 use super::super::image::{Pixels, Refused, exif_orientation, minimal_exif};
 use super::boxes::{Atom, Atoms, blank};
+use super::kept::Kept;
 use super::medium::Medium;
 use super::{BROKEN, Fault, TABLE_MAX, movie};
 
@@ -33,8 +36,8 @@ const PRIVATE_PROPERTIES: [&[u8; 4]; 8] =
 #[derive(Default)]
 struct Meta {
     primary: Option<u32>,
-    /// Items to overwrite; true for Exif.
-    private: Vec<(u32, bool)>,
+    /// Items that stay; true for Exif, of which the orientation stays.
+    items: BTreeMap<u32, bool>,
     locations: Option<Atom>,
     data: Option<Atom>,
     properties: Option<Atom>,
@@ -47,15 +50,21 @@ pub(super) fn inspect<F: Read + Write + Seek>(
     let (mut picture, mut tracks) = (None, movie::Tracks::default());
     let mut atoms = Atoms::between(0, medium.len());
     while let Some(atom) = atoms.next(medium)? {
+        let described = match &atom.name {
+            b"mdat" => atom.body,
+            // Its boxes are kept one by one.
+            b"meta" => atom.body.saturating_add(4).min(atom.end),
+            _ => atom.end,
+        };
+        tracks.kept.add(atom.at, described - atom.at);
         match &atom.name {
-            b"meta" => picture = picture.or(meta(medium, &atom, pixels_max)?),
+            b"meta" => picture = picture.or(meta(medium, &atom, pixels_max, &mut tracks.kept)?),
             b"moov" => movie::movie(medium, &atom, &mut tracks)?,
             name if TOP.contains(&name) => {}
             _ => blank(medium, &atom)?,
         }
     }
-    let (at, end) = atoms.rest();
-    medium.zero(at, end - at)?;
+    std::mem::take(&mut tracks.kept).clear_others(medium)?;
     let pixels = picture.or(tracks.pixels).ok_or(BROKEN)?;
     if pixels.area() > pixels_max {
         return Err(Fault::Refused(Refused::TooManyPixels));
@@ -68,10 +77,13 @@ fn meta<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     atom: &Atom,
     pixels_max: u64,
+    kept: &mut Kept,
 ) -> Result<Option<Pixels>, Fault> {
     let mut meta = Meta::default();
     let mut atoms = Atoms::between(atom.body + 4, atom.end);
     while let Some(inner) = atoms.next(medium)? {
+        let is_data = &inner.name == b"idat";
+        kept.add(inner.at, if is_data { inner.body } else { inner.end } - inner.at);
         match &inner.name {
             b"hdlr" => medium.zero(inner.body + 24, inner.len().saturating_sub(24))?,
             b"pitm" => {
@@ -80,7 +92,7 @@ fn meta<F: Read + Write + Seek>(
                 let version = table.number(4)? >> 24;
                 meta.primary = Some(table.number(if version == 0 { 2 } else { 4 })? as u32);
             }
-            b"iinf" => meta.private = private_items(medium, &inner)?,
+            b"iinf" => meta.items = items(medium, &inner)?,
             b"iloc" => meta.locations = Some(inner),
             b"idat" => meta.data = Some(inner),
             b"dinf" => {
@@ -95,17 +107,18 @@ fn meta<F: Read + Write + Seek>(
         }
     }
     if let Some(locations) = meta.locations {
-        clear_items(medium, &meta.private, &locations, meta.data.as_ref())?;
+        keep_items(medium, &meta, &locations, kept)?;
     }
     let (Some(properties), Some(primary)) = (meta.properties, meta.primary) else { return Ok(None) };
     displayed(medium, &properties, primary, pixels_max)
 }
 
-fn private_items<F: Read + Write + Seek>(
+/// The items that stay. All others lose their names too.
+fn items<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     list: &Atom,
-) -> Result<Vec<(u32, bool)>, Fault> {
-    let mut private = Vec::new();
+) -> Result<BTreeMap<u32, bool>, Fault> {
+    let mut items = BTreeMap::new();
     let Some([version, ..]) = medium.array::<4>(list.body)? else { return Err(BROKEN) };
     let mut atoms = Atoms::between(list.body + if version == 0 { 6 } else { 8 }, list.end);
     let mut count = 0;
@@ -121,24 +134,22 @@ fn private_items<F: Read + Write + Seek>(
         table.number(2)?;
         // Before version 2 an item had no type, and was not a picture of this kind of file.
         let kind = if version < 2 { *b"mime" } else { (table.number(4)? as u32).to_be_bytes() };
-        if &kind == b"Exif" {
-            private.push((id, true));
-        } else if !PICTURES.contains(&&kind) {
-            private.push((id, false));
+        if &kind == b"Exif" || PICTURES.contains(&&kind) {
+            items.insert(id, &kind == b"Exif");
         }
         // A name, and for some types a second text.
         let text = (bytes.len() - table.bytes.len()) as u64;
         medium.zero(item.body + text, item.len().saturating_sub(text))?;
     }
-    Ok(private)
+    Ok(items)
 }
 
-/// Reads the locations (§8.11.3 of ISO/IEC 14496-12) and overwrites the extents of the items to remove.
-fn clear_items<F: Read + Write + Seek>(
+/// Reads the locations (§8.11.3 of ISO/IEC 14496-12), and adds the extents of the items that stay to what is kept.
+fn keep_items<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
-    private: &[(u32, bool)],
+    meta: &Meta,
     locations: &Atom,
-    data: Option<&Atom>,
+    kept: &mut Kept,
 ) -> Result<(), Fault> {
     let bytes = medium.range(locations.body, locations.len(), TABLE_MAX)?.ok_or(BROKEN)?;
     let mut table = Table::new(&bytes);
@@ -155,37 +166,40 @@ fn clear_items<F: Read + Write + Seek>(
         table.number(2)?;
         let base = table.number(base_width)?;
         let extents = table.number(2)?;
-        let is_exif = private.iter().find(|(private, _)| *private == id).map(|(_, is_exif)| *is_exif);
+        let is_exif = meta.items.get(&id).copied();
         for extent in 0..extents {
             medium.turn()?;
             table.number(index_width)?;
             let offset = base.saturating_add(table.number(offset_width)?);
             let length = table.number(length_width)?;
             let Some(is_exif) = is_exif else { continue };
-            let (from, end) = match (method, data) {
+            let (from, end) = match (method, meta.data) {
                 (0, _) => (offset, medium.len()),
                 (1, Some(data)) => (data.body.saturating_add(offset), data.end),
-                // It is made of other items, which are overwritten themselves.
+                // It is made of other items, which have places of their own.
                 _ => continue,
             };
             // A length of zero means up to the end.
             let room = end.saturating_sub(from);
             let length = if length == 0 { room } else { length.min(room) };
-            clear_extent(medium, from, length, is_exif && extent == 0)?;
+            if is_exif {
+                clear_exif(medium, from, length, extent == 0)?;
+            }
+            kept.add(from, length);
         }
     }
     Ok(())
 }
 
-/// Exif begins with the distance to its TIFF block, four bytes.
-fn clear_extent<F: Read + Write + Seek>(
+/// Overwrites all but the orientation. Exif begins with the distance to its TIFF block, four bytes.
+fn clear_exif<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     at: u64,
     length: u64,
-    is_exif: bool,
+    is_first: bool,
 ) -> Result<(), Fault> {
     let mut kept = Vec::new();
-    if is_exif && let Some(block) = medium.range(at, length.min(EXIF_READ), EXIF_READ as usize)? {
+    if is_first && let Some(block) = medium.range(at, length.min(EXIF_READ), EXIF_READ as usize)? {
         let skip = block.first_chunk::<4>().map(|skip| u32::from_be_bytes(*skip) as usize);
         let tiff = skip.and_then(|skip| block.get(skip.saturating_add(4)..)).unwrap_or_default();
         if let Some(minimal) = minimal_exif(exif_orientation(tiff))

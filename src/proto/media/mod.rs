@@ -27,6 +27,7 @@ mod boxes;
 mod ebml;
 mod heif;
 mod jpeg;
+mod kept;
 mod medium;
 mod movie;
 mod ogg;

@@ -2,18 +2,23 @@
 //!
 //! Boxes that are needed to play the movie are listed by name and stay, at every level and in fragments. Any other box becomes
 //! `free` with zeroes: user data, iTunes and QuickTime metadata (`udta`, `meta`: places, makers, serial numbers, comments), XMP
-//! (`uuid`), data that makers append. A track that is neither shown nor heard (places and motion during the recording) is
-//! removed with its samples, also those in fragments. Creation times, the names of handlers, encoders and tapes, and the paths
-//! of other files become zeroes.
+//! (`uuid`), data that makers append. A track that is no picture and no sound is removed: places and motion during the
+//! recording (GoPro's `gpmd`, DJI's `djmd`), texts (drones write their places as subtitles), time codes. Creation times, the
+//! names of handlers and encoders, and the paths of other files become zeroes.
+//!
+//! Of the data (`mdat`) only the samples of the tracks that stay are kept, wherever they are and also in fragments; all bytes
+//! between them become zeroes. So a movie without its tables, which no player shows, has no data either.
 
 mod samples;
+mod sound;
 
 use std::io::{Read, Seek, Write};
 
 use super::super::image::{Kind, Pixels};
-use super::Fault;
 use super::boxes::{Atom, Atoms, blank};
+use super::kept::Kept;
 use super::medium::Medium;
+use super::{BROKEN, Fault};
 
 /// The boxes that a movie needs, by the box that contains them (`file` is the file itself). A box that is no key here stays as
 /// it is.
@@ -22,6 +27,8 @@ const KNOWN: &[(&[u8; 4], &[&[u8; 4]])] = &[
     (b"moov", &[b"mvhd", b"trak", b"mvex"]),
     (b"mvex", &[b"mehd", b"trex", b"leva"]),
     (b"trak", &[b"tkhd", b"tref", b"edts", b"mdia", b"tapt", b"clip", b"matt", b"trgr"]),
+    // Other tracks that a track needs: layers, transparency, depth, another sound. Not texts, chapters and time codes.
+    (b"tref", &[b"auxl", b"vdep", b"vplx", b"scal", b"sbas", b"prem", b"thmb", b"fall", b"dpnd"]),
     (b"edts", &[b"elst"]),
     (b"tapt", &[b"clef", b"prof", b"enof"]),
     (b"mdia", &[b"mdhd", b"hdlr", b"minf", b"elng"]),
@@ -39,9 +46,8 @@ const KNOWN: &[(&[u8; 4], &[&[u8; 4]])] = &[
     (b"mfra", &[b"tfra", b"mfro"]),
 ];
 const FILE: &[u8; 4] = b"file";
-/// Handlers of tracks that are shown or heard, and of their texts and time codes.
-const SHOWN: [&[u8; 4]; 9] =
-    [b"vide", b"soun", b"text", b"sbtl", b"subt", b"clcp", b"tmcd", b"pict", b"auxv"];
+/// Tracks with more are refused as malformed: each fragment looks its tracks up in the list.
+const TRACKS_MAX: usize = 256;
 
 /// The tracks of a movie.
 #[derive(Default)]
@@ -53,6 +59,8 @@ pub(super) struct Tracks {
     shown: Vec<u32>,
     /// The size of a sample in fragments, by the id of its track, where the fragment does not tell it.
     sizes: Vec<(u32, u32)>,
+    /// What of the file stays: boxes, and samples of the tracks that stay.
+    pub(super) kept: Kept,
 }
 
 /// What was read of the track in progress.
@@ -71,15 +79,18 @@ pub(super) fn inspect<F: Read + Write + Seek>(
     let mut tracks = Tracks::default();
     let mut atoms = Atoms::between(0, medium.len());
     while let Some(atom) = atoms.next(medium)? {
+        let is_data = &atom.name == b"mdat";
+        tracks.kept.add(atom.at, if is_data { atom.body } else { atom.end } - atom.at);
         match &atom.name {
+            b"mdat" => {}
             b"moov" => movie(medium, &atom, &mut tracks)?,
-            b"moof" => fragment(medium, &atom, &tracks)?,
+            b"moof" => fragment(medium, &atom, &mut tracks)?,
+            b"wide" => medium.zero(atom.body, atom.len())?,
             name if known(FILE).contains(&name) => clean(medium, &atom, &mut Track::default())?,
             _ => blank(medium, &atom)?,
         }
     }
-    let (at, end) = atoms.rest();
-    medium.zero(at, end - at)?;
+    std::mem::take(&mut tracks.kept).clear_others(medium)?;
     let is_sound = tracks.has_sound && !tracks.has_video;
     let kind = if is_sound && kind != Kind::Mov { Kind::Mp4Audio } else { kind };
     let kind = if tracks.has_video && kind == Kind::Mp4Audio { Kind::Mp4 } else { kind };
@@ -119,24 +130,25 @@ fn track<F: Read + Write + Seek>(
     let mut track = Track::default();
     clean(medium, atom, &mut track)?;
     match track.handler.as_ref() {
+        // Transparency and depth of a sequence of pictures are `auxv`.
         Some(b"vide" | b"pict") => {
             tracks.has_video = true;
             tracks.pixels = tracks.pixels.or(track.pixels);
         }
         Some(b"soun") => tracks.has_sound = true,
-        Some(name) if SHOWN.contains(&name) => {}
-        _ => {
-            if let Some(table) = track.table {
-                samples::clear(medium, &table)?;
-            }
-            return blank(medium, atom);
-        }
+        Some(b"auxv") => {}
+        _ => return blank(medium, atom),
+    }
+    if tracks.shown.len() == TRACKS_MAX {
+        return Err(BROKEN);
     }
     tracks.shown.push(track.id);
-    if let (Some(name), Some(table)) = (track.handler, track.table) {
-        clear_descriptions(medium, &name, &table)?;
+    let Some(table) = track.table else { return Ok(()) };
+    let is_sound = track.handler.as_ref() == Some(b"soun");
+    if track.handler.as_ref() == Some(b"vide") {
+        clear_encoders(medium, &table)?;
     }
-    Ok(())
+    samples::keep(medium, &table, is_sound, &mut tracks.kept)
 }
 
 /// Removes from a box, and from all boxes in it, what is not needed.
@@ -182,7 +194,7 @@ fn clean<F: Read + Write + Seek>(
 fn fragment<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     moof: &Atom,
-    tracks: &Tracks,
+    tracks: &mut Tracks,
 ) -> Result<(), Fault> {
     clean(medium, moof, &mut Track::default())?;
     let mut data_end = None;
@@ -191,8 +203,9 @@ fn fragment<F: Read + Write + Seek>(
         if &atom.name != b"traf" {
             continue;
         }
-        let is_shown = |id: u32| tracks.shown.contains(&id);
-        let run = samples::run(medium, moof, &atom, &tracks.sizes, data_end, is_shown)?;
+        let Tracks { shown, sizes, kept, .. } = &mut *tracks;
+        let is_shown = |id: u32| shown.contains(&id);
+        let run = samples::run(medium, moof, &atom, sizes, data_end, is_shown, kept)?;
         data_end = Some(run.end);
         if !run.is_shown {
             blank(medium, &atom)?;
@@ -231,17 +244,9 @@ fn clear_times<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, header: &Atom
     medium.zero(header.body + 4, header.len().saturating_sub(4).min(len))
 }
 
-/// The name of the encoder in each sample description of a video track, and the name of the tape in those of time codes.
-fn clear_descriptions<F: Read + Write + Seek>(
-    medium: &mut Medium<'_, F>,
-    handler: &[u8; 4],
-    table: &Atom,
-) -> Result<(), Fault> {
-    let (from, len) = match handler {
-        b"vide" => (42, 32),
-        b"tmcd" => (26, u64::MAX),
-        _ => return Ok(()),
-    };
+/// The name of the encoder in each sample description of a video track.
+fn clear_encoders<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, table: &Atom) -> Result<(), Fault> {
+    let (from, len) = (42, 32);
     let mut atoms = Atoms::of(table);
     while let Some(atom) = atoms.next(medium)? {
         if &atom.name != b"stsd" || atom.len() < 8 {
@@ -249,9 +254,8 @@ fn clear_descriptions<F: Read + Write + Seek>(
         }
         let mut entries = Atoms::between(atom.body + 8, atom.end);
         while let Some(entry) = entries.next(medium)? {
-            let room = entry.len().saturating_sub(from);
-            if len == u64::MAX || room >= len {
-                medium.zero(entry.body + from, len.min(room))?;
+            if entry.len() >= from + len {
+                medium.zero(entry.body + from, len)?;
             }
         }
     }

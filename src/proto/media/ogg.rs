@@ -2,8 +2,8 @@
 //!
 //! The second packet of most streams has the name of the encoder and comments, which may be anything, also pictures. The number
 //! of comments becomes zero and their bytes become padding; check sums are computed again. In the mapping of FLAC, each packet
-//! before the sound is a block of metadata, which is treated in the same way. A stream of an unknown kind becomes zeroes, for
-//! example a description of the other streams (Skeleton). Bytes that belong to no page become zeroes.
+//! before the sound is a block of metadata, which is treated in the same way. A stream that is no picture and no sound becomes
+//! zeroes: subtitles, a description of the other streams (Skeleton), unknown kinds. Bytes that belong to no page become zeroes.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};
@@ -29,7 +29,6 @@ enum Codec {
     Bare,
     Flac,
     Vp8,
-    Kate,
     /// Without comments: Dirac.
     Plain,
     /// Not shown and not heard.
@@ -43,7 +42,6 @@ impl Codec {
             // OGM has comments as in Vorbis.
             (b"\x01video\0", Codec::Vorbis),
             (b"\x01audio\0", Codec::Vorbis),
-            (b"\x01text\0", Codec::Vorbis),
             (b"OpusHead", Codec::Opus),
             (b"\x80theora", Codec::Theora),
             (b"Speex   ", Codec::Bare),
@@ -51,7 +49,6 @@ impl Codec {
             (b"PCM     ", Codec::Bare),
             (b"\x7fFLAC", Codec::Flac),
             (b"OVP80", Codec::Vp8),
-            (b"\x80kate\0", Codec::Kate),
             (b"BBCD\0", Codec::Plain),
         ]
         .into_iter()
@@ -64,7 +61,6 @@ impl Codec {
         match self {
             Codec::Vorbis | Codec::Theora | Codec::Vp8 => 7,
             Codec::Opus => 8,
-            Codec::Kate => 9,
             Codec::Flac => 4,
             Codec::Bare | Codec::Plain | Codec::Unknown => 0,
         }

@@ -88,6 +88,24 @@ fn track(kind: &[u8; 4], is_turned: bool, secret: &[u8], times: u8, rest: &[u8],
     atom(b"trak", &[&tkhd(times, is_turned), &atom(b"mdia", &[&media]), rest])
 }
 
+/// The table of a track's samples: one chunk for each list of sizes.
+fn table(chunks: &[(usize, &[u32])]) -> Vec<u8> {
+    let number = |n: usize| (n as u32).to_be_bytes();
+    let sizes: Vec<u8> =
+        chunks.iter().flat_map(|(_, sizes)| *sizes).flat_map(|size| size.to_be_bytes()).collect();
+    let runs: Vec<u8> = (1..)
+        .zip(chunks)
+        .flat_map(|(chunk, (_, sizes))| [number(chunk), number(sizes.len()), number(1)].concat())
+        .collect();
+    let offsets: Vec<u8> = chunks.iter().flat_map(|(offset, _)| number(*offset)).collect();
+    [
+        atom(b"stsz", &[&[0; 8], &number(sizes.len() / 4), &sizes]),
+        atom(b"stsc", &[&[0; 4], &number(chunks.len()), &runs]),
+        atom(b"stco", &[&[0; 4], &number(chunks.len()), &offsets]),
+    ]
+    .concat()
+}
+
 fn mvhd(times: u8) -> Vec<u8> {
     atom(b"mvhd", &[&[0; 4], &[times; 8], &[0; 88]])
 }
@@ -215,6 +233,12 @@ fn samples() -> Vec<Vec<u8>> {
     vec![
         jpeg(b"", b"\0\0\0GPS+59.33\xff\xd9"),
         [ftyp(b"isom"), atom(b"moov", &[&mvhd(7), &video, &places]), atom(b"free", &[SECRET])].concat(),
+        [
+            ftyp(b"isom"),
+            atom(b"mdat", &[b"showGPS+59.33show"]),
+            atom(b"moov", &[&track(b"vide", true, b"", 7, b"", &table(&[(28, &[1, 3]), (41, &[4])]))]),
+        ]
+        .concat(),
         heif(&[&ispe(64, 48), &atom(b"irot", &[&[1]])], b"\x02\x01\x82", &exif(), SECRET, SECRET),
         webm(&[
             &element(b"\x16\x54\xae\x6b", &[&webm_track(1, b"")]),

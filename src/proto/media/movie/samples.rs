@@ -1,12 +1,17 @@
-//! Finds the samples of a track that is neither shown nor heard, in its table or in a fragment, and overwrites them.
+//! Finds where the samples of the tracks that stay are, in a table or in a fragment.
 //!
-//! The places of samples are in the table of the track (ISO/IEC 14496-12, 8.7), or in the runs of each fragment (8.8).
+//! The places of samples are in the table of the track (ISO/IEC 14496-12, 8.7), or in the runs of each fragment (8.8). A table
+//! that is cut or that contradicts itself refers to what a player would read of it: up to its first missing entry. Each entry is
+//! read once, so the work is bounded by the length of the file.
 
 use std::io::{Read, Seek, Write};
 
 use super::super::boxes::{Atom, Atoms};
+use super::super::kept::Kept;
 use super::super::medium::Medium;
-use super::super::{Fault, TABLE_MAX};
+use super::super::{BROKEN, Fault};
+use super::TRACKS_MAX;
+use super::sound::Sound;
 
 /// Flags of a fragment's track (8.8.7) and of a run (8.8.8).
 const HAS_BASE: u32 = 0x1;
@@ -21,83 +26,157 @@ const SAMPLE_HAS_SIZE: u32 = 0x200;
 const SAMPLE_HAS_FLAGS: u32 = 0x400;
 const SAMPLE_HAS_TIME: u32 = 0x800;
 
+/// Reads the entries of a table one after the other, through a buffer of its own: the tables of a track are read in turns.
+struct Entries {
+    at: u64,
+    end: u64,
+    buffer: [u8; 1_024],
+    /// What is left of the buffer.
+    from: usize,
+    filled: usize,
+}
+
+impl Entries {
+    /// The entries of a box after `skip` bytes of its body.
+    fn of(atom: &Atom, skip: u64) -> Entries {
+        Entries { at: atom.body + skip, end: atom.end, buffer: [0; 1_024], from: 0, filled: 0 }
+    }
+
+    fn next<const N: usize, F: Read + Write + Seek>(
+        &mut self,
+        medium: &mut Medium<'_, F>,
+    ) -> Result<Option<[u8; N]>, Fault> {
+        if self.filled - self.from < N {
+            self.at = self.at.saturating_add(self.from as u64);
+            let room = self.end.saturating_sub(self.at).min(self.buffer.len() as u64) as usize;
+            (self.from, self.filled) = (0, medium.read(self.at, &mut self.buffer[..room])?);
+        }
+        let entry = self.buffer[self.from..self.filled].first_chunk::<N>().copied();
+        self.from += if entry.is_some() { N } else { 0 };
+        Ok(entry)
+    }
+}
+
 /// The sizes of the samples of a track.
 struct Sizes {
     /// The size of each, or zero.
     equal: u32,
-    count: u32,
-    /// Where the single sizes begin, and how many bits each has.
-    at: u64,
-    bits: u64,
+    /// Samples that are not taken yet.
+    left: u32,
+    /// How many bits each single size has.
+    bits: u32,
+    entries: Entries,
+    /// The second of two sizes in one byte.
+    half: Option<u8>,
 }
 
 impl Sizes {
     fn read<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, atom: &Atom) -> Result<Sizes, Fault> {
         let first = medium.u32(atom.body + 4)?.unwrap_or_default();
-        let (equal, bits) = if &atom.name == b"stz2" { (0, u64::from(first & 0xff)) } else { (first, 32) };
-        let count = medium.u32(atom.body + 8)?.unwrap_or_default();
-        Ok(Sizes { equal, count, at: atom.body + 12, bits })
+        let (equal, bits) = if &atom.name == b"stz2" { (0, first & 0xff) } else { (first, 32) };
+        let left = medium.u32(atom.body + 8)?.unwrap_or_default();
+        Ok(Sizes { equal, left, bits, entries: Entries::of(atom, 12), half: None })
     }
 
-    fn of<F: Read + Write + Seek>(&self, medium: &mut Medium<'_, F>, sample: u32) -> Result<u32, Fault> {
+    /// The bytes of the next samples, which are in one chunk.
+    fn take<F: Read + Write + Seek>(
+        &mut self,
+        medium: &mut Medium<'_, F>,
+        count: u32,
+        sound: Option<&Sound>,
+    ) -> Result<u64, Fault> {
         if self.equal > 0 {
-            return Ok(self.equal);
+            // Players take the number of samples in uncompressed sound from the chunks.
+            let taken = if sound.is_some() { count } else { count.min(self.left) };
+            self.left = self.left.saturating_sub(count);
+            let len = u64::from(taken) * u64::from(self.equal);
+            return Ok(len.max(sound.map_or(0, |sound| sound.len(taken.into()))));
         }
-        let bit = u64::from(sample) * self.bits;
-        let bytes = medium.array::<1>(self.at + bit / 8)?.map_or(0, |[byte]| byte);
+        let mut len = 0_u64;
+        for _ in 0..count.min(self.left) {
+            self.left -= 1;
+            match self.next(medium)? {
+                Some(size) => len += u64::from(size),
+                None => self.left = 0,
+            }
+            if self.left == 0 {
+                break;
+            }
+        }
+        Ok(len)
+    }
+
+    fn next<F: Read + Write + Seek>(&mut self, medium: &mut Medium<'_, F>) -> Result<Option<u32>, Fault> {
+        if let Some(half) = self.half.take() {
+            return Ok(Some(half.into()));
+        }
         Ok(match self.bits {
-            4 => u32::from(if bit.is_multiple_of(8) { bytes >> 4 } else { bytes & 15 }),
-            8 => bytes.into(),
-            16 => medium.array::<2>(self.at + bit / 8)?.map_or(0, |pair| u16::from_be_bytes(pair).into()),
-            _ => medium.u32(self.at + bit / 8)?.unwrap_or_default(),
+            4 => self.entries.next(medium)?.map(|[byte]: [u8; 1]| {
+                self.half = Some(byte & 15);
+                u32::from(byte >> 4)
+            }),
+            8 => self.entries.next(medium)?.map(|[byte]: [u8; 1]| byte.into()),
+            16 => self.entries.next(medium)?.map(|pair| u16::from_be_bytes(pair).into()),
+            _ => self.entries.next(medium)?.map(u32::from_be_bytes),
         })
+    }
+
+    /// Whether no chunk refers to a sample any more.
+    fn is_done(&self, sound: Option<&Sound>) -> bool {
+        self.left == 0 && (self.equal == 0 || sound.is_none())
     }
 }
 
-/// Overwrites every sample of a table with zeroes.
-pub(super) fn clear<F: Read + Write + Seek>(medium: &mut Medium<'_, F>, table: &Atom) -> Result<(), Fault> {
-    let (mut sizes, mut chunks, mut runs, mut wide) = (None, None, Vec::new(), false);
+/// Adds every sample of a table to what is kept.
+pub(super) fn keep<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    table: &Atom,
+    is_sound: bool,
+    kept: &mut Kept,
+) -> Result<(), Fault> {
+    let (mut sizes, mut chunks, mut runs, mut sound) = (None, None, None, None);
     let mut atoms = Atoms::of(table);
     while let Some(atom) = atoms.next(medium)? {
         match &atom.name {
             b"stsz" | b"stz2" => sizes = Some(Sizes::read(medium, &atom)?),
-            b"stco" => chunks = Some(atom),
-            b"co64" => (chunks, wide) = (Some(atom), true),
-            b"stsc" => {
-                let bytes = medium.range(atom.body, atom.len(), TABLE_MAX)?.unwrap_or_default();
-                let entries = bytes.get(8..).unwrap_or_default().chunks_exact(12);
-                runs = entries.map(|entry| (u32_of(&entry[0..]), u32_of(&entry[4..]))).collect();
-            }
+            b"stco" | b"co64" => chunks = Some(atom),
+            b"stsc" => runs = Some(Entries::of(&atom, 8)),
+            b"stsd" if is_sound => sound = Some(Sound::read(medium, &atom)?),
             _ => {}
         }
     }
-    let (Some(sizes), Some(chunks)) = (sizes, chunks) else { return Ok(()) };
-    let chunk_count = medium.u32(chunks.body + 4)?.unwrap_or_default();
-    let (mut sample, mut run) = (0_u32, 0_usize);
-    for chunk in 0..chunk_count {
+    let (Some(mut sizes), Some(chunks)) = (sizes, chunks) else { return Ok(()) };
+    let is_wide = &chunks.name == b"co64";
+    let count = medium.u32(chunks.body + 4)?.unwrap_or_default();
+    let mut offsets = Entries::of(&chunks, 8);
+    let mut next_run = run_of_chunks(medium, runs.as_mut())?;
+    let mut in_chunk = 1;
+    for chunk in 1..=count {
         medium.turn()?;
-        let entry = chunks.body + 8 + u64::from(chunk) * if wide { 8 } else { 4 };
-        if entry >= chunks.end || sample >= sizes.count {
-            break;
-        }
-        let offset = match wide {
-            true => medium.array(entry)?.map(u64::from_be_bytes),
-            false => medium.u32(entry)?.map(u64::from),
+        let offset = match is_wide {
+            true => offsets.next(medium)?.map(u64::from_be_bytes),
+            false => offsets.next(medium)?.map(|offset| u32::from_be_bytes(offset).into()),
         };
-        let Some(mut offset) = offset else { break };
-        while runs.get(run + 1).is_some_and(|next| next.0 <= chunk + 1) {
-            run += 1;
+        let Some(offset) = offset else { break };
+        while let Some((_, samples)) = next_run.filter(|(first, _)| *first <= chunk) {
+            in_chunk = samples;
+            next_run = run_of_chunks(medium, runs.as_mut())?;
         }
-        let in_chunk = runs.get(run).map_or(1, |run| run.1).min(sizes.count - sample);
-        for _ in 0..in_chunk {
-            medium.turn()?;
-            let size = u64::from(sizes.of(medium, sample)?);
-            medium.zero(offset, size)?;
-            offset = offset.saturating_add(size);
-            sample += 1;
+        kept.add(offset, sizes.take(medium, in_chunk, sound.as_ref())?);
+        if sizes.is_done(sound.as_ref()) {
+            break;
         }
     }
     Ok(())
+}
+
+/// From which chunk on each has how many samples.
+fn run_of_chunks<F: Read + Write + Seek>(
+    medium: &mut Medium<'_, F>,
+    runs: Option<&mut Entries>,
+) -> Result<Option<(u32, u32)>, Fault> {
+    let Some(runs) = runs else { return Ok(None) };
+    Ok(runs.next::<12, F>(medium)?.map(|entry| (u32_of(&entry[0..]), u32_of(&entry[4..]))))
 }
 
 /// The sizes of samples that fragments need not repeat (`trex`), by track.
@@ -111,6 +190,9 @@ pub(super) fn defaults<F: Read + Write + Seek>(
         if &atom.name == b"trex"
             && let (Some(track), Some(size)) = (medium.u32(atom.body + 4)?, medium.u32(atom.body + 16)?)
         {
+            if sizes.len() == TRACKS_MAX {
+                return Err(BROKEN);
+            }
             sizes.push((track, size));
         }
     }
@@ -124,7 +206,7 @@ pub(super) struct Run {
     pub(super) end: u64,
 }
 
-/// Reads the runs of a track in a fragment (`traf`), and overwrites their samples if it is not shown.
+/// Reads the runs of a track in a fragment (`traf`), and adds their samples to what is kept if the track is shown.
 pub(super) fn run<F: Read + Write + Seek>(
     medium: &mut Medium<'_, F>,
     moof: &Atom,
@@ -132,6 +214,7 @@ pub(super) fn run<F: Read + Write + Seek>(
     sizes: &[(u32, u32)],
     data_end: Option<u64>,
     is_shown: impl Fn(u32) -> bool,
+    kept: &mut Kept,
 ) -> Result<Run, Fault> {
     let mut found = Run { is_shown: false, end: data_end.unwrap_or(moof.at) };
     let (mut base, mut size) = (found.end, 0);
@@ -165,8 +248,8 @@ pub(super) fn run<F: Read + Write + Seek>(
                 at += if flags & RUN_HAS_FIRST_FLAGS != 0 { 4 } else { 0 };
                 let from = found.end;
                 let len = run_len(medium, flags, count, size, at..atom.end)?;
-                if !found.is_shown {
-                    medium.zero(from, len)?;
+                if found.is_shown {
+                    kept.add(from, len);
                 }
                 found.end = from.saturating_add(len);
             }
@@ -192,7 +275,6 @@ fn run_len<F: Read + Write + Seek>(
     let skip = if flags & SAMPLE_HAS_DURATION != 0 { 4 } else { 0 };
     let mut len = 0_u64;
     for entry in entries.step_by(step).take(count as usize) {
-        medium.turn()?;
         len = len.saturating_add(medium.u32(entry + skip)?.unwrap_or_default().into());
     }
     Ok(len)

@@ -22,6 +22,14 @@ fn a_heif_picture_keeps_its_orientation_and_has_its_size() {
         let file = |exif: &[u8], xmp: &[u8], name: &[u8]| heif(&properties, links, exif, xmp, name);
         let (original, stored) = (file(&exif, SECRET, SECRET), file(&kept, &zeroes, &zeroes));
         check(&original, Kind::Heic, Kind::Heic, Some(pixels), &stored);
+        // What no item refers to, in the data of the items.
+        let longer = |file: &[u8], rest: &[u8]| {
+            let at = file.windows(4).position(|four| four == b"mdat").expect("data") - 4;
+            let len = (file.len() - at + rest.len()) as u32;
+            [&file[..at], &len.to_be_bytes(), &file[at + 4..], rest].concat()
+        };
+        let (given, expect) = (longer(&original, SECRET), longer(&stored, &zeroes));
+        check(&given, Kind::Heic, Kind::Heic, Some(pixels), &expect);
         // A movie that a phone appends, with a place in it.
         let film = atom(b"mpvd", &[SECRET]);
         check(

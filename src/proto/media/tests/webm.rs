@@ -80,7 +80,7 @@ fn a_webm_keeps_what_plays_it() {
 #[test]
 fn a_webm_has_nothing_else_at_any_level() {
     let bits = |parts: &[&[u8]]| element(b"\x1f\x43\xb6\x75", parts);
-    let (video, places) = (webm_track(1, b""), webm_track(33, &element(b"\x63\xa2", &[SECRET])));
+    let video = webm_track(1, b"");
     let tracks = |tracks: &[&[u8]]| element(b"\x16\x54\xae\x6b", tracks);
     let block = |id: &[u8], track: u8, text: &[u8]| element(id, &[&[0x80 | track], b"\0\0\x80", text]);
     let group = |parts: &[&[u8]]| element(b"\xa0", parts);
@@ -102,11 +102,16 @@ fn a_webm_has_nothing_else_at_any_level() {
         let parts = [tracks, &cues, &cluster, &inside[0], &cluster].concat();
         [head, element(b"\x18\x53\x80\x67", &[&parts])].concat()
     };
-    let given =
-        file(&tracks(&[&video, &places]), &hidden, &block(b"\xa3", 33, SECRET), &block(b"\xa1", 33, SECRET));
-    let gone = void(3, SECRET.len() + 4);
-    let stored = file(&tracks(&[&video, &void(3, places.len() - 3)]), &blank, &gone, &gone);
-    check(&given, Kind::WebM, Kind::WebM, None, &stored);
+    // Data, and subtitles.
+    for kind in [33, 17] {
+        let places = webm_track(kind, &element(b"\x63\xa2", &[SECRET]));
+        let hidden_block = |id: &[u8]| block(id, kind, SECRET);
+        let given =
+            file(&tracks(&[&video, &places]), &hidden, &hidden_block(b"\xa3"), &hidden_block(b"\xa1"));
+        let gone = void(3, SECRET.len() + 4);
+        let stored = file(&tracks(&[&video, &void(3, places.len() - 3)]), &blank, &gone, &gone);
+        check(&given, Kind::WebM, Kind::WebM, None, &stored);
+    }
 
     // The second of three packets before the sound has comments.
     let packet =
